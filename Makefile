@@ -1,0 +1,93 @@
+# facteur: GNU make. `make` builds build/release/facteur; BUILD=release|asan|tsan|fault|fuzz chooses another kind, O= another place.
+#   make check         unit tests, layers, a smoke run (under 2 minutes)
+#   make test-FOLDER   the unit tests of one folder, linked only with the folders above it
+#   make fuzz-NAME     one fuzz target (BUILD=fuzz, clang); make fuzz: all of them, longer
+# The Makefile finds src/*/*.c by itself. FOLDER/NAME_test.c is a unit test, FOLDER/NAME_fuzz.c a libFuzzer harness.
+BUILD ?= release
+O     ?= build
+OUT   := $(O)/$(BUILD)
+
+CC := gcc
+WARN := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wwrite-strings \
+        -Wformat=2 -Wimplicit-fallthrough -Wundef -Wno-missing-field-initializers -Wno-unused-parameter
+HARD := -fPIE -fstack-protector-strong -fstack-clash-protection -fcf-protection=full -fno-strict-overflow -fno-delete-null-pointer-checks
+LINK := -pie -Wl,-z,relro,-z,now,-z,noexecstack,-z,separate-code
+CPP  := -std=c17 -D_GNU_SOURCE -Isrc -I$(OUT)/gen
+LIBS := -lssl -lcrypto -lsqlite3 -licuuc -licui18n -licudata -lidn2 -lcrypt -lseccomp -ljansson -linih -lz -lpthread
+
+ifeq ($(BUILD),release)
+  OPT := -O2 -g -D_FORTIFY_SOURCE=3
+else ifeq ($(BUILD),fault)
+  OPT := -O1 -g -D_FORTIFY_SOURCE=3 -DFACTEUR_FAULT=1
+else ifeq ($(BUILD),asan)
+  OPT := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -DFACTEUR_FAULT=1 -DFACTEUR_SANITIZER=1
+else ifeq ($(BUILD),tsan)
+  OPT := -O1 -g -fsanitize=thread -fno-omit-frame-pointer -DFACTEUR_SANITIZER=1
+else ifeq ($(BUILD),fuzz)
+  CC  := clang
+  OPT := -O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -DFACTEUR_SANITIZER=1
+  WARN += -Wno-unknown-warning-option -Wno-format-nonliteral
+else
+  $(error BUILD is release, fault, asan, tsan or fuzz)
+endif
+# V=1 shows the commands
+Q := $(if $(V),,@)
+say = $(if $(V),,@printf '  %-5s %s\n' '$(1)' '$(2)')
+CFLAGS := $(CPP) $(OPT) $(WARN) $(HARD) -MMD -MP
+
+# The folders in the order of src/LAYERS, as far as they exist.
+LAYERS  := $(filter $(notdir $(wildcard src/*)),$(shell sed 's/#.*//; s/!.*//' src/LAYERS))
+SOURCES := $(filter-out %_test.c %_fuzz.c,$(wildcard $(patsubst %,src/%/*.c,$(LAYERS))))
+OBJECTS := $(patsubst src/%.c,$(OUT)/%.o,$(SOURCES))
+TESTS   := $(wildcard src/*/*_test.c)
+FUZZERS := $(wildcard src/*/*_fuzz.c)
+
+all: $(OUT)/facteur
+
+# base/test.c serves the unit tests only
+$(OUT)/facteur: $(filter-out $(OUT)/base/test.o,$(OBJECTS))
+	$(call say,link,$@)
+	$(Q)$(CC) $(CFLAGS) $(LINK) -o $@ $^ $(LIBS)
+
+$(OUT)/%.o: src/%.c Makefile
+	@mkdir -p $(@D)
+	$(call say,cc,$<)
+	$(Q)$(CC) $(CFLAGS) -c -o $@ $<
+
+# One archive a folder, so that a test links only what stands above it.
+define folder_rules
+$(OUT)/lib/$(1).a: $$(filter $(OUT)/$(1)/%,$$(OBJECTS))
+	@mkdir -p $$(@D); rm -f $$@; ar rcs $$@ $$^
+test-$(1): $$(patsubst src/%_test.c,$(OUT)/%_test.ok,$$(filter src/$(1)/%,$$(TESTS)))
+.PHONY: test-$(1)
+endef
+# above FOLDER: itself and all listed before it, lowest last (the order the linker wants)
+above = $(shell sed 's/\#.*//; s/!.*//' src/LAYERS | tr ' ' '\n' | grep . | sed '/^$(1)$$/q' | tac)
+archives = $(patsubst %,$(OUT)/lib/%.a,$(filter $(LAYERS),$(call above,$(1))))
+$(foreach f,$(LAYERS),$(eval $(call folder_rules,$(f))))
+
+.SECONDEXPANSION:
+$(OUT)/%_test: $(OUT)/%_test.o $(OUT)/%_test_main.o $$(call archives,$$(firstword $$(subst /, ,$$*)))
+	$(Q)$(CC) $(CFLAGS) $(LINK) -o $@ $^ -lcmocka $(LIBS)
+$(OUT)/%_test_main.c: src/%_test.c tools/test-main
+	@mkdir -p $(@D)
+	$(Q)tools/test-main $< > $@
+$(OUT)/%_test_main.o: $(OUT)/%_test_main.c
+	$(Q)$(CC) $(CFLAGS) -c -o $@ $<
+$(OUT)/%_test.ok: $(OUT)/%_test
+	$(call say,test,$<)
+	$(Q)$< >$@.log 2>&1 || { cat $@.log; exit 1; }; grep -E 'PASSED' $@.log; touch $@
+$(OUT)/%_fuzz: $(OUT)/%_fuzz.o $$(call archives,$$(firstword $$(subst /, ,$$*)))
+	$(Q)$(CC) $(CFLAGS) -fsanitize=fuzzer $(LINK) -o $@ $^ $(LIBS)
+.PRECIOUS: $(OUT)/%.o $(OUT)/%_test $(OUT)/%_test.o $(OUT)/%_test_main.c $(OUT)/%_test_main.o $(OUT)/%_fuzz.o
+
+unit: $(patsubst src/%_test.c,$(OUT)/%_test.ok,$(TESTS))
+fuzzers: $(patsubst src/%_fuzz.c,$(OUT)/%_fuzz,$(FUZZERS))
+layers:
+	tools/layers
+check: all unit layers
+	tools/smoke $(OUT)/facteur
+clean:
+	rm -rf $(OUT)
+.PHONY: all unit fuzzers layers check clean
+-include $(shell find $(OUT) -name '*.d' 2>/dev/null)

@@ -1,0 +1,103 @@
+/* Tables for base/: what the rest of the house stands on. */
+#include "base/test.h"
+#include "base/buf.h"
+#include "base/bytes.h"
+#include "base/map.h"
+#include "base/wire.h"
+
+TEST(numbers)
+{
+	static const struct { const char *in; bool ok; uint64_t v; } cases[] = {
+		{ "0", true, 0 }, { "4294967295", true, 4294967295u },
+		{ "4294967296", true, 4294967296u },
+		{ "18446744073709551615", true, UINT64_MAX },
+		{ "18446744073709551616", false, 0 },  /* one more than fits */
+		{ "", false, 0 }, { "-1", false, 0 }, { "1x", false, 0 },
+	};
+	EACH(cases, c) {
+		uint64_t v = 0;
+		EXPECT(str_to_u64(str_of(c->in), &v) == c->ok);
+		EXPECT(v == c->v);
+	}
+	struct scan s = scan_of(STR("4294967296"));
+	scan_u32(&s);
+	EXPECT(s.failed && scan_done(&s));
+}
+
+TEST(utf8)
+{
+	static const struct { const char *in; bool ok; } cases[] = {
+		{ "", true }, { "h\xc3\xa9", true }, { "\xf0\x9f\x93\xae", true },
+		{ "\xc0\x80", false },          /* overlong NUL */
+		{ "\xed\xa0\x80", false },      /* a surrogate */
+		{ "\xf4\x90\x80\x80", false },  /* above U+10FFFF */
+		{ "\xc3", false }, { "\xff", false },
+		{ "\xef\xbf\xbd", true },       /* U+FFFD itself is a character */
+	};
+	EACH(cases, c) EXPECT(utf8_valid(str_of(c->in)) == c->ok);
+	EXPECT_STR(utf8_clip(STR("ab\xc3\xa9"), 3), "ab");
+}
+
+TEST(base64)
+{
+	static const struct { const char *in; bool ok; const char *out; } cases[] = {
+		{ "", true, "" }, { "Zg==", true, "f" }, { "Zm9v", true, "foo" },
+		{ "Zh==", false, "" },  /* stray bits */
+		{ "Zg=", false, "" }, { "Zg", false, "" }, { "Z===", false, "" }, { "Zm9v\r\n", false, "" }, { "=m9v", false, "" },
+	};
+	EACH(cases, c) {
+		CLEANUP(buf_free) struct buf b = BUF(100);
+		EXPECT(base64_get(&b, str_of(c->in)) == c->ok);
+		if (c->ok)
+			EXPECT(str_eq(buf_str(&b), str_of(c->out)));
+	}
+	CLEANUP(arena_free) struct arena a = { 0 };
+	EXPECT_STR(base64_encode(&a, STR("fooba")), "Zm9vYmE=");
+}
+
+TEST(crc32c_check_value) { EXPECT_INT(crc32c(0, "123456789", 9), 0xe3069283u); }
+
+TEST(wire_round_trip)
+{
+	CLEANUP(buf_free) struct buf b = BUF(1000);
+	put_u16(&b, 65535);
+	put_str(&b, STR("hello"));
+	put_bool(&b, true);
+	struct scan s = scan_of(buf_str(&b));
+	EXPECT_INT(get_u16(&s), 65535);
+	EXPECT_STR(get_str(&s, 5), "hello");
+	EXPECT(get_bool(&s));
+	EXPECT(get_end(&s));
+	s = scan_of(buf_str(&b));
+	get_u16(&s);
+	get_str(&s, 4);  /* longer than this reader allows */
+	EXPECT(s.failed);
+}
+
+TEST(buf_failure_is_sticky)
+{
+	CLEANUP(buf_free) struct buf b = BUF(4);
+	buf_add(&b, STR("abc"));
+	buf_add(&b, STR("de"));
+	buf_add(&b, STR("f"));
+	EXPECT(b.failed);
+	EXPECT_STR(buf_str(&b), "abc");
+}
+
+TEST(map_many)
+{
+	struct map m = { 0 };
+	for (uint64_t i = 1; i <= 5000; i++)
+		map_set_u64(&m, i, (void *)(uintptr_t)i);
+	for (uint64_t i = 1; i <= 5000; i += 2)
+		map_set_u64(&m, i, NULL);
+	EXPECT_INT(m.n, 2500);
+	for (uint64_t i = 1; i <= 5000; i++)
+		EXPECT(map_get_u64(&m, i) == (i % 2 ? NULL : (void *)(uintptr_t)i));
+	for (uint64_t i = 1; i <= 100000; i++) {  /* tombstones do not pile up */
+		map_set_u64(&m, i + 10000, (void *)1);
+		map_set_u64(&m, i + 10000, NULL);
+	}
+	EXPECT(m.cap <= 32768);
+	map_free(&m);
+}

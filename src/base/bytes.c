@@ -1,0 +1,223 @@
+/* UTF-8, base64, hex, CRC32C, random bytes. */
+#include "base/bytes.h"
+#include "base/mem.h"
+#include <nmmintrin.h>
+#include <stdlib.h>
+#include <sys/random.h>
+
+int32_t utf8_next(struct scan *s)
+{
+	if (s->p == s->end)
+		return -1;
+	unsigned char lead = (unsigned char)*s->p++;
+	if (lead < 0x80)
+		return lead;
+	int more = lead >= 0xf0 ? 3 : lead >= 0xe0 ? 2 : 1;
+	if (lead < 0xc2 || lead > 0xf4 || s->end - s->p < more)
+		return 0xfffd;
+	int32_t code = lead & (0x3f >> more);
+	for (int i = 0; i < more; i++) {
+		unsigned char c = (unsigned char)s->p[i];
+		if ((c & 0xc0) != 0x80)
+			return 0xfffd;
+		code = code << 6 | (c & 0x3f);
+	}
+	if ((more == 2 && code < 0x800) || (more == 3 && code < 0x10000) || code > 0x10ffff || (code >= 0xd800 && code < 0xe000))
+		return 0xfffd;
+	s->p += more;
+	return code;
+}
+
+bool utf8_valid(struct str in)
+{
+	struct scan s = scan_of(in);
+
+	while (!scan_done(&s)) {
+		const char *from = s.p;
+		if (utf8_next(&s) == 0xfffd && !(s.p - from == 3 && memcmp(from, "\xef\xbf\xbd", 3) == 0))
+			return false;
+	}
+	return true;
+}
+
+void utf8_put(struct buf *b, uint32_t c)
+{
+	if (c < 0x80) {
+		buf_add_char(b, (char)c);
+	} else if (c < 0x800) {
+		buf_add_char(b, (char)(0xc0 | c >> 6));
+		buf_add_char(b, (char)(0x80 | (c & 0x3f)));
+	} else if (c < 0x10000) {
+		buf_add_char(b, (char)(0xe0 | c >> 12));
+		buf_add_char(b, (char)(0x80 | (c >> 6 & 0x3f)));
+		buf_add_char(b, (char)(0x80 | (c & 0x3f)));
+	} else {
+		buf_add_char(b, (char)(0xf0 | c >> 18));
+		buf_add_char(b, (char)(0x80 | (c >> 12 & 0x3f)));
+		buf_add_char(b, (char)(0x80 | (c >> 6 & 0x3f)));
+		buf_add_char(b, (char)(0x80 | (c & 0x3f)));
+	}
+}
+
+struct str utf8_clip(struct str s, size_t max)
+{
+	if (s.n <= max)
+		return s;
+	size_t n = max;
+	while (n > 0 && ((unsigned char)s.p[n] & 0xc0) == 0x80)
+		n--;
+	return str_sub(s, 0, n);
+}
+
+static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+void base64_put(struct buf *b, struct str in)
+{
+	const unsigned char *p = (const unsigned char *)in.p;
+	char *to = in.n ? buf_reserve(b, (in.n + 2) / 3 * 4) : NULL;
+
+	if (to == NULL)
+		return;
+	for (size_t i = 0; i < in.n; i += 3) {
+		uint32_t v = (uint32_t)p[i] << 16 | (i + 1 < in.n ? (uint32_t)p[i + 1] << 8 : 0) | (i + 2 < in.n ? p[i + 2] : 0);
+		*to++ = alphabet[v >> 18];
+		*to++ = alphabet[v >> 12 & 63];
+		*to++ = i + 1 < in.n ? alphabet[v >> 6 & 63] : '=';
+		*to++ = i + 2 < in.n ? alphabet[v & 63] : '=';
+	}
+	buf_grew(b, (in.n + 2) / 3 * 4);
+}
+
+static int base64_value(char c)
+{
+	if (c >= 'A' && c <= 'Z') return c - 'A';
+	if (c >= 'a' && c <= 'z') return c - 'a' + 26;
+	if (c >= '0' && c <= '9') return c - '0' + 52;
+	return c == '+' ? 62 : c == '/' ? 63 : -1;
+}
+
+bool base64_get(struct buf *b, struct str in)
+{
+	if (in.n % 4)
+		return false;
+	for (size_t i = 0; i < in.n; i += 4) {
+		int v[4], pad = 0;
+		for (int j = 0; j < 4; j++) {
+			char c = in.p[i + (size_t)j];
+			if (c == '=' && i + 4 == in.n && j >= 2) {
+				pad++;
+				v[j] = 0;
+			} else if (pad || (v[j] = base64_value(c)) < 0) {
+				return false;
+			}
+		}
+		uint32_t w = (uint32_t)(v[0] << 18 | v[1] << 12 | v[2] << 6 | v[3]);
+		if ((pad == 1 && (w & 0xff)) || (pad == 2 && (w & 0xffff)))
+			return false;  /* stray bits: two spellings of the same bytes */
+		char out[3] = { (char)(w >> 16), (char)(w >> 8), (char)w };
+		buf_add_bytes(b, out, (size_t)(3 - pad));
+	}
+	return !b->failed;
+}
+
+struct str base64_encode(struct arena *a, struct str in)
+{
+	CLEANUP(buf_free) struct buf b = BUF(SIZE_MAX / 2);
+
+	base64_put(&b, in);
+	return str_copy(a, b.n ? buf_str(&b) : STR(""));
+}
+
+void hex_put(struct buf *b, struct str in)
+{
+	static const char digits[] = "0123456789abcdef";
+
+	for (size_t i = 0; i < in.n; i++) {
+		buf_add_char(b, digits[(unsigned char)in.p[i] >> 4]);
+		buf_add_char(b, digits[(unsigned char)in.p[i] & 15]);
+	}
+}
+
+static int hex_value(char c)
+{
+	c = chr_lower(c);
+	return chr_digit(c) ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+bool hex_get(struct buf *b, struct str in)
+{
+	if (in.n % 2)
+		return false;
+	for (size_t i = 0; i < in.n; i += 2) {
+		int hi = hex_value(in.p[i]), lo = hex_value(in.p[i + 1]);
+		if (hi < 0 || lo < 0)
+			return false;
+		buf_add_char(b, (char)(hi << 4 | lo));
+	}
+	return !b->failed;
+}
+
+static uint32_t crc_table(uint32_t crc, const unsigned char *p, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		crc ^= p[i];
+		for (int k = 0; k < 8; k++)
+			crc = crc >> 1 ^ (0x82f63b78u & (0u - (crc & 1)));
+	}
+	return crc;
+}
+
+__attribute__((target("sse4.2"))) static uint32_t crc_sse42(uint32_t crc, const unsigned char *p, size_t n)
+{
+	uint64_t c = crc;
+
+	for (; n >= 8; p += 8, n -= 8) {
+		uint64_t word;
+		memcpy(&word, p, 8);
+		c = _mm_crc32_u64(c, word);
+	}
+	for (; n; p++, n--)
+		c = _mm_crc32_u8((uint32_t)c, *p);
+	return (uint32_t)c;
+}
+
+uint32_t crc32c(uint32_t crc, const void *p, size_t n)
+{
+	return ~(__builtin_cpu_supports("sse4.2") ? crc_sse42(~crc, p, n) : crc_table(~crc, p, n));
+}
+
+void random_bytes(void *p, size_t n)
+{
+	char *to = p;
+
+	while (n) {
+		ssize_t got = getrandom(to, n, 0);
+		if (got < 0)
+			abort();
+		to += got;
+		n -= (size_t)got;
+	}
+}
+
+uint64_t random_u64(void)
+{
+	uint64_t v;
+
+	random_bytes(&v, sizeof(v));
+	return v;
+}
+
+struct str random_word(struct arena *a, size_t n)
+{
+	static const char letters[] = "abcdefghjkmnpqrstuvwxyz23456789";
+	enum { LETTERS = sizeof(letters) - 1 };
+	char *p = arena_alloc(a, n + 1);
+
+	for (size_t i = 0; i < n;) {
+		unsigned char r;
+		random_bytes(&r, 1);
+		if (r < 256 / LETTERS * LETTERS)  /* without bias */
+			p[i++] = letters[r % LETTERS];
+	}
+	return (struct str){ p, n };
+}

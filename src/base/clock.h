@@ -1,0 +1,11 @@
+/* base/clock.h -- what time it is. Deadlines use the monotonic clock, dates the wall clock. */
+#ifndef FACTEUR_BASE_CLOCK_H
+#define FACTEUR_BASE_CLOCK_H
+#include <stdint.h>
+
+int64_t clock_mono_ms(void);       /* milliseconds; never jumps */
+int64_t clock_mono_us(void);
+int64_t clock_wall_s(void);        /* seconds since 1970, UTC */
+int64_t clock_wall_ms(void);
+void    clock_wall_offset(int64_t seconds);  /* tests: shifts clock_wall_*; 0 again for real time */
+#endif
