@@ -1,0 +1,54 @@
+/* ipc/frame.h -- what gate and cell say to each other on the socketpair of one session (DESIGN.md §2).
+ * SOCK_SEQPACKET: one datagram is one frame {u8 type, bytes}, at most FRAME_MAX. */
+#ifndef FACTEUR_IPC_FRAME_H
+#define FACTEUR_IPC_FRAME_H
+#include "ipc/grant.h"
+#include "ipc/role.h"
+
+enum { FRAME_MAX = 16384, FRAME_DATA_MAX = FRAME_MAX - 1, PARK_RECORD_MAX = 2048 };
+
+enum attach { ATTACH_SESSION = 1, ATTACH_RENDER = 2 };
+
+enum frame {
+	/* gate -> cell */
+	FRAME_OPEN = 1,    /* first frame of a session: struct session_open */
+	FRAME_DATA,        /* both ways: bytes of the client, or for the client */
+	FRAME_EOF,         /* the client closed its side */
+	FRAME_STATE,       /* in a RENDER attachment: u32 index, grant, str record */
+	/* cell -> gate */
+	FRAME_PARK,        /* u64 modseq, bool wants_news, str record: the cell has forgotten the session; both close the pair */
+	FRAME_COMPRESS,    /* what follows is deflated in both directions (RFC 4978); gate does it */
+	FRAME_LOGOUT,      /* send what is buffered, then close the connection */
+	FRAME_UNAUTH,      /* back to the login phase (RFC 8437) */
+	FRAME_RENDERED,    /* u32 index, u8 enum rendered, u64 modseq, str record, str bytes */
+	FRAME_REFUSED,     /* master or cell: no session now: u8 enum err, str sentence for the client */
+};
+
+enum rendered {
+	RENDERED_KEEP = 1,  /* send the bytes, keep the new record */
+	RENDERED_ATTACH,    /* too much for one frame: attach the session again, its engine will say it */
+	RENDERED_BYE,       /* send the bytes and close */
+};
+
+/* What a cell must know of a client; the strings are borrowed. */
+struct session_open {
+	struct grant  grant;
+	enum protocol protocol;
+	bool          is_tls;
+	bool          is_compressed;
+	struct str    peer;         /* "192.0.2.7" or "2001:db8::7", without brackets */
+	uint16_t      peer_port, local_port;
+	struct str    login_name;   /* as typed */
+	struct str    command;      /* protocol's own: IMAP: tag and what was done ("a1 LOGIN"); submission: the EHLO name; POP3: empty */
+	struct str    tls_text;     /* "TLSv1.3 TLS_AES_128_GCM_SHA256", for Received and the session list */
+	struct str    record;       /* empty: new session; else the parked state to go on from */
+};
+
+void put_session_open(struct buf *b, const struct session_open *o);
+bool get_session_open(struct scan *s, struct session_open *o);   /* false: malformed */
+
+/* Sends one frame; waits while the peer's buffer is full, at most timeout_ms (0: never waits, ERR_AGAIN). */
+enum err frame_send(int fd, enum frame type, struct str bytes, int timeout_ms) MUST_CHECK;
+/* Receives one into room (FRAME_MAX bytes). ERR_AGAIN: none waits (non-blocking); ERR_CLOSED; ERR_INVALID: empty or over FRAME_MAX. */
+enum err frame_receive(int fd, char *room, enum frame *type, struct str *bytes) MUST_CHECK;
+#endif

@@ -1,0 +1,26 @@
+/* ipc/grant.h -- "this session may act for this account": made by keys, carried by gate, checked by the cell itself with the
+ * key of its account (HKDF of a secret that stays in keys), so that a cell can check grants but forge none for others. */
+#ifndef FACTEUR_IPC_GRANT_H
+#define FACTEUR_IPC_GRANT_H
+#include "base/wire.h"
+
+enum { GRANT_KEY_SIZE = 32, GRANT_MAC_SIZE = 32, GRANT_SIZE = 8 + 4 + 8 + 4 + 8 + 4 + GRANT_MAC_SIZE };
+
+struct grant {
+	uint64_t account;
+	uint32_t rights;             /* bit mask of 1u << enum protocol: what this password may be used for */
+	int64_t  expires_s;          /* wall clock; sessions live on while they are attached or parked, new OPENs need a fresh one */
+	uint32_t epoch;              /* of the account when it was given */
+	uint64_t session;            /* the gate's number of the session; it is part of the MAC */
+	uint32_t app_password_id;    /* 0: the account's own password */
+	uint8_t  mac[GRANT_MAC_SIZE];/* HMAC-SHA-256 over all above */
+};
+
+void put_grant(struct buf *b, const struct grant *g);
+void get_grant(struct scan *s, struct grant *g);
+void grant_sign(struct grant *g, const uint8_t key[GRANT_KEY_SIZE]);
+/* ERR_OK; ERR_DENIED: forged, another account, expired, or older than epoch. */
+enum err grant_check(const struct grant *g, const uint8_t key[GRANT_KEY_SIZE], uint64_t account, uint32_t epoch, int64_t now_s);
+/* key = HKDF-SHA-256(secret, account) */
+void grant_key(const uint8_t secret[32], uint64_t account, uint8_t key[GRANT_KEY_SIZE]);
+#endif
