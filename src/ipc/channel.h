@@ -9,6 +9,7 @@
  * (logged as error). After that, and when the peer is gone, every call returns ERR_UNAVAILABLE until channel_replace(). */
 #ifndef FACTEUR_IPC_CHANNEL_H
 #define FACTEUR_IPC_CHANNEL_H
+#include "base/arena.h"
 #include "base/wire.h"
 #include "ipc/role.h"
 

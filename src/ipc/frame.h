@@ -16,7 +16,9 @@ enum frame {
 	FRAME_EOF,         /* the client closed its side */
 	FRAME_STATE,       /* in a RENDER attachment: u32 index, grant, str record */
 	/* cell -> gate */
-	FRAME_PARK,        /* u64 modseq, bool wants_news, str record: the cell has forgotten the session; both close the pair */
+	FRAME_PARK,        /* u64 bytes_in, u64 modseq, bool wants_news, str record. bytes_in: all DATA bytes the cell has read. The
+	                    * gate agrees by closing the pair; when it has sent more than bytes_in it ignores the frame and the
+	                    * session goes on, so that no byte is lost between the two. */
 	FRAME_COMPRESS,    /* what follows is deflated in both directions (RFC 4978); gate does it */
 	FRAME_LOGOUT,      /* send what is buffered, then close the connection */
 	FRAME_UNAUTH,      /* back to the login phase (RFC 8437) */

@@ -1,0 +1,612 @@
+/* Channels: typed datagrams between two roles and the bookkeeping of answers.
+ *
+ * Problem: some roles are event loops (gate, mx), others have threads that simply want to ask and wait (cell, queue), and both
+ * ends of one channel may ask. Choice: one lock a channel; whoever needs an answer becomes the reader while it waits, and
+ * passes on what is not for it: answers go straight to their waiter, everything else to the inbox, which channel_receive()
+ * empties. So a handler never runs inside somebody's wait.
+ *
+ * Invariants: `pending` holds each call that was sent and not yet answered; a call leaves it exactly once (answer, timeout, or
+ * loss of the channel). Descriptors in the inbox belong to the inbox. The lock is never held while a handler runs. */
+#include "ipc/channel.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/map.h"
+#include "base/mem.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum { HEADER_SIZE = 12, FLAG_ANSWER = 1, UNSENT_MAX = 4 << 20, INBOX_MAX = 4096 };
+
+struct row {
+	uint16_t  number;
+	bool      is_request;
+	enum role sender, receiver;  /* ROLE_COUNT: any */
+	size_t    largest;
+	const char *name;
+};
+
+static const struct row rows[] = {
+#define REQUEST(name, number, sender, receiver, largest) { number, true, sender, receiver, largest, #name },
+#define NOTICE(name, number, sender, receiver, largest) { number, false, sender, receiver, largest, #name },
+#include "ipc/requests.def"
+#undef REQUEST
+#undef NOTICE
+};
+
+struct pending {  /* one call without an answer */
+	uint32_t        call;
+	uint16_t        type;
+	int64_t         deadline_ms;
+	channel_done    done;         /* an ask; else a thread waits */
+	void           *context;
+	struct message  answer;       /* for a waiting thread; body in answer_bytes */
+	struct buf      answer_bytes;
+	bool            is_answered;
+};
+
+struct item {  /* a datagram that waits: in the inbox (received) or unsent */
+	struct item   *next;
+	uint16_t       type, flags;
+	uint32_t       call;
+	enum err       status;
+	struct pending *ask;    /* an answer to an ask, already taken out of pending; NULL: a request or notice */
+	size_t         size;
+	int            fds[MESSAGE_FDS_MAX];
+	int            fd_count;
+	char           body[];
+};
+
+struct channel {
+	pthread_mutex_t lock;
+	pthread_cond_t  answered;     /* an answer came, or the reader's place is free */
+	int             fd, wake_fd;
+	enum role       self, peer;
+	const struct channel_handler *handlers;
+	void           *context;
+	void          (*on_closed)(void *context, struct channel *ch);
+	uint32_t        next_call;
+	bool            has_reader;   /* a thread is inside recv or poll of this channel */
+	bool            told_closed;
+	struct map      pending;
+	struct item    *inbox, **inbox_end;
+	size_t          inbox_count;
+	struct item    *unsent, **unsent_end;
+	size_t          unsent_bytes;
+};
+
+static const struct row *row_of(uint16_t type)
+{
+	for (size_t i = 0; i < COUNT_OF(rows); i++)
+		if (rows[i].number == type)
+			return &rows[i];
+	return NULL;
+}
+
+struct channel *channel_new(int fd, enum role self, enum role peer, const struct channel_handler *handlers, void *context,
+                            void (*on_closed)(void *context, struct channel *ch))
+{
+	struct channel *ch = MEM_NEW(struct channel);
+	pthread_condattr_t attr;
+
+	pthread_mutex_init(&ch->lock, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&ch->answered, &attr);
+	pthread_condattr_destroy(&attr);
+	ch->fd = fd;
+	ch->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	ch->self = self;
+	ch->peer = peer;
+	ch->handlers = handlers;
+	ch->context = context;
+	ch->on_closed = on_closed;
+	ch->inbox_end = &ch->inbox;
+	ch->unsent_end = &ch->unsent;
+	return ch;
+}
+
+static void item_free(struct item *it)
+{
+	for (int i = 0; i < it->fd_count; i++)
+		fd_close(&it->fds[i]);
+	mem_free(it);
+}
+
+static void wake(struct channel *ch)
+{
+	uint64_t one = 1;
+	ssize_t ignored = write(ch->wake_fd, &one, sizeof(one));
+	(void)ignored;
+}
+
+static void inbox_add(struct channel *ch, struct item *it)
+{
+	it->next = NULL;
+	*ch->inbox_end = it;
+	ch->inbox_end = &it->next;
+	ch->inbox_count++;
+	wake(ch);
+}
+
+/* Lock held. Takes a pending ask out of the table and lets channel_receive() run its callback with this status. */
+static void ask_ends(struct channel *ch, struct pending *p, enum err status)
+{
+	struct item *it = mem_alloc(sizeof(*it));
+
+	map_set_u64(&ch->pending, p->call, NULL);
+	it->type = p->type;
+	it->flags = FLAG_ANSWER;
+	it->status = status;
+	it->ask = p;
+	inbox_add(ch, it);
+}
+
+/* Lock held. The peer is gone or misbehaved: every pending call ends, nothing more is sent. */
+static void lose(struct channel *ch)
+{
+	size_t at = 0;
+	void *v;
+
+	if (ch->fd < 0)
+		return;
+	shutdown(ch->fd, SHUT_RDWR);
+	if (!ch->has_reader)
+		fd_close(&ch->fd);
+	else
+		ch->fd = -1 - ch->fd;  /* the reader closes it when it comes back */
+	while (ch->unsent) {
+		struct item *it = ch->unsent;
+		ch->unsent = it->next;
+		item_free(it);
+	}
+	ch->unsent_end = &ch->unsent;
+	ch->unsent_bytes = 0;
+	while (map_next(&ch->pending, &at, NULL, &v)) {
+		struct pending *p = v;
+		if (p->done) {
+			ask_ends(ch, p, ERR_UNAVAILABLE);
+		} else {
+			p->answer.status = ERR_UNAVAILABLE;
+			p->is_answered = true;
+		}
+	}
+	pthread_cond_broadcast(&ch->answered);
+	wake(ch);
+}
+
+void channel_replace(struct channel *ch, int fd)
+{
+	pthread_mutex_lock(&ch->lock);
+	lose(ch);
+	while (ch->has_reader)
+		pthread_cond_wait(&ch->answered, &ch->lock);
+	ch->fd = fd;
+	ch->told_closed = false;
+	pthread_mutex_unlock(&ch->lock);
+}
+
+bool channel_is_open(const struct channel *ch) { return ch->fd >= 0; }
+int channel_fd(const struct channel *ch) { return ch->fd; }
+int channel_wake_fd(const struct channel *ch) { return ch->wake_fd; }
+bool channel_wants_write(const struct channel *ch) { return ch->unsent != NULL; }
+
+/* 0: sent; EAGAIN: no room; else errno */
+static int send_now(int fd, const struct item *it, struct str body)
+{
+	CLEANUP(buf_free) struct buf head = BUF(HEADER_SIZE);
+	union { char room[CMSG_SPACE(sizeof(int) * MESSAGE_FDS_MAX)]; struct cmsghdr align; } control = { { 0 } };
+
+	put_u16(&head, it->type);
+	put_u16(&head, it->flags);
+	put_u32(&head, it->call);
+	put_u32(&head, (uint32_t)it->status);
+	struct iovec part[2] = { { head.p, head.n }, { (void *)(uintptr_t)body.p, body.n } };
+	struct msghdr m = { .msg_iov = part, .msg_iovlen = 2 };
+	if (it->fd_count > 0) {
+		m.msg_control = control.room;
+		m.msg_controllen = CMSG_SPACE(sizeof(int) * (size_t)it->fd_count);
+		struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+		c->cmsg_level = SOL_SOCKET;
+		c->cmsg_type = SCM_RIGHTS;
+		c->cmsg_len = CMSG_LEN(sizeof(int) * (size_t)it->fd_count);
+		memcpy(CMSG_DATA(c), it->fds, sizeof(int) * (size_t)it->fd_count);
+	}
+	for (;;) {
+		if (sendmsg(fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0)
+			return 0;
+		if (errno == EINTR)
+			continue;
+		return errno == ENOBUFS || errno == EWOULDBLOCK || errno == ETOOMANYREFS ? EAGAIN : errno;
+	}
+}
+
+static void flush_locked(struct channel *ch)
+{
+	while (ch->unsent && ch->fd >= 0) {
+		struct item *it = ch->unsent;
+		int failure = send_now(ch->fd, it, str_make(it->body, it->size));
+		if (failure == EAGAIN)
+			return;
+		if (failure) {
+			lose(ch);
+			return;
+		}
+		ch->unsent = it->next;
+		if (ch->unsent == NULL)
+			ch->unsent_end = &ch->unsent;
+		ch->unsent_bytes -= it->size + sizeof(*it);
+		item_free(it);
+	}
+}
+
+void channel_flush(struct channel *ch)
+{
+	pthread_mutex_lock(&ch->lock);
+	flush_locked(ch);
+	pthread_mutex_unlock(&ch->lock);
+}
+
+/* Lock held. Sends, or keeps for later when there is no room. */
+static enum err post(struct channel *ch, uint16_t type, uint16_t flags, uint32_t call, enum err status, struct str body,
+                     const int *fds, int fd_count)
+{
+	struct item head = { .type = type, .flags = flags, .call = call, .status = status, .fd_count = fd_count };
+
+	if (ch->fd < 0)
+		return ERR_UNAVAILABLE;
+	if (body.n > MESSAGE_BODY_MAX || fd_count > MESSAGE_FDS_MAX)
+		return ERR_INVALID;
+	for (int i = 0; i < fd_count; i++)
+		head.fds[i] = fds[i];
+	flush_locked(ch);
+	if (ch->fd < 0)
+		return ERR_UNAVAILABLE;
+	int failure = ch->unsent ? EAGAIN : send_now(ch->fd, &head, body);
+	if (failure == 0)
+		return ERR_OK;
+	if (failure != EAGAIN) {
+		lose(ch);
+		return ERR_UNAVAILABLE;
+	}
+	if (ch->unsent_bytes + body.n > UNSENT_MAX) {
+		log_error("channel to %s is full, closing it unsent_bytes=%zu", role_name(ch->peer), ch->unsent_bytes);
+		lose(ch);
+		return ERR_UNAVAILABLE;
+	}
+	struct item *it = mem_alloc(sizeof(*it) + body.n);
+	*it = head;
+	it->size = body.n;
+	if (body.n)
+		memcpy(it->body, body.p, body.n);
+	for (int i = 0; i < fd_count; i++)
+		it->fds[i] = fcntl(fds[i], F_DUPFD_CLOEXEC, 3);
+	*ch->unsent_end = it;
+	ch->unsent_end = &it->next;
+	ch->unsent_bytes += it->size + sizeof(*it);
+	wake(ch);  /* the loop looks again and polls for writing */
+	return ERR_OK;
+}
+
+enum err channel_notify(struct channel *ch, uint16_t type, struct str body, const int *fds, int fd_count)
+{
+	pthread_mutex_lock(&ch->lock);
+	enum err e = post(ch, type, 0, 0, ERR_OK, body, fds, fd_count);
+	pthread_mutex_unlock(&ch->lock);
+	return e;
+}
+
+void channel_reply(struct channel *ch, uint32_t call, enum err status, struct str body, const int *fds, int fd_count)
+{
+	pthread_mutex_lock(&ch->lock);
+	post(ch, 0, FLAG_ANSWER, call, status, body, fds, fd_count);
+	pthread_mutex_unlock(&ch->lock);
+}
+
+/* Why this datagram may not come from this peer; NULL if it may. */
+static const char *refusal(const struct channel *ch, const struct item *it)
+{
+	if (it->flags & FLAG_ANSWER)
+		return NULL;
+	const struct row *r = row_of(it->type);
+	if (r == NULL)
+		return "unknown message";
+	if ((r->sender != ROLE_COUNT && r->sender != ch->peer) || (r->receiver != ROLE_COUNT && r->receiver != ch->self))
+		return "message from the wrong role";
+	if (it->size > r->largest)
+		return "message too large";
+	if (r->is_request != (it->call != 0))
+		return "request without a number";
+	for (const struct channel_handler *h = ch->handlers; h && h->type; h++)
+		if (h->type == it->type)
+			return ch->inbox_count < INBOX_MAX ? NULL : "too many messages wait";
+	return "message at the wrong place";
+}
+
+/* Takes one datagram from the descriptor; lock not held. NULL: none there (*failure 0) or the peer is gone (*failure set). */
+static struct item *take(int fd, int *failure)
+{
+	char room[HEADER_SIZE + MESSAGE_BODY_MAX];
+	union { char room[CMSG_SPACE(sizeof(int) * MESSAGE_FDS_MAX)]; struct cmsghdr align; } control;
+	struct iovec part = { room, sizeof(room) };
+	struct msghdr m = { .msg_iov = &part, .msg_iovlen = 1, .msg_control = control.room, .msg_controllen = sizeof(control.room) };
+	ssize_t n;
+
+	*failure = 0;
+	do
+		n = recvmsg(fd, &m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	while (n < 0 && errno == EINTR);
+	if (n < 0 && errno == EAGAIN)
+		return NULL;
+	if (n <= 0) {
+		*failure = n < 0 ? errno : EPIPE;
+		return NULL;
+	}
+	struct item *it = mem_alloc(sizeof(*it) + (size_t)n);
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(&m); c; c = CMSG_NXTHDR(&m, c)) {
+		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+			continue;
+		it->fd_count = (int)((c->cmsg_len - CMSG_LEN(0)) / sizeof(int));
+		memcpy(it->fds, CMSG_DATA(c), sizeof(int) * (size_t)it->fd_count);
+	}
+	struct scan s = scan_of(str_make(room, (size_t)n));
+	it->type = get_u16(&s);
+	it->flags = get_u16(&s);
+	it->call = get_u32(&s);
+	it->status = (enum err)get_u32(&s);
+	if (s.failed || (m.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) || (unsigned)it->status >= ERR_COUNT) {
+		item_free(it);
+		*failure = EPROTO;
+		return NULL;
+	}
+	it->size = scan_left(&s);
+	memcpy(it->body, s.p, it->size);
+	return it;
+}
+
+/* Lock held. An answer finds its call; a request or notice goes to the inbox. */
+static void sort(struct channel *ch, struct item *it)
+{
+	const char *why = refusal(ch, it);
+
+	if (why) {
+		const struct row *r = row_of(it->type);
+		log_error("channel closed peer=%s type=%s(%u) size_bytes=%zu why=%s", role_name(ch->peer), r ? r->name : "?", it->type,
+		          it->size, why);
+		item_free(it);
+		lose(ch);
+		return;
+	}
+	if (!(it->flags & FLAG_ANSWER)) {
+		inbox_add(ch, it);
+		return;
+	}
+	struct pending *p = map_get_u64(&ch->pending, it->call);
+	if (p == NULL) {  /* its caller gave up before */
+		item_free(it);
+	} else if (p->done) {
+		map_set_u64(&ch->pending, p->call, NULL);
+		it->ask = p;
+		inbox_add(ch, it);
+	} else {
+		p->answer.status = it->status;
+		p->answer.fd_count = it->fd_count;
+		memcpy(p->answer.fds, it->fds, sizeof(it->fds));
+		buf_add_bytes(&p->answer_bytes, it->body, it->size);
+		p->is_answered = true;
+		it->fd_count = 0;
+		item_free(it);
+		pthread_cond_broadcast(&ch->answered);
+	}
+}
+
+/* Lock held at entry and exit. Reads what is there, as the only reader. */
+static void read_all(struct channel *ch)
+{
+	while (ch->fd >= 0 && !ch->has_reader) {
+		int fd = ch->fd, failure;
+
+		ch->has_reader = true;
+		pthread_mutex_unlock(&ch->lock);
+		struct item *it = take(fd, &failure);
+		pthread_mutex_lock(&ch->lock);
+		ch->has_reader = false;
+		if (ch->fd < 0) {  /* lost meanwhile: lose() left the closing to us */
+			int old = -1 - ch->fd;
+			ch->fd = -1;
+			if (old >= 0 && old == fd)
+				close(old);
+			if (it)
+				item_free(it);
+			pthread_cond_broadcast(&ch->answered);
+			return;
+		}
+		if (it)
+			sort(ch, it);
+		else if (failure)
+			lose(ch);
+		pthread_cond_broadcast(&ch->answered);
+		if (it == NULL)
+			return;
+	}
+}
+
+static void run_item(struct channel *ch, struct item *it)
+{
+	struct message m = { it->type, it->call, it->status, str_make(it->body, it->size), { 0 }, it->fd_count };
+
+	memcpy(m.fds, it->fds, sizeof(m.fds));
+	it->fd_count = 0;
+	if (it->ask) {
+		it->ask->done(it->ask->context, &m);
+		buf_free(&it->ask->answer_bytes);
+		mem_free(it->ask);
+	} else {
+		for (const struct channel_handler *h = ch->handlers; h->type; h++) {
+			if (h->type == m.type) {
+				h->run(ch->context, ch, &m);
+				break;
+			}
+		}
+	}
+	for (int i = 0; i < m.fd_count; i++)
+		fd_close(&m.fds[i]);
+	item_free(it);
+}
+
+enum err channel_receive(struct channel *ch)
+{
+	uint64_t ignored;
+
+	pthread_mutex_lock(&ch->lock);
+	ssize_t n = read(ch->wake_fd, &ignored, sizeof(ignored));
+	(void)n;
+	flush_locked(ch);
+	read_all(ch);
+	while (ch->inbox) {
+		struct item *it = ch->inbox;
+		ch->inbox = it->next;
+		if (ch->inbox == NULL)
+			ch->inbox_end = &ch->inbox;
+		ch->inbox_count--;
+		pthread_mutex_unlock(&ch->lock);
+		run_item(ch, it);
+		pthread_mutex_lock(&ch->lock);
+	}
+	bool is_closed = ch->fd < 0;
+	bool tell = is_closed && !ch->told_closed && ch->on_closed;
+	if (is_closed)
+		ch->told_closed = true;
+	pthread_mutex_unlock(&ch->lock);
+	if (tell)
+		ch->on_closed(ch->context, ch);  /* may free the channel: nothing of it is touched after this */
+	return is_closed ? ERR_CLOSED : ERR_OK;
+}
+
+/* Lock held. Registers a call and sends it. */
+static enum err begin_call(struct channel *ch, struct pending *p, uint16_t type, struct str body, const int *fds, int fd_count,
+                           int timeout_ms)
+{
+	do
+		p->call = ++ch->next_call;
+	while (p->call == 0 || map_get_u64(&ch->pending, p->call));
+	p->type = type;
+	p->deadline_ms = clock_mono_ms() + timeout_ms;
+	p->answer_bytes = BUF(MESSAGE_BODY_MAX);
+	map_set_u64(&ch->pending, p->call, p);
+	enum err e = post(ch, type, 0, p->call, ERR_OK, body, fds, fd_count);
+	if (map_get_u64(&ch->pending, p->call) != p)
+		return ERR_OK;  /* lost while sending: an ask's end is already in the inbox */
+	if (e != ERR_OK)
+		map_set_u64(&ch->pending, p->call, NULL);
+	return e;
+}
+
+/* Lock held. Waits a little: as the reader of the channel if nobody is, else for the one who is. */
+static void wait_for_answer(struct channel *ch, struct pending *p)
+{
+	int64_t left = p->deadline_ms - clock_mono_ms();
+
+	if (left <= 0)
+		return;
+	if (ch->has_reader || ch->fd < 0) {
+		int64_t until = (p->deadline_ms < clock_mono_ms() + 1000 ? p->deadline_ms : clock_mono_ms() + 1000);
+		struct timespec t = { until / 1000, until % 1000 * 1000000 };
+		pthread_cond_timedwait(&ch->answered, &ch->lock, &t);
+		return;
+	}
+	struct pollfd poll_fd = { ch->fd, (short)(POLLIN | (ch->unsent ? POLLOUT : 0)), 0 };
+	ch->has_reader = true;
+	pthread_mutex_unlock(&ch->lock);
+	poll(&poll_fd, 1, left > 1000 ? 1000 : (int)left);
+	pthread_mutex_lock(&ch->lock);
+	ch->has_reader = false;
+	if (ch->fd < -1) {
+		close(-1 - ch->fd);
+		ch->fd = -1;
+	}
+	pthread_cond_broadcast(&ch->answered);
+	flush_locked(ch);
+	read_all(ch);
+}
+
+enum err channel_call(struct channel *ch, uint16_t type, struct str body, const int *fds, int fd_count, int timeout_ms,
+                      struct arena *arena, struct message *answer)
+{
+	struct pending p = { 0 };
+
+	*answer = (struct message){ .type = type };
+	pthread_mutex_lock(&ch->lock);
+	enum err e = begin_call(ch, &p, type, body, fds, fd_count, timeout_ms);
+	if (e == ERR_OK) {
+		while (!p.is_answered && clock_mono_ms() < p.deadline_ms)
+			wait_for_answer(ch, &p);
+		map_set_u64(&ch->pending, p.call, NULL);
+		e = p.is_answered ? p.answer.status : ERR_TIMEOUT;
+		answer->status = e;
+		answer->fd_count = p.answer.fd_count;
+		memcpy(answer->fds, p.answer.fds, sizeof(answer->fds));
+		answer->body = str_copy(arena, p.answer_bytes.n ? buf_str(&p.answer_bytes) : STR(""));
+	}
+	pthread_mutex_unlock(&ch->lock);
+	buf_free(&p.answer_bytes);
+	return e;
+}
+
+enum err channel_ask(struct channel *ch, uint16_t type, struct str body, const int *fds, int fd_count, int timeout_ms,
+                     channel_done done, void *context)
+{
+	struct pending *p = MEM_NEW(struct pending);
+
+	p->done = done;
+	p->context = context;
+	pthread_mutex_lock(&ch->lock);
+	enum err e = begin_call(ch, p, type, body, fds, fd_count, timeout_ms);
+	if (e != ERR_OK) {  /* the callback runs all the same, in channel_receive(): one way to end for every ask */
+		ask_ends(ch, p, e);
+	}
+	pthread_mutex_unlock(&ch->lock);
+	return ERR_OK;
+}
+
+void channel_expire(struct channel *ch, int64_t now_ms)
+{
+	size_t at = 0;
+	void *v;
+
+	pthread_mutex_lock(&ch->lock);
+	while (map_next(&ch->pending, &at, NULL, &v)) {
+		struct pending *p = v;
+		if (p->done && now_ms >= p->deadline_ms)
+			ask_ends(ch, p, ERR_TIMEOUT);
+	}
+	pthread_mutex_unlock(&ch->lock);
+}
+
+void channel_free(struct channel *ch)
+{
+	if (ch == NULL)
+		return;
+	ch->on_closed = NULL;
+	ch->handlers = NULL;
+	pthread_mutex_lock(&ch->lock);
+	lose(ch);
+	pthread_mutex_unlock(&ch->lock);
+	while (ch->inbox) {
+		struct item *it = ch->inbox;
+		ch->inbox = it->next;
+		if (it->ask)
+			run_item(ch, it);
+		else
+			item_free(it);
+	}
+	map_free(&ch->pending);
+	fd_close(&ch->wake_fd);
+	pthread_cond_destroy(&ch->answered);
+	pthread_mutex_destroy(&ch->lock);
+	mem_free(ch);
+}

@@ -1,0 +1,161 @@
+/* Channels: calls, asks, notices, descriptors, and what a misbehaving peer gets. */
+#include "base/test.h"
+#include "ipc/channel.h"
+#include <poll.h>
+#include <pthread.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+struct side { struct channel *ch; int notices; int closed; enum err last; struct buf got; };
+
+static void on_watch(void *context, UNUSED struct channel *ch, UNUSED struct message *m) { ((struct side *)context)->notices++; }
+static void on_leave(void *context, struct channel *ch, struct message *m)
+{
+	((struct side *)context)->notices++;
+	channel_reply(ch, m->call, ERR_AGAIN, m->body, m->fds, m->fd_count);
+}
+static void on_closed(void *context, UNUSED struct channel *ch) { ((struct side *)context)->closed++; }
+
+static const struct channel_handler cell_handlers[] = { { NOTICE_CELL_WATCHED, on_watch }, { 0 } };
+static const struct channel_handler master_handlers[] = { { REQUEST_LEAVE, on_leave }, { NOTICE_CHANGED, on_watch }, { 0 } };
+
+static void make_pair(struct side *cell, struct side *master)
+{
+	int fd[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fd), 0);
+	*cell = (struct side){ .got = BUF(1000) };
+	*master = (struct side){ .got = BUF(1000) };
+	cell->ch = channel_new(fd[0], ROLE_CELL, ROLE_MASTER, cell_handlers, cell, on_closed);
+	master->ch = channel_new(fd[1], ROLE_MASTER, ROLE_CELL, master_handlers, master, on_closed);
+}
+
+static void *serve_once(void *side)
+{
+	struct side *s = side;
+
+	while (s->notices < 1) {
+		struct pollfd p = { channel_fd(s->ch), POLLIN, 0 };
+		poll(&p, 1, 100);
+		if (channel_receive(s->ch) != ERR_OK)
+			break;
+	}
+	return NULL;
+}
+
+TEST(call_waits_for_its_answer)
+{
+	struct side cell, master;
+	struct message answer;
+	pthread_t t;
+	CLEANUP(arena_free) struct arena a = { 0 };
+
+	make_pair(&cell, &master);
+	channel_notify(master.ch, NOTICE_CELL_WATCHED, STR("\1"), NULL, 0);  /* arrives first, must not be run by the waiting caller */
+	pthread_create(&t, NULL, serve_once, &master);
+	int some_fd = dup(2);
+	EXPECT_ERR(channel_call(cell.ch, REQUEST_LEAVE, STR("12345678"), &some_fd, 1, 2000, &a, &answer), ERR_AGAIN);
+	EXPECT_STR(answer.body, "12345678");
+	EXPECT_INT(answer.fd_count, 1);
+	EXPECT_INT(cell.notices, 0);
+	struct pollfd p = { channel_wake_fd(cell.ch), POLLIN, 0 };
+	EXPECT_INT(poll(&p, 1, 0), 1);  /* the loop is told that the inbox has something */
+	EXPECT_OK(channel_receive(cell.ch));
+	EXPECT_INT(cell.notices, 1);
+	close(some_fd);
+	close(answer.fds[0]);
+	pthread_join(t, NULL);
+	channel_free(cell.ch);
+	channel_free(master.ch);
+}
+
+static void ask_done(void *context, struct message *answer)
+{
+	struct side *s = context;
+
+	s->last = answer->status;
+	buf_add(&s->got, answer->body);
+}
+
+TEST(ask_ends_once_whatever_happens)
+{
+	struct side cell, master;
+
+	make_pair(&cell, &master);
+	channel_ask(cell.ch, REQUEST_LEAVE, STR("one"), NULL, 0, 1000, ask_done, &cell);
+	channel_receive(master.ch);
+	channel_receive(cell.ch);
+	EXPECT_ERR(cell.last, ERR_AGAIN);
+	EXPECT_STR(buf_str(&cell.got), "one");
+	channel_ask(cell.ch, REQUEST_LEAVE, STR("two"), NULL, 0, 0, ask_done, &cell);
+	channel_expire(cell.ch, INT64_MAX);
+	channel_receive(cell.ch);
+	EXPECT_ERR(cell.last, ERR_TIMEOUT);
+	channel_ask(cell.ch, REQUEST_LEAVE, STR("three"), NULL, 0, 1000, ask_done, &cell);
+	channel_free(master.ch);  /* the peer dies without an answer */
+	EXPECT_ERR(channel_receive(cell.ch), ERR_CLOSED);
+	EXPECT_ERR(cell.last, ERR_UNAVAILABLE);
+	EXPECT_INT(cell.closed, 1);
+	channel_ask(cell.ch, REQUEST_LEAVE, STR("four"), NULL, 0, 1000, ask_done, &cell);
+	cell.last = ERR_OK;
+	channel_receive(cell.ch);
+	EXPECT_ERR(cell.last, ERR_UNAVAILABLE);
+	channel_free(cell.ch);
+	buf_free(&cell.got);
+}
+
+TEST(misbehaviour_closes_the_channel)
+{
+	static const struct { uint16_t type; size_t size; } cases[] = {
+		{ 9999, 1 },                  /* no such message */
+		{ NOTICE_STOP, 0 },           /* only master may say so */
+		{ NOTICE_CHANGED, 65 },       /* larger than its row allows */
+		{ REQUEST_ACCOUNT_INFO, 4 },  /* for another role */
+		{ REQUEST_LEAVE, 4 },         /* a request sent as a notice */
+	};
+	static char bytes[100];
+	EACH(cases, c) {
+		struct side cell, master;
+		make_pair(&cell, &master);
+		channel_notify(cell.ch, c->type, str_make(bytes, c->size), NULL, 0);
+		EXPECT_ERR(channel_receive(master.ch), ERR_CLOSED);
+		EXPECT_INT(master.closed, 1);
+		EXPECT_INT(master.notices, 0);
+		EXPECT_ERR(channel_receive(cell.ch), ERR_CLOSED);
+		channel_free(cell.ch);
+		channel_free(master.ch);
+	}
+}
+
+TEST(unsent_messages_wait_in_order)
+{
+	struct side cell, master;
+
+	make_pair(&cell, &master);
+	for (int i = 0; i < 3000; i++)
+		EXPECT_OK(channel_notify(cell.ch, NOTICE_CHANGED, STR("0123456789abcdef"), NULL, 0));
+	for (int i = 0; i < 3000 && master.notices < 3000; i++) {
+		channel_receive(master.ch);
+		channel_receive(cell.ch);
+	}
+	EXPECT_INT(master.notices, 3000);
+	EXPECT(!channel_wants_write(cell.ch));
+	channel_free(cell.ch);
+	channel_free(master.ch);
+}
+
+TEST(memfd_needs_seals)
+{
+	struct str got;
+	int fd;
+
+	EXPECT_OK(memfd_make("test", STR("hello"), &fd));
+	EXPECT_ERR(memfd_map(fd, 4, &got), ERR_INVALID);
+	EXPECT_OK(memfd_map(fd, 5, &got));
+	EXPECT(str_eq(got, STR("hello")));
+	memfd_unmap(got);
+	close(fd);
+	FILE *f = tmpfile();
+	EXPECT_ERR(memfd_map(fileno(f), 100, &got), ERR_INVALID);
+	fclose(f);
+}

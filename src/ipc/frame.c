@@ -1,0 +1,87 @@
+/* Frames between gate and cell; see the header. One datagram, one frame: nothing to reassemble, nothing half read. */
+#include "ipc/frame.h"
+#include "base/log.h"
+#include <errno.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+void put_session_open(struct buf *b, const struct session_open *o)
+{
+	put_grant(b, &o->grant);
+	put_u8(b, (uint8_t)o->protocol);
+	put_bool(b, o->is_tls);
+	put_bool(b, o->is_compressed);
+	put_str(b, o->peer);
+	put_u16(b, o->peer_port);
+	put_u16(b, o->local_port);
+	put_str(b, o->login_name);
+	put_str(b, o->command);
+	put_str(b, o->tls_text);
+	put_str(b, o->record);
+}
+
+bool get_session_open(struct scan *s, struct session_open *o)
+{
+	*o = (struct session_open){ 0 };
+	get_grant(s, &o->grant);
+	o->protocol = (enum protocol)get_u8(s);
+	o->is_tls = get_bool(s);
+	o->is_compressed = get_bool(s);
+	o->peer = get_str(s, 64);
+	o->peer_port = get_u16(s);
+	o->local_port = get_u16(s);
+	o->login_name = get_str(s, 512);
+	o->command = get_str(s, 1024);
+	o->tls_text = get_str(s, 128);
+	o->record = get_str(s, PARK_RECORD_MAX);
+	return get_end(s) && o->protocol > 0 && o->protocol < PROTOCOL_COUNT;
+}
+
+enum err frame_send(int fd, enum frame type, struct str bytes, int timeout_ms)
+{
+	uint8_t first = (uint8_t)type;
+	struct iovec part[2] = { { &first, 1 }, { (void *)(uintptr_t)bytes.p, bytes.n } };
+	struct msghdr m = { .msg_iov = part, .msg_iovlen = 2 };
+
+	if (bytes.n > FRAME_DATA_MAX)
+		return ERR_INVALID;
+	for (;;) {
+		if (sendmsg(fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0)
+			return ERR_OK;
+		if (errno == EINTR)
+			continue;
+		if (errno == EPIPE || errno == ECONNRESET || errno == ENOTCONN)
+			return ERR_CLOSED;
+		if (errno != EAGAIN && errno != ENOBUFS)
+			return log_errno("send", "frame");
+		if (timeout_ms == 0)
+			return ERR_AGAIN;
+		struct pollfd p = { fd, POLLOUT, 0 };
+		int ready = poll(&p, 1, timeout_ms);
+		if (ready == 0)
+			return ERR_TIMEOUT;
+		if (ready < 0 && errno != EINTR)
+			return log_errno("poll", "frame");
+	}
+}
+
+enum err frame_receive(int fd, char *room, enum frame *type, struct str *bytes)
+{
+	for (;;) {
+		ssize_t n = recv(fd, room, FRAME_MAX, MSG_DONTWAIT | MSG_TRUNC);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0 && errno == EAGAIN)
+			return ERR_AGAIN;
+		if (n == 0 || (n < 0 && (errno == ECONNRESET || errno == EPIPE)))
+			return ERR_CLOSED;
+		if (n < 0)
+			return log_errno("recv", "frame");
+		if (n > FRAME_MAX)
+			return ERR_INVALID;
+		*type = (enum frame)(uint8_t)room[0];
+		*bytes = str_make(room + 1, (size_t)n - 1);
+		return ERR_OK;
+	}
+}
