@@ -14,7 +14,7 @@ enum frame {
 	FRAME_OPEN = 1,    /* first frame of a session: struct session_open */
 	FRAME_DATA,        /* both ways: bytes of the client, or for the client */
 	FRAME_EOF,         /* the client closed its side */
-	FRAME_STATE,       /* in a RENDER attachment: u32 index, grant, str record */
+	FRAME_STATE,       /* in a RENDER attachment: u32 index, grant, u8 protocol, str record */
 	/* cell -> gate */
 	FRAME_PARK,        /* u64 bytes_in, u64 modseq, bool wants_news, str record. bytes_in: all DATA bytes the cell has read. The
 	                    * gate agrees by closing the pair; when it has sent more than bytes_in it ignores the frame and the

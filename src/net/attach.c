@@ -1,0 +1,308 @@
+/* The life of sessions in a cell: attach, run, park, end.
+ *
+ * A session is a source of the pool; its thread runs the engine and decides at the end what comes next. Parking is agreed with
+ * the gate: the cell offers a record together with the number of bytes it has read and keeps the engine until the gate closes
+ * the pair; a byte that was under way simply goes on to the engine (ipc/frame.h). A render attachment is a short-lived source
+ * that answers STATE frames and knows no engine state. */
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "net/session_private.h"
+#include <pthread.h>
+#include <unistd.h>
+
+enum { PARK_AFTER_MS = 2000, RENDER_BYTES_MAX = 12 * 1024 };
+
+struct attached {
+	struct pool        *pool;
+	struct attach_host  host;
+	pthread_mutex_t     lock;   /* of the list and count */
+	struct session     *first;
+	size_t              count;
+};
+
+struct attached *attached_new(struct pool *p, const struct attach_host *host)
+{
+	struct attached *at = MEM_NEW(struct attached);
+
+	at->pool = p;
+	at->host = *host;
+	pthread_mutex_init(&at->lock, NULL);
+	return at;
+}
+
+static void session_end(struct session *s)
+{
+	struct attached *at = s->owner;
+
+	if (s->state)
+		s->engine->close(s->state);
+	pthread_mutex_lock(&at->lock);
+	if (s->next)
+		s->next->link = s->link;
+	*s->link = s->next;
+	at->count--;
+	pthread_mutex_unlock(&at->lock);
+	fd_close(&s->fd);
+	buf_free(&s->in);
+	buf_free(&s->out);
+	arena_free(&s->arena);
+	mem_free(s);
+}
+
+static void refuse(struct session *s, enum err why, struct str sentence)
+{
+	CLEANUP(buf_free) struct buf b = BUF(1024);
+
+	put_u8(&b, (uint8_t)why);
+	put_str(&b, sentence);
+	if (frame_send(s->fd, FRAME_REFUSED, buf_str(&b), 0) != ERR_OK)
+		log_debug("refusal not sent");
+}
+
+static const struct engine *engine_of(struct attached *at, enum protocol protocol)
+{
+	for (const struct engine *const *e = at->host.engines; *e; e++)
+		if ((*e)->protocol == protocol)
+			return *e;
+	return NULL;
+}
+
+/* The first frame of a session says who it is. False: refused. */
+static bool session_begin(struct session *s)
+{
+	struct attached *at = s->owner;
+	char room[FRAME_MAX];
+	enum frame type;
+	struct str bytes;
+	struct session_open o;
+
+	if (frame_receive(s->fd, room, &type, &bytes) != ERR_OK || type != FRAME_OPEN)
+		return false;
+	struct scan scan = scan_of(bytes);
+	if (!get_session_open(&scan, &o)) {
+		log_error("malformed OPEN from gate size_bytes=%zu", bytes.n);
+		return false;
+	}
+	s->info = o;
+	s->epoch = o.grant.epoch;
+	s->info.peer = str_copy(&s->arena, o.peer);
+	s->info.login_name = str_copy(&s->arena, o.login_name);
+	s->info.command = str_copy(&s->arena, o.command);
+	s->info.tls_text = str_copy(&s->arena, o.tls_text);
+	s->info.record = STR_NONE;
+	s->engine = engine_of(at, o.protocol);
+	if (s->engine == NULL || at->host.check(at->host.cell, &o.grant) != ERR_OK) {
+		log_warn("session refused protocol=%s peer=%.*s", protocol_name(o.protocol), STR_ARG(o.peer));
+		refuse(s, ERR_DENIED, STR("the login is no longer valid; please log in again"));
+		return false;
+	}
+	if (!o.record.n)
+		s->state = s->engine->open(s, at->host.cell);
+	else if (s->engine->resume)
+		s->state = s->engine->resume(s, at->host.cell, str_copy(&s->arena, o.record));
+	if (s->state == NULL)
+		session_flush(s);
+	return s->state != NULL;
+}
+
+/* Offers the session to the gate. False: it cannot be parked now. */
+static bool session_park(struct session *s, bool wants_news)
+{
+	CLEANUP(buf_free) struct buf record = BUF(PARK_RECORD_MAX), frame = BUF(FRAME_DATA_MAX);
+	uint64_t modseq = 0;
+
+	if (s->engine->park == NULL || session_has_input(s) || s->is_eof || !s->engine->park(s->state, &record, &modseq) ||
+	    record.failed)
+		return false;
+	put_u64(&frame, s->bytes_in);
+	put_u64(&frame, modseq);
+	put_bool(&frame, wants_news);
+	put_str(&frame, buf_str(&record));
+	s->owner->host.parked(s->owner->host.cell, wants_news);
+	if (frame_send(s->fd, FRAME_PARK, buf_str(&frame), SESSION_WRITE_TIMEOUT_MS) != ERR_OK)
+		return false;
+	s->is_parking = true;
+	return true;
+}
+
+static enum pool_next finish(struct session *s, enum session_next next)
+{
+	session_flush(s);
+	if (!s->is_dead && (next == SESSION_CLOSE || next == SESSION_UNAUTH) &&
+	    frame_send(s->fd, next == SESSION_CLOSE ? FRAME_LOGOUT : FRAME_UNAUTH, STR(""), SESSION_WRITE_TIMEOUT_MS) != ERR_OK)
+		log_debug("end of session not sent");
+	session_end(s);
+	return POOL_GONE;
+}
+
+/* Runs the engine on what is there; says what comes next. */
+static enum session_next session_run(struct session *s)
+{
+	while (s->in.n - s->in_at < SESSION_IN_MAX / 2 && session_fill(s, 0) == ERR_OK)
+		s->is_parking = false;  /* the gate did not agree: the client had already sent more */
+	if (s->must_end || s->is_dead)
+		return SESSION_CLOSE;
+	if (session_has_input(s))
+		return s->engine->input(s->state);
+	return s->is_eof ? SESSION_CLOSE : SESSION_WAIT;
+}
+
+static enum pool_next session_step(struct session *s)
+{
+	int64_t waited_since = s->waits_since_ms;
+	uint64_t bytes_before = s->bytes_in;
+
+	s->waits_since_ms = 0;
+	if (s->state == NULL && !session_begin(s))
+		return finish(s, s->engine ? SESSION_CLOSE : SESSION_WAIT);
+	enum session_next next = session_run(s);
+	if (next == SESSION_CLOSE || next == SESSION_UNAUTH || s->must_end || s->is_dead || s->is_eof)
+		return finish(s, next == SESSION_UNAUTH ? SESSION_UNAUTH : SESSION_CLOSE);
+	session_flush(s);
+	session_slim(s);
+	if (s->is_parking)
+		return POOL_ARM;
+	bool was_quiet = waited_since && s->bytes_in == bytes_before && clock_mono_ms() >= waited_since + PARK_AFTER_MS;
+	if (next == SESSION_PARK)
+		session_park(s, true);
+	else if (was_quiet)
+		session_park(s, false);
+	if (!s->is_parking && !was_quiet) {  /* one that refused to be parked is not asked again before its next command */
+		s->waits_since_ms = waited_since && s->bytes_in == bytes_before ? waited_since : clock_mono_ms();
+		pool_alarm(s->pool, s->waits_since_ms + PARK_AFTER_MS);
+	}
+	return POOL_ARM;
+}
+
+static enum pool_next session_ready(void *context)
+{
+	struct session *s = context;
+
+	log_context("account=%llu session=%llu peer=%.*s", (unsigned long long)s->info.grant.account,
+	            (unsigned long long)s->info.grant.session, STR_ARG(s->info.peer));
+	enum pool_next next = session_step(s);
+	log_context_clear();
+	return next;
+}
+
+/* One STATE in, one RENDERED out. */
+static enum err render_one(struct session *s, struct str frame)
+{
+	CLEANUP(buf_free) struct buf bytes = BUF(RENDER_BYTES_MAX), record = BUF(PARK_RECORD_MAX), out = BUF(FRAME_DATA_MAX);
+	struct scan scan = scan_of(frame);
+	struct attach_host *host = &s->owner->host;
+	uint64_t modseq = 0;
+	struct grant g;
+
+	uint32_t index = get_u32(&scan);
+	get_grant(&scan, &g);
+	uint8_t protocol = get_u8(&scan);
+	struct str state = get_str(&scan, PARK_RECORD_MAX);
+	if (!get_end(&scan))
+		return ERR_INVALID;
+	const struct engine *engine = engine_of(s->owner, (enum protocol)protocol);
+	enum rendered how = RENDERED_BYE;
+	if (engine && engine->render && host->check(host->cell, &g) == ERR_OK)
+		how = engine->render(host->cell, state, &bytes, &record, &modseq);
+	if (bytes.failed || record.failed) {
+		how = RENDERED_ATTACH;
+		buf_reset(&bytes);
+		buf_reset(&record);
+	}
+	put_u32(&out, index);
+	put_u8(&out, (uint8_t)how);
+	put_u64(&out, modseq);
+	put_str(&out, buf_str(&record));
+	put_str(&out, buf_str(&bytes));
+	return frame_send(s->fd, FRAME_RENDERED, buf_str(&out), SESSION_WRITE_TIMEOUT_MS);
+}
+
+static enum pool_next render_ready(void *context)
+{
+	struct session *s = context;
+	char room[FRAME_MAX];
+	enum frame type;
+	struct str bytes;
+	enum err e;
+
+	while ((e = frame_receive(s->fd, room, &type, &bytes)) == ERR_OK) {
+		if (type != FRAME_STATE || render_one(s, bytes) != ERR_OK) {
+			e = ERR_CLOSED;
+			break;
+		}
+	}
+	if (e == ERR_AGAIN)
+		return POOL_ARM;
+	session_end(s);
+	return POOL_GONE;
+}
+
+void attached_take(struct attached *at, int fd, enum attach kind)
+{
+	struct session *s = MEM_NEW(struct session);
+
+	s->fd = fd;
+	s->pool = at->pool;
+	s->owner = at;
+	s->in = BUF(SESSION_IN_MAX + FRAME_MAX);
+	s->out = BUF(SESSION_OUT_FULL * 2 + FRAME_MAX);
+	s->epoch = UINT32_MAX;
+	s->is_render = kind == ATTACH_RENDER;
+	pthread_mutex_lock(&at->lock);
+	s->next = at->first;
+	s->link = &at->first;
+	if (s->next)
+		s->next->link = &s->next;
+	at->first = s;
+	at->count++;
+	/* the source's number is set under the lock: attached_tick() reads it under the lock */
+	s->source = pool_add(at->pool, fd, s->is_render ? render_ready : session_ready, s);
+	pthread_mutex_unlock(&at->lock);
+}
+
+int64_t attached_tick(struct attached *at, int64_t now_ms)
+{
+	int64_t next = 0;
+
+	pthread_mutex_lock(&at->lock);
+	for (struct session *s = at->first; s; s = s->next) {
+		int64_t since = s->waits_since_ms;
+		if (since == 0)
+			continue;
+		if (now_ms >= since + PARK_AFTER_MS)
+			pool_kick(at->pool, s->source);
+		else if (next == 0 || since + PARK_AFTER_MS < next)
+			next = since + PARK_AFTER_MS;
+	}
+	pthread_mutex_unlock(&at->lock);
+	return next;
+}
+
+size_t attached_count(struct attached *at)
+{
+	pthread_mutex_lock(&at->lock);
+	size_t n = at->count;
+	pthread_mutex_unlock(&at->lock);
+	return n;
+}
+
+void attached_end(struct attached *at, uint32_t epoch)
+{
+	pthread_mutex_lock(&at->lock);
+	for (struct session *s = at->first; s; s = s->next) {
+		if (s->epoch < epoch) {
+			s->must_end = true;
+			pool_kick(at->pool, s->source);
+		}
+	}
+	pthread_mutex_unlock(&at->lock);
+}
+
+void attached_free(struct attached *at)
+{
+	while (at->first)
+		session_end(at->first);
+	pthread_mutex_destroy(&at->lock);
+	mem_free(at);
+}

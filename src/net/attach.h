@@ -1,0 +1,26 @@
+/* net/attach.h -- the cell's side of sessions: takes the socketpairs that master hands over, runs the engines in the pool, parks
+ * what waits, renders what is parked elsewhere (docs/architecture.md, "A session"). */
+#ifndef FACTEUR_NET_ATTACH_H
+#define FACTEUR_NET_ATTACH_H
+#include "net/pool.h"
+#include "net/session.h"
+
+struct attached;
+
+struct attach_host {
+	void  *cell;                                   /* given to the engines */
+	const struct engine *const *engines;           /* ends with NULL */
+	/* ERR_OK: the grant is good; ERR_DENIED: the session is refused. */
+	enum err (*check)(void *cell, const struct grant *g);
+	void  (*parked)(void *cell, bool wants_news);  /* a session of this account waits in a gate now */
+};
+
+struct attached *attached_new(struct pool *p, const struct attach_host *host);
+void attached_take(struct attached *at, int fd, enum attach kind);   /* owns fd */
+/* Parks what has waited 2 s; returns when it wants to be called again (mono ms), 0: no need. */
+int64_t attached_tick(struct attached *at, int64_t now_ms);
+size_t attached_count(struct attached *at);
+/* Ends the sessions whose grant is older than epoch (0xffffffff: all). */
+void attached_end(struct attached *at, uint32_t epoch);
+void attached_free(struct attached *at);           /* after the pool has stopped: closes what is left */
+#endif

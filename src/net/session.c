@@ -1,0 +1,193 @@
+/* The bytes of a session; see the header. Input is one buffer with a read position: what the engine has read is dropped before
+ * the next frame is taken, so slices stay valid until the next read. */
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "net/session_private.h"
+#include <poll.h>
+#include <stdio.h>
+#include <unistd.h>
+
+const struct session_open *session_info(const struct session *s) { return &s->info; }
+struct arena *session_arena(struct session *s) { return &s->arena; }
+bool session_is_dead(const struct session *s) { return s->is_dead || s->must_end; }
+uint64_t session_bytes_out(const struct session *s) { return s->bytes_out; }
+bool session_has_input(const struct session *s) { return s->in_at < s->in.n; }
+
+enum err session_fill(struct session *s, int timeout_ms)
+{
+	char room[FRAME_MAX];
+	enum frame type;
+	struct str bytes;
+	int64_t until = clock_mono_ms() + timeout_ms;
+
+	for (;;) {
+		if (s->is_eof || s->is_dead)
+			return ERR_CLOSED;
+		enum err e = s->fd < 0 ? ERR_CLOSED : frame_receive(s->fd, room, &type, &bytes);
+		if (e == ERR_AGAIN) {
+			int64_t left = until - clock_mono_ms();
+			if (timeout_ms == 0)
+				return ERR_AGAIN;
+			if (left <= 0)
+				return ERR_TIMEOUT;
+			session_flush(s);
+			pool_will_wait(s->pool);
+			struct pollfd p = { s->fd, POLLIN, 0 };
+			poll(&p, 1, (int)left);
+			continue;
+		}
+		if (e != ERR_OK) {
+			s->is_eof = true;
+			return ERR_CLOSED;
+		}
+		if (type == FRAME_EOF) {
+			s->is_eof = true;
+			return ERR_CLOSED;
+		}
+		if (type != FRAME_DATA) {
+			log_error("unexpected frame from gate type=%d", (int)type);
+			s->is_dead = true;
+			return ERR_CLOSED;
+		}
+		if (s->in_at) {
+			buf_drop_front(&s->in, s->in_at);
+			s->in_at = 0;
+		}
+		buf_add(&s->in, bytes);
+		s->bytes_in += bytes.n;
+		return ERR_OK;
+	}
+}
+
+/* ERR_AGAIN: no whole line is in the buffer. */
+static enum err take_line(struct session *s, size_t max, struct str *line)
+{
+	struct str rest = str_make(s->in.p + s->in_at, s->in.n - s->in_at);
+	ptrdiff_t end = rest.n ? str_chr(rest, '\n') : -1;
+
+	if (end < 0)
+		return rest.n > max + 1 ? ERR_LIMIT : ERR_AGAIN;
+	*line = str_sub(rest, 0, (size_t)end);
+	s->in_at += (size_t)end + 1;
+	if (line->n && line->p[line->n - 1] == '\r')
+		line->n--;
+	return line->n > max ? ERR_LIMIT : ERR_OK;
+}
+
+static enum err line_by(struct session *s, size_t max, int timeout_ms, struct str *line)
+{
+	int64_t until = clock_mono_ms() + timeout_ms;
+
+	for (;;) {
+		enum err e = take_line(s, max, line);
+		if (e != ERR_AGAIN)
+			return e;
+		int64_t left = timeout_ms ? until - clock_mono_ms() : 0;
+		if (timeout_ms && left <= 0)
+			return ERR_TIMEOUT;
+		TRY(session_fill(s, (int)left));
+	}
+}
+
+enum err session_line(struct session *s, size_t max, struct str *line) { return line_by(s, max, 0, line); }
+enum err session_line_wait(struct session *s, size_t max, int timeout_ms, struct str *line) { return line_by(s, max, timeout_ms, line); }
+
+enum err session_read(struct session *s, size_t max, int timeout_ms, struct str *bytes)
+{
+	if (!session_has_input(s))
+		TRY(session_fill(s, timeout_ms));
+	*bytes = str_sub(str_make(s->in.p + s->in_at, s->in.n - s->in_at), 0, max);
+	s->in_at += bytes->n;
+	return ERR_OK;
+}
+
+void session_flush(struct session *s)
+{
+	for (size_t at = 0; at < s->out.n && s->fd >= 0 && !s->is_dead;) {
+		struct str piece = str_sub(buf_str(&s->out), at, FRAME_DATA_MAX);
+		enum err e = frame_send(s->fd, FRAME_DATA, piece, 0);
+		if (e == ERR_AGAIN) {
+			pool_will_wait(s->pool);
+			e = frame_send(s->fd, FRAME_DATA, piece, SESSION_WRITE_TIMEOUT_MS);
+		}
+		if (e != ERR_OK) {
+			if (e == ERR_TIMEOUT)
+				log_info("client reads too slowly, session ended");
+			s->is_dead = true;
+		}
+		at += piece.n;
+	}
+	s->bytes_out += s->out.n;
+	buf_reset(&s->out);
+}
+
+void session_write(struct session *s, struct str bytes)
+{
+	if (s->test_out) {
+		buf_add(s->test_out, bytes);
+		s->bytes_out += bytes.n;
+		return;
+	}
+	while (bytes.n && !s->is_dead) {
+		struct str piece = str_sub(bytes, 0, SESSION_OUT_FULL);
+		buf_add(&s->out, piece);
+		bytes = str_from(bytes, piece.n);
+		if (s->out.n >= SESSION_OUT_FULL)
+			session_flush(s);
+	}
+}
+
+void session_printf(struct session *s, const char *fmt, ...)
+{
+	CLEANUP(buf_free) struct buf b = BUF(1 << 20);
+	va_list ap;
+
+	va_start(ap, fmt);
+	buf_vprintf(&b, fmt, ap);
+	va_end(ap);
+	session_write(s, buf_str(&b));
+}
+
+void session_compress(struct session *s)
+{
+	session_flush(s);
+	s->info.is_compressed = true;
+	if (s->fd >= 0 && !s->is_dead && frame_send(s->fd, FRAME_COMPRESS, STR(""), SESSION_WRITE_TIMEOUT_MS) != ERR_OK)
+		s->is_dead = true;
+}
+
+void session_slim(struct session *s)
+{
+	if (s->in_at == s->in.n) {
+		buf_free(&s->in);
+		s->in_at = 0;
+	}
+	buf_free(&s->out);
+}
+
+struct session *session_for_test(const struct session_open *info, struct str input, struct buf *output)
+{
+	struct session *s = MEM_NEW(struct session);
+
+	s->fd = -1;
+	s->info = *info;
+	s->in = BUF(64 << 20);
+	s->test_out = output;
+	buf_add(&s->in, input);
+	return s;
+}
+
+void session_test_input(struct session *s, struct str more)
+{
+	buf_drop_front(&s->in, s->in_at);
+	s->in_at = 0;
+	buf_add(&s->in, more);
+}
+
+void session_test_free(struct session *s)
+{
+	buf_free(&s->in);
+	arena_free(&s->arena);
+	mem_free(s);
+}

@@ -1,0 +1,33 @@
+/* net/session_private.h -- what net/session.c (bytes) and net/attach.c (life) share. */
+#ifndef FACTEUR_NET_SESSION_PRIVATE_H
+#define FACTEUR_NET_SESSION_PRIVATE_H
+#include "net/attach.h"
+
+enum { SESSION_IN_MAX = 256 * 1024, SESSION_OUT_FULL = 60 * 1024, SESSION_WRITE_TIMEOUT_MS = 60000 };
+
+struct session {
+	int                  fd;              /* -1: a test session */
+	struct pool         *pool;
+	struct attached     *owner;
+	uint64_t             source;
+	const struct engine *engine;
+	void                *state;
+	struct session_open  info;
+	struct arena         arena;           /* info's strings and the engine's own */
+	struct buf           in;              /* not yet read by the engine: in.p + in_at … in.n */
+	size_t               in_at;
+	struct buf           out;
+	struct buf          *test_out;
+	uint64_t             bytes_in, bytes_out;
+	bool                 is_dead, is_eof, is_parking, is_render;
+	_Atomic int64_t      waits_since_ms;  /* 0: not waiting, or it cannot be parked before its next command */
+	_Atomic uint32_t     epoch;           /* of its grant; UINT32_MAX before it is known */
+	_Atomic bool         must_end;        /* the last three: read by other threads (attached_tick, attached_end) */
+	struct session      *next, **link;    /* in the owner's list */
+};
+
+/* Takes one more frame into `in`, waiting up to timeout_ms. ERR_AGAIN without a frame (timeout 0), ERR_TIMEOUT, ERR_CLOSED. */
+enum err session_fill(struct session *s, int timeout_ms);
+/* Frees buffers that are empty: a session that waits costs little. */
+void session_slim(struct session *s);
+#endif
