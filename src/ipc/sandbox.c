@@ -1,0 +1,154 @@
+/* Landlock and seccomp.
+ *
+ * Landlock decides by path, seccomp by call. Bookworm's landlock (ABI 2) does not see truncate(2), chmod and their like: seccomp
+ * has no rule for them, so they fail. The list is an allow-list; what is not on it answers EPERM (a library that probes for a
+ * feature goes on), and what only an intruder would try ends the process at once.
+ * Sanitizer builds need calls of their own (ptrace-like, mmap with odd flags): there only landlock is entered. */
+#include "ipc/sandbox.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/landlock.h>
+#include <sched.h>
+#include <seccomp.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+static long landlock_abi(void) { return syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION); }
+
+const char *sandbox_missing(void)
+{
+	if (landlock_abi() < 2)
+		return "landlock (kernel option CONFIG_SECURITY_LANDLOCK, and landlock in the lsm= list)";
+	if (prctl(PR_GET_SECCOMP) < 0)
+		return "seccomp";
+	return NULL;
+}
+
+enum {
+	READS = LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR,
+	WRITES = LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_REMOVE_DIR | LANDLOCK_ACCESS_FS_REMOVE_FILE |
+	         LANDLOCK_ACCESS_FS_MAKE_DIR | LANDLOCK_ACCESS_FS_MAKE_REG | LANDLOCK_ACCESS_FS_REFER,
+	FILE_RIGHTS = LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_WRITE_FILE,
+	ALL = (LANDLOCK_ACCESS_FS_MAKE_SYM << 1) - 1 + LANDLOCK_ACCESS_FS_REFER,
+};
+
+enum err sandbox_files(const struct sandbox_path *paths, const char **why)
+{
+	struct landlock_ruleset_attr attr = { .handled_access_fs = ALL };
+
+	*why = sandbox_missing();
+	if (*why)
+		return ERR_UNAVAILABLE;
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+		return log_errno("prctl", "no_new_privs");
+	CLEANUP(fd_close) int rules = (int)syscall(SYS_landlock_create_ruleset, &attr, sizeof(attr), 0);
+	if (rules < 0)
+		return log_errno("landlock_create_ruleset", "sandbox");
+	for (; paths->path; paths++) {
+		struct stat st;
+		CLEANUP(fd_close) int fd = open(paths->path, O_PATH | O_CLOEXEC);
+		if (fd < 0 || fstat(fd, &st) < 0)
+			return log_errno("open", paths->path);
+		struct landlock_path_beneath_attr rule = { .allowed_access = READS | (paths->is_writable ? WRITES : 0u), .parent_fd = fd };
+		if (!S_ISDIR(st.st_mode))
+			rule.allowed_access &= FILE_RIGHTS;
+		if (syscall(SYS_landlock_add_rule, rules, LANDLOCK_RULE_PATH_BENEATH, &rule, 0) < 0)
+			return log_errno("landlock_add_rule", paths->path);
+	}
+	if (syscall(SYS_landlock_restrict_self, rules, 0) < 0)
+		return log_errno("landlock_restrict_self", "sandbox");
+	return ERR_OK;
+}
+
+#ifndef FACTEUR_SANITIZER
+/* What every role needs: memory, threads, clocks, its descriptors. */
+static const char *const basic_calls[] = {
+	"read", "write", "readv", "writev", "close", "fstat", "lseek", "munmap", "mremap", "madvise", "brk", "futex", "clock_gettime",
+	"clock_getres", "clock_nanosleep", "nanosleep", "gettimeofday", "time", "getpid", "gettid", "getuid", "geteuid", "getgid",
+	"getegid", "getrandom", "epoll_create1", "epoll_ctl", "epoll_wait", "epoll_pwait", "poll", "ppoll", "eventfd2",
+	"timerfd_create", "timerfd_settime", "timerfd_gettime", "recvmsg", "sendmsg", "recvfrom", "sendto", "shutdown",
+	"getsockopt", "getsockname", "getpeername", "socketpair", "fcntl", "dup", "dup2", "dup3", "pipe2", "memfd_create", "set_robust_list",
+	"get_robust_list", "rseq", "sigaltstack", "rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "exit", "exit_group",
+	"sched_yield", "sched_getaffinity", "restart_syscall", "uname", "sysinfo", "membarrier", "signalfd4", "arch_prctl",
+};
+/* Roles that keep files; landlock says which. */
+static const char *const file_calls[] = {
+	"open", "openat", "pread64", "pwrite64", "preadv", "pwritev", "pwritev2", "ftruncate", "fsync", "fdatasync", "sync_file_range",
+	"fallocate", "fadvise64", "unlink", "unlinkat", "rename", "renameat", "renameat2", "mkdir", "mkdirat", "rmdir", "getdents64",
+	"access", "faccessat", "faccessat2", "stat", "lstat", "newfstatat", "statx", "statfs", "fstatfs", "flock", "readlink",
+	"readlinkat", "getcwd", "umask", "copy_file_range", "sendfile",
+};
+/* Roles that talk to clients through sockets master has bound. */
+static const char *const client_calls[] = { "accept4", "setsockopt", "getsockopt" };
+/* What only an intruder tries here. */
+static const char *const deadly_calls[] = {
+	"execve", "execveat", "ptrace", "process_vm_readv", "process_vm_writev", "pidfd_open", "pidfd_getfd", "pidfd_send_signal",
+	"io_uring_setup", "open_by_handle_at", "keyctl", "add_key", "request_key", "bpf", "perf_event_open", "userfaultfd", "mount",
+	"umount2", "setns", "unshare", "init_module", "finit_module", "kexec_load", "mknod", "mknodat", "shmget", "shmat", "msgget",
+	"semget", "mq_open",
+};
+
+static int add_all(scmp_filter_ctx f, uint32_t action, const char *const *names, size_t n)
+{
+	int bad = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		int call = seccomp_syscall_resolve_name(names[i]);
+		if (call != __NR_SCMP_ERROR)
+			bad |= seccomp_rule_add(f, action, call, 0);
+	}
+	return bad;
+}
+
+static enum err calls(enum role role)
+{
+	scmp_filter_ctx f = seccomp_init(SCMP_ACT_ERRNO(EPERM));
+	int bad = f == NULL;
+
+	bad |= add_all(f, SCMP_ACT_ALLOW, basic_calls, COUNT_OF(basic_calls));
+	if (role != ROLE_GATE)
+		bad |= add_all(f, SCMP_ACT_ALLOW, file_calls, COUNT_OF(file_calls));
+	if (role == ROLE_GATE || role == ROLE_MX || role == ROLE_CONTROL)
+		bad |= add_all(f, SCMP_ACT_ALLOW, client_calls, COUNT_OF(client_calls));
+	if (role == ROLE_QUEUE) {
+		static const char *const queue_calls[] = { "syncfs", "linkat" };
+		bad |= add_all(f, SCMP_ACT_ALLOW, queue_calls, COUNT_OF(queue_calls));
+	}
+	bad |= add_all(f, SCMP_ACT_KILL_PROCESS, deadly_calls, COUNT_OF(deadly_calls));
+	/* memory that is never executable and writable; threads, but no processes; signals only to itself; names of threads */
+	bad |= seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 1, SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
+	bad |= seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(mprotect), 1, SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
+	bad |= seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1, SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD, CLONE_THREAD));
+	bad |= seccomp_rule_add(f, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);  /* the C library falls back to clone */
+	bad |= seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1, SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid()));
+	bad |= seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(prctl), 1, SCMP_A0(SCMP_CMP_EQ, PR_SET_NAME));
+	bad |= seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 2, SCMP_A0(SCMP_CMP_EQ, 0), SCMP_A2(SCMP_CMP_EQ, 0));
+	bad |= seccomp_attr_set(f, SCMP_FLTATR_CTL_NNP, 1);
+	bad |= seccomp_attr_set(f, SCMP_FLTATR_CTL_OPTIMIZE, 2);
+	if (bad == 0)
+		bad = seccomp_load(f);
+	if (f)
+		seccomp_release(f);
+	if (bad) {
+		log_error("seccomp filter could not be loaded role=%s error=%d", role_name(role), bad);
+		return ERR_IO;
+	}
+	return ERR_OK;
+}
+#else
+static enum err calls(enum role role) { return role < ROLE_COUNT ? ERR_OK : ERR_INVALID; }
+#endif
+
+enum err sandbox_enter(enum role role, const struct sandbox_path *paths, const char **why)
+{
+	TRY(sandbox_files(paths, why));
+	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
+		return log_errno("prctl", "dumpable");
+	return calls(role);
+}
