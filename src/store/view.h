@@ -1,0 +1,301 @@
+/* store/view.h -- an account as services see it: mailboxes, messages, flags, bodies, changes. Never tables.
+ *
+ *   struct view      the open account: one in a cell, shared by its sessions and threads; every call is thread-safe
+ *   struct selected  one session's window on one mailbox: its own sequence numbers; used by one thread at a time
+ *   struct append    messages on their way in (APPEND, MULTIAPPEND, delivery): all become visible at once, or none
+ *   struct body      one message's bytes, pinned for reading
+ *
+ * DURABLE: when a call that changes something returns ERR_OK, the change is synced: body first, then its rows (DESIGN §4.7).
+ * Exception: view_store_flags() and view_subscribe() are durable within 1 s, by view_tick(). Concurrent syncs share an fsync.
+ * VISIBLE: other sessions see a new message only after it is synced; on_changed() is called after that, too.
+ * NUMBERS: uid, email and mailbox_id are never reused. A mailbox's uids ascend. A modseq is taken once for each transaction
+ * of the account; all that changed in it carries the same one (RFC 7162 §3.1).
+ * ERRORS any call may return: ERR_IO (disk or SQL failure, logged; after a failed sync the view stays in this state until
+ * the account is opened again), ERR_CORRUPT (logged). Other errors stand with the call. Slices returned live in the given
+ * arena. Names are UTF-8; mUTF-7 is the IMAP engine's affair. */
+#ifndef FACTEUR_STORE_VIEW_H
+#define FACTEUR_STORE_VIEW_H
+#include "base/arena.h"
+#include "base/err.h"
+#include "base/str.h"
+#include "store/uid_set.h"
+
+struct view;
+struct selected;
+struct append;
+
+enum {
+	MAILBOX_PATH_MAX  = 1000,     /* bytes of a whole path */
+	MAILBOX_DEPTH_MAX = 20,       /* levels */
+	MAILBOXES_MAX     = 10000,    /* in one account */
+	SUBSCRIPTIONS_MAX = 10000,
+	KEYWORDS_MAX      = 58,       /* in one account */
+	KEYWORD_NAME_MAX  = 100,      /* bytes */
+	APPEND_MESSAGES_MAX = 1000,   /* in one struct append */
+};
+#define MAILBOX_SEPARATOR '/'
+
+/* Flags of a message: bits 0-4 are the system flags of RFC 9051 §2.3.2, bit 6 + k is keyword k of the account. */
+#define FLAG_SEEN     (UINT64_C(1) << 0)
+#define FLAG_ANSWERED (UINT64_C(1) << 1)
+#define FLAG_FLAGGED  (UINT64_C(1) << 2)
+#define FLAG_DELETED  (UINT64_C(1) << 3)
+#define FLAG_DRAFT    (UINT64_C(1) << 4)
+#define FLAG_GONE     (UINT64_C(1) << 5)  /* only in struct message_row: expunged, but this session was not told yet */
+#define FLAGS_SYSTEM  UINT64_C(0x1f)
+#define FLAG_KEYWORD(k) (UINT64_C(1) << (6 + (k)))
+
+/* ------------------------------------------------------------------------------------------------- opening an account */
+
+struct view_config {
+	uint64_t account;            /* its number */
+	uint64_t quota_bytes;        /* 0: no limit */
+	uint64_t message_size_max;   /* bytes of one message; 0: 64 MB */
+	bool     french;             /* names of the folders made with a new account: Brouillons, Envoyés, … */
+	/* After a sync that made changes visible, and after each flag change: up to this modseq there is news. Called without
+	 * locks, from the thread that made the change; must be quick. May be NULL. */
+	void   (*on_changed)(void *context, uint64_t account, uint64_t modseq);
+	void    *context;
+};
+
+/* Opens accounts/N (made by master; an empty folder becomes a new account with its special-use mailboxes) and holds its
+ * account.lock. After an unclean stop it notes the gap of modseqs (see view_modseq_floor); the caller serves nobody before
+ * the replay is done. ERR_AGAIN: another process has it. ERR_CORRUPT: the database or a newer format; logged. */
+enum err view_open(const char *folder, const struct view_config *config, struct view **out) MUST_CHECK;
+/* Syncs everything, notes the clean end and closes. No selected, append or body of it may be left. NULL is fine. */
+void view_close(struct view *v);
+/* Settings of the account changed. */
+void view_set_limits(struct view *v, uint64_t quota_bytes, uint64_t message_size_max);
+/* Each second while anything may be unsynced: makes flags durable, continues background work (at most 20 ms a call):
+ * pruning of expunged messages, compaction of bodies, checkpoints. Returns true while there is more to do. */
+bool view_tick(struct view *v);
+/* Syncs all that was committed and makes it visible (on_changed follows). Returns at once when nothing is unsynced. */
+enum err view_publish(struct view *v) MUST_CHECK;
+uint64_t view_modseq(struct view *v);   /* the newest visible modseq of the account */
+
+struct quota {
+	uint64_t used_bytes, limit_bytes;   /* limit 0: none. Expunged messages are not counted; an email in two mailboxes once */
+	uint64_t messages;
+};
+void view_quota(struct view *v, struct quota *out);
+uint64_t view_message_size_max(struct view *v);
+/* One POP3 session at a time (RFC 1939 §8): false when another session has it ([IN-USE]). */
+bool view_maildrop_lock(struct view *v);
+void view_maildrop_unlock(struct view *v);
+
+/* ---------------------------------------------------------------------------------------------------------- mailboxes */
+
+enum mailbox_role {  /* RFC 6154; kept in the database: append only */
+	MAILBOX_PLAIN, MAILBOX_INBOX, MAILBOX_DRAFTS, MAILBOX_SENT, MAILBOX_JUNK, MAILBOX_TRASH, MAILBOX_ARCHIVE, MAILBOX_ROLES
+};
+/* "\\Drafts" …; "" for PLAIN and INBOX. */
+const char *mailbox_role_attribute(enum mailbox_role role);
+
+struct mailbox {
+	int64_t    mailbox_id;
+	struct str path;            /* "INBOX", "Travail/Été"; UTF-8, levels cut by '/' */
+	enum mailbox_role role;
+	bool       is_subscribed, has_children;
+	uint32_t   uidvalidity, uidnext;
+	uint32_t   messages, unseen, deleted;   /* unseen: without \Seen; deleted: with \Deleted */
+	uint64_t   size;            /* sum of its messages' RFC822.SIZE (STATUS=SIZE) */
+	uint64_t   highestmodseq;   /* of this mailbox; at least 1 */
+	char       mailboxid[20];   /* RFC 8474: "F…" */
+};
+
+/* All mailboxes, INBOX first, then by path bytewise (a parent before its children). Counters are synced ones: what is on its
+ * way in is published first. */
+enum err view_mailboxes(struct view *v, struct arena *a, struct mailbox **out, size_t *n) MUST_CHECK;
+/* path: any case of INBOX means INBOX. ERR_NOTFOUND. */
+enum err view_mailbox_find(struct view *v, struct str path, struct arena *a, struct mailbox *out) MUST_CHECK;
+enum err view_mailbox_get(struct view *v, int64_t mailbox_id, struct arena *a, struct mailbox *out) MUST_CHECK;
+enum err view_mailbox_by_role(struct view *v, enum mailbox_role role, struct arena *a, struct mailbox *out) MUST_CHECK;
+/* Makes the missing parents as well (RFC 9051 §6.3.4). role: MAILBOX_PLAIN or one that no mailbox has yet (CREATE … USE).
+ * One trailing '/' is ignored. ERR_EXISTS; ERR_INVALID: not a name (empty level, control character, not UTF-8, too long or
+ * deep); ERR_CONFLICT: the role is taken; ERR_LIMIT: MAILBOXES_MAX. out may be NULL. */
+enum err view_mailbox_create(struct view *v, struct str path, enum mailbox_role role, struct arena *a,
+                             struct mailbox *out) MUST_CHECK;
+/* Its messages can be undeleted for 30 days. The subscription stays (RFC 9051 §6.3.7). Sessions that have it selected get
+ * news.is_deleted. ERR_DENIED: INBOX. ERR_CONFLICT: it has children ([HASCHILDREN]). ERR_NOTFOUND. */
+enum err view_mailbox_delete(struct view *v, struct str path) MUST_CHECK;
+/* With its children and their subscriptions; missing parents of the new name are made. INBOX: its messages move to the new
+ * mailbox, INBOX stays, empty (RFC 9051 §6.3.6). ERR_NOTFOUND, ERR_EXISTS, ERR_INVALID (also: into its own child). */
+enum err view_mailbox_rename(struct view *v, struct str from, struct str to) MUST_CHECK;
+/* A subscription is a name; the mailbox need not exist (any more). Unknown to unsubscribe: ERR_OK. ERR_INVALID, ERR_LIMIT. */
+enum err view_subscribe(struct view *v, struct str path, bool subscribed) MUST_CHECK;
+/* Subscribed names in order, also those without a mailbox. */
+enum err view_subscriptions(struct view *v, struct arena *a, struct str **out, size_t *n) MUST_CHECK;
+
+/* Keywords, any case, as first written. The list only grows: bit FLAG_KEYWORD(i) is names[i]. Borrowed until view_close(). */
+size_t view_keywords(struct view *v, struct str names[KEYWORDS_MAX]);
+/* The bit of a keyword, made if missing and create. Returns 0: unknown, or (create) ERR_LIMIT reached or not a flag-keyword. */
+uint64_t view_keyword(struct view *v, struct str name, bool create);
+
+/* -------------------------------------------------------------------------------- one session's window on one mailbox */
+
+/* What the session's client knows; also all that a parked session must remember of it (about 40 bytes). */
+struct selected_state {
+	int64_t  mailbox_id;
+	uint32_t uidvalidity, uidnext, count;
+	uint64_t modseq;            /* told everything up to here */
+	uint32_t keywords;          /* told this many keyword names */
+};
+
+/* known == NULL: SELECT/EXAMINE; everything visible now is known and nothing is left to tell.
+ * known: a parked session again, with exactly the sequence numbers it had; selected_news() tells the rest. ERR_CONFLICT:
+ * that state cannot be rebuilt (too old, or in a gap after an unclean stop, or another uidvalidity): say BYE.
+ * ERR_NOTFOUND: no such mailbox. The array is built at the first use, and shared by all sessions of the mailbox. */
+enum err selected_open(struct view *v, int64_t mailbox_id, const struct selected_state *known, struct selected **out) MUST_CHECK;
+void selected_close(struct selected *s);   /* NULL is fine */
+void selected_state(struct selected *s, struct selected_state *out);
+struct view *selected_view(struct selected *s);
+int64_t  selected_mailbox_id(const struct selected *s);
+uint32_t selected_uidvalidity(const struct selected *s);
+uint32_t selected_count(const struct selected *s);       /* messages this client was told of: EXISTS */
+uint32_t selected_uidnext(const struct selected *s);
+/* HIGHESTMODSEQ that may be sent now (RFC 7162 §3.2.5): everything up to it was told; lower while removals are held back. */
+uint64_t selected_modseq(const struct selected *s);
+
+struct message_row {
+	uint32_t seq;               /* in this session's numbering */
+	uint32_t uid;
+	uint32_t email;             /* for summaries and bodies; several messages may share it (COPY) */
+	uint64_t modseq;
+	uint64_t flags;             /* may have FLAG_GONE: answer from what is here, bodies may still be read */
+};
+
+/* Messages by sequence number, a batch at a time, out of memory (never SQL). seqs NULL: all. Start with *next = 0.
+ * since: only those with a modseq above it (0: all). At most max rows; 0 rows: the end. */
+size_t selected_rows(struct selected *s, const struct uid_set *seqs, uint64_t since, uint32_t *next,
+                     struct message_row *out, size_t max);
+/* The same for a set of uids; UIDs that do not exist are silently skipped (RFC 9051 §6.4.9). */
+size_t selected_rows_by_uid(struct selected *s, const struct uid_set *uids, uint64_t since, uint32_t *next,
+                            struct message_row *out, size_t max);
+/* seq -> uid, 0 if out of range; uid -> seq, 0 if not there. */
+uint32_t selected_uid(struct selected *s, uint32_t seq);
+uint32_t selected_seq(struct selected *s, uint32_t uid);
+/* Sequence numbers to UIDs and back; what does not exist is left out. Messages that are gone keep their uid here. */
+void selected_to_uids(struct selected *s, const struct uid_set *seqs, struct arena *a, struct uid_set *uids);
+void selected_to_seqs(struct selected *s, const struct uid_set *uids, struct arena *a, struct uid_set *seqs);
+
+/* What a client has to hear, in the order of announcing: removals, EXISTS, flags. */
+struct news {
+	/* Highest sequence number first, so that each EXPUNGE is right when it is sent (RFC 9051 §7.5.1). */
+	size_t              n_removed;
+	struct message_row *removed;      /* seq and uid */
+	struct uid_set      vanished;     /* the same uids, for VANISHED (RFC 7162 §3.2.10) */
+	uint32_t            exists;       /* the number of messages after the removals */
+	bool                has_new;      /* exists grew: send EXISTS */
+	size_t              n_changed;
+	struct message_row *changed;      /* flags changed by others; seq after the removals; new messages are not in it */
+	bool                has_keywords; /* the account has new keyword names: send FLAGS (RFC 9051 §7.3.5) */
+	bool                is_deleted;   /* the mailbox is gone: say BYE or answer NO; nothing else is set */
+};
+/* What changed since the last look; the session's numbers advance. removals: false in the middle of FETCH, STORE, SEARCH
+ * (not their UID forms) and when no command runs (RFC 9051 §7.5.1): they wait for a later call. Never SQL when nothing
+ * changed: a compare of two numbers. */
+void selected_news(struct selected *s, bool removals, struct arena *a, struct news *out);
+/* The session told its client the flags of everything that transaction changed (its own STORE): not to be news again. */
+void selected_told(struct selected *s, uint64_t modseq);
+/* The same for a parked session, without building the array if the mailbox has none (gate's render): state advances.
+ * ERR_CONFLICT as in selected_open(). */
+enum err view_news(struct view *v, struct selected_state *state, bool removals, struct arena *a, struct news *out) MUST_CHECK;
+
+/* ------------------------------------------------------------------------------------------- CONDSTORE and QRESYNC */
+
+/* The modseq from which changes must be told to a client that says it knows all up to modseq: the same number, or 0 (tell
+ * everything) when it lies in a gap left by an unclean stop, or is older than the history, or was never given out. */
+uint64_t view_modseq_floor(struct view *v, uint64_t modseq);
+/* VANISHED (EARLIER): uids removed after modseq (already passed through view_modseq_floor); with 0 every uid that does not
+ * exist. Only those in known (NULL: 1:uidnext-1). RFC 7162 §3.2.5.2. */
+enum err view_vanished(struct view *v, int64_t mailbox_id, uint64_t modseq, const struct uid_set *known, struct arena *a,
+                       struct uid_set *out) MUST_CHECK;
+
+/* ------------------------------------------------------------------------------------------------------------ changes */
+
+enum flags_op { FLAGS_ADD, FLAGS_REMOVE, FLAGS_REPLACE };
+struct flags_change {
+	enum flags_op op;
+	uint64_t      flags;             /* FLAGS_SYSTEM and keyword bits */
+	bool          has_unchanged_since;
+	uint64_t      unchanged_since;   /* RFC 7162 §3.1.3 */
+};
+/* In one transaction; messages whose flags are so already keep their modseq; missing uids are skipped. *modified: those that
+ * failed UNCHANGEDSINCE ([MODIFIED]). *modseq: of this change, 0 if nothing changed. modified and modseq may be NULL. */
+enum err view_store_flags(struct view *v, int64_t mailbox_id, const struct uid_set *uids, const struct flags_change *change,
+                          struct arena *a, struct uid_set *modified, uint64_t *modseq) MUST_CHECK;
+
+/* What a COPY or MOVE did: pairs in ascending order, the i-th uid of from became the i-th of to (RFC 4315 COPYUID). */
+struct copied {
+	uint32_t       uidvalidity;      /* of the target */
+	struct uid_set from, to;
+	uint64_t       modseq;
+};
+/* All or none; the emails are shared, flags copied. ERR_NOTFOUND: a mailbox is gone. */
+enum err view_copy(struct view *v, int64_t from_id, const struct uid_set *uids, int64_t to_id, struct arena *a,
+                   struct copied *out) MUST_CHECK;
+enum err view_move(struct view *v, int64_t from_id, const struct uid_set *uids, int64_t to_id, struct arena *a,
+                   struct copied *out) MUST_CHECK;
+/* Removes the messages of uids (NULL: all); only_deleted: those with \Deleted among them. They can be undeleted for 30 days.
+ * *expunged (may be NULL): what went. */
+enum err view_expunge(struct view *v, int64_t mailbox_id, const struct uid_set *uids, bool only_deleted, struct arena *a,
+                      struct uid_set *expunged) MUST_CHECK;
+
+/* One or more messages in. Up to 1 MB a message stays in memory, more goes to the disk as it comes; a message is complete
+ * (and its structure read) at append_end(). Nothing remains unless append_commit() succeeded. One thread at a time. */
+enum err append_begin(struct view *v, struct append **out) MUST_CHECK;
+struct append_new {
+	int64_t  mailbox_id;
+	int64_t  internal_date;   /* seconds since 1970, UTC; RFC 9051 §2.3.3 */
+	uint64_t flags;
+};
+/* Starts a message of size bytes if known (0: unknown). ERR_NOTFOUND: mailbox; ERR_LIMIT: over message_size_max or more than
+ * APPEND_MESSAGES_MAX; ERR_QUOTA. After an error the caller still reads and drops the literal. */
+enum err append_message(struct append *ap, const struct append_new *in, uint64_t size) MUST_CHECK;
+/* The next bytes. ERR_LIMIT, ERR_QUOTA as above, ERR_IO; sticky for this message. */
+enum err append_write(struct append *ap, struct str bytes) MUST_CHECK;
+/* The message is complete. ERR_INVALID: empty, or has a NUL. Bare LF and bare CR are kept as they came. */
+enum err append_end(struct append *ap) MUST_CHECK;
+struct appended {
+	int64_t  mailbox_id;
+	uint32_t uidvalidity, uid, email;
+};
+/* All messages in one transaction, synced and published; frees *ap on success and on failure. out: APPEND_MESSAGES_MAX at most,
+ * in the order of append_message(). ERR_NOTFOUND: a mailbox is gone by now; ERR_QUOTA. */
+enum err append_commit(struct append **ap, struct arena *a, struct appended **out, size_t *n) MUST_CHECK;
+void append_abandon(struct append **ap);   /* for CLEANUP too */
+
+/* Brings back what was expunged at or after since (seconds since 1970): to its mailbox, or to INBOX if that is gone, with new
+ * uids. mailbox_id 0: all. ERR_QUOTA: nothing was brought back. */
+enum err view_undelete(struct view *v, int64_t mailbox_id, int64_t since, uint32_t *restored) MUST_CHECK;
+
+/* ------------------------------------------------------------------------------------------------------------ reading */
+
+struct summary {
+	uint32_t   email;           /* 0: it does not exist any more, nothing else is set */
+	uint64_t   size;            /* RFC822.SIZE */
+	int64_t    received;        /* INTERNALDATE, seconds since 1970 */
+	uint64_t   emailid;         /* EMAILID, UIDL: email_id_text() */
+	uint64_t   threadid;        /* THREADID: thread_id_text() */
+	struct str record;          /* what mime/summary.h wrote: ENVELOPE, BODYSTRUCTURE, part offsets, preview */
+};
+/* Summaries of n rows (n ≤ 1000 at a time; 100-250 is a good batch), out[i] for emails[i]. Without with_record only the
+ * numbers are read, which is cheaper. One pass in the database, one copy. */
+enum err view_summaries(struct view *v, const uint32_t *emails, size_t n, bool with_record, struct arena *a,
+                        struct summary *out) MUST_CHECK;
+/* RFC 8474: "M" and "T" with 16 hex digits; stable for ever. out: 18 bytes. */
+void email_id_text(uint64_t emailid, char out[18]);
+void thread_id_text(uint64_t threadid, char out[18]);
+
+struct body {  /* all zeros: closed */
+	struct view *view;
+	uint64_t     size;           /* bytes of the message */
+	uint64_t     at;             /* private: where it starts in its file */
+	void        *file;           /* private */
+};
+/* Pins the bytes of an email until body_close(). ERR_NOTFOUND: expunged and purged. */
+enum err body_open(struct view *v, uint32_t email, struct body *out) MUST_CHECK;
+void body_close(struct body *b);  /* for CLEANUP too */
+/* Exactly n bytes from offset into p; offset + n ≤ size, else ERR_INVALID. Outside all locks. */
+enum err body_read(const struct body *b, uint64_t offset, void *p, size_t n) MUST_CHECK;
+#endif
