@@ -1,0 +1,430 @@
+/* Master: binds the ports, makes the channels, starts every role and restarts what dies. Root where it can be, and therefore
+ * small: it never reads a byte that came from a network, and single-threaded: it forks.
+ *
+ * A role is the same binary executed again (`--role NAME`), so that no two processes share an address layout and nothing of
+ * master's memory is in them. Every pair of roles in `links` gets a fresh socketpair whenever one of the two starts.
+ * Listening sockets stay open here: a restarted gate gets the same ones, and no connection is refused meanwhile. */
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "ipc/sandbox.h"
+#include "role/role_private.h"
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <pwd.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { BACK_OFF_FIRST_MS = 100, BACK_OFF_MAX_MS = 10000, STABLE_MS = 30000, STOP_GRACE_MS = 15000 };
+
+/* Who talks to whom (docs/architecture.md). */
+static const struct { enum role a, b; } links[] = {
+	{ ROLE_GATE, ROLE_KEYS },    { ROLE_MX, ROLE_KEYS },     { ROLE_CONTROL, ROLE_KEYS }, { ROLE_CONTROL, ROLE_GATE },
+	{ ROLE_CONTROL, ROLE_MX },   { ROLE_CONTROL, ROLE_QUEUE }, { ROLE_MX, ROLE_QUEUE },
+};
+
+static const struct { enum protocol protocol; bool implicit_tls; uint16_t port; enum role role; } ports[] = {
+	{ PROTOCOL_SMTP, false, 25, ROLE_MX },
+	{ PROTOCOL_SUBMISSION, false, 587, ROLE_GATE }, { PROTOCOL_SUBMISSION, true, 465, ROLE_GATE },
+	{ PROTOCOL_IMAP, false, 143, ROLE_GATE },       { PROTOCOL_IMAP, true, 993, ROLE_GATE },
+	{ PROTOCOL_POP3, false, 110, ROLE_GATE },       { PROTOCOL_POP3, true, 995, ROLE_GATE },
+};
+
+struct listener {  /* one bound socket, for one process */
+	int       fd;
+	size_t    port;   /* row of ports */
+	uint32_t  index;  /* of the gate */
+	uint16_t  number;
+};
+
+struct running *master_role(struct master *m, enum role role, uint32_t index)
+{
+	for (size_t i = 0; i < m->role_count; i++)
+		if (m->roles[i].role == role && m->roles[i].index == index)
+			return &m->roles[i];
+	return NULL;
+}
+
+/* In the child, before exec: only 0-2 and the channel stay open. */
+static void become_role(const struct running *r, int channel_fd)
+{
+	char index[16];
+	sigset_t none;
+	const struct master *m = r->master;
+	bool is_cells = r->role == ROLE_NURSERY;
+
+	dup2(channel_fd, 3);
+	close_range(4, ~0U, 0);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	setpgid(0, 0);  /* Ctrl-C reaches master only, which stops the roles in order */
+	if (m->uid) {
+		gid_t gid = is_cells ? m->cell_gid : m->gid;
+		uid_t uid = is_cells ? m->cell_uid : m->uid;
+		if (setgroups(0, NULL) < 0 || setresgid(gid, gid, gid) < 0 || setresuid(uid, uid, uid) < 0) {
+			log_errno("setresuid", role_name(r->role));
+			_exit(1);
+		}
+	}
+	snprintf(index, sizeof(index), "%u", r->index);
+	execl("/proc/self/exe", "facteur", "--role", role_name(r->role), "--index", index, "--dir", m->options.dir, "--sandbox",
+	      m->sandbox ? "on" : "off", (char *)NULL);
+	log_errno("exec", "/proc/self/exe");
+	_exit(1);
+}
+
+static void connect_pair(struct running *a, struct running *b)
+{
+	CLEANUP(buf_free) struct buf to_a = BUF(16), to_b = BUF(16);
+	int pair[2];
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0) {
+		log_errno("socketpair", role_name(a->role));
+		return;
+	}
+	put_u8(&to_a, (uint8_t)b->role);
+	put_u32(&to_a, b->index);
+	put_u8(&to_b, (uint8_t)a->role);
+	put_u32(&to_b, a->index);
+	channel_notify(a->ch, NOTICE_CONNECT, buf_str(&to_a), &pair[0], 1);
+	channel_notify(b->ch, NOTICE_CONNECT, buf_str(&to_b), &pair[1], 1);
+	close(pair[0]);
+	close(pair[1]);
+}
+
+static bool is_linked(enum role a, enum role b)
+{
+	for (size_t i = 0; i < COUNT_OF(links); i++)
+		if ((links[i].a == a && links[i].b == b) || (links[i].a == b && links[i].b == a))
+			return true;
+	return false;
+}
+
+static void connect_peers(struct running *r)
+{
+	for (size_t i = 0; i < r->master->role_count; i++) {
+		struct running *peer = &r->master->roles[i];
+		if (peer != r && peer->pid && is_linked(r->role, peer->role))
+			connect_pair(r, peer);
+	}
+}
+
+static void give_listeners(struct running *r)
+{
+	for (size_t i = 0; i < r->master->listener_count; i++) {
+		const struct listener *l = &r->master->listeners[i];
+		CLEANUP(buf_free) struct buf b = BUF(16);
+		if (ports[l->port].role != r->role || l->index != r->index)
+			continue;
+		put_u8(&b, (uint8_t)ports[l->port].protocol);
+		put_bool(&b, ports[l->port].implicit_tls);
+		put_u16(&b, l->number);
+		channel_notify(r->ch, NOTICE_LISTEN, buf_str(&b), &l->fd, 1);
+	}
+}
+
+static void start_role(struct running *r)
+{
+	int pair[2];
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0) {
+		log_errno("socketpair", role_name(r->role));
+		return;
+	}
+	pid_t pid = fork();
+	if (pid == 0)
+		become_role(r, pair[1]);
+	close(pair[1]);
+	if (pid < 0) {
+		log_errno("fork", role_name(r->role));
+		close(pair[0]);
+		r->restart_at_ms = clock_mono_ms() + 1000;
+		return;
+	}
+	r->pid = pid;
+	r->is_ready = false;
+	r->started_ms = clock_mono_ms();
+	r->restart_at_ms = 0;
+	if (r->ch == NULL)
+		r->ch = channel_new(pair[0], ROLE_MASTER, r->role, master_handlers, r, NULL);
+	else
+		channel_replace(r->ch, pair[0]);
+	watch_channel(r->master->watch, r->ch);
+	give_listeners(r);
+	connect_peers(r);
+	cells_reconnect(r->master, r->role);
+	log_debug("role started name=%s index=%u pid=%d", role_name(r->role), r->index, (int)pid);
+}
+
+static void role_ended(struct running *r, int status)
+{
+	struct master *m = r->master;
+
+	r->pid = 0;
+	channel_replace(r->ch, -1);
+	if (m->stops)
+		return;
+	log_error("role ended name=%s index=%u %s=%d, starting it again", role_name(r->role), r->index,
+	          WIFSIGNALED(status) ? "signal" : "code", WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+	if (clock_mono_ms() - r->started_ms > STABLE_MS)
+		r->back_off_ms = 0;
+	r->restart_at_ms = clock_mono_ms() + r->back_off_ms;
+	r->back_off_ms = r->back_off_ms ? r->back_off_ms * 2 : BACK_OFF_FIRST_MS;
+	if (r->back_off_ms > BACK_OFF_MAX_MS)
+		r->back_off_ms = BACK_OFF_MAX_MS;
+	if (r->role == ROLE_GATE) {  /* what it parked is gone with it */
+		size_t at = 0;
+		struct str key;
+		void *v;
+		while (map_next(&m->watches, &at, &key, &v)) {
+			uintptr_t mask = (uintptr_t)v & ~((uintptr_t)1 << r->index);
+			map_set(&m->watches, key, (void *)mask);
+		}
+	}
+}
+
+static void on_signal(void *context)
+{
+	struct master *m = context;
+	struct signalfd_siginfo info;
+	int status;
+	pid_t pid;
+
+	while (read(m->signal_fd, &info, sizeof(info)) == sizeof(info))
+		if (info.ssi_signo == SIGINT || info.ssi_signo == SIGTERM)
+			m->stops = true;
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+		struct running *r = NULL;
+		for (size_t i = 0; i < m->role_count; i++)
+			if (m->roles[i].pid == pid)
+				r = &m->roles[i];
+		if (r)
+			role_ended(r, status);
+		else
+			cells_collected(m, pid, status);
+	}
+}
+
+/* One listening socket; ERR_EXISTS: the port is taken. */
+static enum err bind_one(struct master *m, const char *address, size_t port, uint32_t index)
+{
+	union { struct sockaddr any; struct sockaddr_in v4; struct sockaddr_in6 v6; } a = { 0 };
+	uint16_t number = (uint16_t)(ports[port].port + m->options.port_offset);
+	bool is_v6 = strchr(address, ':') != NULL;
+	int on = 1;
+
+	if (is_v6) {
+		a.v6.sin6_family = AF_INET6;
+		a.v6.sin6_port = htons(number);
+	} else {
+		a.v4.sin_family = AF_INET;
+		a.v4.sin_port = htons(number);
+	}
+	if (inet_pton(a.any.sa_family, address, is_v6 ? (void *)&a.v6.sin6_addr : (void *)&a.v4.sin_addr) != 1) {
+		log_error("not an IP address: %s (setting bind in facteur.conf)", address);
+		return ERR_INVALID;
+	}
+	int fd = socket(a.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return is_v6 && errno == EAFNOSUPPORT ? ERR_OK : log_errno("socket", address);
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+	if (ports[port].role == ROLE_GATE && m->gates > 1)
+		setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on));
+	if (is_v6)
+		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
+	if (bind(fd, &a.any, is_v6 ? sizeof(a.v6) : sizeof(a.v4)) < 0 || listen(fd, 1024) < 0) {
+		int why = errno;
+		close(fd);
+		if (is_v6 && why == EADDRNOTAVAIL)
+			return ERR_OK;  /* IPv6 is off on this machine */
+		if (why == EADDRINUSE)
+			log_error("port %u at %s is in use by another program: stop that program, or start with --port-offset N", number, address);
+		else if (why == EACCES)
+			log_error("port %u at %s may only be bound by root: start as root, or with --port-offset 10000", number, address);
+		else {
+			errno = why;
+			return log_errno("bind", address);
+		}
+		return ERR_EXISTS;
+	}
+	m->listeners = mem_resize(m->listeners, (m->listener_count + 1) * sizeof(*m->listeners));
+	m->listeners[m->listener_count++] = (struct listener){ fd, port, index, number };
+	return ERR_OK;
+}
+
+static enum err bind_all(struct master *m, const char *const *addresses)
+{
+	for (; *addresses; addresses++)
+		for (size_t p = 0; p < COUNT_OF(ports); p++)
+			for (uint32_t i = 0; i < (ports[p].role == ROLE_GATE ? (uint32_t)m->gates : 1); i++)
+				TRY(bind_one(m, *addresses, p, i));
+	return ERR_OK;
+}
+
+static enum err make_folder(const struct master *m, const char *name, mode_t mode, uid_t uid, gid_t gid)
+{
+	char path[512];
+
+	snprintf(path, sizeof(path), "%s/%s", m->options.dir, name);
+	if (mkdir(path, mode) < 0 && errno != EEXIST)
+		return log_errno("mkdir", path);
+	if (m->uid && chown(path, uid, gid) < 0)
+		return log_errno("chown", path);
+	return ERR_OK;
+}
+
+/* The users of the roles, where master is root and they exist; else everything runs as who started it. */
+static void find_users(struct master *m)
+{
+	struct passwd *p;
+
+	if (geteuid() != 0 || m->options.single)
+		return;
+	p = getpwnam("facteur");
+	if (p) {
+		m->uid = p->pw_uid;
+		m->gid = p->pw_gid;
+	}
+	p = getpwnam("facteur-cell");
+	if (p && m->uid) {
+		m->cell_uid = p->pw_uid;
+		m->cell_gid = p->pw_gid;
+	} else {
+		m->uid = 0;
+		log_warn("the users facteur and facteur-cell do not exist: every role runs as root. `facteur setup` as root makes them");
+	}
+}
+
+static void add_role(struct master *m, enum role role, uint32_t index)
+{
+	m->roles[m->role_count++] = (struct running){ .master = m, .role = role, .index = index };
+}
+
+static void stop_all(struct master *m)
+{
+	/* first those who accept, then cells, then those who hold the promise */
+	static const enum role order[] = { ROLE_MX, ROLE_GATE, ROLE_CELL, ROLE_QUEUE, ROLE_NURSERY, ROLE_CONTROL, ROLE_KEYS };
+	int64_t until = clock_mono_ms() + STOP_GRACE_MS;
+
+	for (size_t o = 0; o < COUNT_OF(order); o++) {
+		if (order[o] == ROLE_CELL)
+			cells_stop(m);
+		for (size_t i = 0; i < m->role_count; i++)
+			if (m->roles[i].role == order[o] && m->roles[i].pid)
+				channel_notify(m->roles[i].ch, NOTICE_STOP, STR(""), NULL, 0);
+		for (;;) {
+			size_t left = order[o] == ROLE_CELL ? cells_left(m) : 0;
+			for (size_t i = 0; i < m->role_count; i++)
+				left += m->roles[i].role == order[o] && m->roles[i].pid;
+			if (left == 0 || clock_mono_ms() >= until)
+				break;
+			watch_run(m->watch, 50);
+		}
+	}
+	for (size_t i = 0; i < m->role_count; i++) {
+		if (m->roles[i].pid) {
+			log_warn("role did not stop in time, ending it name=%s", role_name(m->roles[i].role));
+			kill(m->roles[i].pid, SIGKILL);
+			waitpid(m->roles[i].pid, NULL, 0);
+		}
+	}
+}
+
+static void serve(struct master *m)
+{
+	bool was_ready = false;
+
+	while (!m->stops) {
+		int64_t now = clock_mono_ms();
+		bool ready = true;
+		for (size_t i = 0; i < m->role_count; i++) {
+			struct running *r = &m->roles[i];
+			if (r->pid == 0 && now >= r->restart_at_ms)
+				start_role(r);
+			ready &= r->pid && r->is_ready;
+			if (r->ch)
+				channel_expire(r->ch, now);
+		}
+		if (ready && !was_ready) {
+			was_ready = true;
+			log_info("facteur is ready dir=%s port_offset=%d", m->options.dir, m->options.port_offset);
+		}
+		cells_tick(m);
+		watch_run(m->watch, 100);
+	}
+}
+
+int master_run(const struct serve_options *options)
+{
+	struct master m = { .options = *options, .sandbox = true };
+	static const char *const addresses[] = { "0.0.0.0", "::", NULL };
+	const char *missing = sandbox_missing();
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN), pages = sysconf(_SC_PHYS_PAGES);
+	struct rlimit files;
+	char path[512];
+	sigset_t set;
+
+	log_setup("master", LOG_LEVEL_INFO, false);
+	if (missing || options->single) {
+		if (!options->demo && !options->single) {
+			log_error("this kernel lacks %s, without which one mailbox is not shielded from another; facteur does not serve. "
+			          "Set sandbox = off in facteur.conf to accept that", missing);
+			return 1;
+		}
+		m.sandbox = false;
+		log_warn("the sandbox is OFF: mailboxes are not shielded from each other%s%s", missing ? "; missing: " : "",
+		         missing ? missing : "");
+	}
+	m.gates = cpus > 2 ? (cpus > GATES_MAX ? GATES_MAX : (int)cpus) : 2;
+	m.cells_max = (size_t)((double)pages * (double)sysconf(_SC_PAGESIZE) / 2 / 1.5e6);
+	if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+		files.rlim_cur = files.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &files);
+	}
+	find_users(&m);
+	snprintf(path, sizeof(path), "%s/lock", options->dir);
+	CLEANUP(fd_close) int lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (lock < 0 || flock(lock, LOCK_EX | LOCK_NB) < 0) {
+		log_error("another facteur is using %s (or the folder cannot be written): %s", options->dir, strerror(errno));
+		return 1;
+	}
+	umask(077);
+	if (make_folder(&m, "accounts", 0711, m.cell_uid, m.cell_gid) || make_folder(&m, "log", 0700, m.uid, m.gid) ||
+	    make_folder(&m, "keys", 0700, m.uid, m.gid) || make_folder(&m, "spool", 0700, m.uid, m.gid) ||
+	    make_folder(&m, "queue", 0700, m.uid, m.gid) || make_folder(&m, "tls", 0700, m.uid, m.gid) ||
+	    bind_all(&m, addresses))
+		return 1;
+	prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+	sigemptyset(&set);
+	sigaddset(&set, SIGCHLD);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGTERM);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	m.signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	m.watch = watch_new();
+	watch_fd(m.watch, m.signal_fd, on_signal, &m);
+	add_role(&m, ROLE_NURSERY, 0);
+	add_role(&m, ROLE_KEYS, 0);
+	add_role(&m, ROLE_CONTROL, 0);
+	add_role(&m, ROLE_QUEUE, 0);
+	add_role(&m, ROLE_MX, 0);
+	for (int i = 0; i < m.gates; i++)
+		add_role(&m, ROLE_GATE, (uint32_t)i);
+	serve(&m);
+	log_info("stopping");
+	stop_all(&m);
+	log_info("stopped");
+	return 0;
+}

@@ -1,0 +1,505 @@
+/* Master's table account -> cell: starting, running, leaving. Never two for one account.
+ *
+ * A cell is made in three steps, each asked for and none waited for: its key from keys, its process from nursery, its channels
+ * to queue and control. What wants the cell meanwhile waits in its slot (attachments) or is remembered (is_wanted).
+ * A slot leaves `running` when its channel closes and is free for the next cell only when the exit was collected, by nursery
+ * (EXITED) or, if nursery died, by master itself. The lock file of the account is the last guard. */
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "ipc/frame.h"
+#include "role/role_private.h"
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { WAITING_MAX = 1024, CALL_TIMEOUT_MS = 10000, CRASH_PAUSE_MS = 2000, CRASHES_BEFORE_PAUSE = 3, EXIT_GRACE_MS = 5000 };
+
+enum slot_state { SLOT_EMPTY, SLOT_STARTING, SLOT_RUNNING, SLOT_LEAVING };
+
+struct waiting { int fd; enum attach kind; };
+
+struct cell_slot {
+	struct master  *master;
+	uint64_t        account;
+	enum slot_state state;
+	pid_t           pid;            /* known after SPAWN's answer */
+	int             pid_fd;
+	struct channel *ch;
+	uint64_t        attached;       /* CELL_ATTACH messages sent to this process */
+	bool            is_wanted;      /* somebody woke it while it was leaving */
+	bool            may_leave;      /* LEAVE was granted: its exit is no crash */
+	int             crashes;
+	int64_t         not_before_ms;  /* after crashes: the next start */
+	int64_t         left_ms;        /* since when it is leaving */
+	struct waiting *waiting;        /* attachments that wait for the start */
+	size_t          waiting_count, waiting_cap;
+	struct { struct channel *ch; uint32_t call; } ends[4];  /* who asked CELL_END */
+	size_t          end_count;
+};
+
+static void slot_start(struct cell_slot *c);
+
+static struct cell_slot *slot_of(struct master *m, uint64_t account)
+{
+	struct cell_slot *c = map_get_u64(&m->cells, account);
+
+	if (c == NULL) {
+		c = MEM_NEW(struct cell_slot);
+		c->master = m;
+		c->account = account;
+		c->pid_fd = -1;
+		map_set_u64(&m->cells, account, c);
+	}
+	return c;
+}
+
+static void slot_free(struct cell_slot *c)
+{
+	map_set_u64(&c->master->cells, c->account, NULL);
+	fd_close(&c->pid_fd);
+	mem_free(c->waiting);
+	mem_free(c);
+}
+
+static void refuse(int fd, enum err why, struct str sentence)
+{
+	CLEANUP(buf_free) struct buf b = BUF(1024);
+
+	put_u8(&b, (uint8_t)why);
+	put_str(&b, sentence);
+	if (frame_send(fd, FRAME_REFUSED, buf_str(&b), 0) != ERR_OK)
+		log_debug("refusal not sent");
+	close(fd);
+}
+
+static void refuse_waiting(struct cell_slot *c, enum err why, struct str sentence)
+{
+	for (size_t i = 0; i < c->waiting_count; i++)
+		refuse(c->waiting[i].fd, why, sentence);
+	c->waiting_count = 0;
+}
+
+static void send_attach(struct cell_slot *c, int fd, enum attach kind)
+{
+	uint8_t body = (uint8_t)kind;
+
+	channel_notify(c->ch, NOTICE_CELL_ATTACH, str_make(&body, 1), &fd, 1);
+	c->attached++;
+}
+
+static void end_answer(struct cell_slot *c)
+{
+	for (size_t i = 0; i < c->end_count; i++)
+		channel_reply(c->ends[i].ch, c->ends[i].call, ERR_OK, STR(""), NULL, 0);
+	c->end_count = 0;
+}
+
+/* The process is gone and collected: the account is free for the next cell. */
+static void slot_collected(struct cell_slot *c, int status)
+{
+	bool is_clean = c->may_leave && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+
+	if (!is_clean && c->end_count == 0 && !c->master->stops) {
+		log_warn("cell ended unexpectedly account=%llu pid=%d %s=%d", (unsigned long long)c->account, (int)c->pid,
+		         WIFSIGNALED(status) ? "signal" : "code", WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+		if (++c->crashes >= CRASHES_BEFORE_PAUSE)
+			c->not_before_ms = clock_mono_ms() + CRASH_PAUSE_MS;
+	}
+	if (is_clean)
+		c->crashes = 0;
+	if (c->ch) {
+		watch_forget(c->master->watch, c->ch);
+		channel_free(c->ch);
+		c->ch = NULL;
+	}
+	fd_close(&c->pid_fd);
+	c->pid = 0;
+	c->may_leave = false;
+	c->state = SLOT_EMPTY;
+	c->master->cells_running--;
+	end_answer(c);
+	if (c->master->stops)
+		refuse_waiting(c, ERR_UNAVAILABLE, STR("the server is stopping; please try again in a moment"));
+	if ((c->is_wanted || c->waiting_count) && !c->master->stops)
+		slot_start(c);
+	else if (c->crashes == 0 || c->master->stops)
+		slot_free(c);
+}
+
+static void kill_cell(struct cell_slot *c)
+{
+	if (c->pid_fd >= 0)
+		syscall(SYS_pidfd_send_signal, c->pid_fd, SIGKILL, NULL, 0);
+}
+
+/* The channel closed: the process is ending, or shall. */
+static void on_cell_closed(void *context, UNUSED struct channel *ch)
+{
+	struct cell_slot *c = context;
+
+	if (c->state == SLOT_RUNNING) {
+		c->state = SLOT_LEAVING;
+		c->left_ms = clock_mono_ms();
+	}
+}
+
+static void on_changed(void *context, UNUSED struct channel *ch, struct message *msg)
+{
+	struct cell_slot *c = context;
+
+	for (int i = 0; i < c->master->gates; i++) {
+		struct running *gate = master_role(c->master, ROLE_GATE, (uint32_t)i);
+		if (gate && gate->ch)
+			channel_notify(gate->ch, NOTICE_GATE_CHANGED, msg->body, NULL, 0);
+	}
+}
+
+static void on_leave(void *context, struct channel *ch, struct message *msg)
+{
+	struct cell_slot *c = context;
+	struct scan s = scan_of(msg->body);
+	uint64_t seen = get_u64(&s);
+
+	/* An attachment under way would be lost with the process. */
+	c->may_leave = get_end(&s) && seen == c->attached && c->state == SLOT_RUNNING;
+	if (c->may_leave)
+		c->state = SLOT_LEAVING;
+	c->left_ms = clock_mono_ms();
+	channel_reply(ch, msg->call, c->may_leave ? ERR_OK : ERR_AGAIN, STR(""), NULL, 0);
+}
+
+static const struct channel_handler cell_handlers[] = {
+	{ NOTICE_CHANGED, on_changed }, { REQUEST_LEAVE, on_leave }, { 0 },
+};
+
+/* A fresh pair between the cell and a role: one end each. */
+static void connect_cell(struct cell_slot *c, enum role role, uint16_t notice)
+{
+	struct running *r = master_role(c->master, role, 0);
+	CLEANUP(buf_free) struct buf to_role = BUF(64), to_cell = BUF(64);
+	int pair[2];
+
+	if (r == NULL || r->ch == NULL || !channel_is_open(r->ch))
+		return;  /* when it is back: cells_reconnect() */
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0) {
+		log_errno("socketpair", "cell");
+		return;
+	}
+	put_u64(&to_role, c->account);
+	put_u8(&to_cell, (uint8_t)role);
+	put_u32(&to_cell, 0);
+	channel_notify(c->ch, NOTICE_CONNECT, buf_str(&to_cell), &pair[0], 1);
+	channel_notify(r->ch, notice, buf_str(&to_role), &pair[1], 1);
+	close(pair[0]);
+	close(pair[1]);
+}
+
+void cells_reconnect(struct master *m, enum role role)
+{
+	size_t at = 0;
+	void *v;
+
+	if (role != ROLE_QUEUE && role != ROLE_CONTROL)
+		return;
+	while (map_next(&m->cells, &at, NULL, &v)) {
+		struct cell_slot *c = v;
+		if (c->state == SLOT_RUNNING)
+			connect_cell(c, role, role == ROLE_QUEUE ? NOTICE_CELL_CHANNEL : NOTICE_CONTROL_CELL);
+	}
+}
+
+static void start_failed(struct cell_slot *c, const char *what, enum err e)
+{
+	log_error("cell not started account=%llu step=%s error=%s", (unsigned long long)c->account, what, err_name(e));
+	refuse_waiting(c, ERR_UNAVAILABLE, STR("the mailbox cannot be opened at the moment; please try again in a minute"));
+	if (c->ch) {
+		watch_forget(c->master->watch, c->ch);
+		channel_free(c->ch);
+		c->ch = NULL;
+	}
+	c->state = SLOT_EMPTY;
+	c->master->cells_running--;
+	c->not_before_ms = clock_mono_ms() + CRASH_PAUSE_MS;
+	end_answer(c);
+}
+
+static void on_spawned(void *context, struct message *answer)
+{
+	struct cell_slot *c = context;
+	struct scan s = scan_of(answer->body);
+
+	if (answer->status != ERR_OK) {
+		start_failed(c, "spawn", answer->status);
+		return;
+	}
+	c->pid = (pid_t)get_u32(&s);
+	if (answer->fd_count == 1) {
+		c->pid_fd = answer->fds[0];
+		answer->fds[0] = -1;
+	}
+	if (c->state == SLOT_STARTING)
+		c->state = channel_is_open(c->ch) ? SLOT_RUNNING : SLOT_LEAVING;
+	c->left_ms = clock_mono_ms();
+	connect_cell(c, ROLE_QUEUE, NOTICE_CELL_CHANNEL);
+	connect_cell(c, ROLE_CONTROL, NOTICE_CONTROL_CELL);
+	for (size_t i = 0; i < c->waiting_count; i++) {
+		send_attach(c, c->waiting[i].fd, c->waiting[i].kind);
+		close(c->waiting[i].fd);
+	}
+	c->waiting_count = 0;
+	if (c->end_count)
+		kill_cell(c);
+}
+
+static void on_key(void *context, struct message *answer)
+{
+	struct cell_slot *c = context;
+	struct master *m = c->master;
+	struct running *nursery = master_role(m, ROLE_NURSERY, 0);
+	CLEANUP(buf_free) struct buf body = BUF(64);
+	struct scan s = scan_of(answer->body);
+	int pair[2];
+
+	if (answer->status != ERR_OK || answer->fd_count != 1) {
+		start_failed(c, "key", answer->status);
+		return;
+	}
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0) {
+		start_failed(c, "socketpair", log_errno("socketpair", "cell"));
+		return;
+	}
+	c->ch = channel_new(pair[0], ROLE_MASTER, ROLE_CELL, cell_handlers, c, on_cell_closed);
+	watch_channel(m->watch, c->ch);
+	put_u64(&body, c->account);
+	put_u32(&body, get_u32(&s));
+	put_bool(&body, map_get_u64(&m->watches, c->account) != NULL);
+	const int fds[2] = { pair[1], answer->fds[0] };
+	channel_ask(nursery->ch, REQUEST_SPAWN, buf_str(&body), fds, 2, CALL_TIMEOUT_MS, on_spawned, c);
+	close(pair[1]);
+}
+
+static void slot_start(struct cell_slot *c)
+{
+	struct master *m = c->master;
+	struct running *keys = master_role(m, ROLE_KEYS, 0);
+	CLEANUP(buf_free) struct buf body = BUF(16);
+
+	if (clock_mono_ms() < c->not_before_ms) {
+		c->is_wanted = true;  /* cells_tick() tries again */
+		return;
+	}
+	if (m->cells_running >= m->cells_max) {
+		log_warn("no room for another cell account=%llu running=%zu", (unsigned long long)c->account, m->cells_running);
+		refuse_waiting(c, ERR_UNAVAILABLE, STR("too many mailboxes are in use at the moment; please try again in a minute"));
+		c->is_wanted = true;
+		c->not_before_ms = clock_mono_ms() + CRASH_PAUSE_MS;
+		return;
+	}
+	c->state = SLOT_STARTING;
+	c->is_wanted = false;
+	c->attached = 0;
+	m->cells_running++;
+	put_u64(&body, c->account);
+	channel_ask(keys->ch, REQUEST_CELL_KEY, buf_str(&body), NULL, 0, CALL_TIMEOUT_MS, on_key, c);
+}
+
+static void want(struct master *m, uint64_t account)
+{
+	struct cell_slot *c = slot_of(m, account);
+
+	if (c->state == SLOT_EMPTY)
+		slot_start(c);
+	else if (c->state == SLOT_LEAVING)
+		c->is_wanted = true;
+}
+
+/* ATTACH from a gate: a descriptor for the account's cell. */
+static void on_attach(void *context, UNUSED struct channel *ch, struct message *msg)
+{
+	struct running *r = context;
+	struct scan s = scan_of(msg->body);
+	uint64_t account = get_u64(&s);
+	uint8_t kind = get_u8(&s);
+
+	if (!get_end(&s) || msg->fd_count != 1 || (kind != ATTACH_SESSION && kind != ATTACH_RENDER))
+		return;
+	struct cell_slot *c = slot_of(r->master, account);
+	if (c->state == SLOT_RUNNING) {
+		send_attach(c, msg->fds[0], (enum attach)kind);
+		return;
+	}
+	if (c->waiting_count == WAITING_MAX || (c->state == SLOT_EMPTY && clock_mono_ms() < c->not_before_ms)) {
+		refuse(msg->fds[0], ERR_UNAVAILABLE, STR("the mailbox cannot be opened at the moment; please try again in a minute"));
+		msg->fds[0] = -1;
+		return;
+	}
+	if (c->waiting_count == c->waiting_cap) {
+		c->waiting_cap = c->waiting_cap ? c->waiting_cap * 2 : 4;
+		c->waiting = mem_resize(c->waiting, c->waiting_cap * sizeof(*c->waiting));
+	}
+	c->waiting[c->waiting_count++] = (struct waiting){ msg->fds[0], (enum attach)kind };
+	msg->fds[0] = -1;
+	want(r->master, account);
+}
+
+static void on_wake(void *context, UNUSED struct channel *ch, struct message *msg)
+{
+	struct scan s = scan_of(msg->body);
+	uint64_t account = get_u64(&s);
+
+	if (get_end(&s))
+		want(((struct running *)context)->master, account);
+}
+
+static void on_watch(void *context, UNUSED struct channel *ch, struct message *msg)
+{
+	struct running *r = context;
+	struct scan s = scan_of(msg->body);
+	uint64_t account = get_u64(&s);
+	bool on = get_bool(&s);
+	uint8_t flag;
+
+	if (!get_end(&s))
+		return;
+	uintptr_t mask = (uintptr_t)map_get_u64(&r->master->watches, account);
+	mask = on ? mask | (uintptr_t)1 << r->index : mask & ~((uintptr_t)1 << r->index);
+	map_set_u64(&r->master->watches, account, (void *)mask);
+	struct cell_slot *c = map_get_u64(&r->master->cells, account);
+	flag = mask != 0;
+	if (c && c->state == SLOT_RUNNING)
+		channel_notify(c->ch, NOTICE_CELL_WATCHED, str_make(&flag, 1), NULL, 0);
+}
+
+static void on_epoch(void *context, UNUSED struct channel *ch, struct message *msg)
+{
+	struct master *m = ((struct running *)context)->master;
+	struct scan s = scan_of(msg->body);
+	uint64_t account = get_u64(&s);
+	struct cell_slot *c = map_get_u64(&m->cells, account);
+
+	for (int i = 0; i < m->gates; i++) {
+		struct running *gate = master_role(m, ROLE_GATE, (uint32_t)i);
+		if (gate && gate->ch)
+			channel_notify(gate->ch, NOTICE_GATE_EPOCH, msg->body, NULL, 0);
+	}
+	if (c && c->ch)
+		channel_notify(c->ch, NOTICE_CELL_EPOCH, msg->body, NULL, 0);
+}
+
+static void on_end(void *context, struct channel *ch, struct message *msg)
+{
+	struct master *m = ((struct running *)context)->master;
+	struct scan s = scan_of(msg->body);
+	struct cell_slot *c = map_get_u64(&m->cells, get_u64(&s));
+
+	if (c == NULL || c->state == SLOT_EMPTY) {
+		channel_reply(ch, msg->call, ERR_OK, STR(""), NULL, 0);
+		return;
+	}
+	if (c->end_count == COUNT_OF(c->ends)) {
+		channel_reply(ch, msg->call, ERR_AGAIN, STR(""), NULL, 0);
+		return;
+	}
+	c->ends[c->end_count].ch = ch;
+	c->ends[c->end_count++].call = msg->call;
+	if (c->state != SLOT_STARTING)
+		kill_cell(c);
+}
+
+static void on_account_folder(void *context, struct channel *ch, struct message *msg)
+{
+	struct master *m = ((struct running *)context)->master;
+	struct scan s = scan_of(msg->body);
+	uint64_t account = get_u64(&s);
+	char path[512];
+	enum err e = ERR_OK;
+
+	snprintf(path, sizeof(path), "%s/accounts/%llu", m->options.dir, (unsigned long long)account);
+	if (!get_end(&s))
+		e = ERR_INVALID;
+	else if (mkdir(path, 0700) < 0 && errno != EEXIST)
+		e = log_errno("mkdir", path);
+	else if (m->cell_uid && chown(path, m->cell_uid, m->cell_gid) < 0)
+		e = log_errno("chown", path);
+	channel_reply(ch, msg->call, e, STR(""), NULL, 0);
+}
+
+static void on_exited(void *context, UNUSED struct channel *ch, struct message *msg)
+{
+	struct master *m = ((struct running *)context)->master;
+	struct scan s = scan_of(msg->body);
+	struct cell_slot *c = map_get_u64(&m->cells, get_u64(&s));
+	pid_t pid = (pid_t)get_u32(&s);
+
+	int status = (int)get_u32(&s);
+	/* SPAWN's answer and EXITED come over the same channel, in order: the pid is known unless it is an older process's. */
+	if (get_end(&s) && c && c->pid == pid)
+		slot_collected(c, status);
+}
+
+void cells_collected(struct master *m, pid_t pid, int status)
+{
+	size_t at = 0;
+	void *v;
+
+	while (map_next(&m->cells, &at, NULL, &v)) {
+		struct cell_slot *c = v;
+		if (c->pid == pid) {
+			slot_collected(c, status);
+			return;
+		}
+	}
+}
+
+static void on_ready(void *context, UNUSED struct channel *ch, UNUSED struct message *msg)
+{
+	struct running *r = context;
+
+	r->is_ready = true;
+	log_debug("role is ready name=%s index=%u", role_name(r->role), r->index);
+}
+
+const struct channel_handler master_handlers[] = {
+	{ NOTICE_READY, on_ready },       { NOTICE_ATTACH, on_attach },         { NOTICE_WATCH, on_watch },
+	{ NOTICE_WAKE, on_wake },         { NOTICE_CONTROL_WAKE, on_wake },     { NOTICE_EPOCH, on_epoch },
+	{ REQUEST_CELL_END, on_end },     { REQUEST_QUEUE_CELL_END, on_end },   { REQUEST_ACCOUNT_FOLDER, on_account_folder },
+	{ NOTICE_EXITED, on_exited },     { 0 },
+};
+
+void cells_tick(struct master *m)
+{
+	int64_t now = clock_mono_ms();
+	size_t at = 0;
+	void *v;
+
+	while (map_next(&m->cells, &at, NULL, &v)) {
+		struct cell_slot *c = v;
+		if (c->state == SLOT_EMPTY && (c->is_wanted || c->waiting_count) && now >= c->not_before_ms && !m->stops)
+			slot_start(c);
+		else if (c->state == SLOT_LEAVING && now > c->left_ms + EXIT_GRACE_MS && c->pid_fd >= 0)
+			kill_cell(c);  /* it closed its channel and does not end */
+		if (c->state == SLOT_RUNNING && c->crashes && now > c->left_ms + 60000)
+			c->crashes = 0;
+	}
+}
+
+void cells_stop(struct master *m)
+{
+	size_t at = 0;
+	void *v;
+
+	while (map_next(&m->cells, &at, NULL, &v)) {
+		struct cell_slot *c = v;
+		if (c->ch)
+			channel_notify(c->ch, NOTICE_STOP, STR(""), NULL, 0);
+		c->may_leave = true;
+	}
+}
+
+size_t cells_left(const struct master *m) { return m->cells_running; }

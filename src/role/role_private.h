@@ -1,0 +1,50 @@
+/* role/role_private.h -- master's own structs, shared by master.c (roles, ports) and master_cells.c (cells). */
+#ifndef FACTEUR_ROLE_ROLE_PRIVATE_H
+#define FACTEUR_ROLE_ROLE_PRIVATE_H
+#include "base/map.h"
+#include "role/role.h"
+#include "role/watch.h"
+#include <sys/types.h>
+
+enum { GATES_MAX = 8, ROLES_MAX = 16 + GATES_MAX };
+
+struct running {  /* one role process */
+	struct master  *master;
+	enum role       role;
+	uint32_t        index;
+	pid_t           pid;          /* 0: not running */
+	struct channel *ch;
+	int64_t         started_ms, restart_at_ms;
+	int             back_off_ms;
+	bool            is_ready;
+};
+
+struct master {
+	struct serve_options options;
+	struct watch  *watch;
+	struct running roles[ROLES_MAX];
+	size_t         role_count;
+	int            gates;
+	int            signal_fd;
+	bool           stops, sandbox;
+	struct map     cells;          /* account -> struct cell_slot */
+	struct map     watches;        /* account -> bit mask of gates, as pointer */
+	size_t         cells_running, cells_max;
+	struct listener *listeners;
+	size_t         listener_count;
+	uid_t          uid, cell_uid;  /* 0: no change of user */
+	gid_t          gid, cell_gid;
+};
+
+struct running *master_role(struct master *m, enum role role, uint32_t index);   /* NULL: no such role */
+
+/* Cells (master_cells.c) */
+extern const struct channel_handler master_handlers[];
+void cells_tick(struct master *m);
+/* A child of a nursery that died was collected here. */
+void cells_collected(struct master *m, pid_t pid, int status);
+/* The role that was restarted gets its channels to the running cells again. */
+void cells_reconnect(struct master *m, enum role role);
+void cells_stop(struct master *m);
+size_t cells_left(const struct master *m);
+#endif
