@@ -8,7 +8,7 @@
 #define FACTEUR_CRYPTO_PASSWORD_H
 #include "base/arena.h"
 
-enum { PASSWORD_MAX = 512, PASSWORD_HASH_MAX = 384 };
+enum { PASSWORD_MAX = 511, PASSWORD_HASH_MAX = 384 };
 
 /* A fresh yescrypt hash ("$y$j9T$..."): 16 MB and some 25 ms of one core. ERR_INVALID: empty, too long or with a NUL. */
 enum err password_hash(struct str password, struct arena *a, struct str *hash) MUST_CHECK;

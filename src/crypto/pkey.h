@@ -4,6 +4,7 @@
 #ifndef FACTEUR_CRYPTO_PKEY_H
 #define FACTEUR_CRYPTO_PKEY_H
 #include "base/arena.h"
+#include "base/buf.h"
 
 struct pkey;
 enum pkey_kind { PKEY_RSA = 1, PKEY_EC, PKEY_ED25519 };
