@@ -1,0 +1,130 @@
+"""Runs every stage of ./test and adds up: layers, unit tests (release, and with ASan+UBSan), fuzz targets on their corpus plus
+10 s, transcripts and real clients against real servers, crash rounds. Prints one line a test and, at the end, the sum.
+
+A stage is a function that yields (name, ok, detail). Output of a failed step is shown whole; nothing is skipped silently."""
+import glob
+import os
+import re
+import subprocess
+import sys
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+os.chdir(ROOT)
+sys.path.insert(0, os.path.join(ROOT, "tests"))
+JOBS = str(os.cpu_count() or 2)
+FUZZ_SECONDS = int(os.environ.get("FACTEUR_FUZZ_SECONDS", "10"))
+COLOUR = sys.stdout.isatty()
+
+
+def paint(text, code):
+    return f"\033[{code}m{text}\033[0m" if COLOUR else text
+
+
+def command(args, timeout=600, env=None):
+    """(exit code, output)"""
+    try:
+        done = subprocess.run(args, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, timeout=timeout,
+                              env=dict(os.environ, **(env or {})))
+        return done.returncode, done.stdout.decode("utf-8", "replace")
+    except subprocess.TimeoutExpired as late:
+        return 124, (late.stdout or b"").decode("utf-8", "replace") + f"\n(no end after {timeout} s)"
+
+
+def stage_build():
+    for build in ("release", "fault", "asan"):
+        code, out = command(["make", "-j" + JOBS, f"BUILD={build}"])
+        yield f"make BUILD={build}", code == 0, out
+
+
+def stage_layers():
+    code, out = command(["tools/layers"])
+    yield "includes go one way", code == 0, out
+
+
+def stage_hardening():
+    code, out = command(["tools/hardening", "build/release/facteur"])
+    yield "hardened binary", code == 0, out
+
+
+def stage_unit():
+    """Every TEST() counts by itself; a program that dies counts as one failure."""
+    for build in ("release", "asan"):
+        tests = [f"build/{build}/" + t[4:-2] for t in sorted(glob.glob("src/*/*_test.c"))]
+        code, out = command(["make", "-k", "-j" + JOBS, f"BUILD={build}"] + tests)
+        if code:
+            yield f"unit tests build ({build})", False, out
+            continue
+        for program in tests:
+            code, out = command([program], timeout=120)
+            passed = re.findall(r"\[       OK \] (\w+)", out)
+            failed = re.findall(r"\[  FAILED  \] (\w+)$", out, re.M)
+            name = program.split("/", 2)[2]
+            for one in passed:
+                yield f"{build} {name} {one}", True, ""
+            for one in sorted(set(failed)):
+                yield f"{build} {name} {one}", False, out
+            if code and not failed:
+                yield f"{build} {name}", False, out
+
+
+def stage_fuzz():
+    sources = sorted(glob.glob("src/*/*_fuzz.c"))
+    programs = ["build/fuzz/" + s[4:-2] for s in sources]
+    code, out = command(["make", "-k", "-j" + JOBS, "BUILD=fuzz", "fuzzers"], timeout=900)
+    if code:
+        yield "fuzz targets build", False, out
+        return
+    for source, program in zip(sources, programs):
+        name = source[4:-len("_fuzz.c")]
+        corpus = os.path.join("tests/fuzz", name.replace("/", "_"))
+        work = os.path.join("build/fuzz/corpus", name.replace("/", "_"))
+        os.makedirs(work, exist_ok=True)
+        args = [program, f"-max_total_time={FUZZ_SECONDS}", "-rss_limit_mb=2048", "-timeout=10", "-verbosity=0",
+                "-print_final_stats=1", f"-artifact_prefix={work}-", work]
+        if os.path.isdir(corpus):
+            args.append(corpus)
+        code, out = command(args, timeout=FUZZ_SECONDS + 120)
+        runs = re.search(r"number_of_executed_units: (\d+)", out)
+        yield f"fuzz {name} ({runs.group(1) if runs else '?'} runs)", code == 0, out
+
+
+def stage_system(only):
+    import harness
+    yield from harness.run_all(only)
+
+
+def main():
+    only = sys.argv[1:]
+    stages = [("build", stage_build), ("layers", stage_layers), ("hardening", stage_hardening), ("unit", stage_unit),
+              ("system", lambda: stage_system([o for o in only if o not in ("system",)])), ("fuzz", stage_fuzz)]
+    names = [n for n, _ in stages]
+    chosen = [o for o in only if o in names] or (names if not only else ["system"])
+    passed = failed = 0
+    begin = time.monotonic()
+    for name, stage in stages:
+        if name not in chosen:
+            continue
+        print(paint(f"== {name}", "1"), flush=True)
+        start = time.monotonic()
+        here = 0
+        for test, ok, detail in stage():
+            here += 1
+            if ok:
+                passed += 1
+                if name not in ("unit",):
+                    print(f"  ok    {test}", flush=True)
+            else:
+                failed += 1
+                print(paint(f"  FAIL  {test}", "31"), flush=True)
+                print("        " + detail.strip().replace("\n", "\n        ")[-8000:], flush=True)
+        print(f"  {here} in {time.monotonic() - start:.0f} s", flush=True)
+        if name == "build" and failed:
+            break
+    print(f"({time.monotonic() - begin:.0f} s)")
+    print(f"{passed} passed, {failed} failed")
+    return 1 if failed or not passed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
