@@ -92,7 +92,7 @@ static bool session_begin(struct session *s)
 	s->info.tls_text = str_copy(&s->arena, o.tls_text);
 	s->info.record = STR_NONE;
 	s->engine = engine_of(at, o.protocol);
-	if (s->engine == NULL || at->host.check(at->host.cell, &o.grant) != ERR_OK) {
+	if (s->engine == NULL || at->host.check(at->host.context, &o.grant) != ERR_OK) {
 		log_warn("session refused protocol=%s peer=%.*s", protocol_name(o.protocol), STR_ARG(o.peer));
 		refuse(s, ERR_DENIED, STR("the login is no longer valid; please log in again"));
 		return false;
@@ -119,7 +119,7 @@ static bool session_park(struct session *s, bool wants_news)
 	put_u64(&frame, modseq);
 	put_bool(&frame, wants_news);
 	put_str(&frame, buf_str(&record));
-	s->owner->host.parked(s->owner->host.cell, wants_news);
+	s->owner->host.parked(s->owner->host.context, wants_news);
 	if (frame_send(s->fd, FRAME_PARK, buf_str(&frame), SESSION_WRITE_TIMEOUT_MS) != ERR_OK)
 		return false;
 	s->is_parking = true;
@@ -203,7 +203,7 @@ static enum err render_one(struct session *s, struct str frame)
 		return ERR_INVALID;
 	const struct engine *engine = engine_of(s->owner, (enum protocol)protocol);
 	enum rendered how = RENDERED_BYE;
-	if (engine && engine->render && host->check(host->cell, &g) == ERR_OK)
+	if (engine && engine->render && host->check(host->context, &g) == ERR_OK)
 		how = engine->render(host->cell, state, &bytes, &record, &modseq);
 	if (bytes.failed || record.failed) {
 		how = RENDERED_ATTACH;

@@ -9,10 +9,11 @@ struct attached;
 
 struct attach_host {
 	void  *cell;                                   /* given to the engines */
+	void  *context;                                /* given to check and parked */
 	const struct engine *const *engines;           /* ends with NULL */
 	/* ERR_OK: the grant is good; ERR_DENIED: the session is refused. */
-	enum err (*check)(void *cell, const struct grant *g);
-	void  (*parked)(void *cell, bool wants_news);  /* a session of this account waits in a gate now */
+	enum err (*check)(void *context, const struct grant *g);
+	void  (*parked)(void *context, bool wants_news);  /* a session of this account waits in a gate now */
 };
 
 struct attached *attached_new(struct pool *p, const struct attach_host *host);

@@ -1,0 +1,430 @@
+/* A cell: one account, its sessions, its deliveries.
+ *
+ * Threads of one pool (net/pool.h) serve three kinds of sources: the channels to master, queue and control, and the sockets of
+ * sessions (net/attach.h). Everything durable happens in the store, which has its own lock; here is only the life around it:
+ * open, watch the clock, publish what was delivered when somebody looks, and leave when there is nothing to do.
+ *
+ * Leaving: asked of master with the number of attachments seen; master refuses when one is under way, so none is lost. After
+ * the permission nothing new arrives from gates; what queue sent meanwhile is unanswered and will be sent again to the next
+ * cell, marked as perhaps delivered. */
+#include "role/cell.h"
+#include "base/bytes.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "deliver/local.h"
+#include "directory/info.h"
+#include "imap/engine.h"
+#include "ipc/sandbox.h"
+#include "net/attach.h"
+#include "pop3/engine.h"
+#include "role/role.h"
+#include "smtpd/submission.h"
+#include "store/command.h"
+#include "store/view.h"
+#include "submit/account.h"
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/prctl.h>
+#include <time.h>
+#include <unistd.h>
+
+enum {
+	THREADS_MAX = 8, TICK_MS = 1000, PUBLISH_EVERY_MS = 50, LEAVE_AFTER_DELIVERY_MS = 1000, LEAVE_AFTER_WORK_MS = 30000,
+	START_TIMEOUT_MS = 10000, INFO_TIMEOUT_MS = 5000, LEAVE_TIMEOUT_MS = 5000,
+};
+
+struct peer {  /* a channel and the source of its present socket */
+	struct cell    *cell;
+	struct channel *ch;
+	int             fd;
+};
+
+struct cell {
+	struct cell_start  start;
+	uint8_t            key[GRANT_KEY_SIZE];
+	_Atomic uint32_t   epoch;
+	_Atomic bool       is_watched;
+	struct pool       *pool;
+	struct attached   *attached;
+	struct channel    *master, *queue, *control;
+	struct account     account;
+	pthread_mutex_t    delivering;      /* one batch at a time: deliveries keep their order */
+	_Atomic int64_t    last_work_ms;    /* a session was here */
+	_Atomic int64_t    last_delivery_ms;
+	_Atomic int64_t    last_publish_ms;
+	_Atomic bool       must_publish;
+	_Atomic uint64_t   attaches_seen;
+	_Atomic int        over_percent;    /* of the quota, as last reported: 0, 90, 100 */
+};
+
+static void on_changed(void *context, uint64_t account, uint64_t modseq)
+{
+	struct cell *c = context;
+	CLEANUP(buf_free) struct buf b = BUF(32);
+
+	put_u64(&b, account);
+	put_u64(&b, modseq);
+	channel_notify(c->master, NOTICE_CHANGED, buf_str(&b), NULL, 0);
+}
+
+static enum err check_grant(void *context, const struct grant *g)
+{
+	struct cell *c = context;
+
+	return grant_check(g, c->key, c->start.account, c->epoch, clock_wall_s());
+}
+
+static void on_parked(void *context, bool wants_news)
+{
+	struct cell *c = context;
+
+	if (wants_news)
+		c->is_watched = true;  /* the gate's WATCH is on its way */
+	c->last_work_ms = clock_mono_ms();
+}
+
+static bool has_viewers(struct cell *c) { return c->is_watched || attached_count(c->attached) > 0; }
+
+static void publish(struct cell *c)
+{
+	c->must_publish = false;
+	c->last_publish_ms = clock_mono_ms();
+	if (view_publish(c->account.view) != ERR_OK)
+		log_error("what was delivered could not be synced; it stays in the queue's log account=%llu",
+		          (unsigned long long)c->start.account);
+}
+
+/* "Seen means synced": at most 20 times a second, and only for those who look (DESIGN.md §4.5). */
+static void publish_soon(struct cell *c)
+{
+	int64_t now = clock_mono_ms();
+
+	if (!has_viewers(c))
+		return;  /* the sync point of the queue does it */
+	if (now >= c->last_publish_ms + PUBLISH_EVERY_MS) {
+		publish(c);
+		return;
+	}
+	c->must_publish = true;
+	pool_alarm(c->pool, c->last_publish_ms + PUBLISH_EVERY_MS);
+}
+
+static void report_usage(struct cell *c, bool always)
+{
+	CLEANUP(buf_free) struct buf b = BUF(64);
+	struct quota q;
+
+	view_quota(c->account.view, &q);
+	int percent = q.limit_bytes == 0 ? 0 : q.used_bytes >= q.limit_bytes ? 100 : q.used_bytes >= q.limit_bytes / 10 * 9 ? 90 : 0;
+	if (percent == c->over_percent && !always)
+		return;
+	c->over_percent = percent;
+	put_u64(&b, c->start.account);
+	put_u64(&b, q.used_bytes);
+	put_u64(&b, q.messages);
+	put_bool(&b, percent == 100);
+	channel_notify(c->control, NOTICE_USAGE, buf_str(&b), NULL, 0);
+}
+
+static void on_deliver(void *context, struct channel *ch, struct message *m)
+{
+	struct cell *c = context;
+	CLEANUP(arena_free) struct arena a = { 0 };
+	CLEANUP(delivery_batch_release) struct delivery_batch_in in = { 0 };
+	CLEANUP(buf_free) struct buf answer = BUF(MESSAGE_BODY_MAX);
+
+	pool_will_wait(c->pool);
+	enum err e = delivery_batch_decode(m, &a, &in);
+	if (e == ERR_OK && in.batch.account != c->start.account)
+		e = ERR_INVALID;
+	if (e == ERR_OK) {
+		struct delivery_result *results = arena_array(&a, in.batch.n, sizeof(*results));
+		pthread_mutex_lock(&c->delivering);
+		deliver_local(c->account.view, &in.batch, &a, results);
+		pthread_mutex_unlock(&c->delivering);
+		delivery_results_encode(results, in.batch.n, &answer);
+	}
+	channel_reply(ch, m->call, e, buf_str(&answer), NULL, 0);
+	c->last_delivery_ms = clock_mono_ms();
+	if (e == ERR_OK) {
+		publish_soon(c);
+		report_usage(c, false);
+	}
+	pool_alarm(c->pool, clock_mono_ms() + TICK_MS);
+}
+
+static void on_sync(void *context, struct channel *ch, struct message *m)
+{
+	struct cell *c = context;
+
+	pool_will_wait(c->pool);
+	channel_reply(ch, m->call, view_publish(c->account.view), STR(""), NULL, 0);
+}
+
+static void on_command(void *context, struct channel *ch, struct message *m)
+{
+	struct cell *c = context;
+	CLEANUP(arena_free) struct arena a = { 0 };
+	CLEANUP(buf_free) struct buf answer = BUF(MESSAGE_BODY_MAX);
+
+	pool_will_wait(c->pool);
+	enum err e = store_command_serve(c->account.view, m->body, &a, &answer);
+	channel_reply(ch, m->call, e, buf_str(&answer), NULL, 0);
+	c->last_delivery_ms = clock_mono_ms();
+}
+
+static const struct channel_handler queue_handlers[] = { { REQUEST_DELIVER, on_deliver }, { REQUEST_CELL_SYNC, on_sync }, { 0 } };
+static const struct channel_handler control_handlers[] = { { REQUEST_CELL_COMMAND, on_command }, { 0 } };
+
+static enum pool_next peer_socket_ready(void *context)
+{
+	struct peer *p = context;
+
+	channel_receive(p->ch);
+	if (channel_fd(p->ch) == p->fd)
+		return POOL_ARM;
+	mem_free(p);  /* lost or replaced: the new socket has its own source */
+	return POOL_GONE;
+}
+
+static enum pool_next peer_wake_ready(void *context)
+{
+	channel_receive(((struct peer *)context)->ch);
+	return POOL_ARM;
+}
+
+static void watch_socket(struct cell *c, struct channel *ch)
+{
+	struct peer *p = MEM_NEW(struct peer);
+
+	*p = (struct peer){ c, ch, channel_fd(ch) };
+	pool_add(c->pool, p->fd, peer_socket_ready, p);
+}
+
+static void watch_wake(struct cell *c, struct channel *ch)
+{
+	struct peer *p = MEM_NEW(struct peer);  /* as long as the process */
+
+	*p = (struct peer){ c, ch, -1 };
+	pool_add(c->pool, channel_wake_fd(ch), peer_wake_ready, p);
+}
+
+static void on_connect(void *context, UNUSED struct channel *ch, struct message *m)
+{
+	struct cell *c = context;
+	enum role peer;
+	uint32_t index;
+
+	if (!get_connect(m, &peer, &index))
+		return;
+	struct channel *to = peer == ROLE_QUEUE ? c->queue : peer == ROLE_CONTROL ? c->control : NULL;
+	if (to == NULL)
+		return;
+	channel_replace(to, m->fds[0]);
+	m->fds[0] = -1;
+	watch_socket(c, to);
+}
+
+static void on_attach(void *context, UNUSED struct channel *ch, struct message *m)
+{
+	struct cell *c = context;
+	struct scan s = scan_of(m->body);
+	uint8_t kind = get_u8(&s);
+
+	if (!get_end(&s) || m->fd_count != 1)
+		return;
+	c->attaches_seen++;
+	c->last_work_ms = clock_mono_ms();
+	attached_take(c->attached, m->fds[0], (enum attach)kind);
+	m->fds[0] = -1;
+	pool_alarm(c->pool, clock_mono_ms() + TICK_MS);
+}
+
+static void on_watched(void *context, UNUSED struct channel *ch, struct message *m)
+{
+	struct cell *c = context;
+	struct scan s = scan_of(m->body);
+	bool on = get_bool(&s);
+
+	if (!get_end(&s))
+		return;
+	c->is_watched = on;
+	if (on)
+		publish_soon(c);
+}
+
+static void on_epoch(void *context, UNUSED struct channel *ch, struct message *m)
+{
+	struct cell *c = context;
+	struct scan s = scan_of(m->body);
+	uint64_t account = get_u64(&s);
+	uint32_t epoch = get_u32(&s);
+
+	if (get_end(&s) && account == c->start.account && epoch > c->epoch) {
+		c->epoch = epoch;
+		attached_end(c->attached, epoch);
+	}
+}
+
+static void on_stop(void *context, UNUSED struct channel *ch, UNUSED struct message *m)
+{
+	struct cell *c = context;
+
+	attached_end(c->attached, UINT32_MAX);
+	pool_stop(c->pool);
+}
+
+static void on_master_gone(void *context, UNUSED struct channel *ch) { pool_stop(((struct cell *)context)->pool); }
+
+static const struct channel_handler master_handlers_of_cell[] = {
+	{ NOTICE_CONNECT, on_connect }, { NOTICE_CELL_ATTACH, on_attach }, { NOTICE_CELL_WATCHED, on_watched },
+	{ NOTICE_CELL_EPOCH, on_epoch }, { NOTICE_STOP, on_stop }, { 0 },
+};
+
+/* Nothing to do for long enough: may the cell go? */
+static bool may_leave(struct cell *c, int64_t now)
+{
+	return attached_count(c->attached) == 0 && now >= c->last_work_ms + LEAVE_AFTER_WORK_MS &&
+	       now >= c->last_delivery_ms + LEAVE_AFTER_DELIVERY_MS;
+}
+
+static void leave(struct cell *c)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	CLEANUP(buf_free) struct buf b = BUF(16);
+	struct message answer;
+
+	if (view_publish(c->account.view) != ERR_OK)
+		return;
+	report_usage(c, true);
+	put_u64(&b, c->attaches_seen);
+	pool_will_wait(c->pool);
+	if (channel_call(c->master, REQUEST_LEAVE, buf_str(&b), NULL, 0, LEAVE_TIMEOUT_MS, &a, &answer) == ERR_OK)
+		pool_stop(c->pool);
+}
+
+static void on_alarm(void *context)
+{
+	struct cell *c = context;
+	int64_t now = clock_mono_ms();
+	int64_t next = attached_tick(c->attached, now);
+
+	if (c->must_publish && now >= c->last_publish_ms + PUBLISH_EVERY_MS)
+		publish(c);
+	bool has_more = view_tick(c->account.view);
+	if (!has_more && may_leave(c, now)) {
+		leave(c);
+		next = now + TICK_MS;
+	} else if (next == 0 || next > now + TICK_MS) {
+		next = now + TICK_MS;
+	}
+	pool_alarm(c->pool, next);
+}
+
+/* The key of this account, which neither master nor nursery has read. */
+static enum err read_key(struct cell *c)
+{
+	size_t at = 0;
+
+	while (at < sizeof(c->key)) {
+		struct pollfd p = { c->start.key_fd, POLLIN, 0 };
+		if (poll(&p, 1, START_TIMEOUT_MS) != 1)
+			return ERR_TIMEOUT;
+		ssize_t n = read(c->start.key_fd, c->key + at, sizeof(c->key) - at);
+		if (n <= 0)
+			return log_errno("read", "key");
+		at += (size_t)n;
+	}
+	close(c->start.key_fd);
+	return ERR_OK;
+}
+
+/* Waits until master has connected us with control, and asks it about the account. */
+static enum err read_account_info(struct cell *c, struct arena *a, struct account_info *info)
+{
+	int64_t until = clock_mono_ms() + START_TIMEOUT_MS;
+
+	while (!channel_is_open(c->control)) {
+		struct pollfd p = { channel_fd(c->master), POLLIN, 0 };
+		if (clock_mono_ms() > until || !channel_is_open(c->master))
+			return ERR_TIMEOUT;
+		poll(&p, 1, 100);
+		channel_receive(c->master);
+	}
+	return account_info_ask(c->control, c->start.account, INFO_TIMEOUT_MS, a, info);
+}
+
+static const struct engine *const engines[] = { &imap_engine, &pop3_engine, &submission_engine, NULL };
+
+static enum err open_account(struct cell *c)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct account_info info;
+	char folder[512];
+
+	snprintf(folder, sizeof(folder), "%s/accounts/%llu", c->start.dir, (unsigned long long)c->start.account);
+	if (c->start.sandbox) {
+		const struct sandbox_path paths[] = { { folder, true }, { NULL, false } };
+		const char *why = NULL;
+		enum err e = sandbox_enter(ROLE_CELL, paths, &why);
+		if (e != ERR_OK) {
+			log_error("the sandbox cannot be entered missing=%s", why ? why : "(see above)");
+			return e;
+		}
+	}
+	TRY(read_account_info(c, &a, &info));
+	const struct view_config config = {
+		.account = c->start.account, .quota_bytes = info.quota_bytes, .message_size_max = info.message_size_max,
+		.french = info.french, .on_changed = on_changed, .context = c,
+	};
+	return view_open(folder, &config, &c->account.view);
+}
+
+void cell_preload(UNUSED const char *dir)
+{
+	struct grant g = { 0 };
+	static const uint8_t key[GRANT_KEY_SIZE];
+
+	tzset();
+	random_u64();
+	grant_sign(&g, key);  /* loads libcrypto's configuration and algorithms */
+}
+
+int role_cell(const struct cell_start *start)
+{
+	struct cell *c = MEM_NEW(struct cell);
+
+	c->start = *start;
+	c->epoch = start->epoch;
+	c->is_watched = start->is_watched;
+	c->over_percent = -1;
+	c->last_delivery_ms = clock_mono_ms();
+	pthread_mutex_init(&c->delivering, NULL);
+	log_setup("cell", LOG_LEVEL_INFO, false);
+	log_context("account=%llu", (unsigned long long)start->account);
+	prctl(PR_SET_NAME, "cell");
+	signal(SIGPIPE, SIG_IGN);
+	c->pool = pool_new(THREADS_MAX, on_alarm, c);
+	const struct attach_host host = { &c->account, c, engines, check_grant, on_parked };
+	c->attached = attached_new(c->pool, &host);
+	c->queue = channel_new(-1, ROLE_CELL, ROLE_QUEUE, queue_handlers, c, NULL);
+	c->control = channel_new(-1, ROLE_CELL, ROLE_CONTROL, control_handlers, c, NULL);
+	c->master = channel_new(start->master_fd, ROLE_CELL, ROLE_MASTER, master_handlers_of_cell, c, on_master_gone);
+	c->account.account = start->account;
+	c->account.queue = c->queue;
+	c->account.control = c->control;
+	if (read_key(c) != ERR_OK || open_account(c) != ERR_OK)
+		return 1;
+	watch_socket(c, c->master);
+	watch_wake(c, c->master);
+	watch_wake(c, c->queue);
+	watch_wake(c, c->control);
+	pool_alarm(c->pool, clock_mono_ms() + TICK_MS);
+	pool_run(c->pool);
+	attached_free(c->attached);
+	view_close(c->account.view);
+	return 0;
+}
