@@ -1,0 +1,48 @@
+/* store/command.h -- CELL_COMMAND: what the administrator asks of a running account, through control.
+ * One struct for the question and one for the answer, both on the wire as base/wire.h writes them. */
+#ifndef FACTEUR_STORE_COMMAND_H
+#define FACTEUR_STORE_COMMAND_H
+#include "base/arena.h"
+#include "base/wire.h"
+#include "store/view.h"
+
+enum store_command_kind {
+	STORE_COMMAND_MAILBOXES = 1,   /* list mailboxes with their counters, first_mailbox and following */
+	STORE_COMMAND_UNDELETE,        /* bring back what was expunged since a time */
+	STORE_COMMAND_COMPACT,         /* copy the live bodies of files that are mostly dead; runs on in view_tick() */
+	STORE_COMMAND_LIMITS,          /* the account's settings changed */
+	STORE_COMMAND_KINDS
+};
+
+struct store_command {
+	enum store_command_kind kind;
+	uint32_t   first_mailbox;      /* MAILBOXES: continue here (from the answer's next_mailbox) */
+	struct str path;               /* UNDELETE: only this mailbox; empty: all */
+	int64_t    since;              /* UNDELETE: seconds since 1970 */
+	uint64_t   quota_bytes, message_size_max;   /* LIMITS; view_set_limits() */
+};
+
+struct store_command_mailbox {
+	struct str path;
+	uint8_t    role;
+	uint32_t   messages, unseen;
+	uint64_t   size;
+};
+
+struct store_answer {
+	enum store_command_kind kind;
+	struct quota quota;            /* always set */
+	/* MAILBOXES */
+	uint32_t   next_mailbox;       /* 0: that was all */
+	size_t     n;
+	struct store_command_mailbox *mailboxes;
+	uint32_t   restored;           /* UNDELETE */
+};
+
+void store_command_encode(const struct store_command *c, struct buf *out);
+enum err store_command_decode(struct str bytes, struct store_command *out) MUST_CHECK;      /* ERR_INVALID; slices view bytes */
+enum err store_answer_decode(struct str bytes, struct arena *a, struct store_answer *out) MUST_CHECK;
+/* The cell's side: does it and writes the answer's body (empty on an error, which goes into the reply's status).
+ * ERR_INVALID: malformed; ERR_NOTFOUND: no such mailbox; ERR_QUOTA: undelete does not fit. */
+enum err store_command_serve(struct view *v, struct str request, struct buf *answer) MUST_CHECK;
+#endif
