@@ -1,0 +1,26 @@
+/* net/stream.h -- a client's connection, plain or TLS, without blocking: what a session reads from and writes to.
+ * It has no buffers of its own: an idle connection costs its descriptor and, with TLS, the TLS state. */
+#ifndef FACTEUR_NET_STREAM_H
+#define FACTEUR_NET_STREAM_H
+#include "net/tls.h"
+
+struct stream {   /* set fd, the rest zero */
+	int         fd;
+	struct tls *tls;             /* NULL: plain */
+	bool        is_handshaking;
+	unsigned char read_wants, write_wants;  /* what the last ERR_AGAIN waited for when it was the other direction; else 0 */
+};
+
+/* From here on TLS: at once (implicit TLS) or after the reply to STARTTLS was written. ERR_UNAVAILABLE: no certificate yet. */
+enum err stream_start_tls(struct stream *st, struct tls_server *s, enum protocol protocol) MUST_CHECK;
+/* ERR_OK: done (also when there is no TLS); ERR_AGAIN, ERR_CLOSED, ERR_INVALID (tls_reason). */
+enum err stream_handshake(struct stream *st) MUST_CHECK;
+/* *got > 0 bytes; ERR_AGAIN; ERR_CLOSED: the end, or broken. */
+enum err stream_read(struct stream *st, char *room, size_t n, size_t *got) MUST_CHECK;
+/* *taken > 0 bytes; ERR_AGAIN; ERR_CLOSED. */
+enum err stream_write(struct stream *st, struct str bytes, size_t *taken) MUST_CHECK;
+/* What to watch for, given what the session would do next: LOOP_READ | LOOP_WRITE. TLS may need the other direction first. */
+unsigned stream_wants(const struct stream *st, bool reads, bool writes);
+bool stream_has_input(const struct stream *st);   /* bytes wait inside TLS: read without waiting for the socket */
+void stream_close(struct stream *st);             /* close_notify, close; never waits */
+#endif
