@@ -1,0 +1,305 @@
+"""Starts real servers for the system tests: own folder, own port offset on loopback, own accounts; stops them by pid.
+
+A test module is tests/system/test_*.py with functions test_*(server) or test_*() ; a server of the kind it asks for is shared by
+the tests of one module. A test passes when it returns; expect() and plain assert say what was expected and what came."""
+import contextlib
+import glob
+import importlib.util
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+PORTS = (25, 110, 143, 465, 587, 993, 995)
+PASSWORDS = {"alice": "correct horse battery", "bob": "staple été 42", "carol": "third person"}
+
+
+def expect(condition, what):
+    if not condition:
+        raise AssertionError(what)
+
+
+def wait_for(check, seconds, what):
+    """Polls until check() is true; its value."""
+    until = time.monotonic() + seconds
+    while True:
+        value = check()
+        if value:
+            return value
+        if time.monotonic() > until:
+            raise AssertionError(f"not within {seconds} s: {what}")
+        time.sleep(0.05)
+
+
+def free_offset():
+    for _ in range(200):
+        offset = random.randrange(10000, 60000, 7)
+        busy = False
+        for port in PORTS:
+            with contextlib.closing(socket.socket()) as s:
+                s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                try:
+                    s.bind(("127.0.0.1", port + offset))
+                except OSError:
+                    busy = True
+                    break
+        if not busy:
+            return offset
+    raise RuntimeError("no free block of ports")
+
+
+class Server:
+    """One facteur on loopback. build: release, fault, asan, tsan."""
+
+    def __init__(self, build="release", settings=(), accounts=("alice", "bob"), env=None, conf=(), single=False):
+        self.binary = os.path.join(ROOT, "build", build, "facteur")
+        self.dir = tempfile.mkdtemp(prefix="facteur-test-")
+        os.chmod(self.dir, 0o711)
+        self.offset = free_offset()
+        self.env = dict(os.environ, LANG="C.UTF-8", **(env or {}))
+        self.env.pop("LANGUAGE", None)
+        self.single = single
+        self.process = None
+        self.log_path = os.path.join(self.dir, "server.log")
+        self.passwords = {}
+        with open(os.path.join(self.dir, "facteur.conf"), "w") as f:
+            f.write("bind = 127.0.0.1\n" + "".join(line + "\n" for line in conf))
+        self.cli("setup", "example.test", "--yes")
+        self.start()
+        for name, value in settings:
+            self.cli("config", "set", name, str(value))
+        for name in accounts:
+            self.add_account(name)
+
+    def port(self, number):
+        return number + self.offset
+
+    def cli(self, *args, stdin="", check=True, binary=False):
+        done = subprocess.run([self.binary, "-d", self.dir, *args], input=stdin.encode(), stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, env=self.env, timeout=60)
+        if check and done.returncode:
+            raise AssertionError(f"facteur {' '.join(args)}: exit {done.returncode}: {done.stderr.decode()}{done.stdout.decode()}")
+        return done if binary or not check else done.stdout.decode()
+
+    def cli_json(self, *args):
+        return json.loads(self.cli(*args, "--json"))
+
+    def add_account(self, name, password=None, domain="example.test"):
+        password = password or PASSWORDS.get(name, "password of " + name)
+        self.cli("account", "add", f"{name}@{domain}", "--password-stdin", stdin=password + "\n")
+        self.passwords[f"{name}@{domain}"] = password
+
+    def start(self, wait=True):
+        log = open(self.log_path, "ab")
+        args = [self.binary, "-d", self.dir, "serve", "--port-offset", str(self.offset)] + (["--single"] if self.single else [])
+        self.process = subprocess.Popen(args, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=self.env, start_new_session=True)
+        log.close()
+        if wait:
+            self.wait_ready()
+
+    def wait_ready(self, seconds=30):
+        def answers():
+            if self.process.poll() is not None:
+                raise AssertionError("the server ended: " + self.log()[-3000:])
+            for port in PORTS:
+                with contextlib.closing(socket.socket()) as s:
+                    s.settimeout(5)
+                    try:
+                        s.connect(("127.0.0.1", self.port(port)))
+                        if port in (25, 143, 110, 587) and not s.recv(1):
+                            return False
+                    except OSError:
+                        return False
+            return True
+        wait_for(answers, seconds, "every port answers")
+
+    def log(self):
+        with open(self.log_path, errors="replace") as f:
+            return f.read()
+
+    def pids(self):
+        """{pid: role} of master and all below it."""
+        found, todo = {}, [self.process.pid]
+        while todo:
+            pid = todo.pop()
+            try:
+                with open(f"/proc/{pid}/comm") as f:
+                    found[pid] = "master" if pid == self.process.pid else f.read().strip()
+                with open(f"/proc/{pid}/task/{pid}/children") as f:
+                    todo += [int(p) for p in f.read().split()]
+            except OSError:
+                pass
+        return found
+
+    def pids_of(self, role):
+        return [p for p, r in self.pids().items() if r == role]
+
+    def kill_all(self):
+        """A power cut as far as processes see it. SIGSTOP first: nobody restarts anybody."""
+        pids = self.pids()
+        for sig in (signal.SIGSTOP, signal.SIGKILL):
+            for pid in pids:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, sig)
+        self.process.wait()
+        wait_for(lambda: not any(alive(p) for p in pids), 10, "killed processes are gone")
+
+    def stop(self):
+        if self.process and self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(30)
+            except subprocess.TimeoutExpired:
+                self.kill_all()
+                raise AssertionError("the server did not stop within 30 s:\n" + self.log()[-3000:])
+        return self.process.returncode if self.process else 0
+
+    def close(self):
+        try:
+            self.stop()
+        finally:
+            shutil.rmtree(self.dir, ignore_errors=True)
+
+    # clients ------------------------------------------------------------------------------------------------------
+    def tls(self):
+        context = ssl.create_default_context(cafile=os.path.join(self.dir, "ca.pem"))
+        return context
+
+    def imap(self, name, tls=True):
+        import imaplib
+        box = imaplib.IMAP4_SSL("localhost", self.port(993), ssl_context=self.tls()) if tls else \
+            imaplib.IMAP4("localhost", self.port(143))
+        box.login(f"{name}@example.test", self.passwords[f"{name}@example.test"])
+        return box
+
+    def pop3(self, name):
+        import poplib
+        box = poplib.POP3_SSL("localhost", self.port(995), context=self.tls())
+        box.user(f"{name}@example.test")
+        box.pass_(self.passwords[f"{name}@example.test"])
+        return box
+
+    def smtp(self):
+        import smtplib
+        return smtplib.SMTP("127.0.0.1", self.port(25), timeout=30)
+
+    def submission(self, name, implicit=True):
+        import smtplib
+        if implicit:
+            s = smtplib.SMTP_SSL("localhost", self.port(465), context=self.tls(), timeout=30)
+        else:
+            s = smtplib.SMTP("localhost", self.port(587), timeout=30)
+            s.starttls(context=self.tls())
+        s.login(f"{name}@example.test", self.passwords[f"{name}@example.test"])
+        return s
+
+    def deliver(self, to, subject="hello", body="text\r\n", sender="someone@elsewhere.test", headers=""):
+        s = self.smtp()
+        message = f"From: {sender}\r\nTo: {to}\r\nSubject: {subject}\r\n{headers}\r\n{body}"
+        s.sendmail(sender, [to], message.encode())
+        s.quit()
+
+    def raw(self, port, tls=False):
+        s = socket.create_connection(("127.0.0.1", self.port(port)), timeout=30)
+        if tls:
+            context = self.tls()
+            s = context.wrap_socket(s, server_hostname="localhost")
+        return Lines(s)
+
+
+class Lines:
+    """A line client for transcripts."""
+
+    def __init__(self, sock):
+        self.sock, self.buffer = sock, b""
+
+    def send(self, data):
+        self.sock.sendall(data if isinstance(data, bytes) else data.encode())
+
+    def line(self, timeout=30):
+        self.sock.settimeout(timeout)
+        while b"\n" not in self.buffer:
+            more = self.sock.recv(65536)
+            if not more:
+                raise EOFError(f"closed after {self.buffer!r}")
+            self.buffer += more
+        line, self.buffer = self.buffer.split(b"\n", 1)
+        return line.rstrip(b"\r").decode("utf-8", "surrogateescape")
+
+    def until(self, prefix, timeout=30):
+        """Lines up to and with the one that starts with prefix."""
+        lines = []
+        while True:
+            lines.append(self.line(timeout))
+            if lines[-1].startswith(prefix):
+                return lines
+
+    def command(self, line, prefix, timeout=30):
+        self.send(line + "\r\n")
+        return self.until(prefix, timeout)
+
+    def smtp(self, line):
+        """Sends and returns (code, whole reply)."""
+        if line is not None:
+            self.send(line + "\r\n")
+        lines = []
+        while True:
+            lines.append(self.line())
+            if not re.match(r"\d\d\d-", lines[-1]):
+                return int(lines[-1][:3]), "\n".join(lines)
+
+    def close(self):
+        self.sock.close()
+
+
+def alive(pid):
+    try:
+        with open(f"/proc/{pid}/stat") as f:
+            return f.read().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def run_all(only):
+    for path in sorted(glob.glob(os.path.join(ROOT, "tests/system/test_*.py"))):
+        module_name = os.path.basename(path)[:-3]
+        spec = importlib.util.spec_from_file_location(module_name, path)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        tests = [(n, f) for n, f in vars(module).items() if n.startswith("test_") and callable(f)]
+        tests = [(n, f) for n, f in tests if not only or any(o in n or o in module_name for o in only)]
+        if not tests:
+            continue
+        server = None
+        try:
+            if hasattr(module, "make_server"):
+                server = module.make_server()
+        except Exception:
+            yield f"{module_name} (start of its server)", False, traceback.format_exc()
+            continue
+        for name, test in tests:
+            start = time.monotonic()
+            try:
+                test(server) if server else test()
+                yield f"{module_name[5:]}: {name[5:].replace('_', ' ')} ({time.monotonic() - start:.1f} s)", True, ""
+            except Exception:
+                detail = traceback.format_exc()
+                if server:
+                    detail += "\n--- end of the server's log\n" + server.log()[-3000:]
+                yield f"{module_name[5:]}: {name[5:].replace('_', ' ')}", False, detail
+        if server:
+            try:
+                server.close()
+                yield f"{module_name[5:]}: stops cleanly", True, ""
+            except Exception:
+                yield f"{module_name[5:]}: stops cleanly", False, traceback.format_exc()
