@@ -2,7 +2,7 @@
  * keys does not raise epochs: after a change that must end sessions control raises the account's epoch, publishes the
  * directory and sends EPOCH. Passwords in these messages never reach a log.
  *
- *   SECRET_SET_PASSWORD  account, secret          -> (empty)      ERR_INVALID: empty, longer than 512 bytes, NUL in it
+ *   SECRET_SET_PASSWORD  account, secret          -> (empty)      ERR_INVALID: empty, longer than 511 bytes, NUL in it
  *   SECRET_SET_HASH      account, secret = hash   -> (empty)      ERR_INVALID: a hash we cannot read (crypto/password.h)
  *   SECRET_REMOVE        account                  -> (empty)      no password any more: only app passwords log in
  *   SECRET_CHECK         account, secret          -> (empty)      ERR_DENIED: it is not this account's own password
