@@ -1,0 +1,64 @@
+/* queue/envelope.h -- who sends a message to whom, and what was asked for it: SMTP's envelope (RFC 5321 §2.3.1) with the DSN
+ * parameters (RFC 3461) and what the directory said. It is written once into the log record, beside the body.
+ *
+ * Whoever adds the message has resolved the recipients: a group of 500 is 500 recipients here, each with its account. */
+#ifndef FACTEUR_QUEUE_ENVELOPE_H
+#define FACTEUR_QUEUE_ENVELOPE_H
+#include "base/arena.h"
+#include "base/wire.h"
+
+enum {
+	ENVELOPE_RECIPIENTS_MAX = 20000,
+	ENVELOPE_ADDRESS_MAX = 1000,    /* bytes; RFC 5321 asks for 254, UTF-8 and quoting for more */
+	ENVELOPE_ORCPT_MAX = 1000,      /* RFC 3461 §4.2: 500, with xtext decoded */
+	ENVELOPE_ENVID_MAX = 200,       /* RFC 3461 §4.4: 100 */
+	ENVELOPE_PEER_MAX = 500,
+	ENVELOPE_BYTES_MAX = 8 << 20,   /* encoded */
+};
+
+enum envelope_source {
+	ENVELOPE_MX = 1,       /* port 25, a stranger */
+	ENVELOPE_SUBMISSION,   /* one of our users: 587, 465 */
+	ENVELOPE_LOCAL,        /* a program of this machine: facteur sendmail, the welcome message */
+	ENVELOPE_DELIVERY,     /* made by a delivery: redirect, vacation, bounce; parent says which */
+};
+enum envelope_body { ENVELOPE_7BIT = 1, ENVELOPE_8BITMIME, ENVELOPE_BINARYMIME };  /* BODY=; BINARYMIME: re-encoded already */
+enum envelope_ret { ENVELOPE_RET_NONE = 0, ENVELOPE_RET_FULL, ENVELOPE_RET_HDRS }; /* RFC 3461 §4.3 */
+/* RFC 3461 §4.1; 0: not given */
+enum { ENVELOPE_NOTIFY_NEVER = 1, ENVELOPE_NOTIFY_SUCCESS = 2, ENVELOPE_NOTIFY_FAILURE = 4, ENVELOPE_NOTIFY_DELAY = 8 };
+
+struct envelope_recipient {
+	struct str address;       /* as in RCPT TO, without <> */
+	struct str orcpt;         /* "rfc822;bob@example.org", xtext decoded; empty: not given */
+	struct str detail;        /* the "x" of bob+x@; empty: none */
+	uint64_t   account;       /* 0: not here, to be sent on */
+	uint8_t    notify;        /* ENVELOPE_NOTIFY_* */
+};
+
+/* A message made by a delivery: from which one, and the how-many-eth it made. The same key is queued once. log_id 0: no parent. */
+struct envelope_parent {
+	uint64_t log_id, seq, account;
+	uint32_t ordinal;
+};
+
+struct envelope {
+	enum envelope_source source;
+	struct str           sender;      /* reverse-path without <>; empty: a bounce */
+	enum envelope_body   body;
+	enum envelope_ret    ret;
+	struct str           envid;       /* xtext decoded; empty: not given */
+	bool                 smtputf8;    /* RFC 6531 */
+	bool                 is_authenticated; /* SPF or DKIM aligned: a bounce may go back to the sender */
+	int64_t              received;    /* seconds since 1970 */
+	struct str           peer;        /* for people: "mail.example.org [192.0.2.1]" */
+	uint64_t             submitter;   /* account that submitted it; 0: none */
+	struct envelope_parent parent;
+	size_t               n;           /* recipients, at least 1 */
+	struct envelope_recipient *recipients;
+};
+
+/* out gets the bytes; fails (sticky) when a limit is passed. */
+void envelope_encode(const struct envelope *e, struct buf *out);
+/* Slices view bytes, the array of recipients lives in a. False: malformed, or over a limit. */
+bool envelope_decode(struct str bytes, struct arena *a, struct envelope *out) MUST_CHECK;
+#endif
