@@ -1,0 +1,196 @@
+"""IMAP with two devices on one account, over real TLS."""
+import imaplib
+import re
+import time
+
+from harness import Server, expect, wait_for
+
+FR = "Été/À faire"
+
+
+def make_server():
+    return Server()
+
+
+def login(server, name="alice"):
+    c = server.raw(993, tls=True)
+    c.line()
+    c.command(f'l login {name}@example.test "{server.passwords[name + "@example.test"]}"'.encode().decode(), "l OK")
+    return c
+
+
+def ok(c, command, tag="x"):
+    lines = c.command(f"{tag} {command}", tag + " ")
+    expect(lines[-1].startswith(tag + " OK"), f"{command}: {lines[-1]}")
+    return lines[:-1]
+
+
+def append(c, mailbox, text, flags=""):
+    data = text.replace("\n", "\r\n").encode()
+    c.send(f'ap APPEND "{mailbox}" {flags}{{{len(data)}}}\r\n')
+    c.until("+")
+    c.send(data + b"\r\n")
+    last = c.until("ap ")[-1]
+    expect(last.startswith("ap OK [APPENDUID"), last)
+    return int(re.search(r"APPENDUID \d+ (\d+)", last).group(1))
+
+
+def test_clear_text_has_no_login(server):
+    c = server.raw(143)
+    greeting = c.line()
+    expect("LOGINDISABLED" in greeting and "STARTTLS" in greeting, greeting)
+    last = c.command("a LOGIN alice@example.test x", "a ")[-1]
+    expect(last.startswith("a NO") or last.startswith("a BAD"), last)
+    expect("PRIVACYREQUIRED" in last or "TLS" in last, last)
+    c.close()
+
+
+def test_capabilities_after_login(server):
+    c = login(server)
+    caps = " ".join(ok(c, "CAPABILITY"))
+    for word in ("IMAP4rev1", "IMAP4rev2", "IDLE", "NAMESPACE", "ID", "UNSELECT", "UIDPLUS", "MOVE", "ENABLE", "CONDSTORE",
+                 "QRESYNC", "SPECIAL-USE", "LIST-EXTENDED", "LIST-STATUS", "ESEARCH", "CHILDREN", "STATUS=SIZE", "UTF8=ACCEPT",
+                 "COMPRESS=DEFLATE", "QUOTA", "OBJECTID", "APPENDLIMIT", "MULTIAPPEND", "BINARY", "SEARCHRES"):
+        expect(re.search(rf"(^| ){re.escape(word)}", caps), f"{word} in {caps}")
+    c.close()
+
+
+def test_folders_by_role(server):
+    c = login(server)
+    lines = ok(c, 'LIST "" "*" RETURN (SPECIAL-USE)')
+    for role in ("\\Drafts", "\\Sent", "\\Junk", "\\Trash", "\\Archive"):
+        expect(any(role in line for line in lines), f"{role} in {lines}")
+    c.close()
+
+
+def test_folder_with_accents(server):
+    box = imaplib.IMAP4_SSL("localhost", server.port(993), ssl_context=server.tls())
+    box.login("alice@example.test", server.passwords["alice@example.test"])
+    name = '"&AMk-t&AOk-/&AMA- faire"'
+    expect(box.create(name)[0] == "OK", "CREATE")
+    expect(any(b"&AMk-t&AOk-/&AMA- faire" in line for line in box.list()[1]), "LIST in UTF-7")
+    box.logout()
+    c = login(server)
+    ok(c, "ENABLE IMAP4rev2")
+    lines = ok(c, 'LIST "" "*"')
+    expect(any(FR in line for line in lines), f"LIST in UTF-8: {lines}")
+    ok(c, f'RENAME "{FR}" "{FR}!"')
+    ok(c, f'DELETE "{FR}!"')
+    c.close()
+
+
+def test_two_devices_see_each_other(server):
+    a, b = login(server), login(server)
+    ok(a, "SELECT INBOX")
+    ok(b, "SELECT INBOX")
+    uid = append(a, "INBOX", "Subject: two devices\n\nbody\n")
+    lines = ok(b, "NOOP")
+    expect(any("EXISTS" in line for line in lines), f"{lines}")
+    ok(a, f"UID STORE {uid} +FLAGS (\\Seen $Work)")
+    lines = ok(b, "NOOP")
+    expect(any("\\Seen" in line and "$Work" in line for line in lines), f"{lines}")
+    ok(b, f"UID STORE {uid} +FLAGS.SILENT (\\Deleted)")
+    ok(b, "EXPUNGE")
+    lines = ok(a, "NOOP")
+    expect(any("EXPUNGE" in line for line in lines), f"{lines}")
+    a.close()
+    b.close()
+
+
+def test_parked_session_goes_on(server):
+    a = login(server)
+    ok(a, "SELECT INBOX")
+    uid = append(a, "INBOX", "Subject: parked\n\nbody\n")
+    ok(a, "NOOP")
+    time.sleep(3.5)  # parked after 2 s
+    b = login(server)
+    ok(b, "SELECT INBOX")
+    ok(b, f"UID STORE {uid} +FLAGS (\\Flagged)")
+    append(b, "INBOX", "Subject: while parked\n\nbody\n")
+    lines = ok(a, "NOOP")
+    expect(any("\\Flagged" in line for line in lines) and any("EXISTS" in line for line in lines), f"{lines}")
+    lines = ok(a, f"UID FETCH {uid} (FLAGS)")
+    expect(any(f"UID {uid}" in line for line in lines), f"{lines}")
+    ok(b, f"UID STORE 1:* +FLAGS.SILENT (\\Deleted)")
+    time.sleep(2.8)
+    ok(b, "EXPUNGE")
+    lines = ok(a, "NOOP")
+    expect(any("EXPUNGE" in line for line in lines), f"{lines}")
+    a.close()
+    b.close()
+
+
+def test_qresync_gives_exactly_the_difference(server):
+    a = login(server, "bob")
+    ok(a, "CREATE Sync")
+    uids = [append(a, "Sync", f"Subject: s{i}\n\nx\n") for i in range(10)]
+    lines = ok(a, "SELECT Sync (CONDSTORE)")
+    text = "\n".join(lines)
+    modseq = int(re.search(r"HIGHESTMODSEQ (\d+)", text).group(1))
+    validity = int(re.search(r"UIDVALIDITY (\d+)", text).group(1))
+    ok(a, f"UID STORE {uids[2]} +FLAGS (\\Seen)")
+    ok(a, f"UID STORE {uids[4]},{uids[5]} +FLAGS.SILENT (\\Deleted)")
+    ok(a, "EXPUNGE")
+    b = login(server, "bob")
+    ok(b, "ENABLE QRESYNC")
+    text = "\n".join(ok(b, f"SELECT Sync (QRESYNC ({validity} {modseq}))"))
+    vanished = re.search(r"VANISHED \(EARLIER\) (\S+)", text)
+    expect(vanished and vanished.group(1) in (f"{uids[4]}:{uids[5]}", f"{uids[4]},{uids[5]}"), text)
+    changed = re.findall(r"FETCH \(.*?UID (\d+)", text)
+    expect(changed == [str(uids[2])], f"only the changed one: {text}")
+    a.close()
+    b.close()
+
+
+def test_compress(server):
+    import zlib
+    c = login(server)
+    expect(c.command("z COMPRESS DEFLATE", "z ")[-1].startswith("z OK"), "COMPRESS")
+    out, inn = zlib.compressobj(wbits=-15), zlib.decompressobj(wbits=-15)
+
+    def say(line):
+        c.sock.sendall(out.compress(line.encode() + b"\r\n") + out.flush(zlib.Z_SYNC_FLUSH))
+        text = b""
+        while b"\r\nq " not in b"\r\n" + text or not text.endswith(b"\n"):
+            text += inn.decompress(c.sock.recv(65536))
+        return text.decode()
+    expect("q OK" in say("q SELECT INBOX"), "a command through deflate")
+    time.sleep(3)
+    expect("q OK" in say("q NOOP"), "and after parking")
+    c.close()
+
+
+def test_password_change_ends_sessions(server):
+    server.add_account("dora")
+    c = login(server, "dora")
+    ok(c, "SELECT INBOX")
+    server.cli("account", "password", "dora@example.test", "--password-stdin", stdin="a new password 7\n")
+    start = time.monotonic()
+    try:
+        while time.monotonic() - start < 5:
+            c.send("n NOOP\r\n")
+            c.until("n ")
+            time.sleep(0.2)
+        raise AssertionError("the session lives on with the old password")
+    except (EOFError, OSError):
+        expect(time.monotonic() - start < 3, "ended within a second or so")
+
+
+def test_10000_messages(server):
+    c = login(server, "bob")
+    ok(c, "CREATE Many")
+    message = b"From: a@b.c\r\nSubject: many\r\n\r\nx\r\n"
+    per = 500
+    start = time.monotonic()
+    for _ in range(20):
+        c.send(f'm APPEND Many {{{len(message)}+}}\r\n'.encode() + message +
+               b"".join(b" {%d+}\r\n" % len(message) + message for _ in range(per - 1)) + b"\r\n")
+        expect(c.until("m ", 60)[-1].startswith("m OK"), "MULTIAPPEND")
+    lines = ok(c, "SELECT Many")
+    expect("* 10000 EXISTS" in lines, f"{[l for l in lines if 'EXISTS' in l]}")
+    lines = ok(c, "FETCH 1:* (UID FLAGS)")
+    expect(len([l for l in lines if " FETCH " in l]) == 10000, "every message")
+    lines = ok(c, "UID SEARCH RETURN (COUNT) SUBJECT many")
+    expect(any("COUNT 10000" in l for l in lines), f"{lines}")
+    expect(time.monotonic() - start < 60, "in a minute")
+    c.close()
