@@ -1,0 +1,46 @@
+/* db/db_private.h -- the connection, shared by db.c (connections, transactions), stmt.c (statements) and vfs.c (files). */
+#ifndef FACTEUR_DB_DB_PRIVATE_H
+#define FACTEUR_DB_DB_PRIVATE_H
+#include "base/map.h"
+#include "db/db.h"
+#include <pthread.h>
+#include <sqlite3.h>
+
+struct stmt {
+	struct db    *db;
+	const char   *sql;
+	sqlite3_stmt *prepared;   /* NULL: could not be prepared, rc says why */
+	struct stmt  *next;       /* more copies of the same statement, for use within use */
+	int           rc;         /* the last result; SQLITE_OK, ROW, DONE or the failure, which sticks until reset */
+	bool          is_taken;
+};
+
+/* What vfs.c knows of the write-ahead log, so that it can be synced beside a running statement. Guarded by lock. */
+struct wal {
+	pthread_mutex_t   lock, sync_lock;
+	struct disk_file *file;        /* NULL: not open yet */
+	bool              is_new;      /* its name is not durable yet */
+	bool              failed;      /* a sync failed: nothing is believed any more */
+	uint64_t          written, synced;  /* writes so far, and how many of them are durable */
+};
+
+struct db {
+	struct disk_dir *dir;
+	sqlite3         *handle;
+	sqlite3_vfs      vfs;
+	char             vfs_name[32];
+	struct wal       wal;
+	struct map       statements;   /* by address of the text */
+	uint32_t         wal_pages;
+};
+
+/* Registers the files of this connection with the library, under db->vfs_name. */
+enum err vfs_register(struct db *db) MUST_CHECK;
+void vfs_unregister(struct db *db);
+/* fsync of the write-ahead log up to what is written now. */
+enum err wal_sync(struct db *db) MUST_CHECK;
+
+/* Maps a result of the library; logs what is neither success nor an expected constraint. sql may be NULL. */
+enum err db_error(struct db *db, int rc, const char *sql);
+void stmt_free_all(struct db *db);
+#endif

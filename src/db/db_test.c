@@ -1,0 +1,140 @@
+#include "base/test.h"
+#include "db/db.h"
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static const struct db_step steps[] = {
+	{ 1, "CREATE TABLE note(note_id INTEGER PRIMARY KEY, text TEXT UNIQUE, bytes BLOB);" },
+	{ 2, "CREATE TABLE more(x INTEGER); CREATE INDEX more_x ON more(x);" },
+};
+static const struct db_options normal = { .durability = DB_NORMAL }, full = { .durability = DB_FULL };
+
+static enum err add(struct db *db, struct str text, struct str bytes)
+{
+	static const char sql[] = "INSERT INTO note(text, bytes) VALUES(?1, ?2)";
+	CLEANUP(stmt_release) struct stmt *q = db_query(db, sql);
+
+	stmt_bind_text(q, 1, text);
+	stmt_bind_blob(q, 2, bytes);
+	return stmt_done(q);
+}
+
+static int64_t count(struct db *db)
+{
+	static const char sql[] = "SELECT count(*) FROM note";
+	CLEANUP(stmt_release) struct stmt *q = db_query(db, sql);
+
+	return stmt_row(q) ? stmt_int64(q, 0) : -1;
+}
+
+/* Each row asks the same statement again inside its own loop. */
+static int64_t count_pairs(struct db *db, int depth)
+{
+	static const char sql[] = "SELECT note_id FROM note";
+	CLEANUP(stmt_release) struct stmt *q = db_query(db, sql);
+	int64_t n = 0;
+
+	while (stmt_row(q))
+		n += depth ? count_pairs(db, depth - 1) : 1;
+	return n;
+}
+
+TEST(statements_and_transactions)
+{
+	static const char find[] = "SELECT text, bytes, NULL, note_id FROM note WHERE text = ?1", bad[] = "SELECT nothing FROM nowhere";
+	const char *path = test_dir();
+	CLEANUP(disk_dir_close) struct disk_dir *dir = NULL;
+	struct db *db = NULL, *second = NULL;
+
+	EXPECT_OK(disk_dir_open(path, &dir));
+	EXPECT_OK(db_open(dir, "a.db", &normal, &db));
+	EXPECT_ERR(db_open(dir, "a.db", &normal, &second), ERR_AGAIN);
+	EXPECT_OK(db_migrate(db, "note", steps, 1));
+	EXPECT_OK(db_migrate(db, "note", steps, 2));
+	EXPECT_OK(db_migrate(db, "note", steps, 2));
+	EXPECT_ERR(db_migrate(db, "note", steps, 1), ERR_CONFLICT);
+	EXPECT_OK(add(db, STR("one"), STR("\0\1\2")));
+	EXPECT_OK(add(db, STR(""), STR_NONE));
+	EXPECT_ERR(add(db, STR("one"), STR("x")), ERR_EXISTS);
+	EXPECT_INT(count(db), 2);
+	EXPECT_OK(db_begin(db));
+	EXPECT(db_in_transaction(db));
+	EXPECT_OK(add(db, STR("two"), STR("x")));
+	db_rollback(db);
+	db_rollback(db);
+	EXPECT_INT(count(db), 2);
+	{
+		CLEANUP(db_rollback_if_open) struct db *tx = db;
+		EXPECT_OK(db_begin(tx));
+		EXPECT_OK(add(db, STR("three"), STR("x")));
+	}
+	EXPECT_INT(count(db), 2);
+	EXPECT_OK(db_begin(db));
+	EXPECT_OK(add(db, STR("three"), STR("x")));
+	EXPECT_INT(db_changes(db), 1);
+	EXPECT_OK(db_commit(db));
+	EXPECT_INT(count_pairs(db, 2), 27);
+	{
+		CLEANUP(stmt_release) struct stmt *q = db_query(db, find);
+		stmt_bind_text(q, 1, STR("one"));
+		EXPECT(stmt_row(q));
+		EXPECT_STR(stmt_str(q, 0), "one");
+		EXPECT_INT(stmt_str(q, 1).n, 3);
+		EXPECT(stmt_is_null(q, 2) && stmt_str(q, 2).p == NULL);
+		EXPECT(!stmt_row(q) && !stmt_row(q));
+		EXPECT_ERR(stmt_err(q, ERR_NOTFOUND), ERR_NOTFOUND);
+		EXPECT_OK(stmt_end(q));
+		stmt_reset(q);
+		stmt_bind_text(q, 1, STR(""));
+		EXPECT(stmt_row(q) && stmt_str(q, 0).p != NULL && stmt_str(q, 0).n == 0);
+	}
+	{
+		CLEANUP(stmt_release) struct stmt *q = db_query(db, bad);
+		stmt_bind_text(q, 1, STR("one"));
+		EXPECT(!stmt_row(q));
+		EXPECT_ERR(stmt_err(q, ERR_NOTFOUND), ERR_IO);
+		stmt_reset(q);
+		EXPECT_ERR(stmt_done(q), ERR_IO);
+	}
+	EXPECT(db_wal_pages(db) > 0);
+	EXPECT_OK(db_sync_wal(db));
+	EXPECT_OK(db_checkpoint(db));
+	EXPECT_INT(db_wal_pages(db), 0);
+	EXPECT_OK(add(db, STR("after the checkpoint"), STR("x")));
+	EXPECT_INT(db_wal_pages(db) < 5, 1);
+	db_close(&db);
+	db_close(&db);
+	EXPECT_OK(db_open(dir, "a.db", &full, &db));
+	EXPECT_INT(count(db), 4);
+	EXPECT_OK(add(db, STR("synced"), STR("x")));
+	db_close(&db);
+	EXPECT_OK(disk_write_file(dir, "junk.db", STR("this is not a database, but it is long enough to be looked at, is it not? "
+	                                              "One hundred bytes at least are needed for that.")));
+	EXPECT_ERR(db_open(dir, "junk.db", &normal, &db), ERR_CORRUPT);
+	test_dir_remove(path);
+}
+
+/* A process that dies without a word loses nothing that was committed (the page cache stays); the lock goes with it. */
+TEST(killed_in_the_middle)
+{
+	const char *path = test_dir();
+	CLEANUP(disk_dir_close) struct disk_dir *dir = NULL;
+	struct db *db = NULL;
+	int status;
+
+	EXPECT_OK(disk_dir_open(path, &dir));
+	pid_t child = fork();
+	if (child == 0) {
+		if (db_open(dir, "a.db", &normal, &db) == ERR_OK && db_migrate(db, "note", steps, 2) == ERR_OK &&
+		    add(db, STR("committed"), STR("x")) == ERR_OK && db_begin(db) == ERR_OK && add(db, STR("open"), STR("x")) == ERR_OK)
+			_exit(7);
+		_exit(1);
+	}
+	EXPECT(waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 7);
+	EXPECT_OK(db_open(dir, "a.db", &normal, &db));
+	EXPECT_INT(count(db), 1);
+	EXPECT(db_wal_pages(db) > 0);
+	db_close(&db);
+	test_dir_remove(path);
+}

@@ -1,0 +1,242 @@
+/* SQLite's files over disk/. Each connection registers a VFS of its own, whose pAppData is the connection: the library then needs no
+ * paths (names are relative to the folder, so nothing depends on a working directory or a sandbox), and the file of the
+ * write-ahead log is known to its connection, which syncs it outside the owner's lock (DESIGN.md §5).
+ *
+ * Locking is one lock for the life of the connection, taken when the main file is opened; the library's own protocol between
+ * processes is not needed (locking_mode=EXCLUSIVE), and so is no shared memory: version 1 of the methods.
+ *
+ * A sync that failed is remembered: the kernel reports a lost page once and then forgets it, so a second fsync that succeeds
+ * would lie. The connection answers ERR_IO from then on, until it is opened again and recovers from what is really there. */
+#include "base/bytes.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "db/db_private.h"
+#include <stdio.h>
+#include <time.h>
+
+struct vfs_file {
+	sqlite3_file      base;
+	struct db        *db;
+	struct disk_file *f;
+	bool              is_wal, is_new;
+};
+
+static int to_rc(enum err e, int rc) { return e == ERR_OK ? SQLITE_OK : e == ERR_LIMIT ? SQLITE_FULL : rc; }
+
+static int file_close(sqlite3_file *file)
+{
+	struct vfs_file *v = (struct vfs_file *)file;
+
+	if (v->is_wal) {
+		pthread_mutex_lock(&v->db->wal.sync_lock);  /* not while it is being synced */
+		pthread_mutex_lock(&v->db->wal.lock);
+		v->db->wal.file = NULL;
+		pthread_mutex_unlock(&v->db->wal.lock);
+		pthread_mutex_unlock(&v->db->wal.sync_lock);
+	}
+	disk_close(&v->f);
+	return SQLITE_OK;
+}
+
+static int file_read(sqlite3_file *file, void *p, int n, sqlite3_int64 offset)
+{
+	struct vfs_file *v = (struct vfs_file *)file;
+	size_t got;
+
+	if (disk_pread(v->f, p, (size_t)n, (uint64_t)offset, &got) != ERR_OK)
+		return SQLITE_IOERR_READ;
+	if (got == (size_t)n)
+		return SQLITE_OK;
+	memset((char *)p + got, 0, (size_t)n - got);
+	return SQLITE_IOERR_SHORT_READ;
+}
+
+static int file_write(sqlite3_file *file, const void *p, int n, sqlite3_int64 offset)
+{
+	struct vfs_file *v = (struct vfs_file *)file;
+	enum err e = disk_pwrite(v->f, p, (size_t)n, (uint64_t)offset);
+
+	if (v->is_wal) {
+		pthread_mutex_lock(&v->db->wal.lock);
+		v->db->wal.written++;
+		pthread_mutex_unlock(&v->db->wal.lock);
+	}
+	return to_rc(e, SQLITE_IOERR_WRITE);
+}
+
+static int file_truncate(sqlite3_file *file, sqlite3_int64 size)
+{
+	return to_rc(disk_truncate(((struct vfs_file *)file)->f, (uint64_t)size), SQLITE_IOERR_TRUNCATE);
+}
+
+enum err wal_sync(struct db *db)
+{
+	struct wal *w = &db->wal;
+	enum err e = ERR_OK;
+
+	pthread_mutex_lock(&w->sync_lock);
+	pthread_mutex_lock(&w->lock);
+	struct disk_file *f = w->file;
+	uint64_t upto = w->written;
+	bool failed = w->failed, is_new = w->is_new, clean = w->synced == upto && !is_new;
+	pthread_mutex_unlock(&w->lock);
+	if (failed) {
+		e = ERR_IO;
+	} else if (f != NULL && !clean) {
+		e = disk_sync(f);
+		if (e == ERR_OK && is_new)
+			e = disk_dir_sync(db->dir);
+		pthread_mutex_lock(&w->lock);
+		if (e == ERR_OK) {
+			w->synced = upto;
+			w->is_new = false;
+		} else {
+			w->failed = true;
+		}
+		pthread_mutex_unlock(&w->lock);
+	}
+	pthread_mutex_unlock(&w->sync_lock);
+	return e;
+}
+
+static int file_sync(sqlite3_file *file, UNUSED int flags)
+{
+	struct vfs_file *v = (struct vfs_file *)file;
+	enum err e;
+
+	if (v->is_wal)
+		return to_rc(wal_sync(v->db), SQLITE_IOERR_FSYNC);
+	e = disk_sync(v->f);
+	if (e == ERR_OK && v->is_new) {
+		e = disk_dir_sync(v->db->dir);
+		v->is_new = e != ERR_OK;
+	}
+	if (e != ERR_OK) {
+		pthread_mutex_lock(&v->db->wal.lock);
+		v->db->wal.failed = true;
+		pthread_mutex_unlock(&v->db->wal.lock);
+	}
+	return to_rc(e, SQLITE_IOERR_FSYNC);
+}
+
+static int file_size(sqlite3_file *file, sqlite3_int64 *size)
+{
+	uint64_t n;
+	enum err e = disk_size(((struct vfs_file *)file)->f, &n);
+
+	*size = e == ERR_OK ? (sqlite3_int64)n : 0;
+	return to_rc(e, SQLITE_IOERR_FSTAT);
+}
+
+static int file_lock(UNUSED sqlite3_file *file, UNUSED int level) { return SQLITE_OK; }
+
+static int file_check_lock(UNUSED sqlite3_file *file, int *is_reserved)
+{
+	*is_reserved = 0;
+	return SQLITE_OK;
+}
+
+static int file_control(UNUSED sqlite3_file *file, UNUSED int op, UNUSED void *arg) { return SQLITE_NOTFOUND; }
+static int file_sector_size(UNUSED sqlite3_file *file) { return 4096; }
+/* A write does not damage its neighbours when the power goes (what is torn is within what was written). */
+static int file_characteristics(UNUSED sqlite3_file *file) { return SQLITE_IOCAP_POWERSAFE_OVERWRITE; }
+
+static const sqlite3_io_methods methods = {
+	.iVersion = 1, .xClose = file_close, .xRead = file_read, .xWrite = file_write, .xTruncate = file_truncate,
+	.xSync = file_sync, .xFileSize = file_size, .xLock = file_lock, .xUnlock = file_lock, .xCheckReservedLock = file_check_lock,
+	.xFileControl = file_control, .xSectorSize = file_sector_size, .xDeviceCharacteristics = file_characteristics,
+};
+
+static int vfs_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *file, int flags, int *out_flags)
+{
+	struct db *db = vfs->pAppData;
+	struct vfs_file *v = (struct vfs_file *)file;
+	struct disk_file *f = NULL;
+	enum err e;
+
+	v->base.pMethods = NULL;
+	if (name == NULL) {  /* temp_store=MEMORY: nothing temporary belongs on the disk */
+		log_error("the SQL library asks for a temporary file flags=%d", flags);
+		return SQLITE_CANTOPEN;
+	}
+	bool is_new = !disk_exists(db->dir, name);
+	if (is_new && !(flags & SQLITE_OPEN_CREATE))
+		return SQLITE_CANTOPEN;
+	e = disk_open(db->dir, name, DISK_CREATE, &f);
+	if (e == ERR_OK && (flags & SQLITE_OPEN_MAIN_DB))
+		e = disk_lock(f);
+	if (e != ERR_OK) {
+		disk_close(&f);
+		return e == ERR_AGAIN ? SQLITE_BUSY : to_rc(e, SQLITE_CANTOPEN);
+	}
+	*v = (struct vfs_file){ .base.pMethods = &methods, .db = db, .f = f, .is_wal = (flags & SQLITE_OPEN_WAL) != 0, .is_new = is_new };
+	if (v->is_wal) {
+		pthread_mutex_lock(&db->wal.lock);
+		db->wal.file = f;
+		db->wal.is_new = is_new;
+		db->wal.written++;  /* what a killed process left there may not be durable: the first sync is never skipped */
+		pthread_mutex_unlock(&db->wal.lock);
+	}
+	if (out_flags)
+		*out_flags = flags;
+	return SQLITE_OK;
+}
+
+static int vfs_delete(sqlite3_vfs *vfs, const char *name, int sync)
+{
+	struct db *db = vfs->pAppData;
+	enum err e = disk_remove(db->dir, name);
+
+	if (e == ERR_NOTFOUND)
+		return SQLITE_IOERR_DELETE_NOENT;
+	if (e == ERR_OK && sync)
+		e = disk_dir_sync(db->dir);
+	return to_rc(e, SQLITE_IOERR_DELETE);
+}
+
+static int vfs_access(sqlite3_vfs *vfs, const char *name, UNUSED int flags, int *out)
+{
+	*out = disk_exists(((struct db *)vfs->pAppData)->dir, name);
+	return SQLITE_OK;
+}
+
+static int vfs_full_name(UNUSED sqlite3_vfs *vfs, const char *name, int max, char *out)
+{
+	return snprintf(out, (size_t)max, "%s", name) < max ? SQLITE_OK : SQLITE_CANTOPEN;
+}
+
+static int vfs_randomness(UNUSED sqlite3_vfs *vfs, int n, char *out)
+{
+	random_bytes(out, (size_t)n);
+	return n;
+}
+
+static int vfs_sleep(UNUSED sqlite3_vfs *vfs, int us)
+{
+	struct timespec ts = { us / 1000000, (us % 1000000) * 1000L };
+
+	nanosleep(&ts, NULL);
+	return us;
+}
+
+static int vfs_time(UNUSED sqlite3_vfs *vfs, sqlite3_int64 *ms_since_julian)
+{
+	*ms_since_julian = 210866760000000LL + clock_wall_ms();  /* 1970-01-01 is Julian day 2440587.5 */
+	return SQLITE_OK;
+}
+
+static int vfs_last_error(UNUSED sqlite3_vfs *vfs, UNUSED int n, UNUSED char *out) { return 0; }
+
+enum err vfs_register(struct db *db)
+{
+	snprintf(db->vfs_name, sizeof(db->vfs_name), "facteur-%p", (void *)db);
+	db->vfs = (sqlite3_vfs){
+		.iVersion = 2, .szOsFile = sizeof(struct vfs_file), .mxPathname = 512, .zName = db->vfs_name, .pAppData = db,
+		.xOpen = vfs_open, .xDelete = vfs_delete, .xAccess = vfs_access, .xFullPathname = vfs_full_name,
+		.xRandomness = vfs_randomness, .xSleep = vfs_sleep, .xGetLastError = vfs_last_error, .xCurrentTimeInt64 = vfs_time,
+	};
+	return sqlite3_vfs_register(&db->vfs, 0) == SQLITE_OK ? ERR_OK : ERR_IO;
+}
+
+void vfs_unregister(struct db *db) { sqlite3_vfs_unregister(&db->vfs); }
