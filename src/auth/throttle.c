@@ -108,6 +108,13 @@ static bool counts(enum kind kind, const struct place *p)
 	return !p->is_loopback || kind == KIND_PAIR || kind == KIND_ACCOUNT;
 }
 
+uint64_t throttle_network(struct str peer)
+{
+	struct place p = place_of(peer);
+
+	return key_of(KIND_NETWORK, 0, &p);
+}
+
 static bool is_known(struct throttle *t, uint64_t account, const struct place *p, int64_t now_ms)
 {
 	const struct bucket *b = find(t->known, known_key(account, p), 1, now_ms, false);

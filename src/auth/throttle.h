@@ -24,5 +24,7 @@ struct throttle_who {
 uint32_t throttle_check(struct throttle *t, const struct throttle_who *who, int64_t now_ms);
 /* Counts a wrong password. password_tag: a keyed hash of it. Returns how long to wait before saying so, 0..10000 ms. */
 uint32_t throttle_failure(struct throttle *t, const struct throttle_who *who, uint64_t password_tag, int64_t now_ms);
+/* A number that is the same for one network; never 0. */
+uint64_t throttle_network(struct str peer);
 void throttle_success(struct throttle *t, const struct throttle_who *who, int64_t now_ms);
 #endif

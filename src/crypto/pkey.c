@@ -216,6 +216,8 @@ enum err certificate_read(struct str pem, struct arena *a, struct certificate *o
 				return ERR_INVALID;
 			return out->der_count > 0 ? ERR_OK : ERR_NOTFOUND;
 		}
+		if (out->der_count > 0 && X509_self_signed(x, 0) == 1)
+			continue;
 		if (out->der_count == CERTIFICATE_CHAIN_MAX)
 			return ERR_LIMIT;
 		if (out->der_count == 0) {
@@ -231,12 +233,14 @@ enum err certificate_read(struct str pem, struct arena *a, struct certificate *o
 	}
 }
 
-bool certificate_is_for(const struct certificate *c, const struct pkey *k)
+struct str certificate_public_der(const struct certificate *c, struct arena *a)
 {
 	const unsigned char *p = c->der_count ? (const unsigned char *)c->der[0].p : NULL;
 	CLEANUP(x509_release) X509 *x = p ? d2i_X509(NULL, &p, (long)c->der[0].n) : NULL;
-	bool same = x != NULL && EVP_PKEY_eq(X509_get0_pubkey(x), k->evp) == 1;
+	unsigned char *der = NULL;
+	int n = x ? i2d_X509_PUBKEY(X509_get_X509_PUBKEY(x), &der) : 0;
+	struct str out = n > 0 ? str_copy(a, str_make(der, (size_t)n)) : STR_NONE;
 
-	ERR_clear_error();
-	return same;
+	OPENSSL_free(der);
+	return out;
 }

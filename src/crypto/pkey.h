@@ -34,8 +34,9 @@ struct certificate {
 	size_t     name_count;
 	int64_t    not_before_s, not_after_s;     /* of the first one */
 };
-/* All CERTIFICATE blocks of the text, copied to the arena. ERR_NOTFOUND: none; ERR_INVALID: malformed; ERR_LIMIT: too many. */
+/* The CERTIFICATE blocks of the text, copied to the arena; self-signed ones behind the first (roots: clients have their own) are
+ * left out. ERR_NOTFOUND: none; ERR_INVALID: malformed; ERR_LIMIT: too many. */
 enum err certificate_read(struct str pem, struct arena *a, struct certificate *out) MUST_CHECK;
-/* True when the first certificate is for this key. */
-bool certificate_is_for(const struct certificate *c, const struct pkey *k);
+/* SubjectPublicKeyInfo of the first certificate: equal to pkey_public_der() of its key. */
+struct str certificate_public_der(const struct certificate *c, struct arena *a);
 #endif

@@ -1,0 +1,250 @@
+/* The keyring. A reload builds a new state beside the old one and swaps: a half-copied file, or a certificate that was renewed
+ * before its key, leaves what worked in use (and is tried again when it changes). Change is seen by names, sizes and times of
+ * the files, looked at every few seconds: no inotify, which would need another descriptor kind in the sandbox and misses
+ * network file systems. */
+#include "auth/keyring.h"
+#include "base/bytes.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/map.h"
+#include "base/mem.h"
+#include "crypto/digest.h"
+#include "crypto/pkey.h"
+#include <sys/stat.h>
+
+enum { TICKET_KEY_MS = 12 * 3600 * 1000, EXPIRES_SOON_S = 14 * 86400 };
+
+/* One reading of the folder. */
+struct state {
+	struct arena            arena;
+	struct map              keys;     /* key_hash -> struct pkey */
+	struct tls_certificates list;
+};
+
+struct keyring {
+	struct disk_dir *dir;
+	struct state    *state;
+	uint8_t          seen[SHA256_SIZE];  /* over names, sizes, times */
+	int64_t          ticket_at_ms;
+};
+
+static void state_free(struct state *s)
+{
+	size_t at = 0;
+	void *k;
+
+	if (s == NULL)
+		return;
+	while (map_next(&s->keys, &at, NULL, &k))
+		pkey_free(k);
+	map_free(&s->keys);
+	arena_free(&s->arena);
+	mem_free(s);
+}
+
+struct keyring *keyring_new(struct disk_dir *dir)
+{
+	struct keyring *k = MEM_NEW(struct keyring);
+
+	k->dir = dir;
+	k->state = MEM_NEW(struct state);
+	return k;
+}
+
+void keyring_free(struct keyring *k)
+{
+	if (k == NULL)
+		return;
+	state_free(k->state);
+	mem_free(k);
+}
+
+const struct tls_certificates *keyring_list(const struct keyring *k) { return &k->state->list; }
+
+static bool is_wanted(struct str name)
+{
+	static const struct str endings[] = { { ".pem", 4 }, { ".crt", 4 }, { ".cer", 4 }, { ".key", 4 } };
+
+	for (size_t i = 0; i < COUNT_OF(endings); i++)
+		if (str_iends(name, endings[i]))
+			return name.p[0] != '.';
+	return false;
+}
+
+/* The files to read, default.pem first, and a digest of what they look like from outside. */
+static size_t look(struct keyring *k, struct arena *a, struct str **out, uint8_t seen[SHA256_SIZE])
+{
+	struct digest_state *d = digest_begin(DIGEST_SHA256);
+	struct str *names = NULL, *wanted;
+	size_t count = 0, n = 0;
+
+	if (k->dir == NULL || disk_list(k->dir, a, &names, &count) != ERR_OK)
+		count = 0;
+	wanted = arena_array(a, count + 1, sizeof *wanted);
+	for (size_t i = 0; i < count && n < KEYRING_FILES_MAX; i++) {
+		struct stat st = { 0 };
+		int64_t facts[4];
+
+		if (!is_wanted(names[i]))
+			continue;
+		if (stat(str_cstr(a, arena_printf(a, "%s/" STR_FMT, disk_dir_path(k->dir), STR_ARG(names[i]))), &st) < 0)
+			continue;
+		facts[0] = st.st_size;
+		facts[1] = st.st_mtim.tv_sec;
+		facts[2] = st.st_mtim.tv_nsec;
+		facts[3] = (int64_t)st.st_ino;
+		digest_add(d, names[i]);
+		digest_add(d, str_make(facts, sizeof facts));
+		wanted[n] = names[i];
+		if (str_eq(names[i], STR("default.pem"))) {
+			memmove(wanted + 1, wanted, n * sizeof *wanted);
+			wanted[0] = names[i];
+		}
+		n++;
+	}
+	digest_end(d, seen);
+	*out = wanted;
+	return n;
+}
+
+/* Takes the key of a file, if it holds one. */
+static void read_key(struct state *s, struct str name, struct str pem)
+{
+	struct pkey *key = NULL;
+	uint8_t hash[SHA256_SIZE];
+	enum err e = pkey_from_pem(pem, &key);
+
+	if (e == ERR_NOTFOUND)
+		return;
+	if (e != ERR_OK) {
+		log_error("the private key in tls/" STR_FMT " cannot be used: it must be unencrypted PEM, RSA from 2048 bits, P-256, P-384, "
+		          "P-521 or Ed25519", STR_ARG(name));
+		return;
+	}
+	sha256(pkey_public_der(key, &s->arena), hash);
+	if (map_get(&s->keys, str_make(hash, sizeof hash)) != NULL)
+		pkey_free(key);  /* the same key in two files */
+	else
+		map_set(&s->keys, str_make(hash, sizeof hash), key);
+}
+
+static void read_certificate(struct state *s, struct str name, struct str pem, struct tls_certificate *list, size_t *count)
+{
+	struct tls_certificate *t = list + *count;
+	struct certificate c;
+	int64_t now = clock_wall_s();
+	enum err e = certificate_read(pem, &s->arena, &c);
+
+	if (e == ERR_NOTFOUND)
+		return;
+	if (e != ERR_OK || c.der_count > TLS_CHAIN_MAX || c.name_count > TLS_NAMES_MAX) {
+		log_error("the certificate in tls/" STR_FMT " cannot be read error=%s", STR_ARG(name), err_name(e));
+		return;
+	}
+	if (c.not_after_s < now)
+		log_error("the certificate in tls/" STR_FMT " has expired: clients will refuse it", STR_ARG(name));
+	else if (c.not_after_s < now + EXPIRES_SOON_S)
+		log_warn("the certificate in tls/" STR_FMT " expires in %lld days", STR_ARG(name), (long long)((c.not_after_s - now) / 86400));
+	*t = (struct tls_certificate){ .name_count = c.name_count, .chain_count = c.der_count };
+	sha256(certificate_public_der(&c, &s->arena), t->key_hash);
+	t->names = arena_array(&s->arena, c.name_count, sizeof *t->names);
+	memcpy(t->names, c.names, c.name_count * sizeof *t->names);
+	t->chain = arena_array(&s->arena, c.der_count, sizeof *t->chain);
+	memcpy(t->chain, c.der, c.der_count * sizeof *t->chain);
+	(*count)++;
+}
+
+/* Leaves out certificates without a key. */
+static void match(struct state *s, struct tls_certificate *list, size_t count)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		if (map_get(&s->keys, str_make(list[i].key_hash, TLS_KEY_HASH_SIZE)) == NULL)
+			log_error("a certificate in tls/ has no private key there name=" STR_FMT,
+			          STR_ARG(list[i].name_count ? list[i].names[0] : STR("?")));
+		else
+			list[n++] = list[i];
+	}
+	s->list.list = list;
+	s->list.count = n;
+}
+
+bool keyring_reload(struct keyring *k)
+{
+	struct arena a = { 0 };
+	struct str *names;
+	uint8_t seen[SHA256_SIZE];
+	size_t n = look(k, &a, &names, seen), count = 0;
+	struct tls_certificate *list;
+	struct state *s;
+
+	if (memcmp(seen, k->seen, sizeof seen) == 0) {
+		arena_free(&a);
+		return false;
+	}
+	memcpy(k->seen, seen, sizeof seen);
+	s = MEM_NEW(struct state);
+	list = arena_array(&s->arena, n + 1, sizeof *list);
+	for (size_t i = 0; i < n && count < TLS_CERTIFICATES_MAX; i++) {
+		struct arena file = { 0 };
+		struct str pem;
+		enum err e = disk_read_file(k->dir, str_cstr(&file, names[i]), PKEY_PEM_MAX, &file, &pem);
+
+		if (e == ERR_OK) {
+			read_key(s, names[i], pem);
+			read_certificate(s, names[i], pem, list, &count);
+			mem_wipe((void *)(uintptr_t)pem.p, pem.n);
+		} else {
+			log_error("tls/" STR_FMT " cannot be read (it must belong to the user facteur and be smaller than 64 kB) error=%s",
+			          STR_ARG(names[i]), err_name(e));
+		}
+		arena_free(&file);
+	}
+	arena_free(&a);
+	match(s, list, count);
+	if (s->list.count == 0 && k->state->list.count > 0) {
+		log_error("no certificate in tls/ can be used any more: the ones read before stay in use");
+		state_free(s);
+		return false;
+	}
+	memcpy(s->list.ticket_keys, k->state->list.ticket_keys, sizeof s->list.ticket_keys);
+	s->list.ticket_key_count = k->state->list.ticket_key_count;
+	state_free(k->state);
+	k->state = s;
+	log_info("certificates loaded count=%zu", s->list.count);
+	return true;
+}
+
+bool keyring_rotate_tickets(struct keyring *k, int64_t now_ms)
+{
+	struct tls_certificates *l = &k->state->list;
+
+	if (l->ticket_key_count > 0 && now_ms - k->ticket_at_ms < TICKET_KEY_MS)
+		return false;
+	memmove(l->ticket_keys[1], l->ticket_keys[0], sizeof l->ticket_keys - sizeof l->ticket_keys[0]);
+	random_bytes(l->ticket_keys[0], sizeof l->ticket_keys[0]);
+	if (l->ticket_key_count < TLS_TICKET_KEYS_MAX)
+		l->ticket_key_count++;
+	k->ticket_at_ms = now_ms;
+	return true;
+}
+
+enum err keyring_sign(const struct keyring *k, const struct tls_sign *r, struct buf *signature)
+{
+	static const struct { enum tls_scheme scheme; enum pkey_kind kind; struct pkey_scheme how; } schemes[] = {
+		{ TLS_RSA_PKCS1_SHA256, PKEY_RSA, { "SHA256", "pkcs1" } }, { TLS_RSA_PKCS1_SHA384, PKEY_RSA, { "SHA384", "pkcs1" } },
+		{ TLS_RSA_PKCS1_SHA512, PKEY_RSA, { "SHA512", "pkcs1" } }, { TLS_RSA_PSS_RSAE_SHA256, PKEY_RSA, { "SHA256", "pss" } },
+		{ TLS_RSA_PSS_RSAE_SHA384, PKEY_RSA, { "SHA384", "pss" } }, { TLS_RSA_PSS_RSAE_SHA512, PKEY_RSA, { "SHA512", "pss" } },
+		{ TLS_ECDSA_SECP256R1_SHA256, PKEY_EC, { "SHA256", NULL } }, { TLS_ECDSA_SECP384R1_SHA384, PKEY_EC, { "SHA384", NULL } },
+		{ TLS_ED25519, PKEY_ED25519, { NULL, NULL } },
+	};
+	const struct pkey *key = map_get(&k->state->keys, str_make(r->key_hash, sizeof r->key_hash));
+
+	if (key == NULL)
+		return ERR_NOTFOUND;
+	for (size_t i = 0; i < COUNT_OF(schemes); i++)
+		if (schemes[i].scheme == r->scheme && schemes[i].kind == pkey_kind(key))
+			return pkey_sign(key, &schemes[i].how, r->message, signature);
+	return ERR_INVALID;
+}

@@ -1,0 +1,82 @@
+/* The keyring: any arrangement of files, renewals, and what must not break it. */
+#include "base/test.h"
+#include "auth/keyring.h"
+#include "crypto/ca.h"
+#include "crypto/digest.h"
+#include "crypto/pkey.h"
+
+static void put(struct disk_dir *d, const char *name, struct str text) { EXPECT_OK(disk_write_file(d, name, text)); }
+
+static struct ca_pair issue(struct arena *a, const struct ca_pair *ca, const char *name)
+{
+	struct str names[] = { str_of(name) };
+	struct ca_pair out;
+
+	EXPECT_OK(ca_issue(ca, names, 1, 100, a, &out));
+	return out;
+}
+
+TEST(keyring)
+{
+	const char *path = test_dir();
+	struct arena a = { 0 };
+	struct disk_dir *dir;
+	struct keyring *k;
+	struct ca_pair ca, one, two, three;
+	struct buf signature = BUF(TLS_SIGNATURE_MAX);
+	struct tls_sign r = { .scheme = TLS_ECDSA_SECP256R1_SHA256, .message = STR("hello") };
+	const struct tls_certificates *l;
+
+	EXPECT_OK(disk_dir_open(path, &dir));
+	EXPECT_OK(ca_make(STR("test CA"), 100, &a, &ca));
+	one = issue(&a, &ca, "one.test");
+	two = issue(&a, &ca, "two.test");
+	three = issue(&a, &ca, "three.test");
+	k = keyring_new(dir);
+	keyring_reload(k);
+	EXPECT_INT(keyring_list(k)->count, 0);
+	put(dir, "a.pem", arena_printf(&a, STR_FMT STR_FMT, STR_ARG(one.certificate_pem), STR_ARG(one.key_pem)));
+	put(dir, "b.crt", two.certificate_pem);
+	put(dir, "b.key", two.key_pem);
+	put(dir, "default.pem", arena_printf(&a, STR_FMT STR_FMT, STR_ARG(three.key_pem), STR_ARG(three.certificate_pem)));
+	put(dir, "notes.txt", STR("nothing"));
+	EXPECT(keyring_reload(k));
+	EXPECT(!keyring_reload(k));
+	l = keyring_list(k);
+	EXPECT_INT(l->count, 3);
+	EXPECT_STR(l->list[0].names[0], "three.test");
+	EXPECT_STR(l->list[1].names[0], "one.test");
+	EXPECT_STR(l->list[2].names[0], "two.test");
+	EXPECT_INT(l->list[0].chain_count, 1);
+
+	memcpy(r.key_hash, l->list[2].key_hash, sizeof r.key_hash);
+	EXPECT_OK(keyring_sign(k, &r, &signature));
+	EXPECT(signature.n > 60);
+	r.scheme = TLS_RSA_PSS_RSAE_SHA256;
+	EXPECT_ERR(keyring_sign(k, &r, &signature), ERR_INVALID);
+	r.key_hash[0] ^= 1;
+	EXPECT_ERR(keyring_sign(k, &r, &signature), ERR_NOTFOUND);
+
+	/* a certificate that came before its key, and a broken file: left out, the others stay */
+	put(dir, "c.pem", issue(&a, &ca, "four.test").certificate_pem);
+	put(dir, "d.pem", STR("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"));
+	EXPECT(keyring_reload(k));
+	EXPECT_INT(keyring_list(k)->count, 3);
+	/* all gone: the old ones stay in use */
+	EXPECT_OK(disk_remove(dir, "a.pem"));
+	EXPECT_OK(disk_remove(dir, "b.key"));
+	EXPECT_OK(disk_remove(dir, "default.pem"));
+	EXPECT(!keyring_reload(k));
+	EXPECT_INT(keyring_list(k)->count, 3);
+
+	EXPECT(keyring_rotate_tickets(k, 0));
+	EXPECT(!keyring_rotate_tickets(k, 1000));
+	EXPECT(keyring_rotate_tickets(k, 13 * 3600 * 1000));
+	EXPECT_INT(keyring_list(k)->ticket_key_count, 2);
+	EXPECT(memcmp(keyring_list(k)->ticket_keys[0], keyring_list(k)->ticket_keys[1], TLS_TICKET_KEY_SIZE) != 0);
+	keyring_free(k);
+	disk_dir_close(&dir);
+	test_dir_remove(path);
+	buf_free(&signature);
+	arena_free(&a);
+}

@@ -1,0 +1,377 @@
+/* The judgement. The order, cheapest first: throttle; app password (one HMAC and one row); a password remembered from a success
+ * within 24 hours (one HMAC); yescrypt in a worker.
+ *
+ * A name that does not exist takes the same road: the same look-up of a MAC under account 0, the same queue, a yescrypt of a hash
+ * nobody has the password of, the same answer. What is left (a cheap imported hash, a warm page) hides under a floor: a failure
+ * is told a quarter of a second after the question at the earliest; the gate waits, by a timer.
+ * Suspension and missing rights are told only to whom the password is known. */
+#include "auth/app_password.h"
+#include "auth/verifier_private.h"
+#include "base/bytes.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+
+enum { FAILURE_FLOOR_MS = 250, DELAY_MAX_MS = 10000, GRANT_LIFE_S = 7 * 86400, EXCHANGE_LIFE_MS = 60000 };
+
+/* One login on its way through. */
+struct ask {
+	struct verifier      *v;
+	struct arena          arena;
+	verifier_done         done;
+	void                 *context;
+	enum protocol         protocol;
+	uint64_t              session;
+	struct str            login;
+	struct throttle_who   who;
+	struct login_account  account;      /* account 0: there is none of this name */
+	int64_t               asked_ms;
+	uint64_t              changes;
+	uint64_t              password_tag;
+	struct str            hash;         /* what is being checked; empty if the account has none */
+};
+
+struct verifier *verifier_new(const struct verifier_options *o)
+{
+	struct verifier *v = MEM_NEW(struct verifier);
+
+	v->o = *o;
+	if (v->o.now_ms == NULL)
+		v->o.now_ms = clock_mono_ms;
+	v->hasher = hasher_new(o->workers);
+	v->throttle = throttle_new();
+	v->remember = remember_new();
+	return v;
+}
+
+static void ask_free(struct ask *q)
+{
+	arena_free(&q->arena);
+	mem_free(q);
+}
+
+void verifier_free(struct verifier *v)
+{
+	if (v == NULL)
+		return;
+	hasher_free(v->hasher);
+	throttle_free(v->throttle);
+	remember_free(v->remember);
+	map_free(&v->epochs);
+	for (unsigned i = 0; i < EXCHANGES; i++)
+		if (v->exchange[i].scram_id != 0)
+			ask_free(v->exchange[i].ask);
+	mem_free(v);
+}
+
+void verifier_set_scram(struct verifier *v, bool has_scram) { v->o.has_scram = has_scram; }
+int  verifier_fd(const struct verifier *v) { return hasher_fd(v->hasher); }
+void verifier_receive(struct verifier *v) { hasher_receive(v->hasher); }
+
+void verifier_cell_key(const struct verifier *v, uint64_t account, uint8_t key[GRANT_KEY_SIZE])
+{
+	grant_key(secrets_grant_key(v->o.secrets), account, key);
+}
+
+uint32_t verifier_epoch(const struct verifier *v, uint64_t account, uint32_t of_directory)
+{
+	uint32_t told = (uint32_t)(uintptr_t)map_get_u64(&v->epochs, account);
+
+	return told > of_directory ? told : of_directory;
+}
+
+static struct ask *ask_new(struct verifier *v, enum protocol protocol, uint64_t session, struct str peer, struct str login)
+{
+	struct ask *q = MEM_NEW(struct ask);
+
+	q->v = v;
+	q->protocol = protocol;
+	q->session = session;
+	q->login = str_copy(&q->arena, login);
+	q->who.peer = str_copy(&q->arena, peer);
+	q->asked_ms = v->o.now_ms();
+	q->changes = v->changes;
+	if (!v->o.resolve(v->o.context, q->login, &q->arena, &q->account))
+		q->account = (struct login_account){ 0 };
+	q->account.address = str_copy(&q->arena, q->account.address);
+	q->account.epoch = verifier_epoch(v, q->account.account, q->account.epoch);
+	q->who.account = q->account.account ? q->account.account : str_hash(str_lower(&q->arena, q->login), 1) | 1ULL << 63;
+	return q;
+}
+
+/* ---- the ends of the road ---- */
+
+/* The password was right: may it be used? Fills the reply. */
+static void judge_right(struct ask *q, const struct app_secret *app, const char *how, struct verify_reply *r)
+{
+	struct verifier *v = q->v;
+	uint32_t rights = q->account.rights & (app && app->rights ? app->rights : UINT32_MAX);
+	uint8_t key[GRANT_KEY_SIZE];
+
+	throttle_success(v->throttle, &q->who, v->o.now_ms());
+	*r = (struct verify_reply){ .outcome = VERIFY_OK, .login = q->account.address };
+	if (q->account.is_suspended)
+		r->outcome = VERIFY_SUSPENDED;
+	else if ((rights & 1u << q->protocol) == 0)
+		r->outcome = VERIFY_NOT_ALLOWED;
+	if (r->outcome != VERIFY_OK) {
+		log_info("login refused reason=%s account=%llu protocol=%s peer=" STR_FMT,
+		         r->outcome == VERIFY_SUSPENDED ? "suspended" : "not-allowed", (unsigned long long)q->account.account,
+		         protocol_name(q->protocol), STR_ARG(q->who.peer));
+		return;
+	}
+	r->grant = (struct grant){ .account = q->account.account, .rights = rights, .expires_s = clock_wall_s() + GRANT_LIFE_S,
+	                           .epoch = q->account.epoch, .session = q->session, .app_password_id = app ? app->app_password_id : 0 };
+	verifier_cell_key(v, q->account.account, key);
+	grant_sign(&r->grant, key);
+	mem_wipe(key, sizeof key);
+	if (app != NULL)
+		secrets_app_used(v->o.secrets, q->account.account, app->app_password_id, clock_wall_s());
+	log_info("login account=%llu protocol=%s how=%s app_password=%u peer=" STR_FMT, (unsigned long long)q->account.account,
+	         protocol_name(q->protocol), how, app ? app->app_password_id : 0, STR_ARG(q->who.peer));
+}
+
+static void judge_wrong(struct ask *q, enum verify_outcome outcome, uint64_t tag, struct verify_reply *r)
+{
+	int64_t now = q->v->o.now_ms(), floor_ms = q->asked_ms + FAILURE_FLOOR_MS - now;
+	uint32_t delay_ms = throttle_failure(q->v->throttle, &q->who, tag, now);
+
+	*r = (struct verify_reply){ .outcome = outcome, .delay_ms = delay_ms };
+	if (floor_ms > (int64_t)r->delay_ms)
+		r->delay_ms = (uint32_t)floor_ms;
+	if (r->delay_ms > DELAY_MAX_MS)
+		r->delay_ms = DELAY_MAX_MS;
+	log_info("login failed reason=wrong login=" STR_FMT " protocol=%s peer=" STR_FMT " delay_ms=%u", STR_ARG(q->login),
+	         protocol_name(q->protocol), STR_ARG(q->who.peer), r->delay_ms);
+}
+
+static bool is_throttled(struct ask *q, uint32_t *retry_s)
+{
+	*retry_s = throttle_check(q->v->throttle, &q->who, q->v->o.now_ms());
+	if (*retry_s > 0)
+		log_info("login throttled login=" STR_FMT " protocol=%s peer=" STR_FMT " retry_s=%u", STR_ARG(q->login),
+		         protocol_name(q->protocol), STR_ARG(q->who.peer), *retry_s);
+	return *retry_s > 0;
+}
+
+static void answer(struct ask *q, const struct verify_reply *r)
+{
+	q->done(q->context, r);
+	ask_free(q);
+}
+
+static void answer_busy(struct ask *q)
+{
+	log_warn("login busy: too many password checks wait login=" STR_FMT " peer=" STR_FMT, STR_ARG(q->login), STR_ARG(q->who.peer));
+	answer(q, &(struct verify_reply){ .outcome = VERIFY_BUSY });
+}
+
+/* ---- VERIFY ---- */
+
+/* An older hash is made anew with the password that just proved right; if it changes meanwhile, the change wins. */
+static void upgrade_done(struct hash_job *job, enum err result)
+{
+	struct verifier *v = job->context;
+	struct str *old_hash = job->detail;
+	enum err e = result;
+
+	if (e == ERR_OK)
+		e = secrets_upgrade_password(v->o.secrets, job->account, *old_hash, str_of(job->hash));
+	log_info("password hash upgraded account=%llu from=%s result=%s", (unsigned long long)job->account, password_hash_kind(*old_hash),
+	         err_name(e));
+	mem_free((void *)(uintptr_t)old_hash->p);
+	mem_free(old_hash);
+}
+
+static void upgrade(struct ask *q, struct str password)
+{
+	struct hash_job *job = hasher_job(HASH_MAKE, password, STR_NONE);
+	struct str *old_hash = MEM_NEW(struct str);
+	char *copy = mem_alloc(q->hash.n + 1);
+
+	memcpy(copy, q->hash.p, q->hash.n);
+	*old_hash = str_make(copy, q->hash.n);
+	job->account = q->account.account;
+	job->context = q->v;
+	job->detail = old_hash;
+	job->done = upgrade_done;
+	if (hasher_add(q->v->hasher, job) != ERR_OK) {  /* cannot happen: our own work is not limited */
+		mem_free(copy);
+		mem_free(old_hash);
+	}
+}
+
+static bool verify_is_known(struct hash_job *job)
+{
+	struct ask *q = job->context;
+
+	return q->account.account != 0 && remember_knows(q->v->remember, q->account.account, q->account.epoch,
+	                                                 str_make(job->password, job->password_size), q->v->o.now_ms());
+}
+
+static void verify_done(struct hash_job *job, enum err result)
+{
+	struct ask *q = job->context;
+	struct verifier *v = q->v;
+	struct str password = str_make(job->password, job->password_size);
+	struct verify_reply r;
+
+	if (result == ERR_TIMEOUT) {
+		answer_busy(q);
+		return;
+	}
+	if (result == ERR_INVALID)
+		log_error("password hash cannot be read account=%llu", (unsigned long long)q->account.account);
+	if (result != ERR_OK || q->account.account == 0 || q->hash.n == 0) {
+		judge_wrong(q, VERIFY_WRONG, q->password_tag, &r);
+		answer(q, &r);
+		return;
+	}
+	if (q->changes == v->changes) {
+		remember_add(v->remember, q->account.account, q->account.epoch, password, v->o.now_ms());
+		if (password_hash_is_old(q->hash))
+			upgrade(q, password);
+	}
+	judge_right(q, NULL, "password", &r);
+	answer(q, &r);
+}
+
+void verifier_ask(struct verifier *v, const struct verify_request *in, verifier_done done, void *context)
+{
+	struct ask *q = ask_new(v, in->protocol, in->session, in->peer, in->login);
+	struct verify_reply r = { 0 };
+	struct app_secret app;
+	struct hash_job *job;
+	uint8_t mac[SHA256_SIZE];
+
+	q->done = done;
+	q->context = context;
+	if (is_throttled(q, &r.retry_s)) {
+		r.outcome = VERIFY_THROTTLED;
+		answer(q, &r);
+		return;
+	}
+	app_password_mac(secrets_app_key(v->o.secrets), q->account.account, in->password, mac);
+	if (secrets_app_find(v->o.secrets, q->account.account, mac, &app) == ERR_OK && q->account.account != 0) {
+		judge_right(q, &app, "app-password", &r);
+		answer(q, &r);
+		return;
+	}
+	if (remember_knows(v->remember, q->account.account, q->account.epoch, in->password, v->o.now_ms()) && q->account.account != 0) {
+		judge_right(q, NULL, "remembered", &r);
+		answer(q, &r);
+		return;
+	}
+	q->password_tag = remember_tag(v->remember, q->who.account, in->password);
+	if (secrets_password(v->o.secrets, q->account.account, &q->arena, &q->hash) != ERR_OK)
+		q->hash = STR_NONE;
+	job = hasher_job(HASH_CHECK, in->password, q->hash.n ? q->hash : password_hash_nobody());
+	job->account = q->who.account;
+	job->network = throttle_network(q->who.peer);
+	job->context = q;
+	job->done = verify_done;
+	job->is_known = verify_is_known;
+	if (in->password.n > PASSWORD_MAX)  /* cut, and so it could be right: nobody has one that long */
+		q->hash = STR_NONE;
+	if (hasher_add(v->hasher, job) != ERR_OK)
+		answer_busy(q);
+}
+
+/* ---- SCRAM ---- */
+
+static void exchange_end(struct exchange *x)
+{
+	if (x->scram_id != 0)
+		ask_free(x->ask);
+	*x = (struct exchange){ 0 };
+}
+
+void verifier_scram_first(struct verifier *v, const struct scram_first_request *in, const void *asker, struct arena *a,
+                          struct scram_first_reply *out)
+{
+	struct ask *q = ask_new(v, in->protocol, in->session, in->peer, in->login);
+	struct exchange *x = v->exchange + v->next_exchange;
+	uint8_t salt[SCRAM_SALT_SIZE], nonce[18];
+	struct arena *own = &q->arena;
+
+	*out = (struct scram_first_reply){ .outcome = VERIFY_OK };
+	if (is_throttled(q, &out->retry_s)) {
+		out->outcome = VERIFY_THROTTLED;
+		ask_free(q);
+		return;
+	}
+	exchange_end(x);  /* full: the oldest gives way, its client tries again */
+	random_bytes(nonce, sizeof nonce);
+	scram_salt(secrets_scram_key(v->o.secrets), q->account.account, in->login, salt);
+	x->scram_id = (random_u64() | 1ULL << 63) / EXCHANGES * EXCHANGES + v->next_exchange;
+	x->asker = asker;
+	x->at_ms = v->o.now_ms();
+	x->ask = q;
+	x->client_first_bare = str_copy(own, in->client_first_bare);
+	x->server_first = arena_printf(own, "r=" STR_FMT STR_FMT ",s=" STR_FMT ",i=%d", STR_ARG(in->client_nonce),
+	                               STR_ARG(base64_encode(own, str_make(nonce, sizeof nonce))),
+	                               STR_ARG(base64_encode(own, str_make(salt, sizeof salt))), SCRAM_ITERATIONS);
+	v->next_exchange = (v->next_exchange + 1) % EXCHANGES;
+	out->scram_id = x->scram_id;
+	out->server_first = str_copy(a, x->server_first);
+}
+
+/* Tries the keys of each app password of the account; the messages decide. */
+static bool find_scram(struct exchange *x, const struct scram_final_request *in, struct arena *a, struct app_secret *found,
+                       uint8_t signature[SHA256_SIZE])
+{
+	struct app_secret *apps;
+	struct str message;
+	size_t count;
+
+	if (secrets_app_scram(x->ask->v->o.secrets, x->ask->account.account, a, &apps, &count) != ERR_OK || x->ask->account.account == 0)
+		return false;
+	message = arena_printf(a, STR_FMT "," STR_FMT "," STR_FMT, STR_ARG(x->client_first_bare), STR_ARG(x->server_first),
+	                       STR_ARG(in->without_proof));
+	for (size_t i = 0; i < count; i++) {
+		if (scram_proof_is_right(apps + i, message, in->proof, signature)) {
+			*found = apps[i];
+			return true;
+		}
+	}
+	return false;
+}
+
+void verifier_scram_final(struct verifier *v, const struct scram_final_request *in, const void *asker, struct arena *a,
+                          struct verify_reply *out)
+{
+	struct exchange *x = v->exchange + in->scram_id % EXCHANGES;
+	uint8_t signature[SHA256_SIZE];
+	struct app_secret app;
+	uint64_t tag;
+
+	if (in->scram_id == 0 || x->scram_id != in->scram_id || x->asker != asker || x->ask->session != in->session ||
+	    v->o.now_ms() - x->at_ms > EXCHANGE_LIFE_MS) {
+		*out = (struct verify_reply){ .outcome = VERIFY_BUSY };
+		return;
+	}
+	if (find_scram(x, in, a, &app, signature)) {
+		judge_right(x->ask, &app, "scram", out);
+		if (out->outcome == VERIFY_OK)
+			out->server_final = arena_printf(a, "v=" STR_FMT, STR_ARG(base64_encode(a, str_make(signature, sizeof signature))));
+	} else {
+		memcpy(&tag, in->proof, sizeof tag);  /* differs each time: a repeated wrong password counts each time here */
+		judge_wrong(x->ask, VERIFY_USE_APP_PASSWORD, tag, out);
+	}
+	out->login = str_copy(a, out->login);
+	exchange_end(x);
+}
+
+void verifier_tick(struct verifier *v)
+{
+	int64_t now = v->o.now_ms();
+
+	hasher_tick(v->hasher);
+	for (unsigned i = 0; i < EXCHANGES; i++)
+		if (v->exchange[i].scram_id != 0 && now - v->exchange[i].at_ms > EXCHANGE_LIFE_MS)
+			exchange_end(v->exchange + i);
+	if (now - v->flushed_ms >= 60000) {
+		v->flushed_ms = now;
+		secrets_flush(v->o.secrets);
+	}
+}
