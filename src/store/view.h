@@ -69,6 +69,8 @@ void view_set_limits(struct view *v, uint64_t quota_bytes, uint64_t message_size
 /* Each second while anything may be unsynced: makes flags durable, continues background work (at most 20 ms a call):
  * pruning of expunged messages, compaction of bodies, checkpoints. Returns true while there is more to do. */
 bool view_tick(struct view *v);
+/* Asks for compaction now; view_tick() does it. */
+void view_compact(struct view *v);
 /* Syncs all that was committed and makes it visible (on_changed follows). Returns at once when nothing is unsynced. */
 enum err view_publish(struct view *v) MUST_CHECK;
 uint64_t view_modseq(struct view *v);   /* the newest visible modseq of the account */
@@ -103,8 +105,8 @@ struct mailbox {
 	char       mailboxid[20];   /* RFC 8474: "F…" */
 };
 
-/* All mailboxes, INBOX first, then by path bytewise (a parent before its children). Counters are synced ones: what is on its
- * way in is published first. */
+/* All mailboxes, INBOX first, then by name, children after their parent. The counters are visible ones: what is not synced yet
+ * is not in them. */
 enum err view_mailboxes(struct view *v, struct arena *a, struct mailbox **out, size_t *n) MUST_CHECK;
 /* path: any case of INBOX means INBOX. ERR_NOTFOUND. */
 enum err view_mailbox_find(struct view *v, struct str path, struct arena *a, struct mailbox *out) MUST_CHECK;

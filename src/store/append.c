@@ -1,0 +1,274 @@
+/* Messages on their way in: APPEND, MULTIAPPEND, and deliveries.
+ *
+ * Order is everything here (DESIGN §4.7). A message's bytes are complete, its structure is read (outside all locks), its
+ * record is in bodies/ and, for whoever is told OK afterwards, synced, before the transaction that names it begins; the
+ * transaction is short; the sync of the database follows, and only then is the message visible. A delivery that nobody
+ * watches leaves both syncs to the sync point: a crash in between may keep the row and tear the body, so its name is kept
+ * in `delivered` and the replay looks (delivered.c).
+ *
+ * Small messages wait in memory (one growing buffer each); a long one goes to the disk as it comes, in a file of its own. */
+#include "base/log.h"
+#include "store/delivered.h"
+#include "store/digest.h"
+#include "store/store_private.h"
+
+enum { IN_MEMORY_MAX = 1 << 20 };
+
+struct incoming {
+	struct append_new   in;
+	uint32_t            email;
+	struct place        place;
+	struct digest       digest;
+	struct delivery_key key;       /* log_id 0: not a delivery */
+};
+
+struct append {
+	struct view        *v;
+	struct arena        arena;     /* digests, until the commit */
+	struct incoming    *messages;
+	size_t              n, cap;
+	bool                is_open;   /* messages[n - 1] is being written */
+	enum err            failed;    /* of the open message */
+	struct buf          memory;
+	struct body_writer *writer;    /* once it is longer than IN_MEMORY_MAX */
+	uint64_t            total;     /* bytes of the finished messages */
+};
+
+static uint64_t open_size(const struct append *ap)
+{
+	return ap->writer ? body_writer_size(ap->writer) : ap->memory.n;
+}
+
+static enum err within_limits(struct append *ap, uint64_t size)
+{
+	struct view *v = ap->v;
+	uint64_t used, limit;
+
+	if (size > v->config.message_size_max)
+		return ERR_LIMIT;
+	pthread_mutex_lock(&v->memory_lock);
+	used = v->used_bytes;
+	limit = v->config.quota_bytes;
+	pthread_mutex_unlock(&v->memory_lock);
+	if (limit != 0 && (used > limit || ap->total + size > limit - used))
+		return ERR_QUOTA;
+	return ERR_OK;
+}
+
+enum err append_begin(struct view *v, struct append **out)
+{
+	if (atomic_load(&v->is_broken))
+		return ERR_IO;
+	*out = MEM_NEW(struct append);
+	(*out)->v = v;
+	(*out)->memory = BUF(IN_MEMORY_MAX);
+	return ERR_OK;
+}
+
+/* Drops the message under way. */
+static void drop_open(struct append *ap)
+{
+	body_writer_abandon(&ap->writer);
+	buf_reset(&ap->memory);
+	if (ap->is_open)
+		ap->n--;
+	ap->is_open = false;
+}
+
+enum err append_message(struct append *ap, const struct append_new *in, uint64_t size)
+{
+	struct box *box;
+
+	drop_open(ap);
+	pthread_mutex_lock(&ap->v->memory_lock);
+	box = box_by_id(ap->v, in->mailbox_id);
+	pthread_mutex_unlock(&ap->v->memory_lock);
+	if (box == NULL)
+		return ERR_NOTFOUND;
+	if (ap->n == APPEND_MESSAGES_MAX)
+		return ERR_LIMIT;
+	TRY(within_limits(ap, size));
+	if (ap->n == ap->cap)
+		ap->messages = arena_grow(&ap->arena, ap->messages, ap->n, &ap->cap, sizeof *ap->messages);
+	ap->messages[ap->n++] = (struct incoming){ .in = *in };
+	ap->messages[ap->n - 1].in.flags &= ~FLAG_GONE;
+	ap->failed = ERR_OK;
+	ap->is_open = true;
+	return ERR_OK;
+}
+
+static enum err write_open(struct append *ap, struct str bytes)
+{
+	TRY(within_limits(ap, open_size(ap) + bytes.n));
+	if (memchr(bytes.p, 0, bytes.n) != NULL)
+		return ERR_INVALID;
+	if (ap->writer == NULL && ap->memory.n + bytes.n > IN_MEMORY_MAX) {
+		TRY(body_writer_begin(ap->v->bodies, &ap->writer));
+		if (ap->memory.n > 0)
+			TRY(body_writer_write(ap->writer, buf_str(&ap->memory)));
+		buf_reset(&ap->memory);
+	}
+	if (ap->writer != NULL)
+		return body_writer_write(ap->writer, bytes);
+	buf_add(&ap->memory, bytes);
+	return ERR_OK;
+}
+
+enum err append_write(struct append *ap, struct str bytes)
+{
+	if (!ap->is_open)
+		return ERR_INVALID;
+	if (ap->failed == ERR_OK && bytes.n > 0)
+		ap->failed = write_open(ap, bytes);
+	return ap->failed;
+}
+
+static enum err finish_long(struct append *ap, struct incoming *m)
+{
+	struct str whole;
+
+	TRY(body_writer_map(ap->writer, &whole));
+	digest_message(whole, &ap->arena, &m->digest);
+	body_writer_unmap(whole);
+	return body_writer_commit(&ap->writer, m->email, &m->place);
+}
+
+static enum err finish_short(struct append *ap, struct incoming *m)
+{
+	struct str whole = buf_str(&ap->memory);
+
+	digest_message(whole, &ap->arena, &m->digest);
+	return bodies_append(ap->v->bodies, m->email, &whole, 1, &m->place);
+}
+
+enum err append_end(struct append *ap)
+{
+	struct incoming *m;
+	enum err e;
+
+	if (!ap->is_open)
+		return ERR_INVALID;
+	m = &ap->messages[ap->n - 1];
+	e = ap->failed;
+	if (e == ERR_OK && open_size(ap) == 0)
+		e = ERR_INVALID;
+	if (e == ERR_OK) {
+		m->email = atomic_fetch_add(&ap->v->email_next, 1);
+		e = ap->writer ? finish_long(ap, m) : finish_short(ap, m);
+	}
+	if (e == ERR_OK) {
+		ap->total += m->place.size;
+		ap->is_open = false;
+	}
+	drop_open(ap);
+	return e;
+}
+
+/* For deliver: the message that append_end() just finished has this name in the log. */
+void append_delivered(struct append *ap, const struct delivery_key *key)
+{
+	ap->messages[ap->n - 1].key = *key;
+}
+
+/* ------------------------------------------------------------------------------------------------------------ commit */
+
+static enum err insert_one(struct tx *tx, const struct incoming *m, struct appended *out)
+{
+	struct box *box = box_by_id(tx->v, m->in.mailbox_id);
+	struct email_new email = { .email = m->email, .place = m->place, .received = m->in.internal_date, .digest = m->digest };
+	struct row row = { .email = m->email, .flags = m->in.flags, .size = m->place.size };
+
+	if (box == NULL)
+		return ERR_NOTFOUND;
+	TRY(email_insert(tx, &email));
+	TRY(message_insert(tx, box, MESSAGE_NEW, &row));
+	if (m->key.log_id != 0)
+		TRY(delivered_add(tx, &m->key, m->email));
+	*out = (struct appended){ m->in.mailbox_id, box->m.uidvalidity, row.uid, m->email };
+	return ERR_OK;
+}
+
+static enum err insert_all(struct append *ap, struct appended *out, uint64_t *commit)
+{
+	CLEANUP(tx_abandon) struct tx tx = { 0 };
+
+	TRY(tx_begin(ap->v, TX_SYNC, &tx));
+	for (size_t i = 0; i < ap->n; i++)
+		TRY(insert_one(&tx, &ap->messages[i], &out[i]));
+	if (!usage_fits(&tx, 0))
+		return ERR_QUOTA;
+	return tx_commit(&tx, commit);
+}
+
+/* What a failed append left in bodies/ is dead weight; noted for compaction, and harmless if even that fails. */
+static void note_dead(struct append *ap)
+{
+	struct view *v = ap->v;
+
+	pthread_mutex_lock(&v->db_lock);
+	for (size_t i = 0; i < ap->n; i++)
+		if (ap->messages[i].email != 0 && body_file_add_dead(v, &ap->messages[i].place) != ERR_OK)
+			break;
+	pthread_mutex_unlock(&v->db_lock);
+}
+
+static enum err commit_append(struct append *ap, bool sync, struct appended *out)
+{
+	uint64_t commit;
+
+	if (ap->n == 0)
+		return ERR_OK;
+	if (sync)
+		TRY(bodies_sync(ap->v->bodies));  /* a body before its row: no log can mend it */
+	TRY(insert_all(ap, out, &commit));
+	return sync ? view_sync(ap->v, commit) : ERR_OK;
+}
+
+static enum err commit_and_free(struct append **append, bool sync, struct arena *a, struct appended **out, size_t *n)
+{
+	struct append *ap = *append;
+	enum err e;
+
+	drop_open(ap);  /* one that was not ended does not come in */
+	*out = arena_array(a, ap->n + 1, sizeof **out);
+	*n = ap->n;
+	e = commit_append(ap, sync, *out);
+	if (e == ERR_OK)
+		ap->n = 0;
+	else
+		*n = 0;
+	append_abandon(append);
+	return e;
+}
+
+enum err append_commit(struct append **append, struct arena *a, struct appended **out, size_t *n)
+{
+	return commit_and_free(append, true, a, out, n);
+}
+
+/* A session must not see what is not durable, and cannot be kept from the counters: with sessions it is synced at once. */
+enum err append_commit_later(struct append **append, struct arena *a, struct appended **out, size_t *n)
+{
+	struct view *v = (*append)->v;
+	bool has_sessions;
+
+	pthread_mutex_lock(&v->memory_lock);
+	has_sessions = v->n_selected > 0;
+	pthread_mutex_unlock(&v->memory_lock);
+	return commit_and_free(append, has_sessions || view_pending_count(v) >= PENDING_MAX, a, out, n);
+}
+
+void append_abandon(struct append **append)
+{
+	struct append *ap = *append;
+
+	if (ap == NULL)
+		return;
+	drop_open(ap);
+	if (ap->n > 0)
+		note_dead(ap);
+	buf_free(&ap->memory);
+	arena_free(&ap->arena);
+	mem_free(ap);
+	*append = NULL;
+}

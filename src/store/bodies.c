@@ -1,0 +1,494 @@
+/* Bodies are written once and never changed: an append-only file needs one write and one fsync a message (shared by all who
+ * wait), no page of a database is torn by it, and a backup copies sealed files once. Positions come from the rows only, so
+ * after a crash nothing has to be scanned: new records simply go after the end of what is there.
+ *
+ * A message over a megabyte is not kept in memory while it arrives: it gets a file of its own under a temporary name
+ * ("000017.new"), which becomes 000017 at its commit; later records may follow in it as in any other file.
+ *
+ * A sync covers what was completely written before it began: `written` counts finished appends, `synced` those known to be
+ * durable. A file that is left for the next one is synced at that moment, so only the current file is ever dirty. */
+#include "base/bytes.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/wire.h"
+#include "store/bodies.h"
+#include <assert.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <sys/mman.h>
+
+enum { OPEN_FILES = 24, PIECES_MAX = 7, CHECK_STEP = 64 << 10 };
+static const uint32_t RECORD_MAGIC = 0x31424346;  /* "FCB1" */
+
+struct body_file {
+	uint32_t          file;
+	struct disk_file *f;
+	unsigned          pins, writers;
+	uint64_t          used;
+};
+
+struct bodies {
+	struct disk_dir  *account, *dir;
+	pthread_mutex_t   lock;
+	pthread_cond_t    sync_done;
+	struct body_file *open[OPEN_FILES * 4];
+	size_t            n_open;
+	uint64_t          clock;         /* for the least recently used */
+	uint32_t          newest;        /* number given out last */
+	struct body_file *current;       /* pinned; NULL before the first append */
+	uint64_t          end;           /* where the next record goes */
+	bool              has_new_name;  /* the folder needs a sync too */
+	bool              is_syncing, has_failed;
+	uint64_t          written, synced;
+};
+
+struct body_writer {
+	struct bodies    *b;
+	struct disk_file *f;
+	uint32_t          file, crc;
+	uint64_t          size;
+	enum err          failed;
+};
+
+static void file_name(char out[24], uint32_t file, bool is_new)
+{
+	snprintf(out, 24, "%06u%s", file, is_new ? ".new" : "");
+}
+
+static void record_header(struct buf *out, uint32_t crc, uint64_t size, uint32_t email)
+{
+	put_u32(out, RECORD_MAGIC);
+	put_u32(out, crc);
+	put_u64(out, size);
+	put_u32(out, email);
+	put_u32(out, crc32c(0, out->p, out->n));
+}
+
+/* -------------------------------------------------------------------------------------------------------------- open */
+
+static enum err look_through(struct bodies *b)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct str *names;
+	size_t n;
+
+	TRY(disk_list(b->dir, &a, &names, &n));
+	for (size_t i = 0; i < n; i++) {
+		uint64_t file;
+		if (str_ends(names[i], STR(".new")))
+			TRY(disk_remove(b->dir, str_cstr(&a, names[i])));
+		else if (str_to_u64(names[i], &file) && file < UINT32_MAX && file > b->newest)
+			b->newest = (uint32_t)file;
+	}
+	return ERR_OK;
+}
+
+enum err bodies_open(struct disk_dir *account, struct bodies **out)
+{
+	struct bodies *b = MEM_NEW(struct bodies);
+	bool is_new = !disk_exists(account, "bodies");
+	enum err e;
+
+	b->account = account;
+	pthread_mutex_init(&b->lock, NULL);
+	pthread_cond_init(&b->sync_done, NULL);
+	e = disk_dir_open_below(account, "bodies", true, &b->dir);
+	if (e == ERR_OK && is_new)
+		e = disk_dir_sync(account);
+	if (e == ERR_OK)
+		e = look_through(b);
+	if (e != ERR_OK)
+		bodies_close(&b);
+	*out = b;
+	return e;
+}
+
+void bodies_close(struct bodies **bodies)
+{
+	struct bodies *b = *bodies;
+
+	if (b == NULL)
+		return;
+	for (size_t i = 0; i < b->n_open; i++) {
+		disk_close(&b->open[i]->f);
+		mem_free(b->open[i]);
+	}
+	if (b->dir)
+		disk_dir_close(&b->dir);
+	pthread_mutex_destroy(&b->lock);
+	pthread_cond_destroy(&b->sync_done);
+	mem_free(b);
+	*bodies = NULL;
+}
+
+/* ------------------------------------------------------------------------------------------------- files that are open */
+
+static void close_least_used(struct bodies *b)
+{
+	size_t least = SIZE_MAX;
+
+	if (b->n_open < OPEN_FILES)
+		return;
+	for (size_t i = 0; i < b->n_open; i++)
+		if (b->open[i]->pins == 0 && (least == SIZE_MAX || b->open[i]->used < b->open[least]->used))
+			least = i;
+	if (least == SIZE_MAX)
+		return;
+	disk_close(&b->open[least]->f);
+	mem_free(b->open[least]);
+	b->open[least] = b->open[--b->n_open];
+}
+
+/* The lock is held. */
+static enum err pin(struct bodies *b, uint32_t file, enum disk_how how, struct body_file **out)
+{
+	struct body_file *f;
+	struct disk_file *opened;
+	char name[24];
+	enum err e;
+
+	for (size_t i = 0; i < b->n_open; i++) {
+		if (b->open[i]->file == file) {
+			*out = b->open[i];
+			(*out)->pins++;
+			(*out)->used = ++b->clock;
+			return ERR_OK;
+		}
+	}
+	close_least_used(b);
+	if (b->n_open == COUNT_OF(b->open))
+		return ERR_AGAIN;
+	file_name(name, file, false);
+	e = disk_open(b->dir, name, how, &opened);
+	if (e != ERR_OK)
+		return e;
+	f = MEM_NEW(struct body_file);
+	*f = (struct body_file){ .file = file, .f = opened, .pins = 1, .used = ++b->clock };
+	b->open[b->n_open++] = f;
+	*out = f;
+	return ERR_OK;
+}
+
+enum err bodies_pin(struct bodies *b, uint32_t file, struct body_file **out)
+{
+	enum err e;
+
+	pthread_mutex_lock(&b->lock);
+	e = pin(b, file, DISK_WRITE, out);
+	pthread_mutex_unlock(&b->lock);
+	if (e == ERR_NOTFOUND) {
+		log_error("body file missing folder=%s file=%u", disk_dir_path(b->dir), file);
+		e = ERR_CORRUPT;
+	}
+	return e;
+}
+
+void bodies_unpin(struct bodies *b, struct body_file *f)
+{
+	pthread_mutex_lock(&b->lock);
+	assert(f->pins > 0);
+	f->pins--;
+	pthread_mutex_unlock(&b->lock);
+}
+
+enum err body_file_read(struct body_file *f, uint64_t at, void *p, size_t n)
+{
+	return disk_read_all(f->f, p, n, at);
+}
+
+/* ------------------------------------------------------------------------------------------------------------ append */
+
+/* The file that takes the next record; the lock is held. */
+static enum err open_current(struct bodies *b)
+{
+	if (b->current == NULL && b->newest > 0) {
+		TRY(pin(b, b->newest, DISK_WRITE, &b->current));
+		TRY(disk_size(b->current->f, &b->end));
+	}
+	if (b->current != NULL && (b->end < BODY_FILE_SEAL || b->current->writers > 0))
+		return ERR_OK;  /* a write under way would come after the last sync of the file */
+	if (b->current != NULL) {
+		TRY(disk_sync(b->current->f));
+		b->current->pins--;
+		b->current = NULL;
+	}
+	TRY(pin(b, b->newest + 1, DISK_NEW, &b->current));
+	b->newest++;
+	b->end = 0;
+	b->has_new_name = true;
+	return ERR_OK;
+}
+
+static enum err claim(struct bodies *b, uint64_t bytes, struct body_file **f, uint64_t *at)
+{
+	enum err e;
+
+	pthread_mutex_lock(&b->lock);
+	e = b->has_failed ? ERR_IO : open_current(b);
+	if (e == ERR_OK) {
+		*f = b->current;
+		(*f)->pins++;
+		(*f)->writers++;
+		*at = b->end;
+		b->end += bytes;
+	}
+	pthread_mutex_unlock(&b->lock);
+	return e;
+}
+
+enum err bodies_append(struct bodies *b, uint32_t email, const struct str *pieces, size_t n, struct place *out)
+{
+	CLEANUP(buf_free) struct buf header = BUF(RECORD_HEADER);
+	struct iovec v[PIECES_MAX + 1];
+	struct body_file *f;
+	uint64_t size = 0, at;
+	uint32_t crc = 0;
+	enum err e;
+
+	assert(n <= PIECES_MAX);
+	for (size_t i = 0; i < n; i++) {
+		v[i + 1] = (struct iovec){ (char *)(uintptr_t)pieces[i].p, pieces[i].n };
+		crc = crc32c(crc, pieces[i].p, pieces[i].n);
+		size += pieces[i].n;
+	}
+	record_header(&header, crc, size, email);
+	v[0] = (struct iovec){ header.p, header.n };
+	TRY(claim(b, RECORD_HEADER + size, &f, &at));
+	e = disk_pwritev(f->f, v, (int)n + 1, at);
+	pthread_mutex_lock(&b->lock);
+	f->pins--;
+	f->writers--;
+	b->written++;
+	pthread_mutex_unlock(&b->lock);
+	*out = (struct place){ f->file, at, size };
+	return e;
+}
+
+static enum err sync_current(struct bodies *b, struct body_file *f, bool new_name)
+{
+	TRY(disk_sync(f->f));
+	return new_name ? disk_dir_sync(b->dir) : ERR_OK;
+}
+
+enum err bodies_sync(struct bodies *b)
+{
+	uint64_t wanted;
+	enum err e;
+
+	pthread_mutex_lock(&b->lock);
+	wanted = b->written;
+	while (b->synced < wanted && !b->has_failed) {
+		if (b->is_syncing) {
+			pthread_cond_wait(&b->sync_done, &b->lock);
+			continue;
+		}
+		struct body_file *f = b->current;
+		uint64_t target = b->written;
+		bool new_name = b->has_new_name;
+		b->is_syncing = true;
+		b->has_new_name = false;
+		f->pins++;
+		pthread_mutex_unlock(&b->lock);
+		e = sync_current(b, f, new_name);
+		pthread_mutex_lock(&b->lock);
+		f->pins--;
+		b->is_syncing = false;
+		if (e == ERR_OK)
+			b->synced = target;
+		else
+			b->has_failed = true;
+		pthread_cond_broadcast(&b->sync_done);
+	}
+	e = b->has_failed ? ERR_IO : ERR_OK;
+	pthread_mutex_unlock(&b->lock);
+	return e;
+}
+
+/* ------------------------------------------------------------------------------------------------- one long message */
+
+enum err body_writer_begin(struct bodies *b, struct body_writer **out)
+{
+	struct body_writer *w = MEM_NEW(struct body_writer);
+	char name[24];
+	enum err e;
+
+	*w = (struct body_writer){ .b = b };
+	pthread_mutex_lock(&b->lock);
+	e = open_current(b);  /* or its number would be taken for the current file */
+	if (e == ERR_OK)
+		w->file = ++b->newest;
+	pthread_mutex_unlock(&b->lock);
+	if (e == ERR_OK) {
+		file_name(name, w->file, true);
+		e = disk_open(b->dir, name, DISK_NEW, &w->f);
+	}
+	if (e != ERR_OK) {
+		mem_free(w);
+		return e;
+	}
+	*out = w;
+	return ERR_OK;
+}
+
+enum err body_writer_write(struct body_writer *w, struct str bytes)
+{
+	if (w->failed == ERR_OK)
+		w->failed = disk_pwrite(w->f, bytes.p, bytes.n, RECORD_HEADER + w->size);
+	w->crc = crc32c(w->crc, bytes.p, bytes.n);
+	w->size += bytes.n;
+	return w->failed;
+}
+
+uint64_t body_writer_size(const struct body_writer *w) { return w->size; }
+
+enum err body_writer_map(const struct body_writer *w, struct str *out)
+{
+	void *p = mmap(NULL, RECORD_HEADER + w->size, PROT_READ, MAP_PRIVATE, disk_fd(w->f), 0);
+
+	if (p == MAP_FAILED)
+		return log_errno("mmap", disk_name(w->f));
+	*out = str_make((char *)p + RECORD_HEADER, w->size);
+	return ERR_OK;
+}
+
+void body_writer_unmap(struct str mapped)
+{
+	munmap((char *)(uintptr_t)mapped.p - RECORD_HEADER, RECORD_HEADER + mapped.n);
+}
+
+static enum err writer_finish(struct body_writer *w, uint32_t email)
+{
+	CLEANUP(buf_free) struct buf header = BUF(RECORD_HEADER);
+	char from[24], to[24];
+
+	TRY(w->failed);
+	record_header(&header, w->crc, w->size, email);
+	TRY(disk_pwrite(w->f, header.p, header.n, 0));
+	TRY(disk_sync(w->f));
+	file_name(from, w->file, true);
+	file_name(to, w->file, false);
+	TRY(disk_replace(w->b->dir, from, to));
+	return disk_dir_sync(w->b->dir);
+}
+
+enum err body_writer_commit(struct body_writer **writer, uint32_t email, struct place *out)
+{
+	struct body_writer *w = *writer;
+	enum err e = writer_finish(w, email);
+
+	if (e != ERR_OK) {
+		body_writer_abandon(writer);
+		return e;
+	}
+	*out = (struct place){ w->file, 0, w->size };
+	disk_close(&w->f);
+	mem_free(w);
+	*writer = NULL;
+	return ERR_OK;
+}
+
+void body_writer_abandon(struct body_writer **writer)
+{
+	struct body_writer *w = *writer;
+	char name[24];
+
+	if (w == NULL)
+		return;
+	file_name(name, w->file, true);
+	disk_close(&w->f);
+	(void)!disk_remove(w->b->dir, name);  /* else the next bodies_open() does it */
+	mem_free(w);
+	*writer = NULL;
+}
+
+/* ------------------------------------------------------------------------------------------------ checking, removing */
+
+static bool header_is_right(const char *header, const struct place *place, uint32_t email, uint32_t *crc)
+{
+	struct scan s = scan_of(str_make(header, RECORD_HEADER));
+	bool right = get_u32(&s) == RECORD_MAGIC;
+
+	*crc = get_u32(&s);
+	right = get_u64(&s) == place->size && right;
+	right = get_u32(&s) == email && right;
+	return get_u32(&s) == crc32c(0, header, RECORD_HEADER - 4) && right;
+}
+
+enum err bodies_check(struct bodies *b, const struct place *place, uint32_t email, bool *is_whole)
+{
+	struct body_file *f;
+	char *step;
+	uint32_t want = 0, crc = 0;
+	size_t got;
+	enum err e = bodies_pin(b, place->file, &f);
+
+	*is_whole = false;
+	if (e != ERR_OK)
+		return e == ERR_CORRUPT ? ERR_OK : e;
+	step = mem_alloc(CHECK_STEP);
+	e = disk_pread(f->f, step, RECORD_HEADER, place->at, &got);
+	if (e == ERR_OK && got == RECORD_HEADER && header_is_right(step, place, email, &want)) {
+		uint64_t done = 0;
+		while (e == ERR_OK && done < place->size) {
+			size_t n = place->size - done < CHECK_STEP ? (size_t)(place->size - done) : CHECK_STEP;
+			e = disk_pread(f->f, step, n, place->at + RECORD_HEADER + done, &got);
+			if (e != ERR_OK || got < n)
+				break;
+			crc = crc32c(crc, step, n);
+			done += n;
+		}
+		*is_whole = e == ERR_OK && done == place->size && crc == want;
+	}
+	mem_free(step);
+	bodies_unpin(b, f);
+	return e;
+}
+
+enum err bodies_file_size(struct bodies *b, uint32_t file, uint64_t *size)
+{
+	struct body_file *f;
+	enum err e;
+
+	TRY(bodies_pin(b, file, &f));
+	e = disk_size(f->f, size);
+	bodies_unpin(b, f);
+	return e;
+}
+
+uint32_t bodies_current(struct bodies *b)
+{
+	uint32_t file;
+
+	pthread_mutex_lock(&b->lock);
+	file = b->current ? b->current->file : b->newest;
+	pthread_mutex_unlock(&b->lock);
+	return file;
+}
+
+enum err bodies_remove(struct bodies *b, uint32_t file)
+{
+	char name[24];
+	enum err e = ERR_OK;
+
+	pthread_mutex_lock(&b->lock);
+	for (size_t i = 0; i < b->n_open; i++) {
+		if (b->open[i]->file != file)
+			continue;
+		if (b->open[i]->pins > 0) {
+			e = ERR_AGAIN;
+			break;
+		}
+		disk_close(&b->open[i]->f);
+		mem_free(b->open[i]);
+		b->open[i] = b->open[--b->n_open];
+		break;
+	}
+	if (e == ERR_OK) {
+		file_name(name, file, false);
+		e = disk_remove(b->dir, name);
+		if (e == ERR_NOTFOUND)
+			e = ERR_OK;
+	}
+	pthread_mutex_unlock(&b->lock);
+	return e;
+}

@@ -1,0 +1,53 @@
+/* store/bodies.h -- the bytes of messages: bodies/000001 …, append-only files of records.
+ * A record is 24 bytes of header (magic, CRC32C of the bytes, their number, the email, CRC32C of the header) and the bytes.
+ * Which record is alive is known by the rows of `email` alone; what a crash left half written is never named by one.
+ * Thread-safe. Private to store/, in a header of its own because it knows nothing of the rest. */
+#ifndef FACTEUR_STORE_BODIES_H
+#define FACTEUR_STORE_BODIES_H
+#include "disk/disk.h"
+
+struct bodies;
+struct body_file;      /* an open file, pinned */
+struct body_writer;    /* one long message on its way into a file of its own */
+
+enum { RECORD_HEADER = 24 };
+static const uint64_t BODY_FILE_SEAL = UINT64_C(256) << 20;   /* then a new file is begun */
+
+struct place {
+	uint32_t file;
+	uint64_t at;       /* of the record in its file */
+	uint64_t size;     /* bytes of the message, without the header */
+};
+
+/* Opens the folder "bodies" of an account, made if absent; removes what unfinished writers left. */
+enum err bodies_open(struct disk_dir *account, struct bodies **out) MUST_CHECK;
+void bodies_close(struct bodies **b);
+
+/* Appends one record made of up to 7 pieces; durable after bodies_sync(). ERR_LIMIT: disk full. */
+enum err bodies_append(struct bodies *b, uint32_t email, const struct str *pieces, size_t n, struct place *out) MUST_CHECK;
+/* Everything appended before this call is durable when it returns; concurrent calls share one fsync. */
+enum err bodies_sync(struct bodies *b) MUST_CHECK;
+
+enum err body_writer_begin(struct bodies *b, struct body_writer **out) MUST_CHECK;
+enum err body_writer_write(struct body_writer *w, struct str bytes) MUST_CHECK;
+uint64_t body_writer_size(const struct body_writer *w);
+/* What was written so far, for reading, until body_writer_unmap(). Nobody else can cut the file. */
+enum err body_writer_map(const struct body_writer *w, struct str *out) MUST_CHECK;
+void body_writer_unmap(struct str mapped);
+/* Durable, and at its place; *w is freed, also on an error (then nothing is left). */
+enum err body_writer_commit(struct body_writer **w, uint32_t email, struct place *out) MUST_CHECK;
+void body_writer_abandon(struct body_writer **w);
+
+/* ERR_CORRUPT: the file is not there. */
+enum err bodies_pin(struct bodies *b, uint32_t file, struct body_file **out) MUST_CHECK;
+void bodies_unpin(struct bodies *b, struct body_file *f);
+enum err body_file_read(struct body_file *f, uint64_t at, void *p, size_t n) MUST_CHECK;
+
+/* True when the record at the place is whole. ERR_IO only for failures of the disk. */
+enum err bodies_check(struct bodies *b, const struct place *place, uint32_t email, bool *is_whole) MUST_CHECK;
+/* Size of a file; the file that is written now. */
+enum err bodies_file_size(struct bodies *b, uint32_t file, uint64_t *size) MUST_CHECK;
+uint32_t bodies_current(struct bodies *b);
+/* Unlinks a file that no row names. ERR_AGAIN: a reader has it pinned. */
+enum err bodies_remove(struct bodies *b, uint32_t file) MUST_CHECK;
+#endif

@@ -1,0 +1,114 @@
+/* What was expunged is kept for 30 days: the owner can have it back, and it counts for no quota. Older rows go in small
+ * transactions of view_tick(): with the last row that names an email its own row goes too, and its bytes count as dead in
+ * their file until compact.c empties that. What is forgotten here raises the history floor: removals below it are no longer
+ * told one by one (vanished.c). */
+#include "base/clock.h"
+#include "store/store_private.h"
+
+struct kept {
+	int64_t    expunged_id, mailbox_id;
+	struct row row;
+};
+
+static enum err kept_read(struct view *v, int64_t mailbox_id, int64_t from, int64_t before, int64_t after_id, struct kept *out, size_t max,
+                          size_t *n)
+{
+	static const char sql[] = "SELECT x.expunged_id, x.mailbox_id, x.uid, x.email_id, x.modseq, x.flags, e.size FROM expunged x"
+	                          " JOIN email e ON e.email_id = x.email_id WHERE x.expunged_id > ?1 AND x.at >= ?2 AND x.at < ?3"
+	                          " AND (?4 = 0 OR x.mailbox_id = ?4) ORDER BY x.expunged_id LIMIT ?5";
+	CLEANUP(stmt_release) struct stmt *q = db_query(v->db, sql);
+
+	stmt_bind_int64(q, 1, after_id);
+	stmt_bind_int64(q, 2, from);
+	stmt_bind_int64(q, 3, before);
+	stmt_bind_int64(q, 4, mailbox_id);
+	stmt_bind_int64(q, 5, (int64_t)max);
+	*n = 0;
+	while (*n < max && stmt_row(q))
+		out[(*n)++] = (struct kept){ stmt_int64(q, 0), stmt_int64(q, 1), { (uint32_t)stmt_int64(q, 2), (uint32_t)stmt_int64(q, 3),
+			stmt_u64(q, 4), stmt_u64(q, 5), stmt_u64(q, 6) } };
+	return *n == max ? ERR_OK : stmt_end(q);
+}
+
+static enum err kept_delete(struct tx *tx, int64_t expunged_id)
+{
+	static const char sql[] = "DELETE FROM expunged WHERE expunged_id = ?1";
+	CLEANUP(stmt_release) struct stmt *q = db_query(tx->v->db, sql);
+
+	stmt_bind_int64(q, 1, expunged_id);
+	return stmt_done(q);
+}
+
+/* ---------------------------------------------------------------------------------------------------------- undelete */
+
+enum err view_undelete(struct view *v, int64_t mailbox_id, int64_t since, uint32_t *restored)
+{
+	CLEANUP(tx_abandon) struct tx tx = { 0 };
+	struct kept kept[200];
+	int64_t after_id = 0;
+	size_t n;
+
+	*restored = 0;
+	TRY(tx_begin(v, TX_SYNC, &tx));
+	do {
+		TRY(kept_read(v, mailbox_id, since, INT64_MAX, after_id, kept, COUNT_OF(kept), &n));
+		for (size_t i = 0; i < n; i++) {
+			struct box *box = box_by_id(v, kept[i].mailbox_id);
+			kept[i].row.flags &= ~FLAG_DELETED;
+			if (box == NULL)
+				box = box_by_role(v, MAILBOX_INBOX);
+			TRY(message_insert(&tx, box, MESSAGE_RESTORED, &kept[i].row));
+			TRY(kept_delete(&tx, kept[i].expunged_id));
+			after_id = kept[i].expunged_id;
+			(*restored)++;
+		}
+	} while (n == COUNT_OF(kept));
+	if (*restored == 0)
+		return ERR_OK;
+	if (!usage_fits(&tx, 0)) {
+		*restored = 0;
+		return ERR_QUOTA;
+	}
+	return tx_commit_synced(&tx);
+}
+
+/* ------------------------------------------------------------------------------------------------------------- prune */
+
+static enum err forget(struct tx *tx, const struct kept *k)
+{
+	int64_t live, total;
+
+	TRY(kept_delete(tx, k->expunged_id));
+	TRY(shared_read(tx->v, k->row.email, &live, &total));
+	if (total > 1)
+		return shared_write(tx->v, k->row.email, live, total - 1);
+	return email_delete(tx, k->row.email);
+}
+
+enum err expunged_prune(struct view *v, int64_t before, size_t max, bool *more)
+{
+	CLEANUP(tx_abandon) struct tx tx = { 0 };
+	struct kept kept[64];
+	uint64_t floor, commit;
+	size_t n;
+
+	*more = false;
+	TRY(tx_begin(v, TX_SYNC, &tx));
+	TRY(kept_read(v, 0, 0, before, 0, kept, max < COUNT_OF(kept) ? max : COUNT_OF(kept), &n));
+	if (n == 0)
+		return ERR_OK;
+	floor = v->history_floor;
+	for (size_t i = 0; i < n; i++) {
+		TRY(forget(&tx, &kept[i]));
+		if (kept[i].row.modseq > floor)
+			floor = kept[i].row.modseq;
+	}
+	TRY(vanished_prune(&tx, floor));
+	pthread_mutex_lock(&v->memory_lock);
+	v->history_floor = floor;  /* should the commit fail, more is told than needed */
+	pthread_mutex_unlock(&v->memory_lock);
+	TRY(state_write_counters(v, tx.modseq, false));
+	TRY(tx_commit(&tx, &commit));
+	*more = n == max || n == COUNT_OF(kept);
+	return ERR_OK;
+}

@@ -1,0 +1,573 @@
+/* The tree of mailboxes. It is small (tens, at most 10,000) and asked for all the time, so it is kept in memory whole
+ * (struct box) and the table is only its durable form. A mailbox's name is its whole path: a rename rewrites the rows of
+ * the subtree, a look-up compares strings. Every parent is a mailbox too (missing ones are made), and one with children is
+ * not deleted, so there is no \NonExistent and no \Noselect anywhere. */
+#include "base/bytes.h"
+#include "base/clock.h"
+#include "store/store_private.h"
+#include <stdio.h>
+#include <stdlib.h>
+
+const char *mailbox_role_attribute(enum mailbox_role role)
+{
+	static const char *const names[MAILBOX_ROLES] = { "", "", "\\Drafts", "\\Sent", "\\Junk", "\\Trash", "\\Archive" };
+
+	return role < MAILBOX_ROLES ? names[role] : "";
+}
+
+/* ------------------------------------------------------------------------------------------------------------- names */
+
+static bool level_is_valid(struct str level)
+{
+	return level.n > 0 && !str_has_ctl(level);
+}
+
+enum err mailbox_path(struct str path, struct arena *a, struct str *out)
+{
+	struct str left = path, level;
+	size_t depth = 0;
+	bool more = true;
+
+	if (path.n > 0 && path.p[path.n - 1] == MAILBOX_SEPARATOR)
+		path.n--;
+	left = path;
+	if (path.n == 0 || path.n > MAILBOX_PATH_MAX || !utf8_valid(path))
+		return ERR_INVALID;
+	while (more) {
+		more = str_cut(left, MAILBOX_SEPARATOR, &level, &left);
+		if (!level_is_valid(level) || ++depth > MAILBOX_DEPTH_MAX)
+			return ERR_INVALID;
+	}
+	*out = str_copy(a, path);
+	str_cut(*out, MAILBOX_SEPARATOR, &level, &left);
+	if (str_ieq(level, STR("INBOX")))  /* RFC 9051 §5.1: any case; also as the first level */
+		memcpy((char *)(uintptr_t)out->p, "INBOX", 5);
+	return ERR_OK;
+}
+
+/* Is this path below the other? */
+static bool is_below(struct str path, struct str parent)
+{
+	return path.n > parent.n && path.p[parent.n] == MAILBOX_SEPARATOR && str_starts(path, parent);
+}
+
+/* ------------------------------------------------------------------------------------------------------------- boxes */
+
+struct box *box_by_id(struct view *v, int64_t mailbox_id)
+{
+	for (size_t i = 0; i < v->n_boxes; i++)
+		if (v->boxes[i]->m.mailbox_id == mailbox_id)
+			return v->boxes[i]->is_deleted ? NULL : v->boxes[i];
+	return NULL;
+}
+
+struct box *box_by_role(struct view *v, enum mailbox_role role)
+{
+	for (size_t i = 0; i < v->n_boxes; i++)
+		if (v->boxes[i]->m.role == role && !v->boxes[i]->is_deleted)
+			return v->boxes[i];
+	return NULL;
+}
+
+struct box *box_by_path(struct view *v, struct str path)
+{
+	for (size_t i = 0; i < v->n_boxes; i++)
+		if (!v->boxes[i]->is_deleted && str_eq(v->boxes[i]->m.path, path))
+			return v->boxes[i];
+	return NULL;
+}
+
+void box_free(struct box *box)
+{
+	mem_free((char *)(uintptr_t)box->m.path.p);
+	array_free(box->array);
+	mem_free(box);
+}
+
+static bool has_children(struct view *v, struct str path)
+{
+	for (size_t i = 0; i < v->n_boxes; i++)
+		if (!v->boxes[i]->is_deleted && is_below(v->boxes[i]->m.path, path))
+			return true;
+	return false;
+}
+
+/* ----------------------------------------------------------------------------------------------------------- rows */
+
+enum err mailbox_load(struct view *v)
+{
+	static const char sql[] = "SELECT mailbox_id, path, role, uidvalidity, uidnext, messages, unseen, deleted, size, modseq, created FROM mailbox";
+	CLEANUP(stmt_release) struct stmt *q = db_query(v->db, sql);
+
+	while (stmt_row(q)) {
+		struct box *box = MEM_NEW(struct box);
+		struct str path = stmt_str(q, 1);
+		char *owned = mem_alloc(path.n + 1);
+		memcpy(owned, path.p, path.n);
+		box->m = (struct mailbox){ .mailbox_id = stmt_int64(q, 0), .path = str_make(owned, path.n),
+			.role = (enum mailbox_role)stmt_int64(q, 2), .uidvalidity = (uint32_t)stmt_int64(q, 3),
+			.uidnext = (uint32_t)stmt_int64(q, 4), .messages = (uint32_t)stmt_int64(q, 5), .unseen = (uint32_t)stmt_int64(q, 6),
+			.deleted = (uint32_t)stmt_int64(q, 7), .size = stmt_u64(q, 8), .highestmodseq = stmt_u64(q, 9) };
+		box->created = stmt_int64(q, 10);
+		box->seen = box->m;
+		box->flags_modseq = box->vanished_modseq = box->m.highestmodseq;
+		if (v->n_boxes == v->boxes_cap) {
+			v->boxes_cap = v->boxes_cap ? v->boxes_cap * 2 : 16;
+			v->boxes = mem_resize(v->boxes, v->boxes_cap * sizeof(struct box *));
+		}
+		v->boxes[v->n_boxes++] = box;
+	}
+	return stmt_end(q);
+}
+
+enum err mailbox_write(struct tx *tx, const struct mailbox *m)
+{
+	static const char sql[] = "UPDATE mailbox SET uidnext = ?1, messages = ?2, unseen = ?3, deleted = ?4, size = ?5, modseq = ?6"
+	                          " WHERE mailbox_id = ?7";
+	CLEANUP(stmt_release) struct stmt *q = db_query(tx->v->db, sql);
+
+	stmt_bind_int64(q, 1, m->uidnext);
+	stmt_bind_int64(q, 2, m->messages);
+	stmt_bind_int64(q, 3, m->unseen);
+	stmt_bind_int64(q, 4, m->deleted);
+	stmt_bind_u64(q, 5, m->size);
+	stmt_bind_u64(q, 6, m->highestmodseq);
+	stmt_bind_int64(q, 7, m->mailbox_id);
+	return stmt_done(q);
+}
+
+static enum err mailbox_insert(struct tx *tx, struct str path, enum mailbox_role role, struct box **out)
+{
+	static const char sql[] = "INSERT INTO mailbox VALUES (?1, ?2, ?3, ?4, 1, 0, 0, 0, 0, ?5, ?6)";
+	CLEANUP(stmt_release) struct stmt *q = db_query(tx->v->db, sql);
+	struct view *v = tx->v;
+	uint32_t now = (uint32_t)clock_wall_s();
+	struct box *box = MEM_NEW(struct box);
+	char *owned = mem_alloc(path.n + 1);
+
+	v->uidvalidity = now > v->uidvalidity ? now : v->uidvalidity + 1;  /* one was never given out twice in this account */
+	box->created = now;
+	box->m = (struct mailbox){ .mailbox_id = v->mailbox_next++, .role = role, .uidvalidity = v->uidvalidity, .uidnext = 1,
+		.highestmodseq = tx->modseq };
+	box->seen = box->m;
+	memcpy(owned, path.p, path.n);
+	tx_reshape(tx, box, owned, true);
+	tx_counters(tx, box);
+	stmt_bind_int64(q, 1, box->m.mailbox_id);
+	stmt_bind_text(q, 2, path);
+	stmt_bind_int64(q, 3, role);
+	stmt_bind_int64(q, 4, box->m.uidvalidity);
+	stmt_bind_u64(q, 5, tx->modseq);
+	stmt_bind_int64(q, 6, box->created);
+	TRY(stmt_done(q));
+	*out = box;
+	return state_write_counters(v, v->modseq, false);
+}
+
+static enum err subscription_write(struct view *v, struct str path, bool subscribed)
+{
+	static const char add[] = "INSERT OR IGNORE INTO subscription VALUES (?1)";
+	static const char drop[] = "DELETE FROM subscription WHERE path = ?1";
+	CLEANUP(stmt_release) struct stmt *q = db_query(v->db, subscribed ? add : drop);
+
+	stmt_bind_text(q, 1, path);
+	return stmt_done(q);
+}
+
+enum err mailbox_create_defaults(struct view *v)
+{
+	static const struct { enum mailbox_role role; const char *en, *fr; } defaults[] = {
+		{ MAILBOX_INBOX, "INBOX", "INBOX" },
+		{ MAILBOX_DRAFTS, "Drafts", "Brouillons" },
+		{ MAILBOX_SENT, "Sent", "Envoyés" },
+		{ MAILBOX_JUNK, "Junk", "Indésirables" },
+		{ MAILBOX_TRASH, "Trash", "Corbeille" },
+		{ MAILBOX_ARCHIVE, "Archive", "Archives" },
+	};
+	CLEANUP(tx_abandon) struct tx tx;
+	struct box *box;
+
+	TRY(tx_begin(v, TX_SYNC, &tx));
+	for (size_t i = 0; i < COUNT_OF(defaults); i++) {
+		struct str path = str_of(v->config.french ? defaults[i].fr : defaults[i].en);
+		TRY(mailbox_insert(&tx, path, defaults[i].role, &box));
+		TRY(subscription_write(v, path, true));
+	}
+	return tx_commit_synced(&tx);
+}
+
+/* -------------------------------------------------------------------------------------------------------------- list */
+
+static void copy_out(struct view *v, const struct box *box, struct arena *a, struct mailbox *out)
+{
+	*out = box->seen;
+	out->path = str_copy(a, box->seen.path);
+	out->has_children = has_children(v, box->seen.path);
+	/* with the time of its making: ids of an account put back from a copy do not meet newer ones (RFC 8474 §5.1) */
+	snprintf(out->mailboxid, sizeof out->mailboxid, "F%08x%08x", (unsigned)box->created, (unsigned)box->seen.mailbox_id);
+}
+
+/* '/' sorts before all else, so that children follow their parent at once. */
+static int path_order(struct str l, struct str r)
+{
+	size_t n = l.n < r.n ? l.n : r.n;
+
+	for (size_t i = 0; i < n; i++) {
+		unsigned a = l.p[i] == MAILBOX_SEPARATOR ? 0 : (unsigned char)l.p[i];
+		unsigned b = r.p[i] == MAILBOX_SEPARATOR ? 0 : (unsigned char)r.p[i];
+		if (a != b)
+			return a < b ? -1 : 1;
+	}
+	return l.n < r.n ? -1 : l.n > r.n;
+}
+
+static bool is_inbox_tree(struct str path)
+{
+	return str_starts(path, STR("INBOX")) && (path.n == 5 || path.p[5] == MAILBOX_SEPARATOR);
+}
+
+static int name_order(struct str l, struct str r)
+{
+	if (is_inbox_tree(l) != is_inbox_tree(r))
+		return is_inbox_tree(l) ? -1 : 1;
+	return path_order(l, r);
+}
+
+static int mailbox_order(const void *left, const void *right)
+{
+	const struct mailbox *l = left, *r = right;
+
+	return name_order(l->path, r->path);
+}
+
+static int str_order(const void *left, const void *right)
+{
+	return name_order(*(const struct str *)left, *(const struct str *)right);
+}
+
+enum err view_subscriptions(struct view *v, struct arena *a, struct str **out, size_t *n)
+{
+	static const char sql[] = "SELECT path FROM subscription";
+	size_t cap = 0;
+	enum err e;
+
+	*out = NULL;
+	*n = 0;
+	pthread_mutex_lock(&v->db_lock);
+	{
+		CLEANUP(stmt_release) struct stmt *q = db_query(v->db, sql);
+		while (stmt_row(q)) {
+			if (*n == cap)
+				*out = arena_grow(a, *out, *n, &cap, sizeof **out);
+			(*out)[(*n)++] = str_copy(a, stmt_str(q, 0));
+		}
+		e = stmt_end(q);
+	}
+	pthread_mutex_unlock(&v->db_lock);
+	if (*n > 1)
+		qsort(*out, *n, sizeof **out, str_order);
+	return e;
+}
+
+/* Both lists are sorted alike. */
+static void mark_subscribed(struct mailbox *boxes, size_t n, const struct str *names, size_t n_names)
+{
+	size_t at = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		while (at < n_names && name_order(names[at], boxes[i].path) < 0)
+			at++;
+		boxes[i].is_subscribed = at < n_names && str_eq(names[at], boxes[i].path);
+	}
+}
+
+enum err view_mailboxes(struct view *v, struct arena *a, struct mailbox **out, size_t *n)
+{
+	struct str *names;
+	size_t n_names;
+
+	TRY(view_subscriptions(v, a, &names, &n_names));
+	pthread_mutex_lock(&v->memory_lock);
+	*out = arena_array(a, v->n_boxes + 1, sizeof **out);
+	*n = 0;
+	for (size_t i = 0; i < v->n_boxes; i++)
+		if (!v->boxes[i]->is_deleted) {
+			(*out)[*n] = v->boxes[i]->seen;
+			(*out)[*n].path = str_copy(a, v->boxes[i]->seen.path);
+			snprintf((*out)[*n].mailboxid, sizeof (*out)->mailboxid, "F%08x%08x", (unsigned)v->boxes[i]->created,
+			         (unsigned)v->boxes[i]->seen.mailbox_id);
+			(*n)++;
+		}
+	pthread_mutex_unlock(&v->memory_lock);
+	qsort(*out, *n, sizeof **out, mailbox_order);
+	for (size_t i = 0; i + 1 < *n; i++)
+		(*out)[i].has_children = is_below((*out)[i + 1].path, (*out)[i].path);
+	mark_subscribed(*out, *n, names, n_names);
+	return ERR_OK;
+}
+
+static enum err read_subscribed(struct view *v, struct mailbox *m)
+{
+	static const char sql[] = "SELECT 1 FROM subscription WHERE path = ?1";
+	enum err e;
+
+	pthread_mutex_lock(&v->db_lock);
+	{
+		CLEANUP(stmt_release) struct stmt *q = db_query(v->db, sql);
+		stmt_bind_text(q, 1, m->path);
+		m->is_subscribed = stmt_row(q);
+		e = m->is_subscribed ? ERR_OK : stmt_end(q);
+	}
+	pthread_mutex_unlock(&v->db_lock);
+	return e;
+}
+
+static enum err give_out(struct view *v, struct box *(*find)(struct view *v, const void *key), const void *key, struct arena *a,
+                         struct mailbox *out)
+{
+	struct box *box;
+
+	pthread_mutex_lock(&v->memory_lock);
+	box = find(v, key);
+	if (box != NULL)
+		copy_out(v, box, a, out);
+	pthread_mutex_unlock(&v->memory_lock);
+	return box ? read_subscribed(v, out) : ERR_NOTFOUND;
+}
+
+static struct box *find_id(struct view *v, const void *key) { return box_by_id(v, *(const int64_t *)key); }
+static struct box *find_path(struct view *v, const void *key) { return box_by_path(v, *(const struct str *)key); }
+static struct box *find_role(struct view *v, const void *key) { return box_by_role(v, *(const enum mailbox_role *)key); }
+
+enum err view_mailbox_get(struct view *v, int64_t mailbox_id, struct arena *a, struct mailbox *out)
+{
+	return give_out(v, find_id, &mailbox_id, a, out);
+}
+
+enum err view_mailbox_by_role(struct view *v, enum mailbox_role role, struct arena *a, struct mailbox *out)
+{
+	return give_out(v, find_role, &role, a, out);
+}
+
+enum err view_mailbox_find(struct view *v, struct str path, struct arena *a, struct mailbox *out)
+{
+	struct str right;
+
+	if (mailbox_path(path, a, &right) != ERR_OK)
+		return ERR_NOTFOUND;
+	return give_out(v, find_path, &right, a, out);
+}
+
+/* ------------------------------------------------------------------------------------------------------------ create */
+
+/* In the transaction, also: is this path being made by it? (A parent made a moment ago.) */
+static bool path_exists(struct tx *tx, struct str path)
+{
+	for (size_t i = 0; i < tx->n_reshapes; i++)
+		if (tx->reshapes[i].path && str_eq(str_of(tx->reshapes[i].path), path))
+			return true;
+	return box_by_path(tx->v, path) != NULL;
+}
+
+static enum err make_parents(struct tx *tx, struct str path)
+{
+	struct box *box;
+
+	for (size_t i = 0; i < path.n; i++) {
+		struct str parent = str_sub(path, 0, i);
+		if (path.p[i] == MAILBOX_SEPARATOR && !path_exists(tx, parent))
+			TRY(mailbox_insert(tx, parent, MAILBOX_PLAIN, &box));
+	}
+	return ERR_OK;
+}
+
+static size_t count_boxes(const struct view *v)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < v->n_boxes; i++)
+		n += !v->boxes[i]->is_deleted;
+	return n;
+}
+
+enum err view_mailbox_create(struct view *v, struct str path, enum mailbox_role role, struct arena *a, struct mailbox *out)
+{
+	CLEANUP(tx_abandon) struct tx tx = { 0 };
+	struct str right;
+	struct box *box;
+
+	TRY(mailbox_path(path, a, &right));
+	TRY(tx_begin(v, TX_SYNC, &tx));
+	if (box_by_path(v, right) != NULL)
+		return ERR_EXISTS;
+	if (role != MAILBOX_PLAIN && box_by_role(v, role) != NULL)
+		return ERR_CONFLICT;
+	if (count_boxes(v) + MAILBOX_DEPTH_MAX > MAILBOXES_MAX)
+		return ERR_LIMIT;
+	TRY(make_parents(&tx, right));
+	TRY(mailbox_insert(&tx, right, role, &box));
+	TRY(tx_commit_synced(&tx));
+	return out ? view_mailbox_get(v, box->m.mailbox_id, a, out) : ERR_OK;
+}
+
+/* ------------------------------------------------------------------------------------------------------------ delete */
+
+static enum err delete_if_empty(struct view *v, int64_t mailbox_id, bool *deleted)
+{
+	static const char sql[] = "DELETE FROM mailbox WHERE mailbox_id = ?1";
+	static const char forget[] = "DELETE FROM vanished WHERE mailbox_id = ?1";
+	CLEANUP(tx_abandon) struct tx tx = { 0 };
+	struct box *box;
+
+	*deleted = false;
+	TRY(tx_begin(v, TX_SYNC, &tx));
+	box = box_by_id(v, mailbox_id);
+	if (box == NULL)
+		return ERR_NOTFOUND;
+	if (has_children(v, box->m.path))
+		return ERR_CONFLICT;
+	if (box->m.messages > 0)
+		return ERR_OK;
+	{
+		CLEANUP(stmt_release) struct stmt *q = db_query(v->db, sql);
+		stmt_bind_int64(q, 1, mailbox_id);
+		TRY(stmt_done(q));
+	}
+	{
+		CLEANUP(stmt_release) struct stmt *q = db_query(v->db, forget);
+		stmt_bind_int64(q, 1, mailbox_id);
+		TRY(stmt_done(q));
+	}
+	TRY(state_write_counters(v, tx.modseq, false));  /* no mailbox has this modseq */
+	tx_reshape(&tx, box, NULL, false);
+	*deleted = true;
+	return tx_commit_synced(&tx);
+}
+
+enum err view_mailbox_delete(struct view *v, struct str path)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct mailbox m;
+	bool deleted = false;
+
+	TRY(view_mailbox_find(v, path, &a, &m));
+	if (m.role == MAILBOX_INBOX)
+		return ERR_DENIED;
+	if (m.has_children)
+		return ERR_CONFLICT;
+	while (!deleted) {  /* again if a message arrived meanwhile */
+		TRY(view_expunge(v, m.mailbox_id, NULL, false, &a, NULL));
+		TRY(delete_if_empty(v, m.mailbox_id, &deleted));
+	}
+	return ERR_OK;
+}
+
+/* ------------------------------------------------------------------------------------------------------------ rename */
+
+static enum err rename_row(struct tx *tx, struct box *box, struct str to)
+{
+	static const char sql[] = "UPDATE mailbox SET path = ?1 WHERE mailbox_id = ?2";
+	static const char follow[] = "UPDATE OR REPLACE subscription SET path = ?1 WHERE path = ?2";
+	char *owned = mem_alloc(to.n + 1);
+
+	memcpy(owned, to.p, to.n);
+	tx_reshape(tx, box, owned, false);
+	tx_counters(tx, box);  /* its modseq: the change is seen */
+	{
+		CLEANUP(stmt_release) struct stmt *q = db_query(tx->v->db, sql);
+		stmt_bind_text(q, 1, to);
+		stmt_bind_int64(q, 2, box->m.mailbox_id);
+		TRY(stmt_done(q));
+	}
+	CLEANUP(stmt_release) struct stmt *q = db_query(tx->v->db, follow);
+	stmt_bind_text(q, 1, to);
+	stmt_bind_text(q, 2, box->m.path);
+	return stmt_done(q);
+}
+
+static enum err rename_tree(struct view *v, struct str from, struct str to, struct arena *a)
+{
+	CLEANUP(tx_abandon) struct tx tx = { 0 };
+
+	TRY(tx_begin(v, TX_SYNC, &tx));
+	if (box_by_path(v, from) == NULL)
+		return ERR_NOTFOUND;
+	if (box_by_path(v, to) != NULL)
+		return ERR_EXISTS;
+	TRY(make_parents(&tx, to));
+	for (size_t i = 0; i < v->n_boxes; i++) {
+		struct box *box = v->boxes[i];
+		struct str tail, path;
+		if (box->is_deleted || !(str_eq(box->m.path, from) || is_below(box->m.path, from)))
+			continue;
+		tail = str_from(box->m.path, from.n);
+		path = arena_printf(a, STR_FMT STR_FMT, STR_ARG(to), STR_ARG(tail));
+		if (path.n > MAILBOX_PATH_MAX)
+			return ERR_INVALID;
+		TRY(rename_row(&tx, box, path));
+	}
+	return tx_commit_synced(&tx);
+}
+
+/* RFC 9051 §6.3.6: renaming INBOX moves its messages to the new mailbox. */
+static enum err rename_inbox(struct view *v, struct str to, struct arena *a)
+{
+	static struct uid_range everything = { 1, UINT32_MAX };
+	struct uid_set all = { &everything, 1, 1 };
+	struct mailbox inbox, target;
+	struct copied moved;
+
+	TRY(view_mailbox_by_role(v, MAILBOX_INBOX, a, &inbox));
+	TRY(view_mailbox_create(v, to, MAILBOX_PLAIN, a, &target));
+	return view_move(v, inbox.mailbox_id, &all, target.mailbox_id, a, &moved);
+}
+
+enum err view_mailbox_rename(struct view *v, struct str from, struct str to)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct str source, target;
+
+	if (mailbox_path(from, &a, &source) != ERR_OK)
+		return ERR_NOTFOUND;
+	TRY(mailbox_path(to, &a, &target));
+	if (str_eq(target, STR("INBOX")))
+		return ERR_EXISTS;
+	if (str_eq(source, STR("INBOX")))
+		return rename_inbox(v, target, &a);
+	if (is_below(target, source))
+		return ERR_INVALID;
+	return rename_tree(v, source, target, &a);
+}
+
+/* --------------------------------------------------------------------------------------------------------- subscribe */
+
+static enum err subscriptions_count(struct view *v, int64_t *n)
+{
+	static const char sql[] = "SELECT count(*) FROM subscription";
+	CLEANUP(stmt_release) struct stmt *q = db_query(v->db, sql);
+
+	*n = stmt_row(q) ? stmt_int64(q, 0) : 0;
+	return stmt_end(q);
+}
+
+enum err view_subscribe(struct view *v, struct str path, bool subscribed)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct str right;
+	int64_t n = 0;
+	enum err e;
+
+	TRY(mailbox_path(path, &a, &right));
+	if (atomic_load(&v->is_broken))
+		return ERR_IO;
+	pthread_mutex_lock(&v->db_lock);
+	e = subscribed ? subscriptions_count(v, &n) : ERR_OK;
+	if (e == ERR_OK && n >= SUBSCRIPTIONS_MAX)
+		e = ERR_LIMIT;
+	if (e == ERR_OK)
+		e = subscription_write(v, right, subscribed);
+	if (e == ERR_OK)
+		atomic_fetch_add(&v->committed, 1);  /* view_tick() syncs it */
+	pthread_mutex_unlock(&v->db_lock);
+	return e;
+}

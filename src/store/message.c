@@ -1,0 +1,391 @@
+/* Messages in mailboxes: the rows of `message`, and every change to them: flags, copies, moves, removals.
+ *
+ * One email may stand in several mailboxes (COPY shares it). How often is noted in `shared` only for emails that were ever
+ * copied: live rows of message, and total with the rows of expunged; without a row both are 1. So the usual message costs
+ * no page of it. The quota counts an email once: used = the sizes of all mailboxes - shared_bytes, where shared_bytes is
+ * size * (live - 1) of each shared email.
+ *
+ * Counters of a mailbox change in the same transaction as its rows, here only; each call changes the array of the mailbox
+ * through tx_change(). Bulk work goes in statements of ROWS_STEP rows. */
+#include "base/clock.h"
+#include "store/store_private.h"
+
+/* ------------------------------------------------------------------------------------------------------ rows and usage */
+
+enum err message_rows(struct view *v, int64_t mailbox_id, uint32_t first, uint32_t last, uint64_t with, struct row *out, size_t max,
+                      size_t *n)
+{
+	static const char sql[] = "SELECT m.uid, m.email_id, m.modseq, m.flags, e.size FROM message m JOIN email e ON e.email_id = m.email_id"
+	                          " WHERE m.mailbox_id = ?1 AND m.uid BETWEEN ?2 AND ?3 AND (m.flags & ?4) = ?4 ORDER BY m.uid LIMIT ?5";
+	CLEANUP(stmt_release) struct stmt *q = db_query(v->db, sql);
+
+	stmt_bind_int64(q, 1, mailbox_id);
+	stmt_bind_int64(q, 2, first);
+	stmt_bind_int64(q, 3, last);
+	stmt_bind_u64(q, 4, with);
+	stmt_bind_int64(q, 5, (int64_t)max);
+	*n = 0;
+	while (*n < max && stmt_row(q))
+		out[(*n)++] = (struct row){ (uint32_t)stmt_int64(q, 0), (uint32_t)stmt_int64(q, 1), stmt_u64(q, 2), stmt_u64(q, 3), stmt_u64(q, 4) };
+	return *n == max ? ERR_OK : stmt_end(q);
+}
+
+uint64_t usage_committed(struct view *v)
+{
+	uint64_t bytes = 0;
+
+	for (size_t i = 0; i < v->n_boxes; i++)
+		if (!v->boxes[i]->is_deleted)
+			bytes += v->boxes[i]->m.size;
+	return bytes - (uint64_t)v->shared_bytes;
+}
+
+bool usage_fits(struct tx *tx, uint64_t more)
+{
+	uint64_t limit = tx->v->config.quota_bytes, used = usage_committed(tx->v);
+
+	for (size_t i = 0; i < tx->n_boxes; i++)
+		used += tx->counters[i].size - tx->boxes[i]->m.size;
+	return limit == 0 || (used <= limit && more <= limit - used);
+}
+
+enum err shared_read(struct view *v, uint32_t email, int64_t *live, int64_t *total)
+{
+	static const char sql[] = "SELECT live, total FROM shared WHERE email_id = ?1";
+	CLEANUP(stmt_release) struct stmt *q = db_query(v->db, sql);
+
+	stmt_bind_int64(q, 1, email);
+	*live = *total = 1;
+	if (!stmt_row(q))
+		return stmt_end(q);
+	*live = stmt_int64(q, 0);
+	*total = stmt_int64(q, 1);
+	return ERR_OK;
+}
+
+enum err shared_write(struct view *v, uint32_t email, int64_t live, int64_t total)
+{
+	static const char keep[] = "INSERT OR REPLACE INTO shared VALUES (?1, ?2, ?3)";
+	static const char drop[] = "DELETE FROM shared WHERE email_id = ?1";
+	CLEANUP(stmt_release) struct stmt *q = db_query(v->db, total > 1 ? keep : drop);
+
+	stmt_bind_int64(q, 1, email);
+	if (total > 1) {
+		stmt_bind_int64(q, 2, live);
+		stmt_bind_int64(q, 3, total);
+	}
+	return stmt_done(q);
+}
+
+/* ------------------------------------------------------------------------------------------------------ insert, remove */
+
+/* Sharing before and after one more live row of this email. */
+static enum err share(struct tx *tx, enum message_origin origin, const struct row *r)
+{
+	int64_t live, total;
+
+	if (origin == MESSAGE_NEW || origin == MESSAGE_MOVED)
+		return ERR_OK;
+	TRY(shared_read(tx->v, r->email, &live, &total));
+	if (origin == MESSAGE_RESTORED && total == 1)
+		return ERR_OK;  /* its only row comes back */
+	if (live >= 1)
+		tx->shared_bytes += (int64_t)r->size;
+	return shared_write(tx->v, r->email, live + 1, origin == MESSAGE_COPIED ? total + 1 : total);
+}
+
+enum err message_insert(struct tx *tx, struct box *box, enum message_origin origin, struct row *r)
+{
+	static const char sql[] = "INSERT INTO message VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+	CLEANUP(stmt_release) struct stmt *q = db_query(tx->v->db, sql);
+	struct mailbox *m = tx_counters(tx, box);
+
+	if (m->uidnext == UINT32_MAX)
+		return ERR_LIMIT;  /* the last uid is never given out: it reads as "*" */
+	TRY(share(tx, origin, r));
+	r->uid = m->uidnext++;
+	m->messages++;
+	m->unseen += !(r->flags & FLAG_SEEN);
+	m->deleted += !!(r->flags & FLAG_DELETED);
+	m->size += r->size;
+	stmt_bind_int64(q, 1, box->m.mailbox_id);
+	stmt_bind_int64(q, 2, r->uid);
+	stmt_bind_int64(q, 3, r->email);
+	stmt_bind_u64(q, 4, r->flags);
+	stmt_bind_u64(q, 5, tx->modseq);
+	stmt_bind_int64(q, 6, clock_wall_s());
+	tx_change(tx, CHANGE_ADD, box, r->uid, r->email, r->flags);
+	return stmt_done(q);
+}
+
+static enum err delete_row(struct tx *tx, struct box *box, const struct row *r)
+{
+	static const char sql[] = "DELETE FROM message WHERE mailbox_id = ?1 AND uid = ?2";
+	CLEANUP(stmt_release) struct stmt *q = db_query(tx->v->db, sql);
+	struct mailbox *m = tx_counters(tx, box);
+
+	m->messages--;
+	m->unseen -= !(r->flags & FLAG_SEEN);
+	m->deleted -= !!(r->flags & FLAG_DELETED);
+	m->size -= r->size;
+	tx_change(tx, CHANGE_GONE, box, r->uid, r->email, r->flags);
+	stmt_bind_int64(q, 1, box->m.mailbox_id);
+	stmt_bind_int64(q, 2, r->uid);
+	return stmt_done(q);
+}
+
+static enum err keep_for_undelete(struct tx *tx, struct box *box, const struct row *r)
+{
+	static const char sql[] = "INSERT INTO expunged (mailbox_id, uid, email_id, flags, modseq, at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+	CLEANUP(stmt_release) struct stmt *q = db_query(tx->v->db, sql);
+	int64_t live, total;
+
+	stmt_bind_int64(q, 1, box->m.mailbox_id);
+	stmt_bind_int64(q, 2, r->uid);
+	stmt_bind_int64(q, 3, r->email);
+	stmt_bind_u64(q, 4, r->flags);
+	stmt_bind_u64(q, 5, tx->modseq);
+	stmt_bind_int64(q, 6, clock_wall_s());
+	TRY(stmt_done(q));
+	TRY(shared_read(tx->v, r->email, &live, &total));
+	if (total == 1)
+		return ERR_OK;
+	if (live >= 2)
+		tx->shared_bytes -= (int64_t)r->size;
+	return shared_write(tx->v, r->email, live - 1, total);
+}
+
+enum err message_expunge(struct tx *tx, struct box *box, const struct row *rows, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		TRY(keep_for_undelete(tx, box, &rows[i]));
+		TRY(delete_row(tx, box, &rows[i]));
+	}
+	return vanished_add(tx, box, rows, n);
+}
+
+/* ------------------------------------------------------------------------------------------------------------- flags */
+
+struct flag_masks {
+	uint64_t keep, set;
+};
+
+static struct flag_masks masks_of(const struct flags_change *change)
+{
+	uint64_t flags = change->flags & ~FLAG_GONE;
+
+	switch (change->op) {
+	case FLAGS_ADD:
+		return (struct flag_masks){ ~UINT64_C(0), flags };
+	case FLAGS_REMOVE:
+		return (struct flag_masks){ ~flags, 0 };
+	case FLAGS_REPLACE:
+		break;
+	}
+	return (struct flag_masks){ 0, flags };
+}
+
+/* Uid, email, modseq and flags of existing messages: from the array if there is one (nothing is pending in TX_FLAGS, so it is
+ * what the table says), else from the table. */
+static enum err rows_from_array_or_table(struct tx *tx, struct box *box, uint32_t first, uint32_t last, struct row *out, size_t max,
+                                         size_t *n)
+{
+	struct view *v = tx->v;
+	bool has_array;
+
+	*n = 0;
+	pthread_mutex_lock(&v->memory_lock);
+	has_array = box->array != NULL && box->array->is_ready;
+	if (has_array) {
+		const struct array *ar = box->array;
+		for (size_t i = array_find(ar, first); i < ar->n && ar->e[i].uid <= last && *n < max; i++)
+			if (!(ar->e[i].flags & FLAG_GONE))
+				out[(*n)++] = (struct row){ ar->e[i].uid, ar->e[i].email, ar->e[i].modseq, ar->e[i].flags, 0 };
+	}
+	pthread_mutex_unlock(&v->memory_lock);
+	return has_array ? ERR_OK : message_rows(v, box->m.mailbox_id, first, last, 0, out, max, n);
+}
+
+static enum err update_range(struct tx *tx, struct box *box, uint32_t first, uint32_t last, struct flag_masks to, uint64_t unchanged_since)
+{
+	static const char sql[] = "UPDATE message SET flags = (flags & ?5) | ?6, modseq = ?1 WHERE mailbox_id = ?2 AND uid BETWEEN ?3 AND ?4"
+	                          " AND flags <> ((flags & ?5) | ?6) AND modseq <= ?7";
+	CLEANUP(stmt_release) struct stmt *q = db_query(tx->v->db, sql);
+
+	stmt_bind_u64(q, 1, tx->modseq);
+	stmt_bind_int64(q, 2, box->m.mailbox_id);
+	stmt_bind_int64(q, 3, first);
+	stmt_bind_int64(q, 4, last);
+	stmt_bind_u64(q, 5, to.keep);
+	stmt_bind_u64(q, 6, to.set);
+	stmt_bind_u64(q, 7, unchanged_since);
+	return stmt_done(q);
+}
+
+/* One run of existing messages; the statement and this loop must agree on which of them change. */
+static enum err store_run(struct tx *tx, struct box *box, const struct row *rows, size_t n, struct flag_masks to, uint64_t unchanged_since,
+                          struct arena *a, struct uid_set *modified)
+{
+	size_t changes = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		uint64_t flags = (rows[i].flags & to.keep) | to.set;
+		struct mailbox *m;
+		if (rows[i].modseq > unchanged_since) {
+			if (modified)
+				uid_set_add(modified, a, rows[i].uid, rows[i].uid);
+			continue;
+		}
+		if (flags == rows[i].flags)
+			continue;
+		m = tx_counters(tx, box);
+		m->unseen += (uint32_t)!(flags & FLAG_SEEN) - (uint32_t)!(rows[i].flags & FLAG_SEEN);
+		m->deleted += (uint32_t)!!(flags & FLAG_DELETED) - (uint32_t)!!(rows[i].flags & FLAG_DELETED);
+		tx_change(tx, CHANGE_FLAGS, box, rows[i].uid, rows[i].email, flags);
+		changes++;
+	}
+	return changes == 0 ? ERR_OK : update_range(tx, box, rows[0].uid, rows[n - 1].uid, to, unchanged_since);
+}
+
+enum err view_store_flags(struct view *v, int64_t mailbox_id, const struct uid_set *uids, const struct flags_change *change,
+                          struct arena *a, struct uid_set *modified, uint64_t *modseq)
+{
+	CLEANUP(tx_abandon) struct tx tx = { 0 };
+	uint64_t unchanged_since = change->has_unchanged_since && change->unchanged_since < INT64_MAX ? change->unchanged_since : INT64_MAX;
+	struct flag_masks to = masks_of(change);
+	struct row rows[ROWS_STEP];
+	struct box *box;
+	uint64_t commit;
+
+	if (modified)
+		*modified = (struct uid_set){ 0 };
+	if (modseq)
+		*modseq = 0;
+	TRY(tx_begin(v, TX_FLAGS, &tx));
+	box = box_by_id(v, mailbox_id);
+	if (box == NULL)
+		return ERR_NOTFOUND;
+	for (size_t r = 0; r < uids->n; r++) {
+		uint32_t first = uids->r[r].first, last = uids->r[r].last;
+		size_t n = COUNT_OF(rows);
+		while (n == COUNT_OF(rows) && first <= last) {
+			TRY(rows_from_array_or_table(&tx, box, first, last, rows, COUNT_OF(rows), &n));
+			if (n == 0)
+				break;
+			TRY(store_run(&tx, box, rows, n, to, unchanged_since, a, modified));
+			first = rows[n - 1].uid + 1;
+		}
+	}
+	if (tx.n_changes == 0)
+		return ERR_OK;
+	if (modseq)
+		*modseq = tx.modseq;
+	return tx_commit(&tx, &commit);
+}
+
+/* --------------------------------------------------------------------------------------------------------- copy, move */
+
+static enum err transfer_run(struct tx *tx, struct box *from, struct box *to, struct row *rows, size_t n, bool move, struct arena *a,
+                             struct copied *out)
+{
+	for (size_t i = 0; i < n; i++) {
+		struct row copy = rows[i];
+		TRY(message_insert(tx, to, move ? MESSAGE_MOVED : MESSAGE_COPIED, &copy));
+		if (move)
+			TRY(delete_row(tx, from, &rows[i]));
+		uid_set_add(&out->from, a, rows[i].uid, rows[i].uid);
+		uid_set_add(&out->to, a, copy.uid, copy.uid);
+	}
+	return move ? vanished_add(tx, from, rows, n) : ERR_OK;
+}
+
+static enum err transfer(struct view *v, int64_t from_id, const struct uid_set *uids, int64_t to_id, bool move, struct arena *a,
+                         struct copied *out)
+{
+	CLEANUP(tx_abandon) struct tx tx = { 0 };
+	struct row rows[ROWS_STEP];
+	struct box *from, *to;
+	uint32_t limit;
+
+	*out = (struct copied){ 0 };
+	TRY(tx_begin(v, TX_SYNC, &tx));
+	from = box_by_id(v, from_id);
+	to = box_by_id(v, to_id);
+	if (from == NULL || to == NULL)
+		return ERR_NOTFOUND;
+	out->uidvalidity = to->m.uidvalidity;
+	limit = from->m.uidnext - 1;  /* into the same mailbox: not what this call adds */
+	for (size_t r = 0; r < uids->n; r++) {
+		uint32_t first = uids->r[r].first, last = uids->r[r].last < limit ? uids->r[r].last : limit;
+		size_t n = COUNT_OF(rows);
+		while (n == COUNT_OF(rows) && first <= last) {
+			TRY(message_rows(v, from_id, first, last, 0, rows, COUNT_OF(rows), &n));
+			if (n == 0)
+				break;
+			TRY(transfer_run(&tx, from, to, rows, n, move, a, out));
+			first = rows[n - 1].uid + 1;
+		}
+	}
+	if (tx.n_changes == 0)
+		return ERR_OK;
+	out->modseq = tx.modseq;
+	return tx_commit_synced(&tx);
+}
+
+enum err view_copy(struct view *v, int64_t from_id, const struct uid_set *uids, int64_t to_id, struct arena *a, struct copied *out)
+{
+	return transfer(v, from_id, uids, to_id, false, a, out);
+}
+
+enum err view_move(struct view *v, int64_t from_id, const struct uid_set *uids, int64_t to_id, struct arena *a, struct copied *out)
+{
+	return transfer(v, from_id, uids, to_id, true, a, out);
+}
+
+/* ----------------------------------------------------------------------------------------------------------- expunge */
+
+/* One transaction of at most ROWS_STEP messages; *next: where to go on, 0 when the range is done. */
+static enum err expunge_step(struct view *v, int64_t mailbox_id, uint32_t first, uint32_t last, bool only_deleted, struct arena *a,
+                             struct uid_set *expunged, uint32_t *next, uint64_t *commit)
+{
+	CLEANUP(tx_abandon) struct tx tx = { 0 };
+	struct row rows[ROWS_STEP];
+	struct box *box;
+	size_t n;
+
+	*next = 0;
+	TRY(tx_begin(v, TX_SYNC, &tx));
+	box = box_by_id(v, mailbox_id);
+	if (box == NULL)
+		return ERR_NOTFOUND;
+	if (only_deleted && box->m.deleted == 0)
+		return ERR_OK;
+	TRY(message_rows(v, mailbox_id, first, last, only_deleted ? FLAG_DELETED : 0, rows, COUNT_OF(rows), &n));
+	if (n == 0)
+		return ERR_OK;
+	TRY(message_expunge(&tx, box, rows, n));
+	if (n == COUNT_OF(rows))
+		*next = rows[n - 1].uid + 1;
+	TRY(tx_commit(&tx, commit));
+	for (size_t i = 0; expunged != NULL && i < n; i++)
+		uid_set_add(expunged, a, rows[i].uid, rows[i].uid);
+	return ERR_OK;
+}
+
+enum err view_expunge(struct view *v, int64_t mailbox_id, const struct uid_set *uids, bool only_deleted, struct arena *a,
+                      struct uid_set *expunged)
+{
+	static const struct uid_range everything = { 1, UINT32_MAX };
+	const struct uid_range *ranges = uids ? uids->r : &everything;
+	size_t n_ranges = uids ? uids->n : 1;
+	uint64_t commit = 0;
+
+	if (expunged)
+		*expunged = (struct uid_set){ 0 };
+	for (size_t r = 0; r < n_ranges; r++) {
+		uint32_t next = ranges[r].first;
+		while (next != 0 && next <= ranges[r].last)
+			TRY(expunge_step(v, mailbox_id, next, ranges[r].last, only_deleted, a, expunged, &next, &commit));
+	}
+	return commit == 0 ? ERR_OK : view_sync(v, commit);
+}

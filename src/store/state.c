@@ -1,0 +1,168 @@
+/* The one row of `state`: the modseq counter and its blocks, the gaps, and the other counters that must never go back.
+ *
+ * Flags are durable only within a second, so after a power cut the newest modseqs may be lost although clients saw them. If
+ * they were given out again, a client would miss changes for ever (RFC 7162 §3.1). So modseqs come from blocks of 1,000 whose
+ * end is durable before the first of them is seen; after an unclean stop the account goes on at the end of its block, and
+ * what lies between is a gap: a client that names a modseq in it is told everything (DESIGN §4.7).
+ *
+ * The row is written once a block, at a clean end, and for the rare counters; the modseq itself is the newest of the
+ * mailboxes', so that a delivery does not touch this page. */
+#include "base/clock.h"
+#include "base/log.h"
+#include "store/store_private.h"
+
+static enum err state_create(struct view *v)
+{
+	static const char sql[] = "INSERT INTO state VALUES (1, 1, 1, 1, 1, 1, 0, 0, 0, ?1)";
+	CLEANUP(stmt_release) struct stmt *q = db_query(v->db, sql);
+
+	stmt_bind_int64(q, 1, clock_wall_s());
+	return stmt_done(q);
+}
+
+static enum err gaps_load(struct view *v)
+{
+	static const char sql[] = "SELECT first, last FROM gap ORDER BY first";
+	CLEANUP(stmt_release) struct stmt *q = db_query(v->db, sql);
+	size_t cap = 0;
+
+	while (stmt_row(q)) {
+		if (v->n_gaps == cap) {
+			cap = cap ? cap * 2 : 8;
+			v->gaps = mem_resize(v->gaps, cap * sizeof *v->gaps);
+		}
+		v->gaps[v->n_gaps++] = (struct gap){ (uint64_t)stmt_int64(q, 0), (uint64_t)stmt_int64(q, 1) };
+	}
+	return stmt_end(q);
+}
+
+static enum err gap_add(struct view *v, uint64_t first, uint64_t last)
+{
+	static const char sql[] = "INSERT OR REPLACE INTO gap VALUES (?1, ?2)";
+	CLEANUP(stmt_release) struct stmt *q = db_query(v->db, sql);
+
+	stmt_bind_int64(q, 1, (int64_t)first);
+	stmt_bind_int64(q, 2, (int64_t)last);
+	TRY(stmt_done(q));
+	v->gaps = mem_resize(v->gaps, (v->n_gaps + 1) * sizeof *v->gaps);
+	v->gaps[v->n_gaps++] = (struct gap){ first, last };
+	return ERR_OK;
+}
+
+/* The newest email may have been purged: its number is not given out again. */
+static enum err email_next_load(struct view *v, uint32_t at_least)
+{
+	static const char sql[] = "SELECT max(email_id) FROM email";
+	CLEANUP(stmt_release) struct stmt *q = db_query(v->db, sql);
+	uint32_t newest = stmt_row(q) ? (uint32_t)stmt_int64(q, 0) : 0;
+
+	atomic_store(&v->email_next, newest + 1 > at_least ? newest + 1 : at_least);
+	return stmt_end(q);
+}
+
+static enum err state_read(struct view *v, bool *found, bool *clean, uint32_t *email_next)
+{
+	static const char sql[] = "SELECT modseq, reserved, clean, email_next, mailbox_next, uidvalidity, shared_bytes, history_floor FROM state";
+	CLEANUP(stmt_release) struct stmt *q = db_query(v->db, sql);
+
+	*found = stmt_row(q);
+	if (!*found)
+		return stmt_end(q);
+	v->modseq = (uint64_t)stmt_int64(q, 0);
+	v->reserved = (uint64_t)stmt_int64(q, 1);
+	*clean = stmt_int64(q, 2) != 0;
+	*email_next = (uint32_t)stmt_int64(q, 3);
+	v->mailbox_next = stmt_int64(q, 4);
+	v->uidvalidity = (uint32_t)stmt_int64(q, 5);
+	v->shared_bytes = stmt_int64(q, 6);
+	v->history_floor = (uint64_t)stmt_int64(q, 7);
+	return stmt_end(q);
+}
+
+enum err state_load(struct view *v)
+{
+	bool found, clean = true;
+	uint32_t email_next = 1;
+
+	TRY(state_read(v, &found, &clean, &email_next));
+	if (!found) {
+		TRY(state_create(v));
+		TRY(state_read(v, &found, &clean, &email_next));
+	}
+	TRY(gaps_load(v));
+	TRY(email_next_load(v, email_next));
+	for (size_t i = 0; i < v->n_boxes; i++)
+		if (v->boxes[i]->m.highestmodseq > v->modseq)
+			v->modseq = v->boxes[i]->m.highestmodseq;
+	v->is_unclean = !clean;
+	if (!clean && v->reserved > v->modseq) {
+		log_info("unclean stop, modseqs skipped account=%llu first=%llu last=%llu", (unsigned long long)v->config.account,
+		         (unsigned long long)v->modseq + 1, (unsigned long long)v->reserved);
+		TRY(gap_add(v, v->modseq + 1, v->reserved));
+		v->modseq = v->reserved;
+	}
+	v->reserved = v->modseq;  /* the first change takes a block of its own */
+	v->seen_modseq = v->modseq;
+	return ERR_OK;
+}
+
+enum err state_reserve(struct view *v)
+{
+	static const char sql[] = "UPDATE state SET modseq = ?1, reserved = ?2, clean = 0, mailbox_next = ?3, email_next = max(email_next, ?4)";
+	CLEANUP(stmt_release) struct stmt *q = db_query(v->db, sql);
+	uint64_t end = v->modseq + MODSEQ_BLOCK;
+
+	stmt_bind_int64(q, 1, (int64_t)v->modseq);
+	stmt_bind_int64(q, 2, (int64_t)end);
+	stmt_bind_int64(q, 3, v->mailbox_next);
+	stmt_bind_int64(q, 4, atomic_load(&v->email_next));
+	TRY(stmt_done(q));
+	v->is_unclean = true;
+	v->reserved = end;  /* if the transaction is rolled back, reserved_durable still says the truth */
+	return ERR_OK;
+}
+
+enum err state_write_counters(struct view *v, uint64_t modseq, bool clean)
+{
+	static const char sql[] = "UPDATE state SET modseq = ?1, clean = ?2, mailbox_next = ?3, email_next = max(email_next, ?4),"
+	                          " uidvalidity = ?5, shared_bytes = ?6, history_floor = ?7";
+	CLEANUP(stmt_release) struct stmt *q = db_query(v->db, sql);
+
+	stmt_bind_u64(q, 1, modseq);
+	stmt_bind_int64(q, 2, clean);
+	stmt_bind_int64(q, 3, v->mailbox_next);
+	stmt_bind_int64(q, 4, atomic_load(&v->email_next));
+	stmt_bind_int64(q, 5, v->uidvalidity);
+	stmt_bind_int64(q, 6, v->shared_bytes);
+	stmt_bind_int64(q, 7, (int64_t)v->history_floor);
+	return stmt_done(q);
+}
+
+enum err state_set_shared_bytes(struct view *v, int64_t bytes)
+{
+	static const char sql[] = "UPDATE state SET shared_bytes = ?1";
+	CLEANUP(stmt_release) struct stmt *q = db_query(v->db, sql);
+
+	stmt_bind_int64(q, 1, bytes);
+	return stmt_done(q);
+}
+
+uint64_t modseq_floor(const struct view *v, uint64_t modseq)
+{
+	if (modseq > v->seen_modseq || modseq < v->history_floor)
+		return 0;
+	for (size_t i = 0; i < v->n_gaps; i++)
+		if (modseq >= v->gaps[i].first && modseq <= v->gaps[i].last)
+			return 0;
+	return modseq;
+}
+
+uint64_t view_modseq_floor(struct view *v, uint64_t modseq)
+{
+	uint64_t floor;
+
+	pthread_mutex_lock(&v->memory_lock);
+	floor = modseq_floor(v, modseq);
+	pthread_mutex_unlock(&v->memory_lock);
+	return floor;
+}

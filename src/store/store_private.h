@@ -1,0 +1,272 @@
+/* store/store_private.h -- what the files of this folder share: the open account, its transactions, its arrays.
+ *
+ * Locks, in this order; each may be taken alone:
+ *   db      the connection and all that is committed: mailboxes (struct box), keywords, the modseq. No wait for the disk but
+ *           a commit's write(2) happens inside.
+ *   memory  what sessions see: box.seen, arrays, sessions, subscriptions' generation, quota.
+ *   sync    who syncs now, up to which commit.
+ * Two kinds of transaction (struct tx):
+ *   TX_SYNC   its effects reach box.seen, arrays and on_changed only after the sync (they wait in view.pending)
+ *   TX_FLAGS  seen at once, durable within 1 s. It starts only when nothing is pending, and its modseq lies in a block whose
+ *             reservation is durable: what a client may have seen and a crash takes back is then a gap, and told as such. */
+#ifndef FACTEUR_STORE_PRIVATE_H
+#define FACTEUR_STORE_PRIVATE_H
+#include "base/mem.h"
+#include "db/db.h"
+#include "store/bodies.h"
+#include "store/delivered.h"
+#include "store/digest.h"
+#include "store/view.h"
+#include <pthread.h>
+#include <stdatomic.h>
+
+enum {
+	MODSEQ_BLOCK   = 1000,        /* reserved at a time */
+	ROWS_STEP      = 1000,        /* rows of one statement: well below 5 ms */
+	PENDING_MAX    = 1000,        /* transactions that wait for a sync */
+	UNDELETE_DAYS  = 30,
+	ARRAY_IDLE_MS  = 15000,       /* an array without sessions is kept this long */
+	RECENT_MAX     = 1024,        /* changes of a mailbox that a session finds without looking at all rows */
+	TOLD_MAX       = 16,
+};
+
+/* ------------------------------------------------------------------------------------------------ arrays and sessions */
+
+struct entry {                    /* 24 bytes a message */
+	uint32_t uid, email;
+	uint64_t modseq, flags;       /* FLAG_GONE: expunged, some session was not told yet */
+};
+
+struct array {
+	struct entry *e;
+	size_t        n, cap;
+	uint32_t     *gone;           /* sorted indices of the entries with FLAG_GONE */
+	size_t        n_gone, gone_cap;
+	struct selected *sessions;
+	bool          is_complete, is_ready;   /* all rows are read; and durable: sessions may look */
+	int64_t       idle_since_ms;
+	struct { uint64_t modseq; uint32_t uid; } recent[RECENT_MAX];  /* a ring of flag changes */
+	size_t        recent_at;      /* where the next one goes */
+	uint64_t      recent_floor;   /* the ring has all flag changes above this modseq */
+};
+
+struct box {                      /* a mailbox; lives until view_close(), also when deleted */
+	struct mailbox m;             /* committed; path is owned; under the db lock */
+	struct mailbox seen;          /* visible; the same path; under the memory lock */
+	int64_t       created;
+	uint64_t      flags_modseq, vanished_modseq;   /* newest flag change and removal that are visible */
+	struct array *array;          /* NULL: not loaded; under the memory lock */
+	bool          is_deleted;
+};
+
+struct selected {
+	struct view  *v;
+	struct box   *box;
+	struct array *array;
+	struct selected *next;        /* in array->sessions */
+	size_t        known;          /* entries [0, known) were told; the others are new */
+	uint32_t     *skips;          /* sorted indices below known that are no longer numbered: told, or gone before */
+	size_t        n_skips, skips_cap;
+	uint32_t      uidnext;        /* every known uid is below it */
+	uint32_t      keywords;       /* names told */
+	uint64_t      modseq;         /* flags told up to here */
+	uint64_t      removed_modseq; /* removals told up to here */
+	bool          holds_removals; /* some are not told yet */
+	bool          is_opening;     /* its skips are not known yet: nothing may be dropped */
+	uint64_t      told[TOLD_MAX];
+	size_t        n_told;
+};
+
+/* array.c; all under the memory lock */
+void array_add(struct array *ar, uint32_t uid, uint32_t email, uint64_t modseq, uint64_t flags);  /* known uid: ignored */
+void array_flags(struct array *ar, uint32_t uid, uint64_t modseq, uint64_t flags);
+void array_gone(struct array *ar, uint32_t uid, uint64_t modseq);
+/* Puts in what a resumed session still numbers; other sessions skip it. */
+void array_insert_gone(struct array *ar, const struct uid_set *uids, uint64_t modseq);
+void array_compact(struct array *ar);      /* drops what every session was told of */
+size_t array_find(const struct array *ar, uint32_t uid);   /* index of the first entry with at least this uid */
+size_t index_lower(const uint32_t *sorted, size_t n, uint32_t value);  /* how many are below value */
+void index_insert(uint32_t **sorted, size_t *n, size_t *cap, uint32_t value);
+void array_free(struct array *ar);
+/* The array of a box, built if need be. Takes and releases both locks. */
+enum err array_load(struct view *v, struct box *box);
+
+/* ----------------------------------------------------------------------------------------------------- the open account */
+
+enum change_kind { CHANGE_ADD, CHANGE_FLAGS, CHANGE_GONE };
+struct change {
+	enum change_kind kind;
+	struct box *box;
+	uint32_t    uid, email;
+	uint64_t    flags;
+};
+
+struct pending {                  /* a transaction that is committed and not synced yet */
+	uint64_t       commit, modseq, used_bytes;
+	struct arena   arena;         /* holds all below */
+	struct change *changes;
+	size_t         n_changes;
+	struct box   **boxes;
+	struct mailbox *counters;     /* of boxes[i] after it; path unused */
+	size_t         n_boxes;
+};
+
+struct gap {
+	uint64_t first, last;
+};
+
+struct view {
+	struct view_config config;
+	struct disk_dir   *dir;
+	struct disk_file  *lock_file;
+	struct db         *db;
+	struct bodies     *bodies;
+	atomic_bool        is_broken;        /* a sync failed: nothing after it is trusted */
+
+	pthread_mutex_t    db_lock;
+	uint64_t           modseq;           /* of the newest commit */
+	uint64_t           reserved;         /* committed end of the block */
+	atomic_ullong      committed;        /* number of the newest commit of this process */
+	int64_t            shared_bytes;     /* counted in more than one mailbox: see usage() in message.c */
+	uint32_t           uidvalidity;      /* the newest one given out */
+	int64_t            mailbox_next;
+	atomic_uint        email_next;
+	struct box       **boxes;            /* in no order */
+	size_t             n_boxes, boxes_cap;
+	struct gap        *gaps;
+	size_t             n_gaps;
+	uint64_t           history_floor;    /* removals at or below it are no longer known one by one */
+	bool               is_unclean;       /* the row of state says so: note the clean end at close */
+	/* view_tick() only */
+	atomic_bool        is_compacting;    /* also set by view_compact() */
+	bool               is_pruning;
+	uint32_t           compacting;       /* file being emptied; 0: none */
+	uint32_t           compact_after;    /* its emails up to this one are done */
+	int64_t            pruned_ms, written_ms;
+	uint64_t           ticked_commit;
+
+	pthread_mutex_t    memory_lock;
+	pthread_cond_t     array_ready;
+	uint64_t           seen_modseq;      /* visible */
+	uint64_t           used_bytes;       /* visible */
+	char              *keywords[KEYWORDS_MAX];
+	atomic_uint        n_keywords;
+	bool               maildrop_locked;
+	unsigned           n_selected;
+
+	pthread_mutex_t    sync_lock;        /* taken under db by those who add to pending */
+	pthread_cond_t     sync_done;
+	bool               is_syncing;
+	uint64_t           synced;           /* commits up to here are durable */
+	uint64_t           reserved_durable;
+	struct pending   **pending;
+	size_t             n_pending, pending_cap, n_taken;   /* taken: durable, about to be applied */
+};
+
+enum tx_kind { TX_SYNC, TX_FLAGS };
+struct tx {
+	struct view   *v;
+	enum tx_kind   kind;
+	uint64_t       modseq;
+	struct arena   arena;
+	struct change *changes;
+	size_t         n_changes, changes_cap;
+	struct box   **boxes;
+	struct mailbox *counters;         /* what boxes[i]->m becomes */
+	size_t         n_boxes, boxes_cap, counters_cap;
+	int64_t        shared_bytes;
+	struct reshape *reshapes;         /* mailboxes that appear, go or are renamed */
+	size_t         n_reshapes, reshapes_cap;
+	bool           is_open;
+};
+
+struct reshape {
+	struct box *box;
+	char       *path;                 /* its name from now on (owned); NULL: it is deleted */
+	bool        is_born;
+};
+
+/* tx.c */
+enum err tx_begin(struct view *v, enum tx_kind kind, struct tx *tx) MUST_CHECK;       /* holds the db lock from here */
+struct mailbox *tx_counters(struct tx *tx, struct box *box);    /* to be changed; written at the commit; valid until the next call */
+void tx_change(struct tx *tx, enum change_kind kind, struct box *box, uint32_t uid, uint32_t email, uint64_t flags);
+/* At the commit the box appears, is deleted (path NULL) or has this path (taken over, also when nothing is committed). */
+void tx_reshape(struct tx *tx, struct box *box, char *path, bool is_born);
+/* Releases the db lock, also on an error (all is rolled back then). *commit: to be given to view_sync(). */
+enum err tx_commit(struct tx *tx, uint64_t *commit) MUST_CHECK;
+void tx_abandon(struct tx *tx);                                 /* for CLEANUP too; nothing after a commit */
+enum err tx_commit_synced(struct tx *tx) MUST_CHECK;            /* commit, sync, publish */
+enum err view_sync(struct view *v, uint64_t commit) MUST_CHECK; /* without locks; returns when that commit is durable and visible */
+
+size_t view_pending_count(struct view *v);
+
+/* state.c */
+uint64_t modseq_floor(const struct view *v, uint64_t modseq);   /* memory lock */
+enum err state_load(struct view *v) MUST_CHECK;
+enum err state_reserve(struct view *v) MUST_CHECK;              /* the next block, in the open transaction */
+enum err state_set_shared_bytes(struct view *v, int64_t bytes) MUST_CHECK;  /* in the open transaction */
+enum err state_write_counters(struct view *v, uint64_t modseq, bool clean) MUST_CHECK;   /* the same */
+
+/* schema.c */
+enum err schema_prepare(struct db *db) MUST_CHECK;
+
+/* mailbox.c */
+enum err mailbox_load(struct view *v) MUST_CHECK;
+enum err mailbox_create_defaults(struct view *v) MUST_CHECK;
+enum err mailbox_write(struct tx *tx, const struct mailbox *m) MUST_CHECK;
+/* INBOX in any case, no '/' at the end; ERR_INVALID. */
+enum err mailbox_path(struct str path, struct arena *a, struct str *out) MUST_CHECK;
+struct box *box_by_id(struct view *v, int64_t mailbox_id);      /* db or memory lock; NULL if deleted or unknown */
+struct box *box_by_role(struct view *v, enum mailbox_role role);
+struct box *box_by_path(struct view *v, struct str path);
+void box_free(struct box *box);
+
+/* keyword.c */
+enum err keyword_load(struct view *v) MUST_CHECK;
+
+/* message.c: rows of `message`; the caller holds a tx */
+struct row {
+	uint32_t uid, email;
+	uint64_t modseq, flags, size;
+};
+/* Up to max rows with uid in first..last and all flags of with, in order. */
+enum err message_rows(struct view *v, int64_t mailbox_id, uint32_t first, uint32_t last, uint64_t with, struct row *out, size_t max,
+                      size_t *n) MUST_CHECK;
+enum message_origin { MESSAGE_NEW, MESSAGE_COPIED, MESSAGE_MOVED, MESSAGE_RESTORED };
+/* A new uid in box for the email of r; sets r->uid. */
+enum err message_insert(struct tx *tx, struct box *box, enum message_origin origin, struct row *r) MUST_CHECK;
+enum err message_expunge(struct tx *tx, struct box *box, const struct row *rows, size_t n) MUST_CHECK;
+/* Row of `shared`; live = total = 1 when there is none. */
+enum err shared_read(struct view *v, uint32_t email, int64_t *live, int64_t *total) MUST_CHECK;
+enum err shared_write(struct view *v, uint32_t email, int64_t live, int64_t total) MUST_CHECK;
+uint64_t usage_committed(struct view *v);                       /* db lock */
+bool usage_fits(struct tx *tx, uint64_t more);
+
+/* vanished.c */
+enum err vanished_add(struct tx *tx, struct box *box, const struct row *rows, size_t n) MUST_CHECK;
+/* Exactly the uids removed from the mailbox after modseq, below uid_limit. Takes the db lock. */
+enum err vanished_since(struct view *v, int64_t mailbox_id, uint64_t modseq, uint32_t uid_limit, struct arena *a, struct uid_set *out) MUST_CHECK;
+enum err vanished_prune(struct tx *tx, uint64_t floor) MUST_CHECK;
+
+/* email.c */
+struct email_new {
+	uint32_t     email;
+	struct place place;
+	int64_t      received;
+	struct digest digest;
+};
+enum err email_insert(struct tx *tx, const struct email_new *in) MUST_CHECK;
+enum err email_place(struct view *v, uint32_t email, struct place *out) MUST_CHECK;       /* db lock; ERR_NOTFOUND */
+enum err email_set_place(struct view *v, uint32_t email, const struct place *to) MUST_CHECK;   /* db lock */
+enum err email_delete(struct tx *tx, uint32_t email) MUST_CHECK;
+
+/* delivered.c */
+enum err delivered_add(struct tx *tx, const struct delivery_key *key, uint32_t email) MUST_CHECK;
+
+/* expunged.c: forgets the oldest; at most max a call */
+enum err expunged_prune(struct view *v, int64_t before, size_t max, bool *more) MUST_CHECK;
+
+/* compact.c: one step of a few milliseconds; *more: there is more to do */
+enum err compact_step(struct view *v, bool *more) MUST_CHECK;
+enum err body_file_add_dead(struct view *v, const struct place *place) MUST_CHECK;        /* in the open transaction */
+#endif

@@ -1,0 +1,250 @@
+/* An account is opened once in a process (its cell) and shared by all sessions of it. Opening reads the small tables whole
+ * (mailboxes, keywords, gaps) and nothing of the messages: a sleeping account must wake in a millisecond.
+ *
+ * What has to happen now and then, and for which nobody should wait, is done by view_tick() in small steps: the sync of
+ * flags, arrays that no session uses, checkpoints, the forgetting of old expunged messages, compaction. */
+#include "base/clock.h"
+#include "base/log.h"
+#include "store/store_private.h"
+
+enum {
+	TICK_BUDGET_MS = 20,
+	PRUNE_EVERY_MS = 600 * 1000,
+	CHECKPOINT_PAGES = 1000,      /* at once */
+	IDLE_PAGES = 64,              /* when nothing was written for a while */
+	IDLE_MS = 5000,
+	MESSAGE_SIZE_DEFAULT = 64 << 20,
+};
+
+static void locks_init(struct view *v)
+{
+	pthread_mutex_init(&v->db_lock, NULL);
+	pthread_mutex_init(&v->memory_lock, NULL);
+	pthread_mutex_init(&v->sync_lock, NULL);
+	pthread_cond_init(&v->array_ready, NULL);
+	pthread_cond_init(&v->sync_done, NULL);
+}
+
+static enum err open_files(struct view *v, const char *folder)
+{
+	struct db_options options = { .durability = DB_NORMAL };
+
+	TRY(disk_dir_open(folder, &v->dir));
+	TRY(disk_open(v->dir, "account.lock", DISK_CREATE, &v->lock_file));
+	TRY(disk_lock(v->lock_file));
+	TRY(db_open(v->dir, "account.db", &options, &v->db));
+	TRY(schema_prepare(v->db));
+	return bodies_open(v->dir, &v->bodies);
+}
+
+static enum err load(struct view *v)
+{
+	TRY(mailbox_load(v));
+	TRY(state_load(v));
+	TRY(keyword_load(v));
+	v->used_bytes = usage_committed(v);
+	return v->n_boxes == 0 ? mailbox_create_defaults(v) : ERR_OK;
+}
+
+/* Frees all; writes nothing. */
+static void release(struct view *v)
+{
+	for (size_t i = 0; i < v->n_pending; i++) {
+		arena_free(&v->pending[i]->arena);
+		mem_free(v->pending[i]);
+	}
+	for (size_t i = 0; i < v->n_boxes; i++)
+		box_free(v->boxes[i]);
+	for (size_t i = 0; i < KEYWORDS_MAX; i++)
+		mem_free(v->keywords[i]);
+	mem_free(v->pending);
+	mem_free(v->boxes);
+	mem_free(v->gaps);
+	bodies_close(&v->bodies);
+	db_close(&v->db);
+	disk_close(&v->lock_file);
+	disk_dir_close(&v->dir);
+	pthread_cond_destroy(&v->array_ready);
+	pthread_cond_destroy(&v->sync_done);
+	pthread_mutex_destroy(&v->sync_lock);
+	pthread_mutex_destroy(&v->memory_lock);
+	pthread_mutex_destroy(&v->db_lock);
+	mem_free(v);
+}
+
+enum err view_open(const char *folder, const struct view_config *config, struct view **out)
+{
+	struct view *v = MEM_NEW(struct view);
+	enum err e;
+
+	locks_init(v);
+	v->config = *config;
+	view_set_limits(v, config->quota_bytes, config->message_size_max);
+	e = open_files(v, folder);
+	if (e == ERR_OK)
+		e = load(v);
+	if (e != ERR_OK) {
+		release(v);
+		return e;
+	}
+	v->pruned_ms = clock_mono_ms();
+	*out = v;
+	return ERR_OK;
+}
+
+static enum err note_clean_end(struct view *v)
+{
+	enum err e;
+
+	if (!v->is_unclean)
+		return ERR_OK;
+	pthread_mutex_lock(&v->db_lock);
+	e = db_begin(v->db);
+	if (e == ERR_OK)
+		e = state_write_counters(v, v->modseq, true);
+	if (e == ERR_OK)
+		e = db_commit(v->db);
+	if (e != ERR_OK)
+		db_rollback(v->db);
+	atomic_fetch_add(&v->committed, 1);
+	pthread_mutex_unlock(&v->db_lock);
+	return e;
+}
+
+void view_close(struct view *v)
+{
+	if (v == NULL)
+		return;
+	if (!atomic_load(&v->is_broken) && (note_clean_end(v) != ERR_OK || view_publish(v) != ERR_OK))
+		log_error("account not closed cleanly account=%llu", (unsigned long long)v->config.account);
+	if (!atomic_load(&v->is_broken) && db_wal_pages(v->db) > IDLE_PAGES)
+		(void)!db_checkpoint(v->db);  /* logged; the log is complete without it */
+	release(v);
+}
+
+void view_set_limits(struct view *v, uint64_t quota_bytes, uint64_t message_size_max)
+{
+	pthread_mutex_lock(&v->memory_lock);
+	v->config.quota_bytes = quota_bytes;
+	v->config.message_size_max = message_size_max ? message_size_max : MESSAGE_SIZE_DEFAULT;
+	pthread_mutex_unlock(&v->memory_lock);
+}
+
+uint64_t view_message_size_max(struct view *v)
+{
+	uint64_t max;
+
+	pthread_mutex_lock(&v->memory_lock);
+	max = v->config.message_size_max;
+	pthread_mutex_unlock(&v->memory_lock);
+	return max;
+}
+
+uint64_t view_modseq(struct view *v)
+{
+	uint64_t modseq;
+
+	pthread_mutex_lock(&v->memory_lock);
+	modseq = v->seen_modseq;
+	pthread_mutex_unlock(&v->memory_lock);
+	return modseq;
+}
+
+void view_quota(struct view *v, struct quota *out)
+{
+	pthread_mutex_lock(&v->memory_lock);
+	*out = (struct quota){ .used_bytes = v->used_bytes, .limit_bytes = v->config.quota_bytes };
+	for (size_t i = 0; i < v->n_boxes; i++)
+		if (!v->boxes[i]->is_deleted)
+			out->messages += v->boxes[i]->seen.messages;
+	pthread_mutex_unlock(&v->memory_lock);
+}
+
+bool view_maildrop_lock(struct view *v)
+{
+	bool got;
+
+	pthread_mutex_lock(&v->memory_lock);
+	got = !v->maildrop_locked;
+	v->maildrop_locked = true;
+	pthread_mutex_unlock(&v->memory_lock);
+	return got;
+}
+
+void view_maildrop_unlock(struct view *v)
+{
+	pthread_mutex_lock(&v->memory_lock);
+	v->maildrop_locked = false;
+	pthread_mutex_unlock(&v->memory_lock);
+}
+
+/* -------------------------------------------------------------------------------------------------------------- tick */
+
+static void drop_idle_arrays(struct view *v, int64_t now_ms)
+{
+	pthread_mutex_lock(&v->memory_lock);
+	for (size_t i = 0; i < v->n_boxes; i++) {
+		struct array *ar = v->boxes[i]->array;
+		if (ar != NULL && ar->is_ready && ar->sessions == NULL && now_ms - ar->idle_since_ms > ARRAY_IDLE_MS) {
+			array_free(ar);
+			v->boxes[i]->array = NULL;
+		}
+	}
+	pthread_mutex_unlock(&v->memory_lock);
+}
+
+static enum err checkpoint_if_due(struct view *v, int64_t now_ms)
+{
+	uint64_t committed = atomic_load(&v->committed);
+	enum err e = ERR_OK;
+
+	if (committed != v->ticked_commit) {
+		v->ticked_commit = committed;
+		v->written_ms = now_ms;
+	}
+	pthread_mutex_lock(&v->db_lock);
+	if (db_wal_pages(v->db) >= (now_ms - v->written_ms >= IDLE_MS ? IDLE_PAGES : CHECKPOINT_PAGES))
+		e = db_checkpoint(v->db);
+	pthread_mutex_unlock(&v->db_lock);
+	return e;
+}
+
+/* Forgetting, then compaction, as far as the time of this call goes. */
+static enum err background(struct view *v, int64_t now_ms, bool *more)
+{
+	if (now_ms - v->pruned_ms > PRUNE_EVERY_MS) {
+		v->pruned_ms = now_ms;
+		v->is_pruning = true;
+	}
+	*more = v->is_pruning || v->is_compacting;
+	while (*more && clock_mono_ms() - now_ms < TICK_BUDGET_MS) {
+		if (v->is_pruning) {
+			TRY(expunged_prune(v, clock_wall_s() - UNDELETE_DAYS * INT64_C(86400), 64, &v->is_pruning));
+			v->is_compacting = true;
+		} else {
+			bool again;
+			TRY(compact_step(v, &again));
+			v->is_compacting = again;
+		}
+		*more = v->is_pruning || v->is_compacting;
+	}
+	return ERR_OK;
+}
+
+bool view_tick(struct view *v)
+{
+	int64_t now_ms = clock_mono_ms();
+	bool more = false;
+
+	if (atomic_load(&v->is_broken) || view_publish(v) != ERR_OK)
+		return false;
+	drop_idle_arrays(v, now_ms);
+	if (checkpoint_if_due(v, now_ms) != ERR_OK || background(v, now_ms, &more) != ERR_OK)
+		return false;  /* logged; tried again at the next tick */
+	return more;
+}
+
+void view_compact(struct view *v)
+{
+	v->is_compacting = true;
+}

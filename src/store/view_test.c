@@ -1,0 +1,549 @@
+#include "base/clock.h"
+#include "base/test.h"
+#include "store/view.h"
+
+static struct view *open_account(const char *dir)
+{
+	struct view_config config = { .account = 7, .french = true };
+	struct view *v = NULL;
+
+	EXPECT_OK(view_open(dir, &config, &v));
+	return v;
+}
+
+static int64_t inbox_of(struct view *v)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct mailbox m;
+
+	EXPECT_OK(view_mailbox_by_role(v, MAILBOX_INBOX, &a, &m));
+	return m.mailbox_id;
+}
+
+static struct appended add(struct view *v, int64_t mailbox_id, const char *text, uint64_t flags)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct append_new in = { .mailbox_id = mailbox_id, .internal_date = 1700000000, .flags = flags };
+	struct append *ap;
+	struct appended *done;
+	size_t n;
+
+	EXPECT_OK(append_begin(v, &ap));
+	EXPECT_OK(append_message(ap, &in, 0));
+	EXPECT_OK(append_write(ap, str_of(text)));
+	EXPECT_OK(append_end(ap));
+	EXPECT_OK(append_commit(&ap, &a, &done, &n));
+	EXPECT_INT(n, 1);
+	return done[0];
+}
+
+static struct mailbox get(struct view *v, int64_t mailbox_id, struct arena *a)
+{
+	struct mailbox m = { 0 };
+
+	EXPECT_OK(view_mailbox_get(v, mailbox_id, a, &m));
+	return m;
+}
+
+static void store(struct view *v, int64_t mailbox_id, uint32_t first, uint32_t last, enum flags_op op, uint64_t flags)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct uid_set set = { 0 };
+	struct flags_change change = { .op = op, .flags = flags };
+
+	uid_set_add(&set, &a, first, last);
+	EXPECT_OK(view_store_flags(v, mailbox_id, &set, &change, &a, NULL, NULL));
+}
+
+static void expunge(struct view *v, int64_t mailbox_id, uint32_t first, uint32_t last)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct uid_set set = { 0 };
+
+	uid_set_add(&set, &a, first, last);
+	EXPECT_OK(view_expunge(v, mailbox_id, &set, false, &a, NULL));
+}
+
+static const char *names_of(struct view *v, struct arena *a)
+{
+	CLEANUP(buf_free) struct buf b = BUF(10000);
+	struct mailbox *boxes;
+	size_t n;
+
+	EXPECT_OK(view_mailboxes(v, a, &boxes, &n));
+	for (size_t i = 0; i < n; i++)
+		buf_printf(&b, "%s%s%.*s", i ? " " : "", boxes[i].has_children ? "+" : "", STR_ARG(boxes[i].path));
+	return str_cstr(a, buf_str(&b));
+}
+
+TEST(new_account_has_its_special_mailboxes_and_they_stay)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	const char *dir = test_dir();
+	struct view *v = open_account(dir);
+	struct mailbox m;
+
+	EXPECT_STR(str_of(names_of(v, &a)), "INBOX Archives Brouillons Corbeille Envoyés Indésirables");
+	EXPECT_OK(view_mailbox_by_role(v, MAILBOX_SENT, &a, &m));
+	EXPECT_STR(m.path, "Envoyés");
+	EXPECT(m.is_subscribed);
+	EXPECT_OK(view_mailbox_find(v, STR("inbox"), &a, &m));
+	EXPECT_STR(m.path, "INBOX");
+	view_close(v);
+	v = open_account(dir);
+	EXPECT_STR(str_of(names_of(v, &a)), "INBOX Archives Brouillons Corbeille Envoyés Indésirables");
+	view_close(v);
+	test_dir_remove(dir);
+}
+
+TEST(names_of_mailboxes)
+{
+	static const struct { const char *path; enum err e; } cases[] = {
+		{ "Travail/Été", ERR_OK },
+		{ "Travail", ERR_EXISTS },          /* made as the parent */
+		{ "Travail/Été/", ERR_EXISTS },     /* one '/' at the end does not count */
+		{ "a//b", ERR_INVALID },
+		{ "/a", ERR_INVALID },
+		{ "", ERR_INVALID },
+		{ "x\x01y", ERR_INVALID },
+		{ "bad\xff", ERR_INVALID },
+		{ "iNbOx", ERR_EXISTS },
+		{ "inbox/x", ERR_OK },
+		{ "INBOX/x", ERR_EXISTS },
+		{ "1/2/3/4/5/6/7/8/9/10/11/12/13/14/15/16/17/18/19/20/21", ERR_INVALID },
+	};
+	CLEANUP(arena_free) struct arena a = { 0 };
+	const char *dir = test_dir();
+	struct view *v = open_account(dir);
+
+	EACH(cases, c) EXPECT_ERR(view_mailbox_create(v, str_of(c->path), MAILBOX_PLAIN, &a, NULL), c->e);
+	view_close(v);
+	test_dir_remove(dir);
+}
+
+TEST(rename_takes_the_children_and_subscriptions_along)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	const char *dir = test_dir();
+	struct view *v = open_account(dir);
+	struct mailbox before, after;
+
+	EXPECT_OK(view_mailbox_create(v, STR("a/b/c"), MAILBOX_PLAIN, &a, &before));
+	EXPECT_OK(view_mailbox_create(v, STR("a b"), MAILBOX_PLAIN, &a, NULL));
+	EXPECT_OK(view_subscribe(v, STR("a/b/c"), true));
+	EXPECT_ERR(view_mailbox_rename(v, STR("a"), STR("a/x")), ERR_INVALID);
+	EXPECT_ERR(view_mailbox_rename(v, STR("a"), STR("a b")), ERR_EXISTS);
+	EXPECT_ERR(view_mailbox_rename(v, STR("nope"), STR("z")), ERR_NOTFOUND);
+	EXPECT_OK(view_mailbox_rename(v, STR("a"), STR("y/z")));
+	EXPECT_OK(view_mailbox_find(v, STR("y/z/b/c"), &a, &after));
+	EXPECT(after.is_subscribed);
+	EXPECT_INT(after.mailbox_id, before.mailbox_id);
+	EXPECT_INT(after.uidvalidity, before.uidvalidity);
+	EXPECT_ERR(view_mailbox_find(v, STR("a"), &a, &after), ERR_NOTFOUND);
+	EXPECT_ERR(view_mailbox_delete(v, STR("y/z")), ERR_CONFLICT);
+	EXPECT_ERR(view_mailbox_delete(v, STR("INBOX")), ERR_DENIED);
+	EXPECT_OK(view_mailbox_delete(v, STR("y/z/b/c")));
+	EXPECT_STR(str_of(names_of(v, &a)), "INBOX Archives Brouillons Corbeille Envoyés Indésirables a b +y +y/z y/z/b");
+	/* the same name again is another mailbox */
+	EXPECT_OK(view_mailbox_create(v, STR("y/z/b/c"), MAILBOX_PLAIN, &a, &after));
+	EXPECT(after.mailbox_id != before.mailbox_id && after.uidvalidity > before.uidvalidity);
+	view_close(v);
+	v = open_account(dir);
+	EXPECT_STR(str_of(names_of(v, &a)), "INBOX Archives Brouillons Corbeille Envoyés Indésirables a b +y +y/z +y/z/b y/z/b/c");
+	view_close(v);
+	test_dir_remove(dir);
+}
+
+TEST(renaming_inbox_moves_its_messages)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	const char *dir = test_dir();
+	struct view *v = open_account(dir);
+	struct mailbox m;
+
+	add(v, inbox_of(v), "Subject: 1\r\n\r\n", 0);
+	add(v, inbox_of(v), "Subject: 2\r\n\r\n", FLAG_SEEN);
+	EXPECT_OK(view_mailbox_rename(v, STR("inbox"), STR("Old")));
+	EXPECT_OK(view_mailbox_find(v, STR("Old"), &a, &m));
+	EXPECT_INT(m.messages, 2);
+	EXPECT_INT(m.unseen, 1);
+	EXPECT_INT(get(v, inbox_of(v), &a).messages, 0);
+	EXPECT_INT(get(v, inbox_of(v), &a).uidnext, 3);  /* never reused */
+	view_close(v);
+	test_dir_remove(dir);
+}
+
+TEST(append_and_read_back)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	const char *dir = test_dir();
+	struct view *v = open_account(dir);
+	struct appended one = add(v, inbox_of(v), "Subject: hello\r\n\r\nbody\r\n", FLAG_SEEN | FLAG_KEYWORD(0));
+	struct mailbox m = get(v, inbox_of(v), &a);
+	struct summary s;
+	struct body body;
+	char text[100];
+
+	EXPECT_INT(one.uid, 1);
+	EXPECT_INT(m.messages, 1);
+	EXPECT_INT(m.unseen, 0);
+	EXPECT_INT(m.size, 24);
+	EXPECT_OK(view_summaries(v, &one.email, 1, true, &a, &s));
+	EXPECT_INT(s.size, 24);
+	EXPECT_INT(s.received, 1700000000);
+	EXPECT_OK(body_open(v, one.email, &body));
+	EXPECT_OK(body_read(&body, 9, text, 5));
+	EXPECT_STR(str_make(text, 5), "hello");
+	EXPECT_ERR(body_read(&body, 20, text, 5), ERR_INVALID);
+	body_close(&body);
+	view_close(v);
+	v = open_account(dir);
+	EXPECT_OK(body_open(v, one.email, &body));
+	EXPECT_INT(body.size, 24);
+	body_close(&body);
+	view_close(v);
+	test_dir_remove(dir);
+}
+
+/* Long ones go to a file of their own as they come. */
+TEST(long_message)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	CLEANUP(buf_free) struct buf chunk = BUF(200000);
+	const char *dir = test_dir();
+	struct view *v = open_account(dir);
+	struct append_new in = { .mailbox_id = inbox_of(v) };
+	struct appended *done;
+	struct append *ap;
+	struct body body;
+	char text[8];
+	size_t n;
+
+	for (int i = 0; i < 10000; i++)
+		buf_printf(&chunk, "line number %04d\r\n", i);
+	EXPECT_OK(append_begin(v, &ap));
+	EXPECT_OK(append_message(ap, &in, 0));
+	for (int i = 0; i < 20; i++)
+		EXPECT_OK(append_write(ap, buf_str(&chunk)));
+	EXPECT_OK(append_end(ap));
+	EXPECT_OK(append_message(ap, &in, 0));  /* abandoned in the middle */
+	for (int i = 0; i < 20; i++)
+		EXPECT_OK(append_write(ap, buf_str(&chunk)));
+	EXPECT_OK(append_commit(&ap, &a, &done, &n));
+	EXPECT_INT(n, 1);
+	EXPECT_OK(body_open(v, done[0].email, &body));
+	EXPECT_INT(body.size, 20 * chunk.n);
+	EXPECT_OK(body_read(&body, 19 * chunk.n + 12, text, 4));
+	EXPECT_STR(str_make(text, 4), "0000");
+	body_close(&body);
+	add(v, in.mailbox_id, "after it\r\n", 0);
+	view_close(v);
+	v = open_account(dir);
+	EXPECT_INT(get(v, in.mailbox_id, &a).messages, 2);
+	EXPECT_OK(body_open(v, done[0].email, &body));
+	body_close(&body);
+	view_close(v);
+	test_dir_remove(dir);
+}
+
+TEST(what_is_refused_leaves_nothing)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	const char *dir = test_dir();
+	struct view *v = open_account(dir);
+	struct append_new in = { .mailbox_id = inbox_of(v) };
+	struct append_new nowhere = { .mailbox_id = 999 };
+	struct append *ap;
+	struct appended *done;
+	size_t n;
+
+	view_set_limits(v, 100, 50);
+	EXPECT_OK(append_begin(v, &ap));
+	EXPECT_ERR(append_message(ap, &nowhere, 0), ERR_NOTFOUND);
+	EXPECT_ERR(append_message(ap, &in, 51), ERR_LIMIT);
+	EXPECT_OK(append_message(ap, &in, 0));
+	EXPECT_ERR(append_write(ap, STR("123456789012345678901234567890123456789012345678901")), ERR_LIMIT);
+	EXPECT_ERR(append_end(ap), ERR_LIMIT);
+	EXPECT_OK(append_message(ap, &in, 0));
+	EXPECT_ERR(append_write(ap, STR("a\0b")), ERR_INVALID);
+	EXPECT_ERR(append_end(ap), ERR_INVALID);
+	EXPECT_OK(append_message(ap, &in, 0));
+	EXPECT_ERR(append_end(ap), ERR_INVALID);  /* empty */
+	for (int i = 0; i < 2; i++) {
+		EXPECT_OK(append_message(ap, &in, 45));
+		EXPECT_OK(append_write(ap, STR("123456789012345678901234567890123456789012345")));
+		EXPECT_OK(append_end(ap));
+	}
+	EXPECT_ERR(append_message(ap, &in, 20), ERR_QUOTA);
+	view_set_limits(v, 80, 50);  /* smaller while they were on their way: none of them comes in */
+	EXPECT_ERR(append_commit(&ap, &a, &done, &n), ERR_QUOTA);
+	EXPECT_INT(get(v, in.mailbox_id, &a).messages, 0);
+	EXPECT_INT(get(v, in.mailbox_id, &a).uidnext, 1);
+	view_close(v);
+	test_dir_remove(dir);
+}
+
+TEST(flags_and_counters)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	const char *dir = test_dir();
+	struct view *v = open_account(dir);
+	int64_t inbox = inbox_of(v);
+	struct uid_set set = { 0 }, modified;
+	struct flags_change change = { .op = FLAGS_ADD, .flags = FLAG_DELETED, .has_unchanged_since = true };
+	struct mailbox m;
+	uint64_t modseq, first;
+
+	for (int i = 0; i < 5; i++)
+		add(v, inbox, "x\r\n", 0);
+	first = view_modseq(v);
+	store(v, inbox, 2, 3, FLAGS_ADD, FLAG_SEEN | view_keyword(v, STR("$Forwarded"), true));
+	m = get(v, inbox, &a);
+	EXPECT_INT(m.unseen, 3);
+	EXPECT_INT(m.highestmodseq, first + 1);
+	store(v, inbox, 2, 3, FLAGS_ADD, FLAG_SEEN);  /* nothing changes: no modseq */
+	EXPECT_INT(view_modseq(v), first + 1);
+	uid_set_add(&set, &a, 1, UINT32_MAX);
+	change.unchanged_since = first;
+	EXPECT_OK(view_store_flags(v, inbox, &set, &change, &a, &modified, &modseq));
+	EXPECT_STR(str_of(uid_set_text(&modified, &a)), "2:3");
+	EXPECT_INT(modseq, first + 2);
+	EXPECT_INT(get(v, inbox, &a).deleted, 3);
+	EXPECT_OK(view_expunge(v, inbox, NULL, true, &a, &set));
+	EXPECT_STR(str_of(uid_set_text(&set, &a)), "1,4:5");
+	m = get(v, inbox, &a);
+	EXPECT_INT(m.messages, 2);
+	EXPECT_INT(m.deleted, 0);
+	EXPECT_INT(m.unseen, 0);
+	EXPECT(view_keyword(v, STR("$forwarded"), false) == FLAG_KEYWORD(0));
+	EXPECT(view_keyword(v, STR("nope"), false) == 0);
+	EXPECT(view_keyword(v, STR("not ok"), true) == 0);
+	for (int i = 0; i < 60; i++) {
+		char name[20];
+		snprintf(name, sizeof name, "key%d", i);
+		EXPECT((view_keyword(v, str_of(name), true) != 0) == (i < 57));
+	}
+	view_close(v);
+	v = open_account(dir);
+	EXPECT(view_keyword(v, STR("key56"), false) == FLAG_KEYWORD(57));
+	view_close(v);
+	test_dir_remove(dir);
+}
+
+TEST(a_session_keeps_its_numbers_until_it_is_told)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	const char *dir = test_dir();
+	struct view *v = open_account(dir);
+	int64_t inbox = inbox_of(v);
+	struct selected *s, *other;
+	struct message_row rows[10];
+	struct news news;
+	uint32_t next = 0;
+
+	for (int i = 0; i < 6; i++)
+		add(v, inbox, "x\r\n", 0);
+	EXPECT_OK(selected_open(v, inbox, NULL, &s));
+	EXPECT_OK(selected_open(v, inbox, NULL, &other));
+	EXPECT_INT(selected_count(s), 6);
+	selected_news(s, true, &a, &news);
+	EXPECT(news.n_removed == 0 && news.n_changed == 0 && !news.has_new);
+	expunge(v, inbox, 2, 2);
+	expunge(v, inbox, 4, 4);
+	add(v, inbox, "new\r\n", 0);
+	store(v, inbox, 5, 5, FLAGS_ADD, FLAG_SEEN);
+	/* in the middle of a FETCH: nothing may be removed */
+	EXPECT_INT(selected_uid(s, 5), 5);
+	selected_news(s, false, &a, &news);
+	EXPECT_INT(news.n_removed, 0);
+	EXPECT_INT(news.exists, 7);
+	EXPECT(news.has_new);
+	EXPECT_INT(news.n_changed, 1);
+	EXPECT_INT(news.changed[0].seq, 5);
+	EXPECT_INT(selected_uid(s, 2), 2);  /* still counted */
+	EXPECT_INT(selected_rows(s, NULL, 0, &next, rows, 10), 7);
+	EXPECT(rows[1].flags & FLAG_GONE);
+	EXPECT(selected_modseq(s) < view_modseq(v));  /* removals are held back */
+	selected_news(s, true, &a, &news);
+	EXPECT_INT(news.n_removed, 2);
+	EXPECT_INT(news.removed[0].seq, 4);
+	EXPECT_INT(news.removed[1].seq, 2);
+	EXPECT_STR(str_of(uid_set_text(&news.vanished, &a)), "2,4");
+	EXPECT_INT(news.exists, 5);
+	EXPECT(!news.has_new);
+	EXPECT_INT(selected_modseq(s), view_modseq(v));
+	EXPECT_INT(selected_uid(s, 2), 3);
+	EXPECT_INT(selected_seq(s, 7), 5);
+	EXPECT_INT(selected_seq(s, 4), 0);
+	/* the other one, all at once: numbers after the removals */
+	EXPECT_INT(selected_count(other), 6);
+	EXPECT_INT(selected_uid(other, 6), 6);
+	selected_news(other, true, &a, &news);
+	EXPECT_INT(news.exists, 5);
+	EXPECT(news.has_new);
+	EXPECT_INT(news.changed[0].seq, 3);
+	selected_close(s);
+	selected_close(other);
+	view_close(v);
+	test_dir_remove(dir);
+}
+
+TEST(own_changes_are_not_news)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	const char *dir = test_dir();
+	struct view *v = open_account(dir);
+	int64_t inbox = inbox_of(v);
+	struct flags_change seen = { .op = FLAGS_ADD, .flags = FLAG_SEEN };
+	struct uid_set set = { 0 };
+	struct selected *s;
+	struct news news;
+	uint64_t modseq;
+
+	add(v, inbox, "1\r\n", 0);
+	add(v, inbox, "2\r\n", 0);
+	EXPECT_OK(selected_open(v, inbox, NULL, &s));
+	uid_set_add(&set, &a, 1, 2);
+	EXPECT_OK(view_store_flags(v, inbox, &set, &seen, &a, NULL, &modseq));
+	selected_told(s, modseq);
+	store(v, inbox, 2, 2, FLAGS_ADD, FLAG_FLAGGED);  /* somebody else, after us */
+	selected_news(s, true, &a, &news);
+	EXPECT_INT(news.n_changed, 1);
+	EXPECT_INT(news.changed[0].uid, 2);
+	selected_close(s);
+	view_close(v);
+	test_dir_remove(dir);
+}
+
+TEST(parked_session_is_told_everything)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	const char *dir = test_dir();
+	struct view *v = open_account(dir);
+	int64_t inbox = inbox_of(v);
+	struct selected_state parked, held;
+	struct selected *s;
+	struct news news;
+
+	for (int i = 0; i < 6; i++)
+		add(v, inbox, "x\r\n", 0);
+	expunge(v, inbox, 1, 1);
+	EXPECT_OK(selected_open(v, inbox, NULL, &s));
+	selected_state(s, &parked);
+	selected_close(s);
+	/* mail only: out of the counters, no array */
+	view_close(v);
+	v = open_account(dir);
+	add(v, inbox, "x\r\n", 0);
+	EXPECT_OK(view_news(v, &parked, true, &a, &news));
+	EXPECT(news.has_new && news.exists == 6 && parked.count == 6 && parked.uidnext == 8);
+	held = parked;
+	expunge(v, inbox, 3, 4);
+	store(v, inbox, 7, 7, FLAGS_ADD, FLAG_SEEN);
+	/* no EXPUNGE when no command runs; the parked still counts them */
+	EXPECT_OK(view_news(v, &held, false, &a, &news));
+	EXPECT_INT(news.n_removed, 0);
+	EXPECT_INT(held.count, 6);
+	EXPECT_INT(news.n_changed, 1);
+	EXPECT_INT(news.changed[0].seq, 6);
+	/* a command comes: the session is back with the same numbers, after a restart of the cell */
+	view_close(v);
+	v = open_account(dir);
+	EXPECT_OK(selected_open(v, inbox, &held, &s));
+	EXPECT_INT(selected_uid(s, 2), 3);
+	EXPECT_INT(selected_uid(s, 6), 7);
+	selected_news(s, true, &a, &news);
+	EXPECT_STR(str_of(uid_set_text(&news.vanished, &a)), "3:4");
+	EXPECT_INT(news.removed[0].seq, 3);
+	EXPECT_INT(selected_count(s), 4);
+	selected_close(s);
+	/* and one that is wrong about the mailbox cannot be rebuilt */
+	parked.count = 77;
+	EXPECT_ERR(selected_open(v, inbox, &parked, &s), ERR_CONFLICT);
+	parked.uidvalidity++;
+	EXPECT_ERR(selected_open(v, inbox, &parked, &s), ERR_CONFLICT);
+	EXPECT_OK(view_mailbox_create(v, STR("gone"), MAILBOX_PLAIN, &a, NULL));
+	view_close(v);
+	test_dir_remove(dir);
+}
+
+TEST(copy_shares_the_email_and_counts_once)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	const char *dir = test_dir();
+	struct view *v = open_account(dir);
+	int64_t inbox = inbox_of(v);
+	struct uid_set set = { 0 };
+	struct mailbox archive;
+	struct copied copied;
+	struct quota quota;
+	uint32_t restored;
+
+	for (int i = 0; i < 3; i++)
+		add(v, inbox, "1234567890", 0);
+	EXPECT_OK(view_mailbox_by_role(v, MAILBOX_ARCHIVE, &a, &archive));
+	uid_set_add(&set, &a, 2, 9);
+	EXPECT_OK(view_copy(v, inbox, &set, archive.mailbox_id, &a, &copied));
+	EXPECT_STR(str_of(uid_set_text(&copied.from, &a)), "2:3");
+	EXPECT_STR(str_of(uid_set_text(&copied.to, &a)), "1:2");
+	EXPECT_INT(copied.uidvalidity, archive.uidvalidity);
+	view_quota(v, &quota);
+	EXPECT_INT(quota.used_bytes, 30);
+	EXPECT_INT(quota.messages, 5);
+	expunge(v, inbox, 2, 2);
+	view_quota(v, &quota);
+	EXPECT_INT(quota.used_bytes, 30);
+	expunge(v, archive.mailbox_id, 1, 1);
+	view_quota(v, &quota);
+	EXPECT_INT(quota.used_bytes, 20);
+	/* to itself: new uids, not endless */
+	EXPECT_OK(view_move(v, inbox, &set, inbox, &a, &copied));
+	EXPECT_STR(str_of(uid_set_text(&copied.to, &a)), "4");
+	EXPECT_OK(view_undelete(v, 0, 0, &restored));
+	EXPECT_INT(restored, 2);
+	view_quota(v, &quota);
+	EXPECT_INT(quota.used_bytes, 30);
+	EXPECT_INT(get(v, inbox, &a).messages, 3);
+	view_close(v);
+	v = open_account(dir);
+	view_quota(v, &quota);
+	EXPECT_INT(quota.used_bytes, 30);
+	view_close(v);
+	test_dir_remove(dir);
+}
+
+TEST(vanished_and_the_floor)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	const char *dir = test_dir();
+	struct view *v = open_account(dir);
+	int64_t inbox = inbox_of(v);
+	struct uid_set set, known = { 0 };
+	uint64_t before;
+
+	for (int i = 0; i < 9; i++)
+		add(v, inbox, "x\r\n", 0);
+	expunge(v, inbox, 1, 2);
+	before = view_modseq(v);
+	expunge(v, inbox, 5, 6);
+	EXPECT_OK(view_vanished(v, inbox, before, NULL, &a, &set));
+	EXPECT_STR(str_of(uid_set_text(&set, &a)), "5:6");
+	EXPECT_OK(view_vanished(v, inbox, 0, NULL, &a, &set));
+	EXPECT_STR(str_of(uid_set_text(&set, &a)), "1:2,5:6");
+	uid_set_add(&known, &a, 2, 5);
+	EXPECT_OK(view_vanished(v, inbox, 0, &known, &a, &set));
+	EXPECT_STR(str_of(uid_set_text(&set, &a)), "2,5");
+	EXPECT_INT(view_modseq_floor(v, before), before);
+	EXPECT_INT(view_modseq_floor(v, view_modseq(v) + 1), 0);  /* never given out */
+	/* a month later they are forgotten */
+	clock_wall_offset(40 * 86400);
+	view_close(v);
+	v = open_account(dir);
+	expunge(v, inbox, 9, 9);
+	view_compact(v);
+	while (view_tick(v))
+		;
+	view_close(v);
+	clock_wall_offset(0);
+	test_dir_remove(dir);
+}
