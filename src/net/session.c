@@ -24,7 +24,7 @@ enum err session_fill(struct session *s, int timeout_ms)
 	for (;;) {
 		if (s->is_eof || s->is_dead)
 			return ERR_CLOSED;
-		enum err e = s->fd < 0 ? ERR_CLOSED : frame_receive(s->fd, room, &type, &bytes);
+		enum err e = s->fd >= 0 ? frame_receive(s->fd, room, &type, &bytes) : timeout_ms == 0 ? ERR_AGAIN : ERR_CLOSED;
 		if (e == ERR_AGAIN) {
 			int64_t left = until - clock_mono_ms();
 			if (timeout_ms == 0)
