@@ -21,5 +21,5 @@ struct deliver_settings {
 void deliver_batch(struct view *v, const struct deliver_settings *settings, const struct delivery_batch *batch,
                    struct arena *a, struct delivery_result **out);
 /* The whole request: decode, deliver, encode. ERR_INVALID: not a batch (the sender is broken). */
-enum err deliver_serve(struct view *v, const struct deliver_settings *settings, struct message *request, struct buf *answer) MUST_CHECK;
+enum err deliver_serve(struct view *v, const struct deliver_settings *settings, struct message *request, struct buf *reply) MUST_CHECK;
 #endif

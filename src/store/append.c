@@ -32,6 +32,7 @@ struct append {
 	struct buf          memory;
 	struct body_writer *writer;    /* once it is longer than IN_MEMORY_MAX */
 	uint64_t            total;     /* bytes of the finished messages */
+	struct delivery_key forget;    /* names up to its seq go in the same transaction; log_id 0: none */
 };
 
 static uint64_t open_size(const struct append *ap)
@@ -170,6 +171,11 @@ void append_delivered(struct append *ap, const struct delivery_key *key)
 	ap->messages[ap->n - 1].key = *key;
 }
 
+void append_forget_delivered(struct append *ap, uint64_t log_id, uint64_t seq)
+{
+	ap->forget = (struct delivery_key){ .log_id = log_id, .seq = seq };
+}
+
 /* ------------------------------------------------------------------------------------------------------------ commit */
 
 static enum err insert_one(struct tx *tx, const struct incoming *m, struct appended *out)
@@ -195,6 +201,8 @@ static enum err insert_all(struct append *ap, struct appended *out, uint64_t *co
 	TRY(tx_begin(ap->v, TX_SYNC, &tx));
 	for (size_t i = 0; i < ap->n; i++)
 		TRY(insert_one(&tx, &ap->messages[i], &out[i]));
+	if (ap->forget.log_id != 0)
+		TRY(delivered_prune(&tx, &ap->forget));
 	if (!usage_fits(&tx, 0))
 		return ERR_QUOTA;
 	return tx_commit(&tx, commit);

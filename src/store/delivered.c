@@ -89,20 +89,12 @@ enum err delivered_repair(struct view *v, uint32_t email, const struct str *piec
 	return ERR_OK;
 }
 
-enum err delivered_prune(struct view *v, uint64_t log_id, uint64_t seq)
+enum err delivered_prune(struct tx *tx, const struct delivery_key *upto)
 {
 	static const char sql[] = "DELETE FROM delivered WHERE log_id = ?1 AND seq <= ?2";
-	enum err e;
+	CLEANUP(stmt_release) struct stmt *q = db_query(tx->v->db, sql);
 
-	pthread_mutex_lock(&v->db_lock);
-	{
-		CLEANUP(stmt_release) struct stmt *q = db_query(v->db, sql);
-		stmt_bind_u64(q, 1, log_id);
-		stmt_bind_u64(q, 2, seq);
-		e = stmt_done(q);
-	}
-	if (e == ERR_OK)
-		atomic_fetch_add(&v->committed, 1);
-	pthread_mutex_unlock(&v->db_lock);
-	return e;
+	stmt_bind_u64(q, 1, upto->log_id);
+	stmt_bind_u64(q, 2, upto->seq);
+	return stmt_done(q);
 }

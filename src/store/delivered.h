@@ -10,6 +10,8 @@ struct delivery_key {
 
 /* The message that append_end() just finished is this delivery; noted in the same transaction. */
 void append_delivered(struct append *ap, const struct delivery_key *key);
+/* Every delivery of this log up to seq is answered for good: their names are forgotten in the same transaction. */
+void append_forget_delivered(struct append *ap, uint64_t log_id, uint64_t seq);
 /* Like append_commit(), but durable and visible only after the next sync (view_publish()), unless a session is there: then it
  * is synced at once. */
 enum err append_commit_later(struct append **ap, struct arena *a, struct appended **out, size_t *n) MUST_CHECK;
@@ -20,6 +22,4 @@ enum err delivered_find(struct view *v, const struct delivery_key *key, uint32_t
 enum err delivered_check(struct view *v, uint32_t email) MUST_CHECK;
 /* Writes a torn body again, from the same bytes (in pieces). ERR_CORRUPT: they are not as many as they were. Synced. */
 enum err delivered_repair(struct view *v, uint32_t email, const struct str *pieces, size_t n) MUST_CHECK;
-/* Every delivery of this log up to seq is answered for good: their names may be forgotten. Not synced. */
-enum err delivered_prune(struct view *v, uint64_t log_id, uint64_t seq) MUST_CHECK;
 #endif

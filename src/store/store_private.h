@@ -262,6 +262,7 @@ enum err email_delete(struct tx *tx, uint32_t email) MUST_CHECK;
 
 /* delivered.c */
 enum err delivered_add(struct tx *tx, const struct delivery_key *key, uint32_t email) MUST_CHECK;
+enum err delivered_prune(struct tx *tx, const struct delivery_key *upto) MUST_CHECK;
 
 /* expunged.c: forgets the oldest; at most max a call */
 enum err expunged_prune(struct view *v, int64_t before, size_t max, bool *more) MUST_CHECK;

@@ -1,0 +1,203 @@
+#include "base/bytes.h"
+#include "base/test.h"
+#include "deliver/local.h"
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+static struct view *open_account(const char *dir)
+{
+	struct view_config config = { .account = 7 };
+	struct view *v = NULL;
+
+	EXPECT_OK(view_open(dir, &config, &v));
+	return v;
+}
+
+static struct delivery letter(uint64_t seq, const char *text)
+{
+	struct str body = str_of(text);
+
+	return (struct delivery){ .log_id = 5, .seq = seq, .sender = STR("alice@example.test"), .original_recipient = STR("bob@example.test"),
+		.received = 1700000000, .size = body.n, .crc = crc32c(0, body.p, body.n), .body = body, .fd = -1 };
+}
+
+static struct mailbox find(struct view *v, const char *path, struct arena *a)
+{
+	struct mailbox m = { 0 };
+
+	EXPECT_OK(view_mailbox_find(v, str_of(path), a, &m));
+	return m;
+}
+
+static void expect_text(struct view *v, int64_t mailbox_id, uint32_t uid, const char *want)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct uid_set set = { 0 };
+	struct selected *s;
+	struct message_row row;
+	struct body body;
+	uint32_t next = 0;
+	char *text;
+
+	uid_set_add(&set, &a, uid, uid);
+	EXPECT_OK(selected_open(v, mailbox_id, NULL, &s));
+	EXPECT_INT(selected_rows_by_uid(s, &set, 0, &next, &row, 1), 1);
+	EXPECT_OK(body_open(v, row.email, &body));
+	text = arena_alloc(&a, body.size + 1);
+	EXPECT_OK(body_read(&body, 0, text, body.size));
+	EXPECT_STR(str_make(text, body.size), want);
+	body_close(&body);
+	selected_close(s);
+}
+
+TEST(a_batch_and_its_replay)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	const char *dir = test_dir();
+	struct view *v = open_account(dir);
+	struct deliver_settings settings = { .sync_now = true };
+	struct delivery d[3] = { letter(1, "Subject: 1\r\n\r\n"), letter(2, "Subject: 2\r\n\r\n"), letter(3, "Subject: 3\r\n\r\n") };
+	struct delivery_batch batch = { .account = 7, .n = 2, .deliveries = d };
+	struct delivery_result *results;
+	struct mailbox inbox;
+
+	deliver_batch(v, &settings, &batch, &a, &results);
+	EXPECT_INT(results[0].outcome, DELIVERY_DONE);
+	EXPECT(results[1].is_synced);
+	inbox = find(v, "INBOX", &a);
+	EXPECT_INT(inbox.messages, 2);
+	expect_text(v, inbox.mailbox_id, 1, "Return-Path: <alice@example.test>\r\nDelivered-To: bob@example.test\r\nSubject: 1\r\n\r\n");
+	/* the queue crashed and sends all again, and one more */
+	view_close(v);
+	v = open_account(dir);
+	batch.n = 3;
+	for (int i = 0; i < 3; i++)
+		d[i].may_be_duplicate = true;
+	deliver_batch(v, &settings, &batch, &a, &results);
+	EXPECT_INT(results[0].outcome, DELIVERY_DONE);
+	EXPECT_INT(results[2].outcome, DELIVERY_DONE);
+	EXPECT_INT(find(v, "INBOX", &a).messages, 3);
+	/* forgotten up to 2: the same names would be new */
+	batch = (struct delivery_batch){ .account = 7, .prune_log_id = 5, .prune_seq = 2, .n = 0, .deliveries = d };
+	d[0] = letter(4, "Subject: 4\r\n\r\n");
+	batch.n = 1;
+	deliver_batch(v, &settings, &batch, &a, &results);
+	d[0] = letter(3, "Subject: 3\r\n\r\n");
+	d[0].may_be_duplicate = true;
+	deliver_batch(v, &settings, &batch, &a, &results);
+	EXPECT_INT(find(v, "INBOX", &a).messages, 4);
+	view_close(v);
+	test_dir_remove(dir);
+}
+
+TEST(a_torn_body_is_written_again)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	const char *dir = test_dir();
+	struct view *v = open_account(dir);
+	struct deliver_settings settings = { 0 };
+	struct delivery d = letter(1, "Subject: torn\r\n\r\nsome text\r\n");
+	struct delivery_batch batch = { .account = 7, .n = 1, .deliveries = &d };
+	struct delivery_result *results;
+	struct mailbox inbox;
+	char path[300];
+	int fd;
+
+	deliver_batch(v, &settings, &batch, &a, &results);
+	EXPECT(!results[0].is_synced);
+	EXPECT_INT(find(v, "INBOX", &a).messages, 0);  /* not visible before it is synced */
+	EXPECT_OK(view_publish(v));
+	inbox = find(v, "INBOX", &a);
+	EXPECT_INT(inbox.messages, 1);
+	view_close(v);
+	snprintf(path, sizeof path, "%s/bodies/000001", dir);
+	fd = open(path, O_RDWR);
+	EXPECT(fd >= 0);
+	EXPECT_INT(pwrite(fd, "\0\0\0\0", 4, 100), 4);
+	close(fd);
+	v = open_account(dir);
+	d.may_be_duplicate = true;
+	deliver_batch(v, &settings, &batch, &a, &results);
+	EXPECT_INT(results[0].outcome, DELIVERY_DONE);
+	EXPECT_INT(find(v, "INBOX", &a).messages, 1);
+	expect_text(v, inbox.mailbox_id, 1,
+	            "Return-Path: <alice@example.test>\r\nDelivered-To: bob@example.test\r\nSubject: torn\r\n\r\nsome text\r\n");
+	view_close(v);
+	test_dir_remove(dir);
+}
+
+TEST(the_sub_address_names_an_existing_folder_only)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	const char *dir = test_dir();
+	struct view *v = open_account(dir);
+	struct deliver_settings settings = { .sync_now = true, .detail_is_folder = true };
+	struct delivery d[3] = { letter(1, "a\r\n"), letter(2, "b\r\n"), letter(3, "c\r\n") };
+	struct delivery_batch batch = { .account = 7, .n = 3, .deliveries = d };
+	struct delivery_result *results;
+
+	EXPECT_OK(view_mailbox_create(v, STR("lists"), MAILBOX_PLAIN, &a, NULL));
+	d[0].detail = STR("lists");
+	d[1].detail = STR("nowhere");
+	d[2].detail = STR("../../etc");
+	deliver_batch(v, &settings, &batch, &a, &results);
+	EXPECT_INT(find(v, "lists", &a).messages, 1);
+	EXPECT_INT(find(v, "INBOX", &a).messages, 2);
+	view_close(v);
+	test_dir_remove(dir);
+}
+
+TEST(one_that_does_not_fit_does_not_hold_up_the_others)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	const char *dir = test_dir();
+	struct view *v = open_account(dir);
+	struct deliver_settings settings = { .sync_now = true };
+	struct delivery d[4] = { letter(1, "a\r\n"), letter(2, "0123456789012345678901234567890123456789012345678901234567890123456789"),
+		letter(3, "c\r\n"), letter(4, "damaged\r\n") };
+	struct delivery_batch batch = { .account = 7, .n = 4, .deliveries = d };
+	struct delivery_result *results;
+
+	d[3].crc++;
+	view_set_limits(v, 200, 0);
+	deliver_batch(v, &settings, &batch, &a, &results);
+	EXPECT_INT(results[0].outcome, DELIVERY_DONE);
+	EXPECT_INT(results[1].outcome, DELIVERY_DEFERRED);
+	EXPECT_STR(results[1].status, "4.2.2");
+	EXPECT_INT(results[2].outcome, DELIVERY_DONE);
+	EXPECT_INT(results[3].outcome, DELIVERY_DEFERRED);
+	EXPECT_INT(find(v, "INBOX", &a).messages, 2);
+	settings.full_is_refused = true;
+	deliver_batch(v, &settings, &batch, &a, &results);
+	EXPECT_STR(results[1].status, "5.2.2");
+	view_close(v);
+	test_dir_remove(dir);
+}
+
+TEST(a_long_body_comes_as_a_file)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	CLEANUP(buf_free) struct buf text = BUF(4 << 20);
+	CLEANUP(fd_close) int spool = memfd_create("spool", 0);
+	const char *dir = test_dir();
+	struct view *v = open_account(dir);
+	struct deliver_settings settings = { .sync_now = true };
+	struct delivery d = letter(1, "");
+	struct delivery_batch batch = { .account = 7, .n = 1, .deliveries = &d };
+	struct delivery_result *results;
+
+	for (int i = 0; i < 200000; i++)
+		buf_printf(&text, "line %06d\r\n", i);
+	EXPECT_INT(write(spool, text.p, text.n), text.n);
+	d.fd = spool;
+	d.body = STR_NONE;
+	d.size = text.n;
+	d.crc = crc32c(0, text.p, text.n);
+	deliver_batch(v, &settings, &batch, &a, &results);
+	EXPECT_INT(results[0].outcome, DELIVERY_DONE);
+	EXPECT(find(v, "INBOX", &a).size > text.n);
+	view_close(v);
+	test_dir_remove(dir);
+}

@@ -1,0 +1,158 @@
+/* CELL_COMMAND: the encoding of question and answer, and the cell's side of it. A long list of mailboxes goes in several
+ * answers: each is filled up to a size that surely fits, and says where to continue. */
+#include "base/log.h"
+#include "store/command.h"
+
+enum { ANSWER_FULL = 50000, ANSWER_MAILBOXES_MAX = 2000 };
+
+void store_command_encode(const struct store_command *c, struct buf *out)
+{
+	put_u8(out, (uint8_t)c->kind);
+	switch (c->kind) {
+	case STORE_COMMAND_MAILBOXES:
+		put_u32(out, c->first_mailbox);
+		break;
+	case STORE_COMMAND_UNDELETE:
+		put_str(out, c->path);
+		put_i64(out, c->since);
+		break;
+	case STORE_COMMAND_LIMITS:
+		put_u64(out, c->quota_bytes);
+		put_u64(out, c->message_size_max);
+		break;
+	case STORE_COMMAND_COMPACT:
+	case STORE_COMMAND_KINDS:
+		break;
+	}
+}
+
+enum err store_command_decode(struct str bytes, struct store_command *out)
+{
+	struct scan s = scan_of(bytes);
+
+	*out = (struct store_command){ .kind = (enum store_command_kind)get_u8(&s) };
+	switch (out->kind) {
+	case STORE_COMMAND_MAILBOXES:
+		out->first_mailbox = get_u32(&s);
+		break;
+	case STORE_COMMAND_UNDELETE:
+		out->path = get_str(&s, MAILBOX_PATH_MAX);
+		out->since = get_i64(&s);
+		break;
+	case STORE_COMMAND_LIMITS:
+		out->quota_bytes = get_u64(&s);
+		out->message_size_max = get_u64(&s);
+		break;
+	case STORE_COMMAND_COMPACT:
+		break;
+	default:
+		return ERR_INVALID;
+	}
+	return get_end(&s) ? ERR_OK : ERR_INVALID;
+}
+
+static void put_head(struct view *v, enum store_command_kind kind, struct buf *out)
+{
+	struct quota q;
+
+	view_quota(v, &q);
+	put_u8(out, (uint8_t)kind);
+	put_u64(out, q.used_bytes);
+	put_u64(out, q.limit_bytes);
+	put_u64(out, q.messages);
+}
+
+enum err store_answer_decode(struct str bytes, struct arena *a, struct store_answer *out)
+{
+	struct scan s = scan_of(bytes);
+
+	*out = (struct store_answer){ .kind = (enum store_command_kind)get_u8(&s) };
+	out->quota = (struct quota){ .used_bytes = get_u64(&s), .limit_bytes = get_u64(&s), .messages = get_u64(&s) };
+	switch (out->kind) {
+	case STORE_COMMAND_MAILBOXES:
+		out->next_mailbox = get_u32(&s);
+		out->n = get_count(&s, ANSWER_MAILBOXES_MAX);
+		out->mailboxes = arena_array(a, out->n + 1, sizeof *out->mailboxes);
+		for (size_t i = 0; i < out->n; i++) {
+			struct store_command_mailbox *m = &out->mailboxes[i];
+			m->path = get_str(&s, MAILBOX_PATH_MAX);
+			m->role = get_u8(&s);
+			m->messages = get_u32(&s);
+			m->unseen = get_u32(&s);
+			m->size = get_u64(&s);
+		}
+		break;
+	case STORE_COMMAND_UNDELETE:
+		out->restored = get_u32(&s);
+		break;
+	case STORE_COMMAND_COMPACT:
+	case STORE_COMMAND_LIMITS:
+		break;
+	default:
+		return ERR_INVALID;
+	}
+	return get_end(&s) ? ERR_OK : ERR_INVALID;
+}
+
+/* ------------------------------------------------------------------------------------------------------------- serve */
+
+static enum err serve_mailboxes(struct view *v, uint32_t first, struct buf *answer)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	CLEANUP(buf_free) struct buf list = BUF(ANSWER_FULL + 2 * MAILBOX_PATH_MAX);
+	struct mailbox *boxes;
+	uint32_t sent = 0;
+	size_t n, i;
+
+	TRY(view_mailboxes(v, &a, &boxes, &n));
+	for (i = first; i < n && list.n < ANSWER_FULL && sent < ANSWER_MAILBOXES_MAX; i++, sent++) {
+		put_str(&list, boxes[i].path);
+		put_u8(&list, (uint8_t)boxes[i].role);
+		put_u32(&list, boxes[i].messages);
+		put_u32(&list, boxes[i].unseen);
+		put_u64(&list, boxes[i].size);
+	}
+	put_head(v, STORE_COMMAND_MAILBOXES, answer);
+	put_u32(answer, i < n ? (uint32_t)i : 0);
+	put_u32(answer, sent);
+	buf_add(answer, buf_str(&list));
+	return ERR_OK;
+}
+
+static enum err serve_undelete(struct view *v, struct str path, int64_t since, struct buf *answer)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct mailbox m = { 0 };
+	uint32_t restored;
+
+	if (path.n > 0)
+		TRY(view_mailbox_find(v, path, &a, &m));
+	TRY(view_undelete(v, m.mailbox_id, since, &restored));
+	log_info("undelete restored=%u", restored);
+	put_head(v, STORE_COMMAND_UNDELETE, answer);
+	put_u32(answer, restored);
+	return ERR_OK;
+}
+
+enum err store_command_serve(struct view *v, struct str request, struct buf *answer)
+{
+	struct store_command c;
+
+	TRY(store_command_decode(request, &c));
+	switch (c.kind) {
+	case STORE_COMMAND_MAILBOXES:
+		return serve_mailboxes(v, c.first_mailbox, answer);
+	case STORE_COMMAND_UNDELETE:
+		return serve_undelete(v, c.path, c.since, answer);
+	case STORE_COMMAND_COMPACT:
+		view_compact(v);
+		break;
+	case STORE_COMMAND_LIMITS:
+		view_set_limits(v, c.quota_bytes, c.message_size_max);
+		break;
+	case STORE_COMMAND_KINDS:
+		return ERR_INVALID;
+	}
+	put_head(v, c.kind, answer);
+	return ERR_OK;
+}
