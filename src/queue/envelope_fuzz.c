@@ -1,0 +1,19 @@
+#include "queue/envelope.h"
+#include <assert.h>
+
+/* What is accepted is written again to the same bytes. */
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct arena a = { 0 };
+	struct buf b = BUF(ENVELOPE_BYTES_MAX);
+	struct envelope e;
+
+	if (envelope_decode(str_make(data, size), &a, &e)) {
+		envelope_encode(&e, &b);
+		assert(!b.failed && str_eq(buf_str(&b), str_make(data, size)));
+	}
+	buf_free(&b);
+	arena_free(&a);
+	return 0;
+}
