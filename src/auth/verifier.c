@@ -160,9 +160,10 @@ static void answer(struct ask *q, const struct verify_reply *r)
 	ask_free(q);
 }
 
-static void answer_busy(struct ask *q)
+/* Not now: a queue is full, or the disk failed. Never "wrong", which would make mail programs ask for another password. */
+static void answer_busy(struct ask *q, const char *reason)
 {
-	log_warn("login busy: too many password checks wait login=" STR_FMT " peer=" STR_FMT, STR_ARG(q->login), STR_ARG(q->who.peer));
+	log_warn("login busy reason=%s login=" STR_FMT " peer=" STR_FMT, reason, STR_ARG(q->login), STR_ARG(q->who.peer));
 	answer(q, &(struct verify_reply){ .outcome = VERIFY_BUSY });
 }
 
@@ -217,7 +218,7 @@ static void verify_done(struct hash_job *job, enum err result)
 	struct verify_reply r;
 
 	if (result == ERR_TIMEOUT) {
-		answer_busy(q);
+		answer_busy(q, "waited-too-long");
 		return;
 	}
 	if (result == ERR_INVALID)
@@ -243,6 +244,7 @@ void verifier_ask(struct verifier *v, const struct verify_request *in, verifier_
 	struct app_secret app;
 	struct hash_job *job;
 	uint8_t mac[SHA256_SIZE];
+	enum err e;
 
 	q->done = done;
 	q->context = context;
@@ -252,7 +254,8 @@ void verifier_ask(struct verifier *v, const struct verify_request *in, verifier_
 		return;
 	}
 	app_password_mac(secrets_app_key(v->o.secrets), q->account.account, in->password, mac);
-	if (secrets_app_find(v->o.secrets, q->account.account, mac, &app) == ERR_OK && q->account.account != 0) {
+	e = secrets_app_find(v->o.secrets, q->account.account, mac, &app);
+	if (e == ERR_OK && q->account.account != 0) {
 		judge_right(q, &app, "app-password", &r);
 		answer(q, &r);
 		return;
@@ -262,9 +265,13 @@ void verifier_ask(struct verifier *v, const struct verify_request *in, verifier_
 		answer(q, &r);
 		return;
 	}
+	if (e == ERR_OK || e == ERR_NOTFOUND)
+		e = secrets_password(v->o.secrets, q->account.account, &q->arena, &q->hash);
+	if (e != ERR_OK && e != ERR_NOTFOUND) {
+		answer_busy(q, err_name(e));
+		return;
+	}
 	q->password_tag = remember_tag(v->remember, q->who.account, in->password);
-	if (secrets_password(v->o.secrets, q->account.account, &q->arena, &q->hash) != ERR_OK)
-		q->hash = STR_NONE;
 	job = hasher_job(HASH_CHECK, in->password, q->hash.n ? q->hash : password_hash_nobody());
 	job->account = q->who.account;
 	job->network = throttle_network(q->who.peer);
@@ -274,7 +281,7 @@ void verifier_ask(struct verifier *v, const struct verify_request *in, verifier_
 	if (in->password.n > PASSWORD_MAX)  /* cut, and so it could be right: nobody has one that long */
 		q->hash = STR_NONE;
 	if (hasher_add(v->hasher, job) != ERR_OK)
-		answer_busy(q);
+		answer_busy(q, "queue-full");
 }
 
 /* ---- SCRAM ---- */
