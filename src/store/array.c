@@ -171,8 +171,8 @@ void array_compact(struct array *ar)
 	if (ar->n_gone == 0 || !ar->is_ready)
 		return;
 	for (struct selected *s = ar->sessions; s; s = s->next)
-		if (s->is_opening || s->n_skips != index_lower(ar->gone, ar->n_gone, (uint32_t)s->known))
-			return;  /* it still counts one of them, or may */
+		if (s->is_opening || s->n_skips != ar->n_gone)
+			return;  /* it still counts one of them, or may have to */
 	for (struct selected *s = ar->sessions; s; s = s->next)
 		s->n_skips = 0;
 	kept = ar->gone[0];

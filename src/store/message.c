@@ -344,30 +344,51 @@ enum err view_move(struct view *v, int64_t from_id, const struct uid_set *uids, 
 
 /* ----------------------------------------------------------------------------------------------------------- expunge */
 
-/* One transaction of at most ROWS_STEP messages; *next: where to go on, 0 when the range is done. */
-static enum err expunge_step(struct view *v, int64_t mailbox_id, uint32_t first, uint32_t last, bool only_deleted, struct arena *a,
-                             struct uid_set *expunged, uint32_t *next, uint64_t *commit)
+struct expunge_walk {
+	const struct uid_range *ranges;
+	size_t   n, at;       /* ranges[at] is the next one */
+	uint32_t next;        /* from this uid on; 0: from the range's first */
+	bool     only_deleted;
+};
+
+/* Fills rows from one range after the other. */
+static enum err next_rows(struct view *v, int64_t mailbox_id, struct expunge_walk *w, struct row *rows, size_t max, size_t *n)
+{
+	*n = 0;
+	while (w->at < w->n && *n < max) {
+		uint32_t first = w->next > w->ranges[w->at].first ? w->next : w->ranges[w->at].first;
+		size_t got;
+		TRY(message_rows(v, mailbox_id, first, w->ranges[w->at].last, w->only_deleted ? FLAG_DELETED : 0, rows + *n, max - *n, &got));
+		*n += got;
+		if (*n == max)
+			w->next = rows[max - 1].uid + 1;
+		else
+			w->at++;
+	}
+	return ERR_OK;
+}
+
+/* One transaction of at most ROWS_STEP messages; *n: how many went. */
+static enum err expunge_step(struct view *v, int64_t mailbox_id, struct expunge_walk *w, struct arena *a, struct uid_set *expunged,
+                             size_t *n, uint64_t *commit)
 {
 	CLEANUP(tx_abandon) struct tx tx = { 0 };
 	struct row rows[ROWS_STEP];
 	struct box *box;
-	size_t n;
 
-	*next = 0;
+	*n = 0;
 	TRY(tx_begin(v, TX_SYNC, &tx));
 	box = box_by_id(v, mailbox_id);
 	if (box == NULL)
 		return ERR_NOTFOUND;
-	if (only_deleted && box->m.deleted == 0)
+	if (w->only_deleted && box->m.deleted == 0)
 		return ERR_OK;
-	TRY(message_rows(v, mailbox_id, first, last, only_deleted ? FLAG_DELETED : 0, rows, COUNT_OF(rows), &n));
-	if (n == 0)
+	TRY(next_rows(v, mailbox_id, w, rows, COUNT_OF(rows), n));
+	if (*n == 0)
 		return ERR_OK;
-	TRY(message_expunge(&tx, box, rows, n));
-	if (n == COUNT_OF(rows))
-		*next = rows[n - 1].uid + 1;
+	TRY(message_expunge(&tx, box, rows, *n));
 	TRY(tx_commit(&tx, commit));
-	for (size_t i = 0; expunged != NULL && i < n; i++)
+	for (size_t i = 0; expunged != NULL && i < *n; i++)
 		uid_set_add(expunged, a, rows[i].uid, rows[i].uid);
 	return ERR_OK;
 }
@@ -376,16 +397,14 @@ enum err view_expunge(struct view *v, int64_t mailbox_id, const struct uid_set *
                       struct uid_set *expunged)
 {
 	static const struct uid_range everything = { 1, UINT32_MAX };
-	const struct uid_range *ranges = uids ? uids->r : &everything;
-	size_t n_ranges = uids ? uids->n : 1;
+	struct expunge_walk w = { .ranges = uids ? uids->r : &everything, .n = uids ? uids->n : 1, .only_deleted = only_deleted };
 	uint64_t commit = 0;
+	size_t n;
 
 	if (expunged)
 		*expunged = (struct uid_set){ 0 };
-	for (size_t r = 0; r < n_ranges; r++) {
-		uint32_t next = ranges[r].first;
-		while (next != 0 && next <= ranges[r].last)
-			TRY(expunge_step(v, mailbox_id, next, ranges[r].last, only_deleted, a, expunged, &next, &commit));
-	}
+	do
+		TRY(expunge_step(v, mailbox_id, &w, a, expunged, &n, &commit));
+	while (n == ROWS_STEP);
 	return commit == 0 ? ERR_OK : view_sync(v, commit);
 }

@@ -2,7 +2,9 @@
  * what it has to tell its client (news). All out of memory; the memory lock is held for one batch at a time.
  *
  * What must stay true: indices in `skips` are below `known`; every entry below `known` that is not in skips has a sequence
- * number; skips only contains entries with FLAG_GONE. */
+ * number; skips only contains entries with FLAG_GONE. And, so that a parked session can be rebuilt from a few numbers: it
+ * counts exactly the messages below its uidnext that exist or vanished after removed_modseq. Therefore, while removals are
+ * held back, a message that came and went meanwhile is counted too, and told away later. */
 #include "base/clock.h"
 #include "base/log.h"
 #include "store/store_private.h"
@@ -131,7 +133,7 @@ enum err selected_open(struct view *v, int64_t mailbox_id, const struct selected
 	if (known != NULL) {
 		enum err e = ERR_CONFLICT;
 		if (can_resume(v, box, known))
-			e = vanished_since(v, mailbox_id, known->modseq, known->uidnext, &a, &vanished);
+			e = vanished_since(v, mailbox_id, known->modseq, UINT32_MAX, &a, &vanished);
 		if (e != ERR_OK) {
 			selected_close(s);
 			return e;
@@ -402,11 +404,8 @@ void selected_news(struct selected *s, bool removals, struct arena *a, struct ne
 		mem_free(s->skips);
 		copy_gone_as_skips(s);  /* also what came and went without ever being told */
 	} else {
-		size_t first_gone = index_lower(ar->gone, ar->n_gone, (uint32_t)known_before);
-		s->holds_removals = first_gone > s->n_skips;
 		s->known = ar->n;
-		for (size_t i = first_gone; i < ar->n_gone; i++)
-			index_insert(&s->skips, &s->n_skips, &s->skips_cap, ar->gone[i]);
+		s->holds_removals = ar->n_gone > s->n_skips;
 	}
 	out->exists = selected_count(s);
 	out->has_new = out->exists > count_before - out->n_removed;

@@ -118,7 +118,7 @@ enum err state_reserve(struct view *v)
 	stmt_bind_int64(q, 4, atomic_load(&v->email_next));
 	TRY(stmt_done(q));
 	v->is_unclean = true;
-	v->reserved = end;  /* if the transaction is rolled back, reserved_durable still says the truth */
+	v->reserved = end;
 	return ERR_OK;
 }
 

@@ -168,6 +168,7 @@ struct tx {
 	struct view   *v;
 	enum tx_kind   kind;
 	uint64_t       modseq;
+	uint64_t       reserved_before;   /* to go back to when nothing is committed */
 	struct arena   arena;
 	struct change *changes;
 	size_t         n_changes, changes_cap;

@@ -43,10 +43,12 @@ static enum err reserve_alone(struct view *v)
 			e = state_reserve(v);
 			if (e == ERR_OK)
 				e = db_commit(v->db);
-			if (e != ERR_OK)
-				db_rollback(v->db);
-			else
+			if (e == ERR_OK) {
 				atomic_fetch_add(&v->committed, 1);
+			} else {
+				db_rollback(v->db);
+				v->reserved = v->modseq;
+			}
 		}
 	}
 	pthread_mutex_unlock(&v->db_lock);
@@ -67,13 +69,13 @@ enum err tx_begin(struct view *v, enum tx_kind kind, struct tx *tx)
 		TRY(reserve_alone(v));
 		TRY(view_sync(v, atomic_load(&v->committed)));
 	}
+	tx->reserved_before = v->reserved;
 	e = db_begin(v->db);
-	if (e == ERR_OK && v->modseq + 1 > v->reserved) {
+	if (e == ERR_OK && v->modseq + 1 > v->reserved)
 		e = state_reserve(v);
-		if (e != ERR_OK)
-			db_rollback(v->db);
-	}
 	if (e != ERR_OK) {
+		db_rollback(v->db);
+		v->reserved = tx->reserved_before;
 		pthread_mutex_unlock(&v->db_lock);
 		return e;
 	}
@@ -267,6 +269,7 @@ void tx_abandon(struct tx *tx)
 {
 	if (tx->is_open) {
 		db_rollback(tx->v->db);
+		tx->v->reserved = tx->reserved_before;
 		tx->is_open = false;
 		drop_reshapes(tx);
 		pthread_mutex_unlock(&tx->v->db_lock);
