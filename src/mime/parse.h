@@ -16,7 +16,7 @@ enum {
 	MIME_HEADER_MAX = 1 << 20,     /* bytes of one header; what follows is body */
 	MIME_PARAMS_MAX = 100,         /* parameters of one field; the rest is dropped */
 	MIME_BOUNDARY_MAX = 1000,      /* bytes; longer is no boundary */
-	MIME_REPEATS_MAX = 50,         /* To: fields of one header that are joined; the rest is dropped */
+	MIME_REPEATS_MAX = 10,         /* To: fields of one header that are joined; the rest is dropped */
 };
 
 enum mime_kind { MIME_LEAF, MIME_TEXT, MIME_MULTIPART, MIME_MESSAGE };  /* MESSAGE: message/rfc822 and message/global */

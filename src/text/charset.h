@@ -6,7 +6,7 @@
 
 /* Converts at most the first max_bytes of in. name: as written in the mail, any case, aliases of IANA and of ICU; empty, unknown,
  * us-ascii and the like: charset_guess(). Malformed bytes become U+FFFD. The result is in when it was UTF-8 already, else lives in
- * the arena: at most 3 bytes for each byte of in. */
+ * the arena: at most 4 bytes for each byte of in. */
 struct str charset_to_utf8(struct arena *a, struct str name, struct str in, size_t max_bytes);
 /* Unlabelled bytes: UTF-8 when they are valid UTF-8, else windows-1252. */
 struct str charset_guess(struct arena *a, struct str in);

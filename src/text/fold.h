@@ -6,7 +6,7 @@
 
 /* i;unicode-casemap (RFC 5051 §2): simple title case, then compatibility decomposition, code point by code point. "É" and "é" are
  * equal, "é" and "e" are not. What IMAP SEARCH compares with. The result may be in itself when nothing changes; at most
- * FOLD_GROWTH bytes for each byte of in. */
+ * 11 bytes for each byte of in (U+FDFA). */
 struct str fold_casemap(struct arena *a, struct str in);
 /* Looser, for search boxes and the index: lower case, no accents, ligatures and special letters spelled out (é = e, œ = oe,
  * ß = ss, ø = o), every kind of white space is one SP. */

@@ -1,0 +1,130 @@
+/* Folding of text for comparison.
+ * Both forms walk code points; ASCII runs, which are most of mail, take a short way without ICU. The normaliser and the case maps are
+ * ICU's constant tables: nothing is opened, nothing is kept. */
+#include "text/fold.h"
+#include "base/bytes.h"
+#include <unicode/uchar.h>
+#include <unicode/unorm2.h>
+
+enum { DECOMPOSED_MAX = 32 };  /* UTF-16 units; the longest in Unicode has 18 */
+
+/* The full compatibility decomposition of c, or c itself; returns how many code points. */
+static int decompose(const UNormalizer2 *nfkd, uint32_t c, uint32_t out[DECOMPOSED_MAX])
+{
+	UChar units[DECOMPOSED_MAX];
+	UErrorCode status = U_ZERO_ERROR;
+	int32_t n = nfkd ? unorm2_getDecomposition(nfkd, (UChar32)c, units, DECOMPOSED_MAX, &status) : -1;
+	int made = 0;
+
+	if (n < 0 || U_FAILURE(status)) {
+		out[0] = c;
+		return 1;
+	}
+	for (int32_t i = 0; i < n;) {
+		UChar32 u;
+		U16_NEXT(units, i, n, u);
+		out[made++] = (uint32_t)u;
+	}
+	return made;
+}
+
+static const UNormalizer2 *normaliser(void)
+{
+	UErrorCode status = U_ZERO_ERROR;
+	const UNormalizer2 *n = unorm2_getNFKDInstance(&status);
+
+	return U_SUCCESS(status) ? n : NULL;
+}
+
+static struct str into_arena(struct arena *a, struct buf *b)
+{
+	struct str out = str_copy(a, buf_str(b));
+
+	buf_free(b);
+	return out.p ? out : STR("");
+}
+
+struct str fold_casemap(struct arena *a, struct str in)
+{
+	if (str_is_ascii(in)) {
+		char *out = arena_alloc(a, in.n + 1);
+		for (size_t i = 0; i < in.n; i++)
+			out[i] = chr_upper(in.p[i]);
+		return str_make(out, in.n);
+	}
+	const UNormalizer2 *nfkd = normaliser();
+	struct buf b = BUF(in.n * 11 + 16);
+	struct scan s = scan_of(in);
+	while (!scan_done(&s)) {
+		if ((unsigned char)*s.p < 0x80) {
+			buf_add_char(&b, chr_upper(*s.p++));
+			continue;
+		}
+		uint32_t parts[DECOMPOSED_MAX];
+		int n = decompose(nfkd, (uint32_t)u_totitle(utf8_next(&s)), parts);
+		for (int i = 0; i < n; i++)
+			utf8_put(&b, parts[i]);
+	}
+	return into_arena(a, &b);
+}
+
+bool fold_contains(struct arena *a, struct str text, struct str folded_needle)
+{
+	return folded_needle.n == 0 || str_find(fold_casemap(a, text), folded_needle) >= 0;
+}
+
+/* Letters that Unicode does not decompose but people type without: lower case. NULL: not special. */
+static const char *spelled(uint32_t c)
+{
+	static const struct { uint32_t c; const char *as; } letters[] = {
+		{ 0xdf, "ss" }, { 0xe6, "ae" }, { 0xf0, "d" }, { 0xf8, "o" }, { 0xfe, "th" }, { 0x111, "d" }, { 0x127, "h" },
+		{ 0x131, "i" }, { 0x138, "k" }, { 0x142, "l" }, { 0x14b, "n" }, { 0x153, "oe" }, { 0x167, "t" }, { 0x2bc, "'" },
+		{ 0x2018, "'" }, { 0x2019, "'" }, { 0x201c, "\"" }, { 0x201d, "\"" }, { 0x2013, "-" }, { 0x2014, "-" },
+	};
+
+	for (size_t i = 0; i < COUNT_OF(letters); i++)
+		if (letters[i].c == c)
+			return letters[i].as;
+	return NULL;
+}
+
+static void put_plain(struct buf *b, uint32_t c)
+{
+	int8_t type = u_charType((UChar32)c);
+
+	if (type == U_NON_SPACING_MARK || type == U_ENCLOSING_MARK || type == U_FORMAT_CHAR)
+		return;  /* accents, joiners, soft hyphens */
+	if (c < 0x80) {
+		buf_add_char(b, c == '\t' || c == '\r' || c == '\n' || c == '\f' || c == '\v' ? ' ' : chr_lower((char)c));
+		return;
+	}
+	if (u_isUWhiteSpace((UChar32)c)) {
+		buf_add_char(b, ' ');
+		return;
+	}
+	uint32_t lower = (uint32_t)u_tolower((UChar32)c);
+	const char *as = spelled(lower);
+	if (as)
+		buf_add_cstr(b, as);
+	else
+		utf8_put(b, lower);
+}
+
+struct str fold_accents(struct arena *a, struct str in)
+{
+	const UNormalizer2 *nfkd = normaliser();
+	struct buf b = BUF(in.n * 11 + 16);
+	struct scan s = scan_of(in);
+
+	while (!scan_done(&s)) {
+		if ((unsigned char)*s.p < 0x80) {
+			put_plain(&b, (unsigned char)*s.p++);
+			continue;
+		}
+		uint32_t parts[DECOMPOSED_MAX];
+		int n = decompose(nfkd, (uint32_t)utf8_next(&s), parts);
+		for (int i = 0; i < n; i++)
+			put_plain(&b, parts[i]);
+	}
+	return into_arena(a, &b);
+}
