@@ -58,6 +58,7 @@ static void engine_close(void *state)
 	maildrop_close(p);
 	arena_free(&p->arena);
 	arena_free(&p->seen_arena);
+	buf_free(&p->header);
 	mem_free(p);
 }
 
@@ -69,6 +70,7 @@ static void *engine_open(struct session *s, void *cell)
 	enum err e;
 
 	p->s = s;
+	p->header = BUF(4 * POP3_HEADER_MAX);
 	p->has_utf8 = str_eq(session_info(s)->command, STR("UTF8"));
 	e = maildrop_open(p, cell);
 	if (e == ERR_AGAIN)  /* RFC 2449 §8.1.1 */

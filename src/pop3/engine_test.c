@@ -60,9 +60,9 @@ static void close_world(struct world *w)
 	test_dir_remove(w->path);
 }
 
-static struct str log_in(struct world *w)
+static struct str log_in_as(struct world *w, const char *command)
 {
-	static const struct session_open info = { .protocol = PROTOCOL_POP3 };
+	const struct session_open info = { .protocol = PROTOCOL_POP3, .command = str_of(command) };
 
 	buf_reset(&w->out);
 	w->s = session_for_test(&info, STR(""), &w->out);
@@ -70,6 +70,8 @@ static struct str log_in(struct world *w)
 	session_flush(w->s);
 	return buf_str(&w->out);
 }
+
+static struct str log_in(struct world *w) { return log_in_as(w, ""); }
 
 static struct str say_bytes(struct world *w, struct str bytes, enum session_next want)
 {
@@ -136,6 +138,36 @@ TEST(read)
 	EXPECT_STR(say(&w, "NOOP"), "+OK\r\n");
 	EXPECT_STR(say_bytes(&w, STR("NOOP\r\nNO"), SESSION_WAIT), "+OK\r\n");       /* pipelined, cut anywhere */
 	EXPECT_STR(say_bytes(&w, STR("OP\r\nSTAT\r\nNOOP\n"), SESSION_WAIT), "+OK\r\n+OK 2 85\r\n+OK\r\n");
+	close_world(&w);
+}
+
+/* RFC 6856, RFC 6858: what a client that never said UTF8 gets of an internationalised message */
+TEST(utf8)
+{
+	static const char text[] = "From: =?utf-8?q?x?= <\xc3\xa9lise@example.test>, bob@example.test\r\nSubject: \xc3\xa9t\xc3\xa9\r\n"
+		"X-Own: \xc3\xa9\r\nContent-Type: text/plain; charset=utf-8; name=\"\xc3\xa9.txt\"\r\nTo: a@example.test\r\n\r\n\xc3\xa9\r\n.\r\n";
+	static const char legacy[] = "Subject: \xe9t\xe9\r\n\r\nx\r\n";
+	struct world w;
+	struct str got;
+
+	open_world(&w);
+	add(&w, str_of(text));
+	add(&w, str_of(legacy));
+	log_in(&w);
+	got = say(&w, "RETR 1");
+	EXPECT(str_ends(got, STR("\r\nTo: a@example.test\r\n\r\n\xc3\xa9\r\n..\r\n.\r\n")));
+	EXPECT(str_find(got, STR("<invalid@internationalized-address.invalid>")) > 0);
+	EXPECT(str_find(got, STR("bob@example.test")) > 0);
+	EXPECT(str_find(got, STR("Subject: =?")) > 0);
+	EXPECT(str_find(got, STR("name*=")) > 0);
+	EXPECT(str_find(got, STR("X-Own")) < 0);
+	EXPECT(str_is_ascii(str_sub(got, 0, (size_t)str_find(got, STR("\r\n\r\n")))));
+	EXPECT(str_ends(say(&w, "TOP 1 1"), STR("\r\n\r\n\xc3\xa9\r\n.\r\n")));
+	EXPECT(str_ends(say(&w, "TOP 1 0"), STR("To: a@example.test\r\n\r\n.\r\n")));
+	EXPECT_STR(say(&w, "RETR 2"), "+OK 19 octets\r\nSubject: \xe9t\xe9\r\n\r\nx\r\n.\r\n");  /* Latin-1: as it always was */
+	hang_up(&w);
+	log_in_as(&w, "UTF8");
+	EXPECT(str_find(say(&w, "RETR 1"), STR("Subject: \xc3\xa9t\xc3\xa9\r\n")) > 0);
 	close_world(&w);
 }
 

@@ -6,7 +6,7 @@
 #include "store/view.h"
 #include "submit/account.h"
 
-enum { POP3_LINE_MAX = 255, POP3_ERRORS_MAX = 50 };  /* RFC 2449 §4: a command is at most 255 octets */
+enum { POP3_LINE_MAX = 255, POP3_ERRORS_MAX = 50, POP3_HEADER_MAX = 256 * 1024 };  /* RFC 2449 §4: a command is at most 255 octets */
 
 struct pop3_message {
 	uint32_t uid, email;
@@ -23,6 +23,7 @@ struct pop3 {
 	uint32_t        count;
 	bool            has_lock, has_utf8, is_over;
 	struct arena    arena;          /* of one command */
+	struct buf      header;         /* made ASCII for a client without UTF8 (downgrade.h) */
 	struct arena    seen_arena;
 	struct uid_set  seen;           /* retrieved, not yet marked in the store */
 	int             errors;

@@ -2,7 +2,8 @@
  * A dot is rare, so the scanner looks for dots (memchr, 30 GB/s on base64) and then at the byte before; what lies between goes
  * out in one piece. A message may hold a bare LF (IMAP APPEND keeps it): a dot behind it is doubled too, since many clients
  * take LF for the end of a line, and they all undouble. */
-#include "base/log.h"
+#include "mime/header.h"
+#include "pop3/downgrade.h"
 #include "pop3/pop3_private.h"
 
 enum { PIECE = 32768 };
@@ -64,6 +65,34 @@ static size_t top_takes(struct top *t, struct str bytes)
 	return (size_t)(at - bytes.p);
 }
 
+/* The header of a message that this client cannot take as it is, made ASCII, and where it ended; STR_NONE: send as it is.
+ * A header over 256 kB is left alone. */
+static struct str header_for_ascii(struct pop3 *p, const struct body *body, uint64_t *end)
+{
+	size_t n = body->size < PIECE ? (size_t)body->size : PIECE;
+	char *room = arena_alloc(&p->arena, n);
+	struct str header;
+
+	if (p->has_utf8 || body_read(body, 0, room, n) != ERR_OK)
+		return STR_NONE;
+	header = str_sub(str_make(room, n), 0, header_size(str_make(room, n)));
+	if (header.n == n && n < body->size && !str_is_ascii(header)) {  /* longer than a piece */
+		n = body->size < POP3_HEADER_MAX ? (size_t)body->size : POP3_HEADER_MAX;
+		room = arena_alloc(&p->arena, n);
+		if (body_read(body, 0, room, n) != ERR_OK)
+			return STR_NONE;
+		header = str_sub(str_make(room, n), 0, header_size(str_make(room, n)));
+		if (header.n == n && n < body->size)
+			return STR_NONE;
+	}
+	if (!downgrade_is_needed(header))
+		return STR_NONE;
+	*end = header.n;
+	buf_reset(&p->header);
+	downgrade_header(header, &p->header);
+	return p->header.failed ? STR_NONE : buf_str(&p->header);
+}
+
 /* Sends a message; lines NULL: all of it. A failure of the disk in the middle ends the session: there is no other way to say that
  * the rest is missing. */
 static bool send_message(struct pop3 *p, const struct pop3_message *m, const uint64_t *lines)
@@ -72,24 +101,28 @@ static bool send_message(struct pop3 *p, const struct pop3_message *m, const uin
 	struct sender out = { p->s, '\n', '\r' };
 	struct top top = { lines ? *lines : 0, false, true };
 	char piece[PIECE];
+	uint64_t at = 0;
+	struct str header;
 	enum err e = body_open(p->view, m->email, &body);
 
 	if (e != ERR_OK) {
 		pop3_failure(p, e);
 		return false;
 	}
-	session_printf(p->s, "+OK %llu octets\r\n", (unsigned long long)body.size);
-	for (uint64_t at = 0; at < body.size && !session_is_dead(p->s);) {
+	header = header_for_ascii(p, &body, &at);
+	session_printf(p->s, "+OK %llu octets\r\n", (unsigned long long)(body.size - at + header.n));
+	send_stuffed(&out, header);
+	top.in_body = at > 0;
+	while (at < body.size && !session_is_dead(p->s)) {
 		size_t n = body.size - at < PIECE ? (size_t)(body.size - at) : PIECE, takes;
 
-		/* a piece never ends between CR and LF: top_takes() sees a blank line whole */
 		e = body_read(&body, at, piece, n);
 		if (e != ERR_OK) {
 			p->is_over = true;
 			return false;
 		}
 		if (n > 1 && piece[n - 1] == '\r' && at + n < body.size)
-			n--;
+			n--;  /* a piece never ends between CR and LF: top_takes() sees a blank line whole */
 		takes = lines ? top_takes(&top, str_make(piece, n)) : n;
 		send_stuffed(&out, str_make(piece, takes));
 		if (takes < n)
