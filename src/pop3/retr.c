@@ -65,20 +65,23 @@ static size_t top_takes(struct top *t, struct str bytes)
 	return (size_t)(at - bytes.p);
 }
 
-/* The header of a message that this client cannot take as it is, made ASCII, and where it ended; STR_NONE: send as it is.
- * A header over 256 kB is left alone. */
-static struct str header_for_ascii(struct pop3 *p, const struct body *body, uint64_t *end)
+static size_t piece_size(const struct body *body, uint64_t at)
 {
-	size_t n = body->size < PIECE ? (size_t)body->size : PIECE;
-	char *room = arena_alloc(&p->arena, n);
-	struct str header;
+	return body->size - at < PIECE ? (size_t)(body->size - at) : PIECE;
+}
 
-	if (p->has_utf8 || body_read(body, 0, room, n) != ERR_OK)
+/* The header of a message that this client cannot take as it is, made ASCII, and where it ended; STR_NONE: send as it is.
+ * first: the piece at the start of the message. A header over 256 kB is left alone. */
+static struct str header_for_ascii(struct pop3 *p, const struct body *body, struct str first, uint64_t *end)
+{
+	struct str header = str_sub(first, 0, header_size(first));
+
+	if (p->has_utf8 || str_is_ascii(header))
 		return STR_NONE;
-	header = str_sub(str_make(room, n), 0, header_size(str_make(room, n)));
-	if (header.n == n && n < body->size && !str_is_ascii(header)) {  /* longer than a piece */
-		n = body->size < POP3_HEADER_MAX ? (size_t)body->size : POP3_HEADER_MAX;
-		room = arena_alloc(&p->arena, n);
+	if (header.n == first.n && first.n < body->size) {  /* longer than a piece */
+		size_t n = body->size < POP3_HEADER_MAX ? (size_t)body->size : POP3_HEADER_MAX;
+		char *room = arena_alloc(&p->arena, n);
+
 		if (body_read(body, 0, room, n) != ERR_OK)
 			return STR_NONE;
 		header = str_sub(str_make(room, n), 0, header_size(str_make(room, n)));
@@ -101,22 +104,25 @@ static bool send_message(struct pop3 *p, const struct pop3_message *m, const uin
 	struct sender out = { p->s, '\n', '\r' };
 	struct top top = { lines ? *lines : 0, false, true };
 	char piece[PIECE];
-	uint64_t at = 0;
+	uint64_t at, end = 0;
 	struct str header;
 	enum err e = body_open(p->view, m->email, &body);
 
+	if (e == ERR_OK)
+		e = body_read(&body, 0, piece, piece_size(&body, 0));
 	if (e != ERR_OK) {
 		pop3_failure(p, e);
 		return false;
 	}
-	header = header_for_ascii(p, &body, &at);
-	session_printf(p->s, "+OK %llu octets\r\n", (unsigned long long)(body.size - at + header.n));
+	header = header_for_ascii(p, &body, str_make(piece, piece_size(&body, 0)), &end);
+	session_printf(p->s, "+OK %llu octets\r\n", (unsigned long long)(body.size - end + header.n));
 	send_stuffed(&out, header);
-	top.in_body = at > 0;
-	while (at < body.size && !session_is_dead(p->s)) {
-		size_t n = body.size - at < PIECE ? (size_t)(body.size - at) : PIECE, takes;
+	top.in_body = end > 0;
+	for (at = end; at < body.size && !session_is_dead(p->s);) {
+		size_t n = piece_size(&body, at), takes;
 
-		e = body_read(&body, at, piece, n);
+		if (at > 0)
+			e = body_read(&body, at, piece, n);
 		if (e != ERR_OK) {
 			p->is_over = true;
 			return false;
