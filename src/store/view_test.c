@@ -547,3 +547,34 @@ TEST(vanished_and_the_floor)
 	clock_wall_offset(0);
 	test_dir_remove(dir);
 }
+
+static uint64_t thread_of(struct view *v, const char *text)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct appended done = add(v, inbox_of(v), text, 0);
+	struct summary s;
+
+	EXPECT_OK(view_summaries(v, &done.email, 1, true, &a, &s));
+	EXPECT(s.record.n > 0);
+	return s.threadid;
+}
+
+TEST(threads_by_references_and_subject)
+{
+	const char *dir = test_dir();
+	struct view *v = open_account(dir);
+	uint64_t first = thread_of(v, "Message-ID: <a@x>\r\nSubject: Lunch\r\n\r\n");
+
+	EXPECT(thread_of(v, "Message-ID: <b@x>\r\nIn-Reply-To: <a@x>\r\nSubject: Re: Lunch\r\n\r\n") == first);
+	EXPECT(thread_of(v, "Message-ID: <c@x>\r\nReferences: <a@x> <b@x>\r\nSubject: RE: lunch\r\n\r\n") == first);
+	/* its parent never came, but the grandparent did */
+	EXPECT(thread_of(v, "Message-ID: <e@x>\r\nReferences: <a@x> <lost@x>\r\nSubject: Re: Lunch\r\n\r\n") == first);
+	/* the same references, another subject: another thread (RFC 8621 §3) */
+	EXPECT(thread_of(v, "Message-ID: <d@x>\r\nIn-Reply-To: <a@x>\r\nSubject: Dinner\r\n\r\n") != first);
+	EXPECT(thread_of(v, "Subject: Lunch\r\n\r\n") != first);
+	/* siblings whose parent we do not have */
+	uint64_t orphan = thread_of(v, "Message-ID: <f@x>\r\nIn-Reply-To: <p@x>\r\nSubject: Re: Tea\r\n\r\n");
+	EXPECT(thread_of(v, "Message-ID: <g@x>\r\nIn-Reply-To: <p@x>\r\nSubject: Re: Tea\r\n\r\n") == orphan);
+	view_close(v);
+	test_dir_remove(dir);
+}
