@@ -1,0 +1,303 @@
+/* Power cuts. A random program runs on an account while the disk layer records every write and sync; then the account is
+ * rebuilt as it may be after a cut at many moments, opened, and compared with what had been acknowledged by then. */
+#include "store/powercut_test.h"
+#include "store/view.h"
+
+#ifdef FACTEUR_FAULT
+enum { OPERATIONS = 150, MESSAGES_MAX = 400, CUTS = 120 };
+
+enum place_kind { NOWHERE, IN_INBOX, IN_ARCHIVE, EXPUNGED };
+
+struct history {                 /* of one message, named by its text */
+	struct {
+		size_t          from, acked;   /* positions in the trace: begun, and promised (SIZE_MAX: never) */
+		enum place_kind where;
+	} step[8];
+	size_t   n;
+	uint32_t inbox_uid, archive_uid;
+};
+
+struct moment {                  /* what a client knew after an operation */
+	size_t   at;
+	uint64_t modseq;
+	uint32_t inbox_uidnext;
+	uint64_t flags_modseq;       /* of the newest flag change */
+	uint32_t flagged;            /* messages with \Flagged then */
+};
+
+struct story {
+	const char    *dir, *trace_path;
+	struct view   *v;
+	int64_t        inbox, archive;
+	struct history h[MESSAGES_MAX];
+	size_t         n;
+	struct moment  moments[OPERATIONS + 1];
+	size_t         n_moments;
+	unsigned       seed;
+};
+
+static void begin_step(struct story *t, struct history *h, enum place_kind where)
+{
+	EXPECT(h->n < COUNT_OF(h->step));
+	h->step[h->n].from = powercut_position(t->trace_path);
+	h->step[h->n].acked = SIZE_MAX;
+	h->step[h->n++].where = where;
+}
+
+static void ack(struct story *t, struct history *h)
+{
+	h->step[h->n - 1].acked = powercut_position(t->trace_path);
+}
+
+static void text_of(size_t number, bool is_long, struct buf *out)
+{
+	buf_printf(out, "Message-ID: <%zu@x>\r\nSubject: %zu\r\n\r\n", number, number);
+	for (size_t i = 0; i < (is_long ? 60000U : number % 100); i++)
+		buf_printf(out, "line %zu of %zu....\r\n", i, number);
+}
+
+static void do_append(struct story *t)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	CLEANUP(buf_free) struct buf text = BUF(4 << 20);
+	struct append_new in = { .mailbox_id = t->inbox, .internal_date = 5 };
+	struct history *h = &t->h[t->n];
+	struct append *ap;
+	struct appended *done;
+	size_t n;
+
+	text_of(t->n, t->n % 50 == 7, &text);
+	t->n++;
+	begin_step(t, h, IN_INBOX);
+	EXPECT_OK(append_begin(t->v, &ap));
+	EXPECT_OK(append_message(ap, &in, 0));
+	EXPECT_OK(append_write(ap, buf_str(&text)));
+	EXPECT_OK(append_end(ap));
+	EXPECT_OK(append_commit(&ap, &a, &done, &n));
+	h->inbox_uid = done[0].uid;
+	ack(t, h);
+}
+
+static struct history *some_message(struct story *t)
+{
+	struct history *h = &t->h[rand_r(&t->seed) % (t->n + 1)];
+
+	return h->n > 0 && h->step[h->n - 1].where == IN_INBOX ? h : NULL;
+}
+
+static void do_remove(struct story *t, bool move)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct history *h = some_message(t);
+	struct uid_set set = { 0 };
+	struct copied copied;
+
+	if (h == NULL)
+		return;
+	uid_set_add(&set, &a, h->inbox_uid, h->inbox_uid);
+	begin_step(t, h, move ? IN_ARCHIVE : EXPUNGED);
+	if (move) {
+		EXPECT_OK(view_move(t->v, t->inbox, &set, t->archive, &a, &copied));
+		h->archive_uid = copied.to.r[0].first;
+	} else {
+		EXPECT_OK(view_expunge(t->v, t->inbox, &set, false, &a, NULL));
+	}
+	ack(t, h);
+}
+
+static uint32_t count_flagged(struct view *v, int64_t mailbox_id)
+{
+	struct message_row rows[MESSAGES_MAX];
+	struct selected *s;
+	uint32_t next = 0, n = 0;
+	size_t got;
+
+	EXPECT_OK(selected_open(v, mailbox_id, NULL, &s));
+	got = selected_rows(s, NULL, 0, &next, rows, COUNT_OF(rows));
+	for (size_t i = 0; i < got; i++)
+		n += !!(rows[i].flags & FLAG_FLAGGED);
+	selected_close(s);
+	return n;
+}
+
+static void do_flag(struct story *t)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct history *h = some_message(t);
+	struct flags_change change = { .op = FLAGS_ADD, .flags = FLAG_FLAGGED };
+	struct uid_set set = { 0 };
+
+	if (h == NULL)
+		return;
+	uid_set_add(&set, &a, h->inbox_uid, h->inbox_uid);
+	EXPECT_OK(view_store_flags(t->v, t->inbox, &set, &change, &a, NULL, NULL));
+}
+
+static void note_moment(struct story *t)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct mailbox m;
+
+	EXPECT_OK(view_mailbox_get(t->v, t->inbox, &a, &m));
+	t->moments[t->n_moments++] = (struct moment){ .at = powercut_position(t->trace_path), .modseq = view_modseq(t->v),
+		.inbox_uidnext = m.uidnext, .flagged = count_flagged(t->v, t->inbox) };
+}
+
+static void run_story(struct story *t)
+{
+	for (int i = 0; i < OPERATIONS; i++) {
+		switch (rand_r(&t->seed) % 8) {
+		case 0: case 1: case 2:
+			do_append(t);
+			break;
+		case 3:
+			do_remove(t, false);
+			break;
+		case 4:
+			do_remove(t, true);
+			break;
+		case 5:
+			view_tick(t->v);
+			break;
+		default:
+			do_flag(t);
+		}
+		note_moment(t);
+	}
+}
+
+/* --------------------------------------------------------------------------------------------------------- after a cut */
+
+/* Where a message is: by its uid in a mailbox; its bytes must be right. */
+static bool is_in(struct view *v, int64_t mailbox_id, uint32_t uid, size_t number)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	CLEANUP(buf_free) struct buf text = BUF(4 << 20);
+	struct uid_set set = { 0 };
+	struct message_row row;
+	struct selected *s;
+	struct body body;
+	uint32_t next = 0;
+	size_t n;
+	char *got;
+
+	if (uid == 0)
+		return false;
+	uid_set_add(&set, &a, uid, uid);
+	EXPECT_OK(selected_open(v, mailbox_id, NULL, &s));
+	n = selected_rows_by_uid(s, &set, 0, &next, &row, 1);
+	selected_close(s);
+	if (n == 0)
+		return false;
+	text_of(number, number % 50 == 7, &text);
+	EXPECT_OK(body_open(v, row.email, &body));
+	EXPECT_INT(body.size, text.n);
+	got = arena_alloc(&a, body.size);
+	EXPECT_OK(body_read(&body, 0, got, body.size));
+	EXPECT(str_eq(str_make(got, body.size), buf_str(&text)));
+	body_close(&body);
+	return true;
+}
+
+static void check_message(const struct story *t, struct view *v, size_t number, size_t cut)
+{
+	const struct history *h = &t->h[number];
+	bool in_inbox = is_in(v, t->inbox, h->inbox_uid, number), in_archive = is_in(v, t->archive, h->archive_uid, number), fits = false;
+	enum place_kind promised = NOWHERE;
+
+	for (size_t i = 0; i < h->n; i++)
+		if (h->step[i].acked <= cut)
+			promised = h->step[i].where;
+	for (size_t i = 0; i <= h->n; i++) {  /* the promised state, or that of any operation begun after it */
+		enum place_kind where = i == 0 ? promised : h->step[i - 1].where;
+		if (i > 0 && (h->step[i - 1].acked <= cut || h->step[i - 1].from > cut))
+			continue;
+		fits = fits || (in_inbox == (where == IN_INBOX) && in_archive == (where == IN_ARCHIVE));
+	}
+	EXPECT(fits);
+}
+
+static void check_counters(struct view *v, int64_t mailbox_id)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct message_row rows[MESSAGES_MAX];
+	struct selected *s;
+	struct mailbox m;
+	uint32_t next = 0, unseen = 0;
+	size_t n;
+
+	EXPECT_OK(view_mailbox_get(v, mailbox_id, &a, &m));
+	EXPECT_OK(selected_open(v, mailbox_id, NULL, &s));
+	n = selected_rows(s, NULL, 0, &next, rows, COUNT_OF(rows));
+	for (size_t i = 0; i < n; i++)
+		unseen += !(rows[i].flags & FLAG_SEEN);
+	EXPECT_INT(m.messages, n);
+	EXPECT_INT(m.unseen, unseen);
+	selected_close(s);
+}
+
+static void check_cut(const struct story *t, struct str trace, size_t cut, unsigned seed)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	char *dir = mem_strdup(str_cstr(&a, arena_printf(&a, "%s.cut", t->dir)));
+	struct view_config config = { .account = 7 };
+	struct append_new in = { .mailbox_id = t->inbox };
+	struct moment knew = { 0 };
+	struct append *ap;
+	struct appended *done;
+	struct view *v;
+	size_t n;
+
+	powercut_rebuild(trace, cut, t->dir, dir, seed);
+	EXPECT_OK(view_open(dir, &config, &v));
+	for (size_t i = 0; i < t->n; i++)
+		check_message(t, v, i, cut);
+	check_counters(v, t->inbox);
+	check_counters(v, t->archive);
+	for (size_t i = 0; i < t->n_moments && t->moments[i].at <= cut; i++)
+		knew = t->moments[i];
+	/* a client that knows all up to a modseq that still counts has the right flags */
+	if (view_modseq_floor(v, knew.modseq) != 0 && knew.modseq == view_modseq(v))
+		EXPECT_INT(count_flagged(v, t->inbox), knew.flagged);
+	/* no uid and no modseq that anybody saw is given out again */
+	EXPECT_OK(append_begin(v, &ap));
+	EXPECT_OK(append_message(ap, &in, 0));
+	EXPECT_OK(append_write(ap, STR("new\r\n")));
+	EXPECT_OK(append_end(ap));
+	EXPECT_OK(append_commit(&ap, &a, &done, &n));
+	EXPECT(done[0].uid >= knew.inbox_uidnext);
+	EXPECT(view_modseq(v) > knew.modseq);
+	view_close(v);
+	test_dir_remove(dir);
+}
+#endif
+
+TEST(every_power_cut_keeps_what_was_acknowledged)
+{
+#ifdef FACTEUR_FAULT
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct view_config config = { .account = 7 };
+	struct story *t = arena_alloc(&a, sizeof *t);
+	struct mailbox m;
+	const char *seed = getenv("SEED");
+	struct str trace;
+	size_t ready;
+
+	t->dir = test_dir();
+	t->seed = seed ? (unsigned)strtoul(seed, NULL, 10) : 17;
+	t->trace_path = powercut_start(&a, t->dir);
+	EXPECT_OK(view_open(t->dir, &config, &t->v));
+	EXPECT_OK(view_mailbox_by_role(t->v, MAILBOX_INBOX, &a, &m));
+	t->inbox = m.mailbox_id;
+	EXPECT_OK(view_mailbox_by_role(t->v, MAILBOX_ARCHIVE, &a, &m));
+	t->archive = m.mailbox_id;
+	ready = powercut_position(t->trace_path);
+	run_story(t);
+	view_close(t->v);
+	trace = powercut_stop(&a, t->trace_path);
+	for (unsigned i = 0; i < CUTS; i++)
+		check_cut(t, trace, powercut_after(trace, ready, (unsigned)rand_r(&t->seed) % 3000), i);
+	check_cut(t, trace, trace.n, 0);
+	test_dir_remove(t->dir);
+#endif
+}
