@@ -1,8 +1,9 @@
 /* Address lists.
- * A reader for what mail has, not for the grammar: words (atoms, quoted strings, dots, comments) are collected until a byte says what
- * they were. "<" makes them a display name, ":" a group name, "@" a local part, "," or the end an address without domain. The same
- * words are kept as a phrase (joined by single blanks, or none where there was none) and as a local part (joined without). So a phrase with
- * dots ("John Q. Public"), 8-bit text, or a missing ">" all come out as a person would read them. Nothing fails. */
+ * A reader for what mail has, not for the grammar: words (atoms, quoted strings, dots, comments) are collected until
+ * a byte says what they were. "<" makes them a display name, ":" a group name, "@" a local part, "," or the end an
+ * address without domain. The same words are kept as a phrase (joined by single blanks, or none where there was none)
+ * and as a local part (joined without). So a phrase with dots ("John Q. Public"), 8-bit text, or a missing ">" all
+ * come out as a person would read them. Nothing fails. */
 #include "mime/address.h"
 #include "mime/header.h"
 #include "mime/mime_private.h"
@@ -234,7 +235,8 @@ size_t address_list_parse(struct arena *a, struct str value, struct mail_address
 
 static bool is_atext(char c)  /* RFC 5322 §3.2.3, RFC 6532 §3.2 */
 {
-	return (unsigned char)c >= 128 || chr_alpha(c) || chr_digit(c) || (c != '\0' && strchr("!#$%&'*+-/=?^_`{|}~", c) != NULL);
+	return (unsigned char)c >= 128 || chr_alpha(c) || chr_digit(c) ||
+	       (c != '\0' && strchr("!#$%&'*+-/=?^_`{|}~", c) != NULL);
 }
 
 static bool is_dot_atom(struct str s)

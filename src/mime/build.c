@@ -1,6 +1,7 @@
 /* Building small messages.
- * Fields fold at 78 columns where there is a blank. Text that is not printable ASCII becomes RFC 2047 words of at most 75 characters,
- * each of whole characters: Q when most of it is ASCII, else B. Whatever is given, no CR, LF or NUL of a value reaches the output. */
+ * Fields fold at 78 columns where there is a blank. Text that is not printable ASCII becomes RFC 2047 words of at
+ * most 75 characters, each of whole characters: Q when most of it is ASCII, else B. Whatever is given, no CR, LF or
+ * NUL of a value reaches the output. */
 #include "mime/build.h"
 #include "mime/date.h"
 #include "mime/decode.h"
@@ -126,7 +127,7 @@ void build_field_raw(struct buf *b, const char *name, struct str value)
 static bool is_phrase(struct str s)  /* atoms and blanks */
 {
 	for (size_t i = 0; i < s.n; i++)
-		if (!chr_alpha(s.p[i]) && !chr_digit(s.p[i]) && s.p[i] != ' ' && s.p[i] != '-' && s.p[i] != '_' && s.p[i] != '\'')
+		if (!chr_alpha(s.p[i]) && !chr_digit(s.p[i]) && s.p[i] != ' ' && s.p[i] != '-' && s.p[i] != '\'')
 			return false;
 	return true;
 }
@@ -172,7 +173,8 @@ struct str build_message_id(struct arena *a, struct str domain)
 {
 	struct str word = random_word(a, 20);
 
-	return arena_printf(a, "<" STR_FMT ".%llx@" STR_FMT ">", STR_ARG(word), (unsigned long long)clock_wall_s(), STR_ARG(domain));
+	return arena_printf(a, "<" STR_FMT ".%llx@" STR_FMT ">", STR_ARG(word),
+	                    (unsigned long long)clock_wall_s(), STR_ARG(domain));
 }
 
 void build_param(struct buf *b, const char *name, struct str value)
@@ -195,7 +197,7 @@ void build_param(struct buf *b, const char *name, struct str value)
 	}
 }
 
-/* ---------------------------------------------------------------------------------------------------------- messages */
+/* -------------------------------------------------------------------------------------------------------- messages */
 
 static bool has_long_line(struct str s)
 {
@@ -284,7 +286,7 @@ void build_message(const struct build_message *m, struct buf *out)
 	if (m->parts_n == 1) {
 		put_part(out, &m->parts[0]);
 	} else {
-		struct str boundary = random_word(&a, 30);  /* 148 random bits: no part has it by chance, and none can guess it */
+		struct str boundary = random_word(&a, 30);  /* 148 bits: in no part by chance, and not to be guessed */
 		buf_printf(out, "Content-Type: multipart/%s;\r\n boundary=\"=_" STR_FMT "\"\r\n\r\n",
 		           m->multipart ? m->multipart : "mixed", STR_ARG(boundary));
 		for (size_t i = 0; i < m->parts_n; i++) {

@@ -1,12 +1,13 @@
 /* date-time.
- * Read by shape, not by position: a number before a month name is the day, one after it the year; three numbers with colons are the
- * time; a sign begins a zone. So "24 Nov 2026 15:04:05 +0100", "Tue Nov 24 15:04:05 2026" (asctime, in old mail) and "24-Nov-26" all
- * come out right, and comments and week days go. */
+ * Read by shape, not by position: a number before a month name is the day, one after it the year; three numbers with
+ * colons are the time; a sign begins a zone. So "24 Nov 2026 15:04:05 +0100", "Tue Nov 24 15:04:05 2026" (asctime, in
+ * old mail) and "24-Nov-26" all come out right, and comments and week days go. */
 #include "mime/date.h"
 #include "mime/mime_private.h"
 #include <stdio.h>
 
-static const char month_names[12][4] = { "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec" };
+static const char month_names[12][4] = { "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep",
+                                        "Oct", "Nov", "Dec" };
 static const char day_names[7][4] = { "Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat" };
 
 static int64_t floor_div(int64_t a, int64_t b) { return a / b - (a % b != 0 && (a < 0) != (b < 0)); }
@@ -46,8 +47,9 @@ size_t date_format(int64_t unix_s, int zone_minutes, char out[DATE_TEXT_MAX])
 	int zone = zone_minutes < 0 ? -zone_minutes : zone_minutes;
 
 	civil(days, &year, &month, &day);
-	int n = snprintf(out, DATE_TEXT_MAX, "%s, %02d %s %04d %02d:%02d:%02d %c%02d%02d", day_names[((days + 4) % 7 + 7) % 7], day,
-	                 month_names[month - 1], year, second / 3600, second / 60 % 60, second % 60, zone_minutes < 0 ? '-' : '+',
+	int n = snprintf(out, DATE_TEXT_MAX, "%s, %02d %s %04d %02d:%02d:%02d %c%02d%02d",
+	                 day_names[((days + 4) % 7 + 7) % 7], day, month_names[month - 1], year,
+	                 second / 3600, second / 60 % 60, second % 60, zone_minutes < 0 ? '-' : '+',
 	                 zone / 60 % 100, zone % 60);
 	return n > 0 && n < DATE_TEXT_MAX ? (size_t)n : 0;
 }
@@ -73,10 +75,14 @@ static int month_of(struct str word)
 static void zone_word(struct reading *r, struct str word)
 {
 	static const struct { struct str name; int minutes; } zones[] = {
-		{ { "UT", 2 }, 0 }, { { "GMT", 3 }, 0 }, { { "UTC", 3 }, 0 }, { { "Z", 1 }, 0 }, { { "EST", 3 }, -300 }, { { "EDT", 3 }, -240 },
-		{ { "CST", 3 }, -360 }, { { "CDT", 3 }, -300 }, { { "MST", 3 }, -420 }, { { "MDT", 3 }, -360 }, { { "PST", 3 }, -480 },
-		{ { "PDT", 3 }, -420 }, { { "CET", 3 }, 60 }, { { "CEST", 4 }, 120 }, { { "MET", 3 }, 60 }, { { "MEST", 4 }, 120 },
-		{ { "BST", 3 }, 60 }, { { "WET", 3 }, 0 }, { { "WEST", 4 }, 60 }, { { "EET", 3 }, 120 }, { { "EEST", 4 }, 180 },
+		{ { "UT", 2 }, 0 }, { { "GMT", 3 }, 0 }, { { "UTC", 3 }, 0 }, { { "Z", 1 }, 0 }, { { "EST", 3 }, -300 },
+		{ { "EDT", 3 }, -240 },
+		{ { "CST", 3 }, -360 }, { { "CDT", 3 }, -300 }, { { "MST", 3 }, -420 }, { { "MDT", 3 }, -360 },
+		{ { "PST", 3 }, -480 },
+		{ { "PDT", 3 }, -420 }, { { "CET", 3 }, 60 }, { { "CEST", 4 }, 120 }, { { "MET", 3 }, 60 },
+		{ { "MEST", 4 }, 120 },
+		{ { "BST", 3 }, 60 }, { { "WET", 3 }, 0 }, { { "WEST", 4 }, 60 }, { { "EET", 3 }, 120 },
+		{ { "EEST", 4 }, 180 },
 		{ { "MSK", 3 }, 180 }, { { "JST", 3 }, 540 },
 	};
 

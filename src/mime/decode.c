@@ -1,7 +1,7 @@
 /* Content-Transfer-Encoding both ways.
- * The decoders keep what a chunk leaves undecided (up to 3 base64 digits; for quoted-printable an "=", "=X", or white space before a
- * line break), so that chunks of any size give the same bytes as one. Base64 takes whole groups of four by table; only where one is
- * broken by a line break or by rubbish it goes byte by byte. */
+ * The decoders keep what a chunk leaves undecided (up to 3 base64 digits; for quoted-printable an "=", "=X", or white
+ * space before a line break), so that chunks of any size give the same bytes as one. Base64 takes whole groups of
+ * four by table; only where one is broken by a line break or by rubbish it goes byte by byte. */
 #include "mime/decode.h"
 #include "mime/mime_private.h"
 #include "base/bytes.h"
@@ -80,7 +80,8 @@ static void flush_held(struct mime_decoder *d, struct buf *out)
 	d->held_n = 0;
 }
 
-/* One byte of quoted-printable. held has "=", "=X", "=" and white space (a soft line break is coming), or white space. */
+/* One byte of quoted-printable. held has "=", "=X", "=" and white space (a soft line break is coming), or white
+ * space. */
 static void qp_byte(struct mime_decoder *d, char c, struct buf *out)
 {
 	bool is_escape = d->held_n && d->held[0] == '=';
@@ -98,7 +99,8 @@ static void qp_byte(struct mime_decoder *d, char c, struct buf *out)
 			d->held_n = 0;
 			return;
 		} else if (d->held_n < sizeof(d->held) &&
-		           ((d->held_n == 1 && hex_digit(c) >= 0) || (is_blank && (d->held_n == 1 || hex_digit(d->held[1]) < 0)))) {
+		           ((d->held_n == 1 && hex_digit(c) >= 0) || (is_blank &&
+		             (d->held_n == 1 || hex_digit(d->held[1]) < 0)))) {
 			d->held[d->held_n++] = c;
 			return;
 		}
@@ -183,13 +185,13 @@ struct str mime_decode_all(struct arena *a, enum mime_encoding e, struct str in,
 	return out;
 }
 
-/* ----------------------------------------------------------------------------------------------------------- encoding */
+/* -------------------------------------------------------------------------------------------------------- encoding */
 
 static void put_group(struct mime_base64 *e, const uint8_t *g, size_t n, struct buf *out)
 {
 	uint32_t v = (uint32_t)g[0] << 16 | (n > 1 ? (uint32_t)g[1] << 8 : 0) | (n > 2 ? g[2] : 0);
-	char text[6] = { alphabet[v >> 18], alphabet[v >> 12 & 63], n > 1 ? alphabet[v >> 6 & 63] : '=', n > 2 ? alphabet[v & 63] : '=',
-	                 '\r', '\n' };
+	char text[6] = { alphabet[v >> 18], alphabet[v >> 12 & 63], n > 1 ? alphabet[v >> 6 & 63] : '=',
+	                 n > 2 ? alphabet[v & 63] : '=', '\r', '\n' };
 
 	e->column = (uint8_t)(e->column + 4);
 	buf_add_bytes(out, text, e->column == LINE_MAX_CHARS ? 6 : 4);

@@ -1,4 +1,5 @@
-/* mime/decode.h -- Content-Transfer-Encoding, streaming both ways (RFC 2045 §6): chunks of any size, the same result. */
+/* mime/decode.h -- Content-Transfer-Encoding, streaming both ways (RFC 2045 §6): chunks of any size, the same
+ * result. */
 #ifndef FACTEUR_MIME_DECODE_H
 #define FACTEUR_MIME_DECODE_H
 #include "base/buf.h"
@@ -27,7 +28,7 @@ struct mime_base64 {
 	uint8_t column;
 };
 void mime_base64_put(struct mime_base64 *e, struct str in, struct buf *out);
-void mime_base64_end(struct mime_base64 *e, struct buf *out);    /* the last line has its CRLF, unless nothing was put */
+void mime_base64_end(struct mime_base64 *e, struct buf *out);  /* the last line has its CRLF, unless it is empty */
 /* Text as quoted-printable (§6.7): lines may end with LF or CRLF in, CRLF out, at most 76 characters. */
 void mime_qp_put_text(struct str in, struct buf *out);
 #endif

@@ -1,12 +1,14 @@
 /* RFC 2047 encoded words to UTF-8.
- * Neighbours with the same charset are joined before conversion, because mailers cut characters in two between words. What looks
- * like an encoded word and is none stays as it is. Blanks inside Q words and words inside quoted strings are not allowed, but common. */
+ * Neighbours with the same charset are joined before conversion, because mailers cut characters in two between words.
+ * What looks like an encoded word and is none stays as it is. Blanks inside Q words and words inside quoted strings
+ * are not allowed, but common. */
 #include "mime/header.h"
 #include "mime/decode.h"
 #include "base/bytes.h"
 #include "text/charset.h"
 
-enum { WORD_MAX = 4096 };  /* RFC 2047 §2 says 75; without a bound unclosed words would cost the square of their number */
+/* RFC 2047 §2 says 75; without a bound, words that never close would cost the square of their number. */
+enum { WORD_MAX = 4096 };
 
 struct word {
 	struct str charset, text;

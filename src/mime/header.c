@@ -95,15 +95,18 @@ size_t header_size(struct str message)
 
 struct str header_unfold(struct arena *a, struct str value)
 {
-	value = str_trim(value);
-	if (!memchr(value.p ? value.p : "", '\n', value.n) && !memchr(value.p ? value.p : "", '\r', value.n) &&
-	    !memchr(value.p ? value.p : "", '\0', value.n))
-		return value.p ? value : STR("");
+	if (value.n == 0)
+		return STR("");
+	if (!memchr(value.p, '\n', value.n) && !memchr(value.p, '\r', value.n) && !memchr(value.p, '\0', value.n))
+		return str_trim(value);
 	char *out = arena_alloc(a, value.n + 1);
 	size_t n = 0;
-	for (size_t i = 0; i < value.n; i++)
-		if (value.p[i] != '\r' && value.p[i] != '\n' && value.p[i] != '\0')
-			out[n++] = value.p[i];
+	for (size_t i = 0; i < value.n; i++) {
+		char c = value.p[i];
+		bool is_break = c == '\n' || (c == '\r' && i + 1 < value.n && value.p[i + 1] == '\n');
+		if (!is_break)
+			out[n++] = c == '\r' || c == '\0' ? '?' : c;  /* as mime_rewrite() writes them */
+	}
 	return str_trim(str_make(out, n));
 }
 

@@ -1,5 +1,6 @@
-/* HTML to text, simply: for searching and previews, never for showing. Tags go, script and style with their content, entities are
- * decoded, block elements end a line. Broken HTML comes out as some text; the result is never longer than the input plus a byte. */
+/* HTML to text, simply: for searching and previews, never for showing. Tags go, script and style with their content,
+ * entities are decoded, block elements end a line. Broken HTML comes out as some text; the result is never longer
+ * than the input plus a byte. */
 #include "mime/text.h"
 #include "base/bytes.h"
 
@@ -7,8 +8,9 @@ static bool is_name(char c) { return chr_alpha(c) || chr_digit(c); }
 
 static bool ends_line(struct str name)
 {
-	static const char *const blocks[] = { "p", "br", "div", "tr", "li", "ul", "ol", "table", "h1", "h2", "h3", "h4", "h5", "h6",
-	                                      "blockquote", "pre", "hr", "title", "section", "article", "header", "footer", "dt", "dd" };
+	static const char *const blocks[] = { "p", "br", "div", "tr", "li", "ul", "ol", "table", "h1", "h2", "h3",
+	                                      "h4", "h5", "h6", "blockquote", "pre", "hr", "title", "section", "article", "header", "footer",
+	                                      "dt", "dd" };
 
 	for (size_t i = 0; i < COUNT_OF(blocks); i++)
 		if (str_ieq(name, str_of(blocks[i])))
@@ -50,16 +52,25 @@ static void skip_element(struct scan *s, struct str name)
 static uint32_t take_entity(struct scan *s)
 {
 	static const struct { const char *name; uint32_t c; } named[] = {
-		{ "amp", '&' }, { "lt", '<' }, { "gt", '>' }, { "quot", '"' }, { "apos", '\'' }, { "nbsp", 0xa0 }, { "eacute", 0xe9 },
-		{ "egrave", 0xe8 }, { "ecirc", 0xea }, { "euml", 0xeb }, { "agrave", 0xe0 }, { "acirc", 0xe2 }, { "aacute", 0xe1 },
-		{ "auml", 0xe4 }, { "aring", 0xe5 }, { "aelig", 0xe6 }, { "ccedil", 0xe7 }, { "icirc", 0xee }, { "iuml", 0xef },
-		{ "iacute", 0xed }, { "ntilde", 0xf1 }, { "ocirc", 0xf4 }, { "ouml", 0xf6 }, { "oacute", 0xf3 }, { "oslash", 0xf8 },
-		{ "ugrave", 0xf9 }, { "ucirc", 0xfb }, { "uuml", 0xfc }, { "uacute", 0xfa }, { "oelig", 0x153 }, { "szlig", 0xdf },
-		{ "Eacute", 0xc9 }, { "Egrave", 0xc8 }, { "Agrave", 0xc0 }, { "Ccedil", 0xc7 }, { "Auml", 0xc4 }, { "Ouml", 0xd6 },
-		{ "Uuml", 0xdc }, { "Aring", 0xc5 }, { "Oslash", 0xd8 }, { "laquo", 0xab }, { "raquo", 0xbb }, { "rsquo", 0x2019 },
+		{ "amp", '&' }, { "lt", '<' }, { "gt", '>' }, { "quot", '"' }, { "apos", '\'' }, { "nbsp", 0xa0 },
+		{ "eacute", 0xe9 },
+		{ "egrave", 0xe8 }, { "ecirc", 0xea }, { "euml", 0xeb }, { "agrave", 0xe0 }, { "acirc", 0xe2 },
+		{ "aacute", 0xe1 },
+		{ "auml", 0xe4 }, { "aring", 0xe5 }, { "aelig", 0xe6 }, { "ccedil", 0xe7 }, { "icirc", 0xee },
+		{ "iuml", 0xef },
+		{ "iacute", 0xed }, { "ntilde", 0xf1 }, { "ocirc", 0xf4 }, { "ouml", 0xf6 }, { "oacute", 0xf3 },
+		{ "oslash", 0xf8 },
+		{ "ugrave", 0xf9 }, { "ucirc", 0xfb }, { "uuml", 0xfc }, { "uacute", 0xfa }, { "oelig", 0x153 },
+		{ "szlig", 0xdf },
+		{ "Eacute", 0xc9 }, { "Egrave", 0xc8 }, { "Agrave", 0xc0 }, { "Ccedil", 0xc7 }, { "Auml", 0xc4 },
+		{ "Ouml", 0xd6 },
+		{ "Uuml", 0xdc }, { "Aring", 0xc5 }, { "Oslash", 0xd8 }, { "laquo", 0xab }, { "raquo", 0xbb },
+		{ "rsquo", 0x2019 },
 		{ "lsquo", 0x2018 }, { "ldquo", 0x201c }, { "rdquo", 0x201d }, { "ndash", 0x2013 }, { "mdash", 0x2014 },
-		{ "hellip", 0x2026 }, { "euro", 0x20ac }, { "copy", 0xa9 }, { "reg", 0xae }, { "trade", 0x2122 }, { "deg", 0xb0 },
-		{ "bull", 0x2022 }, { "middot", 0xb7 }, { "times", 0xd7 }, { "pound", 0xa3 }, { "sect", 0xa7 }, { "zwnj", 0x200c },
+		{ "hellip", 0x2026 }, { "euro", 0x20ac }, { "copy", 0xa9 }, { "reg", 0xae }, { "trade", 0x2122 },
+		{ "deg", 0xb0 },
+		{ "bull", 0x2022 }, { "middot", 0xb7 }, { "times", 0xd7 }, { "pound", 0xa3 }, { "sect", 0xa7 },
+		{ "zwnj", 0x200c },
 	};
 	struct scan t = *s;
 	uint32_t c = 0;
@@ -70,7 +81,8 @@ static uint32_t take_entity(struct scan *s)
 		int digits = 0;
 		for (; digits < 7 && !scan_done(&t); digits++, t.p++) {
 			char d = *t.p;
-			int v = chr_digit(d) ? d - '0' : is_hex && chr_lower(d) >= 'a' && chr_lower(d) <= 'f' ? chr_lower(d) - 'a' + 10 : -1;
+			bool is_letter = is_hex && chr_lower(d) >= 'a' && chr_lower(d) <= 'f';
+			int v = chr_digit(d) ? d - '0' : is_letter ? chr_lower(d) - 'a' + 10 : -1;
 			if (v < 0)
 				break;
 			c = c * (is_hex ? 16 : 10) + (uint32_t)v;

@@ -5,8 +5,8 @@
 #include "base/scan.h"
 #include "mime/parse.h"
 
-/* White space, line breaks and comments (RFC 5322 §3.2.2); a comment that is not closed goes to the end. If comment is not NULL
- * the inside of the last comment is left there. */
+/* White space, line breaks and comments (RFC 5322 §3.2.2); a comment that is not closed goes to the end. If comment
+ * is not NULL the inside of the last comment is left there. */
 void mime_skip_cfws(struct scan *s, struct str *comment);
 /* Characters up to a tspecial or white space (RFC 2045 §5.1); possibly empty. */
 struct str mime_token(struct scan *s);

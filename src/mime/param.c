@@ -1,7 +1,8 @@
 /* Parameters of structured fields (RFC 2045 §5.1, RFC 2231).
- * Two steps. Reading takes `name=value` pairs as they come, and joins continuations (name*0, name*1*, ...) by number, not by order,
- * into one parameter; this is what IMAP shows (RFC 2231 §6). When any piece was %XX-encoded the joined value is an extended one, and
- * pieces that were not are encoded, so the whole can be decoded alike. Decoding to UTF-8 is done for those who ask, by mime_param(). */
+ * Two steps. Reading takes `name=value` pairs as they come, and joins continuations (name*0, name*1*, ...) by number,
+ * not by order, into one parameter; this is what IMAP shows (RFC 2231 §6). When any piece was %XX-encoded the joined
+ * value is an extended one, and pieces that were not are encoded, so the whole can be decoded alike. Decoding to
+ * UTF-8 is done for those who ask, by mime_param(). */
 #include "mime/mime_private.h"
 #include "mime/header.h"
 #include "base/bytes.h"
@@ -77,8 +78,8 @@ struct str mime_quoted_string(struct arena *a, struct scan *s)
 	return str_make(out, plain);
 }
 
-/* A value that is no quoted string: mail has unquoted blanks in names, so it goes up to the semicolon; trailing blanks and a
- * trailing comment go. */
+/* A value that is no quoted string: mail has unquoted blanks in names, so it goes up to the semicolon; trailing
+ * blanks and a trailing comment go. */
 static struct str loose_value(struct scan *s)
 {
 	const char *from = s->p;
@@ -235,7 +236,8 @@ static struct str decode_extended(struct arena *a, struct str v)
 	size_t n = 0;
 	for (size_t i = 0; i < text.n; i++) {
 		int hi, lo;
-		if (text.p[i] == '%' && i + 2 < text.n && (hi = hex_digit(text.p[i + 1])) >= 0 && (lo = hex_digit(text.p[i + 2])) >= 0) {
+		if (text.p[i] == '%' && i + 2 < text.n &&
+		    (hi = hex_digit(text.p[i + 1])) >= 0 && (lo = hex_digit(text.p[i + 2])) >= 0) {
 			out[n++] = (char)(hi << 4 | lo);
 			i += 2;
 		} else {
@@ -272,7 +274,8 @@ struct str mime_filename(struct arena *a, const struct mime_part *p)
 enum mime_encoding mime_encoding_of(struct str name)
 {
 	static const struct { struct str name; enum mime_encoding encoding; } known[] = {
-		{ { "7bit", 4 }, MIME_7BIT }, { { "8bit", 4 }, MIME_8BIT }, { { "base64", 6 }, MIME_BASE64 }, { { "binary", 6 }, MIME_BINARY },
+		{ { "7bit", 4 }, MIME_7BIT }, { { "8bit", 4 }, MIME_8BIT }, { { "base64", 6 }, MIME_BASE64 },
+		{ { "binary", 6 }, MIME_BINARY },
 		{ { "quoted-printable", 16 }, MIME_QUOTED_PRINTABLE },
 	};
 

@@ -1,13 +1,15 @@
 /* One pass over a message.
  *
- * The body is read line by line with memchr; only lines that begin with "--" are looked at. The boundaries of all multiparts we are
- * in stand in a stack; a line may belong to any of them, and the longest one that fits wins, the innermost among equals: so "--ab"
- * inside "--a" is not taken for the outer one, and an outer boundary ends inner parts that forgot their close delimiter
- * (RFC 2046 §5.1.2). A level that sees a foreign boundary returns it to its caller, with the line still known.
+ * The body is read line by line with memchr; only lines that begin with "--" are looked at. The boundaries of all
+ * multiparts we are in stand in a stack; a line may belong to any of them, and the longest one that fits wins, the
+ * innermost among equals: so "--ab" inside "--a" is not taken for the outer one, and an outer boundary ends inner
+ * parts that forgot their close delimiter (RFC 2046 §5.1.2). A level that sees a foreign boundary returns it to its
+ * caller, with the line still known.
  *
- * Positions are kept as (offset, number of LFs before it), so line counts cost nothing more. The parts are allocated in the order of
- * their bytes; recursion goes at most MIME_DEPTH_MAX deep. A part over a limit is an opaque leaf: its inside is not looked at, but
- * boundaries of the levels around it still end it, except when there would be too many parts. */
+ * Positions are kept as (offset, number of LFs before it), so line counts cost nothing more. The parts are allocated
+ * in the order of their bytes; recursion goes at most MIME_DEPTH_MAX deep. A part over a limit is an opaque leaf: its
+ * inside is not looked at, but boundaries of the levels around it still end it, except when there would be too many
+ * parts. */
 #include "mime/mime_private.h"
 #include "mime/header.h"
 
@@ -103,7 +105,7 @@ static struct stop skip_body(struct parser *ps, size_t least)
 	return stop;
 }
 
-/* ------------------------------------------------------------------------------------------------------- header fields */
+/* --------------------------------------------------------------------------------------------------- header fields */
 
 static void set_once(struct parser *ps, struct str *to, struct str raw)
 {
@@ -195,7 +197,8 @@ static void content_field(struct parser *ps, struct mime_part *p, struct str nam
 	}
 }
 
-static void envelope_field(struct parser *ps, struct mime_envelope *e, struct str name, struct str raw, uint32_t *repeats)
+static void envelope_field(struct parser *ps, struct mime_envelope *e, struct str name, struct str raw,
+                           uint32_t *repeats)
 {
 	switch (name.n) {
 	case 2:
@@ -257,7 +260,8 @@ static void read_fields(struct parser *ps, struct mime_part *p)
 	}
 }
 
-/* Finds where the header ends: after its empty line, at a boundary, at the limit, at the end. True: a boundary ended it. */
+/* Finds where the header ends: after its empty line, at a boundary, at the limit, at the end. True: a boundary ended
+ * it. */
 static bool find_header(struct parser *ps, struct mime_part *p, struct stop *stop)
 {
 	uint32_t from_lines = ps->lines;
@@ -282,7 +286,7 @@ static bool find_header(struct parser *ps, struct mime_part *p, struct stop *sto
 	return false;
 }
 
-/* ------------------------------------------------------------------------------------------------------------- parts */
+/* ----------------------------------------------------------------------------------------------------------- parts */
 
 static void settle_type(struct mime_part *p, bool is_digest)
 {
@@ -297,7 +301,7 @@ static void settle_type(struct mime_part *p, bool is_digest)
 		p->kind = MIME_TEXT;
 	else if (str_ieq(p->type, STR("multipart")))
 		p->kind = MIME_MULTIPART;
-	else if (str_ieq(p->type, STR("message")) && (str_ieq(p->subtype, STR("rfc822")) || str_ieq(p->subtype, STR("global"))))
+	else if (mime_is(p, "message", "rfc822") || mime_is(p, "message", "global"))
 		p->kind = MIME_MESSAGE;
 	else
 		p->kind = MIME_LEAF;

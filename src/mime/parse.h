@@ -1,6 +1,6 @@
-/* mime/parse.h -- a whole message in memory to a tree of parts: one pass, nothing copied but parameters (RFC 5322, 2045, 2046, 2231).
+/* mime/parse.h -- a whole message in memory to a tree of parts: one pass, little copied (RFC 5322, 2045, 2046, 2231).
  * Never fails: whatever the bytes are, the tree is valid. What a broken message becomes:
- *   header without an empty line        the header is all there is up to the enclosing boundary or the end; the body is empty
+ *   header without an empty line        the header is all up to the enclosing boundary or the end; the body is empty
  *   line without a colon in a header    stays in the header, is no field; the header ends at the first empty line only
  *   multipart without boundary, or its boundary never comes      one leaf, text/plain
  *   close delimiter missing             the part ends at the enclosing boundary or at the end
@@ -22,8 +22,8 @@ enum {
 enum mime_kind { MIME_LEAF, MIME_TEXT, MIME_MULTIPART, MIME_MESSAGE };  /* MESSAGE: message/rfc822 and message/global */
 enum mime_encoding { MIME_7BIT, MIME_8BIT, MIME_BINARY, MIME_QUOTED_PRINTABLE, MIME_BASE64, MIME_ENCODING_UNKNOWN };
 
-/* A parameter with its continuations joined (RFC 2231 §3). is_extended: the value is charset'language'%XX text (§4) and IMAP shows
- * it under "name*"; mime_param() decodes it. */
+/* A parameter with its continuations joined (RFC 2231 §3). is_extended: the value is charset'language'%XX text (§4)
+ * and IMAP shows it under "name*"; mime_param() decodes it. */
 struct mime_param {
 	struct str         name;         /* as written, without "*0" and "*" */
 	struct str         value;        /* unquoted */
@@ -31,16 +31,16 @@ struct mime_param {
 	struct mime_param *next;
 };
 
-/* Fields of the header of a message, raw: unfolded, trimmed, not RFC 2047 decoded. p == NULL: no such field. The first one counts;
- * repeated address fields are joined with ", " (RFC 5322 §3.6 forbids them, mail has them). */
+/* Fields of the header of a message, raw: unfolded, trimmed, not RFC 2047 decoded. p == NULL: no such field. The
+ * first one counts; repeated address fields are joined with ", " (RFC 5322 §3.6 forbids them, mail has them). */
 struct mime_envelope {
 	struct str date, subject, from, sender, reply_to, to, cc, bcc, in_reply_to, message_id, references;
 };
 
 struct mime_part {
 	struct mime_part  *parent;        /* NULL: the message itself */
-	struct mime_part  *children;      /* of a MULTIPART: 1 or more; of a MESSAGE: exactly one, the message inside (its header and
-	                                   * body, of any kind, also MULTIPART); else NULL */
+	struct mime_part  *children;      /* of a MULTIPART: 1 or more; of a MESSAGE: exactly one, the message inside (its
+	                                   * header and body, of any kind, also MULTIPART); else NULL */
 	struct mime_part  *next;          /* sibling */
 	enum mime_kind     kind;
 	enum mime_encoding encoding;
@@ -63,17 +63,23 @@ struct mime_part {
 struct mime_part *mime_parse(struct arena *a, struct str message);
 /* The next part in tree order (the order of the bytes), or NULL after the last one. */
 const struct mime_part *mime_next(const struct mime_part *p);
-static inline struct str mime_header(struct str message, const struct mime_part *p) { return str_sub(message, p->header_at, p->header_n); }
-static inline struct str mime_body(struct str message, const struct mime_part *p) { return str_sub(message, p->body_at, p->body_n); }
+static inline struct str mime_header(struct str message, const struct mime_part *p)
+{
+	return str_sub(message, p->header_at, p->header_n);
+}
+static inline struct str mime_body(struct str message, const struct mime_part *p)
+{
+	return str_sub(message, p->body_at, p->body_n);
+}
 bool mime_is(const struct mime_part *p, const char *type, const char *subtype);  /* subtype NULL: any */
 
-/* A parameter as UTF-8: RFC 2231 charset and %XX decoded; RFC 2047 words, which are not allowed here but common, too. p == NULL:
- * there is none. name in lower case. */
+/* A parameter as UTF-8: RFC 2231 charset and %XX decoded; RFC 2047 words, which are not allowed here but common, too.
+ * p == NULL: there is none. name in lower case. */
 struct str mime_param(struct arena *a, const struct mime_param *params, const char *name);
 /* Content-Disposition's filename, else Content-Type's name; the last component of a path; p == NULL: none. */
 struct str mime_filename(struct arena *a, const struct mime_part *p);
 
-/* "type/subtype; a=b; c=d" of any structured field (Content-Type, Authentication-Results ...): reads parameters from where the
- * cursor is, best effort; comments are skipped. */
+/* "type/subtype; a=b; c=d" of any structured field (Content-Type, Authentication-Results ...): reads parameters from
+ * where the cursor is, best effort; comments are skipped. */
 struct mime_param *mime_params_parse(struct arena *a, struct str raw);
 #endif

@@ -1,7 +1,8 @@
 /* BINARYMIME into what can be stored and sent on.
- * The tree says where leaves are; everything between them (headers, preambles, delimiters, epilogues) is copied with its line breaks
- * made CRLF. A leaf that needs it is encoded, and its header is written with another Content-Transfer-Encoding. The output is made
- * in one pass over the tree in the order of the bytes: `at` is how far the message has been copied. */
+ * The tree says where leaves are; everything between them (headers, preambles, delimiters, epilogues) is copied with
+ * its line breaks made CRLF. A leaf that needs it is encoded, and its header is written with another
+ * Content-Transfer-Encoding. The output is made in one pass over the tree in the order of the bytes: `at` is how far
+ * the message has been copied. */
 #include "mime/rewrite.h"
 #include "mime/decode.h"
 #include "mime/header.h"
@@ -32,8 +33,8 @@ bool mime_needs_rewrite(struct str message, const struct mime_part *root)
 	return false;
 }
 
-/* Copies with CRLF for every kind of line break, without NUL. A CR or LF at the end of one call never belongs to the next one:
- * callers cut at line starts or inside lines only. */
+/* Copies with CRLF for every LF. A CR alone and a NUL become "?": were they dropped or made a line break, the result
+ * could have a header field that nobody saw before. Callers cut at line starts or inside lines only. */
 static void put_lines(struct buf *out, struct str s)
 {
 	size_t i = 0;
@@ -45,14 +46,12 @@ static void put_lines(struct buf *out, struct str s)
 		buf_add_bytes(out, s.p + from, i - from);
 		if (i == s.n)
 			break;
-		if (s.p[i] == '\0') {
-			i++;
-			continue;
-		}
-		if (s.p[i] == '\r' && i + 1 < s.n && s.p[i + 1] == '\n')
-			i++;
-		buf_add(out, STR("\r\n"));
-		i++;
+		bool is_crlf = s.p[i] == '\r' && i + 1 < s.n && s.p[i + 1] == '\n';
+		if (is_crlf || s.p[i] == '\n')
+			buf_add(out, STR("\r\n"));
+		else
+			buf_add_char(out, '?');
+		i += is_crlf ? 2 : 1;
 	}
 }
 

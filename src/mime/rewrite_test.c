@@ -11,7 +11,8 @@ TEST(rewrite)
 		  "Content-Type: multipart/mixed; boundary=b\r\nContent-Transfer-Encoding: 8bit\r\n\r\n--b\r\n\r\nplain\r\n--b\r\n"
 		  "Content-Transfer-Encoding: base64\r\nX: y\r\n\r\nAA==\r\n--b--\r\n" },
 		{ STR("A: b\r\n\r\nbare\nlf"), "A: b\r\nContent-Transfer-Encoding: base64\r\n\r\nYmFyZQpsZg==\r\n" },  /* not declared */
-		{ STR("A\0: b\n\nfine\r\n"), "A: b\r\n\r\nfine\r\n" },
+		{ STR("A\0: b\n\nfine\r\n"), "A?: b\r\n\r\nfine\r\n" },
+		{ STR("A: b\rContent-Transfer-Encoding: binary\n\n"), "A: b?Content-Transfer-Encoding: binary\r\n\r\n" },  /* no new field */
 		{ STR("A: b\r\n\r\nno end"), "A: b\r\n\r\nno end\r\n" },
 		{ STR("Content-Transfer-Encoding: base64\n\nAA==\n"), "Content-Transfer-Encoding: base64\r\n\r\nAA==\r\n" },
 		{ STR("Content-Type: message/rfc822\r\nContent-Transfer-Encoding: binary\r\n\r\nS: i\r\nContent-Transfer-Encoding: binary\r\n\r\n\xff"),

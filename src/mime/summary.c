@@ -1,10 +1,11 @@
 /* Making the record of a message.
  *
- * Layout (base/wire.h): u8 version, u8 bits, i16 zone, i64 sent, then strings: ENVELOPE, BODYSTRUCTURE, preview, parts.
- * BODY is BODYSTRUCTURE without its extension data and is cut out of it on demand, because nearly nobody asks for it; searchable
- * addresses and subject are read back from ENVELOPE: a record is kept for each message of an account, so its bytes count.
- * A part is, in tree order: u8 kind and encoding, then numbers in groups of 7 bits: depth, header_at (as the distance from that of
- * the part before), header_n, body_n, header_lines, body_lines. The body begins where the header ends. */
+ * Layout (base/wire.h): u8 version, u8 bits, i16 zone, i64 sent, then strings: ENVELOPE, BODYSTRUCTURE, preview,
+ * parts. BODY is BODYSTRUCTURE without its extension data and is cut out of it on demand, because nearly nobody asks
+ * for it; searchable addresses and subject are read back from ENVELOPE: a record is kept for each message of an
+ * account, so its bytes count. A part is, in tree order: u8 kind and encoding, then numbers in groups of 7 bits:
+ * depth, header_at (as the distance from that of the part before), header_n, body_n, header_lines, body_lines. The
+ * body begins where the header ends. */
 #include "mime/summary.h"
 #include "mime/address.h"
 #include "mime/header.h"
@@ -14,9 +15,10 @@
 #include "base/wire.h"
 #include <assert.h>
 
-/* ------------------------------------------------------------------------------------------------------ IMAP strings */
+/* ---------------------------------------------------------------------------------------------------- IMAP strings */
 
-/* quoted when it may be (RFC 9051 §9 "quoted": no CR, LF, 8-bit here), literal otherwise; NUL, which is neither, becomes a blank. */
+/* quoted when it may be (RFC 9051 §9 "quoted": no CR, LF, 8-bit here), literal otherwise; NUL, which is neither,
+ * becomes a blank. */
 static void put_string(struct buf *b, struct str s)
 {
 	bool is_quotable = s.n <= 8192;
@@ -65,10 +67,10 @@ static void put_number(struct buf *b, uint64_t v)
 	buf_add_bytes(b, digits + n, sizeof(digits) - n);
 }
 
-/* ---------------------------------------------------------------------------------------------------------- ENVELOPE */
+/* -------------------------------------------------------------------------------------------------------- ENVELOPE */
 
-/* address = "(" addr-name SP addr-adl SP addr-mailbox SP addr-host ")"; a group is host NIL, its end all NIL (RFC 9051 §7.5.2).
- * An address without domain has the host "", since NIL would make it a group. */
+/* address = "(" addr-name SP addr-adl SP addr-mailbox SP addr-host ")"; a group is host NIL, its end all NIL (RFC
+ * 9051 §7.5.2). An address without domain has the host "", since NIL would make it a group. */
 static void put_address(struct buf *b, const struct mail_address *m)
 {
 	switch (m->kind) {
@@ -154,7 +156,7 @@ static void put_envelope(struct arena *a, struct buf *b, const struct mime_envel
 	buf_add_char(b, ')');
 }
 
-/* ----------------------------------------------------------------------------------------------------- BODYSTRUCTURE */
+/* --------------------------------------------------------------------------------------------------- BODYSTRUCTURE */
 
 static void put_params(struct buf *b, const struct mime_param *p)
 {
@@ -252,7 +254,7 @@ static void put_structure(struct arena *a, struct buf *b, const struct mime_part
 	put_extension_end(b, p);
 }
 
-/* -------------------------------------------------------------------------------------------------------- part table */
+/* ------------------------------------------------------------------------------------------------------ part table */
 
 static void put_varint(struct buf *b, uint64_t v)
 {

@@ -1,7 +1,8 @@
-/* mime/summary.h -- what is asked again and again about a message, made once when it comes and stored beside it: ENVELOPE and
- * BODYSTRUCTURE ready to send (RFC 9051 §7.5.2, RFC 3501 §7.4.2), where each part begins, the preview, the date. The record is
- * bytes with a version; readers check every bound (it comes from disk) and never parse the message. A record that is damaged or of
- * an unknown version reads as "false"/empty: make it again from the message then (summary_is_valid). */
+/* mime/summary.h -- what is asked again and again about a message, made once when it comes and stored beside it:
+ * ENVELOPE and BODYSTRUCTURE ready to send (RFC 9051 §7.5.2, RFC 3501 §7.4.2), where each part begins, the preview,
+ * the date. The record is bytes with a version; readers check every bound (it comes from disk) and never parse the
+ * message. A record that is damaged or of an unknown version reads as "false"/empty: make it again from the message
+ * then (summary_is_valid). */
 #ifndef FACTEUR_MIME_SUMMARY_H
 #define FACTEUR_MIME_SUMMARY_H
 #include "base/arena.h"
@@ -15,20 +16,20 @@ enum {
 	SUMMARY_PREVIEW_MAX = 256,  /* characters */
 };
 
-/* Makes the record of a message in the arena: never fails, at most SUMMARY_MAX bytes (a message that would need more is described
- * as one opaque part). root: from mime_parse(), or NULL to parse here. */
+/* Makes the record of a message in the arena: never fails, at most SUMMARY_MAX bytes (a message that would need more
+ * is described as one opaque part). root: from mime_parse(), or NULL to parse here. */
 struct str summary_build(struct arena *a, struct str message, const struct mime_part *root);
 
-/* -------------------------------------------------------------------------------------------------------------- reading */
+/* --------------------------------------------------------------------------------------------------------- reading */
 bool summary_is_valid(struct str record);           /* the version is ours and the lengths fit */
-/* Ready to send after "ENVELOPE " / "BODYSTRUCTURE ": with parentheses; may have literals ("{5}\r\n...") for 8-bit text. Views into
- * the record. Empty: the record is damaged. */
+/* Ready to send after "ENVELOPE " / "BODYSTRUCTURE ": with parentheses; may have literals ("{5}\r\n...") for 8-bit
+ * text. Views into the record. Empty: the record is damaged. */
 struct str summary_envelope(struct str record);
 struct str summary_bodystructure(struct str record);
 /* The same without extension data, for "BODY "; false: damaged, nothing was added. */
 bool summary_body(struct str record, struct buf *out);
 
-struct str summary_preview(struct str record);      /* ≤ SUMMARY_PREVIEW_MAX characters of UTF-8; one line; may be empty */
+struct str summary_preview(struct str record);  /* ≤ SUMMARY_PREVIEW_MAX characters of UTF-8; one line; may be empty */
 bool summary_has_attachment(struct str record);
 bool summary_sent(struct str record, struct mail_date *out);  /* the Date field; false: none or unreadable */
 
@@ -36,8 +37,8 @@ bool summary_sent(struct str record, struct mail_date *out);  /* the Date field;
 enum summary_field { SUMMARY_FROM, SUMMARY_SENDER, SUMMARY_REPLY_TO, SUMMARY_TO, SUMMARY_CC, SUMMARY_BCC };
 /* Subject as UTF-8 (RFC 2047 decoded); empty: none. */
 struct str summary_subject(struct arena *a, struct str record);
-/* Addresses of a field as text to search in: "Display Name <local@domain>", one a line, UTF-8. Sender and Reply-To are what
- * ENVELOPE shows: From when absent. Empty: none. */
+/* Addresses of a field as text to search in: "Display Name <local@domain>", one a line, UTF-8. Sender and Reply-To
+ * are what ENVELOPE shows: From when absent. Empty: none. */
 struct str summary_addresses(struct arena *a, struct str record, enum summary_field field);
 /* The identifier without brackets, as it stands; empty: none. */
 struct str summary_message_id(struct arena *a, struct str record);
@@ -49,8 +50,8 @@ struct summary_section {
 	enum mime_encoding encoding;   /* of the part, when it is the body of one (BINARY); else MIME_8BIT */
 	enum mime_kind kind;           /* of the part */
 };
-/* Where is a section (RFC 9051 §6.4.5.1): "" the message, "HEADER", "TEXT", "1.2", "1.2.MIME", "1.HEADER", "1.TEXT" (the last two
- * only of a message/rfc822 part); any case. HEADER.FIELDS is the caller's: ask for HEADER, then header_next().
- * False: there is no such part (FETCH answers NIL) or the record is damaged. */
+/* Where is a section (RFC 9051 §6.4.5.1): "" the message, "HEADER", "TEXT", "1.2", "1.2.MIME", "1.HEADER", "1.TEXT"
+ * (the last two only of a message/rfc822 part); any case. HEADER.FIELDS is the caller's: ask for HEADER, then
+ * header_next(). False: there is no such part (FETCH answers NIL) or the record is damaged. */
 bool summary_section(struct str record, struct str section, struct summary_section *out);
 #endif

@@ -1,5 +1,5 @@
-/* Reading a record. It comes from disk, so every length is checked against what is there and recursion has a bound; a damaged record
- * reads as nothing, never as something else's bytes. */
+/* Reading a record. It comes from disk, so every length is checked against what is there and recursion has a bound; a
+ * damaged record reads as nothing, never as something else's bytes. */
 #include "mime/summary.h"
 #include "mime/header.h"
 #include "mime/address.h"
@@ -73,7 +73,7 @@ bool summary_sent(struct str record, struct mail_date *out)
 	return true;
 }
 
-/* ---------------------------------------------------------------------------------------- our own IMAP text, read back */
+/* ------------------------------------------------------------------------------------ our own IMAP text, read back */
 
 /* A string, literal, NIL or number, as it stands; empty and failed when it is none of them. */
 static struct str take_item(struct scan *s)
@@ -218,7 +218,7 @@ static struct str identifier(struct arena *a, struct str record, int field)
 struct str summary_in_reply_to(struct arena *a, struct str record) { return identifier(a, record, 8); }
 struct str summary_message_id(struct arena *a, struct str record) { return identifier(a, record, 9); }
 
-/* ------------------------------------------------------------------------------- BODY: the structure without its end */
+/* ----------------------------------------------------------------------------- BODY: the structure without its end */
 
 static void copy_value(struct scan *s, struct buf *out)
 {
@@ -292,7 +292,7 @@ bool summary_body(struct str record, struct buf *out)
 	return true;
 }
 
-/* --------------------------------------------------------------------------------------------------------- sections */
+/* -------------------------------------------------------------------------------------------------------- sections */
 
 struct entry {
 	enum mime_kind     kind;
@@ -403,7 +403,8 @@ bool summary_section(struct str record, struct str section, struct summary_secti
 	}
 	struct str word = scan_rest(&s);
 	if (word.n == 0) {
-		*out = (struct summary_section){ e.header_at, e.header_n + e.body_n, e.header_lines + e.body_lines, MIME_8BIT, e.kind };
+		*out = (struct summary_section){ e.header_at, e.header_n + e.body_n, e.header_lines + e.body_lines,
+		                                  MIME_8BIT, e.kind };
 		return true;
 	}
 	if (str_ieq(word, STR("MIME"))) {

@@ -1,4 +1,5 @@
-/* The readable text of parts, for searching and for previews. Work is bounded by the bytes of the part, not by what they claim. */
+/* The readable text of parts, for searching and for previews. Work is bounded by the bytes of the part, not by what
+ * they claim. */
 #include "mime/text.h"
 #include "mime/decode.h"
 #include "mime/header.h"
@@ -10,8 +11,8 @@ enum { PREVIEW_BYTES_MAX = 16384, HEADER_TEXT_MAX = 2 << 20 };
 
 static bool has_text(const struct mime_part *p)
 {
-	return p->kind == MIME_TEXT || mime_is(p, "message", "delivery-status") || mime_is(p, "message", "disposition-notification") ||
-	       mime_is(p, "message", "global-delivery-status");
+	return p->kind == MIME_TEXT || mime_is(p, "message", "delivery-status") ||
+	       mime_is(p, "message", "disposition-notification") || mime_is(p, "message", "global-delivery-status");
 }
 
 static const struct mime_part *first_from(const struct mime_part *p)
@@ -50,7 +51,7 @@ struct str mime_header_text(struct arena *a, struct str header)
 	return out;
 }
 
-/* ----------------------------------------------------------------------------------------------------------- preview */
+/* --------------------------------------------------------------------------------------------------------- preview */
 
 static const struct mime_part *preview_part(const struct mime_part *root)
 {
@@ -75,8 +76,8 @@ static bool put_words(struct str line, char *out, size_t cap, size_t *n, size_t 
 	while (!scan_done(&s)) {
 		const char *from = s.p;
 		int32_t c = utf8_next(&s);
-		bool is_space = c <= ' ' || c == 0x7f || c == 0xa0 || c == 0x200b || c == 0x200c || c == 0x200d || c == 0xfeff || c == 0xad ||
-		                c == 0x34f || (c >= 0x2000 && c <= 0x200a) || c == 0x2028 || c == 0x2029;
+		bool is_space = c <= ' ' || c == 0x7f || c == 0xa0 || c == 0xad || c == 0x34f || c == 0xfeff ||
+		                (c >= 0x2000 && c <= 0x200d) || c == 0x2028 || c == 0x2029;
 		size_t bytes = (size_t)(s.p - from);
 		if (*characters == max_characters || *n + bytes + 1 > cap)
 			return false;

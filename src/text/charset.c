@@ -1,9 +1,10 @@
 /* Charsets of mail to UTF-8.
- * Nearly all mail is UTF-8, ASCII or Latin 1, so these are done here without ICU; windows-1252 stands in for iso-8859-1, as in every
- * browser and mail program, because what calls itself Latin 1 often has the quotes of 1252. All else goes through an ICU converter
- * that is opened for the call: ICU caches the tables, and an open converter would be state.
- * The name comes from strangers and ICU also reads files and options named by it, so only plain names of at most 60 characters
- * out of [A-Za-z0-9._:+()-] reach ICU. */
+ * Nearly all mail is UTF-8, ASCII or Latin 1, so these are done here without ICU; windows-1252 stands in for
+ * iso-8859-1, as in every browser and mail program, because what calls itself Latin 1 often has the quotes of 1252.
+ * All else goes through an ICU converter that is opened for the call: ICU caches the tables, and an open converter
+ * would be state.
+ * The name comes from strangers and ICU also reads files and options named by it, so only plain names of at most 60
+ * characters out of [A-Za-z0-9._:+()-] reach ICU. */
 #include "text/charset.h"
 #include "base/bytes.h"
 #include <unicode/ucnv.h>
@@ -12,16 +13,20 @@ enum { NAME_MAX_BYTES = 60 };
 enum family { FAMILY_UNLABELLED, FAMILY_UTF8, FAMILY_1252, FAMILY_ICU, FAMILY_UNKNOWN };
 
 static const uint16_t windows_1252[32] = {  /* 0x80-0x9f; the five holes are malformed */
-	0x20ac, 0xfffd, 0x201a, 0x0192, 0x201e, 0x2026, 0x2020, 0x2021, 0x02c6, 0x2030, 0x0160, 0x2039, 0x0152, 0xfffd, 0x017d, 0xfffd,
-	0xfffd, 0x2018, 0x2019, 0x201c, 0x201d, 0x2022, 0x2013, 0x2014, 0x02dc, 0x2122, 0x0161, 0x203a, 0x0153, 0xfffd, 0x017e, 0x0178,
+	0x20ac, 0xfffd, 0x201a, 0x0192, 0x201e, 0x2026, 0x2020, 0x2021,
+	0x02c6, 0x2030, 0x0160, 0x2039, 0x0152, 0xfffd, 0x017d, 0xfffd,
+	0xfffd, 0x2018, 0x2019, 0x201c, 0x201d, 0x2022, 0x2013, 0x2014,
+	0x02dc, 0x2122, 0x0161, 0x203a, 0x0153, 0xfffd, 0x017e, 0x0178,
 };
 
 static enum family family_of(struct str name, char plain[NAME_MAX_BYTES + 1])
 {
 	static const struct { struct str name; enum family family; } own[] = {
 		{ { "utf-8", 5 }, FAMILY_UTF8 }, { { "utf8", 4 }, FAMILY_UTF8 }, { { "us-ascii", 8 }, FAMILY_UNLABELLED },
-		{ { "iso-8859-1", 10 }, FAMILY_1252 }, { { "windows-1252", 12 }, FAMILY_1252 }, { { "ascii", 5 }, FAMILY_UNLABELLED },
-		{ { "latin1", 6 }, FAMILY_1252 }, { { "cp1252", 6 }, FAMILY_1252 }, { { "ansi_x3.4-1968", 14 }, FAMILY_UNLABELLED },
+		{ { "iso-8859-1", 10 }, FAMILY_1252 }, { { "windows-1252", 12 }, FAMILY_1252 },
+		{ { "ascii", 5 }, FAMILY_UNLABELLED },
+		{ { "latin1", 6 }, FAMILY_1252 }, { { "cp1252", 6 }, FAMILY_1252 },
+		{ { "ansi_x3.4-1968", 14 }, FAMILY_UNLABELLED },
 		{ { "unknown-8bit", 12 }, FAMILY_UNLABELLED }, { { "x-unknown", 9 }, FAMILY_UNLABELLED },
 	};
 

@@ -1,6 +1,6 @@
 /* Folding of text for comparison.
- * Both forms walk code points; ASCII runs, which are most of mail, take a short way without ICU. The normaliser and the case maps are
- * ICU's constant tables: nothing is opened, nothing is kept. */
+ * Both forms walk code points; ASCII runs, which are most of mail, take a short way without ICU. The normaliser and
+ * the case maps are ICU's constant tables: nothing is opened, nothing is kept. */
 #include "text/fold.h"
 #include "base/bytes.h"
 #include <unicode/uchar.h>

@@ -1,17 +1,17 @@
-/* text/fold.h -- UTF-8 text in the form in which it is compared. Fold both sides, then compare bytes (str_find, str_cmp).
- * Malformed bytes become U+FFFD. Thread-safe. */
+/* text/fold.h -- UTF-8 text in the form in which it is compared. Fold both sides, then compare bytes (str_find,
+ * str_cmp). Malformed bytes become U+FFFD. Thread-safe. */
 #ifndef FACTEUR_TEXT_FOLD_H
 #define FACTEUR_TEXT_FOLD_H
 #include "base/arena.h"
 
-/* i;unicode-casemap (RFC 5051 §2): simple title case, then compatibility decomposition, code point by code point. "É" and "é" are
- * equal, "é" and "e" are not. What IMAP SEARCH compares with. The result may be in itself when nothing changes; at most
- * 11 bytes for each byte of in (U+FDFA). */
+/* i;unicode-casemap (RFC 5051 §2): simple title case, then compatibility decomposition, code point by code point. "É"
+ * and "é" are equal, "é" and "e" are not. What IMAP SEARCH compares with. The result may be in itself when nothing
+ * changes; at most 11 bytes for each byte of in (U+FDFA). */
 struct str fold_casemap(struct arena *a, struct str in);
-/* Looser, for search boxes and the index: lower case, no accents, ligatures and special letters spelled out (é = e, œ = oe,
- * ß = ss, ø = o), every kind of white space is one SP. */
+/* Looser, for search boxes and the index: lower case, no accents, ligatures and special letters spelled out (é = e, œ
+ * = oe, ß = ss, ø = o), every kind of white space is one SP. */
 struct str fold_accents(struct arena *a, struct str in);
-/* Does the folded text contain the needle? The needle must be folded by fold_casemap() already (once for a whole SEARCH). An
- * empty needle is in every text. */
+/* Does the folded text contain the needle? The needle must be folded by fold_casemap() already (once for a whole
+ * SEARCH). An empty needle is in every text. */
 bool fold_contains(struct arena *a, struct str text, struct str folded_needle);
 #endif
