@@ -44,25 +44,25 @@ struct cut_disk {
 	unsigned        seed, way;
 };
 
-static void cut_write_into(struct cut_file *f, uint64_t offset, const char *p, size_t n)
+static void cut_write_into(struct cut_disk *d, struct cut_file *f, uint64_t offset, const char *p, size_t n)
 {
 	size_t end = (size_t)offset + n;
 
 	if (end > f->cap) {
-		size_t cap = end * 2;
-		f->bytes = mem_resize(f->bytes, cap);
-		memset(f->bytes + f->cap, 0, cap - f->cap);
-		f->cap = cap;
+		char *more = arena_alloc(&d->arena, f->cap = end * 2);
+		if (f->n > 0)
+			memcpy(more, f->bytes, f->n);
+		f->bytes = more;
 	}
 	memcpy(f->bytes + offset, p, n);
 	if (end > f->n)
 		f->n = end;
 }
 
-static void cut_apply(struct cut_file *f, const struct cut_write *w)
+static void cut_apply(struct cut_disk *d, struct cut_file *f, const struct cut_write *w)
 {
 	if (!w->is_truncate) {
-		cut_write_into(f, w->offset, w->data.p, w->data.n);
+		cut_write_into(d, f, w->offset, w->data.p, w->data.n);
 	} else if (w->offset < f->n) {
 		memset(f->bytes + w->offset, 0, f->n - (size_t)w->offset);
 		f->n = (size_t)w->offset;
@@ -77,7 +77,7 @@ static void cut_apply_torn(struct cut_disk *d, struct cut_file *f, const struct 
 	if (fate == 0)
 		return;
 	if (fate == 1 || w->is_truncate) {
-		cut_apply(f, w);
+		cut_apply(d, f, w);
 		return;
 	}
 	for (uint64_t at = w->offset; at < w->offset + w->data.n;) {
@@ -85,7 +85,7 @@ static void cut_apply_torn(struct cut_disk *d, struct cut_file *f, const struct 
 		if (end > w->offset + w->data.n)
 			end = w->offset + w->data.n;
 		if (rand_r(&d->seed) % 2)
-			cut_write_into(f, at, w->data.p + (at - w->offset), (size_t)(end - at));
+			cut_write_into(d, f, at, w->data.p + (at - w->offset), (size_t)(end - at));
 		at = end;
 	}
 }
@@ -101,7 +101,7 @@ static void cut_finish_file(struct cut_disk *d, struct cut_file *f)
 		if (way == 0)
 			cut_apply_torn(d, f, &f->pending[i]);
 		else if (i < kept)
-			cut_apply(f, &f->pending[i]);
+			cut_apply(d, f, &f->pending[i]);
 	}
 }
 
@@ -175,7 +175,7 @@ static void cut_synced(struct cut_disk *d, enum disk_op op, struct str path)
 
 	if (op == DISK_OP_SYNC && f != NULL) {
 		for (size_t i = 0; i < f->n_pending; i++)
-			cut_apply(f, &f->pending[i]);
+			cut_apply(d, f, &f->pending[i]);
 		f->n_pending = 0;
 	} else if (op == DISK_OP_DIRSYNC) {
 		cut_settle_names(d, path, SIZE_MAX);
@@ -247,11 +247,6 @@ static void powercut_rebuild(struct str trace, size_t at, const char *from, cons
 	EXPECT(mkdir(to, 0700) == 0);
 	while (map_next(&d->kept, &step, &path, &f))
 		cut_make_file(d, from, to, path, f);
-	step = 0;
-	while (map_next(&d->live, &step, &path, &f)) {
-		mem_free(((struct cut_file *)f)->bytes);
-		((struct cut_file *)f)->bytes = NULL;
-	}
 	map_free(&d->kept);
 	map_free(&d->live);
 	arena_free(&d->arena);

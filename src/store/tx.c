@@ -297,7 +297,8 @@ static size_t take_durable(struct view *v, uint64_t durable, struct pending **ta
 		taken[n] = v->pending[n];
 		n++;
 	}
-	memmove(v->pending, v->pending + n, (v->n_pending - n) * sizeof *v->pending);
+	if (n > 0)
+		memmove(v->pending, v->pending + n, (v->n_pending - n) * sizeof *v->pending);
 	v->n_pending -= n;
 	v->n_taken = n;
 	pthread_mutex_unlock(&v->sync_lock);
