@@ -137,7 +137,8 @@ struct view {
 	size_t             n_gaps;
 	uint64_t           history_floor;    /* removals at or below it are no longer known one by one */
 	bool               is_unclean;       /* the row of state says so: note the clean end at close */
-	/* view_tick() only */
+	/* view_tick() only, one thread at a time */
+	atomic_flag        is_ticking;
 	atomic_bool        is_compacting;    /* also set by view_compact() */
 	bool               is_pruning;
 	uint32_t           compacting;       /* file being emptied; 0: none */

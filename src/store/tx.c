@@ -154,12 +154,15 @@ static void drop_reshapes(struct tx *tx)
 
 /* ----------------------------------------------------------------------------------------------------------- visible */
 
-static void see_mailbox(struct box *box, const struct mailbox *m)
+/* The rest of a mailbox never changes, but for its path, which changes under both locks (apply_reshapes). */
+static void copy_counters(struct mailbox *to, const struct mailbox *from)
 {
-	struct str path = box->seen.path;
-
-	box->seen = *m;
-	box->seen.path = path;  /* names change in mailbox.c */
+	to->uidnext = from->uidnext;
+	to->messages = from->messages;
+	to->unseen = from->unseen;
+	to->deleted = from->deleted;
+	to->size = from->size;
+	to->highestmodseq = from->highestmodseq;
 }
 
 static void see_change(const struct change *c, uint64_t modseq)
@@ -188,7 +191,7 @@ static void see_change(const struct change *c, uint64_t modseq)
 static void see_tx(struct view *v, const struct pending *p)
 {
 	for (size_t i = 0; i < p->n_boxes; i++)
-		see_mailbox(p->boxes[i], &p->counters[i]);
+		copy_counters(&p->boxes[i]->seen, &p->counters[i]);
 	for (size_t i = 0; i < p->n_changes; i++)
 		see_change(&p->changes[i], p->modseq);
 	v->used_bytes = p->used_bytes;
@@ -237,11 +240,8 @@ enum err tx_commit(struct tx *tx, uint64_t *commit)
 		tx_abandon(tx);
 		return e;
 	}
-	for (size_t i = 0; i < tx->n_boxes; i++) {
-		struct str path = tx->boxes[i]->m.path;
-		tx->boxes[i]->m = tx->counters[i];
-		tx->boxes[i]->m.path = path;
-	}
+	for (size_t i = 0; i < tx->n_boxes; i++)
+		copy_counters(&tx->boxes[i]->m, &tx->counters[i]);
 	if (tx->n_reshapes > 0)
 		apply_reshapes(tx);
 	v->modseq = tx->modseq;

@@ -238,9 +238,12 @@ bool view_tick(struct view *v)
 
 	if (atomic_load(&v->is_broken) || view_publish(v) != ERR_OK)
 		return false;
+	if (atomic_flag_test_and_set(&v->is_ticking))
+		return false;  /* another thread is at it */
 	drop_idle_arrays(v, now_ms);
 	if (checkpoint_if_due(v, now_ms) != ERR_OK || background(v, now_ms, &more) != ERR_OK)
-		return false;  /* logged; tried again at the next tick */
+		more = false;  /* logged; tried again at the next tick */
+	atomic_flag_clear(&v->is_ticking);
 	return more;
 }
 
