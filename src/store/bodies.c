@@ -23,13 +23,14 @@ static const uint32_t RECORD_MAGIC = 0x31424346;  /* "FCB1" */
 struct body_file {
 	uint32_t          file;
 	struct disk_file *f;
-	unsigned          pins, writers;
+	unsigned          pins;
 	uint64_t          used;
 };
 
 struct bodies {
 	struct disk_dir  *account, *dir;
-	pthread_mutex_t   lock;
+	pthread_mutex_t   append_lock;   /* one append at a time, and the change to the next file; before lock */
+	pthread_mutex_t   lock;          /* all below; never held while the disk works, but for opening a file */
 	pthread_cond_t    sync_done;
 	struct body_file *open[OPEN_FILES * 4];
 	size_t            n_open;
@@ -90,6 +91,7 @@ enum err bodies_open(struct disk_dir *account, struct bodies **out)
 	enum err e;
 
 	b->account = account;
+	pthread_mutex_init(&b->append_lock, NULL);
 	pthread_mutex_init(&b->lock, NULL);
 	pthread_cond_init(&b->sync_done, NULL);
 	e = disk_dir_open_below(account, "bodies", true, &b->dir);
@@ -116,6 +118,7 @@ void bodies_close(struct bodies **bodies)
 	if (b->dir)
 		disk_dir_close(&b->dir);
 	pthread_mutex_destroy(&b->lock);
+	pthread_mutex_destroy(&b->append_lock);
 	pthread_cond_destroy(&b->sync_done);
 	mem_free(b);
 	*bodies = NULL;
@@ -198,15 +201,15 @@ enum err body_file_read(struct body_file *f, uint64_t at, void *p, size_t n)
 
 /* ------------------------------------------------------------------------------------------------------------ append */
 
-/* The file that takes the next record; the lock is held. */
+/* The file that takes the next record; both locks are held, so no write to the file that is left is under way. */
 static enum err open_current(struct bodies *b)
 {
 	if (b->current == NULL && b->newest > 0) {
 		TRY(pin(b, b->newest, DISK_WRITE, &b->current));
 		TRY(disk_size(b->current->f, &b->end));
 	}
-	if (b->current != NULL && (b->end < BODY_FILE_SEAL || b->current->writers > 0))
-		return ERR_OK;  /* a write under way would come after the last sync of the file */
+	if (b->current != NULL && b->end < BODY_FILE_SEAL)
+		return ERR_OK;
 	if (b->current != NULL) {
 		TRY(disk_sync(b->current->f));
 		b->current->pins--;
@@ -228,7 +231,6 @@ static enum err claim(struct bodies *b, uint64_t bytes, struct body_file **f, ui
 	if (e == ERR_OK) {
 		*f = b->current;
 		(*f)->pins++;
-		(*f)->writers++;
 		*at = b->end;
 		b->end += bytes;
 	}
@@ -253,14 +255,17 @@ enum err bodies_append(struct bodies *b, uint32_t email, const struct str *piece
 	}
 	record_header(&header, crc, size, email);
 	v[0] = (struct iovec){ header.p, header.n };
-	TRY(claim(b, RECORD_HEADER + size, &f, &at));
-	e = disk_pwritev(f->f, v, (int)n + 1, at);
-	pthread_mutex_lock(&b->lock);
-	f->pins--;
-	f->writers--;
-	b->written++;
-	pthread_mutex_unlock(&b->lock);
-	*out = (struct place){ f->file, at, size };
+	pthread_mutex_lock(&b->append_lock);
+	e = claim(b, RECORD_HEADER + size, &f, &at);
+	if (e == ERR_OK) {
+		e = disk_pwritev(f->f, v, (int)n + 1, at);
+		*out = (struct place){ f->file, at, size };
+		pthread_mutex_lock(&b->lock);
+		f->pins--;
+		b->written++;
+		pthread_mutex_unlock(&b->lock);
+	}
+	pthread_mutex_unlock(&b->append_lock);
 	return e;
 }
 
@@ -313,11 +318,13 @@ enum err body_writer_begin(struct bodies *b, struct body_writer **out)
 	enum err e;
 
 	*w = (struct body_writer){ .b = b };
+	pthread_mutex_lock(&b->append_lock);
 	pthread_mutex_lock(&b->lock);
 	e = open_current(b);  /* or its number would be taken for the current file */
 	if (e == ERR_OK)
 		w->file = ++b->newest;
 	pthread_mutex_unlock(&b->lock);
+	pthread_mutex_unlock(&b->append_lock);
 	if (e == ERR_OK) {
 		file_name(name, w->file, true);
 		e = disk_open(b->dir, name, DISK_NEW, &w->f);

@@ -39,9 +39,12 @@ static uint32_t seq_of_index(const struct selected *s, size_t index)
 	return (uint32_t)(index - index_lower(s->skips, s->n_skips, (uint32_t)index) + 1);
 }
 
-uint32_t selected_count(const struct selected *s)
+uint32_t selected_count(const struct selected *s) { return s->count; }
+
+/* Others compact the array and move `known` and skips, under the lock; how many messages are counted does not change by it. */
+static void count_again(struct selected *s)
 {
-	return (uint32_t)(s->known - s->n_skips);
+	s->count = (uint32_t)(s->known - s->n_skips);
 }
 
 /* --------------------------------------------------------------------------------------------------- open and close */
@@ -62,6 +65,7 @@ static void select_all(struct selected *s)
 	s->modseq = s->removed_modseq = s->box->seen.highestmodseq;
 	s->keywords = atomic_load(&s->v->n_keywords);
 	copy_gone_as_skips(s);
+	count_again(s);
 }
 
 /* Numbers again what was removed after the client last heard of removals, and nothing else that is gone. */
@@ -81,7 +85,8 @@ static bool select_as_known(struct selected *s, const struct selected_state *kno
 	}
 	s->modseq = s->removed_modseq = known->modseq;
 	s->keywords = known->keywords;
-	return selected_count(s) == known->count;
+	count_again(s);
+	return s->count == known->count;
 }
 
 static bool can_resume(struct view *v, const struct box *box, const struct selected_state *known)
@@ -385,13 +390,12 @@ static void add_flags(struct selected *s, size_t known_before, struct arena *a, 
 void selected_news(struct selected *s, bool removals, struct arena *a, struct news *out)
 {
 	struct array *ar = s->array;
-	size_t known_before = s->known;
-	uint32_t count_before;
+	uint32_t count_before = s->count;
+	size_t known_before;
 
-	*out = (struct news){ 0 };
+	*out = (struct news){ .exists = count_before };
 	pthread_mutex_lock(&s->v->memory_lock);
-	count_before = selected_count(s);
-	out->exists = count_before;
+	known_before = s->known;
 	out->is_deleted = s->box->is_deleted;
 	out->has_keywords = s->keywords != atomic_load(&s->v->n_keywords);
 	s->keywords = atomic_load(&s->v->n_keywords);
@@ -407,7 +411,8 @@ void selected_news(struct selected *s, bool removals, struct arena *a, struct ne
 		s->known = ar->n;
 		s->holds_removals = ar->n_gone > s->n_skips;
 	}
-	out->exists = selected_count(s);
+	count_again(s);
+	out->exists = s->count;
 	out->has_new = out->exists > count_before - out->n_removed;
 	add_flags(s, known_before, a, out);
 	s->uidnext = s->box->seen.uidnext;

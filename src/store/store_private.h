@@ -67,6 +67,7 @@ struct selected {
 	size_t        known;          /* entries [0, known) were told; the others are new */
 	uint32_t     *skips;          /* sorted indices below known that are no longer numbered: told, or gone before */
 	size_t        n_skips, skips_cap;
+	uint32_t      count;          /* known - n_skips; only its own thread changes it */
 	uint32_t      uidnext;        /* every known uid is below it */
 	uint32_t      keywords;       /* names told */
 	uint64_t      modseq;         /* flags told up to here */
