@@ -1,5 +1,5 @@
-/* Power cuts under delivery. Batches go in unsynced; now and then all is synced and W moves on. After a cut the queue sends
- * everything above W again: then each message must be there exactly once, whole. */
+/* Power cuts under delivery. Batches go in unsynced; now and then all is synced and W moves on. After a cut the queue
+ * sends everything above W again: then each message must be there exactly once, whole. */
 #include "base/bytes.h"
 #include "base/log.h"
 #include "deliver/local.h"
@@ -19,8 +19,13 @@ struct story {
 static struct delivery letter(struct arena *a, uint64_t seq, bool again)
 {
 	struct buf text = BUF(2 << 20);
-	struct delivery d = { .log_id = 5, .seq = seq, .sender = STR("alice@example.test"), .original_recipient = STR("bob@example.test"),
-		.received = 1700000000, .may_be_duplicate = again, .fd = -1 };
+	struct delivery d = { .log_id = 5,
+						  .seq = seq,
+						  .sender = STR("alice@example.test"),
+						  .original_recipient = STR("bob@example.test"),
+						  .received = 1700000000,
+						  .may_be_duplicate = again,
+						  .fd = -1 };
 
 	buf_printf(&text, "Subject: %llu\r\n\r\n", (unsigned long long)seq);
 	for (uint64_t i = 0; i < seq * 37 % 150; i++)

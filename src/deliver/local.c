@@ -1,12 +1,12 @@
 /* Local delivery: from the queue's log into an account.
  *
- * One transaction a batch, because a commit costs the same for one message and for sixty. If the batch as a whole does not
- * go in (the quota is reached in the middle, a folder disappears meanwhile) it is done again message by message, so that one
- * message never holds up the others. A failure is an answer, never a loss: the queue still has the message.
+ * One transaction a batch, because a commit costs the same for one message and for sixty. If the batch as a whole does
+ * not go in (the quota is reached in the middle, a folder disappears meanwhile) it is done again message by message, so
+ * that one message never holds up the others. A failure is an answer, never a loss: the queue still has the message.
  *
- * A delivery that may have been done before (replay after a crash, late delivery) is looked up first. If it is there, its
- * body may still be torn, since neither was synced; it is then written again from the queue's copy. For that the lines put
- * before the message must come out the same each time: they hold nothing but what the log record says. */
+ * A delivery that may have been done before (replay after a crash, late delivery) is looked up first. If it is there,
+ * its body may still be torn, since neither was synced; it is then written again from the queue's copy. For that the
+ * lines put before the message must come out the same each time: they hold nothing but what the log record says. */
 #include "base/bytes.h"
 #include "base/log.h"
 #include "deliver/local.h"
@@ -31,7 +31,8 @@ static void put_trace(struct buf *b, const struct delivery *d)
 	}
 }
 
-static struct delivery_result answer(const struct delivery *d, enum delivery_outcome outcome, const char *status, const char *reason)
+static struct delivery_result answer(const struct delivery *d, enum delivery_outcome outcome, const char *status,
+									 const char *reason)
 {
 	return (struct delivery_result){ .log_id = d->log_id, .seq = d->seq, .recipient = d->recipient, .outcome = outcome,
 		.status = str_of(status), .reason = str_of(reason) };
@@ -51,15 +52,17 @@ static struct delivery_result answer_err(const struct delivery *d, const struct 
 	case ERR_INVALID:
 		return answer(d, DELIVERY_REFUSED, "5.6.0", "The message is empty or has a NUL byte.");
 	case ERR_CORRUPT:
-		return answer(d, DELIVERY_DEFERRED, "4.3.0", "The queued message does not match its checksum; see the server's log.");
+		return answer(d, DELIVERY_DEFERRED, "4.3.0",
+					  "The queued message does not match its checksum; see the server's log.");
 	default:
 		return answer(d, DELIVERY_DEFERRED, "4.3.0", "The account's storage failed; see the server's log.");
 	}
 }
 
-/* -------------------------------------------------------------------------------------------------------- one message */
+/* ----------------------------------------------------------------------------------------------------- one message */
 
-static int64_t mailbox_for(struct view *v, const struct deliver_settings *settings, const struct delivery *d, struct arena *a)
+static int64_t mailbox_for(struct view *v, const struct deliver_settings *settings, const struct delivery *d,
+						   struct arena *a)
 {
 	struct mailbox m;
 
@@ -101,8 +104,8 @@ static enum err write_message(struct append *ap, const struct delivery *d, struc
 	return append_write(ap, d->body);
 }
 
-static enum err add_message(struct view *v, struct append *ap, const struct deliver_settings *settings, const struct delivery *d,
-                            struct arena *a)
+static enum err add_message(struct view *v, struct append *ap, const struct deliver_settings *settings,
+							const struct delivery *d, struct arena *a)
 {
 	struct append_new in = { .mailbox_id = mailbox_for(v, settings, d, a), .internal_date = d->received };
 	struct delivery_key key = { d->log_id, d->seq, d->recipient };
@@ -116,7 +119,7 @@ static enum err add_message(struct view *v, struct append *ap, const struct deli
 	return ERR_OK;
 }
 
-/* --------------------------------------------------------------------------------------------------------- duplicates */
+/* ------------------------------------------------------------------------------------------------------ duplicates */
 
 static enum err write_again(struct view *v, uint32_t email, const struct delivery *d)
 {
@@ -153,7 +156,7 @@ static enum err settle_duplicate(struct view *v, const struct delivery *d)
 	return e == ERR_CORRUPT ? write_again(v, email, d) : e;
 }
 
-/* ------------------------------------------------------------------------------------------------------------- batches */
+/* --------------------------------------------------------------------------------------------------------- batches */
 
 static enum err commit(struct append **ap, const struct deliver_settings *settings, struct arena *a)
 {
@@ -163,7 +166,8 @@ static enum err commit(struct append **ap, const struct deliver_settings *settin
 	return settings->sync_now ? append_commit(ap, a, &done, &n) : append_commit_later(ap, a, &done, &n);
 }
 
-static enum err deliver_alone(struct view *v, const struct deliver_settings *settings, const struct delivery *d, struct arena *a)
+static enum err deliver_alone(struct view *v, const struct deliver_settings *settings, const struct delivery *d,
+							  struct arena *a)
 {
 	CLEANUP(append_abandon) struct append *ap = NULL;
 
@@ -172,8 +176,8 @@ static enum err deliver_alone(struct view *v, const struct deliver_settings *set
 	return commit(&ap, settings, a);
 }
 
-void deliver_batch(struct view *v, const struct deliver_settings *settings, const struct delivery_batch *batch, struct arena *a,
-                   struct delivery_result **out)
+void deliver_batch(struct view *v, const struct deliver_settings *settings, const struct delivery_batch *batch,
+				   struct arena *a, struct delivery_result **out)
 {
 	CLEANUP(append_abandon) struct append *ap = NULL;
 	bool *is_added = arena_array(a, batch->n + 1, sizeof *is_added);
@@ -197,12 +201,14 @@ void deliver_batch(struct view *v, const struct deliver_settings *settings, cons
 	for (size_t i = 0; i < batch->n; i++) {
 		const struct delivery *d = &batch->deliveries[i];
 		if (is_added[i] && e != ERR_OK)
-			results[i] = answer_err(d, settings, e == ERR_QUOTA || e == ERR_NOTFOUND ? deliver_alone(v, settings, d, a) : e);
+			results[i] =
+				answer_err(d, settings, e == ERR_QUOTA || e == ERR_NOTFOUND ? deliver_alone(v, settings, d, a) : e);
 		results[i].is_synced = settings->sync_now && results[i].outcome == DELIVERY_DONE;
 	}
 }
 
-enum err deliver_serve(struct view *v, const struct deliver_settings *settings, struct message *request, struct buf *reply)
+enum err deliver_serve(struct view *v, const struct deliver_settings *settings, struct message *request,
+					   struct buf *reply)
 {
 	CLEANUP(arena_free) struct arena a = { 0 };
 	CLEANUP(delivery_batch_release) struct delivery_batch_in in = { 0 };

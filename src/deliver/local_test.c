@@ -19,8 +19,15 @@ static struct delivery letter(uint64_t seq, const char *text)
 {
 	struct str body = str_of(text);
 
-	return (struct delivery){ .log_id = 5, .seq = seq, .sender = STR("alice@example.test"), .original_recipient = STR("bob@example.test"),
-		.received = 1700000000, .size = body.n, .crc = crc32c(0, body.p, body.n), .body = body, .fd = -1 };
+	return (struct delivery){ .log_id = 5,
+							  .seq = seq,
+							  .sender = STR("alice@example.test"),
+							  .original_recipient = STR("bob@example.test"),
+							  .received = 1700000000,
+							  .size = body.n,
+							  .crc = crc32c(0, body.p, body.n),
+							  .body = body,
+							  .fd = -1 };
 }
 
 static struct mailbox find(struct view *v, const char *path, struct arena *a)
@@ -58,7 +65,8 @@ TEST(a_batch_and_its_replay)
 	const char *dir = test_dir();
 	struct view *v = open_account(dir);
 	struct deliver_settings settings = { .sync_now = true };
-	struct delivery d[3] = { letter(1, "Subject: 1\r\n\r\n"), letter(2, "Subject: 2\r\n\r\n"), letter(3, "Subject: 3\r\n\r\n") };
+	struct delivery d[3] = { letter(1, "Subject: 1\r\n\r\n"), letter(2, "Subject: 2\r\n\r\n"),
+							 letter(3, "Subject: 3\r\n\r\n") };
 	struct delivery_batch batch = { .account = 7, .n = 2, .deliveries = d };
 	struct delivery_result *results;
 	struct mailbox inbox;
@@ -68,7 +76,8 @@ TEST(a_batch_and_its_replay)
 	EXPECT(results[1].is_synced);
 	inbox = find(v, "INBOX", &a);
 	EXPECT_INT(inbox.messages, 2);
-	expect_text(v, inbox.mailbox_id, 1, "Return-Path: <alice@example.test>\r\nDelivered-To: bob@example.test\r\nSubject: 1\r\n\r\n");
+	expect_text(v, inbox.mailbox_id, 1,
+				"Return-Path: <alice@example.test>\r\nDelivered-To: bob@example.test\r\nSubject: 1\r\n\r\n");
 	/* the queue crashed and sends all again, and one more */
 	view_close(v);
 	v = open_account(dir);
@@ -122,8 +131,9 @@ TEST(a_torn_body_is_written_again)
 	deliver_batch(v, &settings, &batch, &a, &results);
 	EXPECT_INT(results[0].outcome, DELIVERY_DONE);
 	EXPECT_INT(find(v, "INBOX", &a).messages, 1);
-	expect_text(v, inbox.mailbox_id, 1,
-	            "Return-Path: <alice@example.test>\r\nDelivered-To: bob@example.test\r\nSubject: torn\r\n\r\nsome text\r\n");
+	expect_text(
+		v, inbox.mailbox_id, 1,
+		"Return-Path: <alice@example.test>\r\nDelivered-To: bob@example.test\r\nSubject: torn\r\n\r\nsome text\r\n");
 	view_close(v);
 	test_dir_remove(dir);
 }
@@ -155,8 +165,9 @@ TEST(one_that_does_not_fit_does_not_hold_up_the_others)
 	const char *dir = test_dir();
 	struct view *v = open_account(dir);
 	struct deliver_settings settings = { .sync_now = true };
-	struct delivery d[4] = { letter(1, "a\r\n"), letter(2, "0123456789012345678901234567890123456789012345678901234567890123456789"),
-		letter(3, "c\r\n"), letter(4, "damaged\r\n") };
+	struct delivery d[4] = { letter(1, "a\r\n"),
+							 letter(2, "0123456789012345678901234567890123456789012345678901234567890123456789"),
+							 letter(3, "c\r\n"), letter(4, "damaged\r\n") };
 	struct delivery_batch batch = { .account = 7, .n = 4, .deliveries = d };
 	struct delivery_result *results;
 

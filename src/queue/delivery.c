@@ -1,7 +1,8 @@
-/* The encoding of DELIVER. One encoding for both ways of travelling: the bytes of the batch are the request's body when they
- * are few, and lie in a sealed memfd when they are many; a leading byte says which. What a receiver must believe is checked
- * here once: counts, lengths, that each descriptor is used by exactly one delivery, that inline bodies have the size they
- * claim. The CRC of a body is checked by whoever writes it to disk, since it passes over the bytes anyway. */
+/* The encoding of DELIVER. One encoding for both ways of travelling: the bytes of the batch are the request's body when
+ * they are few, and lie in a sealed memfd when they are many; a leading byte says which. What a receiver must believe
+ * is checked here once: counts, lengths, that each descriptor is used by exactly one delivery, that inline bodies have
+ * the size they claim. The CRC of a body is checked by whoever writes it to disk, since it passes over the bytes
+ * anyway. */
 #include "queue/delivery.h"
 #include "base/bytes.h"
 #include <sys/stat.h>
@@ -57,8 +58,8 @@ static void put_delivery(struct buf *b, const struct delivery *d, uint8_t *files
 	}
 }
 
-enum err delivery_batch_encode(const struct delivery_batch *batch, struct buf *request, int fds[MESSAGE_FDS_MAX], int *fd_count,
-                               int *memfd)
+enum err delivery_batch_encode(const struct delivery_batch *batch, struct buf *request, int fds[MESSAGE_FDS_MAX],
+							   int *fd_count, int *memfd)
 {
 	CLEANUP(buf_free) struct buf b = BUF(DELIVERY_BATCH_BYTES + DELIVERY_BATCH_MAX * (3 * DELIVERY_ADDRESS_MAX + 200));
 	uint8_t files = 0;

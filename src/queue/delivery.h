@@ -1,8 +1,9 @@
-/* queue/delivery.h -- the request DELIVER: a batch of deliveries for one account, from queue to its cell, and the answer.
+/* queue/delivery.h -- the request DELIVER: a batch of deliveries for one account, from queue to its cell, and the
+ * answer.
  *
- * A delivery is named by (log_id, seq, recipient): the log record and which of its envelope recipients. The body travels
- * inside the batch, or, when it lies in a spool file of its own, as a read-only descriptor of that file.
- * On the channel: the request's body is the batch itself if it fits MESSAGE_BODY_MAX (60,000 bytes), else the batch is in a
+ * A delivery is named by (log_id, seq, recipient): the log record and which of its envelope recipients. The body
+ * travels inside the batch, or, when it lies in a spool file of its own, as a read-only descriptor of that file. On the
+ * channel: the request's body is the batch itself if it fits MESSAGE_BODY_MAX (60,000 bytes), else the batch is in a
  * sealed memfd, which is then the first descriptor; the descriptors of bodies follow. */
 #ifndef FACTEUR_QUEUE_DELIVERY_H
 #define FACTEUR_QUEUE_DELIVERY_H
@@ -23,8 +24,8 @@ enum {
 struct delivery {
 	uint64_t   log_id, seq;
 	uint16_t   recipient;              /* index in the envelope of the record */
-	/* What a message made by a delivery (redirect, vacation, DSN) was made from; parent_log_id 0: it was not. The same key
-	 * is never delivered twice; the cell writes it into the message's trace only. */
+	/* What a message made by a delivery (redirect, vacation, DSN) was made from; parent_log_id 0: it was not. The same
+	 * key is never delivered twice; the cell writes it into the message's trace only. */
 	uint64_t   parent_log_id, parent_seq, parent_account;
 	uint32_t   parent_ordinal;
 	struct str sender;                 /* envelope sender; empty: a bounce, "<>" */
@@ -41,35 +42,37 @@ struct delivery {
 
 struct delivery_batch {
 	uint64_t account;
-	/* What the cell may forget: every delivery of this log with seq ≤ prune_seq is answered and will never be sent again
-	 * (≤ W, and below the oldest late delivery of this account). */
+	/* What the cell may forget: every delivery of this log with seq ≤ prune_seq is answered and will never be sent
+	 * again (≤ W, and below the oldest late delivery of this account). */
 	uint64_t prune_log_id, prune_seq;
 	size_t   n;
 	struct delivery *deliveries;
 };
 
-/* Encodes a batch: request gets the body of DELIVER, fds the descriptors to send along, *fd_count how many. A memfd made for it
- * is fds[0] and *memfd: the caller closes it after sending (-1: none). The bodies' descriptors stay the caller's.
- * ERR_LIMIT: over one of the limits above. ERR_IO: no memfd. */
-enum err delivery_batch_encode(const struct delivery_batch *batch, struct buf *request, int fds[MESSAGE_FDS_MAX], int *fd_count,
-                               int *memfd) MUST_CHECK;
-/* Decodes what arrived. The slices point into m->body or the mapped memfd, which stays mapped until delivery_batch_release().
- * The descriptors move from m into the deliveries (m->fds becomes -1). ERR_INVALID: not a valid batch; nothing was taken. */
+/* Encodes a batch: request gets the body of DELIVER, fds the descriptors to send along, *fd_count how many. A memfd
+ * made for it is fds[0] and *memfd: the caller closes it after sending (-1: none). The bodies' descriptors stay the
+ * caller's. ERR_LIMIT: over one of the limits above. ERR_IO: no memfd. */
+enum err delivery_batch_encode(const struct delivery_batch *batch, struct buf *request, int fds[MESSAGE_FDS_MAX],
+							   int *fd_count, int *memfd) MUST_CHECK;
+/* Decodes what arrived. The slices point into m->body or the mapped memfd, which stays mapped until
+ * delivery_batch_release(). The descriptors move from m into the deliveries (m->fds becomes -1). ERR_INVALID: not a
+ * valid batch; nothing was taken. */
 struct delivery_batch_in {
 	struct delivery_batch batch;
 	struct str            mapped;      /* private */
 };
 enum err delivery_batch_decode(struct message *m, struct arena *a, struct delivery_batch_in *out) MUST_CHECK;
 void delivery_batch_release(struct delivery_batch_in *in);   /* unmaps and closes the descriptors; for CLEANUP too */
-/* The pure part, for tests and fuzzing: bytes in, structs out; fd becomes the index of the descriptor (from 0) instead. */
+/* The pure part, for tests and fuzzing: bytes in, structs out; fd becomes the index of the descriptor (from 0) instead.
+ */
 bool delivery_batch_parse(struct str bytes, struct arena *a, struct delivery_batch *out);
 
-/* ------------------------------------------------------------------------------------------------------- the answer */
+/* ------------------------------------------------------------------------------------------------------ the answer */
 
 enum delivery_outcome {
-	DELIVERY_DONE = 1,                 /* delivered now, or found delivered already: durable at the next sync point or CELL_SYNC */
-	DELIVERY_DEFERRED,                 /* not now: try again later */
-	DELIVERY_REFUSED,                  /* never: over quota by setting, message unusable */
+	DELIVERY_DONE = 1, /* delivered now, or found delivered already: durable at the next sync point or CELL_SYNC */
+	DELIVERY_DEFERRED, /* not now: try again later */
+	DELIVERY_REFUSED,  /* never: over quota by setting, message unusable */
 };
 struct delivery_result {
 	uint64_t   log_id, seq;

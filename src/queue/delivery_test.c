@@ -106,7 +106,12 @@ TEST(results)
 	CLEANUP(buf_free) struct buf b = BUF(MESSAGE_BODY_MAX);
 	struct delivery_result results[2] = {
 		{ .log_id = 1, .seq = 2, .recipient = 0, .outcome = DELIVERY_DONE, .is_synced = true, .status = STR("2.0.0") },
-		{ .log_id = 1, .seq = 3, .recipient = 1, .outcome = DELIVERY_REFUSED, .status = STR("5.2.2"), .reason = STR("full") },
+		{ .log_id = 1,
+		  .seq = 3,
+		  .recipient = 1,
+		  .outcome = DELIVERY_REFUSED,
+		  .status = STR("5.2.2"),
+		  .reason = STR("full") },
 	};
 	struct delivery_result *got;
 	size_t n;

@@ -1,12 +1,13 @@
 /* Messages on their way in: APPEND, MULTIAPPEND, and deliveries.
  *
- * Order is everything here (DESIGN §4.7). A message's bytes are complete, its structure is read (outside all locks), its
- * record is in bodies/ and, for whoever is told OK afterwards, synced, before the transaction that names it begins; the
- * transaction is short; the sync of the database follows, and only then is the message visible. A delivery that nobody
- * watches leaves both syncs to the sync point: a crash in between may keep the row and tear the body, so its name is kept
- * in `delivered` and the replay looks (delivered.c).
+ * Order is everything here (DESIGN §4.7). A message's bytes are complete, its structure is read (outside all locks),
+ * its record is in bodies/ and, for whoever is told OK afterwards, synced, before the transaction that names it begins;
+ * the transaction is short; the sync of the database follows, and only then is the message visible. A delivery that
+ * nobody watches leaves both syncs to the sync point: a crash in between may keep the row and tear the body, so its
+ * name is kept in `delivered` and the replay looks (delivered.c).
  *
- * Small messages wait in memory (one growing buffer each); a long one goes to the disk as it comes, in a file of its own. */
+ * Small messages wait in memory (one growing buffer each); a long one goes to the disk as it comes, in a file of its
+ * own. */
 #include "base/log.h"
 #include "store/delivered.h"
 #include "store/digest.h"
@@ -176,12 +177,14 @@ void append_forget_delivered(struct append *ap, uint64_t log_id, uint64_t seq)
 	ap->forget = (struct delivery_key){ .log_id = log_id, .seq = seq };
 }
 
-/* ------------------------------------------------------------------------------------------------------------ commit */
+/* ---------------------------------------------------------------------------------------------------------- commit */
 
 static enum err insert_one(struct tx *tx, const struct incoming *m, struct appended *out)
 {
 	struct box *box = box_by_id(tx->v, m->in.mailbox_id);
-	struct email_new email = { .email = m->email, .place = m->place, .received = m->in.internal_date, .digest = m->digest };
+	struct email_new email = {
+		.email = m->email, .place = m->place, .received = m->in.internal_date, .digest = m->digest
+	};
 	struct row row = { .email = m->email, .flags = m->in.flags, .size = m->place.size };
 
 	if (box == NULL)
@@ -254,7 +257,8 @@ enum err append_commit(struct append **append, struct arena *a, struct appended 
 	return commit_and_free(append, true, a, out, n);
 }
 
-/* A session must not see what is not durable, and cannot be kept from the counters: with sessions it is synced at once. */
+/* A session must not see what is not durable, and cannot be kept from the counters: with sessions it is synced at once.
+ */
 enum err append_commit_later(struct append **append, struct arena *a, struct appended **out, size_t *n)
 {
 	struct view *v = (*append)->v;

@@ -2,10 +2,10 @@
  *
  * Problem: each session has its own sequence numbers, because an EXPUNGE is told at different times to each (RFC 9051
  * §7.5.1). Copies for each session would cost 24 bytes a message and session, and flags would have to be kept equal.
- * Choice: one array. A removed message stays in it, marked FLAG_GONE, as long as one session still counts it. What a session
- * no longer counts is a short sorted list of indices (`skips`), so a sequence number becomes an index by one binary search,
- * and without removals it is the index. When every session was told, array_compact() closes the gaps and renumbers the
- * skips. New messages come at the end only (uids ascend), so `known` of a session never moves by itself.
+ * Choice: one array. A removed message stays in it, marked FLAG_GONE, as long as one session still counts it. What a
+ * session no longer counts is a short sorted list of indices (`skips`), so a sequence number becomes an index by one
+ * binary search, and without removals it is the index. When every session was told, array_compact() closes the gaps and
+ * renumbers the skips. New messages come at the end only (uids ascend), so `known` of a session never moves by itself.
  *
  * Everything here happens under the memory lock. */
 #include "base/clock.h"
@@ -193,9 +193,9 @@ void array_free(struct array *ar)
 	mem_free(ar);
 }
 
-/* Reads the rows in steps, so that nobody waits long for the database. Additions published meanwhile are not applied: their
- * rows are committed, so a later step finds them. From the last step on (is_complete, set under the db lock) they are, and
- * what a step had read already is ignored. Flags and removals apply at any time to what was read. */
+/* Reads the rows in steps, so that nobody waits long for the database. Additions published meanwhile are not applied:
+ * their rows are committed, so a later step finds them. From the last step on (is_complete, set under the db lock) they
+ * are, and what a step had read already is ignored. Flags and removals apply at any time to what was read. */
 static enum err array_build(struct view *v, struct box *box, struct array *ar)
 {
 	static const char sql[] = "SELECT uid, email_id, modseq, flags FROM message WHERE mailbox_id = ?1 AND uid > ?2 "
@@ -215,7 +215,8 @@ static enum err array_build(struct view *v, struct box *box, struct array *ar)
 			pthread_mutex_lock(&v->memory_lock);
 			for (; stmt_row(q); n++) {
 				after = (uint32_t)stmt_int64(q, 0);
-				array_push(ar, after, (uint32_t)stmt_int64(q, 1), (uint64_t)stmt_int64(q, 2), (uint64_t)stmt_int64(q, 3));
+				array_push(ar, after, (uint32_t)stmt_int64(q, 1), (uint64_t)stmt_int64(q, 2),
+						   (uint64_t)stmt_int64(q, 3));
 			}
 			ar->is_complete = n < ROWS_STEP;
 			pthread_mutex_unlock(&v->memory_lock);

@@ -1,12 +1,12 @@
-/* Bodies are written once and never changed: an append-only file needs one write and one fsync a message (shared by all who
- * wait), no page of a database is torn by it, and a backup copies sealed files once. Positions come from the rows only, so
- * after a crash nothing has to be scanned: new records simply go after the end of what is there.
+/* Bodies are written once and never changed: an append-only file needs one write and one fsync a message (shared by all
+ * who wait), no page of a database is torn by it, and a backup copies sealed files once. Positions come from the rows
+ * only, so after a crash nothing has to be scanned: new records simply go after the end of what is there.
  *
  * A message over a megabyte is not kept in memory while it arrives: it gets a file of its own under a temporary name
  * ("000017.new"), which becomes 000017 at its commit; later records may follow in it as in any other file.
  *
- * A sync covers what was completely written before it began: `written` counts finished appends, `synced` those known to be
- * durable. A file that is left for the next one is synced at that moment, so only the current file is ever dirty. */
+ * A sync covers what was completely written before it began: `written` counts finished appends, `synced` those known to
+ * be durable. A file that is left for the next one is synced at that moment, so only the current file is ever dirty. */
 #include "base/bytes.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -65,7 +65,7 @@ static void record_header(struct buf *out, uint32_t crc, uint64_t size, uint32_t
 	put_u32(out, crc32c(0, out->p, out->n));
 }
 
-/* -------------------------------------------------------------------------------------------------------------- open */
+/* ------------------------------------------------------------------------------------------------------------ open */
 
 static enum err look_through(struct bodies *b)
 {
@@ -124,7 +124,7 @@ void bodies_close(struct bodies **bodies)
 	*bodies = NULL;
 }
 
-/* ------------------------------------------------------------------------------------------------- files that are open */
+/* --------------------------------------------------------------------------------------------- files that are open */
 
 static void close_least_used(struct bodies *b)
 {
@@ -199,7 +199,7 @@ enum err body_file_read(struct body_file *f, uint64_t at, void *p, size_t n)
 	return disk_read_all(f->f, p, n, at);
 }
 
-/* ------------------------------------------------------------------------------------------------------------ append */
+/* ---------------------------------------------------------------------------------------------------------- append */
 
 /* The file that takes the next record; both locks are held, so no write to the file that is left is under way. */
 static enum err open_current(struct bodies *b)
@@ -309,7 +309,7 @@ enum err bodies_sync(struct bodies *b)
 	return e;
 }
 
-/* ------------------------------------------------------------------------------------------------- one long message */
+/* ------------------------------------------------------------------------------------------------ one long message */
 
 enum err body_writer_begin(struct bodies *b, struct body_writer **out)
 {
@@ -408,7 +408,7 @@ void body_writer_abandon(struct body_writer **writer)
 	*writer = NULL;
 }
 
-/* ------------------------------------------------------------------------------------------------ checking, removing */
+/* ---------------------------------------------------------------------------------------------- checking, removing */
 
 static bool header_is_right(const char *header, const struct place *place, uint32_t email, uint32_t *crc)
 {

@@ -1,7 +1,7 @@
 /* store/bodies.h -- the bytes of messages: bodies/000001 …, append-only files of records.
- * A record is 24 bytes of header (magic, CRC32C of the bytes, their number, the email, CRC32C of the header) and the bytes.
- * Which record is alive is known by the rows of `email` alone; what a crash left half written is never named by one.
- * Thread-safe. Private to store/, in a header of its own because it knows nothing of the rest. */
+ * A record is 24 bytes of header (magic, CRC32C of the bytes, their number, the email, CRC32C of the header) and the
+ * bytes. Which record is alive is known by the rows of `email` alone; what a crash left half written is never named by
+ * one. Thread-safe. Private to store/, in a header of its own because it knows nothing of the rest. */
 #ifndef FACTEUR_STORE_BODIES_H
 #define FACTEUR_STORE_BODIES_H
 #include "disk/disk.h"
@@ -24,7 +24,8 @@ enum err bodies_open(struct disk_dir *account, struct bodies **out) MUST_CHECK;
 void bodies_close(struct bodies **b);
 
 /* Appends one record made of up to 7 pieces; durable after bodies_sync(). ERR_LIMIT: disk full. */
-enum err bodies_append(struct bodies *b, uint32_t email, const struct str *pieces, size_t n, struct place *out) MUST_CHECK;
+enum err bodies_append(struct bodies *b, uint32_t email, const struct str *pieces, size_t n,
+					   struct place *out) MUST_CHECK;
 /* Everything appended before this call is durable when it returns; concurrent calls share one fsync. */
 enum err bodies_sync(struct bodies *b) MUST_CHECK;
 

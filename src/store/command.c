@@ -1,5 +1,5 @@
-/* CELL_COMMAND: the encoding of question and answer, and the cell's side of it. A long list of mailboxes goes in several
- * answers: each is filled up to a size that surely fits, and says where to continue. */
+/* CELL_COMMAND: the encoding of question and answer, and the cell's side of it. A long list of mailboxes goes in
+ * several answers: each is filled up to a size that surely fits, and says where to continue. */
 #include "base/log.h"
 #include "store/command.h"
 
@@ -94,7 +94,7 @@ enum err store_answer_decode(struct str bytes, struct arena *a, struct store_ans
 	return get_end(&s) ? ERR_OK : ERR_INVALID;
 }
 
-/* ------------------------------------------------------------------------------------------------------------- serve */
+/* ----------------------------------------------------------------------------------------------------------- serve */
 
 static enum err serve_mailboxes(struct view *v, uint32_t first, struct buf *answer)
 {

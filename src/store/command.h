@@ -40,7 +40,8 @@ struct store_answer {
 };
 
 void store_command_encode(const struct store_command *c, struct buf *out);
-enum err store_command_decode(struct str bytes, struct store_command *out) MUST_CHECK;      /* ERR_INVALID; slices view bytes */
+enum err store_command_decode(struct str bytes,
+							  struct store_command *out) MUST_CHECK; /* ERR_INVALID; slices view bytes */
 enum err store_answer_decode(struct str bytes, struct arena *a, struct store_answer *out) MUST_CHECK;
 /* The cell's side: does it and writes the answer's body (empty on an error, which goes into the reply's status).
  * ERR_INVALID: malformed; ERR_NOTFOUND: no such mailbox; ERR_QUOTA: undelete does not fit. */

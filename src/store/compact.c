@@ -1,7 +1,7 @@
-/* Giving disk space back: when more than 40 % of a file of bodies/ is dead, its live records are copied to the newest file,
- * synced, their rows changed, and the old file is unlinked, when no reader has it open. Punching holes gave back 1 % at 3 kB
- * a message and 12 % at 4 kB (DESIGN §5). Works in steps of a range of emails, from view_tick(); a stop in the middle leaves
- * copies nobody names, and the work begins again. */
+/* Giving disk space back: when more than 40 % of a file of bodies/ is dead, its live records are copied to the newest
+ * file, synced, their rows changed, and the old file is unlinked, when no reader has it open. Punching holes gave back
+ * 1 % at 3 kB a message and 12 % at 4 kB (DESIGN §5). Works in steps of a range of emails, from view_tick(); a stop in
+ * the middle leaves copies nobody names, and the work begins again. */
 #include "base/log.h"
 #include "store/store_private.h"
 
@@ -62,9 +62,11 @@ struct live {
 	struct place from, to;
 };
 
-static enum err live_read(struct view *v, uint32_t file, uint32_t after, uint32_t upto, struct live *out, size_t max, size_t *n)
+static enum err live_read(struct view *v, uint32_t file, uint32_t after, uint32_t upto, struct live *out, size_t max,
+						  size_t *n)
 {
-	static const char sql[] = "SELECT email_id, at, size FROM email WHERE email_id > ?1 AND email_id <= ?2 AND file = ?3 ORDER BY email_id";
+	static const char sql[] =
+		"SELECT email_id, at, size FROM email WHERE email_id > ?1 AND email_id <= ?2 AND file = ?3 ORDER BY email_id";
 	enum err e;
 
 	*n = 0;
@@ -75,7 +77,8 @@ static enum err live_read(struct view *v, uint32_t file, uint32_t after, uint32_
 		stmt_bind_int64(q, 2, upto);
 		stmt_bind_int64(q, 3, file);
 		while (*n < max && stmt_row(q))
-			out[(*n)++] = (struct live){ .email = (uint32_t)stmt_int64(q, 0), .from = { file, stmt_u64(q, 1), stmt_u64(q, 2) } };
+			out[(*n)++] =
+				(struct live){ .email = (uint32_t)stmt_int64(q, 0), .from = { file, stmt_u64(q, 1), stmt_u64(q, 2) } };
 		e = *n == max ? ERR_OK : stmt_end(q);
 	}
 	pthread_mutex_unlock(&v->db_lock);

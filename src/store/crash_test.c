@@ -1,5 +1,5 @@
-/* Power cuts. A random program runs on an account while the disk layer records every write and sync; then the account is
- * rebuilt as it may be after a cut at many moments, opened, and compared with what had been acknowledged by then. */
+/* Power cuts. A random program runs on an account while the disk layer records every write and sync; then the account
+ * is rebuilt as it may be after a cut at many moments, opened, and compared with what had been acknowledged by then. */
 #include "store/powercut_test.h"
 #include "store/view.h"
 
@@ -166,7 +166,7 @@ static void run_story(struct story *t)
 	}
 }
 
-/* --------------------------------------------------------------------------------------------------------- after a cut */
+/* ----------------------------------------------------------------------------------------------------- after a cut */
 
 /* Where a message is: by its uid in a mailbox; its bytes must be right. */
 static bool is_in(struct view *v, int64_t mailbox_id, uint32_t uid, size_t number)
@@ -202,7 +202,8 @@ static bool is_in(struct view *v, int64_t mailbox_id, uint32_t uid, size_t numbe
 static void check_message(const struct story *t, struct view *v, size_t number, size_t cut)
 {
 	const struct history *h = &t->h[number];
-	bool in_inbox = is_in(v, t->inbox, h->inbox_uid, number), in_archive = is_in(v, t->archive, h->archive_uid, number), fits = false;
+	bool in_inbox = is_in(v, t->inbox, h->inbox_uid, number), in_archive = is_in(v, t->archive, h->archive_uid, number),
+		 fits = false;
 	enum place_kind promised = NOWHERE;
 
 	for (size_t i = 0; i < h->n; i++)

@@ -1,7 +1,8 @@
-/* Names of deliveries. The queue sends a delivery again when it cannot know whether it was done: after a crash of either side.
- * The row of `delivered` is written in the transaction that adds the message, so it says exactly whether the message is
- * there. The bytes are another matter: neither they nor the row were synced, the file system may keep the row and lose the
- * bytes; therefore a replay also checks the CRC of the body and writes a torn one again, from the log (DESIGN §4.5). */
+/* Names of deliveries. The queue sends a delivery again when it cannot know whether it was done: after a crash of
+ * either side. The row of `delivered` is written in the transaction that adds the message, so it says exactly whether
+ * the message is there. The bytes are another matter: neither they nor the row were synced, the file system may keep
+ * the row and lose the bytes; therefore a replay also checks the CRC of the body and writes a torn one again, from the
+ * log (DESIGN §4.5). */
 #include "base/log.h"
 #include "store/delivered.h"
 #include "store/store_private.h"

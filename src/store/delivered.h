@@ -1,4 +1,5 @@
-/* store/delivered.h -- for deliver/: messages that have a name in the queue's log, so that a replay delivers none twice. */
+/* store/delivered.h -- for deliver/: messages that have a name in the queue's log, so that a replay delivers none
+ * twice. */
 #ifndef FACTEUR_STORE_DELIVERED_H
 #define FACTEUR_STORE_DELIVERED_H
 #include "store/view.h"
@@ -12,13 +13,14 @@ struct delivery_key {
 void append_delivered(struct append *ap, const struct delivery_key *key);
 /* Every delivery of this log up to seq is answered for good: their names are forgotten in the same transaction. */
 void append_forget_delivered(struct append *ap, uint64_t log_id, uint64_t seq);
-/* Like append_commit(), but durable and visible only after the next sync (view_publish()), unless a session is there: then it
- * is synced at once. */
+/* Like append_commit(), but durable and visible only after the next sync (view_publish()), unless a session is there:
+ * then it is synced at once. */
 enum err append_commit_later(struct append **ap, struct arena *a, struct appended **out, size_t *n) MUST_CHECK;
 
 /* Was it delivered? *email: as which email. ERR_NOTFOUND: no. */
 enum err delivered_find(struct view *v, const struct delivery_key *key, uint32_t *email) MUST_CHECK;
-/* After an unclean stop: are the bytes of this email whole? ERR_CORRUPT: no (torn). ERR_NOTFOUND: expunged and forgotten. */
+/* After an unclean stop: are the bytes of this email whole? ERR_CORRUPT: no (torn). ERR_NOTFOUND: expunged and
+ * forgotten. */
 enum err delivered_check(struct view *v, uint32_t email) MUST_CHECK;
 /* Writes a torn body again, from the same bytes (in pieces). ERR_CORRUPT: they are not as many as they were. Synced. */
 enum err delivered_repair(struct view *v, uint32_t email, const struct str *pieces, size_t n) MUST_CHECK;

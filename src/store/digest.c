@@ -1,9 +1,9 @@
-/* The one look at a message when it comes in: everything that is asked again and again is made here, outside all locks, so
- * that no later command parses it (DESIGN §5).
+/* The one look at a message when it comes in: everything that is asked again and again is made here, outside all locks,
+ * so that no later command parses it (DESIGN §5).
  *
- * For threading, an id counts together with the base subject (RFC 8621 §3, RFC 5256 §2.1), both in one 64-bit hash that stays
- * the same for ever, since it is kept. Of a long References only the nearest ancestors and the root are used: a thread whose
- * members we hold is found by them, and a message writes at most DIGEST_REFERENCES rows. */
+ * For threading, an id counts together with the base subject (RFC 8621 §3, RFC 5256 §2.1), both in one 64-bit hash that
+ * stays the same for ever, since it is kept. Of a long References only the nearest ancestors and the root are used: a
+ * thread whose members we hold is found by them, and a message writes at most DIGEST_REFERENCES rows. */
 #include "store/digest.h"
 #include "mime/header.h"
 #include "mime/summary.h"

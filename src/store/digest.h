@@ -8,7 +8,8 @@ enum { DIGEST_REFERENCES = 8 };
 
 struct digest {
 	struct str record;                          /* mime/summary.h; in the arena */
-	uint64_t   references[DIGEST_REFERENCES];   /* hash(id, base subject): ids it names, nearest first; its own is the last */
+	uint64_t
+		references[DIGEST_REFERENCES]; /* hash(id, base subject): ids it names, nearest first; its own is the last */
 	size_t     n_references;
 };
 

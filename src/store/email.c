@@ -1,12 +1,13 @@
-/* Emails: what is known of a message besides where it stands: its place in bodies/, its size and time, its thread, and its
- * summary (ENVELOPE and BODYSTRUCTURE ready to send). An email never changes; compaction moves its bytes.
+/* Emails: what is known of a message besides where it stands: its place in bodies/, its size and time, its thread, and
+ * its summary (ENVELOPE and BODYSTRUCTURE ready to send). An email never changes; compaction moves its bytes.
  *
- * Threads (RFC 8621 §3): emails belong together when one names the Message-ID of another, or of a common ancestor, and their
- * base subjects are equal. The hash of (Message-ID, base subject) of every id a message has or names leads in `reference` to
- * the thread; the first one found decides, and a thread never changes, so THREADID is stable (RFC 8474 §5.3).
+ * Threads (RFC 8621 §3): emails belong together when one names the Message-ID of another, or of a common ancestor, and
+ * their base subjects are equal. The hash of (Message-ID, base subject) of every id a message has or names leads in
+ * `reference` to the thread; the first one found decides, and a thread never changes, so THREADID is stable (RFC 8474
+ * §5.3).
  *
- * EMAILID and THREADID carry the time of arrival, so that an account put back from an older copy, which gives out the same
- * numbers again, does not give out the same ids. */
+ * EMAILID and THREADID carry the time of arrival, so that an account put back from an older copy, which gives out the
+ * same numbers again, does not give out the same ids. */
 #include "store/store_private.h"
 #include <stdio.h>
 
@@ -25,7 +26,7 @@ static uint64_t emailid_of(uint32_t email, int64_t received)
 	return (uint64_t)(uint32_t)received << 32 | email;
 }
 
-/* ----------------------------------------------------------------------------------------------------------- threads */
+/* --------------------------------------------------------------------------------------------------------- threads */
 
 static enum err thread_find(struct view *v, const uint64_t *references, size_t n, uint64_t *thread)
 {
@@ -58,7 +59,7 @@ static enum err thread_note(struct view *v, const uint64_t *references, size_t n
 	return ERR_OK;
 }
 
-/* -------------------------------------------------------------------------------------------------------------- rows */
+/* ------------------------------------------------------------------------------------------------------------ rows */
 
 enum err email_insert(struct tx *tx, const struct email_new *in)
 {
@@ -117,7 +118,7 @@ enum err email_delete(struct tx *tx, uint32_t email)
 	return stmt_done(q);
 }
 
-/* --------------------------------------------------------------------------------------------------------- summaries */
+/* ------------------------------------------------------------------------------------------------------- summaries */
 
 static void read_summary(struct stmt *q, bool with_record, struct arena *a, struct summary *out)
 {
@@ -131,7 +132,8 @@ static void read_summary(struct stmt *q, bool with_record, struct arena *a, stru
 }
 
 /* One statement steps over the range; emails that nobody asked for are passed over. */
-static enum err summaries_in_range(struct stmt *q, const uint32_t *emails, size_t n, bool with_record, struct arena *a, struct summary *out)
+static enum err summaries_in_range(struct stmt *q, const uint32_t *emails, size_t n, bool with_record, struct arena *a,
+								   struct summary *out)
 {
 	size_t i = 0;
 
@@ -147,7 +149,8 @@ static enum err summaries_in_range(struct stmt *q, const uint32_t *emails, size_
 	return i == n ? ERR_OK : stmt_end(q);
 }
 
-static enum err summaries_one_by_one(struct stmt *q, const uint32_t *emails, size_t n, bool with_record, struct arena *a, struct summary *out)
+static enum err summaries_one_by_one(struct stmt *q, const uint32_t *emails, size_t n, bool with_record,
+									 struct arena *a, struct summary *out)
 {
 	for (size_t i = 0; i < n; i++) {
 		stmt_bind_int64(q, 1, emails[i]);
@@ -170,10 +173,13 @@ static bool is_dense(const uint32_t *emails, size_t n)
 	return n > 1 && emails[n - 1] - emails[0] < 3 * n;
 }
 
-enum err view_summaries(struct view *v, const uint32_t *emails, size_t n, bool with_record, struct arena *a, struct summary *out)
+enum err view_summaries(struct view *v, const uint32_t *emails, size_t n, bool with_record, struct arena *a,
+						struct summary *out)
 {
-	static const char full[] = "SELECT email_id, size, received, thread, summary FROM email WHERE email_id BETWEEN ?1 AND ?2 ORDER BY email_id";
-	static const char numbers[] = "SELECT email_id, size, received, thread FROM email WHERE email_id BETWEEN ?1 AND ?2 ORDER BY email_id";
+	static const char full[] = "SELECT email_id, size, received, thread, summary FROM email WHERE email_id BETWEEN ?1 "
+							   "AND ?2 ORDER BY email_id";
+	static const char numbers[] =
+		"SELECT email_id, size, received, thread FROM email WHERE email_id BETWEEN ?1 AND ?2 ORDER BY email_id";
 	enum err e;
 
 	memset(out, 0, n * sizeof *out);
@@ -191,7 +197,7 @@ enum err view_summaries(struct view *v, const uint32_t *emails, size_t n, bool w
 	return e;
 }
 
-/* ------------------------------------------------------------------------------------------------------------- bodies */
+/* ---------------------------------------------------------------------------------------------------------- bodies */
 
 enum err body_open(struct view *v, uint32_t email, struct body *out)
 {

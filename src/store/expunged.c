@@ -1,7 +1,7 @@
 /* What was expunged is kept for 30 days: the owner can have it back, and it counts for no quota. Older rows go in small
- * transactions of view_tick(): with the last row that names an email its own row goes too, and its bytes count as dead in
- * their file until compact.c empties that. What is forgotten here raises the history floor: removals below it are no longer
- * told one by one (vanished.c). */
+ * transactions of view_tick(): with the last row that names an email its own row goes too, and its bytes count as dead
+ * in their file until compact.c empties that. What is forgotten here raises the history floor: removals below it are no
+ * longer told one by one (vanished.c). */
 #include "base/clock.h"
 #include "store/store_private.h"
 
@@ -10,12 +10,13 @@ struct kept {
 	struct row row;
 };
 
-static enum err kept_read(struct view *v, int64_t mailbox_id, int64_t from, int64_t before, int64_t after_id, struct kept *out, size_t max,
-                          size_t *n)
+static enum err kept_read(struct view *v, int64_t mailbox_id, int64_t from, int64_t before, int64_t after_id,
+						  struct kept *out, size_t max, size_t *n)
 {
-	static const char sql[] = "SELECT x.expunged_id, x.mailbox_id, x.uid, x.email_id, x.modseq, x.flags, e.size FROM expunged x"
-	                          " JOIN email e ON e.email_id = x.email_id WHERE x.expunged_id > ?1 AND x.at >= ?2 AND x.at < ?3"
-	                          " AND (?4 = 0 OR x.mailbox_id = ?4) ORDER BY x.expunged_id LIMIT ?5";
+	static const char sql[] =
+		"SELECT x.expunged_id, x.mailbox_id, x.uid, x.email_id, x.modseq, x.flags, e.size FROM expunged x"
+		" JOIN email e ON e.email_id = x.email_id WHERE x.expunged_id > ?1 AND x.at >= ?2 AND x.at < ?3"
+		" AND (?4 = 0 OR x.mailbox_id = ?4) ORDER BY x.expunged_id LIMIT ?5";
 	CLEANUP(stmt_release) struct stmt *q = db_query(v->db, sql);
 
 	stmt_bind_int64(q, 1, after_id);
@@ -25,8 +26,10 @@ static enum err kept_read(struct view *v, int64_t mailbox_id, int64_t from, int6
 	stmt_bind_int64(q, 5, (int64_t)max);
 	*n = 0;
 	while (*n < max && stmt_row(q))
-		out[(*n)++] = (struct kept){ stmt_int64(q, 0), stmt_int64(q, 1), { (uint32_t)stmt_int64(q, 2), (uint32_t)stmt_int64(q, 3),
-			stmt_u64(q, 4), stmt_u64(q, 5), stmt_u64(q, 6) } };
+		out[(*n)++] = (struct kept){ stmt_int64(q, 0),
+									 stmt_int64(q, 1),
+									 { (uint32_t)stmt_int64(q, 2), (uint32_t)stmt_int64(q, 3), stmt_u64(q, 4),
+									   stmt_u64(q, 5), stmt_u64(q, 6) } };
 	return *n == max ? ERR_OK : stmt_end(q);
 }
 
@@ -39,7 +42,7 @@ static enum err kept_delete(struct tx *tx, int64_t expunged_id)
 	return stmt_done(q);
 }
 
-/* ---------------------------------------------------------------------------------------------------------- undelete */
+/* -------------------------------------------------------------------------------------------------------- undelete */
 
 enum err view_undelete(struct view *v, int64_t mailbox_id, int64_t since, uint32_t *restored)
 {
@@ -72,7 +75,7 @@ enum err view_undelete(struct view *v, int64_t mailbox_id, int64_t since, uint32
 	return tx_commit_synced(&tx);
 }
 
-/* ------------------------------------------------------------------------------------------------------------- prune */
+/* ----------------------------------------------------------------------------------------------------------- prune */
 
 static enum err forget(struct tx *tx, const struct kept *k)
 {

@@ -1,6 +1,7 @@
-/* Keywords of an account: names for bits 6-63 of a message's flags. The list only grows, so a bit means the same in every
- * copy of the flags, in memory and in a parked session; n_keywords is raised after the name is in place, so readers need no
- * lock. Names compare without regard to ASCII case and keep the case of their first use (RFC 9051 §2.3.2). */
+/* Keywords of an account: names for bits 6-63 of a message's flags. The list only grows, so a bit means the same in
+ * every copy of the flags, in memory and in a parked session; n_keywords is raised after the name is in place, so
+ * readers need no lock. Names compare without regard to ASCII case and keep the case of their first use (RFC 9051
+ * §2.3.2). */
 #include "store/store_private.h"
 
 static char *own(struct str s)

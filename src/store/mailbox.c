@@ -1,7 +1,7 @@
 /* The tree of mailboxes. It is small (tens, at most 10,000) and asked for all the time, so it is kept in memory whole
- * (struct box) and the table is only its durable form. A mailbox's name is its whole path: a rename rewrites the rows of
- * the subtree, a look-up compares strings. Every parent is a mailbox too (missing ones are made), and one with children is
- * not deleted, so there is no \NonExistent and no \Noselect anywhere. */
+ * (struct box) and the table is only its durable form. A mailbox's name is its whole path: a rename rewrites the rows
+ * of the subtree, a look-up compares strings. Every parent is a mailbox too (missing ones are made), and one with
+ * children is not deleted, so there is no \NonExistent and no \Noselect anywhere. */
 #include "base/bytes.h"
 #include "base/clock.h"
 #include "store/store_private.h"
@@ -15,7 +15,7 @@ const char *mailbox_role_attribute(enum mailbox_role role)
 	return role < MAILBOX_ROLES ? names[role] : "";
 }
 
-/* ------------------------------------------------------------------------------------------------------------- names */
+/* ----------------------------------------------------------------------------------------------------------- names */
 
 static bool level_is_valid(struct str level)
 {
@@ -51,7 +51,7 @@ static bool is_below(struct str path, struct str parent)
 	return path.n > parent.n && path.p[parent.n] == MAILBOX_SEPARATOR && str_starts(path, parent);
 }
 
-/* ------------------------------------------------------------------------------------------------------------- boxes */
+/* ----------------------------------------------------------------------------------------------------------- boxes */
 
 struct box *box_by_id(struct view *v, int64_t mailbox_id)
 {
@@ -92,11 +92,12 @@ static bool has_children(struct view *v, struct str path)
 	return false;
 }
 
-/* ----------------------------------------------------------------------------------------------------------- rows */
+/* ------------------------------------------------------------------------------------------------------------ rows */
 
 enum err mailbox_load(struct view *v)
 {
-	static const char sql[] = "SELECT mailbox_id, path, role, uidvalidity, uidnext, messages, unseen, deleted, size, modseq, created FROM mailbox";
+	static const char sql[] = "SELECT mailbox_id, path, role, uidvalidity, uidnext, messages, unseen, deleted, size, "
+							  "modseq, created FROM mailbox";
 	CLEANUP(stmt_release) struct stmt *q = db_query(v->db, sql);
 
 	while (stmt_row(q)) {
@@ -104,10 +105,16 @@ enum err mailbox_load(struct view *v)
 		struct str path = stmt_str(q, 1);
 		char *owned = mem_alloc(path.n + 1);
 		memcpy(owned, path.p, path.n);
-		box->m = (struct mailbox){ .mailbox_id = stmt_int64(q, 0), .path = str_make(owned, path.n),
-			.role = (enum mailbox_role)stmt_int64(q, 2), .uidvalidity = (uint32_t)stmt_int64(q, 3),
-			.uidnext = (uint32_t)stmt_int64(q, 4), .messages = (uint32_t)stmt_int64(q, 5), .unseen = (uint32_t)stmt_int64(q, 6),
-			.deleted = (uint32_t)stmt_int64(q, 7), .size = stmt_u64(q, 8), .highestmodseq = stmt_u64(q, 9) };
+		box->m = (struct mailbox){ .mailbox_id = stmt_int64(q, 0),
+								   .path = str_make(owned, path.n),
+								   .role = (enum mailbox_role)stmt_int64(q, 2),
+								   .uidvalidity = (uint32_t)stmt_int64(q, 3),
+								   .uidnext = (uint32_t)stmt_int64(q, 4),
+								   .messages = (uint32_t)stmt_int64(q, 5),
+								   .unseen = (uint32_t)stmt_int64(q, 6),
+								   .deleted = (uint32_t)stmt_int64(q, 7),
+								   .size = stmt_u64(q, 8),
+								   .highestmodseq = stmt_u64(q, 9) };
 		box->created = stmt_int64(q, 10);
 		box->seen = box->m;
 		box->flags_modseq = box->vanished_modseq = box->m.highestmodseq;
@@ -122,8 +129,9 @@ enum err mailbox_load(struct view *v)
 
 enum err mailbox_write(struct tx *tx, const struct mailbox *m)
 {
-	static const char sql[] = "UPDATE mailbox SET uidnext = ?1, messages = ?2, unseen = ?3, deleted = ?4, size = ?5, modseq = ?6"
-	                          " WHERE mailbox_id = ?7";
+	static const char sql[] =
+		"UPDATE mailbox SET uidnext = ?1, messages = ?2, unseen = ?3, deleted = ?4, size = ?5, modseq = ?6"
+		" WHERE mailbox_id = ?7";
 	CLEANUP(stmt_release) struct stmt *q = db_query(tx->v->db, sql);
 
 	stmt_bind_int64(q, 1, m->uidnext);
@@ -145,10 +153,14 @@ static enum err mailbox_insert(struct tx *tx, struct str path, enum mailbox_role
 	struct box *box = MEM_NEW(struct box);
 	char *owned = mem_alloc(path.n + 1);
 
-	v->uidvalidity = now > v->uidvalidity ? now : v->uidvalidity + 1;  /* one was never given out twice in this account */
+	/* none is given out twice in an account */
+	v->uidvalidity = now > v->uidvalidity ? now : v->uidvalidity + 1;
 	box->created = now;
-	box->m = (struct mailbox){ .mailbox_id = v->mailbox_next++, .role = role, .uidvalidity = v->uidvalidity, .uidnext = 1,
-		.highestmodseq = tx->modseq };
+	box->m = (struct mailbox){ .mailbox_id = v->mailbox_next++,
+							   .role = role,
+							   .uidvalidity = v->uidvalidity,
+							   .uidnext = 1,
+							   .highestmodseq = tx->modseq };
 	box->seen = box->m;
 	memcpy(owned, path.p, path.n);
 	tx_reshape(tx, box, owned, true);
@@ -196,7 +208,7 @@ enum err mailbox_create_defaults(struct view *v)
 	return tx_commit_synced(&tx);
 }
 
-/* -------------------------------------------------------------------------------------------------------------- list */
+/* ------------------------------------------------------------------------------------------------------------ list */
 
 static void copy_out(struct view *v, const struct box *box, struct arena *a, struct mailbox *out)
 {
@@ -204,7 +216,8 @@ static void copy_out(struct view *v, const struct box *box, struct arena *a, str
 	out->path = str_copy(a, box->seen.path);
 	out->has_children = has_children(v, box->seen.path);
 	/* with the time of its making: ids of an account put back from a copy do not meet newer ones (RFC 8474 §5.1) */
-	snprintf(out->mailboxid, sizeof out->mailboxid, "F%08x%08x", (unsigned)box->created, (unsigned)box->seen.mailbox_id);
+	snprintf(out->mailboxid, sizeof out->mailboxid, "F%08x%08x", (unsigned)box->created,
+			 (unsigned)box->seen.mailbox_id);
 }
 
 /* '/' sorts before all else, so that children follow their parent at once. */
@@ -322,8 +335,8 @@ static enum err read_subscribed(struct view *v, struct mailbox *m)
 	return e;
 }
 
-static enum err give_out(struct view *v, struct box *(*find)(struct view *v, const void *key), const void *key, struct arena *a,
-                         struct mailbox *out)
+static enum err give_out(struct view *v, struct box *(*find)(struct view *v, const void *key), const void *key,
+						 struct arena *a, struct mailbox *out)
 {
 	struct box *box;
 
@@ -337,7 +350,10 @@ static enum err give_out(struct view *v, struct box *(*find)(struct view *v, con
 
 static struct box *find_id(struct view *v, const void *key) { return box_by_id(v, *(const int64_t *)key); }
 static struct box *find_path(struct view *v, const void *key) { return box_by_path(v, *(const struct str *)key); }
-static struct box *find_role(struct view *v, const void *key) { return box_by_role(v, *(const enum mailbox_role *)key); }
+static struct box *find_role(struct view *v, const void *key)
+{
+	return box_by_role(v, *(const enum mailbox_role *)key);
+}
 
 enum err view_mailbox_get(struct view *v, int64_t mailbox_id, struct arena *a, struct mailbox *out)
 {
@@ -358,7 +374,7 @@ enum err view_mailbox_find(struct view *v, struct str path, struct arena *a, str
 	return give_out(v, find_path, &right, a, out);
 }
 
-/* ------------------------------------------------------------------------------------------------------------ create */
+/* ---------------------------------------------------------------------------------------------------------- create */
 
 /* In the transaction, also: is this path being made by it? (A parent made a moment ago.) */
 static bool path_exists(struct tx *tx, struct str path)
@@ -390,7 +406,8 @@ static size_t count_boxes(const struct view *v)
 	return n;
 }
 
-enum err view_mailbox_create(struct view *v, struct str path, enum mailbox_role role, struct arena *a, struct mailbox *out)
+enum err view_mailbox_create(struct view *v, struct str path, enum mailbox_role role, struct arena *a,
+							 struct mailbox *out)
 {
 	CLEANUP(tx_abandon) struct tx tx = { 0 };
 	struct str right;
@@ -410,7 +427,7 @@ enum err view_mailbox_create(struct view *v, struct str path, enum mailbox_role 
 	return out ? view_mailbox_get(v, box->m.mailbox_id, a, out) : ERR_OK;
 }
 
-/* ------------------------------------------------------------------------------------------------------------ delete */
+/* ---------------------------------------------------------------------------------------------------------- delete */
 
 static enum err delete_if_empty(struct view *v, int64_t mailbox_id, bool *deleted)
 {
@@ -462,7 +479,7 @@ enum err view_mailbox_delete(struct view *v, struct str path)
 	return ERR_OK;
 }
 
-/* ------------------------------------------------------------------------------------------------------------ rename */
+/* ---------------------------------------------------------------------------------------------------------- rename */
 
 static enum err rename_row(struct tx *tx, struct box *box, struct str to)
 {
@@ -539,7 +556,7 @@ enum err view_mailbox_rename(struct view *v, struct str from, struct str to)
 	return rename_tree(v, source, target, &a);
 }
 
-/* --------------------------------------------------------------------------------------------------------- subscribe */
+/* ------------------------------------------------------------------------------------------------------- subscribe */
 
 static enum err subscriptions_count(struct view *v, int64_t *n)
 {

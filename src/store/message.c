@@ -1,22 +1,24 @@
 /* Messages in mailboxes: the rows of `message`, and every change to them: flags, copies, moves, removals.
  *
- * One email may stand in several mailboxes (COPY shares it). How often is noted in `shared` only for emails that were ever
- * copied: live rows of message, and total with the rows of expunged; without a row both are 1. So the usual message costs
- * no page of it. The quota counts an email once: used = the sizes of all mailboxes - shared_bytes, where shared_bytes is
- * size * (live - 1) of each shared email.
+ * One email may stand in several mailboxes (COPY shares it). How often is noted in `shared` only for emails that were
+ * ever copied: live rows of message, and total with the rows of expunged; without a row both are 1. So the usual
+ * message costs no page of it. The quota counts an email once: used = the sizes of all mailboxes - shared_bytes, where
+ * shared_bytes is size * (live - 1) of each shared email.
  *
- * Counters of a mailbox change in the same transaction as its rows, here only; each call changes the array of the mailbox
- * through tx_change(). Bulk work goes in statements of ROWS_STEP rows. */
+ * Counters of a mailbox change in the same transaction as its rows, here only; each call changes the array of the
+ * mailbox through tx_change(). Bulk work goes in statements of ROWS_STEP rows. */
 #include "base/clock.h"
 #include "store/store_private.h"
 
-/* ------------------------------------------------------------------------------------------------------ rows and usage */
+/* ------------------------------------------------------------------------------------------------------ rows and usage
+ */
 
-enum err message_rows(struct view *v, int64_t mailbox_id, uint32_t first, uint32_t last, uint64_t with, struct row *out, size_t max,
-                      size_t *n)
+enum err message_rows(struct view *v, int64_t mailbox_id, uint32_t first, uint32_t last, uint64_t with, struct row *out,
+					  size_t max, size_t *n)
 {
-	static const char sql[] = "SELECT m.uid, m.email_id, m.modseq, m.flags, e.size FROM message m JOIN email e ON e.email_id = m.email_id"
-	                          " WHERE m.mailbox_id = ?1 AND m.uid BETWEEN ?2 AND ?3 AND (m.flags & ?4) = ?4 ORDER BY m.uid LIMIT ?5";
+	static const char sql[] =
+		"SELECT m.uid, m.email_id, m.modseq, m.flags, e.size FROM message m JOIN email e ON e.email_id = m.email_id"
+		" WHERE m.mailbox_id = ?1 AND m.uid BETWEEN ?2 AND ?3 AND (m.flags & ?4) = ?4 ORDER BY m.uid LIMIT ?5";
 	CLEANUP(stmt_release) struct stmt *q = db_query(v->db, sql);
 
 	stmt_bind_int64(q, 1, mailbox_id);
@@ -26,7 +28,8 @@ enum err message_rows(struct view *v, int64_t mailbox_id, uint32_t first, uint32
 	stmt_bind_int64(q, 5, (int64_t)max);
 	*n = 0;
 	while (*n < max && stmt_row(q))
-		out[(*n)++] = (struct row){ (uint32_t)stmt_int64(q, 0), (uint32_t)stmt_int64(q, 1), stmt_u64(q, 2), stmt_u64(q, 3), stmt_u64(q, 4) };
+		out[(*n)++] = (struct row){ (uint32_t)stmt_int64(q, 0), (uint32_t)stmt_int64(q, 1), stmt_u64(q, 2),
+									stmt_u64(q, 3), stmt_u64(q, 4) };
 	return *n == max ? ERR_OK : stmt_end(q);
 }
 
@@ -77,7 +80,8 @@ enum err shared_write(struct view *v, uint32_t email, int64_t live, int64_t tota
 	return stmt_done(q);
 }
 
-/* ------------------------------------------------------------------------------------------------------ insert, remove */
+/* ------------------------------------------------------------------------------------------------------ insert, remove
+ */
 
 /* Sharing before and after one more live row of this email. */
 static enum err share(struct tx *tx, enum message_origin origin, const struct row *r)
@@ -136,7 +140,8 @@ static enum err delete_row(struct tx *tx, struct box *box, const struct row *r)
 
 static enum err keep_for_undelete(struct tx *tx, struct box *box, const struct row *r)
 {
-	static const char sql[] = "INSERT INTO expunged (mailbox_id, uid, email_id, flags, modseq, at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+	static const char sql[] =
+		"INSERT INTO expunged (mailbox_id, uid, email_id, flags, modseq, at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
 	CLEANUP(stmt_release) struct stmt *q = db_query(tx->v->db, sql);
 	int64_t live, total;
 
@@ -164,7 +169,8 @@ enum err message_expunge(struct tx *tx, struct box *box, const struct row *rows,
 	return vanished_add(tx, box, rows, n);
 }
 
-/* ------------------------------------------------------------------------------------------------------------- flags */
+/* ------------------------------------------------------------------------------------------------------------- flags
+ */
 
 struct flag_masks {
 	uint64_t keep, set;
@@ -185,10 +191,10 @@ static struct flag_masks masks_of(const struct flags_change *change)
 	return (struct flag_masks){ 0, flags };
 }
 
-/* Uid, email, modseq and flags of existing messages: from the array if there is one (nothing is pending in TX_FLAGS, so it is
- * what the table says), else from the table. */
-static enum err rows_from_array_or_table(struct tx *tx, struct box *box, uint32_t first, uint32_t last, struct row *out, size_t max,
-                                         size_t *n)
+/* Uid, email, modseq and flags of existing messages: from the array if there is one (nothing is pending in TX_FLAGS, so
+ * it is what the table says), else from the table. */
+static enum err rows_from_array_or_table(struct tx *tx, struct box *box, uint32_t first, uint32_t last, struct row *out,
+										 size_t max, size_t *n)
 {
 	struct view *v = tx->v;
 	bool has_array;
@@ -206,10 +212,12 @@ static enum err rows_from_array_or_table(struct tx *tx, struct box *box, uint32_
 	return has_array ? ERR_OK : message_rows(v, box->m.mailbox_id, first, last, 0, out, max, n);
 }
 
-static enum err update_range(struct tx *tx, struct box *box, uint32_t first, uint32_t last, struct flag_masks to, uint64_t unchanged_since)
+static enum err update_range(struct tx *tx, struct box *box, uint32_t first, uint32_t last, struct flag_masks to,
+							 uint64_t unchanged_since)
 {
-	static const char sql[] = "UPDATE message SET flags = (flags & ?5) | ?6, modseq = ?1 WHERE mailbox_id = ?2 AND uid BETWEEN ?3 AND ?4"
-	                          " AND flags <> ((flags & ?5) | ?6) AND modseq <= ?7";
+	static const char sql[] =
+		"UPDATE message SET flags = (flags & ?5) | ?6, modseq = ?1 WHERE mailbox_id = ?2 AND uid BETWEEN ?3 AND ?4"
+		" AND flags <> ((flags & ?5) | ?6) AND modseq <= ?7";
 	CLEANUP(stmt_release) struct stmt *q = db_query(tx->v->db, sql);
 
 	stmt_bind_u64(q, 1, tx->modseq);
@@ -223,8 +231,8 @@ static enum err update_range(struct tx *tx, struct box *box, uint32_t first, uin
 }
 
 /* One run of existing messages; the statement and this loop must agree on which of them change. */
-static enum err store_run(struct tx *tx, struct box *box, const struct row *rows, size_t n, struct flag_masks to, uint64_t unchanged_since,
-                          struct arena *a, struct uid_set *modified)
+static enum err store_run(struct tx *tx, struct box *box, const struct row *rows, size_t n, struct flag_masks to,
+						  uint64_t unchanged_since, struct arena *a, struct uid_set *modified)
 {
 	size_t changes = 0;
 
@@ -247,11 +255,13 @@ static enum err store_run(struct tx *tx, struct box *box, const struct row *rows
 	return changes == 0 ? ERR_OK : update_range(tx, box, rows[0].uid, rows[n - 1].uid, to, unchanged_since);
 }
 
-enum err view_store_flags(struct view *v, int64_t mailbox_id, const struct uid_set *uids, const struct flags_change *change,
-                          struct arena *a, struct uid_set *modified, uint64_t *modseq)
+enum err view_store_flags(struct view *v, int64_t mailbox_id, const struct uid_set *uids,
+						  const struct flags_change *change, struct arena *a, struct uid_set *modified,
+						  uint64_t *modseq)
 {
 	CLEANUP(tx_abandon) struct tx tx = { 0 };
-	uint64_t unchanged_since = change->has_unchanged_since && change->unchanged_since < INT64_MAX ? change->unchanged_since : INT64_MAX;
+	uint64_t unchanged_since =
+		change->has_unchanged_since && change->unchanged_since < INT64_MAX ? change->unchanged_since : INT64_MAX;
 	struct flag_masks to = masks_of(change);
 	struct row rows[ROWS_STEP];
 	struct box *box;
@@ -283,10 +293,11 @@ enum err view_store_flags(struct view *v, int64_t mailbox_id, const struct uid_s
 	return tx_commit(&tx, &commit);
 }
 
-/* --------------------------------------------------------------------------------------------------------- copy, move */
+/* --------------------------------------------------------------------------------------------------------- copy, move
+ */
 
-static enum err transfer_run(struct tx *tx, struct box *from, struct box *to, struct row *rows, size_t n, bool move, struct arena *a,
-                             struct copied *out)
+static enum err transfer_run(struct tx *tx, struct box *from, struct box *to, struct row *rows, size_t n, bool move,
+							 struct arena *a, struct copied *out)
 {
 	for (size_t i = 0; i < n; i++) {
 		struct row copy = rows[i];
@@ -299,8 +310,8 @@ static enum err transfer_run(struct tx *tx, struct box *from, struct box *to, st
 	return move ? vanished_add(tx, from, rows, n) : ERR_OK;
 }
 
-static enum err transfer(struct view *v, int64_t from_id, const struct uid_set *uids, int64_t to_id, bool move, struct arena *a,
-                         struct copied *out)
+static enum err transfer(struct view *v, int64_t from_id, const struct uid_set *uids, int64_t to_id, bool move,
+						 struct arena *a, struct copied *out)
 {
 	CLEANUP(tx_abandon) struct tx tx = { 0 };
 	struct row rows[ROWS_STEP];
@@ -332,17 +343,20 @@ static enum err transfer(struct view *v, int64_t from_id, const struct uid_set *
 	return tx_commit_synced(&tx);
 }
 
-enum err view_copy(struct view *v, int64_t from_id, const struct uid_set *uids, int64_t to_id, struct arena *a, struct copied *out)
+enum err view_copy(struct view *v, int64_t from_id, const struct uid_set *uids, int64_t to_id, struct arena *a,
+				   struct copied *out)
 {
 	return transfer(v, from_id, uids, to_id, false, a, out);
 }
 
-enum err view_move(struct view *v, int64_t from_id, const struct uid_set *uids, int64_t to_id, struct arena *a, struct copied *out)
+enum err view_move(struct view *v, int64_t from_id, const struct uid_set *uids, int64_t to_id, struct arena *a,
+				   struct copied *out)
 {
 	return transfer(v, from_id, uids, to_id, true, a, out);
 }
 
-/* ----------------------------------------------------------------------------------------------------------- expunge */
+/* ----------------------------------------------------------------------------------------------------------- expunge
+ */
 
 struct expunge_walk {
 	const struct uid_range *ranges;
@@ -352,13 +366,15 @@ struct expunge_walk {
 };
 
 /* Fills rows from one range after the other. */
-static enum err next_rows(struct view *v, int64_t mailbox_id, struct expunge_walk *w, struct row *rows, size_t max, size_t *n)
+static enum err next_rows(struct view *v, int64_t mailbox_id, struct expunge_walk *w, struct row *rows, size_t max,
+						  size_t *n)
 {
 	*n = 0;
 	while (w->at < w->n && *n < max) {
 		uint32_t first = w->next > w->ranges[w->at].first ? w->next : w->ranges[w->at].first;
 		size_t got;
-		TRY(message_rows(v, mailbox_id, first, w->ranges[w->at].last, w->only_deleted ? FLAG_DELETED : 0, rows + *n, max - *n, &got));
+		TRY(message_rows(v, mailbox_id, first, w->ranges[w->at].last, w->only_deleted ? FLAG_DELETED : 0, rows + *n,
+						 max - *n, &got));
 		*n += got;
 		if (*n == max)
 			w->next = rows[max - 1].uid + 1;
@@ -369,8 +385,8 @@ static enum err next_rows(struct view *v, int64_t mailbox_id, struct expunge_wal
 }
 
 /* One transaction of at most ROWS_STEP messages; *n: how many went. */
-static enum err expunge_step(struct view *v, int64_t mailbox_id, struct expunge_walk *w, struct arena *a, struct uid_set *expunged,
-                             size_t *n, uint64_t *commit)
+static enum err expunge_step(struct view *v, int64_t mailbox_id, struct expunge_walk *w, struct arena *a,
+							 struct uid_set *expunged, size_t *n, uint64_t *commit)
 {
 	CLEANUP(tx_abandon) struct tx tx = { 0 };
 	struct row rows[ROWS_STEP];
@@ -393,11 +409,13 @@ static enum err expunge_step(struct view *v, int64_t mailbox_id, struct expunge_
 	return ERR_OK;
 }
 
-enum err view_expunge(struct view *v, int64_t mailbox_id, const struct uid_set *uids, bool only_deleted, struct arena *a,
-                      struct uid_set *expunged)
+enum err view_expunge(struct view *v, int64_t mailbox_id, const struct uid_set *uids, bool only_deleted,
+					  struct arena *a, struct uid_set *expunged)
 {
 	static const struct uid_range everything = { 1, UINT32_MAX };
-	struct expunge_walk w = { .ranges = uids ? uids->r : &everything, .n = uids ? uids->n : 1, .only_deleted = only_deleted };
+	struct expunge_walk w = { .ranges = uids ? uids->r : &everything,
+							  .n = uids ? uids->n : 1,
+							  .only_deleted = only_deleted };
 	uint64_t commit = 0;
 	size_t n;
 

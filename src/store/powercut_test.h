@@ -1,6 +1,6 @@
-/* store/powercut_test.h -- for tests only: what a folder may look like after a power cut, made from the trace of disk/fault.h.
- * What was synced before the cut is there; of later writes any part may be; names of a folder that were not synced survive
- * as a random prefix of their order. */
+/* store/powercut_test.h -- for tests only: what a folder may look like after a power cut, made from the trace of
+ * disk/fault.h. What was synced before the cut is there; of later writes any part may be; names of a folder that were
+ * not synced survive as a random prefix of their order. */
 #ifndef FACTEUR_STORE_POWERCUT_TEST_H
 #define FACTEUR_STORE_POWERCUT_TEST_H
 #include "base/clock.h"
@@ -90,12 +90,14 @@ static void cut_apply_torn(struct cut_disk *d, struct cut_file *f, const struct 
 	}
 }
 
-/* One cut in three keeps or loses the unsynced writes of a file as a whole, one keeps a prefix of them: what file systems
- * really do; one lets every write have its own fate: what the contract allows. */
+/* One cut in three keeps or loses the unsynced writes of a file as a whole, one keeps a prefix of them: what file
+ * systems really do; one lets every write have its own fate: what the contract allows. */
 static void cut_finish_file(struct cut_disk *d, struct cut_file *f)
 {
 	unsigned way = d->way % 3;
-	size_t kept = way == 0 ? 0 : way == 1 ? (rand_r(&d->seed) % 2 ? f->n_pending : 0) : (size_t)rand_r(&d->seed) % (f->n_pending + 1);
+	size_t kept = way == 0	 ? 0
+				  : way == 1 ? (rand_r(&d->seed) % 2 ? f->n_pending : 0)
+							 : (size_t)rand_r(&d->seed) % (f->n_pending + 1);
 
 	for (size_t i = 0; i < f->n_pending; i++) {
 		if (way == 0)
@@ -253,8 +255,8 @@ static void powercut_rebuild(struct str trace, size_t at, const char *from, cons
 	mem_free(d);
 }
 
-/* The position after the n-th record from a position on; wraps around. Cuts between operations are as likely as they are many,
- * not as they are long. */
+/* The position after the n-th record from a position on; wraps around. Cuts between operations are as likely as they
+ * are many, not as they are long. */
 static size_t powercut_after(struct str trace, size_t from, unsigned n)
 {
 	size_t at = from;

@@ -1,5 +1,6 @@
 /* Random operations on an account and on a simple model of it, side by side; several sessions look at it, each checked
- * against what a client would know. After each round the account is closed (or not: the process "dies") and opened again. */
+ * against what a client would know. After each round the account is closed (or not: the process "dies") and opened
+ * again. */
 #include "base/test.h"
 #include "store/view.h"
 #include <stdlib.h>
@@ -74,7 +75,7 @@ static void expect_modseq_grew(struct world *w, bool changed)
 	w->modseq = now;
 }
 
-/* -------------------------------------------------------------------------------------------------------- operations */
+/* ------------------------------------------------------------------------------------------------------ operations */
 
 static void do_append(struct world *w, struct arena *a)
 {
@@ -103,7 +104,9 @@ static void do_store(struct world *w, struct arena *a)
 {
 	struct model_box *b = &w->box[pick(w, BOXES)];
 	struct uid_set set = some_uids(w, b, a), modified, expected = { 0 };
-	struct flags_change change = { .op = (enum flags_op)pick(w, 3), .flags = some_flags(w), .has_unchanged_since = pick(w, 3) == 0 };
+	struct flags_change change = { .op = (enum flags_op)pick(w, 3),
+								   .flags = some_flags(w),
+								   .has_unchanged_since = pick(w, 3) == 0 };
 	uint64_t modseq;
 	bool changed = false;
 
@@ -111,7 +114,9 @@ static void do_store(struct world *w, struct arena *a)
 	EXPECT_OK(view_store_flags(w->v, b->mailbox_id, &set, &change, a, &modified, &modseq));
 	for (size_t i = 0; i < b->n; i++) {
 		struct model_message *m = &b->m[i];
-		uint64_t flags = change.op == FLAGS_ADD ? m->flags | change.flags : change.op == FLAGS_REMOVE ? m->flags & ~change.flags : change.flags;
+		uint64_t flags = change.op == FLAGS_ADD		 ? m->flags | change.flags
+						 : change.op == FLAGS_REMOVE ? m->flags & ~change.flags
+													 : change.flags;
 		if (m->is_gone || !uid_set_has(&set, m->uid))
 			continue;
 		if (change.has_unchanged_since && m->modseq > change.unchanged_since) {
@@ -173,7 +178,7 @@ static void do_expunge(struct world *w, struct arena *a)
 	expect_modseq_grew(w, changed);
 }
 
-/* ----------------------------------------------------------------------------------------------------------- clients */
+/* --------------------------------------------------------------------------------------------------------- clients */
 
 static void client_reads_all(struct client *c)
 {
@@ -280,7 +285,7 @@ static void client_looks(struct world *w, struct client *c, struct arena *a)
 	}
 }
 
-/* ------------------------------------------------------------------------------------------------------------- checks */
+/* ---------------------------------------------------------------------------------------------------------- checks */
 
 static void check_counters(struct world *w, struct arena *a)
 {

@@ -1,42 +1,44 @@
 /* The tables of account.db. A step that has shipped is never edited; a new one is added below it. What a column means stands
- * with the file that writes it. Few tables and no secondary index: each page that a lone delivery touches costs 4 kB of log,
- * and a delivery touches mailbox, email, message, reference and delivered. */
+ * with the file that writes it. Few tables and no secondary index: each page that a lone delivery touches costs 4 kB of
+ * log, and a delivery touches mailbox, email, message, reference and delivered. */
 #include "store/store_private.h"
 
-static const struct db_step steps[] = {
-	{ 1,
+static const char step_1[] =
 	/* state.c: one row. clean: closed in order, modseq is exact; else the account goes on at `reserved`. */
-	"CREATE TABLE state (only_row INTEGER PRIMARY KEY CHECK (only_row = 1), modseq INTEGER NOT NULL, reserved INTEGER NOT NULL,"
-	" clean INTEGER NOT NULL, email_next INTEGER NOT NULL, mailbox_next INTEGER NOT NULL, uidvalidity INTEGER NOT NULL,"
-	" shared_bytes INTEGER NOT NULL, history_floor INTEGER NOT NULL, created INTEGER NOT NULL);"
+	"CREATE TABLE state (only_row INTEGER PRIMARY KEY CHECK (only_row = 1), modseq INTEGER NOT NULL,"
+	" reserved INTEGER NOT NULL, clean INTEGER NOT NULL, email_next INTEGER NOT NULL, mailbox_next INTEGER NOT NULL,"
+	" uidvalidity INTEGER NOT NULL, shared_bytes INTEGER NOT NULL, history_floor INTEGER NOT NULL,"
+	" created INTEGER NOT NULL);"
 	"CREATE TABLE gap (first INTEGER PRIMARY KEY, last INTEGER NOT NULL);"
 	/* mailbox.c */
-	"CREATE TABLE mailbox (mailbox_id INTEGER PRIMARY KEY, path TEXT NOT NULL, role INTEGER NOT NULL, uidvalidity INTEGER NOT NULL,"
-	" uidnext INTEGER NOT NULL, messages INTEGER NOT NULL, unseen INTEGER NOT NULL, deleted INTEGER NOT NULL,"
-	" size INTEGER NOT NULL, modseq INTEGER NOT NULL, created INTEGER NOT NULL);"
+	"CREATE TABLE mailbox (mailbox_id INTEGER PRIMARY KEY, path TEXT NOT NULL, role INTEGER NOT NULL,"
+	" uidvalidity INTEGER NOT NULL, uidnext INTEGER NOT NULL, messages INTEGER NOT NULL, unseen INTEGER NOT NULL,"
+	" deleted INTEGER NOT NULL, size INTEGER NOT NULL, modseq INTEGER NOT NULL, created INTEGER NOT NULL);"
 	"CREATE TABLE subscription (path TEXT PRIMARY KEY) WITHOUT ROWID;"
 	/* keyword.c */
 	"CREATE TABLE keyword (bit INTEGER PRIMARY KEY, name TEXT NOT NULL);"
 	/* message.c; saved: seconds since 1970. shared: emails that more than one row of message or expunged names. */
-	"CREATE TABLE message (mailbox_id INTEGER NOT NULL, uid INTEGER NOT NULL, email_id INTEGER NOT NULL, flags INTEGER NOT NULL,"
-	" modseq INTEGER NOT NULL, saved INTEGER NOT NULL, PRIMARY KEY (mailbox_id, uid)) WITHOUT ROWID;"
+	"CREATE TABLE message (mailbox_id INTEGER NOT NULL, uid INTEGER NOT NULL, email_id INTEGER NOT NULL,"
+	" flags INTEGER NOT NULL, modseq INTEGER NOT NULL, saved INTEGER NOT NULL, PRIMARY KEY (mailbox_id, uid))"
+	" WITHOUT ROWID;"
 	"CREATE TABLE shared (email_id INTEGER PRIMARY KEY, live INTEGER NOT NULL, total INTEGER NOT NULL);"
 	/* email.c; summary last, so that the numbers are read without it */
 	"CREATE TABLE email (email_id INTEGER PRIMARY KEY, file INTEGER NOT NULL, at INTEGER NOT NULL, size INTEGER NOT NULL,"
 	" received INTEGER NOT NULL, thread INTEGER NOT NULL, summary BLOB NOT NULL);"
 	"CREATE TABLE reference (hash INTEGER PRIMARY KEY, thread INTEGER NOT NULL);"
 	/* vanished.c */
-	"CREATE TABLE vanished (mailbox_id INTEGER NOT NULL, modseq INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL,"
-	" PRIMARY KEY (mailbox_id, modseq, first)) WITHOUT ROWID;"
-	/* expunged.c; path: of its mailbox then, if that is gone meanwhile */
+	"CREATE TABLE vanished (mailbox_id INTEGER NOT NULL, modseq INTEGER NOT NULL, first INTEGER NOT NULL,"
+	" last INTEGER NOT NULL, PRIMARY KEY (mailbox_id, modseq, first)) WITHOUT ROWID;"
+	/* expunged.c; at: seconds since 1970 */
 	"CREATE TABLE expunged (expunged_id INTEGER PRIMARY KEY, mailbox_id INTEGER NOT NULL, uid INTEGER NOT NULL,"
 	" email_id INTEGER NOT NULL, flags INTEGER NOT NULL, modseq INTEGER NOT NULL, at INTEGER NOT NULL);"
-	/* bodies: dead bytes of each file of bodies/ (compact.c) */
+	/* compact.c: bytes of a file of bodies/ that no row names any more */
 	"CREATE TABLE body_file (file INTEGER PRIMARY KEY, dead INTEGER NOT NULL);"
 	/* delivered.c */
-	"CREATE TABLE delivered (log_id INTEGER NOT NULL, seq INTEGER NOT NULL, recipient INTEGER NOT NULL, email_id INTEGER NOT NULL,"
-	" PRIMARY KEY (log_id, seq, recipient)) WITHOUT ROWID;" },
-};
+	"CREATE TABLE delivered (log_id INTEGER NOT NULL, seq INTEGER NOT NULL, recipient INTEGER NOT NULL,"
+	" email_id INTEGER NOT NULL, PRIMARY KEY (log_id, seq, recipient)) WITHOUT ROWID;";
+
+static const struct db_step steps[] = { { 1, step_1 } };
 
 enum err schema_prepare(struct db *db)
 {

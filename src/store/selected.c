@@ -1,16 +1,16 @@
-/* One session's window on a mailbox: the translation between its sequence numbers, uids and the shared array (array.c), and
- * what it has to tell its client (news). All out of memory; the memory lock is held for one batch at a time.
+/* One session's window on a mailbox: the translation between its sequence numbers, uids and the shared array (array.c),
+ * and what it has to tell its client (news). All out of memory; the memory lock is held for one batch at a time.
  *
- * What must stay true: indices in `skips` are below `known`; every entry below `known` that is not in skips has a sequence
- * number; skips only contains entries with FLAG_GONE. And, so that a parked session can be rebuilt from a few numbers: it
- * counts exactly the messages below its uidnext that exist or vanished after removed_modseq. Therefore, while removals are
- * held back, a message that came and went meanwhile is counted too, and told away later. */
+ * What must stay true: indices in `skips` are below `known`; every entry below `known` that is not in skips has a
+ * sequence number; skips only contains entries with FLAG_GONE. And, so that a parked session can be rebuilt from a few
+ * numbers: it counts exactly the messages below its uidnext that exist or vanished after removed_modseq. Therefore,
+ * while removals are held back, a message that came and went meanwhile is counted too, and told away later. */
 #include "base/clock.h"
 #include "base/log.h"
 #include "store/store_private.h"
 #include <stdlib.h>
 
-/* ----------------------------------------------------------------------------------------------- numbers to indices */
+/* ---------------------------------------------------------------------------------------------- numbers to indices */
 
 /* The i-th skip hides the numbers from skips[i] - i on: how many of them lie before this sequence number? */
 static size_t index_of_seq(const struct selected *s, uint32_t seq)
@@ -41,13 +41,14 @@ static uint32_t seq_of_index(const struct selected *s, size_t index)
 
 uint32_t selected_count(const struct selected *s) { return s->count; }
 
-/* Others compact the array and move `known` and skips, under the lock; how many messages are counted does not change by it. */
+/* Others compact the array and move `known` and skips, under the lock; how many messages are counted does not change by
+ * it. */
 static void count_again(struct selected *s)
 {
 	s->count = (uint32_t)(s->known - s->n_skips);
 }
 
-/* --------------------------------------------------------------------------------------------------- open and close */
+/* -------------------------------------------------------------------------------------------------- open and close */
 
 static void copy_gone_as_skips(struct selected *s)
 {
@@ -190,7 +191,7 @@ void selected_state(struct selected *s, struct selected_state *out)
 		.uidnext = s->uidnext, .count = selected_count(s), .modseq = selected_modseq(s), .keywords = s->keywords };
 }
 
-/* -------------------------------------------------------------------------------------------------------------- rows */
+/* ------------------------------------------------------------------------------------------------------------ rows */
 
 static struct message_row row_at(const struct selected *s, size_t index, uint32_t seq)
 {
@@ -200,7 +201,8 @@ static struct message_row row_at(const struct selected *s, size_t index, uint32_
 }
 
 /* Walks known messages from seq on, up to last. */
-static size_t walk(struct selected *s, uint32_t seq, uint32_t last, uint64_t since, uint32_t *next, struct message_row *out, size_t max)
+static size_t walk(struct selected *s, uint32_t seq, uint32_t last, uint64_t since, uint32_t *next,
+				   struct message_row *out, size_t max)
 {
 	size_t index = index_of_seq(s, seq), skip = index - (seq - 1), n = 0;
 
@@ -217,7 +219,8 @@ static size_t walk(struct selected *s, uint32_t seq, uint32_t last, uint64_t sin
 	return n;
 }
 
-size_t selected_rows(struct selected *s, const struct uid_set *seqs, uint64_t since, uint32_t *next, struct message_row *out, size_t max)
+size_t selected_rows(struct selected *s, const struct uid_set *seqs, uint64_t since, uint32_t *next,
+					 struct message_row *out, size_t max)
 {
 	static const struct uid_range everything = { 1, UINT32_MAX };
 	const struct uid_range *ranges = seqs ? seqs->r : &everything;
@@ -237,8 +240,8 @@ size_t selected_rows(struct selected *s, const struct uid_set *seqs, uint64_t si
 	return n;
 }
 
-size_t selected_rows_by_uid(struct selected *s, const struct uid_set *uids, uint64_t since, uint32_t *next, struct message_row *out,
-                            size_t max)
+size_t selected_rows_by_uid(struct selected *s, const struct uid_set *uids, uint64_t since, uint32_t *next,
+							struct message_row *out, size_t max)
 {
 	size_t n = 0;
 
@@ -309,7 +312,7 @@ void selected_to_seqs(struct selected *s, const struct uid_set *uids, struct are
 			uid_set_add(seqs, a, rows[i].seq, rows[i].seq);
 }
 
-/* -------------------------------------------------------------------------------------------------------------- news */
+/* ------------------------------------------------------------------------------------------------------------ news */
 
 static void add_removed(struct selected *s, size_t known_before, struct arena *a, struct news *out)
 {

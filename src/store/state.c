@@ -1,9 +1,9 @@
 /* The one row of `state`: the modseq counter and its blocks, the gaps, and the other counters that must never go back.
  *
- * Flags are durable only within a second, so after a power cut the newest modseqs may be lost although clients saw them. If
- * they were given out again, a client would miss changes for ever (RFC 7162 §3.1). So modseqs come from blocks of 1,000 whose
- * end is durable before the first of them is seen; after an unclean stop the account goes on at the end of its block, and
- * what lies between is a gap: a client that names a modseq in it is told everything (DESIGN §4.7).
+ * Flags are durable only within a second, so after a power cut the newest modseqs may be lost although clients saw
+ * them. If they were given out again, a client would miss changes for ever (RFC 7162 §3.1). So modseqs come from blocks
+ * of 1,000 whose end is durable before the first of them is seen; after an unclean stop the account goes on at the end
+ * of its block, and what lies between is a gap: a client that names a modseq in it is told everything (DESIGN §4.7).
  *
  * The row is written once a block, at a clean end, and for the rare counters; the modseq itself is the newest of the
  * mailboxes', so that a delivery does not touch this page. */
@@ -62,7 +62,8 @@ static enum err email_next_load(struct view *v, uint32_t at_least)
 
 static enum err state_read(struct view *v, bool *found, bool *clean, uint32_t *email_next)
 {
-	static const char sql[] = "SELECT modseq, reserved, clean, email_next, mailbox_next, uidvalidity, shared_bytes, history_floor FROM state";
+	static const char sql[] =
+		"SELECT modseq, reserved, clean, email_next, mailbox_next, uidvalidity, shared_bytes, history_floor FROM state";
 	CLEANUP(stmt_release) struct stmt *q = db_query(v->db, sql);
 
 	*found = stmt_row(q);
@@ -96,8 +97,9 @@ enum err state_load(struct view *v)
 			v->modseq = v->boxes[i]->m.highestmodseq;
 	v->is_unclean = !clean;
 	if (!clean && v->reserved > v->modseq) {
-		log_info("unclean stop, modseqs skipped account=%llu first=%llu last=%llu", (unsigned long long)v->config.account,
-		         (unsigned long long)v->modseq + 1, (unsigned long long)v->reserved);
+		log_info("unclean stop, modseqs skipped account=%llu first=%llu last=%llu",
+				 (unsigned long long)v->config.account, (unsigned long long)v->modseq + 1,
+				 (unsigned long long)v->reserved);
 		TRY(gap_add(v, v->modseq + 1, v->reserved));
 		v->modseq = v->reserved;
 	}
@@ -108,7 +110,8 @@ enum err state_load(struct view *v)
 
 enum err state_reserve(struct view *v)
 {
-	static const char sql[] = "UPDATE state SET modseq = ?1, reserved = ?2, clean = 0, mailbox_next = ?3, email_next = max(email_next, ?4)";
+	static const char sql[] =
+		"UPDATE state SET modseq = ?1, reserved = ?2, clean = 0, mailbox_next = ?3, email_next = max(email_next, ?4)";
 	CLEANUP(stmt_release) struct stmt *q = db_query(v->db, sql);
 	uint64_t end = v->modseq + MODSEQ_BLOCK;
 
@@ -124,8 +127,9 @@ enum err state_reserve(struct view *v)
 
 enum err state_write_counters(struct view *v, uint64_t modseq, bool clean)
 {
-	static const char sql[] = "UPDATE state SET modseq = ?1, clean = ?2, mailbox_next = ?3, email_next = max(email_next, ?4),"
-	                          " uidvalidity = ?5, shared_bytes = ?6, history_floor = ?7";
+	static const char sql[] =
+		"UPDATE state SET modseq = ?1, clean = ?2, mailbox_next = ?3, email_next = max(email_next, ?4),"
+		" uidvalidity = ?5, shared_bytes = ?6, history_floor = ?7";
 	CLEANUP(stmt_release) struct stmt *q = db_query(v->db, sql);
 
 	stmt_bind_u64(q, 1, modseq);

@@ -1,14 +1,12 @@
 /* store/store_private.h -- what the files of this folder share: the open account, its transactions, its arrays.
  *
  * Locks, in this order; each may be taken alone:
- *   db      the connection and all that is committed: mailboxes (struct box), keywords, the modseq. No wait for the disk but
- *           a commit's write(2) happens inside.
- *   memory  what sessions see: box.seen, arrays, sessions, subscriptions' generation, quota.
- *   sync    who syncs now, up to which commit.
- * Two kinds of transaction (struct tx):
- *   TX_SYNC   its effects reach box.seen, arrays and on_changed only after the sync (they wait in view.pending)
- *   TX_FLAGS  seen at once, durable within 1 s. It starts only when nothing is pending, and its modseq lies in a block whose
- *             reservation is durable: what a client may have seen and a crash takes back is then a gap, and told as such. */
+ *   db      the connection and all that is committed: mailboxes (struct box), keywords, the modseq. No wait for the
+ * disk but a commit's write(2) happens inside. memory  what sessions see: box.seen, arrays, sessions, subscriptions'
+ * generation, quota. sync    who syncs now, up to which commit. Two kinds of transaction (struct tx): TX_SYNC   its
+ * effects reach box.seen, arrays and on_changed only after the sync (they wait in view.pending) TX_FLAGS  seen at once,
+ * durable within 1 s. It starts only when nothing is pending, and its modseq lies in a block whose reservation is
+ * durable: what a client may have seen and a crash takes back is then a gap, and told as such. */
 #ifndef FACTEUR_STORE_PRIVATE_H
 #define FACTEUR_STORE_PRIVATE_H
 #include "base/mem.h"
@@ -30,7 +28,7 @@ enum {
 	TOLD_MAX       = 16,
 };
 
-/* ------------------------------------------------------------------------------------------------ arrays and sessions */
+/* --------------------------------------------------------------------------------------------- arrays and sessions */
 
 struct entry {                    /* 24 bytes a message */
 	uint32_t uid, email;
@@ -79,7 +77,7 @@ struct selected {
 };
 
 /* array.c; all under the memory lock */
-void array_add(struct array *ar, uint32_t uid, uint32_t email, uint64_t modseq, uint64_t flags);  /* known uid: ignored */
+void array_add(struct array *ar, uint32_t uid, uint32_t email, uint64_t modseq, uint64_t flags);  /* not twice */
 void array_flags(struct array *ar, uint32_t uid, uint64_t modseq, uint64_t flags);
 void array_gone(struct array *ar, uint32_t uid, uint64_t modseq);
 /* Puts in what a resumed session still numbers; other sessions skip it. */
@@ -92,7 +90,7 @@ void array_free(struct array *ar);
 /* The array of a box, built if need be. Takes and releases both locks. */
 enum err array_load(struct view *v, struct box *box);
 
-/* ----------------------------------------------------------------------------------------------------- the open account */
+/* ------------------------------------------------------------------------------------------------ the open account */
 
 enum change_kind { CHANGE_ADD, CHANGE_FLAGS, CHANGE_GONE };
 struct change {
@@ -191,15 +189,18 @@ struct reshape {
 
 /* tx.c */
 enum err tx_begin(struct view *v, enum tx_kind kind, struct tx *tx) MUST_CHECK;       /* holds the db lock from here */
-struct mailbox *tx_counters(struct tx *tx, struct box *box);    /* to be changed; written at the commit; valid until the next call */
+/* To be changed; written at the commit. Valid until the next call. */
+struct mailbox *tx_counters(struct tx *tx, struct box *box);
 void tx_change(struct tx *tx, enum change_kind kind, struct box *box, uint32_t uid, uint32_t email, uint64_t flags);
-/* At the commit the box appears, is deleted (path NULL) or has this path (taken over, also when nothing is committed). */
+/* At the commit the box appears, is deleted (path NULL) or has this path (taken over, also when nothing is committed).
+ */
 void tx_reshape(struct tx *tx, struct box *box, char *path, bool is_born);
 /* Releases the db lock, also on an error (all is rolled back then). *commit: to be given to view_sync(). */
 enum err tx_commit(struct tx *tx, uint64_t *commit) MUST_CHECK;
 void tx_abandon(struct tx *tx);                                 /* for CLEANUP too; nothing after a commit */
 enum err tx_commit_synced(struct tx *tx) MUST_CHECK;            /* commit, sync, publish */
-enum err view_sync(struct view *v, uint64_t commit) MUST_CHECK; /* without locks; returns when that commit is durable and visible */
+/* Returns when that commit is durable and visible; without locks. */
+enum err view_sync(struct view *v, uint64_t commit) MUST_CHECK;
 
 size_t view_pending_count(struct view *v);
 
@@ -233,8 +234,8 @@ struct row {
 	uint64_t modseq, flags, size;
 };
 /* Up to max rows with uid in first..last and all flags of with, in order. */
-enum err message_rows(struct view *v, int64_t mailbox_id, uint32_t first, uint32_t last, uint64_t with, struct row *out, size_t max,
-                      size_t *n) MUST_CHECK;
+enum err message_rows(struct view *v, int64_t mailbox_id, uint32_t first, uint32_t last, uint64_t with, struct row *out,
+					  size_t max, size_t *n) MUST_CHECK;
 enum message_origin { MESSAGE_NEW, MESSAGE_COPIED, MESSAGE_MOVED, MESSAGE_RESTORED };
 /* A new uid in box for the email of r; sets r->uid. */
 enum err message_insert(struct tx *tx, struct box *box, enum message_origin origin, struct row *r) MUST_CHECK;
@@ -248,7 +249,8 @@ bool usage_fits(struct tx *tx, uint64_t more);
 /* vanished.c */
 enum err vanished_add(struct tx *tx, struct box *box, const struct row *rows, size_t n) MUST_CHECK;
 /* Exactly the uids removed from the mailbox after modseq, below uid_limit. Takes the db lock. */
-enum err vanished_since(struct view *v, int64_t mailbox_id, uint64_t modseq, uint32_t uid_limit, struct arena *a, struct uid_set *out) MUST_CHECK;
+enum err vanished_since(struct view *v, int64_t mailbox_id, uint64_t modseq, uint32_t uid_limit, struct arena *a,
+						struct uid_set *out) MUST_CHECK;
 enum err vanished_prune(struct tx *tx, uint64_t floor) MUST_CHECK;
 
 /* email.c */

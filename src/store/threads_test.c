@@ -1,5 +1,5 @@
-/* Several sessions of an account at once, as in a cell: every thread has its own window and changes what the others see.
- * Afterwards all must agree, and so must the account when it is opened again. Run it with BUILD=tsan, too. */
+/* Several sessions of an account at once, as in a cell: every thread has its own window and changes what the others
+ * see. Afterwards all must agree, and so must the account when it is opened again. Run it with BUILD=tsan, too. */
 #include "base/test.h"
 #include "store/view.h"
 #include <pthread.h>
@@ -115,7 +115,9 @@ TEST(sessions_of_several_threads)
 	EXPECT_OK(view_mailbox_by_role(v, MAILBOX_INBOX, &a, &inbox));
 	EXPECT_OK(view_mailbox_by_role(v, MAILBOX_ARCHIVE, &a, &archive));
 	for (unsigned i = 0; i < THREADS; i++) {
-		workers[i] = (struct worker){ .v = v, .inbox = inbox.mailbox_id, .archive = archive.mailbox_id, .seed = i, .appended = &appended };
+		workers[i] = (struct worker){
+			.v = v, .inbox = inbox.mailbox_id, .archive = archive.mailbox_id, .seed = i, .appended = &appended
+		};
 		EXPECT(pthread_create(&workers[i].thread, NULL, run, &workers[i]) == 0);
 	}
 	for (unsigned i = 0; i < THREADS; i++) {

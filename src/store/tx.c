@@ -1,13 +1,14 @@
 /* Transactions of an account, and when their effects are seen.
  *
- * Problem: a client must never see what a crash can take back, or it stays wrong for ever (a uid would be given out twice).
- * Syncing inside the database lock would make everybody wait for the disk. Choice: a transaction collects its effects on
- * what sessions see as a list of changes; commit puts that list on `pending`; view_sync() makes everything committed
- * durable outside the locks, one thread for all who wait (group commit), and then applies the lists in order and calls
- * on_changed. Flags alone are seen at once (DESIGN §4.7): see TX_FLAGS in store_private.h for why that is safe.
+ * Problem: a client must never see what a crash can take back, or it stays wrong for ever (a uid would be given out
+ * twice). Syncing inside the database lock would make everybody wait for the disk. Choice: a transaction collects its
+ * effects on what sessions see as a list of changes; commit puts that list on `pending`; view_sync() makes everything
+ * committed durable outside the locks, one thread for all who wait (group commit), and then applies the lists in order
+ * and calls on_changed. Flags alone are seen at once (DESIGN §4.7): see TX_FLAGS in store_private.h for why that is
+ * safe.
  *
- * Invariants: commits have consecutive numbers, given under the db lock; pending is in their order; seen_modseq never goes
- * back; after a failed sync nothing is published any more (is_broken). */
+ * Invariants: commits have consecutive numbers, given under the db lock; pending is in their order; seen_modseq never
+ * goes back; after a failed sync nothing is published any more (is_broken). */
 #include "base/clock.h"
 #include "base/log.h"
 #include "store/store_private.h"
@@ -152,7 +153,7 @@ static void drop_reshapes(struct tx *tx)
 	tx->n_reshapes = 0;
 }
 
-/* ----------------------------------------------------------------------------------------------------------- visible */
+/* --------------------------------------------------------------------------------------------------------- visible */
 
 /* The rest of a mailbox never changes, but for its path, which changes under both locks (apply_reshapes). */
 static void copy_counters(struct mailbox *to, const struct mailbox *from)
@@ -204,7 +205,7 @@ static void tell(struct view *v, uint64_t modseq)
 		v->config.on_changed(v->config.context, v->config.account, modseq);
 }
 
-/* ------------------------------------------------------------------------------------------------------------ commit */
+/* ---------------------------------------------------------------------------------------------------------- commit */
 
 /* Columns of the mailboxes it touched; then COMMIT. */
 static enum err tx_write(struct tx *tx)
@@ -247,8 +248,15 @@ enum err tx_commit(struct tx *tx, uint64_t *commit)
 	v->modseq = tx->modseq;
 	v->shared_bytes = tx->shared_bytes;
 	*commit = atomic_fetch_add(&v->committed, 1) + 1;
-	done = (struct pending){ .commit = *commit, .modseq = tx->modseq, .used_bytes = usage_committed(v), .arena = tx->arena,
-		.changes = tx->changes, .n_changes = tx->n_changes, .boxes = tx->boxes, .counters = tx->counters, .n_boxes = tx->n_boxes };
+	done = (struct pending){ .commit = *commit,
+							 .modseq = tx->modseq,
+							 .used_bytes = usage_committed(v),
+							 .arena = tx->arena,
+							 .changes = tx->changes,
+							 .n_changes = tx->n_changes,
+							 .boxes = tx->boxes,
+							 .counters = tx->counters,
+							 .n_boxes = tx->n_boxes };
 	tx->arena = (struct arena){ 0 };
 	tx->is_open = false;
 	if (tx->kind == TX_SYNC) {
@@ -285,7 +293,7 @@ enum err tx_commit_synced(struct tx *tx)
 	return view_sync(tx->v, commit);
 }
 
-/* -------------------------------------------------------------------------------------------------------------- sync */
+/* ------------------------------------------------------------------------------------------------------------ sync */
 
 /* Takes what is durable now off the list; what was taken before has been applied. */
 static size_t take_durable(struct view *v, uint64_t durable, struct pending **taken, size_t max)
@@ -305,7 +313,8 @@ static size_t take_durable(struct view *v, uint64_t durable, struct pending **ta
 	return n;
 }
 
-/* Only the thread that holds is_syncing publishes, so lists are applied in their order; is_syncing is held until then. */
+/* Only the thread that holds is_syncing publishes, so lists are applied in their order; is_syncing is held until then.
+ */
 static void publish(struct view *v, uint64_t durable)
 {
 	struct pending *taken[64];
@@ -359,7 +368,8 @@ enum err view_sync(struct view *v, uint64_t commit)
 			pthread_mutex_lock(&v->sync_lock);
 			v->synced = target;  /* last: whoever waits finds its change visible */
 		} else {
-			log_error("account sync failed, nothing more is accepted account=%llu", (unsigned long long)v->config.account);
+			log_error("account sync failed, nothing more is accepted account=%llu",
+					  (unsigned long long)v->config.account);
 			atomic_store(&v->is_broken, true);
 		}
 		v->is_syncing = false;

@@ -1,6 +1,6 @@
-/* Sets of UIDs and of sequence numbers. Sorted disjoint ranges make "has" a binary search and keep "1:*" at eight bytes. What a
- * client writes may be unsorted: it is pushed as it comes and sorted once, so that a hostile list of 100,000 ranges costs
- * n log n, not n². */
+/* Sets of UIDs and of sequence numbers. Sorted disjoint ranges make "has" a binary search and keep "1:*" at eight
+ * bytes. What a client writes may be unsorted: it is pushed as it comes and sorted once, so that a hostile list of
+ * 100,000 ranges costs n log n, not n². */
 #include "store/uid_set.h"
 #include <stdlib.h>
 

@@ -1,5 +1,6 @@
 /* store/uid_set.h -- a set of numbers 1..2^32-1 as sorted, disjoint, non-adjacent ranges: UIDs or sequence numbers.
- * RFC 9051 §9 sequence-set; RFC 4315 uid-set in APPENDUID and COPYUID; RFC 7162 known-uids. Memory: the caller's arena. */
+ * RFC 9051 §9 sequence-set; RFC 4315 uid-set in APPENDUID and COPYUID; RFC 7162 known-uids. Memory: the caller's arena.
+ */
 #ifndef FACTEUR_STORE_UID_SET_H
 #define FACTEUR_STORE_UID_SET_H
 #include "base/arena.h"

@@ -1,7 +1,7 @@
-/* Which uids are gone, since when: QRESYNC (RFC 7162) and the numbers of parked sessions are built from it. A row is a run of
- * uids removed together, and names only uids that were removed then, so that the mailbox as it was at any modseq above the
- * history floor can be rebuilt exactly: what exists now plus what vanished since. Older rows are forgotten after 30 days;
- * asked below that floor, every uid that does not exist is named. */
+/* Which uids are gone, since when: QRESYNC (RFC 7162) and the numbers of parked sessions are built from it. A row is a
+ * run of uids removed together, and names only uids that were removed then, so that the mailbox as it was at any modseq
+ * above the history floor can be rebuilt exactly: what exists now plus what vanished since. Older rows are forgotten
+ * after 30 days; asked below that floor, every uid that does not exist is named. */
 #include "store/store_private.h"
 
 static enum err add_run(struct tx *tx, struct box *box, uint32_t first, uint32_t last)
@@ -38,7 +38,8 @@ enum err vanished_prune(struct tx *tx, uint64_t floor)
 	return stmt_done(q);
 }
 
-enum err vanished_since(struct view *v, int64_t mailbox_id, uint64_t modseq, uint32_t uid_limit, struct arena *a, struct uid_set *out)
+enum err vanished_since(struct view *v, int64_t mailbox_id, uint64_t modseq, uint32_t uid_limit, struct arena *a,
+						struct uid_set *out)
 {
 	static const char sql[] = "SELECT first, last FROM vanished WHERE mailbox_id = ?1 AND modseq > ?2";
 	enum err e;
@@ -96,8 +97,8 @@ static void intersect(const struct uid_set *x, const struct uid_set *y, struct a
 	}
 }
 
-enum err view_vanished(struct view *v, int64_t mailbox_id, uint64_t modseq, const struct uid_set *known, struct arena *a,
-                       struct uid_set *out)
+enum err view_vanished(struct view *v, int64_t mailbox_id, uint64_t modseq, const struct uid_set *known,
+					   struct arena *a, struct uid_set *out)
 {
 	struct uid_set all = { 0 };
 	struct mailbox m;

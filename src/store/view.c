@@ -1,5 +1,5 @@
-/* An account is opened once in a process (its cell) and shared by all sessions of it. Opening reads the small tables whole
- * (mailboxes, keywords, gaps) and nothing of the messages: a sleeping account must wake in a millisecond.
+/* An account is opened once in a process (its cell) and shared by all sessions of it. Opening reads the small tables
+ * whole (mailboxes, keywords, gaps) and nothing of the messages: a sleeping account must wake in a millisecond.
  *
  * What has to happen now and then, and for which nobody should wait, is done by view_tick() in small steps: the sync of
  * flags, arrays that no session uses, checkpoints, the forgetting of old expunged messages, compaction. */
@@ -178,7 +178,7 @@ void view_maildrop_unlock(struct view *v)
 	pthread_mutex_unlock(&v->memory_lock);
 }
 
-/* -------------------------------------------------------------------------------------------------------------- tick */
+/* ------------------------------------------------------------------------------------------------------------ tick */
 
 static void drop_idle_arrays(struct view *v, int64_t now_ms)
 {

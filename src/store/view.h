@@ -5,14 +5,14 @@
  *   struct append    messages on their way in (APPEND, MULTIAPPEND, delivery): all become visible at once, or none
  *   struct body      one message's bytes, pinned for reading
  *
- * DURABLE: when a call that changes something returns ERR_OK, the change is synced: body first, then its rows (DESIGN §4.7).
- * Exception: view_store_flags() and view_subscribe() are durable within 1 s, by view_tick(). Concurrent syncs share an fsync.
+ * DURABLE: when a call that changes something returns ERR_OK, the change is synced: body first, then its rows (DESIGN
+ *   §4.7). Exception: view_store_flags() and view_subscribe() are durable within 1 s, by view_tick(). Syncs are shared.
  * VISIBLE: other sessions see a new message only after it is synced; on_changed() is called after that, too.
- * NUMBERS: uid, email and mailbox_id are never reused. A mailbox's uids ascend. A modseq is taken once for each transaction
- * of the account; all that changed in it carries the same one (RFC 7162 §3.1).
+ * NUMBERS: uid, email and mailbox_id are never reused. A mailbox's uids ascend. A modseq is taken once for each
+ *   transaction of the account; all that changed in it carries the same one (RFC 7162 §3.1).
  * ERRORS any call may return: ERR_IO (disk or SQL failure, logged; after a failed sync the view stays in this state until
- * the account is opened again), ERR_CORRUPT (logged). Other errors stand with the call. Slices returned live in the given
- * arena. Names are UTF-8; mUTF-7 is the IMAP engine's affair. */
+ *   the account is opened again), ERR_CORRUPT (logged). Other errors stand with the call.
+ * Slices returned live in the given arena. Names are UTF-8; mUTF-7 is the IMAP engine's affair. */
 #ifndef FACTEUR_STORE_VIEW_H
 #define FACTEUR_STORE_VIEW_H
 #include "base/arena.h"
@@ -45,22 +45,22 @@ enum {
 #define FLAGS_SYSTEM  UINT64_C(0x1f)
 #define FLAG_KEYWORD(k) (UINT64_C(1) << (6 + (k)))
 
-/* ------------------------------------------------------------------------------------------------- opening an account */
+/* ---------------------------------------------------------------------------------------------- opening an account */
 
 struct view_config {
 	uint64_t account;            /* its number */
 	uint64_t quota_bytes;        /* 0: no limit */
 	uint64_t message_size_max;   /* bytes of one message; 0: 64 MB */
 	bool     french;             /* names of the folders made with a new account: Brouillons, Envoyés, … */
-	/* After a sync that made changes visible, and after each flag change: up to this modseq there is news. Called without
-	 * locks, from the thread that made the change; must be quick. May be NULL. */
+	/* After a sync that made changes visible, and after each flag change: up to this modseq there is news. Called
+	 * without locks, from the thread that made the change; must be quick. May be NULL. */
 	void   (*on_changed)(void *context, uint64_t account, uint64_t modseq);
 	void    *context;
 };
 
 /* Opens accounts/N (made by master; an empty folder becomes a new account with its special-use mailboxes) and holds its
- * account.lock. After an unclean stop it notes the gap of modseqs (see view_modseq_floor); the caller serves nobody before
- * the replay is done. ERR_AGAIN: another process has it. ERR_CORRUPT: the database or a newer format; logged. */
+ * account.lock. After an unclean stop it notes the gap of modseqs (see view_modseq_floor); the caller serves nobody
+ * before the replay is done. ERR_AGAIN: another process has it. ERR_CORRUPT: the database or a newer format; logged. */
 enum err view_open(const char *folder, const struct view_config *config, struct view **out) MUST_CHECK;
 /* Syncs everything, notes the clean end and closes. No selected, append or body of it may be left. NULL is fine. */
 void view_close(struct view *v);
@@ -76,7 +76,8 @@ enum err view_publish(struct view *v) MUST_CHECK;
 uint64_t view_modseq(struct view *v);   /* the newest visible modseq of the account */
 
 struct quota {
-	uint64_t used_bytes, limit_bytes;   /* limit 0: none. Expunged messages are not counted; an email in two mailboxes once */
+	uint64_t used_bytes;    /* expunged messages are not counted; an email in two mailboxes counts once */
+	uint64_t limit_bytes;   /* 0: none */
 	uint64_t messages;
 };
 void view_quota(struct view *v, struct quota *out);
@@ -85,10 +86,11 @@ uint64_t view_message_size_max(struct view *v);
 bool view_maildrop_lock(struct view *v);
 void view_maildrop_unlock(struct view *v);
 
-/* ---------------------------------------------------------------------------------------------------------- mailboxes */
+/* ------------------------------------------------------------------------------------------------------- mailboxes */
 
 enum mailbox_role {  /* RFC 6154; kept in the database: append only */
-	MAILBOX_PLAIN, MAILBOX_INBOX, MAILBOX_DRAFTS, MAILBOX_SENT, MAILBOX_JUNK, MAILBOX_TRASH, MAILBOX_ARCHIVE, MAILBOX_ROLES
+	MAILBOX_PLAIN, MAILBOX_INBOX, MAILBOX_DRAFTS, MAILBOX_SENT, MAILBOX_JUNK, MAILBOX_TRASH, MAILBOX_ARCHIVE,
+	MAILBOX_ROLES
 };
 /* "\\Drafts" …; "" for PLAIN and INBOX. */
 const char *mailbox_role_attribute(enum mailbox_role role);
@@ -105,35 +107,39 @@ struct mailbox {
 	char       mailboxid[20];   /* RFC 8474: "F…" */
 };
 
-/* All mailboxes, INBOX first, then by name, children after their parent. The counters are visible ones: what is not synced yet
- * is not in them. */
+/* All mailboxes, INBOX first, then by name, children after their parent. The counters are visible ones: what is not
+ * synced yet is not in them. */
 enum err view_mailboxes(struct view *v, struct arena *a, struct mailbox **out, size_t *n) MUST_CHECK;
 /* path: any case of INBOX means INBOX. ERR_NOTFOUND. */
 enum err view_mailbox_find(struct view *v, struct str path, struct arena *a, struct mailbox *out) MUST_CHECK;
 enum err view_mailbox_get(struct view *v, int64_t mailbox_id, struct arena *a, struct mailbox *out) MUST_CHECK;
 enum err view_mailbox_by_role(struct view *v, enum mailbox_role role, struct arena *a, struct mailbox *out) MUST_CHECK;
-/* Makes the missing parents as well (RFC 9051 §6.3.4). role: MAILBOX_PLAIN or one that no mailbox has yet (CREATE … USE).
- * One trailing '/' is ignored. ERR_EXISTS; ERR_INVALID: not a name (empty level, control character, not UTF-8, too long or
- * deep); ERR_CONFLICT: the role is taken; ERR_LIMIT: MAILBOXES_MAX. out may be NULL. */
+/* Makes the missing parents as well (RFC 9051 §6.3.4). role: MAILBOX_PLAIN or one that no mailbox has yet (CREATE …
+ * USE). One trailing '/' is ignored. ERR_EXISTS; ERR_INVALID: not a name (empty level, control character, not UTF-8,
+ * too long or deep); ERR_CONFLICT: the role is taken; ERR_LIMIT: MAILBOXES_MAX. out may be NULL. */
 enum err view_mailbox_create(struct view *v, struct str path, enum mailbox_role role, struct arena *a,
                              struct mailbox *out) MUST_CHECK;
-/* Its messages can be undeleted for 30 days. The subscription stays (RFC 9051 §6.3.7). Sessions that have it selected get
- * news.is_deleted. ERR_DENIED: INBOX. ERR_CONFLICT: it has children ([HASCHILDREN]). ERR_NOTFOUND. */
+/* Its messages can be undeleted for 30 days. The subscription stays (RFC 9051 §6.3.7). Sessions that have it selected
+ * get news.is_deleted. ERR_DENIED: INBOX. ERR_CONFLICT: it has children ([HASCHILDREN]). ERR_NOTFOUND. */
 enum err view_mailbox_delete(struct view *v, struct str path) MUST_CHECK;
-/* With its children and their subscriptions; missing parents of the new name are made. INBOX: its messages move to the new
- * mailbox, INBOX stays, empty (RFC 9051 §6.3.6). ERR_NOTFOUND, ERR_EXISTS, ERR_INVALID (also: into its own child). */
+/* With its children and their subscriptions; missing parents of the new name are made. INBOX: its messages move to the
+ * new mailbox, INBOX stays, empty (RFC 9051 §6.3.6). ERR_NOTFOUND, ERR_EXISTS, ERR_INVALID (also: into its own child).
+ */
 enum err view_mailbox_rename(struct view *v, struct str from, struct str to) MUST_CHECK;
-/* A subscription is a name; the mailbox need not exist (any more). Unknown to unsubscribe: ERR_OK. ERR_INVALID, ERR_LIMIT. */
+/* A subscription is a name; the mailbox need not exist (any more). Unknown to unsubscribe: ERR_OK. ERR_INVALID,
+ * ERR_LIMIT. */
 enum err view_subscribe(struct view *v, struct str path, bool subscribed) MUST_CHECK;
 /* Subscribed names in order, also those without a mailbox. */
 enum err view_subscriptions(struct view *v, struct arena *a, struct str **out, size_t *n) MUST_CHECK;
 
-/* Keywords, any case, as first written. The list only grows: bit FLAG_KEYWORD(i) is names[i]. Borrowed until view_close(). */
+/* Keywords, any case, as first written. The list only grows: bit FLAG_KEYWORD(i) is names[i]. Borrowed until
+ * view_close(). */
 size_t view_keywords(struct view *v, struct str names[KEYWORDS_MAX]);
-/* The bit of a keyword, made if missing and create. Returns 0: unknown, or (create) ERR_LIMIT reached or not a flag-keyword. */
+/* The bit of a keyword, made if missing and create. Returns 0: unknown, or (create) ERR_LIMIT reached or not a
+ * flag-keyword. */
 uint64_t view_keyword(struct view *v, struct str name, bool create);
 
-/* -------------------------------------------------------------------------------- one session's window on one mailbox */
+/* ----------------------------------------------------------------------------- one session's window on one mailbox */
 
 /* What the session's client knows; also all that a parked session must remember of it (about 40 bytes). */
 struct selected_state {
@@ -144,10 +150,12 @@ struct selected_state {
 };
 
 /* known == NULL: SELECT/EXAMINE; everything visible now is known and nothing is left to tell.
- * known: a parked session again, with exactly the sequence numbers it had; selected_news() tells the rest. ERR_CONFLICT:
- * that state cannot be rebuilt (too old, or in a gap after an unclean stop, or another uidvalidity): say BYE.
- * ERR_NOTFOUND: no such mailbox. The array is built at the first use, and shared by all sessions of the mailbox. */
-enum err selected_open(struct view *v, int64_t mailbox_id, const struct selected_state *known, struct selected **out) MUST_CHECK;
+ * known: a parked session again, with exactly the sequence numbers it had; selected_news() tells the rest.
+ * ERR_CONFLICT: that state cannot be rebuilt (too old, or in a gap after an unclean stop, or another uidvalidity): say
+ * BYE. ERR_NOTFOUND: no such mailbox. The array is built at the first use, and shared by all sessions of the mailbox.
+ */
+enum err selected_open(struct view *v, int64_t mailbox_id, const struct selected_state *known,
+					   struct selected **out) MUST_CHECK;
 void selected_close(struct selected *s);   /* NULL is fine */
 void selected_state(struct selected *s, struct selected_state *out);
 struct view *selected_view(struct selected *s);
@@ -155,7 +163,8 @@ int64_t  selected_mailbox_id(const struct selected *s);
 uint32_t selected_uidvalidity(const struct selected *s);
 uint32_t selected_count(const struct selected *s);       /* messages this client was told of: EXISTS */
 uint32_t selected_uidnext(const struct selected *s);
-/* HIGHESTMODSEQ that may be sent now (RFC 7162 §3.2.5): everything up to it was told; lower while removals are held back. */
+/* HIGHESTMODSEQ that may be sent now (RFC 7162 §3.2.5): everything up to it was told; lower while removals are held
+ * back. */
 uint64_t selected_modseq(const struct selected *s);
 
 struct message_row {
@@ -193,27 +202,30 @@ struct news {
 	bool                has_keywords; /* the account has new keyword names: send FLAGS (RFC 9051 §7.3.5) */
 	bool                is_deleted;   /* the mailbox is gone: say BYE or answer NO; nothing else is set */
 };
-/* What changed since the last look; the session's numbers advance. removals: false in the middle of FETCH, STORE, SEARCH
- * (not their UID forms) and when no command runs (RFC 9051 §7.5.1): they wait for a later call. Never SQL when nothing
- * changed: a compare of two numbers. */
+/* What changed since the last look; the session's numbers advance. removals: false in the middle of FETCH, STORE,
+ * SEARCH (not their UID forms) and when no command runs (RFC 9051 §7.5.1): they wait for a later call. Never SQL when
+ * nothing changed: a compare of two numbers. */
 void selected_news(struct selected *s, bool removals, struct arena *a, struct news *out);
-/* The session told its client the flags of everything that transaction changed (its own STORE): not to be news again. */
+/* The session told its client the flags of everything that transaction changed (its own STORE): not to be news again.
+ */
 void selected_told(struct selected *s, uint64_t modseq);
 /* The same for a parked session, without building the array if the mailbox has none (gate's render): state advances.
  * ERR_CONFLICT as in selected_open(). */
-enum err view_news(struct view *v, struct selected_state *state, bool removals, struct arena *a, struct news *out) MUST_CHECK;
+enum err view_news(struct view *v, struct selected_state *state, bool removals, struct arena *a,
+				   struct news *out) MUST_CHECK;
 
 /* ------------------------------------------------------------------------------------------- CONDSTORE and QRESYNC */
 
-/* The modseq from which changes must be told to a client that says it knows all up to modseq: the same number, or 0 (tell
- * everything) when it lies in a gap left by an unclean stop, or is older than the history, or was never given out. */
+/* The modseq from which changes must be told to a client that says it knows all up to modseq: the same number, or 0
+ * (tell everything) when it lies in a gap left by an unclean stop, or is older than the history, or was never given
+ * out. */
 uint64_t view_modseq_floor(struct view *v, uint64_t modseq);
-/* VANISHED (EARLIER): uids removed after modseq (already passed through view_modseq_floor); with 0 every uid that does not
- * exist. Only those in known (NULL: 1:uidnext-1). RFC 7162 §3.2.5.2. */
-enum err view_vanished(struct view *v, int64_t mailbox_id, uint64_t modseq, const struct uid_set *known, struct arena *a,
-                       struct uid_set *out) MUST_CHECK;
+/* VANISHED (EARLIER): uids removed after modseq (already passed through view_modseq_floor); with 0 every uid that does
+ * not exist. Only those in known (NULL: 1:uidnext-1). RFC 7162 §3.2.5.2. */
+enum err view_vanished(struct view *v, int64_t mailbox_id, uint64_t modseq, const struct uid_set *known,
+					   struct arena *a, struct uid_set *out) MUST_CHECK;
 
-/* ------------------------------------------------------------------------------------------------------------ changes */
+/* --------------------------------------------------------------------------------------------------------- changes */
 
 enum flags_op { FLAGS_ADD, FLAGS_REMOVE, FLAGS_REPLACE };
 struct flags_change {
@@ -222,10 +234,12 @@ struct flags_change {
 	bool          has_unchanged_since;
 	uint64_t      unchanged_since;   /* RFC 7162 §3.1.3 */
 };
-/* In one transaction; messages whose flags are so already keep their modseq; missing uids are skipped. *modified: those that
- * failed UNCHANGEDSINCE ([MODIFIED]). *modseq: of this change, 0 if nothing changed. modified and modseq may be NULL. */
-enum err view_store_flags(struct view *v, int64_t mailbox_id, const struct uid_set *uids, const struct flags_change *change,
-                          struct arena *a, struct uid_set *modified, uint64_t *modseq) MUST_CHECK;
+/* In one transaction; messages whose flags are so already keep their modseq; missing uids are skipped. *modified: those
+ * that failed UNCHANGEDSINCE ([MODIFIED]). *modseq: of this change, 0 if nothing changed. modified and modseq may be
+ * NULL. */
+enum err view_store_flags(struct view *v, int64_t mailbox_id, const struct uid_set *uids,
+						  const struct flags_change *change, struct arena *a, struct uid_set *modified,
+						  uint64_t *modseq) MUST_CHECK;
 
 /* What a COPY or MOVE did: pairs in ascending order, the i-th uid of from became the i-th of to (RFC 4315 COPYUID). */
 struct copied {
@@ -238,21 +252,22 @@ enum err view_copy(struct view *v, int64_t from_id, const struct uid_set *uids, 
                    struct copied *out) MUST_CHECK;
 enum err view_move(struct view *v, int64_t from_id, const struct uid_set *uids, int64_t to_id, struct arena *a,
                    struct copied *out) MUST_CHECK;
-/* Removes the messages of uids (NULL: all); only_deleted: those with \Deleted among them. They can be undeleted for 30 days.
- * *expunged (may be NULL): what went. */
-enum err view_expunge(struct view *v, int64_t mailbox_id, const struct uid_set *uids, bool only_deleted, struct arena *a,
-                      struct uid_set *expunged) MUST_CHECK;
+/* Removes the messages of uids (NULL: all); only_deleted: those with \Deleted among them. They can be undeleted for 30
+ * days. *expunged (may be NULL): what went. */
+enum err view_expunge(struct view *v, int64_t mailbox_id, const struct uid_set *uids, bool only_deleted,
+					  struct arena *a, struct uid_set *expunged) MUST_CHECK;
 
-/* One or more messages in. Up to 1 MB a message stays in memory, more goes to the disk as it comes; a message is complete
- * (and its structure read) at append_end(). Nothing remains unless append_commit() succeeded. One thread at a time. */
+/* One or more messages in. Up to 1 MB a message stays in memory, more goes to the disk as it comes; a message is
+ * complete (and its structure read) at append_end(). Nothing remains unless append_commit() succeeded. One thread at a
+ * time. */
 enum err append_begin(struct view *v, struct append **out) MUST_CHECK;
 struct append_new {
 	int64_t  mailbox_id;
 	int64_t  internal_date;   /* seconds since 1970, UTC; RFC 9051 §2.3.3 */
 	uint64_t flags;
 };
-/* Starts a message of size bytes if known (0: unknown). ERR_NOTFOUND: mailbox; ERR_LIMIT: over message_size_max or more than
- * APPEND_MESSAGES_MAX; ERR_QUOTA. After an error the caller still reads and drops the literal. */
+/* Starts a message of size bytes if known (0: unknown). ERR_NOTFOUND: mailbox; ERR_LIMIT: over message_size_max or more
+ * than APPEND_MESSAGES_MAX; ERR_QUOTA. After an error the caller still reads and drops the literal. */
 enum err append_message(struct append *ap, const struct append_new *in, uint64_t size) MUST_CHECK;
 /* The next bytes. ERR_LIMIT, ERR_QUOTA as above, ERR_IO; sticky for this message. */
 enum err append_write(struct append *ap, struct str bytes) MUST_CHECK;
@@ -262,16 +277,16 @@ struct appended {
 	int64_t  mailbox_id;
 	uint32_t uidvalidity, uid, email;
 };
-/* All messages in one transaction, synced and published; frees *ap on success and on failure. out: APPEND_MESSAGES_MAX at most,
- * in the order of append_message(). ERR_NOTFOUND: a mailbox is gone by now; ERR_QUOTA. */
+/* All messages in one transaction, synced and published; frees *ap on success and on failure. out: APPEND_MESSAGES_MAX
+ * at most, in the order of append_message(). ERR_NOTFOUND: a mailbox is gone by now; ERR_QUOTA. */
 enum err append_commit(struct append **ap, struct arena *a, struct appended **out, size_t *n) MUST_CHECK;
 void append_abandon(struct append **ap);   /* for CLEANUP too */
 
-/* Brings back what was expunged at or after since (seconds since 1970): to its mailbox, or to INBOX if that is gone, with new
- * uids. mailbox_id 0: all. ERR_QUOTA: nothing was brought back. */
+/* Brings back what was expunged at or after since (seconds since 1970): to its mailbox, or to INBOX if that is gone,
+ * with new uids. mailbox_id 0: all. ERR_QUOTA: nothing was brought back. */
 enum err view_undelete(struct view *v, int64_t mailbox_id, int64_t since, uint32_t *restored) MUST_CHECK;
 
-/* ------------------------------------------------------------------------------------------------------------ reading */
+/* --------------------------------------------------------------------------------------------------------- reading */
 
 struct summary {
 	uint32_t   email;           /* 0: it does not exist any more, nothing else is set */

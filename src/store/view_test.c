@@ -149,7 +149,8 @@ TEST(rename_takes_the_children_and_subscriptions_along)
 	EXPECT(after.mailbox_id != before.mailbox_id && after.uidvalidity > before.uidvalidity);
 	view_close(v);
 	v = open_account(dir);
-	EXPECT_STR(str_of(names_of(v, &a)), "INBOX Archives Brouillons Corbeille Envoyés Indésirables a b +y +y/z +y/z/b y/z/b/c");
+	EXPECT_STR(str_of(names_of(v, &a)),
+			   "INBOX Archives Brouillons Corbeille Envoyés Indésirables a b +y +y/z +y/z/b y/z/b/c");
 	view_close(v);
 	test_dir_remove(dir);
 }

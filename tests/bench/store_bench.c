@@ -1,5 +1,6 @@
-/* What the store costs: microseconds a message for append, flags, summaries, STORE, delivery and opening, on one account of N
- * messages (argument 1, default 10000) in a folder (argument 2, default /var/tmp). Build: make store-bench */
+/* What the store costs: microseconds a message for append, flags, summaries, STORE, delivery and opening, on one
+ * account of N messages (argument 1, default 10000) in a folder (argument 2, default /var/tmp). Build: make store-bench
+ */
 #include "base/bytes.h"
 #include "base/clock.h"
 #include "base/mem.h"
@@ -27,7 +28,8 @@ static void start(void)
 
 static void report(const char *what, size_t n)
 {
-	double wall = (double)(clock_mono_us() - started_us) / (double)n, cpu = (double)(cpu_us() - started_cpu_us) / (double)n;
+	double wall = (double)(clock_mono_us() - started_us) / (double)n,
+		   cpu = (double)(cpu_us() - started_cpu_us) / (double)n;
 
 	printf("%-46s %9.2f us wall  %9.2f us cpu\n", what, wall, cpu);
 }
@@ -51,16 +53,22 @@ static struct view *open_account(const char *dir)
 
 static struct str make_message(struct arena *a, unsigned n)
 {
-	struct str head = arena_printf(a, "Received: from mail.example.org by mx.example.test; Tue, 24 Nov 2026 10:00:00 +0000\r\n"
-		"From: Alice Example <alice@example.org>\r\nTo: Bob <bob@example.test>\r\nSubject: Message number %u about things\r\n"
+	struct str head = arena_printf(
+		a,
+		"Received: from mail.example.org by mx.example.test; Tue, 24 Nov 2026 10:00:00 +0000\r\n"
+		"From: Alice Example <alice@example.org>\r\nTo: Bob <bob@example.test>\r\nSubject: Message number %u about "
+		"things\r\n"
 		"Date: Tue, 24 Nov 2026 10:00:00 +0000\r\nMessage-ID: <%u.bench@example.org>\r\nMIME-Version: 1.0\r\n"
-		"Content-Type: multipart/alternative; boundary=\"xyz\"\r\n\r\n--xyz\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n", n, n);
+		"Content-Type: multipart/alternative; boundary=\"xyz\"\r\n\r\n--xyz\r\nContent-Type: text/plain; "
+		"charset=utf-8\r\n\r\n",
+		n, n);
 	char *text = arena_alloc(a, 4096);
 
 	memset(text, 'x', 3400);
 	for (size_t i = 70; i < 3400; i += 72)
 		memcpy(text + i, "\r\n", 2);
-	return arena_printf(a, STR_FMT "%s\r\n--xyz\r\nContent-Type: text/html\r\n\r\n<p>x</p>\r\n--xyz--\r\n", STR_ARG(head), text);
+	return arena_printf(a, STR_FMT "%s\r\n--xyz\r\nContent-Type: text/html\r\n\r\n<p>x</p>\r\n--xyz--\r\n",
+						STR_ARG(head), text);
 }
 
 static void bench_delivery(struct view *v, unsigned n, unsigned at_once, bool sync)
@@ -75,8 +83,14 @@ static void bench_delivery(struct view *v, unsigned n, unsigned at_once, bool sy
 
 	for (unsigned i = 0; i < at_once; i++) {
 		struct str body = make_message(&a, i);
-		d[i] = (struct delivery){ .log_id = 9, .sender = STR("alice@example.org"), .original_recipient = STR("bob@example.test"),
-			.received = 1700000000, .size = body.n, .crc = crc32c(0, body.p, body.n), .body = body, .fd = -1 };
+		d[i] = (struct delivery){ .log_id = 9,
+								  .sender = STR("alice@example.org"),
+								  .original_recipient = STR("bob@example.test"),
+								  .received = 1700000000,
+								  .size = body.n,
+								  .crc = crc32c(0, body.p, body.n),
+								  .body = body,
+								  .fd = -1 };
 	}
 	start();
 	for (unsigned done = 0; done < n; done += at_once) {
