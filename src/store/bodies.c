@@ -462,14 +462,22 @@ enum err bodies_file_size(struct bodies *b, uint32_t file, uint64_t *size)
 	return e;
 }
 
-uint32_t bodies_current(struct bodies *b)
+enum err bodies_leave(struct bodies *b, uint32_t file)
 {
-	uint32_t file;
+	enum err e = ERR_OK;
 
+	pthread_mutex_lock(&b->append_lock);
 	pthread_mutex_lock(&b->lock);
-	file = b->current ? b->current->file : b->newest;
+	if ((b->current ? b->current->file : b->newest) == file) {
+		e = open_current(b);
+		if (e == ERR_OK && b->current->file == file) {
+			b->end = BODY_FILE_SEAL;
+			e = open_current(b);
+		}
+	}
 	pthread_mutex_unlock(&b->lock);
-	return file;
+	pthread_mutex_unlock(&b->append_lock);
+	return e;
 }
 
 enum err bodies_remove(struct bodies *b, uint32_t file)

@@ -46,9 +46,9 @@ enum err body_file_read(struct body_file *f, uint64_t at, void *p, size_t n) MUS
 
 /* True when the record at the place is whole. ERR_IO only for failures of the disk. */
 enum err bodies_check(struct bodies *b, const struct place *place, uint32_t email, bool *is_whole) MUST_CHECK;
-/* Size of a file; the file that is written now. */
 enum err bodies_file_size(struct bodies *b, uint32_t file, uint64_t *size) MUST_CHECK;
-uint32_t bodies_current(struct bodies *b);
+/* If new records go into this file: from now on they go into a new one. */
+enum err bodies_leave(struct bodies *b, uint32_t file) MUST_CHECK;
 /* Unlinks a file that no row names. ERR_AGAIN: a reader has it pinned. */
 enum err bodies_remove(struct bodies *b, uint32_t file) MUST_CHECK;
 #endif

@@ -5,7 +5,7 @@
 #include "base/log.h"
 #include "store/store_private.h"
 
-enum { EMAILS_STEP = 500, BYTES_STEP = 4 << 20 };
+enum { EMAILS_STEP = 500, BYTES_STEP = 4 << 20, WORTH_BYTES = 1 << 20 };
 
 enum err body_file_add_dead(struct view *v, const struct place *place)
 {
@@ -38,7 +38,6 @@ static enum err dead_files(struct view *v, struct dead_file *out, size_t max, si
 static enum err choose(struct view *v, uint32_t *file)
 {
 	struct dead_file dead[16];
-	uint32_t current = bodies_current(v->bodies);
 	uint64_t size;
 	size_t n;
 	enum err e;
@@ -48,13 +47,13 @@ static enum err choose(struct view *v, uint32_t *file)
 	e = dead_files(v, dead, COUNT_OF(dead), &n);
 	pthread_mutex_unlock(&v->db_lock);
 	for (size_t i = 0; e == ERR_OK && i < n && *file == 0; i++) {
-		if (dead[i].file == current)
-			continue;
 		e = bodies_file_size(v->bodies, dead[i].file, &size);
-		if (e == ERR_OK && dead[i].dead * 10 > size * 4)
+		if (e == ERR_CORRUPT)
+			e = ERR_OK;  /* missing, logged: not ours to mend */
+		else if (e == ERR_OK && dead[i].dead > WORTH_BYTES && dead[i].dead * 10 > size * 4)
 			*file = dead[i].file;
 	}
-	return e;
+	return e == ERR_OK && *file != 0 ? bodies_leave(v->bodies, *file) : e;
 }
 
 struct live {

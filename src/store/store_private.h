@@ -138,8 +138,8 @@ struct view {
 	bool               is_unclean;       /* the row of state says so: note the clean end at close */
 	/* view_tick() only, one thread at a time */
 	atomic_flag        is_ticking;
-	atomic_bool        is_compacting;    /* also set by view_compact() */
-	bool               is_pruning;
+	atomic_bool        is_pruning;       /* also set by view_compact() */
+	bool               is_compacting;
 	uint32_t           compacting;       /* file being emptied; 0: none */
 	uint32_t           compact_after;    /* its emails up to this one are done */
 	int64_t            pruned_ms, written_ms;

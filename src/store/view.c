@@ -218,11 +218,12 @@ static enum err background(struct view *v, int64_t now_ms, bool *more)
 	}
 	*more = v->is_pruning || v->is_compacting;
 	while (*more && clock_mono_ms() - now_ms < TICK_BUDGET_MS) {
+		bool again;
 		if (v->is_pruning) {
-			TRY(expunged_prune(v, clock_wall_s() - UNDELETE_DAYS * INT64_C(86400), 64, &v->is_pruning));
+			TRY(expunged_prune(v, clock_wall_s() - UNDELETE_DAYS * INT64_C(86400), 64, &again));
+			v->is_pruning = again;
 			v->is_compacting = true;
 		} else {
-			bool again;
 			TRY(compact_step(v, &again));
 			v->is_compacting = again;
 		}
@@ -242,12 +243,12 @@ bool view_tick(struct view *v)
 		return false;  /* another thread is at it */
 	drop_idle_arrays(v, now_ms);
 	if (checkpoint_if_due(v, now_ms) != ERR_OK || background(v, now_ms, &more) != ERR_OK)
-		more = false;  /* logged; tried again at the next tick */
+		more = v->is_pruning = v->is_compacting = false;  /* logged; tried again after PRUNE_EVERY_MS */
 	atomic_flag_clear(&v->is_ticking);
 	return more;
 }
 
 void view_compact(struct view *v)
 {
-	v->is_compacting = true;
+	v->is_pruning = true;  /* and after it, compaction */
 }

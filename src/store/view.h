@@ -69,7 +69,7 @@ void view_set_limits(struct view *v, uint64_t quota_bytes, uint64_t message_size
 /* Each second while anything may be unsynced: makes flags durable, continues background work (at most 20 ms a call):
  * pruning of expunged messages, compaction of bodies, checkpoints. Returns true while there is more to do. */
 bool view_tick(struct view *v);
-/* Asks for compaction now; view_tick() does it. */
+/* Asks for the forgetting of what was expunged 30 days ago, and for compaction, now; view_tick() does it. */
 void view_compact(struct view *v);
 /* Syncs all that was committed and makes it visible (on_changed follows). Returns at once when nothing is unsynced. */
 enum err view_publish(struct view *v) MUST_CHECK;

@@ -1,0 +1,259 @@
+/* What happens to an account over time: stops that were not clean, disks that fail, mail that is forgotten after a month. */
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/test.h"
+#include "store/view.h"
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static struct view *open_account(const char *dir)
+{
+	struct view_config config = { .account = 7 };
+	struct view *v = NULL;
+
+	EXPECT_OK(view_open(dir, &config, &v));
+	return v;
+}
+
+static int64_t inbox_of(struct view *v)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct mailbox m;
+
+	EXPECT_OK(view_mailbox_by_role(v, MAILBOX_INBOX, &a, &m));
+	return m.mailbox_id;
+}
+
+static enum err append(struct view *v, size_t size, uint32_t *email)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct append_new in = { .mailbox_id = inbox_of(v), .internal_date = 1 };
+	char *text = arena_alloc(&a, size);
+	struct append *ap;
+	struct appended *done;
+	size_t n;
+	enum err e;
+
+	memset(text, 'x', size);
+	TRY(append_begin(v, &ap));
+	e = append_message(ap, &in, size);
+	if (e == ERR_OK)
+		e = append_write(ap, str_make(text, size));
+	if (e == ERR_OK)
+		e = append_end(ap);
+	if (e != ERR_OK) {
+		append_abandon(&ap);
+		return e;
+	}
+	TRY(append_commit(&ap, &a, &done, &n));
+	if (email)
+		*email = done[0].email;
+	return ERR_OK;
+}
+
+static enum err flag(struct view *v, uint32_t uid, uint64_t flags)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct flags_change change = { .op = FLAGS_REPLACE, .flags = flags };
+	struct uid_set set = { 0 };
+
+	uid_set_add(&set, &a, uid, uid);
+	return view_store_flags(v, inbox_of(v), &set, &change, &a, NULL, NULL);
+}
+
+/* A copy of the folder of a running account is what a killed process leaves. */
+static const char *copy_of(const char *dir)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	const char *copy = test_dir();
+
+	EXPECT(system(str_cstr(&a, arena_printf(&a, "cp -r '%s/.' '%s/'", dir, copy))) == 0);
+	return copy;
+}
+
+TEST(unclean_stop_leaves_a_gap_of_modseqs)
+{
+	const char *dir = test_dir(), *copy;
+	struct view *v = open_account(dir), *again;
+	uint64_t known, later;
+
+	EXPECT_OK(append(v, 10, NULL));
+	EXPECT_OK(flag(v, 1, FLAG_SEEN));
+	known = view_modseq(v);
+	copy = copy_of(dir);
+	again = open_account(copy);
+	EXPECT(view_modseq(again) > known);
+	EXPECT_INT(view_modseq_floor(again, known), known);      /* what is in the database still counts */
+	EXPECT_INT(view_modseq_floor(again, known + 1), 0);      /* a client may have seen this one, and we lost it */
+	later = view_modseq(again);
+	EXPECT_OK(flag(again, 1, 0));
+	EXPECT(view_modseq(again) > later);
+	EXPECT_INT(view_modseq_floor(again, view_modseq(again)), view_modseq(again));
+	view_close(again);
+	again = open_account(copy);  /* a clean stop leaves none */
+	EXPECT_INT(view_modseq(again), later + 1);
+	EXPECT_INT(view_modseq_floor(again, known + 1), 0);
+	view_close(again);
+	view_close(v);
+	test_dir_remove(dir);
+	test_dir_remove(copy);
+}
+
+TEST(only_one_process_has_an_account)
+{
+	const char *dir = test_dir();
+	struct view *v = open_account(dir), *second;
+	struct view_config config = { .account = 7 };
+
+	EXPECT_ERR(view_open(dir, &config, &second), ERR_AGAIN);
+	view_close(v);
+	v = open_account(dir);
+	view_close(v);
+	EXPECT_ERR(view_open("/nonexistent/account", &config, &second), ERR_NOTFOUND);
+	test_dir_remove(dir);
+}
+
+static uint64_t bodies_size(const char *dir)
+{
+	uint64_t sum = 0;
+
+	for (int i = 1; i < 20; i++) {
+		struct stat st;
+		char path[300];
+		snprintf(path, sizeof path, "%s/bodies/%06d", dir, i);
+		if (stat(path, &st) == 0)
+			sum += (uint64_t)st.st_size;
+	}
+	return sum;
+}
+
+TEST(a_month_later_the_space_comes_back)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	const char *dir = test_dir();
+	struct view *v = open_account(dir);
+	struct uid_set most = { 0 };
+	struct body body, reader;
+	uint32_t email[20], restored;
+	uint64_t before, old_modseq;
+
+	log_setup("test", LOG_LEVEL_ERROR, false);
+	for (int i = 0; i < 20; i++)
+		EXPECT_OK(append(v, 100000 + (size_t)i, &email[i]));
+	EXPECT_OK(append(v, 2000000, NULL));  /* a file of its own */
+	uid_set_add(&most, &a, 2, 19);
+	uid_set_add(&most, &a, 21, 21);
+	EXPECT_OK(view_expunge(v, inbox_of(v), &most, false, &a, NULL));
+	old_modseq = view_modseq(v) - 1;
+	before = bodies_size(dir);
+	view_close(v);
+	clock_wall_offset(20 * 86400);
+	v = open_account(dir);
+	view_compact(v);
+	while (view_tick(v))
+		;
+	EXPECT_INT(bodies_size(dir), before);  /* still there for the owner */
+	EXPECT_OK(body_open(v, email[5], &body));
+	body_close(&body);
+	clock_wall_offset(40 * 86400);
+	view_close(v);
+	v = open_account(dir);
+	EXPECT_OK(append(v, 10, NULL));
+	EXPECT_OK(body_open(v, email[0], &reader));
+	view_compact(v);
+	for (int i = 0; i < 50; i++)
+		view_tick(v);
+	EXPECT(body_read(&reader, 99990, (char[10]){ 0 }, 10) == ERR_OK);  /* what is open stays readable */
+	body_close(&reader);
+	view_compact(v);
+	while (view_tick(v))
+		;
+	EXPECT_ERR(body_open(v, email[5], &body), ERR_NOTFOUND);
+	EXPECT(bodies_size(dir) < before / 2);
+	EXPECT_OK(body_open(v, email[19], &body));
+	EXPECT_INT(body.size, 100019);
+	EXPECT(body_read(&body, 100009, (char[10]){ 0 }, 10) == ERR_OK);
+	body_close(&body);
+	EXPECT_OK(view_undelete(v, 0, 0, &restored));
+	EXPECT_INT(restored, 0);
+	EXPECT_INT(view_modseq_floor(v, old_modseq), 0);  /* removals before it are no longer known one by one */
+	view_close(v);
+	v = open_account(dir);
+	EXPECT_OK(body_open(v, email[19], &body));
+	body_close(&body);
+	view_close(v);
+	clock_wall_offset(0);
+	test_dir_remove(dir);
+}
+
+#ifdef FACTEUR_FAULT
+#include "disk/fault.h"
+
+static void disk_shall(const char *path, const char *rule)
+{
+	CLEANUP(fd_close) int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+
+	EXPECT(fd >= 0 && write(fd, rule, strlen(rule)) == (ssize_t)strlen(rule));
+	setenv("FACTEUR_DISK_FAULT", path, 1);
+	disk_fault_start();
+}
+#endif
+
+/* DESIGN §4.8 */
+TEST(a_failed_sync_ends_all_promises)
+{
+#ifdef FACTEUR_FAULT
+	CLEANUP(arena_free) struct arena a = { 0 };
+	const char *dir = test_dir(), *control = test_dir();
+	char *rules = str_cstr(&a, arena_printf(&a, "%s/rules", control));
+	static const char *const failures[] = { "sync account.db-wal eio-once 1\n", "sync bodies eio-once 1\n" };
+	struct mailbox m;
+
+	log_setup("test", LOG_LEVEL_ERROR + 1, false);
+	for (size_t i = 0; i < COUNT_OF(failures); i++) {
+		struct view *v = open_account(dir);
+		EXPECT_OK(append(v, 10, NULL));
+		EXPECT_OK(view_mailbox_by_role(v, MAILBOX_INBOX, &a, &m));
+		disk_shall(rules, failures[i]);
+		EXPECT_ERR(append(v, 10, NULL), ERR_IO);
+		disk_shall(rules, "");
+		EXPECT_ERR(append(v, 10, NULL), ERR_IO);  /* the kernel forgets a failure; we do not */
+		view_close(v);
+		v = open_account(dir);
+		EXPECT_OK(append(v, 10, NULL));
+		view_close(v);
+	}
+	test_dir_remove(dir);
+	test_dir_remove(control);
+#endif
+}
+
+TEST(a_full_disk_refuses_and_recovers)
+{
+#ifdef FACTEUR_FAULT
+	CLEANUP(arena_free) struct arena a = { 0 };
+	const char *dir = test_dir(), *control = test_dir();
+	char *rules = str_cstr(&a, arena_printf(&a, "%s/rules", control));
+	static const char *const failures[] = { "write bodies enospc 1\n", "write account.db-wal enospc 1\n" };
+	struct view *v = open_account(dir);
+	struct mailbox before, after;
+
+	log_setup("test", LOG_LEVEL_ERROR + 1, false);
+	EXPECT_OK(append(v, 10, NULL));
+	for (size_t i = 0; i < COUNT_OF(failures); i++) {
+		EXPECT_OK(view_mailbox_by_role(v, MAILBOX_INBOX, &a, &before));
+		disk_shall(rules, failures[i]);
+		EXPECT(append(v, 10, NULL) != ERR_OK);
+		EXPECT(append(v, 2000000, NULL) != ERR_OK);
+		disk_shall(rules, "");
+		EXPECT_OK(append(v, 10, NULL));
+		EXPECT_OK(view_mailbox_by_role(v, MAILBOX_INBOX, &a, &after));
+		EXPECT_INT(after.messages, before.messages + 1);
+	}
+	view_close(v);
+	test_dir_remove(dir);
+	test_dir_remove(control);
+#endif
+}
