@@ -84,6 +84,7 @@ TEST(unclean_stop_leaves_a_gap_of_modseqs)
 	known = view_modseq(v);
 	copy = copy_of(dir);
 	again = open_account(copy);
+	EXPECT(view_was_unclean(again));
 	EXPECT(view_modseq(again) > known);
 	EXPECT_INT(view_modseq_floor(again, known), known);      /* what is in the database still counts */
 	EXPECT_INT(view_modseq_floor(again, known + 1), 0);      /* a client may have seen this one, and we lost it */
@@ -93,6 +94,7 @@ TEST(unclean_stop_leaves_a_gap_of_modseqs)
 	EXPECT_INT(view_modseq_floor(again, view_modseq(again)), view_modseq(again));
 	view_close(again);
 	again = open_account(copy);  /* a clean stop leaves none */
+	EXPECT(!view_was_unclean(again));
 	EXPECT_INT(view_modseq(again), later + 1);
 	EXPECT_INT(view_modseq_floor(again, known + 1), 0);
 	view_close(again);

@@ -95,7 +95,7 @@ enum err state_load(struct view *v)
 	for (size_t i = 0; i < v->n_boxes; i++)
 		if (v->boxes[i]->m.highestmodseq > v->modseq)
 			v->modseq = v->boxes[i]->m.highestmodseq;
-	v->is_unclean = !clean;
+	v->is_unclean = v->was_unclean = !clean;
 	if (!clean && v->reserved > v->modseq) {
 		log_info("unclean stop, modseqs skipped account=%llu first=%llu last=%llu",
 				 (unsigned long long)v->config.account, (unsigned long long)v->modseq + 1,

@@ -122,6 +122,8 @@ void view_close(struct view *v)
 	release(v);
 }
 
+bool view_was_unclean(const struct view *v) { return v->was_unclean; }
+
 void view_set_limits(struct view *v, uint64_t quota_bytes, uint64_t message_size_max)
 {
 	pthread_mutex_lock(&v->memory_lock);
