@@ -19,7 +19,11 @@
 #include <stdatomic.h>
 
 enum {
+#ifdef FACTEUR_FAULT
+	MODSEQ_BLOCK   = 16,          /* the crash tests cross the end of a block often */
+#else
 	MODSEQ_BLOCK   = 1000,        /* reserved at a time */
+#endif
 	ROWS_STEP      = 1000,        /* rows of one statement: well below 5 ms */
 	PENDING_MAX    = 1000,        /* transactions that wait for a sync */
 	UNDELETE_DAYS  = 30,
