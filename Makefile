@@ -89,5 +89,11 @@ check: all unit layers
 	tools/smoke $(OUT)/facteur
 clean:
 	rm -rf $(OUT)
+# Benchmarks of single layers: make store-bench, then build/release/bench/store_bench
+$(OUT)/bench/store_bench: tests/bench/store_bench.c $(call archives,deliver)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) $(LINK) -o $@ $^ $(LIBS)
+store-bench: $(OUT)/bench/store_bench
+.PHONY: store-bench
 .PHONY: all unit fuzzers layers check clean
 -include $(shell find $(OUT) -name '*.d' 2>/dev/null)
