@@ -1,0 +1,77 @@
+/* directory/lookup.h -- the look-up memfd: domains, address -> accounts, account flags, server settings as one sealed,
+ * versioned block of bytes. control builds it, keys, gate, mx and queue map it; a look-up is a memory read (≤ 1 µs for ASCII
+ * addresses), survives a restart of control, and never waits.
+ *
+ * The bytes are checked whole when they are opened (every offset, count and string), so that reading needs no further checks.
+ * A lookup that is open never changes: after DIRECTORY open the new one, swap, close the old one. Any number of threads. */
+#ifndef FACTEUR_DIRECTORY_LOOKUP_H
+#define FACTEUR_DIRECTORY_LOOKUP_H
+#include "base/arena.h"
+#include "conf/conf.h"
+
+enum { LOOKUP_BYTES_MAX = 1 << 30, LOOKUP_TARGETS_MAX = 20000 };
+
+struct lookup;
+/* Maps what came with DIRECTORY. The descriptor stays the caller's. ERR_INVALID: not sealed, or malformed (logged). */
+enum err lookup_open(int fd, struct lookup **out) MUST_CHECK;
+/* From bytes in memory that outlive it (tests, fuzzing, control itself). */
+enum err lookup_read(struct str bytes, struct lookup **out) MUST_CHECK;
+void lookup_close(struct lookup *l);               /* NULL is fine */
+
+/* For the handler of DIRECTORY: opens the memfd of the message and replaces *l (which may be NULL). The caller answers the
+ * request with the result. */
+struct message;
+enum err lookup_replace(struct lookup **l, struct message *m) MUST_CHECK;
+
+uint64_t lookup_version(const struct lookup *l);
+const struct conf *lookup_conf(const struct lookup *l);      /* the server's settings; lives as long as the lookup */
+struct str lookup_hostname(const struct lookup *l);          /* what the server calls itself; never empty */
+bool lookup_scram(const struct lookup *l);                   /* the setting scram */
+/* Is this domain (any spelling, U- or A-labels) one of ours? */
+bool lookup_domain(const struct lookup *l, struct str domain);
+
+struct lookup_account {
+	uint64_t   account;
+	uint32_t   epoch;
+	uint32_t   rights;         /* bit mask of 1u << enum protocol */
+	bool       is_suspended;   /* may not log in; its mail is still kept for it */
+	bool       is_full;        /* over its quota */
+	bool       full_is_temporary;  /* the setting over_quota_temporary of this account */
+	bool       french;
+	uint64_t   message_size_max;
+	struct str address;        /* its main address; lives as long as the lookup */
+};
+/* By number; false: none (or deleted). */
+bool lookup_account(const struct lookup *l, uint64_t account, struct lookup_account *out);
+/* By login name: its main address, any further address of its own, or the part before "@" where the server has one domain. No
+ * plus-addresses, no catch-all, no groups. */
+bool lookup_login(const struct lookup *l, struct str login, struct lookup_account *out);
+/* The account of a printer or scanner that may submit without login from this IP address (text as in struct session_open). */
+bool lookup_printer(const struct lookup *l, struct str ip, struct lookup_account *out);
+
+enum lookup_kind {
+	LOOKUP_INVALID,    /* not an address: 553 5.1.3 */
+	LOOKUP_FOREIGN,    /* not a domain of ours: mx answers 550 5.7.1 */
+	LOOKUP_UNKNOWN,    /* our domain, nobody there: 550 5.1.1 */
+	LOOKUP_FOUND,      /* one target or more */
+};
+struct lookup_target {
+	uint64_t   account;        /* 0: elsewhere */
+	struct str remote;         /* the address elsewhere, when account is 0; lives as long as the lookup */
+	bool       is_suspended, is_full, full_is_temporary;
+};
+struct lookup_result {
+	enum lookup_kind      kind;
+	struct lookup_target *targets;   /* in the arena; aliases and groups are expanded, each target once */
+	size_t                n;
+	struct str            detail;    /* "shop" of bob+shop@; a view into the address; empty if none */
+};
+/* Who gets mail for local@domain (no angle brackets; the local part may be quoted). */
+enum lookup_kind lookup_resolve(const struct lookup *l, struct str address, struct arena *a, struct lookup_result *out);
+/* "postmaster" without a domain (RFC 5321 §4.5.1) is resolved too. */
+
+/* ---- building (control) */
+struct directory;
+/* The whole directory as bytes in *out (at most LOOKUP_BYTES_MAX). ERR_LIMIT, ERR_IO. */
+enum err lookup_build(struct directory *d, uint64_t version, struct buf *out) MUST_CHECK;
+#endif
