@@ -1,0 +1,119 @@
+#include "base/test.h"
+#include "conf/conf.h"
+#include <unistd.h>
+
+TEST(every_default_is_a_value)
+{
+	struct conf *c = conf_new();
+	CLEANUP(arena_free) struct arena a = { 0 };
+
+	for (int s = 0; s < SETTING_COUNT; s++) {
+		struct conf_problem p;
+		EXPECT(conf_set(c, (enum setting)s, str_of(setting_row((enum setting)s)->fallback), &p));
+		EXPECT(conf_set(c, (enum setting)s, conf_show(&a, c, (enum setting)s), &p));
+		EXPECT(setting_row((enum setting)s)->meaning_fr[0] && setting_row((enum setting)s)->meaning_en[0]);
+	}
+	conf_free(c);
+}
+
+TEST(values)
+{
+	static const struct { enum setting s; const char *in; enum conf_problem_kind kind; uint64_t number; const char *shown; } cases[] = {
+		{ SETTING_message_size_max, "64MB", CONF_FINE, 64 << 20, "64MB" },
+		{ SETTING_message_size_max, "2097152", CONF_FINE, 2 << 20, "2MB" },
+		{ SETTING_message_size_max, "3 Mo", CONF_FINE, 3 << 20, "3MB" },
+		{ SETTING_message_size_max, "1.5MB", CONF_NOT_A_VALUE, 0, NULL },
+		{ SETTING_message_size_max, "1", CONF_TOO_SMALL, 0, NULL },
+		{ SETTING_message_size_max, "99TB", CONF_TOO_LARGE, 0, NULL },
+		{ SETTING_message_size_max, "99999999999999999999TB", CONF_NOT_A_VALUE, 0, NULL },  /* overflows 64 bits */
+		{ SETTING_quota, "0", CONF_FINE, 0, "0" },
+		{ SETTING_imap_idle_timeout, "90m", CONF_FINE, 5400, "90m" },
+		{ SETTING_imap_idle_timeout, "90 apples", CONF_NOT_A_VALUE, 0, NULL },
+		{ SETTING_scram, "oui", CONF_FINE, 1, "on" },
+		{ SETTING_scram, "maybe", CONF_NOT_A_VALUE, 0, NULL },
+		{ SETTING_hostname, "mail.example.test", CONF_FINE, 17, "mail.example.test" },
+		{ SETTING_hostname, "a\nb", CONF_NOT_A_VALUE, 0, NULL },
+		{ SETTING_address_separator, "", CONF_FINE, 0, "" },
+		{ SETTING_address_separator, "++", CONF_TOO_LARGE, 0, NULL },
+	};
+
+	EACH(cases, t) {
+		CLEANUP(arena_free) struct arena a = { 0 };
+		struct conf *c = conf_new();
+		struct conf_problem p;
+		bool ok = conf_set(c, t->s, str_of(t->in), &p);
+		EXPECT_INT(p.kind, t->kind);
+		EXPECT_INT(ok, t->kind == CONF_FINE);
+		if (ok) {
+			EXPECT_INT(conf_number(c, t->s), t->number);
+			EXPECT_STR(conf_show(&a, c, t->s), t->shown);
+		} else {
+			EXPECT(conf_explain(&a, &p, false).n > 0 && conf_explain(&a, &p, true).n > 0);
+			EXPECT(!conf_is_set(c, t->s));
+		}
+		conf_free(c);
+	}
+}
+
+TEST(names)
+{
+	enum setting s;
+
+	EXPECT(setting_find(STR("Message-Size_max"), &s) && s == SETTING_message_size_max);
+	EXPECT(!setting_find(STR("message_size"), &s));
+	EXPECT(!setting_find(STR(""), &s));
+	EXPECT_STR(str_of(setting_nearest(STR("mesage_size_max"))), "message_size_max");
+	EXPECT(setting_nearest(STR("zzz")) == NULL);
+}
+
+TEST(travels_and_overlays)
+{
+	CLEANUP(buf_free) struct buf b = BUF(CONF_ENCODED_MAX);
+	struct conf *server = conf_new(), *account = conf_new();
+	struct conf_problem p;
+
+	EXPECT(conf_set(server, SETTING_quota, STR("1GB"), &p) && conf_set(server, SETTING_scram, STR("on"), &p));
+	EXPECT(conf_set(account, SETTING_quota, STR("5GB"), &p));
+	conf_encode(account, &b);
+	struct scan s = scan_of(buf_str(&b));
+	EXPECT(conf_decode(server, &s) && get_end(&s));
+	EXPECT_INT(conf_number(server, SETTING_quota), 5ULL << 30);
+	EXPECT(conf_on(server, SETTING_scram));
+	for (size_t cut = 0; cut < b.n; cut++) {
+		s = scan_of(str_sub(buf_str(&b), 0, cut));
+		EXPECT(!conf_decode(server, &s) || !get_end(&s));
+	}
+	conf_free(server);
+	conf_free(account);
+}
+
+TEST(file)
+{
+	static const struct { const char *text; enum conf_problem_kind kind; int line; } cases[] = {
+		{ "", CONF_FINE, 0 },
+		{ "# comment\nbind = 127.0.0.1 ::1\nsandbox=off\n", CONF_FINE, 0 },
+		{ "bind = ::1\nquota = 5GB\n", CONF_WRONG_PLACE, 2 },
+		{ "bnd = ::1\n", CONF_UNKNOWN, 1 },
+		{ "\n\nport-offset = many\n", CONF_NOT_A_VALUE, 3 },
+		{ "just words\n", CONF_SYNTAX, 1 },
+	};
+	const char *dir = test_dir();
+
+	EACH(cases, t) {
+		CLEANUP(arena_free) struct arena a = { 0 };
+		const char *path = arena_printf(&a, "%s/facteur.conf", dir).p;
+		struct conf *c = conf_new();
+		struct conf_problem p;
+		FILE *f = fopen(path, "w");
+		fputs(t->text, f);
+		fclose(f);
+		EXPECT_INT(conf_read_file(c, path, &p), t->kind == CONF_FINE);
+		EXPECT_INT(p.kind, t->kind);
+		EXPECT_INT(p.line, t->line);
+		if (strstr(t->text, "sandbox"))
+			EXPECT(!conf_on(c, SETTING_sandbox) && str_eq(conf_text(c, SETTING_bind), STR("127.0.0.1 ::1")));
+		unlink(path);
+		conf_free(c);
+	}
+	test_dir_remove(dir);
+}
