@@ -1,0 +1,209 @@
+/* APPEND, one message or several (RFC 3502): the only command that reads its own literals, because a message goes to the store as
+ * it comes. All messages of one command become visible together, or none.
+ *
+ * An error is known before or while a literal comes. Before, and the client waits for leave: it gets NO instead. Else what it is
+ * sending is read and dropped, so that the next line is a command again. */
+#include "imap/imap_private.h"
+#include "base/clock.h"
+
+struct appending {
+	struct append *append;
+	struct mailbox to;
+	enum err       e;            /* the first failure: what follows is dropped */
+	bool           is_binary;    /* a literal8 was among them */
+	struct imap_reply reply;     /* when is_refused */
+	bool           is_refused, is_over;
+};
+
+/* Adds the next line to c->text and puts the cursor at its start. */
+static bool next_line(struct imap_session *s, struct imap_cmd *c)
+{
+	struct str line;
+	size_t at;
+
+	if (session_line_wait(s->s, IMAP_LINE_MAX, IMAP_LITERAL_TIMEOUT_MS, &line) != ERR_OK)
+		return false;
+	at = c->text.n;
+	buf_add(&c->text, line);
+	if (c->text.n > IMAP_COMMAND_MAX)
+		return false;
+	c->args = scan_of(buf_str(&c->text));
+	scan_bytes(&c->args, at);
+	return true;
+}
+
+static struct imap_reply over(struct imap_session *s, struct imap_cmd *c)
+{
+	struct imap_reply r = imap_bad(c, "the whole message, and a line end after it");
+
+	(void)s;
+	r.is_last = true;
+	return r;
+}
+
+/* Reads and drops what the client is sending without having waited. False: the peer is gone. */
+static bool drop(struct imap_session *s, struct imap_literal l)
+{
+	struct str piece;
+
+	while (!l.waits) {
+		for (uint64_t left = l.n; left > 0; left -= piece.n)
+			if (session_read(s->s, left < 65536 ? (size_t)left : 65536, IMAP_LITERAL_TIMEOUT_MS, &piece) != ERR_OK)
+				return false;
+		if (session_line_wait(s->s, IMAP_LINE_MAX, IMAP_LITERAL_TIMEOUT_MS, &piece) != ERR_OK)
+			return false;
+		if (!imap_literal_announced(piece, &l))
+			break;
+	}
+	return true;
+}
+
+static struct imap_reply refuse(struct imap_session *s, struct imap_cmd *c, struct imap_reply r, const struct imap_literal *l)
+{
+	if (l != NULL && !drop(s, *l))
+		return over(s, c);
+	return r;
+}
+
+/* The mailbox, which may be a literal itself. False: syntax, or the peer is gone. */
+static bool read_mailbox(struct imap_session *s, struct imap_cmd *c, struct str *path)
+{
+	struct imap_literal l;
+
+	if (scan_peek(&c->args) == '{' && imap_literal_announced(buf_str(&c->text), &l) && l.at == scan_offset(&c->args)) {
+		size_t at = l.at;
+		if (l.n > 4 * MAILBOX_PATH_MAX)
+			return false;
+		buf_add_cstr(&c->text, "\r\n");
+		if (!imap_read_literal(s, &l, &c->text) || !next_line(s, c))
+			return false;
+		c->args = scan_of(buf_str(&c->text));
+		scan_bytes(&c->args, at);
+	}
+	*path = str_copy(&c->arena, imap_arg_mailbox(c, s));
+	imap_sp(&c->args);
+	return !c->args.failed;
+}
+
+/* [flag-list SP] [date-time SP] (literal / literal8 / "UTF8" SP "(" literal8 ")"): up to the literal, which ends the line */
+static bool parse_message(struct imap_session *s, struct imap_cmd *c, struct append_new *in, struct imap_literal *l, bool *in_utf8)
+{
+	if (scan_peek(&c->args) == '(') {
+		in->flags = imap_arg_flags(c, s, false);
+		imap_sp(&c->args);
+	}
+	if (scan_peek(&c->args) == '"') {
+		in->internal_date = imap_date_time(&c->args);
+		imap_sp(&c->args);
+	}
+	*in_utf8 = imap_word(&c->args, "UTF8");
+	if (*in_utf8) {
+		imap_sp(&c->args);
+		scan_need(&c->args, '(');
+	}
+	return !c->args.failed && imap_literal_announced(scan_rest(&c->args), l) && l->at == 0;
+}
+
+static struct imap_reply failure(struct imap_session *s, struct imap_cmd *c, enum err e, bool is_binary)
+{
+	switch (e) {
+	case ERR_NOTFOUND:
+		return imap_no(c, "TRYCREATE", "there is no such mailbox; CREATE it first");
+	case ERR_LIMIT:
+		return imap_no(c, "TOOBIG", "a message is at most %llu bytes long, and a command has at most %d of them",
+		               (unsigned long long)view_message_size_max(s->view), APPEND_MESSAGES_MAX);
+	case ERR_INVALID:
+		if (is_binary)
+			return imap_no(c, "UNKNOWN-CTE", "messages with NUL bytes cannot be stored; encode such parts as base64");
+		return imap_no(c, "CANNOT", "the message is empty or has NUL bytes");
+	default:
+		return imap_err(c, e);
+	}
+}
+
+/* The bytes of one message into the store; after an error they are dropped. False: the peer is gone. */
+static bool take_message(struct imap_session *s, struct appending *ap, const struct imap_literal *l)
+{
+	struct str piece;
+
+	if (l->waits) {
+		imap_flush(s);
+		session_write(s->s, STR("+ send the message\r\n"));
+		session_flush(s->s);
+	}
+	for (uint64_t left = l->n; left > 0; left -= piece.n) {
+		if (session_read(s->s, left < 65536 ? (size_t)left : 65536, IMAP_LITERAL_TIMEOUT_MS, &piece) != ERR_OK)
+			return false;
+		if (ap->e == ERR_OK)
+			ap->e = append_write(ap->append, piece);
+	}
+	if (ap->e == ERR_OK)
+		ap->e = append_end(ap->append);
+	return true;
+}
+
+/* All messages of the command; the last line is read. False: the reply is in ap->reply. */
+static bool take_all(struct imap_session *s, struct imap_cmd *c, struct appending *ap)
+{
+	for (;;) {
+		struct append_new in = { .mailbox_id = ap->to.mailbox_id, .internal_date = clock_wall_s() };
+		struct imap_literal l = { .waits = true };
+		bool in_utf8;
+		if (!parse_message(s, c, &in, &l, &in_utf8)) {
+			bool has = imap_literal_announced(buf_str(&c->text), &l);
+			ap->reply = refuse(s, c, imap_bad(c, "mailbox [(flags)] [\"date-time\"] {size}"), has ? &l : NULL);
+			return false;
+		}
+		if (in_utf8 && !s->tongue.is_utf8)
+			ap->reply = imap_bad(c, "ENABLE UTF8=ACCEPT before APPEND with UTF8");
+		if (ap->e == ERR_OK && !(in_utf8 && !s->tongue.is_utf8))
+			ap->e = append_message(ap->append, &in, l.n);
+		ap->is_binary |= l.is_binary;
+		if (ap->e != ERR_OK || (in_utf8 && !s->tongue.is_utf8)) {
+			if (ap->e != ERR_OK)
+				ap->reply = failure(s, c, ap->e, ap->is_binary);
+			ap->reply = refuse(s, c, ap->reply, &l);
+			return false;
+		}
+		buf_truncate(&c->text, 0);
+		if (!take_message(s, ap, &l) || !next_line(s, c)) {
+			ap->reply = over(s, c);
+			return false;
+		}
+		if (in_utf8)
+			scan_need(&c->args, ')');
+		if (imap_arg_end(c))
+			return true;
+		imap_sp(&c->args);  /* the next message of a MULTIAPPEND */
+	}
+}
+
+/* APPEND mailbox 1*append-message                                       RFC 9051 §6.3.12, RFC 3502, APPENDUID §7.1 */
+struct imap_reply imap_append(struct imap_session *s, struct imap_cmd *c)
+{
+	CLEANUP(append_abandon) struct append *append = NULL;
+	struct appending ap = { 0 };
+	struct imap_literal l;
+	struct appended *done;
+	struct uid_set uids = { 0 };
+	struct str path;
+	size_t n;
+
+	if (!read_mailbox(s, c, &path)) {
+		bool has = imap_literal_announced(buf_str(&c->text), &l);
+		return refuse(s, c, imap_bad(c, "mailbox [(flags)] [\"date-time\"] {size}"), has ? &l : NULL);
+	}
+	ap.e = view_mailbox_find(s->view, path, &c->arena, &ap.to);
+	if (ap.e == ERR_OK)
+		ap.e = append_begin(s->view, &append);
+	ap.append = append;
+	if (!take_all(s, c, &ap))
+		return ap.reply;
+	if (ap.e == ERR_OK)
+		ap.e = append_commit(&append, &c->arena, &done, &n);
+	if (ap.e != ERR_OK)
+		return failure(s, c, ap.e, ap.is_binary);
+	for (size_t i = 0; i < n; i++)
+		uid_set_add(&uids, &c->arena, done[i].uid, done[i].uid);
+	return imap_ok(c, "[APPENDUID %u %s] stored", done[0].uidvalidity, uid_set_text(&uids, &c->arena));
+}

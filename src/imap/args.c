@@ -1,0 +1,104 @@
+/* Arguments of commands: the grammar, plus what this session knows (sequence numbers, keywords, the saved search result). */
+#include "imap/imap_private.h"
+
+bool imap_arg_end(struct imap_cmd *c) { return !c->args.failed && scan_done(&c->args); }
+
+static void refuse(struct imap_cmd *c, const char *why)
+{
+	if (!c->args.failed)
+		c->why = why;
+	scan_fail(&c->args);
+}
+
+bool imap_arg_set(struct imap_cmd *c, struct imap_session *s, struct uid_set *set, bool *is_uid)
+{
+	uint32_t count = selected_count(s->selected);
+
+	*set = (struct uid_set){ 0 };
+	*is_uid = c->is_uid;
+	if (scan_take(&c->args, '$')) {  /* RFC 9051 §6.4.4.1: UIDs, whatever the command */
+		for (size_t i = 0; i < s->saved.n; i++)
+			uid_set_push(set, &c->arena, s->saved.r[i].first, s->saved.r[i].last);
+		*is_uid = true;
+		return true;
+	}
+	if (!imap_sequence_set(&c->args, &c->arena, set))
+		return false;
+	uid_set_star(set, c->is_uid ? (count ? selected_uid(s->selected, count) : 0) : count);
+	if (!c->is_uid && set->n > 0 && set->r[set->n - 1].last > count)
+		refuse(c, "there is no message with so high a number in this mailbox");
+	return !c->args.failed;
+}
+
+struct uid_set imap_arg_messages(struct imap_cmd *c, struct imap_session *s)
+{
+	struct uid_set set, uids = { 0 };
+	bool is_uid;
+
+	if (!imap_arg_set(c, s, &set, &is_uid))
+		return uids;
+	if (is_uid)
+		return set;
+	selected_to_uids(s->selected, &set, &c->arena, &uids);
+	return uids;
+}
+
+struct str imap_arg_mailbox(struct imap_cmd *c, struct imap_session *s)
+{
+	struct scan before = c->args;
+	struct str name = imap_mailbox(&c->args, &c->arena, imap_names_utf8(s->tongue));
+
+	if (c->args.failed && !before.failed) {
+		imap_astring(&before, &c->arena);
+		if (!before.failed)
+			c->why = "the mailbox name is not well encoded: modified UTF-7 (RFC 3501 section 5.1.3), or UTF-8 after ENABLE";
+	}
+	return name;
+}
+
+static uint64_t one_flag(struct imap_cmd *c, struct imap_session *s)
+{
+	static const struct { struct str name; uint64_t bit; } system_flags[] = {
+		{ { "\\Seen", 5 }, FLAG_SEEN }, { { "\\Answered", 9 }, FLAG_ANSWERED }, { { "\\Flagged", 8 }, FLAG_FLAGGED },
+		{ { "\\Deleted", 8 }, FLAG_DELETED }, { { "\\Draft", 6 }, FLAG_DRAFT },
+		{ { "\\Recent", 7 }, 0 },  /* clients send it back in APPEND; it means nothing here */
+	};
+	struct str name = imap_flag(&c->args);
+	uint64_t bit;
+
+	if (c->args.failed)
+		return 0;
+	for (size_t i = 0; i < COUNT_OF(system_flags); i++)
+		if (str_ieq(name, system_flags[i].name))
+			return system_flags[i].bit;
+	if (name.p[0] == '\\')
+		refuse(c, "unknown system flag; there are \\Seen \\Answered \\Flagged \\Deleted \\Draft, and keywords without \"\\\"");
+	else if (name.n > KEYWORD_NAME_MAX)
+		refuse(c, "a keyword is at most 100 characters long");
+	else if ((bit = view_keyword(s->view, name, true)) != 0)
+		return bit;
+	else
+		refuse(c, "[LIMIT] this account has 58 different keywords already, more is not possible; use one of them");
+	return 0;
+}
+
+uint64_t imap_arg_flags(struct imap_cmd *c, struct imap_session *s, bool is_bare)
+{
+	bool in_list = scan_take(&c->args, '(');
+	uint64_t flags = 0;
+
+	if (!in_list && !is_bare)
+		scan_fail(&c->args);
+	if (in_list && scan_take(&c->args, ')'))
+		return 0;
+	for (int n = 0; !c->args.failed; n++) {
+		if (n == IMAP_FLAGS_MAX)
+			refuse(c, "too many flags in one command");
+		flags |= one_flag(c, s);
+		if (!scan_take(&c->args, ' '))
+			break;
+	}
+	if (in_list)
+		scan_need(&c->args, ')');
+	return flags;
+}

@@ -1,0 +1,45 @@
+/* COPY and MOVE. One transaction each: an account that is full ends up with none of the messages, not with some. */
+#include "imap/imap_private.h"
+
+static struct imap_reply transfer(struct imap_session *s, struct imap_cmd *c, bool is_move)
+{
+	struct uid_set from = imap_arg_messages(c, s);
+	struct str name;
+	struct mailbox to;
+	struct copied done = { 0 };
+	const char *code;
+	enum err e;
+
+	imap_sp(&c->args);
+	name = imap_arg_mailbox(c, s);
+	if (!imap_arg_end(c))
+		return imap_bad(c, "sequence-set mailbox");
+	if (is_move && s->is_readonly)
+		return imap_no(c, "NOPERM", "the mailbox was opened by EXAMINE, so nothing can be moved out of it; SELECT it");
+	e = view_mailbox_find(s->view, name, &c->arena, &to);
+	if (e == ERR_OK)  /* synced when it returns */
+		e = (is_move ? view_move : view_copy)(s->view, s->mailbox_id, &from, to.mailbox_id, &c->arena, &done);
+	if (e == ERR_NOTFOUND)
+		return imap_no(c, "TRYCREATE", "there is no such mailbox; CREATE it first");
+	if (e != ERR_OK)
+		return imap_err(c, e);
+	if (done.to.n == 0)
+		return imap_ok(c, "none of these messages is there");
+	code = uid_set_text(&done.from, &c->arena);
+	if (!is_move)
+		return imap_ok(c, "[COPYUID %u %s %s] copied", done.uidvalidity, code, uid_set_text(&done.to, &c->arena));
+	/* RFC 6851 §4.3: COPYUID comes before the EXPUNGEs, so in an untagged OK */
+	buf_printf(&s->out, "* OK [COPYUID %u %s ", done.uidvalidity, code);
+	uid_set_put(&s->out, &done.to);
+	buf_add_cstr(&s->out, "] these\r\n");
+	if (!imap_send_news(s, true, &c->arena))
+		return (struct imap_reply){ .status = IMAP_NO, .text = STR("the mailbox is gone"), .is_last = true };
+	if (s->tongue.is_condstore)
+		return imap_ok(c, "[HIGHESTMODSEQ %llu] moved", (unsigned long long)selected_modseq(s->selected));
+	return imap_ok(c, "moved");
+}
+
+/* COPY sequence-set mailbox                                                           RFC 9051 §6.4.7, COPYUID §7.1 */
+struct imap_reply imap_copy(struct imap_session *s, struct imap_cmd *c) { return transfer(s, c, false); }
+/* MOVE sequence-set mailbox                                                             RFC 9051 §6.4.8, RFC 6851 */
+struct imap_reply imap_move(struct imap_session *s, struct imap_cmd *c) { return transfer(s, c, true); }

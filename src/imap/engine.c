@@ -1,0 +1,137 @@
+/* The IMAP engine of a cell: a login's last word, then one command after the other out of the table (commands.def), each with its
+ * untagged news before its tagged line. All complete commands that have arrived run before the thread is given back; answers go out
+ * together.
+ *
+ * What must stay true: between two commands the whole session is what park.c can write down. A handler never sends its own tagged
+ * reply. Removals are told only where RFC 9051 §7.5.1 allows it: `HOLDS` in the table. */
+#include "imap/engine.h"
+#include "base/mem.h"
+#include "imap/capability.h"
+#include "imap/imap_private.h"
+
+struct imap_session *imap_session_new(struct session *s, struct account *account)
+{
+	struct imap_session *i = MEM_NEW(struct imap_session);
+
+	i->s = s;
+	i->view = account->view;
+	i->out = BUF(8 << 20);
+	i->cmd.text = BUF(IMAP_COMMAND_MAX + 2 * IMAP_LINE_MAX);
+	return i;
+}
+
+void imap_session_free(void *state)
+{
+	struct imap_session *s = state;
+
+	selected_close(s->selected);
+	arena_free(&s->saved_arena);
+	arena_free(&s->cmd.arena);
+	buf_free(&s->cmd.text);
+	buf_free(&s->out);
+	mem_free(s);
+}
+
+static void *imap_open(struct session *session, void *cell)
+{
+	struct imap_session *s = imap_session_new(session, cell);
+	struct str tag, word;
+
+	str_cut(session_info(session)->command, ' ', &tag, &word);
+	buf_add(&s->out, tag.n ? tag : STR("*"));
+	buf_add_cstr(&s->out, " OK [CAPABILITY ");
+	imap_put_capabilities(&s->out, view_message_size_max(s->view), session_info(session)->is_compressed);
+	buf_add_cstr(&s->out, "] logged in\r\n");
+	imap_flush(s);
+	return s;
+}
+
+static void send_reply(struct imap_session *s, const struct imap_cmd *c, const struct imap_reply *r)
+{
+	static const char *const words[] = { [IMAP_OK] = " OK ", [IMAP_NO] = " NO ", [IMAP_BAD] = " BAD " };
+
+	if (s->out.failed)  /* cannot happen: every command spills; but a client must never read half an answer as a whole one */
+		return;
+	buf_add(&s->out, c->tag);
+	buf_add_cstr(&s->out, words[r->status]);
+	buf_add(&s->out, r->text);
+	buf_add_cstr(&s->out, "\r\n");
+	imap_flush(s);
+}
+
+/* One command. True: the session goes on. */
+static bool run(struct imap_session *s)
+{
+	struct imap_cmd *c = &s->cmd;
+	struct imap_reply r = c->row->run(s, c);
+
+	if (r.status == IMAP_CUT)
+		return false;
+	if (r.status == IMAP_PARK)
+		return imap_send_news(s, true, &c->arena);
+	if (!r.is_last && !imap_send_news(s, !(c->row->allowed & HOLDS), &c->arena))
+		return false;
+	send_reply(s, c, &r);
+	if (r.compresses)
+		session_compress(s->s);
+	if (r.status == IMAP_BAD)
+		s->errors++;
+	return !r.is_last;
+}
+
+/* DONE ends IDLE; anything else was a mistake and ends it, too (RFC 9051 §6.3.13). False: not there yet. */
+static bool end_idle(struct imap_session *s, enum err *e)
+{
+	struct imap_cmd *c = &s->cmd;
+	struct str line;
+	struct imap_reply r;
+
+	*e = session_line(s->s, IMAP_LINE_MAX, &line);
+	if (*e != ERR_OK)
+		return false;
+	c->tag = str_copy(&c->arena, s->idle_tag);
+	s->idle_tag = STR_NONE;
+	if (!imap_send_news(s, true, &c->arena)) {
+		*e = ERR_CLOSED;
+		return false;
+	}
+	r = str_ieq(line, STR("DONE")) ? imap_ok(c, "IDLE ended") : imap_bad(c, "DONE");
+	send_reply(s, c, &r);
+	return true;
+}
+
+static enum session_next imap_input(void *state)
+{
+	struct imap_session *s = state;
+	enum imap_read got = IMAP_READ_DONE;
+	enum err e;
+
+	while (!session_is_dead(s->s)) {
+		if (s->idle_tag.n > 0 && !end_idle(s, &e))
+			return e == ERR_AGAIN ? SESSION_PARK : SESSION_CLOSE;
+		got = imap_next_command(s);
+		if (got == IMAP_READ_NONE || got == IMAP_READ_OVER)
+			break;
+		if (got == IMAP_READ_DONE && !run(s))
+			return SESSION_CLOSE;
+		if (s->errors >= IMAP_ERRORS_MAX) {
+			session_write(s->s, STR("* BYE too many mistakes; please tell the maker of your mail program\r\n"));
+			return SESSION_CLOSE;
+		}
+		arena_reset(&s->cmd.arena);
+	}
+	buf_free(&s->out);  /* nothing is kept while waiting */
+	buf_free(&s->cmd.text);
+	return got == IMAP_READ_NONE ? SESSION_WAIT : SESSION_CLOSE;
+}
+
+const struct engine imap_engine = {
+	.protocol = PROTOCOL_IMAP,
+	.open = imap_open,
+	.resume = imap_resume,
+	.input = imap_input,
+	.park = imap_park,
+	.close = imap_session_free,
+	.render = imap_render,
+	.silence_s = 1800,  /* RFC 9051 §5.4: at least 30 minutes */
+};

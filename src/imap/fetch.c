@@ -1,0 +1,270 @@
+/* FETCH. Messages are taken in batches: rows from memory (never SQL for FLAGS, UID, MODSEQ), summaries in one pass of the database,
+ * bodies one at a time. Nothing is allocated for each message; numbers are formatted by hand, the text of the last flags is kept.
+ *
+ * \Seen (BODY[] without .PEEK): written for a batch before its bytes go out, and told in the same response (RFC 9051 §6.4.5). */
+#include "imap/fetch_private.h"
+
+enum { BATCH_BODIES = 32 };  /* \Seen is written for so many at once, no more than are soon on their way */
+
+struct fetching {
+	struct imap_session   *s;
+	struct fetch           f;
+	struct imap_flag_words words;
+	struct arena           arena;      /* of one batch */
+	bool                   is_first;   /* item of its message */
+	bool                   is_missing, is_unknown_cte, is_cut;
+	enum err               e;          /* the first failure that is not a missing message */
+};
+
+static void begin_item(struct fetching *x)
+{
+	if (!x->is_first)
+		buf_add_char(&x->s->out, ' ');
+	x->is_first = false;
+}
+
+/* What is known without the message. */
+static void put_plain(struct fetching *x, const struct message_row *row, const struct summary *sum, unsigned items)
+{
+	struct buf *b = &x->s->out;
+	char text[18];
+
+	if (items & FETCH_UID) {
+		begin_item(x);
+		buf_add_bytes(b, "UID ", 4);
+		imap_put_number(b, row->uid);
+	}
+	if (items & FETCH_FLAGS) {
+		begin_item(x);
+		buf_add_bytes(b, "FLAGS ", 6);
+		imap_put_flags(b, &x->words, x->s->view, row->flags);
+	}
+	if (items & FETCH_MODSEQ) {
+		begin_item(x);
+		buf_add_bytes(b, "MODSEQ (", 8);
+		imap_put_number(b, row->modseq);
+		buf_add_char(b, ')');
+	}
+	if (sum == NULL)
+		return;
+	if (items & FETCH_SIZE) {
+		begin_item(x);
+		buf_add_bytes(b, "RFC822.SIZE ", 12);
+		imap_put_number(b, sum->size);
+	}
+	if (items & FETCH_INTERNALDATE) {
+		begin_item(x);
+		buf_add_cstr(b, "INTERNALDATE ");
+		imap_put_date_time(b, sum->received);
+	}
+	if (items & FETCH_EMAILID) {
+		begin_item(x);
+		email_id_text(sum->emailid, text);
+		buf_printf(b, "EMAILID (%s)", text);
+	}
+	if (items & FETCH_THREADID) {
+		begin_item(x);
+		thread_id_text(sum->threadid, text);
+		buf_printf(b, "THREADID (%s)", text);
+	}
+}
+
+/* A record that was damaged is made again from the message. */
+static enum err mend_record(struct fetching *x, struct fetch_message *m)
+{
+	if (summary_is_valid(m->record))
+		return ERR_OK;
+	TRY(fetch_open(x->s, m));
+	char *bytes = arena_alloc(&x->arena, (size_t)m->body.size + 1);
+	TRY(body_read(&m->body, 0, bytes, (size_t)m->body.size));
+	m->record = summary_build(&x->arena, str_make(bytes, (size_t)m->body.size), NULL);
+	return ERR_OK;
+}
+
+static void put_structures(struct fetching *x, const struct fetch_message *m)
+{
+	struct buf *b = &x->s->out;
+
+	if (x->f.items & FETCH_ENVELOPE) {
+		begin_item(x);
+		buf_add_bytes(b, "ENVELOPE ", 9);
+		buf_add(b, summary_envelope(m->record));
+	}
+	if (x->f.items & FETCH_BODYSTRUCTURE) {
+		begin_item(x);
+		buf_add_bytes(b, "BODYSTRUCTURE ", 14);
+		buf_add(b, summary_bodystructure(m->record));
+	}
+	if (x->f.items & FETCH_BODY) {
+		begin_item(x);
+		buf_add_bytes(b, "BODY ", 5);
+		summary_body(m->record, b);
+	}
+}
+
+static enum err put_contents(struct fetching *x, const struct message_row *row, const struct summary *sum)
+{
+	struct fetch_message m = { .email = row->email };
+	enum err e = ERR_OK;
+
+	if (fetch_needs_record(&x->f)) {
+		m.record = sum->record;
+		e = mend_record(x, &m);
+	}
+	if (e == ERR_OK && x->f.n_sections > 0)
+		e = fetch_open(x->s, &m);
+	if (e == ERR_OK)
+		put_structures(x, &m);
+	for (size_t i = 0; i < x->f.n_sections && e == ERR_OK; i++) {
+		begin_item(x);
+		e = fetch_put_section(x->s, &m, &x->f.sections[i], &x->is_cut, &x->is_unknown_cte);
+	}
+	if (m.is_open)
+		body_close(&m.body);
+	return e;
+}
+
+/* "* n FETCH (…)"; what failed before its literal began leaves nothing behind. */
+static void put_message(struct fetching *x, const struct message_row *row, const struct summary *sum, unsigned items)
+{
+	struct buf *b = &x->s->out;
+	size_t start = b->n;
+	uint64_t flushes = x->s->flushes;
+	enum err e = ERR_OK;
+
+	if (sum != NULL && sum->email == 0) {
+		x->is_missing = true;
+		return;
+	}
+	buf_add_bytes(b, "* ", 2);
+	imap_put_number(b, row->seq);
+	buf_add_bytes(b, " FETCH (", 8);
+	x->is_first = true;
+	put_plain(x, row, sum, items);
+	if ((x->f.items & FETCH_RECORD) || x->f.n_sections > 0) {
+		e = put_contents(x, row, sum);
+		if (e != ERR_OK && flushes != x->s->flushes)
+			x->is_cut = true;  /* a part of this response is on its way already */
+	}
+	if (e != ERR_OK && !x->is_cut)
+		buf_truncate(b, start);
+	if (e == ERR_NOTFOUND)
+		x->is_missing = true;
+	else if (e != ERR_OK && x->e == ERR_OK)
+		x->e = e;
+	if (e == ERR_OK)
+		buf_add_bytes(b, ")\r\n", 3);
+}
+
+static enum err mark_seen(struct fetching *x, struct message_row *rows, size_t n, bool *was_marked)
+{
+	static const struct flags_change seen = { .op = FLAGS_ADD, .flags = FLAG_SEEN };
+	struct uid_set uids = { 0 };
+	uint64_t modseq;
+
+	for (size_t i = 0; i < n; i++) {
+		was_marked[i] = !(rows[i].flags & (FLAG_SEEN | FLAG_GONE));
+		if (was_marked[i])
+			uid_set_add(&uids, &x->arena, rows[i].uid, rows[i].uid);
+	}
+	if (uids.n == 0)
+		return ERR_OK;
+	TRY(view_store_flags(x->s->view, x->s->mailbox_id, &uids, &seen, &x->arena, NULL, &modseq));
+	selected_told(x->s->selected, modseq);
+	for (size_t i = 0; i < n; i++) {
+		if (was_marked[i]) {
+			rows[i].flags |= FLAG_SEEN;
+			rows[i].modseq = modseq ? modseq : rows[i].modseq;
+		}
+	}
+	return ERR_OK;
+}
+
+static enum err put_batch(struct fetching *x, struct message_row *rows, size_t n)
+{
+	bool needs_record = fetch_needs_record(&x->f), needs_summary = needs_record || (x->f.items & FETCH_NUMBERS);
+	bool was_marked[IMAP_BATCH] = { false };
+	struct summary sums[IMAP_BATCH];
+	uint32_t emails[IMAP_BATCH];
+
+	if (x->f.sets_seen && !x->s->is_readonly)
+		TRY(mark_seen(x, rows, n, was_marked));
+	if (needs_summary) {
+		for (size_t i = 0; i < n; i++)
+			emails[i] = rows[i].email;
+		TRY(view_summaries(x->s->view, emails, n, needs_record, &x->arena, sums));
+	}
+	for (size_t i = 0; i < n && !x->is_cut; i++) {
+		unsigned items = x->f.items;
+		if (was_marked[i])
+			items |= FETCH_FLAGS | (x->s->tongue.is_condstore ? FETCH_MODSEQ : 0);
+		put_message(x, &rows[i], needs_summary ? &sums[i] : NULL, items);
+		imap_spill(x->s);
+	}
+	return ERR_OK;
+}
+
+static enum err put_all(struct fetching *x, const struct uid_set *set, bool by_uid)
+{
+	size_t max = x->f.sets_seen ? BATCH_BODIES : fetch_needs_record(&x->f) ? 100 : IMAP_BATCH, n;
+	struct message_row rows[IMAP_BATCH];
+	uint32_t next = 0;
+	enum err e = ERR_OK;
+
+	while (e == ERR_OK && !x->is_cut && !session_is_dead(x->s->s)) {
+		n = (by_uid ? selected_rows_by_uid : selected_rows)(x->s->selected, set, x->f.since, &next, rows, max);
+		if (n == 0)
+			break;
+		e = put_batch(x, rows, n);
+		arena_reset(&x->arena);
+	}
+	arena_free(&x->arena);
+	return e;
+}
+
+/* VANISHED (EARLIER) before the messages                                                          RFC 7162 §3.2.6 */
+static enum err put_vanished(struct fetching *x, struct imap_cmd *c, const struct uid_set *uids)
+{
+	struct uid_set gone = { 0 };
+
+	TRY(view_vanished(x->s->view, x->s->mailbox_id, x->f.since, uids, &c->arena, &gone));
+	if (gone.n == 0)
+		return ERR_OK;
+	buf_add_cstr(&x->s->out, "* VANISHED (EARLIER) ");
+	uid_set_put(&x->s->out, &gone);
+	buf_add_cstr(&x->s->out, "\r\n");
+	return ERR_OK;
+}
+
+/* FETCH sequence-set ("ALL" / "FULL" / "FAST" / fetch-att / "(" fetch-att *(SP fetch-att) ")") [fetch-modifiers]
+ * RFC 9051 §6.4.5, RFC 7162 §3.1.4 */
+struct imap_reply imap_fetch(struct imap_session *s, struct imap_cmd *c)
+{
+	struct fetching x = { .s = s };
+	struct uid_set set;
+	bool by_uid;
+	enum err e = ERR_OK;
+
+	imap_arg_set(c, s, &set, &by_uid);
+	imap_sp(&c->args);
+	if (!fetch_parse(s, c, &x.f))
+		return imap_bad(c, "sequence-set (items) [(CHANGEDSINCE modseq [VANISHED])]");
+	if (x.f.has_since)
+		x.f.since = view_modseq_floor(s->view, x.f.since);
+	imap_flag_words(&x.words, s->view);
+	if (x.f.wants_vanished)
+		e = put_vanished(&x, c, &set);
+	if (e == ERR_OK)
+		e = put_all(&x, &set, by_uid);
+	if (x.is_cut)
+		return (struct imap_reply){ .status = IMAP_CUT };
+	if (e == ERR_OK)
+		e = x.e;
+	if (e != ERR_OK)
+		return imap_err(c, e);
+	if (x.is_missing)
+		return imap_no(c, "EXPUNGEISSUED", "some of these messages no longer exist");
+	if (x.is_unknown_cte)
+		return imap_no(c, "UNKNOWN-CTE", "a part has an encoding that nobody knows; fetch it with BODY[]");
+	return imap_ok(c, "fetched");
+}

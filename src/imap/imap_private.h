@@ -1,0 +1,147 @@
+/* imap/imap_private.h -- one IMAP session after login, and what its commands share. Read engine.c first. */
+#ifndef FACTEUR_IMAP_IMAP_PRIVATE_H
+#define FACTEUR_IMAP_IMAP_PRIVATE_H
+#include "imap/grammar.h"
+#include "net/session.h"
+#include "store/view.h"
+#include "submit/account.h"
+
+enum {
+	IMAP_ERRORS_MAX = 50,             /* BAD answers in a session before BYE */
+	IMAP_LITERAL_TIMEOUT_MS = 300000,
+	IMAP_OUT_PIECE = 32768,           /* the output buffer goes to the session at this size */
+	IMAP_BATCH = 250,                 /* messages looked up at once */
+};
+
+/* Where a command is allowed, and how it is run (commands.def). */
+enum { IN_AUTH = 1, IN_SELECTED = 2, HOLDS = 4, STREAMS = 8 };
+
+/* What the client has enabled: how we speak to it. Kept while parked. */
+struct imap_tongue {
+	bool is_condstore, is_qresync, is_utf8, is_rev2;
+};
+static inline bool imap_names_utf8(struct imap_tongue t) { return t.is_utf8 || t.is_rev2; }
+
+struct imap_cmd;
+struct imap_session;
+
+enum imap_status { IMAP_OK, IMAP_NO, IMAP_BAD, IMAP_PARK, IMAP_CUT /* in the middle of a literal: only hanging up is left */ };
+struct imap_reply {
+	enum imap_status status;
+	struct str       text;          /* with its response code; in the command's arena */
+	bool             is_last;       /* the connection ends after it */
+	bool             compresses;    /* deflate begins after it */
+};
+
+struct imap_command {
+	struct str word;
+	struct imap_reply (*run)(struct imap_session *s, struct imap_cmd *c);
+	unsigned   allowed;
+};
+
+struct imap_cmd {
+	struct str    tag;              /* empty before it was read */
+	const struct imap_command *row;
+	bool          is_uid;
+	struct scan   args;             /* after the command word and its SP */
+	struct buf    text;             /* the whole command when it has literals */
+	struct arena  arena;
+	const char   *why;              /* what an argument was that failed; NULL: syntax */
+};
+
+struct imap_session {
+	struct session  *s;
+	struct view     *view;
+	struct selected *selected;      /* NULL: none */
+	int64_t          mailbox_id;
+	bool             is_readonly;
+	struct imap_tongue tongue;
+	struct str       idle_tag;      /* n > 0: in IDLE; in session memory */
+	char             idle_room[IMAP_TAG_MAX];
+	struct arena     saved_arena;   /* SEARCHRES: "$", uids */
+	struct uid_set   saved;
+	int              errors;
+	struct buf       out;
+	uint64_t         flushes;       /* how often out went to the session */
+	struct imap_cmd  cmd;
+};
+
+/* ---------------------------------------------------------------------------------------------------- answering */
+
+struct imap_reply imap_ok(struct imap_cmd *c, const char *fmt, ...) PRINTF_LIKE(2, 3);
+/* code: "TRYCREATE" or NULL */
+struct imap_reply imap_no(struct imap_cmd *c, const char *code, const char *fmt, ...) PRINTF_LIKE(3, 4);
+/* usage: what was expected; says c->why instead when an argument knows better. */
+struct imap_reply imap_bad(struct imap_cmd *c, const char *usage);
+struct imap_reply imap_err(struct imap_cmd *c, enum err e);  /* the one place that turns enum err into a reply */
+
+/* Writes s->out to the session when it has grown to IMAP_OUT_PIECE; imap_flush: whatever there is. */
+void imap_spill(struct imap_session *s);
+void imap_flush(struct imap_session *s);
+
+/* ---------------------------------------------------------------------------------------------------- arguments (args.c) */
+
+/* After the last argument: true when all of it was understood and nothing is left. */
+bool imap_arg_end(struct imap_cmd *c);
+/* "$", sequence numbers or UIDs. imap_arg_set: as the client wrote it, "*" replaced; *is_uid says what it is.
+ * imap_arg_messages: UIDs. A number beyond the mailbox is a failure, a UID beyond it is not (RFC 9051 §6.4.9). */
+bool imap_arg_set(struct imap_cmd *c, struct imap_session *s, struct uid_set *set, bool *is_uid);
+struct uid_set imap_arg_messages(struct imap_cmd *c, struct imap_session *s);
+struct str imap_arg_mailbox(struct imap_cmd *c, struct imap_session *s);
+/* "(" flag … ")" or, is_bare: also without parentheses. Makes keywords. */
+uint64_t imap_arg_flags(struct imap_cmd *c, struct imap_session *s, bool is_bare);
+
+/* ------------------------------------------------------------------------------------------- reading commands (command.c) */
+
+enum imap_read { IMAP_READ_DONE, IMAP_READ_NONE, IMAP_READ_REFUSED, IMAP_READ_OVER };
+/* The next complete command into s->cmd: tag, row, arguments. NONE: none is there. REFUSED: answered already. OVER: the
+ * connection ends (answered). */
+enum imap_read imap_next_command(struct imap_session *s);
+/* Lines and literals of a STREAMS command: reads a literal of n bytes (a "+ " is sent if it waits) into c->text. False: the
+ * peer is gone. */
+bool imap_read_literal(struct imap_session *s, const struct imap_literal *l, struct buf *into);
+
+/* ------------------------------------------------------------------------------------------------------- news (news.c) */
+
+/* Flags as text, remembering the last one: most messages have the same. */
+struct imap_flag_words {
+	struct str names[KEYWORDS_MAX];
+	size_t     n;
+	bool       has_last;
+	uint64_t   last;
+	size_t     text_n;
+	char       text[64 + KEYWORDS_MAX * (KEYWORD_NAME_MAX + 1)];
+};
+void imap_flag_words(struct imap_flag_words *w, struct view *v);
+void imap_put_flags(struct buf *b, struct imap_flag_words *w, struct view *v, uint64_t flags);  /* "(\Seen x)" */
+/* "* FLAGS (…)" and its line end */
+void imap_put_flags_line(struct buf *b, struct view *v);
+/* All of the news; when it grows beyond IMAP_OUT_PIECE it is drained into the session (NULL: kept whole). */
+void imap_put_news(struct buf *b, struct session *drain, struct imap_tongue tongue, struct view *v, const struct news *news);
+/* Untagged news before a tagged line. False: the mailbox is gone, BYE is written. */
+bool imap_send_news(struct imap_session *s, bool removals, struct arena *a);
+
+/* ------------------------------------------------------------------------------------------------------ shared by commands */
+
+void imap_unselect_mailbox(struct imap_session *s);
+void imap_enable_condstore(struct imap_session *s);  /* tells HIGHESTMODSEQ when a mailbox is selected (RFC 7162 §3.1) */
+/* STATUS items (status.c): parsed once, put for each mailbox. */
+struct imap_status_items { unsigned bits; };
+bool imap_parse_status_items(struct imap_cmd *c, struct imap_status_items *items);
+enum err imap_put_status(struct imap_session *s, const struct mailbox *m, struct imap_status_items items, struct arena *a);
+void imap_put_list(struct buf *b, struct imap_tongue tongue, const struct mailbox *m);  /* a plain LIST line (SELECT, CREATE) */
+
+/* park.c */
+bool imap_park(void *state, struct buf *record, uint64_t *modseq);
+void *imap_resume(struct session *s, void *cell, struct str record);
+enum rendered imap_render(void *cell, struct str record, struct buf *bytes, struct buf *new_record, uint64_t *modseq);
+struct imap_session *imap_session_new(struct session *s, struct account *account);
+void imap_session_free(void *state);
+
+#define COMMAND(word, handler, allowed, advertises, arguments, spec) \
+	struct imap_reply handler(struct imap_session *s, struct imap_cmd *c);
+#define FEATURE(word, before_login, spec)
+#include "imap/commands.def"
+#undef COMMAND
+#undef FEATURE
+#endif

@@ -1,0 +1,287 @@
+/* LIST, with LIST-EXTENDED (RFC 5258), SPECIAL-USE (RFC 6154) and LIST-STATUS (RFC 5819), and LSUB.
+ *
+ * Two sorted lists from the store, mailboxes and subscribed names, become one list of names; patterns choose. Parents always exist
+ * (the store makes them), except those of subscriptions to mailboxes that are gone: they are listed as \NonExistent only where a
+ * rule asks for it. */
+#include "imap/imap_private.h"
+#include <stdlib.h>
+
+enum { PATTERNS_MAX = 50 };
+enum { SELECT_SUBSCRIBED = 1, SELECT_REMOTE = 2, SELECT_RECURSIVE = 4, SELECT_SPECIAL = 8 };
+enum { RETURN_SUBSCRIBED = 1, RETURN_CHILDREN = 2, RETURN_SPECIAL = 4, RETURN_STATUS = 8 };
+
+struct listing {
+	unsigned   selects, returns;
+	bool       is_extended, is_lsub;
+	struct imap_status_items status;
+	struct str reference;
+	struct str patterns[PATTERNS_MAX];
+	size_t     n_patterns;
+};
+
+struct name {
+	struct str path;
+	const struct mailbox *m;   /* NULL: only a subscription */
+	bool is_subscribed;
+};
+
+/* ---------------------------------------------------------------------------------------------------------- parsing */
+
+static void parse_select_options(struct imap_cmd *c, struct listing *l)
+{
+	static const struct { const char *word; unsigned bit; } options[] = {
+		{ "SUBSCRIBED", SELECT_SUBSCRIBED }, { "REMOTE", SELECT_REMOTE }, { "RECURSIVEMATCH", SELECT_RECURSIVE },
+		{ "SPECIAL-USE", SELECT_SPECIAL } };
+
+	l->is_extended = true;
+	while (!c->args.failed && !scan_take(&c->args, ')')) {
+		size_t i = 0;
+		while (i < COUNT_OF(options) && !imap_word(&c->args, options[i].word))
+			i++;
+		if (i == COUNT_OF(options) || (!scan_take(&c->args, ' ') && scan_peek(&c->args) != ')'))
+			scan_fail(&c->args);
+		else
+			l->selects |= options[i].bit;
+	}
+	if ((l->selects & SELECT_RECURSIVE) && !(l->selects & (SELECT_SUBSCRIBED | SELECT_SPECIAL))) {
+		c->why = "RECURSIVEMATCH needs SUBSCRIBED beside it (RFC 9051 section 6.3.9.1)";
+		scan_fail(&c->args);
+	}
+	imap_sp(&c->args);
+}
+
+static void parse_return_options(struct imap_cmd *c, struct listing *l)
+{
+	l->is_extended = true;
+	if (!imap_word(&c->args, "RETURN"))
+		scan_fail(&c->args);
+	imap_sp(&c->args);
+	scan_need(&c->args, '(');
+	while (!c->args.failed && !scan_take(&c->args, ')')) {
+		if (imap_word(&c->args, "SUBSCRIBED")) {
+			l->returns |= RETURN_SUBSCRIBED;
+		} else if (imap_word(&c->args, "CHILDREN")) {
+			l->returns |= RETURN_CHILDREN;
+		} else if (imap_word(&c->args, "SPECIAL-USE")) {
+			l->returns |= RETURN_SPECIAL;
+		} else if (imap_word(&c->args, "STATUS")) {
+			l->returns |= RETURN_STATUS;
+			imap_sp(&c->args);
+			imap_parse_status_items(c, &l->status);
+		} else {
+			scan_fail(&c->args);
+		}
+		if (!scan_take(&c->args, ' ') && scan_peek(&c->args) != ')')
+			scan_fail(&c->args);
+	}
+}
+
+static void parse_patterns(struct imap_session *s, struct imap_cmd *c, struct listing *l)
+{
+	bool is_utf8 = imap_names_utf8(s->tongue);
+	bool is_list = scan_take(&c->args, '(');
+
+	l->is_extended |= is_list;
+	do {
+		struct str pattern = imap_list_mailbox(&c->args, &c->arena, is_utf8);
+		if (l->n_patterns == PATTERNS_MAX || pattern.n > 2 * MAILBOX_PATH_MAX)
+			scan_fail(&c->args);
+		if (c->args.failed)
+			return;
+		if (l->reference.n > 0)
+			pattern = arena_printf(&c->arena, STR_FMT STR_FMT, STR_ARG(l->reference), STR_ARG(pattern));
+		l->patterns[l->n_patterns++] = pattern;
+	} while (is_list && scan_take(&c->args, ' '));
+	if (is_list)
+		scan_need(&c->args, ')');
+}
+
+static bool parse(struct imap_session *s, struct imap_cmd *c, struct listing *l)
+{
+	if (!l->is_lsub && scan_take(&c->args, '('))
+		parse_select_options(c, l);
+	l->reference = imap_mailbox(&c->args, &c->arena, imap_names_utf8(s->tongue));
+	if (l->reference.n > MAILBOX_PATH_MAX)
+		scan_fail(&c->args);
+	imap_sp(&c->args);
+	parse_patterns(s, c, l);
+	if (!l->is_lsub && scan_take(&c->args, ' '))
+		parse_return_options(c, l);
+	return imap_arg_end(c);
+}
+
+/* --------------------------------------------------------------------------------------------------------- choosing */
+
+static bool matches(const struct listing *l, struct str path)
+{
+	for (size_t i = 0; i < l->n_patterns; i++)
+		if (imap_list_match(l->patterns[i], path))
+			return true;
+	return false;
+}
+
+static int by_path(const void *left, const void *right)
+{
+	const struct name *l = left, *r = right;
+
+	return str_cmp(l->path, r->path);
+}
+
+/* Mailboxes in the store's order, then subscribed names that have no mailbox. */
+static enum err read_names(struct imap_session *s, struct arena *a, struct name **out, size_t *n)
+{
+	struct mailbox *boxes;
+	struct str *subscribed;
+	struct name *names, *sorted;
+	size_t n_boxes, n_subscribed, count = 0;
+
+	TRY(view_publish(s->view));
+	TRY(view_mailboxes(s->view, a, &boxes, &n_boxes));
+	TRY(view_subscriptions(s->view, a, &subscribed, &n_subscribed));
+	names = arena_array(a, n_boxes + n_subscribed, sizeof *names);
+	sorted = arena_array(a, n_boxes + 1, sizeof *sorted);
+	for (; count < n_boxes; count++)
+		sorted[count] = names[count] = (struct name){ boxes[count].path, &boxes[count], boxes[count].is_subscribed };
+	qsort(sorted, n_boxes, sizeof *sorted, by_path);
+	for (size_t i = 0; i < n_subscribed; i++) {
+		struct name key = { .path = subscribed[i] };
+		if (bsearch(&key, sorted, n_boxes, sizeof *sorted, by_path) == NULL)
+			names[count++] = (struct name){ subscribed[i], NULL, true };
+	}
+	*out = names;
+	*n = count;
+	return ERR_OK;
+}
+
+static bool is_inside(struct str path, struct str parent)
+{
+	return path.n > parent.n && path.p[parent.n] == MAILBOX_SEPARATOR && str_starts(path, parent);
+}
+
+static bool is_chosen(const struct listing *l, const struct name *name)
+{
+	if ((l->selects & SELECT_SUBSCRIBED) && !name->is_subscribed)
+		return false;
+	if ((l->selects & SELECT_SPECIAL) && (name->m == NULL || *mailbox_role_attribute(name->m->role) == '\0'))
+		return false;
+	return name->m != NULL || (l->selects & SELECT_SUBSCRIBED);
+}
+
+/* RECURSIVEMATCH: has it a chosen descendant that no pattern shows by itself? */
+static bool has_chosen_inside(const struct listing *l, const struct name *names, size_t n, const struct name *of)
+{
+	for (size_t i = 0; i < n; i++)
+		if (is_inside(names[i].path, of->path) && is_chosen(l, &names[i]) && !matches(l, names[i].path))
+			return true;
+	return false;
+}
+
+/* ---------------------------------------------------------------------------------------------------------- writing */
+
+static void put_attribute(struct buf *b, const char *word)
+{
+	if (b->p[b->n - 1] != '(')
+		buf_add_char(b, ' ');
+	buf_add_cstr(b, word);
+}
+
+static void put_name(struct buf *b, struct imap_tongue tongue, const char *response, const struct name *name, unsigned returns,
+                     bool has_child_info)
+{
+	buf_printf(b, "* %s (", response);
+	if (name->m == NULL)
+		put_attribute(b, "\\NonExistent");
+	if ((returns & RETURN_CHILDREN) && name->m != NULL)
+		put_attribute(b, name->m->has_children ? "\\HasChildren" : "\\HasNoChildren");
+	if ((returns & RETURN_SUBSCRIBED) && name->is_subscribed)
+		put_attribute(b, "\\Subscribed");
+	if ((returns & RETURN_SPECIAL) && name->m != NULL && *mailbox_role_attribute(name->m->role))
+		put_attribute(b, mailbox_role_attribute(name->m->role));
+	buf_add_cstr(b, ") \"/\" ");
+	imap_put_mailbox(b, name->path, imap_names_utf8(tongue));
+	if (has_child_info)
+		buf_add_cstr(b, " (\"CHILDINFO\" (\"SUBSCRIBED\"))");
+	buf_add_cstr(b, "\r\n");
+}
+
+void imap_put_list(struct buf *b, struct imap_tongue tongue, const struct mailbox *m)
+{
+	struct name name = { m->path, m, m->is_subscribed };
+
+	put_name(b, tongue, "LIST", &name, RETURN_CHILDREN | RETURN_SPECIAL, false);
+}
+
+static enum err put_all(struct imap_session *s, struct imap_cmd *c, const struct listing *l)
+{
+	unsigned returns = l->returns;
+	struct name *names;
+	size_t n;
+
+	if (!l->is_extended)  /* a plain LIST says what is free to say (RFC 3348, RFC 6154 §2) */
+		returns |= RETURN_CHILDREN | RETURN_SPECIAL;
+	if (l->selects & SELECT_SUBSCRIBED)
+		returns |= RETURN_SUBSCRIBED;
+	if (l->selects & SELECT_SPECIAL)
+		returns |= RETURN_SPECIAL;
+	TRY(read_names(s, &c->arena, &names, &n));
+	for (size_t i = 0; i < n; i++) {
+		if (!matches(l, names[i].path))
+			continue;
+		bool is_ancestor = (l->selects & SELECT_RECURSIVE) && (l->selects & SELECT_SUBSCRIBED) &&
+		                   has_chosen_inside(l, names, n, &names[i]);
+		if (!is_chosen(l, &names[i]) && !is_ancestor)
+			continue;
+		put_name(&s->out, s->tongue, "LIST", &names[i], returns, is_ancestor);
+		if ((returns & RETURN_STATUS) && names[i].m != NULL)
+			TRY(imap_put_status(s, names[i].m, l->status, &c->arena));
+		imap_spill(s);
+	}
+	return ERR_OK;
+}
+
+/* LIST [SP list-select-opts] SP mailbox SP mbox-or-pat [SP list-return-opts]                       RFC 9051 §6.3.9 */
+struct imap_reply imap_list(struct imap_session *s, struct imap_cmd *c)
+{
+	struct listing l = { 0 };
+	enum err e;
+
+	if (!parse(s, c, &l))
+		return imap_bad(c, "[(SUBSCRIBED RECURSIVEMATCH SPECIAL-USE)] reference pattern [RETURN (SUBSCRIBED CHILDREN SPECIAL-USE STATUS (items))]");
+	if (!l.is_extended && l.patterns[0].n == l.reference.n) {  /* an empty pattern asks for the separator */
+		buf_add_cstr(&s->out, "* LIST (\\Noselect) \"/\" \"\"\r\n");
+		return imap_ok(c, "the separator");
+	}
+	e = put_all(s, c, &l);
+	return e == ERR_OK ? imap_ok(c, "listed") : imap_err(c, e);
+}
+
+/* LSUB: subscribed names; for a pattern that ends in "%", the parents of deeper ones as \Noselect.  RFC 3501 §6.3.9 */
+static void put_lsub(struct imap_session *s, const struct listing *l, const struct name *names, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		const struct name *name = &names[i];
+		if (matches(l, name->path) && (name->is_subscribed || (l->patterns[0].n > 0 &&
+		    l->patterns[0].p[l->patterns[0].n - 1] == '%' && has_chosen_inside(l, names, n, name)))) {
+			buf_add_cstr(&s->out, name->is_subscribed ? "* LSUB () \"/\" " : "* LSUB (\\Noselect) \"/\" ");
+			imap_put_mailbox(&s->out, name->path, imap_names_utf8(s->tongue));
+			buf_add_cstr(&s->out, "\r\n");
+			imap_spill(s);
+		}
+	}
+}
+
+struct imap_reply imap_lsub(struct imap_session *s, struct imap_cmd *c)
+{
+	struct listing l = { .is_lsub = true, .selects = SELECT_SUBSCRIBED };
+	struct name *names;
+	size_t n;
+	enum err e;
+
+	if (!parse(s, c, &l))
+		return imap_bad(c, "reference pattern");
+	e = read_names(s, &c->arena, &names, &n);
+	if (e != ERR_OK)
+		return imap_err(c, e);
+	put_lsub(s, &l, names, n);
+	return imap_ok(c, "listed");
+}

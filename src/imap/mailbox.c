@@ -1,0 +1,107 @@
+/* CREATE, DELETE, RENAME, SUBSCRIBE, UNSUBSCRIBE. The store knows the rules for names; here are the words for what went wrong. */
+#include "imap/imap_private.h"
+
+/* "(" "USE" SP "(" use-attr ")" ")"; PLAIN when it is not there or empty. False: malformed, or a use we do not have. */
+static bool parse_use(struct imap_cmd *c, enum mailbox_role *role, bool *is_known)
+{
+	*role = MAILBOX_PLAIN;
+	*is_known = true;
+	if (!scan_take(&c->args, ' '))
+		return true;
+	scan_need(&c->args, '(');
+	if (!imap_word(&c->args, "USE"))
+		scan_fail(&c->args);
+	imap_sp(&c->args);
+	scan_need(&c->args, '(');
+	if (scan_peek(&c->args) == '\\') {
+		struct str use = imap_flag(&c->args);
+		*is_known = false;
+		for (int r = MAILBOX_DRAFTS; r < MAILBOX_ROLES; r++) {
+			if (str_ieq(use, str_of(mailbox_role_attribute((enum mailbox_role)r)))) {
+				*role = (enum mailbox_role)r;
+				*is_known = true;
+			}
+		}
+	}
+	scan_need(&c->args, ')');
+	scan_need(&c->args, ')');
+	return !c->args.failed;
+}
+
+/* CREATE mailbox [SP "(" "USE" SP "(" [use-attr] ")" ")"]                    RFC 9051 §6.3.4, RFC 6154 §3, RFC 8474 §4.1 */
+struct imap_reply imap_create(struct imap_session *s, struct imap_cmd *c)
+{
+	struct str path = imap_arg_mailbox(c, s);
+	enum mailbox_role role;
+	bool is_known;
+	struct mailbox m;
+	enum err e;
+
+	if (!parse_use(c, &role, &is_known) || !imap_arg_end(c))
+		return imap_bad(c, "mailbox [(USE (\\Attribute))]");
+	if (!is_known)
+		return imap_no(c, "USEATTR", "a mailbox can be for \\Drafts, \\Sent, \\Junk, \\Trash or \\Archive");
+	e = view_mailbox_create(s->view, path, role, &c->arena, &m);
+	if (e == ERR_CONFLICT)
+		return imap_no(c, "USEATTR", "another mailbox has this use; there can be only one");
+	if (e != ERR_OK)
+		return imap_err(c, e);
+	return imap_ok(c, "[MAILBOXID (%s)] created", m.mailboxid);
+}
+
+/* DELETE mailbox                                                                                  RFC 9051 §6.3.5 */
+struct imap_reply imap_delete(struct imap_session *s, struct imap_cmd *c)
+{
+	struct str path = imap_arg_mailbox(c, s);
+	struct mailbox m;
+	enum err e;
+
+	if (!imap_arg_end(c))
+		return imap_bad(c, "mailbox");
+	e = view_mailbox_find(s->view, path, &c->arena, &m);
+	if (e == ERR_OK)
+		e = view_mailbox_delete(s->view, path);
+	if (e == ERR_CONFLICT)
+		return imap_no(c, "HASCHILDREN", "it has mailboxes inside; delete or rename those first");
+	if (e == ERR_DENIED)
+		return imap_no(c, "CANNOT", "the INBOX stays: new mail needs a place");
+	if (e != ERR_OK)
+		return imap_err(c, e);
+	if (s->selected != NULL && s->mailbox_id == m.mailbox_id) {  /* our own: no BYE for what we asked for */
+		imap_unselect_mailbox(s);
+		buf_add_cstr(&s->out, "* OK [CLOSED] it was selected\r\n");
+	}
+	return imap_ok(c, "deleted");
+}
+
+/* RENAME mailbox mailbox                                                                          RFC 9051 §6.3.6 */
+struct imap_reply imap_rename(struct imap_session *s, struct imap_cmd *c)
+{
+	struct str from = imap_arg_mailbox(c, s), to;
+	enum err e;
+
+	imap_sp(&c->args);
+	to = imap_arg_mailbox(c, s);
+	if (!imap_arg_end(c))
+		return imap_bad(c, "old-mailbox new-mailbox");
+	e = view_mailbox_rename(s->view, from, to);
+	return e == ERR_OK ? imap_ok(c, "renamed") : imap_err(c, e);
+}
+
+static struct imap_reply subscribe(struct imap_session *s, struct imap_cmd *c, bool is_on)
+{
+	struct str path = imap_arg_mailbox(c, s);
+	enum err e;
+
+	if (!imap_arg_end(c))
+		return imap_bad(c, "mailbox");
+	e = view_subscribe(s->view, path, is_on);
+	if (e != ERR_OK)
+		return imap_err(c, e);
+	return is_on ? imap_ok(c, "subscribed") : imap_ok(c, "unsubscribed");
+}
+
+/* SUBSCRIBE mailbox                                                                               RFC 9051 §6.3.7 */
+struct imap_reply imap_subscribe(struct imap_session *s, struct imap_cmd *c) { return subscribe(s, c, true); }
+/* UNSUBSCRIBE mailbox                                                                             RFC 9051 §6.3.8 */
+struct imap_reply imap_unsubscribe(struct imap_session *s, struct imap_cmd *c) { return subscribe(s, c, false); }

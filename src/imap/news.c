@@ -1,0 +1,147 @@
+/* What changed on other devices, as untagged responses (RFC 9051 §7.5.1, §7.5.2; RFC 7162 §3.2.10): the same function for a session
+ * that has just run a command, one that idles, and one that is parked in the gate. */
+#include "imap/imap_private.h"
+
+void imap_flag_words(struct imap_flag_words *w, struct view *v)
+{
+	w->n = view_keywords(v, w->names);
+	w->has_last = false;
+}
+
+static size_t add_word(char *text, size_t n, struct str word)
+{
+	if (n > 1)
+		text[n++] = ' ';
+	memcpy(text + n, word.p, word.n);
+	return n + word.n;
+}
+
+static size_t flags_text(const struct imap_flag_words *w, uint64_t flags, char *text)
+{
+	static const struct str names[5] = { { "\\Seen", 5 }, { "\\Answered", 9 }, { "\\Flagged", 8 }, { "\\Deleted", 8 }, { "\\Draft", 6 } };
+	size_t n = 1;
+
+	text[0] = '(';
+	for (size_t i = 0; i < 5; i++)
+		if (flags & UINT64_C(1) << i)
+			n = add_word(text, n, names[i]);
+	if (flags >> 6 != 0)
+		for (size_t k = 0; k < w->n; k++)
+			if (flags & FLAG_KEYWORD(k))
+				n = add_word(text, n, w->names[k]);
+	text[n++] = ')';
+	return n;
+}
+
+void imap_put_flags(struct buf *b, struct imap_flag_words *w, struct view *v, uint64_t flags)
+{
+	flags &= ~FLAG_GONE;
+	if (!w->has_last || w->last != flags) {
+		if (flags >> 6 >> w->n != 0)  /* a keyword was made after we looked */
+			imap_flag_words(w, v);
+		w->text_n = flags_text(w, flags, w->text);
+		w->last = flags;
+		w->has_last = true;
+	}
+	buf_add_bytes(b, w->text, w->text_n);
+}
+
+void imap_put_flags_line(struct buf *b, struct view *v)
+{
+	struct imap_flag_words w;
+
+	imap_flag_words(&w, v);
+	uint64_t all = FLAGS_SYSTEM;
+	for (size_t k = 0; k < w.n; k++)
+		all |= FLAG_KEYWORD(k);
+	buf_add_cstr(b, "* FLAGS ");
+	imap_put_flags(b, &w, v, all);
+	buf_add_cstr(b, "\r\n");
+}
+
+static void drain(struct buf *b, struct session *s)
+{
+	if (s == NULL || b->n < IMAP_OUT_PIECE)
+		return;
+	session_write(s, buf_str(b));
+	buf_reset(b);
+}
+
+static void put_count(struct buf *b, struct session *s, uint32_t n, const char *what)
+{
+	buf_add_cstr(b, "* ");
+	imap_put_number(b, n);
+	buf_add_cstr(b, what);
+	drain(b, s);
+}
+
+static void put_removed(struct buf *b, struct session *s, struct imap_tongue tongue, const struct news *news)
+{
+	if (news->n_removed == 0)
+		return;
+	if (!tongue.is_qresync) {
+		for (size_t i = 0; i < news->n_removed; i++)
+			put_count(b, s, news->removed[i].seq, " EXPUNGE\r\n");
+		return;
+	}
+	buf_add_cstr(b, "* VANISHED ");
+	uid_set_put(b, &news->vanished);
+	buf_add_cstr(b, "\r\n");
+	drain(b, s);
+}
+
+static void put_changed(struct buf *b, struct session *s, struct imap_tongue tongue, struct view *v, const struct news *news)
+{
+	struct imap_flag_words w;
+
+	if (news->n_changed == 0)
+		return;
+	imap_flag_words(&w, v);
+	for (size_t i = 0; i < news->n_changed; i++) {
+		const struct message_row *row = &news->changed[i];
+		buf_add_cstr(b, "* ");
+		imap_put_number(b, row->seq);
+		buf_add_cstr(b, " FETCH (");
+		if (tongue.is_qresync || tongue.is_rev2) {  /* RFC 7162 §3.2.4 */
+			buf_add_cstr(b, "UID ");
+			imap_put_number(b, row->uid);
+			buf_add_char(b, ' ');
+		}
+		buf_add_cstr(b, "FLAGS ");
+		imap_put_flags(b, &w, v, row->flags);
+		if (tongue.is_condstore) {
+			buf_add_cstr(b, " MODSEQ (");
+			imap_put_number(b, row->modseq);
+			buf_add_char(b, ')');
+		}
+		buf_add_cstr(b, ")\r\n");
+		drain(b, s);
+	}
+}
+
+void imap_put_news(struct buf *b, struct session *s, struct imap_tongue tongue, struct view *v, const struct news *news)
+{
+	if (news->has_keywords)
+		imap_put_flags_line(b, v);
+	put_removed(b, s, tongue, news);
+	if (news->has_new)
+		put_count(b, s, news->exists, " EXISTS\r\n");
+	put_changed(b, s, tongue, v, news);
+}
+
+bool imap_send_news(struct imap_session *s, bool removals, struct arena *a)
+{
+	struct news news;
+
+	if (s->selected != NULL) {
+		selected_news(s->selected, removals, a, &news);
+		if (news.is_deleted) {
+			imap_flush(s);
+			session_write(s->s, STR("* BYE [UNAVAILABLE] the selected mailbox was deleted by another program; please connect again\r\n"));
+			return false;
+		}
+		imap_put_news(&s->out, s->s, s->tongue, s->view, &news);
+	}
+	imap_flush(s);
+	return true;
+}

@@ -1,0 +1,79 @@
+/* Tagged replies: made by the handler, sent by the dispatcher, so that none is forgotten or sent twice. */
+#include "imap/imap_private.h"
+
+static struct imap_reply reply(struct imap_cmd *c, enum imap_status status, const char *code, const char *fmt, va_list ap)
+{
+	struct str text = arena_vprintf(&c->arena, fmt, ap);
+
+	if (code != NULL)
+		text = arena_printf(&c->arena, "[%s] " STR_FMT, code, STR_ARG(text));
+	return (struct imap_reply){ .status = status, .text = text };
+}
+
+struct imap_reply imap_ok(struct imap_cmd *c, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	struct imap_reply r = reply(c, IMAP_OK, NULL, fmt, ap);
+	va_end(ap);
+	return r;
+}
+
+struct imap_reply imap_no(struct imap_cmd *c, const char *code, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	struct imap_reply r = reply(c, IMAP_NO, code, fmt, ap);
+	va_end(ap);
+	return r;
+}
+
+struct imap_reply imap_bad(struct imap_cmd *c, const char *usage)
+{
+	struct str text = c->why ? str_of(c->why) : *usage ? arena_printf(&c->arena, "expected: %s", usage) : STR("this command has no arguments");
+
+	return (struct imap_reply){ .status = IMAP_BAD, .text = text };
+}
+
+struct imap_reply imap_err(struct imap_cmd *c, enum err e)
+{
+	switch (e) {
+	case ERR_NOTFOUND:
+		return imap_no(c, "NONEXISTENT", "there is no such mailbox; LIST \"\" * names all of them");
+	case ERR_EXISTS:
+		return imap_no(c, "ALREADYEXISTS", "a mailbox of this name exists already");
+	case ERR_DENIED:
+		return imap_no(c, "NOPERM", "this mailbox cannot be changed in this way");
+	case ERR_QUOTA:
+		return imap_no(c, "OVERQUOTA", "the account is full; nothing was stored. Remove messages you no longer need, or ask for more space");
+	case ERR_LIMIT:
+		return imap_no(c, "LIMIT", "this is more than the server takes; nothing was changed");
+	case ERR_CONFLICT:
+		return imap_no(c, "INUSE", "something else changed it at the same moment; please try again");
+	case ERR_INVALID:
+		return imap_no(c, "CANNOT", "this name cannot be used: levels are cut by \"/\", none is empty, without control characters");
+	case ERR_CORRUPT:
+		return imap_no(c, "SERVERBUG", "stored data is damaged; the administrator finds details in the log");
+	case ERR_AGAIN:
+	case ERR_TIMEOUT:
+	case ERR_UNAVAILABLE:
+		return imap_no(c, "UNAVAILABLE", "the server cannot do this at the moment; please try again later");
+	default:
+		return imap_no(c, "UNAVAILABLE", "the server has a problem with its disk; nothing was changed, the administrator finds details in the log");
+	}
+}
+
+void imap_flush(struct imap_session *s)
+{
+	session_write(s->s, buf_str(&s->out));
+	buf_reset(&s->out);
+	s->flushes++;
+}
+
+void imap_spill(struct imap_session *s)
+{
+	if (s->out.n >= IMAP_OUT_PIECE || s->out.failed)
+		imap_flush(s);
+}

@@ -1,0 +1,243 @@
+/* search-program of RFC 9051 §9, with RETURN (RFC 4731, RFC 5182), MODSEQ (RFC 7162 §3.1.5), EMAILID and THREADID (RFC 8474 §6).
+ * Depth and number of keys are limited: the evaluator recurses. Needles are folded here, once. */
+#include "imap/search_private.h"
+#include "base/bytes.h"
+#include "text/fold.h"
+
+enum argument { NOTHING, STRING, DATE, NUMBER, KEYWORD, SET, HEADER_STRING, MODSEQ, OBJECT };
+
+static const struct {
+	const char    *word;
+	enum search_op op;
+	enum argument  argument;
+	uint64_t       flags;
+} words[] = {
+	{ "ALL", KEY_ALL, NOTHING, 0 }, { "ANSWERED", KEY_FLAGS, NOTHING, FLAG_ANSWERED }, { "BCC", KEY_BCC, STRING, 0 },
+	{ "BEFORE", KEY_BEFORE, DATE, 0 }, { "BODY", KEY_BODY, STRING, 0 }, { "CC", KEY_CC, STRING, 0 },
+	{ "DELETED", KEY_FLAGS, NOTHING, FLAG_DELETED }, { "DRAFT", KEY_FLAGS, NOTHING, FLAG_DRAFT },
+	{ "FLAGGED", KEY_FLAGS, NOTHING, FLAG_FLAGGED }, { "FROM", KEY_FROM, STRING, 0 }, { "HEADER", KEY_HEADER, HEADER_STRING, 0 },
+	{ "KEYWORD", KEY_FLAGS, KEYWORD, 0 }, { "LARGER", KEY_LARGER, NUMBER, 0 }, { "MODSEQ", KEY_MODSEQ, MODSEQ, 0 },
+	{ "NEW", KEY_NONE, NOTHING, 0 },  /* NEW and RECENT need \Recent, which nothing has; so everything is OLD */
+	{ "OLD", KEY_ALL, NOTHING, 0 }, { "ON", KEY_ON, DATE, 0 }, { "RECENT", KEY_NONE, NOTHING, 0 },
+	{ "SEEN", KEY_FLAGS, NOTHING, FLAG_SEEN }, { "SENTBEFORE", KEY_SENTBEFORE, DATE, 0 }, { "SENTON", KEY_SENTON, DATE, 0 },
+	{ "SENTSINCE", KEY_SENTSINCE, DATE, 0 }, { "SINCE", KEY_SINCE, DATE, 0 }, { "SMALLER", KEY_SMALLER, NUMBER, 0 },
+	{ "SUBJECT", KEY_SUBJECT, STRING, 0 }, { "TEXT", KEY_TEXT, STRING, 0 }, { "TO", KEY_TO, STRING, 0 },
+	{ "UID", KEY_UIDS, SET, 0 }, { "UNANSWERED", KEY_NO_FLAGS, NOTHING, FLAG_ANSWERED },
+	{ "UNDELETED", KEY_NO_FLAGS, NOTHING, FLAG_DELETED }, { "UNDRAFT", KEY_NO_FLAGS, NOTHING, FLAG_DRAFT },
+	{ "UNFLAGGED", KEY_NO_FLAGS, NOTHING, FLAG_FLAGGED }, { "UNKEYWORD", KEY_NO_FLAGS, KEYWORD, 0 },
+	{ "UNSEEN", KEY_NO_FLAGS, NOTHING, FLAG_SEEN }, { "EMAILID", KEY_EMAILID, OBJECT, 0 }, { "THREADID", KEY_THREADID, OBJECT, 0 },
+};
+
+struct parsing {
+	struct imap_session *s;
+	struct imap_cmd     *c;
+	struct search       *out;
+	int                  depth;
+};
+
+static struct search_key *parse_key(struct parsing *p);
+
+static struct str needle(struct parsing *p)
+{
+	struct str text = imap_astring(&p->c->args, &p->c->arena);
+
+	if (!utf8_valid(text)) {
+		p->c->why = "the text to search for is not valid UTF-8";
+		scan_fail(&p->c->args);
+	}
+	return p->c->args.failed ? STR_NONE : fold_casemap(&p->c->arena, text);
+}
+
+static void parse_set(struct parsing *p, struct search_key *key)
+{
+	struct imap_cmd *c = p->c;
+	uint32_t count = selected_count(p->s->selected), largest = count;
+
+	if (scan_take(&c->args, '$')) {
+		key->op = KEY_UIDS;
+		for (size_t i = 0; i < p->s->saved.n; i++)
+			uid_set_push(&key->set, &c->arena, p->s->saved.r[i].first, p->s->saved.r[i].last);
+		return;
+	}
+	imap_sequence_set(&c->args, &c->arena, &key->set);
+	if (key->op == KEY_UIDS && count > 0)
+		largest = selected_uid(p->s->selected, count);
+	uid_set_star(&key->set, largest);
+}
+
+/* "MODSEQ" [SP entry-name SP entry-type-req] SP mod-sequence-valzer: one modseq for all flags here, so the entry is ignored */
+static void parse_modseq(struct parsing *p, struct search_key *key)
+{
+	struct scan *args = &p->c->args;
+
+	if (scan_peek(args) == '"') {
+		imap_string(args, &p->c->arena);
+		imap_sp(args);
+		if (!imap_word(args, "priv") && !imap_word(args, "shared") && !imap_word(args, "all"))
+			scan_fail(args);
+		imap_sp(args);
+	}
+	key->number = imap_number64(args);
+	p->out->has_modseq = true;
+	if (!args->failed)
+		imap_enable_condstore(p->s);
+}
+
+static void parse_argument(struct parsing *p, struct search_key *key, enum argument argument)
+{
+	struct imap_cmd *c = p->c;
+
+	if (argument != NOTHING)
+		imap_sp(&c->args);
+	switch (argument) {
+	case NOTHING:
+		break;
+	case STRING:
+		key->text = needle(p);
+		break;
+	case HEADER_STRING:
+		key->name = imap_astring(&c->args, &c->arena);
+		imap_sp(&c->args);
+		key->text = needle(p);
+		break;
+	case DATE:
+		key->day = imap_date(&c->args);
+		break;
+	case NUMBER:
+		key->number = imap_number64(&c->args);
+		break;
+	case KEYWORD: {
+		struct str name = imap_flag(&c->args);
+		key->number = c->args.failed ? 0 : view_keyword(p->s->view, name, false);
+		if (key->number == 0)  /* a keyword that nothing has */
+			key->op = key->op == KEY_FLAGS ? KEY_NONE : KEY_ALL;
+		break;
+	}
+	case SET:
+		parse_set(p, key);
+		break;
+	case MODSEQ:
+		parse_modseq(p, key);
+		break;
+	case OBJECT:
+		key->text = imap_astring(&c->args, &c->arena);
+		break;
+	}
+}
+
+/* search-key *(SP search-key), all of which must match */
+static struct search_key *parse_keys(struct parsing *p)
+{
+	struct search_key *first = parse_key(p), *last = first;
+
+	if (scan_peek(&p->c->args) != ' ')
+		return first;
+	while (!p->c->args.failed && scan_take(&p->c->args, ' ')) {
+		last->next = parse_key(p);
+		last = last->next;
+	}
+	struct search_key *all = ARENA_NEW(&p->c->arena, struct search_key);
+	*all = (struct search_key){ .op = KEY_AND, .child = first };
+	return all;
+}
+
+static void parse_by_word(struct parsing *p, struct search_key *key)
+{
+	struct imap_cmd *c = p->c;
+
+	if (imap_word(&c->args, "NOT")) {
+		key->op = KEY_NOT;
+		imap_sp(&c->args);
+		key->child = parse_key(p);
+		return;
+	}
+	if (imap_word(&c->args, "OR")) {
+		key->op = KEY_OR;
+		imap_sp(&c->args);
+		key->child = parse_key(p);
+		imap_sp(&c->args);
+		key->child->next = parse_key(p);
+		return;
+	}
+	for (size_t i = 0; i < COUNT_OF(words); i++) {
+		if (imap_word(&c->args, words[i].word)) {
+			key->op = words[i].op;
+			key->number = words[i].flags;
+			parse_argument(p, key, words[i].argument);
+			return;
+		}
+	}
+	scan_fail(&c->args);
+}
+
+static struct search_key *parse_key(struct parsing *p)
+{
+	struct search_key *key = ARENA_NEW(&p->c->arena, struct search_key);
+	struct scan *args = &p->c->args;
+
+	if (++p->depth > SEARCH_DEPTH_MAX || ++p->out->n_keys > SEARCH_KEYS_MAX) {
+		if (!args->failed)
+			p->c->why = "this search has too many keys, or too many inside each other";
+		scan_fail(args);
+	}
+	int c = scan_peek(args);
+	if (c == '(') {
+		args->p++;
+		key->op = KEY_AND;
+		key->child = parse_keys(p);
+		scan_need(args, ')');
+	} else if (c == '*' || c == '$' || chr_digit((char)c)) {
+		key->op = KEY_SEQS;
+		parse_set(p, key);
+	} else {
+		parse_by_word(p, key);
+	}
+	p->depth--;
+	return key;
+}
+
+/* search-return-opts = SP "RETURN" SP "(" [search-return-opt *(SP search-return-opt)] ")" */
+static void parse_return(struct imap_cmd *c, struct search *out)
+{
+	static const struct { const char *word; unsigned bit; } options[] = {
+		{ "MIN", RETURN_MIN }, { "MAX", RETURN_MAX }, { "ALL", RETURN_ALL }, { "COUNT", RETURN_COUNT }, { "SAVE", RETURN_SAVE } };
+
+	if (!imap_word(&c->args, "RETURN"))
+		return;
+	out->has_return = true;
+	imap_sp(&c->args);
+	scan_need(&c->args, '(');
+	while (!c->args.failed && !scan_take(&c->args, ')')) {
+		size_t i = 0;
+		while (i < COUNT_OF(options) && !imap_word(&c->args, options[i].word))
+			i++;
+		if (i == COUNT_OF(options) || (!scan_take(&c->args, ' ') && scan_peek(&c->args) != ')'))
+			scan_fail(&c->args);
+		else
+			out->returns |= options[i].bit;
+	}
+	if (out->returns == 0)
+		out->returns = RETURN_ALL;
+	imap_sp(&c->args);
+}
+
+bool search_parse(struct imap_session *s, struct imap_cmd *c, struct search *out)
+{
+	struct parsing p = { s, c, out, 0 };
+
+	parse_return(c, out);
+	if (imap_word(&c->args, "CHARSET")) {
+		imap_sp(&c->args);
+		struct str charset = imap_astring(&c->args, &c->arena);
+		imap_sp(&c->args);
+		if (s->tongue.is_utf8 && !c->args.failed) {
+			c->why = "after ENABLE UTF8=ACCEPT a SEARCH has no CHARSET (RFC 6855 section 3)";
+			scan_fail(&c->args);
+		}
+		out->is_bad_charset = !c->args.failed && !str_ieq(charset, STR("UTF-8")) && !str_ieq(charset, STR("US-ASCII"));
+		if (out->is_bad_charset)
+			return false;
+	}
+	out->key = parse_keys(&p);
+	return imap_arg_end(c);
+}

@@ -1,0 +1,232 @@
+/* SELECT, EXAMINE, UNSELECT, CLOSE, and QRESYNC's way back into a mailbox the client has in its cache (RFC 7162 §3.2.5): what is
+ * gone (VANISHED (EARLIER)) and what has other flags, since the modseq it remembers. The fourth QRESYNC argument (sequence numbers
+ * matched with UIDs) is a hint for servers that forget what was expunged; the store keeps it by modseq, so it is read and ignored. */
+#include "imap/imap_private.h"
+
+struct qresync {
+	bool           is_asked;
+	uint32_t       uidvalidity;
+	uint64_t       modseq;
+	bool           has_known;
+	struct uid_set known;
+};
+
+void imap_unselect_mailbox(struct imap_session *s)
+{
+	selected_close(s->selected);
+	s->selected = NULL;
+	s->mailbox_id = 0;
+	s->is_readonly = false;
+	arena_reset(&s->saved_arena);
+	s->saved = (struct uid_set){ 0 };
+}
+
+void imap_enable_condstore(struct imap_session *s)
+{
+	if (s->tongue.is_condstore)
+		return;
+	s->tongue.is_condstore = true;
+	if (s->selected != NULL)
+		buf_printf(&s->out, "* OK [HIGHESTMODSEQ %llu] CONDSTORE\r\n", (unsigned long long)selected_modseq(s->selected));
+}
+
+/* known-uids, or a sequence-set of the match data: no "*" in them */
+static void known_set(struct imap_cmd *c, struct uid_set *set)
+{
+	if (imap_sequence_set(&c->args, &c->arena, set) && set->n > 0 && set->r[set->n - 1].last == UINT32_MAX)
+		scan_fail(&c->args);
+}
+
+/* "QRESYNC" SP "(" uidvalidity SP mod-sequence-value [SP known-uids] [SP seq-match-data] ")"        RFC 7162 §7 */
+static void parse_qresync(struct imap_cmd *c, struct qresync *q)
+{
+	struct uid_set ignored = { 0 };
+
+	imap_sp(&c->args);
+	scan_need(&c->args, '(');
+	q->is_asked = true;
+	q->uidvalidity = scan_u32(&c->args);
+	imap_sp(&c->args);
+	q->modseq = imap_number64(&c->args);
+	if (scan_take(&c->args, ' ')) {
+		if (scan_peek(&c->args) != '(') {
+			known_set(c, &q->known);
+			q->has_known = true;
+		}
+		if (!q->has_known || scan_take(&c->args, ' ')) {
+			scan_need(&c->args, '(');
+			known_set(c, &ignored);
+			imap_sp(&c->args);
+			known_set(c, &ignored);
+			scan_need(&c->args, ')');
+		}
+	}
+	scan_need(&c->args, ')');
+}
+
+/* select-params = SP "(" select-param *(SP select-param) ")" */
+static bool parse_params(struct imap_session *s, struct imap_cmd *c, bool *condstore, struct qresync *q)
+{
+	if (scan_done(&c->args))
+		return !c->args.failed;
+	imap_sp(&c->args);
+	scan_need(&c->args, '(');
+	do {
+		if (imap_word(&c->args, "CONDSTORE")) {
+			*condstore = true;
+		} else if (imap_word(&c->args, "QRESYNC")) {
+			if (!s->tongue.is_qresync) {
+				c->why = "ENABLE QRESYNC first (RFC 7162 section 3.2.3)";
+				return false;
+			}
+			parse_qresync(c, q);
+		} else {
+			scan_fail(&c->args);
+		}
+	} while (scan_take(&c->args, ' '));
+	scan_need(&c->args, ')');
+	return imap_arg_end(c);
+}
+
+/* The first message without \Seen, for clients of IMAP4rev1. */
+static uint32_t first_unseen(struct selected *selected)
+{
+	struct message_row rows[IMAP_BATCH];
+	uint32_t next = 0;
+	size_t n;
+
+	while ((n = selected_rows(selected, NULL, 0, &next, rows, COUNT_OF(rows))) > 0)
+		for (size_t i = 0; i < n; i++)
+			if (!(rows[i].flags & FLAG_SEEN))
+				return rows[i].seq;
+	return 0;
+}
+
+static void put_mailbox_state(struct imap_session *s, const struct mailbox *m)
+{
+	struct imap_flag_words w;
+	uint64_t all = FLAGS_SYSTEM;
+	uint32_t unseen;
+
+	imap_put_flags_line(&s->out, s->view);
+	imap_flag_words(&w, s->view);
+	for (size_t k = 0; k < w.n; k++)
+		all |= FLAG_KEYWORD(k);
+	buf_add_cstr(&s->out, "* OK [PERMANENTFLAGS ");
+	if (s->is_readonly) {
+		buf_add_cstr(&s->out, "()] read only\r\n");
+	} else {
+		imap_put_flags(&s->out, &w, s->view, all);
+		if (w.n < KEYWORDS_MAX) {
+			buf_truncate(&s->out, s->out.n - 1);
+			buf_add_cstr(&s->out, " \\*)");
+		}
+		buf_add_cstr(&s->out, "] these flags are kept\r\n");
+	}
+	buf_printf(&s->out, "* %u EXISTS\r\n", selected_count(s->selected));
+	if (!s->tongue.is_rev2) {
+		buf_add_cstr(&s->out, "* 0 RECENT\r\n");
+		if (m->unseen > 0 && (unseen = first_unseen(s->selected)) > 0)
+			buf_printf(&s->out, "* OK [UNSEEN %u] the first message that was not read\r\n", unseen);
+	}
+	buf_printf(&s->out, "* OK [UIDVALIDITY %u] of this mailbox\r\n* OK [UIDNEXT %u] of the next message\r\n",
+	           selected_uidvalidity(s->selected), selected_uidnext(s->selected));
+	buf_printf(&s->out, "* OK [HIGHESTMODSEQ %llu] of all changes\r\n* OK [MAILBOXID (%s)] of this mailbox\r\n",
+	           (unsigned long long)selected_modseq(s->selected), m->mailboxid);
+	if (s->tongue.is_rev2)
+		imap_put_list(&s->out, s->tongue, m);
+	imap_spill(s);
+}
+
+static enum err put_resync(struct imap_session *s, struct imap_cmd *c, struct qresync *q)
+{
+	uint64_t since = view_modseq_floor(s->view, q->modseq);
+	struct uid_set gone = { 0 };
+	struct message_row rows[IMAP_BATCH];
+	struct imap_flag_words w;
+	uint32_t next = 0;
+	size_t n;
+
+	if (!q->has_known && selected_uidnext(s->selected) > 1)
+		uid_set_add(&q->known, &c->arena, 1, selected_uidnext(s->selected) - 1);
+	TRY(view_vanished(s->view, s->mailbox_id, since, q->has_known ? &q->known : NULL, &c->arena, &gone));
+	if (gone.n > 0) {
+		buf_add_cstr(&s->out, "* VANISHED (EARLIER) ");
+		uid_set_put(&s->out, &gone);
+		buf_add_cstr(&s->out, "\r\n");
+	}
+	imap_flag_words(&w, s->view);
+	while ((n = selected_rows_by_uid(s->selected, &q->known, since, &next, rows, COUNT_OF(rows))) > 0) {
+		for (size_t i = 0; i < n; i++) {
+			buf_printf(&s->out, "* %u FETCH (UID %u FLAGS ", rows[i].seq, rows[i].uid);
+			imap_put_flags(&s->out, &w, s->view, rows[i].flags);
+			buf_printf(&s->out, " MODSEQ (%llu))\r\n", (unsigned long long)rows[i].modseq);
+		}
+		imap_spill(s);
+	}
+	return ERR_OK;
+}
+
+static struct imap_reply do_select(struct imap_session *s, struct imap_cmd *c, bool is_readonly)
+{
+	struct str path = imap_arg_mailbox(c, s);
+	struct qresync q = { 0 };
+	struct mailbox m;
+	bool condstore = false;
+	enum err e;
+
+	if (!parse_params(s, c, &condstore, &q))
+		return imap_bad(c, "mailbox [(CONDSTORE) or (QRESYNC (uidvalidity modseq [uids [(numbers uids)]]))]");
+	if (s->selected != NULL) {
+		imap_unselect_mailbox(s);
+		if (s->tongue.is_qresync || s->tongue.is_rev2)
+			buf_add_cstr(&s->out, "* OK [CLOSED] the mailbox before it\r\n");
+	}
+	e = view_publish(s->view);  /* what was committed before this command is seen by it */
+	if (e == ERR_OK)
+		e = view_mailbox_find(s->view, path, &c->arena, &m);
+	if (e == ERR_OK)
+		e = selected_open(s->view, m.mailbox_id, NULL, &s->selected);
+	if (e != ERR_OK)
+		return imap_err(c, e);
+	s->mailbox_id = m.mailbox_id;
+	s->is_readonly = is_readonly;
+	s->tongue.is_condstore |= condstore || q.is_asked;
+	put_mailbox_state(s, &m);
+	if (q.is_asked && q.uidvalidity == selected_uidvalidity(s->selected))
+		e = put_resync(s, c, &q);
+	if (e != ERR_OK) {
+		imap_unselect_mailbox(s);
+		return imap_err(c, e);
+	}
+	return imap_ok(c, is_readonly ? "[READ-ONLY] examined" : "[READ-WRITE] selected");
+}
+
+/* SELECT mailbox [select-params]                                      RFC 9051 §6.3.2; RFC 7162 §3.1.8 and §3.2.5 */
+struct imap_reply imap_select(struct imap_session *s, struct imap_cmd *c) { return do_select(s, c, false); }
+/* EXAMINE mailbox [select-params]                                                                 RFC 9051 §6.3.3 */
+struct imap_reply imap_examine(struct imap_session *s, struct imap_cmd *c) { return do_select(s, c, true); }
+
+/* UNSELECT                                                                                        RFC 9051 §6.4.2 */
+struct imap_reply imap_unselect(struct imap_session *s, struct imap_cmd *c)
+{
+	if (!imap_arg_end(c))
+		return imap_bad(c, "");
+	imap_unselect_mailbox(s);
+	return imap_ok(c, "unselected; nothing was expunged");
+}
+
+/* CLOSE: expunges without telling (RFC 9051 §6.4.1); other sessions hear of it. */
+struct imap_reply imap_close(struct imap_session *s, struct imap_cmd *c)
+{
+	enum err e = ERR_OK;
+
+	if (!imap_arg_end(c))
+		return imap_bad(c, "");
+	if (!s->is_readonly)
+		e = view_expunge(s->view, s->mailbox_id, NULL, true, &c->arena, NULL);
+	if (e != ERR_OK && e != ERR_NOTFOUND)
+		return imap_err(c, e);
+	imap_unselect_mailbox(s);
+	return imap_ok(c, "closed");
+}

@@ -1,0 +1,146 @@
+/* STATUS and its items, which LIST ... RETURN (STATUS ...) and the quota share. Counters come from memory. */
+#include "imap/imap_private.h"
+
+enum item { ST_MESSAGES, ST_UIDNEXT, ST_UIDVALIDITY, ST_UNSEEN, ST_DELETED, ST_SIZE, ST_RECENT, ST_HIGHESTMODSEQ, ST_MAILBOXID,
+            ST_APPENDLIMIT, ST_DELETED_STORAGE, ST_COUNT };
+
+static const char *const names[ST_COUNT] = { "MESSAGES", "UIDNEXT", "UIDVALIDITY", "UNSEEN", "DELETED", "SIZE", "RECENT",
+                                             "HIGHESTMODSEQ", "MAILBOXID", "APPENDLIMIT", "DELETED-STORAGE" };
+
+/* "(" status-att *(SP status-att) ")" */
+bool imap_parse_status_items(struct imap_cmd *c, struct imap_status_items *items)
+{
+	items->bits = 0;
+	scan_need(&c->args, '(');
+	do {
+		int i = 0;
+		while (i < ST_COUNT && !imap_word(&c->args, names[i]))
+			i++;
+		if (i == ST_COUNT)
+			scan_fail(&c->args);
+		else
+			items->bits |= 1u << i;
+	} while (scan_take(&c->args, ' '));
+	scan_need(&c->args, ')');
+	return !c->args.failed;
+}
+
+/* Bytes that EXPUNGE would free (RFC 9208 §4.1.4): rarely asked, so it is counted when it is. */
+static enum err deleted_storage(struct imap_session *s, const struct mailbox *m, uint64_t *out)
+{
+	struct message_row rows[IMAP_BATCH];
+	struct summary summaries[IMAP_BATCH];
+	uint32_t emails[IMAP_BATCH], next = 0;
+	struct selected *window;
+	enum err e = ERR_OK;
+	size_t n;
+
+	*out = 0;
+	if (m->deleted == 0)
+		return ERR_OK;
+	TRY(selected_open(s->view, m->mailbox_id, NULL, &window));
+	while (e == ERR_OK && (n = selected_rows(window, NULL, 0, &next, rows, COUNT_OF(rows))) > 0) {
+		CLEANUP(arena_free) struct arena a = { 0 };
+		size_t n_emails = 0;
+		for (size_t i = 0; i < n; i++)
+			if (rows[i].flags & FLAG_DELETED)
+				emails[n_emails++] = rows[i].email;
+		e = view_summaries(s->view, emails, n_emails, false, &a, summaries);
+		for (size_t i = 0; i < n_emails && e == ERR_OK; i++)
+			*out += summaries[i].email ? summaries[i].size : 0;
+	}
+	selected_close(window);
+	return e;
+}
+
+enum err imap_put_status(struct imap_session *s, const struct mailbox *m, struct imap_status_items items, struct arena *a)
+{
+	uint64_t values[ST_COUNT] = { m->messages, m->uidnext, m->uidvalidity, m->unseen, m->deleted, m->size, 0, m->highestmodseq };
+	bool is_first = true;
+
+	(void)a;
+	values[ST_APPENDLIMIT] = view_message_size_max(s->view);
+	if (items.bits & 1u << ST_DELETED_STORAGE)
+		TRY(deleted_storage(s, m, &values[ST_DELETED_STORAGE]));
+	if (items.bits & 1u << ST_HIGHESTMODSEQ)
+		imap_enable_condstore(s);
+	buf_add_cstr(&s->out, "* STATUS ");
+	imap_put_mailbox(&s->out, m->path, imap_names_utf8(s->tongue));
+	buf_add_cstr(&s->out, " (");
+	for (int i = 0; i < ST_COUNT; i++) {
+		if (!(items.bits & 1u << i))
+			continue;
+		if (!is_first)
+			buf_add_char(&s->out, ' ');
+		is_first = false;
+		buf_add_cstr(&s->out, names[i]);
+		if (i == ST_MAILBOXID)
+			buf_printf(&s->out, " (%s)", m->mailboxid);
+		else
+			buf_printf(&s->out, " %llu", (unsigned long long)values[i]);
+	}
+	buf_add_cstr(&s->out, ")\r\n");
+	imap_spill(s);
+	return ERR_OK;
+}
+
+/* STATUS mailbox "(" status-att *(SP status-att) ")"                                             RFC 9051 §6.3.11 */
+struct imap_reply imap_status(struct imap_session *s, struct imap_cmd *c)
+{
+	struct str path = imap_arg_mailbox(c, s);
+	struct imap_status_items items;
+	struct mailbox m;
+	enum err e;
+
+	imap_sp(&c->args);
+	if (!imap_parse_status_items(c, &items) || !imap_arg_end(c))
+		return imap_bad(c, "mailbox (MESSAGES UIDNEXT UIDVALIDITY UNSEEN DELETED SIZE HIGHESTMODSEQ MAILBOXID APPENDLIMIT DELETED-STORAGE)");
+	e = view_publish(s->view);
+	if (e == ERR_OK)
+		e = view_mailbox_find(s->view, path, &c->arena, &m);
+	if (e == ERR_OK)
+		e = imap_put_status(s, &m, items, &c->arena);
+	return e == ERR_OK ? imap_ok(c, "counted") : imap_err(c, e);
+}
+
+/* ------------------------------------------------------------------------------------------------- quota, RFC 9208 */
+
+/* One root "" for the whole account; units of 1024 bytes (RFC 9208 §5.1). */
+static void put_quota(struct imap_session *s)
+{
+	struct quota q;
+
+	view_quota(s->view, &q);
+	if (q.limit_bytes == 0)
+		buf_add_cstr(&s->out, "* QUOTA \"\" ()\r\n");
+	else
+		buf_printf(&s->out, "* QUOTA \"\" (STORAGE %llu %llu)\r\n", (unsigned long long)(q.used_bytes + 1023) / 1024,
+		           (unsigned long long)q.limit_bytes / 1024);
+}
+
+/* GETQUOTA quota-root                                                                             RFC 9208 §4.1.1 */
+struct imap_reply imap_getquota(struct imap_session *s, struct imap_cmd *c)
+{
+	struct str root = imap_astring(&c->args, &c->arena);
+
+	if (!imap_arg_end(c))
+		return imap_bad(c, "quota-root");
+	if (root.n > 0)
+		return imap_no(c, "NONEXISTENT", "there is one quota root here, called \"\"");
+	put_quota(s);
+	return imap_ok(c, "that is all");
+}
+
+/* GETQUOTAROOT mailbox                                                                            RFC 9208 §4.1.2 */
+struct imap_reply imap_getquotaroot(struct imap_session *s, struct imap_cmd *c)
+{
+	struct str path = imap_arg_mailbox(c, s);
+
+	if (!imap_arg_end(c))
+		return imap_bad(c, "mailbox");
+	buf_add_cstr(&s->out, "* QUOTAROOT ");
+	imap_put_mailbox(&s->out, path, imap_names_utf8(s->tongue));
+	buf_add_cstr(&s->out, " \"\"\r\n");
+	put_quota(s);
+	return imap_ok(c, "that is all");
+}

@@ -1,0 +1,239 @@
+/* Runs tests/imap/NAME.txt against the engine, each on an account of its own, in this process. The format (tests/imap/README.md) has
+ * nothing of that in it but the lines with "@", so the same files can be spoken to a server. */
+#include "base/mem.h"
+#include "base/test.h"
+#include "imap/engine.h"
+#include "store/view.h"
+#include "submit/account.h"
+#include <dirent.h>
+#include <stdlib.h>
+
+enum { SESSIONS = 4 };
+
+struct client {
+	struct session *s;
+	void           *state;
+	struct buf      out;          /* what the server said and nobody has looked at yet */
+	struct buf      send;         /* C: lines that belong together */
+	struct buf      record;       /* n > 0: parked */
+	bool            is_closed;
+};
+
+struct play {
+	const char    *file;
+	int            line;
+	struct account account;
+	struct client  clients[SESSIONS];
+};
+
+static void fail_here(struct play *p, const char *what, struct str detail)
+{
+	print_error("%s:%d: %s: " STR_FMT "\n", p->file, p->line, what, STR_ARG(detail));
+	fail();
+}
+
+static void start(struct play *p, struct client *c)
+{
+	const struct session_open info = { .protocol = PROTOCOL_IMAP, .command = STR("a0 LOGIN") };
+
+	c->out = BUF(256 << 20);
+	c->send = BUF(64 << 20);
+	c->record = BUF(PARK_RECORD_MAX);
+	c->s = session_for_test(&info, STR(""), &c->out);
+	c->state = imap_engine.open(c->s, &p->account);
+	EXPECT(c->state != NULL);
+	EXPECT(str_starts(buf_str(&c->out), STR("a0 OK [CAPABILITY ")));
+	buf_reset(&c->out);
+}
+
+static void stop(struct client *c)
+{
+	if (c->state)
+		imap_engine.close(c->state);
+	c->state = NULL;
+	if (c->s)
+		session_test_free(c->s);
+	c->s = NULL;
+}
+
+static void run(struct client *c)
+{
+	enum session_next next;
+
+	if (c->send.n == 0 || c->state == NULL)
+		return;
+	session_test_input(c->s, buf_str(&c->send));
+	buf_reset(&c->send);
+	next = imap_engine.input(c->state);
+	c->is_closed = next == SESSION_CLOSE;
+}
+
+static void nothing_left(struct play *p)
+{
+	for (int i = 0; i < SESSIONS; i++)
+		if (p->clients[i].s || p->clients[i].record.n)
+			run(&p->clients[i]);
+	for (int i = 0; i < SESSIONS; i++)
+		if (p->clients[i].out.n > 0)
+			fail_here(p, "the server also said", buf_str(&p->clients[i].out));
+}
+
+static void park(struct play *p, struct client *c)
+{
+	uint64_t modseq;
+
+	buf_reset(&c->record);
+	if (!imap_engine.park(c->state, &c->record, &modseq))
+		fail_here(p, "cannot be parked", STR(""));
+	stop(c);
+}
+
+static void attach(struct play *p, struct client *c)
+{
+	const struct session_open info = { .protocol = PROTOCOL_IMAP };
+
+	c->s = session_for_test(&info, STR(""), &c->out);
+	c->state = imap_engine.resume(c->s, &p->account, buf_str(&c->record));
+	c->is_closed = c->state == NULL;
+	buf_reset(&c->record);
+}
+
+static void render(struct play *p, struct client *c)
+{
+	CLEANUP(buf_free) struct buf next = BUF(PARK_RECORD_MAX);
+	uint64_t modseq;
+	enum rendered how = imap_engine.render(&p->account, buf_str(&c->record), &c->out, &next, &modseq);
+
+	if (how == RENDERED_BYE) {
+		c->is_closed = true;
+		return;
+	}
+	EXPECT_INT(how, RENDERED_KEEP);
+	buf_reset(&c->record);
+	buf_add(&c->record, buf_str(&next));
+}
+
+/* "..." stands for any bytes */
+static bool matches(struct str pattern, struct str line)
+{
+	ptrdiff_t gap = str_find(pattern, STR("..."));
+
+	if (gap < 0)
+		return str_eq(pattern, line);
+	if (!str_starts(line, str_sub(pattern, 0, (size_t)gap)))
+		return false;
+	pattern = str_from(pattern, (size_t)gap + 3);
+	line = str_from(line, (size_t)gap);
+	for (size_t i = 0; i <= line.n; i++)
+		if (matches(pattern, str_from(line, i)))
+			return true;
+	return false;
+}
+
+static void expect_line(struct play *p, struct client *c, struct str want)
+{
+	struct str out, line;
+	ptrdiff_t end;
+
+	run(c);
+	out = buf_str(&c->out);
+	end = out.n ? str_find(out, STR("\n")) : -1;
+	if (end < 0)
+		fail_here(p, "the server said nothing more, but wanted is", want);
+	line = str_sub(out, 0, (size_t)end);
+	if (str_ends(line, STR("\r")))
+		line.n--;
+	if (!matches(want, line)) {
+		print_error("%s:%d: want " STR_FMT "\n", p->file, p->line, STR_ARG(want));
+		fail_here(p, "got", line);
+	}
+	buf_drop_front(&c->out, (size_t)end + 1);
+}
+
+static void play_line(struct play *p, struct str line)
+{
+	char side = line.n ? line.p[0] : '#';
+	size_t n = 1;
+	struct client *c = &p->clients[0];
+
+	if (side == '#')
+		return;
+	if (side == '@') {
+		struct str verb, number;
+		str_cut(str_from(line, 1), ' ', &verb, &number);
+		c = &p->clients[number.n ? number.p[0] - '1' : 0];
+		nothing_left(p);
+		if (str_eq(verb, STR("park")))
+			park(p, c);
+		else if (str_eq(verb, STR("attach")))
+			attach(p, c);
+		else if (str_eq(verb, STR("render")))
+			render(p, c);
+		else if (str_eq(verb, STR("closed")))
+			EXPECT(c->is_closed);
+		else
+			fail_here(p, "unknown word", line);
+		return;
+	}
+	if (line.n > 1 && chr_digit(line.p[1])) {
+		c = &p->clients[line.p[1] - '1'];
+		n = 2;
+	}
+	if (c->s == NULL && c->record.n == 0 && !c->is_closed)
+		start(p, c);
+	struct str text = str_from(line, n + (str_starts(str_from(line, n), STR(": ")) ? 2 : 1));
+	if (side == 'C') {
+		if (c->send.n == 0)
+			nothing_left(p);
+		buf_add(&c->send, text);
+		buf_add_cstr(&c->send, "\r\n");
+	} else {
+		expect_line(p, c, text);
+	}
+}
+
+static void play(const char *file)
+{
+	struct play p = { .file = file };
+	const char *dir = test_dir();
+	char line[8192];
+	FILE *f = fopen(file, "r");
+
+	EXPECT(f != NULL);
+	p.account.account = 1;
+	EXPECT_OK(view_open(dir, &(struct view_config){ .account = 1, .quota_bytes = 100000 }, &p.account.view));
+	while (fgets(line, sizeof line, f) != NULL) {
+		p.line++;
+		struct str s = str_of(line);
+		while (str_ends(s, STR("\n")))
+			s.n--;
+		play_line(&p, s);
+	}
+	nothing_left(&p);
+	fclose(f);
+	for (int i = 0; i < SESSIONS; i++) {
+		stop(&p.clients[i]);
+		buf_free(&p.clients[i].out);
+		buf_free(&p.clients[i].send);
+		buf_free(&p.clients[i].record);
+	}
+	view_close(p.account.view);
+	test_dir_remove(dir);
+}
+
+TEST(transcripts)
+{
+	struct dirent **names;
+	const char *only = getenv("ONLY");
+	int n = scandir("tests/imap", &names, NULL, alphasort);
+
+	EXPECT(n > 0);
+	for (int i = 0; i < n; i++) {
+		char path[300];
+		snprintf(path, sizeof path, "tests/imap/%s", names[i]->d_name);
+		if (str_ends(str_of(path), STR(".txt")) && (only == NULL || strstr(path, only)))
+			play(path);
+		free(names[i]);
+	}
+	free(names);
+}
