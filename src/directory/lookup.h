@@ -64,7 +64,7 @@ struct lookup_result {
 	enum lookup_kind      kind;
 	struct lookup_target *targets;   /* in the arena; aliases and groups are expanded, each target once */
 	size_t                n;
-	struct str            detail;    /* "shop" of bob+shop@; a view into the address; empty if none */
+	struct str            detail;    /* "shop" of bob+shop@, unquoted; in the arena or the address; empty if none */
 };
 /* Who gets mail for local@domain (no angle brackets; the local part may be quoted). */
 enum lookup_kind lookup_resolve(const struct lookup *l, struct str address, struct arena *a, struct lookup_result *out);

@@ -1,0 +1,124 @@
+/* directory.db: opening, schema, the version, and what does not belong to one table.
+ *
+ * Durability is FULL: an administrator who read "created" finds it after a power cut. Changes are rare, look-ups are never
+ * answered from here (lookup.h), so plain statements do. */
+#include "base/log.h"
+#include "base/mem.h"
+#include "directory/directory_private.h"
+
+static const struct db_step steps[] = {
+	{ 1, "CREATE TABLE domain (domain_id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, catch_all TEXT);"
+	     "CREATE TABLE account (account INTEGER PRIMARY KEY AUTOINCREMENT, address TEXT NOT NULL, domain TEXT NOT NULL,"
+	     " name TEXT NOT NULL, french INTEGER NOT NULL, suspended INTEGER NOT NULL, epoch INTEGER NOT NULL,"
+	     " created INTEGER NOT NULL, deleted INTEGER NOT NULL, used_bytes INTEGER NOT NULL, messages INTEGER NOT NULL,"
+	     " is_full INTEGER NOT NULL);"
+	     "CREATE TABLE name (key TEXT PRIMARY KEY, address TEXT NOT NULL, domain TEXT NOT NULL, kind INTEGER NOT NULL,"
+	     " account INTEGER) WITHOUT ROWID;"
+	     "CREATE INDEX name_account ON name (account);"
+	     "CREATE TABLE target (key TEXT NOT NULL, target_key TEXT NOT NULL, address TEXT NOT NULL,"
+	     " PRIMARY KEY (key, target_key)) WITHOUT ROWID;"
+	     "CREATE TABLE printer (ip TEXT PRIMARY KEY, account INTEGER NOT NULL) WITHOUT ROWID;"
+	     "CREATE TABLE setting (scope INTEGER NOT NULL, place TEXT NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL,"
+	     " PRIMARY KEY (scope, place, name)) WITHOUT ROWID;"
+	     "CREATE TABLE version (version INTEGER NOT NULL);"
+	     "INSERT INTO version VALUES (1);" },
+};
+
+static enum err read_version(struct directory *d)
+{
+	static const char sql[] = "SELECT version FROM version";
+	CLEANUP(stmt_release) struct stmt *q = db_query(d->db, sql);
+
+	if (!stmt_row(q))
+		return stmt_err(q, ERR_CORRUPT);
+	d->version = stmt_u64(q, 0);
+	return ERR_OK;
+}
+
+enum err directory_open(struct disk_dir *dir, struct directory **out)
+{
+	const struct db_options options = { .durability = DB_FULL, .cache_kib = 2048 };
+	struct directory *d = MEM_NEW(struct directory);
+	enum err e = db_open(dir, "directory.db", &options, &d->db);
+
+	if (e == ERR_OK)
+		e = db_migrate(d->db, "directory", steps, COUNT_OF(steps));
+	if (e == ERR_OK)
+		e = read_version(d);
+	if (e != ERR_OK) {
+		directory_close(d);
+		return e;
+	}
+	*out = d;
+	return ERR_OK;
+}
+
+void directory_close(struct directory *d)
+{
+	if (d == NULL)
+		return;
+	if (d->db && db_wal_pages(d->db) > 0 && db_checkpoint(d->db) != ERR_OK)
+		log_warn("directory.db keeps its write-ahead log; nothing is lost");
+	db_close(&d->db);
+	mem_free(d);
+}
+
+uint64_t directory_version(const struct directory *d) { return d->version; }
+enum err directory_begin(struct directory *d) { return db_begin(d->db); }
+
+enum err directory_commit(struct directory *d)
+{
+	static const char sql[] = "UPDATE version SET version = version + 1";
+	CLEANUP(stmt_release) struct stmt *q = db_query(d->db, sql);
+
+	TRY(stmt_done(q));
+	TRY(db_commit(d->db));
+	d->version++;
+	if (db_wal_pages(d->db) > 1000)
+		return db_checkpoint(d->db);
+	return ERR_OK;
+}
+
+enum err directory_conf(struct directory *d, struct conf **out)
+{
+	struct conf *c = conf_new();
+	enum err e = setting_load(d, SCOPE_SERVER, STR(""), c);
+
+	if (e != ERR_OK) {
+		conf_free(c);
+		return e;
+	}
+	*out = c;
+	return ERR_OK;
+}
+
+enum err directory_account_conf(struct directory *d, uint64_t account, struct str address, struct conf **out)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct conf *c;
+	enum err e;
+
+	TRY(directory_conf(d, &c));
+	e = setting_load(d, SCOPE_DOMAIN, str_from(address, (size_t)(str_rchr(address, '@') + 1)), c);
+	if (e == ERR_OK)
+		e = setting_load(d, SCOPE_ACCOUNT, arena_printf(&a, "%llu", (unsigned long long)account), c);
+	if (e != ERR_OK) {
+		conf_free(c);
+		return e;
+	}
+	*out = c;
+	return ERR_OK;
+}
+
+enum err directory_hostname(struct directory *d, const struct conf *c, struct arena *a, struct str *out)
+{
+	struct directory_domain *domains;
+	size_t n;
+
+	*out = str_copy(a, conf_text(c, SETTING_hostname));
+	if (out->n)
+		return ERR_OK;
+	TRY(domain_list(d, a, &domains, &n));
+	*out = n ? arena_printf(a, "mail." STR_FMT, STR_ARG(domains[0].name)) : STR("localhost");
+	return ERR_OK;
+}

@@ -1,0 +1,342 @@
+#include "base/test.h"
+#include "base/bytes.h"
+#include "base/clock.h"
+#include "directory/directory.h"
+#include "directory/info.h"
+
+TEST(addresses)
+{
+	static const struct { const char *in, *key; } cases[] = {
+		{ "bob@example.test", "bob@example.test" },
+		{ "BoB@Example.TEST", "bob@example.test" },
+		{ "\"bob\"@example.test", "bob@example.test" },           /* the quoted form is the same address */
+		{ "\"john doe\"@example.test", "john doe@example.test" },
+		{ "\"a\\\"b\"@example.test", "a\"b@example.test" },
+		{ "bob+shop@example.test", "bob+shop@example.test" },
+		{ "bob@b\xc3\xbc" "cher.test", "bob@xn--bcher-kva.test" },
+		{ "bob@XN--BCHER-KVA.test", "bob@xn--bcher-kva.test" },
+		{ "bob@[192.0.2.1]", "bob@[192.0.2.1]" },
+		{ "\xe2\x84\xaa@example.test", "k@example.test" },         /* the Kelvin sign is not another "k" */
+		{ "bob", NULL }, { "@example.test", NULL }, { "bob@", NULL }, { "", NULL },
+		{ ".bob@example.test", NULL }, { "bob.@example.test", NULL }, { "b..b@example.test", NULL },
+		{ "bob@example..test", NULL }, { "bob@-example.test", NULL }, { "bob@exa_mple.test", NULL },
+		{ "bob smith@example.test", NULL }, { "bob@example.test ", NULL }, { "b\xff@example.test", NULL },
+		{ "\"bob@example.test", NULL }, { "\"a\"b\"@example.test", NULL }, { "\"\"@example.test", NULL }, { "\"a\\\"@example.test", NULL },
+		{ "0123456789012345678901234567890123456789012345678901234567890123@example.test",
+		  "0123456789012345678901234567890123456789012345678901234567890123@example.test" },
+		{ "01234567890123456789012345678901234567890123456789012345678901234@example.test", NULL },  /* 65 octets */
+	};
+
+	EACH(cases, c) {
+		CLEANUP(arena_free) struct arena a = { 0 };
+		struct directory_address x;
+		bool ok = directory_address_parse(str_of(c->in), &a, &x);
+		if (ok != (c->key != NULL))
+			print_error("%s\n", c->in);
+		EXPECT_INT(ok, c->key != NULL);
+		if (ok)
+			EXPECT_STR(directory_address_key(&a, x.local, x.domain), c->key);
+	}
+}
+
+TEST(spellings_of_one_address)
+{
+	static const struct { const char *one, *other; bool same; } cases[] = {
+		{ "\xc3\x89ric@example.test", "\xc3\xa9ric@example.test", true },    /* É é */
+		{ "e\xcc\x81ric@example.test", "\xc3\xa9ric@example.test", true },   /* e + combining acute */
+		{ "eric@example.test", "\xc3\xa9ric@example.test", false },
+		{ "\xce\xa3\xce\xaf@example.test", "\xcf\x83\xce\x8a@example.test", true },
+	};
+
+	EACH(cases, c) {
+		CLEANUP(arena_free) struct arena a = { 0 };
+		struct directory_address x, y;
+		EXPECT(directory_address_parse(str_of(c->one), &a, &x) && directory_address_parse(str_of(c->other), &a, &y));
+		EXPECT_INT(str_eq(directory_address_key(&a, x.local, x.domain), directory_address_key(&a, y.local, y.domain)), c->same);
+	}
+}
+
+struct world {
+	const char       *path;
+	struct disk_dir  *dir;
+	struct directory *d;
+	struct arena      arena;
+	struct buf        bytes;
+	struct lookup    *l;
+};
+
+static struct directory_address at(struct world *w, const char *text)
+{
+	struct directory_address x;
+
+	EXPECT(directory_address_parse(str_of(text), &w->arena, &x));
+	return x;
+}
+
+static uint64_t add(struct world *w, const char *text)
+{
+	struct directory_address x = at(w, text);
+	uint64_t account = 0;
+
+	EXPECT_OK(account_add(w->d, &x, STR("A Person"), false, &account));
+	return account;
+}
+
+static void list(struct world *w, enum name_kind kind, const char *name, const char *const *targets)
+{
+	struct directory_address x = at(w, name), to[10];
+	size_t n = 0;
+
+	for (; targets[n]; n++)
+		to[n] = at(w, targets[n]);
+	EXPECT_OK(name_add(w->d, &x, kind, to, n));
+}
+
+#define LIST(w, kind, name, ...) list(w, kind, name, (const char *const[]){ __VA_ARGS__, NULL })
+
+static struct world *begin(void)
+{
+	static struct world w;
+
+	w = (struct world){ .path = test_dir() };
+	EXPECT_OK(disk_dir_open(w.path, &w.dir));
+	EXPECT_OK(directory_open(w.dir, &w.d));
+	EXPECT_OK(domain_add(w.d, STR("example.test")));
+	return &w;
+}
+
+static void publish(struct world *w)
+{
+	lookup_close(w->l);
+	w->l = NULL;
+	buf_free(&w->bytes);
+	w->bytes = BUF(LOOKUP_BYTES_MAX);
+	EXPECT_OK(lookup_build(w->d, directory_version(w->d), &w->bytes));
+	EXPECT_OK(lookup_read(buf_str(&w->bytes), &w->l));
+}
+
+static void end(struct world *w)
+{
+	lookup_close(w->l);
+	buf_free(&w->bytes);
+	directory_close(w->d);
+	disk_dir_close(&w->dir);
+	arena_free(&w->arena);
+	test_dir_remove(w->path);
+}
+
+/* "1,2,x@y": accounts by number, remote addresses as text; "unknown", "foreign", "invalid". */
+static struct str resolve(struct world *w, const char *address)
+{
+	struct lookup_result r;
+	struct buf b = BUF(10000);
+
+	switch (lookup_resolve(w->l, str_of(address), &w->arena, &r)) {
+	case LOOKUP_INVALID: return STR("invalid");
+	case LOOKUP_FOREIGN: return STR("foreign");
+	case LOOKUP_UNKNOWN: return STR("unknown");
+	case LOOKUP_FOUND:   break;
+	}
+	for (size_t i = 0; i < r.n; i++) {
+		if (i)
+			buf_add_char(&b, ',');
+		if (r.targets[i].account)
+			buf_printf(&b, "%llu", (unsigned long long)r.targets[i].account);
+		else
+			buf_add(&b, r.targets[i].remote);
+	}
+	if (r.detail.n)
+		buf_printf(&b, " detail=" STR_FMT, STR_ARG(r.detail));
+	struct str text = str_copy(&w->arena, buf_str(&b));
+	buf_free(&b);
+	return text;
+}
+
+TEST(resolving)
+{
+	static const struct { const char *address, *want; } cases[] = {
+		{ "alice@example.test", "1" }, { "ALICE@EXAMPLE.TEST", "1" }, { "alice+shop@example.test", "1 detail=shop" },
+		{ "\"alice+a b\"@example.test", "1 detail=a b" }, { "alice+a+b@example.test", "1 detail=a+b" },
+		{ "bob@example.test", "2" }, { "robert@example.test", "2" }, { "sales@example.test", "1,2" },
+		{ "staff@example.test", "1,far@elsewhere.test,2" },   /* a group with an alias in it: each once */
+		{ "loop-a@example.test", "1" }, { "loop-b@example.test", "1" }, { "nobody-home@example.test", "unknown" },
+		{ "far@example.test", "far@elsewhere.test" }, { "nobody@example.test", "unknown" }, { "+x@example.test", "unknown" },
+		{ "alice@elsewhere.test", "foreign" }, { "alice@[192.0.2.1]", "foreign" }, { "alice", "invalid" },
+		{ "postmaster", "1" }, { "Postmaster@example.test", "1" }, { "abuse@example.test", "1" },
+		{ "anybody@second.test", "2" }, { "postmaster@second.test", "3" }, { "carol@second.test", "3" },
+		{ "dave@second.test", "2" },                           /* deleted: the catch-all gets it */
+		{ "\xc3\x89ric@b\xc3\xbc" "cher.test", "5" }, { "\xc3\xa9ric@xn--bcher-kva.test", "5" },
+	};
+	struct world *w = begin();
+
+	EXPECT_OK(domain_add(w->d, STR("second.test")));
+	EXPECT_OK(domain_add(w->d, STR("xn--bcher-kva.test")));
+	add(w, "Alice@example.test");
+	uint64_t bob = add(w, "bob@example.test");
+	add(w, "carol@second.test");
+	EXPECT_OK(account_delete(w->d, add(w, "dave@second.test")));
+	add(w, "\xc3\xa9ric@b\xc3\xbc" "cher.test");
+	struct directory_address robert = at(w, "robert@example.test");
+	EXPECT_OK(name_add_further(w->d, &robert, bob));
+	LIST(w, NAME_ALIAS, "sales@example.test", "alice@example.test", "bob+sales@example.test");
+	LIST(w, NAME_ALIAS, "far@example.test", "far@elsewhere.test");
+	LIST(w, NAME_GROUP, "staff@example.test", "alice@example.test", "far@elsewhere.test", "sales@example.test");
+	LIST(w, NAME_ALIAS, "loop-a@example.test", "loop-b@example.test", "alice@example.test");
+	LIST(w, NAME_ALIAS, "loop-b@example.test", "loop-a@example.test");
+	LIST(w, NAME_ALIAS, "nobody-home@example.test", "gone@example.test");
+	EXPECT_OK(domain_catch_all(w->d, STR("second.test"), STR("bob@example.test")));
+	publish(w);
+	EACH(cases, c) {
+		struct str got = resolve(w, c->address);
+		if (!str_eq(got, str_of(c->want)))
+			print_error("%s\n", c->address);
+		EXPECT_STR(got, c->want);
+	}
+	EXPECT_STR(lookup_hostname(w->l), "mail.example.test");
+	EXPECT(lookup_domain(w->l, STR("B\xc3\x9c" "CHER.test")) && !lookup_domain(w->l, STR("third.test")));
+	end(w);
+}
+
+TEST(logins_and_flags)
+{
+	struct world *w = begin();
+	struct lookup_account x;
+	uint64_t alice = add(w, "alice@example.test"), bob = add(w, "bob@example.test");
+	uint32_t epoch;
+	bool changed;
+
+	publish(w);
+	EXPECT(lookup_login(w->l, STR("Alice"), &x) && x.account == alice);   /* the only domain need not be typed */
+	EXPECT(lookup_login(w->l, STR("BOB@example.test"), &x) && x.account == bob && x.epoch == 1 && x.rights == UINT32_MAX);
+	EXPECT(!lookup_login(w->l, STR("bob+x@example.test"), &x) && !lookup_login(w->l, STR("postmaster"), &x) && !lookup_login(w->l, STR(""), &x));
+	EXPECT_OK(account_suspend(w->d, bob, true));
+	EXPECT_OK(account_raise_epoch(w->d, bob, &epoch));
+	EXPECT_OK(account_usage(w->d, bob, 10, 1, true, &changed));
+	EXPECT(changed);
+	EXPECT_OK(account_usage(w->d, bob, 11, 2, true, &changed));
+	EXPECT(!changed);
+	EXPECT_OK(setting_store(w->d, SCOPE_ACCOUNT, STR("2"), SETTING_over_quota_temporary, STR("off")));
+	EXPECT_OK(setting_store(w->d, SCOPE_SERVER, STR(""), SETTING_scram, STR("on")));
+	EXPECT_OK(printer_add(w->d, STR("::ffff:192.0.2.7"), alice));
+	publish(w);
+	EXPECT(lookup_account(w->l, bob, &x) && x.is_suspended && x.is_full && !x.full_is_temporary && x.epoch == 2 && epoch == 2);
+	EXPECT(lookup_account(w->l, alice, &x) && !x.is_suspended && !x.is_full && x.full_is_temporary);
+	EXPECT(!lookup_account(w->l, 3, &x) && !lookup_account(w->l, 0, &x));
+	EXPECT(lookup_scram(w->l));
+	EXPECT(lookup_printer(w->l, STR("192.0.2.7"), &x) && x.account == alice && !lookup_printer(w->l, STR("192.0.2.8"), &x));
+	EXPECT_OK(domain_add(w->d, STR("second.test")));
+	publish(w);
+	EXPECT(!lookup_login(w->l, STR("alice"), &x));   /* two domains: which alice? */
+	end(w);
+}
+
+TEST(life_of_an_account)
+{
+	struct world *w = begin();
+	struct directory_account x;
+	struct directory_address bob = at(w, "bob@example.test"), robert = at(w, "Robert@example.test"), foreign = at(w, "bob@elsewhere.test");
+	uint64_t number = add(w, "bob@example.test"), other;
+
+	EXPECT_ERR(account_add(w->d, &bob, STR(""), false, &other), ERR_EXISTS);
+	EXPECT_ERR(account_add(w->d, &foreign, STR(""), false, &other), ERR_NOTFOUND);
+	EXPECT_OK(account_rename(w->d, number, &robert, true));
+	EXPECT_OK(account_find(w->d, &bob, &w->arena, &x));
+	EXPECT_STR(x.address, "Robert@example.test");
+	EXPECT_ERR(name_remove(w->d, &robert), ERR_CONFLICT);
+	EXPECT_OK(account_rename(w->d, number, &bob, false));   /* back to one of its own addresses */
+	EXPECT_ERR(account_find(w->d, &robert, &w->arena, &x), ERR_NOTFOUND);
+	EXPECT_OK(account_delete(w->d, number));
+	EXPECT_ERR(account_delete(w->d, number), ERR_NOTFOUND);
+	EXPECT_ERR(account_add(w->d, &bob, STR(""), false, &other), ERR_EXISTS);
+	EXPECT_OK(account_undelete(w->d, number));
+	EXPECT_OK(account_delete(w->d, number));
+	EXPECT_OK(account_forget(w->d, number));
+	EXPECT_ERR(account_undelete(w->d, number), ERR_NOTFOUND);
+	EXPECT(add(w, "bob@example.test") > number);   /* a number is never used again */
+	EXPECT_ERR(domain_remove(w->d, STR("example.test")), ERR_CONFLICT);
+	directory_close(w->d);
+	EXPECT_OK(directory_open(w->dir, &w->d));
+	EXPECT_OK(account_find(w->d, &bob, &w->arena, &x));
+	EXPECT_INT(x.account, number + 1);
+	end(w);
+}
+
+TEST(what_a_cell_is_told)
+{
+	struct world *w = begin();
+	uint64_t alice = add(w, "alice@example.test");
+	CLEANUP(buf_free) struct buf request = BUF(100), answer = BUF(MESSAGE_BODY_MAX);
+	CLEANUP(account_info_free) struct account_info info = { 0 };
+
+	LIST(w, NAME_ALIAS, "sales@example.test", "Alice@example.test");
+	LIST(w, NAME_GROUP, "staff@example.test", "alice@example.test");
+	EXPECT_OK(setting_store(w->d, SCOPE_DOMAIN, STR("example.test"), SETTING_quota, STR("1GB")));
+	put_u64(&request, alice);
+	EXPECT_OK(account_info_serve(w->d, buf_str(&request), &answer));
+	struct scan s = scan_of(buf_str(&answer));
+	EXPECT(get_account_info(&s, &w->arena, &info));
+	EXPECT_INT(info.quota_bytes, 1 << 30);
+	EXPECT_INT(info.message_size_max, 64 << 20);
+	EXPECT(account_info_may_send(&info, STR("ALICE@example.test")) && account_info_may_send(&info, STR("alice+x@example.test")));
+	EXPECT(account_info_may_send(&info, STR("sales@example.test")));
+	EXPECT(!account_info_may_send(&info, STR("staff@example.test")) && !account_info_may_send(&info, STR("bob@example.test")) &&
+	       !account_info_may_send(&info, STR("")));
+	for (size_t cut = 0; cut < answer.n; cut++) {
+		struct account_info broken;
+		s = scan_of(str_sub(buf_str(&answer), 0, cut));
+		EXPECT(!get_account_info(&s, &w->arena, &broken));
+	}
+	end(w);
+}
+
+/* Every byte changed, every length: refused, or every question is answered inside the bytes (with sanitizers). */
+TEST(damaged_lookups)
+{
+	struct world *w = begin();
+	struct lookup_result r;
+	struct lookup_account x;
+
+	add(w, "alice@example.test");
+	LIST(w, NAME_ALIAS, "sales@example.test", "alice@example.test", "far@elsewhere.test");
+	publish(w);
+	for (size_t i = 0; i < w->bytes.n * 2; i++) {
+		struct str whole = buf_str(&w->bytes), copy;
+		struct lookup *l;
+		CLEANUP(arena_free) struct arena a = { 0 };
+		if (i < whole.n) {
+			copy = str_copy(&a, whole);
+			((char *)copy.p)[i] ^= (char)(1 << (i % 8));
+		} else {
+			copy = str_copy(&a, str_sub(whole, 0, i - whole.n));
+		}
+		if (lookup_read(copy, &l) != ERR_OK)
+			continue;
+		EXPECT(i < whole.n);   /* nothing cut is ever accepted */
+		lookup_resolve(l, STR("sales@example.test"), &a, &r);
+		lookup_resolve(l, STR("alice+a@example.test"), &a, &r);
+		lookup_login(l, STR("alice"), &x);
+		lookup_close(l);
+	}
+	end(w);
+}
+
+TEST(speed)
+{
+	struct world *w = begin();
+	CLEANUP(arena_free) struct arena a = { 0 };
+	enum { ROUNDS = 100000 };
+
+	for (int i = 0; i < 50; i++)
+		add(w, arena_printf(&a, "user%d@example.test", i).p);
+	publish(w);
+	int64_t from = clock_mono_us();
+	for (int i = 0; i < ROUNDS; i++) {
+		struct lookup_result r;
+		EXPECT_INT(lookup_resolve(w->l, STR("User17@Example.test"), &a, &r), LOOKUP_FOUND);
+		arena_reset(&a);
+	}
+	int64_t ns = (clock_mono_us() - from) * 1000 / ROUNDS;
+	print_message("lookup_resolve: %lld ns\n", (long long)ns);
+	EXPECT(ns < 20000);   /* budget 1 µs; this machine is shared, sanitizers are slow */
+	end(w);
+}

@@ -1,0 +1,74 @@
+/* The table domain. The first domain (lowest number) gives the server its name and answers a bare "postmaster". */
+#include "directory/directory_private.h"
+
+enum err domain_add(struct directory *d, struct str name)
+{
+	static const char sql[] = "INSERT INTO domain (name) VALUES (?1)";
+	DIRECTORY_CHANGE(d);
+	CLEANUP(stmt_release) struct stmt *q = db_query(d->db, sql);
+
+	stmt_bind_text(q, 1, name);
+	TRY(stmt_done(q));
+	return directory_commit(d);
+}
+
+enum err domain_remove(struct directory *d, struct str name)
+{
+	static const char used[] = "SELECT 1 FROM name WHERE domain = ?1 LIMIT 1";
+	static const char sql[] = "DELETE FROM domain WHERE name = ?1";
+	static const char settings[] = "DELETE FROM setting WHERE scope = ?1 AND place = ?2";
+	DIRECTORY_CHANGE(d);
+	CLEANUP(stmt_release) struct stmt *u = db_query(d->db, used);
+	CLEANUP(stmt_release) struct stmt *q = db_query(d->db, sql);
+	CLEANUP(stmt_release) struct stmt *s = db_query(d->db, settings);
+
+	stmt_bind_text(u, 1, name);
+	if (stmt_row(u))
+		return ERR_CONFLICT;
+	TRY(stmt_end(u));
+	stmt_bind_text(q, 1, name);
+	TRY(stmt_done(q));
+	if (db_changes(d->db) == 0)
+		return ERR_NOTFOUND;
+	stmt_bind_int64(s, 1, SCOPE_DOMAIN);
+	stmt_bind_text(s, 2, name);
+	TRY(stmt_done(s));
+	return directory_commit(d);
+}
+
+enum err domain_catch_all(struct directory *d, struct str name, struct str target)
+{
+	static const char sql[] = "UPDATE domain SET catch_all = ?2 WHERE name = ?1";
+	DIRECTORY_CHANGE(d);
+	CLEANUP(stmt_release) struct stmt *q = db_query(d->db, sql);
+
+	stmt_bind_text(q, 1, name);
+	stmt_bind_text(q, 2, target.n ? target : STR_NONE);
+	TRY(stmt_done(q));
+	return db_changes(d->db) ? directory_commit(d) : ERR_NOTFOUND;
+}
+
+enum err domain_list(struct directory *d, struct arena *a, struct directory_domain **out, size_t *n)
+{
+	static const char sql[] = "SELECT name, catch_all, (SELECT count(*) FROM account WHERE domain = domain.name AND deleted = 0)"
+	                          " FROM domain ORDER BY domain_id";
+	CLEANUP(stmt_release) struct stmt *q = db_query(d->db, sql);
+	size_t cap = 0;
+
+	*out = NULL;
+	for (*n = 0; stmt_row(q); ++*n) {
+		*out = arena_grow(a, *out, *n, &cap, sizeof(**out));
+		(*out)[*n] = (struct directory_domain){ .name = str_copy(a, stmt_str(q, 0)), .catch_all = str_copy(a, stmt_str(q, 1)),
+		                                        .accounts = (uint32_t)stmt_int64(q, 2) };
+	}
+	return stmt_end(q);
+}
+
+bool domain_exists(struct directory *d, struct str name)
+{
+	static const char sql[] = "SELECT 1 FROM domain WHERE name = ?1";
+	CLEANUP(stmt_release) struct stmt *q = db_query(d->db, sql);
+
+	stmt_bind_text(q, 1, name);
+	return stmt_row(q);
+}

@@ -1,0 +1,302 @@
+/* Reading the look-up memfd.
+ *
+ * Everything is checked once when it is opened: counts against the size, every offset, kind and string, that the accounts are
+ * sorted and that each slot names a row. After that a look-up is: fold into a buffer, one hash, a slot or two, a comparison.
+ * control is trusted more than a stranger, but a role that crashes on a wrong byte would crash in every process at once. */
+#include "directory/lookup_private.h"
+#include "base/bytes.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "directory/address.h"
+#include "directory/directory.h"
+#include "ipc/channel.h"
+
+struct lookup {
+	struct str           bytes, mapped;   /* mapped: to be unmapped */
+	struct lookup_header h;
+	const char          *accounts, *slots, *names, *targets, *strings;
+	struct conf         *conf;
+	struct str           hostname;
+	char                 separator;       /* 0: no plus-addresses */
+};
+
+static struct str text_of(const struct lookup *l, struct text_at t) { return str_make(l->strings + t.offset, t.length); }
+
+#define ROW(l, table, type, index) ({ type row_; memcpy(&row_, (l)->table + (size_t)(index) * sizeof(type), sizeof(type)); row_; })
+
+static bool text_fits(const struct lookup *l, struct text_at t) { return t.offset <= l->h.strings && t.length <= l->h.strings - t.offset; }
+
+static bool check_rows(const struct lookup *l)
+{
+	uint64_t last = 0;
+
+	for (uint32_t i = 0; i < l->h.accounts; i++) {
+		struct lookup_account_row r = ROW(l, accounts, struct lookup_account_row, i);
+		if (r.account <= last || r.flags & ~(uint32_t)ACCOUNT_FLAGS || !text_fits(l, r.address))
+			return false;
+		last = r.account;
+	}
+	for (uint32_t i = 0; i < l->h.targets; i++) {
+		struct lookup_target_row r = ROW(l, targets, struct lookup_target_row, i);
+		if (r.account_row > l->h.accounts || !text_fits(l, r.remote) || (r.account_row == 0 && r.remote.length == 0))
+			return false;
+	}
+	for (uint32_t i = 0; i < l->h.names; i++) {
+		struct lookup_name_row r = ROW(l, names, struct lookup_name_row, i);
+		if (r.kind == 0 || r.kind >= LOOKUP_NAME_KINDS || !text_fits(l, r.key) || r.first_target > l->h.targets ||
+		    r.target_count > l->h.targets - r.first_target || r.target_count > LOOKUP_TARGETS_MAX)
+			return false;
+		if ((r.kind == LOOKUP_NAME_OWN || r.kind == LOOKUP_NAME_PRINTER) &&
+		    (r.target_count != 1 || ROW(l, targets, struct lookup_target_row, r.first_target).account_row == 0))
+			return false;
+	}
+	uint32_t used = 0;
+	for (uint32_t i = 0; i < l->h.slots; i++) {
+		uint32_t slot = ROW(l, slots, uint32_t, i);
+		if (slot > l->h.names)
+			return false;
+		used += slot != 0;
+	}
+	return used < l->h.slots;  /* an empty slot ends every search */
+}
+
+static bool check(struct lookup *l)
+{
+	const struct lookup_header *h = &l->h;
+	uint64_t need = sizeof *h;
+
+	if (l->bytes.n < sizeof *h)
+		return false;
+	memcpy(&l->h, l->bytes.p, sizeof *h);
+	if (h->magic != LOOKUP_MAGIC || h->slots == 0 || (h->slots & (h->slots - 1)) != 0)
+		return false;
+	l->accounts = l->bytes.p + need;
+	need += (uint64_t)h->accounts * sizeof(struct lookup_account_row);
+	if (need > l->bytes.n)
+		return false;
+	l->slots = l->bytes.p + need;
+	need += (uint64_t)h->slots * sizeof(uint32_t);
+	if (need > l->bytes.n)
+		return false;
+	l->names = l->bytes.p + need;
+	need += (uint64_t)h->names * sizeof(struct lookup_name_row);
+	if (need > l->bytes.n)
+		return false;
+	l->targets = l->bytes.p + need;
+	need += (uint64_t)h->targets * sizeof(struct lookup_target_row);
+	if (need > l->bytes.n || l->bytes.n - need != h->strings)
+		return false;
+	l->strings = l->bytes.p + need;
+	return text_fits(l, h->hostname) && text_fits(l, h->first_domain) && text_fits(l, h->conf) && check_rows(l);
+}
+
+enum err lookup_read(struct str bytes, struct lookup **out)
+{
+	struct lookup *l = MEM_NEW(struct lookup);
+	struct scan s;
+
+	l->bytes = bytes;
+	if (!check(l))
+		goto bad;
+	l->conf = conf_new();
+	s = scan_of(text_of(l, l->h.conf));
+	if (!conf_decode(l->conf, &s) || !get_end(&s))
+		goto bad;
+	l->hostname = text_of(l, l->h.hostname);
+	if (l->hostname.n == 0)
+		goto bad;
+	l->separator = conf_text(l->conf, SETTING_address_separator).n ? conf_text(l->conf, SETTING_address_separator).p[0] : '\0';
+	*out = l;
+	return ERR_OK;
+bad:
+	lookup_close(l);
+	return ERR_INVALID;
+}
+
+enum err lookup_open(int fd, struct lookup **out)
+{
+	struct str mapped;
+
+	TRY(memfd_map(fd, LOOKUP_BYTES_MAX, &mapped));
+	if (lookup_read(mapped, out) != ERR_OK) {
+		log_error("the directory that was sent is malformed size_bytes=%zu", mapped.n);
+		memfd_unmap(mapped);
+		return ERR_INVALID;
+	}
+	(*out)->mapped = mapped;
+	return ERR_OK;
+}
+
+void lookup_close(struct lookup *l)
+{
+	if (l == NULL)
+		return;
+	conf_free(l->conf);
+	if (l->mapped.p)
+		memfd_unmap(l->mapped);
+	mem_free(l);
+}
+
+enum err lookup_replace(struct lookup **l, struct message *m)
+{
+	struct scan s = scan_of(m->body);
+	uint64_t version = get_u64(&s);
+	struct lookup *fresh;
+
+	if (!get_end(&s) || m->fd_count != 1)
+		return ERR_INVALID;
+	TRY(lookup_open(m->fds[0], &fresh));
+	if (fresh->h.version != version) {
+		lookup_close(fresh);
+		return ERR_INVALID;
+	}
+	lookup_close(*l);
+	*l = fresh;
+	return ERR_OK;
+}
+
+uint64_t lookup_version(const struct lookup *l) { return l->h.version; }
+const struct conf *lookup_conf(const struct lookup *l) { return l->conf; }
+struct str lookup_hostname(const struct lookup *l) { return l->hostname; }
+bool lookup_scram(const struct lookup *l) { return conf_on(l->conf, SETTING_scram); }
+
+static bool find(const struct lookup *l, struct str key, struct lookup_name_row *out)
+{
+	uint64_t hash = lookup_hash(l->h.seed, key);
+
+	for (uint32_t at = (uint32_t)hash & (l->h.slots - 1);; at = (at + 1) & (l->h.slots - 1)) {
+		uint32_t slot = ROW(l, slots, uint32_t, at);
+		if (slot == 0)
+			return false;
+		*out = ROW(l, names, struct lookup_name_row, slot - 1);
+		if (out->hash == hash && str_eq(text_of(l, out->key), key))
+			return true;
+	}
+}
+
+static bool find_domain(const struct lookup *l, struct str domain, struct lookup_name_row *out)
+{
+	char key[ADDRESS_DOMAIN_MAX + 1];
+
+	if (domain.n > ADDRESS_DOMAIN_MAX)
+		return false;
+	key[0] = '@';
+	memcpy(key + 1, domain.p, domain.n);
+	return find(l, str_make(key, domain.n + 1), out) && out->kind == LOOKUP_NAME_DOMAIN;
+}
+
+bool lookup_domain(const struct lookup *l, struct str domain)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct lookup_name_row row;
+	struct str spelled;
+
+	return directory_domain_parse(domain, &a, &spelled) && find_domain(l, spelled, &row);
+}
+
+static void fill_account(const struct lookup *l, uint32_t index, struct lookup_account *out)
+{
+	struct lookup_account_row r = ROW(l, accounts, struct lookup_account_row, index);
+
+	*out = (struct lookup_account){
+		.account = r.account, .epoch = r.epoch, .rights = r.rights, .message_size_max = r.message_size_max,
+		.is_suspended = r.flags & ACCOUNT_SUSPENDED, .is_full = r.flags & ACCOUNT_FULL,
+		.full_is_temporary = r.flags & ACCOUNT_FULL_TEMPORARY, .french = r.flags & ACCOUNT_FRENCH, .address = text_of(l, r.address),
+	};
+}
+
+bool lookup_account(const struct lookup *l, uint64_t account, struct lookup_account *out)
+{
+	uint32_t low = 0, high = l->h.accounts;
+
+	while (low < high) {
+		uint32_t middle = low + (high - low) / 2;
+		uint64_t here = ROW(l, accounts, struct lookup_account_row, middle).account;
+		if (here == account) {
+			fill_account(l, middle, out);
+			return true;
+		}
+		if (here < account)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return false;
+}
+
+static bool only_account(const struct lookup *l, struct str key, enum lookup_name kind, struct lookup_account *out)
+{
+	struct lookup_name_row row;
+
+	if (key.n == 0 || !find(l, key, &row) || row.kind != kind)
+		return false;
+	fill_account(l, ROW(l, targets, struct lookup_target_row, row.first_target).account_row - 1, out);
+	return true;
+}
+
+bool lookup_login(const struct lookup *l, struct str login, struct lookup_account *out)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct directory_address x;
+	struct str name = login, domain = text_of(l, l->h.first_domain);
+
+	if (login.n > ADDRESS_TEXT_MAX)
+		return false;
+	if (str_chr(login, '@') < 0 && l->h.domains == 1)
+		name = arena_printf(&a, STR_FMT "@" STR_FMT, STR_ARG(login), STR_ARG(domain));
+	return directory_address_parse(name, &a, &x) &&
+	       only_account(l, directory_address_key(&a, x.local, x.domain), LOOKUP_NAME_OWN, out);
+}
+
+bool lookup_printer(const struct lookup *l, struct str ip, struct lookup_account *out)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct str spelled;
+
+	return printer_ip(ip, &a, &spelled) && only_account(l, arena_printf(&a, "!" STR_FMT, STR_ARG(spelled)), LOOKUP_NAME_PRINTER, out);
+}
+
+static void fill_targets(const struct lookup *l, const struct lookup_name_row *row, struct arena *a, struct lookup_result *out)
+{
+	out->kind = row->target_count ? LOOKUP_FOUND : LOOKUP_UNKNOWN;
+	out->n = row->target_count;
+	out->targets = arena_array(a, out->n, sizeof *out->targets);
+	for (uint32_t i = 0; i < row->target_count; i++) {
+		struct lookup_target_row t = ROW(l, targets, struct lookup_target_row, row->first_target + i);
+		struct lookup_account x;
+		if (t.account_row == 0) {
+			out->targets[i].remote = text_of(l, t.remote);
+			continue;
+		}
+		fill_account(l, t.account_row - 1, &x);
+		out->targets[i] = (struct lookup_target){ .account = x.account, .is_suspended = x.is_suspended, .is_full = x.is_full,
+		                                          .full_is_temporary = x.full_is_temporary };
+	}
+}
+
+enum lookup_kind lookup_resolve(const struct lookup *l, struct str address, struct arena *a, struct lookup_result *out)
+{
+	struct directory_address x;
+	struct lookup_name_row domain, row;
+	ptrdiff_t cut;
+
+	*out = (struct lookup_result){ .kind = LOOKUP_INVALID };
+	if (str_ieq(address, STR("postmaster")))  /* RFC 5321 §4.5.1 */
+		address = arena_printf(a, "postmaster@" STR_FMT, STR_ARG(text_of(l, l->h.first_domain)));
+	if (!directory_address_parse(address, a, &x))
+		return out->kind;
+	if (x.is_literal || !find_domain(l, x.domain, &domain))
+		return out->kind = LOOKUP_FOREIGN;
+	if (find(l, directory_address_key(a, x.local, x.domain), &row)) {
+		fill_targets(l, &row, a, out);
+		return out->kind;
+	}
+	cut = l->separator ? str_chr(x.local, l->separator) : -1;
+	if (cut > 0 && find(l, directory_address_key(a, str_sub(x.local, 0, (size_t)cut), x.domain), &row)) {
+		out->detail = str_from(x.local, (size_t)cut + 1);
+		fill_targets(l, &row, a, out);
+		return out->kind;
+	}
+	fill_targets(l, &domain, a, out);  /* catch-all, or unknown */
+	return out->kind;
+}

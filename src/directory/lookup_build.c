@@ -1,0 +1,303 @@
+/* Writing the look-up memfd: the whole directory, with aliases and groups expanded, so that reading needs no recursion.
+ *
+ * Expansion walks targets depth first and enters each name once, so loops end and a target appears once. An account that
+ * is deleted is not there at all. A target that is ours but unknown is dropped with a warning; one elsewhere stays as its
+ * address. postmaster@ and abuse@ of every domain lead to somebody whenever there is an account at all. */
+#include "base/bytes.h"
+#include "base/log.h"
+#include "base/map.h"
+#include "base/mem.h"
+#include "directory/directory.h"
+#include "directory/lookup_private.h"
+#include <stdlib.h>
+
+enum { DEPTH_MAX = 50 };
+
+struct build {
+	struct directory         *d;
+	struct arena              arena;
+	struct conf              *conf;
+	struct directory_domain  *domains;
+	size_t                    domain_count;
+	struct directory_name    *names;
+	size_t                    name_count;
+	struct map                by_key;         /* key -> struct directory_name */
+	struct map                account_rows;   /* number -> index + 1 */
+	struct map                domain_set;
+	struct buf                accounts, rows, targets, strings;
+	struct lookup_header      h;
+	uint64_t                  first_account;  /* lowest number that lives; 0: none */
+};
+
+static struct text_at add_text(struct build *b, struct str s)
+{
+	struct text_at t = { (uint32_t)b->strings.n, (uint32_t)s.n };
+
+	buf_add(&b->strings, s);
+	return t;
+}
+
+/* A server of a million accounts has few own settings: the overlays are read only where there are some. */
+static enum err account_flags(struct build *b, const struct directory_account *x, struct lookup_account_row *row)
+{
+	struct conf *c;
+
+	TRY(directory_account_conf(b->d, x->account, x->address, &c));
+	row->message_size_max = conf_number(c, SETTING_message_size_max);
+	row->flags = (x->is_suspended ? ACCOUNT_SUSPENDED : 0) | (x->is_full ? ACCOUNT_FULL : 0) | (x->french ? ACCOUNT_FRENCH : 0) |
+	             (conf_on(c, SETTING_over_quota_temporary) ? ACCOUNT_FULL_TEMPORARY : 0);
+	conf_free(c);
+	return ERR_OK;
+}
+
+static int by_number(const void *x, const void *y)
+{
+	const struct directory_account *a = x, *b = y;
+
+	return a->account < b->account ? -1 : a->account > b->account;
+}
+
+static enum err add_accounts(struct build *b)
+{
+	struct directory_account *list;
+	size_t n;
+
+	TRY(account_list(b->d, STR(""), &b->arena, &list, &n));
+	if (n > 1)
+		qsort(list, n, sizeof *list, by_number);
+	for (size_t i = 0; i < n; i++) {
+		struct lookup_account_row row = { .account = list[i].account, .epoch = list[i].epoch, .rights = UINT32_MAX };
+		if (list[i].deleted_s != 0)
+			continue;
+		if (b->first_account == 0)
+			b->first_account = list[i].account;
+		row.address = add_text(b, list[i].address);
+		TRY(account_flags(b, &list[i], &row));
+		buf_add_bytes(&b->accounts, &row, sizeof row);
+		map_set_u64(&b->account_rows, list[i].account, (void *)(uintptr_t)++b->h.accounts);
+	}
+	return ERR_OK;
+}
+
+/* One list of targets under construction. */
+struct expansion {
+	struct build *b;
+	struct map    seen;       /* keys of names and remotes, numbers of accounts */
+	uint32_t      first, n;
+};
+
+static void add_target(struct expansion *e, uint64_t account, struct str remote)
+{
+	struct lookup_target_row row = { .account_row = account ? (uint32_t)(uintptr_t)map_get_u64(&e->b->account_rows, account) : 0 };
+
+	if ((account && row.account_row == 0) || e->n == LOOKUP_TARGETS_MAX)
+		return;
+	if (account) {
+		if (map_get_u64(&e->seen, account))
+			return;
+		map_set_u64(&e->seen, account, e);
+	} else {
+		row.remote = add_text(e->b, remote);
+	}
+	buf_add_bytes(&e->b->targets, &row, sizeof row);
+	e->n++;
+	e->b->h.targets++;
+}
+
+static void expand(struct expansion *e, struct str address, int depth);
+
+static void expand_name(struct expansion *e, const struct directory_name *name, int depth)
+{
+	if (name->account) {
+		add_target(e, name->account, STR_NONE);
+		return;
+	}
+	if (map_get(&e->seen, name->key) || depth == DEPTH_MAX)
+		return;
+	map_set(&e->seen, name->key, e);
+	for (size_t i = 0; i < name->target_count; i++)
+		expand(e, name->targets[i], depth + 1);
+}
+
+static void expand(struct expansion *e, struct str address, int depth)
+{
+	struct arena *a = &e->b->arena;
+	struct directory_address x;
+	const struct directory_name *name;
+	struct str key, separator = conf_text(e->b->conf, SETTING_address_separator);
+	ptrdiff_t cut;
+
+	if (!directory_address_parse(address, a, &x))
+		return;
+	key = directory_address_key(a, x.local, x.domain);
+	if (!map_get(&e->b->domain_set, x.domain)) {
+		if (!map_get(&e->seen, key)) {
+			map_set(&e->seen, key, e);
+			add_target(e, 0, address);
+		}
+		return;
+	}
+	name = map_get(&e->b->by_key, key);
+	cut = separator.n ? str_chr(x.local, separator.p[0]) : -1;
+	if (name == NULL && cut > 0)
+		name = map_get(&e->b->by_key, directory_address_key(a, str_sub(x.local, 0, (size_t)cut), x.domain));
+	if (name)
+		expand_name(e, name, depth);
+	else
+		log_warn("an alias or group leads to an address that does not exist target=" STR_FMT, STR_ARG(address));
+}
+
+static struct expansion expansion_begin(struct build *b) { return (struct expansion){ .b = b, .first = b->h.targets }; }
+
+static void add_name(struct build *b, struct str key, enum lookup_name kind, struct expansion *e)
+{
+	struct lookup_name_row row = { .hash = lookup_hash(b->h.seed, key), .key = add_text(b, key), .kind = kind,
+	                               .first_target = e->first, .target_count = e->n };
+
+	buf_add_bytes(&b->rows, &row, sizeof row);
+	b->h.names++;
+	map_free(&e->seen);
+}
+
+static void add_names(struct build *b)
+{
+	for (size_t i = 0; i < b->name_count; i++) {
+		const struct directory_name *name = &b->names[i];
+		struct expansion e = expansion_begin(b);
+		expand_name(&e, name, 0);
+		if (name->account && e.n == 0) {  /* of a deleted account */
+			map_free(&e.seen);
+			continue;
+		}
+		add_name(b, name->key, name->account ? LOOKUP_NAME_OWN : LOOKUP_NAME_LIST, &e);
+	}
+}
+
+/* postmaster@ (RFC 5321 §4.5.1) and abuse@ (RFC 2142 §2), unless the administrator made them. */
+static void add_role_names(struct build *b, struct str domain, uint64_t first_of_domain)
+{
+	static const char *const roles[] = { "postmaster", "abuse" };
+
+	for (size_t i = 0; i < COUNT_OF(roles); i++) {
+		struct str key = directory_address_key(&b->arena, str_of(roles[i]), domain);
+		struct expansion e = expansion_begin(b);
+		if (map_get(&b->by_key, key))
+			continue;
+		if (conf_text(b->conf, SETTING_administrator).n)
+			expand(&e, conf_text(b->conf, SETTING_administrator), 0);
+		if (e.n == 0)
+			add_target(&e, first_of_domain ? first_of_domain : b->first_account, STR_NONE);
+		add_name(b, key, LOOKUP_NAME_LIST, &e);
+	}
+}
+
+static void add_domains(struct build *b)
+{
+	for (size_t i = 0; i < b->domain_count; i++) {
+		const struct directory_domain *domain = &b->domains[i];
+		uint64_t first = 0;
+		struct expansion e = expansion_begin(b);
+		for (size_t n = 0; n < b->name_count; n++) {
+			const struct directory_name *x = &b->names[n];
+			if (x->kind == NAME_MAIN && (first == 0 || x->account < first) && map_get_u64(&b->account_rows, x->account) &&
+			    str_eq(str_from(x->key, (size_t)(str_rchr(x->key, '@') + 1)), domain->name))
+				first = x->account;
+		}
+		if (domain->catch_all.n)
+			expand(&e, domain->catch_all, 0);
+		add_name(b, arena_printf(&b->arena, "@" STR_FMT, STR_ARG(domain->name)), LOOKUP_NAME_DOMAIN, &e);
+		add_role_names(b, domain->name, first);
+	}
+}
+
+static enum err add_printers(struct build *b)
+{
+	struct directory_printer *list;
+	size_t n;
+
+	TRY(printer_list(b->d, &b->arena, &list, &n));
+	for (size_t i = 0; i < n; i++) {
+		struct expansion e = expansion_begin(b);
+		add_target(&e, list[i].account, STR_NONE);
+		if (e.n)
+			add_name(b, arena_printf(&b->arena, "!" STR_FMT, STR_ARG(list[i].ip)), LOOKUP_NAME_PRINTER, &e);
+		map_free(&e.seen);
+	}
+	return ERR_OK;
+}
+
+static void put_slots(struct build *b, struct buf *out)
+{
+	uint32_t n = b->h.slots;
+	uint32_t *slots = mem_array(n, sizeof *slots);
+
+	for (uint32_t i = 0; i < b->h.names; i++) {
+		struct lookup_name_row row;
+		memcpy(&row, b->rows.p + i * sizeof row, sizeof row);
+		uint32_t at = (uint32_t)row.hash & (n - 1);
+		while (slots[at])
+			at = (at + 1) & (n - 1);
+		slots[at] = i + 1;
+	}
+	buf_add_bytes(out, slots, n * sizeof *slots);
+	mem_free(slots);
+}
+
+static enum err read_all(struct build *b)
+{
+	TRY(directory_conf(b->d, &b->conf));
+	TRY(domain_list(b->d, &b->arena, &b->domains, &b->domain_count));
+	TRY(name_list(b->d, 0, &b->arena, &b->names, &b->name_count));
+	for (size_t i = 0; i < b->domain_count; i++)
+		map_set(&b->domain_set, b->domains[i].name, b);
+	for (size_t i = 0; i < b->name_count; i++)
+		map_set(&b->by_key, b->names[i].key, &b->names[i]);
+	return ERR_OK;
+}
+
+static enum err build(struct build *b, struct buf *out)
+{
+	CLEANUP(buf_free) struct buf conf = BUF(CONF_ENCODED_MAX);
+	struct str hostname;
+
+	TRY(read_all(b));
+	TRY(directory_hostname(b->d, b->conf, &b->arena, &hostname));
+	conf_encode(b->conf, &conf);
+	b->h.conf = add_text(b, buf_str(&conf));
+	b->h.hostname = add_text(b, hostname);
+	b->h.domains = (uint32_t)b->domain_count;
+	if (b->domain_count)
+		b->h.first_domain = add_text(b, b->domains[0].name);
+	TRY(add_accounts(b));
+	add_names(b);
+	add_domains(b);
+	TRY(add_printers(b));
+	for (b->h.slots = 8; b->h.slots < 2 * b->h.names; b->h.slots *= 2)
+		;
+	b->h.strings = (uint32_t)b->strings.n;
+	buf_add_bytes(out, &b->h, sizeof b->h);
+	buf_add(out, buf_str(&b->accounts));
+	put_slots(b, out);
+	buf_add(out, buf_str(&b->rows));
+	buf_add(out, buf_str(&b->targets));
+	buf_add(out, buf_str(&b->strings));
+	return out->failed || b->accounts.failed || b->rows.failed || b->targets.failed || b->strings.failed || conf.failed ? ERR_LIMIT : ERR_OK;
+}
+
+enum err lookup_build(struct directory *d, uint64_t version, struct buf *out)
+{
+	struct build b = { .d = d, .accounts = BUF(LOOKUP_BYTES_MAX), .rows = BUF(LOOKUP_BYTES_MAX), .targets = BUF(LOOKUP_BYTES_MAX),
+	                   .strings = BUF(LOOKUP_BYTES_MAX), .h = { .magic = LOOKUP_MAGIC, .version = version, .seed = random_u64() } };
+	enum err e = build(&b, out);
+
+	conf_free(b.conf);
+	map_free(&b.by_key);
+	map_free(&b.account_rows);
+	map_free(&b.domain_set);
+	buf_free(&b.accounts);
+	buf_free(&b.rows);
+	buf_free(&b.targets);
+	buf_free(&b.strings);
+	arena_free(&b.arena);
+	return e;
+}

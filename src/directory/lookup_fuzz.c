@@ -1,0 +1,25 @@
+/* Whatever bytes open: every question is answered without reading outside of them. */
+#include "directory/lookup.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct lookup_account account;
+	struct lookup_result r;
+	struct lookup *l;
+
+	if (lookup_read(str_make(data, size), &l) != ERR_OK)
+		return 0;
+	for (uint64_t n = 0; n < 20; n++)
+		lookup_account(l, n, &account);
+	lookup_login(l, STR("alice"), &account);
+	lookup_login(l, STR("alice@example.test"), &account);
+	lookup_printer(l, STR("192.0.2.7"), &account);
+	lookup_resolve(l, STR("staff@example.test"), &a, &r);
+	lookup_resolve(l, STR("bob+shop@example.test"), &a, &r);
+	lookup_resolve(l, STR("postmaster"), &a, &r);
+	lookup_resolve(l, lookup_hostname(l), &a, &r);
+	lookup_close(l);
+	return 0;
+}

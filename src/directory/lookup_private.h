@@ -1,0 +1,50 @@
+/* directory/lookup_private.h -- the bytes of the look-up memfd, for lookup_build.c (writes) and lookup.c (reads).
+ *
+ *   header | accounts (sorted by number) | slots (hash table, power of two) | names | targets | strings
+ *
+ * All in the order of this machine: the memfd never leaves it. Structs are read with memcpy, so nothing has to be aligned. */
+#ifndef FACTEUR_DIRECTORY_LOOKUP_PRIVATE_H
+#define FACTEUR_DIRECTORY_LOOKUP_PRIVATE_H
+#include "directory/lookup.h"
+
+#define LOOKUP_MAGIC 0x316b6f6f4c746346ULL  /* "FctLook1"; the digit is the format's version */
+
+struct text_at { uint32_t offset, length; };  /* in strings */
+
+struct lookup_header {
+	uint64_t magic, version, seed;
+	uint32_t accounts, slots, names, targets, strings;   /* counts; strings: bytes */
+	uint32_t domains;
+	struct text_at hostname, first_domain, conf;
+};
+
+enum { ACCOUNT_SUSPENDED = 1, ACCOUNT_FULL = 2, ACCOUNT_FULL_TEMPORARY = 4, ACCOUNT_FRENCH = 8, ACCOUNT_FLAGS = 15 };
+struct lookup_account_row {
+	uint64_t account, message_size_max;
+	uint32_t epoch, rights, flags, reserved;
+	struct text_at address;
+};
+
+/* OWN: an address of an account itself, a login name. DOMAIN: key "@domain", targets: its catch-all. PRINTER: key "!ip". */
+enum lookup_name { LOOKUP_NAME_OWN = 1, LOOKUP_NAME_LIST, LOOKUP_NAME_DOMAIN, LOOKUP_NAME_PRINTER, LOOKUP_NAME_KINDS };
+struct lookup_name_row {
+	uint64_t hash;
+	struct text_at key;
+	uint32_t kind, first_target, target_count, reserved;
+};
+
+struct lookup_target_row {
+	uint32_t account_row;      /* index in accounts + 1; 0: remote */
+	struct text_at remote;
+};
+
+/* FNV-1a with a seed of the block; names are the administrator's, so nobody can aim at it. */
+static inline uint64_t lookup_hash(uint64_t seed, struct str key)
+{
+	uint64_t h = seed ^ 0xcbf29ce484222325ULL;
+
+	for (size_t i = 0; i < key.n; i++)
+		h = (h ^ (unsigned char)key.p[i]) * 0x100000001b3ULL;
+	return h ^ h >> 29;
+}
+#endif

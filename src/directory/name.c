@@ -1,0 +1,175 @@
+/* The tables name and target: every address there is, and where aliases and groups lead. One name space: the primary key is
+ * the folded address, so that "Bob@" and "bob@" are one row whatever each of them is. */
+#include "directory/directory_private.h"
+
+struct str name_key(struct arena *a, const struct directory_address *x) { return directory_address_key(a, x->local, x->domain); }
+
+enum err name_insert(struct directory *d, const struct directory_address *x, enum name_kind kind, uint64_t account)
+{
+	static const char sql[] = "INSERT INTO name (key, address, domain, kind, account) VALUES (?1, ?2, ?3, ?4, ?5)";
+	CLEANUP(arena_free) struct arena a = { 0 };
+	CLEANUP(stmt_release) struct stmt *q = db_query(d->db, sql);
+	struct str key = name_key(&a, x);
+
+	if (key.n == 0)
+		return ERR_LIMIT;
+	if (!domain_exists(d, x->domain))
+		return ERR_NOTFOUND;
+	stmt_bind_text(q, 1, key);
+	stmt_bind_text(q, 2, directory_address_text(&a, x));
+	stmt_bind_text(q, 3, x->domain);
+	stmt_bind_int64(q, 4, kind);
+	if (account)
+		stmt_bind_u64(q, 5, account);
+	return stmt_done(q);
+}
+
+static enum err target_insert(struct directory *d, struct str key, const struct directory_address *target)
+{
+	static const char count[] = "SELECT count(*) FROM target WHERE key = ?1";
+	static const char sql[] = "INSERT INTO target (key, target_key, address) VALUES (?1, ?2, ?3)";
+	CLEANUP(arena_free) struct arena a = { 0 };
+	CLEANUP(stmt_release) struct stmt *c = db_query(d->db, count);
+	CLEANUP(stmt_release) struct stmt *q = db_query(d->db, sql);
+
+	stmt_bind_text(c, 1, key);
+	if (!stmt_row(c))
+		return stmt_err(c, ERR_IO);
+	if (stmt_int64(c, 0) >= NAME_TARGETS_MAX)
+		return ERR_LIMIT;
+	stmt_bind_text(q, 1, key);
+	stmt_bind_text(q, 2, name_key(&a, target));
+	stmt_bind_text(q, 3, directory_address_text(&a, target));
+	return stmt_done(q);
+}
+
+enum err name_add(struct directory *d, const struct directory_address *x, enum name_kind kind, const struct directory_address *targets, size_t n)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	DIRECTORY_CHANGE(d);
+
+	TRY(name_insert(d, x, kind, 0));
+	for (size_t i = 0; i < n; i++) {
+		enum err e = target_insert(d, name_key(&a, x), &targets[i]);
+		if (e != ERR_OK && e != ERR_EXISTS)  /* the same target twice is one */
+			return e;
+	}
+	return directory_commit(d);
+}
+
+enum err name_add_further(struct directory *d, const struct directory_address *x, uint64_t account)
+{
+	DIRECTORY_CHANGE(d);
+
+	TRY(name_insert(d, x, NAME_FURTHER, account));
+	return directory_commit(d);
+}
+
+enum err name_delete(struct directory *d, struct str key)
+{
+	static const char sql[] = "DELETE FROM name WHERE key = ?1";
+	static const char targets[] = "DELETE FROM target WHERE key = ?1";
+	CLEANUP(stmt_release) struct stmt *q = db_query(d->db, sql);
+	CLEANUP(stmt_release) struct stmt *t = db_query(d->db, targets);
+
+	stmt_bind_text(t, 1, key);
+	TRY(stmt_done(t));
+	stmt_bind_text(q, 1, key);
+	TRY(stmt_done(q));
+	return db_changes(d->db) ? ERR_OK : ERR_NOTFOUND;
+}
+
+enum err name_delete_of_account(struct directory *d, uint64_t account)
+{
+	static const char sql[] = "DELETE FROM name WHERE account = ?1";
+	CLEANUP(stmt_release) struct stmt *q = db_query(d->db, sql);
+
+	stmt_bind_u64(q, 1, account);
+	return stmt_done(q);
+}
+
+enum err name_remove(struct directory *d, const struct directory_address *x)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	DIRECTORY_CHANGE(d);
+	struct directory_name name;
+
+	TRY(name_find(d, x, &a, &name));
+	if (name.kind == NAME_MAIN)
+		return ERR_CONFLICT;
+	TRY(name_delete(d, name.key));
+	return directory_commit(d);
+}
+
+enum err name_target_add(struct directory *d, const struct directory_address *x, const struct directory_address *target)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	DIRECTORY_CHANGE(d);
+
+	TRY(target_insert(d, name_key(&a, x), target));
+	return directory_commit(d);
+}
+
+enum err name_target_remove(struct directory *d, const struct directory_address *x, const struct directory_address *target)
+{
+	static const char sql[] = "DELETE FROM target WHERE key = ?1 AND target_key = ?2";
+	CLEANUP(arena_free) struct arena a = { 0 };
+	DIRECTORY_CHANGE(d);
+	CLEANUP(stmt_release) struct stmt *q = db_query(d->db, sql);
+
+	stmt_bind_text(q, 1, name_key(&a, x));
+	stmt_bind_text(q, 2, name_key(&a, target));
+	TRY(stmt_done(q));
+	return db_changes(d->db) ? directory_commit(d) : ERR_NOTFOUND;
+}
+
+static enum err load_targets(struct directory *d, struct arena *a, struct directory_name *name)
+{
+	static const char sql[] = "SELECT address FROM target WHERE key = ?1 ORDER BY target_key";
+	CLEANUP(stmt_release) struct stmt *q = db_query(d->db, sql);
+	size_t cap = 0;
+
+	stmt_bind_text(q, 1, name->key);
+	while (stmt_row(q)) {
+		name->targets = arena_grow(a, name->targets, name->target_count, &cap, sizeof(struct str));
+		name->targets[name->target_count++] = str_copy(a, stmt_str(q, 0));
+	}
+	return stmt_end(q);
+}
+
+static void read_row(struct stmt *q, struct arena *a, struct directory_name *out)
+{
+	*out = (struct directory_name){ .key = str_copy(a, stmt_str(q, 0)), .address = str_copy(a, stmt_str(q, 1)),
+	                                .kind = (enum name_kind)stmt_int64(q, 2), .account = stmt_u64(q, 3) };
+}
+
+enum err name_find(struct directory *d, const struct directory_address *x, struct arena *a, struct directory_name *out)
+{
+	static const char sql[] = "SELECT key, address, kind, account FROM name WHERE key = ?1";
+	CLEANUP(stmt_release) struct stmt *q = db_query(d->db, sql);
+
+	stmt_bind_text(q, 1, name_key(a, x));
+	if (!stmt_row(q))
+		return stmt_err(q, ERR_NOTFOUND);
+	read_row(q, a, out);
+	return load_targets(d, a, out);
+}
+
+enum err name_list(struct directory *d, enum name_kind kind, struct arena *a, struct directory_name **out, size_t *n)
+{
+	static const char sql[] = "SELECT key, address, kind, account FROM name WHERE ?1 = 0 OR kind = ?1 ORDER BY domain, key";
+	CLEANUP(stmt_release) struct stmt *q = db_query(d->db, sql);
+	size_t cap = 0;
+
+	stmt_bind_int64(q, 1, kind);
+	*out = NULL;
+	for (*n = 0; stmt_row(q); ++*n) {
+		*out = arena_grow(a, *out, *n, &cap, sizeof(**out));
+		read_row(q, a, *out + *n);
+	}
+	TRY(stmt_end(q));
+	for (size_t i = 0; i < *n; i++)
+		if ((*out)[i].kind >= NAME_ALIAS)
+			TRY(load_targets(d, a, *out + i));
+	return ERR_OK;
+}

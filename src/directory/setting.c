@@ -1,0 +1,46 @@
+/* The table setting: values as they were typed, by place (the server, a domain, an account) and name. */
+#include "base/log.h"
+#include "directory/directory_private.h"
+
+enum err setting_store(struct directory *d, enum setting_scope scope, struct str of, enum setting s, struct str value)
+{
+	static const char sql[] = "INSERT OR REPLACE INTO setting (scope, place, name, value) VALUES (?1, ?2, ?3, ?4)";
+	DIRECTORY_CHANGE(d);
+	CLEANUP(stmt_release) struct stmt *q = db_query(d->db, sql);
+
+	stmt_bind_int64(q, 1, scope);
+	stmt_bind_text(q, 2, of);
+	stmt_bind_text(q, 3, str_of(setting_row(s)->name));
+	stmt_bind_text(q, 4, value.p ? value : STR(""));
+	TRY(stmt_done(q));
+	return directory_commit(d);
+}
+
+enum err setting_forget(struct directory *d, enum setting_scope scope, struct str of, enum setting s)
+{
+	static const char sql[] = "DELETE FROM setting WHERE scope = ?1 AND place = ?2 AND name = ?3";
+	DIRECTORY_CHANGE(d);
+	CLEANUP(stmt_release) struct stmt *q = db_query(d->db, sql);
+
+	stmt_bind_int64(q, 1, scope);
+	stmt_bind_text(q, 2, of);
+	stmt_bind_text(q, 3, str_of(setting_row(s)->name));
+	TRY(stmt_done(q));
+	return directory_commit(d);
+}
+
+enum err setting_load(struct directory *d, enum setting_scope scope, struct str of, struct conf *c)
+{
+	static const char sql[] = "SELECT name, value FROM setting WHERE scope = ?1 AND place = ?2";
+	CLEANUP(stmt_release) struct stmt *q = db_query(d->db, sql);
+
+	stmt_bind_int64(q, 1, scope);
+	stmt_bind_text(q, 2, of);
+	while (stmt_row(q)) {
+		struct conf_problem p;
+		enum setting s;
+		if (setting_find(stmt_str(q, 0), &s) && !conf_set(c, s, stmt_str(q, 1), &p))
+			log_warn("a stored setting is not valid any more, its default holds name=%s", setting_row(s)->name);
+	}
+	return stmt_end(q);
+}
