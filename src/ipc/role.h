@@ -17,6 +17,8 @@ enum protocol {
 	PROTOCOL_SUBMISSION,   /* 587 STARTTLS, 465 TLS */
 	PROTOCOL_IMAP,         /* 143 STARTTLS, 993 TLS */
 	PROTOCOL_POP3,         /* 110 STLS, 995 TLS */
+	PROTOCOL_LOCAL,        /* DIR/submit.sock: SMTP from programs of this machine, to mx; who it is say the peer credentials */
+	PROTOCOL_ADMIN,        /* DIR/admin.sock: the command line, to control (admin/admin.h) */
 	PROTOCOL_COUNT
 };
 const char *protocol_name(enum protocol p);

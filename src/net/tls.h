@@ -12,7 +12,8 @@ struct tls_server;
 struct tls_server *tls_server_new(void);
 void tls_server_free(struct tls_server *s);
 /* Takes the certificates of a CERTIFICATES message; keys: whom to ask for signatures (must outlive the server; may be closed and
- * replaced meanwhile). Certificates that cannot be used are logged and left out. ERR_NOTFOUND: none is left, the old ones stay. */
+ * replaced meanwhile). The first must be usable: ERR_INVALID, logged, and the old ones stay. Another that turns out
+ * to be unusable when a client first names it is logged and the first one is shown instead. ERR_NOTFOUND: the list is empty. */
 enum err tls_server_load(struct tls_server *s, const struct tls_certificates *c, struct channel *keys) MUST_CHECK;
 /* One certificate and its key from PEM files: for tests. ERR_NOTFOUND, ERR_INVALID logged. */
 enum err tls_server_load_files(struct tls_server *s, const char *chain_pem, const char *key_pem) MUST_CHECK;

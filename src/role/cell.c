@@ -51,6 +51,7 @@ struct cell {
 	struct attached   *attached;
 	struct channel    *master, *queue, *control;
 	struct account     account;
+	struct deliver_settings delivery;
 	pthread_mutex_t    delivering;      /* one batch at a time: deliveries keep their order */
 	_Atomic int64_t    last_work_ms;    /* a session was here */
 	_Atomic int64_t    last_delivery_ms;
@@ -132,21 +133,12 @@ static void report_usage(struct cell *c, bool always)
 static void on_deliver(void *context, struct channel *ch, struct message *m)
 {
 	struct cell *c = context;
-	CLEANUP(arena_free) struct arena a = { 0 };
-	CLEANUP(delivery_batch_release) struct delivery_batch_in in = { 0 };
 	CLEANUP(buf_free) struct buf answer = BUF(MESSAGE_BODY_MAX);
 
 	pool_will_wait(c->pool);
-	enum err e = delivery_batch_decode(m, &a, &in);
-	if (e == ERR_OK && in.batch.account != c->start.account)
-		e = ERR_INVALID;
-	if (e == ERR_OK) {
-		struct delivery_result *results = arena_array(&a, in.batch.n, sizeof(*results));
-		pthread_mutex_lock(&c->delivering);
-		deliver_local(c->account.view, &in.batch, &a, results);
-		pthread_mutex_unlock(&c->delivering);
-		delivery_results_encode(results, in.batch.n, &answer);
-	}
+	pthread_mutex_lock(&c->delivering);
+	enum err e = deliver_serve(c->account.view, &c->delivery, m, &answer);
+	pthread_mutex_unlock(&c->delivering);
 	channel_reply(ch, m->call, e, buf_str(&answer), NULL, 0);
 	c->last_delivery_ms = clock_mono_ms();
 	if (e == ERR_OK) {
@@ -167,11 +159,10 @@ static void on_sync(void *context, struct channel *ch, struct message *m)
 static void on_command(void *context, struct channel *ch, struct message *m)
 {
 	struct cell *c = context;
-	CLEANUP(arena_free) struct arena a = { 0 };
 	CLEANUP(buf_free) struct buf answer = BUF(MESSAGE_BODY_MAX);
 
 	pool_will_wait(c->pool);
-	enum err e = store_command_serve(c->account.view, m->body, &a, &answer);
+	enum err e = store_command_serve(c->account.view, m->body, &answer);
 	channel_reply(ch, m->call, e, buf_str(&answer), NULL, 0);
 	c->last_delivery_ms = clock_mono_ms();
 }
@@ -281,7 +272,7 @@ static void on_master_gone(void *context, UNUSED struct channel *ch) { pool_stop
 
 static const struct channel_handler master_handlers_of_cell[] = {
 	{ NOTICE_CONNECT, on_connect }, { NOTICE_CELL_ATTACH, on_attach }, { NOTICE_CELL_WATCHED, on_watched },
-	{ NOTICE_CELL_EPOCH, on_epoch }, { NOTICE_STOP, on_stop }, { 0 },
+	{ NOTICE_CELL_EPOCH, on_epoch }, { NOTICE_STOP, on_stop }, { NOTICE_LOG, role_on_log }, { 0 },
 };
 
 /* Nothing to do for long enough: may the cell go? */

@@ -28,6 +28,12 @@ bool get_listen(struct message *m, struct listen_on *l)
 	return get_end(&s) && m->fd_count == 1 && l->protocol > 0 && l->protocol < PROTOCOL_COUNT;
 }
 
+void role_on_log(UNUSED void *context, UNUSED struct channel *ch, struct message *m)
+{
+	if (m->fd_count == 1)
+		dup2(m->fds[0], STDERR_FILENO);
+}
+
 static struct str option(int argc, char **argv, const char *name)
 {
 	for (int i = 1; i + 1 < argc; i += 2)

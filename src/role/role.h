@@ -26,6 +26,8 @@ int role_queue(const struct role_start *start);
 bool get_connect(struct message *m, enum role *peer, uint32_t *index);
 struct listen_on { enum protocol protocol; bool implicit_tls; uint16_t port; };
 bool get_listen(struct message *m, struct listen_on *l);
+/* The handler of NOTICE_LOG, for the table of every role's channel to master: the log goes to the new descriptor. */
+void role_on_log(void *context, struct channel *ch, struct message *m);
 
 /* Runs a role in this process; called by the command line for `--role`. */
 int role_main(int argc, char **argv);

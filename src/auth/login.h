@@ -1,0 +1,99 @@
+/* auth/login.h -- the login phase of a protocol in the gate: from the greeting to the grant. Bytes in, bytes out, nothing waits.
+ *
+ * The gate owns the connection: TLS, buffers, timers, questions to keys, the pair to the cell. A protocol is a row of functions
+ * (imap/login.c, pop3/login.c, smtpd/login.c) that reads complete lines out of what has arrived, writes replies and says what it
+ * wants next. What all three do the same way stands here (login.c): SASL exchanges, the encoding of questions to keys, outcomes.
+ *
+ *   login_new() → login_greet() → login_input() … LOGIN_ASK → login_answered() … LOGIN_OPEN → the session goes to a cell, which
+ *   says that the login succeeded. If master or the cell refuses, login_refused() tells the client and the phase goes on or ends. */
+#ifndef FACTEUR_AUTH_LOGIN_H
+#define FACTEUR_AUTH_LOGIN_H
+#include "auth/sasl.h"
+#include "base/buf.h"
+
+enum login_want {
+	LOGIN_INPUT = 1,   /* call login_input() when more bytes have come */
+	LOGIN_STARTTLS,    /* send what is in out, do the handshake, then login_secured() */
+	LOGIN_ASK,         /* ask keys request_type with request, then login_answered(); input waits meanwhile */
+	LOGIN_OPEN,        /* open a session in the cell of grant.account; what was not used of the input is for the cell */
+	LOGIN_CLOSE,       /* send what is in out, then close */
+};
+enum { LOGIN_INPUT_MAX = 16384 };   /* the gate buffers at most so much; a command that does not fit is refused by login_input() */
+
+/* What the gate knows of the connection. Strings are borrowed and outlive the login. */
+struct login_facts {
+	bool       is_tls;
+	bool       can_start_tls;      /* not TLS yet, and there is a certificate */
+	bool       may_login;          /* TLS; or from loopback with the setting plain_login_loopback; else no AUTH is offered */
+	bool       has_scram;          /* the setting scram */
+	bool       is_printer;         /* its address is on the list of printers and scanners (submission on 587 only) */
+	uint64_t   session;            /* the gate's number of the session, bound into the grant */
+	uint64_t   message_size_max;   /* of the server, for EHLO SIZE */
+	uint64_t   recipients_max;     /* for EHLO LIMITS */
+	struct str hostname;           /* what this server calls itself */
+	struct str peer;               /* "192.0.2.7" */
+	struct sasl_binding binding;   /* of the TLS connection; empty without */
+};
+
+struct login_protocol;
+struct login {
+	const struct login_protocol *protocol;
+	struct login_facts facts;
+	/* LOGIN_ASK */
+	uint16_t     request_type;     /* REQUEST_VERIFY, _SCRAM_FIRST, _SCRAM_FINAL, _PRINTER */
+	struct buf   request;
+	/* after login_answered(): the reply in out is to be sent only after this time (a timer; input waits); 0: now */
+	uint32_t     delay_ms;
+	/* LOGIN_OPEN */
+	struct grant grant;
+	struct str   login_name;       /* as typed */
+	struct str   command;          /* for session_open.command */
+	/* private: */
+	struct arena arena;
+	struct sasl  sasl;
+	bool         in_sasl;
+	bool         keeps_sasl_reply; /* SCRAM: the client must still answer server-final */
+	uint32_t     failures;         /* wrong passwords on this connection; the 3rd closes it */
+	void        *state;            /* the protocol's own, in the arena */
+};
+
+/* A row of functions; each writes replies to out and returns what is wanted next. */
+struct login_protocol {
+	enum protocol protocol;
+	enum login_want (*greet)(struct login *l, struct buf *out);
+	/* Runs the complete commands at the front of in until it wants something else than LOGIN_INPUT; *used: bytes it has done with.
+	 * STARTTLS with more bytes behind it is refused and closed (injection). in.n == LOGIN_INPUT_MAX and no command: too long. */
+	enum login_want (*input)(struct login *l, struct str in, size_t *used, struct buf *out);
+	enum login_want (*secured)(struct login *l, struct buf *out);
+	/* The outcome of a login: VERIFY_OK never comes here. Says it in the protocol's words. */
+	enum login_want (*failed)(struct login *l, enum verify_outcome outcome, uint32_t retry_s, struct buf *out);
+	/* A SASL challenge (base64, may be empty): "+ …" or "334 …". */
+	void (*challenge)(struct login *l, struct str text, struct buf *out);
+	/* SASL_CANCELLED or SASL_MALFORMED, with the reason. */
+	enum login_want (*sasl_broken)(struct login *l, enum sasl_next how, const char *reason, struct buf *out);
+	/* Master or the cell refused the session: a tagged NO, -ERR, 4xx. */
+	enum login_want (*refused)(struct login *l, enum err why, struct str sentence, struct buf *out);
+	/* The connection ends for a reason of ours: one line ("* BYE …", "-ERR …", "421 …"). Also before greet(): too many connections.
+	 * l may be NULL (then hostname is what the line may name). */
+	void (*bye)(struct login *l, struct str hostname, struct str sentence, struct buf *out);
+};
+extern const struct login_protocol imap_login, pop3_login, submission_login;   /* in their services' login.c */
+
+struct login *login_new(const struct login_protocol *p, const struct login_facts *facts);
+void login_free(struct login *l);                 /* wipes passwords; NULL is fine */
+enum login_want login_greet(struct login *l, struct buf *out);
+enum login_want login_input(struct login *l, struct str in, size_t *used, struct buf *out);
+enum login_want login_secured(struct login *l, const struct login_facts *facts, struct buf *out);
+/* status and body of the answer of keys; ERR_UNAVAILABLE and ERR_TIMEOUT become VERIFY_BUSY. */
+enum login_want login_answered(struct login *l, enum err status, struct str body, struct buf *out);
+enum login_want login_refused(struct login *l, enum err why, struct str sentence, struct buf *out);
+
+/* ---- for the protocols */
+/* Asks keys for this name and password (LOGIN, USER/PASS). */
+enum login_want login_verify(struct login *l, struct str name, struct str password);
+/* Begins a SASL exchange; initial p == NULL: none was sent. Continue with login_sasl_line() for each line until in_sasl is false. */
+enum login_want login_sasl(struct login *l, enum sasl_mechanism m, struct str initial, struct buf *out);
+enum login_want login_sasl_line(struct login *l, struct str line, struct buf *out);
+/* Asks for the grant of the printer at facts.peer (no password; keys looks it up itself). */
+enum login_want login_printer(struct login *l);
+#endif

@@ -1,0 +1,258 @@
+/* Sessions of a cell, with a toy engine that echoes lines: open, park and its agreement, resume, render, refusal, end. */
+#include "base/clock.h"
+#include "base/test.h"
+#include "net/attach.h"
+#include <poll.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+struct echo { struct session *s; int lines; };
+
+static void *echo_open(struct session *s, UNUSED void *cell)
+{
+	struct echo *e = arena_alloc(session_arena(s), sizeof(*e));
+	e->s = s;
+	session_printf(s, "hello %.*s\r\n", STR_ARG(session_info(s)->login_name));
+	return e;
+}
+
+static void *echo_resume(struct session *s, UNUSED void *cell, struct str record)
+{
+	struct echo *e = arena_alloc(session_arena(s), sizeof(*e));
+	uint64_t lines = 0;
+	e->s = s;
+	str_to_u64(record, &lines);
+	e->lines = (int)lines;
+	return e;
+}
+
+static enum session_next echo_input(void *state)
+{
+	struct echo *e = state;
+	struct str line;
+	while (session_line(e->s, 1000, &line) == ERR_OK) {
+		if (str_eq(line, STR("quit")))
+			return SESSION_CLOSE;
+		session_printf(e->s, "%d %.*s\r\n", ++e->lines, STR_ARG(line));
+		if (str_eq(line, STR("idle")))
+			return SESSION_PARK;
+	}
+	return SESSION_WAIT;
+}
+
+static bool echo_park(void *state, struct buf *record, uint64_t *modseq)
+{
+	*modseq = 7;
+	buf_printf(record, "%d", ((struct echo *)state)->lines);
+	return true;
+}
+
+static void echo_close(UNUSED void *state) { }
+
+static enum rendered echo_render(UNUSED void *cell, struct str record, struct buf *bytes, struct buf *new_record, uint64_t *modseq)
+{
+	buf_printf(bytes, "news after %.*s\r\n", STR_ARG(record));
+	buf_add_cstr(new_record, "99");
+	*modseq = 8;
+	return RENDERED_KEEP;
+}
+
+static const struct engine echo = { PROTOCOL_IMAP, echo_open, echo_resume, echo_input, echo_park, echo_close, echo_render, 60 };
+static const struct engine *const engines[] = { &echo, NULL };
+
+static enum err check(UNUSED void *context, const struct grant *g) { return g->epoch >= 5 ? ERR_OK : ERR_DENIED; }
+static void parked(void *context, UNUSED bool wants_news) { ++*(_Atomic int *)context; }
+
+struct fixture {
+	struct pool     *pool;
+	struct attached *attached;
+	_Atomic int      parks;
+	pthread_t        thread;
+};
+
+static void alarm_rings(void *context)
+{
+	struct fixture *f = context;
+	int64_t next = attached_tick(f->attached, clock_mono_ms());
+	if (next)
+		pool_alarm(f->pool, next);
+}
+
+static void *run(void *context) { pool_run(((struct fixture *)context)->pool); return NULL; }
+
+static void begin(struct fixture *f)
+{
+	const struct attach_host host = { NULL, &f->parks, engines, check, parked };
+	f->parks = 0;
+	f->pool = pool_new(4, alarm_rings, f);
+	f->attached = attached_new(f->pool, &host);
+	pthread_create(&f->thread, NULL, run, f);
+}
+
+static void end(struct fixture *f)
+{
+	pool_stop(f->pool);
+	pthread_join(f->thread, NULL);
+	attached_free(f->attached);
+	pool_free(f->pool);
+}
+
+static int attach(struct fixture *f, uint32_t epoch, const char *record, enum attach kind)
+{
+	CLEANUP(buf_free) struct buf b = BUF(FRAME_DATA_MAX);
+	int pair[2];
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair), 0);
+	if (kind == ATTACH_SESSION) {
+		struct session_open o = { .grant = { .account = 1, .epoch = epoch }, .protocol = PROTOCOL_IMAP, .login_name = STR("alice"),
+		                          .record = str_of(record) };
+		put_session_open(&b, &o);
+		EXPECT_OK(frame_send(pair[0], FRAME_OPEN, buf_str(&b), 0));
+	}
+	attached_take(f->attached, pair[1], kind);
+	return pair[0];
+}
+
+/* The next frame within 5 s; ERR_CLOSED at the end. */
+static enum err next_frame(int fd, char *room, enum frame *type, struct str *bytes)
+{
+	struct pollfd p = { fd, POLLIN, 0 };
+	poll(&p, 1, 5000);
+	return frame_receive(fd, room, type, bytes);
+}
+
+static void expect_data(int fd, const char *want)
+{
+	char room[FRAME_MAX];
+	enum frame type;
+	struct str bytes;
+	EXPECT_OK(next_frame(fd, room, &type, &bytes));
+	EXPECT_INT(type, FRAME_DATA);
+	EXPECT_STR(bytes, want);
+}
+
+static void expect_park(int fd, uint64_t want_bytes, bool want_news, const char *want_record)
+{
+	char room[FRAME_MAX];
+	enum frame type;
+	struct str bytes;
+	EXPECT_OK(next_frame(fd, room, &type, &bytes));
+	EXPECT_INT(type, FRAME_PARK);
+	struct scan s = scan_of(bytes);
+	EXPECT_INT(get_u64(&s), want_bytes);
+	EXPECT_INT(get_u64(&s), 7);
+	EXPECT(get_bool(&s) == want_news);
+	EXPECT_STR(get_str(&s, 100), want_record);
+	EXPECT(get_end(&s));
+}
+
+TEST(park_is_agreed)
+{
+	struct fixture f;
+	begin(&f);
+	int fd = attach(&f, 5, NULL, ATTACH_SESSION);
+	expect_data(fd, "hello alice\r\n");
+	EXPECT_OK(frame_send(fd, FRAME_DATA, STR("one\r\nidle\r\n"), 0));
+	expect_data(fd, "1 one\r\n2 idle\r\n");
+	expect_park(fd, 11, true, "2");
+	/* a byte was under way when it offered: the session goes on, nothing is lost */
+	EXPECT_OK(frame_send(fd, FRAME_DATA, STR("three\r\n"), 0));
+	expect_data(fd, "3 three\r\n");
+	int64_t since = clock_mono_ms();
+	expect_park(fd, 18, false, "3");  /* by itself, after 2 s of silence */
+	EXPECT(clock_mono_ms() - since >= 1500);
+	close(fd);  /* agreed */
+	fd = attach(&f, 5, "3", ATTACH_SESSION);
+	EXPECT_OK(frame_send(fd, FRAME_DATA, STR("four\r\nquit\r\n"), 0));
+	expect_data(fd, "4 four\r\n");
+	char room[FRAME_MAX];
+	enum frame type;
+	struct str bytes;
+	EXPECT_OK(next_frame(fd, room, &type, &bytes));
+	EXPECT_INT(type, FRAME_LOGOUT);
+	EXPECT_ERR(next_frame(fd, room, &type, &bytes), ERR_CLOSED);
+	close(fd);
+	EXPECT_INT(f.parks, 2);
+	EXPECT_INT(attached_count(f.attached), 0);
+	end(&f);
+}
+
+TEST(old_grant_is_refused_and_epoch_ends)
+{
+	struct fixture f;
+	char room[FRAME_MAX];
+	enum frame type;
+	struct str bytes;
+	begin(&f);
+	int fd = attach(&f, 4, NULL, ATTACH_SESSION);
+	EXPECT_OK(next_frame(fd, room, &type, &bytes));
+	EXPECT_INT(type, FRAME_REFUSED);
+	close(fd);
+	fd = attach(&f, 5, NULL, ATTACH_SESSION);
+	expect_data(fd, "hello alice\r\n");
+	attached_end(f.attached, 5);  /* same epoch: stays */
+	EXPECT_OK(frame_send(fd, FRAME_DATA, STR("x\r\n"), 0));
+	expect_data(fd, "1 x\r\n");
+	attached_end(f.attached, 6);
+	EXPECT_OK(next_frame(fd, room, &type, &bytes));
+	EXPECT_INT(type, FRAME_LOGOUT);
+	close(fd);
+	end(&f);
+}
+
+TEST(render_answers_each_state)
+{
+	struct fixture f;
+	char room[FRAME_MAX];
+	enum frame type;
+	struct str bytes;
+	begin(&f);
+	int fd = attach(&f, 0, NULL, ATTACH_RENDER);
+	for (uint32_t i = 0; i < 3; i++) {
+		CLEANUP(buf_free) struct buf b = BUF(FRAME_DATA_MAX);
+		struct grant g = { .epoch = i == 1 ? 4 : 5 };  /* the second one is too old */
+		put_u32(&b, i);
+		put_grant(&b, &g);
+		put_u8(&b, PROTOCOL_IMAP);
+		put_str(&b, STR("17"));
+		EXPECT_OK(frame_send(fd, FRAME_STATE, buf_str(&b), 0));
+	}
+	for (uint32_t i = 0; i < 3; i++) {
+		EXPECT_OK(next_frame(fd, room, &type, &bytes));
+		EXPECT_INT(type, FRAME_RENDERED);
+		struct scan s = scan_of(bytes);
+		EXPECT_INT(get_u32(&s), i);
+		EXPECT_INT(get_u8(&s), i == 1 ? RENDERED_BYE : RENDERED_KEEP);
+		EXPECT_INT(get_u64(&s), i == 1 ? 0 : 8);
+		EXPECT_STR(get_str(&s, 100), i == 1 ? "" : "99");
+		EXPECT_STR(get_str(&s, 100), i == 1 ? "" : "news after 17\r\n");
+		EXPECT(get_end(&s));
+	}
+	close(fd);
+	end(&f);
+}
+
+TEST(many_sessions_on_few_threads)
+{
+	enum { MANY = 200 };
+	struct fixture f;
+	int fds[MANY];
+	begin(&f);
+	for (int i = 0; i < MANY; i++)
+		fds[i] = attach(&f, 5, "0", ATTACH_SESSION);
+	for (int round = 1; round <= 5; round++)
+		for (int i = 0; i < MANY; i++)
+			EXPECT_OK(frame_send(fds[i], FRAME_DATA, STR("ping\r\n"), 1000));
+	for (int i = 0; i < MANY; i++) {
+		char all[200] = "", room[FRAME_MAX];
+		enum frame type;
+		struct str bytes;
+		while (strstr(all, "5 ping") == NULL) {
+			EXPECT_OK(next_frame(fds[i], room, &type, &bytes));
+			strncat(all, bytes.p, bytes.n);
+		}
+		close(fds[i]);
+	}
+	end(&f);
+}

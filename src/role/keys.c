@@ -1,0 +1,407 @@
+/* The role keys: the process that has the secrets and talks to nobody outside. It holds keys.db and the TLS private keys, and
+ * answers what requests.def lets gate, mx, control and master ask: verify, sign, the key of a cell, changes of passwords.
+ *
+ * One thread, one loop; judgement is auth/verifier.c, certificates are auth/keyring.c, yescrypt runs in the verifier's workers.
+ * Nothing here waits: a signature takes a millisecond (RSA) or 50 µs (EC), an app password some µs. An answer that comes later
+ * (a yescrypt) goes back only if the peer is still the process that asked: a restarted gate counts its calls anew. */
+#include "auth/command.h"
+#include "auth/keyring.h"
+#include "auth/verifier.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "crypto/digest.h"
+#include "directory/lookup.h"
+#include "ipc/sandbox.h"
+#include "role/role.h"
+#include "role/watch.h"
+#include <fcntl.h>
+#include <stdio.h>
+#include <unistd.h>
+
+enum { PEERS_MAX = 32, TICK_MS = 1000, RELOAD_EVERY_MS = 5000, CERTIFICATES_TIMEOUT_MS = 30000 };
+
+struct keys;
+
+struct peer {
+	struct keys    *keys;
+	struct channel *ch;
+	enum role       role;
+	uint32_t        index;
+	uint64_t        generation;   /* grows with each process behind the channel */
+};
+
+struct keys {
+	const struct role_start *start;
+	struct watch     *watch;
+	struct channel   *master;
+	struct peer       peers[PEERS_MAX];
+	size_t            peer_count;
+	struct disk_dir  *dir, *tls_dir;
+	struct secrets   *secrets;
+	struct verifier  *verifier;
+	struct keyring   *keyring;
+	struct lookup    *lookup;         /* NULL until control has sent one */
+	int64_t           ticked_ms, reloaded_ms;
+	bool              stops;
+};
+
+/* A request that is answered later. */
+struct later {
+	struct peer *peer;
+	uint64_t     generation;
+	uint32_t     call;
+};
+
+static struct later *later_new(struct peer *p, uint32_t call)
+{
+	struct later *l = MEM_NEW(struct later);
+
+	*l = (struct later){ p, p->generation, call };
+	return l;
+}
+
+static void later_reply(struct later *l, enum err status, struct str body)
+{
+	if (l->peer->generation == l->generation)
+		channel_reply(l->peer->ch, l->call, status, body, NULL, 0);
+	mem_free(l);
+}
+
+/* ---- logins ---- */
+
+static bool resolve(void *context, struct str login, UNUSED struct arena *a, struct login_account *out)
+{
+	struct keys *k = context;
+	struct lookup_account found;
+
+	if (k->lookup == NULL || !lookup_login(k->lookup, login, &found))
+		return false;
+	*out = (struct login_account){ .account = found.account, .epoch = found.epoch, .rights = found.rights,
+	                               .is_suspended = found.is_suspended, .address = found.address };
+	return true;
+}
+
+static void verify_answer(void *context, const struct verify_reply *r)
+{
+	CLEANUP(buf_free) struct buf b = BUF(MESSAGE_BODY_MAX);
+
+	put_verify_reply(&b, r);
+	later_reply(context, ERR_OK, buf_str(&b));
+}
+
+static void on_verify(void *context, struct channel *ch, struct message *m)
+{
+	struct peer *p = context;
+	struct scan s = scan_of(m->body);
+	struct verify_request r;
+
+	if (!get_verify_request(&s, &r))
+		channel_reply(ch, m->call, ERR_INVALID, STR(""), NULL, 0);
+	else
+		verifier_ask(p->keys->verifier, &r, verify_answer, later_new(p, m->call));
+}
+
+static void on_scram_first(void *context, struct channel *ch, struct message *m)
+{
+	struct peer *p = context;
+	CLEANUP(arena_free) struct arena a = { 0 };
+	CLEANUP(buf_free) struct buf b = BUF(MESSAGE_BODY_MAX);
+	struct scan s = scan_of(m->body);
+	struct scram_first_request r;
+	struct scram_first_reply out;
+
+	if (!get_scram_first_request(&s, &r)) {
+		channel_reply(ch, m->call, ERR_INVALID, STR(""), NULL, 0);
+		return;
+	}
+	verifier_scram_first(p->keys->verifier, &r, p, &a, &out);
+	put_scram_first_reply(&b, &out);
+	channel_reply(ch, m->call, ERR_OK, buf_str(&b), NULL, 0);
+}
+
+static void on_scram_final(void *context, struct channel *ch, struct message *m)
+{
+	struct peer *p = context;
+	CLEANUP(arena_free) struct arena a = { 0 };
+	CLEANUP(buf_free) struct buf b = BUF(MESSAGE_BODY_MAX);
+	struct scan s = scan_of(m->body);
+	struct scram_final_request r;
+	struct verify_reply out;
+
+	if (!get_scram_final_request(&s, &r)) {
+		channel_reply(ch, m->call, ERR_INVALID, STR(""), NULL, 0);
+		return;
+	}
+	verifier_scram_final(p->keys->verifier, &r, p, &a, &out);
+	put_verify_reply(&b, &out);
+	channel_reply(ch, m->call, ERR_OK, buf_str(&b), NULL, 0);
+}
+
+/* ---- TLS ---- */
+
+static void on_tls_sign(void *context, struct channel *ch, struct message *m)
+{
+	struct peer *p = context;
+	CLEANUP(buf_free) struct buf signature = BUF(TLS_SIGNATURE_MAX), b = BUF(TLS_SIGNATURE_MAX + 16);
+	struct scan s = scan_of(m->body);
+	struct tls_sign r;
+	enum err e = get_tls_sign(&s, &r) ? keyring_sign(p->keys->keyring, &r, &signature) : ERR_INVALID;
+
+	if (e == ERR_OK)
+		put_tls_signature(&b, buf_str(&signature));
+	channel_reply(ch, m->call, e, buf_str(&b), NULL, 0);
+}
+
+static void certificates_used(void *context, struct message *answer)
+{
+	struct peer *p = context;
+
+	if (answer->status != ERR_OK && answer->status != ERR_UNAVAILABLE)
+		log_error("certificates refused by=%s index=%u error=%s", role_name(p->role), p->index, err_name(answer->status));
+}
+
+static void send_certificates(struct keys *k, struct peer *only)
+{
+	CLEANUP(buf_free) struct buf b = BUF(TLS_CERTIFICATES_BYTES_MAX);
+	CLEANUP(fd_close) int fd = -1;
+	struct str body;
+
+	put_tls_certificates(&b, keyring_list(k->keyring));
+	body = buf_str(&b);
+	if (b.failed || (b.n > MESSAGE_BODY_MAX && memfd_make("certificates", body, &fd) != ERR_OK)) {
+		log_error("the certificates are too large to be passed on size_bytes=%zu", b.n);
+		return;
+	}
+	if (fd >= 0)
+		body = STR("");
+	for (size_t i = 0; i < k->peer_count; i++) {
+		struct peer *p = &k->peers[i];
+
+		if ((only == NULL || only == p) && (p->role == ROLE_GATE || p->role == ROLE_MX) && channel_is_open(p->ch))
+			channel_ask(p->ch, REQUEST_CERTIFICATES, body, &fd, fd >= 0 ? 1 : 0, CERTIFICATES_TIMEOUT_MS, certificates_used, p);
+	}
+}
+
+static void reload(struct keys *k)
+{
+	bool is_new = keyring_reload(k->keyring);
+
+	if (keyring_rotate_tickets(k->keyring, clock_mono_ms()) || is_new)
+		send_certificates(k, NULL);
+}
+
+/* ---- control and master ---- */
+
+static void command_answer(void *context, enum err status, const struct secret_reply *r)
+{
+	CLEANUP(buf_free) struct buf b = BUF(MESSAGE_BODY_MAX);
+
+	put_secret_reply(&b, r);
+	later_reply(context, status, buf_str(&b));
+	if (b.n > 0)
+		mem_wipe(b.p, b.n);
+}
+
+static void on_secret_command(void *context, struct channel *ch, struct message *m)
+{
+	struct peer *p = context;
+	struct scan s = scan_of(m->body);
+	struct secret_command c;
+
+	if (!get_secret_command(&s, &c))
+		channel_reply(ch, m->call, ERR_INVALID, STR(""), NULL, 0);
+	else
+		verifier_command(p->keys->verifier, &c, command_answer, later_new(p, m->call));
+}
+
+static void on_directory(void *context, struct channel *ch, struct message *m)
+{
+	struct peer *p = context;
+	struct lookup *fresh = NULL;
+	enum err e = m->fd_count == 1 ? lookup_open(m->fds[0], &fresh) : ERR_INVALID;
+
+	if (e == ERR_OK) {
+		lookup_close(p->keys->lookup);
+		p->keys->lookup = fresh;
+		verifier_set_scram(p->keys->verifier, lookup_scram(fresh));
+	}
+	channel_reply(ch, m->call, e, STR(""), NULL, 0);
+}
+
+/* The key goes by a pipe that master passes on unread. An account the directory does not show (deleted, but not yet purged) has
+ * a key too: its mail can be exported or undeleted. */
+static void on_cell_key(void *context, struct channel *ch, struct message *m)
+{
+	struct keys *k = context;
+	CLEANUP(buf_free) struct buf b = BUF(16);
+	CLEANUP(fd_close) int in = -1, out = -1;
+	struct scan s = scan_of(m->body);
+	struct lookup_account found = { 0 };
+	uint64_t account = get_u64(&s);
+	uint8_t key[GRANT_KEY_SIZE];
+	int ends[2];
+
+	if (!get_end(&s) || account == 0) {
+		channel_reply(ch, m->call, ERR_INVALID, STR(""), NULL, 0);
+		return;
+	}
+	if (k->lookup == NULL || pipe2(ends, O_CLOEXEC) < 0) {
+		channel_reply(ch, m->call, ERR_UNAVAILABLE, STR(""), NULL, 0);
+		return;
+	}
+	in = ends[1];
+	out = ends[0];
+	lookup_account(k->lookup, account, &found);
+	verifier_cell_key(k->verifier, account, key);
+	if (write(in, key, sizeof key) != sizeof key) {
+		channel_reply(ch, m->call, log_errno("write", "key pipe"), STR(""), NULL, 0);
+		return;
+	}
+	mem_wipe(key, sizeof key);
+	put_u32(&b, verifier_epoch(k->verifier, account, found.epoch));
+	channel_reply(ch, m->call, ERR_OK, buf_str(&b), &out, 1);
+}
+
+static const struct channel_handler gate_handlers[] = {
+	{ REQUEST_VERIFY, on_verify }, { REQUEST_SCRAM_FIRST, on_scram_first }, { REQUEST_SCRAM_FINAL, on_scram_final },
+	{ REQUEST_TLS_SIGN, on_tls_sign }, { 0 },
+};
+static const struct channel_handler mx_handlers[] = { { REQUEST_TLS_SIGN, on_tls_sign }, { 0 } };
+static const struct channel_handler control_handlers[] = {
+	{ REQUEST_SECRET_COMMAND, on_secret_command }, { REQUEST_DIRECTORY, on_directory }, { 0 },
+};
+
+static struct peer *find_peer(struct keys *k, enum role role, uint32_t index)
+{
+	for (size_t i = 0; i < k->peer_count; i++)
+		if (k->peers[i].role == role && k->peers[i].index == index)
+			return &k->peers[i];
+	return NULL;
+}
+
+static void on_connect(void *context, UNUSED struct channel *ch, struct message *m)
+{
+	struct keys *k = context;
+	const struct channel_handler *handlers;
+	struct peer *p;
+	enum role role;
+	uint32_t index;
+
+	if (!get_connect(m, &role, &index))
+		return;
+	handlers = role == ROLE_GATE ? gate_handlers : role == ROLE_MX ? mx_handlers : role == ROLE_CONTROL ? control_handlers : NULL;
+	p = find_peer(k, role, index);
+	if (handlers == NULL || (p == NULL && k->peer_count == PEERS_MAX)) {
+		log_error("unexpected peer role=%s index=%u", role_name(role), index);
+		return;
+	}
+	if (p == NULL) {
+		p = &k->peers[k->peer_count++];
+		*p = (struct peer){ .keys = k, .role = role, .index = index };
+		p->ch = channel_new(m->fds[0], ROLE_KEYS, role, handlers, p, NULL);
+	} else {
+		channel_replace(p->ch, m->fds[0]);
+	}
+	m->fds[0] = -1;
+	p->generation++;
+	watch_channel(k->watch, p->ch);
+	send_certificates(k, p);
+}
+
+static void on_stop(void *context, UNUSED struct channel *ch, UNUSED struct message *m) { ((struct keys *)context)->stops = true; }
+static void on_master_gone(void *context, UNUSED struct channel *ch) { ((struct keys *)context)->stops = true; }
+static void on_hashed(void *context) { verifier_receive(((struct keys *)context)->verifier); }
+
+static const struct channel_handler master_handlers[] = {
+	{ NOTICE_CONNECT, on_connect }, { REQUEST_CELL_KEY, on_cell_key }, { NOTICE_STOP, on_stop }, { NOTICE_LOG, role_on_log }, { 0 },
+};
+
+static void tick(struct keys *k)
+{
+	int64_t now = clock_mono_ms();
+
+	if (now - k->ticked_ms < TICK_MS)
+		return;
+	k->ticked_ms = now;
+	verifier_tick(k->verifier);
+	for (size_t i = 0; i < k->peer_count; i++)
+		channel_expire(k->peers[i].ch, now);
+	if (now - k->reloaded_ms >= RELOAD_EVERY_MS) {
+		k->reloaded_ms = now;
+		reload(k);
+	}
+}
+
+static enum err open_files(struct keys *k, char keys_path[], char tls_path[], size_t room)
+{
+	snprintf(keys_path, room, "%s/keys", k->start->dir);
+	snprintf(tls_path, room, "%s/tls", k->start->dir);
+	TRY(disk_dir_open(keys_path, &k->dir));
+	TRY(disk_dir_open(tls_path, &k->tls_dir));
+	TRY(secrets_open(k->dir, &k->secrets));
+	k->keyring = keyring_new(k->tls_dir);
+	keyring_reload(k->keyring);
+	keyring_rotate_tickets(k->keyring, clock_mono_ms());
+	if (keyring_list(k->keyring)->count == 0)
+		log_warn("there is no certificate in %s: no TLS, so nobody can log in; `facteur setup` or ./run makes one", tls_path);
+	return ERR_OK;
+}
+
+static enum err close_door(struct keys *k, const char *keys_path, const char *tls_path)
+{
+	const struct sandbox_path paths[] = { { keys_path, true }, { tls_path, false }, { NULL, false } };
+	const char *why = NULL;
+	enum err e = k->start->sandbox ? sandbox_enter(ROLE_KEYS, paths, &why) : ERR_OK;
+
+	if (e != ERR_OK)
+		log_error("keys cannot enter its sandbox: %s", why ? why : err_name(e));
+	return e;
+}
+
+static void serve(struct keys *k)
+{
+	struct verifier_options o = { .secrets = k->secrets, .resolve = resolve, .context = k };
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+
+	o.workers = cpus > 3 ? (int)(cpus / 2 < 32 ? cpus / 2 : 32) : 1;
+	k->verifier = verifier_new(&o);  /* its threads are born inside the sandbox */
+	k->master = channel_new(k->start->master_fd, ROLE_KEYS, ROLE_MASTER, master_handlers, k, on_master_gone);
+	watch_channel(k->watch, k->master);
+	watch_fd(k->watch, verifier_fd(k->verifier), on_hashed, k);
+	channel_notify(k->master, NOTICE_READY, STR(""), NULL, 0);
+	while (!k->stops) {
+		watch_run(k->watch, TICK_MS);
+		tick(k);
+	}
+}
+
+int role_keys(const struct role_start *start)
+{
+	struct keys k = { .start = start, .watch = watch_new() };
+	char keys_path[512], tls_path[512];
+	uint8_t warm[SHA256_SIZE];
+	int code = 1;
+
+	sha256(STR(""), warm);  /* OpenSSL reads its configuration now, not behind the door */
+	if (open_files(&k, keys_path, tls_path, sizeof keys_path) == ERR_OK && close_door(&k, keys_path, tls_path) == ERR_OK) {
+		serve(&k);
+		code = 0;
+	}
+	verifier_free(k.verifier);
+	for (size_t i = 0; i < k.peer_count; i++) {
+		watch_forget(k.watch, k.peers[i].ch);
+		channel_free(k.peers[i].ch);
+	}
+	if (k.master != NULL) {
+		watch_forget(k.watch, k.master);
+		channel_free(k.master);
+	}
+	keyring_free(k.keyring);
+	secrets_close(k.secrets);
+	disk_dir_close(&k.dir);
+	disk_dir_close(&k.tls_dir);
+	lookup_close(k.lookup);
+	watch_free(k.watch);
+	return code;
+}
