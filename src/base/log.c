@@ -20,6 +20,8 @@ void log_setup(const char *role, enum log_level least, bool json)
 	as_json = json;
 }
 
+void log_role(const char *role) { role_name = role; }
+
 void log_to_fd(int fd) { log_fd = fd; }
 
 void log_context(const char *fmt, ...)

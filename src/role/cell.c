@@ -27,7 +27,6 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
-#include <sys/prctl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -156,13 +155,34 @@ static void on_sync(void *context, struct channel *ch, struct message *m)
 	channel_reply(ch, m->call, view_publish(c->account.view), STR(""), NULL, 0);
 }
 
+static void use_settings(struct cell *c, const struct account_info *info)
+{
+	pthread_mutex_lock(&c->delivering);
+	c->delivery.detail_is_folder = conf_on(info->conf, SETTING_detail_is_folder);
+	c->delivery.full_is_refused = !conf_on(info->conf, SETTING_over_quota_temporary);
+	pthread_mutex_unlock(&c->delivering);
+}
+
+/* Settings changed: the limits are in the command, the rest is asked for. */
+static void read_settings_again(struct cell *c)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	CLEANUP(account_info_free) struct account_info info = { 0 };
+
+	if (account_info_ask(c->control, c->start.account, INFO_TIMEOUT_MS, &a, &info) == ERR_OK)
+		use_settings(c, &info);
+}
+
 static void on_command(void *context, struct channel *ch, struct message *m)
 {
 	struct cell *c = context;
 	CLEANUP(buf_free) struct buf answer = BUF(MESSAGE_BODY_MAX);
+	struct store_command command;
 
 	pool_will_wait(c->pool);
 	enum err e = store_command_serve(c->account.view, m->body, &answer);
+	if (e == ERR_OK && store_command_decode(m->body, &command) == ERR_OK && command.kind == STORE_COMMAND_LIMITS)
+		read_settings_again(c);
 	channel_reply(ch, m->call, e, buf_str(&answer), NULL, 0);
 	c->last_delivery_ms = clock_mono_ms();
 }
@@ -353,7 +373,7 @@ static const struct engine *const engines[] = { &imap_engine, &pop3_engine, &sub
 static enum err open_account(struct cell *c)
 {
 	CLEANUP(arena_free) struct arena a = { 0 };
-	struct account_info info;
+	CLEANUP(account_info_free) struct account_info info = { 0 };
 	char folder[512];
 
 	snprintf(folder, sizeof(folder), "%s/accounts/%llu", c->start.dir, (unsigned long long)c->start.account);
@@ -367,6 +387,7 @@ static enum err open_account(struct cell *c)
 		}
 	}
 	TRY(read_account_info(c, &a, &info));
+	use_settings(c, &info);
 	const struct view_config config = {
 		.account = c->start.account, .quota_bytes = info.quota_bytes, .message_size_max = info.message_size_max,
 		.french = info.french, .on_changed = on_changed, .context = c,
@@ -394,9 +415,7 @@ int role_cell(const struct cell_start *start)
 	c->over_percent = -1;
 	c->last_delivery_ms = clock_mono_ms();
 	pthread_mutex_init(&c->delivering, NULL);
-	log_setup("cell", LOG_LEVEL_INFO, false);
 	log_context("account=%llu", (unsigned long long)start->account);
-	prctl(PR_SET_NAME, "cell");
 	signal(SIGPIPE, SIG_IGN);
 	c->pool = pool_new(THREADS_MAX, on_alarm, c);
 	const struct attach_host host = { &c->account, c, engines, check_grant, on_parked };

@@ -42,12 +42,15 @@ static struct str option(int argc, char **argv, const char *name)
 	return STR_NONE;
 }
 
+static int (*const roles[ROLE_COUNT])(const struct role_start *start) = {
+	[ROLE_NURSERY] = role_nursery, [ROLE_CONTROL] = role_control, [ROLE_KEYS] = role_keys,
+	[ROLE_GATE] = role_gate, [ROLE_MX] = role_mx, [ROLE_QUEUE] = role_queue,
+};
+
+int role_run(const struct role_start *start) { return roles[start->role](start); }
+
 int role_main(int argc, char **argv)
 {
-	static int (*const roles[ROLE_COUNT])(const struct role_start *start) = {
-		[ROLE_NURSERY] = role_nursery, [ROLE_CONTROL] = role_control, [ROLE_KEYS] = role_keys,
-		[ROLE_GATE] = role_gate, [ROLE_MX] = role_mx, [ROLE_QUEUE] = role_queue,
-	};
 	struct role_start start = { .master_fd = 3 };
 	uint64_t index = 0;
 
@@ -60,9 +63,10 @@ int role_main(int argc, char **argv)
 	start.dir = option(argc, argv, "--dir").p;
 	start.sandbox = str_eq(option(argc, argv, "--sandbox"), STR("on"));
 	const char *level = getenv("FACTEUR_LOG");
-	log_setup(role_name(start.role), level && strcmp(level, "debug") == 0 ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO, false);
+	log_setup(role_name(start.role), level && strcmp(level, "debug") == 0 ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO,
+	          str_eq(option(argc, argv, "--log"), STR("json")));
 	prctl(PR_SET_NAME, role_name(start.role));
 	signal(SIGPIPE, SIG_IGN);
 	umask(077);
-	return roles[start.role](&start);
+	return role_run(&start);
 }

@@ -3,13 +3,13 @@
  *
  * A role is the same binary executed again (`--role NAME`), so that no two processes share an address layout and nothing of
  * master's memory is in them. Every pair of roles in `links` gets a fresh socketpair whenever one of the two starts.
- * Listening sockets stay open here: a restarted gate gets the same ones, and no connection is refused meanwhile. */
+ * With --single they are threads instead (role/threads.h); all else is the same. */
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "ipc/sandbox.h"
 #include "role/role_private.h"
-#include <arpa/inet.h>
+#include "role/threads.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -32,20 +32,6 @@ enum { BACK_OFF_FIRST_MS = 100, BACK_OFF_MAX_MS = 10000, STABLE_MS = 30000, STOP
 static const struct { enum role a, b; } links[] = {
 	{ ROLE_GATE, ROLE_KEYS },    { ROLE_MX, ROLE_KEYS },     { ROLE_CONTROL, ROLE_KEYS }, { ROLE_CONTROL, ROLE_GATE },
 	{ ROLE_CONTROL, ROLE_MX },   { ROLE_CONTROL, ROLE_QUEUE }, { ROLE_MX, ROLE_QUEUE },
-};
-
-static const struct { enum protocol protocol; bool implicit_tls; uint16_t port; enum role role; } ports[] = {
-	{ PROTOCOL_SMTP, false, 25, ROLE_MX },
-	{ PROTOCOL_SUBMISSION, false, 587, ROLE_GATE }, { PROTOCOL_SUBMISSION, true, 465, ROLE_GATE },
-	{ PROTOCOL_IMAP, false, 143, ROLE_GATE },       { PROTOCOL_IMAP, true, 993, ROLE_GATE },
-	{ PROTOCOL_POP3, false, 110, ROLE_GATE },       { PROTOCOL_POP3, true, 995, ROLE_GATE },
-};
-
-struct listener {  /* one bound socket, for one process */
-	int       fd;
-	size_t    port;   /* row of ports */
-	uint32_t  index;  /* of the gate */
-	uint16_t  number;
 };
 
 struct running *master_role(struct master *m, enum role role, uint32_t index)
@@ -79,7 +65,7 @@ static void become_role(const struct running *r, int channel_fd)
 	}
 	snprintf(index, sizeof(index), "%u", r->index);
 	execl("/proc/self/exe", "facteur", "--role", role_name(r->role), "--index", index, "--dir", m->options.dir, "--sandbox",
-	      m->sandbox ? "on" : "off", (char *)NULL);
+	      m->sandbox ? "on" : "off", "--log", conf_on(m->conf, SETTING_log_json) ? "json" : "text", (char *)NULL);
 	log_errno("exec", "/proc/self/exe");
 	_exit(1);
 }
@@ -120,20 +106,6 @@ static void connect_peers(struct running *r)
 	}
 }
 
-static void give_listeners(struct running *r)
-{
-	for (size_t i = 0; i < r->master->listener_count; i++) {
-		const struct listener *l = &r->master->listeners[i];
-		CLEANUP(buf_free) struct buf b = BUF(16);
-		if (ports[l->port].role != r->role || l->index != r->index)
-			continue;
-		put_u8(&b, (uint8_t)ports[l->port].protocol);
-		put_bool(&b, ports[l->port].implicit_tls);
-		put_u16(&b, l->number);
-		channel_notify(r->ch, NOTICE_LISTEN, buf_str(&b), &l->fd, 1);
-	}
-}
-
 static void start_role(struct running *r)
 {
 	int pair[2];
@@ -142,10 +114,11 @@ static void start_role(struct running *r)
 		log_errno("socketpair", role_name(r->role));
 		return;
 	}
-	pid_t pid = fork();
+	pid_t pid = threads_are_used() ? threads_start_role(r->role, r->index, pair[1]) : fork();
 	if (pid == 0)
 		become_role(r, pair[1]);
-	close(pair[1]);
+	if (!threads_are_used())
+		close(pair[1]);
 	if (pid < 0) {
 		log_errno("fork", role_name(r->role));
 		close(pair[0]);
@@ -161,7 +134,7 @@ static void start_role(struct running *r)
 	else
 		channel_replace(r->ch, pair[0]);
 	watch_channel(r->master->watch, r->ch);
-	give_listeners(r);
+	ports_give(r);
 	connect_peers(r);
 	cells_reconnect(r->master, r->role);
 	log_debug("role started name=%s index=%u pid=%d", role_name(r->role), r->index, (int)pid);
@@ -194,6 +167,52 @@ static void role_ended(struct running *r, int status)
 	}
 }
 
+/* The log file is opened anew (logrotate moved it): here, and by descriptor in every role. */
+static enum err open_log(const struct master *m)
+{
+	struct str path = conf_text(m->conf, SETTING_log_file);
+
+	if (path.n == 0)
+		return ERR_OK;
+	CLEANUP(fd_close) int fd = open(path.p, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640);
+	if (fd < 0)
+		return log_errno("open", path.p);
+	dup2(fd, STDERR_FILENO);
+	return ERR_OK;
+}
+
+static void on_hangup(struct master *m)
+{
+	int fd = STDERR_FILENO;
+
+	if (open_log(m) != ERR_OK)
+		return;
+	for (size_t i = 0; i < m->role_count; i++)
+		if (m->roles[i].pid)
+			channel_notify(m->roles[i].ch, NOTICE_LOG, STR(""), &fd, 1);
+	cells_notify(m, NOTICE_LOG, fd);
+	log_info("log opened anew");
+}
+
+static void on_child(struct master *m, pid_t pid, int status)
+{
+	for (size_t i = 0; i < m->role_count; i++) {
+		if (m->roles[i].pid == pid) {
+			role_ended(&m->roles[i], status);
+			return;
+		}
+	}
+	cells_collected(m, pid, status);
+}
+
+static void on_thread_ended(void *context)
+{
+	int number, code;
+
+	while ((number = threads_ended_role(&code)) > 0)
+		on_child(context, number, W_EXITCODE(code, 0));
+}
+
 static void on_signal(void *context)
 {
 	struct master *m = context;
@@ -201,75 +220,14 @@ static void on_signal(void *context)
 	int status;
 	pid_t pid;
 
-	while (read(m->signal_fd, &info, sizeof(info)) == sizeof(info))
+	while (read(m->signal_fd, &info, sizeof(info)) == sizeof(info)) {
 		if (info.ssi_signo == SIGINT || info.ssi_signo == SIGTERM)
 			m->stops = true;
-	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
-		struct running *r = NULL;
-		for (size_t i = 0; i < m->role_count; i++)
-			if (m->roles[i].pid == pid)
-				r = &m->roles[i];
-		if (r)
-			role_ended(r, status);
-		else
-			cells_collected(m, pid, status);
+		else if (info.ssi_signo == SIGHUP)
+			on_hangup(m);
 	}
-}
-
-/* One listening socket; ERR_EXISTS: the port is taken. */
-static enum err bind_one(struct master *m, const char *address, size_t port, uint32_t index)
-{
-	union { struct sockaddr any; struct sockaddr_in v4; struct sockaddr_in6 v6; } a = { 0 };
-	uint16_t number = (uint16_t)(ports[port].port + m->options.port_offset);
-	bool is_v6 = strchr(address, ':') != NULL;
-	int on = 1;
-
-	if (is_v6) {
-		a.v6.sin6_family = AF_INET6;
-		a.v6.sin6_port = htons(number);
-	} else {
-		a.v4.sin_family = AF_INET;
-		a.v4.sin_port = htons(number);
-	}
-	if (inet_pton(a.any.sa_family, address, is_v6 ? (void *)&a.v6.sin6_addr : (void *)&a.v4.sin_addr) != 1) {
-		log_error("not an IP address: %s (setting bind in facteur.conf)", address);
-		return ERR_INVALID;
-	}
-	int fd = socket(a.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
-		return is_v6 && errno == EAFNOSUPPORT ? ERR_OK : log_errno("socket", address);
-	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-	if (ports[port].role == ROLE_GATE && m->gates > 1)
-		setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on));
-	if (is_v6)
-		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
-	if (bind(fd, &a.any, is_v6 ? sizeof(a.v6) : sizeof(a.v4)) < 0 || listen(fd, 1024) < 0) {
-		int why = errno;
-		close(fd);
-		if (is_v6 && why == EADDRNOTAVAIL)
-			return ERR_OK;  /* IPv6 is off on this machine */
-		if (why == EADDRINUSE)
-			log_error("port %u at %s is in use by another program: stop that program, or start with --port-offset N", number, address);
-		else if (why == EACCES)
-			log_error("port %u at %s may only be bound by root: start as root, or with --port-offset 10000", number, address);
-		else {
-			errno = why;
-			return log_errno("bind", address);
-		}
-		return ERR_EXISTS;
-	}
-	m->listeners = mem_resize(m->listeners, (m->listener_count + 1) * sizeof(*m->listeners));
-	m->listeners[m->listener_count++] = (struct listener){ fd, port, index, number };
-	return ERR_OK;
-}
-
-static enum err bind_all(struct master *m, const char *const *addresses)
-{
-	for (; *addresses; addresses++)
-		for (size_t p = 0; p < COUNT_OF(ports); p++)
-			for (uint32_t i = 0; i < (ports[p].role == ROLE_GATE ? (uint32_t)m->gates : 1); i++)
-				TRY(bind_one(m, *addresses, p, i));
-	return ERR_OK;
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+		on_child(m, pid, status);
 }
 
 static enum err make_folder(const struct master *m, const char *name, mode_t mode, uid_t uid, gid_t gid)
@@ -287,22 +245,23 @@ static enum err make_folder(const struct master *m, const char *name, mode_t mod
 /* The users of the roles, where master is root and they exist; else everything runs as who started it. */
 static void find_users(struct master *m)
 {
+	const char *name = conf_text(m->conf, SETTING_user).p, *cell_name = conf_text(m->conf, SETTING_cell_user).p;
 	struct passwd *p;
 
 	if (geteuid() != 0 || m->options.single)
 		return;
-	p = getpwnam("facteur");
+	p = getpwnam(name);
 	if (p) {
 		m->uid = p->pw_uid;
 		m->gid = p->pw_gid;
 	}
-	p = getpwnam("facteur-cell");
+	p = getpwnam(cell_name);
 	if (p && m->uid) {
 		m->cell_uid = p->pw_uid;
 		m->cell_gid = p->pw_gid;
 	} else {
 		m->uid = 0;
-		log_warn("the users facteur and facteur-cell do not exist: every role runs as root. `facteur setup` as root makes them");
+		log_warn("the users %s and %s do not exist: every role runs as root. `facteur setup` as root makes them", name, cell_name);
 	}
 }
 
@@ -335,6 +294,8 @@ static void stop_all(struct master *m)
 	for (size_t i = 0; i < m->role_count; i++) {
 		if (m->roles[i].pid) {
 			log_warn("role did not stop in time, ending it name=%s", role_name(m->roles[i].role));
+			if (threads_are_used())
+				continue;  /* it ends with the process */
 			kill(m->roles[i].pid, SIGKILL);
 			waitpid(m->roles[i].pid, NULL, 0);
 		}
@@ -365,33 +326,98 @@ static void serve(struct master *m)
 	}
 }
 
-int master_run(const struct serve_options *options)
+/* facteur.conf, and what of it the command line overrides. */
+static bool read_conf(struct master *m)
 {
-	struct master m = { .options = *options, .sandbox = true };
-	static const char *const addresses[] = { "0.0.0.0", "::", NULL };
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct conf_problem problem;
+	char path[512];
+
+	m->conf = conf_new();
+	snprintf(path, sizeof(path), "%s/facteur.conf", m->options.dir);
+	if (!conf_read_file(m->conf, path, &problem)) {
+		log_error("%s: " STR_FMT, path, STR_ARG(conf_explain(&a, &problem, false)));
+		return false;
+	}
+	if (m->options.port_offset < 0)
+		m->options.port_offset = (int)conf_number(m->conf, SETTING_port_offset);
+	log_setup("master", LOG_LEVEL_INFO, conf_on(m->conf, SETTING_log_json));
+	return open_log(m) == ERR_OK;
+}
+
+/* False: the sandbox is wanted and this kernel does not have it. */
+static bool choose_sandbox(struct master *m)
+{
 	const char *missing = sandbox_missing();
+
+	m->sandbox = !missing && !m->options.single && conf_on(m->conf, SETTING_sandbox);
+	if (m->sandbox)
+		return true;
+	if (missing && !m->options.demo && !m->options.single && conf_on(m->conf, SETTING_sandbox)) {
+		log_error("this kernel lacks %s, without which one mailbox is not shielded from another; facteur does not serve. "
+		          "Set sandbox = off in facteur.conf to accept that", missing);
+		return false;
+	}
+	log_warn("the sandbox is OFF: mailboxes are not shielded from each other%s%s", missing ? "; missing: " : "", missing ? missing : "");
+	return true;
+}
+
+static void choose_sizes(struct master *m)
+{
 	long cpus = sysconf(_SC_NPROCESSORS_ONLN), pages = sysconf(_SC_PHYS_PAGES);
 	struct rlimit files;
-	char path[512];
-	sigset_t set;
 
-	log_setup("master", LOG_LEVEL_INFO, false);
-	if (missing || options->single) {
-		if (!options->demo && !options->single) {
-			log_error("this kernel lacks %s, without which one mailbox is not shielded from another; facteur does not serve. "
-			          "Set sandbox = off in facteur.conf to accept that", missing);
-			return 1;
-		}
-		m.sandbox = false;
-		log_warn("the sandbox is OFF: mailboxes are not shielded from each other%s%s", missing ? "; missing: " : "",
-		         missing ? missing : "");
-	}
-	m.gates = cpus > 2 ? (cpus > GATES_MAX ? GATES_MAX : (int)cpus) : 2;
-	m.cells_max = (size_t)((double)pages * (double)sysconf(_SC_PAGESIZE) / 2 / 1.5e6);
+	m->gates = (int)conf_number(m->conf, SETTING_gates);
+	if (m->gates == 0)
+		m->gates = cpus > 2 ? (cpus > GATES_MAX ? GATES_MAX : (int)cpus) : 2;
+	m->cells_max = (size_t)conf_number(m->conf, SETTING_cells_max);
+	if (m->cells_max == 0)
+		m->cells_max = (size_t)((double)pages * (double)sysconf(_SC_PAGESIZE) / 2 / 1.5e6);
 	if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
 		files.rlim_cur = files.rlim_max;
 		setrlimit(RLIMIT_NOFILE, &files);
 	}
+}
+
+static enum err make_folders(const struct master *m)
+{
+	static const char *const own[] = { "log", "keys", "spool", "queue", "tls", "control" };
+
+	TRY(make_folder(m, "accounts", 0711, m->cell_uid, m->cell_gid));
+	for (size_t i = 0; i < COUNT_OF(own); i++)
+		TRY(make_folder(m, own[i], 0700, m->uid, m->gid));
+	return ERR_OK;
+}
+
+static void watch_children(struct master *m)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGCHLD);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGHUP);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	m->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	m->watch = watch_new();
+	watch_fd(m->watch, m->signal_fd, on_signal, m);
+	if (m->options.single) {
+		threads_use(m->options.dir);
+		watch_fd(m->watch, threads_role_fd(), on_thread_ended, m);
+	}
+}
+
+int master_run(const struct serve_options *options)
+{
+	struct master m = { .options = *options };
+	char path[512];
+
+	log_setup("master", LOG_LEVEL_INFO, false);
+	if (!read_conf(&m) || !choose_sandbox(&m))
+		return 1;
+	choose_sizes(&m);
 	find_users(&m);
 	snprintf(path, sizeof(path), "%s/lock", options->dir);
 	CLEANUP(fd_close) int lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
@@ -400,21 +426,10 @@ int master_run(const struct serve_options *options)
 		return 1;
 	}
 	umask(077);
-	if (make_folder(&m, "accounts", 0711, m.cell_uid, m.cell_gid) || make_folder(&m, "log", 0700, m.uid, m.gid) ||
-	    make_folder(&m, "keys", 0700, m.uid, m.gid) || make_folder(&m, "spool", 0700, m.uid, m.gid) ||
-	    make_folder(&m, "queue", 0700, m.uid, m.gid) || make_folder(&m, "tls", 0700, m.uid, m.gid) ||
-	    bind_all(&m, addresses))
+	if (make_folders(&m) != ERR_OK || ports_bind(&m, m.conf) != ERR_OK)
 		return 1;
 	prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
-	sigemptyset(&set);
-	sigaddset(&set, SIGCHLD);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGTERM);
-	sigprocmask(SIG_BLOCK, &set, NULL);
-	signal(SIGPIPE, SIG_IGN);
-	m.signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-	m.watch = watch_new();
-	watch_fd(m.watch, m.signal_fd, on_signal, &m);
+	watch_children(&m);
 	add_role(&m, ROLE_NURSERY, 0);
 	add_role(&m, ROLE_KEYS, 0);
 	add_role(&m, ROLE_CONTROL, 0);
@@ -425,6 +440,7 @@ int master_run(const struct serve_options *options)
 	serve(&m);
 	log_info("stopping");
 	stop_all(&m);
+	ports_close(&m);
 	log_info("stopped");
 	return 0;
 }

@@ -502,4 +502,16 @@ void cells_stop(struct master *m)
 	}
 }
 
+void cells_notify(struct master *m, uint16_t notice, int fd)
+{
+	size_t at = 0;
+	void *v;
+
+	while (map_next(&m->cells, &at, NULL, &v)) {
+		struct cell_slot *c = v;
+		if (c->ch)
+			channel_notify(c->ch, notice, STR(""), &fd, 1);
+	}
+}
+
 size_t cells_left(const struct master *m) { return m->cells_running; }

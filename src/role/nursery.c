@@ -6,11 +6,13 @@
 #include "ipc/sandbox.h"
 #include "role/cell.h"
 #include "role/role.h"
+#include "role/threads.h"
 #include "role/watch.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -40,11 +42,28 @@ static void run_child(const struct nursery *n, uint64_t account, uint32_t epoch,
 	close_range(5, ~0U, 0);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
+	log_role("cell");
+	prctl(PR_SET_NAME, "cell");
 	const struct cell_start cell = {
 		.account = account, .epoch = epoch, .is_watched = is_watched, .master_fd = 3, .key_fd = 4, .dir = n->start->dir,
 		.sandbox = n->start->sandbox,
 	};
 	_exit(role_cell(&cell));
+}
+
+static pid_t start_child(const struct nursery *n, uint64_t account, uint32_t epoch, bool is_watched, int channel_fd, int key_fd)
+{
+	if (threads_are_used()) {
+		const struct cell_start cell = {
+			.account = account, .epoch = epoch, .is_watched = is_watched, .dir = n->start->dir,
+			.master_fd = fcntl(channel_fd, F_DUPFD_CLOEXEC, 0), .key_fd = fcntl(key_fd, F_DUPFD_CLOEXEC, 0),
+		};
+		return threads_start_cell(&cell);
+	}
+	pid_t pid = fork();
+	if (pid == 0)
+		run_child(n, account, epoch, is_watched, channel_fd, key_fd);
+	return pid;
 }
 
 static void on_spawn(void *context, struct channel *ch, struct message *m)
@@ -63,9 +82,7 @@ static void on_spawn(void *context, struct channel *ch, struct message *m)
 	/* above 4, so that the child's dup3 cannot overwrite one with the other */
 	CLEANUP(fd_close) int channel_fd = fcntl(m->fds[0], F_DUPFD_CLOEXEC, 8);
 	CLEANUP(fd_close) int key_fd = fcntl(m->fds[1], F_DUPFD_CLOEXEC, 8);
-	pid_t pid = fork();
-	if (pid == 0)
-		run_child(n, account, epoch, is_watched, channel_fd, key_fd);
+	pid_t pid = start_child(n, account, epoch, is_watched, channel_fd, key_fd);
 	if (pid < 0) {
 		channel_reply(ch, m->call, log_errno("fork", "cell"), STR(""), NULL, 0);
 		return;
@@ -75,13 +92,28 @@ static void on_spawn(void *context, struct channel *ch, struct message *m)
 		n->children = mem_resize(n->children, n->cap * sizeof(*n->children));
 	}
 	n->children[n->n++] = (struct child){ pid, account };
-	CLEANUP(fd_close) int pid_fd = (int)syscall(SYS_pidfd_open, pid, 0);
+	CLEANUP(fd_close) int pid_fd = threads_are_used() ? -1 : (int)syscall(SYS_pidfd_open, pid, 0);
 	put_u32(&answer, (uint32_t)pid);
 	channel_reply(ch, m->call, ERR_OK, buf_str(&answer), &pid_fd, pid_fd >= 0 ? 1 : 0);
 }
 
 static void on_stop(void *context, UNUSED struct channel *ch, UNUSED struct message *m) { ((struct nursery *)context)->stops = true; }
 static void on_connect(UNUSED void *context, UNUSED struct channel *ch, UNUSED struct message *m) { }
+
+static void collected(struct nursery *n, pid_t pid, int status)
+{
+	for (size_t i = 0; i < n->n; i++) {
+		if (n->children[i].pid != pid)
+			continue;
+		CLEANUP(buf_free) struct buf b = BUF(64);
+		put_u64(&b, n->children[i].account);
+		put_u32(&b, (uint32_t)pid);
+		put_u32(&b, (uint32_t)status);
+		channel_notify(n->master, NOTICE_EXITED, buf_str(&b), NULL, 0);
+		n->children[i] = n->children[--n->n];
+		return;
+	}
+}
 
 static void on_child(void *context)
 {
@@ -92,19 +124,16 @@ static void on_child(void *context)
 
 	while (read(n->signal_fd, &info, sizeof(info)) == sizeof(info))
 		;
-	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
-		for (size_t i = 0; i < n->n; i++) {
-			if (n->children[i].pid != pid)
-				continue;
-			CLEANUP(buf_free) struct buf b = BUF(64);
-			put_u64(&b, n->children[i].account);
-			put_u32(&b, (uint32_t)pid);
-			put_u32(&b, (uint32_t)status);
-			channel_notify(n->master, NOTICE_EXITED, buf_str(&b), NULL, 0);
-			n->children[i] = n->children[--n->n];
-			break;
-		}
-	}
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+		collected(n, pid, status);
+}
+
+static void on_thread_ended(void *context)
+{
+	int number, code;
+
+	while ((number = threads_ended_cell(&code)) > 0)
+		collected(context, number, W_EXITCODE(code, 0));
 }
 
 static void on_master_gone(void *context, UNUSED struct channel *ch) { ((struct nursery *)context)->stops = true; }
@@ -113,17 +142,27 @@ static const struct channel_handler handlers[] = {
 	{ REQUEST_SPAWN, on_spawn }, { NOTICE_CONNECT, on_connect }, { NOTICE_STOP, on_stop }, { NOTICE_LOG, role_on_log }, { 0 },
 };
 
+static void watch_children(struct nursery *n)
+{
+	sigset_t set;
+
+	if (threads_are_used()) {
+		watch_fd(n->watch, threads_cell_fd(), on_thread_ended, n);
+		return;
+	}
+	sigemptyset(&set);
+	sigaddset(&set, SIGCHLD);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	n->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	watch_fd(n->watch, n->signal_fd, on_child, n);
+}
+
 int role_nursery(const struct role_start *start)
 {
 	struct nursery n = { .start = start, .watch = watch_new() };
 	char accounts[512];
 	const char *why = NULL;
-	sigset_t set;
 
-	sigemptyset(&set);
-	sigaddset(&set, SIGCHLD);
-	sigprocmask(SIG_BLOCK, &set, NULL);
-	n.signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	cell_preload(start->dir);
 	snprintf(accounts, sizeof(accounts), "%s/accounts", start->dir);
 	if (start->sandbox) {
@@ -135,7 +174,7 @@ int role_nursery(const struct role_start *start)
 	}
 	n.master = channel_new(start->master_fd, ROLE_NURSERY, ROLE_MASTER, handlers, &n, on_master_gone);
 	watch_channel(n.watch, n.master);
-	watch_fd(n.watch, n.signal_fd, on_child, &n);
+	watch_children(&n);
 	channel_notify(n.master, NOTICE_READY, STR(""), NULL, 0);
 	while (!n.stops)
 		watch_run(n.watch, -1);

@@ -31,12 +31,14 @@ void role_on_log(void *context, struct channel *ch, struct message *m);
 
 /* Runs a role in this process; called by the command line for `--role`. */
 int role_main(int argc, char **argv);
+/* Calls the role's function. */
+int role_run(const struct role_start *start);
 
 /* Master: `facteur serve`. Blocks until SIGINT/SIGTERM; returns the exit code. */
 struct serve_options {
 	const char *dir;
 	int         port_offset;  /* added to every port; -1: as facteur.conf says */
-	bool        single;       /* sandbox off, no change of user: for gdb and sanitizers */
+	bool        single;       /* roles are threads, no sandbox, no change of user: for gdb and sanitizers */
 	bool        demo;         /* ./run: starts, with a warning, where landlock or seccomp is missing */
 };
 int master_run(const struct serve_options *options);

@@ -1,7 +1,8 @@
-/* role/role_private.h -- master's own structs, shared by master.c (roles, ports) and master_cells.c (cells). */
+/* role/role_private.h -- master's own structs, shared by master.c (roles), master_ports.c and master_cells.c. */
 #ifndef FACTEUR_ROLE_ROLE_PRIVATE_H
 #define FACTEUR_ROLE_ROLE_PRIVATE_H
 #include "base/map.h"
+#include "conf/conf.h"
 #include "role/role.h"
 #include "role/watch.h"
 #include <sys/types.h>
@@ -21,6 +22,7 @@ struct running {  /* one role process */
 
 struct master {
 	struct serve_options options;
+	struct conf   *conf;           /* DIR/facteur.conf */
 	struct watch  *watch;
 	struct running roles[ROLES_MAX];
 	size_t         role_count;
@@ -38,6 +40,11 @@ struct master {
 
 struct running *master_role(struct master *m, enum role role, uint32_t index);   /* NULL: no such role */
 
+/* Ports (master_ports.c). ERR_EXISTS, ERR_INVALID: said in the log what to do. */
+enum err ports_bind(struct master *m, const struct conf *c) MUST_CHECK;
+void ports_give(struct running *r);   /* LISTEN for each socket of this role */
+void ports_close(struct master *m);
+
 /* Cells (master_cells.c) */
 extern const struct channel_handler master_handlers[];
 void cells_tick(struct master *m);
@@ -46,5 +53,6 @@ void cells_collected(struct master *m, pid_t pid, int status);
 /* The role that was restarted gets its channels to the running cells again. */
 void cells_reconnect(struct master *m, enum role role);
 void cells_stop(struct master *m);
+void cells_notify(struct master *m, uint16_t notice, int fd);   /* an empty notice with a descriptor, to every cell */
 size_t cells_left(const struct master *m);
 #endif
