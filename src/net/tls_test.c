@@ -152,6 +152,7 @@ static void connect_both(struct setting *s, struct connection *c, const char *na
 static void disconnect(struct connection *c)
 {
 	stream_close(&c->server);
+	SSL_set_shutdown(c->client, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);  /* else its session counts as broken: never resumed */
 	SSL_free(c->client);
 	close(c->client_fd);
 }
