@@ -242,13 +242,14 @@ static enum err make_folder(const struct master *m, const char *name, mode_t mod
 	return ERR_OK;
 }
 
-/* The users of the roles, where master is root and they exist; else everything runs as who started it. */
+/* The users of the roles, where master is root and they exist; else everything runs as who started it. "root" in facteur.conf: so
+ * it is wanted (a demo in a folder that other users cannot reach). */
 static void find_users(struct master *m)
 {
 	const char *name = conf_text(m->conf, SETTING_user).p, *cell_name = conf_text(m->conf, SETTING_cell_user).p;
 	struct passwd *p;
 
-	if (geteuid() != 0 || m->options.single)
+	if (geteuid() != 0 || m->options.single || strcmp(name, "root") == 0)
 		return;
 	p = getpwnam(name);
 	if (p) {
