@@ -45,4 +45,22 @@ enum err queue_add_ask(struct channel *queue, const struct envelope *e, const st
 enum err queue_spool(struct channel *queue, uint64_t *spool, int *fd) MUST_CHECK;
 typedef void (*queue_spooled)(void *context, enum err result, uint64_t spool, int fd);  /* fd is the callee's */
 enum err queue_spool_ask(struct channel *queue, queue_spooled done, void *context) MUST_CHECK;
+
+/* ---- the serving side: what a request holds, checked.
+ * ADD:    u8 where its content is (1: behind this byte; 2: in a sealed memfd, the one descriptor). The content: the envelope
+ *         as a string, u8 body (1: the bytes that follow, to the end; 2: a spool file: u64 number, u64 size, u32 CRC32C).
+ *         Answer: u64 log id, u64 seq.
+ * SPOOL:  empty. Answer: u64 number, and the file. */
+struct queue_add_in {
+	struct envelope   envelope;
+	struct str        envelope_bytes;  /* as it goes into the log */
+	struct queue_body body;
+	struct str        mapped;          /* private */
+};
+/* Slices view m->body or the mapped memfd, which stays mapped until queue_add_release(); arrays live in a. ERR_INVALID: the
+ * sender is broken. */
+enum err queue_add_decode(const struct message *m, struct arena *a, struct queue_add_in *out) MUST_CHECK;
+void queue_add_release(struct queue_add_in *in);   /* for CLEANUP too */
+void queue_add_answer(struct queue_id id, struct buf *out);
+void queue_spool_answer(uint64_t spool, struct buf *out);
 #endif

@@ -1,0 +1,77 @@
+/* queue/command.h -- QUEUE_COMMAND: what the administrator asks of the queue, through control: `facteur queue …`.
+ * One struct for the question and one for the answer. The queue shows what is late (queue/late.h); what has only just
+ * arrived is counted, and is late within seconds if it cannot be delivered. */
+#ifndef FACTEUR_QUEUE_COMMAND_H
+#define FACTEUR_QUEUE_COMMAND_H
+#include "queue/add.h"
+#include "queue/late.h"
+
+enum { QUEUE_COMMAND_TIMEOUT_MS = 30000 };
+
+enum queue_command_kind {
+	QUEUE_COUNTERS = 1,
+	QUEUE_LIST,        /* messages behind `after`, a page */
+	QUEUE_SHOW,        /* one message, and its recipients from `from` on, a page */
+	QUEUE_RETRY,       /* all recipients of `name`, or one (recipient ≥ 0); an empty name: all messages */
+	QUEUE_HOLD,
+	QUEUE_RELEASE,
+	QUEUE_REMOVE,
+	QUEUE_COMMAND_KINDS
+};
+
+struct queue_command {
+	enum queue_command_kind kind;
+	struct queue_id after;         /* LIST: the last of the page before; zeros: the beginning */
+	struct str name;               /* SHOW and the orders: queue_name() */
+	int        recipient;          /* the orders: index of one recipient, -1: all */
+	uint16_t   from;               /* SHOW: first index */
+};
+
+struct queue_counters {
+	uint64_t log_id, w, last_seq;
+	uint32_t fill_percent;         /* of the log; at 100 nothing is accepted */
+	bool     has_failed;           /* the log cannot be written: look at the disk, restart */
+	uint64_t backlog;              /* deliveries from the log that are not answered yet */
+	struct late_counts late;
+};
+struct queue_listed {
+	struct queue_id id;
+	struct str sender;             /* empty: a bounce */
+	uint64_t   size;
+	int64_t    received;           /* seconds since 1970 */
+	uint32_t   waiting, held;      /* recipients */
+	int64_t    next_due;           /* LATE_NEVER: nothing is tried by itself */
+	struct str address, status, reason;  /* of the first recipient */
+};
+struct queue_shown {               /* a recipient */
+	uint16_t   index;
+	struct str address;
+	uint64_t   account;            /* 0: elsewhere */
+	enum late_state state;
+	uint32_t   tries;
+	int64_t    due;                /* LATE_NEVER: nothing is tried by itself */
+	struct str status, reason;
+};
+struct queue_answer {
+	enum queue_command_kind kind;
+	struct queue_counters counters;       /* COUNTERS */
+	size_t n;                             /* LIST, SHOW: of the page */
+	bool   has_more;                      /* ask again behind the last one */
+	struct queue_listed *messages;        /* LIST; SHOW: one */
+	struct queue_shown  *recipients;      /* SHOW: n */
+	struct str peer;                      /* SHOW: where it came from, for people */
+	uint64_t   changed;                   /* the orders: recipients */
+};
+
+void queue_command_encode(const struct queue_command *c, struct buf *out);
+enum err queue_command_decode(struct str bytes, struct queue_command *out) MUST_CHECK;  /* ERR_INVALID; slices view bytes */
+enum err queue_answer_decode(struct str bytes, struct arena *a, struct queue_answer *out) MUST_CHECK;  /* slices view bytes */
+
+/* Control's side: asks and waits. ERR_NOTFOUND: nothing late has this name; else as channel_call(). Slices live in a. */
+enum err queue_command_ask(struct channel *queue, const struct queue_command *c, struct arena *a, struct queue_answer *out) MUST_CHECK;
+
+/* The queue's side: does it and writes the body of the answer (empty on an error, which is the status of the reply). counters: all
+ * but `late` filled by the role. *has_changed: rows have another state or are due at another time: look anew. */
+enum err queue_command_serve(struct late *l, const struct queue_counters *counters, struct str request, struct buf *answer,
+                             bool *has_changed) MUST_CHECK;
+#endif

@@ -1,0 +1,154 @@
+/* queue/late.h -- queue.db: recipients that outlive the log (DESIGN.md §4.4, §4.6): those on other servers, and local ones that
+ * could not be delivered at once (cell hung, account full, refused). Kept and tried again, never dropped silently.
+ *
+ * A row is one recipient: (log id, seq, index in the envelope of the log record). Its life:
+ *   late_add()     durable when it returns: only then W may pass seq. Doing it twice adds nothing the second time, so that a
+ *                  crash before W passed is harmless: the replay finds the row and leaves the recipient to it.
+ *   late_change()  tried: next time, reason, count; held; finished.
+ *   finished       delivered (and synced there!), or removed by the administrator. While W is below seq the row stays, or a
+ *                  replay would deliver again. It goes when late_passed() says so, at once if W is past it already, and
+ *                  for a row of an older log always.
+ * The body is kept once for all recipients of a message: at the end of a file late/NNNNNN, synced before the rows commit; over
+ * LATE_SHARED_MAX in a file of its own; or it stays in the spool file it came in, which belongs to late from then on as well.
+ * With the last row of a message its body goes, after the commit.
+ *
+ * Spool files: the role removes spool file N when W has passed its record and late_names_spool() says no; late removes it with
+ * the last row that names it. At start the role removes what neither a record above W nor late names.
+ *
+ * Everything is durable (synchronous=FULL) when a call returns ERR_OK. Any thread may call; one call runs at a time.
+ * ERR_IO after a failed sync: nothing is believed until the process has started again. ERR_LIMIT: the disk is full. */
+#ifndef FACTEUR_QUEUE_LATE_H
+#define FACTEUR_QUEUE_LATE_H
+#include "disk/disk.h"
+#include "queue/envelope.h"
+
+enum {
+	LATE_SHARED_MAX = 1 << 20,      /* bytes; larger bodies have a file of their own: DELIVERY_INLINE_MAX */
+	LATE_FILE_SEAL = 16 << 20,      /* bytes; then a new shared file is begun */
+	LATE_DUE_MAX = 10000,           /* rows in memory at most (DESIGN.md §4.6) */
+	LATE_DUE_AHEAD = 300,           /* seconds: what falls due in this time */
+	LATE_REASON_MAX = 500,          /* bytes; DELIVERY_REASON_MAX */
+	LATE_STATUS_MAX = 16,
+};
+#define LATE_NEVER INT64_MAX        /* due: for recipients elsewhere as long as no role sends; retry does not change it */
+
+struct late;
+
+enum late_state {
+	LATE_WAITING = 1,   /* tried when due */
+	LATE_HELD,          /* by the administrator, or its lifetime is over: stays until released or removed */
+	LATE_FINISHED,      /* only remembered until W has passed it; no list or count has it */
+};
+
+struct late_key {
+	uint64_t log_id, seq;
+	uint16_t recipient;
+};
+
+/* dir: DIR/queue, must outlive it. log_id, w: of the log as it was opened; rows of another log id are never replayed.
+ * Removes bodies that no row names. */
+enum err late_open(struct disk_dir *dir, uint64_t log_id, uint64_t w, struct late **out) MUST_CHECK;
+void late_close(struct late **l);   /* for CLEANUP too; NULL is fine */
+
+/* ---- moving from the log */
+struct late_recipient {
+	uint16_t   index;               /* in envelope->recipients */
+	enum late_state state;          /* WAITING or HELD */
+	int64_t    due;                 /* seconds since 1970, or LATE_NEVER */
+	uint32_t   tries;
+	struct str status, reason;      /* "4.2.2" and a sentence; clipped to the limits */
+};
+struct late_new {
+	uint64_t   log_id, seq;
+	const struct envelope *envelope;
+	struct str body;                /* p == NULL: in the spool file */
+	uint64_t   spool;               /* 0: body */
+	uint64_t   size;
+	uint32_t   crc;
+	size_t     n;
+	const struct late_recipient *recipients;
+};
+/* Adds them all in one transaction, with one sync of the bodies. What is there already stays as it is. */
+enum err late_add(struct late *l, const struct late_new *messages, size_t n) MUST_CHECK;
+/* W is durable in the log now: finished rows up to it are forgotten, with their bodies. */
+enum err late_passed(struct late *l, uint64_t w) MUST_CHECK;
+
+/* ---- trying */
+struct late_due {
+	struct late_key key;
+	uint64_t account;               /* 0: elsewhere */
+	int64_t  due;
+};
+/* Waiting rows with due ≤ until, the earliest first, at most max. */
+enum err late_list_due(struct late *l, int64_t until, size_t max, struct arena *a, struct late_due **out, size_t *n) MUST_CHECK;
+/* When the first waiting row falls due; LATE_NEVER: none. */
+enum err late_next_due(struct late *l, int64_t *due) MUST_CHECK;
+
+struct late_row {
+	struct late_key key;
+	struct envelope_recipient recipient;   /* with its account */
+	enum late_state state;
+	int64_t    due, added;
+	uint32_t   tries;
+	struct str status, reason;             /* of the last try; empty: none yet */
+};
+struct late_message {
+	uint64_t   log_id, seq;
+	struct envelope envelope;              /* n == 0: its recipients are rows */
+	uint64_t   size;
+	uint32_t   crc;
+	uint64_t   spool;                      /* 0: not in a spool file */
+};
+/* ERR_NOTFOUND: no such row; finished ones are found. */
+enum err late_find(struct late *l, const struct late_key *key, struct arena *a, struct late_row *out) MUST_CHECK;
+enum err late_message_find(struct late *l, uint64_t log_id, uint64_t seq, struct arena *a, struct late_message *out) MUST_CHECK;
+/* The body: up to LATE_SHARED_MAX in bytes (emptied first; *fd is -1), else *fd is the caller's to close: read only, of a file
+ * with exactly these bytes. ERR_NOTFOUND: no such message. ERR_CORRUPT: not what was written (logged). */
+enum err late_body(struct late *l, uint64_t log_id, uint64_t seq, struct buf *bytes, int *fd) MUST_CHECK;
+
+struct late_change {
+	struct late_key key;
+	enum late_state state;                 /* FINISHED: the fields below do not matter */
+	int64_t    due;
+	uint32_t   tries;
+	struct str status, reason;
+};
+/* The results of tries, in one transaction. A row that is gone or finished meanwhile stays so. */
+enum err late_change(struct late *l, const struct late_change *changes, size_t n) MUST_CHECK;
+
+/* When to try next, after `tries` tries (at least 1): 5, 10, 20, 40 minutes, then every hour. False: its lifetime since `received`
+ * is over: hold it, and log that. */
+bool late_next_try(int64_t now, int64_t received, int64_t lifetime_s, uint32_t tries, int64_t *due);
+
+/* The smallest seq of this log with a row of this account that is not finished; UINT64_MAX: none. The cell may forget names
+ * below it (queue/delivery.h: prune_seq). */
+enum err late_oldest_seq(struct late *l, uint64_t account, uint64_t log_id, uint64_t *seq) MUST_CHECK;
+bool late_names_spool(struct late *l, uint64_t spool);   /* also true when it is not known (a failure) */
+
+/* ---- for the administrator */
+struct late_counts {
+	uint64_t waiting, held, elsewhere;     /* recipients; elsewhere: of waiting, those that nothing sends yet */
+	int64_t  oldest;                       /* received, seconds since 1970; 0: none */
+	int64_t  next_due;                     /* LATE_NEVER: none */
+};
+enum err late_count(struct late *l, struct late_counts *out) MUST_CHECK;
+
+/* Messages behind (log_id, seq) in the order of (seq, log_id), at most max; begin with 0, 0. */
+enum err late_list(struct late *l, uint64_t log_id, uint64_t seq, size_t max, struct arena *a, struct late_message **out,
+                   size_t *n) MUST_CHECK;
+/* Rows of one message from an index on, at most max, without the finished ones. */
+enum err late_rows(struct late *l, uint64_t log_id, uint64_t seq, uint16_t from, size_t max, struct arena *a,
+                   struct late_row **out, size_t *n) MUST_CHECK;
+/* By the name people see (queue_name_parse). ERR_NOTFOUND. */
+enum err late_find_name(struct late *l, uint32_t log_id_high, uint64_t seq, uint64_t *log_id) MUST_CHECK;
+
+enum late_order {
+	LATE_RETRY = 1,     /* waiting rows are due now, unless LATE_NEVER */
+	LATE_HOLD,          /* waiting rows are held */
+	LATE_RELEASE,       /* held rows are waiting again, due now; those elsewhere LATE_NEVER */
+	LATE_REMOVE,        /* finished, without a trace for the sender: the administrator decided */
+};
+/* Does it to all recipients of a message, or (recipient ≥ 0) to one; log_id 0: of all messages (RETRY only). *changed: how many. */
+enum err late_order(struct late *l, enum late_order order, uint64_t log_id, uint64_t seq, int recipient, int64_t now,
+                    uint64_t *changed) MUST_CHECK;
+#endif
