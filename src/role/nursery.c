@@ -3,6 +3,7 @@
  * It collects its children and tells master; when it dies, master (child subreaper) collects them itself. */
 #include "base/log.h"
 #include "base/mem.h"
+#include "disk/disk.h"
 #include "ipc/sandbox.h"
 #include "role/cell.h"
 #include "role/role.h"
@@ -39,7 +40,7 @@ static void run_child(const struct nursery *n, uint64_t account, uint32_t epoch,
 
 	dup3(channel_fd, 3, O_CLOEXEC);
 	dup3(key_fd, 4, O_CLOEXEC);
-	close_range(5, ~0U, 0);
+	disk_close_inherited(5);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	log_role("cell");
