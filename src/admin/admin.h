@@ -1,0 +1,45 @@
+/* admin/admin.h -- administrative commands: a request as JSON in, replies as JSON out (wire.h), the work on the directory and
+ * on the roles that struct admin_host stands for. role/control.c has one host, offline.c another, for when no server runs. */
+#ifndef FACTEUR_ADMIN_ADMIN_H
+#define FACTEUR_ADMIN_ADMIN_H
+#include "auth/command.h"
+#include "directory/directory.h"
+#include "ipc/sessions.h"
+#include "store/command.h"
+
+/* What a command may use. Every function returns when the thing is done. The directory is locked while a command runs and
+ * unlocked only inside the functions marked "waits": what was read from it before such a call may have changed after it. */
+struct admin_host {
+	void             *context;
+	struct directory *directory;
+	const char       *dir;            /* the data folder */
+	bool              is_running;     /* a server runs: sessions, queue, cells */
+	int64_t           started_s;
+
+	/* keys: passwords. waits. As SECRET_COMMAND (auth/command.h). */
+	enum err (*secret)(void *context, const struct secret_command *c, struct arena *a, struct secret_reply *out);
+	/* waits: when it returns every role looks addresses up in the directory as it is now, or is not running. ERR_TIMEOUT: some
+	 * role does not answer; it will get it. */
+	enum err (*publish)(void *context);
+	/* Sessions and grants of the account with an older epoch end within a second. waits. */
+	enum err (*end_sessions)(void *context, uint64_t account, uint32_t epoch);
+	/* Makes accounts/N. waits. */
+	enum err (*make_folder)(void *context, uint64_t account);
+	/* Erases accounts/N and all in it. waits. */
+	enum err (*remove_folder)(void *context, uint64_t account);
+	/* Asks the cell of the account, started if need be. waits. As store/command.h. */
+	enum err (*cell)(void *context, uint64_t account, const struct store_command *c, struct arena *a, struct store_answer *out);
+	/* Does the same only if a cell is running: settings that the next cell reads by itself. waits. */
+	enum err (*cell_if_running)(void *context, uint64_t account, const struct store_command *c);
+	/* Ends the cell of the account; ERR_OK also when there is none. waits. */
+	enum err (*end_cell)(void *context, uint64_t account);
+	/* The queue; ERR_UNAVAILABLE when it does not run. waits. question and answer as queue/command.h encodes them. */
+	enum err (*queue)(void *context, struct str question, struct arena *a, struct str *answer);
+	/* All sessions of all gates. waits. */
+	enum err (*sessions)(void *context, struct arena *a, struct session_info **out, size_t *n);
+};
+
+/* Runs one request and sends its replies, the last of them always. send: false when the asker is gone (the command goes on). */
+typedef bool (*admin_sender)(void *context, struct str message);
+void admin_run(const struct admin_host *host, struct str request, admin_sender send, void *send_context);
+#endif
