@@ -1,7 +1,7 @@
 # facteur: GNU make. `make` builds build/release/facteur; BUILD=release|asan|tsan|fault|fuzz chooses another kind, O= another place.
 #   make check         unit tests, layers, a smoke run (under 2 minutes)
 #   make test-FOLDER   the unit tests of one folder, linked only with the folders above it
-#   make fuzz-NAME     one fuzz target (BUILD=fuzz, clang); make fuzz: all of them, longer
+#   make fuzz          every fuzz target, FUZZ_SECONDS each (default 1800); make bench: what the hot paths cost
 # The Makefile finds src/*/*.c by itself. FOLDER/NAME_test.c is a unit test, FOLDER/NAME_fuzz.c a libFuzzer harness.
 BUILD ?= release
 O     ?= build
@@ -82,6 +82,9 @@ $(OUT)/%_fuzz: $(OUT)/%_fuzz.o $$(call archives,$$(firstword $$(subst /, ,$$*)))
 .PRECIOUS: $(OUT)/%.o $(OUT)/%_test $(OUT)/%_test.o $(OUT)/%_test_main.c $(OUT)/%_test_main.o $(OUT)/%_fuzz.o
 
 unit: $(patsubst src/%_test.c,$(OUT)/%_test.ok,$(TESTS))
+FUZZ_SECONDS ?= 1800
+fuzz:
+	FACTEUR_FUZZ_SECONDS=$(FUZZ_SECONDS) python3 tests/run.py fuzz
 fuzzers: $(patsubst src/%_fuzz.c,$(OUT)/%_fuzz,$(FUZZERS))
 layers:
 	tools/layers
@@ -94,6 +97,13 @@ $(OUT)/bench/store_bench: tests/bench/store_bench.c $(call archives,deliver)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(LINK) -o $@ $^ $(LIBS)
 store-bench: $(OUT)/bench/store_bench
-.PHONY: store-bench
-.PHONY: all unit fuzzers layers check clean
+$(OUT)/bench/smtp_load: tests/bench/smtp_load.c
+	@mkdir -p $(@D)
+	$(Q)$(CC) -O2 -Wall -Wextra -Werror -D_GNU_SOURCE -o $@ $<
+# The whole server, beside the budgets of the design: make bench, or make bench BENCH="smtp imap --json"
+bench: all $(OUT)/bench/smtp_load
+	$(Q)$(MAKE) --no-print-directory BUILD=fault
+	python3 tests/bench/bench.py $(BENCH)
+.PHONY: store-bench bench
+.PHONY: all unit fuzz fuzzers layers check clean
 -include $(shell find $(OUT) -name '*.d' 2>/dev/null)
