@@ -1,7 +1,12 @@
 /* queue/envelope.h -- who sends a message to whom, and what was asked for it: SMTP's envelope (RFC 5321 §2.3.1) with the DSN
  * parameters (RFC 3461) and what the directory said. It is written once into the log record, beside the body.
  *
- * Whoever adds the message has resolved the recipients: a group of 500 is 500 recipients here, each with its account. */
+ * Who resolves: the role queue, once, in add.c, for everybody who adds. mx and submission look a recipient up only to answer RCPT,
+ * and hand over its address as the client wrote it, with account 0 and detail empty. queue_add_serve() asks the look-up memfd
+ * and puts the targets in its place, each target once a message: an account here (address stays as in RCPT TO, detail is the
+ * sub-address), or account 0 and the address elsewhere that an alias names; orcpt and notify go with each. An address of ours
+ * that has gone since RCPT stays, with account 0, and fails with 5.1.1. So the record in the log has a group of 500 as 500
+ * recipients, and a cell need not (and may not) know accounts of others. */
 #ifndef FACTEUR_QUEUE_ENVELOPE_H
 #define FACTEUR_QUEUE_ENVELOPE_H
 #include "base/arena.h"
@@ -28,10 +33,10 @@ enum envelope_ret { ENVELOPE_RET_NONE = 0, ENVELOPE_RET_FULL, ENVELOPE_RET_HDRS 
 enum { ENVELOPE_NOTIFY_NEVER = 1, ENVELOPE_NOTIFY_SUCCESS = 2, ENVELOPE_NOTIFY_FAILURE = 4, ENVELOPE_NOTIFY_DELAY = 8 };
 
 struct envelope_recipient {
-	struct str address;       /* as in RCPT TO, without <> */
+	struct str address;       /* as in RCPT TO, without <>; "postmaster" may stand without a domain (RFC 5321 §4.5.1) */
 	struct str orcpt;         /* "rfc822;bob@example.org", xtext decoded; empty: not given */
 	struct str detail;        /* the "x" of bob+x@; empty: none */
-	uint64_t   account;       /* 0: not here, to be sent on */
+	uint64_t   account;       /* 0: not resolved yet; in the log: not here, to be sent on */
 	uint8_t    notify;        /* ENVELOPE_NOTIFY_* */
 };
 
@@ -51,7 +56,7 @@ struct envelope {
 	bool                 is_authenticated; /* SPF or DKIM aligned: a bounce may go back to the sender */
 	int64_t              received;    /* seconds since 1970 */
 	struct str           peer;        /* for people: "mail.example.org [192.0.2.1]" */
-	uint64_t             submitter;   /* account that submitted it; 0: none */
+	uint64_t             submitter;   /* account that submitted it; 0: none. From a cell, queue sets it: the channel's account */
 	struct envelope_parent parent;
 	size_t               n;           /* recipients, at least 1 */
 	struct envelope_recipient *recipients;
