@@ -245,7 +245,7 @@ bool view_tick(struct view *v)
 		return false;  /* another thread is at it */
 	drop_idle_arrays(v, now_ms);
 	if (checkpoint_if_due(v, now_ms) != ERR_OK || background(v, now_ms, &more) != ERR_OK)
-		more = v->is_pruning = v->is_compacting = false;  /* logged; tried again after PRUNE_EVERY_MS */
+		v->is_pruning = v->is_compacting = more = false;  /* logged; tried again after PRUNE_EVERY_MS */
 	atomic_flag_clear(&v->is_ticking);
 	return more;
 }
