@@ -259,3 +259,39 @@ TEST(a_full_disk_refuses_and_recovers)
 	test_dir_remove(control);
 #endif
 }
+
+TEST(an_allowance_grows_back_and_survives)
+{
+	const char *dir = test_dir();
+	struct view *v = open_account(dir);
+	uint64_t left, wait_s;
+
+	EXPECT_OK(view_allowance_left(v, ALLOWANCE_RECIPIENTS, 100, &left));
+	EXPECT_INT(left, 100);
+	EXPECT_OK(view_spend(v, ALLOWANCE_RECIPIENTS, 90, 100, &wait_s));
+	EXPECT_ERR(view_spend(v, ALLOWANCE_RECIPIENTS, 11, 100, &wait_s), ERR_LIMIT);  /* one too many: 864 s for one of 100 a day */
+	EXPECT(wait_s >= 862 && wait_s <= 864);
+	EXPECT_OK(view_spend(v, ALLOWANCE_RECIPIENTS, 10, 100, &wait_s));
+	EXPECT_OK(view_spend(v, ALLOWANCE_RECIPIENTS, -10, 100, &wait_s));             /* given back */
+	view_close(v);
+
+	v = open_account(dir);  /* the next cell */
+	EXPECT_OK(view_allowance_left(v, ALLOWANCE_RECIPIENTS, 100, &left));
+	EXPECT_INT(left, 10);
+	clock_wall_offset(43200);
+	EXPECT_OK(view_allowance_left(v, ALLOWANCE_RECIPIENTS, 100, &left));
+	EXPECT_INT(left, 60);
+	EXPECT_OK(view_spend(v, ALLOWANCE_RECIPIENTS, 60, 100, &wait_s));
+	clock_wall_offset(0);  /* a clock that is set back neither gives nor takes */
+	EXPECT_OK(view_allowance_left(v, ALLOWANCE_RECIPIENTS, 100, &left));
+	EXPECT_INT(left, 0);
+	EXPECT_OK(view_allowance_left(v, ALLOWANCE_RECIPIENTS, 50, &left));            /* the setting became smaller */
+	EXPECT_INT(left, 0);
+	clock_wall_offset(43200 + 86400);
+	EXPECT_OK(view_allowance_left(v, ALLOWANCE_RECIPIENTS, 100, &left));
+	EXPECT_INT(left, 100);
+	EXPECT_ERR(view_spend(v, ALLOWANCE_RECIPIENTS, 101, 100, &wait_s), ERR_LIMIT); /* more than a day's */
+	clock_wall_offset(0);
+	view_close(v);
+	test_dir_remove(dir);
+}

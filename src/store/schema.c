@@ -38,7 +38,11 @@ static const char step_1[] =
 	"CREATE TABLE delivered (log_id INTEGER NOT NULL, seq INTEGER NOT NULL, recipient INTEGER NOT NULL,"
 	" email_id INTEGER NOT NULL, PRIMARY KEY (log_id, seq, recipient)) WITHOUT ROWID;";
 
-static const struct db_step steps[] = { { 1, step_1 } };
+static const char step_2[] =
+	/* allowance.c; level: in 1/86,400 of a unit, as it was at `at`, seconds since 1970 */
+	"CREATE TABLE allowance (what INTEGER PRIMARY KEY, level INTEGER NOT NULL, at INTEGER NOT NULL);";
+
+static const struct db_step steps[] = { { 1, step_1 }, { 2, step_2 } };
 
 enum err schema_prepare(struct db *db)
 {

@@ -288,6 +288,15 @@ void append_abandon(struct append **ap);   /* for CLEANUP too */
  * with new uids. mailbox_id 0: all. ERR_QUOTA: nothing was brought back. */
 enum err view_undelete(struct view *v, int64_t mailbox_id, int64_t since, uint32_t *restored) MUST_CHECK;
 
+/* ------------------------------------------------------------------------------------------------------ allowances */
+
+enum allowance { ALLOWANCE_RECIPIENTS = 1 };  /* written to by this account; kept in the database: append only */
+/* How much is left now, of per_day (1 to 10,000,000) in 24 hours; it grows back evenly. */
+enum err view_allowance_left(struct view *v, enum allowance what, uint64_t per_day, uint64_t *left) MUST_CHECK;
+/* Takes n of it, or gives -n back. ERR_LIMIT: so much is free only after *wait_s seconds (more than a day: never); nothing was taken.
+ * Survives a killed cell at once, a power cut about as flags do. */
+enum err view_spend(struct view *v, enum allowance what, int64_t n, uint64_t per_day, uint64_t *wait_s) MUST_CHECK;
+
 /* --------------------------------------------------------------------------------------------------------- reading */
 
 struct summary {
