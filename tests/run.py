@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 os.chdir(ROOT)
@@ -75,7 +76,7 @@ def stage_fuzz():
     if code:
         yield "fuzz targets build", False, out
         return
-    for source, program in zip(sources, programs):
+    def fuzz(source, program):
         name = source[4:-len("_fuzz.c")]
         corpus = os.path.join("tests/fuzz", name.replace("/", "_"))
         work = os.path.join("build/fuzz/corpus", name.replace("/", "_"))
@@ -86,7 +87,24 @@ def stage_fuzz():
             args.append(corpus)
         code, out = command(args, timeout=FUZZ_SECONDS + 120)
         runs = re.search(r"number_of_executed_units: (\d+)", out)
-        yield f"fuzz {name} ({runs.group(1) if runs else '?'} runs)", code == 0, out
+        return f"fuzz {name} ({runs.group(1) if runs else '?'} runs)", code == 0, out
+
+    with ThreadPoolExecutor(int(JOBS)) as pool:
+        yield from pool.map(fuzz, sources, programs)
+
+
+def stage_tsan():
+    """What has threads, under ThreadSanitizer."""
+    tests = [t for t in ("store/threads", "store/view", "net/pool", "net/attach", "ipc/channel", "auth/hasher", "queue/role")
+             if os.path.exists(f"src/{t}_test.c")]
+    programs = [f"build/tsan/{t}_test" for t in tests]
+    code, out = command(["make", "-k", "-j" + JOBS, "BUILD=tsan"] + programs, timeout=900)
+    if code:
+        yield "tsan builds", False, out
+        return
+    for program in programs:
+        code, out = command([program], timeout=300, env={"TSAN_OPTIONS": "halt_on_error=1"})
+        yield f"tsan {program.split('/', 2)[2]}", code == 0, out
 
 
 def stage_system(only):
@@ -97,7 +115,7 @@ def stage_system(only):
 def main():
     only = sys.argv[1:]
     stages = [("build", stage_build), ("layers", stage_layers), ("hardening", stage_hardening), ("unit", stage_unit),
-              ("system", lambda: stage_system([o for o in only if o not in ("system",)])), ("fuzz", stage_fuzz)]
+              ("tsan", stage_tsan), ("system", lambda: stage_system([o for o in only if o != "system"])), ("fuzz", stage_fuzz)]
     names = [n for n, _ in stages]
     chosen = [o for o in only if o in names] or (names if not only else ["system"])
     passed = failed = 0
