@@ -167,3 +167,18 @@ void fixup_write(const struct fixup *f, const struct fixup_facts *facts, struct 
 	buf_add(out, STR("\r\n"));
 	buf_add(out, str_from(buf_str(&f->taken), f->body_at));
 }
+
+void fixup_header(struct str header, const struct fixup_facts *facts, struct buf *out)
+{
+	CLEANUP(fixup_free) struct fixup f;
+	struct str rest = header;
+
+	fixup_begin(&f);
+	if (fixup_take(&f, &rest) != ERR_OK) {
+		out->failed = true;
+		return;
+	}
+	fixup_end(&f);
+	fixup_write(&f, facts, out);
+	buf_add(out, rest);
+}

@@ -42,11 +42,13 @@ struct authors {
 enum err fixup_authors(const struct fixup *f, struct arena *a, struct authors *out) MUST_CHECK;
 
 struct fixup_facts {
-	struct str received;       /* a whole field with its line end; may be empty */
+	struct str received;       /* a whole field with its line end; may be empty: somebody else puts it in front */
 	struct str domain;         /* right side of a Message-ID */
 	struct str from_name, from;/* for a message without From; name: UTF-8, may be empty */
 	int64_t    now_s;
 };
 /* Adds the new header, its empty line and what was taken of the body to out. */
 void fixup_write(const struct fixup *f, const struct fixup_facts *facts, struct buf *out);
+/* All at once, for a header that is in memory, with its empty line or without. out fails when it is over FIXUP_HEADER_MAX. */
+void fixup_header(struct str header, const struct fixup_facts *facts, struct buf *out);
 #endif

@@ -59,6 +59,9 @@ TEST(what_is_there_stays)
 		for (size_t piece = 1; piece < 40; piece += 3)
 			EXPECT_STR(fixed(&a, str_of(c->in), piece), c->out);
 		EXPECT_STR(fixed(&a, str_of(c->in), 1000), c->out);
+		CLEANUP(buf_free) struct buf out = BUF(1000);
+		fixup_header(str_of(c->in), &facts, &out);
+		EXPECT_STR(buf_str(&out), c->out);
 	}
 }
 
