@@ -18,7 +18,12 @@ enum login_want {
 	LOGIN_OPEN,        /* open a session in the cell of grant.account; what was not used of the input is for the cell */
 	LOGIN_CLOSE,       /* send what is in out, then close */
 };
-enum { LOGIN_INPUT_MAX = 16384 };   /* the gate buffers at most so much; a command that does not fit is refused by login_input() */
+enum {
+	LOGIN_INPUT_MAX = 16384,   /* the gate buffers at most so much; a command that does not fit is refused by login_input() */
+	LOGIN_OUTPUT_MAX = 65536,  /* room for what one call may write; more than any does */
+	LOGIN_FAILURES_MAX = 3,    /* wrong passwords in one connection */
+	LOGIN_MISTAKES_MAX = 20,   /* commands that make no sense, in one connection, unless facts.mistakes_max says otherwise */
+};
 
 /* What the gate knows of the connection. Strings are borrowed and outlive the login. */
 struct login_facts {
@@ -30,6 +35,8 @@ struct login_facts {
 	uint64_t   session;            /* the gate's number of the session, bound into the grant */
 	uint64_t   message_size_max;   /* of the server, for EHLO SIZE */
 	uint64_t   recipients_max;     /* for EHLO LIMITS */
+	uint64_t   messages_max;       /* of one connection, for EHLO LIMITS; 0: not told */
+	uint32_t   mistakes_max;       /* 0: LOGIN_MISTAKES_MAX; SMTP: the setting smtp_errors_max */
 	struct str hostname;           /* what this server calls itself */
 	struct str peer;               /* "192.0.2.7" */
 	struct sasl_binding binding;   /* of the TLS connection; empty without */
@@ -42,7 +49,8 @@ struct login {
 	/* LOGIN_ASK */
 	uint16_t     request_type;     /* REQUEST_VERIFY, _SCRAM_FIRST, _SCRAM_FINAL, _PRINTER */
 	struct buf   request;
-	/* after login_answered(): the reply in out is to be sent only after this time (a timer; input waits); 0: now */
+	/* after login_answered(): the reply in out is to be sent only after this time (a timer; input waits), 0: now. So the answer to a
+	 * wrong name and to a wrong password comes at the same time. */
 	uint32_t     delay_ms;
 	/* LOGIN_OPEN */
 	struct grant grant;
@@ -52,21 +60,23 @@ struct login {
 	struct arena arena;
 	struct sasl  sasl;
 	bool         in_sasl;
-	bool         keeps_sasl_reply; /* SCRAM: the client must still answer server-final */
-	uint32_t     failures;         /* wrong passwords on this connection; the 3rd closes it */
-	void        *state;            /* the protocol's own, in the arena */
+	uint32_t     failures;         /* wrong passwords on this connection; the last one closes it */
+	uint32_t     mistakes;
+	uint32_t     retry_s;          /* of the outcome being told */
+	void        *state;            /* the protocol's own: state_size bytes, zeroed at the start and after STARTTLS */
 };
 
 /* A row of functions; each writes replies to out and returns what is wanted next. */
 struct login_protocol {
 	enum protocol protocol;
+	size_t state_size;
 	enum login_want (*greet)(struct login *l, struct buf *out);
 	/* Runs the complete commands at the front of in until it wants something else than LOGIN_INPUT; *used: bytes it has done with.
 	 * STARTTLS with more bytes behind it is refused and closed (injection). in.n == LOGIN_INPUT_MAX and no command: too long. */
 	enum login_want (*input)(struct login *l, struct str in, size_t *used, struct buf *out);
 	enum login_want (*secured)(struct login *l, struct buf *out);
-	/* The outcome of a login: VERIFY_OK never comes here. Says it in the protocol's words. */
-	enum login_want (*failed)(struct login *l, enum verify_outcome outcome, uint32_t retry_s, struct buf *out);
+	/* The outcome of a login: VERIFY_OK never comes here. Says it in the protocol's words, with login_sentence(). */
+	enum login_want (*failed)(struct login *l, enum verify_outcome outcome, struct buf *out);
 	/* A SASL challenge (base64, may be empty): "+ …" or "334 …". */
 	void (*challenge)(struct login *l, struct str text, struct buf *out);
 	/* SASL_CANCELLED or SASL_MALFORMED, with the reason. */
@@ -89,9 +99,18 @@ enum login_want login_answered(struct login *l, enum err status, struct str body
 enum login_want login_refused(struct login *l, enum err why, struct str sentence, struct buf *out);
 
 /* ---- for the protocols */
+/* The first line that is complete in in, ended by LF; *used: its bytes with the ending. The CR before the LF is cut off. */
+bool login_line(struct str in, struct str *line, size_t *used);
+/* Before a command: what the last one left in the arena is wiped. Not during a SASL exchange. */
+void login_forget(struct login *l);
+/* A command that made no sense was answered: counts it. LOGIN_INPUT, or bye() is said and LOGIN_CLOSE. */
+enum login_want login_mistake(struct login *l, struct buf *out);
+/* Why a login was not let in, for people: from text/, or what SASL knows better. */
+struct str login_sentence(struct login *l, enum verify_outcome outcome);
+static inline bool login_was_last_try(const struct login *l) { return l->failures >= LOGIN_FAILURES_MAX; }
 /* Asks keys for this name and password (LOGIN, USER/PASS). */
 enum login_want login_verify(struct login *l, struct str name, struct str password);
-/* Begins a SASL exchange; initial p == NULL: none was sent. Continue with login_sasl_line() for each line until in_sasl is false. */
+/* Begins a SASL exchange; initial p == NULL: none was sent. While in_sasl is true, each line goes to login_sasl_line(). */
 enum login_want login_sasl(struct login *l, enum sasl_mechanism m, struct str initial, struct buf *out);
 enum login_want login_sasl_line(struct login *l, struct str line, struct buf *out);
 /* Asks for the grant of the printer at facts.peer (no password; keys looks it up itself). */

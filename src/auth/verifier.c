@@ -12,7 +12,10 @@
 #include "base/log.h"
 #include "base/mem.h"
 
-enum { FAILURE_FLOOR_MS = 250, DELAY_MAX_MS = 10000, GRANT_LIFE_S = 7 * 86400, EXCHANGE_LIFE_MS = 60000 };
+enum {
+	FAILURE_FLOOR_MS = 250, DELAY_MAX_MS = 10000, GRANT_LIFE_S = 7 * 86400, EXCHANGE_LIFE_MS = 60000,
+	PRINTER_LIFE_S = 3600,  /* taken off the list, a printer is out after this at the latest; its session does not park */
+};
 
 /* One login on its way through. */
 struct ask {
@@ -101,12 +104,20 @@ static struct ask *ask_new(struct verifier *v, enum protocol protocol, uint64_t 
 
 /* ---- the ends of the road ---- */
 
+static void sign(const struct verifier *v, struct grant *g)
+{
+	uint8_t key[GRANT_KEY_SIZE];
+
+	verifier_cell_key(v, g->account, key);
+	grant_sign(g, key);
+	mem_wipe(key, sizeof key);
+}
+
 /* The password was right: may it be used? Fills the reply. */
 static void judge_right(struct ask *q, const struct app_secret *app, const char *how, struct verify_reply *r)
 {
 	struct verifier *v = q->v;
 	uint32_t rights = q->account.rights & (app && app->rights ? app->rights : UINT32_MAX);
-	uint8_t key[GRANT_KEY_SIZE];
 
 	throttle_success(v->throttle, &q->who, v->o.now_ms());
 	*r = (struct verify_reply){ .outcome = VERIFY_OK, .login = q->account.address };
@@ -122,9 +133,7 @@ static void judge_right(struct ask *q, const struct app_secret *app, const char 
 	}
 	r->grant = (struct grant){ .account = q->account.account, .rights = rights, .expires_s = clock_wall_s() + GRANT_LIFE_S,
 	                           .epoch = q->account.epoch, .session = q->session, .app_password_id = app ? app->app_password_id : 0 };
-	verifier_cell_key(v, q->account.account, key);
-	grant_sign(&r->grant, key);
-	mem_wipe(key, sizeof key);
+	sign(v, &r->grant);
 	if (app != NULL)
 		secrets_app_used(v->o.secrets, q->account.account, app->app_password_id, clock_wall_s());
 	log_info("login account=%llu protocol=%s how=%s app_password=%u peer=" STR_FMT, (unsigned long long)q->account.account,
@@ -367,6 +376,30 @@ void verifier_scram_final(struct verifier *v, const struct scram_final_request *
 	}
 	out->login = str_copy(a, out->login);
 	exchange_end(x);
+}
+
+/* ---- PRINTER ---- */
+
+void verifier_printer(struct verifier *v, const struct printer_request *in, struct verify_reply *out)
+{
+	const uint32_t submission = 1u << PROTOCOL_SUBMISSION;
+	struct login_account x = { 0 };
+
+	*out = (struct verify_reply){ .outcome = VERIFY_OK };
+	if (!v->o.resolve_printer(v->o.context, in->peer, &x))
+		out->outcome = VERIFY_WRONG;
+	else if (x.is_suspended)
+		out->outcome = VERIFY_SUSPENDED;
+	else if ((x.rights & submission) == 0)
+		out->outcome = VERIFY_NOT_ALLOWED;
+	log_info("printer %s account=%llu peer=" STR_FMT, out->outcome == VERIFY_OK ? "let in" : "refused",
+	         (unsigned long long)x.account, STR_ARG(in->peer));
+	if (out->outcome != VERIFY_OK)
+		return;
+	out->login = x.address;
+	out->grant = (struct grant){ .account = x.account, .rights = submission, .expires_s = clock_wall_s() + PRINTER_LIFE_S,
+	                             .epoch = verifier_epoch(v, x.account, x.epoch), .session = in->session };
+	sign(v, &out->grant);
 }
 
 void verifier_tick(struct verifier *v)

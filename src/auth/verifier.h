@@ -18,6 +18,8 @@ struct verifier_options {
 	struct secrets *secrets;  /* borrowed */
 	/* The account somebody means by this login name (any case, an alias ...); false: none. */
 	bool (*resolve)(void *context, struct str login, struct arena *a, struct login_account *out);
+	/* The account of the printer or scanner at this IP address; false: none. */
+	bool (*resolve_printer)(void *context, struct str ip, struct login_account *out);
 	void  *context;
 	int    workers;           /* threads for yescrypt; 0: none, verifier_receive() does it (tests) */
 	bool   has_scram;         /* the setting: app passwords get SCRAM keys */
@@ -42,6 +44,9 @@ void verifier_scram_first(struct verifier *v, const struct scram_first_request *
                           struct scram_first_reply *out);
 void verifier_scram_final(struct verifier *v, const struct scram_final_request *r, const void *asker, struct arena *a,
                           struct verify_reply *out);
+
+/* The grant of a device on the list of printers: submission and nothing else. The strings live until the next change. */
+void verifier_printer(struct verifier *v, const struct printer_request *r, struct verify_reply *out);
 
 typedef void (*verifier_answer)(void *context, enum err status, const struct secret_reply *r);
 void verifier_command(struct verifier *v, const struct secret_command *c, verifier_answer answer, void *context);

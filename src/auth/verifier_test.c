@@ -42,6 +42,12 @@ static bool resolve(void *context, struct str login, UNUSED struct arena *a, str
 	return true;
 }
 
+static bool resolve_printer(void *context, struct str ip, struct login_account *out)
+{
+	*out = ((struct world *)context)->bob;
+	return str_eq(ip, STR("192.0.2.50"));
+}
+
 static void on_reply(void *context, const struct verify_reply *r)
 {
 	struct world *w = context;
@@ -103,7 +109,8 @@ static enum err command(struct world *w, enum secret_op op, uint64_t account, ui
 
 static void open_world(struct world *w, int workers, bool has_scram)
 {
-	struct verifier_options o = { .resolve = resolve, .context = w, .workers = workers, .has_scram = has_scram, .now_ms = now_ms };
+	struct verifier_options o = { .resolve = resolve, .resolve_printer = resolve_printer, .context = w, .workers = workers,
+	                              .has_scram = has_scram, .now_ms = now_ms };
 
 	*w = (struct world){ .path = test_dir(),
 	                     .alice = { 1, 5, ALL, false, STR("alice@example.test") }, .bob = { 2, 1, ALL, false, STR("bob@example.test") } };
@@ -187,6 +194,33 @@ TEST(suspended_and_rights)
 	w.alice.is_suspended = false;
 	w.alice.rights = 1u << PROTOCOL_POP3;
 	EXPECT_INT(ask(&w, "alice@example.test", "wonderland"), VERIFY_NOT_ALLOWED);
+	close_world(&w);
+}
+
+/* No password: the address decides, and the grant is good for submission only. */
+TEST(printers)
+{
+	struct printer_request r = { 77, STR("192.0.2.50") };
+	struct world w;
+
+	open_world(&w, 0, false);
+	verifier_printer(w.v, &r, &w.reply);
+	EXPECT_INT(w.reply.outcome, VERIFY_OK);
+	EXPECT_STR(w.reply.login, "bob@example.test");
+	EXPECT_INT(w.reply.grant.rights, 1u << PROTOCOL_SUBMISSION);
+	EXPECT_INT(w.reply.grant.session, 77);
+	check_grant(&w, 2, 1, 0);
+	r.peer = STR("192.0.2.51");
+	verifier_printer(w.v, &r, &w.reply);
+	EXPECT_INT(w.reply.outcome, VERIFY_WRONG);
+	EXPECT_INT(w.reply.grant.account, 0);
+	r.peer = STR("192.0.2.50");
+	w.bob.rights = 1u << PROTOCOL_IMAP;
+	verifier_printer(w.v, &r, &w.reply);
+	EXPECT_INT(w.reply.outcome, VERIFY_NOT_ALLOWED);
+	w.bob.is_suspended = true;
+	verifier_printer(w.v, &r, &w.reply);
+	EXPECT_INT(w.reply.outcome, VERIFY_SUSPENDED);
 	close_world(&w);
 }
 

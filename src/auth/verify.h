@@ -1,4 +1,4 @@
-/* auth/verify.h -- VERIFY, SCRAM_FIRST and SCRAM_FINAL between gate and keys: "is this the password, and what may it do?"
+/* auth/verify.h -- VERIFY, SCRAM_FIRST, SCRAM_FINAL and PRINTER between gate and keys: "is this the password, and what may it do?"
  *
  * Ask with channel_ask() (an answer may wait for a yescrypt in a queue, up to 20 s: give the ask 30 s and hold no thread).
  * The channel status is ERR_OK whenever keys could judge; ERR_INVALID: the request was malformed. Any other status of the call
@@ -78,4 +78,14 @@ struct scram_final_request {
 };
 void put_scram_final_request(struct buf *b, const struct scram_final_request *r);
 bool get_scram_final_request(struct scan *s, struct scram_final_request *r);
+
+/* PRINTER: the grant for a device that cannot log in; answered by a struct verify_reply. keys looks the address up itself: the gate
+ * says which address it sees, never whose printer it is. VERIFY_WRONG: it is not on the list; VERIFY_SUSPENDED, VERIFY_NOT_ALLOWED:
+ * its account is suspended, or may not submit. */
+struct printer_request {
+	uint64_t   session;
+	struct str peer;
+};
+void put_printer_request(struct buf *b, const struct printer_request *r);
+bool get_printer_request(struct scan *s, struct printer_request *r);
 #endif

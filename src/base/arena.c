@@ -129,6 +129,13 @@ void arena_reset(struct arena *a)
 	a->total = 0;
 }
 
+void arena_wipe(struct arena *a)
+{
+	for (struct arena_block *b = a->first; b; b = b->next)
+		mem_wipe(b->data, b->size);
+	arena_reset(a);
+}
+
 void arena_free(struct arena *a)
 {
 	free_from(a->first);

@@ -22,6 +22,7 @@ struct str str_lower(struct arena *a, struct str s);                /* ASCII onl
 struct str arena_printf(struct arena *a, const char *fmt, ...) PRINTF_LIKE(2, 3);
 struct str arena_vprintf(struct arena *a, const char *fmt, va_list ap);
 void arena_reset(struct arena *a);                                  /* keeps one block for the next round */
+void arena_wipe(struct arena *a);                                   /* as arena_reset, for what held a password */
 void arena_free(struct arena *a);                                   /* for CLEANUP too */
 #define ARENA_NEW(a, type) ((type *)arena_alloc((a), sizeof(type)))
 #endif

@@ -70,6 +70,12 @@ static void later_reply(struct later *l, enum err status, struct str body)
 
 /* ---- logins ---- */
 
+static struct login_account as_login(const struct lookup_account *x)
+{
+	return (struct login_account){ .account = x->account, .epoch = x->epoch, .rights = x->rights, .is_suspended = x->is_suspended,
+	                               .address = x->address };
+}
+
 static bool resolve(void *context, struct str login, UNUSED struct arena *a, struct login_account *out)
 {
 	struct keys *k = context;
@@ -77,8 +83,18 @@ static bool resolve(void *context, struct str login, UNUSED struct arena *a, str
 
 	if (k->lookup == NULL || !lookup_login(k->lookup, login, &found))
 		return false;
-	*out = (struct login_account){ .account = found.account, .epoch = found.epoch, .rights = found.rights,
-	                               .is_suspended = found.is_suspended, .address = found.address };
+	*out = as_login(&found);
+	return true;
+}
+
+static bool resolve_printer(void *context, struct str ip, struct login_account *out)
+{
+	struct keys *k = context;
+	struct lookup_account found;
+
+	if (k->lookup == NULL || !lookup_printer(k->lookup, ip, &found))
+		return false;
+	*out = as_login(&found);
 	return true;
 }
 
@@ -134,6 +150,23 @@ static void on_scram_final(void *context, struct channel *ch, struct message *m)
 		return;
 	}
 	verifier_scram_final(p->keys->verifier, &r, p, &a, &out);
+	put_verify_reply(&b, &out);
+	channel_reply(ch, m->call, ERR_OK, buf_str(&b), NULL, 0);
+}
+
+static void on_printer(void *context, struct channel *ch, struct message *m)
+{
+	struct peer *p = context;
+	CLEANUP(buf_free) struct buf b = BUF(MESSAGE_BODY_MAX);
+	struct scan s = scan_of(m->body);
+	struct printer_request r;
+	struct verify_reply out;
+
+	if (!get_printer_request(&s, &r)) {
+		channel_reply(ch, m->call, ERR_INVALID, STR(""), NULL, 0);
+		return;
+	}
+	verifier_printer(p->keys->verifier, &r, &out);
 	put_verify_reply(&b, &out);
 	channel_reply(ch, m->call, ERR_OK, buf_str(&b), NULL, 0);
 }
@@ -265,7 +298,7 @@ static void on_cell_key(void *context, struct channel *ch, struct message *m)
 
 static const struct channel_handler gate_handlers[] = {
 	{ REQUEST_VERIFY, on_verify }, { REQUEST_SCRAM_FIRST, on_scram_first }, { REQUEST_SCRAM_FINAL, on_scram_final },
-	{ REQUEST_TLS_SIGN, on_tls_sign }, { 0 },
+	{ REQUEST_PRINTER, on_printer }, { REQUEST_TLS_SIGN, on_tls_sign }, { 0 },
 };
 static const struct channel_handler mx_handlers[] = { { REQUEST_TLS_SIGN, on_tls_sign }, { 0 } };
 static const struct channel_handler control_handlers[] = {
@@ -361,7 +394,7 @@ static enum err close_door(struct keys *k, const char *keys_path, const char *tl
 
 static void serve(struct keys *k)
 {
-	struct verifier_options o = { .secrets = k->secrets, .resolve = resolve, .context = k };
+	struct verifier_options o = { .secrets = k->secrets, .resolve = resolve, .resolve_printer = resolve_printer, .context = k };
 	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
 
 	o.workers = cpus > 3 ? (int)(cpus / 2 < 32 ? cpus / 2 : 32) : 1;
