@@ -122,17 +122,7 @@ struct imap_reply imap_enable(struct imap_session *s, struct imap_cmd *c)
 /* ID (NIL / "(" *(string SP nstring) ")")                                                             RFC 2971 §3 */
 struct imap_reply imap_id(struct imap_session *s, struct imap_cmd *c)
 {
-	if (!imap_word(&c->args, "NIL")) {
-		scan_need(&c->args, '(');
-		for (int n = 0; !c->args.failed && scan_peek(&c->args) != ')' && n < 31; n++) {
-			if (n > 0)
-				imap_sp(&c->args);
-			imap_string(&c->args, &c->arena);
-			imap_sp(&c->args);
-			imap_nstring(&c->args, &c->arena);
-		}
-		scan_need(&c->args, ')');
-	}
+	imap_scan_id(&c->args, &c->arena);
 	if (!imap_arg_end(c))
 		return imap_bad(c, "NIL, or (field value ...), at most 30 of them");
 	buf_add_cstr(&s->out, "* ID (\"name\" \"facteur\")\r\n");

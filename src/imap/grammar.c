@@ -148,6 +148,25 @@ struct str imap_nstring(struct scan *s, struct arena *a)
 	return imap_string(s, a);
 }
 
+/* RFC 2971 §3.1, §3.3: at most 30 pairs */
+bool imap_scan_id(struct scan *s, struct arena *a)
+{
+	if (imap_word(s, "NIL"))
+		return true;
+	scan_need(s, '(');
+	for (int n = 0; !s->failed && scan_peek(s) != ')'; n++) {
+		if (n == 30)
+			scan_fail(s);
+		if (n > 0)
+			imap_sp(s);
+		imap_string(s, a);
+		imap_sp(s);
+		imap_nstring(s, a);
+	}
+	scan_need(s, ')');
+	return !s->failed;
+}
+
 /* ------------------------------------------------------------------------------------------------------- mailboxes */
 
 static struct str decoded(struct scan *s, struct arena *a, struct str raw, bool is_utf8)

@@ -38,6 +38,7 @@ bool imap_word(struct scan *s, const char *word);           /* takes an atom if 
 struct str imap_string(struct scan *s, struct arena *a);    /* quoted / literal; UTF-8 in quoted is taken */
 struct str imap_astring(struct scan *s, struct arena *a);
 struct str imap_nstring(struct scan *s, struct arena *a);   /* p == NULL: NIL */
+bool imap_scan_id(struct scan *s, struct arena *a);         /* NIL / "(" *(string SP nstring) ")" of ID, read and dropped */
 /* mailbox; the result is UTF-8, "INBOX" in capitals. is_utf8: names on the wire are UTF-8 (ENABLE), else modified UTF-7. */
 struct str imap_mailbox(struct scan *s, struct arena *a, bool is_utf8);
 struct str imap_list_mailbox(struct scan *s, struct arena *a, bool is_utf8);  /* with "%" and "*" */

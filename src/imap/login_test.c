@@ -1,0 +1,135 @@
+/* IMAP before the login, as a client sees it. */
+#include "auth/login_test.h"
+
+#define CLEAR_GREETING "S: * OK [CAPABILITY IMAP4rev2 IMAP4rev1 LITERAL+ ID ENABLE SASL-IR STARTTLS LOGINDISABLED] mail.test facteur is ready"
+#define TLS_GREETING "S: * OK [CAPABILITY IMAP4rev2 IMAP4rev1 LITERAL+ ID ENABLE SASL-IR AUTH=PLAIN AUTH=LOGIN] mail.test facteur is ready"
+
+TEST(clear_text)
+{
+	LOGIN_PLAY(&imap_login, &login_clear,
+		CLEAR_GREETING,
+		"C: a1 capability", "S: * CAPABILITY IMAP4rev2 IMAP4rev1 LITERAL+ ID ENABLE SASL-IR STARTTLS LOGINDISABLED", "S: a1 OK ...",
+		"C: a2 LOGIN alice secret", "S: a2 NO [PRIVACYREQUIRED] ...TLS...",
+		"C: a3 LOGIN {5}", "S: a3 NO [PRIVACYREQUIRED] ...",  /* no leave to send it */
+		"C: a4 LOGIN {5+}", "C: alice {6+}", "C: secret", "S: a4 NO [PRIVACYREQUIRED] ...",
+		"C: a5 AUTHENTICATE PLAIN", "S: a5 NO [PRIVACYREQUIRED] ...",
+		"C: a6 STARTTLS x", "S: a6 BAD ...",
+		"C: a7 STARTTLS", "S: a7 OK ...", "=STARTTLS", "TLS",
+		"C: a8 STARTTLS", "S: a8 BAD TLS is active already",
+		"C: a9 LOGIN alice secret", "K: alice secret OK", "=OPEN a9 LOGIN");
+}
+
+TEST(login)
+{
+	LOGIN_PLAY(&imap_login, &login_tls,
+		TLS_GREETING,
+		"C: a1 NOOP", "S: a1 OK done",
+		"C: a2 ID (\"name\" \"x\" \"version\" NIL)", "S: * ID (\"name\" \"facteur\")", "S: a2 OK ...",
+		"C: a3 ID NIL", "S: * ID (\"name\" \"facteur\")", "S: a3 OK ...",
+		"C: a4 ID ({4+}", "C: name {1}", "S: + ...", "C: x)", "S: * ID ...", "S: a4 OK ...",
+		"C: a5 ENABLE QRESYNC", "S: a5 BAD this command comes after the login...",
+		"C: a6 UID FETCH 1 FLAGS", "S: a6 BAD this command comes after the login...",
+		"C: a7 BLAH", "S: a7 BAD unknown command...",
+		"C: a8", "S: * BAD a command is...",
+		"C: +a LOGIN x y", "S: * BAD a command is...",
+		"C: ", "S: * BAD ...",
+		"C: a9 LOGIN alice", "S: a9 BAD expected: user name...",
+		"C: b1 LOGIN alice secret more", "S: b1 BAD expected...",
+		"C: b2 LOGIN \"al\\\"ice\" \"se cr\\\\et\"", "K: al\"ice se cr\\et WRONG", "S: b2 NO [AUTHENTICATIONFAILED] wrong user name or password...",
+		"C: b3 LOGIN {5}", "S: + ...", "C: alice {6}", "S: + ...", "C: secret", "K: alice secret OK", "=OPEN b3 LOGIN");
+	LOGIN_PLAY(&imap_login, &login_tls,
+		TLS_GREETING,
+		"C: a1 LOGIN {5+}", "C: alice \"é\"", "K: alice é OK", "=OPEN a1 LOGIN");
+	LOGIN_PLAY(&imap_login, &login_tls,
+		TLS_GREETING,
+		"C: x LOGOUT", "S: * BYE see you", "S: x OK logged out", "=CLOSE");
+}
+
+TEST(what_follows_is_for_the_cell)
+{
+	LOGIN_PLAY(&imap_login, &login_tls,
+		TLS_GREETING,
+		"C: a1 NOOP\r\na2 LOGIN alice secret\r\na3 SELECT INBOX", "S: a1 OK done", "K: alice secret OK", "=OPEN a2 LOGIN");
+}
+
+TEST(authenticate)
+{
+	LOGIN_PLAY(&imap_login, &login_tls,
+		TLS_GREETING,
+		"C: a1 AUTHENTICATE GSSAPI", "S: a1 NO [CANNOT] ...PLAIN, LOGIN",
+		"C: a2 AUTHENTICATE PLAIN ", "S: a2 BAD ...",
+		"C: a3 AUTHENTICATE plain", "S: + ", "C: *", "S: a3 BAD cancelled",
+		"C: a4 AUTHENTICATE PLAIN", "S: + ", "C: ????", "S: a4 BAD ...base64...",
+		"C: a5 AUTHENTICATE PLAIN =", "S: a5 BAD ...",
+		"C: a6 AUTHENTICATE PLAIN", "S: + ", "C: AGFsaWNlAHNlY3JldA==", "K: alice secret BUSY", "S: a6 NO [UNAVAILABLE] ...",
+		"C: a7 AUTHENTICATE LOGIN", "S: + VXNlcm5hbWU6", "C: YWxpY2U=", "S: + UGFzc3dvcmQ6", "C: c2VjcmV0", "K: alice secret SUSPENDED",
+		"S: a7 NO [AUTHORIZATIONFAILED] ...",
+		"C: a8 AUTHENTICATE PLAIN Ym9iAGFsaWNlAHNlY3JldA==", "S: a8 NO [AUTHENTICATIONFAILED] acting for another account...",
+		"C: a9 AUTHENTICATE PLAIN AGFsaWNlAHNlY3JldA==", "K: alice secret OK", "=OPEN a9 AUTHENTICATE");
+}
+
+TEST(scram)
+{
+	struct login_facts facts = login_tls;
+
+	facts.has_scram = true;
+	facts.binding.tls_exporter = STR("EXPORTED");
+	LOGIN_PLAY(&imap_login, &facts,
+		"S: * OK [CAPABILITY ...AUTH=SCRAM-SHA-256-PLUS AUTH=SCRAM-SHA-256 AUTH=PLAIN AUTH=LOGIN] ...",
+		/* n,,n=alice,r=abc */
+		"C: a1 AUTHENTICATE SCRAM-SHA-256 biwsbj1hbGljZSxyPWFiYw==", "K: FIRST alice THROTTLED", "S: a1 NO [LIMIT] ...30 seconds...",
+		"C: a2 AUTHENTICATE SCRAM-SHA-256 biwsbj1hbGljZSxyPWFiYw==", "K: FIRST alice OK", "S: + cj1hYmNYWVoscz1jMkZzZEE9PSxpPTQwOTY=",
+		/* c=biws,r=abcXYZ,p=AAAA… */
+		"C: Yz1iaXdzLHI9YWJjWFlaLHA9QUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQT0=", "K: FINAL APP",
+		"S: a2 NO [AUTHENTICATIONFAILED] ...app password...",
+		"C: a3 AUTHENTICATE SCRAM-SHA-256", "S: + ", "C: biwsbj1hbGljZSxyPWFiYw==", "K: FIRST alice OK", "S: + cj1hYmNYWVoscz1jMkZzZEE9PSxpPTQwOTY=",
+		"C: Yz1iaXdzLHI9YWJjWFlaLHA9QUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQT0=", "K: FINAL OK", "S: + dj1jMmxu",
+		"C: ", "=OPEN a3 AUTHENTICATE");
+}
+
+TEST(outcomes)
+{
+	LOGIN_PLAY(&imap_login, &login_tls,
+		TLS_GREETING,
+		"C: a LOGIN alice secret", "K: alice secret NOT_ALLOWED", "S: a NO [AUTHORIZATIONFAILED] ...app password...",
+		"C: a LOGIN alice secret", "K: alice secret THROTTLED", "S: a NO [LIMIT] ...30 seconds...",
+		"C: a LOGIN alice secret", "K: alice secret LOST", "S: a NO [UNAVAILABLE] ...",
+		"C: b LOGIN \"\" \"\"", "K: ? ? WRONG", "S: b NO [AUTHENTICATIONFAILED] wrong...",  /* cannot be right: judged all the same */
+		"C: c LOGIN alice secret", "K: alice secret OK", "=OPEN c LOGIN", "REFUSED", "S: c NO [UNAVAILABLE] no room", "=INPUT",
+		"C: d LOGIN alice secret", "K: alice secret WRONG", "S: d NO [AUTHENTICATIONFAILED] wrong...",
+		"C: e LOGIN alice secret", "K: alice secret WRONG", "S: e NO [AUTHENTICATIONFAILED] wrong...", "S: * BYE too many wrong passwords...",
+		"=CLOSE");
+}
+
+TEST(injection)
+{
+	static const char *const lines[] = {
+		CLEAR_GREETING, "C: a1 STARTTLS\r\na2 NOOP", "S: * BYE something was sent behind STARTTLS...", "=CLOSE", NULL
+	};
+
+	login_play_once(&imap_login, &login_clear, lines, false);  /* byte by byte the rest is a TLS handshake that fails */
+}
+
+TEST(limits)
+{
+	struct login_facts facts = login_tls;
+	struct login *l = login_new(&imap_login, &facts);
+	struct buf out = BUF(LOGIN_OUTPUT_MAX), in = BUF(LOGIN_INPUT_MAX);
+	size_t used;
+
+	buf_add_cstr(&in, "a LOGIN ");
+	while (in.n < LOGIN_INPUT_MAX)
+		buf_add_char(&in, 'x');
+	EXPECT_INT(login_input(l, buf_str(&in), &used, &out), LOGIN_CLOSE);
+	EXPECT(str_starts(buf_str(&out), STR("* BYE this command is too long")));
+	login_free(l);
+	buf_free(&in);
+	buf_free(&out);
+	LOGIN_PLAY(&imap_login, &facts, TLS_GREETING, "C: a LOGIN {16384}", "S: * BYE this command is too long...", "=CLOSE");
+	LOGIN_PLAY(&imap_login, &facts, TLS_GREETING, "C: a LOGIN {99999999999999999999}", "S: * BYE this command is too long...", "=CLOSE");
+	facts.mistakes_max = 3;
+	LOGIN_PLAY(&imap_login, &facts, TLS_GREETING,
+		"C: GET / HTTP/1.1", "S: GET BAD unknown command...",
+		"C: Host: x", "S: Host: BAD unknown command...",
+		"C: Accept: *", "S: Accept: BAD unknown...", "S: * BYE too many commands...", "=CLOSE");
+}
