@@ -1,4 +1,4 @@
-/* EHLO. What the whole server can do stands in the table; five keywords depend on the connection and are written here. */
+/* EHLO. What the whole server can do stands in the table; the others depend on the connection and are written here. */
 #include "smtp/ehlo.h"
 #include "base/arena.h"
 
@@ -30,6 +30,8 @@ static bool value_of(const char *keyword, const struct smtp_ehlo *e, struct aren
 		*value = limits(a, e);
 	else if (strcmp(keyword, "AUTH") == 0)
 		*value = e->mechanisms;
+	else if (strcmp(keyword, "XCALLER") == 0)
+		*value = e->caller;
 	else
 		return strcmp(keyword, "STARTTLS") == 0 && e->offers_starttls;
 	return value->n > 0;

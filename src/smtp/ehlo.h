@@ -12,6 +12,7 @@ struct smtp_ehlo {
 	uint64_t   messages_max;     /* of one connection; 0: not told */
 	bool       offers_starttls;
 	struct str mechanisms;       /* "PLAIN LOGIN" (auth/sasl.h: sasl_list()); empty: no AUTH */
+	struct str caller;           /* on submit.sock: the address of the user who calls; a name without a domain gets its domain */
 };
 /* "250-mail.example.test greets 192.0.2.7" and a line for each keyword, the last one with "250 ". */
 void smtp_put_ehlo(struct buf *b, const struct smtp_ehlo *e);

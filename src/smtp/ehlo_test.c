@@ -14,6 +14,8 @@ TEST(ehlo)
 		{ { STR("mx.test"), STR(""), 1000, 50, 9, false, STR("PLAIN LOGIN") },
 		  "250-mx.test\r\n250-PIPELINING\r\n250-SIZE 1000\r\n" ALWAYS
 		  "250-DSN\r\n250-LIMITS RCPTMAX=50 MAILMAX=9\r\n250 AUTH PLAIN LOGIN\r\n" },
+		{ { STR("mx.test"), STR(""), 1000, 0, 0, false, STR(""), STR("alice@example.test") },
+		  "250-mx.test\r\n250-PIPELINING\r\n250-SIZE 1000\r\n" ALWAYS "250-DSN\r\n250 XCALLER alice@example.test\r\n" },
 	};
 
 	EACH(cases, c) {
