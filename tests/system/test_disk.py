@@ -1,0 +1,104 @@
+"""Disks that are full or fail: nothing acknowledged is lost, the sender is told in words, and it recovers by itself or by a restart.
+The test build's disk layer fails on demand (src/disk/fault.h)."""
+import os
+import smtplib
+import tempfile
+import time
+
+from harness import Server, expect, wait_for
+
+
+class Faults:
+    def __init__(self):
+        self.path = tempfile.mkstemp(prefix="facteur-faults-")[1]
+        os.chmod(self.path, 0o644)
+
+    def set(self, *lines):
+        with open(self.path, "w") as f:      # in place: the roles have it open
+            f.write("".join(line + "\n" for line in lines) or "# nothing\n")
+
+
+def count(server, name, subject):
+    box = server.imap(name)
+    box.select("INBOX")
+    found = len(box.search(None, "SUBJECT", f'"{subject}"')[1][0].split())
+    box.logout()
+    return found
+
+
+def refused_for_now(server, subject):
+    """The text of the 4xx that a message got."""
+    try:
+        server.deliver("alice@example.test", subject=subject)
+    except smtplib.SMTPResponseException as e:
+        return e.smtp_code, e.smtp_error.decode()
+    except smtplib.SMTPRecipientsRefused as e:
+        return next(iter(e.recipients.values()))
+    raise AssertionError("accepted")
+
+
+def test_a_full_disk_refuses_and_recovers():
+    faults = Faults()
+    faults.set()
+    server = Server(build="fault", env={"FACTEUR_DISK_FAULT": faults.path})
+    try:
+        server.deliver("alice@example.test", subject="before")
+        wait_for(lambda: count(server, "alice", "before") == 1, 10, "arrived")
+        faults.set("write accounts enospc 1")      # the log has room, the account has not
+        server.deliver("alice@example.test", subject="while the account is full")
+        time.sleep(1.5)
+        faults.set()
+        wait_for(lambda: count(server, "alice", "while the account is full") == 1, 90, "delivered when there is room again")
+        expect(count(server, "alice", "before") == 1, "the older one is still there")
+    finally:
+        server.close()
+        os.unlink(faults.path)
+
+
+def test_a_failing_log_acknowledges_nothing():
+    faults = Faults()
+    faults.set()
+    server = Server(build="fault", env={"FACTEUR_DISK_FAULT": faults.path})
+    try:
+        for i in range(5):
+            server.deliver("alice@example.test", subject=f"safe {i}")
+        faults.set("sync log eio 1", "write log eio 1")
+        code, text = refused_for_now(server, "never acknowledged")
+        code = int(code)
+        expect(400 <= code < 500, f"{code} {text}")
+        wait_for(lambda: "log" in server.log() and "error" in server.log(), 5, "an alarm in the log")
+        faults.set()
+
+        def accepted():
+            try:
+                server.deliver("alice@example.test", subject="after it")
+                return True
+            except (OSError, smtplib.SMTPException):
+                return False
+        if not wait_for(lambda: accepted() or server.process.poll() is not None, 40, "accepted again"):
+            raise AssertionError("unreachable")
+        wait_for(lambda: count(server, "alice", "after it") == 1, 20, "delivered again")
+        for i in range(5):
+            expect(count(server, "alice", f"safe {i}") == 1, f"safe {i}: exactly once")
+        expect(count(server, "alice", "never acknowledged") <= 1, "at most once")
+    finally:
+        server.close()
+        os.unlink(faults.path)
+
+
+def test_a_failing_account_delays_only_itself():
+    faults = Faults()
+    faults.set()
+    server = Server(build="fault", env={"FACTEUR_DISK_FAULT": faults.path})
+    try:
+        account = server.cli_json("account", "show", "alice@example.test")
+        number = account.get("account") or account["result"]["account"]
+        faults.set(f"sync accounts/{number}/ eio 1")
+        server.deliver("alice@example.test", subject="to the failing one")
+        server.deliver("bob@example.test", subject="to the healthy one")
+        wait_for(lambda: count(server, "bob", "to the healthy one") == 1, 15, "bob's mail")
+        faults.set()
+        wait_for(lambda: count(server, "alice", "to the failing one") == 1, 90, "alice's mail, later")
+    finally:
+        server.close()
+        os.unlink(faults.path)
