@@ -4,10 +4,14 @@
 
 enum { ENVELOPE_VERSION = 1 };
 
-static bool fits(const struct envelope *e)
+static bool head_fits(const struct envelope *e)
 {
-	if (e->n == 0 || e->n > ENVELOPE_RECIPIENTS_MAX || e->sender.n > ENVELOPE_ADDRESS_MAX || e->envid.n > ENVELOPE_ENVID_MAX ||
-	    e->peer.n > ENVELOPE_PEER_MAX)
+	return e->sender.n <= ENVELOPE_ADDRESS_MAX && e->envid.n <= ENVELOPE_ENVID_MAX && e->peer.n <= ENVELOPE_PEER_MAX;
+}
+
+static bool recipients_fit(const struct envelope *e)
+{
+	if (e->n == 0 || e->n > ENVELOPE_RECIPIENTS_MAX)
 		return false;
 	for (size_t i = 0; i < e->n; i++) {
 		const struct envelope_recipient *r = &e->recipients[i];
@@ -18,9 +22,9 @@ static bool fits(const struct envelope *e)
 	return true;
 }
 
-void envelope_encode(const struct envelope *e, struct buf *out)
+void envelope_head_encode(const struct envelope *e, struct buf *out)
 {
-	if (!fits(e)) {
+	if (!head_fits(e)) {
 		out->failed = true;
 		return;
 	}
@@ -39,6 +43,15 @@ void envelope_encode(const struct envelope *e, struct buf *out)
 	put_u64(out, e->parent.seq);
 	put_u64(out, e->parent.account);
 	put_u32(out, e->parent.ordinal);
+}
+
+void envelope_encode(const struct envelope *e, struct buf *out)
+{
+	if (!recipients_fit(e)) {
+		out->failed = true;
+		return;
+	}
+	envelope_head_encode(e, out);
 	put_u32(out, (uint32_t)e->n);
 	for (size_t i = 0; i < e->n; i++) {
 		const struct envelope_recipient *r = &e->recipients[i];
@@ -48,6 +61,38 @@ void envelope_encode(const struct envelope *e, struct buf *out)
 		put_u64(out, r->account);
 		put_u8(out, r->notify);
 	}
+}
+
+static void get_head(struct scan *s, struct envelope *out)
+{
+	*out = (struct envelope){ 0 };
+	if (get_u8(s) != ENVELOPE_VERSION)
+		scan_fail(s);
+	out->source = (enum envelope_source)get_u8(s);
+	out->sender = get_str(s, ENVELOPE_ADDRESS_MAX);
+	out->body = (enum envelope_body)get_u8(s);
+	out->ret = (enum envelope_ret)get_u8(s);
+	out->envid = get_str(s, ENVELOPE_ENVID_MAX);
+	out->smtputf8 = get_bool(s);
+	out->is_authenticated = get_bool(s);
+	out->received = get_i64(s);
+	out->peer = get_str(s, ENVELOPE_PEER_MAX);
+	out->submitter = get_u64(s);
+	out->parent.log_id = get_u64(s);
+	out->parent.seq = get_u64(s);
+	out->parent.account = get_u64(s);
+	out->parent.ordinal = get_u32(s);
+	if (out->source < ENVELOPE_MX || out->source > ENVELOPE_DELIVERY || out->body < ENVELOPE_7BIT ||
+	    out->body > ENVELOPE_BINARYMIME || out->ret > ENVELOPE_RET_HDRS)
+		scan_fail(s);
+}
+
+bool envelope_head_decode(struct str bytes, struct envelope *out)
+{
+	struct scan s = scan_of(bytes);
+
+	get_head(&s, out);
+	return get_end(&s);
 }
 
 static void get_recipient(struct scan *s, struct envelope_recipient *r)
@@ -66,26 +111,9 @@ bool envelope_decode(struct str bytes, struct arena *a, struct envelope *out)
 	struct scan s = scan_of(bytes);
 	enum { RECIPIENT_LEAST = 3 * 4 + 1 + 8 + 1 };
 
-	*out = (struct envelope){ 0 };
-	if (bytes.n > ENVELOPE_BYTES_MAX || get_u8(&s) != ENVELOPE_VERSION)
-		return false;
-	out->source = (enum envelope_source)get_u8(&s);
-	out->sender = get_str(&s, ENVELOPE_ADDRESS_MAX);
-	out->body = (enum envelope_body)get_u8(&s);
-	out->ret = (enum envelope_ret)get_u8(&s);
-	out->envid = get_str(&s, ENVELOPE_ENVID_MAX);
-	out->smtputf8 = get_bool(&s);
-	out->is_authenticated = get_bool(&s);
-	out->received = get_i64(&s);
-	out->peer = get_str(&s, ENVELOPE_PEER_MAX);
-	out->submitter = get_u64(&s);
-	out->parent.log_id = get_u64(&s);
-	out->parent.seq = get_u64(&s);
-	out->parent.account = get_u64(&s);
-	out->parent.ordinal = get_u32(&s);
+	get_head(&s, out);
 	uint32_t n = get_count(&s, ENVELOPE_RECIPIENTS_MAX);
-	if (s.failed || out->source < ENVELOPE_MX || out->source > ENVELOPE_DELIVERY || out->body < ENVELOPE_7BIT ||
-	    out->body > ENVELOPE_BINARYMIME || out->ret > ENVELOPE_RET_HDRS || n == 0 || (size_t)n * RECIPIENT_LEAST > scan_left(&s))
+	if (s.failed || bytes.n > ENVELOPE_BYTES_MAX || n == 0 || (size_t)n * RECIPIENT_LEAST > scan_left(&s))
 		return false;  /* the count is believed only when so many can be there */
 	out->n = n;
 	out->recipients = arena_array(a, n, sizeof(*out->recipients));

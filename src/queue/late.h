@@ -45,8 +45,8 @@ struct late_key {
 	uint16_t recipient;
 };
 
-/* dir: DIR/queue, must outlive it. log_id, w: of the log as it was opened; rows of another log id are never replayed.
- * Removes bodies that no row names. */
+/* dir: DIR/queue, must outlive it. log_id, w: of the log as it was opened; rows of another log id are never replayed. What is found
+ * is made durable before this returns. Removes bodies that no row names. */
 enum err late_open(struct disk_dir *dir, uint64_t log_id, uint64_t w, struct late **out) MUST_CHECK;
 void late_close(struct late **l);   /* for CLEANUP too; NULL is fine */
 
@@ -139,16 +139,19 @@ enum err late_list(struct late *l, uint64_t log_id, uint64_t seq, size_t max, st
 /* Rows of one message from an index on, at most max, without the finished ones. */
 enum err late_rows(struct late *l, uint64_t log_id, uint64_t seq, uint16_t from, size_t max, struct arena *a,
                    struct late_row **out, size_t *n) MUST_CHECK;
+struct late_summary { uint32_t waiting, held; int64_t next_due; };  /* of one message; LATE_NEVER: nothing is tried by itself */
+enum err late_summarise(struct late *l, uint64_t log_id, uint64_t seq, struct late_summary *out) MUST_CHECK;
 /* By the name people see (queue_name_parse). ERR_NOTFOUND. */
 enum err late_find_name(struct late *l, uint32_t log_id_high, uint64_t seq, uint64_t *log_id) MUST_CHECK;
 
 enum late_order {
 	LATE_RETRY = 1,     /* waiting rows are due now, unless LATE_NEVER */
 	LATE_HOLD,          /* waiting rows are held */
-	LATE_RELEASE,       /* held rows are waiting again, due now; those elsewhere LATE_NEVER */
+	LATE_RELEASE,       /* held rows are waiting again, due now, unless LATE_NEVER */
 	LATE_REMOVE,        /* finished, without a trace for the sender: the administrator decided */
 };
-/* Does it to all recipients of a message, or (recipient ≥ 0) to one; log_id 0: of all messages (RETRY only). *changed: how many. */
+/* Does it to all recipients of a message, or (recipient ≥ 0) to one; log_id 0: of all messages (not REMOVE:
+ * ERR_INVALID). *changed: how many. */
 enum err late_order(struct late *l, enum late_order order, uint64_t log_id, uint64_t seq, int recipient, int64_t now,
                     uint64_t *changed) MUST_CHECK;
 #endif

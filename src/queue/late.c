@@ -1,0 +1,489 @@
+/* Rows of queue.db and their life. What they promise, and the order of things that keeps it, stands in late.h; this is how.
+ *
+ * SQL and not another log: here are few rows that live for days, are looked for by time, by account and by name, and change
+ * many times. Two tables, so that a message with 20,000 recipients has its envelope once. The primary key begins with seq: the
+ * name people use has only half of the log id.
+ *
+ * The order of every change: bodies synced, rows committed (FULL: synced), and only then what is no longer named is removed. A crash
+ * in between leaves files without rows, never rows without files. When a sync failed nothing is removed, because the rows may be
+ * there after all, and every later commit fails (db/), until the process starts again.
+ *
+ * At the opening the write-ahead log is synced before anything is believed. A killed process may have left a commit in the
+ * page cache only: we would see the row, leave the recipient to it, let W pass, and lose it with the power. */
+#include "base/bytes.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "queue/late_private.h"
+#include "queue/record.h"
+
+enum { CHECKPOINT_PAGES = 1000 };
+
+static const struct db_step steps[] = {
+	{ 1, "CREATE TABLE message (seq INTEGER NOT NULL, log_id INTEGER NOT NULL, size INTEGER NOT NULL, crc INTEGER NOT NULL,"
+	     " file INTEGER NOT NULL, at INTEGER NOT NULL, spool INTEGER NOT NULL, received INTEGER NOT NULL,"
+	     " envelope BLOB NOT NULL, PRIMARY KEY (seq, log_id)) WITHOUT ROWID;"
+	     "CREATE INDEX message_file ON message (file) WHERE file > 0;"
+	     "CREATE INDEX message_spool ON message (spool) WHERE spool <> 0;"
+	     /* due of a finished row is 0 */
+	     "CREATE TABLE recipient (seq INTEGER NOT NULL, log_id INTEGER NOT NULL, recipient INTEGER NOT NULL,"
+	     " state INTEGER NOT NULL, due INTEGER NOT NULL, account INTEGER NOT NULL, tries INTEGER NOT NULL,"
+	     " added INTEGER NOT NULL, notify INTEGER NOT NULL, address BLOB NOT NULL, orcpt BLOB NOT NULL, detail BLOB NOT NULL,"
+	     " status BLOB NOT NULL, reason BLOB NOT NULL, PRIMARY KEY (seq, log_id, recipient)) WITHOUT ROWID;"
+	     "CREATE INDEX recipient_due ON recipient (state, due);"
+	     "CREATE INDEX recipient_account ON recipient (account, log_id, seq);" },
+};
+
+struct late *late_lock(struct late *l)
+{
+	pthread_mutex_lock(&l->lock);
+	return l;
+}
+
+void late_unlock(struct late **l) { pthread_mutex_unlock(&(*l)->lock); }
+
+/* An empty value is an empty blob, never NULL. */
+static void bind_bytes(struct stmt *q, int index, struct str s) { stmt_bind_blob(q, index, s.n ? s : STR("")); }
+
+/* --------------------------------------------------------------------------------------------- what nobody names */
+
+static bool is_file_named(struct late *l, uint32_t number)
+{
+	static const char sql[] = "SELECT 1 FROM message WHERE file = ?1 AND file > 0";
+	CLEANUP(stmt_release) struct stmt *q = db_query(l->db, sql);
+
+	stmt_bind_int64(q, 1, number);
+	return stmt_row(q) || stmt_end(q) != ERR_OK;  /* in doubt it is kept */
+}
+
+static bool is_spool_named(struct late *l, uint64_t spool)
+{
+	static const char sql[] = "SELECT 1 FROM message WHERE spool = ?1 AND spool <> 0";
+	CLEANUP(stmt_release) struct stmt *q = db_query(l->db, sql);
+
+	stmt_bind_u64(q, 1, spool);
+	return stmt_row(q) || stmt_end(q) != ERR_OK;
+}
+
+bool late_names_spool(struct late *l, uint64_t spool)
+{
+	CLEANUP(late_unlock) struct late *held = late_lock(l);
+
+	return is_spool_named(held, spool);
+}
+
+struct gone { struct late_place *bodies; uint64_t *spools; size_t n, cap, spools_cap; };
+
+static void note_gone(struct arena *a, struct gone *g, uint32_t file, uint64_t spool)
+{
+	g->bodies = arena_grow(a, g->bodies, g->n, &g->cap, sizeof(*g->bodies));
+	g->spools = arena_grow(a, g->spools, g->n, &g->spools_cap, sizeof(*g->spools));
+	g->bodies[g->n].file = file;
+	g->spools[g->n++] = spool;
+}
+
+/* After the commit. */
+static void remove_gone(struct late *l, const struct gone *g)
+{
+	char name[SPOOL_NAME_MAX];
+
+	for (size_t i = 0; i < g->n; i++) {
+		uint32_t file = g->bodies[i].file;
+		if (file != 0 && file != l->bodies.number && !is_file_named(l, file))
+			late_bodies_remove(&l->bodies, file);
+		if (g->spools[i] != 0 && !is_spool_named(l, g->spools[i])) {
+			spool_name(g->spools[i], name);
+			(void)!disk_remove(l->dir, name);
+		}
+	}
+}
+
+/* The message goes with its last row. In the caller's transaction. */
+static enum err drop_message(struct late *l, uint64_t log_id, uint64_t seq, struct arena *a, struct gone *g)
+{
+	static const char sql[] =
+		"DELETE FROM message WHERE seq = ?1 AND log_id = ?2 AND NOT EXISTS"
+		" (SELECT 1 FROM recipient WHERE seq = ?1 AND log_id = ?2) RETURNING file, spool";
+	CLEANUP(stmt_release) struct stmt *q = db_query(l->db, sql);
+
+	stmt_bind_u64(q, 1, seq);
+	stmt_bind_u64(q, 2, log_id);
+	while (stmt_row(q))
+		note_gone(a, g, (uint32_t)stmt_int64(q, 0), stmt_u64(q, 1));
+	return stmt_end(q);
+}
+
+static enum err commit(struct late *l)
+{
+	TRY(db_commit(l->db));
+	if (db_wal_pages(l->db) > CHECKPOINT_PAGES && db_checkpoint(l->db) != ERR_OK)
+		log_warn("queue.db keeps its write-ahead log; nothing is lost");
+	return ERR_OK;
+}
+
+static bool can_come_again(const struct late *l, uint64_t log_id, uint64_t seq) { return log_id == l->log_id && seq > l->w; }
+
+/* Forgets finished rows that no replay can bring again. */
+static enum err forget_finished(struct late *l)
+{
+	static const char sql[] =
+		"DELETE FROM recipient WHERE state = 3 AND due = 0 AND (log_id <> ?1 OR seq <= ?2) RETURNING log_id, seq";
+	static const char any[] = "SELECT 1 FROM recipient WHERE state = 3 AND due = 0 AND (log_id <> ?1 OR seq <= ?2)";
+	CLEANUP(arena_free) struct arena a = { 0 };
+	CLEANUP(db_rollback_if_open) struct db *tx = l->db;
+	CLEANUP(stmt_release) struct stmt *q = db_query(l->db, sql), *is_any = db_query(l->db, any);
+	struct gone gone = { 0 };
+
+	stmt_bind_u64(is_any, 1, l->log_id);
+	stmt_bind_u64(is_any, 2, l->w);
+	if (!stmt_row(is_any))
+		return stmt_end(is_any);
+	stmt_reset(is_any);
+	TRY(db_begin(l->db));
+	stmt_bind_u64(q, 1, l->log_id);
+	stmt_bind_u64(q, 2, l->w);
+	while (stmt_row(q))  /* all is deleted at the first step; the rows are what it returns */
+		TRY(drop_message(l, stmt_u64(q, 0), stmt_u64(q, 1), &a, &gone));
+	TRY(stmt_end(q));
+	stmt_reset(q);
+	TRY(commit(l));
+	remove_gone(l, &gone);
+	return ERR_OK;
+}
+
+/* ---------------------------------------------------------------------------------------------------------- opening */
+
+static enum err first_free_number(struct late *l, uint32_t *number)
+{
+	static const char sql[] = "SELECT coalesce(max(file), 0) + 1 FROM message WHERE file > 0";
+	CLEANUP(stmt_release) struct stmt *q = db_query(l->db, sql);
+
+	if (!stmt_row(q))
+		return stmt_err(q, ERR_CORRUPT);
+	*number = (uint32_t)stmt_int64(q, 0);
+	return ERR_OK;
+}
+
+static enum err open_all(struct late *l)
+{
+	const struct db_options options = { .durability = DB_FULL, .cache_kib = 4096 };
+	uint32_t number = 1;
+
+	TRY(db_open(l->dir, "queue.db", &options, &l->db));
+	TRY(db_migrate(l->db, "queue", steps, COUNT_OF(steps)));
+	TRY(db_sync_wal(l->db));
+	TRY(first_free_number(l, &number));
+	TRY(late_bodies_open(l->dir, number, &l->bodies));
+	TRY(late_bodies_sweep(&l->bodies, is_file_named, l));
+	return forget_finished(l);
+}
+
+enum err late_open(struct disk_dir *dir, uint64_t log_id, uint64_t w, struct late **out)
+{
+	struct late *l = MEM_NEW(struct late);
+	enum err e;
+
+	pthread_mutex_init(&l->lock, NULL);
+	l->dir = dir;
+	l->log_id = log_id;
+	l->w = w;
+	e = open_all(l);
+	if (e != ERR_OK) {
+		late_close(&l);
+		return e;
+	}
+	*out = l;
+	return ERR_OK;
+}
+
+void late_close(struct late **out)
+{
+	struct late *l = *out;
+
+	if (l == NULL)
+		return;
+	if (l->db && db_wal_pages(l->db) > 0 && db_checkpoint(l->db) != ERR_OK)
+		log_warn("queue.db keeps its write-ahead log; nothing is lost");
+	db_close(&l->db);
+	late_bodies_close(&l->bodies);
+	pthread_mutex_destroy(&l->lock);
+	mem_free(l);
+	*out = NULL;
+}
+
+/* ----------------------------------------------------------------------------------------------------------- adding */
+
+static enum err is_known(struct late *l, const struct late_new *m, bool *known)
+{
+	static const char sql[] = "SELECT 1 FROM message WHERE seq = ?1 AND log_id = ?2";
+	CLEANUP(stmt_release) struct stmt *q = db_query(l->db, sql);
+
+	stmt_bind_u64(q, 1, m->seq);
+	stmt_bind_u64(q, 2, m->log_id);
+	*known = stmt_row(q);
+	return stmt_end(q);
+}
+
+static enum err insert_message(struct late *l, const struct late_new *m, struct late_place place)
+{
+	static const char sql[] =
+		"INSERT INTO message(seq, log_id, size, crc, file, at, spool, received, envelope)"
+		" VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT DO NOTHING";
+	CLEANUP(stmt_release) struct stmt *q = db_query(l->db, sql);
+	CLEANUP(buf_free) struct buf envelope = BUF(ENVELOPE_BYTES_MAX);
+
+	envelope_head_encode(m->envelope, &envelope);
+	if (envelope.failed)
+		return ERR_LIMIT;
+	stmt_bind_u64(q, 1, m->seq);
+	stmt_bind_u64(q, 2, m->log_id);
+	stmt_bind_u64(q, 3, m->size);
+	stmt_bind_int64(q, 4, m->crc);
+	stmt_bind_int64(q, 5, place.file);
+	stmt_bind_u64(q, 6, place.at);
+	stmt_bind_u64(q, 7, m->spool);
+	stmt_bind_int64(q, 8, m->envelope->received);
+	bind_bytes(q, 9, buf_str(&envelope));
+	return stmt_done(q);
+}
+
+static enum err insert_recipients(struct late *l, const struct late_new *m)
+{
+	static const char sql[] =
+		"INSERT INTO recipient(seq, log_id, recipient, state, due, account, tries, added, notify, address, orcpt, detail,"
+		" status, reason) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14) ON CONFLICT DO NOTHING";
+	CLEANUP(stmt_release) struct stmt *q = db_query(l->db, sql);
+
+	for (size_t i = 0; i < m->n; i++) {
+		const struct late_recipient *r = &m->recipients[i];
+		const struct envelope_recipient *to = &m->envelope->recipients[r->index];
+		stmt_bind_u64(q, 1, m->seq);
+		stmt_bind_u64(q, 2, m->log_id);
+		stmt_bind_int64(q, 3, r->index);
+		stmt_bind_int64(q, 4, r->state);
+		stmt_bind_int64(q, 5, r->due);
+		stmt_bind_u64(q, 6, to->account);
+		stmt_bind_int64(q, 7, r->tries);
+		stmt_bind_int64(q, 8, clock_wall_s());
+		stmt_bind_int64(q, 9, to->notify);
+		bind_bytes(q, 10, to->address);
+		bind_bytes(q, 11, to->orcpt);
+		bind_bytes(q, 12, to->detail);
+		bind_bytes(q, 13, str_sub(r->status, 0, LATE_STATUS_MAX));
+		bind_bytes(q, 14, utf8_clip(r->reason, LATE_REASON_MAX));
+		TRY(stmt_done(q));
+		stmt_reset(q);
+	}
+	return ERR_OK;
+}
+
+static enum err write_bodies(struct late *l, const struct late_new *m, size_t n, struct late_place *places)
+{
+	for (size_t i = 0; i < n; i++) {
+		bool known = false;
+		TRY(is_known(l, &m[i], &known));
+		if (!known && m[i].spool == 0)
+			TRY(late_bodies_write(&l->bodies, m[i].body, &places[i]));
+	}
+	return late_bodies_sync(&l->bodies);
+}
+
+static enum err insert_all(struct late *l, const struct late_new *m, size_t n, const struct late_place *places)
+{
+	for (size_t i = 0; i < n; i++) {
+		TRY(insert_message(l, &m[i], places[i]));
+		TRY(insert_recipients(l, &m[i]));
+	}
+	return ERR_OK;
+}
+
+/* Removes what was written for rows that did not commit, so that trying again does not fill a full disk further. Only when the write-ahead
+ * log can be synced is it certain that they did not (a full disk: no commit was written). */
+static void take_back(struct late *l)
+{
+	db_rollback(l->db);
+	late_bodies_seal(&l->bodies);
+	if (db_sync_wal(l->db) == ERR_OK)
+		(void)!late_bodies_sweep(&l->bodies, is_file_named, l);
+}
+
+enum err late_add(struct late *l, const struct late_new *messages, size_t n)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	CLEANUP(late_unlock) struct late *held = late_lock(l);
+	CLEANUP(db_rollback_if_open) struct db *tx = l->db;
+	struct late_place *places = arena_array(&a, n + 1, sizeof(*places));
+	enum err e = write_bodies(l, messages, n, places);
+
+	if (e == ERR_OK)
+		e = db_begin(l->db);
+	if (e == ERR_OK)
+		e = insert_all(l, messages, n, places);
+	if (e == ERR_OK)
+		e = commit(l);
+	if (e != ERR_OK)
+		take_back(l);
+	return e;
+}
+
+enum err late_passed(struct late *l, uint64_t w)
+{
+	CLEANUP(late_unlock) struct late *held = late_lock(l);
+
+	if (w <= l->w)
+		return ERR_OK;
+	l->w = w;
+	return forget_finished(l);
+}
+
+/* --------------------------------------------------------------------------------------------------------- changing */
+
+static enum err delete_row(struct late *l, const struct late_key *k)
+{
+	static const char sql[] = "DELETE FROM recipient WHERE seq = ?1 AND log_id = ?2 AND recipient = ?3";
+	CLEANUP(stmt_release) struct stmt *q = db_query(l->db, sql);
+
+	stmt_bind_u64(q, 1, k->seq);
+	stmt_bind_u64(q, 2, k->log_id);
+	stmt_bind_int64(q, 3, k->recipient);
+	return stmt_done(q);
+}
+
+static enum err finish_row(struct late *l, const struct late_key *k)
+{
+	static const char sql[] =
+		"UPDATE recipient SET state = 3, due = 0 WHERE seq = ?1 AND log_id = ?2 AND recipient = ?3";
+	CLEANUP(stmt_release) struct stmt *q = db_query(l->db, sql);
+
+	stmt_bind_u64(q, 1, k->seq);
+	stmt_bind_u64(q, 2, k->log_id);
+	stmt_bind_int64(q, 3, k->recipient);
+	return stmt_done(q);
+}
+
+static enum err finish(struct late *l, const struct late_key *k, struct arena *a, struct gone *g)
+{
+	if (can_come_again(l, k->log_id, k->seq))
+		return finish_row(l, k);
+	TRY(delete_row(l, k));
+	return drop_message(l, k->log_id, k->seq, a, g);
+}
+
+static enum err update_row(struct late *l, const struct late_change *c)
+{
+	static const char sql[] =
+		"UPDATE recipient SET state = ?4, due = ?5, tries = ?6, status = ?7, reason = ?8"
+		" WHERE seq = ?1 AND log_id = ?2 AND recipient = ?3 AND state <> 3";
+	CLEANUP(stmt_release) struct stmt *q = db_query(l->db, sql);
+
+	stmt_bind_u64(q, 1, c->key.seq);
+	stmt_bind_u64(q, 2, c->key.log_id);
+	stmt_bind_int64(q, 3, c->key.recipient);
+	stmt_bind_int64(q, 4, c->state);
+	stmt_bind_int64(q, 5, c->due);
+	stmt_bind_int64(q, 6, c->tries);
+	bind_bytes(q, 7, str_sub(c->status, 0, LATE_STATUS_MAX));
+	bind_bytes(q, 8, utf8_clip(c->reason, LATE_REASON_MAX));
+	return stmt_done(q);
+}
+
+enum err late_change(struct late *l, const struct late_change *changes, size_t n)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	CLEANUP(late_unlock) struct late *held = late_lock(l);
+	CLEANUP(db_rollback_if_open) struct db *tx = l->db;
+	struct gone gone = { 0 };
+
+	TRY(db_begin(l->db));
+	for (size_t i = 0; i < n; i++) {
+		if (changes[i].state == LATE_FINISHED)
+			TRY(finish(l, &changes[i].key, &a, &gone));
+		else
+			TRY(update_row(l, &changes[i]));
+	}
+	TRY(commit(l));
+	remove_gone(l, &gone);
+	return ERR_OK;
+}
+
+bool late_next_try(int64_t now, int64_t received, int64_t lifetime_s, uint32_t tries, int64_t *due)
+{
+	static const int64_t minutes[] = { 5, 10, 20, 40 };
+	int64_t wait = 60 * (tries >= 1 && tries <= COUNT_OF(minutes) ? minutes[tries - 1] : 60);
+
+	*due = now + wait;
+	return now - received < lifetime_s;
+}
+
+/* --------------------------------------------------------------------------------------- orders of the administrator */
+
+/* All but removing: from one state to another, due now unless nothing tries it. 9223372036854775807 is LATE_NEVER. */
+#define ORDER_SQL \
+	"UPDATE recipient SET state = ?1, due = CASE due WHEN 9223372036854775807 THEN due ELSE ?2 END" \
+	" WHERE state = ?3 AND (?1 <> ?3 OR due < 9223372036854775807)"
+
+static enum err move_state(struct late *l, enum late_state from, enum late_state to, const struct late_key *k, int recipient,
+                           int64_t now)
+{
+	static const char all[] = ORDER_SQL,
+		one[] = ORDER_SQL " AND seq = ?4 AND log_id = ?5 AND (?6 < 0 OR recipient = ?6)";
+	CLEANUP(stmt_release) struct stmt *q = db_query(l->db, k->log_id ? one : all);
+
+	stmt_bind_int64(q, 1, to);
+	stmt_bind_int64(q, 2, now);
+	stmt_bind_int64(q, 3, from);
+	if (k->log_id != 0) {
+		stmt_bind_u64(q, 4, k->seq);
+		stmt_bind_u64(q, 5, k->log_id);
+		stmt_bind_int64(q, 6, recipient);
+	}
+	return stmt_done(q);
+}
+
+static enum err remove_rows(struct late *l, struct late_key k, int recipient, struct arena *a, struct gone *g, uint64_t *changed)
+{
+	static const char sql[] =
+		"SELECT recipient FROM recipient WHERE seq = ?1 AND log_id = ?2 AND state <> 3 AND (?3 < 0 OR recipient = ?3)";
+	CLEANUP(stmt_release) struct stmt *q = db_query(l->db, sql);
+	size_t n = 0, cap = 0;
+	uint16_t *found = NULL;
+
+	stmt_bind_u64(q, 1, k.seq);
+	stmt_bind_u64(q, 2, k.log_id);
+	stmt_bind_int64(q, 3, recipient);
+	while (stmt_row(q)) {
+		found = arena_grow(a, found, n, &cap, sizeof(*found));
+		found[n++] = (uint16_t)stmt_int64(q, 0);
+	}
+	TRY(stmt_end(q));
+	for (size_t i = 0; i < n; i++) {
+		k.recipient = found[i];
+		TRY(finish(l, &k, a, g));
+	}
+	*changed = n;
+	return ERR_OK;
+}
+
+enum err late_order(struct late *l, enum late_order order, uint64_t log_id, uint64_t seq, int recipient, int64_t now, uint64_t *changed)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	CLEANUP(late_unlock) struct late *held = late_lock(l);
+	CLEANUP(db_rollback_if_open) struct db *tx = l->db;
+	struct late_key k = { log_id, seq, 0 };
+	struct gone gone = { 0 };
+
+	*changed = 0;
+	if (order == LATE_REMOVE && log_id == 0)
+		return ERR_INVALID;  /* nobody empties the queue by leaving out a name */
+	TRY(db_begin(l->db));
+	if (order == LATE_REMOVE) {
+		TRY(remove_rows(l, k, recipient, &a, &gone, changed));
+	} else {
+		TRY(move_state(l, order == LATE_RELEASE ? LATE_HELD : LATE_WAITING, order == LATE_HOLD ? LATE_HELD : LATE_WAITING, &k,
+		               recipient, now));
+		*changed = (uint64_t)db_changes(l->db);
+	}
+	TRY(commit(l));
+	remove_gone(l, &gone);
+	return ERR_OK;
+}

@@ -1,0 +1,47 @@
+/* queue/late_private.h -- shared by the files of late: late.c (rows and their life), late_bodies.c (files), late_list.c (reading). */
+#ifndef FACTEUR_QUEUE_LATE_PRIVATE_H
+#define FACTEUR_QUEUE_LATE_PRIVATE_H
+#include "db/db.h"
+#include "queue/late.h"
+#include <pthread.h>
+
+struct late_bodies {
+	struct disk_dir  *dir;          /* DIR/queue/late */
+	struct disk_file *file;         /* the shared one that is written now; NULL: none yet */
+	uint32_t          number;       /* its number; 0: none */
+	uint32_t          next_number;
+	bool              is_dirty, has_new_name;
+};
+
+struct late_place {                 /* file 0: in a spool file */
+	uint32_t file;
+	uint64_t at;
+};
+
+struct late {
+	pthread_mutex_t    lock;
+	struct disk_dir   *dir;         /* DIR/queue */
+	struct db         *db;
+	struct late_bodies bodies;
+	uint64_t           log_id, w;   /* what a replay could bring again: this log, above w */
+};
+
+/* For CLEANUP: `CLEANUP(late_unlock) struct late *held = late_lock(l);` */
+struct late *late_lock(struct late *l);
+void late_unlock(struct late **l);
+
+/* ---- late_bodies.c; all under the lock */
+/* first_number: above every number that a row names. */
+enum err late_bodies_open(struct disk_dir *dir, uint32_t first_number, struct late_bodies *b) MUST_CHECK;
+void late_bodies_close(struct late_bodies *b);
+/* Durable after late_bodies_sync(). */
+enum err late_bodies_write(struct late_bodies *b, struct str body, struct late_place *out) MUST_CHECK;
+enum err late_bodies_sync(struct late_bodies *b) MUST_CHECK;
+/* Goes on in a new file next time. */
+void late_bodies_seal(struct late_bodies *b);
+enum err late_bodies_read(struct late_bodies *b, struct late_place place, uint64_t size, struct buf *out) MUST_CHECK;
+void late_bodies_name(uint32_t number, char name[16]);
+void late_bodies_remove(struct late_bodies *b, uint32_t number);
+/* Removes every file that is_named() denies. */
+enum err late_bodies_sweep(struct late_bodies *b, bool (*is_named)(struct late *l, uint32_t number), struct late *l) MUST_CHECK;
+#endif

@@ -1,0 +1,44 @@
+/* LOG_MESSAGE: u8 version, u8 place of the body, u64 size, u32 CRC32C of the body, u64 spool, the envelope as a string; then,
+ * when it is inline, the body to the end of the payload: it is written from where the sender put it, without a copy.
+ *
+ * The log has a CRC of its own over everything. The body's goes on to the account, which keeps it with the message. */
+#include "queue/record.h"
+#include "queue/envelope.h"
+#include <stdio.h>
+
+enum { RECORD_VERSION = 1, BODY_INLINE = 1, BODY_SPOOL = 2 };
+
+void record_message_encode(const struct record_message *m, struct buf *head)
+{
+	put_u8(head, RECORD_VERSION);
+	put_u8(head, m->spool ? BODY_SPOOL : BODY_INLINE);
+	put_u64(head, m->size);
+	put_u32(head, m->crc);
+	put_u64(head, m->spool);
+	put_str(head, m->envelope);
+}
+
+bool record_message_decode(struct str payload, struct record_message *out)
+{
+	struct scan s = scan_of(payload);
+	uint8_t version = get_u8(&s), place = get_u8(&s);
+
+	*out = (struct record_message){ .size = get_u64(&s), .crc = get_u32(&s), .spool = get_u64(&s) };
+	out->envelope = get_str(&s, ENVELOPE_BYTES_MAX);
+	if (s.failed || version != RECORD_VERSION)
+		return false;
+	if (place == BODY_SPOOL)
+		return out->spool != 0 && get_end(&s);
+	out->body = scan_bytes(&s, scan_left(&s));
+	return place == BODY_INLINE && out->spool == 0 && out->body.n == out->size;
+}
+
+void spool_name(uint64_t spool, char name[SPOOL_NAME_MAX])
+{
+	snprintf(name, SPOOL_NAME_MAX, "spool/%020llu", (unsigned long long)spool);
+}
+
+bool spool_name_parse(struct str name, uint64_t *spool)
+{
+	return name.n == 20 && str_to_u64(name, spool) && *spool != 0;
+}
