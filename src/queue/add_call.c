@@ -134,7 +134,8 @@ static enum err get_id(const struct message *answer, struct queue_id *id)
 {
 	struct scan s = scan_of(answer->body);
 
-	*id = (struct queue_id){ .log_id = get_u64(&s), .seq = get_u64(&s) };
+	id->log_id = get_u64(&s);
+	id->seq = get_u64(&s);
 	return get_end(&s) ? ERR_OK : ERR_INVALID;
 }
 

@@ -52,7 +52,8 @@ enum err queue_command_decode(struct str bytes, struct queue_command *out)
 	case QUEUE_COUNTERS:
 		break;
 	case QUEUE_LIST:
-		out->after = (struct queue_id){ .log_id = get_u64(&s), .seq = get_u64(&s) };
+		out->after.log_id = get_u64(&s);
+		out->after.seq = get_u64(&s);
 		break;
 	case QUEUE_SHOW:
 		out->name = get_str(&s, NAME_MAX_BYTES);
@@ -88,11 +89,15 @@ static void put_counters(struct buf *out, const struct queue_counters *c)
 
 static void get_counters(struct scan *s, struct queue_counters *c)
 {
-	*c = (struct queue_counters){ .log_id = get_u64(s), .w = get_u64(s), .last_seq = get_u64(s) };
+	c->log_id = get_u64(s);
+	c->w = get_u64(s);
+	c->last_seq = get_u64(s);
 	c->fill_percent = get_u32(s);
 	c->has_failed = get_bool(s);
 	c->backlog = get_u64(s);
-	c->late = (struct late_counts){ .waiting = get_u64(s), .held = get_u64(s), .elsewhere = get_u64(s) };
+	c->late.waiting = get_u64(s);
+	c->late.held = get_u64(s);
+	c->late.elsewhere = get_u64(s);
 	c->late.oldest = get_i64(s);
 	c->late.next_due = get_i64(s);
 }
@@ -114,7 +119,8 @@ static void put_listed(struct buf *out, const struct queue_listed *m)
 
 static void get_listed(struct scan *s, struct queue_listed *m)
 {
-	m->id = (struct queue_id){ .log_id = get_u64(s), .seq = get_u64(s) };
+	m->id.log_id = get_u64(s);
+	m->id.seq = get_u64(s);
 	m->sender = get_str(s, ENVELOPE_ADDRESS_MAX);
 	m->size = get_u64(s);
 	m->received = get_i64(s);

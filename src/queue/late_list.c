@@ -183,7 +183,7 @@ static enum err open_large(struct late *l, const struct body_place *b, int *fd)
 enum err late_body(struct late *l, uint64_t log_id, uint64_t seq, struct buf *bytes, int *fd)
 {
 	CLEANUP(late_unlock) struct late *held = late_lock(l);
-	struct body_place b;
+	struct body_place b = { 0 };
 	enum err e;
 
 	buf_reset(bytes);

@@ -23,7 +23,10 @@ bool record_message_decode(struct str payload, struct record_message *out)
 	struct scan s = scan_of(payload);
 	uint8_t version = get_u8(&s), place = get_u8(&s);
 
-	*out = (struct record_message){ .size = get_u64(&s), .crc = get_u32(&s), .spool = get_u64(&s) };
+	*out = (struct record_message){ 0 };
+	out->size = get_u64(&s);
+	out->crc = get_u32(&s);
+	out->spool = get_u64(&s);
 	out->envelope = get_str(&s, ENVELOPE_BYTES_MAX);
 	if (s.failed || version != RECORD_VERSION)
 		return false;

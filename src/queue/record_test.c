@@ -1,0 +1,54 @@
+#include "base/bytes.h"
+#include "base/test.h"
+#include "queue/record.h"
+
+TEST(inline_and_spool)
+{
+	CLEANUP(buf_free) struct buf b = BUF(1000);
+	struct record_message in = { .envelope = STR("envelope"), .body = STR("Subject: x\r\n\r\n"), .size = 14, .crc = 7 }, out;
+
+	record_message_encode(&in, &b);
+	buf_add(&b, in.body);
+	EXPECT(record_message_decode(buf_str(&b), &out));
+	EXPECT_STR(out.envelope, "envelope");
+	EXPECT_STR(out.body, "Subject: x\r\n\r\n");
+	EXPECT_INT(out.crc, 7);
+	for (size_t cut = 0; cut < b.n; cut++)
+		EXPECT(!record_message_decode(str_make(b.p, cut), &out));
+	buf_reset(&b);
+	in = (struct record_message){ .envelope = STR("e"), .spool = 42, .size = UINT64_C(5) << 30, .crc = 9 };
+	record_message_encode(&in, &b);
+	EXPECT(record_message_decode(buf_str(&b), &out));
+	EXPECT_INT(out.spool, 42);
+	EXPECT_INT(out.size, UINT64_C(5) << 30);
+	EXPECT_STR(out.body, NULL);
+	b.p[0]++;  /* a later version */
+	EXPECT(!record_message_decode(buf_str(&b), &out));
+}
+
+TEST(an_empty_body_is_inline)
+{
+	CLEANUP(buf_free) struct buf b = BUF(1000);
+	struct record_message in = { .envelope = STR("e") }, out;
+
+	record_message_encode(&in, &b);
+	EXPECT(record_message_decode(buf_str(&b), &out));
+	EXPECT(out.body.p != NULL);
+	EXPECT_INT(out.body.n, 0);
+}
+
+TEST(spool_names)
+{
+	char name[SPOOL_NAME_MAX];
+	uint64_t n;
+
+	spool_name(UINT64_MAX, name);
+	EXPECT_STR(str_of(name), "spool/18446744073709551615");
+	EXPECT(spool_name_parse(STR("18446744073709551615"), &n) && n == UINT64_MAX);
+	spool_name(42, name);
+	EXPECT_STR(str_of(name), "spool/00000000000000000042");
+	EXPECT(spool_name_parse(str_from(str_of(name), 6), &n) && n == 42);
+	EXPECT(!spool_name_parse(STR("42"), &n));
+	EXPECT(!spool_name_parse(STR("00000000000000000000"), &n));
+	EXPECT(!spool_name_parse(STR("0000000000000000004x"), &n));
+}
