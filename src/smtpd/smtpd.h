@@ -14,7 +14,7 @@ enum {
 	SMTPD_TEXT_LINE_MAX = 65536,     /* bytes of a line of a message; RFC 5321 §4.5.3.1.6 promises 998, real mail has more */
 	SMTPD_RECEIVED_MAX = 100,        /* Received fields: more is a loop (RFC 5321 §6.3) */
 	SMTPD_IDLE_COMMANDS_MAX = 100,   /* NOOP, RSET, VRFY … in a row; then each counts as a mistake */
-	SMTPD_RESERVE = 2048,            /* reply bytes of one command, at most; see smtpd_input() */
+	SMTPD_RESERVE = 8192,            /* reply bytes of one command, at most; see smtpd_input() */
 };
 
 /* The server, shared by all sessions of the process. The host may change it between calls. */

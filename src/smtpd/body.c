@@ -1,0 +1,252 @@
+/* The message as it will be stored, while it arrives.
+ *
+ * The header is kept in memory until it is whole: then the host may look at it, and our Received field is put before it. From there on
+ * bytes are only added: up to SMTPD_MEMORY_MAX in memory, beyond (or when all sessions together hold memory_max) in a spool file of
+ * the queue, which is asked for once and written in pieces of 64 kB with its CRC. Writing may wait for the disk, never for a stranger.
+ *
+ * BINARYMIME is re-encoded when it is complete (mime/rewrite.h); that needs the message in one piece, so a spool file is mapped. What
+ * comes out goes to the queue from memory: it is the rare case, and one at a time. */
+#include "base/bytes.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "mime/rewrite.h"
+#include "smtpd/smtpd_private.h"
+#include <assert.h>
+#include <errno.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+enum { WRITE_PIECE = 64 << 10, SPOOL_EARLY = 16 << 10 };
+
+static void charge(struct smtpd *s)
+{
+	s->server->memory_used += s->body.bytes.n - s->body.charged;
+	s->body.charged = s->body.bytes.n;
+}
+
+void smtpd_body_begin(struct smtpd *s)
+{
+	smtpd_body_drop(s);
+	s->body.in_header = true;
+	s->body.octets = 0;
+	s->body.bytes = BUF(SMTPD_MEMORY_MAX + 2 * SMTPD_PIECE);
+}
+
+void smtpd_body_drop(struct smtpd *s)
+{
+	buf_free(&s->body.bytes);
+	charge(s);
+	fd_close(&s->body.fd);
+	s->body.fd = -1;
+	s->body.searched = 0;
+	s->body.written = s->body.spool = 0;
+	s->body.crc = 0;
+}
+
+void smtpd_refuse(struct smtpd *s, struct smtp_reply r)
+{
+	if (s->refusal.code != 0)
+		return;
+	s->refusal = r;
+	smtpd_body_drop(s);
+}
+
+static void refuse_err(struct smtpd *s, enum err e)
+{
+	if (e == ERR_AGAIN || e == ERR_LIMIT)
+		smtpd_refuse(s, SMTP_REPLY(452, "4.3.1", "this server has no room for the message at the moment: please try again later"));
+	else
+		smtpd_refuse(s, SMTP_REPLY(451, "4.3.0", "the message cannot be stored at the moment: please try again later"));
+}
+
+/* ---- the spool file ---- */
+
+static void write_out(struct smtpd *s)
+{
+	struct smtpd_body *b = &s->body;
+
+	for (size_t at = 0; at < b->bytes.n;) {
+		ssize_t n = pwrite(b->fd, b->bytes.p + at, b->bytes.n - at, (off_t)(b->written + at));
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0) {
+			refuse_err(s, log_errno("pwrite", "spool file"));
+			return;
+		}
+		at += (size_t)n;
+	}
+	b->crc = crc32c(b->crc, b->bytes.p, b->bytes.n);
+	b->written += b->bytes.n;
+	buf_reset(&b->bytes);
+	charge(s);
+}
+
+void smtpd_spooled(struct smtpd *s, enum err result, uint64_t spool, int fd)
+{
+	s->is_waiting = false;
+	if (s->phase == PHASE_OVER || s->refusal.code != 0) {  /* it is not wanted any more */
+		fd_close(&fd);
+		return;
+	}
+	if (result != ERR_OK) {
+		refuse_err(s, result);
+		return;
+	}
+	s->body.fd = fd;
+	s->body.spool = spool;
+	write_out(s);
+}
+
+static bool wants_spool(const struct smtpd *s)
+{
+	size_t n = s->body.bytes.n;
+
+	return s->body.fd < 0 && !s->body.in_header &&
+	       (n > SMTPD_MEMORY_MAX || (n > SPOOL_EARLY && s->server->memory_used > s->server->memory_max));
+}
+
+/* ---- the header ---- */
+
+/* Bytes of the header with its empty line; 0: it is not whole yet. */
+static size_t header_size(struct smtpd_body *b)
+{
+	struct str all = buf_str(&b->bytes);
+	size_t from = b->searched > 3 ? b->searched - 3 : 0;
+	ptrdiff_t at;
+
+	if (str_starts(all, STR("\r\n")))
+		return 2;
+	at = str_find(str_from(all, from), STR("\r\n\r\n"));
+	b->searched = all.n;
+	return at >= 0 ? from + (size_t)at + 4 : 0;
+}
+
+static void end_header(struct smtpd *s, size_t n)
+{
+	CLEANUP(buf_free) struct buf changed = BUF(2 * SMTPD_MEMORY_MAX);
+	struct buf all = BUF(3 * SMTPD_MEMORY_MAX + 2 * SMTPD_PIECE);
+	struct str header = str_sub(buf_str(&s->body.bytes), 0, n);
+	struct smtp_reply r = { 0 };
+
+	s->body.in_header = false;
+	if (smtpd_count_received(header) > SMTPD_RECEIVED_MAX)
+		r = SMTP_REPLY(554, "5.4.6", "this message has passed more than 100 servers: it goes round in a circle");
+	else if (s->host->header)
+		r = s->host->header(s->context, &s->envelope, header, &changed, &s->arena);
+	if (r.code == 0 && changed.failed)
+		r = SMTP_REPLY(554, "5.6.0", "the header of the message is too large");
+	if (r.code != 0) {
+		smtpd_refuse(s, r);
+		return;
+	}
+	smtpd_put_received(s, &all);
+	buf_add(&all, changed.n > 0 ? buf_str(&changed) : header);
+	buf_add(&all, str_from(buf_str(&s->body.bytes), n));
+	buf_free(&s->body.bytes);
+	s->body.bytes = all;
+}
+
+/* ---- bytes ---- */
+
+void smtpd_body_add(struct smtpd *s, struct str piece)
+{
+	struct smtpd_body *b = &s->body;
+	size_t n;
+
+	if (s->refusal.code != 0)
+		return;
+	b->octets += piece.n;
+	if (b->octets > s->server->size_max) {
+		smtpd_refuse(s, smtp_reply_printf(&s->arena, 552, "5.3.4", "the message is larger than the %llu bytes this server accepts",
+		                                  (unsigned long long)s->server->size_max));
+		return;
+	}
+	buf_add(&b->bytes, piece);
+	assert(!b->bytes.failed);  /* a piece comes only when what was there before is small or written */
+	if (b->in_header) {
+		n = header_size(b);
+		if (n > SMTPD_MEMORY_MAX || (n == 0 && b->bytes.n > SMTPD_MEMORY_MAX))
+			smtpd_refuse(s, SMTP_REPLY(554, "5.6.0", "the header of the message is larger than 262144 bytes"));
+		else if (n > 0)
+			end_header(s, n);
+	}
+	if (s->refusal.code != 0)
+		return;
+	if (b->fd >= 0 && b->bytes.n >= WRITE_PIECE)
+		write_out(s);
+	charge(s);
+	if (wants_spool(s)) {
+		s->is_waiting = true;
+		s->host->spool(s->context);
+	}
+}
+
+/* The whole message; the caller unmaps *mapped. */
+static bool whole(struct smtpd *s, struct str *mapped, struct str *message)
+{
+	struct smtpd_body *b = &s->body;
+
+	*mapped = STR_NONE;
+	*message = buf_str(&b->bytes);
+	if (b->fd < 0)
+		return true;
+	void *p = mmap(NULL, b->written, PROT_READ, MAP_SHARED, b->fd, 0);
+	if (p == MAP_FAILED) {
+		refuse_err(s, log_errno("mmap", "spool file"));
+		return false;
+	}
+	*mapped = *message = str_make(p, b->written);
+	return true;
+}
+
+/* Only CRLF lines and no NUL are stored (RFC 3030 §3 asks to convert, where the next hop has no BINARYMIME). */
+static void rewrite_binary(struct smtpd *s)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct buf out = BUF(QUEUE_BODY_MAX);
+	struct str mapped, message;
+
+	if (!whole(s, &mapped, &message))
+		return;
+	const struct mime_part *root = mime_parse(&a, message);
+	bool is_changed = mime_needs_rewrite(message, root);
+	if (is_changed)
+		mime_rewrite(message, root, &out);
+	if (mapped.p)
+		munmap((void *)(uintptr_t)mapped.p, mapped.n);
+	if (!is_changed)
+		return;
+	if (out.failed) {
+		buf_free(&out);
+		refuse_err(s, ERR_LIMIT);
+		return;
+	}
+	uint64_t octets = s->body.octets;
+	smtpd_body_drop(s);
+	s->body.octets = octets;
+	s->body.bytes = out;
+	charge(s);
+}
+
+void smtpd_body_end(struct smtpd *s)
+{
+	struct smtpd_body *b = &s->body;
+	struct queue_body body = { 0 };
+
+	if (b->in_header)
+		end_header(s, b->bytes.n);
+	if (s->refusal.code == 0 && b->fd >= 0)
+		write_out(s);
+	if (s->refusal.code == 0 && s->envelope.body == ENVELOPE_BINARYMIME)
+		rewrite_binary(s);
+	if (s->refusal.code != 0)
+		return;
+	s->envelope.received = clock_wall_s();
+	if (b->fd >= 0)
+		body = (struct queue_body){ .spool = b->spool, .size = b->written, .crc = b->crc };
+	else
+		body.bytes = buf_str(&b->bytes);
+	s->is_waiting = true;
+	s->host->add(s->context, &s->envelope, &body);
+	smtpd_body_drop(s);
+}
