@@ -38,6 +38,7 @@ void smtpd_ehlo(struct smtpd *s, struct str argument)
 		.recipients_max = s->server->recipients_max,
 		.messages_max = s->server->messages_max,
 		.offers_starttls = s->client.can_start_tls,
+		.caller = s->client.source == ENVELOPE_LOCAL ? s->client.login : STR(""),
 	};
 
 	if (!hello(s, argument, true))

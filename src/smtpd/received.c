@@ -24,7 +24,7 @@ static void put_protocol(const struct smtpd *s, struct buf *out)
 		return;
 	if (s->client.is_tls)
 		buf_add_char(out, 'S');
-	if (s->client.login.n > 0)
+	if (s->client.source == ENVELOPE_SUBMISSION && s->client.login.n > 0)
 		buf_add_char(out, 'A');
 }
 

@@ -34,7 +34,7 @@ struct smtpd_client {
 	struct str session;              /* a word for Received and the log: "7c1f0a9b33" */
 	struct str peer;                 /* "192.0.2.7", "2001:db8::7"; of a local program: "" */
 	struct str who;                  /* in Received instead of the address, when peer is empty: "user 1000" */
-	struct str login;                /* of an own user: his main address; empty: not logged in */
+	struct str login;                /* of an own user, also of a local program's: his main address; empty: not known */
 	bool       is_tls;
 	bool       can_start_tls;        /* not TLS yet, and there is a certificate */
 	struct str tls_text;             /* "TLSv1.3 TLS_AES_128_GCM_SHA256" */
