@@ -111,7 +111,7 @@ static enum login_want fail(struct login *l, enum verify_outcome outcome, struct
 {
 	enum login_want next;
 
-	if (outcome == VERIFY_WRONG || outcome == VERIFY_USE_APP_PASSWORD)
+	if ((outcome == VERIFY_WRONG || outcome == VERIFY_USE_APP_PASSWORD) && l->request_type != REQUEST_PRINTER)
 		l->failures++;
 	end_sasl(l);
 	next = l->protocol->failed(l, outcome, out);
@@ -201,6 +201,7 @@ enum login_want login_sasl(struct login *l, enum sasl_mechanism m, struct str in
 {
 	sasl_begin(&l->sasl, m, &l->facts.binding, &l->arena);
 	l->in_sasl = true;
+	l->request_type = 0;  /* nothing asked for it yet */
 	return login_sasl_line(l, initial, out);
 }
 
