@@ -26,7 +26,6 @@ void cli_complain(struct cli *c, enum text id, const struct str *args, size_t n)
 void cli_write(struct str s);
 
 /* The commands that are not requests to control. argv[0] is the command's own word. They return the exit code. */
-int cli_sendmail(int argc, char **argv, const char *dir);
 int cli_serve(struct cli *c, int argc, char **argv);
 int cli_setup(struct cli *c, int argc, char **argv);
 int cli_demo(struct cli *c, int argc, char **argv);

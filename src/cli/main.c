@@ -5,6 +5,7 @@
 #include "cli/flags.h"
 #include "cli/help.h"
 #include "cli/request.h"
+#include "cli/sendmail.h"
 #include "role/role.h"
 #include <signal.h>
 #include <stdlib.h>
