@@ -1,12 +1,16 @@
-/* net/stream.h -- a client's connection, plain or TLS, without blocking: what a session reads from and writes to.
- * It has no buffers of its own: an idle connection costs its descriptor and, with TLS, the TLS state. */
+/* net/stream.h -- a client's connection, plain or TLS, compressed or not, without blocking: what a session reads from and writes
+ * to. It has no buffers of its own but the compressor's: an idle connection costs its descriptor and, with TLS, the TLS state. */
 #ifndef FACTEUR_NET_STREAM_H
 #define FACTEUR_NET_STREAM_H
+#include "net/deflate.h"
 #include "net/tls.h"
 
 struct stream {   /* set fd, the rest zero */
 	int         fd;
 	struct tls *tls;             /* NULL: plain */
+	struct deflate *deflate;     /* NULL: not compressed */
+	struct buf  deflated;        /* compressed bytes that the peer has no room for yet */
+	uint64_t    bytes_in, bytes_out;  /* of the session, before compression and TLS */
 	bool        is_handshaking;
 	unsigned char read_wants, write_wants;  /* what the last ERR_AGAIN waited for when it was the other direction; else 0 */
 };
@@ -17,10 +21,18 @@ enum err stream_start_tls(struct stream *st, struct tls_server *s, enum protocol
 enum err stream_handshake(struct stream *st) MUST_CHECK;
 /* *got > 0 bytes; ERR_AGAIN; ERR_CLOSED: the end, or broken. */
 enum err stream_read(struct stream *st, char *room, size_t n, size_t *got) MUST_CHECK;
-/* *taken > 0 bytes; ERR_AGAIN; ERR_CLOSED. */
+/* From here on compressed both ways (RFC 4978). Everything written before must be flushed. */
+void stream_compress(struct stream *st);
+/* *taken > 0 bytes; ERR_AGAIN; ERR_CLOSED. With compression the last of them may still wait: stream_flush(). */
 enum err stream_write(struct stream *st, struct str bytes, size_t *taken) MUST_CHECK;
+bool stream_is_flushed(const struct stream *st);
+/* Sends what waits. ERR_AGAIN: watch for LOOP_WRITE; ERR_CLOSED. */
+enum err stream_flush(struct stream *st) MUST_CHECK;
+void stream_park(struct stream *st);              /* nobody uses it for a while: frees what can be made again */
 /* What to watch for, given what the session would do next: LOOP_READ | LOOP_WRITE. TLS may need the other direction first. */
 unsigned stream_wants(const struct stream *st, bool reads, bool writes);
-bool stream_has_input(const struct stream *st);   /* bytes wait inside TLS: read without waiting for the socket */
-void stream_close(struct stream *st);             /* close_notify, close; never waits */
+bool stream_has_input(const struct stream *st);   /* bytes wait inside TLS or compression: read without waiting for the socket */
+/* close_notify, close; never waits. What the client has sent meanwhile is read and dropped: the system would otherwise answer with
+ * a reset, and the client might never see our last words. */
+void stream_close(struct stream *st);
 #endif

@@ -1,0 +1,166 @@
+/* COMPRESS over the life of a connection: both ends talk, one of them is put away again and again, nobody notices. */
+#include "base/bytes.h"
+#include "base/test.h"
+#include "net/deflate.h"
+#include <zlib.h>
+
+/* The client: plain zlib, whose state lives as long as the connection. */
+struct client { z_stream out, in; };
+
+static void client_begin(struct client *c)
+{
+	*c = (struct client){ 0 };
+	assert_int_equal(deflateInit2(&c->out, 9, Z_DEFLATED, -15, 9, Z_DEFAULT_STRATEGY), Z_OK);
+	assert_int_equal(inflateInit2(&c->in, -15), Z_OK);
+}
+
+static void client_end(struct client *c)
+{
+	deflateEnd(&c->out);
+	inflateEnd(&c->in);
+}
+
+static struct str client_puts(struct client *c, struct str plain, char *room, size_t n, int flush)
+{
+	c->out.next_in = (Bytef *)(uintptr_t)plain.p;
+	c->out.avail_in = (uInt)plain.n;
+	c->out.next_out = (Bytef *)room;
+	c->out.avail_out = (uInt)n;
+	deflate(&c->out, flush);
+	EXPECT_INT(c->out.avail_in, 0);
+	return str_make(room, n - c->out.avail_out);
+}
+
+static struct str client_reads(struct client *c, struct str wire, char *room, size_t n)
+{
+	c->in.next_in = (Bytef *)(uintptr_t)wire.p;
+	c->in.avail_in = (uInt)wire.n;
+	c->in.next_out = (Bytef *)room;
+	c->in.avail_out = (uInt)n;
+	int r = inflate(&c->in, Z_SYNC_FLUSH);
+	EXPECT(r == Z_OK || r == Z_BUF_ERROR);
+	EXPECT_INT(c->in.avail_in, 0);
+	return str_make(room, n - c->in.avail_out);
+}
+
+static void server_reads(struct deflate *d, struct str wire, size_t step, struct buf *plain)
+{
+	char room[1000];
+	size_t got;
+
+	deflate_feed(d, wire);
+	while (deflate_get(d, room, step, &got) == ERR_OK)
+		buf_add_bytes(plain, room, got);
+	EXPECT(!deflate_has_input(d));
+}
+
+TEST(both_ways_over_many_parks)
+{
+	struct client c;
+	struct deflate *d = deflate_new();
+	static char wire[100000], back[200000];
+
+	client_begin(&c);
+	for (int i = 0; i < 60; i++) {
+		CLEANUP(buf_free) struct buf said = BUF(100000), heard = BUF(100000), answer = BUF(200000), sent = BUF(300000);
+		buf_printf(&said, "a%d UID FETCH %d:* (FLAGS UID ENVELOPE BODYSTRUCTURE)\r\n", i, i * 7);
+		if (i % 10 == 3)
+			for (int k = 0; k < 4000; k++)
+				buf_printf(&said, "%d literal line of a message\r\n", k * i);  /* more than the window */
+		server_reads(d, client_puts(&c, buf_str(&said), wire, sizeof(wire), Z_SYNC_FLUSH), (size_t)(1 + i * 13 % 999), &heard);
+		EXPECT(str_eq(buf_str(&heard), buf_str(&said)));
+		for (int k = 0; k <= i * i; k++)
+			buf_printf(&answer, "* %d FETCH (UID %d FLAGS (\\Seen))\r\n", k, k * 3);
+		deflate_put(d, buf_str(&answer), &sent);
+		EXPECT(str_eq(client_reads(&c, buf_str(&sent), back, sizeof(back)), buf_str(&answer)));
+		if (i % 3 == 0)
+			deflate_park(d);
+		if (i % 9 == 0)
+			deflate_park(d);  /* twice is harmless */
+	}
+	client_end(&c);
+	deflate_free(d);
+}
+
+TEST(the_dictionary_is_worth_its_room)
+{
+	struct client c;
+	struct deflate *d = deflate_new();
+	CLEANUP(buf_free) struct buf first = BUF(1000), second = BUF(1000);
+	static const char line[] = "* LIST (\\HasNoChildren \\Archive) \"/\" \"Archives de la famille\"\r\n";
+
+	client_begin(&c);
+	deflate_put(d, STR(line), &first);
+	deflate_park(d);
+	deflate_put(d, STR(line), &second);
+	EXPECT(second.n * 3 < first.n);
+	char room[500];
+	EXPECT_STR(client_reads(&c, buf_str(&first), room, sizeof(room)), line);
+	EXPECT_STR(client_reads(&c, buf_str(&second), room, sizeof(room)), line);
+	client_end(&c);
+	deflate_free(d);
+}
+
+TEST(parked_in_the_middle_of_a_block)
+{
+	struct client c;
+	struct deflate *d = deflate_new();
+	CLEANUP(buf_free) struct buf heard = BUF(1000);
+	char wire[1000];
+
+	client_begin(&c);
+	struct str all = client_puts(&c, STR("a1 IDLE\r\n and then DONE\r\n"), wire, sizeof(wire), Z_SYNC_FLUSH);
+	for (size_t i = 0; i < all.n; i++) {
+		server_reads(d, str_sub(all, i, 1), 100, &heard);
+		deflate_park(d);
+	}
+	EXPECT_STR(buf_str(&heard), "a1 IDLE\r\n and then DONE\r\n");
+	client_end(&c);
+	deflate_free(d);
+}
+
+TEST(random_bytes_fit_the_bound)
+{
+	struct deflate *d = deflate_new();
+	static char noise[16384];
+
+	for (size_t n = 1; n <= sizeof(noise); n = n * 3 + 1) {
+		CLEANUP(buf_free) struct buf out = BUF(deflate_bound(sizeof(noise)));
+		random_bytes(noise, n);
+		deflate_put(d, str_make(noise, n), &out);
+		EXPECT(out.n <= deflate_bound(n));
+	}
+	deflate_free(d);
+}
+
+TEST(hostile_input)
+{
+	struct client c;
+	char room[16384], wire[1000];
+	size_t got, total = 0;
+	static char zeros[900000];
+	struct deflate *d = deflate_new();
+
+	/* a bomb comes out as slowly as it is read */
+	client_begin(&c);
+	deflate_feed(d, client_puts(&c, str_make(zeros, sizeof(zeros)), wire, sizeof(wire), Z_SYNC_FLUSH));
+	while (deflate_get(d, room, sizeof(room), &got) == ERR_OK)
+		total += got;
+	EXPECT_INT(total, sizeof(zeros));
+	/* the end of the stream is the end of the connection */
+	deflate_feed(d, client_puts(&c, STR("x"), wire, sizeof(wire), Z_FINISH));
+	EXPECT_OK(deflate_get(d, room, sizeof(room), &got));
+	EXPECT_ERR(deflate_get(d, room, sizeof(room), &got), ERR_AGAIN);
+	deflate_feed(d, STR("more"));
+	EXPECT_ERR(deflate_get(d, room, sizeof(room), &got), ERR_CLOSED);
+	deflate_free(d);
+	client_end(&c);
+	/* a client that goes on without compressing */
+	d = deflate_new();
+	deflate_feed(d, STR("a2 NOOP\r\n"));
+	enum err e;
+	while ((e = deflate_get(d, room, sizeof(room), &got)) == ERR_OK)
+		continue;
+	EXPECT_ERR(e, ERR_INVALID);
+	deflate_free(d);
+}
