@@ -1,0 +1,51 @@
+/* net/parked.h -- the sessions that a gate has of each account: which of them wait (a record instead of a cell, DESIGN.md §2),
+ * and how these hear of a change: one RENDER attachment for an account, one STATE and one RENDERED for each (ipc/frame.h).
+ *
+ * Intrusive: a connection embeds a struct member; a parked one costs that and its record. The host writes to clients and talks
+ * to master. Callbacks may make their own member leave, no other one. */
+#ifndef FACTEUR_NET_PARKED_H
+#define FACTEUR_NET_PARKED_H
+#include "ipc/frame.h"
+#include "net/loop.h"
+
+struct parked_account;
+
+struct member {   /* all zeros: of no account */
+	struct parked_account *of;
+	struct member *next, **link;
+	struct grant   grant;
+	uint64_t       modseq;      /* what the client knows */
+	struct str     record;      /* parked: the state of its engine; owned */
+	uint32_t       place;       /* in the running render, from 1 */
+	uint8_t        protocol;    /* enum protocol */
+	bool           is_parked, wants_news;
+	bool           is_busy;     /* the client has not read the last news: no more before it has; see parked_again() */
+};
+
+struct parked_host {
+	void (*watch)(void *context, uint64_t account, bool on);   /* WATCH to master */
+	int  (*attach)(void *context, uint64_t account);           /* ATTACH{RENDER} to master: our end of the pair; -1: logged */
+	/* A parked session: KEEP: tell the client bytes (m already has the new record); ATTACH: attach it again; BYE: tell and close. */
+	void (*news)(void *context, struct member *m, enum rendered how, struct str bytes);
+	void (*revoked)(void *context, struct member *m);          /* its grant is older than the account's epoch: ends now */
+};
+
+struct parked;
+struct parked *parked_new(struct loop *l, const struct parked_host *host, void *context);
+void parked_free(struct parked *p);          /* all members have left */
+
+/* A session of this account begins (grant and protocol are set), ends. */
+void member_enter(struct parked *p, struct member *m);
+void member_leave(struct parked *p, struct member *m);      /* harmless when it never entered */
+/* Parks with what FRAME_PARK says (copied). False: the frame is malformed, or there is no record. */
+bool member_park(struct parked *p, struct member *m, struct str frame);
+/* It is attached again: no news from here on. The record stays until member_forget() or the next member_park(). */
+void member_wake(struct parked *p, struct member *m);
+void member_forget(struct member *m);
+/* A busy one is no longer busy. */
+void parked_again(struct parked *p, struct member *m);
+
+void parked_changed(struct parked *p, uint64_t account, uint64_t modseq);   /* GATE_CHANGED */
+void parked_epoch(struct parked *p, uint64_t account, uint32_t epoch);      /* GATE_EPOCH */
+size_t parked_accounts(const struct parked *p);
+#endif
