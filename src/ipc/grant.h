@@ -9,7 +9,9 @@ enum { GRANT_KEY_SIZE = 32, GRANT_MAC_SIZE = 32, GRANT_SIZE = 8 + 4 + 8 + 4 + 8 
 struct grant {
 	uint64_t account;
 	uint32_t rights;             /* bit mask of 1u << enum protocol: what this password may be used for */
-	int64_t  expires_s;          /* wall clock; sessions live on while they are attached or parked, new OPENs need a fresh one */
+	/* Wall clock. A new session needs a fresh grant; one that is attached or parked lives on, and comes back with the old one:
+	 * account, epoch and MAC are checked each time, the expiry only at the beginning (net/attach.h). */
+	int64_t  expires_s;
 	uint32_t epoch;              /* of the account when it was given */
 	uint64_t session;            /* the gate's number of the session; it is part of the MAC */
 	uint32_t app_password_id;    /* 0: the account's own password */

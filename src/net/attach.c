@@ -92,7 +92,7 @@ static bool session_begin(struct session *s)
 	s->info.tls_text = str_copy(&s->arena, o.tls_text);
 	s->info.record = STR_NONE;
 	s->engine = engine_of(at, o.protocol);
-	if (s->engine == NULL || at->host.check(at->host.context, &o.grant) != ERR_OK) {
+	if (s->engine == NULL || at->host.check(at->host.context, &o.grant, o.record.n > 0) != ERR_OK) {
 		log_warn("session refused protocol=%s peer=%.*s", protocol_name(o.protocol), STR_ARG(o.peer));
 		refuse(s, ERR_DENIED, STR("the login is no longer valid; please log in again"));
 		return false;
@@ -101,6 +101,7 @@ static bool session_begin(struct session *s)
 		s->state = s->engine->open(s, at->host.cell);
 	else if (s->engine->resume)
 		s->state = s->engine->resume(s, at->host.cell, str_copy(&s->arena, o.record));
+	s->is_resumed = o.record.n > 0;
 	if (s->state == NULL)
 		session_flush(s);
 	return s->state != NULL;
@@ -143,7 +144,9 @@ static enum session_next session_run(struct session *s)
 		s->is_parking = false;  /* the gate did not agree: the client had already sent more */
 	if (s->must_end || s->is_dead)
 		return SESSION_CLOSE;
-	if (session_has_input(s))
+	bool is_resumed = s->is_resumed;  /* it may idle: only its engine can say so, also before the client says more */
+	s->is_resumed = false;
+	if (session_has_input(s) || is_resumed)
 		return s->engine->input(s->state);
 	return s->is_eof ? SESSION_CLOSE : SESSION_WAIT;
 }
@@ -203,7 +206,7 @@ static enum err render_one(struct session *s, struct str frame)
 		return ERR_INVALID;
 	const struct engine *engine = engine_of(s->owner, (enum protocol)protocol);
 	enum rendered how = RENDERED_BYE;
-	if (engine && engine->render && host->check(host->context, &g) == ERR_OK)
+	if (engine && engine->render && host->check(host->context, &g, true) == ERR_OK)
 		how = engine->render(host->cell, state, &bytes, &record, &modseq);
 	if (bytes.failed || record.failed) {
 		how = RENDERED_ATTACH;

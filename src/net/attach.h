@@ -11,8 +11,9 @@ struct attach_host {
 	void  *cell;                                   /* given to the engines */
 	void  *context;                                /* given to check and parked */
 	const struct engine *const *engines;           /* ends with NULL */
-	/* ERR_OK: the grant is good; ERR_DENIED: the session is refused. */
-	enum err (*check)(void *context, const struct grant *g);
+	/* ERR_OK: the grant is good; ERR_DENIED: the session is refused. goes_on: the session has begun before and comes back from a
+	 * gate (a record, or to be rendered): its grant may have expired meanwhile (ipc/grant.h), all else must be right. */
+	enum err (*check)(void *context, const struct grant *g, bool goes_on);
 	void  (*parked)(void *context, bool wants_news);  /* a session of this account waits in a gate now */
 };
 

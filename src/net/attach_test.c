@@ -62,7 +62,7 @@ static enum rendered echo_render(UNUSED void *cell, struct str record, struct bu
 static const struct engine echo = { PROTOCOL_IMAP, echo_open, echo_resume, echo_input, echo_park, echo_close, echo_render, 60 };
 static const struct engine *const engines[] = { &echo, NULL };
 
-static enum err check(UNUSED void *context, const struct grant *g) { return g->epoch >= 5 ? ERR_OK : ERR_DENIED; }
+static enum err check(UNUSED void *context, const struct grant *g, UNUSED bool goes_on) { return g->epoch >= 5 ? ERR_OK : ERR_DENIED; }
 static void parked(void *context, UNUSED bool wants_news) { ++*(_Atomic int *)context; }
 
 struct fixture {

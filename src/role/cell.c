@@ -70,11 +70,12 @@ static void on_changed(void *context, uint64_t account, uint64_t modseq)
 	channel_notify(c->master, NOTICE_CHANGED, buf_str(&b), NULL, 0);
 }
 
-static enum err check_grant(void *context, const struct grant *g)
+/* Expiry bounds how long a grant can begin sessions, not how long they last: a telephone may idle for weeks. */
+static enum err check_grant(void *context, const struct grant *g, bool goes_on)
 {
 	struct cell *c = context;
 
-	return grant_check(g, c->key, c->start.account, c->epoch, clock_wall_s());
+	return grant_check(g, c->key, c->start.account, c->epoch, goes_on ? INT64_MIN : clock_wall_s());
 }
 
 static void on_parked(void *context, bool wants_news)
