@@ -1,0 +1,96 @@
+/* role/gate_private.h -- the gate's own structs: gate.c (channels, doors), gate_client.c (a connection from accept to close),
+ * gate_login.c (its login phase), gate_session.c (its sessions in cells: attached, parked, told news). */
+#ifndef FACTEUR_ROLE_GATE_PRIVATE_H
+#define FACTEUR_ROLE_GATE_PRIVATE_H
+#include "auth/login.h"
+#include "directory/lookup.h"
+#include "net/listen.h"
+#include "net/parked.h"
+#include "net/relay.h"
+#include "role/role.h"
+#include "text/text.h"
+
+enum { DOORS_MAX = 64, HOSTNAME_MAX = 254 };
+
+struct gate;
+
+struct door {  /* one listening socket */
+	struct gate     *gate;
+	struct listen_on on;
+	int              fd;          /* until it opens */
+	struct listener *listener;
+};
+
+struct gate {
+	const struct role_start *start;
+	struct loop       *loop;
+	struct channel    *master, *keys, *control;
+	struct tls_server *tls;
+	struct lookup     *lookup;            /* NULL until control has sent one */
+	struct admissions *admissions[PROTOCOL_COUNT];
+	struct door        doors[DOORS_MAX];
+	size_t             door_count;
+	struct parked     *parked;
+	struct client    **slots;             /* all connections; NULL: free */
+	uint32_t           slot_n, slot_cap, slot_free;  /* slot_free: none below it is free */
+	uint32_t           count, count_max;
+	uint64_t           next_session;
+	bool               has_certificates, is_open, stops;
+};
+
+enum phase {
+	PHASE_HANDSHAKE = 1,  /* TLS, at once or after STARTTLS */
+	PHASE_LOGIN,          /* talk */
+	PHASE_OPENING,        /* talk and relay: the cell has not answered */
+	PHASE_ATTACHED,       /* relay */
+	PHASE_PARKED,         /* member.record */
+	PHASE_CLOSING,        /* out is sent, then it ends */
+};
+
+struct talk;   /* of the login phase: gate_login.c */
+
+struct client {
+	struct gate      *gate;
+	struct stream     stream;
+	struct loop_fd    watch;
+	struct loop_timer timer;
+	struct peer       peer;
+	uint32_t          slot;
+	uint8_t           phase, protocol;
+	bool              is_printer;
+	uint64_t          session;
+	int64_t           since_s;            /* connected, then logged in */
+	int64_t           born_ms, heard_ms;  /* accepted; last byte of the client */
+	struct talk      *talk;
+	struct relay     *relay;
+	struct member     member;
+	char             *login_name;         /* as typed; from the login on */
+	struct buf        out;                /* what we say ourselves, and what was left when a relay ended */
+};
+
+const struct login_protocol *client_row(const struct client *c);
+/* ---- gate_client.c */
+void client_accept(void *door, int fd, const struct peer *peer);
+void client_end(struct client *c);                      /* closes and frees */
+/* Sends what is in out. True: all of it. False: the client has no room now (it is watched), or is gone (and freed). */
+bool client_flush(struct client *c, bool *is_gone);
+void client_close_soon(struct client *c);               /* sends out, then ends */
+/* Ends with one line of its protocol, whatever it does now. */
+void client_bye(struct client *c, enum text sentence);
+void client_watch(struct client *c, void (*ready)(void *context, unsigned events), unsigned events);
+void client_start_tls(struct client *c);
+void gate_list_sessions(struct gate *g, uint32_t from, struct buf *out);
+/* ---- gate_login.c */
+void login_begin(struct client *c, bool greets);        /* PHASE_LOGIN */
+void login_tls_done(struct client *c);                  /* the handshake is over: greets, or goes on after STARTTLS */
+void login_is_refused(struct client *c, enum err why, struct str sentence);
+void login_due(struct client *c);                       /* the timer rang */
+struct login *login_of(const struct client *c);         /* while there is talk */
+struct str login_rest(const struct client *c);          /* what the client sent after the login */
+void login_end(struct client *c);                       /* frees talk */
+/* ---- gate_session.c */
+extern const struct parked_host gate_parked_host;
+void session_begin(struct client *c);                   /* after LOGIN_OPEN */
+void session_due(struct client *c);
+void session_drop(struct client *c);                    /* leaves the cell; keeps what the client has not read in out */
+#endif
