@@ -1,0 +1,196 @@
+/* The role mx: port 25, and the socket for programs of this machine. One thread, one loop, and nothing in it waits for a stranger;
+ * what it waits for is the disk (a spool file) and, in a handshake, a signature of keys.
+ *
+ * It knows the directory by its memfd, adds messages to the queue, and holds nothing: what was not acknowledged when it dies was
+ * not accepted. Connections are mx_session.c, what is said on them is smtpd/. */
+#include "base/clock.h"
+#include "base/log.h"
+#include "ipc/sandbox.h"
+#include "role/mx_private.h"
+#include <sys/resource.h>
+
+enum { LAST_CALL_MS = 5000, OWN_DESCRIPTORS = 100 };
+
+/* ---- settings and the directory ---- */
+
+static void apply_settings(struct mx *m)
+{
+	const struct conf *c = lookup_conf(m->lookup);
+	struct rlimit files = { .rlim_cur = 1024 };
+	struct admission_limits limits = {
+		.per_address = (uint32_t)conf_number(c, SETTING_connections_per_address),
+		.per_network = (uint32_t)conf_number(c, SETTING_connections_per_network),
+		.per_minute_address = (uint32_t)conf_number(c, SETTING_connections_per_minute),
+	};
+
+	getrlimit(RLIMIT_NOFILE, &files);
+	limits.total = files.rlim_cur > 2 * OWN_DESCRIPTORS ? (uint32_t)(files.rlim_cur < 1000000 ? files.rlim_cur : 1000000) - OWN_DESCRIPTORS : OWN_DESCRIPTORS;
+	admissions_set(m->admissions, &limits);
+	m->timeout_ms = (int64_t)conf_number(c, SETTING_smtp_timeout) * 1000;
+	m->server.hostname = lookup_hostname(m->lookup);
+	m->server.size_max = conf_number(c, SETTING_message_size_max);
+	m->server.recipients_max = conf_number(c, SETTING_smtp_recipients_max);
+	m->server.messages_max = conf_number(c, SETTING_smtp_messages_per_connection);
+	m->server.errors_max = conf_number(c, SETTING_smtp_errors_max);
+	m->server.memory_max = conf_number(c, SETTING_smtp_memory_max);
+}
+
+static void on_directory(void *context, struct channel *ch, struct message *msg)
+{
+	struct mx *m = context;
+	enum err e = lookup_replace(&m->lookup, msg);
+
+	if (e == ERR_OK)
+		apply_settings(m);
+	channel_reply(ch, msg->call, e, STR(""), NULL, 0);
+}
+
+/* ---- TLS ---- */
+
+static void on_certificates(void *context, struct channel *ch, struct message *msg)
+{
+	struct mx *m = context;
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct tls_certificates list;
+	struct str body = msg->body, mapped = STR_NONE;
+	struct scan s;
+	enum err e = ERR_OK;
+
+	if (body.n == 0 && msg->fd_count == 1 && (e = memfd_map(msg->fds[0], TLS_CERTIFICATES_BYTES_MAX, &mapped)) == ERR_OK)
+		body = mapped;
+	s = scan_of(body);
+	if (e == ERR_OK)
+		e = get_tls_certificates(&s, &a, &list) && get_end(&s) ? tls_server_load(m->tls, &list, ch) : ERR_INVALID;
+	if (mapped.p)
+		memfd_unmap(mapped);
+	channel_reply(ch, msg->call, e == ERR_NOTFOUND ? ERR_OK : e, STR(""), NULL, 0);
+}
+
+/* ---- peers ---- */
+
+static const struct channel_handler keys_handlers[] = { { REQUEST_CERTIFICATES, on_certificates }, { 0 } };
+static const struct channel_handler control_handlers[] = { { REQUEST_DIRECTORY, on_directory }, { 0 } };
+static const struct channel_handler no_handlers[] = { { 0 } };
+
+static void on_connect(void *context, UNUSED struct channel *ch, struct message *msg)
+{
+	struct mx *m = context;
+	const struct channel_handler *handlers = no_handlers;
+	struct channel **peer;
+	enum role role;
+	uint32_t index;
+
+	if (!get_connect(msg, &role, &index))
+		return;
+	peer = role == ROLE_KEYS ? &m->keys : role == ROLE_QUEUE ? &m->queue : role == ROLE_CONTROL ? &m->control : NULL;
+	if (peer == NULL) {
+		log_error("unexpected peer role=%s index=%u", role_name(role), index);
+		return;
+	}
+	if (role == ROLE_KEYS)
+		handlers = keys_handlers;
+	if (role == ROLE_CONTROL)
+		handlers = control_handlers;
+	if (*peer == NULL)
+		*peer = channel_new(msg->fds[0], ROLE_MX, role, handlers, m, NULL);
+	else
+		channel_replace(*peer, msg->fds[0]);
+	msg->fds[0] = -1;
+	loop_channel(m->loop, *peer);
+}
+
+static void on_listen(void *context, UNUSED struct channel *ch, struct message *msg)
+{
+	struct mx *m = context;
+	struct listen_on on;
+
+	if (!get_listen(msg, &on) || (on.protocol != PROTOCOL_SMTP && on.protocol != PROTOCOL_LOCAL) || m->listener_count == MX_LISTENERS_MAX) {
+		log_error("unexpected socket to listen on");
+		return;
+	}
+	m->listeners[m->listener_count++] = listener_new(m->loop, msg->fds[0], on.protocol == PROTOCOL_SMTP ? mx_accept_smtp : mx_accept_local, m);
+	msg->fds[0] = -1;
+}
+
+/* ---- the end ---- */
+
+static void on_last_call(void *context) { ((struct mx *)context)->is_over = true; }
+
+static void close_listeners(struct mx *m)
+{
+	while (m->listener_count > 0)
+		listener_free(m->listeners[--m->listener_count]);
+}
+
+static void on_stop(void *context, UNUSED struct channel *ch, UNUSED struct message *msg)
+{
+	struct mx *m = context;
+
+	if (m->stops)
+		return;
+	m->stops = true;
+	close_listeners(m);
+	mx_sessions_stop(m);
+	loop_timer_in(m->loop, &m->last_call, LAST_CALL_MS);
+}
+
+static void on_master_gone(void *context, UNUSED struct channel *ch) { ((struct mx *)context)->is_over = true; }
+
+static const struct channel_handler master_handlers[] = {
+	{ NOTICE_CONNECT, on_connect }, { NOTICE_LISTEN, on_listen }, { NOTICE_STOP, on_stop }, { NOTICE_LOG, role_on_log }, { 0 },
+};
+
+static bool close_door(struct mx *m)
+{
+	const struct sandbox_path paths[] = { { NULL, false } };  /* spool files come as descriptors */
+	const char *why = NULL;
+	enum err e = m->start->sandbox ? sandbox_enter(ROLE_MX, paths, &why) : ERR_OK;
+
+	if (e != ERR_OK)
+		log_error("mx cannot enter its sandbox: %s", why ? why : err_name(e));
+	return e == ERR_OK;
+}
+
+static void free_channel(struct mx *m, struct channel *ch)
+{
+	if (ch == NULL)
+		return;
+	loop_forget_channel(m->loop, ch);
+	channel_free(ch);
+}
+
+static void serve(struct mx *m)
+{
+	m->master = channel_new(m->start->master_fd, ROLE_MX, ROLE_MASTER, master_handlers, m, on_master_gone);
+	m->queue = channel_new(-1, ROLE_MX, ROLE_QUEUE, no_handlers, m, NULL);
+	loop_channel(m->loop, m->master);
+	loop_channel(m->loop, m->queue);
+	channel_notify(m->master, NOTICE_READY, STR(""), NULL, 0);
+	while (!m->is_over && !(m->stops && m->sessions == NULL))
+		loop_once(m->loop, -1);
+}
+
+int role_mx(const struct role_start *start)
+{
+	static const struct admission_limits none = { 0 };
+	struct mx m = { .start = start, .loop = loop_new(), .tls = tls_server_new(), .admissions = admissions_new(&none) };
+	int code = 1;
+
+	m.last_call = (struct loop_timer){ .due = on_last_call, .context = &m };
+	if (close_door(&m)) {
+		serve(&m);
+		code = 0;
+	}
+	close_listeners(&m);
+	mx_sessions_end(&m);
+	free_channel(&m, m.queue);  /* what it owed is answered now, and the last sessions are freed */
+	free_channel(&m, m.control);
+	free_channel(&m, m.keys);
+	free_channel(&m, m.master);
+	loop_timer_stop(m.loop, &m.last_call);
+	tls_server_free(m.tls);
+	admissions_free(m.admissions);
+	lookup_close(m.lookup);
+	loop_free(m.loop);
+	return code;
+}

@@ -1,0 +1,48 @@
+/* role/mx_private.h -- the role mx: the process (mx.c), a connection (mx_session.c), programs of this machine (mx_local.c). */
+#ifndef FACTEUR_ROLE_MX_PRIVATE_H
+#define FACTEUR_ROLE_MX_PRIVATE_H
+#include "directory/lookup.h"
+#include "net/listen.h"
+#include "net/stream.h"
+#include "role/role.h"
+#include "smtpd/smtpd.h"
+
+enum { MX_LISTENERS_MAX = 64 };
+
+struct mx_session;
+
+struct mx {
+	const struct role_start *start;
+	struct loop         *loop;
+	struct channel      *master, *keys, *queue, *control;
+	struct listener     *listeners[MX_LISTENERS_MAX];
+	size_t               listener_count;
+	struct tls_server   *tls;
+	struct lookup       *lookup;       /* NULL until control has sent one */
+	struct smtpd_server  server;
+	struct admissions   *admissions;
+	int64_t              timeout_ms;   /* the setting smtp_timeout */
+	struct mx_session   *sessions;     /* all of them */
+	struct loop_timer    last_call;    /* STOP: then the rest is cut off */
+	bool                 stops, is_over;
+};
+
+/* A stranger, or a program of this machine, has connected. Owns fd. */
+void mx_accept_smtp(void *context, int fd, const struct peer *peer);
+void mx_accept_local(void *context, int fd, const struct peer *peer);
+/* STOP: tells every client 421, now or after the answer that is due. */
+void mx_sessions_stop(struct mx *m);
+/* Cuts off what is left. Sessions that wait for the queue stay until its channel is freed. */
+void mx_sessions_end(struct mx *m);
+
+/* Who calls through submit.sock. */
+struct mx_caller {
+	uint32_t   uid;
+	bool       is_administrator;  /* root, or the user this server runs as: may send as anybody */
+	uint64_t   account;           /* 0: of the administrator when there is no account yet */
+	struct str address;           /* what EHLO tells him he is */
+};
+/* False: this user may not send; *why says what to do. Texts live in the arena. */
+bool mx_caller_find(const struct mx *m, int fd, struct arena *a, struct mx_caller *out, struct smtp_reply *why);
+bool mx_caller_may_send(const struct mx *m, const struct mx_caller *c, struct str sender, struct arena *a);
+#endif

@@ -1,0 +1,549 @@
+/* A connection of port 25 or of submit.sock: bytes between its socket and the machine of smtpd/.
+ *
+ * One function, go_on(), does whatever can be done now and says what to wait for: first what is to be sent, then what was read but
+ * not taken, then what can be read. A client that does not read what we say is not read from either. At most ROUND_MAX pieces are
+ * read in one turn, so that a fast one does not keep the others waiting.
+ *
+ * Patience has one deadline. A command must be complete within smtp_timeout after the reply before it; a message must come
+ * within smtp_timeout plus a second for every RATE_MIN bytes; so a byte a minute, which never looks silent, ends just the same.
+ *
+ * While the queue owes an answer the session must stay, even when its client is gone: the answer names it. */
+#include "base/bytes.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "role/mx_private.h"
+#include "submit/fixup.h"
+#include <errno.h>
+#include <sys/socket.h>
+
+enum { READ_PIECE = 16384, ROUND_MAX = 16, OUT_MAX = 32768, RATE_MIN = 500, HANDSHAKE_MS = 60000, DRAIN_MAX = 65536 };
+
+struct mx_session {
+	struct mx         *mx;
+	struct mx_session *next, **link;
+	struct stream      stream;
+	struct loop_fd     watch;
+	struct loop_timer  timer;
+	struct loop_task   again;         /* more can be read at once */
+	struct peer        peer;
+	struct arena       arena;         /* texts of the client that live as long as the session */
+	char               peer_room[PEER_TEXT_MAX];
+	struct str         name, who;     /* of the session; of the peer, for the log */
+	struct mx_caller   caller;        /* of a local program */
+	bool               is_local;
+	struct smtpd      *smtpd;
+	struct buf         in, out;       /* read but not taken; to be sent */
+	bool               closes;        /* when out is empty */
+	bool               starts_tls;    /* when out is empty */
+	bool               has_answer;    /* the machine wants to be called, also without input */
+	bool               is_gone;       /* the socket is closed; waits for an answer only */
+	bool               was_in_body;
+	int64_t            deadline_ms, body_since_ms;
+	uint64_t           body_bytes;
+};
+
+static void go_on(struct mx_session *s);
+
+/* ---- life ---- */
+
+static void session_free(struct mx_session *s)
+{
+	*s->link = s->next;
+	if (s->next)
+		s->next->link = s->link;
+	smtpd_free(s->smtpd);
+	buf_free(&s->in);
+	buf_free(&s->out);
+	arena_free(&s->arena);
+	mem_free(s);
+}
+
+/* The connection ends. */
+static void session_end(struct mx_session *s)
+{
+	struct loop *l = s->mx->loop;
+
+	if (!s->is_gone) {
+		s->is_gone = true;
+		loop_unwatch(l, &s->watch);
+		loop_timer_stop(l, &s->timer);
+		loop_defer_cancel(l, &s->again);
+		stream_close(&s->stream);
+		admission_leave(s->mx->admissions, &s->peer);
+	}
+	if (!smtpd_is_waiting(s->smtpd))
+		session_free(s);
+}
+
+static void set_context(const struct mx_session *s) { log_context("session=" STR_FMT " peer=" STR_FMT, STR_ARG(s->name), STR_ARG(s->who)); }
+
+/* ---- what the machine asks ---- */
+
+static struct smtp_reply host_sender(void *context, const struct envelope *e, struct arena *a)
+{
+	struct mx_session *s = context;
+
+	if (!s->is_local || mx_caller_may_send(s->mx, &s->caller, e->sender, a))
+		return (struct smtp_reply){ 0 };
+	return smtp_reply_printf(a, 553, "5.7.1", "user %u may send as " STR_FMT " only", s->caller.uid, STR_ARG(s->caller.address));
+}
+
+static struct smtp_reply found_reply(const struct lookup_result *r)
+{
+	bool is_full = r->n > 0, is_temporary = false;
+
+	for (size_t i = 0; i < r->n; i++) {
+		is_full = is_full && r->targets[i].is_full;
+		is_temporary = is_temporary || r->targets[i].full_is_temporary;
+	}
+	if (!is_full)
+		return (struct smtp_reply){ 0 };
+	if (is_temporary)
+		return SMTP_REPLY(452, "4.2.2", "this mailbox is full at the moment: please try again later");
+	return SMTP_REPLY(552, "5.2.2", "this mailbox is full; please tell the person in another way");
+}
+
+static struct smtp_reply host_recipient(void *context, UNUSED const struct envelope *e, const struct envelope_recipient *asked, struct arena *a)
+{
+	struct mx_session *s = context;
+	struct lookup_result r;
+
+	switch (lookup_resolve(s->mx->lookup, asked->address, a, &r)) {
+	case LOOKUP_FOUND:
+		return found_reply(&r);
+	case LOOKUP_FOREIGN:
+		if (s->is_local)
+			return (struct smtp_reply){ 0 };  /* kept in the queue, to be sent on */
+		return smtp_reply_printf(a, 550, "5.7.1", "this server takes no mail for <" STR_FMT ">: it is not responsible for that domain",
+		                         STR_ARG(asked->address));
+	case LOOKUP_UNKNOWN:
+		return smtp_reply_printf(a, 550, "5.1.1", "there is nobody called <" STR_FMT "> here: please check the address", STR_ARG(asked->address));
+	case LOOKUP_INVALID:
+		break;
+	}
+	return SMTP_REPLY(553, "5.1.3", "this is not an address that can exist");
+}
+
+/* What a local program leaves out is supplied, as for everybody who submits (submit/fixup.h). */
+static struct smtp_reply host_header(void *context, UNUSED const struct envelope *e, struct str header, struct buf *out, UNUSED struct arena *a)
+{
+	struct mx_session *s = context;
+	struct fixup_facts facts = { .from = s->caller.address, .now_s = clock_wall_s() };
+	struct str local;
+
+	if (!s->is_local)
+		return (struct smtp_reply){ 0 };
+	str_cut(s->caller.address, '@', &local, &facts.domain);
+	fixup_header(header, &facts, out);
+	return (struct smtp_reply){ 0 };
+}
+
+/* An answer of the queue has come: the session goes on, or is free at last. */
+static void answered(struct mx_session *s)
+{
+	if (s->is_gone) {
+		if (!smtpd_is_waiting(s->smtpd))
+			session_free(s);
+		return;
+	}
+	s->deadline_ms = clock_mono_ms() + s->mx->timeout_ms;
+	s->has_answer = true;
+	go_on(s);
+}
+
+static void on_spooled(void *context, enum err result, uint64_t spool, int fd)
+{
+	struct mx_session *s = context;
+
+	set_context(s);
+	smtpd_spooled(s->smtpd, result, spool, fd);
+	answered(s);
+	log_context_clear();
+}
+
+static void host_spool(void *context)
+{
+	struct mx_session *s = context;
+	enum err e = queue_spool_ask(s->mx->queue, on_spooled, s);
+
+	if (e != ERR_OK)
+		smtpd_spooled(s->smtpd, e, 0, -1);
+}
+
+static void on_added(void *context, enum err result, struct queue_id id)
+{
+	struct mx_session *s = context;
+
+	set_context(s);
+	smtpd_added(s->smtpd, result, id);
+	answered(s);
+	log_context_clear();
+}
+
+static void host_add(void *context, const struct envelope *e, const struct queue_body *body)
+{
+	struct mx_session *s = context;
+	struct envelope full = *e;
+	enum err result;
+
+	full.submitter = s->caller.account;
+	result = queue_add_ask(s->mx->queue, &full, body, on_added, s);
+	if (result != ERR_OK)
+		smtpd_added(s->smtpd, result, (struct queue_id){ 0 });
+}
+
+static const struct smtpd_host host = {
+	.sender = host_sender, .recipient = host_recipient, .header = host_header, .spool = host_spool, .add = host_add,
+};
+
+/* ---- patience ---- */
+
+/* After input: a reply begins a new time; in a message it grows with its bytes. */
+static void be_patient(struct mx_session *s, size_t taken, bool has_replied)
+{
+	int64_t now = loop_now_ms(s->mx->loop), earned;
+	bool is_in_body = smtpd_is_in_body(s->smtpd);
+
+	if (is_in_body && (!s->was_in_body || has_replied)) {
+		s->body_since_ms = now;
+		s->body_bytes = 0;
+	}
+	s->was_in_body = is_in_body;
+	if (is_in_body) {
+		s->body_bytes += taken;
+		earned = s->body_since_ms + s->mx->timeout_ms + (int64_t)(s->body_bytes * 1000 / RATE_MIN);
+		s->deadline_ms = earned < now + s->mx->timeout_ms ? earned : now + s->mx->timeout_ms;
+	} else if (has_replied) {
+		s->deadline_ms = now + s->mx->timeout_ms;
+	}
+}
+
+static void on_timer(void *context)
+{
+	struct mx_session *s = context;
+	int64_t now = clock_mono_ms();
+	size_t taken;
+
+	if (smtpd_is_waiting(s->smtpd))
+		s->deadline_ms = now + s->mx->timeout_ms;  /* we are the slow ones */
+	if (now < s->deadline_ms) {
+		loop_timer_at(s->mx->loop, &s->timer, s->deadline_ms);
+		return;
+	}
+	set_context(s);
+	if (!s->closes && !s->stream.is_handshaking && s->out.n == 0) {
+		smtpd_bye(s->smtpd, "4.4.2", "nothing, or too little, has come for too long: goodbye", &s->out);
+		if (stream_write(&s->stream, buf_str(&s->out), &taken) != ERR_OK)
+			log_debug("the goodbye could not be sent");
+	} else {
+		log_info("session ended: the client does not read or does not finish the handshake");
+	}
+	session_end(s);
+	log_context_clear();
+}
+
+/* ---- bytes ---- */
+
+enum progress { GO_ON, STOP_HERE };  /* STOP_HERE: wait for the watch, a timer, an answer; or the session is gone */
+
+static void wait_for(struct mx_session *s, bool reads, bool writes)
+{
+	loop_watch(s->mx->loop, &s->watch, reads || writes ? stream_wants(&s->stream, reads, writes) : 0);
+}
+
+static enum progress handshake(struct mx_session *s)
+{
+	enum err e = stream_handshake(&s->stream);
+
+	if (e == ERR_AGAIN) {
+		wait_for(s, true, false);
+		return STOP_HERE;
+	}
+	if (e != ERR_OK) {
+		log_info("TLS handshake failed reason=%s", tls_reason(s->stream.tls));
+		session_end(s);
+		return STOP_HERE;
+	}
+	smtpd_secured(s->smtpd, tls_text(s->stream.tls, &s->arena));
+	s->deadline_ms = clock_mono_ms() + s->mx->timeout_ms;
+	return GO_ON;
+}
+
+static enum progress send_out(struct mx_session *s)
+{
+	size_t taken;
+
+	while (s->out.n > 0) {
+		enum err e = stream_write(&s->stream, buf_str(&s->out), &taken);
+		if (e == ERR_AGAIN) {
+			wait_for(s, false, true);
+			return STOP_HERE;
+		}
+		if (e != ERR_OK) {
+			session_end(s);
+			return STOP_HERE;
+		}
+		buf_drop_front(&s->out, taken);
+	}
+	buf_free(&s->out);
+	return GO_ON;
+}
+
+static enum progress begin_tls(struct mx_session *s)
+{
+	s->starts_tls = false;
+	if (stream_start_tls(&s->stream, s->mx->tls, PROTOCOL_SMTP) != ERR_OK) {
+		session_end(s);
+		return STOP_HERE;
+	}
+	s->deadline_ms = clock_mono_ms() + HANDSHAKE_MS;
+	loop_timer_at(s->mx->loop, &s->timer, s->deadline_ms);
+	return GO_ON;
+}
+
+/* Gives bytes to the machine; what it does not take stays in `in`. */
+static enum progress feed(struct mx_session *s, struct str bytes, bool is_kept)
+{
+	size_t used = 0, said = s->out.n;
+	enum smtpd_next next = smtpd_input(s->smtpd, bytes, &used, &s->out);
+
+	s->has_answer = false;
+	if (is_kept)
+		buf_drop_front(&s->in, used);
+	else
+		buf_add(&s->in, str_from(bytes, used));
+	if (s->in.n == 0)
+		buf_free(&s->in);
+	be_patient(s, used, s->out.n > said);
+	if (next == SMTPD_CLOSE)
+		s->closes = true;
+	if (next == SMTPD_STARTTLS)
+		s->starts_tls = true;
+	return GO_ON;
+}
+
+static enum progress read_in(struct mx_session *s)
+{
+	char room[READ_PIECE];
+	size_t got;
+	enum err e = stream_read(&s->stream, room, sizeof(room), &got);
+
+	if (e == ERR_AGAIN) {
+		wait_for(s, true, false);
+		return STOP_HERE;
+	}
+	if (e != ERR_OK) {
+		session_end(s);
+		return STOP_HERE;
+	}
+	return feed(s, str_make(room, got), false);
+}
+
+/* One thing that can be done now. */
+static enum progress step(struct mx_session *s)
+{
+	if (s->stream.is_handshaking)
+		return handshake(s);
+	if (s->out.n > 0)
+		return send_out(s);
+	if (s->closes) {
+		session_end(s);
+		return STOP_HERE;
+	}
+	if (s->starts_tls)
+		return begin_tls(s);
+	if (smtpd_is_waiting(s->smtpd)) {
+		wait_for(s, false, false);
+		return STOP_HERE;
+	}
+	if (s->mx->stops && !s->has_answer) {
+		smtpd_bye(s->smtpd, "4.3.2", "this server is stopping: please come back in a moment", &s->out);
+		s->closes = true;
+		return GO_ON;
+	}
+	return s->in.n > 0 || s->has_answer ? feed(s, buf_str(&s->in), true) : read_in(s);
+}
+
+static void go_on(struct mx_session *s)
+{
+	int rounds = 0;
+
+	while (step(s) == GO_ON) {
+		if (++rounds < ROUND_MAX * 3)  /* reading, feeding and sending are a step each */
+			continue;
+		loop_watch(s->mx->loop, &s->watch, 0);
+		loop_defer(s->mx->loop, &s->again);
+		return;
+	}
+}
+
+static void on_again(void *context)
+{
+	struct mx_session *s = context;
+
+	set_context(s);
+	go_on(s);
+	log_context_clear();
+}
+
+static void on_ready(void *context, unsigned events)
+{
+	struct mx_session *s = context;
+
+	set_context(s);
+	if (events == LOOP_GONE && smtpd_is_waiting(s->smtpd))
+		session_end(s);  /* the message goes its way; there is nobody left to tell */
+	else
+		go_on(s);
+	log_context_clear();
+}
+
+/* ---- accepting ---- */
+
+/* One line, and the connection is closed. What the client has sent is read away: closing over unread bytes would reset the
+ * connection, and the client would never see the line. */
+static void turn_away(int fd, const struct smtp_reply *r)
+{
+	CLEANUP(buf_free) struct buf b = BUF(OUT_MAX);
+	char drain[4096];
+
+	smtp_put_reply(&b, r);
+	if (send(fd, b.p, b.n, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+		log_debug("the refusal could not be sent");
+	shutdown(fd, SHUT_WR);
+	for (size_t n = 0; n < DRAIN_MAX && recv(fd, drain, sizeof(drain), MSG_DONTWAIT) > 0;)
+		n += sizeof(drain);
+	fd_close(&fd);
+}
+
+static bool admit(struct mx *m, int fd, const struct peer *peer)
+{
+	struct smtp_reply r = SMTP_REPLY(421, "4.3.2", "this server is starting or stopping: please come back in a moment");
+	char room[PEER_TEXT_MAX];
+
+	if (m->lookup != NULL && !m->stops) {
+		switch (admission_enter(m->admissions, peer, loop_now_ms(m->loop))) {
+		case ADMITTED:
+			return true;
+		case ADMISSION_FULL:
+			r = SMTP_REPLY(421, "4.3.2", "this server has as many connections as it can serve: please come back later");
+			break;
+		case ADMISSION_MANY:
+			r = SMTP_REPLY(421, "4.7.0", "too many connections from your address or network at the same time: please close some first");
+			break;
+		case ADMISSION_FAST:
+			r = SMTP_REPLY(421, "4.7.0", "too many new connections from your address or network in a minute: please come back later");
+			break;
+		}
+	}
+	log_info("connection refused peer=" STR_FMT " reason=" STR_FMT, STR_ARG(peer_text(peer, room)), STR_ARG(r.text));
+	turn_away(fd, &r);
+	return false;
+}
+
+static void session_start(struct mx_session *s, int fd, const struct smtpd_client *client)
+{
+	struct mx *m = s->mx;
+
+	s->next = m->sessions;
+	if (s->next)
+		s->next->link = &s->next;
+	s->link = &m->sessions;
+	m->sessions = s;
+	s->stream.fd = fd;
+	s->in = BUF(READ_PIECE);
+	s->out = BUF(OUT_MAX);
+	s->watch = (struct loop_fd){ .ready = on_ready, .context = s, .fd = fd };
+	s->timer = (struct loop_timer){ .due = on_timer, .context = s };
+	s->again = (struct loop_task){ .run = on_again, .context = s };
+	s->smtpd = smtpd_new(&m->server, client, &host, s);
+	s->deadline_ms = clock_mono_ms() + m->timeout_ms;
+	loop_timer_at(m->loop, &s->timer, s->deadline_ms);
+	smtpd_greet(s->smtpd, &s->out);
+	set_context(s);
+	go_on(s);
+	log_context_clear();
+}
+
+static struct mx_session *session_new(struct mx *m, const struct peer *peer)
+{
+	struct mx_session *s = MEM_NEW(struct mx_session);
+
+	s->mx = m;
+	s->peer = *peer;
+	s->name = arena_printf(&s->arena, "%010llx", (unsigned long long)(random_u64() >> 24));
+	return s;
+}
+
+static bool has_spoken(int fd)
+{
+	char c;
+
+	return recv(fd, &c, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+}
+
+void mx_accept_smtp(void *context, int fd, const struct peer *peer)
+{
+	struct mx *m = context;
+	struct mx_session *s;
+
+	if (!admit(m, fd, peer))
+		return;
+	if (has_spoken(fd)) {  /* RFC 5321 §4.3.1: a client waits for the greeting; only what guesses the dialogue does not */
+		char room[PEER_TEXT_MAX];
+		log_info("connection refused peer=" STR_FMT " reason=spoke before the greeting", STR_ARG(peer_text(peer, room)));
+		turn_away(fd, &SMTP_REPLY(554, "5.5.1", "you spoke before the greeting: a mail server waits for it"));
+		admission_leave(m->admissions, peer);
+		return;
+	}
+	s = session_new(m, peer);
+	s->who = peer_text(peer, s->peer_room);
+	session_start(s, fd, &(struct smtpd_client){
+		.source = ENVELOPE_MX, .session = s->name, .peer = s->who, .can_start_tls = tls_server_is_ready(m->tls),
+	});
+}
+
+void mx_accept_local(void *context, int fd, UNUSED const struct peer *peer)
+{
+	static const struct peer here = { .address = { [15] = 1 } };
+	struct mx *m = context;
+	struct mx_session *s;
+	struct smtp_reply why;
+
+	if (!admit(m, fd, &here))
+		return;
+	s = session_new(m, &here);
+	s->is_local = true;
+	if (!mx_caller_find(m, fd, &s->arena, &s->caller, &why)) {
+		log_info("local program refused reason=" STR_FMT, STR_ARG(why.text));
+		turn_away(fd, &why);
+		admission_leave(m->admissions, &here);
+		arena_free(&s->arena);
+		mem_free(s);
+		return;
+	}
+	s->who = arena_printf(&s->arena, "user %u", s->caller.uid);
+	session_start(s, fd, &(struct smtpd_client){ .source = ENVELOPE_LOCAL, .session = s->name, .peer = STR(""), .who = s->who, .login = s->caller.address });
+}
+
+/* ---- stopping ---- */
+
+void mx_sessions_stop(struct mx *m)
+{
+	for (struct mx_session *s = m->sessions, *next; s; s = next) {
+		next = s->next;
+		if (!s->is_gone && !s->stream.is_handshaking)
+			go_on(s);  /* sees m->stops */
+		else if (!s->is_gone)
+			session_end(s);
+	}
+}
+
+void mx_sessions_end(struct mx *m)
+{
+	for (struct mx_session *s = m->sessions, *next; s; s = next) {
+		next = s->next;
+		session_end(s);
+	}
+}
