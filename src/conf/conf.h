@@ -51,6 +51,8 @@ struct conf_problem {
 	char         word[64];         /* the unknown name or the bad value, cut */
 	int          line;             /* of the file; 0: no file */
 };
+/* The problem of a name that is no setting. */
+struct conf_problem conf_unknown(struct str name);
 struct str conf_explain(struct arena *a, const struct conf_problem *p, bool french);
 
 /* Sets from text as people type it. False: refused, *p says why, nothing changed. */
@@ -58,6 +60,11 @@ bool conf_set(struct conf *c, enum setting s, struct str value, struct conf_prob
 void conf_unset(struct conf *c, enum setting s);   /* back to the default */
 /* The value as it can be typed again, short: "64MB", "on", "1h". */
 struct str conf_show(struct arena *a, const struct conf *c, enum setting s);
+
+/* What may be typed: "1MB … 1GB", "on, off", "≤ 253 B": for people of any language. */
+struct str conf_show_range(struct arena *a, const struct setting_row *row);
+/* "2d", "12h", "90": seconds. False: not a length of time. */
+bool conf_parse_duration(struct str text, uint64_t *seconds);
 
 /* Reads DIR/facteur.conf (`name = value`, # comments) into c: settings of scope FILE only. No file: true, nothing set. */
 bool conf_read_file(struct conf *c, const char *path, struct conf_problem *p) MUST_CHECK;

@@ -82,6 +82,26 @@ struct str conf_show_number(struct arena *a, const struct setting_row *row, uint
 	return arena_printf(a, "%llu%s", (unsigned long long)(number / u->factor), u->name);
 }
 
+bool conf_parse_duration(struct str text, uint64_t *seconds) { return parse_with_unit(str_trim(text), durations, seconds); }
+
+struct str conf_show_range(struct arena *a, const struct setting_row *row)
+{
+	if (row->type == TYPE_SWITCH)
+		return STR("on, off");
+	if (row->type == TYPE_TEXT)
+		return arena_printf(a, "≤ %llu B", (unsigned long long)row->max);
+	struct str min = conf_show_number(a, row, row->min), max = conf_show_number(a, row, row->max);
+	return arena_printf(a, STR_FMT " … " STR_FMT, STR_ARG(min), STR_ARG(max));
+}
+
+struct conf_problem conf_unknown(struct str name)
+{
+	struct conf_problem p = { .kind = CONF_UNKNOWN };
+
+	conf_problem_word(&p, name);
+	return p;
+}
+
 void conf_problem_word(struct conf_problem *p, struct str word)
 {
 	struct str cut = utf8_valid(word) ? utf8_clip(word, sizeof p->word - 1) : STR("(not UTF-8)");

@@ -69,7 +69,9 @@ enum err account_get(struct directory *d, uint64_t account, struct arena *a, str
 
 enum err account_list(struct directory *d, struct str domain, struct arena *a, struct directory_account **out, size_t *n)
 {
-	static const char sql[] = "SELECT " COLUMNS " FROM account WHERE (?1 IS NULL OR domain = ?1) ORDER BY domain, address, account";
+	static const char sql[] = "SELECT " COLUMNS " FROM account WHERE (?1 IS NULL OR domain = ?1)"
+	                          " AND EXISTS (SELECT 1 FROM name WHERE name.account = account.account AND kind = 1)"
+	                          " ORDER BY domain, address, account";
 	CLEANUP(stmt_release) struct stmt *q = db_query(d->db, sql);
 	size_t cap = 0;
 

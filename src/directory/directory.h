@@ -45,7 +45,7 @@ enum err account_add(struct directory *d, const struct directory_address *x, str
 /* By any address of its own; deleted ones too. ERR_NOTFOUND. Slices live in the arena. */
 enum err account_find(struct directory *d, const struct directory_address *x, struct arena *a, struct directory_account *out) MUST_CHECK;
 enum err account_get(struct directory *d, uint64_t account, struct arena *a, struct directory_account *out) MUST_CHECK;
-/* All, by address; domain empty: every domain. Deleted ones are among them. */
+/* All, by address; domain empty: every domain. Deleted ones are among them, forgotten ones are not. */
 enum err account_list(struct directory *d, struct str domain, struct arena *a, struct directory_account **out, size_t *n) MUST_CHECK;
 /* The new main address; the old one stays one of its addresses when keep is true. ERR_EXISTS, ERR_NOTFOUND (domain). */
 enum err account_rename(struct directory *d, uint64_t account, const struct directory_address *to, bool keep) MUST_CHECK;
@@ -94,6 +94,8 @@ bool printer_ip(struct str in, struct arena *a, struct str *out);
 /* ---- settings. of: the server (SCOPE_SERVER, empty), a domain (its name) or an account (its number as text) */
 enum err setting_store(struct directory *d, enum setting_scope scope, struct str of, enum setting s, struct str value) MUST_CHECK;
 enum err setting_forget(struct directory *d, enum setting_scope scope, struct str of, enum setting s) MUST_CHECK;
+/* Everything that was set for this place. */
+enum err setting_forget_all(struct directory *d, enum setting_scope scope, struct str of) MUST_CHECK;
 /* Lays what is stored for one place over c. */
 enum err setting_load(struct directory *d, enum setting_scope scope, struct str of, struct conf *c) MUST_CHECK;
 /* As they hold for the server, or for an account: server, its domain, itself. conf_free() what you get. */

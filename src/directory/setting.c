@@ -29,6 +29,18 @@ enum err setting_forget(struct directory *d, enum setting_scope scope, struct st
 	return directory_commit(d);
 }
 
+enum err setting_forget_all(struct directory *d, enum setting_scope scope, struct str of)
+{
+	static const char sql[] = "DELETE FROM setting WHERE scope = ?1 AND place = ?2";
+	DIRECTORY_CHANGE(d);
+	CLEANUP(stmt_release) struct stmt *q = db_query(d->db, sql);
+
+	stmt_bind_int64(q, 1, scope);
+	stmt_bind_text(q, 2, of);
+	TRY(stmt_done(q));
+	return directory_commit(d);
+}
+
 enum err setting_load(struct directory *d, enum setting_scope scope, struct str of, struct conf *c)
 {
 	static const char sql[] = "SELECT name, value FROM setting WHERE scope = ?1 AND place = ?2";
