@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "ipc/frame.h"
 #include "role/role_private.h"
+#include "store/account_folder.h"
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -417,16 +418,20 @@ static void on_account_folder(void *context, struct channel *ch, struct message 
 	struct master *m = ((struct running *)context)->master;
 	struct scan s = scan_of(msg->body);
 	uint64_t account = get_u64(&s);
-	char path[512];
-	enum err e = ERR_OK;
+	enum err e = get_end(&s) ? account_folder_make(m->options.dir, account, m->cell_uid, m->cell_gid) : ERR_INVALID;
 
-	snprintf(path, sizeof(path), "%s/accounts/%llu", m->options.dir, (unsigned long long)account);
-	if (!get_end(&s))
-		e = ERR_INVALID;
-	else if (mkdir(path, 0700) < 0 && errno != EEXIST)
-		e = log_errno("mkdir", path);
-	else if (m->cell_uid && chown(path, m->cell_uid, m->cell_gid) < 0)
-		e = log_errno("chown", path);
+	channel_reply(ch, msg->call, e, STR(""), NULL, 0);
+}
+
+static void on_account_remove(void *context, struct channel *ch, struct message *msg)
+{
+	struct master *m = ((struct running *)context)->master;
+	struct scan s = scan_of(msg->body);
+	uint64_t account = get_u64(&s);
+	struct cell_slot *c = map_get_u64(&m->cells, account);
+	bool is_open = c != NULL && c->state != SLOT_EMPTY;
+	enum err e = !get_end(&s) ? ERR_INVALID : is_open ? ERR_AGAIN : account_folder_remove(m->options.dir, account);
+
 	channel_reply(ch, msg->call, e, STR(""), NULL, 0);
 }
 
@@ -469,7 +474,7 @@ const struct channel_handler master_handlers[] = {
 	{ NOTICE_READY, on_ready },       { NOTICE_ATTACH, on_attach },         { NOTICE_WATCH, on_watch },
 	{ NOTICE_WAKE, on_wake },         { NOTICE_CONTROL_WAKE, on_wake },     { NOTICE_EPOCH, on_epoch },
 	{ REQUEST_CELL_END, on_end },     { REQUEST_QUEUE_CELL_END, on_end },   { REQUEST_ACCOUNT_FOLDER, on_account_folder },
-	{ NOTICE_EXITED, on_exited },     { 0 },
+	{ NOTICE_EXITED, on_exited },     { REQUEST_ACCOUNT_REMOVE, on_account_remove },  { 0 },
 };
 
 void cells_tick(struct master *m)
