@@ -5,6 +5,7 @@
 #include "auth/command.h"
 #include "directory/directory.h"
 #include "ipc/sessions.h"
+#include "queue/command.h"
 #include "store/command.h"
 
 /* What a command may use. Every function returns when the thing is done. The directory is locked while a command runs and
@@ -15,6 +16,7 @@ struct admin_host {
 	const char       *dir;            /* the data folder */
 	bool              is_running;     /* a server runs: sessions, queue, cells */
 	int64_t           started_s;
+	const struct conf *file;          /* what facteur.conf says */
 
 	/* keys: passwords. waits. As SECRET_COMMAND (auth/command.h). */
 	enum err (*secret)(void *context, const struct secret_command *c, struct arena *a, struct secret_reply *out);
@@ -29,17 +31,18 @@ struct admin_host {
 	enum err (*remove_folder)(void *context, uint64_t account);
 	/* Asks the cell of the account, started if need be. waits. As store/command.h. */
 	enum err (*cell)(void *context, uint64_t account, const struct store_command *c, struct arena *a, struct store_answer *out);
-	/* Does the same only if a cell is running: settings that the next cell reads by itself. waits. */
-	enum err (*cell_if_running)(void *context, uint64_t account, const struct store_command *c);
+	/* Settings changed: running cells are told their limits anew; account 0: all of them. Does not wait. */
+	void     (*limits_changed)(void *context, uint64_t account);
 	/* Ends the cell of the account; ERR_OK also when there is none. waits. */
 	enum err (*end_cell)(void *context, uint64_t account);
-	/* The queue; ERR_UNAVAILABLE when it does not run. waits. question and answer as queue/command.h encodes them. */
-	enum err (*queue)(void *context, struct str question, struct arena *a, struct str *answer);
+	/* The queue; ERR_UNAVAILABLE when it does not run. waits. */
+	enum err (*queue)(void *context, const struct queue_command *c, struct arena *a, struct queue_answer *out);
 	/* All sessions of all gates. waits. */
 	enum err (*sessions)(void *context, struct arena *a, struct session_info **out, size_t *n);
 };
 
-/* Runs one request and sends its replies, the last of them always. send: false when the asker is gone (the command goes on). */
+/* Runs one request and sends its replies, the last of them always. send: false when the asker is gone (the command goes on);
+ * "waits", as above. */
 typedef bool (*admin_sender)(void *context, struct str message);
 void admin_run(const struct admin_host *host, struct str request, admin_sender send, void *send_context);
 #endif

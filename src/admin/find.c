@@ -1,0 +1,140 @@
+/* From what a person typed to what it means, with the sentence that says why not; and the steps that several commands share. */
+#include "admin/admin_private.h"
+#include "base/bytes.h"
+#include "base/mem.h"
+#include "crypto/password.h"
+
+enum err admin_address(struct admin_call *c, struct str text, struct directory_address *out)
+{
+	if (directory_address_parse(text, &c->arena, out) && !out->is_literal)
+		return ERR_OK;
+	return admin_refuse(c, ERR_INVALID, TEXT_ADMIN_NOT_AN_ADDRESS, text);
+}
+
+enum err admin_local_address(struct admin_call *c, struct str text, struct directory_address *out)
+{
+	TRY(admin_address(c, text, out));
+	if (domain_exists(c->directory, out->domain))
+		return ERR_OK;
+	return admin_refuse(c, ERR_NOTFOUND, TEXT_ADMIN_FOREIGN_DOMAIN, out->domain);
+}
+
+/* A detail ("bob+lists@") is fine where the plain address exists. */
+static bool leads_somewhere(struct admin_call *c, const struct directory_address *x)
+{
+	struct directory_address plain = *x;
+	struct directory_name name;
+	ptrdiff_t cut = str_chr(x->local, '+');
+
+	if (name_find(c->directory, x, &c->arena, &name) == ERR_OK)
+		return true;
+	if (cut > 0) {
+		plain.local = str_sub(x->local, 0, (size_t)cut);
+		if (name_find(c->directory, &plain, &c->arena, &name) == ERR_OK)
+			return true;
+	}
+	return str_ieq(x->local, STR("postmaster")) || str_ieq(x->local, STR("abuse"));
+}
+
+enum err admin_target(struct admin_call *c, struct str text, struct directory_address *out)
+{
+	TRY(admin_address(c, text, out));
+	if (domain_exists(c->directory, out->domain) && !leads_somewhere(c, out))
+		return admin_refuse(c, ERR_NOTFOUND, TEXT_ADMIN_TARGET_LOCAL_UNKNOWN, text);
+	return ERR_OK;
+}
+
+enum err admin_domain(struct admin_call *c, struct str text, struct str *out)
+{
+	if (!directory_domain_parse(text, &c->arena, out))
+		return admin_refuse(c, ERR_INVALID, TEXT_ADMIN_NOT_A_DOMAIN, text);
+	if (!domain_exists(c->directory, *out))
+		return admin_refuse(c, ERR_NOTFOUND, TEXT_ADMIN_FOREIGN_DOMAIN, *out);
+	return ERR_OK;
+}
+
+enum err admin_account(struct admin_call *c, struct str text, struct directory_account *out)
+{
+	struct directory_address x;
+	struct directory_name name;
+	enum err e;
+
+	TRY(admin_address(c, text, &x));
+	e = account_find(c->directory, &x, &c->arena, out);
+	if (e == ERR_NOTFOUND && name_find(c->directory, &x, &c->arena, &name) == ERR_OK)
+		return admin_refuse(c, e, TEXT_ADMIN_NOT_AN_ACCOUNT, text);
+	if (e == ERR_NOTFOUND)
+		return admin_refuse(c, e, TEXT_ADMIN_NO_SUCH_ACCOUNT, text);
+	return e;
+}
+
+enum err admin_living_account(struct admin_call *c, struct str text, struct directory_account *out)
+{
+	TRY(admin_account(c, text, out));
+	if (out->deleted_s != 0)
+		return admin_refuse(c, ERR_NOTFOUND, TEXT_ADMIN_ACCOUNT_IS_DELETED, out->address);
+	return ERR_OK;
+}
+
+enum err admin_age(struct admin_call *c, struct str text, uint64_t *seconds)
+{
+	if (conf_parse_duration(text, seconds) && *seconds <= 100ULL * 365 * 86400)
+		return ERR_OK;
+	return admin_refuse(c, ERR_INVALID, TEXT_ADMIN_NOT_AN_AGE, text);
+}
+
+struct str admin_state(const struct directory_account *x)
+{
+	return x->deleted_s ? STR("deleted") : x->is_suspended ? STR("suspended") : x->is_full ? STR("full") : STR("active");
+}
+
+enum err admin_publish(struct admin_call *c)
+{
+	enum err e = c->host->publish(c->host->context);
+
+	return e == ERR_TIMEOUT ? admin_refuse(c, e, TEXT_ADMIN_NOT_PUBLISHED, STR("")) : e;
+}
+
+enum err admin_secret(struct admin_call *c, const struct secret_command *command, struct secret_reply *out)
+{
+	return c->host->secret(c->host->context, command, &c->arena, out);
+}
+
+/* Order (docs/architecture.md, "Ending"): the directory on disk, then everybody who gives or checks grants, then the sessions. */
+enum err admin_end_sessions(struct admin_call *c, uint64_t account)
+{
+	struct secret_command tell = { .op = SECRET_EPOCH, .account = account };
+	struct secret_reply reply;
+
+	TRY(account_raise_epoch(c->directory, account, &tell.id));
+	TRY(admin_publish(c));
+	TRY(admin_secret(c, &tell, &reply));
+	return c->host->end_sessions(c->host->context, account, tell.id);
+}
+
+/* 16 letters of 31: 79 bits, in groups that can be read out over the telephone. */
+static struct str make_password(struct arena *a)
+{
+	struct str word = random_word(a, 16);
+
+	return arena_printf(a, "%.4s-%.4s-%.4s-%.4s", word.p, word.p + 4, word.p + 8, word.p + 12);
+}
+
+enum err admin_password_choice(struct admin_call *c, struct password_choice *out)
+{
+	struct str password = admin_text(c, "password"), hash = admin_text(c, "hash");
+	bool generate = admin_is_on(c, "generate"), remove = admin_is_on(c, "remove");
+
+	*out = (struct password_choice){ 0 };
+	if ((password.p != NULL) + (hash.p != NULL) + generate + remove > 1)
+		return admin_refuse(c, ERR_INVALID, TEXT_ADMIN_PASSWORD_ONE_WAY, STR(""));
+	if (password.p != NULL && (password.n == 0 || password.n > PASSWORD_MAX))
+		return admin_refuse(c, ERR_INVALID, TEXT_ADMIN_PASSWORD_BAD, STR(""));
+	if (hash.p != NULL && (hash.n > PASSWORD_HASH_MAX || !password_hash_is_known(hash)))
+		return admin_refuse(c, ERR_INVALID, TEXT_ADMIN_HASH_UNKNOWN, STR(""));
+	if (generate)
+		out->generated = make_password(&c->arena);
+	out->op = remove ? SECRET_REMOVE : hash.p != NULL ? SECRET_SET_HASH : generate || password.p != NULL ? SECRET_SET_PASSWORD : 0;
+	out->secret = generate ? out->generated : hash.p != NULL ? hash : password.p != NULL ? password : STR("");
+	return ERR_OK;
+}

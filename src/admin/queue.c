@@ -1,0 +1,150 @@
+/* queue list, show, retry, hold, release, remove, status: pages of queue/command.h as rows. */
+#include "admin/admin_private.h"
+
+static enum err ask_queue(struct admin_call *c, const struct queue_command *ask, struct queue_answer *out)
+{
+	enum err e;
+
+	if (!c->host->is_running)
+		return admin_refuse(c, ERR_UNAVAILABLE, TEXT_ADMIN_NOT_RUNNING, STR(""));
+	e = c->host->queue(c->host->context, ask, &c->arena, out);
+	if (e == ERR_NOTFOUND && ask->name.n)
+		return admin_refuse(c, e, TEXT_ADMIN_NO_SUCH_MESSAGE, ask->name);
+	return e;
+}
+
+static void put_due(json_t *row, int64_t due) { admin_put_number(row, "next_try", due == LATE_NEVER || due < 0 ? 0 : (uint64_t)due); }
+
+/* "4.2.2 the mailbox is full" */
+static struct str reason(struct admin_call *c, struct str status, struct str text)
+{
+	return status.n ? arena_printf(&c->arena, STR_FMT " " STR_FMT, STR_ARG(status), STR_ARG(text)) : text;
+}
+
+static void put_listed(struct admin_call *c, const struct queue_listed *m)
+{
+	json_t *row = admin_row(c);
+	uint32_t others = m->waiting + m->held > 1 ? m->waiting + m->held - 1 : 0;
+
+	admin_put_text(row, "message", queue_name(m->id, &c->arena));
+	admin_put_text(row, "recipient", others ? arena_printf(&c->arena, STR_FMT " +%u", STR_ARG(m->address), others) : m->address);
+	admin_put_text(row, "sender", m->sender.n ? m->sender : STR("<>"));
+	admin_put_number(row, "size", m->size);
+	admin_put_number(row, "received", (uint64_t)m->received);
+	admin_put_number(row, "waiting", m->waiting);
+	admin_put_number(row, "held", m->held);
+	put_due(row, m->next_due);
+	admin_put_text(row, "reason", reason(c, m->status, m->reason));
+}
+
+static bool is_wanted(const struct admin_call *c, const struct queue_listed *m)
+{
+	struct str sender = admin_text(c, "sender"), recipient = admin_text(c, "recipient");
+
+	return (sender.p == NULL || str_ifind(m->sender, sender) >= 0) && (recipient.p == NULL || str_ifind(m->address, recipient) >= 0) &&
+	       (!admin_is_on(c, "held") || m->held > 0);
+}
+
+enum err admin_queue_list(struct admin_call *c)
+{
+	struct queue_command ask = { .kind = QUEUE_LIST, .recipient = -1, .name = STR("") };
+	struct queue_answer answer;
+
+	do {
+		TRY(ask_queue(c, &ask, &answer));
+		for (size_t i = 0; i < answer.n; i++) {
+			ask.after = answer.messages[i].id;
+			if (is_wanted(c, &answer.messages[i]))
+				put_listed(c, &answer.messages[i]);
+		}
+	} while (answer.has_more && answer.n > 0);
+	return ERR_OK;
+}
+
+static struct str state_word(enum late_state s) { return s == LATE_HELD ? STR("held") : s == LATE_WAITING ? STR("waiting") : STR("finished"); }
+
+enum err admin_queue_show(struct admin_call *c)
+{
+	struct queue_command ask = { .kind = QUEUE_SHOW, .recipient = -1, .name = admin_text(c, "message") };
+	struct queue_answer answer;
+
+	do {
+		TRY(ask_queue(c, &ask, &answer));
+		for (size_t i = 0; i < answer.n; i++) {
+			const struct queue_shown *r = &answer.recipients[i];
+			json_t *row = admin_row(c);
+			admin_put_text(row, "recipient", r->address);
+			admin_put_text(row, "state", state_word(r->state));
+			admin_put_number(row, "tries", r->tries);
+			put_due(row, r->due);
+			admin_put_text(row, "reason", reason(c, r->status, r->reason));
+			ask.from = (uint16_t)(r->index + 1);
+		}
+	} while (answer.has_more && answer.n > 0);
+	if (answer.messages != NULL) {
+		admin_put_text(admin_result(c), "message", ask.name);
+		admin_put_text(admin_result(c), "sender", answer.messages[0].sender.n ? answer.messages[0].sender : STR("<>"));
+		admin_put_number(admin_result(c), "size", answer.messages[0].size);
+		admin_put_number(admin_result(c), "received", (uint64_t)answer.messages[0].received);
+		admin_put_text(admin_result(c), "peer", answer.peer);
+	}
+	return ERR_OK;
+}
+
+static enum err order(struct admin_call *c, enum queue_command_kind kind, struct queue_answer *out)
+{
+	struct queue_command ask = { .kind = kind, .recipient = -1, .name = admin_text(c, "message") };
+
+	if (ask.name.p == NULL)
+		ask.name = STR("");
+	return ask_queue(c, &ask, out);
+}
+
+enum err admin_queue_retry(struct admin_call *c)
+{
+	struct queue_answer answer;
+
+	TRY(order(c, QUEUE_RETRY, &answer));
+	return admin_said(c, TEXT_ADMIN_QUEUE_RETRIED, admin_number_text(c, answer.changed));
+}
+
+enum err admin_queue_hold(struct admin_call *c)
+{
+	struct queue_answer answer;
+
+	TRY(order(c, QUEUE_HOLD, &answer));
+	return admin_said(c, TEXT_ADMIN_QUEUE_HELD, admin_text(c, "message"));
+}
+
+enum err admin_queue_release(struct admin_call *c)
+{
+	struct queue_answer answer;
+
+	TRY(order(c, QUEUE_RELEASE, &answer));
+	return admin_said(c, TEXT_ADMIN_QUEUE_RELEASED, admin_text(c, "message"));
+}
+
+enum err admin_queue_remove(struct admin_call *c)
+{
+	struct queue_answer answer;
+
+	TRY(order(c, QUEUE_REMOVE, &answer));
+	return admin_said(c, TEXT_ADMIN_QUEUE_REMOVED, admin_text(c, "message"));
+}
+
+enum err admin_queue_status(struct admin_call *c)
+{
+	struct queue_command ask = { .kind = QUEUE_COUNTERS, .recipient = -1, .name = STR("") };
+	struct queue_answer answer;
+	json_t *result;
+
+	TRY(ask_queue(c, &ask, &answer));
+	result = admin_result(c);
+	admin_put_number(result, "accepted", answer.counters.last_seq);
+	admin_put_number(result, "backlog", answer.counters.backlog);
+	admin_put_number(result, "deferred", answer.counters.late.waiting);
+	admin_put_number(result, "held", answer.counters.late.held);
+	admin_put_number(result, "log_percent", answer.counters.fill_percent);
+	admin_put_text(result, "trouble", answer.counters.has_failed ? str_of(text_get(c->lang, TEXT_ADMIN_LOG_FAILED)) : STR(""));
+	return ERR_OK;
+}
