@@ -1,0 +1,347 @@
+/* control's half that serves the admin socket: one thread a connection, at most 32; and the host that lets commands reach the
+ * other roles (admin/admin.h).
+ *
+ * Whoever connects is root or the user of the server, says the kernel; nobody else gets an answer. Every function of the host is
+ * called with the lock held and opens it while it waits; a channel that could go away meanwhile (a cell's) is held by a count. */
+#include "admin/wire.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "role/control_private.h"
+#include <errno.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum {
+	IDLE_MS = 60000, SEND_MS = 30000, PUBLISH_MS = 10000, SECRET_MS = 60000, MASTER_MS = 30000, CELL_START_MS = 20000,
+	CELL_COMMAND_MS = 120000, SESSIONS_MS = 5000, CELL_TRIES = 3, STACK_SIZE = 1 << 20,
+};
+
+/* ---- the host ---- */
+
+static enum err host_publish(void *context)
+{
+	struct control *c = context;
+	uint64_t wanted = directory_version(c->directory);
+	int64_t until = clock_mono_ms() + PUBLISH_MS;
+
+	while (c->built < wanted && !control_is_confirmed(c, c->built))  /* one build for all who wait meanwhile */
+		if (!control_wait(c, until))
+			break;
+	if (c->built < wanted)
+		TRY(control_send_directory(c));
+	while (!control_is_confirmed(c, wanted))
+		if (!control_wait(c, until))
+			return ERR_TIMEOUT;
+	return ERR_OK;
+}
+
+/* Asks with the lock open. */
+static enum err call(struct control *c, struct channel *ch, uint16_t request, struct str body, int timeout_ms, struct arena *a,
+                     struct message *answer)
+{
+	enum err e;
+
+	control_unlock(c);
+	e = channel_call(ch, request, body, NULL, 0, timeout_ms, a, answer);
+	control_lock(c);
+	return e;
+}
+
+static enum err call_peer(struct control *c, enum role role, uint32_t index, uint16_t request, struct str body, int timeout_ms,
+                          struct arena *a, struct message *answer)
+{
+	struct control_peer *p = control_find_peer(c, role, index);
+
+	return p != NULL ? call(c, p->ch, request, body, timeout_ms, a, answer) : ERR_UNAVAILABLE;
+}
+
+static enum err host_secret(void *context, const struct secret_command *command, struct arena *a, struct secret_reply *out)
+{
+	CLEANUP(buf_free) struct buf b = BUF(MESSAGE_BODY_MAX);
+	struct message answer;
+	struct scan s;
+	enum err e;
+
+	*out = (struct secret_reply){ 0 };
+	put_secret_command(&b, command);
+	if (b.failed)
+		return ERR_INVALID;
+	e = call_peer(context, ROLE_KEYS, 0, REQUEST_SECRET_COMMAND, buf_str(&b), SECRET_MS, a, &answer);
+	mem_wipe(b.p, b.n);
+	if (e != ERR_OK)
+		return e;
+	s = scan_of(answer.body);
+	return get_secret_reply(&s, a, out) ? ERR_OK : ERR_INVALID;
+}
+
+static enum err host_end_sessions(void *context, uint64_t account, uint32_t epoch)
+{
+	struct control *c = context;
+	CLEANUP(buf_free) struct buf b = BUF(16);
+
+	put_u64(&b, account);
+	put_u32(&b, epoch);
+	return channel_notify(c->master, NOTICE_EPOCH, buf_str(&b), NULL, 0);
+}
+
+static enum err ask_master(struct control *c, uint16_t request, uint64_t account)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	CLEANUP(buf_free) struct buf b = BUF(16);
+	struct message answer;
+
+	put_u64(&b, account);
+	return call(c, c->master, request, buf_str(&b), MASTER_MS, &a, &answer);
+}
+
+static enum err host_make_folder(void *context, uint64_t account) { return ask_master(context, REQUEST_ACCOUNT_FOLDER, account); }
+static enum err host_remove_folder(void *context, uint64_t account) { return ask_master(context, REQUEST_ACCOUNT_REMOVE, account); }
+static enum err host_end_cell(void *context, uint64_t account) { return ask_master(context, REQUEST_CELL_END, account); }
+
+/* The running cell of the account, woken if there is none; hold it with users++. NULL: it does not come. */
+static struct control_cell *wake_cell(struct control *c, uint64_t account)
+{
+	CLEANUP(buf_free) struct buf b = BUF(16);
+	int64_t until = clock_mono_ms() + CELL_START_MS;
+	struct control_cell *cell = map_get_u64(&c->cells, account);
+
+	if (cell != NULL)
+		return cell;
+	put_u64(&b, account);
+	channel_notify(c->master, NOTICE_CONTROL_WAKE, buf_str(&b), NULL, 0);
+	while ((cell = map_get_u64(&c->cells, account)) == NULL)
+		if (!control_wait(c, until))
+			return NULL;
+	return cell;
+}
+
+/* A cell that is just leaving answers nothing: the next one is asked. Every command may be done twice. */
+static enum err host_cell(void *context, uint64_t account, const struct store_command *command, struct arena *a, struct store_answer *out)
+{
+	struct control *c = context;
+	CLEANUP(buf_free) struct buf b = BUF(MESSAGE_BODY_MAX);
+	struct message answer;
+	enum err e = ERR_UNAVAILABLE;
+
+	store_command_encode(command, &b);
+	for (int i = 0; i < CELL_TRIES && e == ERR_UNAVAILABLE; i++) {
+		struct control_cell *cell = wake_cell(c, account);
+		if (cell == NULL)
+			return ERR_UNAVAILABLE;
+		cell->users++;
+		e = call(c, cell->ch, REQUEST_CELL_COMMAND, buf_str(&b), CELL_COMMAND_MS, a, &answer);
+		while (e == ERR_UNAVAILABLE && map_get_u64(&c->cells, account) == cell)  /* until the loop has noticed its end */
+			if (!control_wait(c, clock_mono_ms() + 1000))
+				break;
+		control_cell_release(cell);
+	}
+	return e == ERR_OK ? store_answer_decode(answer.body, a, out) : e;
+}
+
+static void limits_known(UNUSED void *context, UNUSED struct message *answer) { }
+
+static void tell_limits(struct control *c, struct control_cell *cell)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	CLEANUP(buf_free) struct buf b = BUF(MESSAGE_BODY_MAX);
+	struct store_command limits = { .kind = STORE_COMMAND_LIMITS };
+	struct directory_account x;
+	struct conf *conf;
+
+	if (account_get(c->directory, cell->account, &a, &x) != ERR_OK || directory_account_conf(c->directory, x.account, x.address, &conf) != ERR_OK)
+		return;
+	limits.quota_bytes = conf_number(conf, SETTING_quota);
+	limits.message_size_max = conf_number(conf, SETTING_message_size_max);
+	conf_free(conf);
+	store_command_encode(&limits, &b);
+	channel_ask(cell->ch, REQUEST_CELL_COMMAND, buf_str(&b), NULL, 0, CELL_COMMAND_MS, limits_known, NULL);
+}
+
+static void host_limits_changed(void *context, uint64_t account)
+{
+	struct control *c = context;
+	size_t at = 0;
+	void *v;
+
+	while (map_next(&c->cells, &at, NULL, &v)) {
+		struct control_cell *cell = v;
+		if (account == 0 || cell->account == account)
+			tell_limits(c, cell);
+	}
+}
+
+static enum err host_queue(void *context, const struct queue_command *command, struct arena *a, struct queue_answer *out)
+{
+	struct control *c = context;
+	struct control_peer *queue = control_find_peer(c, ROLE_QUEUE, 0);
+	enum err e;
+
+	if (queue == NULL)
+		return ERR_UNAVAILABLE;
+	control_unlock(c);
+	e = queue_command_ask(queue->ch, command, a, out);
+	control_lock(c);
+	return e;
+}
+
+static enum err sessions_of(struct control *c, struct control_peer *gate, struct arena *a, struct session_info **out, size_t *n, size_t *cap)
+{
+	uint32_t from = 0, next;
+
+	do {
+		CLEANUP(buf_free) struct buf b = BUF(16);
+		struct message answer;
+		put_u32(&b, from);
+		TRY(call(c, gate->ch, REQUEST_GATE_SESSIONS, buf_str(&b), SESSIONS_MS, a, &answer));
+		struct scan s = scan_of(answer.body);
+		if (!get_sessions(&s, a, out, n, cap, &next) || (next != 0 && next <= from))
+			return ERR_INVALID;
+		from = next;
+	} while (from != 0);
+	return ERR_OK;
+}
+
+static enum err host_sessions(void *context, struct arena *a, struct session_info **out, size_t *n)
+{
+	struct control *c = context;
+	size_t cap = 0;
+
+	*out = NULL;
+	*n = 0;
+	for (size_t i = 0; i < c->peer_count; i++)
+		if (c->peers[i].role == ROLE_GATE)
+			TRY(sessions_of(c, &c->peers[i], a, out, n, &cap));
+	return ERR_OK;
+}
+
+/* ---- connections ---- */
+
+struct connection {
+	struct control *control;
+	int             fd;
+	size_t          slot;
+};
+
+static bool send_reply(void *context, struct str message)
+{
+	struct connection *x = context;
+	enum err e;
+
+	control_unlock(x->control);
+	e = admin_send(x->fd, message, SEND_MS);
+	control_lock(x->control);
+	return e == ERR_OK;
+}
+
+static void run_request(struct connection *x, struct str request)
+{
+	struct control *c = x->control;
+	const struct admin_host host = {
+		.context = c, .directory = c->directory, .dir = c->start->dir, .is_running = true, .started_s = c->started_s, .file = c->file,
+		.secret = host_secret, .publish = host_publish, .end_sessions = host_end_sessions, .make_folder = host_make_folder,
+		.remove_folder = host_remove_folder, .cell = host_cell, .limits_changed = host_limits_changed, .end_cell = host_end_cell,
+		.queue = host_queue, .sessions = host_sessions,
+	};
+
+	control_lock(c);
+	if (!c->stops)
+		admin_run(&host, request, send_reply, x);
+	control_unlock(c);
+}
+
+static void *connection_main(void *context)
+{
+	struct connection *x = context;
+	struct control *c = x->control;
+	CLEANUP(buf_free) struct buf request = BUF(ADMIN_REQUEST_MAX);
+
+	while (admin_receive(x->fd, &request, IDLE_MS) == ERR_OK) {
+		run_request(x, buf_str(&request));
+		mem_wipe(request.p, request.n);
+	}
+	control_lock(c);
+	c->connection_fds[x->slot] = -1;
+	close(x->fd);
+	c->connections--;
+	pthread_cond_broadcast(&c->news);
+	control_unlock(c);
+	mem_free(x);
+	return NULL;
+}
+
+/* Lock held. */
+static void start_connection(struct control *c, int fd)
+{
+	struct connection *x = MEM_NEW(struct connection);
+	pthread_attr_t attr;
+	pthread_t thread;
+
+	*x = (struct connection){ c, fd, 0 };
+	while (c->connection_fds[x->slot] >= 0)
+		x->slot++;
+	pthread_attr_init(&attr);
+	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+	pthread_attr_setstacksize(&attr, STACK_SIZE);
+	int failure = pthread_create(&thread, &attr, connection_main, x);
+	pthread_attr_destroy(&attr);
+	if (failure) {
+		errno = failure;
+		log_errno("pthread_create", "admin");
+		close(fd);
+		mem_free(x);
+		return;
+	}
+	c->connection_fds[x->slot] = fd;
+	c->connections++;
+}
+
+static bool may_command(int fd)
+{
+	struct ucred who;
+	socklen_t n = sizeof who;
+
+	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &n) == 0 && (who.uid == 0 || who.uid == getuid());
+}
+
+struct admin_listener {
+	struct control *control;
+	int             fd;
+};
+
+static void on_connection(void *context)
+{
+	struct admin_listener *l = context;
+	struct control *c = l->control;
+	int fd = accept4(l->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+	if (fd < 0)
+		return;
+	control_lock(c);
+	if (!may_command(fd) || c->stops || c->connections == CONTROL_CONNECTIONS_MAX)
+		close(fd);
+	else
+		start_connection(c, fd);
+	control_unlock(c);
+}
+
+void control_listen(struct control *c, int fd)
+{
+	struct admin_listener *l = MEM_NEW(struct admin_listener);  /* as long as the process */
+
+	*l = (struct admin_listener){ c, fd };
+	watch_fd(c->watch, fd, on_connection, l);
+}
+
+bool control_hang_up(struct control *c)
+{
+	bool none;
+
+	control_lock(c);
+	for (size_t i = 0; i < COUNT_OF(c->connection_fds); i++)
+		if (c->connection_fds[i] >= 0)
+			shutdown(c->connection_fds[i], SHUT_RD);  /* the reply of the command under way still goes out */
+	none = c->connections == 0;
+	control_unlock(c);
+	return none;
+}

@@ -1,0 +1,71 @@
+/* role/control_private.h -- shared by control.c (the role: peers, cells, the look-up memfd) and control_admin.c (the admin socket).
+ *
+ * One lock guards everything here, the directory first of all. The loop takes it in each handler; a command holds it while it
+ * runs and lets go where it waits (admin/admin.h), so that a cell's question never waits for a hash or for another cell. */
+#ifndef FACTEUR_ROLE_CONTROL_PRIVATE_H
+#define FACTEUR_ROLE_CONTROL_PRIVATE_H
+#include "admin/admin.h"
+#include "base/map.h"
+#include "directory/lookup.h"
+#include "role/role.h"
+#include "role/watch.h"
+#include <pthread.h>
+
+enum { CONTROL_PEERS_MAX = 32, CONTROL_CONNECTIONS_MAX = 32 };
+
+struct control;
+
+struct control_peer {             /* keys, a gate, mx or queue; never removed */
+	struct control *control;
+	struct channel *ch;
+	enum role       role;
+	uint32_t        index;
+	uint64_t        confirmed;    /* newest version of the directory it has said to use; 0 since it was connected */
+};
+
+struct control_cell {             /* the channel to one running cell */
+	struct control *control;
+	struct channel *ch;
+	uint64_t        account;
+	int             users;        /* the map, and commands that ask it: the last one frees */
+};
+
+struct control {
+	const struct role_start *start;
+	struct watch     *watch;      /* the loop's alone */
+	struct channel   *master;
+	int64_t           started_s;
+	bool              stops;
+
+	pthread_mutex_t   lock;       /* guards all below */
+	pthread_cond_t    news;       /* a peer confirmed or was lost, a cell came, a connection ended */
+	struct control_peer peers[CONTROL_PEERS_MAX];
+	size_t            peer_count;
+	struct map        cells;      /* account -> struct control_cell */
+	struct disk_dir  *dir;
+	struct directory *directory;
+	struct conf      *file;
+	struct lookup    *lookup;     /* as published */
+	int               lookup_fd;
+	uint64_t          built;      /* its version */
+	int               connections;
+	int               connection_fds[CONTROL_CONNECTIONS_MAX];  /* -1: free */
+};
+
+/* Lock held. */
+void control_lock(struct control *c);
+void control_unlock(struct control *c);
+/* Waits for news with the lock open; false: the time is over. */
+bool control_wait(struct control *c, int64_t until_ms);
+/* Builds the look-up memfd and sends it to all peers. */
+enum err control_send_directory(struct control *c) MUST_CHECK;
+/* Every peer that runs uses this version or a newer one. */
+bool control_is_confirmed(const struct control *c, uint64_t version);
+struct control_peer *control_find_peer(struct control *c, enum role role, uint32_t index);
+void control_cell_release(struct control_cell *cell);
+
+/* The admin socket: LISTEN gave it. */
+void control_listen(struct control *c, int fd);
+/* Ends all connections: no command begins any more. True when none is left. */
+bool control_hang_up(struct control *c);
+#endif
