@@ -67,7 +67,7 @@ static bool is_spool_named(struct late *l, uint64_t spool)
 
 bool late_names_spool(struct late *l, uint64_t spool)
 {
-	CLEANUP(late_unlock) struct late *held = late_lock(l);
+	CLEANUP(late_unlock) UNUSED struct late *held = late_lock(l);
 
 	return is_spool_named(held, spool);
 }
@@ -130,7 +130,7 @@ static enum err forget_finished(struct late *l)
 		"DELETE FROM recipient WHERE state = 3 AND due = 0 AND (log_id <> ?1 OR seq <= ?2) RETURNING log_id, seq";
 	static const char any[] = "SELECT 1 FROM recipient WHERE state = 3 AND due = 0 AND (log_id <> ?1 OR seq <= ?2)";
 	CLEANUP(arena_free) struct arena a = { 0 };
-	CLEANUP(db_rollback_if_open) struct db *tx = l->db;
+	CLEANUP(db_rollback_if_open) UNUSED struct db *tx = l->db;
 	CLEANUP(stmt_release) struct stmt *q = db_query(l->db, sql), *is_any = db_query(l->db, any);
 	struct gone gone = { 0 };
 
@@ -310,8 +310,8 @@ static void take_back(struct late *l)
 enum err late_add(struct late *l, const struct late_new *messages, size_t n)
 {
 	CLEANUP(arena_free) struct arena a = { 0 };
-	CLEANUP(late_unlock) struct late *held = late_lock(l);
-	CLEANUP(db_rollback_if_open) struct db *tx = l->db;
+	CLEANUP(late_unlock) UNUSED struct late *held = late_lock(l);
+	CLEANUP(db_rollback_if_open) UNUSED struct db *tx = l->db;
 	struct late_place *places = arena_array(&a, n + 1, sizeof(*places));
 	enum err e = write_bodies(l, messages, n, places);
 
@@ -328,7 +328,7 @@ enum err late_add(struct late *l, const struct late_new *messages, size_t n)
 
 enum err late_passed(struct late *l, uint64_t w)
 {
-	CLEANUP(late_unlock) struct late *held = late_lock(l);
+	CLEANUP(late_unlock) UNUSED struct late *held = late_lock(l);
 
 	if (w <= l->w)
 		return ERR_OK;
@@ -390,8 +390,8 @@ static enum err update_row(struct late *l, const struct late_change *c)
 enum err late_change(struct late *l, const struct late_change *changes, size_t n)
 {
 	CLEANUP(arena_free) struct arena a = { 0 };
-	CLEANUP(late_unlock) struct late *held = late_lock(l);
-	CLEANUP(db_rollback_if_open) struct db *tx = l->db;
+	CLEANUP(late_unlock) UNUSED struct late *held = late_lock(l);
+	CLEANUP(db_rollback_if_open) UNUSED struct db *tx = l->db;
 	struct gone gone = { 0 };
 
 	TRY(db_begin(l->db));
@@ -467,8 +467,8 @@ static enum err remove_rows(struct late *l, struct late_key k, int recipient, st
 enum err late_order(struct late *l, enum late_order order, uint64_t log_id, uint64_t seq, int recipient, int64_t now, uint64_t *changed)
 {
 	CLEANUP(arena_free) struct arena a = { 0 };
-	CLEANUP(late_unlock) struct late *held = late_lock(l);
-	CLEANUP(db_rollback_if_open) struct db *tx = l->db;
+	CLEANUP(late_unlock) UNUSED struct late *held = late_lock(l);
+	CLEANUP(db_rollback_if_open) UNUSED struct db *tx = l->db;
 	struct late_key k = { log_id, seq, 0 };
 	struct gone gone = { 0 };
 

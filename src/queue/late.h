@@ -81,6 +81,8 @@ struct late_due {
 };
 /* Waiting rows with due ≤ until, the earliest first, at most max. */
 enum err late_list_due(struct late *l, int64_t until, size_t max, struct arena *a, struct late_due **out, size_t *n) MUST_CHECK;
+/* Waiting rows of one account, whatever their time: its cell begins after an unclean stop. In the order of (log id, seq). */
+enum err late_list_account(struct late *l, uint64_t account, size_t max, struct arena *a, struct late_due **out, size_t *n) MUST_CHECK;
 /* When the first waiting row falls due; LATE_NEVER: none. */
 enum err late_next_due(struct late *l, int64_t *due) MUST_CHECK;
 

@@ -37,24 +37,42 @@ static enum err read_message(struct stmt *q, struct arena *a, struct late_messag
 
 /* ---------------------------------------------------------------------------------------------------------- trying */
 
-enum err late_list_due(struct late *l, int64_t until, size_t max, struct arena *a, struct late_due **out, size_t *n)
+static enum err read_due(struct stmt *q, struct arena *a, struct late_due **out, size_t *n)
 {
-	static const char sql[] =
-		"SELECT log_id, seq, recipient, account, due FROM recipient WHERE state = 1 AND due <= ?1 ORDER BY due LIMIT ?2";
-	CLEANUP(late_unlock) struct late *held = late_lock(l);
-	CLEANUP(stmt_release) struct stmt *q = db_query(l->db, sql);
 	size_t cap = 0;
 
 	*out = NULL;
 	*n = 0;
-	stmt_bind_int64(q, 1, until < LATE_NEVER ? until : LATE_NEVER - 1);
-	stmt_bind_int64(q, 2, (int64_t)max);
 	while (stmt_row(q)) {
 		*out = arena_grow(a, *out, *n, &cap, sizeof(**out));
 		(*out)[(*n)++] = (struct late_due){ { stmt_u64(q, 0), stmt_u64(q, 1), (uint16_t)stmt_int64(q, 2) }, stmt_u64(q, 3),
 		                                    stmt_int64(q, 4) };
 	}
 	return stmt_end(q);
+}
+
+enum err late_list_due(struct late *l, int64_t until, size_t max, struct arena *a, struct late_due **out, size_t *n)
+{
+	static const char sql[] =
+		"SELECT log_id, seq, recipient, account, due FROM recipient WHERE state = 1 AND due <= ?1 ORDER BY due LIMIT ?2";
+	CLEANUP(late_unlock) UNUSED struct late *held = late_lock(l);
+	CLEANUP(stmt_release) struct stmt *q = db_query(l->db, sql);
+
+	stmt_bind_int64(q, 1, until < LATE_NEVER ? until : LATE_NEVER - 1);
+	stmt_bind_int64(q, 2, (int64_t)max);
+	return read_due(q, a, out, n);
+}
+
+enum err late_list_account(struct late *l, uint64_t account, size_t max, struct arena *a, struct late_due **out, size_t *n)
+{
+	static const char sql[] =
+		"SELECT log_id, seq, recipient, account, due FROM recipient WHERE account = ?1 AND state = 1 ORDER BY log_id, seq LIMIT ?2";
+	CLEANUP(late_unlock) UNUSED struct late *held = late_lock(l);
+	CLEANUP(stmt_release) struct stmt *q = db_query(l->db, sql);
+
+	stmt_bind_u64(q, 1, account);
+	stmt_bind_int64(q, 2, (int64_t)max);
+	return read_due(q, a, out, n);
 }
 
 static enum err next_due(struct late *l, int64_t *due)
@@ -68,7 +86,7 @@ static enum err next_due(struct late *l, int64_t *due)
 
 enum err late_next_due(struct late *l, int64_t *due)
 {
-	CLEANUP(late_unlock) struct late *held = late_lock(l);
+	CLEANUP(late_unlock) UNUSED struct late *held = late_lock(l);
 
 	return next_due(held, due);
 }
@@ -76,7 +94,7 @@ enum err late_next_due(struct late *l, int64_t *due)
 enum err late_find(struct late *l, const struct late_key *key, struct arena *a, struct late_row *out)
 {
 	static const char sql[] = "SELECT " ROW_COLUMNS " FROM recipient WHERE seq = ?1 AND log_id = ?2 AND recipient = ?3";
-	CLEANUP(late_unlock) struct late *held = late_lock(l);
+	CLEANUP(late_unlock) UNUSED struct late *held = late_lock(l);
 	CLEANUP(stmt_release) struct stmt *q = db_query(l->db, sql);
 
 	stmt_bind_u64(q, 1, key->seq);
@@ -91,7 +109,7 @@ enum err late_find(struct late *l, const struct late_key *key, struct arena *a, 
 enum err late_message_find(struct late *l, uint64_t log_id, uint64_t seq, struct arena *a, struct late_message *out)
 {
 	static const char sql[] = "SELECT " MESSAGE_COLUMNS " FROM message WHERE seq = ?1 AND log_id = ?2";
-	CLEANUP(late_unlock) struct late *held = late_lock(l);
+	CLEANUP(late_unlock) UNUSED struct late *held = late_lock(l);
 	CLEANUP(stmt_release) struct stmt *q = db_query(l->db, sql);
 
 	stmt_bind_u64(q, 1, seq);
@@ -105,7 +123,7 @@ enum err late_oldest_seq(struct late *l, uint64_t account, uint64_t log_id, uint
 {
 	static const char sql[] =
 		"SELECT seq FROM recipient WHERE account = ?1 AND log_id = ?2 AND state < 3 ORDER BY seq LIMIT 1";
-	CLEANUP(late_unlock) struct late *held = late_lock(l);
+	CLEANUP(late_unlock) UNUSED struct late *held = late_lock(l);
 	CLEANUP(stmt_release) struct stmt *q = db_query(l->db, sql);
 
 	stmt_bind_u64(q, 1, account);
@@ -182,7 +200,7 @@ static enum err open_large(struct late *l, const struct body_place *b, int *fd)
 /* A message whose file is gone is damaged, not unknown. */
 enum err late_body(struct late *l, uint64_t log_id, uint64_t seq, struct buf *bytes, int *fd)
 {
-	CLEANUP(late_unlock) struct late *held = late_lock(l);
+	CLEANUP(late_unlock) UNUSED struct late *held = late_lock(l);
 	struct body_place b = { 0 };
 	enum err e;
 
@@ -212,7 +230,7 @@ enum err late_count(struct late *l, struct late_counts *out)
 {
 	static const char sql[] =
 		"SELECT state, due = 9223372036854775807, count(*) FROM recipient WHERE state < 3 GROUP BY 1, 2";
-	CLEANUP(late_unlock) struct late *held = late_lock(l);
+	CLEANUP(late_unlock) UNUSED struct late *held = late_lock(l);
 	CLEANUP(stmt_release) struct stmt *q = db_query(l->db, sql);
 
 	*out = (struct late_counts){ 0 };
@@ -235,7 +253,7 @@ enum err late_list(struct late *l, uint64_t log_id, uint64_t seq, size_t max, st
 	static const char sql[] =
 		"SELECT " MESSAGE_COLUMNS " FROM message m WHERE (seq, log_id) > (?1, ?2) AND " HAS_ROWS
 		" ORDER BY seq, log_id LIMIT ?3";
-	CLEANUP(late_unlock) struct late *held = late_lock(l);
+	CLEANUP(late_unlock) UNUSED struct late *held = late_lock(l);
 	CLEANUP(stmt_release) struct stmt *q = db_query(l->db, sql);
 	size_t cap = 0;
 
@@ -257,7 +275,7 @@ enum err late_rows(struct late *l, uint64_t log_id, uint64_t seq, uint16_t from,
 	static const char sql[] =
 		"SELECT " ROW_COLUMNS " FROM recipient WHERE seq = ?1 AND log_id = ?2 AND recipient >= ?3 AND state < 3"
 		" ORDER BY recipient LIMIT ?4";
-	CLEANUP(late_unlock) struct late *held = late_lock(l);
+	CLEANUP(late_unlock) UNUSED struct late *held = late_lock(l);
 	CLEANUP(stmt_release) struct stmt *q = db_query(l->db, sql);
 	size_t cap = 0;
 
@@ -278,7 +296,7 @@ enum err late_summarise(struct late *l, uint64_t log_id, uint64_t seq, struct la
 {
 	static const char sql[] =
 		"SELECT state, count(*), min(due) FROM recipient WHERE seq = ?1 AND log_id = ?2 AND state < 3 GROUP BY state";
-	CLEANUP(late_unlock) struct late *held = late_lock(l);
+	CLEANUP(late_unlock) UNUSED struct late *held = late_lock(l);
 	CLEANUP(stmt_release) struct stmt *q = db_query(l->db, sql);
 
 	*out = (struct late_summary){ .next_due = LATE_NEVER };
@@ -299,7 +317,7 @@ enum err late_summarise(struct late *l, uint64_t log_id, uint64_t seq, struct la
 enum err late_find_name(struct late *l, uint32_t log_id_high, uint64_t seq, uint64_t *log_id)
 {
 	static const char sql[] = "SELECT log_id FROM message m WHERE seq = ?1 AND log_id BETWEEN ?2 AND ?3 AND " HAS_ROWS;
-	CLEANUP(late_unlock) struct late *held = late_lock(l);
+	CLEANUP(late_unlock) UNUSED struct late *held = late_lock(l);
 	CLEANUP(stmt_release) struct stmt *q = db_query(l->db, sql);
 	uint64_t first = (uint64_t)log_id_high << 32;
 
