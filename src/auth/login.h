@@ -20,7 +20,8 @@ enum login_want {
 };
 enum {
 	LOGIN_INPUT_MAX = 16384,   /* the gate buffers at most so much; a command that does not fit is refused by login_input() */
-	LOGIN_OUTPUT_MAX = 65536,  /* room for what one call may write; more than any does */
+	LOGIN_OUTPUT_MAX = 16384,  /* room for what one command may write. A full input of short commands gets answers of up to a
+	                            * megabyte: whoever has less room gives one line more at a time, and sends in between */
 	LOGIN_FAILURES_MAX = 3,    /* wrong passwords in one connection */
 	LOGIN_MISTAKES_MAX = 20,   /* commands that make no sense, in one connection, unless facts.mistakes_max says otherwise */
 };

@@ -1,0 +1,266 @@
+/* The attempts. Each makes the plainest call that would do harm; the arguments are such that without a sandbox it would succeed or
+ * fail with an errno of its own (EFAULT, EINVAL, ESRCH …), which counts as "got through": the call reached the kernel's code. */
+#include "cli/attempts.h"
+#include "base/err.h"
+#include "ipc/grant.h"
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/bpf.h>
+#include <linux/io_uring.h>
+#include <linux/perf_event.h>
+#include <mqueue.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/ipc.h>
+#include <sys/mman.h>
+#include <sys/msg.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/resource.h>
+#include <sys/sem.h>
+#include <sys/shm.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+enum { CELL = 1 << ROLE_CELL, KEYS = 1 << ROLE_KEYS, CONTROL = 1 << ROLE_CONTROL, QUEUE = 1 << ROLE_QUEUE, GATE = 1 << ROLE_GATE, MX = 1 << ROLE_MX };
+
+static int open_below(const struct stage *s, const char *name, int flags)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), "%s/%s", s->dir, name);
+	int fd = open(path, flags | O_CLOEXEC, 0600);
+	return fd < 0 ? -1 : close(fd);
+}
+
+static const char *path_of(const struct stage *s, const char *name)
+{
+	static char path[128];  /* of this process, which tries one thing */
+
+	snprintf(path, sizeof(path), "%s/%s", s->dir, name);
+	return path;
+}
+
+/* ---- files ---- */
+static int read_own_account(const struct stage *s) { return open_below(s, "accounts/1/secret", O_RDWR); }
+static int make_file_in_own_account(const struct stage *s) { return open_below(s, "accounts/1/new", O_RDWR | O_CREAT); }
+static int read_other_account(const struct stage *s) { return open_below(s, "accounts/2/secret", O_RDONLY); }
+static int list_accounts(const struct stage *s) { return open_below(s, "accounts", O_RDONLY | O_DIRECTORY); }
+static int write_other_account(const struct stage *s) { return open_below(s, "accounts/2/new", O_RDWR | O_CREAT); }
+static int read_any_account(const struct stage *s) { return open_below(s, "accounts/1/secret", O_RDONLY); }
+static int read_keys(const struct stage *s) { return open_below(s, "keys/secret", O_RDONLY); }
+static int read_tls(const struct stage *s) { return open_below(s, "tls/secret", O_RDONLY); }
+static int write_tls(const struct stage *s) { return open_below(s, "tls/secret", O_WRONLY); }
+static int read_control(const struct stage *s) { return open_below(s, "control/secret", O_RDONLY); }
+static int read_log(const struct stage *s) { return open_below(s, "log/secret", O_RDONLY); }
+static int read_passwd(const struct stage *s) { (void)s; int fd = open("/etc/passwd", O_RDONLY | O_CLOEXEC); return fd < 0 ? -1 : close(fd); }
+static int read_proc(const struct stage *s) { (void)s; int fd = open("/proc/self/environ", O_RDONLY | O_CLOEXEC); return fd < 0 ? -1 : close(fd); }
+static int write_tmp(const struct stage *s) { return open_below(s, "out", O_WRONLY | O_CREAT); }
+static int write_shm(const struct stage *s) { (void)s; int fd = open("/dev/shm/facteur-selftest", O_RDWR | O_CREAT | O_CLOEXEC, 0600); return fd < 0 ? -1 : close(fd); }
+static int truncate_other(const struct stage *s) { return truncate(path_of(s, "accounts/2/secret"), 0); }
+static int chmod_other(const struct stage *s) { return chmod(path_of(s, "accounts/2/secret"), 0666); }
+static int chown_other(const struct stage *s) { return chown(path_of(s, "accounts/2/secret"), getuid(), getgid()); }
+static int utime_other(const struct stage *s) { return utimensat(AT_FDCWD, path_of(s, "accounts/2/secret"), NULL, 0); }
+static int xattr_other(const struct stage *s) { return setxattr(path_of(s, "accounts/2/secret"), "user.x", "1", 1, 0); }
+static int link_other(const struct stage *s)
+{
+	char from[128];
+
+	snprintf(from, sizeof(from), "%s/accounts/2/secret", s->dir);
+	return link(from, path_of(s, "accounts/1/stolen"));
+}
+static int symlink_own(const struct stage *s) { return symlink("/etc", path_of(s, "accounts/1/etc")); }
+static int rename_other(const struct stage *s)
+{
+	char from[128];
+
+	snprintf(from, sizeof(from), "%s/accounts/2/secret", s->dir);
+	return rename(from, path_of(s, "accounts/1/stolen"));
+}
+static int make_device(const struct stage *s) { return mknod(path_of(s, "accounts/1/null"), S_IFCHR | 0600, 0x103); }
+static int make_fifo(const struct stage *s) { return mkfifo(path_of(s, "accounts/1/pipe"), 0600); }
+static int open_by_handle(const struct stage *s) { (void)s; return (int)syscall(SYS_open_by_handle_at, AT_FDCWD, NULL, O_RDONLY); }
+
+/* ---- the network ---- */
+static int make_socket(const struct stage *s) { (void)s; return socket(AF_INET, SOCK_STREAM, 0) < 0 ? -1 : 0; }
+static int make_unix_socket(const struct stage *s) { (void)s; return socket(AF_UNIX, SOCK_STREAM, 0) < 0 ? -1 : 0; }
+static int make_raw_socket(const struct stage *s) { (void)s; return socket(AF_INET, SOCK_RAW, IPPROTO_ICMP) < 0 ? -1 : 0; }
+static int use_connect(const struct stage *s)
+{
+	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(9), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+
+	return connect(s->socket_fd, (struct sockaddr *)&to, sizeof(to));
+}
+static int use_bind(const struct stage *s)
+{
+	struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+
+	return bind(s->socket_fd, (struct sockaddr *)&at, sizeof(at));
+}
+
+/* ---- other programs and processes ---- */
+static int use_exec(const struct stage *s) { (void)s; return execl("/bin/true", "true", (char *)NULL); }
+static int use_fork(const struct stage *s)
+{
+	(void)s;
+	pid_t pid = (pid_t)syscall(SYS_clone, SIGCHLD, NULL, NULL, NULL, 0);
+
+	if (pid == 0)
+		_exit(0);
+	return pid < 0 ? -1 : 0;
+}
+static int use_ptrace(const struct stage *s) { return (int)ptrace(PTRACE_ATTACH, s->victim, NULL, NULL); }
+static int read_memory(const struct stage *s)
+{
+	char byte;
+	struct iovec here = { &byte, 1 }, there = { (void *)(uintptr_t)s->secret, 1 };
+
+	return process_vm_readv(s->victim, &here, 1, &there, 1, 0) < 0 ? -1 : 0;
+}
+static int write_memory(const struct stage *s)
+{
+	char byte = 0;
+	struct iovec here = { &byte, 1 }, there = { (void *)(uintptr_t)s->secret, 1 };
+
+	return process_vm_writev(s->victim, &here, 1, &there, 1, 0) < 0 ? -1 : 0;
+}
+static int use_pidfd(const struct stage *s) { return syscall(SYS_pidfd_open, s->victim, 0) < 0 ? -1 : 0; }
+static int use_pidfd_getfd(const struct stage *s) { (void)s; return syscall(SYS_pidfd_getfd, 0, 0, 0) < 0 ? -1 : 0; }
+static int use_pidfd_signal(const struct stage *s) { (void)s; return syscall(SYS_pidfd_send_signal, 0, 0, NULL, 0) < 0 ? -1 : 0; }
+static int kill_other(const struct stage *s) { return kill(s->victim, 0); }
+static int tgkill_other(const struct stage *s) { return (int)syscall(SYS_tgkill, s->victim, s->victim, 0); }
+static int kill_everybody(const struct stage *s) { (void)s; return kill(-1, 0); }
+static int limit_other(const struct stage *s)
+{
+	struct rlimit limit = { 0, 0 };
+
+	return prlimit(s->victim, RLIMIT_CORE, &limit, NULL);
+}
+
+/* ---- the kernel ---- */
+static int use_io_uring(const struct stage *s)
+{
+	struct io_uring_params p = { 0 };
+
+	(void)s;
+	return syscall(SYS_io_uring_setup, 1, &p) < 0 ? -1 : 0;
+}
+static int use_shm(const struct stage *s) { (void)s; return shmget(IPC_PRIVATE, 4096, IPC_CREAT | 0600) < 0 ? -1 : 0; }
+static int use_msg(const struct stage *s) { (void)s; return msgget(IPC_PRIVATE, IPC_CREAT | 0600) < 0 ? -1 : 0; }
+static int use_sem(const struct stage *s) { (void)s; return semget(IPC_PRIVATE, 1, IPC_CREAT | 0600) < 0 ? -1 : 0; }
+static int use_mq(const struct stage *s) { (void)s; return mq_open("/facteur-selftest", O_RDWR | O_CREAT, 0600, NULL) < 0 ? -1 : 0; }
+static int use_keyctl(const struct stage *s) { (void)s; return syscall(SYS_keyctl, 0, -3, 0) < 0 ? -1 : 0; }
+static int use_add_key(const struct stage *s) { (void)s; return syscall(SYS_add_key, "user", "x", "y", 1, -3) < 0 ? -1 : 0; }
+static int use_bpf(const struct stage *s) { (void)s; return syscall(SYS_bpf, BPF_MAP_CREATE, NULL, 0) < 0 ? -1 : 0; }
+static int use_perf(const struct stage *s) { (void)s; return syscall(SYS_perf_event_open, NULL, 0, -1, -1, 0) < 0 ? -1 : 0; }
+static int use_userfaultfd(const struct stage *s) { (void)s; return syscall(SYS_userfaultfd, 0) < 0 ? -1 : 0; }
+static int use_mount(const struct stage *s) { return mount("none", path_of(s, "accounts/1"), "tmpfs", 0, NULL); }
+static int use_unshare(const struct stage *s) { (void)s; return unshare(CLONE_NEWUSER); }
+static int use_chroot(const struct stage *s) { return chroot(path_of(s, "accounts/1")); }
+static int become_root(const struct stage *s) { (void)s; return setresuid(0, 0, 0); }
+static int become_dumpable(const struct stage *s) { (void)s; return prctl(PR_SET_DUMPABLE, 1, 0, 0, 0); }
+static int make_code(const struct stage *s)
+{
+	(void)s;
+	return mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED ? -1 : 0;
+}
+static int make_memory_code(const struct stage *s)
+{
+	(void)s;
+	void *p = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	return p == MAP_FAILED ? -1 : mprotect(p, 4096, PROT_READ | PROT_EXEC);
+}
+
+/* A cell knows its own key; a grant for another account made with it must not pass there. */
+static int forge_grant(const struct stage *s)
+{
+	static const uint8_t secret[32] = "the secret that stays in keys";
+	struct grant g = { .account = 2, .rights = ~0u, .expires_s = INT64_MAX, .epoch = 1, .session = 1 };
+	uint8_t own[GRANT_KEY_SIZE], other[GRANT_KEY_SIZE];
+
+	(void)s;
+	grant_key(secret, 1, own);
+	grant_key(secret, 2, other);
+	grant_sign(&g, own);
+	if (grant_check(&g, other, 2, 1, 0) == ERR_OK)
+		return 0;
+	errno = EPERM;
+	return -1;
+}
+
+const struct attempt attempts[] = {
+	{ { "use the files of its own account", "se servir des fichiers de son compte" }, CELL, true, read_own_account },
+	{ { "make a file in its own account", "créer un fichier dans son compte" }, CELL, true, make_file_in_own_account },
+	{ { "read the secrets", "lire les secrets" }, KEYS, true, read_keys },
+	{ { "read the TLS keys", "lire les clés TLS" }, KEYS, true, read_tls },
+	{ { "change the TLS keys", "changer les clés TLS" }, KEYS, false, write_tls },
+	{ { "read the directory", "lire l'annuaire" }, CONTROL, true, read_control },
+	{ { "read the queue's log", "lire le journal de la file" }, QUEUE, true, read_log },
+	{ { "read another account", "lire un autre compte" }, CELL, false, read_other_account },
+	{ { "write into another account", "écrire dans un autre compte" }, CELL, false, write_other_account },
+	{ { "list the accounts", "énumérer les comptes" }, CELL | KEYS | GATE | MX, false, list_accounts },
+	{ { "read an account", "lire un compte" }, KEYS | GATE | MX | CONTROL, false, read_any_account },
+	{ { "read the secrets", "lire les secrets" }, CELL | CONTROL | QUEUE | GATE | MX, false, read_keys },
+	{ { "read the TLS keys", "lire les clés TLS" }, CELL | CONTROL | QUEUE | GATE | MX, false, read_tls },
+	{ { "read the directory", "lire l'annuaire" }, CELL | KEYS | QUEUE | GATE | MX, false, read_control },
+	{ { "read the queue's log", "lire le journal de la file" }, CELL | KEYS | CONTROL | GATE | MX, false, read_log },
+	{ { "read /etc/passwd", "lire /etc/passwd" }, ROLE_BIT_ALL, false, read_passwd },
+	{ { "read /proc", "lire /proc" }, ROLE_BIT_ALL, false, read_proc },
+	{ { "write outside", "écrire ailleurs" }, ROLE_BIT_ALL, false, write_tmp },
+	{ { "use shared memory files", "utiliser /dev/shm" }, ROLE_BIT_ALL, false, write_shm },
+	{ { "truncate(2) of another account", "truncate(2) sur un autre compte" }, ROLE_BIT_ALL, false, truncate_other },
+	{ { "chmod", "chmod" }, ROLE_BIT_ALL, false, chmod_other },
+	{ { "chown", "chown" }, ROLE_BIT_ALL, false, chown_other },
+	{ { "utime", "utime" }, ROLE_BIT_ALL, false, utime_other },
+	{ { "setxattr", "setxattr" }, ROLE_BIT_ALL, false, xattr_other },
+	{ { "link a file of another account", "lier un fichier d'un autre compte" }, ROLE_BIT_ALL, false, link_other },
+	{ { "rename a file of another account", "renommer un fichier d'un autre compte" }, ROLE_BIT_ALL, false, rename_other },
+	{ { "make a symbolic link", "créer un lien symbolique" }, ROLE_BIT_ALL, false, symlink_own },
+	{ { "make a device", "créer un périphérique" }, ROLE_BIT_ALL, false, make_device },
+	{ { "make a named pipe", "créer un tube nommé" }, ROLE_BIT_ALL, false, make_fifo },
+	{ { "open_by_handle_at", "open_by_handle_at" }, ROLE_BIT_ALL, false, open_by_handle },
+	{ { "make a TCP socket", "créer une socket TCP" }, ROLE_BIT_ALL, false, make_socket },
+	{ { "make a local socket", "créer une socket locale" }, ROLE_BIT_ALL, false, make_unix_socket },
+	{ { "make a raw socket", "créer une socket brute" }, ROLE_BIT_ALL, false, make_raw_socket },
+	{ { "connect", "connect" }, ROLE_BIT_ALL, false, use_connect },
+	{ { "bind", "bind" }, ROLE_BIT_ALL, false, use_bind },
+	{ { "run a program", "lancer un programme" }, ROLE_BIT_ALL, false, use_exec },
+	{ { "fork", "fork" }, ROLE_BIT_ALL, false, use_fork },
+	{ { "ptrace of another process", "ptrace d'un autre processus" }, ROLE_BIT_ALL, false, use_ptrace },
+	{ { "read another process's memory", "lire la mémoire d'un autre processus" }, ROLE_BIT_ALL, false, read_memory },
+	{ { "write another process's memory", "écrire la mémoire d'un autre processus" }, ROLE_BIT_ALL, false, write_memory },
+	{ { "pidfd_open", "pidfd_open" }, ROLE_BIT_ALL, false, use_pidfd },
+	{ { "pidfd_getfd", "pidfd_getfd" }, ROLE_BIT_ALL, false, use_pidfd_getfd },
+	{ { "pidfd_send_signal", "pidfd_send_signal" }, ROLE_BIT_ALL, false, use_pidfd_signal },
+	{ { "signal another process", "envoyer un signal à un autre processus" }, ROLE_BIT_ALL, false, kill_other },
+	{ { "signal another thread", "envoyer un signal à un autre fil" }, ROLE_BIT_ALL, false, tgkill_other },
+	{ { "signal every process", "envoyer un signal à tous" }, ROLE_BIT_ALL, false, kill_everybody },
+	{ { "limit another process", "limiter un autre processus" }, ROLE_BIT_ALL, false, limit_other },
+	{ { "io_uring", "io_uring" }, ROLE_BIT_ALL, false, use_io_uring },
+	{ { "System V shared memory", "mémoire partagée System V" }, ROLE_BIT_ALL, false, use_shm },
+	{ { "System V messages", "messages System V" }, ROLE_BIT_ALL, false, use_msg },
+	{ { "System V semaphores", "sémaphores System V" }, ROLE_BIT_ALL, false, use_sem },
+	{ { "POSIX message queue", "file de messages POSIX" }, ROLE_BIT_ALL, false, use_mq },
+	{ { "keyctl", "keyctl" }, ROLE_BIT_ALL, false, use_keyctl },
+	{ { "add_key", "add_key" }, ROLE_BIT_ALL, false, use_add_key },
+	{ { "bpf", "bpf" }, ROLE_BIT_ALL, false, use_bpf },
+	{ { "perf_event_open", "perf_event_open" }, ROLE_BIT_ALL, false, use_perf },
+	{ { "userfaultfd", "userfaultfd" }, ROLE_BIT_ALL, false, use_userfaultfd },
+	{ { "mount", "mount" }, ROLE_BIT_ALL, false, use_mount },
+	{ { "unshare a user namespace", "unshare d'un espace d'utilisateurs" }, ROLE_BIT_ALL, false, use_unshare },
+	{ { "chroot", "chroot" }, ROLE_BIT_ALL, false, use_chroot },
+	{ { "become root", "devenir root" }, ROLE_BIT_ALL, false, become_root },
+	{ { "become dumpable", "redevenir lisible (dumpable)" }, ROLE_BIT_ALL, false, become_dumpable },
+	{ { "writable executable memory", "mémoire inscriptible et exécutable" }, ROLE_BIT_ALL, false, make_code },
+	{ { "make memory executable", "rendre de la mémoire exécutable" }, ROLE_BIT_ALL, false, make_memory_code },
+	{ { "a self-made grant for another account", "un laissez-passer fabriqué pour un autre compte" }, CELL, false, forge_grant },
+};
+const size_t attempt_count = COUNT_OF(attempts);

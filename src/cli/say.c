@@ -1,0 +1,43 @@
+/* Sentences to people. */
+#include "base/bytes.h"
+#include "cli/cli_private.h"
+#include <errno.h>
+#include <unistd.h>
+
+static void write_all(int fd, struct str s)
+{
+	while (s.n > 0) {
+		ssize_t n = write(fd, s.p, s.n);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return;  /* nobody reads any more */
+		s = str_from(s, (size_t)n);
+	}
+}
+
+void cli_write(struct str s) { write_all(STDOUT_FILENO, s); }
+
+static struct str sentence(struct cli *c, enum text id, const struct str *args, size_t n)
+{
+	struct str shown[9];
+
+	for (size_t i = 0; i < n && i < COUNT_OF(shown); i++)
+		shown[i] = text_visible(&c->arena, args[i]);
+	return text_format(&c->arena, c->lang, id, shown, n < COUNT_OF(shown) ? n : COUNT_OF(shown));
+}
+
+void cli_say(struct cli *c, enum text id, const struct str *args, size_t n)
+{
+	struct str line = sentence(c, id, args, n);
+
+	/* with --json, standard output holds JSON only */
+	write_all(c->json ? STDERR_FILENO : STDOUT_FILENO, arena_printf(&c->arena, STR_FMT "\n", STR_ARG(line)));
+}
+
+void cli_complain(struct cli *c, enum text id, const struct str *args, size_t n)
+{
+	struct str line = sentence(c, id, args, n);
+
+	write_all(STDERR_FILENO, arena_printf(&c->arena, "facteur: " STR_FMT "\n", STR_ARG(line)));
+}

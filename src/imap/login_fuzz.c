@@ -1,0 +1,4 @@
+#include "auth/login_fuzz.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) { return login_fuzz(&imap_login, data, n); }
