@@ -92,6 +92,26 @@ check: all unit layers
 	tools/smoke $(OUT)/facteur
 clean:
 	rm -rf $(OUT)
+
+# make install [PREFIX=/usr/local] [DESTDIR=]: the program, the systemd unit, completions, documentation. docs/setup.md goes on from there.
+PREFIX ?= /usr/local
+install: all
+	install -D -m 755 $(OUT)/facteur $(DESTDIR)$(PREFIX)/bin/facteur
+	sed 's|@PREFIX@|$(PREFIX)|g' dist/facteur.service > $(OUT)/facteur.service
+	install -D -m 644 $(OUT)/facteur.service $(DESTDIR)$(PREFIX)/lib/systemd/system/facteur.service
+	$(OUT)/facteur completion bash > $(OUT)/completion.bash
+	install -D -m 644 $(OUT)/completion.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/facteur
+	$(OUT)/facteur completion zsh > $(OUT)/completion.zsh
+	install -D -m 644 $(OUT)/completion.zsh $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_facteur
+	$(OUT)/facteur completion fish > $(OUT)/completion.fish
+	install -D -m 644 $(OUT)/completion.fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/facteur.fish
+	install -d $(DESTDIR)$(PREFIX)/share/doc/facteur
+	install -m 644 README.md LICENSE docs/*.md $(DESTDIR)$(PREFIX)/share/doc/facteur
+# The documents that are written from tables
+docs: all
+	LC_ALL=C $(OUT)/facteur help --markdown commands > docs/commands.md
+	LC_ALL=C $(OUT)/facteur help --markdown settings > docs/settings.md
+.PHONY: install docs
 # Benchmarks of single layers: make store-bench, then build/release/bench/store_bench
 $(OUT)/bench/store_bench: tests/bench/store_bench.c $(call archives,deliver)
 	@mkdir -p $(@D)

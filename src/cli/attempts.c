@@ -74,7 +74,7 @@ static int link_other(const struct stage *s)
 	char from[128];
 
 	snprintf(from, sizeof(from), "%s/accounts/2/secret", s->dir);
-	return link(from, path_of(s, "accounts/1/stolen"));
+	return linkat(AT_FDCWD, from, AT_FDCWD, path_of(s, "accounts/1/stolen"), 0);
 }
 static int symlink_own(const struct stage *s) { return symlink("/etc", path_of(s, "accounts/1/etc")); }
 static int rename_other(const struct stage *s)

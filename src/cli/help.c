@@ -2,6 +2,7 @@
 #include "cli/help.h"
 #include "admin/command.h"
 #include "cli/flags.h"
+#include "conf/conf.h"
 
 enum { HELP_MAX = 1 << 20 };
 
@@ -145,7 +146,7 @@ int help_for(struct cli *c, const struct str *words, size_t n)
 	return EXIT_OK;
 }
 
-/* ---- docs/commands.md ---- */
+/* ---- docs/commands.md, docs/settings.md ---- */
 
 static void put_markdown_arguments(struct cli *c, struct buf *b, enum admin_command command)
 {
@@ -156,7 +157,7 @@ static void put_markdown_arguments(struct cli *c, struct buf *b, enum admin_comm
 		buf_printf(b, "- `%s`: %s\n", list[i].name, list[i].meaning[c->lang]);
 }
 
-static void put_markdown(struct cli *c, struct buf *b)
+static void put_commands_markdown(struct cli *c, struct buf *b)
 {
 	buf_printf(b, "# %s\n\n%s\n\n## %s\n", text_get(c->lang, TEXT_CLI_HELP_TITLE), text_get(c->lang, TEXT_CLI_HELP_GENERATED),
 	           text_get(c->lang, TEXT_CLI_HELP_SERVER));
@@ -172,19 +173,41 @@ static void put_markdown(struct cli *c, struct buf *b)
 	}
 }
 
+static void put_settings_markdown(struct cli *c, struct buf *b)
+{
+	static const enum text scopes[] = { TEXT_CLI_SCOPE_FILE, TEXT_CLI_SCOPE_SERVER, TEXT_CLI_SCOPE_DOMAIN, TEXT_CLI_SCOPE_ACCOUNT };
+
+	buf_printf(b, "# %s\n\n%s\n", text_get(c->lang, TEXT_CLI_SETTINGS_TITLE), text_get(c->lang, TEXT_CLI_SETTINGS_GENERATED));
+	for (size_t scope = 0; scope < COUNT_OF(scopes); scope++) {
+		bool has_heading = false;
+		for (int i = 0; i < SETTING_COUNT; i++) {
+			const struct setting_row *row = setting_row((enum setting)i);
+			if (row->scope != (enum setting_scope)scope)
+				continue;
+			if (!has_heading)
+				buf_printf(b, "\n## %s\n\n| | | |\n|---|---|---|\n", text_get(c->lang, scopes[scope]));
+			has_heading = true;
+			buf_printf(b, "| `%s` | %s%s%s | %s |\n", row->name, row->fallback[0] ? "`" : "", row->fallback, row->fallback[0] ? "`" : "",
+			           c->lang == LANG_FR ? row->meaning_fr : row->meaning_en);
+		}
+	}
+}
+
 int cli_help(struct cli *c, int argc, char **argv)
 {
-	struct str words[8];
+	struct str words[8], what = STR_NONE;
 	size_t n;
-	bool is_markdown = false;
-	const struct flag flags[] = { { "markdown", &is_markdown, NULL }, { 0 } };
+	const struct flag flags[] = { { "markdown", NULL, &what }, { 0 } };
 
 	if (!flags_parse(c, argc, argv, flags, words, COUNT_OF(words), &n))
 		return EXIT_USAGE;
-	if (!is_markdown)
+	if (what.p == NULL)
 		return help_for(c, words, n);
 	CLEANUP(buf_free) struct buf b = BUF(HELP_MAX);
-	put_markdown(c, &b);
+	if (str_eq(what, STR("settings")))
+		put_settings_markdown(c, &b);
+	else
+		put_commands_markdown(c, &b);
 	cli_write(buf_str(&b));
 	return EXIT_OK;
 }
