@@ -6,6 +6,8 @@ static enum err ask_cell(struct admin_call *c, const struct directory_account *x
 {
 	enum err e = c->host->cell(c->host->context, x->account, ask, &c->arena, out);
 
+	if (e == ERR_CONFLICT)
+		return admin_refuse(c, e, TEXT_ADMIN_MAILBOX_UNCLEAN, x->address);
 	if (e == ERR_UNAVAILABLE || e == ERR_TIMEOUT || e == ERR_AGAIN)
 		return admin_refuse(c, e, TEXT_ADMIN_MAILBOX_CLOSED, x->address);
 	return e;

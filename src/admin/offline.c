@@ -1,0 +1,309 @@
+/* No server runs: the command is control, keys and the account's cell itself, for as long as it lasts.
+ *
+ * DIR/lock keeps a server from starting meanwhile. As root everything is done as the user it will belong to afterwards (settings
+ * user and cell_user of facteur.conf, as master does), because SQLite makes files as it goes: the effective user is `user`, and
+ * only around an account's folder it is root or `cell_user`. An account that was not closed cleanly is left alone: deliveries
+ * may be torn there, and only the queue's replay mends them. */
+#include "admin/offline.h"
+#include "admin/wire.h"
+#include "auth/verifier.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "store/account_folder.h"
+#include "text/text.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { PATH_ROOM = 600, HASH_WAIT_MS = 60000 };
+
+struct user { uid_t uid; gid_t gid; };   /* uid 0: no change */
+
+struct admin_offline {
+	struct admin_host host;
+	char             *path;
+	int               lock;
+	struct user       user, cell_user;
+	struct conf      *file;
+	struct disk_dir  *control_dir, *keys_dir;
+	struct directory *directory;
+	struct secrets   *secrets;
+	struct verifier  *verifier;
+};
+
+/* ---- users ---- */
+
+/* The process works as this user from now on; with uid 0 as itself. */
+static void become(const struct admin_offline *o, struct user u)
+{
+	if (o->user.uid == 0)
+		return;
+	if (seteuid(0) < 0 || setegid(u.uid ? u.gid : 0) < 0 || seteuid(u.uid) < 0)
+		log_errno("seteuid", "offline");
+}
+
+/* As master finds them (role/master.c). */
+static void find_users(struct admin_offline *o)
+{
+	const char *name = conf_text(o->file, SETTING_user).p;
+	struct passwd *p;
+
+	if (geteuid() != 0 || strcmp(name, "root") == 0)
+		return;
+	p = getpwnam(name);
+	if (p != NULL)
+		o->user = (struct user){ p->pw_uid, p->pw_gid };
+	p = getpwnam(conf_text(o->file, SETTING_cell_user).p);
+	if (p != NULL && o->user.uid)
+		o->cell_user = (struct user){ p->pw_uid, p->pw_gid };
+	else
+		o->user = (struct user){ 0 };
+}
+
+/* ---- the host ---- */
+
+static enum err host_publish(UNUSED void *context) { return ERR_OK; }
+static enum err host_end_sessions(UNUSED void *context, UNUSED uint64_t account, UNUSED uint32_t epoch) { return ERR_OK; }
+static enum err host_end_cell(UNUSED void *context, UNUSED uint64_t account) { return ERR_OK; }
+static void host_limits_changed(UNUSED void *context, UNUSED uint64_t account) { }
+
+static enum err host_queue(UNUSED void *context, UNUSED const struct queue_command *c, UNUSED struct arena *a, UNUSED struct queue_answer *out)
+{
+	return ERR_UNAVAILABLE;
+}
+
+static enum err host_sessions(UNUSED void *context, UNUSED struct arena *a, struct session_info **out, size_t *n)
+{
+	*out = NULL;
+	*n = 0;
+	return ERR_UNAVAILABLE;
+}
+
+struct secret_answer {
+	struct buf bytes;      /* the reply, encoded: it is only lent to the callback */
+	enum err   status;
+	bool       is_there;
+};
+
+static void on_secret(void *context, enum err status, const struct secret_reply *r)
+{
+	struct secret_answer *answer = context;
+
+	answer->status = status;
+	answer->is_there = true;
+	put_secret_reply(&answer->bytes, r);
+}
+
+static enum err host_secret(void *context, const struct secret_command *c, struct arena *a, struct secret_reply *out)
+{
+	struct admin_offline *o = context;
+	struct secret_answer answer = { .bytes = BUF(MESSAGE_BODY_MAX) };
+	int64_t until = clock_mono_ms() + HASH_WAIT_MS;
+	struct scan s;
+	enum err e;
+
+	*out = (struct secret_reply){ 0 };
+	verifier_command(o->verifier, c, on_secret, &answer);
+	while (!answer.is_there && clock_mono_ms() < until)
+		verifier_receive(o->verifier);  /* without workers it hashes here */
+	e = answer.is_there ? answer.status : ERR_TIMEOUT;
+	s = scan_of(str_copy(a, buf_str(&answer.bytes)));
+	if (e == ERR_OK && !get_secret_reply(&s, a, out))
+		e = ERR_INVALID;
+	if (answer.bytes.n)
+		mem_wipe(answer.bytes.p, answer.bytes.n);
+	buf_free(&answer.bytes);
+	return e;
+}
+
+static enum err host_make_folder(void *context, uint64_t account)
+{
+	struct admin_offline *o = context;
+
+	become(o, (struct user){ 0 });
+	enum err e = account_folder_make(o->path, account, o->cell_user.uid, o->cell_user.gid);
+	become(o, o->user);
+	return e;
+}
+
+static enum err host_remove_folder(void *context, uint64_t account)
+{
+	struct admin_offline *o = context;
+
+	become(o, (struct user){ 0 });
+	enum err e = account_folder_remove(o->path, account);
+	become(o, o->user);
+	return e;
+}
+
+static enum err account_config(struct admin_offline *o, uint64_t account, struct arena *a, struct view_config *out)
+{
+	struct directory_account x;
+	struct conf *conf;
+
+	TRY(account_get(o->directory, account, a, &x));
+	TRY(directory_account_conf(o->directory, account, x.address, &conf));
+	*out = (struct view_config){ .account = account, .french = x.french, .quota_bytes = conf_number(conf, SETTING_quota),
+	                             .message_size_max = conf_number(conf, SETTING_message_size_max) };
+	conf_free(conf);
+	return ERR_OK;
+}
+
+static enum err serve_in_view(struct view *v, const struct store_command *c, struct arena *a, struct store_answer *out)
+{
+	CLEANUP(buf_free) struct buf request = BUF(MESSAGE_BODY_MAX), answer = BUF(MESSAGE_BODY_MAX);
+
+	store_command_encode(c, &request);
+	TRY(store_command_serve(v, buf_str(&request), &answer));
+	while (c->kind == STORE_COMMAND_COMPACT && view_tick(v))  /* there is nobody who would go on with it later */
+		;
+	return store_answer_decode(str_copy(a, buf_str(&answer)), a, out);
+}
+
+static enum err host_cell(void *context, uint64_t account, const struct store_command *c, struct arena *a, struct store_answer *out)
+{
+	struct admin_offline *o = context;
+	struct view_config config;
+	struct quota used;
+	struct view *v;
+	char folder[PATH_ROOM];
+	bool changed;
+	enum err e;
+
+	TRY(account_config(o, account, a, &config));
+	snprintf(folder, sizeof folder, "%s/accounts/%llu", o->path, (unsigned long long)account);
+	become(o, o->cell_user);
+	e = view_open(folder, &config, &v);
+	if (e == ERR_OK) {
+		e = view_was_unclean(v) ? ERR_CONFLICT : serve_in_view(v, c, a, out);
+		view_keep_unclean(v);
+		view_quota(v, &used);
+		view_close(v);
+	}
+	become(o, o->user);
+	if (e == ERR_OK)
+		e = account_usage(o->directory, account, used.used_bytes, used.messages, used.limit_bytes && used.used_bytes >= used.limit_bytes, &changed);
+	return e;
+}
+
+/* ---- opening ---- */
+
+static enum err make_folder(struct admin_offline *o, const char *name, mode_t mode, struct user of)
+{
+	char path[PATH_ROOM];
+
+	snprintf(path, sizeof path, "%s/%s", o->path, name);
+	if (mkdir(path, mode) < 0 && errno != EEXIST)
+		return log_errno("mkdir", path);
+	if (o->user.uid && chown(path, of.uid, of.gid) < 0)
+		return log_errno("chown", path);
+	return ERR_OK;
+}
+
+static enum err take_lock(struct admin_offline *o)
+{
+	char path[PATH_ROOM];
+
+	snprintf(path, sizeof path, "%s/lock", o->path);
+	if (mkdir(o->path, 0711) < 0 && errno != EEXIST)
+		return errno == EACCES ? ERR_DENIED : log_errno("mkdir", o->path);
+	o->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (o->lock < 0)
+		return errno == EACCES || errno == EPERM ? ERR_DENIED : log_errno("open", path);
+	if (flock(o->lock, LOCK_EX | LOCK_NB) < 0)
+		return errno == EWOULDBLOCK ? ERR_AGAIN : log_errno("flock", path);
+	return ERR_OK;
+}
+
+static enum err read_file(struct admin_offline *o)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct conf_problem problem;
+	struct str why;
+
+	o->file = conf_new();
+	if (conf_read_file(o->file, str_cstr(&a, arena_printf(&a, "%s/facteur.conf", o->path)), &problem))
+		return ERR_OK;
+	why = conf_explain(&a, &problem, lang_of_environment() == LANG_FR);
+	log_error(STR_FMT, STR_ARG(why));
+	return ERR_INVALID;
+}
+
+static enum err open_databases(struct admin_offline *o)
+{
+	struct verifier_options options = { 0 };
+	char path[PATH_ROOM];
+	struct conf *conf;
+
+	snprintf(path, sizeof path, "%s/control", o->path);
+	TRY(disk_dir_open(path, &o->control_dir));
+	snprintf(path, sizeof path, "%s/keys", o->path);
+	TRY(disk_dir_open(path, &o->keys_dir));
+	TRY(directory_open(o->control_dir, &o->directory));
+	TRY(secrets_open(o->keys_dir, &o->secrets));
+	TRY(directory_conf(o->directory, &conf));
+	options.secrets = o->secrets;
+	options.has_scram = conf_on(conf, SETTING_scram);
+	conf_free(conf);
+	o->verifier = verifier_new(&options);
+	return ERR_OK;
+}
+
+static enum err open_all(struct admin_offline *o)
+{
+	TRY(take_lock(o));
+	TRY(read_file(o));
+	find_users(o);
+	TRY(make_folder(o, "accounts", 0711, o->cell_user));
+	TRY(make_folder(o, "control", 0700, o->user));
+	TRY(make_folder(o, "keys", 0700, o->user));
+	become(o, o->user);
+	return open_databases(o);
+}
+
+enum err admin_offline_open(const char *dir, struct admin_offline **out)
+{
+	struct admin_offline *o = MEM_NEW(struct admin_offline);
+	mode_t before = umask(077);
+	enum err e;
+
+	o->lock = -1;
+	o->path = mem_strdup(dir);
+	e = open_all(o);
+	umask(before);
+	if (e != ERR_OK) {
+		admin_offline_close(o);
+		return e;
+	}
+	o->host = (struct admin_host){
+		.context = o, .directory = o->directory, .dir = o->path, .file = o->file, .secret = host_secret, .publish = host_publish,
+		.end_sessions = host_end_sessions, .make_folder = host_make_folder, .remove_folder = host_remove_folder, .cell = host_cell,
+		.limits_changed = host_limits_changed, .end_cell = host_end_cell, .queue = host_queue, .sessions = host_sessions,
+	};
+	*out = o;
+	return ERR_OK;
+}
+
+const struct admin_host *admin_offline_host(struct admin_offline *o) { return &o->host; }
+
+void admin_offline_close(struct admin_offline *o)
+{
+	if (o == NULL)
+		return;
+	if (o->verifier != NULL)
+		verifier_free(o->verifier);
+	secrets_close(o->secrets);
+	directory_close(o->directory);
+	disk_dir_close(&o->keys_dir);
+	disk_dir_close(&o->control_dir);
+	conf_free(o->file);
+	become(o, (struct user){ 0 });
+	fd_close(&o->lock);
+	mem_free(o->path);
+	mem_free(o);
+}
