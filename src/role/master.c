@@ -239,6 +239,8 @@ static enum err make_folder(const struct master *m, const char *name, mode_t mod
 		return log_errno("mkdir", path);
 	if (m->uid && chown(path, uid, gid) < 0)
 		return log_errno("chown", path);
+	if (chmod(path, mode) < 0)  /* whatever the umask is */
+		return log_errno("chmod", path);
 	return ERR_OK;
 }
 
@@ -384,7 +386,8 @@ static enum err make_folders(const struct master *m)
 {
 	static const char *const own[] = { "log", "keys", "spool", "queue", "tls", "control" };
 
-	TRY(make_folder(m, "accounts", 0711, m->cell_uid, m->cell_gid));
+	/* the group of the roles may open it, not what is in it: queue syncs its file system */
+	TRY(make_folder(m, "accounts", 0750, m->cell_uid, m->gid));
 	for (size_t i = 0; i < COUNT_OF(own); i++)
 		TRY(make_folder(m, own[i], 0700, m->uid, m->gid));
 	return ERR_OK;

@@ -349,13 +349,20 @@ static void on_attach(void *context, UNUSED struct channel *ch, struct message *
 	want(r->master, account);
 }
 
+/* From queue or control. A cell that runs all the same: the role has lost its channel to it and gets a new one. */
 static void on_wake(void *context, UNUSED struct channel *ch, struct message *msg)
 {
+	struct running *r = context;
 	struct scan s = scan_of(msg->body);
 	uint64_t account = get_u64(&s);
+	struct cell_slot *c = map_get_u64(&r->master->cells, account);
 
-	if (get_end(&s))
-		want(((struct running *)context)->master, account);
+	if (!get_end(&s) || r->master->stops)
+		return;
+	if (c != NULL && c->state == SLOT_RUNNING)
+		connect_cell(c, r->role, r->role == ROLE_QUEUE ? NOTICE_CELL_CHANNEL : NOTICE_CONTROL_CELL);
+	else
+		want(r->master, account);
 }
 
 static void on_watch(void *context, UNUSED struct channel *ch, struct message *msg)
