@@ -1,0 +1,55 @@
+/* queue/queue.h -- the queue as a whole: the log, queue.db, spool files, the backlog, the cells. role/queue.c gives it channels and
+ * a loop; tests give it fake cells. Read README.md for the protocol and the argument why nothing is lost or doubled.
+ *
+ * One thread calls. Two more work inside: the writer of the log, and the worker for syncs and queue.db; when their descriptors are
+ * readable, queue_receive() runs what follows. */
+#ifndef FACTEUR_QUEUE_QUEUE_H
+#define FACTEUR_QUEUE_QUEUE_H
+#include "disk/disk.h"
+#include "ipc/channel.h"
+#include "queue/log.h"
+
+struct queue;
+
+struct queue_host {
+	void  *context;
+	void (*watch)(void *context, struct channel *ch);     /* receive from it whenever something is there */
+	void (*forget)(void *context, struct channel *ch);    /* it is about to be freed */
+	void (*wake)(void *context, uint64_t account);        /* WAKE: its cell shall run; queue_cell() follows */
+	void (*end)(void *context, uint64_t account);         /* QUEUE_CELL_END; queue_cell_ended() follows */
+};
+
+struct queue_config {
+	struct disk_dir  *dir;            /* DIR/queue; log/, spool/, late/ and queue.db are made in it */
+	struct disk_dir  *accounts;       /* a folder of the file system that holds the accounts: for syncfs */
+	struct log_config ring;           /* of a new log; one that exists keeps its sizes */
+	uint64_t          disk_reserve;   /* bytes; with less free nothing is accepted */
+	int64_t           lifetime_s;     /* how long an undeliverable message is tried */
+};
+
+/* Is there a log already? Then its sizes are known. */
+bool queue_exists(struct disk_dir *dir);
+/* Opens or makes everything, and takes what the log holds above W into the backlog. All errors are logged. */
+enum err queue_open(const struct queue_config *config, const struct queue_host *host, struct queue **out) MUST_CHECK;
+/* Ends without further ado, as a crash would but for what is under way in the two threads; see queue_stop(). NULL is fine. */
+void queue_close(struct queue *q);
+void queue_configure(struct queue *q, uint64_t disk_reserve, int64_t lifetime_s);
+
+/* Readable: call queue_receive(). */
+void queue_fds(const struct queue *q, int fds[2]);
+void queue_receive(struct queue *q);
+/* After each round of events, and at least every second: sends, wakes, looks at the clock. */
+void queue_run(struct queue *q, int64_t now_ms);
+
+/* A channel to mx; replaces an older one. Takes fd. */
+void queue_mx(struct queue *q, int fd);
+/* A channel to the account's new cell; replaces an older one. Takes fd. */
+void queue_cell(struct queue *q, uint64_t account, int fd);
+void queue_cell_ended(struct queue *q, uint64_t account, enum err result);
+/* The request QUEUE_COMMAND. */
+void queue_on_command(struct queue *q, struct channel *ch, struct message *m);
+
+/* Takes nothing more, finishes what is under way, and makes W durable, so that a clean restart replays nothing. */
+void queue_stop(struct queue *q);
+bool queue_is_stopped(const struct queue *q);
+#endif

@@ -1,0 +1,55 @@
+/* queue/queue_private.h -- the struct behind queue.h, shared by queue.c (life, cells, time) and add.c (what comes in). */
+#ifndef FACTEUR_QUEUE_QUEUE_PRIVATE_H
+#define FACTEUR_QUEUE_QUEUE_PRIVATE_H
+#include "queue/backlog.h"
+#include "queue/content.h"
+#include "queue/dispatch.h"
+#include "queue/parents.h"
+#include "queue/queue.h"
+#include "queue/spool.h"
+#include "queue/sync.h"
+#include "queue/worker.h"
+#include "queue/writer.h"
+
+/* Who is at the other end of a channel. Its number is never used again, so an answer that comes late finds out whether it is
+ * still wanted. */
+struct asker {
+	struct queue   *queue;
+	uint64_t        number;
+	uint64_t        account;      /* of a cell; 0: mx */
+	struct channel *ch;
+};
+
+struct queue {
+	struct queue_config   config;
+	struct queue_host     host;
+	struct disk_dir      *log_dir;
+	struct log           *log;
+	struct late          *late;
+	struct spool         *spool;
+	struct writer        *writer;
+	struct worker        *worker;
+	struct content_cache *contents;
+	struct backlog        backlog;
+	struct dispatch      *dispatch;
+	struct sync          *sync;
+	struct parents        parents;
+	struct map            askers;        /* number -> struct asker */
+	struct map            cells;         /* account -> struct asker */
+	struct asker         *mx;
+	struct map            late_out;      /* rows that are being tried: key -> the queue */
+	uint64_t              next_asker;
+	uint64_t              w;             /* the durable one, as last seen */
+	int64_t               now_ms, ticked_ms, swept_ms, added_ms, stops_ms, late_due;
+	size_t                adding;        /* ADDs without an answer */
+	bool                  has_failed;    /* a sync failed: DESIGN.md §4.8 */
+	bool                  is_disk_full;
+	bool                  stops, is_stopped, has_synced_last;
+};
+
+/* add.c: handlers of what an asker (the context) sends. */
+void add_on_add(void *context, struct channel *ch, struct message *m);
+void add_on_spool(void *context, struct channel *ch, struct message *m);
+/* A record that is durable: its recipients to where they belong. again: found at start. */
+enum err add_to_backlog(struct queue *q, struct log_place place, const struct content *c, bool again) MUST_CHECK;
+#endif

@@ -1,0 +1,61 @@
+/* queue/sync.h -- sync points (DESIGN.md §4.4): when everything up to a seq is durable somewhere else, W may be that seq.
+ *
+ * A round: (1) what could not be delivered moves to queue.db; (2) the accounts that got something are synced, by themselves when
+ * they are few, else with one syncfs; (3) what was late and has been delivered is finished in queue.db; (4) W is what was the
+ * oldest unfinished message minus one when the round began. One round at a time, about one a second. One thread calls; the slow
+ * parts run in the worker. */
+#ifndef FACTEUR_QUEUE_SYNC_H
+#define FACTEUR_QUEUE_SYNC_H
+#include "queue/backlog.h"
+#include "queue/delivery.h"
+#include "queue/late.h"
+#include "queue/worker.h"
+
+enum {
+	SYNC_EVERY_MS = 1000,
+	SYNC_BYTES = 32 << 20,          /* delivered and not synced: a round is due */
+	SYNC_CELLS_FEW = 4,             /* up to so many accounts are synced by their cells */
+	SYNC_CELLS_MANY = 64,           /* the same where a syncfs takes longer than SYNC_SLOW_MS */
+	SYNC_SLOW_MS = 1000,
+	SYNC_CELL_TIMEOUT_MS = 2000,
+};
+
+struct sync;
+
+struct sync_host {
+	void  *context;
+	struct channel *(*channel)(void *context, uint64_t account);   /* of its cell; NULL: it sleeps */
+	void (*settled)(void *context, struct due *d);                 /* it is a row of queue.db */
+	void (*finished)(void *context, const struct late_key *key);   /* the result of a late delivery is in queue.db */
+	void (*passed)(void *context, uint64_t w);                     /* W may be this */
+	void (*failed)(void *context);                                 /* nothing is believed any more, until a restart */
+};
+
+struct sync_config {
+	struct log      *log;
+	struct late     *late;
+	struct backlog  *backlog;
+	struct worker   *worker;
+	struct disk_dir *accounts;      /* syncfs goes to the file system of this folder */
+	uint64_t         bytes;         /* SYNC_BYTES, or less for a small ring */
+	int64_t          lifetime_s;
+};
+
+struct sync *sync_new(const struct sync_config *c, const struct sync_host *host);
+void sync_free(struct sync *s);                              /* no round is under way; NULL is fine */
+void sync_set_lifetime(struct sync *s, int64_t lifetime_s);
+
+/* All records up to seq are in the backlog. */
+void sync_known(struct sync *s, uint64_t seq);
+/* This account has got so many bytes, which are not synced. */
+void sync_delivered(struct sync *s, uint64_t account, size_t bytes);
+/* A recipient of a message of the log goes to queue.db: with the result of its try; elsewhere (r NULL): for a role that sends. */
+void sync_move(struct sync *s, struct due *d, const struct delivery_result *r);
+/* The result of a late delivery. */
+void sync_late(struct sync *s, const struct late_key *key, const struct delivery_result *r);
+
+/* Begins a round when one is due; now: at once, if there is anything at all to do. */
+void sync_tick(struct sync *s, int64_t now_ms, bool now);
+bool sync_is_running(const struct sync *s);
+bool sync_has_failed(const struct sync *s);
+#endif

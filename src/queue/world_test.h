@@ -1,0 +1,412 @@
+/* queue/world_test.h -- for tests: a queue with everything around it in one process: an mx that adds, a master that wakes and ends,
+ * and cells that keep what they get as an account does: seen at once, durable after a sync, lost with the power. */
+#ifndef FACTEUR_QUEUE_WORLD_TEST_H
+#define FACTEUR_QUEUE_WORLD_TEST_H
+#include "base/bytes.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/map.h"
+#include "base/mem.h"
+#include "base/test.h"
+#include "queue/add.h"
+#include "queue/delivery.h"
+#include "queue/queue.h"
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum { WORLD_CELLS = 40, WORLD_CHANNELS = 64, WORLD_MESSAGES = 20000 };
+
+struct kept {  /* one delivery in an account */
+	uint64_t log_id, seq;
+	uint16_t recipient;
+	uint32_t number;            /* the message's own, from its text */
+	bool     is_synced;
+};
+
+struct fake_cell {
+	struct world   *world;
+	uint64_t        account;
+	struct channel *ch;         /* NULL: it does not run */
+	bool            is_held;    /* does not answer */
+	bool            refuses;    /* answers DEFERRED */
+	bool            syncs_now;
+	int             dies_after; /* batches; -1: never */
+	bool            dies_before_answer;
+	uint32_t        held_call;
+	struct kept    *kept;
+	size_t          n_kept, cap;
+	uint64_t        batches, syncs;
+	bool            is_replayed;
+};
+
+struct world {
+	const char       *path;
+	struct disk_dir  *dir;
+	struct queue     *queue;
+	struct channel   *mx;
+	struct fake_cell  cells[WORLD_CELLS];      /* account number is index + 1 */
+	struct channel   *watched[WORLD_CHANNELS]; /* the queue's ends */
+	struct log_config ring;
+	bool              wakes;                   /* master starts cells */
+	uint64_t          to_wake[WORLD_CELLS], to_end[WORLD_CELLS];
+	size_t            n_wake, n_end, wakes_seen, ends_seen;
+	int64_t           clock_ms;                /* added to the real one */
+	size_t            answered, accepted, refused;
+	bool              is_acked[WORLD_MESSAGES];
+};
+
+static int64_t world_now(const struct world *w) { return clock_mono_ms() + w->clock_ms; }
+
+/* ---- the queue's host */
+
+static void world_watch(void *context, struct channel *ch)
+{
+	struct world *w = context;
+
+	for (size_t i = 0; i < WORLD_CHANNELS; i++) {
+		if (w->watched[i] == NULL) {
+			w->watched[i] = ch;
+			return;
+		}
+	}
+	fail();
+}
+
+static void world_forget(void *context, struct channel *ch)
+{
+	struct world *w = context;
+
+	for (size_t i = 0; i < WORLD_CHANNELS; i++)
+		if (w->watched[i] == ch)
+			w->watched[i] = NULL;
+}
+
+static void world_wake(void *context, uint64_t account)
+{
+	struct world *w = context;
+
+	w->wakes_seen++;
+	if (w->n_wake < WORLD_CELLS)
+		w->to_wake[w->n_wake++] = account;
+}
+
+static void world_end(void *context, uint64_t account)
+{
+	struct world *w = context;
+
+	w->ends_seen++;
+	w->to_end[w->n_end++] = account;
+}
+
+/* ---- cells */
+
+static struct kept *cell_find(struct fake_cell *c, const struct delivery *d)
+{
+	for (size_t i = 0; i < c->n_kept; i++)
+		if (c->kept[i].log_id == d->log_id && c->kept[i].seq == d->seq && c->kept[i].recipient == d->recipient)
+			return &c->kept[i];
+	return NULL;
+}
+
+/* "Subject: 17\r\n…" */
+static uint32_t text_number(struct str body)
+{
+	struct scan s = scan_of(body);
+
+	scan_need_str(&s, STR("Subject: "));
+	uint32_t n = scan_u32(&s);
+	EXPECT(!s.failed);
+	return n;
+}
+
+static uint32_t delivery_number(const struct delivery *d)
+{
+	char *text;
+	uint32_t n;
+
+	if (d->fd < 0) {
+		EXPECT_INT(crc32c(0, d->body.p, d->body.n), d->crc);
+		return text_number(d->body);
+	}
+	text = mem_alloc(d->size);
+	EXPECT_INT(pread(d->fd, text, d->size, 0), d->size);
+	EXPECT_INT(crc32c(0, text, d->size), d->crc);
+	n = text_number(str_make(text, d->size));
+	mem_free(text);
+	return n;
+}
+
+static void cell_keep(struct fake_cell *c, const struct delivery *d)
+{
+	if (d->may_be_duplicate && cell_find(c, d) != NULL)
+		return;
+	EXPECT(cell_find(c, d) == NULL);  /* sent twice without a word */
+	if (c->n_kept == c->cap) {
+		c->cap = c->cap ? c->cap * 2 : 16;
+		c->kept = mem_resize(c->kept, c->cap * sizeof *c->kept);
+	}
+	c->kept[c->n_kept++] = (struct kept){ d->log_id, d->seq, d->recipient, delivery_number(d), c->syncs_now };
+}
+
+static void cell_stop(struct fake_cell *c)
+{
+	channel_free(c->ch);
+	c->ch = NULL;
+}
+
+static void cell_answer(struct fake_cell *c, uint32_t call, const struct delivery_batch *batch)
+{
+	CLEANUP(buf_free) struct buf b = BUF(MESSAGE_BODY_MAX);
+	struct delivery_result results[DELIVERY_BATCH_MAX];
+
+	for (size_t i = 0; i < batch->n; i++) {
+		const struct delivery *d = &batch->deliveries[i];
+		results[i] = (struct delivery_result){ d->log_id, d->seq, d->recipient, DELIVERY_DONE, c->syncs_now, STR("2.0.0"), STR("") };
+		if (c->refuses) {
+			results[i].outcome = DELIVERY_DEFERRED;
+			results[i].status = STR("4.2.2");
+			results[i].reason = STR("full");
+		}
+	}
+	delivery_results_encode(results, batch->n, &b);
+	channel_reply(c->ch, call, ERR_OK, buf_str(&b), NULL, 0);
+}
+
+static void cell_on_deliver(void *context, UNUSED struct channel *ch, struct message *m)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	CLEANUP(delivery_batch_release) struct delivery_batch_in in = { 0 };
+	struct fake_cell *c = context;
+
+	EXPECT_OK(delivery_batch_decode(m, &a, &in));
+	EXPECT_INT(in.batch.account, c->account);
+	EXPECT(in.batch.n > 0 && in.batch.n <= DELIVERY_BATCH_MAX);
+	c->batches++;
+	if (c->dies_after >= 0 && c->dies_after-- == 0) {
+		for (size_t i = 0; !c->dies_before_answer && i < in.batch.n; i++)
+			cell_keep(c, &in.batch.deliveries[i]);
+		shutdown(channel_fd(c->ch), SHUT_RDWR);
+		return;
+	}
+	for (size_t i = 0; !c->refuses && i < in.batch.n; i++)
+		cell_keep(c, &in.batch.deliveries[i]);
+	if (c->is_held)
+		return;
+	cell_answer(c, m->call, &in.batch);
+}
+
+static void cell_sync(struct fake_cell *c)
+{
+	for (size_t i = 0; i < c->n_kept; i++)
+		c->kept[i].is_synced = true;
+}
+
+static void cell_on_sync(void *context, struct channel *ch, struct message *m)
+{
+	struct fake_cell *c = context;
+
+	if (c->is_held)
+		return;
+	c->syncs++;
+	cell_sync(c);
+	channel_reply(ch, m->call, ERR_OK, STR(""), NULL, 0);
+}
+
+static const struct channel_handler world_cell_handlers[] = {
+	{ REQUEST_DELIVER, cell_on_deliver }, { REQUEST_CELL_SYNC, cell_on_sync }, { 0 },
+};
+
+static void world_pair(int pair[2]) { EXPECT(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) == 0); }
+
+static void world_start_cell(struct world *w, uint64_t account)
+{
+	struct fake_cell *c = &w->cells[account - 1];
+	int pair[2];
+
+	world_pair(pair);
+	if (c->ch != NULL)
+		cell_stop(c);
+	c->ch = channel_new(pair[0], ROLE_CELL, ROLE_QUEUE, world_cell_handlers, c, NULL);
+	queue_cell(w->queue, account, pair[1]);
+}
+
+/* ---- life */
+
+static void world_open(struct world *w)
+{
+	const struct queue_host host = { w, world_watch, world_forget, world_wake, world_end };
+	const struct queue_config config = { .dir = w->dir, .accounts = w->dir, .ring = w->ring, .disk_reserve = 1 << 20, .lifetime_s = 5 * 86400 };
+	int pair[2];
+
+	EXPECT_OK(queue_open(&config, &host, &w->queue));
+	world_pair(pair);
+	w->mx = channel_new(pair[0], ROLE_MX, ROLE_QUEUE, NULL, w, NULL);
+	queue_mx(w->queue, pair[1]);
+}
+
+static struct world *world_new(uint32_t segments, uint32_t segment_bytes)
+{
+	struct world *w = MEM_NEW(struct world);
+
+	log_setup("test", LOG_LEVEL_ERROR, false);
+	w->path = test_dir();
+	w->ring = (struct log_config){ segments, segment_bytes };
+	w->wakes = true;
+	for (size_t i = 0; i < WORLD_CELLS; i++) {
+		w->cells[i].world = w;
+		w->cells[i].account = i + 1;
+		w->cells[i].dies_after = -1;
+	}
+	EXPECT_OK(disk_dir_open(w->path, &w->dir));
+	world_open(w);
+	return w;
+}
+
+/* One round of everybody. */
+static void world_round(struct world *w)
+{
+	int fds[2];
+	struct pollfd p[2];
+
+	queue_fds(w->queue, fds);
+	p[0] = (struct pollfd){ fds[0], POLLIN, 0 };
+	p[1] = (struct pollfd){ fds[1], POLLIN, 0 };
+	poll(p, 2, 1);
+	queue_receive(w->queue);
+	for (size_t i = 0; i < WORLD_CHANNELS; i++)
+		if (w->watched[i] != NULL)
+			(void)channel_receive(w->watched[i]);
+	queue_run(w->queue, world_now(w));
+	while (w->wakes && w->n_wake > 0)
+		world_start_cell(w, w->to_wake[--w->n_wake]);
+	while (w->n_end > 0) {
+		struct fake_cell *c = &w->cells[w->to_end[--w->n_end] - 1];
+		if (c->ch != NULL)
+			cell_stop(c);
+		c->is_held = false;
+		queue_cell_ended(w->queue, c->account, ERR_OK);
+	}
+	(void)channel_receive(w->mx);
+	for (size_t i = 0; i < WORLD_CELLS; i++) {
+		struct fake_cell *c = &w->cells[i];
+		if (c->ch != NULL && channel_receive(c->ch) == ERR_CLOSED)
+			cell_stop(c);
+	}
+}
+
+static void world_rounds(struct world *w, int n)
+{
+	while (n-- > 0)
+		world_round(w);
+}
+
+/* Until it is true, at most a few seconds. */
+#define WORLD_UNTIL(w, condition) do { int64_t wu_end = clock_mono_ms() + 8000; \
+	while (!(condition) && clock_mono_ms() < wu_end) { world_round(w); } \
+	EXPECT(condition); } while (0)
+
+static void world_close_cells(struct world *w)
+{
+	for (size_t i = 0; i < WORLD_CELLS; i++)
+		if (w->cells[i].ch != NULL)
+			cell_stop(&w->cells[i]);
+}
+
+static void world_stop(struct world *w)
+{
+	queue_stop(w->queue);
+	WORLD_UNTIL(w, queue_is_stopped(w->queue));
+	channel_free(w->mx);
+	queue_close(w->queue);
+	w->queue = NULL;
+}
+
+/* The role is killed. Cells live on, and lose their channel. */
+static void world_kill(struct world *w)
+{
+	channel_free(w->mx);
+	queue_close(w->queue);
+	w->queue = NULL;
+	w->n_wake = w->n_end = 0;
+	world_close_cells(w);
+}
+
+static void world_free(struct world *w)
+{
+	if (w->queue != NULL)
+		world_kill(w);
+	world_close_cells(w);
+	for (size_t i = 0; i < WORLD_CELLS; i++)
+		mem_free(w->cells[i].kept);
+	disk_dir_close(&w->dir);
+	test_dir_remove(w->path);
+	mem_free(w);
+}
+
+/* ---- mx */
+
+struct world_add {
+	struct world *world;
+	uint32_t      number;
+};
+
+static void world_added(void *context, enum err result, UNUSED struct queue_id id)
+{
+	struct world_add *a = context;
+
+	a->world->answered++;
+	if (result == ERR_OK) {
+		a->world->accepted++;
+		a->world->is_acked[a->number] = true;
+	} else {
+		a->world->refused++;
+	}
+	mem_free(a);
+}
+
+static void world_envelope(struct envelope *e, struct envelope_recipient *r, const uint64_t *accounts, size_t n)
+{
+	*e = (struct envelope){ .source = ENVELOPE_MX, .sender = STR("alice@example.test"), .body = ENVELOPE_7BIT,
+		                    .received = clock_wall_s(), .n = n, .recipients = r };
+	for (size_t i = 0; i < n; i++)
+		r[i] = (struct envelope_recipient){ .address = STR("bob@example.test"), .account = accounts[i] };
+}
+
+static void world_text(struct buf *text, uint32_t number, size_t size)
+{
+	buf_printf(text, "Subject: %u\r\n\r\n", number);
+	while (text->n < size)
+		buf_printf(text, "%060u\r\n", number);
+}
+
+/* A message for these accounts (0: elsewhere); its text says its number. */
+static void world_add(struct world *w, uint32_t number, const uint64_t *accounts, size_t n, size_t size)
+{
+	CLEANUP(buf_free) struct buf text = BUF(64 << 20);
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct envelope_recipient *r = arena_array(&a, n, sizeof *r);
+	struct world_add *context = MEM_NEW(struct world_add);
+	struct queue_body body;
+	struct envelope e;
+
+	*context = (struct world_add){ w, number };
+	world_text(&text, number, size);
+	world_envelope(&e, r, accounts, n);
+	body = (struct queue_body){ .bytes = buf_str(&text) };
+	EXPECT_OK(queue_add_ask(w->mx, &e, &body, world_added, context));
+}
+
+/* How often the account has the message. */
+static size_t world_count(const struct world *w, uint64_t account, uint32_t number)
+{
+	const struct fake_cell *c = &w->cells[account - 1];
+	size_t n = 0;
+
+	for (size_t i = 0; i < c->n_kept; i++)
+		n += c->kept[i].number == number;
+	return n;
+}
+#endif

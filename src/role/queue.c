@@ -1,0 +1,281 @@
+/* The role queue: the log, and what has to be delivered. All work is in queue/ (read queue/README.md); here are the process around
+ * it, its channels, and what has to be opened before the door closes.
+ *
+ * The ring's sizes are settings of the server, which come with the first DIRECTORY. A log that exists keeps its sizes, so it is opened
+ * at once and a restart waits for nobody; only the very first start waits for control before it makes one. Until then mx is not
+ * answered (its channel waits), and READY is not said.
+ *
+ * syncfs needs a descriptor of the file system that holds the accounts: the folder accounts/ itself, opened before the sandbox. */
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "directory/lookup.h"
+#include "ipc/sandbox.h"
+#include "queue/queue.h"
+#include "role/role.h"
+#include "role/watch.h"
+#include <stdio.h>
+#include <unistd.h>
+
+enum { TICK_MS = 250, CELL_END_TIMEOUT_MS = 20000 };
+
+struct queue_role {
+	const struct role_start *start;
+	struct watch    *watch;
+	struct channel  *master, *control;
+	struct disk_dir *dir, *accounts;
+	struct lookup   *lookup;        /* NULL until control has sent one */
+	struct queue    *queue;         /* NULL until it is open */
+	int              mx_fd;         /* came before that; -1: none */
+	int64_t          expired_ms;
+	bool             stops, has_failed;
+};
+
+/* ---- what the queue asks of the process */
+
+static void on_watch(void *context, struct channel *ch) { watch_channel(((struct queue_role *)context)->watch, ch); }
+static void on_forget(void *context, struct channel *ch) { watch_forget(((struct queue_role *)context)->watch, ch); }
+
+static void on_wake(void *context, uint64_t account)
+{
+	struct queue_role *r = context;
+	CLEANUP(buf_free) struct buf b = BUF(8);
+
+	put_u64(&b, account);
+	channel_notify(r->master, NOTICE_WAKE, buf_str(&b), NULL, 0);
+}
+
+struct ending {
+	struct queue_role *role;
+	uint64_t           account;
+};
+
+static void on_cell_ended(void *context, struct message *answer)
+{
+	struct ending *e = context;
+
+	if (e->role->queue != NULL)
+		queue_cell_ended(e->role->queue, e->account, answer->status);
+	mem_free(e);
+}
+
+static void on_end(void *context, uint64_t account)
+{
+	struct queue_role *r = context;
+	struct ending *e = MEM_NEW(struct ending);
+	CLEANUP(buf_free) struct buf b = BUF(8);
+
+	*e = (struct ending){ r, account };
+	put_u64(&b, account);
+	channel_ask(r->master, REQUEST_QUEUE_CELL_END, buf_str(&b), NULL, 0, CELL_END_TIMEOUT_MS, on_cell_ended, e);
+}
+
+/* ---- opening */
+
+static uint64_t clamp(uint64_t v, uint64_t min, uint64_t max) { return v < min ? min : v > max ? max : v; }
+
+static void configure(const struct conf *c, struct queue_config *out)
+{
+	out->ring.segments = (uint32_t)clamp(conf_number(c, SETTING_queue_segments), LOG_SEGMENTS_MIN, LOG_SEGMENTS_MAX);
+	out->ring.segment_bytes =
+		(uint32_t)clamp(conf_number(c, SETTING_queue_segment_size), LOG_SEGMENT_BYTES_MIN, LOG_SEGMENT_BYTES_MAX) / DISK_SECTOR * DISK_SECTOR;
+	out->disk_reserve = conf_number(c, SETTING_disk_reserve);
+	out->lifetime_s = (int64_t)conf_number(c, SETTING_queue_lifetime);
+}
+
+static void on_queue_event(void *context)
+{
+	struct queue_role *r = context;
+
+	if (r->queue != NULL)
+		queue_receive(r->queue);
+}
+
+static enum err open_queue(struct queue_role *r, const struct conf *c)
+{
+	struct queue_config config = { .dir = r->dir, .accounts = r->accounts };
+	const struct queue_host host = { r, on_watch, on_forget, on_wake, on_end };
+	int fds[2];
+
+	configure(c, &config);
+	TRY(queue_open(&config, &host, &r->queue));
+	queue_fds(r->queue, fds);
+	watch_fd(r->watch, fds[0], on_queue_event, r);
+	watch_fd(r->watch, fds[1], on_queue_event, r);
+	if (r->mx_fd >= 0)
+		queue_mx(r->queue, r->mx_fd);
+	r->mx_fd = -1;
+	channel_notify(r->master, NOTICE_READY, STR(""), NULL, 0);
+	return ERR_OK;
+}
+
+/* ---- control, master */
+
+static void on_directory(void *context, struct channel *ch, struct message *m)
+{
+	struct queue_role *r = context;
+	struct queue_config config = { 0 };
+	enum err e = lookup_replace(&r->lookup, m);
+
+	channel_reply(ch, m->call, e, STR(""), NULL, 0);
+	if (e != ERR_OK)
+		return;
+	if (r->queue == NULL) {
+		r->has_failed = open_queue(r, lookup_conf(r->lookup)) != ERR_OK;
+		return;
+	}
+	configure(lookup_conf(r->lookup), &config);
+	queue_configure(r->queue, config.disk_reserve, config.lifetime_s);
+}
+
+static void on_command(void *context, struct channel *ch, struct message *m)
+{
+	struct queue_role *r = context;
+
+	if (r->queue == NULL)
+		channel_reply(ch, m->call, ERR_UNAVAILABLE, STR(""), NULL, 0);
+	else
+		queue_on_command(r->queue, ch, m);
+}
+
+static const struct channel_handler control_handlers[] = {
+	{ REQUEST_DIRECTORY, on_directory }, { REQUEST_QUEUE_COMMAND, on_command }, { 0 },
+};
+
+static void connect_mx(struct queue_role *r, int fd)
+{
+	if (r->queue != NULL) {
+		queue_mx(r->queue, fd);
+		return;
+	}
+	fd_close(&r->mx_fd);
+	r->mx_fd = fd;
+}
+
+static void on_connect(void *context, UNUSED struct channel *ch, struct message *m)
+{
+	struct queue_role *r = context;
+	enum role peer;
+	uint32_t index;
+
+	if (!get_connect(m, &peer, &index))
+		return;
+	int fd = m->fds[0];
+	m->fds[0] = -1;
+	if (peer == ROLE_MX) {
+		connect_mx(r, fd);
+	} else if (peer == ROLE_CONTROL) {
+		channel_replace(r->control, fd);
+		watch_channel(r->watch, r->control);
+	} else {
+		log_error("unexpected peer role=%s index=%u", role_name(peer), index);
+		close(fd);
+	}
+}
+
+/* Before the queue is open the channel is let go: when something waits for the account, WAKE brings a new one. */
+static void on_cell_channel(void *context, UNUSED struct channel *ch, struct message *m)
+{
+	struct queue_role *r = context;
+	struct scan s = scan_of(m->body);
+	uint64_t account = get_u64(&s);
+
+	if (!get_end(&s) || account == 0 || m->fd_count != 1 || r->queue == NULL)
+		return;
+	queue_cell(r->queue, account, m->fds[0]);
+	m->fds[0] = -1;
+}
+
+static void on_stop(void *context, UNUSED struct channel *ch, UNUSED struct message *m)
+{
+	struct queue_role *r = context;
+
+	r->stops = true;
+	if (r->queue != NULL)
+		queue_stop(r->queue);
+}
+
+static void on_master_gone(void *context, UNUSED struct channel *ch) { on_stop(context, NULL, NULL); }
+
+static const struct channel_handler master_handlers[] = {
+	{ NOTICE_CONNECT, on_connect }, { NOTICE_CELL_CHANNEL, on_cell_channel }, { NOTICE_STOP, on_stop }, { NOTICE_LOG, role_on_log }, { 0 },
+};
+
+/* ---- life */
+
+static enum err open_folders(struct queue_role *r, char path[], size_t room)
+{
+	snprintf(path, room, "%s/accounts", r->start->dir);
+	TRY(disk_dir_open(path, &r->accounts));
+	snprintf(path, room, "%s/queue", r->start->dir);
+	return disk_dir_open(path, &r->dir);
+}
+
+static enum err close_door(const struct queue_role *r, const char *path)
+{
+	const struct sandbox_path paths[] = { { path, true }, { NULL, false } };
+	const char *why = NULL;
+	enum err e = r->start->sandbox ? sandbox_enter(ROLE_QUEUE, paths, &why) : ERR_OK;
+
+	if (e != ERR_OK)
+		log_error("queue cannot enter its sandbox: %s", why ? why : err_name(e));
+	return e;
+}
+
+static bool is_done(const struct queue_role *r)
+{
+	return r->has_failed || (r->stops && (r->queue == NULL || queue_is_stopped(r->queue)));
+}
+
+static void serve(struct queue_role *r)
+{
+	while (!is_done(r)) {
+		watch_run(r->watch, TICK_MS);
+		int64_t now = clock_mono_ms();
+		if (r->queue != NULL)
+			queue_run(r->queue, now);
+		if (now - r->expired_ms < 1000)
+			continue;
+		r->expired_ms = now;
+		channel_expire(r->master, now);
+	}
+}
+
+static enum err start(struct queue_role *r)
+{
+	char path[512];
+
+	TRY(open_folders(r, path, sizeof path));
+	TRY(close_door(r, path));
+	r->master = channel_new(r->start->master_fd, ROLE_QUEUE, ROLE_MASTER, master_handlers, r, on_master_gone);
+	r->control = channel_new(-1, ROLE_QUEUE, ROLE_CONTROL, control_handlers, r, NULL);
+	watch_channel(r->watch, r->master);
+	if (!queue_exists(r->dir))
+		return ERR_OK;
+	struct conf *defaults = conf_new();
+	enum err e = open_queue(r, defaults);
+	conf_free(defaults);
+	return e;
+}
+
+int role_queue(const struct role_start *role_start)
+{
+	struct queue_role r = { .start = role_start, .watch = watch_new(), .mx_fd = -1 };
+
+	r.has_failed = start(&r) != ERR_OK;
+	if (!r.has_failed)
+		serve(&r);
+	if (r.master != NULL) {
+		watch_forget(r.watch, r.master);
+		watch_forget(r.watch, r.control);
+		channel_free(r.master);
+		channel_free(r.control);
+	}
+	queue_close(r.queue);
+	fd_close(&r.mx_fd);
+	lookup_close(r.lookup);
+	disk_dir_close(&r.dir);
+	disk_dir_close(&r.accounts);
+	watch_free(r.watch);
+	return r.has_failed;
+}
