@@ -4,6 +4,9 @@
  * sessions (net/attach.h). Everything durable happens in the store, which has its own lock; here is only the life around it:
  * open, watch the clock, publish what was delivered when somebody looks, and leave when there is nothing to do.
  *
+ * After an unclean stop there may be torn deliveries until the queue has sent again what it cannot be sure of (DESIGN.md §4.5). Until
+ * then no session is taken (CELL_REPLAYED, held), the cell does not leave, and it does not end as cleanly closed either.
+ *
  * Leaving: asked of master with the number of attachments seen; master refuses when one is under way, so none is lost. After
  * the permission nothing new arrives from gates; what queue sent meanwhile is unanswered and will be sent again to the next
  * cell, marked as perhaps delivered. */
@@ -32,13 +35,18 @@
 
 enum {
 	THREADS_MAX = 8, TICK_MS = 1000, PUBLISH_EVERY_MS = 50, LEAVE_AFTER_DELIVERY_MS = 1000, LEAVE_AFTER_WORK_MS = 30000,
-	START_TIMEOUT_MS = 10000, INFO_TIMEOUT_MS = 5000, LEAVE_TIMEOUT_MS = 5000,
+	REPLAY_TIMEOUT_MS = 24 * 3600 * 1000, HELD_MAX = 1024, START_TIMEOUT_MS = 10000, INFO_TIMEOUT_MS = 5000, LEAVE_TIMEOUT_MS = 5000,
 };
 
 struct peer {  /* a channel and the source of its present socket */
 	struct cell    *cell;
 	struct channel *ch;
 	int             fd;
+};
+
+struct held {  /* a session that waits for the replay */
+	int         fd;
+	enum attach kind;
 };
 
 struct cell {
@@ -57,6 +65,10 @@ struct cell {
 	_Atomic int64_t    last_publish_ms;
 	_Atomic bool       must_publish;
 	_Atomic uint64_t   attaches_seen;
+	pthread_mutex_t    holding;         /* guards the next four */
+	bool               is_open, is_replayed;
+	struct held        held[HELD_MAX];
+	size_t             held_count;
 	_Atomic int        over_percent;    /* of the quota, as last reported: 0, 90, 100 */
 };
 
@@ -191,6 +203,71 @@ static void on_command(void *context, struct channel *ch, struct message *m)
 static const struct channel_handler queue_handlers[] = { { REQUEST_DELIVER, on_deliver }, { REQUEST_CELL_SYNC, on_sync }, { 0 } };
 static const struct channel_handler control_handlers[] = { { REQUEST_CELL_COMMAND, on_command }, { 0 } };
 
+/* ---- the replay after an unclean stop */
+
+static bool is_replayed(struct cell *c)
+{
+	pthread_mutex_lock(&c->holding);
+	bool done = c->is_replayed;
+	pthread_mutex_unlock(&c->holding);
+	return done;
+}
+
+/* What the replay brought is durable and visible; then those who waited come in. */
+static void serve_sessions(struct cell *c)
+{
+	publish(c);
+	pthread_mutex_lock(&c->holding);
+	c->is_replayed = true;
+	size_t n = c->held_count;
+	c->held_count = 0;
+	pthread_mutex_unlock(&c->holding);
+	for (size_t i = 0; i < n; i++)  /* nobody adds any more */
+		attached_take(c->attached, c->held[i].fd, c->held[i].kind);
+}
+
+static void on_replayed(void *context, struct message *answer)
+{
+	struct cell *c = context;
+
+	/* the queue is gone: its next channel asks again; an answer may also come twice */
+	if (answer->status == ERR_OK && !is_replayed(c))
+		serve_sessions(c);
+}
+
+static void ask_replayed(struct cell *c)
+{
+	pthread_mutex_lock(&c->holding);
+	bool must_ask = c->is_open && !c->is_replayed && channel_is_open(c->queue);
+	pthread_mutex_unlock(&c->holding);
+	if (must_ask)
+		channel_ask(c->queue, REQUEST_CELL_REPLAYED, STR(""), NULL, 0, REPLAY_TIMEOUT_MS, on_replayed, c);
+}
+
+/* True: the session waits. */
+static bool hold(struct cell *c, int fd, enum attach kind)
+{
+	pthread_mutex_lock(&c->holding);
+	bool waits = !c->is_replayed;
+	if (waits && c->held_count < HELD_MAX)
+		c->held[c->held_count++] = (struct held){ fd, kind };
+	else if (waits)
+		close(fd);
+	pthread_mutex_unlock(&c->holding);
+	return waits;
+}
+
+static void account_is_open(struct cell *c)
+{
+	pthread_mutex_lock(&c->holding);
+	c->is_open = true;
+	c->is_replayed = !view_was_unclean(c->account.view);
+	pthread_mutex_unlock(&c->holding);
+	ask_replayed(c);
+}
+
+/* ---- channels */
+
 static enum pool_next peer_socket_ready(void *context)
 {
 	struct peer *p = context;
@@ -238,6 +315,8 @@ static void on_connect(void *context, UNUSED struct channel *ch, struct message 
 	channel_replace(to, m->fds[0]);
 	m->fds[0] = -1;
 	watch_socket(c, to);
+	if (to == c->queue)
+		ask_replayed(c);
 }
 
 static void on_attach(void *context, UNUSED struct channel *ch, struct message *m)
@@ -250,7 +329,8 @@ static void on_attach(void *context, UNUSED struct channel *ch, struct message *
 		return;
 	c->attaches_seen++;
 	c->last_work_ms = clock_mono_ms();
-	attached_take(c->attached, m->fds[0], (enum attach)kind);
+	if (!hold(c, m->fds[0], (enum attach)kind))
+		attached_take(c->attached, m->fds[0], (enum attach)kind);
 	m->fds[0] = -1;
 	pool_alarm(c->pool, clock_mono_ms() + TICK_MS);
 }
@@ -299,7 +379,7 @@ static const struct channel_handler master_handlers_of_cell[] = {
 /* Nothing to do for long enough: may the cell go? */
 static bool may_leave(struct cell *c, int64_t now)
 {
-	return attached_count(c->attached) == 0 && now >= c->last_work_ms + LEAVE_AFTER_WORK_MS &&
+	return is_replayed(c) && attached_count(c->attached) == 0 && now >= c->last_work_ms + LEAVE_AFTER_WORK_MS &&
 	       now >= c->last_delivery_ms + LEAVE_AFTER_DELIVERY_MS;
 }
 
@@ -416,6 +496,7 @@ int role_cell(const struct cell_start *start)
 	c->over_percent = -1;
 	c->last_delivery_ms = clock_mono_ms();
 	pthread_mutex_init(&c->delivering, NULL);
+	pthread_mutex_init(&c->holding, NULL);
 	log_context("account=%llu", (unsigned long long)start->account);
 	signal(SIGPIPE, SIG_IGN);
 	c->pool = pool_new(THREADS_MAX, on_alarm, c);
@@ -433,9 +514,15 @@ int role_cell(const struct cell_start *start)
 	watch_wake(c, c->master);
 	watch_wake(c, c->queue);
 	watch_wake(c, c->control);
+	account_is_open(c);
 	pool_alarm(c->pool, clock_mono_ms() + TICK_MS);
 	pool_run(c->pool);
 	attached_free(c->attached);
-	view_close(c->account.view);
+	for (size_t i = 0; i < c->held_count; i++)
+		close(c->held[i].fd);
+	if (is_replayed(c))
+		view_close(c->account.view);
+	else
+		view_close_unclean(c->account.view);  /* the next cell has to wait as well */
 	return 0;
 }

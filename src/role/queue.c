@@ -2,8 +2,8 @@
  * it, its channels, and what has to be opened before the door closes.
  *
  * The ring's sizes are settings of the server, which come with the first DIRECTORY. A log that exists keeps its sizes, so it is opened
- * at once and a restart waits for nobody; only the very first start waits for control before it makes one. Until then mx is not
- * answered (its channel waits), and READY is not said.
+ * at once and a restart waits for nobody; only the very first start waits for control before it makes one. Until then
+ * channels that come wait, unread, and READY is not said.
  *
  * syncfs needs a descriptor of the file system that holds the accounts: the folder accounts/ itself, opened before the sandbox. */
 #include "base/clock.h"
@@ -17,7 +17,12 @@
 #include <stdio.h>
 #include <unistd.h>
 
-enum { TICK_MS = 250, CELL_END_TIMEOUT_MS = 20000 };
+enum { TICK_MS = 250, CELL_END_TIMEOUT_MS = 20000, EARLY_MAX = 256 };
+
+struct early {  /* a cell that came before that */
+	uint64_t account;
+	int      fd;
+};
 
 struct queue_role {
 	const struct role_start *start;
@@ -27,6 +32,8 @@ struct queue_role {
 	struct lookup   *lookup;        /* NULL until control has sent one */
 	struct queue    *queue;         /* NULL until it is open */
 	int              mx_fd;         /* came before that; -1: none */
+	struct early     early[EARLY_MAX];
+	size_t           early_count;
 	int64_t          expired_ms;
 	bool             stops, has_failed;
 };
@@ -105,6 +112,9 @@ static enum err open_queue(struct queue_role *r, const struct conf *c)
 	if (r->mx_fd >= 0)
 		queue_mx(r->queue, r->mx_fd);
 	r->mx_fd = -1;
+	for (size_t i = 0; i < r->early_count; i++)
+		queue_cell(r->queue, r->early[i].account, r->early[i].fd);
+	r->early_count = 0;
 	channel_notify(r->master, NOTICE_READY, STR(""), NULL, 0);
 	return ERR_OK;
 }
@@ -173,16 +183,20 @@ static void on_connect(void *context, UNUSED struct channel *ch, struct message 
 	}
 }
 
-/* Before the queue is open the channel is let go: when something waits for the account, WAKE brings a new one. */
 static void on_cell_channel(void *context, UNUSED struct channel *ch, struct message *m)
 {
 	struct queue_role *r = context;
 	struct scan s = scan_of(m->body);
 	uint64_t account = get_u64(&s);
 
-	if (!get_end(&s) || account == 0 || m->fd_count != 1 || r->queue == NULL)
+	if (!get_end(&s) || account == 0 || m->fd_count != 1)
 		return;
-	queue_cell(r->queue, account, m->fds[0]);
+	if (r->queue != NULL)
+		queue_cell(r->queue, account, m->fds[0]);
+	else if (r->early_count < EARLY_MAX)
+		r->early[r->early_count++] = (struct early){ account, m->fds[0] };
+	else
+		return;  /* when something waits for it, WAKE brings a new channel */
 	m->fds[0] = -1;
 }
 
@@ -272,6 +286,8 @@ int role_queue(const struct role_start *role_start)
 		channel_free(r.control);
 	}
 	queue_close(r.queue);
+	for (size_t i = 0; i < r.early_count; i++)
+		close(r.early[i].fd);
 	fd_close(&r.mx_fd);
 	lookup_close(r.lookup);
 	disk_dir_close(&r.dir);

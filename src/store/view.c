@@ -122,6 +122,12 @@ void view_close(struct view *v)
 	release(v);
 }
 
+void view_close_unclean(struct view *v)
+{
+	(void)!view_publish(v);  /* logged; the queue has it */
+	release(v);
+}
+
 bool view_was_unclean(const struct view *v) { return v->was_unclean; }
 void view_keep_unclean(struct view *v) { v->keeps_unclean = v->was_unclean; }
 

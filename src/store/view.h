@@ -68,6 +68,8 @@ bool view_was_unclean(const struct view *v);
 void view_keep_unclean(struct view *v);
 /* Syncs everything, notes the clean end and closes. No selected, append or body of it may be left. NULL is fine. */
 void view_close(struct view *v);
+/* Syncs and closes, but does not note a clean end: the replay after the last unclean one is not done. */
+void view_close_unclean(struct view *v);
 /* Settings of the account changed. */
 void view_set_limits(struct view *v, uint64_t quota_bytes, uint64_t message_size_max);
 /* Each second while anything may be unsynced: makes flags durable, continues background work (at most 20 ms a call):
