@@ -125,6 +125,14 @@ static enum session_next imap_input(void *state)
 	return got == IMAP_READ_NONE ? SESSION_WAIT : SESSION_CLOSE;
 }
 
+/* RFC 9051 §7.1.5 */
+static void imap_bye(void *state)
+{
+	struct imap_session *s = state;
+
+	session_write(s->s, STR("* BYE the server ends this session: it stops, or the password was changed; please connect again\r\n"));
+}
+
 const struct engine imap_engine = {
 	.protocol = PROTOCOL_IMAP,
 	.open = imap_open,
@@ -134,4 +142,5 @@ const struct engine imap_engine = {
 	.close = imap_session_free,
 	.render = imap_render,
 	.silence_s = 1800,  /* RFC 9051 §5.4: at least 30 minutes */
+	.bye = imap_bye,
 };

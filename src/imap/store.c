@@ -94,6 +94,8 @@ struct imap_reply imap_store(struct imap_session *s, struct imap_cmd *c)
 	parse_item(s, c, &ch);
 	if (!imap_arg_end(c))
 		return imap_bad(c, "sequence-set [(UNCHANGEDSINCE modseq)] [+-]FLAGS[.SILENT] (flags)");
+	if (!imap_send_news(s, false, &c->arena))  /* a new keyword is announced before it is shown (RFC 9051 §7.3.5) */
+		return (struct imap_reply){ .status = IMAP_CUT };
 	e = view_store_flags(s->view, s->mailbox_id, &uids, &ch.how, &c->arena, &modified, &modseq);
 	if (e != ERR_OK)
 		return imap_err(c, e);

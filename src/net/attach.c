@@ -129,6 +129,8 @@ static bool session_park(struct session *s, bool wants_news)
 
 static enum pool_next finish(struct session *s, enum session_next next)
 {
+	if (s->must_end && s->state && s->engine->bye)
+		s->engine->bye(s->state);
 	session_flush(s);
 	if (!s->is_dead && (next == SESSION_CLOSE || next == SESSION_UNAUTH) &&
 	    frame_send(s->fd, next == SESSION_CLOSE ? FRAME_LOGOUT : FRAME_UNAUTH, STR(""), SESSION_WRITE_TIMEOUT_MS) != ERR_OK)

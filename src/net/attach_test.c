@@ -50,6 +50,7 @@ static bool echo_park(void *state, struct buf *record, uint64_t *modseq)
 }
 
 static void echo_close(UNUSED void *state) { }
+static void echo_bye(void *state) { session_printf(((struct echo *)state)->s, "bye\r\n"); }
 
 static enum rendered echo_render(UNUSED void *cell, struct str record, struct buf *bytes, struct buf *new_record, uint64_t *modseq)
 {
@@ -59,7 +60,7 @@ static enum rendered echo_render(UNUSED void *cell, struct str record, struct bu
 	return RENDERED_KEEP;
 }
 
-static const struct engine echo = { PROTOCOL_IMAP, echo_open, echo_resume, echo_input, echo_park, echo_close, echo_render, 60 };
+static const struct engine echo = { PROTOCOL_IMAP, echo_open, echo_resume, echo_input, echo_park, echo_close, echo_render, 60, echo_bye };
 static const struct engine *const engines[] = { &echo, NULL };
 
 static enum err check(UNUSED void *context, const struct grant *g, UNUSED bool goes_on) { return g->epoch >= 5 ? ERR_OK : ERR_DENIED; }
@@ -197,6 +198,7 @@ TEST(old_grant_is_refused_and_epoch_ends)
 	EXPECT_OK(frame_send(fd, FRAME_DATA, STR("x\r\n"), 0));
 	expect_data(fd, "1 x\r\n");
 	attached_end(f.attached, 6);
+	expect_data(fd, "bye\r\n");
 	EXPECT_OK(next_frame(fd, room, &type, &bytes));
 	EXPECT_INT(type, FRAME_LOGOUT);
 	close(fd);

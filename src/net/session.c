@@ -14,6 +14,12 @@ bool session_is_dead(const struct session *s) { return s->is_dead || s->must_end
 uint64_t session_bytes_out(const struct session *s) { return s->bytes_out; }
 bool session_has_input(const struct session *s) { return s->in_at < s->in.n; }
 
+void session_will_wait(struct session *s)
+{
+	if (s->pool)  /* a test session has none */
+		pool_will_wait(s->pool);
+}
+
 enum err session_fill(struct session *s, int timeout_ms)
 {
 	char room[FRAME_MAX];

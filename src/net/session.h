@@ -36,6 +36,8 @@ struct engine {
 	/* News for a parked session that wants them: bytes to send (may be empty) and the new record. NULL: none. */
 	enum rendered (*render)(void *cell, struct str record, struct buf *bytes, struct buf *new_record, uint64_t *modseq);
 	int  silence_s;  /* attached but without a byte for so long: the gate ends it (parked sessions: by setting) */
+	/* The server ends the session (it stops, the password was changed): say so in the protocol's words. NULL: says nothing. */
+	void (*bye)(void *state);
 };
 
 const struct session_open *session_info(const struct session *s);   /* record is empty here */
@@ -48,6 +50,8 @@ enum err session_line_wait(struct session *s, size_t max, int timeout_ms, struct
 /* Between 1 and max bytes, waiting for them. *bytes is valid until the next read. ERR_TIMEOUT, ERR_CLOSED. */
 enum err session_read(struct session *s, size_t max, int timeout_ms, struct str *bytes) MUST_CHECK;
 bool session_has_input(const struct session *s);
+/* The engine is about to wait for another role: lets another thread serve the account's other sessions meanwhile. */
+void session_will_wait(struct session *s);
 
 void session_write(struct session *s, struct str bytes);
 void session_printf(struct session *s, const char *fmt, ...) PRINTF_LIKE(2, 3);

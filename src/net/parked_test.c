@@ -1,0 +1,300 @@
+/* Parked sessions and their news, with a scripted cell at the other end of each RENDER. */
+#include "base/clock.h"
+#include "base/mem.h"
+#include "base/test.h"
+#include "net/parked.h"
+#include <stdio.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+struct world {
+	struct loop   *loop;
+	struct parked *parked;
+	int            cell;          /* of the newest render; -1: none asked for */
+	int            renders, revoked;
+	char           told[4000];    /* "1:KEEP:bytes;" by session number, "watch:7:1;" */
+};
+
+struct session { struct member m; int number; };
+
+static void tell(struct world *w, const char *fmt, ...) PRINTF_LIKE(2, 3);
+static void tell(struct world *w, const char *fmt, ...)
+{
+	size_t n = strlen(w->told);
+	va_list ap;
+	va_start(ap, fmt);
+	vsnprintf(w->told + n, sizeof(w->told) - n, fmt, ap);
+	va_end(ap);
+}
+
+static int number_of(struct member *m) { return ((struct session *)(void *)m)->number; }
+
+static void on_watch(void *context, uint64_t account, bool on) { tell(context, "watch:%d:%d;", (int)account, on); }
+
+static int on_attach(void *context, UNUSED uint64_t account)
+{
+	struct world *w = context;
+	int pair[2];
+	fd_close(&w->cell);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, pair), 0);
+	w->cell = pair[1];
+	w->renders++;
+	return pair[0];
+}
+
+static void on_news(void *context, struct member *m, enum rendered how, struct str bytes)
+{
+	struct world *w = context;
+	tell(w, "%d:%s:%.*s;", number_of(m), how == RENDERED_KEEP ? "KEEP" : how == RENDERED_ATTACH ? "ATTACH" : "BYE", STR_ARG(bytes));
+	if (how == RENDERED_BYE)
+		member_leave(w->parked, m);
+	if (how == RENDERED_ATTACH)
+		member_wake(w->parked, m);
+}
+
+static void on_revoked(void *context, struct member *m)
+{
+	((struct world *)context)->revoked++;
+	member_leave(((struct world *)context)->parked, m);
+}
+
+static const struct parked_host host = { on_watch, on_attach, on_news, on_revoked };
+
+static void begin(struct world *w)
+{
+	*w = (struct world){ .loop = loop_new(), .cell = -1 };
+	w->parked = parked_new(w->loop, &host, w);
+}
+
+static void end(struct world *w)
+{
+	EXPECT_INT(parked_accounts(w->parked), 0);
+	parked_free(w->parked);
+	fd_close(&w->cell);
+	loop_free(w->loop);
+}
+
+static void enter(struct world *w, struct session *s, int number, uint64_t account)
+{
+	*s = (struct session){ .m = { .grant = { .account = account, .epoch = 3 }, .protocol = PROTOCOL_IMAP }, .number = number };
+	member_enter(w->parked, &s->m);
+}
+
+static void park(struct world *w, struct session *s, uint64_t modseq, bool wants_news)
+{
+	CLEANUP(buf_free) struct buf b = BUF(200), record = BUF(100);
+	buf_printf(&record, "r%d", s->number);
+	put_u64(&b, 0);
+	put_u64(&b, modseq);
+	put_bool(&b, wants_news);
+	put_str(&b, buf_str(&record));
+	EXPECT(member_park(w->parked, &s->m, buf_str(&b)));
+}
+
+/* What the cell is asked for: "r1 r2 ". */
+static const char *asked(struct world *w, uint32_t *first_index)
+{
+	static char out[4000], room[FRAME_MAX];
+	enum frame type;
+	struct str bytes;
+	uint32_t at = 0;
+
+	out[0] = 0;
+	while (frame_receive(w->cell, room, &type, &bytes) == ERR_OK) {
+		struct scan s = scan_of(bytes);
+		struct grant g;
+		EXPECT_INT(type, FRAME_STATE);
+		uint32_t index = get_u32(&s);
+		if (at++ == 0)
+			*first_index = index;
+		get_grant(&s, &g);
+		EXPECT_INT(get_u8(&s), PROTOCOL_IMAP);
+		struct str record = get_str(&s, 100);
+		EXPECT(get_end(&s));
+		snprintf(out + strlen(out), sizeof(out) - strlen(out), "%.*s ", STR_ARG(record));
+	}
+	return out;
+}
+
+static void answer(struct world *w, uint32_t index, enum rendered how, uint64_t modseq, const char *record, const char *text)
+{
+	CLEANUP(buf_free) struct buf b = BUF(500);
+	put_u32(&b, index);
+	put_u8(&b, (uint8_t)how);
+	put_u64(&b, modseq);
+	put_str(&b, str_of(record));
+	put_str(&b, str_of(text));
+	EXPECT_OK(frame_send(w->cell, FRAME_RENDERED, buf_str(&b), 0));
+}
+
+static void turn(struct world *w)
+{
+	for (int i = 0; i < 10; i++)
+		loop_once(w->loop, 0);
+}
+
+TEST(one_render_for_all_that_want)
+{
+	struct world w;
+	struct session s[4];
+	uint32_t first = 99;
+
+	begin(&w);
+	for (int i = 0; i < 4; i++)
+		enter(&w, &s[i], i, i < 3 ? 7 : 8);
+	park(&w, &s[0], 10, true);
+	park(&w, &s[1], 10, false);
+	park(&w, &s[2], 10, true);
+	park(&w, &s[3], 10, true);
+	assert_string_equal(w.told, "watch:7:1;watch:8:1;");
+	parked_changed(w.parked, 7, 11);
+	parked_changed(w.parked, 9, 11);   /* nobody of it is here */
+	turn(&w);
+	EXPECT_INT(w.renders, 1);
+	EXPECT_STR(str_of(asked(&w, &first)), "r2 r0 ");
+	parked_changed(w.parked, 7, 12);   /* one render at a time */
+	answer(&w, first, RENDERED_KEEP, 11, "r2'", "* 2 EXISTS\r\n");
+	answer(&w, first + 1, RENDERED_KEEP, 12, "r0'", "");
+	turn(&w);
+	EXPECT(strstr(w.told, "2:KEEP:* 2 EXISTS\r\n;"));
+	EXPECT(strstr(w.told, "0:KEEP") == NULL);   /* nothing to say */
+	EXPECT_INT(w.renders, 2);
+	EXPECT_STR(str_of(asked(&w, &first)), "r2' ");  /* the other one knows 12 already */
+	answer(&w, first, RENDERED_KEEP, 12, "r2''", "");
+	turn(&w);
+	EXPECT_INT(w.renders, 2);
+	for (int i = 0; i < 4; i++)
+		member_leave(w.parked, &s[i].m);
+	EXPECT(strstr(w.told, "watch:7:0;") && strstr(w.told, "watch:8:0;"));
+	end(&w);
+}
+
+/* The cell wrote the record, then it changed, then the gate heard of the change, then of the record. */
+TEST(no_news_falls_between)
+{
+	struct world w;
+	struct session s;
+	uint32_t first = 0;
+
+	begin(&w);
+	enter(&w, &s, 1, 7);
+	parked_changed(w.parked, 7, 21);
+	park(&w, &s, 20, true);
+	EXPECT_INT(w.renders, 1);
+	EXPECT_STR(str_of(asked(&w, &first)), "r1 ");
+	answer(&w, first, RENDERED_KEEP, 5, "r1'", "news");   /* an odd number of the cell does not make us ask for ever */
+	turn(&w);
+	EXPECT_INT(w.renders, 1);
+	member_wake(w.parked, &s.m);
+	park(&w, &s, 21, true);
+	EXPECT_INT(w.renders, 1);
+	member_leave(w.parked, &s.m);
+	end(&w);
+}
+
+TEST(who_wakes_up_is_not_told)
+{
+	struct world w;
+	struct session a, b;
+	uint32_t first = 0;
+
+	begin(&w);
+	enter(&w, &a, 1, 7);
+	enter(&w, &b, 2, 7);
+	park(&w, &a, 1, true);
+	park(&w, &b, 1, true);
+	parked_changed(w.parked, 7, 2);
+	EXPECT_STR(str_of(asked(&w, &first)), "r2 r1 ");
+	member_wake(w.parked, &b.m);
+	EXPECT_STR(b.m.record, "r2");       /* what it resumes from */
+	answer(&w, first, RENDERED_KEEP, 2, "x", "too late");
+	answer(&w, first + 1, RENDERED_ATTACH, 0, "", "");
+	turn(&w);
+	EXPECT(strstr(w.told, "too late") == NULL);
+	EXPECT(strstr(w.told, "1:ATTACH:;"));
+	EXPECT(!a.m.is_parked);
+	member_leave(w.parked, &a.m);
+	member_leave(w.parked, &b.m);
+	end(&w);
+}
+
+TEST(busy_ones_wait)
+{
+	struct world w;
+	struct session s;
+	uint32_t first = 0;
+
+	begin(&w);
+	enter(&w, &s, 1, 7);
+	park(&w, &s, 1, true);
+	s.m.is_busy = true;
+	parked_changed(w.parked, 7, 2);
+	EXPECT_INT(w.renders, 0);
+	parked_again(w.parked, &s.m);
+	EXPECT_STR(str_of(asked(&w, &first)), "r1 ");
+	answer(&w, first, RENDERED_BYE, 0, "", "* BYE\r\n");
+	turn(&w);
+	EXPECT(strstr(w.told, "1:BYE:* BYE\r\n;"));
+	end(&w);
+}
+
+/* Cells die; the news come with the next one. */
+TEST(a_cell_that_dies_is_asked_again)
+{
+	struct world w;
+	struct session s;
+	uint32_t first = 0;
+
+	begin(&w);
+	enter(&w, &s, 1, 7);
+	park(&w, &s, 1, true);
+	parked_changed(w.parked, 7, 2);
+	fd_close(&w.cell);
+	turn(&w);
+	EXPECT_INT(w.renders, 1);
+	int64_t until = clock_mono_ms() + 3000;
+	while (w.renders < 2 && clock_mono_ms() < until)
+		loop_once(w.loop, 100);
+	EXPECT_INT(w.renders, 2);
+	EXPECT_STR(str_of(asked(&w, &first)), "r1 ");
+	EXPECT_OK(frame_send(w.cell, FRAME_RENDERED, STR("nonsense"), 0));
+	turn(&w);
+	member_leave(w.parked, &s.m);   /* while a retry is set */
+	end(&w);
+}
+
+TEST(many_states_and_an_epoch)
+{
+	enum { MANY = 2000 };
+	struct world w;
+	uint32_t first = 0;
+	int states = 0, told = 0;
+	struct session *s = mem_array(MANY, sizeof(*s));
+
+	begin(&w);
+	for (int i = 0; i < MANY; i++) {
+		enter(&w, &s[i], i, 7);
+		park(&w, &s[i], 1, true);
+	}
+	parked_changed(w.parked, 7, 2);
+	for (int round = 0; round < 1000 && states < MANY; round++) {  /* more than the pair holds: they go as it has room */
+		const char *list = asked(&w, &first);
+		uint32_t index = first;
+		for (; *list; list++)
+			if (*list == ' ') {
+				answer(&w, index++, RENDERED_KEEP, 2, "n", "");
+				states++;
+			}
+		turn(&w);
+	}
+	EXPECT_INT(states, MANY);
+	for (int i = 0; i < MANY; i++)
+		told += str_eq(s[i].m.record, STR("n"));
+	EXPECT_INT(told, MANY);
+	s[5].m.grant.epoch = 4;
+	parked_epoch(w.parked, 7, 4);
+	EXPECT_INT(w.revoked, MANY - 1);
+	member_leave(w.parked, &s[5].m);
+	mem_free(s);
+	end(&w);
+}

@@ -1,0 +1,324 @@
+/* Dialogues. Each is run whole, and cut at every byte, with a host that answers at once and with one that answers later: what the
+ * client sees and what is added must always be the same. */
+#include "base/clock.h"
+#include "base/test.h"
+#include "smtpd/test_host.h"
+
+#define BYTES(s) { s, sizeof(s) - 1 }
+#define HELLO "EHLO c.test\r\n"
+#define BEGIN "MAIL FROM:<a@b.test>\r\nRCPT TO:<bob@x.test>\r\n"
+#define BEGUN "250 2.1.0 sender accepted\r\n250 2.1.5 recipient accepted\r\n"
+#define GO_ON "354 go on; end with a line that has only a dot\r\n"
+
+/* The replies without those to EHLO; ends with "|" and the next step when that is not SMTPD_INPUT. */
+static void talk(struct test_host *t, struct str in, size_t piece)
+{
+	static const char *const steps[] = { "", "|wait", "|flush", "|tls", "|close" };
+	enum smtpd_next next = SMTPD_INPUT;
+
+	if (piece == 0)
+		piece = in.n;
+	while (in.n > 0 && next == SMTPD_INPUT) {
+		struct str some = str_sub(in, 0, piece);
+		next = test_host_feed(t, some);
+		in = str_from(in, some.n);
+	}
+	buf_add_cstr(&t->out, steps[next]);
+}
+
+static struct str without_ehlo(struct str out)
+{
+	ptrdiff_t end = str_starts(out, STR("250-mx.test")) ? str_find(out, STR("\r\n250 ")) : -1;
+
+	if (end < 0)
+		return out;
+	struct str rest = str_from(out, (size_t)end + 2);
+	return str_from(rest, (size_t)str_chr(rest, '\n') + 1);
+}
+
+static void expect_dialogue(struct str in, const char *want, const char *added)
+{
+	clock_wall_offset(0);
+	for (int slow = 0; slow <= 1; slow++) {
+		for (size_t piece = 0; piece < in.n; piece++) {
+			struct test_host t;
+			test_host_begin(&t, ENVELOPE_MX);
+			t.is_slow = slow;
+			talk(&t, in, piece);
+			EXPECT_STR(without_ehlo(buf_str(&t.out)), want);
+			if (added && str_find(buf_str(&t.added), str_of(added)) < 0) {
+				print_error("missing: %s\nin: %.*s\n", added, STR_ARG(buf_str(&t.added)));
+				fail();
+			}
+			if (added == NULL)
+				EXPECT_INT(t.added_count, 0);
+			test_host_end(&t);
+		}
+	}
+}
+
+TEST(a_message)
+{
+	static const char in[] = HELLO "MAIL FROM:<a@b.test> SIZE=20\r\nRCPT TO:<bob@x.test>\r\nDATA\r\nSubject: x\r\n\r\n..dot\r\n.\r\nQUIT\r\n";
+	struct test_host t;
+
+	expect_dialogue(str_make(in, sizeof(in) - 1), BEGUN GO_ON "250 2.0.0 queued as 11223344-1\r\n221 2.0.0 goodbye\r\n|close",
+	                "\r\nSubject: x\r\n\r\n.dot\r\n");
+	test_host_begin(&t, ENVELOPE_MX);
+	talk(&t, str_make(in, sizeof(in) - 1), 0);
+	EXPECT(str_starts(buf_str(&t.added), STR("from=a@b.test to=bob@x.test/0/ body=1 utf8=0 ret=0 envid= peer=c.test [192.0.2.7]\n"
+	       "Received: from c.test ([192.0.2.7])\r\n\tby mx.test with ESMTP\r\n\tid s1.1 for <bob@x.test>;\r\n\t")));
+	test_host_end(&t);
+}
+
+TEST(dialogues)
+{
+	static const struct { struct str in; const char *want, *added; } cases[] = {
+		/* order of commands */
+		{ BYTES("MAIL FROM:<a@b.test>\r\n"), "503 5.5.1 say EHLO first\r\n", NULL },
+		{ BYTES("HELO c.test\r\nRCPT TO:<bob@x.test>\r\nDATA\r\nRSET\r\n"),
+		  "250 mx.test\r\n503 5.5.1 say MAIL first\r\n503 5.5.1 say MAIL first\r\n250 2.0.0 forgotten\r\n", NULL },
+		{ BYTES(HELLO "MAIL FROM:<>\r\nMAIL FROM:<>\r\n"), "250 2.1.0 sender accepted\r\n503 5.5.1 a message is begun already; RSET forgets it\r\n", NULL },
+		{ BYTES(HELLO "MAIL FROM:<>\r\nDATA\r\n"), "250 2.1.0 sender accepted\r\n554 5.5.1 no recipient was accepted\r\n", NULL },
+		/* recipients */
+		{ BYTES(HELLO "MAIL FROM:<a@b.test>\r\nRCPT TO:<nobody@x.test>\r\nRCPT TO:<full@x.test>\r\nRCPT TO:<Postmaster>\r\nDATA\r\n\r\n.\r\n"),
+		  "250 2.1.0 sender accepted\r\n550 5.1.1 nobody\r\n452 4.2.2 full\r\n250 2.1.5 recipient accepted\r\n" GO_ON "250 2.0.0 queued as 11223344-1\r\n",
+		  "to=Postmaster/0/" },
+		{ BYTES(HELLO BEGIN "RCPT TO:<b@x.test>\r\nRCPT TO:<c@x.test>\r\nRCPT TO:<d@x.test>\r\n"),
+		  BEGUN "250 2.1.5 recipient accepted\r\n250 2.1.5 recipient accepted\r\n"
+		  "452 4.5.3 enough recipients for one message: please send it again to the others\r\n", NULL },
+		/* parameters */
+		{ BYTES(HELLO "MAIL FROM:<a@b.test> SIZE=1048577\r\n"), "552 5.3.4 the message is larger than the 1048576 bytes this server accepts\r\n", NULL },
+		{ BYTES(HELLO "MAIL FROM:<a@b.test> FOO=1\r\n"), "555 5.5.4 this server does not know the parameter FOO\r\n", NULL },
+		{ BYTES(HELLO "MAIL FROM:<forged@b.test>\r\nMAIL FROM:<a@b.test>\r\n"), "553 5.7.1 you may not be forged@b.test\r\n250 2.1.0 sender accepted\r\n", NULL },
+		{ BYTES(HELLO "MAIL FROM:<j\xc3\xa9@b.test>\r\n"), "550 5.6.7 an address with such characters needs the parameter SMTPUTF8\r\n", NULL },
+		{ BYTES(HELLO "MAIL FROM:<a@b.test> RET=HDRS ENVID=e+3D1 BODY=8BITMIME\r\nRCPT TO:<bob@x.test> NOTIFY=SUCCESS,FAILURE ORCPT=rfc822;x+2By@x.test\r\n"
+		        "DATA\r\n\r\n.\r\n"), BEGUN GO_ON "250 2.0.0 queued as 11223344-1\r\n", "to=bob@x.test/6/rfc822;x+y@x.test body=2 utf8=0 ret=2 envid=e=1" },
+		{ BYTES(HELLO "MAIL FROM:<j\xc3\xa9@b.test> SMTPUTF8\r\nRCPT TO:<bob@x.test>\r\nDATA\r\n\r\n.\r\n"),
+		  BEGUN GO_ON "250 2.0.0 queued as 11223344-1\r\n", "with UTF8SMTP\r\n" },
+		/* smuggling: refused at the true end, and nothing before it is a command */
+		{ BYTES(HELLO BEGIN "DATA\r\nx\n.\nQUIT\r\n.\r\nNOOP\r\n"),
+		  BEGUN GO_ON "550 5.6.0 the message has an LF without CR: lines must end with CR LF\r\n250 2.0.0 fine\r\n", NULL },
+		{ BYTES(HELLO BEGIN "DATA\r\nx\r\n.\rQUIT\r\n.\r\nNOOP\r\n"),
+		  BEGUN GO_ON "550 5.6.0 the message has a CR without LF: lines must end with CR LF\r\n250 2.0.0 fine\r\n", NULL },
+		{ BYTES(HELLO BEGIN "DATA\r\nx\0\r\n.\r\nNOOP\r\n"),
+		  BEGUN GO_ON "550 5.6.0 the message has a NUL byte: such content needs BODY=BINARYMIME or an encoding\r\n250 2.0.0 fine\r\n", NULL },
+		{ BYTES("EHLO c.test\nNOOP\r\n"), "500 5.5.2 a line must end with CR LF, not with LF alone\r\n250 2.0.0 fine\r\n", NULL },
+		{ BYTES("NO\rOP\r\nNO\0OP\r\n"), "500 5.5.2 a command must not contain CR or NUL\r\n500 5.5.2 a command must not contain CR or NUL\r\n", NULL },
+		/* BDAT */
+		{ BYTES(HELLO BEGIN "BDAT 3\r\nA:bBDAT 6 LAST\r\n\r\n\r\nx\nNOOP\r\n"),
+		  BEGUN "250 2.0.0 chunk received\r\n550 5.6.0 the message has an LF without CR: lines must end with CR LF\r\n250 2.0.0 fine\r\n", NULL },
+		{ BYTES(HELLO BEGIN "BDAT 5\r\nA:b\r\nBDAT 5 LAST\r\n\r\n.\r\nNOOP\r\n"),
+		  BEGUN "250 2.0.0 chunk received\r\n250 2.0.0 queued as 11223344-1\r\n250 2.0.0 fine\r\n", "\r\nA:b\r\n\r\n.\r\n" },
+		{ BYTES(HELLO BEGIN "BDAT 3 LAST\r\nA:bNOOP\r\n"), BEGUN "250 2.0.0 queued as 11223344-1\r\n250 2.0.0 fine\r\n", "\r\nA:b\r\n" },
+		{ BYTES(HELLO BEGIN "BDAT 0 LAST\r\nNOOP\r\n"), BEGUN "250 2.0.0 queued as 11223344-1\r\n250 2.0.0 fine\r\n", "Received:" },
+		{ BYTES(HELLO BEGIN "BDAT 4\r\nA\nb\rBDAT 6 LAST\r\nQUIT\r\nNOOP\r\n"),
+		  BEGUN "550 5.6.0 the message has an LF without CR: lines must end with CR LF\r\n503 5.5.1 a chunk was refused: say RSET first\r\n250 2.0.0 fine\r\n", NULL },
+		{ BYTES("BDAT 6 LAST\r\nQUIT\r\nNOOP\r\n"), "503 5.5.1 say MAIL first\r\n250 2.0.0 fine\r\n", NULL },
+		{ BYTES(HELLO BEGIN "BDAT 2\r\n\r\nDATA\r\nRCPT TO:<c@x.test>\r\n"),
+		  BEGUN "250 2.0.0 chunk received\r\n503 5.5.1 this message comes by BDAT; RSET forgets it\r\n503 5.5.1 the message has begun: no more recipients\r\n", NULL },
+		{ BYTES(HELLO BEGIN "BDAT x\r\nQUIT\r\n"),
+		  BEGUN "501 5.5.4 expected: BDAT size, or BDAT size LAST; where the message ends is not known, so goodbye\r\n|close", NULL },
+		{ BYTES(HELLO BEGIN "BDAT 9999999\r\nQUIT\r\n"), BEGUN, NULL },  /* swallowed; its reply comes at its end */
+		{ BYTES(HELLO "MAIL FROM:<a@b.test> BODY=BINARYMIME\r\nRCPT TO:<bob@x.test>\r\nDATA\r\n"), BEGUN "503 5.5.1 BODY=BINARYMIME needs BDAT\r\n", NULL },
+		/* the header */
+		{ BYTES(HELLO BEGIN "DATA\r\nX-Refuse: 1\r\n\r\nx\r\n.\r\n"), BEGUN GO_ON "550 5.7.1 such a header\r\n", NULL },
+		{ BYTES(HELLO BEGIN "DATA\r\nX-Change: 1\r\n\r\nbody\r\n.\r\n"), BEGUN GO_ON "250 2.0.0 queued as 11223344-1\r\n", "\r\nX-Changed: yes\r\n\r\nbody\r\n" },
+		{ BYTES(HELLO BEGIN "DATA\r\nX-Change: 1\r\n.\r\n"), BEGUN GO_ON "250 2.0.0 queued as 11223344-1\r\n", "\r\nX-Changed: yes\r\n\r\n" },
+		/* the rest */
+		{ BYTES("VRFY bob\r\nEXPN list\r\nAUTH PLAIN x\r\nFOO\r\nHELP\r\n"),
+		  "252 2.5.0 this server does not tell; send the message, and RCPT answers for each recipient\r\n"
+		  "252 2.5.0 this server does not tell; send the message, and RCPT answers for each recipient\r\n"
+		  "502 5.5.1 no login on this port: mail programs send through port 465 or 587\r\n500 5.5.2 unknown command; HELP says which there are\r\n"
+		  "214 2.0.0 these commands are known: EHLO HELO MAIL RCPT DATA BDAT RSET VRFY EXPN HELP NOOP QUIT STARTTLS AUTH\r\n", NULL },
+		{ BYTES("GET / HTTP/1.1\r\nHost: x\r\n"), "421 4.7.0 this is a mail server and not a web server\r\n|close", NULL },
+	};
+	EACH(cases, c)
+		expect_dialogue(c->in, c->want, c->added);
+}
+
+TEST(binarymime_is_stored_as_base64)
+{
+	static const char in[] = HELLO "MAIL FROM:<a@b.test> BODY=BINARYMIME\r\nRCPT TO:<bob@x.test>\r\nBDAT 75\r\n"
+		"MIME-Version: 1.0\r\nContent-Type: a/b\r\nContent-Transfer-Encoding: binary\r\n\r\nBDAT 4 LAST\r\n\0\n\r\xff" "NOOP\r\n";
+	CLEANUP(buf_free) struct buf fixed = BUF(1000);
+
+	/* the first chunk's size, so that nobody has to count */
+	ptrdiff_t head = str_find(str_make(in, sizeof(in) - 1), STR("MIME-V"));
+	ptrdiff_t end = str_find(str_make(in, sizeof(in) - 1), STR("BDAT 4"));
+	buf_add(&fixed, str_make(in, (size_t)head - 4));
+	buf_printf(&fixed, "%td\r\n", end - head);
+	buf_add(&fixed, str_from(str_make(in, sizeof(in) - 1), (size_t)head));
+	expect_dialogue(buf_str(&fixed), BEGUN "250 2.0.0 chunk received\r\n250 2.0.0 queued as 11223344-1\r\n250 2.0.0 fine\r\n",
+	                "Content-Transfer-Encoding: base64\r\n\r\nAAoN/w==\r\n");
+}
+
+TEST(starttls)
+{
+	struct test_host t;
+
+	test_host_begin(&t, ENVELOPE_MX);
+	talk(&t, STR(HELLO BEGIN "STARTTLS\r\n"), 0);
+	EXPECT_STR(without_ehlo(buf_str(&t.out)), BEGUN "220 2.0.0 go ahead with TLS\r\n|tls");
+	EXPECT(str_find(buf_str(&t.out), STR("250-STARTTLS\r\n")) > 0 || str_find(buf_str(&t.out), STR("250 STARTTLS\r\n")) > 0);
+	smtpd_secured(t.smtpd, STR("TLSv1.3 X"));
+	buf_reset(&t.out);
+	talk(&t, STR("RCPT TO:<bob@x.test>\r\nMAIL FROM:<a@b.test>\r\nSTARTTLS\r\nEHLO c.test\r\n" BEGIN "DATA\r\n\r\n.\r\n"), 0);
+	EXPECT(str_starts(buf_str(&t.out), STR("503 5.5.1 say MAIL first\r\n503 5.5.1 say EHLO first\r\n503 5.5.1 this connection is encrypted already\r\n250-mx")));
+	EXPECT(str_find(buf_str(&t.out), STR("STARTTLS")) < 0);
+	EXPECT(str_find(buf_str(&t.added), STR("with ESMTPS (TLSv1.3 X)\r\n")) > 0);
+	test_host_end(&t);
+
+	test_host_begin(&t, ENVELOPE_MX);  /* injection: what came in clear text must not count as said through TLS */
+	talk(&t, STR(HELLO "STARTTLS\r\nMAIL FROM:<evil@b.test>\r\n"), 0);
+	EXPECT_STR(without_ehlo(buf_str(&t.out)), "554 5.5.1 nothing may be sent behind STARTTLS before its answer; goodbye\r\n|close");
+	test_host_end(&t);
+}
+
+TEST(limits)
+{
+	struct test_host t;
+
+	test_host_begin(&t, ENVELOPE_MX);
+	t.server.errors_max = 3;
+	talk(&t, STR("X\r\nX\r\nX\r\nNOOP\r\n"), 0);
+	EXPECT(str_ends(buf_str(&t.out), STR("421 4.7.0 too many mistakes on this connection; please look at the replies before you try again\r\n|close")));
+	test_host_end(&t);
+
+	test_host_begin(&t, ENVELOPE_MX);
+	t.server.messages_max = 1;
+	talk(&t, STR(HELLO BEGIN "DATA\r\n\r\n.\r\nMAIL FROM:<>\r\nNOOP\r\n"), 0);
+	EXPECT(str_ends(buf_str(&t.out), STR("421 4.5.3 this connection has carried enough messages: please open a new one\r\n|close")));
+	test_host_end(&t);
+
+	test_host_begin(&t, ENVELOPE_MX);
+	for (int i = 0; i < 200 && t.last != SMTPD_CLOSE; i++)
+		test_host_feed(&t, STR("NOOP\r\n"));
+	EXPECT(t.last == SMTPD_CLOSE);
+	test_host_end(&t);
+
+	test_host_begin(&t, ENVELOPE_MX);  /* a long command: one reply, the next one is read */
+	for (int i = 0; i < 1000; i++)
+		test_host_feed(&t, STR("NOOP NOOP "));
+	talk(&t, STR("\r\nNOOP\r\n"), 0);
+	EXPECT_STR(buf_str(&t.out), "500 5.5.6 this command is too long\r\n250 2.0.0 fine\r\n");
+	test_host_end(&t);
+}
+
+static void feed_lines(struct test_host *t, int n)
+{
+	static const char line[] = "0123456789012345678901234567890123456789012345678901234567890123456789\r\n";
+	CLEANUP(buf_free) struct buf b = BUF(64 << 20);
+
+	for (int i = 0; i < n; i++)
+		buf_add(&b, STR(line));
+	test_host_feed(t, buf_str(&b));
+}
+
+TEST(large_messages_go_to_a_spool_file)
+{
+	for (int slow = 0; slow <= 1; slow++) {
+		struct test_host t;
+		test_host_begin(&t, ENVELOPE_MX);
+		t.is_slow = slow;
+		talk(&t, STR(HELLO BEGIN "DATA\r\nA: b\r\n\r\n"), 0);
+		feed_lines(&t, 12000);
+		EXPECT(t.server.memory_used <= 2 * SMTPD_MEMORY_MAX);
+		test_host_feed(&t, STR(".\r\nNOOP\r\n"));
+		EXPECT(str_ends(buf_str(&t.out), STR("250 2.0.0 queued as 11223344-1\r\n250 2.0.0 fine\r\n")));
+		EXPECT_INT(t.spooled_count, 1);
+		EXPECT(t.added.n > 12000 * 72 && str_find(buf_str(&t.added), STR("\r\nA: b\r\n\r\n0123")) > 0);
+		test_host_end(&t);
+	}
+}
+
+TEST(all_in_one_piece)
+{
+	CLEANUP(buf_free) struct buf b = BUF(64 << 20);
+	struct test_host t;
+
+	buf_add(&b, STR(HELLO BEGIN "DATA\r\nA: b\r\n\r\n"));
+	for (int i = 0; i < 13000; i++)
+		buf_add(&b, STR("..234567890123456789012345678901234567890123456789012345678901234567890\r\n"));
+	buf_add(&b, STR(".\r\nNOOP\r\n"));
+	test_host_begin(&t, ENVELOPE_MX);
+	t.is_slow = true;
+	talk(&t, buf_str(&b), 0);
+	EXPECT(str_ends(buf_str(&t.out), STR("250 2.0.0 queued as 11223344-1\r\n250 2.0.0 fine\r\n")));
+	EXPECT(str_find(buf_str(&t.added), STR("\n..")) < 0);
+	test_host_end(&t);
+}
+
+TEST(too_large_is_swallowed_and_refused_at_its_end)
+{
+	struct test_host t;
+
+	test_host_begin(&t, ENVELOPE_MX);
+	talk(&t, STR(HELLO BEGIN "DATA\r\nA: b\r\n\r\n"), 0);
+	feed_lines(&t, 20000);
+	EXPECT_INT(t.server.memory_used, 0);
+	test_host_feed(&t, STR("QUIT\r\n.\r\nNOOP\r\n"));
+	EXPECT(str_ends(buf_str(&t.out), STR("552 5.3.4 the message is larger than the 1048576 bytes this server accepts\r\n250 2.0.0 fine\r\n")));
+	EXPECT_INT(t.added_count, 0);
+	test_host_end(&t);
+}
+
+TEST(what_the_queue_says)
+{
+	static const struct { enum err spool, add; const char *want; } cases[] = {
+		{ ERR_OK, ERR_AGAIN, "452 4.3.1" }, { ERR_OK, ERR_UNAVAILABLE, "451 4.3.0" }, { ERR_OK, ERR_IO, "451 4.3.0" }, { ERR_OK, ERR_LIMIT, "552 5.3.4" },
+		{ ERR_AGAIN, ERR_OK, "452 4.3.1" }, { ERR_UNAVAILABLE, ERR_OK, "451 4.3.0" },
+	};
+	EACH(cases, c) {
+		for (int slow = 0; slow <= 1; slow++) {
+			struct test_host t;
+			test_host_begin(&t, ENVELOPE_MX);
+			t.is_slow = slow;
+			t.spool_result = c->spool;
+			t.add_result = c->add;
+			talk(&t, STR(HELLO BEGIN "DATA\r\nA: b\r\n\r\n"), 0);
+			feed_lines(&t, 5000);
+			buf_reset(&t.out);
+			test_host_feed(&t, STR(".\r\nNOOP\r\n"));
+			EXPECT(str_starts(buf_str(&t.out), str_of(c->want)));
+			EXPECT(str_ends(buf_str(&t.out), STR("\r\n250 2.0.0 fine\r\n")));
+			test_host_end(&t);
+		}
+	}
+}
+
+TEST(loops_and_huge_headers)
+{
+	struct test_host t;
+
+	test_host_begin(&t, ENVELOPE_MX);
+	talk(&t, STR(HELLO BEGIN "DATA\r\n"), 0);
+	for (int i = 0; i < 101; i++)
+		test_host_feed(&t, STR("Received: from a by b\r\n"));
+	test_host_feed(&t, STR("\r\n.\r\n"));
+	EXPECT(str_ends(buf_str(&t.out), STR("554 5.4.6 this message has passed more than 100 servers: it goes round in a circle\r\n")));
+	talk(&t, STR(BEGIN "DATA\r\n"), 0);
+	for (int i = 0; i < 10000; i++)
+		test_host_feed(&t, STR("To: somebody@somewhere.test, else@where.test\r\n"));
+	test_host_feed(&t, STR("\r\n.\r\n"));
+	EXPECT(str_ends(buf_str(&t.out), STR("554 5.6.0 the header of the message is larger than 262144 bytes\r\n")));
+	EXPECT_INT(t.added_count, 0);
+	test_host_end(&t);
+}
+
+TEST(ends_while_an_answer_is_due)
+{
+	struct test_host t;
+	size_t used;
+
+	test_host_begin(&t, ENVELOPE_MX);
+	t.is_slow = true;
+	talk(&t, STR(HELLO BEGIN "DATA\r\n"), 0);
+	EXPECT(smtpd_input(t.smtpd, STR("\r\n.\r\n"), &used, &t.out) == SMTPD_WAIT);
+	smtpd_bye(t.smtpd, "4.3.2", "stopping", &t.out);
+	EXPECT(smtpd_is_waiting(t.smtpd));
+	test_answer_add(&t);
+	EXPECT(!smtpd_is_waiting(t.smtpd));
+	EXPECT(str_ends(buf_str(&t.out), STR("421 4.3.2 stopping\r\n")));
+	test_host_end(&t);
+}
