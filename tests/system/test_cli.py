@@ -1,0 +1,115 @@
+"""The command line: what a person and a script see, with the server running and without."""
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+
+from harness import ROOT, Server, expect
+
+BINARY = os.path.join(ROOT, "build", "release", "facteur")
+
+
+def make_server():
+    return Server()
+
+
+def run(*args, stdin="", env=None):
+    done = subprocess.run([BINARY, *args], input=stdin.encode(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60,
+                          env=dict(os.environ, LC_ALL="C.UTF-8", **(env or {})))
+    return done.returncode, done.stdout.decode(), done.stderr.decode()
+
+
+def test_help_for_everything(server):
+    code, out, _ = run("--help")
+    expect(code == 0 and "account add" in out and "serve" in out, f"--help lists commands: {out}")
+    for command in [line.split("  ")[1].strip() for line in out.splitlines() if line.startswith("  ")]:
+        code, text, err = run(*command.split(), "--help")
+        if command != "sendmail":
+            expect(code == 0 and text, f"{command} --help: {code} {err}")
+
+
+def test_help_in_french(server):
+    code, out, _ = run("account", "add", "--help", env={"LC_ALL": "fr_FR.UTF-8"})
+    expect(code == 0 and "Créer un compte" in out, out)
+
+
+def test_exit_codes(server):
+    for args, want in ((("account", "lst"), 2), (("frobnicate",), 2), (("account", "add"), 2), (("account", "list", "--no-such"), 2),
+                       (("-d", "/nonexistent/facteur", "account", "list"), 1), (("--version",), 0), ((), 2)):
+        code, out, err = run(*args)
+        expect(code == want, f"{args}: exit {code}, want {want}: {err}{out}")
+        expect(want == 0 or err or out, f"{args}: says why")
+    code, _, err = run("acount", "list")
+    expect("account list" in err, f"the nearest command is named: {err}")
+
+
+def test_documents_are_those_of_the_tables(server):
+    for name in ("commands", "settings"):
+        _, out, _ = run("help", "--markdown", name, env={"LC_ALL": "C"})
+        with open(os.path.join(ROOT, "docs", name + ".md")) as f:
+            expect(f.read() == out, f"docs/{name}.md is old: make docs")
+
+
+def test_accounts_while_serving(server):
+    row = server.cli_json("account", "show", "alice@example.test")
+    expect(row["address"] == "alice@example.test", f"show: {row}")
+    rows = server.cli_json("account", "list")
+    expect({r["address"] for r in rows} >= {"alice@example.test", "bob@example.test"}, f"list: {rows}")
+    made = server.cli_json("account", "add", "gen@example.test", "--generate")
+    server.passwords["gen@example.test"] = made["password"]
+    server.imap("gen").logout()
+    failed = server.cli("account", "add", "gen@example.test", "--generate", "--json", check=False)
+    answer = json.loads(failed.stdout)
+    expect(failed.returncode == 1 and answer["ok"] is False and answer["error"] == "exists", f"twice: {answer}")
+    expect("gen@example.test" in server.cli("account", "list"), "the table names it")
+    server.cli("account", "delete", "gen@example.test")
+
+
+def test_suspended_account_cannot_log_in(server):
+    server.cli("account", "suspend", "bob@example.test")
+    try:
+        server.imap("bob")
+        raise AssertionError("a suspended account logged in")
+    except Exception as e:
+        expect("AssertionError" not in type(e).__name__, str(e))
+    server.cli("account", "resume", "bob@example.test")
+    server.imap("bob").logout()
+
+
+def test_settings(server):
+    server.cli("config", "set", "imap_idle_timeout", "2h")
+    expect(server.cli_json("config", "get", "imap_idle_timeout")["value"] == "2h", "it is kept")
+    wrong = server.cli("config", "set", "imap_idle_timeout", "1s", check=False)
+    expect(wrong.returncode == 1 and wrong.stderr, "out of range, and says so")
+    wrong = server.cli("config", "set", "imap_idle_timeot", "2h", check=False)
+    expect(wrong.returncode == 1 and b"imap_idle_timeout" in wrong.stderr, f"the nearest name: {wrong.stderr}")
+    server.cli("config", "unset", "imap_idle_timeout")
+
+
+def test_setup_again_changes_nothing(server):
+    with open(os.path.join(server.dir, "ca.pem")) as f:
+        before = f.read()
+    server.cli("setup", "example.test", "--yes")
+    with open(os.path.join(server.dir, "ca.pem")) as f:
+        expect(f.read() == before, "the same authority")
+
+
+def test_commands_without_a_server():
+    folder = tempfile.mkdtemp(prefix="facteur-cli-")
+    try:
+        os.chmod(folder, 0o711)
+        code, out, err = run("-d", folder, "setup", "Example.Test", "--yes", "--account", "zoé", "--json")
+        expect(code == 0, f"setup: {out}{err}")
+        made = json.loads(out)
+        expect(made["address"].endswith("@example.test") and made["password"], f"setup --json: {made}")
+        expect(os.stat(os.path.join(folder, "tls/default.pem")).st_mode & 0o077 == 0, "the key is for its owner only")
+        expect(os.stat(os.path.join(folder, "ca.pem")).st_mode & 0o004, "the authority can be read by all")
+        code, out, err = run("-d", folder, "account", "add", "max@example.test", "--password-stdin", stdin="a good password\n")
+        expect(code == 0, f"account add offline: {out}{err}")
+        code, out, _ = run("-d", folder, "account", "list", "--json")
+        expect(len(json.loads(out)) == 2, f"both are there: {out}")
+        code, out, err = run("-d", folder, "sessions")
+        expect(code in (0, 1), f"sessions without a server: {out}{err}")
+    finally:
+        shutil.rmtree(folder)
