@@ -62,7 +62,6 @@ static bool make_account(struct demo *d, size_t i, bool *is_new)
 	CLEANUP(admin_json_free) json_t *args = json_pack("{s:s#,s:s#,s:s,s:s}", "address", x->address.p, (int)x->address.n, "password",
 		x->password.p, (int)x->password.n, "name", full_names[i], "lang", lang_code(d->cli->lang));
 
-	admin_json_setup();
 	if (!admin_command_named(STR("account add"), &command) || !request_ask(d->cli, command, args, &answer))
 		return false;
 	*is_new = answer_is_ok(&answer);

@@ -1,6 +1,8 @@
 /* `facteur`: the first words of a command line, and nothing else. `--role` is what master executes; a few commands live here
  * (serve, setup, demo …); all others are requests to the role control (cli/request.c), one row each in admin/commands.def. */
 #include "admin/command.h"
+#include "admin/wire.h"
+#include "base/log.h"
 #include "base/version.h"
 #include "cli/flags.h"
 #include "cli/help.h"
@@ -119,6 +121,8 @@ int main(int argc, char **argv)
 	if (argc > 1 && strcmp(argv[1], "--role") == 0)
 		return role_main(argc, argv);
 	signal(SIGPIPE, SIG_IGN);
+	log_setup("facteur", LOG_LEVEL_WARN, false);
+	admin_json_setup();
 	look_at_terminal(&c);
 	for (; at < argc && argv[at][0] == '-'; at++) {
 		struct str word = str_of(argv[at]);

@@ -71,7 +71,9 @@ struct str render_value(struct arena *a, enum lang lang, enum admin_column_kind 
 		return list_text(a, v);
 	if (json_is_boolean(v))
 		return str_of(text_get(lang, json_is_true(v) ? TEXT_CLI_YES : TEXT_CLI_NO));
-	if (kind == ADMIN_COLUMN_SIZE && json_is_integer(v))
+	if (kind == ADMIN_COLUMN_LIMIT && json_is_integer(v) && json_integer_value(v) == 0)
+		return str_of(text_get(lang, TEXT_CLI_NO_LIMIT));
+	if ((kind == ADMIN_COLUMN_SIZE || kind == ADMIN_COLUMN_LIMIT) && json_is_integer(v))
 		return size_text(a, lang, (uint64_t)json_integer_value(v));
 	if (kind == ADMIN_COLUMN_TIME && json_is_integer(v))
 		return time_text(a, lang, json_integer_value(v));
@@ -82,7 +84,8 @@ struct str render_value(struct arena *a, enum lang lang, enum admin_column_kind 
 
 static bool is_number(enum admin_column_kind kind)
 {
-	return kind == ADMIN_COLUMN_NUMBER || kind == ADMIN_COLUMN_SIZE || kind == ADMIN_COLUMN_PERCENT;
+	return kind == ADMIN_COLUMN_NUMBER || kind == ADMIN_COLUMN_SIZE || kind == ADMIN_COLUMN_LIMIT ||
+	       kind == ADMIN_COLUMN_PERCENT;
 }
 
 static void render_rows(struct cli *c, const struct admin_column *const *columns, size_t n, const json_t *rows)

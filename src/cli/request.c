@@ -307,9 +307,8 @@ bool request_ask(struct cli *c, enum admin_command command, json_t *args, struct
 int request_run(struct cli *c, enum admin_command command, const struct str *words, size_t n)
 {
 	CLEANUP(answer_free) struct answer answer = { 0 };
-
-	admin_json_setup();
 	CLEANUP(admin_json_free) json_t *args = request_arguments(c, command, words, n);
+
 	if (args == NULL)
 		return EXIT_USAGE;
 	if (!request_has_data(c)) {

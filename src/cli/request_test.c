@@ -102,6 +102,8 @@ TEST(values_for_people)
 		{ ADMIN_COLUMN_SIZE,    "1500",          "1.5 kB",      "1,5 ko" },
 		{ ADMIN_COLUMN_SIZE,    "999950",        "1.0 MB",      "1,0 Mo" },
 		{ ADMIN_COLUMN_SIZE,    "10000000000",   "10 GB",       "10 Go" },
+		{ ADMIN_COLUMN_LIMIT,   "0",             "no limit",    "sans limite" },
+		{ ADMIN_COLUMN_LIMIT,   "1000",          "1.0 kB",      "1,0 ko" },
 		{ ADMIN_COLUMN_TIME,    "0",             "never",       "jamais" },
 		{ ADMIN_COLUMN_SWITCH,  "true",          "yes",         "oui" },
 		{ ADMIN_COLUMN_LIST,    "[\"a\",\"b\"]", "a, b",        "a, b" },

@@ -98,7 +98,6 @@ static bool ask(struct cli *c, const char *command, json_t *args, struct answer 
 {
 	enum admin_command found;
 
-	admin_json_setup();
 	return admin_command_named(str_of(command), &found) && request_ask(c, found, args, answer);
 }
 
@@ -319,7 +318,9 @@ static void report(struct cli *c, const struct wishes *w)
 		say(c, TEXT_SETUP_DONE_CERTIFICATE, dir);
 	if (w->password.n)
 		say(c, TEXT_SETUP_DONE_ACCOUNT, w->account, w->password);
-	say(c, TEXT_SETUP_NEXT, w->setup.domain.n ? w->setup.domain : STR("DOMAIN"), dash_d,
+	if (!w->setup.made_domain)
+		return;
+	say(c, TEXT_SETUP_NEXT, w->setup.domain, dash_d,
 	    w->setup.hostname.n ? w->setup.hostname : STR("HOST"));
 }
 
