@@ -152,6 +152,18 @@ static struct str resolve(struct world *w, const char *address)
 	return text;
 }
 
+/* `facteur setup` publishes a domain before it has anybody. */
+TEST(a_domain_without_accounts)
+{
+	struct world *w = begin();
+
+	publish(w);
+	EXPECT(lookup_domain(w->l, STR("example.test")));
+	struct lookup_result r;
+	EXPECT_INT(lookup_resolve(w->l, STR("postmaster@example.test"), &w->arena, &r), LOOKUP_UNKNOWN);
+	end(w);
+}
+
 TEST(resolving)
 {
 	static const struct { const char *address, *want; } cases[] = {

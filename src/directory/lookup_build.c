@@ -183,6 +183,8 @@ static void add_role_names(struct build *b, struct str domain, uint64_t first_of
 		struct expansion e = expansion_begin(b);
 		if (map_get(&b->by_key, key))
 			continue;
+		if (first_of_domain == 0 && b->first_account == 0)
+			continue;  /* a domain whose first account comes later */
 		if (conf_text(b->conf, SETTING_administrator).n)
 			expand(&e, conf_text(b->conf, SETTING_administrator), 0);
 		if (e.n == 0)
