@@ -68,10 +68,14 @@ enum err frame_send(int fd, enum frame type, struct str bytes, int timeout_ms)
 
 enum err frame_receive(int fd, char *room, enum frame *type, struct str *bytes)
 {
-	for (;;) {
+	for (bool was_reset = false;;) {
 		ssize_t n = recv(fd, room, FRAME_MAX, MSG_DONTWAIT | MSG_TRUNC);
 		if (n < 0 && errno == EINTR)
 			continue;
+		if (n < 0 && errno == ECONNRESET && !was_reset) {
+			was_reset = true;  /* the peer closed with frames of ours unread: told once, before what it said last */
+			continue;
+		}
 		if (n < 0 && errno == EAGAIN)
 			return ERR_AGAIN;
 		if (n == 0 || (n < 0 && (errno == ECONNRESET || errno == EPIPE)))

@@ -131,6 +131,23 @@ TEST(refused_before_it_began)
 	end(&f);
 }
 
+/* A cell that goes with frames of ours unread is a reset for the kernel; what it said is not lost by that. */
+TEST(last_words_of_a_cell_that_did_not_listen)
+{
+	struct fixture f;
+	char room[FRAME_MAX];
+	begin(&f, false);
+	says(f.client, "a LOGOUT\r\nb NOOP\r\n");
+	turn(&f);
+	cell_says(&f, FRAME_DATA, "a OK bye\r\n");
+	cell_says(&f, FRAME_LOGOUT, "");
+	fd_close(&f.cell);
+	turn(&f);
+	EXPECT_INT(f.how, RELAY_LOGOUT);
+	EXPECT_STR(hears(f.client, room, sizeof(room)), "a OK bye\r\n");
+	end(&f);
+}
+
 /* A client that never reads stops its cell after a few frames; everything arrives when it reads again, also the end. */
 TEST(slow_reader)
 {
