@@ -17,19 +17,30 @@ static void flaw(struct lines *l, enum lines_flaw f)
 		l->flaw = f;
 }
 
+/* n bytes of a line, none of them CR. Which flaw comes first must not depend on how the input was cut. */
+static void look_at(struct lines *l, const char *p, size_t n, size_t line_max)
+{
+	const char *lf = memchr(p, '\n', n), *nul = memchr(p, '\0', n);
+	size_t lf_at = lf ? (size_t)(lf - p) : n, nul_at = nul ? (size_t)(nul - p) : n;
+	size_t long_at = l->length + n > line_max ? (line_max > l->length ? line_max - l->length : 0) : n;
+
+	l->length += n;
+	if (lf_at < n && lf_at < nul_at && lf_at <= long_at)
+		flaw(l, LINES_BARE_LF);
+	else if (nul_at < n && nul_at <= long_at)
+		flaw(l, LINES_NUL);
+	else if (long_at < n)
+		flaw(l, LINES_LONG);
+}
+
 /* The bytes of a line up to a CR or the end of the input; returns where it stopped. */
 static const char *take_inside(struct lines *l, const char *p, const char *end, size_t line_max)
 {
 	const char *cr = memchr(p, '\r', (size_t)(end - p));
 	size_t n = (size_t)((cr ? cr : end) - p);
 
-	if (n > 0 && memchr(p, '\n', n) != NULL)
-		flaw(l, LINES_BARE_LF);
-	if (n > 0 && memchr(p, '\0', n) != NULL)
-		flaw(l, LINES_NUL);
-	l->length += n;
-	if (l->length > line_max)
-		flaw(l, LINES_LONG);
+	if (n > 0 && l->flaw == LINES_FINE)
+		look_at(l, p, n, line_max);
 	if (cr == NULL)
 		return end;
 	l->at = LINES_CR;
