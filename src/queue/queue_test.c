@@ -47,3 +47,314 @@ TEST(after_a_kill_all_is_sent_again_and_says_so)
 	EXPECT_INT(w->cells[0].n_kept, 100);
 	world_free(w);
 }
+
+static size_t spool_files(const struct world *w)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	CLEANUP(disk_dir_close) struct disk_dir *d = NULL;
+	struct str *names;
+	size_t n;
+
+	EXPECT_OK(disk_dir_open_below(w->dir, "spool", false, &d));
+	EXPECT_OK(disk_list(d, &a, &names, &n));
+	return n;
+}
+
+TEST(messages_of_all_sizes)
+{
+	struct world *w = world_new(4, 8 << 20);
+	const size_t sizes[] = { 20, 58000, 61000, (1 << 20) - 100, (1 << 20) + 1, 3 << 20, 20 << 20 };
+	const uint64_t to[] = { 1, 2 };
+
+	for (uint32_t i = 0; i < COUNT_OF(sizes); i++)
+		world_add(w, i, to, 2, sizes[i]);
+	WORLD_UNTIL(w, w->cells[0].n_kept == COUNT_OF(sizes) && w->cells[1].n_kept == COUNT_OF(sizes));
+	EXPECT_INT(spool_files(w), 3);
+	/* the next record takes W along; then nothing names the files */
+	WORLD_UNTIL(w, w->cells[0].syncs > 0);
+	world_rounds(w, 30);
+	world_add(w, 50, to, 1, 100);
+	WORLD_UNTIL(w, spool_files(w) == 0);
+	world_free(w);
+}
+
+struct spooled {
+	uint64_t number;
+	int      fd;
+	enum err result;
+};
+
+static void on_spooled(void *context, enum err result, uint64_t spool, int fd)
+{
+	*(struct spooled *)context = (struct spooled){ spool, fd, result };
+}
+
+static void add_spooled(struct world *w, struct channel *from, uint32_t number, const struct spooled *s, struct str text, const uint64_t *to)
+{
+	struct envelope_recipient r[1];
+	struct envelope e;
+	struct world_add *context = MEM_NEW(struct world_add);
+	struct queue_body body = { .spool = s->number, .size = text.n, .crc = crc32c(0, text.p, text.n) };
+
+	*context = (struct world_add){ w, number };
+	world_envelope(&e, r, to, 1);
+	EXPECT_OK(queue_add_ask(from, &e, &body, world_added, context));
+}
+
+TEST(a_spool_file_belongs_to_who_asked_for_it)
+{
+	CLEANUP(buf_free) struct buf text = BUF(4 << 20);
+	struct world *w = world_new(4, 1 << 20);
+	const uint64_t to[] = { 1 };
+	struct spooled s = { .fd = -1, .result = ERR_AGAIN };
+
+	world_text(&text, 9, 3 << 20);
+	EXPECT_OK(queue_spool_ask(w->mx, on_spooled, &s));
+	WORLD_UNTIL(w, s.result == ERR_OK);
+	EXPECT_INT(pwrite(s.fd, text.p, text.n, 0), text.n);
+	/* a cell that guesses the number gets nothing */
+	world_start_cell(w, 2);
+	add_spooled(w, w->cells[1].ch, 8, &s, buf_str(&text), to);
+	WORLD_UNTIL(w, w->answered == 1);
+	EXPECT_INT(w->refused, 1);
+	add_spooled(w, w->mx, 9, &s, buf_str(&text), to);
+	WORLD_UNTIL(w, w->cells[0].n_kept == 1);
+	EXPECT_INT(w->cells[0].kept[0].number, 9);
+	/* nor does it work twice */
+	add_spooled(w, w->mx, 10, &s, buf_str(&text), to);
+	WORLD_UNTIL(w, w->answered == 3);
+	EXPECT_INT(w->refused, 2);
+	close(s.fd);
+	/* one that was asked for and not used goes with mx */
+	EXPECT_OK(queue_spool_ask(w->mx, on_spooled, &s));
+	s.result = ERR_AGAIN;
+	WORLD_UNTIL(w, s.result == ERR_OK);
+	EXPECT_INT(spool_files(w), 2);
+	close(s.fd);
+	shutdown(channel_fd(w->mx), SHUT_RDWR);
+	world_rounds(w, 5);
+	EXPECT_INT(spool_files(w), 1);
+	world_free(w);
+}
+
+TEST(recipients_elsewhere_are_kept)
+{
+	struct world *w = world_new(4, 1 << 20);
+	const uint64_t to[] = { 0, 1, 0 };
+
+	world_add(w, 1, to, 3, 100);
+	WORLD_UNTIL(w, world_late(w, true) == 2);
+	EXPECT_INT(w->cells[0].n_kept, 1);
+	world_stop(w);
+	world_open(w);
+	EXPECT_INT(world_late(w, true), 2);
+	EXPECT_INT(w->cells[0].n_kept, 1);
+	world_free(w);
+}
+
+TEST(a_full_mailbox_is_tried_again)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct world *w = world_new(4, 1 << 20);
+	struct queue_command retry = { .kind = QUEUE_RETRY, .recipient = -1 };
+	struct queue_answer answer;
+	const uint64_t to[] = { 1, 2 };
+
+	w->cells[0].refuses = true;
+	for (uint32_t i = 0; i < 10; i++)
+		world_add(w, i, to, 2, 100);
+	WORLD_UNTIL(w, w->cells[1].n_kept == 10 && world_late(w, true) == 10);
+	EXPECT_INT(w->cells[0].n_kept, 0);
+	w->cells[0].refuses = false;
+	EXPECT_OK(world_command(w, &retry, &a, &answer));
+	EXPECT_INT(answer.changed, 10);
+	WORLD_UNTIL(w, w->cells[0].n_kept == 10 && world_late(w, true) == 0);
+	/* neither the log nor queue.db brings it once more */
+	world_kill(w);
+	world_open(w);
+	world_rounds(w, 100);
+	EXPECT_INT(w->cells[0].n_kept, 10);
+	EXPECT_INT(world_late(w, true), 0);
+	world_free(w);
+}
+
+TEST(a_cell_that_hangs_delays_only_itself)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct world *w = world_new(4, 1 << 20);
+	struct queue_command retry = { .kind = QUEUE_RETRY, .recipient = -1 };
+	struct queue_answer answer;
+	const uint64_t to[] = { 1, 2 };
+
+	w->cells[0].is_held = true;
+	for (uint32_t i = 0; i < 100; i++)
+		world_add(w, i, to, 2, 100);
+	WORLD_UNTIL(w, w->cells[1].n_kept == 100);
+	EXPECT_INT(w->ends_seen, 0);
+	size_t hung = w->cells[0].n_kept;  /* it took them and said nothing */
+	EXPECT(hung > 0 && hung <= DELIVERY_BATCH_MAX);
+	w->clock_ms = 11000;
+	WORLD_UNTIL(w, w->ends_seen == 1 && w->cells[0].n_kept == 100);  /* its next cell gets the rest */
+	WORLD_UNTIL(w, world_late(w, true) == hung);
+	EXPECT_OK(world_command(w, &retry, &a, &answer));
+	WORLD_UNTIL(w, world_late(w, true) == 0);
+	EXPECT_INT(w->cells[0].n_kept, 100);
+	world_free(w);
+}
+
+TEST(a_cell_that_does_not_come_is_given_up_for_now)
+{
+	struct world *w = world_new(4, 1 << 20);
+	const uint64_t to[] = { 1, 2, 3 };
+
+	w->wakes = false;
+	world_start_cell(w, 3);
+	world_add(w, 1, to, 3, 100);
+	WORLD_UNTIL(w, w->cells[2].n_kept == 1 && w->wakes_seen == 2);
+	w->clock_ms = 11000;
+	WORLD_UNTIL(w, world_late(w, true) == 2);
+	world_free(w);
+}
+
+TEST(a_message_that_kills_cells_is_found)
+{
+	struct world *w = world_new(4, 1 << 20);
+	const uint64_t to[] = { 1 };
+	struct fake_cell *c = &w->cells[0];
+
+	for (uint32_t i = 0; i < 20; i++)
+		world_add(w, i, to, 1, 100);
+	c->dies_after = 0;
+	c->dies_before_answer = true;
+	WORLD_UNTIL(w, c->batches == 1);
+	for (int i = 0; i < 2; i++) {
+		c->dies_after = 0;
+		uint64_t before = c->batches;
+		WORLD_UNTIL(w, c->batches == before + 1);
+	}
+	WORLD_UNTIL(w, c->n_kept == 19);
+	WORLD_UNTIL(w, world_late(w, true) == 1);
+	world_free(w);
+}
+
+TEST(a_cell_that_dies_after_the_commit_gets_nothing_twice)
+{
+	struct world *w = world_new(4, 1 << 20);
+	const uint64_t to[] = { 1 };
+
+	w->cells[0].dies_after = 1;
+	for (uint32_t i = 0; i < 200; i++)
+		world_add(w, i, to, 1, 100);
+	WORLD_UNTIL(w, w->cells[0].n_kept == 200);
+	world_rounds(w, 50);
+	EXPECT_INT(w->cells[0].n_kept, 200);
+	world_free(w);
+}
+
+TEST(after_an_unclean_stop_a_cell_waits_for_the_replay)
+{
+	struct world *w = world_new(4, 1 << 20);
+	const uint64_t to[] = { 1 };
+
+	for (uint32_t i = 0; i < 150; i++)
+		world_add(w, i, to, 1, 100);
+	w->cells[0].is_held = true;
+	WORLD_UNTIL(w, w->accepted == 150 && w->cells[0].n_kept > 0);
+	world_kill(w);
+	w->cells[0].asks = true;
+	world_open(w);
+	world_start_cell(w, 1);
+	world_rounds(w, 30);
+	EXPECT(!w->cells[0].is_replayed);  /* it hangs at the first batch */
+	world_start_cell(w, 1);
+	w->cells[0].is_held = false;
+	WORLD_UNTIL(w, w->cells[0].is_replayed);
+	EXPECT_INT(w->cells[0].n_kept, 150);
+	/* nothing outstanding: at once */
+	world_start_cell(w, 1);
+	WORLD_UNTIL(w, w->cells[0].is_replayed);
+	world_free(w);
+}
+
+TEST(a_full_log_says_so_and_recovers)
+{
+	struct world *w = world_new(4, 1 << 16);
+	const uint64_t to[] = { 1 };
+
+	w->wakes = false;
+	for (uint32_t i = 0; i < 60; i++)
+		world_add(w, i, to, 1, 5000);
+	WORLD_UNTIL(w, w->answered == 60);
+	EXPECT(w->refused > 10 && w->accepted > 20);
+	size_t accepted = w->accepted;
+	w->wakes = true;
+	WORLD_UNTIL(w, w->cells[0].n_kept == accepted);
+	w->answered = w->refused = 0;
+	for (uint32_t i = 0; w->refused < 200 && w->answered == w->refused; i++) {
+		world_add(w, 100 + i, to, 1, 5000);
+		WORLD_UNTIL(w, w->answered == i + 1);
+		world_rounds(w, 20);
+	}
+	EXPECT(w->answered > w->refused);
+	world_free(w);
+}
+
+TEST(what_cannot_be_delivered_leaves_a_log_that_fills_up)
+{
+	struct world *w = world_new(8, 1 << 16);
+	const uint64_t nobody[] = { 1 }, to[] = { 2 };
+
+	for (uint32_t i = 3; i < 19; i++)  /* sixteen that are being woken, so that account 1 waits for its turn */
+		world_add(w, i, (uint64_t[]){ i }, 1, 100);
+	w->wakes = false;
+	world_start_cell(w, 2);
+	world_add(w, 0, nobody, 1, 100);
+	WORLD_UNTIL(w, w->answered == 17);
+	for (uint32_t i = 0; i < 40; i++) {
+		world_add(w, 100 + i, to, 1, 9000);
+		world_rounds(w, 3);
+	}
+	WORLD_UNTIL(w, w->answered == 57);
+	w->clock_ms = 11000;
+	WORLD_UNTIL(w, world_late(w, true) == 17);
+	w->answered = w->accepted = 0;
+	for (uint32_t i = 0; w->accepted == 0 && i < 100; i++) {
+		world_add(w, 200 + i, to, 1, 9000);
+		world_rounds(w, 50);
+	}
+	EXPECT(w->accepted > 0);
+	world_free(w);
+}
+
+TEST(a_message_made_by_a_delivery_is_queued_once)
+{
+	struct world *w = world_new(4, 1 << 20);
+	const uint64_t to[] = { 2 };
+	struct envelope_recipient r[1];
+	struct envelope e;
+	struct queue_body body = { .bytes = STR("Subject: 5\r\n\r\n") };
+
+	world_start_cell(w, 1);
+	for (int life = 0; life < 2; life++) {
+		for (uint32_t i = 0; i < 3; i++) {
+			struct world_add *context = MEM_NEW(struct world_add);
+			*context = (struct world_add){ w, 5 };
+			world_envelope(&e, r, to, 1);
+			e.source = ENVELOPE_DELIVERY;
+			e.parent = (struct envelope_parent){ 77, 1, 1, i % 2 };  /* 0, 1, and 0 again */
+			EXPECT_OK(queue_add_ask(w->cells[0].ch, &e, &body, world_added, context));
+			WORLD_UNTIL(w, w->answered == i + 1);
+		}
+		EXPECT_INT(w->accepted, 3);
+		WORLD_UNTIL(w, w->cells[1].n_kept == 2);
+		if (life == 1)
+			break;
+		world_kill(w);  /* the keys are in the log */
+		world_open(w);
+		world_start_cell(w, 1);
+		w->answered = w->accepted = 0;
+	}
+	world_rounds(w, 50);
+	EXPECT_INT(w->cells[1].n_kept, 2);
+	world_free(w);
+}

@@ -224,7 +224,8 @@ static enum err add_moves(struct sync *s, struct work *w)
 	struct adding_late a = { 0 };
 	enum err e = ERR_OK;
 
-	qsort(w->moves, w->n_moves, sizeof *w->moves, by_message);
+	if (w->n_moves > 1)
+		qsort(w->moves, w->n_moves, sizeof *w->moves, by_message);
 	for (size_t i = 0, end; e == ERR_OK && i < w->n_moves; i = end) {
 		for (end = i + 1; end < w->n_moves && w->moves[end].due->message == w->moves[i].due->message;)
 			end++;

@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "base/test.h"
 #include "queue/add.h"
+#include "queue/command.h"
 #include "queue/delivery.h"
 #include "queue/queue.h"
 #include <errno.h>
@@ -17,7 +18,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { WORLD_CELLS = 40, WORLD_CHANNELS = 64, WORLD_MESSAGES = 20000 };
+#ifndef WORLD_CELLS
+#define WORLD_CELLS 40
+#endif
+enum { WORLD_CHANNELS = 128, WORLD_MESSAGES = 20000 };
 
 struct kept {  /* one delivery in an account */
 	uint64_t log_id, seq;
@@ -39,7 +43,8 @@ struct fake_cell {
 	struct kept    *kept;
 	size_t          n_kept, cap;
 	uint64_t        batches, syncs;
-	bool            is_replayed;
+	bool            leaves;     /* after each answer, synced */
+	bool            asks, is_replayed;
 };
 
 struct world {
@@ -151,10 +156,16 @@ static void cell_keep(struct fake_cell *c, const struct delivery *d)
 	c->kept[c->n_kept++] = (struct kept){ d->log_id, d->seq, d->recipient, delivery_number(d), c->syncs_now };
 }
 
-static void cell_stop(struct fake_cell *c)
+UNUSED static void cell_stop(struct fake_cell *c)
 {
 	channel_free(c->ch);
 	c->ch = NULL;
+}
+
+static void cell_sync(struct fake_cell *c)
+{
+	for (size_t i = 0; i < c->n_kept; i++)
+		c->kept[i].is_synced = true;
 }
 
 static void cell_answer(struct fake_cell *c, uint32_t call, const struct delivery_batch *batch)
@@ -173,6 +184,10 @@ static void cell_answer(struct fake_cell *c, uint32_t call, const struct deliver
 	}
 	delivery_results_encode(results, batch->n, &b);
 	channel_reply(c->ch, call, ERR_OK, buf_str(&b), NULL, 0);
+	if (c->leaves) {
+		cell_sync(c);
+		shutdown(channel_fd(c->ch), SHUT_WR);
+	}
 }
 
 static void cell_on_deliver(void *context, UNUSED struct channel *ch, struct message *m)
@@ -198,12 +213,6 @@ static void cell_on_deliver(void *context, UNUSED struct channel *ch, struct mes
 	cell_answer(c, m->call, &in.batch);
 }
 
-static void cell_sync(struct fake_cell *c)
-{
-	for (size_t i = 0; i < c->n_kept; i++)
-		c->kept[i].is_synced = true;
-}
-
 static void cell_on_sync(void *context, struct channel *ch, struct message *m)
 {
 	struct fake_cell *c = context;
@@ -219,9 +228,15 @@ static const struct channel_handler world_cell_handlers[] = {
 	{ REQUEST_DELIVER, cell_on_deliver }, { REQUEST_CELL_SYNC, cell_on_sync }, { 0 },
 };
 
+static void cell_on_replayed(void *context, struct message *answer)
+{
+	if (answer->status == ERR_OK)
+		((struct fake_cell *)context)->is_replayed = true;
+}
+
 static void world_pair(int pair[2]) { EXPECT(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) == 0); }
 
-static void world_start_cell(struct world *w, uint64_t account)
+UNUSED static void world_start_cell(struct world *w, uint64_t account)
 {
 	struct fake_cell *c = &w->cells[account - 1];
 	int pair[2];
@@ -231,6 +246,9 @@ static void world_start_cell(struct world *w, uint64_t account)
 		cell_stop(c);
 	c->ch = channel_new(pair[0], ROLE_CELL, ROLE_QUEUE, world_cell_handlers, c, NULL);
 	queue_cell(w->queue, account, pair[1]);
+	c->is_replayed = false;
+	if (c->asks)
+		channel_ask(c->ch, REQUEST_CELL_REPLAYED, STR(""), NULL, 0, 60000, cell_on_replayed, c);
 }
 
 /* ---- life */
@@ -247,7 +265,7 @@ static void world_open(struct world *w)
 	queue_mx(w->queue, pair[1]);
 }
 
-static struct world *world_new(uint32_t segments, uint32_t segment_bytes)
+UNUSED static struct world *world_new(uint32_t segments, uint32_t segment_bytes)
 {
 	struct world *w = MEM_NEW(struct world);
 
@@ -297,7 +315,7 @@ static void world_round(struct world *w)
 	}
 }
 
-static void world_rounds(struct world *w, int n)
+UNUSED static void world_rounds(struct world *w, int n)
 {
 	while (n-- > 0)
 		world_round(w);
@@ -308,14 +326,14 @@ static void world_rounds(struct world *w, int n)
 	while (!(condition) && clock_mono_ms() < wu_end) { world_round(w); } \
 	EXPECT(condition); } while (0)
 
-static void world_close_cells(struct world *w)
+UNUSED static void world_close_cells(struct world *w)
 {
 	for (size_t i = 0; i < WORLD_CELLS; i++)
 		if (w->cells[i].ch != NULL)
 			cell_stop(&w->cells[i]);
 }
 
-static void world_stop(struct world *w)
+UNUSED static void world_stop(struct world *w)
 {
 	queue_stop(w->queue);
 	WORLD_UNTIL(w, queue_is_stopped(w->queue));
@@ -325,7 +343,7 @@ static void world_stop(struct world *w)
 }
 
 /* The role is killed. Cells live on, and lose their channel. */
-static void world_kill(struct world *w)
+UNUSED static void world_kill(struct world *w)
 {
 	channel_free(w->mx);
 	queue_close(w->queue);
@@ -334,7 +352,7 @@ static void world_kill(struct world *w)
 	world_close_cells(w);
 }
 
-static void world_free(struct world *w)
+UNUSED static void world_free(struct world *w)
 {
 	if (w->queue != NULL)
 		world_kill(w);
@@ -344,6 +362,27 @@ static void world_free(struct world *w)
 	disk_dir_close(&w->dir);
 	test_dir_remove(w->path);
 	mem_free(w);
+}
+
+/* ---- control */
+
+struct command_asked {
+	enum err      result;
+	struct arena *arena;
+	struct str    answer;
+};
+
+static void world_on_command(void *context, struct channel *ch, struct message *m)
+{
+	queue_on_command(((struct world *)context)->queue, ch, m);
+}
+
+static void world_commanded(void *context, struct message *answer)
+{
+	struct command_asked *c = context;
+
+	c->result = answer->status;
+	c->answer = str_copy(c->arena, answer->body);
 }
 
 /* ---- mx */
@@ -367,7 +406,7 @@ static void world_added(void *context, enum err result, UNUSED struct queue_id i
 	mem_free(a);
 }
 
-static void world_envelope(struct envelope *e, struct envelope_recipient *r, const uint64_t *accounts, size_t n)
+UNUSED static void world_envelope(struct envelope *e, struct envelope_recipient *r, const uint64_t *accounts, size_t n)
 {
 	*e = (struct envelope){ .source = ENVELOPE_MX, .sender = STR("alice@example.test"), .body = ENVELOPE_7BIT,
 		                    .received = clock_wall_s(), .n = n, .recipients = r };
@@ -383,7 +422,7 @@ static void world_text(struct buf *text, uint32_t number, size_t size)
 }
 
 /* A message for these accounts (0: elsewhere); its text says its number. */
-static void world_add(struct world *w, uint32_t number, const uint64_t *accounts, size_t n, size_t size)
+UNUSED static void world_add(struct world *w, uint32_t number, const uint64_t *accounts, size_t n, size_t size)
 {
 	CLEANUP(buf_free) struct buf text = BUF(64 << 20);
 	CLEANUP(arena_free) struct arena a = { 0 };
@@ -399,8 +438,40 @@ static void world_add(struct world *w, uint32_t number, const uint64_t *accounts
 	EXPECT_OK(queue_add_ask(w->mx, &e, &body, world_added, context));
 }
 
+/* Asks the queue as control does; the answer lives in a. */
+UNUSED static enum err world_command(struct world *w, const struct queue_command *c, struct arena *a, struct queue_answer *out)
+{
+	CLEANUP(buf_free) struct buf request = BUF(MESSAGE_BODY_MAX), answer = BUF(MESSAGE_BODY_MAX);
+	struct command_asked asked = { ERR_AGAIN, a, STR_NONE };
+	static const struct channel_handler none[] = { { 0 } };
+	int pair[2];
+
+	world_pair(pair);
+	struct channel *control = channel_new(pair[0], ROLE_CONTROL, ROLE_QUEUE, none, w, NULL);
+	const struct channel_handler handlers[] = { { REQUEST_QUEUE_COMMAND, world_on_command }, { 0 } };
+	struct channel *queue = channel_new(pair[1], ROLE_QUEUE, ROLE_CONTROL, handlers, w, NULL);
+	queue_command_encode(c, &request);
+	channel_ask(control, REQUEST_QUEUE_COMMAND, buf_str(&request), NULL, 0, 5000, world_commanded, &asked);
+	(void)channel_receive(queue);
+	(void)channel_receive(control);
+	channel_free(queue);
+	channel_free(control);
+	return asked.result == ERR_OK ? queue_answer_decode(asked.answer, a, out) : asked.result;
+}
+
+UNUSED static size_t world_late(struct world *w, bool with_elsewhere)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct queue_command c = { .kind = QUEUE_COUNTERS };
+	struct queue_answer answer;
+
+	EXPECT_OK(world_command(w, &c, &a, &answer));
+	const struct late_counts *n = &answer.counters.late;
+	return (size_t)(n->waiting + n->held - (with_elsewhere ? 0 : n->elsewhere));
+}
+
 /* How often the account has the message. */
-static size_t world_count(const struct world *w, uint64_t account, uint32_t number)
+UNUSED static size_t world_count(const struct world *w, uint64_t account, uint32_t number)
 {
 	const struct fake_cell *c = &w->cells[account - 1];
 	size_t n = 0;
