@@ -198,8 +198,11 @@ static enum err make_folder(struct admin_offline *o, const char *name, mode_t mo
 	char path[PATH_ROOM];
 
 	snprintf(path, sizeof path, "%s/%s", o->path, name);
-	if (mkdir(path, mode) < 0 && errno != EEXIST)
+	bool is_new = mkdir(path, mode) == 0;
+	if (!is_new && errno != EEXIST)
 		return log_errno("mkdir", path);
+	if (is_new && chmod(path, mode) < 0)  /* whatever the umask */
+		return log_errno("chmod", path);
 	if (o->user.uid && chown(path, of.uid, of.gid) < 0)
 		return log_errno("chown", path);
 	return ERR_OK;

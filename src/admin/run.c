@@ -205,7 +205,8 @@ void admin_run(const struct admin_host *host, struct str request, admin_sender s
 
 	if (e == ERR_OK) {
 		e = handlers[c.command](&c);
-		log_info("command words=\"%s\" result=%s", admin_command_row(c.command)->words, err_name(e));
+		if (host->is_running)  /* the log of a server; on a terminal the answer says it all */
+			log_info("command words=\"%s\" result=%s", admin_command_row(c.command)->words, err_name(e));
 	}
 	send_end(&c, e);
 	json_decref(c.rows);

@@ -1,0 +1,521 @@
+/* The commands as an administrator uses them, on a data folder without a server: requests as JSON, replies as he would see them. */
+#include "admin/command.h"
+#include "admin/offline.h"
+#include "admin/wire.h"
+#include "auth/command.h"
+#include "base/bytes.h"
+#include "base/clock.h"
+#include "base/mem.h"
+#include "base/test.h"
+#include <pwd.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+struct answer {
+	json_t *rows, *last;     /* all rows; the last message */
+	size_t  pieces, ends;
+};
+
+static bool collect(void *context, struct str message)
+{
+	struct answer *a = context;
+	json_t *value = admin_json_read(message), *rows;
+
+	EXPECT(value != NULL);
+	rows = json_object_get(value, "rows");
+	if (rows != NULL) {
+		json_array_extend(a->rows, rows);
+		a->pieces++;
+	}
+	if (json_object_get(value, "ok") != NULL) {
+		a->ends++;
+		json_decref(a->last);
+		a->last = json_incref(value);
+	}
+	json_decref(value);
+	return true;
+}
+
+static void answer_free(struct answer *a)
+{
+	json_decref(a->rows);
+	json_decref(a->last);
+	*a = (struct answer){ 0 };
+}
+
+/* args as the inside of a JSON object with ' for " */
+static struct answer ask(struct admin_offline *o, const char *command, const char *args)
+{
+	CLEANUP(buf_free) struct buf b = BUF(100000);
+	struct answer a = { .rows = json_array() };
+
+	buf_printf(&b, "{'command':'%s','args':{%s},'lang':'en'}", command, args);
+	for (size_t i = 0; i < b.n; i++)
+		if (b.p[i] == '\'')
+			b.p[i] = '"';
+	admin_run(admin_offline_host(o), buf_str(&b), collect, &a);
+	EXPECT_INT(a.ends, 1);
+	return a;
+}
+
+static const char *text(const json_t *object, const char *key)
+{
+	const char *value = json_string_value(json_object_get(object, key));
+
+	return value ? value : "";
+}
+
+/* The command has this outcome: "" for ok, else the error. */
+static void gives(struct admin_offline *o, const char *command, const char *args, const char *error)
+{
+	struct answer a = ask(o, command, args);
+
+	if (strcmp(text(a.last, "error"), error) != 0) {
+		print_error("%s %s: error '%s' (%s), want '%s'\n", command, args, text(a.last, "error"), text(a.last, "sentence"), error);
+		fail();
+	}
+	EXPECT(*error == '\0' || strlen(text(a.last, "sentence")) > 10);
+	answer_free(&a);
+}
+
+/* One value of the result or of row i. */
+static void wants(struct admin_offline *o, const char *command, const char *args, int row, const char *key, const char *want)
+{
+	struct answer a = ask(o, command, args);
+	const json_t *from = row < 0 ? json_object_get(a.last, "result") : json_array_get(a.rows, (size_t)row);
+	char *got = json_dumps(json_object_get(from, key), JSON_ENCODE_ANY | JSON_COMPACT);
+
+	if (got == NULL || strcmp(got, want) != 0) {
+		print_error("%s %s: %s is %s, want %s (%s)\n", command, args, key, got ? got : "(missing)", want, text(a.last, "sentence"));
+		fail();
+	}
+	json_free_t release;
+	json_get_alloc_funcs(NULL, &release);
+	release(got);
+	answer_free(&a);
+}
+
+static const char *folder;
+static struct admin_offline *offline;
+
+/* Whoever runs the tests keeps his user: the system users need not exist. */
+static void keep_user(const char *dir)
+{
+	char path[300];
+	FILE *f;
+
+	snprintf(path, sizeof path, "%s/facteur.conf", dir);
+	f = fopen(path, "we");
+	EXPECT(f != NULL && fputs("user = root\ncell_user = root\n", f) >= 0 && fclose(f) == 0);
+}
+
+static struct admin_offline *begin(void)
+{
+	admin_json_setup();
+	folder = test_dir();
+	keep_user(folder);
+	EXPECT_OK(admin_offline_open(folder, &offline));
+	gives(offline, "domain add", "'domain':'example.test'", "");
+	return offline;
+}
+
+static void end(void)
+{
+	admin_offline_close(offline);
+	test_dir_remove(folder);
+}
+
+TEST(every_row_of_the_tables_fits_together)
+{
+	for (int c = 0; c < ADMIN_COMMAND_COUNT; c++) {
+		const struct admin_command_row *row = admin_command_row((enum admin_command)c);
+		struct admin_argument arguments[ADMIN_ARGUMENTS_MAX];
+		const struct admin_column *columns[ADMIN_COLUMNS_MAX];
+		size_t n = admin_usage((enum admin_command)c, arguments);
+		bool was_optional = false;
+		EXPECT(utf8_valid(str_of(row->meaning[LANG_FR])) && *row->meaning[LANG_EN]);
+		for (size_t i = 0; i < n; i++) {
+			EXPECT(arguments[i].is_option || !was_optional || arguments[i].is_optional);  /* what may be missing comes last */
+			was_optional = was_optional || arguments[i].is_optional;
+			EXPECT(!arguments[i].is_option || arguments[i].is_optional);
+			EXPECT(!arguments[i].is_many || i + 1 == n);
+			EXPECT((arguments[i].placeholder.n > 0) == (arguments[i].is_option && arguments[i].kind == ADMIN_TEXT));
+		}
+		admin_columns((enum admin_command)c, columns);
+	}
+}
+
+TEST(the_longest_command_is_meant)
+{
+	static const struct { const char *argv[5]; const char *words; } cases[] = {
+		{ { "account", "add", "bob@x" }, "account add" }, { { "sessions" }, "sessions" }, { { "sessions", "end", "bob@x" }, "sessions end" },
+		{ { "sessions", "bob@x" }, "sessions" }, { { "group", "member", "add" }, "group member add" }, { { "group", "member" }, NULL },
+		{ { "acount", "add" }, NULL }, { { "account" }, NULL },
+	};
+
+	EACH(cases, t) {
+		struct str argv[5];
+		enum admin_command found;
+		size_t n = 0, taken;
+		for (; n < 5 && t->argv[n]; n++)
+			argv[n] = str_of(t->argv[n]);
+		bool is_there = admin_command_find(argv, n, &found, &taken);
+		EXPECT_STR(is_there ? str_of(admin_command_row(found)->words) : STR_NONE, t->words);
+	}
+	EXPECT_STR(str_of(admin_command_nearest(STR("acount ad"))), "account add");
+	EXPECT(admin_command_nearest(STR("xyzzy")) == NULL);
+}
+
+TEST(requests_that_make_no_sense)
+{
+	struct admin_offline *o = begin();
+	static const char *const requests[] = {
+		"", "{", "[]", "null", "{}", "{\"command\":3}", "{\"command\":\"account add\",\"args\":[]}", "{\"command\":\"account add\",\"args\":{}}",
+		"{\"command\":\"account add\",\"args\":{\"address\":3}}", "{\"command\":\"account add\",\"args\":{\"address\":\"a@example.test\",\"x\":\"y\"}}",
+		"{\"command\":\"account add\",\"args\":{\"address\":\"a@example.test\",\"generate\":\"yes\"}}",
+		"{\"command\":\"alias add\",\"args\":{\"alias\":\"a@example.test\",\"target\":[]}}",
+		"{\"command\":\"alias add\",\"args\":{\"alias\":\"a@example.test\",\"target\":\"b@example.test\"}}",
+		"{\"command\":\"format disk\"}", "{\"command\":\"account add\",\"args\":{\"address\":\"a\\u0000@example.test\"}}",
+	};
+
+	EACH(requests, r) {
+		struct answer a = { .rows = json_array() };
+		admin_run(admin_offline_host(o), str_of(*r), collect, &a);
+		EXPECT_INT(a.ends, 1);
+		EXPECT_STR(str_of(text(a.last, "error")), "invalid");
+		answer_free(&a);
+	}
+	wants(o, "status", "", -1, "accounts", "0");
+	end();
+}
+
+TEST(domains)
+{
+	struct admin_offline *o = begin();
+	static const struct { const char *command, *args, *error; } cases[] = {
+		{ "domain add", "'domain':'Example.TEST'", "exists" },
+		{ "domain add", "'domain':'-'", "invalid" },
+		{ "domain add", "'domain':'bücher.example'", "" },
+		{ "domain catch-all", "'domain':'example.test'", "invalid" },               /* neither an address nor --remove */
+		{ "domain catch-all", "'domain':'example.test','target':'nobody@example.test'", "notfound" },
+		{ "domain catch-all", "'domain':'example.test','target':'somebody@elsewhere.example'", "" },
+		{ "domain catch-all", "'domain':'example.test','remove':true", "" },
+		{ "account add", "'address':'bob@example.test'", "" },
+		{ "domain remove", "'domain':'example.test'", "conflict" },
+		{ "domain remove", "'domain':'BÜCHER.example'", "" },
+		{ "domain remove", "'domain':'bücher.example'", "notfound" },
+	};
+
+	EACH(cases, t) gives(o, t->command, t->args, t->error);
+	wants(o, "domain list", "", 0, "domain", "\"example.test\"");
+	wants(o, "domain list", "", 0, "accounts", "1");
+	end();
+}
+
+TEST(the_life_of_an_account)
+{
+	struct admin_offline *o = begin();
+	static const struct { const char *command, *args, *error; } cases[] = {
+		{ "account add", "'address':'bob@example.test','password':'secret','name':'Bob Martin','lang':'fr','quota':'1GB'", "" },
+		{ "account add", "'address':'BOB@example.test'", "exists" },
+		{ "account add", "'address':'bob@elsewhere.example'", "notfound" },
+		{ "account add", "'address':'bob'", "invalid" },
+		{ "account add", "'address':'eve@example.test','lang':'de'", "invalid" },
+		{ "account add", "'address':'eve@example.test','quota':'much'", "invalid" },
+		{ "account add", "'address':'eve@example.test','password':'x','generate':true", "invalid" },
+		{ "account add", "'address':'eve@example.test','hash':'nonsense'", "invalid" },
+		{ "account show", "'address':'eve@example.test'", "notfound" },             /* nothing of all that was made */
+		{ "account add", "'address':'eve@example.test','hash':'{SSHA}W6ph5Mm5Pz8GgiULbPgzG37mj9gxMjM0'", "" },
+		{ "account password", "'address':'bob@example.test'", "invalid" },
+		{ "account password", "'address':'bob@example.test','password':''", "invalid" },
+		{ "account password", "'address':'bob@example.test','generate':true", "" },
+		{ "account suspend", "'address':'bob@example.test'", "" },
+		{ "account resume", "'address':'bob@example.test'", "" },
+		{ "account describe", "'address':'bob@example.test'", "invalid" },
+		{ "account describe", "'address':'bob@example.test','name':'Robert'", "" },
+		{ "account rename", "'address':'bob@example.test','new_address':'eve@example.test'", "exists" },
+		{ "account rename", "'address':'bob@example.test','new_address':'robert@example.test'", "" },
+		{ "account show", "'address':'bob@example.test'", "" },                     /* the old address still leads there */
+		{ "account undelete", "'address':'robert@example.test'", "conflict" },
+		{ "account delete", "'address':'robert@example.test'", "" },
+		{ "account delete", "'address':'robert@example.test'", "notfound" },
+		{ "account password", "'address':'robert@example.test','password':'x'", "notfound" },
+		{ "account add", "'address':'robert@example.test'", "exists" },             /* reserved */
+		{ "account undelete", "'address':'robert@example.test'", "" },
+		{ "account delete", "'address':'robert@example.test'", "" },
+		{ "account purge", "'address':'eve@example.test','yes':true", "conflict" },
+		{ "account purge", "", "denied" },                                          /* without --yes */
+		{ "account purge", "'older_than':'1d','yes':true", "" },                    /* too young: nothing happens */
+		{ "account undelete", "'address':'robert@example.test'", "" },
+		{ "account delete", "'address':'robert@example.test'", "" },
+		{ "account purge", "'yes':true", "" },
+		{ "account undelete", "'address':'robert@example.test'", "notfound" },
+		{ "account add", "'address':'robert@example.test'", "" },                   /* free again, another number */
+	};
+
+	EACH(cases, t) gives(o, t->command, t->args, t->error);
+	wants(o, "account show", "'address':'robert@example.test'", -1, "account", "3");
+	wants(o, "account show", "'address':'robert@example.test'", -1, "password_kind", "\"none\"");
+	wants(o, "account show", "'address':'eve@example.test'", -1, "password_kind", "\"ssha\"");
+	end();
+}
+
+TEST(what_an_account_shows)
+{
+	struct admin_offline *o = begin();
+
+	gives(o, "account add", "'address':'bob@example.test','password':'secret','name':'Bob','lang':'fr','quota':'1GB'", "");
+	gives(o, "address add", "'address':'bob@example.test','new_address':'b@example.test'", "");
+	gives(o, "alias add", "'alias':'sales@example.test','target':['B@example.test','x@elsewhere.example']", "");
+	wants(o, "account show", "'address':'b@example.test'", -1, "address", "\"bob@example.test\"");
+	wants(o, "account show", "'address':'bob@example.test'", -1, "lang", "\"fr\"");
+	wants(o, "account show", "'address':'bob@example.test'", -1, "quota", "1073741824");
+	wants(o, "account show", "'address':'bob@example.test'", -1, "addresses", "[\"b@example.test\"]");
+	wants(o, "account show", "'address':'bob@example.test'", -1, "aliases", "[\"sales@example.test\"]");
+	wants(o, "account show", "'address':'bob@example.test'", -1, "password_kind", "\"yescrypt\"");
+	wants(o, "account show", "'address':'bob@example.test'", -1, "state", "\"active\"");
+	gives(o, "account suspend", "'address':'bob@example.test'", "");
+	wants(o, "account list", "", 0, "state", "\"suspended\"");
+	wants(o, "account mailboxes", "'address':'bob@example.test'", 0, "mailbox", "\"INBOX\"");
+	wants(o, "account mailboxes", "'address':'bob@example.test'", 0, "role", "\"inbox\"");
+	wants(o, "message undelete", "'address':'bob@example.test','since':'2d'", -1, "restored", "0");
+	gives(o, "message undelete", "'address':'bob@example.test','since':'soon'", "invalid");
+	gives(o, "message undelete", "'address':'bob@example.test','mailbox':'Nowhere'", "notfound");
+	gives(o, "account compact", "'address':'bob@example.test'", "");
+	end();
+}
+
+TEST(addresses_aliases_groups)
+{
+	struct admin_offline *o = begin();
+	static const struct { const char *command, *args, *error; } cases[] = {
+		{ "account add", "'address':'bob@example.test'", "" },
+		{ "account add", "'address':'eve@example.test'", "" },
+		{ "address add", "'address':'bob@example.test','new_address':'eve@example.test'", "exists" },
+		{ "address add", "'address':'bob@example.test','new_address':'robert@example.test'", "" },
+		{ "address remove", "'address':'bob@example.test'", "conflict" },
+		{ "address remove", "'address':'nobody@example.test'", "notfound" },
+		{ "alias add", "'alias':'sales@example.test','target':['nobody@example.test']", "notfound" },
+		{ "alias add", "'alias':'sales@example.test','target':['bob@example.test']", "" },
+		{ "alias add", "'alias':'sales@example.test','target':['eve+shop@example.test','bob@example.test']", "" },
+		{ "alias add", "'alias':'robert@example.test','target':['bob@example.test']", "exists" },
+		{ "alias add", "'alias':'sales@elsewhere.example','target':['bob@example.test']", "notfound" },
+		{ "address remove", "'address':'sales@example.test'", "conflict" },
+		{ "alias remove", "'alias':'sales@example.test','target':['nobody@example.test']", "notfound" },
+		{ "alias remove", "'alias':'sales@example.test','target':['bob@example.test','eve+shop@example.test']", "conflict" },
+		{ "alias remove", "'alias':'sales@example.test','target':['bob@example.test']", "" },
+		{ "group add", "'group':'all@example.test'", "" },
+		{ "group add", "'group':'all@example.test','member':['bob@example.test']", "exists" },
+		{ "group member add", "'group':'all@example.test','member':['bob@example.test','eve@example.test','x@elsewhere.example']", "" },
+		{ "group member add", "'group':'sales@example.test','member':['bob@example.test']", "conflict" },
+		{ "group member remove", "'group':'all@example.test','member':['eve@example.test']", "" },
+		{ "group member remove", "'group':'all@example.test','member':['eve@example.test']", "notfound" },
+		{ "group show", "'group':'none@example.test'", "notfound" },
+		{ "alias remove", "'alias':'all@example.test'", "conflict" },
+		{ "address remove", "'address':'robert@example.test'", "" },
+	};
+
+	EACH(cases, t) gives(o, t->command, t->args, t->error);
+	wants(o, "alias list", "", 0, "targets", "[\"eve+shop@example.test\"]");
+	wants(o, "group show", "'group':'all@example.test'", -1, "members", "[\"bob@example.test\",\"x@elsewhere.example\"]");
+	wants(o, "group list", "'domain':'example.test'", 0, "member_count", "2");
+	gives(o, "group remove", "'group':'all@example.test'", "");
+	gives(o, "alias remove", "'alias':'sales@example.test'", "");
+	wants(o, "address list", "", 1, "address", "\"eve@example.test\"");
+	end();
+}
+
+TEST(app_passwords)
+{
+	struct admin_offline *o = begin();
+	static const struct { const char *command, *args, *error; } cases[] = {
+		{ "account add", "'address':'bob@example.test'", "" },
+		{ "app-password add", "'address':'bob@example.test','label':''", "invalid" },
+		{ "app-password add", "'address':'bob@example.test','label':'phone','for':'imap,telnet'", "invalid" },
+		{ "app-password add", "'address':'bob@example.test','label':'phone','for':'imap,submission'", "" },
+		{ "app-password remove", "'address':'bob@example.test','number':'two'", "notfound" },
+		{ "app-password remove", "'address':'bob@example.test','number':'99'", "notfound" },
+	};
+
+	EACH(cases, t) gives(o, t->command, t->args, t->error);
+	wants(o, "app-password list", "'address':'bob@example.test'", 0, "label", "\"phone\"");
+	wants(o, "app-password list", "'address':'bob@example.test'", 0, "protocols", "\"imap,submission\"");
+	wants(o, "account show", "'address':'bob@example.test'", -1, "app_passwords", "1");
+	gives(o, "app-password remove", "'address':'bob@example.test','number':'1'", "");
+	wants(o, "account show", "'address':'bob@example.test'", -1, "app_passwords", "0");
+	end();
+}
+
+TEST(settings)
+{
+	struct admin_offline *o = begin();
+	static const struct { const char *command, *args, *error; } cases[] = {
+		{ "account add", "'address':'bob@example.test'", "" },
+		{ "config set", "'setting':'quotta','value':'1GB'", "invalid" },
+		{ "config set", "'setting':'quota','value':'plenty'", "invalid" },
+		{ "config set", "'setting':'bind','value':'127.0.0.1'", "invalid" },         /* belongs into facteur.conf */
+		{ "config set", "'setting':'scram','value':'on','domain':'example.test'", "invalid" },
+		{ "config set", "'setting':'quota','value':'1GB','domain':'example.test','account':'bob@example.test'", "invalid" },
+		{ "config set", "'setting':'quota','value':'1GB','domain':'elsewhere.example'", "notfound" },
+		{ "config set", "'setting':'administrator','value':'nobody@example.test'", "notfound" },
+		{ "config set", "'setting':'administrator','value':'bob@example.test'", "" },
+		{ "config set", "'setting':'hostname','value':'not a name'", "invalid" },
+		{ "config set", "'setting':'quota','value':'10GB'", "" },
+		{ "config set", "'setting':'quota','value':'5GB','domain':'example.test'", "" },
+		{ "config set", "'setting':'quota','value':'1GB','account':'bob@example.test'", "" },
+	};
+
+	EACH(cases, t) gives(o, t->command, t->args, t->error);
+	wants(o, "config get", "'setting':'quota'", -1, "value", "\"10GB\"");
+	wants(o, "config get", "'setting':'quota','domain':'example.test'", -1, "value", "\"5GB\"");
+	wants(o, "config get", "'setting':'quota','account':'bob@example.test'", -1, "value", "\"1GB\"");
+	wants(o, "config get", "'setting':'quota','account':'bob@example.test'", -1, "from", "\"bob@example.test\"");
+	gives(o, "config unset", "'setting':'quota','account':'bob@example.test'", "");
+	wants(o, "config get", "'setting':'quota','account':'bob@example.test'", -1, "from", "\"example.test\"");
+	wants(o, "account list", "", 0, "quota", "5368709120");
+	wants(o, "config list", "", 0, "from", "\"facteur.conf\"");
+	wants(o, "config list", "", 2, "setting", "\"administrator\"");
+	wants(o, "config list", "'all':true", 0, "from", "\"default\"");
+	wants(o, "config explain", "'setting':'imap-idle-timeout'", -1, "range", "\"30m … 1d\"");
+	end();
+}
+
+/* mx answers for accounts whose cell sleeps from what the directory says: a new quota is judged at once. */
+TEST(a_new_quota_is_judged_at_once)
+{
+	struct admin_offline *o = begin();
+	struct directory *d = admin_offline_host(o)->directory;
+	bool changed;
+
+	gives(o, "account add", "'address':'bob@example.test'", "");
+	EXPECT_OK(account_usage(d, 1, 5 << 20, 7, false, &changed));
+	gives(o, "config set", "'setting':'quota','value':'4MB'", "");
+	wants(o, "account list", "", 0, "state", "\"full\"");
+	gives(o, "config set", "'setting':'quota','value':'10MB','account':'bob@example.test'", "");
+	wants(o, "account list", "", 0, "state", "\"active\"");
+	wants(o, "usage", "", 0, "percent", "50");
+	end();
+}
+
+TEST(printers)
+{
+	struct admin_offline *o = begin();
+	static const struct { const char *command, *args, *error; } cases[] = {
+		{ "account add", "'address':'bob@example.test'", "" },
+		{ "printer add", "'ip':'everywhere','address':'bob@example.test'", "invalid" },
+		{ "printer add", "'ip':'192.0.2.7','address':'eve@example.test'", "notfound" },
+		{ "printer add", "'ip':'::ffff:192.0.2.7','address':'bob@example.test'", "" },
+		{ "printer remove", "'ip':'192.0.2.8'", "notfound" },
+	};
+
+	EACH(cases, t) gives(o, t->command, t->args, t->error);
+	wants(o, "printer list", "", 0, "ip", "\"192.0.2.7\"");
+	gives(o, "printer remove", "'ip':'192.0.2.7'", "");
+	end();
+}
+
+TEST(what_needs_a_server_says_so)
+{
+	struct admin_offline *o = begin();
+
+	gives(o, "sessions", "", "unavailable");
+	gives(o, "queue list", "", "unavailable");
+	gives(o, "queue retry", "", "unavailable");
+	wants(o, "status", "", -1, "running", "false");
+	end();
+}
+
+/* Lists leave in pieces, in order and complete. */
+TEST(long_lists_come_in_pieces)
+{
+	struct admin_offline *o = begin();
+	CLEANUP(buf_free) struct buf members = BUF(100000);
+	struct answer a;
+
+	for (int i = 0; i < 450; i++)
+		buf_printf(&members, "%s'm%03d@elsewhere.example'", i ? "," : "", i);
+	buf_add_char(&members, '\0');
+	CLEANUP(buf_free) struct buf args = BUF(100000);
+	buf_printf(&args, "'group':'all@example.test','member':[%s]", members.p);
+	buf_add_char(&args, '\0');
+	gives(o, "group add", args.p, "");
+	for (int i = 0; i < 450; i++) {
+		char one[100];
+		snprintf(one, sizeof one, "'alias':'a%03d@example.test','target':['x@elsewhere.example']", i);
+		gives(o, "alias add", one, "");
+	}
+	a = ask(o, "alias list", "");
+	EXPECT_INT(json_array_size(a.rows), 450);
+	EXPECT_INT(a.pieces, 3);
+	EXPECT_STR(str_of(text(json_array_get(a.rows, 449), "alias")), "a449@example.test");
+	answer_free(&a);
+	end();
+}
+
+TEST(sentences_in_french)
+{
+	struct admin_offline *o = begin();
+	struct answer a = { .rows = json_array() };
+
+	admin_run(admin_offline_host(o), STR("{\"command\":\"account show\",\"args\":{\"address\":\"bob@example.test\"},\"lang\":\"fr\"}"), collect, &a);
+	EXPECT(strstr(text(a.last, "sentence"), "il n'y a pas de compte bob@example.test") != NULL);
+	answer_free(&a);
+	end();
+}
+
+/* A second command, or a server, is told that the folder is in use. */
+TEST(one_at_a_time)
+{
+	struct admin_offline *second = NULL;
+
+	begin();
+	EXPECT_ERR(admin_offline_open(folder, &second), ERR_AGAIN);
+	end();
+}
+
+static uid_t uid_of(const char *name)
+{
+	const struct passwd *p = getpwnam(name);
+
+	return p ? p->pw_uid : 0;
+}
+
+/* Root makes what the roles must be able to open at the next start. */
+TEST(files_belong_to_the_roles)
+{
+	struct admin_offline *o = NULL;
+	struct stat st;
+	char path[300];
+	uid_t uid = uid_of("facteur"), cell_uid = uid_of("facteur-cell");
+
+	if (geteuid() != 0 || uid == 0 || cell_uid == 0)
+		skip();
+	admin_json_setup();
+	folder = test_dir();
+	EXPECT_INT(chmod(folder, 0711), 0);
+	EXPECT_OK(admin_offline_open(folder, &o));
+	gives(o, "domain add", "'domain':'example.test'", "");
+	gives(o, "account add", "'address':'bob@example.test','password':'secret'", "");
+	wants(o, "account mailboxes", "'address':'bob@example.test'", 0, "mailbox", "\"INBOX\"");
+	admin_offline_close(o);  /* and so root again */
+	static const char *const of_user[] = { "control", "control/directory.db", "keys", "keys/keys.db" };
+	static const char *const of_cell[] = { "accounts", "accounts/1", "accounts/1/account.db", "accounts/1/account.lock" };
+	EACH(of_user, name) {
+		snprintf(path, sizeof path, "%s/%s", folder, *name);
+		EXPECT(stat(path, &st) == 0);
+		EXPECT_INT(st.st_uid, uid);
+	}
+	EACH(of_cell, name) {
+		snprintf(path, sizeof path, "%s/%s", folder, *name);
+		EXPECT(stat(path, &st) == 0);
+		EXPECT_INT(st.st_uid, cell_uid);
+	}
+	EXPECT_OK(admin_offline_open(folder, &o));
+	gives(o, "account delete", "'address':'bob@example.test'", "");
+	gives(o, "account purge", "'yes':true", "");
+	snprintf(path, sizeof path, "%s/accounts/1", folder);
+	EXPECT(stat(path, &st) < 0);
+	admin_offline_close(o);
+	EXPECT_INT(geteuid(), 0);
+	test_dir_remove(folder);
+}
