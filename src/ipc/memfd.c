@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 enum { SEALS = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE };
@@ -38,19 +37,19 @@ enum err memfd_make(const char *name, struct str bytes, int *fd)
 
 enum err memfd_map(int fd, size_t max, struct str *out)
 {
-	struct stat st;
 	int seals = fcntl(fd, F_GET_SEALS);
+	off_t size = lseek(fd, 0, SEEK_END);  /* not fstat(): the C library makes it a call by path, which gate's sandbox refuses */
 
-	if (seals < 0 || (seals & SEALS) != SEALS || fstat(fd, &st) < 0 || st.st_size < 0 || (uint64_t)st.st_size > max)
+	if (seals < 0 || (seals & SEALS) != SEALS || size < 0 || (uint64_t)size > max)
 		return ERR_INVALID;
-	if (st.st_size == 0) {
+	if (size == 0) {
 		*out = STR("");
 		return ERR_OK;
 	}
-	void *p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED, fd, 0);
+	void *p = mmap(NULL, (size_t)size, PROT_READ, MAP_SHARED, fd, 0);
 	if (p == MAP_FAILED)
 		return log_errno("mmap", "memfd");
-	*out = str_make(p, (size_t)st.st_size);
+	*out = str_make(p, (size_t)size);
 	return ERR_OK;
 }
 
