@@ -3,7 +3,7 @@
 The program writes down every operation before it is performed, and its end. From the folder as it was when the trace began (taken as
 durable) and the trace up to the cut, rebuild() makes one possible state of the disk: what was under a successful sync is there; of
 later writes to a file any part may be, torn at 512 bytes; names made, removed or renamed in a folder survive as a prefix of their
-order unless the folder was synced. src/store/powercut_test.h does the same for the unit tests; here it is the whole server, all roles
+order unless the folder was synced. src/disk/powercut_test.h does the same for the unit tests; here it is the whole server, all roles
 in one order, cut down by SIGKILL in the middle of its work."""
 import mmap
 import os

@@ -3,7 +3,7 @@
 #include "base/bytes.h"
 #include "base/log.h"
 #include "deliver/local.h"
-#include "store/powercut_test.h"
+#include "disk/powercut_test.h"
 
 #ifdef FACTEUR_FAULT
 enum { BATCHES = 80, SEQ_MAX = 500, CUTS = 120 };

@@ -1,71 +1,30 @@
-/* The durable log. Measured against the alternatives (DESIGN.md §4.2): a preallocated, preoverwritten ring needs no metadata at an append, so
- * fdatasync writes the data and nothing else; records of all waiting callers go out in one write and one sync.
+/* The durable log: writing and reading. Measured against the alternatives (DESIGN.md §4.2): a preallocated, preoverwritten ring needs
+ * no metadata at an append, so fdatasync writes the data and nothing else; records of all waiting callers go out in one write
+ * and one sync.
  *
- * A record:  "FLG1" | crc32c | seq u64 | epoch u64 | kind u32 | length u32 | payload | zeros to a multiple of 8
- * The CRC covers all after itself, and begins with the log id: a record of another ring is never valid here.
+ * A record: "FLG1" | crc32c u32 | seq u64 | epoch u64 | kind u16 | in_batch u16 | length u32 | payload | zeros to a multiple of 8
+ * The CRC covers all after itself, and begins with the log id: a record of another ring is never valid here, and bytes of a message,
+ * whose sender does not know the log id and the epoch, never look like one.
  *
- * How the end is found. The ring is full of old records with good CRCs, and of leftovers of batches that were never
- * acknowledged. A record continues the log only if its seq is the last one's plus one, AND its epoch is the last one's, or it
- * is LOG_OPEN (or LOG_SEGMENT, the first record of a segment), which begin an epoch.
- *   - An old record at this place has a smaller seq, by a whole turn of the ring.
- *   - A leftover of a torn batch may have just the right seq: batch {7, 8}, 7 lost, 8 on the disk; we open, write another 7 of the
- *     same length, and there stands 8. Its epoch is that of the process that died; ours is new random bits. So it is rejected.
- *   - LOG_OPEN itself is synced before anything follows it, so nothing stands behind a leftover LOG_OPEN.
- * A batch never spans two segments, and a batch is synced before the next is written: a hole can only be in the last batch, so
- * everything acknowledged stands before the first hole. A record that is missing BEFORE a valid later segment is therefore no
- * torn tail but damage: it is logged as an error, and the rest is still used.
+ * A batch never spans two segments, and a batch is synced before the next is written. So when a batch was written, everything before
+ * its first record was durable; in_batch says which record that is. log_open.c builds on it.
  *
- * What was found at opening is written again, byte by byte the same, and synced, before anything is appended: after a failed sync
- * (or a killed process) the page cache can show records that the disk does not have, and a later power cut would make a
- * hole in front of what is acknowledged from now on. Writing the same bytes is harmless whenever the power goes.
+ * Room. LOG_W frees segments, so it must always find room, or a full ring would stay full. One segment behind the present one is kept
+ * free for it: LOG_MESSAGE enters a segment only when one more is free behind it, and goes into the present one only while the
+ * next is free (it is not, when LOG_W had to enter the last one).
  *
- * Room. LOG_MESSAGE enters a new segment only when one more is free behind it, so that LOG_W, which frees segments, always finds
- * room. */
-#include "queue/log.h"
+ * After a failed write or sync nothing more is written: what is on the disk is not known, and a sync that succeeds later proves nothing
+ * (DESIGN.md §4.8). Opening again reads what is there and makes it durable. */
 #include "base/bytes.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/wire.h"
+#include "queue/log_private.h"
 #include <assert.h>
-#include <pthread.h>
-#include <stdio.h>
 
-enum { HEADER = LOG_RECORD_HEADER, VERSION = 1, SEGMENT_PAYLOAD = 20, ID_FILE_BYTES = 28, BATCH_MAX = 1024 };
-
-struct segment {
-	struct disk_file *file;
-	uint64_t generation, first_seq, last_seq;  /* last_seq 0: nothing in it */
-	bool     has_header;
-	uint64_t header_w;
-};
-
-struct found {  /* a record above W, for the replay */
-	struct log_place place;
-};
-
-struct log {
-	struct disk_dir *dir;
-	uint64_t         id, epoch;
-	uint32_t         segments, segment_bytes;
-	struct segment   segment[LOG_SEGMENTS_MAX];
-	pthread_mutex_t  lock;           /* guards what follows; the writer alone changes it */
-	uint64_t         generation;     /* of the segment that is written; its index is generation % segments */
-	uint32_t         offset;         /* where the next record goes */
-	uint64_t         next_seq, w;
-	bool             failed;
-	struct found    *found;
-	size_t           found_n, found_cap;
-};
-
-static uint32_t padded(uint32_t length) { return (HEADER + length + 7) & ~7U; }
-static struct segment *segment_of(struct log *l, uint64_t generation) { return &l->segment[generation % l->segments]; }
+enum { HEADER = LOG_RECORD_HEADER, BATCH_MAX = 500, STAGED_MAX = 512 };
 
 /* ------------------------------------------------------------------------------------------------------- a record */
-
-struct header {
-	uint64_t seq, epoch;
-	uint32_t crc, kind, length;
-};
 
 static uint32_t record_crc(const struct log *l, const char *after_crc, struct str head, struct str body)
 {
@@ -80,7 +39,7 @@ static uint32_t record_crc(const struct log *l, const char *after_crc, struct st
 	return crc32c(crc, body.p, body.n);
 }
 
-static void put_header(const struct log *l, char *out, uint64_t seq, const struct log_entry *e)
+static void put_header(const struct log *l, char *out, uint64_t seq, size_t in_batch, const struct log_entry *e)
 {
 	CLEANUP(buf_free) struct buf b = BUF(HEADER);
 
@@ -88,7 +47,8 @@ static void put_header(const struct log *l, char *out, uint64_t seq, const struc
 	put_u32(&b, 0);
 	put_u64(&b, seq);
 	put_u64(&b, l->epoch);
-	put_u32(&b, e->kind);
+	put_u16(&b, (uint16_t)e->kind);
+	put_u16(&b, (uint16_t)in_batch);
 	put_u32(&b, (uint32_t)(e->head.n + e->body.n));
 	assert(b.n == HEADER);
 	uint32_t crc = record_crc(l, b.p + 8, e->head, e->body);
@@ -97,8 +57,8 @@ static void put_header(const struct log *l, char *out, uint64_t seq, const struc
 		out[4 + i] = (char)(crc >> (8 * i));
 }
 
-/* Reads the record at the front of bytes. False: there is none. */
-static bool get_record(const struct log *l, struct str bytes, struct header *h, struct str *payload)
+/* Kinds we do not know are passed over: the next release may have more. */
+bool log_peek(struct str bytes, struct log_header *h)
 {
 	struct scan s = scan_of(bytes);
 
@@ -107,345 +67,102 @@ static bool get_record(const struct log *l, struct str bytes, struct header *h, 
 	h->crc = get_u32(&s);
 	h->seq = get_u64(&s);
 	h->epoch = get_u64(&s);
-	h->kind = get_u32(&s);
+	h->kind = get_u16(&s);
+	h->in_batch = get_u16(&s);
 	h->length = get_u32(&s);
-	*payload = scan_bytes(&s, h->length);
-	return !s.failed && h->kind > 0 && h->kind < LOG_KINDS && h->crc == record_crc(l, bytes.p + 8, *payload, STR_NONE);
+	return !s.failed && h->kind > 0 && h->length <= scan_left(&s) && h->seq > h->in_batch && h->seq < UINT64_C(1) << 62;
 }
 
-/* --------------------------------------------------------------------------------------------------- making a ring */
-
-static void segment_name(uint32_t i, char name[16]) { snprintf(name, 16, "%02u", i); }
-
-/* The file "ring": magic, version, log id, sizes, CRC. It is written last, so a ring that has it is whole. */
-static void put_ring(const struct log *l, struct buf *b)
+bool log_check(const struct log *l, struct str bytes, const struct log_header *h, struct str *payload)
 {
-	buf_add(b, STR("FRNG"));
-	put_u32(b, VERSION);
-	put_u64(b, l->id);
-	put_u32(b, l->segments);
-	put_u32(b, l->segment_bytes);
-	put_u32(b, crc32c(0, b->p, b->n));
+	*payload = str_sub(bytes, HEADER, h->length);
+	return h->crc == record_crc(l, bytes.p + 8, *payload, STR_NONE);
 }
 
-static bool sizes_are_good(uint32_t segments, uint32_t bytes)
+uint64_t log_w_of(struct str payload)
 {
-	return segments >= LOG_SEGMENTS_MIN && segments <= LOG_SEGMENTS_MAX && bytes >= LOG_SEGMENT_BYTES_MIN &&
-	       bytes <= LOG_SEGMENT_BYTES_MAX && bytes % DISK_SECTOR == 0;
-}
-
-static bool get_ring(struct log *l, struct str bytes)
-{
-	struct scan s = scan_of(bytes);
-
-	if (bytes.n != ID_FILE_BYTES)
-		return false;
-	scan_need_str(&s, STR("FRNG"));
-	uint32_t version = get_u32(&s);
-	l->id = get_u64(&s);
-	l->segments = get_u32(&s);
-	l->segment_bytes = get_u32(&s);
-	uint32_t crc = get_u32(&s);
-	return get_end(&s) && version == VERSION && crc == crc32c(0, bytes.p, ID_FILE_BYTES - 4) && l->id != 0 &&
-	       sizes_are_good(l->segments, l->segment_bytes);
-}
-
-static enum err write_zeros(struct disk_file *f, uint32_t bytes)
-{
-	enum { PIECE = 1 << 20 };
-	char *zeros = mem_alloc(PIECE);
-	enum err e = disk_truncate(f, 0);
-
-	for (uint32_t at = 0; e == ERR_OK && at < bytes; at += PIECE)
-		e = disk_pwrite(f, zeros, bytes - at < PIECE ? bytes - at : PIECE, at);
-	mem_free(zeros);
-	return e == ERR_OK ? disk_sync(f) : e;
-}
-
-static enum err make_ring(struct log *l, const struct log_config *config)
-{
-	CLEANUP(buf_free) struct buf b = BUF(64);
-	char name[16];
-
-	assert(sizes_are_good(config->segments, config->segment_bytes));
-	l->segments = config->segments;
-	l->segment_bytes = config->segment_bytes;
-	do
-		l->id = random_u64();
-	while (l->id == 0);
-	for (uint32_t i = 0; i < l->segments; i++) {
-		segment_name(i, name);
-		TRY(disk_open(l->dir, name, DISK_CREATE, &l->segment[i].file));
-		TRY(write_zeros(l->segment[i].file, l->segment_bytes));
-	}
-	TRY(disk_dir_sync(l->dir));
-	put_ring(l, &b);
-	TRY(disk_write_file(l->dir, "ring", buf_str(&b)));
-	log_info("made the queue's log id=%016llx segments=%u segment_bytes=%u", (unsigned long long)l->id, l->segments, l->segment_bytes);
-	return ERR_OK;
-}
-
-static enum err open_ring(struct log *l)
-{
-	char name[16];
-	uint64_t size;
-
-	for (uint32_t i = 0; i < l->segments; i++) {
-		segment_name(i, name);
-		TRY(disk_open(l->dir, name, DISK_WRITE, &l->segment[i].file));
-		TRY(disk_size(l->segment[i].file, &size));
-		if (size != l->segment_bytes) {
-			log_error("a segment of the queue's log has the wrong size name=%s size_bytes=%llu", name, (unsigned long long)size);
-			return ERR_CORRUPT;
-		}
-	}
-	return ERR_OK;
-}
-
-/* ------------------------------------------------------------------------------------------------ finding the end */
-
-static enum err read_segment_header(struct log *l, uint32_t i, bool *has_bytes)
-{
-	struct segment *g = &l->segment[i];
-	char bytes[HEADER + SEGMENT_PAYLOAD];
-	struct header h;
-	struct str payload;
-
-	TRY(disk_read_all(g->file, bytes, sizeof(bytes), 0));
-	for (size_t k = 0; k < sizeof(bytes); k++)
-		*has_bytes |= bytes[k] != 0;
-	if (!get_record(l, str_make(bytes, sizeof(bytes)), &h, &payload) || h.kind != LOG_SEGMENT)
-		return ERR_OK;
 	struct scan s = scan_of(payload);
-	g->generation = get_u64(&s);
-	g->header_w = get_u64(&s);
-	(void)get_u32(&s);  /* version of the records */
-	g->first_seq = g->last_seq = h.seq;
-	g->has_header = get_end(&s) && g->generation % l->segments == i;
-	return ERR_OK;
-}
+	uint64_t w = get_u64(&s);
 
-static void remember(struct log *l, struct log_place place)
-{
-	if (l->found_n == l->found_cap) {
-		l->found_cap = l->found_cap ? l->found_cap * 2 : 256;
-		l->found = mem_resize(l->found, l->found_cap * sizeof(*l->found));
-	}
-	l->found[l->found_n++].place = place;
-}
-
-struct walk { uint64_t seq, epoch; bool is_first; };
-
-/* Goes through the records of one segment as long as they continue the log; *end is behind the last of them. */
-static void walk_segment(struct log *l, uint64_t generation, struct str bytes, struct walk *at, uint32_t *end)
-{
-	struct segment *g = segment_of(l, generation);
-	struct header h;
-	struct str payload;
-
-	*end = 0;
-	while (bytes.n > *end && get_record(l, str_from(bytes, *end), &h, &payload)) {
-		bool begins = h.kind == LOG_OPEN || (h.kind == LOG_SEGMENT && *end == 0);
-		if ((h.seq != at->seq + 1 && !(at->is_first && *end == 0)) || (h.epoch != at->epoch && !begins))
-			break;
-		*at = (struct walk){ h.seq, h.epoch, false };
-		g->last_seq = h.seq;
-		if (h.kind == LOG_W) {
-			struct scan s = scan_of(payload);
-			uint64_t w = get_u64(&s);
-			if (get_end(&s) && w > l->w)
-				l->w = w;
-		} else if (h.kind == LOG_MESSAGE) {
-			remember(l, (struct log_place){ (uint32_t)(generation % l->segments), *end + HEADER, h.length, h.seq });
-		}
-		*end += padded(h.length);
-	}
-}
-
-/* The segment that holds the first record above W, as far as the newest header knows W; older ones need no reading. */
-static uint64_t first_generation(struct log *l, uint64_t newest)
-{
-	uint64_t w = segment_of(l, newest)->header_w, g = newest;
-
-	while (g > 0 && newest - (g - 1) < l->segments && segment_of(l, g)->first_seq > w + 1) {
-		struct segment *before = segment_of(l, g - 1);
-		if (!before->has_header || before->generation != g - 1)
-			break;
-		g--;
-	}
-	if (segment_of(l, g)->first_seq > w + 1 && g > 0)
-		log_error("the queue's log is damaged: a segment is missing generation=%llu", (unsigned long long)(g - 1));
-	return g;
-}
-
-/* Writes again what was found in this segment, and syncs it. */
-static enum err settle(struct log *l, uint64_t generation, const char *bytes, uint32_t n)
-{
-	struct segment *g = segment_of(l, generation);
-
-	TRY(disk_pwrite(g->file, bytes, n, 0));
-	return disk_sync(g->file);
-}
-
-static enum err walk_segments(struct log *l, uint64_t newest, char *bytes)
-{
-	uint64_t first = first_generation(l, newest);
-	struct walk at = { .is_first = true };
-	uint32_t end = 0;
-
-	l->w = segment_of(l, newest)->header_w;
-	for (uint64_t g = first; g <= newest; g++) {
-		TRY(disk_read_all(segment_of(l, g)->file, bytes, l->segment_bytes, 0));
-		walk_segment(l, g, str_make(bytes, l->segment_bytes), &at, &end);
-		if (end == 0) {
-			log_error("the queue's log is damaged: records are missing after_seq=%llu before_seq=%llu",
-			          (unsigned long long)at.seq, (unsigned long long)segment_of(l, g)->first_seq);
-			at.is_first = true;
-			walk_segment(l, g, str_make(bytes, l->segment_bytes), &at, &end);
-		}
-		TRY(settle(l, g, bytes, end));
-	}
-	l->generation = newest;
-	l->offset = end;
-	l->next_seq = at.seq + 1;
-	return ERR_OK;
-}
-
-/* Segments that were not walked are all ≤ W: first_generation() saw to it. */
-static enum err find_end(struct log *l, bool *is_empty)
-{
-	uint64_t newest = 0;
-	bool has_bytes = false, has_header = false;
-
-	for (uint32_t i = 0; i < l->segments; i++) {
-		TRY(read_segment_header(l, i, &has_bytes));
-		if (l->segment[i].has_header && (!has_header || l->segment[i].generation > newest))
-			newest = l->segment[i].generation;
-		has_header |= l->segment[i].has_header;
-	}
-	*is_empty = !has_header;
-	if (!has_header) {
-		l->next_seq = 1;
-		l->generation = UINT64_MAX;  /* the next one is 0 */
-		l->offset = l->segment_bytes;
-		return ERR_OK;
-	}
-	char *bytes = mem_alloc(l->segment_bytes);
-	enum err e = walk_segments(l, newest, bytes);
-	mem_free(bytes);
-	return e;
-}
-
-static enum err begin_epoch(struct log *l)
-{
-	struct log_entry open = { .kind = LOG_OPEN }, *entries[] = { &open };
-
-	l->epoch = random_u64();
-	log_write(l, entries, 1);
-	return open.result;
-}
-
-enum err log_open(struct disk_dir *dir, const struct log_config *config, struct log **out)
-{
-	CLEANUP(log_close) struct log *l = MEM_NEW(struct log);
-	CLEANUP(arena_free) struct arena a = { 0 };
-	struct str ring;
-	bool is_empty;
-	enum err e;
-
-	l->dir = dir;
-	pthread_mutex_init(&l->lock, NULL);
-	e = disk_read_file(dir, "ring", ID_FILE_BYTES, &a, &ring);
-	if (e == ERR_NOTFOUND) {
-		TRY(make_ring(l, config));
-	} else {
-		if (e == ERR_LIMIT || (e == ERR_OK && !get_ring(l, ring))) {
-			log_error("the file ring of the queue's log is damaged folder=%s", disk_dir_path(dir));
-			return ERR_CORRUPT;
-		}
-		TRY(e);
-		TRY(open_ring(l));
-	}
-	TRY(find_end(l, &is_empty));
-	TRY(begin_epoch(l));
-	*out = l;
-	l = NULL;
-	return ERR_OK;
-}
-
-void log_close(struct log **out)
-{
-	struct log *l = *out;
-
-	if (l == NULL)
-		return;
-	for (uint32_t i = 0; i < LOG_SEGMENTS_MAX; i++)
-		disk_close(&l->segment[i].file);
-	pthread_mutex_destroy(&l->lock);
-	mem_free(l->found);
-	mem_free(l);
-	*out = NULL;
-}
-
-enum err log_replay(struct log *l, log_seen see, void *context)
-{
-	CLEANUP(buf_free) struct buf payload = BUF(l->segment_bytes);
-	enum err e = ERR_OK;
-
-	for (size_t i = 0; e == ERR_OK && i < l->found_n; i++) {
-		struct log_place place = l->found[i].place;
-		if (place.seq <= l->w)
-			continue;
-		e = log_read(l, place, &payload);
-		if (e == ERR_OK)
-			e = see(context, place, buf_str(&payload));
-	}
-	mem_free(l->found);
-	l->found = NULL;
-	l->found_n = l->found_cap = 0;
-	return e;
+	return get_end(&s) ? w : 0;
 }
 
 /* --------------------------------------------------------------------------------------------------------- writing */
 
-static bool is_free(struct log *l, uint64_t generation) { return segment_of(l, generation)->last_seq <= l->w; }
-
-/* May a record of this kind enter the segment behind the present one? */
-static bool may_enter_next(struct log *l, enum log_kind kind)
-{
-	return is_free(l, l->generation + 1) && (kind != LOG_MESSAGE || is_free(l, l->generation + 2));
-}
-
-struct batch {
-	struct iovec  iov[BATCH_MAX * 4];
-	char          headers[BATCH_MAX][HEADER];
-	int           iov_n;
-	size_t        n;
-	uint32_t      start, end;        /* offsets in the segment */
-	uint64_t      first_seq, next_seq;
+struct log_batch {
+	struct iovec      iov[BATCH_MAX * 2 + 1];
+	int               iov_n;
+	char              staged[BATCH_MAX * (HEADER + STAGED_MAX + 16)];  /* headers, short pieces and padding, side by side */
+	size_t            staged_n;
+	size_t            n;
+	uint32_t          start, end;        /* offsets in the segment */
+	uint64_t          next_seq;
 	struct log_entry *entries[BATCH_MAX];
+	struct log_entry  segment_header;
+	char              segment_payload[LOG_SEGMENT_PAYLOAD];
 };
 
-static void add_piece(struct batch *b, const void *p, size_t n)
+static bool is_free(struct log *l, uint64_t generation) { return log_segment_of(l, generation)->last_seq <= l->w; }
+
+/* May it go into the present segment? In the last one that is free only LOG_W and LOG_OPEN may, and its second half is for
+ * those LOG_W that free another one. */
+static bool may_stay(struct log *l, const struct log_entry *e)
 {
-	if (n > 0)
-		b->iov[b->iov_n++] = (struct iovec){ (void *)p, n };
+	if (is_free(l, l->generation + 1))
+		return true;
+	if (e->kind == LOG_W)
+		return l->batch->end < l->segment_bytes / 2 || log_w_of(e->head) >= log_segment_of(l, l->generation + 1)->last_seq;
+	return e->kind == LOG_OPEN;
 }
 
-static void add_record(struct log *l, struct batch *b, struct log_entry *e)
+static bool may_enter_next(struct log *l, const struct log_entry *e)
+{
+	return is_free(l, l->generation + 1) && (e->kind != LOG_MESSAGE || is_free(l, l->generation + 2));
+}
+
+/* Pieces that lie side by side in memory become one. */
+static void add_iov(struct log_batch *b, const void *p, size_t n)
+{
+	struct iovec *last = b->iov_n > 0 ? &b->iov[b->iov_n - 1] : NULL;
+
+	if (n == 0)
+		return;
+	if (last && (const char *)last->iov_base + last->iov_len == (const char *)p)
+		last->iov_len += n;
+	else
+		b->iov[b->iov_n++] = (struct iovec){ (void *)(uintptr_t)p, n };
+}
+
+static void stage(struct log_batch *b, const void *p, size_t n)
+{
+	char *to = b->staged + b->staged_n;
+
+	if (n == 0)
+		return;
+	assert(b->staged_n + n <= sizeof(b->staged));
+	memcpy(to, p, n);
+	b->staged_n += n;
+	add_iov(b, to, n);
+}
+
+/* What is short is copied beside the header, so that few pieces remain; a long body is written from where it is. */
+static void add_record(struct log *l, struct log_batch *b, struct log_entry *e)
 {
 	static const char zeros[8];
 	uint32_t length = (uint32_t)(e->head.n + e->body.n);
-	char *header = b->headers[b->n];
+	char header[HEADER];
 
-	put_header(l, header, b->next_seq, e);
-	add_piece(b, header, HEADER);
-	add_piece(b, e->head.p, e->head.n);
-	add_piece(b, e->body.p, e->body.n);
-	add_piece(b, zeros, padded(length) - HEADER - length);
+	put_header(l, header, b->next_seq, b->n, e);
+	stage(b, header, HEADER);
+	if (e->head.n <= STAGED_MAX)
+		stage(b, e->head.p, e->head.n);
+	else
+		add_iov(b, e->head.p, e->head.n);
+	add_iov(b, e->body.p, e->body.n);
+	stage(b, zeros, log_padded(length) - HEADER - length);
 	e->place = (struct log_place){ (uint32_t)(l->generation % l->segments), b->end + HEADER, length, b->next_seq };
 	b->entries[b->n++] = e;
-	b->end += padded(length);
+	b->end += log_padded(length);
 	b->next_seq++;
 }
 
@@ -454,13 +171,26 @@ static void fail(struct log *l)
 	pthread_mutex_lock(&l->lock);
 	l->failed = true;
 	pthread_mutex_unlock(&l->lock);
-	log_error("the queue's log cannot be written: nothing is accepted until it is opened again; look at the disk, then restart");
+	log_error("the queue's log cannot be written: no mail is accepted until the server has started again; look at the disk first folder=%s",
+	          disk_dir_path(l->dir));
+}
+
+static void begin_batch(struct log *l)
+{
+	struct log_batch *b = l->batch;
+
+	b->iov_n = 0;
+	b->staged_n = 0;
+	b->n = 0;
+	b->start = b->end = l->offset;
+	b->next_seq = l->next_seq;
 }
 
 /* One write, one sync. Then, and only then, the records exist. */
-static void put_batch(struct log *l, struct batch *b)
+static void put_batch(struct log *l)
 {
-	struct segment *g = segment_of(l, l->generation);
+	struct log_batch *b = l->batch;
+	struct log_segment *g = log_segment_of(l, l->generation);
 	enum err e = l->failed ? ERR_IO : ERR_OK;
 
 	if (b->n == 0)
@@ -473,13 +203,10 @@ static void put_batch(struct log *l, struct batch *b)
 		fail(l);
 	pthread_mutex_lock(&l->lock);
 	for (size_t i = 0; i < b->n; i++) {
-		b->entries[i]->result = e == ERR_OK ? ERR_OK : ERR_IO;
-		if (e == ERR_OK && b->entries[i]->kind == LOG_W) {
-			struct scan s = scan_of(b->entries[i]->head);
-			uint64_t w = get_u64(&s);
-			if (w > l->w)
-				l->w = w;
-		}
+		struct log_entry *entry = b->entries[i];
+		entry->result = e == ERR_OK ? ERR_OK : ERR_IO;
+		if (e == ERR_OK && entry->kind == LOG_W && log_w_of(entry->head) > l->w)
+			l->w = log_w_of(entry->head);
 	}
 	if (e == ERR_OK) {
 		g->last_seq = b->next_seq - 1;
@@ -487,71 +214,70 @@ static void put_batch(struct log *l, struct batch *b)
 		l->next_seq = b->next_seq;
 	}
 	pthread_mutex_unlock(&l->lock);
-}
-
-static void begin_batch(struct log *l, struct batch *b)
-{
-	b->iov_n = 0;
-	b->n = 0;
-	b->start = b->end = l->offset;
-	b->first_seq = b->next_seq = l->next_seq;
+	begin_batch(l);
 }
 
 /* Goes on to the next segment: its LOG_SEGMENT is the first record of the batch. */
-static void enter_next(struct log *l, struct batch *b, struct log_entry *header, struct buf *payload)
+static void enter_next(struct log *l)
 {
+	struct log_batch *b = l->batch;
+	struct buf payload = { b->segment_payload, 0, LOG_SEGMENT_PAYLOAD, LOG_SEGMENT_PAYLOAD, false };
+
 	pthread_mutex_lock(&l->lock);
 	l->generation++;
 	l->offset = 0;
-	struct segment *g = segment_of(l, l->generation);
+	struct log_segment *g = log_segment_of(l, l->generation);
 	g->generation = l->generation;
 	g->first_seq = g->last_seq = l->next_seq;
 	pthread_mutex_unlock(&l->lock);
-	begin_batch(l, b);
-	buf_reset(payload);
-	put_u64(payload, l->generation);
-	put_u64(payload, l->w);
-	put_u32(payload, VERSION);
-	*header = (struct log_entry){ .kind = LOG_SEGMENT, .head = buf_str(payload) };
-	add_record(l, b, header);
+	begin_batch(l);
+	put_u64(&payload, l->generation);
+	put_u64(&payload, l->w);
+	put_u32(&payload, LOG_VERSION);
+	b->segment_header = (struct log_entry){ .kind = LOG_SEGMENT, .head = buf_str(&payload) };
+	add_record(l, b, &b->segment_header);
+}
+
+/* Makes room for a record in the batch; ERR_OK: it fits. */
+static enum err find_room(struct log *l, const struct log_entry *e)
+{
+	struct log_batch *b = l->batch;
+	size_t length = e->head.n + e->body.n;
+
+	if (length > log_record_max(l))
+		return ERR_LIMIT;
+	if (b->n == BATCH_MAX)
+		put_batch(l);
+	if (b->end + log_padded((uint32_t)length) > l->segment_bytes) {
+		put_batch(l);
+		if (l->failed)
+			return ERR_IO;
+		if (!may_enter_next(l, e))
+			return ERR_AGAIN;
+		enter_next(l);
+	}
+	return l->failed ? ERR_IO : may_stay(l, e) ? ERR_OK : ERR_AGAIN;
 }
 
 void log_write(struct log *l, struct log_entry **entries, size_t n)
 {
-	struct batch *b = MEM_NEW(struct batch);
-	CLEANUP(buf_free) struct buf payload = BUF(64);
-	struct log_entry header;
-
-	begin_batch(l, b);
+	if (l->batch == NULL)
+		l->batch = MEM_NEW(struct log_batch);
+	begin_batch(l);
 	for (size_t i = 0; i < n; i++) {
-		struct log_entry *e = entries[i];
-		size_t length = e->head.n + e->body.n;
-		if (l->failed || length > log_record_max(l)) {
-			e->result = l->failed ? ERR_IO : ERR_LIMIT;
-			continue;
-		}
-		if (b->n >= BATCH_MAX - 1) {
-			put_batch(l, b);
-			begin_batch(l, b);
-		}
-		if (b->end + padded((uint32_t)length) > l->segment_bytes) {
-			put_batch(l, b);  /* before the next segment: a batch never spans two */
-			begin_batch(l, b);
-			if (l->failed || !may_enter_next(l, e->kind)) {
-				e->result = l->failed ? ERR_IO : ERR_AGAIN;
-				continue;
-			}
-			enter_next(l, b, &header, &payload);
-		}
-		add_record(l, b, e);
+		assert(entries[i]->kind != LOG_W || log_w_of(entries[i]->head) < l->next_seq);
+		entries[i]->result = find_room(l, entries[i]);
+		if (entries[i]->result == ERR_OK)
+			add_record(l, l->batch, entries[i]);
 	}
-	put_batch(l, b);
-	mem_free(b);
+	put_batch(l);
 }
+
+/* --------------------------------------------------------------------------------------------------------- reading */
 
 enum err log_read(struct log *l, struct log_place place, struct buf *out)
 {
-	struct header h;
+	struct log_header h;
 	struct str payload;
 
 	buf_reset(out);
@@ -560,7 +286,7 @@ enum err log_read(struct log *l, struct log_place place, struct buf *out)
 		return ERR_LIMIT;
 	TRY(disk_read_all(l->segment[place.segment].file, p, HEADER + place.length, place.offset - HEADER));
 	buf_grew(out, HEADER + place.length);
-	if (!get_record(l, buf_str(out), &h, &payload) || h.seq != place.seq) {
+	if (!log_peek(buf_str(out), &h) || h.seq != place.seq || h.length != place.length || !log_check(l, buf_str(out), &h, &payload)) {
 		log_error("a record of the queue's log is damaged seq=%llu segment=%u offset=%u", (unsigned long long)place.seq,
 		          place.segment, place.offset);
 		return ERR_CORRUPT;

@@ -1,6 +1,6 @@
 /* Power cuts. A random program runs on an account while the disk layer records every write and sync; then the account
  * is rebuilt as it may be after a cut at many moments, opened, and compared with what had been acknowledged by then. */
-#include "store/powercut_test.h"
+#include "disk/powercut_test.h"
 #include "store/view.h"
 
 #ifdef FACTEUR_FAULT

@@ -1,8 +1,8 @@
-/* store/powercut_test.h -- for tests only: what a folder may look like after a power cut, made from the trace of
+/* disk/powercut_test.h -- for tests only: what a folder may look like after a power cut, made from the trace of
  * disk/fault.h. What was synced before the cut is there; of later writes any part may be; names of a folder that were
  * not synced survive as a random prefix of their order. */
-#ifndef FACTEUR_STORE_POWERCUT_TEST_H
-#define FACTEUR_STORE_POWERCUT_TEST_H
+#ifndef FACTEUR_DISK_POWERCUT_TEST_H
+#define FACTEUR_DISK_POWERCUT_TEST_H
 #include "base/clock.h"
 #include "base/map.h"
 #include "base/mem.h"
