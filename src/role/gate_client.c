@@ -10,7 +10,7 @@
 #include "role/gate_private.h"
 #include <unistd.h>
 
-enum { CLOSING_MAX_MS = 30000, OUT_MAX = 128 * 1024 };
+enum { CLOSING_MAX_MS = 30000, OUT_MAX = 128 * 1024, HANDSHAKES_A_ROUND = 16, REFUSAL_LOG_EVERY_MS = 1000 };
 
 const struct login_protocol *client_row(const struct client *c)
 {
@@ -47,8 +47,10 @@ void client_end(struct client *c)
 {
 	struct gate *g = c->gate;
 
-	log_debug("connection ended protocol=%s session=%llu bytes_in=%llu bytes_out=%llu", protocol_name(c->protocol),
-	          (unsigned long long)c->session, (unsigned long long)c->stream.bytes_in, (unsigned long long)c->stream.bytes_out);
+	if (c->member.of)
+		log_info("session ended protocol=%s session=%llu account=%llu seconds=%lld bytes_in=%llu bytes_out=%llu", protocol_name(c->protocol),
+		         (unsigned long long)c->session, (unsigned long long)c->member.grant.account,
+		         (long long)(clock_wall_s() - c->since_s), (unsigned long long)c->stream.bytes_in, (unsigned long long)c->stream.bytes_out);
 	login_end(c);
 	session_drop(c);
 	member_leave(g->parked, &c->member);
@@ -124,12 +126,12 @@ void client_bye(struct client *c, enum text sentence)
 	if (c->phase == PHASE_CLOSING)
 		return;
 	session_drop(c);
+	member_wake(c->gate->parked, &c->member);
 	if (may_speak) {
 		c->out.failed = false;
 		client_row(c)->bye(NULL, hostname, str_of(text_get(LANG_EN, sentence)), &c->out);
 	}
 	login_end(c);
-	member_leave(c->gate->parked, &c->member);
 	if (may_speak || c->out.n)
 		client_close_soon(c);
 	else
@@ -138,9 +140,22 @@ void client_bye(struct client *c, enum text sentence)
 
 /* ---- beginning */
 
-static void handshake_ready(void *context, UNUSED unsigned events)
+/* A handshake costs a hundred times a command. When ten thousand telephones come back at once, those who are in go on between. */
+static bool is_turn_for_handshake(struct gate *g)
+{
+	if (g->round_ms != loop_now_ms(g->loop)) {
+		g->round_ms = loop_now_ms(g->loop);
+		g->handshakes = 0;
+	}
+	return g->handshakes++ < HANDSHAKES_A_ROUND;
+}
+
+static void handshake_ready(void *context, unsigned events)
 {
 	struct client *c = context;
+
+	if ((events & LOOP_GONE) == 0 && !is_turn_for_handshake(c->gate))
+		return;  /* the loop tells again */
 	enum err e = stream_handshake(&c->stream);
 
 	if (e == ERR_AGAIN) {
@@ -166,7 +181,7 @@ void client_start_tls(struct client *c)
 		client_end(c);
 		return;
 	}
-	handshake_ready(c, LOOP_READ);
+	client_watch(c, handshake_ready, LOOP_READ);
 }
 
 static void client_due(void *context)
@@ -195,8 +210,14 @@ static void turn_away(struct door *d, int fd, const struct peer *peer, enum text
 	char room[PEER_TEXT_MAX];
 	size_t taken;
 
-	log_info("connection refused protocol=%s peer=%s reason=\"%s\"", protocol_name(d->on.protocol), peer_text(peer, room).p,
-	         text_get(LANG_EN, sentence));
+	if (loop_now_ms(d->gate->loop) >= d->gate->refusal_ms + REFUSAL_LOG_EVERY_MS) {
+		log_info("connection refused protocol=%s peer=%s reason=\"%s\" others=%u", protocol_name(d->on.protocol),
+		         peer_text(peer, room).p, text_get(LANG_EN, sentence), d->gate->refusals);
+		d->gate->refusal_ms = loop_now_ms(d->gate->loop);
+		d->gate->refusals = 0;
+	} else {
+		d->gate->refusals++;
+	}
 	if (!d->on.implicit_tls) {
 		client_row(&c)->bye(NULL, lookup_hostname(d->gate->lookup), str_of(text_get(LANG_EN, sentence)), &out);
 		if (stream_write(&st, buf_str(&out), &taken) != ERR_OK)

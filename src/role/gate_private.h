@@ -10,7 +10,7 @@
 #include "role/role.h"
 #include "text/text.h"
 
-enum { DOORS_MAX = 64, HOSTNAME_MAX = 254 };
+enum { DOORS_MAX = 256, HOSTNAME_MAX = 254 };
 
 struct gate;
 
@@ -35,6 +35,10 @@ struct gate {
 	uint32_t           slot_n, slot_cap, slot_free;  /* slot_free: none below it is free */
 	uint32_t           count, count_max;
 	uint64_t           next_session;
+	int64_t            round_ms;          /* the round that handshakes belongs to */
+	uint32_t           handshakes;        /* begun or continued in it */
+	int64_t            refusal_ms;        /* when a refused connection was last logged … */
+	uint32_t           refusals;          /* … and how many were not, since */
 	bool               has_certificates, is_open, stops;
 };
 

@@ -115,7 +115,7 @@ static void on_started(void *context)
 
 	if (c->phase != PHASE_OPENING)
 		return;
-	log_info("login protocol=%s session=%llu account=%llu name=\"%s\" peer=%s tls=%s", protocol_name(c->protocol),
+	log_info("session opened protocol=%s session=%llu account=%llu name=\"%s\" peer=%s tls=%s", protocol_name(c->protocol),
 	         (unsigned long long)c->session, (unsigned long long)c->member.grant.account, c->login_name,
 	         peer_text(&c->peer, room).p, c->stream.tls ? "yes" : "no");
 	login_end(c);
@@ -215,8 +215,8 @@ static void parked_ready(void *context, unsigned events)
 	if (c->out.n || !stream_is_flushed(&c->stream)) {  /* news that it has not read yet */
 		if (!client_flush(c, &is_gone))
 			return;
-		c->heard_ms = loop_now_ms(c->gate->loop);
 		client_watch(c, parked_ready, stream_wants(&c->stream, true, false));
+		loop_timer_at(c->gate->loop, &c->timer, c->heard_ms + silence_ms(c));
 		parked_again(c->gate->parked, &c->member);
 		return;
 	}
@@ -267,7 +267,7 @@ static void on_news(UNUSED void *context, struct member *m, enum rendered how, s
 	}
 	buf_add(&c->out, bytes);
 	if (how == RENDERED_BYE) {
-		member_leave(c->gate->parked, m);
+		member_wake(c->gate->parked, m);
 		client_close_soon(c);
 		return;
 	}
