@@ -48,6 +48,8 @@ static void on_used(void *context, struct message *answer)
 	struct control_peer *p = t->peer;
 	WITH_LOCK(p->control);
 
+	if (t->version > p->answered && answer->status != ERR_UNAVAILABLE)
+		p->answered = t->version;
 	if (answer->status == ERR_OK && t->version > p->confirmed)
 		p->confirmed = t->version;
 	else if (answer->status != ERR_OK && answer->status != ERR_UNAVAILABLE)
@@ -93,6 +95,14 @@ enum err control_send_directory(struct control *c)
 		if (channel_is_open(c->peers[i].ch))
 			send_to(&c->peers[i]);
 	return ERR_OK;
+}
+
+bool control_is_answered(const struct control *c, uint64_t version)
+{
+	for (size_t i = 0; i < c->peer_count; i++)
+		if (channel_is_open(c->peers[i].ch) && c->peers[i].answered < version)
+			return false;
+	return true;
 }
 
 bool control_is_confirmed(const struct control *c, uint64_t version)
@@ -241,7 +251,7 @@ static void on_connect(void *context, UNUSED struct channel *ch, struct message 
 		p->ch = channel_new(m->fds[0], ROLE_CONTROL, role, peer_handlers, p, on_peer_closed);
 	} else {
 		channel_replace(p->ch, m->fds[0]);
-		p->confirmed = 0;
+		p->confirmed = p->answered = 0;
 	}
 	m->fds[0] = -1;
 	watch_channel(c->watch, p->ch);

@@ -25,15 +25,15 @@ static enum err host_publish(void *context)
 	uint64_t wanted = directory_version(c->directory);
 	int64_t until = clock_mono_ms() + PUBLISH_MS;
 
-	while (c->built < wanted && !control_is_confirmed(c, c->built))  /* one build for all who wait meanwhile */
+	while (c->built < wanted && !control_is_answered(c, c->built))  /* one build for all who wait meanwhile */
 		if (!control_wait(c, until))
 			break;
 	if (c->built < wanted)
 		TRY(control_send_directory(c));
-	while (!control_is_confirmed(c, wanted))
+	while (!control_is_answered(c, wanted))
 		if (!control_wait(c, until))
 			return ERR_TIMEOUT;
-	return ERR_OK;
+	return control_is_confirmed(c, wanted) ? ERR_OK : ERR_TIMEOUT;
 }
 
 /* Asks with the lock open. */

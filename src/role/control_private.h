@@ -21,6 +21,7 @@ struct control_peer {             /* keys, a gate, mx or queue; never removed */
 	enum role       role;
 	uint32_t        index;
 	uint64_t        confirmed;    /* newest version of the directory it has said to use; 0 since it was connected */
+	uint64_t        answered;     /* newest one it has answered for: it may have refused it */
 };
 
 struct control_cell {             /* the channel to one running cell */
@@ -59,7 +60,8 @@ void control_unlock(struct control *c);
 bool control_wait(struct control *c, int64_t until_ms);
 /* Builds the look-up memfd and sends it to all peers. */
 enum err control_send_directory(struct control *c) MUST_CHECK;
-/* Every peer that runs uses this version or a newer one. */
+/* Every peer that runs has answered for this version or a newer one; and uses it. */
+bool control_is_answered(const struct control *c, uint64_t version);
 bool control_is_confirmed(const struct control *c, uint64_t version);
 struct control_peer *control_find_peer(struct control *c, enum role role, uint32_t index);
 void control_cell_release(struct control_cell *cell);
