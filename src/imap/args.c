@@ -56,7 +56,8 @@ struct str imap_arg_mailbox(struct imap_cmd *c, struct imap_session *s)
 	return name;
 }
 
-static uint64_t one_flag(struct imap_cmd *c, struct imap_session *s)
+/* One flag: a system flag is returned, a keyword goes to *keyword. */
+static uint64_t one_flag(struct imap_cmd *c, struct str *keyword)
 {
 	static const struct { struct str name; uint64_t bit; } system_flags[] = {
 		{ { "\\Seen", 5 }, FLAG_SEEN }, { { "\\Answered", 9 }, FLAG_ANSWERED }, { { "\\Flagged", 8 }, FLAG_FLAGGED },
@@ -64,7 +65,6 @@ static uint64_t one_flag(struct imap_cmd *c, struct imap_session *s)
 		{ { "\\Recent", 7 }, 0 },  /* clients send it back in APPEND; it means nothing here */
 	};
 	struct str name = imap_flag(&c->args);
-	uint64_t bit;
 
 	if (c->args.failed)
 		return 0;
@@ -75,30 +75,55 @@ static uint64_t one_flag(struct imap_cmd *c, struct imap_session *s)
 		refuse(c, "unknown system flag; there are \\Seen \\Answered \\Flagged \\Deleted \\Draft, and keywords without \"\\\"");
 	else if (name.n > KEYWORD_NAME_MAX)
 		refuse(c, "a keyword is at most 100 characters long");
-	else if ((bit = view_keyword(s->view, name, true)) != 0)
-		return bit;
 	else
-		refuse(c, "[LIMIT] this account has 58 different keywords already, more is not possible; use one of them");
+		*keyword = name;
 	return 0;
+}
+
+/* The bits of these keywords. New ones are made when there is room for all of them: a command that fails makes none. */
+static uint64_t keyword_bits(struct imap_cmd *c, struct imap_session *s, const struct str *keywords, size_t n)
+{
+	struct str names[KEYWORDS_MAX];
+	uint64_t bits = 0, bit;
+	size_t room = KEYWORDS_MAX - view_keywords(s->view, names), missing = 0;
+
+	for (size_t i = 0; i < n; i++)
+		missing += view_keyword(s->view, keywords[i], false) == 0;
+	for (size_t i = 0; i < n; i++) {
+		bit = missing <= room ? view_keyword(s->view, keywords[i], true) : 0;
+		if (bit == 0) {
+			refuse(c, "[LIMIT] an account has at most 58 different keywords, these would be more; use others that are there already");
+			return 0;
+		}
+		bits |= bit;
+	}
+	return bits;
 }
 
 uint64_t imap_arg_flags(struct imap_cmd *c, struct imap_session *s, bool is_bare)
 {
 	bool in_list = scan_take(&c->args, '(');
+	struct str keywords[IMAP_FLAGS_MAX];
 	uint64_t flags = 0;
+	size_t n_keywords = 0;
 
 	if (!in_list && !is_bare)
 		scan_fail(&c->args);
 	if (in_list && scan_take(&c->args, ')'))
 		return 0;
 	for (int n = 0; !c->args.failed; n++) {
-		if (n == IMAP_FLAGS_MAX)
+		struct str keyword = STR_NONE;
+		if (n == IMAP_FLAGS_MAX) {
 			refuse(c, "too many flags in one command");
-		flags |= one_flag(c, s);
+			break;
+		}
+		flags |= one_flag(c, &keyword);
+		if (keyword.n > 0)
+			keywords[n_keywords++] = keyword;
 		if (!scan_take(&c->args, ' '))
 			break;
 	}
 	if (in_list)
 		scan_need(&c->args, ')');
-	return flags;
+	return c->args.failed ? 0 : flags | keyword_bits(c, s, keywords, n_keywords);
 }

@@ -183,6 +183,7 @@ static enum err mark_seen(struct fetching *x, struct message_row *rows, size_t n
 static enum err put_batch(struct fetching *x, struct message_row *rows, size_t n)
 {
 	bool needs_record = fetch_needs_record(&x->f), needs_summary = needs_record || (x->f.items & FETCH_NUMBERS);
+	struct imap_tongue tongue = x->s->tongue;
 	bool was_marked[IMAP_BATCH] = { false };
 	struct summary sums[IMAP_BATCH];
 	uint32_t emails[IMAP_BATCH];
@@ -196,8 +197,8 @@ static enum err put_batch(struct fetching *x, struct message_row *rows, size_t n
 	}
 	for (size_t i = 0; i < n && !x->is_cut; i++) {
 		unsigned items = x->f.items;
-		if (was_marked[i])
-			items |= FETCH_FLAGS | (x->s->tongue.is_condstore ? FETCH_MODSEQ : 0);
+		if (was_marked[i])  /* with the UID where every change of flags has it (RFC 7162 §3.2.4) */
+			items |= FETCH_FLAGS | (tongue.is_condstore ? FETCH_MODSEQ : 0) | (tongue.is_qresync || tongue.is_rev2 ? FETCH_UID : 0);
 		put_message(x, &rows[i], needs_summary ? &sums[i] : NULL, items);
 		imap_spill(x->s);
 	}

@@ -34,7 +34,8 @@ struct imap_reply imap_bad(struct imap_cmd *c, const char *usage)
 {
 	struct str text = c->why ? str_of(c->why) : *usage ? arena_printf(&c->arena, "expected: %s", usage) : STR("this command has no arguments");
 
-	return (struct imap_reply){ .status = IMAP_BAD, .text = text };
+	/* an argument that was understood but cannot be had comes with its response code: "[LIMIT] …" */
+	return (struct imap_reply){ .status = c->why != NULL && *c->why == '[' ? IMAP_NO : IMAP_BAD, .text = text };
 }
 
 struct imap_reply imap_err(struct imap_cmd *c, enum err e)

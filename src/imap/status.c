@@ -105,29 +105,28 @@ struct imap_reply imap_status(struct imap_session *s, struct imap_cmd *c)
 
 /* ------------------------------------------------------------------------------------------------- quota, RFC 9208 */
 
-/* One root "" for the whole account; units of 1024 bytes (RFC 9208 §5.1). */
-static void put_quota(struct imap_session *s)
+/* One root "" for the whole account, none when it has no limit; units of 1024 bytes (RFC 9208 §5.1). */
+static void put_quota(struct buf *b, const struct quota *q)
 {
-	struct quota q;
-
-	view_quota(s->view, &q);
-	if (q.limit_bytes == 0)
-		buf_add_cstr(&s->out, "* QUOTA \"\" ()\r\n");
-	else
-		buf_printf(&s->out, "* QUOTA \"\" (STORAGE %llu %llu)\r\n", (unsigned long long)(q.used_bytes + 1023) / 1024,
-		           (unsigned long long)q.limit_bytes / 1024);
+	if (q->limit_bytes > 0)
+		buf_printf(b, "* QUOTA \"\" (STORAGE %llu %llu)\r\n", (unsigned long long)(q->used_bytes + 1023) / 1024,
+		           (unsigned long long)q->limit_bytes / 1024);
 }
 
 /* GETQUOTA quota-root                                                                             RFC 9208 §4.1.1 */
 struct imap_reply imap_getquota(struct imap_session *s, struct imap_cmd *c)
 {
 	struct str root = imap_astring(&c->args, &c->arena);
+	struct quota q;
 
 	if (!imap_arg_end(c))
 		return imap_bad(c, "quota-root");
+	view_quota(s->view, &q);
+	if (q.limit_bytes == 0)
+		return imap_no(c, "NONEXISTENT", "there is no quota root: this account has no limit");
 	if (root.n > 0)
 		return imap_no(c, "NONEXISTENT", "there is one quota root here, called \"\"");
-	put_quota(s);
+	put_quota(&s->out, &q);
 	return imap_ok(c, "that is all");
 }
 
@@ -135,12 +134,14 @@ struct imap_reply imap_getquota(struct imap_session *s, struct imap_cmd *c)
 struct imap_reply imap_getquotaroot(struct imap_session *s, struct imap_cmd *c)
 {
 	struct str path = imap_arg_mailbox(c, s);
+	struct quota q;
 
 	if (!imap_arg_end(c))
 		return imap_bad(c, "mailbox");
+	view_quota(s->view, &q);
 	buf_add_cstr(&s->out, "* QUOTAROOT ");
 	imap_put_mailbox(&s->out, path, imap_names_utf8(s->tongue));
-	buf_add_cstr(&s->out, " \"\"\r\n");
-	put_quota(s);
+	buf_add_cstr(&s->out, q.limit_bytes > 0 ? " \"\"\r\n" : "\r\n");
+	put_quota(&s->out, &q);
 	return imap_ok(c, "that is all");
 }

@@ -81,6 +81,7 @@ static size_t put_flags_now(struct imap_session *s, struct imap_cmd *c, const st
 /* STORE sequence-set [store-modifiers] store-att-flags                                            RFC 9051 §6.4.6 */
 struct imap_reply imap_store(struct imap_session *s, struct imap_cmd *c)
 {
+	bool by_number = !c->is_uid && scan_peek(&c->args) != '$';  /* what was removed is no longer in "$" (RFC 5182 §2.1) */
 	struct uid_set uids = imap_arg_messages(c, s), modified = { 0 };
 	struct change ch = { 0 };
 	uint64_t modseq = 0, asked = uid_set_count(&uids);
@@ -108,7 +109,7 @@ struct imap_reply imap_store(struct imap_session *s, struct imap_cmd *c)
 		return imap_ok(c, "[MODIFIED %s] these were changed by others meanwhile and stay as they are",
 		               uid_set_text(c->is_uid ? &modified : &numbers, &c->arena));
 	}
-	if (!c->is_uid && there < asked)
+	if (by_number && there < asked)
 		return imap_no(c, "EXPUNGEISSUED", "some of these messages no longer exist; the others were changed");
 	return imap_ok(c, "stored");
 }

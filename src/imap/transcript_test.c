@@ -145,7 +145,7 @@ static void expect_line(struct play *p, struct client *c, struct str want)
 		line.n--;
 	if (!matches(want, line)) {
 		print_error("%s:%d: want " STR_FMT "\n", p->file, p->line, STR_ARG(want));
-		fail_here(p, "got", line);
+		fail_here(p, "got", out);
 	}
 	buf_drop_front(&c->out, (size_t)end + 1);
 }
