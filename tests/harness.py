@@ -74,12 +74,17 @@ class Server:
         self.passwords = {}
         with open(os.path.join(self.dir, "facteur.conf"), "w") as f:
             f.write("bind = 127.0.0.1\n" + "".join(line + "\n" for line in conf))
-        self.cli("setup", "example.test", "--yes")
-        self.start()
-        for name, value in settings:
-            self.cli("config", "set", name, str(value))
-        for name in accounts:
-            self.add_account(name)
+        try:
+            self.cli("setup", "example.test", "--yes")
+            self.start()
+            for name, value in settings:
+                self.cli("config", "set", name, str(value))
+            for name in accounts:
+                self.add_account(name)
+        except Exception as why:  # nothing may be left behind by a start that failed
+            said = self.log()[-3000:] if os.path.exists(self.log_path) else ""
+            self.close()
+            raise AssertionError(f"the server could not be started: {why}\n{said}") from why
 
     def port(self, number):
         return number + self.offset
