@@ -261,9 +261,11 @@ static void account_is_open(struct cell *c)
 {
 	pthread_mutex_lock(&c->holding);
 	c->is_open = true;
-	c->is_replayed = !view_was_unclean(c->account.view);
 	pthread_mutex_unlock(&c->holding);
-	ask_replayed(c);
+	if (view_was_unclean(c->account.view))
+		ask_replayed(c);
+	else
+		serve_sessions(c);  /* those that came while it was being opened */
 }
 
 /* ---- channels */
