@@ -13,6 +13,7 @@
 #include "base/mem.h"
 #include "queue/queue_private.h"
 #include "queue/record.h"
+#include "queue/resolve.h"
 #include <assert.h>
 #include <stddef.h>
 
@@ -24,6 +25,7 @@ struct adding {
 	uint32_t            call;
 	struct queue_add_in in;          /* while its bytes go to a spool file */
 	struct buf          copy;        /* of what in views, when it came inside the request */
+	struct buf          resolved;    /* the envelope as it goes into the log */
 	struct arena        arena;       /* for in */
 	struct content     *content;     /* the record, once it is complete */
 	struct envelope_parent parent;
@@ -39,6 +41,7 @@ static void adding_free(struct adding *a)
 	a->queue->adding--;
 	queue_add_release(&a->in);
 	buf_free(&a->copy);
+	buf_free(&a->resolved);
 	arena_free(&a->arena);
 	content_free(a->content);
 	mem_free(a);
@@ -180,7 +183,23 @@ static bool needs_spool(const struct queue *q, const struct queue_add_in *in)
 	       in->envelope_bytes.n + in->body.bytes.n + HEAD_ROOM > log_record_max(q->log);
 }
 
-/* What came inside the request lives only as long as its handler. */
+/* The envelope as the log has it: the directory's targets in the place of addresses, and who submitted it as the channel says. */
+static enum err resolve(struct asker *asker, struct adding *a)
+{
+	struct queue *q = asker->queue;
+	struct envelope out = a->in.envelope;
+
+	if (q->lookup != NULL)
+		TRY(envelope_resolve(q->lookup, &a->in.envelope, &a->arena, &out));
+	if (asker->account != 0)
+		out.submitter = asker->account;
+	a->resolved = BUF(ENVELOPE_BYTES_MAX);
+	envelope_encode(&out, &a->resolved);
+	a->in.envelope_bytes = buf_str(&a->resolved);
+	return a->resolved.failed ? ERR_LIMIT : ERR_OK;
+}
+
+/* A body that came inside the request lives only as long as its handler. */
 static void keep_request(struct adding *a)
 {
 	struct queue_add_in *in = &a->in;
@@ -188,11 +207,10 @@ static void keep_request(struct adding *a)
 	if (in->mapped.p != NULL)
 		return;
 	a->copy = BUF(MESSAGE_BODY_MAX);
-	buf_add(&a->copy, in->envelope_bytes);
+	if (in->body.bytes.p == NULL)
+		return;
 	buf_add(&a->copy, in->body.bytes);
-	in->envelope_bytes = str_sub(buf_str(&a->copy), 0, in->envelope_bytes.n);
-	if (in->body.bytes.p != NULL)
-		in->body.bytes = str_from(buf_str(&a->copy), in->envelope_bytes.n);
+	in->body.bytes = buf_str(&a->copy);
 }
 
 /* Why nothing can be taken now; ERR_OK: it can. */
@@ -211,6 +229,7 @@ static enum err check_add(struct asker *asker, struct adding *a, const struct me
 
 	TRY(may_take(q));
 	TRY(queue_add_decode(m, &a->arena, &a->in));
+	TRY(resolve(asker, a));
 	if (a->in.body.bytes.p == NULL) {
 		if (spool_take(q->spool, asker->number, a->in.body.spool, a->in.body.size) != ERR_OK)
 			return ERR_INVALID;

@@ -416,6 +416,8 @@ bool queue_is_stopped(const struct queue *q) { return q->is_stopped; }
 
 bool queue_exists(struct disk_dir *dir) { return disk_exists(dir, "log/ring"); }
 
+void queue_use_lookup(struct queue *q, const struct lookup *l) { q->lookup = l; }
+
 void queue_configure(struct queue *q, uint64_t disk_reserve, int64_t lifetime_s)
 {
 	q->config.disk_reserve = disk_reserve;

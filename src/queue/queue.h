@@ -5,6 +5,7 @@
  * readable, queue_receive() runs what follows. */
 #ifndef FACTEUR_QUEUE_QUEUE_H
 #define FACTEUR_QUEUE_QUEUE_H
+#include "directory/lookup.h"
 #include "disk/disk.h"
 #include "ipc/channel.h"
 #include "queue/log.h"
@@ -33,6 +34,9 @@ bool queue_exists(struct disk_dir *dir);
 enum err queue_open(const struct queue_config *config, const struct queue_host *host, struct queue **out) MUST_CHECK;
 /* Ends without further ado, as a crash would but for what is under way in the two threads; see queue_stop(). NULL is fine. */
 void queue_close(struct queue *q);
+/* Who gets a message is asked of it from now on; borrowed, replaced by the next call. Until the first one (tests) recipients are
+ * taken as they come. */
+void queue_use_lookup(struct queue *q, const struct lookup *l);
 void queue_configure(struct queue *q, uint64_t disk_reserve, int64_t lifetime_s);
 
 /* Readable: call queue_receive(). */

@@ -23,6 +23,7 @@ struct asker {
 struct queue {
 	struct queue_config   config;
 	struct queue_host     host;
+	const struct lookup  *lookup;        /* NULL: recipients are taken as they come */
 	struct disk_dir      *log_dir;
 	struct log           *log;
 	struct late          *late;

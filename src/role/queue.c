@@ -106,6 +106,7 @@ static enum err open_queue(struct queue_role *r, const struct conf *c)
 
 	configure(c, &config);
 	TRY(queue_open(&config, &host, &r->queue));
+	queue_use_lookup(r->queue, r->lookup);
 	queue_fds(r->queue, fds);
 	watch_fd(r->watch, fds[0], on_queue_event, r);
 	watch_fd(r->watch, fds[1], on_queue_event, r);
@@ -127,6 +128,8 @@ static void on_directory(void *context, struct channel *ch, struct message *m)
 	struct queue_config config = { 0 };
 	enum err e = lookup_replace(&r->lookup, m);
 
+	if (e == ERR_OK && r->queue != NULL)
+		queue_use_lookup(r->queue, r->lookup);
 	channel_reply(ch, m->call, e, STR(""), NULL, 0);
 	if (e != ERR_OK)
 		return;
