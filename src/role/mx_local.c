@@ -84,10 +84,6 @@ bool mx_caller_may_send(const struct mx *m, const struct mx_caller *c, struct st
 
 	if (c->is_administrator)
 		return true;
-	if (sender.n == 0 || lookup_resolve(m->lookup, sender, a, &r) != LOOKUP_FOUND)
-		return false;
-	for (size_t i = 0; i < r.n; i++)
-		if (r.targets[i].account == c->account)
-			return true;
-	return false;
+	/* an address or alias that leads to this account and nowhere else: a member of a group may not speak for the group */
+	return sender.n > 0 && lookup_resolve(m->lookup, sender, a, &r) == LOOKUP_FOUND && r.n == 1 && r.targets[0].account == c->account;
 }
