@@ -179,9 +179,11 @@ static enum err host_cell(void *context, uint64_t account, const struct store_co
 	snprintf(folder, sizeof folder, "%s/accounts/%llu", o->path, (unsigned long long)account);
 	become(o, o->cell_user);
 	e = view_open(folder, &config, &v);
-	if (e == ERR_OK) {
-		e = view_was_unclean(v) ? ERR_CONFLICT : serve_in_view(v, c, a, out);
-		view_keep_unclean(v);
+	if (e == ERR_OK && view_was_unclean(v)) {
+		e = ERR_CONFLICT;
+		view_close_unclean(v);
+	} else if (e == ERR_OK) {
+		e = serve_in_view(v, c, a, out);
 		view_quota(v, &used);
 		view_close(v);
 	}
@@ -262,7 +264,8 @@ static enum err open_all(struct admin_offline *o)
 	TRY(take_lock(o));
 	TRY(read_file(o));
 	find_users(o);
-	TRY(make_folder(o, "accounts", 0711, o->cell_user));
+	/* the group of the roles may open it, not what is in it, as master makes it */
+	TRY(make_folder(o, "accounts", 0750, (struct user){ o->cell_user.uid, o->user.gid }));
 	TRY(make_folder(o, "control", 0700, o->user));
 	TRY(make_folder(o, "keys", 0700, o->user));
 	become(o, o->user);

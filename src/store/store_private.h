@@ -141,7 +141,6 @@ struct view {
 	uint64_t           history_floor;    /* removals at or below it are no longer known one by one */
 	bool               is_unclean;       /* the row of state says so: note the clean end at close */
 	bool               was_unclean;      /* it said so when it was opened */
-	bool               keeps_unclean;    /* and shall say so after we have closed it */
 	/* view_tick() only, one thread at a time */
 	atomic_flag        is_ticking;
 	atomic_bool        is_pruning;       /* also set by view_compact() */

@@ -96,7 +96,7 @@ static enum err note_clean_end(struct view *v)
 {
 	enum err e;
 
-	if (!v->is_unclean || v->keeps_unclean)
+	if (!v->is_unclean)
 		return ERR_OK;
 	pthread_mutex_lock(&v->db_lock);
 	e = db_begin(v->db);
@@ -129,7 +129,6 @@ void view_close_unclean(struct view *v)
 }
 
 bool view_was_unclean(const struct view *v) { return v->was_unclean; }
-void view_keep_unclean(struct view *v) { v->keeps_unclean = v->was_unclean; }
 
 void view_set_limits(struct view *v, uint64_t quota_bytes, uint64_t message_size_max)
 {

@@ -64,8 +64,6 @@ struct view_config {
 enum err view_open(const char *folder, const struct view_config *config, struct view **out) MUST_CHECK;
 /* The last process that had it did not close it: there may be torn deliveries until the queue's replay is done. */
 bool view_was_unclean(const struct view *v);
-/* There is no queue that could replay (a command while no server runs): view_close() leaves the account marked as it was found. */
-void view_keep_unclean(struct view *v);
 /* Syncs everything, notes the clean end and closes. No selected, append or body of it may be left. NULL is fine. */
 void view_close(struct view *v);
 /* Syncs and closes, but does not note a clean end: the replay after the last unclean one is not done. */
