@@ -121,8 +121,8 @@ class Server:
                     s.settimeout(5)
                     try:
                         s.connect(("127.0.0.1", self.port(port)))
-                        if port in (25, 143, 110, 587) and not s.recv(1):
-                            return False
+                        if port in (25, 143, 110, 587) and s.recv(1) not in (b"2", b"*", b"+"):
+                            return False  # closed, or 421: it still starts
                     except OSError:
                         return False
             return True

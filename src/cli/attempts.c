@@ -59,7 +59,7 @@ static int read_keys(const struct stage *s) { return open_below(s, "keys/secret"
 static int read_tls(const struct stage *s) { return open_below(s, "tls/secret", O_RDONLY); }
 static int write_tls(const struct stage *s) { return open_below(s, "tls/secret", O_WRONLY); }
 static int read_control(const struct stage *s) { return open_below(s, "control/secret", O_RDONLY); }
-static int read_log(const struct stage *s) { return open_below(s, "log/secret", O_RDONLY); }
+static int read_queue(const struct stage *s) { return open_below(s, "queue/secret", O_RDONLY); }
 static int read_passwd(const struct stage *s) { (void)s; int fd = open("/etc/passwd", O_RDONLY | O_CLOEXEC); return fd < 0 ? -1 : close(fd); }
 static int read_proc(const struct stage *s) { (void)s; int fd = open("/proc/self/environ", O_RDONLY | O_CLOEXEC); return fd < 0 ? -1 : close(fd); }
 static int write_tmp(const struct stage *s) { return open_below(s, "out", O_WRONLY | O_CREAT); }
@@ -203,15 +203,15 @@ const struct attempt attempts[] = {
 	{ { "read the TLS keys", "lire les clés TLS" }, KEYS, true, read_tls },
 	{ { "change the TLS keys", "changer les clés TLS" }, KEYS, false, write_tls },
 	{ { "read the directory", "lire l'annuaire" }, CONTROL, true, read_control },
-	{ { "read the queue's log", "lire le journal de la file" }, QUEUE, true, read_log },
+	{ { "read the queue", "lire la file d'attente" }, QUEUE, true, read_queue },
 	{ { "read another account", "lire un autre compte" }, CELL, false, read_other_account },
 	{ { "write into another account", "écrire dans un autre compte" }, CELL, false, write_other_account },
-	{ { "list the accounts", "énumérer les comptes" }, CELL | KEYS | GATE | MX, false, list_accounts },
-	{ { "read an account", "lire un compte" }, KEYS | GATE | MX | CONTROL, false, read_any_account },
+	{ { "list the accounts", "énumérer les comptes" }, CELL | KEYS | GATE | MX | QUEUE, false, list_accounts },
+	{ { "read an account", "lire un compte" }, KEYS | GATE | MX | CONTROL | QUEUE, false, read_any_account },
 	{ { "read the secrets", "lire les secrets" }, CELL | CONTROL | QUEUE | GATE | MX, false, read_keys },
 	{ { "read the TLS keys", "lire les clés TLS" }, CELL | CONTROL | QUEUE | GATE | MX, false, read_tls },
 	{ { "read the directory", "lire l'annuaire" }, CELL | KEYS | QUEUE | GATE | MX, false, read_control },
-	{ { "read the queue's log", "lire le journal de la file" }, CELL | KEYS | CONTROL | GATE | MX, false, read_log },
+	{ { "read the queue", "lire la file d'attente" }, CELL | KEYS | CONTROL | GATE | MX, false, read_queue },
 	{ { "read /etc/passwd", "lire /etc/passwd" }, ROLE_BIT_ALL, false, read_passwd },
 	{ { "read /proc", "lire /proc" }, ROLE_BIT_ALL, false, read_proc },
 	{ { "write outside", "écrire ailleurs" }, ROLE_BIT_ALL, false, write_tmp },

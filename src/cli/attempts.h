@@ -6,7 +6,7 @@
 
 /* The stage: a data folder of its own with two accounts, and things opened before the door closed. */
 struct stage {
-	char  dir[64];         /* mode 0711; accounts/1, accounts/2, keys, tls, control, log, queue, spool, each with "secret" in it */
+	char  dir[64];         /* mode 0711; accounts/1, accounts/2, keys, tls, control, queue, each with "secret" in it */
 	int   socket_fd;       /* an unconnected TCP socket */
 	pid_t victim;          /* another process of the same user */
 	const char *secret;    /* an address that is mapped in the victim too */

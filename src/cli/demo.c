@@ -67,9 +67,14 @@ static bool answers(int port, bool has_greeting)
 {
 	CLEANUP(fd_close) int fd = connect_local(port);
 	struct pollfd p = { fd, POLLIN, 0 };
-	char byte;
+	char greeting[4];
 
-	return fd >= 0 && (!has_greeting || (poll(&p, 1, ANSWER_TIMEOUT_MS) == 1 && read(fd, &byte, 1) == 1));
+	if (fd < 0 || !has_greeting)
+		return fd >= 0;
+	if (poll(&p, 1, ANSWER_TIMEOUT_MS) != 1 || read(fd, greeting, sizeof(greeting)) != sizeof(greeting))
+		return false;
+	/* while it starts it may also answer 421 or BYE */
+	return memcmp(greeting, "220", 3) == 0 || memcmp(greeting, "* OK", 4) == 0 || memcmp(greeting, "+OK", 3) == 0;
 }
 
 static bool all_answer(const struct demo *d)

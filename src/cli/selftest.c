@@ -22,14 +22,14 @@
 #include <unistd.h>
 
 static const char secret[] = "hands off";
-static const char *const folders[] = { "accounts/1", "accounts/2", "keys", "tls", "control", "log", "queue", "spool" };
+static const char *const folders[] = { "accounts/1", "accounts/2", "keys", "tls", "control", "queue" };
 
 /* What each role is given (role/NAME.c). */
 static const struct { enum role role; struct { const char *name; bool is_writable; } paths[4]; } doors[] = {
 	{ ROLE_CELL,    { { "accounts/1", true } } },
 	{ ROLE_KEYS,    { { "keys", true }, { "tls", false } } },
 	{ ROLE_CONTROL, { { "control", true } } },
-	{ ROLE_QUEUE,   { { "log", true }, { "queue", true }, { "spool", true } } },
+	{ ROLE_QUEUE,   { { "queue", true } } },
 	{ ROLE_GATE,    { { NULL, false } } },
 	{ ROLE_MX,      { { NULL, false } } },
 };
