@@ -2,6 +2,7 @@
 
 A test module is tests/system/test_*.py with functions test_*(server) or test_*() ; a server of the kind it asks for is shared by
 the tests of one module. A test passes when it returns; expect() and plain assert say what was expected and what came."""
+import base64
 import contextlib
 import glob
 import importlib.util
@@ -184,8 +185,11 @@ class Server:
         import imaplib
         box = imaplib.IMAP4_SSL("localhost", self.port(993), ssl_context=self.tls()) if tls else \
             imaplib.IMAP4("localhost", self.port(143))
-        box.login(f"{name}@example.test", self.passwords[f"{name}@example.test"])
+        box.authenticate("PLAIN", lambda _: self.plain(name))  # imaplib's LOGIN knows ASCII only
         return box
+
+    def plain(self, name):
+        return f"\0{name}@example.test\0{self.passwords[name + '@example.test']}".encode()
 
     def pop3(self, name):
         import poplib
@@ -205,7 +209,9 @@ class Server:
         else:
             s = smtplib.SMTP("localhost", self.port(587), timeout=30)
             s.starttls(context=self.tls())
-        s.login(f"{name}@example.test", self.passwords[f"{name}@example.test"])
+        s.ehlo()
+        code, text = s.docmd("AUTH", "PLAIN " + base64.b64encode(self.plain(name)).decode())  # smtplib's login() knows ASCII only
+        expect(code == 235, text)
         return s
 
     def deliver(self, to, subject="hello", body="text\r\n", sender="someone@elsewhere.test", headers=""):
