@@ -1,4 +1,5 @@
 """The command line: what a person and a script see, with the server running and without."""
+import imaplib
 import json
 import os
 import shutil
@@ -16,7 +17,7 @@ def make_server():
 
 def run(*args, stdin="", env=None):
     done = subprocess.run([BINARY, *args], input=stdin.encode(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60,
-                          env=dict(os.environ, LC_ALL="C.UTF-8", **(env or {})))
+                          env={**os.environ, "LC_ALL": "C.UTF-8", **(env or {})})
     return done.returncode, done.stdout.decode(), done.stderr.decode()
 
 
@@ -67,14 +68,14 @@ def test_accounts_while_serving(server):
 
 
 def test_suspended_account_cannot_log_in(server):
-    server.cli("account", "suspend", "bob@example.test")
+    server.cli("account", "suspend", "alice@example.test")
     try:
-        server.imap("bob")
+        server.imap("alice")
         raise AssertionError("a suspended account logged in")
-    except Exception as e:
-        expect("AssertionError" not in type(e).__name__, str(e))
-    server.cli("account", "resume", "bob@example.test")
-    server.imap("bob").logout()
+    except imaplib.IMAP4.error:
+        pass
+    server.cli("account", "resume", "alice@example.test")
+    server.imap("alice").logout()
 
 
 def test_settings(server):
@@ -95,7 +96,7 @@ def test_setup_again_changes_nothing(server):
         expect(f.read() == before, "the same authority")
 
 
-def test_commands_without_a_server():
+def test_commands_without_a_server(server):
     folder = tempfile.mkdtemp(prefix="facteur-cli-")
     try:
         os.chmod(folder, 0o711)
