@@ -216,7 +216,7 @@ static void keep_request(struct adding *a)
 /* Why nothing can be taken now; ERR_OK: it can. */
 static enum err may_take(const struct queue *q)
 {
-	if (q->stops)
+	if (q->stops || (q->lookup == NULL && !q->config.is_resolved))
 		return ERR_UNAVAILABLE;
 	if (q->has_failed || log_has_failed(q->log))
 		return ERR_IO;

@@ -23,7 +23,7 @@ struct asker {
 struct queue {
 	struct queue_config   config;
 	struct queue_host     host;
-	const struct lookup  *lookup;        /* NULL: recipients are taken as they come */
+	const struct lookup  *lookup;        /* NULL: not there yet */
 	struct disk_dir      *log_dir;
 	struct log           *log;
 	struct late          *late;

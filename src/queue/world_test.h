@@ -256,7 +256,7 @@ UNUSED static void world_start_cell(struct world *w, uint64_t account)
 static void world_open(struct world *w)
 {
 	const struct queue_host host = { w, world_watch, world_forget, world_wake, world_end };
-	const struct queue_config config = { .dir = w->dir, .accounts = w->dir, .ring = w->ring, .disk_reserve = 1 << 20, .lifetime_s = 5 * 86400 };
+	const struct queue_config config = { .dir = w->dir, .accounts = w->dir, .ring = w->ring, .disk_reserve = 1 << 20, .lifetime_s = 5 * 86400, .is_resolved = true };
 	int pair[2];
 
 	EXPECT_OK(queue_open(&config, &host, &w->queue));
