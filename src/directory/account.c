@@ -206,7 +206,7 @@ enum err account_raise_epoch(struct directory *d, uint64_t account, uint32_t *ep
 
 enum err account_usage(struct directory *d, uint64_t account, uint64_t bytes, uint64_t messages, bool is_full, bool *changed)
 {
-	static const char was[] = "SELECT is_full FROM account WHERE account = ?1";
+	static const char was[] = "SELECT is_full, used_bytes, messages FROM account WHERE account = ?1";
 	static const char sql[] = "UPDATE account SET used_bytes = ?2, messages = ?3, is_full = ?4 WHERE account = ?1";
 	DIRECTORY_CHANGE(d);
 	CLEANUP(stmt_release) struct stmt *w = db_query(d->db, was);
@@ -216,6 +216,8 @@ enum err account_usage(struct directory *d, uint64_t account, uint64_t bytes, ui
 	if (!stmt_row(w))
 		return stmt_err(w, ERR_NOTFOUND);
 	*changed = (stmt_int64(w, 0) != 0) != is_full;
+	if (!*changed && stmt_u64(w, 1) == bytes && stmt_u64(w, 2) == messages)
+		return ERR_OK;  /* cells report when they leave, changed or not: no sync for that */
 	stmt_bind_u64(q, 1, account);
 	stmt_bind_u64(q, 2, bytes);
 	stmt_bind_u64(q, 3, messages);

@@ -409,6 +409,7 @@ static void on_alarm(void *context)
 	if (c->must_publish && now >= c->last_publish_ms + PUBLISH_EVERY_MS)
 		publish(c);
 	bool has_more = view_tick(c->account.view);
+	report_usage(c, false);  /* a session made room, or filled it: mx hears of it while it goes on */
 	if (!has_more && may_leave(c, now)) {
 		leave(c);
 		next = now + TICK_MS;
