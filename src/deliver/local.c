@@ -172,6 +172,7 @@ static enum err deliver_alone(struct view *v, const struct deliver_settings *set
 	CLEANUP(append_abandon) struct append *ap = NULL;
 
 	TRY(append_begin(v, &ap));
+	append_for_delivery(ap);
 	TRY(add_message(v, ap, settings, d, a));
 	return commit(&ap, settings, a);
 }
@@ -184,6 +185,8 @@ void deliver_batch(struct view *v, const struct deliver_settings *settings, cons
 	struct delivery_result *results = arena_array(a, batch->n + 1, sizeof *results);
 	enum err begun = append_begin(v, &ap), e;
 
+	if (begun == ERR_OK)
+		append_for_delivery(ap);
 	*out = results;
 	for (size_t i = 0; i < batch->n; i++) {
 		const struct delivery *d = &batch->deliveries[i];

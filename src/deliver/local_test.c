@@ -159,6 +159,33 @@ TEST(the_sub_address_names_an_existing_folder_only)
 	test_dir_remove(dir);
 }
 
+/* What begins below the quota goes in whole; then the account is full, and says so. */
+TEST(the_last_one_may_pass_the_quota)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	const char *dir = test_dir();
+	struct view *v = open_account(dir);
+	struct deliver_settings settings = { .sync_now = true };
+	struct delivery d[2] = { letter(1, "longer than what is left\r\n"), letter(2, "c\r\n") };
+	struct delivery_batch batch = { .account = 7, .n = 2, .deliveries = d };
+	struct delivery_result *results;
+	struct quota q;
+
+	view_set_limits(v, 5, 0);
+	deliver_batch(v, &settings, &batch, &a, &results);
+	EXPECT_INT(results[0].outcome, DELIVERY_DONE);
+	EXPECT_INT(results[1].outcome, DELIVERY_DEFERRED);
+	EXPECT_STR(results[1].status, "4.2.2");
+	view_quota(v, &q);
+	EXPECT(q.used_bytes >= q.limit_bytes);
+	EXPECT_INT(find(v, "INBOX", &a).messages, 1);
+	settings.full_is_refused = true;
+	deliver_batch(v, &settings, &batch, &a, &results);
+	EXPECT_STR(results[1].status, "5.2.2");
+	view_close(v);
+	test_dir_remove(dir);
+}
+
 TEST(one_that_does_not_fit_does_not_hold_up_the_others)
 {
 	CLEANUP(arena_free) struct arena a = { 0 };
@@ -172,17 +199,14 @@ TEST(one_that_does_not_fit_does_not_hold_up_the_others)
 	struct delivery_result *results;
 
 	d[3].crc++;
-	view_set_limits(v, 200, 0);
+	view_set_limits(v, 0, 120);
 	deliver_batch(v, &settings, &batch, &a, &results);
 	EXPECT_INT(results[0].outcome, DELIVERY_DONE);
-	EXPECT_INT(results[1].outcome, DELIVERY_DEFERRED);
-	EXPECT_STR(results[1].status, "4.2.2");
+	EXPECT_INT(results[1].outcome, DELIVERY_REFUSED);
+	EXPECT_STR(results[1].status, "5.3.4");
 	EXPECT_INT(results[2].outcome, DELIVERY_DONE);
 	EXPECT_INT(results[3].outcome, DELIVERY_DEFERRED);
 	EXPECT_INT(find(v, "INBOX", &a).messages, 2);
-	settings.full_is_refused = true;
-	deliver_batch(v, &settings, &batch, &a, &results);
-	EXPECT_STR(results[1].status, "5.2.2");
 	view_close(v);
 	test_dir_remove(dir);
 }

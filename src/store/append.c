@@ -33,6 +33,7 @@ struct append {
 	struct buf          memory;
 	struct body_writer *writer;    /* once it is longer than IN_MEMORY_MAX */
 	uint64_t            total;     /* bytes of the finished messages */
+	bool                is_delivery;
 	struct delivery_key forget;    /* names up to its seq go in the same transaction; log_id 0: none */
 };
 
@@ -52,9 +53,11 @@ static enum err within_limits(struct append *ap, uint64_t size)
 	used = v->used_bytes;
 	limit = v->config.quota_bytes;
 	pthread_mutex_unlock(&v->memory_lock);
-	if (limit != 0 && (used > limit || ap->total + size > limit - used))
-		return ERR_QUOTA;
-	return ERR_OK;
+	if (limit == 0)
+		return ERR_OK;
+	if (ap->is_delivery)
+		return used + ap->total < limit ? ERR_OK : ERR_QUOTA;
+	return used <= limit && ap->total + size <= limit - used ? ERR_OK : ERR_QUOTA;
 }
 
 enum err append_begin(struct view *v, struct append **out)
@@ -167,6 +170,8 @@ enum err append_end(struct append *ap)
 }
 
 /* For deliver: the message that append_end() just finished has this name in the log. */
+void append_for_delivery(struct append *ap) { ap->is_delivery = true; }
+
 void append_delivered(struct append *ap, const struct delivery_key *key)
 {
 	ap->messages[ap->n - 1].key = *key;
@@ -206,7 +211,7 @@ static enum err insert_all(struct append *ap, struct appended *out, uint64_t *co
 		TRY(insert_one(&tx, &ap->messages[i], &out[i]));
 	if (ap->forget.log_id != 0)
 		TRY(delivered_prune(&tx, &ap->forget));
-	if (!usage_fits(&tx, 0))
+	if (!ap->is_delivery && !usage_fits(&tx, 0))
 		return ERR_QUOTA;
 	return tx_commit(&tx, commit);
 }

@@ -9,6 +9,10 @@ struct delivery_key {
 	uint16_t recipient;
 };
 
+/* Before the first append_message(): deliveries, not a client's APPEND. A delivery that begins while the account is below its quota goes
+ * in whole, though the account may be over it then: it has an owner who was promised it, and only an account that is full is
+ * known to be full at port 25, where the next sender is told. */
+void append_for_delivery(struct append *ap);
 /* The message that append_end() just finished is this delivery; noted in the same transaction. */
 void append_delivered(struct append *ap, const struct delivery_key *key);
 /* Every delivery of this log up to seq is answered for good: their names are forgotten in the same transaction. */

@@ -157,10 +157,10 @@ def test_quota_that_changes(server):
 
 
 def test_full_account_that_is_emptied(server):
-    server.deliver("carol@example.test", subject="too much", body=("y" * 70 + "\r\n") * 3000)
-    wait_for(lambda: count(server, "carol") >= 2, 10, "delivered")
     server.cli("config", "set", "quota", "100kB", "--account", "carol@example.test")
-    wait_for(lambda: rcpt(server, "carol@example.test")[0] == 452, 10, "full now")
+    server.deliver("carol@example.test", subject="the last that goes in", body=("y" * 70 + "\r\n") * 3000)
+    wait_for(lambda: rcpt(server, "carol@example.test")[0] == 452, 10, "full after that delivery")
+    expect(count(server, "carol") >= 2, "it is there")
     box = server.imap("carol")
     box.select("INBOX")
     box.store("1:*", "+FLAGS", "\\Deleted")
