@@ -533,11 +533,13 @@ void mx_sessions_stop(struct mx *m)
 {
 	for (struct mx_session *s = m->sessions, *next; s; s = next) {
 		next = s->next;
+		set_context(s);
 		if (!s->is_gone && !s->stream.is_handshaking)
 			go_on(s);  /* sees m->stops */
 		else if (!s->is_gone)
 			session_end(s);
 	}
+	log_context_clear();
 }
 
 void mx_sessions_end(struct mx *m)
