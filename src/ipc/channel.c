@@ -20,7 +20,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { HEADER_SIZE = 12, FLAG_ANSWER = 1, UNSENT_MAX = 4 << 20, INBOX_MAX = 4096 };
+enum { HEADER_SIZE = 12, FLAG_ANSWER = 1, UNSENT_MAX = 4 << 20, INBOX_MAX = 4096, INBOX_ROUND = 256 };
 
 struct row {
 	uint16_t  number;
@@ -72,6 +72,7 @@ struct channel {
 	uint32_t        next_call;
 	bool            has_reader;   /* a thread is inside recv or poll of this channel */
 	bool            told_closed;
+	bool            is_woken;     /* wake_fd is readable */
 	struct map      pending;
 	struct item    *inbox, **inbox_end;
 	size_t          inbox_count;
@@ -117,9 +118,14 @@ static void item_free(struct item *it)
 	mem_free(it);
 }
 
+/* Lock held. Somebody shall call channel_receive(). */
 static void wake(struct channel *ch)
 {
 	uint64_t one = 1;
+
+	if (ch->is_woken)
+		return;
+	ch->is_woken = true;
 	ssize_t ignored = write(ch->wake_fd, &one, sizeof(one));
 	(void)ignored;
 }
@@ -130,7 +136,6 @@ static void inbox_add(struct channel *ch, struct item *it)
 	*ch->inbox_end = it;
 	ch->inbox_end = &it->next;
 	ch->inbox_count++;
-	wake(ch);
 }
 
 /* Lock held. Takes a pending ask out of the table and lets channel_receive() run its callback with this status. */
@@ -144,6 +149,7 @@ static void ask_ends(struct channel *ch, struct pending *p, enum err status)
 	it->status = status;
 	it->ask = p;
 	inbox_add(ch, it);
+	wake(ch);
 }
 
 /* Lock held. The peer is gone or misbehaved: every pending call ends, nothing more is sent. */
@@ -404,10 +410,10 @@ static void sort(struct channel *ch, struct item *it)
 	}
 }
 
-/* Lock held at entry and exit. Reads what is there, as the only reader. */
-static void read_all(struct channel *ch)
+/* Lock held at entry and exit. Reads what is there, as the only reader, until the inbox has so many. */
+static void read_all(struct channel *ch, size_t inbox_most)
 {
-	while (ch->fd >= 0 && !ch->has_reader) {
+	while (ch->fd >= 0 && !ch->has_reader && ch->inbox_count < inbox_most) {
 		int fd = ch->fd, failure;
 
 		ch->has_reader = true;
@@ -463,16 +469,21 @@ enum err channel_receive(struct channel *ch)
 	uint64_t ignored;
 
 	pthread_mutex_lock(&ch->lock);
-	ssize_t n = read(ch->wake_fd, &ignored, sizeof(ignored));
-	(void)n;
+	if (ch->is_woken) {
+		ssize_t n = read(ch->wake_fd, &ignored, sizeof(ignored));
+		(void)n;
+		ch->is_woken = false;
+	}
 	flush_locked(ch);
-	read_all(ch);
+	read_all(ch, INBOX_ROUND);  /* what is left in the socket makes it readable again */
 	while (ch->inbox) {
 		struct item *it = ch->inbox;
 		ch->inbox = it->next;
 		if (ch->inbox == NULL)
 			ch->inbox_end = &ch->inbox;
 		ch->inbox_count--;
+		if (ch->inbox != NULL)
+			wake(ch);  /* this handler may take long: another thread may go on */
 		pthread_mutex_unlock(&ch->lock);
 		run_item(ch, it);
 		pthread_mutex_lock(&ch->lock);
@@ -531,7 +542,9 @@ static void wait_for_answer(struct channel *ch, struct pending *p)
 	}
 	pthread_cond_broadcast(&ch->answered);
 	flush_locked(ch);
-	read_all(ch);
+	read_all(ch, SIZE_MAX);
+	if (ch->inbox != NULL)
+		wake(ch);  /* not for us: whoever runs handlers takes it */
 }
 
 enum err channel_call(struct channel *ch, uint16_t type, struct str body, const int *fds, int fd_count, int timeout_ms,

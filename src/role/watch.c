@@ -54,8 +54,8 @@ static void control(struct watch *w, int op, int fd, uint64_t number, uint32_t e
 		log_errno("epoll_ctl", "watch");
 }
 
-/* Follows the channel's present socket and whether it waits for room. */
-static void follow(struct watch *w, struct entry *e)
+/* Follows the channel's present socket and whether it waits for room. is_new: the socket may be another one. */
+static void follow(struct watch *w, struct entry *e, bool is_new)
 {
 	int fd = channel_fd(e->ch);
 	bool wants_write = channel_wants_write(e->ch);
@@ -65,6 +65,8 @@ static void follow(struct watch *w, struct entry *e)
 		e->armed_fd = -1;  /* a closed descriptor has left the set by itself */
 		return;
 	}
+	if (!is_new && fd == e->armed_fd && wants_write == e->armed_write)
+		return;
 	/* the same number may be a new socket: ADD fails harmlessly with EEXIST where it is the old one */
 	struct epoll_event ev = { .events = events, .data = { .u64 = e->number } };
 	if (fd != e->armed_fd || epoll_ctl(w->epoll_fd, EPOLL_CTL_MOD, fd, &ev) < 0)
@@ -95,7 +97,7 @@ void watch_channel(struct watch *w, struct channel *ch)
 		map_set_u64(&w->channels, (uint64_t)(uintptr_t)ch, e);
 		control(w, EPOLL_CTL_ADD, channel_wake_fd(ch), e->number, EPOLLIN);
 	}
-	follow(w, e);
+	follow(w, e, true);
 }
 
 void watch_forget(struct watch *w, struct channel *ch)
@@ -140,6 +142,6 @@ void watch_run(struct watch *w, int timeout_ms)
 			continue;  /* its on_closed may have freed it */
 		e = map_get_u64(&w->entries, number);
 		if (e)
-			follow(w, e);
+			follow(w, e, false);
 	}
 }
