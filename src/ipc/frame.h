@@ -19,7 +19,8 @@ enum frame {
 	FRAME_PARK,        /* u64 bytes_in, u64 modseq, bool wants_news, str record. bytes_in: all DATA bytes the cell has read. The
 	                    * gate agrees by closing the pair; when it has sent more than bytes_in it ignores the frame and the
 	                    * session goes on, so that no byte is lost between the two. */
-	FRAME_COMPRESS,    /* what follows is deflated in both directions (RFC 4978); gate does it */
+	FRAME_COMPRESS,    /* bytes for the client, still plain (the OK); what follows is deflated in both directions (RFC 4978). One
+	                    * frame, because the client compresses as soon as it has read the OK; gate does it */
 	FRAME_LOGOUT,      /* send what is buffered, then close the connection */
 	FRAME_UNAUTH,      /* back to the login phase (RFC 8437) */
 	FRAME_RENDERED,    /* u32 index, u8 enum rendered, u64 modseq, str record, str bytes */

@@ -64,7 +64,7 @@ static void pump_in(struct relay *r)
 			r->eof_sent = r->eof_sent || give_cell(r, FRAME_EOF, STR(""));
 			return;
 		}
-		if (r->waits_for_start || (got < sizeof(room) / 2 && !stream_has_input(r->stream)))
+		if (r->waits_for_start || r->must_compress || (got < sizeof(room) / 2 && !stream_has_input(r->stream)))
 			return;
 		enum err e = stream_read(r->stream, room, sizeof(room), &got);
 		if (e == ERR_AGAIN)
@@ -98,6 +98,15 @@ static bool give_client(struct relay *r, struct str bytes)
 	return true;
 }
 
+/* The client may compress as soon as it has read the OK: it is sent, and what comes next is expected compressed, in one step. */
+static void compress_if_sent(struct relay *r)
+{
+	if (!r->must_compress || has_output(r))
+		return;
+	r->must_compress = false;
+	stream_compress(r->stream);
+}
+
 static bool flush_client(struct relay *r)
 {
 	struct buf waiting = r->to_client;
@@ -107,6 +116,7 @@ static bool flush_client(struct relay *r)
 	r->to_client = BUF(FRAME_MAX);
 	bool is_there = give_client(r, buf_str(&waiting));
 	buf_free(&waiting);
+	compress_if_sent(r);
 	return is_there;
 }
 
@@ -138,8 +148,13 @@ static bool take_frame(struct relay *r, enum frame type, struct str bytes)
 		how = RELAY_CLIENT_GONE;
 		break;
 	case FRAME_COMPRESS:
-		stream_compress(r->stream);
-		return true;
+		r->must_compress = true;
+		if (give_client(r, bytes)) {
+			compress_if_sent(r);
+			return true;
+		}
+		how = RELAY_CLIENT_GONE;
+		break;
 	case FRAME_PARK:
 		if (!agrees_to_park(r, bytes))
 			return true;
@@ -191,7 +206,7 @@ static bool pump_out(struct relay *r)
 
 static void arm(struct relay *r)
 {
-	bool reads = !r->is_eof && r->to_cell.n == 0 && !r->waits_for_start && !r->cell_is_deaf, writes = has_output(r);
+	bool reads = !r->is_eof && r->to_cell.n == 0 && !r->waits_for_start && !r->must_compress && !r->cell_is_deaf, writes = has_output(r);
 	bool has_news = r->to_cell.n || (r->is_eof && !r->eof_sent) || (reads && stream_has_input(r->stream));
 
 	loop_watch(r->loop, r->client, stream_wants(r->stream, reads, writes));

@@ -35,7 +35,7 @@ struct relay {   /* read-only for the owner */
 	struct buf      to_cell, to_client;  /* what did not fit; memory only while there is something */
 	uint64_t        sent;                /* DATA bytes given to this pair */
 	int64_t         heard_ms, moved_ms;  /* when the client last sent; when bytes last went either way to or from it */
-	bool            is_running, has_started, waits_for_start, is_eof, eof_sent, cell_is_deaf, cell_is_gone, is_mid_line;
+	bool            is_running, has_started, waits_for_start, must_compress, is_eof, eof_sent, cell_is_deaf, cell_is_gone, is_mid_line;
 };
 
 /* Takes fd, our end of the pair. client: watches stream->fd; ready and context are set here. waits_for_start: nothing is read

@@ -260,8 +260,7 @@ TEST(compress_begins_between_two_frames)
 	z_stream in = { 0 }, out = { 0 };
 
 	begin(&f, false);
-	cell_says(&f, FRAME_DATA, "c OK DEFLATE active\r\n");
-	cell_says(&f, FRAME_COMPRESS, "");
+	cell_says(&f, FRAME_COMPRESS, "c OK DEFLATE active\r\n");
 	cell_says(&f, FRAME_DATA, "* 1 EXISTS\r\n");
 	turn(&f);
 	struct str wire = hears(f.client, room, sizeof(room));

@@ -157,9 +157,15 @@ void session_printf(struct session *s, const char *fmt, ...)
 
 void session_compress(struct session *s)
 {
-	session_flush(s);
+	CLEANUP(buf_free) struct buf last = BUF(FRAME_DATA_MAX);
+	size_t before = s->out.n > FRAME_DATA_MAX ? s->out.n - FRAME_DATA_MAX : 0;
+
 	s->info.is_compressed = true;
-	if (s->fd >= 0 && !s->is_dead && frame_send(s->fd, FRAME_COMPRESS, STR(""), SESSION_WRITE_TIMEOUT_MS) != ERR_OK)
+	buf_add(&last, str_from(buf_str(&s->out), before));
+	buf_truncate(&s->out, before);
+	session_flush(s);
+	s->bytes_out += last.n;
+	if (s->fd >= 0 && !s->is_dead && frame_send(s->fd, FRAME_COMPRESS, buf_str(&last), SESSION_WRITE_TIMEOUT_MS) != ERR_OK)
 		s->is_dead = true;
 }
 
