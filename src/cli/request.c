@@ -12,6 +12,7 @@
 #include "cli/flags.h"
 #include "cli/progress.h"
 #include "cli/render.h"
+#include <errno.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -31,11 +32,8 @@ bool request_has_data(const struct cli *c)
 	char path[4096];
 
 	snprintf(path, sizeof(path), "%s/control/directory.db", c->dir);
-	if (access(path, F_OK) == 0)
-		return true;
 	/* a folder that this user may not look into is there, too */
-	snprintf(path, sizeof(path), "%s/control", c->dir);
-	return access(path, F_OK) == 0 && access(path, X_OK) != 0;
+	return access(path, F_OK) == 0 || errno == EACCES;
 }
 
 /* ---- argv -> args ---- */
