@@ -182,8 +182,10 @@ static void read_settings_again(struct cell *c)
 	CLEANUP(arena_free) struct arena a = { 0 };
 	CLEANUP(account_info_free) struct account_info info = { 0 };
 
-	if (account_info_ask(c->control, c->start.account, INFO_TIMEOUT_MS, &a, &info) == ERR_OK)
-		use_settings(c, &info);
+	if (account_info_ask(c->control, c->start.account, INFO_TIMEOUT_MS, &a, &info) != ERR_OK)
+		return;
+	use_settings(c, &info);
+	view_set_undelete_days(c->account.view, (uint32_t)conf_number(info.conf, SETTING_undelete_days));
 }
 
 static void on_command(void *context, struct channel *ch, struct message *m)
@@ -476,7 +478,9 @@ static enum err open_account(struct cell *c)
 		.account = c->start.account, .quota_bytes = info.quota_bytes, .message_size_max = info.message_size_max,
 		.french = info.french, .on_changed = on_changed, .context = c,
 	};
-	return view_open(folder, &config, &c->account.view);
+	TRY(view_open(folder, &config, &c->account.view));
+	view_set_undelete_days(c->account.view, (uint32_t)conf_number(info.conf, SETTING_undelete_days));
+	return ERR_OK;
 }
 
 void cell_preload(UNUSED const char *dir)

@@ -190,6 +190,33 @@ TEST(a_month_later_the_space_comes_back)
 	test_dir_remove(dir);
 }
 
+TEST(how_long_erased_messages_can_come_back)
+{
+	static const struct { uint32_t days; uint32_t restored; } cases[] = { { 20, 1 }, { 5, 0 }, { 0, 0 } };
+
+	log_setup("test", LOG_LEVEL_ERROR, false);
+	EACH(cases, t) {
+		CLEANUP(arena_free) struct arena a = { 0 };
+		const char *dir = test_dir();
+		struct view *v = open_account(dir);
+		struct uid_set first = { 0 };
+		uint32_t restored;
+		uid_set_add(&first, &a, 1, 1);
+		EXPECT_OK(append(v, 1000, NULL));
+		EXPECT_OK(view_expunge(v, inbox_of(v), &first, false, &a, NULL));
+		clock_wall_offset(10 * 86400);
+		view_set_undelete_days(v, t->days);
+		view_compact(v);
+		while (view_tick(v))
+			;
+		EXPECT_OK(view_undelete(v, 0, 0, &restored));
+		EXPECT_INT(restored, t->restored);
+		clock_wall_offset(0);
+		view_close(v);
+		test_dir_remove(dir);
+	}
+}
+
 #ifdef FACTEUR_FAULT
 #include "disk/fault.h"
 

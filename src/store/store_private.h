@@ -140,6 +140,7 @@ struct view {
 	size_t             n_gaps;
 	uint64_t           history_floor;    /* removals at or below it are no longer known one by one */
 	bool               is_unclean;       /* the row of state says so: note the clean end at close */
+	_Atomic uint32_t   undelete_days;
 	bool               was_unclean;      /* it said so when it was opened */
 	/* view_tick() only, one thread at a time */
 	atomic_flag        is_ticking;

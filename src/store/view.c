@@ -80,6 +80,7 @@ enum err view_open(const char *folder, const struct view_config *config, struct 
 	locks_init(v);
 	v->config = *config;
 	view_set_limits(v, config->quota_bytes, config->message_size_max);
+	view_set_undelete_days(v, UNDELETE_DAYS);
 	e = open_files(v, folder);
 	if (e == ERR_OK)
 		e = load(v);
@@ -137,6 +138,8 @@ void view_set_limits(struct view *v, uint64_t quota_bytes, uint64_t message_size
 	v->config.message_size_max = message_size_max ? message_size_max : MESSAGE_SIZE_DEFAULT;
 	pthread_mutex_unlock(&v->memory_lock);
 }
+
+void view_set_undelete_days(struct view *v, uint32_t days) { atomic_store(&v->undelete_days, days); }
 
 uint64_t view_message_size_max(struct view *v)
 {
@@ -228,7 +231,7 @@ static enum err background(struct view *v, int64_t now_ms, bool *more)
 	while (*more && clock_mono_ms() - now_ms < TICK_BUDGET_MS) {
 		bool again;
 		if (v->is_pruning) {
-			TRY(expunged_prune(v, clock_wall_s() - UNDELETE_DAYS * INT64_C(86400), 64, &again));
+			TRY(expunged_prune(v, clock_wall_s() - atomic_load(&v->undelete_days) * INT64_C(86400), 64, &again));
 			v->is_pruning = again;
 			v->is_compacting = true;
 		} else {
