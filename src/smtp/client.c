@@ -135,7 +135,7 @@ enum err smtp_client_answer(struct smtp_client *c, struct arena *a, struct smtp_
 		struct scan s = scan_of(buf_str(&c->in));
 		enum err e = scan_smtp_answer(&s, a, out);
 		if (e == ERR_OK) {
-			trace(c, "S:", arena_printf(a, "%d " STR_FMT " " STR_FMT, out->code, STR_ARG(out->enhanced), STR_ARG(out->text)));
+			trace(c, "S:", arena_printf(a, "%d " STR_FMT "%s" STR_FMT, out->code, STR_ARG(out->enhanced), out->enhanced.n ? " " : "", STR_ARG(out->text)));
 			buf_drop_front(&c->in, scan_offset(&s));
 		}
 		if (e != ERR_AGAIN)
