@@ -9,7 +9,7 @@
 #include "role/mx_private.h"
 #include <sys/resource.h>
 
-enum { LAST_CALL_MS = 5000, OWN_DESCRIPTORS = 100 };
+enum { LAST_CALL_MS = 5000, OWN_DESCRIPTORS = 100, NETWORK_FACTOR = 5 };  /* a network may open five times what an address may */
 
 /* ---- settings and the directory ---- */
 
@@ -21,6 +21,7 @@ static void apply_settings(struct mx *m)
 		.per_address = (uint32_t)conf_number(c, SETTING_connections_per_address),
 		.per_network = (uint32_t)conf_number(c, SETTING_connections_per_network),
 		.per_minute_address = (uint32_t)conf_number(c, SETTING_connections_per_minute),
+		.per_minute_network = NETWORK_FACTOR * (uint32_t)conf_number(c, SETTING_connections_per_minute),
 	};
 
 	getrlimit(RLIMIT_NOFILE, &files);

@@ -59,12 +59,24 @@ static void session_free(struct mx_session *s)
 	mem_free(s);
 }
 
+/* Reads away what has come: closing over unread bytes would reset the connection, and the client would never see our last line. */
+static void drain(int fd)
+{
+	char room[4096];
+
+	shutdown(fd, SHUT_WR);
+	for (size_t n = 0; n < DRAIN_MAX && recv(fd, room, sizeof(room), MSG_DONTWAIT) > 0;)
+		n += sizeof(room);
+}
+
 /* The connection ends. */
 static void session_end(struct mx_session *s)
 {
 	struct loop *l = s->mx->loop;
 
 	if (!s->is_gone) {
+		if (s->closes && s->stream.tls == NULL)
+			drain(s->stream.fd);
 		s->is_gone = true;
 		loop_unwatch(l, &s->watch);
 		loop_timer_stop(l, &s->timer);
@@ -401,19 +413,15 @@ static void on_ready(void *context, unsigned events)
 
 /* ---- accepting ---- */
 
-/* One line, and the connection is closed. What the client has sent is read away: closing over unread bytes would reset the
- * connection, and the client would never see the line. */
+/* One line, and the connection is closed. */
 static void turn_away(int fd, const struct smtp_reply *r)
 {
 	CLEANUP(buf_free) struct buf b = BUF(OUT_MAX);
-	char drain[4096];
 
 	smtp_put_reply(&b, r);
 	if (send(fd, b.p, b.n, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
 		log_debug("the refusal could not be sent");
-	shutdown(fd, SHUT_WR);
-	for (size_t n = 0; n < DRAIN_MAX && recv(fd, drain, sizeof(drain), MSG_DONTWAIT) > 0;)
-		n += sizeof(drain);
+	drain(fd);
 	fd_close(&fd);
 }
 

@@ -18,10 +18,12 @@
 
 enum { WRITE_PIECE = 64 << 10, SPOOL_EARLY = 16 << 10 };
 
-static void charge(struct smtpd *s)
+void smtpd_charge(struct smtpd *s)
 {
-	s->server->memory_used += s->body.bytes.n - s->body.charged;
-	s->body.charged = s->body.bytes.n;
+	size_t holds = s->body.bytes.n + s->arena.total;
+
+	s->server->memory_used += holds - s->charged;
+	s->charged = holds;
 }
 
 void smtpd_body_begin(struct smtpd *s)
@@ -35,7 +37,7 @@ void smtpd_body_begin(struct smtpd *s)
 void smtpd_body_drop(struct smtpd *s)
 {
 	buf_free(&s->body.bytes);
-	charge(s);
+	smtpd_charge(s);
 	fd_close(&s->body.fd);
 	s->body.fd = -1;
 	s->body.searched = 0;
@@ -78,7 +80,7 @@ static void write_out(struct smtpd *s)
 	b->crc = crc32c(b->crc, b->bytes.p, b->bytes.n);
 	b->written += b->bytes.n;
 	buf_reset(&b->bytes);
-	charge(s);
+	smtpd_charge(s);
 }
 
 void smtpd_spooled(struct smtpd *s, enum err result, uint64_t spool, int fd)
@@ -153,9 +155,9 @@ void smtpd_body_add(struct smtpd *s, struct str piece)
 	struct smtpd_body *b = &s->body;
 	size_t n;
 
+	b->octets += piece.n;
 	if (s->refusal.code != 0)
 		return;
-	b->octets += piece.n;
 	if (b->octets > s->server->size_max) {
 		smtpd_refuse(s, smtp_reply_printf(&s->arena, 552, "5.3.4", "the message is larger than the %llu bytes this server accepts",
 		                                  (unsigned long long)s->server->size_max));
@@ -174,7 +176,7 @@ void smtpd_body_add(struct smtpd *s, struct str piece)
 		return;
 	if (b->fd >= 0 && b->bytes.n >= WRITE_PIECE)
 		write_out(s);
-	charge(s);
+	smtpd_charge(s);
 	if (wants_spool(s)) {
 		s->is_waiting = true;
 		s->host->spool(s->context);
@@ -225,7 +227,7 @@ static void rewrite_binary(struct smtpd *s)
 	smtpd_body_drop(s);
 	s->body.octets = octets;
 	s->body.bytes = out;
-	charge(s);
+	smtpd_charge(s);
 }
 
 void smtpd_body_end(struct smtpd *s)

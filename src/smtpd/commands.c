@@ -158,6 +158,8 @@ static bool may_add_recipient(struct smtpd *s)
 		smtpd_reply(s, 503, "5.5.1", "the message has begun: no more recipients");
 	else if (s->envelope.n >= most)
 		smtpd_reply(s, 452, "4.5.3", "enough recipients for one message: please send it again to the others");
+	else if (s->envelope.n > 0 && s->server->memory_used > s->server->memory_max)
+		smtpd_reply(s, 452, "4.3.1", "too many messages are arriving at the moment: please send this one to the others again");
 	else
 		return true;
 	return false;
@@ -171,6 +173,7 @@ static void add_recipient(struct smtpd *s, const struct envelope_recipient *r)
 	e->recipients[e->n] = *r;
 	e->recipients[e->n].address = str_copy(&s->arena, r->address);
 	e->n++;
+	smtpd_charge(s);
 }
 
 /* "RCPT TO:" ( "<Postmaster>" / Forward-path ) [SP Rcpt-parameters]                                RFC 5321 §4.1.1.3 */

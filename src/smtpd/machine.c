@@ -46,6 +46,7 @@ void smtpd_free(struct smtpd *s)
 	buf_free(&s->line);
 	buf_free(&s->helo);
 	arena_free(&s->arena);
+	smtpd_charge(s);
 	mem_free(s);
 }
 
@@ -87,6 +88,7 @@ void smtpd_reset(struct smtpd *s)
 	s->recipients_cap = 0;
 	s->refusal = s->answer = (struct smtp_reply){ 0 };
 	arena_free(&s->arena);
+	smtpd_charge(s);
 }
 
 void smtpd_greet(struct smtpd *s, struct buf *out)

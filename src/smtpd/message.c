@@ -29,6 +29,14 @@ static void check_lines(struct smtpd *s)
 		smtpd_refuse(s, (struct smtp_reply){ 550, "5.6.0", str_of(flaw_sentence(s->lines.flaw)) });
 }
 
+/* A client that ignores SIZE may have its reply, but not for ever more bytes. */
+static bool is_endless(const struct smtpd *s, uint64_t octets)
+{
+	return s->refusal.code != 0 && octets / SMTPD_SWALLOW_MAX > s->server->size_max;
+}
+
+static const char endless[] = "the message is far too large, and its end has not come: goodbye";
+
 /* Either it is refused now or it goes to the host. */
 void smtpd_end_message(struct smtpd *s)
 {
@@ -128,6 +136,8 @@ void smtpd_take_data(struct smtpd *s, struct str *in)
 	}
 	if (is_end)
 		s->phase = PHASE_END;
+	else if (is_endless(s, s->body.octets))
+		smtpd_over(s, "4.3.4", endless);
 }
 
 /* ---- BDAT ---- */
@@ -161,6 +171,8 @@ void smtpd_bdat(struct smtpd *s, struct str argument)
 		r = smtp_reply_printf(&s->arena, 552, "5.3.4", "the message is larger than the %llu bytes this server accepts", (unsigned long long)s->server->size_max);
 	if (r.code != 0)
 		smtpd_refuse(s, r);
+	if (is_endless(s, s->chunk_left))
+		smtpd_over(s, "4.3.4", endless);
 }
 
 /* All bytes of the chunk have come. */

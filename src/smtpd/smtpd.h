@@ -12,6 +12,7 @@
 enum {
 	SMTPD_MEMORY_MAX = 256 << 10,    /* bytes of a message in memory; also the largest header */
 	SMTPD_TEXT_LINE_MAX = 65536,     /* bytes of a line of a message; RFC 5321 §4.5.3.1.6 promises 998, real mail has more */
+	SMTPD_SWALLOW_MAX = 4,           /* times size_max: of a message that is too large, so much is read away; then the connection ends */
 	SMTPD_RECEIVED_MAX = 100,        /* Received fields: more is a loop (RFC 5321 §6.3) */
 	SMTPD_IDLE_COMMANDS_MAX = 100,   /* NOOP, RSET, VRFY … in a row; then each counts as a mistake */
 	SMTPD_RESERVE = 8192,            /* reply bytes of one command, at most; see smtpd_input() */
@@ -24,7 +25,7 @@ struct smtpd_server {
 	uint64_t   recipients_max;       /* RCPT commands of a message */
 	uint64_t   messages_max;         /* over one connection */
 	uint64_t   errors_max;
-	uint64_t   memory_max;           /* for messages that are arriving, all sessions together */
+	uint64_t   memory_max;           /* for messages and envelopes that are arriving, all sessions together */
 	uint64_t   memory_used;          /* kept by the machines */
 };
 

@@ -27,7 +27,6 @@ struct smtpd_body {
 	uint64_t   spool, written;
 	uint32_t   crc;
 	uint64_t   octets;      /* of the client's message, as SIZE counts */
-	size_t     charged;     /* in server->memory_used */
 };
 
 struct smtpd {
@@ -45,6 +44,7 @@ struct smtpd {
 	uint64_t                 errors, idle_commands, messages;
 	/* The transaction; all of it lives in the arena. */
 	struct arena             arena;
+	size_t                   charged;      /* for it and the body, in server->memory_used */
 	bool                     has_mail, is_chunked, is_broken;  /* broken: a chunk was refused */
 	struct envelope          envelope;
 	size_t                   recipients_cap;
@@ -73,6 +73,7 @@ void smtpd_end_message(struct smtpd *s);
 void smtpd_tell_added(struct smtpd *s);
 
 /* body.c */
+void smtpd_charge(struct smtpd *s);                            /* keeps server->memory_used */
 void smtpd_body_begin(struct smtpd *s);
 void smtpd_body_add(struct smtpd *s, struct str piece);        /* may set refusal, or wait for a spool file */
 void smtpd_body_end(struct smtpd *s);                          /* the last byte has come: refusal, or host->add() */

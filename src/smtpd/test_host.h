@@ -2,6 +2,7 @@
 #ifndef FACTEUR_SMTPD_TEST_HOST_H
 #define FACTEUR_SMTPD_TEST_HOST_H
 #include "base/bytes.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "smtpd/smtpd.h"
 #include <assert.h>
@@ -114,6 +115,7 @@ static const struct smtpd_host test_host_calls = {
 
 static void test_host_begin(struct test_host *t, enum envelope_source source)
 {
+	log_setup("test", LOG_LEVEL_ERROR, false);
 	struct smtpd_client client = { .source = source, .session = STR("s1"), .peer = STR("192.0.2.7"), .can_start_tls = true };
 
 	*t = (struct test_host){ .spool_fd = -1, .out = BUF(64 << 20), .added = BUF(256 << 20) };
