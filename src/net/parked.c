@@ -13,13 +13,15 @@
 #include "base/mem.h"
 #include <assert.h>
 
-enum { RETRY_FIRST_MS = 1000, RETRY_MAX_MS = 30000 };
+enum { RETRY_FIRST_MS = 1000, RETRY_MAX_MS = 30000, UNWATCH_AFTER_MS = 5000 };
 
 struct parked_account {
 	struct parked    *table;
 	uint64_t          account, newest;   /* the modseq of the last CHANGED */
 	struct member    *first;
-	size_t            wanting;           /* parked and wants news: watched while there is one */
+	size_t            wanting;           /* parked and wants news: watched while there is one, and a little longer */
+	bool              is_watched;
+	struct loop_timer unwatch;
 	struct loop_fd    pair;              /* of the running render; fd -1: none */
 	struct member   **who;               /* by index of its STATE; NULL: answered, or no longer parked */
 	uint32_t          who_n, sent, answered;
@@ -36,6 +38,31 @@ struct parked {
 };
 
 static void render_soon(struct parked_account *a);
+
+/* ---- watching */
+
+static void set_watch(struct parked_account *a, bool on)
+{
+	loop_timer_stop(a->table->loop, &a->unwatch);
+	if (a->is_watched != on)
+		a->table->host->watch(a->table->context, a->account, on);
+	a->is_watched = on;
+}
+
+static void unwatch_due(void *context)
+{
+	struct parked_account *a = context;
+
+	if (a->wanting == 0)
+		set_watch(a, false);
+}
+
+/* Who renews IDLE is back in a moment: master and the cell need not hear of it. */
+static void unwatch_soon(struct parked_account *a)
+{
+	a->unwatch = (struct loop_timer){ .due = unwatch_due, .context = a };
+	loop_timer_in(a->table->loop, &a->unwatch, UNWATCH_AFTER_MS);
+}
 
 struct parked *parked_new(struct loop *l, const struct parked_host *host, void *context)
 {
@@ -101,7 +128,7 @@ static void render_end(struct parked_account *a)
 	a->who_n = a->sent = a->answered = 0;
 }
 
-void member_wake(struct parked *p, struct member *m)
+void member_wake(UNUSED struct parked *p, struct member *m)
 {
 	struct parked_account *a = m->of;
 
@@ -112,7 +139,7 @@ void member_wake(struct parked *p, struct member *m)
 		a->who[m->place - 1] = NULL;
 	m->place = 0;
 	if (m->wants_news && --a->wanting == 0)
-		p->host->watch(p->context, a->account, false);
+		unwatch_soon(a);
 }
 
 void member_leave(struct parked *p, struct member *m)
@@ -132,6 +159,7 @@ void member_leave(struct parked *p, struct member *m)
 	if (a->pair.fd >= 0)
 		render_end(a);
 	loop_timer_stop(p->loop, &a->retry);
+	set_watch(a, false);
 	map_set_u64(&p->accounts, a->account, NULL);
 	mem_free(a);
 }
@@ -145,7 +173,7 @@ static void set_record(struct member *m, struct str record)
 	m->record = str_make(copy, record.n);
 }
 
-bool member_park(struct parked *p, struct member *m, struct str frame)
+bool member_park(UNUSED struct parked *p, struct member *m, struct str frame)
 {
 	struct parked_account *a = m->of;
 	struct scan s = scan_of(frame);
@@ -162,7 +190,7 @@ bool member_park(struct parked *p, struct member *m, struct str frame)
 	m->wants_news = wants_news;
 	m->is_parked = true;
 	if (wants_news && a->wanting++ == 0)
-		p->host->watch(p->context, a->account, true);
+		set_watch(a, true);
 	render_soon(a);
 	return true;
 }

@@ -166,6 +166,13 @@ TEST(one_render_for_all_that_want)
 	for (int i = 0; i < 4; i++)
 		member_leave(w.parked, &s[i].m);
 	EXPECT(strstr(w.told, "watch:7:0;") && strstr(w.told, "watch:8:0;"));
+	w.told[0] = 0;
+	enter(&w, &s[0], 0, 7);
+	park(&w, &s[0], 12, true);
+	member_wake(w.parked, &s[0].m);      /* renews IDLE: nobody need know */
+	park(&w, &s[0], 12, true);
+	assert_string_equal(w.told, "watch:7:1;");
+	member_leave(w.parked, &s[0].m);
 	end(&w);
 }
 

@@ -154,8 +154,10 @@ static void handshake_ready(void *context, unsigned events)
 {
 	struct client *c = context;
 
-	if ((events & LOOP_GONE) == 0 && !is_turn_for_handshake(c->gate))
+	if ((events & LOOP_GONE) == 0 && !is_turn_for_handshake(c->gate)) {
+		client_watch(c, handshake_ready, stream_wants(&c->stream, true, false));
 		return;  /* the loop tells again */
+	}
 	enum err e = stream_handshake(&c->stream);
 
 	if (e == ERR_AGAIN) {
@@ -174,14 +176,22 @@ static void handshake_ready(void *context, unsigned events)
 	client_end(c);
 }
 
+/* A peer that never says hello costs no TLS state. */
+static void hello_ready(void *context, unsigned events)
+{
+	struct client *c = context;
+
+	if (((events & LOOP_GONE) && !(events & LOOP_READ)) ||
+	    stream_start_tls(&c->stream, c->gate->tls, (enum protocol)c->protocol) != ERR_OK)
+		client_end(c);
+	else
+		handshake_ready(c, events);
+}
+
 void client_start_tls(struct client *c)
 {
 	c->phase = PHASE_HANDSHAKE;
-	if (stream_start_tls(&c->stream, c->gate->tls, (enum protocol)c->protocol) != ERR_OK) {
-		client_end(c);
-		return;
-	}
-	client_watch(c, handshake_ready, LOOP_READ);
+	client_watch(c, hello_ready, LOOP_READ);
 }
 
 static void client_due(void *context)

@@ -470,7 +470,6 @@ TEST(parked_told_and_woken)
 	EXPECT_STR(opened.record, "state two");
 	EXPECT_STR(opened.login_name, "alice");
 	expect_data(w, "DONE\r\n");
-	UNTIL(strcmp(w->watch, "+-") == 0);
 	cell_says(w, FRAME_DATA, STR("a2 OK\r\n"));
 	EXPECT_LINE(fd, "a2 OK");
 	changed(w, 30);                    /* while it is attached its cell tells it; but … */
@@ -484,6 +483,9 @@ TEST(parked_told_and_woken)
 	cell_opens(w);                     /* without a byte of the client */
 	EXPECT_STR(opened.record, "state three");
 	close(fd);
+	fd_close(&w->attached);
+	w->attached = -1;
+	UNTIL(strcmp(w->watch, "+-") == 0);
 	end(w);
 }
 
