@@ -8,7 +8,7 @@
 
 enum { OUTPUT_MAX = 1 << 30 };
 
-/* "1.5 GB", in units of 1,000: what disks and providers count in. */
+/* "1.5 GB", in the units in which settings are typed: 1 kB is 1,024 bytes. */
 static struct str size_text(struct arena *a, enum lang lang, uint64_t bytes)
 {
 	static const char prefixes[] = " kMGTPE";
@@ -16,15 +16,15 @@ static struct str size_text(struct arena *a, enum lang lang, uint64_t bytes)
 	double n = (double)bytes;
 	size_t p = 0;
 
-	while (n >= 999.5 && p + 2 < sizeof(prefixes)) {
-		n /= 1000;
+	while (n >= 1023.5 && p + 2 < sizeof(prefixes)) {
+		n /= 1024;
 		p++;
 	}
 	if (p == 0)
 		return arena_printf(a, "%llu %s", (unsigned long long)bytes, unit);
-	if (n >= 9.95)
-		return arena_printf(a, "%.0f %c%s", n, prefixes[p], unit);
 	int tenths = (int)(n * 10 + 0.5);
+	if (tenths >= 100 || tenths % 10 == 0)
+		return arena_printf(a, "%.0f %c%s", n, prefixes[p], unit);
 	return arena_printf(a, "%d%s%d %c%s", tenths / 10, text_get(lang, TEXT_CLI_DECIMAL), tenths % 10, prefixes[p], unit);
 }
 

@@ -99,11 +99,12 @@ TEST(values_for_people)
 		{ ADMIN_COLUMN_NUMBER,  "1200",          "1200",        "1200" },
 		{ ADMIN_COLUMN_SIZE,    "0",             "0 B",         "0 o" },
 		{ ADMIN_COLUMN_SIZE,    "999",           "999 B",       "999 o" },
-		{ ADMIN_COLUMN_SIZE,    "1500",          "1.5 kB",      "1,5 ko" },
-		{ ADMIN_COLUMN_SIZE,    "999950",        "1.0 MB",      "1,0 Mo" },
-		{ ADMIN_COLUMN_SIZE,    "10000000000",   "10 GB",       "10 Go" },
+		{ ADMIN_COLUMN_SIZE,    "1536",          "1.5 kB",      "1,5 ko" },
+		{ ADMIN_COLUMN_SIZE,    "5242880",       "5 MB",        "5 Mo" },     /* as it was typed: quota 5MB */
+		{ ADMIN_COLUMN_SIZE,    "1048570",       "1 MB",        "1 Mo" },     /* never "1024 kB" */
+		{ ADMIN_COLUMN_SIZE,    "10737418240",   "10 GB",       "10 Go" },
 		{ ADMIN_COLUMN_LIMIT,   "0",             "no limit",    "sans limite" },
-		{ ADMIN_COLUMN_LIMIT,   "1000",          "1.0 kB",      "1,0 ko" },
+		{ ADMIN_COLUMN_LIMIT,   "1024",          "1 kB",        "1 ko" },
 		{ ADMIN_COLUMN_TIME,    "0",             "never",       "jamais" },
 		{ ADMIN_COLUMN_SWITCH,  "true",          "yes",         "oui" },
 		{ ADMIN_COLUMN_LIST,    "[\"a\",\"b\"]", "a, b",        "a, b" },
