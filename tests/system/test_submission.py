@@ -1,10 +1,13 @@
 """Sending, as mail programs, printers, cron and thieves of passwords do it."""
 import base64
+import contextlib
 import email
+import imaplib
 import os
 import signal
 import smtplib
 import subprocess
+import threading
 import time
 
 from harness import Lines, Server, expect, wait_for
@@ -169,6 +172,49 @@ def test_so_many_recipients_a_day_also_after_a_crash(server):
     s.close()
     expect(len(refused) == 2 and all(r[0] == 450 and b"4.7.1" in r[1] for r in refused.values()), str(refused))
     server.cli("config", "set", "submit_recipients_per_day", "5000")
+
+
+def test_what_was_acknowledged_is_there_once_when_cells_die(server):
+    acknowledged, stop = [], threading.Event()
+
+    def send(tag, name):
+        number = 0
+        while not stop.is_set():
+            try:
+                s = server.submission(name)
+                while not stop.is_set():
+                    number += 1
+                    subject = f"die {tag} {number}"
+                    s.sendmail(f"{name}@example.test", ["bob@example.test"], f"From: {name}@example.test\r\nSubject: {subject}\r\n\r\n")
+                    acknowledged.append(subject)
+            except (OSError, smtplib.SMTPException, AssertionError):
+                time.sleep(0.05)
+    threads = [threading.Thread(target=send, args=pair) for pair in enumerate(("alice", "carol", "bob", "alice"))]
+    for t in threads:
+        t.start()
+    for _ in range(4):
+        time.sleep(0.6)
+        for pid in server.pids_of("cell"):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+    stop.set()
+    for t in threads:
+        t.join()
+    expect(len(acknowledged) > 20, f"only {len(acknowledged)} were sent at all")
+
+    def subjects():
+        try:
+            box = server.imap("bob")
+        except imaplib.IMAP4.error:  # what dies often is not started again at once
+            return []
+        box.select("INBOX", readonly=True)
+        got = [line[1].decode().split("Subject: ")[1].strip() for line in box.fetch("1:*", "(BODY.PEEK[HEADER.FIELDS (SUBJECT)])")[1]
+               if isinstance(line, tuple) and b"Subject: die" in line[1]]
+        box.logout()
+        return got
+    wait_for(lambda: set(acknowledged) <= set(subjects()), 30, "every acknowledged message")
+    got = subjects()
+    expect(len(got) == len(set(got)), f"{len(got) - len(set(got))} are there twice")
 
 
 def test_a_session_ends_with_its_password(server):
