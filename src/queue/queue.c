@@ -158,6 +158,13 @@ static void on_passed(void *context, uint64_t w)
 	writer_set_w(q->writer, w, q->stops || log_fill_percent(q->log) >= HALF_FULL_PERCENT);
 }
 
+static enum err on_sync_accounts(void *context)
+{
+	struct queue *q = context;
+
+	return q->host.sync_accounts(q->host.context);
+}
+
 static void on_failed(void *context) { ((struct queue *)context)->has_failed = true; }
 
 /* ----------------------------------------------------------------------------------------------------- the askers */
@@ -453,7 +460,7 @@ static void make_parts(struct queue *q)
 {
 	uint64_t ring_part = (uint64_t)log_record_max(q->log) * 4 * ROUND_SEGMENTS;
 	const struct dispatch_host dispatch_host = { q, on_wake, on_end, on_load, on_loaded_done, on_answered, on_prune };
-	const struct sync_host sync_host = { q, on_channel, on_settled, on_finished, on_passed, on_failed };
+	const struct sync_host sync_host = { q, on_channel, on_settled, on_finished, on_passed, on_sync_accounts, on_failed };
 
 	q->contents = content_cache_new();
 	backlog_init(&q->backlog);
@@ -461,7 +468,7 @@ static void make_parts(struct queue *q)
 	q->worker = worker_new();
 	q->dispatch = dispatch_new(&q->backlog, log_id(q->log), &dispatch_host);
 	const struct sync_config sync_config = {
-		q->log, q->late, &q->backlog, q->worker, q->config.accounts, ring_part < SYNC_BYTES ? ring_part : SYNC_BYTES, q->config.lifetime_s,
+		q->log, q->late, &q->backlog, q->worker, ring_part < SYNC_BYTES ? ring_part : SYNC_BYTES, q->config.lifetime_s,
 	};
 	q->sync = sync_new(&sync_config, &sync_host);
 	q->w = log_w(q->log);

@@ -18,11 +18,12 @@ struct queue_host {
 	void (*forget)(void *context, struct channel *ch);    /* it is about to be freed */
 	void (*wake)(void *context, uint64_t account);        /* WAKE: its cell shall run; queue_cell() follows */
 	void (*end)(void *context, uint64_t account);         /* QUEUE_CELL_END; queue_cell_ended() follows */
+	/* Makes durable what all accounts have written: syncfs of their file system. Runs in the worker's thread. */
+	enum err (*sync_accounts)(void *context);
 };
 
 struct queue_config {
 	struct disk_dir  *dir;            /* DIR/queue; log/, spool/, late/ and queue.db are made in it */
-	struct disk_dir  *accounts;       /* a folder of the file system that holds the accounts: for syncfs */
 	struct log_config ring;           /* of a new log; one that exists keeps its sizes */
 	uint64_t          disk_reserve;   /* bytes; with less free nothing is accepted */
 	int64_t           lifetime_s;     /* how long an undeliverable message is tried */

@@ -358,3 +358,44 @@ TEST(a_message_made_by_a_delivery_is_queued_once)
 	EXPECT_INT(w->cells[1].n_kept, 2);
 	world_free(w);
 }
+
+TEST(after_a_failed_sync_nothing_is_taken_and_nothing_let_go)
+{
+	struct world *w = world_new(4, 1 << 20);
+	uint64_t to[10];
+
+	log_setup("test", LOG_LEVEL_ERROR + 1, false);
+	for (uint64_t i = 0; i < 10; i++)
+		to[i] = i + 1;
+	w->fails = true;
+	world_add(w, 1, to, 10, 100);  /* ten accounts are too many to be asked one by one */
+	WORLD_UNTIL(w, w->cells[9].n_kept == 1 && w->syncs > 0);
+	world_rounds(w, 20);
+	world_add(w, 2, to, 10, 100);
+	WORLD_UNTIL(w, w->answered == 2);
+	EXPECT_INT(w->refused, 1);
+	/* after a restart it is all sent again */
+	w->fails = false;
+	world_kill(w);
+	for (size_t i = 0; i < 10; i++)
+		w->cells[i].n_kept = 0;
+	world_open(w);
+	WORLD_UNTIL(w, w->cells[0].n_kept == 1 && w->cells[9].n_kept == 1);
+	world_free(w);
+}
+
+TEST(few_accounts_are_synced_by_their_cells)
+{
+	struct world *w = world_new(4, 1 << 20);
+	const uint64_t to[] = { 1, 2 };
+
+	world_add(w, 1, to, 2, 100);
+	WORLD_UNTIL(w, w->cells[0].syncs == 1 && w->cells[1].syncs == 1);
+	EXPECT_INT(w->syncs, 0);
+	/* one of them hangs: syncfs proves it for both */
+	world_add(w, 2, to, 2, 100);
+	WORLD_UNTIL(w, w->cells[0].n_kept == 2 && w->cells[1].n_kept == 2);
+	w->cells[0].is_held = true;
+	WORLD_UNTIL(w, w->syncs == 1);
+	world_free(w);
+}

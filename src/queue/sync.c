@@ -276,7 +276,7 @@ static void run_round(struct job *job)
 		r->late_result = change_results(s, &r->work, false);
 	if (r->needs_syncfs) {
 		int64_t start = clock_mono_ms();
-		r->sync_result = disk_dir_sync_all(s->config.accounts);
+		r->sync_result = s->host.sync_accounts(s->host.context);
 		r->syncfs_ms = clock_mono_ms() - start;
 	}
 	if (r->late_result == ERR_OK && r->sync_result == ERR_OK)

@@ -28,6 +28,7 @@ struct sync_host {
 	void (*settled)(void *context, struct due *d);                 /* it is a row of queue.db */
 	void (*finished)(void *context, const struct late_key *key);   /* the result of a late delivery is in queue.db */
 	void (*passed)(void *context, uint64_t w);                     /* W may be this */
+	enum err (*sync_accounts)(void *context);                      /* all of them, at once; in the worker's thread */
 	void (*failed)(void *context);                                 /* nothing is believed any more, until a restart */
 };
 
@@ -36,7 +37,6 @@ struct sync_config {
 	struct late     *late;
 	struct backlog  *backlog;
 	struct worker   *worker;
-	struct disk_dir *accounts;      /* syncfs goes to the file system of this folder */
 	uint64_t         bytes;         /* SYNC_BYTES, or less for a small ring */
 	int64_t          lifetime_s;
 };

@@ -14,6 +14,7 @@
 #include "queue/queue.h"
 #include <errno.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -55,6 +56,9 @@ struct world {
 	struct fake_cell  cells[WORLD_CELLS];      /* account number is index + 1 */
 	struct channel   *watched[WORLD_CHANNELS]; /* the queue's ends */
 	struct log_config ring;
+	pthread_mutex_t   kept_lock;               /* what cells keep: the queue's worker syncs it */
+	size_t            syncs;                   /* of all accounts */
+	bool              fails;                   /* they fail */
 	bool              wakes;                   /* master starts cells */
 	uint64_t          to_wake[WORLD_CELLS], to_end[WORLD_CELLS];
 	size_t            n_wake, n_end, wakes_seen, ends_seen;
@@ -106,6 +110,20 @@ static void world_end(void *context, uint64_t account)
 	w->to_end[w->n_end++] = account;
 }
 
+/* In the worker's thread. */
+static enum err world_sync_accounts(void *context)
+{
+	struct world *w = context;
+
+	pthread_mutex_lock(&w->kept_lock);
+	for (size_t i = 0; i < WORLD_CELLS; i++)
+		for (size_t k = 0; k < w->cells[i].n_kept; k++)
+			w->cells[i].kept[k].is_synced = true;
+	w->syncs++;
+	pthread_mutex_unlock(&w->kept_lock);
+	return w->fails ? ERR_IO : ERR_OK;
+}
+
 /* ---- cells */
 
 static struct kept *cell_find(struct fake_cell *c, const struct delivery *d)
@@ -146,14 +164,18 @@ static uint32_t delivery_number(const struct delivery *d)
 
 static void cell_keep(struct fake_cell *c, const struct delivery *d)
 {
+	struct kept kept = { d->log_id, d->seq, d->recipient, delivery_number(d), c->syncs_now };
+
 	if (d->may_be_duplicate && cell_find(c, d) != NULL)
 		return;
 	EXPECT(cell_find(c, d) == NULL);  /* sent twice without a word */
+	pthread_mutex_lock(&c->world->kept_lock);
 	if (c->n_kept == c->cap) {
 		c->cap = c->cap ? c->cap * 2 : 16;
 		c->kept = mem_resize(c->kept, c->cap * sizeof *c->kept);
 	}
-	c->kept[c->n_kept++] = (struct kept){ d->log_id, d->seq, d->recipient, delivery_number(d), c->syncs_now };
+	c->kept[c->n_kept++] = kept;
+	pthread_mutex_unlock(&c->world->kept_lock);
 }
 
 UNUSED static void cell_stop(struct fake_cell *c)
@@ -164,8 +186,10 @@ UNUSED static void cell_stop(struct fake_cell *c)
 
 static void cell_sync(struct fake_cell *c)
 {
+	pthread_mutex_lock(&c->world->kept_lock);
 	for (size_t i = 0; i < c->n_kept; i++)
 		c->kept[i].is_synced = true;
+	pthread_mutex_unlock(&c->world->kept_lock);
 }
 
 static void cell_answer(struct fake_cell *c, uint32_t call, const struct delivery_batch *batch)
@@ -255,8 +279,8 @@ UNUSED static void world_start_cell(struct world *w, uint64_t account)
 
 static void world_open(struct world *w)
 {
-	const struct queue_host host = { w, world_watch, world_forget, world_wake, world_end };
-	const struct queue_config config = { .dir = w->dir, .accounts = w->dir, .ring = w->ring, .disk_reserve = 1 << 20, .lifetime_s = 5 * 86400, .is_resolved = true };
+	const struct queue_host host = { w, world_watch, world_forget, world_wake, world_end, world_sync_accounts };
+	const struct queue_config config = { .dir = w->dir, .ring = w->ring, .disk_reserve = 1 << 20, .lifetime_s = 5 * 86400, .is_resolved = true };
 	int pair[2];
 
 	EXPECT_OK(queue_open(&config, &host, &w->queue));
@@ -270,6 +294,7 @@ UNUSED static struct world *world_new(uint32_t segments, uint32_t segment_bytes)
 	struct world *w = MEM_NEW(struct world);
 
 	log_setup("test", LOG_LEVEL_ERROR, false);
+	pthread_mutex_init(&w->kept_lock, NULL);
 	w->path = test_dir();
 	w->ring = (struct log_config){ segments, segment_bytes };
 	w->wakes = true;

@@ -77,6 +77,8 @@ static void on_end(void *context, uint64_t account)
 	channel_ask(r->master, REQUEST_QUEUE_CELL_END, buf_str(&b), NULL, 0, CELL_END_TIMEOUT_MS, on_cell_ended, e);
 }
 
+static enum err on_sync_accounts(void *context) { return disk_dir_sync_all(((struct queue_role *)context)->accounts); }
+
 /* ---- opening */
 
 static uint64_t clamp(uint64_t v, uint64_t min, uint64_t max) { return v < min ? min : v > max ? max : v; }
@@ -100,8 +102,8 @@ static void on_queue_event(void *context)
 
 static enum err open_queue(struct queue_role *r, const struct conf *c)
 {
-	struct queue_config config = { .dir = r->dir, .accounts = r->accounts };
-	const struct queue_host host = { r, on_watch, on_forget, on_wake, on_end };
+	struct queue_config config = { .dir = r->dir };
+	const struct queue_host host = { r, on_watch, on_forget, on_wake, on_end, on_sync_accounts };
 	int fds[2];
 
 	configure(c, &config);
