@@ -16,7 +16,7 @@ struct promise {
 };
 
 struct story {
-	char           *dir;
+	const char     *dir;
 	const char     *trace_path;
 	struct disk_dir *d;
 	struct log     *l;
@@ -295,7 +295,7 @@ TEST(every_power_cut_keeps_what_was_acknowledged)
 	size_t ready;
 
 	log_to_fd(said);
-	t->dir = mem_strdup(test_dir());
+	t->dir = test_dir();
 	t->seed = &seed;
 	t->trace_path = powercut_start(&a, t->dir);
 	open_log(t);
