@@ -18,18 +18,20 @@ enum err account_add(struct directory *d, const struct directory_address *x, str
 {
 	static const char sql[] = "INSERT INTO account (address, domain, name, french, suspended, epoch, created, deleted, used_bytes,"
 	                          " messages, is_full) VALUES (?1, ?2, ?3, ?4, 0, 1, ?5, 0, 0, 0, 0)";
+	static const char most[] = "SELECT coalesce(max(account), 0) FROM account";
 	static const char count[] = "SELECT count(*) FROM account WHERE deleted = 0";
 	CLEANUP(arena_free) struct arena a = { 0 };
 	DIRECTORY_CHANGE(d);
 	CLEANUP(stmt_release) struct stmt *q = db_query(d->db, sql);
+	CLEANUP(stmt_release) struct stmt *m = db_query(d->db, most);
 	CLEANUP(stmt_release) struct stmt *c = db_query(d->db, count);
 
 	if (!domain_exists(d, x->domain))
 		return ERR_NOTFOUND;
-	if (!stmt_row(c))
-		return stmt_err(c, ERR_IO);
-	if (stmt_int64(c, 0) >= ACCOUNTS_MAX)
-		return ERR_LIMIT;
+	if (!stmt_row(m))
+		return stmt_err(m, ERR_IO);
+	if (stmt_int64(m, 0) >= ACCOUNTS_MAX && (!stmt_row(c) || stmt_int64(c, 0) >= ACCOUNTS_MAX))  /* counting only where it can matter */
+		return stmt_err(c, ERR_LIMIT);
 	stmt_bind_text(q, 1, directory_address_text(&a, x));
 	stmt_bind_text(q, 2, x->domain);
 	stmt_bind_text(q, 3, name.p ? name : STR(""));

@@ -6,6 +6,8 @@
 #include "base/mem.h"
 #include "directory/directory_private.h"
 
+enum { WAL_PAGES_MAX = 1000 };
+
 static const struct db_step steps[] = {
 	{ 1, "CREATE TABLE domain (domain_id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, catch_all TEXT);"
 	     "CREATE TABLE account (account INTEGER PRIMARY KEY AUTOINCREMENT, address TEXT NOT NULL, domain TEXT NOT NULL,"
@@ -22,6 +24,7 @@ static const struct db_step steps[] = {
 	     " PRIMARY KEY (scope, place, name)) WITHOUT ROWID;"
 	     "CREATE TABLE version (version INTEGER NOT NULL);"
 	     "INSERT INTO version VALUES (1);" },
+	{ 2, "CREATE INDEX target_target ON target (target_key);" },
 };
 
 static enum err read_version(struct directory *d)
@@ -53,6 +56,14 @@ enum err directory_open(struct disk_dir *dir, struct directory **out)
 	return ERR_OK;
 }
 
+static void forget_conf(struct directory *d)
+{
+	conf_free(d->conf);
+	map_free(&d->places);
+	d->places = (struct map){ 0 };
+	d->conf = NULL;
+}
+
 void directory_close(struct directory *d)
 {
 	if (d == NULL)
@@ -60,11 +71,19 @@ void directory_close(struct directory *d)
 	if (d->db && db_wal_pages(d->db) > 0 && db_checkpoint(d->db) != ERR_OK)
 		log_warn("directory.db keeps its write-ahead log; nothing is lost");
 	db_close(&d->db);
+	forget_conf(d);
 	mem_free(d);
 }
 
 uint64_t directory_version(const struct directory *d) { return d->version; }
-enum err directory_begin(struct directory *d) { return db_begin(d->db); }
+
+/* The log is emptied before a change, not after one: then no statement is open, and no change that is done can fail. */
+enum err directory_begin(struct directory *d)
+{
+	if (db_wal_pages(d->db) > WAL_PAGES_MAX)
+		TRY(db_checkpoint(d->db));
+	return db_begin(d->db);
+}
 
 enum err directory_commit(struct directory *d)
 {
@@ -74,21 +93,48 @@ enum err directory_commit(struct directory *d)
 	TRY(stmt_done(q));
 	TRY(db_commit(d->db));
 	d->version++;
-	if (db_wal_pages(d->db) > 1000)
-		return db_checkpoint(d->db);
+	return ERR_OK;
+}
+
+/* d->conf and d->places as of this version. */
+static enum err read_conf(struct directory *d)
+{
+	enum err e;
+
+	if (d->conf != NULL && d->conf_version == d->version)
+		return ERR_OK;
+	forget_conf(d);
+	d->conf = conf_new();
+	e = setting_load(d, SCOPE_SERVER, STR(""), d->conf);
+	if (e == ERR_OK)
+		e = setting_places(d, &d->places);
+	if (e != ERR_OK) {
+		forget_conf(d);
+		return e;
+	}
+	d->conf_version = d->version;
 	return ERR_OK;
 }
 
 enum err directory_conf(struct directory *d, struct conf **out)
 {
-	struct conf *c = conf_new();
-	enum err e = setting_load(d, SCOPE_SERVER, STR(""), c);
+	TRY(read_conf(d));
+	*out = conf_copy(d->conf);
+	return ERR_OK;
+}
 
-	if (e != ERR_OK) {
-		conf_free(c);
-		return e;
-	}
-	*out = c;
+static enum err overlay(struct directory *d, enum setting_scope scope, struct str of, struct arena *a, struct conf *c)
+{
+	return map_get(&d->places, setting_place(a, scope, of)) ? setting_load(d, scope, of, c) : ERR_OK;
+}
+
+enum err directory_is_plain(struct directory *d, uint64_t account, struct str address, bool *plain)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+
+	TRY(read_conf(d));
+	*plain = d->places.n == 0 || (!map_get(&d->places, setting_place(&a, SCOPE_DOMAIN, str_from(address, (size_t)(str_rchr(address, '@') + 1)))) &&
+	                              !map_get(&d->places, setting_place(&a, SCOPE_ACCOUNT, arena_printf(&a, "%llu", (unsigned long long)account))));
 	return ERR_OK;
 }
 
@@ -99,9 +145,9 @@ enum err directory_account_conf(struct directory *d, uint64_t account, struct st
 	enum err e;
 
 	TRY(directory_conf(d, &c));
-	e = setting_load(d, SCOPE_DOMAIN, str_from(address, (size_t)(str_rchr(address, '@') + 1)), c);
+	e = overlay(d, SCOPE_DOMAIN, str_from(address, (size_t)(str_rchr(address, '@') + 1)), &a, c);
 	if (e == ERR_OK)
-		e = setting_load(d, SCOPE_ACCOUNT, arena_printf(&a, "%llu", (unsigned long long)account), c);
+		e = overlay(d, SCOPE_ACCOUNT, arena_printf(&a, "%llu", (unsigned long long)account), &a, c);
 	if (e != ERR_OK) {
 		conf_free(c);
 		return e;
@@ -112,13 +158,6 @@ enum err directory_account_conf(struct directory *d, uint64_t account, struct st
 
 enum err directory_hostname(struct directory *d, const struct conf *c, struct arena *a, struct str *out)
 {
-	struct directory_domain *domains;
-	size_t n;
-
 	*out = str_copy(a, conf_text(c, SETTING_hostname));
-	if (out->n)
-		return ERR_OK;
-	TRY(domain_list(d, a, &domains, &n));
-	*out = n ? arena_printf(a, "mail." STR_FMT, STR_ARG(domains[0].name)) : STR("localhost");
-	return ERR_OK;
+	return out->n ? ERR_OK : domain_hostname(d, a, out);
 }

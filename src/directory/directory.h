@@ -83,6 +83,9 @@ enum err name_find(struct directory *d, const struct directory_address *x, struc
 /* All names, by key; kind 0: of every kind. */
 enum err name_list(struct directory *d, enum name_kind kind, struct arena *a, struct directory_name **out, size_t *n) MUST_CHECK;
 
+/* Addresses an account may send from, the main one first: its own, and aliases that lead to one of them; at most max. */
+enum err name_senders(struct directory *d, uint64_t account, size_t max, struct arena *a, struct str **out, size_t *n) MUST_CHECK;
+
 /* ---- printers: IP addresses that submit without login, each as one account */
 struct directory_printer { struct str ip; uint64_t account; };
 enum err printer_add(struct directory *d, struct str ip, uint64_t account) MUST_CHECK;  /* replaces; ERR_INVALID: not an IP address */
@@ -101,6 +104,8 @@ enum err setting_load(struct directory *d, enum setting_scope scope, struct str 
 /* As they hold for the server, or for an account: server, its domain, itself. conf_free() what you get. */
 enum err directory_conf(struct directory *d, struct conf **out) MUST_CHECK;
 enum err directory_account_conf(struct directory *d, uint64_t account, struct str address, struct conf **out) MUST_CHECK;
+/* Neither the account nor its domain has settings of its own: those of the server hold. For lists: nothing is copied. */
+enum err directory_is_plain(struct directory *d, uint64_t account, struct str address, bool *plain) MUST_CHECK;
 /* What the server calls itself. */
 enum err directory_hostname(struct directory *d, const struct conf *c, struct arena *a, struct str *out) MUST_CHECK;
 #endif

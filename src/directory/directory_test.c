@@ -281,6 +281,9 @@ TEST(what_a_cell_is_told)
 	CLEANUP(account_info_free) struct account_info info = { 0 };
 
 	LIST(w, NAME_ALIAS, "sales@example.test", "Alice@example.test");
+	struct directory_address second = { .local = STR("al"), .domain = STR("example.test") };
+	EXPECT_OK(name_add_further(w->d, &second, alice));
+	LIST(w, NAME_ALIAS, "support@example.test", "bob@elsewhere.test", "AL@example.test");
 	LIST(w, NAME_GROUP, "staff@example.test", "alice@example.test");
 	EXPECT_OK(setting_store(w->d, SCOPE_DOMAIN, STR("example.test"), SETTING_quota, STR("1GB")));
 	put_u64(&request, alice);
@@ -290,7 +293,9 @@ TEST(what_a_cell_is_told)
 	EXPECT_INT(info.quota_bytes, 1 << 30);
 	EXPECT_INT(info.message_size_max, 64 << 20);
 	EXPECT(account_info_may_send(&info, STR("ALICE@example.test")) && account_info_may_send(&info, STR("alice+x@example.test")));
-	EXPECT(account_info_may_send(&info, STR("sales@example.test")));
+	EXPECT(account_info_may_send(&info, STR("sales@example.test")) && account_info_may_send(&info, STR("al@example.test")));
+	EXPECT(account_info_may_send(&info, STR("support@example.test")));  /* by way of its further address */
+	EXPECT_STR(info.senders[0], "alice@example.test");
 	EXPECT(!account_info_may_send(&info, STR("staff@example.test")) && !account_info_may_send(&info, STR("bob@example.test")) &&
 	       !account_info_may_send(&info, STR("")));
 	for (size_t cut = 0; cut < answer.n; cut++) {
@@ -329,6 +334,21 @@ TEST(damaged_lookups)
 		lookup_login(l, STR("alice"), &x);
 		lookup_close(l);
 	}
+	end(w);
+}
+
+/* The write-ahead log is emptied again and again while changes go on, and none of them is told to have failed. */
+TEST(many_changes)
+{
+	struct world *w = begin();
+	CLEANUP(arena_free) struct arena a = { 0 };
+	uint64_t first = directory_version(w->d);
+
+	for (int i = 0; i < 700; i++) {
+		add(w, arena_printf(&a, "user%d@example.test", i).p);
+		arena_reset(&a);
+	}
+	EXPECT_INT(directory_version(w->d), first + 700);
 	end(w);
 }
 

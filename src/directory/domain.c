@@ -50,8 +50,9 @@ enum err domain_catch_all(struct directory *d, struct str name, struct str targe
 
 enum err domain_list(struct directory *d, struct arena *a, struct directory_domain **out, size_t *n)
 {
-	static const char sql[] = "SELECT name, catch_all, (SELECT count(*) FROM account WHERE domain = domain.name AND deleted = 0)"
-	                          " FROM domain ORDER BY domain_id";
+	static const char sql[] = "SELECT name, catch_all, coalesce(accounts, 0) FROM domain LEFT JOIN"
+	                          " (SELECT domain, count(*) AS accounts FROM account WHERE deleted = 0 GROUP BY domain)"
+	                          " ON domain = name ORDER BY domain_id";
 	CLEANUP(stmt_release) struct stmt *q = db_query(d->db, sql);
 	size_t cap = 0;
 
@@ -62,6 +63,16 @@ enum err domain_list(struct directory *d, struct arena *a, struct directory_doma
 		                                        .accounts = (uint32_t)stmt_int64(q, 2) };
 	}
 	return stmt_end(q);
+}
+
+enum err domain_hostname(struct directory *d, struct arena *a, struct str *out)
+{
+	static const char sql[] = "SELECT name FROM domain ORDER BY domain_id LIMIT 1";
+	CLEANUP(stmt_release) struct stmt *q = db_query(d->db, sql);
+	bool found = stmt_row(q);
+
+	*out = found ? arena_printf(a, "mail." STR_FMT, STR_ARG(stmt_str(q, 0))) : STR("localhost");
+	return found ? ERR_OK : stmt_end(q);
 }
 
 bool domain_exists(struct directory *d, struct str name)

@@ -5,31 +5,14 @@
 
 enum { SENDERS_BYTES_MAX = 40000 };
 
-static bool leads_to(const struct directory_name *alias, const struct directory_account *x, struct arena *a)
-{
-	struct directory_address target, own;
-
-	for (size_t i = 0; i < alias->target_count; i++)
-		if (directory_address_parse(alias->targets[i], a, &target) && directory_address_parse(x->address, a, &own) &&
-		    str_eq(directory_address_key(a, target.local, target.domain), directory_address_key(a, own.local, own.domain)))
-			return true;
-	return false;
-}
-
 static enum err put_senders(struct directory *d, const struct directory_account *x, struct arena *a, struct buf *answer)
 {
-	struct directory_name *names;
+	struct str *senders;
 	size_t n, count = 0, bytes = 0;
-	struct str *senders = arena_array(a, INFO_ADDRESSES_MAX, sizeof *senders);
 
-	TRY(name_list(d, 0, a, &names, &n));
-	senders[count++] = x->address;
-	for (size_t i = 0; i < n && count < INFO_ADDRESSES_MAX && bytes < SENDERS_BYTES_MAX; i++) {
-		if ((names[i].kind == NAME_FURTHER && names[i].account == x->account) || (names[i].kind == NAME_ALIAS && leads_to(&names[i], x, a))) {
-			senders[count++] = names[i].address;
-			bytes += names[i].address.n + 4;
-		}
-	}
+	TRY(name_senders(d, x->account, INFO_ADDRESSES_MAX, a, &senders, &n));
+	while (count < n && bytes + senders[count].n < SENDERS_BYTES_MAX)
+		bytes += senders[count++].n + 4;
 	put_u32(answer, (uint32_t)count);
 	for (size_t i = 0; i < count; i++)
 		put_str(answer, senders[i]);

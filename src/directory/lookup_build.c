@@ -37,16 +37,22 @@ static struct text_at add_text(struct build *b, struct str s)
 	return t;
 }
 
-/* A server of a million accounts has few own settings: the overlays are read only where there are some. */
+/* A server of a million accounts has few own settings: they are read only where there are some. */
 static enum err account_flags(struct build *b, const struct directory_account *x, struct lookup_account_row *row)
 {
-	struct conf *c;
+	struct conf *own = NULL;
+	const struct conf *c = b->conf;
+	bool plain;
 
-	TRY(directory_account_conf(b->d, x->account, x->address, &c));
+	TRY(directory_is_plain(b->d, x->account, x->address, &plain));
+	if (!plain) {
+		TRY(directory_account_conf(b->d, x->account, x->address, &own));
+		c = own;
+	}
 	row->message_size_max = conf_number(c, SETTING_message_size_max);
 	row->flags = (x->is_suspended ? ACCOUNT_SUSPENDED : 0) | (x->is_full ? ACCOUNT_FULL : 0) | (x->french ? ACCOUNT_FRENCH : 0) |
 	             (conf_on(c, SETTING_over_quota_temporary) ? ACCOUNT_FULL_TEMPORARY : 0);
-	conf_free(c);
+	conf_free(own);
 	return ERR_OK;
 }
 
@@ -82,6 +88,7 @@ static enum err add_accounts(struct build *b)
 /* One list of targets under construction. */
 struct expansion {
 	struct build *b;
+	bool          is_list;    /* more than one target is possible */
 	struct map    seen;       /* keys of names and remotes, numbers of accounts */
 	uint32_t      first, n;
 };
@@ -93,9 +100,10 @@ static void add_target(struct expansion *e, uint64_t account, struct str remote)
 	if ((account && row.account_row == 0) || e->n == LOOKUP_TARGETS_MAX)
 		return;
 	if (account) {
-		if (map_get_u64(&e->seen, account))
+		if (e->n > 0 && map_get_u64(&e->seen, account))
 			return;
-		map_set_u64(&e->seen, account, e);
+		if (e->is_list)  /* else it is the only target: no table for each address of a large server */
+			map_set_u64(&e->seen, account, e);
 	} else {
 		row.remote = add_text(e->b, remote);
 	}
@@ -147,7 +155,10 @@ static void expand(struct expansion *e, struct str address, int depth)
 		log_warn("an alias or group leads to an address that does not exist target=" STR_FMT, STR_ARG(address));
 }
 
-static struct expansion expansion_begin(struct build *b) { return (struct expansion){ .b = b, .first = b->h.targets }; }
+static struct expansion expansion_begin(struct build *b, bool is_list)
+{
+	return (struct expansion){ .b = b, .is_list = is_list, .first = b->h.targets };
+}
 
 static void add_name(struct build *b, struct str key, enum lookup_name kind, struct expansion *e)
 {
@@ -163,7 +174,7 @@ static void add_names(struct build *b)
 {
 	for (size_t i = 0; i < b->name_count; i++) {
 		const struct directory_name *name = &b->names[i];
-		struct expansion e = expansion_begin(b);
+		struct expansion e = expansion_begin(b, name->account == 0);
 		expand_name(&e, name, 0);
 		if (name->account && e.n == 0) {  /* of a deleted account */
 			map_free(&e.seen);
@@ -180,7 +191,7 @@ static void add_role_names(struct build *b, struct str domain, uint64_t first_of
 
 	for (size_t i = 0; i < COUNT_OF(roles); i++) {
 		struct str key = directory_address_key(&b->arena, str_of(roles[i]), domain);
-		struct expansion e = expansion_begin(b);
+		struct expansion e = expansion_begin(b, true);
 		if (map_get(&b->by_key, key))
 			continue;
 		if (first_of_domain == 0 && b->first_account == 0)
@@ -198,7 +209,7 @@ static void add_domains(struct build *b)
 	for (size_t i = 0; i < b->domain_count; i++) {
 		const struct directory_domain *domain = &b->domains[i];
 		uint64_t first = 0;
-		struct expansion e = expansion_begin(b);
+		struct expansion e = expansion_begin(b, true);
 		for (size_t n = 0; n < b->name_count; n++) {
 			const struct directory_name *x = &b->names[n];
 			if (x->kind == NAME_MAIN && (first == 0 || x->account < first) && map_get_u64(&b->account_rows, x->account) &&
@@ -219,7 +230,7 @@ static enum err add_printers(struct build *b)
 
 	TRY(printer_list(b->d, &b->arena, &list, &n));
 	for (size_t i = 0; i < n; i++) {
-		struct expansion e = expansion_begin(b);
+		struct expansion e = expansion_begin(b, true);
 		add_target(&e, list[i].account, STR_NONE);
 		if (e.n)
 			add_name(b, arena_printf(&b->arena, "!" STR_FMT, STR_ARG(list[i].ip)), LOOKUP_NAME_PRINTER, &e);

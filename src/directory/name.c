@@ -123,6 +123,23 @@ enum err name_target_remove(struct directory *d, const struct directory_address 
 	return db_changes(d->db) ? directory_commit(d) : ERR_NOTFOUND;
 }
 
+/* Asked by every cell that starts: by index, however many names there are. */
+enum err name_senders(struct directory *d, uint64_t account, size_t max, struct arena *a, struct str **out, size_t *n)
+{
+	static const char sql[] =
+		"SELECT address, kind FROM name WHERE account = ?1"
+		" UNION SELECT alias.address, alias.kind FROM name AS own JOIN target ON target.target_key = own.key"
+		" JOIN name AS alias ON alias.key = target.key AND alias.kind = 3 WHERE own.account = ?1 ORDER BY kind, address LIMIT ?2";
+	CLEANUP(stmt_release) struct stmt *q = db_query(d->db, sql);
+
+	stmt_bind_u64(q, 1, account);
+	stmt_bind_int64(q, 2, (int64_t)max);
+	*out = arena_array(a, max, sizeof **out);
+	for (*n = 0; *n < max && stmt_row(q); ++*n)
+		(*out)[*n] = str_copy(a, stmt_str(q, 0));
+	return *n == max ? ERR_OK : stmt_end(q);
+}
+
 static enum err load_targets(struct directory *d, struct arena *a, struct directory_name *name)
 {
 	static const char sql[] = "SELECT address FROM target WHERE key = ?1 ORDER BY target_key";

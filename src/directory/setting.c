@@ -41,6 +41,23 @@ enum err setting_forget_all(struct directory *d, enum setting_scope scope, struc
 	return directory_commit(d);
 }
 
+struct str setting_place(struct arena *a, enum setting_scope scope, struct str of)
+{
+	return arena_printf(a, "%d:" STR_FMT, (int)scope, STR_ARG(of));
+}
+
+enum err setting_places(struct directory *d, struct map *places)
+{
+	static const char sql[] = "SELECT DISTINCT scope, place FROM setting WHERE scope <> ?1";
+	CLEANUP(arena_free) struct arena a = { 0 };
+	CLEANUP(stmt_release) struct stmt *q = db_query(d->db, sql);
+
+	stmt_bind_int64(q, 1, SCOPE_SERVER);
+	while (stmt_row(q))
+		map_set(places, setting_place(&a, (enum setting_scope)stmt_int64(q, 0), stmt_str(q, 1)), d);
+	return stmt_end(q);
+}
+
 enum err setting_load(struct directory *d, enum setting_scope scope, struct str of, struct conf *c)
 {
 	static const char sql[] = "SELECT name, value FROM setting WHERE scope = ?1 AND place = ?2";
