@@ -92,13 +92,18 @@ static void set_context(const struct mx_session *s) { log_context("session=" STR
 
 /* ---- what the machine asks ---- */
 
+static struct smtp_reply may_send_only(const struct mx_session *s, struct arena *a)
+{
+	return smtp_reply_printf(a, 553, "5.7.1", "user %u may send as " STR_FMT " only", s->caller.uid, STR_ARG(s->caller.address));
+}
+
 static struct smtp_reply host_sender(void *context, const struct envelope *e, struct arena *a)
 {
 	struct mx_session *s = context;
 
-	if (!s->is_local || mx_caller_may_send(s->mx, &s->caller, e->sender, a))
+	if (!s->is_local || e->sender.n == 0 || mx_caller_may_send(s->mx, &s->caller, e->sender, a))
 		return (struct smtp_reply){ 0 };
-	return smtp_reply_printf(a, 553, "5.7.1", "user %u may send as " STR_FMT " only", s->caller.uid, STR_ARG(s->caller.address));
+	return may_send_only(s, a);
 }
 
 static struct smtp_reply found_reply(const struct lookup_result *r)
@@ -137,18 +142,39 @@ static struct smtp_reply host_recipient(void *context, UNUSED const struct envel
 	return SMTP_REPLY(553, "5.1.3", "this is not an address that can exist");
 }
 
-/* What a local program leaves out is supplied, as for everybody who submits (submit/fixup.h). */
-static struct smtp_reply host_header(void *context, UNUSED const struct envelope *e, struct str header, struct buf *out, UNUSED struct arena *a)
+static struct smtp_reply check_authors(struct mx_session *s, const struct fixup *f, struct arena *a)
 {
+	struct authors authors;
+
+	if (fixup_authors(f, a, &authors) != ERR_OK)
+		return SMTP_REPLY(554, "5.6.0", "the From field of the message has no address, or what is none, or too many");
+	for (size_t i = 0; i < authors.n; i++)
+		if (!mx_caller_may_send(s->mx, &s->caller, authors.addresses[i], a))
+			return may_send_only(s, a);
+	return (struct smtp_reply){ 0 };
+}
+
+/* What a local program leaves out is supplied, as for everybody who submits (submit/fixup.h). */
+static struct smtp_reply host_header(void *context, UNUSED const struct envelope *e, struct str header, struct buf *out, struct arena *a)
+{
+	CLEANUP(fixup_free) struct fixup f = { 0 };
 	struct mx_session *s = context;
 	struct fixup_facts facts = { .from = s->caller.address, .now_s = clock_wall_s() };
+	struct smtp_reply r = { 0 };
 	struct str local;
 
 	if (!s->is_local)
-		return (struct smtp_reply){ 0 };
+		return r;
+	fixup_begin(&f);
+	if (fixup_take(&f, &header) != ERR_OK)
+		return SMTP_REPLY(554, "5.6.0", "the header of the message is too large");
+	fixup_end(&f);
+	if (!s->caller.is_administrator)
+		r = check_authors(s, &f, a);
 	str_cut(s->caller.address, '@', &local, &facts.domain);
-	fixup_header(header, &facts, out);
-	return (struct smtp_reply){ 0 };
+	fixup_write(&f, &facts, out);
+	buf_add(out, header);  /* what it did not take */
+	return r;
 }
 
 /* An answer of the queue has come: the session goes on, or is free at last. */
