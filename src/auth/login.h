@@ -47,6 +47,7 @@ struct login_protocol;
 struct login {
 	const struct login_protocol *protocol;
 	struct login_facts facts;
+	bool         has_more;         /* set before login_input(): more input waits behind what is given */
 	/* LOGIN_ASK */
 	uint16_t     request_type;     /* REQUEST_VERIFY, _SCRAM_FIRST, _SCRAM_FINAL, _PRINTER */
 	struct buf   request;
@@ -73,7 +74,7 @@ struct login_protocol {
 	size_t state_size;
 	enum login_want (*greet)(struct login *l, struct buf *out);
 	/* Runs the complete commands at the front of in until it wants something else than LOGIN_INPUT; *used: bytes it has done with.
-	 * STARTTLS with more bytes behind it is refused and closed (injection). in.n == LOGIN_INPUT_MAX and no command: too long. */
+	 * STARTTLS with more bytes behind it, in in or by has_more, is refused and closed (injection). in.n == LOGIN_INPUT_MAX and no command: too long. */
 	enum login_want (*input)(struct login *l, struct str in, size_t *used, struct buf *out);
 	enum login_want (*secured)(struct login *l, struct buf *out);
 	/* The outcome of a login: VERIFY_OK never comes here. Says it in the protocol's words, with login_sentence(). */

@@ -327,7 +327,7 @@ static enum login_want run_command(struct login *l, struct str in, size_t *used,
 		return want;
 	}
 	c.args.end = text.p + text.n;
-	c.has_rest = in.n > size;
+	c.has_rest = in.n > size || l->has_more;
 	return row->run(l, &c, out);
 }
 

@@ -213,7 +213,7 @@ static enum login_want input(struct login *l, struct str in, size_t *used, struc
 		*used += n;
 		if (line.n > POP3_LOGIN_LINE_MAX)
 			return end(TEXT_COMMAND_TOO_LONG, out);
-		state_of(l)->has_rest = in.n > *used;
+		state_of(l)->has_rest = in.n > *used || l->has_more;
 		want = l->in_sasl ? login_sasl_line(l, line, out) : run(l, line, out);
 	}
 	if (want == LOGIN_INPUT && in.n - *used > POP3_LOGIN_LINE_MAX + 1)

@@ -208,6 +208,7 @@ static bool login_try(struct client *c)
 
 	if (n == t->tried || (line < 0 && all.n < LOGIN_INPUT_MAX))
 		return false;
+	t->login->has_more = n < all.n;
 	t->want = login_input(t->login, str_sub(all, 0, n), &used, &c->out);
 	t->tried = used ? 0 : n;
 	mem_wipe(t->in.p, used);

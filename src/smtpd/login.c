@@ -248,7 +248,7 @@ static enum login_want input(struct login *l, struct str in, size_t *used, struc
 
 	*used = skip(l, in.n);
 	while (want == LOGIN_INPUT && login_line(str_from(in, *used), &line, &n)) {
-		p->has_rest = in.n > *used + n;
+		p->has_rest = in.n > *used + n || l->has_more;
 		p->keeps_line = false;
 		want = take(l, line, n, out);
 		if (!p->keeps_line)
