@@ -1,0 +1,248 @@
+"""Every way to log in, and every way not to: literals, SASL with and without initial response, SCRAM with and without channel
+binding, STARTTLS and what somebody could slip in behind it, wrong names and wrong passwords."""
+import base64
+import hashlib
+import hmac
+import os
+import ssl
+import statistics
+import time
+
+from harness import Lines, Server, expect
+
+
+def make_server():
+    s = Server(settings=[("scram", "on")], accounts=("alice", "bob", "carol"))
+    reply = s.cli_json("app-password", "add", "alice@example.test", "phone")
+    s.app_password = find(reply, "password")
+    return s
+
+
+def find(value, key):
+    """The value of this key somewhere in the answer of a command."""
+    if isinstance(value, dict):
+        if isinstance(value.get(key), str):
+            return value[key]
+        value = list(value.values())
+    for v in value if isinstance(value, list) else []:
+        found = find(v, key)
+        if found is not None:
+            return found
+    return None
+
+
+def b64(data):
+    return base64.b64encode(data if isinstance(data, bytes) else data.encode()).decode()
+
+
+def tls(server, port):
+    c = server.raw(port, tls=True)
+    c.line()
+    return c
+
+
+def start_tls(server, c):
+    return Lines(server.tls().wrap_socket(c.sock, server_hostname="localhost"))
+
+
+def plain(server, name="alice", password=None):
+    return b64(f"\0{name}@example.test\0{password or server.passwords[name + '@example.test']}")
+
+
+def test_imap_literals(server):
+    name, password = b"bob@example.test", server.passwords["bob@example.test"].encode()
+    c = tls(server, 993)
+    c.send(f"a LOGIN {{{len(name)}}}\r\n")
+    c.until("+")
+    c.send(name + f" {{{len(password)}}}\r\n".encode())
+    c.until("+")
+    c.send(password + b"\r\n")
+    expect(c.until("a ")[-1].startswith("a OK [CAPABILITY "), "synchronising literals")
+    c.close()
+    c = tls(server, 993)
+    c.send(f"a LOGIN {{{len(name)}+}}\r\n".encode() + name + f" {{{len(password)}+}}\r\n".encode() + password + b"\r\nb SELECT INBOX\r\n")
+    expect(c.until("a ")[-1].startswith("a OK"), "literals that do not wait")
+    expect(c.until("b ")[-1].startswith("b OK"), "what came behind the login is for the session")
+    c.close()
+
+
+def test_imap_authenticate(server):
+    c = tls(server, 993)
+    expect(c.command("a AUTHENTICATE PLAIN " + plain(server), "a ")[-1].startswith("a OK"), "SASL-IR")
+    c.close()
+    c = tls(server, 993)
+    c.command("a AUTHENTICATE PLAIN", "+")
+    expect(c.command("*", "a ")[-1].startswith("a BAD"), "cancelled")
+    c.command("b AUTHENTICATE LOGIN", "+")
+    c.command(b64("alice@example.test"), "+")
+    expect(c.command(b64(server.passwords["alice@example.test"]), "b ")[-1].startswith("b OK"), "LOGIN")
+    c.close()
+
+
+class Scram:
+    """The client's side of RFC 5802 with SHA-256, with channel binding if a certificate is given."""
+
+    def __init__(self, name, password, certificate=None):
+        self.password = password
+        self.gs2 = "p=tls-server-end-point,," if certificate else "n,,"
+        self.binding = hashlib.sha256(certificate).digest() if certificate else b""
+        self.bare = f"n={name},r={b64(os.urandom(18))}"
+
+    def first(self):
+        return b64(self.gs2 + self.bare)
+
+    def final(self, challenge):
+        server_first = base64.b64decode(challenge).decode()
+        fields = dict(f.split("=", 1) for f in server_first.split(","))
+        without = f"c={b64(self.gs2.encode() + self.binding)},r={fields['r']}"
+        salted = hashlib.pbkdf2_hmac("sha256", self.password.encode(), base64.b64decode(fields["s"]), int(fields["i"]))
+        message = f"{self.bare},{server_first},{without}".encode()
+        key = hmac.digest(salted, b"Client Key", "sha256")
+        signature = hmac.digest(hashlib.sha256(key).digest(), message, "sha256")
+        self.expected = b64(b"v=" + base64.b64encode(hmac.digest(hmac.digest(salted, b"Server Key", "sha256"), message, "sha256")))
+        return b64(f"{without},p={b64(bytes(a ^ b for a, b in zip(key, signature)))}")
+
+
+def imap_scram(server, password, binds=False, name="alice@example.test", spoil=False):
+    """The last line the server says about it."""
+    c = tls(server, 993)
+    certificate = c.sock.getpeercert(True) if binds else None
+    x = Scram(name, password, certificate + b"x" if spoil else certificate)
+    challenge = c.command(f"a AUTHENTICATE SCRAM-SHA-256{'-PLUS' if binds else ''} {x.first()}", "")[-1]
+    expect(challenge.startswith("+ "), challenge)
+    reply = c.command(x.final(challenge[2:]), "")[-1]
+    if reply.startswith("+ "):
+        expect(reply[2:] == x.expected, "the server knows the password, too")
+        reply = c.command("", "a ")[-1]
+    c.close()
+    return reply
+
+
+def test_scram(server):
+    capability = server.raw(993, tls=True).line()
+    expect("AUTH=SCRAM-SHA-256-PLUS AUTH=SCRAM-SHA-256 AUTH=PLAIN" in capability, capability)
+    app = server.app_password
+    expect(imap_scram(server, app).startswith("a OK"), "SCRAM-SHA-256")
+    expect(imap_scram(server, app, binds=True).startswith("a OK"), "SCRAM-SHA-256-PLUS")
+    expect(imap_scram(server, app, binds=True, spoil=True).startswith("a NO [AUTHENTICATIONFAILED]"), "another TLS connection")
+    said = imap_scram(server, server.passwords["alice@example.test"])
+    expect(said.startswith("a NO [AUTHENTICATIONFAILED]") and "app password" in said, said)
+    expect(imap_scram(server, "x", name="nobody@example.test") == said, "an unknown name is told the same")
+    for port, verb, more in ((995, "AUTH", "+ "), (465, "AUTH", "334 ")):
+        c = tls(server, port)
+        if port == 465:
+            c.smtp("EHLO test")
+        x = Scram("alice@example.test", app)
+        challenge = c.command(f"{verb} SCRAM-SHA-256 {x.first()}", more)[-1]
+        reply = c.command(x.final(challenge[len(more):]), more)[-1]
+        expect(reply[len(more):] == x.expected, reply)
+        reply = c.command("", "")[-1]
+        expect(reply.startswith("+OK" if port == 995 else "235"), reply)
+        c.close()
+
+
+def test_pop3(server):
+    c = tls(server, 995)
+    c.command("USER carol@example.test", "+OK")
+    expect(c.command("PASS wrong", "-ERR")[-1].startswith("-ERR [AUTH]"), "wrong")
+    expect(c.command("PASS " + server.passwords["carol@example.test"], "-ERR"), "USER comes first again")
+    c.send(f"USER carol@example.test\r\nPASS {server.passwords['carol@example.test']}\r\nSTAT\r\n")
+    for _ in range(3):
+        expect(c.line().startswith("+OK"), "pipelined, the last one into the session")
+    c.close()
+    c = tls(server, 995)
+    expect(c.command("AUTH", ".")[-2:] == ["LOGIN", "."], "AUTH lists")
+    expect(c.command("AUTH PLAIN " + plain(server, "carol"), "")[-1].startswith("+OK"), "AUTH PLAIN")
+    c.close()
+
+
+def test_starttls(server):
+    c = server.raw(143)
+    c.line()
+    expect(c.command("a STARTTLS", "a ")[-1].startswith("a OK"), "STARTTLS")
+    c = start_tls(server, c)
+    expect(c.command("b AUTHENTICATE PLAIN " + plain(server), "b ")[-1].startswith("b OK"), "IMAP")
+    c.close()
+    c = server.raw(110)
+    c.line()
+    c.command("STLS", "+OK")
+    c = start_tls(server, c)
+    expect(c.command("AUTH PLAIN " + plain(server), "")[-1].startswith("+OK"), "POP3")
+    c.close()
+    c = server.raw(587)
+    c.line()
+    c.smtp("EHLO before")
+    expect(c.smtp("STARTTLS")[0] == 220, "STARTTLS")
+    c = start_tls(server, c)
+    expect(c.smtp("AUTH PLAIN " + plain(server))[0] == 503, "EHLO again")
+    c.smtp("EHLO test")
+    expect(c.smtp("AUTH PLAIN " + plain(server))[0] == 235, "submission")
+    c.close()
+
+
+def test_nothing_is_slipped_in_behind_starttls(server):
+    for port, first, command, injected in ((143, "", "a STARTTLS", "b NOOP"), (110, "", "STLS", "QUIT"),
+                                           (587, "EHLO x", "STARTTLS", "NOOP")):
+        c = server.raw(port)
+        c.line()
+        if first:
+            c.smtp(first)
+        c.send(f"{command}\r\n{injected}\r\n")
+        lines = []
+        try:
+            while True:
+                lines.append(c.line(10))
+        except (EOFError, OSError):
+            pass
+        expect(lines and not any(line.startswith(("a OK", "+OK", "220")) for line in lines), f"{port}: {lines}")
+        c.close()
+
+
+def test_clear_text(server):
+    c = server.raw(143)
+    c.line()
+    expect(c.command("a LOGIN {5}", "")[-1].startswith("a NO [PRIVACYREQUIRED]"), "no leave to send the name")
+    expect(c.command("b AUTHENTICATE PLAIN", "")[-1].startswith("b NO [PRIVACYREQUIRED]"), "nor a password")
+    c.close()
+    c = server.raw(110)
+    c.line()
+    expect("TLS" in c.command("PASS x", "-ERR")[-1], "POP3")
+    c.close()
+    c = server.raw(587)
+    c.line()
+    expect("AUTH" not in c.smtp("EHLO x")[1] and c.smtp("AUTH LOGIN")[0] == 538, "submission")
+    c.close()
+
+
+def test_third_wrong_password_ends_it(server):
+    for port, lines, no in ((993, ["a LOGIN bob@example.test bad"], "a NO"), (995, ["USER bob@example.test", "PASS bad"], "-ERR"),
+                            (465, ["AUTH PLAIN " + plain(server, "bob", "bad")], "535")):
+        c = tls(server, port)
+        if port == 465:
+            c.smtp("EHLO x")
+        for _ in range(3):
+            said = [c.command(line, "")[-1] for line in lines][-1]
+            expect(said.startswith(no), said)
+        try:
+            while True:
+                c.line(15)
+        except EOFError:
+            pass
+        c.close()
+
+
+def test_wrong_name_and_wrong_password_are_one(server):
+    """The same words, and times that do not tell which it was."""
+    def take(name):
+        c = tls(server, 993)
+        start = time.monotonic()
+        said = c.command(f"a LOGIN {name}@example.test {b64(os.urandom(6))}", "a ", 60)[-1]
+        c.close()
+        return time.monotonic() - start, said
+    server.add_account("dave")
+    server.add_account("erin")
+    known, unknown = [take(n) for n in ("dave", "erin")], [take(n) for n in ("nobody1", "nobody2")]
+    expect(len({said for _, said in known + unknown}) == 1, f"{known} {unknown}")
+    expect(min(t for t, _ in known + unknown) > 0.2, "a failure takes its time")
+    apart = abs(statistics.mean(t for t, _ in known) - statistics.mean(t for t, _ in unknown))
+    expect(apart < 0.15, f"{apart:.3f} s apart: {known} {unknown}")
