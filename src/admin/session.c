@@ -25,6 +25,12 @@ enum err admin_sessions(struct admin_call *c)
 		admin_put_switch(row, "tls", list[i].is_tls);
 		admin_put_switch(row, "parked", list[i].is_parked);
 		admin_put_number(row, "since", (uint64_t)list[i].since_s);
+		admin_put_number(row, "session", list[i].session);  /* as in the log */
+		admin_put_text(row, "login", list[i].login);
+		admin_put_text(row, "cipher", list[i].tls);
+		admin_put_switch(row, "compressed", list[i].is_compressed);
+		admin_put_number(row, "received", list[i].bytes_in);
+		admin_put_number(row, "sent", list[i].bytes_out);
 	}
 	return ERR_OK;
 }

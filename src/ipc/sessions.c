@@ -1,4 +1,4 @@
-/* The pages of GATE_SESSIONS. A page is at most 400 × (40 + 64) bytes: it always fits into one message. */
+/* The pages of GATE_SESSIONS. A page is at most 160 × (60 + 64 + 160 + 64) bytes: it always fits into one message. */
 #include "ipc/sessions.h"
 
 void put_sessions(struct buf *b, const struct session_info *list, size_t n, uint32_t next)
@@ -12,7 +12,12 @@ void put_sessions(struct buf *b, const struct session_info *list, size_t n, uint
 		put_bool(b, list[i].is_tls);
 		put_bool(b, list[i].is_parked);
 		put_i64(b, list[i].since_s);
-		put_str(b, list[i].peer);
+		put_bool(b, list[i].is_compressed);
+		put_str(b, str_sub(list[i].peer, 0, SESSION_PEER_MAX));
+		put_str(b, str_sub(list[i].login, 0, SESSION_LOGIN_MAX));
+		put_str(b, str_sub(list[i].tls, 0, SESSION_TLS_MAX));
+		put_u64(b, list[i].bytes_in);
+		put_u64(b, list[i].bytes_out);
 	}
 }
 
@@ -28,7 +33,12 @@ bool get_sessions(struct scan *s, struct arena *a, struct session_info **list, s
 		x.is_tls = get_bool(s);
 		x.is_parked = get_bool(s);
 		x.since_s = get_i64(s);
+		x.is_compressed = get_bool(s);
 		x.peer = str_copy(a, get_str(s, SESSION_PEER_MAX));
+		x.login = str_copy(a, get_str(s, SESSION_LOGIN_MAX));
+		x.tls = str_copy(a, get_str(s, SESSION_TLS_MAX));
+		x.bytes_in = get_u64(s);
+		x.bytes_out = get_u64(s);
 		if (s->failed || x.protocol <= 0 || x.protocol >= PROTOCOL_COUNT)
 			return false;
 		*list = arena_grow(a, *list, *n, cap, sizeof **list);

@@ -292,7 +292,10 @@ void gate_list_sessions(struct gate *g, uint32_t from, struct buf *out)
 		list[n++] = (struct session_info){
 			.session = c->session, .account = c->member.of ? c->member.grant.account : 0, .protocol = (enum protocol)c->protocol,
 			.is_tls = c->stream.tls != NULL, .is_parked = c->phase == PHASE_PARKED, .since_s = c->since_s,
-			.peer = str_copy(&a, peer_text(&c->peer, room)),
+			.is_compressed = c->stream.deflate != NULL, .peer = str_copy(&a, peer_text(&c->peer, room)),
+			.login = c->member.of ? str_of(c->login_name) : STR(""),
+			.tls = c->stream.tls && !c->stream.is_handshaking ? tls_text(c->stream.tls, &a) : STR(""),
+			.bytes_in = c->stream.bytes_in, .bytes_out = c->stream.bytes_out,
 		};
 	}
 	put_sessions(out, list, n, from < g->slot_n ? from : 0);

@@ -554,6 +554,11 @@ TEST(the_list_of_sessions)
 	EXPECT_INT(list[0].account, ACCOUNT);
 	EXPECT(list[0].is_parked && !list[0].is_tls);
 	EXPECT_STR(list[0].peer, "127.0.0.1");
+	EXPECT_STR(list[0].login, "alice");
+	EXPECT_STR(list[0].tls, "");
+	EXPECT_INT(list[0].bytes_in, 23);   /* a1 LOGIN alice secret */
+	EXPECT(list[0].bytes_out > 17);
+	EXPECT_STR(list[1].login, "");
 	EXPECT_INT(list[1].account, 0);
 	EXPECT(list[0].session != list[1].session);
 	close(in);
