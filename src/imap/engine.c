@@ -141,6 +141,5 @@ const struct engine imap_engine = {
 	.park = imap_park,
 	.close = imap_session_free,
 	.render = imap_render,
-	.silence_s = 1800,  /* RFC 9051 §5.4: at least 30 minutes */
 	.bye = imap_bye,
 };

@@ -35,7 +35,6 @@ struct engine {
 	void (*close)(void *state);
 	/* News for a parked session that wants them: bytes to send (may be empty) and the new record. NULL: none. */
 	enum rendered (*render)(void *cell, struct str record, struct buf *bytes, struct buf *new_record, uint64_t *modseq);
-	int  silence_s;  /* attached but without a byte for so long: the gate ends it (parked sessions: by setting) */
 	/* The server ends the session (it stops, the password was changed): say so in the protocol's words. NULL: says nothing. */
 	void (*bye)(void *state);
 };

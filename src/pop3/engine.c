@@ -130,5 +130,4 @@ const struct engine pop3_engine = {
 	.open = engine_open,
 	.input = engine_input,
 	.close = engine_close,
-	.silence_s = 600,  /* RFC 1939 §3: at least 10 minutes */
 };

@@ -281,6 +281,5 @@ const struct engine submission_engine = {
 	.open = engine_open,
 	.input = engine_input,
 	.close = engine_close,
-	.silence_s = 300,  /* RFC 5321 §4.5.3.2.7 */
 	.bye = engine_bye,
 };
