@@ -16,6 +16,8 @@
 #include <stdio.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -173,6 +175,7 @@ static void send_directory(struct world *w)
 	add_account(d, "alice@example.test", false);
 	add_account(d, "full@example.test", true);
 	EXPECT_OK(setting_store(d, SCOPE_SERVER, STR(""), SETTING_message_size_max, STR("2MB")));
+	EXPECT_OK(setting_store(d, SCOPE_SERVER, STR(""), SETTING_local_users, STR("1=nobody@example.test 4321=alice@example.test")));
 	EXPECT_OK(lookup_build(d, directory_version(d), &bytes));
 	EXPECT_OK(memfd_make("lookup", buf_str(&bytes), &fd));
 	put_u64(&b, directory_version(d));
@@ -524,6 +527,60 @@ TEST(programs_of_this_machine)
 	EXPECT_INT(w->last.envelope.source, ENVELOPE_LOCAL);
 	EXPECT(str_find(w->last.body.bytes, STR("Bcc")) < 0);
 	EXPECT(str_find(w->last.body.bytes, STR("\r\nDate: ")) > 0 && str_find(w->last.body.bytes, STR("\r\nMessage-ID: <")) > 0);
+	close(fd);
+	end(w);
+}
+
+/* Connects as another user: the kernel notes who it was. */
+static int connect_as(struct world *w, unsigned uid)
+{
+	int fd;
+	assert_int_equal(chmod(w->dir, 0711) | chmod(w->local_path, 0666), 0);
+	assert_int_equal(syscall(SYS_setresuid, -1, uid, -1), 0);  /* of this thread only */
+	fd = connect_program(w);
+	assert_int_equal(syscall(SYS_setresuid, -1, 0, -1), 0);
+	return fd;
+}
+
+TEST(other_users_of_this_machine)
+{
+	static const struct { const char *says, *want; } dialogue[] = {
+		{ "EHLO localhost\r\n", "250 XCALLER alice@example.test" },
+		{ "MAIL FROM:<full@example.test>\r\n", "553 5.7.1 user 4321 may send as alice@example.test only" },
+		{ "MAIL FROM:<Alice+cron@example.test>\r\n", "250 2.1.0" },
+		{ "RCPT TO:<friend@elsewhere.test>\r\n", "250 2.1.5" },
+		{ "DATA\r\n", "354 " },
+		{ "From: full@example.test\r\n\r\nx\r\n.\r\n", "553 5.7.1" },
+		{ "MAIL FROM:<>\r\n", "250 2.1.0" },
+		{ "RCPT TO:<friend@elsewhere.test>\r\n", "250 2.1.5" },
+		{ "DATA\r\n", "354 " },
+		{ "Subject: no From\r\n\r\nx\r\n.\r\n", "250 2.0.0" },
+	};
+	struct world *w;
+	int fd;
+
+	if (geteuid() != 0)
+		return;  /* only root can be somebody else */
+	w = begin();
+	fd = connect_as(w, 4321);
+	EXPECT_LINE(fd, "220 ");
+	EACH(dialogue, d) {
+		says(fd, d->says);
+		struct str ln;
+		do
+			ln = line_within(w, fd, PATIENCE_MS);
+		while (str_starts(ln, STR("250-")));
+		if (!str_starts(ln, str_of(d->want)))
+			print_error("%s -> %.*s\n", d->says, STR_ARG(ln));
+		EXPECT(str_starts(ln, str_of(d->want)));
+	}
+	EXPECT(str_find(w->last.body.bytes, STR("\r\nFrom: <alice@example.test>\r\n")) > 0);
+	close(fd);
+	fd = connect_as(w, 1);     /* its account does not exist */
+	EXPECT_LINE(fd, "554 5.7.1");
+	close(fd);
+	fd = connect_as(w, 5);     /* has none */
+	EXPECT_LINE(fd, "554 5.7.1 user 5 may not send mail from this machine");
 	close(fd);
 	end(w);
 }
