@@ -202,3 +202,70 @@ def test_aliases_groups_catch_all(server):
         box.select("INBOX")
         wait_for(lambda: box.noop() and len(box.search(None, "SUBJECT", f'"{subject}"')[1][0].split()) == 1, 10, f"{subject}: {name}")
         box.logout()
+
+
+def test_received_says_how_it_came(server):
+    s = smtplib.SMTP("localhost", server.port(25), local_hostname="client.test", timeout=30)
+    s.starttls(context=server.tls())
+    s.sendmail("a@elsewhere.test", ["alice@example.test"], b"Subject: over TLS\r\n\r\nx\r\n")
+    s.quit()
+    box = server.imap("alice")
+    box.select("INBOX")
+    number = wait_for(lambda: box.noop() and box.search(None, "SUBJECT", '"over TLS"')[1][0].split(), 10, "arrived")[0]
+    head = box.fetch(number, "(BODY.PEEK[HEADER])")[1][0][1].decode()
+    expect(head.startswith("Return-Path: <a@elsewhere.test>\r\n"), head)
+    expect("Received: from client.test ([127.0.0.1])" in head, head)
+    expect("with ESMTPS (TLSv1.3 " in head and "for <alice@example.test>;" in head, head)
+    box.logout()
+
+
+def test_large_binary_message(server):
+    c, _ = greet(server)
+    body = os.urandom(5_000_000)
+    head = (b"Subject: large and binary\r\nMIME-Version: 1.0\r\nContent-Type: application/octet-stream\r\n"
+            b"Content-Transfer-Encoding: binary\r\n\r\n")
+    c.smtp("MAIL FROM:<a@elsewhere.test> BODY=BINARYMIME")
+    c.smtp("RCPT TO:<alice@example.test>")
+    c.send(b"BDAT %d\r\n" % (len(head) + 1_000_000) + head + body[:1_000_000])
+    expect(c.smtp(None)[0] == 250, "first chunk")
+    c.send(b"BDAT %d LAST\r\n" % 4_000_000 + body[1_000_000:])
+    code, text = c.smtp(None)
+    expect(code == 250, text)
+    c.close()
+    box = server.imap("alice")
+    box.select("INBOX")
+    number = wait_for(lambda: box.noop() and box.search(None, "SUBJECT", '"large and binary"')[1][0].split(), 20, "arrived")[0]
+    import email
+    got = email.message_from_bytes(box.fetch(number, "(BODY.PEEK[])")[1][0][1])
+    expect(got.get_payload(decode=True) == body, "the bytes are the same")
+    box.logout()
+
+
+def test_pipelining(server):
+    """Everything in one packet; the replies come in the order of the commands."""
+    c, _ = greet(server)
+    c.send("".join(f"MAIL FROM:<a@elsewhere.test>\r\nRCPT TO:<nobody@example.test>\r\nRCPT TO:<alice@example.test>\r\nBDAT 23 LAST\r\n"
+                   f"Subject: burst\r\n\r\n{i:03}\r\n" for i in range(15)) + "QUIT\r\n")
+    codes = []
+    try:
+        while True:
+            codes.append(c.smtp(None)[0])
+    except EOFError:
+        pass
+    expect(codes == [250, 550, 250, 250] * 15 + [221], str(codes))
+
+
+def test_the_server_stops_in_the_middle(server):
+    c, _ = greet(server)
+    c.smtp("MAIL FROM:<a@elsewhere.test>")
+    c.smtp("RCPT TO:<alice@example.test>")
+    c.smtp("DATA")
+    c.send("Subject: half\r\n\r\n")
+    idle, _ = greet(server)
+    server.stop()
+    for each in (c, idle):
+        code, text = each.smtp(None)
+        expect(code == 421, text)
+        each.close()
+    server.start()
+    server.deliver("alice@example.test", subject="after the restart")
