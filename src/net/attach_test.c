@@ -60,7 +60,7 @@ static enum rendered echo_render(UNUSED void *cell, struct str record, struct bu
 	return RENDERED_KEEP;
 }
 
-static const struct engine echo = { PROTOCOL_IMAP, echo_open, echo_resume, echo_input, echo_park, echo_close, echo_render, 60, echo_bye };
+static const struct engine echo = { PROTOCOL_IMAP, echo_open, echo_resume, echo_input, echo_park, echo_close, echo_render, echo_bye };
 static const struct engine *const engines[] = { &echo, NULL };
 
 static enum err check(UNUSED void *context, const struct grant *g, UNUSED bool goes_on) { return g->epoch >= 5 ? ERR_OK : ERR_DENIED; }
