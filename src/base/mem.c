@@ -21,4 +21,9 @@ void *mem_array(size_t count, size_t size) { return checked(calloc(count ? count
 void *mem_resize(void *p, size_t n) { return checked(realloc(p, n ? n : 1)); }
 char *mem_strdup(const char *s) { return checked(strdup(s)); }
 void mem_free(void *p) { free(p); }
-void mem_wipe(void *p, size_t n) { explicit_bzero(p, n); }
+
+void mem_wipe(void *p, size_t n)
+{
+	if (n > 0)  /* an empty buffer has no address */
+		explicit_bzero(p, n);
+}

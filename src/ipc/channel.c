@@ -196,10 +196,29 @@ void channel_replace(struct channel *ch, int fd)
 	pthread_mutex_unlock(&ch->lock);
 }
 
-bool channel_is_open(const struct channel *ch) { return ch->fd >= 0; }
-int channel_fd(const struct channel *ch) { return ch->fd; }
+/* Asked by loops while a waiting thread may be losing the channel. */
+int channel_fd(const struct channel *ch)
+{
+	pthread_mutex_t *lock = (pthread_mutex_t *)(uintptr_t)&ch->lock;
+
+	pthread_mutex_lock(lock);
+	int fd = ch->fd;
+	pthread_mutex_unlock(lock);
+	return fd;
+}
+
+bool channel_wants_write(const struct channel *ch)
+{
+	pthread_mutex_t *lock = (pthread_mutex_t *)(uintptr_t)&ch->lock;
+
+	pthread_mutex_lock(lock);
+	bool wants = ch->unsent != NULL;
+	pthread_mutex_unlock(lock);
+	return wants;
+}
+
+bool channel_is_open(const struct channel *ch) { return channel_fd(ch) >= 0; }
 int channel_wake_fd(const struct channel *ch) { return ch->wake_fd; }
-bool channel_wants_write(const struct channel *ch) { return ch->unsent != NULL; }
 
 /* 0: sent; EAGAIN: no room; else errno */
 static int send_now(int fd, const struct item *it, struct str body)

@@ -92,7 +92,7 @@ enum err control_send_directory(struct control *c)
 {
 	TRY(build(c));
 	for (size_t i = 0; i < c->peer_count; i++)
-		if (channel_is_open(c->peers[i].ch))
+		if (c->peers[i].is_connected)
 			send_to(&c->peers[i]);
 	return ERR_OK;
 }
@@ -100,7 +100,7 @@ enum err control_send_directory(struct control *c)
 bool control_is_answered(const struct control *c, uint64_t version)
 {
 	for (size_t i = 0; i < c->peer_count; i++)
-		if (channel_is_open(c->peers[i].ch) && c->peers[i].answered < version)
+		if (c->peers[i].is_connected && c->peers[i].answered < version)
 			return false;
 	return true;
 }
@@ -108,7 +108,7 @@ bool control_is_answered(const struct control *c, uint64_t version)
 bool control_is_confirmed(const struct control *c, uint64_t version)
 {
 	for (size_t i = 0; i < c->peer_count; i++)
-		if (channel_is_open(c->peers[i].ch) && c->peers[i].confirmed < version)
+		if (c->peers[i].is_connected && c->peers[i].confirmed < version)
 			return false;
 	return true;
 }
@@ -227,6 +227,7 @@ static void on_peer_closed(void *context, UNUSED struct channel *ch)
 	struct control_peer *p = context;
 	WITH_LOCK(p->control);
 
+	p->is_connected = false;
 	pthread_cond_broadcast(&p->control->news);
 }
 
@@ -254,6 +255,7 @@ static void on_connect(void *context, UNUSED struct channel *ch, struct message 
 		p->confirmed = p->answered = 0;
 	}
 	m->fds[0] = -1;
+	p->is_connected = true;
 	watch_channel(c->watch, p->ch);
 	send_to(p);
 }
@@ -350,6 +352,7 @@ static void close_all(struct control *c)
 	}
 	lookup_close(c->lookup);
 	fd_close(&c->lookup_fd);
+	fd_close(&c->admin_fd);
 	directory_close(c->directory);
 	disk_dir_close(&c->dir);
 	conf_free(c->file);
@@ -365,7 +368,7 @@ int role_control(const struct role_start *start)
 	pthread_condattr_t attr;
 	int code = 1;
 
-	*c = (struct control){ .start = start, .watch = watch_new(), .started_s = clock_wall_s(), .file = conf_new(), .lookup_fd = -1 };
+	*c = (struct control){ .start = start, .watch = watch_new(), .started_s = clock_wall_s(), .file = conf_new(), .lookup_fd = -1, .admin_fd = -1 };
 	for (size_t i = 0; i < COUNT_OF(c->connection_fds); i++)
 		c->connection_fds[i] = -1;
 	pthread_mutex_init(&c->lock, NULL);

@@ -304,16 +304,10 @@ static bool may_command(int fd)
 	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &n) == 0 && (who.uid == 0 || who.uid == getuid());
 }
 
-struct admin_listener {
-	struct control *control;
-	int             fd;
-};
-
 static void on_connection(void *context)
 {
-	struct admin_listener *l = context;
-	struct control *c = l->control;
-	int fd = accept4(l->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	struct control *c = context;
+	int fd = accept4(c->admin_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
 	if (fd < 0)
 		return;
@@ -327,10 +321,13 @@ static void on_connection(void *context)
 
 void control_listen(struct control *c, int fd)
 {
-	struct admin_listener *l = MEM_NEW(struct admin_listener);  /* as long as the process */
-
-	*l = (struct admin_listener){ c, fd };
-	watch_fd(c->watch, fd, on_connection, l);
+	if (c->admin_fd >= 0) {
+		log_error("a second admin socket: ignored");
+		close(fd);
+		return;
+	}
+	c->admin_fd = fd;
+	watch_fd(c->watch, fd, on_connection, c);
 }
 
 bool control_hang_up(struct control *c)

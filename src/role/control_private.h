@@ -20,6 +20,7 @@ struct control_peer {             /* keys, a gate, mx or queue; never removed */
 	struct channel *ch;
 	enum role       role;
 	uint32_t        index;
+	bool            is_connected; /* as far as the loop has noticed */
 	uint64_t        confirmed;    /* newest version of the directory it has said to use; 0 since it was connected */
 	uint64_t        answered;     /* newest one it has answered for: it may have refused it */
 };
@@ -36,6 +37,7 @@ struct control {
 	struct watch     *watch;      /* the loop's alone */
 	struct channel   *master;
 	int64_t           started_s;
+	int               admin_fd;   /* listens; -1: not yet */
 	bool              stops;
 
 	pthread_mutex_t   lock;       /* guards all below */

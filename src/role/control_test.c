@@ -1,0 +1,468 @@
+/* Control as a whole, with scripted neighbours: master, keys, mx and a cell are played by the test, commands come over a real
+ * socket. What matters: a command returns when everybody knows, waits for nobody who is gone, and keeps no cell waiting. */
+#include "admin/wire.h"
+#include "auth/command.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/test.h"
+#include "directory/info.h"
+#include "role/role.h"
+#include "store/command.h"
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+enum { PATIENCE_MS = 5000, ALICE = 1 };
+
+struct world {
+	pthread_t         thread;
+	struct role_start start;
+	const char       *dir;
+	struct channel   *master, *keys, *mx, *cell;
+	bool              is_ready;
+	bool              mx_is_slow, keys_are_slow, cell_is_mute;
+	uint32_t          mx_call, keys_call, cell_call;   /* requests that wait for the test */
+	struct lookup    *lookup;                          /* as mx has it */
+	uint64_t          woken, epoch_of, folder_of;
+	uint32_t          epoch;
+	int               limits;                          /* STORE_COMMAND_LIMITS seen by the cell */
+};
+
+static void *control_main(void *context) { return (void *)(intptr_t)role_control(&((struct world *)context)->start); }
+
+/* ---- neighbours */
+
+static void on_ready(void *context, UNUSED struct channel *ch, UNUSED struct message *m) { ((struct world *)context)->is_ready = true; }
+
+static void on_epoch(void *context, UNUSED struct channel *ch, struct message *m)
+{
+	struct world *w = context;
+	struct scan s = scan_of(m->body);
+
+	w->epoch_of = get_u64(&s);
+	w->epoch = get_u32(&s);
+}
+
+static void on_wake(void *context, UNUSED struct channel *ch, struct message *m)
+{
+	struct scan s = scan_of(m->body);
+
+	((struct world *)context)->woken = get_u64(&s);
+}
+
+static void on_folder(void *context, struct channel *ch, struct message *m)
+{
+	struct scan s = scan_of(m->body);
+
+	((struct world *)context)->folder_of = get_u64(&s);
+	channel_reply(ch, m->call, ERR_OK, STR(""), NULL, 0);
+}
+
+static void on_keys_directory(UNUSED void *context, struct channel *ch, struct message *m)
+{
+	channel_reply(ch, m->call, ERR_OK, STR(""), NULL, 0);
+}
+
+static void on_mx_directory(void *context, struct channel *ch, struct message *m)
+{
+	struct world *w = context;
+
+	EXPECT_OK(lookup_replace(&w->lookup, m));
+	if (w->mx_is_slow)
+		w->mx_call = m->call;
+	else
+		channel_reply(ch, m->call, ERR_OK, STR(""), NULL, 0);
+}
+
+static void secret_done(struct world *w, uint32_t call)
+{
+	CLEANUP(buf_free) struct buf b = BUF(1000);
+
+	put_secret_reply(&b, &(struct secret_reply){ 0 });
+	channel_reply(w->keys, call, ERR_OK, buf_str(&b), NULL, 0);
+}
+
+static void on_secret(void *context, UNUSED struct channel *ch, struct message *m)
+{
+	struct world *w = context;
+
+	if (w->keys_are_slow)
+		w->keys_call = m->call;
+	else
+		secret_done(w, m->call);
+}
+
+static void cell_done(struct world *w, uint32_t call, enum store_command_kind kind)
+{
+	CLEANUP(buf_free) struct buf b = BUF(1000);
+
+	put_u8(&b, (uint8_t)kind);
+	for (int i = 0; i < 3; i++)
+		put_u64(&b, 0);
+	if (kind == STORE_COMMAND_UNDELETE)
+		put_u32(&b, 5);
+	channel_reply(w->cell, call, ERR_OK, buf_str(&b), NULL, 0);
+}
+
+static void on_cell_command(void *context, UNUSED struct channel *ch, struct message *m)
+{
+	struct world *w = context;
+	struct store_command c;
+
+	EXPECT_OK(store_command_decode(m->body, &c));
+	w->limits += c.kind == STORE_COMMAND_LIMITS;
+	if (w->cell_is_mute)
+		w->cell_call = m->call;
+	else
+		cell_done(w, m->call, c.kind);
+}
+
+static const struct channel_handler master_side[] = {
+	{ NOTICE_READY, on_ready }, { NOTICE_EPOCH, on_epoch }, { NOTICE_CONTROL_WAKE, on_wake },
+	{ REQUEST_ACCOUNT_FOLDER, on_folder }, { 0 },
+};
+static const struct channel_handler keys_side[] = { { REQUEST_DIRECTORY, on_keys_directory }, { REQUEST_SECRET_COMMAND, on_secret }, { 0 } };
+static const struct channel_handler mx_side[] = { { REQUEST_DIRECTORY, on_mx_directory }, { 0 } };
+static const struct channel_handler cell_side[] = { { REQUEST_CELL_COMMAND, on_cell_command }, { 0 } };
+
+static void pump(struct world *w)
+{
+	struct channel *all[] = { w->master, w->keys, w->mx, w->cell };
+
+	for (size_t i = 0; i < COUNT_OF(all); i++) {
+		if (all[i] == NULL)
+			continue;
+		channel_flush(all[i]);
+		channel_receive(all[i]);
+		channel_expire(all[i], clock_mono_ms());
+	}
+}
+
+#define UNTIL(cond) do { int64_t until_ms = clock_mono_ms() + PATIENCE_MS; \
+	while (!(cond) && clock_mono_ms() < until_ms) { pump(w); usleep(500); } EXPECT(cond); } while (0)
+#define NOT_FOR(ms, cond) do { int64_t until_ms = clock_mono_ms() + (ms); \
+	while (clock_mono_ms() < until_ms) { pump(w); usleep(500); EXPECT(!(cond)); } } while (0)
+
+static struct channel *connect_role(struct world *w, enum role role, const struct channel_handler *handlers)
+{
+	CLEANUP(buf_free) struct buf b = BUF(16);
+	int pair[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair), 0);
+	put_u8(&b, (uint8_t)role);
+	put_u32(&b, 0);
+	channel_notify(w->master, NOTICE_CONNECT, buf_str(&b), &pair[1], 1);
+	close(pair[1]);
+	return channel_new(pair[0], role, ROLE_CONTROL, handlers, w, NULL);
+}
+
+static void connect_cell(struct world *w, uint64_t account)
+{
+	CLEANUP(buf_free) struct buf b = BUF(16);
+	int pair[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair), 0);
+	put_u64(&b, account);
+	channel_notify(w->master, NOTICE_CONTROL_CELL, buf_str(&b), &pair[1], 1);
+	close(pair[1]);
+	w->cell = channel_new(pair[0], ROLE_CELL, ROLE_CONTROL, cell_side, w, NULL);
+}
+
+static void cell_ends(struct world *w)
+{
+	channel_free(w->cell);
+	w->cell = NULL;
+}
+
+static void listen_admin(struct world *w)
+{
+	CLEANUP(buf_free) struct buf b = BUF(16);
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+	snprintf(a.sun_path, sizeof a.sun_path, "%s/admin.sock", w->dir);
+	assert_int_equal(bind(fd, (struct sockaddr *)&a, sizeof a), 0);
+	assert_int_equal(listen(fd, 100), 0);
+	put_u8(&b, PROTOCOL_ADMIN);
+	put_bool(&b, false);
+	put_u16(&b, 0);
+	channel_notify(w->master, NOTICE_LISTEN, buf_str(&b), &fd, 1);
+	close(fd);
+}
+
+/* ---- the administrator */
+
+static int send_command(struct world *w, const char *command, const char *args)
+{
+	CLEANUP(buf_free) struct buf b = BUF(10000);
+	int fd;
+
+	buf_printf(&b, "{'command':'%s','args':{%s},'lang':'en'}", command, args);
+	for (size_t i = 0; i < b.n; i++)
+		if (b.p[i] == '\'')
+			b.p[i] = '"';
+	EXPECT_OK(admin_connect(w->dir, &fd));
+	EXPECT_OK(admin_send(fd, buf_str(&b), PATIENCE_MS));
+	return fd;
+}
+
+static bool has_answer(int fd)
+{
+	struct pollfd p = { fd, POLLIN, 0 };
+
+	return poll(&p, 1, 0) == 1;
+}
+
+/* The answer's error, "" for ok; closes. */
+static struct str answer(struct world *w, int fd, struct arena *a)
+{
+	CLEANUP(buf_free) struct buf b = BUF(ADMIN_REPLY_MAX);
+	CLEANUP(admin_json_free) json_t *value = NULL;
+
+	UNTIL(has_answer(fd));
+	EXPECT_OK(admin_receive(fd, &b, PATIENCE_MS));
+	close(fd);
+	value = admin_json_read(buf_str(&b));
+	EXPECT(value != NULL);
+	const char *error = json_string_value(json_object_get(value, "error"));
+	return str_copy(a, error ? str_of(error) : STR(""));
+}
+
+static void gives(struct world *w, const char *command, const char *args, const char *error)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct str got = answer(w, send_command(w, command, args), &a);
+
+	EXPECT_STR(got, error);
+}
+
+static struct world *begin(void)
+{
+	static struct world world;
+	struct world *w = &world;
+	char path[300];
+	int pair[2];
+
+	signal(SIGPIPE, SIG_IGN);
+	log_setup("test", LOG_LEVEL_WARN, false);
+	*w = (struct world){ .dir = test_dir() };
+	snprintf(path, sizeof path, "%s/control", w->dir);
+	assert_int_equal(mkdir(path, 0700), 0);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair), 0);
+	w->start = (struct role_start){ .role = ROLE_CONTROL, .master_fd = pair[1], .dir = w->dir };
+	w->master = channel_new(pair[0], ROLE_MASTER, ROLE_CONTROL, master_side, w, NULL);
+	admin_json_setup();
+	listen_admin(w);
+	w->keys = connect_role(w, ROLE_KEYS, keys_side);
+	w->mx = connect_role(w, ROLE_MX, mx_side);
+	pthread_create(&w->thread, NULL, control_main, w);
+	UNTIL(w->is_ready && w->lookup != NULL);
+	gives(w, "domain add", "'domain':'example.test'", "");
+	gives(w, "account add", "'address':'alice@example.test'", "");
+	EXPECT_INT(w->folder_of, ALICE);
+	return w;
+}
+
+static void end(struct world *w)
+{
+	void *code;
+
+	channel_notify(w->master, NOTICE_STOP, STR(""), NULL, 0);
+	channel_flush(w->master);
+	pthread_join(w->thread, &code);
+	EXPECT_INT((intptr_t)code, 0);
+	channel_free(w->master);
+	channel_free(w->keys);
+	channel_free(w->mx);
+	channel_free(w->cell);
+	lookup_close(w->lookup);
+	test_dir_remove(w->dir);
+}
+
+/* ---- tests */
+
+TEST(a_command_returns_when_everybody_knows)
+{
+	struct world *w = begin();
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct lookup_result r;
+	int fd;
+
+	w->mx_is_slow = true;
+	fd = send_command(w, "alias add", "'alias':'sales@example.test','target':['alice@example.test']");
+	UNTIL(w->mx_call != 0);
+	EXPECT_INT(lookup_resolve(w->lookup, STR("sales@example.test"), &a, &r), LOOKUP_FOUND);
+	NOT_FOR(200, has_answer(fd));
+	w->mx_is_slow = false;
+	channel_reply(w->mx, w->mx_call, ERR_OK, STR(""), NULL, 0);
+	EXPECT_STR(answer(w, fd, &a), "");
+	end(w);
+}
+
+TEST(who_is_gone_is_not_waited_for)
+{
+	struct world *w = begin();
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct lookup_result r;
+	int fd;
+
+	w->mx_is_slow = true;
+	fd = send_command(w, "alias add", "'alias':'sales@example.test','target':['alice@example.test']");
+	UNTIL(w->mx_call != 0);
+	channel_free(w->mx);  /* it died */
+	w->mx = NULL;
+	EXPECT_STR(answer(w, fd, &a), "");
+	gives(w, "alias remove", "'alias':'sales@example.test'", "");
+	w->mx_is_slow = false;
+	w->mx = connect_role(w, ROLE_MX, mx_side);  /* and is back: it gets the newest one at once */
+	UNTIL(lookup_resolve(w->lookup, STR("sales@example.test"), &a, &r) == LOOKUP_UNKNOWN);
+	end(w);
+}
+
+TEST(a_role_that_refuses_the_directory)
+{
+	struct world *w = begin();
+	CLEANUP(arena_free) struct arena a = { 0 };
+	int64_t from = clock_mono_ms();
+	int fd;
+
+	w->mx_is_slow = true;
+	fd = send_command(w, "domain add", "'domain':'other.test'");
+	UNTIL(w->mx_call != 0);
+	channel_reply(w->mx, w->mx_call, ERR_INVALID, STR(""), NULL, 0);
+	EXPECT_STR(answer(w, fd, &a), "timeout");
+	w->mx_is_slow = false;
+	gives(w, "domain add", "'domain':'third.test'", "");  /* and nobody waits for its answer again */
+	EXPECT(clock_mono_ms() - from < PATIENCE_MS);
+	end(w);
+}
+
+/* A hash takes its time in keys; a cell that starts meanwhile must not wait for it. */
+TEST(a_hash_keeps_nobody_waiting)
+{
+	struct world *w = begin();
+	CLEANUP(arena_free) struct arena a = { 0 };
+	CLEANUP(account_info_free) struct account_info info = { 0 };
+	CLEANUP(buf_free) struct buf b = BUF(16);
+	struct message m;
+	struct scan s;
+	int fd;
+
+	connect_cell(w, ALICE);
+	w->keys_are_slow = true;
+	fd = send_command(w, "account password", "'address':'alice@example.test','password':'secret'");
+	UNTIL(w->keys_call != 0);
+	EXPECT_OK(account_info_ask(w->cell, ALICE, PATIENCE_MS, &a, &info));
+	EXPECT_STR(info.address, "alice@example.test");
+	gives(w, "account list", "", "");
+	EXPECT(!has_answer(fd));
+	w->keys_are_slow = false;
+	secret_done(w, w->keys_call);
+	EXPECT_STR(answer(w, fd, &a), "");
+	UNTIL(w->epoch_of == ALICE && w->epoch == info.epoch + 1);
+
+	put_u64(&b, ALICE + 1);  /* a cell hears of its own account only */
+	EXPECT_ERR(channel_call(w->cell, REQUEST_ACCOUNT_INFO, buf_str(&b), NULL, 0, PATIENCE_MS, &a, &m), ERR_DENIED);
+	s = scan_of(m.body);
+	EXPECT_INT(scan_left(&s), 0);
+	end(w);
+}
+
+TEST(a_command_for_a_cell)
+{
+	struct world *w = begin();
+	CLEANUP(arena_free) struct arena a = { 0 };
+	int fd = send_command(w, "message undelete", "'address':'alice@example.test'");
+
+	UNTIL(w->woken == ALICE);          /* it sleeps: master is asked for it */
+	w->cell_is_mute = true;
+	connect_cell(w, ALICE);
+	UNTIL(w->cell_call != 0);
+	w->woken = 0;
+	cell_ends(w);                      /* it was just leaving */
+	UNTIL(w->woken == ALICE);
+	w->cell_is_mute = false;
+	connect_cell(w, ALICE);
+	EXPECT_STR(answer(w, fd, &a), "");
+
+	gives(w, "config set", "'setting':'quota','value':'1GB','account':'alice@example.test'", "");
+	UNTIL(w->limits == 1);
+	gives(w, "config set", "'setting':'hostname','value':'mx.example.test'", "");
+	NOT_FOR(50, w->limits != 1);       /* is nothing to a cell */
+	end(w);
+}
+
+TEST(usage_is_published_when_it_crosses_the_line)
+{
+	struct world *w = begin();
+	CLEANUP(buf_free) struct buf b = BUF(64), other = BUF(64);
+	struct lookup_account x;
+
+	connect_cell(w, ALICE);
+	put_u64(&other, ALICE + 1);        /* of somebody else: not believed */
+	put_u64(&other, 1);
+	put_u64(&other, 1);
+	put_bool(&other, true);
+	channel_notify(w->cell, NOTICE_USAGE, buf_str(&other), NULL, 0);
+	put_u64(&b, ALICE);
+	put_u64(&b, 5000);
+	put_u64(&b, 7);
+	put_bool(&b, true);
+	channel_notify(w->cell, NOTICE_USAGE, buf_str(&b), NULL, 0);
+	UNTIL(lookup_account(w->lookup, ALICE, &x) && x.is_full);
+	end(w);
+}
+
+/* Nonsense ends its own connection and nothing else; more connections than there is room for are closed. */
+TEST(hostile_connections)
+{
+	static const struct { const char *bytes; size_t n; } cases[] = {
+		{ "\xff\xff\xff\xff", 4 }, { "\0\0\0\x7f{}", 6 }, { "\x05\0\0\0{", 5 }, { "\0\0\0\0", 4 }, { "\x04\0\0\0null", 8 }, { "G", 1 },
+	};
+	struct world *w = begin();
+	int idle[40];
+
+	EACH(cases, t) {
+		int fd;
+		EXPECT_OK(admin_connect(w->dir, &fd));
+		EXPECT_INT(send(fd, t->bytes, t->n, MSG_NOSIGNAL), (ssize_t)t->n);
+		NOT_FOR(10, false);
+		close(fd);
+	}
+	gives(w, "account list", "", "");
+	for (size_t i = 0; i < COUNT_OF(idle); i++)
+		EXPECT_OK(admin_connect(w->dir, &idle[i]));
+	NOT_FOR(100, false);
+	for (size_t i = 0; i < COUNT_OF(idle); i++)
+		close(idle[i]);
+	NOT_FOR(100, false);
+	gives(w, "account list", "", "");
+	end(w);
+}
+
+/* Many at once: each is true when it returns, and they share builds. */
+TEST(commands_at_the_same_time)
+{
+	enum { N = 20 };
+	struct world *w = begin();
+	CLEANUP(arena_free) struct arena a = { 0 };
+	int fds[N];
+
+	for (int i = 0; i < N; i++) {
+		char args[100];
+		snprintf(args, sizeof args, "'alias':'a%d@example.test','target':['alice@example.test']", i);
+		fds[i] = send_command(w, "alias add", args);
+	}
+	for (int i = 0; i < N; i++) {
+		struct lookup_result r;
+		EXPECT_STR(answer(w, fds[i], &a), "");
+		EXPECT_INT(lookup_resolve(w->lookup, arena_printf(&a, "a%d@example.test", i), &a, &r), LOOKUP_FOUND);
+	}
+	end(w);
+}
