@@ -36,6 +36,7 @@ struct mx_session {
 	struct buf         in, out;       /* read but not taken; to be sent */
 	bool               closes;        /* when out is empty */
 	bool               starts_tls;    /* when out is empty */
+	bool               is_drained;    /* the last read took all there was: no use in another one */
 	bool               has_answer;    /* the machine wants to be called, also without input */
 	bool               is_gone;       /* the socket is closed; waits for an answer only */
 	bool               was_in_body;
@@ -375,6 +376,7 @@ static enum progress read_in(struct mx_session *s)
 		session_end(s);
 		return STOP_HERE;
 	}
+	s->is_drained = got < sizeof(room) && !stream_has_input(&s->stream);
 	return feed(s, str_make(room, got), false);
 }
 
@@ -391,16 +393,20 @@ static enum progress step(struct mx_session *s)
 	}
 	if (s->starts_tls)
 		return begin_tls(s);
-	if (smtpd_is_waiting(s->smtpd)) {
-		wait_for(s, false, false);
-		return STOP_HERE;
-	}
+	if (smtpd_is_waiting(s->smtpd))
+		return STOP_HERE;  /* watched as it is: most clients are silent now; see on_ready() */
 	if (s->mx->stops && !s->has_answer) {
 		smtpd_bye(s->smtpd, "4.3.2", "this server is stopping: please come back in a moment", &s->out);
 		s->closes = true;
 		return GO_ON;
 	}
-	return s->in.n > 0 || s->has_answer ? feed(s, buf_str(&s->in), true) : read_in(s);
+	if (s->in.n > 0 || s->has_answer)
+		return feed(s, buf_str(&s->in), true);
+	if (!s->is_drained)
+		return read_in(s);
+	s->is_drained = false;
+	wait_for(s, true, false);
+	return STOP_HERE;
 }
 
 static void go_on(struct mx_session *s)
@@ -430,10 +436,12 @@ static void on_ready(void *context, unsigned events)
 	struct mx_session *s = context;
 
 	set_context(s);
-	if (events == LOOP_GONE && smtpd_is_waiting(s->smtpd))
+	if (!smtpd_is_waiting(s->smtpd) || s->out.n > 0)
+		go_on(s);
+	else if (events & LOOP_GONE)
 		session_end(s);  /* the message goes its way; there is nobody left to tell */
 	else
-		go_on(s);
+		loop_watch(s->mx->loop, &s->watch, 0);  /* it has sent more, or ended its side: that can wait for the answer */
 	log_context_clear();
 }
 
