@@ -63,6 +63,20 @@ static struct str list_text(struct arena *a, const json_t *v)
 	return str_copy(a, buf_str(&b));
 }
 
+static struct str word_text(enum lang lang, struct str word)
+{
+	static const struct { const char *word, *french; } words[] = {
+#define WORD(word, french) { word, french },
+#include "cli/words.def"
+#undef WORD
+	};
+
+	for (size_t i = 0; lang == LANG_FR && i < COUNT_OF(words); i++)
+		if (str_eq(word, str_of(words[i].word)))
+			return str_of(words[i].french);
+	return word;
+}
+
 struct str render_value(struct arena *a, enum lang lang, enum admin_column_kind kind, const json_t *v)
 {
 	if (v == NULL || json_is_null(v))
@@ -71,6 +85,8 @@ struct str render_value(struct arena *a, enum lang lang, enum admin_column_kind 
 		return list_text(a, v);
 	if (json_is_boolean(v))
 		return str_of(text_get(lang, json_is_true(v) ? TEXT_CLI_YES : TEXT_CLI_NO));
+	if (kind == ADMIN_COLUMN_WORD)
+		return word_text(lang, plain_text(a, v));
 	if (kind == ADMIN_COLUMN_LIMIT && json_is_integer(v) && json_integer_value(v) == 0)
 		return str_of(text_get(lang, TEXT_CLI_NO_LIMIT));
 	if ((kind == ADMIN_COLUMN_SIZE || kind == ADMIN_COLUMN_LIMIT) && json_is_integer(v))
@@ -88,20 +104,37 @@ static bool is_number(enum admin_column_kind kind)
 	       kind == ADMIN_COLUMN_PERCENT;
 }
 
+/* Does any row have it? (With no row at all: yes, so that an empty list still shows its titles.) */
+static bool is_used(const json_t *rows, const struct admin_column *column)
+{
+	size_t i;
+	json_t *row;
+
+	json_array_foreach(rows, i, row)
+		if (json_object_get(row, column->key))
+			return true;
+	return json_array_size(rows) == 0;
+}
+
 static void render_rows(struct cli *c, const struct admin_column *const *columns, size_t n, const json_t *rows)
 {
 	CLEANUP(buf_free) struct buf out = BUF(OUTPUT_MAX);
 	struct table *t = table_new(&c->arena);
+	const struct admin_column *shown[ADMIN_COLUMNS_MAX];
 	struct str cells[ADMIN_COLUMNS_MAX];
-	size_t r;
+	size_t r, count = 0;
 	json_t *row;
 
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; i < n; i++) {
+		if (!is_used(rows, columns[i]))
+			continue;
+		shown[count++] = columns[i];
 		table_column(t, str_of(columns[i]->heading[c->lang]), is_number(columns[i]->kind));
+	}
 	json_array_foreach(rows, r, row) {
-		for (size_t i = 0; i < n; i++)
-			cells[i] = render_value(&c->arena, c->lang, columns[i]->kind, json_object_get(row, columns[i]->key));
-		table_row(t, cells, n);
+		for (size_t i = 0; i < count; i++)
+			cells[i] = render_value(&c->arena, c->lang, shown[i]->kind, json_object_get(row, shown[i]->key));
+		table_row(t, cells, count);
 	}
 	table_print(t, &c->style, &out);
 	cli_write(buf_str(&out));
@@ -145,7 +178,10 @@ static void render_json(const struct answer *a, size_t column_count)
 
 	if (!answer_is_ok(a))
 		print_json(a->last);
-	else if (a->rows)
+	else if (a->rows && result) {  /* a thing and its parts */
+		json_object_set(result, "rows", a->rows);
+		print_json(result);
+	} else if (a->rows)
 		print_json(a->rows);
 	else if (result)
 		print_json(result);
@@ -177,7 +213,7 @@ int render_answer(struct cli *c, enum admin_command command, const struct answer
 		cli_write(arena_printf(&c->arena, STR_FMT "\n", STR_ARG(said)));
 	if (result)
 		render_result(c, columns, n, result);
-	else if (n && (a->rows || said.n == 0))
+	if (n && (a->rows || (said.n == 0 && result == NULL)))
 		render_rows(c, columns, n, a->rows);
 	return EXIT_OK;
 }

@@ -109,6 +109,8 @@ TEST(values_for_people)
 		{ ADMIN_COLUMN_SWITCH,  "true",          "yes",         "oui" },
 		{ ADMIN_COLUMN_LIST,    "[\"a\",\"b\"]", "a, b",        "a, b" },
 		{ ADMIN_COLUMN_PERCENT, "12",            "12 %",        "12 %" },
+		{ ADMIN_COLUMN_WORD,    "\"suspended\"", "suspended",   "suspendu" },
+		{ ADMIN_COLUMN_WORD,    "\"bob\"",       "bob",         "bob" },
 		{ ADMIN_COLUMN_TEXT,    "null",          "",            "" },
 	};
 	CLEANUP(arena_free) struct arena a = { 0 };
