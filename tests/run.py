@@ -95,7 +95,8 @@ def stage_fuzz():
 
 def stage_tsan():
     """What has threads, under ThreadSanitizer."""
-    tests = [t for t in ("store/threads", "store/view", "net/pool", "net/attach", "ipc/channel", "auth/hasher", "queue/role")
+    tests = [t for t in ("store/threads", "store/view", "net/pool", "net/attach", "ipc/channel", "auth/hasher", "queue/role",
+                          "role/control")
              if os.path.exists(f"src/{t}_test.c")]
     programs = [f"build/tsan/{t}_test" for t in tests]
     code, out = command(["make", "-k", "-j" + JOBS, "BUILD=tsan"] + programs, timeout=900)
