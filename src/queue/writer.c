@@ -1,5 +1,10 @@
 /* One thread, one lock, two lists. The log belongs to the thread alone; everybody else only adds and collects.
  *
+ * When to begin. On a disk that needs a millisecond for a sync the batch gathers by itself. On one that needs 50 µs the first of 64
+ * senders would be written alone, and the others in fours: measured 0.22 syncs a message, and a quarter more work in this process.
+ * So where several came together last time, the thread waits for as many again, but no longer than GATHER_MS; now and then it
+ * hopes for some more, and less often after each disappointment. One sender alone never waits.
+ *
  * LOG_W goes first in a batch, so that the segments it frees are free for what follows. Alone it is written only when asked for
  * (the server stops, or nothing has come for a while): by itself it would cost a sync that nobody waits for. */
 #include "queue/writer.h"
@@ -7,10 +12,19 @@
 #include "base/wire.h"
 #include <pthread.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
+
+enum { GATHER_MS = 5, GATHER_MOST = 32, PROBE_AFTER = 8, PROBE_AFTER_MOST = 1024 };
 
 struct writing_list {
 	struct writing *first, **end;
+};
+
+struct gather {
+	size_t   goal;           /* records to wait for; 0, 1: none */
+	uint32_t until_probe, probe_after;
+	bool     is_probing;
 };
 
 struct writer {
@@ -19,6 +33,9 @@ struct writer {
 	pthread_cond_t      has_work;
 	struct log         *log;
 	struct writing_list waiting, finished;
+	size_t              waiting_n;
+	size_t              wanted;        /* wake the thread when so many wait */
+	struct gather       gather;
 	size_t              pending;       /* added and not yet done */
 	uint64_t            w, written_w;
 	bool                w_now, is_writing, stops;
@@ -54,7 +71,46 @@ static size_t take_batch(struct writer *w, struct writing **batch)
 		bytes += batch[n]->entry.head.n + batch[n]->entry.body.n;
 		n++;
 	}
+	w->waiting_n -= n;
 	return n;
+}
+
+/* Lock held, something waits. */
+static void wait_for_more(struct writer *w)
+{
+	struct gather *g = &w->gather;
+	struct timespec until;
+
+	g->is_probing = g->goal >= 2 && g->goal < GATHER_MOST && g->until_probe-- == 0;
+	if (g->is_probing)
+		g->goal += g->goal / 4 + 1;
+	if (g->goal > GATHER_MOST)
+		g->goal = GATHER_MOST;
+	if (w->waiting_n >= g->goal)
+		return;
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_nsec += GATHER_MS * 1000000;
+	until.tv_sec += until.tv_nsec / 1000000000;
+	until.tv_nsec %= 1000000000;
+	w->wanted = g->goal;
+	while (w->waiting_n < g->goal && !w->stops && !w->w_now)
+		if (pthread_cond_timedwait(&w->has_work, &w->lock, &until) != 0)
+			break;
+	w->wanted = 1;
+}
+
+static void note_batch(struct gather *g, size_t n)
+{
+	bool came = n >= g->goal;
+	size_t more = g->goal + g->goal / 4 + 1;
+
+	if (g->is_probing && came)
+		g->probe_after = PROBE_AFTER;
+	else if (g->is_probing && g->probe_after < PROBE_AFTER_MOST)
+		g->probe_after *= 2;
+	if (g->is_probing)
+		g->until_probe = g->probe_after;
+	g->goal = n < more ? n : more;
 }
 
 static void write_batch(struct writer *w, struct writing **batch, size_t n, uint64_t w_to)
@@ -81,7 +137,11 @@ static void *work(void *context)
 
 	pthread_mutex_lock(&w->lock);
 	for (;;) {
+		if (w->waiting_n > 0)
+			wait_for_more(w);
 		size_t n = take_batch(w, batch);
+		if (n > 0)
+			note_batch(&w->gather, n);
 		bool has_w = w->w > w->written_w && (n > 0 || w->w_now || w->stops);
 		if (n == 0 && !has_w) {
 			if (w->stops)
@@ -110,9 +170,15 @@ static void *work(void *context)
 struct writer *writer_new(struct log *l)
 {
 	struct writer *w = MEM_NEW(struct writer);
+	pthread_condattr_t monotonic;
 
 	pthread_mutex_init(&w->lock, NULL);
-	pthread_cond_init(&w->has_work, NULL);
+	pthread_condattr_init(&monotonic);
+	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+	pthread_cond_init(&w->has_work, &monotonic);
+	pthread_condattr_destroy(&monotonic);
+	w->gather.until_probe = w->gather.probe_after = PROBE_AFTER;
+	w->wanted = 1;
 	w->log = l;
 	w->w = w->written_w = log_w(l);
 	w->waiting.end = &w->waiting.first;
@@ -143,7 +209,8 @@ void writer_add(struct writer *w, struct writing *record)
 	pthread_mutex_lock(&w->lock);
 	list_add(&w->waiting, record);
 	w->pending++;
-	if (!w->is_writing)
+	w->waiting_n++;
+	if (!w->is_writing && w->waiting_n >= w->wanted)
 		pthread_cond_signal(&w->has_work);
 	pthread_mutex_unlock(&w->lock);
 }

@@ -1,5 +1,5 @@
 /* queue/writer.h -- the thread that writes the log: what waits goes out together, with one write and one sync (DESIGN.md §4.2).
- * There is no timer: while a batch is being synced the next one gathers. */
+ * While a batch is being synced the next one gathers; where many send, a little longer (writer.c). */
 #ifndef FACTEUR_QUEUE_WRITER_H
 #define FACTEUR_QUEUE_WRITER_H
 #include "queue/log.h"
