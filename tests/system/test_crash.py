@@ -81,25 +81,26 @@ class Device:
         self.c.line()
         self.ok(f'LOGIN alice@example.test "{self.server.passwords["alice@example.test"]}"')
         self.ok("ENABLE QRESYNC")
+        self.has_new = False
         lines = self.ok(f"SELECT INBOX (QRESYNC ({self.validity} {self.modseq}))" if self.validity else "SELECT INBOX")
         validity = int(re.search(r"UIDVALIDITY (\d+)", "\n".join(lines)).group(1))
         if validity != self.validity:
             self.known = {}
-        if not self.known:
-            lines += self.ok("UID FETCH 1:* (FLAGS)")
         self.validity = validity
         self.learn(lines)
 
     def ok(self, command):
         lines = self.c.command("d " + command, "d ")
         expect(lines[-1].startswith("d OK"), f"{command}: {lines[-1]}")
-        self.modseq = max([self.modseq] + [int(m) for m in re.findall(r"HIGHESTMODSEQ (\d+)", lines[-1])])
         return lines
 
     def learn(self, lines):
+        """Takes in what was said; new messages are fetched before the modseq that covers them is believed."""
+        modseq = self.modseq
         for line in lines:
             uid, flags = re.search(r"FETCH \(.*?UID (\d+)", line), re.search(r"FLAGS \(([^)]*)\)", line)
             gone = re.match(r"\* VANISHED (?:\(EARLIER\) )?(\S+)", line)
+            self.has_new |= " EXISTS" in line
             if " FETCH " in line and uid and flags:
                 self.known[int(uid.group(1))] = frozenset(flags.group(1).split())
             elif gone:
@@ -107,9 +108,11 @@ class Device:
                     first, _, last = part.partition(":")
                     for uid in [u for u in self.known if int(first) <= u <= int(last or first)]:
                         del self.known[uid]
-            highest = re.match(r"\* OK \[HIGHESTMODSEQ (\d+)", line)
-            if highest:
-                self.modseq = max(self.modseq, int(highest.group(1)))
+            modseq = max([modseq] + [int(m) for m in re.findall(r"HIGHESTMODSEQ (\d+)", line)])
+        if self.has_new:
+            self.has_new = False
+            self.learn(self.ok(f"UID FETCH {max(self.known, default=0) + 1}:* (FLAGS)"))
+        self.modseq = max(self.modseq, modseq)
 
     def work(self, until):
         """Random changes until the time or the end of the connection."""
