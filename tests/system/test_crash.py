@@ -126,7 +126,9 @@ class Device:
                     self.learn(self.ok(f"UID STORE {uid} {self.rng.choice('+-')}FLAGS ({self.rng.choice(['.Seen', '.Flagged', '.Answered'])})".replace(".", "\\")))
                 elif do == 5 and len(uids) > 30:
                     self.learn(self.ok(f"UID STORE {uid} +FLAGS (\\Deleted)"))
-                    subject = re.search(r"no (\d+)", " ".join(self.ok(f"UID FETCH {uid} (BODY.PEEK[HEADER.FIELDS (SUBJECT)])")))
+                    lines = self.ok(f"UID FETCH {uid} (BODY.PEEK[HEADER.FIELDS (SUBJECT)])")
+                    self.learn(lines)
+                    subject = re.search(r"no (\d+)", " ".join(lines))
                     self.removed |= {int(subject.group(1))} if subject else set()
                     self.learn(self.ok(f"UID EXPUNGE {uid}"))
                 self.learn(self.ok("NOOP"))
