@@ -3,7 +3,11 @@
  * Flags are durable only within a second, so after a power cut the newest modseqs may be lost although clients saw
  * them. If they were given out again, a client would miss changes for ever (RFC 7162 §3.1). So modseqs come from blocks
  * of 1,000 whose end is durable before the first of them is seen; after an unclean stop the account goes on at the end
- * of its block, and what lies between is a gap: a client that names a modseq in it is told everything (DESIGN §4.7).
+ * of its block, and what lies between is a gap (DESIGN §4.7).
+ *
+ * A client that names a modseq in the gap, or one before it, is told everything. Before it, too: clients remember the
+ * HIGHESTMODSEQ of their SELECT and the flags they were told after it, so one with an old modseq may know flags of the
+ * gap that no longer are. From then on every mailbox says a HIGHESTMODSEQ behind the gap, so that it happens once.
  *
  * The row is written once a block, at a clean end, and for the rare counters; the modseq itself is the newest of the
  * mailboxes', so that a delivery does not touch this page. */
@@ -20,19 +24,13 @@ static enum err state_create(struct view *v)
 	return stmt_done(q);
 }
 
-static enum err gaps_load(struct view *v)
+static enum err gap_load(struct view *v)
 {
-	static const char sql[] = "SELECT first, last FROM gap ORDER BY first";
+	static const char sql[] = "SELECT max(last) FROM gap";
 	CLEANUP(stmt_release) struct stmt *q = db_query(v->db, sql);
-	size_t cap = 0;
 
-	while (stmt_row(q)) {
-		if (v->n_gaps == cap) {
-			cap = cap ? cap * 2 : 8;
-			v->gaps = mem_resize(v->gaps, cap * sizeof *v->gaps);
-		}
-		v->gaps[v->n_gaps++] = (struct gap){ (uint64_t)stmt_int64(q, 0), (uint64_t)stmt_int64(q, 1) };
-	}
+	if (stmt_row(q))
+		v->gap_end = (uint64_t)stmt_int64(q, 0);  /* no gap: NULL is 0 */
 	return stmt_end(q);
 }
 
@@ -44,9 +42,20 @@ static enum err gap_add(struct view *v, uint64_t first, uint64_t last)
 	stmt_bind_int64(q, 1, (int64_t)first);
 	stmt_bind_int64(q, 2, (int64_t)last);
 	TRY(stmt_done(q));
-	v->gaps = mem_resize(v->gaps, (v->n_gaps + 1) * sizeof *v->gaps);
-	v->gaps[v->n_gaps++] = (struct gap){ first, last };
+	v->gap_end = last;
 	return ERR_OK;
+}
+
+/* No change has the number behind the gap; a client that names it knows what there was after the gap. */
+static void go_behind_gap(struct view *v)
+{
+	if (v->gap_end == 0)
+		return;
+	if (v->modseq <= v->gap_end)
+		v->modseq = v->gap_end + 1;
+	for (size_t i = 0; i < v->n_boxes; i++)
+		if (v->boxes[i]->m.highestmodseq <= v->gap_end)
+			v->boxes[i]->m.highestmodseq = v->boxes[i]->seen.highestmodseq = v->gap_end + 1;
 }
 
 /* The newest email may have been purged: its number is not given out again. */
@@ -90,7 +99,7 @@ enum err state_load(struct view *v)
 		TRY(state_create(v));
 		TRY(state_read(v, &found, &clean, &email_next));
 	}
-	TRY(gaps_load(v));
+	TRY(gap_load(v));
 	TRY(email_next_load(v, email_next));
 	for (size_t i = 0; i < v->n_boxes; i++)
 		if (v->boxes[i]->m.highestmodseq > v->modseq)
@@ -101,8 +110,8 @@ enum err state_load(struct view *v)
 				 (unsigned long long)v->config.account, (unsigned long long)v->modseq + 1,
 				 (unsigned long long)v->reserved);
 		TRY(gap_add(v, v->modseq + 1, v->reserved));
-		v->modseq = v->reserved;
 	}
+	go_behind_gap(v);
 	v->reserved = v->modseq;  /* the first change takes a block of its own */
 	v->seen_modseq = v->modseq;
 	return ERR_OK;
@@ -153,12 +162,7 @@ enum err state_set_shared_bytes(struct view *v, int64_t bytes)
 
 uint64_t modseq_floor(const struct view *v, uint64_t modseq)
 {
-	if (modseq > v->seen_modseq || modseq < v->history_floor)
-		return 0;
-	for (size_t i = 0; i < v->n_gaps; i++)
-		if (modseq >= v->gaps[i].first && modseq <= v->gaps[i].last)
-			return 0;
-	return modseq;
+	return modseq > v->seen_modseq || modseq < v->history_floor || modseq <= v->gap_end ? 0 : modseq;
 }
 
 uint64_t view_modseq_floor(struct view *v, uint64_t modseq)

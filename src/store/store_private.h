@@ -114,10 +114,6 @@ struct pending {                  /* a transaction that is committed and not syn
 	size_t         n_boxes;
 };
 
-struct gap {
-	uint64_t first, last;
-};
-
 struct view {
 	struct view_config config;
 	struct disk_dir   *dir;
@@ -136,8 +132,7 @@ struct view {
 	atomic_uint        email_next;
 	struct box       **boxes;            /* in no order */
 	size_t             n_boxes, boxes_cap;
-	struct gap        *gaps;
-	size_t             n_gaps;
+	uint64_t           gap_end;          /* of the newest gap of modseqs that an unclean stop left; 0: none */
 	uint64_t           history_floor;    /* removals at or below it are no longer known one by one */
 	bool               is_unclean;       /* the row of state says so: note the clean end at close */
 	_Atomic uint32_t   undelete_days;

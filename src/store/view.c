@@ -59,7 +59,6 @@ static void release(struct view *v)
 		mem_free(v->keywords[i]);
 	mem_free(v->pending);
 	mem_free(v->boxes);
-	mem_free(v->gaps);
 	bodies_close(&v->bodies);
 	db_close(&v->db);
 	disk_close(&v->lock_file);

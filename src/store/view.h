@@ -223,8 +223,8 @@ enum err view_news(struct view *v, struct selected_state *state, bool removals, 
 /* ------------------------------------------------------------------------------------------- CONDSTORE and QRESYNC */
 
 /* The modseq from which changes must be told to a client that says it knows all up to modseq: the same number, or 0
- * (tell everything) when it lies in a gap left by an unclean stop, or is older than the history, or was never given
- * out. */
+ * (tell everything) when it lies in or before the newest gap left by an unclean stop, or is older than the history, or
+ * was never given out. */
 uint64_t view_modseq_floor(struct view *v, uint64_t modseq);
 /* VANISHED (EARLIER): uids removed after modseq (already passed through view_modseq_floor); with 0 every uid that does
  * not exist. Only those in known (NULL: 1:uidnext-1). RFC 7162 §3.2.5.2. */
