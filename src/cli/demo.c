@@ -5,6 +5,7 @@
  * the kernel ends the child (PR_SET_PDEATHSIG), so that no server is left behind unseen. The server's log goes to a file: lines
  * between those of the card would help nobody. */
 #include "cli/demo.h"
+#include "admin/wire.h"
 #include "base/clock.h"
 #include "cli/flags.h"
 #include "cli/request.h"
@@ -40,15 +41,50 @@ static bool can_bind(const char *address, int port)
 	return fd >= 0 && bind(fd, is_v6 ? (struct sockaddr *)&v6 : (struct sockaddr *)&v4, is_v6 ? sizeof(v6) : sizeof(v4)) == 0;
 }
 
-/* 0 where all the usual ports are free and allowed, for which root or a low ip_unprivileged_port_start is needed. */
-static int choose_offset(void)
+/* The first port that cannot be bound at this offset; 0: all can. */
+static int taken_port(int offset)
 {
-	if (!can_bind("127.0.0.1", DEMO_SMTP_PORT))
-		return OFFSET_WHEN_TAKEN;
+	if (!can_bind("127.0.0.1", DEMO_SMTP_PORT + offset))
+		return DEMO_SMTP_PORT + offset;
 	for (size_t i = 0; i < demo_port_count; i++)
-		if (!can_bind("127.0.0.1", demo_ports[i].port))
-			return OFFSET_WHEN_TAKEN;
+		if (!can_bind("127.0.0.1", demo_ports[i].port + offset))
+			return demo_ports[i].port + offset;
 	return 0;
+}
+
+/* Without a wish 0 where all the usual ports are free and allowed (for which root or a low ip_unprivileged_port_start is needed).
+ * False, said: in use. Asked before the server starts: another program's answer would look like ours. */
+static bool choose_offset(struct demo *d)
+{
+	int taken;
+
+	if (d->port_offset < 0)
+		d->port_offset = taken_port(0) == 0 ? 0 : OFFSET_WHEN_TAKEN;
+	taken = taken_port(d->port_offset);
+	if (taken)
+		complain(d->cli, TEXT_DEMO_PORT_TAKEN, arena_printf(&d->cli->arena, "%d", taken));
+	return taken == 0;
+}
+
+/* What facteur.conf gets as bind. This machine itself always; an address that stands for all includes it. */
+static struct str bind_text(struct demo *d)
+{
+	const char *loopback = can_bind("::1", 0) ? "127.0.0.1 ::1" : "127.0.0.1";
+	struct str rest = d->bind, address;
+
+	while (rest.n) {
+		str_cut(rest, ' ', &address, &rest);
+		if (str_eq(address, STR("0.0.0.0")))
+			return d->bind;
+	}
+	return str_trim(arena_printf(&d->cli->arena, "%s " STR_FMT, loopback, STR_ARG(d->bind)));
+}
+
+static bool is_running(const struct demo *d)
+{
+	CLEANUP(fd_close) int fd = -1;
+
+	return admin_connect(d->cli->dir, &fd) == ERR_OK;
 }
 
 static int connect_local(int port)
@@ -200,7 +236,7 @@ static bool prepare(struct demo *d)
 {
 	struct setup s = { .domain = STR(DEMO_DOMAIN), .hostname = STR("mail." DEMO_DOMAIN) };
 
-	s.bind = d->bind.n ? d->bind : can_bind("::1", 0) ? STR("127.0.0.1 ::1") : STR("127.0.0.1");
+	s.bind = bind_text(d);
 	if (request_has_data(d->cli))
 		s.hostname = STR("");
 	if (!setup_make(d->cli, &s))
@@ -238,8 +274,10 @@ int cli_demo(struct cli *c, int argc, char **argv)
 
 	if (!flags_parse(c, argc, argv, flags, none, 0, &n) || (offset.p && !cli_port_offset(c, offset, &d.port_offset)))
 		return EXIT_USAGE;
-	if (d.port_offset < 0)
-		d.port_offset = choose_offset();
+	if (is_running(&d)) {
+		complain(c, TEXT_DEMO_RUNS, str_of(c->dir));
+		return EXIT_FAILED;
+	}
 	catch_signals();
-	return prepare(&d) ? run(&d) : EXIT_FAILED;
+	return choose_offset(&d) && prepare(&d) ? run(&d) : EXIT_FAILED;
 }

@@ -41,7 +41,7 @@ void demo_card(struct demo *d)
 	CLEANUP(buf_free) struct buf out = BUF(64 << 10);
 	struct str dir = str_of(c->dir), alice = d->accounts[0].address;
 
-	say(c, TEXT_DEMO_HEAD, STR(DEMO_DOMAIN), dir);
+	say(c, d->bind.n ? TEXT_DEMO_HEAD_OPEN : TEXT_DEMO_HEAD, STR(DEMO_DOMAIN), dir, d->bind);
 	for (size_t i = 0; i < DEMO_ACCOUNTS; i++)
 		put_account(d, &d->accounts[i], &out);
 	buf_add_char(&out, '\n');

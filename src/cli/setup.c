@@ -21,7 +21,7 @@
 #include <unistd.h>
 
 /* Apple's devices refuse server certificates that are valid for longer than 825 days, even from an authority added by hand. */
-enum { CA_DAYS = 3650, CERTIFICATE_DAYS = 820, PEM_MAX = 64 << 10 };
+enum { CA_DAYS = 3650, CERTIFICATE_DAYS = 820, PEM_MAX = 64 << 10, CONF_FILE_MAX = 64 << 10 };
 
 /* ---- folder, facteur.conf ---- */
 
@@ -60,16 +60,45 @@ static void put_conf(struct cli *c, const struct setup *s, struct buf *b)
 	}
 }
 
+/* The file that is there, with another line for bind. */
+static void put_changed_conf(const struct setup *s, struct str text, struct buf *b)
+{
+	struct str line, name, value;
+	bool is_put = false;
+
+	while (text.n) {
+		str_cut(text, '\n', &line, &text);
+		if (str_cut(line, '=', &name, &value) && str_eq(str_trim(name), STR("bind"))) {
+			is_put = true;
+			buf_printf(b, "bind = " STR_FMT "\n", STR_ARG(s->bind));
+		} else {
+			buf_printf(b, STR_FMT "\n", STR_ARG(line));
+		}
+	}
+	if (!is_put)
+		buf_printf(b, "bind = " STR_FMT "\n", STR_ARG(s->bind));
+}
+
 static bool write_conf(struct cli *c, const struct setup *s)
 {
 	CLEANUP(disk_dir_close) struct disk_dir *d = NULL;
-	CLEANUP(buf_free) struct buf b = BUF(PEM_MAX);
-	struct str path = arena_printf(&c->arena, "%s/facteur.conf", c->dir);
+	CLEANUP(buf_free) struct buf b = BUF(CONF_FILE_MAX);
+	struct str path = arena_printf(&c->arena, "%s/facteur.conf", c->dir), text;
+	enum err e = disk_dir_open(c->dir, &d);
 
-	if (access(path.p, F_OK) == 0)
+	if (e == ERR_OK)
+		e = disk_read_file(d, "facteur.conf", CONF_FILE_MAX, &c->arena, &text);
+	if (e == ERR_OK && s->bind.n == 0)
 		return true;
-	put_conf(c, s, &b);
-	return disk_dir_open(c->dir, &d) == ERR_OK && disk_write_file(d, "facteur.conf", buf_str(&b)) == ERR_OK && chmod(path.p, 0644) == 0;
+	if (e == ERR_OK)
+		put_changed_conf(s, text, &b);
+	else if (e == ERR_NOTFOUND)
+		put_conf(c, s, &b);
+	else
+		return false;
+	if (e == ERR_OK && str_eq(text, buf_str(&b)))
+		return true;
+	return disk_write_file(d, "facteur.conf", buf_str(&b)) == ERR_OK && chmod(path.p, 0644) == 0;
 }
 
 /* A folder below /root, say: the roles' users could never open it. Then the server keeps the user who starts it. */

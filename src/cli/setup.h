@@ -6,7 +6,7 @@
 struct setup {
 	struct str domain;       /* A-labels; empty: none is added */
 	struct str hostname;     /* empty: stays as it is */
-	struct str bind;         /* for a new facteur.conf; empty: every address */
+	struct str bind;         /* what facteur.conf shall say; empty: what it says, in a new one every address */
 	struct users users;      /* out */
 	bool made_certificate;   /* out */
 	bool made_domain;        /* out */
