@@ -1,15 +1,20 @@
-/* The role mx: port 25, and the socket for programs of this machine. One thread, one loop, and nothing in it waits for a stranger;
- * what it waits for is the disk (a spool file) and, in a handshake, a signature of keys.
+/* The role mx: port 25, and the socket for programs of this machine. One thread, one loop, and nothing in it waits for
+ * a stranger; what it waits for is the disk (a spool file) and, in a handshake, a signature of keys.
  *
- * It knows the directory by its memfd, adds messages to the queue, and holds nothing: what was not acknowledged when it dies was
- * not accepted. Connections are mx_session.c, what is said on them is smtpd/. */
+ * It knows the directory by its memfd, adds messages to the queue, and holds nothing: what was not acknowledged when it
+ * dies was not accepted. Connections are mx_session.c, what is said on them is smtpd/. */
 #include "base/clock.h"
 #include "base/log.h"
 #include "ipc/sandbox.h"
 #include "role/mx_private.h"
 #include <sys/resource.h>
 
-enum { LAST_CALL_MS = 5000, OWN_DESCRIPTORS = 100, NETWORK_FACTOR = 5 };  /* a network may open five times what an address may */
+enum {
+	LAST_CALL_MS = 5000,
+	OWN_DESCRIPTORS = 100,
+	NETWORK_FACTOR = 5,    /* a network may open so many times more than an address in a minute */
+	CONNECTIONS_MAX = 1000000,
+};
 
 /* ---- settings and the directory ---- */
 
@@ -25,7 +30,9 @@ static void apply_settings(struct mx *m)
 	};
 
 	getrlimit(RLIMIT_NOFILE, &files);
-	limits.total = files.rlim_cur > 2 * OWN_DESCRIPTORS ? (uint32_t)(files.rlim_cur < 1000000 ? files.rlim_cur : 1000000) - OWN_DESCRIPTORS : OWN_DESCRIPTORS;
+	if (files.rlim_cur > CONNECTIONS_MAX)
+		files.rlim_cur = CONNECTIONS_MAX;
+	limits.total = files.rlim_cur > 2 * OWN_DESCRIPTORS ? (uint32_t)files.rlim_cur - OWN_DESCRIPTORS : OWN_DESCRIPTORS;
 	admissions_set(m->admissions, &limits);
 	m->timeout_ms = (int64_t)conf_number(c, SETTING_smtp_timeout) * 1000;
 	m->server.hostname = lookup_hostname(m->lookup);
@@ -57,7 +64,8 @@ static void on_certificates(void *context, struct channel *ch, struct message *m
 	struct scan s;
 	enum err e = ERR_OK;
 
-	if (body.n == 0 && msg->fd_count == 1 && (e = memfd_map(msg->fds[0], TLS_CERTIFICATES_BYTES_MAX, &mapped)) == ERR_OK)
+	if (body.n == 0 && msg->fd_count == 1 &&
+		(e = memfd_map(msg->fds[0], TLS_CERTIFICATES_BYTES_MAX, &mapped)) == ERR_OK)
 		body = mapped;
 	s = scan_of(body);
 	if (e == ERR_OK)
@@ -105,11 +113,13 @@ static void on_listen(void *context, UNUSED struct channel *ch, struct message *
 	struct mx *m = context;
 	struct listen_on on;
 
-	if (!get_listen(msg, &on) || (on.protocol != PROTOCOL_SMTP && on.protocol != PROTOCOL_LOCAL) || m->listener_count == MX_LISTENERS_MAX) {
+	if (!get_listen(msg, &on) || (on.protocol != PROTOCOL_SMTP && on.protocol != PROTOCOL_LOCAL) ||
+		m->listener_count == MX_LISTENERS_MAX) {
 		log_error("unexpected socket to listen on");
 		return;
 	}
-	m->listeners[m->listener_count++] = listener_new(m->loop, msg->fds[0], on.protocol == PROTOCOL_SMTP ? mx_accept_smtp : mx_accept_local, m);
+	m->listeners[m->listener_count++] =
+		listener_new(m->loop, msg->fds[0], on.protocol == PROTOCOL_SMTP ? mx_accept_smtp : mx_accept_local, m);
 	msg->fds[0] = -1;
 }
 
@@ -138,7 +148,11 @@ static void on_stop(void *context, UNUSED struct channel *ch, UNUSED struct mess
 static void on_master_gone(void *context, UNUSED struct channel *ch) { ((struct mx *)context)->is_over = true; }
 
 static const struct channel_handler master_handlers[] = {
-	{ NOTICE_CONNECT, on_connect }, { NOTICE_LISTEN, on_listen }, { NOTICE_STOP, on_stop }, { NOTICE_LOG, role_on_log }, { 0 },
+	{ NOTICE_CONNECT, on_connect },
+	{ NOTICE_LISTEN, on_listen },
+	{ NOTICE_STOP, on_stop },
+	{ NOTICE_LOG, role_on_log },
+	{ 0 },
 };
 
 static bool close_door(struct mx *m)

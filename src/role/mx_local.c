@@ -1,5 +1,6 @@
-/* Programs of this machine: who calls through DIR/submit.sock, and as whom he may send. The kernel says the user (SO_PEERCRED), the
- * setting local_users says the account. Names of users cannot be looked up behind the sandbox's door, so the setting has numbers. */
+/* Programs of this machine: who calls through DIR/submit.sock, and as whom he may send. The kernel says the user
+ * (SO_PEERCRED), the setting local_users says the account. Names of users cannot be looked up behind the sandbox's
+ * door, so the setting has numbers. */
 #include "directory/address.h"
 #include "role/mx_private.h"
 #include <sys/socket.h>
@@ -64,13 +65,16 @@ bool mx_caller_find(const struct mx *m, int fd, struct arena *a, struct mx_calle
 	}
 	address = address_of_user(m, who.uid);
 	if (address.n == 0) {
-		*why = smtp_reply_printf(a, 554, "5.7.1", "user %u may not send mail from this machine; the administrator allows it with "
-		                         "`facteur config set local_users \"%u=ADDRESS\"`", who.uid, who.uid);
+		*why = smtp_reply_printf(a, 554, "5.7.1",
+								 "user %u may not send mail from this machine; the administrator allows it with "
+								 "`facteur config set local_users \"%u=ADDRESS\"`",
+								 who.uid, who.uid);
 		return false;
 	}
 	if (!lookup_login(m->lookup, address, &found) || found.is_suspended) {
-		*why = smtp_reply_printf(a, 554, "5.7.1", "user %u sends as " STR_FMT " (setting local_users), which is no account in use", who.uid,
-		                         STR_ARG(address));
+		*why = smtp_reply_printf(a, 554, "5.7.1",
+								 "user %u sends as " STR_FMT " (setting local_users), which is no account in use",
+								 who.uid, STR_ARG(address));
 		return false;
 	}
 	out->account = found.account;
@@ -84,6 +88,7 @@ bool mx_caller_may_send(const struct mx *m, const struct mx_caller *c, struct st
 
 	if (c->is_administrator)
 		return true;
-	/* an address or alias that leads to this account and nowhere else: a member of a group may not speak for the group */
-	return sender.n > 0 && lookup_resolve(m->lookup, sender, a, &r) == LOOKUP_FOUND && r.n == 1 && r.targets[0].account == c->account;
+	/* an address or alias that leads to this account and nowhere else: a member may not speak for the group */
+	return sender.n > 0 && lookup_resolve(m->lookup, sender, a, &r) == LOOKUP_FOUND && r.n == 1 &&
+		   r.targets[0].account == c->account;
 }

@@ -1,4 +1,5 @@
-/* role/mx_private.h -- the role mx: the process (mx.c), a connection (mx_session.c), programs of this machine (mx_local.c). */
+/* role/mx_private.h -- the role mx: the process (mx.c), a connection (mx_session.c), programs of this machine
+ * (mx_local.c). */
 #ifndef FACTEUR_ROLE_MX_PRIVATE_H
 #define FACTEUR_ROLE_MX_PRIVATE_H
 #include "directory/lookup.h"

@@ -1,11 +1,12 @@
 /* A connection of port 25 or of submit.sock: bytes between its socket and the machine of smtpd/.
  *
- * One function, go_on(), does whatever can be done now and says what to wait for: first what is to be sent, then what was read but
- * not taken, then what can be read. A client that does not read what we say is not read from either. At most ROUND_MAX pieces are
- * read in one turn, so that a fast one does not keep the others waiting.
+ * One function, go_on(), does whatever can be done now and says what to wait for: first what is to be sent, then what
+ * was read but not taken, then what can be read. A client that does not read what we say is not read from either. At
+ * most ROUND_MAX pieces are read in one turn, so that a fast one does not keep the others waiting.
  *
- * Patience has one deadline. A command must be complete within smtp_timeout after the reply before it; a message must come
- * within smtp_timeout plus a second for every RATE_MIN bytes; so a byte a minute, which never looks silent, ends just the same.
+ * Patience has one deadline. A command must be complete within smtp_timeout after the reply before it; a message must
+ * come within smtp_timeout plus a second for every RATE_MIN bytes; so a byte a minute, which never looks silent, ends
+ * just the same.
  *
  * While the queue owes an answer the session must stay, even when its client is gone: the answer names it. */
 #include "base/bytes.h"
@@ -60,7 +61,8 @@ static void session_free(struct mx_session *s)
 	mem_free(s);
 }
 
-/* Reads away what has come: closing over unread bytes would reset the connection, and the client would never see our last line. */
+/* Reads away what has come: closing over unread bytes would reset the connection, and the client would never see our
+ * last line. */
 static void drain(int fd)
 {
 	char room[4096];
@@ -89,13 +91,17 @@ static void session_end(struct mx_session *s)
 		session_free(s);
 }
 
-static void set_context(const struct mx_session *s) { log_context("session=" STR_FMT " peer=" STR_FMT, STR_ARG(s->name), STR_ARG(s->who)); }
+static void set_context(const struct mx_session *s)
+{
+	log_context("session=" STR_FMT " peer=" STR_FMT, STR_ARG(s->name), STR_ARG(s->who));
+}
 
 /* ---- what the machine asks ---- */
 
 static struct smtp_reply may_send_only(const struct mx_session *s, struct arena *a)
 {
-	return smtp_reply_printf(a, 553, "5.7.1", "user %u may send as " STR_FMT " only", s->caller.uid, STR_ARG(s->caller.address));
+	return smtp_reply_printf(a, 553, "5.7.1", "user %u may send as " STR_FMT " only", s->caller.uid,
+							 STR_ARG(s->caller.address));
 }
 
 static struct smtp_reply host_sender(void *context, const struct envelope *e, struct arena *a)
@@ -122,7 +128,8 @@ static struct smtp_reply found_reply(const struct lookup_result *r)
 	return SMTP_REPLY(552, "5.2.2", "this mailbox is full; please tell the person in another way");
 }
 
-static struct smtp_reply host_recipient(void *context, UNUSED const struct envelope *e, const struct envelope_recipient *asked, struct arena *a)
+static struct smtp_reply host_recipient(void *context, UNUSED const struct envelope *e,
+										const struct envelope_recipient *asked, struct arena *a)
 {
 	struct mx_session *s = context;
 	struct lookup_result r;
@@ -133,10 +140,12 @@ static struct smtp_reply host_recipient(void *context, UNUSED const struct envel
 	case LOOKUP_FOREIGN:
 		if (s->is_local)
 			return (struct smtp_reply){ 0 };  /* kept in the queue, to be sent on */
-		return smtp_reply_printf(a, 550, "5.7.1", "this server takes no mail for <" STR_FMT ">: it is not responsible for that domain",
-		                         STR_ARG(asked->address));
+		return smtp_reply_printf(a, 550, "5.7.1",
+								 "this server takes no mail for <" STR_FMT ">: it is not responsible for that domain",
+								 STR_ARG(asked->address));
 	case LOOKUP_UNKNOWN:
-		return smtp_reply_printf(a, 550, "5.1.1", "there is nobody called <" STR_FMT "> here: please check the address", STR_ARG(asked->address));
+		return smtp_reply_printf(a, 550, "5.1.1", "there is nobody called <" STR_FMT "> here: please check the address",
+								 STR_ARG(asked->address));
 	case LOOKUP_INVALID:
 		break;
 	}
@@ -156,7 +165,8 @@ static struct smtp_reply check_authors(struct mx_session *s, const struct fixup 
 }
 
 /* What a local program leaves out is supplied, as for everybody who submits (submit/fixup.h). */
-static struct smtp_reply host_header(void *context, UNUSED const struct envelope *e, struct str header, struct buf *out, struct arena *a)
+static struct smtp_reply host_header(void *context, UNUSED const struct envelope *e, struct str header, struct buf *out,
+									 struct arena *a)
 {
 	CLEANUP(fixup_free) struct fixup f = { 0 };
 	struct mx_session *s = context;
@@ -472,10 +482,12 @@ static bool admit(struct mx *m, int fd, const struct peer *peer)
 			r = SMTP_REPLY(421, "4.3.2", "this server has as many connections as it can serve: please come back later");
 			break;
 		case ADMISSION_MANY:
-			r = SMTP_REPLY(421, "4.7.0", "too many connections from your address or network at the same time: please close some first");
+			r = SMTP_REPLY(421, "4.7.0",
+						   "too many connections from your address or network at once: please close some first");
 			break;
 		case ADMISSION_FAST:
-			r = SMTP_REPLY(421, "4.7.0", "too many new connections from your address or network in a minute: please come back later");
+			r = SMTP_REPLY(421, "4.7.0",
+						   "too many new connections from your address or network in a minute: please come back later");
 			break;
 		}
 	}
@@ -532,9 +544,10 @@ void mx_accept_smtp(void *context, int fd, const struct peer *peer)
 
 	if (!admit(m, fd, peer))
 		return;
-	if (has_spoken(fd)) {  /* RFC 5321 §4.3.1: a client waits for the greeting; only what guesses the dialogue does not */
+	if (has_spoken(fd)) {  /* RFC 5321 §4.3.1: a client waits for the greeting; what guesses the dialogue does not */
 		char room[PEER_TEXT_MAX];
-		log_info("connection refused peer=" STR_FMT " reason=spoke before the greeting", STR_ARG(peer_text(peer, room)));
+		log_info("connection refused peer=" STR_FMT " reason=spoke before the greeting",
+				 STR_ARG(peer_text(peer, room)));
 		turn_away(fd, &SMTP_REPLY(554, "5.5.1", "you spoke before the greeting: a mail server waits for it"));
 		admission_leave(m->admissions, peer);
 		return;
@@ -566,7 +579,9 @@ void mx_accept_local(void *context, int fd, UNUSED const struct peer *peer)
 		return;
 	}
 	s->who = arena_printf(&s->arena, "user %u", s->caller.uid);
-	session_start(s, fd, &(struct smtpd_client){ .source = ENVELOPE_LOCAL, .session = s->name, .peer = STR(""), .who = s->who, .login = s->caller.address });
+	session_start(s, fd, &(struct smtpd_client){
+		.source = ENVELOPE_LOCAL, .session = s->name, .peer = STR(""), .who = s->who, .login = s->caller.address,
+	});
 }
 
 /* ---- stopping ---- */

@@ -1,4 +1,5 @@
-/* Parameters of MAIL and RCPT: one table, one reader. A parameter is known by its row; its function reads the value and nothing else. */
+/* Parameters of MAIL and RCPT: one table, one reader. A parameter is known by its row; its function reads the value and
+ * nothing else. */
 #include "smtp/param.h"
 #include "base/bytes.h"
 
@@ -54,8 +55,12 @@ static bool mail_size(struct str value, UNUSED struct arena *a, struct params *o
 /* BODY=7BIT / 8BITMIME / BINARYMIME                                                         RFC 6152 §2, RFC 3030 §3 */
 static bool mail_body(struct str value, UNUSED struct arena *a, struct params *out)
 {
-	out->mail.body = str_ieq(value, STR("7BIT")) ? SMTP_BODY_7BIT : str_ieq(value, STR("8BITMIME")) ? SMTP_BODY_8BITMIME :
-	            str_ieq(value, STR("BINARYMIME")) ? SMTP_BODY_BINARYMIME : SMTP_BODY_NONE;
+	if (str_ieq(value, STR("7BIT")))
+		out->mail.body = SMTP_BODY_7BIT;
+	else if (str_ieq(value, STR("8BITMIME")))
+		out->mail.body = SMTP_BODY_8BITMIME;
+	else if (str_ieq(value, STR("BINARYMIME")))
+		out->mail.body = SMTP_BODY_BINARYMIME;
 	return out->mail.body != SMTP_BODY_NONE;
 }
 
@@ -69,14 +74,18 @@ static bool mail_smtputf8(struct str value, UNUSED struct arena *a, struct param
 /* RET=FULL / HDRS                                                                                     RFC 3461 §4.3 */
 static bool mail_ret(struct str value, UNUSED struct arena *a, struct params *out)
 {
-	out->mail.ret = str_ieq(value, STR("FULL")) ? SMTP_RET_FULL : str_ieq(value, STR("HDRS")) ? SMTP_RET_HDRS : SMTP_RET_NONE;
+	if (str_ieq(value, STR("FULL")))
+		out->mail.ret = SMTP_RET_FULL;
+	else if (str_ieq(value, STR("HDRS")))
+		out->mail.ret = SMTP_RET_HDRS;
 	return out->mail.ret != SMTP_RET_NONE;
 }
 
 /* ENVID=xtext                                                                                         RFC 3461 §4.4 */
 static bool mail_envid(struct str value, struct arena *a, struct params *out)
 {
-	return value.n > 0 && smtp_xtext(value, a, &out->mail.envid) && out->mail.envid.n <= SMTP_ENVID_MAX && str_is_ascii(out->mail.envid);
+	return value.n > 0 && smtp_xtext(value, a, &out->mail.envid) && out->mail.envid.n <= SMTP_ENVID_MAX &&
+		   str_is_ascii(out->mail.envid);
 }
 
 /* AUTH=<> / xtext: who submitted it, as somebody else says                                               RFC 4954 §5 */
@@ -88,7 +97,9 @@ static bool mail_auth(struct str value, UNUSED struct arena *a, UNUSED struct pa
 static bool rcpt_notify(struct str value, UNUSED struct arena *a, struct params *out)
 {
 	static const struct { struct str word; uint8_t bit; } words[] = {
-		{ { "SUCCESS", 7 }, SMTP_NOTIFY_SUCCESS }, { { "FAILURE", 7 }, SMTP_NOTIFY_FAILURE }, { { "DELAY", 5 }, SMTP_NOTIFY_DELAY },
+		{ { "SUCCESS", 7 }, SMTP_NOTIFY_SUCCESS },
+		{ { "FAILURE", 7 }, SMTP_NOTIFY_FAILURE },
+		{ { "DELAY", 5 }, SMTP_NOTIFY_DELAY },
 	};
 	struct str word, rest = value;
 	bool more = value.n > 0;
@@ -110,7 +121,7 @@ static bool rcpt_notify(struct str value, UNUSED struct arena *a, struct params 
 	return out->rcpt.notify != 0;
 }
 
-/* ORCPT=addr-type ";" xtext                                                                  RFC 3461 §4.2, RFC 6533 §3 */
+/* ORCPT=addr-type ";" xtext                                                               RFC 3461 §4.2, RFC 6533 §3 */
 static bool rcpt_orcpt(struct str value, struct arena *a, struct params *out)
 {
 	struct str type, address;
@@ -127,16 +138,18 @@ static const struct {
 	bool       is_rcpt;
 	bool     (*read)(struct str value, struct arena *a, struct params *out);
 } known[] = {
-	{ { "SIZE", 4 }, false, mail_size }, { { "BODY", 4 }, false, mail_body },   { { "SMTPUTF8", 8 }, false, mail_smtputf8 },
-	{ { "RET", 3 }, false, mail_ret },   { { "ENVID", 5 }, false, mail_envid }, { { "AUTH", 4 }, false, mail_auth },
-	{ { "NOTIFY", 6 }, true, rcpt_notify }, { { "ORCPT", 5 }, true, rcpt_orcpt },
+	{ { "SIZE", 4 }, false, mail_size },		 { { "BODY", 4 }, false, mail_body },
+	{ { "SMTPUTF8", 8 }, false, mail_smtputf8 }, { { "RET", 3 }, false, mail_ret },
+	{ { "ENVID", 5 }, false, mail_envid },		 { { "AUTH", 4 }, false, mail_auth },
+	{ { "NOTIFY", 6 }, true, rcpt_notify },		 { { "ORCPT", 5 }, true, rcpt_orcpt },
 };
 
 static bool is_keyword(char c) { return chr_alpha(c) || chr_digit(c) || c == '-'; }
 static bool is_value(char c) { return (unsigned char)c > 32 && c != 127; }
 
 /* esmtp-param = esmtp-keyword ["=" esmtp-value]; spaces before it                                    RFC 5321 §4.1.2
- * value->p is NULL without "=". An "=" inside a value is against the grammar, but common in ORCPT and ambiguous to nobody. */
+ * value->p is NULL without "=". An "=" inside a value is against the grammar, but common in ORCPT and ambiguous to
+ * nobody. */
 static bool scan_param(struct scan *s, struct str *keyword, struct str *value)
 {
 	const char *before = s->p;
@@ -162,7 +175,8 @@ static bool is_at_end(struct scan s)
 	return scan_done(&s);
 }
 
-static enum smtp_param_error scan_params(struct scan *s, bool is_rcpt, struct arena *a, struct params *out, struct str *bad)
+static enum smtp_param_error scan_params(struct scan *s, bool is_rcpt, struct arena *a, struct params *out,
+										 struct str *bad)
 {
 	unsigned seen = 0;
 	struct str value;

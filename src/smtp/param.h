@@ -1,5 +1,5 @@
-/* smtp/param.h -- the parameters of MAIL and RCPT: SIZE (RFC 1870), BODY (RFC 6152, 3030), SMTPUTF8 (RFC 6531), RET, ENVID,
- * NOTIFY, ORCPT (RFC 3461), AUTH (RFC 4954 §5: read and ignored). */
+/* smtp/param.h -- the parameters of MAIL and RCPT: SIZE (RFC 1870), BODY (RFC 6152, 3030), SMTPUTF8 (RFC 6531), RET,
+ * ENVID, NOTIFY, ORCPT (RFC 3461), AUTH (RFC 4954 §5: read and ignored). */
 #ifndef FACTEUR_SMTP_PARAM_H
 #define FACTEUR_SMTP_PARAM_H
 #include "base/arena.h"
@@ -32,9 +32,12 @@ enum smtp_param_error {
 	SMTP_PARAM_TWICE,     /* 501 5.5.4 */
 };
 /* The rest of the command behind the path: *(SP esmtp-param). On an error *bad is the parameter (a view). */
-enum smtp_param_error scan_mail_params(struct scan *s, struct arena *a, struct smtp_mail_params *out, struct str *bad) MUST_CHECK;
-enum smtp_param_error scan_rcpt_params(struct scan *s, struct arena *a, struct smtp_rcpt_params *out, struct str *bad) MUST_CHECK;
+enum smtp_param_error scan_mail_params(struct scan *s, struct arena *a, struct smtp_mail_params *out,
+									   struct str *bad) MUST_CHECK;
+enum smtp_param_error scan_rcpt_params(struct scan *s, struct arena *a, struct smtp_rcpt_params *out,
+									   struct str *bad) MUST_CHECK;
 
-/* xtext (RFC 3461 §4): decoded to printable ASCII, or UTF-8 that stood there unencoded (RFC 6533 §3). False: malformed. */
+/* xtext (RFC 3461 §4): decoded to printable ASCII, or UTF-8 that stood there unencoded (RFC 6533 §3). False:
+ * malformed. */
 bool smtp_xtext(struct str in, struct arena *a, struct str *out);
 #endif

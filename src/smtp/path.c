@@ -1,6 +1,6 @@
-/* Paths. More is accepted than the grammar says where real mail needs it and nothing is ambiguous: dots anywhere in a local part
- * (mobile carriers gave out "a..b.@"), "_" in a domain, long local parts of mailing lists. What decides about somebody's mail is
- * never this grammar but the directory. */
+/* Paths. More is accepted than the grammar says where real mail needs it and nothing is ambiguous: dots anywhere in a
+ * local part (mobile carriers gave out "a..b.@"), "_" in a domain, long local parts of mailing lists. What decides
+ * about somebody's mail is never this grammar but the directory. */
 #include "smtp/path.h"
 #include "base/bytes.h"
 #include <arpa/inet.h>
@@ -18,7 +18,7 @@ static bool is_dot_string(char c)
 
 static bool is_domain_char(char c) { return chr_alpha(c) || chr_digit(c) || c == '-' || c == '_' || is_utf8_byte(c); }
 
-/* Quoted-string = DQUOTE *(qtextSMTP / quoted-pairSMTP) DQUOTE                                        RFC 5321 §4.1.2 */
+/* Quoted-string = DQUOTE *(qtextSMTP / quoted-pairSMTP) DQUOTE                                       RFC 5321 §4.1.2 */
 static void scan_quoted_string(struct scan *s)
 {
 	scan_need(s, '"');
@@ -50,7 +50,8 @@ static struct str scan_local_part(struct scan *s)
 	return s->failed ? STR_NONE : str_make(from, (size_t)(s->p - from));
 }
 
-/* address-literal = "[" ( IPv4-address-literal / IPv6-address-literal / General-address-literal ) "]"  RFC 5321 §4.1.3 */
+/* address-literal = "[" ( IPv4-address-literal / IPv6-address-literal / General-address-literal ) "]"
+ *                                                                                                    RFC 5321 §4.1.3 */
 static void scan_address_literal(struct scan *s)
 {
 	char text[LITERAL_MAX + 1];
@@ -99,7 +100,8 @@ static struct str scan_domain(struct scan *s)
 	return s->failed ? STR_NONE : str_make(from, (size_t)(s->p - from));
 }
 
-/* A-d-l ":" = "@" Domain *("," "@" Domain) ":"                          RFC 5321 §4.1.2: MUST be accepted, SHOULD be ignored */
+/* A-d-l ":" = "@" Domain *("," "@" Domain) ":"                          RFC 5321 §4.1.2: MUST be accepted, SHOULD be
+ * ignored */
 static void scan_source_route(struct scan *s)
 {
 	if (scan_peek(s) != '@')
@@ -138,7 +140,7 @@ static bool finish(struct scan *s, struct smtp_path *p)
 	return !s->failed;
 }
 
-/* Reverse-path = Path / "<>";  Path = "<" [ A-d-l ":" ] Mailbox ">"                                   RFC 5321 §4.1.2 */
+/* Reverse-path = Path / "<>";  Path = "<" [ A-d-l ":" ] Mailbox ">"                                  RFC 5321 §4.1.2 */
 bool scan_reverse_path(struct scan *s, struct smtp_path *p)
 {
 	*p = (struct smtp_path){ 0 };

@@ -4,8 +4,8 @@
 #include "base/scan.h"
 
 enum {
-	SMTP_PATH_MAX = 512,     /* bytes of local@domain; §4.5.3.1.3 asks for 256, long senders of mailing lists for more */
-	SMTP_DOMAIN_MAX = 255,   /* §4.5.3.1.2 */
+	SMTP_PATH_MAX = 512,   /* bytes of local@domain; §4.5.3.1.3 asks for 256, long senders of mailing lists for more */
+	SMTP_DOMAIN_MAX = 255, /* §4.5.3.1.2 */
 };
 
 struct smtp_path {       /* views of what was scanned */

@@ -1,5 +1,6 @@
-/* Writing replies. A sentence may quote what the client sent, so every byte that is not printable ASCII is replaced here, in the one
- * place all replies pass; a long sentence is broken at a space, and each line repeats the codes (RFC 2034 §4). */
+/* Writing replies. A sentence may quote what the client sent, so every byte that is not printable ASCII is replaced
+ * here, in the one place all replies pass; a long sentence is broken at a space, and each line repeats the codes (RFC
+ * 2034 §4). */
 #include "smtp/reply.h"
 #include <assert.h>
 

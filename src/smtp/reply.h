@@ -13,10 +13,11 @@ struct smtp_reply {
 };
 #define SMTP_REPLY(code, enhanced, sentence) ((struct smtp_reply){ (code), (enhanced), STR(sentence) })
 /* With arguments; the text lives in the arena. */
-struct smtp_reply smtp_reply_printf(struct arena *a, int code, const char *enhanced, const char *fmt, ...) PRINTF_LIKE(4, 5);
+struct smtp_reply smtp_reply_printf(struct arena *a, int code, const char *enhanced, const char *fmt, ...)
+	PRINTF_LIKE(4, 5);
 
-/* Writes it, in as many lines as it needs, each with the codes. What it contains from outside does no harm: control characters and
- * non-ASCII bytes become "?" (RFC 6531 §3.7.4.2 allows UTF-8 only to some clients). */
+/* Writes it, in as many lines as it needs, each with the codes. What it contains from outside does no harm: control
+ * characters and non-ASCII bytes become "?" (RFC 6531 §3.7.4.2 allows UTF-8 only to some clients). */
 void smtp_put_reply(struct buf *out, const struct smtp_reply *r);
 /* The same for a reply without arguments. */
 void smtp_put(struct buf *out, int code, const char *enhanced, const char *sentence);

@@ -1,11 +1,12 @@
 /* The message as it will be stored, while it arrives.
  *
- * The header is kept in memory until it is whole: then the host may look at it, and our Received field is put before it. From there on
- * bytes are only added: up to SMTPD_MEMORY_MAX in memory, beyond (or when all sessions together hold memory_max) in a spool file of
- * the queue, which is asked for once and written in pieces of 64 kB with its CRC. Writing may wait for the disk, never for a stranger.
+ * The header is kept in memory until it is whole: then the host may look at it, and our Received field is put before
+ * it. From there on bytes are only added: up to SMTPD_MEMORY_MAX in memory, beyond (or when all sessions together hold
+ * memory_max) in a spool file of the queue, which is asked for once and written in pieces of 64 kB with its CRC.
+ * Writing may wait for the disk, never for a stranger.
  *
- * BINARYMIME is re-encoded when it is complete (mime/rewrite.h); that needs the message in one piece, so a spool file is mapped. What
- * comes out goes to the queue from memory: it is the rare case, and one at a time. */
+ * BINARYMIME is re-encoded when it is complete (mime/rewrite.h); that needs the message in one piece, so a spool file
+ * is mapped. What comes out goes to the queue from memory: it is the rare case, and one at a time. */
 #include "base/bytes.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -56,7 +57,8 @@ void smtpd_refuse(struct smtpd *s, struct smtp_reply r)
 static void refuse_err(struct smtpd *s, enum err e)
 {
 	if (e == ERR_AGAIN || e == ERR_LIMIT)
-		smtpd_refuse(s, SMTP_REPLY(452, "4.3.1", "this server has no room for the message at the moment: please try again later"));
+		smtpd_refuse(s, SMTP_REPLY(452, "4.3.1",
+								   "this server has no room for the message at the moment: please try again later"));
 	else
 		smtpd_refuse(s, SMTP_REPLY(451, "4.3.0", "the message cannot be stored at the moment: please try again later"));
 }
@@ -159,8 +161,9 @@ void smtpd_body_add(struct smtpd *s, struct str piece)
 	if (s->refusal.code != 0)
 		return;
 	if (b->octets > s->server->size_max) {
-		smtpd_refuse(s, smtp_reply_printf(&s->arena, 552, "5.3.4", "the message is larger than the %llu bytes this server accepts",
-		                                  (unsigned long long)s->server->size_max));
+		smtpd_refuse(s, smtp_reply_printf(&s->arena, 552, "5.3.4",
+										  "the message is larger than the %llu bytes this server accepts",
+										  (unsigned long long)s->server->size_max));
 		return;
 	}
 	buf_add(&b->bytes, piece);

@@ -1,4 +1,5 @@
-/* The commands but DATA and BDAT (message.c). Guards first, each with its reply; the reply says what would have been right. */
+/* The commands but DATA and BDAT (message.c). Guards first, each with its reply; the reply says what would have been
+ * right. */
 #include "smtp/ehlo.h"
 #include "smtp/param.h"
 #include "smtp/path.h"
@@ -18,7 +19,8 @@ static bool hello(struct smtpd *s, struct str argument, bool is_esmtp)
 	struct str name;
 
 	if (!smtp_helo_name(argument, &name)) {
-		smtpd_reply(s, 501, "5.5.4", is_esmtp ? "expected: EHLO and the name of your host" : "expected: HELO and the name of your host");
+		smtpd_reply(s, 501, "5.5.4",
+					is_esmtp ? "expected: EHLO and the name of your host" : "expected: HELO and the name of your host");
 		return false;
 	}
 	smtpd_reset(s);  /* RFC 5321 §4.1.4: as if RSET had come */
@@ -67,11 +69,14 @@ static bool params_fine(struct smtpd *s, enum smtp_param_error e, struct str bad
 	if (e == SMTP_PARAM_OK)
 		return true;
 	if (e == SMTP_PARAM_UNKNOWN)
-		r = smtp_reply_printf(&s->arena, 555, "5.5.4", "this server does not know the parameter " STR_FMT, STR_ARG(shown));
+		r = smtp_reply_printf(&s->arena, 555, "5.5.4", "this server does not know the parameter " STR_FMT,
+							  STR_ARG(shown));
 	else if (e == SMTP_PARAM_TWICE)
 		r = smtp_reply_printf(&s->arena, 501, "5.5.4", "the parameter " STR_FMT " is there twice", STR_ARG(shown));
 	else
-		r = smtp_reply_printf(&s->arena, 501, "5.5.4", "the parameters cannot be read: the value of " STR_FMT " is wrong, or something behind it", STR_ARG(shown));
+		r = smtp_reply_printf(
+			&s->arena, 501, "5.5.4",
+			"the parameters cannot be read: the value of " STR_FMT " is wrong, or something behind it", STR_ARG(shown));
 	smtpd_reply_with(s, r);
 	return false;
 }
@@ -93,17 +98,25 @@ static bool may_begin(struct smtpd *s)
 
 static void take_mail(struct smtpd *s, const struct smtp_path *path, const struct smtp_mail_params *p)
 {
+	static const enum envelope_body bodies[] = {
+		[SMTP_BODY_NONE] = ENVELOPE_7BIT, [SMTP_BODY_7BIT] = ENVELOPE_7BIT,
+		[SMTP_BODY_8BITMIME] = ENVELOPE_8BITMIME, [SMTP_BODY_BINARYMIME] = ENVELOPE_BINARYMIME,
+	};
+	static const enum envelope_ret rets[] = {
+		[SMTP_RET_NONE] = ENVELOPE_RET_NONE, [SMTP_RET_FULL] = ENVELOPE_RET_FULL, [SMTP_RET_HDRS] = ENVELOPE_RET_HDRS,
+	};
 	struct envelope *e = &s->envelope;
 
 	s->has_mail = true;
 	e->source = s->client.source;
 	e->sender = str_copy(&s->arena, path->address);
-	e->body = p->body == SMTP_BODY_BINARYMIME ? ENVELOPE_BINARYMIME : p->body == SMTP_BODY_8BITMIME ? ENVELOPE_8BITMIME : ENVELOPE_7BIT;
-	e->ret = p->ret == SMTP_RET_FULL ? ENVELOPE_RET_FULL : p->ret == SMTP_RET_HDRS ? ENVELOPE_RET_HDRS : ENVELOPE_RET_NONE;
+	e->body = bodies[p->body];
+	e->ret = rets[p->ret];
 	e->envid = p->envid;
 	e->smtputf8 = p->smtputf8;
-	e->peer = s->client.peer.n > 0 ? arena_printf(&s->arena, STR_FMT " [" STR_FMT "]", STR_ARG(buf_str(&s->helo)), STR_ARG(s->client.peer))
-	                               : str_copy(&s->arena, s->client.who);
+	e->peer = s->client.peer.n > 0 ? arena_printf(&s->arena, STR_FMT " [" STR_FMT "]", STR_ARG(buf_str(&s->helo)),
+												  STR_ARG(s->client.peer))
+								   : str_copy(&s->arena, s->client.who);
 }
 
 /* "MAIL FROM:" Reverse-path [SP Mail-parameters]                                                   RFC 5321 §4.1.1.2 */
@@ -131,7 +144,8 @@ void smtpd_mail(struct smtpd *s, struct str argument)
 	if (!path_fits(&path, p.smtputf8))
 		r = SMTP_REPLY(550, "5.6.7", "an address with such characters needs the parameter SMTPUTF8");
 	else if (p.has_size && p.size > s->server->size_max)
-		r = smtp_reply_printf(&s->arena, 552, "5.3.4", "the message is larger than the %llu bytes this server accepts", (unsigned long long)s->server->size_max);
+		r = smtp_reply_printf(&s->arena, 552, "5.3.4", "the message is larger than the %llu bytes this server accepts",
+							  (unsigned long long)s->server->size_max);
 	if (r.code == 0) {
 		take_mail(s, &path, &p);
 		if (s->host->sender)
@@ -150,7 +164,8 @@ void smtpd_mail(struct smtpd *s, struct str argument)
 
 static bool may_add_recipient(struct smtpd *s)
 {
-	uint64_t most = s->server->recipients_max < ENVELOPE_RECIPIENTS_MAX ? s->server->recipients_max : ENVELOPE_RECIPIENTS_MAX;
+	uint64_t most =
+		s->server->recipients_max < ENVELOPE_RECIPIENTS_MAX ? s->server->recipients_max : ENVELOPE_RECIPIENTS_MAX;
 
 	if (!s->has_mail)
 		smtpd_reply(s, 503, "5.5.1", "say MAIL first");
@@ -159,7 +174,8 @@ static bool may_add_recipient(struct smtpd *s)
 	else if (s->envelope.n >= most)
 		smtpd_reply(s, 452, "4.5.3", "enough recipients for one message: please send it again to the others");
 	else if (s->envelope.n > 0 && s->server->memory_used > s->server->memory_max)
-		smtpd_reply(s, 452, "4.3.1", "too many messages are arriving at the moment: please send this one to the others again");
+		smtpd_reply(s, 452, "4.3.1",
+					"too many messages are arriving at the moment: please send this one to the others again");
 	else
 		return true;
 	return false;
@@ -212,7 +228,9 @@ void smtpd_rcpt(struct smtpd *s, struct str argument)
 	smtpd_reply(s, 250, "2.1.5", "recipient accepted");
 }
 _Static_assert((int)SMTP_NOTIFY_NEVER == ENVELOPE_NOTIFY_NEVER && (int)SMTP_NOTIFY_SUCCESS == ENVELOPE_NOTIFY_SUCCESS &&
-               (int)SMTP_NOTIFY_FAILURE == ENVELOPE_NOTIFY_FAILURE && (int)SMTP_NOTIFY_DELAY == ENVELOPE_NOTIFY_DELAY, "the same bits");
+				   (int)SMTP_NOTIFY_FAILURE == ENVELOPE_NOTIFY_FAILURE &&
+				   (int)SMTP_NOTIFY_DELAY == ENVELOPE_NOTIFY_DELAY,
+			   "the same bits");
 
 /* ---- the small ones ---- */
 
@@ -240,7 +258,8 @@ void smtpd_vrfy(struct smtpd *s, struct str argument)
 	if (argument.n == 0)
 		smtpd_reply(s, 501, "5.5.4", "expected: an address");
 	else
-		smtpd_reply(s, 252, "2.5.0", "this server does not tell; send the message, and RCPT answers for each recipient");
+		smtpd_reply(s, 252, "2.5.0",
+					"this server does not tell; send the message, and RCPT answers for each recipient");
 	idle(s);
 }
 
@@ -273,7 +292,7 @@ void smtpd_quit(struct smtpd *s, struct str argument)
 }
 
 /* STARTTLS                                                                                               RFC 3207 §4
- * What stands behind it was sent in clear text and could be anybody's: it would be read as if it had come through TLS. */
+ * What stands behind it was sent in clear text and may be anybody's: it would be read as if it came through TLS. */
 void smtpd_starttls(struct smtpd *s, struct str argument)
 {
 	if (!no_argument(s, argument))

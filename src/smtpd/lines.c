@@ -1,12 +1,13 @@
 /* Strict lines.
  *
- * "SMTP smuggling": two servers that disagree about where a message ends let a stranger hide a second message in the body of the
- * first. So there is one end, CR LF "." CR LF, and no byte of a body is ever read as a command: a message with a CR or LF of its own
- * or a NUL is swallowed up to that end, and refused (the caller). After a flaw only the search for the end matters, and what counts
- * as a line start is still only CR LF.
+ * "SMTP smuggling": two servers that disagree about where a message ends let a stranger hide a second message in the
+ * body of the first. So there is one end, CR LF "." CR LF, and no byte of a body is ever read as a command: a message
+ * with a CR or LF of its own or a NUL is swallowed up to that end, and refused (the caller). After a flaw only the
+ * search for the end matters, and what counts as a line start is still only CR LF.
  *
- * A dot at the start of a line is dropped at once: it was stuffed, or it begins the end (".\r\n"). ".\r" and then something else
- * is a bare CR, so what was dropped there does not matter. Therefore text is always handed on as views of the input. */
+ * A dot at the start of a line is dropped at once: it was stuffed, or it begins the end (".\r\n"). ".\r" and then
+ * something else is a bare CR, so what was dropped there does not matter. Therefore text is always handed on as views
+ * of the input. */
 #include "smtpd/lines.h"
 
 void lines_begin(struct lines *l, bool is_dotted) { *l = (struct lines){ .at = LINES_START, .is_dotted = is_dotted }; }

@@ -1,11 +1,12 @@
 /* The machine: bytes in, lines out of them, each line to its command (commands.def), bodies to message.c.
  *
- * It must not matter how the bytes were cut on their way: a command that is not complete waits in `line`, everything else is taken
- * where it stands. Replies are written in the order of the commands into one buffer, which the host sends when all input is used
- * (RFC 2920): while the host owes an answer nothing further is read, so the order needs no thought anywhere else.
+ * It must not matter how the bytes were cut on their way: a command that is not complete waits in `line`, everything
+ * else is taken where it stands. Replies are written in the order of the commands into one buffer, which the host sends
+ * when all input is used (RFC 2920): while the host owes an answer nothing further is read, so the order needs no
+ * thought anywhere else.
  *
- * A mistake is a reply of 5xx; too many end the session. So do browsers: a page can make one send an HTTP request to us whose body
- * are SMTP commands, and the request line is the only chance to notice. */
+ * A mistake is a reply of 5xx; too many end the session. So do browsers: a page can make one send an HTTP request to us
+ * whose body are SMTP commands, and the request line is the only chance to notice. */
 #include "smtpd/smtpd.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -21,7 +22,8 @@ static const struct {
 #undef COMMAND
 };
 
-struct smtpd *smtpd_new(struct smtpd_server *server, const struct smtpd_client *client, const struct smtpd_host *host, void *context)
+struct smtpd *smtpd_new(struct smtpd_server *server, const struct smtpd_client *client, const struct smtpd_host *host,
+						void *context)
 {
 	struct smtpd *s = MEM_NEW(struct smtpd);
 
@@ -61,8 +63,8 @@ void smtpd_reply_with(struct smtpd *s, struct smtp_reply r)
 	smtp_put_reply(s->out, &r);
 	if (r.code < 400)
 		return;
-	log_info("refused code=%d status=%s from=" STR_FMT " reason=" STR_FMT, r.code, r.enhanced ? r.enhanced : "", STR_ARG(s->envelope.sender),
-	         STR_ARG(r.text));
+	log_info("refused code=%d status=%s from=" STR_FMT " reason=" STR_FMT, r.code, r.enhanced ? r.enhanced : "",
+			 STR_ARG(s->envelope.sender), STR_ARG(r.text));
 	if (r.code >= 500 && ++s->errors >= s->server->errors_max && s->phase != PHASE_OVER)
 		smtpd_over(s, "4.7.0", "too many mistakes on this connection; please look at the replies before you try again");
 }
@@ -120,7 +122,9 @@ void smtpd_secured(struct smtpd *s, struct str tls_text)
 
 static bool is_http(struct str verb)
 {
-	static const struct str verbs[] = { { "GET", 3 }, { "POST", 4 }, { "PUT", 3 }, { "HEAD", 4 }, { "OPTIONS", 7 }, { "CONNECT", 7 } };
+	static const struct str verbs[] = {
+		{ "GET", 3 }, { "POST", 4 }, { "PUT", 3 }, { "HEAD", 4 }, { "OPTIONS", 7 }, { "CONNECT", 7 },
+	};
 
 	for (size_t i = 0; i < COUNT_OF(verbs); i++)
 		if (str_eq(verb, verbs[i]))
@@ -209,7 +213,8 @@ static bool step(struct smtpd *s, struct str *in, enum smtpd_next *next)
 		*next = SMTPD_STARTTLS;
 	else if (s->out->max - s->out->n < SMTPD_RESERVE)
 		*next = SMTPD_FLUSH;
-	else if (in->n == 0 && s->phase != PHASE_END && s->phase != PHASE_ADDED && !(s->phase == PHASE_CHUNK && s->chunk_left == 0))
+	else if (in->n == 0 && s->phase != PHASE_END && s->phase != PHASE_ADDED &&
+			 !(s->phase == PHASE_CHUNK && s->chunk_left == 0))
 		*next = SMTPD_INPUT;
 	else
 		return true;

@@ -1,8 +1,8 @@
 /* DATA and BDAT: where bytes stop being commands, and where they begin to be commands again.
  *
- * Whatever is wrong with a message, its bytes are taken up to its true end (CR LF "." CR LF; all bytes of the chunk) and the reply
- * comes then: a client that goes on sending must never have its text read as commands. Only where the end cannot be known (a BDAT
- * whose size cannot be read) the connection is closed. */
+ * Whatever is wrong with a message, its bytes are taken up to its true end (CR LF "." CR LF; all bytes of the chunk)
+ * and the reply comes then: a client that goes on sending must never have its text read as commands. Only where the end
+ * cannot be known (a BDAT whose size cannot be read) the connection is closed. */
 #include "base/log.h"
 #include "smtpd/smtpd_private.h"
 
@@ -72,12 +72,15 @@ void smtpd_added(struct smtpd *s, enum err result, struct queue_id id)
 	switch (result) {
 	case ERR_OK:
 		s->answer = smtp_reply_printf(&s->arena, 250, "2.0.0", "queued as " STR_FMT, STR_ARG(queue_name(id, &a)));
-		log_info("accepted queue=" STR_FMT " id=" STR_FMT ".%llu from=" STR_FMT " recipients=%zu to=" STR_FMT " size_bytes=%llu",
-		         STR_ARG(queue_name(id, &a)), STR_ARG(s->client.session), (unsigned long long)s->messages, STR_ARG(s->envelope.sender),
-		         s->envelope.n, STR_ARG(s->envelope.recipients[0].address), (unsigned long long)s->body.octets);
+		log_info("accepted queue=" STR_FMT " id=" STR_FMT ".%llu from=" STR_FMT " recipients=%zu to=" STR_FMT
+				 " size_bytes=%llu",
+				 STR_ARG(queue_name(id, &a)), STR_ARG(s->client.session), (unsigned long long)s->messages,
+				 STR_ARG(s->envelope.sender), s->envelope.n, STR_ARG(s->envelope.recipients[0].address),
+				 (unsigned long long)s->body.octets);
 		break;
 	case ERR_AGAIN:
-		s->answer = SMTP_REPLY(452, "4.3.1", "this server has no room for the message at the moment: please try again later");
+		s->answer =
+			SMTP_REPLY(452, "4.3.1", "this server has no room for the message at the moment: please try again later");
 		break;
 	case ERR_LIMIT:
 		s->answer = SMTP_REPLY(552, "5.3.4", "the message, or its list of recipients, is too large for this server");
@@ -142,6 +145,11 @@ void smtpd_take_data(struct smtpd *s, struct str *in)
 
 /* ---- BDAT ---- */
 
+static uint64_t room_left(const struct smtpd *s)
+{
+	return s->body.octets < s->server->size_max ? s->server->size_max - s->body.octets : 0;
+}
+
 /* bdat-cmd = "BDAT" SP chunk-size [ SP "LAST" ]                                                         RFC 3030 §2 */
 void smtpd_bdat(struct smtpd *s, struct str argument)
 {
@@ -151,7 +159,8 @@ void smtpd_bdat(struct smtpd *s, struct str argument)
 	s->chunk_left = scan_u64(&in);
 	s->chunk_is_last = scan_take(&in, ' ') && (scan_skip(&in, " "), scan_take_istr(&in, STR("LAST")));
 	if (in.failed || !scan_done(&in)) {
-		smtpd_reply(s, 501, "5.5.4", "expected: BDAT size, or BDAT size LAST; where the message ends is not known, so goodbye");
+		smtpd_reply(s, 501, "5.5.4",
+					"expected: BDAT size, or BDAT size LAST; where the message ends is not known, so goodbye");
 		s->phase = PHASE_OVER;
 		return;
 	}
@@ -167,8 +176,9 @@ void smtpd_bdat(struct smtpd *s, struct str argument)
 		lines_begin(&s->lines, false);
 		smtpd_body_begin(s);
 	}
-	if (r.code == 0 && s->chunk_left > s->server->size_max - (s->body.octets < s->server->size_max ? s->body.octets : s->server->size_max))
-		r = smtp_reply_printf(&s->arena, 552, "5.3.4", "the message is larger than the %llu bytes this server accepts", (unsigned long long)s->server->size_max);
+	if (r.code == 0 && s->chunk_left > room_left(s))
+		r = smtp_reply_printf(&s->arena, 552, "5.3.4", "the message is larger than the %llu bytes this server accepts",
+							  (unsigned long long)s->server->size_max);
 	if (r.code != 0)
 		smtpd_refuse(s, r);
 	if (is_endless(s, s->chunk_left))
@@ -204,7 +214,7 @@ static void end_chunk(struct smtpd *s)
 void smtpd_take_chunk(struct smtpd *s, struct str *in)
 {
 	bool is_text = s->envelope.body != ENVELOPE_BINARYMIME;
-	struct str piece, chunk = str_sub(str_sub(*in, 0, SMTPD_PIECE), 0, s->chunk_left < in->n ? (size_t)s->chunk_left : in->n);
+	struct str piece, chunk = str_sub(*in, 0, s->chunk_left < SMTPD_PIECE ? (size_t)s->chunk_left : SMTPD_PIECE);
 	size_t before = chunk.n;
 
 	while (chunk.n > 0 && s->refusal.code == 0 && !s->is_waiting) {

@@ -1,4 +1,5 @@
-/* The trace field that this server adds to every message it takes (RFC 5321 §4.4), and the count of those it finds (§6.3). */
+/* The trace field that this server adds to every message it takes (RFC 5321 §4.4), and the count of those it finds
+ * (§6.3). */
 #include "base/clock.h"
 #include "mime/date.h"
 #include "smtpd/smtpd_private.h"

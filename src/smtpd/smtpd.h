@@ -1,21 +1,21 @@
-/* smtpd/smtpd.h -- an SMTP server as a machine (RFC 5321): bytes of the client in, replies out, and what only its host can do
- * through a few callbacks. It has no socket, no clock and no thread: mx (role/mx.c, an event loop that never waits) and the
- * submission engine of a cell (smtpd/submission.c, which may block) run the same one.
+/* smtpd/smtpd.h -- an SMTP server as a machine (RFC 5321): bytes of the client in, replies out, and what only its host
+ * can do through a few callbacks. It has no socket, no clock and no thread: mx (role/mx.c, an event loop that never
+ * waits) and the submission engine of a cell (smtpd/submission.c, which may block) run the same one.
  *
- * The order of replies is the order of commands (PIPELINING): while a callback has not been answered, no further input is taken.
- * What a message costs: at most SMTPD_MEMORY_MAX bytes in memory, the rest in a spool file of the queue. */
+ * The order of replies is the order of commands (PIPELINING): while a callback has not been answered, no further input
+ * is taken. What a message costs: at most SMTPD_MEMORY_MAX bytes in memory, the rest in a spool file of the queue. */
 #ifndef FACTEUR_SMTPD_SMTPD_H
 #define FACTEUR_SMTPD_SMTPD_H
 #include "queue/add.h"
 #include "smtp/reply.h"
 
 enum {
-	SMTPD_MEMORY_MAX = 256 << 10,    /* bytes of a message in memory; also the largest header */
-	SMTPD_TEXT_LINE_MAX = 65536,     /* bytes of a line of a message; RFC 5321 §4.5.3.1.6 promises 998, real mail has more */
-	SMTPD_SWALLOW_MAX = 4,           /* times size_max: of a message that is too large, so much is read away; then the connection ends */
-	SMTPD_RECEIVED_MAX = 100,        /* Received fields: more is a loop (RFC 5321 §6.3) */
-	SMTPD_IDLE_COMMANDS_MAX = 100,   /* NOOP, RSET, VRFY … in a row; then each counts as a mistake */
-	SMTPD_RESERVE = 8192,            /* reply bytes of one command, at most; see smtpd_input() */
+	SMTPD_MEMORY_MAX = 256 << 10,  /* bytes of a message in memory; also the largest header */
+	SMTPD_TEXT_LINE_MAX = 65536,   /* bytes of a line of a message; RFC 5321 §4.5.3.1.6 promises 998 */
+	SMTPD_SWALLOW_MAX = 4,         /* times size_max of a message that is too large are read away; then it is over */
+	SMTPD_RECEIVED_MAX = 100,      /* Received fields: more is a loop (RFC 5321 §6.3) */
+	SMTPD_IDLE_COMMANDS_MAX = 100, /* NOOP, RSET, VRFY … in a row; then each counts as a mistake */
+	SMTPD_RESERVE = 8192,          /* reply bytes of one command, at most; see smtpd_input() */
 };
 
 /* The server, shared by all sessions of the process. The host may change it between calls. */
@@ -29,7 +29,8 @@ struct smtpd_server {
 	uint64_t   memory_used;          /* kept by the machines */
 };
 
-/* Who is at the other end. Strings are borrowed and outlive the session (until smtpd_secured() for is_tls and tls_text). */
+/* Who is at the other end. Strings are borrowed and outlive the session (until smtpd_secured() for is_tls and
+ * tls_text). */
 struct smtpd_client {
 	enum envelope_source source;     /* ENVELOPE_MX, _SUBMISSION or _LOCAL */
 	struct str session;              /* a word for Received and the log: "7c1f0a9b33" */
@@ -45,26 +46,30 @@ struct smtpd_client {
 
 struct smtpd;
 
-/* What the machine asks. A reply with code 0 means "yes"; any other is sent to the client as it is; its text lives in the arena,
- * or longer. All but sender, recipient and header may be answered later, and also from inside the callback. */
+/* What the machine asks. A reply with code 0 means "yes"; any other is sent to the client as it is; its text lives in
+ * the arena, or longer. spool and add may be answered later, or from inside the callback; the others answer at once. */
 struct smtpd_host {
 	/* May this client send with the reverse-path e->sender (empty: a bounce)? NULL: anyone may. */
 	struct smtp_reply (*sender)(void *context, const struct envelope *e, struct arena *a);
-	/* Is this a recipient? r is what would be added: address as in RCPT TO ("Postmaster" may stand alone), account 0. The queue
-	 * resolves it (queue/envelope.h). */
-	struct smtp_reply (*recipient)(void *context, const struct envelope *e, const struct envelope_recipient *r, struct arena *a);
-	/* The header is there, whole, with its empty line (as far as there is one) and without our Received field. It may be refused,
-	 * or written to out as it is to be stored; NULL, or nothing written: as it is. */
-	struct smtp_reply (*header)(void *context, const struct envelope *e, struct str header, struct buf *out, struct arena *a);
+	/* Is this a recipient? r is what would be added: address as in RCPT TO ("Postmaster" may stand alone), account 0.
+	 * The queue resolves it (queue/envelope.h). */
+	struct smtp_reply (*recipient)(void *context, const struct envelope *e, const struct envelope_recipient *r,
+								   struct arena *a);
+	/* The header is there, whole, with its empty line (as far as there is one) and without our Received field. It may
+	 * be refused, or written to out as it is to be stored; NULL, or nothing written: as it is. */
+	struct smtp_reply (*header)(void *context, const struct envelope *e, struct str header, struct buf *out,
+								struct arena *a);
 	/* The message is large: gets a spool file (queue_spool), then smtpd_spooled(). */
 	void (*spool)(void *context);
-	/* The message is complete: adds it (queue_add), then smtpd_added() or smtpd_refused(). Both are valid during the call only. */
+	/* The message is complete: adds it (queue_add), then smtpd_added() or smtpd_refused(). Both are valid during the
+	 * call only. */
 	void (*add)(void *context, const struct envelope *e, const struct queue_body *body);
 };
 
 /* All are borrowed until smtpd_free(); the client is copied. */
-struct smtpd *smtpd_new(struct smtpd_server *server, const struct smtpd_client *client, const struct smtpd_host *host, void *context);
-void smtpd_free(struct smtpd *s);   /* NULL is fine; must not be called while an answer is due, see smtpd_is_waiting() */
+struct smtpd *smtpd_new(struct smtpd_server *server, const struct smtpd_client *client, const struct smtpd_host *host,
+						void *context);
+void smtpd_free(struct smtpd *s); /* NULL is fine; must not be called while an answer is due, see smtpd_is_waiting() */
 
 enum smtpd_next {
 	SMTPD_INPUT,      /* all was taken: call again when more has come */
@@ -75,8 +80,8 @@ enum smtpd_next {
 };
 /* "220 …". */
 void smtpd_greet(struct smtpd *s, struct buf *out);
-/* Takes input: whole commands and pieces of them, in any portions. *used: bytes it has done with. Replies go to out, which must
- * have at least SMTPD_RESERVE bytes of room; the replies to what came together leave together. */
+/* Takes input: whole commands and pieces of them, in any portions. *used: bytes it has done with. Replies go to out,
+ * which must have at least SMTPD_RESERVE bytes of room; the replies to what came together leave together. */
 enum smtpd_next smtpd_input(struct smtpd *s, struct str in, size_t *used, struct buf *out);
 /* After the handshake: everything the client said before is forgotten (RFC 3207 §4.2). */
 void smtpd_secured(struct smtpd *s, struct str tls_text);

@@ -1,5 +1,5 @@
-/* The machine: any bytes, cut anywhere, answered at once or later. The first byte chooses; what a client sees must not depend on the cuts
- * (except behind STARTTLS, where the cut decides whether something stood behind it). */
+/* The machine: any bytes, cut anywhere, answered at once or later. The first byte chooses; what a client sees must not
+ * depend on the cuts (except behind STARTTLS, where the cut decides whether something stood behind it). */
 #include "base/clock.h"
 #include "smtpd/test_host.h"
 

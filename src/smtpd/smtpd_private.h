@@ -1,4 +1,5 @@
-/* smtpd/smtpd_private.h -- one SMTP session, shared by machine.c (lines, dispatch), commands.c, message.c (DATA, BDAT), body.c. */
+/* smtpd/smtpd_private.h -- one SMTP session, shared by machine.c (lines, dispatch), commands.c, message.c (DATA, BDAT),
+ * body.c. */
 #ifndef FACTEUR_SMTPD_SMTPD_PRIVATE_H
 #define FACTEUR_SMTPD_SMTPD_PRIVATE_H
 #include "smtp/command.h"
