@@ -24,7 +24,11 @@
 
 enum {
 	LATE_SHARED_MAX = 1 << 20,      /* bytes; larger bodies have a file of their own: DELIVERY_INLINE_MAX */
+#ifdef FACTEUR_FAULT
+	LATE_FILE_SEAL = 256 << 10,     /* so that tests see many */
+#else
 	LATE_FILE_SEAL = 16 << 20,      /* bytes; then a new shared file is begun */
+#endif
 	LATE_DUE_MAX = 10000,           /* rows in memory at most (DESIGN.md §4.6) */
 	LATE_DUE_AHEAD = 300,           /* seconds: what falls due in this time */
 	LATE_REASON_MAX = 500,          /* bytes; DELIVERY_REASON_MAX */
