@@ -207,7 +207,7 @@ static void says(int fd, const char *text) { assert_int_equal(send(fd, text, str
 /* The next line of the client, without CRLF; "(end)" when the connection is closed, "(quiet)" when nothing comes for so long. */
 static struct str line_within(struct world *w, int fd, int ms)
 {
-	static char line[8192];
+	static char line[16384];
 	int64_t until = clock_mono_ms() + ms;
 	for (;;) {
 		char *end = memchr(w->rest, '\n', w->rest_n);
@@ -486,6 +486,69 @@ TEST(parked_told_and_woken)
 	fd_close(&w->attached);
 	w->attached = -1;
 	UNTIL(strcmp(w->watch, "+-") == 0);
+	end(w);
+}
+
+/* The index of the next STATE of the running render; -1: none is asked for within ms. */
+static int asked_within(struct world *w, int ms)
+{
+	char room[FRAME_MAX];
+	enum frame type;
+	struct str bytes;
+	int64_t until = clock_mono_ms() + ms;
+	while (clock_mono_ms() < until) {
+		pump(w);
+		if (w->rendering >= 0 && frame_receive(w->rendering, room, &type, &bytes) == ERR_OK) {
+			struct scan s = scan_of(bytes);
+			EXPECT_INT(type, FRAME_STATE);
+			return (int)get_u32(&s);
+		}
+		usleep(200);
+	}
+	return -1;
+}
+
+/* Whoever does not read is asked for no more; when it reads again it gets all of it, in order, once. */
+TEST(news_for_one_who_does_not_read)
+{
+	enum { MOST = 2000, LINE = 10000 };
+	struct world *w = begin(PROTOCOL_IMAP, "60s");
+	int fd = log_in(w), small = 4096, last = 0;
+	static char news[LINE + 1];
+
+	setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
+	cell_parks(w, 0, 1, "r");
+	for (int i = 1; i < MOST; i++) {
+		changed(w, 1 + (uint64_t)i);
+		int index = asked_within(w, 300);
+		if (index < 0)
+			break;
+		memset(news, '.', LINE);
+		snprintf(news, 20, "* %d EXISTS", i);
+		memcpy(news + LINE - 2, "\r\n", 2);
+		CLEANUP(buf_free) struct buf b = BUF(FRAME_DATA_MAX);
+		put_u32(&b, (uint32_t)index);
+		put_u8(&b, RENDERED_KEEP);
+		put_u64(&b, 1 + (uint64_t)i);
+		put_str(&b, STR("r"));
+		put_str(&b, str_make(news, LINE));
+		EXPECT_OK(frame_send(w->rendering, FRAME_RENDERED, buf_str(&b), 0));
+		last = i;
+	}
+	EXPECT(last > 1 && last < MOST - 1);
+	for (int i = 1; i <= last; i++) {
+		char want[20];
+		snprintf(want, sizeof(want), "* %d EXISTS", i);
+		EXPECT(strncmp(line_of(w, fd).p, want, strlen(want)) == 0);
+	}
+	int index = asked_within(w, PATIENCE_MS);   /* what changed meanwhile */
+	EXPECT(index >= 0);
+	rendered(w, (uint32_t)index, RENDERED_KEEP, 2 + (uint64_t)last, "r", "* 0 EXISTS\r\n");
+	EXPECT_LINE(fd, "* 0 EXISTS");
+	says(fd, "DONE\r\n");
+	cell_opens(w);
+	expect_data(w, "DONE\r\n");
+	close(fd);
 	end(w);
 }
 
