@@ -82,12 +82,14 @@ enum err admin_account_add(struct admin_call *c)
 	TRY(name_and_language(c, &name, &french));
 	TRY(admin_password_choice(c, &password));
 	TRY(check_quota(c, admin_text(c, "quota")));
-	e = account_add(c->directory, &x, name, french, &account);
+	e = account_reserve(c->directory, &x, name, french, &account);
 	if (e == ERR_EXISTS)
 		return admin_in_use(c, &x);
 	if (e != ERR_OK)
 		return e;
 	e = furnish(c, account, &password);
+	if (e == ERR_OK)
+		e = account_ready(c->directory, account);
 	if (e != ERR_OK) {
 		if (account_forget(c->directory, account) != ERR_OK)
 			log_error("an account could not be made and not be taken back account=%llu", (unsigned long long)account);
@@ -209,7 +211,7 @@ enum err admin_account_show(struct admin_call *c)
 	admin_put_text(result, "lang", str_of(lang_code(x.french ? LANG_FR : LANG_EN)));
 	admin_put_text(result, "state", admin_state(&x));
 	admin_put_number(result, "created", (uint64_t)x.created_s);
-	if (x.deleted_s)
+	if (x.deleted_s > ACCOUNT_DOOMED)
 		admin_put_number(result, "deleted", (uint64_t)x.deleted_s);
 	admin_put_number(result, "used", x.used_bytes);
 	admin_put_number(result, "quota", quota);
@@ -292,17 +294,26 @@ enum err admin_account_undelete(struct admin_call *c)
 	TRY(admin_account(c, admin_text(c, "address"), &x));
 	if (x.deleted_s == 0)
 		return admin_refuse(c, ERR_CONFLICT, TEXT_ADMIN_ACCOUNT_NOT_DELETED, x.address);
+	if (x.deleted_s == ACCOUNT_DOOMED)
+		return admin_refuse(c, ERR_NOTFOUND, TEXT_ADMIN_ACCOUNT_DOOMED, x.address);
 	TRY(account_undelete(c->directory, x.account));
 	TRY(admin_publish(c));
 	return admin_said(c, TEXT_ADMIN_ACCOUNT_BACK, x.address);
 }
 
-/* What is erased is named until the end: a purge that was cut short is asked for again and goes on. */
+/* First nobody can bring it back any more; what is erased is named until the end: a purge that was cut short is asked for again
+ * and goes on. */
 static enum err purge_one(struct admin_call *c, const struct directory_account *x)
 {
 	struct secret_command forget = { .op = SECRET_FORGET, .account = x->account };
 	struct secret_reply reply;
 
+	enum err e = account_doom(c->directory, x->account);
+
+	if (e == ERR_NOTFOUND)
+		return admin_refuse(c, ERR_CONFLICT, TEXT_ADMIN_ACCOUNT_NOT_DELETED, x->address);  /* brought back a moment ago */
+	if (e != ERR_OK)
+		return e;
 	TRY(c->host->end_cell(c->host->context, x->account));
 	TRY(c->host->remove_folder(c->host->context, x->account));
 	TRY(admin_secret(c, &forget, &reply));
@@ -349,7 +360,7 @@ enum err admin_account_purge(struct admin_call *c)
 		json_t *row = admin_row(c);
 		admin_put_text(row, "address", list[i].address);
 		admin_put_number(row, "account", list[i].account);
-		admin_put_number(row, "deleted", (uint64_t)list[i].deleted_s);
+		admin_put_number(row, "deleted", list[i].deleted_s == ACCOUNT_DOOMED ? 0 : (uint64_t)list[i].deleted_s);
 		if (n > 10)
 			admin_progress(c, i + 1, n);
 	}

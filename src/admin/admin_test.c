@@ -260,6 +260,26 @@ TEST(the_life_of_an_account)
 	end();
 }
 
+/* The power fails while an account is made, or while it is erased: nobody uses what is left, and a purge clears it away. */
+TEST(an_account_that_is_half_there)
+{
+	struct admin_offline *o = begin();
+	struct directory *d = admin_offline_host(o)->directory;
+	struct directory_address bob = { .local = STR("bob"), .domain = STR("example.test") };
+	uint64_t account;
+
+	EXPECT_OK(account_reserve(d, &bob, STR(""), false, &account));
+	gives(o, "account undelete", "'address':'bob@example.test'", "notfound");
+	gives(o, "account password", "'address':'bob@example.test','password':'x'", "notfound");
+	gives(o, "account add", "'address':'bob@example.test'", "exists");
+	wants(o, "account list", "'deleted':true", 0, "state", "\"being erased\"");
+	wants(o, "status", "", -1, "accounts", "0");
+	gives(o, "account purge", "'address':'bob@example.test','yes':true", "");
+	gives(o, "account add", "'address':'bob@example.test'", "");
+	EXPECT_ERR(account_doom(d, 2), ERR_NOTFOUND);  /* it lives */
+	end();
+}
+
 TEST(what_an_account_shows)
 {
 	struct admin_offline *o = begin();

@@ -85,7 +85,7 @@ enum err admin_age(struct admin_call *c, struct str text, uint64_t *seconds)
 
 struct str admin_state(const struct directory_account *x)
 {
-	return x->deleted_s ? STR("deleted") : x->is_suspended ? STR("suspended") : x->is_full ? STR("full") : STR("active");
+	return x->deleted_s == ACCOUNT_DOOMED ? STR("being erased") : x->deleted_s ? STR("deleted") : x->is_suspended ? STR("suspended") : x->is_full ? STR("full") : STR("active");
 }
 
 enum err admin_publish(struct admin_call *c)

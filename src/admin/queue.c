@@ -140,10 +140,11 @@ enum err admin_queue_status(struct admin_call *c)
 
 	TRY(ask_queue(c, &ask, &answer));
 	result = admin_result(c);
-	admin_put_number(result, "accepted", answer.counters.last_seq);
 	admin_put_number(result, "backlog", answer.counters.backlog);
 	admin_put_number(result, "deferred", answer.counters.late.waiting);
 	admin_put_number(result, "held", answer.counters.late.held);
+	admin_put_number(result, "elsewhere", answer.counters.late.elsewhere);
+	admin_put_number(result, "oldest", (uint64_t)answer.counters.late.oldest);
 	admin_put_number(result, "log_percent", answer.counters.fill_percent);
 	admin_put_text(result, "trouble", answer.counters.has_failed ? str_of(text_get(c->lang, TEXT_ADMIN_LOG_FAILED)) : STR(""));
 	return ERR_OK;

@@ -137,8 +137,7 @@ static enum err changed(struct admin_call *c, enum setting s, const struct place
 	if (s == SETTING_quota)
 		TRY(judge_fullness(c, place));
 	TRY(admin_publish(c));
-	if (setting_row(s)->scope == SCOPE_ACCOUNT)
-		c->host->limits_changed(c->host->context, place->account.account);
+	c->host->limits_changed(c->host->context, place->account.account);  /* cells read theirs again */
 	return ERR_OK;
 }
 

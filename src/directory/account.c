@@ -14,10 +14,10 @@ static void read_row(struct stmt *q, struct arena *a, struct directory_account *
 	};
 }
 
-enum err account_add(struct directory *d, const struct directory_address *x, struct str name, bool french, uint64_t *account)
+static enum err insert(struct directory *d, const struct directory_address *x, struct str name, bool french, int64_t deleted, uint64_t *account)
 {
 	static const char sql[] = "INSERT INTO account (address, domain, name, french, suspended, epoch, created, deleted, used_bytes,"
-	                          " messages, is_full) VALUES (?1, ?2, ?3, ?4, 0, 1, ?5, 0, 0, 0, 0)";
+	                          " messages, is_full) VALUES (?1, ?2, ?3, ?4, 0, 1, ?5, ?6, 0, 0, 0)";
 	static const char most[] = "SELECT coalesce(max(account), 0) FROM account";
 	static const char count[] = "SELECT count(*) FROM account WHERE deleted = 0";
 	CLEANUP(arena_free) struct arena a = { 0 };
@@ -37,12 +37,23 @@ enum err account_add(struct directory *d, const struct directory_address *x, str
 	stmt_bind_text(q, 3, name.p ? name : STR(""));
 	stmt_bind_int64(q, 4, french);
 	stmt_bind_int64(q, 5, clock_wall_s());
+	stmt_bind_int64(q, 6, deleted);
 	TRY(stmt_done(q));
 	uint64_t number = (uint64_t)db_last_rowid(d->db);
 	TRY(name_insert(d, x, NAME_MAIN, number));
 	TRY(directory_commit(d));
 	*account = number;
 	return ERR_OK;
+}
+
+enum err account_add(struct directory *d, const struct directory_address *x, struct str name, bool french, uint64_t *account)
+{
+	return insert(d, x, name, french, 0, account);
+}
+
+enum err account_reserve(struct directory *d, const struct directory_address *x, struct str name, bool french, uint64_t *account)
+{
+	return insert(d, x, name, french, ACCOUNT_DOOMED, account);
 }
 
 enum err account_find(struct directory *d, const struct directory_address *x, struct arena *a, struct directory_account *out)
@@ -167,8 +178,28 @@ enum err account_delete(struct directory *d, uint64_t account)
 
 enum err account_undelete(struct directory *d, uint64_t account)
 {
-	static const char sql[] = "UPDATE account SET deleted = 0 WHERE account = ?1 AND deleted <> 0"
+	static const char sql[] = "UPDATE account SET deleted = 0 WHERE account = ?1 AND deleted > 1"
 	                          " AND EXISTS (SELECT 1 FROM name WHERE name.account = ?1 AND kind = 1)";
+	DIRECTORY_CHANGE(d);
+	CLEANUP(stmt_release) struct stmt *q = db_query(d->db, sql);
+
+	stmt_bind_u64(q, 1, account);
+	return change_one(d, q);
+}
+
+enum err account_ready(struct directory *d, uint64_t account)
+{
+	static const char sql[] = "UPDATE account SET deleted = 0 WHERE account = ?1 AND deleted = 1";
+	DIRECTORY_CHANGE(d);
+	CLEANUP(stmt_release) struct stmt *q = db_query(d->db, sql);
+
+	stmt_bind_u64(q, 1, account);
+	return change_one(d, q);
+}
+
+enum err account_doom(struct directory *d, uint64_t account)
+{
+	static const char sql[] = "UPDATE account SET deleted = 1 WHERE account = ?1 AND deleted <> 0";
 	DIRECTORY_CHANGE(d);
 	CLEANUP(stmt_release) struct stmt *q = db_query(d->db, sql);
 

@@ -10,7 +10,7 @@
 #include "directory/address.h"
 #include "disk/disk.h"
 
-enum { NAME_TARGETS_MAX = 10000, ACCOUNTS_MAX = 1000000 };
+enum { NAME_TARGETS_MAX = 10000, ACCOUNTS_MAX = 1000000, ACCOUNT_DOOMED = 1 };
 
 struct directory;
 /* Opens or makes directory.db in the folder, which must outlive it. ERR_AGAIN: another process has it; ERR_IO, ERR_CORRUPT: logged. */
@@ -42,6 +42,12 @@ struct directory_account {
 };
 /* ERR_NOTFOUND: not a domain of ours; ERR_EXISTS: the address is in use (also by a deleted account); ERR_LIMIT. */
 enum err account_add(struct directory *d, const struct directory_address *x, struct str name, bool french, uint64_t *account) MUST_CHECK;
+/* The same in two steps, with what an account needs besides (folder, password) between them: until account_ready() it is not there for
+ * anybody but purges, as an account whose purge has begun (account_doom()): deleted_s is ACCOUNT_DOOMED, nothing brings it back. */
+enum err account_reserve(struct directory *d, const struct directory_address *x, struct str name, bool french, uint64_t *account) MUST_CHECK;
+enum err account_ready(struct directory *d, uint64_t account) MUST_CHECK;
+/* ERR_NOTFOUND: it lives. */
+enum err account_doom(struct directory *d, uint64_t account) MUST_CHECK;
 /* By any address of its own; deleted ones too. ERR_NOTFOUND. Slices live in the arena. */
 enum err account_find(struct directory *d, const struct directory_address *x, struct arena *a, struct directory_account *out) MUST_CHECK;
 enum err account_get(struct directory *d, uint64_t account, struct arena *a, struct directory_account *out) MUST_CHECK;

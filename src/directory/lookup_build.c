@@ -1,7 +1,7 @@
 /* Writing the look-up memfd: the whole directory, with aliases and groups expanded, so that reading needs no recursion.
  *
  * Expansion walks targets depth first and enters each name once, so loops end and a target appears once. An account that
- * is deleted is not there at all. A target that is ours but unknown is dropped with a warning; one elsewhere stays as its
+ * is deleted is not there at all. A target that is ours but unknown is dropped; one elsewhere stays as its
  * address. postmaster@ and abuse@ of every domain lead to somebody whenever there is an account at all. */
 #include "base/bytes.h"
 #include "base/log.h"
@@ -152,7 +152,7 @@ static void expand(struct expansion *e, struct str address, int depth)
 	if (name)
 		expand_name(e, name, depth);
 	else
-		log_warn("an alias or group leads to an address that does not exist target=" STR_FMT, STR_ARG(address));
+		log_debug("an alias or group leads to an address that does not exist target=" STR_FMT, STR_ARG(address));
 }
 
 static struct expansion expansion_begin(struct build *b, bool is_list)

@@ -209,9 +209,13 @@ static enum err host_sessions(void *context, struct arena *a, struct session_inf
 
 	*out = NULL;
 	*n = 0;
-	for (size_t i = 0; i < c->peer_count; i++)
-		if (c->peers[i].role == ROLE_GATE)
-			TRY(sessions_of(c, &c->peers[i], a, out, n, &cap));
+	for (size_t i = 0; i < c->peer_count; i++) {
+		if (c->peers[i].role != ROLE_GATE || !c->peers[i].is_connected)
+			continue;
+		enum err e = sessions_of(c, &c->peers[i], a, out, n, &cap);
+		if (e != ERR_OK && e != ERR_UNAVAILABLE)  /* a gate that just ended has no sessions */
+			return e;
+	}
 	return ERR_OK;
 }
 
