@@ -71,6 +71,36 @@ TEST(a_message)
 	test_host_end(&t);
 }
 
+TEST(received)
+{
+	static const struct { struct smtpd_client client; const char *hello, *want; } cases[] = {
+		{ { .source = ENVELOPE_MX, .peer = STR("2001:db8::7"), .is_tls = true, .tls_text = STR("TLSv1.3 X") }, "EHLO [IPv6:2001:db8::7]\r\n",
+		  "Received: from [IPv6:2001:db8::7] ([IPv6:2001:db8::7])\r\n\tby mx.test with ESMTPS (TLSv1.3 X)\r\n\tid s1.1;\r\n" },
+		{ { .source = ENVELOPE_MX, .peer = STR("192.0.2.7") }, "HELO a(b)\xc3\xa9;c\r\n",  /* a name can be anything */
+		  "Received: from a?b????c ([192.0.2.7])\r\n\tby mx.test with SMTP\r\n" },
+		{ { .source = ENVELOPE_SUBMISSION, .peer = STR("192.0.2.7"), .login = STR("alice@x.test"), .is_tls = true, .helo = STR("laptop"), .is_esmtp = true }, "",
+		  "Received: from laptop ([192.0.2.7])\r\n\tby mx.test with ESMTPSA\r\n" },
+		{ { .source = ENVELOPE_LOCAL, .peer = STR(""), .who = STR("user 33"), .login = STR("alice@x.test") }, "EHLO localhost\r\n",
+		  "Received: from localhost (user 33)\r\n\tby mx.test with ESMTP\r\n" },
+	};
+	EACH(cases, c) {
+		struct test_host t;
+		struct smtpd_client client = c->client;
+		test_host_begin(&t, ENVELOPE_MX);
+		smtpd_free(t.smtpd);
+		client.session = STR("s1");
+		t.smtpd = smtpd_new(&t.server, &client, &test_host_calls, &t);
+		talk(&t, str_of(c->hello), 0);
+		/* two recipients: none of them is named */
+		talk(&t, STR("MAIL FROM:<a@b.test>\r\nRCPT TO:<bob@x.test>\r\nRCPT TO:<carl@x.test>\r\nDATA\r\n\r\n.\r\n"), 0);
+		if (str_find(buf_str(&t.added), str_of(c->want)) < 0)
+			print_error("want %s\nin %.*s\n", c->want, STR_ARG(buf_str(&t.added)));
+		EXPECT(str_find(buf_str(&t.added), str_of(c->want)) > 0);
+		EXPECT(str_find(buf_str(&t.added), STR(" for <")) < 0);
+		test_host_end(&t);
+	}
+}
+
 TEST(dialogues)
 {
 	static const struct { struct str in; const char *want, *added; } cases[] = {
