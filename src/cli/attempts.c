@@ -52,6 +52,12 @@ static const char *path_of(const struct stage *s, const char *name)
 static int read_own_account(const struct stage *s) { return open_below(s, "accounts/1/secret", O_RDWR); }
 static int make_file_in_own_account(const struct stage *s) { return open_below(s, "accounts/1/new", O_RDWR | O_CREAT); }
 static int read_other_account(const struct stage *s) { return open_below(s, "accounts/2/secret", O_RDONLY); }
+static int read_below_descriptor(const struct stage *s)
+{
+	int fd = openat(s->accounts_fd, "2/secret", O_RDONLY | O_CLOEXEC);
+
+	return fd < 0 ? -1 : close(fd);
+}
 static int list_accounts(const struct stage *s) { return open_below(s, "accounts", O_RDONLY | O_DIRECTORY); }
 static int write_other_account(const struct stage *s) { return open_below(s, "accounts/2/new", O_RDWR | O_CREAT); }
 static int read_any_account(const struct stage *s) { return open_below(s, "accounts/1/secret", O_RDONLY); }
@@ -208,6 +214,7 @@ const struct attempt attempts[] = {
 	{ { "write into another account", "écrire dans un autre compte" }, CELL, false, write_other_account },
 	{ { "list the accounts", "énumérer les comptes" }, CELL | KEYS | GATE | MX | QUEUE, false, list_accounts },
 	{ { "read an account", "lire un compte" }, KEYS | GATE | MX | CONTROL | QUEUE, false, read_any_account },
+	{ { "read an account by a descriptor of accounts/", "lire un compte par un descripteur de accounts/" }, ROLE_BIT_ALL, false, read_below_descriptor },
 	{ { "read the secrets", "lire les secrets" }, CELL | CONTROL | QUEUE | GATE | MX, false, read_keys },
 	{ { "read the TLS keys", "lire les clés TLS" }, CELL | CONTROL | QUEUE | GATE | MX, false, read_tls },
 	{ { "read the directory", "lire l'annuaire" }, CELL | KEYS | QUEUE | GATE | MX, false, read_control },

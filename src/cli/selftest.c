@@ -1,13 +1,13 @@
 /* facteur selftest isolation: from inside the sandbox of each role, try what it must not allow (DESIGN.md §2).
  *
- * Each attempt has a process of its own, which becomes the role's user (when we are root), closes the role's door behind itself with
- * the paths the role gets, and tries one thing. Refused is: ended by seccomp, or EPERM, EACCES, ENOSYS, EXDEV. Anything else, even
+ * Each attempt has a process of its own, which becomes the role's user (when we are root), closes the role's door behind itself (the same
+ * role/door.h that the role calls), and tries one thing. Refused is: ended by seccomp, or EPERM, EACCES, ENOSYS, EXDEV. Anything else, even
  * a failure, means that the call reached code it must not reach. Where the kernel has no landlock or no seccomp the test fails.
  * It works in a folder of its own below /tmp and touches no mail. */
 #include "cli/attempts.h"
 #include "cli/flags.h"
 #include "cli/users.h"
-#include "ipc/sandbox.h"
+#include "role/door.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
@@ -24,15 +24,8 @@
 static const char secret[] = "hands off";
 static const char *const folders[] = { "accounts/1", "accounts/2", "keys", "tls", "control", "queue" };
 
-/* What each role is given (role/NAME.c). */
-static const struct { enum role role; struct { const char *name; bool is_writable; } paths[4]; } doors[] = {
-	{ ROLE_CELL,    { { "accounts/1", true } } },
-	{ ROLE_KEYS,    { { "keys", true }, { "tls", false } } },
-	{ ROLE_CONTROL, { { "control", true } } },
-	{ ROLE_QUEUE,   { { "queue", true } } },
-	{ ROLE_GATE,    { { NULL, false } } },
-	{ ROLE_MX,      { { NULL, false } } },
-};
+static const enum role roles[] = { ROLE_CELL, ROLE_KEYS, ROLE_CONTROL, ROLE_QUEUE, ROLE_GATE, ROLE_MX };
+enum { OWN_ACCOUNT = 1 };
 
 enum outcome { OUTCOME_WORKED, OUTCOME_ENDED, OUTCOME_NO_SANDBOX, OUTCOME_ERRNO };
 struct result { enum outcome outcome; int errnum; };
@@ -46,20 +39,7 @@ static bool become(const struct users *u, enum role role)
 	return uid == 0 || (setgroups(0, NULL) == 0 && setresgid(gid, gid, gid) == 0 && setresuid(uid, uid, uid) == 0);
 }
 
-static bool close_door(const struct stage *s, size_t door)
-{
-	struct sandbox_path paths[5] = { { NULL, false } };
-	char names[4][128];
-	const char *why;
-
-	for (size_t i = 0; i < 4 && doors[door].paths[i].name; i++) {
-		snprintf(names[i], sizeof(names[i]), "%s/%s", s->dir, doors[door].paths[i].name);
-		paths[i] = (struct sandbox_path){ names[i], doors[door].paths[i].is_writable };
-	}
-	return sandbox_enter(doors[door].role, paths, &why) == ERR_OK;
-}
-
-static struct result try_one(const struct stage *s, const struct users *u, size_t door, const struct attempt *a)
+static struct result try_one(const struct stage *s, const struct users *u, enum role role, const struct attempt *a)
 {
 	struct result r = { OUTCOME_ERRNO, EIO };
 	pid_t pid = fork();
@@ -67,7 +47,7 @@ static struct result try_one(const struct stage *s, const struct users *u, size_
 
 	if (pid == 0) {
 		alarm(10);
-		if (!become(u, doors[door].role) || !close_door(s, door))
+		if (!become(u, role) || door_close(role, s->dir, OWN_ACCOUNT) != ERR_OK)
 			_exit(EXIT_NO_SANDBOX);
 		_exit(a->run(s) == 0 ? 0 : errno > 0 && errno < EXIT_NO_SANDBOX ? errno : EIO);
 	}
@@ -115,7 +95,7 @@ static bool make_stage(struct stage *s, const struct users *u)
 {
 	char path[128];
 
-	*s = (struct stage){ .socket_fd = -1, .secret = secret };
+	*s = (struct stage){ .socket_fd = -1, .accounts_fd = -1, .secret = secret };
 	snprintf(s->dir, sizeof(s->dir), "/tmp/facteur-selftest-XXXXXX");
 	if (mkdtemp(s->dir) == NULL || chmod(s->dir, 0711) < 0)
 		return false;
@@ -126,7 +106,8 @@ static bool make_stage(struct stage *s, const struct users *u)
 		if (!make_folder(s, u, folders[i]))
 			return false;
 	s->socket_fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	return s->socket_fd >= 0;
+	s->accounts_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return s->socket_fd >= 0 && s->accounts_fd >= 0;
 }
 
 static int remove_one(const char *path, UNUSED const struct stat *st, UNUSED int kind, UNUSED struct FTW *ftw) { return remove(path); }
@@ -134,6 +115,7 @@ static int remove_one(const char *path, UNUSED const struct stat *st, UNUSED int
 static void remove_stage(struct stage *s)
 {
 	fd_close(&s->socket_fd);
+	fd_close(&s->accounts_fd);
 	nftw(s->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }
 
@@ -181,16 +163,16 @@ static struct str outcome_text(struct cli *c, const struct attempt *a, struct re
 
 struct count { size_t tried, bad; };
 
-static void try_role(struct cli *c, struct stage *s, const struct users *u, size_t door, struct table *t, struct count *count)
+static void try_role(struct cli *c, struct stage *s, const struct users *u, enum role role, struct table *t, struct count *count)
 {
-	s->victim = start_victim(u, doors[door].role);
+	s->victim = start_victim(u, role);
 	for (size_t i = 0; i < attempt_count; i++) {
 		const struct attempt *a = &attempts[i];
-		if (!(a->roles & 1 << doors[door].role))
+		if (!(a->roles & 1 << role))
 			continue;
-		struct result r = try_one(s, u, door, a);
+		struct result r = try_one(s, u, role, a);
 		bool is_good = a->must_work ? r.outcome == OUTCOME_WORKED : is_refusal(r);
-		const struct str cells[] = { str_of(role_name(doors[door].role)), str_of(a->name[c->lang]), outcome_text(c, a, r, is_good) };
+		const struct str cells[] = { str_of(role_name(role)), str_of(a->name[c->lang]), outcome_text(c, a, r, is_good) };
 		count->tried++;
 		count->bad += !is_good;
 		table_row(t, cells, COUNT_OF(cells));
@@ -217,8 +199,8 @@ static int isolation(struct cli *c, const struct users *u)
 		remove_stage(&stage);
 		return EXIT_FAILED;
 	}
-	for (size_t door = 0; door < COUNT_OF(doors); door++)
-		try_role(c, &stage, u, door, t, &count);
+	for (size_t i = 0; i < COUNT_OF(roles); i++)
+		try_role(c, &stage, u, roles[i], t, &count);
 	remove_stage(&stage);
 	table_print(t, &c->style, &out);
 	cli_write(buf_str(&out));

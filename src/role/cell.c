@@ -18,9 +18,9 @@
 #include "deliver/local.h"
 #include "directory/info.h"
 #include "imap/engine.h"
-#include "ipc/sandbox.h"
 #include "net/attach.h"
 #include "pop3/engine.h"
+#include "role/door.h"
 #include "role/role.h"
 #include "smtpd/submission.h"
 #include "store/command.h"
@@ -463,15 +463,8 @@ static enum err open_account(struct cell *c)
 	char folder[512];
 
 	snprintf(folder, sizeof(folder), "%s/accounts/%llu", c->start.dir, (unsigned long long)c->start.account);
-	if (c->start.sandbox) {
-		const struct sandbox_path paths[] = { { folder, true }, { NULL, false } };
-		const char *why = NULL;
-		enum err e = sandbox_enter(ROLE_CELL, paths, &why);
-		if (e != ERR_OK) {
-			log_error("the sandbox cannot be entered missing=%s", why ? why : "(see above)");
-			return e;
-		}
-	}
+	if (c->start.sandbox)
+		TRY(door_close(ROLE_CELL, c->start.dir, c->start.account));
 	TRY(read_account_info(c, &a, &info));
 	use_settings(c, &info);
 	const struct view_config config = {

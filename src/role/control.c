@@ -14,7 +14,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "directory/info.h"
-#include "ipc/sandbox.h"
+#include "role/door.h"
 #include "role/control_private.h"
 #include <stdio.h>
 #include <unistd.h>
@@ -304,15 +304,8 @@ static enum err open_files(struct control *c)
 		log_warn("facteur.conf is not shown to commands: it cannot be read");
 	TRY(disk_dir_open(folder, &c->dir));
 	TRY(directory_open(c->dir, &c->directory));
-	if (c->start->sandbox) {
-		const struct sandbox_path paths[] = { { folder, true }, { NULL, false } };
-		const char *why = NULL;
-		enum err e = sandbox_enter(ROLE_CONTROL, paths, &why);
-		if (e != ERR_OK) {
-			log_error("control cannot enter its sandbox: %s", why ? why : err_name(e));
-			return e;
-		}
-	}
+	if (c->start->sandbox)
+		TRY(door_close(ROLE_CONTROL, c->start->dir, 0));
 	return build(c);
 }
 

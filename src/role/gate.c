@@ -7,7 +7,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "ipc/sandbox.h"
+#include "role/door.h"
 #include "role/gate_private.h"
 #include <sys/resource.h>
 #include <unistd.h>
@@ -186,17 +186,6 @@ static const struct channel_handler control_handlers[] = {
 
 /* ---- life */
 
-static enum err close_door_behind(const struct role_start *start)
-{
-	static const struct sandbox_path nothing[] = { { NULL, false } };
-	const char *why = NULL;
-	enum err e = start->sandbox ? sandbox_enter(ROLE_GATE, nothing, &why) : ERR_OK;
-
-	if (e != ERR_OK)
-		log_error("gate cannot enter its sandbox: %s", why ? why : err_name(e));
-	return e;
-}
-
 /* Every client is told; who reads it in time sees it whole. */
 static void say_goodbye(struct gate *g)
 {
@@ -247,7 +236,7 @@ int role_gate(const struct role_start *start)
 	g->loop = loop_new();
 	g->parked = parked_new(g->loop, &gate_parked_host, g);
 	g->tls = tls_server_new();  /* reads OpenSSL's configuration: not behind the door */
-	if (close_door_behind(start) == ERR_OK) {
+	if (!start->sandbox || door_close(ROLE_GATE, start->dir, 0) == ERR_OK) {
 		g->keys = channel_new(-1, ROLE_GATE, ROLE_KEYS, keys_handlers, g, NULL);
 		g->control = channel_new(-1, ROLE_GATE, ROLE_CONTROL, control_handlers, g, NULL);
 		g->master = channel_new(start->master_fd, ROLE_GATE, ROLE_MASTER, master_handlers, g, on_master_gone);

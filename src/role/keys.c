@@ -12,7 +12,7 @@
 #include "base/mem.h"
 #include "crypto/digest.h"
 #include "directory/lookup.h"
-#include "ipc/sandbox.h"
+#include "role/door.h"
 #include "role/role.h"
 #include "role/watch.h"
 #include <fcntl.h>
@@ -381,17 +381,6 @@ static enum err open_files(struct keys *k, char keys_path[], char tls_path[], si
 	return ERR_OK;
 }
 
-static enum err close_door(struct keys *k, const char *keys_path, const char *tls_path)
-{
-	const struct sandbox_path paths[] = { { keys_path, true }, { tls_path, false }, { NULL, false } };
-	const char *why = NULL;
-	enum err e = k->start->sandbox ? sandbox_enter(ROLE_KEYS, paths, &why) : ERR_OK;
-
-	if (e != ERR_OK)
-		log_error("keys cannot enter its sandbox: %s", why ? why : err_name(e));
-	return e;
-}
-
 static void serve(struct keys *k)
 {
 	struct verifier_options o = { .secrets = k->secrets, .resolve = resolve, .resolve_printer = resolve_printer, .context = k };
@@ -417,7 +406,8 @@ int role_keys(const struct role_start *start)
 	int code = 1;
 
 	sha256(STR(""), warm);  /* OpenSSL reads its configuration now, not behind the door */
-	if (open_files(&k, keys_path, tls_path, sizeof keys_path) == ERR_OK && close_door(&k, keys_path, tls_path) == ERR_OK) {
+	if (open_files(&k, keys_path, tls_path, sizeof keys_path) == ERR_OK &&
+	    (!start->sandbox || door_close(ROLE_KEYS, start->dir, 0) == ERR_OK)) {
 		serve(&k);
 		code = 0;
 	}

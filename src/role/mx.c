@@ -5,7 +5,7 @@
  * dies was not accepted. Connections are mx_session.c, what is said on them is smtpd/. */
 #include "base/clock.h"
 #include "base/log.h"
-#include "ipc/sandbox.h"
+#include "role/door.h"
 #include "role/mx_private.h"
 #include <sys/resource.h>
 
@@ -155,17 +155,6 @@ static const struct channel_handler master_handlers[] = {
 	{ 0 },
 };
 
-static bool close_door(struct mx *m)
-{
-	const struct sandbox_path paths[] = { { NULL, false } };  /* spool files come as descriptors */
-	const char *why = NULL;
-	enum err e = m->start->sandbox ? sandbox_enter(ROLE_MX, paths, &why) : ERR_OK;
-
-	if (e != ERR_OK)
-		log_error("mx cannot enter its sandbox: %s", why ? why : err_name(e));
-	return e == ERR_OK;
-}
-
 static void free_channel(struct mx *m, struct channel *ch)
 {
 	if (ch == NULL)
@@ -192,7 +181,7 @@ int role_mx(const struct role_start *start)
 	int code = 1;
 
 	m.last_call = (struct loop_timer){ .due = on_last_call, .context = &m };
-	if (close_door(&m)) {
+	if (!start->sandbox || door_close(ROLE_MX, start->dir, 0) == ERR_OK) {
 		serve(&m);
 		code = 0;
 	}

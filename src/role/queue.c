@@ -10,8 +10,8 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "directory/lookup.h"
-#include "ipc/sandbox.h"
 #include "queue/queue.h"
+#include "role/door.h"
 #include "role/role.h"
 #include "role/watch.h"
 #include <stdio.h>
@@ -230,17 +230,6 @@ static enum err open_folders(struct queue_role *r, char path[], size_t room)
 	return disk_dir_open(path, &r->dir);
 }
 
-static enum err close_door(const struct queue_role *r, const char *path)
-{
-	const struct sandbox_path paths[] = { { path, true }, { NULL, false } };
-	const char *why = NULL;
-	enum err e = r->start->sandbox ? sandbox_enter(ROLE_QUEUE, paths, &why) : ERR_OK;
-
-	if (e != ERR_OK)
-		log_error("queue cannot enter its sandbox: %s", why ? why : err_name(e));
-	return e;
-}
-
 static bool is_done(const struct queue_role *r)
 {
 	return r->has_failed || (r->stops && (r->queue == NULL || queue_is_stopped(r->queue)));
@@ -265,7 +254,8 @@ static enum err start(struct queue_role *r)
 	char path[512];
 
 	TRY(open_folders(r, path, sizeof path));
-	TRY(close_door(r, path));
+	if (r->start->sandbox)
+		TRY(door_close(ROLE_QUEUE, r->start->dir, 0));
 	r->master = channel_new(r->start->master_fd, ROLE_QUEUE, ROLE_MASTER, master_handlers, r, on_master_gone);
 	r->control = channel_new(-1, ROLE_QUEUE, ROLE_CONTROL, control_handlers, r, NULL);
 	watch_channel(r->watch, r->master);
