@@ -1,6 +1,7 @@
 /* A logged-in client that says anything, made of words it might say. Low bytes choose a fragment, the others are themselves; four of
  * them park, render and attach, with the session's own record or with one made of the bytes that follow (a gate gone bad). The
  * account stays from one run to the next: its quota keeps it small, whatever is in it must do no harm. */
+#include "base/test.h"
 #include "imap/engine.h"
 #include "store/view.h"
 #include "submit/account.h"
@@ -37,17 +38,26 @@ struct client {
 
 static const struct session_open info = { .protocol = PROTOCOL_IMAP, .command = STR("a0 LOGIN") };
 
+static struct account account;
+static const char *folder;
+
+static void remove_account(void)
+{
+	view_close(account.view);
+	test_dir_remove(folder);
+}
+
 static struct account *make_account(void)
 {
-	static struct account account;
-	static char path[] = "/tmp/imap_fuzz_XXXXXX";
 	const struct view_config config = { .account = 1, .quota_bytes = 30000 };
 
 	if (account.view != NULL)
 		return &account;
 	account.account = 1;
-	if (mkdtemp(path) == NULL || view_open(path, &config, &account.view) != ERR_OK)
+	folder = test_dir();
+	if (view_open(folder, &config, &account.view) != ERR_OK)
 		abort();
+	atexit(remove_account);
 	return &account;
 }
 

@@ -1,4 +1,5 @@
 /* Any bytes as commands of a logged-in client, in two halves; a small account is made once. */
+#include "base/test.h"
 #include "pop3/engine.h"
 #include "store/view.h"
 #include "submit/account.h"
@@ -20,16 +21,25 @@ static void add(struct view *v, struct arena *a, struct str text)
 	assert(ok);
 }
 
+static struct account account;
+static const char *folder;
+
+static void remove_account(void)
+{
+	view_close(account.view);
+	test_dir_remove(folder);
+}
+
 static struct account *make_account(void)
 {
-	static struct account account;
-	static char path[] = "/tmp/pop3_fuzz_XXXXXX";
 	struct arena a = { 0 };
 
 	if (account.view != NULL)
 		return &account;
-	if (mkdtemp(path) == NULL || view_open(path, &(struct view_config){ .account = 1 }, &account.view) != ERR_OK)
+	folder = test_dir();
+	if (view_open(folder, &(struct view_config){ .account = 1 }, &account.view) != ERR_OK)
 		abort();
+	atexit(remove_account);
 	for (int i = 0; i < 5; i++)
 		add(account.view, &a, STR("Subject: x\r\n\r\n.\r\n..\r\nlast"));
 	arena_free(&a);
@@ -39,10 +49,10 @@ static struct account *make_account(void)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
 	static const struct session_open info = { .protocol = PROTOCOL_POP3 };
-	struct account *account = make_account();
+	struct account *of_all = make_account();
 	struct buf out = BUF(64 << 20);
 	struct session *s = session_for_test(&info, str_make(data, n / 2), &out);
-	void *state = pop3_engine.open(s, account);
+	void *state = pop3_engine.open(s, of_all);
 
 	assert(state != NULL);
 	if (pop3_engine.input(state) == SESSION_WAIT) {
