@@ -17,6 +17,8 @@ struct admin_call {
 	void                    *send_context;
 	/* the answer */
 	json_t    *rows, *result;           /* NULL: none yet */
+	size_t     weight;                  /* values in the rows */
+	bool       is_cut;                  /* a piece was too large to be sent */
 	struct str sentence;                /* in the arena */
 };
 

@@ -8,7 +8,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 
-enum { ROWS_PIECE = 200, MANY_MAX = 10000, TEXT_MAX = 8000 };
+enum { ROWS_PIECE = 200, WEIGHT_PIECE = 5000, MANY_MAX = 10000, TEXT_MAX = 8000 };
 
 static admin_handler *const handlers[ADMIN_COMMAND_COUNT] = {
 #define COMMAND(handler, words, usage, columns, en, fr) [handler##_COMMAND] = handler,
@@ -18,19 +18,19 @@ static admin_handler *const handlers[ADMIN_COMMAND_COUNT] = {
 
 /* ---- answers ---- */
 
-static bool send_json(struct admin_call *c, const json_t *value)
+/* ERR_LIMIT: it is too large, and was not sent. */
+static enum err send_json(struct admin_call *c, const json_t *value)
 {
 	CLEANUP(buf_free) struct buf b = BUF(ADMIN_REPLY_MAX);
-	bool sent;
 
 	admin_json_write(&b, value);
 	if (b.failed) {
 		log_error("a reply is too large command=%s", admin_command_row(c->command)->words);
-		return false;
+		return ERR_LIMIT;
 	}
-	sent = c->send(c->send_context, buf_str(&b));
+	enum err e = c->send(c->send_context, buf_str(&b)) ? ERR_OK : ERR_CLOSED;
 	mem_wipe(b.p, b.n);
-	return sent;
+	return e;
 }
 
 static void send_rows(struct admin_call *c)
@@ -42,7 +42,9 @@ static void send_rows(struct admin_call *c)
 	piece = json_object();
 	json_object_set_new(piece, "rows", c->rows);
 	c->rows = json_array();
-	send_json(c, piece);
+	c->weight = 0;
+	if (send_json(c, piece) == ERR_LIMIT)
+		c->is_cut = true;
 }
 
 void admin_progress(struct admin_call *c, uint64_t done, uint64_t total)
@@ -56,13 +58,26 @@ void admin_progress(struct admin_call *c, uint64_t done, uint64_t total)
 	send_json(c, message);
 }
 
+/* Values in the newest row: a group may have 10,000 members. */
+static size_t weight(const json_t *rows)
+{
+	json_t *row = json_array_get(rows, json_array_size(rows) - 1), *value;
+	const char *key;
+	size_t n = 0;
+
+	json_object_foreach(row, key, value)
+		n += json_is_array(value) ? json_array_size(value) : 1;
+	return n;
+}
+
 json_t *admin_row(struct admin_call *c)
 {
 	json_t *row = json_object();
 
 	if (c->rows == NULL)
 		c->rows = json_array();
-	if (json_array_size(c->rows) == ROWS_PIECE)
+	c->weight += json_array_size(c->rows) > 0 ? weight(c->rows) : 0;
+	if (json_array_size(c->rows) == ROWS_PIECE || c->weight > WEIGHT_PIECE)
 		send_rows(c);
 	json_array_append_new(c->rows, row);
 	return row;
@@ -129,6 +144,8 @@ static void send_end(struct admin_call *c, enum err e)
 	CLEANUP(admin_json_free) json_t *end = json_object();
 
 	send_rows(c);
+	if (c->is_cut && e == ERR_OK)
+		e = ERR_LIMIT;
 	json_object_set_new(end, "ok", json_boolean(e == ERR_OK));
 	if (e != ERR_OK) {
 		admin_put_text(end, "error", str_of(err_name(e)));
@@ -139,7 +156,12 @@ static void send_end(struct admin_call *c, enum err e)
 		admin_put_text(end, "sentence", c->sentence);
 	if (c->result != NULL)
 		json_object_set(end, "result", c->result);
-	send_json(c, end);
+	if (send_json(c, end) != ERR_LIMIT)
+		return;
+	json_decref(c->result);  /* what was done is done; it is only too much to tell */
+	c->result = NULL;
+	c->sentence = STR("");
+	send_end(c, ERR_LIMIT);
 }
 
 /* ---- requests ---- */

@@ -14,7 +14,7 @@
 #include "base/buf.h"
 #include <jansson.h>
 
-enum { ADMIN_REQUEST_MAX = 4 << 20, ADMIN_REPLY_MAX = 4 << 20 };
+enum { ADMIN_REQUEST_MAX = 4 << 20, ADMIN_REPLY_MAX = 8 << 20 };
 
 /* Connects to dir/admin.sock. ERR_NOTFOUND, ERR_CLOSED: no server is running there. ERR_DENIED: not for this user. Not logged. */
 enum err admin_connect(const char *dir, int *fd) MUST_CHECK;

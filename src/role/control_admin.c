@@ -225,17 +225,19 @@ struct connection {
 	struct control *control;
 	int             fd;
 	size_t          slot;
+	bool            is_gone;      /* the asker: the command goes on, and waits for him no more */
 };
 
 static bool send_reply(void *context, struct str message)
 {
 	struct connection *x = context;
-	enum err e;
 
+	if (x->is_gone)
+		return false;
 	control_unlock(x->control);
-	e = admin_send(x->fd, message, SEND_MS);
+	x->is_gone = admin_send(x->fd, message, SEND_MS) != ERR_OK;
 	control_lock(x->control);
-	return e == ERR_OK;
+	return !x->is_gone;
 }
 
 static void run_request(struct connection *x, struct str request)
@@ -260,7 +262,7 @@ static void *connection_main(void *context)
 	struct control *c = x->control;
 	CLEANUP(buf_free) struct buf request = BUF(ADMIN_REQUEST_MAX);
 
-	while (admin_receive(x->fd, &request, IDLE_MS) == ERR_OK) {
+	while (!x->is_gone && admin_receive(x->fd, &request, IDLE_MS) == ERR_OK) {
 		run_request(x, buf_str(&request));
 		mem_wipe(request.p, request.n);
 	}
@@ -281,7 +283,7 @@ static void start_connection(struct control *c, int fd)
 	pthread_attr_t attr;
 	pthread_t thread;
 
-	*x = (struct connection){ c, fd, 0 };
+	*x = (struct connection){ .control = c, .fd = fd };
 	while (c->connection_fds[x->slot] >= 0)
 		x->slot++;
 	pthread_attr_init(&attr);
