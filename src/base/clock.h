@@ -8,4 +8,5 @@ int64_t clock_mono_us(void);
 int64_t clock_wall_s(void);        /* seconds since 1970, UTC */
 int64_t clock_wall_ms(void);
 void    clock_wall_offset(int64_t seconds);  /* tests: shifts clock_wall_*; 0 again for real time */
+void    clock_mono_advance(int64_t ms);      /* tests: so much time has passed for clock_mono_*; who sleeps sleeps on */
 #endif

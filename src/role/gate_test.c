@@ -536,6 +536,7 @@ TEST(news_for_one_who_does_not_read)
 		last = i;
 	}
 	EXPECT(last > 1 && last < MOST - 1);
+	clock_mono_advance(60000);   /* that is not too long yet */
 	for (int i = 1; i <= last; i++) {
 		char want[20];
 		snprintf(want, sizeof(want), "* %d EXISTS", i);
@@ -585,6 +586,73 @@ TEST(an_old_grant_ends_everywhere)
 	EXPECT_LINE(live, "(end)");
 	close(parked);
 	close(live);
+	end(w);
+}
+
+/* An hour for IMAP, parked or not, ten minutes for POP3 (which ends without a word, RFC 1939 §3), five for submission. */
+TEST(silence_ends)
+{
+	static const struct { enum protocol protocol; const char *login[2]; int seconds; bool parks; const char *last; } cases[] = {
+		{ PROTOCOL_IMAP, { "a LOGIN alice secret\r\n" }, 3600, true, "* BYE nothing was heard" },
+		{ PROTOCOL_IMAP, { "a LOGIN alice secret\r\n" }, 3600, false, "* BYE nothing was heard" },
+		{ PROTOCOL_POP3, { "USER alice\r\n", "PASS secret\r\n" }, 600, false, "(end)" },
+		{ PROTOCOL_SUBMISSION, { "EHLO me\r\n", "AUTH PLAIN AGFsaWNlAHNlY3JldA==\r\n" }, 300, false, "421" },
+	};
+	EACH(cases, c) {
+		struct world *w = begin(c->protocol, "60s");
+		int fd = connect_client(w);
+		for (int i = 0; i < 2 && c->login[i]; i++)
+			says(fd, c->login[i]);
+		cell_opens(w);
+		cell_says(w, FRAME_DATA, STR("in\r\n"));
+		while (!str_eq(line_of(w, fd), STR("in")))
+			continue;
+		if (c->parks)
+			cell_parks(w, 0, 1, "r");
+		clock_mono_advance((c->seconds - 10) * 1000);
+		EXPECT(str_eq(line_within(w, fd, 1500), STR("(quiet)")));
+		says(fd, "x");   /* starts it anew */
+		if (c->parks)
+			cell_opens(w);
+		expect_data(w, "x");
+		if (c->parks)
+			cell_parks(w, 1, 1, "r");
+		clock_mono_advance((c->seconds - 10) * 1000);
+		EXPECT(str_eq(line_within(w, fd, 1500), STR("(quiet)")));
+		clock_mono_advance(11 * 1000);
+		EXPECT(str_starts(line_of(w, fd), str_of(c->last)));
+		EXPECT_LINE(fd, "(end)");
+		close(fd);
+		end(w);
+	}
+}
+
+/* Who reads nothing of an answer for two minutes is not there. */
+TEST(deafness_ends)
+{
+	struct world *w = begin(PROTOCOL_IMAP, "60s");
+	int fd = log_in(w), small = 4096;
+	static char page[FRAME_DATA_MAX];
+	bool is_full = false;
+
+	setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
+	while (!is_full) {
+		is_full = true;
+		for (int i = 0; i < 300 && is_full; i++) {
+			is_full = frame_send(w->attached, FRAME_DATA, str_make(page, sizeof(page)), 0) == ERR_AGAIN;
+			usleep(is_full ? 1000 : 0);
+		}
+	}
+	clock_mono_advance(100 * 1000);
+	usleep(1200 * 1000);
+	EXPECT_ERR(frame_send(w->attached, FRAME_DATA, STR("x"), 0), ERR_AGAIN);   /* still there */
+	clock_mono_advance(60 * 1000);
+	int64_t until = clock_mono_ms() + 3000;
+	enum err e;
+	while ((e = frame_send(w->attached, FRAME_DATA, STR("x"), 0)) == ERR_AGAIN && clock_mono_ms() < until)
+		usleep(1000);
+	EXPECT_ERR(e, ERR_CLOSED);
+	close(fd);
 	end(w);
 }
 
