@@ -19,6 +19,7 @@ enum {
 	W_ALONE_AFTER_MS = 10000,     /* nothing has come for so long: W is written without company */
 	HALF_FULL_PERCENT = 50, DEFER_MAX = 1000, LATE_BATCH = 1000, LATE_OUT_MAX = LATE_DUE_MAX,
 	ROUND_SEGMENTS = 2,           /* a small ring is synced after so many segments */
+	FAILED_PATIENCE_MS = 3000,    /* of a failed log: those who wait get their answer first */
 	STOP_PATIENCE_MS = 5000,      /* for batches that are out */
 	LATE_LOOK_S = 60,             /* queue.db is asked at least so often */
 };
@@ -139,7 +140,14 @@ static uint64_t on_prune(void *context, uint64_t account)
 /* ------------------------------------------------------------------------------------------------- what sync reports */
 
 static struct channel *on_channel(void *context, uint64_t account) { return dispatch_channel(((struct queue *)context)->dispatch, account); }
-static void on_settled(void *context, struct due *d) { backlog_settle(&((struct queue *)context)->backlog, d); }
+
+static void on_settled(void *context, struct due *d)
+{
+	struct queue *q = context;
+
+	backlog_settle(&q->backlog, d);
+	q->late_due = 0;  /* the new row's next try may be the first */
+}
 
 static void on_finished(void *context, const struct late_key *key)
 {
@@ -147,7 +155,7 @@ static void on_finished(void *context, const struct late_key *key)
 	char bytes[18];
 
 	map_set(&q->late_out, late_key_bytes(key, bytes), NULL);
-	q->late_due = 0;  /* its next try may be the first */
+	q->late_due = 0;
 }
 
 static void on_passed(void *context, uint64_t w)
@@ -351,6 +359,8 @@ static void look_at_w(struct queue *q)
 
 static void tick(struct queue *q)
 {
+	if (log_has_failed(q->log) && q->log_failed_ms == 0)
+		q->log_failed_ms = q->now_ms;
 	look_at_disk(q);
 	dispatch_tick(q->dispatch, q->now_ms);
 	if (!q->stops) {
@@ -418,6 +428,11 @@ void queue_stop(struct queue *q)
 }
 
 bool queue_is_stopped(const struct queue *q) { return q->is_stopped; }
+
+bool queue_needs_restart(const struct queue *q)
+{
+	return q->log_failed_ms != 0 && q->now_ms - q->log_failed_ms >= FAILED_PATIENCE_MS;
+}
 
 /* ----------------------------------------------------------------------------------------------- opening and closing */
 

@@ -41,7 +41,7 @@ struct queue {
 	struct map            late_out;      /* rows that are being tried: key -> the queue */
 	uint64_t              next_asker;
 	uint64_t              w;             /* the durable one, as last seen */
-	int64_t               now_ms, ticked_ms, swept_ms, added_ms, stops_ms, late_due;
+	int64_t               now_ms, ticked_ms, swept_ms, added_ms, stops_ms, log_failed_ms, late_due;
 	size_t                adding;        /* ADDs without an answer */
 	bool                  has_failed;    /* a sync failed: DESIGN.md §4.8 */
 	bool                  is_disk_full;

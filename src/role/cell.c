@@ -408,6 +408,13 @@ static void on_alarm(void *context)
 	int64_t now = clock_mono_ms();
 	int64_t next = attached_tick(c->attached, now);
 
+	if (view_has_failed(c->account.view)) {
+		log_error("the account's disk failed: this cell ends, the next one reads what is there account=%llu",
+		          (unsigned long long)c->start.account);
+		attached_end(c->attached, UINT32_MAX);
+		pool_stop(c->pool);
+		return;
+	}
 	if (c->must_publish && now >= c->last_publish_ms + PUBLISH_EVERY_MS)
 		publish(c);
 	bool has_more = view_tick(c->account.view);

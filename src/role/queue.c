@@ -5,6 +5,10 @@
  * at once and a restart waits for nobody; only the very first start waits for control before it makes one. Until then
  * channels that come wait, unread, and READY is not said.
  *
+ * A log that failed is opened again by ending: master starts the role anew, later and later while it does not help, and log_open()
+ * writes and syncs anew what it finds before anything is added (queue/log.c). A failed sync of the accounts is another matter:
+ * nobody here can know what is missing, so the role goes on refusing until somebody has looked at the disk and restarts the server.
+ *
  * syncfs needs a descriptor of the file system that holds the accounts: the folder accounts/ itself, opened before the sandbox. */
 #include "base/clock.h"
 #include "base/log.h"
@@ -242,6 +246,8 @@ static void serve(struct queue_role *r)
 		int64_t now = clock_mono_ms();
 		if (r->queue != NULL)
 			queue_run(r->queue, now);
+		if (r->queue != NULL && !r->stops)
+			r->has_failed |= queue_needs_restart(r->queue);
 		if (now - r->expired_ms < 1000)
 			continue;
 		r->expired_ms = now;

@@ -128,6 +128,7 @@ void view_close_unclean(struct view *v)
 	release(v);
 }
 
+bool view_has_failed(const struct view *v) { return atomic_load(&v->is_broken); }
 bool view_was_unclean(const struct view *v) { return v->was_unclean; }
 
 void view_set_limits(struct view *v, uint64_t quota_bytes, uint64_t message_size_max)

@@ -62,6 +62,8 @@ struct view_config {
  * account.lock. After an unclean stop it notes the gap of modseqs (see view_modseq_floor); the caller serves nobody
  * before the replay is done. ERR_AGAIN: another process has it. ERR_CORRUPT: the database or a newer format; logged. */
 enum err view_open(const char *folder, const struct view_config *config, struct view **out) MUST_CHECK;
+/* A sync has failed: nothing is changed any more until the account is opened again. */
+bool view_has_failed(const struct view *v);
 /* The last process that had it did not close it: there may be torn deliveries until the queue's replay is done. */
 bool view_was_unclean(const struct view *v);
 /* Syncs everything, notes the clean end and closes. No selected, append or body of it may be left. NULL is fine. */

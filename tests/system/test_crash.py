@@ -215,6 +215,7 @@ def test_rounds_of_power_cuts():
     server = Server(build="fault")
     server.stop()
     work = tempfile.mkdtemp(prefix="facteur-cut-")
+    os.chmod(work, 0o711)                   # the roles write the trace, as users of their own
     base, trace = os.path.join(work, "base"), os.path.join(work, "trace")
     seen = {"alice": {}, "bob": {}}
     acknowledged, tried = {}, 0
