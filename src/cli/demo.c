@@ -26,6 +26,7 @@ enum { START_TIMEOUT_MS = 60000, PAUSE_US = 50000, ANSWER_TIMEOUT_MS = 5000, OFF
 
 static volatile sig_atomic_t wants_stop;
 static void on_stop_signal(int number) { wants_stop = number; }
+static void on_child_signal(UNUSED int number) { }  /* a signal without a handler would not end sigsuspend() */
 
 static bool can_bind(const char *address, int port)
 {
@@ -218,7 +219,7 @@ static int wait_for_end(struct demo *d, pid_t server)
 static void catch_signals(void)
 {
 	static const int numbers[] = { SIGINT, SIGTERM, SIGHUP };
-	struct sigaction stop = { .sa_handler = on_stop_signal }, child = { .sa_handler = SIG_DFL };
+	struct sigaction stop = { .sa_handler = on_stop_signal }, child = { .sa_handler = on_child_signal };
 
 	for (size_t i = 0; i < COUNT_OF(numbers); i++)
 		sigaction(numbers[i], &stop, NULL);

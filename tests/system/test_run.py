@@ -47,6 +47,11 @@ class Run:
         return self.process.returncode
 
 
+def command_line(pid):
+    with open(f"/proc/{pid}/cmdline") as f:
+        return f.read().split("\0")
+
+
 def passwords(folder):
     with open(os.path.join(folder, "demo/accounts.txt")) as f:
         return dict(line.split(" ", 1) for line in f.read().splitlines())
@@ -85,8 +90,16 @@ def test_demonstration_and_again():
         expect(passwords(folder) == accounts, "the same passwords")
         for address in accounts:
             expect(len(subjects(folder, offset, address)) == 1, "the same data, one welcome")
+        master = [p for p in second.children() if "serve" in command_line(p)]
+        expect(len(master) == 1, "one master below ./run")
+        os.kill(master[0], signal.SIGKILL)
+        expect(second.process.wait(10) == 1, "a server that dies ends ./run, which says so")
+        expect("server.log" in second.text().split("\nready\n")[1], second.text()[-500:])
+
+        third = Run(folder, offset)
+        expect(passwords(folder) == accounts, "goes on after a crash")
         begin = time.monotonic()
-        expect(second.interrupt() == 0, "Ctrl-C: " + second.text())
+        expect(third.interrupt() == 0, "Ctrl-C: " + third.text())
         expect(time.monotonic() - begin < 15, "stops soon")
     finally:
         shutil.rmtree(folder, ignore_errors=True)
