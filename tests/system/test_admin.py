@@ -1,5 +1,6 @@
 """What commands change is so for everybody who is served, at once: logins, sessions, mail that comes in, cells that sleep."""
 import concurrent.futures
+import contextlib
 import imaplib
 import os
 import re
@@ -228,6 +229,35 @@ def test_secrets_stay_out_of_the_log(server):
     log = server.log()
     for secret in ("zanzibar", made["password"], app["password"]):
         expect(not re.search(re.escape(secret), log), "no password in the log")
+
+
+
+def test_whatever_dies_an_account_is_whole_or_not_there(server):
+    def add(i):
+        done = server.cli("account", "add", f"torn{i}@example.test", "--password-stdin", stdin=f"password {i}\n", check=False)
+        return done.returncode == 0
+
+    made = []
+    with concurrent.futures.ThreadPoolExecutor(3) as pool:
+        results = [pool.submit(add, i) for i in range(30)]
+        for role in ("control", "keys", "control", "mx"):
+            time.sleep(0.15)
+            for pid in server.pids_of(role):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        made = [i for i, r in enumerate(results) if r.result()]
+    server.kill_all()
+    server.start()
+    for i in range(30):
+        name = f"torn{i}@example.test"
+        if i not in made and not add(i):  # what was not acknowledged is there and whole, or can be made (again)
+            server.cli("account", "password", name, "--password-stdin", stdin=f"password {i}\n", check=False)
+            if server.cli_json("account", "show", name)["state"] != "active":
+                server.cli("account", "purge", name, "--yes")
+                expect(add(i), f"{name} can be made again")
+        server.passwords[name] = f"password {i}"
+        server.imap(f"torn{i}").logout()
+        expect(rcpt(server, name)[0] == 250, f"mail for {name}")
 
 
 def test_commands_without_a_server(server):
