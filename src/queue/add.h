@@ -5,7 +5,8 @@
  * Three ways for the bytes, chosen here or by the caller:
  *   - up to about 58 kB together with the envelope: inside the request;
  *   - more: a sealed memfd made here, so give the bytes in memory and do not care;
- *   - a large message still arriving: queue_spool() gives a file of the queue to write into, so that it is never in memory. */
+ *   - a large message still arriving: queue_spool() gives a file of the queue to write into, so that it is never in
+ *     memory. */
 #ifndef FACTEUR_QUEUE_ADD_H
 #define FACTEUR_QUEUE_ADD_H
 #include "ipc/channel.h"
@@ -28,11 +29,13 @@ struct queue_id {
 struct str queue_name(struct queue_id id, struct arena *a);
 bool queue_name_parse(struct str name, uint32_t *log_id_high, uint64_t *seq);
 
-/* Adds one message and waits until it is durable. Recipients are resolved there (queue/envelope.h). ERR_OK; *id is its name (when
- * a message of the same parent key is there already: that one's). ERR_AGAIN: the log or the disk is full: 452 4.3.1, try later. ERR_UNAVAILABLE, ERR_TIMEOUT: the
- * outcome is not known, treat as not accepted: 451 4.3.0. ERR_LIMIT: too large or too many recipients for the queue.
- * ERR_IO: the disk failed and nothing can be accepted now: 451 4.3.0. */
-enum err queue_add(struct channel *queue, const struct envelope *e, const struct queue_body *body, struct queue_id *id) MUST_CHECK;
+/* Adds one message and waits until it is durable. Recipients are resolved there (queue/envelope.h). ERR_OK; *id is its
+ * name (when a message of the same parent key is there already: that one's). ERR_AGAIN: the log or the disk is full:
+ * 452 4.3.1, try later. ERR_UNAVAILABLE, ERR_TIMEOUT: the outcome is not known, treat as not accepted: 451 4.3.0.
+ * ERR_LIMIT: too large or too many recipients for the queue. ERR_IO: the disk failed and nothing can be accepted now:
+ * 451 4.3.0. */
+enum err queue_add(struct channel *queue, const struct envelope *e, const struct queue_body *body,
+                   struct queue_id *id) MUST_CHECK;
 
 /* The same without waiting, for event loops: done runs once from channel_receive(), never from inside this call.
  * Returns something else than ERR_OK when the question could not be sent: then done never runs. */
@@ -40,15 +43,17 @@ typedef void (*queue_added)(void *context, enum err result, struct queue_id id);
 enum err queue_add_ask(struct channel *queue, const struct envelope *e, const struct queue_body *body, queue_added done,
                        void *context) MUST_CHECK;
 
-/* A new empty file for one large message: write it from offset 0, then add it by its number. *fd is the caller's to close;
- * a file that is not added within 2 hours, or before the queue restarts, is removed. ERR_AGAIN: the disk is nearly full. */
+/* A new empty file for one large message: write it from offset 0, then add it by its number. *fd is the caller's to
+ * close; a file that is not added within 2 hours, or before the queue restarts, is removed. ERR_AGAIN: the disk is
+ * nearly full. */
 enum err queue_spool(struct channel *queue, uint64_t *spool, int *fd) MUST_CHECK;
 typedef void (*queue_spooled)(void *context, enum err result, uint64_t spool, int fd);  /* fd is the callee's */
 enum err queue_spool_ask(struct channel *queue, queue_spooled done, void *context) MUST_CHECK;
 
 /* ---- the serving side: what a request holds, checked.
  * ADD:    u8 where its content is (1: behind this byte; 2: in a sealed memfd, the one descriptor). The content: the envelope
- *         as a string, u8 body (1: the bytes that follow, to the end; 2: a spool file: u64 number, u64 size, u32 CRC32C).
+ *         as a string, u8 body (1: the bytes that follow, to the end; 2: a spool file: u64 number, u64 size, u32
+ *         CRC32C).
  *         Answer: u64 log id, u64 seq.
  * SPOOL:  empty. Answer: u64 number, and the file. */
 struct queue_add_in {
@@ -57,8 +62,8 @@ struct queue_add_in {
 	struct queue_body body;
 	struct str        mapped;          /* private */
 };
-/* Slices view m->body or the mapped memfd, which stays mapped until queue_add_release(); arrays live in a. ERR_INVALID: the
- * sender is broken. */
+/* Slices view m->body or the mapped memfd, which stays mapped until queue_add_release(); arrays live in a. ERR_INVALID:
+ * the sender is broken. */
 enum err queue_add_decode(const struct message *m, struct arena *a, struct queue_add_in *out) MUST_CHECK;
 void queue_add_release(struct queue_add_in *in);   /* for CLEANUP too */
 void queue_add_answer(struct queue_id id, struct buf *out);

@@ -1,8 +1,8 @@
-/* ADD and SPOOL: the callers' side, and the decoding that the role queue begins with. Both ends of the encoding stand here, so
- * that they change together.
+/* ADD and SPOOL: the callers' side, and the decoding that the role queue begins with. Both ends of the encoding stand
+ * here, so that they change together.
  *
- * The content of ADD is the same wherever it travels. A memfd costs some system calls and a mapping (about 20 µs), a body in
- * the request a copy: what fits the request goes in it. */
+ * The content of ADD is the same wherever it travels. A memfd costs some system calls and a mapping (about 20 µs), a
+ * body in the request a copy: what fits the request goes in it. */
 #include "base/bytes.h"
 #include "base/mem.h"
 #include "queue/add.h"
@@ -200,7 +200,8 @@ enum err queue_add_ask(struct channel *queue, const struct envelope *e, const st
 
 	TRY(encode(e, body, &request, &memfd));
 	struct asked *k = asked_new(done, NULL, context);
-	enum err sent = channel_ask(queue, REQUEST_ADD, buf_str(&request), &memfd, memfd >= 0, QUEUE_ADD_TIMEOUT_MS, add_answered, k);
+	enum err sent = channel_ask(queue, REQUEST_ADD, buf_str(&request), &memfd, memfd >= 0, QUEUE_ADD_TIMEOUT_MS,
+	                            add_answered, k);
 	if (sent != ERR_OK)
 		mem_free(k);
 	return sent;

@@ -10,7 +10,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct queue_add_in in;
 
 	if (queue_add_decode(&m, &a, &in) == ERR_OK) {
-		assert(in.envelope.n > 0 && in.body.size <= QUEUE_BODY_MAX && (in.body.spool != 0 || in.body.bytes.n == in.body.size));
+		assert(in.envelope.n > 0 && in.body.size <= QUEUE_BODY_MAX);
+		assert(in.body.spool != 0 || in.body.bytes.n == in.body.size);
 		queue_add_release(&in);
 	}
 	arena_free(&a);

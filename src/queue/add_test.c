@@ -1,4 +1,5 @@
-/* ADD and SPOOL through a real channel: a small body in the request, a large one in a memfd, a spool file by its number. */
+/* ADD and SPOOL through a real channel: a small body in the request, a large one in a memfd, a spool file by its
+ * number. */
 #include "base/bytes.h"
 #include "base/test.h"
 #include "queue/add.h"
@@ -87,7 +88,8 @@ static void stop(struct server *s, struct channel *mx)
 
 static struct envelope letter(struct envelope_recipient *r, size_t n)
 {
-	return (struct envelope){ .source = ENVELOPE_MX, .sender = STR("ann@example.org"), .body = ENVELOPE_7BIT, .n = n, .recipients = r };
+	return (struct envelope){ .source = ENVELOPE_MX, .sender = STR("ann@example.org"), .body = ENVELOPE_7BIT, .n = n,
+		.recipients = r };
 }
 
 TEST(three_ways_for_the_bytes)
@@ -232,7 +234,8 @@ TEST(names)
 {
 	static const struct { const char *name; bool good; } cases[] = {
 		{ "3f2a9c01-1234", true }, { "3F2A9C01-1234", true }, { "3f2a9c01-18446744073709551615", true },
-		{ "3f2a9c0-1", false }, { "3f2a9c01", false }, { "3f2a9c01-", false }, { "3f2a9c01-1x", false }, { "3f2a9cxx-1", false },
+		{ "3f2a9c0-1", false }, { "3f2a9c01", false }, { "3f2a9c01-", false }, { "3f2a9c01-1x", false },
+		{ "3f2a9cxx-1", false },
 		{ "3f2a9c01-18446744073709551616", false }, { "", false },
 	};
 	CLEANUP(arena_free) struct arena a = { 0 };

@@ -1,5 +1,6 @@
-/* QUEUE_COMMAND: the encoding of question and answer, the asking, and the queue's side. Long lists go in pages: each answer is filled
- * up to a size that surely fits, says whether there is more, and the next question names the last entry of this one. */
+/* QUEUE_COMMAND: the encoding of question and answer, the asking, and the queue's side. Long lists go in pages: each
+ * answer is filled up to a size that surely fits, says whether there is more, and the next question names the last
+ * entry of this one. */
 #include "base/clock.h"
 #include "base/log.h"
 #include "queue/command.h"
@@ -206,7 +207,8 @@ enum err queue_answer_decode(struct str bytes, struct arena *a, struct queue_ans
 	return get_end(&s) ? ERR_OK : ERR_INVALID;
 }
 
-enum err queue_command_ask(struct channel *queue, const struct queue_command *c, struct arena *a, struct queue_answer *out)
+enum err queue_command_ask(struct channel *queue, const struct queue_command *c, struct arena *a,
+                           struct queue_answer *out)
 {
 	CLEANUP(buf_free) struct buf request = BUF(256);
 	struct message answer;
@@ -271,8 +273,8 @@ static enum err serve_show(struct late *l, uint64_t log_id, uint64_t seq, uint16
 	TRY(late_rows(l, log_id, seq, from, SHOW_PAGE + 1, &a, &rows, &n));
 	for (; sent < n && sent < SHOW_PAGE && page.n < ANSWER_FULL; sent++) {
 		const struct late_row *r = &rows[sent];
-		struct queue_shown shown = { r->key.recipient, r->recipient.address, r->recipient.account, r->state, r->tries, r->due,
-		                             r->status, r->reason };
+		struct queue_shown shown = { r->key.recipient, r->recipient.address, r->recipient.account, r->state, r->tries,
+		                             r->due, r->status, r->reason };
 		put_shown(&page, &shown);
 	}
 	put_listed(answer, &listed);
@@ -283,8 +285,8 @@ static enum err serve_show(struct late *l, uint64_t log_id, uint64_t seq, uint16
 	return ERR_OK;
 }
 
-static enum err serve_order(struct late *l, const struct queue_command *c, uint64_t log_id, uint64_t seq, struct buf *answer,
-                            bool *has_changed)
+static enum err serve_order(struct late *l, const struct queue_command *c, uint64_t log_id, uint64_t seq,
+                            struct buf *answer, bool *has_changed)
 {
 	static const enum late_order orders[QUEUE_COMMAND_KINDS] = { [QUEUE_RETRY] = LATE_RETRY, [QUEUE_HOLD] = LATE_HOLD,
 		[QUEUE_RELEASE] = LATE_RELEASE, [QUEUE_REMOVE] = LATE_REMOVE };
@@ -293,7 +295,8 @@ static enum err serve_order(struct late *l, const struct queue_command *c, uint6
 	uint64_t changed;
 
 	TRY(late_order(l, orders[c->kind], log_id, seq, c->recipient, clock_wall_s(), &changed));
-	log_info("queue order=%s name=" STR_FMT " recipients=%llu", words[c->kind], STR_ARG(c->name), (unsigned long long)changed);
+	log_info("queue order=%s name=" STR_FMT " recipients=%llu", words[c->kind], STR_ARG(c->name),
+	         (unsigned long long)changed);
 	*has_changed = changed > 0;
 	put_u64(answer, changed);
 	return ERR_OK;
@@ -312,8 +315,8 @@ static enum err find_named(struct late *l, struct str name, uint64_t *log_id, ui
 	return late_find_name(l, high, *seq, log_id);
 }
 
-static enum err serve(struct late *l, const struct queue_counters *counters, const struct queue_command *c, struct buf *answer,
-                      bool *has_changed)
+static enum err serve(struct late *l, const struct queue_counters *counters, const struct queue_command *c,
+                      struct buf *answer, bool *has_changed)
 {
 	struct queue_counters filled = *counters;
 	uint64_t log_id, seq;
@@ -337,8 +340,8 @@ static enum err serve(struct late *l, const struct queue_counters *counters, con
 	}
 }
 
-enum err queue_command_serve(struct late *l, const struct queue_counters *counters, struct str request, struct buf *answer,
-                             bool *has_changed)
+enum err queue_command_serve(struct late *l, const struct queue_counters *counters, struct str request,
+                             struct buf *answer, bool *has_changed)
 {
 	struct queue_command c;
 	enum err e;

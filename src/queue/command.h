@@ -64,14 +64,18 @@ struct queue_answer {
 };
 
 void queue_command_encode(const struct queue_command *c, struct buf *out);
-enum err queue_command_decode(struct str bytes, struct queue_command *out) MUST_CHECK;  /* ERR_INVALID; slices view bytes */
-enum err queue_answer_decode(struct str bytes, struct arena *a, struct queue_answer *out) MUST_CHECK;  /* slices view bytes */
+/* ERR_INVALID: malformed. Slices view bytes. */
+enum err queue_command_decode(struct str bytes, struct queue_command *out) MUST_CHECK;
+enum err queue_answer_decode(struct str bytes, struct arena *a, struct queue_answer *out) MUST_CHECK;
 
-/* Control's side: asks and waits. ERR_NOTFOUND: nothing late has this name; else as channel_call(). Slices live in a. */
-enum err queue_command_ask(struct channel *queue, const struct queue_command *c, struct arena *a, struct queue_answer *out) MUST_CHECK;
+/* Control's side: asks and waits. ERR_NOTFOUND: nothing late has this name; else as channel_call(). Slices live in
+ * the arena. */
+enum err queue_command_ask(struct channel *queue, const struct queue_command *c, struct arena *a,
+                           struct queue_answer *out) MUST_CHECK;
 
-/* The queue's side: does it and writes the body of the answer (empty on an error, which is the status of the reply). counters: all
- * but `late` filled by the role. *has_changed: rows have another state or are due at another time: look anew. */
-enum err queue_command_serve(struct late *l, const struct queue_counters *counters, struct str request, struct buf *answer,
-                             bool *has_changed) MUST_CHECK;
+/* The queue's side: does it and writes the body of the answer (empty on an error, which is the status of the reply).
+ * counters: all but `late` filled by the role. *has_changed: rows have another state or are due at another time: look
+ * anew. */
+enum err queue_command_serve(struct late *l, const struct queue_counters *counters, struct str request,
+                             struct buf *answer, bool *has_changed) MUST_CHECK;
 #endif

@@ -31,15 +31,16 @@ static void add(struct place *p, uint64_t seq, size_t n, struct str sender)
 {
 	struct envelope_recipient *to = arena_array(&p->arena, n, sizeof(*to));
 	struct late_recipient *r = arena_array(&p->arena, n, sizeof(*r));
-	struct envelope e = { .source = ENVELOPE_MX, .sender = sender, .body = ENVELOPE_7BIT, .received = 1700000000, .peer = STR("[192.0.2.1]"),
-		.n = n, .recipients = to };
-	struct late_new m = { .log_id = LOG_ID, .seq = seq, .envelope = &e, .body = STR("x\r\n"), .size = 3, .crc = crc32c(0, "x\r\n", 3), .n = n,
-		.recipients = r };
+	struct envelope e = { .source = ENVELOPE_MX, .sender = sender, .body = ENVELOPE_7BIT, .received = 1700000000,
+		.peer = STR("[192.0.2.1]"), .n = n, .recipients = to };
+	struct late_new m = { .log_id = LOG_ID, .seq = seq, .envelope = &e, .body = STR("x\r\n"), .size = 3,
+		.crc = crc32c(0, "x\r\n", 3), .n = n, .recipients = r };
 
 	for (size_t i = 0; i < n; i++) {
-		to[i] = (struct envelope_recipient){ .address = arena_printf(&p->arena, "user%zu@example.test", i), .account = i % 3 };
-		r[i] = (struct late_recipient){ .index = (uint16_t)i, .state = LATE_WAITING, .due = i % 3 ? 1800000000 : LATE_NEVER, .tries = 2,
-			.status = STR("4.2.2"), .reason = arena_printf(&p->arena, "%0450d", 7) };
+		to[i] = (struct envelope_recipient){ .address = arena_printf(&p->arena, "user%zu@example.test", i),
+			.account = i % 3 };
+		r[i] = (struct late_recipient){ .index = (uint16_t)i, .state = LATE_WAITING, .due = i % 3 ? 1800000000 : LATE_NEVER,
+			.tries = 2, .status = STR("4.2.2"), .reason = arena_printf(&p->arena, "%0450d", 7) };
 	}
 	EXPECT_OK(late_add(p->l, &m, 1));
 }
@@ -107,6 +108,7 @@ TEST(the_list_in_pages)
 
 TEST(one_message_with_many_recipients)
 {
+	static const struct str unknown[] = { { "3f2a9c01-6", 10 }, { "nonsense", 8 }, { NULL, 0 } };
 	struct queue_command c = { .kind = QUEUE_SHOW, .name = STR("3f2a9c01-5") };
 	struct queue_answer answer;
 	struct place p;
@@ -124,16 +126,22 @@ TEST(one_message_with_many_recipients)
 		c.from = (uint16_t)seen;
 	} while (answer.has_more);
 	EXPECT_INT(seen, 1000);
-	EXPECT_ERR(ask(&p, (struct queue_command){ .kind = QUEUE_SHOW, .name = STR("3f2a9c01-6") }, &answer, &changed), ERR_NOTFOUND);
-	EXPECT_ERR(ask(&p, (struct queue_command){ .kind = QUEUE_SHOW, .name = STR("nonsense") }, &answer, &changed), ERR_NOTFOUND);
-	EXPECT_ERR(ask(&p, (struct queue_command){ .kind = QUEUE_SHOW }, &answer, &changed), ERR_NOTFOUND);
-	EXPECT_INT(p.answer.n, 0);
+	EACH(unknown, name) {
+		EXPECT_ERR(ask(&p, (struct queue_command){ .kind = QUEUE_SHOW, .name = *name }, &answer, &changed), ERR_NOTFOUND);
+		EXPECT_INT(p.answer.n, 0);
+	}
 	stop(&p);
 }
 
 TEST(orders)
 {
-	static const struct { enum queue_command_kind kind; const char *name; int recipient; enum err want; int changed; } cases[] = {
+	static const struct {
+		enum queue_command_kind kind;
+		const char *name;
+		int         recipient;
+		enum err    want;
+		int         changed;
+	} cases[] = {
 		{ QUEUE_HOLD,    "3f2a9c01-5", -1, ERR_OK,       4 },
 		{ QUEUE_RETRY,   "3f2a9c01-5", -1, ERR_OK,       0 },  /* held */
 		{ QUEUE_RELEASE, "3f2a9c01-5", 1,  ERR_OK,       1 },
@@ -154,8 +162,8 @@ TEST(orders)
 	add(&p, 6, 4, STR("ann@example.org"));
 	EACH(cases, c) {
 		answer = (struct queue_answer){ 0 };
-		EXPECT_ERR(ask(&p, (struct queue_command){ .kind = c->kind, .name = str_of(c->name), .recipient = c->recipient }, &answer, &changed),
-		           c->want);
+		struct queue_command order = { .kind = c->kind, .name = str_of(c->name), .recipient = c->recipient };
+		EXPECT_ERR(ask(&p, order, &answer, &changed), c->want);
 		EXPECT_INT(answer.changed, c->changed);
 		EXPECT_INT(changed, c->changed > 0);
 	}

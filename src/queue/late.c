@@ -1,15 +1,16 @@
-/* Rows of queue.db and their life. What they promise, and the order of things that keeps it, stands in late.h; this is how.
+/* Rows of queue.db and their life. What they promise, and the order of things that keeps it, stands in late.h; this is
+ * how.
  *
- * SQL and not another log: here are few rows that live for days, are looked for by time, by account and by name, and change
- * many times. Two tables, so that a message with 20,000 recipients has its envelope once. The primary key begins with seq: the
- * name people use has only half of the log id.
+ * SQL and not another log: here are few rows that live for days, are looked for by time, by account and by name, and
+ * change many times. Two tables, so that a message with 20,000 recipients has its envelope once. The primary key begins
+ * with seq: the name people use has only half of the log id.
  *
- * The order of every change: bodies synced, rows committed (FULL: synced), and only then what is no longer named is removed. A crash
- * in between leaves files without rows, never rows without files. When a sync failed nothing is removed, because the rows may be
- * there after all, and every later commit fails (db/), until the process starts again.
+ * The order of every change: bodies synced, rows committed (FULL: synced), and only then what is no longer named is
+ * removed. A crash in between leaves files without rows, never rows without files. When a sync failed nothing is
+ * removed, because the rows may be there after all, and every later commit fails (db/), until the process starts again.
  *
- * At the opening the write-ahead log is synced before anything is believed. A killed process may have left a commit in the
- * page cache only: we would see the row, leave the recipient to it, let W pass, and lose it with the power. */
+ * At the opening the write-ahead log is synced before anything is believed. A killed process may have left a commit in
+ * the page cache only: we would see the row, leave the recipient to it, let W pass, and lose it with the power. */
 #include "base/bytes.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -121,7 +122,10 @@ static enum err commit(struct late *l)
 	return ERR_OK;
 }
 
-static bool can_come_again(const struct late *l, uint64_t log_id, uint64_t seq) { return log_id == l->log_id && seq > l->w; }
+static bool can_come_again(const struct late *l, uint64_t log_id, uint64_t seq)
+{
+	return log_id == l->log_id && seq > l->w;
+}
 
 /* Forgets finished rows that no replay can bring again. */
 static enum err forget_finished(struct late *l)
@@ -297,8 +301,8 @@ static enum err insert_all(struct late *l, const struct late_new *m, size_t n, c
 	return ERR_OK;
 }
 
-/* Removes what was written for rows that did not commit, so that trying again does not fill a full disk further. Only when the write-ahead
- * log can be synced is it certain that they did not (a full disk: no commit was written). */
+/* Removes what was written for rows that did not commit, so that trying again does not fill a full disk further. Only
+ * when the write-ahead log can be synced is it certain that they did not (a full disk: no commit was written). */
 static void take_back(struct late *l)
 {
 	db_rollback(l->db);
@@ -422,8 +426,8 @@ bool late_next_try(int64_t now, int64_t received, int64_t lifetime_s, uint32_t t
 	"UPDATE recipient SET state = ?1, due = CASE due WHEN 9223372036854775807 THEN due ELSE ?2 END" \
 	" WHERE state = ?3 AND (?1 <> ?3 OR due < 9223372036854775807)"
 
-static enum err move_state(struct late *l, enum late_state from, enum late_state to, const struct late_key *k, int recipient,
-                           int64_t now)
+static enum err move_state(struct late *l, enum late_state from, enum late_state to, const struct late_key *k,
+                           int recipient, int64_t now)
 {
 	static const char all[] = ORDER_SQL,
 		one[] = ORDER_SQL " AND seq = ?4 AND log_id = ?5 AND (?6 < 0 OR recipient = ?6)";
@@ -440,7 +444,8 @@ static enum err move_state(struct late *l, enum late_state from, enum late_state
 	return stmt_done(q);
 }
 
-static enum err remove_rows(struct late *l, struct late_key k, int recipient, struct arena *a, struct gone *g, uint64_t *changed)
+static enum err remove_rows(struct late *l, struct late_key k, int recipient, struct arena *a, struct gone *g,
+                            uint64_t *changed)
 {
 	static const char sql[] =
 		"SELECT recipient FROM recipient WHERE seq = ?1 AND log_id = ?2 AND state <> 3 AND (?3 < 0 OR recipient = ?3)";
@@ -464,7 +469,8 @@ static enum err remove_rows(struct late *l, struct late_key k, int recipient, st
 	return ERR_OK;
 }
 
-enum err late_order(struct late *l, enum late_order order, uint64_t log_id, uint64_t seq, int recipient, int64_t now, uint64_t *changed)
+enum err late_order(struct late *l, enum late_order order, uint64_t log_id, uint64_t seq, int recipient, int64_t now,
+                    uint64_t *changed)
 {
 	CLEANUP(arena_free) struct arena a = { 0 };
 	CLEANUP(late_unlock) UNUSED struct late *held = late_lock(l);
@@ -479,8 +485,8 @@ enum err late_order(struct late *l, enum late_order order, uint64_t log_id, uint
 	if (order == LATE_REMOVE) {
 		TRY(remove_rows(l, k, recipient, &a, &gone, changed));
 	} else {
-		TRY(move_state(l, order == LATE_RELEASE ? LATE_HELD : LATE_WAITING, order == LATE_HOLD ? LATE_HELD : LATE_WAITING, &k,
-		               recipient, now));
+		TRY(move_state(l, order == LATE_RELEASE ? LATE_HELD : LATE_WAITING,
+		               order == LATE_HOLD ? LATE_HELD : LATE_WAITING, &k, recipient, now));
 		*changed = (uint64_t)db_changes(l->db);
 	}
 	TRY(commit(l));

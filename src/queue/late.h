@@ -1,19 +1,21 @@
-/* queue/late.h -- queue.db: recipients that outlive the log (DESIGN.md §4.4, §4.6): those on other servers, and local ones that
- * could not be delivered at once (cell hung, account full, refused). Kept and tried again, never dropped silently.
+/* queue/late.h -- queue.db: recipients that outlive the log (DESIGN.md §4.4, §4.6): those on other servers, and local
+ * ones that could not be delivered at once (cell hung, account full, refused). Kept and tried again, never dropped
+ * silently.
  *
  * A row is one recipient: (log id, seq, index in the envelope of the log record). Its life:
- *   late_add()     durable when it returns: only then W may pass seq. Doing it twice adds nothing the second time, so that a
- *                  crash before W passed is harmless: the replay finds the row and leaves the recipient to it.
+ *   late_add()     durable when it returns: only then W may pass seq. Doing it twice adds nothing the second time, so
+ *                  that a crash before W passed is harmless: the replay finds the row and leaves the recipient to it.
  *   late_change()  tried: next time, reason, count; held; finished.
- *   finished       delivered (and synced there!), or removed by the administrator. While W is below seq the row stays, or a
- *                  replay would deliver again. It goes when late_passed() says so, at once if W is past it already, and
- *                  for a row of an older log always.
- * The body is kept once for all recipients of a message: at the end of a file late/NNNNNN, synced before the rows commit; over
- * LATE_SHARED_MAX in a file of its own; or it stays in the spool file it came in, which belongs to late from then on as well.
- * With the last row of a message its body goes, after the commit.
+ *   finished       delivered (and synced there!), or removed by the administrator. While W is below seq the row stays,
+ *                  or a replay would deliver again. It goes when late_passed() says so, at once if W is past it
+ *                  already, and for a row of an older log always.
  *
- * Spool files: the role removes spool file N when W has passed its record and late_names_spool() says no; late removes it with
- * the last row that names it. At start the role removes what neither a record above W nor late names.
+ * The body is kept once for all recipients of a message: at the end of a file late/NNNNNN, synced before the rows
+ * commit; over LATE_SHARED_MAX in a file of its own; or it stays in the spool file it came in, which belongs to late
+ * from then on as well. With the last row of a message its body goes, after the commit.
+ *
+ * Spool files: the role removes spool file N when W has passed its record and late_names_spool() says no; late removes
+ * it with the last row that names it. At start the role removes what neither a record above W nor late names.
  *
  * Everything is durable (synchronous=FULL) when a call returns ERR_OK. Any thread may call; one call runs at a time.
  * ERR_IO after a failed sync: nothing is believed until the process has started again. ERR_LIMIT: the disk is full. */
@@ -34,7 +36,7 @@ enum {
 	LATE_REASON_MAX = 500,          /* bytes; DELIVERY_REASON_MAX */
 	LATE_STATUS_MAX = 16,
 };
-#define LATE_NEVER INT64_MAX        /* due: for recipients elsewhere as long as no role sends; retry does not change it */
+#define LATE_NEVER INT64_MAX        /* due: for those elsewhere while no role sends; retry does not change it */
 
 struct late;
 
@@ -49,8 +51,8 @@ struct late_key {
 	uint16_t recipient;
 };
 
-/* dir: DIR/queue, must outlive it. log_id, w: of the log as it was opened; rows of another log id are never replayed. What is found
- * is made durable before this returns. Removes bodies that no row names. */
+/* dir: DIR/queue, must outlive it. log_id, w: of the log as it was opened; rows of another log id are never replayed.
+ * What is found is made durable before this returns. Removes bodies that no row names. */
 enum err late_open(struct disk_dir *dir, uint64_t log_id, uint64_t w, struct late **out) MUST_CHECK;
 void late_close(struct late **l);   /* for CLEANUP too; NULL is fine */
 
@@ -84,9 +86,12 @@ struct late_due {
 	int64_t  due;
 };
 /* Waiting rows with due ≤ until, the earliest first, at most max. */
-enum err late_list_due(struct late *l, int64_t until, size_t max, struct arena *a, struct late_due **out, size_t *n) MUST_CHECK;
-/* Waiting rows of one account, whatever their time: its cell begins after an unclean stop. In the order of (log id, seq). */
-enum err late_list_account(struct late *l, uint64_t account, size_t max, struct arena *a, struct late_due **out, size_t *n) MUST_CHECK;
+enum err late_list_due(struct late *l, int64_t until, size_t max, struct arena *a, struct late_due **out,
+                       size_t *n) MUST_CHECK;
+/* Waiting rows of one account, whatever their time: its cell begins after an unclean stop. In the order of (log id,
+ * seq). */
+enum err late_list_account(struct late *l, uint64_t account, size_t max, struct arena *a, struct late_due **out,
+                       size_t *n) MUST_CHECK;
 /* When the first waiting row falls due; LATE_NEVER: none. */
 enum err late_next_due(struct late *l, int64_t *due) MUST_CHECK;
 
@@ -107,9 +112,10 @@ struct late_message {
 };
 /* ERR_NOTFOUND: no such row; finished ones are found. */
 enum err late_find(struct late *l, const struct late_key *key, struct arena *a, struct late_row *out) MUST_CHECK;
-enum err late_message_find(struct late *l, uint64_t log_id, uint64_t seq, struct arena *a, struct late_message *out) MUST_CHECK;
-/* The body: up to LATE_SHARED_MAX in bytes (emptied first; *fd is -1), else *fd is the caller's to close: read only, of a file
- * with exactly these bytes. ERR_NOTFOUND: no such message. ERR_CORRUPT: not what was written (logged). */
+enum err late_message_find(struct late *l, uint64_t log_id, uint64_t seq, struct arena *a,
+                           struct late_message *out) MUST_CHECK;
+/* The body: up to LATE_SHARED_MAX in bytes (emptied first; *fd is -1), else *fd is the caller's to close: read only, of
+ * a file with exactly these bytes. ERR_NOTFOUND: no such message. ERR_CORRUPT: not what was written (logged). */
 enum err late_body(struct late *l, uint64_t log_id, uint64_t seq, struct buf *bytes, int *fd) MUST_CHECK;
 
 struct late_change {
@@ -122,12 +128,12 @@ struct late_change {
 /* The results of tries, in one transaction. A row that is gone or finished meanwhile stays so. */
 enum err late_change(struct late *l, const struct late_change *changes, size_t n) MUST_CHECK;
 
-/* When to try next, after `tries` tries (at least 1): 5, 10, 20, 40 minutes, then every hour. False: its lifetime since `received`
- * is over: hold it, and log that. */
+/* When to try next, after `tries` tries (at least 1): 5, 10, 20, 40 minutes, then every hour. False: its lifetime since
+ * `received` is over: hold it, and log that. */
 bool late_next_try(int64_t now, int64_t received, int64_t lifetime_s, uint32_t tries, int64_t *due);
 
-/* The smallest seq of this log with a row of this account that is not finished; UINT64_MAX: none. The cell may forget names
- * below it (queue/delivery.h: prune_seq). */
+/* The smallest seq of this log with a row of this account that is not finished; UINT64_MAX: none. The cell may forget
+ * names below it (queue/delivery.h: prune_seq). */
 enum err late_oldest_seq(struct late *l, uint64_t account, uint64_t log_id, uint64_t *seq) MUST_CHECK;
 bool late_names_spool(struct late *l, uint64_t spool);   /* also true when it is not known (a failure) */
 
@@ -140,12 +146,12 @@ struct late_counts {
 enum err late_count(struct late *l, struct late_counts *out) MUST_CHECK;
 
 /* Messages behind (log_id, seq) in the order of (seq, log_id), at most max; begin with 0, 0. */
-enum err late_list(struct late *l, uint64_t log_id, uint64_t seq, size_t max, struct arena *a, struct late_message **out,
-                   size_t *n) MUST_CHECK;
+enum err late_list(struct late *l, uint64_t log_id, uint64_t seq, size_t max, struct arena *a,
+                   struct late_message **out, size_t *n) MUST_CHECK;
 /* Rows of one message from an index on, at most max, without the finished ones. */
 enum err late_rows(struct late *l, uint64_t log_id, uint64_t seq, uint16_t from, size_t max, struct arena *a,
                    struct late_row **out, size_t *n) MUST_CHECK;
-struct late_summary { uint32_t waiting, held; int64_t next_due; };  /* of one message; LATE_NEVER: nothing is tried by itself */
+struct late_summary { uint32_t waiting, held; int64_t next_due; };  /* of a message; LATE_NEVER: nothing is due */
 enum err late_summarise(struct late *l, uint64_t log_id, uint64_t seq, struct late_summary *out) MUST_CHECK;
 /* By the name people see (queue_name_parse). ERR_NOTFOUND. */
 enum err late_find_name(struct late *l, uint32_t log_id_high, uint64_t seq, uint64_t *log_id) MUST_CHECK;

@@ -1,12 +1,14 @@
 /* The bodies of late messages: files late/000001 and so on, only ever appended to.
  *
- * A file for each message would cost two syncs a message (its bytes, its name); a burst of letters to other servers is moved
- * in batches, so small bodies go one behind the other into a shared file: one sync a batch. A shared file goes when its last
- * message goes: a few old messages can keep LATE_FILE_SEAL bytes each, for as long as they are in the queue, and no more.
- * Bodies have no header: the row has their place, length and CRC, and a row commits only after late_bodies_sync().
+ * A file for each message would cost two syncs a message (its bytes, its name); a burst of letters to other servers is
+ * moved in batches, so small bodies go one behind the other into a shared file: one sync a batch. A shared file goes
+ * when its last message goes: a few old messages can keep LATE_FILE_SEAL bytes each, for as long as they are in the
+ * queue, and no more. Bodies have no header: the row has their place, length and CRC, and a row commits only after
+ * late_bodies_sync().
  *
- * A number is not used again while anything could name it, and a file that was there before this opening is not appended to:
- * nothing needs to be known about how the last process ended. What a crash left without a row is swept away at the opening. */
+ * A number is not used again while anything could name it, and a file that was there before this opening is not
+ * appended to: nothing needs to be known about how the last process ended. What a crash left without a row is swept
+ * away at the opening. */
 #include "queue/late_private.h"
 #include <stdio.h>
 

@@ -1,6 +1,7 @@
-/* Power cuts under queue.db. A random program adds, tries, holds, finishes and removes recipients while W moves on; then the folder is
- * rebuilt as it may be after a cut at many moments. Each row must be in a state that was promised, or one that was on its way; each
- * row that is left must have its whole body; no file is left without a row; and it must go on working. */
+/* Power cuts under queue.db. A random program adds, tries, holds, finishes and removes recipients while W moves on;
+ * then the folder is rebuilt as it may be after a cut at many moments. Each row must be in a state that was promised,
+ * or one that was on its way; each row that is left must have its whole body; no file is left without a row; and it
+ * must go on working. */
 #include "base/bytes.h"
 #include "base/log.h"
 #include "disk/powercut_test.h"
@@ -65,7 +66,8 @@ static enum err add_some(struct story *t, size_t n)
 		{ 1, LATE_WAITING, 2000, 1, { "4.2.2", 5 }, { "over quota", 10 } },
 		{ 2, LATE_WAITING, LATE_NEVER, 0, { "", 0 }, { "", 0 } },
 	};
-	struct envelope e = { .source = ENVELOPE_MX, .sender = STR("ann@example.org"), .body = ENVELOPE_7BIT, .n = RECIPIENTS, .recipients = to };
+	struct envelope e = { .source = ENVELOPE_MX, .sender = STR("ann@example.org"), .body = ENVELOPE_7BIT,
+		.n = RECIPIENTS, .recipients = to };
 	struct late_new m[6] = { 0 };
 	struct buf bodies[6] = { 0 };
 	char name[SPOOL_NAME_MAX];

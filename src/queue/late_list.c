@@ -63,10 +63,12 @@ enum err late_list_due(struct late *l, int64_t until, size_t max, struct arena *
 	return read_due(q, a, out, n);
 }
 
-enum err late_list_account(struct late *l, uint64_t account, size_t max, struct arena *a, struct late_due **out, size_t *n)
+enum err late_list_account(struct late *l, uint64_t account, size_t max, struct arena *a, struct late_due **out,
+                           size_t *n)
 {
 	static const char sql[] =
-		"SELECT log_id, seq, recipient, account, due FROM recipient WHERE account = ?1 AND state = 1 ORDER BY log_id, seq LIMIT ?2";
+		"SELECT log_id, seq, recipient, account, due FROM recipient WHERE account = ?1 AND state = 1"
+		" ORDER BY log_id, seq LIMIT ?2";
 	CLEANUP(late_unlock) UNUSED struct late *held = late_lock(l);
 	CLEANUP(stmt_release) struct stmt *q = db_query(l->db, sql);
 
@@ -210,8 +212,8 @@ enum err late_body(struct late *l, uint64_t log_id, uint64_t seq, struct buf *by
 	e = b.size <= LATE_SHARED_MAX ? read_small(l, &b, bytes) : open_large(l, &b, fd);
 	if (e != ERR_CORRUPT && e != ERR_NOTFOUND)
 		return e;
-	log_error("the body of a queued message is damaged seq=%llu file=%u spool=%llu", (unsigned long long)seq, b.place.file,
-	          (unsigned long long)b.spool);
+	log_error("the body of a queued message is damaged seq=%llu file=%u spool=%llu", (unsigned long long)seq,
+	          b.place.file, (unsigned long long)b.spool);
 	return ERR_CORRUPT;
 }
 
@@ -248,7 +250,8 @@ enum err late_count(struct late *l, struct late_counts *out)
 	return next_due(l, &out->next_due);
 }
 
-enum err late_list(struct late *l, uint64_t log_id, uint64_t seq, size_t max, struct arena *a, struct late_message **out, size_t *n)
+enum err late_list(struct late *l, uint64_t log_id, uint64_t seq, size_t max, struct arena *a, struct late_message **out,
+                   size_t *n)
 {
 	static const char sql[] =
 		"SELECT " MESSAGE_COLUMNS " FROM message m WHERE (seq, log_id) > (?1, ?2) AND " HAS_ROWS
@@ -269,8 +272,8 @@ enum err late_list(struct late *l, uint64_t log_id, uint64_t seq, size_t max, st
 	return stmt_end(q);
 }
 
-enum err late_rows(struct late *l, uint64_t log_id, uint64_t seq, uint16_t from, size_t max, struct arena *a, struct late_row **out,
-                   size_t *n)
+enum err late_rows(struct late *l, uint64_t log_id, uint64_t seq, uint16_t from, size_t max, struct arena *a,
+                   struct late_row **out, size_t *n)
 {
 	static const char sql[] =
 		"SELECT " ROW_COLUMNS " FROM recipient WHERE seq = ?1 AND log_id = ?2 AND recipient >= ?3 AND state < 3"

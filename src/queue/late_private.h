@@ -1,4 +1,5 @@
-/* queue/late_private.h -- shared by the files of late: late.c (rows and their life), late_bodies.c (files), late_list.c (reading). */
+/* queue/late_private.h -- shared by the files of late: late.c (rows and their life), late_bodies.c (files), late_list.c
+ * (reading). */
 #ifndef FACTEUR_QUEUE_LATE_PRIVATE_H
 #define FACTEUR_QUEUE_LATE_PRIVATE_H
 #include "db/db.h"

@@ -6,6 +6,7 @@
 #include "queue/late.h"
 #include "queue/record.h"
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 enum { LOG_ID = 77, NOW = 1000000 };
@@ -39,15 +40,16 @@ static size_t files(struct place *p)
 }
 
 /* A message to bob (account 1), carol (account 2) and dave (elsewhere). */
-static enum err add(struct place *p, uint64_t seq, const struct late_recipient *r, size_t n, struct str body, uint64_t spool)
+static enum err add(struct place *p, uint64_t seq, const struct late_recipient *r, size_t n, struct str body,
+                    uint64_t spool)
 {
 	struct envelope_recipient to[3] = {
 		{ STR("bob+x@example.test"), STR("rfc822;bob@old.example"), STR("x"), 1, ENVELOPE_NOTIFY_DELAY },
 		{ STR("carol@example.test"), STR(""), STR(""), 2, 0 },
 		{ STR("dave@elsewhere.example"), STR(""), STR(""), 0, 0 },
 	};
-	struct envelope e = { .source = ENVELOPE_SUBMISSION, .sender = STR("ann@example.test"), .body = ENVELOPE_8BITMIME, .received = 500 + (int64_t)seq,
-		.peer = STR("[192.0.2.1]"), .n = 3, .recipients = to };
+	struct envelope e = { .source = ENVELOPE_SUBMISSION, .sender = STR("ann@example.test"), .body = ENVELOPE_8BITMIME,
+		.received = 500 + (int64_t)seq, .peer = STR("[192.0.2.1]"), .n = 3, .recipients = to };
 	struct late_new m = { .log_id = LOG_ID, .seq = seq, .envelope = &e, .body = body, .spool = spool, .size = body.n,
 		.crc = crc32c(0, body.p, body.n), .n = n, .recipients = r };
 
@@ -347,7 +349,8 @@ TEST(log_ids_use_all_64_bits)
 	struct envelope_recipient bob = { .address = STR("bob@example.test"), .account = 1 };
 	struct envelope e = { .source = ENVELOPE_MX, .body = ENVELOPE_7BIT, .n = 1, .recipients = &bob };
 	struct late_recipient r = { .state = LATE_WAITING, .due = NOW };
-	struct late_new m = { .log_id = UINT64_C(0xfedcba9876543210), .seq = 8, .envelope = &e, .body = STR(""), .n = 1, .recipients = &r };
+	struct late_new m = { .log_id = UINT64_C(0xfedcba9876543210), .seq = 8, .envelope = &e, .body = STR(""), .n = 1,
+		.recipients = &r };
 	struct place p = { 0 };
 	uint64_t found;
 
@@ -356,6 +359,40 @@ TEST(log_ids_use_all_64_bits)
 	EXPECT_OK(late_find_name(p.l, 0xfedcba98, 8, &found));
 	EXPECT(found == m.log_id);
 	stop(&p);
+	test_dir_remove(p.path);
+}
+
+/* More than the write-ahead log is kept at; nothing is complained of. */
+TEST(the_largest_group)
+{
+	enum { N = ENVELOPE_RECIPIENTS_MAX };
+	CLEANUP(arena_free) struct arena a = { 0 };
+	CLEANUP(fd_close) int said = memfd_create("log", MFD_CLOEXEC);
+	struct envelope_recipient *to = arena_array(&a, N, sizeof(*to));
+	struct late_recipient *r = arena_array(&a, N, sizeof(*r));
+	struct late_change *done = arena_array(&a, N, sizeof(*done));
+	struct envelope e = { .source = ENVELOPE_MX, .body = ENVELOPE_7BIT, .n = N, .recipients = to };
+	struct late_new m = { .log_id = LOG_ID, .seq = 8, .envelope = &e, .body = STR(""), .n = N, .recipients = r };
+	struct place p = { 0 };
+	struct late_counts c;
+
+	for (size_t i = 0; i < N; i++) {
+		to[i] = (struct envelope_recipient){ .address = arena_printf(&a, "user%zu@example.test", i), .account = i };
+		r[i] = (struct late_recipient){ .index = (uint16_t)i, .state = LATE_WAITING, .due = NOW + (int64_t)i };
+		done[i] = (struct late_change){ .key = { LOG_ID, 8, (uint16_t)i }, .state = LATE_FINISHED };
+	}
+	log_to_fd(said);
+	start(&p, 0);
+	EXPECT_OK(late_add(p.l, &m, 1));
+	EXPECT_OK(late_count(p.l, &c));
+	EXPECT_INT(c.waiting, N);
+	EXPECT_OK(late_change(p.l, done, N));
+	EXPECT_OK(late_passed(p.l, 8));
+	EXPECT_INT(files(&p), 1);  /* the one that is open */
+	EXPECT(!is_there(&p, 8, 0) && !is_there(&p, 8, N - 1));
+	stop(&p);
+	log_to_fd(2);
+	EXPECT_INT(lseek(said, 0, SEEK_END), 0);
 	test_dir_remove(p.path);
 }
 
@@ -440,7 +477,8 @@ TEST(a_damaged_body_is_said_to_be)
 
 TEST(when_to_try_again)
 {
-	static const struct { uint32_t tries; int64_t minutes; } cases[] = { { 1, 5 }, { 2, 10 }, { 3, 20 }, { 4, 40 }, { 5, 60 }, { 500, 60 } };
+	static const struct { uint32_t tries; int64_t minutes; } cases[] = { { 1, 5 }, { 2, 10 }, { 3, 20 }, { 4, 40 }, { 5, 60 },
+		{ 500, 60 } };
 	int64_t due;
 
 	EACH(cases, c) {

@@ -1,20 +1,20 @@
-/* The durable log: writing and reading. Measured against the alternatives (DESIGN.md §4.2): a preallocated, preoverwritten ring needs
- * no metadata at an append, so fdatasync writes the data and nothing else; records of all waiting callers go out in one write
- * and one sync.
+/* The durable log: writing and reading. Measured against the alternatives (DESIGN.md §4.2): a preallocated,
+ * preoverwritten ring needs no metadata at an append, so fdatasync writes the data and nothing else; records of all
+ * waiting callers go out in one write and one sync.
  *
- * A record: "FLG1" | crc32c u32 | seq u64 | epoch u64 | kind u16 | in_batch u16 | length u32 | payload | zeros to a multiple of 8
- * The CRC covers all after itself, and begins with the log id: a record of another ring is never valid here, and bytes of a message,
- * whose sender does not know the log id and the epoch, never look like one.
+ * A record: "FLG1" | crc32c u32 | seq u64 | epoch u64 | kind u16 | in_batch u16 | length u32 | payload | zeros to a
+ * multiple of 8 The CRC covers all after itself, and begins with the log id: a record of another ring is never valid
+ * here, and bytes of a message, whose sender does not know the log id and the epoch, never look like one.
  *
- * A batch never spans two segments, and a batch is synced before the next is written. So when a batch was written, everything before
- * its first record was durable; in_batch says which record that is. log_open.c builds on it.
+ * A batch never spans two segments, and a batch is synced before the next is written. So when a batch was written,
+ * everything before its first record was durable; in_batch says which record that is. log_open.c builds on it.
  *
- * Room. LOG_W frees segments, so it must always find room, or a full ring would stay full. One segment behind the present one is kept
- * free for it: LOG_MESSAGE enters a segment only when one more is free behind it, and goes into the present one only while the
- * next is free (it is not, when LOG_W had to enter the last one).
+ * Room. LOG_W frees segments, so it must always find room, or a full ring would stay full. One segment behind the
+ * present one is kept free for it: LOG_MESSAGE enters a segment only when one more is free behind it, and goes into the
+ * present one only while the next is free (it is not, when LOG_W had to enter the last one).
  *
- * After a failed write or sync nothing more is written: what is on the disk is not known, and a sync that succeeds later proves nothing
- * (DESIGN.md §4.8). Opening again reads what is there and makes it durable. */
+ * After a failed write or sync nothing more is written: what is on the disk is not known, and a sync that succeeds
+ * later proves nothing (DESIGN.md §4.8). Opening again reads what is there and makes it durable. */
 #include "base/bytes.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -60,10 +60,11 @@ static void put_header(const struct log *l, char *out, uint64_t seq, size_t in_b
 /* Kinds we do not know are passed over: the next release may have more. */
 bool log_peek(struct str bytes, struct log_header *h)
 {
-	struct scan s = scan_of(bytes);
+	struct scan s;
 
-	if (!scan_take_str(&s, STR("FLG1")))
+	if (bytes.n < HEADER || memcmp(bytes.p, "FLG1", 4) != 0)
 		return false;
+	s = scan_of(str_from(bytes, 4));
 	h->crc = get_u32(&s);
 	h->seq = get_u64(&s);
 	h->epoch = get_u64(&s);
@@ -104,8 +105,8 @@ struct log_batch {
 
 static bool is_free(struct log *l, uint64_t generation) { return log_segment_of(l, generation)->last_seq <= l->w; }
 
-/* May it go into the present segment? In the last one that is free only LOG_W and LOG_OPEN may, and its second half is for
- * those LOG_W that free another one. */
+/* May it go into the present segment? In the last one that is free only LOG_W and LOG_OPEN may, and its second half is
+ * for those LOG_W that free another one. */
 static bool may_stay(struct log *l, const struct log_entry *e)
 {
 	if (is_free(l, l->generation + 1))
@@ -171,8 +172,8 @@ static void fail(struct log *l)
 	pthread_mutex_lock(&l->lock);
 	l->failed = true;
 	pthread_mutex_unlock(&l->lock);
-	log_error("the queue's log cannot be written: no mail is accepted until the server has started again; look at the disk first folder=%s",
-	          disk_dir_path(l->dir));
+	log_error("the queue's log cannot be written: no mail is accepted until the server has started again; look at the disk"
+	          " first folder=%s", disk_dir_path(l->dir));
 }
 
 static void begin_batch(struct log *l)
@@ -286,7 +287,8 @@ enum err log_read(struct log *l, struct log_place place, struct buf *out)
 		return ERR_LIMIT;
 	TRY(disk_read_all(l->segment[place.segment].file, p, HEADER + place.length, place.offset - HEADER));
 	buf_grew(out, HEADER + place.length);
-	if (!log_peek(buf_str(out), &h) || h.seq != place.seq || h.length != place.length || !log_check(l, buf_str(out), &h, &payload)) {
+	if (!log_peek(buf_str(out), &h) || h.seq != place.seq || h.length != place.length ||
+	    !log_check(l, buf_str(out), &h, &payload)) {
 		log_error("a record of the queue's log is damaged seq=%llu segment=%u offset=%u", (unsigned long long)place.seq,
 		          place.segment, place.offset);
 		return ERR_CORRUPT;

@@ -1,4 +1,5 @@
-/* queue/log.h -- the durable log: a ring of preallocated segments, appended in batches, one sync a batch (DESIGN.md §4.2).
+/* queue/log.h -- the durable log: a ring of preallocated segments, appended in batches, one sync a batch (DESIGN.md
+ * §4.2).
  *
  * What log_write() gave ERR_OK survives a power cut. What it did not is there as a prefix, or not at all. Records have
  * consecutive numbers (seq); (log id, seq) names a record for ever. W is the seq up to which nobody needs the records
@@ -39,14 +40,14 @@ struct log_entry {
 	enum err         result;      /* out */
 };
 
-/* Opens the ring in dir, or makes one (log id: 64 random bits; all segments written with zeros and synced). Finds the end,
- * makes durable again what it found, and begins anew after it. dir must outlive the log.
- * ERR_CORRUPT: the files are not a ring (logged). Damage inside is logged as an error, and what is intact is used. */
+/* Opens the ring in dir, or makes one (log id: 64 random bits; all segments written with zeros and synced). Finds the
+ * end, makes durable again what it found, and begins anew after it. dir must outlive the log. ERR_CORRUPT: the files
+ * are not a ring (logged). Damage inside is logged as an error, and what is intact is used. */
 enum err log_open(struct disk_dir *dir, const struct log_config *config, struct log **out) MUST_CHECK;
 void log_close(struct log **l);     /* for CLEANUP too; NULL is fine */
 
-/* Calls see() for each LOG_MESSAGE above W that was found by log_open(), in order; ends when it returns something else than
- * ERR_OK. payload lives during the call. Once, before the first log_write(). */
+/* Calls see() for each LOG_MESSAGE above W that was found by log_open(), in order; ends when it returns something else
+ * than ERR_OK. payload lives during the call. Once, before the first log_write(). */
 typedef enum err (*log_seen)(void *context, struct log_place place, struct str payload);
 enum err log_replay(struct log *l, log_seen see, void *context) MUST_CHECK;
 

@@ -1,6 +1,7 @@
-/* Power cuts under the log. Batches are written, W moves, syncs fail, the log is opened again and again; then the ring is rebuilt as it
- * may be after a cut at many moments. It must open without a word of damage, with everything that was acknowledged, in order and without
- * a hole; and on what it became the same is done once more, with the leftovers of torn batches in it. */
+/* Power cuts under the log. Batches are written, W moves, syncs fail, the log is opened again and again; then the ring
+ * is rebuilt as it may be after a cut at many moments. It must open without a word of damage, with everything that was
+ * acknowledged, in order and without a hole; and on what it became the same is done once more, with the leftovers of
+ * torn batches in it. */
 #include "base/log.h"
 #include "disk/powercut_test.h"
 #include "queue/log.h"
@@ -131,7 +132,8 @@ static size_t replay(struct story *t)
 	return c.next;
 }
 
-/* A sync fails; the process ends and starts again. What it finds it may deliver, so it must stay, though nobody was promised it. */
+/* A sync fails; the process ends and starts again. What it finds it may deliver, so it must stay, though nobody was
+ * promised it. */
 static void fail_and_reopen(struct story *t)
 {
 	static int times;
@@ -219,7 +221,8 @@ static void tell_again(struct story *old, size_t found, const char *dir, uint64_
 static void check_cut(struct story *t, struct str trace, size_t cut, unsigned way, bool go_on)
 {
 	CLEANUP(arena_free) struct arena a = { 0 };
-	char *dir = str_cstr(&a, arena_printf(&a, "%s.cut", t->dir)), *opened = str_cstr(&a, arena_printf(&a, "%s.opened", t->dir));
+	char *dir = str_cstr(&a, arena_printf(&a, "%s.cut", t->dir));
+	char *opened = str_cstr(&a, arena_printf(&a, "%s.opened", t->dir));
 	struct story after = { .dir = opened };
 	size_t promised = 0, begun = 0, found;
 	uint64_t w;

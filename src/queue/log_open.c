@@ -1,25 +1,30 @@
 /* Opening the log: making the ring, and finding its end.
  *
- * The ring is full of old records with good CRCs, and of leftovers of batches that were never acknowledged. A record continues the log
- * only if its seq is the last one's plus one, AND its epoch is the last one's, or it is LOG_OPEN (or LOG_SEGMENT, the first
- * record of a segment), which begin an epoch.
+ * The ring is full of old records with good CRCs, and of leftovers of batches that were never acknowledged. A record
+ * continues the log only if its seq is the last one's plus one, AND its epoch is the last one's, or it is LOG_OPEN (or
+ * LOG_SEGMENT, the first record of a segment), which begin an epoch.
  *   - An old record at this place has a smaller seq, by a whole turn of the ring.
- *   - A leftover of a torn batch may have just the right seq: batch {7, 8}, 7 lost, 8 on the disk; we open, write another 7 of the
- *     same length, and there stands 8. Its epoch is that of the process that died; ours is new random bits. So it is rejected.
- *   - LOG_OPEN itself is synced before anything follows it, so nothing of its own epoch stands behind a leftover LOG_OPEN.
+ *   - A leftover of a torn batch may have just the right seq: batch {7, 8}, 7 lost, 8 on the disk; we open, write
+ *     another 7 of the same length, and there stands 8. Its epoch is that of the process that died; ours is new random
+ *     bits. So it is rejected.
+ *   - LOG_OPEN itself is synced before anything follows it, so nothing of its own epoch stands behind a leftover
+ *     LOG_OPEN.
  *
- * A hole is a torn tail or damage, and which it is can be told. Everything before the first record of a batch was durable when the
- * batch was written. So if behind the hole stands a record whose batch began behind the hole, something that was acknowledged is
- * missing: an error is logged, and what is intact is used from there on. If there is none it was the last batch, and nobody was
- * told that it is accepted. A leftover never looks like the former: its batch began at the latest right behind what was found
- * at the opening after it, and the log has not become shorter since.
+ * A hole is a torn tail or damage, and which it is can be told. Everything before the first record of a batch was
+ * durable when the batch was written. So if behind the hole stands a record whose batch began behind the hole,
+ * something that was acknowledged is missing: an error is logged, and what is intact is used from there on. If there is
+ * none it was the last batch, and nobody was told that it is accepted. A leftover never looks like the former: its
+ * batch began at the latest right behind what was found at the opening after it, and the log has not become shorter
+ * since.
  *
- * What was found at opening is written again, byte by byte the same, and synced, before anything is appended: after a failed sync
- * (or a killed process) the page cache can show records that the disk does not have, and a later power cut would make a
- * hole in front of what is acknowledged from now on. Writing the same bytes is harmless whenever the power goes.
+ * What was found at opening is written again, byte by byte the same, and synced, before anything is appended: after a
+ * failed sync (or a killed process) the page cache can show records that the disk does not have, and a later power cut
+ * would make a hole in front of what is acknowledged from now on. Writing the same bytes is harmless whenever the power
+ * goes.
  *
- * A seq must not be given twice under one log id: accounts and queue.db would take the new message for the old one. When the newest
- * segment may be lost (there are bytes where its header should be, but nothing can be read) the numbers go on far above. */
+ * A seq must not be given twice under one log id: accounts and queue.db would take the new message for the old one.
+ * When the newest segment may be lost (there are bytes where its header should be, but nothing can be read) the numbers
+ * go on far above. */
 #include "base/bytes.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -77,8 +82,8 @@ static enum err refuse_used(struct disk_file *f)
 	TRY(disk_pread(f, magic, sizeof(magic), 0, &got));
 	if (got < sizeof(magic) || !str_eq(str_make(magic, 4), STR("FLG1")))
 		return ERR_OK;
-	log_error("the file ring of the queue's log is missing, but there are records in file=%s: bring it back from a backup, or move the"
-	          " folder away to begin with an empty log", disk_name(f));
+	log_error("the file ring of the queue's log is missing, but there are records in file=%s: bring it back from a backup, or"
+	          " move the folder away to begin with an empty log", disk_name(f));
 	return ERR_CORRUPT;
 }
 
@@ -116,7 +121,8 @@ static enum err make_ring(struct log *l, const struct log_config *config)
 	TRY(disk_dir_sync(l->dir));
 	put_ring(l, &b);
 	TRY(disk_write_file(l->dir, "ring", buf_str(&b)));
-	log_info("made the queue's log id=%016llx segments=%u segment_bytes=%u", (unsigned long long)l->id, l->segments, l->segment_bytes);
+	log_info("made the queue's log id=%016llx segments=%u segment_bytes=%u", (unsigned long long)l->id, l->segments,
+	         l->segment_bytes);
 	return ERR_OK;
 }
 
@@ -175,8 +181,8 @@ static bool has(struct log *l, uint64_t generation)
 	return log_segment_of(l, generation)->has_header && log_segment_of(l, generation)->generation == generation;
 }
 
-/* The oldest segment that can hold a record above W, as far as the newest header knows W; older ones need no reading. A segment is
- * used again only when W has passed it, so the one that W stands in is there, or it is damaged. */
+/* The oldest segment that can hold a record above W, as far as the newest header knows W; older ones need no reading. A
+ * segment is used again only when W has passed it, so the one that W stands in is there, or it is damaged. */
 static uint64_t first_generation(struct log *l, uint64_t newest)
 {
 	uint64_t w = log_segment_of(l, newest)->header_w, g = newest;
@@ -226,7 +232,8 @@ static void remember(struct log *l, struct log_place place)
 	l->found[l->found_n++] = place;
 }
 
-static void take(struct log *l, uint64_t generation, struct walk *at, const struct log_header *h, struct str payload, uint32_t offset)
+static void take(struct log *l, uint64_t generation, struct walk *at, const struct log_header *h, struct str payload,
+                 uint32_t offset)
 {
 	uint64_t w = h->kind == LOG_W ? log_w_of(payload) : 0;
 
@@ -240,8 +247,8 @@ static void take(struct log *l, uint64_t generation, struct walk *at, const stru
 		remember(l, (struct log_place){ (uint32_t)(generation % l->segments), offset + HEADER, h->length, h->seq });
 }
 
-/* Looks behind a hole for a record that proves it to be damage; *offset is then of the first intact one, which may be in the same batch as
- * what is missing. */
+/* Looks behind a hole for a record that proves it to be damage; *offset is then of the first intact one, which may be
+ * in the same batch as what is missing. */
 static bool find_behind_damage(struct log *l, struct str bytes, struct walk *at, uint32_t *offset)
 {
 	struct log_header h, first = { 0 };
@@ -266,7 +273,7 @@ static bool find_behind_damage(struct log *l, struct str bytes, struct walk *at,
 			first = h;
 			first_offset = o;
 		}
-		log_error("the queue's log is damaged: records are missing after_seq=%llu before_seq=%llu folder=%s; what is intact is used",
+		log_error("the queue's log is damaged: records are missing after_seq=%llu before_seq=%llu folder=%s; the rest is used",
 		          (unsigned long long)at->seq, (unsigned long long)first.seq, disk_dir_path(l->dir));
 		*offset = first_offset;
 		return true;
@@ -325,8 +332,8 @@ static enum err walk_segments(struct log *l, uint64_t newest, char *bytes)
 	at.seq = has(l, first) ? log_segment_of(l, first)->first_seq - 1 : l->w;
 	for (uint64_t g = first; g <= newest; g++) {
 		if (!has(l, g))
-			log_error("the queue's log is damaged: the header of a segment is missing generation=%llu folder=%s", (unsigned long long)g,
-			          disk_dir_path(l->dir));
+			log_error("the queue's log is damaged: the header of a segment is missing generation=%llu folder=%s",
+			          (unsigned long long)g, disk_dir_path(l->dir));
 		if (has(l, g) || log_segment_of(l, g)->is_damaged)
 			TRY(visit(l, g, bytes, &at, &end));
 	}
@@ -361,8 +368,8 @@ static enum err find_end(struct log *l)
 		is_damaged |= l->segment[i].is_damaged;
 	}
 	if (!has_header && is_damaged) {
-		log_error("the queue's log is damaged: no segment has a valid header folder=%s; bring the folder back from a backup, or move it"
-		          " away to begin with an empty log", disk_dir_path(l->dir));
+		log_error("the queue's log is damaged: no segment has a valid header folder=%s; bring the folder back from a backup, or"
+		          " move it away to begin with an empty log", disk_dir_path(l->dir));
 		return ERR_CORRUPT;
 	}
 	if (!has_header) {

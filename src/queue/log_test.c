@@ -1,5 +1,5 @@
-/* The log through its life: many turns of the ring, restarts, a full ring, torn tails, leftovers, damage, a failing disk.
- * Power cuts: log_crash_test.c. */
+/* The log through its life: many turns of the ring, restarts, a full ring, torn tails, leftovers, damage, a failing
+ * disk. Power cuts: log_crash_test.c. */
 #include "base/bytes.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -328,7 +328,8 @@ TEST(a_full_ring_opens)
 	end(&r);
 }
 
-/* A batch of three, of which only the first bytes reached the disk: what is found is a prefix, and appending goes on after it. */
+/* A batch of three, of which only the first bytes reached the disk: what is found is a prefix, and appending goes on
+ * after it. */
 TEST(a_torn_tail_at_every_byte)
 {
 	CLEANUP(arena_free) struct arena a = { 0 };
@@ -364,8 +365,8 @@ TEST(a_torn_tail_at_every_byte)
 	end(&r);
 }
 
-/* A batch {a, b, c}, of which only c reached the disk. After the restart stands LOG_OPEN where a was, and a message just as long as
- * what is left up to c: c has the right place and the right seq, and is not taken. */
+/* A batch {a, b, c}, of which only c reached the disk. After the restart stands LOG_OPEN where a was, and a message
+ * just as long as what is left up to c: c has the right place and the right seq, and is not taken. */
 TEST(a_leftover_with_a_plausible_seq)
 {
 	CLEANUP(arena_free) struct arena a = { 0 };
@@ -558,7 +559,8 @@ static void clear_fault(struct ring *r)
 TEST(a_failed_sync)
 {
 #ifdef FACTEUR_FAULT
-	static const struct str faults[] = { { "sync 0 eio-once 1\n", 18 }, { "write 0 eio-once 1\n", 19 }, { "write 0 enospc-once 1\n", 22 } };
+	static const struct str faults[] = { { "sync 0 eio-once 1\n", 18 }, { "write 0 eio-once 1\n", 19 },
+		{ "write 0 enospc-once 1\n", 22 } };
 	CLEANUP(arena_free) struct arena a = { 0 };
 
 	EACH(faults, f) {

@@ -1,5 +1,6 @@
-/* LOG_MESSAGE: u8 version, u8 place of the body, u64 size, u32 CRC32C of the body, u64 spool, the envelope as a string; then,
- * when it is inline, the body to the end of the payload: it is written from where the sender put it, without a copy.
+/* LOG_MESSAGE: u8 version, u8 place of the body, u64 size, u32 CRC32C of the body, u64 spool, the envelope as a string;
+ * then, when it is inline, the body to the end of the payload: it is written from where the sender put it, without a
+ * copy.
  *
  * The log has a CRC of its own over everything. The body's goes on to the account, which keeps it with the message. */
 #include "queue/record.h"

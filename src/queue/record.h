@@ -1,14 +1,13 @@
 /* queue/record.h -- what a LOG_MESSAGE record holds: the envelope, and the body or the name of its spool file.
  *
  * What a restart needs, and why the log has messages and W only, no results (DESIGN.md §4.3, §4.4, §4.6):
- *   - A local recipient is answered for by its account: the cell keeps the name (log id, seq, recipient) in the transaction
- *     that adds the message, so a replay of everything above W delivers nothing twice and loses nothing.
- *   - A recipient that has moved to queue.db is answered for by its row there (queue/late.h), which is kept, even when it
- *     is finished, until W has passed its seq. So a replay asks late_find() first and leaves such a recipient alone.
- *   - Everything else is still to be done.
- * So W may become v as soon as each recipient of each seq ≤ v is either committed in a synced account or a row of queue.db.
- * A role that sends to other servers straight from the log adds a kind of record for its successes; older programs pass
- * over kinds they do not know. */
+ *   - A local recipient is answered for by its account: the cell keeps the name (log id, seq, recipient) in the
+ *     transaction that adds the message, so a replay of everything above W delivers nothing twice and loses nothing.
+ *   - A recipient that has moved to queue.db is answered for by its row there (queue/late.h), which is kept, even when
+ *     it is finished, until W has passed its seq. So a replay asks late_find() first and leaves such a recipient alone.
+ *   - Everything else is still to be done. So W may become v as soon as each recipient of each seq ≤ v is either
+ *     committed in a synced account or a row of queue.db. A role that sends to other servers straight from the log adds
+ *     a kind of record for its successes; older programs pass over kinds they do not know. */
 #ifndef FACTEUR_QUEUE_RECORD_H
 #define FACTEUR_QUEUE_RECORD_H
 #include "base/wire.h"
