@@ -31,6 +31,14 @@ static void put_trace(struct buf *b, const struct delivery *d)
 	}
 }
 
+static uint64_t stored_size(const struct delivery *d)
+{
+	CLEANUP(buf_free) struct buf trace = BUF(TRACE_MAX);
+
+	put_trace(&trace, d);
+	return trace.n + d->size;
+}
+
 static struct delivery_result answer(const struct delivery *d, enum delivery_outcome outcome, const char *status,
 									 const char *reason)
 {
@@ -38,7 +46,8 @@ static struct delivery_result answer(const struct delivery *d, enum delivery_out
 		.status = str_of(status), .reason = str_of(reason) };
 }
 
-static struct delivery_result answer_err(const struct delivery *d, const struct deliver_settings *settings, enum err e)
+static struct delivery_result answer_err(struct view *v, const struct delivery *d, const struct deliver_settings *settings,
+										 enum err e)
 {
 	switch (e) {
 	case ERR_OK:
@@ -48,6 +57,8 @@ static struct delivery_result answer_err(const struct delivery *d, const struct 
 			return answer(d, DELIVERY_REFUSED, "5.2.2", "The mailbox is full.");
 		return answer(d, DELIVERY_DEFERRED, "4.2.2", "The mailbox is full; delivery is tried again.");
 	case ERR_LIMIT:
+		if (stored_size(d) <= view_message_size_max(v))
+			return answer(d, DELIVERY_DEFERRED, "4.3.1", "The server's disk is full; delivery is tried again.");
 		return answer(d, DELIVERY_REFUSED, "5.3.4", "The message is larger than this account accepts.");
 	case ERR_INVALID:
 		return answer(d, DELIVERY_REFUSED, "5.6.0", "The message is empty or has a NUL byte.");
@@ -195,7 +206,7 @@ void deliver_batch(struct view *v, const struct deliver_settings *settings, cons
 			e = begun == ERR_OK ? add_message(v, ap, settings, d, a) : begun;
 			is_added[i] = e == ERR_OK;
 		}
-		results[i] = answer_err(d, settings, e);
+		results[i] = answer_err(v, d, settings, e);
 	}
 	if (begun != ERR_OK)
 		return;
@@ -205,7 +216,7 @@ void deliver_batch(struct view *v, const struct deliver_settings *settings, cons
 		const struct delivery *d = &batch->deliveries[i];
 		if (is_added[i] && e != ERR_OK)
 			results[i] =
-				answer_err(d, settings, e == ERR_QUOTA || e == ERR_NOTFOUND ? deliver_alone(v, settings, d, a) : e);
+				answer_err(v, d, settings, e == ERR_QUOTA || e == ERR_NOTFOUND ? deliver_alone(v, settings, d, a) : e);
 		results[i].is_synced = settings->sync_now && results[i].outcome == DELIVERY_DONE;
 	}
 }
