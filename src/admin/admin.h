@@ -2,6 +2,7 @@
  * on the roles that struct admin_host stands for. role/control.c has one host, offline.c another, for when no server runs. */
 #ifndef FACTEUR_ADMIN_ADMIN_H
 #define FACTEUR_ADMIN_ADMIN_H
+#include "auth/certificates.h"
 #include "auth/command.h"
 #include "directory/directory.h"
 #include "ipc/sessions.h"
@@ -38,6 +39,8 @@ struct admin_host {
 	enum err (*end_cell)(void *context, uint64_t account);
 	/* The queue; ERR_UNAVAILABLE when it does not run. waits. */
 	enum err (*queue)(void *context, const struct queue_command *c, struct arena *a, struct queue_answer *out);
+	/* The TLS certificates in use. waits. */
+	enum err (*certificates)(void *context, struct arena *a, struct certificate_info **out, size_t *n);
 	/* All sessions of all gates. waits. */
 	enum err (*sessions)(void *context, struct arena *a, struct session_info **out, size_t *n);
 };

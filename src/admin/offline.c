@@ -84,6 +84,37 @@ static enum err host_sessions(UNUSED void *context, UNUSED struct arena *a, stru
 	return ERR_UNAVAILABLE;
 }
 
+/* Like keys, from the files themselves. */
+static enum err host_certificates(void *context, struct arena *a, struct certificate_info **out, size_t *n)
+{
+	struct admin_offline *o = context;
+	CLEANUP(disk_dir_close) struct disk_dir *dir = NULL;
+	struct keyring *ring;
+	size_t cap = 0;
+	uint32_t from = 0;
+	enum err e;
+	char path[PATH_ROOM];
+
+	*out = NULL;
+	*n = 0;
+	snprintf(path, sizeof path, "%s/tls", o->path);
+	if (access(path, F_OK) < 0)
+		return ERR_OK;
+	TRY(disk_dir_open(path, &dir));
+	ring = keyring_new(dir);
+	keyring_reload(ring);
+	do {
+		CLEANUP(buf_free) struct buf request = BUF(16), answer = BUF(MESSAGE_BODY_MAX);
+		put_u32(&request, from);
+		e = certificates_serve(ring, buf_str(&request), &answer);
+		struct scan s = scan_of(buf_str(&answer));
+		if (e == ERR_OK && !get_certificates(&s, a, out, n, &cap, &from))
+			e = ERR_INVALID;
+	} while (e == ERR_OK && from != 0);
+	keyring_free(ring);
+	return e;
+}
+
 struct secret_answer {
 	struct buf bytes;      /* the reply, encoded: it is only lent to the callback */
 	enum err   status;
@@ -289,7 +320,8 @@ enum err admin_offline_open(const char *dir, struct admin_offline **out)
 	o->host = (struct admin_host){
 		.context = o, .directory = o->directory, .dir = o->path, .file = o->file, .secret = host_secret, .publish = host_publish,
 		.end_sessions = host_end_sessions, .make_folder = host_make_folder, .remove_folder = host_remove_folder, .cell = host_cell,
-		.limits_changed = host_limits_changed, .end_cell = host_end_cell, .queue = host_queue, .sessions = host_sessions,
+		.limits_changed = host_limits_changed, .end_cell = host_end_cell, .queue = host_queue,
+		.certificates = host_certificates, .sessions = host_sessions,
 	};
 	*out = o;
 	return ERR_OK;

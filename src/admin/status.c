@@ -36,6 +36,22 @@ static struct str put_queue(struct admin_call *c, json_t *result)
 	return answer.counters.has_failed ? str_of(text_get(c->lang, TEXT_ADMIN_LOG_FAILED)) : STR("");
 }
 
+/* The one that expires first. */
+static void put_certificates(struct admin_call *c, json_t *result)
+{
+	struct certificate_info *list;
+	int64_t first = INT64_MAX;
+	size_t n;
+
+	if (c->host->certificates(c->host->context, &c->arena, &list, &n) != ERR_OK)
+		return;
+	for (size_t i = 0; i < n; i++)
+		if (list[i].not_after_s < first)
+			first = list[i].not_after_s;
+	if (n > 0 && first > 0)
+		admin_put_number(result, "certificate_expires", (uint64_t)first);
+}
+
 enum err admin_status(struct admin_call *c)
 {
 	json_t *result = admin_result(c);
@@ -53,6 +69,7 @@ enum err admin_status(struct admin_call *c)
 	admin_put_text(result, "hostname", hostname);
 	admin_put_text(result, "folder", str_of(c->host->dir));
 	put_accounts(c, result);
+	put_certificates(c, result);
 	if (!c->host->is_running)
 		return ERR_OK;
 	admin_put_number(result, "up_since", (uint64_t)c->host->started_s);

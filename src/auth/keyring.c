@@ -145,7 +145,7 @@ static void read_certificate(struct state *s, struct str name, struct str pem, s
 		log_error("the certificate in tls/" STR_FMT " has expired: clients will refuse it", STR_ARG(name));
 	else if (c.not_after_s < now + EXPIRES_SOON_S)
 		log_warn("the certificate in tls/" STR_FMT " expires in %lld days", STR_ARG(name), (long long)((c.not_after_s - now) / 86400));
-	*t = (struct tls_certificate){ .name_count = c.name_count, .chain_count = c.der_count };
+	*t = (struct tls_certificate){ .name_count = c.name_count, .chain_count = c.der_count, .not_after_s = c.not_after_s };
 	sha256(certificate_public_der(&c, &s->arena), t->key_hash);
 	t->names = arena_array(&s->arena, c.name_count, sizeof *t->names);
 	memcpy(t->names, c.names, c.name_count * sizeof *t->names);

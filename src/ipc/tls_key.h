@@ -29,6 +29,7 @@ struct tls_certificate {
 	size_t      name_count;
 	struct str *chain;            /* DER, leaf first, without the root */
 	size_t      chain_count;
+	int64_t     not_after_s;      /* in keys only: it does not travel */
 };
 
 struct tls_certificates {

@@ -185,6 +185,26 @@ static enum err host_queue(void *context, const struct queue_command *command, s
 	return e;
 }
 
+static enum err host_certificates(void *context, struct arena *a, struct certificate_info **out, size_t *n)
+{
+	uint32_t from = 0, next;
+	size_t cap = 0;
+
+	*out = NULL;
+	*n = 0;
+	do {
+		CLEANUP(buf_free) struct buf b = BUF(16);
+		struct message answer;
+		put_u32(&b, from);
+		TRY(call_peer(context, ROLE_KEYS, 0, REQUEST_CERTIFICATE_LIST, buf_str(&b), SESSIONS_MS, a, &answer));
+		struct scan s = scan_of(answer.body);
+		if (!get_certificates(&s, a, out, n, &cap, &next) || (next != 0 && next <= from))
+			return ERR_INVALID;
+		from = next;
+	} while (from != 0);
+	return ERR_OK;
+}
+
 static enum err sessions_of(struct control *c, struct control_peer *gate, struct arena *a, struct session_info **out, size_t *n, size_t *cap)
 {
 	uint32_t from = 0, next;
@@ -247,7 +267,7 @@ static void run_request(struct connection *x, struct str request)
 		.context = c, .directory = c->directory, .dir = c->start->dir, .is_running = true, .started_s = c->started_s, .file = c->file,
 		.secret = host_secret, .publish = host_publish, .end_sessions = host_end_sessions, .make_folder = host_make_folder,
 		.remove_folder = host_remove_folder, .cell = host_cell, .limits_changed = host_limits_changed, .end_cell = host_end_cell,
-		.queue = host_queue, .sessions = host_sessions,
+		.queue = host_queue, .certificates = host_certificates, .sessions = host_sessions,
 	};
 
 	control_lock(c);

@@ -4,6 +4,7 @@
  * One thread, one loop; judgement is auth/verifier.c, certificates are auth/keyring.c, yescrypt runs in the verifier's workers.
  * Nothing here waits: a signature takes a millisecond (RSA) or 50 µs (EC), an app password some µs. An answer that comes later
  * (a yescrypt) goes back only if the peer is still the process that asked: a restarted gate counts its calls anew. */
+#include "auth/certificates.h"
 #include "auth/command.h"
 #include "auth/keyring.h"
 #include "auth/verifier.h"
@@ -248,6 +249,15 @@ static void on_secret_command(void *context, struct channel *ch, struct message 
 		verifier_command(p->keys->verifier, &c, command_answer, later_new(p, m->call));
 }
 
+static void on_certificate_list(void *context, struct channel *ch, struct message *m)
+{
+	struct peer *p = context;
+	CLEANUP(buf_free) struct buf b = BUF(MESSAGE_BODY_MAX);
+	enum err e = certificates_serve(p->keys->keyring, m->body, &b);
+
+	channel_reply(ch, m->call, e, buf_str(&b), NULL, 0);
+}
+
 static void on_directory(void *context, struct channel *ch, struct message *m)
 {
 	struct peer *p = context;
@@ -302,7 +312,8 @@ static const struct channel_handler gate_handlers[] = {
 };
 static const struct channel_handler mx_handlers[] = { { REQUEST_TLS_SIGN, on_tls_sign }, { 0 } };
 static const struct channel_handler control_handlers[] = {
-	{ REQUEST_SECRET_COMMAND, on_secret_command }, { REQUEST_DIRECTORY, on_directory }, { 0 },
+	{ REQUEST_SECRET_COMMAND, on_secret_command }, { REQUEST_CERTIFICATE_LIST, on_certificate_list },
+	{ REQUEST_DIRECTORY, on_directory }, { 0 },
 };
 
 static struct peer *find_peer(struct keys *k, enum role role, uint32_t index)
