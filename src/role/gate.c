@@ -16,6 +16,7 @@ enum { STOP_GRACE_MS = 2000, DESCRIPTORS_KEPT = 128 };
 
 /* ---- doors */
 
+/* Each gate counts for itself: with several of them an address may have somewhat more than the setting says, never less. */
 static void set_limits(struct gate *g)
 {
 	const struct conf *c = lookup_conf(g->lookup);
