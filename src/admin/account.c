@@ -65,7 +65,9 @@ static enum err furnish(struct admin_call *c, uint64_t account, const struct pas
 	TRY(c->host->make_folder(c->host->context, account));
 	if (password->op)
 		TRY(admin_secret(c, &set, &reply));
-	return quota.p != NULL ? setting_store(c->directory, SCOPE_ACCOUNT, admin_number_text(c, account), SETTING_quota, quota) : ERR_OK;
+	return quota.p != NULL
+			   ? setting_store(c->directory, SCOPE_ACCOUNT, admin_number_text(c, account), SETTING_quota, quota)
+			   : ERR_OK;
 }
 
 enum err admin_account_add(struct admin_call *c)
@@ -301,8 +303,8 @@ enum err admin_account_undelete(struct admin_call *c)
 	return admin_said(c, TEXT_ADMIN_ACCOUNT_BACK, x.address);
 }
 
-/* First nobody can bring it back any more; what is erased is named until the end: a purge that was cut short is asked for again
- * and goes on. */
+/* First nobody can bring it back any more; what is erased is named until the end: a purge that was cut short is asked
+ * for again and goes on. */
 static enum err purge_one(struct admin_call *c, const struct directory_account *x)
 {
 	struct secret_command forget = { .op = SECRET_FORGET, .account = x->account };
@@ -311,7 +313,8 @@ static enum err purge_one(struct admin_call *c, const struct directory_account *
 	enum err e = account_doom(c->directory, x->account);
 
 	if (e == ERR_NOTFOUND)
-		return admin_refuse(c, ERR_CONFLICT, TEXT_ADMIN_ACCOUNT_NOT_DELETED, x->address);  /* brought back a moment ago */
+		return admin_refuse(c, ERR_CONFLICT, TEXT_ADMIN_ACCOUNT_NOT_DELETED,
+							x->address); /* brought back a moment ago */
 	if (e != ERR_OK)
 		return e;
 	TRY(c->host->end_cell(c->host->context, x->account));

@@ -20,7 +20,9 @@ enum err admin_address_add(struct admin_call *c)
 
 enum err admin_address_list(struct admin_call *c)
 {
-	static const char *const kinds[] = { [NAME_MAIN] = "account", [NAME_FURTHER] = "further", [NAME_ALIAS] = "alias", [NAME_GROUP] = "group" };
+	static const char *const kinds[] = {
+		[NAME_MAIN] = "account", [NAME_FURTHER] = "further", [NAME_ALIAS] = "alias", [NAME_GROUP] = "group"
+	};
 	struct str domain = STR("");
 	struct directory_name *names;
 	size_t n;

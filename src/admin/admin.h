@@ -1,5 +1,6 @@
-/* admin/admin.h -- administrative commands: a request as JSON in, replies as JSON out (wire.h), the work on the directory and
- * on the roles that struct admin_host stands for. role/control.c has one host, offline.c another, for when no server runs. */
+/* admin/admin.h -- administrative commands: a request as JSON in, replies as JSON out (wire.h), the work on the
+ * directory and on the roles that struct admin_host stands for. role/control.c has one host, offline.c another, for
+ * when no server runs. */
 #ifndef FACTEUR_ADMIN_ADMIN_H
 #define FACTEUR_ADMIN_ADMIN_H
 #include "auth/certificates.h"
@@ -9,8 +10,9 @@
 #include "queue/command.h"
 #include "store/command.h"
 
-/* What a command may use. Every function returns when the thing is done. The directory is locked while a command runs and
- * unlocked only inside the functions marked "waits": what was read from it before such a call may have changed after it. */
+/* What a command may use. Every function returns when the thing is done. The directory is locked while a command runs
+ * and unlocked only inside the functions marked "waits": what was read from it before such a call may have changed
+ * after it. */
 struct admin_host {
 	void             *context;
 	struct directory *directory;
@@ -21,8 +23,8 @@ struct admin_host {
 
 	/* keys: passwords. waits. As SECRET_COMMAND (auth/command.h). */
 	enum err (*secret)(void *context, const struct secret_command *c, struct arena *a, struct secret_reply *out);
-	/* waits: when it returns every role looks addresses up in the directory as it is now, or is not running. ERR_TIMEOUT: some
-	 * role does not answer; it will get it. */
+	/* waits: when it returns every role looks addresses up in the directory as it is now, or is not running.
+	 * ERR_TIMEOUT: some role does not answer; it will get it. */
 	enum err (*publish)(void *context);
 	/* Sessions and grants of the account with an older epoch end within a second. waits. */
 	enum err (*end_sessions)(void *context, uint64_t account, uint32_t epoch);
@@ -32,7 +34,8 @@ struct admin_host {
 	enum err (*remove_folder)(void *context, uint64_t account);
 	/* Asks the cell of the account, started if need be. waits. As store/command.h. ERR_CONFLICT: no
 	 * server runs, and the account was not closed cleanly: only a cell can put it in order. */
-	enum err (*cell)(void *context, uint64_t account, const struct store_command *c, struct arena *a, struct store_answer *out);
+	enum err (*cell)(void *context, uint64_t account, const struct store_command *c, struct arena *a,
+					 struct store_answer *out);
 	/* Settings changed: running cells are told their limits anew; account 0: all of them. Does not wait. */
 	void     (*limits_changed)(void *context, uint64_t account);
 	/* Ends the cell of the account; ERR_OK also when there is none. waits. */
@@ -45,8 +48,8 @@ struct admin_host {
 	enum err (*sessions)(void *context, struct arena *a, struct session_info **out, size_t *n);
 };
 
-/* Runs one request and sends its replies, the last of them always. send: false when the asker is gone (the command goes on);
- * "waits", as above. */
+/* Runs one request and sends its replies, the last of them always. send: false when the asker is gone (the command goes
+ * on); "waits", as above. */
 typedef bool (*admin_sender)(void *context, struct str message);
 void admin_run(const struct admin_host *host, struct str request, admin_sender send, void *send_context);
 #endif

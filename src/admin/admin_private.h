@@ -1,5 +1,5 @@
-/* admin/admin_private.h -- what a handler has: its arguments, checked against the usage of its command; the directory; ways to
- * answer. A handler runs straight down: guards first, each with its sentence, then the work. */
+/* admin/admin_private.h -- what a handler has: its arguments, checked against the usage of its command; the directory; ways
+ * to answer. A handler runs straight down: guards first, each with its sentence, then the work. */
 #ifndef FACTEUR_ADMIN_ADMIN_PRIVATE_H
 #define FACTEUR_ADMIN_ADMIN_PRIVATE_H
 #include "admin/admin.h"
@@ -20,9 +20,10 @@ struct admin_call {
 	size_t     weight;                  /* values in the rows */
 	bool       is_cut;                  /* a piece was too large to be sent */
 	struct str sentence;                /* in the arena */
+	struct str generated;               /* a password made for the answer; wiped after it */
 };
 
-/* ERR_OK, or the reason; the sentence was set by one of the functions below, else it is the general one for this error. */
+/* ERR_OK, or the reason; the sentence was set by one of the functions below, else it is the general one. */
 typedef enum err admin_handler(struct admin_call *c);
 #define COMMAND(handler, words, usage, columns, en, fr) admin_handler handler;
 #include "admin/commands.def"
@@ -35,22 +36,28 @@ size_t admin_count(const struct admin_call *c, const char *key);                
 struct str admin_text_at(const struct admin_call *c, const char *key, size_t i);
 /* These answer with a sentence when they fail: return their error. */
 enum err admin_address(struct admin_call *c, struct str text, struct directory_address *out) MUST_CHECK;
-enum err admin_local_address(struct admin_call *c, struct str text, struct directory_address *out) MUST_CHECK;  /* at a domain of ours */
-enum err admin_target(struct admin_call *c, struct str text, struct directory_address *out) MUST_CHECK;         /* elsewhere, or somebody here */
-enum err admin_domain(struct admin_call *c, struct str text, struct str *out) MUST_CHECK;                       /* one of ours */
-enum err admin_account(struct admin_call *c, struct str text, struct directory_account *out) MUST_CHECK;        /* deleted ones, too */
+/* at a domain of ours */
+enum err admin_local_address(struct admin_call *c, struct str text, struct directory_address *out) MUST_CHECK;
+/* elsewhere, or somebody here */
+enum err admin_target(struct admin_call *c, struct str text, struct directory_address *out) MUST_CHECK;
+/* one of our domains */
+enum err admin_domain(struct admin_call *c, struct str text, struct str *out) MUST_CHECK;
+/* deleted ones, too; only living ones */
+enum err admin_account(struct admin_call *c, struct str text, struct directory_account *out) MUST_CHECK;
 enum err admin_living_account(struct admin_call *c, struct str text, struct directory_account *out) MUST_CHECK;
-enum err admin_age(struct admin_call *c, struct str text, uint64_t *seconds) MUST_CHECK;                        /* "2d" */
+/* "2d" */
+enum err admin_age(struct admin_call *c, struct str text, uint64_t *seconds) MUST_CHECK;
 
 /* ---- answers */
 enum err admin_say(struct admin_call *c, enum err e, enum text id, const struct str *args, size_t n);
-#define admin_said(c, id, ...)      admin_say((c), ERR_OK, (id), (const struct str[]){ __VA_ARGS__ }, COUNT_OF(((const struct str[]){ __VA_ARGS__ })))
-#define admin_refuse(c, e, id, ...) admin_say((c), (e), (id), (const struct str[]){ __VA_ARGS__ }, COUNT_OF(((const struct str[]){ __VA_ARGS__ })))
+#define ADMIN_TEXTS(...) (const struct str[]){ __VA_ARGS__ }, COUNT_OF(((const struct str[]){ __VA_ARGS__ }))
+#define admin_said(c, id, ...)      admin_say((c), ERR_OK, (id), ADMIN_TEXTS(__VA_ARGS__))
+#define admin_refuse(c, e, id, ...) admin_say((c), (e), (id), ADMIN_TEXTS(__VA_ARGS__))
 struct str admin_number_text(struct admin_call *c, uint64_t n);
 /* A new row of a list, or the one result; the values are put into it. Borrowed. */
 json_t *admin_row(struct admin_call *c);
 json_t *admin_result(struct admin_call *c);
-void admin_put_text(json_t *to, const char *key, struct str value);                 /* what is not UTF-8 becomes U+FFFD */
+void admin_put_text(json_t *to, const char *key, struct str value);  /* what is not UTF-8 becomes U+FFFD */
 void admin_put_number(json_t *to, const char *key, uint64_t value);
 void admin_put_switch(json_t *to, const char *key, bool value);
 void admin_put_list(json_t *to, const char *key, const struct str *list, size_t n);
@@ -63,8 +70,7 @@ enum err admin_publish(struct admin_call *c) MUST_CHECK;
 enum err admin_end_sessions(struct admin_call *c, uint64_t account) MUST_CHECK;
 /* keys answers; a failure of keys itself gets its sentence. */
 enum err admin_secret(struct admin_call *c, const struct secret_command *command, struct secret_reply *out) MUST_CHECK;
-/* The new password out of --password-stdin, --generate, --hash (or --remove): what to tell keys. op 0: none was given. A generated
- * one stands in *generated (in the arena, wiped by admin_run()). */
+/* The new password out of --password-stdin, --generate, --hash (or --remove): what to tell keys. op 0: none was given. */
 struct password_choice { enum secret_op op; struct str secret, generated; };
 enum err admin_password_choice(struct admin_call *c, struct password_choice *out) MUST_CHECK;
 /* The address is taken: the sentence that says by what. */

@@ -7,7 +7,8 @@ bool admin_is_in_domain(const struct directory_name *name, struct str domain)
 }
 
 /* The name must be of this kind; the sentence says what it is else. */
-static enum err find(struct admin_call *c, struct str text, enum name_kind kind, struct directory_address *x, struct directory_name *out)
+static enum err find(struct admin_call *c, struct str text, enum name_kind kind, struct directory_address *x,
+					 struct directory_name *out)
 {
 	enum err e;
 
@@ -32,7 +33,8 @@ static enum err targets(struct admin_call *c, const char *key, struct directory_
 	return ERR_OK;
 }
 
-static enum err add_targets(struct admin_call *c, const struct directory_address *x, const struct directory_address *list, size_t n)
+static enum err add_targets(struct admin_call *c, const struct directory_address *x,
+							const struct directory_address *list, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
 		enum err e = name_target_add(c->directory, x, &list[i]);

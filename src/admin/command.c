@@ -1,6 +1,6 @@
-/* The tables of commands, arguments and columns. The usage line that a person reads in --help is also what the machine parses:
- * one spelling of the truth. A usage that names an argument or a column that does not exist is our own bug (assert; the unit
- * test walks all rows). */
+/* The tables of commands, arguments and columns. The usage line that a person reads in --help is also what the machine
+ * parses: one spelling of the truth. A usage that names an argument or a column that does not exist is our own bug
+ * (assert; the unit test walks all rows). */
 #include "admin/command.h"
 #include <assert.h>
 
@@ -11,7 +11,8 @@ static const struct admin_command_row commands[ADMIN_COMMAND_COUNT] = {
 };
 
 static const struct admin_argument arguments[] = {
-#define ARGUMENT(as_typed, what, as_sent, en, fr) { .name = as_typed, .key = as_sent, .kind = ADMIN_##what, .meaning = { en, fr } },
+#define ARGUMENT(as_typed, what, as_sent, en, fr)                                                                      \
+	{ .name = as_typed, .key = as_sent, .kind = ADMIN_##what, .meaning = { en, fr } },
 #include "admin/arguments.def"
 #undef ARGUMENT
 };
@@ -78,7 +79,8 @@ static size_t distance(struct str a, struct str b)
 		size_t diagonal = row[0];
 		row[0] = i;
 		for (size_t j = 1; j <= b.n; j++) {
-			size_t change = diagonal + (a.p[i - 1] != b.p[j - 1]), gap = (row[j] < row[j - 1] ? row[j] : row[j - 1]) + 1;
+			size_t change = diagonal + (a.p[i - 1] != b.p[j - 1]),
+				   gap = (row[j] < row[j - 1] ? row[j] : row[j - 1]) + 1;
 			diagonal = row[j];
 			row[j] = change < gap ? change : gap;
 		}

@@ -1,5 +1,5 @@
-/* admin/command.h -- the tables of administrative commands, read by the command line (argv, help, tables, docs) and by the
- * dispatcher. Nothing here talks to anybody. */
+/* admin/command.h -- the tables of administrative commands, read by the command line (argv, help, tables, docs) and by
+ * the dispatcher. Nothing here talks to anybody. */
 #ifndef FACTEUR_ADMIN_COMMAND_H
 #define FACTEUR_ADMIN_COMMAND_H
 #include "base/arena.h"
@@ -40,8 +40,17 @@ enum { ADMIN_ARGUMENTS_MAX = 12 };
 /* The arguments of a command in the order of its usage; returns their number. */
 size_t admin_usage(enum admin_command c, struct admin_argument out[ADMIN_ARGUMENTS_MAX]);
 
-enum admin_column_kind { ADMIN_COLUMN_TEXT, ADMIN_COLUMN_WORD, ADMIN_COLUMN_LIST, ADMIN_COLUMN_NUMBER, ADMIN_COLUMN_SIZE, ADMIN_COLUMN_LIMIT, ADMIN_COLUMN_TIME, ADMIN_COLUMN_SWITCH,
-                         ADMIN_COLUMN_PERCENT };
+enum admin_column_kind {
+	ADMIN_COLUMN_TEXT,
+	ADMIN_COLUMN_WORD,
+	ADMIN_COLUMN_LIST,
+	ADMIN_COLUMN_NUMBER,
+	ADMIN_COLUMN_SIZE,
+	ADMIN_COLUMN_LIMIT,
+	ADMIN_COLUMN_TIME,
+	ADMIN_COLUMN_SWITCH,
+	ADMIN_COLUMN_PERCENT
+};
 struct admin_column {
 	const char *key;
 	enum admin_column_kind kind;

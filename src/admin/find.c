@@ -1,4 +1,5 @@
-/* From what a person typed to what it means, with the sentence that says why not; and the steps that several commands share. */
+/* From what a person typed to what it means, with the sentence that says why not; and the steps that several commands
+ * share. */
 #include "admin/admin_private.h"
 #include "base/bytes.h"
 #include "base/mem.h"
@@ -85,7 +86,11 @@ enum err admin_age(struct admin_call *c, struct str text, uint64_t *seconds)
 
 struct str admin_state(const struct directory_account *x)
 {
-	return x->deleted_s == ACCOUNT_DOOMED ? STR("being erased") : x->deleted_s ? STR("deleted") : x->is_suspended ? STR("suspended") : x->is_full ? STR("full") : STR("active");
+	if (x->deleted_s != 0)
+		return x->deleted_s == ACCOUNT_DOOMED ? STR("being erased") : STR("deleted");
+	if (x->is_suspended)
+		return STR("suspended");
+	return x->is_full ? STR("full") : STR("active");
 }
 
 enum err admin_publish(struct admin_call *c)
@@ -100,7 +105,8 @@ enum err admin_secret(struct admin_call *c, const struct secret_command *command
 	return c->host->secret(c->host->context, command, &c->arena, out);
 }
 
-/* Order (docs/architecture.md, "Ending"): the directory on disk, then everybody who gives or checks grants, then the sessions. */
+/* Order (docs/architecture.md, "Ending"): the directory on disk, then everybody who gives or checks grants, then the
+ * sessions. */
 enum err admin_end_sessions(struct admin_call *c, uint64_t account)
 {
 	struct secret_command tell = { .op = SECRET_EPOCH, .account = account };
@@ -116,8 +122,10 @@ enum err admin_end_sessions(struct admin_call *c, uint64_t account)
 static struct str make_password(struct arena *a)
 {
 	struct str word = random_word(a, 16);
+	struct str shown = arena_printf(a, "%.4s-%.4s-%.4s-%.4s", word.p, word.p + 4, word.p + 8, word.p + 12);
 
-	return arena_printf(a, "%.4s-%.4s-%.4s-%.4s", word.p, word.p + 4, word.p + 8, word.p + 12);
+	mem_wipe((void *)(uintptr_t)word.p, word.n);
+	return shown;
 }
 
 enum err admin_password_choice(struct admin_call *c, struct password_choice *out)
@@ -132,9 +140,18 @@ enum err admin_password_choice(struct admin_call *c, struct password_choice *out
 		return admin_refuse(c, ERR_INVALID, TEXT_ADMIN_PASSWORD_BAD, STR(""));
 	if (hash.p != NULL && (hash.n > PASSWORD_HASH_MAX || !password_hash_is_known(hash)))
 		return admin_refuse(c, ERR_INVALID, TEXT_ADMIN_HASH_UNKNOWN, STR(""));
-	if (generate)
-		out->generated = make_password(&c->arena);
-	out->op = remove ? SECRET_REMOVE : hash.p != NULL ? SECRET_SET_HASH : generate || password.p != NULL ? SECRET_SET_PASSWORD : 0;
-	out->secret = generate ? out->generated : hash.p != NULL ? hash : password.p != NULL ? password : STR("");
+	if (remove) {
+		out->op = SECRET_REMOVE;
+		out->secret = STR("");
+	} else if (hash.p != NULL) {
+		out->op = SECRET_SET_HASH;
+		out->secret = hash;
+	} else if (generate) {
+		out->op = SECRET_SET_PASSWORD;
+		out->secret = out->generated = c->generated = make_password(&c->arena);
+	} else if (password.p != NULL) {
+		out->op = SECRET_SET_PASSWORD;
+		out->secret = password;
+	}
 	return ERR_OK;
 }

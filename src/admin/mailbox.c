@@ -2,7 +2,8 @@
 #include "admin/admin_private.h"
 #include "base/clock.h"
 
-static enum err ask_cell(struct admin_call *c, const struct directory_account *x, const struct store_command *ask, struct store_answer *out)
+static enum err ask_cell(struct admin_call *c, const struct directory_account *x, const struct store_command *ask,
+						 struct store_answer *out)
 {
 	enum err e = c->host->cell(c->host->context, x->account, ask, &c->arena, out);
 

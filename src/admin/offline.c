@@ -1,9 +1,9 @@
 /* No server runs: the command is control, keys and the account's cell itself, for as long as it lasts.
  *
- * DIR/lock keeps a server from starting meanwhile. As root everything is done as the user it will belong to afterwards (settings
- * user and cell_user of facteur.conf, as master does), because SQLite makes files as it goes: the effective user is `user`, and
- * only around an account's folder it is root or `cell_user`. An account that was not closed cleanly is left alone: deliveries
- * may be torn there, and only the queue's replay mends them. */
+ * DIR/lock keeps a server from starting meanwhile. As root everything is done as the user it will belong to afterwards
+ * (settings user and cell_user of facteur.conf, as master does), because SQLite makes files as it goes: the effective
+ * user is `user`, and only around an account's folder it is root or `cell_user`. An account that was not closed cleanly
+ * is left alone: deliveries may be torn there, and only the queue's replay mends them. */
 #include "admin/offline.h"
 #include "admin/wire.h"
 #include "auth/verifier.h"
@@ -68,11 +68,15 @@ static void find_users(struct admin_offline *o)
 /* ---- the host ---- */
 
 static enum err host_publish(UNUSED void *context) { return ERR_OK; }
-static enum err host_end_sessions(UNUSED void *context, UNUSED uint64_t account, UNUSED uint32_t epoch) { return ERR_OK; }
+static enum err host_end_sessions(UNUSED void *context, UNUSED uint64_t account, UNUSED uint32_t epoch)
+{
+	return ERR_OK;
+}
 static enum err host_end_cell(UNUSED void *context, UNUSED uint64_t account) { return ERR_OK; }
 static void host_limits_changed(UNUSED void *context, UNUSED uint64_t account) { }
 
-static enum err host_queue(UNUSED void *context, UNUSED const struct queue_command *c, UNUSED struct arena *a, UNUSED struct queue_answer *out)
+static enum err host_queue(UNUSED void *context, UNUSED const struct queue_command *c, UNUSED struct arena *a,
+						   UNUSED struct queue_answer *out)
 {
 	return ERR_UNAVAILABLE;
 }
@@ -179,8 +183,10 @@ static enum err account_config(struct admin_offline *o, uint64_t account, struct
 
 	TRY(account_get(o->directory, account, a, &x));
 	TRY(directory_account_conf(o->directory, account, x.address, &conf));
-	*out = (struct view_config){ .account = account, .french = x.french, .quota_bytes = conf_number(conf, SETTING_quota),
-	                             .message_size_max = conf_number(conf, SETTING_message_size_max) };
+	*out = (struct view_config){ .account = account,
+								 .french = x.french,
+								 .quota_bytes = conf_number(conf, SETTING_quota),
+								 .message_size_max = conf_number(conf, SETTING_message_size_max) };
 	conf_free(conf);
 	return ERR_OK;
 }
@@ -196,7 +202,8 @@ static enum err serve_in_view(struct view *v, const struct store_command *c, str
 	return store_answer_decode(str_copy(a, buf_str(&answer)), a, out);
 }
 
-static enum err host_cell(void *context, uint64_t account, const struct store_command *c, struct arena *a, struct store_answer *out)
+static enum err host_cell(void *context, uint64_t account, const struct store_command *c, struct arena *a,
+						  struct store_answer *out)
 {
 	struct admin_offline *o = context;
 	struct view_config config;
@@ -220,7 +227,8 @@ static enum err host_cell(void *context, uint64_t account, const struct store_co
 	}
 	become(o, o->user);
 	if (e == ERR_OK)
-		e = account_usage(o->directory, account, used.used_bytes, used.messages, used.limit_bytes && used.used_bytes >= used.limit_bytes, &changed);
+		e = account_usage(o->directory, account, used.used_bytes, used.messages,
+						  used.limit_bytes && used.used_bytes >= used.limit_bytes, &changed);
 	return e;
 }
 
@@ -318,10 +326,21 @@ enum err admin_offline_open(const char *dir, struct admin_offline **out)
 		return e;
 	}
 	o->host = (struct admin_host){
-		.context = o, .directory = o->directory, .dir = o->path, .file = o->file, .secret = host_secret, .publish = host_publish,
-		.end_sessions = host_end_sessions, .make_folder = host_make_folder, .remove_folder = host_remove_folder, .cell = host_cell,
-		.limits_changed = host_limits_changed, .end_cell = host_end_cell, .queue = host_queue,
-		.certificates = host_certificates, .sessions = host_sessions,
+		.context = o,
+		.directory = o->directory,
+		.dir = o->path,
+		.file = o->file,
+		.secret = host_secret,
+		.publish = host_publish,
+		.end_sessions = host_end_sessions,
+		.make_folder = host_make_folder,
+		.remove_folder = host_remove_folder,
+		.cell = host_cell,
+		.limits_changed = host_limits_changed,
+		.end_cell = host_end_cell,
+		.queue = host_queue,
+		.certificates = host_certificates,
+		.sessions = host_sessions,
 	};
 	*out = o;
 	return ERR_OK;

@@ -19,7 +19,8 @@ enum err admin_account_password(struct admin_call *c)
 	TRY(admin_end_sessions(c, x.account));
 	if (password.generated.n)
 		admin_put_text(admin_result(c), "password", password.generated);
-	return admin_said(c, password.op == SECRET_REMOVE ? TEXT_ADMIN_PASSWORD_REMOVED : TEXT_ADMIN_PASSWORD_SET, x.address);
+	return admin_said(c, password.op == SECRET_REMOVE ? TEXT_ADMIN_PASSWORD_REMOVED : TEXT_ADMIN_PASSWORD_SET,
+					  x.address);
 }
 
 static const enum protocol offered[] = { PROTOCOL_IMAP, PROTOCOL_POP3, PROTOCOL_SUBMISSION };
@@ -77,6 +78,7 @@ enum err admin_app_password_add(struct admin_call *c)
 	result = admin_result(c);
 	admin_put_number(result, "app_password_id", reply.id);
 	admin_put_text(result, "password", reply.text);
+	c->generated = reply.text;
 	return admin_said(c, TEXT_ADMIN_APP_PASSWORD_ADDED, x.address, add.name);
 }
 

@@ -13,7 +13,10 @@ static enum err ask_queue(struct admin_call *c, const struct queue_command *ask,
 	return e;
 }
 
-static void put_due(json_t *row, int64_t due) { admin_put_number(row, "next_try", due == LATE_NEVER || due < 0 ? 0 : (uint64_t)due); }
+static void put_due(json_t *row, int64_t due)
+{
+	admin_put_number(row, "next_try", due == LATE_NEVER || due < 0 ? 0 : (uint64_t)due);
+}
 
 /* "4.2.2 the mailbox is full" */
 static struct str reason(struct admin_call *c, struct str status, struct str text)
@@ -27,7 +30,8 @@ static void put_listed(struct admin_call *c, const struct queue_listed *m)
 	uint32_t others = m->waiting + m->held > 1 ? m->waiting + m->held - 1 : 0;
 
 	admin_put_text(row, "message", queue_name(m->id, &c->arena));
-	admin_put_text(row, "recipient", others ? arena_printf(&c->arena, STR_FMT " +%u", STR_ARG(m->address), others) : m->address);
+	admin_put_text(row, "recipient",
+				   others ? arena_printf(&c->arena, STR_FMT " +%u", STR_ARG(m->address), others) : m->address);
 	admin_put_text(row, "sender", m->sender.n ? m->sender : STR("<>"));
 	admin_put_number(row, "size", m->size);
 	admin_put_number(row, "received", (uint64_t)m->received);
@@ -41,8 +45,8 @@ static bool is_wanted(const struct admin_call *c, const struct queue_listed *m)
 {
 	struct str sender = admin_text(c, "sender"), recipient = admin_text(c, "recipient");
 
-	return (sender.p == NULL || str_ifind(m->sender, sender) >= 0) && (recipient.p == NULL || str_ifind(m->address, recipient) >= 0) &&
-	       (!admin_is_on(c, "held") || m->held > 0);
+	return (sender.p == NULL || str_ifind(m->sender, sender) >= 0) &&
+		   (recipient.p == NULL || str_ifind(m->address, recipient) >= 0) && (!admin_is_on(c, "held") || m->held > 0);
 }
 
 enum err admin_queue_list(struct admin_call *c)
@@ -61,7 +65,10 @@ enum err admin_queue_list(struct admin_call *c)
 	return ERR_OK;
 }
 
-static struct str state_word(enum late_state s) { return s == LATE_HELD ? STR("held") : s == LATE_WAITING ? STR("waiting") : STR("finished"); }
+static struct str state_word(enum late_state s)
+{
+	return s == LATE_HELD ? STR("held") : s == LATE_WAITING ? STR("waiting") : STR("finished");
+}
 
 enum err admin_queue_show(struct admin_call *c)
 {
@@ -146,6 +153,7 @@ enum err admin_queue_status(struct admin_call *c)
 	admin_put_number(result, "elsewhere", answer.counters.late.elsewhere);
 	admin_put_number(result, "oldest", (uint64_t)answer.counters.late.oldest);
 	admin_put_number(result, "log_percent", answer.counters.fill_percent);
-	admin_put_text(result, "trouble", answer.counters.has_failed ? str_of(text_get(c->lang, TEXT_ADMIN_LOG_FAILED)) : STR(""));
+	admin_put_text(result, "trouble",
+				   answer.counters.has_failed ? str_of(text_get(c->lang, TEXT_ADMIN_LOG_FAILED)) : STR(""));
 	return ERR_OK;
 }

@@ -1,8 +1,8 @@
-/* Requests come in, replies go out. What a request may hold is read from the usage of its command, so that a handler finds what
- * it needs and nothing else.
+/* Requests come in, replies go out. What a request may hold is read from the usage of its command, so that a handler
+ * finds what it needs and nothing else.
  *
- * Rows leave in pieces while the handler goes on, so that a list is never in memory as JSON. Whatever happens, exactly one last
- * message is sent. All strings of a request are UTF-8 without NUL: jansson refuses everything else. */
+ * Rows leave in pieces while the handler goes on, so that a list is never in memory as JSON. Whatever happens, exactly
+ * one last message is sent. All strings of a request are UTF-8 without NUL: jansson refuses everything else. */
 #include "admin/admin_private.h"
 #include "base/bytes.h"
 #include "base/log.h"
@@ -103,7 +103,10 @@ static json_t *text_value(struct str value)
 }
 
 void admin_put_text(json_t *to, const char *key, struct str value) { json_object_set_new(to, key, text_value(value)); }
-void admin_put_number(json_t *to, const char *key, uint64_t value) { json_object_set_new(to, key, json_integer((json_int_t)value)); }
+void admin_put_number(json_t *to, const char *key, uint64_t value)
+{
+	json_object_set_new(to, key, json_integer((json_int_t)value));
+}
 void admin_put_switch(json_t *to, const char *key, bool value) { json_object_set_new(to, key, json_boolean(value)); }
 
 void admin_put_list(json_t *to, const char *key, const struct str *list, size_t n)
@@ -121,7 +124,10 @@ enum err admin_say(struct admin_call *c, enum err e, enum text id, const struct 
 	return e;
 }
 
-struct str admin_number_text(struct admin_call *c, uint64_t n) { return arena_printf(&c->arena, "%llu", (unsigned long long)n); }
+struct str admin_number_text(struct admin_call *c, uint64_t n)
+{
+	return arena_printf(&c->arena, "%llu", (unsigned long long)n);
+}
 
 /* The sentence of an error whose handler had nothing better to say. */
 static enum text general_sentence(enum err e)
@@ -195,9 +201,11 @@ static enum err check_arguments(struct admin_call *c)
 	for (size_t i = 0; i < n; i++) {
 		const json_t *v = json_object_get(c->args, list[i].key);
 		if (v == NULL && !list[i].is_optional)
-			return admin_refuse(c, ERR_INVALID, TEXT_ADMIN_ARGUMENT_MISSING, str_of(list[i].name), str_of(row->words), str_of(row->usage));
+			return admin_refuse(c, ERR_INVALID, TEXT_ADMIN_ARGUMENT_MISSING, str_of(list[i].name), str_of(row->words),
+								str_of(row->usage));
 		if (v != NULL && !has_right_type(&list[i], v))
-			return admin_refuse(c, ERR_INVALID, TEXT_ADMIN_ARGUMENT_WRONG, str_of(list[i].name), str_of(row->words), str_of(row->usage));
+			return admin_refuse(c, ERR_INVALID, TEXT_ADMIN_ARGUMENT_WRONG, str_of(list[i].name), str_of(row->words),
+								str_of(row->usage));
 		found += v != NULL;
 	}
 	if (found != json_object_size(c->args))
@@ -233,6 +241,7 @@ void admin_run(const struct admin_host *host, struct str request, admin_sender s
 	send_end(&c, e);
 	json_decref(c.rows);
 	json_decref(c.result);
+	mem_wipe((void *)(uintptr_t)c.generated.p, c.generated.n);
 	arena_free(&c.arena);
 }
 
@@ -246,7 +255,10 @@ struct str admin_text(const struct admin_call *c, const char *key)
 }
 
 bool admin_is_on(const struct admin_call *c, const char *key) { return json_is_true(json_object_get(c->args, key)); }
-size_t admin_count(const struct admin_call *c, const char *key) { return json_array_size(json_object_get(c->args, key)); }
+size_t admin_count(const struct admin_call *c, const char *key)
+{
+	return json_array_size(json_object_get(c->args, key));
+}
 
 struct str admin_text_at(const struct admin_call *c, const char *key, size_t i)
 {

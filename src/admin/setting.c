@@ -1,4 +1,5 @@
-/* config list, get, set, unset, explain. Settings live for the server, a domain or an account; the nearest value counts. */
+/* config list, get, set, unset, explain. Settings live for the server, a domain or an account; the nearest value
+ * counts. */
 #include "admin/admin_private.h"
 
 /* Where a setting is asked for or made. */
@@ -46,7 +47,8 @@ static enum err find_setting(struct admin_call *c, enum setting *out)
 /* The value as it holds at a place, and who made it so. */
 struct found { struct str value, from; bool is_set; };
 
-static enum err look_at(struct admin_call *c, enum setting_scope scope, struct str of, enum setting s, struct found *out, struct str from)
+static enum err look_at(struct admin_call *c, enum setting_scope scope, struct str of, enum setting s,
+						struct found *out, struct str from)
 {
 	struct conf *conf = conf_new();
 	enum err e = setting_load(c->directory, scope, of, conf);
@@ -203,7 +205,10 @@ enum err admin_config_unset(struct admin_call *c)
 enum err admin_config_explain(struct admin_call *c)
 {
 	static const char *const places[] = {
-		[SCOPE_FILE] = "facteur.conf", [SCOPE_SERVER] = "server", [SCOPE_DOMAIN] = "server, domain", [SCOPE_ACCOUNT] = "server, domain, account",
+		[SCOPE_FILE] = "facteur.conf",
+		[SCOPE_SERVER] = "server",
+		[SCOPE_DOMAIN] = "server, domain",
+		[SCOPE_ACCOUNT] = "server, domain, account",
 	};
 	const struct place server = { .scope = SCOPE_SERVER, .of = STR("") };
 	const struct setting_row *row;

@@ -1,4 +1,5 @@
-/* status: how the server is, at a glance. What does not answer is left out and named as trouble; the rest is still shown. */
+/* status: how the server is, at a glance. What does not answer is left out and named as trouble; the rest is still
+ * shown. */
 #include "admin/admin_private.h"
 #include "base/version.h"
 

@@ -1,7 +1,8 @@
 /* Messages of the admin socket: a length and JSON.
  *
- * jansson takes its memory through functions of ours: base/mem.h never fails, and every value is wiped when it is freed, because
- * passwords travel here. Its nesting limit (2,048) and the length limit bound what a request can cost. */
+ * jansson takes its memory through functions of ours: base/mem.h never fails, and every value is wiped when it is
+ * freed, because passwords travel here. Its nesting limit (2,048) and the length limit bound what a request can cost.
+ */
 #include "admin/wire.h"
 #include "base/bytes.h"
 #include "base/clock.h"
@@ -84,7 +85,10 @@ enum err admin_connect(const char *dir, int *fd)
 	}
 	int why = errno;
 	close(s);
-	return why == ECONNREFUSED ? ERR_CLOSED : why == ENOENT ? ERR_NOTFOUND : why == EACCES || why == EPERM ? ERR_DENIED : ERR_IO;
+	return why == ECONNREFUSED			   ? ERR_CLOSED
+		   : why == ENOENT				   ? ERR_NOTFOUND
+		   : why == EACCES || why == EPERM ? ERR_DENIED
+										   : ERR_IO;
 }
 
 /* Waits until fd is ready or the time is over. */

@@ -34,7 +34,8 @@ enum err certificates_serve(const struct keyring *k, struct str request, struct 
 	return ERR_OK;
 }
 
-bool get_certificates(struct scan *s, struct arena *a, struct certificate_info **list, size_t *n, size_t *cap, uint32_t *next)
+bool get_certificates(struct scan *s, struct arena *a, struct certificate_info **list, size_t *n, size_t *cap,
+					  uint32_t *next)
 {
 	uint32_t count;
 

@@ -1,5 +1,5 @@
-/* auth/certificates.h -- CERTIFICATE_LIST: what the administrator may know about the certificates in keys: names and end.
- * Asked in pages: u32 from index -> list, next index (0 = end). */
+/* auth/certificates.h -- CERTIFICATE_LIST: what the administrator may know about the certificates in keys: names and
+ * end. Asked in pages: u32 from index -> list, next index (0 = end). */
 #ifndef FACTEUR_AUTH_CERTIFICATES_H
 #define FACTEUR_AUTH_CERTIFICATES_H
 #include "auth/keyring.h"
@@ -13,5 +13,6 @@ struct certificate_info {
 /* keys' side: the body of the answer. ERR_INVALID: malformed. */
 enum err certificates_serve(const struct keyring *k, struct str request, struct buf *answer) MUST_CHECK;
 /* Adds what the answer holds to *list, an array in the arena (start: NULL, 0, 0). */
-bool get_certificates(struct scan *s, struct arena *a, struct certificate_info **list, size_t *n, size_t *cap, uint32_t *next);
+bool get_certificates(struct scan *s, struct arena *a, struct certificate_info **list, size_t *n, size_t *cap,
+					  uint32_t *next);
 #endif

@@ -1,13 +1,14 @@
-/* The role control: owns directory.db, answers what cells ask about accounts, and publishes the look-up memfd that keys, gate, mx
- * and queue read. The administrator's commands come in by control_admin.c.
+/* The role control: owns directory.db, answers what cells ask about accounts, and publishes the look-up memfd that
+ * keys, gate, mx and queue read. The administrator's commands come in by control_admin.c.
  *
- * One loop does what never waits: cells' questions, reports of usage, new channels. Commands wait (for a hash in keys, for a cell
- * that has to start), so each connection of the admin socket has a thread; they share one lock with the loop, which they hold
- * while they work and open while they wait. Commands are few: what this costs is not measurable, and they read straight down.
+ * One loop does what never waits: cells' questions, reports of usage, new channels. Commands wait (for a hash in keys,
+ * for a cell that has to start), so each connection of the admin socket has a thread; they share one lock with the
+ * loop, which they hold while they work and open while they wait. Commands are few: what this costs is not measurable,
+ * and they read straight down.
  *
- * Publishing: a change is on disk first, then the whole directory is built as one memfd and given to every peer; a command is
- * acknowledged when all peers that run have said that they use it. Commands that change something meanwhile wait for the build
- * under way and share the next one. A peer that starts gets the newest one with its channel. */
+ * Publishing: a change is on disk first, then the whole directory is built as one memfd and given to every peer; a
+ * command is acknowledged when all peers that run have said that they use it. Commands that change something meanwhile
+ * wait for the build under way and share the next one. A peer that starts gets the newest one with its channel. */
 #include "admin/wire.h"
 #include "base/bytes.h"
 #include "base/clock.h"
@@ -122,7 +123,8 @@ static void on_account_info(void *context, struct channel *ch, struct message *m
 	struct scan s = scan_of(m->body);
 	WITH_LOCK(cell->control);
 	/* a cell hears of its own account only */
-	enum err e = get_u64(&s) == cell->account ? account_info_serve(cell->control->directory, m->body, &answer) : ERR_DENIED;
+	enum err e =
+		get_u64(&s) == cell->account ? account_info_serve(cell->control->directory, m->body, &answer) : ERR_DENIED;
 
 	channel_reply(ch, m->call, e, e == ERR_OK ? buf_str(&answer) : STR(""), NULL, 0);
 }
@@ -270,12 +272,15 @@ static void on_listen(void *context, UNUSED struct channel *ch, struct message *
 	m->fds[0] = -1;
 }
 
-static void on_stop(void *context, UNUSED struct channel *ch, UNUSED struct message *m) { ((struct control *)context)->stops = true; }
+static void on_stop(void *context, UNUSED struct channel *ch, UNUSED struct message *m)
+{
+	((struct control *)context)->stops = true;
+}
 static void on_master_gone(void *context, UNUSED struct channel *ch) { ((struct control *)context)->stops = true; }
 
 static const struct channel_handler master_handlers_of_control[] = {
-	{ NOTICE_CONNECT, on_connect }, { NOTICE_LISTEN, on_listen }, { NOTICE_CONTROL_CELL, on_control_cell }, { NOTICE_STOP, on_stop },
-	{ NOTICE_LOG, role_on_log }, { 0 },
+	{ NOTICE_CONNECT, on_connect }, { NOTICE_LISTEN, on_listen }, { NOTICE_CONTROL_CELL, on_control_cell },
+	{ NOTICE_STOP, on_stop },		{ NOTICE_LOG, role_on_log },  { 0 },
 };
 
 /* ---- the role's life ---- */
@@ -313,7 +318,8 @@ static void serve(struct control *c)
 {
 	int64_t until;
 
-	c->master = channel_new(c->start->master_fd, ROLE_CONTROL, ROLE_MASTER, master_handlers_of_control, c, on_master_gone);
+	c->master =
+		channel_new(c->start->master_fd, ROLE_CONTROL, ROLE_MASTER, master_handlers_of_control, c, on_master_gone);
 	watch_channel(c->watch, c->master);
 	channel_notify(c->master, NOTICE_READY, STR(""), NULL, 0);
 	while (!c->stops) {
@@ -361,7 +367,12 @@ int role_control(const struct role_start *start)
 	pthread_condattr_t attr;
 	int code = 1;
 
-	*c = (struct control){ .start = start, .watch = watch_new(), .started_s = clock_wall_s(), .file = conf_new(), .lookup_fd = -1, .admin_fd = -1 };
+	*c = (struct control){ .start = start,
+						   .watch = watch_new(),
+						   .started_s = clock_wall_s(),
+						   .file = conf_new(),
+						   .lookup_fd = -1,
+						   .admin_fd = -1 };
 	for (size_t i = 0; i < COUNT_OF(c->connection_fds); i++)
 		c->connection_fds[i] = -1;
 	pthread_mutex_init(&c->lock, NULL);
@@ -375,7 +386,8 @@ int role_control(const struct role_start *start)
 		serve(c);
 		code = 0;
 	}
-	if (c->connections > 0) {  /* a command still waits for somebody: the process ends around it, what it did is on disk */
+	/* a command still waits for somebody: the process ends around it, what it did is on disk */
+	if (c->connections > 0) {
 		log_warn("a command is cut short by the stop");
 		return code;
 	}

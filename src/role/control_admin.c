@@ -1,8 +1,9 @@
-/* control's half that serves the admin socket: one thread a connection, at most 32; and the host that lets commands reach the
- * other roles (admin/admin.h).
+/* control's half that serves the admin socket: one thread a connection, at most 32; and the host that lets commands
+ * reach the other roles (admin/admin.h).
  *
- * Whoever connects is root or the user of the server, says the kernel; nobody else gets an answer. Every function of the host is
- * called with the lock held and opens it while it waits; a channel that could go away meanwhile (a cell's) is held by a count. */
+ * Whoever connects is root or the user of the server, says the kernel; nobody else gets an answer. Every function of
+ * the host is called with the lock held and opens it while it waits; a channel that could go away meanwhile (a cell's)
+ * is held by a count. */
 #include "admin/wire.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -37,8 +38,8 @@ static enum err host_publish(void *context)
 }
 
 /* Asks with the lock open. */
-static enum err call(struct control *c, struct channel *ch, uint16_t request, struct str body, int timeout_ms, struct arena *a,
-                     struct message *answer)
+static enum err call(struct control *c, struct channel *ch, uint16_t request, struct str body, int timeout_ms,
+					 struct arena *a, struct message *answer)
 {
 	enum err e;
 
@@ -48,15 +49,16 @@ static enum err call(struct control *c, struct channel *ch, uint16_t request, st
 	return e;
 }
 
-static enum err call_peer(struct control *c, enum role role, uint32_t index, uint16_t request, struct str body, int timeout_ms,
-                          struct arena *a, struct message *answer)
+static enum err call_peer(struct control *c, enum role role, uint32_t index, uint16_t request, struct str body,
+						  int timeout_ms, struct arena *a, struct message *answer)
 {
 	struct control_peer *p = control_find_peer(c, role, index);
 
 	return p != NULL ? call(c, p->ch, request, body, timeout_ms, a, answer) : ERR_UNAVAILABLE;
 }
 
-static enum err host_secret(void *context, const struct secret_command *command, struct arena *a, struct secret_reply *out)
+static enum err host_secret(void *context, const struct secret_command *command, struct arena *a,
+							struct secret_reply *out)
 {
 	CLEANUP(buf_free) struct buf b = BUF(MESSAGE_BODY_MAX);
 	struct message answer;
@@ -95,9 +97,18 @@ static enum err ask_master(struct control *c, uint16_t request, uint64_t account
 	return call(c, c->master, request, buf_str(&b), MASTER_MS, &a, &answer);
 }
 
-static enum err host_make_folder(void *context, uint64_t account) { return ask_master(context, REQUEST_ACCOUNT_FOLDER, account); }
-static enum err host_remove_folder(void *context, uint64_t account) { return ask_master(context, REQUEST_ACCOUNT_REMOVE, account); }
-static enum err host_end_cell(void *context, uint64_t account) { return ask_master(context, REQUEST_CELL_END, account); }
+static enum err host_make_folder(void *context, uint64_t account)
+{
+	return ask_master(context, REQUEST_ACCOUNT_FOLDER, account);
+}
+static enum err host_remove_folder(void *context, uint64_t account)
+{
+	return ask_master(context, REQUEST_ACCOUNT_REMOVE, account);
+}
+static enum err host_end_cell(void *context, uint64_t account)
+{
+	return ask_master(context, REQUEST_CELL_END, account);
+}
 
 /* The running cell of the account, woken if there is none; hold it with users++. NULL: it does not come. */
 static struct control_cell *wake_cell(struct control *c, uint64_t account)
@@ -117,7 +128,8 @@ static struct control_cell *wake_cell(struct control *c, uint64_t account)
 }
 
 /* A cell that is just leaving answers nothing: the next one is asked. Every command may be done twice. */
-static enum err host_cell(void *context, uint64_t account, const struct store_command *command, struct arena *a, struct store_answer *out)
+static enum err host_cell(void *context, uint64_t account, const struct store_command *command, struct arena *a,
+						  struct store_answer *out)
 {
 	struct control *c = context;
 	CLEANUP(buf_free) struct buf b = BUF(MESSAGE_BODY_MAX);
@@ -131,7 +143,7 @@ static enum err host_cell(void *context, uint64_t account, const struct store_co
 			return ERR_UNAVAILABLE;
 		cell->users++;
 		e = call(c, cell->ch, REQUEST_CELL_COMMAND, buf_str(&b), CELL_COMMAND_MS, a, &answer);
-		while (e == ERR_UNAVAILABLE && map_get_u64(&c->cells, account) == cell)  /* until the loop has noticed its end */
+		while (e == ERR_UNAVAILABLE && map_get_u64(&c->cells, account) == cell) /* until the loop has noticed its end */
 			if (!control_wait(c, clock_mono_ms() + 1000))
 				break;
 		control_cell_release(cell);
@@ -149,7 +161,8 @@ static void tell_limits(struct control *c, struct control_cell *cell)
 	struct directory_account x;
 	struct conf *conf;
 
-	if (account_get(c->directory, cell->account, &a, &x) != ERR_OK || directory_account_conf(c->directory, x.account, x.address, &conf) != ERR_OK)
+	if (account_get(c->directory, cell->account, &a, &x) != ERR_OK ||
+		directory_account_conf(c->directory, x.account, x.address, &conf) != ERR_OK)
 		return;
 	limits.quota_bytes = conf_number(conf, SETTING_quota);
 	limits.message_size_max = conf_number(conf, SETTING_message_size_max);
@@ -171,7 +184,8 @@ static void host_limits_changed(void *context, uint64_t account)
 	}
 }
 
-static enum err host_queue(void *context, const struct queue_command *command, struct arena *a, struct queue_answer *out)
+static enum err host_queue(void *context, const struct queue_command *command, struct arena *a,
+						   struct queue_answer *out)
 {
 	struct control *c = context;
 	struct control_peer *queue = control_find_peer(c, ROLE_QUEUE, 0);
@@ -205,7 +219,8 @@ static enum err host_certificates(void *context, struct arena *a, struct certifi
 	return ERR_OK;
 }
 
-static enum err sessions_of(struct control *c, struct control_peer *gate, struct arena *a, struct session_info **out, size_t *n, size_t *cap)
+static enum err sessions_of(struct control *c, struct control_peer *gate, struct arena *a, struct session_info **out,
+							size_t *n, size_t *cap)
 {
 	uint32_t from = 0, next;
 
@@ -264,10 +279,23 @@ static void run_request(struct connection *x, struct str request)
 {
 	struct control *c = x->control;
 	const struct admin_host host = {
-		.context = c, .directory = c->directory, .dir = c->start->dir, .is_running = true, .started_s = c->started_s, .file = c->file,
-		.secret = host_secret, .publish = host_publish, .end_sessions = host_end_sessions, .make_folder = host_make_folder,
-		.remove_folder = host_remove_folder, .cell = host_cell, .limits_changed = host_limits_changed, .end_cell = host_end_cell,
-		.queue = host_queue, .certificates = host_certificates, .sessions = host_sessions,
+		.context = c,
+		.directory = c->directory,
+		.dir = c->start->dir,
+		.is_running = true,
+		.started_s = c->started_s,
+		.file = c->file,
+		.secret = host_secret,
+		.publish = host_publish,
+		.end_sessions = host_end_sessions,
+		.make_folder = host_make_folder,
+		.remove_folder = host_remove_folder,
+		.cell = host_cell,
+		.limits_changed = host_limits_changed,
+		.end_cell = host_end_cell,
+		.queue = host_queue,
+		.certificates = host_certificates,
+		.sessions = host_sessions,
 	};
 
 	control_lock(c);

@@ -1,7 +1,9 @@
-/* role/control_private.h -- shared by control.c (the role: peers, cells, the look-up memfd) and control_admin.c (the admin socket).
+/* role/control_private.h -- shared by control.c (the role: peers, cells, the look-up memfd) and control_admin.c (the
+ * admin socket).
  *
- * One lock guards everything here, the directory first of all. The loop takes it in each handler; a command holds it while it
- * runs and lets go where it waits (admin/admin.h), so that a cell's question never waits for a hash or for another cell. */
+ * One lock guards everything here, the directory first of all. The loop takes it in each handler; a command holds it
+ * while it runs and lets go where it waits (admin/admin.h), so that a cell's question never waits for a hash or for
+ * another cell. */
 #ifndef FACTEUR_ROLE_CONTROL_PRIVATE_H
 #define FACTEUR_ROLE_CONTROL_PRIVATE_H
 #include "admin/admin.h"

@@ -1,8 +1,9 @@
-/* accounts/N: master makes the folder, since only root can give it to the cells' user, and erases it when an account is purged.
+/* accounts/N: master makes the folder, since only root can give it to the cells' user, and erases it when an account is
+ * purged.
  *
- * What lies in it was written by a cell, so by somebody who may have been broken into, and master is root: nothing is opened by
- * a path that could lead elsewhere. Folders are opened one below the other without following links, and unlinkat() removes a link
- * itself. */
+ * What lies in it was written by a cell, so by somebody who may have been broken into, and master is root: nothing is
+ * opened by a path that could lead elsewhere. Folders are opened one below the other without following links, and
+ * unlinkat() removes a link itself. */
 #include "store/account_folder.h"
 #include "base/log.h"
 #include "base/str.h"

@@ -1,4 +1,5 @@
-/* store/account_folder.h -- accounts/N below the data folder: made for the cells' user, erased when the account is purged. */
+/* store/account_folder.h -- accounts/N below the data folder: made for the cells' user, erased when the account is
+ * purged. */
 #ifndef FACTEUR_STORE_ACCOUNT_FOLDER_H
 #define FACTEUR_STORE_ACCOUNT_FOLDER_H
 #include "base/err.h"

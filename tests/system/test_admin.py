@@ -196,6 +196,12 @@ def test_app_passwords(server):
     expect(login_fails(server, "alice", made["password"]), "it does not log in any more")
 
 
+def test_certificates_are_listed(server):
+    rows = server.cli_json("certificate", "list")
+    expect(len(rows) == 1 and "localhost" in rows[0]["names"] and rows[0]["expires"] > time.time(), f"{rows}")
+    expect(server.cli_json("status")["certificate_expires"] == rows[0]["expires"], "status names the first to expire")
+
+
 def test_many_commands_at_once(server):
     def add(i):
         server.cli("account", "add", f"user{i}@example.test", "--generate")
