@@ -1,12 +1,14 @@
 /* Compression that can be put away.
  *
- * A compressor's memory (128 kB here) and a decompressor's (40 kB) are too much for a connection that waits. Both can be thrown
- * away at a block boundary that is also a byte boundary, which is where every flush ends, and made again later:
- *   - Ours: deflate_put() always ends with a sync flush, so a new raw stream simply goes on where the old one stopped. It may
- *     refer to nothing the old one said, except to what is given as its dictionary: the last 2 kB keep the gain for the short
- *     answers of a session that wakes up.
- *   - Theirs: the client goes on with its own compressor and may refer to the last 32 kB it has sent. All of it is kept; a
- *     client that waits has mostly sent a few commands. Where it stopped inside a block the decompressor stays as it is. */
+ * A compressor's memory (128 kB here) and a decompressor's (40 kB) are too much for a connection that waits. Both
+ * can be thrown away at a block boundary that is also a byte boundary, which is where every flush ends, and made
+ * again later:
+ *   - Ours: deflate_put() always ends with a sync flush, so a new raw stream simply goes on where the old one stopped.
+ *     It may refer to nothing the old one said, except to what is given as its dictionary: the last 2 kB keep the gain
+ *     for the short answers of a session that wakes up.
+ *   - Theirs: the client goes on with its own compressor and may refer to the last 32 kB it has sent. All of it is
+ *     kept; a client that waits has mostly sent a few commands. Where it stopped inside a block the decompressor stays
+ *     as it is. */
 #include "net/deflate.h"
 #include "base/mem.h"
 #include <assert.h>
@@ -175,7 +177,10 @@ static void park_out(struct deflate *d)
 }
 
 /* Between two blocks and on a byte boundary: zlib says so in data_type (inflate() in zlib.h). */
-static bool is_between_blocks(const z_stream *z) { return (z->data_type & 128) && !(z->data_type & 64) && (z->data_type & 7) == 0; }
+static bool is_between_blocks(const z_stream *z)
+{
+	return (z->data_type & 128) && !(z->data_type & 64) && (z->data_type & 7) == 0;
+}
 
 static void park_in(struct deflate *d)
 {

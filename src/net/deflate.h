@@ -1,7 +1,7 @@
-/* net/deflate.h -- COMPRESS=DEFLATE (RFC 4978): both directions of one connection, between the session's bytes and the wire.
- * Raw deflate (RFC 1951). What is put is flushed whole each time, so the client can act on it at once.
- * Input never makes it use more memory: bytes come out as room is given. About 170 kB while active; parked, what the next bytes
- * of the client may refer to (all that it sent, at most 32 kB, seldom more than 2) and 2 kB of ours. */
+/* net/deflate.h -- COMPRESS=DEFLATE (RFC 4978): both directions of one connection, between the session's bytes and
+ * the wire. Raw deflate (RFC 1951). What is put is flushed whole each time, so the client can act on it at once.
+ * Input never makes it use more memory: bytes come out as room is given. About 170 kB while active; parked, what the
+ * next bytes of the client may refer to (all that it sent, at most 32 kB, seldom more than 2) and 2 kB of ours. */
 #ifndef FACTEUR_NET_DEFLATE_H
 #define FACTEUR_NET_DEFLATE_H
 #include "base/buf.h"

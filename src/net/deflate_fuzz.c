@@ -1,5 +1,5 @@
-/* Compressed bytes of a client, parked in between: whatever it sends, we go on or say that it is not deflate. The first byte of the
- * input says into which pieces the rest is cut. */
+/* Compressed bytes of a client, parked in between: whatever it sends, we go on or say that it is not deflate. The
+ * first byte of the input says into which pieces the rest is cut. */
 #include "net/deflate.h"
 #include <stdint.h>
 

@@ -1,12 +1,13 @@
 /* Who waits, and what they must hear.
  *
- * An account is in the table while the gate has a session of it, parked or not, because its newest CHANGED must be remembered
- * for a session whose PARK is under way: the cell wrote the record before the change, the gate reads it after. So nothing falls
- * between: whoever parks with an older modseq is rendered at once.
+ * An account is in the table while the gate has a session of it, parked or not, because its newest CHANGED must be
+ * remembered for a session whose PARK is under way: the cell wrote the record before the change, the gate reads it
+ * after. So nothing falls between: whoever parks with an older modseq is rendered at once.
  *
- * One render at a time for an account. It is given the sessions that lack something when it starts; who wakes up meanwhile is
- * taken out of it (its resume tells the news itself), what changes meanwhile starts the next one. A cell that dies under a render
- * has told nobody, or somebody the whole of it: each RENDERED is taken or not, so the rest is simply asked again. */
+ * One render at a time for an account. It is given the sessions that lack something when it starts; who wakes up
+ * meanwhile is taken out of it (its resume tells the news itself), what changes meanwhile starts the next one. A
+ * cell that dies under a render has told nobody, or somebody the whole of it: each RENDERED is taken or not, so the
+ * rest is simply asked again. */
 #include "net/parked.h"
 #include "base/log.h"
 #include "base/map.h"
@@ -208,8 +209,8 @@ static void render_failed(struct parked_account *a)
 	a->retry_ms = a->retry_ms ? a->retry_ms * 2 : RETRY_FIRST_MS;
 	if (a->retry_ms > RETRY_MAX_MS)
 		a->retry_ms = RETRY_MAX_MS;
-	log_warn("waiting sessions could not be told what is new, trying again account=%llu in_ms=%lld", (unsigned long long)a->account,
-	         (long long)a->retry_ms);
+	log_warn("waiting sessions could not be told what is new, trying again account=%llu in_ms=%lld",
+	         (unsigned long long)a->account, (long long)a->retry_ms);
 	loop_timer_in(a->table->loop, &a->retry, a->retry_ms);
 }
 

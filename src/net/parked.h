@@ -1,8 +1,9 @@
-/* net/parked.h -- the sessions that a gate has of each account: which of them wait (a record instead of a cell, DESIGN.md §2),
- * and how these hear of a change: one RENDER attachment for an account, one STATE and one RENDERED for each (ipc/frame.h).
+/* net/parked.h -- the sessions that a gate has of each account: which of them wait (a record instead of a cell,
+ * DESIGN.md §2), and how these hear of a change: one RENDER attachment for an account, one STATE and one RENDERED
+ * for each (ipc/frame.h).
  *
- * Intrusive: a connection embeds a struct member; a parked one costs that and its record. The host writes to clients and talks
- * to master. Callbacks may make their own member leave, no other one. */
+ * Intrusive: a connection embeds a struct member; a parked one costs that and its record. The host writes to clients
+ * and talks to master. Callbacks may make their own member leave, no other one. */
 #ifndef FACTEUR_NET_PARKED_H
 #define FACTEUR_NET_PARKED_H
 #include "ipc/frame.h"
@@ -25,7 +26,8 @@ struct member {   /* all zeros: of no account */
 struct parked_host {
 	void (*watch)(void *context, uint64_t account, bool on);   /* WATCH to master */
 	int  (*attach)(void *context, uint64_t account);           /* ATTACH{RENDER} to master: our end of the pair; -1: logged */
-	/* A parked session: KEEP: tell the client bytes (m already has the new record); ATTACH: attach it again; BYE: tell and close. */
+	/* A parked session: KEEP: tell the client bytes (m already has the new record); ATTACH: attach it again;
+	 * BYE: tell and close. */
 	void (*news)(void *context, struct member *m, enum rendered how, struct str bytes);
 	void (*revoked)(void *context, struct member *m);          /* its grant is older than the account's epoch: ends now */
 };

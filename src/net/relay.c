@@ -1,14 +1,16 @@
 /* The pump of a session; see the header.
  *
- * Most sessions never own a buffer: bytes are read into room on the stack and given on at once. Only what the other side has no
- * room for is kept (at most one frame), and while it is kept nothing more is read from where it came. So a client that stops
- * reading stops its cell's writes, and a cell that is busy stops its client's; the thread goes on with everybody else.
+ * Most sessions never own a buffer: bytes are read into room on the stack and given on at once. Only what the other
+ * side has no room for is kept (at most one frame), and while it is kept nothing more is read from where it came. So
+ * a client that stops reading stops its cell's writes, and a cell that is busy stops its client's; the thread goes
+ * on with everybody else.
  *
- * A read that was short is not tried again in the same round: the loop is level-triggered, and most rounds are one small
- * command or one small answer. Exception: bytes that wait inside TLS or inside the decompressor, of which the socket knows
- * nothing; they are taken until the cell has no more room.
+ * A read that was short is not tried again in the same round: the loop is level-triggered, and most rounds are one
+ * small command or one small answer. Exception: bytes that wait inside TLS or inside the decompressor, of which the
+ * socket knows nothing; they are taken until the cell has no more room.
  *
- * Order is what makes parking and logout right: a frame is taken only when everything before it is with the client's kernel. */
+ * Order is what makes parking and logout right: a frame is taken only when everything before it is with the client's
+ * kernel. */
 #include "net/relay.h"
 #include "base/log.h"
 #include <assert.h>
@@ -98,7 +100,8 @@ static bool give_client(struct relay *r, struct str bytes)
 	return true;
 }
 
-/* The client may compress as soon as it has read the OK: it is sent, and what comes next is expected compressed, in one step. */
+/* The client may compress as soon as it has read the OK: it is sent, and what comes next is expected compressed, in
+ * one step. */
 static void compress_if_sent(struct relay *r)
 {
 	if (!r->must_compress || has_output(r))
@@ -206,7 +209,8 @@ static bool pump_out(struct relay *r)
 
 static void arm(struct relay *r)
 {
-	bool reads = !r->is_eof && r->to_cell.n == 0 && !r->waits_for_start && !r->must_compress && !r->cell_is_deaf, writes = has_output(r);
+	bool reads = !r->is_eof && r->to_cell.n == 0 && !r->waits_for_start && !r->must_compress && !r->cell_is_deaf;
+	bool writes = has_output(r);
 	bool has_news = r->to_cell.n || (r->is_eof && !r->eof_sent) || (reads && stream_has_input(r->stream));
 
 	loop_watch(r->loop, r->client, stream_wants(r->stream, reads, writes));

@@ -1,4 +1,5 @@
-/* The pump between a client (a stream socket) and a cell (a scripted pair): order, back pressure, ends, parking, compression. */
+/* The pump between a client (a stream socket) and a cell (a scripted pair): order, back pressure, ends, parking,
+ * compression. */
 #include "base/bytes.h"
 #include "base/mem.h"
 #include "base/test.h"
@@ -183,7 +184,8 @@ TEST(slow_reader)
 	end(&f);
 }
 
-/* A cell that is busy stops its client; nothing is lost or reordered, the last bytes and the end of the client included. */
+/* A cell that is busy stops its client; nothing is lost or reordered, the last bytes and the end of the client
+ * included. */
 TEST(slow_cell_and_half_close)
 {
 	struct fixture f;

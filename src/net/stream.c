@@ -1,6 +1,6 @@
-/* One connection, plain or TLS, compressed or not; see the header. TLS may need to write before it can read and the other way round (a key update, a
- * handshake in progress): what the last ERR_AGAIN waited for is remembered per direction, so the session says only what it
- * wants to do next. */
+/* One connection, plain or TLS, compressed or not; see the header. TLS may need to write before it can read and the
+ * other way round (a key update, a handshake in progress): what the last ERR_AGAIN waited for is remembered per
+ * direction, so the session says only what it wants to do next. */
 #include "net/stream.h"
 #include "base/log.h"
 #include "net/loop.h"

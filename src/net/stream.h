@@ -1,5 +1,6 @@
-/* net/stream.h -- a client's connection, plain or TLS, compressed or not, without blocking: what a session reads from and writes
- * to. It has no buffers of its own but the compressor's: an idle connection costs its descriptor and, with TLS, the TLS state. */
+/* net/stream.h -- a client's connection, plain or TLS, compressed or not, without blocking: what a session reads
+ * from and writes to. It has no buffers of its own but the compressor's: an idle connection costs its descriptor
+ * and, with TLS, the TLS state. */
 #ifndef FACTEUR_NET_STREAM_H
 #define FACTEUR_NET_STREAM_H
 #include "net/deflate.h"
@@ -15,7 +16,8 @@ struct stream {   /* set fd, the rest zero */
 	unsigned char read_wants, write_wants;  /* what the last ERR_AGAIN waited for when it was the other direction; else 0 */
 };
 
-/* From here on TLS: at once (implicit TLS) or after the reply to STARTTLS was written. ERR_UNAVAILABLE: no certificate yet. */
+/* From here on TLS: at once (implicit TLS) or after the reply to STARTTLS was written. ERR_UNAVAILABLE: no
+ * certificate yet. */
 enum err stream_start_tls(struct stream *st, struct tls_server *s, enum protocol protocol) MUST_CHECK;
 /* ERR_OK: done (also when there is no TLS); ERR_AGAIN, ERR_CLOSED, ERR_INVALID (tls_reason). */
 enum err stream_handshake(struct stream *st) MUST_CHECK;
@@ -29,10 +31,11 @@ bool stream_is_flushed(const struct stream *st);
 /* Sends what waits. ERR_AGAIN: watch for LOOP_WRITE; ERR_CLOSED. */
 enum err stream_flush(struct stream *st) MUST_CHECK;
 void stream_park(struct stream *st);              /* nobody uses it for a while: frees what can be made again */
-/* What to watch for, given what the session would do next: LOOP_READ | LOOP_WRITE. TLS may need the other direction first. */
+/* What to watch for, given what the session would do next: LOOP_READ | LOOP_WRITE. TLS may need the other direction
+ * first. */
 unsigned stream_wants(const struct stream *st, bool reads, bool writes);
 bool stream_has_input(const struct stream *st);   /* bytes wait inside TLS or compression: read without waiting for the socket */
-/* close_notify, close; never waits. What the client has sent meanwhile is read and dropped: the system would otherwise answer with
- * a reset, and the client might never see our last words. */
+/* close_notify, close; never waits. What the client has sent meanwhile is read and dropped: the system would
+ * otherwise answer with a reset, and the client might never see our last words. */
 void stream_close(struct stream *st);
 #endif

@@ -1,9 +1,10 @@
-/* The role gate: talks to the world and has no mail (DESIGN.md §1). TLS, the login phase, and a pump between each client and its
- * account's cell; what waits is parked here. One thread, one loop: no step of it waits for a stranger, and the only role it waits
- * for is keys, for the signature of a handshake.
+/* The role gate: talks to the world and has no mail (DESIGN.md §1). TLS, the login phase, and a pump between each
+ * client and its account's cell; what waits is parked here. One thread, one loop: no step of it waits for a
+ * stranger, and the only role it waits for is keys, for the signature of a handshake.
  *
- * The doors open when control has sent the directory and keys the certificates, and READY is said then: whoever can connect is
- * served. Behind the sandbox nothing is opened and nobody is connected to; all descriptors come from master. */
+ * The doors open when control has sent the directory and keys the certificates, and READY is said then: whoever can
+ * connect is served. Behind the sandbox nothing is opened and nobody is connected to; all descriptors come from
+ * master. */
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -16,7 +17,8 @@ enum { STOP_GRACE_MS = 2000, DESCRIPTORS_KEPT = 128 };
 
 /* ---- doors */
 
-/* Each gate counts for itself: with several of them an address may have somewhat more than the setting says, never less. */
+/* Each gate counts for itself: with several of them an address may have somewhat more than the setting says, never
+ * less. */
 static void set_limits(struct gate *g)
 {
 	const struct conf *c = lookup_conf(g->lookup);
@@ -232,7 +234,9 @@ int role_gate(const struct role_start *start)
 
 	getrlimit(RLIMIT_NOFILE, &files);
 	g->start = start;
-	g->count_max = files.rlim_cur > 1u << 20 ? 1u << 19 : ((uint32_t)files.rlim_cur - DESCRIPTORS_KEPT) / 2;  /* itself and its pair */
+	if (files.rlim_cur > 1u << 20)
+		files.rlim_cur = 1u << 20;
+	g->count_max = ((uint32_t)files.rlim_cur - DESCRIPTORS_KEPT) / 2;  /* each has itself and perhaps its pair */
 	g->next_session = (uint64_t)clock_wall_s() << 20 | (start->index & 7);
 	g->loop = loop_new();
 	g->parked = parked_new(g->loop, &gate_parked_host, g);

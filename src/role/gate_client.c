@@ -1,8 +1,9 @@
 /* A connection from accept to close.
  *
- * The struct client is what a parked session costs beside TLS and its record; everything a phase needs and others do not hangs off
- * it and is freed with the phase (talk, relay). One timer, which mostly rings in vain: activity only notes the time, and the
- * timer looks when it rings. Any function that may end the connection says so to its caller, who then touches nothing. */
+ * The struct client is what a parked session costs beside TLS and its record; everything a phase needs and others do
+ * not hangs off it and is freed with the phase (talk, relay). One timer, which mostly rings in vain: activity only
+ * notes the time, and the timer looks when it rings. Any function that may end the connection says so to its caller,
+ * who then touches nothing. */
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -48,9 +49,10 @@ void client_end(struct client *c)
 	struct gate *g = c->gate;
 
 	if (c->member.of)
-		log_info("session ended protocol=%s session=%llu account=%llu seconds=%lld bytes_in=%llu bytes_out=%llu", protocol_name(c->protocol),
-		         (unsigned long long)c->session, (unsigned long long)c->member.grant.account,
-		         (long long)(clock_wall_s() - c->since_s), (unsigned long long)c->stream.bytes_in, (unsigned long long)c->stream.bytes_out);
+		log_info("session ended protocol=%s session=%llu account=%llu seconds=%lld bytes_in=%llu bytes_out=%llu",
+		         protocol_name(c->protocol), (unsigned long long)c->session,
+		         (unsigned long long)c->member.grant.account, (long long)(clock_wall_s() - c->since_s),
+		         (unsigned long long)c->stream.bytes_in, (unsigned long long)c->stream.bytes_out);
 	login_end(c);
 	session_drop(c);
 	member_leave(g->parked, &c->member);
@@ -140,7 +142,8 @@ void client_bye(struct client *c, enum text sentence)
 
 /* ---- beginning */
 
-/* A handshake costs a hundred times a command. When ten thousand telephones come back at once, those who are in go on between. */
+/* A handshake costs a hundred times a command. When ten thousand telephones come back at once, those who are in go
+ * on between. */
 static bool is_turn_for_handshake(struct gate *g)
 {
 	if (g->round_ms != loop_now_ms(g->loop)) {

@@ -1,8 +1,9 @@
 /* The login phase of a connection: carries bytes, questions and time between auth/login.h and the world.
  *
- * What it wants next stands in talk.want; login_go() does it, again and again, until something has to come from outside: bytes,
- * room at the client, an answer of keys, a moment of waiting. Commands are given one at a time and the next one only when the
- * answer to the last is with the client's kernel: thousands of pipelined commands of somebody who never reads cost one answer. */
+ * What it wants next stands in talk.want; login_go() does it, again and again, until something has to come from
+ * outside: bytes, room at the client, an answer of keys, a moment of waiting. Commands are given one at a time and
+ * the next one only when the answer to the last is with the client's kernel: thousands of pipelined commands of
+ * somebody who never reads cost one answer. */
 #include "base/log.h"
 #include "base/mem.h"
 #include "role/gate_private.h"
@@ -151,7 +152,8 @@ static void ask_keys(struct client *c)
 	t->waits = true;
 	t->ask = MEM_NEW(struct ask);
 	t->ask->client = c;
-	channel_ask(c->gate->keys, t->login->request_type, buf_str(&t->login->request), NULL, 0, ASK_TIMEOUT_MS, keys_answered, t->ask);
+	channel_ask(c->gate->keys, t->login->request_type, buf_str(&t->login->request), NULL, 0, ASK_TIMEOUT_MS,
+	            keys_answered, t->ask);
 }
 
 void login_is_refused(struct client *c, enum err why, struct str sentence)
@@ -198,7 +200,8 @@ static bool login_read(struct client *c)
 	return false;
 }
 
-/* One command, or what could be one: a line more than was tried in vain (a literal is several lines). False: nothing to try. */
+/* One command, or what could be one: a line more than was tried in vain (a literal is several lines). False: nothing
+ * to try. */
 static bool login_try(struct client *c)
 {
 	struct talk *t = c->talk;

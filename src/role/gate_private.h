@@ -1,5 +1,5 @@
-/* role/gate_private.h -- the gate's own structs: gate.c (channels, doors), gate_client.c (a connection from accept to close),
- * gate_login.c (its login phase), gate_session.c (its sessions in cells: attached, parked, told news). */
+/* role/gate_private.h -- the gate's own structs: gate.c (channels, doors), gate_client.c (a connection from accept
+ * to close), gate_login.c (its login phase), gate_session.c (its sessions in cells: attached, parked, told news). */
 #ifndef FACTEUR_ROLE_GATE_PRIVATE_H
 #define FACTEUR_ROLE_GATE_PRIVATE_H
 #include "auth/login.h"

@@ -1,5 +1,5 @@
-/* The sessions of a connection in its account's cell: opened after the login, attached while there is something to do, parked while
- * there is not, told news while parked.
+/* The sessions of a connection in its account's cell: opened after the login, attached while there is something to do,
+ * parked while there is not, told news while parked.
  *
  *   OPENING ──first frame──> ATTACHED <──a byte, or RENDERED_ATTACH── PARKED
  *      │ refused                │ └──────────PARK agreed───────────────> │
@@ -242,7 +242,10 @@ static void go_to_sleep(struct client *c)
 
 /* ---- what the table of parked sessions asks for */
 
-static struct client *client_of(struct member *m) { return (struct client *)(void *)((char *)m - offsetof(struct client, member)); }
+static struct client *client_of(struct member *m)
+{
+	return (struct client *)(void *)((char *)m - offsetof(struct client, member));
+}
 
 static void on_watch(void *context, uint64_t account, bool on)
 {

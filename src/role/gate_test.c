@@ -1,5 +1,5 @@
-/* The gate as a whole, with scripted neighbours: master, keys, control and cells are played by the test, clients are sockets.
- * Without TLS (its own tests are in net/); the setting plain_login_loopback lets clients log in. */
+/* The gate as a whole, with scripted neighbours: master, keys, control and cells are played by the test, clients are
+ * sockets. Without TLS (its own tests are in net/); the setting plain_login_loopback lets clients log in. */
 #include "auth/verify.h"
 #include "base/clock.h"
 #include "base/mem.h"
@@ -204,7 +204,8 @@ static int connect_client(struct world *w)
 
 static void says(int fd, const char *text) { assert_int_equal(send(fd, text, strlen(text), MSG_NOSIGNAL), (ssize_t)strlen(text)); }
 
-/* The next line of the client, without CRLF; "(end)" when the connection is closed, "(quiet)" when nothing comes for so long. */
+/* The next line of the client, without CRLF; "(end)" when the connection is closed, "(quiet)" when nothing comes for
+ * so long. */
 static struct str line_within(struct world *w, int fd, int ms)
 {
 	static char line[16384];
@@ -589,7 +590,8 @@ TEST(an_old_grant_ends_everywhere)
 	end(w);
 }
 
-/* An hour for IMAP, parked or not, ten minutes for POP3 (which ends without a word, RFC 1939 §3), five for submission. */
+/* An hour for IMAP, parked or not, ten minutes for POP3 (which ends without a word, RFC 1939 §3), five for
+ * submission. */
 TEST(silence_ends)
 {
 	static const struct { enum protocol protocol; const char *login[2]; int seconds; bool parks; const char *last; } cases[] = {
@@ -697,7 +699,8 @@ TEST(the_list_of_sessions)
 	end(w);
 }
 
-/* Pipelined commands whose answers nobody reads cost one answer, not all of them; half a line costs nothing; both end in time. */
+/* Pipelined commands whose answers nobody reads cost one answer, not all of them; half a line costs nothing; both
+ * end in time. */
 TEST(silence_and_deafness_end)
 {
 	struct world *w = begin(PROTOCOL_IMAP, "10s");
