@@ -11,7 +11,8 @@ CC := gcc
 WARN := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wwrite-strings \
         -Wformat=2 -Wimplicit-fallthrough -Wundef -Wno-missing-field-initializers -Wno-unused-parameter
 HARD := -fPIE -fstack-protector-strong -fstack-clash-protection -fcf-protection=full -fno-strict-overflow -fno-delete-null-pointer-checks
-LINK := -pie -Wl,-z,relro,-z,now,-z,noexecstack,-z,separate-code
+# -z ibt, shstk: our objects have both; Debian's start-up files do not say so, though they are compatible
+LINK := -pie -Wl,-z,relro,-z,now,-z,noexecstack,-z,separate-code,-z,ibt,-z,shstk
 CPP  := -std=c17 -D_GNU_SOURCE -Isrc -I$(OUT)/gen
 LIBS := -lssl -lcrypto -lsqlite3 -licuuc -licui18n -licudata -lidn2 -lcrypt -lseccomp -ljansson -linih -lz -lpthread
 

@@ -60,10 +60,10 @@ def free_offset():
 
 
 class Server:
-    """One facteur on loopback. build: release, fault, asan, tsan."""
+    """One facteur on loopback. build: release, fault, asan, tsan; where a test does not care, FACTEUR_TEST_BUILD says."""
 
-    def __init__(self, build="release", settings=(), accounts=("alice", "bob"), env=None, conf=(), single=False):
-        self.binary = os.path.join(ROOT, "build", build, "facteur")
+    def __init__(self, build=None, settings=(), accounts=("alice", "bob"), env=None, conf=(), single=False):
+        self.binary = os.path.join(ROOT, "build", build or os.environ.get("FACTEUR_TEST_BUILD", "release"), "facteur")
         self.dir = tempfile.mkdtemp(prefix="facteur-test-")
         os.chmod(self.dir, 0o711)
         self.offset = free_offset()
@@ -132,6 +132,13 @@ class Server:
     def log(self):
         with open(self.log_path, errors="replace") as f:
             return f.read()
+
+    def findings(self):
+        """What a sanitizer said in the server's log; empty: nothing."""
+        log = self.log()
+        at = min([p for p in (log.find(w) for w in ("ERROR: AddressSanitizer", "ERROR: LeakSanitizer", "WARNING: ThreadSanitizer",
+                                                    "runtime error:")) if p >= 0], default=-1)
+        return log[max(0, at - 200):at + 6000] if at >= 0 else ""
 
     def pids(self):
         """{pid: role} of master and all below it."""
@@ -310,6 +317,8 @@ def run_all(only):
                 yield f"{module_name[5:]}: {name[5:].replace('_', ' ')}", False, detail
         if server:
             try:
+                server.stop()
+                expect(not server.findings(), server.findings())
                 server.close()
                 yield f"{module_name[5:]}: stops cleanly", True, ""
             except Exception:

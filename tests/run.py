@@ -106,6 +106,25 @@ def stage_tsan():
     for program in programs:
         code, out = command([program], timeout=300, env={"TSAN_OPTIONS": "halt_on_error=1"})
         yield f"tsan {program.split('/', 2)[2]}", code == 0, out
+    code, out = command(["make", "-j" + JOBS, "BUILD=tsan"], timeout=900)
+    yield "make BUILD=tsan", code == 0, out
+    if code == 0:
+        code, out = command([sys.executable, "tests/stress.py", "tsan"], timeout=300)
+        yield "the whole server in one process, under load (tsan)", code == 0, out
+
+
+SANITIZED = ("spine", "imap", "pop3", "smtp", "login", "submission", "admin", "commands")
+
+
+def stage_sanitized():
+    """The system tests of the protocols again, on a server that ASan and UBSan watch."""
+    import harness
+    os.environ["FACTEUR_TEST_BUILD"] = "asan"
+    try:
+        for name, ok, detail in harness.run_all(["test_" + m for m in SANITIZED]):
+            yield "asan " + name, ok, detail
+    finally:
+        del os.environ["FACTEUR_TEST_BUILD"]
 
 
 def stage_system(only):
@@ -116,7 +135,8 @@ def stage_system(only):
 def main():
     only = sys.argv[1:]
     stages = [("build", stage_build), ("layers", stage_layers), ("hardening", stage_hardening), ("unit", stage_unit),
-              ("tsan", stage_tsan), ("system", lambda: stage_system([o for o in only if o != "system"])), ("fuzz", stage_fuzz)]
+              ("tsan", stage_tsan), ("system", lambda: stage_system([o for o in only if o != "system"])),
+              ("sanitized", stage_sanitized), ("fuzz", stage_fuzz)]
     names = [n for n, _ in stages]
     chosen = [o for o in only if o in names] or (names if not only else ["system"])
     passed = failed = 0
