@@ -137,6 +137,8 @@ static void kill_cell(struct cell_slot *c)
 {
 	if (c->pid_fd >= 0)
 		syscall(SYS_pidfd_send_signal, c->pid_fd, SIGKILL, NULL, 0);
+	else if (c->ch != NULL)  /* serve --single: a thread can only be asked */
+		channel_notify(c->ch, NOTICE_STOP, STR(""), NULL, 0);
 }
 
 /* The channel closed: the process is ending, or shall. */

@@ -238,6 +238,17 @@ def test_secrets_stay_out_of_the_log(server):
 
 
 
+def test_commands_without_a_server(server):
+    server.stop()
+    server.cli("account", "add", "offline@example.test", "--generate")
+    rows = server.cli_json("account", "mailboxes", "alice@example.test")
+    expect(rows[0]["mailbox"] == "INBOX", f"{rows}")
+    expect(server.cli("sessions", check=False).returncode == 1, "sessions need a server")
+    server.start()
+    expect(rcpt(server, "offline@example.test")[0] == 250, "what was made without a server is known after the start")
+    server.imap("alice").logout()
+
+
 def test_whatever_dies_an_account_is_whole_or_not_there(server):
     def add(i):
         done = server.cli("account", "add", f"torn{i}@example.test", "--password-stdin", stdin=f"password {i}\n", check=False)
@@ -264,14 +275,3 @@ def test_whatever_dies_an_account_is_whole_or_not_there(server):
         server.passwords[name] = f"password {i}"
         server.imap(f"torn{i}").logout()
         expect(rcpt(server, name)[0] == 250, f"mail for {name}")
-
-
-def test_commands_without_a_server(server):
-    server.stop()
-    server.cli("account", "add", "offline@example.test", "--generate")
-    rows = server.cli_json("account", "mailboxes", "alice@example.test")
-    expect(rows[0]["mailbox"] == "INBOX", f"{rows}")
-    expect(server.cli("sessions", check=False).returncode == 1, "sessions need a server")
-    server.start()
-    expect(rcpt(server, "offline@example.test")[0] == 250, "what was made without a server is known after the start")
-    server.imap("alice").logout()
