@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "deliver/local.h"
 #include "disk/powercut_test.h"
+#include <sys/wait.h>
 
 #ifdef FACTEUR_FAULT
 enum { BATCHES = 80, SEQ_MAX = 500, CUTS = 120 };
@@ -146,6 +147,53 @@ TEST(replay_after_any_power_cut_delivers_exactly_once)
 	trace = powercut_stop(&a, t->trace_path);
 	for (unsigned i = 0; i < CUTS; i++)
 		check_cut(t, trace, powercut_after(trace, ready, (unsigned)rand_r(&t->seed) % 3000), i);
+	test_dir_remove(t->dir);
+#endif
+}
+
+#ifdef FACTEUR_FAULT
+/* A process that delivers and is killed before anything was synced. */
+static void deliver_and_die(const char *dir, uint64_t first, uint64_t last)
+{
+	struct view_config config = { .account = 7 };
+	struct view *v;
+	pid_t pid = fork();
+	int status;
+
+	if (pid == 0) {
+		if (view_open(dir, &config, &v) == ERR_OK)
+			deliver(v, first, last, false, 0);
+		_exit(0);
+	}
+	EXPECT(pid > 0 && waitpid(pid, &status, 0) == pid && WIFEXITED(status));
+}
+#endif
+
+/* The next cell shows what it finds, and answers CELL_SYNC for it: so it is durable once the account is open. */
+TEST(what_a_killed_process_left_is_durable_before_it_is_seen)
+{
+#ifdef FACTEUR_FAULT
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct view_config config = { .account = 7 };
+	struct story *t = arena_alloc(&a, sizeof *t);
+	struct str trace;
+	struct view *v;
+
+	log_setup("test", LOG_LEVEL_ERROR, false);
+	t->dir = test_dir();
+	t->trace_path = powercut_start(&a, t->dir);
+	EXPECT_OK(view_open(t->dir, &config, &v));
+	view_close(v);
+	deliver_and_die(t->dir, 1, 20);
+	t->seq = 20;
+	EXPECT_OK(view_open(t->dir, &config, &v));
+	EXPECT(view_was_unclean(v));
+	t->synced[t->n_synced].at = powercut_position(t->trace_path);
+	t->synced[t->n_synced++].w = t->seq;
+	view_close_unclean(v);
+	trace = powercut_stop(&a, t->trace_path);
+	for (unsigned i = 0; i < 12; i++)  /* nothing is delivered again: all must be there */
+		check_cut(t, trace, t->synced[0].at, i);
 	test_dir_remove(t->dir);
 #endif
 }

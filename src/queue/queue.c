@@ -16,7 +16,7 @@
 
 enum {
 	TICK_MS = 1000, SWEEP_MS = 60000,
-	W_ALONE_AFTER_MS = 10000,     /* nothing has come for so long: W is written without company */
+	W_ALONE_AFTER_MS = 300000,    /* nothing has come for so long: W is written without company */
 	HALF_FULL_PERCENT = 50, DEFER_MAX = 1000, LATE_BATCH = 1000, LATE_OUT_MAX = LATE_DUE_MAX,
 	ROUND_SEGMENTS = 2,           /* a small ring is synced after so many segments */
 	FAILED_PATIENCE_MS = 3000,    /* of a failed log: those who wait get their answer first */
@@ -209,9 +209,17 @@ static void on_replayed(void *context, UNUSED struct channel *ch, struct message
 	dispatch_replayed(a->queue->dispatch, a->account, m->call);
 }
 
+static void on_cell_synced(void *context, UNUSED struct channel *ch, UNUSED struct message *m)
+{
+	struct asker *a = context;
+
+	sync_closed(a->queue->sync, a->account);
+}
+
 static const struct channel_handler mx_handlers[] = { { REQUEST_ADD, add_on_add }, { REQUEST_SPOOL, add_on_spool }, { 0 } };
 static const struct channel_handler cell_handlers[] = {
-	{ REQUEST_ADD, add_on_add }, { REQUEST_SPOOL, add_on_spool }, { REQUEST_CELL_REPLAYED, on_replayed }, { 0 },
+	{ REQUEST_ADD, add_on_add }, { REQUEST_SPOOL, add_on_spool }, { REQUEST_CELL_REPLAYED, on_replayed },
+	{ NOTICE_CELL_SYNCED, on_cell_synced }, { 0 },
 };
 
 static void on_mx_closed(void *context, UNUSED struct channel *ch)

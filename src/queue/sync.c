@@ -54,7 +54,8 @@ struct sync {
 	struct work        work;           /* for the next round */
 	struct round      *round;          /* NULL: none is under way */
 	uint64_t           known, passed;
-	int64_t            began_ms, syncfs_ms;
+	int64_t            idle_ms;        /* when there was nothing to do, or a round began */
+	int64_t            syncfs_ms;
 	bool               failed, late_fails;
 };
 
@@ -99,6 +100,8 @@ void sync_delivered(struct sync *s, uint64_t account, size_t bytes)
 	map_set_u64(&s->work.dirty, account, s);
 	s->work.bytes += bytes;
 }
+
+void sync_closed(struct sync *s, uint64_t account) { map_set_u64(&s->work.dirty, account, NULL); }
 
 static void copy_text(char *to, size_t room, struct str from)
 {
@@ -392,7 +395,7 @@ static void begin(struct sync *s, int64_t now_ms)
 	*r = (struct round){ .job = { run_round, round_done, NULL }, .sync = s, .work = s->work, .candidate = candidate_of(s) };
 	s->work = (struct work){ 0 };
 	s->round = r;
-	s->began_ms = now_ms;
+	s->idle_ms = now_ms;
 	if (r->work.dirty.n == 0) {
 		worker_add(s->config.worker, &r->job);
 	} else if (!ask_cells(s, r)) {
@@ -405,8 +408,12 @@ void sync_tick(struct sync *s, int64_t now_ms, bool now)
 {
 	bool has_work = s->work.dirty.n > 0 || s->work.n_moves > 0 || s->work.n_results > 0 || candidate_of(s) > s->passed;
 
-	if (s->round != NULL || s->failed || !has_work)
+	if (s->round != NULL || s->failed)
 		return;
-	if (now || now_ms - s->began_ms >= SYNC_EVERY_MS || s->work.bytes >= s->config.bytes)
+	if (!has_work) {
+		s->idle_ms = now_ms;
+		return;
+	}
+	if (now || now_ms - s->idle_ms >= SYNC_EVERY_MS || s->work.bytes >= s->config.bytes)
 		begin(s, now_ms);
 }

@@ -2,7 +2,7 @@
  *
  * A round: (1) what could not be delivered moves to queue.db; (2) the accounts that got something are synced, by themselves when
  * they are few, else with one syncfs; (3) what was late and has been delivered is finished in queue.db; (4) W is what was the
- * oldest unfinished message minus one when the round began. One round at a time, about one a second. One thread calls; the slow
+ * oldest unfinished message minus one when the round began. One round at a time, about one a second and a half. One thread calls; the slow
  * parts run in the worker. */
 #ifndef FACTEUR_QUEUE_SYNC_H
 #define FACTEUR_QUEUE_SYNC_H
@@ -12,7 +12,7 @@
 #include "queue/worker.h"
 
 enum {
-	SYNC_EVERY_MS = 1000,
+	SYNC_EVERY_MS = 1500,           /* a cell that was woken for a delivery ends after 1000, and has synced then */
 	SYNC_BYTES = 32 << 20,          /* delivered and not synced: a round is due */
 	SYNC_CELLS_FEW = 4,             /* up to so many accounts are synced by their cells */
 	SYNC_CELLS_MANY = 64,           /* the same where a syncfs takes longer than SYNC_SLOW_MS */
@@ -49,6 +49,8 @@ void sync_set_lifetime(struct sync *s, int64_t lifetime_s);
 void sync_known(struct sync *s, uint64_t seq);
 /* This account has got so many bytes, which are not synced. */
 void sync_delivered(struct sync *s, uint64_t account, size_t bytes);
+/* The account's cell has ended well, and synced all it got. */
+void sync_closed(struct sync *s, uint64_t account);
 /* A recipient of a message of the log goes to queue.db: with the result of its try; elsewhere (r NULL): for a role that sends. */
 void sync_move(struct sync *s, struct due *d, const struct delivery_result *r);
 /* The result of a late delivery. */

@@ -210,6 +210,7 @@ static void cell_answer(struct fake_cell *c, uint32_t call, const struct deliver
 	channel_reply(c->ch, call, ERR_OK, buf_str(&b), NULL, 0);
 	if (c->leaves) {
 		cell_sync(c);
+		channel_notify(c->ch, NOTICE_CELL_SYNCED, STR(""), NULL, 0);
 		shutdown(channel_fd(c->ch), SHUT_WR);
 	}
 }

@@ -35,6 +35,7 @@
 
 enum {
 	THREADS_MAX = 8, TICK_MS = 1000, PUBLISH_EVERY_MS = 50, LEAVE_AFTER_DELIVERY_MS = 1000, LEAVE_AFTER_WORK_MS = 30000,
+	ALONE_AFTER_MS = 2000, ALONE_TICK_MS = 5000,
 	REPLAY_TIMEOUT_MS = 24 * 3600 * 1000, HELD_MAX = 1024, START_TIMEOUT_MS = 10000, INFO_TIMEOUT_MS = 5000, LEAVE_TIMEOUT_MS = 5000,
 };
 
@@ -64,6 +65,9 @@ struct cell {
 	_Atomic int64_t    last_delivery_ms;
 	_Atomic int64_t    last_publish_ms;
 	_Atomic bool       must_publish;
+	_Atomic int64_t    viewed_ms;       /* somebody looked */
+	_Atomic int64_t    ticked_ms;       /* view_tick() */
+	_Atomic bool       has_more;        /* it said so */
 	_Atomic uint64_t   attaches_seen;
 	pthread_mutex_t    holding;         /* guards the next four */
 	bool               is_open, is_replayed;
@@ -332,7 +336,7 @@ static void on_attach(void *context, UNUSED struct channel *ch, struct message *
 	if (!get_end(&s) || m->fd_count != 1)
 		return;
 	c->attaches_seen++;
-	c->last_work_ms = clock_mono_ms();
+	c->last_work_ms = c->viewed_ms = clock_mono_ms();
 	if (!hold(c, m->fds[0], (enum attach)kind))
 		attached_take(c->attached, m->fds[0], (enum attach)kind);
 	m->fds[0] = -1;
@@ -393,13 +397,30 @@ static void leave(struct cell *c)
 	CLEANUP(buf_free) struct buf b = BUF(16);
 	struct message answer;
 
-	if (view_publish(c->account.view) != ERR_OK)
-		return;
 	report_usage(c, true);
 	put_u64(&b, c->attaches_seen);
 	pool_will_wait(c->pool);
 	if (channel_call(c->master, REQUEST_LEAVE, buf_str(&b), NULL, 0, LEAVE_TIMEOUT_MS, &a, &answer) == ERR_OK)
 		pool_stop(c->pool);
+}
+
+/* Nobody looks, and nobody did lately: only deliveries come. The queue asks for their sync, or they are synced when the cell leaves, in
+ * one go with the note that it left cleanly; a tick between would cost two syncs more for each lone message. */
+static bool is_alone(struct cell *c, int64_t now)
+{
+	if (has_viewers(c))
+		c->viewed_ms = now;
+	return now >= c->viewed_ms + ALONE_AFTER_MS;
+}
+
+/* True: there is more to do. */
+static bool tick_view(struct cell *c, int64_t now)
+{
+	if (is_alone(c, now) && now < c->ticked_ms + ALONE_TICK_MS)
+		return c->has_more;
+	c->ticked_ms = now;
+	c->has_more = view_tick(c->account.view);
+	return c->has_more;
 }
 
 static void on_alarm(void *context)
@@ -417,7 +438,7 @@ static void on_alarm(void *context)
 	}
 	if (c->must_publish && now >= c->last_publish_ms + PUBLISH_EVERY_MS)
 		publish(c);
-	bool has_more = view_tick(c->account.view);
+	bool has_more = tick_view(c, now);
 	report_usage(c, false);  /* a session made room, or filled it: mx hears of it while it goes on */
 	if (!has_more && may_leave(c, now)) {
 		leave(c);
@@ -425,7 +446,8 @@ static void on_alarm(void *context)
 	} else if (next == 0 || next > now + TICK_MS) {
 		next = now + TICK_MS;
 	}
-	pool_alarm(c->pool, next);
+	int64_t leaves = c->last_delivery_ms + LEAVE_AFTER_DELIVERY_MS;
+	pool_alarm(c->pool, leaves > now && leaves < next ? leaves : next);
 }
 
 /* The key of this account, which neither master nor nursery has read. */
@@ -501,7 +523,7 @@ int role_cell(const struct cell_start *start)
 	c->epoch = start->epoch;
 	c->is_watched = start->is_watched;
 	c->over_percent = -1;
-	c->last_delivery_ms = clock_mono_ms();
+	c->last_delivery_ms = c->ticked_ms = clock_mono_ms();
 	pthread_mutex_init(&c->delivering, NULL);
 	pthread_mutex_init(&c->holding, NULL);
 	log_context("account=%llu", (unsigned long long)start->account);
@@ -527,9 +549,9 @@ int role_cell(const struct cell_start *start)
 	attached_free(c->attached);
 	for (size_t i = 0; i < c->held_count; i++)
 		close(c->held[i].fd);
-	if (is_replayed(c))
-		view_close(c->account.view);
-	else
+	if (!is_replayed(c))
 		view_close_unclean(c->account.view);  /* the next cell has to wait as well */
+	else if (view_close(c->account.view) == ERR_OK)
+		channel_notify(c->queue, NOTICE_CELL_SYNCED, STR(""), NULL, 0);
 	return 0;
 }

@@ -309,6 +309,19 @@ enum err bodies_sync(struct bodies *b)
 	return e;
 }
 
+enum err bodies_settle(struct bodies *b)
+{
+	struct body_file *f;
+	enum err e;
+
+	if (b->newest == 0)
+		return ERR_OK;
+	TRY(bodies_pin(b, b->newest, &f));  /* older ones were synced when they were left */
+	e = sync_current(b, f, true);
+	bodies_unpin(b, f);
+	return e;
+}
+
 /* ------------------------------------------------------------------------------------------------ one long message */
 
 enum err body_writer_begin(struct bodies *b, struct body_writer **out)

@@ -26,6 +26,8 @@ void bodies_close(struct bodies **b);
 /* Appends one record made of up to 7 pieces; durable after bodies_sync(). ERR_LIMIT: disk full. */
 enum err bodies_append(struct bodies *b, uint32_t email, const struct str *pieces, size_t n,
 					   struct place *out) MUST_CHECK;
+/* After an unclean stop: what the last process wrote and did not sync, bytes and names, is durable when it returns. */
+enum err bodies_settle(struct bodies *b) MUST_CHECK;
 /* Everything appended before this call is durable when it returns; concurrent calls share one fsync. */
 enum err bodies_sync(struct bodies *b) MUST_CHECK;
 

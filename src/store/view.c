@@ -46,6 +46,14 @@ static enum err load(struct view *v)
 	return v->n_boxes == 0 ? mailbox_create_defaults(v) : ERR_OK;
 }
 
+/* A process that was killed leaves rows and bytes that everybody can read and no disk has yet. Sessions would see them, and the
+ * queue would take them for synced by us; so they are, before anything else. */
+static enum err settle(struct view *v)
+{
+	TRY(bodies_settle(v->bodies));
+	return db_sync_wal(v->db);
+}
+
 /* Frees all; writes nothing. */
 static void release(struct view *v)
 {
@@ -83,6 +91,8 @@ enum err view_open(const char *folder, const struct view_config *config, struct 
 	e = open_files(v, folder);
 	if (e == ERR_OK)
 		e = load(v);
+	if (e == ERR_OK && v->was_unclean)
+		e = settle(v);
 	if (e != ERR_OK) {
 		release(v);
 		return e;
@@ -111,15 +121,23 @@ static enum err note_clean_end(struct view *v)
 	return e;
 }
 
-void view_close(struct view *v)
+enum err view_close(struct view *v)
 {
+	enum err e = ERR_IO;
+
 	if (v == NULL)
-		return;
-	if (!atomic_load(&v->is_broken) && (note_clean_end(v) != ERR_OK || view_publish(v) != ERR_OK))
-		log_error("account not closed cleanly account=%llu", (unsigned long long)v->config.account);
+		return ERR_OK;
+	if (!atomic_load(&v->is_broken)) {
+		e = note_clean_end(v);
+		if (e == ERR_OK)
+			e = view_publish(v);
+		if (e != ERR_OK)
+			log_error("account not closed cleanly account=%llu", (unsigned long long)v->config.account);
+	}
 	if (!atomic_load(&v->is_broken) && db_wal_pages(v->db) > IDLE_PAGES)
 		(void)!db_checkpoint(v->db);  /* logged; the log is complete without it */
 	release(v);
+	return e;
 }
 
 void view_close_unclean(struct view *v)
