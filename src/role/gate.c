@@ -234,9 +234,9 @@ int role_gate(const struct role_start *start)
 
 	getrlimit(RLIMIT_NOFILE, &files);
 	g->start = start;
-	if (files.rlim_cur > 1u << 20)
-		files.rlim_cur = 1u << 20;
-	g->count_max = ((uint32_t)files.rlim_cur - DESCRIPTORS_KEPT) / 2;  /* each has itself and perhaps its pair */
+	/* each connection has itself and perhaps its pair */
+	rlim_t for_clients = files.rlim_cur > 2 * DESCRIPTORS_KEPT ? files.rlim_cur - DESCRIPTORS_KEPT : DESCRIPTORS_KEPT;
+	g->count_max = for_clients > 1u << 20 ? 1u << 19 : (uint32_t)for_clients / 2;
 	g->next_session = (uint64_t)clock_wall_s() << 20 | (start->index & 7);
 	g->loop = loop_new();
 	g->parked = parked_new(g->loop, &gate_parked_host, g);
