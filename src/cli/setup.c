@@ -1,16 +1,14 @@
 /* facteur setup: a mail server in a folder, in one command, again and again without harm.
  *
  * What it makes, in this order: the folder and facteur.conf; the system users, when root; the domain in the directory (the same
- * request `facteur domain add` sends, so a server may be running); a certificate authority of its own and a server certificate
- * when tls/ has none, since nobody can log in without TLS; the first mailbox, if one is wished. The key of the authority stays
- * beside its certificate (ca.key, for its owner only), so that the next certificate is trusted by those who trust this one. */
+ * request `facteur domain add` sends, so a server may be running); a certificate (setup_certificate.c); the first mailbox, if one
+ * is wished. */
 #include "cli/setup.h"
 #include "admin/wire.h"
 #include "cli/ask.h"
 #include "cli/flags.h"
 #include "cli/request.h"
 #include "conf/conf.h"
-#include "crypto/ca.h"
 #include "directory/address.h"
 #include "disk/disk.h"
 #include <errno.h>
@@ -20,8 +18,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Apple's devices refuse server certificates that are valid for longer than 825 days, even from an authority added by hand. */
-enum { CA_DAYS = 3650, CERTIFICATE_DAYS = 820, PEM_MAX = 64 << 10, CONF_FILE_MAX = 64 << 10 };
+enum { CONF_FILE_MAX = 64 << 10 };
 
 /* ---- folder, facteur.conf ---- */
 
@@ -167,68 +164,6 @@ static bool fill_directory(struct cli *c, struct setup *s)
 	return s->hostname.n == 0 || setup_request(c, "config set", "setting", STR("hostname"), "value", s->hostname);
 }
 
-/* ---- the certificate ---- */
-
-static bool has_certificate(struct disk_dir *tls, struct arena *a)
-{
-	struct str *names;
-	size_t n;
-
-	if (disk_list(tls, a, &names, &n) != ERR_OK)
-		return true;  /* logged; rather none than one too many */
-	for (size_t i = 0; i < n; i++)
-		if (str_ends(names[i], STR(".pem")) || str_ends(names[i], STR(".crt")) || str_ends(names[i], STR(".cer")))
-			return true;
-	return false;
-}
-
-static enum err read_authority(struct disk_dir *d, struct arena *a, struct ca_pair *ca)
-{
-	TRY(disk_read_file(d, "ca.key", PEM_MAX, a, &ca->key_pem));
-	return disk_read_file(d, "ca.pem", PEM_MAX, a, &ca->certificate_pem);
-}
-
-/* The one that is there, else a new one. The key is written first: a certificate without its key could never be used. */
-static enum err take_authority(struct cli *c, struct disk_dir *d, struct str name, struct ca_pair *ca)
-{
-	struct str path = arena_printf(&c->arena, "%s/ca.pem", c->dir);
-	enum err e = read_authority(d, &c->arena, ca);
-
-	if (e != ERR_NOTFOUND)
-		return e;
-	TRY(ca_make(name, CA_DAYS, &c->arena, ca));
-	TRY(disk_write_file(d, "ca.key", ca->key_pem));
-	TRY(disk_write_file(d, "ca.pem", ca->certificate_pem));
-	return chmod(path.p, 0644) == 0 ? ERR_OK : ERR_IO;
-}
-
-static enum err make_certificate(struct cli *c, struct setup *s)
-{
-	CLEANUP(disk_dir_close) struct disk_dir *d = NULL, *tls = NULL;
-	struct str names[5] = { s->hostname, s->domain, STR("localhost"), STR("127.0.0.1"), STR("::1") };
-	size_t first = 0;
-	struct ca_pair ca, server;
-
-	while (first < 2 && names[first].n == 0)
-		first++;
-	TRY(disk_dir_open(c->dir, &d));
-	TRY(disk_dir_open_below(d, "tls", true, &tls));
-	if (s->users.uid && chown(disk_dir_path(tls), s->users.uid, s->users.gid) < 0)
-		return ERR_IO;
-	if (has_certificate(tls, &c->arena))
-		return ERR_OK;
-	TRY(take_authority(c, d, arena_printf(&c->arena, "facteur CA " STR_FMT, STR_ARG(names[first])), &ca));
-	TRY(ca_issue(&ca, names + first, COUNT_OF(names) - first, CERTIFICATE_DAYS, &c->arena, &server));
-	struct str both = arena_printf(&c->arena, STR_FMT STR_FMT, STR_ARG(server.key_pem), STR_ARG(server.certificate_pem));
-	TRY(disk_write_file(tls, "default.pem", both));
-	struct str path = arena_printf(&c->arena, "%s/default.pem", disk_dir_path(tls));
-	if (s->users.uid && chown(path.p, s->users.uid, s->users.gid) < 0)
-		return ERR_IO;
-	TRY(disk_dir_sync(d));
-	s->made_certificate = true;
-	return ERR_OK;
-}
-
 bool setup_make(struct cli *c, struct setup *s)
 {
 	char path[PATH_MAX];
@@ -245,7 +180,7 @@ bool setup_make(struct cli *c, struct setup *s)
 	users_make(c, &s->users);
 	if (!keep_root(c, s) || !fill_directory(c, s))
 		return false;
-	if (make_certificate(c, s) != ERR_OK) {
+	if (setup_certificate(c, s) != ERR_OK) {
 		complain(c, TEXT_SETUP_NO_CERTIFICATE, str_of(c->dir));
 		return false;
 	}

@@ -3,10 +3,11 @@ import imaplib
 import json
 import os
 import shutil
+import socket
 import subprocess
 import tempfile
 
-from harness import ROOT, Server, expect
+from harness import ROOT, Server, expect, wait_for
 
 BINARY = os.path.join(ROOT, "build", "release", "facteur")
 
@@ -94,6 +95,29 @@ def test_setup_again_changes_nothing(server):
     server.cli("setup", "example.test", "--yes")
     with open(os.path.join(server.dir, "ca.pem")) as f:
         expect(f.read() == before, "the same authority")
+
+
+def test_setup_of_a_second_domain_renews_the_own_certificate(server):
+    server.cli("setup", "second.test", "--yes")
+    context = server.tls()
+
+    def names():
+        with socket.create_connection(("127.0.0.1", server.port(993))) as s, context.wrap_socket(s, server_hostname="localhost") as tls:
+            return {name for _, name in tls.getpeercert()["subjectAltName"]}
+    wait_for(lambda: {"second.test", "example.test", "mail.example.test", "localhost"} <= names(), 15, "the new name in the certificate")
+    other = os.path.join(server.dir, "tls", "default.pem")
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=bought.test", "-addext", "subjectAltName=DNS:bought.test",
+                    "-keyout", other + ".key", "-out", other + ".crt", "-days", "2"], check=True, stderr=subprocess.DEVNULL)
+    with open(other, "w") as out:
+        for part in (".key", ".crt"):
+            with open(other + part) as f:
+                out.write(f.read())
+            os.remove(other + part)
+    with open(other) as f:
+        bought = f.read()
+    server.cli("setup", "third.test", "--yes")
+    with open(other) as f:
+        expect(f.read() == bought, "a certificate of somebody else is never touched")
 
 
 def test_commands_without_a_server(server):
