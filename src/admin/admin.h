@@ -32,7 +32,7 @@ struct admin_host {
 	enum err (*make_folder)(void *context, uint64_t account);
 	/* Erases accounts/N and all in it. waits. */
 	enum err (*remove_folder)(void *context, uint64_t account);
-	/* Asks the cell of the account, started if need be. waits. As store/command.h. ERR_CONFLICT: no
+	/* Asks the cell of the account, started if need be. waits. As store/command.h. ERR_CONFLICT: to compact, no
 	 * server runs, and the account was not closed cleanly: only a cell can put it in order. */
 	enum err (*cell)(void *context, uint64_t account, const struct store_command *c, struct arena *a,
 					 struct store_answer *out);

@@ -9,6 +9,7 @@
 #include "base/test.h"
 #include <pwd.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 struct answer {
@@ -302,6 +303,31 @@ TEST(what_an_account_shows)
 	gives(o, "message undelete", "'address':'bob@example.test','since':'soon'", "invalid");
 	gives(o, "message undelete", "'address':'bob@example.test','mailbox':'Nowhere'", "notfound");
 	gives(o, "account compact", "'address':'bob@example.test'", "");
+	end();
+}
+
+/* A cell is killed, and no server runs: what only reads and what only adds works; the account stays marked for the next cell. */
+TEST(an_account_that_was_not_closed_cleanly)
+{
+	struct admin_offline *o = begin();
+	char path[300];
+	int status;
+
+	gives(o, "account add", "'address':'bob@example.test'", "");
+	snprintf(path, sizeof path, "%s/accounts/1", folder);
+	pid_t cell = fork();
+	if (cell == 0) {
+		struct view_config config = { .account = 1 };
+		struct arena a = { 0 };
+		struct view *v;
+		_exit(view_open(path, &config, &v) != ERR_OK || view_mailbox_create(v, STR("Work"), MAILBOX_PLAIN, &a, NULL) != ERR_OK);
+	}
+	EXPECT(waitpid(cell, &status, 0) == cell && status == 0);
+	for (int i = 0; i < 2; i++) {
+		wants(o, "account mailboxes", "'address':'bob@example.test'", 0, "mailbox", "\"INBOX\"");
+		gives(o, "message undelete", "'address':'bob@example.test'", "");
+		gives(o, "account compact", "'address':'bob@example.test'", "conflict");
+	}
 	end();
 }
 

@@ -3,7 +3,7 @@
  * DIR/lock keeps a server from starting meanwhile. As root everything is done as the user it will belong to afterwards
  * (settings user and cell_user of facteur.conf, as master does), because SQLite makes files as it goes: the effective
  * user is `user`, and only around an account's folder it is root or `cell_user`. An account that was not closed cleanly
- * is left alone: deliveries may be torn there, and only the queue's replay mends them. */
+ * stays marked so: deliveries may be torn there, and only the queue's replay mends them. Nothing is compacted there. */
 #include "admin/offline.h"
 #include "admin/wire.h"
 #include "auth/verifier.h"
@@ -217,13 +217,14 @@ static enum err host_cell(void *context, uint64_t account, const struct store_co
 	snprintf(folder, sizeof folder, "%s/accounts/%llu", o->path, (unsigned long long)account);
 	become(o, o->cell_user);
 	e = view_open(folder, &config, &v);
-	if (e == ERR_OK && view_was_unclean(v)) {
-		e = ERR_CONFLICT;
-		view_close_unclean(v);
-	} else if (e == ERR_OK) {
-		e = serve_in_view(v, c, a, out);
+	if (e == ERR_OK) {
+		bool was_unclean = view_was_unclean(v);
+		e = was_unclean && c->kind == STORE_COMMAND_COMPACT ? ERR_CONFLICT : serve_in_view(v, c, a, out);
 		view_quota(v, &used);
-		view_close(v);
+		if (was_unclean)
+			view_close_unclean(v);  /* the next cell still waits for the replay */
+		else
+			view_close(v);
 	}
 	become(o, o->user);
 	if (e == ERR_OK)
