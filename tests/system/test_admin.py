@@ -196,6 +196,30 @@ def test_app_passwords(server):
     expect(login_fails(server, "alice", made["password"]), "it does not log in any more")
 
 
+def test_what_waits_in_the_queue(server):
+    s = server.submission("alice")
+    s.sendmail("alice@example.test", ["x@elsewhere.example", "y@elsewhere.example"],
+               b"From: alice@example.test\r\nTo: x@elsewhere.example\r\nSubject: far away\r\n\r\ntext\r\n")
+    s.quit()
+    rows = wait_for(lambda: server.cli_json("queue", "list", "--from", "alice"), 20, "mail for elsewhere waits")
+    expect(len(rows) == 1 and rows[0]["waiting"] == 2 and rows[0]["sender"] == "alice@example.test", f"{rows}")
+    name = rows[0]["message"]
+    expect(not server.cli_json("queue", "list", "--to", "nobody@"), "the filter")
+    shown = server.cli("queue", "show", name)
+    expect("x@elsewhere.example" in shown and "y@elsewhere.example" in shown, shown)
+    server.cli("queue", "hold", name)
+    expect(server.cli_json("queue", "list", "--held")[0]["held"] == 2, "held")
+    expect(server.cli_json("queue", "status")["held"] == 2, "and counted")
+    server.cli("queue", "release", name)
+    expect(not server.cli_json("queue", "list", "--held"), "released")
+    server.cli("queue", "retry", name)
+    server.cli("queue", "remove", name)
+    expect(not server.cli_json("queue", "list", "--from", "alice"), "removed")
+    gone = server.cli("queue", "show", name, check=False)
+    expect(gone.returncode == 1 and b"queue list" in gone.stderr, f"{gone.stderr}")
+    expect(server.cli("queue", "retry", "nonsense", check=False).returncode == 1, "not a name")
+
+
 def test_certificates_are_listed(server):
     rows = server.cli_json("certificate", "list")
     expect(len(rows) == 1 and "localhost" in rows[0]["names"] and rows[0]["expires"] > time.time(), f"{rows}")
