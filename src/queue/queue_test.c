@@ -1,3 +1,4 @@
+#include "disk/fault.h"
 #include "queue/command.h"
 #include "queue/world_test.h"
 
@@ -47,6 +48,17 @@ TEST(after_a_kill_all_is_sent_again_and_says_so)
 	EXPECT_INT(w->cells[0].n_kept, 100);
 	world_free(w);
 }
+
+#ifdef FACTEUR_FAULT
+static void set_fault(const char *path, const char *rules)
+{
+	FILE *f = fopen(path, "w");
+
+	EXPECT(f != NULL && fputs(rules, f) >= 0 && fclose(f) == 0);
+	setenv("FACTEUR_DISK_FAULT", path, 1);
+	disk_fault_start();
+}
+#endif
 
 static size_t spool_files(const struct world *w)
 {
@@ -399,4 +411,44 @@ TEST(few_accounts_are_synced_by_their_cells)
 	w->cells[0].is_held = true;
 	WORLD_UNTIL(w, w->syncs == 1);
 	world_free(w);
+}
+
+TEST(a_log_that_fails_takes_nothing_until_it_is_opened_again)
+{
+#ifdef FACTEUR_FAULT
+	CLEANUP(arena_free) struct arena a = { 0 };
+	const char *control = test_dir();
+	const char *path = str_cstr(&a, arena_printf(&a, "%s/faults", control));
+	struct world *w = world_new(4, 1 << 20);
+	const uint64_t to[] = { 1 };
+
+	log_setup("test", LOG_LEVEL_ERROR + 1, false);
+	world_add(w, 1, to, 1, 100);
+	WORLD_UNTIL(w, w->cells[0].n_kept == 1);
+	set_fault(path, "sync /log/ eio 1\n");
+	world_add(w, 2, to, 1, 100);
+	WORLD_UNTIL(w, w->answered == 2);
+	EXPECT_INT(w->refused, 1);
+	EXPECT(!queue_needs_restart(w->queue));
+	set_fault(path, "# well again\n");
+	world_add(w, 3, to, 1, 100);  /* nothing is believed all the same */
+	WORLD_UNTIL(w, w->refused == 2);
+	world_rounds(w, 5);
+	w->clock_ms = 2000;
+	world_rounds(w, 5);
+	w->clock_ms = 6000;
+	world_rounds(w, 5);
+	EXPECT(queue_needs_restart(w->queue));
+	world_kill(w);
+	world_open(w);
+	world_add(w, 4, to, 1, 100);
+	WORLD_UNTIL(w, world_count(w, 1, 4) == 1);
+	EXPECT_INT(world_count(w, 1, 1), 1);
+	EXPECT(world_count(w, 1, 2) <= 1);
+	EXPECT_INT(world_count(w, 1, 3), 0);
+	unsetenv("FACTEUR_DISK_FAULT");
+	disk_fault_start();
+	test_dir_remove(control);
+	world_free(w);
+#endif
 }

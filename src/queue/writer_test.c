@@ -1,0 +1,150 @@
+#include "queue/writer.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/test.h"
+#include "base/wire.h"
+#include <poll.h>
+
+struct desk {
+	const char      *path;
+	struct disk_dir *dir;
+	struct log      *log;
+	struct writer   *writer;
+	uint64_t         last_seq;
+	size_t           done, refused;
+};
+
+struct note {
+	struct writing writing;
+	struct desk   *desk;
+	char           text[100];
+};
+
+static void desk_open(struct desk *d)
+{
+	const struct log_config config = { 4, 1 << 20 };
+
+	*d = (struct desk){ .path = test_dir() };
+	log_setup("test", LOG_LEVEL_ERROR, false);
+	EXPECT_OK(disk_dir_open(d->path, &d->dir));
+	EXPECT_OK(log_open(d->dir, &config, &d->log));
+	d->writer = writer_new(d->log);
+}
+
+static void desk_close(struct desk *d)
+{
+	writer_free(d->writer);
+	log_close(&d->log);
+	disk_dir_close(&d->dir);
+	test_dir_remove(d->path);
+}
+
+static void written(struct writing *w)
+{
+	struct note *n = (struct note *)w;
+
+	n->desk->done++;
+	if (w->entry.result == ERR_OK) {
+		EXPECT(w->entry.place.seq > n->desk->last_seq);  /* in the order they were added */
+		n->desk->last_seq = w->entry.place.seq;
+	} else {
+		n->desk->refused++;
+	}
+	mem_free(n);
+}
+
+static void add(struct desk *d)
+{
+	struct note *n = MEM_NEW(struct note);
+
+	n->desk = d;
+	n->writing = (struct writing){ .entry = { .kind = LOG_MESSAGE, .head = str_make(n->text, sizeof n->text) }, .done = written };
+	writer_add(d->writer, &n->writing);
+}
+
+static void wait_for(struct desk *d, size_t done)
+{
+	for (int i = 0; i < 5000 && (d->done < done || !writer_is_idle(d->writer)); i++) {
+		struct pollfd p = { writer_fd(d->writer), POLLIN, 0 };
+		poll(&p, 1, 1);
+		writer_receive(d->writer);
+	}
+	EXPECT_INT(d->done, done);
+}
+
+TEST(all_that_wait_are_written_in_their_order)
+{
+	struct desk d;
+
+	desk_open(&d);
+	for (size_t i = 0; i < 1000; i++) {
+		add(&d);
+		if (i % 100 == 99)
+			wait_for(&d, i + 1);
+	}
+	wait_for(&d, 1000);
+	EXPECT_INT(d.refused, 0);
+	desk_close(&d);
+}
+
+TEST(w_goes_along_or_alone)
+{
+	struct desk d;
+
+	desk_open(&d);
+	for (int i = 0; i < 3; i++)
+		add(&d);
+	wait_for(&d, 3);
+	writer_set_w(d.writer, d.last_seq, false);
+	wait_for(&d, 3);
+	EXPECT_INT(log_w(d.log), 0);  /* nobody came to take it along */
+	add(&d);
+	wait_for(&d, 4);
+	EXPECT(log_w(d.log) > 0);
+	writer_set_w(d.writer, d.last_seq, true);
+	wait_for(&d, 4);
+	EXPECT_INT(log_w(d.log), d.last_seq);
+	writer_set_w(d.writer, 1, true);  /* it never goes back */
+	wait_for(&d, 4);
+	EXPECT_INT(log_w(d.log), d.last_seq);
+	desk_close(&d);
+}
+
+TEST(one_sender_does_not_wait_for_others)
+{
+	struct desk d;
+	int64_t start;
+
+	desk_open(&d);
+	for (int i = 0; i < 200; i++)  /* a crowd that then leaves */
+		add(&d);
+	wait_for(&d, 200);
+	for (size_t i = 1; i <= 50; i++) {
+		add(&d);
+		wait_for(&d, 200 + i);
+	}
+	start = clock_mono_us();
+	for (size_t i = 1; i <= 50; i++) {
+		add(&d);
+		wait_for(&d, 250 + i);
+	}
+	print_message("%lld us a record\n", (long long)(clock_mono_us() - start) / 50);
+	desk_close(&d);
+}
+
+TEST(what_waits_at_the_end_is_written)
+{
+	struct desk d;
+
+	desk_open(&d);
+	for (int i = 0; i < 700; i++)
+		add(&d);
+	writer_set_w(d.writer, 1, false);
+	writer_free(d.writer);
+	d.writer = NULL;
+	EXPECT_INT(d.done, 700);
+	EXPECT_INT(d.refused, 0);
+	EXPECT_INT(log_w(d.log), 1);
+	desk_close(&d);
+}
