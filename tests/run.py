@@ -56,17 +56,17 @@ def stage_unit():
         if code:
             yield f"unit tests build ({build})", False, out
             continue
-        for program in tests:
-            code, out = command([program], timeout=120)
-            passed = re.findall(r"\[       OK \] (\w+)", out)
-            failed = re.findall(r"\[  FAILED  \] (\w+)$", out, re.M)
-            name = program.split("/", 2)[2]
-            for one in passed:
-                yield f"{build} {name} {one}", True, ""
-            for one in sorted(set(failed)):
-                yield f"{build} {name} {one}", False, out
-            if code and not failed:
-                yield f"{build} {name}", False, out
+        with ThreadPoolExecutor(int(JOBS)) as pool:
+            for program, (code, out) in zip(tests, pool.map(lambda t: command([t], timeout=180), tests)):
+                passed = re.findall(r"\[       OK \] (\w+)", out)
+                failed = re.findall(r"\[  FAILED  \] (\w+)$", out, re.M)
+                name = program.split("/", 2)[2]
+                for one in passed:
+                    yield f"{build} {name} {one}", True, ""
+                for one in sorted(set(failed)):
+                    yield f"{build} {name} {one}", False, out
+                if code and not failed:
+                    yield f"{build} {name}", False, out
 
 
 def stage_fuzz():
