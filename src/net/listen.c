@@ -15,7 +15,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-enum { WAYS = 16, SETS = 4096, ACCEPT_ROUND = 64, NO_DESCRIPTORS_PAUSE_MS = 100, MINUTE_MS = 60000 };
+enum { WAYS = 16, SETS = 4096, ACCEPT_ROUND = 64, NO_DESCRIPTORS_PAUSE_MS = 100, MINUTE_MS = 60000, NETWORK_FACTOR = 5 };
 
 /* ---- addresses ---- */
 
@@ -171,6 +171,17 @@ static struct slot *slot_take(struct admissions *a, const uint8_t key[16], uint3
 		return &set[i];
 	}
 	return NULL;
+}
+
+struct admission_limits admission_limits_of(const struct conf *c)
+{
+	uint32_t per_minute = (uint32_t)conf_number(c, SETTING_connections_per_minute);
+
+	return (struct admission_limits){
+		.per_address = (uint32_t)conf_number(c, SETTING_connections_per_address),
+		.per_network = (uint32_t)conf_number(c, SETTING_connections_per_network),
+		.per_minute_address = per_minute, .per_minute_network = NETWORK_FACTOR * per_minute,
+	};
 }
 
 enum admission admission_enter(struct admissions *a, const struct peer *p, int64_t now_ms)

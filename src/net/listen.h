@@ -5,6 +5,7 @@
 #ifndef FACTEUR_NET_LISTEN_H
 #define FACTEUR_NET_LISTEN_H
 #include "base/buf.h"
+#include "conf/conf.h"
 #include "net/loop.h"
 #include <sys/socket.h>
 
@@ -30,6 +31,8 @@ struct admission_limits {
 	uint32_t per_address, per_network;
 	uint32_t per_minute_address, per_minute_network;
 };
+/* As the settings connections_per_* say; total is 0. New connections a minute from a network: five times those from an address. */
+struct admission_limits admission_limits_of(const struct conf *c);
 enum admission {
 	ADMITTED,            /* admission_leave() when it ends */
 	ADMISSION_FULL,      /* the process has enough */

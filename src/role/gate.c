@@ -21,12 +21,7 @@ enum { STOP_GRACE_MS = 2000, DESCRIPTORS_KEPT = 128 };
  * less. */
 static void set_limits(struct gate *g)
 {
-	const struct conf *c = lookup_conf(g->lookup);
-	const struct admission_limits limits = {
-		.per_address = (uint32_t)conf_number(c, SETTING_connections_per_address),
-		.per_network = (uint32_t)conf_number(c, SETTING_connections_per_network),
-		.per_minute_address = (uint32_t)conf_number(c, SETTING_connections_per_minute),
-	};
+	const struct admission_limits limits = admission_limits_of(lookup_conf(g->lookup));
 
 	for (int p = PROTOCOL_SUBMISSION; p <= PROTOCOL_POP3; p++) {
 		if (g->admissions[p])

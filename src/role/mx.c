@@ -12,7 +12,6 @@
 enum {
 	LAST_CALL_MS = 5000,
 	OWN_DESCRIPTORS = 100,
-	NETWORK_FACTOR = 5,    /* a network may open so many times more than an address in a minute */
 	CONNECTIONS_MAX = 1000000,
 };
 
@@ -22,12 +21,7 @@ static void apply_settings(struct mx *m)
 {
 	const struct conf *c = lookup_conf(m->lookup);
 	struct rlimit files = { .rlim_cur = 1024 };
-	struct admission_limits limits = {
-		.per_address = (uint32_t)conf_number(c, SETTING_connections_per_address),
-		.per_network = (uint32_t)conf_number(c, SETTING_connections_per_network),
-		.per_minute_address = (uint32_t)conf_number(c, SETTING_connections_per_minute),
-		.per_minute_network = NETWORK_FACTOR * (uint32_t)conf_number(c, SETTING_connections_per_minute),
-	};
+	struct admission_limits limits = admission_limits_of(c);
 
 	getrlimit(RLIMIT_NOFILE, &files);
 	if (files.rlim_cur > CONNECTIONS_MAX)

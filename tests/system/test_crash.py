@@ -10,6 +10,7 @@ import re
 import shutil
 import signal
 import smtplib
+import subprocess
 import tempfile
 import threading
 import time
@@ -279,3 +280,31 @@ def test_a_stopped_cell_delays_only_itself():
         expect(wait_for(arrived, 60, "alice's mail after the stop") == 1, "exactly once")
     finally:
         server.close()
+
+
+def test_a_restored_account_under_a_new_log():
+    """An account brought back from a copy, and a queue that was made anew: its log counts from 1 again, and no message is taken for one
+    that was delivered long ago under the same number."""
+    server = Server(accounts=("alice",))
+    copy = tempfile.mkdtemp(prefix="facteur-copy-")
+    accounts = os.path.join(server.dir, "accounts")
+    try:
+        for i in range(3):
+            server.deliver("alice@example.test", subject=f"no {i:06d}")
+        wait_for(lambda: len(look(server, "alice") or {}) == 3, 10, "three messages")
+        server.stop()
+        subprocess.run(["cp", "-a", accounts, copy], check=True)
+        server.start()
+        server.deliver("alice@example.test", subject="no 000003")
+        wait_for(lambda: len(look(server, "alice") or {}) == 4, 10, "a fourth after the copy")
+        server.stop()
+        shutil.rmtree(accounts)
+        shutil.rmtree(os.path.join(server.dir, "queue"))
+        subprocess.run(["cp", "-a", os.path.join(copy, "accounts"), server.dir], check=True)
+        server.start()
+        for i in range(10, 20):
+            server.deliver("alice@example.test", subject=f"no {i:06d}")
+        wait_for(lambda: sorted((look(server, "alice") or {}).values()) == [0, 1, 2] + list(range(10, 20)), 15, "the three of the copy, ten new ones")
+    finally:
+        server.close()
+        shutil.rmtree(copy, ignore_errors=True)
