@@ -1,5 +1,5 @@
-/* Questions go to standard error, so that standard output holds only results. A password is read with echo off, and the terminal
- * gets its echo back also when the process is interrupted meanwhile: signals are held until then. */
+/* Questions go to standard error, so that standard output holds only results. A password is read with echo off, and
+ * the terminal gets its echo back also when the process is interrupted meanwhile: signals are held until then. */
 #include "cli/ask.h"
 #include "base/mem.h"
 #include <errno.h>

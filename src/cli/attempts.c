@@ -1,5 +1,6 @@
-/* The attempts. Each makes the plainest call that would do harm; the arguments are such that without a sandbox it would succeed or
- * fail with an errno of its own (EFAULT, EINVAL, ESRCH …), which counts as "got through": the call reached the kernel's code. */
+/* The attempts. Each makes the plainest call that would do harm; the arguments are such that without a sandbox it
+ * would succeed or fail with an errno of its own (EFAULT, EINVAL, ESRCH …), which counts as "got through": the call
+ * reached the kernel's code. */
 #include "cli/attempts.h"
 #include "base/err.h"
 #include "ipc/grant.h"
@@ -29,16 +30,28 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
-enum { CELL = 1 << ROLE_CELL, KEYS = 1 << ROLE_KEYS, CONTROL = 1 << ROLE_CONTROL, QUEUE = 1 << ROLE_QUEUE, GATE = 1 << ROLE_GATE, MX = 1 << ROLE_MX };
+enum {
+	CELL = 1 << ROLE_CELL, KEYS = 1 << ROLE_KEYS, CONTROL = 1 << ROLE_CONTROL, QUEUE = 1 << ROLE_QUEUE,
+	GATE = 1 << ROLE_GATE, MX = 1 << ROLE_MX, ALL = ~0,
+};
+
+static int open_path(const char *path, int flags)
+{
+	int fd = open(path, flags | O_CLOEXEC, 0600);
+
+	return fd < 0 ? -1 : close(fd);
+}
 
 static int open_below(const struct stage *s, const char *name, int flags)
 {
 	char path[128];
 
 	snprintf(path, sizeof(path), "%s/%s", s->dir, name);
-	int fd = open(path, flags | O_CLOEXEC, 0600);
-	return fd < 0 ? -1 : close(fd);
+	return open_path(path, flags);
 }
+
+/* A call that would give a descriptor or a number. */
+static int got(long result) { return result < 0 ? -1 : 0; }
 
 static const char *path_of(const struct stage *s, const char *name)
 {
@@ -52,7 +65,7 @@ static const char *path_of(const struct stage *s, const char *name)
 static int read_own_account(const struct stage *s) { return open_below(s, "accounts/1/secret", O_RDWR); }
 static int make_file_in_own_account(const struct stage *s) { return open_below(s, "accounts/1/new", O_RDWR | O_CREAT); }
 static int read_other_account(const struct stage *s) { return open_below(s, "accounts/2/secret", O_RDONLY); }
-static int read_below_descriptor(const struct stage *s)
+static int read_below(const struct stage *s)
 {
 	int fd = openat(s->accounts_fd, "2/secret", O_RDONLY | O_CLOEXEC);
 
@@ -66,10 +79,10 @@ static int read_tls(const struct stage *s) { return open_below(s, "tls/secret", 
 static int write_tls(const struct stage *s) { return open_below(s, "tls/secret", O_WRONLY); }
 static int read_control(const struct stage *s) { return open_below(s, "control/secret", O_RDONLY); }
 static int read_queue(const struct stage *s) { return open_below(s, "queue/secret", O_RDONLY); }
-static int read_passwd(const struct stage *s) { (void)s; int fd = open("/etc/passwd", O_RDONLY | O_CLOEXEC); return fd < 0 ? -1 : close(fd); }
-static int read_proc(const struct stage *s) { (void)s; int fd = open("/proc/self/environ", O_RDONLY | O_CLOEXEC); return fd < 0 ? -1 : close(fd); }
+static int read_passwd(UNUSED const struct stage *s) { return open_path("/etc/passwd", O_RDONLY); }
+static int read_proc(UNUSED const struct stage *s) { return open_path("/proc/self/environ", O_RDONLY); }
 static int write_tmp(const struct stage *s) { return open_below(s, "out", O_WRONLY | O_CREAT); }
-static int write_shm(const struct stage *s) { (void)s; int fd = open("/dev/shm/facteur-selftest", O_RDWR | O_CREAT | O_CLOEXEC, 0600); return fd < 0 ? -1 : close(fd); }
+static int write_shm(UNUSED const struct stage *s) { return open_path("/dev/shm/facteur-selftest", O_RDWR | O_CREAT); }
 static int truncate_other(const struct stage *s) { return truncate(path_of(s, "accounts/2/secret"), 0); }
 static int chmod_other(const struct stage *s) { return chmod(path_of(s, "accounts/2/secret"), 0666); }
 static int chown_other(const struct stage *s) { return chown(path_of(s, "accounts/2/secret"), getuid(), getgid()); }
@@ -92,12 +105,15 @@ static int rename_other(const struct stage *s)
 }
 static int make_device(const struct stage *s) { return mknod(path_of(s, "accounts/1/null"), S_IFCHR | 0600, 0x103); }
 static int make_fifo(const struct stage *s) { return mkfifo(path_of(s, "accounts/1/pipe"), 0600); }
-static int open_by_handle(const struct stage *s) { (void)s; return (int)syscall(SYS_open_by_handle_at, AT_FDCWD, NULL, O_RDONLY); }
+static int open_by_handle(UNUSED const struct stage *s)
+{
+	return got(syscall(SYS_open_by_handle_at, AT_FDCWD, NULL, O_RDONLY));
+}
 
 /* ---- the network ---- */
-static int make_socket(const struct stage *s) { (void)s; return socket(AF_INET, SOCK_STREAM, 0) < 0 ? -1 : 0; }
-static int make_unix_socket(const struct stage *s) { (void)s; return socket(AF_UNIX, SOCK_STREAM, 0) < 0 ? -1 : 0; }
-static int make_raw_socket(const struct stage *s) { (void)s; return socket(AF_INET, SOCK_RAW, IPPROTO_ICMP) < 0 ? -1 : 0; }
+static int make_socket(UNUSED const struct stage *s) { return got(socket(AF_INET, SOCK_STREAM, 0)); }
+static int make_unix_socket(UNUSED const struct stage *s) { return got(socket(AF_UNIX, SOCK_STREAM, 0)); }
+static int make_raw_socket(UNUSED const struct stage *s) { return got(socket(AF_INET, SOCK_RAW, IPPROTO_ICMP)); }
 static int use_connect(const struct stage *s)
 {
 	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(9), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
@@ -112,10 +128,9 @@ static int use_bind(const struct stage *s)
 }
 
 /* ---- other programs and processes ---- */
-static int use_exec(const struct stage *s) { (void)s; return execl("/bin/true", "true", (char *)NULL); }
-static int use_fork(const struct stage *s)
+static int use_exec(UNUSED const struct stage *s) { return execl("/bin/true", "true", (char *)NULL); }
+static int use_fork(UNUSED const struct stage *s)
 {
-	(void)s;
 	pid_t pid = (pid_t)syscall(SYS_clone, SIGCHLD, NULL, NULL, NULL, 0);
 
 	if (pid == 0)
@@ -128,21 +143,21 @@ static int read_memory(const struct stage *s)
 	char byte;
 	struct iovec here = { &byte, 1 }, there = { (void *)(uintptr_t)s->secret, 1 };
 
-	return process_vm_readv(s->victim, &here, 1, &there, 1, 0) < 0 ? -1 : 0;
+	return got(process_vm_readv(s->victim, &here, 1, &there, 1, 0));
 }
 static int write_memory(const struct stage *s)
 {
 	char byte = 0;
 	struct iovec here = { &byte, 1 }, there = { (void *)(uintptr_t)s->secret, 1 };
 
-	return process_vm_writev(s->victim, &here, 1, &there, 1, 0) < 0 ? -1 : 0;
+	return got(process_vm_writev(s->victim, &here, 1, &there, 1, 0));
 }
-static int use_pidfd(const struct stage *s) { return syscall(SYS_pidfd_open, s->victim, 0) < 0 ? -1 : 0; }
-static int use_pidfd_getfd(const struct stage *s) { (void)s; return syscall(SYS_pidfd_getfd, 0, 0, 0) < 0 ? -1 : 0; }
-static int use_pidfd_signal(const struct stage *s) { (void)s; return syscall(SYS_pidfd_send_signal, 0, 0, NULL, 0) < 0 ? -1 : 0; }
+static int use_pidfd(const struct stage *s) { return got(syscall(SYS_pidfd_open, s->victim, 0)); }
+static int use_pidfd_getfd(UNUSED const struct stage *s) { return got(syscall(SYS_pidfd_getfd, 0, 0, 0)); }
+static int use_pidfd_signal(UNUSED const struct stage *s) { return got(syscall(SYS_pidfd_send_signal, 0, 0, NULL, 0)); }
 static int kill_other(const struct stage *s) { return kill(s->victim, 0); }
 static int tgkill_other(const struct stage *s) { return (int)syscall(SYS_tgkill, s->victim, s->victim, 0); }
-static int kill_everybody(const struct stage *s) { (void)s; return kill(-1, 0); }
+static int kill_everybody(UNUSED const struct stage *s) { return kill(-1, 0); }
 static int limit_other(const struct stage *s)
 {
 	struct rlimit limit = { 0, 0 };
@@ -151,48 +166,49 @@ static int limit_other(const struct stage *s)
 }
 
 /* ---- the kernel ---- */
-static int use_io_uring(const struct stage *s)
+static int use_io_uring(UNUSED const struct stage *s)
 {
 	struct io_uring_params p = { 0 };
 
-	(void)s;
-	return syscall(SYS_io_uring_setup, 1, &p) < 0 ? -1 : 0;
+	return got(syscall(SYS_io_uring_setup, 1, &p));
 }
-static int use_shm(const struct stage *s) { (void)s; return shmget(IPC_PRIVATE, 4096, IPC_CREAT | 0600) < 0 ? -1 : 0; }
-static int use_msg(const struct stage *s) { (void)s; return msgget(IPC_PRIVATE, IPC_CREAT | 0600) < 0 ? -1 : 0; }
-static int use_sem(const struct stage *s) { (void)s; return semget(IPC_PRIVATE, 1, IPC_CREAT | 0600) < 0 ? -1 : 0; }
-static int use_mq(const struct stage *s) { (void)s; return mq_open("/facteur-selftest", O_RDWR | O_CREAT, 0600, NULL) < 0 ? -1 : 0; }
-static int use_keyctl(const struct stage *s) { (void)s; return syscall(SYS_keyctl, 0, -3, 0) < 0 ? -1 : 0; }
-static int use_add_key(const struct stage *s) { (void)s; return syscall(SYS_add_key, "user", "x", "y", 1, -3) < 0 ? -1 : 0; }
-static int use_bpf(const struct stage *s) { (void)s; return syscall(SYS_bpf, BPF_MAP_CREATE, NULL, 0) < 0 ? -1 : 0; }
-static int use_perf(const struct stage *s) { (void)s; return syscall(SYS_perf_event_open, NULL, 0, -1, -1, 0) < 0 ? -1 : 0; }
-static int use_userfaultfd(const struct stage *s) { (void)s; return syscall(SYS_userfaultfd, 0) < 0 ? -1 : 0; }
+static int use_shm(UNUSED const struct stage *s) { return got(shmget(IPC_PRIVATE, 4096, IPC_CREAT | 0600)); }
+static int use_msg(UNUSED const struct stage *s) { return got(msgget(IPC_PRIVATE, IPC_CREAT | 0600)); }
+static int use_sem(UNUSED const struct stage *s) { return got(semget(IPC_PRIVATE, 1, IPC_CREAT | 0600)); }
+static int use_mq(UNUSED const struct stage *s)
+{
+	return got(mq_open("/facteur-selftest", O_RDWR | O_CREAT, 0600, NULL));
+}
+static int use_keyctl(UNUSED const struct stage *s) { return got(syscall(SYS_keyctl, 0, -3, 0)); }
+static int use_add_key(UNUSED const struct stage *s) { return got(syscall(SYS_add_key, "user", "x", "y", 1, -3)); }
+static int use_bpf(UNUSED const struct stage *s) { return got(syscall(SYS_bpf, BPF_MAP_CREATE, NULL, 0)); }
+static int use_perf(UNUSED const struct stage *s) { return got(syscall(SYS_perf_event_open, NULL, 0, -1, -1, 0)); }
+static int use_userfaultfd(UNUSED const struct stage *s) { return got(syscall(SYS_userfaultfd, 0)); }
 static int use_mount(const struct stage *s) { return mount("none", path_of(s, "accounts/1"), "tmpfs", 0, NULL); }
-static int use_unshare(const struct stage *s) { (void)s; return unshare(CLONE_NEWUSER); }
+static int use_unshare(UNUSED const struct stage *s) { return unshare(CLONE_NEWUSER); }
 static int use_chroot(const struct stage *s) { return chroot(path_of(s, "accounts/1")); }
-static int become_root(const struct stage *s) { (void)s; return setresuid(0, 0, 0); }
-static int become_dumpable(const struct stage *s) { (void)s; return prctl(PR_SET_DUMPABLE, 1, 0, 0, 0); }
-static int make_code(const struct stage *s)
+static int become_root(UNUSED const struct stage *s) { return setresuid(0, 0, 0); }
+static int become_dumpable(UNUSED const struct stage *s) { return prctl(PR_SET_DUMPABLE, 1, 0, 0, 0); }
+static int make_code(UNUSED const struct stage *s)
 {
-	(void)s;
-	return mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED ? -1 : 0;
+	const int rights = PROT_READ | PROT_WRITE | PROT_EXEC;
+
+	return mmap(NULL, 4096, rights, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED ? -1 : 0;
 }
-static int make_memory_code(const struct stage *s)
+static int make_memory_code(UNUSED const struct stage *s)
 {
-	(void)s;
 	void *p = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	return p == MAP_FAILED ? -1 : mprotect(p, 4096, PROT_READ | PROT_EXEC);
 }
 
 /* A cell knows its own key; a grant for another account made with it must not pass there. */
-static int forge_grant(const struct stage *s)
+static int forge_grant(UNUSED const struct stage *s)
 {
 	static const uint8_t secret[32] = "the secret that stays in keys";
 	struct grant g = { .account = 2, .rights = ~0u, .expires_s = INT64_MAX, .epoch = 1, .session = 1 };
 	uint8_t own[GRANT_KEY_SIZE], other[GRANT_KEY_SIZE];
 
-	(void)s;
 	grant_key(secret, 1, own);
 	grant_key(secret, 2, other);
 	grant_sign(&g, own);
@@ -214,60 +230,60 @@ const struct attempt attempts[] = {
 	{ { "write into another account", "écrire dans un autre compte" }, CELL, false, write_other_account },
 	{ { "list the accounts", "énumérer les comptes" }, CELL | KEYS | GATE | MX | QUEUE, false, list_accounts },
 	{ { "read an account", "lire un compte" }, KEYS | GATE | MX | CONTROL | QUEUE, false, read_any_account },
-	{ { "read an account by a descriptor of accounts/", "lire un compte par un descripteur de accounts/" }, ROLE_BIT_ALL, false, read_below_descriptor },
+	{ { "read an account below accounts/", "lire un compte sous accounts/" }, ALL, false, read_below },
 	{ { "read the secrets", "lire les secrets" }, CELL | CONTROL | QUEUE | GATE | MX, false, read_keys },
 	{ { "read the TLS keys", "lire les clés TLS" }, CELL | CONTROL | QUEUE | GATE | MX, false, read_tls },
 	{ { "read the directory", "lire l'annuaire" }, CELL | KEYS | QUEUE | GATE | MX, false, read_control },
 	{ { "read the queue", "lire la file d'attente" }, CELL | KEYS | CONTROL | GATE | MX, false, read_queue },
-	{ { "read /etc/passwd", "lire /etc/passwd" }, ROLE_BIT_ALL, false, read_passwd },
-	{ { "read /proc", "lire /proc" }, ROLE_BIT_ALL, false, read_proc },
-	{ { "write outside", "écrire ailleurs" }, ROLE_BIT_ALL, false, write_tmp },
-	{ { "use shared memory files", "utiliser /dev/shm" }, ROLE_BIT_ALL, false, write_shm },
-	{ { "truncate(2) of another account", "truncate(2) sur un autre compte" }, ROLE_BIT_ALL, false, truncate_other },
-	{ { "chmod", "chmod" }, ROLE_BIT_ALL, false, chmod_other },
-	{ { "chown", "chown" }, ROLE_BIT_ALL, false, chown_other },
-	{ { "utime", "utime" }, ROLE_BIT_ALL, false, utime_other },
-	{ { "setxattr", "setxattr" }, ROLE_BIT_ALL, false, xattr_other },
-	{ { "link a file of another account", "lier un fichier d'un autre compte" }, ROLE_BIT_ALL, false, link_other },
-	{ { "rename a file of another account", "renommer un fichier d'un autre compte" }, ROLE_BIT_ALL, false, rename_other },
-	{ { "make a symbolic link", "créer un lien symbolique" }, ROLE_BIT_ALL, false, symlink_own },
-	{ { "make a device", "créer un périphérique" }, ROLE_BIT_ALL, false, make_device },
-	{ { "make a named pipe", "créer un tube nommé" }, ROLE_BIT_ALL, false, make_fifo },
-	{ { "open_by_handle_at", "open_by_handle_at" }, ROLE_BIT_ALL, false, open_by_handle },
-	{ { "make a TCP socket", "créer une socket TCP" }, ROLE_BIT_ALL, false, make_socket },
-	{ { "make a local socket", "créer une socket locale" }, ROLE_BIT_ALL, false, make_unix_socket },
-	{ { "make a raw socket", "créer une socket brute" }, ROLE_BIT_ALL, false, make_raw_socket },
-	{ { "connect", "connect" }, ROLE_BIT_ALL, false, use_connect },
-	{ { "bind", "bind" }, ROLE_BIT_ALL, false, use_bind },
-	{ { "run a program", "lancer un programme" }, ROLE_BIT_ALL, false, use_exec },
-	{ { "fork", "fork" }, ROLE_BIT_ALL, false, use_fork },
-	{ { "ptrace of another process", "ptrace d'un autre processus" }, ROLE_BIT_ALL, false, use_ptrace },
-	{ { "read another process's memory", "lire la mémoire d'un autre processus" }, ROLE_BIT_ALL, false, read_memory },
-	{ { "write another process's memory", "écrire la mémoire d'un autre processus" }, ROLE_BIT_ALL, false, write_memory },
-	{ { "pidfd_open", "pidfd_open" }, ROLE_BIT_ALL, false, use_pidfd },
-	{ { "pidfd_getfd", "pidfd_getfd" }, ROLE_BIT_ALL, false, use_pidfd_getfd },
-	{ { "pidfd_send_signal", "pidfd_send_signal" }, ROLE_BIT_ALL, false, use_pidfd_signal },
-	{ { "signal another process", "envoyer un signal à un autre processus" }, ROLE_BIT_ALL, false, kill_other },
-	{ { "signal another thread", "envoyer un signal à un autre fil" }, ROLE_BIT_ALL, false, tgkill_other },
-	{ { "signal every process", "envoyer un signal à tous" }, ROLE_BIT_ALL, false, kill_everybody },
-	{ { "limit another process", "limiter un autre processus" }, ROLE_BIT_ALL, false, limit_other },
-	{ { "io_uring", "io_uring" }, ROLE_BIT_ALL, false, use_io_uring },
-	{ { "System V shared memory", "mémoire partagée System V" }, ROLE_BIT_ALL, false, use_shm },
-	{ { "System V messages", "messages System V" }, ROLE_BIT_ALL, false, use_msg },
-	{ { "System V semaphores", "sémaphores System V" }, ROLE_BIT_ALL, false, use_sem },
-	{ { "POSIX message queue", "file de messages POSIX" }, ROLE_BIT_ALL, false, use_mq },
-	{ { "keyctl", "keyctl" }, ROLE_BIT_ALL, false, use_keyctl },
-	{ { "add_key", "add_key" }, ROLE_BIT_ALL, false, use_add_key },
-	{ { "bpf", "bpf" }, ROLE_BIT_ALL, false, use_bpf },
-	{ { "perf_event_open", "perf_event_open" }, ROLE_BIT_ALL, false, use_perf },
-	{ { "userfaultfd", "userfaultfd" }, ROLE_BIT_ALL, false, use_userfaultfd },
-	{ { "mount", "mount" }, ROLE_BIT_ALL, false, use_mount },
-	{ { "unshare a user namespace", "unshare d'un espace d'utilisateurs" }, ROLE_BIT_ALL, false, use_unshare },
-	{ { "chroot", "chroot" }, ROLE_BIT_ALL, false, use_chroot },
-	{ { "become root", "devenir root" }, ROLE_BIT_ALL, false, become_root },
-	{ { "become dumpable", "redevenir lisible (dumpable)" }, ROLE_BIT_ALL, false, become_dumpable },
-	{ { "writable executable memory", "mémoire inscriptible et exécutable" }, ROLE_BIT_ALL, false, make_code },
-	{ { "make memory executable", "rendre de la mémoire exécutable" }, ROLE_BIT_ALL, false, make_memory_code },
-	{ { "a self-made grant for another account", "un laissez-passer fabriqué pour un autre compte" }, CELL, false, forge_grant },
+	{ { "read /etc/passwd", "lire /etc/passwd" }, ALL, false, read_passwd },
+	{ { "read /proc", "lire /proc" }, ALL, false, read_proc },
+	{ { "write outside", "écrire ailleurs" }, ALL, false, write_tmp },
+	{ { "use shared memory files", "utiliser /dev/shm" }, ALL, false, write_shm },
+	{ { "truncate(2) of another account", "truncate(2) sur un autre compte" }, ALL, false, truncate_other },
+	{ { "chmod", "chmod" }, ALL, false, chmod_other },
+	{ { "chown", "chown" }, ALL, false, chown_other },
+	{ { "utime", "utime" }, ALL, false, utime_other },
+	{ { "setxattr", "setxattr" }, ALL, false, xattr_other },
+	{ { "link another account's file", "lier un fichier d'autrui" }, ALL, false, link_other },
+	{ { "rename another account's file", "renommer un fichier d'autrui" }, ALL, false, rename_other },
+	{ { "make a symbolic link", "créer un lien symbolique" }, ALL, false, symlink_own },
+	{ { "make a device", "créer un périphérique" }, ALL, false, make_device },
+	{ { "make a named pipe", "créer un tube nommé" }, ALL, false, make_fifo },
+	{ { "open_by_handle_at", "open_by_handle_at" }, ALL, false, open_by_handle },
+	{ { "make a TCP socket", "créer une socket TCP" }, ALL, false, make_socket },
+	{ { "make a local socket", "créer une socket locale" }, ALL, false, make_unix_socket },
+	{ { "make a raw socket", "créer une socket brute" }, ALL, false, make_raw_socket },
+	{ { "connect", "connect" }, ALL, false, use_connect },
+	{ { "bind", "bind" }, ALL, false, use_bind },
+	{ { "run a program", "lancer un programme" }, ALL, false, use_exec },
+	{ { "fork", "fork" }, ALL, false, use_fork },
+	{ { "ptrace of another process", "ptrace d'un autre processus" }, ALL, false, use_ptrace },
+	{ { "read another process's memory", "lire la mémoire d'un autre" }, ALL, false, read_memory },
+	{ { "write another process's memory", "écrire la mémoire d'un autre" }, ALL, false, write_memory },
+	{ { "pidfd_open", "pidfd_open" }, ALL, false, use_pidfd },
+	{ { "pidfd_getfd", "pidfd_getfd" }, ALL, false, use_pidfd_getfd },
+	{ { "pidfd_send_signal", "pidfd_send_signal" }, ALL, false, use_pidfd_signal },
+	{ { "signal another process", "envoyer un signal à un autre processus" }, ALL, false, kill_other },
+	{ { "signal another thread", "envoyer un signal à un autre fil" }, ALL, false, tgkill_other },
+	{ { "signal every process", "envoyer un signal à tous" }, ALL, false, kill_everybody },
+	{ { "limit another process", "limiter un autre processus" }, ALL, false, limit_other },
+	{ { "io_uring", "io_uring" }, ALL, false, use_io_uring },
+	{ { "System V shared memory", "mémoire partagée System V" }, ALL, false, use_shm },
+	{ { "System V messages", "messages System V" }, ALL, false, use_msg },
+	{ { "System V semaphores", "sémaphores System V" }, ALL, false, use_sem },
+	{ { "POSIX message queue", "file de messages POSIX" }, ALL, false, use_mq },
+	{ { "keyctl", "keyctl" }, ALL, false, use_keyctl },
+	{ { "add_key", "add_key" }, ALL, false, use_add_key },
+	{ { "bpf", "bpf" }, ALL, false, use_bpf },
+	{ { "perf_event_open", "perf_event_open" }, ALL, false, use_perf },
+	{ { "userfaultfd", "userfaultfd" }, ALL, false, use_userfaultfd },
+	{ { "mount", "mount" }, ALL, false, use_mount },
+	{ { "unshare a user namespace", "unshare d'un espace d'utilisateurs" }, ALL, false, use_unshare },
+	{ { "chroot", "chroot" }, ALL, false, use_chroot },
+	{ { "become root", "devenir root" }, ALL, false, become_root },
+	{ { "become dumpable", "redevenir lisible (dumpable)" }, ALL, false, become_dumpable },
+	{ { "writable executable memory", "mémoire inscriptible et exécutable" }, ALL, false, make_code },
+	{ { "make memory executable", "rendre de la mémoire exécutable" }, ALL, false, make_memory_code },
+	{ { "a self-made grant", "un laissez-passer fabriqué soi-même" }, CELL, false, forge_grant },
 };
 const size_t attempt_count = COUNT_OF(attempts);

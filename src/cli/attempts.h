@@ -1,4 +1,5 @@
-/* cli/attempts.h -- what a process that was taken over might try, one function each, for `facteur selftest isolation`. */
+/* cli/attempts.h -- what a process that was taken over might try, one function each, for `facteur selftest
+ * isolation`. */
 #ifndef FACTEUR_CLI_ATTEMPTS_H
 #define FACTEUR_CLI_ATTEMPTS_H
 #include "ipc/role.h"
@@ -13,7 +14,6 @@ struct stage {
 	const char *secret;    /* an address that is mapped in the victim too */
 };
 
-enum { ROLE_BIT_ALL = ~0 };
 struct attempt {
 	const char *name[2];                      /* English, French */
 	int         roles;                        /* bits 1 << enum role: who must not (or must) be able to */

@@ -1,4 +1,5 @@
-/* cli/cli_private.h -- what the commands of the command line share: who asks, in which language, where the answer goes. */
+/* cli/cli_private.h -- what the commands of the command line share: who asks, in which language, where the answer
+ * goes. */
 #ifndef FACTEUR_CLI_CLI_PRIVATE_H
 #define FACTEUR_CLI_CLI_PRIVATE_H
 #include "cli/table.h"

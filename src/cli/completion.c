@@ -1,5 +1,5 @@
-/* Completion for shells. The script for a shell is short and asks this program for every word (`facteur completion words …`), so
- * that what is offered always fits the program that is installed. */
+/* Completion for shells. The script for a shell is short and asks this program for every word (`facteur completion
+ * words …`), so that what is offered always fits the program that is installed. */
 #include "admin/command.h"
 #include "cli/flags.h"
 #include "cli/help.h"

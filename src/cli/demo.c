@@ -1,9 +1,9 @@
 /* facteur demo: a server to look at, on this machine only. ./run builds the program and ends here.
  *
- * This process sets the folder up, starts `serve` as its child, waits until every port answers, makes the accounts, prints the
- * card, and then only waits: for Ctrl-C, which reaches the child as well, or for the end of the child. If this process is killed
- * the kernel ends the child (PR_SET_PDEATHSIG), so that no server is left behind unseen. The server's log goes to a file: lines
- * between those of the card would help nobody. */
+ * This process sets the folder up, starts `serve` as its child, waits until every port answers, makes the accounts,
+ * prints the card, and then only waits: for Ctrl-C, which reaches the child as well, or for the end of the child. If
+ * this process is killed the kernel ends the child (PR_SET_PDEATHSIG), so that no server is left behind unseen. The
+ * server's log goes to a file: lines between those of the card would help nobody. */
 #include "cli/demo.h"
 #include "admin/wire.h"
 #include "base/clock.h"
@@ -22,7 +22,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { START_TIMEOUT_MS = 60000, PAUSE_US = 50000, ANSWER_TIMEOUT_MS = 5000, OFFSET_WHEN_TAKEN = 10000, LOG_SHOWN_MAX = 3000 };
+enum {
+	START_TIMEOUT_MS = 60000, PAUSE_US = 50000, ANSWER_TIMEOUT_MS = 5000,
+	OFFSET_WHEN_TAKEN = 10000, LOG_SHOWN_MAX = 3000,
+};
 
 static volatile sig_atomic_t wants_stop;
 static void on_stop_signal(int number) { wants_stop = number; }
@@ -39,7 +42,8 @@ static bool can_bind(const char *address, int port)
 		return false;
 	CLEANUP(fd_close) int fd = socket(is_v6 ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-	return fd >= 0 && bind(fd, is_v6 ? (struct sockaddr *)&v6 : (struct sockaddr *)&v4, is_v6 ? sizeof(v6) : sizeof(v4)) == 0;
+	return fd >= 0 &&
+	       bind(fd, is_v6 ? (struct sockaddr *)&v6 : (struct sockaddr *)&v4, is_v6 ? sizeof(v6) : sizeof(v4)) == 0;
 }
 
 /* The first port that cannot be bound at this offset; 0: all can. */
@@ -53,8 +57,8 @@ static int taken_port(int offset)
 	return 0;
 }
 
-/* Without a wish 0 where all the usual ports are free and allowed (for which root or a low ip_unprivileged_port_start is needed).
- * False, said: in use. Asked before the server starts: another program's answer would look like ours. */
+/* Without a wish 0 where all the usual ports are free and allowed (for which root or a low ip_unprivileged_port_start
+ * is needed). False, said: in use. Asked before the server starts: another program's answer would look like ours. */
 static bool choose_offset(struct demo *d)
 {
 	int taken;
@@ -90,7 +94,9 @@ static bool is_running(const struct demo *d)
 
 static int connect_local(int port)
 {
-	struct sockaddr_in a = { .sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct sockaddr_in a = {
+		.sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+	};
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 	if (fd >= 0 && connect(fd, (struct sockaddr *)&a, sizeof(a)) == 0)
@@ -145,7 +151,8 @@ static pid_t start_server(struct demo *d)
 
 	if (pid != 0)
 		return pid;
-	int log = open(log_path(d).p, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600), nothing = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	int log = open(log_path(d).p, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+	int nothing = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	prctl(PR_SET_PDEATHSIG, SIGTERM);
 	if (log < 0 || getppid() != parent)
 		_exit(1);

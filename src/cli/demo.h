@@ -1,4 +1,5 @@
-/* cli/demo.h -- the parts of the demonstration: its accounts (demo_accounts.c), what it prints (demo_card.c), its life (demo.c). */
+/* cli/demo.h -- the parts of the demonstration: its accounts (demo_accounts.c), what it prints (demo_card.c), its
+ * life (demo.c). */
 #ifndef FACTEUR_CLI_DEMO_H
 #define FACTEUR_CLI_DEMO_H
 #include "cli/cli_private.h"
@@ -16,7 +17,8 @@ struct demo {
 	struct demo_account accounts[DEMO_ACCOUNTS];
 };
 
-/* Makes alice and bob, or takes their passwords from DIR/accounts.txt; a welcome message for those that are new. False: said. */
+/* Makes alice and bob, or takes their passwords from DIR/accounts.txt; a welcome message for those that are new.
+ * False: said. */
 bool demo_accounts(struct demo *d);
 /* Everything a person types into a mail program. */
 void demo_card(struct demo *d);

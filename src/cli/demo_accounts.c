@@ -1,6 +1,6 @@
-/* alice and bob. Their passwords are random and stay in DIR/accounts.txt (only for its owner), one line an account: address,
- * space, password. The file is written last: where it is missing the accounts get new passwords, and no password is ever lost
- * between making an account and noting it. */
+/* alice and bob. Their passwords are random and stay in DIR/accounts.txt (only for its owner), one line an account:
+ * address, space, password. The file is written last: where it is missing the accounts get new passwords, and no
+ * password is ever lost between making an account and noting it. */
 #include "admin/wire.h"
 #include "base/bytes.h"
 #include "cli/demo.h"
@@ -59,8 +59,9 @@ static bool make_account(struct demo *d, size_t i, bool *is_new)
 	CLEANUP(answer_free) struct answer answer = { 0 };
 	const struct demo_account *x = &d->accounts[i];
 	enum admin_command command;
-	CLEANUP(admin_json_free) json_t *args = json_pack("{s:s#,s:s#,s:s,s:s}", "address", x->address.p, (int)x->address.n, "password",
-		x->password.p, (int)x->password.n, "name", full_names[i], "lang", lang_code(d->cli->lang));
+	CLEANUP(admin_json_free) json_t *args = json_pack("{s:s#,s:s#,s:s,s:s}", "address", x->address.p, (int)x->address.n,
+	                                                  "password", x->password.p, (int)x->password.n, "name",
+	                                                  full_names[i], "lang", lang_code(d->cli->lang));
 
 	if (!admin_command_named(STR("account add"), &command) || !request_ask(d->cli, command, args, &answer))
 		return false;
@@ -80,7 +81,8 @@ static bool send_welcome(struct demo *d, size_t i)
 	pid_t pid = fork();
 	if (pid == 0) {
 		dup2(ends[0], STDIN_FILENO);
-		execl("/proc/self/exe", "facteur", "-d", d->cli->dir, "sendmail", "-f", "postmaster@" DEMO_DOMAIN, address.p, (char *)NULL);
+		execl("/proc/self/exe", "facteur", "-d", d->cli->dir, "sendmail", "-f", "postmaster@" DEMO_DOMAIN, address.p,
+		      (char *)NULL);
 		_exit(127);
 	}
 	close(ends[0]);

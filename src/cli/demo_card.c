@@ -1,4 +1,5 @@
-/* What the demonstration prints: for each account and protocol the host, port, security, user name and password to type. */
+/* What the demonstration prints: for each account and protocol the host, port, security, user name and password to
+ * type. */
 #include "cli/demo.h"
 
 const struct demo_port demo_ports[] = {
@@ -11,7 +12,10 @@ const struct demo_port demo_ports[] = {
 };
 const size_t demo_port_count = COUNT_OF(demo_ports);
 
-static struct str port_text(struct demo *d, int port) { return arena_printf(&d->cli->arena, "%d", port + d->port_offset); }
+static struct str port_text(struct demo *d, int port)
+{
+	return arena_printf(&d->cli->arena, "%d", port + d->port_offset);
+}
 
 static void put_account(struct demo *d, const struct demo_account *x, struct buf *out)
 {
@@ -27,7 +31,8 @@ static void put_account(struct demo *d, const struct demo_account *x, struct buf
 	for (size_t i = 0; i < demo_port_count; i++) {
 		const struct demo_port *p = &demo_ports[i];
 		const struct str cells[] = {
-			str_of(p->protocol), STR("localhost"), port_text(d, p->port), str_of(p->security[c->lang]), x->address, x->password,
+			str_of(p->protocol), STR("localhost"), port_text(d, p->port), str_of(p->security[c->lang]),
+			x->address, x->password,
 		};
 		table_row(t, cells, COUNT_OF(cells));
 	}

@@ -71,7 +71,8 @@ static void unknown_flag(struct cli *c, const struct flag *flags, struct str nam
 		complain(c, TEXT_CLI_UNKNOWN_FLAG, name, str_of(command));
 }
 
-bool flags_parse(struct cli *c, int argc, char **argv, const struct flag *flags, struct str *arguments, size_t max, size_t *n)
+bool flags_parse(struct cli *c, int argc, char **argv, const struct flag *flags, struct str *arguments, size_t max,
+                 size_t *n)
 {
 	bool are_over = false;
 

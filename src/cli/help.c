@@ -4,10 +4,11 @@
 #include "cli/flags.h"
 #include "conf/conf.h"
 
-enum { HELP_MAX = 1 << 20 };
+enum { HELP_MAX = 1 << 20, MEANING_MIN = 20 };
 
 const struct builtin builtins[] = {
-#define COMMAND(word, run, usage, en, en_options, fr, fr_options) { word, run, usage, { en, fr }, { en_options, fr_options } },
+#define COMMAND(word, run, usage, en, en_options, fr, fr_options) \
+	{ word, run, usage, { en, fr }, { en_options, fr_options } },
 #include "cli/commands.def"
 #undef COMMAND
 };
@@ -46,9 +47,10 @@ static void put_line(struct cli *c, struct buf *b, const char *words, const char
 {
 	struct str shown = str_of(meaning);
 	size_t n = text_columns(str_of(words));
+	size_t room = (size_t)c->style.width > wide + 4 + MEANING_MIN ? (size_t)c->style.width - wide - 4 : MEANING_MIN;
 
 	if (c->style.width)
-		shown = text_cut(&c->arena, shown, (size_t)c->style.width > wide + 4 + 20 ? (size_t)c->style.width - wide - 4 : 20);
+		shown = text_cut(&c->arena, shown, room);
 	buf_printf(b, "  %s%*s  " STR_FMT "\n", words, n < wide ? (int)(wide - n) : 0, "", STR_ARG(shown));
 }
 
@@ -159,25 +161,27 @@ static void put_markdown_arguments(struct cli *c, struct buf *b, enum admin_comm
 
 static void put_commands_markdown(struct cli *c, struct buf *b)
 {
-	buf_printf(b, "# %s\n\n%s\n\n## %s\n", text_get(c->lang, TEXT_CLI_HELP_TITLE), text_get(c->lang, TEXT_CLI_HELP_GENERATED),
-	           text_get(c->lang, TEXT_CLI_HELP_SERVER));
+	buf_printf(b, "# %s\n\n%s\n\n## %s\n", text_get(c->lang, TEXT_CLI_HELP_TITLE),
+	           text_get(c->lang, TEXT_CLI_HELP_GENERATED), text_get(c->lang, TEXT_CLI_HELP_SERVER));
 	for (size_t i = 0; i < builtin_count; i++)
-		buf_printf(b, "\n### %s\n%s.\n```\nfacteur [-d DIR] %s %s\n%s```\n", builtins[i].word, builtins[i].meaning[c->lang], builtins[i].word,
-		           builtins[i].usage, builtins[i].options[c->lang]);
+		buf_printf(b, "\n### %s\n%s.\n```\nfacteur [-d DIR] %s %s\n%s```\n", builtins[i].word,
+		           builtins[i].meaning[c->lang], builtins[i].word, builtins[i].usage, builtins[i].options[c->lang]);
 	buf_printf(b, "\n## %s\n", text_get(c->lang, TEXT_CLI_HELP_ADMINISTER));
 	for (int i = 0; i < ADMIN_COMMAND_COUNT; i++) {
 		const struct admin_command_row *row = admin_command_row((enum admin_command)i);
-		buf_printf(b, "\n### %s\n%s.\n```\nfacteur [-d DIR] %s%s%s\n```\n", row->words, row->meaning[c->lang], row->words,
-		           row->usage[0] ? " " : "", row->usage);
+		buf_printf(b, "\n### %s\n%s.\n```\nfacteur [-d DIR] %s%s%s\n```\n", row->words, row->meaning[c->lang],
+		           row->words, row->usage[0] ? " " : "", row->usage);
 		put_markdown_arguments(c, b, (enum admin_command)i);
 	}
 }
 
 static void put_settings_markdown(struct cli *c, struct buf *b)
 {
-	static const enum text scopes[] = { TEXT_CLI_SCOPE_FILE, TEXT_CLI_SCOPE_SERVER, TEXT_CLI_SCOPE_DOMAIN, TEXT_CLI_SCOPE_ACCOUNT };
+	static const enum text scopes[] = { TEXT_CLI_SCOPE_FILE, TEXT_CLI_SCOPE_SERVER, TEXT_CLI_SCOPE_DOMAIN,
+		                                TEXT_CLI_SCOPE_ACCOUNT };
 
-	buf_printf(b, "# %s\n\n%s\n", text_get(c->lang, TEXT_CLI_SETTINGS_TITLE), text_get(c->lang, TEXT_CLI_SETTINGS_GENERATED));
+	buf_printf(b, "# %s\n\n%s\n", text_get(c->lang, TEXT_CLI_SETTINGS_TITLE),
+	           text_get(c->lang, TEXT_CLI_SETTINGS_GENERATED));
 	for (size_t scope = 0; scope < COUNT_OF(scopes); scope++) {
 		bool has_heading = false;
 		for (int i = 0; i < SETTING_COUNT; i++) {
@@ -187,8 +191,8 @@ static void put_settings_markdown(struct cli *c, struct buf *b)
 			if (!has_heading)
 				buf_printf(b, "\n## %s\n\n| | | |\n|---|---|---|\n", text_get(c->lang, scopes[scope]));
 			has_heading = true;
-			buf_printf(b, "| `%s` | %s%s%s | %s |\n", row->name, row->fallback[0] ? "`" : "", row->fallback, row->fallback[0] ? "`" : "",
-			           c->lang == LANG_FR ? row->meaning_fr : row->meaning_en);
+			buf_printf(b, "| `%s` | %s%s%s | %s |\n", row->name, row->fallback[0] ? "`" : "", row->fallback,
+			           row->fallback[0] ? "`" : "", c->lang == LANG_FR ? row->meaning_fr : row->meaning_en);
 		}
 	}
 }

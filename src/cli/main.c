@@ -1,5 +1,6 @@
-/* `facteur`: the first words of a command line, and nothing else. `--role` is what master executes; a few commands live here
- * (serve, setup, demo …); all others are requests to the role control (cli/request.c), one row each in admin/commands.def. */
+/* `facteur`: the first words of a command line, and nothing else. `--role` is what master executes; a few commands
+ * live here (serve, setup, demo …); all others are requests to the role control (cli/request.c), one row each in
+ * admin/commands.def. */
 #include "admin/command.h"
 #include "admin/wire.h"
 #include "base/log.h"

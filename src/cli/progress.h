@@ -1,5 +1,5 @@
-/* cli/progress.h -- a bar on standard error while something long runs; nothing where standard error is not a terminal, and nothing
- * for what is over within half a second. */
+/* cli/progress.h -- a bar on standard error while something long runs; nothing where standard error is not a
+ * terminal, and nothing for what is over within half a second. */
 #ifndef FACTEUR_CLI_PROGRESS_H
 #define FACTEUR_CLI_PROGRESS_H
 #include "base/buf.h"
@@ -13,6 +13,7 @@ void progress_show(struct progress *p, uint64_t done, uint64_t total);
 /* Takes the bar away. */
 void progress_end(struct progress *p);
 
-/* The line itself, without its control characters: "[#####-----]  50 %  500 of 1000", at most `columns` wide. For the tests too. */
+/* The line itself, without its control characters: "[#####-----]  50 %  500 of 1000", at most `columns` wide. For the
+ * tests too. */
 void progress_line(uint64_t done, uint64_t total, int columns, struct buf *out);
 #endif

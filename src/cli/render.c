@@ -25,7 +25,8 @@ static struct str size_text(struct arena *a, enum lang lang, uint64_t bytes)
 	int tenths = (int)(n * 10 + 0.5);
 	if (tenths >= 100 || tenths % 10 == 0)
 		return arena_printf(a, "%.0f %c%s", n, prefixes[p], unit);
-	return arena_printf(a, "%d%s%d %c%s", tenths / 10, text_get(lang, TEXT_CLI_DECIMAL), tenths % 10, prefixes[p], unit);
+	return arena_printf(a, "%d%s%d %c%s", tenths / 10, text_get(lang, TEXT_CLI_DECIMAL), tenths % 10, prefixes[p],
+	                    unit);
 }
 
 static struct str time_text(struct arena *a, enum lang lang, int64_t at)
@@ -167,7 +168,7 @@ static void render_result(struct cli *c, const struct admin_column *const *colum
 
 static void print_json(const json_t *v)
 {
-	json_dumpf(v, stdout, isatty(STDOUT_FILENO) == 1 ? JSON_INDENT(2) | JSON_ENCODE_ANY : JSON_COMPACT | JSON_ENCODE_ANY);
+	json_dumpf(v, stdout, (isatty(STDOUT_FILENO) == 1 ? JSON_INDENT(2) : JSON_COMPACT) | JSON_ENCODE_ANY);
 	fputc('\n', stdout);
 	fflush(stdout);
 }

@@ -1,5 +1,6 @@
-/* cli/render.h -- what control answered, for people (sentence, table, list of facts) or as JSON: a list command gives an array
- * of objects, one that shows a thing an object (its parts, if any, under "rows"), all others {"ok":true,…}; a failure {"ok":false,"error":…,"sentence":…}. */
+/* cli/render.h -- what control answered, for people (sentence, table, list of facts) or as JSON: a list command gives
+ * an array of objects, one that shows a thing an object (its parts, if any, under "rows"), all others {"ok":true,…};
+ * a failure {"ok":false,"error":…,"sentence":…}. */
 #ifndef FACTEUR_CLI_RENDER_H
 #define FACTEUR_CLI_RENDER_H
 #include "cli/request.h"

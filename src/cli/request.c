@@ -1,8 +1,8 @@
 /* From argv to the answer.
  *
- * The usage line of commands.def decides what the words mean, so that a new command needs nothing here. With a server running its
- * control does the work; without one this process does, under DIR/lock. Between "no socket" and "lock taken" a server may be just
- * starting or stopping: both are tried in turn for a few seconds. */
+ * The usage line of commands.def decides what the words mean, so that a new command needs nothing here. With a server
+ * running its control does the work; without one this process does, under DIR/lock. Between "no socket" and "lock
+ * taken" a server may be just starting or stopping: both are tried in turn for a few seconds. */
 #include "cli/request.h"
 #include "admin/offline.h"
 #include "admin/wire.h"
@@ -76,7 +76,8 @@ static const struct admin_argument *option_find(const struct admin_argument *lis
 	return NULL;
 }
 
-static void unknown_option(struct cli *c, enum admin_command command, const struct admin_argument *list, size_t n, struct str name)
+static void unknown_option(struct cli *c, enum admin_command command, const struct admin_argument *list, size_t n,
+                           struct str name)
 {
 	const char *names[ADMIN_ARGUMENTS_MAX];
 	size_t count = 0;
@@ -92,8 +93,8 @@ static void unknown_option(struct cli *c, enum admin_command command, const stru
 }
 
 /* One "--option [VALUE]" at words[*at]. */
-static bool take_option(struct cli *c, enum admin_command command, const struct admin_argument *list, size_t count, json_t *args,
-                        const struct str *words, size_t n, size_t *at)
+static bool take_option(struct cli *c, enum admin_command command, const struct admin_argument *list, size_t count,
+                        json_t *args, const struct str *words, size_t n, size_t *at)
 {
 	struct str name, value;
 	bool has_value = str_cut(words[*at], '=', &name, &value);
@@ -133,7 +134,8 @@ static const struct admin_argument *positional(const struct admin_argument *list
 	return NULL;
 }
 
-static bool check_complete(struct cli *c, enum admin_command command, const struct admin_argument *list, size_t n, json_t *args)
+static bool check_complete(struct cli *c, enum admin_command command, const struct admin_argument *list, size_t n,
+                           json_t *args)
 {
 	const struct admin_command_row *row = admin_command_row(command);
 
@@ -156,7 +158,8 @@ static bool ask_missing_secret(struct cli *c, const struct admin_argument *list,
 		if (list[i].kind == ADMIN_SECRET)
 			secret = &list[i];
 		else if (json_object_get(args, list[i].key) &&
-		         (strcmp(list[i].key, "generate") == 0 || strcmp(list[i].key, "hash") == 0 || strcmp(list[i].key, "remove") == 0))
+		         (strcmp(list[i].key, "generate") == 0 || strcmp(list[i].key, "hash") == 0 ||
+		          strcmp(list[i].key, "remove") == 0))
 			return true;
 	}
 	if (secret == NULL || json_object_get(args, secret->key) || json_object_get(args, "generate") || !ask_is_possible())

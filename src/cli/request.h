@@ -1,5 +1,5 @@
-/* cli/request.h -- one administrative command from argv to its answer: asked of the running server by DIR/admin.sock, or run in
- * this process when no server runs (admin/offline.h). */
+/* cli/request.h -- one administrative command from argv to its answer: asked of the running server by DIR/admin.sock,
+ * or run in this process when no server runs (admin/offline.h). */
 #ifndef FACTEUR_CLI_REQUEST_H
 #define FACTEUR_CLI_REQUEST_H
 #include "admin/command.h"
@@ -15,7 +15,8 @@ struct answer {
 };
 void answer_free(struct answer *a);   /* for CLEANUP */
 bool answer_is_ok(const struct answer *a);
-/* Sends {"command", "args", "lang"} and collects the answer; for setup and the demo too. False: said to standard error. */
+/* Sends {"command", "args", "lang"} and collects the answer; for setup and the demo too. False: said to standard
+ * error. */
 bool request_ask(struct cli *c, enum admin_command command, json_t *args, struct answer *out);
 /* Is there a server's data in the folder? */
 bool request_has_data(const struct cli *c);

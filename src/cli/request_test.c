@@ -35,9 +35,12 @@ TEST(words_become_arguments)
 		{ "account list", "--deleted", "{\"deleted\":true}" },
 		{ "account list", "--deleted=yes", NULL },                        /* a switch takes no value */
 		{ "account list", "--delted", NULL },
-		{ "alias add", "info@x.test a@x.test b@x.test", "{\"alias\":\"info@x.test\",\"target\":[\"a@x.test\",\"b@x.test\"]}" },
-		{ "config set", "quota 10GB --account bob@x.test", "{\"account\":\"bob@x.test\",\"setting\":\"quota\",\"value\":\"10GB\"}" },
-		{ "config set", "--account=bob@x.test quota 10GB", "{\"account\":\"bob@x.test\",\"setting\":\"quota\",\"value\":\"10GB\"}" },
+		{ "alias add", "info@x.test a@x.test b@x.test",
+		  "{\"alias\":\"info@x.test\",\"target\":[\"a@x.test\",\"b@x.test\"]}" },
+		{ "config set", "quota 10GB --account bob@x.test",
+		  "{\"account\":\"bob@x.test\",\"setting\":\"quota\",\"value\":\"10GB\"}" },
+		{ "config set", "--account=bob@x.test quota 10GB",
+		  "{\"account\":\"bob@x.test\",\"setting\":\"quota\",\"value\":\"10GB\"}" },
 		{ "config set", "quota 10GB --account", NULL },                   /* its value is missing */
 		{ "config set", "address_separator -- --", "{\"setting\":\"address_separator\",\"value\":\"--\"}" },
 		{ "account add", "bob@x.test --generate", "{\"address\":\"bob@x.test\",\"generate\":true}" },
@@ -83,7 +86,8 @@ TEST(a_slip_of_the_finger_is_understood)
 {
 	static const char *const words[] = { "serve", "setup", "status", "sendmail" };
 	static const struct { const char *typed, *meant; } cases[] = {
-		{ "sevre", "serve" }, { "setpu", "setup" }, { "stat", "status" }, { "sendmial", "sendmail" }, { "backup", NULL }, { "", NULL },
+		{ "sevre", "serve" }, { "setpu", "setup" }, { "stat", "status" }, { "sendmial", "sendmail" },
+		{ "backup", NULL }, { "", NULL },
 	};
 
 	EACH(cases, c) {

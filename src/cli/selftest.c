@@ -1,9 +1,10 @@
 /* facteur selftest isolation: from inside the sandbox of each role, try what it must not allow (DESIGN.md §2).
  *
- * Each attempt has a process of its own, which becomes the role's user (when we are root), closes the role's door behind itself (the same
- * role/door.h that the role calls), and tries one thing. Refused is: ended by seccomp, or EPERM, EACCES, ENOSYS, EXDEV. Anything else, even
- * a failure, means that the call reached code it must not reach. Where the kernel has no landlock or no seccomp the test fails.
- * It works in a folder of its own below /tmp and touches no mail. */
+ * Each attempt has a process of its own, which becomes the role's user (when we are root), closes the role's door
+ * behind itself (the same role/door.h that the role calls), and tries one thing. Refused is: ended by seccomp, or
+ * EPERM, EACCES, ENOSYS, EXDEV. Anything else, even a failure, means that the call reached code it must not reach.
+ * Where the kernel has no landlock or no seccomp the test fails. It works in a folder of its own below /tmp and
+ * touches no mail. */
 #include "cli/attempts.h"
 #include "cli/flags.h"
 #include "cli/users.h"
@@ -69,8 +70,8 @@ static struct result try_one(const struct stage *s, const struct users *u, enum 
 
 static bool is_refusal(struct result r)
 {
-	return r.outcome == OUTCOME_ENDED ||
-	       (r.outcome == OUTCOME_ERRNO && (r.errnum == EPERM || r.errnum == EACCES || r.errnum == ENOSYS || r.errnum == EXDEV));
+	return r.outcome == OUTCOME_ENDED || (r.outcome == OUTCOME_ERRNO && (r.errnum == EPERM || r.errnum == EACCES ||
+	                                                                     r.errnum == ENOSYS || r.errnum == EXDEV));
 }
 
 /* ---- the stage ---- */
@@ -110,7 +111,10 @@ static bool make_stage(struct stage *s, const struct users *u)
 	return s->socket_fd >= 0 && s->accounts_fd >= 0;
 }
 
-static int remove_one(const char *path, UNUSED const struct stat *st, UNUSED int kind, UNUSED struct FTW *ftw) { return remove(path); }
+static int remove_one(const char *path, UNUSED const struct stat *st, UNUSED int kind, UNUSED struct FTW *ftw)
+{
+	return remove(path);
+}
 
 static void remove_stage(struct stage *s)
 {
@@ -153,9 +157,10 @@ static struct str outcome_text(struct cli *c, const struct attempt *a, struct re
 		return str_of(text_get(c->lang, TEXT_SELFTEST_BROKEN));
 	if (a->must_work)
 		return str_of(text_get(c->lang, is_good ? TEXT_SELFTEST_ALLOWED : TEXT_SELFTEST_BROKEN));
+	if (!is_good && r.outcome == OUTCOME_ERRNO)
+		return arena_printf(&c->arena, "%s (%s)", text_get(c->lang, TEXT_SELFTEST_THROUGH), strerror(r.errnum));
 	if (!is_good)
-		return r.outcome == OUTCOME_ERRNO ? arena_printf(&c->arena, "%s (%s)", text_get(c->lang, TEXT_SELFTEST_THROUGH), strerror(r.errnum))
-		                                  : str_of(text_get(c->lang, TEXT_SELFTEST_THROUGH));
+		return str_of(text_get(c->lang, TEXT_SELFTEST_THROUGH));
 	if (r.outcome == OUTCOME_ENDED)
 		return str_of(text_get(c->lang, TEXT_SELFTEST_ENDED));
 	return text_fmt(&c->arena, c->lang, TEXT_SELFTEST_REFUSED, str_of(strerror(r.errnum)));
@@ -163,7 +168,8 @@ static struct str outcome_text(struct cli *c, const struct attempt *a, struct re
 
 struct count { size_t tried, bad; };
 
-static void try_role(struct cli *c, struct stage *s, const struct users *u, enum role role, struct table *t, struct count *count)
+static void try_role(struct cli *c, struct stage *s, const struct users *u, enum role role, struct table *t,
+                     struct count *count)
 {
 	s->victim = start_victim(u, role);
 	for (size_t i = 0; i < attempt_count; i++) {
@@ -172,7 +178,9 @@ static void try_role(struct cli *c, struct stage *s, const struct users *u, enum
 			continue;
 		struct result r = try_one(s, u, role, a);
 		bool is_good = a->must_work ? r.outcome == OUTCOME_WORKED : is_refusal(r);
-		const struct str cells[] = { str_of(role_name(role)), str_of(a->name[c->lang]), outcome_text(c, a, r, is_good) };
+		const struct str cells[] = {
+			str_of(role_name(role)), str_of(a->name[c->lang]), outcome_text(c, a, r, is_good),
+		};
 		count->tried++;
 		count->bad += !is_good;
 		table_row(t, cells, COUNT_OF(cells));

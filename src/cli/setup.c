@@ -1,8 +1,8 @@
 /* facteur setup: a mail server in a folder, in one command, again and again without harm.
  *
- * What it makes, in this order: the folder and facteur.conf; the system users, when root; the domain in the directory (the same
- * request `facteur domain add` sends, so a server may be running); a certificate (setup_certificate.c); the first mailbox, if one
- * is wished. */
+ * What it makes, in this order: the folder and facteur.conf; the system users, when root; the domain in the directory
+ * (the same request `facteur domain add` sends, so a server may be running); a certificate (setup_certificate.c); the
+ * first mailbox, if one is wished. */
 #include "cli/setup.h"
 #include "admin/wire.h"
 #include "cli/ask.h"
@@ -104,10 +104,13 @@ static bool keep_root(struct cli *c, struct setup *s)
 	struct str path = arena_printf(&c->arena, "%s/facteur.conf", c->dir);
 	FILE *f;
 
-	if (s->users.uid == 0 || (users_can_reach(s->users.uid, s->users.gid, c->dir) && users_can_reach(s->users.cell_uid, s->users.cell_gid, c->dir)))
+	const struct users *u = &s->users;
+
+	if (u->uid == 0 || (users_can_reach(u->uid, u->gid, c->dir) && users_can_reach(u->cell_uid, u->cell_gid, c->dir)))
 		return true;
 	f = fopen(path.p, "ae");
-	if (f == NULL || fprintf(f, "\n# %s\nuser = root\ncell_user = root\n", text_get(c->lang, TEXT_SETUP_CONF_ROOT)) < 0) {
+	if (f == NULL ||
+	    fprintf(f, "\n# %s\nuser = root\ncell_user = root\n", text_get(c->lang, TEXT_SETUP_CONF_ROOT)) < 0) {
 		complain(c, TEXT_SETUP_NO_FOLDER, path, str_of(strerror(errno)));
 		if (f)
 			fclose(f);
@@ -133,7 +136,8 @@ static bool complain_answer(struct cli *c, const struct answer *answer)
 	return false;
 }
 
-bool setup_request(struct cli *c, const char *command, const char *key, struct str value, const char *key2, struct str value2)
+bool setup_request(struct cli *c, const char *command, const char *key, struct str value, const char *key2,
+                   struct str value2)
 {
 	CLEANUP(answer_free) struct answer answer = { 0 };
 	CLEANUP(admin_json_free) json_t *args = json_object();
@@ -244,8 +248,8 @@ static bool choose_account(struct cli *c, struct wishes *w)
 static bool make_account(struct cli *c, struct wishes *w)
 {
 	CLEANUP(answer_free) struct answer answer = { 0 };
-	CLEANUP(admin_json_free) json_t *args = json_pack("{s:s#,s:b,s:s}", "address", w->account.p, (int)w->account.n, "generate", 1, "lang",
-	                                                  lang_code(c->lang));
+	CLEANUP(admin_json_free) json_t *args = json_pack(
+		"{s:s#,s:b,s:s}", "address", w->account.p, (int)w->account.n, "generate", 1, "lang", lang_code(c->lang));
 
 	if (!ask(c, "account add", args, &answer))
 		return false;
@@ -260,7 +264,8 @@ static void report_json(const struct cli *c, const struct wishes *w)
 {
 	CLEANUP(admin_json_free) json_t *out = json_pack("{s:b,s:s}", "ok", 1, "dir", c->dir);
 	const struct { const char *key; struct str value; } facts[] = {
-		{ "domain", w->setup.domain }, { "hostname", w->setup.hostname }, { "address", w->account }, { "password", w->password },
+		{ "domain", w->setup.domain }, { "hostname", w->setup.hostname },
+		{ "address", w->account },     { "password", w->password },
 	};
 
 	for (size_t i = 0; i < COUNT_OF(facts); i++)

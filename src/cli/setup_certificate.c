@@ -1,9 +1,10 @@
-/* A certificate authority of our own and a server certificate of it, when tls/ has none: nobody can log in without TLS.
+/* A certificate authority of our own and a server certificate of it, when tls/ has none: nobody can log in without
+ * TLS.
  *
- * The key of the authority stays beside its certificate (ca.key, for its owner only), so that the next certificate is trusted by
- * those who trust this one. tls/default.pem is ours when it ends with that authority's certificate; then setup makes it anew when a
- * name is missing in it or its end is near. What somebody else put there is never touched. The role keys sees the new file by
- * itself. */
+ * The key of the authority stays beside its certificate (ca.key, for its owner only), so that the next certificate is
+ * trusted by those who trust this one. tls/default.pem is ours when it ends with that authority's certificate; then
+ * setup makes it anew when a name is missing in it or its end is near. What somebody else put there is never touched.
+ * The role keys sees the new file by itself. */
 #include "base/clock.h"
 #include "cli/setup.h"
 #include "crypto/ca.h"
@@ -12,7 +13,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Apple's devices refuse server certificates that are valid for longer than 825 days, even from an authority added by hand. */
+/* Apple's devices refuse server certificates that are valid for longer than 825 days, even from an authority added by
+ * hand. */
 enum { CA_DAYS = 3650, CERTIFICATE_DAYS = 820, RENEW_BEFORE_S = 60 * 86400, PEM_MAX = 64 << 10, NAMES_MAX = 48 };
 
 struct names { struct str list[NAMES_MAX]; size_t n; };
@@ -45,7 +47,8 @@ static enum err read_authority(struct disk_dir *d, struct arena *a, struct ca_pa
 	return disk_read_file(d, "ca.pem", PEM_MAX, a, &ca->certificate_pem);
 }
 
-/* The one that is there, else a new one. The key is written first: a certificate without its key could never be used. */
+/* The one that is there, else a new one. The key is written first: a certificate without its key could never be used.
+ */
 static enum err take_authority(struct cli *c, struct disk_dir *d, struct str name, struct ca_pair *ca)
 {
 	struct str path = arena_printf(&c->arena, "%s/ca.pem", c->dir);
@@ -60,7 +63,8 @@ static enum err take_authority(struct cli *c, struct disk_dir *d, struct str nam
 }
 
 /* Is the certificate that is there one of ours, and does it want to be made anew? Its names come into `names`. */
-static bool wants_renewal(struct disk_dir *d, struct disk_dir *tls, const struct setup *s, struct arena *a, struct names *names)
+static bool wants_renewal(struct disk_dir *d, struct disk_dir *tls, const struct setup *s, struct arena *a,
+                          struct names *names)
 {
 	const struct str wanted[] = { s->hostname, s->domain };
 	struct certificate old;
@@ -78,14 +82,17 @@ static bool wants_renewal(struct disk_dir *d, struct disk_dir *tls, const struct
 	return names->n > had || old.not_after_s < clock_wall_s() + RENEW_BEFORE_S;
 }
 
-static enum err issue(struct cli *c, struct disk_dir *d, struct disk_dir *tls, struct setup *s, const struct names *names)
+static enum err issue(struct cli *c, struct disk_dir *d, struct disk_dir *tls, struct setup *s,
+                      const struct names *names)
 {
 	struct str path = arena_printf(&c->arena, "%s/default.pem", disk_dir_path(tls));
 	struct ca_pair ca, server;
+	struct str both;
 
 	TRY(take_authority(c, d, names->list[0], &ca));
 	TRY(ca_issue(&ca, names->list, names->n, CERTIFICATE_DAYS, &c->arena, &server));
-	TRY(disk_write_file(tls, "default.pem", arena_printf(&c->arena, STR_FMT STR_FMT, STR_ARG(server.key_pem), STR_ARG(server.certificate_pem))));
+	both = arena_printf(&c->arena, STR_FMT STR_FMT, STR_ARG(server.key_pem), STR_ARG(server.certificate_pem));
+	TRY(disk_write_file(tls, "default.pem", both));
 	if (s->users.uid && chown(path.p, s->users.uid, s->users.gid) < 0)
 		return ERR_IO;
 	s->made_certificate = true;

@@ -1,8 +1,8 @@
 /* Tables.
  *
- * Each column is as wide as its widest cell. When the sum passes the terminal's width, the widest column gives way one column
- * at a time until all fits or every column is at SHRINK_MIN: so a long subject is cut before an address is. A number is never
- * cut, since half a number is a lie; nor is anything in a pipe, where a script may be reading. */
+ * Each column is as wide as its widest cell. When the sum passes the terminal's width, the widest column gives way
+ * one column at a time until all fits or every column is at SHRINK_MIN: so a long subject is cut before an address
+ * is. A number is never cut, since half a number is a lie; nor is anything in a pipe, where a script may be reading. */
 #include "cli/table.h"
 #include "base/bytes.h"
 
@@ -21,16 +21,18 @@ struct table {
 	size_t        n, cap;     /* cells */
 };
 
-/* Of one character. Ranges from Unicode 15 (EastAsianWidth W and F, general category Mn), the blocks that occur in mail. */
+/* Of one character. Ranges from Unicode 15 (EastAsianWidth W and F, general category Mn), the blocks that occur in
+ * mail. */
 static size_t char_columns(int32_t c)
 {
 	static const struct { int32_t from, to; uint8_t columns; } ranges[] = {
-		{ 0x0300, 0x036f, 0 }, { 0x0483, 0x0489, 0 }, { 0x0591, 0x05bd, 0 }, { 0x064b, 0x065f, 0 }, { 0x1100, 0x115f, 2 },
-		{ 0x1ab0, 0x1aff, 0 }, { 0x1dc0, 0x1dff, 0 }, { 0x200b, 0x200f, 0 }, { 0x202a, 0x202e, 0 }, { 0x2060, 0x2064, 0 },
-		{ 0x20d0, 0x20ff, 0 }, { 0x2e80, 0x303e, 2 }, { 0x3041, 0x33ff, 2 }, { 0x3400, 0x4dbf, 2 }, { 0x4e00, 0x9fff, 2 },
-		{ 0xa000, 0xa4cf, 2 }, { 0xac00, 0xd7a3, 2 }, { 0xf900, 0xfaff, 2 }, { 0xfe00, 0xfe0f, 0 }, { 0xfe20, 0xfe2f, 0 },
-		{ 0xfe30, 0xfe6f, 2 }, { 0xff00, 0xff60, 2 }, { 0xffe0, 0xffe6, 2 }, { 0x1f300, 0x1f64f, 2 }, { 0x1f680, 0x1f6ff, 2 },
-		{ 0x1f900, 0x1f9ff, 2 }, { 0x20000, 0x3fffd, 2 }, { 0xe0100, 0xe01ef, 0 },
+		{ 0x0300, 0x036f, 0 }, { 0x0483, 0x0489, 0 }, { 0x0591, 0x05bd, 0 }, { 0x064b, 0x065f, 0 },
+		{ 0x1100, 0x115f, 2 }, { 0x1ab0, 0x1aff, 0 }, { 0x1dc0, 0x1dff, 0 }, { 0x200b, 0x200f, 0 },
+		{ 0x202a, 0x202e, 0 }, { 0x2060, 0x2064, 0 }, { 0x20d0, 0x20ff, 0 }, { 0x2e80, 0x303e, 2 },
+		{ 0x3041, 0x33ff, 2 }, { 0x3400, 0x4dbf, 2 }, { 0x4e00, 0x9fff, 2 }, { 0xa000, 0xa4cf, 2 },
+		{ 0xac00, 0xd7a3, 2 }, { 0xf900, 0xfaff, 2 }, { 0xfe00, 0xfe0f, 0 }, { 0xfe20, 0xfe2f, 0 },
+		{ 0xfe30, 0xfe6f, 2 }, { 0xff00, 0xff60, 2 }, { 0xffe0, 0xffe6, 2 }, { 0x1f300, 0x1f64f, 2 },
+		{ 0x1f680, 0x1f6ff, 2 }, { 0x1f900, 0x1f9ff, 2 }, { 0x20000, 0x3fffd, 2 }, { 0xe0100, 0xe01ef, 0 },
 	};
 
 	for (size_t i = 0; i < COUNT_OF(ranges) && c >= ranges[i].from; i++)
@@ -135,7 +137,8 @@ static void shrink(const struct table *t, size_t *widths, size_t room)
 		size_t sum = (t->column_count - 1) * GAP, widest = t->column_count;
 		for (size_t i = 0; i < t->column_count; i++) {
 			sum += widths[i];
-			if (!t->columns[i].is_number && widths[i] > SHRINK_MIN && (widest == t->column_count || widths[i] > widths[widest]))
+			if (!t->columns[i].is_number && widths[i] > SHRINK_MIN &&
+			    (widest == t->column_count || widths[i] > widths[widest]))
 				widest = i;
 		}
 		if (sum <= room || widest == t->column_count)

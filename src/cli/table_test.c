@@ -3,7 +3,8 @@
 #include "base/bytes.h"
 #include "cli/table.h"
 
-static struct str render(struct arena *a, const char *const *titles, const char *const *cells, size_t rows, struct table_style style)
+static struct str render(struct arena *a, const char *const *titles, const char *const *cells, size_t rows,
+                         struct table_style style)
 {
 	CLEANUP(buf_free) struct buf b = BUF(1 << 20);
 	struct table *t = table_new(a);

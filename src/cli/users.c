@@ -47,8 +47,8 @@ static bool run_useradd(const char *name)
 	int status;
 
 	if (pid == 0) {
-		execl("/usr/sbin/useradd", "useradd", "--system", "--user-group", "--no-create-home", "--home-dir", "/nonexistent", "--shell",
-		      "/usr/sbin/nologin", name, (char *)NULL);
+		execl("/usr/sbin/useradd", "useradd", "--system", "--user-group", "--no-create-home", "--home-dir",
+		      "/nonexistent", "--shell", "/usr/sbin/nologin", name, (char *)NULL);
 		_exit(127);
 	}
 	while (pid > 0 && waitpid(pid, &status, 0) < 0)

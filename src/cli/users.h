@@ -1,4 +1,5 @@
-/* cli/users.h -- the system users the roles run as (settings user and cell_user of facteur.conf), and what setup does for them. */
+/* cli/users.h -- the system users the roles run as (settings user and cell_user of facteur.conf), and what setup does
+ * for them. */
 #ifndef FACTEUR_CLI_USERS_H
 #define FACTEUR_CLI_USERS_H
 #include "cli/cli_private.h"

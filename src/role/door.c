@@ -1,5 +1,5 @@
-/* The doors. What a role needs beyond these it has open already, or gets as a descriptor: sockets from master, spool files from
- * queue, the look-up memfd from control. */
+/* The doors. What a role needs beyond these it has open already, or gets as a descriptor: sockets from master, spool
+ * files from queue, the look-up memfd from control. */
 #include "role/door.h"
 #include "base/arena.h"
 #include "base/log.h"
@@ -30,7 +30,8 @@ enum err door_close(enum role role, const char *dir, uint64_t account)
 		struct str name = str_of(doors[door].folders[i].name);
 		if (role == ROLE_CELL)
 			name = arena_printf(&a, "accounts/%llu", (unsigned long long)account);
-		paths[i] = (struct sandbox_path){ arena_printf(&a, "%s/" STR_FMT, dir, STR_ARG(name)).p, doors[door].folders[i].is_writable };
+		const char *path = arena_printf(&a, "%s/" STR_FMT, dir, STR_ARG(name)).p;
+		paths[i] = (struct sandbox_path){ path, doors[door].folders[i].is_writable };
 	}
 	enum err e = sandbox_enter(role, paths, &why);
 	if (e != ERR_OK)
