@@ -184,16 +184,23 @@ static void cut_synced(struct cut_disk *d, enum disk_op op, struct str path)
 	}
 }
 
+/* All folders on the way to a file. */
+static void cut_make_parents(struct cut_disk *d, const char *to, struct str path)
+{
+	for (size_t i = strlen(to) + 1; i < path.n; i++)
+		if (path.p[i] == '/')
+			(void)!mkdir(str_cstr(&d->arena, str_sub(path, 0, i)), 0700);
+}
+
 static void cut_make_file(struct cut_disk *d, const char *from, const char *to, struct str path, struct cut_file *f)
 {
 	struct str tail = str_from(path, strlen(from));
 	struct str made = arena_printf(&d->arena, "%s" STR_FMT, to, STR_ARG(tail));
 	char *name = str_cstr(&d->arena, made);
-	ptrdiff_t slash = str_rchr(made, '/');
 	CLEANUP(fd_close) int fd = -1;
 
 	EXPECT(str_starts(path, str_of(from)));
-	(void)!mkdir(str_cstr(&d->arena, str_sub(made, 0, (size_t)slash)), 0700);
+	cut_make_parents(d, to, made);
 	cut_finish_file(d, f);
 	fd = open(name, O_RDWR | O_CREAT | O_TRUNC, 0600);
 	EXPECT(fd >= 0);

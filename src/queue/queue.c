@@ -492,6 +492,7 @@ static void make_parts(struct queue *q)
 	q->dispatch = dispatch_new(&q->backlog, log_id(q->log), &dispatch_host);
 	const struct sync_config sync_config = {
 		q->log, q->late, &q->backlog, q->worker, ring_part < SYNC_BYTES ? ring_part : SYNC_BYTES, q->config.lifetime_s,
+		q->config.sync_every_ms > 0 ? q->config.sync_every_ms : SYNC_EVERY_MS,
 	};
 	q->sync = sync_new(&sync_config, &sync_host);
 	q->w = log_w(q->log);

@@ -27,6 +27,7 @@ struct queue_config {
 	struct log_config ring;           /* of a new log; one that exists keeps its sizes */
 	uint64_t          disk_reserve;   /* bytes; with less free nothing is accepted */
 	int64_t           lifetime_s;     /* how long an undeliverable message is tried */
+	int               sync_every_ms;  /* 0: SYNC_EVERY_MS */
 	bool              is_resolved;    /* tests: recipients come with their accounts; else nothing is taken before queue_use_lookup() */
 };
 

@@ -414,6 +414,6 @@ void sync_tick(struct sync *s, int64_t now_ms, bool now)
 		s->idle_ms = now_ms;
 		return;
 	}
-	if (now || now_ms - s->idle_ms >= SYNC_EVERY_MS || s->work.bytes >= s->config.bytes)
+	if (now || now_ms - s->idle_ms >= s->config.every_ms || s->work.bytes >= s->config.bytes)
 		begin(s, now_ms);
 }

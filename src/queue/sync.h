@@ -39,6 +39,7 @@ struct sync_config {
 	struct worker   *worker;
 	uint64_t         bytes;         /* SYNC_BYTES, or less for a small ring */
 	int64_t          lifetime_s;
+	int              every_ms;      /* SYNC_EVERY_MS */
 };
 
 struct sync *sync_new(const struct sync_config *c, const struct sync_host *host);
