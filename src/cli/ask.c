@@ -89,7 +89,7 @@ bool ask_password(struct cli *c, struct str *out)
 			return false;
 		if (str_eq(*out, again))
 			return true;
-		complain(c, TEXT_CLI_PASSWORDS_DIFFER);
+		warn(c, TEXT_CLI_PASSWORDS_DIFFER);
 	}
 	return false;
 }

@@ -16,12 +16,16 @@ struct cli {
 	struct arena       arena;
 };
 
-/* Sentences (text/cli.def) to people: say() to standard output, complain() to standard error after "facteur: ". */
+/* Sentences (text/cli.def) to people: say() to standard output; complain(), why the command fails, to standard error after
+ * "facteur: ", or with --json as {"ok":false,"sentence":…} to standard output; warn(), it goes on, to standard error. */
 void cli_say(struct cli *c, enum text id, const struct str *args, size_t n);
 void cli_complain(struct cli *c, enum text id, const struct str *args, size_t n);
+void cli_warn(struct cli *c, enum text id, const struct str *args, size_t n);
 #define say(c, id, ...) cli_say((c), (id), (const struct str[]){ STR_NONE, __VA_ARGS__ } + 1, \
 	sizeof((const struct str[]){ STR_NONE, __VA_ARGS__ }) / sizeof(struct str) - 1)
 #define complain(c, id, ...) cli_complain((c), (id), (const struct str[]){ STR_NONE, __VA_ARGS__ } + 1, \
+	sizeof((const struct str[]){ STR_NONE, __VA_ARGS__ }) / sizeof(struct str) - 1)
+#define warn(c, id, ...) cli_warn((c), (id), (const struct str[]){ STR_NONE, __VA_ARGS__ } + 1, \
 	sizeof((const struct str[]){ STR_NONE, __VA_ARGS__ }) / sizeof(struct str) - 1)
 /* All of it to standard output. */
 void cli_write(struct str s);

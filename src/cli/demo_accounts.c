@@ -102,7 +102,7 @@ static bool make_accounts(struct demo *d)
 		if (!make_account(d, i, &is_new))
 			return false;
 		if (is_new && !send_welcome(d, i))
-			complain(d->cli, TEXT_DEMO_NO_WELCOME, d->accounts[i].address);
+			warn(d->cli, TEXT_DEMO_NO_WELCOME, d->accounts[i].address);
 	}
 	return true;
 }

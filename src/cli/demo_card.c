@@ -55,7 +55,7 @@ void demo_card(struct demo *d)
 	say(c, TEXT_DEMO_CERTIFICATE, dir);
 	say(c, TEXT_DEMO_TRY, port_text(d, DEMO_SMTP_PORT), port_text(d, 993), dir, alice, d->accounts[0].password);
 	if (d->missing)
-		complain(c, TEXT_DEMO_NO_SANDBOX, str_of(d->missing));
+		warn(c, TEXT_DEMO_NO_SANDBOX, str_of(d->missing));
 	say(c, TEXT_DEMO_STOP, dir);
 	cli_write(STR("ready\n"));
 }

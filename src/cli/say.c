@@ -1,8 +1,10 @@
 /* Sentences to people. */
-#include "base/bytes.h"
+#include "admin/wire.h"
 #include "cli/cli_private.h"
 #include <errno.h>
 #include <unistd.h>
+
+enum { COMPLAINT_MAX = 64 << 10 };
 
 static void write_all(int fd, struct str s)
 {
@@ -35,9 +37,25 @@ void cli_say(struct cli *c, enum text id, const struct str *args, size_t n)
 	write_all(c->json ? STDERR_FILENO : STDOUT_FILENO, arena_printf(&c->arena, STR_FMT "\n", STR_ARG(line)));
 }
 
-void cli_complain(struct cli *c, enum text id, const struct str *args, size_t n)
+void cli_warn(struct cli *c, enum text id, const struct str *args, size_t n)
 {
 	struct str line = sentence(c, id, args, n);
 
 	write_all(STDERR_FILENO, arena_printf(&c->arena, "facteur: " STR_FMT "\n", STR_ARG(line)));
+}
+
+void cli_complain(struct cli *c, enum text id, const struct str *args, size_t n)
+{
+	CLEANUP(buf_free) struct buf b = BUF(COMPLAINT_MAX);
+	struct str line;
+
+	if (!c->json) {
+		cli_warn(c, id, args, n);
+		return;
+	}
+	line = sentence(c, id, args, n);
+	CLEANUP(admin_json_free) json_t *out = json_pack("{s:b,s:s#}", "ok", 0, "sentence", line.p, (int)line.n);
+	admin_json_write(&b, out);
+	buf_add_char(&b, '\n');
+	cli_write(buf_str(&b));
 }

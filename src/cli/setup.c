@@ -117,7 +117,7 @@ static bool keep_root(struct cli *c, struct setup *s)
 		return false;
 	}
 	fclose(f);
-	complain(c, TEXT_SETUP_KEEPS_ROOT, str_of(c->dir), str_of(s->users.user));
+	warn(c, TEXT_SETUP_KEEPS_ROOT, str_of(c->dir), str_of(s->users.user));
 	return users_find(c, &s->users);
 }
 

@@ -62,7 +62,7 @@ static bool make_one(struct cli *c, const char *name, uid_t *uid, gid_t *gid)
 	if (look_up(name, uid, gid))
 		return true;
 	if (!run_useradd(name) || !look_up(name, uid, gid)) {
-		complain(c, TEXT_SETUP_NO_USER, str_of(name));
+		warn(c, TEXT_SETUP_NO_USER, str_of(name));
 		return false;
 	}
 	say(c, TEXT_SETUP_USER_MADE, str_of(name));

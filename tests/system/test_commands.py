@@ -46,6 +46,13 @@ def test_exit_codes(server):
     expect("account list" in err, f"the nearest command is named: {err}")
 
 
+def test_json_also_when_it_fails(server):
+    for args, want in ((("-d", "/nonexistent/facteur", "account", "list"), 1), (("account", "list", "--no-such"), 2), (("account", "add"), 2)):
+        code, out, err = run(*args, "--json")
+        answer = json.loads(out)
+        expect(code == want and answer["ok"] is False and answer["sentence"] and not err, f"{args}: {code} {out} {err}")
+
+
 def test_documents_are_those_of_the_tables(server):
     for name in ("commands", "settings"):
         _, out, _ = run("help", "--markdown", name, env={"LC_ALL": "C"})
