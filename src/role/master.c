@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "ipc/sandbox.h"
+#include "role/notify.h"
 #include "role/role_private.h"
 #include "role/threads.h"
 #include <errno.h>
@@ -323,6 +324,7 @@ static void serve(struct master *m)
 		if (ready && !was_ready) {
 			was_ready = true;
 			log_info("facteur is ready dir=%s port_offset=%d", m->options.dir, m->options.port_offset);
+			notify_manager("READY=1");
 		}
 		cells_tick(m);
 		watch_run(m->watch, 100);
@@ -443,6 +445,7 @@ int master_run(const struct serve_options *options)
 		add_role(&m, ROLE_GATE, (uint32_t)i);
 	serve(&m);
 	log_info("stopping");
+	notify_manager("STOPPING=1");
 	stop_all(&m);
 	ports_close(&m);
 	log_info("stopped");

@@ -127,6 +127,21 @@ def test_setup_of_a_second_domain_renews_the_own_certificate(server):
         expect(f.read() == bought, "a certificate of somebody else is never touched")
 
 
+def test_service_manager_is_told(server):
+    path = os.path.join(server.dir, "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(path)
+        manager.settimeout(30)
+        server.stop()
+        server.env["NOTIFY_SOCKET"] = path
+        server.start()
+        expect(manager.recv(100) == b"READY=1", "ready")
+        server.stop()
+        expect(manager.recv(100) == b"STOPPING=1", "stopping")
+    del server.env["NOTIFY_SOCKET"]
+    server.start()
+
+
 def test_commands_without_a_server(server):
     folder = tempfile.mkdtemp(prefix="facteur-cli-")
     try:
