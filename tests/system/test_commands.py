@@ -160,3 +160,18 @@ def test_commands_without_a_server(server):
         expect(code in (0, 1), f"sessions without a server: {out}{err}")
     finally:
         shutil.rmtree(folder)
+
+
+def test_installation(server):
+    folder = tempfile.mkdtemp(prefix="facteur-install-")
+    try:
+        subprocess.run(["make", "-s", "install", "PREFIX=/usr", "DESTDIR=" + folder], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+        out = subprocess.run([folder + "/usr/bin/facteur", "--version"], check=True, stdout=subprocess.PIPE).stdout
+        expect(out.startswith(b"facteur "), f"the installed program runs: {out}")
+        with open(folder + "/usr/lib/systemd/system/facteur.service") as f:
+            unit = f.read()
+        expect("ExecStart=/usr/bin/facteur -d /var/lib/facteur serve" in unit and "@PREFIX@" not in unit, "the unit names it")
+        for name in ("share/bash-completion/completions/facteur", "share/doc/facteur/setup.md"):
+            expect(os.path.getsize(folder + "/usr/" + name) > 0, name)
+    finally:
+        shutil.rmtree(folder)
