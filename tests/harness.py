@@ -62,7 +62,8 @@ def free_offset():
 class Server:
     """One facteur on loopback. build: release, fault, asan, tsan; where a test does not care, FACTEUR_TEST_BUILD says."""
 
-    def __init__(self, build=None, settings=(), accounts=("alice", "bob"), env=None, conf=(), single=False):
+    def __init__(self, build=None, settings=(), accounts=("alice", "bob"), env=None, conf=(), single=False,
+                 segment_size="1MB"):
         self.binary = os.path.join(ROOT, "build", build or os.environ.get("FACTEUR_TEST_BUILD", "release"), "facteur")
         self.dir = tempfile.mkdtemp(prefix="facteur-test-")
         os.chmod(self.dir, 0o711)
@@ -79,6 +80,7 @@ class Server:
             f.write("bind = 127.0.0.1\n" + "".join(line + "\n" for line in conf))
         try:
             self.cli("setup", "example.test", "--yes")
+            self.cli("config", "set", "queue_segment_size", segment_size)   # a small ring wraps around often
             self.start()
             for name, value in settings:
                 self.cli("config", "set", name, str(value))

@@ -119,7 +119,7 @@ def stored(server, n):
 
 
 def make(accounts, build="release", env=None):
-    return Server(build=build, accounts=names(accounts), env=env,
+    return Server(build=build, accounts=names(accounts), env=env, segment_size="32MB",
                   settings=(("plain_login_loopback", "on"), ("smtp_messages_per_connection", 1000000)))
 
 
@@ -329,7 +329,8 @@ def table():
         mark = "" if r["ok"] is None else "ok" if r["ok"] else "OVER"
         if colour and mark:
             mark = f"\033[{32 if r['ok'] else 31}m{mark}\033[0m"
-        ratio = f"{r['peers'] / r['value']:.1f} x" if r["peers"] and r["value"] else ""
+        better = (r["value"], r["peers"]) if r["unit"] == "messages/s" else (r["peers"], r["value"])
+        ratio = f"{better[0] / better[1]:.1f} x" if r["peers"] and r["value"] else ""
         print(f"{r['what']:58} {r['value']:>10} {r['budget'] or '':>8} {r['peers'] or '':>8}  {ratio:8} {r['unit']} {mark}")
 
 
