@@ -153,6 +153,13 @@ static enum session_next session_run(struct session *s)
 	return s->is_eof ? SESSION_CLOSE : SESSION_WAIT;
 }
 
+/* Each line of the log that a session's thread writes says whose it is; of a new one that is known when its OPEN is read. */
+static void session_log_context(const struct session *s)
+{
+	log_context("account=%llu session=%llu peer=%.*s", (unsigned long long)s->info.grant.account,
+	            (unsigned long long)s->info.grant.session, STR_ARG(s->info.peer));
+}
+
 static enum pool_next session_step(struct session *s)
 {
 	int64_t waited_since = s->waits_since_ms;
@@ -161,6 +168,7 @@ static enum pool_next session_step(struct session *s)
 	s->waits_since_ms = 0;
 	if (s->state == NULL && !session_begin(s))
 		return finish(s, s->engine ? SESSION_CLOSE : SESSION_WAIT);
+	session_log_context(s);
 	enum session_next next = session_run(s);
 	if (next == SESSION_CLOSE || next == SESSION_UNAUTH || s->must_end || s->is_dead || s->is_eof)
 		return finish(s, next == SESSION_UNAUTH ? SESSION_UNAUTH : SESSION_CLOSE);
@@ -184,8 +192,7 @@ static enum pool_next session_ready(void *context)
 {
 	struct session *s = context;
 
-	log_context("account=%llu session=%llu peer=%.*s", (unsigned long long)s->info.grant.account,
-	            (unsigned long long)s->info.grant.session, STR_ARG(s->info.peer));
+	session_log_context(s);
 	enum pool_next next = session_step(s);
 	log_context_clear();
 	return next;
