@@ -2,7 +2,9 @@
  *
  * Each column is as wide as its widest cell. When the sum passes the terminal's width, the widest column gives way
  * one column at a time until all fits or every column is at SHRINK_MIN: so a long subject is cut before an address
- * is. A number is never cut, since half a number is a lie; nor is anything in a pipe, where a script may be reading. */
+ * is. A number is never cut, since half a number is a lie; nor is the first column, which names the row: it is what the
+ * next command wants (`queue show 3f2a9c01-1234`); nor is anything in a pipe, where a script may be reading. What does not
+ * fit even then is shown as records, a line for each cell. */
 #include "cli/table.h"
 #include "base/bytes.h"
 
@@ -131,18 +133,19 @@ static void measure(const struct table *t, size_t *widths)
 	}
 }
 
-static void shrink(const struct table *t, size_t *widths, size_t room)
+/* False: too much for this width. */
+static bool shrink(const struct table *t, size_t *widths, size_t room)
 {
 	for (;;) {
 		size_t sum = (t->column_count - 1) * GAP, widest = t->column_count;
 		for (size_t i = 0; i < t->column_count; i++) {
 			sum += widths[i];
-			if (!t->columns[i].is_number && widths[i] > SHRINK_MIN &&
+			if (i > 0 && !t->columns[i].is_number && widths[i] > SHRINK_MIN &&
 			    (widest == t->column_count || widths[i] > widths[widest]))
 				widest = i;
 		}
 		if (sum <= room || widest == t->column_count)
-			return;
+			return sum <= room;
 		widths[widest]--;
 	}
 }
@@ -168,6 +171,26 @@ static void put_line(const struct table *t, const struct str *cells, const size_
 	}
 }
 
+static void print_records(const struct table *t, const struct table_style *style, struct buf *out)
+{
+	size_t wide = 0;
+
+	for (size_t i = 0; i < t->column_count; i++)
+		if (text_columns(t->columns[i].title) > wide)
+			wide = text_columns(t->columns[i].title);
+	for (size_t i = 0; i < t->n; i++) {
+		struct str title = t->columns[i % t->column_count].title;
+		if (i > 0 && i % t->column_count == 0)
+			buf_add_char(out, '\n');
+		buf_add_cstr(out, style->colour ? "\033[1m" : "");
+		buf_add(out, title);
+		buf_add_cstr(out, style->colour ? "\033[0m" : "");
+		put_spaces(out, wide - text_columns(title) + GAP);
+		buf_add(out, t->cells[i]);
+		buf_add_char(out, '\n');
+	}
+}
+
 void table_print(const struct table *t, const struct table_style *style, struct buf *out)
 {
 	size_t widths[TABLE_COLUMNS_MAX];
@@ -176,8 +199,10 @@ void table_print(const struct table *t, const struct table_style *style, struct 
 	if (t->column_count == 0)
 		return;
 	measure(t, widths);
-	if (style->width > 0)
-		shrink(t, widths, (size_t)style->width);
+	if (style->width > 0 && !shrink(t, widths, (size_t)style->width) && t->n > 0) {
+		print_records(t, style, out);
+		return;
+	}
 	for (size_t i = 0; i < t->column_count; i++)
 		titles[i] = t->columns[i].title;
 	if (style->colour)

@@ -1,5 +1,5 @@
-/* cli/table.h -- rows and columns for people. On a terminal: bold titles, colour, cut to its width; in a pipe: the
- * same columns as plain text, nothing cut. What goes into a cell may come from anywhere (a subject, a peer's name):
+/* cli/table.h -- rows and columns for people. On a terminal: bold titles, colour, cut to its width (never the
+ * first column nor a number; as records where that is not enough); in a pipe: the same columns as plain text, nothing cut. What goes into a cell may come from anywhere (a subject, a peer's name):
  * control characters are shown as "\xNN", so that nothing printed here can steer a terminal. */
 #ifndef FACTEUR_CLI_TABLE_H
 #define FACTEUR_CLI_TABLE_H

@@ -41,9 +41,22 @@ TEST(a_terminal_gets_what_fits)
 	static const char *const cells[] = { "alice@example.test", "a subject that goes on and on and on", "12345" };
 
 	EXPECT_STR(render(&a, titles, cells, 1, (struct table_style){ .width = 44 }),
-	           "From               Subject              Size\n"
-	           "alice@example.te…  a subject that go…  12345\n");
+	           "From                Subject             Size\n"
+	           "alice@example.test  a subject that g…  12345\n");
 	EXPECT(str_find(render(&a, titles, cells, 1, (struct table_style){ .width = 0 }), STR("on and on and on")) > 0);
+}
+
+/* Nothing that has to be typed into the next command is cut, however narrow the terminal. */
+TEST(what_does_not_fit_is_shown_as_records)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	static const char *const titles[] = { "Message", "Recipient", "#Size", NULL };
+	static const char *const cells[] = { "3f2a9c01-1234", "alice@example.test", "12", "3f2a9c01-1235", "bob@example.test", "7" };
+
+	EXPECT_STR(render(&a, titles, cells, 2, (struct table_style){ .width = 24 }),
+	           "Message    3f2a9c01-1234\nRecipient  alice@example.test\nSize       12\n\n"
+	           "Message    3f2a9c01-1235\nRecipient  bob@example.test\nSize       7\n");
+	EXPECT_STR(render(&a, titles, NULL, 0, (struct table_style){ .width = 12 }), "Message  Recipie…  Size\n");
 }
 
 TEST(colour_only_when_asked)
