@@ -18,9 +18,11 @@ static void put_due(json_t *row, int64_t due)
 	admin_put_number(row, "next_try", due == LATE_NEVER || due < 0 ? 0 : (uint64_t)due);
 }
 
-/* "4.2.2 the mailbox is full" */
-static struct str reason(struct admin_call *c, struct str status, struct str text)
+/* "4.2.2 the mailbox is full". What no role sends yet was never tried, and has no reason of its own. */
+static struct str reason(struct admin_call *c, struct str status, struct str text, bool is_never_tried)
 {
+	if (text.n == 0 && is_never_tried)
+		return str_of(text_get(c->lang, TEXT_ADMIN_QUEUE_ELSEWHERE));
 	return status.n ? arena_printf(&c->arena, STR_FMT " " STR_FMT, STR_ARG(status), STR_ARG(text)) : text;
 }
 
@@ -38,7 +40,7 @@ static void put_listed(struct admin_call *c, const struct queue_listed *m)
 	admin_put_number(row, "waiting", m->waiting);
 	admin_put_number(row, "held", m->held);
 	put_due(row, m->next_due);
-	admin_put_text(row, "reason", reason(c, m->status, m->reason));
+	admin_put_text(row, "reason", reason(c, m->status, m->reason, m->waiting > 0 && m->next_due == LATE_NEVER));
 }
 
 static bool is_wanted(const struct admin_call *c, const struct queue_listed *m)
@@ -84,7 +86,7 @@ enum err admin_queue_show(struct admin_call *c)
 			admin_put_text(row, "state", state_word(r->state));
 			admin_put_number(row, "tries", r->tries);
 			put_due(row, r->due);
-			admin_put_text(row, "reason", reason(c, r->status, r->reason));
+			admin_put_text(row, "reason", reason(c, r->status, r->reason, r->state == LATE_WAITING && r->due == LATE_NEVER));
 			ask.from = (uint16_t)(r->index + 1);
 		}
 	} while (answer.has_more && answer.n > 0);
