@@ -1,6 +1,8 @@
 /* What the demonstration prints: for each account and protocol the host, port, security, user name and password to
  * type. */
 #include "cli/demo.h"
+#include <limits.h>
+#include <unistd.h>
 
 const struct demo_port demo_ports[] = {
 	{ "IMAP", { "TLS", "TLS" }, 993, false },
@@ -40,6 +42,15 @@ static void put_account(struct demo *d, const struct demo_account *x, struct buf
 	table_print(t, &whole, out);
 }
 
+/* How the person can call this very program: ./run does not install it. */
+static struct str own_path(struct demo *d)
+{
+	char path[PATH_MAX];
+	ssize_t n = readlink("/proc/self/exe", path, sizeof(path));
+
+	return n > 0 && (size_t)n < sizeof(path) ? str_copy(&d->cli->arena, str_make(path, (size_t)n)) : STR("facteur");
+}
+
 void demo_card(struct demo *d)
 {
 	struct cli *c = d->cli;
@@ -54,6 +65,7 @@ void demo_card(struct demo *d)
 	say(c, TEXT_DEMO_PORT_25, port_text(d, DEMO_SMTP_PORT), alice);
 	say(c, TEXT_DEMO_CERTIFICATE, dir);
 	say(c, TEXT_DEMO_TRY, port_text(d, DEMO_SMTP_PORT), port_text(d, 993), dir, alice, d->accounts[0].password);
+	say(c, TEXT_DEMO_ADMINISTER, own_path(d), dir);
 	if (d->missing)
 		warn(c, TEXT_DEMO_NO_SANDBOX, str_of(d->missing));
 	say(c, TEXT_DEMO_STOP, dir);

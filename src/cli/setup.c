@@ -277,8 +277,8 @@ static void report_json(const struct cli *c, const struct wishes *w)
 
 static void report(struct cli *c, const struct wishes *w)
 {
-	struct str dir = str_of(c->dir), dash_d = strcmp(c->dir, "/var/lib/facteur") == 0 ? STR("") :
-		arena_printf(&c->arena, "-d %s ", c->dir);
+	bool is_usual = strcmp(c->dir, "/var/lib/facteur") == 0;  /* the folder of the systemd unit */
+	struct str dir = str_of(c->dir), dash_d = is_usual ? STR("") : arena_printf(&c->arena, "-d %s ", c->dir);
 
 	say(c, TEXT_SETUP_DONE, dir);
 	if (w->setup.made_domain)
@@ -290,7 +290,8 @@ static void report(struct cli *c, const struct wishes *w)
 	if (!w->setup.made_domain)
 		return;
 	say(c, TEXT_SETUP_NEXT, w->setup.domain, dash_d,
-	    w->setup.hostname.n ? w->setup.hostname : STR("HOST"));
+	    w->setup.hostname.n ? w->setup.hostname : STR("HOST"),
+	    is_usual ? str_of(text_get(c->lang, TEXT_SETUP_NEXT_SYSTEMD)) : STR(""));
 }
 
 int cli_setup(struct cli *c, int argc, char **argv)
