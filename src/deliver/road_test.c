@@ -1,6 +1,6 @@
-/* The road of a message under power cuts: ADD, the log, DELIVER, the account, the sync point, all in one trace of the disk layer.
- * After a cut anywhere, what had been acknowledged is in each of its mailboxes exactly once and whole, once the replay is done.
- * SEED=n repeats a run. */
+/* The road of a message under power cuts: ADD, the log, DELIVER, the account, the sync point, all in one trace of the
+ * disk layer. After a cut anywhere, what had been acknowledged is in each of its mailboxes exactly once and whole, once
+ * the replay is done. SEED=n repeats a run. */
 #include "base/bytes.h"
 #include "base/log.h"
 #include "deliver/local.h"
@@ -41,7 +41,10 @@ static void text_of(uint32_t number, struct buf *out)
 		buf_printf(out, "line %u of message %u\r\n", i, number);
 }
 
-static uint64_t accounts_of(uint32_t number) { return 1 + number * 31 % ((1 << ACCOUNTS) - 1); }  /* a mask, never empty */
+static uint64_t accounts_of(uint32_t number)
+{
+	return 1 + number * 31 % ((1 << ACCOUNTS) - 1);
+} /* a mask, never empty */
 
 /* ---- host */
 
@@ -83,9 +86,14 @@ static void on_sync(void *context, struct channel *ch, struct message *m)
 	channel_reply(ch, m->call, refuses ? ERR_AGAIN : view_publish(c->view), STR(""), NULL, 0);
 }
 
-static const struct channel_handler cell_handlers[] = { { REQUEST_DELIVER, on_deliver }, { REQUEST_CELL_SYNC, on_sync }, { 0 } };
+static const struct channel_handler cell_handlers[] = { { REQUEST_DELIVER, on_deliver },
+														{ REQUEST_CELL_SYNC, on_sync },
+														{ 0 } };
 
-static void make_pair(int pair[2]) { EXPECT(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) == 0); }
+static void make_pair(int pair[2])
+{
+	EXPECT(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) == 0);
+}
 
 static void on_wake(void *context, uint64_t account)
 {
@@ -126,7 +134,9 @@ static struct disk_dir *below(struct disk_dir *parent, const char *name)
 static void open_road(struct road *r, const char *dir)
 {
 	const struct queue_host host = { r, on_watch, on_forget, on_wake, on_end, on_sync_accounts };
-	struct queue_config config = { .ring = { 6, 1 << 17 }, .disk_reserve = 1, .lifetime_s = 86400, .sync_every_ms = 30, .is_resolved = true };
+	struct queue_config config = {
+		.ring = { 6, 1 << 17 }, .disk_reserve = 1, .lifetime_s = 86400, .sync_every_ms = 30, .is_resolved = true
+	};
 	CLEANUP(arena_free) struct arena a = { 0 };
 	CLEANUP(disk_dir_close) struct disk_dir *top = NULL;
 	int pair[2];
@@ -201,7 +211,11 @@ static void send_one(struct road *r)
 {
 	CLEANUP(buf_free) struct buf text = BUF(TEXT_MAX);
 	struct envelope_recipient to[ACCOUNTS];
-	struct envelope e = { .source = ENVELOPE_MX, .sender = STR("a@example.test"), .body = ENVELOPE_7BIT, .received = 1700000000, .recipients = to };
+	struct envelope e = { .source = ENVELOPE_MX,
+						  .sender = STR("a@example.test"),
+						  .body = ENVELOPE_7BIT,
+						  .received = 1700000000,
+						  .recipients = to };
 	struct waiting *w = MEM_NEW(struct waiting);
 
 	*w = (struct waiting){ r, r->sent };
@@ -275,8 +289,8 @@ static void check_cut(const struct road *before, struct str trace, size_t cut, u
 			bool is_acked = before->acked_at[k] != 0 && before->acked_at[k] <= cut;
 			uint32_t want = accounts_of(k) >> i & 1;
 			if (is_acked ? times[k] != want : times[k] > want) {
-				print_error("seed %u cut %zu: message %u is %u times in account %llu, want %u%s\n", seed, cut, k, times[k],
-				            (unsigned long long)i + 1, want, is_acked ? "" : " at most");
+				print_error("seed %u cut %zu: message %u is %u times in account %llu, want %u%s\n", seed, cut, k,
+							times[k], (unsigned long long)i + 1, want, is_acked ? "" : " at most");
 				fail();
 			}
 		}

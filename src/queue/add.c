@@ -1,12 +1,15 @@
 /* The serving side of ADD and SPOOL.
  *
- * An ADD is copied once, into the payload of its record; that payload is written, and then kept as the freshest entry of the cache
- * from which it is delivered. Bodies that do not fit a record, or a delivery (DELIVERY_INLINE_MAX), go to a spool file first: made
- * here from the memfd, or by the sender; synced in the worker, then the record that names it is written as any other. The answer is
- * sent when the record is durable, if the one who asked is still there.
+ * An ADD is copied once, into the payload of its record; that payload is written, and then kept as the freshest entry
+ * of the cache from which it is delivered. Bodies that do not fit a record, or a delivery (DELIVERY_INLINE_MAX), go to
+ * a spool file first: made here from the memfd, or by the sender; synced in the worker, then the record that names it
+ * is written as any other. The answer is sent when the record is durable, if the one who asked is still there.
  *
- * The same parent key twice: the second is answered with the first one's name. While the first is still being written the second
- * is told to come again: it can only be the next cell of an account whose last one has just died. */
+ * A cell is not believed more than it must be: it has so many questions and files at a time, names only its own account
+ * as the parent of what its deliveries made, and who submitted is what the channel says.
+ *
+ * The same parent key twice: the second is answered with the first one's name. While the first is still being written
+ * the second is told to come again: it can only be the next cell of an account whose last one has just died. */
 #include "queue/add.h"
 #include "base/bytes.h"
 #include "base/log.h"
@@ -16,6 +19,8 @@
 #include "queue/resolve.h"
 #include <assert.h>
 #include <stddef.h>
+
+enum { CELL_ADDS_MAX = 64, CELL_SPOOLS_MAX = 16 };
 
 struct adding {
 	struct writing      writing;
@@ -34,10 +39,17 @@ struct adding {
 };
 
 static struct adding *adding_of(struct writing *w) { return (struct adding *)w; }
-static struct adding *adding_of_job(struct job *j) { return (struct adding *)((char *)j - offsetof(struct adding, job)); }
+static struct adding *adding_of_job(struct job *j)
+{
+	return (struct adding *)((char *)j - offsetof(struct adding, job));
+}
 
 static void adding_free(struct adding *a)
 {
+	struct asker *asker = map_get_u64(&a->queue->askers, a->asker);
+
+	if (asker != NULL)
+		asker->adding--;
 	a->queue->adding--;
 	queue_add_release(&a->in);
 	buf_free(&a->copy);
@@ -183,7 +195,8 @@ static bool needs_spool(const struct queue *q, const struct queue_add_in *in)
 	       in->envelope_bytes.n + in->body.bytes.n + HEAD_ROOM > log_record_max(q->log);
 }
 
-/* The envelope as the log has it: the directory's targets in the place of addresses, and who submitted it as the channel says. */
+/* The envelope as the log has it: the directory's targets in the place of addresses, and who submitted it as the
+ * channel says. */
 static enum err resolve(struct asker *asker, struct adding *a)
 {
 	struct queue *q = asker->queue;
@@ -228,7 +241,11 @@ static enum err check_add(struct asker *asker, struct adding *a, const struct me
 	struct queue *q = asker->queue;
 
 	TRY(may_take(q));
+	if (asker->account != 0 && asker->adding > CELL_ADDS_MAX)
+		return ERR_AGAIN;
 	TRY(queue_add_decode(m, &a->arena, &a->in));
+	if (a->in.envelope.parent.log_id != 0 && a->in.envelope.parent.account != asker->account)
+		return ERR_INVALID;
 	TRY(resolve(asker, a));
 	if (a->in.body.bytes.p == NULL) {
 		if (spool_take(q->spool, asker->number, a->in.body.spool, a->in.body.size) != ERR_OK)
@@ -246,6 +263,7 @@ void add_on_add(void *context, UNUSED struct channel *ch, struct message *m)
 
 	*a = (struct adding){ .queue = q, .asker = asker->number, .call = m->call };
 	q->adding++;
+	asker->adding++;
 	q->added_ms = q->now_ms;
 	enum err e = check_add(asker, a, m);
 	if (e != ERR_OK) {
@@ -281,7 +299,8 @@ void add_on_spool(void *context, struct channel *ch, struct message *m)
 	enum err e = may_take(q);
 
 	if (e == ERR_OK)
-		e = spool_new(q->spool, asker->number, q->now_ms, &number, &fd);
+		e = spool_new(q->spool, asker->number, asker->account != 0 ? CELL_SPOOLS_MAX : SPOOL_OPEN_MAX, q->now_ms,
+					  &number, &fd);
 	if (e != ERR_OK) {
 		channel_reply(ch, m->call, e == ERR_LIMIT ? ERR_AGAIN : e, STR(""), NULL, 0);
 		return;

@@ -1,5 +1,6 @@
-/* Two views of the same dues: by account, since cells are served one account at a time, and by message, since W asks for the oldest
- * message that is not done. The list of messages is in the order of seq because the log hands them over in that order. */
+/* Two views of the same dues: by account, since cells are served one account at a time, and by message, since W asks
+ * for the oldest message that is not done. The list of messages is in the order of seq because the log hands them over
+ * in that order. */
 #include "queue/backlog.h"
 #include "base/mem.h"
 #include <assert.h>
@@ -134,7 +135,8 @@ void backlog_drop_target(struct backlog *b, struct target *t)
 
 /* ----------------------------------------------------------------------------------------------------------- dues */
 
-struct due *backlog_due(struct backlog *b, struct queued *q, uint64_t account, uint16_t recipient, bool may_be_duplicate)
+struct due *backlog_due(struct backlog *b, struct queued *q, uint64_t account, uint16_t recipient,
+						bool may_be_duplicate)
 {
 	struct due *d = MEM_NEW(struct due);
 

@@ -1,11 +1,13 @@
-/* queue/backlog.h -- what is queued and not yet in its mailbox: in memory, by message and by account. Memory only, one thread.
+/* queue/backlog.h -- what is queued and not yet in its mailbox: in memory, by message and by account. Memory only, one
+ * thread.
  *
  *   struct queued   a message of the log (or of queue.db) that somebody still needs
  *   struct due      one local recipient of it
  *   struct target   an account: what waits for it, in order
  *
- * A due is in exactly one place: waiting at its target, or taken by the caller (sent, or on its way to queue.db) until it is
- * given back, or settled for good. A due costs 48 bytes, so what the ring can hold fits; bodies are read when they are sent. */
+ * A due is in exactly one place: waiting at its target, or taken by the caller (sent, or on its way to queue.db) until
+ * it is given back, or settled for good. A due costs 48 bytes, so what the ring can hold fits; bodies are read when
+ * they are sent. */
 #ifndef FACTEUR_QUEUE_BACKLOG_H
 #define FACTEUR_QUEUE_BACKLOG_H
 #include "base/map.h"
@@ -51,18 +53,20 @@ struct backlog {
 void backlog_init(struct backlog *b);
 void backlog_free(struct backlog *b);      /* dues that the caller has taken must have been given back */
 
-/* A message of the log: seqs ascend. With left == 0 after all backlog_due() calls it must be dropped: backlog_close(). */
+/* A message of the log: seqs ascend. With left == 0 after all backlog_due() calls it must be dropped: backlog_close().
+ * */
 struct queued *backlog_message(struct backlog *b, uint64_t log_id, struct log_place place, int64_t now_ms);
 /* A message of queue.db, which holds up no W. */
 struct queued *backlog_late(struct backlog *b, uint64_t log_id, uint64_t seq, int64_t now_ms);
 /* Adds a recipient: at the end of what waits for its account; account 0: elsewhere, taken by the caller. */
-struct due *backlog_due(struct backlog *b, struct queued *q, uint64_t account, uint16_t recipient, bool may_be_duplicate);
+struct due *backlog_due(struct backlog *b, struct queued *q, uint64_t account, uint16_t recipient,
+						bool may_be_duplicate);
 /* No more recipients come. True: there was none (left), and the message is gone. */
 bool backlog_close(struct backlog *b, struct queued *q);
 
 struct target *backlog_target(struct backlog *b, uint64_t account);      /* made when absent */
 struct target *backlog_find(const struct backlog *b, uint64_t account);  /* NULL: none */
-void backlog_drop_target(struct backlog *b, struct target *t);           /* nothing waits there, nothing is taken from it */
+void backlog_drop_target(struct backlog *b, struct target *t); /* nothing waits there, nothing is taken from it */
 
 /* The first that waits; NULL: none. */
 struct due *backlog_take(struct target *t);

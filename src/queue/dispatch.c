@@ -5,12 +5,12 @@
  *     ▲                 │ 10 s: deferred       │ channel lost
  *     └─────────────────┴──────────────────────┘
  *
- * Two lines of posts: `ready` (awake, something waits, nothing is out) and `sleepers` (asleep, something waits). A post is in at
- * most one of them, at the end when it comes, so accounts take turns batch by batch.
+ * Two lines of posts: `ready` (awake, something waits, nothing is out) and `sleepers` (asleep, something waits). A post
+ * is in at most one of them, at the end when it comes, so accounts take turns batch by batch.
  *
- * Loss and poison. A cell may end for reasons of its own (it left, it was killed): its batch is sent again. When a message makes
- * cells crash, 63 innocent ones are in the batch with it: after a loss the account gets one delivery at a time until one was
- * answered, so that only the guilty one reaches three losses. */
+ * Loss and poison. A cell may end for reasons of its own (it left, it was killed): its batch is sent again. When a
+ * message makes cells crash, 63 innocent ones are in the batch with it: after a loss the account gets one delivery at a
+ * time until one was answered, so that only the guilty one reaches three losses. */
 #include "queue/dispatch.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -181,8 +181,13 @@ static void batch_free(struct batch *b)
 static void answer_all_deferred(struct dispatch *d, struct due **dues, size_t n, const char *reason)
 {
 	for (size_t i = 0; i < n; i++) {
-		struct delivery_result r = { dues[i]->message->log_id, dues[i]->message->seq, dues[i]->recipient, DELIVERY_DEFERRED, false,
-			                         STR("4.3.0"), str_of(reason) };
+		struct delivery_result r = { dues[i]->message->log_id,
+									 dues[i]->message->seq,
+									 dues[i]->recipient,
+									 DELIVERY_DEFERRED,
+									 false,
+									 STR("4.3.0"),
+									 str_of(reason) };
 		d->host.answered(d->host.context, dues[i], &r);
 	}
 }
@@ -220,8 +225,9 @@ static void lose_batch(struct post *p)
 		if (dues[n]->losses < UINT8_MAX)
 			dues[n]->losses++;
 		if (dues[n]->losses >= DISPATCH_LOSSES_MAX)
-			answer_all_deferred(p->dispatch, &dues[n], 1,
-			                    "The mailbox's process ended several times during this delivery; see the server's log.");
+			answer_all_deferred(
+				p->dispatch, &dues[n], 1,
+				"The mailbox's process ended several times during this delivery; see the server's log.");
 		else
 			backlog_give_back(dues[n]);
 	}
@@ -246,7 +252,8 @@ static void take_results(struct post *p, struct message *answer)
 	struct batch *b = p->batch;
 	size_t n;
 
-	if (answer->status != ERR_OK || delivery_results_decode(answer->body, &a, &results, &n) != ERR_OK || !results_match(b, results, n)) {
+	if (answer->status != ERR_OK || delivery_results_decode(answer->body, &a, &results, &n) != ERR_OK ||
+		!results_match(b, results, n)) {
 		log_error("a cell did not understand a delivery, or its answer cannot be understood account=%llu status=%s",
 		          (unsigned long long)p->target->account, err_name(answer->status));
 		defer_batch(p, "The mailbox gave no usable answer; see the server's log.");
@@ -353,7 +360,8 @@ static void send_batch(struct post *p)
 	if (e == ERR_OK && b->n > 0)
 		return;
 	if (e != ERR_OK)  /* no memory or descriptors at the moment: dispatch_tick() tries again */
-		log_error("a batch could not be sent account=%llu error=%s", (unsigned long long)p->target->account, err_name(e));
+		log_error("a batch could not be sent account=%llu error=%s", (unsigned long long)p->target->account,
+				  err_name(e));
 	for (size_t i = b->n; i > 0; i--)
 		backlog_give_back(b->dues[i - 1]);
 	batch_free(b);

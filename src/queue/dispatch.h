@@ -1,11 +1,14 @@
-/* queue/dispatch.h -- hands the backlog to the cells: who is served when, what is outstanding, and what a silence means.
+/* queue/dispatch.h -- hands the backlog to the cells: who is served when, what is outstanding, and what a silence
+ * means.
  *
- * At most one batch is out to a cell (≤ 64 deliveries, ≤ 4 MB); at most 16 sleeping accounts are being woken; accounts take turns.
- *   answered                      the host gets each delivery with its result
- *   the cell is gone              its batch waits again, to be sent as "may be delivered already"; a delivery that was there when
- *                                 three cells ended is deferred
- *   no answer, no cell after 10 s the cell is ended, and when it is collected the batch is deferred; after the second time in a
- *                                 row all that waits for this account is
+ * At most one batch is out to a cell (≤ 64 deliveries, ≤ 4 MB); at most 16 sleeping accounts are being woken; accounts
+ * take turns.
+ *   answered           the host gets each delivery with its result
+ *   the cell is gone   its batch waits again, to be sent as "may be delivered already"; a delivery that was there when
+ *                      three cells ended is deferred
+ *   no answer, or no cell, for 10 s
+ *                      the cell is ended, and when it is collected the batch is deferred; after the second time in a
+ *                      row all that waits for this account is
  * One thread; time is given, so that tests need none. */
 #ifndef FACTEUR_QUEUE_DISPATCH_H
 #define FACTEUR_QUEUE_DISPATCH_H
@@ -28,8 +31,8 @@ struct dispatch_host {
 	void (*wake)(void *context, uint64_t account);
 	/* The account's cell shall be ended: dispatch_ended() follows. */
 	void (*end)(void *context, uint64_t account);
-	/* Fills a delivery (all but may_be_duplicate); slices live until loaded_done(), fd is the dispatcher's to close. Anything but
-	 * ERR_OK: the message cannot be read. */
+	/* Fills a delivery (all but may_be_duplicate); slices live until loaded_done(), fd is the dispatcher's to close.
+	 * Anything but ERR_OK: the message cannot be read. */
 	enum err (*load)(void *context, const struct due *d, struct arena *a, struct delivery *out);
 	void (*loaded_done)(void *context);
 	/* The result of one delivery; the due is the host's from now on. */
@@ -52,7 +55,8 @@ void dispatch_ended(struct dispatch *d, uint64_t account, enum err result);
 /* The channel of a running cell; NULL: it sleeps, or is being ended. */
 struct channel *dispatch_channel(const struct dispatch *d, uint64_t account);
 
-/* The request CELL_REPLAYED: answered once nothing that an earlier cell may have delivered is outstanding for this account. */
+/* The request CELL_REPLAYED: answered once nothing that an earlier cell may have delivered is outstanding for this
+ * account. */
 void dispatch_replayed(struct dispatch *d, uint64_t account, uint32_t call);
 
 void dispatch_set_w(struct dispatch *d, uint64_t w);          /* the durable W */
@@ -61,6 +65,7 @@ void dispatch_run(struct dispatch *d, int64_t now_ms);
 /* About once a second: deadlines. */
 void dispatch_tick(struct dispatch *d, int64_t now_ms);
 size_t dispatch_out(const struct dispatch *d);                /* batches without an answer */
-/* Gives to the host, as deferred, what waits for its turn in messages with seq ≤ upto that came before since_ms; at most max. */
+/* Gives to the host, as deferred, what waits for its turn in messages with seq ≤ upto that came before since_ms; at
+ * most max. */
 size_t dispatch_defer_old(struct dispatch *d, uint64_t upto, int64_t since_ms, size_t max);
 #endif

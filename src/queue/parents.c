@@ -1,9 +1,9 @@
-/* How long a key counts: as long as its parent may be delivered once more, that is while the parent is above W or late. A parent of
- * another log is never replayed; when it is late no more, its keys go as well.
+/* How long a key counts: as long as its parent may be delivered once more, that is while the parent is above W or late.
+ * A parent of another log is never replayed; when it is late no more, its keys go as well.
  *
- * What a restart forgets: a key whose record W has passed while its parent is still late. Then the message may go out twice, at
- * worst once for each restart: a late delivery that has made messages was committed, and is found to be a duplicate before it
- * makes any again. */
+ * What a restart forgets: a key whose record W has passed while its parent is still late. Then the message may go out
+ * twice, at worst once for each restart: a late delivery that has made messages was committed, and is found to be a
+ * duplicate before it makes any again. */
 #include "queue/parents.h"
 #include "base/mem.h"
 #include <string.h>

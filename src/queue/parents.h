@@ -1,5 +1,6 @@
-/* queue/parents.h -- messages made by a delivery (redirect, vacation, bounce) are queued once (DESIGN.md §4.3): the key says which
- * delivery made it, and the how-many-eth it was. Memory only: what counts after a restart is rebuilt from the log. */
+/* queue/parents.h -- messages made by a delivery (redirect, vacation, bounce) are queued once (DESIGN.md §4.3): the key
+ * says which delivery made it, and the how-many-eth it was. Memory only: what counts after a restart is rebuilt from
+ * the log. */
 #ifndef FACTEUR_QUEUE_PARENTS_H
 #define FACTEUR_QUEUE_PARENTS_H
 #include "base/map.h"

@@ -4,9 +4,10 @@
  *                                                                    │ results
  *                       queue.db (late) ◄── sync (rounds, worker) ◄──┘      W ──► writer
  *
- * Order matters in three places. A message goes to the backlog only when its record is durable. A late row that is being tried
- * (late_out) is not listed again before its result is in queue.db. What W has passed is let go (spool files, parents, names in
- * accounts) only when the record that says so is durable: `w` here is what the log has, never what was asked for. */
+ * Order matters in three places. A message goes to the backlog only when its record is durable. A late row that is
+ * being tried (late_out) is not listed again before its result is in queue.db. What W has passed is let go (spool
+ * files, parents, names in accounts) only when the record that says so is durable: `w` here is what the log has, never
+ * what was asked for. */
 #include "queue/queue.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -24,7 +25,7 @@ enum {
 	LATE_LOOK_S = 60,             /* queue.db is asked at least so often */
 };
 
-/* --------------------------------------------------------------------------------------------------- what dispatch asks */
+/* ----------------------------------------------------------------------------------------------- what dispatch asks */
 
 static void on_wake(void *context, uint64_t account)
 {
@@ -115,8 +116,9 @@ static void on_answered(void *context, struct due *d, const struct delivery_resu
 		sync_delivered(q->sync, account, d->message->place.length);
 	if (r->outcome != DELIVERY_DONE)
 		log_warn("%s seq=%llu recipient=%u account=%llu status=" STR_FMT " reason=" STR_FMT,
-		         r->outcome == DELIVERY_REFUSED ? "refused by the mailbox, kept" : "not delivered, tried again later",
-		         (unsigned long long)key.seq, key.recipient, (unsigned long long)account, STR_ARG(r->status), STR_ARG(r->reason));
+				 r->outcome == DELIVERY_REFUSED ? "refused by the mailbox, kept" : "not delivered, tried again later",
+				 (unsigned long long)key.seq, key.recipient, (unsigned long long)account, STR_ARG(r->status),
+				 STR_ARG(r->reason));
 	if (is_late) {
 		sync_late(q->sync, &key, r);
 		backlog_settle(&q->backlog, d);
@@ -137,9 +139,12 @@ static uint64_t on_prune(void *context, uint64_t account)
 	return oldest <= q->w ? oldest - 1 : q->w;
 }
 
-/* ------------------------------------------------------------------------------------------------- what sync reports */
+/* ------------------------------------------------------------------------------------------------ what sync reports */
 
-static struct channel *on_channel(void *context, uint64_t account) { return dispatch_channel(((struct queue *)context)->dispatch, account); }
+static struct channel *on_channel(void *context, uint64_t account)
+{
+	return dispatch_channel(((struct queue *)context)->dispatch, account);
+}
 
 static void on_settled(void *context, struct due *d)
 {
@@ -199,8 +204,8 @@ static void asker_free(struct asker *a)
 
 static void try_late_now(struct queue *q, uint64_t account);
 
-/* The cell starts after an unclean stop. What earlier cells may have half delivered is sent again before it serves anybody;
- * that is all of the backlog that may be duplicate, and what is late for this account. */
+/* The cell starts after an unclean stop. What earlier cells may have half delivered is sent again before it serves
+ * anybody; that is all of the backlog that may be duplicate, and what is late for this account. */
 static void on_replayed(void *context, UNUSED struct channel *ch, struct message *m)
 {
 	struct asker *a = context;
@@ -216,7 +221,9 @@ static void on_cell_synced(void *context, UNUSED struct channel *ch, UNUSED stru
 	sync_closed(a->queue->sync, a->account);
 }
 
-static const struct channel_handler mx_handlers[] = { { REQUEST_ADD, add_on_add }, { REQUEST_SPOOL, add_on_spool }, { 0 } };
+static const struct channel_handler mx_handlers[] = { { REQUEST_ADD, add_on_add },
+													  { REQUEST_SPOOL, add_on_spool },
+													  { 0 } };
 static const struct channel_handler cell_handlers[] = {
 	{ REQUEST_ADD, add_on_add }, { REQUEST_SPOOL, add_on_spool }, { REQUEST_CELL_REPLAYED, on_replayed },
 	{ NOTICE_CELL_SYNCED, on_cell_synced }, { 0 },
@@ -265,14 +272,20 @@ void queue_cell(struct queue *q, uint64_t account, int fd)
 	dispatch_awake(q->dispatch, account, a->ch);
 }
 
-void queue_cell_ended(struct queue *q, uint64_t account, enum err result) { dispatch_ended(q->dispatch, account, result); }
+void queue_cell_ended(struct queue *q, uint64_t account, enum err result)
+{
+	dispatch_ended(q->dispatch, account, result);
+}
 
 void queue_on_command(struct queue *q, struct channel *ch, struct message *m)
 {
 	CLEANUP(buf_free) struct buf b = BUF(MESSAGE_BODY_MAX);
-	struct queue_counters c = { .log_id = log_id(q->log), .w = log_w(q->log), .last_seq = log_last_seq(q->log),
-		                        .fill_percent = log_fill_percent(q->log), .has_failed = q->has_failed || log_has_failed(q->log),
-		                        .backlog = q->backlog.dues };
+	struct queue_counters c = { .log_id = log_id(q->log),
+								.w = log_w(q->log),
+								.last_seq = log_last_seq(q->log),
+								.fill_percent = log_fill_percent(q->log),
+								.has_failed = q->has_failed || log_has_failed(q->log),
+								.backlog = q->backlog.dues };
 	bool has_changed = false;
 	enum err e = queue_command_serve(q->late, &c, m->body, &b, &has_changed);
 
@@ -442,7 +455,7 @@ bool queue_needs_restart(const struct queue *q)
 	return q->log_failed_ms != 0 && q->now_ms - q->log_failed_ms >= FAILED_PATIENCE_MS;
 }
 
-/* ----------------------------------------------------------------------------------------------- opening and closing */
+/* ---------------------------------------------------------------------------------------------- opening and closing */
 
 bool queue_exists(struct disk_dir *dir) { return disk_exists(dir, "log/ring"); }
 
@@ -483,7 +496,9 @@ static void make_parts(struct queue *q)
 {
 	uint64_t ring_part = (uint64_t)log_record_max(q->log) * 4 * ROUND_SEGMENTS;
 	const struct dispatch_host dispatch_host = { q, on_wake, on_end, on_load, on_loaded_done, on_answered, on_prune };
-	const struct sync_host sync_host = { q, on_channel, on_settled, on_finished, on_passed, on_sync_accounts, on_failed };
+	const struct sync_host sync_host = {
+		q, on_channel, on_settled, on_finished, on_passed, on_sync_accounts, on_failed
+	};
 
 	q->contents = content_cache_new();
 	backlog_init(&q->backlog);
@@ -520,8 +535,9 @@ enum err queue_open(const struct queue_config *config, const struct queue_host *
 	}
 	sync_known(q->sync, log_last_seq(q->log));
 	look_at_disk(q);
-	log_info("the queue is open log=%016llx w=%llu last_seq=%llu to_deliver=%zu fill_percent=%u", (unsigned long long)log_id(q->log),
-	         (unsigned long long)q->w, (unsigned long long)log_last_seq(q->log), q->backlog.dues, log_fill_percent(q->log));
+	log_info("the queue is open log=%016llx w=%llu last_seq=%llu to_deliver=%zu fill_percent=%u",
+			 (unsigned long long)log_id(q->log), (unsigned long long)q->w, (unsigned long long)log_last_seq(q->log),
+			 q->backlog.dues, log_fill_percent(q->log));
 	*out = q;
 	return ERR_OK;
 }

@@ -1,8 +1,9 @@
-/* queue/queue.h -- the queue as a whole: the log, queue.db, spool files, the backlog, the cells. role/queue.c gives it channels and
- * a loop; tests give it fake cells. Read README.md for the protocol and the argument why nothing is lost or doubled.
+/* queue/queue.h -- the queue as a whole: the log, queue.db, spool files, the backlog, the cells. role/queue.c gives it
+ * channels and a loop; tests give it fake cells. Read README.md for the protocol and the argument why nothing is lost
+ * or doubled.
  *
- * One thread calls. Two more work inside: the writer of the log, and the worker for syncs and queue.db; when their descriptors are
- * readable, queue_receive() runs what follows. */
+ * One thread calls. Two more work inside: the writer of the log, and the worker for syncs and queue.db; when their
+ * descriptors are readable, queue_receive() runs what follows. */
 #ifndef FACTEUR_QUEUE_QUEUE_H
 #define FACTEUR_QUEUE_QUEUE_H
 #include "directory/lookup.h"
@@ -28,17 +29,18 @@ struct queue_config {
 	uint64_t          disk_reserve;   /* bytes; with less free nothing is accepted */
 	int64_t           lifetime_s;     /* how long an undeliverable message is tried */
 	int               sync_every_ms;  /* 0: SYNC_EVERY_MS */
-	bool              is_resolved;    /* tests: recipients come with their accounts; else nothing is taken before queue_use_lookup() */
+	bool is_resolved; /* tests: recipients come with their accounts; else nothing is taken before queue_use_lookup() */
 };
 
 /* Is there a log already? Then its sizes are known. */
 bool queue_exists(struct disk_dir *dir);
 /* Opens or makes everything, and takes what the log holds above W into the backlog. All errors are logged. */
 enum err queue_open(const struct queue_config *config, const struct queue_host *host, struct queue **out) MUST_CHECK;
-/* Ends without further ado, as a crash would but for what is under way in the two threads; see queue_stop(). NULL is fine. */
+/* Ends without further ado, as a crash would but for what is under way in the two threads; see queue_stop(). NULL is
+ * fine. */
 void queue_close(struct queue *q);
-/* Who gets a message is asked of it from now on; borrowed, replaced by the next call. Until the first one (tests) recipients are
- * taken as they come. */
+/* Who gets a message is asked of it from now on; borrowed, replaced by the next call. Until the first one (tests)
+ * recipients are taken as they come. */
 void queue_use_lookup(struct queue *q, const struct lookup *l);
 void queue_configure(struct queue *q, uint64_t disk_reserve, int64_t lifetime_s);
 

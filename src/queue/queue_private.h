@@ -1,4 +1,5 @@
-/* queue/queue_private.h -- the struct behind queue.h, shared by queue.c (life, cells, time) and add.c (what comes in). */
+/* queue/queue_private.h -- the struct behind queue.h, shared by queue.c (life, cells, time) and add.c (what comes in).
+ * */
 #ifndef FACTEUR_QUEUE_QUEUE_PRIVATE_H
 #define FACTEUR_QUEUE_QUEUE_PRIVATE_H
 #include "queue/backlog.h"
@@ -11,12 +12,13 @@
 #include "queue/worker.h"
 #include "queue/writer.h"
 
-/* Who is at the other end of a channel. Its number is never used again, so an answer that comes late finds out whether it is
- * still wanted. */
+/* Who is at the other end of a channel. Its number is never used again, so an answer that comes late finds out whether
+ * it is still wanted. */
 struct asker {
 	struct queue   *queue;
 	uint64_t        number;
 	uint64_t        account;      /* of a cell; 0: mx */
+	size_t          adding;       /* its ADDs without an answer */
 	struct channel *ch;
 };
 

@@ -102,7 +102,8 @@ static void on_spooled(void *context, enum err result, uint64_t spool, int fd)
 	*(struct spooled *)context = (struct spooled){ spool, fd, result };
 }
 
-static void add_spooled(struct world *w, struct channel *from, uint32_t number, const struct spooled *s, struct str text, const uint64_t *to)
+static void add_spooled(struct world *w, struct channel *from, uint32_t number, const struct spooled *s,
+						struct str text, const uint64_t *to)
 {
 	struct envelope_recipient r[1];
 	struct envelope e;

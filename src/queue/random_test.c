@@ -1,7 +1,8 @@
-/* Random lives of a queue against a model: what was acknowledged is in each of its mailboxes exactly once, whatever dies.
+/* Random lives of a queue against a model: what was acknowledged is in each of its mailboxes exactly once, whatever
+ * dies.
  *
- * A power cut (half of the restarts) takes from every account what was not synced. That is harsher than a disk: there some of it
- * survives; crash_test.c has that. SEED=n repeats a run. */
+ * A power cut (half of the restarts) takes from every account what was not synced. That is harsher than a disk: there
+ * some of it survives; crash_test.c has that. SEED=n repeats a run. */
 #include "queue/world_test.h"
 
 enum { ACCOUNTS = 12, STEPS = 400, RECIPIENTS = 5 };
@@ -139,8 +140,8 @@ static void check(struct story *s)
 				want += m->accounts[i] == account;
 			/* what was not acknowledged may be there or not, but whole */
 			if (w->is_acked[number] ? got != want : got > want) {
-				print_error("message %u account %llu: %zu times, want %zu (%s)\n", number, (unsigned long long)account, got, want,
-				            w->is_acked[number] ? "acknowledged" : "not acknowledged");
+				print_error("message %u account %llu: %zu times, want %zu (%s)\n", number, (unsigned long long)account,
+							got, want, w->is_acked[number] ? "acknowledged" : "not acknowledged");
 				fail();
 			}
 		}

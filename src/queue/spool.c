@@ -1,5 +1,5 @@
-/* Files are numbered at random: a number need not be remembered over a restart, and none comes twice. Two tables: files that
- * somebody writes now (by number, with their owner), and files that a record names (by number, with its seq). */
+/* Files are numbered at random: a number need not be remembered over a restart, and none comes twice. Two tables: files
+ * that somebody writes now (by number, with their owner), and files that a record names (by number, with its seq). */
 #include "queue/spool.h"
 #include "base/bytes.h"
 #include "base/log.h"
@@ -73,12 +73,22 @@ static enum err share(struct disk_file *f, int *fd)
 	return *fd < 0 ? log_errno("dup", disk_name(f)) : ERR_OK;
 }
 
-enum err spool_new(struct spool *s, uint64_t owner, int64_t now_ms, uint64_t *number, int *fd)
+static size_t count_unused(const struct spool *s, uint64_t owner)
+{
+	size_t at = 0, n = 0;
+	void *v;
+
+	while (map_next(&s->unused, &at, NULL, &v))
+		n += ((struct unused *)v)->owner == owner;
+	return n;
+}
+
+enum err spool_new(struct spool *s, uint64_t owner, size_t most, int64_t now_ms, uint64_t *number, int *fd)
 {
 	CLEANUP(disk_close) struct disk_file *f = NULL;
 	struct unused *u;
 
-	if (s->unused.n >= SPOOL_OPEN_MAX)
+	if (s->unused.n >= SPOOL_OPEN_MAX || (most < SPOOL_OPEN_MAX && count_unused(s, owner) >= most))
 		return ERR_LIMIT;
 	TRY(make(s, number, &f));
 	enum err e = share(f, fd);
@@ -226,7 +236,8 @@ enum err spool_sweep(struct spool *s, struct late *late)
 	TRY(disk_list(folder, &a, &names, &n));
 	for (size_t i = 0; i < n; i++) {
 		uint64_t number;
-		if (!spool_name_parse(names[i], &number) || map_get_u64(&s->named, number) != NULL || late_names_spool(late, number))
+		if (!spool_name_parse(names[i], &number) || map_get_u64(&s->named, number) != NULL ||
+			late_names_spool(late, number))
 			continue;
 		spool_remove(s, number);
 		removed++;

@@ -41,7 +41,7 @@ static uint64_t make(struct shelf *s, uint64_t owner, int64_t now_ms)
 	CLEANUP(fd_close) int fd = -1;
 	uint64_t number;
 
-	EXPECT_OK(spool_new(s->spool, owner, now_ms, &number, &fd));
+	EXPECT_OK(spool_new(s->spool, owner, SPOOL_OPEN_MAX, now_ms, &number, &fd));
 	EXPECT(write(fd, "12345", 5) == 5);
 	return number;
 }
@@ -59,6 +59,20 @@ TEST(only_its_owner_takes_a_file_and_once)
 	EXPECT_OK(spool_take(s.spool, 1, number, 5));
 	EXPECT_ERR(spool_take(s.spool, 1, number, 5), ERR_NOTFOUND);
 	EXPECT_OK(spool_sync(s.spool, number));
+	shelf_close(&s);
+}
+
+TEST(an_owner_has_its_limit)
+{
+	CLEANUP(fd_close) int fd = -1;
+	struct shelf s;
+	uint64_t number;
+
+	shelf_open(&s);
+	make(&s, 1, 0);
+	make(&s, 1, 0);
+	EXPECT_ERR(spool_new(s.spool, 1, 2, 0, &number, &fd), ERR_LIMIT);
+	EXPECT_OK(spool_new(s.spool, 2, 2, 0, &number, &fd));
 	shelf_close(&s);
 }
 

@@ -1,10 +1,12 @@
-/* What a round proves. When it begins, `candidate` is one less than the oldest message with a recipient that has neither been
- * answered "done" nor is in this round's list for queue.db. Every "done" up to candidate was given before the round began, so it
- * had been written to the account's files (DELIVERY_DONE), and the sync that follows makes it durable; every other recipient up to
- * candidate is a row of queue.db when late_add() has returned. Answers that come during the round belong to the next one.
+/* What a round proves. When it begins, `candidate` is one less than the oldest message with a recipient that has
+ * neither been answered "done" nor is in this round's list for queue.db. Every "done" up to candidate was given before
+ * the round began, so it had been written to the account's files (DELIVERY_DONE), and the sync that follows makes it
+ * durable; every other recipient up to candidate is a row of queue.db when late_add() has returned. Answers that come
+ * during the round belong to the next one.
  *
- * A cell that is asked to sync and does not answer proves nothing, so the round falls back to syncfs. A syncfs that fails proves that
- * something may be lost and not what: W stays for ever, and the role takes no more mail (DESIGN.md §4.8). */
+ * A cell that is asked to sync and does not answer proves nothing, so the round falls back to syncfs. A syncfs that
+ * fails proves that something may be lost and not what: W stays for ever, and the role takes no more mail (DESIGN.md
+ * §4.8). */
 #include "queue/sync.h"
 #include "base/bytes.h"
 #include "base/clock.h"
@@ -156,9 +158,10 @@ static int64_t again_after_s(uint32_t tries)
 	return tries > DOUBLINGS ? MOST_S : FIRST_S << (tries - 1);
 }
 
-/* Waiting until its next try; held when it was refused, or its lifetime is over: nothing bounces yet, so nothing is dropped. */
-static void next_try(const struct sync *s, enum delivery_outcome outcome, int64_t received, uint32_t tries, enum late_state *state,
-                     int64_t *due)
+/* Waiting until its next try; held when it was refused, or its lifetime is over: nothing bounces yet, so nothing is
+ * dropped. */
+static void next_try(const struct sync *s, enum delivery_outcome outcome, int64_t received, uint32_t tries,
+					 enum late_state *state, int64_t *due)
 {
 	int64_t now = clock_wall_s();
 
@@ -171,7 +174,8 @@ static void next_try(const struct sync *s, enum delivery_outcome outcome, int64_
 	}
 }
 
-static void late_recipient_of(const struct sync *s, const struct move *m, const struct content *c, struct late_recipient *out)
+static void late_recipient_of(const struct sync *s, const struct move *m, const struct content *c,
+							  struct late_recipient *out)
 {
 	*out = (struct late_recipient){ .index = m->due->recipient, .state = LATE_WAITING, .due = LATE_NEVER,
 		                            .status = str_of(m->status), .reason = str_of(m->reason) };
@@ -209,15 +213,23 @@ static enum err add_message(struct sync *s, struct adding_late *a, const struct 
 
 	if (e != ERR_OK) {
 		content_free(c);
-		log_error("MAIL LOST: a message cannot be read and not be kept seq=%llu recipients=%zu", (unsigned long long)q->seq, n);
+		log_error("MAIL LOST: a message cannot be read and not be kept seq=%llu recipients=%zu",
+				  (unsigned long long)q->seq, n);
 		return e == ERR_CORRUPT ? ERR_OK : e;
 	}
 	recipients = arena_array(&a->arena, n, sizeof *recipients);
 	for (size_t i = 0; i < n; i++)
 		late_recipient_of(s, &moves[i], c, &recipients[i]);
 	a->content[a->n] = c;
-	a->new[a->n++] = (struct late_new){ .log_id = q->log_id, .seq = q->seq, .envelope = &c->envelope, .body = c->body,
-		                                .spool = c->spool, .size = c->size, .crc = c->crc, .n = n, .recipients = recipients };
+	a->new[a->n++] = (struct late_new){ .log_id = q->log_id,
+										.seq = q->seq,
+										.envelope = &c->envelope,
+										.body = c->body,
+										.spool = c->spool,
+										.size = c->size,
+										.crc = c->crc,
+										.n = n,
+										.recipients = recipients };
 	a->bytes += c->payload.n;
 	return a->n == ADD_MESSAGES || a->bytes > ADD_BYTES ? add_now(s, a) : ERR_OK;
 }
@@ -330,14 +342,16 @@ static void round_done(struct job *job)
 	if (r->needs_syncfs)
 		s->syncfs_ms = r->syncfs_ms;
 	if (r->sync_result != ERR_OK) {
-		log_error("ALARM: the accounts cannot be synced to disk. No mail is accepted, what was accepted stays in the log. "
-		          "Look at the disk, then restart");
+		log_error(
+			"ALARM: the accounts cannot be synced to disk. No mail is accepted, what was accepted stays in the log. "
+			"Look at the disk, then restart");
 		s->failed = true;
 		s->host.failed(s->host.context);
 	}
 	if (r->late_result != ERR_OK) {
 		if (!s->late_fails)
-			log_error("queue.db cannot be written: what could not be delivered stays in the log error=%s", err_name(r->late_result));
+			log_error("queue.db cannot be written: what could not be delivered stays in the log error=%s",
+					  err_name(r->late_result));
 		give_back(s, &r->work);
 	} else {
 		settle_all(s, &r->work);
@@ -392,7 +406,9 @@ static void begin(struct sync *s, int64_t now_ms)
 {
 	struct round *r = MEM_NEW(struct round);
 
-	*r = (struct round){ .job = { run_round, round_done, NULL }, .sync = s, .work = s->work, .candidate = candidate_of(s) };
+	*r = (struct round){
+		.job = { run_round, round_done, NULL }, .sync = s, .work = s->work, .candidate = candidate_of(s)
+	};
 	s->work = (struct work){ 0 };
 	s->round = r;
 	s->idle_ms = now_ms;

@@ -1,9 +1,10 @@
-/* queue/sync.h -- sync points (DESIGN.md §4.4): when everything up to a seq is durable somewhere else, W may be that seq.
+/* queue/sync.h -- sync points (DESIGN.md §4.4): when everything up to a seq is durable somewhere else, W may be that
+ * seq.
  *
- * A round: (1) what could not be delivered moves to queue.db; (2) the accounts that got something are synced, by themselves when
- * they are few, else with one syncfs; (3) what was late and has been delivered is finished in queue.db; (4) W is what was the
- * oldest unfinished message minus one when the round began. One round at a time, about one a second and a half. One thread calls; the slow
- * parts run in the worker. */
+ * A round: (1) what could not be delivered moves to queue.db; (2) the accounts that got something are synced, by
+ * themselves when they are few, else with one syncfs; (3) what was late and has been delivered is finished in queue.db;
+ * (4) W is what was the oldest unfinished message minus one when the round began. One round at a time, about one a
+ * second and a half. One thread calls; the slow parts run in the worker. */
 #ifndef FACTEUR_QUEUE_SYNC_H
 #define FACTEUR_QUEUE_SYNC_H
 #include "queue/backlog.h"
@@ -52,7 +53,8 @@ void sync_known(struct sync *s, uint64_t seq);
 void sync_delivered(struct sync *s, uint64_t account, size_t bytes);
 /* The account's cell has ended well, and synced all it got. */
 void sync_closed(struct sync *s, uint64_t account);
-/* A recipient of a message of the log goes to queue.db: with the result of its try; elsewhere (r NULL): for a role that sends. */
+/* A recipient of a message of the log goes to queue.db: with the result of its try; elsewhere (r NULL): for a role that
+ * sends. */
 void sync_move(struct sync *s, struct due *d, const struct delivery_result *r);
 /* The result of a late delivery. */
 void sync_late(struct sync *s, const struct late_key *key, const struct delivery_result *r);

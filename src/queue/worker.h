@@ -1,5 +1,5 @@
-/* queue/worker.h -- one thread for what takes long: syncs of the file system, queue.db, large spool files. Jobs run one after the
- * other, in their order; what follows from one happens in the thread that owns the rest (the event loop). */
+/* queue/worker.h -- one thread for what takes long: syncs of the file system, queue.db, large spool files. Jobs run one
+ * after the other, in their order; what follows from one happens in the thread that owns the rest (the event loop). */
 #ifndef FACTEUR_QUEUE_WORKER_H
 #define FACTEUR_QUEUE_WORKER_H
 #include <stdbool.h>

@@ -1,5 +1,6 @@
-/* queue/world_test.h -- for tests: a queue with everything around it in one process: an mx that adds, a master that wakes and ends,
- * and cells that keep what they get as an account does: seen at once, durable after a sync, lost with the power. */
+/* queue/world_test.h -- for tests: a queue with everything around it in one process: an mx that adds, a master that
+ * wakes and ends, and cells that keep what they get as an account does: seen at once, durable after a sync, lost with
+ * the power. */
 #ifndef FACTEUR_QUEUE_WORLD_TEST_H
 #define FACTEUR_QUEUE_WORLD_TEST_H
 #include "base/bytes.h"
@@ -199,7 +200,8 @@ static void cell_answer(struct fake_cell *c, uint32_t call, const struct deliver
 
 	for (size_t i = 0; i < batch->n; i++) {
 		const struct delivery *d = &batch->deliveries[i];
-		results[i] = (struct delivery_result){ d->log_id, d->seq, d->recipient, DELIVERY_DONE, c->syncs_now, STR("2.0.0"), STR("") };
+		results[i] = (struct delivery_result){ d->log_id,	 d->seq,	   d->recipient, DELIVERY_DONE,
+											   c->syncs_now, STR("2.0.0"), STR("") };
 		if (c->refuses) {
 			results[i].outcome = DELIVERY_DEFERRED;
 			results[i].status = STR("4.2.2");
@@ -259,7 +261,10 @@ static void cell_on_replayed(void *context, struct message *answer)
 		((struct fake_cell *)context)->is_replayed = true;
 }
 
-static void world_pair(int pair[2]) { EXPECT(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) == 0); }
+static void world_pair(int pair[2])
+{
+	EXPECT(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) == 0);
+}
 
 UNUSED static void world_start_cell(struct world *w, uint64_t account)
 {
@@ -281,7 +286,9 @@ UNUSED static void world_start_cell(struct world *w, uint64_t account)
 static void world_open(struct world *w)
 {
 	const struct queue_host host = { w, world_watch, world_forget, world_wake, world_end, world_sync_accounts };
-	const struct queue_config config = { .dir = w->dir, .ring = w->ring, .disk_reserve = 1 << 20, .lifetime_s = 5 * 86400, .is_resolved = true };
+	const struct queue_config config = {
+		.dir = w->dir, .ring = w->ring, .disk_reserve = 1 << 20, .lifetime_s = 5 * 86400, .is_resolved = true
+	};
 	int pair[2];
 
 	EXPECT_OK(queue_open(&config, &host, &w->queue));
@@ -465,7 +472,8 @@ UNUSED static void world_add(struct world *w, uint32_t number, const uint64_t *a
 }
 
 /* Asks the queue as control does; the answer lives in a. */
-UNUSED static enum err world_command(struct world *w, const struct queue_command *c, struct arena *a, struct queue_answer *out)
+UNUSED static enum err world_command(struct world *w, const struct queue_command *c, struct arena *a,
+									 struct queue_answer *out)
 {
 	CLEANUP(buf_free) struct buf request = BUF(MESSAGE_BODY_MAX), answer = BUF(MESSAGE_BODY_MAX);
 	struct command_asked asked = { ERR_AGAIN, a, STR_NONE };

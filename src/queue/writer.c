@@ -1,12 +1,14 @@
 /* One thread, one lock, two lists. The log belongs to the thread alone; everybody else only adds and collects.
  *
- * When to begin. On a disk that needs a millisecond for a sync the batch gathers by itself. On one that needs 50 µs the first of 64
- * senders would be written alone, and the others in fours: measured 0.22 syncs a message, and a quarter more work in this process.
- * So where several came together last time, the thread waits for as many again, but no longer than GATHER_MS; now and then it
- * hopes for some more, and less often after each disappointment. One sender alone never waits.
+ * When to begin. On a disk that needs a millisecond for a sync the batch gathers by itself. On one that needs 50 µs the
+ * first of 64 senders would be written alone, and the others in fours: measured 0.22 syncs a message, and a quarter
+ * more work in this process. So where several came together last time, the thread waits for as many again, but no
+ * longer than GATHER_MS; now and then it hopes for some more, and less often after each disappointment. One sender
+ * alone never waits.
  *
- * LOG_W goes first in a batch, so that the segments it frees are free for what follows. Alone it is written only when asked for
- * (the server stops, or nothing has come for a while): by itself it would cost a sync that nobody waits for. */
+ * LOG_W goes first in a batch, so that the segments it frees are free for what follows. Alone it is written only when
+ * asked for (the server stops, or nothing has come for a while): by itself it would cost a sync that nobody waits for.
+ * */
 #include "queue/writer.h"
 #include "base/mem.h"
 #include "base/wire.h"

@@ -1,5 +1,5 @@
-/* queue/writer.h -- the thread that writes the log: what waits goes out together, with one write and one sync (DESIGN.md §4.2).
- * While a batch is being synced the next one gathers; where many send, a little longer (writer.c). */
+/* queue/writer.h -- the thread that writes the log: what waits goes out together, with one write and one sync
+ * (DESIGN.md §4.2). While a batch is being synced the next one gathers; where many send, a little longer (writer.c). */
 #ifndef FACTEUR_QUEUE_WRITER_H
 #define FACTEUR_QUEUE_WRITER_H
 #include "queue/log.h"
@@ -10,7 +10,7 @@ struct writer;
 
 struct writing {  /* one record on its way, embedded in what it belongs to */
 	struct log_entry entry;                    /* kind, head and body filled; they stay until done() */
-	void           (*done)(struct writing *w); /* in writer_receive(), in the order of the log; entry.place and result are set */
+	void (*done)(struct writing *w); /* in writer_receive(), in the order of the log; entry.place and result are set */
 	struct writing  *next;
 };
 

@@ -59,7 +59,8 @@ static void add(struct desk *d)
 	struct note *n = MEM_NEW(struct note);
 
 	n->desk = d;
-	n->writing = (struct writing){ .entry = { .kind = LOG_MESSAGE, .head = str_make(n->text, sizeof n->text) }, .done = written };
+	n->writing = (struct writing){ .entry = { .kind = LOG_MESSAGE, .head = str_make(n->text, sizeof n->text) },
+								   .done = written };
 	writer_add(d->writer, &n->writing);
 }
 

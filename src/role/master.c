@@ -386,7 +386,7 @@ static void choose_sizes(struct master *m)
 
 static enum err make_folders(const struct master *m)
 {
-	static const char *const own[] = { "log", "keys", "spool", "queue", "tls", "control" };
+	static const char *const own[] = { "keys", "queue", "tls", "control" };
 
 	/* the group of the roles may open it, not what is in it: queue syncs its file system */
 	TRY(make_folder(m, "accounts", 0750, m->cell_uid, m->gid));

@@ -1,15 +1,17 @@
-/* The role queue: the log, and what has to be delivered. All work is in queue/ (read queue/README.md); here are the process around
- * it, its channels, and what has to be opened before the door closes.
+/* The role queue: the log, and what has to be delivered. All work is in queue/ (read queue/README.md); here are the
+ * process around it, its channels, and what has to be opened before the door closes.
  *
- * The ring's sizes are settings of the server, which come with the first DIRECTORY. A log that exists keeps its sizes, so it is opened
- * at once and a restart waits for nobody; only the very first start waits for control before it makes one. Until then
- * channels that come wait, unread, and READY is not said.
+ * The ring's sizes are settings of the server, which come with the first DIRECTORY. A log that exists keeps its sizes,
+ * so it is opened at once and a restart waits for nobody; only the very first start waits for control before it makes
+ * one. Until then channels that come wait, unread, and READY is not said.
  *
- * A log that failed is opened again by ending: master starts the role anew, later and later while it does not help, and log_open()
- * writes and syncs anew what it finds before anything is added (queue/log.c). A failed sync of the accounts is another matter:
- * nobody here can know what is missing, so the role goes on refusing until somebody has looked at the disk and restarts the server.
+ * A log that failed is opened again by ending: master starts the role anew, later and later while it does not help, and
+ * log_open() writes and syncs anew what it finds before anything is added (queue/log.c). A failed sync of the accounts
+ * is another matter: nobody here can know what is missing, so the role goes on refusing until somebody has looked at
+ * the disk and restarts the server.
  *
- * syncfs needs a descriptor of the file system that holds the accounts: the folder accounts/ itself, opened before the sandbox. */
+ * syncfs needs a descriptor of the file system that holds the accounts: the folder accounts/ itself, opened before the
+ * sandbox. */
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -91,7 +93,8 @@ static void configure(const struct conf *c, struct queue_config *out)
 {
 	out->ring.segments = (uint32_t)clamp(conf_number(c, SETTING_queue_segments), LOG_SEGMENTS_MIN, LOG_SEGMENTS_MAX);
 	out->ring.segment_bytes =
-		(uint32_t)clamp(conf_number(c, SETTING_queue_segment_size), LOG_SEGMENT_BYTES_MIN, LOG_SEGMENT_BYTES_MAX) / DISK_SECTOR * DISK_SECTOR;
+		(uint32_t)clamp(conf_number(c, SETTING_queue_segment_size), LOG_SEGMENT_BYTES_MIN, LOG_SEGMENT_BYTES_MAX) /
+		DISK_SECTOR * DISK_SECTOR;
 	out->disk_reserve = conf_number(c, SETTING_disk_reserve);
 	out->lifetime_s = (int64_t)conf_number(c, SETTING_queue_lifetime);
 }
@@ -221,7 +224,11 @@ static void on_stop(void *context, UNUSED struct channel *ch, UNUSED struct mess
 static void on_master_gone(void *context, UNUSED struct channel *ch) { on_stop(context, NULL, NULL); }
 
 static const struct channel_handler master_handlers[] = {
-	{ NOTICE_CONNECT, on_connect }, { NOTICE_CELL_CHANNEL, on_cell_channel }, { NOTICE_STOP, on_stop }, { NOTICE_LOG, role_on_log }, { 0 },
+	{ NOTICE_CONNECT, on_connect },
+	{ NOTICE_CELL_CHANNEL, on_cell_channel },
+	{ NOTICE_STOP, on_stop },
+	{ NOTICE_LOG, role_on_log },
+	{ 0 },
 };
 
 /* ---- life */

@@ -11,7 +11,7 @@ struct role_start {
 	enum role   role;
 	uint32_t    index;       /* of several gates: 0, 1, … */
 	int         master_fd;
-	const char *dir;         /* the data folder, absolute; facteur.conf, accounts/, log/, keys/, tls/, spool/ live there */
+	const char *dir;         /* the data folder, absolute; facteur.conf, accounts/, control/, keys/, queue/, tls/ live there */
 	bool        sandbox;     /* false: setting sandbox = off, or a demo on a kernel without it */
 };
 

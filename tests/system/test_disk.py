@@ -20,7 +20,12 @@ class Faults:
 
 
 def count(server, name, subject):
-    box = server.imap(name)
+    try:
+        box = server.imap(name)
+    except imaplib.IMAP4.error as e:         # its cell is just being ended
+        if "UNAVAILABLE" not in str(e):
+            raise
+        return -1
     box.select("INBOX")
     found = len(box.search(None, "SUBJECT", f'"{subject}"')[1][0].split())
     box.logout()
