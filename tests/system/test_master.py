@@ -1,0 +1,100 @@
+"""What master does for all: the log that is moved away and opened anew, facteur.conf, ports that stay while a role is started again."""
+import json
+import os
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+
+from harness import Server, expect, wait_for
+
+
+def read(path):
+    with open(path, errors="replace") as f:
+        return f.read()
+
+
+def test_the_log_is_opened_anew():
+    folder = tempfile.mkdtemp(prefix="facteur-log-")
+    path = os.path.join(folder, "facteur.log")
+    server = Server(conf=(f"log_file = {path}", "log_json = on"))
+    try:
+        box = server.imap("alice")                       # a cell lives now, too
+        box.select("INBOX")
+        os.rename(path, path + ".1")
+        os.kill(server.process.pid, signal.SIGHUP)
+        wait_for(lambda: os.path.exists(path) and "log opened anew" in read(path), 5, "a new file")
+        server.deliver("alice@example.test", subject="after logrotate")
+        wait_for(lambda: '"role":"mx"' in read(path), 5, "mx writes into it")
+        box.logout()
+        wait_for(lambda: '"role":"gate"' in read(path), 5, "the gate, too")
+        before = len(read(path + ".1"))
+        server.deliver("alice@example.test", subject="once more")
+        time.sleep(0.3)
+        expect(len(read(path + ".1")) == before, "nothing goes into the old file")
+        for line in read(path).splitlines():
+            expect({"time", "level", "role", "pid", "text"} <= set(json.loads(line)), line)
+    finally:
+        server.close()
+        subprocess.run(["rm", "-r", folder], check=True)
+
+
+def test_a_wrong_setting_is_explained():
+    server = Server()
+    try:
+        server.stop()
+        conf = os.path.join(server.dir, "facteur.conf")
+        with open(conf, "a") as f:
+            f.write("binnd = 127.0.0.1\n")
+        done = subprocess.run([server.binary, "-d", server.dir, "serve", "--port-offset", str(server.offset)], env=server.env,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=20)
+        said = done.stdout.decode()
+        expect(done.returncode == 1 and "binnd" in said and "facteur.conf" in said, said)
+    finally:
+        server.close()
+
+
+def test_a_second_server_is_refused():
+    server = Server(accounts=())
+    try:
+        done = subprocess.run([server.binary, "-d", server.dir, "serve", "--port-offset", "1"], env=server.env, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, timeout=20)
+        expect(done.returncode == 1 and "another facteur" in done.stdout.decode(), done.stdout.decode())
+        expect(server.cli_json("status"), "the first one goes on")
+    finally:
+        server.close()
+
+
+def test_no_connection_is_refused_while_a_gate_starts_again():
+    server = Server()
+    try:
+        for pid in server.pids_of("gate"):
+            os.kill(pid, signal.SIGKILL)
+        s = socket.create_connection(("127.0.0.1", server.port(143)), timeout=10)   # waits in the socket that master keeps
+        expect(s.recv(4).startswith(b"* OK"), "greeted by the next gate")
+        s.close()
+    finally:
+        server.close()
+
+
+def test_both_kinds_of_address():
+    try:
+        probe = socket.socket(socket.AF_INET6)
+        probe.bind(("::1", 0))
+        probe.close()
+        addresses = "127.0.0.1 ::1"
+    except OSError:
+        addresses = "127.0.0.1 127.0.0.2"                # a machine without IPv6 still has several addresses
+    server = Server()
+    try:
+        server.stop()
+        with open(os.path.join(server.dir, "facteur.conf"), "w") as f:
+            f.write(f"bind = {addresses}\n")
+        server.start()
+        for address in addresses.split():
+            s = socket.create_connection((address, server.port(25)), timeout=10)
+            expect(s.recv(3) == b"220", address)
+            s.close()
+    finally:
+        server.close()
