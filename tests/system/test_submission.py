@@ -6,6 +6,7 @@ import imaplib
 import os
 import signal
 import smtplib
+import shutil
 import subprocess
 import threading
 import time
@@ -39,7 +40,11 @@ def logged_in(server, name):
 
 
 def sendmail(server, *args, text="Subject: x\n\nx\n", user=None, dir=None):
-    done = subprocess.run([server.binary, "-d", dir or server.dir, "sendmail", *args], env=server.env, input=text.encode(), timeout=30,
+    binary = server.binary
+    if user:  # who may not reach this checkout: below /root, say
+        binary = os.path.join(server.dir, "facteur")
+        shutil.copy(server.binary, binary)
+    done = subprocess.run([binary, "-d", dir or server.dir, "sendmail", *args], env=server.env, input=text.encode(), timeout=30,
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, user=user, group=user, extra_groups=[] if user else None, cwd="/")
     return done.returncode, done.stderr.decode()
 
