@@ -105,6 +105,21 @@ static struct str late_key_bytes(const struct late_key *key, char out[18])
 	return str_make(out, 18);
 }
 
+/* One line for each try, under the name that the sender was told: whoever looks for a message finds its whole way. */
+static void log_try(const struct late_key *key, uint64_t account, const struct delivery_result *r)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct str name = queue_name((struct queue_id){ key->log_id, key->seq }, &a);
+
+	if (r->outcome == DELIVERY_DONE)
+		log_info("delivered queue=" STR_FMT " recipient=%u account=%llu", STR_ARG(name), key->recipient,
+				 (unsigned long long)account);
+	else
+		log_warn("%s queue=" STR_FMT " recipient=%u account=%llu status=" STR_FMT " reason=" STR_FMT,
+				 r->outcome == DELIVERY_REFUSED ? "refused by the mailbox, kept" : "not delivered, tried again later",
+				 STR_ARG(name), key->recipient, (unsigned long long)account, STR_ARG(r->status), STR_ARG(r->reason));
+}
+
 static void on_answered(void *context, struct due *d, const struct delivery_result *r)
 {
 	struct queue *q = context;
@@ -114,11 +129,7 @@ static void on_answered(void *context, struct due *d, const struct delivery_resu
 
 	if (r->outcome == DELIVERY_DONE && !r->is_synced)
 		sync_delivered(q->sync, account, d->message->place.length);
-	if (r->outcome != DELIVERY_DONE)
-		log_warn("%s seq=%llu recipient=%u account=%llu status=" STR_FMT " reason=" STR_FMT,
-				 r->outcome == DELIVERY_REFUSED ? "refused by the mailbox, kept" : "not delivered, tried again later",
-				 (unsigned long long)key.seq, key.recipient, (unsigned long long)account, STR_ARG(r->status),
-				 STR_ARG(r->reason));
+	log_try(&key, account, r);
 	if (is_late) {
 		sync_late(q->sync, &key, r);
 		backlog_settle(&q->backlog, d);
@@ -285,6 +296,7 @@ void queue_on_command(struct queue *q, struct channel *ch, struct message *m)
 								.last_seq = log_last_seq(q->log),
 								.fill_percent = log_fill_percent(q->log),
 								.has_failed = q->has_failed || log_has_failed(q->log),
+								.is_disk_full = q->is_disk_full,
 								.backlog = q->backlog.dues };
 	bool has_changed = false;
 	enum err e = queue_command_serve(q->late, &c, m->body, &b, &has_changed);
