@@ -53,6 +53,8 @@ enum err admin_say(struct admin_call *c, enum err e, enum text id, const struct 
 #define ADMIN_TEXTS(...) (const struct str[]){ __VA_ARGS__ }, COUNT_OF(((const struct str[]){ __VA_ARGS__ }))
 #define admin_said(c, id, ...)      admin_say((c), ERR_OK, (id), ADMIN_TEXTS(__VA_ARGS__))
 #define admin_refuse(c, e, id, ...) admin_say((c), (e), (id), ADMIN_TEXTS(__VA_ARGS__))
+/* What is wrong with the queue, and what to do, for a field "trouble"; "" if nothing is. */
+struct str admin_queue_trouble(struct admin_call *c, const struct queue_counters *q);
 struct str admin_number_text(struct admin_call *c, uint64_t n);
 /* A new row of a list, or the one result; the values are put into it. Borrowed. */
 json_t *admin_row(struct admin_call *c);

@@ -141,6 +141,13 @@ enum err admin_queue_remove(struct admin_call *c)
 	return admin_said(c, TEXT_ADMIN_QUEUE_REMOVED, admin_text(c, "message"));
 }
 
+struct str admin_queue_trouble(struct admin_call *c, const struct queue_counters *q)
+{
+	if (q->has_failed)
+		return str_of(text_get(c->lang, TEXT_ADMIN_LOG_FAILED));
+	return q->is_disk_full ? str_of(text_get(c->lang, TEXT_ADMIN_DISK_FULL)) : STR("");
+}
+
 enum err admin_queue_status(struct admin_call *c)
 {
 	struct queue_command ask = { .kind = QUEUE_COUNTERS, .recipient = -1, .name = STR("") };
@@ -155,7 +162,6 @@ enum err admin_queue_status(struct admin_call *c)
 	admin_put_number(result, "elsewhere", answer.counters.late.elsewhere);
 	admin_put_number(result, "oldest", (uint64_t)answer.counters.late.oldest);
 	admin_put_number(result, "log_percent", answer.counters.fill_percent);
-	admin_put_text(result, "trouble",
-				   answer.counters.has_failed ? str_of(text_get(c->lang, TEXT_ADMIN_LOG_FAILED)) : STR(""));
+	admin_put_text(result, "trouble", admin_queue_trouble(c, &answer.counters));
 	return ERR_OK;
 }

@@ -34,7 +34,7 @@ static struct str put_queue(struct admin_call *c, json_t *result)
 		return str_of(text_get(c->lang, TEXT_ADMIN_NO_ANSWER));
 	admin_put_number(result, "queue_backlog", answer.counters.backlog);
 	admin_put_number(result, "queue_deferred", answer.counters.late.waiting);
-	return answer.counters.has_failed ? str_of(text_get(c->lang, TEXT_ADMIN_LOG_FAILED)) : STR("");
+	return admin_queue_trouble(c, &answer.counters);
 }
 
 /* The one that expires first. */

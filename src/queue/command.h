@@ -31,6 +31,7 @@ struct queue_counters {
 	uint64_t log_id, w, last_seq;
 	uint32_t fill_percent;         /* of the log; at 100 nothing is accepted */
 	bool     has_failed;           /* the log cannot be written: look at the disk, restart */
+	bool     is_disk_full;         /* less free than disk_reserve: nothing is accepted until there is room */
 	uint64_t backlog;              /* deliveries from the log that are not answered yet */
 	struct late_counts late;
 };
