@@ -3,12 +3,16 @@
  * Landlock decides by path, seccomp by call. Bookworm's landlock (ABI 2) does not see truncate(2), chmod and their like: seccomp
  * has no rule for them, so they fail. The list is an allow-list; what is not on it answers EPERM (a library that probes for a
  * feature goes on), and what only an intruder would try ends the process at once.
+ * The filter is compiled to a program for the kernel before it is entered. One number in it is not known by then: a process may
+ * send signals only to itself, and nursery compiles the filter that its children enter. So it is compiled with a pid that no
+ * process has, and the child puts its own there.
  * Sanitizer builds need calls of their own (ptrace-like, mmap with odd flags): there only landlock is entered. */
 #include "ipc/sandbox.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
 #include <linux/landlock.h>
 #include <sched.h>
 #include <seccomp.h>
@@ -106,10 +110,67 @@ static int add_all(scmp_filter_ctx f, uint32_t action, const char *const *names,
 	return bad;
 }
 
-static enum err calls(enum role role)
+enum { NO_PID = 0x7fff4e4f };  /* above what a kernel gives out */
+
+struct sandbox_filter {
+	struct sock_filter *program;
+	unsigned short      n;
+	size_t              pid_at;    /* the instruction that compares with our pid */
+};
+
+void sandbox_filter_free(struct sandbox_filter **f)
 {
+	if (*f != NULL)
+		mem_free((*f)->program);
+	mem_free(*f);
+	*f = NULL;
+}
+
+/* The program that libseccomp has made, and where the pid stands in it: exactly once. */
+static enum err export(scmp_filter_ctx f, struct sandbox_filter *out)
+{
+	CLEANUP(fd_close) int fd = memfd_create("filter", MFD_CLOEXEC);
+	struct stat st;
+	size_t found = 0;
+
+	if (fd < 0 || seccomp_export_bpf(f, fd) < 0 || fstat(fd, &st) < 0)
+		return log_errno("seccomp_export_bpf", "sandbox");
+	out->program = mem_alloc((size_t)st.st_size);
+	out->n = (unsigned short)((size_t)st.st_size / sizeof(*out->program));
+	if (pread(fd, out->program, (size_t)st.st_size, 0) != st.st_size)
+		return log_errno("pread", "sandbox");
+	for (size_t i = 0; i < out->n; i++) {
+		if (out->program[i].k != NO_PID)
+			continue;
+		out->pid_at = i;
+		found++;
+	}
+	if (found == 1 && BPF_CLASS(out->program[out->pid_at].code) == BPF_JMP)
+		return ERR_OK;
+	log_error("the seccomp filter does not look as expected places=%zu", found);
+	return ERR_IO;
+}
+
+static enum err load(const struct sandbox_filter *f)
+{
+	struct sock_filter *program = mem_array(f->n, sizeof(*program));
+	struct sock_fprog prog = { f->n, program };
+	enum err e = ERR_OK;
+
+	memcpy(program, f->program, f->n * sizeof(*program));
+	program[f->pid_at].k = (uint32_t)getpid();
+	if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog) < 0)
+		e = log_errno("prctl", "seccomp");
+	mem_free(program);
+	return e;
+}
+
+enum err sandbox_filter_make(enum role role, struct sandbox_filter **out)
+{
+	CLEANUP(sandbox_filter_free) struct sandbox_filter *made = MEM_NEW(struct sandbox_filter);
 	scmp_filter_ctx f = seccomp_init(SCMP_ACT_ERRNO(EPERM));
 	int bad = f == NULL;
+	enum err e = ERR_IO;
 
 	bad |= add_all(f, SCMP_ACT_ALLOW, basic_calls, COUNT_OF(basic_calls));
 	if (role != ROLE_GATE)
@@ -126,29 +187,54 @@ static enum err calls(enum role role)
 	bad |= seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(mprotect), 1, SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
 	bad |= seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1, SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD, CLONE_THREAD));
 	bad |= seccomp_rule_add(f, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);  /* the C library falls back to clone */
-	bad |= seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1, SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid()));
+	bad |= seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1, SCMP_A0(SCMP_CMP_EQ, NO_PID));
 	bad |= seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(prctl), 1, SCMP_A0(SCMP_CMP_EQ, PR_SET_NAME));
 	bad |= seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 2, SCMP_A0(SCMP_CMP_EQ, 0), SCMP_A2(SCMP_CMP_EQ, 0));
-	bad |= seccomp_attr_set(f, SCMP_FLTATR_CTL_NNP, 1);
 	bad |= seccomp_attr_set(f, SCMP_FLTATR_CTL_OPTIMIZE, 2);
 	if (bad == 0)
-		bad = seccomp_load(f);
+		e = export(f, made);
+	else
+		log_error("the seccomp filter could not be made role=%s error=%d", role_name(role), bad);
 	if (f)
 		seccomp_release(f);
-	if (bad) {
-		log_error("seccomp filter could not be loaded role=%s error=%d", role_name(role), bad);
-		return ERR_IO;
+	if (e == ERR_OK) {
+		*out = made;
+		made = NULL;
 	}
-	return ERR_OK;
+	return e;
 }
 #else
-static enum err calls(enum role role) { return role < ROLE_COUNT ? ERR_OK : ERR_INVALID; }
+struct sandbox_filter {
+	enum role role;
+};
+
+enum err sandbox_filter_make(enum role role, struct sandbox_filter **out)
+{
+	*out = MEM_NEW(struct sandbox_filter);
+	(*out)->role = role;
+	return ERR_OK;
+}
+
+void sandbox_filter_free(struct sandbox_filter **f)
+{
+	mem_free(*f);
+	*f = NULL;
+}
+
+static enum err load(const struct sandbox_filter *f) { return f->role < ROLE_COUNT ? ERR_OK : ERR_INVALID; }
 #endif
 
-enum err sandbox_enter(enum role role, const struct sandbox_path *paths, const char **why)
+enum err sandbox_enter(enum role role, const struct sandbox_filter *filter, const struct sandbox_path *paths, const char **why)
 {
+	CLEANUP(sandbox_filter_free) struct sandbox_filter *own = NULL;
+
+	*why = sandbox_missing();
+	if (*why)
+		return ERR_UNAVAILABLE;
+	if (filter == NULL)
+		TRY(sandbox_filter_make(role, &own));
 	TRY(sandbox_files(paths, why));
 	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
 		return log_errno("prctl", "dumpable");
-	return calls(role);
+	return load(filter ? filter : own);
 }

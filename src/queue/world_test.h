@@ -58,7 +58,7 @@ struct world {
 	struct channel   *watched[WORLD_CHANNELS]; /* the queue's ends */
 	struct log_config ring;
 	pthread_mutex_t   kept_lock;               /* what cells keep: the queue's worker syncs it */
-	size_t            syncs;                   /* of all accounts */
+	_Atomic size_t    syncs;                   /* of all accounts */
 	bool              fails;                   /* they fail */
 	bool              wakes;                   /* master starts cells */
 	uint64_t          to_wake[WORLD_CELLS], to_end[WORLD_CELLS];

@@ -493,7 +493,7 @@ static enum err open_account(struct cell *c)
 
 	snprintf(folder, sizeof(folder), "%s/accounts/%llu", c->start.dir, (unsigned long long)c->start.account);
 	if (c->start.sandbox)
-		TRY(door_close(ROLE_CELL, c->start.dir, c->start.account));
+		TRY(door_close(ROLE_CELL, c->start.dir, c->start.account, c->start.filter));
 	TRY(read_account_info(c, &a, &info));
 	use_settings(c, &info);
 	const struct view_config config = {

@@ -2,6 +2,7 @@
 #ifndef FACTEUR_ROLE_CELL_H
 #define FACTEUR_ROLE_CELL_H
 #include "base/err.h"
+#include "ipc/sandbox.h"
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -13,6 +14,7 @@ struct cell_start {
 	int         key_fd;       /* 32 bytes: the key that checks grants of this account */
 	const char *dir;          /* the data folder; the cell opens only accounts/N of it */
 	bool        sandbox;
+	const struct sandbox_filter *filter;  /* for ROLE_CELL, made by nursery; NULL where the sandbox is off */
 };
 
 /* Opened before any door closes: time zone, character tables, library configuration. Called once by the nursery. */

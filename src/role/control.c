@@ -310,7 +310,7 @@ static enum err open_files(struct control *c)
 	TRY(disk_dir_open(folder, &c->dir));
 	TRY(directory_open(c->dir, &c->directory));
 	if (c->start->sandbox)
-		TRY(door_close(ROLE_CONTROL, c->start->dir, 0));
+		TRY(door_close(ROLE_CONTROL, c->start->dir, 0, NULL));
 	return build(c);
 }
 

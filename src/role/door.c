@@ -15,7 +15,7 @@ static const struct { enum role role; struct { const char *name; bool is_writabl
 	{ ROLE_CELL,    { { "accounts/%llu", true } } },
 };
 
-enum err door_close(enum role role, const char *dir, uint64_t account)
+enum err door_close(enum role role, const char *dir, uint64_t account, const struct sandbox_filter *filter)
 {
 	CLEANUP(arena_free) struct arena a = { 0 };
 	struct sandbox_path paths[FOLDERS_MAX + 1] = { { NULL, false } };
@@ -33,7 +33,7 @@ enum err door_close(enum role role, const char *dir, uint64_t account)
 		const char *path = arena_printf(&a, "%s/" STR_FMT, dir, STR_ARG(name)).p;
 		paths[i] = (struct sandbox_path){ path, doors[door].folders[i].is_writable };
 	}
-	enum err e = sandbox_enter(role, paths, &why);
+	enum err e = sandbox_enter(role, filter, paths, &why);
 	if (e != ERR_OK)
 		log_error("%s cannot enter its sandbox: %s", role_name(role), why ? why : err_name(e));
 	return e;

@@ -6,6 +6,6 @@
 #include <stdint.h>
 
 /* Enters the sandbox of the role in this process, which has one thread. dir: the data folder; account: of a cell,
- * else 0. A failure is logged, with what the kernel lacks. */
-enum err door_close(enum role role, const char *dir, uint64_t account) MUST_CHECK;
+ * else 0; filter: nursery's for cells, else NULL. A failure is logged, with what the kernel lacks. */
+enum err door_close(enum role role, const char *dir, uint64_t account, const struct sandbox_filter *filter) MUST_CHECK;
 #endif

@@ -236,7 +236,7 @@ int role_gate(const struct role_start *start)
 	g->loop = loop_new();
 	g->parked = parked_new(g->loop, &gate_parked_host, g);
 	g->tls = tls_server_new();  /* reads OpenSSL's configuration: not behind the door */
-	if (!start->sandbox || door_close(ROLE_GATE, start->dir, 0) == ERR_OK) {
+	if (!start->sandbox || door_close(ROLE_GATE, start->dir, 0, NULL) == ERR_OK) {
 		g->keys = channel_new(-1, ROLE_GATE, ROLE_KEYS, keys_handlers, g, NULL);
 		g->control = channel_new(-1, ROLE_GATE, ROLE_CONTROL, control_handlers, g, NULL);
 		g->master = channel_new(start->master_fd, ROLE_GATE, ROLE_MASTER, master_handlers, g, on_master_gone);

@@ -418,7 +418,7 @@ int role_keys(const struct role_start *start)
 
 	sha256(STR(""), warm);  /* OpenSSL reads its configuration now, not behind the door */
 	if (open_files(&k, keys_path, tls_path, sizeof keys_path) == ERR_OK &&
-	    (!start->sandbox || door_close(ROLE_KEYS, start->dir, 0) == ERR_OK)) {
+	    (!start->sandbox || door_close(ROLE_KEYS, start->dir, 0, NULL) == ERR_OK)) {
 		serve(&k);
 		code = 0;
 	}

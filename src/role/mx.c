@@ -175,7 +175,7 @@ int role_mx(const struct role_start *start)
 	int code = 1;
 
 	m.last_call = (struct loop_timer){ .due = on_last_call, .context = &m };
-	if (!start->sandbox || door_close(ROLE_MX, start->dir, 0) == ERR_OK) {
+	if (!start->sandbox || door_close(ROLE_MX, start->dir, 0, NULL) == ERR_OK) {
 		serve(&m);
 		code = 0;
 	}

@@ -30,6 +30,7 @@ struct nursery {
 	struct child   *children;
 	size_t          n, cap;
 	int             signal_fd;
+	struct sandbox_filter *filter;   /* of its cells */
 	bool            stops;
 };
 
@@ -47,7 +48,7 @@ static void run_child(const struct nursery *n, uint64_t account, uint32_t epoch,
 	prctl(PR_SET_NAME, "cell");
 	const struct cell_start cell = {
 		.account = account, .epoch = epoch, .is_watched = is_watched, .master_fd = 3, .key_fd = 4, .dir = n->start->dir,
-		.sandbox = n->start->sandbox,
+		.sandbox = n->start->sandbox, .filter = n->filter,
 	};
 	_exit(role_cell(&cell));
 }
@@ -172,6 +173,8 @@ int role_nursery(const struct role_start *start)
 			log_error("nursery cannot confine itself to its folder: this kernel lacks %s", why ? why : "?");
 			return 1;
 		}
+		if (sandbox_filter_make(ROLE_CELL, &n.filter) != ERR_OK)
+			return 1;
 	}
 	n.master = channel_new(start->master_fd, ROLE_NURSERY, ROLE_MASTER, handlers, &n, on_master_gone);
 	watch_channel(n.watch, n.master);

@@ -268,7 +268,7 @@ static enum err start(struct queue_role *r)
 
 	TRY(open_folders(r, path, sizeof path));
 	if (r->start->sandbox)
-		TRY(door_close(ROLE_QUEUE, r->start->dir, 0));
+		TRY(door_close(ROLE_QUEUE, r->start->dir, 0, NULL));
 	r->master = channel_new(r->start->master_fd, ROLE_QUEUE, ROLE_MASTER, master_handlers, r, on_master_gone);
 	r->control = channel_new(-1, ROLE_QUEUE, ROLE_CONTROL, control_handlers, r, NULL);
 	watch_channel(r->watch, r->master);
