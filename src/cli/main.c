@@ -90,7 +90,7 @@ static int dispatch(struct cli *c, int argc, char **argv)
 	argc = take_json(c, argc, argv);
 	for (int i = 0; i < argc && n < WORDS_MAX; i++)
 		words[n++] = str_of(argv[i]);
-	if (n == 0 || has_word(argc, argv, "--help") || (argc == 1 && strcmp(argv[0], "-h") == 0))
+	if (n == 0 || has_word(argc, argv, "--help") || has_word(argc, argv, "-h"))
 		return help_for(c, words, n);
 	if (builtin_find(words[0]))
 		return builtin_find(words[0])->run(c, argc, argv);
