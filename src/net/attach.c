@@ -68,6 +68,13 @@ static const struct engine *engine_of(struct attached *at, enum protocol protoco
 	return NULL;
 }
 
+/* A grant is for what its password may be used for: one of a printer, or of an app password for sending, opens no mailbox, whatever
+ * a gate says. goes_on: of a session that began before. */
+static bool may_enter(const struct attach_host *host, const struct grant *g, enum protocol protocol, bool goes_on)
+{
+	return (g->rights & 1u << protocol) != 0 && host->check(host->context, g, goes_on) == ERR_OK;
+}
+
 /* The first frame of a session says who it is. False: refused. */
 static bool session_begin(struct session *s)
 {
@@ -92,7 +99,7 @@ static bool session_begin(struct session *s)
 	s->info.tls_text = str_copy(&s->arena, o.tls_text);
 	s->info.record = STR_NONE;
 	s->engine = engine_of(at, o.protocol);
-	if (s->engine == NULL || at->host.check(at->host.context, &o.grant, o.record.n > 0) != ERR_OK) {
+	if (s->engine == NULL || !may_enter(&at->host, &o.grant, o.protocol, o.record.n > 0)) {
 		log_warn("session refused protocol=%s peer=%.*s", protocol_name(o.protocol), STR_ARG(o.peer));
 		refuse(s, ERR_DENIED, STR("the login is no longer valid; please log in again"));
 		return false;
@@ -215,7 +222,7 @@ static enum err render_one(struct session *s, struct str frame)
 		return ERR_INVALID;
 	const struct engine *engine = engine_of(s->owner, (enum protocol)protocol);
 	enum rendered how = RENDERED_BYE;
-	if (engine && engine->render && host->check(host->context, &g, true) == ERR_OK)
+	if (engine && engine->render && may_enter(host, &g, engine->protocol, true))
 		how = engine->render(host->cell, state, &bytes, &record, &modseq);
 	if (bytes.failed || record.failed) {
 		how = RENDERED_ATTACH;

@@ -100,19 +100,23 @@ static void end(struct fixture *f)
 	pool_free(f->pool);
 }
 
-static int attach(struct fixture *f, uint32_t epoch, const char *record, enum attach kind)
+static int attach_with(struct fixture *f, const struct grant *grant, const char *record, enum attach kind)
 {
 	CLEANUP(buf_free) struct buf b = BUF(FRAME_DATA_MAX);
 	int pair[2];
 	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair), 0);
 	if (kind == ATTACH_SESSION) {
-		struct session_open o = { .grant = { .account = 1, .epoch = epoch }, .protocol = PROTOCOL_IMAP, .login_name = STR("alice"),
-		                          .record = str_of(record) };
+		struct session_open o = { .grant = *grant, .protocol = PROTOCOL_IMAP, .login_name = STR("alice"), .record = str_of(record) };
 		put_session_open(&b, &o);
 		EXPECT_OK(frame_send(pair[0], FRAME_OPEN, buf_str(&b), 0));
 	}
 	attached_take(f->attached, pair[1], kind);
 	return pair[0];
+}
+
+static int attach(struct fixture *f, uint32_t epoch, const char *record, enum attach kind)
+{
+	return attach_with(f, &(struct grant){ .account = 1, .rights = 1u << PROTOCOL_IMAP, .epoch = epoch }, record, kind);
 }
 
 /* The next frame within 5 s; ERR_CLOSED at the end. */
@@ -205,6 +209,26 @@ TEST(old_grant_is_refused_and_epoch_ends)
 	end(&f);
 }
 
+TEST(a_grant_for_something_else_opens_nothing)
+{
+	static const struct { uint32_t rights; const char *record; } cases[] = {
+		{ 0, NULL }, { 1u << PROTOCOL_SUBMISSION, NULL }, { 1u << PROTOCOL_SUBMISSION, "3" }, { ~(1u << PROTOCOL_IMAP), "3" },
+	};
+	struct fixture f;
+	char room[FRAME_MAX];
+	enum frame type;
+	struct str bytes;
+	begin(&f);
+	EACH(cases, c) {
+		const struct grant g = { .account = 1, .rights = c->rights, .epoch = 5 };
+		int fd = attach_with(&f, &g, c->record, ATTACH_SESSION);
+		EXPECT_OK(next_frame(fd, room, &type, &bytes));
+		EXPECT_INT(type, FRAME_REFUSED);
+		close(fd);
+	}
+	end(&f);
+}
+
 TEST(render_answers_each_state)
 {
 	struct fixture f;
@@ -213,24 +237,25 @@ TEST(render_answers_each_state)
 	struct str bytes;
 	begin(&f);
 	int fd = attach(&f, 0, NULL, ATTACH_RENDER);
-	for (uint32_t i = 0; i < 3; i++) {
+	for (uint32_t i = 0; i < 4; i++) {
 		CLEANUP(buf_free) struct buf b = BUF(FRAME_DATA_MAX);
-		struct grant g = { .epoch = i == 1 ? 4 : 5 };  /* the second one is too old */
+		/* the second one is too old, the last one is for sending only */
+		struct grant g = { .rights = 1u << (i == 3 ? PROTOCOL_SUBMISSION : PROTOCOL_IMAP), .epoch = i == 1 ? 4 : 5 };
 		put_u32(&b, i);
 		put_grant(&b, &g);
 		put_u8(&b, PROTOCOL_IMAP);
 		put_str(&b, STR("17"));
 		EXPECT_OK(frame_send(fd, FRAME_STATE, buf_str(&b), 0));
 	}
-	for (uint32_t i = 0; i < 3; i++) {
+	for (uint32_t i = 0; i < 4; i++) {
 		EXPECT_OK(next_frame(fd, room, &type, &bytes));
 		EXPECT_INT(type, FRAME_RENDERED);
 		struct scan s = scan_of(bytes);
 		EXPECT_INT(get_u32(&s), i);
-		EXPECT_INT(get_u8(&s), i == 1 ? RENDERED_BYE : RENDERED_KEEP);
-		EXPECT_INT(get_u64(&s), i == 1 ? 0 : 8);
-		EXPECT_STR(get_str(&s, 100), i == 1 ? "" : "99");
-		EXPECT_STR(get_str(&s, 100), i == 1 ? "" : "news after 17\r\n");
+		EXPECT_INT(get_u8(&s), i % 2 ? RENDERED_BYE : RENDERED_KEEP);
+		EXPECT_INT(get_u64(&s), i % 2 ? 0 : 8);
+		EXPECT_STR(get_str(&s, 100), i % 2 ? "" : "99");
+		EXPECT_STR(get_str(&s, 100), i % 2 ? "" : "news after 17\r\n");
 		EXPECT(get_end(&s));
 	}
 	close(fd);
