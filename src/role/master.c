@@ -146,6 +146,7 @@ static void role_ended(struct running *r, int status)
 	struct master *m = r->master;
 
 	r->pid = 0;
+	cells_asker_gone(m, r->ch);
 	channel_replace(r->ch, -1);
 	if (m->stops)
 		return;

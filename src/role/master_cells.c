@@ -19,7 +19,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { WAITING_MAX = 1024, CALL_TIMEOUT_MS = 10000, CRASH_PAUSE_MS = 2000, CRASHES_BEFORE_PAUSE = 3, EXIT_GRACE_MS = 5000 };
+enum { WAITING_MAX = 1024, CALL_TIMEOUT_MS = 10000, CRASH_PAUSE_MS = 2000, CRASHES_BEFORE_PAUSE = 3, EXIT_GRACE_MS = 5000,
+       FORGET_AFTER_MS = 60000 };
 
 enum slot_state { SLOT_EMPTY, SLOT_STARTING, SLOT_RUNNING, SLOT_LEAVING };
 
@@ -37,7 +38,8 @@ struct cell_slot {
 	bool            may_leave;      /* LEAVE was granted: its exit is no crash */
 	int             crashes;
 	int64_t         not_before_ms;  /* after crashes: the next start */
-	int64_t         left_ms;        /* since when it is leaving */
+	int64_t         left_ms;        /* since when it is leaving, or empty */
+	uint32_t        epoch;          /* told while it had no channel yet */
 	struct waiting *waiting;        /* attachments that wait for the start */
 	size_t          waiting_count, waiting_cap;
 	struct { struct channel *ch; uint32_t call; } ends[4];  /* who asked CELL_END */
@@ -123,6 +125,7 @@ static void slot_collected(struct cell_slot *c, int status)
 	c->pid = 0;
 	c->may_leave = false;
 	c->state = SLOT_EMPTY;
+	c->left_ms = clock_mono_ms();
 	c->master->cells_running--;
 	end_answer(c);
 	if (c->master->stops)
@@ -152,10 +155,18 @@ static void on_cell_closed(void *context, UNUSED struct channel *ch)
 	}
 }
 
+/* A cell speaks for its own account: with a modseq from the future it would silence the waiting sessions of another one. */
 static void on_changed(void *context, UNUSED struct channel *ch, struct message *msg)
 {
 	struct cell_slot *c = context;
+	struct scan s = scan_of(msg->body);
+	bool is_own = get_u64(&s) == c->account;
 
+	get_u64(&s);
+	if (!is_own || !get_end(&s)) {
+		log_error("a cell reports a change of another account account=%llu", (unsigned long long)c->account);
+		return;
+	}
 	for (int i = 0; i < c->master->gates; i++) {
 		struct running *gate = master_role(c->master, ROLE_GATE, (uint32_t)i);
 		if (gate && gate->ch)
@@ -227,6 +238,7 @@ static void start_failed(struct cell_slot *c, const char *what, enum err e)
 		c->ch = NULL;
 	}
 	c->state = SLOT_EMPTY;
+	c->left_ms = clock_mono_ms();
 	c->master->cells_running--;
 	c->not_before_ms = clock_mono_ms() + CRASH_PAUSE_MS;
 	end_answer(c);
@@ -267,9 +279,10 @@ static void on_key(void *context, struct message *answer)
 	struct running *nursery = master_role(m, ROLE_NURSERY, 0);
 	CLEANUP(buf_free) struct buf body = BUF(64);
 	struct scan s = scan_of(answer->body);
+	uint32_t epoch = get_u32(&s);
 	int pair[2];
 
-	if (answer->status != ERR_OK || answer->fd_count != 1) {
+	if (answer->status != ERR_OK || answer->fd_count != 1 || m->stops) {  /* cells_stop() has seen no channel of it */
 		start_failed(c, "key", answer->status);
 		return;
 	}
@@ -280,7 +293,7 @@ static void on_key(void *context, struct message *answer)
 	c->ch = channel_new(pair[0], ROLE_MASTER, ROLE_CELL, cell_handlers, c, on_cell_closed);
 	watch_channel(m->watch, c->ch);
 	put_u64(&body, c->account);
-	put_u32(&body, get_u32(&s));
+	put_u32(&body, epoch > c->epoch ? epoch : c->epoch);
 	put_bool(&body, map_get_u64(&m->watches, c->account) != NULL);
 	const int fds[2] = { pair[1], answer->fds[0] };
 	channel_ask(nursery->ch, REQUEST_SPAWN, buf_str(&body), fds, 2, CALL_TIMEOUT_MS, on_spawned, c);
@@ -391,8 +404,11 @@ static void on_epoch(void *context, UNUSED struct channel *ch, struct message *m
 	struct master *m = ((struct running *)context)->master;
 	struct scan s = scan_of(msg->body);
 	uint64_t account = get_u64(&s);
+	uint32_t epoch = get_u32(&s);
 	struct cell_slot *c = map_get_u64(&m->cells, account);
 
+	if (!get_end(&s))
+		return;
 	for (int i = 0; i < m->gates; i++) {
 		struct running *gate = master_role(m, ROLE_GATE, (uint32_t)i);
 		if (gate && gate->ch)
@@ -400,6 +416,8 @@ static void on_epoch(void *context, UNUSED struct channel *ch, struct message *m
 	}
 	if (c && c->ch)
 		channel_notify(c->ch, NOTICE_CELL_EPOCH, msg->body, NULL, 0);
+	else if (c && epoch > c->epoch)  /* it is starting, and the answer of keys may be older than this */
+		c->epoch = epoch;
 }
 
 static void on_end(void *context, struct channel *ch, struct message *msg)
@@ -420,6 +438,21 @@ static void on_end(void *context, struct channel *ch, struct message *msg)
 	c->ends[c->end_count++].call = msg->call;
 	if (c->state != SLOT_STARTING)
 		kill_cell(c);
+}
+
+void cells_asker_gone(struct master *m, const struct channel *ch)
+{
+	size_t at = 0;
+	void *v;
+
+	while (map_next(&m->cells, &at, NULL, &v)) {
+		struct cell_slot *c = v;
+		size_t kept = 0;
+		for (size_t i = 0; i < c->end_count; i++)
+			if (c->ends[i].ch != ch)
+				c->ends[kept++] = c->ends[i];
+		c->end_count = kept;
+	}
 }
 
 static void on_account_folder(void *context, struct channel *ch, struct message *msg)
@@ -498,8 +531,10 @@ void cells_tick(struct master *m)
 			slot_start(c);
 		else if (c->state == SLOT_LEAVING && now > c->left_ms + EXIT_GRACE_MS && c->pid_fd >= 0)
 			kill_cell(c);  /* it closed its channel and does not end */
-		if (c->state == SLOT_RUNNING && c->crashes && now > c->left_ms + 60000)
+		if (c->state == SLOT_RUNNING && c->crashes && now > c->left_ms + FORGET_AFTER_MS)
 			c->crashes = 0;
+		else if (c->state == SLOT_EMPTY && !c->is_wanted && c->waiting_count == 0 && now > c->left_ms + FORGET_AFTER_MS)
+			slot_free(c);
 	}
 }
 

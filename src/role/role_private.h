@@ -52,6 +52,8 @@ void cells_tick(struct master *m);
 void cells_collected(struct master *m, pid_t pid, int status);
 /* The role that was restarted gets its channels to the running cells again. */
 void cells_reconnect(struct master *m, enum role role);
+/* The role behind this channel ended: its questions are not answered to its successor, who counts them anew. */
+void cells_asker_gone(struct master *m, const struct channel *ch);
 void cells_stop(struct master *m);
 void cells_notify(struct master *m, uint16_t notice, int fd);   /* an empty notice with a descriptor, to every cell */
 size_t cells_left(const struct master *m);

@@ -1,0 +1,227 @@
+/* Master's table of cells, with scripted neighbours: keys, nursery, the roles that ask, and the cells are played by the test. */
+#include "base/mem.h"
+#include "base/test.h"
+#include "role/role_private.h"
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum { ALICE = 7, BOB = 8, GATE = 0, KEYS, NURSERY, QUEUE, CONTROL, OTHERS };
+
+struct world {
+	struct master   master;
+	struct channel *other[OTHERS];   /* the test's ends */
+	struct channel *alice, *bob;     /* what their cells would hold */
+	bool            keys_are_slow;
+	uint32_t        key_call, spawned_epoch, next_pid;
+	uint64_t        changed, modseq;
+	int             ended;           /* answers to QUEUE_CELL_END */
+};
+
+static void give_key(struct world *w, uint32_t call)
+{
+	CLEANUP(buf_free) struct buf b = BUF(16);
+	int ends[2];
+
+	EXPECT_INT(pipe(ends), 0);
+	put_u32(&b, 3);
+	channel_reply(w->other[KEYS], call, ERR_OK, buf_str(&b), &ends[0], 1);
+	close(ends[0]);
+	close(ends[1]);
+}
+
+static void on_cell_key(void *context, UNUSED struct channel *ch, struct message *m)
+{
+	struct world *w = context;
+
+	w->key_call = m->call;
+	if (!w->keys_are_slow)
+		give_key(w, m->call);
+}
+
+static void on_spawn(void *context, struct channel *ch, struct message *m)
+{
+	CLEANUP(buf_free) struct buf b = BUF(16);
+	struct world *w = context;
+	struct scan s = scan_of(m->body);
+	struct channel **cell = get_u64(&s) == ALICE ? &w->alice : &w->bob;
+
+	w->spawned_epoch = get_u32(&s);
+	*cell = channel_new(m->fds[0], ROLE_CELL, ROLE_MASTER, NULL, w, NULL);
+	m->fds[0] = -1;
+	put_u32(&b, ++w->next_pid);
+	channel_reply(ch, m->call, ERR_OK, buf_str(&b), NULL, 0);
+}
+
+static void on_changed(void *context, UNUSED struct channel *ch, struct message *m)
+{
+	struct world *w = context;
+	struct scan s = scan_of(m->body);
+
+	w->changed = get_u64(&s);
+	w->modseq = get_u64(&s);
+}
+
+static void ignore(UNUSED void *context, UNUSED struct channel *ch, UNUSED struct message *m) { }
+
+static const struct channel_handler handlers[] = {
+	{ REQUEST_CELL_KEY, on_cell_key }, { REQUEST_SPAWN, on_spawn }, { NOTICE_GATE_CHANGED, on_changed }, { NOTICE_GATE_EPOCH, ignore },
+	{ NOTICE_CELL_CHANNEL, ignore }, { NOTICE_CONTROL_CELL, ignore }, { 0 },
+};
+
+static void connect_other(struct world *w, int i)
+{
+	struct running *r = &w->master.roles[i];
+	int pair[2];
+
+	EXPECT_INT(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair), 0);
+	if (r->ch == NULL)
+		r->ch = channel_new(pair[0], ROLE_MASTER, r->role, master_handlers, r, NULL);
+	else
+		channel_replace(r->ch, pair[0]);
+	watch_channel(w->master.watch, r->ch);
+	channel_free(w->other[i]);
+	w->other[i] = channel_new(pair[1], r->role, ROLE_MASTER, handlers, w, NULL);
+}
+
+static struct world *begin(void)
+{
+	static const enum role roles[OTHERS] = { ROLE_GATE, ROLE_KEYS, ROLE_NURSERY, ROLE_QUEUE, ROLE_CONTROL };
+	struct world *w = MEM_NEW(struct world);
+
+	w->master = (struct master){ .watch = watch_new(), .gates = 1, .cells_max = 10, .role_count = OTHERS };
+	for (int i = 0; i < OTHERS; i++) {
+		w->master.roles[i] = (struct running){ .master = &w->master, .role = roles[i] };
+		connect_other(w, i);
+	}
+	return w;
+}
+
+static void rounds(struct world *w)
+{
+	for (int n = 0; n < 20; n++) {
+		watch_run(w->master.watch, 0);
+		for (int i = 0; i < OTHERS; i++)
+			(void)channel_receive(w->other[i]);
+	}
+}
+
+static void tell(struct world *w, struct channel *from, uint16_t notice, uint64_t a, uint64_t b, size_t second_size)
+{
+	CLEANUP(buf_free) struct buf body = BUF(16);
+
+	put_u64(&body, a);
+	if (second_size == 8)
+		put_u64(&body, b);
+	else if (second_size == 4)
+		put_u32(&body, (uint32_t)b);
+	EXPECT_OK(channel_notify(from, notice, buf_str(&body), NULL, 0));
+	rounds(w);
+}
+
+static void exits(struct world *w, uint64_t account, uint32_t pid)
+{
+	CLEANUP(buf_free) struct buf body = BUF(16);
+
+	put_u64(&body, account);
+	put_u32(&body, pid);
+	put_u32(&body, 0);
+	EXPECT_OK(channel_notify(w->other[NURSERY], NOTICE_EXITED, buf_str(&body), NULL, 0));
+	rounds(w);
+}
+
+static void end(struct world *w)
+{
+	w->master.stops = true;
+	for (uint32_t pid = 1; pid <= w->next_pid; pid++)
+		cells_collected(&w->master, (pid_t)pid, 0);
+	EXPECT_INT(cells_left(&w->master), 0);
+	for (int i = 0; i < OTHERS; i++) {
+		watch_forget(w->master.watch, w->master.roles[i].ch);
+		channel_free(w->master.roles[i].ch);
+		channel_free(w->other[i]);
+	}
+	channel_free(w->alice);
+	channel_free(w->bob);
+	map_free(&w->master.cells);
+	map_free(&w->master.watches);
+	watch_free(w->master.watch);
+	mem_free(w);
+}
+
+TEST(a_cell_tells_changes_of_its_own_account_only)
+{
+	struct world *w = begin();
+
+	tell(w, w->other[QUEUE], NOTICE_WAKE, ALICE, 0, 0);
+	EXPECT(w->alice != NULL);
+	tell(w, w->alice, NOTICE_CHANGED, BOB, UINT64_MAX, 8);
+	EXPECT_INT(w->changed, 0);
+	tell(w, w->alice, NOTICE_CHANGED, ALICE, 0, 0);
+	EXPECT_INT(w->changed, 0);
+	tell(w, w->alice, NOTICE_CHANGED, ALICE, 5, 8);
+	EXPECT_INT(w->changed, ALICE);
+	EXPECT_INT(w->modseq, 5);
+	end(w);
+}
+
+TEST(an_epoch_told_while_a_cell_starts_counts)
+{
+	struct world *w = begin();
+
+	w->keys_are_slow = true;
+	tell(w, w->other[QUEUE], NOTICE_WAKE, ALICE, 0, 0);
+	EXPECT(w->key_call != 0);
+	tell(w, w->other[CONTROL], NOTICE_EPOCH, ALICE, 9, 4);
+	give_key(w, w->key_call);  /* says 3 */
+	rounds(w);
+	EXPECT_INT(w->spawned_epoch, 9);
+	tell(w, w->other[QUEUE], NOTICE_WAKE, BOB, 0, 0);
+	give_key(w, w->key_call);
+	rounds(w);
+	EXPECT_INT(w->spawned_epoch, 3);
+	end(w);
+}
+
+static void on_ended(void *context, struct message *answer) { ((struct world *)context)->ended += answer->status == ERR_OK; }
+
+static void ask_end(struct world *w, uint64_t account)
+{
+	CLEANUP(buf_free) struct buf body = BUF(8);
+
+	put_u64(&body, account);
+	channel_ask(w->other[QUEUE], REQUEST_QUEUE_CELL_END, buf_str(&body), NULL, 0, 60000, on_ended, w);
+	rounds(w);
+}
+
+/* Calls are numbered anew by each process: the answer for the one that died would be taken for another account's. */
+TEST(a_new_queue_gets_no_answer_to_what_the_old_one_asked)
+{
+	struct world *w = begin();
+
+	tell(w, w->other[QUEUE], NOTICE_WAKE, ALICE, 0, 0);
+	tell(w, w->other[QUEUE], NOTICE_WAKE, BOB, 0, 0);
+	ask_end(w, ALICE);
+	cells_asker_gone(&w->master, w->master.roles[QUEUE].ch);
+	connect_other(w, QUEUE);
+	ask_end(w, BOB);
+	exits(w, ALICE, 1);
+	EXPECT_INT(w->ended, 0);
+	exits(w, BOB, 2);
+	EXPECT_INT(w->ended, 1);
+	end(w);
+}
+
+TEST(no_cell_starts_when_the_server_stops)
+{
+	struct world *w = begin();
+
+	w->keys_are_slow = true;
+	tell(w, w->other[QUEUE], NOTICE_WAKE, ALICE, 0, 0);
+	w->master.stops = true;
+	cells_stop(&w->master);
+	give_key(w, w->key_call);
+	rounds(w);
+	EXPECT(w->alice == NULL);
+	EXPECT_INT(cells_left(&w->master), 0);
+	end(w);
+}
