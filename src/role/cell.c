@@ -29,6 +29,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <time.h>
 #include <unistd.h>
@@ -363,10 +364,12 @@ static void on_epoch(void *context, UNUSED struct channel *ch, struct message *m
 	uint64_t account = get_u64(&s);
 	uint32_t epoch = get_u32(&s);
 
-	if (get_end(&s) && account == c->start.account && epoch > c->epoch) {
-		c->epoch = epoch;
-		attached_end(c->attached, epoch);
-	}
+	if (!get_end(&s) || account != c->start.account)
+		return;
+	uint32_t known = c->epoch;
+	while (epoch > known && !atomic_compare_exchange_weak(&c->epoch, &known, epoch))
+		;  /* two threads may have two of these: the higher one stays */
+	attached_end(c->attached, epoch);
 }
 
 static void on_stop(void *context, UNUSED struct channel *ch, UNUSED struct message *m)

@@ -168,6 +168,7 @@ static void on_ended(void *context, enum relay_end how, struct str bytes)
 		session_drop(c);
 		member_leave(c->gate->parked, &c->member);
 		c->born_ms = loop_now_ms(c->gate->loop);
+		loop_timer_in(c->gate->loop, &c->timer, (int64_t)conf_number(lookup_conf(c->gate->lookup), SETTING_login_timeout) * 1000);
 		login_begin(c, false);
 		return;
 	case RELAY_REFUSED:

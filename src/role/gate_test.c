@@ -629,6 +629,29 @@ TEST(silence_ends)
 	}
 }
 
+/* UNAUTHENTICATE: a whole minute for the next login, and no more. */
+TEST(who_gives_up_a_login_has_time_for_the_next_one)
+{
+	struct world *w = begin(PROTOCOL_IMAP, "60s");
+	int fd = log_in(w);
+
+	clock_mono_advance(25 * 1000);
+	cell_says(w, FRAME_UNAUTH, STR(""));
+	EXPECT(str_eq(line_within(w, fd, 300), STR("(quiet)")));
+	fd_close(&w->attached);
+	w->attached = -1;
+	clock_mono_advance(50 * 1000);
+	for (int i = 0; i < 2; i++) {
+		says(fd, "b NOOP\r\n");
+		EXPECT_LINE(fd, "b OK");
+		EXPECT(str_eq(line_within(w, fd, 300), STR("(quiet)")));
+	}
+	clock_mono_advance(11 * 1000);
+	EXPECT_LINE(fd, "* BYE no login");
+	close(fd);
+	end(w);
+}
+
 /* Who reads nothing of an answer for two minutes is not there. */
 TEST(deafness_ends)
 {
