@@ -68,8 +68,8 @@ static const struct engine *engine_of(struct attached *at, enum protocol protoco
 	return NULL;
 }
 
-/* A grant is for what its password may be used for: one of a printer, or of an app password for sending, opens no mailbox, whatever
- * a gate says. goes_on: of a session that began before. */
+/* A grant is for what its password may be used for: one of a printer, or of an app password for sending, opens no
+ * mailbox, whatever a gate says. goes_on: of a session that began before. */
 static bool may_enter(const struct attach_host *host, const struct grant *g, enum protocol protocol, bool goes_on)
 {
 	return (g->rights & 1u << protocol) != 0 && host->check(host->context, g, goes_on) == ERR_OK;

@@ -64,8 +64,10 @@ static void on_changed(void *context, UNUSED struct channel *ch, struct message 
 static void ignore(UNUSED void *context, UNUSED struct channel *ch, UNUSED struct message *m) { }
 
 static const struct channel_handler handlers[] = {
-	{ REQUEST_CELL_KEY, on_cell_key }, { REQUEST_SPAWN, on_spawn }, { NOTICE_GATE_CHANGED, on_changed }, { NOTICE_GATE_EPOCH, ignore },
-	{ NOTICE_CELL_CHANNEL, ignore }, { NOTICE_CONTROL_CELL, ignore }, { 0 },
+	{ REQUEST_CELL_KEY, on_cell_key },    { REQUEST_SPAWN, on_spawn },
+	{ NOTICE_GATE_CHANGED, on_changed }, { NOTICE_GATE_EPOCH, ignore },
+	{ NOTICE_CELL_CHANNEL, ignore },     { NOTICE_CONTROL_CELL, ignore },
+	{ 0 },
 };
 
 static void connect_other(struct world *w, int i)
@@ -131,6 +133,9 @@ static void exits(struct world *w, uint64_t account, uint32_t pid)
 
 static void end(struct world *w)
 {
+	size_t at = 0;
+	void *v;
+
 	w->master.stops = true;
 	for (uint32_t pid = 1; pid <= w->next_pid; pid++)
 		cells_collected(&w->master, (pid_t)pid, 0);
@@ -142,6 +147,8 @@ static void end(struct world *w)
 	}
 	channel_free(w->alice);
 	channel_free(w->bob);
+	while (map_next(&w->master.cells, &at, NULL, &v))  /* of cells that crashed */
+		mem_free(v);
 	map_free(&w->master.cells);
 	map_free(&w->master.watches);
 	watch_free(w->master.watch);
