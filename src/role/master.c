@@ -348,7 +348,7 @@ static bool read_conf(struct master *m)
 	if (m->options.port_offset < 0)
 		m->options.port_offset = (int)conf_number(m->conf, SETTING_port_offset);
 	log_setup("master", LOG_LEVEL_INFO, conf_on(m->conf, SETTING_log_json));
-	return open_log(m) == ERR_OK;
+	return true;
 }
 
 /* False: the sandbox is wanted and this kernel does not have it. */
@@ -434,6 +434,9 @@ int master_run(const struct serve_options *options)
 	}
 	umask(077);
 	if (make_folders(&m) != ERR_OK || ports_bind(&m, m.conf) != ERR_OK)
+		return 1;
+	/* until here to standard error: why a server does not start is told to whoever starts it */
+	if (open_log(&m) != ERR_OK)
 		return 1;
 	prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
 	watch_children(&m);
