@@ -126,9 +126,9 @@ static void judge_right(struct ask *q, const struct app_secret *app, const char 
 	else if ((rights & 1u << q->protocol) == 0)
 		r->outcome = VERIFY_NOT_ALLOWED;
 	if (r->outcome != VERIFY_OK) {
-		log_info("login refused reason=%s account=%llu protocol=%s peer=" STR_FMT,
-		         r->outcome == VERIFY_SUSPENDED ? "suspended" : "not-allowed", (unsigned long long)q->account.account,
-		         protocol_name(q->protocol), STR_ARG(q->who.peer));
+		log_info("login refused reason=%s login=" STR_FMT " account=%llu protocol=%s peer=" STR_FMT,
+				 r->outcome == VERIFY_SUSPENDED ? "suspended" : "not-allowed", STR_ARG(q->login),
+				 (unsigned long long)q->account.account, protocol_name(q->protocol), STR_ARG(q->who.peer));
 		return;
 	}
 	r->grant = (struct grant){ .account = q->account.account, .rights = rights, .expires_s = clock_wall_s() + GRANT_LIFE_S,
