@@ -20,7 +20,8 @@
 #include <stdio.h>
 #include <unistd.h>
 
-enum { TICK_MS = 1000, DIRECTORY_TIMEOUT_MS = 20000, STOP_WAIT_MS = 3000 };
+enum { TICK_MS = 1000, USAGE_EVERY_MS = 1000, USAGE_AHEAD_MS = 3000, DIRECTORY_TIMEOUT_MS = 20000,
+       STOP_WAIT_MS = 3000 };
 
 void control_lock(struct control *c) { pthread_mutex_lock(&c->lock); }
 void control_unlock(struct control *c) { pthread_mutex_unlock(&c->lock); }
@@ -139,22 +140,42 @@ static void on_resolve(void *context, struct channel *ch, struct message *m)
 	channel_reply(ch, m->call, e, buf_str(&answer), NULL, 0);
 }
 
+/* Lock held. */
+static void note_usage(struct control_cell *cell, int64_t now_ms)
+{
+	struct control *c = cell->control;
+	bool changed = false;
+	enum err e;
+
+	cell->has_usage = false;
+	cell->note_ms = (cell->note_ms > now_ms ? cell->note_ms : now_ms) + USAGE_EVERY_MS;
+	e = account_usage(c->directory, cell->account, cell->used_bytes, cell->messages, cell->is_full, &changed);
+	if (e == ERR_OK && changed)
+		e = control_send_directory(c);
+	if (e != ERR_OK && e != ERR_NOTFOUND)
+		log_error("usage not noted account=%llu error=%s", (unsigned long long)cell->account, err_name(e));
+}
+
+/* Full or not is in the directory, which is built anew and sent to all for it: a mailbox at the edge of its quota, or a
+ * cell that has been broken into, may ask for that once a second, and a few times at once. The newest report counts,
+ * now or in tick(). */
 static void on_usage(void *context, UNUSED struct channel *ch, struct message *m)
 {
 	struct control_cell *cell = context;
 	struct scan s = scan_of(m->body);
 	uint64_t account = get_u64(&s), bytes = get_u64(&s), messages = get_u64(&s);
-	bool is_full = get_bool(&s), changed = false;
+	bool is_full = get_bool(&s);
+	int64_t now = clock_mono_ms();
 	WITH_LOCK(cell->control);
-	enum err e;
 
 	if (!get_end(&s) || account != cell->account)
 		return;
-	e = account_usage(cell->control->directory, account, bytes, messages, is_full, &changed);
-	if (e == ERR_OK && changed)
-		e = control_send_directory(cell->control);
-	if (e != ERR_OK && e != ERR_NOTFOUND)
-		log_error("usage not noted account=%llu error=%s", (unsigned long long)account, err_name(e));
+	cell->used_bytes = bytes;
+	cell->messages = messages;
+	cell->is_full = is_full;
+	cell->has_usage = true;
+	if (now + USAGE_AHEAD_MS >= cell->note_ms)
+		note_usage(cell, now);
 }
 
 static const struct channel_handler cell_handlers[] = {
@@ -174,6 +195,8 @@ static void forget_cell(struct control_cell *cell)
 {
 	struct control *c = cell->control;
 
+	if (cell->has_usage)
+		note_usage(cell, clock_mono_ms());
 	if (map_get_u64(&c->cells, cell->account) == cell)
 		map_set_u64(&c->cells, cell->account, NULL);
 	watch_forget(c->watch, cell->ch);
@@ -295,8 +318,12 @@ static void tick(struct control *c)
 	channel_expire(c->master, now);
 	for (size_t i = 0; i < c->peer_count; i++)
 		channel_expire(c->peers[i].ch, now);
-	while (map_next(&c->cells, &at, NULL, &v))
-		channel_expire(((struct control_cell *)v)->ch, now);
+	while (map_next(&c->cells, &at, NULL, &v)) {
+		struct control_cell *cell = v;
+		channel_expire(cell->ch, now);
+		if (cell->has_usage && now >= cell->note_ms)
+			note_usage(cell, now);
+	}
 }
 
 static enum err open_files(struct control *c)

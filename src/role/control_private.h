@@ -32,6 +32,9 @@ struct control_cell {             /* the channel to one running cell */
 	struct channel *ch;
 	uint64_t        account;
 	int             users;        /* the map, and commands that ask it: the last one frees */
+	uint64_t          used_bytes, messages;  /* its newest USAGE … */
+	bool              is_full, has_usage;    /* … and whether it is still to be noted */
+	int64_t           note_ms;               /* when the next one may be */
 };
 
 struct control {

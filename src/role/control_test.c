@@ -32,6 +32,7 @@ struct world {
 	uint64_t          woken, epoch_of, folder_of;
 	uint32_t          epoch;
 	int               limits;                          /* STORE_COMMAND_LIMITS seen by the cell */
+	int               directories;                     /* DIRECTORY seen by mx */
 };
 
 static void *control_main(void *context) { return (void *)(intptr_t)role_control(&((struct world *)context)->start); }
@@ -74,6 +75,7 @@ static void on_mx_directory(void *context, struct channel *ch, struct message *m
 	struct world *w = context;
 
 	EXPECT_OK(lookup_replace(&w->lookup, m));
+	w->directories++;
 	if (w->mx_is_slow)
 		w->mx_call = m->call;
 	else
@@ -416,6 +418,31 @@ TEST(usage_is_published_when_it_crosses_the_line)
 	put_bool(&b, true);
 	channel_notify(w->cell, NOTICE_USAGE, buf_str(&b), NULL, 0);
 	UNTIL(lookup_account(w->lookup, ALICE, &x) && x.is_full);
+	end(w);
+}
+
+/* A mailbox at the edge of its quota, or a cell that means harm: everybody's directory is not built again for each word. */
+TEST(usage_that_goes_to_and_fro_is_published_now_and_then)
+{
+	struct world *w = begin();
+	struct lookup_account x;
+	int before = w->directories;
+
+	connect_cell(w, ALICE);
+	for (uint64_t i = 0; i < 101; i++) {
+		CLEANUP(buf_free) struct buf b = BUF(64);
+		put_u64(&b, ALICE);
+		put_u64(&b, i);
+		put_u64(&b, 7);
+		put_bool(&b, i % 2 == 1 || i == 100);
+		channel_notify(w->cell, NOTICE_USAGE, buf_str(&b), NULL, 0);
+		pump(w);
+	}
+	cell_ends(w);
+	NOT_FOR(300, false);
+	UNTIL(lookup_account(w->lookup, ALICE, &x) && x.is_full);  /* the last word counts */
+	NOT_FOR(100, !lookup_account(w->lookup, ALICE, &x) || !x.is_full);
+	EXPECT(w->directories - before <= 10);
 	end(w);
 }
 
