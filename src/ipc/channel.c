@@ -111,10 +111,12 @@ struct channel *channel_new(int fd, enum role self, enum role peer, const struct
 	return ch;
 }
 
+/* Passwords travel here (VERIFY, SECRET_COMMAND): nothing of a message stays in memory that is given back. */
 static void item_free(struct item *it)
 {
 	for (int i = 0; i < it->fd_count; i++)
 		fd_close(&it->fds[i]);
+	mem_wipe(it->body, it->size);
 	mem_free(it);
 }
 
@@ -390,6 +392,7 @@ static struct item *take(int fd, int *failure)
 	}
 	it->size = scan_left(&s);
 	memcpy(it->body, s.p, it->size);
+	mem_wipe(room, (size_t)n);
 	return it;
 }
 
@@ -585,6 +588,7 @@ enum err channel_call(struct channel *ch, uint16_t type, struct str body, const 
 		answer->body = str_copy(arena, p.answer_bytes.n ? buf_str(&p.answer_bytes) : STR(""));
 	}
 	pthread_mutex_unlock(&ch->lock);
+	mem_wipe(p.answer_bytes.p, p.answer_bytes.n);
 	buf_free(&p.answer_bytes);
 	return e;
 }

@@ -3,6 +3,9 @@
 #include "ipc/channel.h"
 #include <poll.h>
 #include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -140,6 +143,48 @@ TEST(unsent_messages_wait_in_order)
 	}
 	EXPECT_INT(master.notices, 3000);
 	EXPECT(!channel_wants_write(cell.ch));
+	channel_free(cell.ch);
+	channel_free(master.ch);
+}
+
+/* How often this stands on the heap, in what is given back, too. */
+static size_t times_on_heap(const char *secret)
+{
+	FILE *maps = fopen("/proc/self/maps", "re"), *memory = fopen("/proc/self/mem", "re");
+	char line[500], piece[4096];
+	unsigned long from = 0, to = 0;
+	size_t times = 0, n = strlen(secret);
+
+	assert_non_null(maps);
+	assert_non_null(memory);
+	setvbuf(memory, NULL, _IONBF, 0);
+	while (fgets(line, sizeof line, maps) != NULL)
+		if (strstr(line, "[heap]") != NULL)
+			EXPECT_INT(sscanf(line, "%lx-%lx", &from, &to), 2);
+	for (; from < to; from += sizeof piece - n) {
+		ssize_t got = pread(fileno(memory), piece, sizeof piece, (off_t)from);
+		for (ssize_t i = 0; i + (ssize_t)n <= got; i++)
+			times += memcmp(piece + i, secret, n) == 0;
+	}
+	fclose(maps);
+	fclose(memory);
+	return times;
+}
+
+TEST(nothing_of_a_message_stays_in_memory)
+{
+	struct side cell, master;
+	char secret[] = "tfdsfu!qbttxpse";  /* of the next letters: so this text itself is not what is looked for */
+
+	for (char *c = secret; *c; c++)
+		(*c)--;
+	make_pair(&cell, &master);
+	channel_ask(cell.ch, REQUEST_LEAVE, str_of(secret), NULL, 0, 5000, ask_done, &cell);
+	EXPECT_OK(channel_receive(master.ch));
+	EXPECT_INT(times_on_heap(secret), 0);
+	EXPECT_OK(channel_receive(cell.ch));
+	buf_free(&cell.got);
+	EXPECT_INT(times_on_heap(secret), 0);
 	channel_free(cell.ch);
 	channel_free(master.ch);
 }
