@@ -204,8 +204,11 @@ static enum err resolve(struct asker *asker, struct adding *a)
 
 	if (q->lookup != NULL)
 		TRY(envelope_resolve(q->lookup, &a->in.envelope, &a->arena, &out));
-	if (asker->account != 0)
+	if (asker->account != 0) {
 		out.submitter = asker->account;
+		if (out.source != ENVELOPE_DELIVERY)
+			out.source = ENVELOPE_SUBMISSION;
+	}
 	a->resolved = BUF(ENVELOPE_BYTES_MAX);
 	envelope_encode(&out, &a->resolved);
 	a->in.envelope_bytes = buf_str(&a->resolved);

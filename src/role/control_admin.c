@@ -222,18 +222,19 @@ static enum err host_certificates(void *context, struct arena *a, struct certifi
 static enum err sessions_of(struct control *c, struct control_peer *gate, struct arena *a, struct session_info **out,
 							size_t *n, size_t *cap)
 {
+	enum { PAGES_MAX = 1000000 / SESSIONS_PAGE_MAX };  /* a gate that was taken over does not decide how much memory we use */
 	uint32_t from = 0, next;
 
-	do {
+	for (int page = 0; page == 0 || from != 0; page++) {
 		CLEANUP(buf_free) struct buf b = BUF(16);
 		struct message answer;
 		put_u32(&b, from);
 		TRY(call(c, gate->ch, REQUEST_GATE_SESSIONS, buf_str(&b), SESSIONS_MS, a, &answer));
 		struct scan s = scan_of(answer.body);
-		if (!get_sessions(&s, a, out, n, cap, &next) || (next != 0 && next <= from))
+		if (!get_sessions(&s, a, out, n, cap, &next) || (next != 0 && next <= from) || page == PAGES_MAX)
 			return ERR_INVALID;
 		from = next;
-	} while (from != 0);
+	}
 	return ERR_OK;
 }
 

@@ -11,6 +11,7 @@
 #include "role/role_private.h"
 #include "store/account_folder.h"
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/socket.h>
@@ -519,6 +520,14 @@ const struct channel_handler master_handlers[] = {
 	{ NOTICE_EXITED, on_exited },     { REQUEST_ACCOUNT_REMOVE, on_account_remove },  { 0 },
 };
 
+/* The process has ended, as its descriptor says, and nobody told us: nursery died between collecting it and saying so. */
+static bool has_ended_unseen(const struct cell_slot *c, int64_t now)
+{
+	struct pollfd p = { c->pid_fd, POLLIN, 0 };
+
+	return c->state == SLOT_LEAVING && c->pid_fd >= 0 && now > c->left_ms + 2 * EXIT_GRACE_MS && poll(&p, 1, 0) == 1;
+}
+
 void cells_tick(struct master *m)
 {
 	int64_t now = clock_mono_ms();
@@ -527,6 +536,10 @@ void cells_tick(struct master *m)
 
 	while (map_next(&m->cells, &at, NULL, &v)) {
 		struct cell_slot *c = v;
+		if (has_ended_unseen(c, now)) {
+			slot_collected(c, W_EXITCODE(1, 0));  /* perhaps freed */
+			continue;
+		}
 		if (c->state == SLOT_EMPTY && (c->is_wanted || c->waiting_count) && now >= c->not_before_ms && !m->stops)
 			slot_start(c);
 		else if (c->state == SLOT_LEAVING && now > c->left_ms + EXIT_GRACE_MS && c->pid_fd >= 0)
