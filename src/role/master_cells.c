@@ -20,8 +20,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { WAITING_MAX = 1024, CALL_TIMEOUT_MS = 10000, CRASH_PAUSE_MS = 2000, CRASHES_BEFORE_PAUSE = 3, EXIT_GRACE_MS = 5000,
-       FORGET_AFTER_MS = 60000 };
+enum { WAITING_MAX = 1024, CALL_TIMEOUT_MS = 10000, CRASH_PAUSE_MS = 2000, KEYS_PAUSE_MS = 100, CRASHES_BEFORE_PAUSE = 3,
+       EXIT_GRACE_MS = 5000, FORGET_AFTER_MS = 60000 };
 
 enum slot_state { SLOT_EMPTY, SLOT_STARTING, SLOT_RUNNING, SLOT_LEAVING };
 
@@ -38,7 +38,8 @@ struct cell_slot {
 	bool            is_wanted;      /* somebody woke it while it was leaving */
 	bool            may_leave;      /* LEAVE was granted: its exit is no crash */
 	int             crashes;
-	int64_t         not_before_ms;  /* after crashes: the next start */
+	int64_t         not_before_ms;  /* after crashes: the next start; who asks before it is refused */
+	int64_t         again_ms;       /* keys was not ready: the next start; who asks before it waits */
 	int64_t         left_ms;        /* since when it is leaving, or empty */
 	uint32_t        epoch;          /* told while it had no channel yet */
 	struct waiting *waiting;        /* attachments that wait for the start */
@@ -273,6 +274,18 @@ static void on_spawned(void *context, struct message *answer)
 		kill_cell(c);
 }
 
+/* keys starts itself, or has not heard from control yet: no fault of the account, and over in a moment. What waits goes on waiting, as
+ * long as its gate does. */
+static void start_later(struct cell_slot *c)
+{
+	c->state = SLOT_EMPTY;
+	c->left_ms = clock_mono_ms();
+	c->master->cells_running--;
+	c->is_wanted = true;
+	c->again_ms = c->left_ms + KEYS_PAUSE_MS;
+	end_answer(c);
+}
+
 static void on_key(void *context, struct message *answer)
 {
 	struct cell_slot *c = context;
@@ -283,6 +296,10 @@ static void on_key(void *context, struct message *answer)
 	uint32_t epoch = get_u32(&s);
 	int pair[2];
 
+	if (answer->status == ERR_UNAVAILABLE && !m->stops) {
+		start_later(c);
+		return;
+	}
 	if (answer->status != ERR_OK || answer->fd_count != 1 || m->stops) {  /* cells_stop() has seen no channel of it */
 		start_failed(c, "key", answer->status);
 		return;
@@ -307,7 +324,7 @@ static void slot_start(struct cell_slot *c)
 	struct running *keys = master_role(m, ROLE_KEYS, 0);
 	CLEANUP(buf_free) struct buf body = BUF(16);
 
-	if (clock_mono_ms() < c->not_before_ms) {
+	if (clock_mono_ms() < c->not_before_ms || clock_mono_ms() < c->again_ms) {
 		c->is_wanted = true;  /* cells_tick() tries again */
 		return;
 	}
@@ -540,7 +557,8 @@ void cells_tick(struct master *m)
 			slot_collected(c, W_EXITCODE(1, 0));  /* perhaps freed */
 			continue;
 		}
-		if (c->state == SLOT_EMPTY && (c->is_wanted || c->waiting_count) && now >= c->not_before_ms && !m->stops)
+		if (c->state == SLOT_EMPTY && (c->is_wanted || c->waiting_count) && now >= c->not_before_ms && now >= c->again_ms &&
+		    !m->stops)
 			slot_start(c);
 		else if (c->state == SLOT_LEAVING && now > c->left_ms + EXIT_GRACE_MS && c->pid_fd >= 0)
 			kill_cell(c);  /* it closed its channel and does not end */

@@ -1,4 +1,5 @@
 /* Master's table of cells, with scripted neighbours: keys, nursery, the roles that ask, and the cells are played by the test. */
+#include "base/clock.h"
 #include "base/mem.h"
 #include "base/test.h"
 #include "role/role_private.h"
@@ -186,6 +187,36 @@ TEST(an_epoch_told_while_a_cell_starts_counts)
 	give_key(w, w->key_call);
 	rounds(w);
 	EXPECT_INT(w->spawned_epoch, 3);
+	end(w);
+}
+
+/* After a start of the whole server the first login may come before keys has heard from control. */
+TEST(who_comes_before_keys_is_ready_waits)
+{
+	struct world *w = begin();
+	CLEANUP(buf_free) struct buf body = BUF(16);
+	char said;
+	int pair[2];
+
+	w->keys_are_slow = true;
+	EXPECT_INT(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair), 0);
+	put_u64(&body, ALICE);
+	put_u8(&body, 1);  /* ATTACH_SESSION */
+	EXPECT_OK(channel_notify(w->other[GATE], NOTICE_ATTACH, buf_str(&body), &pair[1], 1));
+	close(pair[1]);
+	rounds(w);
+	channel_reply(w->other[KEYS], w->key_call, ERR_UNAVAILABLE, STR(""), NULL, 0);
+	rounds(w);
+	cells_tick(&w->master);
+	EXPECT(w->alice == NULL && recv(pair[0], &said, 1, 0) < 0);  /* neither opened nor refused */
+	clock_mono_advance(200);
+	cells_tick(&w->master);
+	rounds(w);
+	give_key(w, w->key_call);
+	rounds(w);
+	EXPECT(w->alice != NULL);
+	EXPECT(recv(pair[0], &said, 1, 0) < 0);
+	close(pair[0]);
 	end(w);
 }
 
