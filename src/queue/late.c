@@ -412,10 +412,9 @@ enum err late_change(struct late *l, const struct late_change *changes, size_t n
 
 bool late_next_try(int64_t now, int64_t received, int64_t lifetime_s, uint32_t tries, int64_t *due)
 {
-	static const int64_t minutes[] = { 5, 10, 20, 40 };
-	int64_t wait = 60 * (tries >= 1 && tries <= COUNT_OF(minutes) ? minutes[tries - 1] : 60);
+	enum { FIRST_S = 15, MOST_S = 3600, DOUBLINGS = 8 };
 
-	*due = now + wait;
+	*due = now + (tries < 1 || tries > DOUBLINGS ? MOST_S : FIRST_S << (tries - 1));
 	return now - received < lifetime_s;
 }
 

@@ -128,8 +128,8 @@ struct late_change {
 /* The results of tries, in one transaction. A row that is gone or finished meanwhile stays so. */
 enum err late_change(struct late *l, const struct late_change *changes, size_t n) MUST_CHECK;
 
-/* When to try next, after `tries` tries (at least 1): 5, 10, 20, 40 minutes, then every hour. False: its lifetime since
- * `received` is over: hold it, and log that. */
+/* When to try a mailbox of ours next, after `tries` tries (at least 1): 15 s, then twice as long each time, at most an hour (a
+ * try costs a cell for a second). False: its lifetime since `received` is over: hold it, and log that. */
 bool late_next_try(int64_t now, int64_t received, int64_t lifetime_s, uint32_t tries, int64_t *due);
 
 /* The smallest seq of this log with a row of this account that is not finished; UINT64_MAX: none. The cell may forget

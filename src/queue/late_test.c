@@ -477,13 +477,13 @@ TEST(a_damaged_body_is_said_to_be)
 
 TEST(when_to_try_again)
 {
-	static const struct { uint32_t tries; int64_t minutes; } cases[] = { { 1, 5 }, { 2, 10 }, { 3, 20 }, { 4, 40 }, { 5, 60 },
-		{ 500, 60 } };
+	static const struct { uint32_t tries; int64_t wait_s; } cases[] = { { 1, 15 }, { 2, 30 }, { 3, 60 }, { 8, 1920 }, { 9, 3600 },
+		{ 500, 3600 } };
 	int64_t due;
 
 	EACH(cases, c) {
 		EXPECT(late_next_try(NOW, NOW - 10, 86400, c->tries, &due));
-		EXPECT_INT(due, NOW + 60 * c->minutes);
+		EXPECT_INT(due, NOW + c->wait_s);
 	}
 	EXPECT(!late_next_try(NOW, NOW - 86400, 86400, 30, &due));
 	EXPECT(late_next_try(NOW, NOW + 100, 86400, 1, &due));  /* a clock that was set back */

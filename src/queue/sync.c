@@ -150,27 +150,15 @@ void sync_late(struct sync *s, const struct late_key *key, const struct delivery
 
 /* ------------------------------------------------------------------------------------------ in the worker: queue.db */
 
-/* A mailbox of ours is tried sooner than a server elsewhere (late_next_try): a try costs a cell for a second. */
-static int64_t again_after_s(uint32_t tries)
-{
-	enum { FIRST_S = 15, MOST_S = 3600, DOUBLINGS = 8 };
-
-	return tries > DOUBLINGS ? MOST_S : FIRST_S << (tries - 1);
-}
-
 /* Waiting until its next try; held when it was refused, or its lifetime is over: nothing bounces yet, so nothing is
  * dropped. */
 static void next_try(const struct sync *s, enum delivery_outcome outcome, int64_t received, uint32_t tries,
 					 enum late_state *state, int64_t *due)
 {
-	int64_t now = clock_wall_s();
-
 	*state = LATE_WAITING;
-	if (outcome == DELIVERY_REFUSED || !late_next_try(now, received, s->config.lifetime_s, tries, due)) {
+	if (outcome == DELIVERY_REFUSED || !late_next_try(clock_wall_s(), received, s->config.lifetime_s, tries, due)) {
 		*state = LATE_HELD;
 		*due = LATE_NEVER;
-	} else {
-		*due = now + again_after_s(tries);
 	}
 }
 
