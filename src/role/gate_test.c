@@ -202,34 +202,7 @@ static int connect_client(struct world *w)
 	return fd;
 }
 
-static void says(int fd, const char *text) { assert_int_equal(send(fd, text, strlen(text), MSG_NOSIGNAL), (ssize_t)strlen(text)); }
-
-/* The next line of the client, without CRLF; "(end)" when the connection is closed, "(quiet)" when nothing comes for
- * so long. */
-static struct str line_within(struct world *w, int fd, int ms)
-{
-	static char line[16384];
-	int64_t until = clock_mono_ms() + ms;
-	for (;;) {
-		char *end = memchr(w->rest, '\n', w->rest_n);
-		if (end) {
-			size_t n = (size_t)(end - w->rest) + 1;
-			memcpy(line, w->rest, n);
-			memmove(w->rest, w->rest + n, w->rest_n - n);
-			w->rest_n -= n;
-			return str_trim(str_make(line, n));
-		}
-		pump(w);
-		ssize_t got = recv(fd, w->rest + w->rest_n, sizeof(w->rest) - w->rest_n, MSG_DONTWAIT);
-		if (got == 0)
-			return STR("(end)");
-		w->rest_n += got > 0 ? (size_t)got : 0;
-		if (got < 0 && clock_mono_ms() > until)
-			return STR("(quiet)");
-		if (got < 0)
-			usleep(500);
-	}
-}
+#include "role/line_client_test.h"
 static struct str line_of(struct world *w, int fd) { return line_within(w, fd, PATIENCE_MS); }
 #define EXPECT_LINE(fd, start) do { struct str ln = line_of(w, fd); if (!str_starts(ln, STR(start))) { \
 	print_error("%s:%d: got '%.*s', want '%s...'\n", __FILE__, __LINE__, STR_ARG(ln), start); fail(); } } while (0)

@@ -250,33 +250,7 @@ static int connect_program(struct world *w)
 	return fd;
 }
 
-static void says(int fd, const char *text) { assert_int_equal(send(fd, text, strlen(text), MSG_NOSIGNAL), (ssize_t)strlen(text)); }
-
-/* The next line for the client, without CRLF; "(end)" when the connection is closed, "(quiet)" when nothing comes. */
-static struct str line_within(struct world *w, int fd, int ms)
-{
-	static char line[8192];
-	int64_t until = clock_mono_ms() + ms;
-	for (;;) {
-		char *lf = memchr(w->rest, '\n', w->rest_n);
-		if (lf) {
-			size_t n = (size_t)(lf - w->rest) + 1;
-			memcpy(line, w->rest, n);
-			memmove(w->rest, w->rest + n, w->rest_n - n);
-			w->rest_n -= n;
-			return str_trim(str_make(line, n));
-		}
-		pump(w);
-		ssize_t got = recv(fd, w->rest + w->rest_n, sizeof(w->rest) - w->rest_n, MSG_DONTWAIT);
-		if (got == 0)
-			return STR("(end)");
-		w->rest_n += got > 0 ? (size_t)got : 0;
-		if (got < 0 && clock_mono_ms() > until)
-			return STR("(quiet)");
-		if (got < 0)
-			usleep(500);
-	}
-}
+#include "role/line_client_test.h"
 
 /* Lines "250-" are skipped. */
 #define EXPECT_LINE_WITHIN(fd, start, ms) do { struct str ln; do { ln = line_within(w, fd, ms); } while (str_starts(ln, STR("250-"))); \
