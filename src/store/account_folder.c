@@ -3,7 +3,7 @@
  *
  * What lies in it was written by a cell, so by somebody who may have been broken into, and master is root: nothing is
  * opened by a path that could lead elsewhere. Folders are opened one below the other without following links, and
- * unlinkat() removes a link itself. */
+ * unlinkat() removes a link itself. No cell runs while an account is erased. */
 #include "store/account_folder.h"
 #include "base/log.h"
 #include "base/str.h"
@@ -14,7 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { DEPTH_MAX = 4, PATH_ROOM = 600 };
+enum { PATH_ROOM = 600 };
 
 /* accounts/, and the name of N in it */
 static int open_accounts(const char *dir, uint64_t account, char *name, size_t room)
@@ -44,35 +44,92 @@ enum err account_folder_make(const char *dir, uint64_t account, uid_t uid, gid_t
 	return fsync(accounts) < 0 ? log_errno("fsync", "accounts") : ERR_OK;
 }
 
-static enum err remove_below(int parent, const char *name, int depth);
+/* One level at a time, and the same few descriptors whatever the depth: a cell that was broken into can nest folders as
+ * deep as it likes, and must not thereby keep its account from being erased. What lies in a subfolder is moved up to the
+ * account's own folder, under a name nobody has, until there is nothing but files. */
+struct eraser {
+	int      root;      /* accounts/N */
+	unsigned moved;     /* how many were moved up: their names */
+	bool     did;       /* something went, or moved, in this pass */
+};
 
-static enum err remove_entry(int folder, const char *name, int depth)
+static enum err move_up(struct eraser *r, int folder, const char *name)
 {
-	if (unlinkat(folder, name, 0) == 0 || errno == ENOENT)
-		return ERR_OK;
-	if (errno == EISDIR || errno == EPERM)
-		return remove_below(folder, name, depth);
-	return log_errno("unlink", name);
+	char to[32];
+
+	do {
+		snprintf(to, sizeof to, "erased-%u", r->moved++);
+		if (renameat2(folder, name, r->root, to, RENAME_NOREPLACE) == 0)
+			return ERR_OK;
+	} while (errno == EEXIST);
+	return log_errno("rename", name);
 }
 
-static enum err remove_below(int parent, const char *name, int depth)
+/* Removes one entry. A folder is not entered: at the top it is left (*is_folder), below it is moved up. */
+static enum err erase_entry(struct eraser *r, int folder, const char *name, bool *is_folder)
 {
-	int fd = depth > 0 ? openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC) : -1;
-	DIR *folder = fd >= 0 ? fdopendir(fd) : NULL;
-	enum err e = ERR_OK;
-
-	if (fd < 0 && errno == ENOENT && depth > 0)
+	*is_folder = false;
+	if (unlinkat(folder, name, 0) == 0) {
+		r->did = true;
 		return ERR_OK;
-	if (folder == NULL) {
-		fd_close(&fd);
-		return depth > 0 ? log_errno("open", name) : ERR_LIMIT;
 	}
+	if (errno == ENOENT)
+		return ERR_OK;
+	if (errno != EISDIR && errno != EPERM)
+		return log_errno("unlink", name);
+	*is_folder = true;
+	if (fchmodat(folder, name, 0700, 0) < 0)  /* its writer may have made it unreadable; it is a folder, so no link is followed */
+		return log_errno("chmod", name);
+	if (folder == r->root)
+		return ERR_OK;
+	r->did = true;
+	return move_up(r, folder, name);
+}
+
+static DIR *open_folder(int parent, const char *name)
+{
+	CLEANUP(fd_close) int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	DIR *folder = fd >= 0 ? fdopendir(fd) : NULL;
+
+	if (folder)
+		fd = -1;
+	return folder;
+}
+
+/* A folder at the top: its files go, its folders move up, then it goes itself. What readdir() did not show, because we
+ * changed the folder under it, is left to the next pass. */
+static enum err erase_folder(struct eraser *r, const char *name)
+{
+	DIR *folder = open_folder(r->root, name);
+	enum err e = folder ? ERR_OK : log_errno("open", name);
+	bool is_folder;
+
 	for (struct dirent *entry; e == ERR_OK && (entry = readdir(folder)) != NULL;)
 		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
-			e = remove_entry(fd, entry->d_name, depth - 1);
-	closedir(folder);
-	if (e == ERR_OK && unlinkat(parent, name, AT_REMOVEDIR) < 0 && errno != ENOENT)
-		return log_errno("rmdir", name);
+			e = erase_entry(r, dirfd(folder), entry->d_name, &is_folder);
+	if (folder)
+		closedir(folder);
+	if (e == ERR_OK && unlinkat(r->root, name, AT_REMOVEDIR) == 0)
+		r->did = true;
+	else if (e == ERR_OK && errno != ENOTEMPTY && errno != EEXIST)
+		e = log_errno("rmdir", name);
+	return e;
+}
+
+static enum err erase_pass(struct eraser *r, DIR *top)
+{
+	enum err e = ERR_OK;
+	bool is_folder;
+
+	r->did = false;
+	rewinddir(top);
+	for (struct dirent *entry; e == ERR_OK && (entry = readdir(top)) != NULL;) {
+		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+			continue;
+		e = erase_entry(r, r->root, entry->d_name, &is_folder);
+		if (e == ERR_OK && is_folder)
+			e = erase_folder(r, entry->d_name);
+	}
 	return e;
 }
 
@@ -80,9 +137,19 @@ enum err account_folder_remove(const char *dir, uint64_t account)
 {
 	char name[24];
 	CLEANUP(fd_close) int accounts = open_accounts(dir, account, name, sizeof name);
+	enum err e = ERR_OK;
 
 	if (accounts < 0)
 		return ERR_IO;
-	TRY(remove_below(accounts, name, DEPTH_MAX));
+	DIR *top = open_folder(accounts, name);
+	if (top == NULL)
+		return errno == ENOENT ? ERR_OK : log_errno("open", name);
+	struct eraser r = { .root = dirfd(top), .did = true };
+	while (e == ERR_OK && r.did)
+		e = erase_pass(&r, top);
+	closedir(top);
+	TRY(e);
+	if (unlinkat(accounts, name, AT_REMOVEDIR) < 0 && errno != ENOENT)
+		return log_errno("rmdir", name);
 	return fsync(accounts) < 0 ? log_errno("fsync", "accounts") : ERR_OK;
 }
