@@ -20,7 +20,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { HEADER_SIZE = 12, FLAG_ANSWER = 1, UNSENT_MAX = 4 << 20, INBOX_MAX = 4096, INBOX_ROUND = 256 };
+enum { HEADER_SIZE = 12, FLAG_ANSWER = 1, UNSENT_MAX = 4 << 20, UNSENT_FDS_MAX = 1024, INBOX_MAX = 4096, INBOX_ROUND = 256 };
 
 struct row {
 	uint16_t  number;
@@ -77,7 +77,7 @@ struct channel {
 	struct item    *inbox, **inbox_end;
 	size_t          inbox_count;
 	struct item    *unsent, **unsent_end;
-	size_t          unsent_bytes;
+	size_t          unsent_bytes, unsent_fds;
 };
 
 static const struct row *row_of(uint16_t type)
@@ -173,7 +173,7 @@ static void lose(struct channel *ch)
 		item_free(it);
 	}
 	ch->unsent_end = &ch->unsent;
-	ch->unsent_bytes = 0;
+	ch->unsent_bytes = ch->unsent_fds = 0;
 	while (map_next(&ch->pending, &at, NULL, &v)) {
 		struct pending *p = v;
 		if (p->done) {
@@ -267,6 +267,7 @@ static void flush_locked(struct channel *ch)
 		if (ch->unsent == NULL)
 			ch->unsent_end = &ch->unsent;
 		ch->unsent_bytes -= it->size + sizeof(*it);
+		ch->unsent_fds -= (size_t)it->fd_count;
 		item_free(it);
 	}
 }
@@ -278,7 +279,20 @@ void channel_flush(struct channel *ch)
 	pthread_mutex_unlock(&ch->lock);
 }
 
-/* Lock held. Sends, or keeps for later when there is no room. */
+/* Copies of descriptors for a message that waits; none is left open when one cannot be made. */
+static enum err keep_fds(struct item *it, const int *fds, int fd_count)
+{
+	for (it->fd_count = 0; it->fd_count < fd_count; it->fd_count++) {
+		int copy = fcntl(fds[it->fd_count], F_DUPFD_CLOEXEC, 3);
+		if (copy < 0)
+			return ERR_LIMIT;
+		it->fds[it->fd_count] = copy;
+	}
+	return ERR_OK;
+}
+
+/* Lock held. Sends, or keeps for later when there is no room. A peer that leaves 4 MB unread is lost; when too many
+ * descriptors wait, only this message is refused: they are scarce in a storm, which is nobody's fault. */
 static enum err post(struct channel *ch, uint16_t type, uint16_t flags, uint32_t call, enum err status, struct str body,
                      const int *fds, int fd_count)
 {
@@ -305,16 +319,21 @@ static enum err post(struct channel *ch, uint16_t type, uint16_t flags, uint32_t
 		lose(ch);
 		return ERR_UNAVAILABLE;
 	}
+	if (fd_count && ch->unsent_fds + (size_t)fd_count > UNSENT_FDS_MAX)
+		return ERR_LIMIT;
 	struct item *it = mem_alloc(sizeof(*it) + body.n);
 	*it = head;
 	it->size = body.n;
 	if (body.n)
 		memcpy(it->body, body.p, body.n);
-	for (int i = 0; i < fd_count; i++)
-		it->fds[i] = fcntl(fds[i], F_DUPFD_CLOEXEC, 3);
+	if (keep_fds(it, fds, fd_count) != ERR_OK) {
+		item_free(it);
+		return ERR_LIMIT;
+	}
 	*ch->unsent_end = it;
 	ch->unsent_end = &it->next;
 	ch->unsent_bytes += it->size + sizeof(*it);
+	ch->unsent_fds += (size_t)fd_count;
 	wake(ch);  /* the loop looks again and polls for writing */
 	return ERR_OK;
 }
@@ -380,12 +399,19 @@ static struct item *take(int fd, int *failure)
 		it->fd_count = (int)((c->cmsg_len - CMSG_LEN(0)) / sizeof(int));
 		memcpy(it->fds, CMSG_DATA(c), sizeof(int) * (size_t)it->fd_count);
 	}
+	/* Descriptors are missing because we have no room for more: that is not the sender's fault. The message comes without
+	 * any, and its handler refuses it. Only more than a message may carry is. */
+	bool has_too_many = (m.msg_flags & MSG_CTRUNC) && it->fd_count == MESSAGE_FDS_MAX;
+	while ((m.msg_flags & MSG_CTRUNC) && it->fd_count > 0)
+		fd_close(&it->fds[--it->fd_count]);
+	if ((m.msg_flags & MSG_CTRUNC) && !has_too_many)
+		log_warn("no descriptor left for a message: raise the limit of open files (LimitNOFILE=, ulimit -n)");
 	struct scan s = scan_of(str_make(room, (size_t)n));
 	it->type = get_u16(&s);
 	it->flags = get_u16(&s);
 	it->call = get_u32(&s);
 	it->status = (enum err)get_u32(&s);
-	if (s.failed || (m.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) || (unsigned)it->status >= ERR_COUNT) {
+	if (s.failed || (m.msg_flags & MSG_TRUNC) || has_too_many || (unsigned)it->status >= ERR_COUNT) {
 		item_free(it);
 		*failure = EPROTO;
 		return NULL;

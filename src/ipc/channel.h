@@ -26,7 +26,8 @@ enum request {
 struct channel;
 
 /* What arrived. body is valid until the handler or callback returns. The receiver owns the descriptors: those still >= 0
- * when the handler returns are closed, so a handler that keeps one sets it to -1. */
+ * when the handler returns are closed, so a handler that keeps one sets it to -1. fd_count is what came: 0 also when the
+ * sender sent some and this process has no room for more (logged). */
 struct message {
 	uint16_t   type;
 	uint32_t   call;               /* for channel_reply; 0 in a notice */
@@ -58,7 +59,8 @@ void channel_flush(struct channel *ch);
 /* Runs what has arrived: handlers and callbacks; returns when nothing more waits. ERR_CLOSED: the peer is gone. */
 enum err channel_receive(struct channel *ch);
 
-/* Sends a notice. Never blocks: up to 4 MB wait in memory. The descriptors are duplicated by the kernel, the caller keeps its own. */
+/* Sends a notice. Never blocks: up to 4 MB wait in memory, beyond it the channel is lost. ERR_LIMIT: not sent, too many descriptors
+ * wait already (1,024) or none is left; the channel goes on. The descriptors are duplicated by the kernel, the caller keeps its own. */
 enum err channel_notify(struct channel *ch, uint16_t type, struct str body, const int *fds, int fd_count);
 
 /* Asks and waits for the answer, at most timeout_ms. *answer: body copied to the arena, descriptors owned by the caller.

@@ -1,17 +1,24 @@
 /* Channels: calls, asks, notices, descriptors, and what a misbehaving peer gets. */
 #include "base/test.h"
 #include "ipc/channel.h"
+#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-struct side { struct channel *ch; int notices; int closed; enum err last; struct buf got; };
+struct side { struct channel *ch; int notices, attached, attached_fds; int closed; enum err last; struct buf got; };
 
 static void on_watch(void *context, UNUSED struct channel *ch, UNUSED struct message *m) { ((struct side *)context)->notices++; }
+static void on_attach(void *context, UNUSED struct channel *ch, struct message *m)
+{
+	((struct side *)context)->attached++;
+	((struct side *)context)->attached_fds += m->fd_count;
+}
 static void on_leave(void *context, struct channel *ch, struct message *m)
 {
 	((struct side *)context)->notices++;
@@ -19,7 +26,7 @@ static void on_leave(void *context, struct channel *ch, struct message *m)
 }
 static void on_closed(void *context, UNUSED struct channel *ch) { ((struct side *)context)->closed++; }
 
-static const struct channel_handler cell_handlers[] = { { NOTICE_CELL_WATCHED, on_watch }, { 0 } };
+static const struct channel_handler cell_handlers[] = { { NOTICE_CELL_WATCHED, on_watch }, { NOTICE_CELL_ATTACH, on_attach }, { 0 } };
 static const struct channel_handler master_handlers[] = { { REQUEST_LEAVE, on_leave }, { NOTICE_CHANGED, on_watch }, { 0 } };
 
 static void make_pair(struct side *cell, struct side *master)
@@ -185,6 +192,53 @@ TEST(nothing_of_a_message_stays_in_memory)
 	EXPECT_OK(channel_receive(cell.ch));
 	buf_free(&cell.got);
 	EXPECT_INT(times_on_heap(secret), 0);
+	channel_free(cell.ch);
+	channel_free(master.ch);
+}
+
+/* A storm is nobody's fault: what finds no room for its descriptor is refused, and the channel goes on. */
+TEST(descriptors_that_wait_are_limited)
+{
+	struct side cell, master;
+	int null = open("/dev/null", O_RDONLY | O_CLOEXEC), sent = 0;
+	uint8_t kind = 1;
+
+	make_pair(&cell, &master);
+	while (channel_notify(master.ch, NOTICE_CELL_ATTACH, str_make(&kind, 1), &null, 1) == ERR_OK)
+		sent++;
+	EXPECT(sent >= 1024);
+	EXPECT_ERR(channel_notify(master.ch, NOTICE_CELL_ATTACH, str_make(&kind, 1), &null, 1), ERR_LIMIT);
+	EXPECT_OK(channel_notify(master.ch, NOTICE_CELL_WATCHED, str_make(&kind, 1), NULL, 0));
+	EXPECT(channel_is_open(master.ch));
+	while (cell.attached < sent) {
+		EXPECT_OK(channel_receive(cell.ch));
+		channel_flush(master.ch);
+	}
+	EXPECT_OK(channel_notify(master.ch, NOTICE_CELL_ATTACH, str_make(&kind, 1), &null, 1));
+	EXPECT_OK(channel_receive(cell.ch));
+	EXPECT_INT(cell.attached, sent + 1);
+	close(null);
+	channel_free(cell.ch);
+	channel_free(master.ch);
+}
+
+/* The receiver has no descriptor left: the message comes without, the innocent sender keeps its channel. */
+TEST(a_message_whose_descriptor_finds_no_room)
+{
+	struct side cell, master;
+	struct rlimit old, low;
+	uint8_t kind = 1;
+
+	make_pair(&cell, &master);
+	EXPECT_OK(channel_notify(master.ch, NOTICE_CELL_ATTACH, str_make(&kind, 1), (int[]){ channel_wake_fd(master.ch) }, 1));
+	getrlimit(RLIMIT_NOFILE, &old);
+	low = (struct rlimit){ 0, old.rlim_max };
+	setrlimit(RLIMIT_NOFILE, &low);
+	EXPECT_OK(channel_receive(cell.ch));
+	setrlimit(RLIMIT_NOFILE, &old);
+	EXPECT_INT(cell.attached, 1);
+	EXPECT_INT(cell.attached_fds, 0);
+	EXPECT(channel_is_open(cell.ch));
 	channel_free(cell.ch);
 	channel_free(master.ch);
 }

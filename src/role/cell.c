@@ -334,9 +334,11 @@ static void on_attach(void *context, UNUSED struct channel *ch, struct message *
 	struct scan s = scan_of(m->body);
 	uint8_t kind = get_u8(&s);
 
-	if (!get_end(&s) || m->fd_count != 1)
+	if (!get_end(&s))
 		return;
 	c->attaches_seen++;
+	if (m->fd_count != 1)  /* no descriptor was left for it: the gate sees its pair close, and says so */
+		return;
 	c->last_work_ms = c->viewed_ms = clock_mono_ms();
 	if (!hold(c, m->fds[0], (enum attach)kind))
 		attached_take(c->attached, m->fds[0], (enum attach)kind);
