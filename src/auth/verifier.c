@@ -302,11 +302,31 @@ static void exchange_end(struct exchange *x)
 	*x = (struct exchange){ 0 };
 }
 
+/* Where the next exchange goes. A client that begins and never ends them takes the places of its own network, the oldest first; only
+ * when many networks have filled the table does the oldest of all give way. Its client is told to try again. */
+static struct exchange *exchange_place(struct verifier *v, uint64_t network)
+{
+	struct exchange *free_one = NULL, *oldest = v->exchange, *own = NULL;
+	unsigned of_network = 0;
+
+	for (struct exchange *x = v->exchange; x < v->exchange + EXCHANGES; x++) {
+		if (x->scram_id == 0) {
+			free_one = free_one ? free_one : x;
+			continue;
+		}
+		if (x->at_ms < oldest->at_ms)
+			oldest = x;
+		of_network += x->network == network;
+		if (x->network == network && (own == NULL || x->at_ms < own->at_ms))
+			own = x;
+	}
+	return of_network >= EXCHANGES_A_NETWORK ? own : free_one ? free_one : oldest;
+}
+
 void verifier_scram_first(struct verifier *v, const struct scram_first_request *in, const void *asker, struct arena *a,
                           struct scram_first_reply *out)
 {
 	struct ask *q = ask_new(v, in->protocol, in->session, in->peer, in->login);
-	struct exchange *x = v->exchange + v->next_exchange;
 	uint8_t salt[SCRAM_SALT_SIZE], nonce[18];
 	struct arena *own = &q->arena;
 
@@ -316,18 +336,20 @@ void verifier_scram_first(struct verifier *v, const struct scram_first_request *
 		ask_free(q);
 		return;
 	}
-	exchange_end(x);  /* full: the oldest gives way, its client tries again */
+	uint64_t network = throttle_network(in->peer);
+	struct exchange *x = exchange_place(v, network);
+	exchange_end(x);
 	random_bytes(nonce, sizeof nonce);
 	scram_salt(secrets_scram_key(v->o.secrets), q->account.account, in->login, salt);
-	x->scram_id = (random_u64() | 1ULL << 63) / EXCHANGES * EXCHANGES + v->next_exchange;
+	x->scram_id = (random_u64() | 1ULL << 63) / EXCHANGES * EXCHANGES + (uint64_t)(x - v->exchange);
 	x->asker = asker;
+	x->network = network;
 	x->at_ms = v->o.now_ms();
 	x->ask = q;
 	x->client_first_bare = str_copy(own, in->client_first_bare);
 	x->server_first = arena_printf(own, "r=" STR_FMT STR_FMT ",s=" STR_FMT ",i=%d", STR_ARG(in->client_nonce),
 	                               STR_ARG(base64_encode(own, str_make(nonce, sizeof nonce))),
 	                               STR_ARG(base64_encode(own, str_make(salt, sizeof salt))), SCRAM_ITERATIONS);
-	v->next_exchange = (v->next_exchange + 1) % EXCHANGES;
 	out->scram_id = x->scram_id;
 	out->server_first = str_copy(a, x->server_first);
 }

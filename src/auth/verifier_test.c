@@ -424,6 +424,39 @@ TEST(scram)
 	close_world(&w);
 }
 
+/* Whoever begins exchanges and ends none takes nobody's place but his own network's. */
+TEST(unfinished_scram_exchanges_do_not_push_out_others)
+{
+	struct world w;
+	struct arena a = { 0 };
+	char phone[200], server_final[100];
+	struct scram_first_request f = { PROTOCOL_IMAP, 77, STR("192.0.2.7"), STR("alice@example.test"), STR("cnonce"), STR("n=x,r=cnonce") };
+	struct scram_first_request flood = { PROTOCOL_IMAP, 78, STR("198.51.100.1"), STR("alice@example.test"), STR("c"), STR("n=x,r=c") };
+	struct scram_final_request e = { .session = 77 };
+	struct scram_first_reply r, ignored;
+	struct str head, tail;
+	struct verify_reply out;
+
+	open_world(&w, 0, true);
+	command(&w, SECRET_APP_ADD, 1, 0, 0, "phone", "");
+	snprintf(phone, sizeof phone, "%s", w.text);
+	verifier_scram_first(w.v, &f, &w, &a, &r);
+	for (int i = 0; i < 2000; i++) {
+		test_now_ms++;
+		flood.peer = arena_printf(&a, "198.51.100.%d", 1 + i % 250);
+		verifier_scram_first(w.v, &flood, &w, &a, &ignored);
+		EXPECT_INT(ignored.outcome, VERIFY_OK);
+	}
+	str_cut(r.server_first, ',', &head, &tail);
+	e.scram_id = r.scram_id;
+	e.without_proof = arena_printf(&a, "c=biws," STR_FMT, STR_ARG(head));
+	scram_client(&a, phone, f.client_first_bare, r.server_first, e.without_proof, e.proof, server_final, sizeof server_final);
+	verifier_scram_final(w.v, &e, &w, &a, &out);
+	EXPECT_INT(out.outcome, VERIFY_OK);
+	arena_free(&a);
+	close_world(&w);
+}
+
 /* Ten connections of one program bring the same password at once: one yescrypt answers all of them, and a crowd gets BUSY. */
 static void on_count(void *context, const struct verify_reply *r) { ((int *)context)[r->outcome]++; }
 
