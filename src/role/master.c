@@ -379,10 +379,16 @@ static void choose_sizes(struct master *m)
 	m->cells_max = (size_t)conf_number(m->conf, SETTING_cells_max);
 	if (m->cells_max == 0)
 		m->cells_max = (size_t)((double)pages * (double)sysconf(_SC_PAGESIZE) / 2 / 1.5e6);
-	if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
-		files.rlim_cur = files.rlim_max;
-		setrlimit(RLIMIT_NOFILE, &files);
-	}
+	if (getrlimit(RLIMIT_NOFILE, &files) < 0)
+		return;
+	files.rlim_cur = files.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &files);
+	/* a cell costs master three descriptors, queue and control two each; a quarter is for sessions whose cell starts */
+	size_t room = files.rlim_max > 1u << 20 ? 1u << 20 : (size_t)files.rlim_max;
+	if (m->cells_max > room / 4)
+		m->cells_max = room / 4;
+	m->attaches_max = room / 8;
+	log_info("limits open_files=%zu accounts_at_once=%zu gates=%d", room, m->cells_max, m->gates);
 }
 
 static enum err make_folders(const struct master *m)

@@ -20,8 +20,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { WAITING_MAX = 1024, CALL_TIMEOUT_MS = 10000, CRASH_PAUSE_MS = 2000, KEYS_PAUSE_MS = 100, CRASHES_BEFORE_PAUSE = 3,
-       EXIT_GRACE_MS = 5000, FORGET_AFTER_MS = 60000 };
+enum { WAITING_MAX = 1024, SLOTS_FACTOR = 4, SLOTS_MORE = 1000, CALL_TIMEOUT_MS = 10000, CRASH_PAUSE_MS = 2000, KEYS_PAUSE_MS = 100, CRASHES_BEFORE_PAUSE = 3,
+       EXIT_GRACE_MS = 5000, LEAVE_GRACE_MS = 45000, FORGET_AFTER_MS = 60000 };
 
 enum slot_state { SLOT_EMPTY, SLOT_STARTING, SLOT_RUNNING, SLOT_LEAVING };
 
@@ -50,10 +50,14 @@ struct cell_slot {
 
 static void slot_start(struct cell_slot *c);
 
+/* NULL: too many accounts are asked for. A gate that was broken into names any number of them; an empty slot is forgotten
+ * after a minute. */
 static struct cell_slot *slot_of(struct master *m, uint64_t account)
 {
 	struct cell_slot *c = map_get_u64(&m->cells, account);
 
+	if (c == NULL && m->cells.n >= SLOTS_FACTOR * m->cells_max + SLOTS_MORE)
+		return NULL;
 	if (c == NULL) {
 		c = MEM_NEW(struct cell_slot);
 		c->master = m;
@@ -87,15 +91,21 @@ static void refuse_waiting(struct cell_slot *c, enum err why, struct str sentenc
 {
 	for (size_t i = 0; i < c->waiting_count; i++)
 		refuse(c->waiting[i].fd, why, sentence);
+	c->master->attaches_waiting -= c->waiting_count;
 	c->waiting_count = 0;
 }
 
+/* Takes fd. */
 static void send_attach(struct cell_slot *c, int fd, enum attach kind)
 {
 	uint8_t body = (uint8_t)kind;
 
-	channel_notify(c->ch, NOTICE_CELL_ATTACH, str_make(&body, 1), &fd, 1);
+	if (channel_notify(c->ch, NOTICE_CELL_ATTACH, str_make(&body, 1), &fd, 1) != ERR_OK) {
+		refuse(fd, ERR_UNAVAILABLE, STR("this mailbox has more sessions than it can begin at once; please try again in a minute"));
+		return;
+	}
 	c->attached++;
+	close(fd);
 }
 
 static void end_answer(struct cell_slot *c)
@@ -265,10 +275,9 @@ static void on_spawned(void *context, struct message *answer)
 	c->left_ms = clock_mono_ms();
 	connect_cell(c, ROLE_QUEUE, NOTICE_CELL_CHANNEL);
 	connect_cell(c, ROLE_CONTROL, NOTICE_CONTROL_CELL);
-	for (size_t i = 0; i < c->waiting_count; i++) {
+	for (size_t i = 0; i < c->waiting_count; i++)
 		send_attach(c, c->waiting[i].fd, c->waiting[i].kind);
-		close(c->waiting[i].fd);
-	}
+	c->master->attaches_waiting -= c->waiting_count;
 	c->waiting_count = 0;
 	if (c->end_count)
 		kill_cell(c);
@@ -347,7 +356,9 @@ static void want(struct master *m, uint64_t account)
 {
 	struct cell_slot *c = slot_of(m, account);
 
-	if (c->state == SLOT_EMPTY)
+	if (c == NULL)
+		log_warn("too many accounts are asked for, one is left asleep account=%llu", (unsigned long long)account);
+	else if (c->state == SLOT_EMPTY)
 		slot_start(c);
 	else if (c->state == SLOT_LEAVING)
 		c->is_wanted = true;
@@ -364,21 +375,23 @@ static void on_attach(void *context, UNUSED struct channel *ch, struct message *
 	if (!get_end(&s) || msg->fd_count != 1 || (kind != ATTACH_SESSION && kind != ATTACH_RENDER))
 		return;
 	struct cell_slot *c = slot_of(r->master, account);
-	if (c->state == SLOT_RUNNING) {
-		send_attach(c, msg->fds[0], (enum attach)kind);
+	int fd = msg->fds[0];
+	msg->fds[0] = -1;
+	if (c && c->state == SLOT_RUNNING) {
+		send_attach(c, fd, (enum attach)kind);
 		return;
 	}
-	if (c->waiting_count == WAITING_MAX || (c->state == SLOT_EMPTY && clock_mono_ms() < c->not_before_ms)) {
-		refuse(msg->fds[0], ERR_UNAVAILABLE, STR("the mailbox cannot be opened at the moment; please try again in a minute"));
-		msg->fds[0] = -1;
+	if (c == NULL || c->waiting_count == WAITING_MAX || r->master->attaches_waiting >= r->master->attaches_max ||
+	    (c->state == SLOT_EMPTY && clock_mono_ms() < c->not_before_ms)) {
+		refuse(fd, ERR_UNAVAILABLE, STR("the mailbox cannot be opened at the moment; please try again in a minute"));
 		return;
 	}
 	if (c->waiting_count == c->waiting_cap) {
 		c->waiting_cap = c->waiting_cap ? c->waiting_cap * 2 : 4;
 		c->waiting = mem_resize(c->waiting, c->waiting_cap * sizeof(*c->waiting));
 	}
-	c->waiting[c->waiting_count++] = (struct waiting){ msg->fds[0], (enum attach)kind };
-	msg->fds[0] = -1;
+	c->waiting[c->waiting_count++] = (struct waiting){ fd, (enum attach)kind };
+	r->master->attaches_waiting++;
 	want(r->master, account);
 }
 
@@ -545,6 +558,13 @@ static bool has_ended_unseen(const struct cell_slot *c, int64_t now)
 	return c->state == SLOT_LEAVING && c->pid_fd >= 0 && now > c->left_ms + 2 * EXIT_GRACE_MS && poll(&p, 1, 0) == 1;
 }
 
+/* One that was let go may have a large WAL to copy on a slow disk, and holds its channel until that is done: less than the minute
+ * that a gate waits for the next cell of the account. One that closed its channel has nothing left to do. */
+static int64_t leave_grace_ms(const struct cell_slot *c)
+{
+	return c->ch && channel_is_open(c->ch) ? LEAVE_GRACE_MS : EXIT_GRACE_MS;
+}
+
 void cells_tick(struct master *m)
 {
 	int64_t now = clock_mono_ms();
@@ -560,8 +580,8 @@ void cells_tick(struct master *m)
 		if (c->state == SLOT_EMPTY && (c->is_wanted || c->waiting_count) && now >= c->not_before_ms && now >= c->again_ms &&
 		    !m->stops)
 			slot_start(c);
-		else if (c->state == SLOT_LEAVING && now > c->left_ms + EXIT_GRACE_MS && c->pid_fd >= 0)
-			kill_cell(c);  /* it closed its channel and does not end */
+		else if (c->state == SLOT_LEAVING && now > c->left_ms + leave_grace_ms(c) && c->pid_fd >= 0)
+			kill_cell(c);
 		if (c->state == SLOT_RUNNING && c->crashes && now > c->left_ms + FORGET_AFTER_MS)
 			c->crashes = 0;
 		else if (c->state == SLOT_EMPTY && !c->is_wanted && c->waiting_count == 0 && now > c->left_ms + FORGET_AFTER_MS)

@@ -91,7 +91,7 @@ static struct world *begin(void)
 	static const enum role roles[OTHERS] = { ROLE_GATE, ROLE_KEYS, ROLE_NURSERY, ROLE_QUEUE, ROLE_CONTROL };
 	struct world *w = MEM_NEW(struct world);
 
-	w->master = (struct master){ .watch = watch_new(), .gates = 1, .cells_max = 10, .role_count = OTHERS };
+	w->master = (struct master){ .watch = watch_new(), .gates = 1, .cells_max = 10, .attaches_max = 100, .role_count = OTHERS };
 	for (int i = 0; i < OTHERS; i++) {
 		w->master.roles[i] = (struct running){ .master = &w->master, .role = roles[i] };
 		connect_other(w, i);

@@ -32,6 +32,7 @@ struct master {
 	struct map     cells;          /* account -> struct cell_slot */
 	struct map     watches;        /* account -> bit mask of gates, as pointer */
 	size_t         cells_running, cells_max;
+	size_t         attaches_waiting, attaches_max;  /* descriptors of sessions whose cell is starting */
 	struct listener *listeners;
 	size_t         listener_count;
 	uid_t          uid, cell_uid;  /* 0: no change of user */
