@@ -75,16 +75,40 @@ struct cell {
 	struct held        held[HELD_MAX];
 	size_t             held_count;
 	_Atomic int        over_percent;    /* of the quota, as last reported: 0, 90, 100 */
+	_Atomic uint64_t   changed, told;   /* newest modseq that is visible; that master was told of */
 };
 
-static void on_changed(void *context, uint64_t account, uint64_t modseq)
+static void tell_changed(struct cell *c)
+{
+	CLEANUP(buf_free) struct buf b = BUF(32);
+	uint64_t modseq = c->changed, told = c->told;
+
+	while (modseq > told)
+		if (atomic_compare_exchange_weak(&c->told, &told, modseq)) {
+			put_u64(&b, c->start.account);
+			put_u64(&b, modseq);
+			channel_notify(c->master, NOTICE_CHANGED, buf_str(&b), NULL, 0);
+			return;
+		}
+}
+
+/* Only sessions that wait in a gate hear of a change this way, and each notice wakes master and every gate: while none waits it is kept
+ * back. Either this thread sees that somebody began to wait, or the one that saw it begin sees the change (watch()). */
+static void on_changed(void *context, UNUSED uint64_t account, uint64_t modseq)
 {
 	struct cell *c = context;
-	CLEANUP(buf_free) struct buf b = BUF(32);
+	uint64_t known = c->changed;
 
-	put_u64(&b, account);
-	put_u64(&b, modseq);
-	channel_notify(c->master, NOTICE_CHANGED, buf_str(&b), NULL, 0);
+	while (modseq > known && !atomic_compare_exchange_weak(&c->changed, &known, modseq))
+		;
+	if (c->is_watched)
+		tell_changed(c);
+}
+
+static void watch(struct cell *c)
+{
+	c->is_watched = true;
+	tell_changed(c);
 }
 
 /* Expiry bounds how long a grant can begin sessions, not how long they last: a telephone may idle for weeks. */
@@ -100,7 +124,7 @@ static void on_parked(void *context, bool wants_news)
 	struct cell *c = context;
 
 	if (wants_news)
-		c->is_watched = true;  /* the gate's WATCH is on its way */
+		watch(c);  /* the gate's WATCH is on its way */
 	c->last_work_ms = clock_mono_ms();
 }
 
@@ -354,9 +378,12 @@ static void on_watched(void *context, UNUSED struct channel *ch, struct message 
 
 	if (!get_end(&s))
 		return;
-	c->is_watched = on;
-	if (on)
+	if (on) {
+		watch(c);
 		publish_soon(c);
+	} else {
+		c->is_watched = false;
+	}
 }
 
 static void on_epoch(void *context, UNUSED struct channel *ch, struct message *m)
