@@ -38,13 +38,13 @@ bool get_session_open(struct scan *s, struct session_open *o)
 	return get_end(s) && o->protocol > 0 && o->protocol < PROTOCOL_COUNT;
 }
 
-enum err frame_send(int fd, enum frame type, struct str bytes, int timeout_ms)
+enum err frame_send_both(int fd, enum frame type, struct str bytes, struct str more, int timeout_ms)
 {
 	uint8_t first = (uint8_t)type;
-	struct iovec part[2] = { { &first, 1 }, { (void *)(uintptr_t)bytes.p, bytes.n } };
-	struct msghdr m = { .msg_iov = part, .msg_iovlen = 2 };
+	struct iovec part[3] = { { &first, 1 }, { (void *)(uintptr_t)bytes.p, bytes.n }, { (void *)(uintptr_t)more.p, more.n } };
+	struct msghdr m = { .msg_iov = part, .msg_iovlen = more.n ? 3 : 2 };
 
-	if (bytes.n > FRAME_DATA_MAX)
+	if (bytes.n > FRAME_DATA_MAX || more.n > FRAME_DATA_MAX - bytes.n)
 		return ERR_INVALID;
 	for (;;) {
 		if (sendmsg(fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0)
@@ -64,6 +64,11 @@ enum err frame_send(int fd, enum frame type, struct str bytes, int timeout_ms)
 		if (ready < 0 && errno != EINTR)
 			return log_errno("poll", "frame");
 	}
+}
+
+enum err frame_send(int fd, enum frame type, struct str bytes, int timeout_ms)
+{
+	return frame_send_both(fd, type, bytes, STR_NONE, timeout_ms);
 }
 
 enum err frame_receive(int fd, char *room, enum frame *type, struct str *bytes)

@@ -52,6 +52,8 @@ bool get_session_open(struct scan *s, struct session_open *o);   /* false: malfo
 
 /* Sends one frame; waits while the peer's buffer is full, at most timeout_ms (0: never waits, ERR_AGAIN). */
 enum err frame_send(int fd, enum frame type, struct str bytes, int timeout_ms) MUST_CHECK;
+/* The same, of two pieces of memory. */
+enum err frame_send_both(int fd, enum frame type, struct str bytes, struct str more, int timeout_ms) MUST_CHECK;
 /* Receives one into room (FRAME_MAX bytes). ERR_AGAIN: none waits (non-blocking); ERR_CLOSED; ERR_INVALID: empty or over FRAME_MAX. */
 enum err frame_receive(int fd, char *room, enum frame *type, struct str *bytes) MUST_CHECK;
 #endif

@@ -146,10 +146,10 @@ static enum pool_next finish(struct session *s, enum session_next next)
 	return POOL_GONE;
 }
 
-/* Runs the engine on what is there; says what comes next. */
+/* Runs the engine on what is there; says what comes next. One frame is taken here: engines take what follows as they need it. */
 static enum session_next session_run(struct session *s)
 {
-	while (s->in.n - s->in_at < SESSION_IN_MAX / 2 && session_fill(s, 0) == ERR_OK)
+	if (session_fill(s, 0) == ERR_OK)
 		s->is_parking = false;  /* the gate did not agree: the client had already sent more */
 	if (s->must_end || s->is_dead)
 		return SESSION_CLOSE;
@@ -265,7 +265,7 @@ void attached_take(struct attached *at, int fd, enum attach kind)
 	s->pool = at->pool;
 	s->owner = at;
 	s->in = BUF(SESSION_IN_MAX + FRAME_MAX);
-	s->out = BUF(SESSION_OUT_FULL * 2 + FRAME_MAX);
+	s->out = BUF(SESSION_OUT_FULL + FRAME_MAX);
 	s->epoch = UINT32_MAX;
 	s->is_render = kind == ATTACH_RENDER;
 	pthread_mutex_lock(&at->lock);

@@ -108,23 +108,45 @@ enum err session_read(struct session *s, size_t max, int timeout_ms, struct str 
 	return ERR_OK;
 }
 
+static void send_data(struct session *s, struct str bytes, struct str more)
+{
+	enum err e;
+
+	if (s->fd < 0 || s->is_dead)
+		return;
+	e = frame_send_both(s->fd, FRAME_DATA, bytes, more, 0);
+	if (e == ERR_AGAIN) {
+		session_will_wait(s);
+		e = frame_send_both(s->fd, FRAME_DATA, bytes, more, SESSION_WRITE_TIMEOUT_MS);
+	}
+	if (e == ERR_TIMEOUT)
+		log_info("client reads too slowly, session ended");
+	s->is_dead = e != ERR_OK;
+	s->bytes_out += bytes.n + more.n;
+}
+
+/* Sends whole frames of what waits and of bytes, from where they are: a body is not copied here. Between one byte and one frame
+ * stays, so that there is always something for the frame that says COMPRESS. */
+static void send_whole_frames(struct session *s, struct str bytes)
+{
+	struct str waiting = buf_str(&s->out);
+
+	while (waiting.n + bytes.n > FRAME_DATA_MAX) {
+		struct str first = str_sub(waiting, 0, FRAME_DATA_MAX), more = str_sub(bytes, 0, FRAME_DATA_MAX - first.n);
+		send_data(s, first, more);
+		waiting = str_from(waiting, first.n);
+		bytes = str_from(bytes, more.n);
+	}
+	buf_drop_front(&s->out, s->out.n - waiting.n);
+	buf_add(&s->out, bytes);
+}
+
 void session_flush(struct session *s)
 {
-	for (size_t at = 0; at < s->out.n && s->fd >= 0 && !s->is_dead;) {
-		struct str piece = str_sub(buf_str(&s->out), at, FRAME_DATA_MAX);
-		enum err e = frame_send(s->fd, FRAME_DATA, piece, 0);
-		if (e == ERR_AGAIN) {
-			pool_will_wait(s->pool);
-			e = frame_send(s->fd, FRAME_DATA, piece, SESSION_WRITE_TIMEOUT_MS);
-		}
-		if (e != ERR_OK) {
-			if (e == ERR_TIMEOUT)
-				log_info("client reads too slowly, session ended");
-			s->is_dead = true;
-		}
-		at += piece.n;
-	}
-	s->bytes_out += s->out.n;
+	if (s->out.n == 0)
+		return;
+	send_whole_frames(s, STR_NONE);
+	send_data(s, buf_str(&s->out), STR_NONE);
 	buf_reset(&s->out);
 }
 
@@ -133,14 +155,10 @@ void session_write(struct session *s, struct str bytes)
 	if (s->test_out) {
 		buf_add(s->test_out, bytes);
 		s->bytes_out += bytes.n;
-		return;
-	}
-	while (bytes.n && !s->is_dead) {
-		struct str piece = str_sub(bytes, 0, SESSION_OUT_FULL);
-		buf_add(&s->out, piece);
-		bytes = str_from(bytes, piece.n);
-		if (s->out.n >= SESSION_OUT_FULL)
-			session_flush(s);
+	} else if (s->out.n + bytes.n < SESSION_OUT_FULL) {
+		buf_add(&s->out, bytes);
+	} else {
+		send_whole_frames(s, bytes);
 	}
 }
 
@@ -157,16 +175,12 @@ void session_printf(struct session *s, const char *fmt, ...)
 
 void session_compress(struct session *s)
 {
-	CLEANUP(buf_free) struct buf last = BUF(FRAME_DATA_MAX);
-	size_t before = s->out.n > FRAME_DATA_MAX ? s->out.n - FRAME_DATA_MAX : 0;
-
 	s->info.is_compressed = true;
-	buf_add(&last, str_from(buf_str(&s->out), before));
-	buf_truncate(&s->out, before);
-	session_flush(s);
-	s->bytes_out += last.n;
-	if (s->fd >= 0 && !s->is_dead && frame_send(s->fd, FRAME_COMPRESS, buf_str(&last), SESSION_WRITE_TIMEOUT_MS) != ERR_OK)
+	send_whole_frames(s, STR_NONE);
+	s->bytes_out += s->out.n;
+	if (s->fd >= 0 && !s->is_dead && frame_send(s->fd, FRAME_COMPRESS, buf_str(&s->out), SESSION_WRITE_TIMEOUT_MS) != ERR_OK)
 		s->is_dead = true;
+	buf_reset(&s->out);
 }
 
 void session_slim(struct session *s)
