@@ -1,7 +1,7 @@
 # facteur: GNU make. `make` builds build/release/facteur; BUILD=release|asan|tsan|fault|fuzz chooses another kind, O= another place.
 #   make check         unit tests, layers, a smoke run (under 2 minutes)
 #   make test-FOLDER   the unit tests of one folder, linked only with the folders above it
-#   make fuzz          every fuzz target, FUZZ_SECONDS each (default 1800); make bench: what the hot paths cost
+#   make fuzz          every fuzz target, FUZZ_SECONDS each (default 1800); make bench: what the hot paths cost, beside Postfix and Dovecot
 # The Makefile finds src/*/*.c by itself. FOLDER/NAME_test.c is a unit test, FOLDER/NAME_fuzz.c a libFuzzer harness.
 BUILD ?= release
 O     ?= build
@@ -118,13 +118,13 @@ $(OUT)/bench/store_bench: tests/bench/store_bench.c $(call archives,deliver)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(LINK) -o $@ $^ $(LIBS)
 store-bench: $(OUT)/bench/store_bench
-$(OUT)/bench/smtp_load: tests/bench/smtp_load.c
+$(OUT)/bench/%_load: tests/bench/%_load.c tests/bench/load.c tests/bench/load.h
 	@mkdir -p $(@D)
-	$(Q)$(CC) -O2 -Wall -Wextra -Werror -D_GNU_SOURCE -o $@ $<
-# The whole server, beside the budgets of the design: make bench, or make bench BENCH="smtp imap --json"
-bench: all $(OUT)/bench/smtp_load
-	$(Q)$(MAKE) --no-print-directory BUILD=fault
-	python3 tests/bench/bench.py $(BENCH)
+	$(Q)$(CC) -std=c17 -O2 -Wall -Wextra -Werror -D_GNU_SOURCE -o $@ $(filter %.c,$^) -lssl -lcrypto -lz -lpthread
+# The whole server beside Debian's Postfix and Dovecot: make bench, or make bench BENCH="smtp imap --rounds 3 --json"
+bench: all $(OUT)/bench/smtp_load $(OUT)/bench/mail_load
+	@tools/install bench
+	$(Q)python3 tests/bench/bench.py $(BENCH)
 .PHONY: store-bench bench
 .PHONY: all unit fuzz fuzzers layers check clean
 -include $(shell find $(OUT) -name '*.d' 2>/dev/null)

@@ -1,0 +1,385 @@
+"""The parts of the benchmark: what is done to each contestant, in the same way.
+
+A part makes its contestants, prepares each once, and yields after every measurement of a round; bench.py calls the measurements of all
+contestants in turn, several rounds. `Part.add` takes one value of one contestant; the report makes medians of them."""
+import contextlib
+import json
+import os
+import subprocess
+import time
+
+from harness import ROOT
+from group import Calls
+
+TOOLS = os.path.join(ROOT, "build/release/bench")
+PATIENCE_S = 900
+
+
+class Load:
+    """A load generator: prepared when it is made, measured by run(), its connections held until the end of the with."""
+
+    def __init__(self, tool, *args):
+        self.process = subprocess.Popen([os.path.join(TOOLS, tool), *[str(a) for a in args]], stdin=subprocess.PIPE,
+                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+    def __enter__(self):
+        self.line()
+        return self
+
+    def line(self):
+        line = self.process.stdout.readline().decode()
+        if not line:
+            raise RuntimeError(f"{' '.join(self.process.args)[:200]}: {self.process.stderr.read().decode()}")
+        return line
+
+    def run(self):
+        self.process.stdin.write(b"go\n")
+        self.process.stdin.flush()
+        return json.loads(self.line())
+
+    def __exit__(self, *_):
+        with contextlib.suppress(OSError):
+            self.process.stdin.close()
+        try:
+            self.process.wait(30)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+def logins_file(c):
+    path = os.path.join(c.dir, "logins.txt")
+    if not os.path.exists(path):
+        with open(path, "w") as f:
+            for i in range(len(c.passwords) if hasattr(c, "passwords") else min(c.accounts, 1000)):
+                f.write(f"user{i}@example.test {c.password(i)}\n")
+    return path
+
+
+def delivered(c):
+    """Waits until every message is in its mailbox."""
+    until = time.monotonic() + PATIENCE_S
+    while c.waiting():
+        if time.monotonic() > until:
+            raise RuntimeError(f"{c.label}: {c.waiting()} messages were not delivered within {PATIENCE_S} s\n{c.log()}")
+        time.sleep(0.02)
+
+
+def in_mailboxes(c, accounts):
+    """Messages that IMAP shows in the INBOX of the first accounts: nothing may be missing of what was acknowledged."""
+    import imaplib
+    total = 0
+    for i in range(accounts):
+        box = imaplib.IMAP4("127.0.0.1", c.port("imap"))
+        box.login(f"user{i}@example.test", c.password(i))
+        total += int(box.select("INBOX", readonly=True)[1][0])
+        box.logout()
+    return total
+
+
+def smtp(c, senders, messages, size, accounts, submission=False):
+    """One load of SMTP until it is delivered: what the generator said, with CPU and rates added."""
+    args = ["smtp_load", c.port("submissions" if submission else "smtp"), senders, messages, size, accounts]
+    with Load(*args, *([logins_file(c)] if submission else [])) as load:
+        before, start = c.group.cpu_us(), time.monotonic()
+        got = load.run()
+        delivered(c)
+        got["visible_per_second"] = messages / (time.monotonic() - start)
+        time.sleep(1.1)  # what is still to be done a second later belongs to it: the sync point, log files
+        got["cpu_us"] = (c.group.cpu_us() - before) / messages
+    return got
+
+
+def mail(c, *args, setup=(), commands=(), protocol="imap"):
+    """One load of IMAP or POP3. Its JSON, with cpu_us of all of it."""
+    tls = "-t" in args
+    port = c.port(protocol + ("s" if tls else ""))
+    with Load("mail_load", *(["-p"] if protocol == "pop3" else []), *args, port, logins_file(c), *setup, "--", *commands) as load:
+        before = c.group.cpu_us()
+        got = load.run()
+        got["cpu_us"] = c.group.cpu_us() - before
+    return got
+
+
+def fill(c, mailbox, messages, size):
+    """Appends so many messages, 100 a command."""
+    batch = 100 if size and size < 10000 else 20
+    mail(c, "-r", max(1, messages // batch), setup=[f"CREATE {mailbox}"], commands=[f"APPEND {mailbox} {{@{size}x{batch}}}"])
+
+
+# -- the parts: prepare(c) once for each contestant, measure(c, add) in every round -----------------------------------------------------
+
+class Smtp:
+    """Mail that comes in by SMTP, to accounts that are active: each was read by IMAP a moment ago. Once more with a session of each
+    in IDLE, which hears of every message."""
+    accounts = 100
+    cases = [(1, 4000, 500), (8, 4000, 2000), (64, 4000, 4000), (8, 0, 500), (8, 75000, 300)]
+
+    def prepare(self, c):
+        self.sent = getattr(self, "sent", {})
+        self.sent[c] = 0
+
+    def measure(self, c, add):
+        for senders, size, messages in self.cases:
+            messages = max(100, int(messages * self.scale))
+            mail(c, "-l", "-c", self.accounts, commands=["SELECT INBOX"])
+            got = smtp(c, senders, messages, size, self.accounts)
+            self.sent[c] += messages
+            what = f"{'28 kB mix' if size == 0 else f'{size // 1000} kB'} in, {senders} sender{'s' if senders > 1 else ''}"
+            add(f"{what}: CPU", got["cpu_us"], "µs a message", budget=250 if size == 4000 else None)
+            add(f"{what}: acknowledged", got["per_second"], "a second", more=True)
+            add(f"{what}: visible", got["visible_per_second"], "a second", more=True)
+            add(f"{what}: p50 of the 250", got["p50_us"] / 1000, "ms")
+            add(f"{what}: p99 of the 250", got["p99_us"] / 1000, "ms")
+        messages = max(100, int(2000 * self.scale))
+        with Load("mail_load", "-c", self.accounts, c.port("imap"), logins_file(c), "SELECT INBOX", "IDLE", "--"):
+            got = smtp(c, 8, messages, 4000, self.accounts)
+        self.sent[c] += messages
+        add("4 kB in, 8 senders, a session of each account in IDLE: CPU", got["cpu_us"], "µs a message")
+        add("4 kB in, 8 senders, a session of each account in IDLE: visible", got["visible_per_second"], "a second", more=True)
+
+    def finish(self, c):
+        found = in_mailboxes(c, self.accounts)
+        if found != self.sent[c]:
+            raise RuntimeError(f"{c.label}: {self.sent[c]} messages were acknowledged, {found} are in the mailboxes")
+
+
+class Work:
+    """System calls and syncs of a message, counted by perf in a run of its own, so that CPU figures stay what they are."""
+    accounts = 20
+
+    def prepare(self, c):
+        smtp(c, 8, 400, 4000, self.accounts)
+
+    def measure(self, c, add):
+        for senders, messages, budget in ((1, 200, 1.3), (64, 4000, 0.05)):
+            with Calls(c.group) as calls:
+                smtp(c, senders, messages, 4000, self.accounts)
+            if calls.calls is None:
+                add.note("System calls are not counted: perf may not count tracepoints by control group here.")
+                return
+            who = f"{senders} sender{'s' if senders > 1 else ''}, {self.accounts} accounts"
+            add(f"4 kB in, {who}: syncs", calls.syncs / messages, "a message", budget=budget)
+            add(f"4 kB in, {who}: system calls", calls.calls / messages, "a message")
+
+
+class Sleeping:
+    """A message to accounts that nobody uses: one each."""
+    accounts = 200
+
+    def prepare(self, c):
+        smtp(c, 8, self.accounts, 4000, self.accounts)
+
+    def measure(self, c, add):
+        c.asleep()
+        got = smtp(c, 8, self.accounts, 4000, self.accounts)
+        add("4 kB to a sleeping account, 8 senders: CPU", got["cpu_us"], "µs a message", budget=4000)
+        add("4 kB to a sleeping account, 8 senders: visible", got["visible_per_second"], "a second", more=True)
+
+
+class Accounts(Sleeping):
+    """10,000 accounts, one message each."""
+    accounts, logins = 10000, 1
+
+    def measure(self, c, add):
+        c.asleep()
+        got = smtp(c, 32, self.accounts, 4000, self.accounts)
+        add("4 kB to each of 10,000 accounts, 32 senders: CPU", got["cpu_us"], "µs a message", budget=4000)
+        add("4 kB to each of 10,000 accounts, 32 senders: acknowledged", got["per_second"], "a second", more=True)
+        add("4 kB to each of 10,000 accounts, 32 senders: visible", got["visible_per_second"], "a second", more=True)
+
+
+class Submission:
+    """What people send: TLS, AUTH, to others here."""
+    accounts = 8
+
+    def prepare(self, c):
+        smtp(c, 8, 200, 4000, self.accounts, submission=True)
+
+    def measure(self, c, add):
+        got = smtp(c, 8, 400, 4000, self.accounts, submission=True)
+        add("4 kB submitted over TLS, 8 senders: CPU", got["cpu_us"], "µs a message")
+        add("4 kB submitted over TLS, 8 senders: accepted", got["per_second"], "a second", more=True)
+
+
+class Login:
+    accounts = 10
+
+    def prepare(self, c):
+        mail(c, "-l", "-t", "-r", 10, "-c", self.accounts)
+
+    def measure(self, c, add):
+        for tls, budget in ((True, 2500), (False, None)):
+            got = mail(c, "-l", *(["-t"] if tls else []), "-r", 20, "-c", self.accounts)
+            add(f"login + logout over {'TLS, full handshake' if tls else 'plain TCP'}: CPU", got["cpu_us"] / got["count"], "µs", budget=budget)
+            add(f"login + logout over {'TLS, full handshake' if tls else 'plain TCP'}: sessions", got["per_second"], "a second", more=True)
+
+
+class Imap:
+    """Reading and changing mailboxes. Mailbox Many<n>: messages of 4 kB; Large: the 28 kB mix."""
+    accounts = 1
+    sizes = (1000, 10000)
+    large = 500
+
+    def prepare(self, c):
+        for n in self.sizes:
+            fill(c, f"Many{n}", n, 4000)
+        fill(c, "Large", self.large, 0)
+        fill(c, "Source", 200, 4000)
+
+    def measure(self, c, add):
+        for n in self.sizes:
+            self.mailbox(c, add, n)
+        self.bodies(c, add)
+        self.changes(c, add)
+
+    def mailbox(self, c, add, n):
+        box = [f"SELECT Many{n}"]
+        many = f"{n:,} messages"
+        got = mail(c, "-r", 10, commands=[f"EXAMINE Many{n}"])
+        add(f"SELECT, {many}: CPU", got["cpu_us"] / 10, "µs")
+        for what, command, budget in (("FETCH 1:* FLAGS", "FETCH 1:* (UID FLAGS)", 0.6),
+                                      ("FETCH 1:* ENVELOPE BODYSTRUCTURE", "FETCH 1:* (ENVELOPE BODYSTRUCTURE)", 4)):
+            got = mail(c, "-r", 3, setup=[*box, "FETCH 1 (UID FLAGS ENVELOPE BODYSTRUCTURE)"], commands=[command])
+            if got["answers"] < 3 * n:
+                raise RuntimeError(f"{c.label}: {command} answered {got['answers']} times for 3 * {n} messages")
+            add(f"{what}, {many}: CPU", got["cpu_us"] / 3 / n, "µs a message", budget=budget)
+        got = mail(c, setup=[*box, "STORE 1:* -FLAGS.SILENT (\\Seen)"], commands=["STORE 1:* +FLAGS.SILENT (\\Seen)"])
+        add(f"STORE 1:* +FLAGS.SILENT, {many}: CPU", got["cpu_us"] / n, "µs a message", budget=1.5)
+        got = mail(c, "-r", 100, setup=[*box, "STORE 1:100 -FLAGS.SILENT (\\Flagged)"], commands=["STORE %i +FLAGS (\\Flagged)"])
+        add(f"STORE of one message, {many}: CPU", got["cpu_us"] / 100, "µs", budget=40)
+
+    def bodies(self, c, add):
+        for tls, budget in ((False, 25), (True, 60)):
+            got = mail(c, *(["-t"] if tls else []), "-r", 3, setup=["SELECT Large"], commands=["UID FETCH 1:* BODY.PEEK[]"])
+            if got["bytes"] < 3 * self.large * 25000:
+                raise RuntimeError(f"{c.label}: only {got['bytes']} bytes came for 3 * {self.large} messages")
+            add(f"UID FETCH 1:* BODY.PEEK[], 28 kB mix, {'TLS' if tls else 'plain'}: CPU", got["cpu_us"] / 3 / self.large, "µs a message", budget=budget)
+
+    def changes(self, c, add):
+        got = mail(c, "-r", 100, commands=["APPEND Large {@4000}"], setup=["SELECT Source"])
+        add("APPEND 4 kB, 1 connection: CPU", got["cpu_us"] / 100, "µs", budget=200)
+        mail(c, setup=["SELECT Large", f"STORE {self.large + 1}:* +FLAGS.SILENT (\\Deleted)", "EXPUNGE"])
+        got = mail(c, "-c", 4, "-r", 50, commands=["APPEND Source {@4000}"])
+        add("APPEND 4 kB, 4 connections: CPU", got["cpu_us"] / 200, "µs", budget=200)
+        got = mail(c, setup=["CREATE Copies", "SELECT Source"], commands=["COPY 1:200 Copies"])
+        add("COPY of 200 messages: CPU", got["cpu_us"] / 200, "µs a message")
+        got = mail(c, setup=["SELECT Source", "STORE 201:* +FLAGS.SILENT (\\Deleted)"], commands=["EXPUNGE"])
+        add("EXPUNGE of 200 messages: CPU", got["cpu_us"] / 200, "µs a message")
+        mail(c, setup=["DELETE Copies"])
+
+
+class Many(Imap):
+    """The same in mailboxes of 100,000; with --million, of 1,000,000."""
+    sizes = (100000,)
+
+    def prepare(self, c):
+        for n in self.sizes:
+            fill(c, f"Many{n}", n, 1000)
+
+    def measure(self, c, add):
+        for n in self.sizes:
+            self.mailbox(c, add, n)
+
+
+class Pop3:
+    accounts, messages = 1, 1000
+
+    def prepare(self, c):
+        fill(c, "INBOX", self.messages, 0)
+
+    def measure(self, c, add):
+        for command in ("UIDL", "LIST"):
+            got = mail(c, "-r", 3, commands=[command], protocol="pop3")
+            add(f"POP3 {command}, 1,000 messages: CPU", got["cpu_us"] / 3 / self.messages, "µs a message")
+        for tls, budget in ((False, 30), (True, 65)):
+            got = mail(c, *(["-t"] if tls else []), commands=["RETR *"], protocol="pop3")
+            if got["answers"] != self.messages:
+                raise RuntimeError(f"{c.label}: {got['answers']} of {self.messages} messages came by POP3")
+            add(f"POP3 RETR of all, 28 kB mix, {'TLS' if tls else 'plain'}: CPU", got["cpu_us"] / self.messages, "µs a message", budget=budget)
+
+
+class Wake:
+    """Two sessions of one account: how long after the OK of one the other, in IDLE, hears of it."""
+    accounts = 4
+
+    def prepare(self, c):
+        fill(c, "INBOX", 100, 4000)
+
+    def measure(self, c, add):
+        for what, command in (("APPEND", "APPEND INBOX {@1000}"), ("STORE", "STORE %i +FLAGS (\\Answered)")):
+            setup = ["SELECT INBOX", "STORE 1:30 -FLAGS.SILENT (\\Answered)"]
+            got = mail(c, "-w", "-c", self.accounts, "-r", 25, "-s", 150, setup=setup, commands=[command])
+            add(f"news of {what} to a session in IDLE: p99", got["p99_us"] / 1000, "ms", budget=100)
+            add(f"news of {what} to a session in IDLE: p50", got["p50_us"] / 1000, "ms")
+
+
+class Idle:
+    """What a connection that only waits costs in memory: PSS of all processes."""
+    accounts, connections, settle_s = 20, 400, 5
+    compress = True
+    kinds = (("plain", [], ["SELECT INBOX", "IDLE"], 5), ("TLS", ["-t"], ["SELECT INBOX", "IDLE"], 20),
+             ("TLS + COMPRESS", ["-t"], ["SELECT INBOX", "COMPRESS DEFLATE", "IDLE"], 24))
+
+    def prepare(self, c):
+        fill(c, "INBOX", 20, 4000)
+
+    def measure(self, c, add):
+        for name, args, setup, budget in self.kinds:
+            c.asleep()
+            time.sleep(2)
+            before = c.group.pss_kb()
+            with Load("mail_load", *args, "-c", self.connections, c.port("imaps" if args else "imap"), logins_file(c), *setup, "--"):
+                c.asleep()
+                time.sleep(self.settle_s)
+                add(f"idle IMAP connection, {name}: memory", (c.group.pss_kb() - before) / self.connections, "kB", budget=budget)
+
+
+class Memory:
+    """The whole server, a minute after its start."""
+    accounts = 100
+
+    def prepare(self, c):
+        c.stop()
+        c.start()
+        self.started = getattr(self, "started", {})
+        self.started[c] = time.monotonic()
+
+    def measure(self, c, add):
+        time.sleep(max(0, 60 - (time.monotonic() - self.started[c])))
+        add("the whole server, 60 s after its start, 100 accounts: memory", c.group.pss_kb() / 1024, "MB", budget=40)
+
+
+class Restart:
+    """From the start of the program until every port answers: after a clean stop, and after kill -9 with acknowledged mail that waits."""
+    accounts = 50
+
+    def prepare(self, c):
+        smtp(c, 8, 500, 4000, self.accounts)
+        self.sent = getattr(self, "sent", {})
+        self.sent[c] = 500
+
+    def measure(self, c, add):
+        c.stop()
+        start = time.monotonic()
+        c.start()
+        add("start after a clean stop, until every port answers", (time.monotonic() - start) * 1000, "ms")
+        messages = max(500, int(4000 * self.scale))
+        with Load("smtp_load", c.port("smtp"), 64, messages, 28000, self.accounts) as load:
+            load.run()
+            c.kill()
+        self.sent[c] += messages
+        start = time.monotonic()
+        c.start()
+        add(f"start after kill -9 under load ({messages} messages of 28 kB), until every port answers", (time.monotonic() - start) * 1000, "ms")
+        delivered(c)
+        add("  until all of them are in their mailboxes", (time.monotonic() - start) * 1000, "ms")
+
+    def finish(self, c):
+        found = in_mailboxes(c, self.accounts)
+        if found < self.sent[c]:
+            raise RuntimeError(f"{c.label}: {self.sent[c]} messages were acknowledged, {found} are in the mailboxes")
+
+
+PARTS = {"smtp": Smtp, "work": Work, "sleeping": Sleeping, "accounts": Accounts, "submission": Submission, "login": Login, "imap": Imap,
+         "many": Many, "pop3": Pop3, "wake": Wake, "idle": Idle, "memory": Memory, "restart": Restart}
