@@ -1,11 +1,5 @@
-/* Accepting strangers, and counting them.
- *
- * The table is set-associative: a key (address or network) may live in one of 16 slots of one set, chosen by a keyed hash, so
- * nobody can aim at a set. A slot without open connections and with a full bucket says nothing and may be taken over. A set that
- * is full of live slots refuses: with four slots for each allowed connection that is rarer than the total limit itself.
- * The rate is a token bucket: `per minute` tokens, refilled evenly. */
+/* Accepting strangers. A listener takes at most ACCEPT_ROUND of them in one round of the loop: whoever is in goes on between. */
 #include "net/listen.h"
-#include "base/bytes.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include <arpa/inet.h>
@@ -15,7 +9,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-enum { WAYS = 16, SETS = 4096, ACCEPT_ROUND = 64, NO_DESCRIPTORS_PAUSE_MS = 100, MINUTE_MS = 60000, NETWORK_FACTOR = 5 };
+enum { ACCEPT_ROUND = 64, NO_DESCRIPTORS_PAUSE_MS = 100 };
 
 /* ---- addresses ---- */
 
@@ -84,154 +78,6 @@ bool peer_is_in(const struct peer *p, struct str network)
 	else
 		return false;
 	return n <= 128 && same_bits(p->address, address, (unsigned)n);
-}
-
-/* ---- counting ---- */
-
-struct slot {
-	uint8_t  key[16];       /* [0]: its kind, so that an address and a network never meet; all zeros: free */
-	uint32_t open;
-	uint32_t tokens_milli;  /* thousandths of a connection */
-	int64_t  filled_ms;
-};
-
-struct admissions {
-	struct admission_limits limits;
-	uint32_t    count;
-	uint64_t    seed;
-	struct slot slots[SETS][WAYS];
-};
-
-enum kind { KIND_ADDRESS = 1, KIND_NETWORK };
-
-struct admissions *admissions_new(const struct admission_limits *limits)
-{
-	struct admissions *a = MEM_NEW(struct admissions);
-
-	a->limits = *limits;
-	a->seed = random_u64();
-	return a;
-}
-
-void admissions_set(struct admissions *a, const struct admission_limits *limits) { a->limits = *limits; }
-void admissions_free(struct admissions *a) { mem_free(a); }
-uint32_t admissions_count(const struct admissions *a) { return a->count; }
-
-/* 15 bytes are enough: IPv6 counts /64 and /48, IPv4 has 12 constant bytes. */
-static void key_of(const struct peer *p, enum kind kind, uint8_t key[16])
-{
-	bool is_v4 = peer_is_v4(p);
-
-	memset(key, 0, 16);
-	key[0] = (uint8_t)(kind | (is_v4 ? 0x10 : 0x20));
-	if (is_v4)
-		memcpy(key + 1, p->address + 12, kind == KIND_ADDRESS ? 4 : 3);
-	else
-		memcpy(key + 1, p->address, kind == KIND_ADDRESS ? 8 : 6);
-}
-
-static void refill(struct slot *s, uint32_t per_minute, int64_t now_ms)
-{
-	uint64_t full = (uint64_t)per_minute * 1000, passed = (uint64_t)(now_ms - s->filled_ms);
-	uint64_t tokens = s->tokens_milli + (passed >= MINUTE_MS ? full : full * passed / MINUTE_MS);
-
-	if (passed == 0)
-		return;
-	if (tokens == s->tokens_milli && full)  /* too early for a thousandth: keep the time */
-		return;
-	s->tokens_milli = (uint32_t)(tokens > full ? full : tokens);
-	s->filled_ms = now_ms;
-}
-
-static struct slot *slot_find(struct admissions *a, const uint8_t key[16])
-{
-	struct slot *set = a->slots[str_hash(str_make(key, 16), a->seed) % SETS];
-
-	for (int i = 0; i < WAYS; i++)
-		if (memcmp(set[i].key, key, 16) == 0)
-			return &set[i];
-	return NULL;
-}
-
-/* The key's slot, or a fresh one; NULL: the set is full of live ones. */
-static struct slot *slot_take(struct admissions *a, const uint8_t key[16], uint32_t per_minute, int64_t now_ms)
-{
-	struct slot *found = slot_find(a, key), *set = a->slots[str_hash(str_make(key, 16), a->seed) % SETS];
-
-	if (found) {
-		refill(found, per_minute, now_ms);
-		return found;
-	}
-	for (int i = 0; i < WAYS; i++) {
-		if (set[i].open || (set[i].key[0] && now_ms - set[i].filled_ms < MINUTE_MS))
-			continue;
-		memcpy(set[i].key, key, 16);
-		set[i].tokens_milli = per_minute > UINT32_MAX / 1000 ? UINT32_MAX : per_minute * 1000;
-		set[i].filled_ms = now_ms;
-		return &set[i];
-	}
-	return NULL;
-}
-
-struct admission_limits admission_limits_of(const struct conf *c)
-{
-	uint32_t per_minute = (uint32_t)conf_number(c, SETTING_connections_per_minute);
-
-	return (struct admission_limits){
-		.per_address = (uint32_t)conf_number(c, SETTING_connections_per_address),
-		.per_network = (uint32_t)conf_number(c, SETTING_connections_per_network),
-		.per_minute_address = per_minute, .per_minute_network = NETWORK_FACTOR * per_minute,
-	};
-}
-
-enum admission admission_enter(struct admissions *a, const struct peer *p, int64_t now_ms)
-{
-	uint8_t address_key[16], network_key[16];
-	const struct admission_limits *lim = &a->limits;
-
-	if (lim->total && a->count >= lim->total)
-		return ADMISSION_FULL;
-	a->count++;
-	if (peer_is_loopback(p))
-		return ADMITTED;
-	key_of(p, KIND_ADDRESS, address_key);
-	key_of(p, KIND_NETWORK, network_key);
-	struct slot *address = slot_take(a, address_key, lim->per_minute_address, now_ms);
-	if (address)
-		address->open++;  /* holds the slot while the other is looked for: both may lie in one set */
-	struct slot *network = address ? slot_take(a, network_key, lim->per_minute_network, now_ms) : NULL;
-	enum admission verdict = ADMITTED;
-	if (network == NULL)
-		verdict = ADMISSION_FULL;
-	else if ((lim->per_address && address->open > lim->per_address) || (lim->per_network && network->open >= lim->per_network))
-		verdict = ADMISSION_MANY;
-	else if ((lim->per_minute_address && address->tokens_milli < 1000) || (lim->per_minute_network && network->tokens_milli < 1000))
-		verdict = ADMISSION_FAST;
-	if (verdict != ADMITTED) {
-		if (address)
-			address->open--;
-		a->count--;
-		return verdict;
-	}
-	network->open++;
-	address->tokens_milli -= lim->per_minute_address ? 1000 : 0;
-	network->tokens_milli -= lim->per_minute_network ? 1000 : 0;
-	return ADMITTED;
-}
-
-void admission_leave(struct admissions *a, const struct peer *p)
-{
-	if (a->count)
-		a->count--;
-	if (peer_is_loopback(p))
-		return;
-	for (enum kind kind = KIND_ADDRESS; kind <= KIND_NETWORK; kind++) {
-		uint8_t key[16];
-		key_of(p, kind, key);
-		struct slot *s = slot_find(a, key);
-		if (s && s->open)
-			s->open--;
-	}
 }
 
 /* ---- accepting ---- */

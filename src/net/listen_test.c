@@ -1,6 +1,5 @@
-/* Addresses, networks, and how many of them are let in. */
+/* Addresses, networks, and accepting. */
 #include "base/test.h"
-#include "base/mem.h"
 #include "net/listen.h"
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -51,64 +50,6 @@ TEST(networks)
 			print_error("%s in %s\n", c->peer, c->network);
 		EXPECT(peer_is_in(&p, str_of(c->network)) == c->is_in);
 	}
-}
-
-TEST(limits_at_once)
-{
-	struct admission_limits lim = { .total = 6, .per_address = 2, .per_network = 3 };
-	struct admissions *a = admissions_new(&lim);
-	struct peer one = peer_of("192.0.2.1"), two = peer_of("192.0.2.2"), far = peer_of("198.51.100.1"), self = peer_of("127.0.0.1");
-
-	EXPECT_INT(admission_enter(a, &one, 1000), ADMITTED);
-	EXPECT_INT(admission_enter(a, &one, 1000), ADMITTED);
-	EXPECT_INT(admission_enter(a, &one, 1000), ADMISSION_MANY);   /* the address */
-	EXPECT_INT(admission_enter(a, &two, 1000), ADMITTED);
-	EXPECT_INT(admission_enter(a, &two, 1000), ADMISSION_MANY);   /* its network */
-	EXPECT_INT(admission_enter(a, &far, 1000), ADMITTED);
-	admission_leave(a, &one);
-	EXPECT_INT(admission_enter(a, &two, 1000), ADMITTED);
-	for (int i = 0; i < 2; i++)
-		EXPECT_INT(admission_enter(a, &self, 1000), ADMITTED);
-	EXPECT_INT(admission_enter(a, &self, 1000), ADMISSION_FULL);
-	EXPECT_INT(admissions_count(a), 6);
-	admissions_free(a);
-}
-
-TEST(limits_a_minute)
-{
-	struct admission_limits lim = { .per_minute_address = 3 };
-	struct admissions *a = admissions_new(&lim);
-	struct peer p = peer_of("2001:db8:0:1::1"), q = peer_of("2001:db8:0:1:ffff::2"), other = peer_of("2001:db8:0:2::1");
-
-	for (int i = 0; i < 3; i++) {
-		EXPECT_INT(admission_enter(a, i % 2 ? &q : &p, 1000), ADMITTED);   /* one /64 is one address */
-		admission_leave(a, i % 2 ? &q : &p);
-	}
-	EXPECT_INT(admission_enter(a, &p, 1000), ADMISSION_FAST);
-	EXPECT_INT(admission_enter(a, &other, 1000), ADMITTED);
-	for (int64_t t = 1000; t < 21000; t += 100)   /* asking often does not stop the refill */
-		EXPECT_INT(admission_enter(a, &p, t), ADMISSION_FAST);
-	EXPECT_INT(admission_enter(a, &p, 21001), ADMITTED);
-	EXPECT_INT(admission_enter(a, &p, 21001), ADMISSION_FAST);
-	admissions_free(a);
-}
-
-TEST(a_flood_of_addresses_does_not_push_out_who_is_in)
-{
-	struct admission_limits lim = { .per_address = 1 };
-	struct admissions *a = admissions_new(&lim);
-	struct peer in = peer_of("192.0.2.1"), p = peer_of("10.0.0.0");
-
-	EXPECT_INT(admission_enter(a, &in, 0), ADMITTED);
-	for (uint32_t i = 0; i < 300000; i++) {
-		uint32_t v4 = htonl(0x0a000000 + i * 251);
-		memcpy(p.address + 12, &v4, 4);
-		if (admission_enter(a, &p, (int64_t)i * 10) == ADMITTED)
-			admission_leave(a, &p);
-	}
-	EXPECT_INT(admission_enter(a, &in, 3000000), ADMISSION_MANY);
-	EXPECT_INT(admissions_count(a), 1);
-	admissions_free(a);
 }
 
 struct accepted { int count; struct peer last; };

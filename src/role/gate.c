@@ -17,18 +17,11 @@ enum { STOP_GRACE_MS = 2000, DESCRIPTORS_KEPT = 128 };
 
 /* ---- doors */
 
-/* Each gate counts for itself: with several of them an address may have somewhat more than the setting says, never
- * less. */
 static void set_limits(struct gate *g)
 {
 	const struct admission_limits limits = admission_limits_of(lookup_conf(g->lookup));
 
-	for (int p = PROTOCOL_SUBMISSION; p <= PROTOCOL_POP3; p++) {
-		if (g->admissions[p])
-			admissions_set(g->admissions[p], &limits);
-		else
-			g->admissions[p] = admissions_new(&limits);
-	}
+	admissions_set(g->admissions, &limits);
 }
 
 static void open_door(struct door *d)
@@ -145,6 +138,16 @@ static void on_epoch(void *context, UNUSED struct channel *ch, struct message *m
 		parked_epoch(((struct gate *)context)->parked, account, epoch);
 }
 
+static void on_counts(void *context, UNUSED struct channel *ch, struct message *m)
+{
+	struct gate *g = context;
+	struct scan s = scan_of(m->body);
+	uint32_t index = get_u32(&s);
+
+	if (!get_end(&s) || m->fd_count != 1 || admissions_join(g->admissions, index, m->fds[0]) != ERR_OK)
+		log_error("what another gate counts cannot be read index=%u", index);
+}
+
 static void on_connect(void *context, UNUSED struct channel *ch, struct message *m)
 {
 	struct gate *g = context;
@@ -175,6 +178,7 @@ static void on_master_gone(void *context, UNUSED struct channel *ch) { stop(cont
 static const struct channel_handler master_handlers[] = {
 	{ NOTICE_CONNECT, on_connect },   { NOTICE_LISTEN, on_listen },   { NOTICE_GATE_CHANGED, on_changed },
 	{ NOTICE_GATE_EPOCH, on_epoch },  { NOTICE_STOP, on_stop },       { NOTICE_LOG, role_on_log },
+	{ NOTICE_GATE_COUNTS, on_counts },
 	{ 0 },
 };
 static const struct channel_handler keys_handlers[] = { { REQUEST_CERTIFICATES, on_certificates }, { 0 } };
@@ -183,6 +187,16 @@ static const struct channel_handler control_handlers[] = {
 };
 
 /* ---- life */
+
+static void share_counts(struct gate *g)
+{
+	static const struct admission_limits none = { 0 };
+	CLEANUP(fd_close) int fd = -1;
+
+	g->admissions = admissions_new(&none, &fd);
+	if (fd >= 0)
+		channel_notify(g->master, NOTICE_COUNTS, STR(""), &fd, 1);
+}
 
 /* Every client is told; who reads it in time sees it whole. */
 static void say_goodbye(struct gate *g)
@@ -213,8 +227,7 @@ static void gate_free(struct gate *g)
 	}
 	parked_free(g->parked);
 	tls_server_free(g->tls);
-	for (int p = 0; p < PROTOCOL_COUNT; p++)
-		admissions_free(g->admissions[p]);
+	admissions_free(g->admissions);
 	lookup_close(g->lookup);
 	mem_free(g->slots);
 	loop_free(g->loop);
@@ -240,6 +253,7 @@ int role_gate(const struct role_start *start)
 		g->keys = channel_new(-1, ROLE_GATE, ROLE_KEYS, keys_handlers, g, NULL);
 		g->control = channel_new(-1, ROLE_GATE, ROLE_CONTROL, control_handlers, g, NULL);
 		g->master = channel_new(start->master_fd, ROLE_GATE, ROLE_MASTER, master_handlers, g, on_master_gone);
+		share_counts(g);
 		loop_channel(g->loop, g->keys);
 		loop_channel(g->loop, g->control);
 		loop_channel(g->loop, g->master);

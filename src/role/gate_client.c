@@ -55,11 +55,11 @@ void client_end(struct client *c)
 		         (unsigned long long)c->stream.bytes_in, (unsigned long long)c->stream.bytes_out);
 	login_end(c);
 	session_drop(c);
-	member_leave(g->parked, &c->member);
+	session_leave(c);
 	loop_timer_stop(g->loop, &c->timer);
 	loop_unwatch(g->loop, &c->watch);
 	stream_close(&c->stream);
-	admission_leave(g->admissions[c->protocol], &c->peer);
+	admission_leave(g->admissions, (enum protocol)c->protocol, &c->peer);
 	slot_give(g, c);
 	buf_free(&c->out);
 	mem_free(c->login_name);
@@ -215,8 +215,14 @@ static void client_due(void *context)
 }
 
 /* Too many: said in plain text where the protocol begins in plain text, else the connection just ends. */
-static void turn_away(struct door *d, int fd, const struct peer *peer, enum text sentence)
+static void turn_away(struct door *d, int fd, const struct peer *peer, enum admission how)
 {
+	static const struct { enum text sentence; const char *settings; } says[] = {
+		[ADMISSION_FULL] = { TEXT_GATE_FULL, "the limit of open files of the service" },
+		[ADMISSION_MANY] = { TEXT_GATE_MANY, "connections_per_address, connections_per_network" },
+		[ADMISSION_FAST] = { TEXT_GATE_FAST, "connections_per_minute" },
+	};
+	enum text sentence = says[how].sentence;
 	CLEANUP(buf_free) struct buf out = BUF(1024);
 	struct stream st = { .fd = fd };
 	struct client c = { .protocol = (uint8_t)d->on.protocol };
@@ -224,8 +230,8 @@ static void turn_away(struct door *d, int fd, const struct peer *peer, enum text
 	size_t taken;
 
 	if (loop_now_ms(d->gate->loop) >= d->gate->refusal_ms + REFUSAL_LOG_EVERY_MS) {
-		log_info("connection refused protocol=%s peer=%s reason=\"%s\" others=%u", protocol_name(d->on.protocol),
-		         peer_text(peer, room).p, text_get(LANG_EN, sentence), d->gate->refusals);
+		log_info("connection refused protocol=%s peer=%s reason=\"%s\" limit=\"%s\" others=%u", protocol_name(d->on.protocol),
+		         peer_text(peer, room).p, text_get(LANG_EN, sentence), says[how].settings, d->gate->refusals);
 		d->gate->refusal_ms = loop_now_ms(d->gate->loop);
 		d->gate->refusals = 0;
 	} else {
@@ -253,10 +259,10 @@ void client_accept(void *door, int fd, const struct peer *peer)
 	struct door *d = door;
 	struct gate *g = d->gate;
 	enum admission how = g->count >= g->count_max ? ADMISSION_FULL :
-	                                                admission_enter(g->admissions[d->on.protocol], peer, loop_now_ms(g->loop));
+	                                                admission_enter(g->admissions, d->on.protocol, peer, loop_now_ms(g->loop));
 
 	if (how != ADMITTED) {
-		turn_away(d, fd, peer, how == ADMISSION_FULL ? TEXT_GATE_FULL : how == ADMISSION_MANY ? TEXT_GATE_MANY : TEXT_GATE_FAST);
+		turn_away(d, fd, peer, how);
 		return;
 	}
 	struct client *c = MEM_NEW(struct client);

@@ -4,7 +4,7 @@
 #define FACTEUR_ROLE_GATE_PRIVATE_H
 #include "auth/login.h"
 #include "directory/lookup.h"
-#include "net/listen.h"
+#include "net/admission.h"
 #include "net/parked.h"
 #include "net/relay.h"
 #include "role/role.h"
@@ -27,7 +27,7 @@ struct gate {
 	struct channel    *master, *keys, *control;
 	struct tls_server *tls;
 	struct lookup     *lookup;            /* NULL until control has sent one */
-	struct admissions *admissions[PROTOCOL_COUNT];
+	struct admissions *admissions;        /* counts with the other gates */
 	struct door        doors[DOORS_MAX];
 	size_t             door_count;
 	struct parked     *parked;
@@ -96,5 +96,6 @@ void login_end(struct client *c);                       /* frees talk */
 extern const struct parked_host gate_parked_host;
 void session_begin(struct client *c);                   /* after LOGIN_OPEN */
 void session_due(struct client *c);
+void session_leave(struct client *c);                   /* the account has one session less */
 void session_drop(struct client *c);                    /* leaves the cell; keeps what the client has not read in out */
 #endif

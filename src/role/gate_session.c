@@ -89,10 +89,22 @@ void session_drop(struct client *c)
 
 /* ---- the beginning */
 
+void session_leave(struct client *c)
+{
+	if (c->member.of)
+		admission_account_leave(c->gate->admissions, (enum protocol)c->protocol, c->member.grant.account);
+	member_leave(c->gate->parked, &c->member);
+}
+
 void session_begin(struct client *c)
 {
 	struct login *l = login_of(c);
 
+	if (!admission_account_enter(c->gate->admissions, (enum protocol)c->protocol, l->grant.account, loop_now_ms(c->gate->loop))) {
+		log_info("too many sessions of one account, limit=sessions_per_account account=%llu", (unsigned long long)l->grant.account);
+		login_is_refused(c, ERR_LIMIT, str_of(text_get(LANG_EN, TEXT_GATE_SESSIONS)));
+		return;
+	}
 	c->member.grant = l->grant;
 	c->member.protocol = c->protocol;
 	mem_free(c->login_name);
@@ -103,7 +115,7 @@ void session_begin(struct client *c)
 	loop_timer_in(c->gate->loop, &c->timer, OPEN_TIMEOUT_MS);
 	/* what the client sent already goes along, and is kept until the cell has taken the session: it may refuse it */
 	if (!enter_cell(c, l->command, login_rest(c), true)) {
-		member_leave(c->gate->parked, &c->member);
+		session_leave(c);
 		login_is_refused(c, ERR_UNAVAILABLE, str_of(text_get(LANG_EN, TEXT_SERVER_BUSY)));
 	}
 }
@@ -134,7 +146,7 @@ static void on_refused(struct client *c, enum err why, struct str sentence)
 	sentence = str_copy(&a, sentence);  /* its frame lies in the relay's hands */
 	session_drop(c);
 	if (c->phase == PHASE_OPENING) {
-		member_leave(c->gate->parked, &c->member);
+		session_leave(c);
 		loop_timer_at(c->gate->loop, &c->timer,
 		              c->born_ms + (int64_t)conf_number(lookup_conf(c->gate->lookup), SETTING_login_timeout) * 1000);
 		login_is_refused(c, why, sentence);
@@ -166,7 +178,7 @@ static void on_ended(void *context, enum relay_end how, struct str bytes)
 		return;
 	case RELAY_UNAUTH:
 		session_drop(c);
-		member_leave(c->gate->parked, &c->member);
+		session_leave(c);
 		c->born_ms = loop_now_ms(c->gate->loop);
 		loop_timer_in(c->gate->loop, &c->timer, (int64_t)conf_number(lookup_conf(c->gate->lookup), SETTING_login_timeout) * 1000);
 		login_begin(c, false);

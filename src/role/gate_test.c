@@ -55,6 +55,8 @@ static void on_attach(void *context, UNUSED struct channel *ch, struct message *
 	m->fds[0] = -1;
 }
 
+static void on_counts(UNUSED void *context, UNUSED struct channel *ch, UNUSED struct message *m) { }
+
 static void on_watch(void *context, UNUSED struct channel *ch, struct message *m)
 {
 	struct world *w = context;
@@ -85,7 +87,8 @@ static void answered(void *context, struct message *m)
 }
 
 static const struct channel_handler master_side[] = {
-	{ NOTICE_READY, on_ready }, { NOTICE_ATTACH, on_attach }, { NOTICE_WATCH, on_watch }, { 0 },
+	{ NOTICE_READY, on_ready }, { NOTICE_ATTACH, on_attach }, { NOTICE_WATCH, on_watch },
+	{ NOTICE_COUNTS, on_counts }, { 0 },
 };
 static const struct channel_handler keys_side[] = { { REQUEST_VERIFY, on_verify }, { 0 } };
 

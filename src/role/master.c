@@ -107,6 +107,37 @@ static void connect_peers(struct running *r)
 	}
 }
 
+/* Gives what one gate counts to another. */
+static void show_counts(const struct running *of, const struct running *to)
+{
+	CLEANUP(buf_free) struct buf b = BUF(16);
+
+	if (of == to || to->role != ROLE_GATE || to->pid == 0 || of->counts_fd < 0)
+		return;
+	put_u32(&b, of->index);
+	channel_notify(to->ch, NOTICE_GATE_COUNTS, buf_str(&b), &of->counts_fd, 1);
+}
+
+/* A gate has started: it learns what the others count. */
+static void gates_show_counts(const struct running *fresh)
+{
+	for (size_t i = 0; i < fresh->master->role_count; i++)
+		show_counts(&fresh->master->roles[i], fresh);
+}
+
+void gate_on_counts(void *context, UNUSED struct channel *ch, struct message *msg)
+{
+	struct running *r = context;
+
+	if (r->role != ROLE_GATE || msg->fd_count != 1)
+		return;
+	fd_close(&r->counts_fd);
+	r->counts_fd = msg->fds[0];
+	msg->fds[0] = -1;
+	for (size_t i = 0; i < r->master->role_count; i++)
+		show_counts(r, &r->master->roles[i]);
+}
+
 static void start_role(struct running *r)
 {
 	int pair[2];
@@ -137,6 +168,7 @@ static void start_role(struct running *r)
 	watch_channel(r->master->watch, r->ch);
 	ports_give(r);
 	connect_peers(r);
+	gates_show_counts(r);
 	cells_reconnect(r->master, r->role);
 	log_debug("role started name=%s index=%u pid=%d", role_name(r->role), r->index, (int)pid);
 }
@@ -146,6 +178,7 @@ static void role_ended(struct running *r, int status)
 	struct master *m = r->master;
 
 	r->pid = 0;
+	fd_close(&r->counts_fd);
 	cells_asker_gone(m, r->ch);
 	channel_replace(r->ch, -1);
 	if (m->stops)
@@ -272,7 +305,7 @@ static void find_users(struct master *m)
 
 static void add_role(struct master *m, enum role role, uint32_t index)
 {
-	m->roles[m->role_count++] = (struct running){ .master = m, .role = role, .index = index };
+	m->roles[m->role_count++] = (struct running){ .master = m, .role = role, .index = index, .counts_fd = -1 };
 }
 
 static void stop_all(struct master *m)

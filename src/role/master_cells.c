@@ -547,7 +547,8 @@ const struct channel_handler master_handlers[] = {
 	{ NOTICE_READY, on_ready },       { NOTICE_ATTACH, on_attach },         { NOTICE_WATCH, on_watch },
 	{ NOTICE_WAKE, on_wake },         { NOTICE_CONTROL_WAKE, on_wake },     { NOTICE_EPOCH, on_epoch },
 	{ REQUEST_CELL_END, on_end },     { REQUEST_QUEUE_CELL_END, on_end },   { REQUEST_ACCOUNT_FOLDER, on_account_folder },
-	{ NOTICE_EXITED, on_exited },     { REQUEST_ACCOUNT_REMOVE, on_account_remove },  { 0 },
+	{ NOTICE_EXITED, on_exited },     { REQUEST_ACCOUNT_REMOVE, on_account_remove },
+	{ NOTICE_COUNTS, gate_on_counts },  { 0 },
 };
 
 /* The process has ended, as its descriptor says, and nobody told us: nursery died between collecting it and saying so. */

@@ -171,7 +171,7 @@ static void serve(struct mx *m)
 int role_mx(const struct role_start *start)
 {
 	static const struct admission_limits none = { 0 };
-	struct mx m = { .start = start, .loop = loop_new(), .tls = tls_server_new(), .admissions = admissions_new(&none) };
+	struct mx m = { .start = start, .loop = loop_new(), .tls = tls_server_new(), .admissions = admissions_new(&none, NULL) };
 	int code = 1;
 
 	m.last_call = (struct loop_timer){ .due = on_last_call, .context = &m };

@@ -3,7 +3,7 @@
 #ifndef FACTEUR_ROLE_MX_PRIVATE_H
 #define FACTEUR_ROLE_MX_PRIVATE_H
 #include "directory/lookup.h"
-#include "net/listen.h"
+#include "net/admission.h"
 #include "net/stream.h"
 #include "role/role.h"
 #include "smtpd/smtpd.h"

@@ -85,7 +85,7 @@ static void session_end(struct mx_session *s)
 		loop_timer_stop(l, &s->timer);
 		loop_defer_cancel(l, &s->again);
 		stream_close(&s->stream);
-		admission_leave(s->mx->admissions, &s->peer);
+		admission_leave(s->mx->admissions, PROTOCOL_SMTP, &s->peer);
 	}
 	if (!smtpd_is_waiting(s->smtpd))
 		session_free(s);
@@ -475,7 +475,7 @@ static bool admit(struct mx *m, int fd, const struct peer *peer)
 	char room[PEER_TEXT_MAX];
 
 	if (m->lookup != NULL && !m->stops) {
-		switch (admission_enter(m->admissions, peer, loop_now_ms(m->loop))) {
+		switch (admission_enter(m->admissions, PROTOCOL_SMTP, peer, loop_now_ms(m->loop))) {
 		case ADMITTED:
 			return true;
 		case ADMISSION_FULL:
@@ -549,7 +549,7 @@ void mx_accept_smtp(void *context, int fd, const struct peer *peer)
 		log_info("connection refused peer=" STR_FMT " reason=spoke before the greeting",
 				 STR_ARG(peer_text(peer, room)));
 		turn_away(fd, &SMTP_REPLY(554, "5.5.1", "you spoke before the greeting: a mail server waits for it"));
-		admission_leave(m->admissions, peer);
+		admission_leave(m->admissions, PROTOCOL_SMTP, peer);
 		return;
 	}
 	s = session_new(m, peer);
@@ -573,7 +573,7 @@ void mx_accept_local(void *context, int fd, UNUSED const struct peer *peer)
 	if (!mx_caller_find(m, fd, &s->arena, &s->caller, &why)) {
 		log_info("local program refused reason=" STR_FMT, STR_ARG(why.text));
 		turn_away(fd, &why);
-		admission_leave(m->admissions, &here);
+		admission_leave(m->admissions, PROTOCOL_SMTP, &here);
 		arena_free(&s->arena);
 		mem_free(s);
 		return;

@@ -18,6 +18,7 @@ struct running {  /* one role process */
 	int64_t         started_ms, restart_at_ms;
 	int             back_off_ms;
 	bool            is_ready;
+	int             counts_fd;    /* of a gate: what it counts, for the others to read; -1: none */
 };
 
 struct master {
@@ -40,6 +41,9 @@ struct master {
 };
 
 struct running *master_role(struct master *m, enum role role, uint32_t index);   /* NULL: no such role */
+
+/* A gate's COUNTS (master.c): kept for those that start later, shown to those that run. */
+void gate_on_counts(void *context, struct channel *ch, struct message *msg);
 
 /* Ports (master_ports.c). ERR_EXISTS, ERR_INVALID: said in the log what to do. */
 enum err ports_bind(struct master *m, const struct conf *c) MUST_CHECK;
