@@ -83,6 +83,7 @@ static int read_passwd(UNUSED const struct stage *s) { return open_path("/etc/pa
 static int read_proc(UNUSED const struct stage *s) { return open_path("/proc/self/environ", O_RDONLY); }
 static int write_tmp(const struct stage *s) { return open_below(s, "out", O_WRONLY | O_CREAT); }
 static int write_shm(UNUSED const struct stage *s) { return open_path("/dev/shm/facteur-selftest", O_RDWR | O_CREAT); }
+static int unset_append(const struct stage *s) { return fcntl(s->log_fd, F_SETFL, 0); }
 static int truncate_other(const struct stage *s) { return truncate(path_of(s, "accounts/2/secret"), 0); }
 static int chmod_other(const struct stage *s) { return chmod(path_of(s, "accounts/2/secret"), 0666); }
 static int chown_other(const struct stage *s) { return chown(path_of(s, "accounts/2/secret"), getuid(), getgid()); }
@@ -127,6 +128,36 @@ static int use_bind(const struct stage *s)
 	return bind(s->socket_fd, (struct sockaddr *)&at, sizeof(at));
 }
 
+/* connect(2) by another name */
+static int use_fast_open(const struct stage *s)
+{
+	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(9), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+
+	return got(sendto(s->socket_fd, "x", 1, MSG_FASTOPEN, (struct sockaddr *)&to, sizeof(to)));
+}
+static int use_fast_open_message(const struct stage *s)
+{
+	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(9), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct iovec part = { (void *)(uintptr_t)"x", 1 };
+	struct msghdr m = { .msg_name = &to, .msg_namelen = sizeof(to), .msg_iov = &part, .msg_iovlen = 1 };
+
+	return got(sendmsg(s->socket_fd, &m, MSG_FASTOPEN));
+}
+/* A socket that can write to any local service, /dev/log say, by its address. */
+static int make_datagram_pair(UNUSED const struct stage *s)
+{
+	int pair[2];
+
+	return socketpair(AF_UNIX, SOCK_DGRAM, 0, pair);
+}
+static int listen_again(const struct stage *s) { return listen(s->socket_fd, 1); }
+static int change_socket(const struct stage *s)
+{
+	int on = 1;
+
+	return setsockopt(s->socket_fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on));
+}
+
 /* ---- other programs and processes ---- */
 static int use_exec(UNUSED const struct stage *s) { return execl("/bin/true", "true", (char *)NULL); }
 static int use_fork(UNUSED const struct stage *s)
@@ -158,6 +189,13 @@ static int use_pidfd_signal(UNUSED const struct stage *s) { return got(syscall(S
 static int kill_other(const struct stage *s) { return kill(s->victim, 0); }
 static int tgkill_other(const struct stage *s) { return (int)syscall(SYS_tgkill, s->victim, s->victim, 0); }
 static int kill_everybody(UNUSED const struct stage *s) { return kill(-1, 0); }
+/* A signal to another process by way of "tell me when this can be written". */
+static int signal_by_fcntl(const struct stage *s)
+{
+	if (fcntl(s->pipe_fd, F_SETSIG, SIGURG) < 0)
+		return -1;
+	return fcntl(s->pipe_fd, F_SETOWN, s->victim);
+}
 static int limit_other(const struct stage *s)
 {
 	struct rlimit limit = { 0, 0 };
@@ -255,6 +293,11 @@ const struct attempt attempts[] = {
 	{ { "make a raw socket", "créer une socket brute" }, ALL, false, make_raw_socket },
 	{ { "connect", "connect" }, ALL, false, use_connect },
 	{ { "bind", "bind" }, ALL, false, use_bind },
+	{ { "listen", "listen" }, ALL, false, listen_again },
+	{ { "connect by TCP fast open (sendto)", "connect par TCP fast open (sendto)" }, ALL, false, use_fast_open },
+	{ { "connect by TCP fast open (sendmsg)", "connect par TCP fast open (sendmsg)" }, ALL, false, use_fast_open_message },
+	{ { "make datagram sockets", "créer des sockets à datagrammes" }, ALL, false, make_datagram_pair },
+	{ { "change a socket", "changer une socket" }, ALL, false, change_socket },
 	{ { "run a program", "lancer un programme" }, ALL, false, use_exec },
 	{ { "fork", "fork" }, ALL, false, use_fork },
 	{ { "ptrace of another process", "ptrace d'un autre processus" }, ALL, false, use_ptrace },
@@ -266,6 +309,8 @@ const struct attempt attempts[] = {
 	{ { "signal another process", "envoyer un signal à un autre processus" }, ALL, false, kill_other },
 	{ { "signal another thread", "envoyer un signal à un autre fil" }, ALL, false, tgkill_other },
 	{ { "signal every process", "envoyer un signal à tous" }, ALL, false, kill_everybody },
+	{ { "signal another process by fcntl", "envoyer un signal par fcntl" }, ALL, false, signal_by_fcntl },
+	{ { "take O_APPEND from the log", "retirer O_APPEND au journal" }, ALL, false, unset_append },
 	{ { "limit another process", "limiter un autre processus" }, ALL, false, limit_other },
 	{ { "io_uring", "io_uring" }, ALL, false, use_io_uring },
 	{ { "System V shared memory", "mémoire partagée System V" }, ALL, false, use_shm },

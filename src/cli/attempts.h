@@ -9,6 +9,8 @@
 struct stage {
 	char  dir[64];         /* mode 0711; accounts/1, accounts/2, keys, tls, control, queue, each with "secret" in it */
 	int   socket_fd;       /* an unconnected TCP socket */
+	int   pipe_fd;         /* the writing end of a pipe */
+	int   log_fd;          /* a log, opened for appending */
 	int   accounts_fd;     /* the folder accounts/, as queue holds it for syncfs */
 	pid_t victim;          /* another process of the same user */
 	const char *secret;    /* an address that is mapped in the victim too */

@@ -95,8 +95,9 @@ static bool make_folder(const struct stage *s, const struct users *u, const char
 static bool make_stage(struct stage *s, const struct users *u)
 {
 	char path[128];
+	int ends[2];
 
-	*s = (struct stage){ .socket_fd = -1, .accounts_fd = -1, .secret = secret };
+	*s = (struct stage){ .socket_fd = -1, .accounts_fd = -1, .pipe_fd = -1, .log_fd = -1, .secret = secret };
 	snprintf(s->dir, sizeof(s->dir), "/tmp/facteur-selftest-XXXXXX");
 	if (mkdtemp(s->dir) == NULL || chmod(s->dir, 0711) < 0)
 		return false;
@@ -108,7 +109,13 @@ static bool make_stage(struct stage *s, const struct users *u)
 			return false;
 	s->socket_fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	s->accounts_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	return s->socket_fd >= 0 && s->accounts_fd >= 0;
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return false;
+	close(ends[0]);
+	s->pipe_fd = ends[1];
+	snprintf(path, sizeof(path), "%s/log", s->dir);
+	s->log_fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640);
+	return s->socket_fd >= 0 && s->accounts_fd >= 0 && s->log_fd >= 0;
 }
 
 static int remove_one(const char *path, UNUSED const struct stat *st, UNUSED int kind, UNUSED struct FTW *ftw)
@@ -120,6 +127,8 @@ static void remove_stage(struct stage *s)
 {
 	fd_close(&s->socket_fd);
 	fd_close(&s->accounts_fd);
+	fd_close(&s->pipe_fd);
+	fd_close(&s->log_fd);
 	nftw(s->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }
 

@@ -14,11 +14,14 @@
 #include <fcntl.h>
 #include <linux/filter.h>
 #include <linux/landlock.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sched.h>
 #include <seccomp.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -76,8 +79,8 @@ static const char *const basic_calls[] = {
 	"read", "write", "readv", "writev", "close", "fstat", "lseek", "munmap", "mremap", "madvise", "brk", "futex", "clock_gettime",
 	"clock_getres", "clock_nanosleep", "nanosleep", "gettimeofday", "time", "getpid", "gettid", "getuid", "geteuid", "getgid",
 	"getegid", "getrandom", "epoll_create1", "epoll_ctl", "epoll_wait", "epoll_pwait", "poll", "ppoll", "eventfd2",
-	"timerfd_create", "timerfd_settime", "timerfd_gettime", "recvmsg", "sendmsg", "recvfrom", "sendto", "shutdown",
-	"getsockopt", "getsockname", "getpeername", "socketpair", "fcntl", "dup", "dup2", "dup3", "pipe2", "memfd_create", "set_robust_list",
+	"timerfd_create", "timerfd_settime", "timerfd_gettime", "recvmsg", "recvfrom", "shutdown", "getsockopt", "getsockname",
+	"getpeername", "dup", "dup2", "dup3", "pipe2", "memfd_create", "set_robust_list",
 	"get_robust_list", "rseq", "sigaltstack", "rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "exit", "exit_group",
 	"sched_yield", "sched_getaffinity", "restart_syscall", "uname", "sysinfo", "membarrier", "signalfd4", "arch_prctl",
 };
@@ -89,7 +92,10 @@ static const char *const file_calls[] = {
 	"readlinkat", "getcwd", "umask", "copy_file_range", "sendfile",
 };
 /* Roles that talk to clients through sockets master has bound. */
-static const char *const client_calls[] = { "accept4", "setsockopt", "getsockopt" };
+static const char *const client_calls[] = { "accept4" };
+/* What of fcntl is allowed. Not F_SETOWN with F_SETSIG: together they send any signal to any process of the same user. Not F_SETFL:
+ * nobody needs it here, and it would take O_APPEND from the log. */
+static const int fcntl_commands[] = { F_DUPFD, F_DUPFD_CLOEXEC, F_GETFD, F_SETFD, F_GETFL, F_ADD_SEALS, F_GET_SEALS };
 /* What only an intruder tries here. */
 static const char *const deadly_calls[] = {
 	"execve", "execveat", "ptrace", "process_vm_readv", "process_vm_writev", "pidfd_open", "pidfd_getfd", "pidfd_send_signal",
@@ -107,6 +113,25 @@ static int add_all(scmp_filter_ctx f, uint32_t action, const char *const *names,
 		if (call != __NR_SCMP_ERROR)
 			bad |= seccomp_rule_add(f, action, call, 0);
 	}
+	return bad;
+}
+
+/* What is said to sockets, of which a role has those that it was given. MSG_FASTOPEN is a connect(2) by another name: a listening socket
+ * that was shut down could call anybody with it. A pair of datagram sockets could write to any local service by address. */
+enum { SOCKET_KIND = 0xf };  /* without SOCK_CLOEXEC and SOCK_NONBLOCK */
+
+static int add_socket_calls(scmp_filter_ctx f, enum role role)
+{
+	int bad = 0;
+
+	bad |= seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(sendmsg), 1, SCMP_A2(SCMP_CMP_MASKED_EQ, MSG_FASTOPEN, 0));
+	bad |= seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(sendto), 2, SCMP_A3(SCMP_CMP_MASKED_EQ, MSG_FASTOPEN, 0),
+	                        SCMP_A4(SCMP_CMP_EQ, 0));
+	bad |= seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(socketpair), 2, SCMP_A0(SCMP_CMP_EQ, AF_UNIX),
+	                        SCMP_A1(SCMP_CMP_MASKED_EQ, SOCKET_KIND, SOCK_SEQPACKET));
+	if (role == ROLE_GATE || role == ROLE_MX)
+		bad |= seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(setsockopt), 2, SCMP_A1(SCMP_CMP_EQ, IPPROTO_TCP),
+		                        SCMP_A2(SCMP_CMP_EQ, TCP_NODELAY));
 	return bad;
 }
 
@@ -181,6 +206,9 @@ enum err sandbox_filter_make(enum role role, struct sandbox_filter **out)
 		static const char *const queue_calls[] = { "syncfs", "linkat" };
 		bad |= add_all(f, SCMP_ACT_ALLOW, queue_calls, COUNT_OF(queue_calls));
 	}
+	for (size_t i = 0; i < COUNT_OF(fcntl_commands); i++)
+		bad |= seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(fcntl), 1, SCMP_A1(SCMP_CMP_EQ, (unsigned)fcntl_commands[i]));
+	bad |= add_socket_calls(f, role);
 	bad |= add_all(f, SCMP_ACT_KILL_PROCESS, deadly_calls, COUNT_OF(deadly_calls));
 	/* memory that is never executable and writable; threads, but no processes; signals only to itself; names of threads */
 	bad |= seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 1, SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
