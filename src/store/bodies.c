@@ -6,7 +6,9 @@
  * ("000017.new"), which becomes 000017 at its commit; later records may follow in it as in any other file.
  *
  * A sync covers what was completely written before it began: `written` counts finished appends, `synced` those known to
- * be durable. A file that is left for the next one is synced at that moment, so only the current file is ever dirty. */
+ * be durable. A file that is left for the next one is synced at that moment, so only the current file is ever dirty, and
+ * the current file has the highest number of all: after an unclean stop the next process finds by the number what it has
+ * to sync. A long message therefore becomes the current file, and the one before is left, when it gets its name. */
 #include "base/bytes.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -201,6 +203,16 @@ enum err body_file_read(struct body_file *f, uint64_t at, void *p, size_t n)
 
 /* ---------------------------------------------------------------------------------------------------------- append */
 
+/* Trying again after a failure proves nothing: the kernel has forgotten which pages were lost. */
+static enum err leave_synced(struct bodies *b)
+{
+	enum err e = b->has_failed ? ERR_IO : disk_sync(b->current->f);
+
+	if (e != ERR_OK)
+		b->has_failed = true;
+	return e;
+}
+
 /* The file that takes the next record; both locks are held, so no write to the file that is left is under way. */
 static enum err open_current(struct bodies *b)
 {
@@ -211,7 +223,7 @@ static enum err open_current(struct bodies *b)
 	if (b->current != NULL && b->end < BODY_FILE_SEAL)
 		return ERR_OK;
 	if (b->current != NULL) {
-		TRY(disk_sync(b->current->f));
+		TRY(leave_synced(b));
 		b->current->pins--;
 		b->current = NULL;
 	}
@@ -316,7 +328,7 @@ enum err bodies_settle(struct bodies *b)
 
 	if (b->newest == 0)
 		return ERR_OK;
-	TRY(bodies_pin(b, b->newest, &f));  /* older ones were synced when they were left */
+	TRY(bodies_pin(b, b->newest, &f));  /* only the newest is ever dirty */
 	e = sync_current(b, f, true);
 	bodies_unpin(b, f);
 	return e;
@@ -376,19 +388,61 @@ void body_writer_unmap(struct str mapped)
 	munmap((char *)(uintptr_t)mapped.p - RECORD_HEADER, RECORD_HEADER + mapped.n);
 }
 
+/* The current file is left, durable; append_lock is held, so nobody writes to it. */
+static enum err sync_left(struct bodies *b)
+{
+	enum err e = disk_sync(b->current->f);
+
+	pthread_mutex_lock(&b->lock);
+	b->has_failed = b->has_failed || e != ERR_OK;
+	e = b->has_failed ? ERR_IO : ERR_OK;
+	pthread_mutex_unlock(&b->lock);
+	return e;
+}
+
+/* From now on records follow the long message. */
+static enum err follow(struct bodies *b, const struct body_writer *w)
+{
+	struct body_file *f;
+	enum err e = bodies_pin(b, w->file, &f);
+
+	if (e != ERR_OK)
+		return e;
+	pthread_mutex_lock(&b->lock);
+	b->current->pins--;
+	b->current = f;
+	b->end = RECORD_HEADER + w->size;
+	pthread_mutex_unlock(&b->lock);
+	return ERR_OK;
+}
+
+/* Gives the file its name. One that is newer than the current one takes its place, see above. */
+static enum err publish(struct bodies *b, const struct body_writer *w)
+{
+	char from[24], to[24];
+
+	file_name(from, w->file, true);
+	file_name(to, w->file, false);
+	bool is_newer = w->file > b->current->file;  /* there is one since body_writer_begin() */
+	if (is_newer)
+		TRY(sync_left(b));
+	TRY(disk_replace(b->dir, from, to));
+	TRY(disk_dir_sync(b->dir));
+	return is_newer ? follow(b, w) : ERR_OK;
+}
+
 static enum err writer_finish(struct body_writer *w, uint32_t email)
 {
 	CLEANUP(buf_free) struct buf header = BUF(RECORD_HEADER);
-	char from[24], to[24];
 
 	TRY(w->failed);
 	record_header(&header, w->crc, w->size, email);
 	TRY(disk_pwrite(w->f, header.p, header.n, 0));
 	TRY(disk_sync(w->f));
-	file_name(from, w->file, true);
-	file_name(to, w->file, false);
-	TRY(disk_replace(w->b->dir, from, to));
-	return disk_dir_sync(w->b->dir);
+	pthread_mutex_lock(&w->b->append_lock);
+	enum err e = publish(w->b, w);
+	pthread_mutex_unlock(&w->b->append_lock);
+	return e;
 }
 
 enum err body_writer_commit(struct body_writer **writer, uint32_t email, struct place *out)

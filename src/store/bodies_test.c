@@ -1,0 +1,67 @@
+/* What is durable of bodies when one process was killed, another took over, and then the power went. */
+#include "base/mem.h"
+#include "disk/powercut_test.h"
+#include "store/bodies.h"
+
+#ifdef FACTEUR_FAULT
+enum { RECORDS = 6 };
+
+static void append(struct bodies *b, uint32_t email, struct place *out)
+{
+	struct str text = STR("a short message, on the disk only after a sync");
+
+	EXPECT_OK(bodies_append(b, email, &text, 1, out));
+}
+
+static void append_long(struct bodies *b, uint32_t email, struct place *out)
+{
+	struct body_writer *w;
+
+	EXPECT_OK(body_writer_begin(b, &w));
+	EXPECT_OK(body_writer_write(w, STR("a long one, in a file of its own")));
+	EXPECT_OK(body_writer_commit(&w, email, out));
+}
+#endif
+
+/* The file of short messages must not stay unsynced behind the newer file of a long one, where nobody looks for it. */
+TEST(settled_by_the_next_process)
+{
+#ifdef FACTEUR_FAULT
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct place place[RECORDS];
+	const char *folder = test_dir();
+	const char *trace_path = powercut_start(&a, folder);
+
+	for (unsigned life = 0; life < 2; life++) {
+		CLEANUP(disk_dir_close) struct disk_dir *dir = NULL;
+		CLEANUP(bodies_close) struct bodies *b = NULL;
+		EXPECT_OK(disk_dir_open(folder, &dir));
+		EXPECT_OK(bodies_open(dir, &b));
+		EXPECT_OK(bodies_settle(b));
+		if (life == 1)
+			break;
+		append(b, 0, &place[0]);
+		append(b, 1, &place[1]);
+		append_long(b, 2, &place[2]);
+		append(b, 3, &place[3]);
+		append_long(b, 4, &place[4]);
+		append(b, 5, &place[5]);
+	}
+	struct str trace = powercut_stop(&a, trace_path);
+	for (unsigned seed = 0; seed < 30; seed++) {
+		CLEANUP(disk_dir_close) struct disk_dir *dir = NULL;
+		CLEANUP(bodies_close) struct bodies *b = NULL;
+		char *after = mem_strdup(str_cstr(&a, arena_printf(&a, "%s.cut", folder)));
+		powercut_rebuild(trace, trace.n, folder, after, seed);
+		EXPECT_OK(disk_dir_open(after, &dir));
+		EXPECT_OK(bodies_open(dir, &b));
+		for (uint32_t i = 0; i < RECORDS; i++) {
+			bool is_whole;
+			EXPECT_OK(bodies_check(b, &place[i], i, &is_whole));
+			EXPECT(is_whole);
+		}
+		test_dir_remove(after);
+	}
+	test_dir_remove(folder);
+#endif
+}
