@@ -378,6 +378,21 @@ enum err disk_sync(struct disk_file *f)
 	return bad ? log_errno("fdatasync", f->name) : ERR_OK;
 }
 
+enum err disk_written_elsewhere(UNUSED struct disk_file *f)
+{
+#ifdef FACTEUR_FAULT
+	char piece[65536];
+	size_t got = sizeof(piece);
+
+	for (uint64_t at = 0, id; got == sizeof(piece); at += got) {
+		TRY(disk_pread(f, piece, sizeof(piece), at, &got));
+		(void)disk_fault_begin(DISK_OP_WRITE, f->folder, f->name, at, str_make(piece, got), &id);
+		disk_fault_done(id, 0);
+	}
+#endif
+	return ERR_OK;
+}
+
 enum err disk_lock(struct disk_file *f)
 {
 	if (flock(f->fd, LOCK_EX | LOCK_NB) == 0)

@@ -62,6 +62,9 @@ enum err disk_truncate(struct disk_file *f, uint64_t size) MUST_CHECK;
 enum err disk_size(struct disk_file *f, uint64_t *size) MUST_CHECK;
 /* The bytes and the size of this file (fdatasync). The name of a new file: disk_dir_sync_name(). */
 enum err disk_sync(struct disk_file *f) MUST_CHECK;
+/* The file was written through a descriptor that was given away (disk_fd()): its bytes enter the trace of the test build, so that a
+ * sync that follows covers them there as it does in the kernel. Elsewhere nothing. */
+enum err disk_written_elsewhere(struct disk_file *f) MUST_CHECK;
 /* Takes the exclusive lock of this file, kept until it is closed or the process ends; ERR_AGAIN: another one has it. */
 enum err disk_lock(struct disk_file *f) MUST_CHECK;
 

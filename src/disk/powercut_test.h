@@ -264,7 +264,7 @@ static void powercut_rebuild(struct str trace, size_t at, const char *from, cons
 
 /* The position after the n-th record from a position on; wraps around. Cuts between operations are as likely as they
  * are many, not as they are long. */
-static size_t powercut_after(struct str trace, size_t from, unsigned n)
+UNUSED static size_t powercut_after(struct str trace, size_t from, unsigned n)
 {
 	size_t at = from;
 

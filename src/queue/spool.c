@@ -159,6 +159,7 @@ enum err spool_sync(struct spool *s, uint64_t number)
 
 	spool_name(number, name);
 	TRY(disk_open(s->dir, name, DISK_WRITE, &f));
+	TRY(disk_written_elsewhere(f));
 	TRY(disk_sync(f));
 	return disk_dir_sync_name(s->dir, name);
 }
