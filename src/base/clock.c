@@ -2,8 +2,34 @@
 #include "base/clock.h"
 #include <stdatomic.h>
 #include <time.h>
+#ifdef FACTEUR_FAULT
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+#endif
 
 static _Atomic int64_t wall_offset_s, mono_offset_us;
+
+#ifdef FACTEUR_FAULT
+/* Mapped before main(), so it stays across fork and into every sandbox, and a jump is there for all roles at once. */
+static const _Atomic int64_t *shared_offset_s = &wall_offset_s;
+
+__attribute__((constructor)) static void map_shared_offset(void)
+{
+	const char *path = getenv("FACTEUR_CLOCK");
+	int fd = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+	void *p = fd >= 0 ? mmap(NULL, sizeof(int64_t), PROT_READ, MAP_SHARED, fd, 0) : MAP_FAILED;
+
+	if (fd >= 0)
+		close(fd);
+	if (p != MAP_FAILED)
+		shared_offset_s = p;
+}
+static int64_t wall_offset(void) { return *shared_offset_s; }
+#else
+static int64_t wall_offset(void) { return wall_offset_s; }
+#endif
 
 static int64_t read_us(clockid_t id)
 {
@@ -15,7 +41,7 @@ static int64_t read_us(clockid_t id)
 
 int64_t clock_mono_us(void) { return read_us(CLOCK_MONOTONIC) + mono_offset_us; }
 int64_t clock_mono_ms(void) { return clock_mono_us() / 1000; }
-int64_t clock_wall_ms(void) { return read_us(CLOCK_REALTIME) / 1000 + wall_offset_s * 1000; }
+int64_t clock_wall_ms(void) { return read_us(CLOCK_REALTIME) / 1000 + wall_offset() * 1000; }
 int64_t clock_wall_s(void) { return clock_wall_ms() / 1000; }
 void clock_wall_offset(int64_t seconds) { wall_offset_s = seconds; }
 void clock_mono_advance(int64_t ms) { mono_offset_us += ms * 1000; }

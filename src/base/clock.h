@@ -1,4 +1,7 @@
-/* base/clock.h -- what time it is. Deadlines use the monotonic clock, dates the wall clock. */
+/* base/clock.h -- what time it is. Deadlines use the monotonic clock, dates the wall clock.
+ *
+ * Test builds (FACTEUR_FAULT): FACTEUR_CLOCK=path names a file of 8 bytes, seconds that are added to the wall clock (int64_t);
+ * every process maps it, so whoever writes it makes the clock of the whole server jump. */
 #ifndef FACTEUR_BASE_CLOCK_H
 #define FACTEUR_BASE_CLOCK_H
 #include <stdint.h>
