@@ -162,7 +162,7 @@ class Server:
         return [p for p, r in self.pids().items() if r == role]
 
     def kill_all(self):
-        """A power cut as far as processes see it. SIGSTOP first: nobody restarts anybody."""
+        """A power cut as far as processes see it. SIGSTOP first: nobody restarts anybody. The pids that were alive."""
         pids = self.pids()
         for sig in (signal.SIGSTOP, signal.SIGKILL):
             for pid in pids:
@@ -170,6 +170,7 @@ class Server:
                     os.kill(pid, sig)
         self.process.wait()
         wait_for(lambda: not any(alive(p) for p in pids), 10, "killed processes are gone")
+        return set(pids)
 
     def stop(self):
         if self.process and self.process.poll() is None:

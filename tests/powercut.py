@@ -78,9 +78,11 @@ class File:
 
 
 class Disk:
-    def __init__(self, base):
+    def __init__(self, base, rng):
+        self.rng = rng
         self.base, self.names, self.kept, self.changes, self.open = base, {}, {}, [], {}
         self.writes = {}                    # id -> [operation] that have not ended
+        self.last = {}                      # pid -> position of its last record, of processes that are dead at the cut
         for folder, _, files in os.walk(base):
             for name in files:
                 path = os.path.join(folder, name)
@@ -106,7 +108,8 @@ class Disk:
             self.rename(self.kept, *change)
             self.changes.remove(change)
 
-    def play(self, op, number, errnum, offset, path, data):
+    def play(self, at, op, number, errnum, offset, path, data):
+        """at: the position of the record. The id of an operation begins with its process."""
         file = self.names.get(path)
         if op == CREATE:
             self.change(CREATE, path, None, File())
@@ -119,6 +122,7 @@ class Disk:
         elif op == REPLACE and file is not None:
             self.change(REPLACE, path, data.decode(), file)
         elif op in (SYNC, DIRSYNC, SYNCFS):
+            self.bury(at)
             self.open[number] = self.covered(op, path, file)
         elif op == DONE:
             for entry in self.writes.pop(number, ()):
@@ -126,6 +130,22 @@ class Disk:
             covered = self.open.pop(number, None)
             if covered and errnum == 0:
                 self.synced(*covered)
+            elif covered:
+                self.forgotten(*covered)
+
+    def bury(self, at):
+        """A killed process writes no DONE; what it had begun is over when it is dead, and a later sync covers it."""
+        for number in [n for n in self.writes if self.last.get(n >> 32, at) < at]:
+            for entry in self.writes.pop(number):
+                entry[0] = True
+
+    def forgotten(self, ended, _):
+        """After a failed sync the kernel takes the pages for clean: no later sync writes them. Each write of it is on the platter by luck,
+        or never will be, though everybody reads it from memory until the power goes."""
+        for file, entries in ended.items():
+            for entry in entries:
+                if self.rng.randrange(2):
+                    entry[2] = b"" if entry[2] is not None else None
 
     def covered(self, op, path, file):
         """What a sync that begins now will have made durable when it ends: operations that have ended by now."""
@@ -156,19 +176,22 @@ class Disk:
         return {path: bytes(file.kept) for path, file in self.kept.items()}
 
 
-def rebuild(base, trace, folder, seed, skip=()):
+def rebuild(base, trace, folder, seed, skip=(), alive=()):
     """base: copy of folder as it was when the trace began, at another place; folder is rewritten in place to a state after the cut.
-    Owners and modes of what stays are kept. skip: names below folder that are left alone (logs of the test itself)."""
+    Owners and modes of what stays are kept. alive: processes that lived until the cut. skip: names below folder that are left alone (logs of the test itself)."""
     rng = random.Random(seed)
-    disk = Disk(base)
+    disk = Disk(base, rng)
     moved = {}
     for table in (disk.names, disk.kept):
         for path in list(table):
             moved[folder + path[len(base):]] = table.pop(path)
         table.update(moved)
         moved = {}
-    for record in records(trace):
-        disk.play(*record)
+    for at, record in enumerate(records(trace)):
+        if record[1] >> 32 not in alive:
+            disk.last[record[1] >> 32] = at
+    for at, record in enumerate(records(trace)):
+        disk.play(at, *record)
     state = disk.cut(rng)
     for where, _, files in os.walk(folder):
         for name in files:
