@@ -2,6 +2,7 @@
 #   make check         unit tests, layers, a smoke run (under 2 minutes)
 #   make test-FOLDER   the unit tests of one folder, linked only with the folders above it
 #   make fuzz          every fuzz target, FUZZ_SECONDS each (default 1800); make bench: what the hot paths cost, beside Postfix and Dovecot
+#   make torture       a thousand rounds of kills, power cuts and failing disks; goes on where it was stopped
 # The Makefile finds src/*/*.c by itself. FOLDER/NAME_test.c is a unit test, FOLDER/NAME_fuzz.c a libFuzzer harness.
 BUILD ?= release
 O     ?= build
@@ -125,6 +126,10 @@ $(OUT)/bench/%_load: tests/bench/%_load.c tests/bench/load.c tests/bench/load.h
 bench: all $(OUT)/bench/smtp_load $(OUT)/bench/mail_load
 	@tools/install bench
 	$(Q)python3 tests/bench/bench.py $(BENCH)
-.PHONY: store-bench bench
+# A thousand rounds of kills, power cuts and failing disks (docs/robustness.md): make torture [SEED=n] [ROUNDS=1000] [ROUND=n]
+torture:
+	$(Q)$(MAKE) --no-print-directory BUILD=fault
+	nice -n 19 python3 tests/torture/torture.py $(if $(SEED),--seed $(SEED)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(ROUND),--round $(ROUND))
+.PHONY: store-bench bench torture
 .PHONY: all unit fuzz fuzzers layers check clean
 -include $(shell find $(OUT) -name '*.d' 2>/dev/null)

@@ -1,0 +1,384 @@
+"""make torture: a campaign of rounds against a real server (docs/robustness.md).
+
+A round starts the server, lets clients work, hurts it (faults.py), brings it back, and asks the model (model.py) whether every promise
+held. Twenty-five rounds share one data folder (a life), so that what an earlier round left behind is hurt again; then a new one begins,
+with a ring of another size. What goes wrong is printed in plain words and kept below build/torture/SEED/findings, with the folder and the
+trace as they were; the campaign goes on with a new life.
+
+  python3 tests/torture/torture.py [--rounds N] [--seed S] [--round N] [--dir D] [--build fault|asan] [--json]
+
+Without --seed the newest unfinished campaign goes on. --round N repeats one round by its number: on what was kept of a finding, else
+on a new folder."""
+import argparse
+import glob
+import json
+import os
+import pickle
+import random
+import re
+import shutil
+import sqlite3
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path[:0] = [HERE, os.path.dirname(HERE)]
+import powercut  # noqa: E402
+from clients import LOST, Device, Reader, Sender, Watcher, look, read_bodies  # noqa: E402
+from faults import ACCOUNTS, Hurt, in_words, plan  # noqa: E402
+from harness import PASSWORDS, ROOT, Server, free_offset  # noqa: E402
+from model import Model, Wrong  # noqa: E402
+
+LIFE = 25               # rounds that share a data folder
+SETTLE_SECONDS = 150    # by then everything accepted must be in its mailbox again
+SETTINGS = (("connections_per_minute", "100000"), ("connections_per_network", "10000"), ("connections_per_address", "10000"),
+            ("smtp_errors_max", "1000"), ("disk_reserve", "16MB"))
+# what the log of a healthy program never has, whatever is done to it from outside
+BUGS = re.compile(r"assert|Assertion|ERROR: AddressSanitizer|runtime error:|signal=(?:6|7|11|31)\b|stack smashing|unknown request|internal error")
+
+
+class Folder(Server):
+    """A server over a folder that outlives this program."""
+
+    def __init__(self, work, build):
+        self.work, self.dir = work, os.path.join(work, "data")
+        self.binary = work + "-facteur"                 # a copy: somebody may compile meanwhile
+        shutil.copy(os.path.join(ROOT, "build", build, "facteur"), self.binary)
+        self.rules, self.clock = os.path.join(work, "rules"), os.path.join(work, "clock")
+        self.env = dict(os.environ, LANG="C.UTF-8", FACTEUR_DISK_FAULT=self.rules, FACTEUR_CLOCK=self.clock, ASAN_OPTIONS="detect_leaks=0")
+        self.env.pop("LANGUAGE", None)
+        self.single, self.process, self.offset = False, None, free_offset()
+        self.log_path = os.path.join(work, "server.log")
+        self.passwords = {f"{a}@example.test": PASSWORDS.get(a, "password of " + a) for a in ACCOUNTS}
+        self.numbers = {}
+
+    def make(self, rng):
+        shutil.rmtree(self.work, ignore_errors=True)
+        os.makedirs(self.dir)
+        for path in (self.work, self.dir):
+            os.chmod(path, 0o711)                       # the roles are users of their own
+        for path, content in ((self.rules, b"# nothing\n"), (self.clock, struct.pack("<q", 0)),
+                              (os.path.join(self.dir, "facteur.conf"), b"bind = 127.0.0.1\n")):
+            with open(path, "wb") as f:
+                f.write(content)
+        self.cli("setup", "example.test", "--yes")
+        self.cli("config", "set", "queue_segment_size", "1MB")
+        self.cli("config", "set", "queue_segments", str(rng.choice((4, 5, 8, 16))))
+        self.begin()
+        for name, value in SETTINGS:
+            self.cli("config", "set", name, value)
+        for name in ACCOUNTS:
+            self.add_account(name)
+        self.stop()
+
+    def begin(self):
+        """Starts on free ports; another program may take one in between, once."""
+        self.offset = free_offset()
+        try:
+            self.start()
+        except AssertionError:
+            if "in use" not in self.log()[-3000:]:
+                raise
+            self.offset = free_offset()
+            self.start()
+
+    def folder_of(self, account):
+        if account not in self.numbers:
+            shown = self.cli_json("account", "show", f"{account}@example.test")
+            self.numbers[account] = shown.get("account") or shown["result"]["account"]
+        return os.path.join(self.dir, "accounts", str(self.numbers[account]))
+
+
+class Round:
+    def __init__(self, campaign, number):
+        self.campaign, self.number, self.server, self.model = campaign, number, campaign.server, campaign.model
+        self.plan = plan(campaign.seed, number)
+        self.rng = random.Random(self.plan["seed"])
+        self.wrong, self.cut_at = [], None
+
+    def run(self):
+        server, cut = self.server, self.plan["end"] == "cut"
+        base, trace = os.path.join(server.work, "base"), os.path.join(server.work, "trace")
+        shutil.rmtree(base, ignore_errors=True)
+        open(server.log_path, "wb").close()
+        if cut:
+            powercut.snapshot(server.dir, base)
+            open(trace, "wb").close()
+            os.chmod(trace, 0o666)
+            server.env["FACTEUR_DISK_TRACE"] = trace
+        hurt = Hurt(server)
+        server.begin()
+        server.folder_of("dave")
+        workers = self.workers()
+        for w in workers:
+            w.start()
+        hurt.run(self.plan)
+        self.end(hurt, workers)
+        if cut:
+            del server.env["FACTEUR_DISK_TRACE"]
+            powercut.rebuild(base, trace, server.dir, self.plan["seed"], alive=self.alive)
+        if server.process.poll() is not None:
+            server.begin()
+        else:
+            server.wait_ready()
+        hurt.take_back()
+        self.check()
+        if not self.wrong:
+            self.leave()
+        return self.wrong
+
+    def workers(self):
+        m, s, rng = self.model, self.server, self.rng
+        made = [Sender(s, m, random.Random(rng.random()), ACCOUNTS) for _ in range(4)]
+        made += [Sender(s, m, random.Random(rng.random()), ("alice", "bob", "carol", "dave")) for _ in range(1)]
+        self.devices = []
+        for i, (account, mailbox, which) in enumerate((("alice", "INBOX", 0), ("alice", "INBOX", 1), ("bob", "INBOX", 0), ("bob", "Archive", 1))):
+            d = Device(s, m, random.Random(rng.random()), account, mailbox, which)
+            if i in self.campaign.devices:
+                d.restore(self.campaign.devices[i])
+            self.devices.append(d)
+        made += self.devices
+        made += [Watcher(s, m, random.Random(rng.random()), a) for a in ("alice", "bob")]
+        made += [Reader(s, m, random.Random(rng.random()), "carol")]
+        return made
+
+    def end(self, hurt, workers):
+        end, server = self.plan["end"], self.server
+        disk_failed = any(f["kind"] in ("eio", "enospc") for f in self.plan["faults"])
+        if end in ("cut", "kill"):
+            self.alive = server.kill_all()
+        if disk_failed or end == "cut":
+            self.cut_at = time.monotonic()
+        hurt.end_rules()
+        if end == "live" and disk_failed:               # after a failed sync somebody has to look and restart it (queue/README.md)
+            server.stop()
+        for w in workers:
+            w.stopped.set()
+        for w in workers:
+            w.join(90)
+            if w.is_alive():
+                self.wrong.append(f"a client got no answer within 90 s: {type(w).__name__}")
+            self.wrong += w.wrong
+        if end == "stop":
+            server.stop()
+
+    def settled(self):
+        """Everything accepted is out of the queue: what waits for later is tried now, what was held after days is let go."""
+        self.server.cli("queue", "retry")
+        for line in self.server.cli_json("queue", "list", "--held"):
+            self.server.cli("queue", "release", line["message"] if "message" in line else line["queue"])
+        said = self.server.cli_json("queue", "status")
+        if said["trouble"]:
+            self.wrong.append(f"the queue says there is trouble, though the disk is well again: {said['trouble']}")
+        return said["trouble"] or said["backlog"] == said["deferred"] == said["held"] == 0
+
+    def check(self):
+        until = time.monotonic() + SETTLE_SECONDS
+        while True:
+            try:
+                done = self.settled()
+                seen = {a: look(self.server, a) for a in ACCOUNTS} if done else None
+                if done and not any(self.model.missing(a, seen[a]) for a in ACCOUNTS):
+                    break
+            except LOST + (AssertionError, subprocess.TimeoutExpired) as e:
+                seen, last = None, e
+            except Wrong as w:
+                self.wrong.append(str(w))
+                return
+            if time.monotonic() > until:
+                break
+            time.sleep(0.2 if time.monotonic() < until - SETTLE_SECONDS + 5 else 1)
+        if seen is None:
+            try:
+                status = self.server.cli("queue", "status") + self.server.cli("queue", "list")
+            except AssertionError as e:
+                status = str(e)
+            self.wrong.append(f"not settled {SETTLE_SECONDS} s after it was well again: {status[:1500]}")
+            return
+        for account in ACCOUNTS:
+            self.wrong += self.model.judge(account, seen[account], self.cut_at)
+        self.check_bodies(seen)
+        self.check_devices(seen)
+        for line in self.server.log().splitlines():
+            if BUGS.search(line) and "signal=9" not in line:
+                self.wrong.append("the server's log: " + line[:300])
+        if not self.wrong:
+            for account in ACCOUNTS:
+                self.model.settle(account, seen[account])
+            self.campaign.devices = {i: d.state() for i, d in enumerate(self.devices)}
+
+    def check_bodies(self, seen):
+        """Every text that is new, and some that are old."""
+        for account, mailboxes in seen.items():
+            for mailbox, (_, _, messages) in mailboxes.items():
+                old = self.campaign.bodies_read.setdefault((account, mailbox), set())
+                old &= set(messages)
+                some = [u for u in messages if u not in old or self.rng.random() < 0.02]
+                self.wrong += read_bodies(self.server, account, mailbox, some, {u: messages[u][0] for u in some}) if some else []
+                old |= set(some)
+
+    def check_devices(self, seen):
+        for d in self.devices:
+            try:
+                self.wrong += d.compare(seen[d.account])
+            except LOST as e:
+                self.wrong.append(f"{d.account}: a device cannot resynchronise: {e}")
+
+    def leave(self):
+        if self.plan["after"] == "kill":
+            self.server.kill_all()
+            return
+        self.server.stop()
+        if self.server.process.returncode:
+            self.wrong.append(f"it stopped with exit code {self.server.process.returncode}")
+        if self.number % 5 == 0:
+            self.check_databases()
+
+    def check_databases(self):
+        with tempfile.TemporaryDirectory() as to:
+            for path in glob.glob(self.server.dir + "/**/*.db", recursive=True):
+                copy = os.path.join(to, "copy.db")
+                shutil.copy(path, copy)
+                with open(copy + "-wal", "wb") as f:
+                    if os.path.exists(path + "-wal"):
+                        with open(path + "-wal", "rb") as wal:
+                            f.write(wal.read())
+                db = sqlite3.connect(copy)
+                said = db.execute("PRAGMA integrity_check").fetchall()
+                db.close()
+                if said != [("ok",)]:
+                    self.wrong.append(f"{os.path.relpath(path, self.server.dir)}: {said[:3]}")
+                os.unlink(copy)
+
+
+class Campaign:
+    """What goes on from round to round and, in a file, from run to run."""
+
+    KEPT = ("seed", "rounds", "build", "next", "findings", "seconds", "totals", "model", "devices", "bodies_read", "ended_well")
+
+    def __init__(self, home, seed, rounds, build):
+        self.home, self.seed, self.rounds, self.build = home, seed, rounds, build
+        self.next, self.findings, self.seconds, self.ended_well = 0, [], 0.0, False
+        self.totals = {"acknowledged": 0, "operations": 0, "checks": 0}
+        self.kinds = {}
+        self.server = Folder(os.path.join(home, "life"), build)
+        self.forget()
+
+    def forget(self):
+        self.model, self.devices, self.bodies_read = Model(), {}, {}
+
+    @property
+    def state(self):
+        return os.path.join(self.home, "state")
+
+    def save(self):
+        with open(self.state + ".new", "wb") as f:
+            pickle.dump({k: getattr(self, k) for k in self.KEPT}, f)
+        os.replace(self.state + ".new", self.state)
+
+    def load(self):
+        with open(self.state, "rb") as f:
+            for k, v in pickle.load(f).items():
+                setattr(self, k, v)
+
+    def new_life(self, number):
+        for k in self.totals:
+            self.totals[k] += self.model.counted[k]
+        self.forget()
+        self.server.make(random.Random(f"{self.seed} life {number}"))
+
+    def one(self, number):
+        if number % LIFE == 0 or not self.ended_well:
+            self.new_life(number)
+        self.ended_well = False
+        self.save()                                     # a campaign that is interrupted goes on with a new folder
+        start, before = time.monotonic(), self.model.counted["acknowledged"]
+        this = Round(self, number)
+        try:
+            wrong = this.run()
+        except KeyboardInterrupt:
+            raise
+        except Exception as e:
+            wrong = this.wrong + [f"{type(e).__name__}: {e}"]
+        took = time.monotonic() - start
+        self.seconds += took
+        print(f"round {number} ({time.strftime('%H:%M:%S')}, {took:.1f} s, {self.model.counted['acknowledged'] - before} acknowledged): "
+              f"{in_words(this.plan)}: {'ok' if not wrong else 'WRONG'}", flush=True)
+        if wrong:
+            self.keep(number, this, wrong)
+        self.ended_well = not wrong
+        self.next = number + 1
+        self.save()
+        return not wrong
+
+    def keep(self, number, this, wrong):
+        if self.server.process and self.server.process.poll() is None:
+            self.server.kill_all()
+        self.server.env.pop("FACTEUR_DISK_TRACE", None)
+        to = os.path.join(self.home, "findings", f"round-{number}")
+        shutil.rmtree(to, ignore_errors=True)
+        os.makedirs(os.path.dirname(to), exist_ok=True)
+        shutil.copytree(self.server.work, to, ignore=lambda where, names: [n for n in names if n.endswith(".sock")])
+        with open(os.path.join(to, "wrong.txt"), "w") as f:
+            f.write(f"seed {self.seed}, round {number}: {json.dumps(this.plan)}\n" + "\n".join(wrong) + "\n")
+        self.findings.append((number, wrong[:20]))
+        for line in wrong[:12]:
+            print("    " + line, flush=True)
+        print(f"    kept in {to}; again: make torture SEED={self.seed} ROUND={number}", flush=True)
+
+    def summary(self):
+        counted = {k: self.totals[k] + self.model.counted[k] for k in self.totals}
+        return {"seed": self.seed, "build": self.build, "rounds": self.next, "findings": len(self.findings), "hours": round(self.seconds / 3600, 2),
+                **counted}
+
+
+def newest_unfinished(home):
+    found = []
+    for state in glob.glob(os.path.join(home, "*", "state")):
+        with open(state, "rb") as f:
+            kept = pickle.load(f)
+        if kept["next"] < kept["rounds"]:
+            found.append((os.path.getmtime(state), kept["seed"]))
+    return max(found)[1] if found else None
+
+
+def main():
+    p = argparse.ArgumentParser()
+    p.add_argument("--rounds", type=int, default=1000)
+    p.add_argument("--seed", type=int)
+    p.add_argument("--round", type=int)
+    p.add_argument("--dir", default=os.path.join(ROOT, "build", "torture"))
+    p.add_argument("--build", default="fault", choices=("fault", "asan"))
+    p.add_argument("--json", action="store_true")
+    args = p.parse_args()
+    seed = args.seed if args.seed is not None else newest_unfinished(args.dir)
+    seed = seed if seed is not None else random.randrange(1 << 30)
+    home = os.path.join(args.dir, str(seed))
+    os.makedirs(home, exist_ok=True)
+    c = Campaign(home, seed, args.rounds, args.build)
+    if os.path.exists(c.state) and args.round is None:
+        c.load()
+        c.rounds = args.rounds
+    print(f"seed {seed}: rounds {c.next} to {args.rounds - 1}, in {home}; Ctrl-C stops, the same command goes on", flush=True)
+    try:
+        if args.round is not None:
+            return 0 if c.one(args.round) else 1
+        while c.next < args.rounds:
+            c.one(c.next)
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on")
+    finally:
+        if c.server.process and c.server.process.poll() is None:
+            c.server.kill_all()
+    done = c.summary()
+    print(json.dumps(done) if args.json else
+          f"seed {seed}: {done['rounds']} rounds, {done['hours']} h, {done['acknowledged']} messages acknowledged, {done['operations']} changes, "
+          f"{done['checks']} messages checked: {done['findings']} rounds went wrong")
+    return 1 if done["findings"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
