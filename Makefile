@@ -131,5 +131,11 @@ torture:
 	$(Q)$(MAKE) --no-print-directory BUILD=fault
 	nice -n 19 python3 tests/torture/torture.py $(if $(SEED),--seed $(SEED)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(ROUND),--round $(ROUND))
 .PHONY: store-bench bench torture
+# What tests/system/test_work.py puts before a server to count its calls
+$(OUT)/work/count_calls.so: tests/work/count_calls.c
+	@mkdir -p $(@D)
+	$(Q)$(CC) -std=gnu17 -O2 -fPIC -shared -Wall -Wextra -Werror -D_GNU_SOURCE -o $@ $<
+work-counter: $(OUT)/work/count_calls.so
+.PHONY: work-counter
 .PHONY: all unit fuzz fuzzers layers check clean
 -include $(shell find $(OUT) -name '*.d' 2>/dev/null)

@@ -1,0 +1,259 @@
+"""What commands cost, as work: calls of the kernel, wakes, syncs, bytes written, allocations, kB of a waiting session. No seconds.
+
+The released program counts its own calls (tests/work/count_calls.c). Each row says what was measured when it was written; the bound
+is 15 % above that. A row that fails after a change that is worth it gets new figures, in the same commit, with the reason. Each
+figure is the smallest of a few rounds: a tick of a clock, or a client that was slow to read, adds to one round and not to all."""
+import mmap
+import os
+import re
+import struct
+import subprocess
+import tempfile
+import zlib
+
+from harness import ROOT, Server, expect, wait_for
+
+SLACK = 1.15
+ROUNDS = 4
+CALLS = 21          # COUNT_ALL in tests/work/count_calls.c
+ROWS, NAME = 16, 16
+PASSIVE = ("bytes", "alloc")   # not calls of the kernel
+
+
+class Work:
+    """The counters of all roles of one server."""
+
+    def __init__(self):
+        fd, self.path = tempfile.mkstemp(prefix="facteur-work-")
+        os.chmod(self.path, 0o666)   # roles may have users of their own
+        self.size = CALLS * NAME + ROWS * (NAME + 8 * CALLS)
+        os.ftruncate(fd, self.size)
+        self.memory = mmap.mmap(fd, self.size)
+        os.close(fd)
+
+    def text(self, at):
+        return self.memory[at:at + NAME].split(b"\0")[0].decode()
+
+    def now(self):
+        """{(role, call): times}"""
+        calls = [self.text(i * NAME) for i in range(CALLS)]
+        found = {}
+        for r in range(ROWS):
+            at = CALLS * NAME + r * (NAME + 8 * CALLS)
+            if role := self.text(at):
+                found.update(((role, c), n) for c, n in zip(calls, struct.unpack_from(f"={CALLS}Q", self.memory, at + NAME)))
+        return found
+
+    def of(self, times, action, prepare=lambda: None):
+        """What action() took for each of its times: the round with the fewest calls, {(role, call): n}."""
+        best = None
+        for _ in range(ROUNDS):
+            prepare()
+            before = self.now()
+            action()
+            spent = {k: (n - before.get(k, 0)) / times for k, n in self.now().items() if n != before.get(k, 0)}
+            if best is None or total(spent)["calls"] < total(best)["calls"]:
+                best = spent
+        return best
+
+
+def total(spent):
+    def sum_of(choose):
+        return sum(n for (_, call), n in spent.items() if choose(call))
+    return {"calls": sum_of(lambda c: c not in PASSIVE), "wakes": sum_of(lambda c: c == "epoll_wait"), "syncs": sum_of(lambda c: c == "sync"),
+            "bytes": sum_of(lambda c: c == "bytes"), "allocs": sum_of(lambda c: c == "alloc")}
+
+
+def check(what, spent, **measured):
+    """Each of measured (calls, wakes, syncs, bytes, allocs) is at most SLACK times what it was."""
+    got = total(spent)
+    over = [f"{k} {got[k]:.2f}, at most {was * SLACK:.2f}" for k, was in measured.items() if got[k] > was * SLACK + 0.05]
+    detail = ", ".join(f"{role} {call} {n:.2f}" for (role, call), n in sorted(spent.items()))
+    if os.environ.get("SHOW"):
+        print(f"    {what}: " + ", ".join(f"{k}={v:.2f}" for k, v in got.items()) + f"\n      {detail}")
+    expect(not over, f"{what}: {'; '.join(over)}\n{detail}")
+
+
+def make_server():
+    library = os.path.join(ROOT, "build/release/work/count_calls.so")
+    subprocess.run(["make", "-s", "work-counter"], cwd=ROOT, check=True)
+    server = Server(build="release", accounts=("alice", "bob"), settings=(("plain_login_loopback", "on"),), segment_size="32MB")
+    server.work = Work()
+    server.stop()
+    server.env.update(LD_PRELOAD=library, FACTEUR_WORK=server.work.path)
+    server.start()
+    for name in ("LD_PRELOAD", "FACTEUR_WORK"):   # commands are not counted
+        del server.env[name]
+    os.unlink(server.work.path)
+    return server
+
+
+def login(server, name="alice", tls=False):
+    c = server.raw(993 if tls else 143, tls=tls)
+    c.line()
+    c.command(f'l login {name}@example.test "{server.passwords[name + "@example.test"]}"', "l OK")
+    return c
+
+
+MESSAGE = b"From: Someone <a@b.example>\r\nTo: you@example.test\r\nSubject: one\r\nMessage-ID: <%d@b.example>\r\n\r\n"
+
+
+def fill(c, mailbox, count, size=100):
+    c.command(f"c CREATE {mailbox}", "c OK")
+    for i in range(0, count, 250):
+        texts = [MESSAGE % n + b"y" * size + b"\r\n" for n in range(i, min(i + 250, count))]
+        c.send(b"a APPEND %s" % mailbox.encode() + b"".join(b" {%d+}\r\n" % len(t) + t for t in texts) + b"\r\n")
+        c.until("a OK")
+
+
+def commands(c, times, command):
+    """Sends command (or command(i)) so many times, each after the answer to the one before."""
+    def run():
+        for i in range(times):
+            c.command("t " + (command if isinstance(command, str) else command(i)), "t OK")
+    return run
+
+
+def test_small_commands(server):
+    c, of = login(server), server.work.of
+    fill(c, "Many", 1000)
+    c.command("s SELECT Many", "s OK")
+    check("NOOP", of(200, commands(c, 200, "NOOP")), calls=11, wakes=3, bytes=0, allocs=3)
+    check("STORE of one flag", of(200, commands(c, 200, lambda i: f"STORE {i + 1} +FLAGS (\\Seen)"),
+                                  commands(c, 1, "STORE 1:* FLAGS.SILENT ()")), calls=15, wakes=3, syncs=0, bytes=8240, allocs=17)
+    check("FETCH 1:1000 FLAGS", of(10, commands(c, 10, "FETCH 1:* FLAGS")), calls=17, allocs=11)
+    check("SELECT of 1,000", of(10, commands(c, 10, "SELECT Many")), calls=11, wakes=3, bytes=0, allocs=8)
+    c.close()
+
+
+def test_many_at_once(server):
+    c, of = login(server), server.work.of
+    fill(c, "From", 100)
+    c.command("c CREATE To", "c OK")
+    c.command("s SELECT From", "s OK")
+    check("COPY of 100", of(2, commands(c, 2, "COPY 1:100 To")), calls=28, wakes=3, syncs=1, bytes=33000, allocs=550)
+    c.command("s SELECT To", "s OK")
+    check("EXPUNGE of 100", of(1, commands(c, 1, "EXPUNGE"), commands(c, 1, "STORE 1:100 +FLAGS.SILENT (\\Deleted)")),
+          calls=26, wakes=3, syncs=1, bytes=24800, allocs=730)
+    c.close()
+
+
+def test_append(server):
+    c = login(server)
+    fill(c, "In", 10)
+    text = MESSAGE % 7 + b"z" * 4000 + b"\r\n"
+    commands_of = b"p APPEND In {%d+}\r\n" % len(text) + text + b"\r\n"
+
+    def run():
+        for _ in range(20):
+            c.send(commands_of)
+            c.until("p OK")
+    check("APPEND of 4 kB", server.work.of(20, run), calls=21, wakes=3, syncs=2, bytes=18000, allocs=27)
+    c.close()
+
+
+def drain(c, tag):
+    """Reads to the tagged line, in large pieces."""
+    end, data = f"\r\n{tag} OK".encode(), c.buffer
+    while end not in data[-200:]:
+        more = c.sock.recv(1 << 20)
+        expect(more, "closed in the middle of an answer")
+        data = data[-200:] + more
+    c.buffer = b""
+
+
+def test_bodies(server):
+    """Gate and cell work side by side: how many frames a wake finds is not always the same; 26 calls are one frame a wake."""
+    for tls, calls, allocs in ((False, 26, 2), (True, 26, 20)):
+        c = login(server, tls=tls)
+        if not tls:
+            fill(c, "Large", 40, 75000)
+        c.command("s SELECT Large", "s OK")
+
+        def run():
+            c.send("f UID FETCH 1:* BODY.PEEK[]\r\n")
+            drain(c, "f")
+        check(f"body of 75 kB{', TLS' if tls else ''}", server.work.of(40, run), calls=calls, bytes=0, allocs=allocs)
+        c.close()
+
+
+def test_sessions(server):
+    def run():
+        for _ in range(10):
+            c = login(server)
+            c.command("s SELECT INBOX", "s OK")
+            c.command("q LOGOUT", "q OK")
+            c.close()
+    check("LOGIN, SELECT, LOGOUT", server.work.of(10, run), calls=74, wakes=16, bytes=0, allocs=85)
+
+
+def test_news_of_a_waiting_session(server):
+    waits, writes = login(server), login(server)
+    fill(writes, "News", 10)
+    for c in (waits, writes):
+        c.command("s SELECT News", "s OK")
+    waits.send("i IDLE\r\n")
+    waits.until("+")
+    flags = iter(range(10 ** 6))
+
+    def run():
+        for i in range(20):
+            writes.command(f"t STORE 1 {'+-'[next(flags) % 2]}FLAGS (\\Seen)", "t OK")
+            waits.until("* 1 FETCH")
+    check("STORE, and who waits hears of it", server.work.of(20, run), calls=53, wakes=10, syncs=0, bytes=8240, allocs=48)
+    waits.close()
+    writes.close()
+
+
+class Deflated:
+    """A line client after COMPRESS."""
+
+    def __init__(self, lines):
+        self.lines, self.out = lines, zlib.compressobj(wbits=-15)
+        self.into = zlib.decompressobj(wbits=-15)
+
+    def send(self, text):
+        self.lines.send(self.out.compress(text.encode()) + self.out.flush(zlib.Z_SYNC_FLUSH))
+
+    def until(self, prefix):
+        said = b""
+        while not said.startswith(prefix.encode()):
+            said += self.into.decompress(self.lines.sock.recv(4096))
+
+    def close(self):
+        self.lines.close()
+
+
+def gates_kb(server):
+    return sum(int(re.search(r"^Pss:\s+(\d+)", open(f"/proc/{pid}/smaps_rollup").read(), re.M).group(1)) for pid in server.pids_of("gate"))
+
+
+def test_memory_of_waiting_sessions(server):
+    """In the gates: each kind in gates that have not seen another. Kernel memory (sockets) is not in it."""
+    for what, tls, compress, kb in (("plain", False, False, 1), ("TLS", True, False, 15), ("TLS + COMPRESS", True, True, 15.5)):
+        server.stop()
+        server.start()
+        kept, before = [], 0
+        for i in range(140):
+            if i == 40:   # what the first ones made grow once
+                before = gates_kb(server)
+            kept.append(login(server, "bob", tls))
+            if compress:
+                kept[-1].command("z COMPRESS DEFLATE", "z OK")
+                kept[-1] = Deflated(kept[-1])
+            kept[-1].send("i IDLE\r\n")
+            kept[-1].until("+")
+        each = 0
+
+        def is_small():
+            nonlocal each
+            each = (gates_kb(server) - before) / 100
+            return each <= kb * SLACK
+        try:
+            wait_for(is_small, 10, what)   # they are parked in a moment
+        except AssertionError:
+            raise AssertionError(f"a waiting session over {what} takes {each:.1f} kB, at most {kb * SLACK:.1f}") from None
+        if os.environ.get("SHOW"):
+            print(f"    waiting session, {what}: {each:.2f} kB")
+        for c in kept:
+            c.close()
