@@ -117,7 +117,7 @@ docs: all
 # Benchmarks of single layers: make store-bench, then build/release/bench/store_bench
 $(OUT)/bench/store_bench: tests/bench/store_bench.c $(call archives,deliver)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS) $(LINK) -o $@ $^ $(LIBS)
+	$(Q)$(CC) $(CFLAGS) $(LINK) -o $@ $(filter %.c %.a,$^) $(LIBS)
 store-bench: $(OUT)/bench/store_bench
 $(OUT)/bench/%_load: tests/bench/%_load.c tests/bench/load.c tests/bench/load.h
 	@mkdir -p $(@D)
