@@ -183,8 +183,14 @@ enum err db_commit(struct db *db)
 {
 	static const char sql[] = "COMMIT";
 	CLEANUP(stmt_release) struct stmt *q = db_query(db, sql);
-	enum err e = is_believed(db) ? stmt_done(q) : ERR_IO;
+	enum err e = is_believed(db) ? ERR_OK : ERR_IO;
 
+	db->wal.holds = true;
+	db->wal.was_read = false;
+	if (e == ERR_OK)
+		e = stmt_done(q);
+	db->wal.holds = false;
+	db->wal.n_held = 0;
 	if (e != ERR_OK) {
 		stmt_reset(q);
 		db_rollback(db);

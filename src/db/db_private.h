@@ -5,6 +5,10 @@
 #include "db/db.h"
 #include <pthread.h>
 #include <sqlite3.h>
+#include <sys/uio.h>
+
+/* Fifteen frames, less than 64 kB: one record in the trace of the crash tests. */
+enum { WAL_HEADER = 24, WAL_PAGE = 4096, WAL_HELD_MAX = 30 };
 
 struct stmt {
 	struct db    *db;
@@ -22,6 +26,14 @@ struct wal {
 	bool              is_new;      /* its name is not durable yet */
 	bool              failed;      /* a sync failed: nothing is believed any more */
 	uint64_t          written, synced;  /* writes so far, and how many of them are durable */
+	/* under the owner's lock: what a COMMIT has not written yet */
+	bool              holds;       /* a COMMIT is under way */
+	bool              commits;     /* the newest header ends the transaction */
+	bool              was_read;    /* the last operation on the file was a read */
+	struct iovec      held[WAL_HELD_MAX];
+	int               n_held;
+	uint64_t          held_at, held_end;
+	char              headers[WAL_HELD_MAX][WAL_HEADER];
 };
 
 struct db {

@@ -1,5 +1,10 @@
 #include "base/test.h"
+#include "base/bytes.h"
 #include "db/db.h"
+#include "disk/fault.h"
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -137,4 +142,126 @@ TEST(killed_in_the_middle)
 	EXPECT(db_wal_pages(db) > 0);
 	db_close(&db);
 	test_dir_remove(path);
+}
+
+/* Calls of write(2) and its like so far, by the kernel's own count. */
+static uint64_t writes(void)
+{
+	char text[512] = "";
+	uint64_t n = 0;
+	int fd = open("/proc/self/io", O_RDONLY | O_CLOEXEC);
+	struct str line = STR_NONE, rest;
+
+	EXPECT(fd >= 0 && read(fd, text, sizeof(text) - 1) > 0);
+	close(fd);
+	rest = str_of(text);
+	while (str_cut(rest, '\n', &line, &rest) || line.n > 0) {
+		if (str_starts(line, STR("syscw: ")))
+			EXPECT(str_to_u64(str_from(line, 7), &n));
+		line = STR_NONE;
+	}
+	return n;
+}
+
+static void add_many(struct db *db, int first, int n, size_t size)
+{
+	char *bytes = calloc(1, size), text[32];
+
+	EXPECT_OK(db_begin(db));
+	for (int i = first; i < first + n; i++) {
+		snprintf(text, sizeof(text), "note %d", i);
+		EXPECT_OK(add(db, str_of(text), str_make(bytes, size)));
+	}
+	EXPECT_OK(db_commit(db));
+	free(bytes);
+}
+
+/* A commit is one write as long as its pages fit; one larger than the page cache is read back while it is open. Whatever came
+ * to the file in pieces, it is there when somebody else reads it. */
+TEST(commits_in_few_writes)
+{
+	static const struct { int n; size_t size; uint64_t writes_most; } cases[] = {
+		{ 1, 10, 1 },
+		{ 3, 100, 1 },
+		{ 10, 3000, 2 },
+		{ 40, 3000, 5 },
+		{ 400, 4000, 4000 },  /* more than the page cache: pages are written before the commit, as they come */
+		{ 1, 10, 1 },
+	};
+	const char *path = test_dir();
+	CLEANUP(disk_dir_close) struct disk_dir *dir = NULL;
+	struct db *db = NULL;
+	int n = 0;
+
+	EXPECT_OK(disk_dir_open(path, &dir));
+	EXPECT_OK(db_open(dir, "a.db", &normal, &db));
+	EXPECT_OK(db_migrate(db, "note", steps, 2));
+	EACH(cases, c) {
+		uint64_t before = writes();
+		add_many(db, n, c->n, c->size);
+		n += c->n;
+		EXPECT_INT(count(db), n);
+		EXPECT(writes() - before <= c->writes_most);
+	}
+	db_close(&db);  /* without a checkpoint: all is in the write-ahead log */
+	EXPECT_OK(db_open(dir, "a.db", &normal, &db));
+	EXPECT_INT(count(db), n);
+	db_close(&db);
+	test_dir_remove(path);
+}
+
+#ifdef FACTEUR_FAULT
+static void disk_rule(const char *path, const char *rule)
+{
+	FILE *f = fopen(path, "w");
+
+	EXPECT(f != NULL && fputs(rule, f) >= 0 && fclose(f) == 0);
+}
+#endif
+
+/* The disk is full when a commit is written: that commit fails, nothing of it is seen, and what comes later is as if it had never been. */
+TEST(disk_full_at_a_commit)
+{
+#ifdef FACTEUR_FAULT
+	static const int sizes[] = { 1, 20, 400 };  /* rows: one write, several, more than the page cache */
+	const char *path = test_dir();
+	char rules[600];
+	CLEANUP(disk_dir_close) struct disk_dir *dir = NULL;
+	struct db *db = NULL;
+
+	snprintf(rules, sizeof(rules), "%s/rules", path);
+	disk_rule(rules, "");
+	EXPECT_OK(disk_dir_open(path, &dir));
+	EXPECT_OK(db_open(dir, "a.db", &normal, &db));
+	EXPECT_OK(db_migrate(db, "note", steps, 2));
+	EXPECT_OK(add(db, STR("before"), STR("x")));
+	setenv("FACTEUR_DISK_FAULT", rules, 1);
+	disk_fault_start();
+	EACH(sizes, n) {
+		char bytes[3000] = "", text[32];
+		enum err e;
+		disk_rule(rules, "write a.db-wal enospc 1\n");
+		e = db_begin(db);
+		for (int i = 0; e == ERR_OK && i < *n; i++) {
+			snprintf(text, sizeof(text), "lost %d", i);
+			e = add(db, str_of(text), str_make(bytes, sizeof(bytes)));
+		}
+		if (e == ERR_OK)
+			e = db_commit(db);
+		EXPECT_ERR(e, ERR_LIMIT);
+		db_rollback(db);
+		disk_rule(rules, "");
+		EXPECT_INT(count(db), 1 + (n - sizes));
+		snprintf(text, sizeof(text), "after %d", *n);
+		EXPECT_OK(add(db, str_of(text), STR("x")));
+		EXPECT_OK(db_sync_wal(db));
+	}
+	unsetenv("FACTEUR_DISK_FAULT");
+	disk_fault_start();
+	db_close(&db);
+	EXPECT_OK(db_open(dir, "a.db", &normal, &db));
+	EXPECT_INT(count(db), 1 + COUNT_OF(sizes));
+	db_close(&db);
+	test_dir_remove(path);
+#endif
 }

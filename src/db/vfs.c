@@ -5,6 +5,12 @@
  * Locking is one lock for the life of the connection, taken when the main file is opened; the library's own protocol between
  * processes is not needed (locking_mode=EXCLUSIVE), and so is no shared memory: version 1 of the methods.
  *
+ * The library writes each frame of the write-ahead log in two pieces, a header of 24 bytes and a page: ten to sixteen system calls for
+ * a lone message. During a COMMIT they are collected, the pages by address (they are the library's own, and it does not touch them until
+ * it has written the last), and go out in one piece with the page of the frame that commits, as its header says. A disk that is full is
+ * so still this commit's failure, which the library undoes by itself, and nothing that is committed is ever held. Pages that do not fit
+ * the page cache are written before the COMMIT, as they come; in the COMMIT the library then goes over their headers once more.
+ *
  * A sync that failed is remembered: the kernel reports a lost page once and then forgets it, so a second fsync that succeeds
  * would lie. The connection answers ERR_IO from then on, until it is opened again and recovers from what is really there. */
 #include "base/bytes.h"
@@ -12,6 +18,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "db/db_private.h"
+#include <assert.h>
 #include <stdio.h>
 #include <time.h>
 
@@ -23,6 +30,47 @@ struct vfs_file {
 };
 
 static int to_rc(enum err e, int rc) { return e == ERR_OK ? SQLITE_OK : e == ERR_LIMIT ? SQLITE_FULL : rc; }
+
+/* Writes what is held; it is given up if that fails, since the transaction is. */
+static enum err let_go(struct vfs_file *v)
+{
+	struct wal *w = &v->db->wal;
+	int n = w->n_held;
+	enum err e;
+
+	if (n == 0)
+		return ERR_OK;
+	w->n_held = 0;
+	e = disk_pwritev(v->f, w->held, n, w->held_at);
+	pthread_mutex_lock(&w->lock);
+	w->written++;
+	pthread_mutex_unlock(&w->lock);
+	return e;
+}
+
+/* The header of a frame says how many pages the database has after it, if it is the last of a commit; else 0. */
+static bool header_commits(const char *p) { return (p[4] | p[5] | p[6] | p[7]) != 0; }
+
+static enum err hold(struct vfs_file *v, const char *p, size_t n, uint64_t offset)
+{
+	struct wal *w = &v->db->wal;
+	bool is_header = n == WAL_HEADER, is_page = n == WAL_PAGE;
+
+	if (w->n_held > 0 && (w->n_held == WAL_HELD_MAX || offset != w->held_end))
+		TRY(let_go(v));
+	if (w->n_held == 0)
+		w->held_at = offset;
+	if (is_header) {
+		memcpy(w->headers[w->n_held], p, n);
+		p = w->headers[w->n_held];
+		w->commits = header_commits(p);
+	}
+	w->held[w->n_held++] = (struct iovec){ (void *)(uintptr_t)p, n };
+	w->held_end = offset + n;
+	bool waits = is_header ? !w->was_read : is_page && !w->commits;  /* no page follows a header that was read before: it is mended */
+	w->was_read = false;
+	return waits ? ERR_OK : let_go(v);
+}
 
 static int file_close(sqlite3_file *file)
 {
@@ -44,7 +92,8 @@ static int file_read(sqlite3_file *file, void *p, int n, sqlite3_int64 offset)
 	struct vfs_file *v = (struct vfs_file *)file;
 	size_t got;
 
-	if (disk_pread(v->f, p, (size_t)n, (uint64_t)offset, &got) != ERR_OK)
+	v->db->wal.was_read |= v->is_wal;
+	if ((v->is_wal && let_go(v) != ERR_OK) || disk_pread(v->f, p, (size_t)n, (uint64_t)offset, &got) != ERR_OK)
 		return SQLITE_IOERR_READ;
 	if (got == (size_t)n)
 		return SQLITE_OK;
@@ -55,19 +104,26 @@ static int file_read(sqlite3_file *file, void *p, int n, sqlite3_int64 offset)
 static int file_write(sqlite3_file *file, const void *p, int n, sqlite3_int64 offset)
 {
 	struct vfs_file *v = (struct vfs_file *)file;
-	enum err e = disk_pwrite(v->f, p, (size_t)n, (uint64_t)offset);
+	struct wal *w = &v->db->wal;
+	enum err e;
 
+	if (v->is_wal && w->holds)
+		return to_rc(hold(v, p, (size_t)n, (uint64_t)offset), SQLITE_IOERR_WRITE);
+	e = disk_pwrite(v->f, p, (size_t)n, (uint64_t)offset);
 	if (v->is_wal) {
-		pthread_mutex_lock(&v->db->wal.lock);
-		v->db->wal.written++;
-		pthread_mutex_unlock(&v->db->wal.lock);
+		pthread_mutex_lock(&w->lock);
+		w->written++;
+		pthread_mutex_unlock(&w->lock);
 	}
 	return to_rc(e, SQLITE_IOERR_WRITE);
 }
 
 static int file_truncate(sqlite3_file *file, sqlite3_int64 size)
 {
-	return to_rc(disk_truncate(((struct vfs_file *)file)->f, (uint64_t)size), SQLITE_IOERR_TRUNCATE);
+	struct vfs_file *v = (struct vfs_file *)file;
+	enum err e = v->is_wal ? let_go(v) : ERR_OK;
+
+	return to_rc(e != ERR_OK ? e : disk_truncate(v->f, (uint64_t)size), SQLITE_IOERR_TRUNCATE);
 }
 
 enum err wal_sync(struct db *db)
@@ -105,8 +161,10 @@ static int file_sync(sqlite3_file *file, UNUSED int flags)
 	struct vfs_file *v = (struct vfs_file *)file;
 	enum err e;
 
-	if (v->is_wal)
-		return to_rc(wal_sync(v->db), SQLITE_IOERR_FSYNC);
+	if (v->is_wal) {
+		e = let_go(v);
+		return to_rc(e != ERR_OK ? e : wal_sync(v->db), SQLITE_IOERR_FSYNC);
+	}
 	e = disk_sync(v->f);
 	if (e == ERR_OK && v->is_new) {
 		e = disk_dir_sync(v->db->dir);
@@ -122,8 +180,12 @@ static int file_sync(sqlite3_file *file, UNUSED int flags)
 
 static int file_size(sqlite3_file *file, sqlite3_int64 *size)
 {
-	uint64_t n;
-	enum err e = disk_size(((struct vfs_file *)file)->f, &n);
+	struct vfs_file *v = (struct vfs_file *)file;
+	uint64_t n = 0;
+	enum err e = v->is_wal ? let_go(v) : ERR_OK;
+
+	if (e == ERR_OK)
+		e = disk_size(v->f, &n);
 
 	*size = e == ERR_OK ? (sqlite3_int64)n : 0;
 	return to_rc(e, SQLITE_IOERR_FSTAT);
@@ -137,7 +199,14 @@ static int file_check_lock(UNUSED sqlite3_file *file, int *is_reserved)
 	return SQLITE_OK;
 }
 
-static int file_control(UNUSED sqlite3_file *file, UNUSED int op, UNUSED void *arg) { return SQLITE_NOTFOUND; }
+
+static int file_control(sqlite3_file *file, int op, UNUSED void *arg)
+{
+	if (op == SQLITE_FCNTL_COMMIT_PHASETWO)
+		assert(((struct vfs_file *)file)->db->wal.n_held == 0);  /* what is committed can be synced by anybody */
+	return SQLITE_NOTFOUND;
+}
+
 static int file_sector_size(UNUSED sqlite3_file *file) { return 4096; }
 /* A write does not damage its neighbours when the power goes (what is torn is within what was written). */
 static int file_characteristics(UNUSED sqlite3_file *file) { return SQLITE_IOCAP_POWERSAFE_OVERWRITE; }
