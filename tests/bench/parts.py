@@ -29,7 +29,7 @@ class Load:
     def line(self):
         line = self.process.stdout.readline().decode()
         if not line:
-            raise RuntimeError(f"{' '.join(self.process.args)[:200]}: {self.process.stderr.read().decode()}")
+            raise RuntimeError(f"{' '.join(self.process.args)[:200]}: {self.process.stderr.read().decode().strip()}")
         return line
 
     def run(self):
@@ -104,7 +104,8 @@ def mail(c, *args, setup=(), commands=(), protocol="imap"):
 def fill(c, mailbox, messages, size):
     """Appends so many messages, 100 a command."""
     batch = 100 if size and size < 10000 else 20
-    mail(c, "-r", max(1, messages // batch), setup=[f"CREATE {mailbox}"], commands=[f"APPEND {mailbox} {{@{size}x{batch}}}"])
+    setup = [] if mailbox == "INBOX" else [f"CREATE {mailbox}"]
+    mail(c, "-r", max(1, messages // batch), setup=setup, commands=[f"APPEND {mailbox} {{@{size}x{batch}}}"])
 
 
 # -- the parts: prepare(c) once for each contestant, measure(c, add) in every round -----------------------------------------------------
