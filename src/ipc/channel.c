@@ -512,6 +512,20 @@ static void run_item(struct channel *ch, struct item *it)
 	item_free(it);
 }
 
+/* Lock held. A thread that waits for its answer polls the socket too, so the same bytes wake us both; it reads them as soon as it runs.
+ * Whoever returned meanwhile would be called again at once, and again: on a busy machine for a whole time slice, which is just what the
+ * other one needs (measured: 6 ms CPU for a submitted message, of which 0.5 was work). */
+static void let_reader_read(struct channel *ch)
+{
+	struct pollfd poll_fd = { ch->fd, POLLIN, 0 };
+
+	if (!ch->has_reader || ch->inbox != NULL || ch->fd < 0 || poll(&poll_fd, 1, 0) <= 0)
+		return;
+	int64_t until = clock_mono_ms() + 1000;
+	struct timespec t = { until / 1000, until % 1000 * 1000000 };
+	pthread_cond_timedwait(&ch->answered, &ch->lock, &t);
+}
+
 enum err channel_receive(struct channel *ch)
 {
 	uint64_t ignored;
@@ -523,6 +537,7 @@ enum err channel_receive(struct channel *ch)
 		ch->is_woken = false;
 	}
 	flush_locked(ch);
+	let_reader_read(ch);
 	read_all(ch, INBOX_ROUND);  /* what is left in the socket makes it readable again */
 	while (ch->inbox) {
 		struct item *it = ch->inbox;

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -112,6 +113,67 @@ TEST(ask_ends_once_whatever_happens)
 	EXPECT_ERR(cell.last, ERR_UNAVAILABLE);
 	channel_free(cell.ch);
 	buf_free(&cell.got);
+}
+
+enum { CALLS = 200 };
+
+static void *serve_always(void *side)
+{
+	struct side *s = side;
+
+	for (;;) {
+		struct pollfd p = { channel_fd(s->ch), POLLIN, 0 };
+		poll(&p, 1, -1);
+		if (channel_receive(s->ch) != ERR_OK)
+			return NULL;
+	}
+}
+
+static void *call_often(void *side)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct side *s = side;
+	struct message answer;
+
+	for (int i = 0; i < CALLS; i++)
+		if (channel_call(s->ch, REQUEST_LEAVE, STR("12345678"), NULL, 0, 20000, &a, &answer) != ERR_AGAIN)
+			s->last = ERR_IO;
+	channel_notify(s->ch, NOTICE_CHANGED, STR(""), NULL, 0);
+	__atomic_store_n(&s->closed, 1, __ATOMIC_RELEASE);
+	return NULL;
+}
+
+/* A pool's thread polls the same socket as the caller. On one processor it may run first, and must not keep the caller from running. */
+TEST(who_receives_beside_a_caller_does_not_spin)
+{
+	struct side cell, master;
+	pthread_t serves, calls;
+	cpu_set_t before, one;
+	int rounds = 0;
+
+	make_pair(&cell, &master);
+	assert_int_equal(sched_getaffinity(0, sizeof(before), &before), 0);
+	CPU_ZERO(&one);
+	for (int i = 0; i < CPU_SETSIZE && CPU_COUNT(&one) == 0; i++)
+		if (CPU_ISSET(i, &before))
+			CPU_SET(i, &one);
+	assert_int_equal(sched_setaffinity(0, sizeof(one), &one), 0);
+	pthread_create(&serves, NULL, serve_always, &master);
+	pthread_create(&calls, NULL, call_often, &cell);
+	while (!__atomic_load_n(&cell.closed, __ATOMIC_ACQUIRE)) {
+		struct pollfd p = { channel_fd(cell.ch), POLLIN, 0 };
+		if (poll(&p, 1, 10) > 0) {
+			rounds++;
+			EXPECT_OK(channel_receive(cell.ch));
+		}
+	}
+	EXPECT_OK(cell.last);
+	EXPECT(rounds <= CALLS * 8);  /* a few for each answer; one that spins makes hundreds */
+	pthread_join(calls, NULL);
+	channel_free(cell.ch);
+	pthread_join(serves, NULL);
+	channel_free(master.ch);
+	sched_setaffinity(0, sizeof(before), &before);
 }
 
 TEST(misbehaviour_closes_the_channel)
