@@ -409,6 +409,51 @@ static enum err expunge_step(struct view *v, int64_t mailbox_id, struct expunge_
 	return ERR_OK;
 }
 
+/* Adds what has \Deleted from *first on, in at most ROWS_LOOK entries; what lies close together becomes one range. False: *first is
+ * after the last of the range. */
+static bool look_for_deleted(const struct array *ar, uint32_t *first, uint32_t last, struct arena *a, struct uid_set *found)
+{
+	size_t i = array_find(ar, *first), end = ar->n - i > ROWS_LOOK ? i + ROWS_LOOK : ar->n;
+
+	for (; i < end && ar->e[i].uid <= last; i++) {
+		struct uid_range *newest = found->n > 0 ? &found->r[found->n - 1] : NULL;
+		uint32_t uid = ar->e[i].uid;
+		if ((ar->e[i].flags & (FLAG_DELETED | FLAG_GONE)) != FLAG_DELETED)
+			continue;
+		if (newest != NULL && newest->last >= *first && uid - newest->last < ROWS_NEAR)
+			newest->last = uid;
+		else
+			uid_set_push(found, a, uid, uid);
+	}
+	if (i == ar->n || ar->e[i].uid > last)
+		return false;
+	*first = ar->e[i].uid;
+	return true;
+}
+
+/* Where in the ranges \Deleted is, out of the array: a statement would look at every row of a large mailbox while all others wait for
+ * the database. What is not visible yet is not removed. False: there is no array. */
+static bool find_deleted(struct view *v, int64_t mailbox_id, const struct uid_range *ranges, size_t n, struct arena *a, struct uid_set *found)
+{
+	for (size_t r = 0; r < n; r++) {
+		uint32_t first = ranges[r].first;
+		bool more = true;
+		while (more) {
+			struct box *box;
+			bool has_array;
+			pthread_mutex_lock(&v->memory_lock);
+			box = box_by_id(v, mailbox_id);
+			has_array = box != NULL && box->array != NULL && box->array->is_ready;
+			if (has_array)
+				more = look_for_deleted(box->array, &first, ranges[r].last, a, found);
+			pthread_mutex_unlock(&v->memory_lock);
+			if (!has_array)
+				return false;
+		}
+	}
+	return true;
+}
+
 enum err view_expunge(struct view *v, int64_t mailbox_id, const struct uid_set *uids, bool only_deleted,
 					  struct arena *a, struct uid_set *expunged)
 {
@@ -416,11 +461,16 @@ enum err view_expunge(struct view *v, int64_t mailbox_id, const struct uid_set *
 	struct expunge_walk w = { .ranges = uids ? uids->r : &everything,
 							  .n = uids ? uids->n : 1,
 							  .only_deleted = only_deleted };
+	struct uid_set deleted = { 0 };
 	uint64_t commit = 0;
 	size_t n;
 
 	if (expunged)
 		*expunged = (struct uid_set){ 0 };
+	if (only_deleted && find_deleted(v, mailbox_id, w.ranges, w.n, a, &deleted)) {
+		w.ranges = deleted.r;
+		w.n = deleted.n;
+	}
 	do
 		TRY(expunge_step(v, mailbox_id, &w, a, expunged, &n, &commit));
 	while (n == ROWS_STEP);

@@ -25,6 +25,8 @@ enum {
 	MODSEQ_BLOCK   = 1000,        /* reserved at a time */
 #endif
 	ROWS_STEP      = 1000,        /* rows of one statement: well below 5 ms */
+	ROWS_LOOK      = 50000,       /* entries of an array looked at under one lock */
+	ROWS_NEAR      = 16,          /* rows so close are read by one statement */
 	PENDING_MAX    = 1000,        /* transactions that wait for a sync */
 	UNDELETE_DAYS  = 30,
 	ARRAY_IDLE_MS  = 15000,       /* an array without sessions is kept this long */
