@@ -101,3 +101,11 @@ TEST(map_many)
 	EXPECT(m.cap <= 32768);
 	map_free(&m);
 }
+
+/* Tables in shared memory are written by one process and read by another. */
+TEST(a_keyed_hash_is_the_same_everywhere)
+{
+	EXPECT_INT(str_hash_keyed(STR("the same in every process"), 1, 2), 0xaa5f7c984beb80eaULL);
+	EXPECT(str_hash_keyed(STR("the same in every process"), 1, 3) != 0xaa5f7c984beb80eaULL);
+	EXPECT(str_hash_keyed(STR("the same in every process"), 2, 2) != 0xaa5f7c984beb80eaULL);
+}

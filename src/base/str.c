@@ -116,8 +116,13 @@ uint64_t str_hash(struct str s, uint64_t seed)
 {
 	static pthread_once_t once = PTHREAD_ONCE_INIT;
 	pthread_once(&once, make_process_key);
-	uint64_t v0 = process_key ^ 0x736f6d6570736575ULL, v1 = seed ^ 0x646f72616e646f6dULL;
-	uint64_t v2 = process_key ^ 0x6c7967656e657261ULL, v3 = seed ^ 0x7465646279746573ULL;
+	return str_hash_keyed(s, process_key, seed);
+}
+
+uint64_t str_hash_keyed(struct str s, uint64_t key, uint64_t seed)
+{
+	uint64_t v0 = key ^ 0x736f6d6570736575ULL, v1 = seed ^ 0x646f72616e646f6dULL;
+	uint64_t v2 = key ^ 0x6c7967656e657261ULL, v3 = seed ^ 0x7465646279746573ULL;
 	uint64_t last = (uint64_t)s.n << 56, word;
 	size_t i = 0;
 

@@ -38,6 +38,7 @@ bool str_cut(struct str s, char c, struct str *head, struct str *tail);
 bool str_is_ascii(struct str s);
 bool str_has_ctl(struct str s);                            /* 0-31 or 127 */
 uint64_t str_hash(struct str s, uint64_t seed);            /* keyed by the process's random seed as well: not stable on disk */
+uint64_t str_hash_keyed(struct str s, uint64_t key, uint64_t seed);   /* the same in every process: for tables that are shared */
 bool str_same_secret(struct str a, struct str b);          /* equal, in time that depends on the lengths only */
 
 static inline char chr_lower(char c) { return c >= 'A' && c <= 'Z' ? (char)(c + 32) : c; }

@@ -33,7 +33,7 @@ struct slot {
 };
 
 struct table {                   /* in shared memory, written by one process: readers check nothing but its size */
-	uint64_t    seed;
+	uint64_t    key, seed;           /* of its hash: random, and the same for all who read it */
 	struct slot slots[SETS][WAYS];
 };
 
@@ -87,6 +87,7 @@ struct admissions *admissions_new(const struct admission_limits *limits, int *sh
 	if (a->own == NULL)
 		a->own = table_map(-1, PROT_READ | PROT_WRITE);
 	assert(a->own);
+	a->own->key = random_u64();
 	a->own->seed = random_u64();
 	return a;
 }
@@ -145,7 +146,10 @@ static void key_of_account(enum protocol protocol, uint64_t account, uint8_t key
 	memcpy(key + 2, &account, sizeof(account));
 }
 
-static size_t set_of(const struct table *t, const uint8_t key[16]) { return str_hash(str_make((const char *)key, 16), t->seed) % SETS; }
+static size_t set_of(const struct table *t, const uint8_t key[16])
+{
+	return str_hash_keyed(str_make((const char *)key, 16), t->key, t->seed) % SETS;
+}
 
 static const struct slot *slot_find(const struct table *t, const uint8_t key[16])
 {

@@ -188,16 +188,6 @@ static const struct channel_handler control_handlers[] = {
 
 /* ---- life */
 
-static void share_counts(struct gate *g)
-{
-	static const struct admission_limits none = { 0 };
-	CLEANUP(fd_close) int fd = -1;
-
-	g->admissions = admissions_new(&none, &fd);
-	if (fd >= 0)
-		channel_notify(g->master, NOTICE_COUNTS, STR(""), &fd, 1);
-}
-
 /* Every client is told; who reads it in time sees it whole. */
 static void say_goodbye(struct gate *g)
 {
@@ -237,7 +227,9 @@ static void gate_free(struct gate *g)
 int role_gate(const struct role_start *start)
 {
 	struct gate *g = MEM_NEW(struct gate);
+	static const struct admission_limits none = { 0 };
 	struct rlimit files = { 1024, 1024 };
+	CLEANUP(fd_close) int counts = -1;
 	int code = 1;
 
 	getrlimit(RLIMIT_NOFILE, &files);
@@ -249,11 +241,13 @@ int role_gate(const struct role_start *start)
 	g->loop = loop_new();
 	g->parked = parked_new(g->loop, &gate_parked_host, g);
 	g->tls = tls_server_new();  /* reads OpenSSL's configuration: not behind the door */
+	g->admissions = admissions_new(&none, &counts);  /* sets the size of a file: nor is this */
 	if (!start->sandbox || door_close(ROLE_GATE, start->dir, 0, NULL) == ERR_OK) {
 		g->keys = channel_new(-1, ROLE_GATE, ROLE_KEYS, keys_handlers, g, NULL);
 		g->control = channel_new(-1, ROLE_GATE, ROLE_CONTROL, control_handlers, g, NULL);
 		g->master = channel_new(start->master_fd, ROLE_GATE, ROLE_MASTER, master_handlers, g, on_master_gone);
-		share_counts(g);
+		if (counts >= 0)
+			channel_notify(g->master, NOTICE_COUNTS, STR(""), &counts, 1);
 		loop_channel(g->loop, g->keys);
 		loop_channel(g->loop, g->control);
 		loop_channel(g->loop, g->master);
