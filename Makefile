@@ -3,6 +3,7 @@
 #   make test-FOLDER   the unit tests of one folder, linked only with the folders above it
 #   make fuzz          every fuzz target, FUZZ_SECONDS each (default 1800); make bench: what the hot paths cost, beside Postfix and Dovecot
 #   make torture       a thousand rounds of kills, power cuts and failing disks; goes on where it was stopped
+#   make load          ten thousand clients, floods, and what grows
 # The Makefile finds src/*/*.c by itself. FOLDER/NAME_test.c is a unit test, FOLDER/NAME_fuzz.c a libFuzzer harness.
 BUILD ?= release
 O     ?= build
@@ -137,5 +138,12 @@ $(OUT)/work/count_calls.so: tests/work/count_calls.c
 	$(Q)$(CC) -std=gnu17 -O2 -fPIC -shared -Wall -Wextra -Werror -D_GNU_SOURCE -o $@ $<
 work-counter: $(OUT)/work/count_calls.so
 .PHONY: work-counter
+# What ten thousand clients do to the server: make load, or make load LOAD="park one --json"; takes hours, goes on where it stopped
+$(OUT)/load/clients: tests/load/clients.c
+	@mkdir -p $(@D)
+	$(Q)$(CC) -O2 -Wall -Wextra -Werror -D_GNU_SOURCE -o $@ $< -lssl -lcrypto
+load: all $(OUT)/load/clients $(OUT)/bench/smtp_load
+	nice python3 tests/load/load.py $(LOAD)
+.PHONY: load
 .PHONY: all unit fuzz fuzzers layers check clean
 -include $(shell find $(OUT) -name '*.d' 2>/dev/null)
