@@ -37,6 +37,7 @@
 enum {
 	THREADS_MAX = 8, TICK_MS = 1000, PUBLISH_EVERY_MS = 50, LEAVE_AFTER_DELIVERY_MS = 1000, LEAVE_AFTER_WORK_MS = 30000,
 	ALONE_AFTER_MS = 2000, ALONE_TICK_MS = 5000,
+	STOP_GRACE_MS = 10000, STOP_LOOK_MS = 50,
 	REPLAY_TIMEOUT_MS = 24 * 3600 * 1000, HELD_MAX = 1024, START_TIMEOUT_MS = 10000, INFO_TIMEOUT_MS = 5000, LEAVE_TIMEOUT_MS = 5000,
 };
 
@@ -70,6 +71,7 @@ struct cell {
 	_Atomic int64_t    ticked_ms;       /* view_tick() */
 	_Atomic bool       has_more;        /* it said so */
 	_Atomic uint64_t   attaches_seen;
+	_Atomic int64_t    stops_ms;        /* STOP was heard then; 0: not yet */
 	pthread_mutex_t    holding;         /* guards the next four */
 	bool               is_open, is_replayed;
 	struct held        held[HELD_MAX];
@@ -361,7 +363,7 @@ static void on_attach(void *context, UNUSED struct channel *ch, struct message *
 	if (!get_end(&s))
 		return;
 	c->attaches_seen++;
-	if (m->fd_count != 1)  /* no descriptor was left for it: the gate sees its pair close, and says so */
+	if (c->stops_ms || m->fd_count != 1)  /* or no descriptor was left for it: the gate sees its pair close, and says so */
 		return;
 	c->last_work_ms = c->viewed_ms = clock_mono_ms();
 	if (!hold(c, m->fds[0], (enum attach)kind))
@@ -401,12 +403,18 @@ static void on_epoch(void *context, UNUSED struct channel *ch, struct message *m
 	attached_end(c->attached, epoch);
 }
 
+/* The server stops. Each session ends when the command that it runs is done, with a line of goodbye; master closes the gates, and
+ * so the sessions that wait for their clients, if that takes long. */
 static void on_stop(void *context, UNUSED struct channel *ch, UNUSED struct message *m)
 {
 	struct cell *c = context;
 
+	c->stops_ms = clock_mono_ms();
 	attached_end(c->attached, UINT32_MAX);
-	pool_stop(c->pool);
+	if (attached_count(c->attached) == 0)
+		pool_stop(c->pool);
+	else
+		pool_alarm(c->pool, clock_mono_ms() + STOP_LOOK_MS);
 }
 
 static void on_master_gone(void *context, UNUSED struct channel *ch) { pool_stop(((struct cell *)context)->pool); }
@@ -466,6 +474,12 @@ static void on_alarm(void *context)
 		          (unsigned long long)c->start.account);
 		attached_end(c->attached, UINT32_MAX);
 		pool_stop(c->pool);
+		return;
+	}
+	if (c->stops_ms) {
+		if (attached_count(c->attached) == 0 || now >= c->stops_ms + STOP_GRACE_MS)
+			pool_stop(c->pool);
+		pool_alarm(c->pool, now + STOP_LOOK_MS);
 		return;
 	}
 	if (c->must_publish && now >= c->last_publish_ms + PUBLISH_EVERY_MS)

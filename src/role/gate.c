@@ -172,6 +172,18 @@ static void stop(struct gate *g)
 	loop_stop(g->loop);
 }
 
+/* Those with a session in a cell hear from it, when their command is done. */
+static void on_drain(void *context, UNUSED struct channel *ch, UNUSED struct message *m)
+{
+	struct gate *g = context;
+
+	g->drains = true;
+	close_doors(g);
+	for (uint32_t i = 0; i < g->slot_n; i++)
+		if (g->slots[i] && g->slots[i]->phase != PHASE_OPENING && g->slots[i]->phase != PHASE_ATTACHED)
+			client_bye(g->slots[i], TEXT_GATE_STOPPING);
+}
+
 static void on_stop(void *context, UNUSED struct channel *ch, UNUSED struct message *m) { stop(context); }
 static void on_master_gone(void *context, UNUSED struct channel *ch) { stop(context); }
 
@@ -179,7 +191,7 @@ static const struct channel_handler master_handlers[] = {
 	{ NOTICE_CONNECT, on_connect },   { NOTICE_LISTEN, on_listen },   { NOTICE_GATE_CHANGED, on_changed },
 	{ NOTICE_GATE_EPOCH, on_epoch },  { NOTICE_STOP, on_stop },       { NOTICE_LOG, role_on_log },
 	{ NOTICE_GATE_COUNTS, on_counts },
-	{ 0 },
+	{ NOTICE_DRAIN, on_drain },           { 0 },
 };
 static const struct channel_handler keys_handlers[] = { { REQUEST_CERTIFICATES, on_certificates }, { 0 } };
 static const struct channel_handler control_handlers[] = {

@@ -40,6 +40,7 @@ struct gate {
 	int64_t            refusal_ms;        /* when a refused connection was last logged … */
 	uint32_t           refusals;          /* … and how many were not, since */
 	bool               has_certificates, is_open, stops;
+	bool               drains;            /* whoever begins to wait is told goodbye */
 };
 
 enum phase {

@@ -247,6 +247,10 @@ static void parked_ready(void *context, unsigned events)
 static void go_to_sleep(struct client *c)
 {
 	session_drop(c);
+	if (c->gate->drains) {
+		client_bye(c, TEXT_GATE_STOPPING);
+		return;
+	}
 	c->phase = PHASE_PARKED;
 	stream_park(&c->stream);
 	client_watch(c, parked_ready, stream_wants(&c->stream, true, false));

@@ -27,7 +27,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { BACK_OFF_FIRST_MS = 100, BACK_OFF_MAX_MS = 10000, STABLE_MS = 30000, STOP_GRACE_MS = 15000 };
+enum { BACK_OFF_FIRST_MS = 100, BACK_OFF_MAX_MS = 10000, STABLE_MS = 30000 };
 
 /* Who talks to whom (docs/architecture.md). */
 static const struct { enum role a, b; } links[] = {
@@ -308,26 +308,46 @@ static void add_role(struct master *m, enum role role, uint32_t index)
 	m->roles[m->role_count++] = (struct running){ .master = m, .role = role, .index = index, .counts_fd = -1 };
 }
 
+/* What is left of a role; ROLE_CELL: of the cells. */
+static size_t running_of(const struct master *m, enum role role)
+{
+	size_t left = role == ROLE_CELL ? cells_left(m) : 0;
+
+	for (size_t i = 0; i < m->role_count; i++)
+		left += m->roles[i].role == role && m->roles[i].pid;
+	return left;
+}
+
+static void tell_all(struct master *m, enum role role, uint16_t notice)
+{
+	for (size_t i = 0; i < m->role_count; i++)
+		if (m->roles[i].role == role && m->roles[i].pid)
+			channel_notify(m->roles[i].ch, notice, STR(""), NULL, 0);
+	if (role == ROLE_CELL)
+		cells_stop(m);
+}
+
+/* First those who accept; then whoever waits is told goodbye, and each session when its command is done; last those who hold the
+ * promise. A step that takes too long does not take the time of the next one. */
 static void stop_all(struct master *m)
 {
-	/* first those who accept, then cells, then those who hold the promise */
-	static const enum role order[] = { ROLE_MX, ROLE_GATE, ROLE_CELL, ROLE_QUEUE, ROLE_NURSERY, ROLE_CONTROL, ROLE_KEYS };
-	int64_t until = clock_mono_ms() + STOP_GRACE_MS;
+	static const struct { enum role tell; uint16_t notice; enum role await; int patience_ms; } steps[] = {
+		{ ROLE_MX,      NOTICE_STOP,  ROLE_MX,      10000 },
+		{ ROLE_GATE,    NOTICE_DRAIN, ROLE_COUNT,   0 },
+		{ ROLE_CELL,    NOTICE_STOP,  ROLE_CELL,    5000 },
+		{ ROLE_GATE,    NOTICE_STOP,  ROLE_GATE,    10000 },
+		{ ROLE_COUNT,   0,            ROLE_CELL,    45000 },  /* a large WAL on a slow disk */
+		{ ROLE_QUEUE,   NOTICE_STOP,  ROLE_QUEUE,   10000 },
+		{ ROLE_NURSERY, NOTICE_STOP,  ROLE_NURSERY, 5000 },
+		{ ROLE_CONTROL, NOTICE_STOP,  ROLE_CONTROL, 10000 },
+		{ ROLE_KEYS,    NOTICE_STOP,  ROLE_KEYS,    5000 },
+	};
 
-	for (size_t o = 0; o < COUNT_OF(order); o++) {
-		if (order[o] == ROLE_CELL)
-			cells_stop(m);
-		for (size_t i = 0; i < m->role_count; i++)
-			if (m->roles[i].role == order[o] && m->roles[i].pid)
-				channel_notify(m->roles[i].ch, NOTICE_STOP, STR(""), NULL, 0);
-		for (;;) {
-			size_t left = order[o] == ROLE_CELL ? cells_left(m) : 0;
-			for (size_t i = 0; i < m->role_count; i++)
-				left += m->roles[i].role == order[o] && m->roles[i].pid;
-			if (left == 0 || clock_mono_ms() >= until)
-				break;
+	for (size_t i = 0; i < COUNT_OF(steps); i++) {
+		int64_t until = clock_mono_ms() + steps[i].patience_ms;
+		tell_all(m, steps[i].tell, steps[i].notice);
+		while (running_of(m, steps[i].await) && clock_mono_ms() < until)
 			watch_run(m->watch, 50);
-		}
 	}
 	for (size_t i = 0; i < m->role_count; i++) {
 		if (m->roles[i].pid) {
