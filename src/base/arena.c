@@ -19,7 +19,7 @@ void *arena_alloc(struct arena *a, size_t n)
 	assert(room >= n);
 	if ((size_t)(a->end - a->next) < room || a->next == NULL) {
 		size_t size = room > BLOCK_SIZE ? room : BLOCK_SIZE;
-		struct arena_block *b = mem_alloc(sizeof(*b) + size);
+		struct arena_block *b = mem_resize(NULL, sizeof(*b) + size);  /* zeroed piece by piece, as it is handed out */
 		b->size = size;
 		b->next = a->first;
 		a->first = b;

@@ -67,10 +67,9 @@ struct str scan_while(struct scan *s, bool (*in)(char c))
 
 struct str scan_until(struct scan *s, char c)
 {
-	const char *from = s->p;
+	const char *from = s->p, *at = s->p < s->end ? memchr(s->p, c, scan_left(s)) : NULL;
 
-	while (s->p < s->end && *s->p != c)
-		s->p++;
+	s->p = at ? at : s->end;
 	return (struct str){ from, (size_t)(s->p - from) };
 }
 

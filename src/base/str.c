@@ -89,7 +89,14 @@ bool str_cut(struct str s, char c, struct str *head, struct str *tail)
 
 bool str_is_ascii(struct str s)
 {
-	for (size_t i = 0; i < s.n; i++)
+	size_t i = 0;
+
+	for (uint64_t eight; i + 8 <= s.n; i += 8) {
+		memcpy(&eight, s.p + i, 8);
+		if (eight & UINT64_C(0x8080808080808080))
+			return false;
+	}
+	for (; i < s.n; i++)
 		if ((unsigned char)s.p[i] >= 128)
 			return false;
 	return true;

@@ -29,7 +29,10 @@ struct list {
 
 static bool is_word_char(char c)  /* anything that is no delimiter here; 8-bit too */
 {
-	return (unsigned char)c > ' ' && c != 127 && strchr("()<>@,;:\"", c) == NULL;
+	switch (c) {
+	case '(': case ')': case '<': case '>': case '@': case ',': case ';': case ':': case '"': case 127: return false;
+	default: return (unsigned char)c > ' ';
+	}
 }
 
 static void read_words(struct arena *a, struct scan *s, struct words *w)

@@ -75,6 +75,11 @@ static bool put_words(struct str line, char *out, size_t cap, size_t *n, size_t 
 
 	while (!scan_done(&s)) {
 		const char *from = s.p;
+		if (*s.p > ' ' && *s.p < 0x7f && *characters < max_characters && *n + 2 <= cap) {  /* nearly all there is */
+			out[(*n)++] = *s.p++;
+			++*characters;
+			continue;
+		}
 		int32_t c = utf8_next(&s);
 		bool is_space = c <= ' ' || c == 0x7f || c == 0xa0 || c == 0xad || c == 0x34f || c == 0xfeff ||
 		                (c >= 0x2000 && c <= 0x200d) || c == 0x2028 || c == 0x2029;
@@ -98,12 +103,14 @@ static bool put_words(struct str line, char *out, size_t cap, size_t *n, size_t 
 	return true;
 }
 
-static struct str condense(struct arena *a, struct str text, size_t max_characters, bool skips_quotes)
+/* *is_full: there was more text than room. */
+static struct str condense(struct arena *a, struct str text, size_t max_characters, bool skips_quotes, bool *is_full)
 {
 	size_t cap = max_characters * 4 + 4, n = 0, characters = 0;
 	char *out = arena_alloc(a, cap);
 	struct scan s = scan_of(text);
 
+	*is_full = false;
 	while (!scan_done(&s)) {
 		struct str line = scan_until(&s, '\n');
 		scan_take(&s, '\n');
@@ -112,21 +119,34 @@ static struct str condense(struct arena *a, struct str text, size_t max_characte
 			continue;
 		if (skips_quotes && (str_eq(line, STR("-- ")) || str_eq(line, STR("-- \r"))))
 			break;
-		if (!put_words(line, out, cap, &n, &characters, max_characters))
+		*is_full = !put_words(line, out, cap, &n, &characters, max_characters);
+		if (*is_full)
 			break;
 	}
 	return str_trim(str_make(out, n));
 }
 
+static struct str preview_of(struct arena *a, struct str message, const struct mime_part *p, size_t bytes, size_t max_characters,
+                             bool *is_full)
+{
+	struct str text = mime_text(a, message, p, bytes);
+
+	if (!utf8_valid(text))
+		text = charset_guess(a, text);
+	struct str out = condense(a, text, max_characters, true, is_full);
+	return out.n ? out : condense(a, text, max_characters, false, is_full);
+}
+
+/* The beginning of a text usually fills it; what is quoted, or HTML, needs more. */
 struct str mime_preview(struct arena *a, struct str message, const struct mime_part *root, size_t max_characters)
 {
 	const struct mime_part *p = preview_part(root);
+	struct str out = STR("");
+	bool is_full = false;
 
-	if (!p)
-		return STR("");
-	struct str text = mime_text(a, message, p, PREVIEW_BYTES_MAX);
-	if (!utf8_valid(text))
-		text = charset_guess(a, text);
-	struct str out = condense(a, text, max_characters, true);
-	return out.n ? out : condense(a, text, max_characters, false);
+	if (p && mime_is(p, "text", "plain") && p->body_n > max_characters * 4)
+		out = preview_of(a, message, p, max_characters * 4, max_characters, &is_full);
+	if (p && !is_full)
+		out = preview_of(a, message, p, PREVIEW_BYTES_MAX, max_characters, &is_full);
+	return out;
 }

@@ -93,6 +93,8 @@ enum err append_message(struct append *ap, const struct append_new *in, uint64_t
 	if (ap->n == APPEND_MESSAGES_MAX)
 		return ERR_LIMIT;
 	TRY(within_limits(ap, size));
+	if (ap->messages == NULL)  /* most come alone */
+		ap->messages = arena_array(&ap->arena, ap->cap = 1, sizeof *ap->messages);
 	if (ap->n == ap->cap)
 		ap->messages = arena_grow(&ap->arena, ap->messages, ap->n, &ap->cap, sizeof *ap->messages);
 	ap->messages[ap->n++] = (struct incoming){ .in = *in };
