@@ -90,9 +90,15 @@ enum err delivered_repair(struct view *v, uint32_t email, const struct str *piec
 	return ERR_OK;
 }
 
+/* Most batches come with the seq of the one before. If the transaction is undone the names stay until the next seq. */
 enum err delivered_prune(struct tx *tx, const struct delivery_key *upto)
 {
 	static const char sql[] = "DELETE FROM delivered WHERE log_id = ?1 AND seq <= ?2";
+	struct delivery_key *pruned = &tx->v->pruned;
+
+	if (upto->log_id == pruned->log_id && upto->seq <= pruned->seq)
+		return ERR_OK;
+	*pruned = *upto;
 	CLEANUP(stmt_release) struct stmt *q = db_query(tx->v->db, sql);
 
 	stmt_bind_u64(q, 1, upto->log_id);

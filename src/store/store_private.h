@@ -128,6 +128,7 @@ struct view {
 	uint64_t           modseq;           /* of the newest commit */
 	uint64_t           reserved;         /* committed end of the block */
 	atomic_ullong      committed;        /* number of the newest commit of this process */
+	struct delivery_key pruned;          /* up to which names of deliveries were forgotten last */
 	int64_t            shared_bytes;     /* counted in more than one mailbox: see usage() in message.c */
 	uint32_t           uidvalidity;      /* the newest one given out */
 	int64_t            mailbox_next;
