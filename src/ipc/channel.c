@@ -376,23 +376,24 @@ static const char *refusal(const struct channel *ch, const struct item *it)
 /* Takes one datagram from the descriptor; lock not held. NULL: none there (*failure 0) or the peer is gone (*failure set). */
 static struct item *take(int fd, int *failure)
 {
-	char room[HEADER_SIZE + MESSAGE_BODY_MAX];
+	struct item *it = mem_resize(NULL, sizeof(*it) + MESSAGE_BODY_MAX);  /* cut to size below; only what arrives is touched */
+	char head[HEADER_SIZE];
 	union { char room[CMSG_SPACE(sizeof(int) * MESSAGE_FDS_MAX)]; struct cmsghdr align; } control;
-	struct iovec part = { room, sizeof(room) };
-	struct msghdr m = { .msg_iov = &part, .msg_iovlen = 1, .msg_control = control.room, .msg_controllen = sizeof(control.room) };
+	struct iovec parts[2] = { { head, sizeof(head) }, { it->body, MESSAGE_BODY_MAX } };
+	struct msghdr m = { .msg_iov = parts, .msg_iovlen = 2, .msg_control = control.room, .msg_controllen = sizeof(control.room) };
 	ssize_t n;
 
 	*failure = 0;
+	*it = (struct item){ 0 };
 	do
 		n = recvmsg(fd, &m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 	while (n < 0 && errno == EINTR);
-	if (n < 0 && errno == EAGAIN)
-		return NULL;
 	if (n <= 0) {
-		*failure = n < 0 ? errno : EPIPE;
+		*failure = n == 0 ? EPIPE : errno == EAGAIN ? 0 : errno;
+		mem_free(it);
 		return NULL;
 	}
-	struct item *it = mem_alloc(sizeof(*it) + (size_t)n);
+	it->size = (size_t)n > sizeof(head) ? (size_t)n - sizeof(head) : 0;
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(&m); c; c = CMSG_NXTHDR(&m, c)) {
 		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
 			continue;
@@ -406,7 +407,7 @@ static struct item *take(int fd, int *failure)
 		fd_close(&it->fds[--it->fd_count]);
 	if ((m.msg_flags & MSG_CTRUNC) && !has_too_many)
 		log_warn("no descriptor left for a message: raise the limit of open files (LimitNOFILE=, ulimit -n)");
-	struct scan s = scan_of(str_make(room, (size_t)n));
+	struct scan s = scan_of(str_make(head, (size_t)n - it->size));
 	it->type = get_u16(&s);
 	it->flags = get_u16(&s);
 	it->call = get_u32(&s);
@@ -416,10 +417,7 @@ static struct item *take(int fd, int *failure)
 		*failure = EPROTO;
 		return NULL;
 	}
-	it->size = scan_left(&s);
-	memcpy(it->body, s.p, it->size);
-	mem_wipe(room, (size_t)n);
-	return it;
+	return mem_resize(it, sizeof(*it) + it->size);
 }
 
 /* Lock held. An answer finds its call; a request or notice goes to the inbox. */
