@@ -45,16 +45,14 @@ class Work:
         return found
 
     def of(self, times, action, prepare=lambda: None):
-        """What action() took for each of its times: the round with the fewest calls, {(role, call): n}."""
-        best = None
+        """What action() took for each of its times, round by round: [{(role, call): n}]."""
+        rounds = []
         for _ in range(ROUNDS):
             prepare()
             before = self.now()
             action()
-            spent = {k: (n - before.get(k, 0)) / times for k, n in self.now().items() if n != before.get(k, 0)}
-            if best is None or total(spent)["calls"] < total(best)["calls"]:
-                best = spent
-        return best
+            rounds.append({k: (n - before.get(k, 0)) / times for k, n in self.now().items() if n != before.get(k, 0)})
+        return rounds
 
 
 def total(spent):
@@ -64,11 +62,13 @@ def total(spent):
             "bytes": sum_of(lambda c: c == "bytes"), "allocs": sum_of(lambda c: c == "alloc")}
 
 
-def check(what, spent, **measured):
+def check(what, rounds, **measured):
     """Each of measured (calls, wakes, syncs, bytes, allocs) is at most SLACK times what it was."""
-    got = total(spent)
+    totals = [total(r) for r in rounds]
+    got = {k: min(t[k] for t in totals) for k in totals[0]}
     over = [f"{k} {got[k]:.2f}, at most {was * SLACK:.2f}" for k, was in measured.items() if got[k] > was * SLACK + 0.05]
-    detail = ", ".join(f"{role} {call} {n:.2f}" for (role, call), n in sorted(spent.items()))
+    fewest = min(rounds, key=lambda r: total(r)["calls"])
+    detail = ", ".join(f"{role} {call} {n:.2f}" for (role, call), n in sorted(fewest.items()))
     if os.environ.get("SHOW"):
         print(f"    {what}: " + ", ".join(f"{k}={v:.2f}" for k, v in got.items()) + f"\n      {detail}")
     expect(not over, f"{what}: {'; '.join(over)}\n{detail}")
@@ -120,7 +120,7 @@ def test_small_commands(server):
     c.command("s SELECT Many", "s OK")
     check("NOOP", of(200, commands(c, 200, "NOOP")), calls=11, wakes=3, bytes=0, allocs=3)
     check("STORE of one flag", of(200, commands(c, 200, lambda i: f"STORE {i + 1} +FLAGS (\\Seen)"),
-                                  commands(c, 1, "STORE 1:* FLAGS.SILENT ()")), calls=15, wakes=3, syncs=0, bytes=8240, allocs=17)
+                                  commands(c, 1, "STORE 1:* FLAGS.SILENT ()")), calls=12, wakes=3, syncs=0, bytes=8240, allocs=17)
     check("FETCH 1:1000 FLAGS", of(10, commands(c, 10, "FETCH 1:* FLAGS")), calls=17, allocs=11)
     check("SELECT of 1,000", of(10, commands(c, 10, "SELECT Many")), calls=11, wakes=3, bytes=0, allocs=8)
     c.close()
@@ -131,10 +131,10 @@ def test_many_at_once(server):
     fill(c, "From", 100)
     c.command("c CREATE To", "c OK")
     c.command("s SELECT From", "s OK")
-    check("COPY of 100", of(2, commands(c, 2, "COPY 1:100 To")), calls=28, wakes=3, syncs=1, bytes=33000, allocs=550)
+    check("COPY of 100", of(2, commands(c, 2, "COPY 1:100 To")), calls=13, wakes=3, syncs=1, bytes=33000, allocs=540)
     c.command("s SELECT To", "s OK")
     check("EXPUNGE of 100", of(1, commands(c, 1, "EXPUNGE"), commands(c, 1, "STORE 1:100 +FLAGS.SILENT (\\Deleted)")),
-          calls=26, wakes=3, syncs=1, bytes=24800, allocs=730)
+          calls=13, wakes=3, syncs=1, bytes=24800, allocs=635)
     c.close()
 
 
@@ -148,7 +148,7 @@ def test_append(server):
         for _ in range(20):
             c.send(commands_of)
             c.until("p OK")
-    check("APPEND of 4 kB", server.work.of(20, run), calls=21, wakes=3, syncs=2, bytes=18000, allocs=27)
+    check("APPEND of 4 kB", server.work.of(20, run), calls=15, wakes=3, syncs=2, bytes=18000, allocs=27)
     c.close()
 
 
