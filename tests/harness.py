@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 import traceback
+import zlib
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PORTS = (25, 110, 143, 465, 587, 993, 995)
@@ -240,11 +241,41 @@ class Server:
         return Lines(s)
 
 
+class Deflated:
+    """The socket of a client after COMPRESS."""
+
+    def __init__(self, sock):
+        self.sock, self.out, self.into = sock, zlib.compressobj(wbits=-15), zlib.decompressobj(wbits=-15)
+
+    def sendall(self, data):
+        self.sock.sendall(self.out.compress(data) + self.out.flush(zlib.Z_SYNC_FLUSH))
+
+    def recv(self, n):
+        data = b""
+        while not data:
+            more = self.sock.recv(n)
+            if not more:
+                return b""
+            data = self.into.decompress(more)
+        return data
+
+    def settimeout(self, seconds):
+        self.sock.settimeout(seconds)
+
+    def close(self):
+        self.sock.close()
+
+
 class Lines:
     """A line client for transcripts."""
 
     def __init__(self, sock):
         self.sock, self.buffer = sock, b""
+
+    def deflate(self):
+        """From now on; what was heard before has been read."""
+        expect(not self.buffer, f"the server said too much before COMPRESS: {self.buffer!r}")
+        self.sock = Deflated(self.sock)
 
     def send(self, data):
         self.sock.sendall(data if isinstance(data, bytes) else data.encode())

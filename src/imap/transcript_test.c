@@ -162,6 +162,8 @@ static void play_line(struct play *p, struct str line)
 		struct str verb, number;
 		str_cut(str_from(line, 1), ' ', &verb, &number);
 		c = &p->clients[number.n ? number.p[0] - '1' : 0];
+		if (str_eq(verb, STR("eof")))
+			return;  /* here a client never has more than was given */
 		nothing_left(p);
 		if (str_eq(verb, STR("park")))
 			park(p, c);

@@ -9,7 +9,6 @@ import re
 import struct
 import subprocess
 import tempfile
-import zlib
 
 from harness import ROOT, Server, expect, wait_for
 
@@ -205,25 +204,6 @@ def test_news_of_a_waiting_session(server):
     writes.close()
 
 
-class Deflated:
-    """A line client after COMPRESS."""
-
-    def __init__(self, lines):
-        self.lines, self.out = lines, zlib.compressobj(wbits=-15)
-        self.into = zlib.decompressobj(wbits=-15)
-
-    def send(self, text):
-        self.lines.send(self.out.compress(text.encode()) + self.out.flush(zlib.Z_SYNC_FLUSH))
-
-    def until(self, prefix):
-        said = b""
-        while not said.startswith(prefix.encode()):
-            said += self.into.decompress(self.lines.sock.recv(4096))
-
-    def close(self):
-        self.lines.close()
-
-
 def gates_kb(server):
     return sum(int(re.search(r"^Pss:\s+(\d+)", open(f"/proc/{pid}/smaps_rollup").read(), re.M).group(1)) for pid in server.pids_of("gate"))
 
@@ -240,7 +220,7 @@ def test_memory_of_waiting_sessions(server):
             kept.append(login(server, "bob", tls))
             if compress:
                 kept[-1].command("z COMPRESS DEFLATE", "z OK")
-                kept[-1] = Deflated(kept[-1])
+                kept[-1].deflate()
             kept[-1].send("i IDLE\r\n")
             kept[-1].until("+")
         each = 0
