@@ -22,6 +22,9 @@
  * would make a hole in front of what is acknowledged from now on. Writing the same bytes is harmless whenever the power
  * goes.
  *
+ * The header of a segment that is intact bounds what stands before it: no record of an older segment has its seq or a
+ * larger one. So damage, or hostile bytes that cost more searching than we are ready to do, end with their segment.
+ *
  * A seq must not be given twice under one log id: accounts and queue.db would take the new message for the old one.
  * When the newest segment may be lost (there are bytes where its header should be, but nothing can be read) the numbers
  * go on far above. */
@@ -151,7 +154,7 @@ static bool get_segment_header(struct log *l, uint32_t i, struct str bytes)
 	struct log_header h;
 	struct str payload;
 
-	if (!log_peek(bytes, &h) || h.kind != LOG_SEGMENT || !log_check(l, bytes, &h, &payload))
+	if (!log_peek(bytes, &h) || h.kind != LOG_SEGMENT || h.in_batch != 0 || !log_check(l, bytes, &h, &payload))
 		return false;
 	struct scan s = scan_of(payload);
 	g->generation = get_u64(&s);
@@ -181,6 +184,24 @@ static bool has(struct log *l, uint64_t generation)
 	return log_segment_of(l, generation)->has_header && log_segment_of(l, generation)->generation == generation;
 }
 
+/* The numbers grow from segment to segment. A header that says otherwise is worth nothing: the newer one decides. */
+static void drop_contradictions(struct log *l, uint64_t newest)
+{
+	uint64_t limit = UINT64_MAX;
+
+	for (uint64_t back = 0; back < l->segments && back <= newest; back++) {
+		struct log_segment *g = log_segment_of(l, newest - back);
+		if (!has(l, newest - back))
+			continue;
+		if (g->first_seq < limit) {
+			limit = g->first_seq;
+		} else {
+			g->has_header = false;
+			g->is_damaged = true;
+		}
+	}
+}
+
 /* The oldest segment that can hold a record above W, as far as the newest header knows W; older ones need no reading. A
  * segment is used again only when W has passed it, so the one that W stands in is there, or it is damaged. */
 static uint64_t first_generation(struct log *l, uint64_t newest)
@@ -196,9 +217,10 @@ static uint64_t first_generation(struct log *l, uint64_t newest)
 
 struct walk {
 	uint64_t seq, epoch;    /* of the last record that belongs to the log */
+	uint64_t limit;         /* where the next segment that has a header begins: no record before it has this seq */
 	bool     is_any_epoch;  /* the beginning: none is known yet */
 	bool     is_damaged;    /* a header is missing: what comes now stands behind damage in any case */
-	uint64_t budget;        /* bytes whose CRC is still looked at behind holes: hostile bytes cost no more than this */
+	uint64_t budget;        /* bytes of this segment whose CRC is still looked at behind holes: hostile ones cost no more */
 };
 
 static bool begins_epoch(const struct log_header *h, uint32_t offset)
@@ -208,13 +230,15 @@ static bool begins_epoch(const struct log_header *h, uint32_t offset)
 
 static bool is_next(const struct walk *at, const struct log_header *h, uint32_t offset)
 {
-	return h->seq == at->seq + 1 && (h->epoch == at->epoch || at->is_any_epoch || begins_epoch(h, offset));
+	return h->seq == at->seq + 1 && h->seq < at->limit &&
+	       (h->epoch == at->epoch || at->is_any_epoch || begins_epoch(h, offset));
 }
 
 /* Could it belong to the log, if something is missing before it? */
 static bool may_follow(const struct walk *at, const struct log_header *h, uint32_t offset)
 {
-	return h->seq > at->seq && (h->epoch == at->epoch || at->is_any_epoch || begins_epoch(h, offset));
+	return h->seq > at->seq && h->seq < at->limit &&
+	       (h->epoch == at->epoch || at->is_any_epoch || begins_epoch(h, offset));
 }
 
 /* When it was written, what we have not found was durable. */
@@ -247,6 +271,12 @@ static void take(struct log *l, uint64_t generation, struct walk *at, const stru
 		remember(l, (struct log_place){ (uint32_t)(generation % l->segments), offset + HEADER, h->length, h->seq });
 }
 
+static void tell_damage(const struct log *l, const struct walk *at, const struct log_header *h)
+{
+	log_error("the queue's log is damaged: records are missing after_seq=%llu before_seq=%llu folder=%s; the rest is used",
+	          (unsigned long long)at->seq, (unsigned long long)h->seq, disk_dir_path(l->dir));
+}
+
 /* Looks behind a hole for a record that proves it to be damage; *offset is then of the first intact one, which may be
  * in the same batch as what is missing. */
 static bool find_behind_damage(struct log *l, struct str bytes, struct walk *at, uint32_t *offset)
@@ -273,18 +303,32 @@ static bool find_behind_damage(struct log *l, struct str bytes, struct walk *at,
 			first = h;
 			first_offset = o;
 		}
-		log_error("the queue's log is damaged: records are missing after_seq=%llu before_seq=%llu folder=%s; the rest is used",
-		          (unsigned long long)at->seq, (unsigned long long)first.seq, disk_dir_path(l->dir));
+		tell_damage(l, at, &first);
 		*offset = first_offset;
 		return true;
 	}
 	return false;
 }
 
+/* A header was found good before, and bounded what stands before it, so it belongs to the log whatever is missing there:
+ * no search decides about it, and nothing is ever written over the header of the newest segment. */
+static uint32_t take_segment_header(struct log *l, uint64_t generation, struct str bytes, struct walk *at)
+{
+	struct log_header h;
+	struct str payload;
+	bool found = log_peek(bytes, &h) && log_check(l, bytes, &h, &payload);
+
+	assert(found && h.seq > at->seq);
+	if (h.seq != at->seq + 1)
+		tell_damage(l, at, &h);
+	take(l, generation, at, &h, payload, 0);
+	return log_padded(h.length);
+}
+
 /* Goes through the records of one segment as long as they continue the log; returns the offset behind the last of them. */
 static uint32_t walk_segment(struct log *l, uint64_t generation, struct str bytes, struct walk *at)
 {
-	uint32_t offset = 0, end = 0;
+	uint32_t end = has(l, generation) ? take_segment_header(l, generation, bytes, at) : 0, offset = end;
 	struct log_header h;
 	struct str payload;
 
@@ -314,9 +358,19 @@ static enum err settle(struct log *l, uint64_t generation, const char *bytes, ui
 	return disk_sync(g->file);
 }
 
-static enum err visit(struct log *l, uint64_t generation, char *bytes, struct walk *at, uint32_t *end)
+static uint64_t limit_of(struct log *l, uint64_t generation, uint64_t newest)
 {
-	at->is_damaged |= log_segment_of(l, generation)->is_damaged;
+	for (uint64_t g = generation + 1; g <= newest; g++)
+		if (has(l, g))
+			return log_segment_of(l, g)->first_seq;
+	return UINT64_MAX;
+}
+
+static enum err visit(struct log *l, uint64_t generation, uint64_t newest, char *bytes, struct walk *at, uint32_t *end)
+{
+	at->is_damaged |= !has(l, generation);
+	at->budget = 4 * (uint64_t)l->segment_bytes;
+	at->limit = limit_of(l, generation, newest);
 	TRY(disk_read_all(log_segment_of(l, generation)->file, bytes, l->segment_bytes, 0));
 	*end = walk_segment(l, generation, str_make(bytes, l->segment_bytes), at);
 	return settle(l, generation, bytes, *end);
@@ -324,8 +378,9 @@ static enum err visit(struct log *l, uint64_t generation, char *bytes, struct wa
 
 static enum err walk_segments(struct log *l, uint64_t newest, char *bytes)
 {
+	drop_contradictions(l, newest);
 	uint64_t first = first_generation(l, newest);
-	struct walk at = { .is_any_epoch = true, .budget = 4 * (uint64_t)l->segment_bytes };
+	struct walk at = { .is_any_epoch = true };
 	uint32_t end = 0;
 
 	l->w = log_segment_of(l, newest)->header_w;
@@ -335,14 +390,14 @@ static enum err walk_segments(struct log *l, uint64_t newest, char *bytes)
 			log_error("the queue's log is damaged: the header of a segment is missing generation=%llu folder=%s",
 			          (unsigned long long)g, disk_dir_path(l->dir));
 		if (has(l, g) || log_segment_of(l, g)->is_damaged)
-			TRY(visit(l, g, bytes, &at, &end));
+			TRY(visit(l, g, newest, bytes, &at, &end));
 	}
 	l->generation = newest;
 	l->offset = end;
 	if (log_segment_of(l, newest + 1)->is_damaged) {  /* it may have been the newest */
 		log_error("the queue's log is damaged: the header of a segment is missing generation=%llu folder=%s",
 		          (unsigned long long)newest + 1, disk_dir_path(l->dir));
-		TRY(visit(l, newest + 1, bytes, &at, &end));
+		TRY(visit(l, newest + 1, newest, bytes, &at, &end));
 		if (end > 0) {
 			l->generation = newest + 1;
 			l->offset = end;
