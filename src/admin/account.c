@@ -5,7 +5,7 @@
 #include "base/log.h"
 #include "base/map.h"
 
-enum { NAME_MAX_BYTES = 250 };
+enum { NAME_MAX_BYTES = 250, MAKING_MAX_S = 600 };
 
 enum err admin_in_use(struct admin_call *c, const struct directory_address *x)
 {
@@ -324,6 +324,14 @@ static enum err purge_one(struct admin_call *c, const struct directory_account *
 	return account_forget(c->directory, x->account);
 }
 
+/* One that is being made looks the same until it is ready. */
+static bool is_purged(const struct directory_account *x, int64_t older_than_s, int64_t now_s)
+{
+	if (x->deleted_s == ACCOUNT_DOOMED)
+		return x->created_s + MAKING_MAX_S <= now_s;
+	return x->deleted_s != 0 && x->deleted_s + older_than_s <= now_s;
+}
+
 /* Which accounts a purge means: the one named, or all that were deleted long enough ago. */
 static enum err choose_purged(struct admin_call *c, struct directory_account **list, size_t *n)
 {
@@ -344,7 +352,7 @@ static enum err choose_purged(struct admin_call *c, struct directory_account **l
 	}
 	TRY(account_list(c->directory, STR(""), &c->arena, list, &all));
 	for (size_t i = 0; i < all; i++)
-		if ((*list)[i].deleted_s != 0 && (*list)[i].deleted_s + (int64_t)seconds <= clock_wall_s())
+		if (is_purged(&(*list)[i], (int64_t)seconds, clock_wall_s()))
 			(*list)[kept++] = (*list)[i];
 	*n = kept;
 	return ERR_OK;

@@ -21,7 +21,7 @@
 #include <unistd.h>
 
 enum { TICK_MS = 1000, USAGE_EVERY_MS = 1000, USAGE_AHEAD_MS = 3000, DIRECTORY_TIMEOUT_MS = 20000,
-       STOP_WAIT_MS = 3000 };
+       STOP_WAIT_MS = 3000, PURGE_FIRST_MS = 3000, PURGE_EVERY_MS = 3600 * 1000 };
 
 void control_lock(struct control *c) { pthread_mutex_lock(&c->lock); }
 void control_unlock(struct control *c) { pthread_mutex_unlock(&c->lock); }
@@ -324,6 +324,10 @@ static void tick(struct control *c)
 		if (cell->has_usage && now >= cell->note_ms)
 			note_usage(cell, now);
 	}
+	if (now >= c->purge_ms) {
+		c->purge_ms = now + PURGE_EVERY_MS;
+		control_purge(c);
+	}
 }
 
 static enum err open_files(struct control *c)
@@ -395,6 +399,7 @@ int role_control(const struct role_start *start)
 	int code = 1;
 
 	*c = (struct control){ .start = start,
+						   .purge_ms = clock_mono_ms() + PURGE_FIRST_MS,
 						   .watch = watch_new(),
 						   .started_s = clock_wall_s(),
 						   .file = conf_new(),

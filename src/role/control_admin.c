@@ -259,9 +259,10 @@ static enum err host_sessions(void *context, struct arena *a, struct session_inf
 
 struct connection {
 	struct control *control;
-	int             fd;
+	int             fd;           /* -1: nobody asks, this is control's own command */
 	size_t          slot;
 	bool            is_gone;      /* the asker: the command goes on, and waits for him no more */
+	char           *own;          /* control's own request */
 };
 
 static bool send_reply(void *context, struct str message)
@@ -311,30 +312,38 @@ static void *connection_main(void *context)
 	struct control *c = x->control;
 	CLEANUP(buf_free) struct buf request = BUF(ADMIN_REQUEST_MAX);
 
+	if (x->own)
+		run_request(x, str_of(x->own));
 	while (!x->is_gone && admin_receive(x->fd, &request, IDLE_MS) == ERR_OK) {
 		run_request(x, buf_str(&request));
 		mem_wipe(request.p, request.n);
 	}
 	control_lock(c);
-	c->connection_fds[x->slot] = -1;
-	close(x->fd);
+	if (x->fd >= 0)
+		c->connection_fds[x->slot] = -1;
+	fd_close(&x->fd);
 	c->connections--;
 	pthread_cond_broadcast(&c->news);
 	control_unlock(c);
+	mem_free(x->own);
 	mem_free(x);
 	return NULL;
 }
 
-/* Lock held. */
-static void start_connection(struct control *c, int fd)
+/* Lock held. Takes fd, or runs a request of control's own, which it copies. */
+static void start_connection(struct control *c, int fd, struct str own)
 {
 	struct connection *x = MEM_NEW(struct connection);
 	pthread_attr_t attr;
 	pthread_t thread;
 
-	*x = (struct connection){ .control = c, .fd = fd };
-	while (c->connection_fds[x->slot] >= 0)
+	*x = (struct connection){ .control = c, .fd = fd, .is_gone = fd < 0 };
+	while (fd >= 0 && c->connection_fds[x->slot] >= 0)
 		x->slot++;
+	if (own.n) {
+		x->own = mem_alloc(own.n + 1);
+		memcpy(x->own, own.p, own.n);
+	}
 	pthread_attr_init(&attr);
 	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
 	pthread_attr_setstacksize(&attr, STACK_SIZE);
@@ -343,12 +352,41 @@ static void start_connection(struct control *c, int fd)
 	if (failure) {
 		errno = failure;
 		log_errno("pthread_create", "admin");
-		close(fd);
+		fd_close(&fd);
+		mem_free(x->own);
 		mem_free(x);
 		return;
 	}
-	c->connection_fds[x->slot] = fd;
+	if (fd >= 0)
+		c->connection_fds[x->slot] = fd;
 	c->connections++;
+}
+
+/* Is there a deleted account that old? So that the log says something when something is done. */
+static bool has_old_account(struct control *c, uint64_t days)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct directory_account *list;
+	size_t n;
+
+	if (account_list(c->directory, STR(""), &a, &list, &n) != ERR_OK)
+		return false;
+	for (size_t i = 0; i < n; i++)
+		if (list[i].deleted_s > ACCOUNT_DOOMED && list[i].deleted_s + (int64_t)days * 86400 <= clock_wall_s())
+			return true;
+	return false;
+}
+
+void control_purge(struct control *c)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	uint64_t days = c->lookup ? conf_number(lookup_conf(c->lookup), SETTING_deleted_account_days) : 0;
+
+	if (days == 0 || c->stops || c->connections == CONTROL_CONNECTIONS_MAX || !has_old_account(c, days))
+		return;
+	log_info("erasing the accounts that were deleted long enough ago deleted_account_days=%llu", (unsigned long long)days);
+	start_connection(c, -1, arena_printf(&a, "{\"command\":\"account purge\",\"args\":{\"older_than\":\"%llud\",\"yes\":true},\"lang\":\"en\"}",
+	                                     (unsigned long long)days));
 }
 
 static bool may_command(int fd)
@@ -370,7 +408,7 @@ static void on_connection(void *context)
 	if (!may_command(fd) || c->stops || c->connections == CONTROL_CONNECTIONS_MAX)
 		close(fd);
 	else
-		start_connection(c, fd);
+		start_connection(c, fd, STR(""));
 	control_unlock(c);
 }
 

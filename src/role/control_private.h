@@ -56,6 +56,7 @@ struct control {
 	struct lookup    *lookup;     /* as published */
 	int               lookup_fd;
 	uint64_t          built;      /* its version */
+	int64_t           purge_ms;   /* when deleted accounts are looked at next */
 	int               connections;
 	int               connection_fds[CONTROL_CONNECTIONS_MAX];  /* -1: free */
 };
@@ -75,6 +76,8 @@ void control_cell_release(struct control_cell *cell);
 
 /* The admin socket: LISTEN gave it. */
 void control_listen(struct control *c, int fd);
+/* Lock held. Erases accounts that were deleted long enough ago, as a command does, in a thread of its own. */
+void control_purge(struct control *c);
 /* Ends all connections: no command begins any more. True when none is left. */
 bool control_hang_up(struct control *c);
 #endif
