@@ -252,8 +252,9 @@ def cells_gone(server, seconds=120):
 
 
 def send(server, messages, accounts, connections=16, size=4096):
-    out = subprocess.run([SENDER, str(server.port(25)), str(connections), str(messages), str(size), str(accounts)], stdout=subprocess.PIPE, check=True, timeout=900).stdout
-    return json.loads(out)
+    out = subprocess.run([SENDER, str(server.port(25)), str(connections), str(messages), str(size), str(accounts)], input=b"go\n",
+                         stdout=subprocess.PIPE, check=True, timeout=900).stdout
+    return json.loads(out.splitlines()[-1])
 
 
 def queue_is_empty(server, seconds):
