@@ -280,18 +280,18 @@ void message_write(FILE *out, size_t size, long number, const char *from)
 	if (html)
 		fputs("Content-Type: multipart/alternative; boundary=\"inner-bound\"\r\n\r\n--inner-bound\r\n", out);
 	fputs("Content-Type: text/plain; charset=utf-8\r\n\r\n", out);
-	size_t head = size >= 2000 ? 1200 : 400;
-	size_t text = html ? 3000 : size > head ? size - head : 1;
-	write_text(out, text, number, "", "");
+	size_t head = size >= 2000 ? 1300 : 500, body = size > head ? size - head : 1;
+	size_t inner = attached ? 10000 : body;  /* the text, in both its forms */
+	write_text(out, html ? inner / 4 : inner, number, "", "");
 	if (html) {
 		fputs("\r\n--inner-bound\r\nContent-Type: text/html; charset=utf-8\r\n\r\n<html><body>\r\n", out);
-		write_text(out, 7000, number, "<p style=\"margin:0\">", "</p>");
+		write_text(out, inner - inner / 4, number, "<p style=\"margin:0\">", "</p>");
 		fputs("</body></html>\r\n\r\n--inner-bound--\r\n", out);
 	}
 	if (attached) {
 		fputs("\r\n--outer-bound\r\nContent-Type: application/pdf; name=\"figures.pdf\"\r\nContent-Disposition: attachment; "
 		      "filename=\"figures.pdf\"\r\nContent-Transfer-Encoding: base64\r\n\r\n", out);
-		write_base64(out, size - 11500, number);
+		write_base64(out, body - inner, number);
 		fputs("\r\n--outer-bound--\r\n", out);
 	}
 }

@@ -305,7 +305,7 @@ class Wake:
     accounts = 4
 
     def prepare(self, c):
-        fill(c, "INBOX", 100, 4000)
+        mail(c, "-c", self.accounts, commands=["APPEND INBOX {@4000x100}"])
 
     def measure(self, c, add):
         for what, command in (("APPEND", "APPEND INBOX {@1000}"), ("STORE", "STORE %i +FLAGS (\\Answered)")):
@@ -323,7 +323,7 @@ class Idle:
              ("TLS + COMPRESS", ["-t"], ["SELECT INBOX", "COMPRESS DEFLATE", "IDLE"], 24))
 
     def prepare(self, c):
-        fill(c, "INBOX", 20, 4000)
+        mail(c, "-c", self.accounts, commands=["APPEND INBOX {@4000x20}"])
 
     def measure(self, c, add):
         for name, args, setup, budget in self.kinds:

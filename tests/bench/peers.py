@@ -228,13 +228,15 @@ class Peers:
         self.label = f"postfix + dovecot, {layout}"
         self.dir = tempfile.mkdtemp(prefix="facteur-peers-")
         os.chmod(self.dir, 0o755)
+        self.conf = os.path.join(self.dir, "conf")  # nothing else in it: Postfix looks at each file of this folder when it starts
+        os.mkdir(self.conf)
         self.accounts, self.postfix, self.dovecot = accounts, None, None
         self.group = Group(layout, self.pids)
         self.ports = dict(zip(("smtp", "submissions", "imap", "imaps", "pop3", "pop3s"), free_ports(6)))
         values = dict(self.ports, dir=self.dir, location=LOCATIONS[layout],
                       plugins="mail_plugins = zlib\nprotocol imap {\n  mail_plugins = zlib imap_zlib\n}" if compress else "")
         for name, text in CONFIG.items():
-            with open(os.path.join(self.dir, name), "w") as f:
+            with open(os.path.join(self.conf, name), "w") as f:
                 f.write(text.format(**values))
         subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "30",
                         "-subj", "/CN=localhost", "-keyout", f"{self.dir}/key.pem", "-out", f"{self.dir}/cert.pem"],
@@ -246,7 +248,7 @@ class Peers:
         os.chown(f"{self.dir}/data", uid, gid)
         os.mkdir(f"{self.dir}/home")
         os.chown(f"{self.dir}/home", pwd.getpwnam("mail").pw_uid, grp.getgrnam("mail").gr_gid)
-        self.run("postfix", "-c", self.dir, "set-permissions", check=False)
+        self.run("postfix", "-c", self.conf, "set-permissions", check=False)
         try:
             self.start()
         except Exception:
@@ -261,7 +263,7 @@ class Peers:
             f.writelines(f"user{i}@{DOMAIN}:{{SSHA512}}{hashed}\n" for i in range(self.accounts))
         with open(f"{self.dir}/addresses", "w") as f:
             f.writelines(f"user{i}@{DOMAIN} x\n" for i in range(self.accounts))
-        self.run("postmap", "-c", self.dir, f"hash:{self.dir}/addresses")
+        self.run("postmap", "-c", self.conf, f"hash:{self.dir}/addresses")
 
     def run(self, *command, check=True):
         done = subprocess.run(inside(*command), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, timeout=120)
@@ -274,8 +276,8 @@ class Peers:
                                     preexec_fn=self.group.enter)
 
     def start(self):
-        self.dovecot = self.spawn("dovecot", "-F", "-c", f"{self.dir}/dovecot.conf")
-        self.postfix = self.spawn("postfix", "-c", self.dir, "start-fg")
+        self.dovecot = self.spawn("dovecot", "-F", "-c", f"{self.conf}/dovecot.conf")
+        self.postfix = self.spawn("postfix", "-c", self.conf, "start-fg")
         wait_for(self.answers, 60, "Postfix and Dovecot answer")
 
     def answers(self):
@@ -284,7 +286,7 @@ class Peers:
                 raise RuntimeError("Postfix or Dovecot ended: " + self.log())
         for name, port in self.ports.items():
             with contextlib.closing(socket.socket()) as s:
-                s.settimeout(5)
+                s.settimeout(2)
                 try:
                     s.connect(("127.0.0.1", port))
                     if name in ("smtp", "imap", "pop3") and s.recv(1) not in (b"2", b"*", b"+"):
