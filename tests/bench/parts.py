@@ -327,8 +327,10 @@ class Idle:
 
     def measure(self, c, add):
         for name, args, setup, budget in self.kinds:
+            c.stop()  # processes and heaps of the kind before would be found again
+            c.start()
+            mail(c, "-l", *args, "-c", self.accounts, commands=["SELECT INBOX"])
             c.asleep()
-            time.sleep(2)
             before = c.group.pss_kb()
             with Load("mail_load", *args, "-c", self.connections, c.port("imaps" if args else "imap"), logins_file(c), *setup, "--"):
                 c.asleep()
