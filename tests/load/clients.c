@@ -173,11 +173,16 @@ static void conn_close(struct conn *c)
 	c->is_cycling = false;
 }
 
+static bool is_goodbye(const char *line)
+{
+	return strncmp(line, "* BYE", 5) == 0 || strncmp(line, "421", 3) == 0 || strncmp(line, "-ERR", 4) == 0;
+}
+
 /* The connection ended, with what the server said last or with what went wrong. */
 static void conn_failed(struct conn *c, const char *why)
 {
 	bool was_open = c->state == DONE || c->state == SILENT || c->is_cycling;
-	note_text(c->n && c->line ? c->line : why);
+	note_text(c->line && is_goodbye(c->line) ? c->line : why);
 	conn_close(c);
 	if (was_open)
 		g.lost++;
@@ -242,16 +247,15 @@ static void conn_line(struct conn *c)
 	if (strncmp(c->line, want, strlen(want)) == 0) {
 		c->step++;
 		conn_step(c);
+	} else if (strncmp(c->line, "* BYE", 5) == 0 && c->step->send && strstr(c->step->send, "LOGOUT")) {
+		return;   /* RFC 9051 §6.1.3: it comes before the OK */
+	} else if (want[0] == '2' && c->line[0] == '2') {
+		return;   /* a reply of several lines */
 	} else if ((want[0] != '*' && want[0] != '+' && (c->line[0] == want[0] || strncmp(c->line, "* BYE", 5) == 0)) ||
 	           (want[0] == '*' && strncmp(c->line, "* BYE", 5) == 0) || c->line[0] == '-' ||
 	           (want[0] == '2' && (c->line[0] == '4' || c->line[0] == '5')) || (want[0] == '+' && c->line[0] == 'c' && c->line[1] == ' ')) {
 		conn_failed(c, c->line);
 	}
-}
-
-static bool is_goodbye(const char *line)
-{
-	return strncmp(line, "* BYE", 5) == 0 || strncmp(line, "421", 3) == 0 || strncmp(line, "-ERR", 4) == 0;
 }
 
 /* False: it is closed. */
@@ -267,7 +271,7 @@ static bool conn_read(struct conn *c)
 			return false;
 		}
 		if (c->line == NULL) {
-			c->line = malloc(LINE_ROOM);
+			c->line = calloc(1, LINE_ROOM);
 			c->n = 0;
 		}
 		for (int i = 0; i < n; i++) {
@@ -279,12 +283,11 @@ static bool conn_read(struct conn *c)
 			conn_line(c);
 			if (c->state == NONE)
 				return false;
-			if (c->line == NULL && !(c->line = malloc(LINE_ROOM)))
+			if (c->line == NULL && !(c->line = calloc(1, LINE_ROOM)))
 				exit(1);
-			if (!is_goodbye(c->line))   /* kept: it says why the connection is closed next */
-				c->n = 0;
+			c->n = 0;
 		}
-		if (c->state == DONE && c->n == 0) {
+		if (c->state == DONE && c->n == 0 && !is_goodbye(c->line)) {   /* kept: it says why the connection is closed next */
 			free(c->line);
 			c->line = NULL;
 		}
