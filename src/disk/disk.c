@@ -218,6 +218,15 @@ void disk_close(struct disk_file **f)
 int disk_fd(const struct disk_file *f) { return f->fd; }
 const char *disk_name(const struct disk_file *f) { return f->name; }
 
+/* A read lease is given only where nobody writes (fcntl(2)); it is not kept. */
+bool disk_has_writer(const struct disk_file *f)
+{
+	if (fcntl(f->fd, F_SETLEASE, F_RDLCK) < 0)
+		return errno == EAGAIN;
+	fcntl(f->fd, F_SETLEASE, F_UNLCK);
+	return false;
+}
+
 enum err disk_pread(struct disk_file *f, void *p, size_t n, uint64_t offset, size_t *got)
 {
 	uint64_t id;

@@ -65,6 +65,8 @@ enum err disk_sync(struct disk_file *f) MUST_CHECK;
 /* The file was written through a descriptor that was given away (disk_fd()): its bytes enter the trace of the test build, so that a
  * sync that follows covers them there as it does in the kernel. Elsewhere nothing. */
 enum err disk_written_elsewhere(struct disk_file *f) MUST_CHECK;
+/* Of a file opened for reading: has anybody else it open for writing, or mapped so? False where the file system cannot tell. */
+bool disk_has_writer(const struct disk_file *f);
 /* Takes the exclusive lock of this file, kept until it is closed or the process ends; ERR_AGAIN: another one has it. */
 enum err disk_lock(struct disk_file *f) MUST_CHECK;
 

@@ -205,6 +205,8 @@ enum err sandbox_filter_make(enum role role, struct sandbox_filter **out)
 	if (role == ROLE_QUEUE) {
 		static const char *const queue_calls[] = { "syncfs", "linkat" };
 		bad |= add_all(f, SCMP_ACT_ALLOW, queue_calls, COUNT_OF(queue_calls));
+		/* disk_has_writer(): whose signal nobody can send elsewhere, since F_SETOWN is not allowed */
+		bad |= seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(fcntl), 1, SCMP_A1(SCMP_CMP_EQ, F_SETLEASE));
 	}
 	for (size_t i = 0; i < COUNT_OF(fcntl_commands); i++)
 		bad |= seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(fcntl), 1, SCMP_A1(SCMP_CMP_EQ, (unsigned)fcntl_commands[i]));

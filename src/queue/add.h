@@ -43,8 +43,8 @@ typedef void (*queue_added)(void *context, enum err result, struct queue_id id);
 enum err queue_add_ask(struct channel *queue, const struct envelope *e, const struct queue_body *body, queue_added done,
                        void *context) MUST_CHECK;
 
-/* A new empty file for one large message: write it from offset 0, then add it by its number. *fd is the caller's to
- * close; a file that is not added within 2 hours, or before the queue restarts, is removed. ERR_AGAIN: the disk is
+/* A new empty file for one large message: write it from offset 0, close it, then add it by its number: while anybody has it
+ * open for writing it is refused. *fd is the caller's to close; a file that is not added within 2 hours, or before the queue restarts, is removed. ERR_AGAIN: the disk is
  * nearly full. */
 enum err queue_spool(struct channel *queue, uint64_t *spool, int *fd) MUST_CHECK;
 typedef void (*queue_spooled)(void *context, enum err result, uint64_t spool, int fd);  /* fd is the callee's */

@@ -131,14 +131,18 @@ TEST(a_spool_file_belongs_to_who_asked_for_it)
 	add_spooled(w, w->cells[1].ch, 8, &s, buf_str(&text), to);
 	WORLD_UNTIL(w, w->answered == 1);
 	EXPECT_INT(w->refused, 1);
+	/* nor does its owner, who could still change it */
+	add_spooled(w, w->mx, 9, &s, buf_str(&text), to);
+	WORLD_UNTIL(w, w->answered == 2);
+	EXPECT_INT(w->refused, 2);
+	close(s.fd);
 	add_spooled(w, w->mx, 9, &s, buf_str(&text), to);
 	WORLD_UNTIL(w, w->cells[0].n_kept == 1);
 	EXPECT_INT(w->cells[0].kept[0].number, 9);
 	/* nor does it work twice */
 	add_spooled(w, w->mx, 10, &s, buf_str(&text), to);
-	WORLD_UNTIL(w, w->answered == 3);
-	EXPECT_INT(w->refused, 2);
-	close(s.fd);
+	WORLD_UNTIL(w, w->answered == 4);
+	EXPECT_INT(w->refused, 3);
 	/* one that was asked for and not used goes with mx */
 	EXPECT_OK(queue_spool_ask(w->mx, on_spooled, &s));
 	s.result = ERR_AGAIN;

@@ -137,6 +137,10 @@ enum err spool_take(struct spool *s, uint64_t owner, uint64_t number, uint64_t s
 	TRY(disk_size(f, &there));
 	if (there != size || size == 0)
 		return ERR_INVALID;
+	if (disk_has_writer(f)) {  /* he could change what we are about to promise */
+		log_error("a spool file is still open for writing at its sender, the message is not taken file=%s", name);
+		return ERR_INVALID;
+	}
 	forget_unused(s, number);
 	return ERR_OK;
 }

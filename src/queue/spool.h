@@ -24,7 +24,8 @@ void spool_close(struct spool *s);      /* NULL is fine; files stay */
 enum err spool_new(struct spool *s, uint64_t owner, size_t most, int64_t now_ms, uint64_t *number, int *fd) MUST_CHECK;
 /* The owner is gone: its unused files go. */
 void spool_owner_gone(struct spool *s, uint64_t owner);
-/* The owner says it is complete. ERR_NOTFOUND: not this owner's, or used already. ERR_INVALID: not of this size. */
+/* The owner says it is complete. ERR_NOTFOUND: not this owner's, or used already. ERR_INVALID: not of this size, or somebody
+ * has it open for writing. */
 enum err spool_take(struct spool *s, uint64_t owner, uint64_t number, uint64_t size) MUST_CHECK;
 /* A file with these bytes, not yet synced. ERR_LIMIT: the disk is full. */
 enum err spool_write(struct spool *s, struct str bytes, uint64_t *number) MUST_CHECK;

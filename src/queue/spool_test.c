@@ -2,6 +2,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/test.h"
+#include <sys/mman.h>
 #include <unistd.h>
 
 struct shelf {
@@ -59,6 +60,25 @@ TEST(only_its_owner_takes_a_file_and_once)
 	EXPECT_OK(spool_take(s.spool, 1, number, 5));
 	EXPECT_ERR(spool_take(s.spool, 1, number, 5), ERR_NOTFOUND);
 	EXPECT_OK(spool_sync(s.spool, number));
+	shelf_close(&s);
+}
+
+/* What is promised with the 250 is what its sender can no longer change: neither by a descriptor nor by a mapping. */
+TEST(a_file_that_its_sender_can_still_write_is_not_taken)
+{
+	struct shelf s;
+	uint64_t number;
+	int fd;
+
+	shelf_open(&s);
+	EXPECT_OK(spool_new(s.spool, 1, SPOOL_OPEN_MAX, 0, &number, &fd));
+	EXPECT(write(fd, "12345", 5) == 5);
+	EXPECT_ERR(spool_take(s.spool, 1, number, 5), ERR_INVALID);
+	void *mapped = mmap(NULL, 5, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	close(fd);
+	EXPECT_ERR(spool_take(s.spool, 1, number, 5), ERR_INVALID);
+	munmap(mapped, 5);
+	EXPECT_OK(spool_take(s.spool, 1, number, 5));
 	shelf_close(&s);
 }
 

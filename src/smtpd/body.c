@@ -251,6 +251,7 @@ void smtpd_body_end(struct smtpd *s)
 		body = (struct queue_body){ .spool = b->spool, .size = b->written, .crc = b->crc };
 	else
 		body.bytes = buf_str(&b->bytes);
+	fd_close(&b->fd);  /* queue takes no file that somebody can still write */
 	s->is_waiting = true;
 	s->host->add(s->context, &s->envelope, &body);
 	smtpd_body_drop(s);
