@@ -63,8 +63,11 @@ static void send_reply(struct imap_session *s, const struct imap_cmd *c, const s
 static bool run(struct imap_session *s)
 {
 	struct imap_cmd *c = &s->cmd;
-	struct imap_reply r = c->row->run(s, c);
+	struct imap_reply r;
 
+	if (s->selected != NULL && selected_count(s->selected) > IMAP_LARGE)
+		session_will_wait(s->s);  /* deliveries and other sessions of the account go on */
+	r = c->row->run(s, c);
 	if (r.status == IMAP_CUT)
 		return false;
 	if (r.status == IMAP_PARK)

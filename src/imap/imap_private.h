@@ -11,6 +11,7 @@ enum {
 	IMAP_LITERAL_TIMEOUT_MS = 300000,
 	IMAP_OUT_PIECE = 32768,           /* the output buffer goes to the session at this size */
 	IMAP_BATCH = 250,                 /* messages looked up at once */
+	IMAP_LARGE = 1000,                /* a command in a mailbox of more messages may take long */
 };
 
 /* Where a command is allowed, and how it is run (commands.def). */

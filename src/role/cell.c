@@ -107,6 +107,14 @@ static void on_changed(void *context, UNUSED uint64_t account, uint64_t modseq)
 		tell_changed(c);
 }
 
+static void on_wait(void *context)
+{
+	struct cell *c = context;
+
+	if (c->account.view != NULL)  /* nobody is served while it is being opened */
+		pool_will_wait(c->pool);
+}
+
 static void watch(struct cell *c)
 {
 	c->is_watched = true;
@@ -544,7 +552,7 @@ static enum err open_account(struct cell *c)
 	use_settings(c, &info);
 	const struct view_config config = {
 		.account = c->start.account, .quota_bytes = info.quota_bytes, .message_size_max = info.message_size_max,
-		.french = info.french, .on_changed = on_changed, .context = c,
+		.french = info.french, .on_changed = on_changed, .on_wait = on_wait, .context = c,
 	};
 	TRY(view_open(folder, &config, &c->account.view));
 	view_set_undelete_days(c->account.view, (uint32_t)conf_number(info.conf, SETTING_undelete_days));

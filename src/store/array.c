@@ -233,6 +233,7 @@ static enum err array_build(struct view *v, struct box *box, struct array *ar)
 enum err array_load(struct view *v, struct box *box)
 {
 	struct array *ar;
+	bool is_large;
 	enum err e;
 
 	pthread_mutex_lock(&v->memory_lock);
@@ -244,7 +245,10 @@ enum err array_load(struct view *v, struct box *box)
 	}
 	ar = box->array = MEM_NEW(struct array);
 	array_reserve(ar, box->seen.messages);
+	is_large = box->seen.messages > ROWS_STEP;
 	pthread_mutex_unlock(&v->memory_lock);
+	if (is_large)
+		will_wait(v);
 	e = array_build(v, box, ar);
 	if (e == ERR_OK)
 		e = view_sync(v, v->committed);  /* what the steps read is visible to nobody before it is durable */

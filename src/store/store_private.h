@@ -207,6 +207,7 @@ enum err tx_commit_synced(struct tx *tx) MUST_CHECK;            /* commit, sync,
 enum err view_sync(struct view *v, uint64_t commit) MUST_CHECK;
 
 size_t view_pending_count(struct view *v);
+void will_wait(struct view *v);                                 /* without locks: this thread is busy for a while */
 
 /* state.c */
 uint64_t modseq_floor(const struct view *v, uint64_t modseq);   /* memory lock */

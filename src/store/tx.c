@@ -336,6 +336,12 @@ static void publish(struct view *v, uint64_t durable)
 		tell(v, newest);
 }
 
+void will_wait(struct view *v)
+{
+	if (v->config.on_wait)
+		v->config.on_wait(v->config.context);
+}
+
 static enum err sync_files(struct view *v, uint64_t *target, uint64_t *reserved)
 {
 	pthread_mutex_lock(&v->db_lock);
@@ -351,6 +357,11 @@ enum err view_sync(struct view *v, uint64_t commit)
 	enum err e = ERR_OK;
 
 	pthread_mutex_lock(&v->sync_lock);
+	if (v->synced < commit) {
+		pthread_mutex_unlock(&v->sync_lock);
+		will_wait(v);
+		pthread_mutex_lock(&v->sync_lock);
+	}
 	while (v->synced < commit && !atomic_load(&v->is_broken)) {
 		uint64_t target, reserved;
 		if (v->is_syncing) {

@@ -55,6 +55,9 @@ struct view_config {
 	/* After a sync that made changes visible, and after each flag change: up to this modseq there is news. Called
 	 * without locks, from the thread that made the change; must be quick. May be NULL. */
 	void   (*on_changed)(void *context, uint64_t account, uint64_t modseq);
+	/* The calling thread is about to wait for the disk, or to read a large mailbox: others may go on meanwhile, and what they
+	 * commit shares the next sync. May be NULL. */
+	void   (*on_wait)(void *context);
 	void    *context;
 };
 
