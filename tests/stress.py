@@ -68,6 +68,14 @@ def reader(server, until):
         time.sleep(0.3)
 
 
+def count(server, name):
+    box = server.imap(name)
+    box.select("INBOX")
+    n = len(box.search(None, "SUBJECT", '"stress"')[1][0].split())
+    box.logout()
+    return n
+
+
 def main():
     build, seconds = sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 20
     server = Server(build=build, single=True, env={"TSAN_OPTIONS": "halt_on_error=0 suppressions=" + os.path.join(ROOT, "tests/tsan.supp")})
@@ -75,6 +83,7 @@ def main():
     for name in ("alice", "bob"):           # sequence numbers up to 5 exist
         for _ in range(6):
             server.deliver(f"{name}@example.test", subject="stress first")
+        wait_for(lambda name=name: count(server, name) >= 6, 30, f"the first messages of {name}")
     until = time.monotonic() + seconds
     threads = [threading.Thread(target=sender, args=(server, until, acknowledged, lock, i)) for i in range(3)]
     threads += [threading.Thread(target=device, args=(server, until, name, failures)) for name in ("alice", "alice", "bob")]
@@ -86,13 +95,7 @@ def main():
             t.join()
         expect(not failures, "\n".join(failures))
         for name in ("alice", "bob"):
-            def arrived(name=name):
-                box = server.imap(name)
-                box.select("INBOX")
-                n = len(box.search(None, "SUBJECT", '"stress"')[1][0].split())
-                box.logout()
-                return n >= acknowledged.count(name)
-            wait_for(arrived, 30, f"all of {name}'s messages")
+            wait_for(lambda name=name: count(server, name) >= acknowledged.count(name), 30, f"all of {name}'s messages")
         server.stop()
         expect(not server.findings(), server.findings())
         print(f"{len(acknowledged)} messages, no finding")
