@@ -320,7 +320,8 @@ TEST(an_account_that_was_not_closed_cleanly)
 		struct view_config config = { .account = 1 };
 		struct arena a = { 0 };
 		struct view *v;
-		_exit(view_open(path, &config, &v) != ERR_OK || view_mailbox_create(v, STR("Work"), MAILBOX_PLAIN, &a, NULL) != ERR_OK);
+		bool ok = view_open(path, &config, &v) == ERR_OK && view_mailbox_create(v, STR("Work"), MAILBOX_PLAIN, &a, NULL) == ERR_OK;
+		_exit(ok ? 0 : 1);
 	}
 	EXPECT(waitpid(cell, &status, 0) == cell && status == 0);
 	for (int i = 0; i < 2; i++) {

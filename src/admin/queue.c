@@ -54,7 +54,7 @@ static bool is_wanted(const struct admin_call *c, const struct queue_listed *m)
 enum err admin_queue_list(struct admin_call *c)
 {
 	struct queue_command ask = { .kind = QUEUE_LIST, .recipient = -1, .name = STR("") };
-	struct queue_answer answer;
+	struct queue_answer answer = { 0 };
 
 	do {
 		TRY(ask_queue(c, &ask, &answer));
@@ -75,7 +75,7 @@ static struct str state_word(enum late_state s)
 enum err admin_queue_show(struct admin_call *c)
 {
 	struct queue_command ask = { .kind = QUEUE_SHOW, .recipient = -1, .name = admin_text(c, "message") };
-	struct queue_answer answer;
+	struct queue_answer answer = { 0 };
 
 	do {
 		TRY(ask_queue(c, &ask, &answer));
@@ -111,7 +111,7 @@ static enum err order(struct admin_call *c, enum queue_command_kind kind, struct
 
 enum err admin_queue_retry(struct admin_call *c)
 {
-	struct queue_answer answer;
+	struct queue_answer answer = { 0 };
 
 	TRY(order(c, QUEUE_RETRY, &answer));
 	return admin_said(c, TEXT_ADMIN_QUEUE_RETRIED, admin_number_text(c, answer.changed));
@@ -119,7 +119,7 @@ enum err admin_queue_retry(struct admin_call *c)
 
 enum err admin_queue_hold(struct admin_call *c)
 {
-	struct queue_answer answer;
+	struct queue_answer answer = { 0 };
 
 	TRY(order(c, QUEUE_HOLD, &answer));
 	return admin_said(c, TEXT_ADMIN_QUEUE_HELD, admin_text(c, "message"));
@@ -127,7 +127,7 @@ enum err admin_queue_hold(struct admin_call *c)
 
 enum err admin_queue_release(struct admin_call *c)
 {
-	struct queue_answer answer;
+	struct queue_answer answer = { 0 };
 
 	TRY(order(c, QUEUE_RELEASE, &answer));
 	return admin_said(c, TEXT_ADMIN_QUEUE_RELEASED, admin_text(c, "message"));
@@ -135,7 +135,7 @@ enum err admin_queue_release(struct admin_call *c)
 
 enum err admin_queue_remove(struct admin_call *c)
 {
-	struct queue_answer answer;
+	struct queue_answer answer = { 0 };
 
 	TRY(order(c, QUEUE_REMOVE, &answer));
 	return admin_said(c, TEXT_ADMIN_QUEUE_REMOVED, admin_text(c, "message"));
@@ -151,7 +151,7 @@ struct str admin_queue_trouble(struct admin_call *c, const struct queue_counters
 enum err admin_queue_status(struct admin_call *c)
 {
 	struct queue_command ask = { .kind = QUEUE_COUNTERS, .recipient = -1, .name = STR("") };
-	struct queue_answer answer;
+	struct queue_answer answer = { 0 };
 	json_t *result;
 
 	TRY(ask_queue(c, &ask, &answer));

@@ -60,7 +60,7 @@ static void unknown_flag(struct cli *c, const struct flag *flags, struct str nam
 	const char *names[32];
 	size_t n = 0;
 
-	while (flags[n].name && n < COUNT_OF(names)) {
+	while (n < COUNT_OF(names) && flags[n].name) {
 		names[n] = flags[n].name;
 		n++;
 	}

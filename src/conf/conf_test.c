@@ -105,8 +105,7 @@ TEST(file)
 		struct conf *c = conf_new();
 		struct conf_problem p;
 		FILE *f = fopen(path, "w");
-		fputs(t->text, f);
-		fclose(f);
+		EXPECT(f != NULL && fputs(t->text, f) >= 0 && fclose(f) == 0);
 		EXPECT_INT(conf_read_file(c, path, &p), t->kind == CONF_FINE);
 		EXPECT_INT(p.kind, t->kind);
 		EXPECT_INT(p.line, t->line);

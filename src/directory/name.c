@@ -92,7 +92,7 @@ enum err name_remove(struct directory *d, const struct directory_address *x)
 {
 	CLEANUP(arena_free) struct arena a = { 0 };
 	DIRECTORY_CHANGE(d);
-	struct directory_name name;
+	struct directory_name name = { 0 };
 
 	TRY(name_find(d, x, &a, &name));
 	if (name.kind == NAME_MAIN)

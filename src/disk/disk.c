@@ -457,7 +457,7 @@ enum err disk_write_file(struct disk_dir *d, const char *name, struct str bytes)
 enum err disk_read_file(struct disk_dir *d, const char *name, size_t max, struct arena *a, struct str *bytes)
 {
 	CLEANUP(disk_close) struct disk_file *f = NULL;
-	uint64_t size;
+	uint64_t size = 0;
 	size_t got;
 
 	TRY(disk_open(d, name, DISK_READ, &f));

@@ -237,7 +237,7 @@ static int send_now(int fd, const struct item *it, struct str body)
 	if (it->fd_count > 0) {
 		m.msg_control = control.room;
 		m.msg_controllen = CMSG_SPACE(sizeof(int) * (size_t)it->fd_count);
-		struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+		struct cmsghdr *c = &control.align;  /* CMSG_FIRSTHDR(), of a room that is there */
 		c->cmsg_level = SOL_SOCKET;
 		c->cmsg_type = SCM_RIGHTS;
 		c->cmsg_len = CMSG_LEN(sizeof(int) * (size_t)it->fd_count);

@@ -32,7 +32,9 @@ static struct str *get_strings(struct scan *s, struct arena *a, uint32_t count_m
 	*count = get_count(s, count_max);
 	if (*count * 4 > scan_left(s))  /* each has at least its length: no array larger than the message */
 		scan_fail(s);
-	struct str *list = s->failed ? NULL : arena_array(a, *count, sizeof(*list));
+	if (s->failed)
+		return NULL;
+	struct str *list = arena_array(a, *count, sizeof(*list));
 	for (size_t i = 0; i < *count && !s->failed; i++)
 		list[i] = get_str(s, size_max);
 	return list;

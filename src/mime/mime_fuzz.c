@@ -11,7 +11,8 @@ static void check_tree(struct str message, const struct mime_part *root)
 	uint32_t parts = 0;
 
 	for (const struct mime_part *p = root; p; p = mime_next(p)) {
-		assert(++parts <= MIME_PARTS_MAX);
+		parts++;
+		assert(parts <= MIME_PARTS_MAX);
 		assert(p->body_at == p->header_at + p->header_n && p->body_at + p->body_n <= message.n);
 		if (p->parent) {
 			assert(p->header_at >= p->parent->body_at);

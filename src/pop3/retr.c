@@ -115,7 +115,7 @@ static bool send_message(struct pop3 *p, const struct pop3_message *m, const uin
 		return false;
 	}
 	header = header_for_ascii(p, &body, str_make(piece, piece_size(&body, 0)), &end);
-	session_printf(p->s, "+OK %llu octets\r\n", (unsigned long long)(body.size - end + header.n));
+	session_printf(p->s, "+OK %llu octets\r\n", (unsigned long long)body.size - end + header.n);
 	send_stuffed(&out, header);
 	top.in_body = end > 0;
 	for (at = end; at < body.size && !session_is_dead(p->s);) {

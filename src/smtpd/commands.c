@@ -199,7 +199,7 @@ void smtpd_rcpt(struct smtpd *s, struct str argument)
 	struct envelope_recipient added = { 0 };
 	struct smtp_path path;
 	struct smtp_rcpt_params p;
-	struct smtp_reply r = { 0 };
+	struct smtp_reply r;
 	struct str bad;
 
 	if (!may_add_recipient(s))

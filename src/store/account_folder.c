@@ -101,14 +101,15 @@ static DIR *open_folder(int parent, const char *name)
 static enum err erase_folder(struct eraser *r, const char *name)
 {
 	DIR *folder = open_folder(r->root, name);
-	enum err e = folder ? ERR_OK : log_errno("open", name);
+	enum err e = ERR_OK;
 	bool is_folder;
 
+	if (folder == NULL)
+		return log_errno("open", name);
 	for (struct dirent *entry; e == ERR_OK && (entry = readdir(folder)) != NULL;)
 		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
 			e = erase_entry(r, dirfd(folder), entry->d_name, &is_folder);
-	if (folder)
-		closedir(folder);
+	closedir(folder);
 	if (e == ERR_OK && unlinkat(r->root, name, AT_REMOVEDIR) == 0)
 		r->did = true;
 	else if (e == ERR_OK && errno != ENOTEMPTY && errno != EEXIST)

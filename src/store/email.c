@@ -201,7 +201,7 @@ enum err view_summaries(struct view *v, const uint32_t *emails, size_t n, bool w
 
 enum err body_open(struct view *v, uint32_t email, struct body *out)
 {
-	struct place place;
+	struct place place = { 0 };
 	struct body_file *f = NULL;
 	enum err e;
 

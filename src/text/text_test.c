@@ -8,8 +8,8 @@ TEST(both_languages_agree)
 	for (int id = 0; id < TEXT_COUNT; id++) {
 		const char *en = text_get(LANG_EN, (enum text)id), *fr = text_get(LANG_FR, (enum text)id);
 		EXPECT(en[0] && fr[0] && utf8_valid(str_of(en)) && utf8_valid(str_of(fr)));
-		for (char c = '1'; c <= '9'; c++) {
-			char mark[] = { '{', c, '}', '\0' };
+		for (int c = '1'; c <= '9'; c++) {
+			char mark[] = { '{', (char)c, '}', '\0' };
 			if ((strstr(en, mark) == NULL) != (strstr(fr, mark) == NULL)) {
 				print_error("%s\n%s\n", en, fr);
 				fail();
