@@ -41,8 +41,8 @@ enum {
 	REPLAY_TIMEOUT_MS = 24 * 3600 * 1000, HELD_MAX = 1024, START_TIMEOUT_MS = 10000, INFO_TIMEOUT_MS = 5000, LEAVE_TIMEOUT_MS = 5000,
 };
 
-struct peer {  /* a channel and the source of its present socket */
-	struct cell    *cell;
+struct peer {  /* a channel and the source of its present socket, or of its wake descriptor; kept until the cell ends */
+	struct peer    *next;
 	struct channel *ch;
 	int             fd;
 };
@@ -72,7 +72,8 @@ struct cell {
 	_Atomic bool       has_more;        /* it said so */
 	_Atomic uint64_t   attaches_seen;
 	_Atomic int64_t    stops_ms;        /* STOP was heard then; 0: not yet */
-	pthread_mutex_t    holding;         /* guards the next four */
+	struct peer       *peers;
+	pthread_mutex_t    holding;         /* guards the next four, and peers */
 	bool               is_open, is_replayed;
 	struct held        held[HELD_MAX];
 	size_t             held_count;
@@ -318,8 +319,7 @@ static enum pool_next peer_socket_ready(void *context)
 	channel_receive(p->ch);
 	if (channel_fd(p->ch) == p->fd)
 		return POOL_ARM;
-	mem_free(p);  /* lost or replaced: the new socket has its own source */
-	return POOL_GONE;
+	return POOL_GONE;  /* lost or replaced: the new socket has its own source */
 }
 
 static enum pool_next peer_wake_ready(void *context)
@@ -328,20 +328,27 @@ static enum pool_next peer_wake_ready(void *context)
 	return POOL_ARM;
 }
 
-static void watch_socket(struct cell *c, struct channel *ch)
+static struct peer *peer_new(struct cell *c, struct channel *ch, int fd)
 {
 	struct peer *p = MEM_NEW(struct peer);
 
-	*p = (struct peer){ c, ch, channel_fd(ch) };
+	pthread_mutex_lock(&c->holding);
+	*p = (struct peer){ c->peers, ch, fd };
+	c->peers = p;
+	pthread_mutex_unlock(&c->holding);
+	return p;
+}
+
+static void watch_socket(struct cell *c, struct channel *ch)
+{
+	struct peer *p = peer_new(c, ch, channel_fd(ch));
+
 	pool_add(c->pool, p->fd, peer_socket_ready, p);
 }
 
 static void watch_wake(struct cell *c, struct channel *ch)
 {
-	struct peer *p = MEM_NEW(struct peer);  /* as long as the process */
-
-	*p = (struct peer){ c, ch, -1 };
-	pool_add(c->pool, channel_wake_fd(ch), peer_wake_ready, p);
+	pool_add(c->pool, channel_wake_fd(ch), peer_wake_ready, peer_new(c, ch, -1));
 }
 
 static void on_connect(void *context, UNUSED struct channel *ch, struct message *m)
@@ -569,6 +576,28 @@ void cell_preload(UNUSED const char *dir)
 	grant_sign(&g, key);  /* loads libcrypto's configuration and algorithms */
 }
 
+/* serve --single: the process goes on */
+static void cell_free(struct cell *c)
+{
+	if (c->attached != NULL)
+		attached_free(c->attached);
+	for (size_t i = 0; i < c->held_count; i++)
+		close(c->held[i].fd);
+	channel_free(c->queue);
+	channel_free(c->control);
+	channel_free(c->master);
+	pool_free(c->pool);
+	while (c->peers) {
+		struct peer *p = c->peers;
+		c->peers = p->next;
+		mem_free(p);
+	}
+	pthread_mutex_destroy(&c->delivering);
+	pthread_mutex_destroy(&c->holding);
+	mem_wipe(c->key, sizeof(c->key));
+	mem_free(c);
+}
+
 int role_cell(const struct cell_start *start)
 {
 	struct cell *c = MEM_NEW(struct cell);
@@ -591,8 +620,10 @@ int role_cell(const struct cell_start *start)
 	c->account.account = start->account;
 	c->account.queue = c->queue;
 	c->account.control = c->control;
-	if (read_key(c) != ERR_OK || open_account(c) != ERR_OK)
+	if (read_key(c) != ERR_OK || open_account(c) != ERR_OK) {
+		cell_free(c);
 		return 1;
+	}
 	watch_socket(c, c->master);
 	watch_wake(c, c->master);
 	watch_wake(c, c->queue);
@@ -601,11 +632,12 @@ int role_cell(const struct cell_start *start)
 	pool_alarm(c->pool, clock_mono_ms() + TICK_MS);
 	pool_run(c->pool);
 	attached_free(c->attached);
-	for (size_t i = 0; i < c->held_count; i++)
-		close(c->held[i].fd);
+	c->attached = NULL;
 	if (!is_replayed(c))
 		view_close_unclean(c->account.view);  /* the next cell has to wait as well */
 	else if (view_close(c->account.view) == ERR_OK)
 		channel_notify(c->queue, NOTICE_CELL_SYNCED, STR(""), NULL, 0);
+	channel_flush(c->queue);
+	cell_free(c);
 	return 0;
 }

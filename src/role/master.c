@@ -511,6 +511,12 @@ int master_run(const struct serve_options *options)
 	notify_manager("STOPPING=1");
 	stop_all(&m);
 	ports_close(&m);
+	for (size_t i = 0; i < m.role_count; i++)
+		channel_free(m.roles[i].ch);
+	map_free(&m.cells);
+	map_free(&m.watches);
+	watch_free(m.watch);
+	conf_free(m.conf);
 	log_info("stopped");
 	return 0;
 }

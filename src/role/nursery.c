@@ -182,5 +182,10 @@ int role_nursery(const struct role_start *start)
 	channel_notify(n.master, NOTICE_READY, STR(""), NULL, 0);
 	while (!n.stops)
 		watch_run(n.watch, -1);
+	watch_forget(n.watch, n.master);
+	channel_free(n.master);
+	watch_free(n.watch);
+	mem_free(n.children);
+	sandbox_filter_free(&n.filter);
 	return 0;
 }
