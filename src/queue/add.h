@@ -44,8 +44,8 @@ enum err queue_add_ask(struct channel *queue, const struct envelope *e, const st
                        void *context) MUST_CHECK;
 
 /* A new empty file for one large message: write it from offset 0, close it, then add it by its number: while anybody has it
- * open for writing it is refused. *fd is the caller's to close; a file that is not added within 2 hours, or before the queue restarts, is removed. ERR_AGAIN: the disk is
- * nearly full. */
+ * open for writing it is refused. *fd is the caller's to close; a file that is not added within 2 hours, or before the queue
+ * restarts, is removed. ERR_AGAIN: the disk is nearly full. */
 enum err queue_spool(struct channel *queue, uint64_t *spool, int *fd) MUST_CHECK;
 typedef void (*queue_spooled)(void *context, enum err result, uint64_t spool, int fd);  /* fd is the callee's */
 enum err queue_spool_ask(struct channel *queue, queue_spooled done, void *context) MUST_CHECK;

@@ -67,6 +67,7 @@ struct cell {
 	_Atomic int64_t    last_delivery_ms;
 	_Atomic int64_t    last_publish_ms;
 	_Atomic bool       must_publish;
+	_Atomic bool       is_crowded;      /* others wait for our place */
 	_Atomic int64_t    viewed_ms;       /* somebody looked */
 	_Atomic int64_t    ticked_ms;       /* view_tick() */
 	_Atomic bool       has_more;        /* it said so */
@@ -403,6 +404,14 @@ static void on_watched(void *context, UNUSED struct channel *ch, struct message 
 	}
 }
 
+static void on_crowded(void *context, UNUSED struct channel *ch, struct message *m)
+{
+	struct cell *c = context;
+	struct scan s = scan_of(m->body);
+
+	c->is_crowded = get_bool(&s) && get_end(&s);
+}
+
 static void on_epoch(void *context, UNUSED struct channel *ch, struct message *m)
 {
 	struct cell *c = context;
@@ -436,13 +445,15 @@ static void on_master_gone(void *context, UNUSED struct channel *ch) { pool_stop
 
 static const struct channel_handler master_handlers_of_cell[] = {
 	{ NOTICE_CONNECT, on_connect }, { NOTICE_CELL_ATTACH, on_attach }, { NOTICE_CELL_WATCHED, on_watched },
-	{ NOTICE_CELL_EPOCH, on_epoch }, { NOTICE_STOP, on_stop }, { NOTICE_LOG, role_on_log }, { 0 },
+	{ NOTICE_CELL_EPOCH, on_epoch }, { NOTICE_CROWDED, on_crowded }, { NOTICE_STOP, on_stop }, { NOTICE_LOG, role_on_log }, { 0 },
 };
 
 /* Nothing to do for long enough: may the cell go? */
 static bool may_leave(struct cell *c, int64_t now)
 {
-	return is_replayed(c) && attached_count(c->attached) == 0 && now >= c->last_work_ms + LEAVE_AFTER_WORK_MS &&
+	int64_t after_work_ms = c->is_crowded ? LEAVE_AFTER_DELIVERY_MS : LEAVE_AFTER_WORK_MS;
+
+	return is_replayed(c) && attached_count(c->attached) == 0 && now >= c->last_work_ms + after_work_ms &&
 	       now >= c->last_delivery_ms + LEAVE_AFTER_DELIVERY_MS;
 }
 

@@ -20,7 +20,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { WAITING_MAX = 1024, SLOTS_FACTOR = 4, SLOTS_MORE = 1000, CALL_TIMEOUT_MS = 10000, CRASH_PAUSE_MS = 2000, KEYS_PAUSE_MS = 100, CRASHES_BEFORE_PAUSE = 3,
+enum { WAITING_MAX = 1024, SLOTS_FACTOR = 4, SLOTS_MORE = 1000, CALL_TIMEOUT_MS = 10000, CRASH_PAUSE_MS = 2000, KEYS_PAUSE_MS = 100,
+       ROOM_PAUSE_MS = 200, ROOM_WAIT_MS = 10000, CRASHES_BEFORE_PAUSE = 3,
        EXIT_GRACE_MS = 5000, LEAVE_GRACE_MS = 45000, FORGET_AFTER_MS = 60000 };
 
 enum slot_state { SLOT_EMPTY, SLOT_STARTING, SLOT_RUNNING, SLOT_LEAVING };
@@ -39,7 +40,8 @@ struct cell_slot {
 	bool            may_leave;      /* LEAVE was granted: its exit is no crash */
 	int             crashes;
 	int64_t         not_before_ms;  /* after crashes: the next start; who asks before it is refused */
-	int64_t         again_ms;       /* keys was not ready: the next start; who asks before it waits */
+	int64_t         again_ms;       /* keys was not ready, or there was no room: the next start; who asks before it waits */
+	int64_t         no_room_ms;     /* since when it waits for room; 0: it does not */
 	int64_t         left_ms;        /* since when it is leaving, or empty */
 	uint32_t        epoch;          /* told while it had no channel yet */
 	struct waiting *waiting;        /* attachments that wait for the start */
@@ -240,6 +242,15 @@ void cells_reconnect(struct master *m, enum role role)
 	}
 }
 
+/* Idle cells stay half a minute for whoever comes back, as long as there is room. */
+static void tell_crowded(struct cell_slot *c)
+{
+	uint8_t flag = c->master->is_crowded;
+
+	if (c->ch)
+		channel_notify(c->ch, NOTICE_CROWDED, str_make(&flag, 1), NULL, 0);
+}
+
 static void start_failed(struct cell_slot *c, const char *what, enum err e)
 {
 	log_error("cell not started account=%llu step=%s error=%s", (unsigned long long)c->account, what, err_name(e));
@@ -275,6 +286,8 @@ static void on_spawned(void *context, struct message *answer)
 	c->left_ms = clock_mono_ms();
 	connect_cell(c, ROLE_QUEUE, NOTICE_CELL_CHANNEL);
 	connect_cell(c, ROLE_CONTROL, NOTICE_CONTROL_CELL);
+	if (c->master->is_crowded)
+		tell_crowded(c);
 	for (size_t i = 0; i < c->waiting_count; i++)
 		send_attach(c, c->waiting[i].fd, c->waiting[i].kind);
 	c->master->attaches_waiting -= c->waiting_count;
@@ -327,6 +340,38 @@ static void on_key(void *context, struct message *answer)
 	close(pair[1]);
 }
 
+static void look_for_crowd(struct master *m)
+{
+	size_t at = 0;
+	void *v;
+	bool is_crowded = m->cells_running >= m->cells_max - m->cells_max / 4 || (m->is_crowded && m->cells_running >= m->cells_max / 2);
+
+	if (is_crowded == m->is_crowded)
+		return;
+	m->is_crowded = is_crowded;
+	log_info("many accounts are in use: idle ones are closed %s running=%zu most=%zu", is_crowded ? "at once" : "later again", m->cells_running,
+	         m->cells_max);
+	while (map_next(&m->cells, &at, NULL, &v))
+		tell_crowded(v);
+}
+
+/* There is no room. A cell that has nothing to do leaves within seconds: so long whoever wants this one waits, then he is told. */
+static void wait_for_room(struct cell_slot *c)
+{
+	int64_t now = clock_mono_ms();
+
+	c->is_wanted = true;
+	c->no_room_ms = c->no_room_ms ? c->no_room_ms : now;
+	c->again_ms = now + ROOM_PAUSE_MS;
+	if (now < c->no_room_ms + ROOM_WAIT_MS)
+		return;
+	log_warn("no room for another cell account=%llu running=%zu limit=\"cells_max, or the limit of open files\"",
+	         (unsigned long long)c->account, c->master->cells_running);
+	refuse_waiting(c, ERR_UNAVAILABLE, STR("too many mailboxes are in use at the moment; please try again in a minute"));
+	c->no_room_ms = 0;
+	c->not_before_ms = now + CRASH_PAUSE_MS;
+}
+
 static void slot_start(struct cell_slot *c)
 {
 	struct master *m = c->master;
@@ -338,14 +383,12 @@ static void slot_start(struct cell_slot *c)
 		return;
 	}
 	if (m->cells_running >= m->cells_max) {
-		log_warn("no room for another cell account=%llu running=%zu", (unsigned long long)c->account, m->cells_running);
-		refuse_waiting(c, ERR_UNAVAILABLE, STR("too many mailboxes are in use at the moment; please try again in a minute"));
-		c->is_wanted = true;
-		c->not_before_ms = clock_mono_ms() + CRASH_PAUSE_MS;
+		wait_for_room(c);
 		return;
 	}
 	c->state = SLOT_STARTING;
 	c->is_wanted = false;
+	c->no_room_ms = 0;
 	c->attached = 0;
 	m->cells_running++;
 	put_u64(&body, c->account);
@@ -572,6 +615,7 @@ void cells_tick(struct master *m)
 	size_t at = 0;
 	void *v;
 
+	look_for_crowd(m);
 	while (map_next(&m->cells, &at, NULL, &v)) {
 		struct cell_slot *c = v;
 		if (has_ended_unseen(c, now)) {

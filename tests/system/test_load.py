@@ -132,6 +132,24 @@ def test_past_sessions_leave_nothing(server):
     wait_for(lambda: quiet() == before, 20, f"what was there before: {before}, not {descriptors(server)}")
 
 
+def test_more_accounts_than_cells(_):
+    """Idle cells make room; nobody is refused while one of them can leave."""
+    names = [f"user{i}" for i in range(7)]
+    with contextlib.closing(Server(accounts=names, conf=("cells_max = 3",), settings=(("plain_login_loopback", "on"),))) as few:
+        held = []
+        for name in names:
+            c, line = log_in(few, name)
+            expect(line.startswith("l OK"), line)
+            c.command("s select INBOX", "s OK")
+            c.send("i idle\r\n")
+            c.until("+")
+            held.append(c)
+        few.deliver("user0@example.test")
+        expect(held[0].until("* 1 EXISTS", 20), "the one that waits longest still hears news")
+        expect(len(few.pids_of("cell")) <= 3, "never more than allowed")
+        close_all(held)
+
+
 def test_a_stop_lets_the_command_finish(server):
     c, _ = log_in(server, "alice")
     message = "Subject: half\r\n\r\n" + "x" * 2000 + "\r\n"
