@@ -639,6 +639,7 @@ int role_cell(const struct cell_start *start)
 	watch_wake(c, c->master);
 	watch_wake(c, c->queue);
 	watch_wake(c, c->control);
+	channel_notify(c->master, NOTICE_READY, STR(""), NULL, 0);
 	account_is_open(c);
 	pool_alarm(c->pool, clock_mono_ms() + TICK_MS);
 	pool_run(c->pool);

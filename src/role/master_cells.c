@@ -20,7 +20,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { WAITING_MAX = 1024, SLOTS_FACTOR = 4, SLOTS_MORE = 1000, CALL_TIMEOUT_MS = 10000, CRASH_PAUSE_MS = 2000, KEYS_PAUSE_MS = 100,
+enum { WAITING_MAX = 1024, OPENING_MAX = 16, OPENING_PATIENCE_MS = 3000, SLOTS_FACTOR = 4, SLOTS_MORE = 1000, CALL_TIMEOUT_MS = 10000, CRASH_PAUSE_MS = 2000, KEYS_PAUSE_MS = 100,
        ROOM_PAUSE_MS = 200, ROOM_WAIT_MS = 10000, CRASHES_BEFORE_PAUSE = 3,
        EXIT_GRACE_MS = 5000, LEAVE_GRACE_MS = 45000, FORGET_AFTER_MS = 60000 };
 
@@ -41,6 +41,10 @@ struct cell_slot {
 	int             crashes;
 	int64_t         not_before_ms;  /* after crashes: the next start; who asks before it is refused */
 	int64_t         again_ms;       /* keys was not ready, or there was no room: the next start; who asks before it waits */
+	bool            is_opening;     /* counted in cells_opening */
+	int64_t         started_ms;
+	bool            is_queued;
+	struct cell_slot *next_queued;
 	int64_t         no_room_ms;     /* since when it waits for room; 0: it does not */
 	int64_t         left_ms;        /* since when it is leaving, or empty */
 	uint32_t        epoch;          /* told while it had no channel yet */
@@ -70,8 +74,58 @@ static struct cell_slot *slot_of(struct master *m, uint64_t account)
 	return c;
 }
 
+/* Thousands of accounts are wanted at once: when all telephones come back, or a message goes to everybody. So many cells would only take
+ * the processors from each other until every one of them is too late. A few are opened at a time, the others wait in the order they were
+ * asked for. */
+static void queue_up(struct cell_slot *c)
+{
+	struct master *m = c->master;
+
+	c->is_wanted = true;
+	if (c->is_queued)
+		return;
+	if (m->first_queued == NULL)
+		m->queued_end = &m->first_queued;
+	c->is_queued = true;
+	c->next_queued = NULL;
+	*m->queued_end = c;
+	m->queued_end = &c->next_queued;
+}
+
+static void queue_leave(struct cell_slot *c)
+{
+	struct cell_slot **link = &c->master->first_queued;
+
+	if (!c->is_queued)
+		return;
+	while (*link != c)
+		link = &(*link)->next_queued;
+	*link = c->next_queued;
+	if (*link == NULL)
+		c->master->queued_end = link;
+	c->is_queued = false;
+}
+
+/* It is open, or never will be: the next ones. */
+static void is_open(struct cell_slot *c)
+{
+	struct master *m = c->master;
+
+	if (!c->is_opening)
+		return;
+	c->is_opening = false;
+	m->cells_opening--;
+	while (m->first_queued && m->cells_opening < OPENING_MAX && !m->stops) {
+		struct cell_slot *next = m->first_queued;
+		queue_leave(next);
+		if (next->state == SLOT_EMPTY)
+			slot_start(next);
+	}
+}
+
 static void slot_free(struct cell_slot *c)
 {
+	queue_leave(c);
 	map_set_u64(&c->master->cells, c->account, NULL);
 	fd_close(&c->pid_fd);
 	mem_free(c->waiting);
@@ -141,6 +195,7 @@ static void slot_collected(struct cell_slot *c, int status)
 	c->state = SLOT_EMPTY;
 	c->left_ms = clock_mono_ms();
 	c->master->cells_running--;
+	is_open(c);
 	end_answer(c);
 	if (c->master->stops)
 		refuse_waiting(c, ERR_UNAVAILABLE, STR("the server is stopping; please try again in a moment"));
@@ -202,8 +257,10 @@ static void on_leave(void *context, struct channel *ch, struct message *msg)
 	channel_reply(ch, msg->call, c->may_leave ? ERR_OK : ERR_AGAIN, STR(""), NULL, 0);
 }
 
+static void on_open(void *context, UNUSED struct channel *ch, UNUSED struct message *msg) { is_open(context); }
+
 static const struct channel_handler cell_handlers[] = {
-	{ NOTICE_CHANGED, on_changed }, { REQUEST_LEAVE, on_leave }, { 0 },
+	{ NOTICE_CHANGED, on_changed }, { REQUEST_LEAVE, on_leave }, { NOTICE_READY, on_open }, { 0 },
 };
 
 /* A fresh pair between the cell and a role: one end each. */
@@ -264,6 +321,7 @@ static void start_failed(struct cell_slot *c, const char *what, enum err e)
 	c->left_ms = clock_mono_ms();
 	c->master->cells_running--;
 	c->not_before_ms = clock_mono_ms() + CRASH_PAUSE_MS;
+	is_open(c);
 	end_answer(c);
 }
 
@@ -305,6 +363,7 @@ static void start_later(struct cell_slot *c)
 	c->master->cells_running--;
 	c->is_wanted = true;
 	c->again_ms = c->left_ms + KEYS_PAUSE_MS;
+	is_open(c);
 	end_answer(c);
 }
 
@@ -386,6 +445,14 @@ static void slot_start(struct cell_slot *c)
 		wait_for_room(c);
 		return;
 	}
+	if (m->cells_opening >= OPENING_MAX) {
+		queue_up(c);
+		return;
+	}
+	queue_leave(c);
+	c->is_opening = true;
+	c->started_ms = clock_mono_ms();
+	m->cells_opening++;
 	c->state = SLOT_STARTING;
 	c->is_wanted = false;
 	c->no_room_ms = 0;
@@ -618,12 +685,14 @@ void cells_tick(struct master *m)
 	look_for_crowd(m);
 	while (map_next(&m->cells, &at, NULL, &v)) {
 		struct cell_slot *c = v;
+		if (now > c->started_ms + OPENING_PATIENCE_MS)
+			is_open(c);  /* a large WAL, a slow disk: the others need not wait for it */
 		if (has_ended_unseen(c, now)) {
 			slot_collected(c, W_EXITCODE(1, 0));  /* perhaps freed */
 			continue;
 		}
-		if (c->state == SLOT_EMPTY && (c->is_wanted || c->waiting_count) && now >= c->not_before_ms && now >= c->again_ms &&
-		    !m->stops)
+		if (c->state == SLOT_EMPTY && (c->is_wanted || c->waiting_count) && !c->is_queued && now >= c->not_before_ms &&
+		    now >= c->again_ms && !m->stops)
 			slot_start(c);
 		else if (c->state == SLOT_LEAVING && now > c->left_ms + leave_grace_ms(c) && c->pid_fd >= 0)
 			kill_cell(c);

@@ -33,6 +33,8 @@ struct master {
 	struct map     cells;          /* account -> struct cell_slot */
 	struct map     watches;        /* account -> bit mask of gates, as pointer */
 	size_t         cells_running, cells_max;
+	size_t         cells_opening;  /* started, and not open yet … */
+	struct cell_slot *first_queued, **queued_end;  /* … and those that are not started before one of them is */
 	bool           is_crowded;     /* three quarters of cells_max run: those with nothing to do leave at once */
 	size_t         attaches_waiting, attaches_max;  /* descriptors of sessions whose cell is starting */
 	struct listener *listeners;
