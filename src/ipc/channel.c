@@ -388,8 +388,8 @@ static struct item *take(int fd, int *failure)
 	do
 		n = recvmsg(fd, &m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 	while (n < 0 && errno == EINTR);
-	if (n <= 0) {
-		*failure = n == 0 ? EPIPE : errno == EAGAIN ? 0 : errno;
+	if (n < 0) {
+		*failure = errno == EAGAIN ? 0 : errno;
 		mem_free(it);
 		return NULL;
 	}
@@ -407,6 +407,11 @@ static struct item *take(int fd, int *failure)
 		fd_close(&it->fds[--it->fd_count]);
 	if ((m.msg_flags & MSG_CTRUNC) && !has_too_many)
 		log_warn("no descriptor left for a message: raise the limit of open files (LimitNOFILE=, ulimit -n)");
+	if (n == 0) {  /* the end; or nothing, perhaps with descriptors, which nobody of ours sends */
+		item_free(it);
+		*failure = EPIPE;
+		return NULL;
+	}
 	struct scan s = scan_of(str_make(head, (size_t)n - it->size));
 	it->type = get_u16(&s);
 	it->flags = get_u16(&s);
@@ -418,6 +423,12 @@ static struct item *take(int fd, int *failure)
 		return NULL;
 	}
 	return mem_resize(it, sizeof(*it) + it->size);
+}
+
+/* Whose answer brings a descriptor. Any other caller does not look for one, and it would stay open. */
+static bool answer_carries(uint16_t request)
+{
+	return request == REQUEST_SPOOL || request == REQUEST_CELL_KEY || request == REQUEST_SPAWN;
 }
 
 /* Lock held. An answer finds its call; a request or notice goes to the inbox. */
@@ -438,7 +449,11 @@ static void sort(struct channel *ch, struct item *it)
 		return;
 	}
 	struct pending *p = map_get_u64(&ch->pending, it->call);
-	if (p == NULL) {  /* its caller gave up before */
+	if (p != NULL && it->fd_count > 0 && !answer_carries(p->type)) {
+		log_error("channel closed peer=%s why=an answer with descriptors that nobody asked for", role_name(ch->peer));
+		item_free(it);
+		lose(ch);
+	} else if (p == NULL || p->is_answered) {  /* its caller gave up before, or is told already */
 		item_free(it);
 	} else if (p->done) {
 		map_set_u64(&ch->pending, p->call, NULL);

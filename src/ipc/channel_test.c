@@ -23,7 +23,8 @@ static void on_attach(void *context, UNUSED struct channel *ch, struct message *
 static void on_leave(void *context, struct channel *ch, struct message *m)
 {
 	((struct side *)context)->notices++;
-	channel_reply(ch, m->call, ERR_AGAIN, m->body, m->fds, m->fd_count);
+	((struct side *)context)->attached_fds += m->fd_count;
+	channel_reply(ch, m->call, ERR_AGAIN, m->body, NULL, 0);
 }
 static void on_closed(void *context, UNUSED struct channel *ch) { ((struct side *)context)->closed++; }
 
@@ -67,15 +68,15 @@ TEST(call_waits_for_its_answer)
 	int some_fd = dup(2);
 	EXPECT_ERR(channel_call(cell.ch, REQUEST_LEAVE, STR("12345678"), &some_fd, 1, 2000, &a, &answer), ERR_AGAIN);
 	EXPECT_STR(answer.body, "12345678");
-	EXPECT_INT(answer.fd_count, 1);
+	EXPECT_INT(answer.fd_count, 0);
 	EXPECT_INT(cell.notices, 0);
 	struct pollfd p = { channel_wake_fd(cell.ch), POLLIN, 0 };
 	EXPECT_INT(poll(&p, 1, 0), 1);  /* the loop is told that the inbox has something */
 	EXPECT_OK(channel_receive(cell.ch));
 	EXPECT_INT(cell.notices, 1);
 	close(some_fd);
-	close(answer.fds[0]);
 	pthread_join(t, NULL);
+	EXPECT_INT(master.attached_fds, 1);
 	channel_free(cell.ch);
 	channel_free(master.ch);
 }
@@ -303,6 +304,89 @@ TEST(a_message_whose_descriptor_finds_no_room)
 	EXPECT(channel_is_open(cell.ch));
 	channel_free(cell.ch);
 	channel_free(master.ch);
+}
+
+/* A datagram as no role of ours sends it. */
+static void send_raw(int fd, uint16_t flags, uint32_t call, size_t n, int with)
+{
+	CLEANUP(buf_free) struct buf b = BUF(64);
+	union { char room[CMSG_SPACE(sizeof(int))]; struct cmsghdr align; } control = { { 0 } };
+
+	put_u16(&b, 0);
+	put_u16(&b, flags);
+	put_u32(&b, call);
+	put_u32(&b, ERR_OK);
+	struct iovec part = { b.p, n };
+	struct msghdr m = { .msg_iov = &part, .msg_iovlen = 1, .msg_control = control.room, .msg_controllen = sizeof(control.room) };
+	if (with < 0)
+		m.msg_controllen = 0;
+	control.align = (struct cmsghdr){ .cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS };
+	memcpy(CMSG_DATA(&control.align), &with, sizeof(with));
+	EXPECT(sendmsg(fd, &m, 0) == (ssize_t)n);
+}
+
+/* Descriptors open in this process. */
+static int open_count(void)
+{
+	int count = 0;
+
+	for (int fd = 0; fd < 256; fd++)
+		count += fcntl(fd, F_GETFD) >= 0;
+	return count;
+}
+
+/* What a cell that was taken over could do to queue or control: fill their table of descriptors. */
+TEST(descriptors_nobody_asked_for_are_closed)
+{
+	static const struct { uint16_t flags; uint32_t call; size_t n; int times; } cases[] = {
+		{ 1, 1, 12 },    /* an answer with one */
+		{ 0, 0, 0 },     /* nothing at all, with one */
+		{ 0, 0, 5 },     /* half a header, with one */
+		{ 1, 99, 12 },   /* an answer to no call: its caller may have given up */
+	};
+
+	EACH(cases, t) {
+		struct side cell, master;
+		int pair[2], before;
+		CLEANUP(arena_free) struct arena a = { 0 };
+		struct message answer;
+
+		make_pair(&cell, &master);
+		EXPECT_INT(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
+		channel_replace(cell.ch, fcntl(pair[0], F_DUPFD_CLOEXEC, 3));
+		before = open_count();
+		send_raw(pair[1], t->flags, t->call, t->n, 0);
+		EXPECT(channel_call(cell.ch, REQUEST_LEAVE, STR(""), NULL, 0, 200, &a, &answer) != ERR_OK);
+		EXPECT_INT(answer.fd_count, 0);
+		channel_receive(cell.ch);
+		EXPECT(open_count() <= before);
+		channel_free(cell.ch);
+		channel_free(master.ch);
+		close(pair[0]);
+		close(pair[1]);
+	}
+}
+
+TEST(an_answer_that_comes_twice_counts_once)
+{
+	struct side cell, master;
+	int pair[2];
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct message answer;
+
+	make_pair(&cell, &master);
+	EXPECT_INT(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
+	channel_replace(cell.ch, pair[0]);
+	int before = open_count();
+	for (int i = 0; i < 3; i++)
+		send_raw(pair[1], 1, 1, 12, 0);
+	EXPECT_OK(channel_call(cell.ch, REQUEST_SPOOL, STR(""), NULL, 0, 1000, &a, &answer));
+	EXPECT_INT(answer.fd_count, 1);
+	close(answer.fds[0]);
+	EXPECT_INT(open_count(), before);
+	channel_free(cell.ch);
+	channel_free(master.ch);
+	close(pair[1]);
 }
 
 TEST(memfd_needs_seals)
