@@ -127,11 +127,22 @@ $(OUT)/bench/%_load: tests/bench/%_load.c tests/bench/load.c tests/bench/load.h
 bench: all $(OUT)/bench/smtp_load $(OUT)/bench/mail_load
 	@tools/install bench
 	$(Q)python3 tests/bench/bench.py $(BENCH)
-# A thousand rounds of kills, power cuts and failing disks (docs/robustness.md): make torture [SEED=n] [ROUNDS=1000] [ROUND=n]
+# Campaigns of kills, power cuts and failing disks (docs/robustness.md); they go on where they were stopped. `torture` rebuilds the data folder
+# from a trace of the disk layer; `torture-disk` (root) has it on a disk of its own whose power is cut below the kernel.
+#   make torture [SEED=n] [ROUNDS=1000] [ROUND=n]
+TORTURE = nice -n 19 python3 tests/torture/torture.py $(if $(SEED),--seed $(SEED)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(ROUND),--round $(ROUND))
 torture:
 	$(Q)$(MAKE) --no-print-directory BUILD=fault
-	nice -n 19 python3 tests/torture/torture.py $(if $(SEED),--seed $(SEED)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(ROUND),--round $(ROUND))
-.PHONY: store-bench bench torture
+	$(TORTURE)
+torture-disk:
+	@tools/install torture
+	$(Q)$(MAKE) --no-print-directory BUILD=fault
+	$(Q)$(MAKE) --no-print-directory $(O)/torture/blocklog
+	$(TORTURE) --device $(O)/torture/blocklog
+$(O)/torture/blocklog: tests/torture/blocklog.c
+	@mkdir -p $(@D)
+	$(Q)$(CC) -std=c17 -O2 $(WARN) -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -o $@ $< $$(pkg-config --cflags --libs fuse3)
+.PHONY: store-bench bench torture torture-disk
 # What tests/system/test_work.py puts before a server to count its calls
 $(OUT)/work/count_calls.so: tests/work/count_calls.c
 	@mkdir -p $(@D)

@@ -3,6 +3,9 @@
  *   - fdatasync, not fsync: size is metadata that it writes when needed; times are nobody's business.
  *   - the end of a file is remembered, not asked for, so an append is one pwrite and a failed one can be cut off again.
  *   - EINTR is retried for reads and writes, never for a sync: there the first answer is the truth.
+ *   - after a failed sync the kernel calls the lost pages clean and goes on showing them, to every process, until they leave its
+ *     memory; a write-ahead log with such a hole is read whole, continued and synced with success, and ends at the hole when the
+ *     power goes. So the file is taken out of the page cache at once: who opens it next recovers from what is on the disk.
  * Every operation that changes something passes disk_fault_begin()/done(), nothing in release builds. */
 #include "disk/disk.h"
 #include "base/buf.h"
@@ -384,7 +387,11 @@ enum err disk_sync(struct disk_file *f)
 	errno = disk_fault_begin(DISK_OP_SYNC, f->folder, f->name, 0, STR_NONE, &id);
 	int bad = errno || fdatasync(f->fd) < 0;
 	disk_fault_done(id, bad ? errno : 0);
-	return bad ? log_errno("fdatasync", f->name) : ERR_OK;
+	if (!bad)
+		return ERR_OK;
+	enum err e = log_errno("fdatasync", f->name);
+	(void)posix_fadvise(f->fd, 0, 0, POSIX_FADV_DONTNEED);  /* see above */
+	return e;
 }
 
 enum err disk_written_elsewhere(UNUSED struct disk_file *f)

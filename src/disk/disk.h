@@ -3,7 +3,8 @@
  * Three promises and no more: what was written is read back by this and every other process at once; what was written before
  * disk_sync() returned ERR_OK survives a power cut (a new, renamed or removed name also needs disk_dir_sync() of its folder);
  * of everything else any part may survive, torn at 512 bytes. After a failed sync of a file nothing written since the last
- * good one may be believed, and trying again proves nothing (the kernel forgets the failure): the caller stops and alarms.
+ * good one may be believed, and trying again proves nothing (the kernel forgets the failure): the caller stops and alarms;
+ * who opens the file after that reads what is on the disk, not what was in memory.
  *
  * Names are relative to the folder: "account.db", "bodies/000001"; no "..", no leading "/", at most 255 bytes.
  * Failures are logged here once ("pwrite failed object=bodies/000001 error=..."), except ERR_NOTFOUND and ERR_EXISTS of

@@ -1,0 +1,27 @@
+"""A disk that fails below the kernel, then loses its power: a real file system on a device of ours (tests/torture/device.py). The
+campaign over the same device is `make torture-disk`; here are the cases it found. Where it cannot be done, the line says why."""
+import os
+import subprocess
+import sys
+
+from harness import ROOT, expect
+
+HERE = os.path.join(ROOT, "tests", "torture")
+sys.path.insert(0, HERE)
+import device  # noqa: E402
+
+
+def run_case(name):
+    why = device.why_not("xfs" in name)
+    made = subprocess.run(["make", "-C", ROOT, "build/torture/blocklog"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT) if not why else None
+    if why or made.returncode:
+        print(f"  SKIPPED {name}: {why or 'blocklog does not compile: libfuse3-dev is missing? (tools/install torture)'}", flush=True)
+        return
+    # mounts that nobody else sees: nobody keeps them busy, and they go when the process goes
+    done = subprocess.run(["unshare", "--mount", sys.executable, os.path.join(HERE, "power.py"), name], stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, timeout=300)
+    expect(done.returncode == 0, done.stdout.decode(errors="replace"))
+
+
+def test_a_lost_page_of_a_write_ahead_log():
+    run_case("a_lost_page_of_a_write_ahead_log")
