@@ -78,8 +78,7 @@ class File:
 
 
 class Disk:
-    def __init__(self, base, rng):
-        self.rng = rng
+    def __init__(self, base):
         self.base, self.names, self.kept, self.changes, self.open = base, {}, {}, [], {}
         self.writes = {}                    # id -> [operation] that have not ended
         self.last = {}                      # pid -> position of its last record, of processes that are dead at the cut
@@ -130,22 +129,12 @@ class Disk:
             covered = self.open.pop(number, None)
             if covered and errnum == 0:
                 self.synced(*covered)
-            elif covered:
-                self.forgotten(*covered)
 
     def bury(self, at):
         """A killed process writes no DONE; what it had begun is over when it is dead, and a later sync covers it."""
         for number in [n for n in self.writes if self.last.get(n >> 32, at) < at]:
             for entry in self.writes.pop(number):
                 entry[0] = True
-
-    def forgotten(self, ended, _):
-        """After a failed sync the kernel takes the pages for clean: no later sync writes them. Each write of it is on the platter by luck,
-        or never will be, though everybody reads it from memory until the power goes."""
-        for file, entries in ended.items():
-            for entry in entries:
-                if self.rng.randrange(2):
-                    entry[2] = b"" if entry[2] is not None else None
 
     def covered(self, op, path, file):
         """What a sync that begins now will have made durable when it ends: operations that have ended by now."""
@@ -180,7 +169,7 @@ def rebuild(base, trace, folder, seed, skip=(), alive=()):
     """base: copy of folder as it was when the trace began, at another place; folder is rewritten in place to a state after the cut.
     Owners and modes of what stays are kept. alive: processes that lived until the cut. skip: names below folder that are left alone (logs of the test itself)."""
     rng = random.Random(seed)
-    disk = Disk(base, rng)
+    disk = Disk(base)
     moved = {}
     for table in (disk.names, disk.kept):
         for path in list(table):

@@ -3,6 +3,7 @@
 A plan is a dictionary, printed with the round: how long clients work, which faults come when, and how it ends:
   stop    a clean stop                     kill   every process at once, what the kernel has stays
   live    nothing: it must mend itself     cut    power: what was under no sync is dropped, torn or kept, file by file
+On a device (device.py) the cut is one of a real file system, and the fault "disk" makes its writes fail below the kernel.
 """
 import contextlib
 import os
@@ -18,7 +19,9 @@ PLACES = ("log", "accounts", "queue.db", "late", "spool", "bodies", "account.db"
 JUMPS = (0, 0, -3600, 60, 3600, 86400, -86400 * 30, 86400 * 45, 86400 * 400)
 
 
-def draw_fault(rng):
+def draw_fault(rng, on_device):
+    if on_device and rng.random() < 0.12:
+        return {"kind": "disk", "after": round(rng.uniform(0.1, 1.5), 2), "skip": rng.randrange(60), "count": rng.choice((1, 1, 3, 20, 200))}
     kind = rng.choices(("role", "eio", "enospc", "slow", "clock", "ring", "freeze", "quota", "suspend"), (30, 14, 6, 8, 8, 2, 3, 5, 4))[0]
     fault = {"kind": kind, "after": round(rng.uniform(0.1, 1.5), 2)}
     if kind == "role":
@@ -34,13 +37,15 @@ def draw_fault(rng):
     return fault
 
 
-def plan(seed, number):
+def plan(seed, number, on_device=False):
     rng = random.Random(f"{seed} {number}")
-    drawn = {"faults": [draw_fault(rng) for _ in range(rng.choices((0, 1, 2, 3), (3, 5, 3, 1))[0])],
+    drawn = {"faults": [draw_fault(rng, on_device) for _ in range(rng.choices((0, 1, 2, 3), (3, 5, 3, 1))[0])],
              "end": rng.choices(("cut", "kill", "stop", "live"), (45, 30, 10, 15))[0],
              "last": round(rng.uniform(0.2, 1.5), 2),                # seconds from the last fault to the end
              "after": rng.choice(("stop", "stop", "kill")),          # how the server is left for the next round
              "seed": rng.randrange(1 << 30)}                         # of the clients and of the cut
+    if any(f["kind"] == "disk" for f in drawn["faults"]):
+        drawn["end"] = "cut"            # the file system itself may be hurt: only a new mount mends that
     return drawn
 
 
@@ -90,6 +95,8 @@ class Hurt:
         elif kind in ("eio", "enospc", "slow"):
             self.lines.append(fault["line"])
             self.write_rules()
+        elif kind == "disk":
+            self.server.device.fail(fault["skip"], fault["count"])
         elif kind == "clock":
             self.clock(fault["seconds"])
         elif kind == "freeze":                              # longer than a delivery may take: it is deferred

@@ -17,22 +17,26 @@ import pickle
 import random
 import re
 import shutil
+import signal
 import sqlite3
 import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.dirname(HERE)]
+import device  # noqa: E402
 import powercut  # noqa: E402
 from clients import LOST, Device, Reader, Sender, Watcher, look, read_bodies  # noqa: E402
 from faults import ACCOUNTS, Hurt, in_words, plan  # noqa: E402
 from harness import PASSWORDS, ROOT, Server, free_offset  # noqa: E402
-from model import Model, Wrong  # noqa: E402
+from model import Model, Wrong, between  # noqa: E402
 
 LIFE = 25               # rounds that share a data folder
+MOMENTS = 3             # earlier moments at which the power of a device may have gone, looked at after the round
 SETTLE_SECONDS = 150    # by then everything accepted must be in its mailbox again
 SETTINGS = (("connections_per_minute", "100000"), ("connections_per_network", "10000"), ("connections_per_address", "10000"),
             ("smtp_errors_max", "1000"), ("disk_reserve", "16MB"))
@@ -43,8 +47,9 @@ BUGS = re.compile(r"assert|Assertion|ERROR: AddressSanitizer|runtime error:|sign
 class Folder(Server):
     """A server over a folder that outlives this program."""
 
-    def __init__(self, work, build):
+    def __init__(self, work, build, blocklog=None):
         self.work, self.dir = work, os.path.join(work, "data")
+        self.device = device.Device(blocklog, work + "-disk", self.dir) if blocklog else None
         self.binary = work + "-facteur"                 # a copy: somebody may compile meanwhile
         shutil.copy(os.path.join(ROOT, "build", build, "facteur"), self.binary)
         self.rules, self.clock = os.path.join(work, "rules"), os.path.join(work, "clock")
@@ -56,8 +61,13 @@ class Folder(Server):
         self.numbers = {}
 
     def make(self, rng):
+        if self.device:
+            self.device.unmount()
         shutil.rmtree(self.work, ignore_errors=True)
         os.makedirs(self.dir)
+        if self.device:
+            self.device.make(rng.choice(list(device.KINDS)))
+            self.device.mount()
         for path in (self.work, self.dir):
             os.chmod(path, 0o711)                       # the roles are users of their own
         for path, content in ((self.rules, b"# nothing\n"), (self.clock, struct.pack("<q", 0)),
@@ -92,43 +102,107 @@ class Folder(Server):
         return os.path.join(self.dir, "accounts", str(self.numbers[account]))
 
 
+class Moments(threading.Thread):
+    """Notes, while clients work, what the model and the log of the device were: the power may have gone there. A position of the log is
+    between the two copies of the model, so the moment may be in the middle of any operation."""
+
+    def __init__(self, model, disk, rng):
+        super().__init__(daemon=True)
+        self.model, self.disk, self.rng, self.found, self.stopped = model, disk, rng, [], threading.Event()
+
+    def run(self):
+        while not self.stopped.wait(self.rng.uniform(0.05, 1.0)):
+            earlier, first, when = self.model.copy(), self.disk.position(), time.monotonic()
+            self.stopped.wait(self.rng.uniform(0, 0.05))
+            last, later = self.disk.position(), self.model.copy()
+            moment = (earlier, later, self.rng.randint(first, last), when)
+            if len(self.found) < MOMENTS:
+                self.found.append(moment)
+            elif self.rng.random() < 0.5:
+                self.found[self.rng.randrange(MOMENTS)] = moment
+
+
 class Round:
     def __init__(self, campaign, number):
         self.campaign, self.number, self.server, self.model = campaign, number, campaign.server, campaign.model
-        self.plan = plan(campaign.seed, number)
+        self.plan = plan(campaign.seed, number, campaign.device)
         self.rng = random.Random(self.plan["seed"])
         self.wrong, self.cut_at = [], None
 
     def run(self):
-        server, cut = self.server, self.plan["end"] == "cut"
-        base, trace = os.path.join(server.work, "base"), os.path.join(server.work, "trace")
-        shutil.rmtree(base, ignore_errors=True)
+        server = self.server
         open(server.log_path, "wb").close()
-        if cut:
-            powercut.snapshot(server.dir, base)
-            open(trace, "wb").close()
-            os.chmod(trace, 0o666)
-            server.env["FACTEUR_DISK_TRACE"] = trace
+        if self.plan["end"] == "cut":
+            self.before_cut()
         hurt = Hurt(server)
         server.begin()
         server.folder_of("dave")
         workers = self.workers()
         for w in workers:
             w.start()
+        if server.device and self.plan["end"] == "cut":
+            self.moments = Moments(self.model, server.device, random.Random(self.rng.random()))
+            self.moments.start()
         hurt.run(self.plan)
         self.end(hurt, workers)
-        if cut:
-            del server.env["FACTEUR_DISK_TRACE"]
-            powercut.rebuild(base, trace, server.dir, self.plan["seed"], alive=self.alive)
+        if self.plan["end"] == "cut":
+            self.after_cut(hurt)
+            if self.wrong:
+                return self.wrong
         if server.process.poll() is not None:
             server.begin()
         else:
             server.wait_ready()
         hurt.take_back()
-        self.check()
+        self.check(settles=True)
         if not self.wrong:
             self.leave()
         return self.wrong
+
+    def before_cut(self):
+        server = self.server
+        if server.device:
+            server.device.unmount()
+            server.device.mount()
+            return
+        self.base, self.trace = os.path.join(server.work, "base"), os.path.join(server.work, "trace")
+        shutil.rmtree(self.base, ignore_errors=True)
+        powercut.snapshot(server.dir, self.base)
+        open(self.trace, "wb").close()
+        os.chmod(self.trace, 0o666)
+        server.env["FACTEUR_DISK_TRACE"] = self.trace
+
+    def after_cut(self, hurt):
+        """The disk as it may be. Of a device there are several such disks; all but the last are looked at only."""
+        server, seed = self.server, self.plan["seed"]
+        if server.device is None:
+            del server.env["FACTEUR_DISK_TRACE"]
+            powercut.rebuild(self.base, self.trace, server.dir, seed, alive=self.alive)
+            return
+        self.moments.stopped.set()
+        self.moments.join()
+        server.device.unmount()
+        for earlier, later, position, when in self.moments.found:
+            self.look_at(hurt, between(earlier, later), position, when)
+            if self.wrong:
+                return
+            seed += 1
+        self.campaign.say(f"power: {server.device.cut(self.position, seed)}")
+        server.device.mount(begins=False)
+
+    def look_at(self, hurt, model, position, when):
+        """The server on the disk as it was at an earlier moment; nothing of it remains."""
+        server, undo, now, cut_at = self.server, list(hurt.undo), self.model, self.cut_at
+        self.campaign.say(f"power: {server.device.cut(position, self.plan['seed'] + position)}")
+        server.device.mount(begins=False)
+        server.begin()
+        hurt.take_back()
+        self.model, self.cut_at, hurt.undo = model, when, undo
+        self.check(settles=False)
+        self.model, self.cut_at = now, cut_at
+        server.kill_all()
+        if not self.wrong:
+            server.device.unmount()
 
     def workers(self):
         m, s, rng = self.model, self.server, self.rng
@@ -150,6 +224,7 @@ class Round:
         disk_failed = any(f["kind"] in ("eio", "enospc") for f in self.plan["faults"])
         if end in ("cut", "kill"):
             self.alive = server.kill_all()
+            self.position = server.device.position() if server.device and end == "cut" else 0
         if disk_failed or end == "cut":
             self.cut_at = time.monotonic()
         hurt.end_rules()
@@ -175,7 +250,8 @@ class Round:
             self.wrong.append(f"the queue says there is trouble, though the disk is well again: {said['trouble']}")
         return said["trouble"] or said["backlog"] == said["deferred"] == said["held"] == 0
 
-    def check(self):
+    def check(self, settles):
+        """Against the model; settles: this is what everybody goes on from."""
         until = time.monotonic() + SETTLE_SECONDS
         while True:
             try:
@@ -201,11 +277,12 @@ class Round:
         for account in ACCOUNTS:
             self.wrong += self.model.judge(account, seen[account], self.cut_at)
         self.check_bodies(seen)
-        self.check_devices(seen)
+        if settles:
+            self.check_devices(seen)
         for line in self.server.log().splitlines():
             if BUGS.search(line) and "signal=9" not in line:
                 self.wrong.append("the server's log: " + line[:300])
-        if not self.wrong:
+        if settles and not self.wrong:
             for account in ACCOUNTS:
                 self.model.settle(account, seen[account])
             self.campaign.devices = {i: d.state() for i, d in enumerate(self.devices)}
@@ -257,15 +334,19 @@ class Round:
 class Campaign:
     """What goes on from round to round and, in a file, from run to run."""
 
-    KEPT = ("seed", "rounds", "build", "next", "findings", "seconds", "totals", "model", "devices", "bodies_read", "ended_well")
+    KEPT = ("seed", "rounds", "build", "device", "next", "findings", "seconds", "totals", "model", "devices", "bodies_read", "ended_well")
 
-    def __init__(self, home, seed, rounds, build):
-        self.home, self.seed, self.rounds, self.build = home, seed, rounds, build
+    def __init__(self, home, seed, rounds, build, blocklog=None):
+        self.home, self.seed, self.rounds, self.build, self.device = home, seed, rounds, build, blocklog is not None
+        self.notes = []
         self.next, self.findings, self.seconds, self.ended_well = 0, [], 0.0, False
         self.totals = {"acknowledged": 0, "operations": 0, "checks": 0}
         self.kinds = {}
-        self.server = Folder(os.path.join(home, "life"), build)
+        self.server = Folder(os.path.join(home, "life"), build, blocklog)
         self.forget()
+
+    def say(self, note):
+        self.notes.append(note)
 
     def forget(self):
         self.model, self.devices, self.bodies_read = Model(), {}, {}
@@ -306,7 +387,8 @@ class Campaign:
         took = time.monotonic() - start
         self.seconds += took
         print(f"round {number} ({time.strftime('%H:%M:%S')}, {took:.1f} s, {self.model.counted['acknowledged'] - before} acknowledged): "
-              f"{in_words(this.plan)}: {'ok' if not wrong else 'WRONG'}", flush=True)
+              f"{in_words(this.plan)}{''.join('; ' + n for n in self.notes)}: {'ok' if not wrong else 'WRONG'}", flush=True)
+        self.notes = []
         if wrong:
             self.keep(number, this, wrong)
         self.ended_well = not wrong
@@ -321,7 +403,10 @@ class Campaign:
         to = os.path.join(self.home, "findings", f"round-{number}")
         shutil.rmtree(to, ignore_errors=True)
         os.makedirs(os.path.dirname(to), exist_ok=True)
-        shutil.copytree(self.server.work, to, ignore=lambda where, names: [n for n in names if n.endswith(".sock")])
+        if self.server.device:
+            self.server.device.unmount()
+            shutil.copytree(self.server.device.work, os.path.join(to, "disk"), ignore=lambda where, names: ["fuse"])
+        shutil.copytree(self.server.work, to, dirs_exist_ok=True, ignore=lambda where, names: [n for n in names if n.endswith(".sock")])
         with open(os.path.join(to, "wrong.txt"), "w") as f:
             f.write(f"seed {self.seed}, round {number}: {json.dumps(this.plan)}\n" + "\n".join(wrong) + "\n")
         self.findings.append((number, wrong[:20]))
@@ -345,6 +430,10 @@ def newest_unfinished(home):
     return max(found)[1] if found else None
 
 
+def interrupted(number, frame):
+    raise KeyboardInterrupt
+
+
 def main():
     p = argparse.ArgumentParser()
     p.add_argument("--rounds", type=int, default=1000)
@@ -352,17 +441,28 @@ def main():
     p.add_argument("--round", type=int)
     p.add_argument("--dir", default=os.path.join(ROOT, "build", "torture"))
     p.add_argument("--build", default="fault", choices=("fault", "asan"))
+    p.add_argument("--device", metavar="BLOCKLOG", help="data on a disk whose power is cut below the kernel; the program from blocklog.c")
     p.add_argument("--json", action="store_true")
     args = p.parse_args()
+    if args.device and device.why_not():
+        print(f"SKIPPED: no power cuts of a real disk: {device.why_not()}")
+        return 0
+    if args.device:
+        if "FACTEUR_TORTURE_NAMESPACE" not in os.environ:   # mounts that nobody else sees, so that nobody else keeps them busy
+            os.environ["FACTEUR_TORTURE_NAMESPACE"] = "own"
+            os.execvp("unshare", ["unshare", "--mount", sys.executable] + sys.argv)
+        args.dir += "-device"
     seed = args.seed if args.seed is not None else newest_unfinished(args.dir)
     seed = seed if seed is not None else random.randrange(1 << 30)
     home = os.path.join(args.dir, str(seed))
     os.makedirs(home, exist_ok=True)
-    c = Campaign(home, seed, args.rounds, args.build)
+    c = Campaign(home, seed, args.rounds, args.build, args.device)
     if os.path.exists(c.state) and args.round is None:
         c.load()
         c.rounds = args.rounds
     print(f"seed {seed}: rounds {c.next} to {args.rounds - 1}, in {home}; Ctrl-C stops, the same command goes on", flush=True)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, interrupted)
     try:
         if args.round is not None:
             return 0 if c.one(args.round) else 1
@@ -373,6 +473,8 @@ def main():
     finally:
         if c.server.process and c.server.process.poll() is None:
             c.server.kill_all()
+        if c.server.device:
+            c.server.device.unmount()
     done = c.summary()
     print(json.dumps(done) if args.json else
           f"seed {seed}: {done['rounds']} rounds, {done['hours']} h, {done['acknowledged']} messages acknowledged, {done['operations']} changes, "
