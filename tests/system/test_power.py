@@ -20,7 +20,11 @@ def run_case(name):
     # mounts that nobody else sees: nobody keeps them busy, and they go when the process goes
     done = subprocess.run(["unshare", "--mount", sys.executable, os.path.join(HERE, "power.py"), name], stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, timeout=300)
-    expect(done.returncode == 0, done.stdout.decode(errors="replace"))
+    said = done.stdout.decode(errors="replace")
+    if done.returncode == 77:
+        print(f"  SKIPPED {name}: {said.strip()}", flush=True)
+        return
+    expect(done.returncode == 0, said)
 
 
 def test_a_lost_page_of_a_write_ahead_log():

@@ -209,6 +209,7 @@ class Device(Worker):
     def __init__(self, server, model, rng, account, mailbox, which):
         super().__init__(server, model, rng)
         self.account, self.mailbox, self.which = account, mailbox, which
+        self.shares = False                                      # another device works in the same mailbox
         self.known, self.validity, self.modseq = {}, 0, 0       # uid -> flags
         self.memories = []                                       # earlier (validity, modseq, known)
         self.c = None
@@ -292,6 +293,8 @@ class Device(Worker):
             self.flag(uid)
         elif do < 0.72:
             self.copy(uid, number)
+        elif uid % 2 != self.which and self.shares:
+            return                          # the other device removes this one: what two do to one message has no order here
         elif do < 0.8:
             self.move(uid, number)
         elif do < 0.8 + min(0.15, len(self.known) / 2000) or len(self.known) > 400:

@@ -211,6 +211,7 @@ class Round:
         self.devices = []
         for i, (account, mailbox, which) in enumerate((("alice", "INBOX", 0), ("alice", "INBOX", 1), ("bob", "INBOX", 0), ("bob", "Archive", 1))):
             d = Device(s, m, random.Random(rng.random()), account, mailbox, which)
+            d.shares = account == "alice"
             if i in self.campaign.devices:
                 d.restore(self.campaign.devices[i])
             self.devices.append(d)
