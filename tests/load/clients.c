@@ -473,6 +473,8 @@ static void do_short(uint32_t n)
 static void do_again(uint32_t n, int seconds)
 {
 	int64_t since = now_us(), until = now_ms() + seconds * 1000;
+	for (uint32_t i = 0; i < g.cap; i++)   /* people do not all look at the same instant */
+		g.conns[i].not_before_ms = now_ms() + rand() % (1 + seconds * 250);
 	while (now_ms() < until) {
 		int64_t now = now_ms();
 		uint32_t chosen = 0;

@@ -491,8 +491,8 @@ def part_short():
                 cells_gone(server)
                 time.sleep(2)
                 return holdings(server)
-            first = run(SESSIONS // 10)   # what is made once: caches, tables, the allocator's pages
-            say(f"after {SESSIONS // 10} sessions: {first}")
+            first = run(SESSIONS // 2)   # what is made once: caches, tables; and the allocator finds its level
+            say(f"after {SESSIONS // 2} sessions: {first}")
             last = run(SESSIONS)
             say(f"after {SESSIONS} more: {last}")
         keep_maps(server, "short-end")
