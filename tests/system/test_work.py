@@ -9,6 +9,7 @@ import re
 import struct
 import subprocess
 import tempfile
+import time
 
 from harness import ROOT, Server, expect, wait_for
 
@@ -164,6 +165,25 @@ def test_who_waits_for_the_disk_lets_others_work(server):
         threads = int(re.search(r"^Threads:\s+(\d+)", f.read(), re.M).group(1))
     expect(threads >= 2, f"{threads} thread in the cell after an APPEND")
     c.close()
+
+
+def test_message_by_smtp(server):
+    """Over one connection, to an account that is awake and that nobody looks at: the queue syncs each before its 250."""
+    s = server.raw(25)
+    for line in (None, "EHLO client.example"):
+        s.smtp(line)
+    text = (MESSAGE % 8).decode() + "x" * 4000 + "\r\n.\r\n"
+
+    def run():
+        for _ in range(40):
+            s.send("MAIL FROM:<a@b.example>\r\nRCPT TO:<bob@example.test>\r\nDATA\r\n")
+            for code in (250, 250, 354):
+                expect(s.smtp(None)[0] == code, code)
+            s.send(text)
+            expect(s.smtp(None)[0] == 250, "a message was not accepted")
+        time.sleep(0.5)   # the last ones are delivered
+    check("message of 4 kB by SMTP", server.work.of(40, run), calls=33, wakes=7, syncs=1.1, bytes=26300, allocs=87)
+    s.close()
 
 
 def drain(c, tag):
