@@ -27,7 +27,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { BACK_OFF_FIRST_MS = 100, BACK_OFF_MAX_MS = 10000, STABLE_MS = 30000 };
+enum { CLOSED_GRACE_MS = 1000, BACK_OFF_FIRST_MS = 100, BACK_OFF_MAX_MS = 10000, STABLE_MS = 30000 };
 
 /* Who talks to whom (docs/architecture.md). */
 static const struct { enum role a, b; } links[] = {
@@ -138,6 +138,12 @@ void gate_on_counts(void *context, UNUSED struct channel *ch, struct message *ms
 		show_counts(r, &r->master->roles[i]);
 }
 
+/* The role ends, or has said what it must not say: an honest one is gone in a moment, any other is ended (serve()). */
+static void on_role_closed(void *context, UNUSED struct channel *ch)
+{
+	((struct running *)context)->closed_ms = clock_mono_ms();
+}
+
 static void start_role(struct running *r)
 {
 	int pair[2];
@@ -159,10 +165,11 @@ static void start_role(struct running *r)
 	}
 	r->pid = pid;
 	r->is_ready = false;
+	r->closed_ms = 0;
 	r->started_ms = clock_mono_ms();
 	r->restart_at_ms = 0;
 	if (r->ch == NULL)
-		r->ch = channel_new(pair[0], ROLE_MASTER, r->role, master_handlers, r, NULL);
+		r->ch = channel_new(pair[0], ROLE_MASTER, r->role, master_handlers, r, on_role_closed);
 	else
 		channel_replace(r->ch, pair[0]);
 	watch_channel(r->master->watch, r->ch);
@@ -371,6 +378,8 @@ static void serve(struct master *m)
 			struct running *r = &m->roles[i];
 			if (r->pid == 0 && now >= r->restart_at_ms)
 				start_role(r);
+			else if (r->pid && r->closed_ms && now > r->closed_ms + CLOSED_GRACE_MS && !threads_are_used())
+				kill(r->pid, SIGKILL);
 			ready &= r->pid && r->is_ready;
 			if (r->ch)
 				channel_expire(r->ch, now);

@@ -18,6 +18,7 @@ struct running {  /* one role process */
 	int64_t         started_ms, restart_at_ms;
 	int             back_off_ms;
 	bool            is_ready;
+	int64_t         closed_ms;    /* since when its channel is closed though it runs; 0: it is open */
 	int             counts_fd;    /* of a gate: what it counts, for the others to read; -1: none */
 };
 
