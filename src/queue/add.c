@@ -285,7 +285,7 @@ void add_on_add(void *context, UNUSED struct channel *ch, struct message *m)
 	parents_set(&q->parents, &a->parent, PARENT_BEING_WRITTEN);
 	if (needs_spool(q, &a->in)) {
 		keep_request(a);
-		a->job = (struct job){ store_spool, spool_stored, NULL };
+		a->job = (struct job){ .run = store_spool, .done = spool_stored };
 		worker_add(q->worker, &a->job);
 	} else {
 		write_record(a);

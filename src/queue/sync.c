@@ -395,7 +395,7 @@ static void begin(struct sync *s, int64_t now_ms)
 	struct round *r = MEM_NEW(struct round);
 
 	*r = (struct round){
-		.job = { run_round, round_done, NULL }, .sync = s, .work = s->work, .candidate = candidate_of(s)
+		.job = { .run = run_round, .done = round_done }, .sync = s, .work = s->work, .candidate = candidate_of(s)
 	};
 	s->work = (struct work){ 0 };
 	s->round = r;

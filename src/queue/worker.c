@@ -1,65 +1,41 @@
-/* A list of jobs, a list of finished ones, one lock, an event descriptor. */
+/* A list of jobs, one lock; what is finished goes back by handback.h. */
 #include "queue/worker.h"
-#include "base/err.h"
 #include "base/mem.h"
-#include <pthread.h>
-#include <stdint.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
-
-struct job_list {
-	struct job *first, **end;
-};
+#include <stdbool.h>
 
 struct worker {
-	pthread_t       thread;
-	pthread_mutex_t lock;
-	pthread_cond_t  has_work;
-	struct job_list waiting, finished;
-	bool            stops;
-	int             fd;
+	pthread_t          thread;
+	pthread_mutex_t    lock;
+	pthread_cond_t     has_work;
+	struct handed_list waiting;
+	bool               stops;
+	struct handback    back;
 };
 
-static void list_add(struct job_list *l, struct job *j)
+/* The next job; NULL: there is none any more. */
+static struct job *wait_for_job(struct worker *w)
 {
-	j->next = NULL;
-	*l->end = j;
-	l->end = &j->next;
-}
+	struct handed *h;
 
-static struct job *list_take(struct job_list *l)
-{
-	struct job *j = l->first;
-
-	if (j != NULL) {
-		l->first = j->next;
-		if (l->first == NULL)
-			l->end = &l->first;
-	}
-	return j;
+	pthread_mutex_lock(&w->lock);
+	while ((h = handed_list_take(&w->waiting)) == NULL && !w->stops)
+		pthread_cond_wait(&w->has_work, &w->lock);
+	pthread_mutex_unlock(&w->lock);
+	return (struct job *)h;
 }
 
 static void *work(void *context)
 {
 	struct worker *w = context;
-	const uint64_t one = 1;
+	struct handed_list finished;
+	struct job *j;
 
-	pthread_mutex_lock(&w->lock);
-	for (;;) {
-		struct job *j = list_take(&w->waiting);
-		if (j == NULL && w->stops)
-			break;
-		if (j == NULL) {
-			pthread_cond_wait(&w->has_work, &w->lock);
-			continue;
-		}
-		pthread_mutex_unlock(&w->lock);
+	handed_list_init(&finished);
+	while ((j = wait_for_job(w)) != NULL) {
 		j->run(j);
-		pthread_mutex_lock(&w->lock);
-		list_add(&w->finished, j);
-		(void)!write(w->fd, &one, sizeof one);
+		handed_list_add(&finished, &j->handed);
+		handback_give(&w->back, &finished);
 	}
-	pthread_mutex_unlock(&w->lock);
 	return NULL;
 }
 
@@ -69,9 +45,8 @@ struct worker *worker_new(void)
 
 	pthread_mutex_init(&w->lock, NULL);
 	pthread_cond_init(&w->has_work, NULL);
-	w->waiting.end = &w->waiting.first;
-	w->finished.end = &w->finished.first;
-	w->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	handed_list_init(&w->waiting);
+	handback_init(&w->back);
 	pthread_create(&w->thread, NULL, work, w);
 	return w;
 }
@@ -86,7 +61,7 @@ void worker_free(struct worker *w)
 	pthread_mutex_unlock(&w->lock);
 	pthread_join(w->thread, NULL);
 	worker_receive(w);
-	fd_close(&w->fd);
+	handback_free(&w->back);
 	pthread_cond_destroy(&w->has_work);
 	pthread_mutex_destroy(&w->lock);
 	mem_free(w);
@@ -95,24 +70,19 @@ void worker_free(struct worker *w)
 void worker_add(struct worker *w, struct job *j)
 {
 	pthread_mutex_lock(&w->lock);
-	list_add(&w->waiting, j);
-	pthread_cond_signal(&w->has_work);
+	handed_list_add(&w->waiting, &j->handed);
 	pthread_mutex_unlock(&w->lock);
+	pthread_cond_signal(&w->has_work);
 }
 
-int worker_fd(const struct worker *w) { return w->fd; }
+int worker_fd(const struct worker *w) { return w->back.fd; }
 
 void worker_receive(struct worker *w)
 {
-	uint64_t ignored;
+	struct handed_list finished;
+	struct handed *h;
 
-	(void)!read(w->fd, &ignored, sizeof ignored);
-	for (;;) {
-		pthread_mutex_lock(&w->lock);
-		struct job *j = list_take(&w->finished);
-		pthread_mutex_unlock(&w->lock);
-		if (j == NULL)
-			return;
-		j->done(j);
-	}
+	handback_take(&w->back, &finished);
+	while ((h = handed_list_take(&finished)) != NULL)
+		((struct job *)h)->done((struct job *)h);
 }

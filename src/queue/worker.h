@@ -2,14 +2,14 @@
  * after the other, in their order; what follows from one happens in the thread that owns the rest (the event loop). */
 #ifndef FACTEUR_QUEUE_WORKER_H
 #define FACTEUR_QUEUE_WORKER_H
-#include <stdbool.h>
+#include "queue/handback.h"
 
 struct worker;
 
 struct job {  /* embedded in what it works on, which it owns until done() */
+	struct handed handed;
 	void      (*run)(struct job *j);    /* in the worker's thread */
 	void      (*done)(struct job *j);   /* in worker_receive(); may free j */
-	struct job *next;
 };
 
 struct worker *worker_new(void);

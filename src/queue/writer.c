@@ -12,16 +12,9 @@
 #include "queue/writer.h"
 #include "base/mem.h"
 #include "base/wire.h"
-#include <pthread.h>
-#include <sys/eventfd.h>
 #include <time.h>
-#include <unistd.h>
 
 enum { GATHER_MS = 5, GATHER_MOST = 32, PROBE_AFTER = 8, PROBE_AFTER_MOST = 1024 };
-
-struct writing_list {
-	struct writing *first, **end;
-};
 
 struct gather {
 	size_t   goal;           /* records to wait for; 0, 1: none */
@@ -34,34 +27,15 @@ struct writer {
 	pthread_mutex_t     lock;
 	pthread_cond_t      has_work;
 	struct log         *log;
-	struct writing_list waiting, finished;
+	struct handed_list  waiting;
 	size_t              waiting_n;
 	size_t              wanted;        /* wake the thread when so many wait */
 	struct gather       gather;
-	size_t              pending;       /* added and not yet done */
 	uint64_t            w, written_w;
 	bool                w_now, is_writing, stops;
-	int                 fd;
+	size_t              pending;       /* added and not yet done; only the loop's */
+	struct handback     back;
 };
-
-static void list_add(struct writing_list *l, struct writing *r)
-{
-	r->next = NULL;
-	*l->end = r;
-	l->end = &r->next;
-}
-
-static struct writing *list_take(struct writing_list *l)
-{
-	struct writing *r = l->first;
-
-	if (r != NULL) {
-		l->first = r->next;
-		if (l->first == NULL)
-			l->end = &l->first;
-	}
-	return r;
-}
 
 /* Lock held. Moves what fits one batch; at least one record, however long. */
 static size_t take_batch(struct writer *w, struct writing **batch)
@@ -69,7 +43,7 @@ static size_t take_batch(struct writer *w, struct writing **batch)
 	size_t n = 0, bytes = 0;
 
 	while (w->waiting.first != NULL && n < WRITER_BATCH_MAX && (n == 0 || bytes < WRITER_BATCH_BYTES)) {
-		batch[n] = list_take(&w->waiting);
+		batch[n] = (struct writing *)handed_list_take(&w->waiting);
 		bytes += batch[n]->entry.head.n + batch[n]->entry.body.n;
 		n++;
 	}
@@ -135,8 +109,9 @@ static void *work(void *context)
 {
 	struct writer *w = context;
 	struct writing *batch[WRITER_BATCH_MAX];
-	const uint64_t one = 1;
+	struct handed_list finished;
 
+	handed_list_init(&finished);
 	pthread_mutex_lock(&w->lock);
 	for (;;) {
 		if (w->waiting_n > 0)
@@ -159,11 +134,13 @@ static void *work(void *context)
 		w->is_writing = true;
 		pthread_mutex_unlock(&w->lock);
 		write_batch(w, batch, n, w_to);
+		for (size_t i = 0; i < n; i++)
+			handed_list_add(&finished, &batch[i]->handed);
 		pthread_mutex_lock(&w->lock);
 		w->is_writing = false;
-		for (size_t i = 0; i < n; i++)
-			list_add(&w->finished, batch[i]);
-		(void)!write(w->fd, &one, sizeof one);
+		pthread_mutex_unlock(&w->lock);
+		handback_give(&w->back, &finished);
+		pthread_mutex_lock(&w->lock);
 	}
 	pthread_mutex_unlock(&w->lock);
 	return NULL;
@@ -183,9 +160,8 @@ struct writer *writer_new(struct log *l)
 	w->wanted = 1;
 	w->log = l;
 	w->w = w->written_w = log_w(l);
-	w->waiting.end = &w->waiting.first;
-	w->finished.end = &w->finished.first;
-	w->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	handed_list_init(&w->waiting);
+	handback_init(&w->back);
 	pthread_create(&w->thread, NULL, work, w);
 	return w;
 }
@@ -200,7 +176,7 @@ void writer_free(struct writer *w)
 	pthread_mutex_unlock(&w->lock);
 	pthread_join(w->thread, NULL);
 	writer_receive(w);
-	fd_close(&w->fd);
+	handback_free(&w->back);
 	pthread_cond_destroy(&w->has_work);
 	pthread_mutex_destroy(&w->lock);
 	mem_free(w);
@@ -208,13 +184,14 @@ void writer_free(struct writer *w)
 
 void writer_add(struct writer *w, struct writing *record)
 {
-	pthread_mutex_lock(&w->lock);
-	list_add(&w->waiting, record);
 	w->pending++;
+	pthread_mutex_lock(&w->lock);
+	handed_list_add(&w->waiting, &record->handed);
 	w->waiting_n++;
-	if (!w->is_writing && w->waiting_n >= w->wanted)
-		pthread_cond_signal(&w->has_work);
+	bool is_enough = !w->is_writing && w->waiting_n >= w->wanted;
 	pthread_mutex_unlock(&w->lock);
+	if (is_enough)  /* outside the lock, which the thread needs first of all */
+		pthread_cond_signal(&w->has_work);
 }
 
 void writer_set_w(struct writer *w, uint64_t to, bool now)
@@ -236,21 +213,16 @@ bool writer_is_idle(struct writer *w)
 	return is_idle;
 }
 
-int writer_fd(const struct writer *w) { return w->fd; }
+int writer_fd(const struct writer *w) { return w->back.fd; }
 
 void writer_receive(struct writer *w)
 {
-	uint64_t ignored;
+	struct handed_list finished;
+	struct handed *h;
 
-	(void)!read(w->fd, &ignored, sizeof ignored);
-	for (;;) {
-		pthread_mutex_lock(&w->lock);
-		struct writing *r = list_take(&w->finished);
-		if (r != NULL)
-			w->pending--;
-		pthread_mutex_unlock(&w->lock);
-		if (r == NULL)
-			return;
-		r->done(r);
+	handback_take(&w->back, &finished);
+	while ((h = handed_list_take(&finished)) != NULL) {
+		w->pending--;
+		((struct writing *)h)->done((struct writing *)h);
 	}
 }

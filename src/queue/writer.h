@@ -2,6 +2,7 @@
  * (DESIGN.md §4.2). While a batch is being synced the next one gathers; where many send, a little longer (writer.c). */
 #ifndef FACTEUR_QUEUE_WRITER_H
 #define FACTEUR_QUEUE_WRITER_H
+#include "queue/handback.h"
 #include "queue/log.h"
 
 enum { WRITER_BATCH_MAX = 512, WRITER_BATCH_BYTES = 4 << 20 };
@@ -9,9 +10,9 @@ enum { WRITER_BATCH_MAX = 512, WRITER_BATCH_BYTES = 4 << 20 };
 struct writer;
 
 struct writing {  /* one record on its way, embedded in what it belongs to */
+	struct handed    handed;
 	struct log_entry entry;                    /* kind, head and body filled; they stay until done() */
 	void (*done)(struct writing *w); /* in writer_receive(), in the order of the log; entry.place and result are set */
-	struct writing  *next;
 };
 
 struct writer *writer_new(struct log *l);      /* the log must outlive it */
