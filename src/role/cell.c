@@ -36,7 +36,6 @@
 
 enum {
 	THREADS_MAX = 8, TICK_MS = 1000, PUBLISH_EVERY_MS = 50, LEAVE_AFTER_DELIVERY_MS = 1000, LEAVE_AFTER_WORK_MS = 30000,
-	ALONE_AFTER_MS = 2000, ALONE_TICK_MS = 5000,
 	STOP_GRACE_MS = 10000, STOP_LOOK_MS = 50,
 	REPLAY_TIMEOUT_MS = 24 * 3600 * 1000, HELD_MAX = 1024, START_TIMEOUT_MS = 10000, INFO_TIMEOUT_MS = 5000, LEAVE_TIMEOUT_MS = 5000,
 };
@@ -68,9 +67,6 @@ struct cell {
 	_Atomic int64_t    last_publish_ms;
 	_Atomic bool       must_publish;
 	_Atomic bool       is_crowded;      /* others wait for our place */
-	_Atomic int64_t    viewed_ms;       /* somebody looked */
-	_Atomic int64_t    ticked_ms;       /* view_tick() */
-	_Atomic bool       has_more;        /* it said so */
 	_Atomic uint64_t   attaches_seen;
 	_Atomic int64_t    stops_ms;        /* STOP was heard then; 0: not yet */
 	struct peer       *peers;
@@ -236,6 +232,7 @@ static void on_command(void *context, struct channel *ch, struct message *m)
 	struct store_command command;
 
 	pool_will_wait(c->pool);
+	publish(c);  /* the administrator looks, too */
 	enum err e = store_command_serve(c->account.view, m->body, &answer);
 	if (e == ERR_OK && store_command_decode(m->body, &command) == ERR_OK && command.kind == STORE_COMMAND_LIMITS)
 		read_settings_again(c);
@@ -381,11 +378,13 @@ static void on_attach(void *context, UNUSED struct channel *ch, struct message *
 	c->attaches_seen++;
 	if (c->stops_ms || m->fd_count != 1)  /* or no descriptor was left for it: the gate sees its pair close, and says so */
 		return;
-	c->last_work_ms = c->viewed_ms = clock_mono_ms();
-	if (!hold(c, m->fds[0], (enum attach)kind))
+	c->last_work_ms = clock_mono_ms();
+	bool waits = hold(c, m->fds[0], (enum attach)kind);
+	if (!waits)
 		attached_take(c->attached, m->fds[0], (enum attach)kind);
 	m->fds[0] = -1;
-	pool_alarm(c->pool, clock_mono_ms() + TICK_MS);
+	bool has_unseen = !waits && view_has_unseen(c->account.view);  /* what was delivered while nobody looked is shown now */
+	pool_alarm(c->pool, clock_mono_ms() + (has_unseen ? 0 : TICK_MS));
 }
 
 static void on_watched(void *context, UNUSED struct channel *ch, struct message *m)
@@ -470,23 +469,13 @@ static void leave(struct cell *c)
 		pool_stop(c->pool);
 }
 
-/* Nobody looks, and nobody did lately: only deliveries come. The queue asks for their sync, or they are synced when the cell leaves, in
- * one go with the note that it left cleanly; a tick between would cost two syncs more for each lone message. */
-static bool is_alone(struct cell *c, int64_t now)
+/* True: there is more to do. Where nobody looks, deliveries stay unsynced here: the queue asks for it, or syncs the whole file system, or
+ * they are synced when the cell leaves, in one go with the note that it left cleanly. */
+static bool tick_view(struct cell *c)
 {
 	if (has_viewers(c))
-		c->viewed_ms = now;
-	return now >= c->viewed_ms + ALONE_AFTER_MS;
-}
-
-/* True: there is more to do. */
-static bool tick_view(struct cell *c, int64_t now)
-{
-	if (is_alone(c, now) && now < c->ticked_ms + ALONE_TICK_MS)
-		return c->has_more;
-	c->ticked_ms = now;
-	c->has_more = view_tick(c->account.view);
-	return c->has_more;
+		publish(c);
+	return view_tick(c->account.view);
 }
 
 static void on_alarm(void *context)
@@ -510,7 +499,7 @@ static void on_alarm(void *context)
 	}
 	if (c->must_publish && now >= c->last_publish_ms + PUBLISH_EVERY_MS)
 		publish(c);
-	bool has_more = tick_view(c, now);
+	bool has_more = tick_view(c);
 	report_usage(c, false);  /* a session made room, or filled it: mx hears of it while it goes on */
 	if (!has_more && may_leave(c, now)) {
 		leave(c);
@@ -617,7 +606,7 @@ int role_cell(const struct cell_start *start)
 	c->epoch = start->epoch;
 	c->is_watched = start->is_watched;
 	c->over_percent = -1;
-	c->last_delivery_ms = c->ticked_ms = clock_mono_ms();
+	c->last_delivery_ms = clock_mono_ms();
 	pthread_mutex_init(&c->delivering, NULL);
 	pthread_mutex_init(&c->holding, NULL);
 	log_context("account=%llu", (unsigned long long)start->account);

@@ -261,12 +261,27 @@ static enum err background(struct view *v, int64_t now_ms, bool *more)
 	return ERR_OK;
 }
 
+/* Only deliveries wait, and nobody would see them: their syncs are the queue's business (its sync point), or that of the one who looks.
+ * What is committed and in no list of changes is flags, subscriptions, names of keywords: those were promised within a second. */
+static bool may_wait(struct view *v)
+{
+	pthread_mutex_lock(&v->memory_lock);
+	bool is_seen = v->n_selected > 0;
+	pthread_mutex_unlock(&v->memory_lock);
+	pthread_mutex_lock(&v->sync_lock);
+	bool has_others = atomic_load(&v->committed) - v->synced > v->n_pending;
+	pthread_mutex_unlock(&v->sync_lock);
+	return !is_seen && !has_others;
+}
+
+bool view_has_unseen(struct view *v) { return view_pending_count(v) > 0; }
+
 bool view_tick(struct view *v)
 {
 	int64_t now_ms = clock_mono_ms();
 	bool more = false;
 
-	if (atomic_load(&v->is_broken) || view_publish(v) != ERR_OK)
+	if (atomic_load(&v->is_broken) || (!may_wait(v) && view_publish(v) != ERR_OK))
 		return false;
 	if (atomic_flag_test_and_set(&v->is_ticking))
 		return false;  /* another thread is at it */

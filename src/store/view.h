@@ -77,7 +77,9 @@ void view_close_unclean(struct view *v);
 void view_set_limits(struct view *v, uint64_t quota_bytes, uint64_t message_size_max);
 /* How long expunged messages can be brought back; 30 days unless this is called. */
 void view_set_undelete_days(struct view *v, uint32_t days);
-/* Each second while anything may be unsynced: makes flags durable, continues background work (at most 20 ms a call):
+/* Something was delivered that nobody sees before view_publish() (or view_tick() beside a session). */
+bool view_has_unseen(struct view *v);
+/* Each second while anything may be unsynced: makes flags durable (and deliveries visible, where a session looks), continues background work (at most 20 ms a call):
  * pruning of expunged messages, compaction of bodies, checkpoints. Returns true while there is more to do. */
 bool view_tick(struct view *v);
 /* Asks for the forgetting of what was expunged long ago (view_set_undelete_days()), and for compaction, now; view_tick() does it. */
