@@ -6,6 +6,7 @@ figure is the smallest of a few rounds: a tick of a clock, or a client that was 
 import mmap
 import os
 import re
+import signal
 import struct
 import subprocess
 import tempfile
@@ -237,6 +238,57 @@ def test_news_of_a_waiting_session(server):
     check("STORE, and who waits hears of it", server.work.of(20, run), calls=51, wakes=11, syncs=0, bytes=8240, allocs=57)
     waits.close()
     writes.close()
+
+
+def signal_cells(server, number):
+    for pid in server.pids_of("cell"):
+        os.kill(pid, number)
+
+
+def send_all(server, smtp, count, text):
+    """So many messages over one connection, each after the 250 of the one before; returns when all are in the mailbox."""
+    before = delivered(server)
+    for _ in range(count):
+        smtp.send(b"MAIL FROM:<a@b.example>\r\nRCPT TO:<bob@example.test>\r\nDATA\r\n")
+        expect([smtp.smtp(None)[0] for _ in range(3)] == [250, 250, 354], "MAIL, RCPT, DATA")
+        smtp.send(text + b".\r\n")
+        expect(smtp.smtp(None)[0] == 250, "250")
+    return before + count
+
+
+def delivered(server):
+    with open(server.log_path, "rb") as f:
+        return f.read().count(b" delivered queue=")
+
+
+def test_deliveries(server):
+    """To an account that is awake and that nobody looks at. A batch is what waits while its cell is busy: here, stopped."""
+    text = MESSAGE % 9 + b"z" * 69 + b"\r\n"
+    text += (b"z" * 76 + b"\r\n") * 50
+    smtp = server.raw(25)
+    smtp.smtp(None)
+    smtp.smtp("EHLO client.example")
+    login(server, "bob").close()   # its cell stays for half a minute
+
+    def one_by_one(count):
+        def run():
+            for _ in range(count):
+                until = send_all(server, smtp, 1, text)
+                wait_for(lambda: delivered(server) >= until, 10, "delivered")
+        return run
+
+    def together(count):
+        def run():
+            signal_cells(server, signal.SIGSTOP)
+            until = send_all(server, smtp, count, text)
+            signal_cells(server, signal.SIGCONT)
+            wait_for(lambda: delivered(server) >= until, 10, "delivered")
+        return run
+
+    one_by_one(5)()
+    check("4 kB in, alone", server.work.of(20, one_by_one(20), one_by_one(1)), calls=30, wakes=7, syncs=1, bytes=26500, allocs=84)
+    check("4 kB in, 40 together", server.work.of(40, together(40), one_by_one(1)), calls=22, wakes=5.2, syncs=1, bytes=10300, allocs=61)
+    smtp.close()
 
 
 def gates_kb(server):
