@@ -109,7 +109,7 @@ install: all
 	$(OUT)/facteur completion fish > $(OUT)/completion.fish
 	install -D -m 644 $(OUT)/completion.fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/facteur.fish
 	install -d $(DESTDIR)$(PREFIX)/share/doc/facteur
-	install -m 644 README.md LICENSE docs/*.md $(DESTDIR)$(PREFIX)/share/doc/facteur
+	install -m 644 README.md LICENSE docs/*.md docs/*.svg $(DESTDIR)$(PREFIX)/share/doc/facteur
 # The documents that are written from tables
 docs: all
 	LC_ALL=C $(OUT)/facteur help --markdown commands > docs/commands.md

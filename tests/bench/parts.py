@@ -5,6 +5,8 @@ contestants in turn, several rounds. `Part.add` takes one value of one contestan
 import contextlib
 import json
 import os
+import resource
+import socket
 import subprocess
 import time
 
@@ -245,6 +247,8 @@ class Imap:
             if got["answers"] < 3 * n:
                 raise RuntimeError(f"{c.label}: {command} answered {got['answers']} times for 3 * {n} messages")
             add(f"{what}, {many}: CPU", got["cpu_us"] / 3 / n, "µs a message", budget=budget)
+        got = mail(c, setup=box, commands=["SEARCH TEXT nowhere-to-be-found"])
+        add(f"SEARCH TEXT, {many}, no index: CPU", got["cpu_us"] / n, "µs a message")
         got = mail(c, setup=[*box, "STORE 1:* -FLAGS.SILENT (\\Seen)"], commands=["STORE 1:* +FLAGS.SILENT (\\Seen)"])
         add(f"STORE 1:* +FLAGS.SILENT, {many}: CPU", got["cpu_us"] / n, "µs a message", budget=1.5)
         got = mail(c, "-r", 100, setup=[*box, "STORE 1:100 -FLAGS.SILENT (\\Flagged)"], commands=["STORE %i +FLAGS (\\Flagged)"])
@@ -338,6 +342,32 @@ class Idle:
                 add(f"idle IMAP connection, {name}: memory", (c.group.pss_kb() - before) / self.connections, "kB", budget=budget)
 
 
+class Slow:
+    """Logins beside 2,000 clients that stopped: in the handshake, a literal, a reply, half a line, DATA. The peers are not measured: their
+    limits of processes would refuse most of these clients."""
+    accounts, alone = 2, True
+    stopped = (("imaps", b""), ("imap", b"a LOGIN {20}\r\n"), ("pop3", b"CAPA\r\n" * 200), ("submissions", b""),
+               ("smtp", b"EHLO x\r\nMAIL FROM:<>\r\nRCPT TO:<user1@example.test>\r\nDATA\r\nSubject: x\r\n"))
+
+    def prepare(self, c):
+        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 8192), hard))
+
+    def measure(self, c, add):
+        kept = []
+        try:
+            for _ in range(400):
+                for port, said in self.stopped:
+                    kept.append(socket.create_connection(("127.0.0.1", c.port(port)), timeout=30))
+                    kept[-1].sendall(said)
+            got = mail(c, "-l", "-t", "-r", 200, commands=["SELECT INBOX"])
+            add("login + SELECT over TLS beside 2,000 stopped clients: p99", got["p99_us"] / 1000, "ms", budget=100)
+            add("login + SELECT over TLS beside 2,000 stopped clients: p50", got["p50_us"] / 1000, "ms")
+        finally:
+            for s in kept:
+                s.close()
+
+
 class Memory:
     """The whole server, a minute after its start."""
     accounts = 100
@@ -385,4 +415,4 @@ class Restart:
 
 
 PARTS = {"smtp": Smtp, "work": Work, "sleeping": Sleeping, "accounts": Accounts, "submission": Submission, "login": Login, "imap": Imap,
-         "many": Many, "pop3": Pop3, "wake": Wake, "idle": Idle, "memory": Memory, "restart": Restart}
+         "many": Many, "pop3": Pop3, "wake": Wake, "idle": Idle, "memory": Memory, "restart": Restart, "slow": Slow}

@@ -114,7 +114,7 @@ def svg(results):
     import math
     peers = peers_of(results)
     rows = [r for r in results["rows"] if any(ratio(r, p) is not None for p in peers)]
-    left, wide, step = 430, 480, 14 * len(peers) + 8
+    left, wide, step = 470, 480, 10 * len(peers) + 6
     all_ratios = [x for r in rows for p in peers for x in [ratio(r, p)] if x is not None]
     low = min(-1, math.floor(math.log10(min(all_ratios)))) if all_ratios else -1
     high = max(2, math.ceil(math.log10(max(all_ratios)))) if all_ratios else 2
@@ -137,15 +137,15 @@ def svg(results):
                    f'<text class="quiet" x="{x:.1f}" y="66" text-anchor="middle">{10 ** k if k >= 0 else f"1/{10 ** -k}"}</text>')
     for n, r in enumerate(rows):
         y = 80 + step * n
-        out.append(f'<text x="{left - 10}" y="{y + step / 2 + 1:.0f}" text-anchor="end">{html.escape(r["what"])}</text>')
+        out.append(f'<text x="{left - 10}" y="{y + step / 2:.0f}" text-anchor="end">{html.escape(r["what"])}</text>')
         for i, p in enumerate(peers):
             x = ratio(r, p)
             if x is None:
                 continue
             a, b = sorted((at(1), at(x)))
-            top = y + 14 * i
-            out.append(f'<rect class="{"worse" if x < 1 else f"p{i}"}" x="{a:.1f}" y="{top}" width="{max(b - a, 1):.1f}" height="11" rx="1"/>')
+            top = y + 10 * i
+            out.append(f'<rect class="{"worse" if x < 1 else f"p{i}"}" x="{a:.1f}" y="{top}" width="{max(b - a, 1):.1f}" height="9" rx="1"/>')
             side = max(b, at(1)) + 4
-            out.append(f'<text class="quiet" x="{side:.1f}" y="{top + 10}">{number(x)} ×</text>')
+            out.append(f'<text class="quiet" x="{side:.1f}" y="{top + 8}" style="font-size:9px">{number(x)} ×</text>')
     out.append("</svg>")
     return "\n".join(out) + "\n"
