@@ -113,7 +113,7 @@ def measure(args):
             run_part(name, args, rows, progress)
         except Exception as why:  # the other parts still tell something; the exit code tells that this one did not
             progress.end()
-            rows.notes.append(f"{name} was not measured to its end: {why}")
+            rows.notes.append(f"{name} was not measured to its end: {str(why).splitlines()[0] if str(why) else type(why).__name__}")
             print(f"{name}: {why}", file=sys.stderr)
             failed = True
         results.update(rows=list(rows.rows.values()), notes=rows.notes, cpu=rows.how)

@@ -1,4 +1,5 @@
 """What a set of processes costs: CPU by control group, memory by PSS, system calls by perf in a run of its own."""
+import contextlib
 import os
 import re
 import signal
@@ -51,6 +52,32 @@ class Group:
                         f.write(str(pid))
                 except OSError:  # it ended
                     pass
+
+    def members(self):
+        """Who is in the group now, also children whose parents are gone."""
+        if not self.folders:
+            return self.pids()
+        with open(os.path.join(self.folders[0], "cgroup.procs")) as f:
+            return [int(p) for p in f.read().split()]
+
+    def kill(self):
+        """kill -9 for all at once: none is left that could start another."""
+        stopped = set()
+        while set(self.members()) - stopped:
+            for pid in set(self.members()) - stopped:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGSTOP)
+                stopped.add(pid)
+        for pid in stopped:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    def gone(self, seconds):
+        """Waits for the last of them; False: some are still there."""
+        until = time.monotonic() + seconds
+        while self.members() and time.monotonic() < until:
+            time.sleep(0.05)
+        return not self.members()
 
     def cpu_us(self):
         if self.file:

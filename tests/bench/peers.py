@@ -328,13 +328,10 @@ class Peers:
         return None
 
     def kill(self):
-        pids = self.pids()
-        for sig in (signal.SIGSTOP, signal.SIGKILL):
-            for pid in pids:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, sig)
+        self.group.kill()
         for process in (self.postfix, self.dovecot):
             process.wait()
+        self.group.gone(20)
 
     def stop(self):
         left = self.pids()
@@ -345,14 +342,9 @@ class Peers:
             if process:
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(20)
-        until = time.monotonic() + 5
-        while time.monotonic() < until and any(os.path.exists(f"/proc/{p}") for p in left):
-            time.sleep(0.1)
-        for pid in left:  # a child that did not follow its master: by pid, when it is still ours
-            with contextlib.suppress(OSError):
-                with open(f"/proc/{pid}/comm") as f:
-                    if f.read().strip() in ("smtpd", "cleanup", "qmgr", "lmtp", "imap", "pop3", "auth", "imap-login", "pop3-login", "stats"):
-                        os.kill(pid, signal.SIGKILL)
+        if not self.group.gone(5):  # a child that did not follow its master
+            self.group.kill()
+            self.group.gone(20)
 
     def close(self):
         try:

@@ -117,7 +117,7 @@ def svg(results):
     left, wide, step = 470, 480, 10 * len(peers) + 6
     all_ratios = [x for r in rows for p in peers for x in [ratio(r, p)] if x is not None]
     low = min(-1, math.floor(math.log10(min(all_ratios)))) if all_ratios else -1
-    high = max(2, math.ceil(math.log10(max(all_ratios)))) if all_ratios else 2
+    high = min(3, max(2, math.ceil(math.log10(max(all_ratios))))) if all_ratios else 2  # a bar that is longer ends at the edge
 
     def at(x):
         return left + wide * (min(max(math.log10(x), low), high) - low) / (high - low)
