@@ -85,6 +85,8 @@ enum err db_open(struct disk_dir *dir, const char *name, const struct db_options
 		return e;
 	}
 	db->wal_pages = pages_left_behind(db);
+	if (options->durability == DB_FULL)
+		wal_name_in_doubt(db);
 	*out = db;
 	return ERR_OK;
 }
@@ -222,6 +224,12 @@ int64_t db_last_rowid(const struct db *db) { return sqlite3_last_insert_rowid(db
 /* ----------------------------------------------------------------------------------------------------- durability */
 
 enum err db_sync_wal(struct db *db) { return wal_sync(db); }
+
+enum err db_settle(struct db *db)
+{
+	wal_name_in_doubt(db);
+	return db_sync_wal(db);
+}
 
 enum err db_checkpoint(struct db *db)
 {

@@ -84,6 +84,9 @@ int64_t db_last_rowid(const struct db *db);
 /* Makes all that was committed before the call durable: fsync of the write-ahead log. Needs no lock: any thread, beside a
  * statement in progress. Cheap when nothing was written since. After a failure every later call fails too (nothing is believed). */
 enum err db_sync_wal(struct db *db) MUST_CHECK;
+/* The same after an unclean stop: what a killed process wrote and did not sync, bytes and names, is durable when it returns. With DB_FULL
+ * the first commit does it. */
+enum err db_settle(struct db *db) MUST_CHECK;
 /* Copies the write-ahead log into the file, synced, and starts it anew. Needs the lock; not inside a transaction. */
 enum err db_checkpoint(struct db *db) MUST_CHECK;
 uint32_t db_wal_pages(const struct db *db);        /* pages in the write-ahead log: checkpoint at 1,000 or when idle */

@@ -50,6 +50,7 @@ struct db {
 enum err vfs_register(struct db *db) MUST_CHECK;
 void vfs_unregister(struct db *db);
 /* fsync of the write-ahead log up to what is written now. */
+void wal_name_in_doubt(struct db *db);  /* the next sync covers the name, too */
 enum err wal_sync(struct db *db) MUST_CHECK;
 
 /* Maps a result of the library; logs what is neither success nor an expected constraint. sql may be NULL. */

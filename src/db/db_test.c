@@ -1,7 +1,8 @@
 #include "base/test.h"
 #include "base/bytes.h"
 #include "db/db.h"
-#include "disk/fault.h"
+#include "base/mem.h"
+#include "disk/powercut_test.h"
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -142,6 +143,63 @@ TEST(killed_in_the_middle)
 	EXPECT(db_wal_pages(db) > 0);
 	db_close(&db);
 	test_dir_remove(path);
+}
+
+#ifdef FACTEUR_FAULT
+/* A process that ends at its first sync of the write-ahead log. */
+static void begin_and_die(struct disk_dir *dir, const char *rules)
+{
+	struct db *db = NULL;
+	FILE *f = fopen(rules, "w");
+
+	if (f == NULL || fputs("sync a.db-wal eio 1\n", f) < 0 || fclose(f) != 0)
+		_exit(1);
+	setenv("FACTEUR_DISK_FAULT", rules, 1);
+	disk_fault_start();
+	_exit(db_open(dir, "a.db", &normal, &db) == ERR_OK && db_migrate(db, "note", steps, 2) == ERR_IO ? 7 : 1);
+}
+#endif
+
+/* Killed before its first sync, then another process confirms what it finds and adds to it, then the power goes. */
+TEST(names_of_a_killed_process)
+{
+#ifdef FACTEUR_FAULT
+	static const struct db_options *const cases[] = { &normal, &full };
+
+	EACH(cases, options) {
+		CLEANUP(arena_free) struct arena a = { 0 };
+		CLEANUP(disk_dir_close) struct disk_dir *dir = NULL;
+		const char *path = test_dir();
+		const char *trace_path = powercut_start(&a, path);
+		struct db *db = NULL;
+		int status;
+		EXPECT_OK(disk_dir_open(path, &dir));
+		pid_t child = fork();
+		if (child == 0)
+			begin_and_die(dir, str_cstr(&a, arena_printf(&a, "%s.rules", path)));
+		EXPECT(waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 7);
+		unlink(str_cstr(&a, arena_printf(&a, "%s.rules", path)));
+		EXPECT_OK(db_open(dir, "a.db", *options, &db));
+		EXPECT_OK(db_migrate(db, "note", steps, 2));
+		if (*options == &normal)
+			EXPECT_OK(db_settle(db));
+		EXPECT_OK(add(db, STR("confirmed"), STR("x")));
+		EXPECT_OK(db_sync_wal(db));
+		db_close(&db);
+		struct str trace = powercut_stop(&a, trace_path);
+		for (unsigned seed = 0; seed < 30; seed++) {
+			CLEANUP(disk_dir_close) struct disk_dir *cut = NULL;
+			char *after = mem_strdup(str_cstr(&a, arena_printf(&a, "%s.cut", path)));
+			powercut_rebuild(trace, trace.n, path, after, seed);
+			EXPECT_OK(disk_dir_open(after, &cut));
+			EXPECT_OK(db_open(cut, "a.db", &normal, &db));
+			EXPECT_INT(count(db), 1);
+			db_close(&db);
+			test_dir_remove(after);
+		}
+		test_dir_remove(path);
+	}
+#endif
 }
 
 /* Calls of write(2) and its like so far, by the kernel's own count. */

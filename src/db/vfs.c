@@ -126,6 +126,14 @@ static int file_truncate(sqlite3_file *file, sqlite3_int64 size)
 	return to_rc(e != ERR_OK ? e : disk_truncate(v->f, (uint64_t)size), SQLITE_IOERR_TRUNCATE);
 }
 
+/* A process that was killed before its first sync left a file that everybody sees, and no disk has its name. */
+void wal_name_in_doubt(struct db *db)
+{
+	pthread_mutex_lock(&db->wal.lock);
+	db->wal.is_new = true;
+	pthread_mutex_unlock(&db->wal.lock);
+}
+
 enum err wal_sync(struct db *db)
 {
 	struct wal *w = &db->wal;

@@ -51,7 +51,7 @@ static enum err load(struct view *v)
 static enum err settle(struct view *v)
 {
 	TRY(bodies_settle(v->bodies));
-	return db_sync_wal(v->db);
+	return db_settle(v->db);
 }
 
 /* Frees all; writes nothing. */
