@@ -1,6 +1,7 @@
 # facteur: GNU make. `make` builds build/release/facteur; BUILD=release|asan|tsan|fault|fuzz chooses another kind, O= another place.
 #   make check         unit tests, layers, a smoke run (under 2 minutes)
 #   make test-FOLDER   the unit tests of one folder, linked only with the folders above it
+#   make analyze       static analysis; make valgrind: memcheck on the whole server
 #   make fuzz          every fuzz target, FUZZ_SECONDS each (default 1800); make bench: what the hot paths cost, beside Postfix and Dovecot
 #   make torture       a thousand rounds of kills, power cuts and failing disks; goes on where it was stopped
 #   make load          ten thousand clients, floods, and what grows
@@ -91,6 +92,14 @@ fuzz:
 fuzzers: $(patsubst src/%_fuzz.c,$(OUT)/%_fuzz,$(FUZZERS))
 layers:
 	tools/layers
+# gcc -fanalyzer, clang-tidy, cppcheck; seconds where nothing changed, 20 minutes from nothing. ANALYZE="gcc src/imap/copy.c --json" for less
+analyze:
+	tools/analyze $(ANALYZE)
+# memcheck over 10,000 sessions with the whole server, about half an hour: make valgrind SESSIONS=500 for less
+SESSIONS ?= 10000
+valgrind: all
+	nice -n 19 python3 tests/valgrind.py $(SESSIONS)
+.PHONY: analyze valgrind
 check: all unit layers
 	tools/smoke $(OUT)/facteur
 clean:

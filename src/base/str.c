@@ -3,14 +3,14 @@
 #include "base/bytes.h"
 #include <pthread.h>
 
-bool str_eq(struct str a, struct str b) { return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0); }
+bool str_eq(struct str a, struct str b) { return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0); }  /* NOLINT: n > 0 has a p */
 
 bool str_ieq(struct str a, struct str b)
 {
 	if (a.n != b.n)
 		return false;
 	for (size_t i = 0; i < a.n; i++)
-		if (chr_lower(a.p[i]) != chr_lower(b.p[i]))
+		if (chr_lower(a.p[i]) != chr_lower(b.p[i]))  /* NOLINT: n > 0 has a p */
 			return false;
 	return true;
 }

@@ -281,7 +281,7 @@ static bool exchange(struct exchange *x, struct str request)
 		}
 		if (e == ERR_NOTFOUND || e == ERR_CLOSED)
 			e = ask_offline(x, request);
-		if (e == ERR_OK || e != ERR_AGAIN || clock_mono_ms() > until)
+		if (e != ERR_AGAIN || clock_mono_ms() > until)
 			break;
 		usleep(PAUSE_US);
 	}

@@ -78,7 +78,7 @@ TEST(nothing_printed_steers_the_terminal)
 		{ "caf\xc3\xa9",        "café" },
 		{ "\xff broken",        "\\xff broken" },
 		{ "\xc2\x9b" "31m",     "\\xc2\\x9b" "31m" },        /* CSI as one C1 character */
-		{ "a\xe2\x80\xae" "cod.exe", "a\\xe2\\x80\\xaecod.exe" },  /* right-to-left override */
+		{ "a\xe2\x80\xae" "cod.exe", "a\\xe2\\x80\\xaecod.exe" },  /* right-to-left override NOLINT(misc-misleading-bidirectional) */
 	};
 
 	EACH(cases, c) EXPECT_STR(text_visible(&a, str_of(c->in)), c->out);

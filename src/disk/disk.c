@@ -454,6 +454,7 @@ enum err disk_write_file(struct disk_dir *d, const char *name, struct str bytes)
 	if ((size_t)snprintf(fresh, sizeof(fresh), "%s.new", name) >= sizeof(fresh))
 		return ERR_LIMIT;
 	TRY(disk_open(d, fresh, DISK_CREATE, &f));
+	assert(f != NULL);
 	TRY(disk_truncate(f, 0));
 	TRY(disk_pwrite(f, bytes.p, bytes.n, 0));
 	TRY(disk_sync(f));
@@ -468,6 +469,7 @@ enum err disk_read_file(struct disk_dir *d, const char *name, size_t max, struct
 	size_t got;
 
 	TRY(disk_open(d, name, DISK_READ, &f));
+	assert(f != NULL);
 	TRY(disk_size(f, &size));
 	if (size > max)
 		return ERR_LIMIT;

@@ -24,7 +24,7 @@ static void put_parked(struct buf *b, const struct parked *p)
 {
 	put_u8(b, PARK_VERSION);
 	put_u8(b, (uint8_t)(p->tongue.is_condstore | p->tongue.is_qresync << 1 | p->tongue.is_utf8 << 2 | p->tongue.is_rev2 << 3 |
-	                    p->is_readonly << 4 | p->is_selected << 5));
+	                    p->is_readonly << 4 | p->is_selected << 5));  /* NOLINT: 1 << 5 is taken for undefined */
 	put_u16(b, p->errors);
 	put_str(b, p->idle_tag);
 	if (p->is_selected) {

@@ -110,8 +110,8 @@ static void use_log(void)
 	if (log_open(dir, &config, &l) != ERR_OK)
 		return;
 	x.last = 0;
-	enum err e = log_replay(l, see, &x);
-	assert(e == ERR_OK);
+	enum err replayed = log_replay(l, see, &x);
+	assert(replayed == ERR_OK);
 	for (size_t i = 0; i < x.n; i++)
 		still += x.places[i].seq > log_w(l);
 	assert(x.found == still);
