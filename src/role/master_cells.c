@@ -22,7 +22,7 @@
 
 enum { WAITING_MAX = 1024, OPENING_MAX = 16, OPENING_PATIENCE_MS = 3000, SLOTS_FACTOR = 4, SLOTS_MORE = 1000, CALL_TIMEOUT_MS = 10000, CRASH_PAUSE_MS = 2000, KEYS_PAUSE_MS = 100,
        ROOM_PAUSE_MS = 200, ROOM_WAIT_MS = 10000, CRASHES_BEFORE_PAUSE = 3,
-       EXIT_GRACE_MS = 5000, LEAVE_GRACE_MS = 45000, FORGET_AFTER_MS = 60000 };
+       EXIT_GRACE_MS = 5000, LEAVE_GRACE_MS = 45000, FORGET_AFTER_MS = 60000, WATCHES_MAX = 1 << 20 };
 
 enum slot_state { SLOT_EMPTY, SLOT_STARTING, SLOT_RUNNING, SLOT_LEAVING };
 
@@ -532,6 +532,8 @@ static void on_watch(void *context, UNUSED struct channel *ch, struct message *m
 	if (!get_end(&s))
 		return;
 	uintptr_t mask = (uintptr_t)map_get_u64(&r->master->watches, account);
+	if (mask == 0 && r->master->watches.n >= WATCHES_MAX)
+		return;  /* a gate that asks for more makes things up: its word does not decide how much memory we use */
 	mask = on ? mask | (uintptr_t)1 << r->index : mask & ~((uintptr_t)1 << r->index);
 	map_set_u64(&r->master->watches, account, (void *)mask);
 	struct cell_slot *c = map_get_u64(&r->master->cells, account);
