@@ -330,11 +330,12 @@ static void on_spawned(void *context, struct message *answer)
 	struct cell_slot *c = context;
 	struct scan s = scan_of(answer->body);
 
-	if (answer->status != ERR_OK) {
-		start_failed(c, "spawn", answer->status);
+	pid_t pid = (pid_t)get_u32(&s);
+	if (answer->status != ERR_OK || !get_end(&s) || pid <= 0) {
+		start_failed(c, "spawn", answer->status != ERR_OK ? answer->status : ERR_INVALID);
 		return;
 	}
-	c->pid = (pid_t)get_u32(&s);
+	c->pid = pid;
 	if (answer->fd_count == 1) {
 		c->pid_fd = answer->fds[0];
 		answer->fds[0] = -1;
@@ -629,7 +630,7 @@ static void on_exited(void *context, UNUSED struct channel *ch, struct message *
 
 	int status = (int)get_u32(&s);
 	/* SPAWN's answer and EXITED come over the same channel, in order: the pid is known unless it is an older process's. */
-	if (get_end(&s) && c && c->pid == pid)
+	if (get_end(&s) && c && pid > 0 && c->pid == pid)  /* 0: it has no process yet, and questions under way name it */
 		slot_collected(c, status);
 }
 

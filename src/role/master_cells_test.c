@@ -263,3 +263,18 @@ TEST(no_cell_starts_when_the_server_stops)
 	EXPECT_INT(cells_left(&w->master), 0);
 	end(w);
 }
+
+/* A nursery that was taken over: a slot whose start is under way is not freed because of a process that never was. */
+TEST(the_end_of_no_process_ends_no_start)
+{
+	struct world *w = begin();
+
+	w->keys_are_slow = true;
+	tell(w, w->other[QUEUE], NOTICE_WAKE, ALICE, 0, 0);
+	exits(w, ALICE, 0);
+	EXPECT_INT(cells_left(&w->master), 1);
+	give_key(w, w->key_call);
+	rounds(w);
+	EXPECT(w->alice != NULL);
+	end(w);
+}
