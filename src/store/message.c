@@ -93,6 +93,8 @@ static enum err share(struct tx *tx, enum message_origin origin, const struct ro
 	TRY(shared_read(tx->v, r->email, &live, &total));
 	if (origin == MESSAGE_RESTORED && total == 1)
 		return ERR_OK;  /* its only row comes back */
+	if (origin == MESSAGE_COPIED && total >= EMAIL_PLACES_MAX)
+		return ERR_LIMIT;  /* COPY 1:* into the same mailbox doubles it, and no quota would stop that */
 	if (live >= 1)
 		tx->shared_bytes += (int64_t)r->size;
 	return shared_write(tx->v, r->email, live + 1, origin == MESSAGE_COPIED ? total + 1 : total);

@@ -32,6 +32,7 @@ enum {
 	KEYWORDS_MAX      = 58,       /* in one account */
 	KEYWORD_NAME_MAX  = 100,      /* bytes */
 	APPEND_MESSAGES_MAX = 1000,   /* in one struct append */
+	EMAIL_PLACES_MAX  = 1000,     /* rows that share one email, expunged ones that are kept among them: they cost no quota */
 };
 #define MAILBOX_SEPARATOR '/'
 
@@ -260,7 +261,7 @@ struct copied {
 	struct uid_set from, to;
 	uint64_t       modseq;
 };
-/* All or none; the emails are shared, flags copied. ERR_NOTFOUND: a mailbox is gone. */
+/* All or none; the emails are shared, flags copied. ERR_NOTFOUND: a mailbox is gone. ERR_LIMIT: EMAIL_PLACES_MAX. */
 enum err view_copy(struct view *v, int64_t from_id, const struct uid_set *uids, int64_t to_id, struct arena *a,
                    struct copied *out) MUST_CHECK;
 enum err view_move(struct view *v, int64_t from_id, const struct uid_set *uids, int64_t to_id, struct arena *a,

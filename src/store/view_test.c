@@ -495,6 +495,26 @@ TEST(parked_session_is_told_everything)
 	test_dir_remove(dir);
 }
 
+TEST(a_mailbox_that_is_copied_into_itself_does_not_grow_without_end)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	const char *dir = test_dir();
+	struct view *v = open_account(dir);
+	int64_t inbox = inbox_of(v);
+	struct uid_set all = { 0 };
+	struct copied copied;
+	enum err e;
+
+	add(v, inbox, "1", 0);
+	uid_set_add(&all, &a, 1, UINT32_MAX);
+	while ((e = view_copy(v, inbox, &all, inbox, &a, &copied)) == ERR_OK)
+		EXPECT(get(v, inbox, &a).messages <= EMAIL_PLACES_MAX);
+	EXPECT_INT(e, ERR_LIMIT);
+	EXPECT_INT(get(v, inbox, &a).messages, 512);  /* all or none */
+	view_close(v);
+	test_dir_remove(dir);
+}
+
 TEST(copy_shares_the_email_and_counts_once)
 {
 	CLEANUP(arena_free) struct arena a = { 0 };
