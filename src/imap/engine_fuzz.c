@@ -1,6 +1,6 @@
 /* A logged-in client that says anything, made of words it might say. Low bytes choose a fragment, the others are themselves; four of
  * them park, render and attach, with the session's own record or with one made of the bytes that follow (a gate gone bad). The
- * account stays from one run to the next: its quota keeps it small, whatever is in it must do no harm. */
+ * account stays from one run to the next while it is small: whatever is in it must do no harm. */
 #include "base/test.h"
 #include "imap/engine.h"
 #include "store/view.h"
@@ -26,7 +26,7 @@ static const char *const fragments[] = {
 	"GETQUOTA \"\"\r\n", "GETQUOTAROOT ", "NAMESPACE\r\n", "COMPRESS DEFLATE\r\n", "CHECK\r\n", "4294967295", "4294967296", "0", "18446744073709551615",
 };
 
-enum { PARK = 0xf8, RENDER, ATTACH, HOSTILE_RENDER, HOSTILE_ATTACH };
+enum { MESSAGES_MAX = 300, PARK = 0xf8, RENDER, ATTACH, HOSTILE_RENDER, HOSTILE_ATTACH };
 
 struct client {
 	struct account *account;
@@ -44,20 +44,27 @@ static const char *folder;
 static void remove_account(void)
 {
 	view_close(account.view);
+	account.view = NULL;
 	test_dir_remove(folder);
 }
 
 static struct account *make_account(void)
 {
 	const struct view_config config = { .account = 1, .quota_bytes = 30000 };
+	struct quota q = { 0 };
 
 	if (account.view != NULL)
+		view_quota(account.view, &q);
+	else if (account.account == 0)
+		atexit(remove_account);
+	if (account.view != NULL && q.messages <= MESSAGES_MAX)
 		return &account;
+	if (account.view != NULL)
+		remove_account();
 	account.account = 1;
 	folder = test_dir();
 	if (view_open(folder, &config, &account.view) != ERR_OK)
 		abort();
-	atexit(remove_account);
 	return &account;
 }
 

@@ -1,0 +1,91 @@
+/* control, asked by cells, answered by everybody, and commanded over the admin socket. The directory is the same at each start. */
+#include "role/role_fuzz.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
+
+static struct buf pristine = { .max = 1 << 20 };
+
+static const char *path_of(struct arena *a, const char *dir, const char *name) { return str_cstr(a, arena_printf(a, "%s/control/%s", dir, name)); }
+
+static void prepare(const char *dir)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	FILE *f = fopen(path_of(&a, dir, "directory.db"), "r");
+	char room[4096];
+	size_t n;
+
+	while (f != NULL && (n = fread(room, 1, sizeof room, f)) > 0)
+		buf_add_bytes(&pristine, room, n);
+	assert(f != NULL && !pristine.failed);
+	fclose(f);
+}
+
+static void reset(const char *dir)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+
+	unlink(path_of(&a, dir, "directory.db-wal"));
+	unlink(path_of(&a, dir, "directory.db-shm"));
+	FILE *f = fopen(path_of(&a, dir, "directory.db"), "w");
+	assert(f != NULL && fwrite(pristine.p, 1, pristine.n, f) == pristine.n);
+	fclose(f);
+}
+
+static const char *const commands[] = {
+	"domain list", "account list", "account show", "account add", "account password", "account suspend", "account remove", "account purge",
+	"account undelete", "account sessions", "app-password add", "alias add", "alias list", "group add", "queue list", "queue show",
+	"queue retry", "setting list", "setting set", "status", "certificate list", "session list", "mailbox list", "mailbox undelete", "printer list",
+};
+
+/* A command with the arguments most of them know, as it comes over the socket. */
+static void put_command(struct fuzz_world *w, struct buf *b)
+{
+	CLEANUP(buf_free) struct buf json = BUF(2000), room = BUF(1000);
+	struct scan *in = &w->in;
+	const char *name = commands[get_u8(in) % COUNT_OF(commands)];
+
+	buf_printf(&json, "{\"command\":\"%s\",\"args\":{", name);
+	for (uint8_t left = get_u8(in) % 4; left > 0; left--) {
+		static const char *const keys[] = { "address", "account", "domain", "password", "name", "value", "setting", "message" };
+		const char *key = keys[get_u8(in) % COUNT_OF(keys)];
+		struct str value = fuzz_string(in, &room);
+		buf_printf(&json, "\"%s\":\"%.*s\"%s", key, (int)value.n, value.p, left > 1 ? "," : "");
+	}
+	buf_add_cstr(&json, "},\"lang\":\"en\"}");
+	put_u32(b, (uint32_t)json.n);
+	buf_add(b, buf_str(&json));
+}
+
+static const struct fuzz_row rows[] = {
+	{ FUZZ_ANSWER, ROLE_KEYS, REQUEST_DIRECTORY, "" },
+	{ FUZZ_ANSWER, ROLE_MX, REQUEST_DIRECTORY, "r" },
+	{ FUZZ_SEND, ROLE_CELL, REQUEST_ACCOUNT_INFO, "a" },
+	{ FUZZ_SEND, ROLE_CELL, REQUEST_RESOLVE, "s" },
+	{ FUZZ_SEND, ROLE_CELL, NOTICE_USAGE, "a88b" },
+	{ FUZZ_SEND, ROLE_CELL, REQUEST_ACCOUNT_INFO, "r" },
+	{ FUZZ_SEND, ROLE_CELL, REQUEST_RESOLVE, "r" },
+	{ FUZZ_SAY, ROLE_CONTROL, 0, "X" },
+	{ FUZZ_SAY, ROLE_CONTROL, 0, "4r" },
+	{ FUZZ_ANSWER, ROLE_KEYS, REQUEST_SECRET_COMMAND, "b4s(44s88)" },
+	{ FUZZ_ANSWER, ROLE_KEYS, REQUEST_SECRET_COMMAND, "r" },
+	{ FUZZ_ANSWER, ROLE_KEYS, REQUEST_CERTIFICATE_LIST, "r" },
+	{ FUZZ_ANSWER, ROLE_QUEUE, REQUEST_QUEUE_COMMAND, "%7r" },
+	{ FUZZ_ANSWER, ROLE_QUEUE, REQUEST_QUEUE_COMMAND, "=18884bb888888" },
+	{ FUZZ_ANSWER, ROLE_GATE, REQUEST_GATE_SESSIONS, "r" },
+	{ FUZZ_ANSWER, ROLE_CELL, REQUEST_CELL_COMMAND, "%48884" },
+	{ FUZZ_ANSWER, ROLE_CELL, REQUEST_CELL_COMMAND, "=18884(s1448)" },
+	{ FUZZ_ANSWER, ROLE_MASTER, REQUEST_ACCOUNT_FOLDER, "" },
+	{ FUZZ_ANSWER, ROLE_MASTER, REQUEST_CELL_END, "" },
+	{ FUZZ_ANSWER, ROLE_MASTER, REQUEST_ACCOUNT_REMOVE, "" },
+	{ FUZZ_SEND, ROLE_MASTER, NOTICE_CONTROL_CELL, "aP" },
+	{ FUZZ_SEND, ROLE_MASTER, NOTICE_CONNECT, "14P" },
+	{ FUZZ_HANG_UP, ROLE_CONTROL, 0, NULL },
+	{ FUZZ_DIE, ROLE_CELL, 0, NULL },
+	{ FUZZ_DIE, ROLE_KEYS, 0, NULL },
+	{ FUZZ_DIE, ROLE_QUEUE, 0, NULL },
+};
+
+static const struct fuzz_role control = { .role = ROLE_CONTROL, .rows = rows, .row_count = COUNT_OF(rows), .listens = PROTOCOL_ADMIN,
+                                          .prepare = prepare, .reset = reset, .hook = put_command, .before = "A" };
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) { return role_fuzz(&control, data, n); }
