@@ -2,7 +2,7 @@
 #   make check         unit tests, layers, a smoke run (under 2 minutes)
 #   make test-FOLDER   the unit tests of one folder, linked only with the folders above it
 #   make analyze       static analysis; make valgrind: memcheck on the whole server
-#   make fuzz          every fuzz target, FUZZ_SECONDS each (default 1800); make bench: what the hot paths cost, beside Postfix and Dovecot
+#   make fuzz          every fuzz target, 30 minutes each, resumable; make bench: what the hot paths cost, beside Postfix and Dovecot
 #   make torture       a thousand rounds of kills, power cuts and failing disks; goes on where it was stopped
 #   make load          ten thousand clients, floods, and what grows
 # The Makefile finds src/*/*.c by itself. FOLDER/NAME_test.c is a unit test, FOLDER/NAME_fuzz.c a libFuzzer harness.
@@ -31,8 +31,16 @@ else ifeq ($(BUILD),fuzz)
   CC  := clang
   OPT := -O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -DFACTEUR_SANITIZER=1
   WARN += -Wno-unknown-warning-option -Wno-format-nonliteral
+else ifeq ($(BUILD),cov)  # the fuzz targets, counting lines
+  CC  := clang
+  OPT := -O1 -g -fsanitize=fuzzer-no-link -fprofile-instr-generate -fcoverage-mapping -DFACTEUR_SANITIZER=1
+  WARN += -Wno-unknown-warning-option -Wno-format-nonliteral
+else ifeq ($(BUILD),afl)  # the fuzz targets for AFL++
+  CC  := AFL_QUIET=1 afl-clang-fast
+  OPT := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -DFACTEUR_SANITIZER=1
+  WARN += -Wno-unknown-warning-option -Wno-format-nonliteral
 else
-  $(error BUILD is release, fault, asan, tsan or fuzz)
+  $(error BUILD is release, fault, asan, tsan, fuzz, cov or afl)
 endif
 # V=1 shows the commands
 Q := $(if $(V),,@)
@@ -86,9 +94,11 @@ $(OUT)/%_fuzz: $(OUT)/%_fuzz.o $$(call archives,$$(firstword $$(subst /, ,$$*)))
 .PRECIOUS: $(OUT)/%.o $(OUT)/%_test $(OUT)/%_test.o $(OUT)/%_test_main.c $(OUT)/%_test_main.o $(OUT)/%_fuzz.o
 
 unit: $(patsubst src/%_test.c,$(OUT)/%_test.ok,$(TESTS))
-FUZZ_SECONDS ?= 1800
+# tests/fuzz/README.md: make fuzz FUZZ="--help"
 fuzz:
-	FACTEUR_FUZZ_SECONDS=$(FUZZ_SECONDS) python3 tests/run.py fuzz
+	@python3 tests/fuzz/campaign.py $(FUZZ)
+fuzz-afl:
+	@tools/install fuzz && python3 tests/fuzz/afl.py $(FUZZ)
 fuzzers: $(patsubst src/%_fuzz.c,$(OUT)/%_fuzz,$(FUZZERS))
 layers:
 	tools/layers
@@ -165,5 +175,5 @@ $(OUT)/load/clients: tests/load/clients.c
 load: all $(OUT)/load/clients $(OUT)/bench/smtp_load
 	nice python3 tests/load/load.py $(LOAD)
 .PHONY: load
-.PHONY: all unit fuzz fuzzers layers check clean
+.PHONY: all unit fuzz fuzz-afl fuzzers layers check clean
 -include $(shell find $(OUT) -name '*.d' 2>/dev/null)
