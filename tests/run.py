@@ -15,7 +15,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 os.chdir(ROOT)
 sys.path.insert(0, os.path.join(ROOT, "tests"))
 JOBS = str(os.cpu_count() or 2)
-FUZZ_SECONDS = int(os.environ.get("FACTEUR_FUZZ_SECONDS", "5"))
+FUZZ_SECONDS = int(os.environ.get("FACTEUR_FUZZ_SECONDS", "4"))
 COLOUR = sys.stdout.isatty()
 
 
