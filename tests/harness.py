@@ -324,7 +324,17 @@ def alive(pid):
         return False
 
 
+class Skipped(Exception):
+    """A test that this machine cannot run; the reason is printed and counted, never a pass."""
+
+
+def needs_root():
+    if os.geteuid() != 0:
+        raise Skipped("only root can do this")
+
+
 def run_all(only):
+    """Yields (name, ok, detail) of each test; ok is None for one that was skipped, and detail says why."""
     for path in sorted(glob.glob(os.path.join(ROOT, "tests/system/test_*.py"))):
         module_name = os.path.basename(path)[:-3]
         spec = importlib.util.spec_from_file_location(module_name, path)
@@ -346,6 +356,8 @@ def run_all(only):
             try:
                 test(server) if server else test()
                 yield f"{module_name[5:]}: {name[5:].replace('_', ' ')} ({time.monotonic() - start:.1f} s)", True, ""
+            except Skipped as why:
+                yield f"{module_name[5:]}: {name[5:].replace('_', ' ')}", None, str(why)
             except Exception:
                 detail = traceback.format_exc()
                 if server:

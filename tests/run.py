@@ -141,7 +141,7 @@ def main():
               ("sanitized", stage_sanitized), ("fuzz", stage_fuzz)]
     names = [n for n, _ in stages]
     chosen = [o for o in only if o in names] or (names if not only else ["system"])
-    passed = failed = 0
+    passed = failed = skipped = 0
     begin = time.monotonic()
     for name, stage in stages:
         if name not in chosen:
@@ -151,7 +151,10 @@ def main():
         here = 0
         for test, ok, detail in stage():
             here += 1
-            if ok:
+            if ok is None:
+                skipped += 1
+                print(paint(f"  SKIPPED {test}: {detail}", "33"), flush=True)
+            elif ok:
                 passed += 1
                 if name not in ("unit",):
                     print(f"  ok    {test}", flush=True)
@@ -162,7 +165,7 @@ def main():
         print(f"  {here} in {time.monotonic() - start:.0f} s", flush=True)
         if name == "build" and failed:
             break
-    print(f"({time.monotonic() - begin:.0f} s)")
+    print(f"({time.monotonic() - begin:.0f} s, {skipped} skipped)")
     print(f"{passed} passed, {failed} failed")
     return 1 if failed or not passed else 0
 

@@ -186,6 +186,31 @@ TEST(the_last_one_may_pass_the_quota)
 	test_dir_remove(dir);
 }
 
+/* Nobody looks, and no sync has come yet: the quota holds all the same. */
+TEST(unseen_deliveries_count_for_the_quota)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	const char *dir = test_dir();
+	struct view *v = open_account(dir);
+	const struct deliver_settings settings = { 0 };
+	struct delivery d[2] = { letter(1, "longer than what is left\r\n"), letter(2, "c\r\n") };
+	struct delivery_batch batch = { .account = 7, .n = 1, .deliveries = d };
+	struct delivery_result *results;
+	struct quota q;
+
+	view_set_limits(v, 5, 0);
+	deliver_batch(v, &settings, &batch, &a, &results);
+	EXPECT_INT(results[0].outcome, DELIVERY_DONE);
+	EXPECT(view_has_unseen(v));
+	view_quota(v, &q);
+	EXPECT(q.used_bytes >= q.limit_bytes);
+	batch.deliveries = d + 1;
+	deliver_batch(v, &settings, &batch, &a, &results);
+	EXPECT_INT(results[0].outcome, DELIVERY_DEFERRED);
+	view_close(v);
+	test_dir_remove(dir);
+}
+
 TEST(one_that_does_not_fit_does_not_hold_up_the_others)
 {
 	CLEANUP(arena_free) struct arena a = { 0 };

@@ -107,7 +107,7 @@ struct change {
 };
 
 struct pending {                  /* a transaction that is committed and not synced yet */
-	uint64_t       commit, modseq, used_bytes;
+	uint64_t       commit, modseq;
 	struct arena   arena;         /* holds all below */
 	struct change *changes;
 	size_t         n_changes;
@@ -152,7 +152,7 @@ struct view {
 	pthread_mutex_t    memory_lock;
 	pthread_cond_t     array_ready;
 	uint64_t           seen_modseq;      /* visible */
-	uint64_t           used_bytes;       /* visible */
+	uint64_t           used_bytes;       /* committed, seen or not */
 	char              *keywords[KEYWORDS_MAX];
 	atomic_uint        n_keywords;
 	bool               maildrop_locked;

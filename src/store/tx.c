@@ -195,7 +195,6 @@ static void see_tx(struct view *v, const struct pending *p)
 		copy_counters(&p->boxes[i]->seen, &p->counters[i]);
 	for (size_t i = 0; i < p->n_changes; i++)
 		see_change(&p->changes[i], p->modseq);
-	v->used_bytes = p->used_bytes;
 	v->seen_modseq = p->modseq;
 }
 
@@ -231,6 +230,16 @@ static void add_pending(struct view *v, const struct pending *done)
 	pthread_mutex_unlock(&v->sync_lock);
 }
 
+/* The quota holds for what is committed: a delivery that nobody has seen yet may wait long for its sync. */
+static void note_usage(struct view *v)
+{
+	uint64_t used = usage_committed(v);
+
+	pthread_mutex_lock(&v->memory_lock);
+	v->used_bytes = used;
+	pthread_mutex_unlock(&v->memory_lock);
+}
+
 enum err tx_commit(struct tx *tx, uint64_t *commit)
 {
 	struct view *v = tx->v;
@@ -247,10 +256,10 @@ enum err tx_commit(struct tx *tx, uint64_t *commit)
 		apply_reshapes(tx);
 	v->modseq = tx->modseq;
 	v->shared_bytes = tx->shared_bytes;
+	note_usage(v);
 	*commit = atomic_fetch_add(&v->committed, 1) + 1;
 	done = (struct pending){ .commit = *commit,
 							 .modseq = tx->modseq,
-							 .used_bytes = usage_committed(v),
 							 .arena = tx->arena,
 							 .changes = tx->changes,
 							 .n_changes = tx->n_changes,

@@ -80,8 +80,8 @@ void view_set_limits(struct view *v, uint64_t quota_bytes, uint64_t message_size
 void view_set_undelete_days(struct view *v, uint32_t days);
 /* Something was delivered that nobody sees before view_publish() (or view_tick() beside a session). */
 bool view_has_unseen(struct view *v);
-/* Each second while anything may be unsynced: makes flags durable (and deliveries visible, where a session looks), continues background work (at most 20 ms a call):
- * pruning of expunged messages, compaction of bodies, checkpoints. Returns true while there is more to do. */
+/* Each second while anything may be unsynced: makes flags durable (and deliveries visible, where a session looks), continues
+ * background work (at most 20 ms a call): pruning of expunged messages, compaction of bodies, checkpoints. Returns true while there is more to do. */
 bool view_tick(struct view *v);
 /* Asks for the forgetting of what was expunged long ago (view_set_undelete_days()), and for compaction, now; view_tick() does it. */
 void view_compact(struct view *v);
@@ -90,7 +90,7 @@ enum err view_publish(struct view *v) MUST_CHECK;
 uint64_t view_modseq(struct view *v);   /* the newest visible modseq of the account */
 
 struct quota {
-	uint64_t used_bytes;    /* expunged messages are not counted; an email in two mailboxes counts once */
+	uint64_t used_bytes;    /* of all that is committed, seen or not; not of what is expunged; once for an email in two mailboxes */
 	uint64_t limit_bytes;   /* 0: none */
 	uint64_t messages;
 };

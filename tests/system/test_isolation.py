@@ -6,7 +6,7 @@ import signal
 import socket
 import struct
 
-from harness import Server, expect, wait_for
+from harness import Server, expect, needs_root, wait_for
 
 ROLES = ("control", "keys", "gate", "mx", "queue", "cell")
 
@@ -90,9 +90,7 @@ WHAT_ENDS_A_ROLE = (
 
 
 def test_a_role_that_says_what_it_must_not_is_ended(server):
-    if os.geteuid() != 0:
-        print("        (only root can speak in a role's place)")
-        return
+    needs_root()
     for role, what, bad in WHAT_ENDS_A_ROLE:
         before = server.pids_of(role)
         os.kill(before[0], signal.SIGSTOP)  # an honest one would leave by itself
@@ -105,8 +103,7 @@ def test_a_role_that_says_what_it_must_not_is_ended(server):
 
 
 def test_a_grant_that_gate_makes_itself_opens_nothing(server):
-    if os.geteuid() != 0:
-        return
+    needs_root()
     account = account_of_alice(server)
     for rights, mac in ((0xffffffff, b"\0" * 32), (0xffffffff, os.urandom(32))):
         ours, cells = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -124,8 +121,7 @@ def test_a_grant_that_gate_makes_itself_opens_nothing(server):
 
 def test_a_flood_of_requests_harms_nobody_else(server):
     """A gate that tells master to watch accounts that nobody has, and to open sessions of them, as fast as it can."""
-    if os.geteuid() != 0:
-        return
+    needs_root()
     channel = descriptor_of(server.pids_of("gate")[0], MASTER_FD)
     channel.setblocking(True)
     for n in range(50000):

@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 
-from harness import ROOT, expect
+from harness import ROOT, Skipped, expect
 
 HERE = os.path.join(ROOT, "tests", "torture")
 sys.path.insert(0, HERE)
@@ -15,15 +15,13 @@ def run_case(name):
     why = device.why_not("xfs" in name)
     made = subprocess.run(["make", "-C", ROOT, "build/torture/blocklog"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT) if not why else None
     if why or made.returncode:
-        print(f"  SKIPPED {name}: {why or 'blocklog does not compile: libfuse3-dev is missing? (tools/install torture)'}", flush=True)
-        return
+        raise Skipped(why or "blocklog does not compile: libfuse3-dev is missing? (tools/install torture)")
     # mounts that nobody else sees: nobody keeps them busy, and they go when the process goes
     done = subprocess.run(["unshare", "--mount", sys.executable, os.path.join(HERE, "power.py"), name], stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, timeout=300)
     said = done.stdout.decode(errors="replace")
     if done.returncode == 77:
-        print(f"  SKIPPED {name}: {said.strip()}", flush=True)
-        return
+        raise Skipped(said.strip())
     expect(done.returncode == 0, said)
 
 

@@ -11,7 +11,7 @@ import subprocess
 import threading
 import time
 
-from harness import Lines, Server, expect, wait_for
+from harness import Lines, Server, expect, needs_root, wait_for
 
 
 def make_server():
@@ -153,8 +153,7 @@ def test_sendmail_says_what_happened(server):
 
 
 def test_sendmail_of_other_users(server):
-    if os.geteuid() != 0:
-        return
+    needs_root()
     code, said = sendmail(server, "bob", user=65534)
     expect(code == 77 and "local_users" in said, f"{code} {said}")
     server.cli("config", "set", "local_users", "65534=alice@example.test")
