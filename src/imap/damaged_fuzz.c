@@ -35,7 +35,7 @@ static const char script_of_client[] =
 	"b FETCH 1:* (FLAGS) (CHANGEDSINCE 1 VANISHED)\r\nb MOVE 1:* Trash\r\nb SELECT Trash\r\nb STORE 1:* FLAGS (\\Deleted)\r\nb EXPUNGE\r\nb RENAME f h\r\n"
 	"b APPEND INBOX {3+}\r\nnew\r\nb GETQUOTAROOT INBOX\r\nb LOGOUT\r\n";
 
-static const char *const changes[] = {
+static const char *const changes[] = {  /* each names ?2, so both can be bound */
 	"UPDATE email SET summary = ?1 WHERE email_id = 1 + (?2 & 3)",
 	"UPDATE email SET file = ?2",
 	"UPDATE email SET at = ?2",
@@ -53,14 +53,14 @@ static const char *const changes[] = {
 	"UPDATE state SET modseq = ?2",
 	"UPDATE state SET email_next = ?2, mailbox_next = ?2",
 	"UPDATE state SET reserved = ?2, clean = 0, shared_bytes = ?2, history_floor = ?2",
-	"UPDATE keyword SET name = ?1",
+	"UPDATE keyword SET name = ?1 WHERE ?2 IS NOT NULL",
 	"INSERT OR REPLACE INTO keyword VALUES (?2, ?1)",
 	"UPDATE OR IGNORE vanished SET first = ?2, last = 1",
 	"INSERT OR REPLACE INTO vanished VALUES (1, ?2, ?2, 4294967295)",
 	"UPDATE expunged SET email_id = ?2, mailbox_id = ?2, at = ?2",
 	"UPDATE shared SET live = ?2, total = -?2",
 	"INSERT OR REPLACE INTO gap VALUES (?2, 1)",
-	"INSERT OR REPLACE INTO subscription VALUES (?1)",
+	"INSERT OR REPLACE INTO subscription SELECT ?1 WHERE ?2 IS NOT NULL",
 	"INSERT OR REPLACE INTO body_file VALUES (?2, ?2)",
 	"UPDATE reference SET thread = ?2",
 	"UPDATE email SET summary = substr(summary, 1, ?2)",

@@ -56,6 +56,8 @@ void index_insert(uint32_t **sorted, size_t *n, size_t *cap, uint32_t value)
 	(*n)++;
 }
 
+enum { RESERVE_MAX = 1 << 20 };  /* entries ahead of their rows: 24 MB */
+
 static void array_reserve(struct array *ar, size_t n)
 {
 	if (n <= ar->cap)
@@ -244,7 +246,7 @@ enum err array_load(struct view *v, struct box *box)
 		return ERR_OK;
 	}
 	ar = box->array = MEM_NEW(struct array);
-	array_reserve(ar, box->seen.messages);
+	array_reserve(ar, box->seen.messages < RESERVE_MAX ? box->seen.messages : RESERVE_MAX);  /* a damaged counter costs no memory */
 	is_large = box->seen.messages > ROWS_STEP;
 	pthread_mutex_unlock(&v->memory_lock);
 	if (is_large)

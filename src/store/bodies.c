@@ -201,6 +201,13 @@ enum err body_file_read(struct body_file *f, uint64_t at, void *p, size_t n)
 	return disk_read_all(f->f, p, n, at);
 }
 
+bool body_file_holds(struct body_file *f, uint64_t at, uint64_t n)
+{
+	uint64_t size;
+
+	return disk_size(f->f, &size) == ERR_OK && at <= size && n <= size - at;
+}
+
 /* ---------------------------------------------------------------------------------------------------------- append */
 
 /* Trying again after a failure proves nothing: the kernel has forgotten which pages were lost. */

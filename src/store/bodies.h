@@ -45,6 +45,7 @@ void body_writer_abandon(struct body_writer **w);
 enum err bodies_pin(struct bodies *b, uint32_t file, struct body_file **out) MUST_CHECK;
 void bodies_unpin(struct bodies *b, struct body_file *f);
 enum err body_file_read(struct body_file *f, uint64_t at, void *p, size_t n) MUST_CHECK;
+bool body_file_holds(struct body_file *f, uint64_t at, uint64_t n);   /* the file is long enough for that */
 
 /* True when the record at the place is whole. ERR_IO only for failures of the disk. */
 enum err bodies_check(struct bodies *b, const struct place *place, uint32_t email, bool *is_whole) MUST_CHECK;

@@ -199,6 +199,9 @@ enum err view_summaries(struct view *v, const uint32_t *emails, size_t n, bool w
 
 /* ---------------------------------------------------------------------------------------------------------- bodies */
 
+/* Callers make room for a body: a damaged size must not be believed. Short ones just fail to be read. */
+enum { LONG_BODY = 1 << 20 };
+
 enum err body_open(struct view *v, uint32_t email, struct body *out)
 {
 	struct place place = { 0 };
@@ -211,6 +214,10 @@ enum err body_open(struct view *v, uint32_t email, struct body *out)
 	if (e == ERR_OK)  /* inside the lock: compaction may not remove the file in between */
 		e = bodies_pin(v->bodies, place.file, &f);
 	pthread_mutex_unlock(&v->db_lock);
+	if (e == ERR_OK && place.size > LONG_BODY && !body_file_holds(f, place.at, place.size)) {
+		bodies_unpin(v->bodies, f);
+		return ERR_CORRUPT;
+	}
 	if (e == ERR_OK)
 		*out = (struct body){ .view = v, .size = place.size, .at = place.at + RECORD_HEADER, .file = f };
 	return e;

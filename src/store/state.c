@@ -89,6 +89,9 @@ static enum err state_read(struct view *v, bool *found, bool *clean, uint32_t *e
 	return stmt_end(q);
 }
 
+/* Far below the end of what RFC 7162 allows (63 bits), and never reached by counting. */
+static const uint64_t MODSEQ_END = UINT64_C(1) << 61;
+
 enum err state_load(struct view *v)
 {
 	bool found, clean = true;
@@ -104,6 +107,11 @@ enum err state_load(struct view *v)
 	for (size_t i = 0; i < v->n_boxes; i++)
 		if (v->boxes[i]->m.highestmodseq > v->modseq)
 			v->modseq = v->boxes[i]->m.highestmodseq;
+	if (v->modseq >= MODSEQ_END || v->reserved >= MODSEQ_END) {
+		log_error("the account's database is damaged: a modification number beyond all account=%llu; bring it back from a backup",
+		          (unsigned long long)v->config.account);
+		return ERR_CORRUPT;
+	}
 	v->is_unclean = v->was_unclean = !clean;
 	if (!clean && v->reserved > v->modseq) {
 		log_info("unclean stop, modseqs skipped account=%llu first=%llu last=%llu",
