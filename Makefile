@@ -163,11 +163,11 @@ $(O)/torture/blocklog: tests/torture/blocklog.c
 	$(Q)$(CC) -std=c17 -O2 $(WARN) -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -o $@ $< $$(pkg-config --cflags --libs fuse3)
 .PHONY: store-bench bench torture torture-disk
 # What tests/system/test_work.py puts before a server to count its calls
-$(OUT)/work/count_calls.so: tests/work/count_calls.c
+$(OUT)/calls/count_calls.so: tests/calls/count_calls.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) -std=gnu17 -O2 -fPIC -shared -Wall -Wextra -Werror -D_GNU_SOURCE -o $@ $<
-work-counter: $(OUT)/work/count_calls.so
-.PHONY: work-counter
+call-counter: $(OUT)/calls/count_calls.so
+.PHONY: call-counter
 # What ten thousand clients do to the server: make load, or make load LOAD="park one --json"; takes hours, goes on where it stopped
 $(OUT)/load/clients: tests/load/clients.c
 	@mkdir -p $(@D)

@@ -207,7 +207,6 @@ static int file_check_lock(UNUSED sqlite3_file *file, int *is_reserved)
 	return SQLITE_OK;
 }
 
-
 static int file_control(sqlite3_file *file, int op, UNUSED void *arg)
 {
 	if (op == SQLITE_FCNTL_COMMIT_PHASETWO)

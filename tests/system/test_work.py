@@ -1,6 +1,6 @@
 """What commands cost, as work: calls of the kernel, wakes, syncs, bytes written, allocations, kB of a waiting session. No seconds.
 
-The released program counts its own calls (tests/work/count_calls.c). Each row says what was measured when it was written; the bound
+The released program counts its own calls (tests/calls/count_calls.c). Each row says what was measured when it was written; the bound
 is 15 % above that. A row that fails after a change that is worth it gets new figures, in the same commit, with the reason. Each
 figure is the smallest of a few rounds: a tick of a clock, or a client that was slow to read, adds to one round and not to all."""
 import mmap
@@ -16,7 +16,7 @@ from harness import ROOT, Server, expect, wait_for
 
 SLACK = 1.15
 ROUNDS = 4
-CALLS = 21          # COUNT_ALL in tests/work/count_calls.c
+CALLS = 21          # COUNT_ALL in tests/calls/count_calls.c
 ROWS, NAME = 16, 16
 PASSIVE = ("bytes", "alloc")   # not calls of the kernel
 
@@ -76,8 +76,8 @@ def check(what, rounds, **measured):
 
 
 def make_server():
-    library = os.path.join(ROOT, "build/release/work/count_calls.so")
-    subprocess.run(["make", "-s", "work-counter"], cwd=ROOT, check=True)
+    library = os.path.join(ROOT, "build/release/calls/count_calls.so")
+    subprocess.run(["make", "-s", "call-counter"], cwd=ROOT, check=True)
     server = Server(build="release", accounts=("alice", "bob"), conf=("gates = 2",), settings=(("plain_login_loopback", "on"),),
                     segment_size="32MB")
     server.work = Work()
