@@ -8,6 +8,7 @@ import glob
 import importlib.util
 import json
 import os
+import queue
 import random
 import re
 import shutil
@@ -17,6 +18,7 @@ import ssl
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import traceback
 import zlib
@@ -44,8 +46,10 @@ def wait_for(check, seconds, what):
 
 
 def free_offset():
+    """Of a block of ports nobody has; what runs beside us (LANES) looks for its own elsewhere."""
+    lane, width = int(os.environ.get("FACTEUR_TEST_LANE", "0")), 10700
     for _ in range(200):
-        offset = random.randrange(10000, 31500, 7)  # below the ports clients get by chance (32768 and up)
+        offset = random.randrange(10000 + lane * width, 19700 + lane * width, 7)  # below the ports clients get by chance (32768 and up)
         busy = False
         for port in PORTS:
             with contextlib.closing(socket.socket()) as s:
@@ -333,41 +337,126 @@ def needs_root():
         raise Skipped("only root can do this")
 
 
+LANES = 2  # modules that run at a time
+
+
+def modules(only):
+    """Names of the modules in which a test is wanted: those with much waiting in them first."""
+    names = [os.path.basename(p)[:-3] for p in sorted(glob.glob(os.path.join(ROOT, "tests/system/test_*.py")))]
+    names.sort(key=lambda n: n not in ("test_crash", "test_disk"))
+    return [n for n in names if wanted(load(n), only)]
+
+
+def load(name):
+    spec = importlib.util.spec_from_file_location(name, os.path.join(ROOT, "tests/system", name + ".py"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def wanted(module, only):
+    tests = [(n, f) for n, f in vars(module).items() if n.startswith("test_") and callable(f)]
+    return [(n, f) for n, f in tests if not only or any(o in n or o in module.__name__ for o in only)]
+
+
 def run_all(only):
-    """Yields (name, ok, detail) of each test; ok is None for one that was skipped, and detail says why."""
-    for path in sorted(glob.glob(os.path.join(ROOT, "tests/system/test_*.py"))):
-        module_name = os.path.basename(path)[:-3]
-        spec = importlib.util.spec_from_file_location(module_name, path)
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        tests = [(n, f) for n, f in vars(module).items() if n.startswith("test_") and callable(f)]
-        tests = [(n, f) for n, f in tests if not only or any(o in n or o in module_name for o in only)]
-        if not tests:
-            continue
-        server = None
+    """Yields (name, ok, detail) of each test; ok is None for one that was skipped, and detail says why. Modules run in processes of their
+    own, some at a time; one that says ALONE = True (it counts what the machine does) has the machine for itself, at the end."""
+    names = modules(only)
+    alone = [n for n in names if getattr(load(n), "ALONE", False)]
+    yield from run_lanes([n for n in names if n not in alone], only, min(LANES, os.cpu_count() or 1))
+    yield from run_lanes(alone, only, 1)
+
+
+def run_lanes(names, only, lanes):
+    waiting, said = list(names), queue.SimpleQueue()
+
+    def lane(number):
+        while waiting:
+            try:
+                name = waiting.pop(0)
+            except IndexError:
+                break
+            run_apart(name, only, number, said.put)
+        said.put(None)
+
+    threads = [threading.Thread(target=lane, args=(n,)) for n in range(lanes)]
+    for thread in threads:
+        thread.start()
+    while lanes:
+        result = said.get()
+        if result is None:
+            lanes -= 1
+        else:
+            yield result
+    for thread in threads:
+        thread.join()
+
+
+def run_apart(name, only, lane, say):
+    """One module in a process of its own; a process that ends early is a failure."""
+    process = subprocess.Popen([sys.executable, os.path.abspath(__file__), name, *only], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                               stderr=subprocess.STDOUT, env=dict(os.environ, FACTEUR_TEST_LANE=str(lane)))
+    noise, is_whole = [], False
+    for line in process.stdout:
+        if line.startswith(RESULT):
+            result = json.loads(line[len(RESULT):])
+            is_whole = result is None
+            if result is not None:
+                title, ok, detail = result
+                say((title, ok, detail + "\n--- printed before\n" + "".join(noise)[-3000:] if ok is False and noise else detail))
+        else:
+            noise.append(line.decode("utf-8", "replace"))
+    if process.wait() or not is_whole:
+        say((f"{name[5:]} (its process)", False, f"ended with {process.returncode}\n" + "".join(noise)[-8000:]))
+
+
+RESULT = b"\x1fresult "  # what run_module() says begins so; the rest is what the tests print
+
+
+def run_module(name, only):
+    """Yields (name, ok, detail) of each test of one module."""
+    module = load(name)
+    server = None
+    try:
+        if hasattr(module, "make_server"):
+            server = module.make_server()
+    except Exception:
+        yield f"{name} (start of its server)", False, traceback.format_exc()
+        return
+    for test_name, test in wanted(module, only):
+        start = time.monotonic()
+        title = f"{name[5:]}: {test_name[5:].replace('_', ' ')}"
         try:
-            if hasattr(module, "make_server"):
-                server = module.make_server()
+            test(server) if server else test()
+            yield f"{title} ({time.monotonic() - start:.1f} s)", True, ""
+        except Skipped as why:
+            yield title, None, str(why)
         except Exception:
-            yield f"{module_name} (start of its server)", False, traceback.format_exc()
-            continue
-        for name, test in tests:
-            start = time.monotonic()
-            try:
-                test(server) if server else test()
-                yield f"{module_name[5:]}: {name[5:].replace('_', ' ')} ({time.monotonic() - start:.1f} s)", True, ""
-            except Skipped as why:
-                yield f"{module_name[5:]}: {name[5:].replace('_', ' ')}", None, str(why)
-            except Exception:
-                detail = traceback.format_exc()
-                if server:
-                    detail += "\n--- end of the server's log\n" + server.log()[-3000:]
-                yield f"{module_name[5:]}: {name[5:].replace('_', ' ')}", False, detail
-        if server:
-            try:
-                server.stop()
-                expect(not server.findings(), server.findings())
-                server.close()
-                yield f"{module_name[5:]}: stops cleanly", True, ""
-            except Exception:
-                yield f"{module_name[5:]}: stops cleanly", False, traceback.format_exc()
+            detail = traceback.format_exc()
+            if server:
+                detail += "\n--- end of the server's log\n" + server.log()[-3000:]
+            yield title, False, detail
+    if server:
+        try:
+            server.stop()
+            expect(not server.findings(), server.findings())
+            server.close()
+            yield f"{name[5:]}: stops cleanly", True, ""
+        except Exception:
+            yield f"{name[5:]}: stops cleanly", False, traceback.format_exc()
+
+
+def main():
+    """A module as run_apart() starts it."""
+    for result in run_module(sys.argv[1], sys.argv[2:]):
+        sys.stdout.flush()
+        sys.stdout.buffer.write(RESULT + json.dumps(result).encode() + b"\n")
+        sys.stdout.buffer.flush()
+    sys.stdout.buffer.write(RESULT + b"null\n")
+
+
+if __name__ == "__main__":
+    sys.modules["harness"] = sys.modules["__main__"]  # the modules import it by its name
+    sys.path.insert(0, os.path.join(ROOT, "tests"))
+    main()
