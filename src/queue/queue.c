@@ -432,6 +432,7 @@ void queue_run(struct queue *q, int64_t now_ms)
 		q->ticked_ms = now_ms;
 		tick(q);
 	}
+	writer_go(q->writer);
 	if (!q->stops)
 		dispatch_run(q->dispatch, now_ms);
 	sync_tick(q->sync, now_ms, false);

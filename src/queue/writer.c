@@ -1,4 +1,4 @@
-/* One thread, one lock, two lists. The log belongs to the thread alone; everybody else only adds and collects.
+/* One thread, one lock, two lists. The log belongs to whoever writes (is_writing); everybody else only adds and collects.
  *
  * When to begin. On a disk that needs a millisecond for a sync the batch gathers by itself. On one that needs 50 µs the
  * first of 64 senders would be written alone, and the others in fours: measured 0.22 syncs a message, and a quarter
@@ -6,20 +6,34 @@
  * longer than GATHER_MS; now and then it hopes for some more, and less often after each disappointment. One sender
  * alone never waits.
  *
+ * Who writes. A thread that is woken, writes, and wakes the loop costs two changes of threads, which is more than the write itself
+ * where a sync takes 50 µs. So a record that is alone is written by the loop, at the end of its turn (writer_go()): nothing else is to be
+ * done for those who send, and answers of cells wait no longer than that write. It goes back to the thread when records come in company:
+ * several in one turn, or one at the very moment the last was written, since it came meanwhile; and on a disk that is slow.
+ *
  * LOG_W goes first in a batch, so that the segments it frees are free for what follows. Alone it is written only when
  * asked for (the server stops, or nothing has come for a while): by itself it would cost a sync that nobody waits for.
  * */
 #include "queue/writer.h"
+#include "base/clock.h"
 #include "base/mem.h"
 #include "base/wire.h"
 #include <time.h>
 
 enum { GATHER_MS = 5, GATHER_MOST = 32, PROBE_AFTER = 8, PROBE_AFTER_MOST = 1024 };
+enum { COMPANY_US = 30, COMPANY_STAYS = 8, SLOW_US = 2000, SLOW_STAYS = 32, SLOW_STAYS_MOST = 4096 };
 
 struct gather {
 	size_t   goal;           /* records to wait for; 0, 1: none */
 	uint32_t until_probe, probe_after;
 	bool     is_probing;
+};
+
+struct alone {              /* the loop's only */
+	size_t   added;         /* records since the last writer_go() */
+	size_t   by_thread;     /* so many more go by the thread */
+	size_t   slow_stays;    /* how many, after the next slow write */
+	int64_t  wrote_us;      /* when the last write here was done */
 };
 
 struct writer {
@@ -34,6 +48,7 @@ struct writer {
 	uint64_t            w, written_w;
 	bool                w_now, is_writing, stops;
 	size_t              pending;       /* added and not yet done; only the loop's */
+	struct alone        alone;
 	struct handback     back;
 };
 
@@ -105,40 +120,64 @@ static void write_batch(struct writer *w, struct writing **batch, size_t n, uint
 	log_write(w->log, entries, count);
 }
 
+struct write {
+	struct writing *batch[WRITER_BATCH_MAX];
+	size_t          n;
+	uint64_t        w_to;
+};
+
+/* Lock held. What is to be written now; false: nothing. Whoever got it writes it, and nobody else does until then. */
+static bool begin_write(struct writer *w, struct write *out)
+{
+	out->n = take_batch(w, out->batch);
+	bool has_w = w->w > w->written_w && (out->n > 0 || w->w_now || w->stops);
+
+	out->w_to = has_w ? w->w : 0;
+	if (out->n == 0 && !has_w)
+		return false;
+	if (has_w) {
+		w->written_w = out->w_to;  /* also when it fails: then the log takes nothing more */
+		w->w_now = false;
+	}
+	w->is_writing = true;
+	return true;
+}
+
+static void end_write(struct writer *w)
+{
+	pthread_mutex_lock(&w->lock);
+	w->is_writing = false;
+	pthread_mutex_unlock(&w->lock);
+}
+
 static void *work(void *context)
 {
 	struct writer *w = context;
-	struct writing *batch[WRITER_BATCH_MAX];
+	struct write now;
 	struct handed_list finished;
 
 	handed_list_init(&finished);
 	pthread_mutex_lock(&w->lock);
 	for (;;) {
+		if (w->is_writing) {  /* the loop is at it, and leaves nothing */
+			pthread_cond_wait(&w->has_work, &w->lock);
+			continue;
+		}
 		if (w->waiting_n > 0)
 			wait_for_more(w);
-		size_t n = take_batch(w, batch);
-		if (n > 0)
-			note_batch(&w->gather, n);
-		bool has_w = w->w > w->written_w && (n > 0 || w->w_now || w->stops);
-		if (n == 0 && !has_w) {
+		if (!begin_write(w, &now)) {
 			if (w->stops)
 				break;
 			pthread_cond_wait(&w->has_work, &w->lock);
 			continue;
 		}
-		uint64_t w_to = has_w ? w->w : 0;
-		if (has_w) {
-			w->written_w = w_to;  /* also when it fails: then the log takes nothing more */
-			w->w_now = false;
-		}
-		w->is_writing = true;
+		if (now.n > 0)
+			note_batch(&w->gather, now.n);
 		pthread_mutex_unlock(&w->lock);
-		write_batch(w, batch, n, w_to);
-		for (size_t i = 0; i < n; i++)
-			handed_list_add(&finished, &batch[i]->handed);
-		pthread_mutex_lock(&w->lock);
-		w->is_writing = false;
-		pthread_mutex_unlock(&w->lock);
+		write_batch(w, now.batch, now.n, now.w_to);
+		for (size_t i = 0; i < now.n; i++)
+			handed_list_add(&finished, &now.batch[i]->handed);
+		end_write(w);
 		handback_give(&w->back, &finished);
 		pthread_mutex_lock(&w->lock);
 	}
@@ -158,6 +197,7 @@ struct writer *writer_new(struct log *l)
 	pthread_condattr_destroy(&monotonic);
 	w->gather.until_probe = w->gather.probe_after = PROBE_AFTER;
 	w->wanted = 1;
+	w->alone.slow_stays = SLOW_STAYS;
 	w->log = l;
 	w->w = w->written_w = log_w(l);
 	handed_list_init(&w->waiting);
@@ -185,12 +225,64 @@ void writer_free(struct writer *w)
 void writer_add(struct writer *w, struct writing *record)
 {
 	w->pending++;
+	w->alone.added++;
 	pthread_mutex_lock(&w->lock);
 	handed_list_add(&w->waiting, &record->handed);
 	w->waiting_n++;
-	bool is_enough = !w->is_writing && w->waiting_n >= w->wanted;
 	pthread_mutex_unlock(&w->lock);
-	if (is_enough)  /* outside the lock, which the thread needs first of all */
+}
+
+static bool is_in_company(struct alone *a)
+{
+	if (a->added > 1 || clock_mono_us() < a->wrote_us + COMPANY_US)
+		a->by_thread = COMPANY_STAYS > a->by_thread ? COMPANY_STAYS : a->by_thread;
+	if (a->by_thread == 0)
+		return false;
+	a->by_thread -= a->added < a->by_thread ? a->added : a->by_thread;
+	return true;
+}
+
+static void note_time(struct alone *a, int64_t began_us)
+{
+	a->wrote_us = clock_mono_us();
+	if (a->wrote_us - began_us < SLOW_US) {
+		a->slow_stays = SLOW_STAYS;
+		return;
+	}
+	a->by_thread = a->slow_stays;
+	if (a->slow_stays < SLOW_STAYS_MOST)
+		a->slow_stays *= 2;
+}
+
+static void write_here(struct writer *w, struct write *now)
+{
+	int64_t began_us = clock_mono_us();
+
+	write_batch(w, now->batch, now->n, now->w_to);
+	end_write(w);
+	note_time(&w->alone, began_us);
+	for (size_t i = 0; i < now->n; i++) {
+		w->pending--;
+		now->batch[i]->done(now->batch[i]);
+	}
+}
+
+void writer_go(struct writer *w)
+{
+	struct write now;
+
+	if (w->alone.added == 0)
+		return;
+	bool is_alone = !is_in_company(&w->alone);
+	w->alone.added = 0;
+	pthread_mutex_lock(&w->lock);
+	/* pending: what the thread has written, and nobody received yet, comes first */
+	bool here = is_alone && w->pending == 1 && !w->is_writing && w->gather.goal <= 1 && begin_write(w, &now);
+	bool is_enough = !here && !w->is_writing && w->waiting_n >= w->wanted;
+	pthread_mutex_unlock(&w->lock);
+	if (here)
+		write_here(w, &now);
+	else if (is_enough)  /* outside the lock, which the thread needs first of all */
 		pthread_cond_signal(&w->has_work);
 }
 

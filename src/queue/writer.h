@@ -1,5 +1,5 @@
-/* queue/writer.h -- the thread that writes the log: what waits goes out together, with one write and one sync
- * (DESIGN.md §4.2). While a batch is being synced the next one gathers; where many send, a little longer (writer.c). */
+/* queue/writer.h -- who writes the log: what waits goes out together, with one write and one sync (DESIGN.md §4.2). A thread, while
+ * the next batch gathers; where many send, a little longer; or the loop itself, where one sender is alone (writer.c). */
 #ifndef FACTEUR_QUEUE_WRITER_H
 #define FACTEUR_QUEUE_WRITER_H
 #include "queue/handback.h"
@@ -12,12 +12,15 @@ struct writer;
 struct writing {  /* one record on its way, embedded in what it belongs to */
 	struct handed    handed;
 	struct log_entry entry;                    /* kind, head and body filled; they stay until done() */
-	void (*done)(struct writing *w); /* in writer_receive(), in the order of the log; entry.place and result are set */
+	void (*done)(struct writing *w);  /* in writer_receive() or writer_go(), in the order of the log; entry.place and result are set */
 };
 
 struct writer *writer_new(struct log *l);      /* the log must outlive it */
 void writer_free(struct writer *w);            /* after all has been written and done() called; NULL is fine */
-void writer_add(struct writer *w, struct writing *record);
+void writer_add(struct writer *w, struct writing *record);   /* nothing happens before writer_go() */
+/* At the end of each turn of the loop: what was added is written, by the thread, or here and now when it is one record of a lone
+ * sender (writer.c); then its done() runs inside. */
+void writer_go(struct writer *w);
 /* W is to be made durable: with the next batch, or now, alone. It never goes back. */
 void writer_set_w(struct writer *w, uint64_t to, bool now);
 bool writer_is_idle(struct writer *w);         /* nothing waits, and all done() were called */

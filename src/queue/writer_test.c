@@ -66,6 +66,7 @@ static void add(struct desk *d)
 
 static void wait_for(struct desk *d, size_t done)
 {
+	writer_go(d->writer);
 	for (int i = 0; i < 5000 && (d->done < done || !writer_is_idle(d->writer)); i++) {
 		struct pollfd p = { writer_fd(d->writer), POLLIN, 0 };
 		poll(&p, 1, 1);
@@ -112,6 +113,26 @@ TEST(w_goes_along_or_alone)
 	desk_close(&d);
 }
 
+TEST(a_lone_record_is_written_at_once)
+{
+	struct desk d;
+
+	desk_open(&d);
+	add(&d);
+	EXPECT_INT(d.done, 0);
+	writer_go(d.writer);
+	EXPECT_INT(d.done, 1);
+	add(&d);
+	add(&d);
+	writer_go(d.writer);
+	EXPECT_INT(d.done, 1);  /* company is the thread's */
+	add(&d);
+	writer_go(d.writer);
+	EXPECT_INT(d.done, 1);  /* and does not overtake */
+	wait_for(&d, 4);
+	desk_close(&d);
+}
+
 TEST(one_sender_does_not_wait_for_others)
 {
 	struct desk d;
@@ -141,6 +162,7 @@ TEST(what_waits_at_the_end_is_written)
 	desk_open(&d);
 	for (int i = 0; i < 700; i++)
 		add(&d);
+	writer_go(d.writer);
 	writer_set_w(d.writer, 1, false);
 	writer_free(d.writer);
 	d.writer = NULL;

@@ -184,7 +184,7 @@ def test_message_by_smtp(server):
             s.send(text)
             expect(s.smtp(None)[0] == 250, "a message was not accepted")
         time.sleep(0.5)   # the last ones are delivered
-    check("message of 4 kB by SMTP", server.work.of(40, run), calls=33, wakes=7, syncs=1.1, bytes=26300, allocs=87)
+    check("message of 4 kB by SMTP", server.work.of(40, run), calls=29, wakes=6.5, syncs=1.1, bytes=26300, allocs=87)
     s.close()
 
 
@@ -287,8 +287,8 @@ def test_deliveries(server):
         return run
 
     one_by_one(5)()
-    check("4 kB in, alone", server.work.of(20, one_by_one(20), one_by_one(1)), calls=30, wakes=7, syncs=1, bytes=26500, allocs=84)
-    check("4 kB in, 40 together", server.work.of(40, together(40), one_by_one(1)), calls=22, wakes=5.2, syncs=1, bytes=10300, allocs=61)
+    check("4 kB in, alone", server.work.of(20, one_by_one(20), one_by_one(1)), calls=27.5, wakes=6.5, syncs=1, bytes=26500, allocs=84)
+    check("4 kB in, 40 together", server.work.of(40, together(40), one_by_one(1)), calls=19.5, wakes=4.6, syncs=1, bytes=10300, allocs=61)
     smtp.close()
 
 
