@@ -46,12 +46,17 @@ static struct delivery_result answer(const struct delivery *d, enum delivery_out
 		.status = str_of(status), .reason = str_of(reason) };
 }
 
+/* where: the mailbox, when it is delivered. */
 static struct delivery_result answer_err(struct view *v, const struct delivery *d, const struct deliver_settings *settings,
-										 enum err e)
+										 enum err e, struct str where)
 {
+	struct delivery_result done;
+
 	switch (e) {
 	case ERR_OK:
-		return answer(d, DELIVERY_DONE, "2.0.0", "");
+		done = answer(d, DELIVERY_DONE, "2.0.0", "");
+		done.reason = utf8_clip(where, DELIVERY_REASON_MAX);
+		return done;
 	case ERR_QUOTA:
 		if (settings->full_is_refused)
 			return answer(d, DELIVERY_REFUSED, "5.2.2", "The mailbox is full.");
@@ -72,14 +77,18 @@ static struct delivery_result answer_err(struct view *v, const struct delivery *
 
 /* ----------------------------------------------------------------------------------------------------- one message */
 
+/* Its number, and its path for the trail. */
 static int64_t mailbox_for(struct view *v, const struct deliver_settings *settings, const struct delivery *d,
-						   struct arena *a)
+						   struct arena *a, struct str *where)
 {
 	struct mailbox m;
 
-	if (settings->detail_is_folder && d->detail.n > 0 && view_mailbox_find(v, d->detail, a, &m) == ERR_OK)
+	if ((settings->detail_is_folder && d->detail.n > 0 && view_mailbox_find(v, d->detail, a, &m) == ERR_OK) ||
+		view_mailbox_by_role(v, MAILBOX_INBOX, a, &m) == ERR_OK) {
+		*where = m.path;
 		return m.mailbox_id;
-	return view_mailbox_by_role(v, MAILBOX_INBOX, a, &m) == ERR_OK ? m.mailbox_id : 0;
+	}
+	return 0;
 }
 
 static enum err write_file(struct append *ap, const struct delivery *d, struct arena *a)
@@ -116,9 +125,9 @@ static enum err write_message(struct append *ap, const struct delivery *d, struc
 }
 
 static enum err add_message(struct view *v, struct append *ap, const struct deliver_settings *settings,
-							const struct delivery *d, struct arena *a)
+							const struct delivery *d, struct arena *a, struct str *where)
 {
-	struct append_new in = { .mailbox_id = mailbox_for(v, settings, d, a), .internal_date = d->received };
+	struct append_new in = { .mailbox_id = mailbox_for(v, settings, d, a, where), .internal_date = d->received };
 	struct delivery_key key = { d->log_id, d->seq, d->recipient };
 
 	if (d->size == 0)
@@ -178,13 +187,13 @@ static enum err commit(struct append **ap, const struct deliver_settings *settin
 }
 
 static enum err deliver_alone(struct view *v, const struct deliver_settings *settings, const struct delivery *d,
-							  struct arena *a)
+							  struct arena *a, struct str *where)
 {
 	CLEANUP(append_abandon) struct append *ap = NULL;
 
 	TRY(append_begin(v, &ap));
 	append_for_delivery(ap);
-	TRY(add_message(v, ap, settings, d, a));
+	TRY(add_message(v, ap, settings, d, a, where));
 	return commit(&ap, settings, a);
 }
 
@@ -193,6 +202,7 @@ void deliver_batch(struct view *v, const struct deliver_settings *settings, cons
 {
 	CLEANUP(append_abandon) struct append *ap = NULL;
 	bool *is_added = arena_array(a, batch->n + 1, sizeof *is_added);
+	struct str *where = arena_array(a, batch->n + 1, sizeof *where);
 	struct delivery_result *results = arena_array(a, batch->n + 1, sizeof *results);
 	enum err begun = append_begin(v, &ap), e;
 
@@ -203,10 +213,10 @@ void deliver_batch(struct view *v, const struct deliver_settings *settings, cons
 		const struct delivery *d = &batch->deliveries[i];
 		e = d->may_be_duplicate ? settle_duplicate(v, d) : ERR_NOTFOUND;
 		if (e == ERR_NOTFOUND) {
-			e = begun == ERR_OK ? add_message(v, ap, settings, d, a) : begun;
+			e = begun == ERR_OK ? add_message(v, ap, settings, d, a, &where[i]) : begun;
 			is_added[i] = e == ERR_OK;
 		}
-		results[i] = answer_err(v, d, settings, e);
+		results[i] = answer_err(v, d, settings, e, where[i]);
 	}
 	if (begun != ERR_OK)
 		return;
@@ -214,9 +224,11 @@ void deliver_batch(struct view *v, const struct deliver_settings *settings, cons
 	e = commit(&ap, settings, a);
 	for (size_t i = 0; i < batch->n; i++) {
 		const struct delivery *d = &batch->deliveries[i];
+		enum err alone = e;
+		if (is_added[i] && (e == ERR_QUOTA || e == ERR_NOTFOUND))
+			alone = deliver_alone(v, settings, d, a, &where[i]);
 		if (is_added[i] && e != ERR_OK)
-			results[i] =
-				answer_err(v, d, settings, e == ERR_QUOTA || e == ERR_NOTFOUND ? deliver_alone(v, settings, d, a) : e);
+			results[i] = answer_err(v, d, settings, alone, where[i]);
 		results[i].is_synced = settings->sync_now && results[i].outcome == DELIVERY_DONE;
 	}
 }

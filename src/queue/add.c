@@ -123,6 +123,7 @@ static void written(struct writing *w)
 	}
 	c->seq = w->entry.place.seq;
 	reply(a, ERR_OK, c->seq);
+	note_received(q, c, false);
 	sync_known(q->sync, c->seq);
 	enum err e = add_to_backlog(q, w->entry.place, c, false);
 	assert(e == ERR_OK);  /* only a replay asks queue.db */

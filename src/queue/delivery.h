@@ -80,7 +80,7 @@ struct delivery_result {
 	enum delivery_outcome outcome;
 	bool       is_synced;              /* DONE, and durable already */
 	struct str status;                 /* enhanced status code: "2.0.0", "4.2.2" (RFC 3463) */
-	struct str reason;                 /* a sentence for log, trail and DSN; empty when DONE */
+	struct str reason;                 /* a sentence for log, trail and DSN; when DONE the mailbox it is in, as far as known */
 };
 /* One result for each delivery of the batch, in its order. */
 void delivery_results_encode(const struct delivery_result *results, size_t n, struct buf *out);

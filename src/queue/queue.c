@@ -130,6 +130,7 @@ static void on_answered(void *context, struct due *d, const struct delivery_resu
 	if (r->outcome == DELIVERY_DONE && !r->is_synced)
 		sync_delivered(q->sync, account, d->message->place.length);
 	log_try(&key, account, r);
+	note_result(q, &key, account, r);
 	if (is_late) {
 		sync_late(q->sync, &key, r);
 		backlog_settle(&q->backlog, d);
@@ -302,8 +303,10 @@ void queue_on_command(struct queue *q, struct channel *ch, struct message *m)
 	enum err e = queue_command_serve(q->late, &c, m->body, &b, &has_changed);
 
 	channel_reply(ch, m->call, e, e == ERR_OK && b.n > 0 ? buf_str(&b) : STR(""), NULL, 0);
-	if (has_changed)
-		q->late_due = 0;
+	if (!has_changed)
+		return;
+	note_order(q, m->body);
+	q->late_due = 0;
 }
 
 /* ----------------------------------------------------------------------------------------------------------- late */
@@ -436,6 +439,7 @@ void queue_run(struct queue *q, int64_t now_ms)
 	if (!q->stops)
 		dispatch_run(q->dispatch, now_ms);
 	sync_tick(q->sync, now_ms, false);
+	trail_notes_run(q->config.trail, now_ms);
 	look_at_w(q);
 	if (q->stops)
 		run_stop(q);
@@ -490,6 +494,8 @@ static enum err on_seen(void *context, struct log_place place, struct str payloa
 
 	buf_add(&c->payload, payload);
 	e = content_decode(c, place.seq);
+	if (e == ERR_OK)
+		note_received(q, c, true);
 	if (e == ERR_OK)
 		e = add_to_backlog(q, place, c, true);
 	content_free(c);

@@ -10,6 +10,7 @@
 #include "disk/disk.h"
 #include "ipc/channel.h"
 #include "queue/log.h"
+#include "trail/trail.h"
 
 struct queue;
 
@@ -29,6 +30,7 @@ struct queue_config {
 	uint64_t          disk_reserve;   /* bytes; with less free nothing is accepted */
 	int64_t           lifetime_s;     /* how long an undeliverable message is tried */
 	int               sync_every_ms;  /* 0: SYNC_EVERY_MS */
+	struct trail_notes *trail;        /* NULL: nothing is noted */
 	bool is_resolved; /* tests: recipients come with their accounts; else nothing is taken before queue_use_lookup() */
 };
 

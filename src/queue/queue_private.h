@@ -55,4 +55,11 @@ void add_on_add(void *context, struct channel *ch, struct message *m);
 void add_on_spool(void *context, struct channel *ch, struct message *m);
 /* A record that is durable: its recipients to where they belong. again: found at start. */
 enum err add_to_backlog(struct queue *q, struct log_place place, const struct content *c, bool again) MUST_CHECK;
+
+/* note.c: for the trail. */
+void note_received(struct queue *q, const struct content *c, bool again);
+/* Of a recipient here. */
+void note_result(struct queue *q, const struct late_key *key, uint64_t account, const struct delivery_result *r);
+/* A QUEUE_COMMAND that has changed something. */
+void note_order(struct queue *q, struct str request);
 #endif

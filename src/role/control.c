@@ -87,6 +87,7 @@ static enum err build(struct control *c)
 	c->lookup_fd = fd;
 	c->built = version;
 	fd = -1;
+	control_trail_limit(c);
 	return ERR_OK;
 }
 
@@ -178,8 +179,16 @@ static void on_usage(void *context, UNUSED struct channel *ch, struct message *m
 		note_usage(cell, now);
 }
 
+static void on_cell_trail(void *context, UNUSED struct channel *ch, struct message *m)
+{
+	struct control_cell *cell = context;
+
+	control_trail_take(cell->control, ROLE_CELL, cell->account, m->body);
+}
+
 static const struct channel_handler cell_handlers[] = {
-	{ REQUEST_ACCOUNT_INFO, on_account_info }, { REQUEST_RESOLVE, on_resolve }, { NOTICE_USAGE, on_usage }, { 0 },
+	{ REQUEST_ACCOUNT_INFO, on_account_info }, { REQUEST_RESOLVE, on_resolve }, { NOTICE_USAGE, on_usage },
+	{ NOTICE_TRAIL, on_cell_trail }, { 0 },
 };
 
 void control_cell_release(struct control_cell *cell)
@@ -245,7 +254,14 @@ struct control_peer *control_find_peer(struct control *c, enum role role, uint32
 	return NULL;
 }
 
-static const struct channel_handler peer_handlers[] = { { 0 } };  /* they answer, and ask nothing */
+static void on_peer_trail(void *context, UNUSED struct channel *ch, struct message *m)
+{
+	struct control_peer *p = context;
+
+	control_trail_take(p->control, p->role, 0, m->body);
+}
+
+static const struct channel_handler peer_handlers[] = { { NOTICE_TRAIL, on_peer_trail }, { 0 } };  /* they ask nothing */
 
 static void on_peer_closed(void *context, UNUSED struct channel *ch)
 {
@@ -342,6 +358,7 @@ static enum err open_files(struct control *c)
 	TRY(directory_open(c->dir, &c->directory));
 	if (c->start->sandbox)
 		TRY(door_close(ROLE_CONTROL, c->start->dir, 0, NULL));
+	control_trail_start(c);  /* its thread is behind the door, too */
 	return build(c);
 }
 
@@ -380,6 +397,7 @@ static void close_all(struct control *c)
 		watch_forget(c->watch, c->master);
 		channel_free(c->master);
 	}
+	control_trail_stop(c);
 	lookup_close(c->lookup);
 	fd_close(&c->lookup_fd);
 	fd_close(&c->admin_fd);
@@ -421,6 +439,7 @@ int role_control(const struct role_start *start)
 	/* a command still waits for somebody: the process ends around it, what it did is on disk */
 	if (c->connections > 0) {
 		log_warn("a command is cut short by the stop");
+		control_trail_write(c);
 		return code;
 	}
 	close_all(c);

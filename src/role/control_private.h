@@ -11,6 +11,7 @@
 #include "directory/lookup.h"
 #include "role/role.h"
 #include "role/watch.h"
+#include "trail/store.h"
 #include <pthread.h>
 
 enum { CONTROL_PEERS_MAX = 32, CONTROL_CONNECTIONS_MAX = 32 };
@@ -37,6 +38,15 @@ struct control_cell {             /* the channel to one running cell */
 	int64_t           note_ms;               /* when the next one may be */
 };
 
+struct control_trail {
+	struct trail_store *store;    /* NULL: none is kept */
+	struct trail_limits limits;
+	pthread_t           thread;   /* writes */
+	pthread_mutex_t     lock;     /* the two below */
+	pthread_cond_t      news;
+	bool                stops;
+};
+
 struct control {
 	const struct role_start *start;
 	struct watch     *watch;      /* the loop's alone */
@@ -44,6 +54,7 @@ struct control {
 	int64_t           started_s;
 	int               admin_fd;   /* listens; -1: not yet */
 	bool              stops;
+	struct control_trail trail;   /* guards itself */
 
 	pthread_mutex_t   lock;       /* guards all below */
 	pthread_cond_t    news;       /* a peer confirmed or was lost, a cell came, a connection ended */
@@ -73,6 +84,15 @@ bool control_is_answered(const struct control *c, uint64_t version);
 bool control_is_confirmed(const struct control *c, uint64_t version);
 struct control_peer *control_find_peer(struct control *c, enum role role, uint32_t index);
 void control_cell_release(struct control_cell *cell);
+
+/* The trail (control_trail.c). Between start and stop only: no lock needed. */
+void control_trail_start(struct control *c);
+void control_trail_stop(struct control *c);
+void control_trail_write(struct control *c);   /* what waits, now */
+/* The settings may have changed. Lock held. */
+void control_trail_limit(struct control *c);
+/* NOTICE_TRAIL; account: of a cell, else 0. */
+void control_trail_take(struct control *c, enum role who, uint64_t account, struct str events);
 
 /* The admin socket: LISTEN gave it. */
 void control_listen(struct control *c, int fd);

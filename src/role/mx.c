@@ -13,6 +13,9 @@ enum {
 	LAST_CALL_MS = 5000,
 	OWN_DESCRIPTORS = 100,
 	CONNECTIONS_MAX = 1000000,
+	NOTE_AFTER_MS = 1000,
+	REFUSALS_AT_ONCE = 500,     /* refusals noted … */
+	REFUSAL_EVERY_MS = 500,     /* … and how fast more may come */
 };
 
 /* ---- settings and the directory ---- */
@@ -117,6 +120,47 @@ static void on_listen(void *context, UNUSED struct channel *ch, struct message *
 	msg->fds[0] = -1;
 }
 
+/* ---- the trail ---- */
+
+static void on_notes_due(void *context)
+{
+	struct mx *m = context;
+
+	m->trail_waits = false;
+	if (m->refusals_lost > 0)
+		trail_note(m->trail, &(struct trail_event){ .kind = TRAIL_LOST, .count = m->refusals_lost });
+	m->refusals_lost = 0;
+	trail_notes_send(m->trail);
+}
+
+static bool may_note(struct mx *m)
+{
+	int64_t now = loop_now_ms(m->loop), more = (now - m->refusals_ms) / REFUSAL_EVERY_MS;
+
+	if (m->refusals_ms == 0 || more >= REFUSALS_AT_ONCE - (int64_t)m->refusals_left) {
+		m->refusals_left = REFUSALS_AT_ONCE;
+		m->refusals_ms = now;
+	} else {
+		m->refusals_left += (uint32_t)more;
+		m->refusals_ms += more * REFUSAL_EVERY_MS;
+	}
+	if (m->refusals_left > 0)
+		m->refusals_left--;
+	else
+		m->refusals_lost++;
+	return m->refusals_lost == 0;
+}
+
+void mx_note_refusal(struct mx *m, const struct trail_event *e)
+{
+	if (may_note(m))
+		trail_note(m->trail, e);
+	if (m->trail_waits)
+		return;
+	m->trail_waits = true;
+	loop_timer_in(m->loop, &m->trail_timer, NOTE_AFTER_MS);
+}
+
 /* ---- the end ---- */
 
 static void on_last_call(void *context) { ((struct mx *)context)->is_over = true; }
@@ -161,8 +205,11 @@ static void serve(struct mx *m)
 {
 	m->master = channel_new(m->start->master_fd, ROLE_MX, ROLE_MASTER, master_handlers, m, on_master_gone);
 	m->queue = channel_new(-1, ROLE_MX, ROLE_QUEUE, no_handlers, m, NULL);
+	m->control = channel_new(-1, ROLE_MX, ROLE_CONTROL, control_handlers, m, NULL);
+	m->trail = trail_notes_new(m->control);
 	loop_channel(m->loop, m->master);
 	loop_channel(m->loop, m->queue);
+	loop_channel(m->loop, m->control);
 	channel_notify(m->master, NOTICE_READY, STR(""), NULL, 0);
 	while (!m->is_over && !(m->stops && m->sessions == NULL))
 		loop_once(m->loop, -1);
@@ -174,6 +221,7 @@ int role_mx(const struct role_start *start)
 	struct mx m = { .start = start, .loop = loop_new(), .tls = tls_server_new(), .admissions = admissions_new(&none, NULL) };
 	int code = 1;
 
+	m.trail_timer = (struct loop_timer){ .due = on_notes_due, .context = &m };
 	m.last_call = (struct loop_timer){ .due = on_last_call, .context = &m };
 	if (!start->sandbox || door_close(ROLE_MX, start->dir, 0, NULL) == ERR_OK) {
 		serve(&m);
@@ -181,6 +229,8 @@ int role_mx(const struct role_start *start)
 	}
 	close_listeners(&m);
 	mx_sessions_end(&m);
+	trail_notes_free(m.trail);
+	loop_timer_stop(m.loop, &m.trail_timer);
 	free_channel(&m, m.queue);  /* what it owed is answered now, and the last sessions are freed */
 	free_channel(&m, m.control);
 	free_channel(&m, m.keys);

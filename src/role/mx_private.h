@@ -7,6 +7,7 @@
 #include "net/stream.h"
 #include "role/role.h"
 #include "smtpd/smtpd.h"
+#include "trail/trail.h"
 
 enum { MX_LISTENERS_MAX = 64 };
 
@@ -26,11 +27,18 @@ struct mx {
 	struct mx_session   *sessions;     /* all of them */
 	struct loop_timer    last_call;    /* STOP: then the rest is cut off */
 	bool                 stops, is_over;
+	struct trail_notes  *trail;
+	struct loop_timer    trail_timer;  /* runs while notes wait */
+	bool                 trail_waits;
+	uint32_t             refusals_left, refusals_lost;
+	int64_t              refusals_ms;  /* as of when that is counted */
 };
 
 /* A stranger, or a program of this machine, has connected. Owns fd. */
 void mx_accept_smtp(void *context, int fd, const struct peer *peer);
 void mx_accept_local(void *context, int fd, const struct peer *peer);
+/* For the trail. Strangers have so many refusals noted and no more; the rest is counted. */
+void mx_note_refusal(struct mx *m, const struct trail_event *e);
 /* STOP: tells every client 421, now or after the answer that is due. */
 void mx_sessions_stop(struct mx *m);
 /* Cuts off what is left. Sessions that wait for the queue stay until its channel is freed. */

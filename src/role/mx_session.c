@@ -33,6 +33,7 @@ struct mx_session {
 	struct str         name, who;     /* of the session; of the peer, for the log */
 	struct mx_caller   caller;        /* of a local program */
 	bool               is_local;
+	uint64_t           concerned;     /* account whose full mailbox is the reason of the refusal under way; 0: none */
 	struct smtpd      *smtpd;
 	struct buf         in, out;       /* read but not taken; to be sent */
 	bool               closes;        /* when out is empty */
@@ -134,8 +135,10 @@ static struct smtp_reply host_recipient(void *context, UNUSED const struct envel
 	struct mx_session *s = context;
 	struct lookup_result r;
 
+	s->concerned = 0;
 	switch (lookup_resolve(s->mx->lookup, asked->address, a, &r)) {
 	case LOOKUP_FOUND:
+		s->concerned = r.n == 1 ? r.targets[0].account : 0;
 		return found_reply(&r);
 	case LOOKUP_FOREIGN:
 		if (s->is_local)
@@ -242,8 +245,20 @@ static void host_add(void *context, const struct envelope *e, const struct queue
 		smtpd_added(s->smtpd, result, (struct queue_id){ 0 });
 }
 
+static void host_refused(void *context, const struct envelope *e, struct str recipient, const struct smtp_reply *r)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct mx_session *s = context;
+
+	struct trail_event refused = smtpd_refusal_event(e, recipient, r, &a);
+
+	refused.account = s->is_local ? s->caller.account : recipient.n > 0 ? s->concerned : 0;
+	mx_note_refusal(s->mx, &refused);
+}
+
 static const struct smtpd_host host = {
 	.sender = host_sender, .recipient = host_recipient, .header = host_header, .spool = host_spool, .add = host_add,
+	.refused = host_refused,
 };
 
 /* ---- patience ---- */

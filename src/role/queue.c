@@ -34,6 +34,7 @@ struct queue_role {
 	const struct role_start *start;
 	struct watch    *watch;
 	struct channel  *master, *control;
+	struct trail_notes *trail;
 	struct disk_dir *dir, *accounts;
 	struct lookup   *lookup;        /* NULL until control has sent one */
 	struct queue    *queue;         /* NULL until it is open */
@@ -109,7 +110,7 @@ static void on_queue_event(void *context)
 
 static enum err open_queue(struct queue_role *r, const struct conf *c)
 {
-	struct queue_config config = { .dir = r->dir };
+	struct queue_config config = { .dir = r->dir, .trail = r->trail };
 	const struct queue_host host = { r, on_watch, on_forget, on_wake, on_end, on_sync_accounts };
 	int fds[2];
 
@@ -271,6 +272,7 @@ static enum err start(struct queue_role *r)
 		TRY(door_close(ROLE_QUEUE, r->start->dir, 0, NULL));
 	r->master = channel_new(r->start->master_fd, ROLE_QUEUE, ROLE_MASTER, master_handlers, r, on_master_gone);
 	r->control = channel_new(-1, ROLE_QUEUE, ROLE_CONTROL, control_handlers, r, NULL);
+	r->trail = trail_notes_new(r->control);
 	watch_channel(r->watch, r->master);
 	if (!queue_exists(r->dir))
 		return ERR_OK;
@@ -287,6 +289,7 @@ int role_queue(const struct role_start *role_start)
 	r.has_failed = start(&r) != ERR_OK;
 	if (!r.has_failed)
 		serve(&r);
+	trail_notes_free(r.trail);
 	if (r.master != NULL) {
 		watch_forget(r.watch, r.master);
 		watch_forget(r.watch, r.control);

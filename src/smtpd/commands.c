@@ -141,18 +141,16 @@ void smtpd_mail(struct smtpd *s, struct str argument)
 		smtpd_reset(s);
 		return;
 	}
+	take_mail(s, &path, &p);
 	if (!path_fits(&path, p.smtputf8))
 		r = SMTP_REPLY(550, "5.6.7", "an address with such characters needs the parameter SMTPUTF8");
 	else if (p.has_size && p.size > s->server->size_max)
 		r = smtp_reply_printf(&s->arena, 552, "5.3.4", "the message is larger than the %llu bytes this server accepts",
 							  (unsigned long long)s->server->size_max);
-	if (r.code == 0) {
-		take_mail(s, &path, &p);
-		if (s->host->sender)
-			r = s->host->sender(s->context, &s->envelope, &s->arena);
-	}
+	if (r.code == 0 && s->host->sender)
+		r = s->host->sender(s->context, &s->envelope, &s->arena);
 	if (r.code != 0) {
-		smtpd_reply_with(s, r);
+		smtpd_reply_refusal(s, STR(""), r);
 		if (s->phase != PHASE_OVER)
 			smtpd_reset(s);
 		return;
@@ -221,7 +219,7 @@ void smtpd_rcpt(struct smtpd *s, struct str argument)
 	else
 		r = s->host->recipient(s->context, &s->envelope, &added, &s->arena);
 	if (r.code != 0) {
-		smtpd_reply_with(s, r);
+		smtpd_reply_refusal(s, path.address, r);
 		return;
 	}
 	add_recipient(s, &added);

@@ -74,6 +74,13 @@ void smtpd_reply(struct smtpd *s, int code, const char *enhanced, const char *se
 	smtpd_reply_with(s, (struct smtp_reply){ code, enhanced, str_of(sentence) });
 }
 
+void smtpd_reply_refusal(struct smtpd *s, struct str recipient, struct smtp_reply r)
+{
+	if (s->host->refused)
+		s->host->refused(s->context, &s->envelope, recipient, &r);
+	smtpd_reply_with(s, r);
+}
+
 void smtpd_over(struct smtpd *s, const char *enhanced, const char *sentence)
 {
 	smtpd_reset(s);

@@ -55,7 +55,10 @@ void smtpd_tell_added(struct smtpd *s)
 	struct smtp_reply r = s->answer;
 
 	s->phase = PHASE_COMMAND;
-	smtpd_reply_with(s, r);  /* its text is in the arena that ends now */
+	if (r.code < 400)
+		smtpd_reply_with(s, r);  /* its text is in the arena that ends now */
+	else
+		smtpd_reply_refusal(s, STR(""), r);
 	if (r.code < 300)
 		s->errors = 0;
 	if (s->phase != PHASE_OVER)
@@ -205,7 +208,10 @@ static void end_chunk(struct smtpd *s)
 		return;
 	}
 	s->is_broken = s->has_mail;
-	smtpd_reply_with(s, s->refusal);
+	if (s->has_mail)
+		smtpd_reply_refusal(s, STR(""), s->refusal);
+	else
+		smtpd_reply_with(s, s->refusal);
 	s->refusal.code = 0;
 	if (!s->has_mail && s->phase != PHASE_OVER)
 		smtpd_reset(s);

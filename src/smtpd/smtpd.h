@@ -8,6 +8,7 @@
 #define FACTEUR_SMTPD_SMTPD_H
 #include "queue/add.h"
 #include "smtp/reply.h"
+#include "trail/trail.h"
 
 enum {
 	SMTPD_MEMORY_MAX = 256 << 10,  /* bytes of a message in memory; also the largest header */
@@ -64,6 +65,8 @@ struct smtpd_host {
 	/* The message is complete: adds it (queue_add), then smtpd_added() or smtpd_refused(). Both are valid during the
 	 * call only. */
 	void (*add)(void *context, const struct envelope *e, const struct queue_body *body);
+	/* A sender, a recipient (then it is named) or the message was refused with this reply; NULL: nobody notes it. */
+	void (*refused)(void *context, const struct envelope *e, struct str recipient, const struct smtp_reply *r);
 };
 
 /* All are borrowed until smtpd_free(); the client is copied. */
@@ -92,6 +95,9 @@ void smtpd_bye(struct smtpd *s, const char *enhanced, const char *sentence, stru
 void smtpd_spooled(struct smtpd *s, enum err result, uint64_t spool, int fd);
 void smtpd_added(struct smtpd *s, enum err result, struct queue_id id);
 void smtpd_refused(struct smtpd *s, struct smtp_reply r);   /* instead of smtpd_added(); the text is copied */
+
+/* For host->refused: what is noted in the trail. Views e and r, the rest lives in the arena. */
+struct trail_event smtpd_refusal_event(const struct envelope *e, struct str recipient, const struct smtp_reply *r, struct arena *a);
 
 bool smtpd_is_waiting(const struct smtpd *s);    /* for an answer */
 bool smtpd_is_in_body(const struct smtpd *s);    /* in DATA or BDAT: the host watches the rate */

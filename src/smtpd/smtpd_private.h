@@ -67,6 +67,9 @@ void smtpd_reply_with(struct smtpd *s, struct smtp_reply r);   /* the one place 
 void smtpd_over(struct smtpd *s, const char *enhanced, const char *sentence);   /* 421, then the connection closes */
 void smtpd_reset(struct smtpd *s);                             /* ends the transaction, if there is one */
 
+/* The same for a message, or for one recipient of it, that is refused: whoever looks for it shall find it. */
+void smtpd_reply_refusal(struct smtpd *s, struct str recipient, struct smtp_reply r);
+
 /* message.c */
 void smtpd_take_data(struct smtpd *s, struct str *in);
 void smtpd_take_chunk(struct smtpd *s, struct str *in);

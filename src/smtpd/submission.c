@@ -178,7 +178,17 @@ static void on_add(void *context, const struct envelope *from_client, const stru
 	smtpd_added(p->machine, added, id);
 }
 
-static const struct smtpd_host host = { on_sender, on_recipient, on_header, on_spool, on_add };
+static void on_refused(void *context, const struct envelope *e, struct str recipient, const struct smtp_reply *r)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct submission *p = context;
+	struct trail_event refused = smtpd_refusal_event(e, recipient, r, &a);
+
+	refused.account = p->account->account;
+	trail_tell(p->account->control, &refused);
+}
+
+static const struct smtpd_host host = { on_sender, on_recipient, on_header, on_spool, on_add, on_refused };
 
 /* ---- the engine */
 

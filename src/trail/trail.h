@@ -88,6 +88,8 @@ void trail_notes_free(struct trail_notes *t);
 void trail_note(struct trail_notes *t, const struct trail_event *e);
 /* Sends what has waited for a second: call it from the loop, at least about once a second. False: nothing waits. */
 bool trail_notes_run(struct trail_notes *t, int64_t now_ms);
+/* Sends all that waits, for loops that keep the time themselves. */
+void trail_notes_send(struct trail_notes *t);
 /* One event at once, from any thread: for who has something to say once in a while. */
 void trail_tell(struct channel *control, const struct trail_event *e);
 #endif

@@ -1,0 +1,93 @@
+/* What the queue notes of its messages in the trail (trail/trail.h). One thread: the loop's. */
+#include "base/log.h"
+#include "mime/header.h"
+#include "queue/command.h"
+#include "queue/queue_private.h"
+#include <unistd.h>
+
+enum { HEADER_LOOKED_AT = 16 << 10 };   /* bytes; a Message-ID stands near the top */
+
+/* The first identifier of the field, without < >. */
+static struct str message_id(struct str header, struct arena *a)
+{
+	struct str value, *ids;
+
+	if (!header_find(header, STR("Message-ID"), &value) || header_ids(a, value, &ids, 1) == 0)
+		return STR("");
+	return ids[0];
+}
+
+/* The beginning of the message: of a spooled one it is read, from what was written a moment ago. */
+static struct str head_of(const struct queue *q, const struct content *c, char room[HEADER_LOOKED_AT])
+{
+	CLEANUP(fd_close) int fd = -1;
+	ssize_t n;
+
+	if (c->body.p != NULL)
+		return str_sub(c->body, 0, HEADER_LOOKED_AT);
+	if (spool_read(q->spool, c->spool, &fd) != ERR_OK)
+		return STR("");
+	n = pread(fd, room, HEADER_LOOKED_AT, 0);
+	return str_make(room, n > 0 ? (size_t)n : 0);
+}
+
+/* A group of 10,000 is one address in every row: each address is named once. */
+static size_t name_recipients(const struct envelope *e, struct trail_recipient out[TRAIL_RECIPIENTS_MAX])
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < e->n && n < TRAIL_RECIPIENTS_MAX; i++) {
+		const struct envelope_recipient *r = &e->recipients[i];
+		if (n == 0 || r->account != out[n - 1].account || !str_eq(r->address, out[n - 1].address))
+			out[n++] = (struct trail_recipient){ r->address, r->account };
+	}
+	return n;
+}
+
+void note_received(struct queue *q, const struct content *c, bool again)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct trail_recipient recipients[TRAIL_RECIPIENTS_MAX];
+	const struct envelope *e = &c->envelope;
+	char room[HEADER_LOOKED_AT];
+
+	if (q->config.trail == NULL)
+		return;
+	trail_note(q->config.trail, &(struct trail_event){
+		.kind = TRAIL_RECEIVED, .at_ms = again ? e->received * 1000 : 0, .log_id = log_id(q->log), .seq = c->seq,
+		.parent_log_id = e->parent.log_id, .parent_seq = e->parent.seq, .account = e->submitter, .size = c->size,
+		.source = (uint8_t)e->source, .sender = e->sender, .peer = e->peer,
+		.message_id = message_id(head_of(q, c, room), &a), .count = (uint32_t)e->n, .n = name_recipients(e, recipients),
+		.recipients = recipients,
+	});
+}
+
+void note_result(struct queue *q, const struct late_key *key, uint64_t account, const struct delivery_result *r)
+{
+	static const enum trail_kind kinds[] = {
+		[DELIVERY_DONE] = TRAIL_DELIVERED, [DELIVERY_DEFERRED] = TRAIL_DEFERRED, [DELIVERY_REFUSED] = TRAIL_FAILED,
+	};
+	bool is_done = r->outcome == DELIVERY_DONE;
+
+	trail_note(q->config.trail, &(struct trail_event){
+		.kind = kinds[r->outcome], .log_id = key->log_id, .seq = key->seq, .account = account,
+		.where = is_done ? r->reason : STR(""), .status = is_done ? STR("") : r->status,
+		.text = is_done ? STR("") : r->reason,
+	});
+}
+
+void note_order(struct queue *q, struct str request)
+{
+	static const enum trail_kind kinds[QUEUE_COMMAND_KINDS] = {
+		[QUEUE_RETRY] = TRAIL_RETRIED, [QUEUE_HOLD] = TRAIL_HELD, [QUEUE_RELEASE] = TRAIL_RELEASED, [QUEUE_REMOVE] = TRAIL_REMOVED,
+	};
+	struct queue_command c;
+	struct trail_event e = { 0 };
+	uint32_t high;
+
+	if (queue_command_decode(request, &c) != ERR_OK || kinds[c.kind] == 0 || !queue_name_parse(c.name, &high, &e.seq))
+		return;
+	e.kind = kinds[c.kind];
+	e.log_id = (uint64_t)high << 32;  /* half of it is in the name, and all that the trail is asked by */
+	trail_note(q->config.trail, &e);
+}
