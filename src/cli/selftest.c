@@ -25,7 +25,7 @@
 static const char secret[] = "hands off";
 static const char *const folders[] = { "accounts/1", "accounts/2", "keys", "tls", "control", "queue" };
 
-static const enum role roles[] = { ROLE_CELL, ROLE_KEYS, ROLE_CONTROL, ROLE_QUEUE, ROLE_GATE, ROLE_MX };
+static const enum role roles[] = { ROLE_CELL, ROLE_KEYS, ROLE_CONTROL, ROLE_QUEUE, ROLE_GATE, ROLE_MX, ROLE_NET };
 enum { OWN_ACCOUNT = 1 };
 
 enum outcome { OUTCOME_WORKED, OUTCOME_ENDED, OUTCOME_NO_SANDBOX, OUTCOME_ERRNO };

@@ -84,6 +84,9 @@ static const char *const basic_calls[] = {
 	"get_robust_list", "rseq", "sigaltstack", "rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "exit", "exit_group",
 	"sched_yield", "sched_getaffinity", "restart_syscall", "uname", "sysinfo", "membarrier", "signalfd4", "arch_prctl",
 };
+/* net: connections to strangers, and datagrams to name servers. No file at all; a large message is read from the descriptor that
+ * queue gave. */
+static const char *const out_calls[] = { "connect", "bind", "setsockopt", "sendmsg", "sendto", "pread64", "select", "pselect6" };
 /* Roles that keep files; landlock says which. */
 static const char *const file_calls[] = {
 	"open", "openat", "pread64", "pwrite64", "preadv", "pwritev", "pwritev2", "ftruncate", "fsync", "fdatasync", "sync_file_range",
@@ -94,7 +97,7 @@ static const char *const file_calls[] = {
 /* Roles that talk to clients through sockets master has bound. */
 static const char *const client_calls[] = { "accept4" };
 /* What of fcntl is allowed. Not F_SETOWN with F_SETSIG: together they send any signal to any process of the same user. Not F_SETFL:
- * nobody needs it here, and it would take O_APPEND from the log. */
+ * it would take O_APPEND from the log. Only net has it, whose resolver library cannot do without. */
 static const int fcntl_commands[] = { F_DUPFD, F_DUPFD_CLOEXEC, F_GETFD, F_SETFD, F_GETFL, F_ADD_SEALS, F_GET_SEALS };
 /* What only an intruder tries here. */
 static const char *const deadly_calls[] = {
@@ -120,15 +123,30 @@ static int add_all(scmp_filter_ctx f, uint32_t action, const char *const *names,
  * that was shut down could call anybody with it. A pair of datagram sockets could write to any local service by address. */
 enum { SOCKET_KIND = 0xf };  /* without SOCK_CLOEXEC and SOCK_NONBLOCK */
 
+/* Sockets of the internet, of TCP and UDP, to wherever they like. */
+static int add_out_calls(scmp_filter_ctx f)
+{
+	static const unsigned families[] = { AF_INET, AF_INET6 }, kinds[] = { SOCK_STREAM, SOCK_DGRAM };
+	int bad = add_all(f, SCMP_ACT_ALLOW, out_calls, COUNT_OF(out_calls));
+
+	for (size_t i = 0; i < COUNT_OF(families); i++)
+		for (size_t k = 0; k < COUNT_OF(kinds); k++)
+			bad |= seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(socket), 2, SCMP_A0(SCMP_CMP_EQ, families[i]),
+			                        SCMP_A1(SCMP_CMP_MASKED_EQ, SOCKET_KIND, kinds[k]));
+	return bad | seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(fcntl), 1, SCMP_A1(SCMP_CMP_EQ, F_SETFL));
+}
+
 static int add_socket_calls(scmp_filter_ctx f, enum role role)
 {
 	int bad = 0;
 
+	bad |= seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(socketpair), 2, SCMP_A0(SCMP_CMP_EQ, AF_UNIX),
+	                        SCMP_A1(SCMP_CMP_MASKED_EQ, SOCKET_KIND, SOCK_SEQPACKET));
+	if (role == ROLE_NET)
+		return bad | add_out_calls(f);
 	bad |= seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(sendmsg), 1, SCMP_A2(SCMP_CMP_MASKED_EQ, MSG_FASTOPEN, 0));
 	bad |= seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(sendto), 2, SCMP_A3(SCMP_CMP_MASKED_EQ, MSG_FASTOPEN, 0),
 	                        SCMP_A4(SCMP_CMP_EQ, 0));
-	bad |= seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(socketpair), 2, SCMP_A0(SCMP_CMP_EQ, AF_UNIX),
-	                        SCMP_A1(SCMP_CMP_MASKED_EQ, SOCKET_KIND, SOCK_SEQPACKET));
 	if (role == ROLE_GATE || role == ROLE_MX)
 		bad |= seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(setsockopt), 2, SCMP_A1(SCMP_CMP_EQ, IPPROTO_TCP),
 		                        SCMP_A2(SCMP_CMP_EQ, TCP_NODELAY));
@@ -198,7 +216,7 @@ enum err sandbox_filter_make(enum role role, struct sandbox_filter **out)
 	enum err e = ERR_IO;
 
 	bad |= add_all(f, SCMP_ACT_ALLOW, basic_calls, COUNT_OF(basic_calls));
-	if (role != ROLE_GATE)
+	if (role != ROLE_GATE && role != ROLE_NET)
 		bad |= add_all(f, SCMP_ACT_ALLOW, file_calls, COUNT_OF(file_calls));
 	if (role == ROLE_GATE || role == ROLE_MX || role == ROLE_CONTROL)
 		bad |= add_all(f, SCMP_ACT_ALLOW, client_calls, COUNT_OF(client_calls));

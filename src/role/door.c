@@ -12,6 +12,7 @@ static const struct { enum role role; struct { const char *name; bool is_writabl
 	{ ROLE_QUEUE,   { { "queue", true } } },
 	{ ROLE_GATE,    { { NULL, false } } },
 	{ ROLE_MX,      { { NULL, false } } },
+	{ ROLE_NET,     { { NULL, false } } },
 	{ ROLE_CELL,    { { "accounts/%llu", true } } },
 };
 

@@ -44,7 +44,7 @@ static struct str option(int argc, char **argv, const char *name)
 
 static int (*const roles[ROLE_COUNT])(const struct role_start *start) = {
 	[ROLE_NURSERY] = role_nursery, [ROLE_CONTROL] = role_control, [ROLE_KEYS] = role_keys,
-	[ROLE_GATE] = role_gate, [ROLE_MX] = role_mx, [ROLE_QUEUE] = role_queue,
+	[ROLE_GATE] = role_gate, [ROLE_MX] = role_mx, [ROLE_QUEUE] = role_queue, [ROLE_NET] = role_net,
 };
 
 int role_run(const struct role_start *start) { return roles[start->role](start); }

@@ -32,7 +32,8 @@ enum { CLOSED_GRACE_MS = 1000, BACK_OFF_FIRST_MS = 100, BACK_OFF_MAX_MS = 10000,
 /* Who talks to whom (docs/architecture.md). */
 static const struct { enum role a, b; } links[] = {
 	{ ROLE_GATE, ROLE_KEYS },    { ROLE_MX, ROLE_KEYS },     { ROLE_CONTROL, ROLE_KEYS }, { ROLE_CONTROL, ROLE_GATE },
-	{ ROLE_CONTROL, ROLE_MX },   { ROLE_CONTROL, ROLE_QUEUE }, { ROLE_MX, ROLE_QUEUE },
+	{ ROLE_CONTROL, ROLE_MX },   { ROLE_CONTROL, ROLE_QUEUE }, { ROLE_MX, ROLE_QUEUE },     { ROLE_QUEUE, ROLE_NET },
+	{ ROLE_CONTROL, ROLE_NET },  { ROLE_MX, ROLE_NET },
 };
 
 struct running *master_role(struct master *m, enum role role, uint32_t index)
@@ -345,6 +346,7 @@ static void stop_all(struct master *m)
 		{ ROLE_GATE,    NOTICE_STOP,  ROLE_GATE,    10000 },
 		{ ROLE_COUNT,   0,            ROLE_CELL,    45000 },  /* a large WAL on a slow disk */
 		{ ROLE_QUEUE,   NOTICE_STOP,  ROLE_QUEUE,   10000 },
+		{ ROLE_NET,     NOTICE_STOP,  ROLE_NET,     5000 },
 		{ ROLE_NURSERY, NOTICE_STOP,  ROLE_NURSERY, 5000 },
 		{ ROLE_CONTROL, NOTICE_STOP,  ROLE_CONTROL, 10000 },
 		{ ROLE_KEYS,    NOTICE_STOP,  ROLE_KEYS,    5000 },
@@ -511,6 +513,7 @@ int master_run(const struct serve_options *options)
 	add_role(&m, ROLE_NURSERY, 0);
 	add_role(&m, ROLE_KEYS, 0);
 	add_role(&m, ROLE_CONTROL, 0);
+	add_role(&m, ROLE_NET, 0);
 	add_role(&m, ROLE_QUEUE, 0);
 	add_role(&m, ROLE_MX, 0);
 	for (int i = 0; i < m.gates; i++)

@@ -78,6 +78,22 @@ static const struct channel_handler keys_handlers[] = { { REQUEST_CERTIFICATES, 
 static const struct channel_handler control_handlers[] = { { REQUEST_DIRECTORY, on_directory }, { 0 } };
 static const struct channel_handler no_handlers[] = { { 0 } };
 
+static struct channel **peer_of(struct mx *m, enum role role)
+{
+	switch (role) {
+	case ROLE_KEYS:
+		return &m->keys;
+	case ROLE_QUEUE:
+		return &m->queue;
+	case ROLE_CONTROL:
+		return &m->control;
+	case ROLE_NET:
+		return &m->net;
+	default:
+		return NULL;
+	}
+}
+
 static void on_connect(void *context, UNUSED struct channel *ch, struct message *msg)
 {
 	struct mx *m = context;
@@ -88,7 +104,7 @@ static void on_connect(void *context, UNUSED struct channel *ch, struct message 
 
 	if (!get_connect(msg, &role, &index))
 		return;
-	peer = role == ROLE_KEYS ? &m->keys : role == ROLE_QUEUE ? &m->queue : role == ROLE_CONTROL ? &m->control : NULL;
+	peer = peer_of(m, role);
 	if (peer == NULL) {
 		log_error("unexpected peer role=%s index=%u", role_name(role), index);
 		return;
@@ -232,6 +248,7 @@ int role_mx(const struct role_start *start)
 	trail_notes_free(m.trail);
 	loop_timer_stop(m.loop, &m.trail_timer);
 	free_channel(&m, m.queue);  /* what it owed is answered now, and the last sessions are freed */
+	free_channel(&m, m.net);
 	free_channel(&m, m.control);
 	free_channel(&m, m.keys);
 	free_channel(&m, m.master);

@@ -16,7 +16,7 @@ struct mx_session;
 struct mx {
 	const struct role_start *start;
 	struct loop         *loop;
-	struct channel      *master, *keys, *queue, *control;
+	struct channel      *master, *keys, *queue, *control, *net;
 	struct listener     *listeners[MX_LISTENERS_MAX];
 	size_t               listener_count;
 	struct tls_server   *tls;

@@ -190,6 +190,8 @@ static void on_connect(void *context, UNUSED struct channel *ch, struct message 
 	} else if (peer == ROLE_CONTROL) {
 		channel_replace(r->control, fd);
 		watch_channel(r->watch, r->control);
+	} else if (peer == ROLE_NET) {
+		close(fd);
 	} else {
 		log_error("unexpected peer role=%s index=%u", role_name(peer), index);
 		close(fd);

@@ -21,6 +21,7 @@ int role_keys(const struct role_start *start);
 int role_gate(const struct role_start *start);
 int role_mx(const struct role_start *start);
 int role_queue(const struct role_start *start);
+int role_net(const struct role_start *start);
 
 /* Body of CONNECT and LISTEN (ipc/requests.def); false: malformed. */
 bool get_connect(struct message *m, enum role *peer, uint32_t *index);

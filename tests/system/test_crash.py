@@ -19,7 +19,7 @@ import powercut
 from harness import Server, expect, wait_for
 
 ROUNDS = int(os.environ.get("FACTEUR_CRASH_ROUNDS", "25"))
-ROLES = ("queue", "cell", "mx", "gate", "keys", "control", "nursery", "all")
+ROLES = ("queue", "cell", "mx", "gate", "keys", "control", "net", "nursery", "all")
 
 
 class Load:

@@ -38,7 +38,7 @@ def test_kill_everything_then_read(server):
 
 
 def test_each_role_dies_and_comes_back(server):
-    for role in ("gate", "mx", "queue", "keys", "control", "nursery", "cell"):
+    for role in ("gate", "mx", "queue", "net", "keys", "control", "nursery", "cell"):
         for pid in server.pids_of(role):
             os.kill(pid, signal.SIGKILL)
         time.sleep(0.3)

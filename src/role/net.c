@@ -1,0 +1,132 @@
+/* The role net: everything that this server says to strangers of its own accord. It may connect out, and has nothing: no file, no
+ * key, no mail but what it is sending at the moment. What it has heard is told to who asked; what it was doing when it dies was
+ * not answered, and is asked again.
+ *
+ * One thread, one loop, and nothing in it waits for a stranger. */
+#include "base/clock.h"
+#include "base/log.h"
+#include "directory/lookup.h"
+#include "net/loop.h"
+#include "role/door.h"
+#include "role/role.h"
+
+
+struct net {
+	const struct role_start *start;
+	struct loop      *loop;
+	struct channel   *master, *queue, *control, *mx;
+	struct lookup    *lookup;      /* NULL until control has sent one */
+	struct loop_timer last_call;   /* STOP: then the rest is cut off */
+	bool              is_over;
+};
+
+/* ---- peers ---- */
+
+static void on_directory(void *context, struct channel *ch, struct message *msg)
+{
+	struct net *n = context;
+	enum err e = lookup_replace(&n->lookup, msg);
+
+	channel_reply(ch, msg->call, e, STR(""), NULL, 0);
+}
+
+static const struct channel_handler queue_handlers[] = { { 0 } };
+static const struct channel_handler control_handlers[] = { { REQUEST_DIRECTORY, on_directory }, { 0 } };
+static const struct channel_handler mx_handlers[] = { { 0 } };
+
+static const struct channel_handler *peer_of(struct net *n, enum role role, struct channel ***peer)
+{
+	switch (role) {
+	case ROLE_QUEUE:
+		*peer = &n->queue;
+		return queue_handlers;
+	case ROLE_CONTROL:
+		*peer = &n->control;
+		return control_handlers;
+	case ROLE_MX:
+		*peer = &n->mx;
+		return mx_handlers;
+	default:
+		return NULL;
+	}
+}
+
+static void on_connect(void *context, UNUSED struct channel *ch, struct message *msg)
+{
+	struct net *n = context;
+	const struct channel_handler *handlers;
+	struct channel **peer;
+	enum role role;
+	uint32_t index;
+
+	if (!get_connect(msg, &role, &index))
+		return;
+	handlers = peer_of(n, role, &peer);
+	if (handlers == NULL) {
+		log_error("unexpected peer role=%s index=%u", role_name(role), index);
+		return;
+	}
+	if (*peer == NULL)
+		*peer = channel_new(msg->fds[0], ROLE_NET, role, handlers, n, NULL);
+	else
+		channel_replace(*peer, msg->fds[0]);
+	msg->fds[0] = -1;
+	loop_channel(n->loop, *peer);
+}
+
+/* ---- the end ---- */
+
+static void on_last_call(void *context) { ((struct net *)context)->is_over = true; }
+
+static void on_stop(void *context, UNUSED struct channel *ch, UNUSED struct message *msg)
+{
+	struct net *n = context;
+
+	loop_timer_in(n->loop, &n->last_call, 0);
+}
+
+static void on_master_gone(void *context, UNUSED struct channel *ch) { ((struct net *)context)->is_over = true; }
+
+static const struct channel_handler master_handlers[] = {
+	{ NOTICE_CONNECT, on_connect },
+	{ NOTICE_STOP, on_stop },
+	{ NOTICE_LOG, role_on_log },
+	{ 0 },
+};
+
+static void free_channel(struct net *n, struct channel *ch)
+{
+	if (ch == NULL)
+		return;
+	loop_forget_channel(n->loop, ch);
+	channel_free(ch);
+}
+
+static void serve(struct net *n)
+{
+	n->master = channel_new(n->start->master_fd, ROLE_NET, ROLE_MASTER, master_handlers, n, on_master_gone);
+	loop_channel(n->loop, n->master);
+	channel_notify(n->master, NOTICE_READY, STR(""), NULL, 0);
+	while (!n->is_over)
+		loop_once(n->loop, -1);
+}
+
+int role_net(const struct role_start *start)
+{
+	struct net n = { .start = start, .loop = loop_new() };
+	int code = 1;
+
+	n.last_call = (struct loop_timer){ .due = on_last_call, .context = &n };
+	if (!start->sandbox || door_close(ROLE_NET, start->dir, 0, NULL) == ERR_OK) {
+		serve(&n);
+		code = 0;
+	}
+	free_channel(&n, n.queue);
+	free_channel(&n, n.control);
+	free_channel(&n, n.mx);
+	free_channel(&n, n.master);
+	loop_timer_stop(n.loop, &n.last_call);
+	lookup_close(n.lookup);
+	loop_free(n.loop);
+	return code;
+}
