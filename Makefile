@@ -17,7 +17,7 @@ HARD := -fPIE -fstack-protector-strong -fstack-clash-protection -fcf-protection=
 # -z ibt, shstk: our objects have both; Debian's start-up files do not say so, though they are compatible
 LINK := -pie -Wl,-z,relro,-z,now,-z,noexecstack,-z,separate-code,-z,ibt,-z,shstk
 CPP  := -std=c17 -D_GNU_SOURCE -Isrc -I$(OUT)/gen
-LIBS := -lssl -lcrypto -lsqlite3 -licuuc -licui18n -licudata -lidn2 -lcrypt -lseccomp -ljansson -linih -lz -lpthread
+LIBS := -lssl -lcrypto -lsqlite3 -licuuc -licui18n -licudata -lidn2 -lunbound -lcrypt -lseccomp -ljansson -linih -lz -lpthread
 
 ifeq ($(BUILD),release)
   OPT := -O2 -g -D_FORTIFY_SOURCE=3

@@ -21,7 +21,7 @@ enum mx_dane {
 	MX_DANE_NONE,           /* not published, or not signed: TLS as the other policies want it */
 	MX_DANE_VERIFY,         /* TLS is needed, with a certificate that fits one of tlsa */
 	MX_DANE_ENCRYPT,        /* TLS is needed with any certificate: records are there, but none we can use (RFC 7672 §2.2) */
-	MX_DANE_UNKNOWN,        /* the question for TLSA failed: do not use this host now (RFC 7672 §2.2, "lookup errors"); why says more */
+	MX_DANE_UNKNOWN,        /* the question for TLSA failed: this host must not be used now (RFC 7672 §2.1.2) and has no targets */
 };
 
 struct mx_host {
@@ -35,7 +35,7 @@ struct mx_host {
 	 * all of them. */
 	struct str names[MX_NAMES_MAX];
 	size_t     name_count;
-	struct str why;                /* UNKNOWN */
+	struct str why;                /* why none of targets is this host's; empty where one is */
 };
 struct mx_target {                 /* one connection to try */
 	size_t      host;              /* index */
@@ -59,7 +59,7 @@ struct mx_route {
 	struct mx_target *targets;     /* in the order to try */
 	size_t            target_count;
 	/* Unless FOUND, as a server would answer: 550 5.1.2 there is no domain …; 556 5.1.10 null MX (RFC 7505); 550 5.4.4 no mail server
-	 * has an address; 550 5.4.6 leads back here; 550 5.1.3 not a domain; 451 4.4.3 name servers fail; 451 4.7.5 DNSSEC. */
+	 * has an address; 550 5.4.6 leads back here; 550 5.1.3 not a domain; 451 4.4.3 name servers fail; 451 4.7.5 DNSSEC, DANE. */
 	int           code;
 	const char   *status;
 	struct str    why;             /* one English sentence: what, why, what to do */

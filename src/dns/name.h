@@ -11,6 +11,8 @@ enum { DOMAIN_MAX = 253 };   /* bytes of a domain as text, without a last dot (R
 bool domain_to_ascii(struct str in, struct arena *a, struct str *out);
 /* The same backwards, for people; an A-label that is none stays as it is. */
 struct str domain_to_unicode(struct str ascii, struct arena *a);
+/* What the domain name system can be asked: labels of 1-63 printable characters, DOMAIN_MAX in all; "_dmarc.example.org" too. */
+bool domain_is_name(struct str ascii);
 /* Letters, digits and hyphens in labels of 1-63, no hyphen at their ends; the last label is not a number (RFC 1123 §2.1). */
 bool domain_is_host(struct str ascii);
 #endif

@@ -29,9 +29,13 @@ bool dns_read_address(struct str rdata, struct peer *out);          /* A: 4 byte
 bool dns_read_mx(struct str rdata, struct arena *a, struct dns_mx *out);
 bool dns_read_name(struct str rdata, struct arena *a, struct str *out);   /* NS, CNAME, PTR */
 bool dns_read_text(struct str rdata, struct arena *a, struct str *out);   /* TXT: its strings joined without anything between */
+/* The strings of a TXT record one by one. */
+bool dns_read_strings(struct str rdata, struct arena *a, struct str **out, size_t *n);
 bool dns_read_srv(struct str rdata, struct arena *a, struct dns_srv *out);
 bool dns_read_tlsa(struct str rdata, struct dns_tlsa *out);
 bool dns_read_caa(struct str rdata, struct dns_caa *out);
+/* The name to ask for PTR: "7.2.0.192.in-addr.arpa" (RFC 1035 §3.5), "….ip6.arpa" (RFC 3596 §2.5). */
+struct str dns_reverse_name(const struct peer *p, struct arena *a);
 /* A name at the cursor, to text; what is no letter, digit, '-' or '_' is escaped as "\DDD" (RFC 1035 §5.1). */
 bool scan_dns_name(struct scan *s, struct arena *a, struct str *out);
 #endif

@@ -57,7 +57,11 @@ void resolver_free(struct resolver *r);   /* open questions are forgotten, nothi
  * (dns/name.h), with or without a last dot. The question is valid until it is answered or cancelled. */
 typedef void (*dns_answered)(void *context, const struct dns_answer *a);
 struct question *resolver_ask(struct resolver *r, struct str name, uint16_t type, dns_answered done, void *context);
+/* Room for n bytes, zeroed, that becomes the context of the question and goes with it. */
+void *question_context(struct question *q, size_t n);
 void question_cancel(struct question *q); /* NULL is fine; the answer still fills the cache */
+
+struct loop *resolver_loop(const struct resolver *r);
 
 struct resolver_counts {
 	uint64_t asked, answered, failed, forged;
