@@ -8,6 +8,7 @@
 #include "directory/lookup.h"
 #include "queue/add.h"
 #include "role/role.h"
+#include "trail/trail.h"
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -39,11 +40,30 @@ struct world {
 	struct queue_add_in last;                /* strings in the arena */
 	char              rest[65536];           /* read from the client, not asked for yet */
 	size_t            rest_n;
+	struct trail_event noted;                /* in the trail last; strings in the arena */
+	size_t            refusals, lost;        /* noted */
 };
 
 static void *mx_main(void *context) { return (void *)(intptr_t)role_mx(&((struct world *)context)->start); }
 
 /* ---- neighbours */
+
+static void on_trail(void *context, UNUSED struct channel *ch, struct message *m)
+{
+	struct world *w = context;
+	struct trail_event e;
+	struct scan s = scan_of(str_copy(&w->arena, m->body));
+
+	while (trail_event_decode(&s, &w->arena, &e)) {
+		assert_true(trail_may_note(ROLE_MX, 0, &e));
+		w->refusals += e.kind == TRAIL_REFUSED;
+		w->lost += e.kind == TRAIL_LOST ? e.count : 0;
+		if (e.kind == TRAIL_REFUSED)
+			w->noted = e;
+	}
+}
+
+static const struct channel_handler control_side[] = { { NOTICE_TRAIL, on_trail }, { 0 } };
 
 static void on_ready(void *context, UNUSED struct channel *ch, UNUSED struct message *m) { ((struct world *)context)->is_ready = true; }
 
@@ -196,7 +216,7 @@ static struct world *begin_without_directory(void)
 	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair), 0);
 	w->start = (struct role_start){ .role = ROLE_MX, .master_fd = pair[1], .dir = w->dir };
 	w->master = channel_new(pair[0], ROLE_MASTER, ROLE_MX, master_side, w, NULL);
-	w->control = channel_new(connect_role(w, ROLE_CONTROL), ROLE_CONTROL, ROLE_MX, NULL, w, NULL);
+	w->control = channel_new(connect_role(w, ROLE_CONTROL), ROLE_CONTROL, ROLE_MX, control_side, w, NULL);
 	w->queue = channel_new(connect_role(w, ROLE_QUEUE), ROLE_QUEUE, ROLE_MX, queue_side, w, NULL);
 	bind_smtp(w);
 	bind_local(w);
@@ -319,6 +339,56 @@ TEST(recipients)
 		EXPECT(str_starts(line, str_of(c->want)));
 	}
 	close(fd);
+	end(w);
+}
+
+TEST(what_is_refused_is_noted)
+{
+	struct world *w = begin();
+	int fd = greeted(w);
+
+	says(fd, "MAIL FROM:<a@b.test>\r\nRCPT TO:<full@example.test>\r\n");
+	EXPECT_LINE(fd, "250 2.1.0");
+	EXPECT_LINE(fd, "452 4.2.2");
+	UNTIL(w->refusals == 1);
+	EXPECT_STR(w->noted.peer, "c.test [127.0.0.1]");
+	EXPECT_STR(w->noted.sender, "a@b.test");
+	EXPECT_STR(w->noted.recipient, "full@example.test");
+	EXPECT_STR(w->noted.text, "452 4.2.2 this mailbox is full at the moment: please try again later");
+	EXPECT_INT(w->noted.account, 2);  /* its owner may see it */
+	says(fd, "RCPT TO:<alice@example.test>\r\nDATA\r\n\r\nbare\nline\r\n.\r\n");
+	EXPECT_LINE(fd, "250 2.1.5");
+	EXPECT_LINE(fd, "354 ");
+	EXPECT_LINE(fd, "550 5.6.0");
+	UNTIL(w->refusals == 2);
+	EXPECT_INT(w->noted.n, 1);
+	EXPECT_STR(w->noted.recipients[0].address, "alice@example.test");
+	EXPECT_INT(w->noted.account, 0);
+	close(fd);
+	end(w);
+}
+
+/* Who guesses addresses fills nobody's disk: what is too much is counted. */
+TEST(a_flood_of_refusals_is_counted)
+{
+	enum { TRIES = 2000, EACH_TIME = 50 };
+	struct world *w = begin();
+	char text[64 * EACH_TIME];
+
+	for (int i = 0; i < TRIES / EACH_TIME; i++) {
+		size_t n = 0;
+		int fd = greeted(w);
+		says(fd, "MAIL FROM:<a@b.test>\r\n");
+		for (int k = 0; k < EACH_TIME; k++)
+			n += (size_t)snprintf(text + n, sizeof(text) - n, "RCPT TO:<full%d@full.test>\r\n", k);
+		says(fd, text);
+		says(fd, "QUIT\r\n");
+		while (!str_eq(line_within(w, fd, PATIENCE_MS), STR("(end)")))
+			;
+		close(fd);
+	}
+	UNTIL(w->lost > 0);
+	EXPECT(w->refusals >= 500 && w->refusals < TRIES);
 	end(w);
 }
 

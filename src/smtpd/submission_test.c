@@ -8,6 +8,7 @@
 #include "queue/add.h"
 #include "store/view.h"
 #include "submit/account.h"
+#include "trail/trail.h"
 #include <poll.h>
 #include <pthread.h>
 #include <sys/mman.h>
@@ -36,6 +37,7 @@ struct world {
 	uint64_t          submitter;
 	bool              is_authenticated;
 	struct buf        sender;
+	struct buf        noted;                 /* in the trail, a line each */
 };
 
 static void on_info(void *context, struct channel *ch, struct message *m)
@@ -96,7 +98,23 @@ static void on_spool(void *context, struct channel *ch, struct message *m)
 	channel_reply(ch, m->call, ERR_OK, buf_str(&answer), &w->spool_fd, 1);
 }
 
-static const struct channel_handler control_handlers[] = { { REQUEST_ACCOUNT_INFO, on_info }, { REQUEST_RESOLVE, on_resolve }, { 0 } };
+static void on_trail(void *context, UNUSED struct channel *ch, struct message *m)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct scan s = scan_of(m->body);
+	struct world *w = context;
+	struct trail_event e;
+
+	while (trail_event_decode(&s, &a, &e)) {
+		assert_true(trail_may_note(ROLE_CELL, 1, &e));
+		buf_printf(&w->noted, STR_FMT " to " STR_FMT " (%u): " STR_FMT "\n", STR_ARG(e.sender),
+		           STR_ARG(e.n > 0 ? e.recipients[0].address : e.recipient), e.count, STR_ARG(str_sub(e.text, 0, 9)));
+	}
+}
+
+static const struct channel_handler control_handlers[] = {
+	{ REQUEST_ACCOUNT_INFO, on_info }, { REQUEST_RESOLVE, on_resolve }, { NOTICE_TRAIL, on_trail }, { 0 },
+};
 static const struct channel_handler queue_handlers[] = { { REQUEST_ADD, on_add }, { REQUEST_SPOOL, on_spool }, { 0 } };
 static const struct channel_handler none[] = { { 0 } };
 
@@ -144,7 +162,7 @@ static void begin(struct world *w)
 	struct directory_address alias, target;
 	bool changed;
 
-	*w = (struct world){ .path = test_dir(), .out = BUF(4 << 20), .body = BUF(64 << 20), .to = BUF(64 << 10), .sender = BUF(1000),
+	*w = (struct world){ .path = test_dir(), .out = BUF(4 << 20), .body = BUF(64 << 20), .to = BUF(64 << 10), .sender = BUF(1000), .noted = BUF(64 << 10),
 	                     .lookup_bytes = BUF(LOOKUP_BYTES_MAX), .spool_fd = -1 };
 	assert_int_equal(disk_dir_open(w->path, &w->dir), ERR_OK);
 	assert_int_equal(directory_open(w->dir, &w->d), ERR_OK);
@@ -193,6 +211,7 @@ static void end(struct world *w)
 	buf_free(&w->body);
 	buf_free(&w->to);
 	buf_free(&w->sender);
+	buf_free(&w->noted);
 	buf_free(&w->lookup_bytes);
 	arena_free(&w->arena);
 	test_dir_remove(w->path);
@@ -248,6 +267,30 @@ TEST(a_message_goes_through)
 	EXPECT_STARTS(say(&w, "EHLO again"), "250-mail.example.test greets 192.0.2.7\r\n");
 	EXPECT_STARTS(say(&w, "AUTH PLAIN xxx"), "503 ");
 	EXPECT_STARTS(say(&w, "QUIT"), "221 ");
+	end(&w);
+}
+
+TEST(what_was_refused_is_noted)
+{
+	struct world w;
+
+	begin(&w);
+	log_in(&w, "EHLO x");
+	say(&w, "MAIL FROM:<bob@example.test>");
+	say(&w, "MAIL FROM:<alice@example.test>");
+	say(&w, "RCPT TO:<nobody@example.test>");
+	say(&w, "RCPT TO:<bob@example.test>");
+	say(&w, "RCPT TO:<friend@elsewhere.test>");
+	w.queue_says = ERR_AGAIN;
+	say(&w, "DATA");
+	EXPECT_STARTS(say(&w, "hello\r\n."), "452 4.3.1");
+	w.is_over = true;
+	pthread_join(w.thread, NULL);
+	EXPECT_OK(channel_receive(w.control));
+	EXPECT_STR(buf_str(&w.noted), "bob@example.test to  (0): 553 5.7.1\n"
+	                              "alice@example.test to nobody@example.test (0): 550 5.1.1\n"
+	                              "alice@example.test to bob@example.test (2): 452 4.3.1\n");
+	pthread_create(&w.thread, NULL, serve, &w);
 	end(&w);
 }
 
