@@ -1,13 +1,12 @@
-/* keys.db: three small tables. An app password is found by its MAC, not by trying each: one row of an index. Durability is FULL: a
+/* keys.db: small tables (dkim_key is dkim_store.c's). An app password is found by its MAC, not by trying each: one row of an index. Durability is FULL: a
  * password somebody was told is set must not come back old after a power cut. Only the last use of app passwords is lazy, since
  * ten thousand phones that come back at once must not mean ten thousand fsyncs. */
-#include "auth/secrets.h"
+#include "auth/secrets_private.h"
 #include "base/bytes.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "crypto/password.h"
-#include "db/db.h"
 
 enum { USED_MAX = 1000, USED_EVERY_S = 3600 };
 enum server_secret { SERVER_GRANT, SERVER_APP, SERVER_SCRAM, SERVER_COUNT };
@@ -28,6 +27,9 @@ static const struct db_step steps[] = {
 	     " rights INTEGER NOT NULL, mac BLOB NOT NULL, stored_key BLOB, server_key BLOB, created_s INTEGER NOT NULL,"
 	     " last_used_s INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (account, app_password_id)) WITHOUT ROWID;"
 	     "CREATE UNIQUE INDEX app_password_mac ON app_password (mac)" },
+	{ 2, "CREATE TABLE dkim_key (dkim_key_id INTEGER PRIMARY KEY AUTOINCREMENT, domain TEXT NOT NULL, selector TEXT NOT NULL,"
+	     " algorithm INTEGER NOT NULL, state INTEGER NOT NULL, since_s INTEGER NOT NULL, public_key BLOB NOT NULL,"
+	     " private_key TEXT, UNIQUE (domain, selector))" },
 };
 
 /* Reads the secret of this name, or makes it. */
@@ -90,6 +92,8 @@ void secrets_close(struct secrets *s)
 	mem_wipe(s->server, sizeof s->server);
 	mem_free(s);
 }
+
+struct db *secrets_db(struct secrets *s) { return s->db; }
 
 const uint8_t *secrets_grant_key(const struct secrets *s) { return s->server[SERVER_GRANT]; }
 const uint8_t *secrets_app_key(const struct secrets *s) { return s->server[SERVER_APP]; }
