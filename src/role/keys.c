@@ -1,9 +1,9 @@
 /* The role keys: the process that has the secrets and talks to nobody outside. It holds keys.db and the TLS private keys, and
- * answers what requests.def lets gate, mx, control and master ask: verify, sign, the key of a cell, changes of passwords.
+ * answers what requests.def lets gate, mx, queue, control and master ask: verify, sign, the key of a cell, changes of passwords.
  *
- * One thread, one loop; judgement is auth/verifier.c, certificates are auth/keyring.c, yescrypt runs in the verifier's workers.
- * Nothing here waits: a signature takes a millisecond (RSA) or 50 µs (EC), an app password some µs. An answer that comes later
- * (a yescrypt) goes back only if the peer is still the process that asked: a restarted gate counts its calls anew. */
+ * One thread, one loop; judgement is auth/verifier.c, certificates are auth/keyring.c, yescrypt runs in the verifier's workers, DKIM
+ * in a thread of mailauth/dkim_worker.c. Nothing here waits: a TLS signature takes a millisecond (RSA) or 50 µs (EC), an app password
+ * some µs. An answer that comes later (a yescrypt) goes back only if the peer is still the process that asked: a restarted gate counts its calls anew. */
 #include "auth/certificates.h"
 #include "auth/command.h"
 #include "auth/keyring.h"
@@ -13,6 +13,7 @@
 #include "base/mem.h"
 #include "crypto/digest.h"
 #include "directory/lookup.h"
+#include "mailauth/dkim_worker.h"
 #include "role/door.h"
 #include "role/role.h"
 #include "role/watch.h"
@@ -41,6 +42,7 @@ struct keys {
 	struct disk_dir  *dir, *tls_dir;
 	struct secrets   *secrets;
 	struct verifier  *verifier;
+	struct dkim_worker *dkim;
 	struct keyring   *keyring;
 	struct lookup    *lookup;         /* NULL until control has sent one */
 	int64_t           ticked_ms, reloaded_ms;
@@ -225,6 +227,44 @@ static void reload(struct keys *k)
 		send_certificates(k, NULL);
 }
 
+/* ---- DKIM ---- */
+
+static void dkim_sign_answer(void *context, enum err status, struct str prefix) { later_reply(context, status, prefix); }
+
+static void on_dkim_sign(void *context, struct channel *ch, struct message *m)
+{
+	struct peer *p = context;
+	struct scan s = scan_of(m->body);
+	struct dkim_request r;
+
+	if (!get_dkim_request(&s, &r)) {
+		log_error("a request for a DKIM signature is malformed");
+		channel_reply(ch, m->call, ERR_INVALID, STR(""), NULL, 0);
+	} else {
+		dkim_worker_sign(p->keys->dkim, &r, dkim_sign_answer, later_new(p, m->call));
+	}
+}
+
+static void dkim_command_answer(void *context, enum err status, const struct dkim_keys *list)
+{
+	CLEANUP(buf_free) struct buf b = BUF(MESSAGE_BODY_MAX);
+
+	put_dkim_keys(&b, list);
+	later_reply(context, status, buf_str(&b));
+}
+
+static void on_dkim_command(void *context, struct channel *ch, struct message *m)
+{
+	struct peer *p = context;
+	struct scan s = scan_of(m->body);
+	struct dkim_command c;
+
+	if (!get_dkim_command(&s, &c))
+		channel_reply(ch, m->call, ERR_INVALID, STR(""), NULL, 0);
+	else
+		dkim_worker_command(p->keys->dkim, &c, dkim_command_answer, later_new(p, m->call));
+}
+
 /* ---- control and master ---- */
 
 static void command_answer(void *context, enum err status, const struct secret_reply *r)
@@ -311,10 +351,22 @@ static const struct channel_handler gate_handlers[] = {
 	{ REQUEST_PRINTER, on_printer }, { REQUEST_TLS_SIGN, on_tls_sign }, { 0 },
 };
 static const struct channel_handler mx_handlers[] = { { REQUEST_TLS_SIGN, on_tls_sign }, { 0 } };
+static const struct channel_handler queue_handlers[] = { { REQUEST_DKIM_SIGN, on_dkim_sign }, { 0 } };
 static const struct channel_handler control_handlers[] = {
 	{ REQUEST_SECRET_COMMAND, on_secret_command }, { REQUEST_CERTIFICATE_LIST, on_certificate_list },
-	{ REQUEST_DIRECTORY, on_directory }, { 0 },
+	{ REQUEST_DKIM_COMMAND, on_dkim_command }, { REQUEST_DIRECTORY, on_directory }, { 0 },
 };
+
+static const struct channel_handler *handlers_of(enum role role)
+{
+	switch (role) {
+	case ROLE_GATE:    return gate_handlers;
+	case ROLE_MX:      return mx_handlers;
+	case ROLE_QUEUE:   return queue_handlers;
+	case ROLE_CONTROL: return control_handlers;
+	default:           return NULL;
+	}
+}
 
 static struct peer *find_peer(struct keys *k, enum role role, uint32_t index)
 {
@@ -334,7 +386,7 @@ static void on_connect(void *context, UNUSED struct channel *ch, struct message 
 
 	if (!get_connect(m, &role, &index))
 		return;
-	handlers = role == ROLE_GATE ? gate_handlers : role == ROLE_MX ? mx_handlers : role == ROLE_CONTROL ? control_handlers : NULL;
+	handlers = handlers_of(role);
 	p = find_peer(k, role, index);
 	if (handlers == NULL || (p == NULL && k->peer_count == PEERS_MAX)) {
 		log_error("unexpected peer role=%s index=%u", role_name(role), index);
@@ -356,6 +408,7 @@ static void on_connect(void *context, UNUSED struct channel *ch, struct message 
 static void on_stop(void *context, UNUSED struct channel *ch, UNUSED struct message *m) { ((struct keys *)context)->stops = true; }
 static void on_master_gone(void *context, UNUSED struct channel *ch) { ((struct keys *)context)->stops = true; }
 static void on_hashed(void *context) { verifier_receive(((struct keys *)context)->verifier); }
+static void on_signed(void *context) { dkim_worker_receive(((struct keys *)context)->dkim); }
 
 static const struct channel_handler master_handlers[] = {
 	{ NOTICE_CONNECT, on_connect }, { REQUEST_CELL_KEY, on_cell_key }, { NOTICE_STOP, on_stop }, { NOTICE_LOG, role_on_log }, { 0 },
@@ -399,9 +452,11 @@ static void serve(struct keys *k)
 
 	o.workers = cpus > 3 ? (int)(cpus / 2 < 32 ? cpus / 2 : 32) : 1;
 	k->verifier = verifier_new(&o);  /* its threads are born inside the sandbox */
+	k->dkim = dkim_worker_new(k->secrets, true);
 	k->master = channel_new(k->start->master_fd, ROLE_KEYS, ROLE_MASTER, master_handlers, k, on_master_gone);
 	watch_channel(k->watch, k->master);
 	watch_fd(k->watch, verifier_fd(k->verifier), on_hashed, k);
+	watch_fd(k->watch, dkim_worker_fd(k->dkim), on_signed, k);
 	channel_notify(k->master, NOTICE_READY, STR(""), NULL, 0);
 	while (!k->stops) {
 		watch_run(k->watch, TICK_MS);
@@ -423,6 +478,7 @@ int role_keys(const struct role_start *start)
 		code = 0;
 	}
 	verifier_free(k.verifier);
+	dkim_worker_free(k.dkim);
 	for (size_t i = 0; i < k.peer_count; i++) {
 		watch_forget(k.watch, k.peers[i].ch);
 		channel_free(k.peers[i].ch);

@@ -33,7 +33,7 @@ struct early {  /* a cell that came before that */
 struct queue_role {
 	const struct role_start *start;
 	struct watch    *watch;
-	struct channel  *master, *control;
+	struct channel  *master, *control, *keys;
 	struct trail_notes *trail;
 	struct disk_dir *dir, *accounts;
 	struct lookup   *lookup;        /* NULL until control has sent one */
@@ -161,6 +161,7 @@ static void on_command(void *context, struct channel *ch, struct message *m)
 		queue_on_command(r->queue, ch, m);
 }
 
+static const struct channel_handler keys_handlers[] = { { 0 } };  /* keys asks nothing */
 static const struct channel_handler control_handlers[] = {
 	{ REQUEST_DIRECTORY, on_directory }, { REQUEST_QUEUE_COMMAND, on_command }, { 0 },
 };
@@ -192,6 +193,9 @@ static void on_connect(void *context, UNUSED struct channel *ch, struct message 
 		watch_channel(r->watch, r->control);
 	} else if (peer == ROLE_NET) {
 		close(fd);
+	} else if (peer == ROLE_KEYS) {
+		channel_replace(r->keys, fd);
+		watch_channel(r->watch, r->keys);
 	} else {
 		log_error("unexpected peer role=%s index=%u", role_name(peer), index);
 		close(fd);
@@ -262,6 +266,7 @@ static void serve(struct queue_role *r)
 			continue;
 		r->expired_ms = now;
 		channel_expire(r->master, now);
+		channel_expire(r->keys, now);
 	}
 }
 
@@ -275,6 +280,7 @@ static enum err start(struct queue_role *r)
 	r->master = channel_new(r->start->master_fd, ROLE_QUEUE, ROLE_MASTER, master_handlers, r, on_master_gone);
 	r->control = channel_new(-1, ROLE_QUEUE, ROLE_CONTROL, control_handlers, r, NULL);
 	r->trail = trail_notes_new(r->control);
+	r->keys = channel_new(-1, ROLE_QUEUE, ROLE_KEYS, keys_handlers, r, NULL);
 	watch_channel(r->watch, r->master);
 	if (!queue_exists(r->dir))
 		return ERR_OK;
@@ -295,8 +301,10 @@ int role_queue(const struct role_start *role_start)
 	if (r.master != NULL) {
 		watch_forget(r.watch, r.master);
 		watch_forget(r.watch, r.control);
+		watch_forget(r.watch, r.keys);
 		channel_free(r.master);
 		channel_free(r.control);
+		channel_free(r.keys);
 	}
 	queue_close(r.queue);
 	for (size_t i = 0; i < r.early_count; i++)
