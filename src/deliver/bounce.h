@@ -10,7 +10,7 @@
 #include "queue/report.h"
 #include "text/text.h"
 
-enum { BOUNCE_BYTES_MAX = REPORT_ORIGINAL_MAX + (512 << 10) };
+enum { BOUNCE_BYTES_MAX = REPORT_ORIGINAL_MAX + (8 << 20) };
 
 struct bounce_style {
 	enum lang  lang;           /* of the sender's account */
@@ -20,6 +20,6 @@ struct bounce_style {
 };
 
 /* Adds the message to *out (CRLF lines) and sets what its envelope must say: 8BITMIME when something in it has 8 bits, SMTPUTF8 when
- * the sender's address does. out->failed: it did not fit BOUNCE_BYTES_MAX or out's limit. */
+ * the sender's address does. out->failed: it did not fit; BOUNCE_BYTES_MAX is enough for REPORT_RECIPIENTS_MAX. */
 void bounce_build(const struct report *r, const struct bounce_style *style, struct buf *out, enum envelope_body *body, bool *smtputf8);
 #endif
