@@ -2,7 +2,9 @@
 
 The kernel's own file system and page cache lie between the server and this disk, so here the promises of fsync, fdatasync, syncfs and
 rename are the real ones, and so is the file system's recovery. cut() makes an image from what was there before, everything up to the last
-flush, and of the writes after it any part, torn at 512 bytes: all kept, none, a prefix, or every sector by chance."""
+flush, and of the writes after it any part, torn at 512 bytes: all kept, none, a prefix, or every sector by chance. before_flush() chooses
+when: most of the time nothing is pending, and a cut there shows nothing."""
+import contextlib
 import mmap
 import os
 import random
@@ -16,7 +18,8 @@ SECTOR = 512
 KINDS = {"ext4": (["mkfs.ext4", "-q", "-F", "-E", "nodiscard"], "noatime"),
          "ext4, small journal": (["mkfs.ext4", "-q", "-F", "-J", "size=4", "-E", "nodiscard"], "noatime,commit=1"),
          "ext4, data=writeback": (["mkfs.ext4", "-q", "-F", "-E", "nodiscard"], "noatime,data=writeback"),
-         "xfs": (["mkfs.xfs", "-q", "-f", "-K"], "noatime,nodiscard")}
+         "xfs": (["mkfs.xfs", "-q", "-f", "-K"], "noatime,nodiscard"),
+         "ext4, data=journal": (["mkfs.ext4", "-q", "-F", "-E", "nodiscard"], "noatime,data=journal")}
 
 
 def why_not(xfs=True):
@@ -100,21 +103,56 @@ class Device:
     def position(self):
         return os.path.getsize(self.log)
 
+    @contextlib.contextmanager
+    def records(self, position):
+        """The log up to a position, as (end of the record, offset on the disk, where its bytes are, length); a flush has no offset."""
+        def each(m):
+            at = 0
+            while at < position:
+                if m[at:at + 1] == b"F":
+                    at += 1
+                    yield at, None, at, 0
+                    continue
+                offset, length = struct.unpack_from("<QQ", m, at + 1)
+                where, at = at + 17, at + 17 + length
+                if at > position:
+                    return
+                yield at, offset, where, length
+
+        with open(self.log, "rb") as f:
+            if position == 0:
+                yield None, iter(())
+                return
+            with mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ) as m:
+                yield m, each(m)
+
+    def before_flush(self, first, last, rng):
+        """A position between two: just before a flush, rather where much waits for it. Any position where there is none."""
+        found, pending, before = [], 0, 0
+        with self.records(last) as (_, each):
+            for end, offset, _, _ in each:
+                if offset is None:
+                    if before >= first and pending:
+                        found.append((before, pending))
+                    pending = 0
+                else:
+                    pending += 1
+                before = end
+        if not found:
+            return rng.randint(first, last)
+        return rng.choices([p for p, _ in found], [n for _, n in found])[0]
+
     def cut(self, position, seed):
         """The image becomes what the disk may be when the power went after so many bytes of the log. In words what was done."""
         rng = random.Random(seed)
         run("cp", "--sparse=always", self.base, self.image)
-        with open(self.log, "rb") as f, mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ) as m, open(self.image, "r+b") as image:
-            writes, flushed, at = [], 0, 0
-            while at < position:
-                if m[at:at + 1] == b"F":
-                    flushed, at = len(writes), at + 1
-                    continue
-                offset, length = struct.unpack_from("<QQ", m, at + 1)
-                if at + 17 + length > position:
-                    break
-                writes.append((offset, at + 17, length))
-                at += 17 + length
+        with self.records(position) as (m, each), open(self.image, "r+b") as image:
+            writes, flushed = [], 0
+            for _, offset, where, length in each:
+                if offset is None:
+                    flushed = len(writes)
+                else:
+                    writes.append((offset, where, length))
             pending = len(writes) - flushed
             way = rng.choice(("all", "none", "prefix", "sectors", "sectors", "writes"))
             kept = {"all": pending, "none": 0, "prefix": rng.randrange(pending + 1)}.get(way, pending)

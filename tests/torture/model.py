@@ -42,6 +42,7 @@ class Model:
         self.flags = {}         # (account, mailbox, uid, flag) -> [[value, time it was answered or None], ...]
         self.uidl = {}          # (account, uidl) -> number
         self.counted = {"acknowledged": 0, "operations": 0, "checks": 0}
+        self.between = {}       # of copies and totals: [smallest "at least", largest "at most"] since watch(); see between()
 
     def __getstate__(self):
         return {k: v for k, v in self.__dict__.items() if k != "lock"}
@@ -53,6 +54,12 @@ class Model:
         with self.lock:
             return pickle.loads(pickle.dumps(self))
 
+    def watch(self):
+        """A copy; from now on it is noted what comes and goes, until the next one."""
+        with self.lock:
+            self.between = {}
+            return pickle.loads(pickle.dumps(self))
+
     def take_number(self):
         with self.lock:
             self.last_number += 1
@@ -60,9 +67,15 @@ class Model:
 
     # what was asked and answered ------------------------------------------------------------------------------------
     def _add(self, account, mailbox, number, which, by, in_total=True):
-        self.copies.setdefault((account, mailbox, number), [0, 0])[which] += by
+        self._change(self.copies, (account, mailbox, number), which, by)
         if in_total:
-            self.totals.setdefault((account, number), [0, 0])[which] += by
+            self._change(self.totals, (account, number), which, by)
+
+    def _change(self, table, key, which, by):
+        known = table.setdefault(key, [0, 0])
+        known[which] += by
+        seen = self.between.setdefault(key, list(known))
+        seen[:] = min(seen[0], known[0]), max(seen[1], known[1])
 
     def asked_to_add(self, account, mailbox, number):
         with self.lock:
@@ -203,6 +216,7 @@ class Model:
             for table in (self.copies, self.totals, self.flags):
                 for key in [k for k in table if k[0] == account]:
                     del table[key]
+            self.between = {}
             for mailbox, (_, uidnext, messages) in seen.items():
                 self.uidnext[account, mailbox] = (uidnext, frozenset(messages))
                 for uid, (number, flags) in messages.items():
@@ -213,12 +227,12 @@ class Model:
 
 
 def between(earlier, later):
-    """What must and what may be at a moment between two copies: least of what had been told by the first, most of what had been asked by
-    the second."""
+    """What must and what may be at a moment between earlier = watch() and later: the least and the most of what was told and asked by
+    then. What came and went between the two may have been there."""
     m = earlier.copy()
     for mine, other in ((m.copies, later.copies), (m.totals, later.totals)):
         for key in set(mine) | set(other):
-            a, b = mine.get(key, [0, 0]), other.get(key, [0, 0])
-            mine[key] = [min(a[0], b[0]), max(a[1], b[1])]
+            all_of = [t[key] for t in (mine, later.between, other) if key in t] + [[0, 0]] * (key not in mine or key not in other)
+            mine[key] = [min(least for least, _ in all_of), max(most for _, most in all_of)]
     m.flags = later.flags
     return m

@@ -36,6 +36,7 @@ from harness import PASSWORDS, ROOT, Server, free_offset  # noqa: E402
 from model import Model, Wrong, between  # noqa: E402
 
 LIFE = 25               # rounds that share a data folder
+DEVICE_LIFE = 6         # of a device: each life has another file system
 MOMENTS = 3             # earlier moments at which the power of a device may have gone, looked at after the round
 SETTLE_SECONDS = 150    # by then everything accepted must be in its mailbox again
 SETTINGS = (("connections_per_minute", "100000"), ("connections_per_network", "10000"), ("connections_per_address", "10000"),
@@ -60,13 +61,13 @@ class Folder(Server):
         self.passwords = {f"{a}@example.test": PASSWORDS.get(a, "password of " + a) for a in ACCOUNTS}
         self.numbers = {}
 
-    def make(self, rng):
+    def make(self, rng, file_system="ext4"):
         if self.device:
             self.device.unmount()
         shutil.rmtree(self.work, ignore_errors=True)
         os.makedirs(self.dir)
         if self.device:
-            self.device.make(rng.choice(list(device.KINDS)))
+            self.device.make(file_system)
             self.device.mount()
         for path in (self.work, self.dir):
             os.chmod(path, 0o711)                       # the roles are users of their own
@@ -103,7 +104,7 @@ class Folder(Server):
 
 
 class Moments(threading.Thread):
-    """Notes, while clients work, what the model and the log of the device were: the power may have gone there. A position of the log is
+    """Notes, while clients work, what the model and the log of the device were: the power may have gone there. Positions of the log are
     between the two copies of the model, so the moment may be in the middle of any operation."""
 
     def __init__(self, model, disk, rng):
@@ -112,10 +113,10 @@ class Moments(threading.Thread):
 
     def run(self):
         while not self.stopped.wait(self.rng.uniform(0.05, 1.0)):
-            earlier, first, when = self.model.copy(), self.disk.position(), time.monotonic()
-            self.stopped.wait(self.rng.uniform(0, 0.05))
+            earlier, first, when = self.model.watch(), self.disk.position(), time.monotonic()
+            self.stopped.wait(self.rng.uniform(0, 0.15))
             last, later = self.disk.position(), self.model.copy()
-            moment = (earlier, later, self.rng.randint(first, last), when)
+            moment = (earlier, later, first, last, when)
             if len(self.found) < MOMENTS:
                 self.found.append(moment)
             elif self.rng.random() < 0.5:
@@ -127,7 +128,7 @@ class Round:
         self.campaign, self.number, self.server, self.model = campaign, number, campaign.server, campaign.model
         self.plan = plan(campaign.seed, number, campaign.device)
         self.rng = random.Random(self.plan["seed"])
-        self.wrong, self.cut_at = [], None
+        self.wrong, self.cut_at, self.moments = [], None, None
 
     def run(self):
         server = self.server
@@ -179,11 +180,9 @@ class Round:
             del server.env["FACTEUR_DISK_TRACE"]
             powercut.rebuild(self.base, self.trace, server.dir, seed, alive=self.alive)
             return
-        self.moments.stopped.set()
-        self.moments.join()
         server.device.unmount()
-        for earlier, later, position, when in self.moments.found:
-            self.look_at(hurt, between(earlier, later), position, when)
+        for earlier, later, first, last, when in self.moments.found:
+            self.look_at(hurt, between(earlier, later), server.device.before_flush(first, last, self.rng), when)
             if self.wrong:
                 return
             seed += 1
@@ -223,6 +222,9 @@ class Round:
     def end(self, hurt, workers):
         end, server = self.plan["end"], self.server
         disk_failed = any(f["kind"] in ("eio", "enospc") for f in self.plan["faults"])
+        if self.moments:
+            self.moments.stopped.set()                  # later ones would all be the same: nothing happens any more
+            self.moments.join()
         if end in ("cut", "kill"):
             self.alive = server.kill_all()
             self.position = server.device.position() if server.device and end == "cut" else 0
@@ -370,10 +372,14 @@ class Campaign:
         for k in self.totals:
             self.totals[k] += self.model.counted[k]
         self.forget()
-        self.server.make(random.Random(f"{self.seed} life {number}"))
+        kinds = list(device.KINDS)
+        kind = kinds[number // DEVICE_LIFE % len(kinds)]
+        self.server.make(random.Random(f"{self.seed} life {number}"), kind)
+        if self.device:
+            self.say(f"on {kind}")
 
     def one(self, number):
-        if number % LIFE == 0 or not self.ended_well:
+        if number % (DEVICE_LIFE if self.device else LIFE) == 0 or not self.ended_well:
             self.new_life(number)
         self.ended_well = False
         self.save()                                     # a campaign that is interrupted goes on with a new folder
