@@ -1,11 +1,13 @@
-"""`make fuzz`: every target gets its minutes, in slices, the one with the fewest minutes first, so that it can be stopped at any
-time and goes on where it was. A target that has had its minutes is left alone until its code changes.
+"""`make fuzz`: one target after another gets its minutes, first those that strangers reach (FIRST), in slices, so that it can be
+stopped at any time and goes on where it was. Minutes are of processor time: a busy machine makes a campaign long, not thin. A target that
+has had its minutes is left alone until the files that it tries change.
 
     make fuzz                                all targets, 30 minutes each
     make fuzz FUZZ="imap/engine role --minutes 5 --jobs 1"      one target, a folder
     make fuzz FUZZ="--report --coverage"     the table of what was done so far, with line coverage; --json for programs
     make fuzz FUZZ="--repeat imap/engine @FILE"                 one input again, from a file or as base64
     make fuzz FUZZ="--merge"                 the corpora made small, into tests/fuzz/TARGET
+    make fuzz FUZZ="--report --record"       and written to docs/fuzzing.txt, from where the next checkout goes on counting
 
 What was found out lies in build/fuzz/: corpus/TARGET (inputs that reach something new), findings/ (inputs that broke something),
 state/TARGET.json (minutes). README.md beside this file says which target reads what."""
@@ -26,9 +28,13 @@ import time
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 HERE = os.path.join(ROOT, "tests/fuzz")
 OUT = os.path.join(ROOT, "build/fuzz")
+RECORD = os.path.join(ROOT, "docs/fuzzing.txt")
+# what a stranger reaches without a password, then what needs one; the others follow, the one with the fewest minutes first
+FIRST = ("smtpd/smtpd", "smtp/smtp", "mime/mime", "smtpd/login", "imap/login", "pop3/login", "auth/sasl", "mime/header", "mime/address",
+         "role/mx", "role/gate", "imap/engine", "pop3/engine", "submit/fixup", "net/deflate")
 SLICE_S = 120
 UNIT_S, MEMORY_MB = 20, 2048       # one input may take so long and so much
-COMMITTED_MAX = 60_000             # bytes of a corpus in the repository
+COMMITTED_MAX = 36_000             # bytes of a corpus in the repository
 # accounts and queues of a target: in memory, where a sync costs nothing
 ENVIRONMENT = dict(os.environ, **({"TMPDIR": "/dev/shm"} if os.access("/dev/shm", os.W_OK) else {}))
 
@@ -41,9 +47,11 @@ class Target:
         self.corpus, self.seeds = f"{OUT}/corpus/{self.flat}", f"{HERE}/{self.flat}"
         self.dictionary = f"{HERE}/{self.flat}.dict"
         self.state_file = f"{OUT}/state/{self.flat}.json"
-        self.state = {"code": "", "seconds": 0, "runs": 0, "all_seconds": 0, "all_runs": 0, "edges": 0, "edges_of": 0, "findings": []}
+        self.state = {"files": "", "code": "", "seconds": 0, "runs": 0, "all_seconds": 0, "all_runs": 0, "edges": 0, "edges_of": 0, "findings": []}
         if os.path.exists(self.state_file):
             self.state.update(json.load(open(self.state_file)))
+        else:
+            self.state.update(recorded(self.name))
 
     def arguments(self):
         """Roles read a program of many steps: short inputs first would only waste time."""
@@ -54,11 +62,13 @@ class Target:
         return [d for d in (self.seeds,) if os.path.isdir(d)]
 
     def note_code(self):
-        """Minutes and findings belong to the code that runs: a change of it starts them anew."""
-        code = code_of(self.program)
+        """Minutes belong to the files that are tried, findings to the program: a change of it may have mended them."""
+        files, code = sum_of(modules().get(self.name, []) + [f"src/{self.name}_fuzz.c"]), code_of(self.program)
+        if files != self.state["files"]:
+            self.state.update(files=files, seconds=0, runs=0)
         if code != self.state["code"]:
-            self.state.update(code=code, seconds=0, runs=0, findings=[])
-            self.save()
+            self.state.update(code=code, findings=[])
+        self.save()
 
     def save(self):
         os.makedirs(os.path.dirname(self.state_file), exist_ok=True)
@@ -73,12 +83,15 @@ class Target:
             os.makedirs(d, exist_ok=True)
         shutil.copy(self.program, copy)
         before = set(glob.glob(f"{OUT}/findings/{self.flat}-*"))
-        begin = time.monotonic()
-        done = subprocess.run([copy, f"-max_total_time={seconds}", "-reload=0", f"-artifact_prefix={OUT}/findings/{self.flat}-"] +
-                              self.arguments() + [self.corpus] + self.folders(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                              stdin=subprocess.DEVNULL, cwd=ROOT, env=ENVIRONMENT)
-        self.note(done.stdout.decode("utf-8", "replace"), done.returncode, time.monotonic() - begin,
-                  sorted(set(glob.glob(f"{OUT}/findings/{self.flat}-*")) - before))
+        with tempfile.TemporaryFile() as output:
+            process = subprocess.Popen([copy, f"-max_total_time={seconds}", "-reload=0", f"-artifact_prefix={OUT}/findings/{self.flat}-"] +
+                                       self.arguments() + [self.corpus] + self.folders(), stdout=output, stderr=subprocess.STDOUT,
+                                       stdin=subprocess.DEVNULL, cwd=ROOT, env=ENVIRONMENT)
+            _, status, used = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+            output.seek(0)
+            self.note(output.read().decode("utf-8", "replace"), process.returncode, used.ru_utime + used.ru_stime,
+                      sorted(set(glob.glob(f"{OUT}/findings/{self.flat}-*")) - before))
 
     def note(self, output, code, seconds, files):
         s = self.state
@@ -95,6 +108,36 @@ class Target:
             with open(f"{OUT}/findings/{self.flat}.log", "a") as f:
                 f.write(output + "\n")
         self.save()
+
+
+def recorded(name):
+    """What docs/fuzzing.txt says of a target."""
+    rows = [line.split() for line in open(RECORD)] if os.path.exists(RECORD) else []
+    for row in rows:
+        if row and row[0] == name:
+            return {"files": row[1], "seconds": float(row[2]) * 60, "all_seconds": float(row[3]) * 60, "runs": int(row[4]),
+                    "all_runs": int(row[5]), "edges": int(row[6]), "edges_of": int(row[7])}
+    return {}
+
+
+def record():
+    """All targets, also those that were not chosen: a line each."""
+    with open(RECORD, "w") as f:
+        f.write("# Minutes of processor time that `make fuzz` has given each target: written by make fuzz FUZZ=\"--report --record\",\n"
+                "# read where build/fuzz/state has nothing. files: a sum over the files that the target tries (tests/fuzz/README.md).\n"
+                f"#{'target':<21} {'files':<12} {'minutes':>7} {'in_all':>7} {'runs':>12} {'in_all':>12} {'edges':>6} {'of':>6}\n")
+        for t in all_targets():
+            s = t.state
+            f.write(f"{t.name:<22} {s['files'] or '-':<12} {s['seconds'] / 60:7.1f} {s['all_seconds'] / 60:7.1f} {s['runs']:12} {s['all_runs']:12} "
+                    f"{s['edges']:6} {s['edges_of']:6}\n")
+
+
+def sum_of(files):
+    digest = hashlib.sha256()
+    for name in sorted(files):
+        with open(os.path.join(ROOT, name), "rb") as f:
+            digest.update(name.encode() + b"\0" + f.read())
+    return digest.hexdigest()[:12]
 
 
 def code_of(program):
@@ -149,14 +192,14 @@ def campaign(targets, minutes, jobs, wall_s):
             left = [t for t in targets if t not in busy and t.state["seconds"] < wanted - 1 and not t.state["findings"]]
             if not left:
                 return None
-            t = min(left, key=lambda t: (t.state["seconds"], t.state["all_seconds"]))
+            t = min(left, key=lambda t: (FIRST.index(t.name) if t.name in FIRST else len(FIRST), t.state["seconds"], t.state["all_seconds"]))
             busy.add(t)
             return t
 
     def work():
         while (t := next_target()) is not None:
             t.note_code()
-            seconds = min(SLICE_S, max(1, wanted - t.state["seconds"]), max(1, end - time.monotonic()) if end else SLICE_S)
+            seconds = min(SLICE_S, max(5, wanted - t.state["seconds"]), max(1, end - time.monotonic()) if end else SLICE_S)
             before = t.state["runs"]
             t.run(int(seconds))
             with lock:
@@ -202,8 +245,8 @@ def line_coverage(targets):
 
 
 def report(targets, coverage, as_json):
-    rows = [{"target": t.name, "minutes": round(t.state["seconds"] / 60, 1), "minutes_with_earlier_code": round(t.state["all_seconds"] / 60, 1),
-             "runs": t.state["runs"], "runs_with_earlier_code": t.state["all_runs"],
+    rows = [{"target": t.name, "minutes": round(t.state["seconds"] / 60, 1), "minutes_in_all": round(t.state["all_seconds"] / 60, 1),
+             "runs": t.state["runs"], "runs_in_all": t.state["all_runs"],
              "per_second": round(t.state["all_runs"] / max(1, t.state["all_seconds"])),
              "edges": t.state["edges"], "edges_of": t.state["edges_of"], "lines_percent": coverage.get(t.name),
              "findings": t.state["findings"]} for t in targets]
@@ -213,12 +256,12 @@ def report(targets, coverage, as_json):
     print(f"{'target':22} {'minutes':>8} {'in all':>7} {'runs in all':>12} {'runs/s':>7} {'edges':>7} {'lines':>6}  findings")
     for r in rows:
         lines = f"{r['lines_percent']:.0f} %" if r["lines_percent"] is not None else ""
-        print(f"{r['target']:22} {r['minutes']:8.1f} {r['minutes_with_earlier_code']:7.1f} {r['runs_with_earlier_code']:12} {r['per_second']:7} {r['edges']:7} {lines:>6}  {len(r['findings'])}")
+        print(f"{r['target']:22} {r['minutes']:8.1f} {r['minutes_in_all']:7.1f} {r['runs_in_all']:12} {r['per_second']:7} {r['edges']:7} {lines:>6}  {len(r['findings'])}")
     for r in rows:
         for f in r["findings"]:
             print(f"{r['target']}: {f['what']}\n  " + "\n  ".join(f["files"]))
-    print(f"{len(rows)} targets, {sum(r['minutes'] for r in rows):.0f} minutes with this code, "
-          f"{sum(r['minutes_with_earlier_code'] for r in rows):.0f} in all, {sum(len(r['findings']) for r in rows)} findings")
+    print(f"{len(rows)} targets, {sum(r['minutes'] for r in rows):.0f} minutes with these files, "
+          f"{sum(r['minutes_in_all'] for r in rows):.0f} in all, {sum(len(r['findings']) for r in rows)} findings")
 
 
 def merge(targets):
@@ -257,11 +300,12 @@ def repeat(targets, what):
 def main():
     p = argparse.ArgumentParser(prog="make fuzz FUZZ=", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("targets", nargs="*")
-    p.add_argument("--minutes", type=float, default=30, help="for each target, with the code as it is")
+    p.add_argument("--minutes", type=float, default=30, help="of processor time for each target, with its files as they are")
     p.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     p.add_argument("--wall", type=float, default=0, metavar="MINUTES", help="stop after so many minutes in all")
     p.add_argument("--again", action="store_true", help="forget the minutes and findings there are (not the corpora)")
     p.add_argument("--report", action="store_true", help="only print the table")
+    p.add_argument("--record", action="store_true", help="write the minutes to docs/fuzzing.txt")
     p.add_argument("--coverage", action="store_true", help="with per cent of lines of the files under test")
     p.add_argument("--json", action="store_true")
     p.add_argument("--merge", action="store_true", help="write minimised corpora to tests/fuzz")
@@ -281,6 +325,8 @@ def main():
     if not a.report:
         campaign(targets, a.minutes, a.jobs, a.wall * 60)
     report(targets, line_coverage(targets) if a.coverage else {}, a.json)
+    if a.record:
+        record()
     return 1 if any(t.state["findings"] for t in targets) else 0
 
 
