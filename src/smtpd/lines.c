@@ -7,7 +7,9 @@
  *
  * A dot at the start of a line is dropped at once: it was stuffed, or it begins the end (".\r\n"). ".\r" and then
  * something else is a bare CR, so what was dropped there does not matter. Therefore text is always handed on as views
- * of the input. */
+ * of the input.
+ *
+ * A piece ends with the header: what is wrong with the header is then known before what is wrong behind it, however the input was cut. */
 #include "smtpd/lines.h"
 
 void lines_begin(struct lines *l, bool is_dotted) { *l = (struct lines){ .at = LINES_START, .is_dotted = is_dotted }; }
@@ -51,9 +53,9 @@ static const char *take_inside(struct lines *l, const char *p, const char *end, 
 bool lines_take(struct lines *l, struct str *in, size_t line_max, struct str *piece)
 {
 	const char *from = in->p, *p = in->p, *end = in->p + in->n;
-	bool is_end = false, is_cut = false;
+	bool is_end = false, is_cut = false, ends_header = false;
 
-	while (p < end && !is_end && !is_cut) {
+	while (p < end && !is_end && !is_cut && !ends_header) {
 		switch (l->at) {
 		case LINES_START:
 			l->length = 0;
@@ -66,6 +68,8 @@ bool lines_take(struct lines *l, struct str *in, size_t line_max, struct str *pi
 		case LINES_CR:
 			if (*p != '\n')
 				flaw(l, LINES_BARE_CR);
+			ends_header = *p == '\n' && l->length == 0 && !l->has_header;
+			l->has_header = l->has_header || ends_header;
 			l->at = *p == '\n' ? LINES_START : *p == '\r' ? LINES_CR : LINES_INSIDE;
 			p += *p == '\n' || *p == '\r';
 			break;

@@ -12,12 +12,13 @@ struct lines {  /* lines_begin() */
 	enum { LINES_START, LINES_INSIDE, LINES_CR, LINES_DOT, LINES_DOT_CR } at;
 	bool            is_dotted;   /* DATA: dots are unstuffed and may end it */
 	bool            has_8bit;
+	bool            has_header;  /* its empty line has come */
 	enum lines_flaw flaw;
 	size_t          length;      /* of this line so far */
 };
 void lines_begin(struct lines *l, bool is_dotted);
-/* Takes bytes from the front of *in: *piece (a view of them, may be empty) is text of the message. Call it until *in is
- * empty or it returns true: the end of DATA, what is left in *in is not of the message. After a flaw it goes on looking
+/* Takes bytes from the front of *in: *piece (a view of them, may be empty) is text of the message, never of its header and its body at
+ * once. Call it until *in is empty or it returns true: the end of DATA, what is left in *in is not of the message. After a flaw it goes on looking
  * for the end. */
 bool lines_take(struct lines *l, struct str *in, size_t line_max, struct str *piece);
 /* BDAT: the last byte has come. False: the last line has no CR LF yet, which the caller adds. */

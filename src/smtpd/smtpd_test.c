@@ -153,6 +153,11 @@ TEST(dialogues)
 		{ BYTES(HELLO "MAIL FROM:<a@b.test> BODY=BINARYMIME\r\nRCPT TO:<bob@x.test>\r\nDATA\r\n"), BEGUN "503 5.5.1 BODY=BINARYMIME needs BDAT\r\n", NULL },
 		/* the header */
 		{ BYTES(HELLO BEGIN "DATA\r\nX-Refuse: 1\r\n\r\nx\r\n.\r\n"), BEGUN GO_ON "550 5.7.1 such a header\r\n", NULL },
+		/* two things are wrong: the first is told, in however many pieces the message comes */
+		{ BYTES(HELLO BEGIN "DATA\r\nX-Refuse: 1\r\n\r\nx\0\r\n.\r\n"), BEGUN GO_ON "550 5.7.1 such a header\r\n", NULL },
+		{ BYTES(HELLO BEGIN "BDAT 19 LAST\r\nX-Refuse: 1\r\n\r\nx\0\r\n"), BEGUN "550 5.7.1 such a header\r\n", NULL },
+		{ BYTES(HELLO BEGIN "DATA\r\nX-Refuse: 1\0\r\n\r\nx\r\n.\r\n"),
+		  BEGUN GO_ON "550 5.6.0 the message has a NUL byte: such content needs BODY=BINARYMIME or an encoding\r\n", NULL },
 		{ BYTES(HELLO BEGIN "DATA\r\nX-Change: 1\r\n\r\nbody\r\n.\r\n"), BEGUN GO_ON "250 2.0.0 queued as 11223344-1\r\n", "\r\nX-Changed: yes\r\n\r\nbody\r\n" },
 		{ BYTES(HELLO BEGIN "DATA\r\nX-Change: 1\r\n.\r\n"), BEGUN GO_ON "250 2.0.0 queued as 11223344-1\r\n", "\r\nX-Changed: yes\r\n\r\n" },
 		/* the rest */
