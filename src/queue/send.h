@@ -64,17 +64,16 @@ struct send {
 /* Encodes the body of SEND and its descriptors. A memfd made for it is fds[0] and *memfd: the caller closes it after sending (-1:
  * none); s->fd stays the caller's. ERR_LIMIT: over one of the limits above. ERR_IO: no memfd. */
 enum err send_encode(const struct send *s, struct buf *request, int fds[MESSAGE_FDS_MAX], int *fd_count, int *memfd) MUST_CHECK;
-/* Net's side. Slices view m->body, or the mapped memfd, so a SEND that outlives its handler is moved with send_keep(). The descriptor
- * moves from m into send.fd. ERR_INVALID: malformed; nothing was taken. */
+/* Net's side. Everything lives until send_release(): a memfd stays mapped, a short request is copied, and the descriptor moves from m
+ * into send.fd. ERR_INVALID: malformed; nothing was taken. */
 struct send_in {
 	struct send  send;
-	struct str   mapped;              /* private */
-	struct buf   copy;                /* private */
+	struct str   mapped;              /* private, as what follows */
+	struct buf   copy;
+	struct arena arena;
 };
-enum err send_decode(struct message *m, struct arena *a, struct send_in *out) MUST_CHECK;
-/* The same, with everything kept alive until send_release(): a memfd stays mapped, a short request is copied. */
-enum err send_take(struct message *m, struct arena *a, struct send_in *out) MUST_CHECK;
-void send_release(struct send_in *in);   /* unmaps and closes; for CLEANUP too */
+enum err send_take(struct message *m, struct send_in *out) MUST_CHECK;
+void send_release(struct send_in *in);   /* for CLEANUP too */
 /* The pure part, for tests and fuzzing; has_fd: a descriptor came with it. */
 bool send_parse(struct str bytes, bool has_fd, struct arena *a, struct send *out);
 
