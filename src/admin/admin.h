@@ -9,6 +9,7 @@
 #include "ipc/sessions.h"
 #include "queue/command.h"
 #include "store/command.h"
+#include "trail/store.h"
 
 /* What a command may use. Every function returns when the thing is done. The directory is locked while a command runs
  * and unlocked only inside the functions marked "waits": what was read from it before such a call may have changed
@@ -44,6 +45,8 @@ struct admin_host {
 	enum err (*queue)(void *context, const struct queue_command *c, struct arena *a, struct queue_answer *out);
 	/* The TLS certificates in use. waits. */
 	enum err (*certificates)(void *context, struct arena *a, struct certificate_info **out, size_t *n);
+	/* What the trail knows; ERR_UNAVAILABLE: none is kept. waits. */
+	enum err (*trace)(void *context, const struct trail_query *q, struct arena *a, struct trail_found *out);
 	/* All sessions of all gates. waits. */
 	enum err (*sessions)(void *context, struct arena *a, struct session_info **out, size_t *n);
 };

@@ -49,7 +49,8 @@ enum admin_column_kind {
 	ADMIN_COLUMN_LIMIT,
 	ADMIN_COLUMN_TIME,
 	ADMIN_COLUMN_SWITCH,
-	ADMIN_COLUMN_PERCENT
+	ADMIN_COLUMN_PERCENT,
+	ADMIN_COLUMN_EVENTS
 };
 struct admin_column {
 	const char *key;

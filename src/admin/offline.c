@@ -88,6 +88,20 @@ static enum err host_sessions(UNUSED void *context, UNUSED struct arena *a, stru
 	return ERR_UNAVAILABLE;
 }
 
+static enum err host_trace(void *context, const struct trail_query *q, struct arena *a, struct trail_found *out)
+{
+	struct admin_offline *o = context;
+	struct trail_store *store;
+
+	*out = (struct trail_found){ 0 };
+	if (!disk_exists(o->control_dir, "trail.db"))
+		return ERR_OK;
+	TRY(trail_store_open(o->control_dir, &store));
+	enum err e = trail_store_find(store, q, a, out);
+	trail_store_close(store);
+	return e;
+}
+
 /* Like keys, from the files themselves. */
 static enum err host_certificates(void *context, struct arena *a, struct certificate_info **out, size_t *n)
 {
@@ -341,6 +355,7 @@ enum err admin_offline_open(const char *dir, struct admin_offline **out)
 		.end_cell = host_end_cell,
 		.queue = host_queue,
 		.certificates = host_certificates,
+		.trace = host_trace,
 		.sessions = host_sessions,
 	};
 	*out = o;

@@ -2,6 +2,7 @@
 #include "cli/render.h"
 #include "admin/wire.h"
 #include "base/buf.h"
+#include "cli/timeline.h"
 #include <stdio.h>
 #include <time.h>
 #include <unistd.h>
@@ -166,6 +167,33 @@ static void render_result(struct cli *c, const struct admin_column *const *colum
 	cli_write(buf_str(&out));
 }
 
+/* A few messages are told one by one, many are a table without what happened to each. */
+static void render_events(struct cli *c, const struct admin_column **columns, size_t n, const json_t *rows)
+{
+	CLEANUP(buf_free) struct buf out = BUF(OUTPUT_MAX);
+	size_t shown = 0;
+
+	if (json_array_size(rows) > 0 && json_array_size(rows) <= TIMELINES_MAX) {
+		timeline_print(c, rows, &out);
+		cli_write(buf_str(&out));
+		return;
+	}
+	for (size_t i = 0; i < n; i++)
+		if (columns[i]->kind != ADMIN_COLUMN_EVENTS)
+			columns[shown++] = columns[i];
+	render_rows(c, columns, shown, rows);
+	if (json_array_size(rows) > 0 && c->is_terminal)
+		say(c, TEXT_CLI_TRACE_ONE);
+}
+
+static bool has_events(const struct admin_column *const *columns, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (columns[i]->kind == ADMIN_COLUMN_EVENTS)
+			return true;
+	return false;
+}
+
 static void print_json(const json_t *v)
 {
 	json_dumpf(v, stdout, (isatty(STDOUT_FILENO) == 1 ? JSON_INDENT(2) : JSON_COMPACT) | JSON_ENCODE_ANY);
@@ -214,7 +242,9 @@ int render_answer(struct cli *c, enum admin_command command, const struct answer
 		cli_write(arena_printf(&c->arena, STR_FMT "\n", STR_ARG(said)));
 	if (result)
 		render_result(c, columns, n, result);
-	if (n && (a->rows || (said.n == 0 && result == NULL)))
+	if (has_events(columns, n))
+		render_events(c, columns, n, a->rows);
+	else if (n && (a->rows || (said.n == 0 && result == NULL)))
 		render_rows(c, columns, n, a->rows);
 	return EXIT_OK;
 }

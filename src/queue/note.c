@@ -31,16 +31,13 @@ static struct str head_of(const struct queue *q, const struct content *c, char r
 	return str_make(room, n > 0 ? (size_t)n : 0);
 }
 
-/* A group of 10,000 is one address in every row: each address is named once. */
+/* The first ones; what happens to each is noted with its address or account. */
 static size_t name_recipients(const struct envelope *e, struct trail_recipient out[TRAIL_RECIPIENTS_MAX])
 {
 	size_t n = 0;
 
-	for (size_t i = 0; i < e->n && n < TRAIL_RECIPIENTS_MAX; i++) {
-		const struct envelope_recipient *r = &e->recipients[i];
-		if (n == 0 || r->account != out[n - 1].account || !str_eq(r->address, out[n - 1].address))
-			out[n++] = (struct trail_recipient){ r->address, r->account };
-	}
+	for (; n < e->n && n < TRAIL_RECIPIENTS_MAX; n++)
+		out[n] = (struct trail_recipient){ e->recipients[n].address, e->recipients[n].account };
 	return n;
 }
 

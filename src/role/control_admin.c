@@ -199,6 +199,19 @@ static enum err host_queue(void *context, const struct queue_command *command, s
 	return e;
 }
 
+static enum err host_trace(void *context, const struct trail_query *q, struct arena *a, struct trail_found *out)
+{
+	struct control *c = context;
+	enum err e;
+
+	if (c->trail.store == NULL)
+		return ERR_UNAVAILABLE;
+	control_unlock(c);
+	e = trail_store_find(c->trail.store, q, a, out);
+	control_lock(c);
+	return e;
+}
+
 static enum err host_certificates(void *context, struct arena *a, struct certificate_info **out, size_t *n)
 {
 	uint32_t from = 0, next;
@@ -297,6 +310,7 @@ static void run_request(struct connection *x, struct str request)
 		.end_cell = host_end_cell,
 		.queue = host_queue,
 		.certificates = host_certificates,
+		.trace = host_trace,
 		.sessions = host_sessions,
 	};
 

@@ -1,12 +1,12 @@
 /* What the owner of an account may see. A sender sees what became of his message, recipient by recipient, as a bounce would tell
  * him; whether it went to the INBOX of a colleague or to his Junk is the colleague's. A recipient sees his own part: neither who
  * else got it (they may be Bcc) nor what became of their copies. */
-#include "trail/trail_private.h"
+#include "trail/store.h"
 
 static bool has_sent(const struct trail_message *m, uint64_t owner)
 {
 	for (size_t i = 0; i < m->n; i++)
-		if (m->events[i].kind == TRAIL_RECEIVED && event_is_of(&m->events[i], m))
+		if (m->events[i].kind == TRAIL_RECEIVED && trail_event_is_of(&m->events[i], m))
 			return m->events[i].account == owner;
 	return m->log_id == 0 && m->events[0].account == owner;
 }
@@ -48,10 +48,10 @@ bool trail_owner_view(struct trail_message *m, uint64_t owner, struct arena *a)
 	}
 	for (size_t i = 0; i < m->n; i++) {
 		struct trail_event *e = &m->events[i];
-		bool is_start = e->kind == TRAIL_RECEIVED && event_is_of(e, m);
+		bool is_start = e->kind == TRAIL_RECEIVED && trail_event_is_of(e, m);
 		if (is_start && cut_recipients(e, owner, a))
 			is_his = true;
-		else if (e->account == owner && !is_start && event_is_of(e, m))
+		else if (e->account == owner && !is_start && trail_event_is_of(e, m))
 			is_his = true;
 		else if (!is_start)
 			continue;

@@ -55,6 +55,12 @@ struct trail_message {
 	struct trail_event *events; /* of it, and RECEIVED of what was made from it (parent) */
 	bool       is_cut;          /* there are more */
 };
+/* The event is the message's own, and not that of one that was made from it. */
+static inline bool trail_event_is_of(const struct trail_event *e, const struct trail_message *m)
+{
+	return e->log_id >> 32 == m->log_id >> 32 && e->seq == m->seq;
+}
+
 struct trail_found {
 	size_t     n;               /* the earliest first */
 	struct trail_message *messages;

@@ -20,12 +20,6 @@ size_t event_tokens(const struct trail_event *e, uint64_t out[TOKENS_MAX]);
 void filter_make(uint64_t *tokens, size_t n, struct buf *out);
 bool filter_may_have(struct str filter, uint64_t token);
 
-/* The event is the message's own, not that of one that was made from it. */
-static inline bool event_is_of(const struct trail_event *e, const struct trail_message *m)
-{
-	return e->log_id >> 32 == m->log_id >> 32 && e->seq == m->seq;
-}
-
 /* The domain of an address, empty if it has none. */
 struct str address_domain(struct str address);
 
