@@ -1,5 +1,6 @@
 /* malloc with one answer to "no memory": the end of the process. Whatever was answered with 250 or OK is on disk. */
 #include "base/mem.h"
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +22,8 @@ void *mem_array(size_t count, size_t size) { return checked(calloc(count ? count
 void *mem_resize(void *p, size_t n) { return checked(realloc(p, n ? n : 1)); }
 char *mem_strdup(const char *s) { return checked(strdup(s)); }
 void mem_free(void *p) { free(p); }
+
+void mem_one_heap(void) { mallopt(M_ARENA_MAX, 1); }
 
 void mem_wipe(void *p, size_t n)
 {

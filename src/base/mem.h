@@ -9,5 +9,8 @@ void *mem_resize(void *p, size_t n);                     /* new bytes are not ze
 char *mem_strdup(const char *s);
 void  mem_free(void *p);                                 /* NULL is fine */
 void  mem_wipe(void *p, size_t n);                       /* never optimised away; for secrets */
+/* Once, at the start: all threads of this process share one heap. For processes of which there are many: each heap of its own keeps
+ * what its thread once needed, and grows by a page and a call of the kernel at a time. */
+void  mem_one_heap(void);
 #define MEM_NEW(type) ((type *)mem_alloc(sizeof(type)))
 #endif

@@ -16,11 +16,13 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { HEADER_SIZE = 12, FLAG_ANSWER = 1, UNSENT_MAX = 4 << 20, UNSENT_FDS_MAX = 1024, INBOX_MAX = 4096, INBOX_ROUND = 256, SHORT_ROUNDS = 7 };
+enum { HEADER_SIZE = 12, FLAG_ANSWER = 1, UNSENT_MAX = 4 << 20, UNSENT_FDS_MAX = 1024, INBOX_MAX = 4096, INBOX_ROUND = 256, SHORT_ROUNDS = 7,
+       COPY_MAX = 8192 };
 
 struct row {
 	uint16_t  number;
@@ -374,10 +376,39 @@ static const char *refusal(const struct channel *ch, const struct item *it)
 	return "message at the wrong place";
 }
 
+/* Room for the largest message is a lot to ask of the allocator for each, so one is kept for whoever receives next. It is empty. */
+static _Atomic(struct item *) spare_room;
+
+static struct item *room_get(void)
+{
+	struct item *it = atomic_exchange(&spare_room, NULL);
+
+	return it != NULL ? it : mem_resize(NULL, sizeof(*it) + MESSAGE_BODY_MAX);
+}
+
+static void room_keep(struct item *it)
+{
+	mem_free(atomic_exchange(&spare_room, it));
+}
+
+/* What was received, in memory of its own size: a small message is copied out of its room, a large one takes it along. */
+static struct item *fitted(struct item *room)
+{
+	size_t size = sizeof(*room) + room->size;
+
+	if (room->size > COPY_MAX)
+		return mem_resize(room, size);
+	struct item *it = mem_resize(NULL, size);
+	memcpy(it, room, size);
+	mem_wipe(room->body, room->size);
+	room_keep(room);
+	return it;
+}
+
 /* Takes one datagram from the descriptor; lock not held. NULL: none there (*failure 0) or the peer is gone (*failure set). */
 static struct item *take(int fd, int *failure)
 {
-	struct item *it = mem_resize(NULL, sizeof(*it) + MESSAGE_BODY_MAX);  /* cut to size below; only what arrives is touched */
+	struct item *it = room_get();
 	char head[HEADER_SIZE];
 	union { char room[CMSG_SPACE(sizeof(int) * MESSAGE_FDS_MAX)]; struct cmsghdr align; } control;
 	struct iovec parts[2] = { { head, sizeof(head) }, { it->body, MESSAGE_BODY_MAX } };
@@ -391,7 +422,7 @@ static struct item *take(int fd, int *failure)
 	while (n < 0 && errno == EINTR);
 	if (n < 0) {
 		*failure = errno == EAGAIN ? 0 : errno;
-		mem_free(it);
+		room_keep(it);
 		return NULL;
 	}
 	it->size = (size_t)n > sizeof(head) ? (size_t)n - sizeof(head) : 0;
@@ -423,7 +454,7 @@ static struct item *take(int fd, int *failure)
 		*failure = EPROTO;
 		return NULL;
 	}
-	return mem_resize(it, sizeof(*it) + it->size);
+	return fitted(it);
 }
 
 /* Whose answer brings a descriptor. Any other caller does not look for one, and it would stay open. */

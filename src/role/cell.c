@@ -571,6 +571,7 @@ void cell_preload(UNUSED const char *dir)
 	struct grant g = { 0 };
 	static const uint8_t key[GRANT_KEY_SIZE];
 
+	mem_one_heap();
 	tzset();
 	random_u64();
 	grant_sign(&g, key);  /* loads libcrypto's configuration and algorithms */

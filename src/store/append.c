@@ -13,7 +13,7 @@
 #include "store/digest.h"
 #include "store/store_private.h"
 
-enum { IN_MEMORY_MAX = 1 << 20 };
+enum { IN_MEMORY_MAX = 1 << 20, TRACE_ROOM = 512 };  /* a delivery puts some lines before the message */
 
 struct incoming {
 	struct append_new   in;
@@ -99,6 +99,8 @@ enum err append_message(struct append *ap, const struct append_new *in, uint64_t
 		ap->messages = arena_grow(&ap->arena, ap->messages, ap->n, &ap->cap, sizeof *ap->messages);
 	ap->messages[ap->n++] = (struct incoming){ .in = *in };
 	ap->messages[ap->n - 1].in.flags &= ~FLAG_GONE;
+	if (size + TRACE_ROOM <= IN_MEMORY_MAX)
+		buf_reserve(&ap->memory, size + TRACE_ROOM);
 	ap->failed = ERR_OK;
 	ap->is_open = true;
 	return ERR_OK;
