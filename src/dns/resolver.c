@@ -254,6 +254,11 @@ void dns_answer_copy(struct arena *a, const struct dns_answer *from, struct dns_
 
 /* ---- set up ---- */
 
+struct resolver_config resolver_config_of(const struct conf *c)
+{
+	return (struct resolver_config){ .servers = conf_text(c, SETTING_dns_server), .trust_anchor = conf_text(c, SETTING_dns_trust_anchor) };
+}
+
 /* A stream of lines from the library: "[1795849437] libunbound[29891:0] error: text". */
 static ssize_t log_what_it_says(UNUSED void *cookie, const char *text, size_t n)
 {
@@ -299,7 +304,6 @@ static bool set_options(struct ub_ctx *ub, const struct resolver_config *c)
 
 	for (size_t i = 0; i < COUNT_OF(options); i++)
 		fine &= ub_ctx_set_option(ub, options[i].name, options[i].value) == 0;
-	fine &= ub_ctx_set_option(ub, "do-ip6:", c->use_ipv6 ? "yes" : "no") == 0;
 	return fine && (c->servers.n == 0 || ub_ctx_set_option(ub, "unblock-lan-zones:", "yes") == 0);
 }
 

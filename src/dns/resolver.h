@@ -5,6 +5,7 @@
 #ifndef FACTEUR_DNS_RESOLVER_H
 #define FACTEUR_DNS_RESOLVER_H
 #include "base/arena.h"
+#include "conf/conf.h"
 #include "net/loop.h"
 
 enum {
@@ -43,8 +44,9 @@ struct resolver_config {
 	struct str servers;       /* "192.0.2.53 2001:db8::53@5353": ask these recursive servers; empty: from the root servers down */
 	struct str trust_anchor;  /* path of a file of DS or DNSKEY records; empty: that of the root, of this system or built in;
 	                           * "none": believe every answer, call none secure */
-	bool       use_ipv6;      /* ask name servers over IPv6 too */
 };
+/* As the settings dns_server and dns_trust_anchor say; views c. */
+struct resolver_config resolver_config_of(const struct conf *c);
 struct resolver;
 struct question;
 

@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "directory/lookup.h"
+#include "dns/question.h"
 #include "net/loop.h"
 #include "role/door.h"
 #include "role/role.h"
@@ -16,6 +17,7 @@ struct net {
 	struct loop      *loop;
 	struct channel   *master, *queue, *control, *mx;
 	struct lookup    *lookup;      /* NULL until control has sent one */
+	struct resolver  *resolver;
 	struct loop_timer last_call;   /* STOP: then the rest is cut off */
 	bool              is_over;
 };
@@ -31,8 +33,13 @@ static void on_directory(void *context, struct channel *ch, struct message *msg)
 }
 
 static const struct channel_handler queue_handlers[] = { { 0 } };
-static const struct channel_handler control_handlers[] = { { REQUEST_DIRECTORY, on_directory }, { 0 } };
-static const struct channel_handler mx_handlers[] = { { 0 } };
+static void on_question(void *context, struct channel *ch, struct message *msg)
+{
+	question_serve(((struct net *)context)->resolver, ch, msg);
+}
+
+static const struct channel_handler control_handlers[] = { { REQUEST_DIRECTORY, on_directory }, { REQUEST_QUESTION, on_question }, { 0 } };
+static const struct channel_handler mx_handlers[] = { { REQUEST_QUESTION, on_question }, { 0 } };
 
 static const struct channel_handler *peer_of(struct net *n, enum role role, struct channel ***peer)
 {
@@ -111,12 +118,34 @@ static void serve(struct net *n)
 		loop_once(n->loop, -1);
 }
 
+/* Opens what is a file, before the door closes. */
+static enum err open_resolver(struct net *n)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct conf *c = conf_new();
+	struct conf_problem problem;
+	enum err e = ERR_INVALID;
+
+	if (conf_read_file(c, arena_printf(&a, "%s/facteur.conf", n->start->dir).p, &problem)) {
+		struct resolver_config config = resolver_config_of(c);
+		e = resolver_new(n->loop, &config, &n->resolver);
+	} else {
+		log_error("facteur.conf: " STR_FMT, STR_ARG(conf_explain(&a, &problem, false)));
+	}
+	conf_free(c);
+	return e;
+}
+
 int role_net(const struct role_start *start)
 {
 	struct net n = { .start = start, .loop = loop_new() };
 	int code = 1;
 
 	n.last_call = (struct loop_timer){ .due = on_last_call, .context = &n };
+	if (open_resolver(&n) != ERR_OK) {
+		loop_free(n.loop);
+		return code;
+	}
 	if (!start->sandbox || door_close(ROLE_NET, start->dir, 0, NULL) == ERR_OK) {
 		serve(&n);
 		code = 0;
@@ -126,6 +155,7 @@ int role_net(const struct role_start *start)
 	free_channel(&n, n.mx);
 	free_channel(&n, n.master);
 	loop_timer_stop(n.loop, &n.last_call);
+	resolver_free(n.resolver);
 	lookup_close(n.lookup);
 	loop_free(n.loop);
 	return code;
