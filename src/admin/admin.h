@@ -5,7 +5,9 @@
 #define FACTEUR_ADMIN_ADMIN_H
 #include "auth/certificates.h"
 #include "auth/command.h"
+#include "auth/dkim.h"
 #include "directory/directory.h"
+#include "dns/resolver.h"
 #include "ipc/sessions.h"
 #include "queue/command.h"
 #include "store/command.h"
@@ -47,6 +49,10 @@ struct admin_host {
 	enum err (*certificates)(void *context, struct arena *a, struct certificate_info **out, size_t *n);
 	/* What the trail knows; ERR_UNAVAILABLE: none is kept. waits. */
 	enum err (*trace)(void *context, const struct trail_query *q, struct arena *a, struct trail_found *out);
+	/* keys: what signs the mail of a domain. waits. As DKIM_COMMAND (auth/dkim.h). */
+	enum err (*dkim)(void *context, const struct dkim_command *c, struct arena *a, struct dkim_keys *out);
+	/* net: the domain name system. ERR_UNAVAILABLE when it does not run. waits. */
+	enum err (*question)(void *context, struct str name, enum dns_type type, struct arena *a, struct dns_answer *out);
 	/* All sessions of all gates. waits. */
 	enum err (*sessions)(void *context, struct arena *a, struct session_info **out, size_t *n);
 };

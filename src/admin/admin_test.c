@@ -213,6 +213,70 @@ TEST(domains)
 	end();
 }
 
+static const char *record(const struct answer *a, const char *name, const char *key)
+{
+	json_t *row;
+	size_t i;
+
+	json_array_foreach(a->rows, i, row)
+		if (strcmp(text(row, "name"), name) == 0 && strcmp(text(row, "type"), "A") != 0)
+			return text(row, key);
+	return "";
+}
+
+/* The DKIM record of an algorithm, "k=rsa". */
+static const json_t *key_record(const struct answer *a, const char *type)
+{
+	json_t *row;
+	size_t i;
+
+	json_array_foreach(a->rows, i, row)
+		if (strstr(text(row, "name"), "._domainkey.") != NULL && strstr(text(row, "value"), type) != NULL)
+			return row;
+	return NULL;
+}
+
+TEST(records_to_publish)
+{
+	struct admin_offline *o = begin();
+	struct answer first, again, zone;
+	json_t *row;
+	size_t i;
+
+	gives(o, "domain dns", "'domain':'elsewhere.example'", "notfound");
+	gives(o, "domain add", "'domain':'second.example'", "");
+	first = ask(o, "domain dns", "'domain':'example.test'");
+	EXPECT_STR(str_of(record(&first, "example.test", "value")), "10 mail.example.test.");
+	EXPECT_STR(str_of(record(&first, "_dmarc.example.test", "value")), "v=DMARC1; p=none");
+	EXPECT_STR(str_of(record(&first, "_imaps._tcp.example.test", "value")), "0 1 993 mail.example.test.");
+	EXPECT(key_record(&first, "k=rsa") != NULL && key_record(&first, "k=ed25519") != NULL);
+	again = ask(o, "domain dns", "'domain':'Example.TEST'");
+	EXPECT(json_equal(first.rows, again.rows));  /* asking makes no second key */
+	zone = ask(o, "domain dns", "'domain':'example.test','zone':true");
+	json_array_foreach(zone.rows, i, row) {
+		struct str line = str_of(text(row, "zone")), head, tail;
+
+		EXPECT(line.n > 0);
+		if (line.p[0] == ';')
+			continue;
+		EXPECT(str_cut(line, ' ', &head, &tail) && str_ends(head, STR("example.test.")) && str_starts(tail, STR("IN ")));
+		for (bool more = str_find(line, STR("IN TXT")) > 0; more;) {  /* no string of a TXT record is over 255 bytes */
+			str_cut(tail, '"', &head, &tail);
+			more = str_cut(tail, '"', &head, &tail) && tail.n > 0;
+			EXPECT(head.n > 0 && head.n <= 255);
+		}
+	}
+	answer_free(&first);
+	answer_free(&again);
+	answer_free(&zone);
+	/* the host is of another zone: nothing about it here */
+	first = ask(o, "domain dns", "'domain':'second.example'");
+	EXPECT_STR(str_of(record(&first, "second.example", "value")), "10 mail.example.test.");
+	EXPECT_STR(str_of(record(&first, "mail.example.test", "value")), "");
+	answer_free(&first);
+	end();
+}
+
 TEST(the_life_of_an_account)
 {
 	struct admin_offline *o = begin();

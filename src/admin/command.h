@@ -42,6 +42,7 @@ size_t admin_usage(enum admin_command c, struct admin_argument out[ADMIN_ARGUMEN
 
 enum admin_column_kind {
 	ADMIN_COLUMN_TEXT,
+	ADMIN_COLUMN_WHOLE,
 	ADMIN_COLUMN_WORD,
 	ADMIN_COLUMN_LIST,
 	ADMIN_COLUMN_NUMBER,

@@ -1,5 +1,5 @@
 /* domain add, list, remove, catch-all */
-#include "admin/admin_private.h"
+#include "admin/domain_records.h"
 
 enum err admin_domain_add(struct admin_call *c)
 {
@@ -34,6 +34,7 @@ enum err admin_domain_list(struct admin_call *c)
 
 enum err admin_domain_remove(struct admin_call *c)
 {
+	struct dkim_keys keys;
 	struct str domain;
 	enum err e;
 
@@ -44,6 +45,7 @@ enum err admin_domain_remove(struct admin_call *c)
 	if (e != ERR_OK)
 		return e;
 	TRY(admin_publish(c));
+	TRY(admin_dkim(c, DKIM_FORGET, domain, STR(""), &keys));
 	return admin_said(c, TEXT_ADMIN_DOMAIN_REMOVED, domain);
 }
 

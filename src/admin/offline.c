@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "mailauth/dkim_worker.h"
 #include "store/account_folder.h"
 #include "text/text.h"
 #include <errno.h>
@@ -34,6 +35,7 @@ struct admin_offline {
 	struct directory *directory;
 	struct secrets   *secrets;
 	struct verifier  *verifier;
+	struct dkim_worker *dkim;
 };
 
 /* ---- users ---- */
@@ -168,6 +170,41 @@ static enum err host_secret(void *context, const struct secret_command *c, struc
 		mem_wipe(answer.bytes.p, answer.bytes.n);
 	buf_free(&answer.bytes);
 	return e;
+}
+
+struct dkim_answer {
+	struct buf bytes;      /* as above */
+	enum err   status;
+	bool       is_there;
+};
+
+static void on_dkim(void *context, enum err status, const struct dkim_keys *keys)
+{
+	struct dkim_answer *answer = context;
+
+	answer->status = status;
+	answer->is_there = true;
+	put_dkim_keys(&answer->bytes, keys);
+}
+
+static enum err host_dkim(void *context, const struct dkim_command *c, struct arena *a, struct dkim_keys *out)
+{
+	struct admin_offline *o = context;
+	struct dkim_answer answer = { .bytes = BUF(MESSAGE_BODY_MAX) };
+	struct scan s;
+
+	dkim_worker_command(o->dkim, c, on_dkim, &answer);
+	if (!answer.is_there)
+		dkim_worker_receive(o->dkim);  /* it makes keys here */
+	s = scan_of(str_copy(a, buf_str(&answer.bytes)));
+	buf_free(&answer.bytes);
+	return !get_dkim_keys(&s, a, out) ? ERR_INVALID : answer.status;
+}
+
+static enum err host_question(UNUSED void *context, UNUSED struct str name, UNUSED enum dns_type type, UNUSED struct arena *a,
+                              UNUSED struct dns_answer *out)
+{
+	return ERR_UNAVAILABLE;
 }
 
 static enum err host_make_folder(void *context, uint64_t account)
@@ -310,6 +347,7 @@ static enum err open_databases(struct admin_offline *o)
 	options.has_scram = conf_on(conf, SETTING_scram);
 	conf_free(conf);
 	o->verifier = verifier_new(&options);
+	o->dkim = dkim_worker_new(o->secrets, false);
 	return ERR_OK;
 }
 
@@ -356,6 +394,8 @@ enum err admin_offline_open(const char *dir, struct admin_offline **out)
 		.queue = host_queue,
 		.certificates = host_certificates,
 		.trace = host_trace,
+		.dkim = host_dkim,
+		.question = host_question,
 		.sessions = host_sessions,
 	};
 	*out = o;
@@ -370,6 +410,7 @@ void admin_offline_close(struct admin_offline *o)
 		return;
 	if (o->verifier != NULL)
 		verifier_free(o->verifier);
+	dkim_worker_free(o->dkim);
 	secrets_close(o->secrets);
 	directory_close(o->directory);
 	disk_dir_close(&o->keys_dir);

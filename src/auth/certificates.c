@@ -1,4 +1,4 @@
-/* Pages of CERTIFICATE_LIST: at most 100 × (400 + 12) bytes fit into one message. */
+/* Pages of CERTIFICATE_LIST: at most 100 × (400 + 48) bytes fit into one message. */
 #include "auth/certificates.h"
 
 static void put_names(struct buf *b, const struct tls_certificate *c)
@@ -30,6 +30,7 @@ enum err certificates_serve(const struct keyring *k, struct str request, struct 
 	for (uint32_t i = from; i < from + n; i++) {
 		put_names(answer, &all->list[i]);
 		put_i64(answer, all->list[i].not_after_s);
+		put_str(answer, str_make(all->list[i].key_hash, TLS_KEY_HASH_SIZE));
 	}
 	return ERR_OK;
 }
@@ -44,6 +45,11 @@ bool get_certificates(struct scan *s, struct arena *a, struct certificate_info *
 	for (uint32_t i = 0; i < count && !s->failed; i++) {
 		struct certificate_info x = { .names = str_copy(a, get_str(s, CERTIFICATE_NAMES_TEXT_MAX)) };
 		x.not_after_s = get_i64(s);
+		struct str hash = get_str(s, TLS_KEY_HASH_SIZE);
+		if (hash.n != TLS_KEY_HASH_SIZE)
+			scan_fail(s);
+		else
+			memcpy(x.key_hash, hash.p, hash.n);
 		*list = arena_grow(a, *list, *n, cap, sizeof **list);
 		(*list)[(*n)++] = x;
 	}

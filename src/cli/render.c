@@ -132,6 +132,8 @@ static void render_rows(struct cli *c, const struct admin_column *const *columns
 			continue;
 		shown[count++] = columns[i];
 		table_column(t, str_of(columns[i]->heading[c->lang]), is_number(columns[i]->kind));
+		if (columns[i]->kind == ADMIN_COLUMN_WHOLE)
+			table_keep_whole(t);
 	}
 	json_array_foreach(rows, r, row) {
 		for (size_t i = 0; i < count; i++)

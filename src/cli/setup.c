@@ -290,7 +290,6 @@ static void report(struct cli *c, const struct wishes *w)
 	if (!w->setup.made_domain)
 		return;
 	say(c, TEXT_SETUP_NEXT, w->setup.domain, dash_d,
-	    w->setup.hostname.n ? w->setup.hostname : STR("HOST"),
 	    is_usual ? str_of(text_get(c->lang, TEXT_SETUP_NEXT_SYSTEMD)) : STR(""));
 }
 

@@ -12,7 +12,7 @@ enum { GAP = 2, SHRINK_MIN = 8, OUT_MAX = 64 << 20 };
 
 struct column {
 	struct str title;
-	bool       is_number;
+	bool       is_number, is_whole;
 };
 
 struct table {
@@ -109,7 +109,13 @@ struct table *table_new(struct arena *a)
 void table_column(struct table *t, struct str title, bool is_number)
 {
 	if (t->column_count < TABLE_COLUMNS_MAX)
-		t->columns[t->column_count++] = (struct column){ title, is_number };
+		t->columns[t->column_count++] = (struct column){ title, is_number, is_number };
+}
+
+void table_keep_whole(struct table *t)
+{
+	if (t->column_count > 0)
+		t->columns[t->column_count - 1].is_whole = true;
 }
 
 void table_row(struct table *t, const struct str *cells, size_t n)
@@ -140,7 +146,7 @@ static bool shrink(const struct table *t, size_t *widths, size_t room)
 		size_t sum = (t->column_count - 1) * GAP, widest = t->column_count;
 		for (size_t i = 0; i < t->column_count; i++) {
 			sum += widths[i];
-			if (i > 0 && !t->columns[i].is_number && widths[i] > SHRINK_MIN &&
+			if (i > 0 && !t->columns[i].is_whole && widths[i] > SHRINK_MIN &&
 			    (widest == t->column_count || widths[i] > widths[widest]))
 				widest = i;
 		}

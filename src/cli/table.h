@@ -17,6 +17,7 @@ struct table;
 /* Lives in the arena, as do the cells given to it. */
 struct table *table_new(struct arena *a);
 void table_column(struct table *t, struct str title, bool is_number);    /* numbers stand at the right */
+void table_keep_whole(struct table *t);                                  /* the cells of the last column are never cut */
 /* As many cells as there are columns; missing ones stay empty. */
 void table_row(struct table *t, const struct str *cells, size_t n);
 size_t table_rows(const struct table *t);

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "dns/question.h"
 #include "role/control_private.h"
 #include <errno.h>
 #include <sys/socket.h>
@@ -75,6 +76,35 @@ static enum err host_secret(void *context, const struct secret_command *command,
 		return e;
 	s = scan_of(answer.body);
 	return get_secret_reply(&s, a, out) ? ERR_OK : ERR_INVALID;
+}
+
+static enum err host_dkim(void *context, const struct dkim_command *command, struct arena *a, struct dkim_keys *out)
+{
+	CLEANUP(buf_free) struct buf b = BUF(MESSAGE_BODY_MAX);
+	struct message answer;
+	struct scan s;
+
+	*out = (struct dkim_keys){ 0 };
+	put_dkim_command(&b, command);
+	if (b.failed)
+		return ERR_INVALID;
+	TRY(call_peer(context, ROLE_KEYS, 0, REQUEST_DKIM_COMMAND, buf_str(&b), SECRET_MS, a, &answer));
+	s = scan_of(answer.body);
+	return get_dkim_keys(&s, a, out) ? ERR_OK : ERR_INVALID;
+}
+
+static enum err host_question(void *context, struct str name, enum dns_type type, struct arena *a, struct dns_answer *out)
+{
+	struct control *c = context;
+	struct control_peer *net = control_find_peer(c, ROLE_NET, 0);
+	enum err e;
+
+	if (net == NULL)
+		return ERR_UNAVAILABLE;
+	control_unlock(c);
+	e = question_call(net->ch, name, type, a, out);
+	control_lock(c);
+	return e;
 }
 
 static enum err host_end_sessions(void *context, uint64_t account, uint32_t epoch)
@@ -310,6 +340,8 @@ static void run_request(struct connection *x, struct str request)
 		.end_cell = host_end_cell,
 		.queue = host_queue,
 		.certificates = host_certificates,
+		.dkim = host_dkim,
+		.question = host_question,
 		.trace = host_trace,
 		.sessions = host_sessions,
 	};
