@@ -258,3 +258,20 @@ enum err account_usage(struct directory *d, uint64_t account, uint64_t bytes, ui
 	TRY(stmt_done(q));
 	return *changed ? directory_commit(d) : db_commit(d->db);
 }
+
+enum err account_uses(struct directory *d, const struct account_use *uses, size_t n)
+{
+	static const char sql[] =
+		"UPDATE account SET used_bytes = ?2, messages = ?3 WHERE account = ?1 AND (used_bytes <> ?2 OR messages <> ?3)";
+	DIRECTORY_CHANGE(d);
+	CLEANUP(stmt_release) struct stmt *q = db_query(d->db, sql);
+
+	for (size_t i = 0; i < n; i++) {
+		stmt_bind_u64(q, 1, uses[i].account);
+		stmt_bind_u64(q, 2, uses[i].bytes);
+		stmt_bind_u64(q, 3, uses[i].messages);
+		TRY(stmt_done(q));
+		stmt_reset(q);
+	}
+	return db_commit(d->db);
+}

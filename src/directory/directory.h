@@ -66,6 +66,11 @@ enum err account_forget(struct directory *d, uint64_t account) MUST_CHECK;
 enum err account_raise_epoch(struct directory *d, uint64_t account, uint32_t *epoch) MUST_CHECK;
 /* From USAGE. *changed: the look-up memfd has to be published. Not a change of the version otherwise. */
 enum err account_usage(struct directory *d, uint64_t account, uint64_t bytes, uint64_t messages, bool is_full, bool *changed) MUST_CHECK;
+/* The figures of many accounts in one transaction; whether they are full is not touched. One that is gone is passed over. */
+struct account_use {
+	uint64_t account, bytes, messages;
+};
+enum err account_uses(struct directory *d, const struct account_use *uses, size_t n) MUST_CHECK;
 
 /* ---- names that lead elsewhere */
 enum name_kind { NAME_MAIN = 1, NAME_FURTHER, NAME_ALIAS, NAME_GROUP };

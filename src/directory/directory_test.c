@@ -212,6 +212,7 @@ TEST(resolving)
 TEST(logins_and_flags)
 {
 	struct world *w = begin();
+	struct directory_account row;
 	struct lookup_account x;
 	uint64_t alice = add(w, "alice@example.test"), bob = add(w, "bob@example.test");
 	uint32_t epoch;
@@ -227,6 +228,9 @@ TEST(logins_and_flags)
 	EXPECT(changed);
 	EXPECT_OK(account_usage(w->d, bob, 11, 2, true, &changed));
 	EXPECT(!changed);
+	EXPECT_OK(account_uses(w->d, (struct account_use[]){ { alice, 70, 3 }, { 999, 1, 1 }, { bob, 12, 3 } }, 3));
+	EXPECT_OK(account_get(w->d, alice, &w->arena, &row));
+	EXPECT(row.used_bytes == 70 && row.messages == 3);
 	EXPECT_OK(setting_store(w->d, SCOPE_ACCOUNT, STR("2"), SETTING_over_quota_temporary, STR("off")));
 	EXPECT_OK(setting_store(w->d, SCOPE_SERVER, STR(""), SETTING_scram, STR("on")));
 	EXPECT_OK(printer_add(w->d, STR("::ffff:192.0.2.7"), alice));

@@ -20,7 +20,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-enum { TICK_MS = 1000, USAGE_EVERY_MS = 1000, USAGE_AHEAD_MS = 3000, DIRECTORY_TIMEOUT_MS = 20000,
+enum { TICK_MS = 1000, DIRECTORY_TIMEOUT_MS = 20000,
        STOP_WAIT_MS = 3000, PURGE_FIRST_MS = 3000, PURGE_EVERY_MS = 3600 * 1000 };
 
 void control_lock(struct control *c) { pthread_mutex_lock(&c->lock); }
@@ -141,42 +141,12 @@ static void on_resolve(void *context, struct channel *ch, struct message *m)
 	channel_reply(ch, m->call, e, buf_str(&answer), NULL, 0);
 }
 
-/* Lock held. */
-static void note_usage(struct control_cell *cell, int64_t now_ms)
-{
-	struct control *c = cell->control;
-	bool changed = false;
-	enum err e;
-
-	cell->has_usage = false;
-	cell->note_ms = (cell->note_ms > now_ms ? cell->note_ms : now_ms) + USAGE_EVERY_MS;
-	e = account_usage(c->directory, cell->account, cell->used_bytes, cell->messages, cell->is_full, &changed);
-	if (e == ERR_OK && changed)
-		e = control_send_directory(c);
-	if (e != ERR_OK && e != ERR_NOTFOUND)
-		log_error("usage not noted account=%llu error=%s", (unsigned long long)cell->account, err_name(e));
-}
-
-/* Full or not is in the directory, which is built anew and sent to all for it: a mailbox at the edge of its quota, or a
- * cell that has been broken into, may ask for that once a second, and a few times at once. The newest report counts,
- * now or in tick(). */
 static void on_usage(void *context, UNUSED struct channel *ch, struct message *m)
 {
 	struct control_cell *cell = context;
-	struct scan s = scan_of(m->body);
-	uint64_t account = get_u64(&s), bytes = get_u64(&s), messages = get_u64(&s);
-	bool is_full = get_bool(&s);
-	int64_t now = clock_mono_ms();
 	WITH_LOCK(cell->control);
 
-	if (!get_end(&s) || account != cell->account)
-		return;
-	cell->used_bytes = bytes;
-	cell->messages = messages;
-	cell->is_full = is_full;
-	cell->has_usage = true;
-	if (now + USAGE_AHEAD_MS >= cell->note_ms)
-		note_usage(cell, now);
+	control_usage_take(cell, m->body);
 }
 
 static void on_cell_trail(void *context, UNUSED struct channel *ch, struct message *m)
@@ -204,8 +174,7 @@ static void forget_cell(struct control_cell *cell)
 {
 	struct control *c = cell->control;
 
-	if (cell->has_usage)
-		note_usage(cell, clock_mono_ms());
+	control_usage_gone(cell);
 	if (map_get_u64(&c->cells, cell->account) == cell)
 		map_set_u64(&c->cells, cell->account, NULL);
 	watch_forget(c->watch, cell->ch);
@@ -334,12 +303,9 @@ static void tick(struct control *c)
 	channel_expire(c->master, now);
 	for (size_t i = 0; i < c->peer_count; i++)
 		channel_expire(c->peers[i].ch, now);
-	while (map_next(&c->cells, &at, NULL, &v)) {
-		struct control_cell *cell = v;
-		channel_expire(cell->ch, now);
-		if (cell->has_usage && now >= cell->note_ms)
-			note_usage(cell, now);
-	}
+	while (map_next(&c->cells, &at, NULL, &v))
+		channel_expire(((struct control_cell *)v)->ch, now);
+	control_usage_tick(c, now);
 	if (now >= c->purge_ms) {
 		c->purge_ms = now + PURGE_EVERY_MS;
 		control_purge(c);
@@ -434,6 +400,9 @@ int role_control(const struct role_start *start)
 	random_u64();
 	if (open_files(c) == ERR_OK) {
 		serve(c);
+		control_lock(c);
+		control_usage_write(c);
+		control_unlock(c);
 		code = 0;
 	}
 	/* a command still waits for somebody: the process ends around it, what it did is on disk */

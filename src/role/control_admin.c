@@ -347,8 +347,10 @@ static void run_request(struct connection *x, struct str request)
 	};
 
 	control_lock(c);
-	if (!c->stops)
+	if (!c->stops) {
+		control_usage_write(c);  /* what it shows is as new as can be */
 		admin_run(&host, request, send_reply, x);
+	}
 	control_unlock(c);
 }
 

@@ -34,7 +34,7 @@ struct control_cell {             /* the channel to one running cell */
 	uint64_t        account;
 	int             users;        /* the map, and commands that ask it: the last one frees */
 	uint64_t          used_bytes, messages;  /* its newest USAGE … */
-	bool              is_full, has_usage;    /* … and whether it is still to be noted */
+	bool              is_full, has_usage;    /* … and whether its fullness is still to be noted */
 	int64_t           note_ms;               /* when the next one may be */
 };
 
@@ -67,6 +67,8 @@ struct control {
 	struct lookup    *lookup;     /* as published */
 	int               lookup_fd;
 	uint64_t          built;      /* its version */
+	struct map        uses;       /* account -> struct account_use: figures that are still to be written … */
+	int64_t           uses_ms;    /* … then, at the latest */
 	int64_t           purge_ms;   /* when deleted accounts are looked at next */
 	int               connections;
 	int               connection_fds[CONTROL_CONNECTIONS_MAX];  /* -1: free */
@@ -84,6 +86,12 @@ bool control_is_answered(const struct control *c, uint64_t version);
 bool control_is_confirmed(const struct control *c, uint64_t version);
 struct control_peer *control_find_peer(struct control *c, enum role role, uint32_t index);
 void control_cell_release(struct control_cell *cell);
+
+/* What cells report (control_usage.c). Lock held. */
+void control_usage_take(struct control_cell *cell, struct str report);   /* USAGE */
+void control_usage_gone(struct control_cell *cell);
+void control_usage_tick(struct control *c, int64_t now_ms);
+void control_usage_write(struct control *c);   /* what waits, now */
 
 /* The trail (control_trail.c). Between start and stop only: no lock needed. */
 void control_trail_start(struct control *c);

@@ -421,6 +421,28 @@ TEST(usage_is_published_when_it_crosses_the_line)
 	end(w);
 }
 
+/* Figures gather before they are written, but whoever asks sees the newest. */
+TEST(a_command_shows_the_newest_usage)
+{
+	struct world *w = begin();
+	CLEANUP(buf_free) struct buf report = BUF(64), shown = BUF(ADMIN_REPLY_MAX);
+	int before = w->directories;
+
+	connect_cell(w, ALICE);
+	put_u64(&report, ALICE);
+	put_u64(&report, 5000);
+	put_u64(&report, 7);
+	put_bool(&report, false);
+	channel_notify(w->cell, NOTICE_USAGE, buf_str(&report), NULL, 0);
+	NOT_FOR(100, false);
+	CLEANUP(fd_close) int fd = send_command(w, "account list", "");
+	UNTIL(has_answer(fd));
+	EXPECT_OK(admin_receive(fd, &shown, PATIENCE_MS));
+	EXPECT(str_find(buf_str(&shown), STR("5000")) >= 0);
+	EXPECT_INT(w->directories, before);   /* nobody else needs to know */
+	end(w);
+}
+
 /* A mailbox at the edge of its quota, or a cell that means harm: everybody's directory is not built again for each word. */
 TEST(usage_that_goes_to_and_fro_is_published_now_and_then)
 {

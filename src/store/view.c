@@ -128,7 +128,9 @@ enum err view_close(struct view *v)
 	if (v == NULL)
 		return ERR_OK;
 	if (!atomic_load(&v->is_broken)) {
-		e = note_clean_end(v);
+		e = bodies_sync(v->bodies);  /* the disk may have the note first */
+		if (e == ERR_OK)
+			e = note_clean_end(v);
 		if (e == ERR_OK)
 			e = view_publish(v);
 		if (e != ERR_OK)
