@@ -19,6 +19,7 @@ enum log_kind {
 	LOG_OPEN,         /* first record of each opening; the log's own */
 	LOG_W,            /* u64 W */
 	LOG_MESSAGE,      /* queue/record.h */
+	LOG_DONE,         /* queue/record.h: recipients that other servers have taken */
 	LOG_KINDS
 };
 
@@ -46,10 +47,11 @@ struct log_entry {
 enum err log_open(struct disk_dir *dir, const struct log_config *config, struct log **out) MUST_CHECK;
 void log_close(struct log **l);     /* for CLEANUP too; NULL is fine */
 
-/* Calls see() for each LOG_MESSAGE above W that was found by log_open(), in order; ends when it returns something else
- * than ERR_OK. payload lives during the call. Once, before the first log_write(). */
+/* Calls see() for each record of this kind (LOG_MESSAGE or LOG_DONE) above W that was found by log_open(), in order; ends
+ * when it returns something else than ERR_OK. payload lives during the call. Each kind once, LOG_MESSAGE
+ * last, before the first log_write(). */
 typedef enum err (*log_seen)(void *context, struct log_place place, struct str payload);
-enum err log_replay(struct log *l, log_seen see, void *context) MUST_CHECK;
+enum err log_replay(struct log *l, enum log_kind kind, log_seen see, void *context) MUST_CHECK;
 
 /* Appends the entries in their order, syncs, and sets place and result of each:
  *   ERR_OK     durable

@@ -128,7 +128,7 @@ static size_t replay(struct story *t)
 
 	while (c.next < t->n && t->messages[c.next].seq <= w)
 		c.next++;
-	EXPECT_OK(log_replay(t->l, count, &c));
+	EXPECT_OK(log_replay(t->l, LOG_MESSAGE, count, &c));
 	return c.next;
 }
 

@@ -96,7 +96,7 @@ static void use_log(void)
 	struct expected x = { 0 };
 	size_t still = 0;
 
-	if (log_open(dir, &config, &l) != ERR_OK || log_replay(l, see, &x) != ERR_OK)
+	if (log_open(dir, &config, &l) != ERR_OK || log_replay(l, LOG_MESSAGE, see, &x) != ERR_OK)
 		return;
 	for (size_t i = 0; i < NEW; i++) {
 		e[i] = (struct log_entry){ .kind = LOG_MESSAGE, .head = str_make("a message", i * 3) };
@@ -110,7 +110,7 @@ static void use_log(void)
 	if (log_open(dir, &config, &l) != ERR_OK)
 		return;
 	x.last = 0;
-	enum err replayed = log_replay(l, see, &x);
+	enum err replayed = log_replay(l, LOG_MESSAGE, see, &x);
 	assert(replayed == ERR_OK);
 	for (size_t i = 0; i < x.n; i++)
 		still += x.places[i].seq > log_w(l);

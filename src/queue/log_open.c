@@ -247,13 +247,13 @@ static bool proves_damage(const struct walk *at, const struct log_header *h)
 	return at->is_damaged || h->seq - h->in_batch > at->seq + 1;
 }
 
-static void remember(struct log *l, struct log_place place)
+static void remember(struct log *l, enum log_kind kind, struct log_place place)
 {
 	if (l->found_n == l->found_cap) {
 		l->found_cap = l->found_cap ? l->found_cap * 2 : 256;
 		l->found = mem_resize(l->found, l->found_cap * sizeof(*l->found));
 	}
-	l->found[l->found_n++] = place;
+	l->found[l->found_n++] = (struct log_found){ kind, place };
 }
 
 static void take(struct log *l, uint64_t generation, struct walk *at, const struct log_header *h, struct str payload,
@@ -267,8 +267,8 @@ static void take(struct log *l, uint64_t generation, struct walk *at, const stru
 	log_segment_of(l, generation)->last_seq = h->seq;
 	if (w > l->w && w < h->seq)
 		l->w = w;
-	if (h->kind == LOG_MESSAGE)
-		remember(l, (struct log_place){ (uint32_t)(generation % l->segments), offset + HEADER, h->length, h->seq });
+	if (h->kind == LOG_MESSAGE || h->kind == LOG_DONE)
+		remember(l, (enum log_kind)h->kind, (struct log_place){ (uint32_t)(generation % l->segments), offset + HEADER, h->length, h->seq });
 }
 
 static void tell_damage(const struct log *l, const struct walk *at, const struct log_header *h)
@@ -492,20 +492,23 @@ void log_close(struct log **out)
 	*out = NULL;
 }
 
-enum err log_replay(struct log *l, log_seen see, void *context)
+enum err log_replay(struct log *l, enum log_kind kind, log_seen see, void *context)
 {
 	CLEANUP(buf_free) struct buf payload = BUF(l->segment_bytes);
 	enum err e = ERR_OK;
 
 	for (size_t i = 0; e == ERR_OK && i < l->found_n; i++) {
-		if (l->found[i].seq <= l->w)
+		const struct log_found *f = &l->found[i];
+		if (f->kind != kind || f->place.seq <= l->w)
 			continue;
-		e = log_read(l, l->found[i], &payload);
+		e = log_read(l, f->place, &payload);
 		if (e == ERR_OK)
-			e = see(context, l->found[i], buf_str(&payload));
+			e = see(context, f->place, buf_str(&payload));
 	}
-	mem_free(l->found);
-	l->found = NULL;
-	l->found_n = l->found_cap = 0;
+	if (kind == LOG_MESSAGE) {
+		mem_free(l->found);
+		l->found = NULL;
+		l->found_n = l->found_cap = 0;
+	}
 	return e;
 }

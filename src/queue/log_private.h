@@ -18,6 +18,11 @@ struct log_segment {
 
 struct log_batch;
 
+struct log_found {
+	enum log_kind    kind;
+	struct log_place place;
+};
+
 struct log {
 	struct disk_dir   *dir;
 	uint64_t           id, epoch;
@@ -29,7 +34,7 @@ struct log {
 	uint32_t           offset;        /* where the next record goes */
 	uint64_t           next_seq, w;
 	bool               failed;
-	struct log_place  *found;         /* messages above W, for the replay */
+	struct log_found  *found;         /* what is above W, for the replay */
 	size_t             found_n, found_cap;
 };
 

@@ -141,7 +141,7 @@ static struct str replay(struct ring *r, struct arena *a)
 	CLEANUP(buf_free) struct buf b = BUF(100000);
 	struct seen *s = arena_alloc(a, sizeof(*s));
 
-	EXPECT_OK(log_replay(r->l, see, s));
+	EXPECT_OK(log_replay(r->l, LOG_MESSAGE, see, s));
 	for (size_t i = 0; i < s->n; i++) {
 		buf_printf(&b, "%s%llu", i ? " " : "", (unsigned long long)s->mark[i]);
 		EXPECT(i == 0 || s->seq[i] > s->seq[i - 1]);
@@ -217,6 +217,38 @@ TEST(what_was_written_is_found_again)
 	end(&r);
 }
 
+static enum err count_seen(void *context, UNUSED struct log_place place, UNUSED struct str payload)
+{
+	++*(size_t *)context;
+	return ERR_OK;
+}
+
+/* Two kinds, each by itself; and W lets go of both. */
+TEST(what_was_sent_is_found_again)
+{
+	struct ring r = { 0 };
+	struct log_entry message = { .kind = LOG_MESSAGE, .head = STR("m") }, done = { .kind = LOG_DONE, .head = STR("d") };
+	struct log_entry *entries[] = { &message, &done, &done };
+	size_t messages = 0, dones = 0;
+
+	open_ring(&r);
+	log_write(r.l, entries, 2);
+	log_write(r.l, entries + 2, 1);
+	EXPECT_OK(done.result);
+	reopen(&r);
+	EXPECT_OK(log_replay(r.l, LOG_DONE, count_seen, &dones));
+	EXPECT_OK(log_replay(r.l, LOG_MESSAGE, count_seen, &messages));
+	EXPECT(messages == 1 && dones == 2);
+	EXPECT_OK(put_w(&r, message.place.seq + 1));
+	reopen(&r);
+	messages = dones = 0;
+	EXPECT_OK(log_replay(r.l, LOG_DONE, count_seen, &dones));
+	EXPECT_OK(log_replay(r.l, LOG_MESSAGE, count_seen, &messages));
+	EXPECT(messages == 0 && dones == 1);
+	close_ring(&r);
+	test_dir_remove(r.path);
+}
+
 TEST(a_batch_larger_than_what_goes_out_at_once)
 {
 	enum { N = 1300 };
@@ -238,7 +270,7 @@ TEST(a_batch_larger_than_what_goes_out_at_once)
 	for (size_t i = 0; i < N; i++)
 		EXPECT_OK(e[i].result);
 	reopen(&r);
-	EXPECT_OK(log_replay(r.l, see, s));
+	EXPECT_OK(log_replay(r.l, LOG_MESSAGE, see, s));
 	EXPECT_INT(s->n, N);
 	for (size_t i = 0; i < N; i++)
 		EXPECT(s->mark[i] == i && s->seq[i] == e[i].place.seq);
@@ -269,7 +301,7 @@ TEST(many_turns_of_the_ring)
 			continue;
 		reopen(&r);
 		s->n = 0;
-		EXPECT_OK(log_replay(r.l, see, s));
+		EXPECT_OK(log_replay(r.l, LOG_MESSAGE, see, s));
 		EXPECT_INT(s->n, n - first);
 		for (size_t i = 0; i < s->n; i++)
 			EXPECT(s->mark[i] == kept[first + i].mark && s->seq[i] == kept[first + i].seq);
@@ -437,7 +469,7 @@ TEST(damage_is_reported_and_the_rest_is_used)
 			open_ring(&r);
 			EXPECT_INT(was_said(&r, c->what ? c->what : "damaged"), c->what != NULL);
 			s->n = 0;
-			EXPECT_OK(log_replay(r.l, see, s));
+			EXPECT_OK(log_replay(r.l, LOG_MESSAGE, see, s));
 			EXPECT_INT(s->n, n - hit + (size_t)again);
 			EXPECT_OK(put(&r, 99, 100, NULL));
 			close_ring(&r);

@@ -544,7 +544,7 @@ enum err queue_open(const struct queue_config *config, const struct queue_host *
 	e = open_files(q);
 	if (e == ERR_OK) {
 		make_parts(q);
-		e = log_replay(q->log, on_seen, q);
+		e = log_replay(q->log, LOG_MESSAGE, on_seen, q);
 	}
 	if (e == ERR_OK)
 		e = spool_sweep(q->spool, q->late);

@@ -1,4 +1,5 @@
-/* LOG_MESSAGE: u8 version, u8 place of the body, u64 size, u32 CRC32C of the body, u64 spool, the envelope as a string;
+/* LOG_DONE: u8 version, u64 log id, u64 seq, u32 count, u16 recipient each.
+ * LOG_MESSAGE: u8 version, u8 place of the body, u64 size, u32 CRC32C of the body, u64 spool, the envelope as a string;
  * then, when it is inline, the body to the end of the payload: it is written from where the sender put it, without a
  * copy.
  *
@@ -35,6 +36,29 @@ bool record_message_decode(struct str payload, struct record_message *out)
 		return out->spool != 0 && get_end(&s);
 	out->body = scan_bytes(&s, scan_left(&s));
 	return place == BODY_INLINE && out->spool == 0 && out->body.n == out->size;
+}
+
+void record_done_encode(const struct record_done *d, struct buf *out)
+{
+	put_u8(out, RECORD_VERSION);
+	put_u64(out, d->log_id);
+	put_u64(out, d->seq);
+	put_u32(out, (uint32_t)d->n);
+	for (size_t i = 0; i < d->n; i++)
+		put_u16(out, d->recipients[i]);
+}
+
+bool record_done_decode(struct str payload, struct record_done *out)
+{
+	struct scan s = scan_of(payload);
+	uint8_t version = get_u8(&s);
+
+	*out = (struct record_done){ .log_id = get_u64(&s) };
+	out->seq = get_u64(&s);
+	out->n = get_count(&s, RECORD_DONE_MAX);
+	for (size_t i = 0; i < out->n && !s.failed; i++)
+		out->recipients[i] = get_u16(&s);
+	return get_end(&s) && version == RECORD_VERSION && out->n > 0;
 }
 
 void spool_name(uint64_t spool, char name[SPOOL_NAME_MAX])

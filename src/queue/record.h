@@ -1,18 +1,20 @@
-/* queue/record.h -- what a LOG_MESSAGE record holds: the envelope, and the body or the name of its spool file.
+/* queue/record.h -- what the records of the log hold. LOG_MESSAGE: the envelope, and the body or the name of its spool file.
+ * LOG_DONE: recipients of one message that other servers have taken.
  *
- * What a restart needs, and why the log has messages and W only, no results (DESIGN.md §4.3, §4.4, §4.6):
+ * What a restart needs, and why the log has results of other servers only (DESIGN.md §4.3, §4.4, §4.6):
  *   - A local recipient is answered for by its account: the cell keeps the name (log id, seq, recipient) in the
  *     transaction that adds the message, so a replay of everything above W delivers nothing twice and loses nothing.
  *   - A recipient that has moved to queue.db is answered for by its row there (queue/late.h), which is kept, even when
  *     it is finished, until W has passed its seq. So a replay asks late_find() first and leaves such a recipient alone.
+ *   - A recipient elsewhere that has been sent to is answered for by a LOG_DONE, which stands behind its message. It
+ *     may name a row of queue.db (of an older log, too) whose change did not come to the disk: the replay finishes it.
  *   - Everything else is still to be done. So W may become v as soon as each recipient of each seq ≤ v is either
- *     committed in a synced account or a row of queue.db. A role that sends to other servers straight from the log adds
- *     a kind of record for its successes; older programs pass over kinds they do not know. */
+ *     committed in a synced account, or sent, or a row of queue.db, and the rows that LOG_DONEs ≤ v name are finished. */
 #ifndef FACTEUR_QUEUE_RECORD_H
 #define FACTEUR_QUEUE_RECORD_H
 #include "base/wire.h"
 
-enum { SPOOL_NAME_MAX = 32 };
+enum { SPOOL_NAME_MAX = 32, RECORD_DONE_MAX = 100 };
 
 struct record_message {
 	struct str envelope;   /* envelope_encode() */
@@ -26,6 +28,14 @@ struct record_message {
 void record_message_encode(const struct record_message *m, struct buf *head);
 /* Slices view payload. False: malformed, or of a later version. */
 bool record_message_decode(struct str payload, struct record_message *out) MUST_CHECK;
+
+struct record_done {
+	uint64_t log_id, seq;  /* the message */
+	size_t   n;            /* 1 to RECORD_DONE_MAX */
+	uint16_t recipients[RECORD_DONE_MAX];  /* indexes in its envelope */
+};
+void record_done_encode(const struct record_done *d, struct buf *out);
+bool record_done_decode(struct str payload, struct record_done *out) MUST_CHECK;
 
 /* "spool/00000000000000000042", below DIR/queue. */
 void spool_name(uint64_t spool, char name[SPOOL_NAME_MAX]);

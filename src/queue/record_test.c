@@ -37,6 +37,25 @@ TEST(an_empty_body_is_inline)
 	EXPECT_INT(out.body.n, 0);
 }
 
+TEST(what_has_been_sent)
+{
+	CLEANUP(buf_free) struct buf b = BUF(1000);
+	struct record_done in = { 7, 9, 2, { 0, 19999 } }, out;
+
+	record_done_encode(&in, &b);
+	EXPECT(record_done_decode(buf_str(&b), &out));
+	EXPECT(out.log_id == 7 && out.seq == 9 && out.n == 2 && out.recipients[0] == 0 && out.recipients[1] == 19999);
+	EXPECT(!record_done_decode(str_sub(buf_str(&b), 0, b.n - 1), &out));
+	in.n = 0;
+	buf_reset(&b);
+	record_done_encode(&in, &b);
+	EXPECT(!record_done_decode(buf_str(&b), &out));
+	in.n = RECORD_DONE_MAX;
+	buf_reset(&b);
+	record_done_encode(&in, &b);
+	EXPECT(record_done_decode(buf_str(&b), &out));
+}
+
 TEST(spool_names)
 {
 	char name[SPOOL_NAME_MAX];
