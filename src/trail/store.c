@@ -115,8 +115,7 @@ void trail_store_limit(struct trail_store *t, const struct trail_limits *limits)
 
 	t->limits = *limits;
 	t->pruned_ms = 0;
-	if (t->waits_since_ms < 0)
-		t->waits_since_ms = clock_mono_ms();
+	t->waits_since_ms = clock_mono_ms() - TRAIL_WRITE_EVERY_MS;  /* now */
 }
 
 /* ---- the file */

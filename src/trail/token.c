@@ -2,7 +2,9 @@
 #include "trail/trail_private.h"
 #include <stdlib.h>
 
-enum { BITS_EACH = 10, PROBES = 7, FILTER_MIN = 8 };
+/* One in 2,000 tokens that are not in it looks as if: a search for 100 messages asks each filter for all of them, and shall not read
+ * most blocks for nothing. (At 10 bits and 7 probes it did: 190 ms CPU among 500,000 messages instead of 50.) */
+enum { BITS_EACH = 16, PROBES = 11, FILTER_MIN = 8 };
 enum token_kind { TOKEN_NAME = 1, TOKEN_MESSAGE_ID, TOKEN_ADDRESS, TOKEN_DOMAIN, TOKEN_ACCOUNT };
 
 /* Not secret: who makes collisions finds his own mail a little more slowly. */

@@ -16,7 +16,7 @@ enum { TOKENS_MAX = 4 * TRAIL_RECIPIENTS_MAX, FILTER_BYTES_MAX = 1 << 20 };
 /* All tokens under which an event can be found. */
 size_t event_tokens(const struct trail_event *e, uint64_t out[TOKENS_MAX]);
 
-/* A Bloom filter at 10 bits for each different token: one in a hundred that are not in it looks as if. Sorts the tokens. */
+/* A Bloom filter of the tokens, each once. Sorts them. */
 void filter_make(uint64_t *tokens, size_t n, struct buf *out);
 bool filter_may_have(struct str filter, uint64_t token);
 
