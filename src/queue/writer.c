@@ -20,7 +20,7 @@
 #include "base/wire.h"
 #include <time.h>
 
-enum { GATHER_MS = 5, GATHER_MOST = 32, PROBE_AFTER = 8, PROBE_AFTER_MOST = 1024 };
+enum { GATHER_MS = 5, GATHER_MOST = 48, PROBE_AFTER = 8, PROBE_AFTER_MOST = 1024 };
 enum { COMPANY_US = 30, COMPANY_STAYS = 8, SLOW_US = 2000, SLOW_STAYS = 32, SLOW_STAYS_MOST = 4096 };
 
 struct gather {
