@@ -199,7 +199,7 @@ def campaign(targets, minutes, jobs, wall_s):
     def work():
         while (t := next_target()) is not None:
             t.note_code()
-            seconds = min(SLICE_S, max(5, wanted - t.state["seconds"]), max(1, end - time.monotonic()) if end else SLICE_S)
+            seconds = min(SLICE_S, max(30, wanted - t.state["seconds"]), max(1, end - time.monotonic()) if end else SLICE_S)
             before = t.state["runs"]
             t.run(int(seconds))
             with lock:
