@@ -41,7 +41,7 @@ static enum err insert(struct directory *d, const struct directory_address *x, s
 	TRY(stmt_done(q));
 	uint64_t number = (uint64_t)db_last_rowid(d->db);
 	TRY(name_insert(d, x, NAME_MAIN, number));
-	TRY(directory_commit(d));
+	TRY(directory_commit_account(d, number));
 	*account = number;
 	return ERR_OK;
 }
@@ -142,6 +142,13 @@ static enum err change_one(struct directory *d, struct stmt *q)
 	return db_changes(d->db) ? directory_commit(d) : ERR_NOTFOUND;
 }
 
+/* The same where its names lead where they did. */
+static enum err change_itself(struct directory *d, struct stmt *q, uint64_t account)
+{
+	TRY(stmt_done(q));
+	return db_changes(d->db) ? directory_commit_account(d, account) : ERR_NOTFOUND;
+}
+
 enum err account_suspend(struct directory *d, uint64_t account, bool suspended)
 {
 	static const char sql[] = "UPDATE account SET suspended = ?2 WHERE account = ?1";
@@ -150,7 +157,7 @@ enum err account_suspend(struct directory *d, uint64_t account, bool suspended)
 
 	stmt_bind_u64(q, 1, account);
 	stmt_bind_int64(q, 2, suspended);
-	return change_one(d, q);
+	return change_itself(d, q, account);
 }
 
 enum err account_describe(struct directory *d, uint64_t account, struct str name, bool french)
@@ -162,7 +169,7 @@ enum err account_describe(struct directory *d, uint64_t account, struct str name
 	stmt_bind_u64(q, 1, account);
 	stmt_bind_text(q, 2, name);
 	stmt_bind_int64(q, 3, french);
-	return change_one(d, q);
+	return change_itself(d, q, account);
 }
 
 enum err account_delete(struct directory *d, uint64_t account)
@@ -194,7 +201,7 @@ enum err account_ready(struct directory *d, uint64_t account)
 	CLEANUP(stmt_release) struct stmt *q = db_query(d->db, sql);
 
 	stmt_bind_u64(q, 1, account);
-	return change_one(d, q);
+	return change_itself(d, q, account);
 }
 
 enum err account_doom(struct directory *d, uint64_t account)
@@ -232,7 +239,7 @@ enum err account_raise_epoch(struct directory *d, uint64_t account, uint32_t *ep
 			return stmt_err(q, ERR_NOTFOUND);
 		raised = (uint32_t)stmt_int64(q, 0);
 	}
-	TRY(directory_commit(d));
+	TRY(directory_commit_account(d, account));
 	*epoch = raised;
 	return ERR_OK;
 }
@@ -256,7 +263,7 @@ enum err account_usage(struct directory *d, uint64_t account, uint64_t bytes, ui
 	stmt_bind_u64(q, 3, messages);
 	stmt_bind_int64(q, 4, is_full);
 	TRY(stmt_done(q));
-	return *changed ? directory_commit(d) : db_commit(d->db);
+	return *changed ? directory_commit_account(d, account) : db_commit(d->db);
 }
 
 enum err account_uses(struct directory *d, const struct account_use *uses, size_t n)

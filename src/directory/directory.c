@@ -34,7 +34,7 @@ static enum err read_version(struct directory *d)
 
 	if (!stmt_row(q))
 		return stmt_err(q, ERR_CORRUPT);
-	d->version = stmt_u64(q, 0);
+	d->version = d->opened_version = stmt_u64(q, 0);
 	return ERR_OK;
 }
 
@@ -85,7 +85,7 @@ enum err directory_begin(struct directory *d)
 	return db_begin(d->db);
 }
 
-enum err directory_commit(struct directory *d)
+enum err directory_commit_account(struct directory *d, uint64_t account)
 {
 	static const char sql[] = "UPDATE version SET version = version + 1";
 	CLEANUP(stmt_release) struct stmt *q = db_query(d->db, sql);
@@ -93,15 +93,31 @@ enum err directory_commit(struct directory *d)
 	TRY(stmt_done(q));
 	TRY(db_commit(d->db));
 	d->version++;
+	d->changed[d->version % CHANGES_KEPT] = account;
 	return ERR_OK;
 }
 
-/* d->conf and d->places as of this version. */
+enum err directory_commit(struct directory *d) { return directory_commit_account(d, 0); }
+
+bool directory_changed_accounts(const struct directory *d, uint64_t since, uint64_t *accounts, size_t *n)
+{
+	*n = 0;
+	if (since < d->opened_version || since > d->version || d->version - since > CHANGES_KEPT)
+		return false;
+	for (uint64_t version = since + 1; version <= d->version; version++) {
+		accounts[*n] = d->changed[version % CHANGES_KEPT];
+		if (accounts[(*n)++] == 0)
+			return false;
+	}
+	return true;
+}
+
+/* d->conf and d->places as they are now. */
 static enum err read_conf(struct directory *d)
 {
 	enum err e;
 
-	if (d->conf != NULL && d->conf_version == d->version)
+	if (d->conf != NULL && !d->conf_is_stale)
 		return ERR_OK;
 	forget_conf(d);
 	d->conf = conf_new();
@@ -112,7 +128,7 @@ static enum err read_conf(struct directory *d)
 		forget_conf(d);
 		return e;
 	}
-	d->conf_version = d->version;
+	d->conf_is_stale = false;
 	return ERR_OK;
 }
 

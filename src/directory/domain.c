@@ -33,6 +33,7 @@ enum err domain_remove(struct directory *d, struct str name)
 	stmt_bind_int64(s, 1, SCOPE_DOMAIN);
 	stmt_bind_text(s, 2, name);
 	TRY(stmt_done(s));
+	d->conf_is_stale = true;
 	return directory_commit(d);
 }
 
@@ -82,4 +83,29 @@ bool domain_exists(struct directory *d, struct str name)
 
 	stmt_bind_text(q, 1, name);
 	return stmt_row(q);
+}
+
+enum err domain_has_older(struct directory *d, struct str domain, uint64_t account, bool *has)
+{
+	static const char sql[] = "SELECT 1 FROM account WHERE domain = ?1 AND deleted = 0 AND account < ?2 LIMIT 1";
+	CLEANUP(stmt_release) struct stmt *q = db_query(d->db, sql);
+
+	stmt_bind_text(q, 1, domain);
+	stmt_bind_u64(q, 2, account);
+	*has = stmt_row(q);
+	return *has ? ERR_OK : stmt_end(q);
+}
+
+enum err domain_catch_alls(struct directory *d, struct arena *a, struct str **out, size_t *n)
+{
+	static const char sql[] = "SELECT catch_all FROM domain WHERE catch_all IS NOT NULL";
+	CLEANUP(stmt_release) struct stmt *q = db_query(d->db, sql);
+	size_t cap = 0;
+
+	*out = NULL;
+	for (*n = 0; stmt_row(q); ++*n) {
+		*out = arena_grow(a, *out, *n, &cap, sizeof(**out));
+		(*out)[*n] = str_copy(a, stmt_str(q, 0));
+	}
+	return stmt_end(q);
 }

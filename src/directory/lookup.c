@@ -11,15 +11,6 @@
 #include "directory/directory.h"
 #include "ipc/channel.h"
 
-struct lookup {
-	struct str           bytes, mapped;   /* mapped: to be unmapped */
-	struct lookup_header h;
-	const char          *accounts, *slots, *names, *targets, *strings;
-	struct conf         *conf;
-	struct str           hostname;
-	char                 separator;       /* 0: no plus-addresses */
-};
-
 static struct str text_of(const struct lookup *l, struct text_at t) { return str_make(l->strings + t.offset, t.length); }
 
 #define ROW(l, table, type, index) ({ type row_; memcpy(&row_, (l)->table + (size_t)(index) * sizeof(type), sizeof(type)); row_; })
@@ -160,7 +151,7 @@ const struct conf *lookup_conf(const struct lookup *l) { return l->conf; }
 struct str lookup_hostname(const struct lookup *l) { return l->hostname; }
 bool lookup_scram(const struct lookup *l) { return conf_on(l->conf, SETTING_scram); }
 
-static bool find(const struct lookup *l, struct str key, struct lookup_name_row *out)
+bool lookup_find(const struct lookup *l, struct str key, struct lookup_name_row *out)
 {
 	uint64_t hash = lookup_hash(l->h.seed, key);
 
@@ -182,7 +173,7 @@ static bool find_domain(const struct lookup *l, struct str domain, struct lookup
 		return false;
 	key[0] = '@';
 	memcpy(key + 1, domain.p, domain.n);
-	return find(l, str_make(key, domain.n + 1), out) && out->kind == LOOKUP_NAME_DOMAIN;
+	return lookup_find(l, str_make(key, domain.n + 1), out) && out->kind == LOOKUP_NAME_DOMAIN;
 }
 
 bool lookup_domain(const struct lookup *l, struct str domain)
@@ -228,7 +219,7 @@ static bool only_account(const struct lookup *l, struct str key, enum lookup_nam
 {
 	struct lookup_name_row row;
 
-	if (key.n == 0 || !find(l, key, &row) || row.kind != kind)
+	if (key.n == 0 || !lookup_find(l, key, &row) || row.kind != kind)
 		return false;
 	fill_account(l, ROW(l, targets, struct lookup_target_row, row.first_target).account_row - 1, out);
 	return true;
@@ -287,12 +278,12 @@ enum lookup_kind lookup_resolve(const struct lookup *l, struct str address, stru
 		return out->kind;
 	if (x.is_literal || !find_domain(l, x.domain, &domain))
 		return out->kind = LOOKUP_FOREIGN;
-	if (find(l, directory_address_key(a, x.local, x.domain), &row)) {
+	if (lookup_find(l, directory_address_key(a, x.local, x.domain), &row)) {
 		fill_targets(l, &row, a, out);
 		return out->kind;
 	}
 	cut = l->separator ? str_chr(x.local, l->separator) : -1;
-	if (cut > 0 && find(l, directory_address_key(a, str_sub(x.local, 0, (size_t)cut), x.domain), &row)) {
+	if (cut > 0 && lookup_find(l, directory_address_key(a, str_sub(x.local, 0, (size_t)cut), x.domain), &row)) {
 		out->detail = str_from(x.local, (size_t)cut + 1);
 		fill_targets(l, &row, a, out);
 		return out->kind;

@@ -38,15 +38,15 @@ static struct text_at add_text(struct build *b, struct str s)
 }
 
 /* A server of a million accounts has few own settings: they are read only where there are some. */
-static enum err account_flags(struct build *b, const struct directory_account *x, struct lookup_account_row *row)
+enum err lookup_fill_account(struct directory *d, const struct conf *server, const struct directory_account *x, struct lookup_account_row *row)
 {
 	struct conf *own = NULL;
-	const struct conf *c = b->conf;
+	const struct conf *c = server;
 	bool plain;
 
-	TRY(directory_is_plain(b->d, x->account, x->address, &plain));
+	TRY(directory_is_plain(d, x->account, x->address, &plain));
 	if (!plain) {
-		TRY(directory_account_conf(b->d, x->account, x->address, &own));
+		TRY(directory_account_conf(d, x->account, x->address, &own));
 		c = own;
 	}
 	row->message_size_max = conf_number(c, SETTING_message_size_max);
@@ -78,11 +78,17 @@ static enum err add_accounts(struct build *b)
 		if (b->first_account == 0)
 			b->first_account = list[i].account;
 		row.address = add_text(b, list[i].address);
-		TRY(account_flags(b, &list[i], &row));
+		TRY(lookup_fill_account(b->d, b->conf, &list[i], &row));
 		buf_add_bytes(&b->accounts, &row, sizeof row);
 		map_set_u64(&b->account_rows, list[i].account, (void *)(uintptr_t)++b->h.accounts);
 	}
 	return ERR_OK;
+}
+
+/* The address of an account that is deleted, or only being made, is nobody's. */
+static bool is_in_use(const struct build *b, const struct directory_name *name)
+{
+	return name->account == 0 || map_get_u64(&b->account_rows, name->account);
 }
 
 /* One list of targets under construction. */
@@ -174,12 +180,10 @@ static void add_names(struct build *b)
 {
 	for (size_t i = 0; i < b->name_count; i++) {
 		const struct directory_name *name = &b->names[i];
+		if (!is_in_use(b, name))
+			continue;
 		struct expansion e = expansion_begin(b, name->account == 0);
 		expand_name(&e, name, 0);
-		if (name->account && e.n == 0) {  /* of a deleted account */
-			map_free(&e.seen);
-			continue;
-		}
 		add_name(b, name->key, name->account ? LOOKUP_NAME_OWN : LOOKUP_NAME_LIST, &e);
 	}
 }
@@ -239,14 +243,22 @@ static enum err add_printers(struct build *b)
 	return ERR_OK;
 }
 
-static void put_slots(struct build *b, struct buf *out)
+uint32_t lookup_slots_for(uint32_t names)
 {
-	uint32_t n = b->h.slots;
+	uint32_t slots = 8;
+
+	while (slots < 2 * names)
+		slots *= 2;
+	return slots;
+}
+
+void lookup_put_slots(struct str rows, uint32_t n, struct buf *out)
+{
 	uint32_t *slots = mem_array(n, sizeof *slots);
 
-	for (uint32_t i = 0; i < b->h.names; i++) {
+	for (uint32_t i = 0; i < rows.n / sizeof(struct lookup_name_row); i++) {
 		struct lookup_name_row row;
-		memcpy(&row, b->rows.p + i * sizeof row, sizeof row);
+		memcpy(&row, rows.p + i * sizeof row, sizeof row);
 		uint32_t at = (uint32_t)row.hash & (n - 1);
 		while (slots[at])
 			at = (at + 1) & (n - 1);
@@ -263,8 +275,10 @@ static enum err read_all(struct build *b)
 	TRY(name_list(b->d, 0, &b->arena, &b->names, &b->name_count));
 	for (size_t i = 0; i < b->domain_count; i++)
 		map_set(&b->domain_set, b->domains[i].name, b);
+	TRY(add_accounts(b));
 	for (size_t i = 0; i < b->name_count; i++)
-		map_set(&b->by_key, b->names[i].key, &b->names[i]);
+		if (is_in_use(b, &b->names[i]))
+			map_set(&b->by_key, b->names[i].key, &b->names[i]);
 	return ERR_OK;
 }
 
@@ -281,16 +295,14 @@ static enum err build(struct build *b, struct buf *out)
 	b->h.domains = (uint32_t)b->domain_count;
 	if (b->domain_count)
 		b->h.first_domain = add_text(b, b->domains[0].name);
-	TRY(add_accounts(b));
 	add_names(b);
 	add_domains(b);
 	TRY(add_printers(b));
-	for (b->h.slots = 8; b->h.slots < 2 * b->h.names; b->h.slots *= 2)
-		;
+	b->h.slots = lookup_slots_for(b->h.names);
 	b->h.strings = (uint32_t)b->strings.n;
 	buf_add_bytes(out, &b->h, sizeof b->h);
 	buf_add(out, buf_str(&b->accounts));
-	put_slots(b, out);
+	lookup_put_slots(buf_str(&b->rows), b->h.slots, out);
 	buf_add(out, buf_str(&b->rows));
 	buf_add(out, buf_str(&b->targets));
 	buf_add(out, buf_str(&b->strings));

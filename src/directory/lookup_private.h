@@ -1,10 +1,11 @@
-/* directory/lookup_private.h -- the bytes of the look-up memfd, for lookup_build.c (writes) and lookup.c (reads).
+/* directory/lookup_private.h -- the bytes of the look-up memfd, for lookup_build.c and lookup_update.c (write) and lookup.c (reads).
  *
  *   header | accounts (sorted by number) | slots (hash table, power of two) | names | targets | strings
  *
  * All in the order of this machine: the memfd never leaves it. Structs are read with memcpy, so nothing has to be aligned. */
 #ifndef FACTEUR_DIRECTORY_LOOKUP_PRIVATE_H
 #define FACTEUR_DIRECTORY_LOOKUP_PRIVATE_H
+#include "directory/directory.h"
 #include "directory/lookup.h"
 
 #define LOOKUP_MAGIC 0x316b6f6f4c746346ULL  /* "FctLook1"; the digit is the format's version */
@@ -47,4 +48,20 @@ static inline uint64_t lookup_hash(uint64_t seed, struct str key)
 		h = (h ^ (unsigned char)key.p[i]) * 0x100000001b3ULL;
 	return h ^ h >> 29;
 }
+
+struct lookup {
+	struct str           bytes, mapped;   /* mapped: to be unmapped */
+	struct lookup_header h;
+	const char          *accounts, *slots, *names, *targets, *strings;
+	struct conf         *conf;
+	struct str           hostname;
+	char                 separator;       /* 0: no plus-addresses */
+};
+bool lookup_find(const struct lookup *l, struct str key, struct lookup_name_row *out);
+
+/* For those who write. server: the server's settings. Sets message_size_max and flags. */
+enum err lookup_fill_account(struct directory *d, const struct conf *server, const struct directory_account *x, struct lookup_account_row *row) MUST_CHECK;
+/* Enough for that many names; and the hash table over their rows. */
+uint32_t lookup_slots_for(uint32_t names);
+void lookup_put_slots(struct str rows, uint32_t slots, struct buf *out);
 #endif

@@ -140,6 +140,32 @@ enum err name_senders(struct directory *d, uint64_t account, size_t max, struct 
 	return *n == max ? ERR_OK : stmt_end(q);
 }
 
+enum err name_is_target(struct directory *d, struct str key, char separator, bool *is_target)
+{
+	static const char sql[] = "SELECT 1 FROM target WHERE target_key = ?1 OR (target_key > ?2 AND target_key < ?3) LIMIT 1";
+	CLEANUP(arena_free) struct arena a = { 0 };
+	CLEANUP(stmt_release) struct stmt *q = db_query(d->db, sql);
+	struct str local = str_sub(key, 0, (size_t)str_rchr(key, '@'));
+
+	stmt_bind_text(q, 1, key);
+	stmt_bind_text(q, 2, arena_printf(&a, STR_FMT "%c", STR_ARG(local), separator ? separator : '@'));
+	stmt_bind_text(q, 3, arena_printf(&a, STR_FMT "%c", STR_ARG(local), separator ? separator + 1 : '@'));
+	*is_target = stmt_row(q);
+	return *is_target ? ERR_OK : stmt_end(q);
+}
+
+enum err name_count(struct directory *d, uint64_t account, uint64_t *n)
+{
+	static const char sql[] = "SELECT count(*) FROM name WHERE account = ?1";
+	CLEANUP(stmt_release) struct stmt *q = db_query(d->db, sql);
+
+	stmt_bind_u64(q, 1, account);
+	if (!stmt_row(q))
+		return stmt_err(q, ERR_IO);
+	*n = stmt_u64(q, 0);
+	return ERR_OK;
+}
+
 static enum err load_targets(struct directory *d, struct arena *a, struct directory_name *name)
 {
 	static const char sql[] = "SELECT address FROM target WHERE key = ?1 ORDER BY target_key";

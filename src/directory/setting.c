@@ -1,6 +1,17 @@
 /* The table setting: values as they were typed, by place (the server, a domain, an account) and name. */
 #include "base/log.h"
+#include "base/scan.h"
 #include "directory/directory_private.h"
+
+/* A setting of an account concerns nobody else. */
+static enum err commit(struct directory *d, enum setting_scope scope, struct str of)
+{
+	struct scan s = scan_of(of);
+	uint64_t account = scope == SCOPE_ACCOUNT ? scan_u64(&s) : 0;
+
+	d->conf_is_stale = true;
+	return directory_commit_account(d, s.failed ? 0 : account);
+}
 
 enum err setting_store(struct directory *d, enum setting_scope scope, struct str of, enum setting s, struct str value)
 {
@@ -13,7 +24,7 @@ enum err setting_store(struct directory *d, enum setting_scope scope, struct str
 	stmt_bind_text(q, 3, str_of(setting_row(s)->name));
 	stmt_bind_text(q, 4, value.p ? value : STR(""));
 	TRY(stmt_done(q));
-	return directory_commit(d);
+	return commit(d, scope, of);
 }
 
 enum err setting_forget(struct directory *d, enum setting_scope scope, struct str of, enum setting s)
@@ -26,7 +37,7 @@ enum err setting_forget(struct directory *d, enum setting_scope scope, struct st
 	stmt_bind_text(q, 2, of);
 	stmt_bind_text(q, 3, str_of(setting_row(s)->name));
 	TRY(stmt_done(q));
-	return directory_commit(d);
+	return commit(d, scope, of);
 }
 
 enum err setting_forget_all(struct directory *d, enum setting_scope scope, struct str of)
@@ -38,7 +49,7 @@ enum err setting_forget_all(struct directory *d, enum setting_scope scope, struc
 	stmt_bind_int64(q, 1, scope);
 	stmt_bind_text(q, 2, of);
 	TRY(stmt_done(q));
-	return directory_commit(d);
+	return commit(d, scope, of);
 }
 
 struct str setting_place(struct arena *a, enum setting_scope scope, struct str of)

@@ -6,7 +6,7 @@
  * loop, which they hold while they work and open while they wait. Commands are few: what this costs is not measurable,
  * and they read straight down.
  *
- * Publishing: a change is on disk first, then the whole directory is built as one memfd and given to every peer; a
+ * Publishing: a change is on disk first, then the whole directory is made as one memfd and given to every peer; a
  * command is acknowledged when all peers that run have said that they use it. Commands that change something meanwhile
  * wait for the build under way and share the next one. A peer that starts gets the newest one with its channel. */
 #include "admin/wire.h"
@@ -78,7 +78,7 @@ static enum err build(struct control *c)
 	uint64_t version = directory_version(c->directory);
 	struct lookup *fresh;
 
-	TRY(lookup_build(c->directory, version, &bytes));
+	TRY(lookup_update(c->directory, c->lookup, version, &bytes));
 	TRY(memfd_make("directory", buf_str(&bytes), &fd));
 	TRY(lookup_open(fd, &fresh));
 	lookup_close(c->lookup);
