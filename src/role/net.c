@@ -5,12 +5,14 @@
  * One thread, one loop, and nothing in it waits for a stranger. */
 #include "base/clock.h"
 #include "base/log.h"
+#include "deliver/remote.h"
 #include "directory/lookup.h"
 #include "dns/question.h"
 #include "net/loop.h"
 #include "role/door.h"
 #include "role/role.h"
 
+enum { LAST_CALL_MS = 3000 };
 
 struct net {
 	const struct role_start *start;
@@ -18,21 +20,48 @@ struct net {
 	struct channel   *master, *queue, *control, *mx;
 	struct lookup    *lookup;      /* NULL until control has sent one */
 	struct resolver  *resolver;
+	struct tls_client *tls;
+	struct remote    *remote;
+	uint16_t          port;        /* of other servers */
 	struct loop_timer last_call;   /* STOP: then the rest is cut off */
-	bool              is_over;
+	bool              stops, is_over;
 };
 
 /* ---- peers ---- */
+
+static void apply_settings(struct net *n)
+{
+	struct remote_settings s = remote_defaults;
+
+	s.hostname = lookup_hostname(n->lookup);
+	s.port = n->port;
+	remote_configure(n->remote, &s);
+}
 
 static void on_directory(void *context, struct channel *ch, struct message *msg)
 {
 	struct net *n = context;
 	enum err e = lookup_replace(&n->lookup, msg);
 
+	if (e == ERR_OK)
+		apply_settings(n);
 	channel_reply(ch, msg->call, e, STR(""), NULL, 0);
 }
 
-static const struct channel_handler queue_handlers[] = { { 0 } };
+static void on_send(void *context, struct channel *ch, struct message *msg)
+{
+	struct net *n = context;
+
+	if (n->lookup == NULL)  /* who we are is not known yet */
+		channel_reply(ch, msg->call, ERR_UNAVAILABLE, STR(""), NULL, 0);
+	else
+		remote_on_send(n->remote, ch, msg);
+}
+
+static void on_sent(void *context, UNUSED struct channel *ch, struct message *msg) { remote_on_sent(((struct net *)context)->remote, msg); }
+static void on_queue_gone(void *context, UNUSED struct channel *ch) { remote_drop_all(((struct net *)context)->remote); }
+
+static const struct channel_handler queue_handlers[] = { { REQUEST_SEND, on_send }, { NOTICE_SENT, on_sent }, { 0 } };
 static void on_question(void *context, struct channel *ch, struct message *msg)
 {
 	question_serve(((struct net *)context)->resolver, ch, msg);
@@ -73,8 +102,10 @@ static void on_connect(void *context, UNUSED struct channel *ch, struct message 
 		log_error("unexpected peer role=%s index=%u", role_name(role), index);
 		return;
 	}
+	if (role == ROLE_QUEUE)  /* another one than before: it knows nothing of what that one has asked */
+		remote_drop_all(n->remote);
 	if (*peer == NULL)
-		*peer = channel_new(msg->fds[0], ROLE_NET, role, handlers, n, NULL);
+		*peer = channel_new(msg->fds[0], ROLE_NET, role, handlers, n, role == ROLE_QUEUE ? on_queue_gone : NULL);
 	else
 		channel_replace(*peer, msg->fds[0]);
 	msg->fds[0] = -1;
@@ -89,7 +120,9 @@ static void on_stop(void *context, UNUSED struct channel *ch, UNUSED struct mess
 {
 	struct net *n = context;
 
-	loop_timer_in(n->loop, &n->last_call, 0);
+	n->stops = true;
+	remote_stop(n->remote);
+	loop_timer_in(n->loop, &n->last_call, LAST_CALL_MS);
 }
 
 static void on_master_gone(void *context, UNUSED struct channel *ch) { ((struct net *)context)->is_over = true; }
@@ -114,12 +147,12 @@ static void serve(struct net *n)
 	n->master = channel_new(n->start->master_fd, ROLE_NET, ROLE_MASTER, master_handlers, n, on_master_gone);
 	loop_channel(n->loop, n->master);
 	channel_notify(n->master, NOTICE_READY, STR(""), NULL, 0);
-	while (!n->is_over)
+	while (!n->is_over && !(n->stops && remote_connections(n->remote) == 0))
 		loop_once(n->loop, -1);
 }
 
 /* Opens what is a file, before the door closes. */
-static enum err open_resolver(struct net *n)
+static enum err open_all(struct net *n)
 {
 	CLEANUP(arena_free) struct arena a = { 0 };
 	struct conf *c = conf_new();
@@ -129,6 +162,9 @@ static enum err open_resolver(struct net *n)
 	if (conf_read_file(c, arena_printf(&a, "%s/facteur.conf", n->start->dir).p, &problem)) {
 		struct resolver_config config = resolver_config_of(c);
 		e = resolver_new(n->loop, &config, &n->resolver);
+		n->port = (uint16_t)conf_number(c, SETTING_smtp_port_out);
+		n->tls = tls_client_new(conf_text(c, SETTING_ca_file).p);
+		n->remote = remote_new(n->loop, n->resolver, n->tls);
 	} else {
 		log_error("facteur.conf: " STR_FMT, STR_ARG(conf_explain(&a, &problem, false)));
 	}
@@ -142,7 +178,7 @@ int role_net(const struct role_start *start)
 	int code = 1;
 
 	n.last_call = (struct loop_timer){ .due = on_last_call, .context = &n };
-	if (open_resolver(&n) != ERR_OK) {
+	if (open_all(&n) != ERR_OK) {
 		loop_free(n.loop);
 		return code;
 	}
@@ -155,6 +191,8 @@ int role_net(const struct role_start *start)
 	free_channel(&n, n.mx);
 	free_channel(&n, n.master);
 	loop_timer_stop(n.loop, &n.last_call);
+	remote_free(n.remote);
+	tls_client_free(n.tls);
 	resolver_free(n.resolver);
 	lookup_close(n.lookup);
 	loop_free(n.loop);

@@ -1,0 +1,409 @@
+/* A SEND from the question where to the answer.
+ *
+ * Which failures lead to the next host: whatever happens before a host has taken the sender (no connection, its greeting, EHLO, TLS, a
+ * temporary no to MAIL). From the recipients on the host has looked at this message, and what it says counts: asking another one at once
+ * would only tell a greylist to be annoyed. All hosts having said "never" to the connection is a "never"; anything else is tried again.
+ *
+ * A connection that was kept may have been closed by the other side while our first words were under way. That is nobody's failure: the
+ * message begins anew, with a connection of its own. */
+#include "deliver/remote_private.h"
+#include "base/log.h"
+
+enum { ATTEMPT_ADDRESSES_MAX = 8 };  /* addresses tried for one SEND; the queue comes again later */
+
+const struct remote_settings remote_defaults = {
+	.port = 25, .connections_max = 500, .per_address_max = 20, .connect_ms = 10000, .keep_ms = 5000, .messages_max = 100,
+};
+
+static void find_way(struct remote_job *j);
+static void next_target(struct remote_job *j);
+
+/* ---- the lists ---- */
+
+static void unlink_job(struct remote_job *j)
+{
+	if (j->remote->waiting_end == &j->next)
+		j->remote->waiting_end = j->link;
+	*j->link = j->next;
+	if (j->next)
+		j->next->link = j->link;
+}
+
+static void link_job(struct remote_job *j)
+{
+	struct remote *r = j->remote;
+
+	j->is_waiting = false;
+	j->next = r->jobs;
+	j->link = &r->jobs;
+	if (r->jobs)
+		r->jobs->link = &j->next;
+	r->jobs = j;
+}
+
+static void wait_for_room(struct remote_job *j)
+{
+	struct remote *r = j->remote;
+
+	unlink_job(j);
+	j->is_waiting = true;
+	j->next = NULL;
+	j->link = r->waiting_end;
+	*r->waiting_end = j;
+	r->waiting_end = &j->next;
+}
+
+static void job_free(struct remote_job *j)
+{
+	unlink_job(j);
+	mx_cancel(j->search);
+	mx_route_free(j->route);
+	send_release(&j->in);
+	arena_free(&j->arena);
+	mem_free(j);
+}
+
+/* ---- answers ---- */
+
+static void answer(struct remote_job *j)
+{
+	CLEANUP(buf_free) struct buf b = BUF(MESSAGE_BODY_MAX);
+	const struct send_answer a = { .feedback = j->feedback, .n = j->in.send.n, .results = j->results, .n_attempts = j->attempt_count,
+	                               .attempts = j->attempts };
+
+	send_answer_encode(&a, &b);
+	channel_reply(j->queue, j->call, ERR_OK, buf_str(&b), NULL, 0);
+	job_free(j);
+}
+
+static void settle_open(struct remote_job *j, enum delivery_outcome outcome, const char *status, struct str text)
+{
+	for (size_t i = 0; i < j->in.send.n; i++)
+		if (j->results[i].outcome == 0)
+			result_set(j, i, outcome, status, text);
+}
+
+static void note_attempt(struct remote_job *j, struct str host, struct str text)
+{
+	if (j->attempt_count == SEND_ATTEMPTS_MAX)
+		return;
+	j->attempts[j->attempt_count++] = (struct send_attempt){ str_copy(&j->arena, host), str_copy(&j->arena, text) };
+}
+
+/* What a server said to a recipient. */
+static void take_result(struct remote_job *j, size_t i, const struct smtp_result *r)
+{
+	static const enum delivery_outcome outcomes[] = {
+		[SMTP_OUTCOME_NONE] = DELIVERY_DEFERRED, [SMTP_OUTCOME_DONE] = DELIVERY_DONE, [SMTP_OUTCOME_DEFERRED] = DELIVERY_DEFERRED,
+		[SMTP_OUTCOME_REFUSED] = DELIVERY_REFUSED,
+	};
+
+	result_set(j, i, outcomes[r->outcome], "", r->text);
+	j->results[i].status = str_copy(&j->arena, r->status);
+	j->results[i].has_passed_dsn = r->passed_dsn;
+	j->results[i].is_unsure = r->is_own_word && r->at == SMTP_AT_END;
+}
+
+static void take_results(struct remote_job *j, const struct smtp_result *results)
+{
+	for (size_t i = 0; i < j->outgoing.n; i++)
+		take_result(j, j->who[i], &results[i]);
+}
+
+/* ---- what connections report ---- */
+
+void job_ready(struct remote_job *j)
+{
+	struct remote_connection *c = j->connection;
+	uint64_t number = j->in.send.number;
+
+	j->feedback = SEND_GOOD;
+	if (message_fit(j, smtp_sender_offers(c->sender), c->is_proven)) {
+		smtp_sender_begin(c->sender, &j->outgoing);
+		connection_go_on(c);
+		return;
+	}
+	connection_hold(c, number);
+	answer(j);
+}
+
+void job_finished(struct remote_job *j)
+{
+	struct remote_connection *c = j->connection;
+	const struct smtp_result *results = smtp_sender_results(c->sender);
+	uint64_t number = j->in.send.number;
+
+	if (results[0].at == SMTP_AT_MAIL && results[0].outcome == SMTP_OUTCOME_DEFERRED) {
+		note_attempt(j, c->host, results[0].text);
+		j->feedback = SEND_BUSY;
+		j->all_refused = false;
+		smtp_sender_next(c->sender);
+		connection_leave(c);
+		j->connection = NULL;
+		next_target(j);
+		return;
+	}
+	take_results(j, results);
+	smtp_sender_next(c->sender);
+	if (smtp_sender_state(c->sender) == SMTP_SENDER_READY)
+		connection_hold(c, number);
+	else
+		connection_leave(c);
+	answer(j);
+}
+
+/* Has this host, on this connection, done anything with the message? */
+static bool may_go_on(const struct remote_connection *c, const struct smtp_result *why)
+{
+	return why->at <= SMTP_AT_MAIL && (smtp_sender_results(c->sender) == NULL || why->is_own_word || why->code == 421);
+}
+
+void job_lost(struct remote_job *j, const struct smtp_result *why)
+{
+	struct remote_connection *c = j->connection;
+	const struct smtp_result *results = smtp_sender_results(c->sender);
+
+	if (!may_go_on(c, why) && results) {
+		take_results(j, results);
+		j->feedback = why->code == 421 ? SEND_BUSY : SEND_GOOD;
+		answer(j);
+		return;
+	}
+	bool was_kept = c->is_reused;
+	if (!was_kept) {
+		note_attempt(j, c->host, why->text);
+		j->feedback = why->is_own_word ? SEND_UNREACHABLE : SEND_BUSY;
+		j->all_refused &= why->outcome == SMTP_OUTCOME_REFUSED;
+		result_set(j, 0, 0, "", why->text);  /* what to say if it was the last one */
+		j->results[0].status = str_copy(&j->arena, why->status);
+	}
+	j->connection = NULL;
+	if (was_kept)
+		find_way(j);
+	else
+		next_target(j);
+}
+
+/* ---- the way ---- */
+
+static struct remote_connection *find_free(const struct remote *r, struct str destination)
+{
+	for (struct remote_connection *c = r->connections; c; c = c->next)
+		if (c->state == CONNECTION_FREE && str_eq(c->destination, destination))
+			return c;
+	return NULL;
+}
+
+static bool has_room(const struct remote *r, const struct peer *address)
+{
+	size_t n = 0;
+
+	if (r->connection_count >= r->settings.connections_max)
+		return false;
+	for (const struct remote_connection *c = r->connections; c; c = c->next)
+		n += memcmp(c->address.address, address->address, sizeof(address->address)) == 0;
+	return n < r->settings.per_address_max;
+}
+
+/* Every host was tried; the last one's words stand for all, the others' are among the attempts. */
+static void nobody_left(struct remote_job *j)
+{
+	struct send_result last = j->results[0];
+
+	j->results[0].outcome = 0;
+	for (size_t i = 0; i < j->in.send.n; i++) {
+		j->results[i] = last;
+		j->results[i].outcome = j->all_refused ? DELIVERY_REFUSED : DELIVERY_DEFERRED;
+		if (j->results[i].status.n == 0)
+			j->results[i].status = STR("4.4.1");
+		if (!j->all_refused && j->results[i].status.p[0] == '5')
+			j->results[i].status = STR("4.4.1");
+	}
+	answer(j);
+}
+
+static void skip_host(struct remote_job *j, const struct mx_host *host, const char *status, struct str why)
+{
+	note_attempt(j, host->name, why);
+	j->all_refused = false;
+	j->results[0] = (struct send_result){ .status = str_of(status), .text = str_copy(&j->arena, why), .host = str_copy(&j->arena, host->name),
+	                                      .tls = STR("") };
+	j->target++;
+}
+
+static void next_target(struct remote_job *j)
+{
+	if (j->in_clear && j->target > 0)
+		j->target--;
+	while (j->target < j->route->target_count && j->attempt_count < ATTEMPT_ADDRESSES_MAX) {
+		const struct mx_target *t = &j->route->targets[j->target];
+		const struct mx_host *host = &j->route->hosts[t->host];
+		struct str why;
+		if (host->dane == MX_DANE_UNKNOWN) {
+			skip_host(j, host, "4.7.5", host->why);
+			continue;
+		}
+		if (!has_room(j->remote, &t->address)) {
+			j->in_clear = false;
+			wait_for_room(j);
+			return;
+		}
+		if (connection_open(j, host, &t->address, &why)) {
+			j->in_clear = false;
+			j->target++;
+			return;
+		}
+		skip_host(j, host, "4.4.1", why);
+	}
+	nobody_left(j);
+}
+
+static void on_route(void *context, struct mx_route *route)
+{
+	struct remote_job *j = context;
+	const struct send *s = &j->in.send;
+
+	j->search = NULL;
+	j->route = route;
+	if (route->outcome != MX_FOUND) {
+		struct str text = arena_printf(&j->arena, "%d %s " STR_FMT, route->code, route->status, STR_ARG(route->why));
+		j->feedback = route->outcome == MX_REFUSED ? SEND_GOOD : SEND_UNREACHABLE;
+		settle_open(j, route->outcome == MX_REFUSED ? DELIVERY_REFUSED : DELIVERY_DEFERRED, str_cstr(&j->arena, str_of(route->status)), text);
+		answer(j);
+		return;
+	}
+	if (s->requires_tls && !route->is_secure) {  /* RFC 8689 §4.2.1: nobody may have changed where it goes */
+		settle_open(j, DELIVERY_REFUSED, "5.7.30", STR("the sender wants every server on the way to prove itself (REQUIRETLS), and which one "
+		                                               "is the domain's mail server is not signed (DNSSEC)"));
+		j->feedback = SEND_GOOD;
+		answer(j);
+		return;
+	}
+	next_target(j);
+}
+
+/* Is this host this server? Of addresses nobody can know: it may be behind a translator of them. */
+static bool is_own(void *context, struct str host, UNUSED const struct peer *address)
+{
+	const struct remote_job *j = context;
+	return str_ieq(host, j->remote->settings.hostname);
+}
+
+static void find_way(struct remote_job *j)
+{
+	struct remote_connection *c = find_free(j->remote, j->in.send.destination);
+
+	if (c && !j->in.send.requires_tls) {
+		connection_use(c, j);
+		return;
+	}
+	j->search = mx_find(j->remote->resolver, j->in.send.destination, j->remote->settings.port, is_own, on_route, j);
+}
+
+/* Each of those who wait, once; who finds no room waits again, behind the others of his kind. */
+void remote_room(struct remote *r)
+{
+	struct remote_job *first = r->waiting;
+
+	if (r->is_looking)
+		return;
+	r->is_looking = true;
+	r->waiting = NULL;
+	r->waiting_end = &r->waiting;
+	if (first)
+		first->link = &first;
+	while (first) {
+		struct remote_job *j = first;
+		unlink_job(j);
+		link_job(j);
+		next_target(j);
+	}
+	r->is_looking = false;
+}
+
+/* ---- from the queue ---- */
+
+void remote_on_send(struct remote *r, struct channel *queue, struct message *m)
+{
+	struct remote_job *j = MEM_NEW(struct remote_job);
+
+	*j = (struct remote_job){ .remote = r, .queue = queue, .call = m->call, .all_refused = true, .feedback = SEND_UNREACHABLE };
+	link_job(j);
+	if (send_take(m, &j->in) != ERR_OK) {
+		channel_reply(queue, m->call, ERR_INVALID, STR(""), NULL, 0);
+		job_free(j);
+		return;
+	}
+	j->results = arena_array(&j->arena, j->in.send.n, sizeof(*j->results));
+	j->people = arena_array(&j->arena, j->in.send.n, sizeof(*j->people));
+	j->who = arena_array(&j->arena, j->in.send.n, sizeof(*j->who));
+	find_way(j);
+}
+
+void remote_on_sent(struct remote *r, const struct message *m)
+{
+	struct remote_connection *c = r->connections;
+	uint64_t number;
+
+	if (!get_sent(m->body, &number))
+		return;
+	while (c && !(c->state == CONNECTION_HELD && c->number == number))
+		c = c->next;
+	if (c)
+		connection_release(c);
+}
+
+/* ---- life ---- */
+
+struct remote *remote_new(struct loop *loop, struct resolver *resolver, struct tls_client *tls)
+{
+	struct remote *r = MEM_NEW(struct remote);
+
+	*r = (struct remote){ .loop = loop, .resolver = resolver, .tls = tls, .settings = remote_defaults, .waiting_end = &r->waiting };
+	r->settings.hostname = STR("localhost");
+	return r;
+}
+
+void remote_configure(struct remote *r, const struct remote_settings *s)
+{
+	arena_reset(&r->arena);
+	r->settings = *s;
+	r->settings.hostname = str_copy(&r->arena, s->hostname);
+}
+
+void remote_drop_all(struct remote *r)
+{
+	r->is_looking = true;  /* nobody who waits finds room: they go */
+	while (r->connections) {
+		r->connections->job = NULL;
+		connection_free(r->connections);
+	}
+	while (r->jobs)
+		job_free(r->jobs);
+	while (r->waiting)
+		job_free(r->waiting);
+	r->is_looking = false;
+}
+
+void remote_stop(struct remote *r)
+{
+	struct remote_connection *next;
+
+	r->stops = true;
+	for (struct remote_connection *c = r->connections; c; c = next) {
+		next = c->next;
+		if (c->state == CONNECTION_FREE || c->state == CONNECTION_HELD)
+			connection_leave(c);  /* frees itself only: no job of its own */
+	}
+}
+
+size_t remote_connections(const struct remote *r) { return r->connection_count; }
+
+void remote_free(struct remote *r)
+{
+	if (r == NULL)
+		return;
+	remote_drop_all(r);
+	arena_free(&r->arena);
+	mem_free(r);
+}

@@ -1,0 +1,40 @@
+/* deliver/remote.h -- messages to other servers: what the queue asks of the role net with SEND (queue/send.h), and who knows which host,
+ * address, TLS and connection that means. In the loop of that role; nothing of it is on disk.
+ *
+ * A SEND takes a connection that was kept for its destination, or makes one: mail hosts in the order of dns/mx.h, each address once,
+ * until one of them takes the message into its hands. It is answered once, and then its connection waits for SENT before it carries
+ * anything else. */
+#ifndef FACTEUR_DELIVER_REMOTE_H
+#define FACTEUR_DELIVER_REMOTE_H
+#include "dns/resolver.h"
+#include "ipc/channel.h"
+#include "net/loop.h"
+#include "net/tls_client.h"
+
+struct remote;
+
+struct remote_settings {
+	struct str hostname;          /* what we call ourselves */
+	uint16_t   port;              /* of other servers; 25 but in a lab */
+	size_t     connections_max;   /* open at a time, all together; more SENDs wait their turn */
+	size_t     per_address_max;   /* of them to one address */
+	int        connect_ms;        /* how long a connection may take to come about */
+	int        keep_ms;           /* how long one that is free is kept for its destination */
+	unsigned   messages_max;      /* over one connection */
+};
+extern const struct remote_settings remote_defaults;   /* hostname empty */
+
+/* All borrowed; they outlive it. */
+struct remote *remote_new(struct loop *loop, struct resolver *resolver, struct tls_client *tls);
+void remote_free(struct remote *r);                      /* NULL is fine; what is open stays unanswered */
+void remote_configure(struct remote *r, const struct remote_settings *s);
+
+/* The handlers of SEND and SENT. */
+void remote_on_send(struct remote *r, struct channel *queue, struct message *m);
+void remote_on_sent(struct remote *r, const struct message *m);
+/* The queue is gone: nothing it has asked for goes on. */
+void remote_drop_all(struct remote *r);
+/* Says goodbye on what is free. */
+void remote_stop(struct remote *r);
+size_t remote_connections(const struct remote *r);
+#endif

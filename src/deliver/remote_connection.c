@@ -1,0 +1,348 @@
+/* A connection to another server: socket, TLS and timer around an smtp_sender. It never waits: whatever happens, talk() writes what the
+ * sender has, reads what is there, and looks what has become of it.
+ *
+ * A connection that broke is freed at once, wherever we are; so nothing touches it after a call that may have done so. */
+#include "deliver/remote_private.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum { READ_PIECE = 16 << 10, ROUND_MAX = 64, HELD_MS = 60000 };
+
+static void talk(struct remote_connection *c);
+
+/* ---- life ---- */
+
+void connection_free(struct remote_connection *c)
+{
+	struct remote *r = c->remote;
+
+	loop_unwatch(r->loop, &c->watch);
+	loop_timer_stop(r->loop, &c->timer);
+	stream_close(&c->stream);
+	smtp_sender_free(c->sender);
+	*c->link = c->next;
+	if (c->next)
+		c->next->link = c->link;
+	r->connection_count--;
+	arena_free(&c->arena);
+	mem_free(c);
+	remote_room(r);
+}
+
+/* Nothing more comes of it: the job hears why. */
+static void lost(struct remote_connection *c, struct smtp_result why)
+{
+	struct remote_job *j = c->job;
+
+	if (j) {
+		c->job = NULL;
+		job_lost(j, &why);  /* copies what it keeps */
+	}
+	connection_free(c);
+}
+
+static struct smtp_result own_words(struct remote_connection *c, const char *status, enum smtp_stage at, struct str text)
+{
+	return (struct smtp_result){ .outcome = SMTP_OUTCOME_DEFERRED, .is_own_word = true, .at = at, .status = str_of(status),
+	                             .text = str_copy(&c->arena, text) };
+}
+
+static void closed(struct remote_connection *c, const char *why, bool is_clean)
+{
+	smtp_sender_closed(c->sender, str_of(why), is_clean);
+	lost(c, *smtp_sender_failure(c->sender));
+}
+
+static void on_timer(void *context)
+{
+	struct remote_connection *c = context;
+
+	switch (c->state) {
+	case CONNECTION_OPENING:
+		lost(c, own_words(c, "4.4.1", SMTP_AT_GREETING, arena_printf(&c->arena, "no connection to port %u within %d s: no answer",
+		                                                               c->remote->settings.port, c->remote->settings.connect_ms / 1000)));
+		return;
+	case CONNECTION_FREE:
+		connection_leave(c);
+		return;
+	case CONNECTION_LEAVING:
+		connection_free(c);
+		return;
+	case CONNECTION_HELD:  /* a SENT that does not come: the queue is busy, or has other troubles */
+		connection_leave(c);
+		return;
+	case CONNECTION_TALKING:
+		closed(c, "no answer for too long", false);
+	}
+}
+
+/* The peer has as long as RFC 5321 gives it, from its last sign of progress on. */
+static void set_timer(struct remote_connection *c)
+{
+	uint64_t progress = smtp_sender_progress(c->sender);
+
+	if (c->timer.place && progress == c->progress)
+		return;
+	c->progress = progress;
+	loop_timer_in(c->remote->loop, &c->timer, (int64_t)smtp_sender_patience_s(c->sender) * 1000);
+}
+
+/* ---- opening ---- */
+
+union address { struct sockaddr any; struct sockaddr_in v4; struct sockaddr_in6 v6; };
+
+static socklen_t to_sockaddr(const struct peer *p, uint16_t port, union address *a)
+{
+	*a = (union address){ 0 };
+	if (peer_is_v4(p)) {
+		a->v4.sin_family = AF_INET;
+		a->v4.sin_port = htons(port);
+		memcpy(&a->v4.sin_addr, p->address + 12, 4);
+		return sizeof(a->v4);
+	}
+	a->v6.sin6_family = AF_INET6;
+	a->v6.sin6_port = htons(port);
+	memcpy(&a->v6.sin6_addr, p->address, 16);
+	return sizeof(a->v6);
+}
+
+static void no_connection(struct remote_connection *c, int why)
+{
+	lost(c, own_words(c, "4.4.1", SMTP_AT_GREETING,
+	                  arena_printf(&c->arena, "no connection to port %u: %s", c->remote->settings.port, strerror(why))));
+}
+
+static void on_ready(void *context, UNUSED unsigned events)
+{
+	struct remote_connection *c = context;
+	int why = 0;
+	socklen_t n = sizeof(why);
+
+	if (c->state == CONNECTION_OPENING) {
+		if (getsockopt(c->stream.fd, SOL_SOCKET, SO_ERROR, &why, &n) < 0 || why != 0) {
+			no_connection(c, why ? why : errno);
+			return;
+		}
+		c->state = CONNECTION_TALKING;
+		loop_timer_stop(c->remote->loop, &c->timer);
+	}
+	talk(c);
+}
+
+static struct str copy_all(struct arena *a, struct str s) { return s.n ? str_copy(a, s) : STR(""); }
+
+/* What the certificate has to show. The route goes with the job, the connection may outlive it. */
+static void set_expectation(struct remote_connection *c, const struct mx_host *host, bool requires_tls)
+{
+	struct str *names = arena_array(&c->arena, host->name_count + 1, sizeof(*names));
+	struct tls_pin *pins = arena_array(&c->arena, host->tlsa_count + 1, sizeof(*pins));
+	bool is_dane = host->dane == MX_DANE_VERIFY;
+
+	for (size_t i = 0; i < host->name_count; i++)
+		names[i] = str_copy(&c->arena, host->names[i]);
+	if (!is_dane || host->name_count == 0)
+		names[0] = copy_all(&c->arena, host->name);
+	for (size_t i = 0; i < host->tlsa_count; i++) {
+		const struct dns_tlsa *t = &host->tlsa[i];
+		pins[i] = (struct tls_pin){ t->usage, t->selector, t->matching, str_copy(&c->arena, t->data) };
+	}
+	bool is_named = names[0].n > 0 && names[0].p[0] != '[';
+	c->must_tls = is_dane || host->dane == MX_DANE_ENCRYPT || requires_tls;
+	c->expect = (struct tls_expect){
+		.trust = is_dane ? TLS_TRUST_DANE : requires_tls && is_named ? TLS_TRUST_AUTHORITIES : TLS_TRUST_ANY,
+		.server_name = is_named ? names[0] : STR(""), .names = names, .name_count = !is_named ? 0 : is_dane ? host->name_count : 1,
+		.pins = pins, .pin_count = host->tlsa_count,
+	};
+}
+
+bool connection_open(struct remote_job *j, const struct mx_host *host, const struct peer *address, struct str *why)
+{
+	struct remote *r = j->remote;
+	union address a;
+	char text[PEER_TEXT_MAX];
+	int on = 1;
+	socklen_t n = to_sockaddr(address, r->settings.port, &a);
+	int fd = socket(a.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	if (fd < 0 || (connect(fd, &a.any, n) < 0 && errno != EINPROGRESS)) {
+		*why = arena_printf(&j->arena, "no connection to port %u: %s", r->settings.port, strerror(errno));
+		fd_close(&fd);
+		return false;
+	}
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	struct remote_connection *c = MEM_NEW(struct remote_connection);
+	*c = (struct remote_connection){
+		.remote = r, .next = r->connections, .link = &r->connections, .stream = { .fd = fd }, .job = j, .address = *address,
+		.watch = { .ready = on_ready, .context = c, .fd = fd }, .timer = { .due = on_timer, .context = c },
+	};
+	if (r->connections)
+		r->connections->link = &c->next;
+	r->connections = c;
+	r->connection_count++;
+	c->destination = str_copy(&c->arena, j->in.send.destination);
+	c->host = arena_printf(&c->arena, STR_FMT " [" STR_FMT "]", STR_ARG(host->name), STR_ARG(peer_text(address, text)));
+	c->tls_words = STR("");
+	set_expectation(c, host, j->in.send.requires_tls);
+	c->sender = smtp_sender_new(&(struct smtp_sender_config){
+		.hostname = r->settings.hostname, .tls = c->must_tls ? SMTP_TLS_MUST : j->in_clear ? SMTP_TLS_NEVER : SMTP_TLS_MAY });
+	j->connection = c;
+	loop_watch(r->loop, &c->watch, LOOP_WRITE);
+	loop_timer_in(r->loop, &c->timer, r->settings.connect_ms);
+	return true;
+}
+
+/* ---- talking ---- */
+
+/* False: not all could be written now. One that is broken is no matter of ours: reading gives what was still said, and then the end. */
+static bool write_all(struct remote_connection *c)
+{
+	for (struct str out; (out = smtp_sender_output(c->sender)).n > 0;) {
+		size_t taken = 0;
+		if (stream_write(&c->stream, out, &taken) != ERR_OK)
+			return false;
+		smtp_sender_wrote(c->sender, taken);
+	}
+	return true;
+}
+
+/* False: the connection is gone. */
+static bool read_all(struct remote_connection *c)
+{
+	char room[READ_PIECE];
+
+	for (int i = 0; i < ROUND_MAX; i++) {
+		size_t got = 0;
+		errno = 0;
+		enum err e = stream_read(&c->stream, room, sizeof(room), &got);
+		if (e == ERR_AGAIN)
+			return true;
+		if (e != ERR_OK) {
+			closed(c, errno == ECONNRESET ? "the connection was reset" : "the connection was closed", errno != ECONNRESET);
+			return false;
+		}
+		smtp_sender_input(c->sender, str_make(room, got));
+		if (smtp_sender_state(c->sender) != SMTP_SENDER_BUSY)
+			return true;
+	}
+	return true;
+}
+
+/* What calls itself TLS there does not work. Where nothing asks for it, clear text is what everybody did before (RFC 7435). */
+static void tls_failed(struct remote_connection *c)
+{
+	struct remote_job *j = c->job;
+	struct str why = tls_client_failure(c->stream.tls, &c->arena);
+
+	if (j && !c->must_tls)
+		j->in_clear = true;
+	lost(c, own_words(c, c->must_tls ? "4.7.5" : "4.7.0", SMTP_AT_STARTTLS, why));
+}
+
+/* ERR_OK: encrypted. ERR_AGAIN: wait. ERR_CLOSED: the connection is gone. */
+static enum err shake_hands(struct remote_connection *c)
+{
+	if (c->stream.tls == NULL) {
+		c->stream.tls = tls_connect(c->remote->tls, c->stream.fd, &c->expect);
+		c->stream.is_handshaking = true;
+	}
+	if (c->stream.tls == NULL) {
+		lost(c, own_words(c, "4.7.0", SMTP_AT_STARTTLS, STR("TLS is not possible on this server: its log says more")));
+		return ERR_CLOSED;
+	}
+	enum err e = stream_handshake(&c->stream);
+	if (e == ERR_AGAIN)
+		return e;
+	if (e != ERR_OK) {
+		tls_failed(c);
+		return ERR_CLOSED;
+	}
+	c->tls_words = tls_client_words(c->stream.tls, &c->arena);
+	c->is_proven = c->expect.trust != TLS_TRUST_ANY;
+	smtp_sender_secured(c->sender);
+	return ERR_OK;
+}
+
+static void rewatch(struct remote_connection *c)
+{
+	bool writes = smtp_sender_output(c->sender).n > 0;
+
+	loop_watch(c->remote->loop, &c->watch, stream_wants(&c->stream, true, writes));
+	if (c->state == CONNECTION_TALKING || c->state == CONNECTION_LEAVING)
+		set_timer(c);
+}
+
+static void talk(struct remote_connection *c)
+{
+	enum smtp_sender_state state;
+	enum err e;
+	bool all_written;
+
+	do {
+		e = smtp_sender_state(c->sender) == SMTP_SENDER_STARTTLS ? shake_hands(c) : ERR_OK;
+		if (e == ERR_CLOSED)
+			return;
+		if (e == ERR_AGAIN)
+			break;
+		all_written = write_all(c);
+		if (!read_all(c))
+			return;
+		state = smtp_sender_state(c->sender);
+		if (state == SMTP_SENDER_OVER) {
+			lost(c, *smtp_sender_failure(c->sender));
+			return;
+		}
+		if (c->state == CONNECTION_TALKING && (state == SMTP_SENDER_READY || state == SMTP_SENDER_FINISHED)) {
+			(state == SMTP_SENDER_READY ? job_ready : job_finished)(c->job);
+			return;
+		}
+	} while (state == SMTP_SENDER_STARTTLS || (all_written && smtp_sender_output(c->sender).n > 0));
+	rewatch(c);
+}
+
+void connection_go_on(struct remote_connection *c) { talk(c); }
+
+/* ---- after a message ---- */
+
+void connection_use(struct remote_connection *c, struct remote_job *j)
+{
+	c->state = CONNECTION_TALKING;
+	c->is_reused = true;
+	c->job = j;
+	j->connection = c;
+	loop_timer_stop(c->remote->loop, &c->timer);
+	job_ready(j);
+}
+
+void connection_hold(struct remote_connection *c, uint64_t number)
+{
+	c->job = NULL;
+	c->number = number;
+	c->state = CONNECTION_HELD;
+	loop_timer_in(c->remote->loop, &c->timer, HELD_MS);
+	rewatch(c);
+}
+
+void connection_release(struct remote_connection *c)
+{
+	if (smtp_sender_messages(c->sender) >= c->remote->settings.messages_max || c->remote->stops) {
+		connection_leave(c);
+		return;
+	}
+	c->state = CONNECTION_FREE;
+	loop_timer_in(c->remote->loop, &c->timer, c->remote->settings.keep_ms);
+}
+
+void connection_leave(struct remote_connection *c)
+{
+	c->job = NULL;
+	c->state = CONNECTION_LEAVING;
+	loop_timer_stop(c->remote->loop, &c->timer);
+	if (smtp_sender_state(c->sender) != SMTP_SENDER_BUSY)
+		smtp_sender_quit(c->sender);
+	talk(c);
+}

@@ -1,0 +1,117 @@
+/* A message made to fit a server: what RFC 1870, 6152, 6531 and 8689 ask of a client whose server cannot do something.
+ *
+ * SMTPUTF8: what needs it stays here, if it needs it: a flag alone, with addresses and header in ASCII, does not (RFC 6531 §3.1 lets a
+ * client find that out). SIZE: what is too large is not sent to be refused. REQUIRETLS goes to nobody who does not know the word.
+ * Eight-bit text to a server without 8BITMIME is sent as it is, as nearly every server does today: those that lack the word pass it on,
+ * and a changed body would break the signature that proves who wrote it. */
+#include "deliver/remote_private.h"
+#include "base/bytes.h"
+#include <unistd.h>
+
+enum { HEADER_MAX = 256 << 10 };
+
+void result_set(struct remote_job *j, size_t i, enum delivery_outcome outcome, const char *status, struct str text)
+{
+	j->results[i] = (struct send_result){ .outcome = outcome, .status = str_of(status), .text = str_copy(&j->arena, text), .host = STR(""),
+	                                      .tls = STR("") };
+	if (j->connection) {
+		j->results[i].host = str_copy(&j->arena, j->connection->host);
+		j->results[i].tls = str_copy(&j->arena, j->connection->tls_words);
+	}
+}
+
+static bool read_body(const struct send *s, uint64_t offset, char *room, size_t n)
+{
+	if (s->body.p) {
+		memcpy(room, s->body.p + offset, n);
+		return true;
+	}
+	while (n > 0) {
+		ssize_t got = pread(s->fd, room, n, (off_t)offset);
+		if (got <= 0)
+			return false;
+		room += got;
+		offset += (uint64_t)got;
+		n -= (size_t)got;
+	}
+	return true;
+}
+
+/* Of the fields before the message, and the message. */
+static bool read_message(void *context, uint64_t offset, char *room, size_t n)
+{
+	const struct send *s = &((struct remote_job *)context)->in.send;
+
+	if (offset < s->prefix.n) {
+		size_t head = s->prefix.n - (size_t)offset < n ? s->prefix.n - (size_t)offset : n;
+		memcpy(room, s->prefix.p + offset, head);
+		room += head;
+		n -= head;
+		offset += head;
+	}
+	return n == 0 || read_body(s, offset - s->prefix.n, room, n);
+}
+
+static bool has_ascii_header(const struct send *s)
+{
+	CLEANUP(buf_free) struct buf b = BUF(HEADER_MAX);
+	size_t n = s->size < HEADER_MAX ? (size_t)s->size : HEADER_MAX;
+	char *room = buf_reserve(&b, n);
+
+	if (room == NULL || !read_body(s, 0, room, n))
+		return false;
+	buf_grew(&b, n);
+	ptrdiff_t end = str_find(buf_str(&b), STR("\r\n\r\n"));
+	return (end >= 0 || n == s->size) && str_is_ascii(str_sub(buf_str(&b), 0, end >= 0 ? (size_t)end : n));
+}
+
+static void refuse_all(struct remote_job *j, const char *status, struct str text)
+{
+	for (size_t i = 0; i < j->in.send.n; i++)
+		if (j->results[i].outcome == 0)
+			result_set(j, i, DELIVERY_REFUSED, status, text);
+}
+
+/* Without SMTPUTF8 there: the recipients it can be sent to all the same. */
+static void refuse_utf8(struct remote_job *j)
+{
+	const struct send *s = &j->in.send;
+
+	if (!str_is_ascii(s->sender))
+		refuse_all(j, "5.6.7", STR("the sender's address has letters beyond ASCII, and the server of the recipient does not take such addresses"));
+	for (size_t i = 0; i < s->n; i++)
+		if (j->results[i].outcome == 0 && !str_is_ascii(s->recipients[i].address))
+			result_set(j, i, DELIVERY_REFUSED, "5.6.7", STR("the address has letters beyond ASCII, and its server does not take such addresses"));
+	if (!has_ascii_header(s))
+		refuse_all(j, "5.6.9", STR("the header of the message has letters beyond ASCII, and the server of the recipient does not take such messages"));
+}
+
+bool message_fit(struct remote_job *j, const struct smtp_offers *offers, bool is_proven)
+{
+	const struct send *s = &j->in.send;
+	bool has_utf8 = (offers->has & SMTP_OFFERS_SMTPUTF8) != 0;
+	uint64_t size = s->size + s->prefix.n;
+	size_t n = 0;
+
+	if (offers->size_max && size > offers->size_max)
+		refuse_all(j, "5.3.4", arena_printf(&j->arena, "the message has %llu bytes, and the server takes %llu at most", (unsigned long long)size,
+		                                    (unsigned long long)offers->size_max));
+	if (s->requires_tls && !(is_proven && offers->has & SMTP_OFFERS_REQUIRETLS))
+		refuse_all(j, "5.7.30", STR("the sender wants every server on the way to encrypt and to prove itself (REQUIRETLS), and this one "
+		                            "does not promise it"));
+	if (s->smtputf8 && !has_utf8)
+		refuse_utf8(j);
+	for (size_t i = 0; i < s->n; i++) {
+		if (j->results[i].outcome != 0)
+			continue;
+		j->people[n] = (struct smtp_outgoing_recipient){ s->recipients[i].address, s->recipients[i].orcpt, s->recipients[i].notify };
+		j->who[n++] = i;
+	}
+	j->outgoing = (struct smtp_outgoing){
+		.sender = s->sender, .body = s->body_type == ENVELOPE_7BIT ? SMTP_BODY_7BIT : SMTP_BODY_8BITMIME,
+		.ret = s->ret == ENVELOPE_RET_FULL ? SMTP_RET_FULL : s->ret == ENVELOPE_RET_HDRS ? SMTP_RET_HDRS : SMTP_RET_NONE,
+		.envid = s->envid, .smtputf8 = s->smtputf8 && has_utf8, .requiretls = s->requires_tls, .size = size, .read = read_message, .context = j,
+		.n = n, .recipients = j->people,
+	};
+	return n > 0;
+}
