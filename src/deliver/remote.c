@@ -110,6 +110,16 @@ static void take_results(struct remote_job *j, const struct smtp_result *results
 		take_result(j, j->who[i], &results[i]);
 }
 
+/* The host of the connection is out: why, also as what to say if nobody else takes it. */
+static void note_failure(struct remote_job *j, const struct smtp_result *why)
+{
+	note_attempt(j, j->connection->host, why->text);
+	j->feedback = why->is_own_word ? SEND_UNREACHABLE : SEND_BUSY;
+	j->all_refused &= why->outcome == SMTP_OUTCOME_REFUSED;
+	take_result(j, 0, why);
+	j->results[0].outcome = 0;
+}
+
 /* ---- what connections report ---- */
 
 void job_ready(struct remote_job *j)
@@ -134,9 +144,7 @@ void job_finished(struct remote_job *j)
 	uint64_t number = j->in.send.number;
 
 	if (results[0].at == SMTP_AT_MAIL && results[0].outcome == SMTP_OUTCOME_DEFERRED) {
-		note_attempt(j, c->host, results[0].text);
-		j->feedback = SEND_BUSY;
-		j->all_refused = false;
+		note_failure(j, &results[0]);
 		smtp_sender_next(c->sender);
 		connection_leave(c);
 		j->connection = NULL;
@@ -169,19 +177,14 @@ void job_lost(struct remote_job *j, const struct smtp_result *why)
 		answer(j);
 		return;
 	}
-	bool was_kept = c->is_reused;
-	if (!was_kept) {
-		note_attempt(j, c->host, why->text);
-		j->feedback = why->is_own_word ? SEND_UNREACHABLE : SEND_BUSY;
-		j->all_refused &= why->outcome == SMTP_OUTCOME_REFUSED;
-		result_set(j, 0, 0, "", why->text);  /* what to say if it was the last one */
-		j->results[0].status = str_copy(&j->arena, why->status);
-	}
-	j->connection = NULL;
-	if (was_kept)
+	if (c->is_reused) {
+		j->connection = NULL;
 		find_way(j);
-	else
-		next_target(j);
+		return;
+	}
+	note_failure(j, why);
+	j->connection = NULL;
+	next_target(j);
 }
 
 /* ---- the way ---- */
