@@ -231,17 +231,26 @@ enum err db_settle(struct db *db)
 	return db_sync_wal(db);
 }
 
-enum err db_checkpoint(struct db *db)
+static enum err checkpoint(struct db *db, int mode)
 {
 	int rc;
 
 	if (!is_believed(db))
 		return ERR_IO;
-	rc = sqlite3_wal_checkpoint_v2(db->handle, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+	rc = sqlite3_wal_checkpoint_v2(db->handle, NULL, mode, NULL, NULL);
 	if (rc != SQLITE_OK)
 		return db_error(db, rc, "checkpoint");
 	db->wal_pages = 0;  /* the next commit begins at the front again */
 	return ERR_OK;
+}
+
+enum err db_checkpoint(struct db *db) { return checkpoint(db, SQLITE_CHECKPOINT_PASSIVE); }
+
+/* How far a checkpoint came is known in memory only: the next process reads the log from its front to its end, whatever was done
+ * with it, goes on behind it, and has it all to write into the database once more. So it is cut off. */
+enum err db_empty_wal(struct db *db, uint32_t pages)
+{
+	return pages_left_behind(db) > pages ? checkpoint(db, SQLITE_CHECKPOINT_TRUNCATE) : ERR_OK;
 }
 
 uint32_t db_wal_pages(const struct db *db) { return db->wal_pages; }

@@ -27,7 +27,7 @@ struct db_options {
 /* Opens or makes the file `name` in dir (which must outlive the connection) and takes it for this process alone.
  * ERR_AGAIN: another process has it. ERR_CORRUPT: not a database, or damaged. ERR_LIMIT: disk full. ERR_IO. All logged. */
 enum err db_open(struct disk_dir *dir, const char *name, const struct db_options *options, struct db **out) MUST_CHECK;
-/* Rolls back an open transaction and closes; no checkpoint (call db_checkpoint() before if nobody waits). NULL is fine. */
+/* Rolls back an open transaction and closes; no checkpoint (call db_empty_wal() before if nobody waits). NULL is fine. */
 void db_close(struct db **db);
 
 /* ---- schema: a list of numbered steps for each component (folder) that has tables in this file. A step that has shipped is
@@ -89,5 +89,8 @@ enum err db_sync_wal(struct db *db) MUST_CHECK;
 enum err db_settle(struct db *db) MUST_CHECK;
 /* Copies the write-ahead log into the file, synced, and starts it anew. Needs the lock; not inside a transaction. */
 enum err db_checkpoint(struct db *db) MUST_CHECK;
+/* Before the end, where the write-ahead log has more than so many pages: the same, and the log is empty, so that the next opening has
+ * nothing to read there. */
+enum err db_empty_wal(struct db *db, uint32_t pages) MUST_CHECK;
 uint32_t db_wal_pages(const struct db *db);        /* pages in the write-ahead log: checkpoint at 1,000 or when idle */
 #endif

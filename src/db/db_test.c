@@ -122,6 +122,41 @@ TEST(statements_and_transactions)
 }
 
 /* A process that dies without a word loses nothing that was committed (the page cache stays); the lock goes with it. */
+static uint64_t size_of(struct disk_dir *dir, const char *name)
+{
+	CLEANUP(disk_close) struct disk_file *f = NULL;
+	uint64_t size = 0;
+
+	EXPECT_OK(disk_open(dir, name, DISK_READ, &f));
+	EXPECT_OK(disk_size(f, &size));
+	return size;
+}
+
+/* Lives that each add a little: what the next one has to read of the log never becomes much, also when one of them was checkpointed. */
+TEST(the_log_stays_short_over_many_lives)
+{
+	enum { LIVES = 60, MOST = 20, FRAME = 4096 + 24 };
+	const char *path = test_dir();
+	CLEANUP(disk_dir_close) struct disk_dir *dir = NULL;
+	struct db *db = NULL;
+
+	EXPECT_OK(disk_dir_open(path, &dir));
+	for (int i = 0; i < LIVES; i++) {
+		char text[20];
+		snprintf(text, sizeof text, "life %d", i);
+		EXPECT_OK(db_open(dir, "a.db", &normal, &db));
+		EXPECT_OK(db_migrate(db, "note", steps, 2));
+		EXPECT_INT(count(db), i);
+		EXPECT_OK(add(db, str_of(text), STR("x")));
+		if (i % 7 == 0)
+			EXPECT_OK(db_checkpoint(db));
+		EXPECT_OK(db_empty_wal(db, MOST));
+		db_close(&db);
+		EXPECT(size_of(dir, "a.db-wal") <= (MOST + 1) * FRAME);
+	}
+	test_dir_remove(path);
+}
+
 TEST(killed_in_the_middle)
 {
 	const char *path = test_dir();

@@ -136,8 +136,8 @@ enum err view_close(struct view *v)
 		if (e != ERR_OK)
 			log_error("account not closed cleanly account=%llu", (unsigned long long)v->config.account);
 	}
-	if (!atomic_load(&v->is_broken) && db_wal_pages(v->db) > IDLE_PAGES)
-		(void)!db_checkpoint(v->db);  /* logged; the log is complete without it */
+	if (!atomic_load(&v->is_broken))
+		(void)!db_empty_wal(v->db, IDLE_PAGES);  /* logged; the log is complete without it */
 	release(v);
 	return e;
 }
