@@ -12,7 +12,8 @@ It plays every server at once, from the root down, and answers as a resolver tha
 Names that no zone() or sign() has claimed are in an unsigned zone of their last two labels. Only the standard library: keys are
 Ed25519 (RFC 8032), written out below.
 
-As a program it obeys lines on standard input (`add NAME TYPE VALUE`, `sign ZONE`, `fail NAME HOW`, `anchor PATH`, `clear`), says "ok" after
+As a program it obeys lines on standard input (`add NAME TYPE VALUE`, `set …`, `sign ZONE`, `fail NAME HOW`, `anchor PATH`,
+`ttl SECONDS`), says "ok" after
 each, and ends with its input; the first line it says is its port. src/dns/*_test.c use it so."""
 import base64, hashlib, ipaddress, os, secrets, socket, struct, sys, threading, time
 
@@ -411,13 +412,14 @@ class NameServer:
 
 def obey(ns, line):
     words = line.split(None, 3)
-    if words[0] == "add":
-        ns.add(words[1], words[2], words[3])
+    if words[0] in ("add", "set"):
+        getattr(ns, words[0])(words[1], words[2], *words[3:])
     elif words[0] in ("sign", "zone", "anchor"):
         getattr(ns, words[0])(words[1])
     elif words[0] == "fail":
         ns.fail(words[1], None if words[2] == "none" else words[2])
-    elif words[0] == "clear":
+    elif words[0] == "ttl":  # of everything from here on: the zones begin anew
+        ns.ttl = int(words[1])
         ns.clear()
     else:
         raise ValueError(f"what is {words[0]}?")

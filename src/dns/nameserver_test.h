@@ -5,6 +5,7 @@
 #include "base/test.h"
 #include "base/clock.h"
 #include "dns/resolver.h"
+#include <fcntl.h>
 #include <spawn.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -12,68 +13,84 @@
 
 extern char **environ;
 
-struct nameserver {
-	pid_t       pid;
-	FILE       *orders, *says;
-	char        server[32], anchor[200];   /* for resolver_config */
-	const char *dir;
+/* A program of tests/ that obeys lines: it says its port, then "ok" after each order; it ends with us. */
+struct script {
+	pid_t pid;
+	FILE *orders, *says;
+	char  port[8];
 };
 
-static void nameserver_says(struct nameserver *ns, char *line, int room)
+static void script_says(struct script *p, char *line, int room)
 {
-	if (fgets(line, room, ns->says) == NULL)
-		print_error("tests/nameserver.py ended\n");
+	if (fgets(line, room, p->says) == NULL)
+		print_error("a program of tests/ ended\n");
 	line[strcspn(line, "\n")] = 0;
 }
 
-static void nameserver_do(struct nameserver *ns, const char *order)
+static void script_do(struct script *p, const char *order)
 {
 	char line[100] = "";
 
-	fprintf(ns->orders, "%s\n", order);
-	fflush(ns->orders);
-	nameserver_says(ns, line, sizeof line);
+	fprintf(p->orders, "%s\n", order);
+	fflush(p->orders);
+	script_says(p, line, sizeof line);
 	EXPECT_STR(str_of(line), "ok");
 }
 
-static struct nameserver nameserver_start(const char *const *orders, size_t n)
+static struct script script_start(const char *const *argv)
 {
-	struct nameserver ns = { .dir = test_dir() };
-	char *argv[] = { (char *)"python3", (char *)"tests/nameserver.py", NULL };
-	char line[220] = "";
+	struct script p = { 0 };
 	int in[2], out[2];
 	posix_spawn_file_actions_t fa;
 
-	EXPECT(pipe(in) == 0 && pipe(out) == 0);
+	EXPECT(pipe2(in, O_CLOEXEC) == 0 && pipe2(out, O_CLOEXEC) == 0);
 	posix_spawn_file_actions_init(&fa);
 	posix_spawn_file_actions_adddup2(&fa, in[0], 0);
 	posix_spawn_file_actions_adddup2(&fa, out[1], 1);
-	posix_spawn_file_actions_addclose(&fa, in[1]);   /* it ends when we do */
-	posix_spawn_file_actions_addclose(&fa, out[0]);
-	EXPECT_INT(posix_spawnp(&ns.pid, "python3", &fa, NULL, argv, environ), 0);
+	EXPECT_INT(posix_spawnp(&p.pid, argv[0], &fa, NULL, (char *const *)(uintptr_t)argv, environ), 0);
 	posix_spawn_file_actions_destroy(&fa);
 	close(in[0]);
 	close(out[1]);
-	ns.orders = fdopen(in[1], "w");
-	ns.says = fdopen(out[0], "r");
-	nameserver_says(&ns, line, sizeof line);
-	snprintf(ns.server, sizeof ns.server, "127.0.0.1@%.5s", line);
+	p.orders = fdopen(in[1], "w");
+	p.says = fdopen(out[0], "r");
+	script_says(&p, p.port, sizeof p.port);
+	return p;
+}
+
+static void script_stop(struct script *p)
+{
+	int status;
+
+	fclose(p->orders);
+	fclose(p->says);
+	EXPECT_INT(waitpid(p->pid, &status, 0), p->pid);
+	EXPECT_INT(status, 0);
+}
+
+struct nameserver {
+	struct script script;
+	char          server[32], anchor[200];   /* for resolver_config */
+	const char   *dir;
+};
+
+static struct nameserver nameserver_start(const char *const *orders, size_t n)
+{
+	static const char *const argv[] = { "python3", "tests/nameserver.py", NULL };
+	struct nameserver ns = { .script = script_start(argv), .dir = test_dir() };
+	char line[220];
+
+	snprintf(ns.server, sizeof ns.server, "127.0.0.1@%s", ns.script.port);
 	for (size_t i = 0; i < n; i++)
-		nameserver_do(&ns, orders[i]);
+		script_do(&ns.script, orders[i]);
 	snprintf(ns.anchor, sizeof ns.anchor, "%.150s/root.key", ns.dir);
 	snprintf(line, sizeof line, "anchor %s", ns.anchor);
-	nameserver_do(&ns, line);
+	script_do(&ns.script, line);
 	return ns;
 }
 
 static void nameserver_stop(struct nameserver *ns)
 {
-	int status;
-
-	fclose(ns->orders);
-	fclose(ns->says);
-	EXPECT_INT(waitpid(ns->pid, &status, 0), ns->pid);
-	EXPECT_INT(status, 0);
+	script_stop(&ns->script);
 	test_dir_remove(ns->dir);
 }
 

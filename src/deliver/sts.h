@@ -1,0 +1,26 @@
+/* deliver/sts.h -- which policy of MTA-STS (RFC 8461) a domain has at the moment: asked of its name servers and its web server, kept in
+ * memory for as long as the policy says. In the loop of the role net; after a restart it asks anew. */
+#ifndef FACTEUR_DELIVER_STS_H
+#define FACTEUR_DELIVER_STS_H
+#include "dns/mta_sts.h"
+#include "net/tls_client.h"
+
+enum {
+	STS_KEPT_MAX = 10000,        /* domains remembered; those that were used longest ago go */
+	STS_FETCHES_MAX = 50,        /* at a time; more wait their turn */
+	STS_DEADLINE_MS = 60000,     /* for one fetch (§3.3) */
+	STS_FAILED_S = 300,          /* a policy that could not be fetched is asked for again after so long (§3.3) */
+};
+
+struct sts;
+/* All borrowed; they outlive it. port: 443 but in a lab. */
+struct sts *sts_new(struct resolver *resolver, struct tls_client *tls, uint16_t port);
+void sts_free(struct sts *s);      /* searches are forgotten, nothing is called; NULL is fine */
+
+/* policy: NULL: none, or none that could be had; else valid until the callback returns. why: when a policy is announced but none could
+ * be had: one sentence for the log and the trail; else empty. */
+typedef void (*sts_done)(void *context, const struct mta_sts_policy *policy, struct str why);
+/* domain: A-labels. done runs once, from the loop, never before this returns; not after sts_cancel(). */
+struct sts_search *sts_find(struct sts *s, struct str domain, sts_done done, void *context);
+void sts_cancel(struct sts_search *x);   /* NULL is fine */
+#endif

@@ -1,0 +1,218 @@
+/* Policies of MTA-STS from a name server and a web server of our own (tests/): fetched once, kept, and what goes wrong. */
+#include "dns/nameserver_test.h"
+#include "crypto/ca.h"
+#include "deliver/sts.h"
+
+#define POLICY "200 text/plain version: STSv1\\r\\nmode: enforce\\r\\nmx: mail.good.test\\r\\nmax_age: 86400\\r\\n"
+#define PAGE(domain, rest) "put mta-sts." domain " /.well-known/mta-sts.txt " rest
+#define PUBLISHED(domain) "add _mta-sts." domain " TXT v=STSv1; id=1;", "add mta-sts." domain " A 127.0.0.1"
+
+static const char *const zones[] = {
+	"ttl 0",
+	PUBLISHED("good.test"), PUBLISHED("notfound.test"), PUBLISHED("html.test"), PUBLISHED("broken.test"), PUBLISHED("large.test"),
+	PUBLISHED("off.test"), PUBLISHED("garbage.test"), PUBLISHED("othername.test"), PUBLISHED("silent.test"), PUBLISHED("moved.test"),
+	"add _mta-sts.noaddress.test TXT v=STSv1; id=1;",
+	"add _mta-sts.closed.test TXT v=STSv1; id=1;", "add mta-sts.closed.test A 127.9.9.9",
+	"add _mta-sts.two.test TXT v=STSv1; id=1;", "add _mta-sts.two.test TXT v=STSv1; id=2;",
+	"add none.test A 127.0.0.1",
+};
+static const char *const pages[] = {
+	PAGE("good.test", POLICY),
+	PAGE("html.test", "200 text/html version: STSv1\\nmode: enforce\\nmx: a.test\\nmax_age: 1\\n"),
+	PAGE("broken.test", "200 text/plain version: STSv1\\nmode: maybe\\n"),
+	PAGE("off.test", "200 text/plain version: STSv1\\nmode: none\\nmax_age: 86400\\n"),
+	PAGE("garbage.test", "0 - SSH-2.0-hello\\r\\n\\r\\n"),
+	PAGE("silent.test", "-1 - -"),
+	PAGE("moved.test", "301 text/plain version: STSv1\\nmode: enforce\\nmx: a.test\\nmax_age: 1\\n"),
+};
+
+struct world {
+	struct nameserver  ns;
+	struct script      web;
+	struct loop       *loop;
+	struct resolver   *resolver;
+	struct tls_client *tls;
+	struct sts        *sts;
+	const char        *dir;
+};
+
+static const char *write_pem(struct arena *a, const char *dir, const char *name, struct str pem)
+{
+	const char *path = arena_printf(a, "%s/%s", dir, name).p;
+	FILE *f = fopen(path, "w");
+
+	EXPECT(f != NULL && fwrite(pem.p, 1, pem.n, f) == pem.n && fclose(f) == 0);
+	return path;
+}
+
+static struct world begin(void)
+{
+	static const char *const names[] = { "mta-sts.good.test", "mta-sts.notfound.test", "mta-sts.html.test", "mta-sts.broken.test", "mta-sts.large.test",
+	                                     "mta-sts.off.test", "mta-sts.garbage.test", "mta-sts.silent.test", "mta-sts.moved.test" };
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct world w = { .ns = nameserver_start(zones, COUNT_OF(zones)), .loop = loop_new(), .dir = test_dir() };
+	struct ca_pair ca, server;
+	struct str listed[COUNT_OF(names)];
+
+	for (size_t i = 0; i < COUNT_OF(names); i++)
+		listed[i] = str_of(names[i]);
+	EXPECT_OK(ca_make(STR("test"), 5, &a, &ca));
+	EXPECT_OK(ca_issue(&ca, listed, COUNT_OF(names), 5, &a, &server));
+	const char *argv[] = { "python3", "tests/webserver.py", write_pem(&a, w.dir, "chain.pem", server.certificate_pem),
+	                       write_pem(&a, w.dir, "key.pem", server.key_pem), NULL };
+	w.web = script_start(argv);
+	for (size_t i = 0; i < COUNT_OF(pages); i++)
+		script_do(&w.web, pages[i]);
+	struct str large = arena_printf(&a, PAGE("large.test", "200 text/plain version: STSv1\\n%070000d"), 0);
+	script_do(&w.web, large.p);
+	w.resolver = nameserver_resolver(&w.ns, w.loop);
+	w.tls = tls_client_new(write_pem(&a, w.dir, "ca.pem", ca.certificate_pem));
+	uint64_t port;
+	EXPECT(str_to_u64(str_of(w.web.port), &port));
+	w.sts = sts_new(w.resolver, w.tls, (uint16_t)port);
+	return w;
+}
+
+static void end(struct world *w)
+{
+	sts_free(w->sts);
+	resolver_free(w->resolver);
+	tls_client_free(w->tls);
+	loop_free(w->loop);
+	script_stop(&w->web);
+	nameserver_stop(&w->ns);
+	test_dir_remove(w->dir);
+}
+
+struct found {
+	struct arena arena;
+	bool         is_done, has_policy;
+	enum mta_sts_mode mode;
+	struct str   why;
+};
+
+static void keep(void *context, const struct mta_sts_policy *p, struct str why)
+{
+	struct found *f = context;
+
+	EXPECT(!f->is_done);
+	*f = (struct found){ .arena = f->arena, .is_done = true, .has_policy = p != NULL, .mode = p ? p->mode : MTA_STS_NONE };
+	f->why = str_copy(&f->arena, why);
+}
+
+static struct found find(struct world *w, const char *domain)
+{
+	struct found f = { 0 };
+
+	EXPECT(sts_find(w->sts, str_of(domain), keep, &f) != NULL && !f.is_done);
+	loop_until(w->loop, &f.is_done);
+	return f;
+}
+
+static uint64_t requests(struct world *w)
+{
+	char line[20] = "";
+	uint64_t n = 0;
+
+	fputs("count\n", w->web.orders);
+	fflush(w->web.orders);
+	script_says(&w->web, line, sizeof line);
+	EXPECT(str_to_u64(str_of(line), &n));
+	return n;
+}
+
+TEST(policies)
+{
+	static const struct { const char *domain; bool has_policy; const char *why; } cases[] = {
+		{ "good.test",     true,  NULL },
+		{ "Good.Test",     true,  NULL },
+		{ "none.test",     false, NULL },
+		{ "two.test",      false, NULL },            /* two records: as if there were none (§3.1) */
+		{ "off.test",      false, NULL },
+		{ "notfound.test", false, "the web server answers 404" },
+		{ "moved.test",    false, "the web server answers 301" },
+		{ "html.test",     false, "it is not of the type text/plain" },
+		{ "broken.test",   false, "line 2: mode is none, testing or enforce" },
+		{ "large.test",    false, "mta-sts.large.test: the answer is too large" },
+		{ "garbage.test",  false, "mta-sts.garbage.test: the answer is not HTTP/1.1" },
+		{ "noaddress.test", false, "mta-sts.noaddress.test has no address" },
+		{ "closed.test",   false, "mta-sts.closed.test [127.9.9.9]: Connection refused" },
+		{ "othername.test", false, "mta-sts.othername.test [127.0.0.1]: certificate refused: hostname mismatch" },
+	};
+	struct world w = begin();
+
+	EACH(cases, c) {
+		struct found f = find(&w, c->domain);
+		EXPECT_INT(f.has_policy, c->has_policy);
+		if (c->why && !str_iends(f.why, str_of(c->why)))
+			print_error("%s: " STR_FMT "\n", c->domain, STR_ARG(f.why));
+		EXPECT(c->why ? str_iends(f.why, str_of(c->why)) : f.why.n == 0);
+		arena_free(&f.arena);
+	}
+	end(&w);
+}
+
+/* One fetch for all who wait, none while it is kept; it holds when the web server and the name server are gone, until its time is over. */
+TEST(kept)
+{
+	struct world w = begin();
+	struct found many[5] = { 0 }, never = { 0 };
+
+	for (size_t i = 0; i < COUNT_OF(many); i++)
+		sts_find(w.sts, STR("good.test"), keep, &many[i]);
+	sts_cancel(sts_find(w.sts, STR("good.test"), keep, &never));
+	sts_cancel(NULL);
+	for (size_t i = 0; i < COUNT_OF(many); i++) {
+		loop_until(w.loop, &many[i].is_done);
+		EXPECT(many[i].has_policy && many[i].mode == MTA_STS_ENFORCE);
+		arena_free(&many[i].arena);
+	}
+	EXPECT_INT(requests(&w), 1);
+	struct found f = find(&w, "good.test");
+	EXPECT(f.has_policy && requests(&w) == 1);
+	arena_free(&f.arena);
+
+	/* a failure is not tried again at once, and not told to be a policy */
+	for (int i = 0; i < 3; i++) {
+		f = find(&w, "notfound.test");
+		EXPECT(!f.has_policy && f.why.n > 0);
+		arena_free(&f.arena);
+	}
+	EXPECT_INT(requests(&w), 2);
+
+	/* another id, but there is no text: the one that is kept holds; so does the next when nobody answers for the record */
+	script_do(&w.ns.script, "set _mta-sts.good.test TXT v=STSv1; id=2;");
+	script_do(&w.web, PAGE("good.test", "404 text/plain gone"));
+	f = find(&w, "good.test");
+	EXPECT(f.has_policy && requests(&w) == 3);
+	script_do(&w.ns.script, "set _mta-sts.good.test TXT v=STSv1; id=3;");
+	script_do(&w.web, PAGE("good.test", "200 text/plain version: STSv1\\nmode: testing\\nmx: a.test\\nmax_age: 86400\\n"));
+	f = find(&w, "good.test");
+	EXPECT(f.has_policy && f.mode == MTA_STS_TESTING && requests(&w) == 4);
+	script_do(&w.ns.script, "fail _mta-sts.good.test servfail");
+	f = find(&w, "good.test");
+	EXPECT(f.has_policy && f.mode == MTA_STS_TESTING);
+	clock_mono_advance(86401000);
+	f = find(&w, "good.test");
+	EXPECT(!f.has_policy && f.why.n == 0);
+	EXPECT_INT(requests(&w), 4);
+	end(&w);
+	EXPECT(!never.is_done);
+}
+
+/* Freed in the middle of everything: nobody is called, nothing is left. */
+TEST(freed_while_looking)
+{
+	struct world w = begin();
+	struct found f[3] = { 0 };
+
+	sts_find(w.sts, STR("silent.test"), keep, &f[0]);
+	struct found g = find(&w, "good.test");
+	arena_free(&g.arena);
+	for (int i = 0; i < 50 && requests(&w) < 2; i++)
+		loop_once(w.loop, 10);
+	sts_find(w.sts, STR("silent.test"), keep, &f[1]);
+	sts_find(w.sts, STR("html.test"), keep, &f[2]);
+	end(&w);
+	EXPECT(!f[0].is_done && !f[1].is_done && !f[2].is_done);
+}
