@@ -168,6 +168,12 @@ $(OUT)/calls/count_calls.so: tests/calls/count_calls.c
 	$(Q)$(CC) -std=gnu17 -O2 -fPIC -shared -Wall -Wextra -Werror -D_GNU_SOURCE -o $@ $<
 call-counter: $(OUT)/calls/count_calls.so
 .PHONY: call-counter
+# What tests/system/test_dkim.py has messages signed by
+$(OUT)/dkim/dkim_sign: tests/dkim/dkim_sign.c $(call archives,mailauth)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) $(LINK) -o $@ $(filter %.c %.a,$^) $(LIBS)
+dkim-sign: $(OUT)/dkim/dkim_sign
+.PHONY: dkim-sign
 # What ten thousand clients do to the server: make load, or make load LOAD="park one --json"; takes hours, goes on where it stopped
 $(OUT)/load/clients: tests/load/clients.c
 	@mkdir -p $(@D)

@@ -1,4 +1,4 @@
-/* domain dns */
+/* domain dns, domain rotate */
 #include "admin/domain_records.h"
 
 enum { TXT_STRING_MAX = 255 };  /* RFC 1035 §3.3.14: a longer text stands in several strings */
@@ -90,4 +90,19 @@ enum err admin_domain_dns(struct admin_call *c)
 			put_row(c, &r.list[i]);
 	}
 	return ERR_OK;
+}
+
+enum err admin_domain_rotate(struct admin_call *c)
+{
+	struct dkim_keys keys;
+	struct str domain;
+	enum err e;
+
+	TRY(admin_domain(c, admin_text(c, "domain"), &domain));
+	e = admin_dkim(c, DKIM_ROTATE, domain, STR(""), &keys);
+	if (e == ERR_EXISTS)
+		return admin_refuse(c, e, TEXT_ADMIN_DKIM_WAITS, domain);
+	if (e != ERR_OK)
+		return e;
+	return admin_said(c, TEXT_ADMIN_DKIM_ROTATED, domain);
 }
