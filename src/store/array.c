@@ -78,9 +78,18 @@ void array_add(struct array *ar, uint32_t uid, uint32_t email, uint64_t modseq, 
 		array_push(ar, uid, email, modseq, flags);
 }
 
+/* What changes together mostly stands side by side. */
+static size_t find_next(struct array *ar, uint32_t uid)
+{
+	size_t next = ar->changed + 1;
+
+	ar->changed = next < ar->n && ar->e[next].uid == uid ? next : array_find(ar, uid);
+	return ar->changed;
+}
+
 void array_flags(struct array *ar, uint32_t uid, uint64_t modseq, uint64_t flags)
 {
-	size_t i = array_find(ar, uid);
+	size_t i = find_next(ar, uid);
 
 	if (i == ar->n || ar->e[i].uid != uid || (ar->e[i].flags & FLAG_GONE))
 		return;
@@ -95,7 +104,7 @@ void array_flags(struct array *ar, uint32_t uid, uint64_t modseq, uint64_t flags
 
 void array_gone(struct array *ar, uint32_t uid, uint64_t modseq)
 {
-	size_t i = array_find(ar, uid);
+	size_t i = find_next(ar, uid);
 
 	if (i == ar->n || ar->e[i].uid != uid || (ar->e[i].flags & FLAG_GONE))
 		return;

@@ -44,6 +44,7 @@ struct entry {                    /* 24 bytes a message */
 struct array {
 	struct entry *e;
 	size_t        n, cap;
+	size_t        changed;        /* index of the newest change; a guess */
 	uint32_t     *gone;           /* sorted indices of the entries with FLAG_GONE */
 	size_t        n_gone, gone_cap;
 	struct selected *sessions;
