@@ -36,6 +36,8 @@ struct adding {
 	struct envelope_parent parent;
 	uint64_t            spool;
 	enum err            spooled;
+	add_own_done        own;         /* a message of the queue's own; NULL: an asker's */
+	void               *own_context;
 };
 
 static struct adding *adding_of(struct writing *w) { return (struct adding *)w; }
@@ -77,17 +79,27 @@ static void refuse(struct adding *a, enum err e)
 	if (a->spool != 0)
 		spool_remove(a->queue->spool, a->spool);
 	reply(a, e, 0);
+	if (a->own != NULL)
+		a->own(a->own_context, e, NULL);
 	adding_free(a);
 }
 
 /* ------------------------------------------------------------------------------------------------- after the sync */
+
+/* A report of ours is in the log: what it told is told (queue/reporter.c). */
+static enum err end_report_of(struct queue *q, const struct envelope *e)
+{
+	if (e->source != ENVELOPE_DELIVERY || e->parent.log_id == 0 || e->parent.account != 0)
+		return ERR_OK;
+	return late_report_end(q->late, e->parent.log_id, e->parent.seq, e->parent.ordinal);
+}
 
 enum err add_to_backlog(struct queue *q, struct log_place place, const struct content *c, bool again)
 {
 	struct queued *m = backlog_message(&q->backlog, log_id(q->log), place, q->now_ms);
 	CLEANUP(arena_free) struct arena a = { 0 };
 	struct late_row row;
-	enum err e = ERR_OK;
+	enum err e = again ? end_report_of(q, &c->envelope) : ERR_OK;
 
 	parents_set(&q->parents, &c->envelope.parent, place.seq);
 	if (c->spool != 0)
@@ -102,6 +114,7 @@ enum err add_to_backlog(struct queue *q, struct log_place place, const struct co
 			continue;
 		e = e == ERR_NOTFOUND ? ERR_OK : e;
 		struct due *d = backlog_due(&q->backlog, m, r->account, (uint16_t)i, again);
+		d->tells_success = report_is_due(&c->envelope, r->notify, REPORT_DELIVERED);
 		if (r->account == 0)
 			sync_move(q->sync, d, NULL);
 		else
@@ -127,6 +140,8 @@ static void written(struct writing *w)
 	sync_known(q->sync, c->seq);
 	enum err e = add_to_backlog(q, w->entry.place, c, false);
 	assert(e == ERR_OK);  /* only a replay asks queue.db */
+	if (a->own != NULL)
+		a->own(a->own_context, ERR_OK, backlog_due(&q->backlog, q->backlog.last, 0, UINT16_MAX, false));
 	content_keep(q->contents, c);
 	a->content = NULL;
 	adding_free(a);
@@ -198,15 +213,14 @@ static bool needs_spool(const struct queue *q, const struct queue_add_in *in)
 
 /* The envelope as the log has it: the directory's targets in the place of addresses, and who submitted it as the
  * channel says. */
-static enum err resolve(struct asker *asker, struct adding *a)
+static enum err resolve(struct queue *q, uint64_t account, struct adding *a)
 {
-	struct queue *q = asker->queue;
 	struct envelope out = a->in.envelope;
 
 	if (q->lookup != NULL)
 		TRY(envelope_resolve(q->lookup, &a->in.envelope, &a->arena, &out));
-	if (asker->account != 0) {
-		out.submitter = asker->account;
+	if (account != 0) {
+		out.submitter = account;
 		if (out.source != ENVELOPE_DELIVERY)
 			out.source = ENVELOPE_SUBMISSION;
 	}
@@ -223,9 +237,9 @@ static void keep_request(struct adding *a)
 
 	if (in->mapped.p != NULL)
 		return;
-	a->copy = BUF(MESSAGE_BODY_MAX);
 	if (in->body.bytes.p == NULL)
 		return;
+	a->copy = BUF(in->body.bytes.n);
 	buf_add(&a->copy, in->body.bytes);
 	in->body.bytes = buf_str(&a->copy);
 }
@@ -248,15 +262,31 @@ static enum err check_add(struct asker *asker, struct adding *a, const struct me
 	if (asker->account != 0 && asker->adding > CELL_ADDS_MAX)
 		return ERR_AGAIN;
 	TRY(queue_add_decode(m, &a->arena, &a->in));
-	if (a->in.envelope.parent.log_id != 0 && a->in.envelope.parent.account != asker->account)
-		return ERR_INVALID;
-	TRY(resolve(asker, a));
+	if (a->in.envelope.parent.log_id != 0 && (asker->account == 0 || a->in.envelope.parent.account != asker->account))
+		return ERR_INVALID;  /* account 0: what the queue itself makes */
+	TRY(resolve(q, asker->account, a));
 	if (a->in.body.bytes.p == NULL) {
 		if (spool_take(q->spool, asker->number, a->in.body.spool, a->in.body.size) != ERR_OK)
 			return ERR_INVALID;
 		a->spool = a->in.body.spool;
 	}
 	return ERR_OK;
+}
+
+/* What is checked and resolved: to a spool file, or into the log at once. */
+static void take(struct adding *a)
+{
+	struct queue *q = a->queue;
+
+	a->parent = a->in.envelope.parent;
+	parents_set(&q->parents, &a->parent, PARENT_BEING_WRITTEN);
+	if (needs_spool(q, &a->in)) {
+		keep_request(a);
+		a->job = (struct job){ .run = store_spool, .done = spool_stored };
+		worker_add(q->worker, &a->job);
+	} else {
+		write_record(a);
+	}
 }
 
 void add_on_add(void *context, UNUSED struct channel *ch, struct message *m)
@@ -282,15 +312,23 @@ void add_on_add(void *context, UNUSED struct channel *ch, struct message *m)
 		adding_free(a);
 		return;
 	}
-	a->parent = a->in.envelope.parent;
-	parents_set(&q->parents, &a->parent, PARENT_BEING_WRITTEN);
-	if (needs_spool(q, &a->in)) {
-		keep_request(a);
-		a->job = (struct job){ .run = store_spool, .done = spool_stored };
-		worker_add(q->worker, &a->job);
-	} else {
-		write_record(a);
-	}
+	take(a);
+}
+
+void add_own(struct queue *q, const struct envelope *e, struct str bytes, add_own_done done, void *context)
+{
+	struct adding *a = MEM_NEW(struct adding);
+
+	*a = (struct adding){ .queue = q, .own = done, .own_context = context,
+		                  .in = { .envelope = *e, .body = { .bytes = bytes } } };
+	q->adding++;
+	enum err result = may_take(q);
+	if (result == ERR_OK)
+		result = resolve(q, 0, a);
+	if (result != ERR_OK)
+		refuse(a, result);
+	else
+		take(a);
 }
 
 void add_on_spool(void *context, struct channel *ch, struct message *m)

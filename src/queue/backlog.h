@@ -29,6 +29,7 @@ struct due {
 	uint16_t       recipient;       /* index in the envelope */
 	uint8_t        losses;          /* cells that died with it */
 	bool           may_be_duplicate;
+	bool           tells_success;   /* its sender asked to hear that it arrived */
 };
 
 struct due_list {

@@ -33,6 +33,11 @@ static const struct db_step steps[] = {
 	     " status BLOB NOT NULL, reason BLOB NOT NULL, PRIMARY KEY (seq, log_id, recipient)) WITHOUT ROWID;"
 	     "CREATE INDEX recipient_due ON recipient (state, due);"
 	     "CREATE INDEX recipient_account ON recipient (account, log_id, seq);" },
+	{ 2, "ALTER TABLE message ADD COLUMN reports INTEGER NOT NULL DEFAULT 0;"  /* the last number that was given */
+	     "ALTER TABLE recipient ADD COLUMN host BLOB NOT NULL DEFAULT x'';"
+	     "ALTER TABLE recipient ADD COLUMN notice INTEGER NOT NULL DEFAULT 0;"
+	     "ALTER TABLE recipient ADD COLUMN report INTEGER NOT NULL DEFAULT 0;" /* the number of the one it is in */
+	     "CREATE INDEX recipient_delayed ON recipient (notice) WHERE notice = 1;" },
 };
 
 struct late *late_lock(struct late *l)
@@ -114,7 +119,7 @@ static enum err drop_message(struct late *l, uint64_t log_id, uint64_t seq, stru
 	return stmt_end(q);
 }
 
-static enum err commit(struct late *l)
+enum err late_commit(struct late *l)
 {
 	TRY(db_commit(l->db));
 	if (db_wal_pages(l->db) > CHECKPOINT_PAGES && db_checkpoint(l->db) != ERR_OK)
@@ -128,7 +133,7 @@ static bool can_come_again(const struct late *l, uint64_t log_id, uint64_t seq)
 }
 
 /* Forgets finished rows that no replay can bring again. */
-static enum err forget_finished(struct late *l)
+enum err late_forget_finished(struct late *l)
 {
 	static const char sql[] =
 		"DELETE FROM recipient WHERE state = 3 AND due = 0 AND (log_id <> ?1 OR seq <= ?2) RETURNING log_id, seq";
@@ -150,7 +155,7 @@ static enum err forget_finished(struct late *l)
 		TRY(drop_message(l, stmt_u64(q, 0), stmt_u64(q, 1), &a, &gone));
 	TRY(stmt_end(q));
 	stmt_reset(q);
-	TRY(commit(l));
+	TRY(late_commit(l));
 	remove_gone(l, &gone);
 	return ERR_OK;
 }
@@ -179,7 +184,7 @@ static enum err open_all(struct late *l)
 	TRY(first_free_number(l, &number));
 	TRY(late_bodies_open(l->dir, number, &l->bodies));
 	TRY(late_bodies_sweep(&l->bodies, is_file_named, l));
-	return forget_finished(l);
+	return late_forget_finished(l);
 }
 
 enum err late_open(struct disk_dir *dir, uint64_t log_id, uint64_t w, struct late **out)
@@ -255,7 +260,8 @@ static enum err insert_recipients(struct late *l, const struct late_new *m)
 {
 	static const char sql[] =
 		"INSERT INTO recipient(seq, log_id, recipient, state, due, account, tries, added, notify, address, orcpt, detail,"
-		" status, reason) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14) ON CONFLICT DO NOTHING";
+		" status, reason, host, notice) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)"
+		" ON CONFLICT DO NOTHING";
 	CLEANUP(stmt_release) struct stmt *q = db_query(l->db, sql);
 
 	for (size_t i = 0; i < m->n; i++) {
@@ -275,6 +281,8 @@ static enum err insert_recipients(struct late *l, const struct late_new *m)
 		bind_bytes(q, 12, to->detail);
 		bind_bytes(q, 13, str_sub(r->status, 0, LATE_STATUS_MAX));
 		bind_bytes(q, 14, utf8_clip(r->reason, LATE_REASON_MAX));
+		bind_bytes(q, 15, utf8_clip(r->host, LATE_HOST_MAX));
+		stmt_bind_int64(q, 16, r->notice);
 		TRY(stmt_done(q));
 		stmt_reset(q);
 	}
@@ -324,7 +332,7 @@ enum err late_add(struct late *l, const struct late_new *messages, size_t n)
 	if (e == ERR_OK)
 		e = insert_all(l, messages, n, places);
 	if (e == ERR_OK)
-		e = commit(l);
+		e = late_commit(l);
 	if (e != ERR_OK)
 		take_back(l);
 	return e;
@@ -337,7 +345,7 @@ enum err late_passed(struct late *l, uint64_t w)
 	if (w <= l->w)
 		return ERR_OK;
 	l->w = w;
-	return forget_finished(l);
+	return late_forget_finished(l);
 }
 
 /* --------------------------------------------------------------------------------------------------------- changing */
@@ -356,7 +364,7 @@ static enum err delete_row(struct late *l, const struct late_key *k)
 static enum err finish_row(struct late *l, const struct late_key *k)
 {
 	static const char sql[] =
-		"UPDATE recipient SET state = 3, due = 0 WHERE seq = ?1 AND log_id = ?2 AND recipient = ?3";
+		"UPDATE recipient SET state = 3, due = 0, notice = 0, report = 0 WHERE seq = ?1 AND log_id = ?2 AND recipient = ?3";
 	CLEANUP(stmt_release) struct stmt *q = db_query(l->db, sql);
 
 	stmt_bind_u64(q, 1, k->seq);
@@ -376,7 +384,8 @@ static enum err finish(struct late *l, const struct late_key *k, struct arena *a
 static enum err update_row(struct late *l, const struct late_change *c)
 {
 	static const char sql[] =
-		"UPDATE recipient SET state = ?4, due = ?5, tries = ?6, status = ?7, reason = ?8"
+		"UPDATE recipient SET state = ?4, due = ?5, tries = ?6, status = ?7, reason = ?8, host = ?9,"
+		" notice = CASE ?10 WHEN 0 THEN notice ELSE ?10 END, report = CASE ?10 WHEN 0 THEN report ELSE 0 END"
 		" WHERE seq = ?1 AND log_id = ?2 AND recipient = ?3 AND state <> 3";
 	CLEANUP(stmt_release) struct stmt *q = db_query(l->db, sql);
 
@@ -388,6 +397,8 @@ static enum err update_row(struct late *l, const struct late_change *c)
 	stmt_bind_int64(q, 6, c->tries);
 	bind_bytes(q, 7, str_sub(c->status, 0, LATE_STATUS_MAX));
 	bind_bytes(q, 8, utf8_clip(c->reason, LATE_REASON_MAX));
+	bind_bytes(q, 9, utf8_clip(c->host, LATE_HOST_MAX));
+	stmt_bind_int64(q, 10, c->notice);
 	return stmt_done(q);
 }
 
@@ -405,7 +416,7 @@ enum err late_change(struct late *l, const struct late_change *changes, size_t n
 		else
 			TRY(update_row(l, &changes[i]));
 	}
-	TRY(commit(l));
+	TRY(late_commit(l));
 	remove_gone(l, &gone);
 	return ERR_OK;
 }
@@ -447,7 +458,7 @@ static enum err remove_rows(struct late *l, struct late_key k, int recipient, st
                             uint64_t *changed)
 {
 	static const char sql[] =
-		"SELECT recipient FROM recipient WHERE seq = ?1 AND log_id = ?2 AND state <> 3 AND (?3 < 0 OR recipient = ?3)";
+		"SELECT recipient FROM recipient WHERE seq = ?1 AND log_id = ?2 AND state < 3 AND (?3 < 0 OR recipient = ?3)";
 	CLEANUP(stmt_release) struct stmt *q = db_query(l->db, sql);
 	size_t n = 0, cap = 0;
 	uint16_t *found = NULL;
@@ -488,7 +499,7 @@ enum err late_order(struct late *l, enum late_order order, uint64_t log_id, uint
 		               order == LATE_HOLD ? LATE_HELD : LATE_WAITING, &k, recipient, now));
 		*changed = (uint64_t)db_changes(l->db);
 	}
-	TRY(commit(l));
+	TRY(late_commit(l));
 	remove_gone(l, &gone);
 	return ERR_OK;
 }

@@ -6,6 +6,7 @@
  *   late_add()     durable when it returns: only then W may pass seq. Doing it twice adds nothing the second time, so
  *                  that a crash before W passed is harmless: the replay finds the row and leaves the recipient to it.
  *   late_change()  tried: next time, reason, count; held; finished.
+ *   report         what became of it is final, and the sender has to be told: report.h. Then it is finished.
  *   finished       delivered (and synced there!), or removed by the administrator. While W is below seq the row stays,
  *                  or a replay would deliver again. It goes when late_passed() says so, at once if W is past it
  *                  already, and for a row of an older log always.
@@ -22,7 +23,7 @@
 #ifndef FACTEUR_QUEUE_LATE_H
 #define FACTEUR_QUEUE_LATE_H
 #include "disk/disk.h"
-#include "queue/envelope.h"
+#include "queue/report.h"
 
 enum {
 	LATE_SHARED_MAX = 1 << 20,      /* bytes; larger bodies have a file of their own: DELIVERY_INLINE_MAX */
@@ -33,8 +34,8 @@ enum {
 #endif
 	LATE_DUE_MAX = 10000,           /* rows in memory at most (DESIGN.md §4.6) */
 	LATE_DUE_AHEAD = 300,           /* seconds: what falls due in this time */
-	LATE_REASON_MAX = 500,          /* bytes; DELIVERY_REASON_MAX */
-	LATE_STATUS_MAX = 16,
+	LATE_REASON_MAX = 1000,         /* bytes; DELIVERY_REASON_MAX and SEND_TEXT_MAX are not more */
+	LATE_STATUS_MAX = 16, LATE_HOST_MAX = 300,
 };
 #define LATE_NEVER INT64_MAX        /* due: for those elsewhere while no role sends; retry does not change it */
 
@@ -44,6 +45,7 @@ enum late_state {
 	LATE_WAITING = 1,   /* tried when due */
 	LATE_HELD,          /* by the administrator, or its lifetime is over: stays until released or removed */
 	LATE_FINISHED,      /* only remembered until W has passed it; no list or count has it */
+	LATE_REPORT,        /* its outcome is final; kept until the sender has been told (late_report.c); no list or count has it */
 };
 
 struct late_key {
@@ -59,10 +61,12 @@ void late_close(struct late **l);   /* for CLEANUP too; NULL is fine */
 /* ---- moving from the log */
 struct late_recipient {
 	uint16_t   index;               /* in envelope->recipients */
-	enum late_state state;          /* WAITING or HELD */
-	int64_t    due;                 /* seconds since 1970, or LATE_NEVER */
+	enum late_state state;          /* WAITING, HELD or REPORT */
+	int64_t    due;                 /* seconds since 1970, or LATE_NEVER; of a REPORT: when it may be written */
 	uint32_t   tries;
-	struct str status, reason;      /* "4.2.2" and a sentence; clipped to the limits */
+	struct str status, reason;      /* "4.2.2" and a sentence, or the words of host; clipped to the limits */
+	struct str host;                /* who said so; empty: this server */
+	enum report_action notice;      /* what the sender has to be told; REPORT_NOTHING: nothing */
 };
 struct late_new {
 	uint64_t   log_id, seq;
@@ -101,7 +105,8 @@ struct late_row {
 	enum late_state state;
 	int64_t    due, added;
 	uint32_t   tries;
-	struct str status, reason;             /* of the last try; empty: none yet */
+	struct str status, reason, host;       /* of the last try; empty: none yet */
+	uint8_t    notice;                     /* enum report_action, or LATE_TOLD */
 };
 struct late_message {
 	uint64_t   log_id, seq;
@@ -123,7 +128,8 @@ struct late_change {
 	enum late_state state;                 /* FINISHED: the fields below do not matter */
 	int64_t    due;
 	uint32_t   tries;
-	struct str status, reason;
+	struct str status, reason, host;
+	enum report_action notice;             /* NOTHING: what was to be told before stays so */
 };
 /* The results of tries, in one transaction. A row that is gone or finished meanwhile stays so. */
 enum err late_change(struct late *l, const struct late_change *changes, size_t n) MUST_CHECK;
@@ -131,6 +137,25 @@ enum err late_change(struct late *l, const struct late_change *changes, size_t n
 /* When to try a mailbox of ours next, after `tries` tries (at least 1): 15 s, then twice as long each time, at most an hour (a
  * try costs a cell for a second). False: its lifetime since `received` is over: hold it, and log that. */
 bool late_next_try(int64_t now, int64_t received, int64_t lifetime_s, uint32_t tries, int64_t *due);
+
+/* ---- telling the sender (report.c)
+ * A report is made of all rows of a message that have something to tell, up to REPORT_RECIPIENTS_MAX. It has a number, unique for its
+ * message, that is durable before the report is written, so that after a crash the same number means the same rows. */
+enum { LATE_TOLD = 100 };                      /* late_row.notice: the sender knows that it takes long */
+
+struct late_report {
+	struct late_message message;
+	uint32_t         number;               /* the ordinal of the report as a child of its message */
+	struct late_row *rows;
+	size_t           n;
+};
+/* Takes the next reports that are due by now, at most max; those that were begun and not ended come again as they were. */
+enum err late_report_begin(struct late *l, int64_t now, size_t max, struct arena *a, struct late_report *out, size_t *n) MUST_CHECK;
+/* It is durable in the log, or nobody is to be told: its rows are finished, or go on waiting without this news. A report that is not
+ * known, or ended already, changes nothing. */
+enum err late_report_end(struct late *l, uint64_t log_id, uint64_t seq, uint32_t number) MUST_CHECK;
+/* Is anything due by now? A cheap question. True also when it is not known (a failure). */
+bool late_report_is_due(struct late *l, int64_t now);
 
 /* The smallest seq of this log with a row of this account that is not finished; UINT64_MAX: none. The cell may forget
  * names below it (queue/delivery.h: prune_seq). */

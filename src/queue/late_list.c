@@ -6,11 +6,10 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
-#define ROW_COLUMNS "log_id, seq, recipient, state, due, account, tries, added, notify, address, orcpt, detail, status, reason"
 #define MESSAGE_COLUMNS "log_id, seq, size, crc, spool, envelope"
 #define HAS_ROWS "EXISTS (SELECT 1 FROM recipient r WHERE r.seq = m.seq AND r.log_id = m.log_id AND r.state < 3)"
 
-static void read_row(struct stmt *q, struct arena *a, struct late_row *out)
+void late_read_row(struct stmt *q, struct arena *a, struct late_row *out)
 {
 	*out = (struct late_row){
 		.key = { stmt_u64(q, 0), stmt_u64(q, 1), (uint16_t)stmt_int64(q, 2) },
@@ -22,6 +21,8 @@ static void read_row(struct stmt *q, struct arena *a, struct late_row *out)
 		.added = stmt_int64(q, 7),
 		.status = str_copy(a, stmt_str(q, 12)),
 		.reason = str_copy(a, stmt_str(q, 13)),
+		.host = str_copy(a, stmt_str(q, 14)),
+		.notice = (uint8_t)stmt_int64(q, 15),
 	};
 }
 
@@ -95,7 +96,7 @@ enum err late_next_due(struct late *l, int64_t *due)
 
 enum err late_find(struct late *l, const struct late_key *key, struct arena *a, struct late_row *out)
 {
-	static const char sql[] = "SELECT " ROW_COLUMNS " FROM recipient WHERE seq = ?1 AND log_id = ?2 AND recipient = ?3";
+	static const char sql[] = "SELECT " LATE_ROW_COLUMNS " FROM recipient WHERE seq = ?1 AND log_id = ?2 AND recipient = ?3";
 	CLEANUP(late_unlock) UNUSED struct late *held = late_lock(l);
 	CLEANUP(stmt_release) struct stmt *q = db_query(l->db, sql);
 
@@ -104,14 +105,20 @@ enum err late_find(struct late *l, const struct late_key *key, struct arena *a, 
 	stmt_bind_int64(q, 3, key->recipient);
 	if (!stmt_row(q))
 		return stmt_err(q, ERR_NOTFOUND);
-	read_row(q, a, out);
+	late_read_row(q, a, out);
 	return ERR_OK;
 }
 
 enum err late_message_find(struct late *l, uint64_t log_id, uint64_t seq, struct arena *a, struct late_message *out)
 {
-	static const char sql[] = "SELECT " MESSAGE_COLUMNS " FROM message WHERE seq = ?1 AND log_id = ?2";
 	CLEANUP(late_unlock) UNUSED struct late *held = late_lock(l);
+
+	return late_read_message(l, log_id, seq, a, out);
+}
+
+enum err late_read_message(struct late *l, uint64_t log_id, uint64_t seq, struct arena *a, struct late_message *out)
+{
+	static const char sql[] = "SELECT " MESSAGE_COLUMNS " FROM message WHERE seq = ?1 AND log_id = ?2";
 	CLEANUP(stmt_release) struct stmt *q = db_query(l->db, sql);
 
 	stmt_bind_u64(q, 1, seq);
@@ -276,7 +283,7 @@ enum err late_rows(struct late *l, uint64_t log_id, uint64_t seq, uint16_t from,
                    struct late_row **out, size_t *n)
 {
 	static const char sql[] =
-		"SELECT " ROW_COLUMNS " FROM recipient WHERE seq = ?1 AND log_id = ?2 AND recipient >= ?3 AND state < 3"
+		"SELECT " LATE_ROW_COLUMNS " FROM recipient WHERE seq = ?1 AND log_id = ?2 AND recipient >= ?3 AND state < 3"
 		" ORDER BY recipient LIMIT ?4";
 	CLEANUP(late_unlock) UNUSED struct late *held = late_lock(l);
 	CLEANUP(stmt_release) struct stmt *q = db_query(l->db, sql);
@@ -290,7 +297,7 @@ enum err late_rows(struct late *l, uint64_t log_id, uint64_t seq, uint16_t from,
 	stmt_bind_int64(q, 4, (int64_t)max);
 	while (stmt_row(q)) {
 		*out = arena_grow(a, *out, *n, &cap, sizeof(**out));
-		read_row(q, a, &(*out)[(*n)++]);
+		late_read_row(q, a, &(*out)[(*n)++]);
 	}
 	return stmt_end(q);
 }

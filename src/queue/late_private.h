@@ -1,5 +1,5 @@
 /* queue/late_private.h -- shared by the files of late: late.c (rows and their life), late_bodies.c (files), late_list.c
- * (reading). */
+ * (reading), late_report.c (telling). */
 #ifndef FACTEUR_QUEUE_LATE_PRIVATE_H
 #define FACTEUR_QUEUE_LATE_PRIVATE_H
 #include "db/db.h"
@@ -30,6 +30,15 @@ struct late {
 /* For CLEANUP: `CLEANUP(late_unlock) struct late *held = late_lock(l);` */
 struct late *late_lock(struct late *l);
 void late_unlock(struct late **l);
+
+/* ---- late.c, late_list.c; under the lock */
+enum err late_commit(struct late *l) MUST_CHECK;
+/* Forgets finished rows that no replay can bring again; begins and commits. */
+enum err late_forget_finished(struct late *l) MUST_CHECK;
+#define LATE_ROW_COLUMNS \
+	"log_id, seq, recipient, state, due, account, tries, added, notify, address, orcpt, detail, status, reason, host, notice"
+void late_read_row(struct stmt *q, struct arena *a, struct late_row *out);
+enum err late_read_message(struct late *l, uint64_t log_id, uint64_t seq, struct arena *a, struct late_message *out) MUST_CHECK;
 
 /* ---- late_bodies.c; all under the lock */
 /* first_number: above every number that a row names. */

@@ -116,7 +116,7 @@ static void log_try(const struct late_key *key, uint64_t account, const struct d
 				 (unsigned long long)account);
 	else
 		log_warn("%s queue=" STR_FMT " recipient=%u account=%llu status=" STR_FMT " reason=" STR_FMT,
-				 r->outcome == DELIVERY_REFUSED ? "refused by the mailbox, kept" : "not delivered, tried again later",
+				 r->outcome == DELIVERY_REFUSED ? "refused by the mailbox" : "not delivered, tried again later",
 				 STR_ARG(name), key->recipient, (unsigned long long)account, STR_ARG(r->status), STR_ARG(r->reason));
 }
 
@@ -126,18 +126,19 @@ static void on_answered(void *context, struct due *d, const struct delivery_resu
 	uint64_t account = d->target->account;
 	bool is_late = queued_is_late(d->message);
 	struct late_key key = { d->message->log_id, d->message->seq, d->recipient };
+	struct sync_result result = { .outcome = r->outcome, .status = r->status, .reason = r->reason };
 
 	if (r->outcome == DELIVERY_DONE && !r->is_synced)
 		sync_delivered(q->sync, account, d->message->place.length);
 	log_try(&key, account, r);
 	note_result(q, &key, account, r);
 	if (is_late) {
-		sync_late(q->sync, &key, r);
+		sync_late(q->sync, &key, &result);
 		backlog_settle(&q->backlog, d);
-	} else if (r->outcome == DELIVERY_DONE) {
+	} else if (r->outcome == DELIVERY_DONE && !d->tells_success) {
 		backlog_settle(&q->backlog, d);
 	} else {
-		sync_move(q->sync, d, r);
+		sync_move(q->sync, d, &result);
 	}
 }
 
@@ -402,6 +403,7 @@ static void tick(struct queue *q)
 	if (!q->stops) {
 		tick_late(q);
 		defer_old(q);
+		reporter_tick(q->reporter);
 	}
 	if (q->now_ms - q->added_ms >= W_ALONE_AFTER_MS)
 		writer_set_w(q->writer, 0, true);
@@ -417,7 +419,7 @@ static void run_stop(struct queue *q)
 {
 	bool is_late = q->now_ms - q->stops_ms >= STOP_PATIENCE_MS;
 
-	if (q->adding > 0 || (dispatch_out(q->dispatch) > 0 && !is_late) || sync_is_running(q->sync))
+	if (q->adding > 0 || reporter_is_busy(q->reporter) || (dispatch_out(q->dispatch) > 0 && !is_late) || sync_is_running(q->sync))
 		return;
 	if (!q->has_synced_last) {
 		q->has_synced_last = true;
@@ -478,11 +480,12 @@ bool queue_exists(struct disk_dir *dir) { return disk_exists(dir, "log/ring"); }
 
 void queue_use_lookup(struct queue *q, const struct lookup *l) { q->lookup = l; }
 
-void queue_configure(struct queue *q, uint64_t disk_reserve, int64_t lifetime_s)
+void queue_configure(struct queue *q, uint64_t disk_reserve, int64_t lifetime_s, int64_t delay_notice_s)
 {
 	q->config.disk_reserve = disk_reserve;
 	q->config.lifetime_s = lifetime_s;
-	sync_set_lifetime(q->sync, lifetime_s);
+	q->config.delay_notice_s = delay_notice_s;
+	sync_configure(q->sync, lifetime_s, delay_notice_s);
 	look_at_disk(q);
 }
 
@@ -526,9 +529,10 @@ static void make_parts(struct queue *q)
 	q->dispatch = dispatch_new(&q->backlog, log_id(q->log), &dispatch_host);
 	const struct sync_config sync_config = {
 		q->log, q->late, &q->backlog, q->worker, ring_part < SYNC_BYTES ? ring_part : SYNC_BYTES, q->config.lifetime_s,
-		q->config.sync_every_ms > 0 ? q->config.sync_every_ms : SYNC_EVERY_MS,
+		q->config.delay_notice_s, q->config.sync_every_ms > 0 ? q->config.sync_every_ms : SYNC_EVERY_MS,
 	};
 	q->sync = sync_new(&sync_config, &sync_host);
+	q->reporter = reporter_new(q);
 	q->w = log_w(q->log);
 	dispatch_set_w(q->dispatch, q->w);
 }
@@ -568,12 +572,14 @@ void queue_close(struct queue *q)
 
 	if (q == NULL)
 		return;
+	reporter_stop(q->reporter);
 	while (map_next(&q->cells, &at, NULL, &v))
 		lose_cell(v);
 	if (q->mx != NULL)
 		asker_free(q->mx);
 	worker_free(q->worker);   /* what is under way ends: its askers are gone */
 	writer_free(q->writer);
+	reporter_free(q->reporter);
 	dispatch_free(q->dispatch);
 	sync_free(q->sync);
 	backlog_free(&q->backlog);

@@ -10,6 +10,7 @@
 #include "disk/disk.h"
 #include "ipc/channel.h"
 #include "queue/log.h"
+#include "queue/report.h"
 #include "trail/trail.h"
 
 struct queue;
@@ -22,6 +23,9 @@ struct queue_host {
 	void (*end)(void *context, uint64_t account);         /* QUEUE_CELL_END; queue_cell_ended() follows */
 	/* Makes durable what all accounts have written: syncfs of their file system. Runs in the worker's thread. */
 	enum err (*sync_accounts)(void *context);
+	/* Writes a report for the sender of a message (deliver/bounce.h): *body is empty and gets it, *type and *smtputf8 what its envelope
+	 * must say. False: nobody is told. NULL: nobody ever is (tests). */
+	bool (*report)(void *context, const struct report *r, struct buf *body, enum envelope_body *type, bool *smtputf8);
 };
 
 struct queue_config {
@@ -29,6 +33,7 @@ struct queue_config {
 	struct log_config ring;           /* of a new log; one that exists keeps its sizes */
 	uint64_t          disk_reserve;   /* bytes; with less free nothing is accepted */
 	int64_t           lifetime_s;     /* how long an undeliverable message is tried */
+	int64_t           delay_notice_s; /* after which its sender is told that it takes long; 0: never by itself */
 	int               sync_every_ms;  /* 0: SYNC_EVERY_MS */
 	struct trail_notes *trail;        /* NULL: nothing is noted */
 	bool is_resolved; /* tests: recipients come with their accounts; else nothing is taken before queue_use_lookup() */
@@ -44,7 +49,7 @@ void queue_close(struct queue *q);
 /* Who gets a message is asked of it from now on; borrowed, replaced by the next call. Until the first one (tests)
  * recipients are taken as they come. */
 void queue_use_lookup(struct queue *q, const struct lookup *l);
-void queue_configure(struct queue *q, uint64_t disk_reserve, int64_t lifetime_s);
+void queue_configure(struct queue *q, uint64_t disk_reserve, int64_t lifetime_s, int64_t delay_notice_s);
 
 /* Readable: call queue_receive(). */
 void queue_fds(const struct queue *q, int fds[2]);

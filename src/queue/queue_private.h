@@ -7,6 +7,7 @@
 #include "queue/dispatch.h"
 #include "queue/parents.h"
 #include "queue/queue.h"
+#include "queue/reporter.h"
 #include "queue/spool.h"
 #include "queue/sync.h"
 #include "queue/worker.h"
@@ -36,6 +37,7 @@ struct queue {
 	struct backlog        backlog;
 	struct dispatch      *dispatch;
 	struct sync          *sync;
+	struct reporter      *reporter;
 	struct parents        parents;
 	struct map            askers;        /* number -> struct asker */
 	struct map            cells;         /* account -> struct asker */
@@ -53,6 +55,10 @@ struct queue {
 /* add.c: handlers of what an asker (the context) sends. */
 void add_on_add(void *context, struct channel *ch, struct message *m);
 void add_on_spool(void *context, struct channel *ch, struct message *m);
+/* A message of the queue's own. bytes and what e names are copied. done runs once, perhaps before this returns: ERR_OK, it is durable, and hold keeps W below
+ * it until backlog_settle(); or why it cannot be kept now, and hold is NULL. */
+typedef void (*add_own_done)(void *context, enum err result, struct due *hold);
+void add_own(struct queue *q, const struct envelope *e, struct str bytes, add_own_done done, void *context);
 /* A record that is durable: its recipients to where they belong. again: found at start. */
 enum err add_to_backlog(struct queue *q, struct log_place place, const struct content *c, bool again) MUST_CHECK;
 

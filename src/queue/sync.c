@@ -13,21 +13,27 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "queue/content.h"
+#include "queue/fate.h"
 #include <assert.h>
 #include <stdlib.h>
 
 enum { ADD_MESSAGES = 64, ADD_BYTES = 8 << 20 };
 
+struct tried {  /* a struct sync_result, kept */
+	enum delivery_outcome outcome;     /* 0: not yet, elsewhere */
+	bool                  peer_tells;
+	char                  status[LATE_STATUS_MAX + 1];
+	struct buf            reason, host;
+};
+
 struct move {
-	struct due           *due;
-	enum delivery_outcome outcome;     /* 0: elsewhere */
-	char                  status[LATE_STATUS_MAX + 1], reason[LATE_REASON_MAX + 1];
+	struct due  *due;
+	struct tried tried;
 };
 
 struct result {  /* of a late delivery */
-	struct late_key       key;
-	enum delivery_outcome outcome;
-	char                  status[LATE_STATUS_MAX + 1], reason[LATE_REASON_MAX + 1];
+	struct late_key key;
+	struct tried    tried;
 };
 
 struct work {
@@ -71,8 +77,18 @@ struct sync *sync_new(const struct sync_config *c, const struct sync_host *host)
 	return s;
 }
 
+static void tried_free(struct tried *t)
+{
+	buf_free(&t->reason);
+	buf_free(&t->host);
+}
+
 static void work_free(struct work *w)
 {
+	for (size_t i = 0; i < w->n_moves; i++)
+		tried_free(&w->moves[i].tried);
+	for (size_t i = 0; i < w->n_results; i++)
+		tried_free(&w->results[i].tried);
 	mem_free(w->moves);
 	mem_free(w->results);
 	map_free(&w->dirty);
@@ -92,7 +108,12 @@ void sync_free(struct sync *s)
 	mem_free(s);
 }
 
-void sync_set_lifetime(struct sync *s, int64_t lifetime_s) { s->config.lifetime_s = lifetime_s; }
+void sync_configure(struct sync *s, int64_t lifetime_s, int64_t delay_notice_s)
+{
+	s->config.lifetime_s = lifetime_s;
+	s->config.delay_notice_s = delay_notice_s;
+}
+
 void sync_known(struct sync *s, uint64_t seq) { s->known = seq; }
 bool sync_is_running(const struct sync *s) { return s->round != NULL; }
 bool sync_has_failed(const struct sync *s) { return s->failed; }
@@ -105,13 +126,22 @@ void sync_delivered(struct sync *s, uint64_t account, size_t bytes)
 
 void sync_closed(struct sync *s, uint64_t account) { map_set_u64(&s->work.dirty, account, NULL); }
 
-static void copy_text(char *to, size_t room, struct str from)
+static void keep_text(struct buf *to, size_t max, struct str from)
 {
-	struct str clipped = utf8_valid(from) ? utf8_clip(from, room - 1) : STR("");
+	*to = BUF(max);
+	if (utf8_valid(from))
+		buf_add(to, utf8_clip(from, max));
+}
 
-	if (clipped.n > 0)
-		memcpy(to, clipped.p, clipped.n);
-	to[clipped.n] = '\0';
+static void keep_tried(struct tried *to, const struct sync_result *r)
+{
+	struct str status = str_sub(r->status, 0, LATE_STATUS_MAX);
+
+	*to = (struct tried){ .outcome = r->outcome, .peer_tells = r->peer_tells };
+	if (status.n > 0)
+		memcpy(to->status, status.p, status.n);
+	keep_text(&to->reason, LATE_REASON_MAX, r->reason);
+	keep_text(&to->host, LATE_HOST_MAX, r->host);
 }
 
 static void *grown(void *array, size_t n, size_t *cap, size_t size)
@@ -122,7 +152,7 @@ static void *grown(void *array, size_t n, size_t *cap, size_t size)
 	return mem_resize(array, *cap * size);
 }
 
-void sync_move(struct sync *s, struct due *d, const struct delivery_result *r)
+void sync_move(struct sync *s, struct due *d, const struct sync_result *r)
 {
 	struct work *w = &s->work;
 	struct move *m;
@@ -130,47 +160,47 @@ void sync_move(struct sync *s, struct due *d, const struct delivery_result *r)
 	assert(!queued_is_late(d->message));
 	w->moves = grown(w->moves, w->n_moves, &w->moves_cap, sizeof *w->moves);
 	m = &w->moves[w->n_moves++];
-	*m = (struct move){ .due = d, .outcome = r != NULL ? r->outcome : 0 };
-	copy_text(m->status, sizeof m->status, r != NULL ? r->status : STR(""));
-	copy_text(m->reason, sizeof m->reason, r != NULL ? r->reason : STR(""));
+	*m = (struct move){ .due = d };
+	if (r != NULL)
+		keep_tried(&m->tried, r);
 	d->message->moving++;
 }
 
-void sync_late(struct sync *s, const struct late_key *key, const struct delivery_result *r)
+void sync_late(struct sync *s, const struct late_key *key, const struct sync_result *r)
 {
 	struct work *w = &s->work;
 	struct result *to;
 
 	w->results = grown(w->results, w->n_results, &w->results_cap, sizeof *w->results);
 	to = &w->results[w->n_results++];
-	*to = (struct result){ .key = *key, .outcome = r->outcome };
-	copy_text(to->status, sizeof to->status, r->status);
-	copy_text(to->reason, sizeof to->reason, r->reason);
+	*to = (struct result){ .key = *key };
+	keep_tried(&to->tried, r);
 }
 
 /* ------------------------------------------------------------------------------------------ in the worker: queue.db */
 
-/* Waiting until its next try; held when it was refused, or its lifetime is over: nothing bounces yet, so nothing is
- * dropped. */
-static void next_try(const struct sync *s, enum delivery_outcome outcome, int64_t received, uint32_t tries,
-					 enum late_state *state, int64_t *due)
+/* What becomes of it now. row: as it is in queue.db; NULL: it comes from the log. */
+static void fate_now(const struct sync *s, const struct tried *t, const struct envelope *e, const struct envelope_recipient *to,
+                     const struct late_row *row, struct fate *out)
 {
-	*state = LATE_WAITING;
-	if (outcome == DELIVERY_REFUSED || !late_next_try(clock_wall_s(), received, s->config.lifetime_s, tries, due)) {
-		*state = LATE_HELD;
-		*due = LATE_NEVER;
-	}
+	uint32_t tries = row != NULL ? row->tries + 1 : 1;
+	struct fate_facts f = { .envelope = e, .account = to->account, .notify = to->notify, .outcome = t->outcome,
+		                    .has_told = row != NULL && row->notice != REPORT_NOTHING, .peer_tells = t->peer_tells,
+		                    .now = clock_wall_s(), .delay_notice_s = s->config.delay_notice_s };
+
+	f.is_over = !late_next_try(f.now, e->received, s->config.lifetime_s, tries, &f.due);
+	fate_of(&f, out);
 }
 
-static void late_recipient_of(const struct sync *s, const struct move *m, const struct content *c,
-							  struct late_recipient *out)
+static void late_recipient_of(const struct sync *s, const struct move *m, const struct content *c, struct late_recipient *out)
 {
-	*out = (struct late_recipient){ .index = m->due->recipient, .state = LATE_WAITING, .due = LATE_NEVER,
-		                            .status = str_of(m->status), .reason = str_of(m->reason) };
-	if (m->outcome == 0)
-		return;
-	out->tries = 1;
-	next_try(s, m->outcome, c->envelope.received, 1, &out->state, &out->due);
+	struct fate fate = { LATE_WAITING, LATE_NEVER, REPORT_NOTHING };
+
+	if (m->tried.outcome != 0)
+		fate_now(s, &m->tried, &c->envelope, &c->envelope.recipients[m->due->recipient], NULL, &fate);
+	*out = (struct late_recipient){ .index = m->due->recipient, .state = fate.state, .due = fate.due, .notice = fate.notice,
+		                            .tries = m->tried.outcome != 0, .status = str_of(m->tried.status),
+		                            .reason = buf_str(&m->tried.reason), .host = buf_str(&m->tried.host) };
 }
 
 struct adding_late {
@@ -222,58 +252,73 @@ static enum err add_message(struct sync *s, struct adding_late *a, const struct 
 	return a->n == ADD_MESSAGES || a->bytes > ADD_BYTES ? add_now(s, a) : ERR_OK;
 }
 
+static bool is_done(const struct tried *t) { return t->outcome == DELIVERY_DONE; }
+
+/* Those that are done stand behind, and each message's together. */
 static int by_message(const void *left, const void *right)
 {
-	const struct due *a = ((const struct move *)left)->due, *b = ((const struct move *)right)->due;
+	const struct move *l = left, *r = right;
+	const struct due *a = l->due, *b = r->due;
 
+	if (is_done(&l->tried) != is_done(&r->tried))
+		return is_done(&l->tried) ? 1 : -1;
 	if (a->message->seq != b->message->seq)
 		return a->message->seq < b->message->seq ? -1 : 1;
 	return (a->recipient > b->recipient) - (a->recipient < b->recipient);
 }
 
-static enum err add_moves(struct sync *s, struct work *w)
+static enum err add_moves(struct sync *s, const struct move *moves, size_t n)
 {
 	struct adding_late a = { 0 };
 	enum err e = ERR_OK;
 
-	if (w->n_moves > 1)
-		qsort(w->moves, w->n_moves, sizeof *w->moves, by_message);
-	for (size_t i = 0, end; e == ERR_OK && i < w->n_moves; i = end) {
-		for (end = i + 1; end < w->n_moves && w->moves[end].due->message == w->moves[i].due->message;)
+	for (size_t i = 0, end; e == ERR_OK && i < n; i = end) {
+		for (end = i + 1; end < n && moves[end].due->message == moves[i].due->message;)
 			end++;
-		e = add_message(s, &a, &w->moves[i], end - i);
+		e = add_message(s, &a, &moves[i], end - i);
 	}
 	enum err last = add_now(s, &a);
 	arena_free(&a.arena);
 	return e != ERR_OK ? e : last;
 }
 
+/* Sorts, and says how many are not done: only those may be rows before the accounts are synced, since a row answers for its recipient. */
+static size_t sort_moves(struct work *w)
+{
+	size_t n = 0;
+
+	if (w->n_moves > 1)
+		qsort(w->moves, w->n_moves, sizeof *w->moves, by_message);
+	while (n < w->n_moves && !is_done(&w->moves[n].tried))
+		n++;
+	return n;
+}
+
 static void change_of(struct sync *s, const struct result *r, struct arena *a, struct late_change *out)
 {
 	struct late_row row = { 0 };
 	struct late_message m = { 0 };
+	struct fate fate;
 
 	*out = (struct late_change){ .key = r->key, .state = LATE_FINISHED };
-	if (r->outcome == DELIVERY_DONE)
-		return;
 	if (late_find(s->config.late, &r->key, a, &row) != ERR_OK ||
 	    late_message_find(s->config.late, r->key.log_id, r->key.seq, a, &m) != ERR_OK)
 		return;  /* removed by the administrator meanwhile */
-	out->tries = row.tries + 1;
-	out->status = str_of(r->status);
-	out->reason = str_of(r->reason);
-	next_try(s, r->outcome, m.envelope.received, out->tries, &out->state, &out->due);
+	fate_now(s, &r->tried, &m.envelope, &row.recipient, &row, &fate);
+	*out = (struct late_change){ .key = r->key, .state = fate.state, .due = fate.due, .notice = fate.notice, .tries = row.tries + 1,
+		                         .status = str_of(r->tried.status), .reason = buf_str(&r->tried.reason),
+		                         .host = buf_str(&r->tried.host) };
 }
 
 /* The results of late deliveries: those that were delivered only after the accounts were synced. */
-static enum err change_results(struct sync *s, const struct work *w, bool is_done)
+static enum err change_results(struct sync *s, const struct work *w, bool done)
 {
 	CLEANUP(arena_free) struct arena a = { 0 };
 	struct late_change *changes = arena_array(&a, w->n_results + 1, sizeof *changes);
 	size_t n = 0;
 
 	for (size_t i = 0; i < w->n_results; i++)
-		if ((w->results[i].outcome == DELIVERY_DONE) == is_done)
+		if (is_done(&w->results[i].tried) == done)
 			change_of(s, &w->results[i], &a, &changes[n++]);
 	return n > 0 ? late_change(s->config.late, changes, n) : ERR_OK;
 }
@@ -283,7 +328,9 @@ static void run_round(struct job *job)
 	struct round *r = (struct round *)job;
 	struct sync *s = r->sync;
 
-	r->late_result = add_moves(s, &r->work);
+	size_t not_done = sort_moves(&r->work);
+
+	r->late_result = add_moves(s, r->work.moves, not_done);
 	if (r->late_result == ERR_OK)
 		r->late_result = change_results(s, &r->work, false);
 	if (r->needs_syncfs) {
@@ -293,6 +340,8 @@ static void run_round(struct job *job)
 	}
 	if (r->late_result == ERR_OK && r->sync_result == ERR_OK)
 		r->late_result = change_results(s, &r->work, true);
+	if (r->late_result == ERR_OK && r->sync_result == ERR_OK)
+		r->late_result = add_moves(s, r->work.moves + not_done, r->work.n_moves - not_done);
 	if (r->late_result == ERR_OK)
 		r->late_result = late_passed(s->config.late, log_w(s->config.log));
 }
@@ -309,6 +358,7 @@ static void give_back(struct sync *s, struct work *from)
 		s->work.results = grown(s->work.results, s->work.n_results, &s->work.results_cap, sizeof *s->work.results);
 		s->work.results[s->work.n_results++] = from->results[i];
 	}
+	from->n_moves = from->n_results = 0;
 }
 
 static void settle_all(struct sync *s, struct work *w)

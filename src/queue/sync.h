@@ -40,12 +40,20 @@ struct sync_config {
 	struct worker   *worker;
 	uint64_t         bytes;         /* SYNC_BYTES, or less for a small ring */
 	int64_t          lifetime_s;
+	int64_t          delay_notice_s; /* queue/fate.h */
 	int              every_ms;      /* SYNC_EVERY_MS */
+};
+
+struct sync_result {                /* of a try */
+	enum delivery_outcome outcome;
+	struct str status, reason;
+	struct str host;                /* who gave the reason, word for word; empty: this server */
+	bool       peer_tells;          /* queue/fate.h */
 };
 
 struct sync *sync_new(const struct sync_config *c, const struct sync_host *host);
 void sync_free(struct sync *s);                              /* no round is under way; NULL is fine */
-void sync_set_lifetime(struct sync *s, int64_t lifetime_s);
+void sync_configure(struct sync *s, int64_t lifetime_s, int64_t delay_notice_s);
 
 /* All records up to seq are in the backlog. */
 void sync_known(struct sync *s, uint64_t seq);
@@ -54,10 +62,10 @@ void sync_delivered(struct sync *s, uint64_t account, size_t bytes);
 /* The account's cell has ended well, and synced all it got. */
 void sync_closed(struct sync *s, uint64_t account);
 /* A recipient of a message of the log goes to queue.db: with the result of its try; elsewhere (r NULL): for a role that
- * sends. */
-void sync_move(struct sync *s, struct due *d, const struct delivery_result *r);
+ * sends. DONE: the sender wants to hear of it; the row says so only when the account is synced. */
+void sync_move(struct sync *s, struct due *d, const struct sync_result *r);
 /* The result of a late delivery. */
-void sync_late(struct sync *s, const struct late_key *key, const struct delivery_result *r);
+void sync_late(struct sync *s, const struct late_key *key, const struct sync_result *r);
 
 /* Begins a round when one is due; now: at once, if there is anything at all to do. */
 void sync_tick(struct sync *s, int64_t now_ms, bool now);

@@ -38,6 +38,7 @@ struct fake_cell {
 	struct channel *ch;         /* NULL: it does not run */
 	bool            is_held;    /* does not answer */
 	bool            refuses;    /* answers DEFERRED */
+	bool            refuses_for_good;
 	bool            syncs_now;
 	int             dies_after; /* batches; -1: never */
 	bool            dies_before_answer;
@@ -66,6 +67,7 @@ struct world {
 	int64_t           clock_ms;                /* added to the real one */
 	size_t            answered, accepted, refused;
 	bool              is_acked[WORLD_MESSAGES];
+	bool (*report)(void *context, const struct report *r, struct buf *body, enum envelope_body *type, bool *smtputf8);
 };
 
 static int64_t world_now(const struct world *w) { return clock_mono_ms() + w->clock_ms; }
@@ -202,9 +204,9 @@ static void cell_answer(struct fake_cell *c, uint32_t call, const struct deliver
 		const struct delivery *d = &batch->deliveries[i];
 		results[i] = (struct delivery_result){ d->log_id,	 d->seq,	   d->recipient, DELIVERY_DONE,
 											   c->syncs_now, STR("2.0.0"), STR("") };
-		if (c->refuses) {
-			results[i].outcome = DELIVERY_DEFERRED;
-			results[i].status = STR("4.2.2");
+		if (c->refuses || c->refuses_for_good) {
+			results[i].outcome = c->refuses ? DELIVERY_DEFERRED : DELIVERY_REFUSED;
+			results[i].status = c->refuses ? STR("4.2.2") : STR("5.2.2");
 			results[i].reason = STR("full");
 		}
 	}
@@ -228,12 +230,12 @@ static void cell_on_deliver(void *context, UNUSED struct channel *ch, struct mes
 	EXPECT(in.batch.n > 0 && in.batch.n <= DELIVERY_BATCH_MAX);
 	c->batches++;
 	if (c->dies_after >= 0 && c->dies_after-- == 0) {
-		for (size_t i = 0; !c->dies_before_answer && i < in.batch.n; i++)
+		for (size_t i = 0; !c->dies_before_answer && !c->refuses_for_good && i < in.batch.n; i++)
 			cell_keep(c, &in.batch.deliveries[i]);
 		shutdown(channel_fd(c->ch), SHUT_RDWR);
 		return;
 	}
-	for (size_t i = 0; !c->refuses && i < in.batch.n; i++)
+	for (size_t i = 0; !c->refuses && !c->refuses_for_good && i < in.batch.n; i++)
 		cell_keep(c, &in.batch.deliveries[i]);
 	if (c->is_held)
 		return;
@@ -285,7 +287,7 @@ UNUSED static void world_start_cell(struct world *w, uint64_t account)
 
 static void world_open(struct world *w)
 {
-	const struct queue_host host = { w, world_watch, world_forget, world_wake, world_end, world_sync_accounts };
+	const struct queue_host host = { w, world_watch, world_forget, world_wake, world_end, world_sync_accounts, w->report };
 	const struct queue_config config = {
 		.dir = w->dir, .ring = w->ring, .disk_reserve = 1 << 20, .lifetime_s = 5 * 86400, .is_resolved = true
 	};

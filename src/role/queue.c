@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "deliver/bounce.h"
 #include "directory/lookup.h"
 #include "queue/queue.h"
 #include "role/door.h"
@@ -86,6 +87,35 @@ static void on_end(void *context, uint64_t account)
 
 static enum err on_sync_accounts(void *context) { return disk_dir_sync_all(((struct queue_role *)context)->accounts); }
 
+/* Our users read their own language and hear from the postmaster of their domain; of others nobody knows what they read. */
+static void style_for(const struct lookup *l, struct str sender, struct bounce_style *out)
+{
+	struct str hostname = lookup_hostname(l), parent = str_from(hostname, (size_t)(str_chr(hostname, '.') + 1));
+	struct lookup_account account;
+	ptrdiff_t at = str_rchr(sender, '@');
+
+	*out = (struct bounce_style){ .lang = LANG_EN, .is_bilingual = true, .hostname = hostname,
+		                          .from_domain = lookup_domain(l, parent) ? parent : hostname };
+	if (lookup_login(l, sender, &account)) {
+		out->lang = account.french ? LANG_FR : LANG_EN;
+		out->is_bilingual = false;
+	}
+	if (at >= 0 && lookup_domain(l, str_from(sender, (size_t)at + 1)))
+		out->from_domain = str_from(sender, (size_t)at + 1);
+}
+
+static bool on_report(void *context, const struct report *report, struct buf *body, enum envelope_body *type, bool *smtputf8)
+{
+	struct queue_role *r = context;
+	struct bounce_style style;
+
+	if (r->lookup == NULL)
+		return false;
+	style_for(r->lookup, report->envelope->sender, &style);
+	bounce_build(report, &style, body, type, smtputf8);
+	return true;
+}
+
 /* ---- opening */
 
 static uint64_t clamp(uint64_t v, uint64_t min, uint64_t max) { return v < min ? min : v > max ? max : v; }
@@ -98,6 +128,7 @@ static void configure(const struct conf *c, struct queue_config *out)
 		DISK_SECTOR * DISK_SECTOR;
 	out->disk_reserve = conf_number(c, SETTING_disk_reserve);
 	out->lifetime_s = (int64_t)conf_number(c, SETTING_queue_lifetime);
+	out->delay_notice_s = (int64_t)conf_number(c, SETTING_queue_delay_notice);
 }
 
 static void on_queue_event(void *context)
@@ -111,7 +142,7 @@ static void on_queue_event(void *context)
 static enum err open_queue(struct queue_role *r, const struct conf *c)
 {
 	struct queue_config config = { .dir = r->dir, .trail = r->trail };
-	const struct queue_host host = { r, on_watch, on_forget, on_wake, on_end, on_sync_accounts };
+	const struct queue_host host = { r, on_watch, on_forget, on_wake, on_end, on_sync_accounts, on_report };
 	int fds[2];
 
 	configure(c, &config);
@@ -148,7 +179,7 @@ static void on_directory(void *context, struct channel *ch, struct message *m)
 		return;
 	}
 	configure(lookup_conf(r->lookup), &config);
-	queue_configure(r->queue, config.disk_reserve, config.lifetime_s);
+	queue_configure(r->queue, config.disk_reserve, config.lifetime_s, config.delay_notice_s);
 }
 
 static void on_command(void *context, struct channel *ch, struct message *m)
