@@ -65,14 +65,17 @@ def free_offset():
 
 
 class Server:
-    """One facteur on loopback. build: release, fault, asan, tsan; where a test does not care, FACTEUR_TEST_BUILD says."""
+    """One facteur on loopback. build: release, fault, asan, tsan; where a test does not care, FACTEUR_TEST_BUILD says. Several that
+    send mail to each other have an address each and the same offset."""
 
     def __init__(self, build=None, settings=(), accounts=("alice", "bob"), env=None, conf=(), single=False,
-                 segment_size="1MB"):
+                 segment_size="1MB", address="127.0.0.1", domain="example.test", offset=None):
         self.binary = os.path.join(ROOT, "build", build or os.environ.get("FACTEUR_TEST_BUILD", "release"), "facteur")
         self.dir = tempfile.mkdtemp(prefix="facteur-test-")
         os.chmod(self.dir, 0o711)
-        self.offset = free_offset()
+        self.offset = free_offset() if offset is None else offset
+        self.address, self.domain = address, domain
+        self.host = "localhost" if address == "127.0.0.1" else address
         self.env = dict(os.environ, LANG="C.UTF-8", **(env or {}))
         self.env.pop("LANGUAGE", None)
         # the leak checker traces its process, which a sandbox refuses; leaks are the unit tests' business
@@ -82,9 +85,9 @@ class Server:
         self.log_path = os.path.join(self.dir, "server.log")
         self.passwords = {}
         with open(os.path.join(self.dir, "facteur.conf"), "w") as f:
-            f.write("bind = 127.0.0.1\n" + "".join(line + "\n" for line in conf))
+            f.write(f"bind = {address}\n" + "".join(line + "\n" for line in conf))
         try:
-            self.cli("setup", "example.test", "--yes")
+            self.cli("setup", domain, "--yes")
             self.cli("config", "set", "queue_segment_size", segment_size)   # a small ring wraps around often
             self.start()
             for name, value in settings:
@@ -109,8 +112,9 @@ class Server:
     def cli_json(self, *args):
         return json.loads(self.cli(*args, "--json"))
 
-    def add_account(self, name, password=None, domain="example.test"):
+    def add_account(self, name, password=None, domain=None):
         password = password or PASSWORDS.get(name, "password of " + name)
+        domain = domain or self.domain
         self.cli("account", "add", f"{name}@{domain}", "--password-stdin", stdin=password + "\n")
         self.passwords[f"{name}@{domain}"] = password
 
@@ -130,7 +134,7 @@ class Server:
                 with contextlib.closing(socket.socket()) as s:
                     s.settimeout(5)
                     try:
-                        s.connect(("127.0.0.1", self.port(port)))
+                        s.connect((self.address, self.port(port)))
                         if port in (25, 143, 110, 587) and s.recv(1) not in (b"2", b"*", b"+"):
                             return False  # closed, or 421: it still starts
                     except OSError:
@@ -196,35 +200,36 @@ class Server:
     # clients ------------------------------------------------------------------------------------------------------
     def tls(self):
         context = ssl.create_default_context(cafile=os.path.join(self.dir, "ca.pem"))
+        context.check_hostname = self.host == "localhost"
         return context
 
     def imap(self, name, tls=True):
         import imaplib
-        box = imaplib.IMAP4_SSL("localhost", self.port(993), ssl_context=self.tls()) if tls else \
-            imaplib.IMAP4("localhost", self.port(143))
+        box = imaplib.IMAP4_SSL(self.host, self.port(993), ssl_context=self.tls()) if tls else \
+            imaplib.IMAP4(self.host, self.port(143))
         box.authenticate("PLAIN", lambda _: self.plain(name))  # imaplib's LOGIN knows ASCII only
         return box
 
     def plain(self, name):
-        return f"\0{name}@example.test\0{self.passwords[name + '@example.test']}".encode()
+        return f"\0{name}@{self.domain}\0{self.passwords[name + '@' + self.domain]}".encode()
 
     def pop3(self, name):
         import poplib
-        box = poplib.POP3_SSL("localhost", self.port(995), context=self.tls())
-        box.user(f"{name}@example.test")
-        box.pass_(self.passwords[f"{name}@example.test"])
+        box = poplib.POP3_SSL(self.host, self.port(995), context=self.tls())
+        box.user(f"{name}@{self.domain}")
+        box.pass_(self.passwords[f"{name}@{self.domain}"])
         return box
 
     def smtp(self):
         import smtplib
-        return smtplib.SMTP("127.0.0.1", self.port(25), timeout=30)
+        return smtplib.SMTP(self.address, self.port(25), timeout=30)
 
     def submission(self, name, implicit=True):
         import smtplib
         if implicit:
-            s = smtplib.SMTP_SSL("localhost", self.port(465), context=self.tls(), timeout=30)
+            s = smtplib.SMTP_SSL(self.host, self.port(465), context=self.tls(), timeout=30)
         else:
-            s = smtplib.SMTP("localhost", self.port(587), timeout=30)
+            s = smtplib.SMTP(self.host, self.port(587), timeout=30)
             s.starttls(context=self.tls())
         s.ehlo()
         code, text = s.docmd("AUTH", "PLAIN " + base64.b64encode(self.plain(name)).decode())  # smtplib's login() knows ASCII only
@@ -238,10 +243,10 @@ class Server:
         s.quit()
 
     def raw(self, port, tls=False):
-        s = socket.create_connection(("127.0.0.1", self.port(port)), timeout=30)
+        s = socket.create_connection((self.address, self.port(port)), timeout=30)
         if tls:
             context = self.tls()
-            s = context.wrap_socket(s, server_hostname="localhost")
+            s = context.wrap_socket(s, server_hostname=self.host)
         return Lines(s)
 
 
