@@ -371,20 +371,64 @@ static enum err check_record(struct check *k, const struct domain_record *r, boo
 	return ERR_OK;
 }
 
-enum err admin_domain_check(struct admin_call *c)
+static enum err check_domain(struct admin_call *c, struct str domain, uint64_t *to_mend)
 {
 	struct check k = { .c = c };
-	struct str domain;
 
-	TRY(admin_domain(c, admin_text(c, "domain"), &domain));
-	if (!c->host->is_running)
-		return admin_refuse(c, ERR_UNAVAILABLE, TEXT_ADMIN_NOT_RUNNING, STR(""));
 	TRY(domain_records(c, domain, &k.records));
 	TRY(check_mx(&k));
 	TRY(check_addresses(&k));
 	for (size_t i = 0; i < k.records.n; i++)
 		TRY(check_record(&k, &k.records.list[i], i == 0 || !str_eq(k.records.list[i].name, k.records.list[i - 1].name)));
-	if (k.to_mend == 0)
+	*to_mend += k.to_mend;
+	return ERR_OK;
+}
+
+static enum err check_every_domain(struct admin_call *c, uint64_t *to_mend)
+{
+	struct directory_domain *list;
+	size_t n;
+
+	TRY(domain_list(c->directory, &c->arena, &list, &n));
+	for (size_t i = 0; i < n; i++) {
+		TRY(check_domain(c, list[i].name, to_mend));
+		admin_progress(c, i + 1, n);
+	}
+	return ERR_OK;
+}
+
+/* What control does by itself every hour. */
+static enum err check_waiting_keys(struct admin_call *c, uint64_t *to_mend)
+{
+	struct dkim_keys keys;
+
+	TRY(admin_dkim(c, DKIM_WAITING, STR(""), STR(""), &keys));
+	for (size_t i = 0; i < keys.count; i++) {
+		struct check k = { .c = c, .records = { .domain = keys.list[i].domain } };
+		struct domain_record r = domain_key_record(&c->arena, k.records.domain, &keys.list[i]);
+
+		TRY(check_record(&k, &r, true));
+		*to_mend += k.to_mend;
+	}
+	return ERR_OK;
+}
+
+enum err admin_domain_check(struct admin_call *c)
+{
+	struct str text = admin_text(c, "domain"), domain = str_of(text_get(c->lang, TEXT_CHECK_EVERY_DOMAIN));
+	uint64_t to_mend = 0;
+
+	if (!c->host->is_running)
+		return admin_refuse(c, ERR_UNAVAILABLE, TEXT_ADMIN_NOT_RUNNING, STR(""));
+	if (admin_is_on(c, "waiting")) {
+		TRY(check_waiting_keys(c, &to_mend));
+	} else if (text.p != NULL) {
+		TRY(admin_domain(c, text, &domain));
+		TRY(check_domain(c, domain, &to_mend));
+	} else {
+		TRY(check_every_domain(c, &to_mend));
+	}
+	if (to_mend == 0)
 		return admin_said(c, TEXT_CHECK_ALL_RIGHT, domain);
-	return admin_said(c, TEXT_CHECK_TO_MEND, domain, admin_number_text(c, k.to_mend));
+	return admin_said(c, TEXT_CHECK_TO_MEND, domain, admin_number_text(c, to_mend));
 }

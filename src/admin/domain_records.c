@@ -52,15 +52,10 @@ static void add_host(struct admin_call *c, struct domain_records *r)
 	add(c, r, (struct domain_record){ RECORD_ADDRESS, DNS_AAAA, r->hostname, STR("") });
 }
 
-static void add_keys(struct admin_call *c, struct domain_records *r, const struct dkim_keys *keys)
+struct domain_record domain_key_record(struct arena *a, struct str domain, const struct dkim_key *k)
 {
-	for (size_t i = 0; i < keys->count; i++) {
-		const struct dkim_key *k = &keys->list[i];
-
-		add(c, r, (struct domain_record){ RECORD_DKIM, DNS_TXT,
-			arena_printf(&c->arena, STR_FMT "._domainkey." STR_FMT, STR_ARG(k->selector), STR_ARG(r->domain)),
-			published_dkim_text(&c->arena, k->algorithm, k->public_key), k });
-	}
+	return (struct domain_record){ RECORD_DKIM, DNS_TXT, arena_printf(a, STR_FMT "._domainkey." STR_FMT, STR_ARG(k->selector), STR_ARG(domain)),
+	                               published_dkim_text(a, k->algorithm, k->public_key), k };
 }
 
 static void add_service(struct admin_call *c, struct domain_records *r, const char *service, int priority, uint64_t port)
@@ -132,7 +127,8 @@ enum err domain_records(struct admin_call *c, struct str domain, struct domain_r
 	add(c, out, (struct domain_record){ RECORD_MX, DNS_MX, domain, arena_printf(&c->arena, "10 " STR_FMT ".", STR_ARG(out->hostname)) });
 	add_host(c, out);
 	add(c, out, (struct domain_record){ RECORD_SPF, DNS_TXT, domain, STR("v=spf1 mx -all") });
-	add_keys(c, out, &keys);
+	for (size_t i = 0; i < keys.count; i++)
+		add(c, out, domain_key_record(&c->arena, domain, &keys.list[i]));
 	add(c, out, (struct domain_record){ RECORD_DMARC, DNS_TXT, arena_printf(&c->arena, "_dmarc." STR_FMT, STR_ARG(domain)), STR("v=DMARC1; p=none") });
 	if (is_in(out->hostname, domain) && !str_eq(out->hostname, domain))
 		add(c, out, (struct domain_record){ RECORD_HOST_SPF, DNS_TXT, out->hostname, STR("v=spf1 a -all") });

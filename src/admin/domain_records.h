@@ -21,6 +21,8 @@ struct domain_records {
 
 /* All of them, in the order in which they matter; DKIM keys that are missing are made. waits. Sets the sentence on failure. */
 enum err domain_records(struct admin_call *c, struct str domain, struct domain_records *out) MUST_CHECK;
+/* That of one key. */
+struct domain_record domain_key_record(struct arena *a, struct str domain, const struct dkim_key *k);
 const char *domain_record_type(enum dns_type type);   /* "MX" */
 /* What keys answers. waits. */
 enum err admin_dkim(struct admin_call *c, enum dkim_op op, struct str domain, struct str selector, struct dkim_keys *out) MUST_CHECK;

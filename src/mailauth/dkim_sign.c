@@ -17,7 +17,7 @@
 #include "mime/header.h"
 #include "mime/parse.h"
 
-enum { FOLD_AT = 74, PIECE = 4096, NAMES_TEXT_MAX = 4000, FIELD_MAX = DKIM_PREFIX_MAX / DKIM_ALGORITHM_COUNT };
+enum { FOLD_AT = 74, PIECE = 4096, NAMES_TEXT_MAX = 4000, FIELD_MAX = 6000 };
 enum protection { SIGN, SIGN_ONCE_MORE, SIGN_EVEN_IF_ABSENT };  /* as often as it is there; once more, if it is there; always */
 
 static const struct { const char *name; enum protection how; } fields[] = {

@@ -30,7 +30,7 @@ enum {
 	DKIM_SIGNED_MAX = 48000,      /* bytes of header that are signed; a field that would pass it is left out (never From) */
 	DKIM_FIELDS_MAX = 100,        /* names in h= */
 	DKIM_REQUEST_MAX = DKIM_SIGNED_MAX + 8192,
-	DKIM_PREFIX_MAX = 12000,
+	DKIM_PREFIX_MAX = 8000,
 };
 
 /* ---- the queue's half. Pure: no key, no file. One thread at a time. */

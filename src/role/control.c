@@ -21,7 +21,8 @@
 #include <unistd.h>
 
 enum { TICK_MS = 1000, DIRECTORY_TIMEOUT_MS = 20000,
-       STOP_WAIT_MS = 3000, PURGE_FIRST_MS = 3000, PURGE_EVERY_MS = 3600 * 1000 };
+       STOP_WAIT_MS = 3000, PURGE_FIRST_MS = 3000, PURGE_EVERY_MS = 3600 * 1000, KEYS_FIRST_MS = 60 * 1000,
+       KEYS_EVERY_MS = 3600 * 1000 };
 
 void control_lock(struct control *c) { pthread_mutex_lock(&c->lock); }
 void control_unlock(struct control *c) { pthread_mutex_unlock(&c->lock); }
@@ -310,6 +311,10 @@ static void tick(struct control *c)
 		c->purge_ms = now + PURGE_EVERY_MS;
 		control_purge(c);
 	}
+	if (now >= c->keys_ms) {
+		c->keys_ms = now + KEYS_EVERY_MS;
+		control_check_keys(c);
+	}
 }
 
 static enum err open_files(struct control *c)
@@ -384,6 +389,7 @@ int role_control(const struct role_start *start)
 
 	*c = (struct control){ .start = start,
 						   .purge_ms = clock_mono_ms() + PURGE_FIRST_MS,
+						   .keys_ms = clock_mono_ms() + KEYS_FIRST_MS,
 						   .watch = watch_new(),
 						   .started_s = clock_wall_s(),
 						   .file = conf_new(),

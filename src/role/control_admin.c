@@ -437,6 +437,12 @@ void control_purge(struct control *c)
 	                                     (unsigned long long)days));
 }
 
+void control_check_keys(struct control *c)
+{
+	if (!c->stops && c->connections < CONTROL_CONNECTIONS_MAX)
+		start_connection(c, -1, STR("{\"command\":\"domain check\",\"args\":{\"waiting\":true},\"lang\":\"en\"}"));
+}
+
 static bool may_command(int fd)
 {
 	struct ucred who;

@@ -70,6 +70,7 @@ struct control {
 	struct map        uses;       /* account -> struct account_use: figures that are still to be written … */
 	int64_t           uses_ms;    /* … then, at the latest */
 	int64_t           purge_ms;   /* when deleted accounts are looked at next */
+	int64_t           keys_ms;    /* … and DKIM keys that wait */
 	int               connections;
 	int               connection_fds[CONTROL_CONNECTIONS_MAX];  /* -1: free */
 };
@@ -106,6 +107,8 @@ void control_trail_take(struct control *c, enum role who, uint64_t account, stru
 void control_listen(struct control *c, int fd);
 /* Lock held. Erases accounts that were deleted long enough ago, as a command does, in a thread of its own. */
 void control_purge(struct control *c);
+/* Lock held. Lets DKIM keys sign whose records can be seen by now; in a thread of its own. */
+void control_check_keys(struct control *c);
 /* Ends all connections: no command begins any more. True when none is left. */
 bool control_hang_up(struct control *c);
 #endif
