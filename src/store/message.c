@@ -309,7 +309,7 @@ enum err view_store_flags(struct view *v, int64_t mailbox_id, const struct uid_s
 			first = rows[n - 1].uid + 1;
 		}
 	}
-	if (tx.n_changes == 0)
+	if (tx.changes.n == 0)
 		return ERR_OK;
 	if (modseq)
 		*modseq = tx.modseq;
@@ -360,7 +360,7 @@ static enum err transfer(struct view *v, int64_t from_id, const struct uid_set *
 			first = rows[n - 1].uid + 1;
 		}
 	}
-	if (tx.n_changes == 0)
+	if (tx.changes.n == 0)
 		return ERR_OK;
 	out->modseq = tx.modseq;
 	return tx_commit_synced(&tx);

@@ -107,11 +107,15 @@ struct change {
 	uint64_t    flags;
 };
 
+struct changes {                  /* a list that grows by blocks: what was noted is not moved, and most transactions note one or two */
+	struct change_block *first, *last;
+	size_t               n;
+};
+
 struct pending {                  /* a transaction that is committed and not synced yet */
 	uint64_t       commit, modseq;
 	struct arena   arena;         /* holds all below */
-	struct change *changes;
-	size_t         n_changes;
+	struct changes changes;
 	struct box   **boxes;
 	struct mailbox *counters;     /* of boxes[i] after it; path unused */
 	size_t         n_boxes;
@@ -175,8 +179,7 @@ struct tx {
 	uint64_t       modseq;
 	uint64_t       reserved_before;   /* to go back to when nothing is committed */
 	struct arena   arena;
-	struct change *changes;
-	size_t         n_changes, changes_cap;
+	struct changes changes;
 	struct box   **boxes;
 	struct mailbox *counters;         /* what boxes[i]->m becomes */
 	size_t         n_boxes, boxes_cap, counters_cap;

@@ -101,11 +101,37 @@ struct mailbox *tx_counters(struct tx *tx, struct box *box)
 	return &tx->counters[tx->n_boxes++];
 }
 
+enum { BLOCK_FIRST = 4, BLOCK_MOST = 512 };
+
+struct change_block {
+	struct change_block *next;
+	size_t               n, cap;
+	struct change        changes[];
+};
+
+static struct change_block *block_with_room(struct changes *list, struct arena *a)
+{
+	struct change_block *b = list->last;
+
+	if (b != NULL && b->n < b->cap)
+		return b;
+	size_t cap = b == NULL ? BLOCK_FIRST : b->cap < BLOCK_MOST ? b->cap * 2 : BLOCK_MOST;
+	struct change_block *more = arena_alloc(a, sizeof *more + cap * sizeof more->changes[0]);
+	more->cap = cap;
+	if (b == NULL)
+		list->first = more;
+	else
+		b->next = more;
+	list->last = more;
+	return more;
+}
+
 void tx_change(struct tx *tx, enum change_kind kind, struct box *box, uint32_t uid, uint32_t email, uint64_t flags)
 {
-	if (tx->n_changes == tx->changes_cap)
-		tx->changes = arena_grow(&tx->arena, tx->changes, tx->n_changes, &tx->changes_cap, sizeof *tx->changes);
-	tx->changes[tx->n_changes++] = (struct change){ kind, box, uid, email, flags };
+	struct change_block *b = block_with_room(&tx->changes, &tx->arena);
+
+	b->changes[b->n++] = (struct change){ kind, box, uid, email, flags };
+	tx->changes.n++;
 }
 
 void tx_reshape(struct tx *tx, struct box *box, char *path, bool is_born)
@@ -193,8 +219,9 @@ static void see_tx(struct view *v, const struct pending *p)
 {
 	for (size_t i = 0; i < p->n_boxes; i++)
 		copy_counters(&p->boxes[i]->seen, &p->counters[i]);
-	for (size_t i = 0; i < p->n_changes; i++)
-		see_change(&p->changes[i], p->modseq);
+	for (const struct change_block *b = p->changes.first; b != NULL; b = b->next)
+		for (size_t i = 0; i < b->n; i++)
+			see_change(&b->changes[i], p->modseq);
 	v->seen_modseq = p->modseq;
 }
 
@@ -262,7 +289,6 @@ enum err tx_commit(struct tx *tx, uint64_t *commit)
 							 .modseq = tx->modseq,
 							 .arena = tx->arena,
 							 .changes = tx->changes,
-							 .n_changes = tx->n_changes,
 							 .boxes = tx->boxes,
 							 .counters = tx->counters,
 							 .n_boxes = tx->n_boxes };
