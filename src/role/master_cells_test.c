@@ -2,7 +2,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/test.h"
-#include "role/role_private.h"
+#include "role/master_cell.h"
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -14,6 +14,9 @@ struct world {
 	struct channel *alice, *bob;     /* what their cells would hold */
 	bool            keys_are_slow;
 	uint32_t        key_call, spawned_epoch, next_pid;
+	uint64_t        started[40];     /* accounts whose keys were asked for, in order */
+	uint32_t        start_calls[40];
+	size_t          start_count;
 	uint64_t        changed, modseq;
 	int             ended;           /* answers to QUEUE_CELL_END */
 };
@@ -33,8 +36,11 @@ static void give_key(struct world *w, uint32_t call)
 static void on_cell_key(void *context, UNUSED struct channel *ch, struct message *m)
 {
 	struct world *w = context;
+	struct scan s = scan_of(m->body);
 
-	w->key_call = m->call;
+	EXPECT(w->start_count < COUNT_OF(w->started));
+	w->started[w->start_count] = get_u64(&s);
+	w->start_calls[w->start_count++] = w->key_call = m->call;
 	if (!w->keys_are_slow)
 		give_key(w, m->call);
 }
@@ -276,5 +282,52 @@ TEST(the_end_of_no_process_ends_no_start)
 	give_key(w, w->key_call);
 	rounds(w);
 	EXPECT(w->alice != NULL);
+	end(w);
+}
+
+static void log_in(struct world *w, uint64_t account, int *fd)
+{
+	CLEANUP(buf_free) struct buf body = BUF(16);
+	int pair[2];
+
+	EXPECT_INT(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair), 0);
+	put_u64(&body, account);
+	put_u8(&body, ATTACH_SESSION);
+	EXPECT_OK(channel_notify(w->other[GATE], NOTICE_ATTACH, buf_str(&body), &pair[1], 1));
+	close(pair[1]);
+	*fd = pair[0];
+	rounds(w);
+}
+
+/* Sixteen open at a time. Who logs in does not stand behind a message to everybody, and the message gets on all the same. */
+TEST(logins_come_before_deliveries_but_for_every_fourth)
+{
+	static const uint64_t expected[] = { 200, 301, 302, 201, 303, 304, 202, 203 };
+	struct world *w = begin();
+	int fds[5];
+
+	w->keys_are_slow = true;
+	w->master.cells_max = 100;
+	for (uint64_t account = 100; account < 116; account++)
+		tell(w, w->other[QUEUE], NOTICE_WAKE, account, 0, 0);
+	for (uint64_t account = 200; account < 204; account++)
+		tell(w, w->other[QUEUE], NOTICE_WAKE, account, 0, 0);
+	for (size_t i = 0; i < 5; i++)
+		log_in(w, i == 0 ? 200 : 300 + i, &fds[i]);  /* 200 waited with a delivery */
+	EXPECT_INT(w->start_count, 16);
+	for (size_t i = 0; i < COUNT_OF(expected); i++) {
+		channel_reply(w->other[KEYS], w->start_calls[i], ERR_NOTFOUND, STR(""), NULL, 0);
+		rounds(w);
+		EXPECT_INT(w->start_count, 17 + i);
+	}
+	for (size_t i = 0; i < COUNT_OF(expected); i++)
+		EXPECT_INT(w->started[16 + i], expected[i]);
+	for (size_t i = 0; i < 5; i++)
+		close(fds[i]);
+	w->master.stops = true;
+	for (size_t i = 8; i < w->start_count; i++) {
+		channel_reply(w->other[KEYS], w->start_calls[i], ERR_NOTFOUND, STR(""), NULL, 0);
+		rounds(w);
+	}
 	end(w);
 }

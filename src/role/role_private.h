@@ -1,4 +1,4 @@
-/* role/role_private.h -- master's own structs, shared by master.c (roles), master_ports.c and master_cells.c. */
+/* role/role_private.h -- master's own structs, shared by master.c (roles), master_ports.c and those of the cells (master_cell.h). */
 #ifndef FACTEUR_ROLE_ROLE_PRIVATE_H
 #define FACTEUR_ROLE_ROLE_PRIVATE_H
 #include "base/map.h"
@@ -22,6 +22,9 @@ struct running {  /* one role process */
 	int             counts_fd;    /* of a gate: what it counts, for the others to read; -1: none */
 };
 
+enum turn { TURN_SESSIONS, TURN_OTHERS, TURNS };  /* who waits for the start of a cell (master_turns.c) */
+struct turn_queue { struct cell_slot *first, **end; };
+
 struct master {
 	struct serve_options options;
 	struct conf   *conf;           /* DIR/facteur.conf */
@@ -35,7 +38,8 @@ struct master {
 	struct map     watches;        /* account -> bit mask of gates, as pointer */
 	size_t         cells_running, cells_max;
 	size_t         cells_opening;  /* started, and not open yet … */
-	struct cell_slot *first_queued, **queued_end;  /* … and those that are not started before one of them is */
+	struct turn_queue turns[TURNS];  /* … and those that are not started before one of them is */
+	unsigned       sessions_in_a_row;
 	bool           is_crowded;     /* three quarters of cells_max run: those with nothing to do leave at once */
 	size_t         attaches_waiting, attaches_max;  /* descriptors of sessions whose cell is starting */
 	struct listener *listeners;
@@ -54,7 +58,7 @@ enum err ports_bind(struct master *m, const struct conf *c) MUST_CHECK;
 void ports_give(struct running *r);   /* LISTEN for each socket of this role */
 void ports_close(struct master *m);
 
-/* Cells (master_cells.c) */
+/* Cells (master_cells.c; master_handlers: master_asked.c) */
 extern const struct channel_handler master_handlers[];
 void cells_tick(struct master *m);
 /* A child of a nursery that died was collected here. */

@@ -1,0 +1,198 @@
+/* What roles ask of master about accounts: a cell for a session, to wake one, to end it, who watches, an account's folder.
+ *
+ * A gate or a cell that was taken over says what it likes: numbers are bounded, nothing is trusted but which channel it came by. */
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "role/master_cell.h"
+#include "store/account_folder.h"
+#include <unistd.h>
+
+enum { WAITING_MAX = 1024, WATCHES_MAX = 1 << 20 };
+
+static void want(struct master *m, uint64_t account)
+{
+	struct cell_slot *c = cell_of(m, account);
+
+	if (c == NULL)
+		log_warn("too many accounts are asked for, one is left asleep account=%llu", (unsigned long long)account);
+	else if (c->state == SLOT_EMPTY)
+		cell_start(c);
+	else if (c->state == SLOT_LEAVING)
+		c->is_wanted = true;
+}
+
+/* ATTACH from a gate: a descriptor for the account's cell. */
+static void on_attach(void *context, UNUSED struct channel *ch, struct message *msg)
+{
+	struct running *r = context;
+	struct scan s = scan_of(msg->body);
+	uint64_t account = get_u64(&s);
+	uint8_t kind = get_u8(&s);
+
+	if (!get_end(&s) || msg->fd_count != 1 || (kind != ATTACH_SESSION && kind != ATTACH_RENDER))
+		return;
+	struct cell_slot *c = cell_of(r->master, account);
+	int fd = msg->fds[0];
+	msg->fds[0] = -1;
+	if (c && c->state == SLOT_RUNNING) {
+		cell_send_attach(c, fd, (enum attach)kind);
+		return;
+	}
+	if (c == NULL || c->waiting_count == WAITING_MAX || r->master->attaches_waiting >= r->master->attaches_max ||
+	    (c->state == SLOT_EMPTY && clock_mono_ms() < c->not_before_ms)) {
+		attach_refuse(fd, ERR_UNAVAILABLE, STR("the mailbox cannot be opened at the moment; please try again in a minute"));
+		return;
+	}
+	if (c->waiting_count == c->waiting_cap) {
+		c->waiting_cap = c->waiting_cap ? c->waiting_cap * 2 : 4;
+		c->waiting = mem_resize(c->waiting, c->waiting_cap * sizeof(*c->waiting));
+	}
+	c->waiting[c->waiting_count++] = (struct waiting){ fd, (enum attach)kind };
+	r->master->attaches_waiting++;
+	want(r->master, account);
+}
+
+/* From queue or control. A cell that runs all the same: the role has lost its channel to it and gets a new one. */
+static void on_wake(void *context, UNUSED struct channel *ch, struct message *msg)
+{
+	struct running *r = context;
+	struct scan s = scan_of(msg->body);
+	uint64_t account = get_u64(&s);
+	struct cell_slot *c = map_get_u64(&r->master->cells, account);
+
+	if (!get_end(&s) || r->master->stops)
+		return;
+	if (c != NULL && c->state == SLOT_RUNNING)
+		cell_connect(c, r->role, r->role == ROLE_QUEUE ? NOTICE_CELL_CHANNEL : NOTICE_CONTROL_CELL);
+	else
+		want(r->master, account);
+}
+
+static void on_watch(void *context, UNUSED struct channel *ch, struct message *msg)
+{
+	struct running *r = context;
+	struct scan s = scan_of(msg->body);
+	uint64_t account = get_u64(&s);
+	bool on = get_bool(&s);
+	uint8_t flag;
+
+	if (!get_end(&s))
+		return;
+	uintptr_t mask = (uintptr_t)map_get_u64(&r->master->watches, account);
+	if (mask == 0 && r->master->watches.n >= WATCHES_MAX)
+		return;  /* a gate that asks for more makes things up: its word does not decide how much memory we use */
+	mask = on ? mask | (uintptr_t)1 << r->index : mask & ~((uintptr_t)1 << r->index);
+	map_set_u64(&r->master->watches, account, (void *)mask);
+	struct cell_slot *c = map_get_u64(&r->master->cells, account);
+	flag = mask != 0;
+	if (c && c->state == SLOT_RUNNING)
+		channel_notify(c->ch, NOTICE_CELL_WATCHED, str_make(&flag, 1), NULL, 0);
+}
+
+static void on_epoch(void *context, UNUSED struct channel *ch, struct message *msg)
+{
+	struct master *m = ((struct running *)context)->master;
+	struct scan s = scan_of(msg->body);
+	uint64_t account = get_u64(&s);
+	uint32_t epoch = get_u32(&s);
+	struct cell_slot *c = map_get_u64(&m->cells, account);
+
+	if (!get_end(&s))
+		return;
+	for (int i = 0; i < m->gates; i++) {
+		struct running *gate = master_role(m, ROLE_GATE, (uint32_t)i);
+		if (gate && gate->ch)
+			channel_notify(gate->ch, NOTICE_GATE_EPOCH, msg->body, NULL, 0);
+	}
+	if (c && c->ch)
+		channel_notify(c->ch, NOTICE_CELL_EPOCH, msg->body, NULL, 0);
+	else if (c && epoch > c->epoch)  /* it is starting, and the answer of keys may be older than this */
+		c->epoch = epoch;
+}
+
+static void on_end(void *context, struct channel *ch, struct message *msg)
+{
+	struct master *m = ((struct running *)context)->master;
+	struct scan s = scan_of(msg->body);
+	struct cell_slot *c = map_get_u64(&m->cells, get_u64(&s));
+
+	if (c == NULL || c->state == SLOT_EMPTY) {
+		channel_reply(ch, msg->call, ERR_OK, STR(""), NULL, 0);
+		return;
+	}
+	if (c->end_count == COUNT_OF(c->ends)) {
+		channel_reply(ch, msg->call, ERR_AGAIN, STR(""), NULL, 0);
+		return;
+	}
+	c->ends[c->end_count].ch = ch;
+	c->ends[c->end_count++].call = msg->call;
+	if (c->state != SLOT_STARTING)
+		cell_kill(c);
+}
+
+void cells_asker_gone(struct master *m, const struct channel *ch)
+{
+	size_t at = 0;
+	void *v;
+
+	while (map_next(&m->cells, &at, NULL, &v)) {
+		struct cell_slot *c = v;
+		size_t kept = 0;
+		for (size_t i = 0; i < c->end_count; i++)
+			if (c->ends[i].ch != ch)
+				c->ends[kept++] = c->ends[i];
+		c->end_count = kept;
+	}
+}
+
+static void on_account_folder(void *context, struct channel *ch, struct message *msg)
+{
+	struct master *m = ((struct running *)context)->master;
+	struct scan s = scan_of(msg->body);
+	uint64_t account = get_u64(&s);
+	enum err e = get_end(&s) ? account_folder_make(m->options.dir, account, m->cell_uid, m->cell_gid) : ERR_INVALID;
+
+	channel_reply(ch, msg->call, e, STR(""), NULL, 0);
+}
+
+static void on_account_remove(void *context, struct channel *ch, struct message *msg)
+{
+	struct master *m = ((struct running *)context)->master;
+	struct scan s = scan_of(msg->body);
+	uint64_t account = get_u64(&s);
+	struct cell_slot *c = map_get_u64(&m->cells, account);
+	bool is_open = c != NULL && c->state != SLOT_EMPTY;
+	enum err e = !get_end(&s) ? ERR_INVALID : is_open ? ERR_AGAIN : account_folder_remove(m->options.dir, account);
+
+	channel_reply(ch, msg->call, e, STR(""), NULL, 0);
+}
+
+static void on_exited(void *context, UNUSED struct channel *ch, struct message *msg)
+{
+	struct master *m = ((struct running *)context)->master;
+	struct scan s = scan_of(msg->body);
+	struct cell_slot *c = map_get_u64(&m->cells, get_u64(&s));
+	pid_t pid = (pid_t)get_u32(&s);
+
+	int status = (int)get_u32(&s);
+	/* SPAWN's answer and EXITED come over the same channel, in order: the pid is known unless it is an older process's. */
+	if (get_end(&s) && c && pid > 0 && c->pid == pid)  /* 0: it has no process yet, and questions under way name it */
+		cell_collected(c, status);
+}
+
+static void on_ready(void *context, UNUSED struct channel *ch, UNUSED struct message *msg)
+{
+	struct running *r = context;
+
+	r->is_ready = true;
+	log_debug("role is ready name=%s index=%u", role_name(r->role), r->index);
+}
+
+const struct channel_handler master_handlers[] = {
+	{ NOTICE_READY, on_ready },       { NOTICE_ATTACH, on_attach },         { NOTICE_WATCH, on_watch },
+	{ NOTICE_WAKE, on_wake },         { NOTICE_CONTROL_WAKE, on_wake },     { NOTICE_EPOCH, on_epoch },
+	{ REQUEST_CELL_END, on_end },     { REQUEST_QUEUE_CELL_END, on_end },   { REQUEST_ACCOUNT_FOLDER, on_account_folder },
+	{ NOTICE_EXITED, on_exited },     { REQUEST_ACCOUNT_REMOVE, on_account_remove },
+	{ NOTICE_COUNTS, gate_on_counts },  { 0 },
+};
