@@ -197,12 +197,25 @@ static struct remote_connection *find_free(const struct remote *r, struct str de
 	return NULL;
 }
 
-static bool has_room(const struct remote *r, const struct peer *address)
+/* Who keeps a connection that nobody needs now makes room for who has none. */
+static void give_room(struct remote *r)
+{
+	for (struct remote_connection *c = r->connections; c; c = c->next) {
+		if (c->state == CONNECTION_FREE) {
+			loop_timer_in(r->loop, &c->timer, 0);
+			return;
+		}
+	}
+}
+
+static bool has_room(struct remote *r, const struct peer *address)
 {
 	size_t n = 0;
 
-	if (r->connection_count >= r->settings.connections_max)
+	if (r->connection_count >= r->settings.connections_max) {
+		give_room(r);
 		return false;
+	}
 	for (const struct remote_connection *c = r->connections; c; c = c->next)
 		n += memcmp(c->address.address, address->address, sizeof(address->address)) == 0;
 	return n < r->settings.per_address_max;
@@ -236,8 +249,6 @@ static void skip_host(struct remote_job *j, const struct mx_host *host, const ch
 
 static void next_target(struct remote_job *j)
 {
-	if (j->in_clear && j->target > 0)
-		j->target--;
 	while (j->target < j->route->target_count && j->attempt_count < ATTEMPT_ADDRESSES_MAX) {
 		const struct mx_target *t = &j->route->targets[j->target];
 		const struct mx_host *host = &j->route->hosts[t->host];
@@ -247,7 +258,6 @@ static void next_target(struct remote_job *j)
 			continue;
 		}
 		if (!has_room(j->remote, &t->address)) {
-			j->in_clear = false;
 			wait_for_room(j);
 			return;
 		}
@@ -300,6 +310,9 @@ static void find_way(struct remote_job *j)
 		connection_use(c, j);
 		return;
 	}
+	mx_route_free(j->route);
+	j->route = NULL;
+	j->target = 0;
 	j->search = mx_find(j->remote->resolver, j->in.send.destination, j->remote->settings.port, is_own, on_route, j);
 }
 
@@ -352,8 +365,18 @@ void remote_on_sent(struct remote *r, const struct message *m)
 		return;
 	while (c && !(c->state == CONNECTION_HELD && c->number == number))
 		c = c->next;
-	if (c)
+	if (c == NULL)
+		return;
+	struct remote_job *j = r->waiting;
+	while (j && !str_eq(j->in.send.destination, c->destination))
+		j = j->next;
+	if (j == NULL || !connection_is_good(c)) {
 		connection_release(c);
+		return;
+	}
+	unlink_job(j);
+	link_job(j);
+	connection_use(c, j);
 }
 
 /* ---- life ---- */

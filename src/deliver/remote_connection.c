@@ -238,8 +238,10 @@ static void tls_failed(struct remote_connection *c)
 	struct remote_job *j = c->job;
 	struct str why = tls_client_failure(c->stream.tls, &c->arena);
 
-	if (j && !c->must_tls)
+	if (j && !c->must_tls) {
 		j->in_clear = true;
+		j->target--;  /* the one that this connection went to */
+	}
 	lost(c, own_words(c, c->must_tls ? "4.7.5" : "4.7.0", SMTP_AT_STARTTLS, why));
 }
 
@@ -327,9 +329,14 @@ void connection_hold(struct remote_connection *c, uint64_t number)
 	rewatch(c);
 }
 
+bool connection_is_good(const struct remote_connection *c)
+{
+	return smtp_sender_messages(c->sender) < c->remote->settings.messages_max && !c->remote->stops;
+}
+
 void connection_release(struct remote_connection *c)
 {
-	if (smtp_sender_messages(c->sender) >= c->remote->settings.messages_max || c->remote->stops) {
+	if (!connection_is_good(c)) {
 		connection_leave(c);
 		return;
 	}

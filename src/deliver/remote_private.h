@@ -82,7 +82,8 @@ struct remote {
 /* remote_connection.c: opens one to the target for the job; it reports to the three below. False: not even a socket; *why in the arena of
  * the job. */
 bool connection_open(struct remote_job *j, const struct mx_host *host, const struct peer *address, struct str *why);
-void connection_use(struct remote_connection *c, struct remote_job *j);   /* a free one */
+bool connection_is_good(const struct remote_connection *c);               /* for another message */
+void connection_use(struct remote_connection *c, struct remote_job *j);   /* one that is free, or HELD no longer */
 /* Goes on with what its sender has to say. */
 void connection_go_on(struct remote_connection *c);
 void connection_hold(struct remote_connection *c, uint64_t number);       /* its job is answered: HELD */

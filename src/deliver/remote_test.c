@@ -321,3 +321,38 @@ TEST(nobody_there)
 	EXPECT_STR(w.answer.results[0].status, "5.1.3");
 	teardown(&w);
 }
+
+/* More SENDs than connections may be open: the second waits, and gets the connection when its message is on disk. */
+TEST(waiting_for_room)
+{
+	static const char *const scripts[] = { HELLO MAIL RCPT DATA MAIL RCPT DATA "<QUIT\n221 bye\n", NULL };
+	struct send_recipient bob = { .address = STR("bob@x") };
+	struct world w;
+	struct send s = message_to(&bob, 1);
+	CLEANUP(buf_free) struct buf b = BUF(MESSAGE_BODY_MAX);
+	CLEANUP(fd_close) int memfd = -1;
+	int fds[MESSAGE_FDS_MAX], n = 0;
+
+	setup(&w, scripts);
+	struct remote_settings settings = remote_defaults;
+	settings.hostname = STR("me.test");
+	settings.port = w.server.port;
+	settings.connections_max = 1;
+	remote_configure(w.remote, &settings);
+	s.number = 1;
+	ask(&w, &s);
+	s.number = 2;
+	EXPECT_OK(send_encode(&s, &b, fds, &n, &memfd));
+	w.is_answered = false;
+	EXPECT_OK(channel_ask(w.queue, REQUEST_SEND, buf_str(&b), fds, n, SEND_TIMEOUT_MS, on_answer, &w));
+	for (int i = 0; i < 5; i++)
+		loop_once(w.loop, 10);
+	EXPECT(!w.is_answered);
+	sent(&w, 1);
+	for (int64_t until = clock_mono_ms() + WAIT_MS; !w.is_answered && clock_mono_ms() < until;)
+		loop_once(w.loop, 10);
+	EXPECT(w.is_answered && w.answer.results[0].outcome == DELIVERY_DONE);
+	sent(&w, 2);
+	teardown(&w);
+	EXPECT_INT(w.server.connections, 1);
+}
