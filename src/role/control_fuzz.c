@@ -26,6 +26,8 @@ static void reset(const char *dir)
 
 	unlink(path_of(&a, dir, "directory.db-wal"));
 	unlink(path_of(&a, dir, "directory.db-shm"));
+	unlink(path_of(&a, dir, "trail.db"));
+	unlink(path_of(&a, dir, "trail.db-wal"));
 	FILE *f = fopen(path_of(&a, dir, "directory.db"), "w");
 	assert(f != NULL && fwrite(pristine.p, 1, pristine.n, f) == pristine.n);
 	fclose(f);
@@ -35,6 +37,7 @@ static const char *const commands[] = {
 	"domain list", "account list", "account show", "account add", "account password", "account suspend", "account remove", "account purge",
 	"account undelete", "account sessions", "app-password add", "alias add", "alias list", "group add", "queue list", "queue show",
 	"queue retry", "setting list", "setting set", "status", "certificate list", "session list", "mailbox list", "mailbox undelete", "printer list",
+	"trace",
 };
 
 /* A command with the arguments most of them know, as it comes over the socket. */
@@ -46,7 +49,7 @@ static void put_command(struct fuzz_world *w, struct buf *b)
 
 	buf_printf(&json, "{\"command\":\"%s\",\"args\":{", name);
 	for (uint8_t left = get_u8(in) % 4; left > 0; left--) {
-		static const char *const keys[] = { "address", "account", "domain", "password", "name", "value", "setting", "message" };
+		static const char *const keys[] = { "address", "account", "domain", "password", "name", "value", "setting", "message", "what", "since", "owner" };
 		const char *key = keys[get_u8(in) % COUNT_OF(keys)];
 		struct str value = fuzz_string(in, &room);
 		buf_printf(&json, "\"%s\":\"%.*s\"%s", key, (int)value.n, value.p, left > 1 ? "," : "");
@@ -62,6 +65,8 @@ static const struct fuzz_row rows[] = {
 	{ FUZZ_SEND, ROLE_CELL, REQUEST_ACCOUNT_INFO, "a" },
 	{ FUZZ_SEND, ROLE_CELL, REQUEST_RESOLVE, "s" },
 	{ FUZZ_SEND, ROLE_CELL, NOTICE_USAGE, "a88b" },
+	{ FUZZ_SEND, ROLE_QUEUE, NOTICE_TRAIL, "r" },
+	{ FUZZ_SEND, ROLE_CELL, NOTICE_TRAIL, "r" },
 	{ FUZZ_SEND, ROLE_CELL, REQUEST_ACCOUNT_INFO, "r" },
 	{ FUZZ_SEND, ROLE_CELL, REQUEST_RESOLVE, "r" },
 	{ FUZZ_SAY, ROLE_CONTROL, 0, "X" },
