@@ -25,6 +25,7 @@ static const struct db_step steps[] = {
 	     "CREATE TABLE version (version INTEGER NOT NULL);"
 	     "INSERT INTO version VALUES (1);" },
 	{ 2, "CREATE INDEX target_target ON target (target_key);" },
+	{ 3, "CREATE TABLE srs (key BLOB NOT NULL); INSERT INTO srs VALUES (randomblob(32));" },  /* smtp/srs.h */
 };
 
 static enum err read_version(struct directory *d)
@@ -169,6 +170,17 @@ enum err directory_account_conf(struct directory *d, uint64_t account, struct st
 		return e;
 	}
 	*out = c;
+	return ERR_OK;
+}
+
+enum err directory_srs_key(struct directory *d, struct arena *a, struct str *out)
+{
+	static const char sql[] = "SELECT key FROM srs";
+	CLEANUP(stmt_release) struct stmt *q = db_query(d->db, sql);
+
+	if (!stmt_row(q))
+		return stmt_err(q, ERR_CORRUPT);
+	*out = str_copy(a, stmt_str(q, 0));
 	return ERR_OK;
 }
 

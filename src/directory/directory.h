@@ -119,4 +119,6 @@ enum err directory_account_conf(struct directory *d, uint64_t account, struct st
 enum err directory_is_plain(struct directory *d, uint64_t account, struct str address, bool *plain) MUST_CHECK;
 /* What the server calls itself. */
 enum err directory_hostname(struct directory *d, const struct conf *c, struct arena *a, struct str *out) MUST_CHECK;
+/* With which the addresses of smtp/srs.h are made; as old as the directory. */
+enum err directory_srs_key(struct directory *d, struct arena *a, struct str *out) MUST_CHECK;
 #endif

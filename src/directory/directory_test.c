@@ -209,6 +209,29 @@ TEST(resolving)
 	end(w);
 }
 
+/* What an alias sends on, and how a bounce to it finds its way; also after the look-up was made anew. */
+TEST(senders_of_forwarded_mail)
+{
+	struct world *w = begin();
+	struct str sender;
+
+	add(w, "alice@example.test");
+	publish(w);
+	EXPECT_STR(lookup_forward_sender(w->l, STR("alice@example.test"), &w->arena), "alice@example.test");
+	EXPECT_STR(lookup_forward_sender(w->l, STR(""), &w->arena), "");
+	sender = lookup_forward_sender(w->l, STR("Bob@elsewhere.test"), &w->arena);
+	EXPECT(str_starts(sender, STR("SRS0=")) && str_ends(sender, STR("=elsewhere.test=Bob@example.test")));
+	EXPECT_STR(resolve(w, str_cstr(&w->arena, sender)), "Bob@elsewhere.test");
+	publish(w);
+	EXPECT_STR(resolve(w, str_cstr(&w->arena, sender)), "Bob@elsewhere.test");
+	EXPECT_STR(resolve(w, "SRS0=aaaaaa=aa=elsewhere.test=eve@example.test"), "unknown");
+	EXPECT_OK(domain_catch_all(w->d, STR("example.test"), STR("alice@example.test")));
+	publish(w);
+	EXPECT_STR(resolve(w, "SRS0=aaaaaa=aa=elsewhere.test=eve@example.test"), "1");
+	EXPECT_STR(resolve(w, str_cstr(&w->arena, sender)), "Bob@elsewhere.test");
+	end(w);
+}
+
 TEST(logins_and_flags)
 {
 	struct world *w = begin();

@@ -5,11 +5,13 @@
  * control is trusted more than a stranger, but a role that crashes on a wrong byte would crash in every process at once. */
 #include "directory/lookup_private.h"
 #include "base/bytes.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "directory/address.h"
 #include "directory/directory.h"
 #include "ipc/channel.h"
+#include "smtp/srs.h"
 
 static struct str text_of(const struct lookup *l, struct text_at t) { return str_make(l->strings + t.offset, t.length); }
 
@@ -78,7 +80,7 @@ static bool check(struct lookup *l)
 	if (need > l->bytes.n || l->bytes.n - need != h->strings)
 		return false;
 	l->strings = l->bytes.p + need;
-	return text_fits(l, h->hostname) && text_fits(l, h->first_domain) && text_fits(l, h->conf) && check_rows(l);
+	return text_fits(l, h->hostname) && text_fits(l, h->first_domain) && text_fits(l, h->conf) && text_fits(l, h->srs_key) && check_rows(l);
 }
 
 enum err lookup_read(struct str bytes, struct lookup **out)
@@ -96,6 +98,7 @@ enum err lookup_read(struct str bytes, struct lookup **out)
 	l->hostname = text_of(l, l->h.hostname);
 	if (l->hostname.n == 0)
 		goto bad;
+	l->srs_key = text_of(l, l->h.srs_key);
 	l->separator = conf_text(l->conf, SETTING_address_separator).n ? conf_text(l->conf, SETTING_address_separator).p[0] : '\0';
 	*out = l;
 	return ERR_OK;
@@ -265,6 +268,30 @@ static void fill_targets(const struct lookup *l, const struct lookup_name_row *r
 	}
 }
 
+/* A bounce to an address that lookup_forward_sender() made goes on to who is in it. The part before the "@" counts as it was written. */
+static bool resolve_forwarded(const struct lookup *l, struct str address, struct arena *a, struct lookup_result *out)
+{
+	struct str original, local = str_sub(address, 0, (size_t)str_rchr(address, '@'));
+
+	if (!srs_is(local) || !srs_reverse(l->srs_key, local, clock_wall_s(), a, &original))
+		return false;
+	out->kind = LOOKUP_FOUND;
+	out->n = 1;
+	out->targets = ARENA_NEW(a, struct lookup_target);
+	out->targets[0].remote = original;
+	return true;
+}
+
+struct str lookup_forward_sender(const struct lookup *l, struct str sender, struct arena *a)
+{
+	struct str domain = text_of(l, l->h.first_domain);
+	ptrdiff_t at = str_rchr(sender, '@');
+
+	if (at < 0 || domain.n == 0 || lookup_domain(l, str_from(sender, (size_t)at + 1)))
+		return sender;
+	return srs_forward(l->srs_key, sender, domain, clock_wall_s(), a);
+}
+
 enum lookup_kind lookup_resolve(const struct lookup *l, struct str address, struct arena *a, struct lookup_result *out)
 {
 	struct directory_address x;
@@ -282,6 +309,8 @@ enum lookup_kind lookup_resolve(const struct lookup *l, struct str address, stru
 		fill_targets(l, &row, a, out);
 		return out->kind;
 	}
+	if (resolve_forwarded(l, address, a, out))
+		return out->kind;
 	cut = l->separator ? str_chr(x.local, l->separator) : -1;
 	if (cut > 0 && lookup_find(l, directory_address_key(a, str_sub(x.local, 0, (size_t)cut), x.domain), &row)) {
 		out->detail = str_from(x.local, (size_t)cut + 1);

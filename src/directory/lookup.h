@@ -57,7 +57,7 @@ enum lookup_kind {
 };
 struct lookup_target {
 	uint64_t   account;        /* 0: elsewhere */
-	struct str remote;         /* the address elsewhere, when account is 0; lives as long as the lookup */
+	struct str remote;         /* the address elsewhere, when account is 0; lives as long as the lookup, or in the arena */
 	bool       is_suspended, is_full, full_is_temporary;
 };
 struct lookup_result {
@@ -69,6 +69,10 @@ struct lookup_result {
 /* Who gets mail for local@domain (no angle brackets; the local part may be quoted). */
 enum lookup_kind lookup_resolve(const struct lookup *l, struct str address, struct arena *a, struct lookup_result *out);
 /* "postmaster" without a domain (RFC 5321 §4.5.1) is resolved too. */
+
+/* The envelope sender for mail that leaves: sender itself, or, when its domain is not ours (an alias sends a stranger's mail on), an
+ * address of our first domain that leads back to it (smtp/srs.h) and that lookup_resolve() knows. Empty stays empty. */
+struct str lookup_forward_sender(const struct lookup *l, struct str sender, struct arena *a);
 
 /* ---- building (control) */
 struct directory;

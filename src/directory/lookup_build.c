@@ -285,13 +285,15 @@ static enum err read_all(struct build *b)
 static enum err build(struct build *b, struct buf *out)
 {
 	CLEANUP(buf_free) struct buf conf = BUF(CONF_ENCODED_MAX);
-	struct str hostname;
+	struct str hostname, srs_key;
 
 	TRY(read_all(b));
 	TRY(directory_hostname(b->d, b->conf, &b->arena, &hostname));
+	TRY(directory_srs_key(b->d, &b->arena, &srs_key));
 	conf_encode(b->conf, &conf);
 	b->h.conf = add_text(b, buf_str(&conf));
 	b->h.hostname = add_text(b, hostname);
+	b->h.srs_key = add_text(b, srs_key);
 	b->h.domains = (uint32_t)b->domain_count;
 	if (b->domain_count)
 		b->h.first_domain = add_text(b, b->domains[0].name);

@@ -8,7 +8,7 @@
 #include "directory/directory.h"
 #include "directory/lookup.h"
 
-#define LOOKUP_MAGIC 0x316b6f6f4c746346ULL  /* "FctLook1"; the digit is the format's version */
+#define LOOKUP_MAGIC 0x326b6f6f4c746346ULL  /* "FctLook2"; the digit is the format's version */
 
 struct text_at { uint32_t offset, length; };  /* in strings */
 
@@ -16,7 +16,7 @@ struct lookup_header {
 	uint64_t magic, version, seed;
 	uint32_t accounts, slots, names, targets, strings;   /* counts; strings: bytes */
 	uint32_t domains;
-	struct text_at hostname, first_domain, conf;
+	struct text_at hostname, first_domain, conf, srs_key;
 };
 
 enum { ACCOUNT_SUSPENDED = 1, ACCOUNT_FULL = 2, ACCOUNT_FULL_TEMPORARY = 4, ACCOUNT_FRENCH = 8, ACCOUNT_FLAGS = 15 };
@@ -54,7 +54,7 @@ struct lookup {
 	struct lookup_header h;
 	const char          *accounts, *slots, *names, *targets, *strings;
 	struct conf         *conf;
-	struct str           hostname;
+	struct str           hostname, srs_key;
 	char                 separator;       /* 0: no plus-addresses */
 };
 bool lookup_find(const struct lookup *l, struct str key, struct lookup_name_row *out);

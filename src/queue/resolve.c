@@ -28,6 +28,14 @@ static void add(struct resolving *r, const struct envelope_recipient *x)
 	map_set(seen, key, r);
 }
 
+/* Whoever is told of it knows the address he wrote to, not where it leads (RFC 3461 §5.2.7 lets an alias keep or add ORCPT). */
+static struct str orcpt_of(struct resolving *r, const struct envelope_recipient *asked)
+{
+	if (asked->orcpt.n > 0 || asked->address.n > ENVELOPE_ORCPT_MAX - 10)
+		return asked->orcpt;
+	return arena_printf(r->arena, "%s;" STR_FMT, str_is_ascii(asked->address) ? "rfc822" : "utf-8", STR_ARG(asked->address));
+}
+
 static void add_targets(struct resolving *r, const struct lookup *l, const struct envelope_recipient *asked)
 {
 	struct envelope_recipient x = *asked;
@@ -43,6 +51,7 @@ static void add_targets(struct resolving *r, const struct lookup *l, const struc
 		x.account = found.targets[i].account;
 		x.address = x.account ? asked->address : found.targets[i].remote;
 		x.detail = x.account ? found.detail : STR("");
+		x.orcpt = x.account ? asked->orcpt : orcpt_of(r, asked);
 		add(r, &x);
 	}
 }
