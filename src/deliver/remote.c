@@ -57,6 +57,7 @@ static void job_free(struct remote_job *j)
 {
 	unlink_job(j);
 	mx_cancel(j->search);
+	sts_cancel(j->policy_search);
 	mx_route_free(j->route);
 	send_release(&j->in);
 	arena_free(&j->arena);
@@ -257,6 +258,10 @@ static void next_target(struct remote_job *j)
 			skip_host(j, host, "4.7.5", host->why);
 			continue;
 		}
+		if (job_has_policy(j, host) && !j->is_allowed[t->host]) {
+			skip_host(j, host, "4.7.5", STR("it is none of the mail hosts that the domain's policy (MTA-STS) allows"));
+			continue;
+		}
 		if (!has_room(j->remote, &t->address)) {
 			wait_for_room(j);
 			return;
@@ -269,6 +274,30 @@ static void next_target(struct remote_job *j)
 		skip_host(j, host, "4.4.1", why);
 	}
 	nobody_left(j);
+}
+
+/* The policy is gone when this returns. Only "enforce" changes what is done (RFC 8461 §5). */
+static void on_policy(void *context, const struct mta_sts_policy *p, UNUSED struct str why)
+{
+	struct remote_job *j = context;
+	const struct mx_route *route = j->route;
+
+	j->policy_search = NULL;
+	if (p != NULL && p->mode == MTA_STS_ENFORCE) {
+		j->is_allowed = arena_array(&j->arena, route->host_count, sizeof *j->is_allowed);
+		for (size_t i = 0; i < route->host_count; i++)
+			j->is_allowed[i] = mta_sts_policy_allows(p, route->hosts[i].name);
+	}
+	next_target(j);
+}
+
+/* Is there a host that DANE says nothing of? An address in brackets has no policy. */
+static bool may_have_policy(const struct mx_route *route)
+{
+	for (size_t i = 0; i < route->host_count; i++)
+		if (route->hosts[i].dane == MX_DANE_NONE && route->domain.p[0] != '[')
+			return true;
+	return false;
 }
 
 static void on_route(void *context, struct mx_route *route)
@@ -292,7 +321,10 @@ static void on_route(void *context, struct mx_route *route)
 		answer(j);
 		return;
 	}
-	next_target(j);
+	if (j->remote->settings.sts != NULL && may_have_policy(route))
+		j->policy_search = sts_find(j->remote->settings.sts, route->domain, on_policy, j);
+	else
+		next_target(j);
 }
 
 /* Is this host this server? Of addresses nobody can know: it may be behind a translator of them. */

@@ -6,6 +6,7 @@
  * anything else. */
 #ifndef FACTEUR_DELIVER_REMOTE_H
 #define FACTEUR_DELIVER_REMOTE_H
+#include "deliver/sts.h"
 #include "dns/resolver.h"
 #include "ipc/channel.h"
 #include "net/loop.h"
@@ -21,6 +22,7 @@ struct remote_settings {
 	int        connect_ms;        /* how long a connection may take to come about */
 	int        keep_ms;           /* how long one that is free is kept for its destination */
 	unsigned   messages_max;      /* over one connection */
+	struct sts *sts;              /* policies of MTA-STS; NULL: nobody asks for them. Borrowed */
 };
 extern const struct remote_settings remote_defaults;   /* hostname empty */
 

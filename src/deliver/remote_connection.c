@@ -137,7 +137,7 @@ static void on_ready(void *context, UNUSED unsigned events)
 static struct str copy_all(struct arena *a, struct str s) { return s.n ? str_copy(a, s) : STR(""); }
 
 /* What the certificate has to show. The route goes with the job, the connection may outlive it. */
-static void set_expectation(struct remote_connection *c, const struct mx_host *host, bool requires_tls)
+static void set_expectation(struct remote_connection *c, const struct mx_host *host, bool must_prove)
 {
 	struct str *names = arena_array(&c->arena, host->name_count + 1, sizeof(*names));
 	struct tls_pin *pins = arena_array(&c->arena, host->tlsa_count + 1, sizeof(*pins));
@@ -152,9 +152,9 @@ static void set_expectation(struct remote_connection *c, const struct mx_host *h
 		pins[i] = (struct tls_pin){ t->usage, t->selector, t->matching, str_copy(&c->arena, t->data) };
 	}
 	bool is_named = names[0].n > 0 && names[0].p[0] != '[';
-	c->must_tls = is_dane || host->dane == MX_DANE_ENCRYPT || requires_tls;
+	c->must_tls = is_dane || host->dane == MX_DANE_ENCRYPT || must_prove;
 	c->expect = (struct tls_expect){
-		.trust = is_dane ? TLS_TRUST_DANE : requires_tls && is_named ? TLS_TRUST_AUTHORITIES : TLS_TRUST_ANY,
+		.trust = is_dane ? TLS_TRUST_DANE : must_prove && is_named ? TLS_TRUST_AUTHORITIES : TLS_TRUST_ANY,
 		.server_name = is_named ? names[0] : STR(""), .names = names, .name_count = !is_named ? 0 : is_dane ? host->name_count : 1,
 		.pins = pins, .pin_count = host->tlsa_count,
 	};
@@ -187,7 +187,7 @@ bool connection_open(struct remote_job *j, const struct mx_host *host, const str
 	c->destination = str_copy(&c->arena, j->in.send.destination);
 	c->host = arena_printf(&c->arena, STR_FMT " [" STR_FMT "]", STR_ARG(host->name), STR_ARG(peer_text(address, text)));
 	c->tls_words = STR("");
-	set_expectation(c, host, j->in.send.requires_tls);
+	set_expectation(c, host, j->in.send.requires_tls || job_has_policy(j, host));
 	c->sender = smtp_sender_new(&(struct smtp_sender_config){
 		.hostname = r->settings.hostname, .tls = c->must_tls ? SMTP_TLS_MUST : j->in_clear ? SMTP_TLS_NEVER : SMTP_TLS_MAY });
 	j->connection = c;

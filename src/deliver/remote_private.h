@@ -26,6 +26,8 @@ struct remote_job {
 	size_t              attempt_count;
 	struct mx_search   *search;
 	struct mx_route    *route;
+	struct sts_search  *policy_search;
+	bool               *is_allowed;        /* each host of the route: by a policy of MTA-STS that is enforced; NULL: there is none */
 	size_t              target;            /* the next one to try */
 	bool                in_clear;          /* the last target again, without TLS: what it calls TLS does not work */
 	bool                is_waiting;        /* for room */
@@ -78,6 +80,12 @@ struct remote {
 	size_t                  connection_count;
 	bool                    stops, is_looking;
 };
+
+/* Is it up to MTA-STS what this host has to show? DANE comes first (RFC 8461 §2). */
+static inline bool job_has_policy(const struct remote_job *j, const struct mx_host *host)
+{
+	return j->is_allowed != NULL && host->dane == MX_DANE_NONE;
+}
 
 /* remote_connection.c: opens one to the target for the job; it reports to the three below. False: not even a socket; *why in the arena of
  * the job. */

@@ -1,7 +1,12 @@
 /* Policies of MTA-STS from a name server and a web server of our own (tests/): fetched once, kept, and what goes wrong. */
 #include "dns/nameserver_test.h"
 #include "crypto/ca.h"
+#include "deliver/remote.h"
 #include "deliver/sts.h"
+#include "queue/send.h"
+#include <netinet/in.h>
+#include <pthread.h>
+#include <sys/socket.h>
 
 #define POLICY "200 text/plain version: STSv1\\r\\nmode: enforce\\r\\nmx: mail.good.test\\r\\nmax_age: 86400\\r\\n"
 #define PAGE(domain, rest) "put mta-sts." domain " /.well-known/mta-sts.txt " rest
@@ -15,6 +20,7 @@ static const char *const zones[] = {
 	"add _mta-sts.closed.test TXT v=STSv1; id=1;", "add mta-sts.closed.test A 127.9.9.9",
 	"add _mta-sts.two.test TXT v=STSv1; id=1;", "add _mta-sts.two.test TXT v=STSv1; id=2;",
 	"add none.test A 127.0.0.1",
+	"add good.test MX 10 evil.good.test", "add evil.good.test A 127.0.0.1", "add good.test MX 20 mail.good.test", "add mail.good.test A 127.0.0.1",
 };
 static const char *const pages[] = {
 	PAGE("good.test", POLICY),
@@ -215,4 +221,89 @@ TEST(freed_while_looking)
 	sts_find(w.sts, STR("html.test"), keep, &f[2]);
 	end(&w);
 	EXPECT(!f[0].is_done && !f[1].is_done && !f[2].is_done);
+}
+
+/* ---- what becomes of a message ---- */
+
+/* A mail server without TLS: whoever comes is greeted, and heard until he goes. Its thread ends with the socket. */
+static void *greet(void *context)
+{
+	char room[1000];
+
+	for (int fd; (fd = accept(*(int *)context, NULL, NULL)) >= 0; close(fd)) {
+		bool fine = send(fd, "220 p\r\n", 7, MSG_NOSIGNAL) == 7;
+		while (fine && recv(fd, room, sizeof room, 0) > 0)
+			fine = send(fd, "250 p\r\n", 7, MSG_NOSIGNAL) == 7;
+	}
+	return NULL;
+}
+
+static int mail_server(uint16_t *port)
+{
+	struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	socklen_t n = sizeof a;
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	EXPECT(bind(fd, (struct sockaddr *)&a, n) == 0 && listen(fd, 10) == 0 && getsockname(fd, (struct sockaddr *)&a, &n) == 0);
+	*port = ntohs(a.sin_port);
+	return fd;
+}
+
+struct answered { struct arena arena; struct send_answer answer; bool is_done; };
+
+static void on_answer(void *context, struct message *m)
+{
+	struct answered *x = context;
+
+	EXPECT_OK(m->status);
+	EXPECT_OK(send_answer_decode(str_copy(&x->arena, m->body), 1, &x->arena, &x->answer));
+	x->is_done = true;
+}
+
+static void on_send(void *context, struct channel *ch, struct message *m) { remote_on_send(context, ch, m); }
+
+/* The policy allows mail.good.test only, and it has to prove itself: neither the host the MX record puts first, which an attacker may have
+ * put there, nor one in clear text gets the message; without the policy it would have gone. */
+TEST(no_host_but_those_of_the_policy)
+{
+	static const struct channel_handler handlers[] = { { REQUEST_SEND, on_send }, { 0 } }, none[] = { { 0 } };
+	struct world w = begin();
+	struct remote *remote = remote_new(w.loop, w.resolver, w.tls);
+	struct remote_settings settings = remote_defaults;
+	struct send_recipient bob = { .address = STR("bob@good.test") };
+	struct send s = { .number = 7, .log_id = 1, .seq = 1, .destination = STR("good.test"), .sender = STR("a@me.test"), .body_type = ENVELOPE_7BIT,
+	                  .size = 4, .body = STR("\r\nx\n"), .fd = -1, .n = 1, .recipients = &bob };
+	CLEANUP(buf_free) struct buf b = BUF(MESSAGE_BODY_MAX);
+	struct answered x = { 0 };
+	int pair[2], fds[MESSAGE_FDS_MAX], n = 0, memfd = -1, fd = mail_server(&settings.port);
+	pthread_t thread;
+
+	settings.hostname = STR("me.test");
+	settings.sts = w.sts;
+	remote_configure(remote, &settings);
+	pthread_create(&thread, NULL, greet, &fd);
+	EXPECT_INT(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair), 0);
+	struct channel *queue = channel_new(pair[0], ROLE_QUEUE, ROLE_NET, none, NULL, NULL);
+	struct channel *net = channel_new(pair[1], ROLE_NET, ROLE_QUEUE, handlers, remote, NULL);
+	loop_channel(w.loop, queue);
+	loop_channel(w.loop, net);
+	EXPECT_OK(send_encode(&s, &b, fds, &n, &memfd));
+	EXPECT_OK(channel_ask(queue, REQUEST_SEND, buf_str(&b), fds, n, SEND_TIMEOUT_MS, on_answer, &x));
+	loop_until(w.loop, &x.is_done);
+	EXPECT_INT(x.answer.results[0].outcome, DELIVERY_DEFERRED);
+	EXPECT_INT(x.answer.n_attempts, 2);
+	EXPECT_STR(x.answer.attempts[0].host, "evil.good.test");
+	EXPECT_STR(x.answer.attempts[0].text, "it is none of the mail hosts that the domain's policy (MTA-STS) allows");
+	EXPECT_STR(x.answer.attempts[1].host, "mail.good.test [127.0.0.1]");
+	EXPECT(str_find(x.answer.attempts[1].text, STR("TLS")) >= 0);
+	loop_forget_channel(w.loop, queue);
+	loop_forget_channel(w.loop, net);
+	channel_free(queue);
+	channel_free(net);
+	remote_free(remote);
+	shutdown(fd, SHUT_RDWR);
+	pthread_join(thread, NULL);
+	close(fd);
+	arena_free(&x.arena);
+	end(&w);
 }

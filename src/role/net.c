@@ -21,6 +21,7 @@ struct net {
 	struct lookup    *lookup;      /* NULL until control has sent one */
 	struct resolver  *resolver;
 	struct tls_client *tls;
+	struct sts       *sts;
 	struct remote    *remote;
 	uint16_t          port;        /* of other servers */
 	struct loop_timer last_call;   /* STOP: then the rest is cut off */
@@ -35,6 +36,7 @@ static void apply_settings(struct net *n)
 
 	s.hostname = lookup_hostname(n->lookup);
 	s.port = n->port;
+	s.sts = n->sts;
 	remote_configure(n->remote, &s);
 }
 
@@ -164,6 +166,7 @@ static enum err open_all(struct net *n)
 		e = resolver_new(n->loop, &config, &n->resolver);
 		n->port = (uint16_t)conf_number(c, SETTING_smtp_port_out);
 		n->tls = tls_client_new(conf_text(c, SETTING_ca_file).p);
+		n->sts = sts_new(n->resolver, n->tls, (uint16_t)conf_number(c, SETTING_https_port_out));
 		n->remote = remote_new(n->loop, n->resolver, n->tls);
 	} else {
 		log_error("facteur.conf: " STR_FMT, STR_ARG(conf_explain(&a, &problem, false)));
@@ -192,6 +195,7 @@ int role_net(const struct role_start *start)
 	free_channel(&n, n.master);
 	loop_timer_stop(n.loop, &n.last_call);
 	remote_free(n.remote);
+	sts_free(n.sts);
 	tls_client_free(n.tls);
 	resolver_free(n.resolver);
 	lookup_close(n.lookup);
