@@ -150,7 +150,7 @@ static void cover(struct spf *f, struct str network)
 /* One mechanism or modifier (§4.6.1); false: what follows is never looked at. */
 static bool term(struct spf *f, struct str text)
 {
-	struct str name, value;
+	struct str name, value, rest;
 	bool passes = text.p[0] != '-' && text.p[0] != '~' && text.p[0] != '?';
 
 	if (!passes || text.p[0] == '+')
@@ -172,6 +172,8 @@ static bool term(struct spf *f, struct str text)
 	}
 	if (value.n == 0)
 		str_cut(text, '/', &name, &value);  /* "mx/24" */
+	else
+		str_cut(value, '/', &value, &rest);  /* "mx:example.org/24" */
 	if (str_ieq(name, STR("mx"))) {
 		f->all_covered |= passes && f->sender->is_mx && (value.n == 0 || value.p[-1] == '/' || str_ieq(value, f->sender->domain));
 	} else if (str_ieq(name, STR("a"))) {

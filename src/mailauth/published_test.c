@@ -98,6 +98,7 @@ TEST(spf)
 		{ "v=spf1 +mx/24 ?all", true, "good" },
 		{ "v=spf1 mx:example.org -all", true, "good" },
 		{ "v=spf1 mx:example.net -all", true, "not us" },
+		{ "v=spf1 mx:example.org/28 -all", true, "good" },
 		{ "v=spf1 a:mail.example.org -all", false, "good" },
 		{ "v=spf1 a -all", false, "not us" },                             /* the domain itself is another machine */
 		{ "v=spf1 ip4:192.0.2.0/24 ip6:2001:db8::/32 -all", false, "good" },
