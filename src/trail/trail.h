@@ -37,8 +37,8 @@ enum {
 	TRAIL_ADDRESS_MAX = 320,         /* bytes; longer is clipped */
 	TRAIL_MESSAGE_ID_MAX = 250,
 	TRAIL_PEER_MAX = 300,
-	TRAIL_TEXT_MAX = 600,            /* a reply of another server, all its lines */
-	TRAIL_WORD_MAX = 120,            /* status, tls, where */
+	TRAIL_TEXT_MAX = 1000,           /* a reply of another server, all its lines */
+	TRAIL_WORD_MAX = 200,            /* status, tls, where */
 	TRAIL_EVENT_MAX = 16384,         /* encoded */
 };
 
