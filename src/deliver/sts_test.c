@@ -1,7 +1,7 @@
 /* Policies of MTA-STS from a name server and a web server of our own (tests/): fetched once, kept, and what goes wrong. */
 #include "dns/nameserver_test.h"
 #include "crypto/ca.h"
-#include "deliver/remote.h"
+#include "deliver/outbound.h"
 #include "deliver/sts.h"
 #include "queue/send.h"
 #include <netinet/in.h>
@@ -260,7 +260,7 @@ static void on_answer(void *context, struct message *m)
 	x->is_done = true;
 }
 
-static void on_send(void *context, struct channel *ch, struct message *m) { remote_on_send(context, ch, m); }
+static void on_send(void *context, struct channel *ch, struct message *m) { outbound_on_send(context, ch, m); }
 
 /* The policy allows mail.good.test only, and it has to prove itself: neither the host the MX record puts first, which an attacker may have
  * put there, nor one in clear text gets the message; without the policy it would have gone. */
@@ -268,8 +268,8 @@ TEST(no_host_but_those_of_the_policy)
 {
 	static const struct channel_handler handlers[] = { { REQUEST_SEND, on_send }, { 0 } }, none[] = { { 0 } };
 	struct world w = begin();
-	struct remote *remote = remote_new(w.loop, w.resolver, w.tls);
-	struct remote_settings settings = remote_defaults;
+	struct outbound *outbound = outbound_new(w.loop, w.resolver, w.tls);
+	struct outbound_settings settings = outbound_defaults;
 	struct send_recipient bob = { .address = STR("bob@good.test") };
 	struct send s = { .number = 7, .log_id = 1, .seq = 1, .destination = STR("good.test"), .sender = STR("a@me.test"), .body_type = ENVELOPE_7BIT,
 	                  .size = 4, .body = STR("\r\nx\n"), .fd = -1, .n = 1, .recipients = &bob };
@@ -280,11 +280,11 @@ TEST(no_host_but_those_of_the_policy)
 
 	settings.hostname = STR("me.test");
 	settings.sts = w.sts;
-	remote_configure(remote, &settings);
+	outbound_configure(outbound, &settings);
 	pthread_create(&thread, NULL, greet, &fd);
 	EXPECT_INT(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair), 0);
 	struct channel *queue = channel_new(pair[0], ROLE_QUEUE, ROLE_NET, none, NULL, NULL);
-	struct channel *net = channel_new(pair[1], ROLE_NET, ROLE_QUEUE, handlers, remote, NULL);
+	struct channel *net = channel_new(pair[1], ROLE_NET, ROLE_QUEUE, handlers, outbound, NULL);
 	loop_channel(w.loop, queue);
 	loop_channel(w.loop, net);
 	EXPECT_OK(send_encode(&s, &b, fds, &n, &memfd));
@@ -300,7 +300,7 @@ TEST(no_host_but_those_of_the_policy)
 	loop_forget_channel(w.loop, net);
 	channel_free(queue);
 	channel_free(net);
-	remote_free(remote);
+	outbound_free(outbound);
 	shutdown(fd, SHUT_RDWR);
 	pthread_join(thread, NULL);
 	close(fd);

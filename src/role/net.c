@@ -5,7 +5,7 @@
  * One thread, one loop, and nothing in it waits for a stranger. */
 #include "base/clock.h"
 #include "base/log.h"
-#include "deliver/remote.h"
+#include "deliver/outbound.h"
 #include "directory/lookup.h"
 #include "dns/question.h"
 #include "net/loop.h"
@@ -22,7 +22,7 @@ struct net {
 	struct resolver  *resolver;
 	struct tls_client *tls;
 	struct sts       *sts;
-	struct remote    *remote;
+	struct outbound    *outbound;
 	uint16_t          port;        /* of other servers */
 	struct loop_timer last_call;   /* STOP: then the rest is cut off */
 	bool              stops, is_over;
@@ -32,12 +32,12 @@ struct net {
 
 static void apply_settings(struct net *n)
 {
-	struct remote_settings s = remote_defaults;
+	struct outbound_settings s = outbound_defaults;
 
 	s.hostname = lookup_hostname(n->lookup);
 	s.port = n->port;
 	s.sts = n->sts;
-	remote_configure(n->remote, &s);
+	outbound_configure(n->outbound, &s);
 }
 
 static void on_directory(void *context, struct channel *ch, struct message *msg)
@@ -57,11 +57,11 @@ static void on_send(void *context, struct channel *ch, struct message *msg)
 	if (n->lookup == NULL)  /* who we are is not known yet */
 		channel_reply(ch, msg->call, ERR_UNAVAILABLE, STR(""), NULL, 0);
 	else
-		remote_on_send(n->remote, ch, msg);
+		outbound_on_send(n->outbound, ch, msg);
 }
 
-static void on_sent(void *context, UNUSED struct channel *ch, struct message *msg) { remote_on_sent(((struct net *)context)->remote, msg); }
-static void on_queue_gone(void *context, UNUSED struct channel *ch) { remote_drop_all(((struct net *)context)->remote); }
+static void on_sent(void *context, UNUSED struct channel *ch, struct message *msg) { outbound_on_sent(((struct net *)context)->outbound, msg); }
+static void on_queue_gone(void *context, UNUSED struct channel *ch) { outbound_drop_all(((struct net *)context)->outbound); }
 
 static const struct channel_handler queue_handlers[] = { { REQUEST_SEND, on_send }, { NOTICE_SENT, on_sent }, { 0 } };
 static void on_question(void *context, struct channel *ch, struct message *msg)
@@ -105,7 +105,7 @@ static void on_connect(void *context, UNUSED struct channel *ch, struct message 
 		return;
 	}
 	if (role == ROLE_QUEUE)  /* another one than before: it knows nothing of what that one has asked */
-		remote_drop_all(n->remote);
+		outbound_drop_all(n->outbound);
 	if (*peer == NULL)
 		*peer = channel_new(msg->fds[0], ROLE_NET, role, handlers, n, role == ROLE_QUEUE ? on_queue_gone : NULL);
 	else
@@ -123,7 +123,7 @@ static void on_stop(void *context, UNUSED struct channel *ch, UNUSED struct mess
 	struct net *n = context;
 
 	n->stops = true;
-	remote_stop(n->remote);
+	outbound_stop(n->outbound);
 	loop_timer_in(n->loop, &n->last_call, LAST_CALL_MS);
 }
 
@@ -149,7 +149,7 @@ static void serve(struct net *n)
 	n->master = channel_new(n->start->master_fd, ROLE_NET, ROLE_MASTER, master_handlers, n, on_master_gone);
 	loop_channel(n->loop, n->master);
 	channel_notify(n->master, NOTICE_READY, STR(""), NULL, 0);
-	while (!n->is_over && !(n->stops && remote_connections(n->remote) == 0))
+	while (!n->is_over && !(n->stops && outbound_connections(n->outbound) == 0))
 		loop_once(n->loop, -1);
 }
 
@@ -167,7 +167,7 @@ static enum err open_all(struct net *n)
 		n->port = (uint16_t)conf_number(c, SETTING_smtp_port_out);
 		n->tls = tls_client_new(conf_text(c, SETTING_ca_file).p);
 		n->sts = sts_new(n->resolver, n->tls, (uint16_t)conf_number(c, SETTING_https_port_out));
-		n->remote = remote_new(n->loop, n->resolver, n->tls);
+		n->outbound = outbound_new(n->loop, n->resolver, n->tls);
 	} else {
 		log_error("facteur.conf: " STR_FMT, STR_ARG(conf_explain(&a, &problem, false)));
 	}
@@ -194,7 +194,7 @@ int role_net(const struct role_start *start)
 	free_channel(&n, n.mx);
 	free_channel(&n, n.master);
 	loop_timer_stop(n.loop, &n.last_call);
-	remote_free(n.remote);
+	outbound_free(n.outbound);
 	sts_free(n.sts);
 	tls_client_free(n.tls);
 	resolver_free(n.resolver);

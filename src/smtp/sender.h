@@ -1,5 +1,5 @@
 /* smtp/sender.h -- our side of one connection to a server that takes mail (RFC 5321, LMTP of RFC 2033), as a state machine: its bytes
- * in, ours out. No socket, no clock, no TLS: whoever has those drives it (deliver/remote.h), and tests and fuzzers do it without.
+ * in, ours out. No socket, no clock, no TLS: whoever has those drives it (deliver/outbound.h), and tests and fuzzers do it without.
  *
  *   until smtp_sender_state() is what you wait for:
  *     write smtp_sender_output(), say how much was taken with smtp_sender_wrote();

@@ -2,7 +2,7 @@
  * sender has, reads what is there, and looks what has become of it.
  *
  * A connection that broke is freed at once, wherever we are; so nothing touches it after a call that may have done so. */
-#include "deliver/remote_private.h"
+#include "deliver/outbound_private.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include <errno.h>
@@ -13,13 +13,13 @@
 
 enum { READ_PIECE = 16 << 10, ROUND_MAX = 64, HELD_MS = 60000 };
 
-static void talk(struct remote_connection *c);
+static void talk(struct outbound_connection *c);
 
 /* ---- life ---- */
 
-void connection_free(struct remote_connection *c)
+void connection_free(struct outbound_connection *c)
 {
-	struct remote *r = c->remote;
+	struct outbound *r = c->outbound;
 
 	loop_unwatch(r->loop, &c->watch);
 	loop_timer_stop(r->loop, &c->timer);
@@ -31,13 +31,13 @@ void connection_free(struct remote_connection *c)
 	r->connection_count--;
 	arena_free(&c->arena);
 	mem_free(c);
-	remote_room(r);
+	outbound_room(r);
 }
 
 /* Nothing more comes of it: the job hears why. */
-static void lost(struct remote_connection *c, struct smtp_result why)
+static void lost(struct outbound_connection *c, struct smtp_result why)
 {
-	struct remote_job *j = c->job;
+	struct outbound_job *j = c->job;
 
 	if (j) {
 		c->job = NULL;
@@ -46,13 +46,13 @@ static void lost(struct remote_connection *c, struct smtp_result why)
 	connection_free(c);
 }
 
-static struct smtp_result own_words(struct remote_connection *c, const char *status, enum smtp_stage at, struct str text)
+static struct smtp_result own_words(struct outbound_connection *c, const char *status, enum smtp_stage at, struct str text)
 {
 	return (struct smtp_result){ .outcome = SMTP_OUTCOME_DEFERRED, .is_own_word = true, .at = at, .status = str_of(status),
 	                             .text = str_copy(&c->arena, text) };
 }
 
-static void closed(struct remote_connection *c, const char *why, bool is_clean)
+static void closed(struct outbound_connection *c, const char *why, bool is_clean)
 {
 	smtp_sender_closed(c->sender, str_of(why), is_clean);
 	lost(c, *smtp_sender_failure(c->sender));
@@ -60,12 +60,12 @@ static void closed(struct remote_connection *c, const char *why, bool is_clean)
 
 static void on_timer(void *context)
 {
-	struct remote_connection *c = context;
+	struct outbound_connection *c = context;
 
 	switch (c->state) {
 	case CONNECTION_OPENING:
 		lost(c, own_words(c, "4.4.1", SMTP_AT_GREETING, arena_printf(&c->arena, "no connection to port %u within %d s: no answer",
-		                                                               c->remote->settings.port, c->remote->settings.connect_ms / 1000)));
+		                                                               c->outbound->settings.port, c->outbound->settings.connect_ms / 1000)));
 		return;
 	case CONNECTION_FREE:
 		connection_leave(c);
@@ -82,14 +82,14 @@ static void on_timer(void *context)
 }
 
 /* The peer has as long as RFC 5321 gives it, from its last sign of progress on. */
-static void set_timer(struct remote_connection *c)
+static void set_timer(struct outbound_connection *c)
 {
 	uint64_t progress = smtp_sender_progress(c->sender);
 
 	if (c->timer.place && progress == c->progress)
 		return;
 	c->progress = progress;
-	loop_timer_in(c->remote->loop, &c->timer, (int64_t)smtp_sender_patience_s(c->sender) * 1000);
+	loop_timer_in(c->outbound->loop, &c->timer, (int64_t)smtp_sender_patience_s(c->sender) * 1000);
 }
 
 /* ---- opening ---- */
@@ -111,15 +111,15 @@ static socklen_t to_sockaddr(const struct peer *p, uint16_t port, union address 
 	return sizeof(a->v6);
 }
 
-static void no_connection(struct remote_connection *c, int why)
+static void no_connection(struct outbound_connection *c, int why)
 {
 	lost(c, own_words(c, "4.4.1", SMTP_AT_GREETING,
-	                  arena_printf(&c->arena, "no connection to port %u: %s", c->remote->settings.port, strerror(why))));
+	                  arena_printf(&c->arena, "no connection to port %u: %s", c->outbound->settings.port, strerror(why))));
 }
 
 static void on_ready(void *context, UNUSED unsigned events)
 {
-	struct remote_connection *c = context;
+	struct outbound_connection *c = context;
 	int why = 0;
 	socklen_t n = sizeof(why);
 
@@ -129,7 +129,7 @@ static void on_ready(void *context, UNUSED unsigned events)
 			return;
 		}
 		c->state = CONNECTION_TALKING;
-		loop_timer_stop(c->remote->loop, &c->timer);
+		loop_timer_stop(c->outbound->loop, &c->timer);
 	}
 	talk(c);
 }
@@ -137,7 +137,7 @@ static void on_ready(void *context, UNUSED unsigned events)
 static struct str copy_all(struct arena *a, struct str s) { return s.n ? str_copy(a, s) : STR(""); }
 
 /* What the certificate has to show. The route goes with the job, the connection may outlive it. */
-static void set_expectation(struct remote_connection *c, const struct mx_host *host, bool must_prove)
+static void set_expectation(struct outbound_connection *c, const struct mx_host *host, bool must_prove)
 {
 	struct str *names = arena_array(&c->arena, host->name_count + 1, sizeof(*names));
 	struct tls_pin *pins = arena_array(&c->arena, host->tlsa_count + 1, sizeof(*pins));
@@ -160,9 +160,9 @@ static void set_expectation(struct remote_connection *c, const struct mx_host *h
 	};
 }
 
-bool connection_open(struct remote_job *j, const struct mx_host *host, const struct peer *address, struct str *why)
+bool connection_open(struct outbound_job *j, const struct mx_host *host, const struct peer *address, struct str *why)
 {
-	struct remote *r = j->remote;
+	struct outbound *r = j->outbound;
 	union address a;
 	char text[PEER_TEXT_MAX];
 	int on = 1;
@@ -175,9 +175,9 @@ bool connection_open(struct remote_job *j, const struct mx_host *host, const str
 		return false;
 	}
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-	struct remote_connection *c = MEM_NEW(struct remote_connection);
-	*c = (struct remote_connection){
-		.remote = r, .next = r->connections, .link = &r->connections, .stream = { .fd = fd }, .job = j, .address = *address,
+	struct outbound_connection *c = MEM_NEW(struct outbound_connection);
+	*c = (struct outbound_connection){
+		.outbound = r, .next = r->connections, .link = &r->connections, .stream = { .fd = fd }, .job = j, .address = *address,
 		.watch = { .ready = on_ready, .context = c, .fd = fd }, .timer = { .due = on_timer, .context = c },
 	};
 	if (r->connections)
@@ -199,7 +199,7 @@ bool connection_open(struct remote_job *j, const struct mx_host *host, const str
 /* ---- talking ---- */
 
 /* False: not all could be written now. One that is broken is no matter of ours: reading gives what was still said, and then the end. */
-static bool write_all(struct remote_connection *c)
+static bool write_all(struct outbound_connection *c)
 {
 	for (struct str out; (out = smtp_sender_output(c->sender)).n > 0;) {
 		size_t taken = 0;
@@ -211,7 +211,7 @@ static bool write_all(struct remote_connection *c)
 }
 
 /* False: the connection is gone. */
-static bool read_all(struct remote_connection *c)
+static bool read_all(struct outbound_connection *c)
 {
 	char room[READ_PIECE];
 
@@ -233,9 +233,9 @@ static bool read_all(struct remote_connection *c)
 }
 
 /* What calls itself TLS there does not work. Where nothing asks for it, clear text is what everybody did before (RFC 7435). */
-static void tls_failed(struct remote_connection *c)
+static void tls_failed(struct outbound_connection *c)
 {
-	struct remote_job *j = c->job;
+	struct outbound_job *j = c->job;
 	struct str why = tls_client_failure(c->stream.tls, &c->arena);
 
 	if (j && !c->must_tls) {
@@ -246,10 +246,10 @@ static void tls_failed(struct remote_connection *c)
 }
 
 /* ERR_OK: encrypted. ERR_AGAIN: wait. ERR_CLOSED: the connection is gone. */
-static enum err shake_hands(struct remote_connection *c)
+static enum err shake_hands(struct outbound_connection *c)
 {
 	if (c->stream.tls == NULL) {
-		c->stream.tls = tls_connect(c->remote->tls, c->stream.fd, &c->expect);
+		c->stream.tls = tls_connect(c->outbound->tls, c->stream.fd, &c->expect);
 		c->stream.is_handshaking = true;
 	}
 	if (c->stream.tls == NULL) {
@@ -269,16 +269,16 @@ static enum err shake_hands(struct remote_connection *c)
 	return ERR_OK;
 }
 
-static void rewatch(struct remote_connection *c)
+static void rewatch(struct outbound_connection *c)
 {
 	bool writes = smtp_sender_output(c->sender).n > 0;
 
-	loop_watch(c->remote->loop, &c->watch, stream_wants(&c->stream, true, writes));
+	loop_watch(c->outbound->loop, &c->watch, stream_wants(&c->stream, true, writes));
 	if (c->state == CONNECTION_TALKING || c->state == CONNECTION_LEAVING)
 		set_timer(c);
 }
 
-static void talk(struct remote_connection *c)
+static void talk(struct outbound_connection *c)
 {
 	enum smtp_sender_state state;
 	enum err e;
@@ -306,49 +306,49 @@ static void talk(struct remote_connection *c)
 	rewatch(c);
 }
 
-void connection_go_on(struct remote_connection *c) { talk(c); }
+void connection_go_on(struct outbound_connection *c) { talk(c); }
 
 /* ---- after a message ---- */
 
-void connection_use(struct remote_connection *c, struct remote_job *j)
+void connection_use(struct outbound_connection *c, struct outbound_job *j)
 {
 	c->state = CONNECTION_TALKING;
 	c->is_reused = true;
 	c->job = j;
 	j->connection = c;
-	loop_timer_stop(c->remote->loop, &c->timer);
+	loop_timer_stop(c->outbound->loop, &c->timer);
 	job_ready(j);
 }
 
-void connection_hold(struct remote_connection *c, uint64_t number)
+void connection_hold(struct outbound_connection *c, uint64_t number)
 {
 	c->job = NULL;
 	c->number = number;
 	c->state = CONNECTION_HELD;
-	loop_timer_in(c->remote->loop, &c->timer, HELD_MS);
+	loop_timer_in(c->outbound->loop, &c->timer, HELD_MS);
 	rewatch(c);
 }
 
-bool connection_is_good(const struct remote_connection *c)
+bool connection_is_good(const struct outbound_connection *c)
 {
-	return smtp_sender_messages(c->sender) < c->remote->settings.messages_max && !c->remote->stops;
+	return smtp_sender_messages(c->sender) < c->outbound->settings.messages_max && !c->outbound->stops;
 }
 
-void connection_release(struct remote_connection *c)
+void connection_release(struct outbound_connection *c)
 {
 	if (!connection_is_good(c)) {
 		connection_leave(c);
 		return;
 	}
 	c->state = CONNECTION_FREE;
-	loop_timer_in(c->remote->loop, &c->timer, c->remote->settings.keep_ms);
+	loop_timer_in(c->outbound->loop, &c->timer, c->outbound->settings.keep_ms);
 }
 
-void connection_leave(struct remote_connection *c)
+void connection_leave(struct outbound_connection *c)
 {
 	c->job = NULL;
 	c->state = CONNECTION_LEAVING;
-	loop_timer_stop(c->remote->loop, &c->timer);
+	loop_timer_stop(c->outbound->loop, &c->timer);
 	if (smtp_sender_state(c->sender) != SMTP_SENDER_BUSY)
 		smtp_sender_quit(c->sender);
 	talk(c);

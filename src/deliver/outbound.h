@@ -1,20 +1,20 @@
-/* deliver/remote.h -- messages to other servers: what the queue asks of the role net with SEND (queue/send.h), and who knows which host,
+/* deliver/outbound.h -- messages to other servers: what the queue asks of the role net with SEND (queue/send.h), and who knows which host,
  * address, TLS and connection that means. In the loop of that role; nothing of it is on disk.
  *
  * A SEND takes a connection that was kept for its destination, or makes one: mail hosts in the order of dns/mx.h, each address once,
  * until one of them takes the message into its hands. It is answered once, and then its connection waits for SENT before it carries
  * anything else. */
-#ifndef FACTEUR_DELIVER_REMOTE_H
-#define FACTEUR_DELIVER_REMOTE_H
+#ifndef FACTEUR_DELIVER_OUTBOUND_H
+#define FACTEUR_DELIVER_OUTBOUND_H
 #include "deliver/sts.h"
 #include "dns/resolver.h"
 #include "ipc/channel.h"
 #include "net/loop.h"
 #include "net/tls_client.h"
 
-struct remote;
+struct outbound;
 
-struct remote_settings {
+struct outbound_settings {
 	struct str hostname;          /* what we call ourselves */
 	uint16_t   port;              /* of other servers; 25 but in a lab */
 	size_t     connections_max;   /* open at a time, all together; more SENDs wait their turn */
@@ -24,19 +24,19 @@ struct remote_settings {
 	unsigned   messages_max;      /* over one connection */
 	struct sts *sts;              /* policies of MTA-STS; NULL: nobody asks for them. Borrowed */
 };
-extern const struct remote_settings remote_defaults;   /* hostname empty */
+extern const struct outbound_settings outbound_defaults;   /* hostname empty */
 
 /* All borrowed; they outlive it. */
-struct remote *remote_new(struct loop *loop, struct resolver *resolver, struct tls_client *tls);
-void remote_free(struct remote *r);                      /* NULL is fine; what is open stays unanswered */
-void remote_configure(struct remote *r, const struct remote_settings *s);
+struct outbound *outbound_new(struct loop *loop, struct resolver *resolver, struct tls_client *tls);
+void outbound_free(struct outbound *r);                      /* NULL is fine; what is open stays unanswered */
+void outbound_configure(struct outbound *r, const struct outbound_settings *s);
 
 /* The handlers of SEND and SENT. */
-void remote_on_send(struct remote *r, struct channel *queue, struct message *m);
-void remote_on_sent(struct remote *r, const struct message *m);
+void outbound_on_send(struct outbound *r, struct channel *queue, struct message *m);
+void outbound_on_sent(struct outbound *r, const struct message *m);
 /* The queue is gone: nothing it has asked for goes on. */
-void remote_drop_all(struct remote *r);
+void outbound_drop_all(struct outbound *r);
 /* Says goodbye on what is free. */
-void remote_stop(struct remote *r);
-size_t remote_connections(const struct remote *r);
+void outbound_stop(struct outbound *r);
+size_t outbound_connections(const struct outbound *r);
 #endif

@@ -4,13 +4,13 @@
  * client find that out). SIZE: what is too large is not sent to be refused. REQUIRETLS goes to nobody who does not know the word.
  * Eight-bit text to a server without 8BITMIME is sent as it is, as nearly every server does today: those that lack the word pass it on,
  * and a changed body would break the signature that proves who wrote it. */
-#include "deliver/remote_private.h"
+#include "deliver/outbound_private.h"
 #include "base/bytes.h"
 #include <unistd.h>
 
 enum { HEADER_MAX = 256 << 10 };
 
-void result_set(struct remote_job *j, size_t i, enum delivery_outcome outcome, const char *status, struct str text)
+void result_set(struct outbound_job *j, size_t i, enum delivery_outcome outcome, const char *status, struct str text)
 {
 	j->results[i] = (struct send_result){ .outcome = outcome, .status = str_of(status), .text = str_copy(&j->arena, text), .host = STR(""),
 	                                      .tls = STR("") };
@@ -40,7 +40,7 @@ static bool read_body(const struct send *s, uint64_t offset, char *room, size_t 
 /* Of the fields before the message, and the message. */
 static bool read_message(void *context, uint64_t offset, char *room, size_t n)
 {
-	const struct send *s = &((struct remote_job *)context)->in.send;
+	const struct send *s = &((struct outbound_job *)context)->in.send;
 
 	if (offset < s->prefix.n) {
 		size_t head = s->prefix.n - (size_t)offset < n ? s->prefix.n - (size_t)offset : n;
@@ -65,7 +65,7 @@ static bool has_ascii_header(const struct send *s)
 	return (end >= 0 || n == s->size) && str_is_ascii(str_sub(buf_str(&b), 0, end >= 0 ? (size_t)end : n));
 }
 
-static void refuse_all(struct remote_job *j, const char *status, struct str text)
+static void refuse_all(struct outbound_job *j, const char *status, struct str text)
 {
 	for (size_t i = 0; i < j->in.send.n; i++)
 		if (j->results[i].outcome == 0)
@@ -73,7 +73,7 @@ static void refuse_all(struct remote_job *j, const char *status, struct str text
 }
 
 /* Without SMTPUTF8 there: the recipients it can be sent to all the same. */
-static void refuse_utf8(struct remote_job *j)
+static void refuse_utf8(struct outbound_job *j)
 {
 	const struct send *s = &j->in.send;
 
@@ -86,7 +86,7 @@ static void refuse_utf8(struct remote_job *j)
 		refuse_all(j, "5.6.9", STR("the header of the message has letters beyond ASCII, and the server of the recipient does not take such messages"));
 }
 
-bool message_fit(struct remote_job *j, const struct smtp_offers *offers, bool is_proven)
+bool message_fit(struct outbound_job *j, const struct smtp_offers *offers, bool is_proven)
 {
 	const struct send *s = &j->in.send;
 	bool has_utf8 = (offers->has & SMTP_OFFERS_SMTPUTF8) != 0;

@@ -1,22 +1,22 @@
-/* deliver/remote_private.h -- a SEND on its way (remote.c), a connection (remote_connection.c), a message made to fit a server
- * (remote_message.c). */
-#ifndef FACTEUR_DELIVER_REMOTE_PRIVATE_H
-#define FACTEUR_DELIVER_REMOTE_PRIVATE_H
+/* deliver/outbound_private.h -- a SEND on its way (outbound.c), a connection (outbound_connection.c), a message made to fit a server
+ * (outbound_message.c). */
+#ifndef FACTEUR_DELIVER_OUTBOUND_PRIVATE_H
+#define FACTEUR_DELIVER_OUTBOUND_PRIVATE_H
 #include "base/mem.h"
-#include "deliver/remote.h"
+#include "deliver/outbound.h"
 #include "dns/mx.h"
 #include "net/stream.h"
 #include "queue/send.h"
 #include "smtp/sender.h"
 
-enum { REMOTE_HOST_TEXT_MAX = SEND_HOST_MAX };
+enum { OUTBOUND_HOST_TEXT_MAX = SEND_HOST_MAX };
 
-struct remote_connection;
+struct outbound_connection;
 
 /* A SEND. */
-struct remote_job {
-	struct remote      *remote;
-	struct remote_job  *next, **link;      /* in remote->jobs or remote->waiting */
+struct outbound_job {
+	struct outbound      *outbound;
+	struct outbound_job  *next, **link;      /* in outbound->jobs or outbound->waiting */
 	struct channel     *queue;
 	uint32_t            call;
 	struct arena        arena;
@@ -33,7 +33,7 @@ struct remote_job {
 	bool                is_waiting;        /* for room */
 	bool                all_refused;       /* so far every host has said "never" */
 	enum send_feedback  feedback;
-	struct remote_connection *connection;  /* that works for it; NULL: none */
+	struct outbound_connection *connection;  /* that works for it; NULL: none */
 	/* the message as the server of that connection can take it */
 	struct smtp_outgoing outgoing;
 	struct smtp_outgoing_recipient *people;
@@ -48,9 +48,9 @@ enum connection_state {
 	CONNECTION_LEAVING,   /* QUIT is said */
 };
 
-struct remote_connection {
-	struct remote     *remote;
-	struct remote_connection *next, **link;
+struct outbound_connection {
+	struct outbound     *outbound;
+	struct outbound_connection *next, **link;
 	enum connection_state state;
 	struct arena       arena;
 	struct stream      stream;
@@ -66,48 +66,48 @@ struct remote_connection {
 	bool               must_tls, is_reused;
 	struct tls_expect  expect;
 	uint64_t           number;        /* HELD: of the SEND */
-	struct remote_job *job;
+	struct outbound_job *job;
 };
 
-struct remote {
+struct outbound {
 	struct loop            *loop;
 	struct resolver        *resolver;
 	struct tls_client      *tls;
-	struct remote_settings  settings;
+	struct outbound_settings  settings;
 	struct arena            arena;    /* of the settings */
-	struct remote_job      *jobs, *waiting, **waiting_end;
-	struct remote_connection *connections;
+	struct outbound_job      *jobs, *waiting, **waiting_end;
+	struct outbound_connection *connections;
 	size_t                  connection_count;
 	bool                    stops, is_looking;
 };
 
 /* Is it up to MTA-STS what this host has to show? DANE comes first (RFC 8461 §2). */
-static inline bool job_has_policy(const struct remote_job *j, const struct mx_host *host)
+static inline bool job_has_policy(const struct outbound_job *j, const struct mx_host *host)
 {
 	return j->is_allowed != NULL && host->dane == MX_DANE_NONE;
 }
 
-/* remote_connection.c: opens one to the target for the job; it reports to the three below. False: not even a socket; *why in the arena of
+/* outbound_connection.c: opens one to the target for the job; it reports to the three below. False: not even a socket; *why in the arena of
  * the job. */
-bool connection_open(struct remote_job *j, const struct mx_host *host, const struct peer *address, struct str *why);
-bool connection_is_good(const struct remote_connection *c);               /* for another message */
-void connection_use(struct remote_connection *c, struct remote_job *j);   /* one that is free, or HELD no longer */
+bool connection_open(struct outbound_job *j, const struct mx_host *host, const struct peer *address, struct str *why);
+bool connection_is_good(const struct outbound_connection *c);               /* for another message */
+void connection_use(struct outbound_connection *c, struct outbound_job *j);   /* one that is free, or HELD no longer */
 /* Goes on with what its sender has to say. */
-void connection_go_on(struct remote_connection *c);
-void connection_hold(struct remote_connection *c, uint64_t number);       /* its job is answered: HELD */
-void connection_release(struct remote_connection *c);                     /* HELD → FREE, or LEAVING */
-void connection_leave(struct remote_connection *c);                       /* says QUIT; it may be freed when this returns */
-void connection_free(struct remote_connection *c);
+void connection_go_on(struct outbound_connection *c);
+void connection_hold(struct outbound_connection *c, uint64_t number);       /* its job is answered: HELD */
+void connection_release(struct outbound_connection *c);                     /* HELD → FREE, or LEAVING */
+void connection_leave(struct outbound_connection *c);                       /* says QUIT; it may be freed when this returns */
+void connection_free(struct outbound_connection *c);
 
-/* remote.c: what a connection has to say to its job. */
-void job_ready(struct remote_job *j);      /* a message may be given to its sender */
-void job_finished(struct remote_job *j);   /* its message was decided about */
+/* outbound.c: what a connection has to say to its job. */
+void job_ready(struct outbound_job *j);      /* a message may be given to its sender */
+void job_finished(struct outbound_job *j);   /* its message was decided about */
 /* The connection is of no use any more, and about to be freed. why: what was heard or what happened. */
-void job_lost(struct remote_job *j, const struct smtp_result *why);
-void remote_room(struct remote *r);        /* a connection has ended: whoever waits looks again */
+void job_lost(struct outbound_job *j, const struct smtp_result *why);
+void outbound_room(struct outbound *r);        /* a connection has ended: whoever waits looks again */
 
-/* remote_message.c: makes j->outgoing out of the recipients that are open, as this server can take it. False: none can be sent; those
+/* outbound_message.c: makes j->outgoing out of the recipients that are open, as this server can take it. False: none can be sent; those
  * that can never be have their result. */
-bool message_fit(struct remote_job *j, const struct smtp_offers *offers, bool is_proven);
-void result_set(struct remote_job *j, size_t i, enum delivery_outcome outcome, const char *status, struct str text);
+bool message_fit(struct outbound_job *j, const struct smtp_offers *offers, bool is_proven);
+void result_set(struct outbound_job *j, size_t i, enum delivery_outcome outcome, const char *status, struct str text);
 #endif

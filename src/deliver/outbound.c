@@ -6,32 +6,32 @@
  *
  * A connection that was kept may have been closed by the other side while our first words were under way. That is nobody's failure: the
  * message begins anew, with a connection of its own. */
-#include "deliver/remote_private.h"
+#include "deliver/outbound_private.h"
 #include "base/log.h"
 
 enum { ATTEMPT_ADDRESSES_MAX = 8 };  /* addresses tried for one SEND; the queue comes again later */
 
-const struct remote_settings remote_defaults = {
+const struct outbound_settings outbound_defaults = {
 	.port = 25, .connections_max = 500, .per_address_max = 20, .connect_ms = 10000, .keep_ms = 5000, .messages_max = 100,
 };
 
-static void find_way(struct remote_job *j);
-static void next_target(struct remote_job *j);
+static void find_way(struct outbound_job *j);
+static void next_target(struct outbound_job *j);
 
 /* ---- the lists ---- */
 
-static void unlink_job(struct remote_job *j)
+static void unlink_job(struct outbound_job *j)
 {
-	if (j->remote->waiting_end == &j->next)
-		j->remote->waiting_end = j->link;
+	if (j->outbound->waiting_end == &j->next)
+		j->outbound->waiting_end = j->link;
 	*j->link = j->next;
 	if (j->next)
 		j->next->link = j->link;
 }
 
-static void link_job(struct remote_job *j)
+static void link_job(struct outbound_job *j)
 {
-	struct remote *r = j->remote;
+	struct outbound *r = j->outbound;
 
 	j->is_waiting = false;
 	j->next = r->jobs;
@@ -41,9 +41,9 @@ static void link_job(struct remote_job *j)
 	r->jobs = j;
 }
 
-static void wait_for_room(struct remote_job *j)
+static void wait_for_room(struct outbound_job *j)
 {
-	struct remote *r = j->remote;
+	struct outbound *r = j->outbound;
 
 	unlink_job(j);
 	j->is_waiting = true;
@@ -53,7 +53,7 @@ static void wait_for_room(struct remote_job *j)
 	r->waiting_end = &j->next;
 }
 
-static void job_free(struct remote_job *j)
+static void job_free(struct outbound_job *j)
 {
 	unlink_job(j);
 	mx_cancel(j->search);
@@ -66,7 +66,7 @@ static void job_free(struct remote_job *j)
 
 /* ---- answers ---- */
 
-static void answer(struct remote_job *j)
+static void answer(struct outbound_job *j)
 {
 	CLEANUP(buf_free) struct buf b = BUF(MESSAGE_BODY_MAX);
 	const struct send_answer a = { .feedback = j->feedback, .n = j->in.send.n, .results = j->results, .n_attempts = j->attempt_count,
@@ -77,14 +77,14 @@ static void answer(struct remote_job *j)
 	job_free(j);
 }
 
-static void settle_open(struct remote_job *j, enum delivery_outcome outcome, const char *status, struct str text)
+static void settle_open(struct outbound_job *j, enum delivery_outcome outcome, const char *status, struct str text)
 {
 	for (size_t i = 0; i < j->in.send.n; i++)
 		if (j->results[i].outcome == 0)
 			result_set(j, i, outcome, status, text);
 }
 
-static void note_attempt(struct remote_job *j, struct str host, struct str text)
+static void note_attempt(struct outbound_job *j, struct str host, struct str text)
 {
 	if (j->attempt_count == SEND_ATTEMPTS_MAX)
 		return;
@@ -92,7 +92,7 @@ static void note_attempt(struct remote_job *j, struct str host, struct str text)
 }
 
 /* What a server said to a recipient. */
-static void take_result(struct remote_job *j, size_t i, const struct smtp_result *r)
+static void take_result(struct outbound_job *j, size_t i, const struct smtp_result *r)
 {
 	static const enum delivery_outcome outcomes[] = {
 		[SMTP_OUTCOME_NONE] = DELIVERY_DEFERRED, [SMTP_OUTCOME_DONE] = DELIVERY_DONE, [SMTP_OUTCOME_DEFERRED] = DELIVERY_DEFERRED,
@@ -105,14 +105,14 @@ static void take_result(struct remote_job *j, size_t i, const struct smtp_result
 	j->results[i].is_unsure = r->is_own_word && r->at == SMTP_AT_END;
 }
 
-static void take_results(struct remote_job *j, const struct smtp_result *results)
+static void take_results(struct outbound_job *j, const struct smtp_result *results)
 {
 	for (size_t i = 0; i < j->outgoing.n; i++)
 		take_result(j, j->who[i], &results[i]);
 }
 
 /* The host of the connection is out: why, also as what to say if nobody else takes it. */
-static void note_failure(struct remote_job *j, const struct smtp_result *why)
+static void note_failure(struct outbound_job *j, const struct smtp_result *why)
 {
 	note_attempt(j, j->connection->host, why->text);
 	j->feedback = why->is_own_word ? SEND_UNREACHABLE : SEND_BUSY;
@@ -123,9 +123,9 @@ static void note_failure(struct remote_job *j, const struct smtp_result *why)
 
 /* ---- what connections report ---- */
 
-void job_ready(struct remote_job *j)
+void job_ready(struct outbound_job *j)
 {
-	struct remote_connection *c = j->connection;
+	struct outbound_connection *c = j->connection;
 	uint64_t number = j->in.send.number;
 
 	j->feedback = SEND_GOOD;
@@ -138,9 +138,9 @@ void job_ready(struct remote_job *j)
 	answer(j);
 }
 
-void job_finished(struct remote_job *j)
+void job_finished(struct outbound_job *j)
 {
-	struct remote_connection *c = j->connection;
+	struct outbound_connection *c = j->connection;
 	const struct smtp_result *results = smtp_sender_results(c->sender);
 	uint64_t number = j->in.send.number;
 
@@ -162,14 +162,14 @@ void job_finished(struct remote_job *j)
 }
 
 /* Has this host, on this connection, done anything with the message? */
-static bool may_go_on(const struct remote_connection *c, const struct smtp_result *why)
+static bool may_go_on(const struct outbound_connection *c, const struct smtp_result *why)
 {
 	return why->at <= SMTP_AT_MAIL && (smtp_sender_results(c->sender) == NULL || why->is_own_word || why->code == 421);
 }
 
-void job_lost(struct remote_job *j, const struct smtp_result *why)
+void job_lost(struct outbound_job *j, const struct smtp_result *why)
 {
-	struct remote_connection *c = j->connection;
+	struct outbound_connection *c = j->connection;
 	const struct smtp_result *results = smtp_sender_results(c->sender);
 
 	if (!may_go_on(c, why) && results) {
@@ -190,18 +190,18 @@ void job_lost(struct remote_job *j, const struct smtp_result *why)
 
 /* ---- the way ---- */
 
-static struct remote_connection *find_free(const struct remote *r, struct str destination)
+static struct outbound_connection *find_free(const struct outbound *r, struct str destination)
 {
-	for (struct remote_connection *c = r->connections; c; c = c->next)
+	for (struct outbound_connection *c = r->connections; c; c = c->next)
 		if (c->state == CONNECTION_FREE && str_eq(c->destination, destination))
 			return c;
 	return NULL;
 }
 
 /* Who keeps a connection that nobody needs now makes room for who has none. */
-static void give_room(struct remote *r)
+static void give_room(struct outbound *r)
 {
-	for (struct remote_connection *c = r->connections; c; c = c->next) {
+	for (struct outbound_connection *c = r->connections; c; c = c->next) {
 		if (c->state == CONNECTION_FREE) {
 			loop_timer_in(r->loop, &c->timer, 0);
 			return;
@@ -209,7 +209,7 @@ static void give_room(struct remote *r)
 	}
 }
 
-static bool has_room(struct remote *r, const struct peer *address)
+static bool has_room(struct outbound *r, const struct peer *address)
 {
 	size_t n = 0;
 
@@ -217,13 +217,13 @@ static bool has_room(struct remote *r, const struct peer *address)
 		give_room(r);
 		return false;
 	}
-	for (const struct remote_connection *c = r->connections; c; c = c->next)
+	for (const struct outbound_connection *c = r->connections; c; c = c->next)
 		n += memcmp(c->address.address, address->address, sizeof(address->address)) == 0;
 	return n < r->settings.per_address_max;
 }
 
 /* Every host was tried; the last one's words stand for all, the others' are among the attempts. */
-static void nobody_left(struct remote_job *j)
+static void nobody_left(struct outbound_job *j)
 {
 	struct send_result last = j->results[0];
 
@@ -239,7 +239,7 @@ static void nobody_left(struct remote_job *j)
 	answer(j);
 }
 
-static void skip_host(struct remote_job *j, const struct mx_host *host, const char *status, struct str why)
+static void skip_host(struct outbound_job *j, const struct mx_host *host, const char *status, struct str why)
 {
 	note_attempt(j, host->name, why);
 	j->all_refused = false;
@@ -248,7 +248,7 @@ static void skip_host(struct remote_job *j, const struct mx_host *host, const ch
 	j->target++;
 }
 
-static void next_target(struct remote_job *j)
+static void next_target(struct outbound_job *j)
 {
 	while (j->target < j->route->target_count && j->attempt_count < ATTEMPT_ADDRESSES_MAX) {
 		const struct mx_target *t = &j->route->targets[j->target];
@@ -262,7 +262,7 @@ static void next_target(struct remote_job *j)
 			skip_host(j, host, "4.7.5", STR("it is none of the mail hosts that the domain's policy (MTA-STS) allows"));
 			continue;
 		}
-		if (!has_room(j->remote, &t->address)) {
+		if (!has_room(j->outbound, &t->address)) {
 			wait_for_room(j);
 			return;
 		}
@@ -279,7 +279,7 @@ static void next_target(struct remote_job *j)
 /* The policy is gone when this returns. Only "enforce" changes what is done (RFC 8461 §5). */
 static void on_policy(void *context, const struct mta_sts_policy *p, UNUSED struct str why)
 {
-	struct remote_job *j = context;
+	struct outbound_job *j = context;
 	const struct mx_route *route = j->route;
 
 	j->policy_search = NULL;
@@ -302,7 +302,7 @@ static bool may_have_policy(const struct mx_route *route)
 
 static void on_route(void *context, struct mx_route *route)
 {
-	struct remote_job *j = context;
+	struct outbound_job *j = context;
 	const struct send *s = &j->in.send;
 
 	j->search = NULL;
@@ -321,8 +321,8 @@ static void on_route(void *context, struct mx_route *route)
 		answer(j);
 		return;
 	}
-	if (j->remote->settings.sts != NULL && may_have_policy(route))
-		j->policy_search = sts_find(j->remote->settings.sts, route->domain, on_policy, j);
+	if (j->outbound->settings.sts != NULL && may_have_policy(route))
+		j->policy_search = sts_find(j->outbound->settings.sts, route->domain, on_policy, j);
 	else
 		next_target(j);
 }
@@ -330,13 +330,13 @@ static void on_route(void *context, struct mx_route *route)
 /* Is this host this server? Of addresses nobody can know: it may be behind a translator of them. */
 static bool is_own(void *context, struct str host, UNUSED const struct peer *address)
 {
-	const struct remote_job *j = context;
-	return str_ieq(host, j->remote->settings.hostname);
+	const struct outbound_job *j = context;
+	return str_ieq(host, j->outbound->settings.hostname);
 }
 
-static void find_way(struct remote_job *j)
+static void find_way(struct outbound_job *j)
 {
-	struct remote_connection *c = find_free(j->remote, j->in.send.destination);
+	struct outbound_connection *c = find_free(j->outbound, j->in.send.destination);
 
 	if (c && !j->in.send.requires_tls) {
 		connection_use(c, j);
@@ -345,13 +345,13 @@ static void find_way(struct remote_job *j)
 	mx_route_free(j->route);
 	j->route = NULL;
 	j->target = 0;
-	j->search = mx_find(j->remote->resolver, j->in.send.destination, j->remote->settings.port, is_own, on_route, j);
+	j->search = mx_find(j->outbound->resolver, j->in.send.destination, j->outbound->settings.port, is_own, on_route, j);
 }
 
 /* Each of those who wait, once; who finds no room waits again, behind the others of his kind. */
-void remote_room(struct remote *r)
+void outbound_room(struct outbound *r)
 {
-	struct remote_job *first = r->waiting;
+	struct outbound_job *first = r->waiting;
 
 	if (r->is_looking)
 		return;
@@ -361,7 +361,7 @@ void remote_room(struct remote *r)
 	if (first)
 		first->link = &first;
 	while (first) {
-		struct remote_job *j = first;
+		struct outbound_job *j = first;
 		unlink_job(j);
 		link_job(j);
 		next_target(j);
@@ -371,11 +371,11 @@ void remote_room(struct remote *r)
 
 /* ---- from the queue ---- */
 
-void remote_on_send(struct remote *r, struct channel *queue, struct message *m)
+void outbound_on_send(struct outbound *r, struct channel *queue, struct message *m)
 {
-	struct remote_job *j = MEM_NEW(struct remote_job);
+	struct outbound_job *j = MEM_NEW(struct outbound_job);
 
-	*j = (struct remote_job){ .remote = r, .queue = queue, .call = m->call, .all_refused = true, .feedback = SEND_UNREACHABLE };
+	*j = (struct outbound_job){ .outbound = r, .queue = queue, .call = m->call, .all_refused = true, .feedback = SEND_UNREACHABLE };
 	link_job(j);
 	if (send_take(m, &j->in) != ERR_OK) {
 		channel_reply(queue, m->call, ERR_INVALID, STR(""), NULL, 0);
@@ -388,9 +388,9 @@ void remote_on_send(struct remote *r, struct channel *queue, struct message *m)
 	find_way(j);
 }
 
-void remote_on_sent(struct remote *r, const struct message *m)
+void outbound_on_sent(struct outbound *r, const struct message *m)
 {
-	struct remote_connection *c = r->connections;
+	struct outbound_connection *c = r->connections;
 	uint64_t number;
 
 	if (!get_sent(m->body, &number))
@@ -399,7 +399,7 @@ void remote_on_sent(struct remote *r, const struct message *m)
 		c = c->next;
 	if (c == NULL)
 		return;
-	struct remote_job *j = r->waiting;
+	struct outbound_job *j = r->waiting;
 	while (j && !str_eq(j->in.send.destination, c->destination))
 		j = j->next;
 	if (j == NULL || !connection_is_good(c)) {
@@ -413,23 +413,23 @@ void remote_on_sent(struct remote *r, const struct message *m)
 
 /* ---- life ---- */
 
-struct remote *remote_new(struct loop *loop, struct resolver *resolver, struct tls_client *tls)
+struct outbound *outbound_new(struct loop *loop, struct resolver *resolver, struct tls_client *tls)
 {
-	struct remote *r = MEM_NEW(struct remote);
+	struct outbound *r = MEM_NEW(struct outbound);
 
-	*r = (struct remote){ .loop = loop, .resolver = resolver, .tls = tls, .settings = remote_defaults, .waiting_end = &r->waiting };
+	*r = (struct outbound){ .loop = loop, .resolver = resolver, .tls = tls, .settings = outbound_defaults, .waiting_end = &r->waiting };
 	r->settings.hostname = STR("localhost");
 	return r;
 }
 
-void remote_configure(struct remote *r, const struct remote_settings *s)
+void outbound_configure(struct outbound *r, const struct outbound_settings *s)
 {
 	arena_reset(&r->arena);
 	r->settings = *s;
 	r->settings.hostname = str_copy(&r->arena, s->hostname);
 }
 
-void remote_drop_all(struct remote *r)
+void outbound_drop_all(struct outbound *r)
 {
 	r->is_looking = true;  /* nobody who waits finds room: they go */
 	while (r->connections) {
@@ -443,25 +443,25 @@ void remote_drop_all(struct remote *r)
 	r->is_looking = false;
 }
 
-void remote_stop(struct remote *r)
+void outbound_stop(struct outbound *r)
 {
-	struct remote_connection *next;
+	struct outbound_connection *next;
 
 	r->stops = true;
-	for (struct remote_connection *c = r->connections; c; c = next) {
+	for (struct outbound_connection *c = r->connections; c; c = next) {
 		next = c->next;
 		if (c->state == CONNECTION_FREE || c->state == CONNECTION_HELD)
 			connection_leave(c);  /* frees itself only: no job of its own */
 	}
 }
 
-size_t remote_connections(const struct remote *r) { return r->connection_count; }
+size_t outbound_connections(const struct outbound *r) { return r->connection_count; }
 
-void remote_free(struct remote *r)
+void outbound_free(struct outbound *r)
 {
 	if (r == NULL)
 		return;
-	remote_drop_all(r);
+	outbound_drop_all(r);
 	arena_free(&r->arena);
 	mem_free(r);
 }

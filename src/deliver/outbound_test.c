@@ -1,6 +1,6 @@
 /* SENDs against servers out of a script, over real sockets in one loop. A server is a thread: for each connection that comes it plays the
  * next script. A line is what it says ("220 x"), what it waits for ("<MAIL"), a whole message ("<."), or the end ("X"). */
-#include "deliver/remote.h"
+#include "deliver/outbound.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -79,7 +79,7 @@ struct world {
 	struct loop     *loop;
 	struct resolver *resolver;
 	struct tls_client *tls;
-	struct remote   *remote;
+	struct outbound   *outbound;
 	struct channel  *queue, *net;
 	struct server    server;
 	struct arena     arena;
@@ -89,8 +89,8 @@ struct world {
 	bool             is_answered;
 };
 
-static void on_send(void *context, struct channel *ch, struct message *m) { remote_on_send(((struct world *)context)->remote, ch, m); }
-static void on_sent(void *context, UNUSED struct channel *ch, struct message *m) { remote_on_sent(((struct world *)context)->remote, m); }
+static void on_send(void *context, struct channel *ch, struct message *m) { outbound_on_send(((struct world *)context)->outbound, ch, m); }
+static void on_sent(void *context, UNUSED struct channel *ch, struct message *m) { outbound_on_sent(((struct world *)context)->outbound, m); }
 static const struct channel_handler handlers[] = { { REQUEST_SEND, on_send }, { NOTICE_SENT, on_sent }, { 0 } };
 static const struct channel_handler none[] = { { 0 } };
 
@@ -104,7 +104,7 @@ static void setup(struct world *w, const char *const *scripts)
 	*w = (struct world){ .loop = loop_new() };
 	EXPECT_OK(resolver_new(w->loop, &config, &w->resolver));
 	w->tls = tls_client_new("/etc/ssl/certs/ca-certificates.crt");
-	w->remote = remote_new(w->loop, w->resolver, w->tls);
+	w->outbound = outbound_new(w->loop, w->resolver, w->tls);
 	EXPECT_INT(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair), 0);
 	w->queue = channel_new(pair[0], ROLE_QUEUE, ROLE_NET, none, w, NULL);
 	w->net = channel_new(pair[1], ROLE_NET, ROLE_QUEUE, handlers, w, NULL);
@@ -116,23 +116,23 @@ static void setup(struct world *w, const char *const *scripts)
 	w->server.port = ntohs(a.sin_port);
 	for (size_t i = 0; scripts[i]; i++)
 		w->server.scripts[i] = scripts[i];
-	struct remote_settings s = remote_defaults;
+	struct outbound_settings s = outbound_defaults;
 	s.hostname = STR("me.test");
 	s.port = w->server.port;
-	remote_configure(w->remote, &s);
+	outbound_configure(w->outbound, &s);
 	pthread_create(&w->server.thread, NULL, serve, &w->server);
 }
 
 static void teardown(struct world *w)
 {
-	remote_stop(w->remote);
-	for (int64_t until = clock_mono_ms() + WAIT_MS; remote_connections(w->remote) && clock_mono_ms() < until;)
+	outbound_stop(w->outbound);
+	for (int64_t until = clock_mono_ms() + WAIT_MS; outbound_connections(w->outbound) && clock_mono_ms() < until;)
 		loop_once(w->loop, 10);
-	EXPECT_INT(remote_connections(w->remote), 0);
+	EXPECT_INT(outbound_connections(w->outbound), 0);
 	shutdown(w->server.fd, SHUT_RDWR);
 	pthread_join(w->server.thread, NULL);
 	close(w->server.fd);
-	remote_free(w->remote);
+	outbound_free(w->outbound);
 	loop_forget_channel(w->loop, w->queue);
 	loop_forget_channel(w->loop, w->net);
 	channel_free(w->queue);
@@ -269,7 +269,7 @@ TEST(connections_are_kept)
 		ask(&w, &s);
 		EXPECT_INT(w.answer.results[0].outcome, DELIVERY_DONE);
 		EXPECT_INT(w.answer.n_attempts, 0);
-		EXPECT_INT(remote_connections(w.remote), 1);
+		EXPECT_INT(outbound_connections(w.outbound), 1);
 		sent(&w, i);
 	}
 	teardown(&w);
@@ -287,13 +287,13 @@ TEST(not_before_sent)
 	setup(&w, scripts);
 	s.number = 1;
 	ask(&w, &s);
-	remote_drop_all(w.remote);  /* as if the queue had died: nothing is left of it */
-	EXPECT_INT(remote_connections(w.remote), 0);
+	outbound_drop_all(w.outbound);  /* as if the queue had died: nothing is left of it */
+	EXPECT_INT(outbound_connections(w.outbound), 0);
 	s.number = 2;
 	ask(&w, &s);
 	EXPECT_INT(w.answer.results[0].outcome, DELIVERY_DONE);
 	sent(&w, 1);
-	EXPECT_INT(remote_connections(w.remote), 1);
+	EXPECT_INT(outbound_connections(w.outbound), 1);
 	sent(&w, 2);
 	teardown(&w);
 }
@@ -306,10 +306,10 @@ TEST(nobody_there)
 	struct send s = message_to(&bob, 1);
 
 	setup(&w, scripts);
-	struct remote_settings settings = remote_defaults;
+	struct outbound_settings settings = outbound_defaults;
 	settings.hostname = STR("me.test");
 	settings.port = 1;
-	remote_configure(w.remote, &settings);
+	outbound_configure(w.outbound, &settings);
 	ask(&w, &s);
 	EXPECT_INT(w.answer.results[0].outcome, DELIVERY_DEFERRED);
 	EXPECT_STR(w.answer.results[0].status, "4.4.1");
@@ -334,11 +334,11 @@ TEST(waiting_for_room)
 	int fds[MESSAGE_FDS_MAX], n = 0;
 
 	setup(&w, scripts);
-	struct remote_settings settings = remote_defaults;
+	struct outbound_settings settings = outbound_defaults;
 	settings.hostname = STR("me.test");
 	settings.port = w.server.port;
 	settings.connections_max = 1;
-	remote_configure(w.remote, &settings);
+	outbound_configure(w.outbound, &settings);
 	s.number = 1;
 	ask(&w, &s);
 	s.number = 2;
