@@ -68,8 +68,10 @@ static bool run(struct imap_session *s)
 	if (s->selected != NULL && selected_count(s->selected) > IMAP_LARGE)
 		session_will_wait(s->s);  /* deliveries and other sessions of the account go on */
 	r = c->row->run(s, c);
-	if (r.status == IMAP_CUT)
+	if (r.status == IMAP_CUT) {
+		s->is_cut = true;
 		return false;
+	}
 	if (r.status == IMAP_PARK)
 		return imap_send_news(s, true, &c->arena);
 	if (!r.is_last && !imap_send_news(s, !(c->row->allowed & HOLDS), &c->arena))
@@ -133,7 +135,8 @@ static void imap_bye(void *state)
 {
 	struct imap_session *s = state;
 
-	session_write(s->s, STR("* BYE the server ends this session: it stops, or the password was changed; please connect again\r\n"));
+	if (!s->is_cut)  /* else it would be taken for the rest of the message */
+		session_write(s->s, STR("* BYE the server ends this session: it stops, or the password was changed; please connect again\r\n"));
 }
 
 const struct engine imap_engine = {

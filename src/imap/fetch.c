@@ -212,7 +212,11 @@ static enum err put_all(struct fetching *x, const struct uid_set *set, bool by_u
 	uint32_t next = 0;
 	enum err e = ERR_OK;
 
-	while (e == ERR_OK && !x->is_cut && !session_is_dead(x->s->s)) {
+	while (e == ERR_OK && !x->is_cut) {
+		if (session_is_dead(x->s->s)) {  /* the server stops: whoever asked must not take a part for all there is */
+			e = ERR_UNAVAILABLE;
+			break;
+		}
 		n = (by_uid ? selected_rows_by_uid : selected_rows)(x->s->selected, set, x->f.since, &next, rows, max);
 		if (n == 0)
 			break;

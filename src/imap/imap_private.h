@@ -62,6 +62,7 @@ struct imap_session {
 	struct arena     saved_arena;   /* SEARCHRES: "$", uids */
 	struct uid_set   saved;
 	int              errors;
+	bool             is_cut;        /* in the middle of a literal: no word more */
 	struct buf       out;
 	uint64_t         flushes;       /* how often out went to the session */
 	struct imap_cmd  cmd;

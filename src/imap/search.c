@@ -242,7 +242,9 @@ static enum err search_batch(struct imap_session *s, struct imap_cmd *c, const s
 	}
 	if (n_open > 0)
 		TRY(view_summaries(s->view, emails, n_open, wants_record(q->key), &sums_arena, sums));
-	for (size_t i = 0; i < n && !session_is_dead(s->s); i++) {
+	for (size_t i = 0; i < n; i++) {
+		if (session_is_dead(s->s))
+			return ERR_UNAVAILABLE;  /* the server stops: a part of what is found is no answer */
 		if (answers[i] == OPEN) {
 			struct candidate m = { .s = s, .row = &rows[i], .sum = &sums[at++], .arena = &arena };
 			answers[i] = ask(&m, q->key, STEP_SUMMARY);
@@ -264,7 +266,7 @@ static enum err search_all(struct imap_session *s, struct imap_cmd *c, const str
 	uint32_t next = 0;
 	size_t n;
 
-	while (!session_is_dead(s->s) && (n = selected_rows(s->selected, NULL, 0, &next, rows, COUNT_OF(rows))) > 0)
+	while ((n = selected_rows(s->selected, NULL, 0, &next, rows, COUNT_OF(rows))) > 0)
 		TRY(search_batch(s, c, q, rows, n, found));
 	return ERR_OK;
 }

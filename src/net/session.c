@@ -155,6 +155,8 @@ void session_write(struct session *s, struct str bytes)
 	if (s->test_out) {
 		buf_add(s->test_out, bytes);
 		s->bytes_out += bytes.n;
+		if (s->test_ends_at && s->bytes_out >= s->test_ends_at)
+			s->must_end = true;
 	} else if (s->out.n + bytes.n < SESSION_OUT_FULL) {
 		buf_add(&s->out, bytes);
 	} else {
@@ -210,6 +212,8 @@ void session_test_input(struct session *s, struct str more)
 	s->in_at = 0;
 	buf_add(&s->in, more);
 }
+
+void session_test_end_after(struct session *s, uint64_t bytes) { s->test_ends_at = s->bytes_out + bytes; }
 
 void session_test_free(struct session *s)
 {

@@ -56,7 +56,8 @@ void session_write(struct session *s, struct str bytes);
 void session_printf(struct session *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
 void session_flush(struct session *s);
 void session_compress(struct session *s);        /* after the OK is written: flushes, then the gate deflates (RFC 4978) */
-bool session_is_dead(const struct session *s);   /* the peer is gone or too slow; finish quickly */
+/* The peer is gone or too slow, or the session has to end: finish quickly. Writes may still arrive: half an answer must not look whole. */
+bool session_is_dead(const struct session *s);
 /* The wire bytes written so far, for logs and statistics. */
 uint64_t session_bytes_out(const struct session *s);
 struct arena *session_arena(struct session *s);  /* lives as long as the attachment */
@@ -65,5 +66,7 @@ struct arena *session_arena(struct session *s);  /* lives as long as the attachm
  * for waiting reads and ERR_AGAIN for session_line. */
 struct session *session_for_test(const struct session_open *info, struct str input, struct buf *output);
 void session_test_input(struct session *s, struct str more);
+/* It has to end (the server stops) when so many more bytes have been written. */
+void session_test_end_after(struct session *s, uint64_t bytes);
 void session_test_free(struct session *s);
 #endif

@@ -18,6 +18,7 @@ struct session {
 	size_t               in_at;
 	struct buf           out;
 	struct buf          *test_out;
+	uint64_t             test_ends_at;    /* bytes_out; 0: never */
 	uint64_t             bytes_in, bytes_out;
 	bool                 is_dead, is_eof, is_parking, is_render, is_resumed;
 	_Atomic int64_t      waits_since_ms;  /* 0: not waiting, or it cannot be parked before its next command */

@@ -302,3 +302,27 @@ TEST(pieces)
 	buf_free(&want);
 	close_world(&w);
 }
+
+/* The server stops while a message goes out: without the final dot no client takes a part of it for the whole. */
+TEST(a_message_cut_by_a_stop_has_no_end)
+{
+	CLEANUP(buf_free) struct buf text = BUF(1 << 20);
+	struct world w;
+
+	open_world(&w);
+	buf_add_cstr(&text, "Subject: long\r\n\r\n");
+	while (text.n < 200000)
+		buf_add_cstr(&text, "a line of this message\r\n");
+	add(&w, buf_str(&text));
+	log_in(&w);
+	session_test_end_after(w.s, 10);
+	struct str got = say_bytes(&w, STR("RETR 1\r\n"), SESSION_CLOSE);
+	EXPECT_STARTS(got, "+OK ");
+	EXPECT(!str_ends(got, STR("\r\n.\r\n")));
+	hang_up(&w);
+	log_in(&w);
+	session_test_end_after(w.s, 10);
+	got = say_bytes(&w, STR("TOP 1 0\r\n"), SESSION_CLOSE);
+	EXPECT(!str_ends(got, STR("\r\n.\r\n")));
+	close_world(&w);
+}

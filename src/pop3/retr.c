@@ -96,8 +96,8 @@ static struct str header_for_ascii(struct pop3 *p, const struct body *body, stru
 	return p->header.failed ? STR_NONE : buf_str(&p->header);
 }
 
-/* Sends a message; lines NULL: all of it. A failure of the disk in the middle ends the session: there is no other way to say that
- * the rest is missing. */
+/* Sends a message; lines NULL: all of it. A failure of the disk in the middle ends the session, as its own end (the server stops) ends the
+ * message: there is no other way to say that the rest is missing than to leave out the dot. */
 static bool send_message(struct pop3 *p, const struct pop3_message *m, const uint64_t *lines)
 {
 	CLEANUP(body_close) struct body body = { 0 };
@@ -134,6 +134,10 @@ static bool send_message(struct pop3 *p, const struct pop3_message *m, const uin
 		if (takes < n)
 			break;
 		at += n;
+	}
+	if (at < body.size && session_is_dead(p->s)) {  /* cut short by the end of the session: it must not look whole */
+		p->is_over = true;
+		return false;
 	}
 	send_end(&out);
 	return true;
