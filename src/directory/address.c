@@ -3,13 +3,12 @@
  * The local part is compared without case although RFC 5321 lets a host choose: no user means a different person by "Bob". The key
  * folds with i;unicode-casemap, then ASCII case, so that characters which decompose into ASCII letters (the Kelvin sign, full
  * width letters) meet the ASCII spelling instead of becoming a look-alike account. The quoted form of a local part is the same
- * address as its plain form (RFC 5321 §4.1.2). Domains go through IDNA 2008 (libidn2, non-transitional); an ASCII domain
- * takes a path without the library, since that is what every RCPT of every day is. */
+ * address as its plain form (RFC 5321 §4.1.2). Domains go through IDNA 2008 (dns/name.h). */
 #include "directory/address.h"
 #include "base/buf.h"
 #include "base/bytes.h"
+#include "dns/name.h"
 #include "text/fold.h"
-#include <idn2.h>
 
 static bool is_atext(char c)
 {
@@ -48,43 +47,9 @@ static bool unquote(struct str s, struct arena *a, struct str *out)
 	return n > 0;
 }
 
-static bool is_ldh_domain(struct str d)
-{
-	size_t label = 0;
-
-	if (d.n == 0 || d.n > ADDRESS_DOMAIN_MAX)
-		return false;
-	for (size_t i = 0; i <= d.n; i++) {
-		if (i == d.n || d.p[i] == '.') {
-			if (i == label || i - label > 63 || d.p[label] == '-' || d.p[i - 1] == '-')
-				return false;
-			label = i + 1;
-		} else if (!chr_alpha(d.p[i]) && !chr_digit(d.p[i]) && d.p[i] != '-') {
-			return false;
-		}
-	}
-	return true;
-}
-
 bool directory_domain_parse(struct str in, struct arena *a, struct str *out)
 {
-	char *ascii = NULL;
-	bool fine;
-
-	if (in.n == 0 || in.n > 4 * ADDRESS_DOMAIN_MAX || memchr(in.p, '\0', in.n))
-		return false;
-	if (str_is_ascii(in)) {
-		if (!is_ldh_domain(in))
-			return false;
-		*out = str_lower(a, in);
-		return true;
-	}
-	if (!utf8_valid(in) || idn2_to_ascii_8z(str_cstr(a, in), &ascii, IDN2_NFC_INPUT | IDN2_NONTRANSITIONAL | IDN2_USE_STD3_ASCII_RULES) != IDN2_OK)
-		return false;
-	*out = str_lower(a, str_of(ascii));
-	idn2_free(ascii);
-	fine = is_ldh_domain(*out);
-	return fine;
+	return !str_ends(in, STR(".")) && domain_to_ascii(in, a, out);
 }
 
 bool directory_address_parse(struct str in, struct arena *a, struct directory_address *out)
