@@ -1,6 +1,9 @@
 /* Questions to a real name server of ours (tests/nameserver.py): what comes back, what DNSSEC makes of it, and what goes wrong. */
 #include "dns/nameserver_test.h"
+#include "dns/question.h"
 #include "dns/record.h"
+#include <pthread.h>
+#include <sys/socket.h>
 
 static const char *const zones[] = {
 	"add example.test MX 10 mail.example.test",
@@ -152,6 +155,60 @@ TEST(no_trust_anchor)
 		EXPECT(!x.answer.is_secure);
 		arena_free(&x.arena);
 	}
+	resolver_free(r);
+	loop_free(l);
+	nameserver_stop(&ns);
+}
+
+/* QUESTION: a role that may not connect asks the role net, and waits in a thread of its own. */
+struct asker { struct channel *net; bool is_done; enum err plain, none, too_long; struct arena arena; struct dns_answer answer; };
+
+static void *ask_from_afar(void *context)
+{
+	struct asker *x = context;
+	struct dns_answer nobody;
+	char long_name[2000];
+
+	memset(long_name, 'a', sizeof long_name);
+	x->plain = question_call(x->net, STR("signed.test"), DNS_MX, &x->arena, &x->answer);
+	x->none = question_call(x->net, STR("nobody.example.test"), DNS_MX, &x->arena, &nobody);
+	if (nobody.outcome != DNS_NO_NAME)
+		x->none = ERR_INVALID;
+	x->too_long = question_call(x->net, str_make(long_name, sizeof long_name), DNS_MX, &x->arena, &nobody);
+	x->is_done = true;
+	return NULL;
+}
+
+static void on_question(void *context, struct channel *ch, struct message *m) { question_serve(context, ch, m); }
+
+TEST(asked_by_another_role)
+{
+	static const struct channel_handler handlers[] = { { REQUEST_QUESTION, on_question }, { 0 } }, none[] = { { 0 } };
+	struct nameserver ns = nameserver_start(zones, COUNT_OF(zones));
+	struct loop *l = loop_new();
+	struct resolver *r = nameserver_resolver(&ns, l);
+	struct asker x = { 0 };
+	struct dns_mx mx;
+	pthread_t thread;
+	int pair[2];
+
+	EXPECT_INT(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair), 0);
+	x.net = channel_new(pair[0], ROLE_CONTROL, ROLE_NET, none, NULL, NULL);
+	struct channel *net = channel_new(pair[1], ROLE_NET, ROLE_CONTROL, handlers, r, NULL);
+	loop_channel(l, net);
+	pthread_create(&thread, NULL, ask_from_afar, &x);
+	for (int64_t end = clock_mono_ms() + 60000; pthread_tryjoin_np(thread, NULL) != 0 && clock_mono_ms() < end;)
+		loop_once(l, 20);
+	EXPECT(x.is_done);
+	EXPECT_OK(x.plain);
+	EXPECT_OK(x.none);
+	EXPECT_ERR(x.too_long, ERR_INVALID);
+	EXPECT(x.answer.is_secure && x.answer.n == 1 && dns_read_mx(x.answer.records[0], &x.arena, &mx));
+	EXPECT_STR(mx.host, "mx.signed.test");
+	loop_forget_channel(l, net);
+	channel_free(net);
+	channel_free(x.net);
+	arena_free(&x.arena);
 	resolver_free(r);
 	loop_free(l);
 	nameserver_stop(&ns);
