@@ -12,6 +12,7 @@ enum {
 	PRUNE_EVERY_MS = 600 * 1000,
 	CHECKPOINT_PAGES = 1000,      /* at once */
 	IDLE_PAGES = 64,              /* when nothing was written for a while */
+	CLOSE_PAGES = 128,            /* the next one reads them in 0.3 ms; cutting the log off costs two syncs, now and when it begins anew */
 	IDLE_MS = 5000,
 	MESSAGE_SIZE_DEFAULT = 64 << 20,
 };
@@ -137,7 +138,7 @@ enum err view_close(struct view *v)
 			log_error("account not closed cleanly account=%llu", (unsigned long long)v->config.account);
 	}
 	if (!atomic_load(&v->is_broken))
-		(void)!db_empty_wal(v->db, IDLE_PAGES);  /* logged; the log is complete without it */
+		(void)!db_empty_wal(v->db, CLOSE_PAGES);  /* logged; the log is complete without it */
 	release(v);
 	return e;
 }
