@@ -120,10 +120,25 @@ static void log_try(const struct late_key *key, uint64_t account, const struct d
 				 STR_ARG(name), key->recipient, (unsigned long long)account, STR_ARG(r->status), STR_ARG(r->reason));
 }
 
-static void on_answered(void *context, struct due *d, const struct delivery_result *r)
+/* An account that has gone since its mail was accepted will not come back while that is tried again. */
+static struct delivery_result unless_gone(const struct queue *q, uint64_t account, const struct delivery_result *r)
+{
+	struct delivery_result gone = *r;
+	struct lookup_account found;
+
+	if (r->outcome != DELIVERY_DEFERRED || q->lookup == NULL || lookup_account(q->lookup, account, &found))
+		return *r;
+	gone.outcome = DELIVERY_REFUSED;
+	gone.status = STR("5.1.1");
+	gone.reason = STR("This account was closed after the message had been accepted.");
+	return gone;
+}
+
+static void on_answered(void *context, struct due *d, const struct delivery_result *answer)
 {
 	struct queue *q = context;
 	uint64_t account = d->target->account;
+	struct delivery_result now = unless_gone(q, account, answer), *r = &now;
 	bool is_late = queued_is_late(d->message);
 	struct late_key key = { d->message->log_id, d->message->seq, d->recipient };
 	struct sync_result result = { .outcome = r->outcome, .status = r->status, .reason = r->reason };

@@ -1,3 +1,4 @@
+#include "directory/directory.h"
 #include "disk/fault.h"
 #include "queue/command.h"
 #include "queue/world_test.h"
@@ -167,6 +168,41 @@ TEST(recipients_elsewhere_are_kept)
 	EXPECT_INT(world_late(w, true), 2);
 	EXPECT_INT(w->cells[0].n_kept, 1);
 	world_free(w);
+}
+
+/* A look-up of a directory that has nobody. */
+static struct lookup *lookup_of_nobody(struct world *w, struct buf *bytes)
+{
+	struct directory *d;
+	struct lookup *l;
+
+	EXPECT_OK(directory_open(w->dir, &d));
+	EXPECT_OK(lookup_build(d, 1, bytes));
+	directory_close(d);
+	EXPECT_OK(lookup_read(buf_str(bytes), &l));
+	return l;
+}
+
+TEST(mail_for_an_account_that_is_gone_is_not_tried_for_days)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	CLEANUP(buf_free) struct buf bytes = BUF(1 << 20);
+	struct world *w = world_new(4, 1 << 20);
+	struct queue_command counters = { .kind = QUEUE_COUNTERS };
+	struct queue_answer answer;
+	const uint64_t to[] = { 1 };
+
+	w->cells[0].is_held = true;
+	world_add(w, 1, to, 1, 100);
+	WORLD_UNTIL(w, w->accepted == 1 && w->cells[0].batches == 1);
+	struct lookup *l = lookup_of_nobody(w, &bytes);
+	queue_use_lookup(w->queue, l);
+	w->clock_ms += 60000;  /* no cell answers for it any more */
+	WORLD_UNTIL(w, world_late(w, true) == 1);
+	EXPECT_OK(world_command(w, &counters, &a, &answer));
+	EXPECT_INT(answer.counters.late.held, 1);  /* a stranger's: nobody is told, somebody looks */
+	world_free(w);
+	lookup_close(l);
 }
 
 TEST(a_full_mailbox_is_tried_again)

@@ -68,7 +68,7 @@ struct str srs_forward(struct str key, struct str sender, struct str domain, int
 	struct str local = str_sub(sender, 0, at < 0 ? 0 : (size_t)at), host = at < 0 ? STR("") : str_from(sender, (size_t)at + 1);
 	char day[DAY_CHARS];
 
-	if (!is_plain(local) || !is_plain(host) || sender.n > ADDRESS_MAX / 2)
+	if (!is_plain(local) || !is_plain(host) || str_chr(host, '=') >= 0 || sender.n > ADDRESS_MAX / 2)
 		return sender;
 	if (is_kind(local, '0'))  /* the first forwarder's: kept behind its own separator */
 		return with_mac(key, "SRS1", arena_printf(a, STR_FMT "=" STR_FMT, STR_ARG(host), STR_ARG(str_from(local, 4))), domain, a);
