@@ -57,7 +57,7 @@ class Folder(Server):
         self.env = dict(os.environ, LANG="C.UTF-8", FACTEUR_DISK_FAULT=self.rules, FACTEUR_CLOCK=self.clock, ASAN_OPTIONS="detect_leaks=0")
         self.env.pop("LANGUAGE", None)
         self.single, self.process, self.offset = False, None, free_offset()
-        self.address, self.domain = "127.0.0.1", "example.test"
+        self.address, self.host, self.domain = "127.0.0.1", "localhost", "example.test"
         self.log_path = os.path.join(work, "server.log")
         self.passwords = {f"{a}@example.test": PASSWORDS.get(a, "password of " + a) for a in ACCOUNTS}
         self.numbers = {}
