@@ -85,7 +85,8 @@ class Server:
         self.log_path = os.path.join(self.dir, "server.log")
         self.passwords = {}
         with open(os.path.join(self.dir, "facteur.conf"), "w") as f:
-            f.write(f"bind = {address}\n" + "".join(line + "\n" for line in conf))
+            names = "" if any(line.startswith("dns_server") for line in conf) else "dns_server = 127.0.0.1@9\n"  # nobody answers there
+            f.write(f"bind = {address}\n" + names + "".join(line + "\n" for line in conf))
         try:
             self.cli("setup", domain, "--yes")
             self.cli("config", "set", "queue_segment_size", segment_size)   # a small ring wraps around often

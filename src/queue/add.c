@@ -16,6 +16,7 @@
 #include "base/mem.h"
 #include "queue/queue_private.h"
 #include "queue/record.h"
+#include "queue/parcels.h"
 #include "queue/resolve.h"
 #include <assert.h>
 #include <stddef.h>
@@ -107,6 +108,8 @@ enum err add_to_backlog(struct queue *q, struct log_place place, const struct co
 	for (size_t i = 0; e == ERR_OK && i < c->envelope.n; i++) {
 		const struct envelope_recipient *r = &c->envelope.recipients[i];
 		struct late_key key = { log_id(q->log), place.seq, (uint16_t)i };
+		if (again && replay_was_sent(q, &key))
+			continue;
 		if (again)  /* moved to queue.db before the restart: the row answers for it */
 			e = late_find(q->late, &key, &a, &row);
 		arena_reset(&a);
@@ -116,7 +119,7 @@ enum err add_to_backlog(struct queue *q, struct log_place place, const struct co
 		struct due *d = backlog_due(&q->backlog, m, r->account, (uint16_t)i, again);
 		d->tells_success = report_is_due(&c->envelope, r->notify, REPORT_DELIVERED);
 		if (r->account == 0)
-			sync_move(q->sync, d, NULL);
+			parcels_add(q->parcels, d, &c->envelope);
 		else
 			dispatch_poke(q->dispatch, r->account);
 	}

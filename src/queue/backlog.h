@@ -26,6 +26,7 @@ struct due {
 	struct queued *message;
 	struct target *target;          /* NULL: a recipient elsewhere */
 	struct due    *next;
+	struct parcel *parcel;          /* parcels.c; NULL: an account's, or nobody there knows it any more */
 	uint16_t       recipient;       /* index in the envelope */
 	uint8_t        losses;          /* cells that died with it */
 	bool           may_be_duplicate;

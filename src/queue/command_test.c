@@ -146,7 +146,7 @@ TEST(orders)
 		{ QUEUE_RETRY,   "3f2a9c01-5", -1, ERR_OK,       0 },  /* held */
 		{ QUEUE_RELEASE, "3f2a9c01-5", 1,  ERR_OK,       1 },
 		{ QUEUE_RELEASE, "3f2a9c01-5", -1, ERR_OK,       3 },
-		{ QUEUE_RETRY,   "",           -1, ERR_OK,       4 },  /* of both messages, but not those that nothing sends */
+		{ QUEUE_RETRY,   "",           -1, ERR_OK,       8 },  /* of both messages */
 		{ QUEUE_REMOVE,  "3f2a9c01-5", 0,  ERR_OK,       1 },
 		{ QUEUE_REMOVE,  "",           -1, ERR_INVALID,  0 },
 		{ QUEUE_REMOVE,  "3f2a9c01-5", -1, ERR_OK,       3 },

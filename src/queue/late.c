@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "queue/destination.h"
 #include "queue/late_private.h"
 #include "queue/record.h"
 
@@ -38,6 +39,14 @@ static const struct db_step steps[] = {
 	     "ALTER TABLE recipient ADD COLUMN notice INTEGER NOT NULL DEFAULT 0;"
 	     "ALTER TABLE recipient ADD COLUMN report INTEGER NOT NULL DEFAULT 0;" /* the number of the one it is in */
 	     "CREATE INDEX recipient_delayed ON recipient (notice) WHERE notice = 1;" },
+	/* A guess for the rows that are there; where it is wrong they wait a little longer. */
+	{ 3, "ALTER TABLE recipient ADD COLUMN destination BLOB NOT NULL DEFAULT x'';"
+	     "UPDATE recipient SET destination = CAST(lower(substr(CAST(address AS TEXT), instr(CAST(address AS TEXT), '@') + 1)) AS BLOB)"
+	     " WHERE account = 0;"
+	     "DROP INDEX recipient_due;"
+	     "CREATE INDEX recipient_due ON recipient (state, account = 0, due);"
+	     "CREATE INDEX recipient_parked ON recipient (destination) WHERE account = 0 AND state = 1 AND due = 9223372036854775807;"
+	     "CREATE TABLE paused (destination BLOB PRIMARY KEY) WITHOUT ROWID;" },
 };
 
 struct late *late_lock(struct late *l)
@@ -173,6 +182,15 @@ static enum err first_free_number(struct late *l, uint32_t *number)
 	return ERR_OK;
 }
 
+/* Who parked them is gone. */
+static enum err unpark(struct late *l)
+{
+	static const char sql[] = "UPDATE recipient SET due = added WHERE state = 1 AND (account = 0) = 1 AND due = 9223372036854775807";
+	CLEANUP(stmt_release) struct stmt *q = db_query(l->db, sql);
+
+	return stmt_done(q);
+}
+
 static enum err open_all(struct late *l)
 {
 	const struct db_options options = { .durability = DB_FULL, .cache_kib = 4096 };
@@ -181,6 +199,7 @@ static enum err open_all(struct late *l)
 	TRY(db_open(l->dir, "queue.db", &options, &l->db));
 	TRY(db_migrate(l->db, "queue", steps, COUNT_OF(steps)));
 	TRY(db_sync_wal(l->db));
+	TRY(unpark(l));
 	TRY(first_free_number(l, &number));
 	TRY(late_bodies_open(l->dir, number, &l->bodies));
 	TRY(late_bodies_sweep(&l->bodies, is_file_named, l));
@@ -256,11 +275,21 @@ static enum err insert_message(struct late *l, const struct late_new *m, struct 
 	return stmt_done(q);
 }
 
+/* Empty for an account, and where the address has none: nothing will be parked then. */
+static struct str destination_of(const struct envelope_recipient *to, struct arena *a)
+{
+	struct str out;
+
+	return to->account == 0 && address_destination(to->address, a, &out) ? out : STR("");
+}
+
 static enum err insert_recipients(struct late *l, const struct late_new *m)
 {
+	CLEANUP(arena_free) struct arena a = { 0 };
 	static const char sql[] =
 		"INSERT INTO recipient(seq, log_id, recipient, state, due, account, tries, added, notify, address, orcpt, detail,"
-		" status, reason, host, notice) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)"
+		" status, reason, host, notice, destination)"
+		" VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)"
 		" ON CONFLICT DO NOTHING";
 	CLEANUP(stmt_release) struct stmt *q = db_query(l->db, sql);
 
@@ -283,8 +312,10 @@ static enum err insert_recipients(struct late *l, const struct late_new *m)
 		bind_bytes(q, 14, utf8_clip(r->reason, LATE_REASON_MAX));
 		bind_bytes(q, 15, utf8_clip(r->host, LATE_HOST_MAX));
 		stmt_bind_int64(q, 16, r->notice);
+		bind_bytes(q, 17, destination_of(to, &a));
 		TRY(stmt_done(q));
 		stmt_reset(q);
+		arena_reset(&a);
 	}
 	return ERR_OK;
 }
@@ -429,12 +460,18 @@ bool late_next_try(int64_t now, int64_t received, int64_t lifetime_s, uint32_t t
 	return now - received < lifetime_s;
 }
 
+bool late_next_try_elsewhere(int64_t now, int64_t received, int64_t lifetime_s, uint32_t tries, int64_t *due)
+{
+	enum { FIRST_S = 300, MOST_S = 4 * 3600, DOUBLINGS = 5 };
+
+	*due = now + (tries < 1 || tries > DOUBLINGS + 1 ? MOST_S : FIRST_S << (tries - 1));
+	return now - received < lifetime_s;
+}
+
 /* --------------------------------------------------------------------------------------- orders of the administrator */
 
-/* All but removing: from one state to another, due now unless nothing tries it. 9223372036854775807 is LATE_NEVER. */
-#define ORDER_SQL \
-	"UPDATE recipient SET state = ?1, due = CASE due WHEN 9223372036854775807 THEN due ELSE ?2 END" \
-	" WHERE state = ?3 AND (?1 <> ?3 OR due < 9223372036854775807)"
+/* All but removing: from one state to another, due now. */
+#define ORDER_SQL "UPDATE recipient SET state = ?1, due = ?2 WHERE state = ?3"
 
 static enum err move_state(struct late *l, enum late_state from, enum late_state to, const struct late_key *k,
                            int recipient, int64_t now)

@@ -37,7 +37,7 @@ enum {
 	LATE_REASON_MAX = 1000,         /* bytes; DELIVERY_REASON_MAX and SEND_TEXT_MAX are not more */
 	LATE_STATUS_MAX = 16, LATE_HOST_MAX = 300,
 };
-#define LATE_NEVER INT64_MAX        /* due: for those elsewhere while no role sends; retry does not change it */
+#define LATE_NEVER INT64_MAX        /* due: by itself never. Of one that waits and is elsewhere: parked, until its destination has room */
 
 struct late;
 
@@ -89,13 +89,16 @@ struct late_due {
 	uint64_t account;               /* 0: elsewhere */
 	int64_t  due;
 };
-/* Waiting rows with due ≤ until, the earliest first, at most max. */
-enum err late_list_due(struct late *l, int64_t until, size_t max, struct arena *a, struct late_due **out,
+/* Waiting rows, of accounts here or those elsewhere, with due ≤ until, the earliest first, at most max. */
+enum err late_list_due(struct late *l, bool elsewhere, int64_t until, size_t max, struct arena *a, struct late_due **out,
                        size_t *n) MUST_CHECK;
 /* Waiting rows of one account, whatever their time: its cell begins after an unclean stop. In the order of (log id,
  * seq). */
 enum err late_list_account(struct late *l, uint64_t account, size_t max, struct arena *a, struct late_due **out,
                        size_t *n) MUST_CHECK;
+/* Parked rows of one destination, at most max. */
+enum err late_list_parked(struct late *l, struct str destination, size_t max, struct arena *a, struct late_due **out,
+                          size_t *n) MUST_CHECK;
 /* When the first waiting row falls due; LATE_NEVER: none. */
 enum err late_next_due(struct late *l, int64_t *due) MUST_CHECK;
 
@@ -138,6 +141,10 @@ enum err late_change(struct late *l, const struct late_change *changes, size_t n
  * try costs a cell for a second). False: its lifetime since `received` is over: hold it, and log that. */
 bool late_next_try(int64_t now, int64_t received, int64_t lifetime_s, uint32_t tries, int64_t *due);
 
+/* The same for one elsewhere: 5 minutes, then twice as long each time, at most 4 hours (RFC 5321 §4.5.4.1: at least 30 minutes, but
+ * a first try that soon is what gets past greylisting). */
+bool late_next_try_elsewhere(int64_t now, int64_t received, int64_t lifetime_s, uint32_t tries, int64_t *due);
+
 /* ---- telling the sender (report.c)
  * A report is made of all rows of a message that have something to tell, up to REPORT_RECIPIENTS_MAX. It has a number, unique for its
  * message, that is durable before the report is written, so that after a crash the same number means the same rows. */
@@ -164,7 +171,7 @@ bool late_names_spool(struct late *l, uint64_t spool);   /* also true when it is
 
 /* ---- for the administrator */
 struct late_counts {
-	uint64_t waiting, held, elsewhere;     /* recipients; elsewhere: of waiting, those that nothing sends yet */
+	uint64_t waiting, held, elsewhere;     /* recipients; elsewhere: of waiting, those on other servers */
 	int64_t  oldest;                       /* received, seconds since 1970; 0: none */
 	int64_t  next_due;                     /* LATE_NEVER: none */
 };
@@ -182,13 +189,25 @@ enum err late_summarise(struct late *l, uint64_t log_id, uint64_t seq, struct la
 enum err late_find_name(struct late *l, uint32_t log_id_high, uint64_t seq, uint64_t *log_id) MUST_CHECK;
 
 enum late_order {
-	LATE_RETRY = 1,     /* waiting rows are due now, unless LATE_NEVER */
+	LATE_RETRY = 1,     /* waiting rows are due now */
 	LATE_HOLD,          /* waiting rows are held */
-	LATE_RELEASE,       /* held rows are waiting again, due now, unless LATE_NEVER */
+	LATE_RELEASE,       /* held rows are waiting again, due now */
 	LATE_REMOVE,        /* finished, without a trace for the sender: the administrator decided */
 };
 /* Does it to all recipients of a message, or (recipient ≥ 0) to one; log_id 0: of all messages (not REMOVE:
  * ERR_INVALID). *changed: how many. */
 enum err late_order(struct late *l, enum late_order order, uint64_t log_id, uint64_t seq, int recipient, int64_t now,
                     uint64_t *changed) MUST_CHECK;
+
+/* ---- destinations */
+struct late_destination {
+	struct str name;
+	uint64_t   waiting;                    /* recipients */
+	int64_t    next_due;                   /* LATE_NEVER: all are parked */
+};
+/* Those with most waiting recipients first, at most max. */
+enum err late_destinations(struct late *l, size_t max, struct arena *a, struct late_destination **out, size_t *n) MUST_CHECK;
+/* Paused by the administrator: durable when it returns. */
+enum err late_pause(struct late *l, struct str destination, bool is_paused) MUST_CHECK;
+enum err late_list_paused(struct late *l, struct arena *a, struct str **out, size_t *n) MUST_CHECK;
 #endif

@@ -52,14 +52,30 @@ static enum err read_due(struct stmt *q, struct arena *a, struct late_due **out,
 	return stmt_end(q);
 }
 
-enum err late_list_due(struct late *l, int64_t until, size_t max, struct arena *a, struct late_due **out, size_t *n)
+enum err late_list_due(struct late *l, bool elsewhere, int64_t until, size_t max, struct arena *a, struct late_due **out, size_t *n)
 {
 	static const char sql[] =
-		"SELECT log_id, seq, recipient, account, due FROM recipient WHERE state = 1 AND due <= ?1 ORDER BY due LIMIT ?2";
+		"SELECT log_id, seq, recipient, account, due FROM recipient WHERE state = 1 AND (account = 0) = ?3 AND due <= ?1"
+		" ORDER BY due LIMIT ?2";
 	CLEANUP(late_unlock) UNUSED struct late *held = late_lock(l);
 	CLEANUP(stmt_release) struct stmt *q = db_query(l->db, sql);
 
 	stmt_bind_int64(q, 1, until < LATE_NEVER ? until : LATE_NEVER - 1);
+	stmt_bind_int64(q, 2, (int64_t)max);
+	stmt_bind_int64(q, 3, elsewhere);
+	return read_due(q, a, out, n);
+}
+
+enum err late_list_parked(struct late *l, struct str destination, size_t max, struct arena *a, struct late_due **out,
+                          size_t *n)
+{
+	static const char sql[] =
+		"SELECT log_id, seq, recipient, account, due FROM recipient"
+		" WHERE account = 0 AND state = 1 AND due = 9223372036854775807 AND destination = ?1 LIMIT ?2";
+	CLEANUP(late_unlock) UNUSED struct late *held = late_lock(l);
+	CLEANUP(stmt_release) struct stmt *q = db_query(l->db, sql);
+
+	stmt_bind_blob(q, 1, destination);
 	stmt_bind_int64(q, 2, (int64_t)max);
 	return read_due(q, a, out, n);
 }
@@ -80,10 +96,12 @@ enum err late_list_account(struct late *l, uint64_t account, size_t max, struct 
 
 static enum err next_due(struct late *l, int64_t *due)
 {
-	static const char sql[] = "SELECT due FROM recipient WHERE state = 1 ORDER BY due LIMIT 1";
+	static const char sql[] =
+		"SELECT min(due) FROM (SELECT * FROM (SELECT due FROM recipient WHERE state = 1 AND (account = 0) = 0 ORDER BY due LIMIT 1)"
+		" UNION ALL SELECT * FROM (SELECT due FROM recipient WHERE state = 1 AND (account = 0) = 1 ORDER BY due LIMIT 1))";
 	CLEANUP(stmt_release) struct stmt *q = db_query(l->db, sql);
 
-	*due = stmt_row(q) ? stmt_int64(q, 0) : LATE_NEVER;
+	*due = stmt_row(q) && !stmt_is_null(q, 0) ? stmt_int64(q, 0) : LATE_NEVER;
 	return stmt_end(q);
 }
 
@@ -238,7 +256,7 @@ static enum err oldest(struct late *l, int64_t *received)
 enum err late_count(struct late *l, struct late_counts *out)
 {
 	static const char sql[] =
-		"SELECT state, due = 9223372036854775807, count(*) FROM recipient WHERE state < 3 GROUP BY 1, 2";
+		"SELECT state, account = 0, count(*) FROM recipient WHERE state < 3 GROUP BY 1, 2";
 	CLEANUP(late_unlock) UNUSED struct late *held = late_lock(l);
 	CLEANUP(stmt_release) struct stmt *q = db_query(l->db, sql);
 
@@ -338,4 +356,52 @@ enum err late_find_name(struct late *l, uint32_t log_id_high, uint64_t seq, uint
 		return stmt_err(q, ERR_NOTFOUND);
 	*log_id = stmt_u64(q, 0);
 	return ERR_OK;
+}
+
+/* ---------------------------------------------------------------------------------------------------- destinations */
+
+enum err late_destinations(struct late *l, size_t max, struct arena *a, struct late_destination **out, size_t *n)
+{
+	static const char sql[] =
+		"SELECT destination, count(*), min(due) FROM recipient WHERE state = 1 AND (account = 0) = 1"
+		" GROUP BY destination ORDER BY 2 DESC, 1 LIMIT ?1";
+	CLEANUP(late_unlock) UNUSED struct late *held = late_lock(l);
+	CLEANUP(stmt_release) struct stmt *q = db_query(l->db, sql);
+	size_t cap = 0;
+
+	*out = NULL;
+	*n = 0;
+	stmt_bind_int64(q, 1, (int64_t)max);
+	while (stmt_row(q)) {
+		*out = arena_grow(a, *out, *n, &cap, sizeof(**out));
+		(*out)[(*n)++] = (struct late_destination){ str_copy(a, stmt_str(q, 0)), stmt_u64(q, 1), stmt_int64(q, 2) };
+	}
+	return stmt_end(q);
+}
+
+enum err late_pause(struct late *l, struct str destination, bool is_paused)
+{
+	static const char add[] = "INSERT INTO paused(destination) VALUES(?1) ON CONFLICT DO NOTHING",
+		remove[] = "DELETE FROM paused WHERE destination = ?1";
+	CLEANUP(late_unlock) UNUSED struct late *held = late_lock(l);
+	CLEANUP(stmt_release) struct stmt *q = db_query(l->db, is_paused ? add : remove);
+
+	stmt_bind_blob(q, 1, destination);
+	return stmt_done(q);
+}
+
+enum err late_list_paused(struct late *l, struct arena *a, struct str **out, size_t *n)
+{
+	static const char sql[] = "SELECT destination FROM paused ORDER BY 1";
+	CLEANUP(late_unlock) UNUSED struct late *held = late_lock(l);
+	CLEANUP(stmt_release) struct stmt *q = db_query(l->db, sql);
+	size_t cap = 0;
+
+	*out = NULL;
+	*n = 0;
+	while (stmt_row(q)) {
+		*out = arena_grow(a, *out, *n, &cap, sizeof(**out));
+		(*out)[(*n)++] = str_copy(a, stmt_str(q, 0));
+	}
+	return stmt_end(q);
 }

@@ -129,7 +129,7 @@ TEST(what_was_added_is_found_again)
 		EXPECT_INT(r.due, NOW + 300);
 		EXPECT_STR(r.status, "4.2.2");
 		EXPECT_STR(r.reason, "over quota");
-		EXPECT_INT(row(&p, &a, 5, 2).due, LATE_NEVER);
+		EXPECT_INT(row(&p, &a, 5, 2).due == LATE_NEVER, again == 0);  /* nothing stays parked when the process begins anew */
 		EXPECT_OK(late_message_find(p.l, LOG_ID, 5, &a, &m));
 		EXPECT_STR(m.envelope.sender, "ann@example.test");
 		EXPECT_INT(m.envelope.n, 0);
@@ -230,14 +230,14 @@ TEST(due_ones_in_their_order)
 	add_all(&p, 6, STR("six\r\n"));
 	EXPECT_OK(late_next_due(p.l, &next));
 	EXPECT_INT(next, NOW + 60);
-	EXPECT_OK(late_list_due(p.l, NOW + 59, 10, &a, &due, &n));
+	EXPECT_OK(late_list_due(p.l, false, NOW + 59, 10, &a, &due, &n));
 	EXPECT_INT(n, 0);
-	EXPECT_OK(late_list_due(p.l, NOW + 300, 3, &a, &due, &n));
+	EXPECT_OK(late_list_due(p.l, false, NOW + 300, 3, &a, &due, &n));
 	EXPECT_INT(n, 3);
 	EXPECT(due[0].key.recipient == 1 && due[1].key.recipient == 1 && due[2].key.recipient == 0);
 	EXPECT_INT(due[0].account, 2);
-	EXPECT_OK(late_list_due(p.l, LATE_NEVER, 10, &a, &due, &n));
-	EXPECT_INT(n, 4);  /* those elsewhere are never due */
+	EXPECT_OK(late_list_due(p.l, false, LATE_NEVER, 10, &a, &due, &n));
+	EXPECT_INT(n, 4);  /* those elsewhere are asked for by themselves */
 	EXPECT_OK(late_list_account(p.l, 1, 10, &a, &due, &n));
 	EXPECT(n == 2 && due[0].key.seq == 5 && due[1].key.seq == 6);
 	EXPECT_OK(late_list_account(p.l, 1, 1, &a, &due, &n));
@@ -247,7 +247,7 @@ TEST(due_ones_in_their_order)
 	EXPECT_OK(late_change(p.l, &held, 1));
 	finish(&p, 5, 1);
 	EXPECT_OK(late_change(p.l, &gone, 1));  /* the administrator was faster: it stays finished */
-	EXPECT_OK(late_list_due(p.l, LATE_NEVER, 10, &a, &due, &n));
+	EXPECT_OK(late_list_due(p.l, false, LATE_NEVER, 10, &a, &due, &n));
 	EXPECT_INT(n, 2);
 	stop(&p);
 	test_dir_remove(p.path);
@@ -291,17 +291,17 @@ TEST(the_administrator_decides)
 	start(&p, 0);
 	add_all(&p, 5, STR("five\r\n"));
 	add_all(&p, 6, STR("six\r\n"));
-	EXPECT_INT(order(&p, LATE_RETRY, LOG_ID, 5, -1, NOW), 2);  /* not the one that nothing sends */
+	EXPECT_INT(order(&p, LATE_RETRY, LOG_ID, 5, -1, NOW), 3);
 	EXPECT_INT(row(&p, &a, 5, 0).due, NOW);
 	EXPECT_INT(row(&p, &a, 6, 0).due, NOW + 300);
-	EXPECT_INT(order(&p, LATE_RETRY, 0, 0, -1, NOW), 4);
+	EXPECT_INT(order(&p, LATE_RETRY, 0, 0, -1, NOW), 6);
 	EXPECT_INT(order(&p, LATE_HOLD, LOG_ID, 5, 1, NOW), 1);
 	EXPECT_INT(order(&p, LATE_HOLD, LOG_ID, 5, 1, NOW), 0);
 	EXPECT_INT(row(&p, &a, 5, 1).state, LATE_HELD);
 	EXPECT_INT(order(&p, LATE_HOLD, LOG_ID, 5, -1, NOW), 2);
 	EXPECT_INT(order(&p, LATE_RELEASE, LOG_ID, 5, -1, NOW + 7), 3);
 	EXPECT_INT(row(&p, &a, 5, 1).due, NOW + 7);
-	EXPECT_INT(row(&p, &a, 5, 2).due, LATE_NEVER);
+	EXPECT_INT(row(&p, &a, 5, 2).due, NOW + 7);
 	EXPECT_INT(order(&p, LATE_REMOVE, LOG_ID, 5, 2, NOW), 1);
 	EXPECT_INT(order(&p, LATE_REMOVE, LOG_ID, 5, -1, NOW), 2);
 	EXPECT_INT(order(&p, LATE_REMOVE, LOG_ID, 5, -1, NOW), 0);

@@ -1,4 +1,5 @@
 /* What the queue notes of its messages in the trail (trail/trail.h). One thread: the loop's. */
+#include "base/clock.h"
 #include "base/log.h"
 #include "mime/header.h"
 #include "queue/command.h"
@@ -71,6 +72,47 @@ void note_result(struct queue *q, const struct late_key *key, uint64_t account, 
 		.where = is_done ? r->reason : STR(""), .status = is_done ? STR("") : r->status,
 		.text = is_done ? STR("") : r->reason,
 	});
+}
+
+/* One line in the log for each try as well, under the name that the sender was told. */
+static void log_sent(const struct late_key *key, const struct send_result *r)
+{
+	static const char *const words[] = {
+		[DELIVERY_DONE] = "sent", [DELIVERY_DEFERRED] = "not sent, tried again later", [DELIVERY_REFUSED] = "refused elsewhere",
+	};
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct str name = queue_name((struct queue_id){ key->log_id, key->seq }, &a);
+
+	log_line(r->outcome == DELIVERY_DONE ? LOG_LEVEL_INFO : LOG_LEVEL_WARN,
+		"%s queue=" STR_FMT " recipient=%u host=" STR_FMT " tls=" STR_FMT " status=" STR_FMT " reply=" STR_FMT, words[r->outcome],
+		STR_ARG(name), key->recipient, STR_ARG(r->host), STR_ARG(r->tls), STR_ARG(r->status), STR_ARG(r->text));
+}
+
+void note_sent(struct queue *q, const struct late_key *key, struct str address, int64_t received, uint32_t tries,
+               const struct send_result *r)
+{
+	static const enum trail_kind kinds[] = {
+		[DELIVERY_DONE] = TRAIL_SENT, [DELIVERY_DEFERRED] = TRAIL_DEFERRED, [DELIVERY_REFUSED] = TRAIL_FAILED,
+	};
+	enum trail_kind kind = kinds[r->outcome];
+	int64_t due = 0;
+
+	log_sent(key, r);
+	if (r->outcome == DELIVERY_DEFERRED && !late_next_try_elsewhere(clock_wall_s(), received, q->config.lifetime_s, tries, &due)) {
+		kind = TRAIL_EXPIRED;
+		due = 0;
+	}
+	trail_note(q->config.trail, &(struct trail_event){
+		.kind = kind, .log_id = key->log_id, .seq = key->seq, .recipient = address, .peer = r->host, .status = r->status,
+		.text = r->text, .tls = r->tls, .due = due, .count = tries,
+	});
+}
+
+void note_attempts(struct queue *q, uint64_t log_id, uint64_t seq, const struct send_answer *a)
+{
+	for (size_t i = 0; i < a->n_attempts; i++)
+		trail_note(q->config.trail, &(struct trail_event){
+			.kind = TRAIL_ATTEMPT, .log_id = log_id, .seq = seq, .peer = a->attempts[i].host, .text = a->attempts[i].text });
 }
 
 void note_order(struct queue *q, struct str request)

@@ -14,6 +14,7 @@
 #include "base/mem.h"
 #include "queue/command.h"
 #include "queue/queue_private.h"
+#include "queue/parcels.h"
 
 enum {
 	TICK_MS = 1000, SWEEP_MS = 60000,
@@ -178,6 +179,7 @@ static void on_settled(void *context, struct due *d)
 {
 	struct queue *q = context;
 
+	parcels_settled(q->parcels, d);
 	backlog_settle(&q->backlog, d);
 	q->late_due = 0;  /* the new row's next try may be the first */
 }
@@ -188,6 +190,7 @@ static void on_finished(void *context, const struct late_key *key)
 	char bytes[18];
 
 	map_set(&q->late_out, late_key_bytes(key, bytes), NULL);
+	parcels_finished(q->parcels, key);
 	q->late_due = 0;
 }
 
@@ -300,6 +303,9 @@ void queue_cell(struct queue *q, uint64_t account, int fd)
 	dispatch_awake(q->dispatch, account, a->ch);
 }
 
+void queue_net(struct queue *q, int fd) { parcels_net(q->parcels, fd); }
+void queue_keys(struct queue *q, int fd) { parcels_keys(q->parcels, fd); }
+
 void queue_cell_ended(struct queue *q, uint64_t account, enum err result)
 {
 	dispatch_ended(q->dispatch, account, result);
@@ -323,6 +329,7 @@ void queue_on_command(struct queue *q, struct channel *ch, struct message *m)
 		return;
 	note_order(q, m->body);
 	q->late_due = 0;
+	parcels_hurry(q->parcels);
 }
 
 /* ----------------------------------------------------------------------------------------------------------- late */
@@ -334,7 +341,7 @@ static void send_late(struct queue *q, const struct late_due *rows, size_t n)
 
 	for (size_t i = 0; i < n && q->late_out.n < LATE_OUT_MAX; i++) {
 		struct str key = late_key_bytes(&rows[i].key, bytes);
-		if (rows[i].account == 0 || map_get(&q->late_out, key) != NULL)
+		if (map_get(&q->late_out, key) != NULL)
 			continue;
 		struct queued *m = backlog_late(&q->backlog, rows[i].key.log_id, rows[i].key.seq, q->now_ms);
 		backlog_due(&q->backlog, m, rows[i].account, rows[i].key.recipient, true);
@@ -362,7 +369,7 @@ static void tick_late(struct queue *q)
 
 	if (now < q->late_due || q->late_out.n >= LATE_OUT_MAX)
 		return;
-	if (late_list_due(q->late, now, q->late_out.n + LATE_BATCH, &a, &rows, &n) == ERR_OK)
+	if (late_list_due(q->late, false, now, q->late_out.n + LATE_BATCH, &a, &rows, &n) == ERR_OK)
 		send_late(q, rows, n);
 	/* those that are out are still due; the next look is soon while there are any */
 	if (late_next_due(q->late, &q->late_due) != ERR_OK || q->late_due > now + LATE_LOOK_S)
@@ -415,6 +422,7 @@ static void tick(struct queue *q)
 		q->log_failed_ms = q->now_ms;
 	look_at_disk(q);
 	dispatch_tick(q->dispatch, q->now_ms);
+	parcels_tick(q->parcels, q->now_ms);
 	if (!q->stops) {
 		tick_late(q);
 		defer_old(q);
@@ -434,7 +442,8 @@ static void run_stop(struct queue *q)
 {
 	bool is_late = q->now_ms - q->stops_ms >= STOP_PATIENCE_MS;
 
-	if (q->adding > 0 || reporter_is_busy(q->reporter) || (dispatch_out(q->dispatch) > 0 && !is_late) || sync_is_running(q->sync))
+	if (q->adding > 0 || reporter_is_busy(q->reporter) || (dispatch_out(q->dispatch) + parcels_out(q->parcels) > 0 && !is_late) ||
+	    sync_is_running(q->sync))
 		return;
 	if (!q->has_synced_last) {
 		q->has_synced_last = true;
@@ -453,8 +462,10 @@ void queue_run(struct queue *q, int64_t now_ms)
 		tick(q);
 	}
 	writer_go(q->writer);
-	if (!q->stops)
+	if (!q->stops) {
 		dispatch_run(q->dispatch, now_ms);
+		parcels_run(q->parcels, now_ms);
+	}
 	sync_tick(q->sync, now_ms, false);
 	trail_notes_run(q->config.trail, now_ms);
 	look_at_w(q);
@@ -550,6 +561,7 @@ static void make_parts(struct queue *q)
 	q->reporter = reporter_new(q);
 	q->w = log_w(q->log);
 	dispatch_set_w(q->dispatch, q->w);
+	q->parcels = parcels_new(q);
 }
 
 enum err queue_open(const struct queue_config *config, const struct queue_host *host, struct queue **out)
@@ -563,8 +575,12 @@ enum err queue_open(const struct queue_config *config, const struct queue_host *
 	e = open_files(q);
 	if (e == ERR_OK) {
 		make_parts(q);
-		e = log_replay(q->log, LOG_MESSAGE, on_seen, q);
+		e = replay_read_sent(q);
 	}
+	if (e == ERR_OK)
+		e = log_replay(q->log, LOG_MESSAGE, on_seen, q);
+	if (e == ERR_OK)
+		e = replay_finish_sent(q);
 	if (e == ERR_OK)
 		e = spool_sweep(q->spool, q->late);
 	if (e != ERR_OK) {
@@ -592,13 +608,17 @@ void queue_close(struct queue *q)
 		lose_cell(v);
 	if (q->mx != NULL)
 		asker_free(q->mx);
+	if (q->parcels != NULL)
+		parcels_close(q->parcels);
 	worker_free(q->worker);   /* what is under way ends: its askers are gone */
 	writer_free(q->writer);
+	parcels_free(q->parcels);
 	reporter_free(q->reporter);
 	dispatch_free(q->dispatch);
 	sync_free(q->sync);
 	backlog_free(&q->backlog);
 	content_cache_free(q->contents);
+	map_free(&q->sent);
 	parents_free(&q->parents);
 	spool_close(q->spool);
 	late_close(&q->late);

@@ -59,6 +59,9 @@ void queue_run(struct queue *q, int64_t now_ms);
 
 /* A channel to mx; replaces an older one. Takes fd. */
 void queue_mx(struct queue *q, int fd);
+/* Channels to net and to keys; each replaces an older one. They take fd. */
+void queue_net(struct queue *q, int fd);
+void queue_keys(struct queue *q, int fd);
 /* A channel to the account's new cell; replaces an older one. Takes fd. */
 void queue_cell(struct queue *q, uint64_t account, int fd);
 void queue_cell_ended(struct queue *q, uint64_t account, enum err result);

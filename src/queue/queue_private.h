@@ -8,6 +8,7 @@
 #include "queue/parents.h"
 #include "queue/queue.h"
 #include "queue/reporter.h"
+#include "queue/send.h"
 #include "queue/spool.h"
 #include "queue/sync.h"
 #include "queue/worker.h"
@@ -42,7 +43,9 @@ struct queue {
 	struct map            askers;        /* number -> struct asker */
 	struct map            cells;         /* account -> struct asker */
 	struct asker         *mx;
-	struct map            late_out;      /* rows that are being tried: key -> the queue */
+	struct parcels       *parcels;
+	struct map            sent;          /* while the log is replayed: keys that a LOG_DONE names -> the queue */
+	struct map            late_out;      /* rows of accounts that are being tried: key -> the queue */
 	uint64_t              next_asker;
 	uint64_t              w;             /* the durable one, as last seen */
 	int64_t               now_ms, ticked_ms, swept_ms, added_ms, stops_ms, log_failed_ms, late_due;
@@ -62,10 +65,20 @@ void add_own(struct queue *q, const struct envelope *e, struct str bytes, add_ow
 /* A record that is durable: its recipients to where they belong. again: found at start. */
 enum err add_to_backlog(struct queue *q, struct log_place place, const struct content *c, bool again) MUST_CHECK;
 
+/* replay.c: reads what has been sent, before the messages are; was it?; then finishes the rows that were sent to. */
+enum err replay_read_sent(struct queue *q) MUST_CHECK;
+bool replay_was_sent(const struct queue *q, const struct late_key *key);
+enum err replay_finish_sent(struct queue *q) MUST_CHECK;
+
 /* note.c: for the trail. */
 void note_received(struct queue *q, const struct content *c, bool again);
 /* Of a recipient here. */
 void note_result(struct queue *q, const struct late_key *key, uint64_t account, const struct delivery_result *r);
+/* Of a recipient elsewhere: tries with this one, received: when the message was accepted. */
+void note_sent(struct queue *q, const struct late_key *key, struct str address, int64_t received, uint32_t tries,
+               const struct send_result *r);
+/* Hosts that were tried in vain on the way. */
+void note_attempts(struct queue *q, uint64_t log_id, uint64_t seq, const struct send_answer *a);
 /* A QUEUE_COMMAND that has changed something. */
 void note_order(struct queue *q, struct str request);
 #endif

@@ -25,7 +25,7 @@ enum {
 	SEND_RECIPIENTS_MAX = 100,
 	SEND_ATTEMPTS_MAX   = 10,
 	SEND_DESTINATION_MAX = 260,       /* bytes */
-	SEND_PREFIX_MAX = 8000,           /* DKIM_PREFIX_MAX */
+	SEND_PREFIX_MAX = 12000,          /* DKIM_PREFIX_MAX */
 	SEND_INLINE_MAX = DELIVERY_INLINE_MAX,  /* bytes of a body inside the request (over some 58 kB: in its memfd) */
 	SEND_STATUS_MAX = 16,
 	SEND_TEXT_MAX   = 1000,           /* a reply of another server, all its lines */

@@ -20,7 +20,7 @@
 enum { ADD_MESSAGES = 64, ADD_BYTES = 8 << 20 };
 
 struct tried {  /* a struct sync_result, kept */
-	enum delivery_outcome outcome;     /* 0: not yet, elsewhere */
+	enum delivery_outcome outcome;     /* 0: not tried, elsewhere */
 	bool                  peer_tells;
 	char                  status[LATE_STATUS_MAX + 1];
 	struct buf            reason, host;
@@ -29,6 +29,7 @@ struct tried {  /* a struct sync_result, kept */
 struct move {
 	struct due  *due;
 	struct tried tried;
+	int64_t      next;                 /* when not tried: when it shall be */
 };
 
 struct result {  /* of a late delivery */
@@ -152,7 +153,7 @@ static void *grown(void *array, size_t n, size_t *cap, size_t size)
 	return mem_resize(array, *cap * size);
 }
 
-void sync_move(struct sync *s, struct due *d, const struct sync_result *r)
+static struct move *add_move(struct sync *s, struct due *d)
 {
 	struct work *w = &s->work;
 	struct move *m;
@@ -161,21 +162,24 @@ void sync_move(struct sync *s, struct due *d, const struct sync_result *r)
 	w->moves = grown(w->moves, w->n_moves, &w->moves_cap, sizeof *w->moves);
 	m = &w->moves[w->n_moves++];
 	*m = (struct move){ .due = d };
-	if (r != NULL)
-		keep_tried(&m->tried, r);
 	d->message->moving++;
+	return m;
 }
 
-void sync_late(struct sync *s, const struct late_key *key, const struct sync_result *r)
+void sync_move(struct sync *s, struct due *d, const struct sync_result *r) { keep_tried(&add_move(s, d)->tried, r); }
+void sync_put_aside(struct sync *s, struct due *d, int64_t due) { add_move(s, d)->next = due; }
+
+static struct result *add_result(struct sync *s, const struct late_key *key)
 {
 	struct work *w = &s->work;
-	struct result *to;
 
 	w->results = grown(w->results, w->n_results, &w->results_cap, sizeof *w->results);
-	to = &w->results[w->n_results++];
-	*to = (struct result){ .key = *key };
-	keep_tried(&to->tried, r);
+	w->results[w->n_results] = (struct result){ .key = *key };
+	return &w->results[w->n_results++];
 }
+
+void sync_park(struct sync *s, const struct late_key *key) { add_result(s, key); }
+void sync_late(struct sync *s, const struct late_key *key, const struct sync_result *r) { keep_tried(&add_result(s, key)->tried, r); }
 
 /* ------------------------------------------------------------------------------------------ in the worker: queue.db */
 
@@ -188,13 +192,13 @@ static void fate_now(const struct sync *s, const struct tried *t, const struct e
 		                    .has_told = row != NULL && row->notice != REPORT_NOTHING, .peer_tells = t->peer_tells,
 		                    .now = clock_wall_s(), .delay_notice_s = s->config.delay_notice_s };
 
-	f.is_over = !late_next_try(f.now, e->received, s->config.lifetime_s, tries, &f.due);
+	f.is_over = !(to->account == 0 ? late_next_try_elsewhere : late_next_try)(f.now, e->received, s->config.lifetime_s, tries, &f.due);
 	fate_of(&f, out);
 }
 
 static void late_recipient_of(const struct sync *s, const struct move *m, const struct content *c, struct late_recipient *out)
 {
-	struct fate fate = { LATE_WAITING, LATE_NEVER, REPORT_NOTHING };
+	struct fate fate = { LATE_WAITING, m->next, REPORT_NOTHING };
 
 	if (m->tried.outcome != 0)
 		fate_now(s, &m->tried, &c->envelope, &c->envelope.recipients[m->due->recipient], NULL, &fate);
@@ -304,6 +308,11 @@ static void change_of(struct sync *s, const struct result *r, struct arena *a, s
 	if (late_find(s->config.late, &r->key, a, &row) != ERR_OK ||
 	    late_message_find(s->config.late, r->key.log_id, r->key.seq, a, &m) != ERR_OK)
 		return;  /* removed by the administrator meanwhile */
+	if (r->tried.outcome == 0) {
+		*out = (struct late_change){ .key = r->key, .state = row.state, .due = LATE_NEVER, .tries = row.tries,
+			                         .status = row.status, .reason = row.reason, .host = row.host };
+		return;
+	}
 	fate_now(s, &r->tried, &m.envelope, &row.recipient, &row, &fate);
 	*out = (struct late_change){ .key = r->key, .state = fate.state, .due = fate.due, .notice = fate.notice, .tries = row.tries + 1,
 		                         .status = str_of(r->tried.status), .reason = buf_str(&r->tried.reason),

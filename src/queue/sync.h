@@ -61,9 +61,13 @@ void sync_known(struct sync *s, uint64_t seq);
 void sync_delivered(struct sync *s, uint64_t account, size_t bytes);
 /* The account's cell has ended well, and synced all it got. */
 void sync_closed(struct sync *s, uint64_t account);
-/* A recipient of a message of the log goes to queue.db: with the result of its try; elsewhere (r NULL): for a role that
- * sends. DONE: the sender wants to hear of it; the row says so only when the account is synced. */
+/* A recipient of a message of the log goes to queue.db, with the result of its try. DONE: the sender wants to hear of it; the row says
+ * so only when the account is synced. */
 void sync_move(struct sync *s, struct due *d, const struct sync_result *r);
+/* The same without a try (only elsewhere): tried again at due, or LATE_NEVER: parked. */
+void sync_put_aside(struct sync *s, struct due *d, int64_t due);
+/* A row of queue.db is parked (queue/late.h) until its destination has room; host.finished() as for a result. */
+void sync_park(struct sync *s, const struct late_key *key);
 /* The result of a late delivery. */
 void sync_late(struct sync *s, const struct late_key *key, const struct sync_result *r);
 

@@ -13,7 +13,9 @@
 #include "queue/command.h"
 #include "queue/delivery.h"
 #include "queue/queue.h"
+#include "queue/send.h"
 #include <errno.h>
+#include <stdio.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -23,7 +25,9 @@
 #ifndef WORLD_CELLS
 #define WORLD_CELLS 40
 #endif
-enum { WORLD_CHANNELS = 128, WORLD_MESSAGES = 20000 };
+enum { WORLD_CHANNELS = 128, WORLD_MESSAGES = 20000, WORLD_CONNECTIONS = 400, WORLD_RECIPIENTS = 8 };
+/* Instead of an account: elsewhere, at "dK.example". */
+#define WORLD_AT(k) ((1u << 20) + (uint64_t)(k))
 
 struct kept {  /* one delivery in an account */
 	uint64_t log_id, seq;
@@ -50,7 +54,30 @@ struct fake_cell {
 	bool            asks, is_replayed;
 };
 
+/* What net has open: a message that went over it, until SENT says that the queue has written that down. */
+struct fake_connection {
+	uint64_t number;            /* of the SEND; 0: unused */
+	uint32_t message, call;
+	uint32_t accepted;          /* recipients, as bits */
+	char     destination[40];
+};
+
+struct fake_net {
+	struct channel *ch;         /* NULL: it does not run */
+	bool     is_held;           /* does not answer */
+	bool     defers, refuses, is_unreachable;
+	int      dies_after;        /* SENDs; -1: never */
+	uint32_t poison;            /* the message it dies of each time; 0: none */
+	bool     dies_before_answer;/* but after the other server has accepted it */
+	struct fake_connection open[WORLD_CONNECTIONS];
+	uint8_t  got[WORLD_MESSAGES][WORLD_RECIPIENTS];     /* how often the recipient's server has accepted it */
+	uint8_t  excused[WORLD_MESSAGES][WORLD_RECIPIENTS]; /* how often a kill came between that and SENT */
+	size_t   sends, most;       /* most: at a time, for one destination */
+	bool     is_wanted;         /* it is started with the queue */
+};
+
 struct world {
+	struct fake_net   net;
 	const char       *path;
 	struct disk_dir  *dir;
 	struct queue     *queue;
@@ -283,6 +310,142 @@ UNUSED static void world_start_cell(struct world *w, uint64_t account)
 		channel_ask(c->ch, REQUEST_CELL_REPLAYED, STR(""), NULL, 0, 60000, cell_on_replayed, c);
 }
 
+/* ---- net */
+
+static struct fake_connection *net_find(struct fake_net *n, uint64_t number)
+{
+	for (size_t i = 0; i < WORLD_CONNECTIONS; i++)
+		if (n->open[i].number == number)
+			return &n->open[i];
+	return NULL;
+}
+
+static size_t net_open_to(const struct fake_net *n, const char *destination)
+{
+	size_t open = 0;
+
+	for (size_t i = 0; i < WORLD_CONNECTIONS; i++)
+		open += n->open[i].number != 0 && strcmp(n->open[i].destination, destination) == 0;
+	return open;
+}
+
+/* "x3@d0.example" */
+static unsigned net_recipient(struct str address)
+{
+	struct scan s = scan_of(address);
+
+	scan_need_str(&s, STR("x"));
+	unsigned n = scan_u32(&s);
+	EXPECT(!s.failed && n < WORLD_RECIPIENTS);
+	return n;
+}
+
+static uint32_t net_text_number(const struct send *s)
+{
+	const struct delivery as = { .body = s->body, .fd = s->fd, .size = s->size };
+	char head[64];
+
+	if (s->fd < 0)
+		return text_number(as.body);
+	EXPECT(pread(s->fd, head, sizeof head, 0) == (ssize_t)sizeof head);
+	return text_number(str_make(head, sizeof head));
+}
+
+/* The recipients' server accepts it. */
+static void net_accept(struct fake_net *n, struct fake_connection *c, const struct send *s)
+{
+	for (size_t i = 0; i < s->n; i++) {
+		unsigned r = net_recipient(s->recipients[i].address);
+		n->got[c->message][r]++;
+		c->accepted |= 1u << r;
+	}
+}
+
+static void net_answer(struct fake_net *n, uint32_t call, const struct send *s)
+{
+	CLEANUP(buf_free) struct buf b = BUF(MESSAGE_BODY_MAX);
+	struct send_result results[SEND_RECIPIENTS_MAX];
+	struct send_answer a = { n->is_unreachable ? SEND_UNREACHABLE : SEND_GOOD, s->n, results, 0, NULL };
+
+	for (size_t i = 0; i < s->n; i++) {
+		results[i] = (struct send_result){ .outcome = DELIVERY_DONE, .status = STR("2.0.0"), .text = STR("250 taken"), .host = STR("mx [192.0.2.1]") };
+		if (n->refuses)
+			results[i].outcome = DELIVERY_REFUSED;
+		else if (n->defers || n->is_unreachable)
+			results[i].outcome = DELIVERY_DEFERRED;
+	}
+	send_answer_encode(&a, &b);
+	channel_reply(n->ch, call, ERR_OK, buf_str(&b), NULL, 0);
+}
+
+static void net_on_send(void *context, UNUSED struct channel *ch, struct message *m)
+{
+	CLEANUP(send_release) struct send_in in;
+	struct fake_net *n = &((struct world *)context)->net;
+	struct fake_connection *c = net_find(n, 0);
+
+	EXPECT_OK(send_take(m, &in));
+	EXPECT(c != NULL);
+	*c = (struct fake_connection){ .number = in.send.number, .message = net_text_number(&in.send), .call = m->call };
+	snprintf(c->destination, sizeof c->destination, STR_FMT, STR_ARG(in.send.destination));
+	n->sends++;
+	size_t open = net_open_to(n, c->destination);
+	n->most = open > n->most ? open : n->most;
+	bool dies = (n->dies_after >= 0 && n->dies_after-- == 0) || (n->poison != 0 && c->message == n->poison), accepts = !n->refuses && !n->defers && !n->is_unreachable;
+	if (accepts && !(dies && !n->dies_before_answer))
+		net_accept(n, c, &in.send);
+	if (dies)
+		shutdown(channel_fd(n->ch), SHUT_RDWR);
+	else if (!n->is_held)
+		net_answer(n, m->call, &in.send);
+}
+
+static void net_on_sent(void *context, UNUSED struct channel *ch, struct message *m)
+{
+	struct fake_net *n = &((struct world *)context)->net;
+	struct fake_connection *c;
+	uint64_t number;
+
+	EXPECT(get_sent(m->body, &number));
+	c = net_find(n, number);
+	if (c != NULL)
+		c->number = 0;
+}
+
+static const struct channel_handler world_net_handlers[] = { { REQUEST_SEND, net_on_send }, { NOTICE_SENT, net_on_sent }, { 0 } };
+
+/* Net, or the queue, dies: all connections break, and what was accepted over them may be sent once more. */
+static void net_excuse(struct fake_net *n)
+{
+	for (size_t i = 0; i < WORLD_CONNECTIONS; i++) {
+		struct fake_connection *c = &n->open[i];
+		for (unsigned r = 0; c->number != 0 && r < WORLD_RECIPIENTS; r++)
+			n->excused[c->message][r] += c->accepted >> r & 1;
+		c->number = 0;
+	}
+}
+
+UNUSED static void world_stop_net(struct world *w)
+{
+	channel_free(w->net.ch);
+	w->net.ch = NULL;
+	net_excuse(&w->net);
+}
+
+UNUSED static void world_start_net(struct world *w)
+{
+	int pair[2];
+
+	if (w->net.ch != NULL)
+		world_stop_net(w);
+	world_pair(pair);
+	w->net.is_wanted = true;
+	w->net.dies_after = -1;
+	w->net.is_held = false;
+	w->net.ch = channel_new(pair[0], ROLE_NET, ROLE_QUEUE, world_net_handlers, w, NULL);
+	queue_net(w->queue, pair[1]);
+}
+
 /* ---- life */
 
 static void world_open(struct world *w)
@@ -297,6 +460,8 @@ static void world_open(struct world *w)
 	world_pair(pair);
 	w->mx = channel_new(pair[0], ROLE_MX, ROLE_QUEUE, NULL, w, NULL);
 	queue_mx(w->queue, pair[1]);
+	if (w->net.is_wanted)
+		world_start_net(w);
 }
 
 UNUSED static struct world *world_new(uint32_t segments, uint32_t segment_bytes)
@@ -343,6 +508,8 @@ static void world_round(struct world *w)
 		queue_cell_ended(w->queue, c->account, ERR_OK);
 	}
 	(void)channel_receive(w->mx);
+	if (w->net.ch != NULL && channel_receive(w->net.ch) == ERR_CLOSED)
+		world_start_net(w);
 	for (size_t i = 0; i < WORLD_CELLS; i++) {
 		struct fake_cell *c = &w->cells[i];
 		if (c->ch != NULL && channel_receive(c->ch) == ERR_CLOSED)
@@ -372,6 +539,7 @@ UNUSED static void world_stop(struct world *w)
 {
 	queue_stop(w->queue);
 	WORLD_UNTIL(w, queue_is_stopped(w->queue));
+	world_stop_net(w);
 	channel_free(w->mx);
 	queue_close(w->queue);
 	w->queue = NULL;
@@ -380,6 +548,7 @@ UNUSED static void world_stop(struct world *w)
 /* The role is killed. Cells live on, and lose their channel. */
 UNUSED static void world_kill(struct world *w)
 {
+	world_stop_net(w);
 	channel_free(w->mx);
 	queue_close(w->queue);
 	w->queue = NULL;
@@ -441,12 +610,17 @@ static void world_added(void *context, enum err result, UNUSED struct queue_id i
 	mem_free(a);
 }
 
-UNUSED static void world_envelope(struct envelope *e, struct envelope_recipient *r, const uint64_t *accounts, size_t n)
+UNUSED static void world_envelope(struct envelope *e, struct envelope_recipient *r, const uint64_t *accounts, size_t n,
+                                  struct arena *a)
 {
 	*e = (struct envelope){ .source = ENVELOPE_MX, .sender = STR("alice@example.test"), .body = ENVELOPE_7BIT,
 		                    .received = clock_wall_s(), .n = n, .recipients = r };
-	for (size_t i = 0; i < n; i++)
-		r[i] = (struct envelope_recipient){ .address = STR("bob@example.test"), .account = accounts[i] };
+	for (size_t i = 0; i < n; i++) {
+		if (accounts[i] != 0 && accounts[i] < WORLD_AT(0))
+			r[i] = (struct envelope_recipient){ .address = STR("bob@example.test"), .account = accounts[i] };
+		else
+			r[i].address = arena_printf(a, "x%zu@d%u.example", i, accounts[i] ? (unsigned)(accounts[i] - WORLD_AT(0)) : 0);
+	}
 }
 
 static void world_text(struct buf *text, uint32_t number, size_t size)
@@ -468,7 +642,7 @@ UNUSED static void world_add(struct world *w, uint32_t number, const uint64_t *a
 
 	*context = (struct world_add){ w, number };
 	world_text(&text, number, size);
-	world_envelope(&e, r, accounts, n);
+	world_envelope(&e, r, accounts, n, &a);
 	body = (struct queue_body){ .bytes = buf_str(&text) };
 	EXPECT_OK(queue_add_ask(w->mx, &e, &body, world_added, context));
 }

@@ -34,12 +34,12 @@ struct early {  /* a cell that came before that */
 struct queue_role {
 	const struct role_start *start;
 	struct watch    *watch;
-	struct channel  *master, *control, *keys;
+	struct channel  *master, *control;
 	struct trail_notes *trail;
 	struct disk_dir *dir, *accounts;
 	struct lookup   *lookup;        /* NULL until control has sent one */
 	struct queue    *queue;         /* NULL until it is open */
-	int              mx_fd;         /* came before that; -1: none */
+	int              mx_fd, net_fd, keys_fd;  /* came before that; -1: none */
 	struct early     early[EARLY_MAX];
 	size_t           early_count;
 	int64_t          expired_ms;
@@ -153,7 +153,11 @@ static enum err open_queue(struct queue_role *r, const struct conf *c)
 	watch_fd(r->watch, fds[1], on_queue_event, r);
 	if (r->mx_fd >= 0)
 		queue_mx(r->queue, r->mx_fd);
-	r->mx_fd = -1;
+	if (r->net_fd >= 0)
+		queue_net(r->queue, r->net_fd);
+	if (r->keys_fd >= 0)
+		queue_keys(r->queue, r->keys_fd);
+	r->mx_fd = r->net_fd = r->keys_fd = -1;
 	for (size_t i = 0; i < r->early_count; i++)
 		queue_cell(r->queue, r->early[i].account, r->early[i].fd);
 	r->early_count = 0;
@@ -192,19 +196,19 @@ static void on_command(void *context, struct channel *ch, struct message *m)
 		queue_on_command(r->queue, ch, m);
 }
 
-static const struct channel_handler keys_handlers[] = { { 0 } };  /* keys asks nothing */
 static const struct channel_handler control_handlers[] = {
 	{ REQUEST_DIRECTORY, on_directory }, { REQUEST_QUEUE_COMMAND, on_command }, { 0 },
 };
 
-static void connect_mx(struct queue_role *r, int fd)
+/* Now, or when the queue is open. */
+static void connect_to(struct queue_role *r, int fd, void (*connect)(struct queue *q, int fd), int *early)
 {
 	if (r->queue != NULL) {
-		queue_mx(r->queue, fd);
+		connect(r->queue, fd);
 		return;
 	}
-	fd_close(&r->mx_fd);
-	r->mx_fd = fd;
+	fd_close(early);
+	*early = fd;
 }
 
 static void on_connect(void *context, UNUSED struct channel *ch, struct message *m)
@@ -218,15 +222,14 @@ static void on_connect(void *context, UNUSED struct channel *ch, struct message 
 	int fd = m->fds[0];
 	m->fds[0] = -1;
 	if (peer == ROLE_MX) {
-		connect_mx(r, fd);
+		connect_to(r, fd, queue_mx, &r->mx_fd);
 	} else if (peer == ROLE_CONTROL) {
 		channel_replace(r->control, fd);
 		watch_channel(r->watch, r->control);
 	} else if (peer == ROLE_NET) {
-		close(fd);
+		connect_to(r, fd, queue_net, &r->net_fd);
 	} else if (peer == ROLE_KEYS) {
-		channel_replace(r->keys, fd);
-		watch_channel(r->watch, r->keys);
+		connect_to(r, fd, queue_keys, &r->keys_fd);
 	} else {
 		log_error("unexpected peer role=%s index=%u", role_name(peer), index);
 		close(fd);
@@ -297,7 +300,6 @@ static void serve(struct queue_role *r)
 			continue;
 		r->expired_ms = now;
 		channel_expire(r->master, now);
-		channel_expire(r->keys, now);
 	}
 }
 
@@ -311,7 +313,6 @@ static enum err start(struct queue_role *r)
 	r->master = channel_new(r->start->master_fd, ROLE_QUEUE, ROLE_MASTER, master_handlers, r, on_master_gone);
 	r->control = channel_new(-1, ROLE_QUEUE, ROLE_CONTROL, control_handlers, r, NULL);
 	r->trail = trail_notes_new(r->control);
-	r->keys = channel_new(-1, ROLE_QUEUE, ROLE_KEYS, keys_handlers, r, NULL);
 	watch_channel(r->watch, r->master);
 	if (!queue_exists(r->dir))
 		return ERR_OK;
@@ -323,7 +324,7 @@ static enum err start(struct queue_role *r)
 
 int role_queue(const struct role_start *role_start)
 {
-	struct queue_role r = { .start = role_start, .watch = watch_new(), .mx_fd = -1 };
+	struct queue_role r = { .start = role_start, .watch = watch_new(), .mx_fd = -1, .net_fd = -1, .keys_fd = -1 };
 
 	r.has_failed = start(&r) != ERR_OK;
 	if (!r.has_failed)
@@ -332,15 +333,15 @@ int role_queue(const struct role_start *role_start)
 	if (r.master != NULL) {
 		watch_forget(r.watch, r.master);
 		watch_forget(r.watch, r.control);
-		watch_forget(r.watch, r.keys);
 		channel_free(r.master);
 		channel_free(r.control);
-		channel_free(r.keys);
 	}
 	queue_close(r.queue);
 	for (size_t i = 0; i < r.early_count; i++)
 		close(r.early[i].fd);
 	fd_close(&r.mx_fd);
+	fd_close(&r.net_fd);
+	fd_close(&r.keys_fd);
 	lookup_close(r.lookup);
 	disk_dir_close(&r.dir);
 	disk_dir_close(&r.accounts);

@@ -1,0 +1,385 @@
+/* A parcel that has its turn: read it, have it signed, give it to net.
+ *
+ * It is read twice when it is signed, before and after keys was asked: what is read is not kept meanwhile, since hundreds of messages
+ * may wait for their signature. The freshest are in the cache of contents anyway.
+ *
+ * Signed is what is ours: what our users and this machine submit, and the reports that the queue makes itself. Not what came from outside
+ * and is only passed on, and not what a delivery makes of it (a redirect): its From says what a stranger wanted it to say. */
+#include "base/bytes.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "mailauth/dkim_sign.h"
+#include "queue/parcels_private.h"
+#include <assert.h>
+#include <stddef.h>
+#include <unistd.h>
+
+enum { SIGNING_MAX = 8, SIGN_TIMEOUT_MS = 10000, SIGN_AGAIN_MS = 1000, PIECE = 64 << 10 };
+static_assert((int)SEND_PREFIX_MAX >= (int)DKIM_PREFIX_MAX, "one limit, two names");
+
+/* ---------------------------------------------------------------------------------------------------------- reading */
+
+struct loaded {
+	struct send send;                 /* all but number and prefix; fd is ours */
+	bool        is_ours;              /* to be signed */
+	struct buf  bytes;                /* of a row's body */
+	struct send_recipient recipients[SEND_RECIPIENTS_MAX];
+};
+
+static void loaded_free(struct loaded *l)
+{
+	fd_close(&l->send.fd);
+	buf_free(&l->bytes);
+}
+
+static bool is_ours(const struct envelope *e)
+{
+	return e->source == ENVELOPE_SUBMISSION || e->source == ENVELOPE_LOCAL ||
+	       (e->source == ENVELOPE_DELIVERY && e->parent.account == 0);
+}
+
+/* Forwarded mail leaves with a sender of ours, so that its bounce comes back here (SRS). */
+static void fill_head(const struct parcel *p, const struct envelope *e, struct arena *a, struct loaded *out)
+{
+	const struct lookup *l = p->parcels->queue->lookup;
+
+	out->is_ours = is_ours(e);
+	out->send.sender = l != NULL ? lookup_forward_sender(l, e->sender, a) : e->sender;
+	out->send.body_type = e->body;
+	out->send.ret = e->ret;
+	out->send.envid = e->envid;
+	out->send.smtputf8 = e->smtputf8;
+}
+
+static void add_recipient(struct parcel *p, struct item *i, const struct envelope_recipient *r, struct loaded *out)
+{
+	i->address = str_copy(&p->arena, r->address);
+	out->recipients[out->send.n++] = (struct send_recipient){ r->address, r->orcpt, r->notify };
+}
+
+static enum err load_logged(struct parcel *p, struct arena *a, struct loaded *out)
+{
+	struct queue *q = p->parcels->queue;
+	const struct content *c;
+
+	TRY(content_get(q->contents, q->log, p->place, &c));
+	fill_head(p, &c->envelope, a, out);
+	for (size_t i = 0; i < p->n; i++) {
+		if (p->items[i].state == ITEM_SETTLED)
+			continue;
+		if (p->items[i].recipient >= c->envelope.n)
+			return ERR_CORRUPT;
+		add_recipient(p, &p->items[i], &c->envelope.recipients[p->items[i].recipient], out);
+	}
+	out->send.size = c->size;
+	out->send.body = c->body;
+	return c->body.p == NULL ? spool_read(q->spool, c->spool, &out->send.fd) : ERR_OK;
+}
+
+/* A row that is held, removed or finished meanwhile is left alone. */
+static enum err load_rows(struct parcel *p, struct arena *a, struct loaded *out)
+{
+	struct late *late = p->parcels->queue->late;
+
+	for (size_t i = 0; i < p->n; i++) {
+		struct item *item = &p->items[i];
+		struct late_key key = item_key(p, item);
+		struct late_row row;
+		if (item->state == ITEM_SETTLED)
+			continue;
+		enum err e = late_find(late, &key, a, &row);
+		if (e != ERR_OK && e != ERR_NOTFOUND)
+			return e;
+		if (e == ERR_OK && row.state == LATE_WAITING)
+			add_recipient(p, item, &row.recipient, out);
+		else
+			item_forget_row(p, item);
+	}
+	return ERR_OK;
+}
+
+static enum err load_late(struct parcel *p, struct arena *a, struct loaded *out)
+{
+	struct late *late = p->parcels->queue->late;
+	struct late_message m;
+
+	TRY(load_rows(p, a, out));
+	if (out->send.n == 0)
+		return ERR_OK;
+	TRY(late_message_find(late, p->log_id, p->seq, a, &m));
+	fill_head(p, &m.envelope, a, out);
+	out->bytes = BUF(LATE_SHARED_MAX);
+	TRY(late_body(late, p->log_id, p->seq, &out->bytes, &out->send.fd));
+	out->send.size = m.size;
+	out->send.body = out->send.fd >= 0 ? STR_NONE : out->bytes.n > 0 ? buf_str(&out->bytes) : STR("");
+	return ERR_OK;
+}
+
+static enum err load(struct parcel *p, struct arena *a, struct loaded *out)
+{
+	*out = (struct loaded){ .send = { .log_id = p->log_id, .seq = p->seq, .fd = -1 } };
+	arena_reset(&p->arena);
+	out->send.destination = turn_destination(&p->turn);
+	out->send.recipients = out->recipients;
+	return p->place.length > 0 ? load_logged(p, a, out) : load_late(p, a, out);
+}
+
+/* False: p is not there any more. */
+static bool read_parcel(struct parcel *p, struct arena *a, struct loaded *out)
+{
+	if (load(p, a, out) != ERR_OK) {
+		parcel_all(p, DELIVERY_DEFERRED, STR("4.3.0"), STR("The queued message cannot be read; see the server's log."));
+		return false;
+	}
+	if (out->send.n == 0)
+		parcel_drop(p);
+	return out->send.n > 0;
+}
+
+/* ---------------------------------------------------------------------------------------------------------- sending */
+
+static void on_answer(void *context, struct message *m)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct parcel *p = context;
+	struct send_answer answer;
+	size_t n = 0;
+
+	if (m->status == ERR_UNAVAILABLE) {
+		parcel_lost(p);
+		return;
+	}
+	for (size_t i = 0; i < p->n; i++)
+		n += p->items[i].state != ITEM_SETTLED;
+	if (m->status == ERR_OK && send_answer_decode(m->body, n, &a, &answer) == ERR_OK) {
+		parcel_answered(p, &answer);
+		return;
+	}
+	log_error("net did not understand a message, or its answer cannot be understood seq=%llu status=%s",
+	          (unsigned long long)p->seq, err_name(m->status));
+	parcel_all(p, DELIVERY_DEFERRED, STR("4.3.0"), STR("This server's sending process gave no usable answer; see the server's log."));
+}
+
+static void hand_over(struct parcel *p, struct loaded *l)
+{
+	CLEANUP(buf_free) struct buf request = BUF(MESSAGE_BODY_MAX);
+	CLEANUP(fd_close) int memfd = -1;
+	struct parcels *r = p->parcels;
+	int fds[MESSAGE_FDS_MAX], fd_count;
+
+	l->send.number = p->number = ++r->number;
+	enum err e = send_encode(&l->send, &request, fds, &fd_count, &memfd);
+	if (e == ERR_LIMIT) {
+		parcel_all(p, DELIVERY_REFUSED, STR("5.3.4"), STR("The message cannot be sent on: something in its envelope is too long."));
+		return;
+	}
+	if (e != ERR_OK) {  /* no memory or descriptors at the moment (logged) */
+		parcel_all(p, DELIVERY_DEFERRED, STR("4.3.0"), STR("The message could not be read for sending; see the server's log."));
+		return;
+	}
+	channel_ask(r->net, REQUEST_SEND, buf_str(&request), fds, fd_count, SEND_TIMEOUT_MS, on_answer, p);
+	p->state = PARCEL_OUT;
+	p->bytes = l->send.fd < 0 ? (size_t)l->send.size : 0;
+	r->bytes_out += p->bytes;
+}
+
+/* An address of ours that has gone since it was accepted. */
+static bool is_nobodys(const struct parcel *p)
+{
+	const struct lookup *l = p->parcels->queue->lookup;
+
+	return l != NULL && lookup_domain(l, turn_destination(&p->turn));
+}
+
+static void send_now(struct parcel *p)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	CLEANUP(loaded_free) struct loaded l = { .send = { .fd = -1 } };
+
+	if (p->parcels->net == NULL || !channel_is_open(p->parcels->net)) {
+		parcel_again(p);
+		return;
+	}
+	if (!read_parcel(p, &a, &l))
+		return;
+	(void)signatures_find(p->parcels->signatures, p->log_id, p->seq, &l.send.prefix);
+	hand_over(p, &l);
+}
+
+static void add_to_sign(struct parcel *p)
+{
+	p->state = PARCEL_SIGNING;
+	p->next_to_sign = NULL;
+	*p->parcels->to_sign_end = p;
+	p->parcels->to_sign_end = &p->next_to_sign;
+}
+
+void parcel_go(struct parcel *p)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	CLEANUP(loaded_free) struct loaded l = { .send = { .fd = -1 } };
+	struct str prefix;
+
+	if (!read_parcel(p, &a, &l))
+		return;
+	if (is_nobodys(p)) {
+		parcel_all(p, DELIVERY_REFUSED, STR("5.1.1"), STR("There is no account here for this address (any more)."));
+		return;
+	}
+	if (l.is_ours && !signatures_find(p->parcels->signatures, p->log_id, p->seq, &prefix)) {
+		add_to_sign(p);
+		return;
+	}
+	if (l.is_ours)
+		l.send.prefix = prefix;
+	hand_over(p, &l);
+}
+
+/* ---------------------------------------------------------------------------------------------------------- signing */
+
+/* What keys is asked is made in the worker's thread: a message may be large. */
+struct signing {
+	struct job     job;
+	struct parcel *parcel;
+	struct arena   arena;
+	struct loaded  loaded;
+	struct buf     request;
+	enum err       result;
+};
+
+static void signing_free(struct signing *s)
+{
+	s->parcel->parcels->signing--;
+	loaded_free(&s->loaded);
+	arena_free(&s->arena);
+	buf_free(&s->request);
+	mem_free(s);
+}
+
+static void signed_with(struct signing *s, struct str prefix)
+{
+	struct parcel *p = s->parcel;
+
+	signatures_put(p->parcels->signatures, p->log_id, p->seq, prefix.n <= SEND_PREFIX_MAX ? prefix : STR(""));
+	signing_free(s);
+	send_now(p);
+}
+
+static void sign_later(struct signing *s)
+{
+	struct parcel *p = s->parcel;
+
+	p->parcels->sign_again_ms = p->parcels->now_ms + SIGN_AGAIN_MS;
+	signing_free(s);
+	parcel_again(p);
+}
+
+static void on_signed(void *context, struct message *m)
+{
+	struct signing *s = context;
+
+	switch (m->status) {
+	case ERR_OK:
+		signed_with(s, m->body);
+		break;
+	case ERR_NOTFOUND:  /* no key for it here */
+		signed_with(s, STR(""));
+		break;
+	case ERR_INVALID:
+		log_error("a message leaves without a signature: keys did not understand seq=%llu", (unsigned long long)s->parcel->seq);
+		signed_with(s, STR(""));
+		break;
+	default:
+		sign_later(s);
+	}
+}
+
+static enum err hash_file(struct dkim_sign *d, int fd, uint64_t size)
+{
+	char *piece = mem_alloc(PIECE);
+	enum err e = ERR_OK;
+
+	for (uint64_t at = 0; e == ERR_OK && at < size;) {
+		ssize_t n = pread(fd, piece, PIECE, (off_t)at);
+		if (n <= 0) {
+			e = log_errno("read", "a queued message");
+			break;
+		}
+		dkim_sign_add(d, str_make(piece, (size_t)n));
+		at += (uint64_t)n;
+	}
+	mem_free(piece);
+	return e;
+}
+
+static enum err make_request(struct signing *s)
+{
+	CLEANUP(dkim_sign_free) struct dkim_sign *d = dkim_sign_begin(s->loaded.send.sender);
+
+	if (s->loaded.send.fd >= 0)
+		TRY(hash_file(d, s->loaded.send.fd, s->loaded.send.size));
+	else
+		dkim_sign_add(d, s->loaded.send.body);
+	return dkim_sign_end(d, &s->request);
+}
+
+static void run_request(struct job *j)
+{
+	struct signing *s = (struct signing *)j;
+
+	s->result = make_request(s);
+}
+
+static void request_made(struct job *j)
+{
+	struct signing *s = (struct signing *)j;
+	struct parcels *r = s->parcel->parcels;
+
+	if (s->result != ERR_OK) {  /* it has no From, or two: nobody can sign that */
+		signed_with(s, STR(""));
+		return;
+	}
+	if (r->keys == NULL)
+		sign_later(s);
+	else
+		channel_ask(r->keys, REQUEST_DKIM_SIGN, buf_str(&s->request), NULL, 0, SIGN_TIMEOUT_MS, on_signed, s);
+}
+
+static void sign(struct parcel *p)
+{
+	struct signing *s = MEM_NEW(struct signing);
+	struct parcels *r = p->parcels;
+
+	*s = (struct signing){ .parcel = p, .request = BUF(DKIM_REQUEST_MAX), .loaded = { .send = { .fd = -1 } } };
+	if (!read_parcel(p, &s->arena, &s->loaded)) {
+		loaded_free(&s->loaded);
+		arena_free(&s->arena);
+		mem_free(s);
+		return;
+	}
+	r->signing++;
+	s->job = (struct job){ .run = run_request, .done = request_made };
+	if (s->loaded.send.fd >= 0) {
+		s->loaded.send.sender = str_copy(&s->arena, s->loaded.send.sender);  /* the cache may let go of it */
+		worker_add(r->queue->worker, &s->job);
+		return;
+	}
+	run_request(&s->job);
+	request_made(&s->job);
+}
+
+void parcels_sign(struct parcels *r)
+{
+	struct str prefix;
+
+	while (r->to_sign != NULL && r->signing < SIGNING_MAX && r->now_ms >= r->sign_again_ms && r->keys != NULL) {
+		struct parcel *p = r->to_sign;
+		r->to_sign = p->next_to_sign;
+		if (r->to_sign == NULL)
+			r->to_sign_end = &r->to_sign;
+		if (signatures_find(r->signatures, p->log_id, p->seq, &prefix))
+			send_now(p);  /* for another destination, meanwhile */
+		else
+			sign(p);
+	}
+}

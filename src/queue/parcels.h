@@ -1,0 +1,54 @@
+/* queue/parcels.h -- recipients on other servers: who is tried when, what net said, and what is written down about it.
+ *
+ * A parcel is one message for recipients of one destination: one SEND. It comes from the log, and leaves it for queue.db after
+ * PARCELS_LOG_MS, sent or not, so that W goes on; or from rows of queue.db that are due, or parked (queue/late.h) until their
+ * destination has room. How many are out for whom says turns.h. The argument why nobody gets a message twice but for what a kill
+ * interrupts stands in parcels.c.
+ *
+ * One thread. */
+#ifndef FACTEUR_QUEUE_PARCELS_H
+#define FACTEUR_QUEUE_PARCELS_H
+#include "queue/backlog.h"
+#include "queue/envelope.h"
+#include "queue/late.h"
+#include "queue/turns.h"
+
+enum {
+	PARCELS_LOG_MS = 10000,            /* so long from the log */
+	PARCELS_ROWS_MAX = LATE_DUE_MAX,   /* of queue.db, in memory */
+	PARCELS_PARK_ABOVE = 500,          /* parcels that wait for one destination; further rows are parked */
+	PARCELS_PULL_BELOW = 100,
+	PARCELS_BYTES_OUT = 64 << 20,      /* of messages at net that are not in files */
+	PARCELS_LOSSES_MAX = 3,            /* net died with it so often: deferred */
+};
+
+struct queue;
+struct parcels;
+
+struct parcels *parcels_new(struct queue *q);
+/* Parcels are forgotten: log and queue.db have them. NULL is fine. */
+void parcels_free(struct parcels *r);
+/* Channels to net and keys; they replace older ones. They take fd. */
+void parcels_net(struct parcels *r, int fd);
+void parcels_keys(struct parcels *r, int fd);
+void parcels_close(struct parcels *r);   /* both: before parcels_free(), while the rest of the queue still works */
+
+/* A recipient elsewhere of a message of the log. */
+void parcels_add(struct parcels *r, struct due *d, const struct envelope *e);
+/* Sync's: this due is a row of queue.db now, and about to be freed. */
+void parcels_settled(struct parcels *r, struct due *d);
+/* Sync's: a result, or that it is parked, is in queue.db. */
+void parcels_finished(struct parcels *r, const struct late_key *key);
+
+/* After each round of events: sends. */
+void parcels_run(struct parcels *r, int64_t now_ms);
+/* About once a second. */
+void parcels_tick(struct parcels *r, int64_t now_ms);
+size_t parcels_out(const struct parcels *r);   /* SENDs without an answer, or without their record */
+
+/* The administrator's: pauses that destinations have earned are over. */
+void parcels_hurry(struct parcels *r);
+/* ERR_INVALID: no domain. Durable when it returns. */
+enum err parcels_pause(struct parcels *r, struct str domain, bool is_paused) MUST_CHECK;
+const struct turns *parcels_turns(const struct parcels *r);
+#endif

@@ -1,0 +1,83 @@
+/* queue/parcels_private.h -- parcels, shared by parcels.c (their life) and parcel_send.c (reading, signing, sending). */
+#ifndef FACTEUR_QUEUE_PARCELS_PRIVATE_H
+#define FACTEUR_QUEUE_PARCELS_PRIVATE_H
+#include "queue/queue_private.h"
+#include "queue/parcels.h"
+#include "queue/send.h"
+#include "queue/signatures.h"
+
+enum item_state {
+	ITEM_LOGGED,     /* due is ours */
+	ITEM_MOVING,     /* due is sync's: on its way to queue.db */
+	ITEM_LATE,       /* a row */
+	ITEM_SETTLED,    /* nothing more to do for it here */
+};
+struct item {
+	struct due     *due;
+	struct str      address;       /* while it is out: in the parcel's arena */
+	uint32_t        tries;         /* before this one */
+	uint16_t        recipient;
+	enum item_state state;
+	bool            is_done;       /* DONE, and the record of it is under way */
+	struct sync_result done;       /* then; in the parcel's arena */
+};
+
+enum parcel_state {
+	PARCEL_WAITING,  /* for its turn */
+	PARCEL_SIGNING,
+	PARCEL_OUT,      /* at net */
+	PARCEL_DONE,     /* answered; the record is being written */
+	PARCEL_MOVING,   /* to queue.db, untried */
+};
+struct parcel {
+	struct turn       turn;        /* first */
+	struct writing    writing;
+	struct parcels    *parcels;
+	struct buf        record;
+	struct arena      arena;       /* while it is out */
+	uint64_t          log_id, seq, number;
+	struct log_place  place;       /* in the log; length 0: in queue.db */
+	int64_t           since_ms, received;
+	size_t            bytes;       /* at net, in memory */
+	struct parcel    *before, *after;     /* fresh ones, or the rest */
+	struct parcel    *next_to_sign;
+	enum parcel_state state;
+	bool              is_fresh, is_open, is_late;
+	uint8_t           losses;
+	size_t            n, cap;
+	struct item      *items;
+};
+
+struct parcel_list {
+	struct parcel *first, *last;
+};
+
+struct parcels {
+	struct queue      *queue;
+	struct turns      *turns;
+	struct signatures *signatures;
+	struct channel    *net, *keys;        /* NULL: never there yet */
+	struct parcel_list fresh, rest;       /* fresh: from the log, in the order they came */
+	struct parcel     *to_sign, **to_sign_end;
+	size_t             signing;
+	int64_t            sign_again_ms, now_ms;
+	struct map         open;              /* (message, destination) -> a parcel that waits and takes more */
+	struct map         rows;              /* key of a row that is in memory -> parcels, or &parking_mark */
+	size_t             parking;           /* of them: those on their way back */
+	uint64_t           number;
+	size_t             bytes_out;
+};
+
+/* parcel_send.c: p has a place; what becomes of it comes to the functions below, or it waits again. */
+void parcel_go(struct parcel *p);
+void parcels_sign(struct parcels *r);       /* goes on signing */
+
+/* parcels.c */
+void parcel_answered(struct parcel *p, const struct send_answer *a);
+void parcel_all(struct parcel *p, enum delivery_outcome outcome, struct str status, struct str text);  /* the same for all */
+void parcel_again(struct parcel *p);      /* it waits again, at the front */
+void parcel_lost(struct parcel *p);       /* net died with it */
+void parcel_drop(struct parcel *p);       /* nothing of it is left to do */
+struct late_key item_key(const struct parcel *p, const struct item *i);
+void item_forget_row(struct parcel *p, struct item *i);
+#endif

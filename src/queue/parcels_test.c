@@ -1,0 +1,257 @@
+/* Mail for other servers, with a net that does what it is told. Random lives and kills: random_test.c. */
+#include "queue/parcels.h"
+#include "queue/world_test.h"
+
+static struct world *begin(void)
+{
+	struct world *w = world_new(4, 1 << 20);
+
+	world_start_net(w);
+	return w;
+}
+
+static struct late_counts late(struct world *w)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct queue_command c = { .kind = QUEUE_COUNTERS };
+	struct queue_answer answer;
+
+	EXPECT_OK(world_command(w, &c, &a, &answer));
+	return answer.counters.late;
+}
+
+static uint64_t backlog(struct world *w)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct queue_command c = { .kind = QUEUE_COUNTERS };
+	struct queue_answer answer;
+
+	EXPECT_OK(world_command(w, &c, &a, &answer));
+	return answer.counters.backlog;
+}
+
+static size_t got_in_all(const struct world *w, uint32_t messages)
+{
+	size_t n = 0;
+
+	for (uint32_t i = 0; i < messages; i++)
+		for (size_t r = 0; r < WORLD_RECIPIENTS; r++)
+			n += w->net.got[i][r];
+	return n;
+}
+
+static size_t open_connections(const struct world *w)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < WORLD_CONNECTIONS; i++)
+		n += w->net.open[i].number != 0;
+	return n;
+}
+
+TEST(a_message_leaves_once_for_each_destination)
+{
+	struct world *w = begin();
+	const uint64_t to[] = { WORLD_AT(0), 1, WORLD_AT(1), WORLD_AT(0) };
+
+	world_add(w, 3, to, 4, 100);
+	WORLD_UNTIL(w, w->net.sends == 2 && open_connections(w) == 0 && w->cells[0].n_kept == 1 && backlog(w) == 0);
+	EXPECT(w->net.got[3][0] == 1 && w->net.got[3][2] == 1 && w->net.got[3][3] == 1 && w->net.got[3][1] == 0);
+	world_stop(w);
+	world_close_cells(w);
+	world_open(w);
+	world_rounds(w, 20);
+	EXPECT_INT(w->net.sends, 2);
+	world_free(w);
+}
+
+TEST(messages_of_all_sizes_leave)
+{
+	static const size_t sizes[] = { 20, 58000, 61000, (1 << 20) - 100, (1 << 20) + 1, 3 << 20 };
+	struct world *w = world_new(4, 8 << 20);
+	const uint64_t to[] = { WORLD_AT(0) };
+
+	world_start_net(w);
+	for (uint32_t i = 0; i < COUNT_OF(sizes); i++)
+		world_add(w, i, to, 1, sizes[i]);
+	WORLD_UNTIL(w, got_in_all(w, COUNT_OF(sizes)) == COUNT_OF(sizes) && backlog(w) == 0);
+	world_free(w);
+}
+
+TEST(after_a_kill_nothing_that_was_written_down_leaves_again)
+{
+	struct world *w = begin();
+	const uint64_t to[] = { WORLD_AT(0), WORLD_AT(1) };
+
+	for (uint32_t i = 0; i < 50; i++)
+		world_add(w, i, to, 2, 500);
+	WORLD_UNTIL(w, w->net.sends == 100 && open_connections(w) == 0);
+	world_kill(w);
+	world_open(w);
+	world_rounds(w, 50);
+	EXPECT_INT(w->net.sends, 100);
+	world_free(w);
+}
+
+/* Killed while 10 messages are at net, accepted there, and not answered: those go again, no others. */
+TEST(a_kill_repeats_one_message_a_connection)
+{
+	struct world *w = begin();
+	const uint64_t to[] = { WORLD_AT(0), WORLD_AT(1) };
+
+	w->net.is_held = true;
+	for (uint32_t i = 0; i < 50; i++)
+		world_add(w, i, to, 2, 500);
+	WORLD_UNTIL(w, w->answered == 50 && w->net.sends == 2 * TURNS_WINDOW_START);
+	world_kill(w);
+	world_open(w);
+	WORLD_UNTIL(w, w->net.sends == 100 + 2 * TURNS_WINDOW_START && backlog(w) == 0);
+	EXPECT_INT(got_in_all(w, 50), 100 + 2 * TURNS_WINDOW_START);
+	world_free(w);
+}
+
+TEST(what_is_deferred_is_tried_again_in_five_minutes)
+{
+	struct world *w = begin();
+	const uint64_t to[] = { WORLD_AT(0) };
+
+	w->net.defers = true;
+	world_add(w, 1, to, 1, 100);
+	WORLD_UNTIL(w, late(w).waiting == 1);
+	EXPECT(late(w).next_due > clock_wall_s() + 290 && late(w).next_due <= clock_wall_s() + 300);
+	w->net.defers = false;
+	world_kill(w);
+	world_open(w);
+	world_rounds(w, 5);
+	EXPECT_INT(w->net.sends, 1);
+	clock_wall_offset(301);
+	WORLD_UNTIL(w, late(w).waiting == 0);
+	EXPECT_INT(w->net.got[1][0], 1);
+	clock_wall_offset(0);
+	world_free(w);
+}
+
+/* Its row is finished even when the queue dies between the record and the change of the row. */
+TEST(a_row_that_was_sent_to_is_finished_by_the_replay)
+{
+	struct world *w = begin();
+	const uint64_t to[] = { WORLD_AT(0) };
+
+	w->net.defers = true;
+	world_add(w, 1, to, 1, 100);
+	WORLD_UNTIL(w, late(w).waiting == 1);
+	w->net.defers = false;
+	clock_wall_offset(301);
+	WORLD_UNTIL(w, w->net.sends == 2 && open_connections(w) == 0);
+	world_kill(w);  /* sync's next round would be in a second */
+	world_open(w);
+	WORLD_UNTIL(w, late(w).waiting == 0);
+	world_rounds(w, 20);
+	EXPECT_INT(w->net.sends, 2);
+	clock_wall_offset(0);
+	world_free(w);
+}
+
+TEST(a_slow_server_holds_up_neither_the_log_nor_others)
+{
+	struct world *w = begin();
+	const uint64_t slow[] = { WORLD_AT(0) }, quick[] = { WORLD_AT(1) };
+
+	w->net.is_held = true;
+	world_add(w, 1, slow, 1, 100);
+	WORLD_UNTIL(w, w->net.sends == 1);
+	w->net.is_held = false;
+	world_add(w, 2, quick, 1, 100);
+	WORLD_UNTIL(w, w->net.got[2][0] == 1);
+	w->clock_ms += 11000;
+	WORLD_UNTIL(w, late(w).waiting == 1 && backlog(w) == 0);
+	world_rounds(w, 20);
+	EXPECT_INT(w->net.sends, 2);  /* the row is not sent while it is out */
+	struct fake_connection *c = &w->net.open[0];
+	struct send_result done = { .outcome = DELIVERY_DONE, .status = STR("2.0.0"), .text = STR("250 ok") };
+	CLEANUP(buf_free) struct buf b = BUF(1000);
+	send_answer_encode(&(struct send_answer){ SEND_GOOD, 1, &done, 0, NULL }, &b);
+	channel_reply(w->net.ch, c->call, ERR_OK, buf_str(&b), NULL, 0);
+	WORLD_UNTIL(w, late(w).waiting == 0 && open_connections(w) == 0);
+	EXPECT_INT(w->net.got[1][0], 1);
+	world_free(w);
+}
+
+TEST(a_destination_that_is_full_gets_the_rest_from_queue_db)
+{
+	enum { MESSAGES = 300 };
+	struct world *w = begin();
+	const uint64_t to[] = { WORLD_AT(0) };
+
+	w->net.is_held = true;
+	for (uint32_t i = 0; i < MESSAGES; i++)
+		world_add(w, i, to, 1, 100);
+	WORLD_UNTIL(w, w->answered == MESSAGES);
+	EXPECT_INT(w->net.most, TURNS_WINDOW_START);
+	w->clock_ms += 11000;
+	WORLD_UNTIL(w, backlog(w) == 0);
+	world_start_net(w);
+	WORLD_UNTIL(w, late(w).waiting == 0);
+	for (uint32_t i = 0; i < MESSAGES; i++)
+		EXPECT(w->net.got[i][0] >= 1 && w->net.got[i][0] <= 1 + w->net.excused[i][0]);
+	EXPECT(w->net.most > TURNS_WINDOW_START && w->net.most <= TURNS_WINDOW_MAX);
+	world_free(w);
+}
+
+TEST(where_nobody_is_reached_one_probe_goes_after_a_pause)
+{
+	struct world *w = begin();
+	const uint64_t to[] = { WORLD_AT(0) };
+
+	w->net.is_unreachable = true;
+	for (uint32_t i = 0; i < 40; i++)
+		world_add(w, i, to, 1, 100);
+	WORLD_UNTIL(w, w->answered == 40);
+	w->clock_ms += 11000;
+	WORLD_UNTIL(w, late(w).waiting == 40 && backlog(w) == 0);
+	EXPECT(w->net.sends <= TURNS_WINDOW_START);
+	size_t before = w->net.sends;
+	clock_wall_offset(3600);  /* all of them are due, and the destination's minute is over */
+	w->clock_ms += 60000;
+	WORLD_UNTIL(w, w->net.sends == before + 1 && late(w).next_due > clock_wall_s());
+	w->net.is_unreachable = false;
+	clock_wall_offset(8 * 3600);
+	w->clock_ms += 2 * 60000;
+	WORLD_UNTIL(w, late(w).waiting == 0);
+	EXPECT_INT(got_in_all(w, 40), 40);
+	clock_wall_offset(0);
+	world_free(w);
+}
+
+TEST(an_address_without_a_domain_is_refused_at_once)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct world *w = begin();
+	struct envelope_recipient r = { .address = STR("postmaster") };
+	struct world_add *context = MEM_NEW(struct world_add);
+	struct queue_body body = { .bytes = STR("Subject: 1\r\n\r\n") };
+	struct envelope e = { .source = ENVELOPE_MX, .body = ENVELOPE_7BIT, .received = clock_wall_s(), .n = 1, .recipients = &r };
+
+	*context = (struct world_add){ w, 1 };
+	EXPECT_OK(queue_add_ask(w->mx, &e, &body, world_added, context));
+	WORLD_UNTIL(w, w->accepted == 1 && backlog(w) == 0);
+	EXPECT_INT(w->net.sends, 0);
+	EXPECT_INT(late(w).waiting + late(w).held, 0);
+	world_free(w);
+}
+
+/* A message that ends net each time is put off, and the others leave. */
+TEST(a_message_that_net_dies_of_does_not_stop_the_others)
+{
+	struct world *w = begin();
+	const uint64_t to[] = { WORLD_AT(0) };
+
+	w->net.poison = 1;
+	world_add(w, 1, to, 1, 100);
+	WORLD_UNTIL(w, late(w).waiting == 1);
+	EXPECT_INT(w->net.sends, PARCELS_LOSSES_MAX);
+	world_add(w, 2, to, 1, 100);
+	WORLD_UNTIL(w, w->net.got[2][0] == 1);
+	EXPECT_INT(w->net.got[1][0], 0);
+	world_free(w);
+}

@@ -1,0 +1,64 @@
+/* A ring of the last ones, and a table of where they are. */
+#include "queue/signatures.h"
+#include "base/map.h"
+#include "base/mem.h"
+
+struct signature {
+	char   key[16];
+	char  *text;      /* NULL: unused */
+	size_t n;
+};
+
+struct signatures {
+	struct map       places;
+	struct signature ring[SIGNATURES_KEPT];
+	size_t           next;
+};
+
+struct signatures *signatures_new(void) { return MEM_NEW(struct signatures); }
+
+void signatures_free(struct signatures *s)
+{
+	if (s == NULL)
+		return;
+	for (size_t i = 0; i < SIGNATURES_KEPT; i++)
+		mem_free(s->ring[i].text);
+	map_free(&s->places);
+	mem_free(s);
+}
+
+static struct str key_of(uint64_t log_id, uint64_t seq, char out[16])
+{
+	memcpy(out, &log_id, 8);
+	memcpy(out + 8, &seq, 8);
+	return str_make(out, 16);
+}
+
+bool signatures_find(const struct signatures *s, uint64_t log_id, uint64_t seq, struct str *prefix)
+{
+	char key[16];
+	const struct signature *x = map_get(&s->places, key_of(log_id, seq, key));
+
+	if (x != NULL)
+		*prefix = str_make(x->text, x->n);
+	return x != NULL;
+}
+
+void signatures_put(struct signatures *s, uint64_t log_id, uint64_t seq, struct str prefix)
+{
+	char key[16];
+	struct signature *x = map_get(&s->places, key_of(log_id, seq, key));
+
+	if (x == NULL) {
+		x = &s->ring[s->next++ % SIGNATURES_KEPT];
+		if (x->text != NULL)
+			map_set(&s->places, str_make(x->key, 16), NULL);
+		memcpy(x->key, key, 16);
+		map_set(&s->places, str_make(x->key, 16), x);
+	}
+	mem_free(x->text);
+	x->text = mem_alloc(prefix.n + 1);
+	x->n = prefix.n;
+	if (prefix.n > 0)
+		memcpy(x->text, prefix.p, prefix.n);
+}

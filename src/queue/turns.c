@@ -1,0 +1,493 @@
+/* Three things in lines. A flow is what one sender has for one destination, in order of arrival. Senders stand in one line, each
+ * with a line of its flows that may go on; a flow whose destination has no room stands in a line at the destination instead, and
+ * comes back to its sender when there is room. So finding the next one costs a few steps however much waits, a full destination is
+ * looked at once for each place that gets free, and no sender waits behind another one's thousands.
+ *
+ * Places. With `out` of TURNS_OUT_MAX taken, a sender may have at most as many as are still free. One alone gets half of them, two
+ * a third each; a sender who has nothing out always finds a place, until some 300 of them send at once.
+ *
+ * The window of a destination grows by one for each window of successes, as TCP's does, and halves when the other side says that
+ * we are too many. Answers that were under way when a pause began say nothing new: they do not make it longer. */
+#include "queue/turns.h"
+#include "base/map.h"
+#include "base/mem.h"
+#include <assert.h>
+
+enum { BUSY_PAUSE_MS = 30000, FORGET_AFTER_MS = 60000 };
+
+struct line {                        /* of flows */
+	struct flow *first, *last;
+};
+
+struct destination {
+	char        *text;
+	struct str   name;
+	size_t       flows, waiting, out, window, goods;
+	struct line  stalled;            /* flows that wait for room here */
+	struct flow *all;                /* its flows */
+	int64_t      again_ms;
+	unsigned     failures;
+	bool         is_paused, has_parked;
+};
+
+struct sender {
+	char          *text;
+	struct str     name;
+	size_t         flows, out;
+	struct line    ready;
+	struct sender *next;
+	bool           is_listed;
+};
+
+enum flow_place { FLOW_NOWHERE, FLOW_READY, FLOW_STALLED };
+
+struct flow {
+	struct sender      *sender;
+	struct destination *to;
+	struct turn        *first, *last;
+	size_t              turns;       /* waiting, taken or withdrawn */
+	enum flow_place     place;
+	struct flow        *before, *after;          /* in the line where it is */
+	struct flow        *all_before, *all_after;  /* at the destination */
+};
+
+struct turns {
+	struct map     destinations, senders, flows;
+	struct sender *first, *last;     /* with something ready */
+	size_t         n_listed, out;
+};
+
+/* ---------------------------------------------------------------------------------------------------------- lines */
+
+static void line_add(struct line *l, struct flow *f, enum flow_place place)
+{
+	f->place = place;
+	f->before = l->last;
+	f->after = NULL;
+	*(l->last != NULL ? &l->last->after : &l->first) = f;
+	l->last = f;
+}
+
+static void unline(struct flow *f)
+{
+	struct line *l = f->place == FLOW_READY ? &f->sender->ready : &f->to->stalled;
+
+	if (f->place == FLOW_NOWHERE)
+		return;
+	*(f->before != NULL ? &f->before->after : &l->first) = f->after;
+	*(f->after != NULL ? &f->after->before : &l->last) = f->before;
+	f->place = FLOW_NOWHERE;
+}
+
+static void list_sender(struct turns *t, struct sender *s)
+{
+	if (s->is_listed)
+		return;
+	s->is_listed = true;
+	s->next = NULL;
+	*(t->last != NULL ? &t->last->next : &t->first) = s;
+	t->last = s;
+	t->n_listed++;
+}
+
+static struct sender *next_sender(struct turns *t)
+{
+	struct sender *s = t->first;
+
+	t->first = s->next;
+	if (t->first == NULL)
+		t->last = NULL;
+	s->is_listed = false;
+	t->n_listed--;
+	return s;
+}
+
+static void make_ready(struct turns *t, struct flow *f)
+{
+	if (f->place == FLOW_READY || f->first == NULL)
+		return;
+	unline(f);
+	line_add(&f->sender->ready, f, FLOW_READY);
+	list_sender(t, f->sender);
+}
+
+/* ------------------------------------------------------------------------------------------------------- who is known */
+
+static struct str keep(struct str s, char **text)
+{
+	*text = mem_alloc(s.n + 1);
+	memcpy(*text, s.p, s.n);
+	return str_make(*text, s.n);
+}
+
+/* map.h knows no empty key: the sender of bounces is "<>". */
+static struct str key_of(struct str sender) { return sender.n > 0 ? sender : STR("<>"); }
+
+static struct destination *destination_of(struct turns *t, struct str name)
+{
+	struct destination *d = map_get(&t->destinations, name);
+
+	if (d != NULL)
+		return d;
+	d = MEM_NEW(struct destination);
+	d->name = keep(name, &d->text);
+	d->window = TURNS_WINDOW_START;
+	map_set(&t->destinations, name, d);
+	return d;
+}
+
+static struct sender *sender_of(struct turns *t, struct str name)
+{
+	struct sender *s = map_get(&t->senders, key_of(name));
+
+	if (s != NULL)
+		return s;
+	s = MEM_NEW(struct sender);
+	s->name = keep(key_of(name), &s->text);
+	map_set(&t->senders, s->name, s);
+	return s;
+}
+
+static struct str flow_key(const struct sender *s, const struct destination *d, char out[2 * sizeof(void *)])
+{
+	memcpy(out, &s, sizeof s);
+	memcpy(out + sizeof s, &d, sizeof d);
+	return str_make(out, 2 * sizeof(void *));
+}
+
+static struct flow *flow_of(struct turns *t, struct sender *s, struct destination *d)
+{
+	char key[2 * sizeof(void *)];
+	struct flow *f = map_get(&t->flows, flow_key(s, d, key));
+
+	if (f != NULL)
+		return f;
+	f = MEM_NEW(struct flow);
+	f->sender = s;
+	f->to = d;
+	f->all_after = d->all;
+	if (d->all != NULL)
+		d->all->all_before = f;
+	d->all = f;
+	s->flows++;
+	d->flows++;
+	map_set(&t->flows, flow_key(s, d, key), f);
+	return f;
+}
+
+static void destination_free(struct turns *t, struct destination *d)
+{
+	map_set(&t->destinations, d->name, NULL);
+	mem_free(d->text);
+	mem_free(d);
+}
+
+static bool is_remarkable(const struct destination *d)
+{
+	return d->flows > 0 || d->failures > 0 || d->again_ms > 0 || d->is_paused || d->has_parked || d->window != TURNS_WINDOW_START;
+}
+
+static void unlist_sender(struct turns *t, struct sender *s)
+{
+	struct sender *before = NULL;
+
+	for (struct sender *x = t->first; x != s; x = x->next)
+		before = x;
+	*(before != NULL ? &before->next : &t->first) = s->next;
+	if (t->last == s)
+		t->last = before;
+	t->n_listed--;
+}
+
+static void sender_free(struct turns *t, struct sender *s)
+{
+	if (s->is_listed)
+		unlist_sender(t, s);
+	map_set(&t->senders, s->name, NULL);
+	mem_free(s->text);
+	mem_free(s);
+}
+
+static void flow_free(struct turns *t, struct flow *f)
+{
+	char key[2 * sizeof(void *)];
+
+	unline(f);
+	*(f->all_before != NULL ? &f->all_before->all_after : &f->to->all) = f->all_after;
+	if (f->all_after != NULL)
+		f->all_after->all_before = f->all_before;
+	map_set(&t->flows, flow_key(f->sender, f->to, key), NULL);
+	if (--f->sender->flows == 0)
+		sender_free(t, f->sender);
+	f->to->flows--;
+	if (!is_remarkable(f->to))
+		destination_free(t, f->to);
+	mem_free(f);
+}
+
+struct turns *turns_new(void) { return MEM_NEW(struct turns); }
+
+void turns_free(struct turns *t)
+{
+	size_t at = 0;
+	void *v;
+
+	if (t == NULL)
+		return;
+	assert(t->flows.n == 0);
+	while (map_next(&t->destinations, &at, NULL, &v)) {
+		mem_free(((struct destination *)v)->text);
+		mem_free(v);
+	}
+	map_free(&t->destinations);
+	map_free(&t->senders);
+	map_free(&t->flows);
+	mem_free(t);
+}
+
+/* ----------------------------------------------------------------------------------------------------- coming, going */
+
+static bool has_room(const struct destination *d, int64_t now_ms)
+{
+	return !d->is_paused && now_ms >= d->again_ms && d->out < (d->failures > 0 ? 1 : d->window);
+}
+
+/* As many of the flows that wait for it as there are places. */
+static void wake(struct turns *t, struct destination *d, int64_t now_ms)
+{
+	size_t places = has_room(d, now_ms) ? (d->failures > 0 ? 1 : d->window - d->out) : 0;
+
+	for (; places > 0 && d->stalled.first != NULL; places--)
+		make_ready(t, d->stalled.first);
+}
+
+static void put_in(struct turns *t, struct turn *x, bool at_front)
+{
+	struct flow *f = x->flow;
+
+	x->is_waiting = true;
+	f->to->waiting++;
+	if (at_front) {
+		x->before = NULL;
+		x->after = f->first;
+		*(f->first != NULL ? &f->first->before : &f->last) = x;
+		f->first = x;
+	} else {
+		x->after = NULL;
+		x->before = f->last;
+		*(f->last != NULL ? &f->last->after : &f->first) = x;
+		f->last = x;
+	}
+	if (f->place == FLOW_NOWHERE)
+		make_ready(t, f);
+}
+
+static void pull_out(struct turn *x)
+{
+	struct flow *f = x->flow;
+
+	*(x->before != NULL ? &x->before->after : &f->first) = x->after;
+	*(x->after != NULL ? &x->after->before : &f->last) = x->before;
+	x->before = x->after = NULL;
+	x->is_waiting = false;
+	f->to->waiting--;
+	if (f->first == NULL)
+		unline(f);
+}
+
+void turns_add(struct turns *t, struct turn *x, struct str sender, struct str destination)
+{
+	x->flow = flow_of(t, sender_of(t, sender), destination_of(t, destination));
+	x->flow->turns++;
+	put_in(t, x, false);
+}
+
+/* taken is told from withdrawn by who is in no line: a taken one has before == itself. */
+static bool is_taken(const struct turn *x) { return x->before == x; }
+
+static void give_up_place(struct turns *t, struct turn *x)
+{
+	if (!is_taken(x))
+		return;
+	x->before = NULL;
+	x->flow->sender->out--;
+	x->flow->to->out--;
+	t->out--;
+}
+
+void turns_add_again(struct turns *t, struct turn *x)
+{
+	give_up_place(t, x);
+	put_in(t, x, true);
+}
+
+void turns_withdraw(UNUSED struct turns *t, struct turn *x)
+{
+	assert(x->is_waiting);
+	pull_out(x);
+}
+
+void turns_leave(struct turns *t, struct turn *x)
+{
+	struct flow *f = x->flow;
+	bool had_place = is_taken(x);
+
+	if (x->is_waiting)
+		pull_out(x);
+	give_up_place(t, x);
+	x->flow = NULL;
+	if (had_place)
+		wake(t, f->to, INT64_MAX);  /* a pause is looked at when it is taken */
+	if (--f->turns == 0)
+		flow_free(t, f);
+}
+
+static struct turn *take_of(struct turns *t, struct sender *s, int64_t now_ms)
+{
+	struct flow *f;
+
+	while ((f = s->ready.first) != NULL) {
+		unline(f);
+		if (!has_room(f->to, now_ms)) {
+			line_add(&f->to->stalled, f, FLOW_STALLED);
+			continue;
+		}
+		struct turn *x = f->first;
+		pull_out(x);
+		x->before = x;
+		s->out++;
+		f->to->out++;
+		t->out++;
+		if (f->first != NULL)
+			line_add(&s->ready, f, FLOW_READY);
+		return x;
+	}
+	return NULL;
+}
+
+struct turn *turns_take(struct turns *t, int64_t now_ms)
+{
+	for (size_t n = t->n_listed; n > 0 && t->out < TURNS_OUT_MAX; n--) {
+		struct sender *s = next_sender(t);
+		struct turn *x = s->out < TURNS_OUT_MAX - t->out ? take_of(t, s, now_ms) : NULL;
+		if (s->ready.first != NULL)
+			list_sender(t, s);
+		if (x != NULL)
+			return x;
+	}
+	return NULL;
+}
+
+struct turn *turns_drain(UNUSED struct turns *t, struct turn *x)
+{
+	for (struct flow *f = x->flow->to->all; f != NULL; f = f->all_after) {
+		struct turn *first = f->first;
+		if (first == NULL)
+			continue;
+		pull_out(first);
+		return first;
+	}
+	return NULL;
+}
+
+struct str turn_destination(const struct turn *x) { return x->flow->to->name; }
+size_t turns_out(const struct turns *t) { return t->out; }
+
+/* -------------------------------------------------------------------------------------------------------- feedback */
+
+static int64_t pause_ms(unsigned failures)
+{
+	int64_t ms = TURNS_PAUSE_FIRST_MS;
+
+	while (--failures > 0 && ms < TURNS_PAUSE_MOST_MS)
+		ms *= 2;
+	return ms < TURNS_PAUSE_MOST_MS ? ms : TURNS_PAUSE_MOST_MS;
+}
+
+static void note_good(struct turns *t, struct destination *d, int64_t now_ms)
+{
+	d->failures = 0;
+	d->again_ms = 0;
+	if (++d->goods >= d->window && d->window < TURNS_WINDOW_MAX) {
+		d->window++;
+		d->goods = 0;
+	}
+	wake(t, d, now_ms);
+}
+
+bool turns_feedback(struct turns *t, struct turn *x, enum send_feedback f, int64_t now_ms)
+{
+	struct destination *d = x->flow->to;
+
+	switch (f) {
+	case SEND_GOOD:
+		note_good(t, d, now_ms);
+		return false;
+	case SEND_BUSY:
+		if (now_ms < d->again_ms)
+			return false;
+		if (d->window == 1)
+			d->again_ms = now_ms + BUSY_PAUSE_MS;
+		d->window = d->window > 1 ? d->window / 2 : 1;
+		d->goods = 0;
+		return false;
+	default:
+		if (now_ms < d->again_ms)
+			return true;
+		d->failures++;
+		d->again_ms = now_ms + pause_ms(d->failures);
+		d->window = TURNS_WINDOW_START;
+		d->goods = 0;
+		return true;
+	}
+}
+
+void turns_pass(struct turns *t, int64_t now_ms)
+{
+	size_t at = 0;
+	void *v;
+
+	while (map_next(&t->destinations, &at, NULL, &v)) {
+		struct destination *d = v;
+		wake(t, d, now_ms);
+		if (d->flows > 0 || d->is_paused || d->has_parked || (d->again_ms > 0 && now_ms < d->again_ms + FORGET_AFTER_MS))
+			continue;
+		destination_free(t, d);
+	}
+}
+
+/* ---------------------------------------------------------------------------------------------------- destinations */
+
+static struct turns_state state_of(const struct destination *d)
+{
+	return (struct turns_state){ d->name, d->waiting, d->out, d->window, d->again_ms, d->failures, d->is_paused, d->has_parked };
+}
+
+void turns_state(const struct turns *t, struct str destination, struct turns_state *out)
+{
+	const struct destination *d = map_get(&t->destinations, destination);
+
+	*out = d != NULL ? state_of(d) : (struct turns_state){ .name = destination, .window = TURNS_WINDOW_START };
+}
+
+bool turns_next(const struct turns *t, size_t *at, struct turns_state *out)
+{
+	void *v;
+
+	if (!map_next(&t->destinations, at, NULL, &v))
+		return false;
+	*out = state_of(v);
+	return true;
+}
+
+void turns_pause(struct turns *t, struct str destination, bool is_paused) { destination_of(t, destination)->is_paused = is_paused; }
+void turns_park(struct turns *t, struct str destination, bool has_parked) { destination_of(t, destination)->has_parked = has_parked; }
+
+void turns_hurry(struct turns *t)
+{
+	size_t at = 0;
+	void *v;
+
+	while (map_next(&t->destinations, &at, NULL, &v))
+		((struct destination *)v)->again_ms = 0;
+}
