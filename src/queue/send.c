@@ -130,9 +130,8 @@ bool send_parse(struct str bytes, bool has_fd, struct arena *a, struct send *out
 
 static bool has_size(int fd, uint64_t size)
 {
-	struct stat st;
-
-	return fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && (uint64_t)st.st_size == size;
+	off_t end = lseek(fd, 0, SEEK_END);  /* not fstat(): the C library makes it a call by path, which net's sandbox refuses */
+	return end >= 0 && (uint64_t)end == size;
 }
 
 /* The bytes behind the leading one, kept in *out; *files: how many descriptors come before the body's. */
