@@ -50,7 +50,7 @@ static void send_one(struct story *s)
 	for (size_t i = 0; i < n; i++)
 		s->accounts[s->n_sent][i] = 1 + (first + i) % ACCOUNTS;
 	world_text(&text, s->n_sent, sizes[pick(s, 20) < 19 ? pick(s, 3) : 3]);
-	world_envelope(&e, r, s->accounts[s->n_sent], n);
+	world_envelope(&e, r, s->accounts[s->n_sent], n, NULL);
 	for (size_t i = 0; i < n; i++)
 		r[i].address = addresses[s->accounts[s->n_sent][i]];
 	e.is_authenticated = true;
