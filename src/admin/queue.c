@@ -1,4 +1,4 @@
-/* queue list, show, retry, hold, release, remove, status: pages of queue/command.h as rows. */
+/* queue list, show, retry, hold, release, remove, destinations, pause, resume, status: pages of queue/command.h as rows. */
 #include "admin/admin_private.h"
 
 static enum err ask_queue(struct admin_call *c, const struct queue_command *ask, struct queue_answer *out)
@@ -18,7 +18,7 @@ static void put_due(json_t *row, int64_t due)
 	admin_put_number(row, "next_try", due == LATE_NEVER || due < 0 ? 0 : (uint64_t)due);
 }
 
-/* "4.2.2 the mailbox is full". What no role sends yet was never tried, and has no reason of its own. */
+/* "4.2.2 the mailbox is full". What is parked was perhaps never tried, and has no reason of its own. */
 static struct str reason(struct admin_call *c, struct str status, struct str text, bool is_never_tried)
 {
 	if (text.n == 0 && is_never_tried)
@@ -140,6 +140,48 @@ enum err admin_queue_remove(struct admin_call *c)
 	TRY(order(c, QUEUE_REMOVE, &answer));
 	return admin_said(c, TEXT_ADMIN_QUEUE_REMOVED, admin_text(c, "message"));
 }
+
+static struct str condition_word(const struct queue_destination *d)
+{
+	if (d->is_paused)
+		return STR("paused");
+	return d->failures > 0 ? STR("unreachable") : STR("reachable");
+}
+
+enum err admin_queue_destinations(struct admin_call *c)
+{
+	struct queue_command ask = { .kind = QUEUE_DESTINATIONS, .recipient = -1, .name = STR("") };
+	struct queue_answer answer = { 0 };
+
+	TRY(ask_queue(c, &ask, &answer));
+	for (size_t i = 0; i < answer.n; i++) {
+		const struct queue_destination *d = &answer.destinations[i];
+		json_t *row = admin_row(c);
+		admin_put_text(row, "destination", d->name);
+		admin_put_number(row, "waiting", d->waiting);
+		admin_put_number(row, "sending", d->sending);
+		admin_put_text(row, "condition", condition_word(d));
+		admin_put_number(row, "next_try", d->is_paused ? 0 : (uint64_t)d->again);
+	}
+	return ERR_OK;
+}
+
+static enum err order_domain(struct admin_call *c, enum queue_command_kind kind, enum text said)
+{
+	struct queue_command ask = { .kind = kind, .recipient = -1, .name = admin_text(c, "domain") };
+	struct queue_answer answer = { 0 };
+	enum err e;
+
+	if (!c->host->is_running)
+		return admin_refuse(c, ERR_UNAVAILABLE, TEXT_ADMIN_NOT_RUNNING, STR(""));
+	e = c->host->queue(c->host->context, &ask, &c->arena, &answer);
+	if (e == ERR_INVALID)
+		return admin_refuse(c, e, TEXT_ADMIN_NOT_A_DOMAIN, ask.name);
+	return e != ERR_OK ? e : admin_said(c, said, ask.name);
+}
+
+enum err admin_queue_pause(struct admin_call *c) { return order_domain(c, QUEUE_PAUSE, TEXT_ADMIN_QUEUE_PAUSED); }
+enum err admin_queue_resume(struct admin_call *c) { return order_domain(c, QUEUE_RESUME, TEXT_ADMIN_QUEUE_RESUMED); }
 
 struct str admin_queue_trouble(struct admin_call *c, const struct queue_counters *q)
 {

@@ -5,6 +5,8 @@
 #include "base/log.h"
 #include "queue/command.h"
 #include "queue/delivery.h"
+#include "queue/destination_list.h"
+#include "queue/parcels.h"
 
 enum { NAME_MAX_BYTES = 64, ANSWER_FULL = 50000, LIST_PAGE = 50, SHOW_PAGE = 200, REASON_MAX = LATE_REASON_MAX };
 
@@ -29,6 +31,11 @@ void queue_command_encode(const struct queue_command *c, struct buf *out)
 		put_str(out, c->name);
 		put_i64(out, c->recipient);
 		break;
+	case QUEUE_PAUSE:
+	case QUEUE_RESUME:
+		put_str(out, c->name);
+		break;
+	case QUEUE_DESTINATIONS:
 	case QUEUE_COUNTERS:
 	case QUEUE_COMMAND_KINDS:
 		break;
@@ -51,6 +58,11 @@ enum err queue_command_decode(struct str bytes, struct queue_command *out)
 	*out = (struct queue_command){ .kind = (enum queue_command_kind)get_u8(&s), .recipient = -1 };
 	switch (out->kind) {
 	case QUEUE_COUNTERS:
+	case QUEUE_DESTINATIONS:
+		break;
+	case QUEUE_PAUSE:
+	case QUEUE_RESUME:
+		out->name = get_str(&s, SEND_DESTINATION_MAX);
 		break;
 	case QUEUE_LIST:
 		out->after.log_id = get_u64(&s);
@@ -161,6 +173,26 @@ static void get_shown(struct scan *s, struct queue_shown *r)
 		scan_fail(s);
 }
 
+static void put_destination(struct buf *out, const struct queue_destination *d)
+{
+	put_str(out, d->name);
+	put_u64(out, d->waiting);
+	put_u32(out, d->sending);
+	put_u32(out, d->failures);
+	put_bool(out, d->is_paused);
+	put_i64(out, d->again);
+}
+
+static void get_destination(struct scan *s, struct queue_destination *d)
+{
+	d->name = get_str(s, SEND_DESTINATION_MAX);
+	d->waiting = get_u64(s);
+	d->sending = get_u32(s);
+	d->failures = get_u32(s);
+	d->is_paused = get_bool(s);
+	d->again = get_i64(s);
+}
+
 static void get_list(struct scan *s, struct arena *a, struct queue_answer *out)
 {
 	out->has_more = get_bool(s);
@@ -203,6 +235,15 @@ enum err queue_answer_decode(struct str bytes, struct arena *a, struct queue_ans
 	case QUEUE_REMOVE:
 		out->changed = get_u64(&s);
 		break;
+	case QUEUE_PAUSE:
+	case QUEUE_RESUME:
+		break;
+	case QUEUE_DESTINATIONS:
+		out->n = get_count(&s, QUEUE_DESTINATIONS_MAX);
+		out->destinations = arena_array(a, out->n + 1, sizeof *out->destinations);
+		for (size_t i = 0; i < out->n; i++)
+			get_destination(&s, &out->destinations[i]);
+		break;
 	default:
 		return ERR_INVALID;
 	}
@@ -212,7 +253,7 @@ enum err queue_answer_decode(struct str bytes, struct arena *a, struct queue_ans
 enum err queue_command_ask(struct channel *queue, const struct queue_command *c, struct arena *a,
                            struct queue_answer *out)
 {
-	CLEANUP(buf_free) struct buf request = BUF(256);
+	CLEANUP(buf_free) struct buf request = BUF(400);
 	struct message answer;
 
 	queue_command_encode(c, &request);
@@ -317,7 +358,27 @@ static enum err find_named(struct late *l, struct str name, uint64_t *log_id, ui
 	return late_find_name(l, high, *seq, log_id);
 }
 
-static enum err serve(struct late *l, const struct queue_counters *counters, const struct queue_command *c,
+static enum err serve_destinations(struct late *l, const struct parcels *parcels, struct buf *answer)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct queue_destination *list;
+	size_t n;
+
+	TRY(destination_list(l, parcels_turns(parcels), QUEUE_DESTINATIONS_MAX, &a, &list, &n));
+	put_u32(answer, (uint32_t)n);
+	for (size_t i = 0; i < n; i++)
+		put_destination(answer, &list[i]);
+	return ERR_OK;
+}
+
+static enum err serve_pause(struct parcels *parcels, const struct queue_command *c)
+{
+	TRY(parcels_pause(parcels, c->name, c->kind == QUEUE_PAUSE));
+	log_info("queue order=%s destination=" STR_FMT, c->kind == QUEUE_PAUSE ? "pause" : "resume", STR_ARG(c->name));
+	return ERR_OK;
+}
+
+static enum err serve(struct late *l, struct parcels *parcels, const struct queue_counters *counters, const struct queue_command *c,
                       struct buf *answer, bool *has_changed)
 {
 	struct queue_counters filled = *counters;
@@ -336,13 +397,18 @@ static enum err serve(struct late *l, const struct queue_counters *counters, con
 			return ERR_NOTFOUND;
 		TRY(find_named(l, c->name, &log_id, &seq));
 		return serve_show(l, log_id, seq, c->from, answer);
+	case QUEUE_PAUSE:
+	case QUEUE_RESUME:
+		return parcels == NULL ? ERR_UNAVAILABLE : serve_pause(parcels, c);
+	case QUEUE_DESTINATIONS:
+		return parcels == NULL ? ERR_UNAVAILABLE : serve_destinations(l, parcels, answer);
 	default:
 		TRY(find_named(l, c->name, &log_id, &seq));
 		return serve_order(l, c, log_id, seq, answer, has_changed);
 	}
 }
 
-enum err queue_command_serve(struct late *l, const struct queue_counters *counters, struct str request,
+enum err queue_command_serve(struct late *l, struct parcels *parcels, const struct queue_counters *counters, struct str request,
                              struct buf *answer, bool *has_changed)
 {
 	struct queue_command c;
@@ -350,7 +416,7 @@ enum err queue_command_serve(struct late *l, const struct queue_counters *counte
 
 	*has_changed = false;
 	TRY(queue_command_decode(request, &c));
-	e = serve(l, counters, &c, answer, has_changed);
+	e = serve(l, parcels, counters, &c, answer, has_changed);
 	if (e == ERR_OK && answer->failed)
 		e = ERR_LIMIT;
 	if (e != ERR_OK)

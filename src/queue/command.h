@@ -6,7 +6,7 @@
 #include "queue/add.h"
 #include "queue/late.h"
 
-enum { QUEUE_COMMAND_TIMEOUT_MS = 30000 };
+enum { QUEUE_COMMAND_TIMEOUT_MS = 30000, QUEUE_DESTINATIONS_MAX = 150 };
 
 enum queue_command_kind {
 	QUEUE_COUNTERS = 1,
@@ -16,13 +16,16 @@ enum queue_command_kind {
 	QUEUE_HOLD,
 	QUEUE_RELEASE,
 	QUEUE_REMOVE,
+	QUEUE_PAUSE,       /* nothing is sent to the domain `name` */
+	QUEUE_RESUME,
+	QUEUE_DESTINATIONS,
 	QUEUE_COMMAND_KINDS
 };
 
 struct queue_command {
 	enum queue_command_kind kind;
 	struct queue_id after;         /* LIST: the last of the page before; zeros: the beginning */
-	struct str name;               /* SHOW and the orders: queue_name() */
+	struct str name;               /* SHOW and the orders: queue_name(); PAUSE, RESUME: a domain */
 	int        recipient;          /* the orders: index of one recipient, -1: all */
 	uint16_t   from;               /* SHOW: first index */
 };
@@ -53,6 +56,14 @@ struct queue_shown {               /* a recipient */
 	int64_t    due;                /* LATE_NEVER: nothing is tried by itself */
 	struct str status, reason;
 };
+struct queue_destination {
+	struct str name;
+	uint64_t   waiting;            /* recipients that are queued for longer than a moment */
+	uint32_t   sending;            /* connections at work for it */
+	uint32_t   failures;           /* in a row: how often nobody could be reached there */
+	bool       is_paused;          /* by the administrator */
+	int64_t    again;              /* seconds since 1970: the next try; 0: now, or when there is room */
+};
 struct queue_answer {
 	enum queue_command_kind kind;
 	struct queue_counters counters;       /* COUNTERS */
@@ -62,6 +73,7 @@ struct queue_answer {
 	struct queue_shown  *recipients;      /* SHOW: n */
 	struct str peer;                      /* SHOW: where it came from, for people */
 	uint64_t   changed;                   /* the orders: recipients */
+	struct queue_destination *destinations;   /* DESTINATIONS: n, those with most waiting first; at most QUEUE_DESTINATIONS_MAX */
 };
 
 void queue_command_encode(const struct queue_command *c, struct buf *out);
@@ -69,14 +81,15 @@ void queue_command_encode(const struct queue_command *c, struct buf *out);
 enum err queue_command_decode(struct str bytes, struct queue_command *out) MUST_CHECK;
 enum err queue_answer_decode(struct str bytes, struct arena *a, struct queue_answer *out) MUST_CHECK;
 
-/* Control's side: asks and waits. ERR_NOTFOUND: nothing late has this name; else as channel_call(). Slices live in
+/* Control's side: asks and waits. ERR_NOTFOUND: nothing late has this name; ERR_INVALID: no domain; else as channel_call(). Slices live in
  * the arena. */
 enum err queue_command_ask(struct channel *queue, const struct queue_command *c, struct arena *a,
                            struct queue_answer *out) MUST_CHECK;
 
 /* The queue's side: does it and writes the body of the answer (empty on an error, which is the status of the reply).
  * counters: all but `late` filled by the role. *has_changed: rows have another state or are due at another time: look
- * anew. */
-enum err queue_command_serve(struct late *l, const struct queue_counters *counters, struct str request,
+ * anew. parcels: for PAUSE, RESUME and DESTINATIONS; NULL (tests of the others): those are ERR_UNAVAILABLE. */
+struct parcels;
+enum err queue_command_serve(struct late *l, struct parcels *parcels, const struct queue_counters *counters, struct str request,
                              struct buf *answer, bool *has_changed) MUST_CHECK;
 #endif

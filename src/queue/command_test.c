@@ -52,7 +52,7 @@ static enum err ask(struct place *p, struct queue_command c, struct queue_answer
 
 	queue_command_encode(&c, &request);
 	buf_reset(&p->answer);
-	TRY(queue_command_serve(p->l, &counters, buf_str(&request), &p->answer, has_changed));
+	TRY(queue_command_serve(p->l, NULL, &counters, buf_str(&request), &p->answer, has_changed));
 	return queue_answer_decode(buf_str(&p->answer), &p->arena, out);
 }
 
@@ -167,6 +167,18 @@ TEST(orders)
 		EXPECT_INT(answer.changed, c->changed);
 		EXPECT_INT(changed, c->changed > 0);
 	}
+	stop(&p);
+}
+
+TEST(destinations_are_asked_of_a_queue_that_sends)
+{
+	struct queue_answer answer;
+	struct place p;
+	bool changed;
+
+	start(&p);
+	EXPECT_INT(ask(&p, (struct queue_command){ .kind = QUEUE_DESTINATIONS }, &answer, &changed), ERR_UNAVAILABLE);
+	EXPECT_INT(ask(&p, (struct queue_command){ .kind = QUEUE_PAUSE, .name = STR("far.test") }, &answer, &changed), ERR_UNAVAILABLE);
 	stop(&p);
 }
 

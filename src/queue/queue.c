@@ -322,7 +322,7 @@ void queue_on_command(struct queue *q, struct channel *ch, struct message *m)
 								.is_disk_full = q->is_disk_full,
 								.backlog = q->backlog.dues };
 	bool has_changed = false;
-	enum err e = queue_command_serve(q->late, &c, m->body, &b, &has_changed);
+	enum err e = queue_command_serve(q->late, q->parcels, &c, m->body, &b, &has_changed);
 
 	channel_reply(ch, m->call, e, e == ERR_OK && b.n > 0 ? buf_str(&b) : STR(""), NULL, 0);
 	if (!has_changed)

@@ -288,6 +288,20 @@ def test_later_is_later(w):
     expect(len(drops.dropped) == 1, "sent again after the connection was lost, and once only")
 
 
+def test_a_domain_may_be_paused(w):
+    """By its administrator: others get their mail, its own waits."""
+    paused, other = w.peer("paused"), w.peer("other")
+    expect("nothing is sent" in w.here.cli("queue", "pause", "Paused.peer.test"), "said so")
+    w.send("x@paused.peer.test", subject="waits")
+    w.send("x@other.peer.test", subject="does not wait")
+    w.arrives(other, "does not wait")
+    rows = {r["destination"]: r for r in w.here.cli_json("queue", "destinations")}
+    expect(rows["paused.peer.test"]["condition"] == "paused" and paused.messages == [], (rows, paused.messages))
+    w.here.cli("queue", "resume", "paused.peer.test")
+    expect(len(w.arrives(paused, "waits")) == 1, "sent when it is resumed")
+    expect(w.here.cli("queue", "pause", "no domain", check=False).returncode != 0, "not a domain")
+
+
 def test_what_can_never_be_comes_back(w):
     w.peer("tiny", keywords=("SIZE 200",))
     part = w.peer("part", rcpt={"no@part.peer.test": ["550 5.1.1 no such person here"]})
