@@ -1,11 +1,11 @@
 /* An answer, read as it arrives (RFC 9112). Lines are collected up to their LF; a body goes straight into its buffer. How long a body is
  * follows §6.3 in its order: none for 204 and 304, chunks, a length, else until the connection ends. Answers of the 1xx kind that come
- * before the real one are read and forgotten (RFC 9110 §15.2). */
+ * before the real one are read and forgotten (RFC 9110 §15.2), but not without end: they would keep the reader busy for ever. */
 #include "http/answer.h"
 #include "base/scan.h"
 
 enum state { HEAD, FIXED, CHUNK_SIZE, CHUNK_DATA, CHUNK_END, TRAILER, UNTIL_CLOSE, DONE, BAD };
-enum { CHUNK_LINE_MAX = 1000 };
+enum { CHUNK_LINE_MAX = 1000, INTERIM_MAX = 10 };
 
 void http_answer_init(struct http_answer *h, size_t body_max)
 {
@@ -129,6 +129,8 @@ static enum err read_head(struct http_answer *h)
 	while (str_cut(rest, '\n', &line, &rest) && line.n > 1)
 		if (!read_field(h, &f, str_sub(line, 0, line.n - 1)))
 			return bad(h, ERR_INVALID, "a header field of the answer is malformed");
+	if (h->status / 100 == 1 && ++h->interim > INTERIM_MAX)
+		return bad(h, ERR_LIMIT, "the answer does not begin, it is only announced again and again");
 	if (h->status / 100 == 1) {
 		h->status = 0;
 		h->content_type = STR_NONE;

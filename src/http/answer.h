@@ -16,6 +16,7 @@ struct http_answer {       /* http_answer_init() first */
 	struct buf  head, line;
 	uint64_t    left;
 	size_t      trailer_bytes;
+	unsigned    interim;       /* answers of the 1xx kind before it */
 };
 void http_answer_init(struct http_answer *h, size_t body_max);
 void http_answer_free(struct http_answer *h);   /* for CLEANUP too */

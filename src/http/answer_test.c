@@ -86,4 +86,10 @@ TEST(limits)
 	for (int i = 0; i < 100000 && e == ERR_AGAIN; i++)
 		e = http_answer_take(&h, STR("A: b\r\n"));
 	EXPECT_ERR(e, ERR_LIMIT);
+	http_answer_free(&h);
+	http_answer_init(&h, 64);
+	e = ERR_AGAIN;
+	for (int i = 0; i < 100000 && e == ERR_AGAIN; i++)
+		e = http_answer_take(&h, STR("HTTP/1.1 100 Continue\r\n\r\n"));
+	EXPECT_ERR(e, ERR_LIMIT);
 }
