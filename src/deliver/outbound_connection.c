@@ -264,7 +264,7 @@ static enum err shake_hands(struct outbound_connection *c)
 		return ERR_CLOSED;
 	}
 	c->tls_words = tls_client_words(c->stream.tls, &c->arena);
-	c->is_proven = c->expect.trust != TLS_TRUST_ANY;
+	c->is_proven = tls_client_is_proven(c->stream.tls);
 	smtp_sender_secured(c->sender);
 	return ERR_OK;
 }

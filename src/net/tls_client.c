@@ -118,6 +118,11 @@ struct tls *tls_connect(struct tls_client *c, int fd, const struct tls_expect *e
 	return (struct tls *)(void *)ssl;
 }
 
+bool tls_client_is_proven(const struct tls *t)
+{
+	return SSL_get_verify_mode(ssl_of(t)) != SSL_VERIFY_NONE && SSL_get_verify_result(ssl_of(t)) == X509_V_OK;
+}
+
 struct str tls_client_words(const struct tls *t, struct arena *a)
 {
 	long verdict = SSL_get_verify_result(ssl_of(t));

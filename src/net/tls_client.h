@@ -30,6 +30,8 @@ struct tls_expect {
 /* On a connected, non-blocking socket, which stays the caller's. What is expected is not needed afterwards. DANE without one record that
  * this library can use: any certificate will do (RFC 7672 §2.2), and tls_client_words() says so. NULL: not possible, logged. */
 struct tls *tls_connect(struct tls_client *c, int fd, const struct tls_expect *e);
+/* After the handshake: has the certificate shown what was expected? Never, where nothing was or no record could be used. */
+bool tls_client_is_proven(const struct tls *t);
 /* After the handshake, for people: "TLSv1.3, certificate proven by DANE"; "TLSv1.2, certificate not verified (self-signed certificate)".
  * After one that failed: why. */
 struct str tls_client_words(const struct tls *t, struct arena *a);

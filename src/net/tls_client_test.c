@@ -96,6 +96,8 @@ TEST(trust)
 		struct tls *ours = tls_connect(client, pair[0], &expect), *theirs = tls_accept(server, pair[1], PROTOCOL_SMTP);
 		EXPECT(ours != NULL && theirs != NULL);
 		EXPECT_ERR(shake(ours, theirs), c->e);
+		if (c->e == ERR_OK)
+			EXPECT_INT(tls_client_is_proven(ours), c->trust != TLS_TRUST_ANY && c->usage != 77);
 		struct str words = c->e == ERR_OK ? tls_client_words(ours, &f.arena) : tls_client_failure(ours, &f.arena);
 		if (str_find(words, str_of(c->words)) < 0)
 			print_error("said: " STR_FMT "\n", STR_ARG(words));
