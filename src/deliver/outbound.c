@@ -161,10 +161,14 @@ void job_finished(struct outbound_job *j)
 	answer(j);
 }
 
-/* Has this host, on this connection, done anything with the message? */
-static bool may_go_on(const struct outbound_connection *c, const struct smtp_result *why)
+/* Has this host, on this connection, done nothing with the message yet? Where it took the recipients in several turns, the later ones
+ * begin with MAIL too: whoever was decided about before must not get the message again. */
+static bool may_go_on(const struct outbound_job *j, const struct smtp_result *results, const struct smtp_result *why)
 {
-	return why->at <= SMTP_AT_MAIL && (smtp_sender_results(c->sender) == NULL || why->is_own_word || why->code == 421);
+	for (size_t i = 0; results && i < j->outgoing.n; i++)
+		if (results[i].at > SMTP_AT_MAIL)
+			return false;
+	return why->at <= SMTP_AT_MAIL && (results == NULL || why->is_own_word || why->code == 421);
 }
 
 void job_lost(struct outbound_job *j, const struct smtp_result *why)
@@ -172,7 +176,7 @@ void job_lost(struct outbound_job *j, const struct smtp_result *why)
 	struct outbound_connection *c = j->connection;
 	const struct smtp_result *results = smtp_sender_results(c->sender);
 
-	if (!may_go_on(c, why) && results) {
+	if (!may_go_on(j, results, why) && results) {
 		take_results(j, results);
 		j->feedback = why->code == 421 ? SEND_BUSY : SEND_GOOD;
 		answer(j);
@@ -190,10 +194,16 @@ void job_lost(struct outbound_job *j, const struct smtp_result *why)
 
 /* ---- the way ---- */
 
-static struct outbound_connection *find_free(const struct outbound *r, struct str destination)
+/* May a connection that was made for another message carry this one? What asks for proof finds its way anew. */
+static bool may_share(const struct outbound_connection *c, const struct outbound_job *j)
 {
-	for (struct outbound_connection *c = r->connections; c; c = c->next)
-		if (c->state == CONNECTION_FREE && str_eq(c->destination, destination))
+	return str_eq(c->destination, j->in.send.destination) && !j->in.send.requires_tls && (c->is_proven || j->is_allowed == NULL);
+}
+
+static struct outbound_connection *find_free(const struct outbound_job *j)
+{
+	for (struct outbound_connection *c = j->outbound->connections; c; c = c->next)
+		if (c->state == CONNECTION_FREE && may_share(c, j))
 			return c;
 	return NULL;
 }
@@ -246,6 +256,7 @@ static void skip_host(struct outbound_job *j, const struct mx_host *host, const 
 	j->results[0] = (struct send_result){ .status = str_of(status), .text = str_copy(&j->arena, why), .host = str_copy(&j->arena, host->name),
 	                                      .tls = STR("") };
 	j->target++;
+	j->in_clear = false;
 }
 
 static void next_target(struct outbound_job *j)
@@ -336,14 +347,16 @@ static bool is_own(void *context, struct str host, UNUSED const struct peer *add
 
 static void find_way(struct outbound_job *j)
 {
-	struct outbound_connection *c = find_free(j->outbound, j->in.send.destination);
+	struct outbound_connection *c = find_free(j);
 
-	if (c && !j->in.send.requires_tls) {
+	if (c) {
 		connection_use(c, j);
 		return;
 	}
 	mx_route_free(j->route);
 	j->route = NULL;
+	j->is_allowed = NULL;
+	j->in_clear = false;
 	j->target = 0;
 	j->search = mx_find(j->outbound->resolver, j->in.send.destination, j->outbound->settings.port, is_own, on_route, j);
 }
@@ -400,7 +413,7 @@ void outbound_on_sent(struct outbound *r, const struct message *m)
 	if (c == NULL)
 		return;
 	struct outbound_job *j = r->waiting;
-	while (j && !str_eq(j->in.send.destination, c->destination))
+	while (j && !may_share(c, j))
 		j = j->next;
 	if (j == NULL || !connection_is_good(c)) {
 		connection_release(c);

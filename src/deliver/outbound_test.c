@@ -255,6 +255,40 @@ TEST(partial_refusal)
 	teardown(&w);
 }
 
+/* A server that takes one recipient at a time, and goes away before the second: the first one has the message, and must not get it
+ * again over another connection. */
+TEST(no_second_copy)
+{
+	static const char *const ends[] = { "<MAIL\n421 4.3.2 enough\nX\n", "<MAIL\nX\n" };
+
+	EACH(ends, end) {
+		char script[1000];
+		const char *scripts[] = { script, HELLO MAIL RCPT DATA "<QUIT\n221 bye\n", NULL };
+		struct send_recipient people[] = { { .address = STR("bob@x") }, { .address = STR("dan@x") } };
+		struct world w;
+		struct send s = message_to(people, 2);
+
+		for (int is_reused = 0; is_reused <= 1; is_reused++) {
+			snprintf(script, sizeof(script), "220 p\n<EHLO\n250-p\n250 LIMITS RCPTMAX=1\n%s" MAIL RCPT DATA "%s",
+			         is_reused ? MAIL RCPT DATA : "", *end);
+			setup(&w, scripts);
+			if (is_reused) {
+				s.n = 1;
+				ask(&w, &s);
+				sent(&w, 7);
+				s.n = 2;
+			}
+			ask(&w, &s);
+			EXPECT_INT(w.answer.results[0].outcome, DELIVERY_DONE);
+			EXPECT_INT(w.answer.results[1].outcome, DELIVERY_DEFERRED);
+			EXPECT_INT(outbound_connections(w.outbound), 0);
+			sent(&w, 7);
+			teardown(&w);
+			EXPECT_INT(w.server.connections, 1);
+		}
+	}
+}
+
 /* One connection for two messages, the second after SENT; and one that was closed meanwhile is no failure. */
 TEST(connections_are_kept)
 {
