@@ -17,10 +17,12 @@ enum { SEND_BYTES_MAX = SEND_INLINE_MAX + SEND_PREFIX_MAX + SEND_RECIPIENTS_MAX 
 
 static bool recipients_fit(const struct send *s)
 {
+	if (s->n < 1 || s->n > SEND_RECIPIENTS_MAX)
+		return false;
 	for (size_t i = 0; i < s->n; i++)
 		if (s->recipients[i].address.n > ENVELOPE_ADDRESS_MAX || s->recipients[i].orcpt.n > ENVELOPE_ORCPT_MAX)
 			return false;
-	return s->n >= 1 && s->n <= SEND_RECIPIENTS_MAX;
+	return true;
 }
 
 static bool send_fits(const struct send *s)

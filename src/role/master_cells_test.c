@@ -154,8 +154,10 @@ static void end(struct world *w)
 	}
 	channel_free(w->alice);
 	channel_free(w->bob);
-	while (map_next(&w->master.cells, &at, NULL, &v))  /* of cells that crashed */
+	while (map_next(&w->master.cells, &at, NULL, &v)) {  /* of cells that crashed */
+		mem_free(((struct cell_slot *)v)->waiting);
 		mem_free(v);
+	}
 	map_free(&w->master.cells);
 	map_free(&w->master.watches);
 	watch_free(w->master.watch);
