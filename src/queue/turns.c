@@ -305,6 +305,7 @@ void turns_add(struct turns *t, struct turn *x, struct str sender, struct str de
 /* taken is told from withdrawn by who is in no line: a taken one has before == itself. */
 static bool is_taken(const struct turn *x) { return x->before == x; }
 
+/* Its flow may be stalled too: if nobody were woken, the place would stay empty until turns_pass(). */
 static void give_up_place(struct turns *t, struct turn *x)
 {
 	if (!is_taken(x))
@@ -313,6 +314,7 @@ static void give_up_place(struct turns *t, struct turn *x)
 	x->flow->sender->out--;
 	x->flow->to->out--;
 	t->out--;
+	wake(t, x->flow->to, INT64_MAX);  /* a pause is looked at when it is taken */
 }
 
 void turns_add_again(struct turns *t, struct turn *x)
@@ -330,14 +332,11 @@ void turns_withdraw(UNUSED struct turns *t, struct turn *x)
 void turns_leave(struct turns *t, struct turn *x)
 {
 	struct flow *f = x->flow;
-	bool had_place = is_taken(x);
 
 	if (x->is_waiting)
 		pull_out(x);
 	give_up_place(t, x);
 	x->flow = NULL;
-	if (had_place)
-		wake(t, f->to, INT64_MAX);  /* a pause is looked at when it is taken */
 	if (--f->turns == 0)
 		flow_free(t, f);
 }
