@@ -7,12 +7,14 @@
  * A connection that was kept may have been closed by the other side while our first words were under way. That is nobody's failure: the
  * message begins anew, with a connection of its own. */
 #include "deliver/outbound_private.h"
+#include "base/clock.h"
 #include "base/log.h"
 
 enum { ATTEMPT_ADDRESSES_MAX = 8 };  /* addresses tried for one SEND; the queue comes again later */
 
 const struct outbound_settings outbound_defaults = {
 	.port = 25, .connections_max = 500, .per_address_max = 20, .connect_ms = 10000, .keep_ms = 5000, .messages_max = 100,
+	.send_ms = SEND_TIMEOUT_MS - 20 * 60 * 1000,
 };
 
 static void find_way(struct outbound_job *j);
@@ -194,10 +196,14 @@ void job_lost(struct outbound_job *j, const struct smtp_result *why)
 
 /* ---- the way ---- */
 
+/* The queue is about to count it as lost, and to send it again: nothing of it may go out any more. */
+static bool is_late(const struct outbound_job *j) { return clock_mono_ms() >= j->until_ms; }
+
 /* May a connection that was made for another message carry this one? What asks for proof finds its way anew. */
 static bool may_share(const struct outbound_connection *c, const struct outbound_job *j)
 {
-	return str_eq(c->destination, j->in.send.destination) && !j->in.send.requires_tls && (c->is_proven || j->is_allowed == NULL);
+	return str_eq(c->destination, j->in.send.destination) && !is_late(j) && !j->in.send.requires_tls &&
+	       (c->is_proven || j->is_allowed == NULL);
 }
 
 static struct outbound_connection *find_free(const struct outbound_job *j)
@@ -237,7 +243,9 @@ static void nobody_left(struct outbound_job *j)
 {
 	struct send_result last = j->results[0];
 
-	j->results[0].outcome = 0;
+	if (last.text.n == 0)
+		last = (struct send_result){ .text = STR("no mail server of the domain could be spoken to in the time for it"), .host = STR(""), .tls = STR("") };
+	j->all_refused &= !is_late(j);
 	for (size_t i = 0; i < j->in.send.n; i++) {
 		j->results[i] = last;
 		j->results[i].outcome = j->all_refused ? DELIVERY_REFUSED : DELIVERY_DEFERRED;
@@ -261,7 +269,7 @@ static void skip_host(struct outbound_job *j, const struct mx_host *host, const 
 
 static void next_target(struct outbound_job *j)
 {
-	while (j->target < j->route->target_count && j->attempt_count < ATTEMPT_ADDRESSES_MAX) {
+	while (j->target < j->route->target_count && j->attempt_count < ATTEMPT_ADDRESSES_MAX && !is_late(j)) {
 		const struct mx_target *t = &j->route->targets[j->target];
 		const struct mx_host *host = &j->route->hosts[t->host];
 		struct str why;
@@ -388,7 +396,8 @@ void outbound_on_send(struct outbound *r, struct channel *queue, struct message 
 {
 	struct outbound_job *j = MEM_NEW(struct outbound_job);
 
-	*j = (struct outbound_job){ .outbound = r, .queue = queue, .call = m->call, .all_refused = true, .feedback = SEND_UNREACHABLE };
+	*j = (struct outbound_job){ .outbound = r, .queue = queue, .call = m->call, .all_refused = true, .feedback = SEND_UNREACHABLE,
+	                           .until_ms = clock_mono_ms() + r->settings.send_ms };
 	link_job(j);
 	if (send_take(m, &j->in) != ERR_OK) {
 		channel_reply(queue, m->call, ERR_INVALID, STR(""), NULL, 0);

@@ -22,6 +22,7 @@ struct outbound_settings {
 	int        connect_ms;        /* how long a connection may take to come about */
 	int        keep_ms;           /* how long one that is free is kept for its destination */
 	unsigned   messages_max;      /* over one connection */
+	int        send_ms;           /* for a SEND in all, before the queue counts it as lost: however slowly a server goes on */
 	struct sts *sts;              /* policies of MTA-STS; NULL: nobody asks for them. Borrowed */
 };
 extern const struct outbound_settings outbound_defaults;   /* hostname empty */

@@ -81,15 +81,18 @@ static void on_timer(void *context)
 	}
 }
 
-/* The peer has as long as RFC 5321 gives it, from its last sign of progress on. */
+/* The peer has as long as RFC 5321 gives it, from its last sign of progress on, and with all its progress as long as the job has. */
 static void set_timer(struct outbound_connection *c)
 {
 	uint64_t progress = smtp_sender_progress(c->sender);
+	int64_t at_ms = clock_mono_ms() + (int64_t)smtp_sender_patience_s(c->sender) * 1000;
 
 	if (c->timer.place && progress == c->progress)
 		return;
 	c->progress = progress;
-	loop_timer_in(c->outbound->loop, &c->timer, (int64_t)smtp_sender_patience_s(c->sender) * 1000);
+	if (c->job && c->job->until_ms < at_ms)
+		at_ms = c->job->until_ms;
+	loop_timer_at(c->outbound->loop, &c->timer, at_ms);
 }
 
 /* ---- opening ---- */

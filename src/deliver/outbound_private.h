@@ -19,6 +19,7 @@ struct outbound_job {
 	struct outbound_job  *next, **link;      /* in outbound->jobs or outbound->waiting */
 	struct channel     *queue;
 	uint32_t            call;
+	int64_t             until_ms;          /* clock_mono_ms(): then it is answered, whatever a server is about to say */
 	struct arena        arena;
 	struct send_in      in;
 	struct send_result *results;           /* one for each recipient; outcome 0: open */

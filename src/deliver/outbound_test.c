@@ -390,3 +390,61 @@ TEST(waiting_for_room)
 	teardown(&w);
 	EXPECT_INT(w.server.connections, 1);
 }
+
+/* What waited so long that the queue has given it up, and sends it again, does not go out any more. */
+TEST(not_when_it_is_late)
+{
+	static const char *const scripts[] = { HELLO MAIL RCPT DATA "<QUIT\n221 bye\n", NULL };
+	struct send_recipient bob = { .address = STR("bob@x") };
+	struct world w;
+	struct send s = message_to(&bob, 1);
+	CLEANUP(buf_free) struct buf b = BUF(MESSAGE_BODY_MAX);
+	CLEANUP(fd_close) int memfd = -1;
+	int fds[MESSAGE_FDS_MAX], n = 0;
+
+	setup(&w, scripts);
+	struct outbound_settings settings = outbound_defaults;
+	settings.hostname = STR("me.test");
+	settings.port = w.server.port;
+	settings.connections_max = 1;
+	settings.keep_ms = 0;
+	outbound_configure(w.outbound, &settings);
+	s.number = 1;
+	ask(&w, &s);
+	s.number = 2;
+	EXPECT_OK(send_encode(&s, &b, fds, &n, &memfd));
+	w.is_answered = false;
+	EXPECT_OK(channel_ask(w.queue, REQUEST_SEND, buf_str(&b), fds, n, 2 * SEND_TIMEOUT_MS, on_answer, &w));
+	for (int i = 0; i < 5; i++)
+		loop_once(w.loop, 10);
+	EXPECT(!w.is_answered);
+	clock_mono_advance(settings.send_ms);
+	sent(&w, 1);
+	for (int64_t until = clock_mono_ms() + WAIT_MS; !w.is_answered && clock_mono_ms() < until;)
+		loop_once(w.loop, 10);
+	EXPECT(w.is_answered && w.answer.results[0].outcome == DELIVERY_DEFERRED);
+	EXPECT_STR(w.answer.results[0].status, "4.4.1");
+	teardown(&w);
+	EXPECT_INT(w.server.connections, 1);
+	EXPECT(strstr(w.server.seen[0], "MAIL FROM") != NULL && strstr(strstr(w.server.seen[0], "MAIL FROM") + 1, "MAIL FROM") == NULL);
+}
+
+/* A server that makes progress, but so slowly that it would never end: its time is over with that of the SEND. */
+TEST(not_for_ever)
+{
+	static const char *const scripts[] = { "220 p\n<EHLO\n250 p\n<MAIL\n<QUIT\n", NULL };
+	struct send_recipient bob = { .address = STR("bob@x") };
+	struct world w;
+	struct send s = message_to(&bob, 1);
+
+	setup(&w, scripts);
+	struct outbound_settings settings = outbound_defaults;
+	settings.hostname = STR("me.test");
+	settings.port = w.server.port;
+	settings.send_ms = 100;
+	outbound_configure(w.outbound, &settings);
+	ask(&w, &s);
+	EXPECT_INT(w.answer.results[0].outcome, DELIVERY_DEFERRED);
+	EXPECT_INT(outbound_connections(w.outbound), 0);
+	teardown(&w);
+}
