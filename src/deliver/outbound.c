@@ -61,6 +61,7 @@ static void job_free(struct outbound_job *j)
 	mx_cancel(j->search);
 	sts_cancel(j->policy_search);
 	mx_route_free(j->route);
+	message_release(j);
 	send_release(&j->in);
 	arena_free(&j->arena);
 	mem_free(j);

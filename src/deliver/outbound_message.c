@@ -2,10 +2,13 @@
  *
  * SMTPUTF8: what needs it stays here, if it needs it: a flag alone, with addresses and header in ASCII, does not (RFC 6531 §3.1 lets a
  * client find that out). SIZE: what is too large is not sent to be refused. REQUIRETLS goes to nobody who does not know the word.
- * Eight-bit text to a server without 8BITMIME is sent as it is, as nearly every server does today: those that lack the word pass it on,
- * and a changed body would break the signature that proves who wrote it. */
+ * 8BITMIME: eight-bit text is encoded for who lacks it (RFC 6152 §3), and goes without our signature, which would not verify any more; what
+ * is in a header, or signed, cannot be encoded and comes back. A message that turns out to be ASCII goes as it is. SMTPUTF8 promises
+ * 8BITMIME (RFC 6531 §3.1), also where it is not announced beside it. */
 #include "deliver/outbound_private.h"
 #include "base/bytes.h"
+#include "base/log.h"
+#include <sys/mman.h>
 #include <unistd.h>
 
 enum { HEADER_MAX = 256 << 10 };
@@ -65,12 +68,14 @@ static bool has_ascii_header(const struct send *s)
 	return (end >= 0 || n == s->size) && str_is_ascii(str_sub(buf_str(&b), 0, end >= 0 ? (size_t)end : n));
 }
 
-static void refuse_all(struct outbound_job *j, const char *status, struct str text)
+static void settle_all(struct outbound_job *j, enum delivery_outcome outcome, const char *status, struct str text)
 {
 	for (size_t i = 0; i < j->in.send.n; i++)
 		if (j->results[i].outcome == 0)
-			result_set(j, i, DELIVERY_REFUSED, status, text);
+			result_set(j, i, outcome, status, text);
 }
+
+static void refuse_all(struct outbound_job *j, const char *status, struct str text) { settle_all(j, DELIVERY_REFUSED, status, text); }
 
 /* Without SMTPUTF8 there: the recipients it can be sent to all the same. */
 static void refuse_utf8(struct outbound_job *j)
@@ -86,21 +91,82 @@ static void refuse_utf8(struct outbound_job *j)
 		refuse_all(j, "5.6.9", STR("the header of the message has letters beyond ASCII, and the server of the recipient does not take such messages"));
 }
 
+/* ---- without 8BITMIME ---- */
+
+static bool read_ascii(void *context, uint64_t offset, char *room, size_t n)
+{
+	mime_downgrade_read(((struct outbound_job *)context)->ascii, offset, room, n);
+	return true;
+}
+
+/* Once for all hosts that are tried. False: the body cannot be read. */
+static bool plan_ascii(struct outbound_job *j)
+{
+	const struct send *s = &j->in.send;
+	struct str body = str_make(s->body.p, (size_t)s->size);
+
+	if (j->ascii)
+		return true;
+	if (body.p == NULL && s->size > 0) {  /* the size of its file (queue/send.h), which nobody changes */
+		void *p = mmap(NULL, (size_t)s->size, PROT_READ, MAP_PRIVATE, s->fd, 0);
+		if (p == MAP_FAILED) {
+			(void)log_errno("mmap", "message to send");
+			return false;
+		}
+		j->mapped = body = str_make(p, (size_t)s->size);
+	}
+	j->ascii = ARENA_NEW(&j->arena, struct mime_downgrade);
+	j->ascii_outcome = mime_downgrade(&j->arena, body, j->ascii);
+	return true;
+}
+
+void message_release(struct outbound_job *j)
+{
+	if (j->mapped.p)
+		munmap((void *)(uintptr_t)j->mapped.p, j->mapped.n);
+	j->mapped = STR_NONE;
+}
+
+/* For this server: is it the encoded message that goes? Those it cannot be sent to have their result. */
+static bool fit_ascii(struct outbound_job *j, const struct smtp_offers *offers)
+{
+	static const char *const reasons[] = {
+		[DOWNGRADE_HEADER] = "the header of the message, or of a part of it, has letters beyond ASCII that are not encoded, and the server of "
+		                     "the recipient takes ASCII only (no 8BITMIME)",
+		[DOWNGRADE_SIGNED] = "a part of the message is signed and has letters beyond ASCII; the server of the recipient takes ASCII only (no "
+		                     "8BITMIME), and encoding them would break the signature",
+		[DOWNGRADE_BROKEN] = "the message has letters beyond ASCII where its form does not allow to encode them, and the server of the recipient "
+		                     "takes ASCII only (no 8BITMIME)",
+	};
+	const struct send *s = &j->in.send;
+
+	if (s->body_type == ENVELOPE_7BIT || offers->has & SMTP_OFFERS_8BITMIME || (s->smtputf8 && offers->has & SMTP_OFFERS_SMTPUTF8))
+		return false;
+	if (!plan_ascii(j)) {
+		settle_all(j, DELIVERY_DEFERRED, "4.3.0", STR("the message could not be read from the queue"));
+		return false;
+	}
+	if (j->ascii_outcome != DOWNGRADE_DONE && j->ascii_outcome != DOWNGRADE_NOT_NEEDED)
+		refuse_all(j, "5.6.3", str_of(reasons[j->ascii_outcome]));
+	return j->ascii_outcome == DOWNGRADE_DONE;
+}
+
 bool message_fit(struct outbound_job *j, const struct smtp_offers *offers, bool is_proven)
 {
 	const struct send *s = &j->in.send;
 	bool has_utf8 = (offers->has & SMTP_OFFERS_SMTPUTF8) != 0;
-	uint64_t size = s->size + s->prefix.n;
 	size_t n = 0;
 
+	if (s->smtputf8 && !has_utf8)
+		refuse_utf8(j);
+	bool is_encoded = fit_ascii(j, offers);
+	uint64_t size = is_encoded ? j->ascii->size : s->size + s->prefix.n;
 	if (offers->size_max && size > offers->size_max)
 		refuse_all(j, "5.3.4", arena_printf(&j->arena, "the message has %llu bytes, and the server takes %llu at most", (unsigned long long)size,
 		                                    (unsigned long long)offers->size_max));
 	if (s->requires_tls && !(is_proven && offers->has & SMTP_OFFERS_REQUIRETLS))
 		refuse_all(j, "5.7.30", STR("the sender wants every server on the way to encrypt and to prove itself (REQUIRETLS), and this one "
 		                            "does not promise it"));
-	if (s->smtputf8 && !has_utf8)
-		refuse_utf8(j);
 	for (size_t i = 0; i < s->n; i++) {
 		if (j->results[i].outcome != 0)
 			continue;
@@ -108,9 +174,10 @@ bool message_fit(struct outbound_job *j, const struct smtp_offers *offers, bool 
 		j->who[n++] = i;
 	}
 	j->outgoing = (struct smtp_outgoing){
-		.sender = s->sender, .body = s->body_type == ENVELOPE_7BIT ? SMTP_BODY_7BIT : SMTP_BODY_8BITMIME,
+		.sender = s->sender, .body = s->body_type == ENVELOPE_7BIT || is_encoded ? SMTP_BODY_7BIT : SMTP_BODY_8BITMIME,
 		.ret = s->ret == ENVELOPE_RET_FULL ? SMTP_RET_FULL : s->ret == ENVELOPE_RET_HDRS ? SMTP_RET_HDRS : SMTP_RET_NONE,
-		.envid = s->envid, .smtputf8 = s->smtputf8 && has_utf8, .requiretls = s->requires_tls, .size = size, .read = read_message, .context = j,
+		.envid = s->envid, .smtputf8 = s->smtputf8 && has_utf8, .requiretls = s->requires_tls, .size = size,
+		.read = is_encoded ? read_ascii : read_message, .context = j,
 		.n = n, .recipients = j->people,
 	};
 	return n > 0;

@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "deliver/outbound.h"
 #include "dns/mx.h"
+#include "mime/downgrade.h"
 #include "net/stream.h"
 #include "queue/send.h"
 #include "smtp/sender.h"
@@ -39,6 +40,9 @@ struct outbound_job {
 	struct smtp_outgoing outgoing;
 	struct smtp_outgoing_recipient *people;
 	size_t             *who;               /* people[i] is recipient who[i] of the SEND */
+	struct mime_downgrade *ascii;          /* the message for those without 8BITMIME; NULL: nobody has asked for it yet */
+	enum downgrade_outcome ascii_outcome;
+	struct str          mapped;            /* the body, for it; p == NULL: it was in memory */
 };
 
 enum connection_state {
@@ -110,5 +114,6 @@ void outbound_room(struct outbound *r);        /* a connection has ended: whoeve
 /* outbound_message.c: makes j->outgoing out of the recipients that are open, as this server can take it. False: none can be sent; those
  * that can never be have their result. */
 bool message_fit(struct outbound_job *j, const struct smtp_offers *offers, bool is_proven);
+void message_release(struct outbound_job *j);   /* what it has made of it */
 void result_set(struct outbound_job *j, size_t i, enum delivery_outcome outcome, const char *status, struct str text);
 #endif

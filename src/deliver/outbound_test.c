@@ -9,6 +9,7 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <pthread.h>
+#include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -235,6 +236,77 @@ TEST(outcomes)
 		if (c->outcome == DELIVERY_DONE)
 			EXPECT(strstr(w.server.seen[w.server.connections - 1], "DKIM-Signature: x\r\nSubject: hello\r\n\r\n..dot\r\n.\r\n") != NULL);
 	}
+}
+
+/* A server without 8BITMIME: encoded and without the signature; one that has it, or is given ASCII: as it is. */
+TEST(eight_bit_text)
+{
+	static const struct {
+		const char *name, *offers, *body;
+		const char *data;      /* what the server sees; NULL: it comes back with 5.6.3 and */
+		const char *text;
+		bool smtputf8;
+	} cases[] = {
+		{ "encoded", "220 p\n<EHLO\n250-p\n250 SIZE 1000\n", "MIME-Version: 1.0\r\n\r\ncaf\xc3\xa9 au lait\r\n",
+		  "SIZE=85\r\nRCPT TO:<bob@x>\r\nDATA\r\nMIME-Version: 1.0\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\ncaf=C3=A9 au lait\r\n.\r\n", "" },
+		{ "HELO", "220 p\n<EHLO\n502 what?\n<HELO\n250 p\n", "MIME-Version: 1.0\r\n\r\ncaf\xc3\xa9 au lait\r\n", "caf=C3=A9 au lait\r\n.\r\n", "" },
+		{ "8BITMIME", "220 p\n<EHLO\n250-p\n250 8BITMIME\n", "MIME-Version: 1.0\r\n\r\ncaf\xc3\xa9 au lait\r\n",
+		  "BODY=8BITMIME\r\nRCPT TO:<bob@x>\r\nDATA\r\nDKIM-Signature: x\r\nMIME-Version: 1.0\r\n\r\ncaf\xc3\xa9 au lait\r\n.\r\n", "" },
+		{ "SMTPUTF8 alone", "220 p\n<EHLO\n250-p\n250 SMTPUTF8\n", "Subject: caf\xc3\xa9\r\n\r\nx\r\n", "Subject: caf\xc3\xa9\r\n", "", true },
+		{ "ASCII", HELLO, "Content-Transfer-Encoding: 8bit\r\n\r\nx\r\n", "DKIM-Signature: x\r\nContent-Transfer-Encoding: 8bit\r\n\r\nx\r\n.\r\n", "" },
+		{ "in the header", HELLO, "Subject: caf\xc3\xa9\r\n\r\nx\r\n", NULL, "the header of the message" },
+		{ "signed", HELLO, "Content-Type: multipart/signed; boundary=b\r\n\r\n--b\r\n\r\n\xe9\r\n--b--\r\n", NULL, "break the signature" },
+	};
+
+	EACH(cases, c) {
+		struct world w;
+		struct send_recipient bob = { .address = STR("bob@x") };
+		struct send s = message_to(&bob, 1);
+		CLEANUP(arena_free) struct arena a = { 0 };
+		struct str script = arena_printf(&a, "%s%s<QUIT\n221 bye\n", c->offers, c->data ? "<MAIL\n250 ok\n" RCPT DATA : "");
+		const char *const scripts[] = { script.p, NULL };
+
+		print_message("%s\n", c->name);
+		s.body = str_of(c->body);
+		s.size = s.body.n;
+		s.body_type = ENVELOPE_8BITMIME;
+		s.smtputf8 = c->smtputf8;
+		setup(&w, scripts);
+		ask(&w, &s);
+		EXPECT_STR(w.answer.results[0].status, c->data ? "2.0.0" : "5.6.3");
+		EXPECT_INT(w.answer.results[0].outcome, c->data ? DELIVERY_DONE : DELIVERY_REFUSED);
+		EXPECT(str_find(w.answer.results[0].text, str_of(c->text)) >= 0);
+		sent(&w, 7);
+		teardown(&w);
+		EXPECT(c->data == NULL || strstr(w.server.seen[0], c->data) != NULL);
+	}
+}
+
+/* In a file; and sent twice, for the recipient that was too many at first: encoded from its beginning again. */
+TEST(eight_bit_text_in_a_file)
+{
+	static const char *const scripts[] = { HELLO MAIL "<RCPT TO:<bob@x>\n250 ok\n<RCPT TO:<eve@x>\n452 4.5.3 too many\n" DATA
+	                                       MAIL "<RCPT TO:<eve@x>\n250 ok\n" DATA "<QUIT\n221 bye\n", NULL };
+	struct send_recipient people[] = { { .address = STR("bob@x") }, { .address = STR("eve@x") } };
+	struct str body = STR("MIME-Version: 1.0\r\n\r\ncaf\xc3\xa9 au lait\r\n");
+	char name[] = "/tmp/outbound_test.XXXXXX";
+	CLEANUP(fd_close) int fd = mkstemp(name);
+	struct world w;
+	struct send s = message_to(people, 2);
+
+	EXPECT(fd >= 0 && unlink(name) == 0 && write(fd, body.p, body.n) == (ssize_t)body.n);
+	s.body = STR_NONE;
+	s.size = body.n;
+	s.fd = fd;
+	s.body_type = ENVELOPE_8BITMIME;
+	setup(&w, scripts);
+	ask(&w, &s);
+	EXPECT_INT(w.answer.results[0].outcome, DELIVERY_DONE);
+	EXPECT_INT(w.answer.results[1].outcome, DELIVERY_DONE);
+	sent(&w, 7);
+	teardown(&w);
+	const char *first = strstr(w.server.seen[0], "\r\n\r\ncaf=C3=A9 au lait\r\n.\r\n");
+	EXPECT(first != NULL && strstr(first + 1, "\r\n\r\ncaf=C3=A9 au lait\r\n.\r\n") != NULL);
 }
 
 TEST(partial_refusal)

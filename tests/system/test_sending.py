@@ -262,11 +262,12 @@ def test_plain_and_slow_peers_get_their_mail(w):
     peers = {"plain": w.peer("plain"), "slow": w.peer("slow", delay=0.3, keywords=("PIPELINING",)),
              "tls": w.peer("tls", certificate=w.certificate("wrong.name.test")[0])}
     for name in peers:
-        w.send(f"x@{name}.peer.test", subject=f"to {name}")
+        w.send(f"x@{name}.peer.test", subject=f"to {name}", body="un café au lait, deux croissants\r\n")
     for name, peer in peers.items():
         got = w.arrives(peer, f"to {name}")
         expect(len(got) == 1, f"{name}: once, not {len(got)} times")
         expect(got[0]["tls"] == (name == "tls"), f"{name}: encrypted as far as it can be")
+        expect(b"un caf=C3=A9 au lait, deux" in got[0]["data"] and b"DKIM-Signature" not in got[0]["data"], f"{name} has no 8BITMIME: {got[0]['data']}")
 
 
 def test_one_host_after_the_other(w):
