@@ -41,13 +41,19 @@ static struct str scan_enhanced(struct scan *s, int code)
 	return status;
 }
 
+/* Replies are shown on terminals: neither what steers one (U+009B begins a command as ESC does) nor what turns the direction of a line. */
+static bool is_printable(int32_t c)
+{
+	return c >= 32 && (c < 127 || c >= 160) && c != 0x2028 && c != 0x2029 && !(c >= 0x202a && c <= 0x202e) && !(c >= 0x2066 && c <= 0x2069);
+}
+
 static void put_text(struct buf *b, struct str text)
 {
 	struct scan s = scan_of(text);
 
 	while (!scan_done(&s)) {
 		int32_t c = utf8_next(&s);
-		utf8_put(b, c < 32 || c == 127 ? '?' : (uint32_t)c);
+		utf8_put(b, is_printable(c) ? (uint32_t)c : '?');
 	}
 }
 

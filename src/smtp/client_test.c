@@ -15,6 +15,7 @@ TEST(answers)
 		{ "250 4.1.0 x\r\n",                     ERR_OK, 250, "", "4.1.0 x", 13 },        /* a class that contradicts the code */
 		{ "250 2.1.x\r\n",                       ERR_OK, 250, "", "2.1.x", 11 },
 		{ "250 a\x07" "b\xff\r\n",               ERR_OK, 250, "", "a?b\xef\xbf\xbd", 10 },
+		{ "250 \xc2\x9b" "2J\xe2\x80\xae" "x\xc3\xa9\r\n", ERR_OK, 250, "", "?2J?x\xc3\xa9", 16 },
 		{ "250-first\r\n",                       ERR_AGAIN },
 		{ "250 ok",                              ERR_AGAIN },
 		{ "",                                    ERR_AGAIN },
