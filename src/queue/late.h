@@ -134,7 +134,8 @@ struct late_change {
 	struct str status, reason, host;
 	enum report_action notice;             /* NOTHING: what was to be told before stays so */
 };
-/* The results of tries, in one transaction. A row that is gone or finished meanwhile stays so. */
+/* The results of tries, in one transaction. A row that is gone or finished meanwhile stays so; one that is
+ * held meanwhile is not waiting again by that. */
 enum err late_change(struct late *l, const struct late_change *changes, size_t n) MUST_CHECK;
 
 /* When to try a mailbox of ours next, after `tries` tries (at least 1): 15 s, then twice as long each time, at most an hour (a

@@ -119,6 +119,8 @@ static enum err load(struct parcel *p, struct arena *a, struct loaded *out)
 {
 	*out = (struct loaded){ .send = { .log_id = p->log_id, .seq = p->seq, .fd = -1 } };
 	arena_reset(&p->arena);
+	for (size_t i = 0; i < p->n; i++)
+		p->items[i].address = STR_NONE;
 	out->send.destination = turn_destination(&p->turn);
 	out->send.recipients = out->recipients;
 	return p->place.length > 0 ? load_logged(p, a, out) : load_late(p, a, out);
@@ -196,7 +198,7 @@ static void send_now(struct parcel *p)
 	CLEANUP(arena_free) struct arena a = { 0 };
 	CLEANUP(loaded_free) struct loaded l = { .send = { .fd = -1 } };
 
-	if (p->parcels->net == NULL || !channel_is_open(p->parcels->net)) {
+	if (!parcels_may_send(p->parcels)) {  /* that may have changed while it was signed */
 		parcel_again(p);
 		return;
 	}

@@ -232,8 +232,10 @@ static void recorded(struct writing *w)
 {
 	struct parcel *p = (struct parcel *)((char *)w - offsetof(struct parcel, writing));
 
-	if (w->entry.result != ERR_OK)
-		return;  /* no room: parcels_tick() tries again. The log failed: so does the role, and a replay follows */
+	if (w->entry.result != ERR_OK) {  /* no room: parcels_tick() tries again. The log failed: so does the role, and a replay follows */
+		p->has_no_record = w->entry.result == ERR_AGAIN;
+		return;
+	}
 	for (size_t i = 0; i < p->n; i++)
 		if (p->items[i].is_done && p->items[i].state != ITEM_SETTLED)
 			settle_done(p, &p->items[i]);
@@ -244,6 +246,7 @@ static void recorded(struct writing *w)
 
 static void write_record(struct parcel *p)
 {
+	p->has_no_record = false;
 	p->writing = (struct writing){ .entry = { .kind = LOG_DONE, .head = buf_str(&p->record) }, .done = recorded };
 	writer_add(p->parcels->queue->writer, &p->writing);
 }
@@ -441,6 +444,24 @@ static void park(struct parcels *r, const struct late_key *key, struct str desti
 	turns_park(r->turns, destination, true);
 }
 
+/* Rows that wait for a destination that is paused would take the room of all others. */
+static void park_waiting(struct parcels *r, struct str destination)
+{
+	struct parcel *next;
+
+	for (struct parcel *p = r->rest.first; p != NULL; p = next) {
+		next = p->after;
+		if (p->state != PARCEL_WAITING || !p->is_late || !str_eq(turn_destination(&p->turn), destination))
+			continue;
+		for (size_t i = 0; i < p->n; i++) {
+			struct late_key key = item_key(p, &p->items[i]);
+			if (p->items[i].state == ITEM_LATE)
+				park(r, &key, destination);
+		}
+		parcel_drop(p);
+	}
+}
+
 void parcels_finished(struct parcels *r, const struct late_key *key)
 {
 	char bytes[KEY_BYTES];
@@ -473,8 +494,14 @@ static bool take_row(struct parcels *r, const struct late_due *due, bool may_par
 	struct turns_state s;
 	struct str destination;
 
-	if (map_get(&r->rows, key_bytes(&due->key, bytes)) != NULL || late_find(r->queue->late, &due->key, &a, &row) != ERR_OK ||
-	    late_message_find(r->queue->late, due->key.log_id, due->key.seq, &a, &m) != ERR_OK)
+	if (map_get(&r->rows, key_bytes(&due->key, bytes)) != NULL || late_find(r->queue->late, &due->key, &a, &row) != ERR_OK)
+		return false;
+	enum err e = late_message_find(r->queue->late, due->key.log_id, due->key.seq, &a, &m);
+	if (e == ERR_CORRUPT) {  /* sync finds that too, and holds it */
+		remember_row(r, due->key, r);
+		sync_park(r->queue->sync, &due->key);
+	}
+	if (e != ERR_OK)
 		return false;
 	if (!address_destination(row.recipient.address, &a, &destination)) {
 		refuse_row(r, &due->key, row.recipient.address);
@@ -531,11 +558,11 @@ static void pull_all(struct parcels *r)
 
 /* ------------------------------------------------------------------------------------------------------------- life */
 
-static bool may_send(const struct parcels *r)
+bool parcels_may_send(const struct parcels *r)
 {
 	const struct queue *q = r->queue;
 
-	return r->net != NULL && channel_is_open(r->net) && !q->has_failed && !log_has_failed(q->log) &&
+	return r->net != NULL && channel_is_open(r->net) && !q->stops && !q->has_failed && !log_has_failed(q->log) &&
 	       (q->lookup != NULL || q->config.is_resolved);
 }
 
@@ -544,21 +571,21 @@ void parcels_run(struct parcels *r, int64_t now_ms)
 	struct turn *x;
 
 	r->now_ms = now_ms;
-	while (may_send(r) && r->bytes_out < PARCELS_BYTES_OUT && (x = turns_take(r->turns, now_ms)) != NULL) {
+	while (parcels_may_send(r) && r->bytes_out < PARCELS_BYTES_OUT && (x = turns_take(r->turns, now_ms)) != NULL) {
 		seal((struct parcel *)x);
 		parcel_go((struct parcel *)x);
 	}
 	parcels_sign(r);
 }
 
-/* LOG_DONEs that found no room. */
+/* LOG_DONEs that found no room. Not asked of entry.result: that is the writer's until recorded(). */
 static void record_again(struct parcels *r)
 {
 	struct parcel_list *lists[] = { &r->fresh, &r->rest };
 
 	for (size_t i = 0; i < COUNT_OF(lists); i++)
 		for (struct parcel *p = lists[i]->first; p != NULL; p = p->after)
-			if (p->state == PARCEL_DONE && p->writing.entry.result == ERR_AGAIN)
+			if (p->has_no_record)
 				write_record(p);
 }
 
@@ -575,7 +602,7 @@ void parcels_tick(struct parcels *r, int64_t now_ms)
 	if (r->queue->stops)
 		return;
 	move_old(r);
-	if (!may_send(r))
+	if (!parcels_may_send(r))
 		return;
 	take_due(r);
 	pull_all(r);
@@ -594,7 +621,9 @@ enum err parcels_pause(struct parcels *r, struct str domain, bool is_paused)
 		return ERR_INVALID;
 	TRY(late_pause(r->queue->late, destination, is_paused));
 	turns_pause(r->turns, destination, is_paused);
-	if (!is_paused)
+	if (is_paused)
+		park_waiting(r, destination);
+	else
 		turns_park(r->turns, destination, true);  /* perhaps: asked at the next tick */
 	return ERR_OK;
 }

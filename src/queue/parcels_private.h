@@ -43,6 +43,7 @@ struct parcel {
 	struct parcel    *next_to_sign;
 	enum parcel_state state;
 	bool              is_fresh, is_open, is_late;
+	bool              has_no_record;      /* DONE, and the log had no room for it: written again */
 	uint8_t           losses;
 	size_t            n, cap;
 	struct item      *items;
@@ -73,6 +74,7 @@ void parcel_go(struct parcel *p);
 void parcels_sign(struct parcels *r);       /* goes on signing */
 
 /* parcels.c */
+bool parcels_may_send(const struct parcels *r);   /* there is a net, and what comes of it can be written down */
 void parcel_answered(struct parcel *p, const struct send_answer *a);
 void parcel_all(struct parcel *p, enum delivery_outcome outcome, struct str status, struct str text);  /* the same for all */
 void parcel_again(struct parcel *p);      /* it waits again, at the front */

@@ -1,4 +1,6 @@
 /* Mail for other servers, with a net that does what it is told. Random lives and kills: random_test.c. */
+#include "db/db.h"
+#include "queue/queue_private.h"
 #include "queue/parcels.h"
 #include "queue/world_test.h"
 
@@ -253,5 +255,87 @@ TEST(a_message_that_net_dies_of_does_not_stop_the_others)
 	world_add(w, 2, to, 1, 100);
 	WORLD_UNTIL(w, w->net.got[2][0] == 1);
 	EXPECT_INT(w->net.got[1][0], 0);
+	world_free(w);
+}
+
+static void tries_again_an_hour_later(struct world *w, uint32_t messages)
+{
+	const uint64_t to[] = { WORLD_AT(0) };
+
+	w->net.defers = true;
+	for (uint32_t i = 0; i < messages; i++)
+		world_add(w, i, to, 1, 100);
+	WORLD_UNTIL(w, late(w).waiting == messages);
+	w->net.defers = false;
+	clock_wall_offset(3600);
+}
+
+/* Its row is held, and what comes of the try that was under way does not change that. */
+TEST(what_is_held_while_it_is_out_stays_held)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct world *w = begin();
+	struct queue_command c = { .kind = QUEUE_HOLD, .recipient = -1 };
+	struct queue_answer answer;
+
+	tries_again_an_hour_later(w, 1);
+	w->net.is_held = true;
+	WORLD_UNTIL(w, w->net.sends == 2);
+	EXPECT_OK(world_command(w, &c, &a, &answer));
+	EXPECT_INT(late(w).held, 1);
+	w->net.defers = true;
+	struct send_result later = { .outcome = DELIVERY_DEFERRED, .status = STR("4.0.0"), .text = STR("450 later") };
+	CLEANUP(buf_free) struct buf b = BUF(1000);
+	send_answer_encode(&(struct send_answer){ SEND_GOOD, 1, &later, 0, NULL }, &b);
+	channel_reply(w->net.ch, w->net.open[0].call, ERR_OK, buf_str(&b), NULL, 0);
+	WORLD_UNTIL(w, open_connections(w) == 0);
+	w->clock_ms += 3000;
+	world_rounds(w, 50);
+	EXPECT_INT(late(w).held, 1);
+	clock_wall_offset(0);
+	world_free(w);
+}
+
+TEST(rows_that_wait_for_a_paused_destination_leave_memory)
+{
+	struct world *w = begin();
+	struct turns_state s;
+
+	tries_again_an_hour_later(w, 40);
+	w->net.is_held = true;
+	WORLD_UNTIL(w, w->net.sends == 40 + TURNS_WINDOW_START || w->net.sends >= 40 + TURNS_WINDOW_MAX);
+	EXPECT_OK(parcels_pause(w->queue->parcels, STR("d0.example"), true));
+	turns_state(parcels_turns(w->queue->parcels), STR("d0.example"), &s);
+	EXPECT(s.waiting == 0 && s.out > 0 && s.has_parked);
+	w->clock_ms += 3000;
+	world_rounds(w, 50);
+	EXPECT_OK(parcels_pause(w->queue->parcels, STR("d0.example"), false));
+	world_start_net(w);
+	WORLD_UNTIL(w, late(w).waiting == 0);
+	for (uint32_t i = 0; i < 40; i++)
+		EXPECT(w->net.got[i][0] >= 1 && w->net.got[i][0] <= 1 + w->net.excused[i][0]);
+	clock_wall_offset(0);
+	world_free(w);
+}
+
+/* It cannot be sent, and is not given up silently either. */
+TEST(a_row_whose_envelope_is_damaged_is_held)
+{
+	const struct db_options options = { .durability = DB_FULL };
+	struct world *w = begin();
+	struct db *db;
+
+	tries_again_an_hour_later(w, 2);
+	world_kill(w);
+	EXPECT_OK(db_open(w->dir, "queue.db", &options, &db));
+	struct stmt *q = db_query(db, "UPDATE message SET envelope = x'00' WHERE seq = (SELECT min(seq) FROM message)");
+	EXPECT_OK(stmt_done(q));
+	stmt_release(&q);
+	db_close(&db);
+	world_open(w);
+	w->clock_ms += 3000;
+	WORLD_UNTIL(w, late(w).held == 1 && late(w).waiting == 0);
+	EXPECT_INT(got_in_all(w, 2), 1);
+	clock_wall_offset(0);
 	world_free(w);
 }

@@ -25,13 +25,14 @@ static struct late_key key_of(struct str bytes)
 }
 
 /* A row that waits still. One that is further, finished or about to be told of, knows. */
-static bool is_waiting(struct queue *q, const struct late_key *key, struct arena *a)
+static enum err is_waiting(struct queue *q, const struct late_key *key, struct arena *a, bool *waits)
 {
 	struct late_row row;
-	bool waits = late_find(q->late, key, a, &row) == ERR_OK && (row.state == LATE_WAITING || row.state == LATE_HELD);
+	enum err e = late_find(q->late, key, a, &row);
 
+	*waits = e == ERR_OK && (row.state == LATE_WAITING || row.state == LATE_HELD);
 	arena_reset(a);
-	return waits;
+	return e == ERR_NOTFOUND ? ERR_OK : e;
 }
 
 static enum err on_done(void *context, UNUSED struct log_place place, struct str payload)
@@ -69,9 +70,11 @@ enum err replay_finish_sent(struct queue *q)
 
 	while (e == ERR_OK && map_next(&q->sent, &at, &bytes, &ignored)) {
 		struct late_key key = key_of(bytes);
-		if (is_waiting(q, &key, &a))
+		bool waits;
+		e = is_waiting(q, &key, &a, &waits);
+		if (waits)
 			changes[n++] = (struct late_change){ .key = key, .state = LATE_FINISHED };
-		if (n < CHANGES)
+		if (e != ERR_OK || n < CHANGES)
 			continue;
 		e = late_change(q->late, changes, n);
 		n = 0;

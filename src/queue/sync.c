@@ -298,25 +298,35 @@ static size_t sort_moves(struct work *w)
 	return n;
 }
 
-static void change_of(struct sync *s, const struct result *r, struct arena *a, struct late_change *out)
+/* Only of what is not there it is known that nothing is left to do. A damaged one (logged) is held until somebody looks. */
+static enum err change_of(struct sync *s, const struct result *r, struct arena *a, struct late_change *out)
 {
 	struct late_row row = { 0 };
 	struct late_message m = { 0 };
 	struct fate fate;
 
 	*out = (struct late_change){ .key = r->key, .state = LATE_FINISHED };
-	if (late_find(s->config.late, &r->key, a, &row) != ERR_OK ||
-	    late_message_find(s->config.late, r->key.log_id, r->key.seq, a, &m) != ERR_OK)
-		return;  /* removed by the administrator meanwhile */
+	enum err e = late_find(s->config.late, &r->key, a, &row);
+	if (e == ERR_OK)
+		e = late_message_find(s->config.late, r->key.log_id, r->key.seq, a, &m);
+	if (e == ERR_NOTFOUND || (e == ERR_CORRUPT && is_done(&r->tried)))
+		return ERR_OK;  /* removed by the administrator meanwhile; or delivered, whatever it says */
+	if (e == ERR_CORRUPT) {
+		*out = (struct late_change){ .key = r->key, .state = LATE_HELD, .due = LATE_NEVER, .tries = row.tries,
+			                         .status = row.status, .reason = row.reason, .host = row.host };
+		return ERR_OK;
+	}
+	TRY(e);
 	if (r->tried.outcome == 0) {
 		*out = (struct late_change){ .key = r->key, .state = row.state, .due = LATE_NEVER, .tries = row.tries,
 			                         .status = row.status, .reason = row.reason, .host = row.host };
-		return;
+		return ERR_OK;
 	}
 	fate_now(s, &r->tried, &m.envelope, &row.recipient, &row, &fate);
 	*out = (struct late_change){ .key = r->key, .state = fate.state, .due = fate.due, .notice = fate.notice, .tries = row.tries + 1,
 		                         .status = str_of(r->tried.status), .reason = buf_str(&r->tried.reason),
 		                         .host = buf_str(&r->tried.host) };
+	return ERR_OK;
 }
 
 /* The results of late deliveries: those that were delivered only after the accounts were synced. */
@@ -328,7 +338,7 @@ static enum err change_results(struct sync *s, const struct work *w, bool done)
 
 	for (size_t i = 0; i < w->n_results; i++)
 		if (is_done(&w->results[i].tried) == done)
-			change_of(s, &w->results[i], &a, &changes[n++]);
+			TRY(change_of(s, &w->results[i], &a, &changes[n++]));
 	return n > 0 ? late_change(s->config.late, changes, n) : ERR_OK;
 }
 
