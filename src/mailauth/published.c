@@ -32,6 +32,21 @@ static enum published why_none(const struct str *texts, size_t n, struct str wor
 	return PUBLISHED_MISSING;
 }
 
+/* The only record that is meant, as it should be pasted: GOOD, and *at is it. word: by what a spoilt one is known. */
+static enum published pick_only(const struct str *texts, size_t n, bool (*is_meant)(struct str), struct str word, struct str *at)
+{
+	size_t count;
+
+	*at = pick(texts, n, is_meant, &count);
+	if (count == 0)
+		return why_none(texts, n, word, at);
+	if (count > 1)
+		return PUBLISHED_TWICE;
+	if (is_pasted_with_quotes(*at))
+		return PUBLISHED_QUOTED;
+	return is_pasted_with_backslashes(*at) ? PUBLISHED_BACKSLASHED : PUBLISHED_GOOD;
+}
+
 /* The value of a tag (RFC 6376 §3.2); p == NULL: there is none. */
 static struct str tag(struct str text, char name)
 {
@@ -76,18 +91,10 @@ static enum published compare_key(struct str given, struct str public_key)
 enum published published_dkim(const struct str *texts, size_t n, enum dkim_algorithm algorithm, struct str public_key, struct str *at)
 {
 	struct str p, k, t;
-	enum published found;
-	size_t count;
+	enum published found = pick_only(texts, n, is_key, STR("="), at);
 
-	*at = pick(texts, n, is_key, &count);
-	if (count == 0)
-		return n > 0 ? why_none(texts, n, STR("="), at) : PUBLISHED_MISSING;
-	if (count > 1)
-		return PUBLISHED_TWICE;
-	if (is_pasted_with_quotes(*at))
-		return PUBLISHED_QUOTED;
-	if (is_pasted_with_backslashes(*at))
-		return PUBLISHED_BACKSLASHED;
+	if (found != PUBLISHED_GOOD)
+		return found;
 	p = tag(*at, 'p');
 	k = tag(*at, 'k');
 	t = tag(*at, 't');
@@ -112,18 +119,11 @@ static bool is_dmarc(struct str text) { return str_starts(text, STR("v=DMARC1"))
 
 enum published published_dmarc(const struct str *texts, size_t n, struct str *at)
 {
-	size_t count;
+	enum published found = pick_only(texts, n, is_dmarc, STR("DMARC1"), at);
 	struct str p;
 
-	*at = pick(texts, n, is_dmarc, &count);
-	if (count == 0)
-		return why_none(texts, n, STR("DMARC1"), at);
-	if (count > 1)
-		return PUBLISHED_TWICE;
-	if (is_pasted_with_quotes(*at))
-		return PUBLISHED_QUOTED;
-	if (is_pasted_with_backslashes(*at))
-		return PUBLISHED_BACKSLASHED;
+	if (found != PUBLISHED_GOOD)
+		return found;
 	p = tag(*at, 'p');
 	return str_ieq(p, STR("none")) || str_ieq(p, STR("quarantine")) || str_ieq(p, STR("reject")) ? PUBLISHED_GOOD : PUBLISHED_MALFORMED;
 }
