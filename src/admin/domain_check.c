@@ -428,6 +428,8 @@ enum err admin_domain_check(struct admin_call *c)
 	} else {
 		TRY(check_every_domain(c, &to_mend));
 	}
+	if (to_mend == 0 && admin_is_on(c, "waiting"))
+		return admin_said(c, TEXT_CHECK_NONE_WAITS);
 	if (to_mend == 0)
 		return admin_said(c, TEXT_CHECK_ALL_RIGHT, domain);
 	return admin_said(c, TEXT_CHECK_TO_MEND, domain, admin_number_text(c, to_mend));

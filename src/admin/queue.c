@@ -23,6 +23,8 @@ static struct str reason(struct admin_call *c, struct str status, struct str tex
 {
 	if (text.n == 0 && is_never_tried)
 		return str_of(text_get(c->lang, TEXT_ADMIN_QUEUE_ELSEWHERE));
+	if (text.n >= 3 && chr_digit(text.p[0]) && chr_digit(text.p[1]) && chr_digit(text.p[2]))
+		return text;  /* another server's words, with their codes */
 	return status.n ? arena_printf(&c->arena, STR_FMT " " STR_FMT, STR_ARG(status), STR_ARG(text)) : text;
 }
 
@@ -39,7 +41,7 @@ static void put_listed(struct admin_call *c, const struct queue_listed *m)
 	admin_put_number(row, "received", (uint64_t)m->received);
 	admin_put_number(row, "waiting", m->waiting);
 	admin_put_number(row, "held", m->held);
-	put_due(row, m->next_due);
+	put_due(row, m->waiting > 0 ? m->next_due : LATE_NEVER);
 	admin_put_text(row, "reason", reason(c, m->status, m->reason, m->waiting > 0 && m->next_due == LATE_NEVER));
 }
 
@@ -85,7 +87,7 @@ enum err admin_queue_show(struct admin_call *c)
 			admin_put_text(row, "recipient", r->address);
 			admin_put_text(row, "state", state_word(r->state));
 			admin_put_number(row, "tries", r->tries);
-			put_due(row, r->due);
+			put_due(row, r->state == LATE_HELD ? LATE_NEVER : r->due);
 			admin_put_text(row, "reason", reason(c, r->status, r->reason, r->state == LATE_WAITING && r->due == LATE_NEVER));
 			ask.from = (uint16_t)(r->index + 1);
 		}

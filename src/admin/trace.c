@@ -4,7 +4,7 @@
 #include "base/clock.h"
 #include "queue/add.h"
 
-enum { MESSAGES_MAX = 100, HOUR_S = 3600 };
+enum { MESSAGES_MAX = 100, HOUR_S = 3600, NOTED_WITHIN_MS = 60000 };
 
 /* ---- what is asked? */
 
@@ -125,6 +125,9 @@ static void follow(struct admin_call *c, struct parts *p, const struct trail_eve
 		order_all(p, outcomes[e->kind]);
 }
 
+/* What became of it may not have been noted: the last second before a kill. */
+static bool is_old(const struct trail_message *m) { return m->events[0].at_ms < clock_wall_ms() - NOTED_WITHIN_MS; }
+
 static struct str state_of(struct admin_call *c, const struct trail_message *m)
 {
 	size_t counts[OUTCOMES] = { 0 };
@@ -139,7 +142,9 @@ static struct str state_of(struct admin_call *c, const struct trail_message *m)
 		counts[parts.list[i].outcome]++;
 	if (counts[OUTCOME_HELD] > 0)
 		return STR("held");
-	if (counts[OUTCOME_WAITING] > 0 || parts.n == 0)
+	if (parts.n == 0)
+		return is_old(m) ? STR("unclear") : STR("waiting");
+	if (counts[OUTCOME_WAITING] > 0)
 		return STR("waiting");
 	if (counts[OUTCOME_FAILED] > 0)
 		return counts[OUTCOME_DONE] > 0 ? STR("partly failed") : STR("failed");

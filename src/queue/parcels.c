@@ -286,6 +286,19 @@ static void put_off_others(struct parcel *p, const struct send_result *why)
 	}
 }
 
+/* Where no server has answered (nobody was reached, the connection was lost) the words are ours, and are not put into its mouth: they
+ * name the host themselves. */
+static struct send_result in_whose_words(struct parcel *p, struct send_result s)
+{
+	bool is_reply = s.text.n >= 3 && chr_digit(s.text.p[0]) && chr_digit(s.text.p[1]) && chr_digit(s.text.p[2]);
+
+	if (is_reply || s.host.n == 0)
+		return s;
+	s.text = arena_printf(&p->arena, STR_FMT ": " STR_FMT, STR_ARG(s.host), STR_ARG(s.text));
+	s.host = STR("");
+	return s;
+}
+
 static void take_result(struct parcel *p, struct item *i, const struct send_result *s)
 {
 	struct sync_result result = { .outcome = s->outcome, .status = s->status, .reason = s->text, .host = s->host,
@@ -307,6 +320,7 @@ static void take_result(struct parcel *p, struct item *i, const struct send_resu
 void parcel_answered(struct parcel *p, const struct send_answer *a)
 {
 	struct parcels *r = p->parcels;
+	struct send_result said = { 0 };
 	size_t at = 0, done = 0;
 
 	no_longer_out(p);
@@ -314,11 +328,12 @@ void parcel_answered(struct parcel *p, const struct send_answer *a)
 	for (size_t i = 0; i < p->n; i++) {
 		if (p->items[i].state == ITEM_SETTLED)
 			continue;
-		take_result(p, &p->items[i], &a->results[at]);
-		done += a->results[at++].outcome == DELIVERY_DONE;
+		said = in_whose_words(p, a->results[at++]);
+		take_result(p, &p->items[i], &said);
+		done += said.outcome == DELIVERY_DONE;
 	}
 	if (turns_feedback(r->turns, &p->turn, a->feedback, r->now_ms) && at > 0)
-		put_off_others(p, &a->results[at - 1]);
+		put_off_others(p, &said);
 	if (done > 0) {
 		record(p);
 		return;

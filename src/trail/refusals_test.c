@@ -65,7 +65,7 @@ static const struct { const char *row, *reply; } cases[] = {
 	{ "null-mx", "556 5.1.10 example.org takes no mail" },
 	{ "smtputf8", "550 5.6.7 the server of example.org does not support internationalized addresses" },
 	{ "mailbox-full", "552 5.2.2 The email account that you tried to reach is over quota." },
-	{ "mailbox-full", "452 4.2.2 mailbox full" },
+	{ "mailbox-full-now", "452 4.2.2 mailbox full" },
 	{ "mailbox-full-words", "550 bob: Mailbox is full" },
 	{ "mailbox-disabled", "550 5.2.1 account closed" },
 	{ "moved", "551 5.1.6 user has moved; please try bob@example.net" },

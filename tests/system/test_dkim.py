@@ -159,7 +159,7 @@ def test_rotation_waits_for_the_records(server):
     expect(len(new) == 2, f"the next keys: {new}")
     expect(all(f[0] == "missing" for what, f in findings(server).items() if what[0] in new), "they are not there yet")
     publish(server)
-    wait_for(lambda: "all that is needed" in server.cli("domain", "check", "--waiting"), 15, "the new records are seen")
+    wait_for(lambda: "no DKIM key waits" in server.cli("domain", "check", "--waiting"), 15, "the new records are seen")
     for r in records(server):
         if "_domainkey" in r["name"]:
             expect((r["need"] == "for now") == (r["name"] in old), f"old keys have retired, new ones sign: {r}")
