@@ -35,10 +35,8 @@ static void on_attach(void *context, UNUSED struct channel *ch, struct message *
 	struct cell_slot *c = cell_of(r->master, account);
 	int fd = msg->fds[0];
 	msg->fds[0] = -1;
-	if (c && c->state == SLOT_RUNNING) {
-		cell_send_attach(c, fd, (enum attach)kind);
+	if (c && c->state == SLOT_RUNNING && cell_send_attach(c, fd, (enum attach)kind))
 		return;
-	}
 	if (c == NULL || c->waiting_count == WAITING_MAX || r->master->attaches_waiting >= r->master->attaches_max ||
 	    (c->state == SLOT_EMPTY && clock_mono_ms() < c->not_before_ms)) {
 		attach_refuse(fd, ERR_UNAVAILABLE, STR("the mailbox cannot be opened at the moment; please try again in a minute"));

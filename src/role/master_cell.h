@@ -44,8 +44,8 @@ struct cell_slot *cell_of(struct master *m, uint64_t account);
 /* Starts it when its turn has come; else it will be. Its state is SLOT_EMPTY. */
 void cell_start(struct cell_slot *c);
 void cell_kill(struct cell_slot *c);
-/* Takes fd. */
-void cell_send_attach(struct cell_slot *c, int fd, enum attach kind);
+/* Takes fd. False: the cell has died unseen; fd stays the caller's, and waits for the next one. */
+bool cell_send_attach(struct cell_slot *c, int fd, enum attach kind);
 /* A fresh pair between the cell and a role: one end each. */
 void cell_connect(struct cell_slot *c, enum role role, uint16_t notice);
 /* The process is gone and collected: the account is free for the next cell. Perhaps c is, too. */

@@ -67,16 +67,33 @@ void cell_refuse_waiting(struct cell_slot *c, enum err why, struct str sentence)
 	c->waiting_count = 0;
 }
 
-void cell_send_attach(struct cell_slot *c, int fd, enum attach kind)
+/* The channel closed: the process is ending, or shall. */
+static void on_cell_closed(void *context, UNUSED struct channel *ch)
+{
+	struct cell_slot *c = context;
+
+	if (c->state == SLOT_RUNNING) {
+		c->state = SLOT_LEAVING;
+		c->left_ms = clock_mono_ms();
+	}
+}
+
+bool cell_send_attach(struct cell_slot *c, int fd, enum attach kind)
 {
 	uint8_t body = (uint8_t)kind;
+	enum err e = channel_notify(c->ch, NOTICE_CELL_ATTACH, str_make(&body, 1), &fd, 1);
 
-	if (channel_notify(c->ch, NOTICE_CELL_ATTACH, str_make(&body, 1), &fd, 1) != ERR_OK) {
+	if (e == ERR_UNAVAILABLE) {  /* it has just died, and nobody has seen it yet */
+		on_cell_closed(c, c->ch);
+		return false;
+	}
+	if (e != ERR_OK) {
 		attach_refuse(fd, ERR_UNAVAILABLE, STR("this mailbox has more sessions than it can begin at once; please try again in a minute"));
-		return;
+		return true;
 	}
 	c->attached++;
 	close(fd);
+	return true;
 }
 
 static void end_answer(struct cell_slot *c)
@@ -125,17 +142,6 @@ void cell_kill(struct cell_slot *c)
 		syscall(SYS_pidfd_send_signal, c->pid_fd, SIGKILL, NULL, 0);
 	else if (c->ch != NULL)  /* serve --single: a thread can only be asked */
 		channel_notify(c->ch, NOTICE_STOP, STR(""), NULL, 0);
-}
-
-/* The channel closed: the process is ending, or shall. */
-static void on_cell_closed(void *context, UNUSED struct channel *ch)
-{
-	struct cell_slot *c = context;
-
-	if (c->state == SLOT_RUNNING) {
-		c->state = SLOT_LEAVING;
-		c->left_ms = clock_mono_ms();
-	}
 }
 
 /* A cell speaks for its own account: with a modseq from the future it would silence the waiting sessions of another one. */
@@ -252,7 +258,8 @@ static void on_spawned(void *context, struct message *answer)
 	if (c->master->is_crowded)
 		turn_tell_crowded(c);
 	for (size_t i = 0; i < c->waiting_count; i++)
-		cell_send_attach(c, c->waiting[i].fd, c->waiting[i].kind);
+		if (!cell_send_attach(c, c->waiting[i].fd, c->waiting[i].kind))
+			attach_refuse(c->waiting[i].fd, ERR_UNAVAILABLE, STR("the mailbox's process ended as it started; please try again in a minute"));
 	c->master->attaches_waiting -= c->waiting_count;
 	c->waiting_count = 0;
 	if (c->end_count)

@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "base/test.h"
 #include "role/master_cell.h"
+#include <errno.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -287,7 +288,7 @@ TEST(the_end_of_no_process_ends_no_start)
 	end(w);
 }
 
-static void log_in(struct world *w, uint64_t account, int *fd)
+static void ask_in(struct world *w, uint64_t account, int *fd)
 {
 	CLEANUP(buf_free) struct buf body = BUF(16);
 	int pair[2];
@@ -298,7 +299,33 @@ static void log_in(struct world *w, uint64_t account, int *fd)
 	EXPECT_OK(channel_notify(w->other[GATE], NOTICE_ATTACH, buf_str(&body), &pair[1], 1));
 	close(pair[1]);
 	*fd = pair[0];
+}
+
+static void log_in(struct world *w, uint64_t account, int *fd)
+{
+	ask_in(w, account, fd);
 	rounds(w);
+}
+
+/* Killed a moment ago, and nobody has noticed: who comes then gets the next cell, not an error. */
+TEST(who_comes_when_the_cell_has_just_died_waits_for_the_next)
+{
+	struct world *w = begin();
+	char byte;
+	int fd;
+
+	tell(w, w->other[QUEUE], NOTICE_WAKE, ALICE, 0, 0);
+	EXPECT(w->alice != NULL);
+	ask_in(w, ALICE, &fd);  /* master reads it first */
+	shutdown(channel_fd(w->alice), SHUT_RDWR);
+	rounds(w);
+	channel_free(w->alice);
+	w->alice = NULL;
+	exits(w, ALICE, w->next_pid);
+	EXPECT(w->alice != NULL);
+	EXPECT(recv(fd, &byte, 1, MSG_DONTWAIT) < 0 && errno == EAGAIN);  /* neither refused nor closed */
+	close(fd);
+	end(w);
 }
 
 /* Sixteen open at a time. Who logs in does not stand behind a message to everybody, and the message gets on all the same. */
