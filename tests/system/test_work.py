@@ -88,7 +88,16 @@ def make_server():
     for name in ("LD_PRELOAD", "FACTEUR_WORK"):   # commands are not counted
         del server.env[name]
     os.unlink(server.work.path)
+    wait_for(lambda: has_started(server.work), 30, "every role has read what it needs")  # net goes on after the ports answer
     return server
+
+
+def has_started(work):
+    def allocations():
+        return sum(n for (_, call), n in work.now().items() if call == "alloc")
+    before = allocations()
+    time.sleep(0.3)
+    return allocations() - before < 100
 
 
 def login(server, name="alice", tls=False):
