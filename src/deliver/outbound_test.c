@@ -428,6 +428,33 @@ TEST(nobody_there)
 	teardown(&w);
 }
 
+/* One connection at a time, kept for so long. */
+static void allow_one(struct world *w, int keep_ms)
+{
+	struct outbound_settings settings = outbound_defaults;
+
+	settings.hostname = STR("me.test");
+	settings.port = w->server.port;
+	settings.connections_max = 1;
+	settings.keep_ms = keep_ms;
+	outbound_configure(w->outbound, &settings);
+}
+
+/* Asks while there is no room for it: no answer yet. */
+static void ask_in_vain(struct world *w, const struct send *s, int64_t timeout_ms)
+{
+	CLEANUP(buf_free) struct buf b = BUF(MESSAGE_BODY_MAX);
+	CLEANUP(fd_close) int memfd = -1;
+	int fds[MESSAGE_FDS_MAX], n = 0;
+
+	EXPECT_OK(send_encode(s, &b, fds, &n, &memfd));
+	w->is_answered = false;
+	EXPECT_OK(channel_ask(w->queue, REQUEST_SEND, buf_str(&b), fds, n, timeout_ms, on_answer, w));
+	for (int i = 0; i < 5; i++)
+		loop_once(w->loop, 10);
+	EXPECT(!w->is_answered);
+}
+
 /* More SENDs than connections may be open: the second waits, and gets the connection when its message is on disk. */
 TEST(waiting_for_room)
 {
@@ -435,25 +462,13 @@ TEST(waiting_for_room)
 	struct send_recipient bob = { .address = STR("bob@x") };
 	struct world w;
 	struct send s = message_to(&bob, 1);
-	CLEANUP(buf_free) struct buf b = BUF(MESSAGE_BODY_MAX);
-	CLEANUP(fd_close) int memfd = -1;
-	int fds[MESSAGE_FDS_MAX], n = 0;
 
 	setup(&w, scripts);
-	struct outbound_settings settings = outbound_defaults;
-	settings.hostname = STR("me.test");
-	settings.port = w.server.port;
-	settings.connections_max = 1;
-	outbound_configure(w.outbound, &settings);
+	allow_one(&w, outbound_defaults.keep_ms);
 	s.number = 1;
 	ask(&w, &s);
 	s.number = 2;
-	EXPECT_OK(send_encode(&s, &b, fds, &n, &memfd));
-	w.is_answered = false;
-	EXPECT_OK(channel_ask(w.queue, REQUEST_SEND, buf_str(&b), fds, n, SEND_TIMEOUT_MS, on_answer, &w));
-	for (int i = 0; i < 5; i++)
-		loop_once(w.loop, 10);
-	EXPECT(!w.is_answered);
+	ask_in_vain(&w, &s, SEND_TIMEOUT_MS);
 	sent(&w, 1);
 	for (int64_t until = clock_mono_ms() + WAIT_MS; !w.is_answered && clock_mono_ms() < until;)
 		loop_once(w.loop, 10);
@@ -470,27 +485,14 @@ TEST(not_when_it_is_late)
 	struct send_recipient bob = { .address = STR("bob@x") };
 	struct world w;
 	struct send s = message_to(&bob, 1);
-	CLEANUP(buf_free) struct buf b = BUF(MESSAGE_BODY_MAX);
-	CLEANUP(fd_close) int memfd = -1;
-	int fds[MESSAGE_FDS_MAX], n = 0;
 
 	setup(&w, scripts);
-	struct outbound_settings settings = outbound_defaults;
-	settings.hostname = STR("me.test");
-	settings.port = w.server.port;
-	settings.connections_max = 1;
-	settings.keep_ms = 0;
-	outbound_configure(w.outbound, &settings);
+	allow_one(&w, 0);
 	s.number = 1;
 	ask(&w, &s);
 	s.number = 2;
-	EXPECT_OK(send_encode(&s, &b, fds, &n, &memfd));
-	w.is_answered = false;
-	EXPECT_OK(channel_ask(w.queue, REQUEST_SEND, buf_str(&b), fds, n, 2 * SEND_TIMEOUT_MS, on_answer, &w));
-	for (int i = 0; i < 5; i++)
-		loop_once(w.loop, 10);
-	EXPECT(!w.is_answered);
-	clock_mono_advance(settings.send_ms);
+	ask_in_vain(&w, &s, 2 * SEND_TIMEOUT_MS);
+	clock_mono_advance(outbound_defaults.send_ms);
 	sent(&w, 1);
 	for (int64_t until = clock_mono_ms() + WAIT_MS; !w.is_answered && clock_mono_ms() < until;)
 		loop_once(w.loop, 10);
