@@ -231,7 +231,7 @@ static void on_peer_trail(void *context, UNUSED struct channel *ch, struct messa
 	control_trail_take(p->control, p->role, 0, m->body);
 }
 
-static const struct channel_handler peer_handlers[] = { { NOTICE_TRAIL, on_peer_trail }, { 0 } };  /* they ask nothing */
+static const struct channel_handler peer_handlers[] = { { NOTICE_TRAIL, on_peer_trail }, { REQUEST_PAGE, control_on_page }, { 0 } };
 
 static void on_peer_closed(void *context, UNUSED struct channel *ch)
 {

@@ -103,6 +103,9 @@ void control_trail_limit(struct control *c);
 /* NOTICE_TRAIL; account: of a cell, else 0. */
 void control_trail_take(struct control *c, enum role who, uint64_t account, struct str events);
 
+/* PAGE (control_page.c) */
+void control_on_page(void *context, struct channel *ch, struct message *m);
+
 /* The admin socket: LISTEN gave it. */
 void control_listen(struct control *c, int fd);
 /* Lock held. Erases accounts that were deleted long enough ago, as a command does, in a thread of its own. */
