@@ -1,4 +1,5 @@
-/* queue/parcels_private.h -- parcels, shared by parcels.c (their life) and parcel_send.c (reading, signing, sending). */
+/* queue/parcels_private.h -- parcels, shared by parcels.c (they come and go), parcel_send.c (reading, signing, sending), parcel_results.c
+ * (what net said) and parcel_rows.c (to and from queue.db). */
 #ifndef FACTEUR_QUEUE_PARCELS_PRIVATE_H
 #define FACTEUR_QUEUE_PARCELS_PRIVATE_H
 #include "queue/queue_private.h"
@@ -75,11 +76,24 @@ void parcels_sign(struct parcels *r);       /* goes on signing */
 
 /* parcels.c */
 bool parcels_may_send(const struct parcels *r);   /* there is a net, and what comes of it can be written down */
+/* The parcel of this message for this destination: one that still waits, or a new one. */
+struct parcel *parcel_for(struct parcels *r, const struct queued *from, const struct envelope *e, struct str destination, struct arena *a);
+struct item *parcel_item(struct parcel *p, uint16_t recipient, enum item_state state);   /* one more recipient */
+void parcel_seal(struct parcel *p);       /* no more recipients are put into it */
+void parcel_no_longer_fresh(struct parcel *p);
+void parcel_drop(struct parcel *p);       /* nothing of it is left to do */
+
+/* parcel_results.c */
 void parcel_answered(struct parcel *p, const struct send_answer *a);
 void parcel_all(struct parcel *p, enum delivery_outcome outcome, struct str status, struct str text);  /* the same for all */
 void parcel_again(struct parcel *p);      /* it waits again, at the front */
 void parcel_lost(struct parcel *p);       /* net died with it */
-void parcel_drop(struct parcel *p);       /* nothing of it is left to do */
+void item_unparcel(struct item *i);       /* its due is somebody else's from now on */
+void parcels_record_again(struct parcels *r);   /* LOG_DONEs that found no room */
+
+/* parcel_rows.c */
 struct late_key item_key(const struct parcel *p, const struct item *i);
 void item_forget_row(struct parcel *p, struct item *i);
+void parcels_move_old(struct parcels *r);       /* out of the log */
+void parcels_list(struct parcels *r);           /* rows that are due, or wanted */
 #endif

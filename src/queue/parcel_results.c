@@ -1,0 +1,209 @@
+/* What net said of a parcel, and what is written down of it. The order in it (the record, its sync, SENT) is the argument of parcels.c. */
+#include "base/bytes.h"
+#include "queue/parcels_private.h"
+#include "queue/record.h"
+#include <stddef.h>
+
+void item_unparcel(struct item *i)
+{
+	if (i->due != NULL)
+		i->due->parcel = NULL;
+	i->due = NULL;
+}
+
+/* It was not DONE: to queue.db with what was said. */
+static void put_off(struct parcel *p, struct item *i, const struct sync_result *result)
+{
+	struct sync *sync = p->parcels->queue->sync;
+	struct late_key key = item_key(p, i);
+	struct due *due = i->due;
+	bool is_logged = i->state == ITEM_LOGGED;
+
+	item_unparcel(i);
+	i->state = ITEM_SETTLED;
+	if (is_logged)
+		sync_move(sync, due, result);
+	else
+		sync_late(sync, &key, result);
+}
+
+/* The row that a sender's wish to hear of it needs is made, or changed, like any other: W waits for it. */
+static void settle_done(struct parcel *p, struct item *i)
+{
+	struct queue *q = p->parcels->queue;
+	struct late_key key = item_key(p, i);
+	struct due *due = i->due;
+	bool is_logged = i->state == ITEM_LOGGED;
+
+	item_unparcel(i);
+	i->state = ITEM_SETTLED;
+	if (!is_logged)
+		sync_late(q->sync, &key, &i->done);
+	else if (due->tells_success && !i->done.peer_tells)
+		sync_move(q->sync, due, &i->done);
+	else
+		backlog_settle(&q->backlog, due);
+}
+
+static void send_sent(struct parcel *p)
+{
+	CLEANUP(buf_free) struct buf b = BUF(16);
+
+	put_sent(&b, p->number);
+	if (p->parcels->net != NULL)  /* one that has come since knows no such number */
+		channel_notify(p->parcels->net, NOTICE_SENT, buf_str(&b), NULL, 0);
+}
+
+/* That it was DONE is durable. Settled first: sync may let W pass the record as soon as it knows its seq. */
+static void recorded(struct writing *w)
+{
+	struct parcel *p = (struct parcel *)((char *)w - offsetof(struct parcel, writing));
+
+	if (w->entry.result != ERR_OK) {  /* no room: parcels_tick() tries again. The log failed: so does the role, and a replay follows */
+		p->has_no_record = w->entry.result == ERR_AGAIN;
+		return;
+	}
+	for (size_t i = 0; i < p->n; i++)
+		if (p->items[i].is_done && p->items[i].state != ITEM_SETTLED)
+			settle_done(p, &p->items[i]);
+	sync_known(p->parcels->queue->sync, w->entry.place.seq);
+	send_sent(p);
+	parcel_drop(p);
+}
+
+static void write_record(struct parcel *p)
+{
+	p->has_no_record = false;
+	p->writing = (struct writing){ .entry = { .kind = LOG_DONE, .head = buf_str(&p->record) }, .done = recorded };
+	writer_add(p->parcels->queue->writer, &p->writing);
+}
+
+static void record(struct parcel *p)
+{
+	struct record_done done = { .log_id = p->log_id, .seq = p->seq };
+
+	for (size_t i = 0; i < p->n; i++)
+		if (p->items[i].is_done)
+			done.recipients[done.n++] = p->items[i].recipient;
+	p->record = BUF(64 + 2 * RECORD_DONE_MAX);
+	record_done_encode(&done, &p->record);
+	p->state = PARCEL_DONE;
+	write_record(p);
+}
+
+static void no_longer_out(struct parcel *p)
+{
+	p->parcels->bytes_out -= p->bytes;
+	p->bytes = 0;
+}
+
+/* Nobody was reached: what waits for the same destination would fare the same. Each gets that as its result, and its own next time. */
+static void put_off_others(struct parcel *p, const struct send_result *why)
+{
+	const struct sync_result result = { .outcome = DELIVERY_DEFERRED, .status = why->status, .reason = why->text, .host = why->host };
+	struct parcels *r = p->parcels;
+	struct turn *x;
+
+	while ((x = turns_drain(r->turns, &p->turn)) != NULL) {
+		struct parcel *other = (struct parcel *)x;
+		for (size_t i = 0; i < other->n; i++)
+			if (other->items[i].state != ITEM_SETTLED)
+				put_off(other, &other->items[i], &result);
+		parcel_drop(other);
+	}
+}
+
+/* Where no server has answered (nobody was reached, the connection was lost) the words are ours, and are not put into its mouth: they
+ * name the host themselves. */
+static struct send_result in_whose_words(struct parcel *p, struct send_result s)
+{
+	bool is_reply = s.text.n >= 3 && chr_digit(s.text.p[0]) && chr_digit(s.text.p[1]) && chr_digit(s.text.p[2]);
+
+	if (is_reply || s.host.n == 0)
+		return s;
+	s.text = arena_printf(&p->arena, STR_FMT ": " STR_FMT, STR_ARG(s.host), STR_ARG(s.text));
+	s.host = STR("");
+	return s;
+}
+
+static void take_result(struct parcel *p, struct item *i, const struct send_result *s)
+{
+	struct sync_result result = { .outcome = s->outcome, .status = s->status, .reason = s->text, .host = s->host,
+		                          .peer_tells = s->has_passed_dsn };
+	struct late_key key = item_key(p, i);
+
+	note_sent(p->parcels->queue, &key, i->address, p->received, i->tries + 1, s);
+	if (s->outcome != DELIVERY_DONE) {
+		put_off(p, i, &result);
+		return;
+	}
+	result.status = str_copy(&p->arena, s->status);
+	result.reason = str_copy(&p->arena, s->text);
+	result.host = str_copy(&p->arena, s->host);
+	i->done = result;
+	i->is_done = true;
+}
+
+void parcel_answered(struct parcel *p, const struct send_answer *a)
+{
+	struct parcels *r = p->parcels;
+	struct send_result said = { 0 };
+	size_t at = 0, done = 0;
+
+	no_longer_out(p);
+	note_attempts(r->queue, p->log_id, p->seq, a);
+	for (size_t i = 0; i < p->n; i++) {
+		if (p->items[i].state == ITEM_SETTLED)
+			continue;
+		said = in_whose_words(p, a->results[at++]);
+		take_result(p, &p->items[i], &said);
+		done += said.outcome == DELIVERY_DONE;
+	}
+	if (turns_feedback(r->turns, &p->turn, a->feedback, r->now_ms) && at > 0)
+		put_off_others(p, &said);
+	if (done > 0) {
+		record(p);
+		return;
+	}
+	send_sent(p);
+	parcel_drop(p);
+}
+
+void parcel_all(struct parcel *p, enum delivery_outcome outcome, struct str status, struct str text)
+{
+	const struct send_result s = { .outcome = outcome, .status = status, .text = text };
+
+	no_longer_out(p);
+	for (size_t i = 0; i < p->n; i++)
+		if (p->items[i].state != ITEM_SETTLED)
+			take_result(p, &p->items[i], &s);
+	parcel_drop(p);
+}
+
+void parcel_again(struct parcel *p)
+{
+	no_longer_out(p);
+	arena_reset(&p->arena);
+	p->state = PARCEL_WAITING;
+	turns_add_again(p->parcels->turns, &p->turn);
+}
+
+void parcel_lost(struct parcel *p)
+{
+	if (++p->losses < PARCELS_LOSSES_MAX)
+		parcel_again(p);
+	else
+		parcel_all(p, DELIVERY_DEFERRED, STR("4.3.0"),
+		           STR("This server's sending process ended several times during this message; see the server's log."));
+}
+
+/* LOG_DONEs that found no room. Not asked of entry.result: that is the writer's until recorded(). */
+void parcels_record_again(struct parcels *r)
+{
+	struct parcel_list *lists[] = { &r->fresh, &r->rest };
+
+	for (size_t i = 0; i < COUNT_OF(lists); i++)
+		for (struct parcel *p = lists[i]->first; p != NULL; p = p->after)
+			if (p->has_no_record)
+				write_record(p);
+}

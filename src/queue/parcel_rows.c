@@ -1,0 +1,258 @@
+/* Parcels and queue.db: what leaves the log untried, what is due, and what is parked because its destination has no room. */
+#include "base/clock.h"
+#include "base/log.h"
+#include "queue/destination.h"
+#include "queue/parcels_private.h"
+#include <assert.h>
+
+enum { LIST_MORE = 1000, PULL = 400, KEY_BYTES = 18 };
+
+static const char parking_mark;   /* in rows: on its way back to queue.db */
+
+/* ------------------------------------------------------------------------------------------------------------- keys */
+
+static struct str key_bytes(const struct late_key *key, char out[KEY_BYTES])
+{
+	memcpy(out, &key->log_id, 8);
+	memcpy(out + 8, &key->seq, 8);
+	memcpy(out + 16, &key->recipient, 2);
+	return str_make(out, KEY_BYTES);
+}
+
+struct late_key item_key(const struct parcel *p, const struct item *i) { return (struct late_key){ p->log_id, p->seq, i->recipient }; }
+
+static void remember_row(struct parcels *r, struct late_key key, const void *what)
+{
+	char bytes[KEY_BYTES];
+
+	map_set(&r->rows, key_bytes(&key, bytes), (void *)what);
+}
+
+void item_forget_row(struct parcel *p, struct item *i)
+{
+	remember_row(p->parcels, item_key(p, i), NULL);
+	i->state = ITEM_SETTLED;
+}
+
+/* ------------------------------------------------------------------------------------------------ out of the log */
+
+/* Nothing is parked for good: a destination that waits for its pause to end has a time. */
+static int64_t set_aside_until(struct parcels *r, const struct turns_state *s)
+{
+	return s->again_ms > r->now_ms && !s->is_paused ? clock_wall_s() + (s->again_ms - r->now_ms) / 1000 : LATE_NEVER;
+}
+
+static void move_waiting(struct parcel *p)
+{
+	struct parcels *r = p->parcels;
+	struct turns_state s;
+
+	parcel_seal(p);
+	turns_state(r->turns, turn_destination(&p->turn), &s);
+	turns_withdraw(r->turns, &p->turn);
+	p->state = PARCEL_MOVING;
+	parcel_no_longer_fresh(p);
+	for (size_t i = 0; i < p->n; i++) {
+		assert(p->items[i].state == ITEM_LOGGED);
+		p->items[i].state = ITEM_MOVING;
+		sync_put_aside(r->queue->sync, p->items[i].due, set_aside_until(r, &s));
+	}
+}
+
+static void move_out(struct parcel *p)
+{
+	struct parcels *r = p->parcels;
+
+	parcel_no_longer_fresh(p);
+	for (size_t i = 0; i < p->n; i++) {
+		if (p->items[i].state != ITEM_LOGGED)
+			continue;
+		p->items[i].state = ITEM_MOVING;
+		remember_row(r, item_key(p, &p->items[i]), r);
+		sync_put_aside(r->queue->sync, p->items[i].due, clock_wall_s());
+	}
+}
+
+static bool has_moving(const struct parcel *p)
+{
+	for (size_t i = 0; i < p->n; i++)
+		if (p->items[i].state == ITEM_MOVING)
+			return true;
+	return false;
+}
+
+void parcels_settled(struct parcels *r, struct due *d)
+{
+	struct parcel *p = d->parcel;
+
+	if (p == NULL)
+		return;
+	for (size_t i = 0; i < p->n; i++) {
+		if (p->items[i].due != d)
+			continue;
+		p->items[i].due = NULL;
+		p->items[i].state = p->state == PARCEL_MOVING ? ITEM_SETTLED : ITEM_LATE;
+	}
+	p->place.length = 0;  /* W may pass the record now */
+	p->is_late = true;
+	if (p->state != PARCEL_MOVING || has_moving(p))
+		return;
+	turns_park(r->turns, turn_destination(&p->turn), true);
+	parcel_drop(p);
+}
+
+void parcels_move_old(struct parcels *r)
+{
+	struct parcel *p;
+
+	while ((p = r->fresh.first) != NULL && r->now_ms - p->since_ms >= PARCELS_LOG_MS) {
+		if (p->state == PARCEL_WAITING)
+			move_waiting(p);
+		else
+			move_out(p);
+	}
+}
+
+/* -------------------------------------------------------------------------------------------------- from queue.db */
+
+static void park(struct parcels *r, const struct late_key *key, struct str destination)
+{
+	remember_row(r, *key, &parking_mark);
+	r->parking++;
+	sync_park(r->queue->sync, key);
+	turns_park(r->turns, destination, true);
+}
+
+/* Rows that wait for a destination that is paused would take the room of all others. */
+static void park_waiting(struct parcels *r, struct str destination)
+{
+	struct parcel *next;
+
+	for (struct parcel *p = r->rest.first; p != NULL; p = next) {
+		next = p->after;
+		if (p->state != PARCEL_WAITING || !p->is_late || !str_eq(turn_destination(&p->turn), destination))
+			continue;
+		for (size_t i = 0; i < p->n; i++) {
+			struct late_key key = item_key(p, &p->items[i]);
+			if (p->items[i].state == ITEM_LATE)
+				park(r, &key, destination);
+		}
+		parcel_drop(p);
+	}
+}
+
+void parcels_finished(struct parcels *r, const struct late_key *key)
+{
+	char bytes[KEY_BYTES];
+	struct str k = key_bytes(key, bytes);
+
+	if (map_get(&r->rows, k) == &parking_mark)
+		r->parking--;
+	map_set(&r->rows, k, NULL);
+}
+
+static void refuse_row(struct parcels *r, const struct late_key *key, struct str address)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	const struct sync_result refused = { .outcome = DELIVERY_REFUSED, .status = STR("5.1.3"),
+		.reason = arena_printf(&a, "\"" STR_FMT "\" is no address: there is no domain in it that mail could be sent to.",
+		                       STR_ARG(address)) };
+
+	remember_row(r, *key, r);
+	sync_late(r->queue->sync, key, &refused);
+}
+
+/* False: it is here already, or gone. */
+static bool take_row(struct parcels *r, const struct late_due *due, bool may_park)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	const struct queued from = { .log_id = due->key.log_id, .seq = due->key.seq, .since_ms = r->now_ms };
+	char bytes[KEY_BYTES];
+	struct late_message m;
+	struct late_row row;
+	struct turns_state s;
+	struct str destination;
+
+	if (map_get(&r->rows, key_bytes(&due->key, bytes)) != NULL || late_find(r->queue->late, &due->key, &a, &row) != ERR_OK)
+		return false;
+	enum err e = late_message_find(r->queue->late, due->key.log_id, due->key.seq, &a, &m);
+	if (e == ERR_CORRUPT) {  /* sync finds that too, and holds it */
+		remember_row(r, due->key, r);
+		sync_park(r->queue->sync, &due->key);
+	}
+	if (e != ERR_OK)
+		return false;
+	if (!address_destination(row.recipient.address, &a, &destination)) {
+		refuse_row(r, &due->key, row.recipient.address);
+		return false;
+	}
+	turns_state(r->turns, destination, &s);
+	if (may_park && (s.is_paused || s.waiting >= PARCELS_PARK_ABOVE)) {
+		park(r, &due->key, destination);
+		return false;
+	}
+	remember_row(r, due->key, r);
+	struct item *i = parcel_item(parcel_for(r, &from, &m.envelope, destination, &a), due->key.recipient, ITEM_LATE);
+	i->tries = row.tries;
+	return true;
+}
+
+static void take_due(struct parcels *r)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct late_due *due;
+	size_t n;
+
+	/* those that are here are still due; so many more are asked for */
+	if (late_list_due(r->queue->late, true, clock_wall_s(), r->rows.n + LIST_MORE, &a, &due, &n) != ERR_OK)
+		return;
+	for (size_t i = 0; i < n && r->rows.n < PARCELS_ROWS_MAX; i++)
+		(void)take_row(r, &due[i], true);
+}
+
+/* A destination that has room asks for what was parked. */
+static void pull(struct parcels *r, const struct turns_state *s)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	size_t here = (s->waiting + s->out) * SEND_RECIPIENTS_MAX, n, taken = 0;
+	struct late_due *due;
+
+	if (late_list_parked(r->queue->late, s->name, PULL + here, &a, &due, &n) != ERR_OK)
+		return;
+	for (size_t i = 0; i < n && taken < PULL && r->rows.n < PARCELS_ROWS_MAX; i++)
+		taken += take_row(r, &due[i], false);
+	if (n == 0 && r->parking == 0)
+		turns_park(r->turns, s->name, false);
+}
+
+static void pull_all(struct parcels *r)
+{
+	struct turns_state s;
+	size_t at = 0;
+
+	while (turns_next(r->turns, &at, &s))
+		if (s.has_parked && !s.is_paused && s.waiting < PARCELS_PULL_BELOW && r->now_ms >= s.again_ms)
+			pull(r, &s);
+}
+
+void parcels_list(struct parcels *r)
+{
+	take_due(r);
+	pull_all(r);
+}
+
+enum err parcels_pause(struct parcels *r, struct str domain, bool is_paused)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct str destination;
+
+	if (!address_destination(arena_printf(&a, "x@" STR_FMT, STR_ARG(domain)), &a, &destination))
+		return ERR_INVALID;
+	TRY(late_pause(r->queue->late, destination, is_paused));
+	turns_pause(r->turns, destination, is_paused);
+	if (is_paused)
+		park_waiting(r, destination);
+	else
+		turns_park(r->turns, destination, true);  /* perhaps: asked at the next tick */
+	return ERR_OK;
+}
