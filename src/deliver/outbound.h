@@ -10,9 +10,28 @@
 #include "dns/resolver.h"
 #include "ipc/channel.h"
 #include "net/loop.h"
+#include "net/listen.h"
 #include "net/tls_client.h"
+#include "queue/send.h"
 
 struct outbound;
+
+enum outbound_tls {
+	OUTBOUND_TLS_MAY = 0,         /* where it is offered; where DANE or MTA-STS ask for it, as they do */
+	OUTBOUND_TLS_MUST,            /* STARTTLS, and a certificate for the name of the host */
+	OUTBOUND_TLS_IMPLICIT,        /* the same, from the first byte on (RFC 8314 §3.3) */
+};
+
+/* How the mail of a SEND goes. Slices live in the arena of the call. */
+struct outbound_way {
+	struct str name;              /* connections are kept and used again for ways of the same name; at first the destination */
+	struct str host;              /* A-labels or an address literal: this host and no other. Empty: the mail hosts of the destination */
+	uint16_t   port;              /* at first that of the settings */
+	enum outbound_tls tls;
+	bool       is_lmtp;           /* RFC 2033 */
+	struct peer source_v4, source_v6;   /* the address that connections come from; all zeros: the system chooses */
+};
+typedef void (*outbound_choose_way)(void *context, struct arena *a, const struct send *s, struct outbound_way *way);
 
 struct outbound_settings {
 	struct str hostname;          /* what we call ourselves */
@@ -24,6 +43,8 @@ struct outbound_settings {
 	unsigned   messages_max;      /* over one connection */
 	int        send_ms;           /* for a SEND in all, before the queue counts it as lost: however slowly a server goes on */
 	struct sts *sts;              /* policies of MTA-STS; NULL: nobody asks for them. Borrowed */
+	outbound_choose_way choose_way;   /* asked once for each SEND; NULL: to the mail hosts of its destination */
+	void      *way_context;
 };
 extern const struct outbound_settings outbound_defaults;   /* hostname empty */
 

@@ -65,7 +65,7 @@ static void on_timer(void *context)
 	switch (c->state) {
 	case CONNECTION_OPENING:
 		lost(c, own_words(c, "4.4.1", SMTP_AT_GREETING, arena_printf(&c->arena, "no connection to port %u within %d s: no answer",
-		                                                               c->outbound->settings.port, c->outbound->settings.connect_ms / 1000)));
+		                                                               c->port, c->outbound->settings.connect_ms / 1000)));
 		return;
 	case CONNECTION_FREE:
 		connection_leave(c);
@@ -117,7 +117,7 @@ static socklen_t to_sockaddr(const struct peer *p, uint16_t port, union address 
 static void no_connection(struct outbound_connection *c, int why)
 {
 	lost(c, own_words(c, "4.4.1", SMTP_AT_GREETING,
-	                  arena_printf(&c->arena, "no connection to port %u: %s", c->outbound->settings.port, strerror(why))));
+	                  arena_printf(&c->arena, "no connection to port %u: %s", c->port, strerror(why))));
 }
 
 static void on_ready(void *context, UNUSED unsigned events)
@@ -163,21 +163,39 @@ static void set_expectation(struct outbound_connection *c, const struct mx_host 
 	};
 }
 
+/* -1: not even begun; errno says why. */
+static int socket_to(const struct outbound_way *way, const struct peer *to)
+{
+	static const struct peer any = { 0 };
+	const struct peer *from = peer_is_v4(to) ? &way->source_v4 : &way->source_v6;
+	union address a, source;
+	int on = 1, e;
+	socklen_t n = to_sockaddr(to, way->port, &a);
+	int fd = socket(a.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	if (fd < 0)
+		return -1;
+	bool is_bound = memcmp(from->address, any.address, sizeof(any.address)) == 0 || bind(fd, &source.any, to_sockaddr(from, 0, &source)) == 0;
+	if (!is_bound || (connect(fd, &a.any, n) < 0 && errno != EINPROGRESS)) {
+		e = errno;
+		fd_close(&fd);
+		errno = e;
+		return -1;
+	}
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	return fd;
+}
+
 bool connection_open(struct outbound_job *j, const struct mx_host *host, const struct peer *address, struct str *why)
 {
 	struct outbound *r = j->outbound;
-	union address a;
 	char text[PEER_TEXT_MAX];
-	int on = 1;
-	socklen_t n = to_sockaddr(address, r->settings.port, &a);
-	int fd = socket(a.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	int fd = socket_to(&j->way, address);
 
-	if (fd < 0 || (connect(fd, &a.any, n) < 0 && errno != EINPROGRESS)) {
-		*why = arena_printf(&j->arena, "no connection to port %u: %s", r->settings.port, strerror(errno));
-		fd_close(&fd);
+	if (fd < 0) {
+		*why = arena_printf(&j->arena, "no connection to port %u: %s", j->way.port, strerror(errno));
 		return false;
 	}
-	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	struct outbound_connection *c = MEM_NEW(struct outbound_connection);
 	*c = (struct outbound_connection){
 		.outbound = r, .next = r->connections, .link = &r->connections, .stream = { .fd = fd }, .job = j, .address = *address,
@@ -187,12 +205,14 @@ bool connection_open(struct outbound_job *j, const struct mx_host *host, const s
 		r->connections->link = &c->next;
 	r->connections = c;
 	r->connection_count++;
-	c->destination = str_copy(&c->arena, j->in.send.destination);
+	c->destination = str_copy(&c->arena, j->way.name);
+	c->port = j->way.port;
 	c->host = arena_printf(&c->arena, STR_FMT " [" STR_FMT "]", STR_ARG(host->name), STR_ARG(peer_text(address, text)));
 	c->tls_words = STR("");
-	set_expectation(c, host, j->in.send.requires_tls || job_has_policy(j, host));
+	set_expectation(c, host, j->in.send.requires_tls || j->way.tls != OUTBOUND_TLS_MAY || job_has_policy(j, host));
 	c->sender = smtp_sender_new(&(struct smtp_sender_config){
-		.hostname = r->settings.hostname, .tls = c->must_tls ? SMTP_TLS_MUST : j->in_clear ? SMTP_TLS_NEVER : SMTP_TLS_MAY });
+		.hostname = r->settings.hostname, .is_lmtp = j->way.is_lmtp,
+		.tls = j->way.tls == OUTBOUND_TLS_IMPLICIT ? SMTP_TLS_IMPLICIT : c->must_tls ? SMTP_TLS_MUST : j->in_clear ? SMTP_TLS_NEVER : SMTP_TLS_MAY });
 	j->connection = c;
 	loop_watch(r->loop, &c->watch, LOOP_WRITE);
 	loop_timer_in(r->loop, &c->timer, r->settings.connect_ms);

@@ -1,4 +1,4 @@
-/* deliver/outbound_private.h -- a SEND on its way (outbound.c), a connection (outbound_connection.c), a message made to fit a server
+/* deliver/outbound_private.h -- a SEND on its way (outbound.c, outbound_way.c), a connection (outbound_connection.c), a message made to fit a server
  * (outbound_message.c). */
 #ifndef FACTEUR_DELIVER_OUTBOUND_PRIVATE_H
 #define FACTEUR_DELIVER_OUTBOUND_PRIVATE_H
@@ -7,7 +7,6 @@
 #include "dns/mx.h"
 #include "mime/downgrade.h"
 #include "net/stream.h"
-#include "queue/send.h"
 #include "smtp/sender.h"
 
 enum { OUTBOUND_HOST_TEXT_MAX = SEND_HOST_MAX };
@@ -26,6 +25,7 @@ struct outbound_job {
 	struct send_result *results;           /* one for each recipient; outcome 0: open */
 	struct send_attempt attempts[SEND_ATTEMPTS_MAX];
 	size_t              attempt_count;
+	struct outbound_way way;
 	struct mx_search   *search;
 	struct mx_route    *route;
 	struct sts_search  *policy_search;
@@ -63,7 +63,8 @@ struct outbound_connection {
 	struct loop_timer  timer;
 	struct smtp_sender *sender;
 	uint64_t           progress;      /* of the sender, when the timer was set */
-	struct str         destination;
+	struct str         destination;   /* the name of the way */
+	uint16_t           port;
 	struct str         host;          /* "mx1.example.net [192.0.2.7]" */
 	struct str         tls_words;     /* empty: in clear text */
 	struct peer        address;
@@ -104,12 +105,28 @@ void connection_release(struct outbound_connection *c);                     /* H
 void connection_leave(struct outbound_connection *c);                       /* says QUIT; it may be freed when this returns */
 void connection_free(struct outbound_connection *c);
 
+/* outbound_way.c */
+void job_choose_way(struct outbound_job *j);
+void job_find_way(struct outbound_job *j);        /* from the beginning */
+void job_next_target(struct outbound_job *j);     /* the next address, or the answer that none is left */
+bool job_is_late(const struct outbound_job *j);
+bool job_may_use(const struct outbound_connection *c, const struct outbound_job *j);
+void outbound_room(struct outbound *r);           /* a connection has ended: whoever waits looks again */
+
+/* outbound.c */
+void job_link(struct outbound_job *j);            /* in outbound->jobs */
+void job_unlink(struct outbound_job *j);
+void job_wait_for_room(struct outbound_job *j);
+void job_note_attempt(struct outbound_job *j, struct str host, struct str text);
+/* Every recipient that is open gets this. */
+void job_settle(struct outbound_job *j, enum delivery_outcome outcome, const char *status, struct str text);
+void job_answer(struct outbound_job *j);          /* and frees it */
+
 /* outbound.c: what a connection has to say to its job. */
 void job_ready(struct outbound_job *j);      /* a message may be given to its sender */
 void job_finished(struct outbound_job *j);   /* its message was decided about */
 /* The connection is of no use any more, and about to be freed. why: what was heard or what happened. */
 void job_lost(struct outbound_job *j, const struct smtp_result *why);
-void outbound_room(struct outbound *r);        /* a connection has ended: whoever waits looks again */
 
 /* outbound_message.c: makes j->outgoing out of the recipients that are open, as this server can take it. False: none can be sent; those
  * that can never be have their result. */

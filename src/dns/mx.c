@@ -24,7 +24,7 @@ struct mx_search {
 	struct mx_plan   plan;
 	mx_done          done;
 	void            *context;
-	struct loop_task settled;   /* without any question */
+	struct loop_task settled;   /* without a question for MX */
 	struct question *mx;
 	struct ask      *asks[2];   /* A and AAAA; then TLSA in the first: one for each host */
 	size_t           open;
@@ -152,20 +152,46 @@ static void answered_mx(void *context, const struct dns_answer *a)
 	next_stage(s);
 }
 
-static void settled(void *context) { finish(context); }
+static void settled(void *context)
+{
+	struct mx_search *s = context;
 
-struct mx_search *mx_find(struct resolver *r, struct str domain, uint16_t port, mx_is_own is_own, mx_done done, void *context)
+	if (s->plan.route->outcome)
+		finish(s);
+	else
+		next_stage(s);
+}
+
+static struct mx_search *search_new(struct resolver *r, struct str domain, uint16_t port, mx_done done, void *context)
 {
 	struct mx_search *s = MEM_NEW(struct mx_search);
 
 	*s = (struct mx_search){ .resolver = r, .port = port, .done = done, .context = context };
-	s->plan = (struct mx_plan){ .route = mx_route_new(domain), .is_own = is_own, .context = context };
-	if (mx_plan_at_once(&s->plan)) {
-		s->settled = (struct loop_task){ .run = settled, .context = s };
+	s->settled = (struct loop_task){ .run = settled, .context = s };
+	s->plan = (struct mx_plan){ .route = mx_route_new(domain), .context = context };
+	return s;
+}
+
+struct mx_search *mx_find(struct resolver *r, struct str domain, uint16_t port, mx_is_own is_own, mx_done done, void *context)
+{
+	struct mx_search *s = search_new(r, domain, port, done, context);
+
+	s->plan.is_own = is_own;
+	if (mx_plan_at_once(&s->plan))
 		loop_defer(resolver_loop(r), &s->settled);
-	} else {
+	else
 		s->mx = resolver_ask(r, s->plan.route->domain, DNS_MX, answered_mx, s);
-	}
+	return s;
+}
+
+struct mx_search *mx_find_host(struct resolver *r, struct str host, uint16_t port, mx_done done, void *context)
+{
+	struct mx_search *s = search_new(r, host, port, done, context);
+
+	s->plan.route->is_given = true;
+	if (!mx_plan_at_once(&s->plan))
+		mx_plan_given(&s->plan);
+	loop_defer(resolver_loop(r), &s->settled);
 	return s;
 }
 

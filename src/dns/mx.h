@@ -52,14 +52,17 @@ struct mx_route {
 	struct str    domain;          /* as given, lower case */
 	enum mx_outcome outcome;
 	bool          is_secure;       /* the MX records, or that there are none, are proved by DNSSEC */
-	bool          is_implicit;     /* no MX records: the domain's own addresses; also for an address literal */
+	bool          is_implicit;     /* no MX records: the domain's own addresses; also for an address literal, and by mx_find_host() */
+	bool          is_given;        /* by mx_find_host() */
+	bool          is_partial;      /* a host without targets has them perhaps: its name servers could not say just now */
 	uint32_t      ttl_s;           /* how long it may be kept */
 	struct mx_host   *hosts;
 	size_t            host_count;
 	struct mx_target *targets;     /* in the order to try */
 	size_t            target_count;
 	/* Unless FOUND, as a server would answer: 550 5.1.2 there is no domain …; 556 5.1.10 null MX (RFC 7505); 550 5.4.4 no mail server
-	 * has an address; 550 5.4.6 leads back here; 550 5.1.3 not a domain; 451 4.4.3 name servers fail; 451 4.7.5 DNSSEC, DANE. */
+	 * has an address; 550 5.4.6 leads back here; 550 5.1.3 not a domain; 451 4.4.3 name servers fail; 451 4.7.5 DNSSEC, DANE;
+	 * 451 4.4.4 the host that was named has no address. */
 	int           code;
 	const char   *status;
 	struct str    why;             /* one English sentence: what, why, what to do */
@@ -75,5 +78,8 @@ struct mx_search;
 /* Looks all up at once. domain: A-labels, or an address literal with its brackets. port: of the TLSA records ("_25._tcp"). done runs
  * once, from the loop, never before this returns; not after mx_cancel(). is_own may be NULL; it is called with done's context. */
 struct mx_search *mx_find(struct resolver *r, struct str domain, uint16_t port, mx_is_own is_own, mx_done done, void *context);
+/* The same for one host that somebody has named (a smart host): no MX records are asked for, and whatever is wrong with it may be
+ * mended: it is never REFUSED. Who named it has vouched for it, so DANE counts where its addresses are signed. */
+struct mx_search *mx_find_host(struct resolver *r, struct str host, uint16_t port, mx_done done, void *context);
 void mx_cancel(struct mx_search *s);          /* NULL is fine */
 #endif

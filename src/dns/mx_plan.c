@@ -39,9 +39,11 @@ void mx_route_free(struct mx_route *r)
 
 static void refuse(struct mx_route *r, int code, const char *status, struct str why)
 {
-	r->outcome = code / 100 == 5 ? MX_REFUSED : MX_DEFERRED;
-	r->code = code;
-	r->status = status;
+	bool may_be_mended = r->is_given && code / 100 == 5;
+
+	r->outcome = code / 100 == 5 && !may_be_mended ? MX_REFUSED : MX_DEFERRED;
+	r->code = may_be_mended ? 451 : code;
+	r->status = may_be_mended ? "4.4.4" : status;
 	r->why = why;
 	r->target_count = 0;
 }
@@ -213,6 +215,16 @@ void mx_plan_cut(struct mx_plan *p)
 		refuse(r, 550, "5.4.6", arena_printf(&r->arena, "mail for " STR_FMT " leads back to this server, which does not know that domain: "
 		       "`facteur domain add` makes it one of its own; otherwise its MX record has to name another server", STR_ARG(r->domain)));
 	r->host_count = n;
+}
+
+void mx_plan_given(struct mx_plan *p)
+{
+	struct mx_route *r = p->route;
+
+	r->is_implicit = true;
+	r->is_secure = true;
+	make_room(p, 1);
+	add_host(p, r->domain, 0);
 }
 
 void mx_plan_hosts(struct mx_plan *p, const struct dns_answer *mx)
@@ -397,7 +409,10 @@ static void refuse_hosts(struct mx_plan *p)
 			refuse(r, 451, "4.4.3", r->hosts[i].why);
 			return;
 		}
-	if (r->is_implicit)
+	if (r->is_given)
+		refuse(r, 550, "5.4.4", arena_printf(&r->arena, "the host that mail for this destination goes to by a route of this server cannot be "
+		       "reached: " STR_FMT "; `facteur route list` shows the routes", STR_ARG(r->hosts[0].why)));
+	else if (r->is_implicit)
 		refuse(r, 550, "5.4.4", arena_printf(&r->arena, STR_FMT " takes no mail: it has no MX record and no address", STR_ARG(r->domain)));
 	else
 		refuse(r, 550, "5.4.4", arena_printf(&r->arena, "no mail can reach " STR_FMT ": " STR_FMT ", which its MX record names%s", STR_ARG(r->domain),
@@ -417,8 +432,12 @@ void mx_plan_targets(struct mx_plan *p)
 		add_targets(p, from, to);
 	}
 	for (size_t i = 0; i < r->host_count; i++)
-		if (p->hosts[i].v4_count + p->hosts[i].v6_count == 0)
+		if (p->hosts[i].v4_count + p->hosts[i].v6_count == 0) {
 			r->hosts[i].why = why_no_address(p, i);
+			r->is_partial |= p->hosts[i].has_failed;
+		} else if (r->hosts[i].dane == MX_DANE_UNKNOWN) {
+			r->is_partial = true;
+		}
 	if (r->target_count)
 		r->outcome = MX_FOUND;
 	else

@@ -26,6 +26,8 @@ struct mx_plan {
 struct mx_route *mx_route_new(struct str domain);
 /* What needs no question: "[192.0.2.1]", "[IPv6:2001:db8::1]" (RFC 5321 §4.1.3), and what is no domain: true, the outcome is set. */
 bool mx_plan_at_once(struct mx_plan *p);
+/* Instead of the answer to MX: the domain is a host that somebody has named. */
+void mx_plan_given(struct mx_plan *p);
 /* The answer to MX: sets the hosts, sorted and shuffled, or the outcome. */
 void mx_plan_hosts(struct mx_plan *p, const struct dns_answer *mx);
 /* An answer to A or AAAA of a host. */

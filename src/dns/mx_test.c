@@ -147,6 +147,8 @@ TEST(searches)
 		loop_until(l, &s.is_done);
 		EXPECT_STR(show(&a, s.route), c->route);
 		EXPECT((s.route->outcome == MX_FOUND) == (s.route->target_count > 0));
+		if (s.route->outcome == MX_FOUND)
+			EXPECT_INT(s.route->is_partial, str_eq(str_of(c->domain), STR("half.test")) || str_eq(str_of(c->domain), STR("lost.test")));
 		mx_route_free(s.route);
 	}
 	struct search forged = { 0 };
@@ -155,6 +157,40 @@ TEST(searches)
 	EXPECT_INT(forged.route->code, 451);
 	EXPECT_STR(str_of(forged.route->status), "4.7.5");
 	mx_route_free(forged.route);
+	arena_free(&a);
+	resolver_free(r);
+	loop_free(l);
+	nameserver_stop(&ns);
+}
+
+/* A host that somebody has named: what is wrong with it is not for ever. */
+TEST(given_hosts)
+{
+	static const struct { const char *host, *route; } cases[] = {
+		{ "a.two.test",     "0 a.two.test 2001:db8::1, 0 a.two.test 192.0.2.1" },
+		{ "two.test",       "451 4.4.4 the host that mail for this destination goes to by a route of this server cannot be reached: two.test has no address; "
+		                    "`facteur route list` shows the routes" },
+		{ "nowhere.two.test", "451 4.4.4 the host that mail for this destination goes to by a route of this server cannot be reached: there is no host "
+		                    "nowhere.two.test; `facteur route list` shows the routes" },
+		{ "mx.dane.test",   "0 mx.dane.test 192.0.2.4 dane 1 mx.dane.test" },
+		{ "mail.broken.test", "451 4.4.3 the address of mail.broken.test could not be looked up: the name servers failed or could not be reached (SERVFAIL)" },
+		{ "mail.here.test", "0 mail.here.test 192.0.2.77" },
+		{ "[192.0.2.9]",    "0 [192.0.2.9] 192.0.2.9" },
+		{ "a..b",           "451 4.4.4 a..b is not a domain: check the address for a typing mistake" },
+	};
+	struct nameserver ns = nameserver_start(zones, COUNT_OF(zones));
+	struct loop *l = loop_new();
+	struct resolver *r = nameserver_resolver(&ns, l);
+	struct arena a = { 0 };
+
+	EACH(cases, c) {
+		struct search s = { 0 };
+		mx_find_host(r, str_of(c->host), 25, found, &s);
+		loop_until(l, &s.is_done);
+		EXPECT_STR(show(&a, s.route), c->route);
+		EXPECT(s.route->outcome != MX_REFUSED && s.route->is_given);
+		mx_route_free(s.route);
+	}
 	arena_free(&a);
 	resolver_free(r);
 	loop_free(l);

@@ -189,7 +189,8 @@ void smtp_sender_secured(struct smtp_sender *s)
 	s->state = SMTP_SENDER_BUSY;
 	s->offers = (struct smtp_offers){ 0 };  /* RFC 3207 §4.2: what was said in the clear does not count */
 	s->progress++;
-	say_hello(s, EXPECT_EHLO);
+	if (sender_awaits_nothing(s))  /* else the greeting: TLS came before it */
+		say_hello(s, EXPECT_EHLO);
 }
 
 /* ---- what comes in ---- */
@@ -321,6 +322,8 @@ struct smtp_sender *smtp_sender_new(const struct smtp_sender_config *c)
 	s->config.hostname = str_copy(&s->own, c->hostname);
 	s->in = BUF(2 * SMTP_ANSWER_MAX);
 	s->out = BUF(OUT_MAX);
+	if (c->tls == SMTP_TLS_IMPLICIT)
+		s->state = SMTP_SENDER_STARTTLS;
 	sender_await(s, EXPECT_GREETING, 0);
 	return s;
 }

@@ -16,13 +16,13 @@ enum { SMTP_SENDER_REPLY_MAX = 1000 };  /* bytes of a reply that are kept */
 
 enum smtp_sender_state {
 	SMTP_SENDER_BUSY,      /* it has something to write, or waits for the peer */
-	SMTP_SENDER_STARTTLS,  /* the peer waits for a handshake: make it, then smtp_sender_secured() */
+	SMTP_SENDER_STARTTLS,  /* the peer waits for a handshake: make it, then smtp_sender_secured(). With IMPLICIT: at the beginning */
 	SMTP_SENDER_READY,     /* a message may be given */
 	SMTP_SENDER_FINISHED,  /* every recipient of the message has its result; then smtp_sender_next() */
 	SMTP_SENDER_OVER,      /* nothing more goes over this connection; with a message: its results stand too */
 };
 
-enum smtp_sender_tls { SMTP_TLS_MAY = 0, SMTP_TLS_MUST, SMTP_TLS_NEVER };
+enum smtp_sender_tls { SMTP_TLS_MAY = 0, SMTP_TLS_MUST, SMTP_TLS_NEVER, SMTP_TLS_IMPLICIT };
 
 struct smtp_sender_config {
 	struct str           hostname;        /* what we call ourselves */

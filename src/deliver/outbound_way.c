@@ -1,0 +1,213 @@
+/* Where a SEND goes: a connection that is kept for it, or the hosts of its destination one after the other.
+ *
+ * Which failures lead to the next host: whatever happens before a host has taken the sender (no connection, its greeting, EHLO, TLS, a
+ * temporary no to MAIL). From the recipients on the host has looked at this message, and what it says counts: asking another one at once
+ * would only tell a greylist to be annoyed. All hosts having said "never" to the connection is a "never"; anything else is tried again. */
+#include "deliver/outbound_private.h"
+#include "base/clock.h"
+
+enum { ATTEMPT_ADDRESSES_MAX = 8 };  /* addresses tried for one SEND; the queue comes again later */
+
+/* The queue is about to count it as lost, and to send it again: nothing of it may go out any more. */
+bool job_is_late(const struct outbound_job *j) { return clock_mono_ms() >= j->until_ms; }
+
+/* May a connection that was made for another message carry this one? What asks for proof finds its way anew. */
+bool job_may_use(const struct outbound_connection *c, const struct outbound_job *j)
+{
+	return str_eq(c->destination, j->way.name) && !job_is_late(j) && !j->in.send.requires_tls &&
+	       (c->is_proven || j->is_allowed == NULL);
+}
+
+static struct outbound_connection *find_free(const struct outbound_job *j)
+{
+	for (struct outbound_connection *c = j->outbound->connections; c; c = c->next)
+		if (c->state == CONNECTION_FREE && job_may_use(c, j))
+			return c;
+	return NULL;
+}
+
+/* Who keeps a connection that nobody needs now makes room for who has none. */
+static void give_room(struct outbound *r)
+{
+	for (struct outbound_connection *c = r->connections; c; c = c->next) {
+		if (c->state == CONNECTION_FREE) {
+			loop_timer_in(r->loop, &c->timer, 0);
+			return;
+		}
+	}
+}
+
+static bool has_room(struct outbound *r, const struct peer *address)
+{
+	size_t n = 0;
+
+	if (r->connection_count >= r->settings.connections_max) {
+		give_room(r);
+		return false;
+	}
+	for (const struct outbound_connection *c = r->connections; c; c = c->next)
+		n += memcmp(c->address.address, address->address, sizeof(address->address)) == 0;
+	return n < r->settings.per_address_max;
+}
+
+/* Every host was tried; the last one's words stand for all, the others' are among the attempts. */
+static void nobody_left(struct outbound_job *j)
+{
+	struct send_result last = j->results[0];
+
+	if (last.text.n == 0)
+		last = (struct send_result){ .text = STR("no mail server of the domain could be spoken to in the time for it"), .host = STR(""), .tls = STR("") };
+	j->all_refused &= !job_is_late(j) && j->target == j->route->target_count;
+	for (size_t i = 0; i < j->in.send.n; i++) {
+		j->results[i] = last;
+		j->results[i].outcome = j->all_refused ? DELIVERY_REFUSED : DELIVERY_DEFERRED;
+		if (j->results[i].status.n == 0)
+			j->results[i].status = STR("4.4.1");
+		if (!j->all_refused && j->results[i].status.p[0] == '5')
+			j->results[i].status = STR("4.4.1");
+	}
+	job_answer(j);
+}
+
+static void skip_host(struct outbound_job *j, const struct mx_host *host, const char *status, struct str why)
+{
+	job_note_attempt(j, host->name, why);
+	j->all_refused = false;
+	j->results[0] = (struct send_result){ .status = str_of(status), .text = str_copy(&j->arena, why), .host = str_copy(&j->arena, host->name),
+	                                      .tls = STR("") };
+	j->target++;
+	j->in_clear = false;
+}
+
+void job_next_target(struct outbound_job *j)
+{
+	while (j->target < j->route->target_count && j->attempt_count < ATTEMPT_ADDRESSES_MAX && !job_is_late(j)) {
+		const struct mx_target *t = &j->route->targets[j->target];
+		const struct mx_host *host = &j->route->hosts[t->host];
+		struct str why;
+		if (job_has_policy(j, host) && !j->is_allowed[t->host]) {
+			skip_host(j, host, "4.7.5", STR("it is none of the mail hosts that the domain's policy (MTA-STS) allows"));
+			continue;
+		}
+		if (!has_room(j->outbound, &t->address)) {
+			job_wait_for_room(j);
+			return;
+		}
+		if (connection_open(j, host, &t->address, &why)) {
+			j->in_clear = false;
+			j->target++;
+			return;
+		}
+		skip_host(j, host, "4.4.1", why);
+	}
+	nobody_left(j);
+}
+
+/* The policy is gone when this returns. Only "enforce" changes what is done (RFC 8461 §5). */
+static void on_policy(void *context, const struct mta_sts_policy *p, UNUSED struct str why)
+{
+	struct outbound_job *j = context;
+	const struct mx_route *route = j->route;
+
+	j->policy_search = NULL;
+	if (p != NULL && p->mode == MTA_STS_ENFORCE) {
+		j->is_allowed = arena_array(&j->arena, route->host_count, sizeof *j->is_allowed);
+		for (size_t i = 0; i < route->host_count; i++)
+			j->is_allowed[i] = mta_sts_policy_allows(p, route->hosts[i].name);
+	}
+	job_next_target(j);
+}
+
+/* Is there a host that DANE says nothing of? An address in brackets has no policy. */
+static bool may_have_policy(const struct mx_route *route)
+{
+	for (size_t i = 0; i < route->host_count; i++)
+		if (route->hosts[i].dane == MX_DANE_NONE && route->domain.p[0] != '[')
+			return true;
+	return false;
+}
+
+static void on_route(void *context, struct mx_route *route)
+{
+	struct outbound_job *j = context;
+	const struct send *s = &j->in.send;
+
+	j->search = NULL;
+	j->route = route;
+	if (route->outcome != MX_FOUND) {
+		struct str text = arena_printf(&j->arena, "%d %s " STR_FMT, route->code, route->status, STR_ARG(route->why));
+		j->feedback = route->outcome == MX_REFUSED ? SEND_GOOD : SEND_UNREACHABLE;
+		job_settle(j, route->outcome == MX_REFUSED ? DELIVERY_REFUSED : DELIVERY_DEFERRED, str_cstr(&j->arena, str_of(route->status)), text);
+		job_answer(j);
+		return;
+	}
+	j->all_refused &= !route->is_partial;
+	if (s->requires_tls && !route->is_secure) {  /* RFC 8689 §4.2.1: nobody may have changed where it goes */
+		job_settle(j, DELIVERY_REFUSED, "5.7.30", STR("the sender wants every server on the way to prove itself (REQUIRETLS), and which one "
+		                                               "is the domain's mail server is not signed (DNSSEC)"));
+		j->feedback = SEND_GOOD;
+		job_answer(j);
+		return;
+	}
+	if (j->outbound->settings.sts != NULL && !route->is_given && may_have_policy(route))
+		j->policy_search = sts_find(j->outbound->settings.sts, route->domain, on_policy, j);
+	else
+		job_next_target(j);
+}
+
+/* Is this host this server? Of addresses nobody can know: it may be behind a translator of them. */
+static bool is_own(void *context, struct str host, UNUSED const struct peer *address)
+{
+	const struct outbound_job *j = context;
+	return str_ieq(host, j->outbound->settings.hostname);
+}
+
+/* What somebody has decided about it; else the destination by itself. */
+void job_choose_way(struct outbound_job *j)
+{
+	const struct outbound_settings *s = &j->outbound->settings;
+
+	j->way = (struct outbound_way){ .name = j->in.send.destination, .port = s->port };
+	if (s->choose_way)
+		s->choose_way(s->way_context, &j->arena, &j->in.send, &j->way);
+}
+
+void job_find_way(struct outbound_job *j)
+{
+	struct outbound_connection *c = find_free(j);
+
+	if (c) {
+		connection_use(c, j);
+		return;
+	}
+	mx_route_free(j->route);
+	j->route = NULL;
+	j->is_allowed = NULL;
+	j->in_clear = false;
+	j->target = 0;
+	if (j->way.host.n > 0)
+		j->search = mx_find_host(j->outbound->resolver, j->way.host, j->way.port, on_route, j);
+	else
+		j->search = mx_find(j->outbound->resolver, j->in.send.destination, j->way.port, is_own, on_route, j);
+}
+
+/* Each of those who wait, once; who finds no room waits again, behind the others of his kind. */
+void outbound_room(struct outbound *r)
+{
+	struct outbound_job *first = r->waiting;
+
+	if (r->is_looking)
+		return;
+	r->is_looking = true;
+	r->waiting = NULL;
+	r->waiting_end = &r->waiting;
+	if (first)
+		first->link = &first;
+	while (first) {
+		struct outbound_job *j = first;
+		job_unlink(j);
+		job_link(j);
+		job_next_target(j);
+	}
+	r->is_looking = false;
+}
