@@ -18,7 +18,9 @@ struct outbound;
 
 enum outbound_tls {
 	OUTBOUND_TLS_MAY = 0,         /* where it is offered; where DANE or MTA-STS ask for it, as they do */
-	OUTBOUND_TLS_MUST,            /* STARTTLS, and a certificate for the name of the host */
+	OUTBOUND_TLS_NEVER,
+	OUTBOUND_TLS_ENCRYPT,         /* STARTTLS, whatever the certificate (a relay inside a network) */
+	OUTBOUND_TLS_VERIFY,          /* STARTTLS, and a certificate for the name of the host */
 	OUTBOUND_TLS_IMPLICIT,        /* the same, from the first byte on (RFC 8314 §3.3) */
 };
 

@@ -140,8 +140,13 @@ static void on_ready(void *context, UNUSED unsigned events)
 static struct str copy_all(struct arena *a, struct str s) { return s.n ? str_copy(a, s) : STR(""); }
 
 /* What the certificate has to show. The route goes with the job, the connection may outlive it. */
-static void set_expectation(struct outbound_connection *c, const struct mx_host *host, bool must_prove)
+static void set_expectation(struct outbound_connection *c, const struct outbound_job *j, const struct mx_host *host)
 {
+	static const enum smtp_sender_tls by_way[] = {
+		[OUTBOUND_TLS_MAY] = SMTP_TLS_MAY, [OUTBOUND_TLS_NEVER] = SMTP_TLS_NEVER, [OUTBOUND_TLS_ENCRYPT] = SMTP_TLS_MUST,
+		[OUTBOUND_TLS_VERIFY] = SMTP_TLS_MUST, [OUTBOUND_TLS_IMPLICIT] = SMTP_TLS_IMPLICIT,
+	};
+	bool must_prove = j->in.send.requires_tls || j->way.tls >= OUTBOUND_TLS_VERIFY || job_has_policy(j, host);
 	struct str *names = arena_array(&c->arena, host->name_count + 1, sizeof(*names));
 	struct tls_pin *pins = arena_array(&c->arena, host->tlsa_count + 1, sizeof(*pins));
 	bool is_dane = host->dane == MX_DANE_VERIFY;
@@ -155,7 +160,9 @@ static void set_expectation(struct outbound_connection *c, const struct mx_host 
 		pins[i] = (struct tls_pin){ t->usage, t->selector, t->matching, str_copy(&c->arena, t->data) };
 	}
 	bool is_named = names[0].n > 0 && names[0].p[0] != '[';
-	c->must_tls = is_dane || host->dane == MX_DANE_ENCRYPT || must_prove;
+	c->tls = by_way[j->way.tls];
+	if (c->tls == SMTP_TLS_MAY)
+		c->tls = is_dane || host->dane == MX_DANE_ENCRYPT || must_prove ? SMTP_TLS_MUST : j->in_clear ? SMTP_TLS_NEVER : SMTP_TLS_MAY;
 	c->expect = (struct tls_expect){
 		.trust = is_dane ? TLS_TRUST_DANE : must_prove && is_named ? TLS_TRUST_AUTHORITIES : TLS_TRUST_ANY,
 		.server_name = is_named ? names[0] : STR(""), .names = names, .name_count = !is_named ? 0 : is_dane ? host->name_count : 1,
@@ -209,10 +216,8 @@ bool connection_open(struct outbound_job *j, const struct mx_host *host, const s
 	c->port = j->way.port;
 	c->host = arena_printf(&c->arena, STR_FMT " [" STR_FMT "]", STR_ARG(host->name), STR_ARG(peer_text(address, text)));
 	c->tls_words = STR("");
-	set_expectation(c, host, j->in.send.requires_tls || j->way.tls != OUTBOUND_TLS_MAY || job_has_policy(j, host));
-	c->sender = smtp_sender_new(&(struct smtp_sender_config){
-		.hostname = r->settings.hostname, .is_lmtp = j->way.is_lmtp,
-		.tls = j->way.tls == OUTBOUND_TLS_IMPLICIT ? SMTP_TLS_IMPLICIT : c->must_tls ? SMTP_TLS_MUST : j->in_clear ? SMTP_TLS_NEVER : SMTP_TLS_MAY });
+	set_expectation(c, j, host);
+	c->sender = smtp_sender_new(&(struct smtp_sender_config){ .hostname = r->settings.hostname, .is_lmtp = j->way.is_lmtp, .tls = c->tls });
 	j->connection = c;
 	loop_watch(r->loop, &c->watch, LOOP_WRITE);
 	loop_timer_in(r->loop, &c->timer, r->settings.connect_ms);
@@ -261,11 +266,11 @@ static void tls_failed(struct outbound_connection *c)
 	struct outbound_job *j = c->job;
 	struct str why = tls_client_failure(c->stream.tls, &c->arena);
 
-	if (j && !c->must_tls) {
+	if (j && c->tls == SMTP_TLS_MAY) {
 		j->in_clear = true;
 		j->target--;  /* the one that this connection went to */
 	}
-	lost(c, own_words(c, c->must_tls ? "4.7.5" : "4.7.0", SMTP_AT_STARTTLS, why));
+	lost(c, own_words(c, c->tls != SMTP_TLS_MAY ? "4.7.5" : "4.7.0", SMTP_AT_STARTTLS, why));
 }
 
 /* ERR_OK: encrypted. ERR_AGAIN: wait. ERR_CLOSED: the connection is gone. */

@@ -69,7 +69,8 @@ struct outbound_connection {
 	struct str         tls_words;     /* empty: in clear text */
 	struct peer        address;
 	bool               is_proven;     /* its certificate was, by DANE or MTA-STS */
-	bool               must_tls, is_reused;
+	bool               is_reused;
+	enum smtp_sender_tls tls;
 	struct tls_expect  expect;
 	uint64_t           number;        /* HELD: of the SEND */
 	struct outbound_job *job;
