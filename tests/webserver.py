@@ -5,7 +5,8 @@
         web.put("mta-sts.example.test", "/.well-known/mta-sts.txt", 200, "text/plain", "version: STSv1\\n...")
         web.asked                                         # [("mta-sts.example.test", "/.well-known/mta-sts.txt"), ...]
 
-A status of 0 answers with the text alone, as raw bytes; -1 with silence. As a program (arguments: chain, key) it obeys lines on standard
+A status of 0 answers with the text alone, as raw bytes, and cuts the connection; -2 with the text and a proper end (close_notify);
+-1 with silence. As a program (arguments: chain, key) it obeys lines on standard
 input, `put HOST PATH STATUS TYPE TEXT` with "\\n" for line ends, says "ok" after each, and "N" requests after `count`; the first line
 it says is its port. src/deliver/sts_test.c uses it so."""
 import socket, ssl, sys, threading
@@ -57,10 +58,13 @@ class WebServer:
                 path = lines[0].split()[1]
                 self.asked.append((host, path))
                 status, kind, text = self.pages.get((host, path), (404, "text/plain", "nothing here"))
-                if status < 0:
+                if status == -1:
                     self.closed.wait(30)
                 elif status == 0:
                     tls.sendall(text.encode())
+                elif status == -2:
+                    tls.sendall(text.encode())
+                    tls.unwrap()
                 else:
                     body = text.encode()
                     tls.sendall(f"HTTP/1.1 {status} X\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)

@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 
 #define POLICY "200 text/plain version: STSv1\\r\\nmode: enforce\\r\\nmx: mail.good.test\\r\\nmax_age: 86400\\r\\n"
+#define WITHOUT_LENGTH "HTTP/1.0 200 OK\\r\\nContent-Type: text/plain\\r\\n\\r\\nversion: STSv1\\nmode: enforce\\nmx: a.test\\nmax_age: 86400\\n"
 #define PAGE(domain, rest) "put mta-sts." domain " /.well-known/mta-sts.txt " rest
 #define PUBLISHED(domain) "add _mta-sts." domain " TXT v=STSv1; id=1;", "add mta-sts." domain " A 127.0.0.1"
 
@@ -16,6 +17,7 @@ static const char *const zones[] = {
 	"ttl 0",
 	PUBLISHED("good.test"), PUBLISHED("notfound.test"), PUBLISHED("html.test"), PUBLISHED("broken.test"), PUBLISHED("large.test"),
 	PUBLISHED("off.test"), PUBLISHED("garbage.test"), PUBLISHED("othername.test"), PUBLISHED("silent.test"), PUBLISHED("moved.test"),
+	PUBLISHED("cut.test"), PUBLISHED("ended.test"),
 	"add _mta-sts.noaddress.test TXT v=STSv1; id=1;",
 	"add _mta-sts.closed.test TXT v=STSv1; id=1;", "add mta-sts.closed.test A 127.9.9.9",
 	"add _mta-sts.two.test TXT v=STSv1; id=1;", "add _mta-sts.two.test TXT v=STSv1; id=2;",
@@ -29,6 +31,8 @@ static const char *const pages[] = {
 	PAGE("off.test", "200 text/plain version: STSv1\\nmode: none\\nmax_age: 86400\\n"),
 	PAGE("garbage.test", "0 - SSH-2.0-hello\\r\\n\\r\\n"),
 	PAGE("silent.test", "-1 - -"),
+	PAGE("cut.test", "0 - " WITHOUT_LENGTH),
+	PAGE("ended.test", "-2 - " WITHOUT_LENGTH),
 	PAGE("moved.test", "301 text/plain version: STSv1\\nmode: enforce\\nmx: a.test\\nmax_age: 1\\n"),
 };
 
@@ -54,7 +58,8 @@ static const char *write_pem(struct arena *a, const char *dir, const char *name,
 static struct world begin(void)
 {
 	static const char *const names[] = { "mta-sts.good.test", "mta-sts.notfound.test", "mta-sts.html.test", "mta-sts.broken.test", "mta-sts.large.test",
-	                                     "mta-sts.off.test", "mta-sts.garbage.test", "mta-sts.silent.test", "mta-sts.moved.test" };
+	                                     "mta-sts.off.test", "mta-sts.garbage.test", "mta-sts.silent.test", "mta-sts.moved.test", "mta-sts.cut.test",
+	                                     "mta-sts.ended.test" };
 	CLEANUP(arena_free) struct arena a = { 0 };
 	struct world w = { .ns = nameserver_start(zones, COUNT_OF(zones)), .loop = loop_new(), .dir = test_dir() };
 	struct ca_pair ca, server;
@@ -137,6 +142,8 @@ TEST(policies)
 		{ "off.test",      false, NULL },
 		{ "notfound.test", false, "the web server answers 404" },
 		{ "moved.test",    false, "the web server answers 301" },
+		{ "ended.test",    true,  NULL },
+		{ "cut.test",      false, "the connection was cut, and nothing had said where the answer ends" },
 		{ "html.test",     false, "it is not of the type text/plain" },
 		{ "broken.test",   false, "line 2: mode is none, testing or enforce" },
 		{ "large.test",    false, "mta-sts.large.test: the answer is too large" },

@@ -272,12 +272,13 @@ enum err http_answer_take(struct http_answer *h, struct str bytes)
 	return e;
 }
 
-enum err http_answer_end(struct http_answer *h)
+enum err http_answer_end(struct http_answer *h, bool is_said)
 {
-	if (h->state == DONE || h->state == UNTIL_CLOSE)
+	if (h->state == DONE || (h->state == UNTIL_CLOSE && is_said))
 		return ERR_OK;
 	if (h->why == NULL)
-		h->why = "the connection ended before the answer did";
+		h->why = h->state == UNTIL_CLOSE ? "the connection was cut, and nothing had said where the answer ends"
+		                                 : "the connection ended before the answer did";
 	return ERR_CLOSED;
 }
 

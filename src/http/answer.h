@@ -23,8 +23,9 @@ void http_answer_free(struct http_answer *h);   /* for CLEANUP too */
 /* More of it. ERR_OK: it is whole; ERR_AGAIN: not yet; ERR_INVALID: not HTTP; ERR_LIMIT: larger than allowed. What follows a whole answer
  * is not looked at. */
 enum err http_answer_take(struct http_answer *h, struct str bytes) MUST_CHECK;
-/* The server has closed the connection. ERR_OK: that was its end (§6.3 rule 8); ERR_CLOSED: something is missing. */
-enum err http_answer_end(struct http_answer *h) MUST_CHECK;
+/* The connection has ended; is_said: the server said so itself (TLS: close_notify, RFC 9112 §9.8), nobody on the way has cut it. ERR_OK:
+ * the answer is whole, by its own length or by this end (§6.3 rule 8); ERR_CLOSED: something may be missing. */
+enum err http_answer_end(struct http_answer *h, bool is_said) MUST_CHECK;
 /* "text/plain" of "Text/Plain; charset=utf-8" */
 bool http_answer_is_type(const struct http_answer *h, struct str type);
 #endif

@@ -11,7 +11,7 @@ static enum err read_all(struct http_answer *h, struct str in, size_t step)
 	http_answer_init(h, 4096);
 	for (size_t at = 0; at < in.n && e == ERR_AGAIN; at += step)
 		e = http_answer_take(h, str_sub(in, at, step));
-	return e == ERR_AGAIN ? http_answer_end(h) : e;
+	return e == ERR_AGAIN ? http_answer_end(h, true) : e;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

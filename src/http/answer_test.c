@@ -35,7 +35,7 @@ static enum err read_all(struct http_answer *h, struct str in, size_t step)
 
 	for (size_t at = 0; at < in.n && e == ERR_AGAIN; at += step)
 		e = http_answer_take(h, str_sub(in, at, step));
-	return e == ERR_AGAIN ? http_answer_end(h) : e;
+	return e == ERR_AGAIN ? http_answer_end(h, true) : e;
 }
 
 TEST(answers)
@@ -56,6 +56,24 @@ TEST(answers)
 			EXPECT_STR(str_make(h.body.p ? h.body.p : "", h.body.n), c->body);
 			EXPECT(str_eq(h.content_type, str_of(c->type)));
 		}
+	}
+}
+
+/* Without a length only a connection that was not cut tells where an answer ends (RFC 9112 §9.8). */
+TEST(cut)
+{
+	static const struct { const char *in; enum err end; } answers[] = {
+		{ "HTTP/1.0 200 OK\r\n\r\nhello", ERR_CLOSED },
+		{ "HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\nhello", ERR_OK },
+		{ "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n", ERR_OK },
+		{ "HTTP/1.1 204 No Content\r\n\r\n", ERR_OK },
+	};
+
+	EACH(answers, c) {
+		CLEANUP(http_answer_free) struct http_answer h;
+		http_answer_init(&h, 64);
+		enum err e = http_answer_take(&h, str_of(c->in));
+		EXPECT_ERR(e == ERR_AGAIN ? http_answer_end(&h, false) : e, c->end);
 	}
 }
 

@@ -95,7 +95,7 @@ static void read_answer(struct http_fetch *f)
 	enum err e = ERR_AGAIN, r;
 
 	while (e == ERR_AGAIN && (r = stream_read(&f->stream, room, sizeof room, &got)) != ERR_AGAIN)
-		e = r == ERR_OK ? http_answer_take(&f->answer, str_make(room, got)) : http_answer_end(&f->answer);
+		e = r == ERR_OK ? http_answer_take(&f->answer, str_make(room, got)) : http_answer_end(&f->answer, tls_client_has_ended(f->stream.tls));
 	if (e == ERR_AGAIN)
 		watch(f, true, false);
 	else

@@ -7,6 +7,7 @@
 #include <openssl/err.h>
 #include <openssl/provider.h>
 #include <openssl/ssl.h>
+#include <openssl/x509v3.h>
 
 struct tls_client {
 	OSSL_LIB_CTX  *lib;
@@ -36,7 +37,7 @@ struct tls_client *tls_client_new(const char *ca_file)
 		log_error("TLS to other servers is not available reason=%s", reason());
 		return c;
 	}
-	SSL_CTX_set_options(c->ctx, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION | SSL_OP_IGNORE_UNEXPECTED_EOF);
+	SSL_CTX_set_options(c->ctx, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION);
 	SSL_CTX_set_mode(c->ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
 	SSL_CTX_set_session_cache_mode(c->ctx, SSL_SESS_CACHE_OFF);
 	if (X509_STORE_load_file_ex(SSL_CTX_get_cert_store(c->ctx), ca_file, c->lib, NULL) != 1)
@@ -56,10 +57,13 @@ void tls_client_free(struct tls_client *c)
 	mem_free(c);
 }
 
+/* Names are those of the SAN (RFC 9525 §2). With DANE-TA, what the administrator of the domain has pinned may also be an old certificate,
+ * whose name is in its CN (RFC 7672 §3.2.3). */
 static bool set_names(SSL *ssl, const struct tls_expect *e, struct arena *a)
 {
 	bool ok = true;
 
+	SSL_set_hostflags(ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS | (e->trust == TLS_TRUST_DANE ? 0 : X509_CHECK_FLAG_NEVER_CHECK_SUBJECT));
 	for (size_t i = 0; i < e->name_count; i++)
 		ok &= SSL_add1_host(ssl, str_cstr(a, e->names[i])) == 1;
 	return ok;
@@ -117,6 +121,8 @@ struct tls *tls_connect(struct tls_client *c, int fd, const struct tls_expect *e
 	SSL_set_connect_state(ssl);
 	return (struct tls *)(void *)ssl;
 }
+
+bool tls_client_has_ended(const struct tls *t) { return (SSL_get_shutdown(ssl_of(t)) & SSL_RECEIVED_SHUTDOWN) != 0; }
 
 bool tls_client_is_proven(const struct tls *t)
 {

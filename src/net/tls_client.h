@@ -32,6 +32,8 @@ struct tls_expect {
 struct tls *tls_connect(struct tls_client *c, int fd, const struct tls_expect *e);
 /* After the handshake: has the certificate shown what was expected? Never, where nothing was or no record could be used. */
 bool tls_client_is_proven(const struct tls *t);
+/* After the end of the stream: did the server say so (close_notify)? Else anybody on the way may have cut it. */
+bool tls_client_has_ended(const struct tls *t);
 /* After the handshake, for people: "TLSv1.3, certificate proven by DANE"; "TLSv1.2, certificate not verified (self-signed certificate)".
  * After one that failed: why. */
 struct str tls_client_words(const struct tls *t, struct arena *a);

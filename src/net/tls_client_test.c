@@ -58,6 +58,53 @@ static enum err shake(struct tls *client, struct tls *server)
 	return c;
 }
 
+/* Of itself, for CN=mx.example.test, without any SAN. */
+static const char old_certificate[] =
+	"-----BEGIN CERTIFICATE-----\n"
+	"MIIBUTCB96ADAgECAgEBMAoGCCqGSM49BAMCMBoxGDAWBgNVBAMMD214LmV4YW1w\n"
+	"bGUudGVzdDAgFw0yMDAxMDEwMDAwMDBaGA8yMTIwMDEwMTAwMDAwMFowGjEYMBYG\n"
+	"A1UEAwwPbXguZXhhbXBsZS50ZXN0MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE\n"
+	"pAWsTQmac3e14k/XPyq7cczeS7I3si2X4cgvx+RaYlsao5kw0grejylvnJsvCMfm\n"
+	"5IBObtm41ar+gJnHAP4B0qMsMCowCQYDVR0TBAIwADAdBgNVHQ4EFgQUkuUgxZro\n"
+	"8G0WlwPsXx0ryzXb9iswCgYIKoZIzj0EAwIDSQAwRgIhALdpM0kQw8xM0X9e+DBy\n"
+	"RLz8I2ICpGAeKaftU03vF4GGAiEA+9Nl3bTOI7aaIKyPNCSQo7PXDQtqgLw0wb2I\n"
+	"6tQpeb4=\n"
+	"-----END CERTIFICATE-----\n";
+static const char old_key[] =
+	"-----BEGIN PRIVATE KEY-----\n"
+	"MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgALAiBuLdzsgxxXb+\n"
+	"vq6ymEn4PO17nBZrklmZmz0NP46hRANCAASkBaxNCZpzd7XiT9c/KrtxzN5Lsjey\n"
+	"LZfhyC/H5FpiWxqjmTDSCt6PKW+cmy8Ix+bkgE5u2bjVqv6AmccA/gHS\n"
+	"-----END PRIVATE KEY-----\n";
+
+/* A name that only stands in the CN does not count any more (RFC 9525 §2). */
+TEST(common_name)
+{
+	struct files f = { 0 };
+	struct tls_server *server = tls_server_new();
+	struct str name = STR("mx.example.test");
+	struct tls_expect expect = { .trust = TLS_TRUST_AUTHORITIES, .server_name = name, .names = &name, .name_count = 1 };
+	int pair[2];
+
+	make_files(&f);
+	write_file(f.chain, str_of(old_certificate));
+	write_file(f.key, str_of(old_key));
+	EXPECT_OK(tls_server_load_files(server, f.chain, f.key));
+	struct tls_client *client = tls_client_new(f.chain);
+	EXPECT_INT(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair), 0);
+	struct tls *ours = tls_connect(client, pair[0], &expect), *theirs = tls_accept(server, pair[1], PROTOCOL_SMTP);
+	EXPECT_ERR(shake(ours, theirs), ERR_INVALID);
+	EXPECT_STR(tls_client_failure(ours, &f.arena), "certificate refused: hostname mismatch");
+	tls_free(ours);
+	tls_free(theirs);
+	close(pair[0]);
+	close(pair[1]);
+	tls_client_free(client);
+	tls_server_free(server);
+	test_dir_remove(f.dir);
+	arena_free(&f.arena);
+}
+
 TEST(trust)
 {
 	static const uint8_t wrong[SHA256_SIZE] = { 1 };
