@@ -2,7 +2,7 @@
 
     make bench                             every part, 5 rounds, a table
     make bench BENCH="smtp imap"           only these parts: smtp work sleeping accounts submission login imap many pop3 wake idle
-                                           memory restart slow
+                                           memory restart slow sending
     make bench BENCH="imap --rounds 3"     --rounds N; --json; --peers mdbox,Maildir (or none); --million (mailboxes of 1,000,000 in
                                            `many`); --scale 0.1 (smaller loads, to try); --save FILE (the JSON too); --svg FILE
     python3 tests/bench/bench.py --from FILE... [--json|--markdown|--svg FILE]      tables of runs that were saved
@@ -20,6 +20,7 @@ import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.dirname(HERE)]
+import debian  # noqa: E402
 import parts  # noqa: E402
 import peers  # noqa: E402
 import report  # noqa: E402
@@ -31,7 +32,7 @@ class Rows:
     """Takes one value after the other; remembers whose, of which part."""
 
     def __init__(self):
-        self.rows, self.notes, self.part, self.contestant, self.how = {}, [], None, None, "not measured"
+        self.rows, self.notes, self.part, self.contestant, self.contestants, self.how = {}, [], None, None, [], "not measured"
 
     def __call__(self, what, value, unit, more=False, budget=None):
         row = self.rows.setdefault((self.part, what), {"part": self.part, "what": what.strip(), "unit": unit, "more": more, "budget": budget,
@@ -57,6 +58,8 @@ class Progress:
 
 def contestants(part, layouts, stack):
     """The servers of a part, closed with the stack."""
+    if hasattr(part, "contestants"):
+        return part.contestants(layouts, stack)
     made = [stack.enter_context(contextlib.closing(Ours(part.accounts, logins=getattr(part, "logins", None))))]
     for layout in () if getattr(part, "alone", False) else layouts:
         made.append(stack.enter_context(contextlib.closing(peers.Peers(layout, part.accounts, compress=getattr(part, "compress", False)))))
@@ -73,6 +76,7 @@ def run_part(name, args, rows, progress):
         progress(f"{name}: making the servers")
         made = contestants(part, args.layouts, stack)
         rows.how = made[0].group.how
+        rows.contestants += [c.label for c in made if c.label not in rows.contestants]
         for c in made:
             progress(f"{name}: preparing {c.label}")
             part.prepare(c)
@@ -103,11 +107,10 @@ def measure(args):
     rows, progress, failed = Rows(), Progress(), False
     if args.layouts:
         progress("fetching Postfix and Dovecot")
-        peers.prepare()
+        debian.prepare()
     results = {"date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"), "rounds": args.rounds, **facts(),
-               "versions": peers.versions() if args.layouts else {}, "settings": peers.CONFIG if args.layouts else {},
-               "command": "make bench BENCH=\"" + " ".join(sys.argv[1:]) + "\"",
-               "contestants": [Ours.label] + [f"postfix + dovecot, {layout}" for layout in args.layouts]}
+               "versions": debian.versions() if args.layouts else {}, "settings": peers.CONFIG if args.layouts else {},
+               "command": "make bench BENCH=\"" + " ".join(sys.argv[1:]) + "\""}
     for name in args.parts:
         try:
             run_part(name, args, rows, progress)
@@ -116,7 +119,7 @@ def measure(args):
             rows.notes.append(f"{name} was not measured to its end: {str(why).splitlines()[0] if str(why) else type(why).__name__}")
             print(f"{name}: {why}", file=sys.stderr)
             failed = True
-        results.update(rows=list(rows.rows.values()), notes=rows.notes, cpu=rows.how)
+        results.update(rows=list(rows.rows.values()), notes=rows.notes, cpu=rows.how, contestants=rows.contestants)
         if args.save:
             with open(args.save, "w") as f:
                 json.dump(results, f, indent=1)
@@ -135,6 +138,7 @@ def saved(files):
         again = {r["part"] for r in results["rows"]}
         all_of_them["rows"] = [r for r in all_of_them["rows"] if r["part"] not in again] + results["rows"]
         all_of_them["notes"] += results["notes"]
+        all_of_them["contestants"] += [c for c in results["contestants"] if c not in all_of_them["contestants"]]
     order = list(parts.PARTS)
     all_of_them["rows"].sort(key=lambda r: order.index(r["part"]))
     return all_of_them

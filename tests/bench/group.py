@@ -147,17 +147,3 @@ class Calls:
         if EVENTS[0] in counts:
             self.calls = counts.pop(EVENTS[0])
             self.syncs = sum(counts.values())
-
-
-def tree(roots):
-    """The processes given and all below them."""
-    found, todo = [], [p for p in roots if p]
-    while todo:
-        pid = todo.pop()
-        try:
-            with open(f"/proc/{pid}/task/{pid}/children") as f:
-                todo += [int(p) for p in f.read().split()]
-            found.append(pid)
-        except OSError:
-            pass
-    return found

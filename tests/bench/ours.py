@@ -7,17 +7,17 @@ import time
 from group import Group
 from harness import Server
 
-PORTS = {"smtp": 25, "submissions": 465, "imap": 143, "imaps": 993, "pop3": 110, "pop3s": 995}
+PORTS = {"smtp": 25, "submissions": 465, "submission": 587, "imap": 143, "imaps": 993, "pop3": 110, "pop3s": 995}
 HASH = "{SSHA}" + base64.b64encode(hashlib.sha1(b"of nobody" + b"salt").digest() + b"salt").decode()
 
 
 class Ours:
     label = "facteur"
 
-    def __init__(self, accounts=100, logins=None, settings=()):
+    def __init__(self, accounts=100, logins=None, settings=(), conf=()):
         """logins: how many of the accounts have an app password (all, when None), which is what people's programs log in with."""
         self.accounts, self.passwords = accounts, []
-        self.server = Server(build="release", accounts=(), segment_size="32MB",
+        self.server = Server(build="release", accounts=(), segment_size="32MB", conf=conf,
                              settings=(("plain_login_loopback", "on"), ("smtp_messages_per_connection", 1000000), *settings))
         self.dir, self.group = self.server.dir, Group("facteur", self.pids)
         try:

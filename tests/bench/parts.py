@@ -81,8 +81,8 @@ def in_mailboxes(c, accounts):
 
 def smtp(c, senders, messages, size, accounts, submission=False):
     """One load of SMTP until it is delivered: what the generator said, with CPU and rates added."""
-    args = ["smtp_load", c.port("submissions" if submission else "smtp"), senders, messages, size, accounts]
-    with Load(*args, *([logins_file(c)] if submission else [])) as load:
+    login = ["-t", logins_file(c)] if submission else []
+    with Load("smtp_load", *login, c.port("submissions" if submission else "smtp"), senders, messages, size, accounts) as load:
         before, start = c.group.cpu_us(), time.monotonic()
         got = load.run()
         delivered(c)
@@ -414,5 +414,47 @@ class Restart:
             raise RuntimeError(f"{c.label}: {self.sent[c]} messages were acknowledged, {found} are in the mailboxes")
 
 
+class Sending:
+    """Mail that leaves: to one domain, and to a thousand, until the last has been taken there (sending.py)."""
+    cases = [(1, 1, 1000), (8, 1, 4000), (64, 1, 6000), (1, 1000, 1000), (8, 1000, 4000), (64, 1000, 6000)]
+
+    def contestants(self, layouts, stack):
+        import sending
+        self.elsewhere = stack.enter_context(contextlib.closing(sending.Elsewhere()))
+        made = [stack.enter_context(contextlib.closing(sending.Facteur(self.elsewhere)))]
+        if layouts:
+            made.append(stack.enter_context(contextlib.closing(sending.Postfix(self.elsewhere))))
+        return made
+
+    def prepare(self, c):
+        """A message to each domain, so that the names are known."""
+        self.send(c, 8, 1000, 1000)
+
+    def send(self, c, senders, domains, messages):
+        login, port = c.where()
+        had = self.elsewhere.taken()
+        with Load("smtp_load", *login, "-d", "sink.test", port, senders, messages, 4000, domains) as load:
+            before, start = c.group.cpu_us(), time.monotonic()
+            got = load.run()
+            delivered(c)
+            got["sent_per_second"] = messages / (time.monotonic() - start)
+            time.sleep(1.1)
+            got["cpu_us"] = (c.group.cpu_us() - before) / messages
+        if self.elsewhere.taken() - had != messages:
+            raise RuntimeError(f"{c.label}: {messages} were given to it, {self.elsewhere.taken() - had} arrived")
+        return got
+
+    def measure(self, c, add):
+        if not hasattr(self, "round_trip"):
+            self.round_trip = self.elsewhere.round_trip_us()
+            add.note(f"The round trip to a sink, a command and its reply: {self.round_trip:.0f} µs")
+        for senders, domains, messages in self.cases:
+            got = self.send(c, senders, domains, max(100, int(messages * self.scale)))
+            what = f"4 kB out, {senders} sender{'s' if senders > 1 else ''}, {domains:,} destination{'s' if domains > 1 else ''}"
+            add(f"{what}: CPU", got["cpu_us"], "µs a message")
+            add(f"{what}: taken there", got["sent_per_second"], "a second", more=True)
+            add(f"{what}: acknowledged here", got["per_second"], "a second", more=True)
+
+
 PARTS = {"smtp": Smtp, "work": Work, "sleeping": Sleeping, "accounts": Accounts, "submission": Submission, "login": Login, "imap": Imap,
-         "many": Many, "pop3": Pop3, "wake": Wake, "idle": Idle, "memory": Memory, "restart": Restart, "slow": Slow}
+         "many": Many, "pop3": Pop3, "wake": Wake, "idle": Idle, "memory": Memory, "restart": Restart, "slow": Slow, "sending": Sending}

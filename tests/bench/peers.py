@@ -1,10 +1,6 @@
-"""Debian's Postfix and Dovecot as one server for the benchmark, on loopback, with a configuration and folders of their own.
-
-Nothing of the machine is changed: the packages are only fetched and unpacked below build/peers, and run in a mount namespace of their
-own in which /usr and /etc have these files added. Where both are installed already, the installed programs are used, still with their own
-configuration. Their processes end by pid. `CONFIG` is what is set; all else is as Debian ships it."""
+"""Debian's Postfix and Dovecot as one server for the benchmark (tests/debian.py says how they get here). `CONFIG` is what is set; all else is
+as Debian ships it."""
 import contextlib
-import glob
 import grp
 import os
 import pwd
@@ -13,15 +9,12 @@ import signal
 import socket
 import subprocess
 import tempfile
-import time
 
-from group import Group, tree
-from harness import ROOT, wait_for
+import debian
+from debian import free_ports, inside, owner, tree
+from group import Group
+from harness import wait_for
 
-PACKAGES = ["postfix", "dovecot-core", "dovecot-imapd", "dovecot-lmtpd", "dovecot-pop3d"]
-UNPACKED = os.path.join(ROOT, "build/peers")
-USERS = {"postfix": 64901, "dovecot": 64902, "dovenull": 64903}
-GROUPS = dict(USERS, postdrop=64904)
 DOMAIN, PASSWORD = "example.test", "measured by everybody"
 
 # What is set beyond a plain set-up, and why. No setting below makes a message less safe than Debian ships it.
@@ -62,31 +55,7 @@ MASTER_CF = """
   -o smtpd_sasl_auth_enable=yes
   -o smtpd_client_restrictions=permit_sasl_authenticated,reject
   -o smtpd_relay_restrictions=permit_sasl_authenticated,reject
-pickup unix n - n 60 1 pickup
-cleanup unix n - n - 0 cleanup
-qmgr unix n - n 300 1 qmgr
-tlsmgr unix - - n 1000? 1 tlsmgr
-rewrite unix - - n - - trivial-rewrite
-bounce unix - - n - 0 bounce
-defer unix - - n - 0 bounce
-trace unix - - n - 0 bounce
-verify unix - - n - 1 verify
-flush unix n - n 1000? 0 flush
-proxymap unix - - n - - proxymap
-proxywrite unix - - n - 1 proxymap
-smtp unix - - n - - smtp
-relay unix - - n - - smtp
-showq unix n - n - - showq
-error unix - - n - - error
-retry unix - - n - - error
-discard unix - - n - - discard
-local unix - n n - - local
-virtual unix - n n - - virtual
-lmtp unix - - n - - lmtp
-anvil unix - - n - 1 anvil
-scache unix - - n - 1 scache
-postlog unix-dgram n - n - 1 postlogd
-"""
+""" + debian.SERVICES
 DOVECOT_CONF = """
 protocols = imap pop3 lmtp
 listen = 127.0.0.1
@@ -164,61 +133,6 @@ service auth {{
 """
 LOCATIONS = {"mdbox": "mdbox:~/mdbox", "Maildir": "maildir:~/Maildir"}
 CONFIG = {"main.cf": MAIN_CF, "master.cf": MASTER_CF, "dovecot.conf": DOVECOT_CONF}
-
-
-def installed():
-    return all(shutil.which(p, path="/usr/sbin:/usr/bin") for p in ("postfix", "dovecot"))
-
-
-def prepare():
-    """Fetches and unpacks the packages, once. Raises with a sentence that says what is missing."""
-    if os.geteuid() != 0:
-        raise RuntimeError("Postfix and Dovecot start as root only: run `make bench` as root, or without them: BENCH=\"--peers none\"")
-    if installed() or os.path.exists(os.path.join(UNPACKED, "complete")):
-        return
-    debs = os.path.join(UNPACKED, "debs")
-    os.makedirs(os.path.join(debs, "partial"), exist_ok=True)
-    done = subprocess.run(["apt-get", "-y", "-q", "--download-only", "-o", f"Dir::Cache::archives={debs}", "install",
-                           "--no-install-recommends", *PACKAGES], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    if done.returncode:
-        raise RuntimeError("the packages of Postfix and Dovecot could not be fetched:\n" + done.stdout.decode())
-    tree_of_them = os.path.join(UNPACKED, "root")
-    for deb in glob.glob(os.path.join(debs, "*.deb")):
-        subprocess.run(["dpkg", "-x", deb, tree_of_them], check=True)
-    for name, own, line in (("passwd", USERS, "{0}:x:{1}:{1}::/nonexistent:/usr/sbin/nologin\n"), ("group", GROUPS, "{0}:x:{1}:\n")):
-        with open(os.path.join("/etc", name)) as f:
-            text = f.read()
-        with open(os.path.join(tree_of_them, "etc", name), "w") as f:
-            f.write(text + "".join(line.format(n, i) for n, i in own.items() if f"\n{n}:" not in text))
-    # what the packages' own scripts would have put into /etc
-    shutil.copy(os.path.join(tree_of_them, "usr/share/postfix/dynamicmaps.cf"), os.path.join(tree_of_them, "etc/postfix"))
-    shutil.copy(os.path.join(tree_of_them, "usr/share/postfix/main.cf.debian"), os.path.join(tree_of_them, "etc/postfix/main.cf"))
-    shutil.copy(os.path.join(tree_of_them, "usr/share/postfix/master.cf.dist"), os.path.join(tree_of_them, "etc/postfix/master.cf"))
-    open(os.path.join(UNPACKED, "complete"), "w").close()
-
-
-def inside(*command):
-    """The command line that runs a program of the peers."""
-    if installed():
-        return list(command)
-    lower = os.path.join(UNPACKED, "root")
-    return ["unshare", "--mount", "--propagation", "private", "sh", "-c",
-            f"mount -t overlay -o lowerdir={lower}/usr:/usr overlay /usr && mount -t overlay -o lowerdir={lower}/etc:/etc overlay /etc && "
-            'exec "$@"', "sh", *command]
-
-
-def versions():
-    def first(*command):
-        return subprocess.run(inside(*command), stdout=subprocess.PIPE, stderr=subprocess.STDOUT).stdout.decode().strip().splitlines()[-1]
-    return {"postfix": first("postconf", "-d", "-h", "mail_version"), "dovecot": first("dovecot", "--version").split()[0]}
-
-
-def owner(name):
-    """uid and gid of a user of the peers."""
-    with contextlib.suppress(KeyError):
-        if installed():
-            return pwd.getpwnam(name).pw_uid, pwd.getpwnam(name).pw_gid
-    return USERS[name], USERS[name]
 
 
 class Peers:
@@ -352,19 +266,3 @@ class Peers:
         finally:
             self.group.close()
             shutil.rmtree(self.dir, ignore_errors=True)
-
-
-def free_ports(n):
-    """Below those that clients get by chance."""
-    import random
-    found = []
-    while len(found) < n:
-        port = random.randrange(10000, 32000)
-        with contextlib.closing(socket.socket()) as s:
-            try:
-                s.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-        if port not in found:
-            found.append(port)
-    return found

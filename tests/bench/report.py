@@ -103,9 +103,9 @@ def markdown(results):
 STYLE = """
 text { font: 12px system-ui, sans-serif; fill: #1f2328 } .quiet { fill: #59636e } .head { font-weight: 600; font-size: 15px }
 .ground { fill: #ffffff } .line { stroke: #d1d9e0 } .one { stroke: #59636e; stroke-width: 1.5 }
-.p0 { fill: #0969da } .p1 { fill: #1a7f37 } .worse { fill: #cf222e } .range { stroke: #59636e; stroke-width: 1.5 }
+.p0 { fill: #0969da } .p1 { fill: #1a7f37 } .p2 { fill: #8250df } .worse { fill: #cf222e } .range { stroke: #59636e; stroke-width: 1.5 }
 @media (prefers-color-scheme: dark) { text { fill: #f0f6fc } .quiet { fill: #9198a1 } .ground { fill: #0d1117 } .line { stroke: #3d444d }
-.one { stroke: #9198a1 } .p0 { fill: #4493f8 } .p1 { fill: #3fb950 } .worse { fill: #f85149 } .range { stroke: #9198a1 } }
+.one { stroke: #9198a1 } .p0 { fill: #4493f8 } .p1 { fill: #3fb950 } .p2 { fill: #ab7df8 } .worse { fill: #f85149 } .range { stroke: #9198a1 } }
 """
 
 

@@ -1,19 +1,23 @@
 /* smtp_load -- a load of SMTP: connections that each send messages one after the other, as fast as the server answers.
  *
- *   smtp_load PORT CONNECTIONS MESSAGES SIZE ACCOUNTS [LOGINS]
- * SIZE in bytes, 0: a mix of 28 kB. ACCOUNTS: recipients are user0@example.test … in turn. LOGINS: a file of logins; then it is
- * submission: TLS from the start, AUTH PLAIN, the sender is who logged in. The time of a message is from the end of DATA to its 250. */
+ *   smtp_load [-t LOGINS | -p LOGINS] [-d DOMAIN] PORT CONNECTIONS MESSAGES SIZE ACCOUNTS
+ * SIZE in bytes, 0: a mix of 28 kB. ACCOUNTS: recipients are user0@example.test … in turn; with -d they are user@d0.DOMAIN … -t, -p: a
+ * file of logins; then it is submission, with TLS from the start or none: AUTH PLAIN, the sender is who logged in. The time of a
+ * message is from the end of DATA to its 250. */
 #include "load.h"
 #include <errno.h>
 #include <openssl/evp.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static int port;
 static long connections, messages, accounts, logins_n;
 static size_t size;
 static struct login *logins;
+static bool is_tls;
+static const char *domain;  /* recipients are in so many domains below it; NULL: at example.test */
 static atomic_long next;
 
 static void say(struct link *l, const char *line) { link_write(l, line, strlen(line)); }
@@ -59,11 +63,15 @@ static char *build(long number, const char *from, size_t *n)
 
 static void send_one(struct link *l, long number, const char *from)
 {
-	char line[400];
+	char to[200], line[600];
 	size_t n;
 	char *text = build(number, from, &n);
 
-	snprintf(line, sizeof(line), "MAIL FROM:<%s>\r\nRCPT TO:<user%ld@example.test>\r\nDATA\r\n", from, number % accounts);
+	if (domain != NULL)
+		snprintf(to, sizeof(to), "user@d%ld.%s", number % accounts, domain);
+	else
+		snprintf(to, sizeof(to), "user%ld@example.test", number % accounts);
+	snprintf(line, sizeof(line), "MAIL FROM:<%s>\r\nRCPT TO:<%s>\r\nDATA\r\n", from, to);
 	say(l, line);
 	expect(l, 250, "MAIL");
 	expect(l, 250, "RCPT");
@@ -78,7 +86,7 @@ static void send_one(struct link *l, long number, const char *from)
 
 static void sender(long index)
 {
-	struct link *l = link_open(port, logins != NULL);
+	struct link *l = link_open(port, is_tls);
 	const struct login *who = logins != NULL ? &logins[index % logins_n] : NULL;
 
 	expect(l, 220, "the greeting");
@@ -93,17 +101,23 @@ static void sender(long index)
 
 int main(int argc, char **argv)
 {
-	if (argc < 6) {
-		fprintf(stderr, "usage: smtp_load PORT CONNECTIONS MESSAGES SIZE ACCOUNTS [LOGINS]\n");
+	for (int option; (option = getopt(argc, argv, "t:p:d:")) != -1;) {
+		if (option == 't' || option == 'p')
+			logins = logins_read(optarg, &logins_n);
+		is_tls |= option == 't';
+		if (option == 'd')
+			domain = optarg;
+	}
+	if (argc - optind != 5) {
+		fprintf(stderr, "usage: smtp_load [-t LOGINS | -p LOGINS] [-d DOMAIN] PORT CONNECTIONS MESSAGES SIZE ACCOUNTS\n");
 		return 2;
 	}
-	port = (int)strtol(argv[1], NULL, 10);
-	connections = strtol(argv[2], NULL, 10);
-	messages = strtol(argv[3], NULL, 10);
-	size = (size_t)strtol(argv[4], NULL, 10);
-	accounts = strtol(argv[5], NULL, 10);
-	if (argc > 6)
-		logins = logins_read(argv[6], &logins_n);
+	argv += optind;
+	port = (int)strtol(argv[0], NULL, 10);
+	connections = strtol(argv[1], NULL, 10);
+	messages = strtol(argv[2], NULL, 10);
+	size = (size_t)strtol(argv[3], NULL, 10);
+	accounts = strtol(argv[4], NULL, 10);
 	times_room((size_t)messages);
 	load_run(connections, sender);
 }
