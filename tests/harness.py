@@ -365,12 +365,15 @@ def wanted(module, only):
     return [(n, f) for n, f in tests if not only or any(o in n or o in module.__name__ for o in only)]
 
 
-def run_all(only):
+def run_all(only, before_alone=lambda: None):
     """Yields (name, ok, detail) of each test; ok is None for one that was skipped, and detail says why. Modules run in processes of their
-    own, some at a time; one that says ALONE = True (it counts what the machine does) has the machine for itself, at the end."""
+    own, some at a time; one that says ALONE = True (it counts what the machine does) has the machine for itself, at the end, after
+    before_alone() has returned."""
     names = modules(only)
     alone = [n for n in names if getattr(load(n), "ALONE", False)]
     yield from run_lanes([n for n in names if n not in alone], only, min(LANES, os.cpu_count() or 1))
+    if alone:
+        before_alone()
     yield from run_lanes(alone, only, 1)
 
 

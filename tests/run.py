@@ -57,7 +57,8 @@ def stage_unit():
         if code:
             yield f"unit tests build ({build})", False, out
             continue
-        with ThreadPoolExecutor(int(JOBS)) as pool:
+        tests.sort(key=lambda t: not re.search(r"crash|random|/role/|/queue/", t))  # those that take long, first
+        with ThreadPoolExecutor(2 * int(JOBS)) as pool:  # they mostly wait for the disk and for clocks
             for program, (code, out) in zip(tests, pool.map(lambda t: command([t], timeout=180), tests)):
                 passed = re.findall(r"\[       OK \] (\w+)", out)
                 failed = re.findall(r"\[  FAILED  \] (\w+)$", out, re.M)
@@ -95,12 +96,34 @@ def stage_fuzz():
         yield from pool.map(fuzz, campaign.all_targets())
 
 
+THREADED = ("store/threads", "store/view", "net/pool", "net/attach", "ipc/channel", "auth/hasher", "queue/role", "role/control")
+
+
+def tsan_programs():
+    return [f"build/tsan/{t}_test" for t in THREADED if os.path.exists(f"src/{t}_test.c")]
+
+
+class Ahead:
+    """What later stages need is compiled while the system tests wait for clocks and disks: behind everything else, and done before
+    the tests that want the machine for themselves. The stages run make again and report what failed."""
+
+    def __init__(self, chosen):
+        jobs = []
+        if "fuzz" in chosen:
+            jobs.append("make -k BUILD=fuzz fuzzers")
+        if "tsan" in chosen:
+            jobs.append("make -k BUILD=tsan all " + " ".join(tsan_programs()))
+        self.process = subprocess.Popen(["nice", "-n", "19", "sh", "-c", "; ".join(jobs)], stdin=subprocess.DEVNULL,
+                                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) if jobs else None
+
+    def wait(self):
+        if self.process:
+            self.process.wait()
+
+
 def stage_tsan():
     """What has threads, under ThreadSanitizer."""
-    tests = [t for t in ("store/threads", "store/view", "net/pool", "net/attach", "ipc/channel", "auth/hasher", "queue/role",
-                          "role/control")
-             if os.path.exists(f"src/{t}_test.c")]
-    programs = [f"build/tsan/{t}_test" for t in tests]
+    programs = tsan_programs()
     code, out = command(["make", "-k", "-j" + JOBS, "BUILD=tsan"] + programs, timeout=900)
     if code:
         yield "tsan builds", False, out
@@ -129,16 +152,18 @@ def stage_sanitized():
         del os.environ["FACTEUR_TEST_BUILD"]
 
 
-def stage_system(only):
+def stage_system(only, chosen):
     import harness
-    yield from harness.run_all(only)
+    ahead = Ahead(chosen)
+    yield from harness.run_all(only, ahead.wait)
+    ahead.wait()
 
 
 def main():
     only = sys.argv[1:]
     stages = [("build", stage_build), ("layers", stage_layers), ("hardening", stage_hardening), ("unit", stage_unit),
-              ("tsan", stage_tsan), ("system", lambda: stage_system([o for o in only if o != "system"])),
-              ("sanitized", stage_sanitized), ("fuzz", stage_fuzz)]
+              ("system", lambda: stage_system([o for o in only if o != "system"], chosen)),
+              ("sanitized", stage_sanitized), ("tsan", stage_tsan), ("fuzz", stage_fuzz)]
     names = [n for n, _ in stages]
     chosen = [o for o in only if o in names] or (names if not only else ["system"])
     passed = failed = skipped = 0
