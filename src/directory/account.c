@@ -2,7 +2,7 @@
 #include "base/clock.h"
 #include "directory/directory_private.h"
 
-#define COLUMNS "account, address, name, french, suspended, is_full, epoch, created, deleted, used_bytes, messages"
+#define COLUMNS "account, address, name, french, suspended, is_full, epoch, created, deleted, used_bytes, messages, stopped, stopped_why"
 
 static void read_row(struct stmt *q, struct arena *a, struct directory_account *out)
 {
@@ -10,7 +10,7 @@ static void read_row(struct stmt *q, struct arena *a, struct directory_account *
 		.account = stmt_u64(q, 0), .address = str_copy(a, stmt_str(q, 1)), .name = str_copy(a, stmt_str(q, 2)),
 		.french = stmt_int64(q, 3) != 0, .is_suspended = stmt_int64(q, 4) != 0, .is_full = stmt_int64(q, 5) != 0,
 		.epoch = (uint32_t)stmt_int64(q, 6), .created_s = stmt_int64(q, 7), .deleted_s = stmt_int64(q, 8),
-		.used_bytes = stmt_u64(q, 9), .messages = stmt_u64(q, 10),
+		.used_bytes = stmt_u64(q, 9), .messages = stmt_u64(q, 10), .stopped_s = stmt_int64(q, 11), .stopped_why = str_copy(a, stmt_str(q, 12)),
 	};
 }
 
@@ -157,6 +157,18 @@ enum err account_suspend(struct directory *d, uint64_t account, bool suspended)
 
 	stmt_bind_u64(q, 1, account);
 	stmt_bind_int64(q, 2, suspended);
+	return change_itself(d, q, account);
+}
+
+enum err account_stop_sending(struct directory *d, uint64_t account, int64_t since_s, struct str why)
+{
+	static const char sql[] = "UPDATE account SET stopped = ?2, stopped_why = ?3 WHERE account = ?1";
+	DIRECTORY_CHANGE(d);
+	CLEANUP(stmt_release) struct stmt *q = db_query(d->db, sql);
+
+	stmt_bind_u64(q, 1, account);
+	stmt_bind_int64(q, 2, since_s);
+	stmt_bind_text(q, 3, str_sub(why.p ? why : STR(""), 0, STOPPED_WHY_MAX));
 	return change_itself(d, q, account);
 }
 

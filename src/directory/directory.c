@@ -26,6 +26,8 @@ static const struct db_step steps[] = {
 	     "INSERT INTO version VALUES (1);" },
 	{ 2, "CREATE INDEX target_target ON target (target_key);" },
 	{ 3, "CREATE TABLE srs (key BLOB NOT NULL); INSERT INTO srs VALUES (randomblob(32));" },  /* smtp/srs.h */
+	{ 4, "ALTER TABLE account ADD COLUMN stopped INTEGER NOT NULL DEFAULT 0;"
+	     "ALTER TABLE account ADD COLUMN stopped_why TEXT NOT NULL DEFAULT '';" },
 };
 
 static enum err read_version(struct directory *d)

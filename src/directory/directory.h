@@ -10,7 +10,7 @@
 #include "directory/address.h"
 #include "disk/disk.h"
 
-enum { NAME_TARGETS_MAX = 10000, ACCOUNTS_MAX = 1000000, ACCOUNT_DOOMED = 1 };
+enum { NAME_TARGETS_MAX = 10000, ACCOUNTS_MAX = 1000000, ACCOUNT_DOOMED = 1, STOPPED_WHY_MAX = 500 };
 
 struct directory;
 /* Opens or makes directory.db in the folder, which must outlive it. ERR_AGAIN: another process has it; ERR_IO, ERR_CORRUPT: logged. */
@@ -39,6 +39,8 @@ struct directory_account {
 	uint32_t   epoch;
 	int64_t    created_s, deleted_s;       /* deleted_s 0: it lives */
 	uint64_t   used_bytes, messages;       /* as its cell last said */
+	int64_t    stopped_s;                  /* since when it may not send; 0: it may */
+	struct str stopped_why;                /* submit/watch.h: the signs; or the words of the administrator */
 };
 /* ERR_NOTFOUND: not a domain of ours; ERR_EXISTS: the address is in use (also by a deleted account); ERR_LIMIT. */
 enum err account_add(struct directory *d, const struct directory_address *x, struct str name, bool french, uint64_t *account) MUST_CHECK;
@@ -56,6 +58,8 @@ enum err account_list(struct directory *d, struct str domain, struct arena *a, s
 /* The new main address; the old one stays one of its addresses when keep is true. ERR_EXISTS, ERR_NOTFOUND (domain). */
 enum err account_rename(struct directory *d, uint64_t account, const struct directory_address *to, bool keep) MUST_CHECK;
 enum err account_suspend(struct directory *d, uint64_t account, bool suspended) MUST_CHECK;
+/* Who is stopped receives, reads and logs in, but sends nothing. since_s 0: he may send again. why: at most STOPPED_WHY_MAX bytes. */
+enum err account_stop_sending(struct directory *d, uint64_t account, int64_t since_s, struct str why) MUST_CHECK;
 enum err account_describe(struct directory *d, uint64_t account, struct str name, bool french) MUST_CHECK;
 /* Marks it deleted: no mail, no login; account_undelete() brings it back while its addresses are reserved. */
 enum err account_delete(struct directory *d, uint64_t account) MUST_CHECK;

@@ -256,10 +256,17 @@ TEST(logins_and_flags)
 	EXPECT(row.used_bytes == 70 && row.messages == 3);
 	EXPECT_OK(setting_store(w->d, SCOPE_ACCOUNT, STR("2"), SETTING_over_quota_temporary, STR("off")));
 	EXPECT_OK(setting_store(w->d, SCOPE_SERVER, STR(""), SETTING_scram, STR("on")));
+	EXPECT_OK(account_stop_sending(w->d, alice, 1700000000, STR("signs: BULK=1/1/1")));
+	EXPECT_OK(account_get(w->d, alice, &w->arena, &row));
+	EXPECT(row.stopped_s == 1700000000);
+	EXPECT_STR(row.stopped_why, "signs: BULK=1/1/1");
 	EXPECT_OK(printer_add(w->d, STR("::ffff:192.0.2.7"), alice));
 	publish(w);
 	EXPECT(lookup_account(w->l, bob, &x) && x.is_suspended && x.is_full && !x.full_is_temporary && x.epoch == 2 && epoch == 2);
-	EXPECT(lookup_account(w->l, alice, &x) && !x.is_suspended && !x.is_full && x.full_is_temporary);
+	EXPECT(lookup_account(w->l, alice, &x) && !x.is_suspended && !x.is_full && x.full_is_temporary && x.is_stopped);
+	EXPECT_OK(account_stop_sending(w->d, alice, 0, STR("")));
+	publish(w);
+	EXPECT(lookup_account(w->l, alice, &x) && !x.is_stopped && lookup_account(w->l, bob, &x) && !x.is_stopped);
 	EXPECT(!lookup_account(w->l, 3, &x) && !lookup_account(w->l, 0, &x));
 	EXPECT(lookup_scram(w->l));
 	EXPECT(lookup_printer(w->l, STR("192.0.2.7"), &x) && x.account == alice && !lookup_printer(w->l, STR("192.0.2.8"), &x));

@@ -15,6 +15,7 @@ struct account_info {
 	struct str  name;                /* of the person; may be empty */
 	struct str  hostname;            /* of the server, for Message-ID and Received */
 	bool        french, is_suspended;
+	int64_t     stopped_s;           /* since when it may not send; 0: it may */
 	uint32_t    epoch;
 	uint64_t    quota_bytes;         /* 0: no limit */
 	uint64_t    message_size_max;

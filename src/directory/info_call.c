@@ -9,6 +9,7 @@ bool get_account_info(struct scan *s, struct arena *a, struct account_info *out)
 	out->hostname = str_copy(a, get_str(s, ADDRESS_DOMAIN_MAX));
 	out->french = get_bool(s);
 	out->is_suspended = get_bool(s);
+	out->stopped_s = get_i64(s);
 	out->epoch = get_u32(s);
 	out->quota_bytes = get_u64(s);
 	out->message_size_max = get_u64(s);

@@ -195,7 +195,8 @@ static void fill_account(const struct lookup *l, uint32_t index, struct lookup_a
 	*out = (struct lookup_account){
 		.account = r.account, .epoch = r.epoch, .rights = r.rights, .message_size_max = r.message_size_max,
 		.is_suspended = r.flags & ACCOUNT_SUSPENDED, .is_full = r.flags & ACCOUNT_FULL,
-		.full_is_temporary = r.flags & ACCOUNT_FULL_TEMPORARY, .french = r.flags & ACCOUNT_FRENCH, .address = text_of(l, r.address),
+		.full_is_temporary = r.flags & ACCOUNT_FULL_TEMPORARY, .french = r.flags & ACCOUNT_FRENCH, .is_stopped = r.flags & ACCOUNT_STOPPED,
+		.address = text_of(l, r.address),
 	};
 }
 

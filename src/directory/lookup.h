@@ -38,6 +38,7 @@ struct lookup_account {
 	bool       is_full;        /* over its quota */
 	bool       full_is_temporary;  /* the setting over_quota_temporary of this account */
 	bool       french;
+	bool       is_stopped;     /* may not send: nothing of it leaves, what it has queued waits */
 	uint64_t   message_size_max;
 	struct str address;        /* its main address; lives as long as the lookup */
 };

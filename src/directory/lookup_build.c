@@ -51,7 +51,7 @@ enum err lookup_fill_account(struct directory *d, const struct conf *server, con
 	}
 	row->message_size_max = conf_number(c, SETTING_message_size_max);
 	row->flags = (x->is_suspended ? ACCOUNT_SUSPENDED : 0) | (x->is_full ? ACCOUNT_FULL : 0) | (x->french ? ACCOUNT_FRENCH : 0) |
-	             (conf_on(c, SETTING_over_quota_temporary) ? ACCOUNT_FULL_TEMPORARY : 0);
+	             (conf_on(c, SETTING_over_quota_temporary) ? ACCOUNT_FULL_TEMPORARY : 0) | (x->stopped_s != 0 ? ACCOUNT_STOPPED : 0);
 	conf_free(own);
 	return ERR_OK;
 }

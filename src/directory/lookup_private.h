@@ -19,7 +19,7 @@ struct lookup_header {
 	struct text_at hostname, first_domain, conf, srs_key;
 };
 
-enum { ACCOUNT_SUSPENDED = 1, ACCOUNT_FULL = 2, ACCOUNT_FULL_TEMPORARY = 4, ACCOUNT_FRENCH = 8, ACCOUNT_FLAGS = 15 };
+enum { ACCOUNT_SUSPENDED = 1, ACCOUNT_FULL = 2, ACCOUNT_FULL_TEMPORARY = 4, ACCOUNT_FRENCH = 8, ACCOUNT_STOPPED = 16, ACCOUNT_FLAGS = 31 };
 struct lookup_account_row {
 	uint64_t account, message_size_max;
 	uint32_t epoch, rights, flags, reserved;

@@ -77,6 +77,11 @@ bool mx_caller_find(const struct mx *m, int fd, struct arena *a, struct mx_calle
 								 who.uid, STR_ARG(address));
 		return false;
 	}
+	if (found.is_stopped) {
+		*why = smtp_reply_printf(a, 550, "5.7.1", "user %u sends as " STR_FMT ", which may not send at the moment: `facteur account sending " STR_FMT "` says why",
+		                         who.uid, STR_ARG(found.address), STR_ARG(found.address));
+		return false;
+	}
 	out->account = found.account;
 	out->address = str_copy(a, found.address);
 	return true;
