@@ -1,5 +1,6 @@
 /* CELL_COMMAND: the encoding of question and answer, and the cell's side of it. A long list of mailboxes goes in
  * several answers: each is filled up to a size that surely fits, and says where to continue. */
+#include "base/clock.h"
 #include "base/log.h"
 #include "store/command.h"
 
@@ -21,6 +22,8 @@ void store_command_encode(const struct store_command *c, struct buf *out)
 		put_u64(out, c->message_size_max);
 		break;
 	case STORE_COMMAND_COMPACT:
+	case STORE_COMMAND_SENDING:
+	case STORE_COMMAND_FORGIVE:
 	case STORE_COMMAND_KINDS:
 		break;
 	}
@@ -44,6 +47,8 @@ enum err store_command_decode(struct str bytes, struct store_command *out)
 		out->message_size_max = get_u64(&s);
 		break;
 	case STORE_COMMAND_COMPACT:
+	case STORE_COMMAND_SENDING:
+	case STORE_COMMAND_FORGIVE:
 		break;
 	default:
 		return ERR_INVALID;
@@ -60,6 +65,32 @@ static void put_head(struct view *v, enum store_command_kind kind, struct buf *o
 	put_u64(out, q.used_bytes);
 	put_u64(out, q.limit_bytes);
 	put_u64(out, q.messages);
+}
+
+static void put_sending(const struct sending_facts *f, struct buf *out)
+{
+	for (size_t i = 0; i < SENDING_WINDOWS; i++) {
+		put_u64(out, f->in[i].recipients);
+		put_u64(out, f->in[i].strangers);
+		put_u64(out, f->in[i].refused);
+		put_u64(out, f->in[i].networks);
+		put_u64(out, f->in[i].from_new_networks);
+	}
+	put_u64(out, f->usual_hour);
+	put_u64(out, f->days);
+}
+
+static void get_sending(struct scan *s, struct sending_facts *f)
+{
+	for (size_t i = 0; i < SENDING_WINDOWS; i++) {
+		f->in[i].recipients = get_u64(s);
+		f->in[i].strangers = get_u64(s);
+		f->in[i].refused = get_u64(s);
+		f->in[i].networks = get_u64(s);
+		f->in[i].from_new_networks = get_u64(s);
+	}
+	f->usual_hour = get_u64(s);
+	f->days = get_u64(s);
 }
 
 enum err store_answer_decode(struct str bytes, struct arena *a, struct store_answer *out)
@@ -84,6 +115,10 @@ enum err store_answer_decode(struct str bytes, struct arena *a, struct store_ans
 		break;
 	case STORE_COMMAND_UNDELETE:
 		out->restored = get_u32(&s);
+		break;
+	case STORE_COMMAND_SENDING:
+	case STORE_COMMAND_FORGIVE:
+		get_sending(&s, &out->sending);
 		break;
 	case STORE_COMMAND_COMPACT:
 	case STORE_COMMAND_LIMITS:
@@ -134,6 +169,19 @@ static enum err serve_undelete(struct view *v, struct str path, int64_t since, s
 	return ERR_OK;
 }
 
+static enum err serve_sending(struct view *v, enum store_command_kind kind, struct buf *answer)
+{
+	struct sending_facts f;
+	int64_t now_s = clock_wall_s();
+
+	if (kind == STORE_COMMAND_FORGIVE)
+		TRY(view_sending_forgive(v, now_s));
+	TRY(view_sending_facts(v, now_s, &f));
+	put_head(v, kind, answer);
+	put_sending(&f, answer);
+	return ERR_OK;
+}
+
 enum err store_command_serve(struct view *v, struct str request, struct buf *answer)
 {
 	struct store_command c;
@@ -144,6 +192,9 @@ enum err store_command_serve(struct view *v, struct str request, struct buf *ans
 		return serve_mailboxes(v, c.first_mailbox, answer);
 	case STORE_COMMAND_UNDELETE:
 		return serve_undelete(v, c.path, c.since, answer);
+	case STORE_COMMAND_SENDING:
+	case STORE_COMMAND_FORGIVE:
+		return serve_sending(v, c.kind, answer);
 	case STORE_COMMAND_COMPACT:
 		view_compact(v);
 		break;

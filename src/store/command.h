@@ -4,13 +4,15 @@
 #define FACTEUR_STORE_COMMAND_H
 #include "base/arena.h"
 #include "base/wire.h"
-#include "store/view.h"
+#include "store/sending.h"
 
 enum store_command_kind {
 	STORE_COMMAND_MAILBOXES = 1,   /* list mailboxes with their counters, first_mailbox and following */
 	STORE_COMMAND_UNDELETE,        /* bring back what was expunged since a time */
 	STORE_COMMAND_COMPACT,         /* copy the live bodies of files that are mostly dead; runs on in view_tick() */
 	STORE_COMMAND_LIMITS,          /* the account's settings changed */
+	STORE_COMMAND_SENDING,         /* what was sent lately (store/sending.h) */
+	STORE_COMMAND_FORGIVE,         /* the same; what looked bad in it does not count any more */
 	STORE_COMMAND_KINDS
 };
 
@@ -37,6 +39,7 @@ struct store_answer {
 	size_t     n;
 	struct store_command_mailbox *mailboxes;
 	uint32_t   restored;           /* UNDELETE */
+	struct sending_facts sending;  /* SENDING, FORGIVE */
 };
 
 void store_command_encode(const struct store_command *c, struct buf *out);

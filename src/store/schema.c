@@ -42,7 +42,13 @@ static const char step_2[] =
 	/* allowance.c; level: in 1/86,400 of a unit, as it was at `at`, seconds since 1970 */
 	"CREATE TABLE allowance (what INTEGER PRIMARY KEY, level INTEGER NOT NULL, at INTEGER NOT NULL);";
 
-static const struct db_step steps[] = { { 1, step_1 }, { 2, step_2 } };
+static const char step_3[] =
+	/* sending.c; step: ten minutes since 1970. day: days since 1970, when it was last written to */
+	"CREATE TABLE sending (step INTEGER NOT NULL, network TEXT NOT NULL, recipients INTEGER NOT NULL, strangers INTEGER NOT NULL,"
+	" refused INTEGER NOT NULL, PRIMARY KEY (step, network)) WITHOUT ROWID;"
+	"CREATE TABLE written_to (recipient INTEGER PRIMARY KEY, day INTEGER NOT NULL);";
+
+static const struct db_step steps[] = { { 1, step_1 }, { 2, step_2 }, { 3, step_3 } };
 
 enum err schema_prepare(struct db *db)
 {

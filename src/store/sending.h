@@ -1,0 +1,46 @@
+/* store/sending.h -- what an account has sent lately: how much, to how many it never wrote to before, how much of it was refused, and from
+ * which networks. submit/watch.h tells a stolen password from a busy day by it.
+ *
+ * Kept in account.db for 60 days, in steps of ten minutes, because a cell ends soon after its last session. Survives a killed cell at
+ * once, a power cut about as flags do. Any thread. */
+#ifndef FACTEUR_STORE_SENDING_H
+#define FACTEUR_STORE_SENDING_H
+#include "store/view.h"
+
+enum {
+	SENDING_NETWORK_MAX = 64,
+	SENDING_BUSY = 50,           /* recipients in an hour, below which nobody's habits are looked up */
+	SENDING_KNOWN_MAX = 20000,   /* recipients remembered: those written to last */
+};
+
+/* A recipient, as it is remembered. Upper and lower case are the same. */
+uint64_t sending_recipient(struct str address);
+
+struct sending {
+	struct str      network;     /* "192.0.0.0/16", at most SENDING_NETWORK_MAX */
+	const uint64_t *recipients;  /* elsewhere, sending_recipient() */
+	size_t          n;
+};
+/* A message is on its way into the queue; and was not taken after all (who was a stranger is none any more). */
+enum err view_sending_add(struct view *v, const struct sending *s, int64_t now_s) MUST_CHECK;
+enum err view_sending_take_back(struct view *v, const struct sending *s, int64_t now_s) MUST_CHECK;
+/* So many recipients were refused for good: here at RCPT, or by another server. */
+enum err view_sending_refused(struct view *v, uint64_t n, int64_t now_s) MUST_CHECK;
+
+enum sending_window { SENDING_HOUR, SENDING_DAY, SENDING_WINDOWS };
+struct sending_counts {
+	uint64_t recipients;         /* elsewhere */
+	uint64_t strangers;          /* … of them never written to before */
+	uint64_t refused;
+	uint64_t networks;           /* different ones */
+	uint64_t from_new_networks;  /* recipients, from networks that nothing came from until a day ago; 0 when not busy */
+};
+struct sending_facts {
+	struct sending_counts in[SENDING_WINDOWS];
+	uint64_t usual_hour;         /* recipients in the busiest hour of the 60 days before the last one; 0 when not busy */
+	uint64_t days;               /* of those, on which something was sent */
+};
+enum err view_sending_facts(struct view *v, int64_t now_s, struct sending_facts *out) MUST_CHECK;
+/* What looked bad until now does not count any more: the administrator has looked at it. Habits stay. */
+enum err view_sending_forgive(struct view *v, int64_t now_s) MUST_CHECK;
+#endif

@@ -1,0 +1,146 @@
+/* What is remembered of what an account sends, over cells that come and go, and over two months. */
+#include "store/sending.h"
+#include "base/test.h"
+
+enum { T0 = 1700006400, HOUR_S = 3600, DAY_S = 86400 };
+
+struct world { const char *dir; struct view *v; struct sending_facts f; };
+
+static void open_again(struct world *w)
+{
+	view_close(w->v);
+	EXPECT_OK(view_open(w->dir, &(struct view_config){ .account = 7 }, &w->v));
+}
+
+static void begin(struct world *w)
+{
+	*w = (struct world){ .dir = test_dir() };
+	EXPECT_OK(view_open(w->dir, &(struct view_config){ .account = 7 }, &w->v));
+}
+
+static void end(struct world *w)
+{
+	view_close(w->v);
+	test_dir_remove(w->dir);
+}
+
+/* To n people, the first of them has this number. */
+static void sends(struct world *w, int64_t now_s, const char *network, uint64_t first, size_t n)
+{
+	uint64_t to[500];
+
+	for (size_t i = 0; i < n; i++)
+		to[i] = first + i;
+	EXPECT_OK(view_sending_add(w->v, &(struct sending){ str_of(network), to, n }, now_s));
+}
+
+static const struct sending_counts *in(struct world *w, enum sending_window window, int64_t now_s)
+{
+	EXPECT_OK(view_sending_facts(w->v, now_s, &w->f));
+	return &w->f.in[window];
+}
+
+TEST(hours_and_days)
+{
+	struct world w;
+
+	begin(&w);
+	sends(&w, T0, "192.0.0.0/16", 1, 3);
+	sends(&w, T0 + 10, "192.0.0.0/16", 2, 3);        /* two of them are known by now */
+	sends(&w, T0 + 2 * HOUR_S, "198.51.0.0/16", 1, 2);
+	EXPECT_OK(view_sending_refused(w.v, 2, T0 + 2 * HOUR_S));
+	open_again(&w);
+	const struct sending_counts *c = in(&w, SENDING_HOUR, T0 + 2 * HOUR_S);
+	EXPECT_INT(c->recipients, 2);
+	EXPECT_INT(c->strangers, 0);
+	EXPECT_INT(c->refused, 2);
+	EXPECT_INT(c->networks, 1);                      /* a refusal comes from no network */
+	c = in(&w, SENDING_DAY, T0 + 2 * HOUR_S);
+	EXPECT_INT(c->recipients, 8);
+	EXPECT_INT(c->strangers, 4);
+	EXPECT_INT(c->networks, 2);
+	EXPECT_INT(in(&w, SENDING_DAY, T0 + 2 * DAY_S)->recipients, 0);
+	end(&w);
+}
+
+TEST(what_is_not_taken_does_not_count)
+{
+	struct world w;
+	uint64_t to[] = { 1, 2 };
+	const struct sending s = { STR("192.0.0.0/16"), to, 2 };
+
+	begin(&w);
+	EXPECT_OK(view_sending_add(w.v, &s, T0));
+	EXPECT_OK(view_sending_take_back(w.v, &s, T0));
+	EXPECT_INT(in(&w, SENDING_DAY, T0)->recipients, 0);
+	EXPECT_OK(view_sending_take_back(w.v, &s, T0));  /* never below nothing */
+	EXPECT_INT(in(&w, SENDING_DAY, T0)->recipients, 0);
+	end(&w);
+}
+
+TEST(habits)
+{
+	struct world w;
+
+	begin(&w);
+	for (int64_t day = 0; day < 5; day++)
+		sends(&w, T0 + day * DAY_S, "192.0.0.0/16", 1, day == 3 ? 30 : 10);
+	int64_t now = T0 + 10 * DAY_S;
+	sends(&w, now, "203.0.0.0/16", 100, 40);
+	EXPECT_INT(in(&w, SENDING_HOUR, now)->from_new_networks, 0);  /* not busy: nobody looks */
+	EXPECT_INT(w.f.usual_hour, 0);
+	sends(&w, now, "192.0.0.0/16", 200, 20);
+	const struct sending_counts *c = in(&w, SENDING_HOUR, now);
+	EXPECT_INT(c->recipients, 60);
+	EXPECT_INT(c->from_new_networks, 40);
+	EXPECT_INT(w.f.usual_hour, 30);
+	EXPECT_INT(w.f.days, 5);
+	sends(&w, now + 70 * DAY_S, "192.0.0.0/16", 300, 60);         /* two months later all of that is forgotten, but not the people */
+	c = in(&w, SENDING_HOUR, now + 70 * DAY_S);
+	EXPECT_INT(w.f.usual_hour, 0);
+	EXPECT_INT(c->from_new_networks, 60);
+	sends(&w, now + 70 * DAY_S, "192.0.0.0/16", 100, 40);
+	EXPECT_INT(in(&w, SENDING_HOUR, now + 70 * DAY_S)->strangers, 60);
+	end(&w);
+}
+
+TEST(forgiven)
+{
+	struct world w;
+
+	begin(&w);
+	sends(&w, T0, "203.0.0.0/16", 1, 90);
+	EXPECT_OK(view_sending_refused(w.v, 30, T0));
+	EXPECT_OK(view_sending_forgive(w.v, T0 + 60));
+	const struct sending_counts *c = in(&w, SENDING_HOUR, T0 + 60);
+	EXPECT_INT(c->recipients, 90);                   /* a habit, if it was the owner */
+	EXPECT_INT(c->strangers, 0);
+	EXPECT_INT(c->refused, 0);
+	EXPECT_INT(c->from_new_networks, 0);
+	sends(&w, T0 + 60, "203.0.0.0/16", 50, 60);
+	EXPECT_INT(in(&w, SENDING_HOUR, T0 + 60)->strangers, 19);
+	end(&w);
+}
+
+TEST(recipients_are_remembered_up_to_a_number)
+{
+	struct world w;
+
+	begin(&w);
+	for (uint64_t first = 1; first <= SENDING_KNOWN_MAX + 1000; first += 500)
+		sends(&w, T0 + (int64_t)(first / 10000) * DAY_S, "n", first, 500);
+	sends(&w, T0 + 10 * DAY_S, "n", 90000, 1);       /* the next day */
+	sends(&w, T0 + 11 * DAY_S, "n", SENDING_KNOWN_MAX, 100);
+	EXPECT_INT(in(&w, SENDING_HOUR, T0 + 11 * DAY_S)->strangers, 0);   /* those written to last are known */
+	for (uint64_t first = 1; first < 10000; first += 500)
+		sends(&w, T0 + 11 * DAY_S, "n", first, 500);
+	uint64_t strangers = in(&w, SENDING_HOUR, T0 + 11 * DAY_S)->strangers;
+	EXPECT(strangers >= 1000 && strangers <= 1001);                    /* as many of the first day are not */
+	end(&w);
+}
+
+TEST(addresses)
+{
+	EXPECT(sending_recipient(STR("Bob@Example.ORG")) == sending_recipient(STR("bob@example.org")));
+	EXPECT(sending_recipient(STR("bob@example.org")) != sending_recipient(STR("rob@example.org")));
+}
