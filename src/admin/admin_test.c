@@ -296,6 +296,10 @@ TEST(the_life_of_an_account)
 		{ "account password", "'address':'bob@example.test','generate':true", "" },
 		{ "account suspend", "'address':'bob@example.test'", "" },
 		{ "account resume", "'address':'bob@example.test'", "" },
+		{ "account sending", "'stop':true", "invalid" },
+		{ "account sending", "'address':'bob@example.test','stop':true,'allow':true", "invalid" },
+		{ "account sending", "'address':'bob@example.test','stop':true,'reason':'signs: BULK=1/1/1'", "invalid" },
+		{ "account sending", "'address':'nobody@example.test','stop':true", "notfound" },
 		{ "account describe", "'address':'bob@example.test'", "invalid" },
 		{ "account describe", "'address':'bob@example.test','name':'Robert'", "" },
 		{ "account rename", "'address':'bob@example.test','new_address':'eve@example.test'", "exists" },
@@ -363,6 +367,13 @@ TEST(what_an_account_shows)
 	wants(o, "account list", "", 0, "state", "\"suspended\"");
 	wants(o, "account mailboxes", "'address':'bob@example.test'", 0, "mailbox", "\"INBOX\"");
 	wants(o, "account mailboxes", "'address':'bob@example.test'", 0, "role", "\"inbox\"");
+	wants(o, "account sending", "'address':'bob@example.test'", 0, "may_send", "\"allowed\"");
+	gives(o, "account sending", "'address':'bob@example.test','stop':true,'reason':'asked for'", "");
+	wants(o, "account sending", "'address':'bob@example.test'", 0, "last_day", "0");
+	wants(o, "account sending", "", 0, "may_send", "\"stopped\"");
+	wants(o, "account sending", "", 0, "reason", "\"asked for\"");
+	gives(o, "account sending", "'address':'bob@example.test','allow':true", "");
+	wants(o, "account sending", "'address':'bob@example.test'", 0, "may_send", "\"allowed\"");
 	wants(o, "message undelete", "'address':'bob@example.test','since':'2d'", -1, "restored", "0");
 	gives(o, "message undelete", "'address':'bob@example.test','since':'soon'", "invalid");
 	gives(o, "message undelete", "'address':'bob@example.test','mailbox':'Nowhere'", "notfound");

@@ -71,6 +71,11 @@ static struct smtp_reply try_later(void)
 	return SMTP_REPLY(451, "4.3.0", "the server cannot look this up at the moment: please try again later");
 }
 
+static struct smtp_reply stopped(void)
+{
+	return SMTP_REPLY(550, "5.7.1", "this account may not send at the moment: a message from this server in its inbox, or the administrator, says why");
+}
+
 static struct smtp_reply too_many_today(const struct submission *p, uint64_t wait_s, struct arena *a)
 {
 	if (wait_s > 86400)
@@ -87,6 +92,8 @@ static struct smtp_reply on_sender(void *context, const struct envelope *e, stru
 	info_refresh(p);
 	if (p->info.is_suspended)
 		return SMTP_REPLY(550, "5.7.1", "this account is suspended: please ask the administrator");
+	if (p->info.stopped_s != 0)
+		return stopped();
 	if (view_allowance_left(p->account->view, ALLOWANCE_RECIPIENTS, per_day(p), &p->left) != ERR_OK)
 		return try_later();
 	return submit_check_sender(&p->info, e->sender, a);
