@@ -8,6 +8,7 @@
  * Invariants: `pending` holds each call that was sent and not yet answered; a call leaves it exactly once (answer, timeout, or
  * loss of the channel). Descriptors in the inbox belong to the inbox. The lock is never held while a handler runs. */
 #include "ipc/channel.h"
+#include "base/bytes.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/map.h"
@@ -103,6 +104,7 @@ struct channel *channel_new(int fd, enum role self, enum role peer, const struct
 	pthread_cond_init(&ch->answered, &attr);
 	pthread_condattr_destroy(&attr);
 	ch->fd = fd;
+	ch->next_call = (uint32_t)random_u64();  /* an answer to somebody who had this role before must not fit a call of ours */
 	ch->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	ch->self = self;
 	ch->peer = peer;

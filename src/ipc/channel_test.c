@@ -89,6 +89,30 @@ static void ask_done(void *context, struct message *answer)
 	buf_add(&s->got, answer->body);
 }
 
+static uint32_t noted_call;
+static void note_call(UNUSED void *context, UNUSED struct channel *ch, struct message *m) { noted_call = m->call; }
+
+/* Whoever answers late, an asker that has been restarted meanwhile, meets none of the new one's calls. */
+TEST(answer_to_an_earlier_life)
+{
+	static const struct channel_handler handlers[] = { { REQUEST_LEAVE, note_call }, { 0 } };
+	struct side cell, master;
+	uint32_t calls[2];
+
+	for (int life = 0; life < 2; life++) {
+		make_pair(&cell, &master);
+		struct channel *answers = channel_new(dup(channel_fd(master.ch)), ROLE_MASTER, ROLE_CELL, handlers, NULL, NULL);
+		EXPECT_OK(channel_ask(cell.ch, REQUEST_LEAVE, STR("12345678"), NULL, 0, 2000, ask_done, &cell));
+		EXPECT_OK(channel_receive(answers));
+		calls[life] = noted_call;
+		channel_free(answers);
+		channel_free(cell.ch);
+		buf_free(&cell.got);
+		channel_free(master.ch);
+	}
+	EXPECT(calls[0] != 0 && calls[0] != calls[1]);
+}
+
 TEST(ask_ends_once_whatever_happens)
 {
 	struct side cell, master;
