@@ -146,7 +146,7 @@ static void set_expectation(struct outbound_connection *c, const struct outbound
 		[OUTBOUND_TLS_MAY] = SMTP_TLS_MAY, [OUTBOUND_TLS_NEVER] = SMTP_TLS_NEVER, [OUTBOUND_TLS_ENCRYPT] = SMTP_TLS_MUST,
 		[OUTBOUND_TLS_VERIFY] = SMTP_TLS_MUST, [OUTBOUND_TLS_IMPLICIT] = SMTP_TLS_IMPLICIT,
 	};
-	bool must_prove = j->in.send.requires_tls || j->way.tls >= OUTBOUND_TLS_VERIFY || job_has_policy(j, host);
+	bool must_prove = send_requires_tls(&j->in.send) || j->way.tls >= OUTBOUND_TLS_VERIFY || job_has_policy(j, host);
 	struct str *names = arena_array(&c->arena, host->name_count + 1, sizeof(*names));
 	struct tls_pin *pins = arena_array(&c->arena, host->tlsa_count + 1, sizeof(*pins));
 	bool is_dane = host->dane == MX_DANE_VERIFY;

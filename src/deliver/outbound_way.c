@@ -14,7 +14,7 @@ bool job_is_late(const struct outbound_job *j) { return clock_mono_ms() >= j->un
 /* May a connection that was made for another message carry this one? What asks for proof finds its way anew. */
 bool job_may_use(const struct outbound_connection *c, const struct outbound_job *j)
 {
-	return str_eq(c->destination, j->way.name) && !job_is_late(j) && !j->in.send.requires_tls &&
+	return str_eq(c->destination, j->way.name) && !job_is_late(j) && !send_requires_tls(&j->in.send) &&
 	       (c->is_proven || j->is_allowed == NULL);
 }
 
@@ -142,7 +142,7 @@ static void on_route(void *context, struct mx_route *route)
 		return;
 	}
 	j->all_refused &= !route->is_partial;
-	if (s->requires_tls && !route->is_secure) {  /* RFC 8689 §4.2.1: nobody may have changed where it goes */
+	if (send_requires_tls(s) && !route->is_secure) {  /* RFC 8689 §4.2.1: nobody may have changed where it goes */
 		job_settle(j, DELIVERY_REFUSED, "5.7.30", STR("the sender wants every server on the way to prove itself (REQUIRETLS), and which one "
 		                                               "is the domain's mail server is not signed (DNSSEC)"));
 		j->feedback = SEND_GOOD;

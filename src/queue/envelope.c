@@ -2,11 +2,35 @@
  * both ways: what cannot be decoded is never encoded. A version we do not know is refused; an older one is read on. */
 #include "queue/envelope.h"
 
-enum { ENVELOPE_VERSION = 1 };
+enum { ENVELOPE_FIRST = 1, ENVELOPE_VERSION = 2 };  /* the first one ended with parent */
+
+void put_wishes(struct buf *out, const struct envelope_wishes *w)
+{
+	put_i64(out, w->release);
+	put_i64(out, w->deliver_by);
+	put_u8(out, (uint8_t)w->by);
+	put_bool(out, w->by_traces);
+	put_u8(out, (uint8_t)(w->priority - ENVELOPE_PRIORITY_MIN));
+	put_u8(out, (uint8_t)w->tls);
+}
+
+void get_wishes(struct scan *s, struct envelope_wishes *out)
+{
+	*out = (struct envelope_wishes){ .release = get_i64(s), .deliver_by = 0 };
+	out->deliver_by = get_i64(s);
+	out->by = (enum envelope_by)get_u8(s);
+	out->by_traces = get_bool(s);
+	out->priority = (int8_t)(get_u8(s) + ENVELOPE_PRIORITY_MIN);
+	out->tls = (enum envelope_tls)get_u8(s);
+	if (out->release < 0 || out->deliver_by < 0 || out->by > ENVELOPE_BY_RETURN || (out->deliver_by == 0) != (out->by == ENVELOPE_BY_NOTHING) ||
+	    out->priority < ENVELOPE_PRIORITY_MIN || out->priority > ENVELOPE_PRIORITY_MAX || out->tls > ENVELOPE_TLS_OPTIONAL)
+		scan_fail(s);
+}
 
 static bool head_fits(const struct envelope *e)
 {
-	return e->sender.n <= ENVELOPE_ADDRESS_MAX && e->envid.n <= ENVELOPE_ENVID_MAX && e->peer.n <= ENVELOPE_PEER_MAX;
+	return e->sender.n <= ENVELOPE_ADDRESS_MAX && e->envid.n <= ENVELOPE_ENVID_MAX && e->peer.n <= ENVELOPE_PEER_MAX &&
+	       e->list.n <= ENVELOPE_ADDRESS_MAX;
 }
 
 static bool recipients_fit(const struct envelope *e)
@@ -43,6 +67,9 @@ void envelope_head_encode(const struct envelope *e, struct buf *out)
 	put_u64(out, e->parent.seq);
 	put_u64(out, e->parent.account);
 	put_u32(out, e->parent.ordinal);
+	put_wishes(out, &e->wishes);
+	put_i64(out, e->slowed_until);
+	put_str(out, e->list);
 }
 
 void envelope_encode(const struct envelope *e, struct buf *out)
@@ -65,8 +92,10 @@ void envelope_encode(const struct envelope *e, struct buf *out)
 
 static void get_head(struct scan *s, struct envelope *out)
 {
+	uint8_t version = get_u8(s);
+
 	*out = (struct envelope){ 0 };
-	if (get_u8(s) != ENVELOPE_VERSION)
+	if (version != ENVELOPE_VERSION && version != ENVELOPE_FIRST)
 		scan_fail(s);
 	out->source = (enum envelope_source)get_u8(s);
 	out->sender = get_str(s, ENVELOPE_ADDRESS_MAX);
@@ -82,6 +111,11 @@ static void get_head(struct scan *s, struct envelope *out)
 	out->parent.seq = get_u64(s);
 	out->parent.account = get_u64(s);
 	out->parent.ordinal = get_u32(s);
+	if (version != ENVELOPE_FIRST) {
+		get_wishes(s, &out->wishes);
+		out->slowed_until = get_i64(s);
+		out->list = get_str(s, ENVELOPE_ADDRESS_MAX);
+	}
 	if (out->source < ENVELOPE_MX || out->source > ENVELOPE_DELIVERY || out->body < ENVELOPE_7BIT ||
 	    out->body > ENVELOPE_BINARYMIME || out->ret > ENVELOPE_RET_HDRS)
 		scan_fail(s);

@@ -1,5 +1,5 @@
 /* queue/envelope.h -- who sends a message to whom, and what was asked for it: SMTP's envelope (RFC 5321 §2.3.1) with the DSN
- * parameters (RFC 3461) and what the directory said. It is written once into the log record, beside the body.
+ * parameters (RFC 3461), what else its sender wants of it, and what the directory said. It is written once into the log record, beside the body.
  *
  * Who resolves: the role queue, once, in add.c, for everybody who adds. mx and submission look a recipient up only to answer RCPT,
  * and hand over its address as the client wrote it, with account 0 and detail empty. queue_add_serve() asks the look-up memfd
@@ -32,6 +32,23 @@ enum envelope_ret { ENVELOPE_RET_NONE = 0, ENVELOPE_RET_FULL, ENVELOPE_RET_HDRS 
 /* RFC 3461 §4.1; 0: not given */
 enum { ENVELOPE_NOTIFY_NEVER = 1, ENVELOPE_NOTIFY_SUCCESS = 2, ENVELOPE_NOTIFY_FAILURE = 4, ENVELOPE_NOTIFY_DELAY = 8 };
 
+/* What a sender may want beyond delivery; zeros: nothing. Times are seconds since 1970. */
+enum { ENVELOPE_PRIORITY_MIN = -9, ENVELOPE_PRIORITY_MAX = 9 };
+enum envelope_by { ENVELOPE_BY_NOTHING = 0, ENVELOPE_BY_NOTIFY, ENVELOPE_BY_RETURN };  /* what happens at deliver_by: RFC 2852 §4 */
+enum envelope_tls {
+	ENVELOPE_TLS_USUAL = 0,
+	ENVELOPE_TLS_REQUIRED,    /* MAIL … REQUIRETLS: every server on the way proves itself, or the message comes back (RFC 8689 §2) */
+	ENVELOPE_TLS_OPTIONAL,    /* "TLS-Required: No": what the recipient's domain asks for (DANE, MTA-STS) is not insisted on (§5) */
+};
+struct envelope_wishes {
+	int64_t           release;     /* nobody gets it before (FUTURERELEASE, RFC 4865); 0: at once */
+	int64_t           deliver_by;  /* DELIVERBY (RFC 2852); 0: none, and by is NOTHING */
+	enum envelope_by  by;
+	bool              by_traces;   /* tell when another server has taken it */
+	int8_t            priority;    /* MT-PRIORITY (RFC 6710): -9 to 9, higher goes first */
+	enum envelope_tls tls;
+};
+
 struct envelope_recipient {
 	struct str address;       /* as in RCPT TO, without <>; "postmaster" may stand without a domain (RFC 5321 §4.5.1) */
 	struct str orcpt;         /* "rfc822;bob@example.org", xtext decoded; empty: not given */
@@ -58,6 +75,9 @@ struct envelope {
 	struct str           peer;        /* for people: "mail.example.org [192.0.2.1]" */
 	uint64_t             submitter;   /* account that submitted it; 0: none. From a cell, queue sets it: the channel's account */
 	struct envelope_parent parent;
+	struct envelope_wishes wishes;
+	int64_t              slowed_until;/* recipients elsewhere get it not before: the account sends more than it usually does; 0: at once */
+	struct str           list;        /* address of the group whose copy this is; empty: none */
 	size_t               n;           /* recipients, at least 1 */
 	struct envelope_recipient *recipients;
 };
@@ -69,4 +89,13 @@ bool envelope_decode(struct str bytes, struct arena *a, struct envelope *out) MU
 /* The same without the recipients (late.h keeps those apart); n is 0. */
 void envelope_head_encode(const struct envelope *e, struct buf *out);
 bool envelope_head_decode(struct str bytes, struct envelope *out) MUST_CHECK;
+
+/* For others that carry them (send.h). Whatever is malformed fails the scan. */
+void put_wishes(struct buf *out, const struct envelope_wishes *w);
+void get_wishes(struct scan *s, struct envelope_wishes *out);
+/* From when on it is under way: lifetime and "it takes long" count from here. */
+static inline int64_t envelope_begins(const struct envelope *e)
+{
+	return e->wishes.release > e->received ? e->wishes.release : e->received;
+}
 #endif

@@ -1,7 +1,7 @@
 #include "queue/envelope.h"
 #include <assert.h>
 
-/* What is accepted is written again to the same bytes. */
+/* What is accepted is written again to the same bytes, unless an older release wrote them; and what is written is accepted. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -11,7 +11,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (envelope_decode(str_make(data, size), &a, &e)) {
 		envelope_encode(&e, &b);
-		assert(!b.failed && str_eq(buf_str(&b), str_make(data, size)));
+		assert(!b.failed && (b.p[0] != (char)data[0] || str_eq(buf_str(&b), str_make(data, size))));
+		assert(envelope_decode(buf_str(&b), &a, &e));
 	}
 	buf_free(&b);
 	arena_free(&a);

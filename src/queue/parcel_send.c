@@ -49,6 +49,7 @@ static void fill_head(const struct parcel *p, const struct envelope *e, struct a
 	out->send.ret = e->ret;
 	out->send.envid = e->envid;
 	out->send.smtputf8 = e->smtputf8;
+	out->send.wishes = e->wishes;
 }
 
 static void add_recipient(struct parcel *p, struct item *i, const struct envelope_recipient *r, struct loaded *out)

@@ -43,7 +43,7 @@ static void put_send(struct buf *b, const struct send *s)
 	put_u8(b, (uint8_t)s->ret);
 	put_str(b, s->envid);
 	put_bool(b, s->smtputf8);
-	put_bool(b, s->requires_tls);
+	put_wishes(b, &s->wishes);
 	put_str(b, s->prefix);
 	put_u64(b, s->size);
 	put_u32(b, (uint32_t)s->n);
@@ -121,7 +121,7 @@ bool send_parse(struct str bytes, bool has_fd, struct arena *a, struct send *out
 	out->ret = (enum envelope_ret)get_u8(&s);
 	out->envid = get_str(&s, ENVELOPE_ENVID_MAX);
 	out->smtputf8 = get_bool(&s);
-	out->requires_tls = get_bool(&s);
+	get_wishes(&s, &out->wishes);
 	out->prefix = get_str(&s, SEND_PREFIX_MAX);
 	out->size = get_u64(&s);
 	get_recipients(&s, a, out);
@@ -203,6 +203,7 @@ static void put_result(struct buf *b, const struct send_result *r, size_t *left)
 	put_text(b, r->host, SEND_HOST_MAX, left);
 	put_text(b, r->tls, SEND_TLS_MAX, left);
 	put_bool(b, r->has_passed_dsn);
+	put_bool(b, r->has_passed_by);
 	put_bool(b, r->is_unsure);
 }
 
@@ -229,6 +230,7 @@ static void get_result(struct scan *s, struct send_result *r)
 	r->host = get_str(s, SEND_HOST_MAX);
 	r->tls = get_str(s, SEND_TLS_MAX);
 	r->has_passed_dsn = get_bool(s);
+	r->has_passed_by = get_bool(s);
 	r->is_unsure = get_bool(s);
 	if (r->outcome < DELIVERY_DONE || r->outcome > DELIVERY_REFUSED)
 		scan_fail(s);

@@ -51,7 +51,7 @@ struct send {
 	enum envelope_ret  ret;
 	struct str envid;                 /* xtext decoded; empty: not given */
 	bool       smtputf8;              /* only to a server that has SMTPUTF8, unless everything turns out to be ASCII */
-	bool       requires_tls;          /* REQUIRETLS (RFC 8689) */
+	struct envelope_wishes wishes;    /* all but release, which has passed */
 	struct str prefix;                /* fields to put before the message: signatures. Left out where the body has to be changed */
 	uint64_t   size;                  /* bytes of the body */
 	struct str body;                  /* size bytes; p == NULL: in fd */
@@ -59,6 +59,8 @@ struct send {
 	size_t     n;                     /* at least 1 */
 	struct send_recipient *recipients;
 };
+
+static inline bool send_requires_tls(const struct send *s) { return s->wishes.tls == ENVELOPE_TLS_REQUIRED; }
 
 /* Encodes the body of SEND and its descriptors. A memfd made for it is fds[0] and *memfd: the caller closes it after sending (-1:
  * none); s->fd stays the caller's. ERR_LIMIT: over one of the limits above. ERR_IO: no memfd. */
@@ -86,6 +88,7 @@ struct send_result {                  /* of a recipient */
 	struct str host;                  /* "mx1.example.net [192.0.2.7]" said it; empty: net says so itself */
 	struct str tls;                   /* "TLSv1.3, certificate proven by DANE"; empty: in clear text, or no connection */
 	bool       has_passed_dsn;        /* DONE: it offers DSN and got NOTIFY: reports of success are its affair (RFC 3461 §5.2.2) */
+	bool       has_passed_by;         /* DONE: it has DELIVERBY and got the time: the rest of it is its affair (RFC 2852 §4) */
 	bool       is_unsure;             /* DEFERRED: the connection broke after the final dot: it may have taken it all the same */
 };
 struct send_attempt {                 /* a host that was tried on the way, without success */

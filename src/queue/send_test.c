@@ -42,7 +42,7 @@ TEST(a_short_message_travels_in_the_request_and_is_kept)
 	EXPECT_INT(in.send.body_type, ENVELOPE_8BITMIME);
 	EXPECT_INT(in.send.ret, ENVELOPE_RET_HDRS);
 	EXPECT_STR(in.send.envid, "QQ1");
-	EXPECT(in.send.smtputf8 && !in.send.requires_tls);
+	EXPECT(in.send.smtputf8 && !send_requires_tls(&in.send));
 	EXPECT_STR(in.send.prefix, "DKIM: x\r\n");
 	EXPECT_STR(in.send.body, "Subject: one\r\n\r\n");
 	EXPECT_INT(in.send.n, 2);
@@ -120,8 +120,10 @@ TEST(an_answer)
 	CLEANUP(arena_free) struct arena a = { 0 };
 	CLEANUP(buf_free) struct buf b = BUF(MESSAGE_BODY_MAX);
 	struct send_result results[] = {
-		{ DELIVERY_DONE, STR("2.0.0"), STR("250 2.0.0 queued as 5"), STR("mx.example.org [192.0.2.1]"), STR("TLSv1.3"), true, false },
-		{ DELIVERY_REFUSED, STR("5.1.1"), STR("550-5.1.1 no\n550 5.1.1 such user"), STR("mx.example.org [192.0.2.1]"), STR(""), false, true },
+		{ DELIVERY_DONE, STR("2.0.0"), STR("250 2.0.0 queued as 5"), STR("mx.example.org [192.0.2.1]"), STR("TLSv1.3"),
+		  .has_passed_dsn = true, .has_passed_by = true },
+		{ DELIVERY_REFUSED, STR("5.1.1"), STR("550-5.1.1 no\n550 5.1.1 such user"), STR("mx.example.org [192.0.2.1]"), STR(""),
+		  .is_unsure = true },
 	};
 	struct send_attempt attempt = { STR("mx2.example.org [192.0.2.2]"), STR("no route to it") };
 	struct send_answer in = { SEND_BUSY, 2, results, 1, &attempt }, out;
@@ -131,7 +133,7 @@ TEST(an_answer)
 	EXPECT_INT(out.feedback, SEND_BUSY);
 	EXPECT_INT(out.results[0].outcome, DELIVERY_DONE);
 	EXPECT_STR(out.results[0].tls, "TLSv1.3");
-	EXPECT(out.results[0].has_passed_dsn && out.results[1].is_unsure);
+	EXPECT(out.results[0].has_passed_dsn && out.results[0].has_passed_by && !out.results[0].is_unsure && out.results[1].is_unsure);
 	EXPECT_STR(out.results[1].text, "550-5.1.1 no\n550 5.1.1 such user");
 	EXPECT_STR(out.attempts[0].text, "no route to it");
 	EXPECT_ERR(send_answer_decode(buf_str(&b), 1, &a, &out), ERR_INVALID);
@@ -151,7 +153,7 @@ TEST(the_longest_answer_fits)
 	memset(novel, 'n', sizeof novel);
 	struct str text = str_make(novel, sizeof novel);
 	for (size_t i = 0; i < SEND_RECIPIENTS_MAX; i++)
-		results[i] = (struct send_result){ DELIVERY_DEFERRED, text, text, text, text, false, false };
+		results[i] = (struct send_result){ DELIVERY_DEFERRED, text, text, text, text, .is_unsure = false };
 	for (size_t i = 0; i < 20; i++)
 		attempts[i] = (struct send_attempt){ text, text };
 	send_answer_encode(&in, &b);
