@@ -176,6 +176,10 @@ static void hand_over(struct parcel *p, struct loaded *l)
 		parcel_all(p, DELIVERY_REFUSED, STR("5.3.4"), STR("The message cannot be sent on: something in its envelope is too long."));
 		return;
 	}
+	if (e == ERR_INVALID) {
+		parcel_all(p, DELIVERY_REFUSED, STR("5.1.3"), STR("The message cannot be sent on: an address in its envelope has control characters in it."));
+		return;
+	}
 	if (e != ERR_OK) {  /* no memory or descriptors at the moment (logged) */
 		parcel_all(p, DELIVERY_DEFERRED, STR("4.3.0"), STR("The message could not be read for sending; see the server's log."));
 		return;

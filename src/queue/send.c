@@ -32,6 +32,15 @@ static bool send_fits(const struct send *s)
 	       (s->fd >= 0 || (s->body.n == s->size && s->size <= SEND_INLINE_MAX));
 }
 
+/* A line break in an address would be a command of its own to the other server (RFC 5321 §4.1.2 has none in a path). */
+static bool has_clean_addresses(const struct send *s)
+{
+	for (size_t i = 0; i < s->n; i++)
+		if (str_has_ctl(s->recipients[i].address))
+			return false;
+	return !str_has_ctl(s->sender) && !str_has_ctl(s->destination);
+}
+
 static void put_send(struct buf *b, const struct send *s)
 {
 	put_u64(b, s->number);
@@ -65,6 +74,8 @@ enum err send_encode(const struct send *s, struct buf *request, int fds[MESSAGE_
 	*fd_count = 0;
 	if (!send_fits(s))
 		return ERR_LIMIT;
+	if (!has_clean_addresses(s))
+		return ERR_INVALID;
 	put_send(&b, s);
 	if (b.failed)
 		return ERR_LIMIT;
@@ -126,7 +137,7 @@ bool send_parse(struct str bytes, bool has_fd, struct arena *a, struct send *out
 	out->size = get_u64(&s);
 	get_recipients(&s, a, out);
 	get_body(&s, has_fd, out);
-	return get_end(&s) && out->destination.n > 0 && out->body_type >= ENVELOPE_7BIT && out->body_type <= ENVELOPE_BINARYMIME &&
+	return get_end(&s) && has_clean_addresses(out) && out->destination.n > 0 && out->body_type >= ENVELOPE_7BIT && out->body_type <= ENVELOPE_BINARYMIME &&
 	       out->ret <= ENVELOPE_RET_HDRS;
 }
 

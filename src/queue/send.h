@@ -63,7 +63,8 @@ struct send {
 static inline bool send_requires_tls(const struct send *s) { return s->wishes.tls == ENVELOPE_TLS_REQUIRED; }
 
 /* Encodes the body of SEND and its descriptors. A memfd made for it is fds[0] and *memfd: the caller closes it after sending (-1:
- * none); s->fd stays the caller's. ERR_LIMIT: over one of the limits above. ERR_IO: no memfd. */
+ * none); s->fd stays the caller's. ERR_LIMIT: over one of the limits above. ERR_INVALID: an address has control characters. ERR_IO: no
+ * memfd. */
 enum err send_encode(const struct send *s, struct buf *request, int fds[MESSAGE_FDS_MAX], int *fd_count, int *memfd) MUST_CHECK;
 /* Net's side. Everything lives until send_release(): a memfd stays mapped, a short request is copied, and the descriptor moves from m
  * into send.fd. ERR_INVALID: malformed; nothing was taken. */

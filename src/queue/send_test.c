@@ -115,6 +115,37 @@ TEST(limits_of_a_send)
 	EXPECT_ERR(send_encode(&s, &request, fds, &fd_count, &memfd), ERR_LIMIT);
 }
 
+/* Whatever the roles before have let through: no second command for the other server. */
+TEST(no_line_breaks_in_addresses)
+{
+	static const struct { const char *sender, *recipient, *destination; } cases[] = {
+		{ "a@example.test\r\nRSET", "bob@example.org", "example.org" },
+		{ "a@example.test", "bob@example.org>\nDATA", "example.org" },
+		{ "a@example.test", "bob@example.org", "example.org\r" },
+	};
+	static char body[] = "x";
+
+	EACH(cases, c) {
+		CLEANUP(buf_free) struct buf request = BUF(MESSAGE_BODY_MAX), clean = BUF(MESSAGE_BODY_MAX);
+		CLEANUP(arena_free) struct arena a = { 0 };
+		struct send_recipient r = { .address = str_of(c->recipient) };
+		struct send s = example(str_of(body)), out;
+		int fds[MESSAGE_FDS_MAX], fd_count, memfd;
+
+		s.sender = str_of(c->sender);
+		s.destination = str_of(c->destination);
+		s.recipients = &r;
+		s.n = 1;
+		EXPECT_ERR(send_encode(&s, &request, fds, &fd_count, &memfd), ERR_INVALID);
+		/* nor does net believe that the queue has looked */
+		struct send harmless = example(str_of(body));
+		EXPECT_OK(send_encode(&harmless, &clean, fds, &fd_count, &memfd));
+		char *at = memmem(clean.p, clean.n, "eve@", 4);
+		at[1] = '\n';
+		EXPECT(!send_parse(str_make(clean.p + 1, clean.n - 1), false, &a, &out));
+	}
+}
+
 TEST(an_answer)
 {
 	CLEANUP(arena_free) struct arena a = { 0 };
