@@ -8,7 +8,7 @@
 #include "queue/destination_list.h"
 #include "queue/parcels.h"
 
-enum { NAME_MAX_BYTES = 64, ANSWER_FULL = 50000, LIST_PAGE = 50, SHOW_PAGE = 200, REASON_MAX = LATE_REASON_MAX };
+enum { NAME_MAX_BYTES = 64, ANSWER_FULL = 50000, LIST_PAGE = 50, SHOW_PAGE = 200, REASON_MAX = LATE_REASON_MAX, HURRIED_MAX = 1000 };
 
 /* --------------------------------------------------------------------------------------------------------- encoding */
 
@@ -328,7 +328,24 @@ static enum err serve_show(struct late *l, uint64_t log_id, uint64_t seq, uint16
 	return ERR_OK;
 }
 
-static enum err serve_order(struct late *l, const struct queue_command *c, uint64_t log_id, uint64_t seq,
+/* Who wants a message to go now does not want to wait for the end of a pause. */
+static void hurry(struct late *l, struct parcels *parcels, uint64_t log_id, uint64_t seq)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct str *names;
+	size_t n;
+
+	if (log_id == 0) {
+		parcels_hurry(parcels, STR_NONE);
+		return;
+	}
+	if (late_list_destinations(l, log_id, seq, HURRIED_MAX, &a, &names, &n) != ERR_OK)
+		return;  /* logged; it goes when the pause is over */
+	for (size_t i = 0; i < n; i++)
+		parcels_hurry(parcels, names[i]);
+}
+
+static enum err serve_order(struct late *l, struct parcels *parcels, const struct queue_command *c, uint64_t log_id, uint64_t seq,
                             struct buf *answer, bool *has_changed)
 {
 	static const enum late_order orders[QUEUE_COMMAND_KINDS] = { [QUEUE_RETRY] = LATE_RETRY, [QUEUE_HOLD] = LATE_HOLD,
@@ -341,6 +358,8 @@ static enum err serve_order(struct late *l, const struct queue_command *c, uint6
 	log_info("queue order=%s name=" STR_FMT " recipients=%llu", words[c->kind], STR_ARG(c->name),
 	         (unsigned long long)changed);
 	*has_changed = changed > 0;
+	if (*has_changed && parcels != NULL && (c->kind == QUEUE_RETRY || c->kind == QUEUE_RELEASE))
+		hurry(l, parcels, log_id, seq);
 	put_u64(answer, changed);
 	return ERR_OK;
 }
@@ -404,7 +423,7 @@ static enum err serve(struct late *l, struct parcels *parcels, const struct queu
 		return parcels == NULL ? ERR_UNAVAILABLE : serve_destinations(l, parcels, answer);
 	default:
 		TRY(find_named(l, c->name, &log_id, &seq));
-		return serve_order(l, c, log_id, seq, answer, has_changed);
+		return serve_order(l, parcels, c, log_id, seq, answer, has_changed);
 	}
 }
 

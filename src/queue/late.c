@@ -47,6 +47,8 @@ static const struct db_step steps[] = {
 	     "CREATE INDEX recipient_due ON recipient (state, account = 0, due);"
 	     "CREATE INDEX recipient_parked ON recipient (destination) WHERE account = 0 AND state = 1 AND due = 9223372036854775807;"
 	     "CREATE TABLE paused (destination BLOB PRIMARY KEY) WITHOUT ROWID;" },
+	{ 4, "ALTER TABLE recipient ADD COLUMN tried INTEGER NOT NULL DEFAULT 0;"   /* when it was last; 0: never */
+	     "ALTER TABLE recipient ADD COLUMN asked INTEGER NOT NULL DEFAULT 0;" }, /* a retry by command: when it was due before; 0: none */
 };
 
 struct late *late_lock(struct late *l)
@@ -288,8 +290,8 @@ static enum err insert_recipients(struct late *l, const struct late_new *m)
 	CLEANUP(arena_free) struct arena a = { 0 };
 	static const char sql[] =
 		"INSERT INTO recipient(seq, log_id, recipient, state, due, account, tries, added, notify, address, orcpt, detail,"
-		" status, reason, host, notice, destination)"
-		" VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)"
+		" status, reason, host, notice, destination, tried)"
+		" VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)"
 		" ON CONFLICT DO NOTHING";
 	CLEANUP(stmt_release) struct stmt *q = db_query(l->db, sql);
 
@@ -313,6 +315,7 @@ static enum err insert_recipients(struct late *l, const struct late_new *m)
 		bind_bytes(q, 15, utf8_clip(r->host, LATE_HOST_MAX));
 		stmt_bind_int64(q, 16, r->notice);
 		bind_bytes(q, 17, destination_of(to, &a));
+		stmt_bind_int64(q, 18, r->tried);
 		TRY(stmt_done(q));
 		stmt_reset(q);
 		arena_reset(&a);
@@ -416,7 +419,7 @@ static enum err update_row(struct late *l, const struct late_change *c)
 {
 	static const char sql[] =
 		"UPDATE recipient SET state = CASE WHEN state = 2 AND ?4 = 1 THEN 2 ELSE ?4 END, due = ?5, tries = ?6, status = ?7, reason = ?8, host = ?9,"
-		" notice = CASE ?10 WHEN 0 THEN notice ELSE ?10 END, report = CASE ?10 WHEN 0 THEN report ELSE 0 END"
+		" notice = CASE ?10 WHEN 0 THEN notice ELSE ?10 END, report = CASE ?10 WHEN 0 THEN report ELSE 0 END, tried = ?11, asked = ?12"
 		" WHERE seq = ?1 AND log_id = ?2 AND recipient = ?3 AND state <> 3";
 	CLEANUP(stmt_release) struct stmt *q = db_query(l->db, sql);
 
@@ -430,6 +433,8 @@ static enum err update_row(struct late *l, const struct late_change *c)
 	bind_bytes(q, 8, utf8_clip(c->reason, LATE_REASON_MAX));
 	bind_bytes(q, 9, utf8_clip(c->host, LATE_HOST_MAX));
 	stmt_bind_int64(q, 10, c->notice);
+	stmt_bind_int64(q, 11, c->tried);
+	stmt_bind_int64(q, 12, c->asked);
 	return stmt_done(q);
 }
 
@@ -468,10 +473,20 @@ bool late_next_try_elsewhere(int64_t now, int64_t received, int64_t lifetime_s, 
 	return now - received < lifetime_s;
 }
 
+void late_next_of(const struct late_past *p, int64_t now, int64_t lifetime_s, struct late_next *out)
+{
+	out->tries = p->asked == 0 || p->tries == 0 ? p->tries + 1 : p->tries;
+	out->is_over = !(p->is_elsewhere ? late_next_try_elsewhere : late_next_try)(now, p->received, lifetime_s, out->tries, &out->due);
+	if (p->asked > now)
+		out->due = p->asked;
+}
+
 /* --------------------------------------------------------------------------------------- orders of the administrator */
 
-/* All but removing: from one state to another, due now. */
-#define ORDER_SQL "UPDATE recipient SET state = ?1, due = ?2 WHERE state = ?3"
+/* All but removing: from one state to another, due now. What is only tried earlier remembers when it would have been its time. */
+#define ORDER_SQL \
+	"UPDATE recipient SET state = ?1, due = ?2," \
+	" asked = CASE WHEN ?1 = 1 AND ?3 = 1 AND asked = 0 AND due > ?2 AND due < 9223372036854775807 THEN due ELSE asked END WHERE state = ?3"
 
 static enum err move_state(struct late *l, enum late_state from, enum late_state to, const struct late_key *k,
                            int recipient, int64_t now)

@@ -67,6 +67,7 @@ struct late_recipient {
 	struct str status, reason;      /* "4.2.2" and a sentence, or the words of host; clipped to the limits */
 	struct str host;                /* who said so; empty: this server */
 	enum report_action notice;      /* what the sender has to be told; REPORT_NOTHING: nothing */
+	int64_t    tried;               /* seconds since 1970; 0: never */
 };
 struct late_new {
 	uint64_t   log_id, seq;
@@ -110,6 +111,8 @@ struct late_row {
 	uint32_t   tries;
 	struct str status, reason, host;       /* of the last try; empty: none yet */
 	uint8_t    notice;                     /* enum report_action, or LATE_TOLD */
+	int64_t    tried;                      /* last; 0: never */
+	int64_t    asked;                      /* the administrator asked for a try now: when it would have been due; 0: he did not */
 };
 struct late_message {
 	uint64_t   log_id, seq;
@@ -133,6 +136,7 @@ struct late_change {
 	uint32_t   tries;
 	struct str status, reason, host;
 	enum report_action notice;             /* NOTHING: what was to be told before stays so */
+	int64_t    tried, asked;
 };
 /* The results of tries, in one transaction. A row that is gone or finished meanwhile stays so; one that is
  * held meanwhile is not waiting again by that. */
@@ -145,6 +149,12 @@ bool late_next_try(int64_t now, int64_t received, int64_t lifetime_s, uint32_t t
 /* The same for one elsewhere: 5 minutes, then twice as long each time, at most 4 hours (RFC 5321 §4.5.4.1: at least 30 minutes, but
  * a first try that soon is what gets past greylisting). */
 bool late_next_try_elsewhere(int64_t now, int64_t received, int64_t lifetime_s, uint32_t tries, int64_t *due);
+
+/* What comes after a try that failed for now. One that the administrator asked for is no more than a question: it does not count, and
+ * the next is when it would have been without it. */
+struct late_past { bool is_elsewhere; int64_t received; uint32_t tries; int64_t asked; };   /* tries: before this one */
+struct late_next { uint32_t tries; int64_t due; bool is_over; };
+void late_next_of(const struct late_past *p, int64_t now, int64_t lifetime_s, struct late_next *out);
 
 /* ---- telling the sender (report.c)
  * A report is made of all rows of a message that have something to tell, up to REPORT_RECIPIENTS_MAX. It has a number, unique for its
@@ -201,6 +211,8 @@ enum err late_order(struct late *l, enum late_order order, uint64_t log_id, uint
                     uint64_t *changed) MUST_CHECK;
 
 /* ---- destinations */
+/* Where a message still waits to go, each once, at most max. */
+enum err late_list_destinations(struct late *l, uint64_t log_id, uint64_t seq, size_t max, struct arena *a, struct str **out, size_t *n) MUST_CHECK;
 struct late_destination {
 	struct str name;
 	uint64_t   waiting;                    /* recipients */

@@ -23,6 +23,8 @@ void late_read_row(struct stmt *q, struct arena *a, struct late_row *out)
 		.reason = str_copy(a, stmt_str(q, 13)),
 		.host = str_copy(a, stmt_str(q, 14)),
 		.notice = (uint8_t)stmt_int64(q, 15),
+		.tried = stmt_int64(q, 16),
+		.asked = stmt_int64(q, 17),
 	};
 }
 
@@ -360,6 +362,32 @@ enum err late_find_name(struct late *l, uint32_t log_id_high, uint64_t seq, uint
 
 /* ---------------------------------------------------------------------------------------------------- destinations */
 
+static enum err read_names(struct stmt *q, struct arena *a, struct str **out, size_t *n)
+{
+	size_t cap = 0;
+
+	*out = NULL;
+	*n = 0;
+	while (stmt_row(q)) {
+		*out = arena_grow(a, *out, *n, &cap, sizeof(**out));
+		(*out)[(*n)++] = str_copy(a, stmt_str(q, 0));
+	}
+	return stmt_end(q);
+}
+
+enum err late_list_destinations(struct late *l, uint64_t log_id, uint64_t seq, size_t max, struct arena *a, struct str **out, size_t *n)
+{
+	static const char sql[] =
+		"SELECT DISTINCT destination FROM recipient WHERE seq = ?1 AND log_id = ?2 AND account = 0 AND state = 1 LIMIT ?3";
+	CLEANUP(late_unlock) UNUSED struct late *held = late_lock(l);
+	CLEANUP(stmt_release) struct stmt *q = db_query(l->db, sql);
+
+	stmt_bind_u64(q, 1, seq);
+	stmt_bind_u64(q, 2, log_id);
+	stmt_bind_int64(q, 3, (int64_t)max);
+	return read_names(q, a, out, n);
+}
+
 enum err late_destinations(struct late *l, size_t max, struct arena *a, struct late_destination **out, size_t *n)
 {
 	static const char sql[] =
@@ -395,13 +423,6 @@ enum err late_list_paused(struct late *l, struct arena *a, struct str **out, siz
 	static const char sql[] = "SELECT destination FROM paused ORDER BY 1";
 	CLEANUP(late_unlock) UNUSED struct late *held = late_lock(l);
 	CLEANUP(stmt_release) struct stmt *q = db_query(l->db, sql);
-	size_t cap = 0;
 
-	*out = NULL;
-	*n = 0;
-	while (stmt_row(q)) {
-		*out = arena_grow(a, *out, *n, &cap, sizeof(**out));
-		(*out)[(*n)++] = str_copy(a, stmt_str(q, 0));
-	}
-	return stmt_end(q);
+	return read_names(q, a, out, n);
 }

@@ -36,7 +36,7 @@ enum err late_commit(struct late *l) MUST_CHECK;
 /* Forgets finished rows that no replay can bring again; begins and commits. */
 enum err late_forget_finished(struct late *l) MUST_CHECK;
 #define LATE_ROW_COLUMNS \
-	"log_id, seq, recipient, state, due, account, tries, added, notify, address, orcpt, detail, status, reason, host, notice"
+	"log_id, seq, recipient, state, due, account, tries, added, notify, address, orcpt, detail, status, reason, host, notice, tried, asked"
 void late_read_row(struct stmt *q, struct arena *a, struct late_row *out);
 enum err late_read_message(struct late *l, uint64_t log_id, uint64_t seq, struct arena *a, struct late_message *out) MUST_CHECK;
 

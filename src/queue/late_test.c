@@ -312,6 +312,38 @@ TEST(the_administrator_decides)
 	test_dir_remove(p.path);
 }
 
+/* A retry by command is no failed try: what comes of it does not push the next one out. */
+TEST(a_try_that_was_asked_for_does_not_count)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct place p = { 0 };
+	struct late_row r;
+	struct late_next next;
+
+	start(&p, 0);
+	add_all(&p, 5, STR("five\r\n"));
+	EXPECT_INT(order(&p, LATE_RETRY, LOG_ID, 5, -1, NOW), 3);
+	EXPECT_INT(order(&p, LATE_RETRY, LOG_ID, 5, -1, NOW + 1), 3);  /* twice is no more than once */
+	EXPECT_INT(row(&p, &a, 5, 0).asked, NOW + 300);
+	EXPECT_INT(row(&p, &a, 5, 1).asked, NOW + 60);
+	EXPECT_INT(row(&p, &a, 5, 2).asked, 0);                        /* was parked: it has no time of its own */
+	r = row(&p, &a, 5, 0);
+	late_next_of(&(struct late_past){ true, NOW - 100, r.tries, r.asked }, NOW + 5, 86400, &next);
+	EXPECT(next.tries == 1 && next.due == NOW + 300 && !next.is_over);
+	late_next_of(&(struct late_past){ true, NOW - 100, r.tries, r.asked }, NOW + 400, 86400, &next);  /* that time has passed */
+	EXPECT(next.tries == 1 && next.due == NOW + 700);
+	late_next_of(&(struct late_past){ true, NOW - 100, r.tries, 0 }, NOW + 5, 86400, &next);
+	EXPECT(next.tries == 2 && next.due == NOW + 605);
+	late_next_of(&(struct late_past){ true, NOW - 90000, r.tries, r.asked }, NOW, 86400, &next);
+	EXPECT(next.is_over);
+	struct late_change c = { .key = { LOG_ID, 5, 0 }, .state = LATE_WAITING, .due = NOW + 300, .tries = 1, .tried = NOW + 5 };
+	EXPECT_OK(late_change(p.l, &c, 1));
+	r = row(&p, &a, 5, 0);
+	EXPECT(r.asked == 0 && r.tried == NOW + 5 && r.due == NOW + 300);
+	stop(&p);
+	test_dir_remove(p.path);
+}
+
 TEST(pages_and_names)
 {
 	CLEANUP(arena_free) struct arena a = { 0 };

@@ -88,23 +88,21 @@ static void log_sent(const struct late_key *key, const struct send_result *r)
 		STR_ARG(name), key->recipient, STR_ARG(r->host), STR_ARG(r->tls), STR_ARG(r->status), STR_ARG(r->text));
 }
 
-void note_sent(struct queue *q, const struct late_key *key, struct str address, int64_t received, uint32_t tries,
-               const struct send_result *r)
+void note_sent(struct queue *q, const struct late_key *key, struct str address, const struct late_past *past, const struct send_result *r)
 {
 	static const enum trail_kind kinds[] = {
 		[DELIVERY_DONE] = TRAIL_SENT, [DELIVERY_DEFERRED] = TRAIL_DEFERRED, [DELIVERY_REFUSED] = TRAIL_FAILED,
 	};
 	enum trail_kind kind = kinds[r->outcome];
-	int64_t due = 0;
+	struct late_next next;
 
 	log_sent(key, r);
-	if (r->outcome == DELIVERY_DEFERRED && !late_next_try_elsewhere(clock_wall_s(), received, q->config.lifetime_s, tries, &due)) {
+	late_next_of(past, clock_wall_s(), q->config.lifetime_s, &next);
+	if (r->outcome == DELIVERY_DEFERRED && next.is_over)
 		kind = TRAIL_EXPIRED;
-		due = 0;
-	}
 	trail_note(q->config.trail, &(struct trail_event){
 		.kind = kind, .log_id = key->log_id, .seq = key->seq, .recipient = address, .peer = r->host, .status = r->status,
-		.text = r->text, .tls = r->tls, .due = due, .count = tries,
+		.text = r->text, .tls = r->tls, .due = kind == TRAIL_DEFERRED ? next.due : 0, .count = next.tries,
 	});
 }
 

@@ -130,9 +130,10 @@ static void take_result(struct parcel *p, struct item *i, const struct send_resu
 {
 	struct sync_result result = { .outcome = s->outcome, .status = s->status, .reason = s->text, .host = s->host,
 		                          .peer_tells = s->has_passed_dsn };
+	const struct late_past past = { true, p->received, i->tries, i->asked };
 	struct late_key key = item_key(p, i);
 
-	note_sent(p->parcels->queue, &key, i->address, p->received, i->tries + 1, s);
+	note_sent(p->parcels->queue, &key, i->address, &past, s);
 	if (s->outcome != DELIVERY_DONE) {
 		put_off(p, i, &result);
 		return;

@@ -192,8 +192,7 @@ static bool take_row(struct parcels *r, const struct late_due *due, bool may_par
 		return false;
 	}
 	remember_row(r, due->key, r);
-	struct item *i = parcel_item(parcel_for(r, &from, &m.envelope, destination, &a), due->key.recipient, ITEM_LATE);
-	i->tries = row.tries;
+	(void)parcel_item(parcel_for(r, &from, &m.envelope, destination, &a), due->key.recipient, ITEM_LATE);
 	return true;
 }
 

@@ -91,10 +91,13 @@ static enum err load_rows(struct parcel *p, struct arena *a, struct loaded *out)
 		enum err e = late_find(late, &key, a, &row);
 		if (e != ERR_OK && e != ERR_NOTFOUND)
 			return e;
-		if (e == ERR_OK && row.state == LATE_WAITING)
-			add_recipient(p, item, &row.recipient, out);
-		else
+		if (e != ERR_OK || row.state != LATE_WAITING) {
 			item_forget_row(p, item);
+			continue;
+		}
+		add_recipient(p, item, &row.recipient, out);
+		item->tries = row.tries;
+		item->asked = row.asked;
 	}
 	return ERR_OK;
 }

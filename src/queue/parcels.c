@@ -183,7 +183,7 @@ void parcels_tick(struct parcels *r, int64_t now_ms)
 
 size_t parcels_out(const struct parcels *r) { return turns_out(r->turns); }
 const struct turns *parcels_turns(const struct parcels *r) { return r->turns; }
-void parcels_hurry(struct parcels *r) { turns_hurry(r->turns); }
+void parcels_hurry(struct parcels *r, struct str destination) { turns_hurry(r->turns, destination); }
 
 static void read_paused(struct parcels *r)
 {

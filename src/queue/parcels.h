@@ -46,8 +46,8 @@ void parcels_run(struct parcels *r, int64_t now_ms);
 void parcels_tick(struct parcels *r, int64_t now_ms);
 size_t parcels_out(const struct parcels *r);   /* SENDs without an answer, or without their record */
 
-/* The administrator's: pauses that destinations have earned are over. */
-void parcels_hurry(struct parcels *r);
+/* The administrator's: the pause that a destination has earned is over; STR_NONE: those of all. */
+void parcels_hurry(struct parcels *r, struct str destination);
 /* ERR_INVALID: no domain. Durable when it returns. */
 enum err parcels_pause(struct parcels *r, struct str domain, bool is_paused) MUST_CHECK;
 const struct turns *parcels_turns(const struct parcels *r);

@@ -17,6 +17,7 @@ struct item {
 	struct due     *due;
 	struct str      address;       /* while it is out: in the parcel's arena */
 	uint32_t        tries;         /* before this one */
+	int64_t         asked;         /* queue/late.h */
 	uint16_t        recipient;
 	enum item_state state;
 	bool            is_done;       /* DONE, and the record of it is under way */

@@ -270,6 +270,75 @@ static void tries_again_an_hour_later(struct world *w, uint32_t messages)
 	clock_wall_offset(3600);
 }
 
+static struct late_row row_of(struct world *w, struct arena *a)
+{
+	struct late_due *due;
+	struct late_row row;
+	size_t n;
+
+	EXPECT_OK(late_list_due(w->queue->late, true, LATE_NEVER, 10, a, &due, &n));
+	EXPECT_INT(n, 1);
+	EXPECT_OK(late_find(w->queue->late, &due[0].key, a, &row));
+	return row;
+}
+
+/* The administrator looks whether it goes now; it does not, and is tried again when it would have been anyhow. */
+TEST(a_retry_by_command_is_no_failed_try)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	const struct queue_command c = { .kind = QUEUE_RETRY, .recipient = -1 };
+	const uint64_t to[] = { WORLD_AT(0) };
+	struct world *w = begin();
+	struct queue_answer answer;
+
+	w->net.defers = true;
+	world_add(w, 1, to, 1, 100);
+	WORLD_UNTIL(w, late(w).waiting == 1);
+	struct late_row before = row_of(w, &a), after;
+	EXPECT(before.tried > 0 && before.tries == 1);
+	clock_wall_offset(20);
+	for (size_t i = 2; i < 4; i++) {
+		EXPECT_OK(world_command(w, &c, &a, &answer));
+		WORLD_UNTIL(w, w->net.sends == i && late(w).next_due > clock_wall_s());
+	}
+	after = row_of(w, &a);
+	EXPECT_INT(after.due, before.due);
+	EXPECT_INT(after.tries, 1);
+	EXPECT(after.tried >= before.tried + 20);
+	clock_wall_offset(0);
+	world_free(w);
+}
+
+/* Orders that are no wish for a try leave the pause of a destination as it is; a wish ends that of its own one only. */
+TEST(only_a_retry_ends_the_pause_of_its_destination)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct queue_command c = { .kind = QUEUE_HOLD, .recipient = -1 };
+	const uint64_t one[] = { WORLD_AT(0) }, other[] = { WORLD_AT(1) };
+	struct world *w = begin();
+	struct queue_answer answer;
+	struct turns_state s;
+
+	w->net.is_unreachable = true;
+	world_add(w, 1, one, 1, 100);
+	world_add(w, 2, other, 1, 100);
+	WORLD_UNTIL(w, late(w).waiting == 2);
+	EXPECT_OK(world_command(w, &c, &a, &answer));
+	turns_state(parcels_turns(w->queue->parcels), STR("d0.example"), &s);
+	EXPECT(s.failures == 1 && s.again_ms > 0);
+	c = (struct queue_command){ .kind = QUEUE_LIST };
+	EXPECT_OK(world_command(w, &c, &a, &answer));
+	EXPECT_INT(answer.n, 2);
+	c = (struct queue_command){ .kind = QUEUE_RELEASE, .recipient = -1, .name = queue_name(answer.messages[0].id, &a) };
+	w->net.is_unreachable = false;
+	EXPECT_OK(world_command(w, &c, &a, &answer));
+	turns_state(parcels_turns(w->queue->parcels), STR("d1.example"), &s);
+	EXPECT(s.failures == 1 && s.again_ms > 0);
+	WORLD_UNTIL(w, w->net.got[1][0] == 1 && late(w).waiting == 0);
+	EXPECT_INT(w->net.got[2][0], 0);
+	world_free(w);
+}
+
 /* Its row is held, and what comes of the try that was under way does not change that. */
 TEST(what_is_held_while_it_is_out_stays_held)
 {

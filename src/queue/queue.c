@@ -329,7 +329,6 @@ void queue_on_command(struct queue *q, struct channel *ch, struct message *m)
 		return;
 	note_order(q, m->body);
 	q->late_due = 0;
-	parcels_hurry(q->parcels);
 }
 
 /* ----------------------------------------------------------------------------------------------------------- late */

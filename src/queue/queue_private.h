@@ -74,9 +74,8 @@ enum err replay_finish_sent(struct queue *q) MUST_CHECK;
 void note_received(struct queue *q, const struct content *c, bool again);
 /* Of a recipient here. */
 void note_result(struct queue *q, const struct late_key *key, uint64_t account, const struct delivery_result *r);
-/* Of a recipient elsewhere: tries with this one, received: when the message was accepted. */
-void note_sent(struct queue *q, const struct late_key *key, struct str address, int64_t received, uint32_t tries,
-               const struct send_result *r);
+/* Of a recipient elsewhere; past: before this try. */
+void note_sent(struct queue *q, const struct late_key *key, struct str address, const struct late_past *past, const struct send_result *r);
 /* Hosts that were tried in vain on the way. */
 void note_attempts(struct queue *q, uint64_t log_id, uint64_t seq, const struct send_answer *a);
 /* A QUEUE_COMMAND that has changed something. */

@@ -148,7 +148,7 @@ static void fill_recipients(const struct late_report *x, struct report_recipient
 		const struct late_row *row = &x->rows[i];
 		out[i] = (struct report_recipient){ .action = (enum report_action)row->notice, .address = row->recipient.address,
 			                                .orcpt = row->recipient.orcpt, .status = row->status, .text = row->reason,
-			                                .host = row->host, .tried = clock_wall_s() };
+			                                .host = row->host, .tried = row->tried };
 	}
 }
 

@@ -22,6 +22,7 @@ enum { ADD_MESSAGES = 64, ADD_BYTES = 8 << 20 };
 struct tried {  /* a struct sync_result, kept */
 	enum delivery_outcome outcome;     /* 0: not tried, elsewhere */
 	bool                  peer_tells;
+	int64_t               at;          /* seconds since 1970 */
 	char                  status[LATE_STATUS_MAX + 1];
 	struct buf            reason, host;
 };
@@ -138,7 +139,7 @@ static void keep_tried(struct tried *to, const struct sync_result *r)
 {
 	struct str status = str_sub(r->status, 0, LATE_STATUS_MAX);
 
-	*to = (struct tried){ .outcome = r->outcome, .peer_tells = r->peer_tells };
+	*to = (struct tried){ .outcome = r->outcome, .peer_tells = r->peer_tells, .at = clock_wall_s() };
 	if (status.n > 0)
 		memcpy(to->status, status.p, status.n);
 	keep_text(&to->reason, LATE_REASON_MAX, r->reason);
@@ -183,27 +184,32 @@ void sync_late(struct sync *s, const struct late_key *key, const struct sync_res
 
 /* ------------------------------------------------------------------------------------------ in the worker: queue.db */
 
-/* What becomes of it now. row: as it is in queue.db; NULL: it comes from the log. */
+/* What becomes of it now. row: as it is in queue.db; NULL: it comes from the log. How many tries it has had: *tries. */
 static void fate_now(const struct sync *s, const struct tried *t, const struct envelope *e, const struct envelope_recipient *to,
-                     const struct late_row *row, struct fate *out)
+                     const struct late_row *row, struct fate *out, uint32_t *tries)
 {
-	uint32_t tries = row != NULL ? row->tries + 1 : 1;
+	const struct late_past past = { to->account == 0, e->received, row != NULL ? row->tries : 0, row != NULL ? row->asked : 0 };
+	struct late_next next;
 	struct fate_facts f = { .envelope = e, .account = to->account, .notify = to->notify, .outcome = t->outcome,
 		                    .has_told = row != NULL && row->notice != REPORT_NOTHING, .peer_tells = t->peer_tells,
 		                    .now = clock_wall_s(), .delay_notice_s = s->config.delay_notice_s };
 
-	f.is_over = !(to->account == 0 ? late_next_try_elsewhere : late_next_try)(f.now, e->received, s->config.lifetime_s, tries, &f.due);
+	late_next_of(&past, f.now, s->config.lifetime_s, &next);
+	f.is_over = next.is_over;
+	f.due = next.due;
+	*tries = next.tries;
 	fate_of(&f, out);
 }
 
 static void late_recipient_of(const struct sync *s, const struct move *m, const struct content *c, struct late_recipient *out)
 {
 	struct fate fate = { LATE_WAITING, m->next, REPORT_NOTHING };
+	uint32_t tries = 0;
 
 	if (m->tried.outcome != 0)
-		fate_now(s, &m->tried, &c->envelope, &c->envelope.recipients[m->due->recipient], NULL, &fate);
+		fate_now(s, &m->tried, &c->envelope, &c->envelope.recipients[m->due->recipient], NULL, &fate, &tries);
 	*out = (struct late_recipient){ .index = m->due->recipient, .state = fate.state, .due = fate.due, .notice = fate.notice,
-		                            .tries = m->tried.outcome != 0, .status = str_of(m->tried.status),
+		                            .tries = tries, .tried = m->tried.at, .status = str_of(m->tried.status),
 		                            .reason = buf_str(&m->tried.reason), .host = buf_str(&m->tried.host) };
 }
 
@@ -298,12 +304,20 @@ static size_t sort_moves(struct work *w)
 	return n;
 }
 
+/* Nothing of it but state and due. */
+static struct late_change moved(const struct late_row *row, enum late_state state, int64_t due)
+{
+	return (struct late_change){ .key = row->key, .state = state, .due = due, .tries = row->tries, .status = row->status,
+		                         .reason = row->reason, .host = row->host, .tried = row->tried, .asked = row->asked };
+}
+
 /* Only of what is not there it is known that nothing is left to do. A damaged one (logged) is held until somebody looks. */
 static enum err change_of(struct sync *s, const struct result *r, struct arena *a, struct late_change *out)
 {
 	struct late_row row = { 0 };
 	struct late_message m = { 0 };
 	struct fate fate;
+	uint32_t tries;
 
 	*out = (struct late_change){ .key = r->key, .state = LATE_FINISHED };
 	enum err e = late_find(s->config.late, &r->key, a, &row);
@@ -312,18 +326,16 @@ static enum err change_of(struct sync *s, const struct result *r, struct arena *
 	if (e == ERR_NOTFOUND || (e == ERR_CORRUPT && is_done(&r->tried)))
 		return ERR_OK;  /* removed by the administrator meanwhile; or delivered, whatever it says */
 	if (e == ERR_CORRUPT) {
-		*out = (struct late_change){ .key = r->key, .state = LATE_HELD, .due = LATE_NEVER, .tries = row.tries,
-			                         .status = row.status, .reason = row.reason, .host = row.host };
+		*out = moved(&row, LATE_HELD, LATE_NEVER);
 		return ERR_OK;
 	}
 	TRY(e);
 	if (r->tried.outcome == 0) {
-		*out = (struct late_change){ .key = r->key, .state = row.state, .due = LATE_NEVER, .tries = row.tries,
-			                         .status = row.status, .reason = row.reason, .host = row.host };
+		*out = moved(&row, row.state, LATE_NEVER);
 		return ERR_OK;
 	}
-	fate_now(s, &r->tried, &m.envelope, &row.recipient, &row, &fate);
-	*out = (struct late_change){ .key = r->key, .state = fate.state, .due = fate.due, .notice = fate.notice, .tries = row.tries + 1,
+	fate_now(s, &r->tried, &m.envelope, &row.recipient, &row, &fate, &tries);
+	*out = (struct late_change){ .key = r->key, .state = fate.state, .due = fate.due, .notice = fate.notice, .tries = tries, .tried = r->tried.at,
 		                         .status = str_of(r->tried.status), .reason = buf_str(&r->tried.reason),
 		                         .host = buf_str(&r->tried.host) };
 	return ERR_OK;

@@ -482,11 +482,16 @@ bool turns_next(const struct turns *t, size_t *at, struct turns_state *out)
 void turns_pause(struct turns *t, struct str destination, bool is_paused) { destination_of(t, destination)->is_paused = is_paused; }
 void turns_park(struct turns *t, struct str destination, bool has_parked) { destination_of(t, destination)->has_parked = has_parked; }
 
-void turns_hurry(struct turns *t)
+void turns_hurry(struct turns *t, struct str destination)
 {
+	struct destination *one = destination.p != NULL ? map_get(&t->destinations, destination) : NULL;
 	size_t at = 0;
 	void *v;
 
+	if (one != NULL)
+		one->again_ms = 0;
+	if (destination.p != NULL)
+		return;
 	while (map_next(&t->destinations, &at, NULL, &v))
 		((struct destination *)v)->again_ms = 0;
 }

@@ -60,5 +60,5 @@ void turns_state(const struct turns *t, struct str destination, struct turns_sta
 bool turns_next(const struct turns *t, size_t *at, struct turns_state *out);
 void turns_pause(struct turns *t, struct str destination, bool is_paused);
 void turns_park(struct turns *t, struct str destination, bool has_parked);
-void turns_hurry(struct turns *t);  /* pauses after failures end now */
+void turns_hurry(struct turns *t, struct str destination);  /* its pause after failures ends now; STR_NONE: all do */
 #endif

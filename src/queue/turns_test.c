@@ -315,7 +315,7 @@ TEST(the_administrator_pauses_one_destination)
 	EXPECT(state_of(s, "a.example").is_paused && !state_of(s, "b.example").is_paused);
 	EXPECT_INT(take_all(s, 0), 5);
 	EXPECT_INT(state_of(s, "b.example").out, 5);
-	turns_hurry(s->turns);                       /* ends other pauses */
+	turns_hurry(s->turns, STR_NONE);                       /* ends other pauses */
 	turns_pass(s->turns, 1000000);
 	EXPECT_INT(take_all(s, 1000000), 0);
 	turns_pause(s->turns, STR("a.example"), false);
@@ -332,7 +332,14 @@ TEST(hurry_ends_pauses)
 	add_many(s, 20, "alice@example.org", "a.example");
 	(void)answer(s, SEND_UNREACHABLE, 0);
 	EXPECT_INT(take_all(s, 1), 0);
-	turns_hurry(s->turns);
+	turns_hurry(s->turns, STR("b.example"));               /* one by name: no other */
+	turns_hurry(s->turns, STR("never.heard.of.example"));
+	turns_pass(s->turns, 1);
+	EXPECT_INT(take_all(s, 1), 0);
+	turns_hurry(s->turns, STR("a.example"));
+	turns_pass(s->turns, 1);
+	(void)answer(s, SEND_UNREACHABLE, 2);
+	turns_hurry(s->turns, STR_NONE);
 	turns_pass(s->turns, 1);
 	EXPECT_INT(take_all(s, 1), 1);
 	end(s);
