@@ -28,6 +28,8 @@ static const struct db_step steps[] = {
 	{ 3, "CREATE TABLE srs (key BLOB NOT NULL); INSERT INTO srs VALUES (randomblob(32));" },  /* smtp/srs.h */
 	{ 4, "ALTER TABLE account ADD COLUMN stopped INTEGER NOT NULL DEFAULT 0;"
 	     "ALTER TABLE account ADD COLUMN stopped_why TEXT NOT NULL DEFAULT '';" },
+	{ 5, "CREATE TABLE route (pattern TEXT PRIMARY KEY, host TEXT NOT NULL, port INTEGER NOT NULL, is_lmtp INTEGER NOT NULL,"
+	     " tls INTEGER NOT NULL, login TEXT NOT NULL) WITHOUT ROWID;" },
 };
 
 static enum err read_version(struct directory *d)

@@ -349,6 +349,8 @@ TEST(damaged_lookups)
 
 	add(w, "alice@example.test");
 	LIST(w, NAME_ALIAS, "sales@example.test", "alice@example.test", "far@elsewhere.test");
+	const struct route relay = { .host = STR("relay.example.net"), .port = 25, .login = STR("") };
+	EXPECT_OK(route_set(w->d, STR("*"), &relay));
 	publish(w);
 	for (size_t i = 0; i < w->bytes.n * 2; i++) {
 		struct str whole = buf_str(&w->bytes), copy;
@@ -366,6 +368,8 @@ TEST(damaged_lookups)
 		lookup_resolve(l, STR("sales@example.test"), &a, &r);
 		lookup_resolve(l, STR("alice+a@example.test"), &a, &r);
 		lookup_login(l, STR("alice"), &x);
+		struct route route;
+		lookup_route(l, STR("elsewhere.test"), &route);
 		lookup_close(l);
 	}
 	end(w);

@@ -19,6 +19,20 @@ static struct str text_of(const struct lookup *l, struct text_at t) { return str
 
 static bool text_fits(const struct lookup *l, struct text_at t) { return t.offset <= l->h.strings && t.length <= l->h.strings - t.offset; }
 
+static bool read_route(const struct lookup *l, const struct lookup_name_row *row, struct route *out)
+{
+	struct scan s = scan_of(text_of(l, ROW(l, targets, struct lookup_target_row, row->first_target).remote));
+
+	*out = get_route(&s);
+	return get_end(&s);
+}
+
+static bool has_route(const struct lookup *l, const struct lookup_name_row *row)
+{
+	struct route r;
+	return row->target_count == 1 && ROW(l, targets, struct lookup_target_row, row->first_target).account_row == 0 && read_route(l, row, &r);
+}
+
 static bool check_rows(const struct lookup *l)
 {
 	uint64_t last = 0;
@@ -41,6 +55,8 @@ static bool check_rows(const struct lookup *l)
 			return false;
 		if ((r.kind == LOOKUP_NAME_OWN || r.kind == LOOKUP_NAME_PRINTER) &&
 		    (r.target_count != 1 || ROW(l, targets, struct lookup_target_row, r.first_target).account_row == 0))
+			return false;
+		if (r.kind == LOOKUP_NAME_ROUTE && !has_route(l, &r))
 			return false;
 	}
 	uint32_t used = 0;
@@ -293,6 +309,64 @@ struct str lookup_forward_sender(const struct lookup *l, struct str sender, stru
 	return srs_forward(l->srs_key, sender, domain, clock_wall_s(), a);
 }
 
+/* ---- routes ---- */
+
+static bool find_route(const struct lookup *l, struct str pattern, struct route *out)
+{
+	char key[ROUTE_PATTERN_MAX + 1] = "~";
+	struct lookup_name_row row;
+
+	if (pattern.n > ROUTE_PATTERN_MAX)
+		return false;
+	memcpy(key + 1, pattern.p, pattern.n);
+	return lookup_find(l, str_make(key, pattern.n + 1), &row) && row.kind == LOOKUP_NAME_ROUTE && read_route(l, &row, out);
+}
+
+/* "mail.example.net": "mail.example.net", ".example.net", ".net". */
+static bool find_narrowest(const struct lookup *l, struct str domain, struct route *out)
+{
+	ptrdiff_t dot;
+
+	if (find_route(l, domain, out))
+		return true;
+	for (size_t at = 1; (dot = str_chr(str_from(domain, at), '.')) >= 0; at += (size_t)dot + 1)
+		if (find_route(l, str_from(domain, at + (size_t)dot), out))
+			return true;
+	return false;
+}
+
+bool lookup_route(const struct lookup *l, struct str domain, struct route *out)
+{
+	struct lookup_name_row row;
+	bool is_found = false;
+
+	if (l->h.routes_mark == 0)
+		return false;
+	if (find_domain(l, domain, &row))
+		is_found = find_route(l, domain, out);
+	else if (str_starts(domain, STR("[")))
+		is_found = find_route(l, STR("*"), out);
+	else
+		is_found = find_narrowest(l, domain, out) || find_route(l, STR("*"), out);
+	return is_found && out->host.n > 0;
+}
+
+uint64_t lookup_routes_mark(const struct lookup *l) { return l->h.routes_mark; }
+
+/* What nobody here has, of a domain whose other mailboxes are somewhere else. */
+static bool resolve_routed(const struct lookup *l, struct str address, struct str domain, struct arena *a, struct lookup_result *out)
+{
+	struct route r;
+
+	if (!lookup_route(l, domain, &r))
+		return false;
+	out->kind = LOOKUP_FOUND;
+	out->n = 1;
+	out->targets = ARENA_NEW(a, struct lookup_target);
+	out->targets[0].remote = str_copy(a, address);
+	return true;
+}
+
 enum lookup_kind lookup_resolve(const struct lookup *l, struct str address, struct arena *a, struct lookup_result *out)
 {
 	struct directory_address x;
@@ -318,6 +392,8 @@ enum lookup_kind lookup_resolve(const struct lookup *l, struct str address, stru
 		fill_targets(l, &row, a, out);
 		return out->kind;
 	}
+	if (resolve_routed(l, address, x.domain, a, out))
+		return out->kind;
 	fill_targets(l, &domain, a, out);  /* catch-all, or unknown */
 	return out->kind;
 }

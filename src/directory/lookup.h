@@ -8,6 +8,7 @@
 #define FACTEUR_DIRECTORY_LOOKUP_H
 #include "base/arena.h"
 #include "conf/conf.h"
+#include "directory/route.h"
 
 enum { LOOKUP_BYTES_MAX = 1 << 30, LOOKUP_TARGETS_MAX = 20000 };
 
@@ -54,7 +55,7 @@ enum lookup_kind {
 	LOOKUP_INVALID,    /* not an address: 553 5.1.3 */
 	LOOKUP_FOREIGN,    /* not a domain of ours: mx answers 550 5.7.1 */
 	LOOKUP_UNKNOWN,    /* our domain, nobody there: 550 5.1.1 */
-	LOOKUP_FOUND,      /* one target or more */
+	LOOKUP_FOUND,      /* one target or more; of a domain of ours with a route also what nobody here has: the address itself, elsewhere */
 };
 struct lookup_target {
 	uint64_t   account;        /* 0: elsewhere */
@@ -74,6 +75,12 @@ enum lookup_kind lookup_resolve(const struct lookup *l, struct str address, stru
 /* The envelope sender for mail that leaves: sender itself, or, when its domain is not ours (an alias sends a stranger's mail on), an
  * address of our first domain that leads back to it (smtp/srs.h) and that lookup_resolve() knows. Empty stays empty. */
 struct str lookup_forward_sender(const struct lookup *l, struct str sender, struct arena *a);
+
+/* The route of mail for a domain (A-labels, lower case) or an address literal with its brackets (directory/route.h). False: none, it goes
+ * to its own mail hosts. Slices live as long as the lookup. */
+bool lookup_route(const struct lookup *l, struct str domain, struct route *out);
+/* The same for the same routes, another one when they change; 0 without any. */
+uint64_t lookup_routes_mark(const struct lookup *l);
 
 /* ---- building (control) */
 struct directory;

@@ -24,6 +24,9 @@ struct build {
 	struct map                by_key;         /* key -> struct directory_name */
 	struct map                account_rows;   /* number -> index + 1 */
 	struct map                domain_set;
+	struct directory_route   *routes;
+	size_t                    route_count;
+	struct map                route_set;      /* pattern -> struct directory_route */
 	struct buf                accounts, rows, targets, strings;
 	struct lookup_header      h;
 	uint64_t                  first_account;  /* lowest number that lives; 0: none */
@@ -133,6 +136,21 @@ static void expand_name(struct expansion *e, const struct directory_name *name, 
 		expand(e, name->targets[i], depth + 1);
 }
 
+static void add_remote(struct expansion *e, struct str key, struct str address)
+{
+	if (map_get(&e->seen, key))
+		return;
+	map_set(&e->seen, key, e);
+	add_target(e, 0, address);
+}
+
+/* Does what nobody here has in this domain of ours go to another server? */
+static bool is_routed(const struct build *b, struct str domain)
+{
+	const struct directory_route *r = map_get(&b->route_set, domain);
+	return r != NULL && r->route.host.n > 0;
+}
+
 static void expand(struct expansion *e, struct str address, int depth)
 {
 	struct arena *a = &e->b->arena;
@@ -145,10 +163,7 @@ static void expand(struct expansion *e, struct str address, int depth)
 		return;
 	key = directory_address_key(a, x.local, x.domain);
 	if (!map_get(&e->b->domain_set, x.domain)) {
-		if (!map_get(&e->seen, key)) {
-			map_set(&e->seen, key, e);
-			add_target(e, 0, address);
-		}
+		add_remote(e, key, address);
 		return;
 	}
 	name = map_get(&e->b->by_key, key);
@@ -157,6 +172,8 @@ static void expand(struct expansion *e, struct str address, int depth)
 		name = map_get(&e->b->by_key, directory_address_key(a, str_sub(x.local, 0, (size_t)cut), x.domain));
 	if (name)
 		expand_name(e, name, depth);
+	else if (is_routed(e->b, x.domain))
+		add_remote(e, key, address);
 	else
 		log_debug("an alias or group leads to an address that does not exist target=" STR_FMT, STR_ARG(address));
 }
@@ -243,6 +260,23 @@ static enum err add_printers(struct build *b)
 	return ERR_OK;
 }
 
+static void add_routes(struct build *b)
+{
+	CLEANUP(buf_free) struct buf all = BUF(LOOKUP_BYTES_MAX), one = BUF(1000);
+
+	for (size_t i = 0; i < b->route_count; i++) {
+		struct expansion e = expansion_begin(b, true);
+		buf_reset(&one);
+		put_route(&one, &b->routes[i].route);
+		put_str(&all, b->routes[i].pattern);
+		put_str(&all, buf_str(&one));
+		add_target(&e, 0, buf_str(&one));
+		add_name(b, arena_printf(&b->arena, "~" STR_FMT, STR_ARG(b->routes[i].pattern)), LOOKUP_NAME_ROUTE, &e);
+	}
+	if (b->route_count > 0)
+		b->h.routes_mark = str_hash_keyed(buf_str(&all), 1, 1) | 1;
+}
+
 uint32_t lookup_slots_for(uint32_t names)
 {
 	uint32_t slots = 8;
@@ -273,6 +307,9 @@ static enum err read_all(struct build *b)
 	TRY(directory_conf(b->d, &b->conf));
 	TRY(domain_list(b->d, &b->arena, &b->domains, &b->domain_count));
 	TRY(name_list(b->d, 0, &b->arena, &b->names, &b->name_count));
+	TRY(route_list(b->d, &b->arena, &b->routes, &b->route_count));
+	for (size_t i = 0; i < b->route_count; i++)
+		map_set(&b->route_set, b->routes[i].pattern, &b->routes[i]);
 	for (size_t i = 0; i < b->domain_count; i++)
 		map_set(&b->domain_set, b->domains[i].name, b);
 	TRY(add_accounts(b));
@@ -300,6 +337,7 @@ static enum err build(struct build *b, struct buf *out)
 	add_names(b);
 	add_domains(b);
 	TRY(add_printers(b));
+	add_routes(b);
 	b->h.slots = lookup_slots_for(b->h.names);
 	b->h.strings = (uint32_t)b->strings.n;
 	buf_add_bytes(out, &b->h, sizeof b->h);
@@ -321,6 +359,7 @@ enum err lookup_build(struct directory *d, uint64_t version, struct buf *out)
 	map_free(&b.by_key);
 	map_free(&b.account_rows);
 	map_free(&b.domain_set);
+	map_free(&b.route_set);
 	buf_free(&b.accounts);
 	buf_free(&b.rows);
 	buf_free(&b.targets);

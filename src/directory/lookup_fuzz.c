@@ -7,6 +7,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	CLEANUP(arena_free) struct arena a = { 0 };
 	struct lookup_account account;
 	struct lookup_result r;
+	struct route route;
 	struct lookup *l;
 
 	if (lookup_read(str_make(data, size), &l) != ERR_OK)
@@ -20,6 +21,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	lookup_resolve(l, STR("bob+shop@example.test"), &a, &r);
 	lookup_resolve(l, STR("postmaster"), &a, &r);
 	lookup_resolve(l, lookup_hostname(l), &a, &r);
+	lookup_route(l, STR("mail.example.net"), &route);
+	lookup_route(l, STR("example.test"), &route);
 	lookup_close(l);
 	return 0;
 }

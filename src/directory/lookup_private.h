@@ -8,7 +8,7 @@
 #include "directory/directory.h"
 #include "directory/lookup.h"
 
-#define LOOKUP_MAGIC 0x326b6f6f4c746346ULL  /* "FctLook2"; the digit is the format's version */
+#define LOOKUP_MAGIC 0x336b6f6f4c746346ULL  /* "FctLook3"; the digit is the format's version */
 
 struct text_at { uint32_t offset, length; };  /* in strings */
 
@@ -17,6 +17,7 @@ struct lookup_header {
 	uint32_t accounts, slots, names, targets, strings;   /* counts; strings: bytes */
 	uint32_t domains;
 	struct text_at hostname, first_domain, conf, srs_key;
+	uint64_t routes_mark;                                /* lookup_routes_mark() */
 };
 
 enum { ACCOUNT_SUSPENDED = 1, ACCOUNT_FULL = 2, ACCOUNT_FULL_TEMPORARY = 4, ACCOUNT_FRENCH = 8, ACCOUNT_STOPPED = 16, ACCOUNT_FLAGS = 31 };
@@ -26,8 +27,9 @@ struct lookup_account_row {
 	struct text_at address;
 };
 
-/* OWN: an address of an account itself, a login name. DOMAIN: key "@domain", targets: its catch-all. PRINTER: key "!ip". */
-enum lookup_name { LOOKUP_NAME_OWN = 1, LOOKUP_NAME_LIST, LOOKUP_NAME_DOMAIN, LOOKUP_NAME_PRINTER, LOOKUP_NAME_KINDS };
+/* OWN: an address of an account itself, a login name. DOMAIN: key "@domain", targets: its catch-all. PRINTER: key "!ip".
+ * ROUTE: key "~" and its pattern; the one target's "remote" is what put_route() writes. */
+enum lookup_name { LOOKUP_NAME_OWN = 1, LOOKUP_NAME_LIST, LOOKUP_NAME_DOMAIN, LOOKUP_NAME_PRINTER, LOOKUP_NAME_ROUTE, LOOKUP_NAME_KINDS };
 struct lookup_name_row {
 	uint64_t hash;
 	struct text_at key;

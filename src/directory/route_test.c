@@ -1,0 +1,206 @@
+#include "base/test.h"
+#include "directory/directory.h"
+#include "directory/lookup.h"
+
+/* What is typed, with a login or without, and what it means: name, TLS. */
+TEST(targets)
+{
+	static const struct { const char *in, *login, *tls, *name, *means; } cases[] = {
+		{ "relay.example.net", "", "", "relay.example.net:25", "may" },
+		{ "Relay.B\xc3\xbc" "cher.example.", "", "", "relay.xn--bcher-kva.example:25", "may" },
+		{ "relay.example.net", "alice", "", "alice@relay.example.net:587", "verify" },
+		{ "relay.example.net:465", "a@b.example", "", "a@b.example@relay.example.net:465", "implicit" },
+		{ "relay.example.net", "alice", "implicit", "alice@relay.example.net:465", "implicit" },
+		{ "smtp:relay.example.net:2525", "", "encrypt", "relay.example.net:2525", "encrypt" },
+		{ "lmtp:127.0.0.1", "", "", "lmtp:127.0.0.1:24", "may" },
+		{ "LMTP://[::1]:2400", "", "none", "lmtp:[::1]:2400", "none" },
+		{ "[2001:DB8::7]", "", "", "[2001:db8::7]:25", "may" },
+		{ "2001:db8::7", "", "", "[2001:db8::7]:25", "may" },
+		{ "192.0.2.7:2525", "", "", "192.0.2.7:2525", "may" },
+		{ "relay.example.net:", "", "", NULL, NULL }, { "relay.example.net:0", "", "", NULL, NULL },
+		{ "relay.example.net:65536", "", "", NULL, NULL }, { "relay.example.net:25x", "", "", NULL, NULL },
+		{ "[192.0.2.7", "", "", NULL, NULL }, { "[192.0.2.7]25", "", "", NULL, NULL }, { "[192.0.2.7]:", "", "", NULL, NULL },
+		{ "http://relay.example.net", "", "", NULL, NULL }, { "re lay", "", "", NULL, NULL }, { "", "", "", NULL, NULL },
+		{ "lmtp:", "", "", NULL, NULL }, { "192.0.2.700", "", "", NULL, NULL }, { "under_score.example", "", "", NULL, NULL },
+	};
+	EACH(cases, c) {
+		CLEANUP(arena_free) struct arena a = { 0 };
+		struct route r;
+		bool is_good = route_target_parse(str_of(c->in), &a, &r);
+		if (is_good != (c->name != NULL))
+			print_error("%s\n", c->in);
+		EXPECT_INT(is_good, c->name != NULL);
+		if (!is_good)
+			continue;
+		r.login = str_of(c->login);
+		EXPECT_INT(route_tls_parse(str_of(c->tls), &r.tls), c->tls[0] != 0);
+		route_complete(&r, c->tls[0] != 0);
+		EXPECT_STR(route_name(&r, &a), c->name);
+		EXPECT_STR(str_of(route_tls_name(r.tls)), c->means);
+	}
+}
+
+TEST(direct)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct route r;
+
+	EXPECT(route_target_parse(STR("direct"), &a, &r));
+	route_complete(&r, false);
+	EXPECT(r.host.n == 0 && r.port == 0 && !r.is_lmtp);
+}
+
+/* A password in clear text, or to whoever answers, goes nowhere but to this machine. */
+TEST(logins_are_protected)
+{
+	static const struct { const char *target, *tls; bool is_protected; } cases[] = {
+		{ "relay.example.net", "verify", true }, { "relay.example.net", "implicit", true }, { "relay.example.net", "encrypt", false },
+		{ "relay.example.net", "may", false },   { "192.0.2.7", "none", false },            { "127.0.0.1", "none", true },
+		{ "[::1]:25", "may", true },             { "127.0.0.1.example.net", "may", false }, { "localhost", "may", false },
+	};
+	EACH(cases, c) {
+		CLEANUP(arena_free) struct arena a = { 0 };
+		struct route r;
+		EXPECT(route_target_parse(str_of(c->target), &a, &r) && route_tls_parse(str_of(c->tls), &r.tls));
+		EXPECT(route_protects_login(&r));
+		r.login = STR("alice");
+		if (route_protects_login(&r) != c->is_protected)
+			print_error("%s %s\n", c->target, c->tls);
+		EXPECT_INT(route_protects_login(&r), c->is_protected);
+	}
+}
+
+TEST(patterns)
+{
+	static const struct { const char *in, *out; } cases[] = {
+		{ "*", "*" },   { "Example.NET", "example.net" }, { ".Example.net", ".example.net" }, { "b\xc3\xbc" "cher.test", "xn--bcher-kva.test" },
+		{ "**", NULL }, { "*.example.net", NULL },        { "..example.net", NULL },           { ".", NULL }, { "", NULL }, { "a@example.net", NULL },
+	};
+	EACH(cases, c) {
+		CLEANUP(arena_free) struct arena a = { 0 };
+		struct str out;
+		EXPECT_INT(route_pattern_parse(str_of(c->in), &a, &out), c->out != NULL);
+		if (c->out)
+			EXPECT_STR(out, c->out);
+	}
+}
+
+/* ---- in the directory ---- */
+
+struct world {
+	const char       *path;
+	struct disk_dir  *dir;
+	struct directory *d;
+	struct arena      arena;
+	struct buf        bytes;
+	struct lookup    *l;
+};
+
+static struct world begin(void)
+{
+	struct world w = { .path = test_dir() };
+	struct directory_address alice;
+	uint64_t account;
+
+	EXPECT_OK(disk_dir_open(w.path, &w.dir));
+	EXPECT_OK(directory_open(w.dir, &w.d));
+	EXPECT_OK(domain_add(w.d, STR("example.test")));
+	EXPECT(directory_address_parse(STR("alice@example.test"), &w.arena, &alice));
+	EXPECT_OK(account_add(w.d, &alice, STR("Alice"), false, &account));
+	return w;
+}
+
+static void publish(struct world *w)
+{
+	lookup_close(w->l);
+	w->l = NULL;
+	buf_free(&w->bytes);
+	w->bytes = BUF(LOOKUP_BYTES_MAX);
+	EXPECT_OK(lookup_build(w->d, directory_version(w->d), &w->bytes));
+	EXPECT_OK(lookup_read(buf_str(&w->bytes), &w->l));
+}
+
+static void end(struct world *w)
+{
+	lookup_close(w->l);
+	buf_free(&w->bytes);
+	directory_close(w->d);
+	disk_dir_close(&w->dir);
+	arena_free(&w->arena);
+	test_dir_remove(w->path);
+}
+
+static void set(struct world *w, const char *pattern, const char *target)
+{
+	struct route r;
+
+	EXPECT(route_target_parse(str_of(target), &w->arena, &r));
+	route_complete(&r, false);
+	EXPECT_OK(route_set(w->d, str_of(pattern), &r));
+}
+
+static struct str way(struct world *w, const char *domain)
+{
+	struct route r;
+	return lookup_route(w->l, str_of(domain), &r) ? route_name(&r, &w->arena) : STR("direct");
+}
+
+TEST(the_narrowest_route_counts)
+{
+	static const struct { const char *domain, *way; } cases[] = {
+		{ "example.net", "a.example:25" },  { "mail.example.net", "b.example:25" },    { "x.mail.example.net", "b.example:25" },
+		{ "z.x.example.net", "direct" },    { "notexample.net", "smart.example:25" },  { "example.org", "smart.example:25" },
+		{ "net", "smart.example:25" },      { "[192.0.2.7]", "smart.example:25" },     { "example.test", "direct" },
+		{ "sub.example.test", "smart.example:25" },
+	};
+	struct world w = begin();
+
+	publish(&w);
+	EXPECT_STR(way(&w, "example.net"), "direct");
+	EXPECT(lookup_routes_mark(w.l) == 0);
+	set(&w, "*", "smart.example");
+	set(&w, "example.net", "a.example");
+	set(&w, ".example.net", "b.example");
+	set(&w, ".x.example.net", "direct");
+	publish(&w);
+	EACH(cases, c)
+		EXPECT_STR(way(&w, c->domain), c->way);
+	uint64_t mark = lookup_routes_mark(w.l);
+	EXPECT_OK(domain_add(w.d, STR("second.test")));
+	publish(&w);
+	EXPECT(mark != 0 && lookup_routes_mark(w.l) == mark);
+	set(&w, "*", "other.example");
+	publish(&w);
+	EXPECT(lookup_routes_mark(w.l) != mark);
+	EXPECT_STR(way(&w, "example.org"), "other.example:25");
+	end(&w);
+}
+
+/* A domain of ours whose other mailboxes are on an LMTP server: who is here is here, the others are there; an alias may lead there. */
+TEST(a_domain_of_ours)
+{
+	struct world w = begin();
+	struct directory_address info, bob;
+	struct lookup_result r;
+
+	EXPECT(directory_address_parse(STR("info@example.test"), &w.arena, &info) && directory_address_parse(STR("bob@example.test"), &w.arena, &bob));
+	EXPECT_OK(name_add(w.d, &info, NAME_ALIAS, &bob, 1));
+	publish(&w);
+	EXPECT_INT(lookup_resolve(w.l, STR("bob@example.test"), &w.arena, &r), LOOKUP_UNKNOWN);
+	set(&w, "example.test", "lmtp:127.0.0.1:2400");
+	publish(&w);
+	EXPECT_INT(lookup_resolve(w.l, STR("alice+x@example.test"), &w.arena, &r), LOOKUP_FOUND);
+	EXPECT_INT(r.targets[0].account, 1);
+	EXPECT_INT(lookup_resolve(w.l, STR("Bob+x@example.test"), &w.arena, &r), LOOKUP_FOUND);
+	EXPECT(r.n == 1 && r.targets[0].account == 0);
+	EXPECT_STR(r.targets[0].remote, "Bob+x@example.test");
+	EXPECT_INT(lookup_resolve(w.l, STR("info@example.test"), &w.arena, &r), LOOKUP_FOUND);
+	EXPECT(r.n == 1 && r.targets[0].account == 0);
+	EXPECT_STR(r.targets[0].remote, "bob@example.test");
+	EXPECT_STR(way(&w, "example.test"), "lmtp:127.0.0.1:2400");
+	EXPECT_ERR(route_remove(w.d, STR("*")), ERR_NOTFOUND);
+	EXPECT_OK(route_remove(w.d, STR("example.test")));
+	publish(&w);
+	EXPECT_INT(lookup_resolve(w.l, STR("bob@example.test"), &w.arena, &r), LOOKUP_UNKNOWN);
+	end(&w);
+}
