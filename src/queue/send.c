@@ -28,7 +28,8 @@ static bool recipients_fit(const struct send *s)
 static bool send_fits(const struct send *s)
 {
 	return recipients_fit(s) && s->destination.n > 0 && s->destination.n <= SEND_DESTINATION_MAX &&
-	       s->sender.n <= ENVELOPE_ADDRESS_MAX && s->envid.n <= ENVELOPE_ENVID_MAX && s->prefix.n <= SEND_PREFIX_MAX &&
+	       s->route.host.n <= ROUTE_HOST_MAX && s->route.login.n <= ROUTE_LOGIN_MAX && s->source_ipv4.n <= SEND_SOURCE_MAX &&
+	       s->source_ipv6.n <= SEND_SOURCE_MAX && s->sender.n <= ENVELOPE_ADDRESS_MAX && s->envid.n <= ENVELOPE_ENVID_MAX && s->prefix.n <= SEND_PREFIX_MAX &&
 	       (s->fd >= 0 || (s->body.n == s->size && s->size <= SEND_INLINE_MAX));
 }
 
@@ -47,6 +48,9 @@ static void put_send(struct buf *b, const struct send *s)
 	put_u64(b, s->log_id);
 	put_u64(b, s->seq);
 	put_str(b, s->destination);
+	put_route(b, &s->route);
+	put_str(b, s->source_ipv4);
+	put_str(b, s->source_ipv6);
 	put_str(b, s->sender);
 	put_u8(b, (uint8_t)s->body_type);
 	put_u8(b, (uint8_t)s->ret);
@@ -127,6 +131,9 @@ bool send_parse(struct str bytes, bool has_fd, struct arena *a, struct send *out
 	out->log_id = get_u64(&s);
 	out->seq = get_u64(&s);
 	out->destination = get_str(&s, SEND_DESTINATION_MAX);
+	out->route = get_route(&s);
+	out->source_ipv4 = get_str(&s, SEND_SOURCE_MAX);
+	out->source_ipv6 = get_str(&s, SEND_SOURCE_MAX);
 	out->sender = get_str(&s, ENVELOPE_ADDRESS_MAX);
 	out->body_type = (enum envelope_body)get_u8(&s);
 	out->ret = (enum envelope_ret)get_u8(&s);

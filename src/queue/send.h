@@ -11,12 +11,14 @@
  * message it has not answered yet.
  *
  * Who decides what: queue how many SENDs are out for a destination, and when one is tried again. Net which host, which address, which
- * TLS, which connection. A destination is a domain in A-labels and lower case, or an address literal with its brackets. */
+ * TLS, which connection. A destination is a domain in A-labels and lower case, an address literal with its brackets, or the name of a
+ * route (directory/route.h), which stands for all that goes that way. */
 #ifndef FACTEUR_QUEUE_SEND_H
 #define FACTEUR_QUEUE_SEND_H
 #include "base/arena.h"
 #include "base/err.h"
 #include "base/wire.h"
+#include "directory/route.h"
 #include "ipc/channel.h"
 #include "queue/delivery.h"
 #include "queue/envelope.h"
@@ -24,7 +26,8 @@
 enum {
 	SEND_RECIPIENTS_MAX = 100,
 	SEND_ATTEMPTS_MAX   = 10,
-	SEND_DESTINATION_MAX = 260,       /* bytes */
+	SEND_DESTINATION_MAX = ROUTE_NAME_MAX,   /* bytes */
+	SEND_SOURCE_MAX = 45,
 	SEND_PREFIX_MAX = 12000,          /* DKIM_PREFIX_MAX */
 	SEND_INLINE_MAX = DELIVERY_INLINE_MAX,  /* bytes of a body inside the request (over some 58 kB: in its memfd) */
 	SEND_STATUS_MAX = 16,
@@ -45,6 +48,8 @@ struct send {
 	uint64_t   number;                /* names this SEND, for SENT; queue never gives one twice while it lives */
 	uint64_t   log_id, seq;           /* the message, for log lines: queue_name() */
 	struct str destination;
+	struct route route;               /* without a host: to the mail hosts of the destination */
+	struct str source_ipv4, source_ipv6;  /* addresses of this machine to send from; empty: whichever the system takes */
 	struct str sender;                /* for MAIL FROM, without <>; empty: "<>" */
 	enum envelope_body body_type;     /* 7BIT: every line is ASCII; 8BITMIME: it may not be (BINARYMIME never comes: stored mail has
 	                                     CRLF lines and no NUL) */

@@ -8,7 +8,9 @@ static struct send_recipient two[] = { { STR("bob@example.org"), STR("rfc822;b@e
 
 static struct send example(struct str body)
 {
-	return (struct send){ .number = 9, .log_id = 77, .seq = 3, .destination = STR("example.org"), .sender = STR("a@example.test"),
+	return (struct send){ .number = 9, .log_id = 77, .seq = 3, .destination = STR("example.org"),
+		.route = { .host = STR("relay.example.net"), .port = 587, .tls = ROUTE_TLS_VERIFY, .login = STR("alice") }, .source_ipv6 = STR("2001:db8::1"),
+		.sender = STR("a@example.test"),
 		.body_type = ENVELOPE_8BITMIME, .ret = ENVELOPE_RET_HDRS, .envid = STR("QQ1"), .smtputf8 = true, .prefix = STR("DKIM: x\r\n"),
 		.size = body.n, .body = body, .fd = -1, .n = 2, .recipients = two };
 }
@@ -38,6 +40,12 @@ TEST(a_short_message_travels_in_the_request_and_is_kept)
 	EXPECT_INT(in.send.number, 9);
 	EXPECT_INT(in.send.seq, 3);
 	EXPECT_STR(in.send.destination, "example.org");
+	EXPECT_STR(in.send.route.host, "relay.example.net");
+	EXPECT_INT(in.send.route.port, 587);
+	EXPECT_INT(in.send.route.tls, ROUTE_TLS_VERIFY);
+	EXPECT_STR(in.send.route.login, "alice");
+	EXPECT_STR(in.send.source_ipv4, "");
+	EXPECT_STR(in.send.source_ipv6, "2001:db8::1");
 	EXPECT_STR(in.send.sender, "a@example.test");
 	EXPECT_INT(in.send.body_type, ENVELOPE_8BITMIME);
 	EXPECT_INT(in.send.ret, ENVELOPE_RET_HDRS);
