@@ -349,6 +349,18 @@ static void send_raw(int fd, uint16_t flags, uint32_t call, size_t n, int with)
 	EXPECT(sendmsg(fd, &m, 0) == (ssize_t)n);
 }
 
+/* The number of the next call over this channel, whose messages come out at fd. */
+static uint32_t next_call(struct side *side, int fd)
+{
+	char head[12];
+	struct scan s = scan_of(str_make(head, sizeof(head)));
+
+	EXPECT_OK(channel_ask(side->ch, REQUEST_LEAVE, STR(""), NULL, 0, 60000, ask_done, side));
+	EXPECT_INT(recv(fd, head, sizeof(head), 0), (int)sizeof(head));
+	(void)get_u32(&s);
+	return get_u32(&s) + 1;
+}
+
 /* Descriptors open in this process. */
 static int open_count(void)
 {
@@ -362,8 +374,8 @@ static int open_count(void)
 /* What a cell that was taken over could do to queue or control: fill their table of descriptors. */
 TEST(descriptors_nobody_asked_for_are_closed)
 {
-	static const struct { uint16_t flags; uint32_t call; size_t n; int times; } cases[] = {
-		{ 1, 1, 12 },    /* an answer with one */
+	static const struct { uint16_t flags; uint32_t after; size_t n; } cases[] = {  /* after the next call */
+		{ 1, 0, 12 },    /* an answer with one */
 		{ 0, 0, 0 },     /* nothing at all, with one */
 		{ 0, 0, 5 },     /* half a header, with one */
 		{ 1, 99, 12 },   /* an answer to no call: its caller may have given up */
@@ -378,8 +390,9 @@ TEST(descriptors_nobody_asked_for_are_closed)
 		make_pair(&cell, &master);
 		EXPECT_INT(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
 		channel_replace(cell.ch, fcntl(pair[0], F_DUPFD_CLOEXEC, 3));
+		uint32_t call = next_call(&cell, pair[1]);
 		before = open_count();
-		send_raw(pair[1], t->flags, t->call, t->n, 0);
+		send_raw(pair[1], t->flags, t->flags ? call + t->after : 0, t->n, 0);
 		EXPECT(channel_call(cell.ch, REQUEST_LEAVE, STR(""), NULL, 0, 200, &a, &answer) != ERR_OK);
 		EXPECT_INT(answer.fd_count, 0);
 		channel_receive(cell.ch);
@@ -401,9 +414,10 @@ TEST(an_answer_that_comes_twice_counts_once)
 	make_pair(&cell, &master);
 	EXPECT_INT(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
 	channel_replace(cell.ch, pair[0]);
+	uint32_t call = next_call(&cell, pair[1]);
 	int before = open_count();
 	for (int i = 0; i < 3; i++)
-		send_raw(pair[1], 1, 1, 12, 0);
+		send_raw(pair[1], 1, call, 12, 0);
 	EXPECT_OK(channel_call(cell.ch, REQUEST_SPOOL, STR(""), NULL, 0, 1000, &a, &answer));
 	EXPECT_INT(answer.fd_count, 1);
 	close(answer.fds[0]);
