@@ -3,6 +3,7 @@
  * before the real one are read and forgotten (RFC 9110 §15.2), but not without end: they would keep the reader busy for ever. */
 #include "http/answer.h"
 #include "base/scan.h"
+#include "http/http_private.h"
 
 enum state { HEAD, FIXED, CHUNK_SIZE, CHUNK_DATA, CHUNK_END, TRAILER, UNTIL_CLOSE, DONE, BAD };
 enum { CHUNK_LINE_MAX = 1000, INTERIM_MAX = 10 };
@@ -55,39 +56,23 @@ static bool read_status(struct http_answer *h, struct str line)
 	return h->status >= 100;
 }
 
-static bool is_token_char(char c) { return chr_alpha(c) || chr_digit(c) || (c && strchr("!#$%&'*+-.^_`|~", c)); }
-
-static bool is_token(struct str s)
-{
-	for (size_t i = 0; i < s.n; i++)
-		if (!is_token_char(s.p[i]))
-			return false;
-	return s.n > 0;
-}
-
 static bool read_length(struct fields *f, struct str value)
 {
-	struct scan s = scan_of(value);
-	uint64_t n = scan_number(&s, 1LL << 50);
+	uint64_t n;
 
-	if (s.failed || !scan_done(&s) || (f->has_length && n != f->length))
+	if (!http_read_length(value, &n) || (f->has_length && n != f->length))
 		return false;
 	f->has_length = true;
 	f->length = n;
 	return true;
 }
 
-/* field-line = field-name ":" OWS field-value OWS                                                                RFC 9112 §5 */
 static bool read_field(struct http_answer *h, struct fields *f, struct str line)
 {
 	struct str name, value;
 
-	if (!str_cut(line, ':', &name, &value) || !is_token(name))
+	if (!http_split_field(line, &name, &value))
 		return false;
-	value = str_trim(value);
-	for (size_t i = 0; i < value.n; i++)
-		if ((unsigned char)value.p[i] < 32 && value.p[i] != '\t')
-			return false;
 	if (str_ieq(name, STR("content-length")))
 		return read_length(f, value);
 	if (str_ieq(name, STR("transfer-encoding"))) {
@@ -142,23 +127,12 @@ static enum err read_head(struct http_answer *h)
 
 /* ---- the bytes ---- */
 
-/* Moves what belongs to the line from *in to *line; true: it is whole. */
-static bool take_line(struct buf *line, struct str *in)
-{
-	const char *lf = memchr(in->p, '\n', in->n);
-	size_t n = lf ? (size_t)(lf - in->p) + 1 : in->n;
-
-	buf_add(line, str_sub(*in, 0, n));
-	*in = str_from(*in, n);
-	return lf != NULL;
-}
-
 static bool ends_in_crlf(struct str s) { return str_ends(s, STR("\r\n")); }
 
 static enum err take_head(struct http_answer *h, struct str *in)
 {
 	size_t before = h->head.n;
-	bool is_whole = take_line(&h->head, in);
+	bool is_whole = http_take_line(&h->head, in);
 	struct str head = buf_str(&h->head);
 
 	if (h->head.failed)
@@ -179,7 +153,7 @@ static enum err take_chunk_size(struct http_answer *h, struct str *in)
 	uint64_t n = 0;
 	size_t i;
 
-	if (!take_line(&h->line, in))
+	if (!http_take_line(&h->line, in))
 		return h->line.failed ? bad(h, ERR_INVALID, "a chunk of the answer is malformed") : ERR_AGAIN;
 	line = buf_str(&h->line);
 	for (i = 0; i < line.n && i < 9; i++) {
@@ -200,7 +174,7 @@ static enum err take_chunk_size(struct http_answer *h, struct str *in)
 
 static enum err take_chunk_end(struct http_answer *h, struct str *in)
 {
-	bool is_whole = take_line(&h->line, in);
+	bool is_whole = http_take_line(&h->line, in);
 
 	if (h->line.n > 2 || (is_whole && !str_eq(buf_str(&h->line), STR("\r\n"))))
 		return bad(h, ERR_INVALID, "a chunk of the answer is malformed");
@@ -215,7 +189,7 @@ static enum err take_chunk_end(struct http_answer *h, struct str *in)
 static enum err take_trailer(struct http_answer *h, struct str *in)
 {
 	size_t before = in->n;
-	bool is_whole = take_line(&h->line, in);
+	bool is_whole = http_take_line(&h->line, in);
 
 	h->trailer_bytes += before - in->n;
 	if (h->line.failed || h->trailer_bytes > HTTP_HEAD_MAX)
