@@ -24,7 +24,7 @@ import traceback
 import zlib
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-PORTS = (25, 110, 143, 465, 587, 993, 995)
+PORTS = (25, 110, 143, 443, 465, 587, 993, 995)
 PASSWORDS = {"alice": "correct horse battery", "bob": "staple été 42", "carol": "third person"}
 
 

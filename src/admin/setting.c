@@ -1,6 +1,8 @@
 /* config list, get, set, unset, explain. Settings live for the server, a domain or an account; the nearest value
  * counts. */
 #include "admin/admin_private.h"
+#include "dns/mta_sts.h"
+#include "dns/name.h"
 
 /* Where a setting is asked for or made. */
 struct place {
@@ -151,16 +153,33 @@ static enum err check_place(struct admin_call *c, enum setting s, const struct p
 	return setting_row(s)->scope == SCOPE_FILE || setting_row(s)->scope < place->scope ? explained(c, &wrong) : ERR_OK;
 }
 
+/* Names of hosts, or "*." and one. */
+static enum err check_hosts(struct admin_call *c, struct str rest)
+{
+	struct str one, host;
+
+	for (rest = str_trim(rest); rest.n; rest = str_trim(rest)) {
+		str_cut(rest, ' ', &one, &rest);
+		host = str_starts(one, STR("*.")) ? str_from(one, 2) : one;
+		if (!domain_is_host(host))
+			return admin_refuse(c, ERR_INVALID, TEXT_ADMIN_NOT_A_DOMAIN, one);
+	}
+	return ERR_OK;
+}
+
 /* A setting that names an account or an address has to name one that exists. */
 static enum err check_meaning(struct admin_call *c, enum setting s, struct str value)
 {
 	struct directory_address x;
+	enum mta_sts_mode mode;
 
 	if (s == SETTING_administrator && str_trim(value).n)
 		return admin_target(c, str_trim(value), &x);
 	if (s == SETTING_hostname && str_trim(value).n && !directory_domain_parse(str_trim(value), &c->arena, &x.domain))
 		return admin_refuse(c, ERR_INVALID, TEXT_ADMIN_NOT_A_DOMAIN, value);
-	return ERR_OK;
+	if (s == SETTING_mta_sts && !mta_sts_mode_parse(str_trim(value), &mode))
+		return admin_refuse(c, ERR_INVALID, TEXT_ADMIN_NOT_A_STS_MODE, value);
+	return s == SETTING_mta_sts_hosts ? check_hosts(c, value) : ERR_OK;
 }
 
 enum err admin_config_set(struct admin_call *c)

@@ -159,6 +159,22 @@ enum err directory_is_plain(struct directory *d, uint64_t account, struct str ad
 	return ERR_OK;
 }
 
+enum err directory_domain_conf(struct directory *d, struct str domain, struct conf **out)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct conf *c;
+	enum err e;
+
+	TRY(directory_conf(d, &c));
+	e = overlay(d, SCOPE_DOMAIN, domain, &a, c);
+	if (e != ERR_OK) {
+		conf_free(c);
+		return e;
+	}
+	*out = c;
+	return ERR_OK;
+}
+
 enum err directory_account_conf(struct directory *d, uint64_t account, struct str address, struct conf **out)
 {
 	CLEANUP(arena_free) struct arena a = { 0 };

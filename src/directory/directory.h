@@ -116,9 +116,10 @@ enum err setting_forget(struct directory *d, enum setting_scope scope, struct st
 enum err setting_forget_all(struct directory *d, enum setting_scope scope, struct str of) MUST_CHECK;
 /* Lays what is stored for one place over c. */
 enum err setting_load(struct directory *d, enum setting_scope scope, struct str of, struct conf *c) MUST_CHECK;
-/* As they hold for the server, or for an account: server, its domain, itself. conf_free() what you get. */
+/* As they hold for the server, for an account (server, its domain, itself), for a domain (server, itself). conf_free() what you get. */
 enum err directory_conf(struct directory *d, struct conf **out) MUST_CHECK;
 enum err directory_account_conf(struct directory *d, uint64_t account, struct str address, struct conf **out) MUST_CHECK;
+enum err directory_domain_conf(struct directory *d, struct str domain, struct conf **out) MUST_CHECK;
 /* Neither the account nor its domain has settings of its own: those of the server hold. For lists: nothing is copied. */
 enum err directory_is_plain(struct directory *d, uint64_t account, struct str address, bool *plain) MUST_CHECK;
 /* What the server calls itself. */

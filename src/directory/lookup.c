@@ -51,7 +51,7 @@ static bool check_rows(const struct lookup *l)
 	for (uint32_t i = 0; i < l->h.names; i++) {
 		struct lookup_name_row r = ROW(l, names, struct lookup_name_row, i);
 		if (r.kind == 0 || r.kind >= LOOKUP_NAME_KINDS || !text_fits(l, r.key) || r.first_target > l->h.targets ||
-		    r.target_count > l->h.targets - r.first_target || r.target_count > LOOKUP_TARGETS_MAX)
+		    r.target_count > l->h.targets - r.first_target || r.target_count > LOOKUP_TARGETS_MAX || r.sts > MTA_STS_ENFORCE)
 			return false;
 		if ((r.kind == LOOKUP_NAME_OWN || r.kind == LOOKUP_NAME_PRINTER) &&
 		    (r.target_count != 1 || ROW(l, targets, struct lookup_target_row, r.first_target).account_row == 0))
@@ -202,6 +202,18 @@ bool lookup_domain(const struct lookup *l, struct str domain)
 	struct str spelled;
 
 	return directory_domain_parse(domain, &a, &spelled) && find_domain(l, spelled, &row);
+}
+
+bool lookup_domain_sts(const struct lookup *l, struct str domain, enum mta_sts_mode *out)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct lookup_name_row row;
+	struct str spelled;
+
+	if (!directory_domain_parse(domain, &a, &spelled) || !find_domain(l, spelled, &row))
+		return false;
+	*out = (enum mta_sts_mode)row.sts;
+	return true;
 }
 
 static void fill_account(const struct lookup *l, uint32_t index, struct lookup_account *out)

@@ -9,6 +9,7 @@
 #include "base/arena.h"
 #include "conf/conf.h"
 #include "directory/route.h"
+#include "dns/mta_sts.h"
 
 enum { LOOKUP_BYTES_MAX = 1 << 30, LOOKUP_TARGETS_MAX = 20000 };
 
@@ -30,6 +31,9 @@ struct str lookup_hostname(const struct lookup *l);          /* what the server 
 bool lookup_scram(const struct lookup *l);                   /* the setting scram */
 /* Is this domain (any spelling, U- or A-labels) one of ours? */
 bool lookup_domain(const struct lookup *l, struct str domain);
+
+/* What senders to this domain are told about TLS (the setting mta_sts): *out. False: not one of ours. */
+bool lookup_domain_sts(const struct lookup *l, struct str domain, enum mta_sts_mode *out);
 
 struct lookup_account {
 	uint64_t   account;

@@ -183,15 +183,17 @@ static struct expansion expansion_begin(struct build *b, bool is_list)
 	return (struct expansion){ .b = b, .is_list = is_list, .first = b->h.targets };
 }
 
-static void add_name(struct build *b, struct str key, enum lookup_name kind, struct expansion *e)
+static void add_name_row(struct build *b, struct str key, enum lookup_name kind, struct expansion *e, enum mta_sts_mode sts)
 {
 	struct lookup_name_row row = { .hash = lookup_hash(b->h.seed, key), .key = add_text(b, key), .kind = kind,
-	                               .first_target = e->first, .target_count = e->n };
+	                               .first_target = e->first, .target_count = e->n, .sts = sts };
 
 	buf_add_bytes(&b->rows, &row, sizeof row);
 	b->h.names++;
 	map_free(&e->seen);
 }
+
+static void add_name(struct build *b, struct str key, enum lookup_name kind, struct expansion *e) { add_name_row(b, key, kind, e, MTA_STS_NONE); }
 
 static void add_names(struct build *b)
 {
@@ -225,11 +227,24 @@ static void add_role_names(struct build *b, struct str domain, uint64_t first_of
 	}
 }
 
-static void add_domains(struct build *b)
+static enum err domain_sts(struct build *b, struct str domain, enum mta_sts_mode *out)
+{
+	struct conf *c;
+
+	TRY(directory_domain_conf(b->d, domain, &c));
+	if (!mta_sts_mode_parse(conf_text(c, SETTING_mta_sts), out))
+		*out = MTA_STS_NONE;
+	conf_free(c);
+	return ERR_OK;
+}
+
+static enum err add_domains(struct build *b)
 {
 	for (size_t i = 0; i < b->domain_count; i++) {
 		const struct directory_domain *domain = &b->domains[i];
 		uint64_t first = 0;
+		enum mta_sts_mode sts;
+		TRY(domain_sts(b, domain->name, &sts));
 		struct expansion e = expansion_begin(b, true);
 		for (size_t n = 0; n < b->name_count; n++) {
 			const struct directory_name *x = &b->names[n];
@@ -239,9 +254,10 @@ static void add_domains(struct build *b)
 		}
 		if (domain->catch_all.n)
 			expand(&e, domain->catch_all, 0);
-		add_name(b, arena_printf(&b->arena, "@" STR_FMT, STR_ARG(domain->name)), LOOKUP_NAME_DOMAIN, &e);
+		add_name_row(b, arena_printf(&b->arena, "@" STR_FMT, STR_ARG(domain->name)), LOOKUP_NAME_DOMAIN, &e, sts);
 		add_role_names(b, domain->name, first);
 	}
+	return ERR_OK;
 }
 
 static enum err add_printers(struct build *b)
@@ -335,7 +351,7 @@ static enum err build(struct build *b, struct buf *out)
 	if (b->domain_count)
 		b->h.first_domain = add_text(b, b->domains[0].name);
 	add_names(b);
-	add_domains(b);
+	TRY(add_domains(b));
 	TRY(add_printers(b));
 	add_routes(b);
 	b->h.slots = lookup_slots_for(b->h.names);

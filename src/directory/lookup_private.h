@@ -33,7 +33,8 @@ enum lookup_name { LOOKUP_NAME_OWN = 1, LOOKUP_NAME_LIST, LOOKUP_NAME_DOMAIN, LO
 struct lookup_name_row {
 	uint64_t hash;
 	struct text_at key;
-	uint32_t kind, first_target, target_count, reserved;
+	uint32_t kind, first_target, target_count;
+	uint32_t sts;              /* DOMAIN: enum mta_sts_mode */
 };
 
 struct lookup_target_row {

@@ -26,4 +26,10 @@ bool mta_sts_policy_allows(const struct mta_sts_policy *p, struct str host);
 /* The id in the TXT records of _mta-sts.DOMAIN (§3.1). ERR_NOTFOUND: none is a record of MTA-STS, or there is more than one: the domain
  * has no policy; ERR_INVALID: one that cannot be read; ERR_AGAIN: the question failed. */
 enum err mta_sts_record(const struct dns_answer *txt, struct arena *a, struct str *id) MUST_CHECK;
+
+/* ---- ours */
+bool mta_sts_mode_parse(struct str word, enum mta_sts_mode *out);   /* "none", "testing", "enforce" */
+/* What https://mta-sts.DOMAIN/.well-known/mta-sts.txt says. also: further hosts or patterns, with spaces between. */
+struct str mta_sts_policy_text(struct arena *a, enum mta_sts_mode mode, struct str hostname, struct str also);
+struct str mta_sts_policy_id(struct arena *a, struct str text);     /* another one for another text */
 #endif

@@ -24,7 +24,7 @@ const char *protocol_name(enum protocol p)
 {
 	static const char *const names[PROTOCOL_COUNT] = {
 		[PROTOCOL_SMTP] = "smtp", [PROTOCOL_SUBMISSION] = "submission", [PROTOCOL_IMAP] = "imap", [PROTOCOL_POP3] = "pop3",
-		[PROTOCOL_LOCAL] = "local", [PROTOCOL_ADMIN] = "admin",
+		[PROTOCOL_LOCAL] = "local", [PROTOCOL_ADMIN] = "admin", [PROTOCOL_HTTP] = "http",
 	};
 	return (unsigned)p < PROTOCOL_COUNT && names[p] ? names[p] : "?";
 }

@@ -19,6 +19,7 @@ enum protocol {
 	PROTOCOL_POP3,         /* 110 STLS, 995 TLS */
 	PROTOCOL_LOCAL,        /* DIR/submit.sock: SMTP from programs of this machine, to mx; who it is say the peer credentials */
 	PROTOCOL_ADMIN,        /* DIR/admin.sock: the command line, to control (admin/admin.h) */
+	PROTOCOL_HTTP,         /* 443 TLS: policies, pages */
 	PROTOCOL_COUNT
 };
 const char *protocol_name(enum protocol p);

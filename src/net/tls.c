@@ -8,7 +8,7 @@
  * Tickets: stateless, sealed with keys that the role keys shares with all gates, so that a phone that comes back to another gate
  * resumes and costs no signature. Without shared keys the process makes its own and changes them every 12 hours.
  *
- * ALPN: "imap" and "pop3" are answered. A client that offers only web protocols is refused: a browser lured to a mail port
+ * ALPN: "imap", "pop3" and "http/1.1" are answered. A client that offers only web protocols elsewhere is refused: a browser lured to a mail port
  * (RFC 9325 §3.8). One that offers neither goes on without. */
 #include "net/tls.h"
 #include "base/bytes.h"
@@ -146,7 +146,8 @@ static int ticket_key(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPH
 static int choose_protocol(SSL *ssl, const unsigned char **out, unsigned char *out_n, const unsigned char *offered, unsigned n,
                            UNUSED void *context)
 {
-	static const struct str names[PROTOCOL_COUNT] = { [PROTOCOL_IMAP] = { "imap", 4 }, [PROTOCOL_POP3] = { "pop3", 4 } };
+	static const struct str names[PROTOCOL_COUNT] = { [PROTOCOL_IMAP] = { "imap", 4 }, [PROTOCOL_POP3] = { "pop3", 4 },
+	                                                 [PROTOCOL_HTTP] = { "http/1.1", 8 } };
 	struct str own = names[(uintptr_t)SSL_get_app_data(ssl) % PROTOCOL_COUNT];
 	struct scan s = scan_of(str_make(offered, n));
 	bool is_web = false;

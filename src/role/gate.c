@@ -49,12 +49,18 @@ static void close_doors(struct gate *g)
 	g->door_count = 0;
 }
 
+/* Web pages only over TLS: there is nothing to say in clear text. */
+static bool is_for_gates(const struct listen_on *on)
+{
+	return (on->protocol >= PROTOCOL_SUBMISSION && on->protocol <= PROTOCOL_POP3) || (on->protocol == PROTOCOL_HTTP && on->implicit_tls);
+}
+
 static void on_listen(void *context, UNUSED struct channel *ch, struct message *m)
 {
 	struct gate *g = context;
 	struct listen_on on;
 
-	if (!get_listen(m, &on) || on.protocol < PROTOCOL_SUBMISSION || on.protocol > PROTOCOL_POP3 || g->door_count == DOORS_MAX) {
+	if (!get_listen(m, &on) || !is_for_gates(&on) || g->door_count == DOORS_MAX) {
 		log_error("unexpected LISTEN from master protocol=%d", (int)on.protocol);
 		return;
 	}

@@ -54,6 +54,7 @@ void client_end(struct client *c)
 		         (unsigned long long)c->member.grant.account, (long long)(clock_wall_s() - c->since_s),
 		         (unsigned long long)c->stream.bytes_in, (unsigned long long)c->stream.bytes_out);
 	login_end(c);
+	web_end(c);
 	session_drop(c);
 	session_leave(c);
 	loop_timer_stop(g->loop, &c->timer);
@@ -122,7 +123,7 @@ void client_close_soon(struct client *c)
 /* Before a handshake is done nothing can be said; in the middle of a line nothing should be. */
 void client_bye(struct client *c, enum text sentence)
 {
-	bool may_speak = c->phase != PHASE_HANDSHAKE && c->phase != PHASE_CLOSING && !(c->relay && c->relay->is_mid_line);
+	bool may_speak = c->protocol != PROTOCOL_HTTP && c->phase != PHASE_HANDSHAKE && c->phase != PHASE_CLOSING && !(c->relay && c->relay->is_mid_line);
 	struct str hostname = c->gate->lookup ? lookup_hostname(c->gate->lookup) : STR("localhost");
 
 	if (c->phase == PHASE_CLOSING)
@@ -134,6 +135,7 @@ void client_bye(struct client *c, enum text sentence)
 		client_row(c)->bye(NULL, hostname, str_of(text_get(LANG_EN, sentence)), &c->out);
 	}
 	login_end(c);
+	web_end(c);
 	if (may_speak || c->out.n)
 		client_close_soon(c);
 	else
@@ -165,6 +167,10 @@ static void handshake_ready(void *context, unsigned events)
 
 	if (e == ERR_AGAIN) {
 		client_watch(c, handshake_ready, stream_wants(&c->stream, true, false));
+		return;
+	}
+	if (e == ERR_OK && c->protocol == PROTOCOL_HTTP) {
+		web_begin(c);
 		return;
 	}
 	if (e == ERR_OK) {
@@ -203,6 +209,7 @@ static void client_due(void *context)
 
 	switch (c->phase) {
 	case PHASE_HANDSHAKE:
+	case PHASE_WEB:
 	case PHASE_CLOSING:
 		client_end(c);
 		break;

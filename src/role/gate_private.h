@@ -1,5 +1,5 @@
 /* role/gate_private.h -- the gate's own structs: gate.c (channels, doors), gate_client.c (a connection from accept
- * to close), gate_login.c (its login phase), gate_session.c (its sessions in cells: attached, parked, told news). */
+ * to close), gate_login.c (its login phase), gate_session.c (its sessions in cells: attached, parked, told news), gate_http.c (web pages). */
 #ifndef FACTEUR_ROLE_GATE_PRIVATE_H
 #define FACTEUR_ROLE_GATE_PRIVATE_H
 #include "auth/login.h"
@@ -49,10 +49,12 @@ enum phase {
 	PHASE_OPENING,        /* talk and relay: the cell has not answered */
 	PHASE_ATTACHED,       /* relay */
 	PHASE_PARKED,         /* member.record */
+	PHASE_WEB,            /* web: a request is read, or control is asked about it */
 	PHASE_CLOSING,        /* out is sent, then it ends */
 };
 
 struct talk;   /* of the login phase: gate_login.c */
+struct web;    /* of a request for a web page: gate_http.c */
 
 struct client {
 	struct gate      *gate;
@@ -67,6 +69,7 @@ struct client {
 	int64_t           since_s;            /* connected, then logged in */
 	int64_t           born_ms, heard_ms;  /* accepted; last byte of the client */
 	struct talk      *talk;
+	struct web       *web;
 	struct relay     *relay;
 	struct member     member;
 	char             *login_name;         /* as typed; from the login on */
@@ -99,4 +102,8 @@ void session_begin(struct client *c);                   /* after LOGIN_OPEN */
 void session_due(struct client *c);
 void session_leave(struct client *c);                   /* the account has one session less */
 void session_drop(struct client *c);                    /* leaves the cell; keeps what the client has not read in out */
+/* ---- gate_http.c */
+void web_begin(struct client *c);                       /* the handshake is over: PHASE_WEB */
+void web_ready(void *client, unsigned events);
+void web_end(struct client *c);                         /* frees web */
 #endif

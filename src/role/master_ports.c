@@ -23,7 +23,16 @@ static const struct port_row { enum protocol protocol; bool implicit_tls; uint16
 	{ PROTOCOL_SUBMISSION, false, 587, ROLE_GATE }, { PROTOCOL_SUBMISSION, true, 465, ROLE_GATE },
 	{ PROTOCOL_IMAP, false, 143, ROLE_GATE },       { PROTOCOL_IMAP, true, 993, ROLE_GATE },
 	{ PROTOCOL_POP3, false, 110, ROLE_GATE },       { PROTOCOL_POP3, true, 995, ROLE_GATE },
+	{ PROTOCOL_HTTP, true, 443, ROLE_GATE },        /* setting https_port */
 };
+
+/* 0: none is wanted. */
+static uint16_t number_of(struct master *m, const struct port_row *port)
+{
+	uint64_t number = port->protocol == PROTOCOL_HTTP ? conf_number(m->conf, SETTING_https_port) : port->port;
+
+	return number ? (uint16_t)(number + (uint64_t)m->options.port_offset) : 0;
+}
 
 struct listener {  /* one bound socket, for one process */
 	int           fd;
@@ -61,9 +70,12 @@ static bool read_address(const char *text, uint16_t number, union address *a, so
 	return false;
 }
 
-static enum err say_why_not(const char *address, uint16_t number, int why)
+static enum err say_why_not(const char *address, const struct port_row *port, uint16_t number, int why)
 {
-	if (why == EADDRINUSE)
+	if (why == EADDRINUSE && port->protocol == PROTOCOL_HTTP)
+		log_error("port %u at %s is in use by another program, a web server perhaps: stop that program, or write `https_port = 0` (or another "
+		          "port) into facteur.conf", number, address);
+	else if (why == EADDRINUSE)
 		log_error("port %u at %s is in use by another program: stop that program, or start with --port-offset N", number, address);
 	else if (why == EACCES)
 		log_error("port %u at %s may only be bound by root: start as root, or with --port-offset 10000", number, address);
@@ -79,11 +91,13 @@ static enum err say_why_not(const char *address, uint16_t number, int why)
 /* is_optional: the address was not asked for by name, and this machine may lack IPv6. */
 static enum err bind_one(struct master *m, const char *address, bool is_optional, const struct port_row *port, uint32_t index)
 {
-	uint16_t number = (uint16_t)(port->port + m->options.port_offset);
+	uint16_t number = number_of(m, port);
 	union address a;
 	socklen_t n;
 	int on = 1;
 
+	if (number == 0)
+		return ERR_OK;
 	if (!read_address(address, number, &a, &n))
 		return ERR_INVALID;
 	CLEANUP(fd_close) int fd = socket(a.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -95,7 +109,7 @@ static enum err bind_one(struct master *m, const char *address, bool is_optional
 	if (a.any.sa_family == AF_INET6)
 		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
 	if (bind(fd, &a.any, n) < 0 || listen(fd, BACKLOG) < 0)
-		return is_optional && errno == EADDRNOTAVAIL ? ERR_OK : say_why_not(address, number, errno);
+		return is_optional && errno == EADDRNOTAVAIL ? ERR_OK : say_why_not(address, port, number, errno);
 	keep(m, &(struct listener){ fd, port->role, index, port->protocol, port->implicit_tls, number });
 	fd = -1;
 	return ERR_OK;
