@@ -228,6 +228,44 @@ TEST(how_long_erased_messages_can_come_back)
 	}
 }
 
+/* APPEND and EXPUNGE in a loop: what is kept for the owner is the newest, and no more than the quota. A copy in another mailbox is
+ * not kept, it lives; and what comes back counts in the quota again, no longer among what is kept. */
+TEST(no_more_is_kept_than_the_quota)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	const char *dir = test_dir();
+	struct view *v = open_account(dir);
+	struct uid_set all = { 0 };
+	struct body body;
+	uint32_t email[40], restored;
+
+	view_set_limits(v, 1000000, 0);
+	for (int i = 0; i < 40; i++) {
+		EXPECT_OK(append(v, 100000, &email[i]));
+		uid_set_add(&all, &a, 1, (uint32_t)i + 1);
+		EXPECT_OK(view_expunge(v, inbox_of(v), &all, false, &a, NULL));
+		while (view_tick(v))
+			;
+	}
+	EXPECT_ERR(body_open(v, email[29], &body), ERR_NOTFOUND);
+	EXPECT_OK(body_open(v, email[30], &body));
+	body_close(&body);
+	EXPECT(bodies_size(dir) < 3000000);
+	view_close(v);
+	v = open_account(dir);
+	view_set_limits(v, 1000000, 0);
+	EXPECT_OK(view_undelete(v, 0, 0, &restored));
+	EXPECT_INT(restored, 10);
+	uid_set_add(&all, &a, 41, 50);
+	EXPECT_OK(view_expunge(v, inbox_of(v), &all, false, &a, NULL));
+	while (view_tick(v))
+		;
+	EXPECT_OK(view_undelete(v, 0, 0, &restored));
+	EXPECT_INT(restored, 10);
+	view_close(v);
+	test_dir_remove(dir);
+}
+
 #ifdef FACTEUR_FAULT
 #include "disk/fault.h"
 

@@ -91,6 +91,8 @@ static enum err share(struct tx *tx, enum message_origin origin, const struct ro
 	if (origin == MESSAGE_NEW || origin == MESSAGE_MOVED)
 		return ERR_OK;
 	TRY(shared_read(tx->v, r->email, &live, &total));
+	if (origin == MESSAGE_RESTORED && (total == 1 || live == 0))
+		tx->kept_bytes -= (int64_t)r->size;
 	if (origin == MESSAGE_RESTORED && total == 1)
 		return ERR_OK;  /* its only row comes back */
 	if (origin == MESSAGE_COPIED && total >= EMAIL_PLACES_MAX)
@@ -155,6 +157,8 @@ static enum err keep_for_undelete(struct tx *tx, struct box *box, const struct r
 	stmt_bind_int64(q, 6, clock_wall_s());
 	TRY(stmt_done(q));
 	TRY(shared_read(tx->v, r->email, &live, &total));
+	if (live == 1)
+		tx->kept_bytes += (int64_t)r->size;
 	if (total == 1)
 		return ERR_OK;
 	if (live >= 2)

@@ -48,7 +48,14 @@ static const char step_3[] =
 	" refused INTEGER NOT NULL, PRIMARY KEY (step, network)) WITHOUT ROWID;"
 	"CREATE TABLE written_to (recipient INTEGER PRIMARY KEY, day INTEGER NOT NULL);";
 
-static const struct db_step steps[] = { { 1, step_1 }, { 2, step_2 }, { 3, step_3 } };
+static const char step_4[] =
+	/* state.c: bytes of emails that only rows of expunged name */
+	"ALTER TABLE state ADD COLUMN kept_bytes INTEGER NOT NULL DEFAULT 0;"
+	"UPDATE state SET kept_bytes = coalesce((SELECT sum(e.size) FROM (SELECT DISTINCT email_id FROM expunged) x"
+	" JOIN email e ON e.email_id = x.email_id LEFT JOIN shared s ON s.email_id = x.email_id"
+	" WHERE s.live IS NULL OR s.live = 0), 0);";
+
+static const struct db_step steps[] = { { 1, step_1 }, { 2, step_2 }, { 3, step_3 }, { 4, step_4 } };
 
 enum err schema_prepare(struct db *db)
 {

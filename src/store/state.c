@@ -17,7 +17,7 @@
 
 static enum err state_create(struct view *v)
 {
-	static const char sql[] = "INSERT INTO state VALUES (1, 1, 1, 1, 1, 1, 0, 0, 0, ?1)";
+	static const char sql[] = "INSERT INTO state VALUES (1, 1, 1, 1, 1, 1, 0, 0, 0, ?1, 0)";
 	CLEANUP(stmt_release) struct stmt *q = db_query(v->db, sql);
 
 	stmt_bind_int64(q, 1, clock_wall_s());
@@ -72,7 +72,8 @@ static enum err email_next_load(struct view *v, uint32_t at_least)
 static enum err state_read(struct view *v, bool *found, bool *clean, uint32_t *email_next)
 {
 	static const char sql[] =
-		"SELECT modseq, reserved, clean, email_next, mailbox_next, uidvalidity, shared_bytes, history_floor FROM state";
+		"SELECT modseq, reserved, clean, email_next, mailbox_next, uidvalidity, shared_bytes, history_floor,"
+		" kept_bytes FROM state";
 	CLEANUP(stmt_release) struct stmt *q = db_query(v->db, sql);
 
 	*found = stmt_row(q);
@@ -86,6 +87,7 @@ static enum err state_read(struct view *v, bool *found, bool *clean, uint32_t *e
 	v->uidvalidity = (uint32_t)stmt_int64(q, 5);
 	v->shared_bytes = stmt_int64(q, 6);
 	v->history_floor = (uint64_t)stmt_int64(q, 7);
+	v->kept_bytes = stmt_int64(q, 8);
 	return stmt_end(q);
 }
 
@@ -159,12 +161,13 @@ enum err state_write_counters(struct view *v, uint64_t modseq, bool clean)
 	return stmt_done(q);
 }
 
-enum err state_set_shared_bytes(struct view *v, int64_t bytes)
+enum err state_set_bytes(struct view *v, int64_t shared, int64_t kept)
 {
-	static const char sql[] = "UPDATE state SET shared_bytes = ?1";
+	static const char sql[] = "UPDATE state SET shared_bytes = ?1, kept_bytes = ?2";
 	CLEANUP(stmt_release) struct stmt *q = db_query(v->db, sql);
 
-	stmt_bind_int64(q, 1, bytes);
+	stmt_bind_int64(q, 1, shared);
+	stmt_bind_int64(q, 2, kept);
 	return stmt_done(q);
 }
 

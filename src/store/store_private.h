@@ -135,6 +135,7 @@ struct view {
 	atomic_ullong      committed;        /* number of the newest commit of this process */
 	struct delivery_key pruned;          /* up to which names of deliveries were forgotten last */
 	int64_t            shared_bytes;     /* counted in more than one mailbox: see usage() in message.c */
+	int64_t            kept_bytes;       /* of emails that are in no mailbox and wait for their end in expunged.c */
 	uint32_t           uidvalidity;      /* the newest one given out */
 	int64_t            mailbox_next;
 	atomic_uint        email_next;
@@ -183,7 +184,7 @@ struct tx {
 	struct box   **boxes;
 	struct mailbox *counters;         /* what boxes[i]->m becomes */
 	size_t         n_boxes, boxes_cap, counters_cap;
-	int64_t        shared_bytes;
+	int64_t        shared_bytes, kept_bytes;
 	struct reshape *reshapes;         /* mailboxes that appear, go or are renamed */
 	size_t         n_reshapes, reshapes_cap;
 	bool           is_open;
@@ -217,7 +218,7 @@ void will_wait(struct view *v);                                 /* without locks
 uint64_t modseq_floor(const struct view *v, uint64_t modseq);   /* memory lock */
 enum err state_load(struct view *v) MUST_CHECK;
 enum err state_reserve(struct view *v) MUST_CHECK;              /* the next block, in the open transaction */
-enum err state_set_shared_bytes(struct view *v, int64_t bytes) MUST_CHECK;  /* in the open transaction */
+enum err state_set_bytes(struct view *v, int64_t shared, int64_t kept) MUST_CHECK;  /* in the open transaction */
 enum err state_write_counters(struct view *v, uint64_t modseq, bool clean) MUST_CHECK;   /* the same */
 
 /* schema.c */
@@ -278,8 +279,10 @@ enum err email_delete(struct tx *tx, uint32_t email) MUST_CHECK;
 enum err delivered_add(struct tx *tx, const struct delivery_key *key, uint32_t email) MUST_CHECK;
 enum err delivered_prune(struct tx *tx, const struct delivery_key *upto) MUST_CHECK;
 
-/* expunged.c: forgets the oldest; at most max a call */
+/* expunged.c: forgets what was expunged before that time, and the oldest of what is too much; at most max a call. */
 enum err expunged_prune(struct view *v, int64_t before, size_t max, bool *more) MUST_CHECK;
+/* More is kept than the quota. Takes the db lock. */
+bool expunged_is_too_much(struct view *v);
 
 /* compact.c: one step of a few milliseconds; *more: there is more to do */
 enum err compact_step(struct view *v, bool *more) MUST_CHECK;

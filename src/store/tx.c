@@ -82,6 +82,7 @@ enum err tx_begin(struct view *v, enum tx_kind kind, struct tx *tx)
 	}
 	tx->modseq = v->modseq + 1;
 	tx->shared_bytes = v->shared_bytes;
+	tx->kept_bytes = v->kept_bytes;
 	tx->is_open = true;
 	return ERR_OK;
 }
@@ -238,8 +239,8 @@ static enum err tx_write(struct tx *tx)
 {
 	for (size_t i = 0; i < tx->n_boxes; i++)
 		TRY(mailbox_write(tx, &tx->counters[i]));
-	if (tx->shared_bytes != tx->v->shared_bytes)
-		TRY(state_set_shared_bytes(tx->v, tx->shared_bytes));
+	if (tx->shared_bytes != tx->v->shared_bytes || tx->kept_bytes != tx->v->kept_bytes)
+		TRY(state_set_bytes(tx->v, tx->shared_bytes, tx->kept_bytes));
 	return db_commit(tx->v->db);
 }
 
@@ -283,6 +284,7 @@ enum err tx_commit(struct tx *tx, uint64_t *commit)
 		apply_reshapes(tx);
 	v->modseq = tx->modseq;
 	v->shared_bytes = tx->shared_bytes;
+	v->kept_bytes = tx->kept_bytes;
 	note_usage(v);
 	*commit = atomic_fetch_add(&v->committed, 1) + 1;
 	done = (struct pending){ .commit = *commit,

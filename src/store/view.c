@@ -244,7 +244,7 @@ static enum err checkpoint_if_due(struct view *v, int64_t now_ms)
 /* Forgetting, then compaction, as far as the time of this call goes. */
 static enum err background(struct view *v, int64_t now_ms, bool *more)
 {
-	if (now_ms - v->pruned_ms > PRUNE_EVERY_MS) {
+	if (now_ms - v->pruned_ms > PRUNE_EVERY_MS || expunged_is_too_much(v)) {
 		v->pruned_ms = now_ms;
 		v->is_pruning = true;
 	}
