@@ -36,11 +36,29 @@ static void read_limits(struct scan *s, struct smtp_offers *out)
 	}
 }
 
+/* Mechanisms, parted by spaces; more than one line of them is allowed by nobody and written by some. */
+static void read_auth(struct scan *s, struct smtp_offers *out)
+{
+	while (!scan_done(s)) {
+		scan_skip(s, " \t");
+		struct str name = scan_until(s, ' ');
+		if (str_ieq(name, STR("PLAIN")))
+			out->has |= SMTP_OFFERS_AUTH_PLAIN;
+		else if (str_ieq(name, STR("LOGIN")))
+			out->has |= SMTP_OFFERS_AUTH_LOGIN;
+	}
+}
+
 static void read_line(struct str line, struct smtp_offers *out)
 {
 	struct scan s = scan_of(line);
 	struct str word = scan_while(&s, is_keyword);
 
+	if (str_ieq(word, STR("AUTH"))) {
+		scan_skip(&s, " \t=");
+		read_auth(&s, out);
+		return;
+	}
 	for (size_t i = 0; i < sizeof(keywords) / sizeof(keywords[0]); i++) {
 		if (!str_ieq(word, str_of(keywords[i].word)))
 			continue;

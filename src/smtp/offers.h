@@ -14,6 +14,8 @@ enum {
 	SMTP_OFFERS_STARTTLS   = 1 << 7,   /* RFC 3207 */
 	SMTP_OFFERS_REQUIRETLS = 1 << 8,   /* RFC 8689 */
 	SMTP_OFFERS_LIMITS     = 1 << 9,   /* RFC 9422 */
+	SMTP_OFFERS_AUTH_PLAIN = 1 << 24,  /* RFC 4954; RFC 4616 */
+	SMTP_OFFERS_AUTH_LOGIN = 1 << 25,
 };
 
 struct smtp_offers {

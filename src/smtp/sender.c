@@ -17,7 +17,7 @@ static const struct { int patience_s; enum smtp_stage stage; } expectations[] = 
 	[EXPECT_GREETING] = { 300, SMTP_AT_GREETING }, [EXPECT_EHLO] = { 300, SMTP_AT_EHLO },  [EXPECT_HELO] = { 300, SMTP_AT_EHLO },
 	[EXPECT_STARTTLS] = { 120, SMTP_AT_STARTTLS }, [EXPECT_RSET] = { 120, SMTP_AT_READY }, [EXPECT_MAIL] = { 300, SMTP_AT_MAIL },
 	[EXPECT_RCPT] = { 300, SMTP_AT_RCPT },         [EXPECT_DATA] = { 120, SMTP_AT_DATA },  [EXPECT_END] = { 600, SMTP_AT_END },
-	[EXPECT_QUIT] = { 10, SMTP_AT_QUIT },
+	[EXPECT_QUIT] = { 10, SMTP_AT_QUIT },          [EXPECT_LOGIN] = { 120, SMTP_AT_LOGIN },
 };
 enum { CONTENT_PATIENCE_S = 180 };
 
@@ -26,7 +26,7 @@ const char *smtp_stage_name(enum smtp_stage stage)
 	static const char *const names[] = {
 		[SMTP_AT_GREETING] = "the greeting", [SMTP_AT_EHLO] = "EHLO", [SMTP_AT_STARTTLS] = "STARTTLS", [SMTP_AT_READY] = "RSET",
 		[SMTP_AT_MAIL] = "MAIL FROM", [SMTP_AT_RCPT] = "RCPT TO", [SMTP_AT_DATA] = "DATA", [SMTP_AT_CONTENT] = "the message",
-		[SMTP_AT_END] = "the end of the message", [SMTP_AT_QUIT] = "QUIT",
+		[SMTP_AT_END] = "the end of the message", [SMTP_AT_QUIT] = "QUIT", [SMTP_AT_LOGIN] = "AUTH",
 	};
 	return names[stage];
 }
@@ -82,8 +82,7 @@ struct smtp_result sender_own(struct arena *a, enum smtp_outcome outcome, const 
 	return r;
 }
 
-/* The connection is of no more use; a message on it gets the reason for each recipient that was not decided about. */
-static void give_up(struct smtp_sender *s, struct smtp_result why)
+void sender_give_up(struct smtp_sender *s, struct smtp_result why)
 {
 	if (s->state == SMTP_SENDER_OVER)
 		return;
@@ -103,7 +102,7 @@ static void give_up_reply(struct smtp_sender *s, const struct smtp_answer *r, en
 	if (why.outcome == SMTP_OUTCOME_DONE)  /* a 2xx or 3xx where it makes no sense */
 		why = sender_own(&s->own, SMTP_OUTCOME_DEFERRED, "4.5.0", at, "the server answered %s with \"" STR_FMT "\", which makes no sense there",
 		                 smtp_stage_name(at), STR_ARG(why.text));
-	give_up(s, why);
+	sender_give_up(s, why);
 }
 
 static enum smtp_stage stage_now(const struct smtp_sender *s)
@@ -122,9 +121,17 @@ static void say_hello(struct smtp_sender *s, enum expect what)
 	sender_say(s, what, 0, "%s " STR_FMT, verb, STR_ARG(s->config.hostname));
 }
 
+static void ready(struct smtp_sender *s)
+{
+	if (s->config.login.n > 0)
+		login_begin(s);
+	else
+		s->state = SMTP_SENDER_READY;
+}
+
 static void no_tls(struct smtp_sender *s, const char *what)
 {
-	give_up(s, sender_own(&s->own, SMTP_OUTCOME_DEFERRED, "4.7.4", SMTP_AT_STARTTLS, "the server %s, and without TLS nothing may be sent to it",
+	sender_give_up(s, sender_own(&s->own, SMTP_OUTCOME_DEFERRED, "4.7.4", SMTP_AT_STARTTLS, "the server %s, and without TLS nothing may be sent to it",
 	                      what));
 }
 
@@ -150,7 +157,7 @@ static void hello_answered(struct smtp_sender *s, const struct smtp_answer *r, e
 	}
 	str_cut(r->text, '\n', &line, &rest);
 	if (is_own_name(s, line)) {
-		give_up(s, sender_own(&s->own, SMTP_OUTCOME_REFUSED, "5.4.6", SMTP_AT_EHLO,
+		sender_give_up(s, sender_own(&s->own, SMTP_OUTCOME_REFUSED, "5.4.6", SMTP_AT_EHLO,
 		                      "the mail server of this domain is this very server, which does not have the domain: add it here, or correct "
 		                      "its MX records"));
 		return;
@@ -159,19 +166,19 @@ static void hello_answered(struct smtp_sender *s, const struct smtp_answer *r, e
 	if (s->config.avoids_chunking)
 		s->offers.has &= ~(unsigned)(SMTP_OFFERS_CHUNKING | SMTP_OFFERS_BINARYMIME);
 	if (s->is_secure || s->config.tls == SMTP_TLS_NEVER)
-		s->state = SMTP_SENDER_READY;
+		ready(s);
 	else if (s->offers.has & SMTP_OFFERS_STARTTLS)
 		sender_say(s, EXPECT_STARTTLS, 0, "STARTTLS");
 	else if (s->config.tls == SMTP_TLS_MUST)
 		no_tls(s, "does not offer STARTTLS");
 	else
-		s->state = SMTP_SENDER_READY;
+		ready(s);
 }
 
 static void starttls_answered(struct smtp_sender *s, const struct smtp_answer *r)
 {
 	if (smtp_answer_class(r) == 2 && s->in.n > 0) {  /* said before TLS, to be heard after it: RFC 3207 §4.2, CVE-2011-0411 */
-		give_up(s, sender_own(&s->own, SMTP_OUTCOME_DEFERRED, "4.7.0", SMTP_AT_STARTTLS,
+		sender_give_up(s, sender_own(&s->own, SMTP_OUTCOME_DEFERRED, "4.7.0", SMTP_AT_STARTTLS,
 		                      "something was said between STARTTLS and TLS: somebody on the way may be tampering with it"));
 		return;
 	}
@@ -180,7 +187,7 @@ static void starttls_answered(struct smtp_sender *s, const struct smtp_answer *r
 	else if (s->config.tls == SMTP_TLS_MUST)
 		give_up_reply(s, r, SMTP_AT_STARTTLS);
 	else
-		s->state = SMTP_SENDER_READY;
+		ready(s);
 }
 
 void smtp_sender_secured(struct smtp_sender *s)
@@ -202,7 +209,7 @@ static void take_reply(struct smtp_sender *s, const struct smtp_answer *r)
 		if (s->m && s->state == SMTP_SENDER_BUSY && r->code != 421) {
 			struct smtp_result why = sender_result(&s->own, r, message_stage(s));
 			message_early_reply(s, r);
-			give_up(s, why);
+			sender_give_up(s, why);
 		} else {
 			give_up_reply(s, r, stage_now(s));
 		}
@@ -229,6 +236,9 @@ static void take_reply(struct smtp_sender *s, const struct smtp_answer *r)
 	case EXPECT_STARTTLS:
 		starttls_answered(s, r);
 		return;
+	case EXPECT_LOGIN:
+		login_answered(s, r);
+		return;
 	default:
 		message_reply(s, e, r);
 	}
@@ -243,7 +253,7 @@ void smtp_sender_input(struct smtp_sender *s, struct str bytes)
 		return;
 	buf_add(&s->in, bytes);
 	if (s->in.failed) {
-		give_up(s, sender_own(&s->own, SMTP_OUTCOME_DEFERRED, "4.5.0", stage_now(s), "the server talks without end"));
+		sender_give_up(s, sender_own(&s->own, SMTP_OUTCOME_DEFERRED, "4.5.0", stage_now(s), "the server talks without end"));
 		return;
 	}
 	if (bytes.n == 0 || memchr(bytes.p, '\n', bytes.n) == NULL)
@@ -254,7 +264,7 @@ void smtp_sender_input(struct smtp_sender *s, struct str bytes)
 		if (e == ERR_AGAIN)
 			return;
 		if (e != ERR_OK) {
-			give_up(s, sender_own(&s->own, SMTP_OUTCOME_DEFERRED, "4.5.0", stage_now(s), "what answers there does not speak SMTP"));
+			sender_give_up(s, sender_own(&s->own, SMTP_OUTCOME_DEFERRED, "4.5.0", stage_now(s), "what answers there does not speak SMTP"));
 			return;
 		}
 		buf_drop_front(&s->in, scan_offset(&at));
@@ -283,7 +293,7 @@ void smtp_sender_closed(struct smtp_sender *s, struct str why, bool is_clean)
 		of = SMTP_AT_END;
 	else if (at == SMTP_AT_END)
 		of = SMTP_AT_CONTENT;
-	give_up(s, sender_own(&s->own, SMTP_OUTCOME_DEFERRED, "4.4.2", of, STR_FMT " (waiting for the answer to %s)%s", STR_ARG(why),
+	sender_give_up(s, sender_own(&s->own, SMTP_OUTCOME_DEFERRED, "4.4.2", of, STR_FMT " (waiting for the answer to %s)%s", STR_ARG(why),
 	                      smtp_stage_name(at), of == SMTP_AT_END ? ": the whole message had been sent, and it may have arrived" : ""));
 }
 
@@ -320,6 +330,8 @@ struct smtp_sender *smtp_sender_new(const struct smtp_sender_config *c)
 
 	s->config = *c;
 	s->config.hostname = str_copy(&s->own, c->hostname);
+	s->config.login = c->login.n > 0 ? str_copy(&s->own, c->login) : STR("");
+	s->config.password = c->password.n > 0 ? str_copy(&s->own, c->password) : STR("");
 	s->in = BUF(2 * SMTP_ANSWER_MAX);
 	s->out = BUF(OUT_MAX);
 	if (c->tls == SMTP_TLS_IMPLICIT)
@@ -336,6 +348,7 @@ void smtp_sender_free(struct smtp_sender *s)
 	buf_free(&s->out);
 	mem_free(s->awaited);
 	arena_free(&s->arena);
+	arena_wipe(&s->own);  /* a password that was not said */
 	arena_free(&s->own);
 	mem_free(s);
 }

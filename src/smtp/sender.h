@@ -29,11 +29,13 @@ struct smtp_sender_config {
 	enum smtp_sender_tls tls;
 	bool                 is_lmtp;
 	bool                 avoids_chunking; /* this server announces BDAT and cannot do it */
+	struct str           login, password; /* who we are to it (AUTH, RFC 4954); login empty: nobody in particular */
+	bool                 login_in_clear;  /* without TLS too: it is on this machine */
 };
 
 /* How far a connection, or a message on it, has come: what failed, and whether another host may be tried at once. */
 enum smtp_stage {
-	SMTP_AT_GREETING, SMTP_AT_EHLO, SMTP_AT_STARTTLS, SMTP_AT_READY, SMTP_AT_MAIL, SMTP_AT_RCPT, SMTP_AT_DATA, SMTP_AT_CONTENT,
+	SMTP_AT_GREETING, SMTP_AT_EHLO, SMTP_AT_STARTTLS, SMTP_AT_LOGIN, SMTP_AT_READY, SMTP_AT_MAIL, SMTP_AT_RCPT, SMTP_AT_DATA, SMTP_AT_CONTENT,
 	SMTP_AT_END,      /* all was sent: with a word of our own instead of a reply, nobody knows whether the peer has it */
 	SMTP_AT_QUIT,
 };

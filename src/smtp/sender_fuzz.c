@@ -59,6 +59,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	c.tls = data[0] % 3;
 	c.is_lmtp = (data[0] & 4) != 0;
+	if (data[0] & 16) {
+		c.login = STR("alice");
+		c.password = STR("sesame");
+		c.login_in_clear = (data[0] & 32) != 0;
+	}
 	m.size = data[0] & 8 ? BODY_SIZE : 100;
 	left = str_from(left, 1);
 	struct smtp_sender *s = smtp_sender_new(&c);

@@ -1,11 +1,11 @@
-/* smtp/sender_private.h -- what sender.c (the connection) and sender_message.c (a message on it) share. */
+/* smtp/sender_private.h -- what sender.c (the connection), sender_login.c (AUTH) and sender_message.c (a message on it) share. */
 #ifndef FACTEUR_SMTP_SENDER_PRIVATE_H
 #define FACTEUR_SMTP_SENDER_PRIVATE_H
 #include "smtp/client.h"
 #include "smtp/sender.h"
 
 enum expect {
-	EXPECT_GREETING, EXPECT_EHLO, EXPECT_HELO, EXPECT_STARTTLS, EXPECT_RSET, EXPECT_MAIL, EXPECT_RCPT, EXPECT_DATA, EXPECT_END,
+	EXPECT_GREETING, EXPECT_EHLO, EXPECT_HELO, EXPECT_STARTTLS, EXPECT_LOGIN, EXPECT_RSET, EXPECT_MAIL, EXPECT_RCPT, EXPECT_DATA, EXPECT_END,
 	EXPECT_QUIT,
 };
 
@@ -16,6 +16,9 @@ struct expected {
 
 /* What comes next in a transaction. */
 enum step { STEP_MAIL, STEP_RCPT, STEP_CONTENT, STEP_ASKED, STEP_SENDING, STEP_SENT };
+
+/* What the next 334 asks for. */
+enum login_step { LOGIN_PLAIN, LOGIN_NAME, LOGIN_PASSWORD, LOGIN_SECRET_SAID };
 
 enum rcpt_state { RCPT_WAITS, RCPT_ASKED, RCPT_ACCEPTED, RCPT_DECIDED };
 
@@ -29,6 +32,7 @@ struct smtp_sender {
 	size_t          first, end, cap;
 	struct smtp_offers offers;
 	bool            is_secure;
+	enum login_step login;
 	unsigned        messages;
 	uint64_t        progress;
 	struct smtp_result failure;
@@ -53,6 +57,13 @@ bool sender_awaits_nothing(const struct smtp_sender *s);
 struct smtp_result sender_result(struct arena *a, const struct smtp_answer *r, enum smtp_stage at);
 struct smtp_result sender_own(struct arena *a, enum smtp_outcome outcome, const char *status, enum smtp_stage at, const char *fmt, ...)
 	PRINTF_LIKE(5, 6);
+
+/* The connection is of no more use; a message on it gets the reason for each recipient that was not decided about. */
+void sender_give_up(struct smtp_sender *s, struct smtp_result why);
+
+/* sender_login.c */
+void login_begin(struct smtp_sender *s);
+void login_answered(struct smtp_sender *s, const struct smtp_answer *r);
 
 /* sender_message.c */
 void message_reply(struct smtp_sender *s, struct expected e, const struct smtp_answer *r);

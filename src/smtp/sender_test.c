@@ -243,3 +243,46 @@ TEST(second_message_and_reset)
 	buf_free(&p.said);
 	smtp_sender_free(p.s);
 }
+
+/* AGFsaWNlAHNlc2FtZQ==: NUL alice NUL sesame. Without TLS only where it was said to be safe; whatever fails is for later. */
+TEST(logins)
+{
+	static const char secret[] = "sesame";
+	static char long_secret[400];
+	static const struct { const char *name, *script, *status, *text; bool in_clear, is_long; enum smtp_sender_tls tls; } cases[] = {
+		{ "PLAIN", HELLO "S: 250-x\nS: 250 AUTH LOGIN PLAIN X\nC: AUTH PLAIN AGFsaWNlAHNlc2FtZQ==\nS: 235 2.7.0 welcome\n", NULL, NULL, true },
+		{ "as it was written once", HELLO "S: 250-x\nS: 250 AUTH=PLAIN\nC: AUTH PLAIN AGFsaWNlAHNlc2FtZQ==\nS: 235 welcome\n", NULL, NULL, true },
+		{ "LOGIN", HELLO "S: 250-x\nS: 250 AUTH LOGIN\nC: AUTH LOGIN\nS: 334 VXNlcm5hbWU6\nC: YWxpY2U=\nS: 334 UGFzc3dvcmQ6\nC: c2VzYW1l\nS: 235 ok\n",
+		  NULL, NULL, true },
+		{ "long", HELLO "S: 250-x\nS: 250 AUTH PLAIN\nC: AUTH PLAIN\nS: 334 \nC* AGFsaWNlAHh4eHh4\nS: 235 ok\n", NULL, NULL, true, true },
+		{ "over TLS", HELLO "S: 250-x\nS: 250-AUTH LOGIN\nS: 250 STARTTLS\nC: STARTTLS\nS: 220 go\nT\nC: EHLO me.test\nS: 250-x\nS: 250 AUTH PLAIN\n"
+		  "C: AUTH PLAIN AGFsaWNlAHNlc2FtZQ==\nS: 235 ok\n", NULL, NULL, false, false, SMTP_TLS_MUST },
+		{ "not in clear text", HELLO "S: 250-x\nS: 250 AUTH PLAIN\n", "4.7.10", "not sent in clear text" },
+		{ "no way", HELLO "S: 250-x\nS: 250 AUTH CRAM-MD5\n", "4.7.4", "no way to log in", true },
+		{ "wrong", HELLO "S: 250-x\nS: 250 AUTH PLAIN\nC* AUTH\nS: 535 5.7.8 who?\n", "4.7.8", "refuses the login of \"alice\": 535 5.7.8 who?", true },
+		{ "not now", HELLO "S: 250-x\nS: 250 AUTH PLAIN\nC* AUTH\nS: 454 4.7.0 busy\n", "4.7.0", "454 4.7.0 busy", true },
+		{ "and more", HELLO "S: 250-x\nS: 250 AUTH PLAIN\nC* AUTH\nS: 334 x\n", "4.7.0", "334 x", true },
+		{ "gone", HELLO "S: 250-x\nS: 250 AUTH PLAIN\nC* AUTH\nX\n", "4.4.2", "AUTH", true },
+		{ "421", HELLO "S: 250-x\nS: 250 AUTH PLAIN\nC* AUTH\nS: 421 4.3.2 down\n", "4.3.2", "421 4.3.2 down", true },
+	};
+
+	memset(long_secret, 'x', sizeof(long_secret) - 1);
+	EACH(cases, c) {
+		struct smtp_sender_config config = { .hostname = STR("me.test"), .tls = c->tls, .login = STR("alice"),
+		                                     .password = str_of(c->is_long ? long_secret : secret), .login_in_clear = c->in_clear };
+		struct peer p = { .s = smtp_sender_new(&config), .said = BUF(1 << 20) };
+
+		print_message("%s\n", c->name);
+		run(&p, c->script);
+		EXPECT_INT(smtp_sender_state(p.s), c->status ? SMTP_SENDER_OVER : SMTP_SENDER_READY);
+		if (c->status) {
+			EXPECT_INT(smtp_sender_failure(p.s)->outcome, SMTP_OUTCOME_DEFERRED);
+			EXPECT_STR(smtp_sender_failure(p.s)->status, c->status);
+			EXPECT_INT(smtp_sender_failure(p.s)->at, SMTP_AT_LOGIN);
+			EXPECT(str_find(smtp_sender_failure(p.s)->text, str_of(c->text)) >= 0);
+		}
+		EXPECT_INT(p.said.n, 0);
+		buf_free(&p.said);
+		smtp_sender_free(p.s);
+	}
+}
