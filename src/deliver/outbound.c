@@ -141,11 +141,16 @@ void job_finished(struct outbound_job *j)
 	uint64_t number = j->in.send.number;
 
 	if (results[0].at == SMTP_AT_MAIL && results[0].outcome == SMTP_OUTCOME_DEFERRED) {
-		note_failure(j, &results[0]);
+		bool is_reused = c->is_reused;  /* "enough over this one" is no word about the next */
+		if (!is_reused)
+			note_failure(j, &results[0]);
 		smtp_sender_next(c->sender);
-		connection_leave(c);
 		j->connection = NULL;
-		job_next_target(j);
+		connection_leave(c);
+		if (is_reused)
+			job_begin_anew(j);
+		else
+			job_next_target(j);
 		return;
 	}
 	take_results(j, results);
@@ -180,7 +185,7 @@ void job_lost(struct outbound_job *j, const struct smtp_result *why)
 	}
 	if (c->is_reused) {
 		j->connection = NULL;
-		job_find_way(j);
+		job_begin_anew(j);
 		return;
 	}
 	note_failure(j, why);

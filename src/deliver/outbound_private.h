@@ -31,6 +31,7 @@ struct outbound_job {
 	struct sts_search  *policy_search;
 	bool               *is_allowed;        /* each host of the route: by a policy of MTA-STS that is enforced; NULL: there is none */
 	size_t              target;            /* the next one to try */
+	bool                wants_new;         /* a connection that was kept has failed it */
 	bool                in_clear;          /* the last target again, without TLS: what it calls TLS does not work */
 	bool                is_waiting;        /* for room */
 	bool                all_refused;       /* so far every host has said "never" */
@@ -108,7 +109,8 @@ void connection_free(struct outbound_connection *c);
 
 /* outbound_way.c */
 void job_choose_way(struct outbound_job *j);
-void job_find_way(struct outbound_job *j);        /* from the beginning */
+void job_find_way(struct outbound_job *j);
+void job_begin_anew(struct outbound_job *j);      /* with a connection of its own */
 void job_next_target(struct outbound_job *j);     /* the next address, or the answer that none is left */
 bool job_is_late(const struct outbound_job *j);
 bool job_may_use(const struct outbound_connection *c, const struct outbound_job *j);

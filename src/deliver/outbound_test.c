@@ -189,6 +189,26 @@ TEST(connections_are_kept)
 	EXPECT_INT(w.server.connections, 2);
 }
 
+/* "Enough for this connection" is no word about the next one. */
+TEST(enough_for_a_kept_connection)
+{
+	static const char *const scripts[] = { HELLO MAIL RCPT DATA "<MAIL\n451 4.7.0 too many messages\n<QUIT\n221 bye\n", HELLO MAIL RCPT DATA "<QUIT\n221 bye\n",
+	                                       NULL };
+	struct send_recipient bob = { .address = STR("bob@x") };
+	struct world w;
+	struct send s = message_to(&bob, 1);
+
+	setup(&w, scripts);
+	for (uint64_t i = 1; i <= 2; i++) {
+		s.number = i;
+		ask(&w, &s);
+		EXPECT_INT(w.answer.results[0].outcome, DELIVERY_DONE);
+		sent(&w, i);
+	}
+	teardown(&w);
+	EXPECT_INT(w.server.connections, 2);
+}
+
 /* Before its SENT a connection carries nothing else. */
 TEST(not_before_sent)
 {

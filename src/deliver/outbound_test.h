@@ -11,6 +11,7 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -104,6 +105,7 @@ static void setup(struct world *w, const char *const *scripts)
 	socklen_t n = sizeof(a);
 	int pair[2];
 
+	signal(SIGPIPE, SIG_IGN);
 	*w = (struct world){ .loop = loop_new() };
 	EXPECT_OK(resolver_new(w->loop, &config, &w->resolver));
 	w->tls = tls_client_new("/etc/ssl/certs/ca-certificates.crt");

@@ -174,7 +174,7 @@ void job_choose_way(struct outbound_job *j)
 
 void job_find_way(struct outbound_job *j)
 {
-	struct outbound_connection *c = find_free(j);
+	struct outbound_connection *c = j->wants_new ? NULL : find_free(j);
 
 	if (c) {
 		connection_use(c, j);
@@ -189,6 +189,12 @@ void job_find_way(struct outbound_job *j)
 		j->search = mx_find_host(j->outbound->resolver, j->way.host, j->way.port, on_route, j);
 	else
 		j->search = mx_find(j->outbound->resolver, j->in.send.destination, j->way.port, is_own, on_route, j);
+}
+
+void job_begin_anew(struct outbound_job *j)
+{
+	j->wants_new = true;
+	job_find_way(j);
 }
 
 /* Each of those who wait, once; who finds no room waits again, behind the others of his kind. */
