@@ -142,6 +142,16 @@ static void on_resolve(void *context, struct channel *ch, struct message *m)
 	channel_reply(ch, m->call, e, buf_str(&answer), NULL, 0);
 }
 
+static void on_sending(void *context, struct channel *ch, struct message *m)
+{
+	struct control_cell *cell = context;
+	CLEANUP(buf_free) struct buf answer = BUF(16);
+	WITH_LOCK(cell->control);
+	enum err e = control_sending_take(cell, m->body, &answer);
+
+	channel_reply(ch, m->call, e, buf_str(&answer), NULL, 0);
+}
+
 static void on_usage(void *context, UNUSED struct channel *ch, struct message *m)
 {
 	struct control_cell *cell = context;
@@ -159,7 +169,7 @@ static void on_cell_trail(void *context, UNUSED struct channel *ch, struct messa
 
 static const struct channel_handler cell_handlers[] = {
 	{ REQUEST_ACCOUNT_INFO, on_account_info }, { REQUEST_RESOLVE, on_resolve }, { NOTICE_USAGE, on_usage },
-	{ NOTICE_TRAIL, on_cell_trail }, { 0 },
+	{ REQUEST_SENDING, on_sending }, { NOTICE_TRAIL, on_cell_trail }, { 0 },
 };
 
 void control_cell_release(struct control_cell *cell)

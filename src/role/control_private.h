@@ -94,6 +94,9 @@ void control_usage_gone(struct control_cell *cell);
 void control_usage_tick(struct control *c, int64_t now_ms);
 void control_usage_write(struct control *c);   /* what waits, now */
 
+/* SENDING of a cell (control_sending.c). Lock held. */
+enum err control_sending_take(struct control_cell *cell, struct str notice, struct buf *answer) MUST_CHECK;
+
 /* The trail (control_trail.c). Between start and stop only: no lock needed. */
 void control_trail_start(struct control *c);
 void control_trail_stop(struct control *c);

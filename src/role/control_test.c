@@ -8,6 +8,7 @@
 #include "base/test.h"
 #include "directory/info.h"
 #include "role/role.h"
+#include "submit/sending.h"
 #include "store/command.h"
 #include <poll.h>
 #include <pthread.h>
@@ -397,6 +398,49 @@ TEST(a_command_for_a_cell)
 	UNTIL(w->limits == 1);
 	gives(w, "config set", "'setting':'hostname','value':'mx.example.test'", "");
 	UNTIL(w->limits == 2);             /* for everybody */
+	end(w);
+}
+
+/* The cell of alice says what it has seen; what control answers. */
+static enum err says_sending(struct world *w, uint64_t account, enum sending_kind kind, bool *is_news, bool *french)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	CLEANUP(buf_free) struct buf b = BUF(200);
+	struct message m;
+
+	put_u64(&b, account);
+	put_u8(&b, (uint8_t)kind);
+	put_str(&b, STR("signs: BULK=150/150/3"));
+	TRY(channel_call(w->cell, REQUEST_SENDING, buf_str(&b), NULL, 0, PATIENCE_MS, &a, &m));
+	struct scan s = scan_of(m.body);
+	*is_news = get_bool(&s);
+	*french = get_bool(&s);
+	return get_end(&s) ? ERR_OK : ERR_INVALID;
+}
+
+TEST(an_account_that_sends_like_a_thief_is_stopped)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct world *w = begin();
+	struct account_info info;
+	bool is_news, french;
+
+	gives(w, "account describe", "'address':'alice@example.test','lang':'fr'", "");
+	connect_cell(w, ALICE);
+	EXPECT_OK(says_sending(w, ALICE, SENDING_UNUSUAL, &is_news, &french));
+	EXPECT(is_news && french);                                             /* alice is the administrator, too */
+	EXPECT_OK(account_info_ask(w->cell, ALICE, PATIENCE_MS, &a, &info));
+	EXPECT(info.stopped_s == 0);
+	account_info_free(&info);
+	EXPECT_OK(says_sending(w, ALICE, SENDING_STOP, &is_news, &french));
+	EXPECT(is_news);
+	EXPECT_OK(says_sending(w, ALICE, SENDING_STOP, &is_news, &french));
+	EXPECT(!is_news);                                                      /* another session was faster */
+	EXPECT_OK(account_info_ask(w->cell, ALICE, PATIENCE_MS, &a, &info));   /* on disk by then */
+	EXPECT(info.stopped_s != 0);
+	account_info_free(&info);
+	EXPECT_ERR(says_sending(w, ALICE + 1, SENDING_STOP, &is_news, &french), ERR_DENIED);  /* a cell speaks for itself alone */
+	EXPECT_ERR(says_sending(w, ALICE, (enum sending_kind)7, &is_news, &french), ERR_INVALID);
 	end(w);
 }
 

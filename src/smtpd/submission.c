@@ -12,9 +12,10 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "smtpd/smtpd.h"
-#include "store/view.h"
+#include "store/sending.h"
 #include "submit/account.h"
 #include "submit/sender.h"
+#include "submit/sending.h"
 #include <assert.h>
 
 enum { INFO_TIMEOUT_MS = 5000, INFO_FRESH_MS = 10000, RESOLVE_TIMEOUT_MS = 5000, PIECE = 16384, OUT_MAX = 64 << 10 };
@@ -28,6 +29,7 @@ struct submission {
 	struct arena        info_arena;
 	int64_t             info_at_ms;
 	uint64_t            left;        /* recipients the account may still write to today, as of MAIL */
+	struct buf          elsewhere;   /* those of this message that are not ours: uint64_t, sending_recipient() */
 };
 
 /* ---- what control says of the account */
@@ -90,6 +92,7 @@ static struct smtp_reply on_sender(void *context, const struct envelope *e, stru
 	struct submission *p = context;
 
 	info_refresh(p);
+	buf_reset(&p->elsewhere);
 	if (p->info.is_suspended)
 		return SMTP_REPLY(550, "5.7.1", "this account is suspended: please ask the administrator");
 	if (p->info.stopped_s != 0)
@@ -106,6 +109,13 @@ static struct smtp_reply answer_full(const struct resolve_info *r, struct str ad
 	return smtp_reply_printf(a, 552, "5.2.2", "the mailbox of <" STR_FMT "> is full", STR_ARG(address));
 }
 
+static void add_elsewhere(struct submission *p, struct str address)
+{
+	uint64_t recipient = sending_recipient(address);
+
+	buf_add_bytes(&p->elsewhere, &recipient, sizeof recipient);
+}
+
 static struct smtp_reply on_recipient(void *context, const struct envelope *e, const struct envelope_recipient *to, struct arena *a)
 {
 	struct submission *p = context;
@@ -120,11 +130,13 @@ static struct smtp_reply on_recipient(void *context, const struct envelope *e, c
 	case LOOKUP_INVALID:
 		return smtp_reply_printf(a, 553, "5.1.3", "<" STR_FMT "> is not an address", STR_ARG(to->address));
 	case LOOKUP_UNKNOWN:
+		submit_sending_refused(p->account, &p->info, 1);
 		return smtp_reply_printf(a, 550, "5.1.1", "nobody here has the address <" STR_FMT ">: please look how it is spelled",
 		                         STR_ARG(to->address));
 	case LOOKUP_FOUND:
 		return r.is_full ? answer_full(&r, to->address, a) : (struct smtp_reply){ 0 };
 	case LOOKUP_FOREIGN:
+		add_elsewhere(p, to->address);
 		break;
 	}
 	return (struct smtp_reply){ 0 };
@@ -163,25 +175,55 @@ static void on_spool(void *context)
 	smtpd_spooled(p->machine, e, spool, fd);
 }
 
+static void give_back(struct submission *p, size_t n)
+{
+	uint64_t ignored;
+
+	if (view_spend(p->account->view, ALLOWANCE_RECIPIENTS, -(int64_t)n, per_day(p), &ignored) != ERR_OK)
+		log_warn("recipients of a message that was not taken stay counted account=%llu", (unsigned long long)p->account->account);
+}
+
+/* Counted and judged, then the queue has it, or all is taken back. */
+static struct smtp_reply spend(struct submission *p, size_t n, const struct submit_message *m, struct arena *a)
+{
+	uint64_t wait_s;
+	enum err e = view_spend(p->account->view, ALLOWANCE_RECIPIENTS, (int64_t)n, per_day(p), &wait_s);
+
+	if (e != ERR_OK)
+		return e == ERR_LIMIT ? too_many_today(p, wait_s, a) : try_later();
+	e = submit_sending(p->account, &p->info, m);
+	if (e == ERR_OK)
+		return (struct smtp_reply){ 0 };
+	give_back(p, n);
+	p->info_at_ms = 0;  /* control knows more by now */
+	return e == ERR_DENIED ? stopped() : try_later();
+}
+
+static void take_back(struct submission *p, size_t n, const struct submit_message *m)
+{
+	give_back(p, n);
+	submit_sending_take_back(p->account, m);
+}
+
 static void on_add(void *context, const struct envelope *from_client, const struct queue_body *body)
 {
 	CLEANUP(arena_free) struct arena a = { 0 };
 	struct submission *p = context;
 	struct envelope e = *from_client;
+	const struct submit_message m = { session_info(p->s)->peer, (const void *)p->elsewhere.p, p->elsewhere.n / sizeof(uint64_t) };
 	struct queue_id id = { 0 };
-	uint64_t wait_s, ignored;
 
 	e.submitter = p->account->account;
 	e.is_authenticated = true;
 	session_will_wait(p->s);
-	enum err spent = view_spend(p->account->view, ALLOWANCE_RECIPIENTS, (int64_t)e.n, per_day(p), &wait_s);
-	if (spent != ERR_OK) {
-		smtpd_refused(p->machine, spent == ERR_LIMIT ? too_many_today(p, wait_s, &a) : try_later());
+	struct smtp_reply refused = spend(p, e.n, &m, &a);
+	if (refused.code != 0) {
+		smtpd_refused(p->machine, refused);
 		return;
 	}
 	enum err added = queue_add(p->account->queue, &e, body, &id);
-	if (added != ERR_OK && view_spend(p->account->view, ALLOWANCE_RECIPIENTS, -(int64_t)e.n, per_day(p), &ignored) != ERR_OK)
-		log_warn("recipients of a message that was not taken stay counted account=%llu", (unsigned long long)p->account->account);
+	if (added != ERR_OK)
+		take_back(p, e.n, &m);
 	smtpd_added(p->machine, added, id);
 }
 
@@ -219,6 +261,7 @@ static void engine_close(void *state)
 	smtpd_free(p->machine);
 	account_info_free(&p->info);
 	arena_free(&p->info_arena);
+	buf_free(&p->elsewhere);
 	mem_free(p);
 }
 
@@ -241,6 +284,7 @@ static void *engine_open(struct session *s, void *cell)
 
 	p->s = s;
 	p->account = cell;
+	p->elsewhere = BUF(ENVELOPE_RECIPIENTS_MAX * sizeof(uint64_t));
 	if (info_read(p) != ERR_OK) {
 		session_write(s, is_printer ? STR("421 4.3.0 this account cannot be used at the moment: please try again later\r\n")
 		                            : STR("454 4.7.0 this account cannot be used at the moment: please try again later\r\n"));

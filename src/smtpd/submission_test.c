@@ -1,13 +1,15 @@
 /* Submission after the login, with a real directory behind control, a real account, and a queue that remembers what it was given. */
 #include "smtpd/submission.h"
 #include "base/bytes.h"
+#include "base/clock.h"
 #include "base/test.h"
 #include "directory/directory.h"
 #include "directory/info.h"
 #include "mime/header.h"
 #include "queue/add.h"
-#include "store/view.h"
+#include "store/sending.h"
 #include "submit/account.h"
+#include "submit/sending.h"
 #include "trail/trail.h"
 #include <poll.h>
 #include <pthread.h>
@@ -38,6 +40,8 @@ struct world {
 	bool              is_authenticated;
 	struct buf        sender;
 	struct buf        noted;                 /* in the trail, a line each */
+	struct buf        letters;               /* whom the server wrote to, a line each; and the last one */
+	struct buf        letter;
 };
 
 static void on_info(void *context, struct channel *ch, struct message *m)
@@ -66,6 +70,14 @@ static void on_add(void *context, struct channel *ch, struct message *m)
 	struct world *w = context;
 
 	assert_int_equal(queue_add_decode(m, &a, &in), ERR_OK);
+	if (in.envelope.source == ENVELOPE_LOCAL) {
+		buf_printf(&w->letters, STR_FMT "\n", STR_ARG(in.envelope.recipients[0].address));
+		buf_reset(&w->letter);
+		buf_add(&w->letter, in.body.bytes);
+		queue_add_answer((struct queue_id){ UINT64_C(0x3f2a9c0100000000), 6 }, &answer);
+		channel_reply(ch, m->call, ERR_OK, buf_str(&answer), NULL, 0);
+		return;
+	}
 	buf_reset(&w->body);
 	buf_reset(&w->to);
 	buf_reset(&w->sender);
@@ -112,7 +124,26 @@ static void on_trail(void *context, UNUSED struct channel *ch, struct message *m
 	}
 }
 
+static void on_sending(void *context, struct channel *ch, struct message *m)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	CLEANUP(buf_free) struct buf answer = BUF(16);
+	struct scan s = scan_of(m->body);
+	struct world *w = context;
+	struct directory_account x;
+	struct sending_notice n;
+
+	assert_true(get_sending_notice(&s, &n));
+	assert_int_equal(account_get(w->d, n.account, &a, &x), ERR_OK);
+	if (n.kind == SENDING_STOP)
+		assert_int_equal(account_stop_sending(w->d, n.account, 1700000000, n.why), ERR_OK);
+	put_bool(&answer, x.stopped_s == 0);
+	put_bool(&answer, true);
+	channel_reply(ch, m->call, ERR_OK, buf_str(&answer), NULL, 0);
+}
+
 static const struct channel_handler control_handlers[] = {
+	{ REQUEST_SENDING, on_sending },
 	{ REQUEST_ACCOUNT_INFO, on_info }, { REQUEST_RESOLVE, on_resolve }, { NOTICE_TRAIL, on_trail }, { 0 },
 };
 static const struct channel_handler queue_handlers[] = { { REQUEST_ADD, on_add }, { REQUEST_SPOOL, on_spool }, { 0 } };
@@ -162,7 +193,7 @@ static void begin(struct world *w)
 	struct directory_address alias, target;
 	bool changed;
 
-	*w = (struct world){ .path = test_dir(), .out = BUF(4 << 20), .body = BUF(64 << 20), .to = BUF(64 << 10), .sender = BUF(1000), .noted = BUF(64 << 10),
+	*w = (struct world){ .path = test_dir(), .out = BUF(4 << 20), .body = BUF(64 << 20), .to = BUF(64 << 10), .sender = BUF(1000), .noted = BUF(64 << 10), .letters = BUF(1000), .letter = BUF(64 << 10),
 	                     .lookup_bytes = BUF(LOOKUP_BYTES_MAX), .spool_fd = -1 };
 	assert_int_equal(disk_dir_open(w->path, &w->dir), ERR_OK);
 	assert_int_equal(directory_open(w->dir, &w->d), ERR_OK);
@@ -212,6 +243,8 @@ static void end(struct world *w)
 	buf_free(&w->to);
 	buf_free(&w->sender);
 	buf_free(&w->noted);
+	buf_free(&w->letters);
+	buf_free(&w->letter);
 	buf_free(&w->lookup_bytes);
 	arena_free(&w->arena);
 	test_dir_remove(w->path);
@@ -377,6 +410,90 @@ TEST(so_many_a_day)
 	EXPECT_STARTS(say(&w, "RCPT TO:<bob@example.test>"), "250 ");
 	EXPECT_STARTS(say(&w, "RCPT TO:<carol@elsewhere.test>"), "450 4.7.1 this account may write to 5 recipients in a day, and has done so");
 	EXPECT_INT(w.added, 2);
+	end(&w);
+}
+
+/* A message to n people elsewhere that nobody has written to yet. */
+static struct str send_to_strangers(struct world *w, size_t n)
+{
+	static unsigned next = 0;
+	CLEANUP(buf_free) struct buf b = BUF(64 << 10);
+
+	buf_printf(&b, "MAIL FROM:<alice@example.test>\r\n");
+	for (size_t i = 0; i < n; i++)
+		buf_printf(&b, "RCPT TO:<stranger%u@elsewhere.test>\r\n", next++);
+	buf_printf(&b, "DATA\r\n");
+	say_bytes(w, buf_str(&b));
+	return say(w, "Subject: x\r\n\r\nx\r\n.");
+}
+
+TEST(a_stolen_account_is_stopped)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct directory_account x;
+	struct world w;
+
+	begin(&w);
+	log_in(&w, "EHLO x");
+	EXPECT_STARTS(send_to_strangers(&w, 99), "250 2.0.0");
+	EXPECT_INT(w.letters.n, 0);
+	EXPECT_STARTS(send_to_strangers(&w, 30), "250 2.0.0");        /* unusual, and said once a day */
+	EXPECT_STARTS(send_to_strangers(&w, 30), "250 2.0.0");
+	EXPECT_STR(buf_str(&w.letters), "postmaster@example.test\n");
+	EXPECT_HAS(buf_str(&w.letter), "Auto-Submitted: auto-generated");
+	EXPECT_HAS(buf_str(&w.letter), "129 personnes");              /* the administrator reads French */
+	EXPECT_INT(w.added, 3);
+	EXPECT_OK(view_sending_refused(w.account.view, 40, clock_wall_s()));
+	EXPECT_STARTS(send_to_strangers(&w, 1), "550 5.7.1 this account may not send at the moment");
+	EXPECT_STR(buf_str(&w.letters), "postmaster@example.test\nalice@example.test\npostmaster@example.test\n");
+	EXPECT_HAS(buf_str(&w.letter), "alice@example.test n'envoie plus");
+	EXPECT_STARTS(say(&w, "MAIL FROM:<alice@example.test>"), "550 5.7.1 this account may not send at the moment");
+	EXPECT_INT(w.added, 3);
+	EXPECT_OK(account_get(w.d, 1, &a, &x));
+	EXPECT(x.stopped_s != 0);
+	EXPECT_STARTS(x.stopped_why, "signs: STRANGERS=160/160/0");
+	hang_up(&w);
+	EXPECT_OK(account_stop_sending(w.d, 1, 0, STR("")));           /* as `account sending --allow` */
+	EXPECT_OK(view_sending_forgive(w.account.view, clock_wall_s()));
+	log_in(&w, "EHLO x");
+	EXPECT_STARTS(send_to_strangers(&w, 10), "250 2.0.0");
+	end(&w);
+}
+
+TEST(who_is_not_watched)
+{
+	struct world w;
+
+	begin(&w);
+	set(&w, SETTING_submit_watch, "off");
+	log_in(&w, "EHLO x");
+	EXPECT_OK(view_sending_refused(w.account.view, 400, clock_wall_s()));
+	EXPECT_STARTS(send_to_strangers(&w, 300), "250 2.0.0");
+	EXPECT_STARTS(send_to_two(&w), "250 2.0.0");
+	EXPECT_INT(w.letters.n, 0);
+	end(&w);
+}
+
+TEST(colleagues_are_no_strangers)
+{
+	struct world w;
+	struct sending_facts f;
+
+	begin(&w);
+	log_in(&w, "EHLO x");
+	for (int i = 0; i < 3; i++)
+		EXPECT_STARTS(send_to_two(&w), "250 2.0.0");
+	say(&w, "MAIL FROM:<alice@example.test>");
+	say(&w, "RCPT TO:<nobody@example.test>");
+	say(&w, "RCPT TO:<friend@elsewhere.test>");
+	w.queue_says = ERR_AGAIN;
+	say(&w, "DATA");
+	EXPECT_STARTS(say(&w, "hello\r\n."), "452 4.3.1");
+	EXPECT_OK(view_sending_facts(w.account.view, clock_wall_s(), &f));
+	EXPECT_INT(f.in[SENDING_HOUR].recipients, 3);
+	EXPECT_INT(f.in[SENDING_HOUR].strangers, 1);
+	EXPECT_INT(f.in[SENDING_HOUR].refused, 1);
+	EXPECT_INT(f.in[SENDING_HOUR].networks, 1);
 	end(&w);
 }
 

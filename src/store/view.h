@@ -302,7 +302,10 @@ enum err view_undelete(struct view *v, int64_t mailbox_id, int64_t since, uint32
 
 /* ------------------------------------------------------------------------------------------------------ allowances */
 
-enum allowance { ALLOWANCE_RECIPIENTS = 1 };  /* written to by this account; kept in the database: append only */
+enum allowance {               /* kept in the database: append only */
+	ALLOWANCE_RECIPIENTS = 1,  /* written to by this account */
+	ALLOWANCE_REPORTS,         /* to the administrator, about what it sends */
+};
 /* How much is left now, of per_day (1 to 10,000,000) in 24 hours; it grows back evenly. */
 enum err view_allowance_left(struct view *v, enum allowance what, uint64_t per_day, uint64_t *left) MUST_CHECK;
 /* Takes n of it, or gives -n back. ERR_LIMIT: so much is free only after *wait_s seconds (more than a day: never); nothing was taken.

@@ -1,0 +1,31 @@
+/* submit/sending.h -- the watch over what an account sends, beside the way of its messages into the queue: what is sent is remembered
+ * (store/sending.h), judged (watch.h), and where it looks like a thief's the account is stopped from sending, and its owner and the
+ * administrator are told, each in his language. For an engine in a cell; every call may wait for other roles. */
+#ifndef FACTEUR_SUBMIT_SENDING_H
+#define FACTEUR_SUBMIT_SENDING_H
+#include "directory/info.h"
+#include "submit/account.h"
+
+struct submit_message {
+	struct str      ip;          /* of the client */
+	const uint64_t *recipients;  /* those elsewhere, sending_recipient() of each */
+	size_t          n;
+};
+/* Before queue_add(). ERR_DENIED: the account has just been stopped, or is: refuse the message. Else the figures could not be read or
+ * written, or control does not answer: try later. */
+enum err submit_sending(struct account *x, const struct account_info *info, const struct submit_message *m) MUST_CHECK;
+/* The queue did not take it. */
+void submit_sending_take_back(struct account *x, const struct submit_message *m);
+/* So many recipients were refused for good. Failures are logged. */
+void submit_sending_refused(struct account *x, const struct account_info *info, uint64_t n);
+
+/* ---- SENDING, from a cell to control. Its answer: bool it is news (the account was not stopped before), bool the administrator reads French.
+ * STOP: on disk, and on its way to every role, when it is answered. */
+enum sending_kind { SENDING_UNUSUAL = 1, SENDING_STOP };
+struct sending_notice {
+	uint64_t          account;
+	enum sending_kind kind;
+	struct str        why;       /* watch_encode() */
+};
+bool get_sending_notice(struct scan *s, struct sending_notice *out) MUST_CHECK;
+#endif
