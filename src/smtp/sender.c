@@ -124,7 +124,7 @@ static void say_hello(struct smtp_sender *s, enum expect what)
 static void ready(struct smtp_sender *s)
 {
 	if (s->config.login.n > 0)
-		login_begin(s);
+		sender_login_begin(s);
 	else
 		s->state = SMTP_SENDER_READY;
 }
@@ -237,7 +237,7 @@ static void take_reply(struct smtp_sender *s, const struct smtp_answer *r)
 		starttls_answered(s, r);
 		return;
 	case EXPECT_LOGIN:
-		login_answered(s, r);
+		sender_login_answered(s, r);
 		return;
 	default:
 		message_reply(s, e, r);

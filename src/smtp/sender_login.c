@@ -52,7 +52,7 @@ static void fail(struct smtp_sender *s, struct smtp_result why)
 	sender_give_up(s, why);
 }
 
-void login_begin(struct smtp_sender *s)
+void sender_login_begin(struct smtp_sender *s)
 {
 	if (!s->is_secure && !s->config.login_in_clear) {
 		fail(s, sender_own(&s->own, SMTP_OUTCOME_DEFERRED, "4.7.10", SMTP_AT_LOGIN,
@@ -95,7 +95,7 @@ static bool say_more(struct smtp_sender *s)
 	return false;
 }
 
-void login_answered(struct smtp_sender *s, const struct smtp_answer *r)
+void sender_login_answered(struct smtp_sender *s, const struct smtp_answer *r)
 {
 	if (smtp_answer_class(r) == 3 && say_more(s))
 		return;

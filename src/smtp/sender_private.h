@@ -62,8 +62,8 @@ struct smtp_result sender_own(struct arena *a, enum smtp_outcome outcome, const 
 void sender_give_up(struct smtp_sender *s, struct smtp_result why);
 
 /* sender_login.c */
-void login_begin(struct smtp_sender *s);
-void login_answered(struct smtp_sender *s, const struct smtp_answer *r);
+void sender_login_begin(struct smtp_sender *s);
+void sender_login_answered(struct smtp_sender *s, const struct smtp_answer *r);
 
 /* sender_message.c */
 void message_reply(struct smtp_sender *s, struct expected e, const struct smtp_answer *r);
