@@ -146,10 +146,11 @@ static void set_expectation(struct outbound_connection *c, const struct outbound
 		[OUTBOUND_TLS_MAY] = SMTP_TLS_MAY, [OUTBOUND_TLS_NEVER] = SMTP_TLS_NEVER, [OUTBOUND_TLS_ENCRYPT] = SMTP_TLS_MUST,
 		[OUTBOUND_TLS_VERIFY] = SMTP_TLS_MUST, [OUTBOUND_TLS_IMPLICIT] = SMTP_TLS_IMPLICIT,
 	};
-	bool must_prove = send_requires_tls(&j->in.send) || j->way.tls >= OUTBOUND_TLS_VERIFY || job_has_policy(j, host);
+	bool must_prove = job_requires_tls(j) || j->way.tls >= OUTBOUND_TLS_VERIFY || job_has_policy(j, host);
 	struct str *names = arena_array(&c->arena, host->name_count + 1, sizeof(*names));
 	struct tls_pin *pins = arena_array(&c->arena, host->tlsa_count + 1, sizeof(*pins));
-	bool is_dane = host->dane == MX_DANE_VERIFY;
+	bool is_dane = host->dane == MX_DANE_VERIFY && !job_is_relaxed(j);
+	bool must_encrypt = is_dane || (host->dane == MX_DANE_ENCRYPT && !job_is_relaxed(j)) || must_prove;
 
 	for (size_t i = 0; i < host->name_count; i++)
 		names[i] = str_copy(&c->arena, host->names[i]);
@@ -162,7 +163,7 @@ static void set_expectation(struct outbound_connection *c, const struct outbound
 	bool is_named = names[0].n > 0 && names[0].p[0] != '[';
 	c->tls = by_way[j->way.tls];
 	if (c->tls == SMTP_TLS_MAY)
-		c->tls = is_dane || host->dane == MX_DANE_ENCRYPT || must_prove ? SMTP_TLS_MUST : j->in_clear ? SMTP_TLS_NEVER : SMTP_TLS_MAY;
+		c->tls = must_encrypt ? SMTP_TLS_MUST : j->in_clear ? SMTP_TLS_NEVER : SMTP_TLS_MAY;
 	c->expect = (struct tls_expect){
 		.trust = is_dane ? TLS_TRUST_DANE : must_prove && is_named ? TLS_TRUST_AUTHORITIES : TLS_TRUST_ANY,
 		.server_name = is_named ? names[0] : STR(""), .names = names, .name_count = !is_named ? 0 : is_dane ? host->name_count : 1,

@@ -164,7 +164,7 @@ bool message_fit(struct outbound_job *j, const struct smtp_offers *offers, bool 
 	if (offers->size_max && size > offers->size_max)
 		refuse_all(j, "5.3.4", arena_printf(&j->arena, "the message has %llu bytes, and the server takes %llu at most", (unsigned long long)size,
 		                                    (unsigned long long)offers->size_max));
-	if (send_requires_tls(s) && !(is_proven && offers->has & SMTP_OFFERS_REQUIRETLS))
+	if (job_requires_tls(j) && !(is_proven && offers->has & SMTP_OFFERS_REQUIRETLS))
 		refuse_all(j, "5.7.30", STR("the sender wants every server on the way to encrypt and to prove itself (REQUIRETLS), and this one "
 		                            "does not promise it"));
 	for (size_t i = 0; i < s->n; i++) {
@@ -176,7 +176,7 @@ bool message_fit(struct outbound_job *j, const struct smtp_offers *offers, bool 
 	j->outgoing = (struct smtp_outgoing){
 		.sender = s->sender, .body = s->body_type == ENVELOPE_7BIT || is_encoded ? SMTP_BODY_7BIT : SMTP_BODY_8BITMIME,
 		.ret = s->ret == ENVELOPE_RET_FULL ? SMTP_RET_FULL : s->ret == ENVELOPE_RET_HDRS ? SMTP_RET_HDRS : SMTP_RET_NONE,
-		.envid = s->envid, .smtputf8 = s->smtputf8 && has_utf8, .requiretls = send_requires_tls(s), .size = size,
+		.envid = s->envid, .smtputf8 = s->smtputf8 && has_utf8, .requiretls = job_requires_tls(j), .size = size,
 		.read = is_encoded ? read_ascii : read_message, .context = j,
 		.n = n, .recipients = j->people,
 	};

@@ -107,6 +107,10 @@ void connection_release(struct outbound_connection *c);                     /* H
 void connection_leave(struct outbound_connection *c);                       /* says QUIT; it may be freed when this returns */
 void connection_free(struct outbound_connection *c);
 
+/* RFC 8689. What an LMTP server gets is delivered, and goes no further. */
+static inline bool job_requires_tls(const struct outbound_job *j) { return send_requires_tls(&j->in.send) && !j->way.is_lmtp; }
+static inline bool job_is_relaxed(const struct outbound_job *j) { return j->in.send.wishes.tls == ENVELOPE_TLS_OPTIONAL; }
+
 /* outbound_way.c */
 void job_choose_way(struct outbound_job *j);
 void job_find_way(struct outbound_job *j);

@@ -14,7 +14,7 @@ bool job_is_late(const struct outbound_job *j) { return clock_mono_ms() >= j->un
 /* May a connection that was made for another message carry this one? What asks for proof finds its way anew. */
 bool job_may_use(const struct outbound_connection *c, const struct outbound_job *j)
 {
-	return str_eq(c->destination, j->way.name) && !job_is_late(j) && !send_requires_tls(&j->in.send) &&
+	return str_eq(c->destination, j->way.name) && !job_is_late(j) && !job_requires_tls(j) &&
 	       (c->is_proven || j->is_allowed == NULL);
 }
 
@@ -103,8 +103,31 @@ void job_next_target(struct outbound_job *j)
 	nobody_left(j);
 }
 
+static void settle_all(struct outbound_job *j, enum delivery_outcome outcome, const char *status, struct str text)
+{
+	job_settle(j, outcome, status, text);
+	j->feedback = SEND_GOOD;
+	job_answer(j);
+}
+
+/* REQUIRETLS: nobody may have changed which hosts these are (RFC 8689 §4.2.1). DNSSEC says so, or a policy that is enforced, or who set up
+ * the route. no_policy: why the one that is announced could not be had; empty: there is none. */
+static void go(struct outbound_job *j, struct str no_policy)
+{
+	bool is_known = j->route->is_secure || j->route->is_given || j->is_allowed != NULL;
+
+	if (!job_requires_tls(j) || is_known)
+		job_next_target(j);
+	else if (no_policy.n > 0)
+		settle_all(j, DELIVERY_DEFERRED, "4.7.30", arena_printf(&j->arena, "the sender wants every server on the way to prove itself "
+		           "(REQUIRETLS), and whether this one can is not known yet: " STR_FMT, STR_ARG(no_policy)));
+	else
+		settle_all(j, DELIVERY_REFUSED, "5.7.30", STR("the sender wants every server on the way to prove itself (REQUIRETLS), and nothing "
+		           "proves which one is the domain's mail server: neither signed records (DNSSEC) nor a policy (MTA-STS) in the mode enforce"));
+}
+
 /* The policy is gone when this returns. Only "enforce" changes what is done (RFC 8461 §5). */
-static void on_policy(void *context, const struct mta_sts_policy *p, UNUSED struct str why)
+static void on_policy(void *context, const struct mta_sts_policy *p, struct str why)
 {
 	struct outbound_job *j = context;
 	const struct mx_route *route = j->route;
@@ -115,7 +138,7 @@ static void on_policy(void *context, const struct mta_sts_policy *p, UNUSED stru
 		for (size_t i = 0; i < route->host_count; i++)
 			j->is_allowed[i] = mta_sts_policy_allows(p, route->hosts[i].name);
 	}
-	job_next_target(j);
+	go(j, p == NULL ? why : STR(""));
 }
 
 /* Is there a host that DANE says nothing of? An address in brackets has no policy. */
@@ -130,7 +153,6 @@ static bool may_have_policy(const struct mx_route *route)
 static void on_route(void *context, struct mx_route *route)
 {
 	struct outbound_job *j = context;
-	const struct send *s = &j->in.send;
 
 	j->search = NULL;
 	j->route = route;
@@ -142,17 +164,10 @@ static void on_route(void *context, struct mx_route *route)
 		return;
 	}
 	j->all_refused &= !route->is_partial;
-	if (send_requires_tls(s) && !route->is_secure) {  /* RFC 8689 §4.2.1: nobody may have changed where it goes */
-		job_settle(j, DELIVERY_REFUSED, "5.7.30", STR("the sender wants every server on the way to prove itself (REQUIRETLS), and which one "
-		                                               "is the domain's mail server is not signed (DNSSEC)"));
-		j->feedback = SEND_GOOD;
-		job_answer(j);
-		return;
-	}
-	if (j->outbound->settings.sts != NULL && !route->is_given && may_have_policy(route))
+	if (j->outbound->settings.sts != NULL && !route->is_given && !job_is_relaxed(j) && may_have_policy(route))
 		j->policy_search = sts_find(j->outbound->settings.sts, route->domain, on_policy, j);
 	else
-		job_next_target(j);
+		go(j, STR(""));
 }
 
 /* Is this host this server? Of addresses nobody can know: it may be behind a translator of them. */
