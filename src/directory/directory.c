@@ -30,6 +30,12 @@ static const struct db_step steps[] = {
 	     "ALTER TABLE account ADD COLUMN stopped_why TEXT NOT NULL DEFAULT '';" },
 	{ 5, "CREATE TABLE route (pattern TEXT PRIMARY KEY, host TEXT NOT NULL, port INTEGER NOT NULL, is_lmtp INTEGER NOT NULL,"
 	     " tls INTEGER NOT NULL, login TEXT NOT NULL) WITHOUT ROWID;" },
+	{ 6, "CREATE TABLE list (key TEXT PRIMARY KEY, title TEXT NOT NULL, post INTEGER NOT NULL, replies INTEGER NOT NULL,"
+	     " may_leave INTEGER NOT NULL) WITHOUT ROWID;"
+	     "CREATE TABLE poster (key TEXT NOT NULL, poster_key TEXT NOT NULL, address TEXT NOT NULL,"
+	     " PRIMARY KEY (key, poster_key)) WITHOUT ROWID;"
+	     "CREATE TABLE bounce (key TEXT NOT NULL, target_key TEXT NOT NULL, days INTEGER NOT NULL, first INTEGER NOT NULL,"
+	     " last INTEGER NOT NULL, reason TEXT NOT NULL, reported INTEGER NOT NULL, PRIMARY KEY (key, target_key)) WITHOUT ROWID;" },
 };
 
 static enum err read_version(struct directory *d)

@@ -98,6 +98,36 @@ enum err name_find(struct directory *d, const struct directory_address *x, struc
 /* All names, by key; kind 0: of every kind. */
 enum err name_list(struct directory *d, enum name_kind kind, struct arena *a, struct directory_name **out, size_t *n) MUST_CHECK;
 
+/* ---- groups as mailing lists: what a group has besides its members */
+enum group_post { GROUP_POST_ANYONE = 0, GROUP_POST_MEMBERS, GROUP_POST_POSTERS, GROUP_POSTS };   /* kept: append only */
+enum { GROUP_TITLE_MAX = 100, GROUP_POSTERS_MAX = 100, GROUP_LOCAL_MAX = 40, GROUP_REASON_MAX = 300 };
+struct directory_group {
+	struct str      title;           /* what people call it: "The choir"; empty: the part before the "@" */
+	enum group_post post;            /* who may write to it */
+	bool            replies_to_group;
+	bool            may_leave;       /* members may take themselves out (List-Unsubscribe) */
+	struct str     *posters;         /* addresses as text, GROUP_POST_POSTERS */
+	size_t          poster_count;
+};
+/* One that was never set has the defaults: all zero. Slices live in the arena. key: of the group, as struct directory_name has it. */
+enum err group_get(struct directory *d, struct str key, struct arena *a, struct directory_group *out) MUST_CHECK;
+/* Replaces all of it, posters too. ERR_NOTFOUND: no group has this key; ERR_LIMIT. */
+enum err group_set(struct directory *d, struct str key, const struct directory_group *g) MUST_CHECK;
+
+/* A member whose mail came back for good: so many days, and what was said last. */
+struct directory_bounce {
+	struct str address, reason;
+	uint32_t   days;                 /* different days on which it happened */
+	int64_t    first_s, last_s;      /* seconds since 1970 */
+	bool       is_reported;
+};
+/* Notes one for a member. *out (may be NULL): how it stands now. ERR_NOTFOUND: not a member. Not a change of the version. */
+enum err group_bounced(struct directory *d, struct str key, const struct directory_address *member, struct str reason, int64_t now_s,
+                       struct arena *a, struct directory_bounce *out) MUST_CHECK;
+enum err group_bounce_reported(struct directory *d, struct str key, const struct directory_address *member) MUST_CHECK;
+/* All that are known, the worst first. */
+enum err group_bounces(struct directory *d, struct str key, struct arena *a, struct directory_bounce **out, size_t *n) MUST_CHECK;
+
 /* Addresses an account may send from, the main one first: its own, and aliases that lead to one of them; at most max. */
 enum err name_senders(struct directory *d, uint64_t account, size_t max, struct arena *a, struct str **out, size_t *n) MUST_CHECK;
 

@@ -32,6 +32,9 @@ static inline void directory_end(struct directory **d) { db_rollback((*d)->db); 
 enum err name_insert(struct directory *d, const struct directory_address *x, enum name_kind kind, uint64_t account) MUST_CHECK;
 enum err name_delete(struct directory *d, struct str key) MUST_CHECK;
 enum err name_delete_of_account(struct directory *d, uint64_t account) MUST_CHECK;
+/* What belongs to the group with this key, or to one member of it. */
+enum err group_delete(struct directory *d, struct str key) MUST_CHECK;
+enum err group_delete_member(struct directory *d, struct str key, struct str member_key) MUST_CHECK;
 enum err printer_delete_of_account(struct directory *d, uint64_t account) MUST_CHECK;
 /* Does an alias or a group lead to the address with this key, or to one with something behind its separator (0: none)? */
 enum err name_is_target(struct directory *d, struct str key, char separator, bool *is_target) MUST_CHECK;

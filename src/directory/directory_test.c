@@ -170,7 +170,9 @@ TEST(resolving)
 		{ "alice@example.test", "1" }, { "ALICE@EXAMPLE.TEST", "1" }, { "alice+shop@example.test", "1 detail=shop" },
 		{ "\"alice+a b\"@example.test", "1 detail=a b" }, { "alice+a+b@example.test", "1 detail=a+b" },
 		{ "bob@example.test", "2" }, { "robert@example.test", "2" }, { "sales@example.test", "1,2" },
-		{ "staff@example.test", "1,far@elsewhere.test,2" },   /* a group with an alias in it: each once */
+		{ "staff@example.test", "staff@example.test" },        /* a group is one target, by whatever name; its members are below */
+		{ "crew@example.test", "2,staff@example.test" }, { "staff+x@example.test", "staff@example.test detail=x" },
+		{ "nobody-there@example.test", "unknown" },
 		{ "loop-a@example.test", "1" }, { "loop-b@example.test", "1" }, { "nobody-home@example.test", "unknown" },
 		{ "far@example.test", "far@elsewhere.test" }, { "nobody@example.test", "unknown" }, { "+x@example.test", "unknown" },
 		{ "alice@elsewhere.test", "foreign" }, { "alice@[192.0.2.1]", "foreign" }, { "alice", "invalid" },
@@ -193,6 +195,8 @@ TEST(resolving)
 	LIST(w, NAME_ALIAS, "sales@example.test", "alice@example.test", "bob+sales@example.test");
 	LIST(w, NAME_ALIAS, "far@example.test", "far@elsewhere.test");
 	LIST(w, NAME_GROUP, "staff@example.test", "alice@example.test", "far@elsewhere.test", "sales@example.test");
+	LIST(w, NAME_ALIAS, "crew@example.test", "staff@example.test", "bob@example.test");
+	LIST(w, NAME_GROUP, "nobody-there@example.test", "gone@example.test");
 	LIST(w, NAME_ALIAS, "loop-a@example.test", "loop-b@example.test", "alice@example.test");
 	LIST(w, NAME_ALIAS, "loop-b@example.test", "loop-a@example.test");
 	LIST(w, NAME_ALIAS, "nobody-home@example.test", "gone@example.test");
@@ -206,6 +210,117 @@ TEST(resolving)
 	}
 	EXPECT_STR(lookup_hostname(w->l), "mail.example.test");
 	EXPECT(lookup_domain(w->l, STR("B\xc3\x9c" "CHER.test")) && !lookup_domain(w->l, STR("third.test")));
+	end(w);
+}
+
+static struct directory_group set_group(struct world *w, const char *name, const struct directory_group *g)
+{
+	struct directory_address x = at(w, name);
+	struct directory_group got;
+
+	EXPECT_OK(group_set(w->d, directory_address_key(&w->arena, x.local, x.domain), g));
+	EXPECT_OK(group_get(w->d, directory_address_key(&w->arena, x.local, x.domain), &w->arena, &got));
+	publish(w);
+	return got;
+}
+
+/* Who may write: known by the account that logged in, or by an address elsewhere; one of ours that has not logged in may be anybody. */
+TEST(who_may_write_to_a_group)
+{
+	enum { ALICE = 1, BOB, CAROL };
+	static const struct { enum group_post post; const char *sender; uint64_t account; bool may; } cases[] = {
+		{ GROUP_POST_ANYONE, "eve@elsewhere.test", 0, true },   { GROUP_POST_ANYONE, "alice@example.test", 0, true },
+		{ GROUP_POST_MEMBERS, "eve@elsewhere.test", 0, false }, { GROUP_POST_MEMBERS, "FAR@Elsewhere.test", 0, true },
+		{ GROUP_POST_MEMBERS, "alice@example.test", 0, false }, { GROUP_POST_MEMBERS, "alice@example.test", ALICE, true },
+		{ GROUP_POST_MEMBERS, "bob@example.test", BOB, true },  /* through a group in it */
+		{ GROUP_POST_MEMBERS, "carol@example.test", CAROL, false }, { GROUP_POST_MEMBERS, "far@elsewhere.test", CAROL, false },
+		{ GROUP_POST_POSTERS, "bob@example.test", BOB, false }, { GROUP_POST_POSTERS, "carol@example.test", CAROL, true },
+		{ GROUP_POST_POSTERS, "press@elsewhere.test", 0, true }, { GROUP_POST_POSTERS, "", 0, false },
+	};
+	struct world *w = begin();
+	struct str posters[] = { STR("carol@example.test"), STR("Press@elsewhere.test") };
+	struct lookup_target *members;
+	struct lookup_group g;
+	size_t n;
+
+	add(w, "alice@example.test");
+	add(w, "bob@example.test");
+	add(w, "carol@example.test");
+	LIST(w, NAME_GROUP, "inner@example.test", "bob@example.test");
+	LIST(w, NAME_GROUP, "team@example.test", "alice@example.test", "inner@example.test", "far@elsewhere.test");
+	EACH(cases, c) {
+		set_group(w, "team@example.test", &(struct directory_group){ .post = c->post, .posters = posters, .poster_count = 2 });
+		EXPECT(lookup_group(w->l, STR("TEAM@example.test"), &g));
+		if (lookup_group_may_post(w->l, &g, str_of(c->sender), c->account) != c->may)
+			print_error("%s %llu\n", c->sender, (unsigned long long)c->account);
+		EXPECT_INT(lookup_group_may_post(w->l, &g, str_of(c->sender), c->account), c->may);
+	}
+	lookup_group_members(w->l, &g, &w->arena, &members, &n);
+	EXPECT_INT(n, 3);
+	EXPECT_INT(g.members, 3);
+	EXPECT(!lookup_group(w->l, STR("alice@example.test"), &g));
+	end(w);
+}
+
+TEST(what_a_group_has_besides_its_members)
+{
+	struct world *w = begin();
+	struct directory_address team = at(w, "team@example.test"), bob = at(w, "bob@elsewhere.test");
+	struct str key = directory_address_key(&w->arena, team.local, team.domain);
+	struct directory_group g = { .title = STR("Our team"), .replies_to_group = true, .may_leave = true }, got;
+	struct lookup_group found;
+	struct lookup_result r;
+
+	EXPECT_ERR(group_set(w->d, key, &g), ERR_NOTFOUND);
+	add(w, "alice@example.test");
+	LIST(w, NAME_GROUP, "team@example.test", "alice@example.test", "bob@elsewhere.test");
+	got = set_group(w, "team@example.test", &g);
+	EXPECT_STR(got.title, "Our team");
+	EXPECT(lookup_group(w->l, STR("team@example.test"), &found) && found.replies_to_group && found.may_leave);
+	EXPECT_STR(found.title, "Our team");
+	/* its addresses for the server itself */
+	struct str leave = lookup_list_address(w->l, found.address, LIST_LEAVE, STR("bob@elsewhere.test"), &w->arena);
+	EXPECT_INT(lookup_resolve(w->l, leave, &w->arena, &r), LOOKUP_FOUND);
+	EXPECT_INT(r.targets[0].order, LIST_LEAVE);
+	EXPECT_STR(resolve(w, "team=leave=aaaaaaaaaaaaaaaa@example.test"), "unknown");
+	EXPECT_STR(resolve(w, "alice=bounce@example.test"), "unknown");
+	/* it goes with the group */
+	EXPECT_OK(name_remove(w->d, &team));
+	LIST(w, NAME_GROUP, "team@example.test", "alice@example.test");
+	EXPECT_OK(group_get(w->d, key, &w->arena, &got));
+	EXPECT(!got.may_leave && got.title.n == 0);
+	EXPECT_ERR(group_bounced(w->d, key, &bob, STR("550 no"), 1000, &w->arena, NULL), ERR_NOTFOUND);
+	end(w);
+}
+
+/* Days count, not messages; after a month without one it begins anew. */
+TEST(bounces_of_members)
+{
+	static const struct { int64_t at; uint32_t days; } cases[] = {
+		{ 100 * 86400, 1 }, { 100 * 86400 + 5, 1 }, { 101 * 86400, 2 }, { 105 * 86400, 3 }, { 106 * 86400, 4 }, { 150 * 86400, 1 },
+	};
+	struct world *w = begin();
+	struct directory_address team = at(w, "team@example.test"), bob = at(w, "bob@elsewhere.test");
+	struct str key = directory_address_key(&w->arena, team.local, team.domain);
+	struct directory_bounce now, *all;
+	size_t n;
+
+	LIST(w, NAME_GROUP, "team@example.test", "bob@elsewhere.test", "eve@elsewhere.test");
+	uint64_t version = directory_version(w->d);
+	EACH(cases, c) {
+		EXPECT_OK(group_bounced(w->d, key, &bob, STR("550 5.1.1 nobody"), c->at, &w->arena, &now));
+		EXPECT_INT(now.days, c->days);
+		EXPECT(!now.is_reported);
+		if (c->days == 4)
+			EXPECT_OK(group_bounce_reported(w->d, key, &bob));
+	}
+	EXPECT_OK(group_bounces(w->d, key, &w->arena, &all, &n));
+	EXPECT_INT(n, 1);
+	EXPECT_STR(all[0].address, "bob@elsewhere.test");
+	EXPECT_INT(directory_version(w->d), version);
+	EXPECT_OK(name_target_remove(w->d, &team, &bob));
+	EXPECT_OK(group_bounces(w->d, key, &w->arena, &all, &n));
+	EXPECT_INT(n, 0);
 	end(w);
 }
 
@@ -344,13 +459,18 @@ TEST(what_a_cell_is_told)
 TEST(damaged_lookups)
 {
 	struct world *w = begin();
+	struct lookup_target *members;
 	struct lookup_result r;
 	struct lookup_account x;
+	struct lookup_group g;
+	size_t n;
 
 	add(w, "alice@example.test");
 	LIST(w, NAME_ALIAS, "sales@example.test", "alice@example.test", "far@elsewhere.test");
 	const struct route relay = { .host = STR("relay.example.net"), .port = 25, .login = STR("") };
 	EXPECT_OK(route_set(w->d, STR("*"), &relay));
+	LIST(w, NAME_GROUP, "team@example.test", "sales@example.test");
+	LIST(w, NAME_ALIAS, "crew@example.test", "team@example.test");
 	publish(w);
 	for (size_t i = 0; i < w->bytes.n * 2; i++) {
 		struct str whole = buf_str(&w->bytes), copy;
@@ -367,6 +487,11 @@ TEST(damaged_lookups)
 		EXPECT(i < whole.n);   /* nothing cut is ever accepted */
 		lookup_resolve(l, STR("sales@example.test"), &a, &r);
 		lookup_resolve(l, STR("alice+a@example.test"), &a, &r);
+		lookup_resolve(l, STR("crew@example.test"), &a, &r);
+		if (lookup_group(l, STR("team@example.test"), &g)) {
+			lookup_group_members(l, &g, &a, &members, &n);
+			lookup_group_may_post(l, &g, STR("eve@elsewhere.test"), 0);
+		}
 		lookup_login(l, STR("alice"), &x);
 		struct route route;
 		lookup_route(l, STR("elsewhere.test"), &route);

@@ -13,15 +13,11 @@
 #include "ipc/channel.h"
 #include "smtp/srs.h"
 
-static struct str text_of(const struct lookup *l, struct text_at t) { return str_make(l->strings + t.offset, t.length); }
-
-#define ROW(l, table, type, index) ({ type row_; memcpy(&row_, (l)->table + (size_t)(index) * sizeof(type), sizeof(type)); row_; })
-
 static bool text_fits(const struct lookup *l, struct text_at t) { return t.offset <= l->h.strings && t.length <= l->h.strings - t.offset; }
 
 static bool read_route(const struct lookup *l, const struct lookup_name_row *row, struct route *out)
 {
-	struct scan s = scan_of(text_of(l, ROW(l, targets, struct lookup_target_row, row->first_target).remote));
+	struct scan s = scan_of(lookup_text(l, LOOKUP_ROW(l, targets, struct lookup_target_row, row->first_target).remote));
 
 	*out = get_route(&s);
 	return get_end(&s);
@@ -30,7 +26,7 @@ static bool read_route(const struct lookup *l, const struct lookup_name_row *row
 static bool has_route(const struct lookup *l, const struct lookup_name_row *row)
 {
 	struct route r;
-	return row->target_count == 1 && ROW(l, targets, struct lookup_target_row, row->first_target).account_row == 0 && read_route(l, row, &r);
+	return row->target_count == 1 && LOOKUP_ROW(l, targets, struct lookup_target_row, row->first_target).account_row == 0 && read_route(l, row, &r);
 }
 
 static bool check_rows(const struct lookup *l)
@@ -38,30 +34,38 @@ static bool check_rows(const struct lookup *l)
 	uint64_t last = 0;
 
 	for (uint32_t i = 0; i < l->h.accounts; i++) {
-		struct lookup_account_row r = ROW(l, accounts, struct lookup_account_row, i);
+		struct lookup_account_row r = LOOKUP_ROW(l, accounts, struct lookup_account_row, i);
 		if (r.account <= last || r.flags & ~(uint32_t)ACCOUNT_FLAGS || !text_fits(l, r.address))
 			return false;
 		last = r.account;
 	}
 	for (uint32_t i = 0; i < l->h.targets; i++) {
-		struct lookup_target_row r = ROW(l, targets, struct lookup_target_row, i);
-		if (r.account_row > l->h.accounts || !text_fits(l, r.remote) || (r.account_row == 0 && r.remote.length == 0))
+		struct lookup_target_row r = LOOKUP_ROW(l, targets, struct lookup_target_row, i);
+		bool is_text = r.account_row == 0 || r.account_row == (uint32_t)TARGET_IS_GROUP;
+		if ((r.account_row > l->h.accounts && !is_text) || !text_fits(l, r.remote) || (is_text && r.remote.length == 0))
 			return false;
 	}
 	for (uint32_t i = 0; i < l->h.names; i++) {
-		struct lookup_name_row r = ROW(l, names, struct lookup_name_row, i);
+		struct lookup_name_row r = LOOKUP_ROW(l, names, struct lookup_name_row, i);
 		if (r.kind == 0 || r.kind >= LOOKUP_NAME_KINDS || !text_fits(l, r.key) || r.first_target > l->h.targets ||
-		    r.target_count > l->h.targets - r.first_target || r.target_count > LOOKUP_TARGETS_MAX || r.sts > MTA_STS_ENFORCE)
+		    r.target_count > l->h.targets - r.first_target || r.target_count > LOOKUP_TARGETS_MAX ||
+		    (r.kind == LOOKUP_NAME_GROUP ? r.group == 0 || r.group > l->h.groups : r.sts > MTA_STS_ENFORCE))
 			return false;
 		if ((r.kind == LOOKUP_NAME_OWN || r.kind == LOOKUP_NAME_PRINTER) &&
-		    (r.target_count != 1 || ROW(l, targets, struct lookup_target_row, r.first_target).account_row == 0))
+		    (r.target_count != 1 || !lookup_is_account(LOOKUP_ROW(l, targets, struct lookup_target_row, r.first_target).account_row)))
 			return false;
 		if (r.kind == LOOKUP_NAME_ROUTE && !has_route(l, &r))
 			return false;
 	}
+	for (uint32_t i = 0; i < l->h.groups; i++) {
+		struct lookup_group_row r = LOOKUP_ROW(l, groups, struct lookup_group_row, i);
+		if (!text_fits(l, r.address) || !text_fits(l, r.title) || r.post >= GROUP_POSTS || r.flags & ~(uint32_t)GROUP_FLAGS ||
+		    r.first_poster > l->h.targets || r.poster_count > l->h.targets - r.first_poster || r.poster_count > LOOKUP_TARGETS_MAX)
+			return false;
+	}
 	uint32_t used = 0;
 	for (uint32_t i = 0; i < l->h.slots; i++) {
-		uint32_t slot = ROW(l, slots, uint32_t, i);
+		uint32_t slot = LOOKUP_ROW(l, slots, uint32_t, i);
 		if (slot > l->h.names)
 			return false;
 		used += slot != 0;
@@ -93,6 +97,10 @@ static bool check(struct lookup *l)
 		return false;
 	l->targets = l->bytes.p + need;
 	need += (uint64_t)h->targets * sizeof(struct lookup_target_row);
+	if (need > l->bytes.n)
+		return false;
+	l->groups = l->bytes.p + need;
+	need += (uint64_t)h->groups * sizeof(struct lookup_group_row);
 	if (need > l->bytes.n || l->bytes.n - need != h->strings)
 		return false;
 	l->strings = l->bytes.p + need;
@@ -108,13 +116,13 @@ enum err lookup_read(struct str bytes, struct lookup **out)
 	if (!check(l))
 		goto bad;
 	l->conf = conf_new();
-	s = scan_of(text_of(l, l->h.conf));
+	s = scan_of(lookup_text(l, l->h.conf));
 	if (!conf_decode(l->conf, &s) || !get_end(&s))
 		goto bad;
-	l->hostname = text_of(l, l->h.hostname);
+	l->hostname = lookup_text(l, l->h.hostname);
 	if (l->hostname.n == 0)
 		goto bad;
-	l->srs_key = text_of(l, l->h.srs_key);
+	l->srs_key = lookup_text(l, l->h.srs_key);
 	l->separator = conf_text(l->conf, SETTING_address_separator).n ? conf_text(l->conf, SETTING_address_separator).p[0] : '\0';
 	*out = l;
 	return ERR_OK;
@@ -175,11 +183,11 @@ bool lookup_find(const struct lookup *l, struct str key, struct lookup_name_row 
 	uint64_t hash = lookup_hash(l->h.seed, key);
 
 	for (uint32_t at = (uint32_t)hash & (l->h.slots - 1);; at = (at + 1) & (l->h.slots - 1)) {
-		uint32_t slot = ROW(l, slots, uint32_t, at);
+		uint32_t slot = LOOKUP_ROW(l, slots, uint32_t, at);
 		if (slot == 0)
 			return false;
-		*out = ROW(l, names, struct lookup_name_row, slot - 1);
-		if (out->hash == hash && str_eq(text_of(l, out->key), key))
+		*out = LOOKUP_ROW(l, names, struct lookup_name_row, slot - 1);
+		if (out->hash == hash && str_eq(lookup_text(l, out->key), key))
 			return true;
 	}
 }
@@ -218,13 +226,13 @@ bool lookup_domain_sts(const struct lookup *l, struct str domain, enum mta_sts_m
 
 static void fill_account(const struct lookup *l, uint32_t index, struct lookup_account *out)
 {
-	struct lookup_account_row r = ROW(l, accounts, struct lookup_account_row, index);
+	struct lookup_account_row r = LOOKUP_ROW(l, accounts, struct lookup_account_row, index);
 
 	*out = (struct lookup_account){
 		.account = r.account, .epoch = r.epoch, .rights = r.rights, .message_size_max = r.message_size_max,
 		.is_suspended = r.flags & ACCOUNT_SUSPENDED, .is_full = r.flags & ACCOUNT_FULL,
 		.full_is_temporary = r.flags & ACCOUNT_FULL_TEMPORARY, .french = r.flags & ACCOUNT_FRENCH, .is_stopped = r.flags & ACCOUNT_STOPPED,
-		.address = text_of(l, r.address),
+		.address = lookup_text(l, r.address),
 	};
 }
 
@@ -234,7 +242,7 @@ bool lookup_account(const struct lookup *l, uint64_t account, struct lookup_acco
 
 	while (low < high) {
 		uint32_t middle = low + (high - low) / 2;
-		uint64_t here = ROW(l, accounts, struct lookup_account_row, middle).account;
+		uint64_t here = LOOKUP_ROW(l, accounts, struct lookup_account_row, middle).account;
 		if (here == account) {
 			fill_account(l, middle, out);
 			return true;
@@ -253,7 +261,7 @@ static bool only_account(const struct lookup *l, struct str key, enum lookup_nam
 
 	if (key.n == 0 || !lookup_find(l, key, &row) || row.kind != kind)
 		return false;
-	fill_account(l, ROW(l, targets, struct lookup_target_row, row.first_target).account_row - 1, out);
+	fill_account(l, LOOKUP_ROW(l, targets, struct lookup_target_row, row.first_target).account_row - 1, out);
 	return true;
 }
 
@@ -261,7 +269,7 @@ bool lookup_login(const struct lookup *l, struct str login, struct lookup_accoun
 {
 	CLEANUP(arena_free) struct arena a = { 0 };
 	struct directory_address x;
-	struct str name = login, domain = text_of(l, l->h.first_domain);
+	struct str name = login, domain = lookup_text(l, l->h.first_domain);
 
 	if (login.n > ADDRESS_TEXT_MAX)
 		return false;
@@ -279,22 +287,43 @@ bool lookup_printer(const struct lookup *l, struct str ip, struct lookup_account
 	return printer_ip(ip, &a, &spelled) && only_account(l, arena_printf(&a, "!" STR_FMT, STR_ARG(spelled)), LOOKUP_NAME_PRINTER, out);
 }
 
+struct lookup_target lookup_target_at(const struct lookup *l, uint32_t i)
+{
+	struct lookup_target_row t = LOOKUP_ROW(l, targets, struct lookup_target_row, i);
+	struct lookup_account x;
+
+	if (!lookup_is_account(t.account_row))
+		return (struct lookup_target){ .remote = lookup_text(l, t.remote), .is_group = t.account_row == (uint32_t)TARGET_IS_GROUP };
+	fill_account(l, t.account_row - 1, &x);
+	return (struct lookup_target){ .account = x.account, .is_suspended = x.is_suspended, .is_full = x.is_full,
+	                               .full_is_temporary = x.full_is_temporary };
+}
+
+void lookup_list_targets(const struct lookup *l, uint32_t first, uint32_t n, struct arena *a, struct lookup_target **out)
+{
+	*out = arena_array(a, n, sizeof **out);
+	for (uint32_t i = 0; i < n; i++)
+		(*out)[i] = lookup_target_at(l, first + i);
+}
+
+static void only_target(struct lookup_target t, struct arena *a, struct lookup_result *out)
+{
+	out->kind = LOOKUP_FOUND;
+	out->n = 1;
+	out->targets = ARENA_NEW(a, struct lookup_target);
+	out->targets[0] = t;
+}
+
 static void fill_targets(const struct lookup *l, const struct lookup_name_row *row, struct arena *a, struct lookup_result *out)
 {
 	out->kind = row->target_count ? LOOKUP_FOUND : LOOKUP_UNKNOWN;
-	out->n = row->target_count;
-	out->targets = arena_array(a, out->n, sizeof *out->targets);
-	for (uint32_t i = 0; i < row->target_count; i++) {
-		struct lookup_target_row t = ROW(l, targets, struct lookup_target_row, row->first_target + i);
-		struct lookup_account x;
-		if (t.account_row == 0) {
-			out->targets[i].remote = text_of(l, t.remote);
-			continue;
-		}
-		fill_account(l, t.account_row - 1, &x);
-		out->targets[i] = (struct lookup_target){ .account = x.account, .is_suspended = x.is_suspended, .is_full = x.is_full,
-		                                          .full_is_temporary = x.full_is_temporary };
+	if (row->target_count > 0 && row->kind == LOOKUP_NAME_GROUP) {
+		struct lookup_group_row g = LOOKUP_ROW(l, groups, struct lookup_group_row, row->group - 1);
+		only_target((struct lookup_target){ .remote = lookup_text(l, g.address), .is_group = true }, a, out);
+		return;
 	}
+	out->n = row->target_count;
+	lookup_list_targets(l, row->first_target, row->target_count, a, &out->targets);
 }
 
 /* A bounce to an address that lookup_forward_sender() made goes on to who is in it. The part before the "@" counts as it was written. */
@@ -304,16 +333,24 @@ static bool resolve_forwarded(const struct lookup *l, struct str address, struct
 
 	if (!srs_is(local) || !srs_reverse(l->srs_key, local, clock_wall_s(), a, &original))
 		return false;
-	out->kind = LOOKUP_FOUND;
-	out->n = 1;
-	out->targets = ARENA_NEW(a, struct lookup_target);
-	out->targets[0].remote = original;
+	only_target((struct lookup_target){ .remote = original }, a, out);
+	return true;
+}
+
+/* What comes to such an address is for the server itself: a bounce, or a member who leaves. */
+static bool resolve_list_order(const struct lookup *l, struct str address, struct arena *a, struct lookup_result *out)
+{
+	struct list_address x;
+
+	if (!lookup_list_order(l, address, a, &x))
+		return false;
+	only_target((struct lookup_target){ .remote = address, .order = x.order }, a, out);
 	return true;
 }
 
 struct str lookup_forward_sender(const struct lookup *l, struct str sender, struct arena *a)
 {
-	struct str domain = text_of(l, l->h.first_domain);
+	struct str domain = lookup_text(l, l->h.first_domain);
 	ptrdiff_t at = str_rchr(sender, '@');
 
 	if (at < 0 || domain.n == 0 || lookup_domain(l, str_from(sender, (size_t)at + 1)))
@@ -387,7 +424,7 @@ enum lookup_kind lookup_resolve(const struct lookup *l, struct str address, stru
 
 	*out = (struct lookup_result){ .kind = LOOKUP_INVALID };
 	if (str_ieq(address, STR("postmaster")))  /* RFC 5321 §4.5.1 */
-		address = arena_printf(a, "postmaster@" STR_FMT, STR_ARG(text_of(l, l->h.first_domain)));
+		address = arena_printf(a, "postmaster@" STR_FMT, STR_ARG(lookup_text(l, l->h.first_domain)));
 	if (!directory_address_parse(address, a, &x))
 		return out->kind;
 	if (x.is_literal || !find_domain(l, x.domain, &domain))
@@ -396,7 +433,7 @@ enum lookup_kind lookup_resolve(const struct lookup *l, struct str address, stru
 		fill_targets(l, &row, a, out);
 		return out->kind;
 	}
-	if (resolve_forwarded(l, address, a, out))
+	if (resolve_forwarded(l, address, a, out) || resolve_list_order(l, address, a, out))
 		return out->kind;
 	cut = l->separator ? str_chr(x.local, l->separator) : -1;
 	if (cut > 0 && lookup_find(l, directory_address_key(a, str_sub(x.local, 0, (size_t)cut), x.domain), &row)) {

@@ -8,6 +8,7 @@
 #define FACTEUR_DIRECTORY_LOOKUP_H
 #include "base/arena.h"
 #include "conf/conf.h"
+#include "directory/list_address.h"
 #include "directory/route.h"
 #include "dns/mta_sts.h"
 
@@ -65,16 +66,37 @@ struct lookup_target {
 	uint64_t   account;        /* 0: elsewhere */
 	struct str remote;         /* the address elsewhere, when account is 0; lives as long as the lookup, or in the arena */
 	bool       is_suspended, is_full, full_is_temporary;
+	bool       is_group;       /* remote is the address of a group of ours: lookup_group() says who that is */
+	enum list_order order;     /* remote is an address of a group that is for the server itself: a bounce, a member who leaves */
 };
 struct lookup_result {
 	enum lookup_kind      kind;
-	struct lookup_target *targets;   /* in the arena; aliases and groups are expanded, each target once */
+	struct lookup_target *targets;   /* in the arena; aliases are expanded, groups stand as one target; each once */
 	size_t                n;
 	struct str            detail;    /* "shop" of bob+shop@, unquoted; in the arena or the address; empty if none */
 };
 /* Who gets mail for local@domain (no angle brackets; the local part may be quoted). */
 enum lookup_kind lookup_resolve(const struct lookup *l, struct str address, struct arena *a, struct lookup_result *out);
 /* "postmaster" without a domain (RFC 5321 §4.5.1) is resolved too. */
+
+/* ---- groups: mailing lists */
+struct lookup_group {
+	struct str address, title;         /* as written; title may be empty */
+	bool       replies_to_group, may_leave;
+	uint32_t   members;                /* how many */
+	uint32_t   post, first_member, first_poster, posters;   /* private */
+};
+/* By its own address, in any spelling; false: no group. Slices live as long as the lookup. */
+bool lookup_group(const struct lookup *l, struct str address, struct lookup_group *out);
+/* Its members, groups in groups expanded, each once: accounts, and addresses elsewhere. */
+void lookup_group_members(const struct lookup *l, const struct lookup_group *g, struct arena *a, struct lookup_target **out, size_t *n);
+/* May who writes as this address, or is this account (0: nobody has logged in), send to the group? An address of ours is believed of the
+ * account only. */
+bool lookup_group_may_post(const struct lookup *l, const struct lookup_group *g, struct str sender, uint64_t account);
+/* Its address for bounces or for leaving (directory/list_address.h), of a member or (empty) of the group as such. */
+struct str lookup_list_address(const struct lookup *l, struct str group, enum list_order order, struct str member, struct arena *a);
+/* Is the address one of those, of a group that is there? */
+bool lookup_list_order(const struct lookup *l, struct str address, struct arena *a, struct list_address *out);
 
 /* The envelope sender for mail that leaves: sender itself, or, when its domain is not ours (an alias sends a stranger's mail on), an
  * address of our first domain that leads back to it (smtp/srs.h) and that lookup_resolve() knows. Empty stays empty. */

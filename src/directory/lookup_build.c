@@ -27,7 +27,7 @@ struct build {
 	struct directory_route   *routes;
 	size_t                    route_count;
 	struct map                route_set;      /* pattern -> struct directory_route */
-	struct buf                accounts, rows, targets, strings;
+	struct buf                accounts, rows, targets, groups, strings;
 	struct lookup_header      h;
 	uint64_t                  first_account;  /* lowest number that lives; 0: none */
 };
@@ -98,15 +98,25 @@ static bool is_in_use(const struct build *b, const struct directory_name *name)
 struct expansion {
 	struct build *b;
 	bool          is_list;    /* more than one target is possible */
+	bool          stops_at_groups;   /* a group is one target: what goes to it is a list's mail, however it is called */
 	struct map    seen;       /* keys of names and remotes, numbers of accounts */
 	uint32_t      first, n;
 };
+
+static void put_target(struct expansion *e, const struct lookup_target_row *row)
+{
+	if (e->n == LOOKUP_TARGETS_MAX)
+		return;
+	buf_add_bytes(&e->b->targets, row, sizeof *row);
+	e->n++;
+	e->b->h.targets++;
+}
 
 static void add_target(struct expansion *e, uint64_t account, struct str remote)
 {
 	struct lookup_target_row row = { .account_row = account ? (uint32_t)(uintptr_t)map_get_u64(&e->b->account_rows, account) : 0 };
 
-	if ((account && row.account_row == 0) || e->n == LOOKUP_TARGETS_MAX)
+	if (account && row.account_row == 0)
 		return;
 	if (account) {
 		if (e->n > 0 && map_get_u64(&e->seen, account))
@@ -116,9 +126,7 @@ static void add_target(struct expansion *e, uint64_t account, struct str remote)
 	} else {
 		row.remote = add_text(e->b, remote);
 	}
-	buf_add_bytes(&e->b->targets, &row, sizeof row);
-	e->n++;
-	e->b->h.targets++;
+	put_target(e, &row);
 }
 
 static void expand(struct expansion *e, struct str address, int depth);
@@ -132,6 +140,11 @@ static void expand_name(struct expansion *e, const struct directory_name *name, 
 	if (map_get(&e->seen, name->key) || depth == DEPTH_MAX)
 		return;
 	map_set(&e->seen, name->key, e);
+	if (e->stops_at_groups && name->kind == NAME_GROUP) {
+		struct lookup_target_row row = { .account_row = (uint32_t)TARGET_IS_GROUP, .remote = add_text(e->b, name->address) };
+		put_target(e, &row);
+		return;
+	}
 	for (size_t i = 0; i < name->target_count; i++)
 		expand(e, name->targets[i], depth + 1);
 }
@@ -183,28 +196,55 @@ static struct expansion expansion_begin(struct build *b, bool is_list)
 	return (struct expansion){ .b = b, .is_list = is_list, .first = b->h.targets };
 }
 
-static void add_name_row(struct build *b, struct str key, enum lookup_name kind, struct expansion *e, enum mta_sts_mode sts)
+static void add_name_row(struct build *b, struct str key, enum lookup_name kind, struct expansion *e, uint32_t of_kind)
 {
 	struct lookup_name_row row = { .hash = lookup_hash(b->h.seed, key), .key = add_text(b, key), .kind = kind,
-	                               .first_target = e->first, .target_count = e->n, .sts = sts };
+	                               .first_target = e->first, .target_count = e->n, .sts = of_kind };
 
 	buf_add_bytes(&b->rows, &row, sizeof row);
 	b->h.names++;
 	map_free(&e->seen);
 }
 
-static void add_name(struct build *b, struct str key, enum lookup_name kind, struct expansion *e) { add_name_row(b, key, kind, e, MTA_STS_NONE); }
+static void add_name(struct build *b, struct str key, enum lookup_name kind, struct expansion *e) { add_name_row(b, key, kind, e, 0); }
 
-static void add_names(struct build *b)
+/* What the group has besides its members; its posters come before them. Then its row is the newest one. */
+static enum err add_group(struct build *b, const struct directory_name *name)
 {
-	for (size_t i = 0; i < b->name_count; i++) {
-		const struct directory_name *name = &b->names[i];
-		if (!is_in_use(b, name))
-			continue;
-		struct expansion e = expansion_begin(b, name->account == 0);
-		expand_name(&e, name, 0);
-		add_name(b, name->key, name->account ? LOOKUP_NAME_OWN : LOOKUP_NAME_LIST, &e);
-	}
+	struct expansion posters = expansion_begin(b, true);
+	struct directory_group g;
+
+	TRY(group_get(b->d, name->key, &b->arena, &g));
+	for (size_t i = 0; i < g.poster_count; i++)
+		expand(&posters, g.posters[i], 0);
+	map_free(&posters.seen);
+	struct lookup_group_row row = { .address = add_text(b, name->address), .title = add_text(b, g.title), .post = g.post,
+	                                .flags = (g.replies_to_group ? GROUP_REPLIES : 0) | (g.may_leave ? GROUP_MAY_LEAVE : 0),
+	                                .first_poster = posters.first, .poster_count = posters.n };
+	buf_add_bytes(&b->groups, &row, sizeof row);
+	b->h.groups++;
+	return ERR_OK;
+}
+
+static enum err add_name_of(struct build *b, const struct directory_name *name)
+{
+	bool is_group = name->kind == NAME_GROUP;
+
+	if (is_group)
+		TRY(add_group(b, name));
+	struct expansion e = expansion_begin(b, name->account == 0);
+	e.stops_at_groups = name->kind == NAME_ALIAS;
+	expand_name(&e, name, 0);
+	add_name_row(b, name->key, name->account ? LOOKUP_NAME_OWN : is_group ? LOOKUP_NAME_GROUP : LOOKUP_NAME_LIST, &e, is_group ? b->h.groups : 0);
+	return ERR_OK;
+}
+
+static enum err add_names(struct build *b)
+{
+	for (size_t i = 0; i < b->name_count; i++)
+		if (is_in_use(b, &b->names[i]))
+			TRY(add_name_of(b, &b->names[i]));
+	return ERR_OK;
 }
 
 /* postmaster@ (RFC 5321 §4.5.1) and abuse@ (RFC 2142 §2), unless the administrator made them. */
@@ -252,6 +292,7 @@ static enum err add_domains(struct build *b)
 			    str_eq(str_from(x->key, (size_t)(str_rchr(x->key, '@') + 1)), domain->name))
 				first = x->account;
 		}
+		e.stops_at_groups = true;
 		if (domain->catch_all.n)
 			expand(&e, domain->catch_all, 0);
 		add_name_row(b, arena_printf(&b->arena, "@" STR_FMT, STR_ARG(domain->name)), LOOKUP_NAME_DOMAIN, &e, sts);
@@ -350,7 +391,7 @@ static enum err build(struct build *b, struct buf *out)
 	b->h.domains = (uint32_t)b->domain_count;
 	if (b->domain_count)
 		b->h.first_domain = add_text(b, b->domains[0].name);
-	add_names(b);
+	TRY(add_names(b));
 	TRY(add_domains(b));
 	TRY(add_printers(b));
 	add_routes(b);
@@ -361,14 +402,15 @@ static enum err build(struct build *b, struct buf *out)
 	lookup_put_slots(buf_str(&b->rows), b->h.slots, out);
 	buf_add(out, buf_str(&b->rows));
 	buf_add(out, buf_str(&b->targets));
+	buf_add(out, buf_str(&b->groups));
 	buf_add(out, buf_str(&b->strings));
-	return out->failed || b->accounts.failed || b->rows.failed || b->targets.failed || b->strings.failed || conf.failed ? ERR_LIMIT : ERR_OK;
+	return out->failed || b->groups.failed || b->accounts.failed || b->rows.failed || b->targets.failed || b->strings.failed || conf.failed ? ERR_LIMIT : ERR_OK;
 }
 
 enum err lookup_build(struct directory *d, uint64_t version, struct buf *out)
 {
 	struct build b = { .d = d, .accounts = BUF(LOOKUP_BYTES_MAX), .rows = BUF(LOOKUP_BYTES_MAX), .targets = BUF(LOOKUP_BYTES_MAX),
-	                   .strings = BUF(LOOKUP_BYTES_MAX), .h = { .magic = LOOKUP_MAGIC, .version = version, .seed = random_u64() } };
+	                   .groups = BUF(LOOKUP_BYTES_MAX), .strings = BUF(LOOKUP_BYTES_MAX), .h = { .magic = LOOKUP_MAGIC, .version = version, .seed = random_u64() } };
 	enum err e = build(&b, out);
 
 	conf_free(b.conf);
@@ -379,6 +421,7 @@ enum err lookup_build(struct directory *d, uint64_t version, struct buf *out)
 	buf_free(&b.accounts);
 	buf_free(&b.rows);
 	buf_free(&b.targets);
+	buf_free(&b.groups);
 	buf_free(&b.strings);
 	arena_free(&b.arena);
 	return e;

@@ -6,8 +6,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	CLEANUP(arena_free) struct arena a = { 0 };
 	struct lookup_account account;
+	struct lookup_target *members;
+	struct lookup_group group;
 	struct lookup_result r;
 	struct route route;
+	size_t n;
 	struct lookup *l;
 
 	if (lookup_read(str_make(data, size), &l) != ERR_OK)
@@ -23,6 +26,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	lookup_resolve(l, lookup_hostname(l), &a, &r);
 	lookup_route(l, STR("mail.example.net"), &route);
 	lookup_route(l, STR("example.test"), &route);
+	if (lookup_group(l, STR("team@example.test"), &group)) {
+		lookup_group_members(l, &group, &a, &members, &n);
+		lookup_group_may_post(l, &group, STR("eve@elsewhere.test"), 0);
+	}
 	lookup_close(l);
 	return 0;
 }

@@ -132,7 +132,7 @@ static enum err update(struct update *u, const uint64_t *changed, size_t n, stru
 	TRY(domain_catch_alls(u->d, &u->arena, &u->catch_alls, &u->catch_all_count));
 	buf_add_bytes(&u->accounts, old->accounts, (size_t)(old->slots - old->accounts));
 	buf_add_bytes(&u->names, old->names, (size_t)(old->targets - old->names));
-	buf_add_bytes(&u->targets, old->targets, (size_t)(old->strings - old->targets));
+	buf_add_bytes(&u->targets, old->targets, (size_t)(old->groups - old->targets));
 	buf_add_bytes(&u->strings, old->strings, old->h.strings);
 	for (size_t i = 0; i < n; i++)
 		TRY(bring_up_to_date(u, changed[i]));
@@ -143,6 +143,7 @@ static enum err update(struct update *u, const uint64_t *changed, size_t n, stru
 	lookup_put_slots(buf_str(&u->names), u->h.slots, out);
 	buf_add(out, buf_str(&u->names));
 	buf_add(out, buf_str(&u->targets));
+	buf_add_bytes(out, old->groups, (size_t)(old->strings - old->groups));
 	buf_add(out, buf_str(&u->strings));
 	return out->failed || u->accounts.failed || u->names.failed || u->targets.failed || u->strings.failed ? ERR_LIMIT : ERR_OK;
 }

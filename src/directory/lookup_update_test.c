@@ -82,13 +82,13 @@ static bool publish(struct world *w)
 static bool change(struct world *w)
 {
 	struct directory_address x = address(w, draw(w, ADDRESSES)), y = address(w, draw(w, ADDRESSES));
-	struct str account;
+	struct str account, posters[1];
 	uint64_t number = 0;
 	uint32_t epoch;
 	bool changed;
 	enum err e = ERR_OK;
 
-	switch (draw(w, 20)) {
+	switch (draw(w, 21)) {
 	case 0: case 1: case 2: e = account_add(w->d, &x, STR("A Person"), draw(w, 2), &number); break;
 	case 3: e = account_reserve(w->d, &x, STR(""), false, &number); break;
 	case 4: e = account_ready(w->d, draw_account(w)); break;
@@ -109,6 +109,11 @@ static bool change(struct world *w)
 		account = arena_printf(&w->arena, "%llu", (unsigned long long)draw_account(w));
 		e = draw(w, 2) ? setting_store(w->d, SCOPE_ACCOUNT, account, SETTING_message_size_max, STR("2MB"))
 		               : setting_forget(w->d, SCOPE_ACCOUNT, account, SETTING_message_size_max);
+		break;
+	case 20:
+		posters[0] = text_of(w, draw(w, ADDRESSES));
+		e = group_set(w->d, directory_address_key(&w->arena, x.local, x.domain),
+		              &(struct directory_group){ .post = GROUP_POST_POSTERS, .posters = posters, .poster_count = 1 });
 		break;
 	case 19: e = account_raise_epoch(w->d, draw_account(w), &epoch); break;
 	}
@@ -143,6 +148,11 @@ static void expect_same_way(struct world *w, const struct lookup *other, unsigne
 		EXPECT(str_eq(a.targets[t].remote, b.targets[t].remote));
 		EXPECT(a.targets[t].is_full == b.targets[t].is_full && a.targets[t].is_suspended == b.targets[t].is_suspended);
 	}
+	struct lookup_group g, h;
+	EXPECT_INT(lookup_group(w->l, text, &g), lookup_group(other, text, &h));
+	if (lookup_group(w->l, text, &g))
+		for (uint64_t account = 0; account <= w->account; account++)
+			EXPECT_INT(lookup_group_may_post(w->l, &g, text, account), lookup_group_may_post(other, &h, text, account));
 	EXPECT_INT(lookup_login(w->l, text, &one), lookup_login(other, text, &two));
 	EXPECT_INT(one.account, two.account);
 }

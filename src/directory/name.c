@@ -74,6 +74,7 @@ enum err name_delete(struct directory *d, struct str key)
 
 	stmt_bind_text(t, 1, key);
 	TRY(stmt_done(t));
+	TRY(group_delete(d, key));
 	stmt_bind_text(q, 1, key);
 	TRY(stmt_done(q));
 	return db_changes(d->db) ? ERR_OK : ERR_NOTFOUND;
@@ -120,7 +121,10 @@ enum err name_target_remove(struct directory *d, const struct directory_address 
 	stmt_bind_text(q, 1, name_key(&a, x));
 	stmt_bind_text(q, 2, name_key(&a, target));
 	TRY(stmt_done(q));
-	return db_changes(d->db) ? directory_commit(d) : ERR_NOTFOUND;
+	if (db_changes(d->db) == 0)
+		return ERR_NOTFOUND;
+	TRY(group_delete_member(d, name_key(&a, x), name_key(&a, target)));
+	return directory_commit(d);
 }
 
 /* Asked by every cell that starts: by index, however many names there are. */
@@ -142,7 +146,8 @@ enum err name_senders(struct directory *d, uint64_t account, size_t max, struct 
 
 enum err name_is_target(struct directory *d, struct str key, char separator, bool *is_target)
 {
-	static const char sql[] = "SELECT 1 FROM target WHERE target_key = ?1 OR (target_key > ?2 AND target_key < ?3) LIMIT 1";
+	static const char sql[] = "SELECT 1 FROM target WHERE target_key = ?1 OR (target_key > ?2 AND target_key < ?3)"
+	                          " UNION ALL SELECT 1 FROM poster WHERE poster_key = ?1 OR (poster_key > ?2 AND poster_key < ?3) LIMIT 1";
 	CLEANUP(arena_free) struct arena a = { 0 };
 	CLEANUP(stmt_release) struct stmt *q = db_query(d->db, sql);
 	struct str local = str_sub(key, 0, (size_t)str_rchr(key, '@'));

@@ -36,6 +36,27 @@ static struct str orcpt_of(struct resolving *r, const struct envelope_recipient 
 	return arena_printf(r->arena, "%s;" STR_FMT, str_is_ascii(asked->address) ? "rfc822" : "utf-8", STR_ARG(asked->address));
 }
 
+static void add_list(struct resolving *r, const struct lookup *l, const struct envelope_recipient *asked, struct str detail,
+                     const struct lookup_target *targets, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		struct envelope_recipient x = *asked;
+		struct lookup_target *members;
+		struct lookup_group g;
+		size_t count;
+		if (targets[i].is_group && lookup_group(l, targets[i].remote, &g)) {
+			lookup_group_members(l, &g, r->arena, &members, &count);
+			add_list(r, l, asked, STR(""), members, count);
+			continue;
+		}
+		x.account = targets[i].account;
+		x.address = x.account ? asked->address : targets[i].remote;
+		x.detail = x.account ? detail : STR("");
+		x.orcpt = x.account ? asked->orcpt : orcpt_of(r, asked);
+		add(r, &x);
+	}
+}
+
 static void add_targets(struct resolving *r, const struct lookup *l, const struct envelope_recipient *asked)
 {
 	struct envelope_recipient x = *asked;
@@ -43,17 +64,10 @@ static void add_targets(struct resolving *r, const struct lookup *l, const struc
 
 	x.account = 0;
 	x.detail = STR("");
-	if (lookup_resolve(l, asked->address, r->arena, &found) != LOOKUP_FOUND) {
+	if (lookup_resolve(l, asked->address, r->arena, &found) != LOOKUP_FOUND)
 		add(r, &x);
-		return;
-	}
-	for (size_t i = 0; i < found.n; i++) {
-		x.account = found.targets[i].account;
-		x.address = x.account ? asked->address : found.targets[i].remote;
-		x.detail = x.account ? found.detail : STR("");
-		x.orcpt = x.account ? asked->orcpt : orcpt_of(r, asked);
-		add(r, &x);
-	}
+	else
+		add_list(r, l, asked, found.detail, found.targets, found.n);
 }
 
 enum err envelope_resolve(const struct lookup *l, const struct envelope *in, struct arena *a, struct envelope *out)
