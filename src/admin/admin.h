@@ -8,6 +8,7 @@
 #include "auth/dkim.h"
 #include "directory/directory.h"
 #include "dns/resolver.h"
+#include "http/fetch_call.h"
 #include "ipc/sessions.h"
 #include "queue/command.h"
 #include "store/command.h"
@@ -53,6 +54,8 @@ struct admin_host {
 	enum err (*dkim)(void *context, const struct dkim_command *c, struct arena *a, struct dkim_keys *out);
 	/* net: the domain name system. ERR_UNAVAILABLE when it does not run. waits. */
 	enum err (*question)(void *context, struct str name, enum dns_type type, struct arena *a, struct dns_answer *out);
+	/* net: a text from a web server, or one posted there. ERR_UNAVAILABLE when it does not run. waits. */
+	enum err (*fetch)(void *context, const struct http_place *p, struct arena *a, struct fetch_said *out);
 	/* All sessions of all gates. waits. */
 	enum err (*sessions)(void *context, struct arena *a, struct session_info **out, size_t *n);
 };

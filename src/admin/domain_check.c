@@ -2,26 +2,17 @@
  * and how to mend it. Nothing is guessed where the name servers do not answer: such a row is "unclear".
  *
  * A DKIM key that waits signs from the moment its record is seen here; that is the one thing this command changes. */
-#include "admin/domain_records.h"
+#include "admin/domain_check.h"
 #include "base/bytes.h"
 #include "dns/name.h"
 #include "dns/record.h"
 #include "mailauth/published.h"
 
-enum { ADDRESSES_MAX = 16, TEXTS_MAX = 100, SHOWN_MAX = 120 };
-
-struct check {
-	struct admin_call    *c;
-	struct domain_records records;
-	struct peer           addresses[ADDRESSES_MAX];   /* of the host */
-	size_t                address_count;
-	bool                  is_mx;
-	uint64_t              to_mend;
-};
+enum { SHOWN_MAX = 120 };
 
 /* ---- rows ---- */
 
-static void put_finding(struct check *k, struct str name, enum dns_type type, const char *state, enum text id, const struct str *args, size_t n)
+void check_put(struct check *k, struct str name, enum dns_type type, const char *state, enum text id, const struct str *args, size_t n)
 {
 	json_t *row = admin_row(k->c);
 
@@ -31,12 +22,10 @@ static void put_finding(struct check *k, struct str name, enum dns_type type, co
 	admin_put_text(row, "finding", text_format(&k->c->arena, k->c->lang, id, args, n));
 	k->to_mend += strcmp(state, "missing") == 0 || strcmp(state, "wrong") == 0;
 }
-#define FOUND(k, name, type, state, id, ...) put_finding((k), (name), (type), (state), (id), ADMIN_TEXTS(__VA_ARGS__))
 
 static struct str shown(struct str text) { return str_sub(text, 0, SHOWN_MAX); }
 
-/* *usable false: nobody could say, and a row says so. The error: nobody could be asked. */
-static enum err look_up(struct check *k, struct str name, enum dns_type type, struct dns_answer *out, bool *usable)
+enum err check_look_up(struct check *k, struct str name, enum dns_type type, struct dns_answer *out, bool *usable)
 {
 	TRY(k->c->host->question(k->c->host->context, name, type, &k->c->arena, out));
 	*usable = out->outcome != DNS_FAILED && out->outcome != DNS_FORGED;
@@ -49,7 +38,7 @@ static enum err look_up(struct check *k, struct str name, enum dns_type type, st
 
 static void add_addresses(struct check *k, const struct dns_answer *answer)
 {
-	for (size_t i = 0; i < answer->n && k->address_count < ADDRESSES_MAX; i++)
+	for (size_t i = 0; i < answer->n && k->address_count < CHECK_ADDRESSES_MAX; i++)
 		k->address_count += dns_read_address(answer->records[i], &k->addresses[k->address_count]);
 }
 
@@ -75,6 +64,8 @@ static void check_exchangers(struct check *k, const struct dns_answer *answer)
 		else if (!domain_is_host(mx.host))
 			id = TEXT_CHECK_MX_ADDRESS;
 		others = arena_printf(a, STR_FMT "%s" STR_FMT, STR_ARG(others), others.n ? ", " : "", STR_ARG(mx.host));
+		if (mx.host.n && k->other_count < CHECK_HOSTS_MAX)
+			k->others[k->other_count++] = mx.host;
 	}
 	if (!k->is_mx)
 		FOUND(k, domain, DNS_MX, "wrong", id, others, hostname);
@@ -90,7 +81,7 @@ static enum err check_mx(struct check *k)
 	struct dns_answer answer;
 	bool usable;
 
-	TRY(look_up(k, domain, DNS_MX, &answer, &usable));
+	TRY(check_look_up(k, domain, DNS_MX, &answer, &usable));
 	if (!usable)
 		return ERR_OK;
 	if (answer.outcome == DNS_NO_NAME)
@@ -121,7 +112,7 @@ static enum err check_reverse(struct check *k, const struct peer *p)
 	bool usable;
 
 	text = str_copy(&k->c->arena, peer_text(p, room));
-	TRY(look_up(k, name, DNS_PTR, &answer, &usable));
+	TRY(check_look_up(k, name, DNS_PTR, &answer, &usable));
 	if (!usable)
 		return ERR_OK;
 	for (size_t i = 0; i < answer.n; i++) {
@@ -148,7 +139,7 @@ static enum err check_addresses(struct check *k)
 	for (size_t i = 0; i < COUNT_OF(types); i++) {
 		struct dns_answer answer;
 
-		TRY(look_up(k, hostname, types[i], &answer, &usable));
+		TRY(check_look_up(k, hostname, types[i], &answer, &usable));
 		is_unclear |= !usable;
 		if (usable && !str_eq(answer.canonical, hostname) && answer.n > 0)
 			FOUND(k, hostname, types[i], "wrong", TEXT_CHECK_ADDRESS_ALIAS, hostname, answer.canonical);
@@ -173,11 +164,11 @@ static enum err check_addresses(struct check *k)
 
 /* ---- texts ---- */
 
-static size_t read_texts(struct check *k, const struct dns_answer *answer, struct str out[TEXTS_MAX])
+size_t check_texts(struct check *k, const struct dns_answer *answer, struct str out[CHECK_TEXTS_MAX])
 {
 	size_t n = 0;
 
-	for (size_t i = 0; i < answer->n && n < TEXTS_MAX; i++)
+	for (size_t i = 0; i < answer->n && n < CHECK_TEXTS_MAX; i++)
 		n += dns_read_text(answer->records[i], &k->c->arena, &out[n]);
 	return n;
 }
@@ -260,16 +251,16 @@ static enum err put_published(struct check *k, const struct domain_record *r, en
 static enum err check_text(struct check *k, const struct domain_record *r)
 {
 	struct published_sender sender = { k->records.domain, k->records.hostname, k->is_mx, k->addresses, k->address_count };
-	struct str texts[TEXTS_MAX], at = STR("");
+	struct str texts[CHECK_TEXTS_MAX], at = STR("");
 	struct dns_answer answer;
 	enum published what;
 	bool usable;
 	size_t n;
 
-	TRY(look_up(k, r->name, DNS_TXT, &answer, &usable));
+	TRY(check_look_up(k, r->name, DNS_TXT, &answer, &usable));
 	if (!usable)
 		return ERR_OK;
-	n = read_texts(k, &answer, texts);
+	n = check_texts(k, &answer, texts);
 	if (r->kind == RECORD_HOST_SPF)
 		sender.domain = k->records.hostname;
 	if (r->kind == RECORD_DKIM)
@@ -291,7 +282,7 @@ static enum err check_service(struct check *k, const struct domain_record *r)
 	struct dns_srv srv;
 	bool usable, is_right = false;
 
-	TRY(look_up(k, r->name, DNS_SRV, &answer, &usable));
+	TRY(check_look_up(k, r->name, DNS_SRV, &answer, &usable));
 	if (!usable)
 		return ERR_OK;
 	for (size_t i = 0; i < answer.n; i++) {
@@ -332,7 +323,7 @@ static enum err check_tlsa(struct check *k, const struct domain_record *r)
 	struct dns_answer answer;
 	struct dns_tlsa x;
 
-	TRY(look_up(k, r->name, DNS_TLSA, &answer, &usable));
+	TRY(check_look_up(k, r->name, DNS_TLSA, &answer, &usable));
 	if (!usable)
 		return ERR_OK;
 	for (size_t i = 0; i < answer.n; i++) {
@@ -365,6 +356,12 @@ static enum err check_record(struct check *k, const struct domain_record *r, boo
 		return check_service(k, r);
 	case RECORD_TLSA:
 		return is_first_of_name ? check_tlsa(k, r) : ERR_OK;
+	case RECORD_STS:
+		return check_sts(k, r);
+	case RECORD_STS_HOST:
+		return check_sts_host(k, r);
+	case RECORD_TLSRPT:
+		return check_tlsrpt(k, r);
 	case RECORD_MX: case RECORD_ADDRESS:
 		break;
 	}
@@ -380,6 +377,8 @@ static enum err check_domain(struct admin_call *c, struct str domain, uint64_t *
 	TRY(check_addresses(&k));
 	for (size_t i = 0; i < k.records.n; i++)
 		TRY(check_record(&k, &k.records.list[i], i == 0 || !str_eq(k.records.list[i].name, k.records.list[i - 1].name)));
+	if (!k.records.has_policy)
+		TRY(check_no_sts(&k));
 	*to_mend += k.to_mend;
 	return ERR_OK;
 }

@@ -13,6 +13,9 @@ static enum text purpose_of(const struct domain_record *r)
 	case RECORD_DMARC:    return TEXT_DNS_FOR_DMARC;
 	case RECORD_SRV:      return TEXT_DNS_FOR_SRV;
 	case RECORD_TLSA:     return TEXT_DNS_FOR_TLSA;
+	case RECORD_STS:      return TEXT_DNS_FOR_STS;
+	case RECORD_STS_HOST: return TEXT_DNS_FOR_STS_HOST;
+	case RECORD_TLSRPT:   return TEXT_DNS_FOR_TLSRPT;
 	case RECORD_DKIM:     break;
 	}
 	switch (r->key->state) {
@@ -29,7 +32,8 @@ static const char *need_of(const struct domain_record *r)
 	case RECORD_MX: case RECORD_SPF: case RECORD_DMARC:      return "needed";
 	case RECORD_ADDRESS: return r->type == DNS_A ? "needed" : "useful";
 	case RECORD_DKIM:    return r->key->state == DKIM_RETIRED ? "for now" : r->key->algorithm == DKIM_RSA ? "needed" : "useful";
-	case RECORD_HOST_SPF: case RECORD_SRV: case RECORD_TLSA: break;
+	case RECORD_STS: case RECORD_STS_HOST: return "needed";
+	case RECORD_HOST_SPF: case RECORD_SRV: case RECORD_TLSA: case RECORD_TLSRPT: break;
 	}
 	return "useful";
 }

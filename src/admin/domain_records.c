@@ -3,10 +3,13 @@
  *   host's SPF  bounces have no sender's domain: receivers then look at the name the server gives itself (RFC 7208 §2.4)
  *   DKIM        one for each key that signs or is to sign; of a retired one nothing has to be published anew
  *   DMARC       p=none: asks for nothing that could lose mail of a domain whose other senders we do not know; receivers want to see one
+ *   MTA-STS     where the setting mta_sts asks for it: the id of the policy, and a name under which it is fetched
+ *   TLSRPT      senders report once a day how TLS to this server went
  *   SRV         mail programs that know RFC 6186 find their settings; TLS from the first byte (RFC 8314 §3)
  *   TLSA        3 1 1, the key itself (RFC 7672 §3.1.1); of the certificate that the host's name gets */
 #include "admin/domain_records.h"
 #include "base/bytes.h"
+#include "dns/mta_sts.h"
 #include "mailauth/published.h"
 
 enum { PORT_SUBMISSIONS = 465, PORT_IMAPS = 993, PORT_POP3S = 995 };
@@ -21,6 +24,7 @@ const char *domain_record_type(enum dns_type type)
 	case DNS_SRV:  return "SRV";
 	case DNS_TLSA: return "TLSA";
 	case DNS_PTR:  return "PTR";
+	case DNS_CNAME: return "CNAME";
 	default:       return "";
 	}
 }
@@ -112,6 +116,36 @@ static enum err add_tlsa(struct admin_call *c, struct domain_records *r)
 	return ERR_OK;
 }
 
+/* A domain with a policy. One without may have to withdraw what it had published: `domain check` looks for that. */
+static enum err add_policy(struct admin_call *c, struct domain_records *r)
+{
+	struct arena *a = &c->arena;
+	enum mta_sts_mode mode = MTA_STS_NONE;
+	struct conf *conf;
+
+	TRY(directory_domain_conf(c->directory, r->domain, &conf));
+	if (!mta_sts_mode_parse(conf_text(conf, SETTING_mta_sts), &mode))
+		mode = MTA_STS_NONE;
+	r->policy = mta_sts_policy_text(a, mode, r->hostname, conf_text(conf, SETTING_mta_sts_hosts));
+	r->has_policy = mode != MTA_STS_NONE;
+	conf_free(conf);
+	if (!r->has_policy)
+		return ERR_OK;
+	add(c, r, (struct domain_record){ RECORD_STS, DNS_TXT, arena_printf(a, "_mta-sts." STR_FMT, STR_ARG(r->domain)),
+		arena_printf(a, "v=STSv1; id=" STR_FMT, STR_ARG(mta_sts_policy_id(a, r->policy))) });
+	add(c, r, (struct domain_record){ RECORD_STS_HOST, DNS_CNAME, arena_printf(a, "mta-sts." STR_FMT, STR_ARG(r->domain)),
+		arena_printf(a, STR_FMT ".", STR_ARG(r->hostname)) });
+	return ERR_OK;
+}
+
+static void add_reports(struct admin_call *c, struct domain_records *r)
+{
+	struct arena *a = &c->arena;
+
+	add(c, r, (struct domain_record){ RECORD_TLSRPT, DNS_TXT, arena_printf(a, "_smtp._tls." STR_FMT, STR_ARG(r->domain)),
+		arena_printf(a, "v=TLSRPTv1; rua=mailto:postmaster@" STR_FMT, STR_ARG(r->domain)) });
+}
+
 enum err domain_records(struct admin_call *c, struct str domain, struct domain_records *out)
 {
 	struct dkim_keys keys;
@@ -132,6 +166,8 @@ enum err domain_records(struct admin_call *c, struct str domain, struct domain_r
 	add(c, out, (struct domain_record){ RECORD_DMARC, DNS_TXT, arena_printf(&c->arena, "_dmarc." STR_FMT, STR_ARG(domain)), STR("v=DMARC1; p=none") });
 	if (is_in(out->hostname, domain) && !str_eq(out->hostname, domain))
 		add(c, out, (struct domain_record){ RECORD_HOST_SPF, DNS_TXT, out->hostname, STR("v=spf1 a -all") });
+	TRY(add_policy(c, out));
+	add_reports(c, out);
 	add_services(c, out);
 	return add_tlsa(c, out);
 }

@@ -1,11 +1,12 @@
 /* admin/domain_records.h -- what a domain of ours has to publish in the DNS, for `domain dns` (which prints it) and `domain check` (which
- * looks for it). Only what this server honours today: no MTA-STS policy, no autoconfiguration, before they are served. */
+ * looks for it). Only what this server honours today: no autoconfiguration before it is served. */
 #ifndef FACTEUR_ADMIN_DOMAIN_RECORDS_H
 #define FACTEUR_ADMIN_DOMAIN_RECORDS_H
 #include "admin/admin_private.h"
 #include "dns/resolver.h"
 
-enum domain_record_kind { RECORD_MX, RECORD_ADDRESS, RECORD_SPF, RECORD_HOST_SPF, RECORD_DKIM, RECORD_DMARC, RECORD_SRV, RECORD_TLSA };
+enum domain_record_kind { RECORD_MX, RECORD_ADDRESS, RECORD_SPF, RECORD_HOST_SPF, RECORD_DKIM, RECORD_DMARC, RECORD_SRV, RECORD_TLSA,
+	                      RECORD_STS, RECORD_STS_HOST, RECORD_TLSRPT };
 struct domain_record {
 	enum domain_record_kind kind;
 	enum dns_type           type;
@@ -15,6 +16,8 @@ struct domain_record {
 };
 struct domain_records {
 	struct str            domain, hostname;
+	struct str            policy;    /* of MTA-STS, as it is served … */
+	bool                  has_policy;   /* … and announced */
 	struct domain_record *list;
 	size_t                n, cap;
 };

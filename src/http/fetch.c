@@ -252,18 +252,29 @@ static void take_addresses(struct http_fetch *f, size_t family, const struct dns
 static void answered_v6(void *context, const struct dns_answer *a) { take_addresses(context, 0, a); }
 static void answered_v4(void *context, const struct dns_answer *a) { take_addresses(context, 1, a); }
 
+static void put_request(struct buf *b, const struct http_place *p)
+{
+	bool is_post = p->type.n > 0;
+
+	buf_printf(b, "%s " STR_FMT " HTTP/1.1\r\nHost: " STR_FMT, is_post ? "POST" : "GET", STR_ARG(p->path), STR_ARG(p->host));
+	if (p->port != 443)
+		buf_printf(b, ":%u", p->port);
+	buf_printf(b, "\r\nUser-Agent: facteur\r\nAccept: %s\r\nConnection: close\r\n", is_post ? "*/*" : "text/plain");
+	if (is_post)
+		buf_printf(b, "Content-Type: " STR_FMT "\r\nContent-Length: %zu\r\n", STR_ARG(p->type), p->body.n);
+	buf_add_cstr(b, "\r\n");
+	buf_add(b, p->body);
+}
+
 struct http_fetch *http_get(struct resolver *resolver, struct tls_client *tls, const struct http_place *p, http_done done, void *context)
 {
 	struct http_fetch *f = MEM_NEW(struct http_fetch);
 
 	*f = (struct http_fetch){ .loop = resolver_loop(resolver), .tls = tls, .done = done, .context = context, .port = p->port,
-	                          .stream = { .fd = -1 }, .request = BUF(REQUEST_MAX) };
+	                          .stream = { .fd = -1 }, .request = BUF(REQUEST_MAX + p->body.n) };
 	f->host = str_copy(&f->arena, p->host);
 	http_answer_init(&f->answer, p->body_max);
-	buf_printf(&f->request, "GET " STR_FMT " HTTP/1.1\r\nHost: " STR_FMT, STR_ARG(p->path), STR_ARG(p->host));
-	if (p->port != 443)
-		buf_printf(&f->request, ":%u", p->port);
-	buf_add_cstr(&f->request, "\r\nUser-Agent: facteur\r\nAccept: text/plain\r\nConnection: close\r\n\r\n");
+	put_request(&f->request, p);
 	f->deadline = (struct loop_timer){ .due = over_time, .context = f };
 	f->attempt = (struct loop_timer){ .due = over_attempt, .context = f };
 	loop_timer_in(f->loop, &f->deadline, p->deadline_ms);

@@ -1,4 +1,4 @@
-/* http/fetch.h -- one small text from a known place, by GET over HTTPS (RFC 9110 §9.3.1), in a loop and without waiting for anybody. The
+/* http/fetch.h -- one small text from a known place over HTTPS (RFC 9110 §9.3.1), or one posted there, in a loop and without waiting for anybody. The
  * certificate has to be of a known authority and for this host. No redirects are followed, no cookies kept, no compression asked for;
  * the connection serves one text. */
 #ifndef FACTEUR_HTTP_FETCH_H
@@ -13,6 +13,7 @@ struct http_place {
 	struct str path;          /* "/.well-known/mta-sts.txt" */
 	size_t     body_max;      /* bytes; more is an error */
 	int        deadline_ms;   /* for all of it, name servers included */
+	struct str type, body;    /* POST: "application/tlsrpt+gzip" and what is posted; type empty: GET */
 };
 struct http_fetched {
 	enum err   e;             /* ERR_OK: an answer came, of any status; else ERR_TIMEOUT, ERR_UNAVAILABLE: no connection, a wrong

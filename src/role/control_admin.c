@@ -107,6 +107,20 @@ static enum err host_question(void *context, struct str name, enum dns_type type
 	return e;
 }
 
+static enum err host_fetch(void *context, const struct http_place *p, struct arena *a, struct fetch_said *out)
+{
+	struct control *c = context;
+	struct control_peer *net = control_find_peer(c, ROLE_NET, 0);
+	enum err e;
+
+	if (net == NULL)
+		return ERR_UNAVAILABLE;
+	control_unlock(c);
+	e = fetch_call(net->ch, p, a, out);
+	control_lock(c);
+	return e;
+}
+
 static enum err host_end_sessions(void *context, uint64_t account, uint32_t epoch)
 {
 	struct control *c = context;
@@ -342,6 +356,7 @@ static void run_request(struct connection *x, struct str request)
 		.certificates = host_certificates,
 		.dkim = host_dkim,
 		.question = host_question,
+		.fetch = host_fetch,
 		.trace = host_trace,
 		.sessions = host_sessions,
 	};

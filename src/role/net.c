@@ -8,6 +8,7 @@
 #include "deliver/outbound.h"
 #include "directory/lookup.h"
 #include "dns/question.h"
+#include "http/fetch_call.h"
 #include "net/loop.h"
 #include "role/door.h"
 #include "role/role.h"
@@ -23,7 +24,7 @@ struct net {
 	struct tls_client *tls;
 	struct sts       *sts;
 	struct outbound    *outbound;
-	uint16_t          port;        /* of other servers */
+	uint16_t          port, https_port;   /* of other servers */
 	struct loop_timer last_call;   /* STOP: then the rest is cut off */
 	bool              stops, is_over;
 };
@@ -69,7 +70,15 @@ static void on_question(void *context, struct channel *ch, struct message *msg)
 	question_serve(((struct net *)context)->resolver, ch, msg);
 }
 
-static const struct channel_handler control_handlers[] = { { REQUEST_DIRECTORY, on_directory }, { REQUEST_QUESTION, on_question }, { 0 } };
+static void on_fetch(void *context, struct channel *ch, struct message *msg)
+{
+	struct net *n = context;
+
+	fetch_serve(n->resolver, n->tls, n->https_port, ch, msg);
+}
+
+static const struct channel_handler control_handlers[] = { { REQUEST_DIRECTORY, on_directory }, { REQUEST_QUESTION, on_question }, { REQUEST_FETCH, on_fetch },
+	                                                        { 0 } };
 static const struct channel_handler mx_handlers[] = { { REQUEST_QUESTION, on_question }, { 0 } };
 
 static const struct channel_handler *peer_of(struct net *n, enum role role, struct channel ***peer)
@@ -166,7 +175,8 @@ static enum err open_all(struct net *n)
 		e = resolver_new(n->loop, &config, &n->resolver);
 		n->port = (uint16_t)conf_number(c, SETTING_smtp_port_out);
 		n->tls = tls_client_new(conf_text(c, SETTING_ca_file).p);
-		n->sts = sts_new(n->resolver, n->tls, (uint16_t)conf_number(c, SETTING_https_port_out));
+		n->https_port = (uint16_t)conf_number(c, SETTING_https_port_out);
+		n->sts = sts_new(n->resolver, n->tls, n->https_port);
 		n->outbound = outbound_new(n->loop, n->resolver, n->tls);
 	} else {
 		log_error("facteur.conf: " STR_FMT, STR_ARG(conf_explain(&a, &problem, false)));
