@@ -98,6 +98,7 @@ static void take_result(struct outbound_job *j, size_t i, const struct smtp_resu
 	result_set(j, i, outcomes[r->outcome], "", r->text);
 	j->results[i].status = str_copy(&j->arena, r->status);
 	j->results[i].has_passed_dsn = r->passed_dsn;
+	j->results[i].has_passed_by = r->passed_by;
 	j->results[i].is_unsure = r->is_own_word && r->at == SMTP_AT_END;
 }
 

@@ -7,6 +7,7 @@
  * 8BITMIME (RFC 6531 §3.1), also where it is not announced beside it. */
 #include "deliver/outbound_private.h"
 #include "base/bytes.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include <sys/mman.h>
 #include <unistd.h>
@@ -151,12 +152,38 @@ static bool fit_ascii(struct outbound_job *j, const struct smtp_offers *offers)
 	return j->ascii_outcome == DOWNGRADE_DONE;
 }
 
+/* BY with R: who does not know it cannot promise to give the message back in time, so it does not get it (RFC 2852 §4). What an LMTP server
+ * takes is there. */
+static void fit_deadline(struct outbound_job *j, const struct smtp_offers *offers, int64_t left_s)
+{
+	if (j->in.send.wishes.by != ENVELOPE_BY_RETURN)
+		return;
+	if (left_s <= 0)
+		refuse_all(j, "5.4.7", STR("the time by which the sender wanted it there, or not at all, is over"));
+	else if (!j->way.is_lmtp && !(offers->has & SMTP_OFFERS_DELIVERBY))
+		refuse_all(j, "5.3.3", STR("the sender wants it there by a certain time or not at all, and the server of the recipient does not promise "
+		                           "that (DELIVERBY)"));
+	else if (left_s < (int64_t)offers->by_min)
+		refuse_all(j, "5.4.7", arena_printf(&j->arena, "the sender wants it there in %lld seconds or not at all, and the server of the recipient "
+		                                    "needs %u at least", (long long)left_s, offers->by_min));
+}
+
+static enum smtp_by by_of(const struct send *s)
+{
+	static const enum smtp_by modes[] = {
+		[ENVELOPE_BY_NOTHING] = SMTP_BY_NOTHING, [ENVELOPE_BY_NOTIFY] = SMTP_BY_NOTIFY, [ENVELOPE_BY_RETURN] = SMTP_BY_RETURN,
+	};
+	return modes[s->wishes.by];
+}
+
 bool message_fit(struct outbound_job *j, const struct smtp_offers *offers, bool is_proven)
 {
 	const struct send *s = &j->in.send;
 	bool has_utf8 = (offers->has & SMTP_OFFERS_SMTPUTF8) != 0;
+	int64_t left_s = s->wishes.deliver_by - clock_wall_s();
 	size_t n = 0;
 
+	fit_deadline(j, offers, left_s);
 	if (s->smtputf8 && !has_utf8)
 		refuse_utf8(j);
 	bool is_encoded = fit_ascii(j, offers);
@@ -176,6 +203,7 @@ bool message_fit(struct outbound_job *j, const struct smtp_offers *offers, bool 
 	j->outgoing = (struct smtp_outgoing){
 		.sender = s->sender, .body = s->body_type == ENVELOPE_7BIT || is_encoded ? SMTP_BODY_7BIT : SMTP_BODY_8BITMIME,
 		.ret = s->ret == ENVELOPE_RET_FULL ? SMTP_RET_FULL : s->ret == ENVELOPE_RET_HDRS ? SMTP_RET_HDRS : SMTP_RET_NONE,
+		.by = by_of(s), .by_traces = s->wishes.by_traces, .by_s = left_s, .priority = s->wishes.priority,
 		.envid = s->envid, .smtputf8 = s->smtputf8 && has_utf8, .requiretls = job_requires_tls(j), .size = size,
 		.read = is_encoded ? read_ascii : read_message, .context = j,
 		.n = n, .recipients = j->people,

@@ -45,6 +45,47 @@ TEST(outcomes)
 	}
 }
 
+/* DELIVERBY: who does not know it gets nothing that might have to come back (R), and everything else. */
+TEST(deadlines)
+{
+	static const struct {
+		const char *offers;
+		enum envelope_by by;
+		int seconds;
+		enum delivery_outcome outcome;
+		const char *status;
+		bool passed;
+	} cases[] = {
+		{ "250 DELIVERBY", ENVELOPE_BY_RETURN, 3600, DELIVERY_DONE, "2.0.0", true },
+		{ "250 DELIVERBY 600", ENVELOPE_BY_RETURN, 3600, DELIVERY_DONE, "2.0.0", true },
+		{ "250 DELIVERBY 7200", ENVELOPE_BY_RETURN, 3600, DELIVERY_REFUSED, "5.4.7" },
+		{ "250 DELIVERBY", ENVELOPE_BY_RETURN, -1, DELIVERY_REFUSED, "5.4.7" },
+		{ "250 HELP", ENVELOPE_BY_RETURN, 3600, DELIVERY_REFUSED, "5.3.3" },
+		{ "250 HELP", ENVELOPE_BY_NOTIFY, 3600, DELIVERY_DONE, "2.0.0", false },
+		{ "250 DELIVERBY", ENVELOPE_BY_NOTIFY, -60, DELIVERY_DONE, "2.0.0", true },
+	};
+
+	EACH(cases, c) {
+		CLEANUP(arena_free) struct arena a = { 0 };
+		bool goes = c->outcome == DELIVERY_DONE;
+		const char *scripts[2] = { str_cstr(&a, arena_printf(&a, "220 p\n<EHLO\n250-p\n%s\n%s", c->offers, goes ? MAIL RCPT DATA "<QUIT\n221 bye\n" : "<QUIT\n221 bye\n")) };
+		struct world w;
+		struct send_recipient bob = { .address = STR("bob@x") };
+		struct send s = message_to(&bob, 1);
+
+		s.wishes = (struct envelope_wishes){ .deliver_by = clock_wall_s() + c->seconds, .by = c->by };
+		setup(&w, scripts);
+		ask(&w, &s);
+		EXPECT_INT(w.answer.results[0].outcome, c->outcome);
+		EXPECT_STR(w.answer.results[0].status, c->status);
+		EXPECT(w.answer.results[0].has_passed_by == c->passed);
+		sent(&w, 7);
+		teardown(&w);
+		if (c->passed)
+			EXPECT(strstr(w.server.seen[0], c->by == ENVELOPE_BY_RETURN ? " BY=3" : " BY=-6") != NULL);  /* 3600 or 3599 */
+	}
+}
+
 /* A server without 8BITMIME: encoded and without the signature; one that has it, or is given ASCII: as it is. */
 TEST(eight_bit_text)
 {

@@ -6,7 +6,7 @@ static const struct { const char *word; unsigned bit; } keywords[] = {
 	{ "PIPELINING", SMTP_OFFERS_PIPELINING }, { "8BITMIME", SMTP_OFFERS_8BITMIME },     { "SMTPUTF8", SMTP_OFFERS_SMTPUTF8 },
 	{ "CHUNKING", SMTP_OFFERS_CHUNKING },     { "BINARYMIME", SMTP_OFFERS_BINARYMIME }, { "SIZE", SMTP_OFFERS_SIZE },
 	{ "DSN", SMTP_OFFERS_DSN },               { "STARTTLS", SMTP_OFFERS_STARTTLS },     { "REQUIRETLS", SMTP_OFFERS_REQUIRETLS },
-	{ "LIMITS", SMTP_OFFERS_LIMITS },
+	{ "LIMITS", SMTP_OFFERS_LIMITS },         { "DELIVERBY", SMTP_OFFERS_DELIVERBY },   { "MT-PRIORITY", SMTP_OFFERS_MT_PRIORITY },
 };
 
 static bool is_keyword(char c) { return chr_alpha(c) || chr_digit(c) || c == '-'; }
@@ -66,6 +66,8 @@ static void read_line(struct str line, struct smtp_offers *out)
 		scan_skip(&s, " \t=");
 		if (keywords[i].bit == SMTP_OFFERS_SIZE && !scan_done(&s))
 			out->size_max = scan_u64(&s);
+		if (keywords[i].bit == SMTP_OFFERS_DELIVERBY)  /* [min-by-time] *("," extension-token), RFC 2852 §3 */
+			out->by_min = number_or_none(scan_until(&s, ','));
 		if (keywords[i].bit == SMTP_OFFERS_LIMITS)
 			read_limits(&s, out);
 	}

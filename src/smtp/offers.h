@@ -14,6 +14,8 @@ enum {
 	SMTP_OFFERS_STARTTLS   = 1 << 7,   /* RFC 3207 */
 	SMTP_OFFERS_REQUIRETLS = 1 << 8,   /* RFC 8689 */
 	SMTP_OFFERS_LIMITS     = 1 << 9,   /* RFC 9422 */
+	SMTP_OFFERS_DELIVERBY  = 1 << 10,  /* RFC 2852 */
+	SMTP_OFFERS_MT_PRIORITY = 1 << 11, /* RFC 6710 */
 	SMTP_OFFERS_AUTH_PLAIN = 1 << 24,  /* RFC 4954; RFC 4616 */
 	SMTP_OFFERS_AUTH_LOGIN = 1 << 25,
 };
@@ -22,6 +24,7 @@ struct smtp_offers {
 	unsigned has;                  /* SMTP_OFFERS_* */
 	uint64_t size_max;             /* bytes; 0: none named */
 	uint32_t mail_max, rcpt_max;   /* messages of a connection, recipients of a message; 0: none named */
+	uint32_t by_min;               /* seconds that it needs for BY with R; 0: none named */
 	uint32_t rcpt_domain_max;      /* domains of the recipients of a message; 0: none named */
 };
 /* From the text of the answer (smtp/client.h): the lines after the first. Unknown keywords are passed over; one that is malformed

@@ -54,6 +54,10 @@ struct smtp_outgoing {
 	enum smtp_ret  ret;
 	struct str     envid;
 	bool           smtputf8, requiretls;
+	enum smtp_by   by;            /* BY=, sent if the peer offers it */
+	bool           by_traces;
+	int64_t        by_s;          /* seconds from now */
+	int            priority;      /* MT-PRIORITY=, the same */
 	uint64_t       size;          /* bytes; CRLF lines, and ends with one */
 	/* Puts n of its bytes, from offset on, into room. False: they cannot be read, the connection is given up. */
 	bool         (*read)(void *context, uint64_t offset, char *room, size_t n);
@@ -68,6 +72,7 @@ struct smtp_result {
 	enum smtp_outcome outcome;
 	bool       is_own_word;     /* the text is ours: the connection was lost, the peer does not speak SMTP … */
 	bool       passed_dsn;      /* DONE, and the peer has promised to send what NOTIFY asks for */
+	bool        passed_by;      /* DONE, and the peer has taken over the time of BY */
 	enum smtp_stage at;
 	int        code;            /* 0 when is_own_word */
 	struct str status;          /* "5.1.1"; "5.0.0" when the peer named none */

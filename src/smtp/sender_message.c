@@ -27,6 +27,7 @@ static void decide(struct smtp_sender *s, size_t i, const struct smtp_result *r)
 	s->results[i].status = str_copy(&s->arena, r->status);
 	s->results[i].text = str_copy(&s->arena, r->text);
 	s->results[i].passed_dsn = r->outcome == SMTP_OUTCOME_DONE && has(s, SMTP_OFFERS_DSN);
+	s->results[i].passed_by = r->outcome == SMTP_OUTCOME_DONE && s->m->by != SMTP_BY_NOTHING && has(s, SMTP_OFFERS_DELIVERBY);
 }
 
 static void decide_all(struct smtp_sender *s, enum rcpt_state in, const struct smtp_result *r)
@@ -82,6 +83,17 @@ static const char *body_parameter(const struct smtp_sender *s)
 	return s->m->body == SMTP_BODY_7BIT ? " BODY=7BIT" : " BODY=8BITMIME";
 }
 
+/* BY=by-time ";" by-mode [by-trace]                                                                            RFC 2852 §4 */
+static struct str by_parameter(const struct smtp_sender *s, struct arena *a)
+{
+	const struct smtp_outgoing *m = s->m;
+	int64_t by_s = m->by_s < -SMTP_BY_SECONDS_MAX ? -SMTP_BY_SECONDS_MAX : m->by_s > SMTP_BY_SECONDS_MAX ? SMTP_BY_SECONDS_MAX : m->by_s;
+
+	if (m->by == SMTP_BY_NOTHING || !has(s, SMTP_OFFERS_DELIVERBY))
+		return STR("");
+	return arena_printf(a, " BY=%lld;%c%s", (long long)by_s, m->by == SMTP_BY_RETURN ? 'R' : 'N', m->by_traces ? "T" : "");
+}
+
 static void say_mail(struct smtp_sender *s)
 {
 	CLEANUP(arena_free) struct arena a = { 0 };
@@ -91,9 +103,12 @@ static void say_mail(struct smtp_sender *s)
 	struct str size = has(s, SMTP_OFFERS_SIZE) ? arena_printf(&a, " SIZE=%llu", (unsigned long long)m->size) : STR("");
 	struct str envid = dsn && m->envid.n ? arena_printf(&a, " ENVID=" STR_FMT, STR_ARG(to_xtext(&a, m->envid))) : STR("");
 
-	sender_say(s, EXPECT_MAIL, 0, "MAIL FROM:<" STR_FMT ">" STR_FMT "%s%s%s%s" STR_FMT, STR_ARG(m->sender), STR_ARG(size), body_parameter(s),
+	struct str priority = m->priority != 0 && has(s, SMTP_OFFERS_MT_PRIORITY) ? arena_printf(&a, " MT-PRIORITY=%d", m->priority) : STR("");
+
+	sender_say(s, EXPECT_MAIL, 0, "MAIL FROM:<" STR_FMT ">" STR_FMT "%s%s%s%s" STR_FMT STR_FMT STR_FMT, STR_ARG(m->sender), STR_ARG(size), body_parameter(s),
 	           m->smtputf8 && has(s, SMTP_OFFERS_SMTPUTF8) ? " SMTPUTF8" : "",
-	           m->requiretls && has(s, SMTP_OFFERS_REQUIRETLS) ? " REQUIRETLS" : "", ret, STR_ARG(envid));
+	           m->requiretls && has(s, SMTP_OFFERS_REQUIRETLS) ? " REQUIRETLS" : "", ret, STR_ARG(envid),
+	           STR_ARG(by_parameter(s, &a)), STR_ARG(priority));
 	s->is_open = true;
 }
 

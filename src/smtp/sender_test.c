@@ -244,6 +244,35 @@ TEST(second_message_and_reset)
 	smtp_sender_free(p.s);
 }
 
+/* To who knows them, and to nobody else. */
+TEST(wishes)
+{
+	static const struct { const char *offers, *mail; enum smtp_by by; bool traces, passed; int64_t by_s; int priority; } cases[] = {
+		{ "S: 250-DELIVERBY\nS: 250 MT-PRIORITY MIXER\n", "C: MAIL FROM:<> BY=60;RT MT-PRIORITY=-4\n", SMTP_BY_RETURN, true, true, 60, -4 },
+		{ "S: 250-DELIVERBY 20,X\nS: 250 REQUIRETLS\n", "C: MAIL FROM:<> REQUIRETLS BY=-999999999;N\n", SMTP_BY_NOTIFY, false, true, INT64_MIN / 2, 3 },
+		{ "S: 250 MT-PRIORITY\n", "C: MAIL FROM:<> MT-PRIORITY=9\n", SMTP_BY_NOTIFY, false, false, 60, 9 },
+		{ "S: 250-DELIVERBY\nS: 250 MT-PRIORITY\n", "C: MAIL FROM:<>\n", SMTP_BY_NOTHING, false, false, 0, 0 },
+		{ "S: 250 HELP\n", "C: MAIL FROM:<>\n", SMTP_BY_RETURN, true, false, 60, 9 },
+	};
+
+	EACH(cases, c) {
+		struct smtp_sender_config config = { .hostname = STR("me.test") };
+		struct peer p = { .s = smtp_sender_new(&config), .said = BUF(1 << 20), .body = STR("x\r\n") };
+		struct smtp_outgoing m = { .sender = STR(""), .size = 3, .read = read_body, .context = &p, .n = 1, .recipients = people, .requiretls = true,
+			                       .by = c->by, .by_traces = c->traces, .by_s = c->by_s, .priority = c->priority };
+		run(&p, HELLO "S: 250-x\n");
+		run(&p, c->offers);
+		smtp_sender_begin(p.s, &m);
+		run(&p, c->mail);
+		run(&p, "S: 250 ok\nC: RCPT TO:<a@x>\nS: 250 ok\nC: DATA\nS: 354 go\nC: x\nC: .\nS: 250 ok\n");
+		EXPECT_INT(smtp_sender_results(p.s)[0].outcome, SMTP_OUTCOME_DONE);
+		EXPECT(smtp_sender_results(p.s)[0].passed_by == c->passed);
+		EXPECT_INT(smtp_sender_offers(p.s)->by_min, str_find(str_of(c->offers), STR("20,X")) >= 0 ? 20 : 0);
+		buf_free(&p.said);
+		smtp_sender_free(p.s);
+	}
+}
+
 /* AGFsaWNlAHNlc2FtZQ==: NUL alice NUL sesame. Without TLS only where it was said to be safe; whatever fails is for later. */
 TEST(logins)
 {
