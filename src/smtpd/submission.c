@@ -175,6 +175,14 @@ static void on_spool(void *context)
 	smtpd_spooled(p->machine, e, spool, fd);
 }
 
+static struct smtp_reply too_much_waits(const struct submission *p, uint64_t wait_s, struct arena *a)
+{
+	return smtp_reply_printf(a, 450, "4.7.1", "mail of this account leaves at %llu recipients an hour, and that of a whole day waits already: "
+	                                          "try again in %llu minutes",
+	                         (unsigned long long)conf_number(p->info.conf, SETTING_submit_recipients_per_hour),
+	                         (unsigned long long)(wait_s - 86400 + 59) / 60);
+}
+
 static void give_back(struct submission *p, size_t n)
 {
 	uint64_t ignored;
@@ -184,17 +192,20 @@ static void give_back(struct submission *p, size_t n)
 }
 
 /* Counted and judged, then the queue has it, or all is taken back. */
-static struct smtp_reply spend(struct submission *p, size_t n, const struct submit_message *m, struct arena *a)
+static struct smtp_reply spend(struct submission *p, size_t n, const struct submit_message *m, struct arena *a, int64_t *slowed_until)
 {
 	uint64_t wait_s;
 	enum err e = view_spend(p->account->view, ALLOWANCE_RECIPIENTS, (int64_t)n, per_day(p), &wait_s);
 
 	if (e != ERR_OK)
 		return e == ERR_LIMIT ? too_many_today(p, wait_s, a) : try_later();
-	e = submit_sending(p->account, &p->info, m);
+	e = submit_sending(p->account, &p->info, m, &wait_s);
+	*slowed_until = wait_s > 0 ? clock_wall_s() + (int64_t)wait_s : 0;
 	if (e == ERR_OK)
 		return (struct smtp_reply){ 0 };
 	give_back(p, n);
+	if (e == ERR_LIMIT)
+		return too_much_waits(p, wait_s, a);
 	p->info_at_ms = 0;  /* control knows more by now */
 	return e == ERR_DENIED ? stopped() : try_later();
 }
@@ -202,7 +213,7 @@ static struct smtp_reply spend(struct submission *p, size_t n, const struct subm
 static void take_back(struct submission *p, size_t n, const struct submit_message *m)
 {
 	give_back(p, n);
-	submit_sending_take_back(p->account, m);
+	submit_sending_take_back(p->account, &p->info, m);
 }
 
 static void on_add(void *context, const struct envelope *from_client, const struct queue_body *body)
@@ -216,7 +227,7 @@ static void on_add(void *context, const struct envelope *from_client, const stru
 	e.submitter = p->account->account;
 	e.is_authenticated = true;
 	session_will_wait(p->s);
-	struct smtp_reply refused = spend(p, e.n, &m, &a);
+	struct smtp_reply refused = spend(p, e.n, &m, &a, &e.slowed_until);
 	if (refused.code != 0) {
 		smtpd_refused(p->machine, refused);
 		return;

@@ -39,6 +39,7 @@ struct world {
 	uint64_t          submitter;
 	bool              is_authenticated;
 	struct buf        sender;
+	int64_t           slowed_s;              /* from now */
 	struct buf        noted;                 /* in the trail, a line each */
 	struct buf        letters;               /* whom the server wrote to, a line each; and the last one */
 	struct buf        letter;
@@ -93,6 +94,7 @@ static void on_add(void *context, struct channel *ch, struct message *m)
 	}
 	buf_add(&w->sender, in.envelope.sender);
 	w->submitter = in.envelope.submitter;
+	w->slowed_s = in.envelope.slowed_until == 0 ? 0 : in.envelope.slowed_until - clock_wall_s();
 	w->is_authenticated = in.envelope.is_authenticated;
 	w->added += w->queue_says == ERR_OK;
 	queue_add_answer((struct queue_id){ UINT64_C(0x3f2a9c0100000000), 5 }, &answer);
@@ -457,6 +459,34 @@ TEST(a_stolen_account_is_stopped)
 	EXPECT_OK(view_sending_forgive(w.account.view, clock_wall_s()));
 	log_in(&w, "EHLO x");
 	EXPECT_STARTS(send_to_strangers(&w, 10), "250 2.0.0");
+	end(&w);
+}
+
+TEST(a_sudden_bulk_is_slowed)
+{
+	struct world w;
+
+	begin(&w);
+	set(&w, SETTING_submit_recipients_per_hour, "60");
+	log_in(&w, "EHLO x");
+	EXPECT_STARTS(send_to_strangers(&w, 50), "250 2.0.0");
+	EXPECT_STARTS(send_to_strangers(&w, 30), "250 2.0.0");
+	EXPECT_INT(w.slowed_s, 0);
+	EXPECT_INT(w.letters.n, 0);
+	EXPECT_STARTS(send_to_strangers(&w, 5), "250 2.0.0");       /* 20 too many are before it, one a minute */
+	EXPECT(w.slowed_s >= 1195 && w.slowed_s <= 1200);
+	EXPECT_STARTS(send_to_strangers(&w, 5), "250 2.0.0");
+	EXPECT(w.slowed_s >= 1495 && w.slowed_s <= 1500);
+	EXPECT_STR(buf_str(&w.letters), "postmaster@example.test\n");
+	EXPECT_HAS(buf_str(&w.letter), "plus de 60 personnes ailleurs en une heure");
+	say(&w, "MAIL FROM:<alice@example.test>\r\nRCPT TO:<bob@example.test>\r\nDATA");
+	EXPECT_STARTS(say(&w, "Subject: x\r\n\r\nx\r\n."), "250 2.0.0");   /* colleagues do not wait */
+	EXPECT_INT(w.slowed_s, 0);
+	w.queue_says = ERR_AGAIN;
+	EXPECT_STARTS(send_to_strangers(&w, 50), "452 4.3.1");
+	w.queue_says = ERR_OK;
+	EXPECT_STARTS(send_to_strangers(&w, 1), "250 2.0.0");       /* what was not taken slows nobody */
+	EXPECT(w.slowed_s >= 1795 && w.slowed_s <= 1800);
 	end(&w);
 }
 

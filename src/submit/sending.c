@@ -4,6 +4,10 @@
  * good, so control is asked to (one request, answered when that is on disk); a cell that was broken into can stop its own account and
  * no other. The letters go the ordinary way through the queue, from nobody, so that nothing answers them.
  *
+ * A sudden bulk is slowed down, not refused: half a mailing that fails in the middle is worse than a mailing that takes an afternoon, and
+ * what has not left can still be taken out of the queue when it turns out to be a thief's. The pace is that of mail which leaves; one
+ * message to many goes as a whole.
+ *
  * The message by which the account shows itself is not accepted any more; those before it wait in the queue (queue/parcels.h), where the
  * administrator finds them. What only looks unusual is reported, at most once a day. */
 #include "submit/sending.h"
@@ -130,8 +134,10 @@ static void report(struct account *x, const struct account_info *info, struct st
 		                                       TEXT_SENDING_UNUSUAL_ADMIN, why });
 }
 
+static uint64_t per_hour(const struct account_info *info) { return conf_number(info->conf, SETTING_submit_recipients_per_hour); }
+
 /* ERR_DENIED: it is stopped. */
-static enum err judge(struct account *x, const struct account_info *info)
+static enum err judge(struct account *x, const struct account_info *info, bool is_slowed)
 {
 	CLEANUP(arena_free) struct arena a = { 0 };
 	struct sending_facts f;
@@ -140,34 +146,52 @@ static enum err judge(struct account *x, const struct account_info *info)
 	if (!conf_on(info->conf, SETTING_submit_watch))
 		return ERR_OK;
 	TRY(view_sending_facts(x->view, clock_wall_s(), &f));
+	f.in[SENDING_HOUR].held_to = is_slowed ? per_hour(info) : 0;
 	watch_judge(&f, &w);
 	struct str why = watch_encode(&w, &a);
 	if (w.points >= WATCH_STOP_POINTS) {
 		TRY(stop(x, info, why));
 		return ERR_DENIED;
 	}
-	if (w.points >= WATCH_REPORT_POINTS)
+	if (w.points >= WATCH_REPORT_POINTS || is_slowed)
 		report(x, info, why);
 	return ERR_OK;
 }
 
-enum err submit_sending(struct account *x, const struct account_info *info, const struct submit_message *m)
+static void give_pace_back(struct account *x, const struct account_info *info, size_t n)
+{
+	uint64_t ignored;
+
+	if (view_pace(x->view, ALLOWANCE_PACE, -(int64_t)n, per_hour(info), &ignored) != ERR_OK)
+		log_warn("recipients of a message that was not taken slow the next ones down account=%llu", (unsigned long long)x->account);
+}
+
+enum err submit_sending(struct account *x, const struct account_info *info, const struct submit_message *m, uint64_t *wait_s)
 {
 	CLEANUP(arena_free) struct arena a = { 0 };
 
+	*wait_s = 0;
 	if (info->stopped_s != 0)
 		return ERR_DENIED;
 	if (m->n == 0)
 		return ERR_OK;  /* all of it stays here */
-	TRY(view_sending_add(x->view, &(struct sending){ network_of(m->ip, &a), m->recipients, m->n }, clock_wall_s()));
-	return judge(x, info);
+	TRY(view_pace(x->view, ALLOWANCE_PACE, (int64_t)m->n, per_hour(info), wait_s));
+	enum err e = view_sending_add(x->view, &(struct sending){ network_of(m->ip, &a), m->recipients, m->n }, clock_wall_s());
+	if (e == ERR_OK)
+		e = judge(x, info, *wait_s > 0);
+	if (e != ERR_OK)
+		give_pace_back(x, info, m->n);
+	return e;
 }
 
-void submit_sending_take_back(struct account *x, const struct submit_message *m)
+void submit_sending_take_back(struct account *x, const struct account_info *info, const struct submit_message *m)
 {
 	CLEANUP(arena_free) struct arena a = { 0 };
 
-	if (m->n > 0 && view_sending_take_back(x->view, &(struct sending){ network_of(m->ip, &a), m->recipients, m->n }, clock_wall_s()) != ERR_OK)
+	if (m->n == 0)
+		return;
+	give_pace_back(x, info, m->n);
+	if (view_sending_take_back(x->view, &(struct sending){ network_of(m->ip, &a), m->recipients, m->n }, clock_wall_s()) != ERR_OK)
 		log_warn("recipients of a message that was not taken stay counted account=%llu", (unsigned long long)x->account);
 }
 
@@ -176,7 +200,7 @@ void submit_sending_refused(struct account *x, const struct account_info *info, 
 	enum err e = view_sending_refused(x->view, n, clock_wall_s());
 
 	if (e == ERR_OK && info->stopped_s == 0)
-		e = judge(x, info);
+		e = judge(x, info, false);
 	if (e != ERR_OK && e != ERR_DENIED)
 		log_warn("refused recipients could not be weighed account=%llu error=%s", (unsigned long long)x->account, err_name(e));
 }

@@ -11,11 +11,12 @@ struct submit_message {
 	const uint64_t *recipients;  /* those elsewhere, sending_recipient() of each */
 	size_t          n;
 };
-/* Before queue_add(). ERR_DENIED: the account has just been stopped, or is: refuse the message. Else the figures could not be read or
- * written, or control does not answer: try later. */
-enum err submit_sending(struct account *x, const struct account_info *info, const struct submit_message *m) MUST_CHECK;
+/* Before queue_add(). *wait_s: so long the message waits before it leaves for recipients elsewhere (setting submit_recipients_per_hour), 0
+ * as a rule. ERR_DENIED: the account has just been stopped, or is: refuse the message. ERR_LIMIT: mail of more than a day waits already: not
+ * now, try again in *wait_s less a day. Else the figures could not be read or written, or control does not answer: try later. */
+enum err submit_sending(struct account *x, const struct account_info *info, const struct submit_message *m, uint64_t *wait_s) MUST_CHECK;
 /* The queue did not take it. */
-void submit_sending_take_back(struct account *x, const struct submit_message *m);
+void submit_sending_take_back(struct account *x, const struct account_info *info, const struct submit_message *m);
 /* So many recipients were refused for good. Failures are logged. */
 void submit_sending_refused(struct account *x, const struct account_info *info, uint64_t n);
 
