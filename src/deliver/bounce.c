@@ -16,6 +16,7 @@
 #include "base/bytes.h"
 #include "mime/build.h"
 #include "mime/header.h"
+#include "mime/timestamp.h"
 #include "trail/refusals.h"
 #include <time.h>
 
@@ -325,6 +326,17 @@ static void put_recipient_fields(struct bouncing *b, const struct report_recipie
 		build_field_date(out, "Will-Retry-Until", b->report->gives_up);
 }
 
+/* What was asked for beside delivery                                                     RFC 4865, RFC 2852 */
+static void put_wishes_fields(struct bouncing *b, const struct envelope_wishes *w, struct buf *out)
+{
+	char text[TIMESTAMP_TEXT_MAX];
+
+	if (w->release != 0)
+		build_field_raw(out, "Future-Release-Request", arena_printf(&b->arena, "until; " STR_FMT, STR_ARG(timestamp_text(w->release, text))));
+	if (w->deliver_by != 0)
+		build_field_date(out, "Deliver-By-Date", w->deliver_by);
+}
+
 static void put_status(struct bouncing *b, struct buf *out)
 {
 	const struct report *r = b->report;
@@ -333,6 +345,7 @@ static void put_status(struct bouncing *b, struct buf *out)
 		build_field_raw(out, "Original-Envelope-Id", ascii_line(&b->arena, r->envelope->envid, VALUE_MAX));
 	put_typed(b, out, "Reporting-MTA", "dns", ascii_line(&b->arena, b->style->hostname, VALUE_MAX));
 	build_field_date(out, "Arrival-Date", r->envelope->received);
+	put_wishes_fields(b, &r->envelope->wishes, out);
 	for (size_t i = 0; i < r->n; i++)
 		put_recipient_fields(b, &r->recipients[i], out);
 }

@@ -226,6 +226,30 @@ TEST(dsn_parameters)
 }
 
 /* RFC 6533 */
+/* The sentence knows what the sender had asked for; the fields say it to programs (RFC 2852, RFC 4865). */
+TEST(wishes)
+{
+	static const struct { const char *status, *text; const struct bounce_style *style; const char *says; } cases[] = {
+		{ "5.7.30", "the sender wants every server on the way to prove itself (REQUIRETLS), and nothing proves which one it is", &english,
+		  "Send it again without that wish (REQUIRETLS)" },
+		{ "5.4.7", "the time by which the sender wanted it there, or not at all, is over", &french, "et cette heure est passée" },
+		{ "5.3.3", "the server of the recipient does not promise that (DELIVERBY)", &english, "cannot promise to give it back in time" },
+	};
+
+	envelope.wishes = (struct envelope_wishes){ .release = 1795860000, .deliver_by = 1795863600, .by = ENVELOPE_BY_RETURN };
+	EACH(cases, c) {
+		struct built b;
+		struct report_recipient x = { REPORT_FAILED, STR("bob@example.net"), STR(""), str_of(c->status), str_of(c->text), STR(""), 0 };
+		struct report r = report_of(&x, 1);
+		build(&b, &r, c->style);
+		EXPECT_HAS(b.text, c->says);
+		EXPECT_HAS(b.status, "Future-Release-Request: until; 2026-11-28T10:00:00Z\r\n");
+		EXPECT_HAS(b.status, "Deliver-By-Date: Sat, 28 Nov 2026 11:00:00 +0000\r\n");
+		built_free(&b);
+	}
+	envelope.wishes = (struct envelope_wishes){ 0 };
+}
+
 TEST(beyond_ascii)
 {
 	static const char original[] = "Subject: d\xc3\xa9j\xc3\xa0\r\n\r\nx\r\n";
