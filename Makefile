@@ -133,6 +133,7 @@ install: all
 docs: all
 	LC_ALL=C $(OUT)/facteur help --markdown commands > docs/commands.md
 	LC_ALL=C $(OUT)/facteur help --markdown settings > docs/settings.md
+	tools/imap-doc
 .PHONY: install docs
 # Benchmarks of single layers: make store-bench, then build/release/bench/store_bench
 $(OUT)/bench/store_bench: tests/bench/store_bench.c $(call archives,deliver)

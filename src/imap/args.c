@@ -43,6 +43,25 @@ struct uid_set imap_arg_messages(struct imap_cmd *c, struct imap_session *s)
 	return uids;
 }
 
+void imap_arg_partial(struct imap_cmd *c, struct imap_partial *out)
+{
+	uint32_t n;
+
+	out->is_from_end = scan_take(&c->args, '-');
+	out->first = scan_u32(&c->args);
+	scan_need(&c->args, ':');
+	if (out->is_from_end)
+		scan_need(&c->args, '-');
+	out->last = scan_u32(&c->args);
+	if (out->first == 0 || out->last == 0)
+		refuse(c, "PARTIAL wants two positions from 1 on, 1:100, or from the end, -1:-100 (RFC 9394 section 4)");
+	if (out->first > out->last) {
+		n = out->first;
+		out->first = out->last;
+		out->last = n;
+	}
+}
+
 struct str imap_arg_mailbox(struct imap_cmd *c, struct imap_session *s)
 {
 	struct scan before = c->args;

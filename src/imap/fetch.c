@@ -24,7 +24,7 @@ static void begin_item(struct fetching *x)
 }
 
 /* What is known without the message. */
-static void put_plain(struct fetching *x, const struct message_row *row, const struct summary *sum, unsigned items)
+static void put_plain(struct fetching *x, const struct message_row *row, const struct summary *sum, int64_t saved, unsigned items)
 {
 	struct buf *b = &x->s->out;
 	char text[18];
@@ -44,6 +44,14 @@ static void put_plain(struct fetching *x, const struct message_row *row, const s
 		buf_add_bytes(b, "MODSEQ (", 8);
 		imap_put_number(b, row->modseq);
 		buf_add_char(b, ')');
+	}
+	if (items & FETCH_SAVEDATE) {
+		begin_item(x);
+		buf_add_cstr(b, "SAVEDATE ");
+		if (saved != 0)
+			imap_put_date_time(b, saved);
+		else
+			buf_add_cstr(b, "NIL");
 	}
 	if (sum == NULL)
 		return;
@@ -100,6 +108,11 @@ static void put_structures(struct fetching *x, const struct fetch_message *m)
 		buf_add_bytes(b, "BODY ", 5);
 		summary_body(m->record, b);
 	}
+	if (x->f.items & FETCH_PREVIEW) {
+		begin_item(x);
+		buf_add_cstr(b, "PREVIEW ");
+		imap_put_string(b, summary_preview(m->record), imap_names_utf8(x->s->tongue));
+	}
 }
 
 static enum err put_contents(struct fetching *x, const struct message_row *row, const struct summary *sum)
@@ -125,7 +138,7 @@ static enum err put_contents(struct fetching *x, const struct message_row *row, 
 }
 
 /* "* n FETCH (…)"; what failed before its literal began leaves nothing behind. */
-static void put_message(struct fetching *x, const struct message_row *row, const struct summary *sum, unsigned items)
+static void put_message(struct fetching *x, const struct message_row *row, const struct summary *sum, int64_t saved, unsigned items)
 {
 	struct buf *b = &x->s->out;
 	size_t start = b->n;
@@ -140,7 +153,7 @@ static void put_message(struct fetching *x, const struct message_row *row, const
 	imap_put_number(b, row->seq);
 	buf_add_bytes(b, " FETCH (", 8);
 	x->is_first = true;
-	put_plain(x, row, sum, items);
+	put_plain(x, row, sum, saved, items);
 	if ((x->f.items & FETCH_RECORD) || x->f.n_sections > 0) {
 		e = put_contents(x, row, sum);
 		if (e != ERR_OK && flushes != x->s->flushes)
@@ -187,6 +200,7 @@ static enum err put_batch(struct fetching *x, struct message_row *rows, size_t n
 	bool was_marked[IMAP_BATCH] = { false };
 	struct summary sums[IMAP_BATCH];
 	uint32_t emails[IMAP_BATCH];
+	int64_t saved[IMAP_BATCH] = { 0 };
 
 	if (x->f.sets_seen && !x->s->is_readonly)
 		TRY(mark_seen(x, rows, n, was_marked));
@@ -195,11 +209,17 @@ static enum err put_batch(struct fetching *x, struct message_row *rows, size_t n
 			emails[i] = rows[i].email;
 		TRY(view_summaries(x->s->view, emails, n, needs_record, &x->arena, sums));
 	}
+	if (x->f.items & FETCH_SAVEDATE) {
+		uint32_t uids[IMAP_BATCH];
+		for (size_t i = 0; i < n; i++)
+			uids[i] = rows[i].uid;
+		TRY(view_saved(x->s->view, x->s->mailbox_id, uids, n, saved));
+	}
 	for (size_t i = 0; i < n && !x->is_cut; i++) {
 		unsigned items = x->f.items;
 		if (was_marked[i])  /* with the UID where every change of flags has it (RFC 7162 §3.2.4) */
 			items |= FETCH_FLAGS | (tongue.is_condstore ? FETCH_MODSEQ : 0) | (tongue.is_qresync || tongue.is_rev2 ? FETCH_UID : 0);
-		put_message(x, &rows[i], needs_summary ? &sums[i] : NULL, items);
+		put_message(x, &rows[i], needs_summary ? &sums[i] : NULL, saved[i], items);
 		imap_spill(x->s);
 	}
 	return ERR_OK;
@@ -241,24 +261,52 @@ static enum err put_vanished(struct fetching *x, struct imap_cmd *c, const struc
 	return ERR_OK;
 }
 
+/* Those of the set that exist, and changed since, numbered from 1 or from the end: the set becomes the uids of one page of them.
+ * VANISHED is told for the whole set, as without PARTIAL.                                                    RFC 9394 §3.3 */
+static void pick_partial(struct fetching *x, struct imap_cmd *c, struct uid_set *set, bool *by_uid)
+{
+	const struct imap_partial *p = &x->f.partial;
+	struct message_row rows[IMAP_BATCH];
+	struct uid_set page = { 0 };
+	uint64_t total = 0, from = p->first, to = p->last, at = 0;
+	uint32_t next = 0;
+	size_t n;
+
+	if (p->is_from_end) {
+		while ((n = (*by_uid ? selected_rows_by_uid : selected_rows)(x->s->selected, set, x->f.since, &next, rows, IMAP_BATCH)) > 0)
+			total += n;
+		from = total >= p->last ? total - p->last + 1 : 1;
+		to = total >= p->first ? total - p->first + 1 : 0;
+	}
+	for (next = 0; at < to && (n = (*by_uid ? selected_rows_by_uid : selected_rows)(x->s->selected, set, x->f.since, &next, rows, IMAP_BATCH)) > 0;)
+		for (size_t i = 0; i < n; i++)
+			if (++at >= from && at <= to)
+				uid_set_add(&page, &c->arena, rows[i].uid, rows[i].uid);
+	*set = page;
+	*by_uid = true;
+}
+
 /* FETCH sequence-set ("ALL" / "FULL" / "FAST" / fetch-att / "(" fetch-att *(SP fetch-att) ")") [fetch-modifiers]
  * RFC 9051 §6.4.5, RFC 7162 §3.1.4 */
 struct imap_reply imap_fetch(struct imap_session *s, struct imap_cmd *c)
 {
 	struct fetching x = { .s = s };
-	struct uid_set set;
+	struct uid_set set, asked;
 	bool by_uid;
 	enum err e = ERR_OK;
 
 	imap_arg_set(c, s, &set, &by_uid);
+	asked = set;
 	imap_sp(&c->args);
 	if (!fetch_parse(s, c, &x.f))
-		return imap_bad(c, "sequence-set (items) [(CHANGEDSINCE modseq [VANISHED])]");
+		return imap_bad(c, "sequence-set (items) [(CHANGEDSINCE modseq [VANISHED] PARTIAL range)]");
 	if (x.f.has_since)
 		x.f.since = view_modseq_floor(s->view, x.f.since);
 	imap_flag_words(&x.words, s->view);
+	if (x.f.has_partial)
+		pick_partial(&x, c, &set, &by_uid);
 	if (x.f.wants_vanished)
-		e = put_vanished(&x, c, &set);
+		e = put_vanished(&x, c, &asked);
 	if (e == ERR_OK)
 		e = put_all(&x, &set, by_uid);
 	if (x.is_cut)

@@ -1,4 +1,5 @@
-/* fetch-att of RFC 9051 §9, RFC 3501 §9 (RFC822…), RFC 3516 (BINARY), RFC 7162 (MODSEQ, modifiers), RFC 8474 (EMAILID, THREADID). */
+/* fetch-att of RFC 9051 §9, RFC 3501 §9 (RFC822…), RFC 3516 (BINARY), RFC 7162 (MODSEQ, modifiers), RFC 8474 (EMAILID, THREADID),
+ * RFC 8514 (SAVEDATE), RFC 8970 (PREVIEW), RFC 9394 (PARTIAL). */
 #include "imap/fetch_private.h"
 
 static bool is_section_char(char c) { return c == '.' || chr_digit(c) || chr_alpha(c); }
@@ -131,6 +132,15 @@ static void parse_section(struct imap_cmd *c, struct fetch *f, const char *name,
 	section->label = str_copy(&c->arena, buf_str(&label));
 }
 
+/* [SP "(" "LAZY" ")"]: every message has its preview from the start, so it says nothing new     RFC 8970 §4.1 */
+static void parse_lazy(struct imap_cmd *c)
+{
+	struct scan after = c->args;
+
+	if (scan_take(&after, ' ') && scan_take(&after, '(') && imap_word(&after, "LAZY") && scan_take(&after, ')'))
+		c->args = after;
+}
+
 static bool is_item_char(char c) { return c == '.' || c == '8' || c == '2' || chr_alpha(c); }
 
 /* One fetch-att; the word is taken up to "[" */
@@ -139,7 +149,7 @@ static void parse_item(struct imap_session *s, struct imap_cmd *c, struct fetch 
 	static const struct { const char *word; unsigned bits; } plain[] = {
 		{ "UID", FETCH_UID }, { "FLAGS", FETCH_FLAGS }, { "INTERNALDATE", FETCH_INTERNALDATE }, { "RFC822.SIZE", FETCH_SIZE },
 		{ "ENVELOPE", FETCH_ENVELOPE }, { "BODYSTRUCTURE", FETCH_BODYSTRUCTURE }, { "EMAILID", FETCH_EMAILID },
-		{ "THREADID", FETCH_THREADID },
+		{ "THREADID", FETCH_THREADID }, { "SAVEDATE", FETCH_SAVEDATE },
 	};
 	struct str word = scan_while(&c->args, is_item_char);
 
@@ -163,6 +173,9 @@ static void parse_item(struct imap_session *s, struct imap_cmd *c, struct fetch 
 	}
 	if (str_ieq(word, STR("BODY"))) {
 		f->items |= FETCH_BODY;
+	} else if (str_ieq(word, STR("PREVIEW"))) {
+		f->items |= FETCH_PREVIEW;
+		parse_lazy(c);
 	} else if (str_ieq(word, STR("MODSEQ"))) {
 		f->items |= FETCH_MODSEQ;
 		imap_enable_condstore(s);
@@ -190,6 +203,10 @@ static void parse_modifiers(struct imap_session *s, struct imap_cmd *c, struct f
 			f->items |= FETCH_MODSEQ;
 		} else if (imap_word(&c->args, "VANISHED")) {
 			f->wants_vanished = true;
+		} else if (!f->has_partial && imap_word(&c->args, "PARTIAL")) {
+			imap_sp(&c->args);
+			imap_arg_partial(c, &f->partial);
+			f->has_partial = true;
 		} else {
 			scan_fail(&c->args);
 		}
@@ -199,7 +216,7 @@ static void parse_modifiers(struct imap_session *s, struct imap_cmd *c, struct f
 		c->why = "VANISHED needs UID FETCH, CHANGEDSINCE, and ENABLE QRESYNC before (RFC 7162 section 3.2.6)";
 		scan_fail(&c->args);
 	}
-	if (!c->args.failed)
+	if (!c->args.failed && f->has_since)
 		imap_enable_condstore(s);
 }
 

@@ -9,8 +9,9 @@ enum { FETCH_SECTIONS_MAX = 100, FETCH_FIELDS_MAX = 200 };
 enum {
 	FETCH_UID = 1, FETCH_FLAGS = 2, FETCH_INTERNALDATE = 4, FETCH_SIZE = 8, FETCH_ENVELOPE = 16, FETCH_BODYSTRUCTURE = 32,
 	FETCH_BODY = 64, FETCH_MODSEQ = 128, FETCH_EMAILID = 256, FETCH_THREADID = 512,
+	FETCH_PREVIEW = 1024, FETCH_SAVEDATE = 2048,
 	FETCH_NUMBERS = FETCH_INTERNALDATE | FETCH_SIZE | FETCH_EMAILID | FETCH_THREADID,   /* of the summary */
-	FETCH_RECORD = FETCH_ENVELOPE | FETCH_BODYSTRUCTURE | FETCH_BODY,
+	FETCH_RECORD = FETCH_ENVELOPE | FETCH_BODYSTRUCTURE | FETCH_BODY | FETCH_PREVIEW,
 };
 
 enum fetch_how { FETCH_BYTES, FETCH_FIELDS, FETCH_FIELDS_NOT, FETCH_BINARY, FETCH_BINARY_SIZE };
@@ -29,8 +30,9 @@ struct fetch {
 	struct fetch_section *sections;
 	size_t     n_sections, cap_sections;
 	bool       sets_seen;        /* a section without .PEEK is among them */
-	bool       has_since, wants_vanished;
+	bool       has_since, wants_vanished, has_partial;
 	uint64_t   since;
+	struct imap_partial partial;  /* with has_partial: only these of the messages that were asked for */
 };
 
 /* "ALL" / … / "(" fetch-att … ")" and the modifiers. False: syntax. */

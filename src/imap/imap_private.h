@@ -26,6 +26,12 @@ static inline bool imap_names_utf8(struct imap_tongue t) { return t.is_utf8 || t
 struct imap_cmd;
 struct imap_session;
 
+/* A page of results: "1:100" the first hundred, "-1:-100" the last; first ≤ last                    RFC 9394 §3.1 */
+struct imap_partial {
+	uint32_t first, last;
+	bool     is_from_end;
+};
+
 enum imap_status { IMAP_OK, IMAP_NO, IMAP_BAD, IMAP_PARK, IMAP_CUT /* in the middle of a literal: only hanging up is left */ };
 struct imap_reply {
 	enum imap_status status;
@@ -89,6 +95,8 @@ bool imap_arg_end(struct imap_cmd *c);
  * imap_arg_messages: UIDs. A number beyond the mailbox is a failure, a UID beyond it is not (RFC 9051 §6.4.9). */
 bool imap_arg_set(struct imap_cmd *c, struct imap_session *s, struct uid_set *set, bool *is_uid);
 struct uid_set imap_arg_messages(struct imap_cmd *c, struct imap_session *s);
+/* partial-range of RFC 9394 §4: both numbers positive or both negative, in any order */
+void imap_arg_partial(struct imap_cmd *c, struct imap_partial *out);
 struct str imap_arg_mailbox(struct imap_cmd *c, struct imap_session *s);
 /* "(" flag … ")" or, is_bare: also without parentheses. Makes keywords. */
 uint64_t imap_arg_flags(struct imap_cmd *c, struct imap_session *s, bool is_bare);

@@ -1,4 +1,4 @@
-/* SEARCH. Each message is asked in three steps, from cheap to dear: what is in memory (flags, numbers, modseq), what the summary
+/* Which messages does a search program mean? Each message is asked in three steps, from cheap to dear: what is in memory (flags, numbers, modseq), what the summary
  * says (dates, sizes, addresses, subject), and only for what is still open the message itself. A key answers yes, no or "not yet",
  * and AND, OR and NOT of those are known early: "UNSEEN TEXT x" reads unseen messages only.
  *
@@ -14,6 +14,8 @@ enum step { STEP_ROW, STEP_SUMMARY, STEP_MESSAGE };
 struct candidate {
 	struct imap_session      *s;
 	const struct message_row *row;
+	int64_t                   saved;    /* SAVEDATE, where the program asks for it */
+	int64_t                   now;
 	const struct summary     *sum;      /* from STEP_SUMMARY on */
 	struct arena             *arena;    /* of this message */
 	struct str                message;  /* in STEP_MESSAGE; p == NULL: not read yet */
@@ -26,8 +28,15 @@ static bool has_text(struct candidate *m, struct str text, struct str folded_nee
 	return fold_contains(m->arena, text, folded_needle);
 }
 
-static enum answer from_row(const struct message_row *row, const struct search_key *k)
+static int64_t day_of(int64_t unix_s)
 {
+	return unix_s >= 0 ? unix_s / 86400 : -((-unix_s + 86399) / 86400);
+}
+
+static enum answer from_row(const struct candidate *m, const struct search_key *k)
+{
+	const struct message_row *row = m->row;
+
 	switch (k->op) {
 	case KEY_ALL:
 		return YES;
@@ -43,18 +52,20 @@ static enum answer from_row(const struct message_row *row, const struct search_k
 		return uid_set_has(&k->set, row->uid);
 	case KEY_MODSEQ:
 		return row->modseq >= k->number;
+	case KEY_SAVEDBEFORE:
+		return day_of(m->saved) < k->day;
+	case KEY_SAVEDON:
+		return day_of(m->saved) == k->day;
+	case KEY_SAVEDSINCE:
+		return day_of(m->saved) >= k->day;
 	default:
 		return OPEN;
 	}
 }
 
-static int64_t day_of(int64_t unix_s)
+static enum answer from_numbers(const struct candidate *m, const struct search_key *k)
 {
-	return unix_s >= 0 ? unix_s / 86400 : -((-unix_s + 86399) / 86400);
-}
-
-static enum answer from_numbers(const struct summary *sum, const struct search_key *k)
-{
+	const struct summary *sum = m->sum;
 	char id[18];
 
 	switch (k->op) {
@@ -64,6 +75,10 @@ static enum answer from_numbers(const struct summary *sum, const struct search_k
 		return day_of(sum->received) == k->day;
 	case KEY_SINCE:
 		return day_of(sum->received) >= k->day;
+	case KEY_OLDER:
+		return sum->received <= m->now - (int64_t)k->number;
+	case KEY_YOUNGER:
+		return sum->received >= m->now - (int64_t)k->number;
 	case KEY_LARGER:
 		return sum->size > k->number;
 	case KEY_SMALLER:
@@ -176,11 +191,11 @@ static enum answer ask(struct candidate *m, const struct search_key *k, enum ste
 		return all;
 	}
 	default:
-		a = from_row(m->row, k);
+		a = from_row(m, k);
 		if (a == OPEN && step >= STEP_SUMMARY && m->sum->email == 0)
 			return NO;  /* expunged and purged meanwhile */
 		if (a == OPEN && step >= STEP_SUMMARY)
-			a = from_numbers(m->sum, k);
+			a = from_numbers(m, k);
 		if (a == OPEN && step >= STEP_SUMMARY)
 			a = from_record(m, k);
 		if (a == OPEN && step == STEP_MESSAGE)
@@ -189,32 +204,13 @@ static enum answer ask(struct candidate *m, const struct search_key *k, enum ste
 	}
 }
 
-struct found {
-	struct uid_set set;          /* sequence numbers or UIDs */
-	struct uid_set uids;         /* for SAVE */
-	uint64_t       modseq;       /* the highest of those found */
-	uint32_t       min, max, min_uid, max_uid;
-	uint64_t       min_modseq, max_modseq;
-	uint64_t       count;
-};
-
-static void add_found(struct imap_cmd *c, struct found *f, const struct message_row *row, bool with_uids)
+static enum err read_saved(struct imap_session *s, const struct message_row *rows, size_t n, int64_t *saved)
 {
-	uint32_t number = c->is_uid ? row->uid : row->seq;
+	uint32_t uids[100];
 
-	uid_set_add(&f->set, &c->arena, number, number);
-	if (with_uids)
-		uid_set_add(&f->uids, &c->arena, row->uid, row->uid);
-	if (f->count++ == 0) {
-		f->min = number;
-		f->min_uid = row->uid;
-		f->min_modseq = row->modseq;
-	}
-	f->max = number;
-	f->max_uid = row->uid;
-	f->max_modseq = row->modseq;
-	if (row->modseq > f->modseq)
-		f->modseq = row->modseq;
+	for (size_t i = 0; i < n; i++)
+		uids[i] = rows[i].uid;
+	return view_saved(s->view, s->mailbox_id, uids, n, saved);
 }
 
 static bool wants_record(const struct search_key *k)
@@ -225,17 +221,20 @@ static bool wants_record(const struct search_key *k)
 	return false;
 }
 
-static enum err search_batch(struct imap_session *s, struct imap_cmd *c, const struct search *q, const struct message_row *rows,
-                             size_t n, struct found *found)
+static enum err search_batch(struct imap_session *s, const struct search *q, const struct message_row *rows, size_t n,
+                             search_visit *visit, void *context)
 {
 	CLEANUP(arena_free) struct arena sums_arena = { 0 }, arena = { 0 };
 	enum answer answers[100];
 	struct summary sums[100];
 	uint32_t emails[100];
+	int64_t saved[100] = { 0 };
 	size_t n_open = 0, at = 0;
 
+	if (q->has_saved)
+		TRY(read_saved(s, rows, n, saved));
 	for (size_t i = 0; i < n; i++) {
-		struct candidate m = { .s = s, .row = &rows[i], .arena = &arena };
+		struct candidate m = { .s = s, .row = &rows[i], .saved = saved[i], .arena = &arena, .now = q->now };
 		answers[i] = ask(&m, q->key, STEP_ROW);
 		if (answers[i] == OPEN)
 			emails[n_open++] = rows[i].email;
@@ -246,7 +245,7 @@ static enum err search_batch(struct imap_session *s, struct imap_cmd *c, const s
 		if (session_is_dead(s->s))
 			return ERR_UNAVAILABLE;  /* the server stops: a part of what is found is no answer */
 		if (answers[i] == OPEN) {
-			struct candidate m = { .s = s, .row = &rows[i], .sum = &sums[at++], .arena = &arena };
+			struct candidate m = { .s = s, .row = &rows[i], .saved = saved[i], .sum = &sums[at++], .arena = &arena, .now = q->now };
 			answers[i] = ask(&m, q->key, STEP_SUMMARY);
 			if (answers[i] == OPEN)
 				answers[i] = ask(&m, q->key, STEP_MESSAGE);
@@ -255,121 +254,18 @@ static enum err search_batch(struct imap_session *s, struct imap_cmd *c, const s
 				return m.e;
 		}
 		if (answers[i] == YES)
-			add_found(c, found, &rows[i], (q->returns & RETURN_SAVE) != 0);
+			visit(context, &rows[i]);
 	}
 	return ERR_OK;
 }
 
-static enum err search_all(struct imap_session *s, struct imap_cmd *c, const struct search *q, struct found *found)
+enum err search_run(struct imap_session *s, const struct search *q, search_visit *visit, void *context)
 {
 	struct message_row rows[100];
 	uint32_t next = 0;
 	size_t n;
 
 	while ((n = selected_rows(s->selected, NULL, 0, &next, rows, COUNT_OF(rows))) > 0)
-		TRY(search_batch(s, c, q, rows, n, found));
+		TRY(search_batch(s, q, rows, n, visit, context));
 	return ERR_OK;
-}
-
-/* --------------------------------------------------------------------------------------------------------- answering */
-
-/* RFC 7162 §3.1.10: with MIN or MAX alone the modseq is that of these messages */
-static uint64_t modseq_of(const struct search *q, const struct found *f)
-{
-	unsigned only = q->returns & (RETURN_MIN | RETURN_MAX | RETURN_ALL | RETURN_COUNT);
-
-	if (only == RETURN_MIN)
-		return f->min_modseq;
-	if (only == RETURN_MAX)
-		return f->max_modseq;
-	if (only == (RETURN_MIN | RETURN_MAX))
-		return f->min_modseq > f->max_modseq ? f->min_modseq : f->max_modseq;
-	return f->modseq;
-}
-
-/* "* ESEARCH (TAG "a") UID MIN 2 …"                                                    RFC 9051 §7.3.4, RFC 4731 §3 */
-static void put_esearch(struct imap_session *s, const struct imap_cmd *c, const struct search *q, const struct found *f)
-{
-	struct buf *b = &s->out;
-
-	buf_printf(b, "* ESEARCH (TAG \"" STR_FMT "\")%s", STR_ARG(c->tag), c->is_uid ? " UID" : "");
-	if (f->count > 0) {
-		if (q->returns & RETURN_MIN)
-			buf_printf(b, " MIN %u", f->min);
-		if (q->returns & RETURN_MAX)
-			buf_printf(b, " MAX %u", f->max);
-		if (q->returns & RETURN_ALL) {
-			buf_add_cstr(b, " ALL ");
-			uid_set_put(b, &f->set);
-		}
-	}
-	if (q->returns & RETURN_COUNT)
-		buf_printf(b, " COUNT %llu", (unsigned long long)f->count);
-	if (q->has_modseq && f->count > 0)
-		buf_printf(b, " MODSEQ %llu", (unsigned long long)modseq_of(q, f));
-	buf_add_cstr(b, "\r\n");
-}
-
-/* "* SEARCH 2 84 882"                                                                             RFC 3501 §7.2.5 */
-static void put_search(struct imap_session *s, const struct search *q, const struct found *f)
-{
-	buf_add_cstr(&s->out, "* SEARCH");
-	for (size_t i = 0; i < f->set.n; i++) {
-		for (uint64_t n = f->set.r[i].first; n <= f->set.r[i].last; n++) {
-			buf_add_char(&s->out, ' ');
-			imap_put_number(&s->out, n);
-			imap_spill(s);
-		}
-	}
-	if (q->has_modseq && f->count > 0)
-		buf_printf(&s->out, " (MODSEQ %llu)", (unsigned long long)f->modseq);
-	buf_add_cstr(&s->out, "\r\n");
-}
-
-/* RETURN (SAVE): "$" is what is found, or only the MIN and MAX that were asked for                  RFC 5182 §2.1 */
-static void save(struct imap_session *s, const struct search *q, const struct found *f)
-{
-	arena_reset(&s->saved_arena);
-	s->saved = (struct uid_set){ 0 };
-	if (f == NULL || f->count == 0)
-		return;
-	if ((q->returns & (RETURN_MIN | RETURN_MAX)) && !(q->returns & (RETURN_ALL | RETURN_COUNT))) {
-		if (q->returns & RETURN_MIN)
-			uid_set_add(&s->saved, &s->saved_arena, f->min_uid, f->min_uid);
-		if (q->returns & RETURN_MAX)
-			uid_set_add(&s->saved, &s->saved_arena, f->max_uid, f->max_uid);
-		return;
-	}
-	for (size_t i = 0; i < f->uids.n; i++)
-		uid_set_add(&s->saved, &s->saved_arena, f->uids.r[i].first, f->uids.r[i].last);
-}
-
-/* SEARCH [search-return-opts] SP search-program                                                   RFC 9051 §6.4.4 */
-struct imap_reply imap_search(struct imap_session *s, struct imap_cmd *c)
-{
-	struct search q = { 0 };
-	struct found found = { 0 };
-	enum err e;
-
-	if (!search_parse(s, c, &q)) {
-		if (!q.is_bad_charset)
-			return imap_bad(c, "[RETURN (MIN MAX ALL COUNT SAVE)] [CHARSET UTF-8] search-keys");
-		if (q.returns & RETURN_SAVE)
-			save(s, &q, NULL);
-		return imap_no(c, "BADCHARSET (US-ASCII UTF-8)", "write the text in UTF-8");
-	}
-	if (!q.has_return && s->tongue.is_rev2) {
-		q.has_return = true;
-		q.returns = RETURN_ALL;
-	}
-	e = search_all(s, c, &q, &found);
-	if (q.returns & RETURN_SAVE)
-		save(s, &q, e == ERR_OK ? &found : NULL);
-	if (e != ERR_OK)
-		return imap_err(c, e);
-	if (!q.has_return)
-		put_search(s, &q, &found);
-	else if (q.returns != RETURN_SAVE)
-		put_esearch(s, c, &q, &found);
-	return imap_ok(c, "searched");
 }

@@ -1,10 +1,11 @@
-/* search-program of RFC 9051 §9, with RETURN (RFC 4731, RFC 5182), MODSEQ (RFC 7162 §3.1.5), EMAILID and THREADID (RFC 8474 §6).
+/* search-program of RFC 9051 §9, with RETURN (RFC 4731, RFC 5182, RFC 9394), MODSEQ (RFC 7162 §3.1.5), EMAILID and
+ * THREADID (RFC 8474 §6), OLDER and YOUNGER (RFC 5032), SAVED… (RFC 8514 §4.3).
  * Depth and number of keys are limited: the evaluator recurses. Needles are folded here, once. */
 #include "imap/search_private.h"
 #include "base/bytes.h"
 #include "text/fold.h"
 
-enum argument { NOTHING, STRING, DATE, NUMBER, KEYWORD, SET, HEADER_STRING, MODSEQ, OBJECT };
+enum argument { NOTHING, STRING, DATE, NUMBER, SECONDS, KEYWORD, SET, HEADER_STRING, MODSEQ, OBJECT };
 
 static const struct {
 	const char    *word;
@@ -26,6 +27,9 @@ static const struct {
 	{ "UNDELETED", KEY_NO_FLAGS, NOTHING, FLAG_DELETED }, { "UNDRAFT", KEY_NO_FLAGS, NOTHING, FLAG_DRAFT },
 	{ "UNFLAGGED", KEY_NO_FLAGS, NOTHING, FLAG_FLAGGED }, { "UNKEYWORD", KEY_NO_FLAGS, KEYWORD, 0 },
 	{ "UNSEEN", KEY_NO_FLAGS, NOTHING, FLAG_SEEN }, { "EMAILID", KEY_EMAILID, OBJECT, 0 }, { "THREADID", KEY_THREADID, OBJECT, 0 },
+	{ "OLDER", KEY_OLDER, SECONDS, 0 }, { "YOUNGER", KEY_YOUNGER, SECONDS, 0 }, { "SAVEDBEFORE", KEY_SAVEDBEFORE, DATE, 0 },
+	{ "SAVEDON", KEY_SAVEDON, DATE, 0 }, { "SAVEDSINCE", KEY_SAVEDSINCE, DATE, 0 },
+	{ "SAVEDATESUPPORTED", KEY_ALL, NOTHING, 0 },  /* every mailbox here keeps save dates */
 };
 
 struct parsing {
@@ -106,6 +110,11 @@ static void parse_argument(struct parsing *p, struct search_key *key, enum argum
 	case NUMBER:
 		key->number = imap_number64(&c->args);
 		break;
+	case SECONDS:
+		key->number = scan_u32(&c->args);
+		if (key->number == 0)
+			scan_fail(&c->args);
+		break;
 	case KEYWORD: {
 		struct str name = imap_flag(&c->args);
 		key->number = c->args.failed ? 0 : view_keyword(p->s->view, name, false);
@@ -163,6 +172,7 @@ static void parse_by_word(struct parsing *p, struct search_key *key)
 		if (imap_word(&c->args, words[i].word)) {
 			key->op = words[i].op;
 			key->number = words[i].flags;
+			p->out->has_saved |= key->op >= KEY_SAVEDBEFORE && key->op <= KEY_SAVEDSINCE;
 			parse_argument(p, key, words[i].argument);
 			return;
 		}
@@ -197,10 +207,11 @@ static struct search_key *parse_key(struct parsing *p)
 }
 
 /* search-return-opts = SP "RETURN" SP "(" [search-return-opt *(SP search-return-opt)] ")" */
-static void parse_return(struct imap_cmd *c, struct search *out)
+void search_parse_return(struct imap_cmd *c, struct search *out)
 {
 	static const struct { const char *word; unsigned bit; } options[] = {
-		{ "MIN", RETURN_MIN }, { "MAX", RETURN_MAX }, { "ALL", RETURN_ALL }, { "COUNT", RETURN_COUNT }, { "SAVE", RETURN_SAVE } };
+		{ "MIN", RETURN_MIN }, { "MAX", RETURN_MAX }, { "ALL", RETURN_ALL }, { "COUNT", RETURN_COUNT }, { "SAVE", RETURN_SAVE },
+		{ "PARTIAL", RETURN_PARTIAL } };
 
 	if (!imap_word(&c->args, "RETURN"))
 		return;
@@ -211,6 +222,13 @@ static void parse_return(struct imap_cmd *c, struct search *out)
 		size_t i = 0;
 		while (i < COUNT_OF(options) && !imap_word(&c->args, options[i].word))
 			i++;
+		bool is_partial = i < COUNT_OF(options) && options[i].bit == RETURN_PARTIAL;
+		if (is_partial) {
+			imap_sp(&c->args);
+			imap_arg_partial(c, &out->partial);
+		}
+		if (is_partial && (out->returns & RETURN_PARTIAL))
+			scan_fail(&c->args);
 		if (i == COUNT_OF(options) || (!scan_take(&c->args, ' ') && scan_peek(&c->args) != ')'))
 			scan_fail(&c->args);
 		else
@@ -218,26 +236,41 @@ static void parse_return(struct imap_cmd *c, struct search *out)
 	}
 	if (out->returns == 0)
 		out->returns = RETURN_ALL;
+	if ((out->returns & RETURN_ALL) && (out->returns & RETURN_PARTIAL) && !c->args.failed) {
+		c->why = "ALL and PARTIAL exclude each other (RFC 9394 section 3.1)";
+		scan_fail(&c->args);
+	}
 	imap_sp(&c->args);
+}
+
+bool search_parse_charset(struct imap_cmd *c, struct search *out)
+{
+	struct str charset = imap_astring(&c->args, &c->arena);
+
+	imap_sp(&c->args);
+	out->is_bad_charset = !c->args.failed && !str_ieq(charset, STR("UTF-8")) && !str_ieq(charset, STR("US-ASCII"));
+	return !c->args.failed && !out->is_bad_charset;
+}
+
+bool search_parse_program(struct imap_session *s, struct imap_cmd *c, struct search *out)
+{
+	struct parsing p = { s, c, out, 0 };
+
+	out->key = parse_keys(&p);
+	return imap_arg_end(c);
 }
 
 bool search_parse(struct imap_session *s, struct imap_cmd *c, struct search *out)
 {
-	struct parsing p = { s, c, out, 0 };
-
-	parse_return(c, out);
+	search_parse_return(c, out);
 	if (imap_word(&c->args, "CHARSET")) {
-		imap_sp(&c->args);
-		struct str charset = imap_astring(&c->args, &c->arena);
 		imap_sp(&c->args);
 		if (s->tongue.is_utf8 && !c->args.failed) {
 			c->why = "after ENABLE UTF8=ACCEPT a SEARCH has no CHARSET (RFC 6855 section 3)";
 			scan_fail(&c->args);
 		}
-		out->is_bad_charset = !c->args.failed && !str_ieq(charset, STR("UTF-8")) && !str_ieq(charset, STR("US-ASCII"));
-		if (out->is_bad_charset)
+		if (!search_parse_charset(c, out))
 			return false;
 	}
-	out->key = parse_keys(&p);
-	return imap_arg_end(c);
+	return search_parse_program(s, c, out);
 }

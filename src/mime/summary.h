@@ -7,6 +7,7 @@
 #define FACTEUR_MIME_SUMMARY_H
 #include "base/arena.h"
 #include "base/buf.h"
+#include "mime/address.h"
 #include "mime/date.h"
 #include "mime/parse.h"
 
@@ -40,6 +41,9 @@ struct str summary_subject(struct arena *a, struct str record);
 /* Addresses of a field as text to search in: "Display Name <local@domain>", one a line, UTF-8. Sender and Reply-To
  * are what ENVELOPE shows: From when absent. Empty: none. */
 struct str summary_addresses(struct arena *a, struct str record, enum summary_field field);
+/* The first address, as it stands in ENVELOPE (address_name(), address_text() decode it); of a group: kind ADDRESS_GROUP_BEGIN, and
+ * its name is also in local. False: there is none. */
+bool summary_first_address(struct arena *a, struct str record, enum summary_field field, struct mail_address *out);
 /* The identifier without brackets, as it stands; empty: none. */
 struct str summary_message_id(struct arena *a, struct str record);
 struct str summary_in_reply_to(struct arena *a, struct str record);

@@ -166,25 +166,41 @@ struct str summary_subject(struct arena *a, struct str record)
 	return header_decode(a, take_nstring(a, &s));
 }
 
+/* address = "(" addr-name SP addr-adl SP addr-mailbox SP addr-host ")"; false: it is none, or no further one */
+static bool take_address(struct arena *a, struct scan *s, struct mail_address *m)
+{
+	if (!scan_take(s, '('))
+		return false;
+	*m = (struct mail_address){ .kind = ADDRESS_MAILBOX };
+	m->name = take_nstring(a, s);
+	scan_need(s, ' ');
+	m->route = take_nstring(a, s);
+	scan_need(s, ' ');
+	m->local = take_nstring(a, s);
+	scan_need(s, ' ');
+	m->domain = take_nstring(a, s);
+	scan_need(s, ')');
+	if (m->domain.p == NULL)
+		m->kind = m->local.p == NULL ? ADDRESS_GROUP_END : ADDRESS_GROUP_BEGIN;
+	return !s->failed;
+}
+
+bool summary_first_address(struct arena *a, struct str record, enum summary_field field, struct mail_address *out)
+{
+	struct scan s;
+
+	return envelope_field(record, 2 + (int)field, &s) && scan_take(&s, '(') && take_address(a, &s, out);
+}
+
 struct str summary_addresses(struct arena *a, struct str record, enum summary_field field)
 {
 	struct buf b = BUF(SUMMARY_MAX * 3);
+	struct mail_address m;
 	struct scan s;
 
 	if (!envelope_field(record, 2 + (int)field, &s) || !scan_take(&s, '('))
 		return STR("");
-	while (scan_take(&s, '(')) {
-		struct mail_address m = { .kind = ADDRESS_MAILBOX };
-		m.name = take_nstring(a, &s);
-		scan_need(&s, ' ');
-		m.route = take_nstring(a, &s);
-		scan_need(&s, ' ');
-		m.local = take_nstring(a, &s);
-		scan_need(&s, ' ');
-		m.domain = take_nstring(a, &s);
-		scan_need(&s, ')');
-		if (s.failed)
-			break;
+	while (take_address(a, &s, &m)) {
 		if (m.local.p == NULL)
 			continue;  /* the end of a group */
 		if (m.domain.p == NULL) {

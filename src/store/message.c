@@ -33,6 +33,23 @@ enum err message_rows(struct view *v, int64_t mailbox_id, uint32_t first, uint32
 	return *n == max ? ERR_OK : stmt_end(q);
 }
 
+enum err view_saved(struct view *v, int64_t mailbox_id, const uint32_t *uids, size_t n, int64_t *saved)
+{
+	static const char sql[] = "SELECT saved FROM message WHERE mailbox_id = ?1 AND uid = ?2";
+	enum err e = ERR_OK;
+
+	pthread_mutex_lock(&v->db_lock);
+	for (size_t i = 0; i < n && e == ERR_OK; i++) {
+		CLEANUP(stmt_release) struct stmt *q = db_query(v->db, sql);
+		stmt_bind_int64(q, 1, mailbox_id);
+		stmt_bind_int64(q, 2, uids[i]);
+		saved[i] = stmt_row(q) ? stmt_int64(q, 0) : 0;
+		e = stmt_end(q);
+	}
+	pthread_mutex_unlock(&v->db_lock);
+	return e;
+}
+
 uint64_t usage_committed(struct view *v)
 {
 	uint64_t bytes = 0;

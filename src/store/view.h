@@ -223,6 +223,8 @@ void selected_news(struct selected *s, bool removals, struct arena *a, struct ne
 /* The session told its client the flags of everything that transaction changed (its own STORE): not to be news again.
  */
 void selected_told(struct selected *s, uint64_t modseq);
+/* When these messages came into the mailbox (SAVEDATE of RFC 8514): seconds since 1970; 0: it is not there any more. */
+enum err view_saved(struct view *v, int64_t mailbox_id, const uint32_t *uids, size_t n, int64_t *saved) MUST_CHECK;
 /* The same for a parked session, without building the array if the mailbox has none (gate's render): state advances.
  * ERR_CONFLICT as in selected_open(). */
 enum err view_news(struct view *v, struct selected_state *state, bool removals, struct arena *a,

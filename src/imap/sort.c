@@ -1,0 +1,235 @@
+/* SORT (RFC 5256 §3), with the display names of RFC 5957 and the answers of RFC 5267 §3.
+ *
+ * What a message is sorted by is read once, as it is found, out of the numbers and the record that every message has beside it: never the
+ * message. Texts are folded as SEARCH compares them (i;unicode-casemap, RFC 5051), so that the comparisons are of bytes. Equal
+ * messages stay in the order of the mailbox, also under REVERSE (RFC 5256 §3: the last criterion is the sequence number). */
+#include "base/clock.h"
+#include "imap/search_private.h"
+#include "mime/header.h"
+#include "text/fold.h"
+#include <stdlib.h>
+
+enum { SORT_CRITERIA_MAX = 20 };
+
+enum sort_by { BY_ARRIVAL, BY_CC, BY_DATE, BY_FROM, BY_SIZE, BY_SUBJECT, BY_TO, BY_DISPLAYFROM, BY_DISPLAYTO };
+
+struct criterion {
+	enum sort_by by;
+	bool         is_reverse;
+};
+
+union key {
+	int64_t    number;
+	struct str text;
+};
+
+struct item {
+	uint32_t   number, uid;      /* as the command counts, and the UID; in the order of the mailbox */
+	uint64_t   modseq;
+	union key *keys;             /* one a criterion */
+};
+
+struct sorting {
+	struct imap_session *s;
+	struct imap_cmd     *c;
+	struct criterion     criteria[SORT_CRITERIA_MAX];
+	size_t               n_criteria;
+	struct message_row   rows[IMAP_BATCH];   /* found, not read yet */
+	size_t               n_rows;
+	struct item         *items;
+	size_t               n_items, items_cap;
+	enum err             e;
+};
+
+static bool is_text(enum sort_by by) { return by != BY_ARRIVAL && by != BY_DATE && by != BY_SIZE; }
+
+/* Display name of the first address; "mailbox@host" when it has none                                  RFC 5957 §3 */
+static struct str display(struct arena *a, struct str record, enum summary_field field)
+{
+	struct mail_address m;
+
+	if (!summary_first_address(a, record, field, &m))
+		return STR("");
+	return m.name.n > 0 ? address_name(a, &m) : address_text(a, &m);
+}
+
+/* addr-mailbox of the first address                                                                    RFC 5256 §3 */
+static struct str mailbox(struct arena *a, struct str record, enum summary_field field)
+{
+	struct mail_address m;
+
+	return summary_first_address(a, record, field, &m) ? m.local : STR("");
+}
+
+static struct str text_of(struct arena *a, struct str record, enum sort_by by)
+{
+	switch (by) {
+	case BY_CC:
+		return mailbox(a, record, SUMMARY_CC);
+	case BY_FROM:
+		return mailbox(a, record, SUMMARY_FROM);
+	case BY_TO:
+		return mailbox(a, record, SUMMARY_TO);
+	case BY_DISPLAYFROM:
+		return display(a, record, SUMMARY_FROM);
+	case BY_DISPLAYTO:
+		return display(a, record, SUMMARY_TO);
+	default:
+		return header_base_subject(a, summary_subject(a, record), NULL);
+	}
+}
+
+static int64_t number_of(const struct summary *sum, enum sort_by by)
+{
+	struct mail_date sent;
+
+	if (by == BY_SIZE)
+		return (int64_t)sum->size;
+	return by == BY_DATE && summary_sent(sum->record, &sent) ? sent.unix_s : sum->received;
+}
+
+static void add_item(struct sorting *x, const struct message_row *row, const struct summary *sum, struct arena *scratch)
+{
+	struct arena *a = &x->c->arena;
+	union key *keys = arena_array(a, x->n_criteria, sizeof *keys);
+
+	for (size_t i = 0; i < x->n_criteria; i++) {
+		enum sort_by by = x->criteria[i].by;
+		if (is_text(by))
+			keys[i].text = str_copy(a, fold_casemap(scratch, text_of(scratch, sum->record, by)));
+		else
+			keys[i].number = number_of(sum, by);
+	}
+	if (x->n_items == x->items_cap)
+		x->items = arena_grow(a, x->items, x->n_items, &x->items_cap, sizeof *x->items);
+	x->items[x->n_items++] = (struct item){ x->c->is_uid ? row->uid : row->seq, row->uid, row->modseq, keys };
+}
+
+static bool needs_record(const struct sorting *x)
+{
+	for (size_t i = 0; i < x->n_criteria; i++)
+		if (x->criteria[i].by != BY_ARRIVAL && x->criteria[i].by != BY_SIZE)
+			return true;
+	return false;
+}
+
+static enum err read_rows(struct sorting *x)
+{
+	CLEANUP(arena_free) struct arena a = { 0 }, scratch = { 0 };
+	struct summary sums[IMAP_BATCH];
+	uint32_t emails[IMAP_BATCH];
+
+	for (size_t i = 0; i < x->n_rows; i++)
+		emails[i] = x->rows[i].email;
+	TRY(view_summaries(x->s->view, emails, x->n_rows, needs_record(x), &a, sums));
+	for (size_t i = 0; i < x->n_rows; i++) {
+		if (sums[i].email != 0)  /* else: expunged and purged meanwhile */
+			add_item(x, &x->rows[i], &sums[i], &scratch);
+		arena_reset(&scratch);
+	}
+	x->n_rows = 0;
+	return ERR_OK;
+}
+
+static void visit(void *context, const struct message_row *row)
+{
+	struct sorting *x = context;
+
+	x->rows[x->n_rows++] = *row;
+	if (x->n_rows == COUNT_OF(x->rows) && x->e == ERR_OK)
+		x->e = read_rows(x);
+	if (x->e != ERR_OK)
+		x->n_rows = 0;
+}
+
+static int compare(const void *left, const void *right, void *context)
+{
+	const struct item *a = left, *b = right;
+	const struct sorting *x = context;
+
+	for (size_t i = 0; i < x->n_criteria; i++) {
+		const union key *k = &a->keys[i], *l = &b->keys[i];
+		int order = is_text(x->criteria[i].by) ? str_cmp(k->text, l->text) : (k->number > l->number) - (k->number < l->number);
+		if (order != 0)
+			return x->criteria[i].is_reverse ? -order : order;
+	}
+	return (a->uid > b->uid) - (a->uid < b->uid);
+}
+
+/* sort-criteria = "(" sort-criterion *(SP sort-criterion) ")"; sort-criterion = ["REVERSE" SP] sort-key      RFC 5256 §5 */
+static void parse_criteria(struct imap_cmd *c, struct sorting *x)
+{
+	static const struct { const char *word; enum sort_by by; } words[] = {
+		{ "ARRIVAL", BY_ARRIVAL }, { "CC", BY_CC }, { "DATE", BY_DATE }, { "FROM", BY_FROM }, { "SIZE", BY_SIZE },
+		{ "SUBJECT", BY_SUBJECT }, { "TO", BY_TO }, { "DISPLAYFROM", BY_DISPLAYFROM }, { "DISPLAYTO", BY_DISPLAYTO },
+	};
+
+	scan_need(&c->args, '(');
+	do {
+		bool is_reverse = imap_word(&c->args, "REVERSE");
+		size_t i = 0;
+		if (is_reverse)
+			imap_sp(&c->args);
+		while (i < COUNT_OF(words) && !imap_word(&c->args, words[i].word))
+			i++;
+		if (i == COUNT_OF(words) || x->n_criteria == SORT_CRITERIA_MAX)
+			scan_fail(&c->args);
+		else
+			x->criteria[x->n_criteria++] = (struct criterion){ words[i].by, is_reverse };
+	} while (scan_take(&c->args, ' '));
+	scan_need(&c->args, ')');
+	imap_sp(&c->args);
+}
+
+static void collect(struct sorting *x, const struct search *q, struct found *f)
+{
+	struct arena *a = &x->c->arena;
+	uint32_t *order = arena_array(a, x->n_items, sizeof *order), *uids = arena_array(a, x->n_items, sizeof *uids);
+
+	for (size_t i = 0; i < x->n_items; i++) {
+		order[i] = x->items[i].number;
+		uids[i] = x->items[i].uid;
+		if (x->items[i].modseq > f->modseq)
+			f->modseq = x->items[i].modseq;
+		if (q->returns & RETURN_SAVE)
+			uid_set_push(&f->uids, a, uids[i], uids[i]);
+	}
+	uid_set_sort(&f->uids);
+	f->count = x->n_items;
+	f->order = order;
+	f->order_uids = uids;
+	if (x->n_items == 0)
+		return;
+	const struct item *first = x->items, *last = x->items + x->n_items - 1;
+	f->min = first->number;
+	f->min_uid = first->uid;
+	f->min_modseq = first->modseq;
+	f->max = last->number;
+	f->max_uid = last->uid;
+	f->max_modseq = last->modseq;
+}
+
+/* SORT [RETURN (…)] sort-criteria SP charset SP search-keys                               RFC 5256 §3, RFC 5267 §3 */
+struct imap_reply imap_sort(struct imap_session *s, struct imap_cmd *c)
+{
+	struct sorting *x = ARENA_NEW(&c->arena, struct sorting);
+	struct search q = { .now = clock_wall_s() };
+	struct found found = { 0 };
+	enum err e;
+
+	*x = (struct sorting){ .s = s, .c = c };
+	search_parse_return(c, &q);
+	parse_criteria(c, x);
+	if (!search_parse_charset(c, &q) || !search_parse_program(s, c, &q))
+		return search_refuse(s, c, &q, "[RETURN (MIN MAX ALL COUNT SAVE PARTIAL)] (criteria) charset search-keys");
+	e = search_run(s, &q, visit, x);
+	if (e == ERR_OK)
+		e = x->e;
+	if (e == ERR_OK && x->n_rows > 0)
+		e = read_rows(x);
+	if (e == ERR_OK) {
+		qsort_r(x->items, x->n_items, sizeof *x->items, compare, x);
+		collect(x, &q, &found);
+	}
+	return search_answer(s, c, "SORT", &q, &found, e);
+}
