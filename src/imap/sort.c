@@ -228,7 +228,8 @@ struct imap_reply imap_sort(struct imap_session *s, struct imap_cmd *c)
 	if (e == ERR_OK && x->n_rows > 0)
 		e = read_rows(x);
 	if (e == ERR_OK) {
-		qsort_r(x->items, x->n_items, sizeof *x->items, compare, x);
+		if (x->n_items > 0)
+			qsort_r(x->items, x->n_items, sizeof *x->items, compare, x);
 		collect(x, &q, &found);
 	}
 	return search_answer(s, c, "SORT", &q, &found, e);
