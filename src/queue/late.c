@@ -302,7 +302,7 @@ static enum err insert_recipients(struct late *l, const struct late_new *m)
 		stmt_bind_u64(q, 2, m->log_id);
 		stmt_bind_int64(q, 3, r->index);
 		stmt_bind_int64(q, 4, r->state);
-		stmt_bind_int64(q, 5, r->due);
+		stmt_bind_int64(q, 5, r->state == LATE_FINISHED ? 0 : r->due);
 		stmt_bind_u64(q, 6, to->account);
 		stmt_bind_int64(q, 7, r->tries);
 		stmt_bind_int64(q, 8, clock_wall_s());
