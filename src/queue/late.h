@@ -61,7 +61,7 @@ void late_close(struct late **l);   /* for CLEANUP too; NULL is fine */
 /* ---- moving from the log */
 struct late_recipient {
 	uint16_t   index;               /* in envelope->recipients */
-	enum late_state state;          /* WAITING, HELD or REPORT */
+	enum late_state state;
 	int64_t    due;                 /* seconds since 1970, or LATE_NEVER; of a REPORT: when it may be written */
 	uint32_t   tries;
 	struct str status, reason;      /* "4.2.2" and a sentence, or the words of host; clipped to the limits */
@@ -90,8 +90,9 @@ struct late_due {
 	uint64_t account;               /* 0: elsewhere */
 	int64_t  due;
 };
-/* Waiting rows, of accounts here or those elsewhere, with due ≤ until, the earliest first, at most max. */
-enum err late_list_due(struct late *l, bool elsewhere, int64_t until, size_t max, struct arena *a, struct late_due **out,
+/* Waiting rows, of accounts here or those elsewhere, with due ≤ until, the earliest first, at most max; only those behind *after, if it is
+ * not NULL (zeros: the beginning). */
+enum err late_list_due(struct late *l, bool elsewhere, const struct late_due *after, int64_t until, size_t max, struct arena *a, struct late_due **out,
                        size_t *n) MUST_CHECK;
 /* Waiting rows of one account, whatever their time: its cell begins after an unclean stop. In the order of (log id,
  * seq). */

@@ -54,17 +54,24 @@ static enum err read_due(struct stmt *q, struct arena *a, struct late_due **out,
 	return stmt_end(q);
 }
 
-enum err late_list_due(struct late *l, bool elsewhere, int64_t until, size_t max, struct arena *a, struct late_due **out, size_t *n)
+enum err late_list_due(struct late *l, bool elsewhere, const struct late_due *after, int64_t until, size_t max, struct arena *a,
+                       struct late_due **out, size_t *n)
 {
 	static const char sql[] =
 		"SELECT log_id, seq, recipient, account, due FROM recipient WHERE state = 1 AND (account = 0) = ?3 AND due <= ?1"
-		" ORDER BY due LIMIT ?2";
+		" AND (due, seq, log_id, recipient) > (?4, ?5, ?6, ?7) ORDER BY due, seq, log_id, recipient LIMIT ?2";
+	const struct late_due none = { .due = -1 };
 	CLEANUP(late_unlock) UNUSED struct late *held = late_lock(l);
 	CLEANUP(stmt_release) struct stmt *q = db_query(l->db, sql);
 
 	stmt_bind_int64(q, 1, until < LATE_NEVER ? until : LATE_NEVER - 1);
 	stmt_bind_int64(q, 2, (int64_t)max);
 	stmt_bind_int64(q, 3, elsewhere);
+	after = after != NULL ? after : &none;
+	stmt_bind_int64(q, 4, after->due);
+	stmt_bind_u64(q, 5, after->key.seq);
+	stmt_bind_u64(q, 6, after->key.log_id);
+	stmt_bind_int64(q, 7, after->key.recipient);
 	return read_due(q, a, out, n);
 }
 

@@ -230,13 +230,13 @@ TEST(due_ones_in_their_order)
 	add_all(&p, 6, STR("six\r\n"));
 	EXPECT_OK(late_next_due(p.l, &next));
 	EXPECT_INT(next, NOW + 60);
-	EXPECT_OK(late_list_due(p.l, false, NOW + 59, 10, &a, &due, &n));
+	EXPECT_OK(late_list_due(p.l, false, NULL, NOW + 59, 10, &a, &due, &n));
 	EXPECT_INT(n, 0);
-	EXPECT_OK(late_list_due(p.l, false, NOW + 300, 3, &a, &due, &n));
+	EXPECT_OK(late_list_due(p.l, false, NULL, NOW + 300, 3, &a, &due, &n));
 	EXPECT_INT(n, 3);
 	EXPECT(due[0].key.recipient == 1 && due[1].key.recipient == 1 && due[2].key.recipient == 0);
 	EXPECT_INT(due[0].account, 2);
-	EXPECT_OK(late_list_due(p.l, false, LATE_NEVER, 10, &a, &due, &n));
+	EXPECT_OK(late_list_due(p.l, false, NULL, LATE_NEVER, 10, &a, &due, &n));
 	EXPECT_INT(n, 4);  /* those elsewhere are asked for by themselves */
 	EXPECT_OK(late_list_account(p.l, 1, 10, &a, &due, &n));
 	EXPECT(n == 2 && due[0].key.seq == 5 && due[1].key.seq == 6);
@@ -247,7 +247,7 @@ TEST(due_ones_in_their_order)
 	EXPECT_OK(late_change(p.l, &held, 1));
 	finish(&p, 5, 1);
 	EXPECT_OK(late_change(p.l, &gone, 1));  /* the administrator was faster: it stays finished */
-	EXPECT_OK(late_list_due(p.l, false, LATE_NEVER, 10, &a, &due, &n));
+	EXPECT_OK(late_list_due(p.l, false, NULL, LATE_NEVER, 10, &a, &due, &n));
 	EXPECT_INT(n, 2);
 	stop(&p);
 	test_dir_remove(p.path);

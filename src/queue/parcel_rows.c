@@ -5,7 +5,10 @@
 #include "queue/parcels_private.h"
 #include <assert.h>
 
-enum { LIST_MORE = 1000, PULL = 400, KEY_BYTES = 18 };
+enum { LIST_PAGE = 1000, PULL = 400, KEY_BYTES = 18, LOOK_ANEW_MS = 60000 };
+
+/* LEFT: parked, refused or gone; UNREAD: asked for again */
+enum row_fate { ROW_HERE_ALREADY, ROW_TAKEN, ROW_LEFT, ROW_UNREAD };
 
 static const char parking_mark;   /* in rows: on its way back to queue.db */
 
@@ -162,8 +165,16 @@ static void refuse_row(struct parcels *r, const struct late_key *key, struct str
 	sync_late(r->queue->sync, key, &refused);
 }
 
-/* False: it is here already, or gone. */
-static bool take_row(struct parcels *r, const struct late_due *due, bool may_park)
+/* As many rows of one destination as are free: one alone gets half of the memory, two get a third each, and who has nothing here yet
+ * always finds room, however many tarpits there are. */
+static size_t share(const struct parcels *r) { return r->rows.n < PARCELS_ROWS_MAX ? PARCELS_ROWS_MAX - r->rows.n : 0; }
+
+static bool is_crowded(const struct parcels *r, const struct turns_state *s, int8_t priority)
+{
+	return s->is_paused || s->here >= share(r) || (s->waiting >= PARCELS_PARK_ABOVE && priority <= 0);
+}
+
+static enum row_fate take_row(struct parcels *r, const struct late_due *due, bool may_park)
 {
 	CLEANUP(arena_free) struct arena a = { 0 };
 	const struct queued from = { .log_id = due->key.log_id, .seq = due->key.seq, .since_ms = r->now_ms };
@@ -173,54 +184,92 @@ static bool take_row(struct parcels *r, const struct late_due *due, bool may_par
 	struct turns_state s;
 	struct str destination;
 
-	if (map_get(&r->rows, key_bytes(&due->key, bytes)) != NULL || late_find(r->queue->late, &due->key, &a, &row) != ERR_OK)
-		return false;
-	enum err e = late_message_find(r->queue->late, due->key.log_id, due->key.seq, &a, &m);
+	if (map_get(&r->rows, key_bytes(&due->key, bytes)) != NULL)
+		return ROW_HERE_ALREADY;
+	enum err e = late_find(r->queue->late, &due->key, &a, &row);
+	if (e == ERR_OK)
+		e = late_message_find(r->queue->late, due->key.log_id, due->key.seq, &a, &m);
 	if (e == ERR_CORRUPT) {  /* sync finds that too, and holds it */
 		remember_row(r, due->key, r);
 		sync_park(r->queue->sync, &due->key);
 	}
 	if (e != ERR_OK)
-		return false;
+		return e == ERR_CORRUPT || e == ERR_NOTFOUND ? ROW_LEFT : ROW_UNREAD;
 	if (!address_destination(row.recipient.address, &a, &destination)) {
 		refuse_row(r, &due->key, row.recipient.address);
-		return false;
+		return ROW_LEFT;
 	}
 	turns_state(r->turns, destination, &s);
-	if (may_park && (s.is_paused || s.waiting >= PARCELS_PARK_ABOVE)) {
+	if (may_park && is_crowded(r, &s, m.envelope.wishes.priority)) {
 		park(r, &due->key, destination);
-		return false;
+		return ROW_LEFT;
 	}
 	remember_row(r, due->key, r);
 	(void)parcel_item(parcel_for(r, &from, &m.envelope, destination, &a), due->key.recipient, ITEM_LATE);
-	return true;
+	return ROW_TAKEN;
 }
 
-static void take_due(struct parcels *r)
+/* The next page of what is due; how many were not here already. */
+static size_t take_page(struct parcels *r, bool *is_last)
 {
 	CLEANUP(arena_free) struct arena a = { 0 };
 	struct late_due *due;
-	size_t n;
+	size_t n = 0, new = 0;
 
-	/* those that are here are still due; so many more are asked for */
-	if (late_list_due(r->queue->late, true, clock_wall_s(), r->rows.n + LIST_MORE, &a, &due, &n) != ERR_OK)
-		return;
-	for (size_t i = 0; i < n && r->rows.n < PARCELS_ROWS_MAX; i++)
-		(void)take_row(r, &due[i], true);
+	*is_last = true;
+	if (late_list_due(r->queue->late, true, &r->listed, r->listed_at, LIST_PAGE, &a, &due, &n) != ERR_OK)
+		return 0;
+	*is_last = n < LIST_PAGE;
+	for (size_t i = 0; i < n; i++) {
+		enum row_fate fate = share(r) > 0 ? take_row(r, &due[i], true) : ROW_UNREAD;
+		*is_last |= fate == ROW_UNREAD;
+		if (fate == ROW_UNREAD)
+			break;
+		new += fate != ROW_HERE_ALREADY;
+		r->listed = due[i];
+	}
+	return new;
 }
 
-/* A destination that has room asks for what was parked. */
+/* What is in memory is still due as its row says, so a look goes on behind the last one, and from the beginning only once in a while (a
+ * clock that was set back, a row that came late) or when the administrator has changed something. */
+static void take_due(struct parcels *r)
+{
+	int64_t now = clock_wall_s();
+	bool is_last = false;
+
+	if (share(r) == 0)
+		return;
+	if (r->now_ms >= r->look_anew_ms || now < r->listed_at) {
+		r->look_anew_ms = r->now_ms + LOOK_ANEW_MS;
+		r->listed = (struct late_due){ .due = -1 };
+	}
+	r->listed_at = now;
+	for (size_t new = 0; new < LIST_PAGE && !is_last;)
+		new += take_page(r, &is_last);
+}
+
+void parcels_look_anew(struct parcels *r) { r->look_anew_ms = 0; }
+
+/* A destination that has room asks for what was parked. Its rows that are here already are listed too: parked is what they are in queue.db,
+ * until they have had a try. */
 static void pull(struct parcels *r, const struct turns_state *s)
 {
 	CLEANUP(arena_free) struct arena a = { 0 };
-	size_t here = (s->waiting + s->out) * SEND_RECIPIENTS_MAX, n, taken = 0;
+	size_t most = PULL + s->here, n, taken = 0;
+	bool is_all = r->parking == 0;
 	struct late_due *due;
 
-	if (late_list_parked(r->queue->late, s->name, PULL + here, &a, &due, &n) != ERR_OK)
+	if (late_list_parked(r->queue->late, s->name, most, &a, &due, &n) != ERR_OK)
 		return;
-	for (size_t i = 0; i < n && taken < PULL && r->rows.n < PARCELS_ROWS_MAX; i++)
-		taken += take_row(r, &due[i], false);
-	if (n == 0 && r->parking == 0)
+	for (size_t i = 0; i < n && taken < PULL; i++) {
+		enum row_fate fate = s->here + taken < share(r) ? take_row(r, &due[i], false) : ROW_UNREAD;
+		is_all &= fate == ROW_HERE_ALREADY;
+		taken += fate == ROW_TAKEN;
+		if (fate == ROW_UNREAD)
+			break;
+	}
+	if (is_all && n < most)
 		turns_park(r->turns, s->name, false);
 }
 
@@ -230,7 +279,7 @@ static void pull_all(struct parcels *r)
 	size_t at = 0;
 
 	while (turns_next(r->turns, &at, &s))
-		if (s.has_parked && !s.is_paused && s.waiting < PARCELS_PULL_BELOW && r->now_ms >= s.again_ms)
+		if (s.has_parked && !s.is_paused && s.waiting < PARCELS_PULL_BELOW && s.here < share(r) && r->now_ms >= s.again_ms)
 			pull(r, &s);
 }
 

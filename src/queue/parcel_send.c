@@ -14,7 +14,7 @@
 #include <stddef.h>
 #include <unistd.h>
 
-enum { SIGNING_MAX = 8, SIGN_TIMEOUT_MS = 10000, SIGN_AGAIN_MS = 1000, PIECE = 64 << 10 };
+enum { SIGNING_MAX = 8, TO_SIGN_MAX = 32, SIGN_TIMEOUT_MS = 10000, SIGN_AGAIN_MS = 1000, PIECE = 64 << 10 };
 static_assert((int)SEND_PREFIX_MAX >= (int)DKIM_PREFIX_MAX, "one limit, two names");
 
 /* ---------------------------------------------------------------------------------------------------------- reading */
@@ -32,7 +32,7 @@ static void loaded_free(struct loaded *l)
 	buf_free(&l->bytes);
 }
 
-static bool is_ours(const struct envelope *e)
+bool parcels_sign_it(const struct envelope *e)
 {
 	return e->source == ENVELOPE_SUBMISSION || e->source == ENVELOPE_LOCAL ||
 	       (e->source == ENVELOPE_DELIVERY && e->parent.account == 0);
@@ -43,7 +43,7 @@ static void fill_head(const struct parcel *p, const struct envelope *e, struct a
 {
 	const struct lookup *l = p->parcels->queue->lookup;
 
-	out->is_ours = is_ours(e);
+	out->is_ours = parcels_sign_it(e);
 	out->send.sender = l != NULL ? lookup_forward_sender(l, e->sender, a) : e->sender;
 	out->send.body_type = e->body;
 	out->send.ret = e->ret;
@@ -222,6 +222,39 @@ static void add_to_sign(struct parcel *p)
 	p->next_to_sign = NULL;
 	*p->parcels->to_sign_end = p;
 	p->parcels->to_sign_end = &p->next_to_sign;
+	p->parcels->to_sign_n++;
+}
+
+static struct parcel *next_to_sign(struct parcels *r)
+{
+	struct parcel *p = r->to_sign;
+
+	if (p == NULL)
+		return NULL;
+	r->to_sign = p->next_to_sign;
+	if (r->to_sign == NULL)
+		r->to_sign_end = &r->to_sign;
+	r->to_sign_n--;
+	return p;
+}
+
+bool parcels_can_sign(const struct parcels *r)
+{
+	return r->keys != NULL && channel_is_open(r->keys) && r->now_ms >= r->sign_again_ms && r->to_sign_n < TO_SIGN_MAX;
+}
+
+void parcels_unsign(struct parcels *r)
+{
+	struct parcel *p, *back = NULL;
+
+	if (r->keys != NULL && channel_is_open(r->keys) && r->now_ms >= r->sign_again_ms)
+		return;
+	while ((p = next_to_sign(r)) != NULL) {
+		p->next_to_sign = back;
+		back = p;
+	}
+	for (; (p = back) != NULL; parcel_again(p))  /* the last one first: each goes to the front */
+		back = p->next_to_sign;
 }
 
 void parcel_go(struct parcel *p)
@@ -383,10 +416,7 @@ void parcels_sign(struct parcels *r)
 	struct str prefix;
 
 	while (r->to_sign != NULL && r->signing < SIGNING_MAX && r->now_ms >= r->sign_again_ms && r->keys != NULL) {
-		struct parcel *p = r->to_sign;
-		r->to_sign = p->next_to_sign;
-		if (r->to_sign == NULL)
-			r->to_sign_end = &r->to_sign;
+		struct parcel *p = next_to_sign(r);
 		if (signatures_find(r->signatures, p->log_id, p->seq, &prefix))
 			send_now(p);  /* for another destination, meanwhile */
 		else

@@ -95,7 +95,7 @@ struct parcel *parcel_for(struct parcels *r, const struct queued *from, const st
 	p = MEM_NEW(struct parcel);
 	*p = (struct parcel){ .parcels = r, .log_id = from->log_id, .seq = from->seq, .place = from->place, .since_ms = from->since_ms,
 		.received = e->received, .is_late = is_late, .is_fresh = !is_late, .is_open = true };
-	turns_add(r->turns, &p->turn, sender_key(e, a), destination);
+	turns_add(r->turns, &p->turn, &(struct turn_kind){ sender_key(e, a), destination, e->wishes.priority, parcels_sign_it(e) });
 	list_add(p);
 	map_set(&r->open, key, p);
 	return p;
@@ -108,6 +108,7 @@ struct item *parcel_item(struct parcel *p, uint16_t recipient, enum item_state s
 		p->items = mem_resize(p->items, p->cap * sizeof *p->items);
 	}
 	p->items[p->n] = (struct item){ .recipient = recipient, .state = state };
+	turns_weigh(&p->turn, 1);
 	if (p->n + 1 == SEND_RECIPIENTS_MAX)
 		parcel_seal(p);
 	return &p->items[p->n++];
@@ -156,7 +157,8 @@ void parcels_run(struct parcels *r, int64_t now_ms)
 	struct turn *x;
 
 	r->now_ms = now_ms;
-	while (parcels_may_send(r) && r->bytes_out < PARCELS_BYTES_OUT && (x = turns_take(r->turns, now_ms)) != NULL) {
+	parcels_unsign(r);
+	while (parcels_may_send(r) && r->bytes_out < PARCELS_BYTES_OUT && (x = turns_take(r->turns, now_ms, parcels_can_sign(r))) != NULL) {
 		parcel_seal((struct parcel *)x);
 		parcel_go((struct parcel *)x);
 	}

@@ -16,7 +16,7 @@
 enum {
 	PARCELS_LOG_MS = 10000,            /* so long from the log */
 	PARCELS_ROWS_MAX = LATE_DUE_MAX,   /* of queue.db, in memory */
-	PARCELS_PARK_ABOVE = 500,          /* parcels that wait for one destination; further rows are parked */
+	PARCELS_PARK_ABOVE = 500,          /* recipients that wait for one destination; further rows are parked */
 	PARCELS_PULL_BELOW = 100,
 	PARCELS_BYTES_OUT = 64 << 20,      /* of messages at net that are not in files */
 	PARCELS_LOSSES_MAX = 3,            /* net died with it so often: deferred */
@@ -48,6 +48,8 @@ size_t parcels_out(const struct parcels *r);   /* SENDs without an answer, or wi
 
 /* The administrator's: the pause that a destination has earned is over; STR_NONE: those of all. */
 void parcels_hurry(struct parcels *r, struct str destination);
+/* He has changed rows of queue.db: some may be due. */
+void parcels_look_anew(struct parcels *r);
 /* ERR_INVALID: no domain. Durable when it returns. */
 enum err parcels_pause(struct parcels *r, struct str domain, bool is_paused) MUST_CHECK;
 const struct turns *parcels_turns(const struct parcels *r);

@@ -62,11 +62,13 @@ struct parcels {
 	struct channel    *net, *keys;        /* NULL: never there yet */
 	struct parcel_list fresh, rest;       /* fresh: from the log, in the order they came */
 	struct parcel     *to_sign, **to_sign_end;
-	size_t             signing;
+	size_t             to_sign_n, signing;
 	int64_t            sign_again_ms, now_ms;
 	struct map         open;              /* (message, destination) -> a parcel that waits and takes more */
 	struct map         rows;              /* key of a row that is in memory -> parcels, or &parking_mark */
 	size_t             parking;           /* of them: those on their way back */
+	struct late_due    listed;            /* the last row that was listed as due: what comes before it has been looked at */
+	int64_t            listed_at, look_anew_ms;
 	uint64_t           number;
 	size_t             bytes_out;
 };
@@ -74,6 +76,10 @@ struct parcels {
 /* parcel_send.c: p has a place; what becomes of it comes to the functions below, or it waits again. */
 void parcel_go(struct parcel *p);
 void parcels_sign(struct parcels *r);       /* goes on signing */
+bool parcels_can_sign(const struct parcels *r);
+/* What waits for its signature while nobody signs waits for its turn instead, and holds no place. */
+void parcels_unsign(struct parcels *r);
+bool parcels_sign_it(const struct envelope *e);   /* is it ours to be signed? */
 
 /* parcels.c */
 bool parcels_may_send(const struct parcels *r);   /* there is a net, and what comes of it can be written down */

@@ -8,6 +8,10 @@ static struct world *begin(void)
 {
 	struct world *w = world_new(4, 1 << 20);
 
+	world_kill(w);
+	w->sync_every_ms = 20;
+	w->hurry_ms = 5;
+	world_open(w);
 	world_start_net(w);
 	return w;
 }
@@ -142,10 +146,14 @@ TEST(a_row_that_was_sent_to_is_finished_by_the_replay)
 	w->net.defers = true;
 	world_add(w, 1, to, 1, 100);
 	WORLD_UNTIL(w, late(w).waiting == 1);
+	world_kill(w);
+	w->sync_every_ms = 60000;
+	world_open(w);
 	w->net.defers = false;
 	clock_wall_offset(301);
 	WORLD_UNTIL(w, w->net.sends == 2 && open_connections(w) == 0);
-	world_kill(w);  /* sync's next round would be in a second */
+	w->sync_every_ms = 20;
+	world_kill(w);  /* sync's next round would be in a minute */
 	world_open(w);
 	WORLD_UNTIL(w, late(w).waiting == 0);
 	world_rounds(w, 20);
@@ -239,6 +247,12 @@ TEST(an_address_without_a_domain_is_refused_at_once)
 	WORLD_UNTIL(w, w->accepted == 1 && backlog(w) == 0);
 	EXPECT_INT(w->net.sends, 0);
 	EXPECT_INT(late(w).waiting + late(w).held, 0);
+	struct late_message m;
+	uint64_t seq = log_last_seq(w->queue->log);
+	EXPECT_OK(late_message_find(w->queue->late, log_id(w->queue->log), seq, &a, &m));
+	world_stop(w);
+	world_open(w);
+	EXPECT_ERR(late_message_find(w->queue->late, log_id(w->queue->log), seq, &a, &m), ERR_NOTFOUND);  /* nothing of it is kept */
 	world_free(w);
 }
 
@@ -270,13 +284,21 @@ static void tries_again_an_hour_later(struct world *w, uint32_t messages)
 	clock_wall_offset(3600);
 }
 
+static struct turns_state turns_at(struct world *w, const char *destination)
+{
+	struct turns_state s;
+
+	turns_state(parcels_turns(w->queue->parcels), str_of(destination), &s);
+	return s;
+}
+
 static struct late_row row_of(struct world *w, struct arena *a)
 {
 	struct late_due *due;
 	struct late_row row;
 	size_t n;
 
-	EXPECT_OK(late_list_due(w->queue->late, true, LATE_NEVER, 10, a, &due, &n));
+	EXPECT_OK(late_list_due(w->queue->late, true, NULL, LATE_NEVER, 10, a, &due, &n));
 	EXPECT_INT(n, 1);
 	EXPECT_OK(late_find(w->queue->late, &due[0].key, a, &row));
 	return row;
@@ -385,6 +407,76 @@ TEST(rows_that_wait_for_a_paused_destination_leave_memory)
 		EXPECT(w->net.got[i][0] >= 1 && w->net.got[i][0] <= 1 + w->net.excused[i][0]);
 	clock_wall_offset(0);
 	world_free(w);
+}
+
+static void of_our_user(struct envelope *e)
+{
+	e->source = ENVELOPE_SUBMISSION;
+	e->submitter = 1;
+}
+
+/* A tarpit with many recipients does not fill the memory of all others. */
+TEST(no_destination_takes_the_room_of_all_others)
+{
+	enum { MESSAGES = 24, RECIPIENTS = SEND_RECIPIENTS_MAX };
+	struct world *w = begin();
+	uint64_t tarpit[RECIPIENTS];
+	const uint64_t other[] = { WORLD_AT(1) };
+	struct turns_state s;
+
+	w->net.defers = true;
+	for (size_t i = 0; i < RECIPIENTS; i++)
+		tarpit[i] = WORLD_AT(0);
+	for (uint32_t i = 0; i < MESSAGES; i++)
+		world_add(w, i, tarpit, RECIPIENTS, 100);
+	world_add(w, MESSAGES, other, 1, 100);
+	WORLD_UNTIL(w, late(w).waiting == MESSAGES * RECIPIENTS + 1);
+	w->net.is_held = true;  /* it answers nothing any more */
+	clock_wall_offset(3600);
+	w->clock_ms += 1000;
+	WORLD_UNTIL(w, net_open_to(&w->net, "d1.example") == 1);
+	w->clock_ms += 3000;
+	world_rounds(w, 50);
+	turns_state(parcels_turns(w->queue->parcels), STR("d0.example"), &s);
+	EXPECT(s.waiting <= PARCELS_PARK_ABOVE && s.has_parked);
+	EXPECT_INT(s.here, s.waiting + s.out * RECIPIENTS);
+	world_start_net(w);  /* all of it has its turn once somebody answers */
+	WORLD_UNTIL(w, late(w).next_due > clock_wall_s() && turns_at(w, "d0.example").here == 0 && !turns_at(w, "d0.example").has_parked);
+	clock_wall_offset(0);
+	world_free(w);
+}
+
+/* Keys is away, or does not answer: what needs no signature goes, also to the same destination. */
+TEST(what_waits_for_its_signature_is_in_nobodys_way)
+{
+	static const bool is_there[] = { false, true };
+
+	EACH(is_there, there) {
+		struct world *w = begin();
+		const uint64_t to[] = { WORLD_AT(0) };
+		struct turns_state s;
+		int pair[2];
+
+		world_pair(pair);
+		queue_keys(w->queue, pair[1]);
+		if (!*there)
+			close(pair[0]);
+		w->dress = of_our_user;
+		for (uint32_t i = 0; i < 40; i++)
+			world_add(w, i, to, 1, 100);
+		WORLD_UNTIL(w, w->answered == 40);
+		world_rounds(w, 5);
+		w->dress = NULL;
+		world_add(w, 40, to, 1, 100);
+		w->clock_ms += 11000;  /* a question to keys is over */
+		WORLD_UNTIL(w, w->net.got[40][0] == 1);
+		EXPECT_INT(w->net.sends, 1);
+		turns_state(parcels_turns(w->queue->parcels), STR("d0.example"), &s);
+		EXPECT(s.out <= TURNS_WINDOW_START);
+		if (*there)
+			close(pair[0]);
+		world_free(w);
+	}
 }
 
 /* It cannot be sent, and is not given up silently either. */

@@ -329,6 +329,7 @@ void queue_on_command(struct queue *q, struct channel *ch, struct message *m)
 		return;
 	note_order(q, m->body);
 	q->late_due = 0;
+	parcels_look_anew(q->parcels);
 }
 
 /* ----------------------------------------------------------------------------------------------------------- late */
@@ -368,7 +369,7 @@ static void tick_late(struct queue *q)
 
 	if (now < q->late_due || q->late_out.n >= LATE_OUT_MAX)
 		return;
-	if (late_list_due(q->late, false, now, q->late_out.n + LATE_BATCH, &a, &rows, &n) == ERR_OK)
+	if (late_list_due(q->late, false, NULL, now, q->late_out.n + LATE_BATCH, &a, &rows, &n) == ERR_OK)
 		send_late(q, rows, n);
 	/* those that are out are still due; the next look is soon while there are any */
 	if (late_next_due(q->late, &q->late_due) != ERR_OK || q->late_due > now + LATE_LOOK_S)

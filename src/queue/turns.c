@@ -9,6 +9,7 @@
  * The window of a destination grows by one for each window of successes, as TCP's does, and halves when the other side says that
  * we are too many. Answers that were under way when a pause began say nothing new: they do not make it longer. */
 #include "queue/turns.h"
+#include "base/arena.h"
 #include "base/map.h"
 #include "base/mem.h"
 #include <assert.h>
@@ -22,7 +23,7 @@ struct line {                        /* of flows */
 struct destination {
 	char        *text;
 	struct str   name;
-	size_t       flows, waiting, out, window, goods;
+	size_t       flows, waiting, here, out, window, goods;
 	struct line  stalled;            /* flows that wait for room here */
 	struct flow *all;                /* its flows */
 	int64_t      again_ms;
@@ -34,9 +35,10 @@ struct sender {
 	char          *text;
 	struct str     name;
 	size_t         flows, out;
+	unsigned       urgent;           /* flows in a row that went before others of his */
 	struct line    ready;
 	struct sender *next;
-	bool           is_listed;
+	bool           is_listed, is_signed;
 };
 
 enum flow_place { FLOW_NOWHERE, FLOW_READY, FLOW_STALLED };
@@ -66,6 +68,25 @@ static void line_add(struct line *l, struct flow *f, enum flow_place place)
 	f->after = NULL;
 	*(l->last != NULL ? &l->last->after : &l->first) = f;
 	l->last = f;
+}
+
+/* At the front, if it has something urgent and those behind it have not waited for such for long. */
+static void line_add_ready(struct flow *f)
+{
+	struct sender *s = f->sender;
+	struct line *l = &s->ready;
+
+	if (l->first == NULL || f->first->priority <= 0 || s->urgent >= TURNS_OVERTAKEN_MAX) {
+		line_add(l, f, FLOW_READY);
+		s->urgent = 0;
+		return;
+	}
+	s->urgent++;
+	f->place = FLOW_READY;
+	f->before = NULL;
+	f->after = l->first;
+	l->first->before = f;
+	l->first = f;
 }
 
 static void unline(struct flow *f)
@@ -107,7 +128,7 @@ static void make_ready(struct turns *t, struct flow *f)
 	if (f->place == FLOW_READY || f->first == NULL)
 		return;
 	unline(f);
-	line_add(&f->sender->ready, f, FLOW_READY);
+	line_add_ready(f);
 	list_sender(t, f->sender);
 }
 
@@ -120,8 +141,11 @@ static struct str keep(struct str s, char **text)
 	return str_make(*text, s.n);
 }
 
-/* map.h knows no empty key: the sender of bounces is "<>". */
-static struct str key_of(struct str sender) { return sender.n > 0 ? sender : STR("<>"); }
+/* What he sends signed and what he sends as it is are two senders: one of them may have to wait for the signer. */
+static struct str sender_key(struct str sender, bool is_signed, struct arena *a)
+{
+	return arena_printf(a, "%c" STR_FMT, is_signed ? 's' : 'u', STR_ARG(sender));
+}
 
 static struct destination *destination_of(struct turns *t, struct str name)
 {
@@ -136,14 +160,17 @@ static struct destination *destination_of(struct turns *t, struct str name)
 	return d;
 }
 
-static struct sender *sender_of(struct turns *t, struct str name)
+static struct sender *sender_of(struct turns *t, struct str name, bool is_signed)
 {
-	struct sender *s = map_get(&t->senders, key_of(name));
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct str key = sender_key(name, is_signed, &a);
+	struct sender *s = map_get(&t->senders, key);
 
 	if (s != NULL)
 		return s;
 	s = MEM_NEW(struct sender);
-	s->name = keep(key_of(name), &s->text);
+	s->name = keep(key, &s->text);
+	s->is_signed = is_signed;
 	map_set(&t->senders, s->name, s);
 	return s;
 }
@@ -261,25 +288,32 @@ static void wake(struct turns *t, struct destination *d, int64_t now_ms)
 		make_ready(t, d->stalled.first);
 }
 
-static void put_in(struct turns *t, struct turn *x, bool at_front)
+/* Behind before; NULL: at the front. */
+static void put_behind(struct turns *t, struct turn *x, struct turn *before)
 {
 	struct flow *f = x->flow;
+	struct turn *after = before != NULL ? before->after : f->first;
 
 	x->is_waiting = true;
-	f->to->waiting++;
-	if (at_front) {
-		x->before = NULL;
-		x->after = f->first;
-		*(f->first != NULL ? &f->first->before : &f->last) = x;
-		f->first = x;
-	} else {
-		x->after = NULL;
-		x->before = f->last;
-		*(f->last != NULL ? &f->last->after : &f->first) = x;
-		f->last = x;
-	}
+	f->to->waiting += x->weight;
+	x->before = before;
+	x->after = after;
+	*(before != NULL ? &before->after : &f->first) = x;
+	*(after != NULL ? &after->before : &f->last) = x;
+	if (before == NULL && f->place == FLOW_READY && x->priority > 0)
+		unline(f);  /* its sender's most urgent perhaps */
 	if (f->place == FLOW_NOWHERE)
 		make_ready(t, f);
+}
+
+/* Behind all that are as urgent, or have been overtaken enough. */
+static struct turn *place_of(struct turn *x)
+{
+	struct turn *before = x->flow->last;
+
+	for (; before != NULL && before->priority < x->priority && before->overtaken < TURNS_OVERTAKEN_MAX; before = before->before)
+		before->overtaken++;
+	return before;
 }
 
 static void pull_out(struct turn *x)
@@ -290,16 +324,26 @@ static void pull_out(struct turn *x)
 	*(x->after != NULL ? &x->after->before : &f->last) = x->before;
 	x->before = x->after = NULL;
 	x->is_waiting = false;
-	f->to->waiting--;
+	f->to->waiting -= x->weight;
 	if (f->first == NULL)
 		unline(f);
 }
 
-void turns_add(struct turns *t, struct turn *x, struct str sender, struct str destination)
+void turns_add(struct turns *t, struct turn *x, const struct turn_kind *kind)
 {
-	x->flow = flow_of(t, sender_of(t, sender), destination_of(t, destination));
+	x->flow = flow_of(t, sender_of(t, kind->sender, kind->is_signed), destination_of(t, kind->destination));
+	x->priority = kind->priority;
+	x->weight = x->overtaken = 0;
 	x->flow->turns++;
-	put_in(t, x, false);
+	put_behind(t, x, place_of(x));
+}
+
+void turns_weigh(struct turn *x, size_t more)
+{
+	x->weight += more;
+	x->flow->to->here += more;
+	if (x->is_waiting)
+		x->flow->to->waiting += more;
 }
 
 /* taken is told from withdrawn by who is in no line: a taken one has before == itself. */
@@ -320,7 +364,7 @@ static void give_up_place(struct turns *t, struct turn *x)
 void turns_add_again(struct turns *t, struct turn *x)
 {
 	give_up_place(t, x);
-	put_in(t, x, true);
+	put_behind(t, x, NULL);
 }
 
 void turns_withdraw(UNUSED struct turns *t, struct turn *x)
@@ -336,6 +380,7 @@ void turns_leave(struct turns *t, struct turn *x)
 	if (x->is_waiting)
 		pull_out(x);
 	give_up_place(t, x);
+	f->to->here -= x->weight;
 	x->flow = NULL;
 	if (--f->turns == 0)
 		flow_free(t, f);
@@ -358,17 +403,18 @@ static struct turn *take_of(struct turns *t, struct sender *s, int64_t now_ms)
 		f->to->out++;
 		t->out++;
 		if (f->first != NULL)
-			line_add(&s->ready, f, FLOW_READY);
+			line_add_ready(f);
 		return x;
 	}
 	return NULL;
 }
 
-struct turn *turns_take(struct turns *t, int64_t now_ms)
+struct turn *turns_take(struct turns *t, int64_t now_ms, bool can_sign)
 {
 	for (size_t n = t->n_listed; n > 0 && t->out < TURNS_OUT_MAX; n--) {
 		struct sender *s = next_sender(t);
-		struct turn *x = s->out < TURNS_OUT_MAX - t->out ? take_of(t, s, now_ms) : NULL;
+		bool may_go = s->out < TURNS_OUT_MAX - t->out && (can_sign || !s->is_signed);
+		struct turn *x = may_go ? take_of(t, s, now_ms) : NULL;
 		if (s->ready.first != NULL)
 			list_sender(t, s);
 		if (x != NULL)
@@ -459,7 +505,7 @@ void turns_pass(struct turns *t, int64_t now_ms)
 
 static struct turns_state state_of(const struct destination *d)
 {
-	return (struct turns_state){ d->name, d->waiting, d->out, d->window, d->again_ms, d->failures, d->is_paused, d->has_parked };
+	return (struct turns_state){ d->name, d->waiting, d->here, d->out, d->window, d->again_ms, d->failures, d->is_paused, d->has_parked };
 }
 
 void turns_state(const struct turns *t, struct str destination, struct turns_state *out)

@@ -5,6 +5,8 @@
  *                 nobody could be reached there, one probe after a pause that gets longer; or paused by the administrator
  *   sender        an account, or the address of a stranger. Senders take turns, one message each; one of them gets at
  *                 most half of the places that are left, so that some are always free for the others
+ *   priority      orders what one sender has (RFC 6710): nobody is overtaken by it more than TURNS_OVERTAKEN_MAX times, and
+ *                 what others send does not wait for it
  *
  * What waits is a struct turn, embedded in what it is about. */
 #ifndef FACTEUR_QUEUE_TURNS_H
@@ -16,6 +18,7 @@ enum {
 	TURNS_OUT_MAX = 300,            /* in all */
 	TURNS_WINDOW_START = 5, TURNS_WINDOW_MAX = 20,   /* of a destination */
 	TURNS_PAUSE_FIRST_MS = 60000, TURNS_PAUSE_MOST_MS = 3600000,
+	TURNS_OVERTAKEN_MAX = 50,
 };
 
 struct turns;
@@ -23,17 +26,27 @@ struct flow;                        /* what one sender has for one destination *
 struct turn {
 	struct flow *flow;              /* private, as the rest; NULL: unknown to turns */
 	struct turn *before, *after;
+	size_t       weight;
+	int8_t       priority;
+	uint8_t      overtaken;         /* how often */
 	bool         is_waiting;
+};
+struct turn_kind {
+	struct str sender, destination;
+	int8_t     priority;            /* higher goes first */
+	bool       is_signed;           /* it cannot go without a signature of ours */
 };
 
 struct turns *turns_new(void);
 void turns_free(struct turns *t);   /* all turns have left; NULL is fine */
 
-/* At the end of what waits, or (again) at its front. */
-void turns_add(struct turns *t, struct turn *x, struct str sender, struct str destination);
+/* Behind what waits, or (again) at its front. */
+void turns_add(struct turns *t, struct turn *x, const struct turn_kind *kind);
 void turns_add_again(struct turns *t, struct turn *x);     /* one that was taken or withdrawn */
-/* The next one that may go; it has a place until turns_leave() or turns_add_again(). NULL: nobody may. */
-struct turn *turns_take(struct turns *t, int64_t now_ms);
+void turns_weigh(struct turn *x, size_t more);             /* it has so many more recipients; 0 when it is added */
+/* The next one that may go; it has a place until turns_leave() or turns_add_again(). NULL: nobody may. can_sign: else only those that
+ * need no signature, so that the others hold no places meanwhile. */
+struct turn *turns_take(struct turns *t, int64_t now_ms, bool can_sign);
 /* One that waits shall not be taken any more; it still keeps its destination alive. */
 void turns_withdraw(struct turns *t, struct turn *x);
 void turns_leave(struct turns *t, struct turn *x);         /* it is over, wherever it was */
@@ -49,7 +62,8 @@ void turns_pass(struct turns *t, int64_t now_ms);
 /* ---- destinations */
 struct turns_state {
 	struct str name;
-	size_t  waiting, out, window;
+	size_t  waiting, here;          /* recipients: of what waits; of all that is in memory */
+	size_t  out, window;
 	int64_t again_ms;               /* nothing is sent before; 0: no pause */
 	unsigned failures;              /* in a row: how often nobody could be reached */
 	bool    is_paused;              /* by the administrator */

@@ -32,7 +32,8 @@ static struct item *add(struct scene *s, const char *sender, const char *destina
 	struct item *i = &s->items[s->n++];
 
 	i->number = (unsigned)s->n;
-	turns_add(s->turns, &i->turn, str_of(sender), str_of(destination));
+	turns_add(s->turns, &i->turn, &(struct turn_kind){ .sender = str_of(sender), .destination = str_of(destination) });
+	turns_weigh(&i->turn, 1);
 	return i;
 }
 
@@ -55,7 +56,7 @@ static void add_spread(struct scene *s, size_t n, const char *sender)
 
 static struct item *take(struct scene *s, int64_t now_ms)
 {
-	struct item *i = (struct item *)turns_take(s->turns, now_ms);
+	struct item *i = (struct item *)turns_take(s->turns, now_ms, true);
 
 	if (i == NULL)
 		return NULL;
@@ -209,6 +210,94 @@ TEST(a_sender_gets_at_most_as_many_places_as_are_left)
 		}
 		end(s);
 	}
+}
+
+/* ------------------------------------------------------------------------------------------------ priority, signatures */
+
+static struct item *add_kind(struct scene *s, const char *sender, const char *destination, int8_t priority, bool is_signed)
+{
+	struct item *i = &s->items[s->n++];
+
+	i->number = (unsigned)s->n;
+	turns_add(s->turns, &i->turn, &(struct turn_kind){ str_of(sender), str_of(destination), priority, is_signed });
+	turns_weigh(&i->turn, 1);
+	return i;
+}
+
+/* How many go before it, one at a time. */
+static size_t turns_before(struct scene *s, const struct item *x)
+{
+	for (size_t n = 0;; n++) {
+		struct item *i = take(s, 0);
+		EXPECT(i != NULL);
+		leave(s, i);
+		if (i == x)
+			return n;
+	}
+}
+
+TEST(urgent_mail_goes_before_other_mail_of_its_sender)
+{
+	static const struct { int8_t priority; const char *sender, *destination; size_t before; } cases[] = {
+		{ 0,  "alice@example.org", "a.example", 100 },
+		{ 1,  "alice@example.org", "a.example", 0 },
+		{ -9, "alice@example.org", "a.example", 100 },
+		{ 9,  "alice@example.org", "b.example", 0 },    /* to another destination too */
+		{ 9,  "bob@example.org",   "a.example", 1 },    /* others take turns with her as ever */
+	};
+
+	EACH(cases, c) {
+		struct scene *s = begin();
+		add_many(s, 100, "alice@example.org", "a.example");
+		EXPECT_INT(turns_before(s, add_kind(s, c->sender, c->destination, c->priority, false)), c->before);
+		end(s);
+	}
+}
+
+TEST(nobody_is_overtaken_for_ever)
+{
+	static const char *const destinations[] = { "a.example", "b.example" };   /* in one flow, and in another of its sender */
+
+	EACH(destinations, d) {
+		struct scene *s = begin();
+		struct item *plain = add(s, "alice@example.org", "a.example");
+		for (size_t i = 0; i < 3 * TURNS_OVERTAKEN_MAX; i++)
+			(void)add_kind(s, "alice@example.org", *d, 5, false);
+		EXPECT(turns_before(s, plain) <= TURNS_OVERTAKEN_MAX + 1);
+		end(s);
+	}
+}
+
+/* While nobody signs, what needs no signature goes, also of the same sender and to the same destination. */
+TEST(what_cannot_be_signed_holds_no_place)
+{
+	struct scene *s = begin();
+
+	for (size_t i = 0; i < 50; i++)
+		(void)add_kind(s, "alice@example.org", "a.example", 0, true);
+	struct item *plain = add_kind(s, "alice@example.org", "a.example", 0, false);
+	EXPECT(turns_take(s->turns, 0, false) == &plain->turn);
+	EXPECT(turns_take(s->turns, 0, false) == NULL);
+	turns_leave(s->turns, &plain->turn);
+	EXPECT_INT(take_all(s, 0), TURNS_WINDOW_START);
+	end(s);
+}
+
+TEST(recipients_are_counted)
+{
+	struct scene *s = begin();
+
+	struct item *i = add(s, "alice@example.org", "a.example");
+	turns_weigh(&i->turn, 99);
+	(void)add(s, "alice@example.org", "a.example");
+	EXPECT(state_of(s, "a.example").waiting == 101 && state_of(s, "a.example").here == 101);
+	EXPECT(take(s, 0) == i);
+	EXPECT(state_of(s, "a.example").waiting == 1 && state_of(s, "a.example").here == 101);
+	again(s, i);
+	EXPECT_INT(state_of(s, "a.example").waiting, 101);
+	leave(s, i);
+	EXPECT(state_of(s, "a.example").waiting == 1 && state_of(s, "a.example").here == 1);
+	end(s);
 }
 
 /* ------------------------------------------------------------------------------------------------ windows and pauses */

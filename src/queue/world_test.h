@@ -92,8 +92,11 @@ struct world {
 	uint64_t          to_wake[WORLD_CELLS], to_end[WORLD_CELLS];
 	size_t            n_wake, n_end, wakes_seen, ends_seen;
 	int64_t           clock_ms;                /* added to the real one */
+	int64_t           hurry_ms;                /* added to that in each round */
+	int               sync_every_ms;           /* 0: as ever */
 	size_t            answered, accepted, refused;
 	bool              is_acked[WORLD_MESSAGES];
+	void (*dress)(struct envelope *e);         /* what a test wants its envelopes to say; NULL: nothing */
 	bool (*report)(void *context, const struct report *r, struct buf *body, enum envelope_body *type, bool *smtputf8);
 };
 
@@ -452,7 +455,8 @@ static void world_open(struct world *w)
 {
 	const struct queue_host host = { w, world_watch, world_forget, world_wake, world_end, world_sync_accounts, w->report };
 	const struct queue_config config = {
-		.dir = w->dir, .ring = w->ring, .disk_reserve = 1 << 20, .lifetime_s = 5 * 86400, .is_resolved = true
+		.dir = w->dir, .ring = w->ring, .disk_reserve = 1 << 20, .lifetime_s = 5 * 86400, .is_resolved = true,
+		.sync_every_ms = w->sync_every_ms,
 	};
 	int pair[2];
 
@@ -497,6 +501,7 @@ static void world_round(struct world *w)
 	for (size_t i = 0; i < WORLD_CHANNELS; i++)
 		if (w->watched[i] != NULL)
 			(void)channel_receive(w->watched[i]);
+	w->clock_ms += w->hurry_ms;
 	queue_run(w->queue, world_now(w));
 	while (w->wakes && w->n_wake > 0)
 		world_start_cell(w, w->to_wake[--w->n_wake]);
@@ -625,7 +630,7 @@ UNUSED static void world_envelope(struct envelope *e, struct envelope_recipient 
 
 static void world_text(struct buf *text, uint32_t number, size_t size)
 {
-	buf_printf(text, "Subject: %u\r\n\r\n", number);
+	buf_printf(text, "Subject: %u\r\nFrom: alice@example.test\r\n\r\n", number);
 	while (text->n < size)
 		buf_printf(text, "%060u\r\n", number);
 }
@@ -643,6 +648,8 @@ UNUSED static void world_add(struct world *w, uint32_t number, const uint64_t *a
 	*context = (struct world_add){ w, number };
 	world_text(&text, number, size);
 	world_envelope(&e, r, accounts, n, &a);
+	if (w->dress != NULL)
+		w->dress(&e);
 	body = (struct queue_body){ .bytes = buf_str(&text) };
 	EXPECT_OK(queue_add_ask(w->mx, &e, &body, world_added, context));
 }
