@@ -25,7 +25,8 @@ enum err fetch_call(struct channel *net, const struct http_place *p, struct aren
 		TRY(memfd_make("post", p->body, &fd));
 	TRY(channel_call(net, REQUEST_FETCH, buf_str(&b), &fd, fd >= 0, p->deadline_ms + MARGIN_MS, a, &m));
 	s = scan_of(m.body);
-	*out = (struct fetch_said){ .e = (enum err)get_u8(&s), .why = get_str(&s, WHY_MAX) };
+	out->e = (enum err)get_u8(&s);
+	out->why = get_str(&s, WHY_MAX);
 	out->status = get_u16(&s);
 	out->type = get_str(&s, TYPE_MAX);
 	out->body = get_str(&s, FETCH_ANSWER_MAX);
