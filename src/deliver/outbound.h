@@ -45,6 +45,7 @@ struct outbound_settings {
 	unsigned   messages_max;      /* over one connection */
 	int        send_ms;           /* for a SEND in all, before the queue counts it as lost: however slowly a server goes on */
 	struct sts *sts;              /* policies of MTA-STS; NULL: nobody asks for them. Borrowed */
+	struct tls_tally *tally;      /* how TLS goes; NULL: nobody counts. Borrowed */
 	outbound_choose_way choose_way;   /* asked once for each SEND; NULL: to the mail hosts of its destination */
 	void      *way_context;
 };

@@ -40,6 +40,8 @@ static void lost(struct outbound_connection *c, struct smtp_result why)
 	struct outbound_job *j = c->job;
 
 	if (j) {
+		if (why.at == SMTP_AT_STARTTLS)  /* not offered, or refused; what was tried and failed is counted already */
+			report_in_clear(c);
 		c->job = NULL;
 		job_lost(j, &why);  /* copies what it keeps */
 	}
@@ -267,6 +269,7 @@ static void tls_failed(struct outbound_connection *c)
 	struct outbound_job *j = c->job;
 	struct str why = tls_client_failure(c->stream.tls, &c->arena);
 
+	report_broken(c);
 	if (j && c->tls == SMTP_TLS_MAY) {
 		j->in_clear = true;
 		j->target--;  /* the one that this connection went to */
@@ -294,6 +297,7 @@ static enum err shake_hands(struct outbound_connection *c)
 	}
 	c->tls_words = tls_client_words(c->stream.tls, &c->arena);
 	c->is_proven = tls_client_is_proven(c->stream.tls);
+	report_secured(c);
 	smtp_sender_secured(c->sender);
 	return ERR_OK;
 }
@@ -327,6 +331,8 @@ static void talk(struct outbound_connection *c)
 			lost(c, *smtp_sender_failure(c->sender));
 			return;
 		}
+		if (state == SMTP_SENDER_READY)
+			report_in_clear(c);
 		if (c->state == CONNECTION_TALKING && (state == SMTP_SENDER_READY || state == SMTP_SENDER_FINISHED)) {
 			(state == SMTP_SENDER_READY ? job_ready : job_finished)(c->job);
 			return;

@@ -13,6 +13,13 @@ enum { OUTBOUND_HOST_TEXT_MAX = SEND_HOST_MAX };
 
 struct outbound_connection;
 
+/* What of a policy of MTA-STS is needed to report about it (outbound_report.c). */
+struct outbound_report {
+	struct str      sts, why;      /* its text; why it could not be had */
+	bool           *allows;        /* each host of the route */
+	enum tls_result trouble;
+};
+
 /* A SEND. */
 struct outbound_job {
 	struct outbound      *outbound;
@@ -30,6 +37,7 @@ struct outbound_job {
 	struct mx_route    *route;
 	struct sts_search  *policy_search;
 	bool               *is_allowed;        /* each host of the route: by a policy of MTA-STS that is enforced; NULL: there is none */
+	struct outbound_report report;
 	size_t              target;            /* the next one to try */
 	bool                wants_new;         /* a connection that was kept has failed it */
 	bool                in_clear;          /* the last target again, without TLS: what it calls TLS does not work */
@@ -73,6 +81,7 @@ struct outbound_connection {
 	bool               is_reused;
 	enum smtp_sender_tls tls;
 	struct tls_expect  expect;
+	bool               is_counted;    /* for the reports about TLS */
 	uint64_t           number;        /* HELD: of the SEND */
 	struct outbound_job *job;
 };
@@ -140,4 +149,11 @@ void job_lost(struct outbound_job *j, const struct smtp_result *why);
 bool message_fit(struct outbound_job *j, const struct smtp_offers *offers, bool is_proven);
 void message_release(struct outbound_job *j);   /* what it has made of it */
 void result_set(struct outbound_job *j, size_t i, enum delivery_outcome outcome, const char *status, struct str text);
+
+/* outbound_report.c: what is counted for the reports about TLS; each connection once. */
+void report_policy(struct outbound_job *j, const struct mta_sts_policy *p, struct str why, enum tls_result trouble);
+void report_secured(struct outbound_connection *c);     /* the handshake is done */
+void report_broken(struct outbound_connection *c);      /* … has failed */
+void report_in_clear(struct outbound_connection *c);    /* it goes on, or ends, without one */
+void report_passed_over(struct outbound_job *j);        /* the next target, by a policy that is enforced */
 #endif

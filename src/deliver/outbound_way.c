@@ -86,6 +86,7 @@ void job_next_target(struct outbound_job *j)
 		const struct mx_host *host = &j->route->hosts[t->host];
 		struct str why;
 		if (job_has_policy(j, host) && !j->is_allowed[t->host]) {
+			report_passed_over(j);
 			skip_host(j, host, "4.7.5", STR("it is none of the mail hosts that the domain's policy (MTA-STS) allows"));
 			continue;
 		}
@@ -127,12 +128,13 @@ static void go(struct outbound_job *j, struct str no_policy)
 }
 
 /* The policy is gone when this returns. Only "enforce" changes what is done (RFC 8461 §5). */
-static void on_policy(void *context, const struct mta_sts_policy *p, struct str why)
+static void on_policy(void *context, const struct mta_sts_policy *p, struct str why, enum tls_result trouble)
 {
 	struct outbound_job *j = context;
 	const struct mx_route *route = j->route;
 
 	j->policy_search = NULL;
+	report_policy(j, p, why, trouble);
 	if (p != NULL && p->mode == MTA_STS_ENFORCE) {
 		j->is_allowed = arena_array(&j->arena, route->host_count, sizeof *j->is_allowed);
 		for (size_t i = 0; i < route->host_count; i++)
@@ -198,6 +200,7 @@ void job_find_way(struct outbound_job *j)
 	mx_route_free(j->route);
 	j->route = NULL;
 	j->is_allowed = NULL;
+	j->report = (struct outbound_report){ 0 };
 	j->in_clear = false;
 	j->target = 0;
 	if (j->way.host.n > 0)

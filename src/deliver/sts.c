@@ -38,6 +38,7 @@ struct entry {                      /* a domain */
 	bool               has_policy;
 	struct mta_sts_policy policy;
 	struct str         id, why;
+	enum tls_result    trouble;         /* of why */
 	int64_t            expires_s, failed_until_s;   /* clock_mono_ms() / 1000 */
 	char               new_id[MTA_STS_ID_MAX + 1], failed_id[MTA_STS_ID_MAX + 1];   /* of the TXT record */
 };
@@ -50,6 +51,9 @@ struct sts {
 	struct entry      *newest, *oldest;
 	struct entry      *waiting, **waiting_end;
 	size_t             fetches, bytes;
+	void             (*kept)(void *context, const struct sts_record *r);
+	void              *kept_context;
+	bool               is_restoring;
 };
 
 static int64_t now_s(void) { return clock_mono_ms() / 1000; }
@@ -133,7 +137,7 @@ static void tell(struct entry *e, struct str why)
 		sts_done done = x->done;
 		void *context = x->context;
 		sts_cancel(x);
-		done(context, p, p ? STR_NONE : why);
+		done(context, p, p ? STR_NONE : why, p || why.n == 0 ? TLS_RESULT_GOOD : e->trouble);
 	}
 }
 
@@ -151,9 +155,10 @@ static void finish(struct entry *e, struct str why)
 
 /* ---- the web server ---- */
 
-static enum err read_policy(const struct http_fetched *f, struct arena *a, struct mta_sts_policy *p, struct str *why)
+static enum err read_policy(const struct http_fetched *f, struct arena *a, struct mta_sts_policy *p, struct str *why, enum tls_result *trouble)
 {
 	*why = f->why;
+	*trouble = f->has_bad_certificate ? TLS_RESULT_STS_WEBPKI : TLS_RESULT_STS_FETCH;
 	if (f->e != ERR_OK)
 		return f->e;
 	if (f->answer->status != 200) {
@@ -164,25 +169,37 @@ static enum err read_policy(const struct http_fetched *f, struct arena *a, struc
 		*why = STR("it is not of the type text/plain");
 		return ERR_INVALID;
 	}
+	*trouble = TLS_RESULT_STS_INVALID;
 	return mta_sts_policy_parse(buf_str(&f->answer->body), a, p, why);
 }
 
 /* kept goes over to the entry. */
-static void keep(struct entry *e, const struct arena *kept, const struct mta_sts_policy *policy)
+static void keep(struct entry *e, const struct arena *kept, const struct mta_sts_policy *policy, struct str id, int64_t age_s)
 {
 	arena_free(&e->kept);
 	e->kept = *kept;
 	e->policy = *policy;
 	e->has_policy = true;
-	e->id = str_copy(&e->kept, str_of(e->new_id));
-	e->expires_s = now_s() + policy->max_age_s;
+	e->id = str_copy(&e->kept, id);
+	e->expires_s = now_s() + age_s;
 	e->failed_until_s = 0;
 	e->why = STR_NONE;
+	e->sts->bytes += e->kept.total - e->counted;
+	e->counted = e->kept.total;
+}
+
+static void tell_keeper(struct entry *e)
+{
+	const struct sts_record r = { e->domain, e->id, e->policy.text, clock_wall_s() + e->policy.max_age_s };
+
+	if (e->sts->kept != NULL && r.text.n <= STS_RECORD_TEXT_MAX)
+		e->sts->kept(e->sts->kept_context, &r);
 }
 
 /* What was kept stays. */
-static void note_failure(struct entry *e, struct str why)
+static void note_failure(struct entry *e, struct str why, enum tls_result trouble)
 {
+	e->trouble = trouble;
 	arena_reset(&e->failure);
 	e->why = arena_printf(&e->failure, "the MTA-STS policy of " STR_FMT " could not be had: " STR_FMT, STR_ARG(e->domain), STR_ARG(why));
 	e->failed_until_s = now_s() + STS_FAILED_S;
@@ -198,18 +215,18 @@ static void fetched(void *context, const struct http_fetched *f)
 	struct sts *s = e->sts;
 	struct arena kept = { 0 };
 	struct mta_sts_policy policy = { 0 };
+	enum tls_result trouble;
 	struct str why;
 
 	e->fetch = NULL;
 	s->fetches--;
-	if (read_policy(f, &kept, &policy, &why) == ERR_OK) {
-		keep(e, &kept, &policy);
+	if (read_policy(f, &kept, &policy, &why, &trouble) == ERR_OK) {
+		keep(e, &kept, &policy, str_of(e->new_id), policy.max_age_s);
+		tell_keeper(e);
 	} else {
-		note_failure(e, why);
+		note_failure(e, why, trouble);
 		arena_free(&kept);
 	}
-	s->bytes += e->kept.total - e->counted;
-	e->counted = e->kept.total;
 	finish(e, e->why);
 	start_waiting(s);
 	make_room(s);
@@ -284,7 +301,7 @@ struct sts_search *sts_find(struct sts *s, struct str domain, sts_done done, voi
 	if (x->next)
 		x->next->link = &x->next;
 	e->searches = x;
-	if (!e->is_looking)
+	if (!e->is_looking && !s->is_restoring)
 		look(e);
 	return x;
 }
@@ -297,6 +314,44 @@ void sts_cancel(struct sts_search *x)
 	if (x->next)
 		x->next->link = x->link;
 	mem_free(x);
+}
+
+/* ---- over a restart ---- */
+
+void sts_on_kept(struct sts *s, void (*kept)(void *context, const struct sts_record *r), void *context)
+{
+	s->kept = kept;
+	s->kept_context = context;
+}
+
+void sts_restore_begin(struct sts *s) { s->is_restoring = true; }
+
+void sts_restore(struct sts *s, const struct sts_record *r)
+{
+	struct arena kept = { 0 };
+	struct mta_sts_policy policy;
+	struct str why;
+	int64_t age_s = r->expires_s - clock_wall_s();
+	struct entry *e;
+
+	if (age_s <= 0 || mta_sts_policy_parse(r->text, &kept, &policy, &why) != ERR_OK) {
+		arena_free(&kept);
+		return;
+	}
+	e = entry_of(s, r->domain);
+	if (holds(e))  /* asked anew meanwhile */
+		arena_free(&kept);
+	else
+		keep(e, &kept, &policy, r->id, age_s < policy.max_age_s ? age_s : policy.max_age_s);
+	make_room(s);
+}
+
+void sts_restore_end(struct sts *s)
+{
+	s->is_restoring = false;
+	for (struct entry *e = s->newest; e; e = e->older)
+		if (e->searches && !e->is_looking)
+			look(e);
 }
 
 struct sts *sts_new(struct resolver *resolver, struct tls_client *tls, uint16_t port)

@@ -99,15 +99,16 @@ struct found {
 	struct arena arena;
 	bool         is_done, has_policy;
 	enum mta_sts_mode mode;
+	enum tls_result trouble;
 	struct str   why;
 };
 
-static void keep(void *context, const struct mta_sts_policy *p, struct str why)
+static void keep(void *context, const struct mta_sts_policy *p, struct str why, enum tls_result trouble)
 {
 	struct found *f = context;
 
 	EXPECT(!f->is_done);
-	*f = (struct found){ .arena = f->arena, .is_done = true, .has_policy = p != NULL, .mode = p ? p->mode : MTA_STS_NONE };
+	*f = (struct found){ .arena = f->arena, .is_done = true, .has_policy = p != NULL, .mode = p ? p->mode : MTA_STS_NONE, .trouble = trouble };
 	f->why = str_copy(&f->arena, why);
 }
 
@@ -160,8 +161,64 @@ TEST(policies)
 		if (c->why && !str_iends(f.why, str_of(c->why)))
 			print_error("%s: " STR_FMT "\n", c->domain, STR_ARG(f.why));
 		EXPECT(c->why ? str_iends(f.why, str_of(c->why)) : f.why.n == 0);
+		bool is_text = c->why && (str_eq(str_of(c->domain), STR("broken.test")) || str_eq(str_of(c->domain), STR("html.test")));
+		bool is_certificate = str_eq(str_of(c->domain), STR("othername.test"));
+		EXPECT_INT(f.trouble == TLS_RESULT_GOOD, c->why == NULL);
+		EXPECT_INT(f.trouble == TLS_RESULT_STS_WEBPKI, is_certificate);
+		EXPECT_INT(f.trouble == TLS_RESULT_STS_INVALID, is_text && !str_eq(str_of(c->domain), STR("html.test")));
 		arena_free(&f.arena);
 	}
+	end(&w);
+}
+
+/* What net is told after a restart holds without a look at the web server, and nobody is answered before. */
+struct kept { struct arena arena; struct sts_record r; int n; };
+
+static void on_kept(void *context, const struct sts_record *r)
+{
+	struct kept *k = context;
+
+	k->n++;
+	k->r = (struct sts_record){ str_copy(&k->arena, r->domain), str_copy(&k->arena, r->id), str_copy(&k->arena, r->text), r->expires_s };
+}
+
+TEST(kept_over_a_restart)
+{
+	struct world w = begin();
+	struct kept k = { 0 };
+	struct found early = { 0 };
+
+	sts_on_kept(w.sts, on_kept, &k);
+	struct found f = find(&w, "good.test");
+	arena_free(&f.arena);
+	f = find(&w, "notfound.test");
+	arena_free(&f.arena);
+	EXPECT_INT(k.n, 1);
+	EXPECT_STR(k.r.domain, "good.test");
+	EXPECT_STR(k.r.id, "1");
+	EXPECT(k.r.expires_s > clock_wall_s() + 86000 && k.r.expires_s <= clock_wall_s() + 86400);
+
+	struct sts *fresh = sts_new(w.resolver, w.tls, 1);   /* a port where nobody is */
+	sts_free(w.sts);
+	w.sts = fresh;
+	script_do(&w.ns.script, "fail _mta-sts.good.test servfail");
+	sts_restore_begin(fresh);
+	sts_find(fresh, STR("good.test"), keep, &early);
+	for (int i = 0; i < 5; i++)
+		loop_once(w.loop, 1);
+	EXPECT(!early.is_done);
+	struct sts_record old = { STR("old.test"), STR("1"), k.r.text, clock_wall_s() - 1 }, bad = { STR("bad.test"), STR("1"), STR("?"), k.r.expires_s };
+	sts_restore(fresh, &old);
+	sts_restore(fresh, &bad);
+	sts_restore(fresh, &k.r);
+	sts_restore_end(fresh);
+	loop_until(w.loop, &early.is_done);
+	EXPECT(early.has_policy && early.mode == MTA_STS_ENFORCE);
+	f = find(&w, "old.test");
+	EXPECT(!f.has_policy);
+	arena_free(&f.arena);
+	arena_free(&early.arena);
+	arena_free(&k.arena);
 	end(&w);
 }
 
@@ -287,6 +344,7 @@ TEST(no_host_but_those_of_the_policy)
 
 	settings.hostname = STR("me.test");
 	settings.sts = w.sts;
+	settings.tally = tls_tally_new();
 	outbound_configure(outbound, &settings);
 	pthread_create(&thread, NULL, greet, &fd);
 	EXPECT_INT(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair), 0);
@@ -303,6 +361,20 @@ TEST(no_host_but_those_of_the_policy)
 	EXPECT_STR(x.answer.attempts[0].text, "it is none of the mail hosts that the domain's policy (MTA-STS) allows");
 	EXPECT_STR(x.answer.attempts[1].host, "mail.good.test [127.0.0.1]");
 	EXPECT(str_find(x.answer.attempts[1].text, STR("TLS")) >= 0);
+	CLEANUP(buf_free) struct buf counted = BUF(60000);
+	EXPECT(tls_tally_take(settings.tally, &counted));
+	struct scan in = scan_of(buf_str(&counted));
+	struct tls_session one;
+	bool is_evil = false, is_clear = false;
+	while (get_tls_session(&in, &one)) {
+		EXPECT_STR(one.domain, "good.test");
+		EXPECT_INT(one.policy, TLS_POLICY_STS);
+		EXPECT(str_starts(one.text, STR("version: STSv1")));
+		is_evil |= one.result == TLS_RESULT_FAILURE && str_eq(one.mx, STR("evil.good.test"));
+		is_clear |= one.result == TLS_RESULT_NO_STARTTLS && str_eq(one.mx, STR("mail.good.test")) && str_eq(one.receiving_ip, STR("127.0.0.1"));
+	}
+	EXPECT(!in.failed && is_evil && is_clear);
+	tls_tally_free(settings.tally);
 	loop_forget_channel(w.loop, queue);
 	loop_forget_channel(w.loop, net);
 	channel_free(queue);

@@ -113,6 +113,7 @@ enum err mta_sts_policy_parse(struct str text, struct arena *a, struct mta_sts_p
 		*why = STR("the policy is larger than 64 kB");
 		return ERR_INVALID;
 	}
+	out->text = str_copy(a, text);
 	while (rest.n && r.line < LINES_MAX && r.why.n == 0) {
 		str_cut(rest, '\n', &line, &rest);
 		read_line(&r, line);

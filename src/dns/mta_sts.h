@@ -17,6 +17,7 @@ struct mta_sts_policy {
 	uint32_t    max_age_s;              /* 0..MTA_STS_AGE_MAX; larger ones are cut */
 	struct str *patterns;               /* "mail.example.org", "*.example.net": lower case A-labels */
 	size_t      pattern_count;          /* at least one, unless the mode is NONE */
+	struct str  text;                   /* as it was published */
 };
 /* §3.2. The patterns live in the arena. On ERR_INVALID *why says which line is wrong, for people ("line 2: …"). */
 enum err mta_sts_policy_parse(struct str text, struct arena *a, struct mta_sts_policy *out, struct str *why) MUST_CHECK;

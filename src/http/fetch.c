@@ -34,6 +34,7 @@ struct http_fetch {
 	struct buf         request;
 	size_t             sent;
 	struct http_answer answer;
+	bool               has_bad_certificate;   /* the last address that was spoken to */
 };
 
 static void hang_up(struct http_fetch *f)
@@ -59,7 +60,7 @@ static void fetch_free(struct http_fetch *f)
 
 static void finish(struct http_fetch *f, enum err e, struct str why)
 {
-	struct http_fetched result = { .e = e, .why = why, .answer = e == ERR_OK ? &f->answer : NULL };
+	struct http_fetched result = { .e = e, .why = why, .answer = e == ERR_OK ? &f->answer : NULL, .has_bad_certificate = f->has_bad_certificate };
 	http_done done = f->done;
 
 	f->done = NULL;
@@ -149,6 +150,7 @@ static void shake_hands(struct http_fetch *f)
 	if (e == ERR_AGAIN) {
 		watch(f, true, false);
 	} else if (e != ERR_OK) {
+		f->has_bad_certificate = tls_client_flaw(f->stream.tls) != TLS_FLAW_NONE;
 		failed(f, tls_client_failure(f->stream.tls, &f->arena));
 	} else {
 		loop_timer_stop(f->loop, &f->attempt);

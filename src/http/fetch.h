@@ -19,6 +19,7 @@ struct http_fetched {
 	enum err   e;             /* ERR_OK: an answer came, of any status; else ERR_TIMEOUT, ERR_UNAVAILABLE: no connection, a wrong
 	                           * certificate; ERR_INVALID, ERR_LIMIT, ERR_CLOSED: no whole answer */
 	struct str why;           /* unless OK: for people */
+	bool       has_bad_certificate;     /* … and that is why */
 	const struct http_answer *answer;   /* OK: until the callback returns */
 };
 typedef void (*http_done)(void *context, const struct http_fetched *f);

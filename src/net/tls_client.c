@@ -129,6 +129,20 @@ bool tls_client_is_proven(const struct tls *t)
 	return SSL_get_verify_mode(ssl_of(t)) != SSL_VERIFY_NONE && SSL_get_verify_result(ssl_of(t)) == X509_V_OK;
 }
 
+enum tls_flaw tls_client_flaw(const struct tls *t)
+{
+	switch (SSL_get_verify_result(ssl_of(t))) {
+	case X509_V_OK:                         return TLS_FLAW_NONE;
+	case X509_V_ERR_HOSTNAME_MISMATCH:
+	case X509_V_ERR_IP_ADDRESS_MISMATCH:    return TLS_FLAW_NAME;
+	case X509_V_ERR_CERT_HAS_EXPIRED:
+	case X509_V_ERR_CERT_NOT_YET_VALID:     return TLS_FLAW_EXPIRED;
+	default:                                return TLS_FLAW_UNTRUSTED;
+	}
+}
+
+const char *tls_client_flaw_name(const struct tls *t) { return X509_verify_cert_error_string(SSL_get_verify_result(ssl_of(t))); }
+
 struct str tls_client_words(const struct tls *t, struct arena *a)
 {
 	long verdict = SSL_get_verify_result(ssl_of(t));

@@ -34,6 +34,15 @@ struct tls *tls_connect(struct tls_client *c, int fd, const struct tls_expect *e
 bool tls_client_is_proven(const struct tls *t);
 /* After the end of the stream: did the server say so (close_notify)? Else anybody on the way may have cut it. */
 bool tls_client_has_ended(const struct tls *t);
+/* What is the matter with the certificate, whether it mattered or not; also after a handshake that it has ended. */
+enum tls_flaw {
+	TLS_FLAW_NONE,
+	TLS_FLAW_NAME,          /* it is for other names */
+	TLS_FLAW_EXPIRED,       /* or not valid yet */
+	TLS_FLAW_UNTRUSTED,     /* no known authority; none of the TLSA records fits */
+};
+enum tls_flaw tls_client_flaw(const struct tls *t);
+const char *tls_client_flaw_name(const struct tls *t);   /* "self-signed certificate" */
 /* After the handshake, for people: "TLSv1.3, certificate proven by DANE"; "TLSv1.2, certificate not verified (self-signed certificate)".
  * After one that failed: why. */
 struct str tls_client_words(const struct tls *t, struct arena *a);
