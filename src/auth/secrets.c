@@ -1,4 +1,4 @@
-/* keys.db: small tables (dkim_key is dkim_store.c's). An app password is found by its MAC, not by trying each: one row of an index. Durability is FULL: a
+/* keys.db: small tables (dkim_key is dkim_store.c's, route_password is route_password.c's). An app password is found by its MAC, not by trying each: one row of an index. Durability is FULL: a
  * password somebody was told is set must not come back old after a power cut. Only the last use of app passwords is lazy, since
  * ten thousand phones that come back at once must not mean ten thousand fsyncs. */
 #include "auth/secrets_private.h"
@@ -30,6 +30,7 @@ static const struct db_step steps[] = {
 	{ 2, "CREATE TABLE dkim_key (dkim_key_id INTEGER PRIMARY KEY AUTOINCREMENT, domain TEXT NOT NULL, selector TEXT NOT NULL,"
 	     " algorithm INTEGER NOT NULL, state INTEGER NOT NULL, since_s INTEGER NOT NULL, public_key BLOB NOT NULL,"
 	     " private_key TEXT, UNIQUE (domain, selector))" },
+	{ 3, "CREATE TABLE route_password (name BLOB PRIMARY KEY, password BLOB NOT NULL, changed_s INTEGER NOT NULL) WITHOUT ROWID" },
 };
 
 /* Reads the secret of this name, or makes it. */

@@ -8,6 +8,8 @@
 #include "base/clock.h"
 #include "base/log.h"
 
+enum { PROBE_MS = 60000 };
+
 const struct outbound_settings outbound_defaults = {
 	.port = 25, .connections_max = 500, .per_address_max = 20, .connect_ms = 10000, .keep_ms = 5000, .messages_max = 100,
 	.send_ms = SEND_TIMEOUT_MS - 20 * 60 * 1000,
@@ -56,6 +58,8 @@ static void job_free(struct outbound_job *j)
 	mx_route_free(j->route);
 	message_release(j);
 	send_release(&j->in);
+	if (j->password.p)
+		arena_wipe(&j->arena);
 	arena_free(&j->arena);
 	mem_free(j);
 }
@@ -95,8 +99,12 @@ static void take_result(struct outbound_job *j, size_t i, const struct smtp_resu
 		[SMTP_OUTCOME_REFUSED] = DELIVERY_REFUSED,
 	};
 
-	result_set(j, i, outcomes[r->outcome], "", r->text);
-	j->results[i].status = str_copy(&j->arena, r->status);
+	bool is_login_wanted = j->way.host.n > 0 && r->code == 530;  /* RFC 4954 §6: our setting is wrong, not the message */
+
+	result_set(j, i, is_login_wanted ? DELIVERY_DEFERRED : outcomes[r->outcome], "", r->text);
+	j->results[i].status = is_login_wanted ? STR("4.7.0") : str_copy(&j->arena, r->status);
+	if (is_login_wanted)
+		j->feedback = SEND_UNREACHABLE;
 	j->results[i].has_passed_dsn = r->passed_dsn;
 	j->results[i].has_passed_by = r->passed_by;
 	j->results[i].is_unsure = r->is_own_word && r->at == SMTP_AT_END;
@@ -126,6 +134,12 @@ void job_ready(struct outbound_job *j)
 	uint64_t number = j->in.send.number;
 
 	j->feedback = SEND_GOOD;
+	if (j->is_probe) {
+		result_set(j, 0, DELIVERY_DONE, "2.0.0", c->has_login ? STR("the login was accepted") : STR("the server is ready for mail"));
+		connection_leave(c);
+		job_answer(j);
+		return;
+	}
 	if (message_fit(j, smtp_sender_offers(c->sender), c->is_proven)) {
 		smtp_sender_begin(c->sender, &j->outgoing);
 		connection_go_on(c);
@@ -173,6 +187,16 @@ static bool may_go_on(const struct outbound_job *j, const struct smtp_result *re
 	return why->at <= SMTP_AT_MAIL && (results == NULL || why->is_own_word || why->code == 421);
 }
 
+/* The server has said what it thinks of our login, and at its other addresses it would think the same: trying again and again is what
+ * accounts are locked for. What was noted of this one stands for all. */
+static void settle_login(struct outbound_job *j)
+{
+	j->results[0].outcome = DELIVERY_DEFERRED;
+	for (size_t i = 1; i < j->in.send.n; i++)
+		j->results[i] = j->results[0];
+	job_answer(j);
+}
+
 void job_lost(struct outbound_job *j, const struct smtp_result *why)
 {
 	struct outbound_connection *c = j->connection;
@@ -191,17 +215,20 @@ void job_lost(struct outbound_job *j, const struct smtp_result *why)
 	}
 	note_failure(j, why);
 	j->connection = NULL;
-	job_next_target(j);
+	if (why->at == SMTP_AT_LOGIN && str_starts(why->status, STR("4.7.")))
+		settle_login(j);
+	else
+		job_next_target(j);
 }
 
 /* ---- from the queue ---- */
 
-void outbound_on_send(struct outbound *r, struct channel *queue, struct message *m)
+static void begin(struct outbound *r, struct channel *queue, struct message *m, bool is_probe)
 {
 	struct outbound_job *j = MEM_NEW(struct outbound_job);
 
 	*j = (struct outbound_job){ .outbound = r, .queue = queue, .call = m->call, .all_refused = true, .feedback = SEND_UNREACHABLE,
-	                           .until_ms = clock_mono_ms() + r->settings.send_ms };
+	                           .until_ms = clock_mono_ms() + (is_probe ? PROBE_MS : r->settings.send_ms), .is_probe = is_probe, .wants_new = is_probe };
 	job_link(j);
 	if (send_take(m, &j->in) != ERR_OK) {
 		channel_reply(queue, m->call, ERR_INVALID, STR(""), NULL, 0);
@@ -214,6 +241,9 @@ void outbound_on_send(struct outbound *r, struct channel *queue, struct message 
 	job_choose_way(j);
 	job_find_way(j);
 }
+
+void outbound_on_send(struct outbound *r, struct channel *queue, struct message *m) { begin(r, queue, m, false); }
+void outbound_on_probe(struct outbound *r, struct channel *control, struct message *m) { begin(r, control, m, true); }
 
 void outbound_on_sent(struct outbound *r, const struct message *m)
 {
@@ -256,7 +286,14 @@ void outbound_configure(struct outbound *r, const struct outbound_settings *s)
 	r->settings.hostname = str_copy(&r->arena, s->hostname);
 }
 
-void outbound_drop_all(struct outbound *r)
+static void drop_job(struct outbound_job *j, bool is_end)
+{
+	if (j->is_probe && !is_end)  /* of somebody else than the queue */
+		channel_reply(j->queue, j->call, ERR_UNAVAILABLE, STR(""), NULL, 0);
+	job_free(j);
+}
+
+static void drop_all(struct outbound *r, bool is_end)
 {
 	r->is_looking = true;  /* nobody who waits finds room: they go */
 	while (r->connections) {
@@ -264,11 +301,13 @@ void outbound_drop_all(struct outbound *r)
 		connection_free(r->connections);
 	}
 	while (r->jobs)
-		job_free(r->jobs);
+		drop_job(r->jobs, is_end);
 	while (r->waiting)
-		job_free(r->waiting);
+		drop_job(r->waiting, is_end);
 	r->is_looking = false;
 }
+
+void outbound_drop_all(struct outbound *r) { drop_all(r, false); }
 
 void outbound_stop(struct outbound *r)
 {
@@ -288,7 +327,7 @@ void outbound_free(struct outbound *r)
 {
 	if (r == NULL)
 		return;
-	outbound_drop_all(r);
+	drop_all(r, true);
 	arena_free(&r->arena);
 	mem_free(r);
 }

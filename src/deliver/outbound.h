@@ -16,24 +16,8 @@
 
 struct outbound;
 
-enum outbound_tls {
-	OUTBOUND_TLS_MAY = 0,         /* where it is offered; where DANE or MTA-STS ask for it, as they do */
-	OUTBOUND_TLS_NEVER,
-	OUTBOUND_TLS_ENCRYPT,         /* STARTTLS, whatever the certificate (a relay inside a network) */
-	OUTBOUND_TLS_VERIFY,          /* STARTTLS, and a certificate for the name of the host */
-	OUTBOUND_TLS_IMPLICIT,        /* the same, from the first byte on (RFC 8314 §3.3) */
-};
-
-/* How the mail of a SEND goes. Slices live in the arena of the call. */
-struct outbound_way {
-	struct str name;              /* connections are kept and used again for ways of the same name; at first the destination */
-	struct str host;              /* A-labels or an address literal: this host and no other. Empty: the mail hosts of the destination */
-	uint16_t   port;              /* at first that of the settings */
-	enum outbound_tls tls;
-	bool       is_lmtp;           /* RFC 2033 */
-	struct peer source_v4, source_v6;   /* the address that connections come from; all zeros: the system chooses */
-};
-typedef void (*outbound_choose_way)(void *context, struct arena *a, const struct send *s, struct outbound_way *way);
+/* Asks for the password of a route (route_name()): outbound_password() with the same ticket is the answer, at once or later. */
+typedef void (*outbound_ask_password)(void *context, struct str route, uint64_t ticket);
 
 struct outbound_settings {
 	struct str hostname;          /* what we call ourselves */
@@ -46,8 +30,8 @@ struct outbound_settings {
 	int        send_ms;           /* for a SEND in all, before the queue counts it as lost: however slowly a server goes on */
 	struct sts *sts;              /* policies of MTA-STS; NULL: nobody asks for them. Borrowed */
 	struct tls_tally *tally;      /* how TLS goes; NULL: nobody counts. Borrowed */
-	outbound_choose_way choose_way;   /* asked once for each SEND; NULL: to the mail hosts of its destination */
-	void      *way_context;
+	outbound_ask_password ask_password;   /* NULL: nobody can log in */
+	void      *password_context;
 };
 extern const struct outbound_settings outbound_defaults;   /* hostname empty */
 
@@ -59,6 +43,11 @@ void outbound_configure(struct outbound *r, const struct outbound_settings *s);
 /* The handlers of SEND and SENT. */
 void outbound_on_send(struct outbound *r, struct channel *queue, struct message *m);
 void outbound_on_sent(struct outbound *r, const struct message *m);
+/* The handler of PROBE, a SEND that stops where a message would be sent: it is answered as one, DONE meaning that a server is ready to take
+ * mail over the way that it names. */
+void outbound_on_probe(struct outbound *r, struct channel *control, struct message *m);
+/* Copied. e: why there is none. */
+void outbound_password(struct outbound *r, uint64_t ticket, enum err e, struct str password);
 /* The queue is gone: nothing it has asked for goes on. */
 void outbound_drop_all(struct outbound *r);
 /* Says goodbye on what is free. */

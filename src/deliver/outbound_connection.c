@@ -196,6 +196,16 @@ static int socket_to(const struct outbound_way *way, const struct peer *to)
 	return fd;
 }
 
+static struct str no_socket(struct outbound_job *j, const struct peer *to, int why)
+{
+	struct str source = peer_is_v4(to) ? j->in.send.source_ipv4 : j->in.send.source_ipv6;
+
+	if (why == EADDRNOTAVAIL && source.n > 0)
+		return arena_printf(&j->arena, "mail is to be sent from " STR_FMT " (setting %s), which is no address of this machine", STR_ARG(source),
+		                    peer_is_v4(to) ? "source_ipv4" : "source_ipv6");
+	return arena_printf(&j->arena, "no connection to port %u: %s", j->way.port, strerror(why));
+}
+
 bool connection_open(struct outbound_job *j, const struct mx_host *host, const struct peer *address, struct str *why)
 {
 	struct outbound *r = j->outbound;
@@ -203,7 +213,7 @@ bool connection_open(struct outbound_job *j, const struct mx_host *host, const s
 	int fd = socket_to(&j->way, address);
 
 	if (fd < 0) {
-		*why = arena_printf(&j->arena, "no connection to port %u: %s", j->way.port, strerror(errno));
+		*why = no_socket(j, address, errno);
 		return false;
 	}
 	struct outbound_connection *c = MEM_NEW(struct outbound_connection);
@@ -220,7 +230,9 @@ bool connection_open(struct outbound_job *j, const struct mx_host *host, const s
 	c->host = arena_printf(&c->arena, STR_FMT " [" STR_FMT "]", STR_ARG(host->name), STR_ARG(peer_text(address, text)));
 	c->tls_words = STR("");
 	set_expectation(c, j, host);
-	c->sender = smtp_sender_new(&(struct smtp_sender_config){ .hostname = r->settings.hostname, .is_lmtp = j->way.is_lmtp, .tls = c->tls });
+	c->has_login = j->way.login.n > 0;
+	c->sender = smtp_sender_new(&(struct smtp_sender_config){ .hostname = r->settings.hostname, .is_lmtp = j->way.is_lmtp, .tls = c->tls,
+		.login = j->way.login, .password = j->password, .login_in_clear = peer_is_loopback(address) });
 	j->connection = c;
 	loop_watch(r->loop, &c->watch, LOOP_WRITE);
 	loop_timer_in(r->loop, &c->timer, r->settings.connect_ms);
@@ -298,6 +310,11 @@ static enum err shake_hands(struct outbound_connection *c)
 	c->tls_words = tls_client_words(c->stream.tls, &c->arena);
 	c->is_proven = tls_client_is_proven(c->stream.tls);
 	report_secured(c);
+	if (c->has_login && !c->is_proven && !peer_is_loopback(&c->address)) {
+		lost(c, own_words(c, "4.7.5", SMTP_AT_LOGIN, arena_printf(&c->arena, "the certificate of the server proves nothing (" STR_FMT "), so it does "
+		                                                           "not get the password", STR_ARG(c->tls_words))));
+		return ERR_CLOSED;
+	}
 	smtp_sender_secured(c->sender);
 	return ERR_OK;
 }

@@ -20,6 +20,25 @@ struct outbound_report {
 	enum tls_result trouble;
 };
 
+enum outbound_tls {
+	OUTBOUND_TLS_MAY = 0,         /* where it is offered; where DANE or MTA-STS ask for it, as they do */
+	OUTBOUND_TLS_NEVER,
+	OUTBOUND_TLS_ENCRYPT,         /* STARTTLS, whatever the certificate (a relay inside a network) */
+	OUTBOUND_TLS_VERIFY,          /* STARTTLS, and a certificate for the name of the host */
+	OUTBOUND_TLS_IMPLICIT,        /* the same, from the first byte on (RFC 8314 §3.3) */
+};
+
+/* How the mail of a SEND goes: its route, and from where. Slices live in the arena of the job. */
+struct outbound_way {
+	struct str name;              /* connections are kept and used again for ways of the same name */
+	struct str host;              /* A-labels or an address literal: this host and no other. Empty: the mail hosts of the destination */
+	uint16_t   port;
+	enum outbound_tls tls;
+	bool       is_lmtp;           /* RFC 2033 */
+	struct str login;             /* empty: none */
+	struct peer source_v4, source_v6;   /* the address that connections come from; all zeros: the system chooses */
+};
+
 /* A SEND. */
 struct outbound_job {
 	struct outbound      *outbound;
@@ -33,6 +52,9 @@ struct outbound_job {
 	struct send_attempt attempts[SEND_ATTEMPTS_MAX];
 	size_t              attempt_count;
 	struct outbound_way way;
+	uint64_t            ticket;            /* of the question for a password; 0: not asked */
+	struct str          password;          /* p == NULL: not known (yet) */
+	bool                is_probe;
 	struct mx_search   *search;
 	struct mx_route    *route;
 	struct sts_search  *policy_search;
@@ -79,6 +101,7 @@ struct outbound_connection {
 	struct peer        address;
 	bool               is_proven;     /* its certificate was, by DANE or MTA-STS */
 	bool               is_reused;
+	bool               has_login;     /* its password goes over proven TLS, or to this machine */
 	enum smtp_sender_tls tls;
 	struct tls_expect  expect;
 	bool               is_counted;    /* for the reports about TLS */
@@ -95,6 +118,7 @@ struct outbound {
 	struct outbound_job      *jobs, *waiting, **waiting_end;
 	struct outbound_connection *connections;
 	size_t                  connection_count;
+	uint64_t                tickets;
 	bool                    stops, is_looking;
 };
 

@@ -25,6 +25,8 @@ struct server {
 	const char *scripts[SCRIPTS_MAX];   /* NULL: no more connections */
 	int         connections;            /* that came */
 	char        seen[SCRIPTS_MAX][20000];
+	struct str  from;                   /* address of the last one */
+	char        from_text[PEER_TEXT_MAX];
 };
 
 static bool read_line(int fd, char *room, size_t n)
@@ -64,9 +66,13 @@ static void *serve(void *context)
 	struct server *s = context;
 
 	while (s->connections < SCRIPTS_MAX && s->scripts[s->connections]) {
-		int fd = accept(s->fd, NULL, NULL);
+		struct sockaddr_in from;
+		socklen_t n = sizeof(from);
+		int fd = accept(s->fd, (struct sockaddr *)&from, &n);
 		if (fd < 0)
 			return NULL;
+		inet_ntop(AF_INET, &from.sin_addr, s->from_text, sizeof(s->from_text));
+		s->from = str_of(s->from_text);
 		struct str left = str_of(s->scripts[s->connections]), line;
 		bool goes_on = true;
 		while (left.n > 0 && goes_on) {

@@ -179,14 +179,76 @@ static bool is_own(void *context, struct str host, UNUSED const struct peer *add
 	return str_ieq(host, j->outbound->settings.hostname);
 }
 
-/* What somebody has decided about it; else the destination by itself. */
+/* An address as an SMTP literal: what is looked up no further. */
+static struct str way_host(struct str host, struct arena *a)
+{
+	struct peer address;
+
+	if (!peer_parse(host, &address))
+		return host;
+	return arena_printf(a, "[%s" STR_FMT "]", peer_is_v4(&address) ? "" : "IPv6:", STR_ARG(host));
+}
+
+/* A password goes nowhere but to this machine, or where the certificate was right. */
+static enum outbound_tls way_tls(const struct route *r)
+{
+	static const enum outbound_tls by_route[] = {
+		[ROUTE_TLS_NEVER] = OUTBOUND_TLS_NEVER, [ROUTE_TLS_MAY] = OUTBOUND_TLS_MAY, [ROUTE_TLS_ENCRYPT] = OUTBOUND_TLS_ENCRYPT,
+		[ROUTE_TLS_VERIFY] = OUTBOUND_TLS_VERIFY, [ROUTE_TLS_IMPLICIT] = OUTBOUND_TLS_IMPLICIT,
+	};
+	return route_protects_login(r) ? by_route[r->tls] : OUTBOUND_TLS_VERIFY;
+}
+
 void job_choose_way(struct outbound_job *j)
 {
-	const struct outbound_settings *s = &j->outbound->settings;
+	const struct send *s = &j->in.send;
 
-	j->way = (struct outbound_way){ .name = j->in.send.destination, .port = s->port };
-	if (s->choose_way)
-		s->choose_way(s->way_context, &j->arena, &j->in.send, &j->way);
+	j->way = (struct outbound_way){ .port = j->outbound->settings.port, .login = STR("") };
+	(void)!peer_parse(s->source_ipv4, &j->way.source_v4);
+	(void)!peer_parse(s->source_ipv6, &j->way.source_v6);
+	if (s->route.host.n > 0) {
+		j->way.host = way_host(s->route.host, &j->arena);
+		j->way.port = s->route.port;
+		j->way.tls = way_tls(&s->route);
+		j->way.is_lmtp = s->route.is_lmtp;
+		j->way.login = s->route.login;
+	}
+	j->way.name = arena_printf(&j->arena, STR_FMT " %d " STR_FMT " " STR_FMT, STR_ARG(s->destination), (int)j->way.tls, STR_ARG(s->source_ipv4),
+	                           STR_ARG(s->source_ipv6));
+}
+
+/* ---- the password of a way ---- */
+
+static void ask_password(struct outbound_job *j)
+{
+	const struct outbound_settings *s = &j->outbound->settings;
+	struct str route = route_name(&j->in.send.route, &j->arena);
+
+	j->ticket = ++j->outbound->tickets;
+	if (s->ask_password)
+		s->ask_password(s->password_context, route, j->ticket);
+	else
+		outbound_password(j->outbound, j->ticket, ERR_UNAVAILABLE, STR(""));
+}
+
+void outbound_password(struct outbound *r, uint64_t ticket, enum err e, struct str password)
+{
+	struct outbound_job *j = r->jobs;
+
+	while (j && j->ticket != ticket)
+		j = j->next;
+	if (j == NULL)
+		return;
+	if (e == ERR_OK) {
+		j->password = str_copy(&j->arena, password);
+		job_find_way(j);
+		return;
+	}
+	j->feedback = SEND_UNREACHABLE;
+	job_settle(j, DELIVERY_DEFERRED, "4.7.8", e == ERR_NOTFOUND
+	           ? arena_printf(&j->arena, "no password is kept for the login of \"" STR_FMT "\": set it with `facteur route add`", STR_ARG(j->way.login))
+	           : STR("the password for the smart host could not be had from the role keys; this server's log says more"));
+	job_answer(j);
 }
 
 void job_find_way(struct outbound_job *j)
@@ -195,6 +257,10 @@ void job_find_way(struct outbound_job *j)
 
 	if (c) {
 		connection_use(c, j);
+		return;
+	}
+	if (j->way.login.n > 0 && j->password.p == NULL) {
+		ask_password(j);
 		return;
 	}
 	mx_route_free(j->route);

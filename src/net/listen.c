@@ -51,6 +51,22 @@ void peer_from_sockaddr(struct peer *p, const struct sockaddr *a)
 	}
 }
 
+bool peer_parse(struct str in, struct peer *out)
+{
+	char text[PEER_TEXT_MAX];
+
+	*out = (struct peer){ 0 };
+	if (in.n == 0 || in.n >= sizeof text || memchr(in.p, 0, in.n) != NULL)
+		return false;
+	memcpy(text, in.p, in.n);
+	text[in.n] = 0;
+	if (inet_pton(AF_INET, text, out->address + 12) == 1) {
+		memcpy(out->address, v4_prefix, sizeof v4_prefix);
+		return true;
+	}
+	return inet_pton(AF_INET6, text, out->address) == 1;
+}
+
 static bool same_bits(const uint8_t *a, const uint8_t *b, unsigned bits)
 {
 	if (memcmp(a, b, bits / 8) != 0)

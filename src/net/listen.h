@@ -15,6 +15,8 @@ struct peer {
 
 /* "192.0.2.7" or "2001:db8::7", NUL-terminated too. */
 struct str peer_text(const struct peer *p, char room[PEER_TEXT_MAX]);
+/* The other way; port 0. False: no IP address. */
+bool peer_parse(struct str in, struct peer *out);
 bool peer_is_v4(const struct peer *p);
 bool peer_is_loopback(const struct peer *p);
 void peer_from_sockaddr(struct peer *p, const struct sockaddr *a);   /* sets address and port */

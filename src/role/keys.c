@@ -1,5 +1,6 @@
 /* The role keys: the process that has the secrets and talks to nobody outside. It holds keys.db and the TLS private keys, and
- * answers what requests.def lets gate, mx, queue, control and master ask: verify, sign, the key of a cell, changes of passwords.
+ * answers what requests.def lets gate, mx, queue, net, control and master ask: verify, sign, the key of a cell, changes of passwords, logins
+ * at other servers.
  *
  * One thread, one loop; judgement is auth/verifier.c, certificates are auth/keyring.c, yescrypt runs in the verifier's workers, DKIM
  * in a thread of mailauth/dkim_worker.c. Nothing here waits: a TLS signature takes a millisecond (RSA) or 50 µs (EC), an app password
@@ -7,6 +8,7 @@
 #include "auth/certificates.h"
 #include "auth/command.h"
 #include "auth/keyring.h"
+#include "auth/route_password.h"
 #include "auth/verifier.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -265,6 +267,34 @@ static void on_dkim_command(void *context, struct channel *ch, struct message *m
 		dkim_worker_command(p->keys->dkim, &c, dkim_command_answer, later_new(p, m->call));
 }
 
+/* ---- logins at other servers ---- */
+
+static void on_route_password(void *context, struct channel *ch, struct message *m)
+{
+	struct peer *p = context;
+	struct arena a = { 0 };
+	struct scan s = scan_of(m->body);
+	struct str name, password = STR("");
+	enum err e = get_route_password_name(&s, &name) ? route_password_find(p->keys->secrets, name, &a, &password) : ERR_INVALID;
+
+	channel_reply(ch, m->call, e, password, NULL, 0);
+	arena_wipe(&a);
+	arena_free(&a);
+}
+
+static void on_route_command(void *context, struct channel *ch, struct message *m)
+{
+	struct peer *p = context;
+	CLEANUP(buf_free) struct buf b = BUF(16);
+	struct scan s = scan_of(m->body);
+	struct route_password_command c;
+	bool was_there = false;
+	enum err e = get_route_password_command(&s, &c) ? route_password_run(p->keys->secrets, &c, &was_there) : ERR_INVALID;
+
+	put_bool(&b, was_there);
+	channel_reply(ch, m->call, e, buf_str(&b), NULL, 0);
+}
+
 /* ---- control and master ---- */
 
 static void command_answer(void *context, enum err status, const struct secret_reply *r)
@@ -354,8 +384,9 @@ static const struct channel_handler mx_handlers[] = { { REQUEST_TLS_SIGN, on_tls
 static const struct channel_handler queue_handlers[] = { { REQUEST_DKIM_SIGN, on_dkim_sign }, { 0 } };
 static const struct channel_handler control_handlers[] = {
 	{ REQUEST_SECRET_COMMAND, on_secret_command }, { REQUEST_CERTIFICATE_LIST, on_certificate_list },
-	{ REQUEST_DKIM_COMMAND, on_dkim_command }, { REQUEST_DIRECTORY, on_directory }, { 0 },
+	{ REQUEST_DKIM_COMMAND, on_dkim_command }, { REQUEST_ROUTE_COMMAND, on_route_command }, { REQUEST_DIRECTORY, on_directory }, { 0 },
 };
+static const struct channel_handler net_handlers[] = { { REQUEST_ROUTE_PASSWORD, on_route_password }, { 0 } };
 
 static const struct channel_handler *handlers_of(enum role role)
 {
@@ -363,6 +394,7 @@ static const struct channel_handler *handlers_of(enum role role)
 	case ROLE_GATE:    return gate_handlers;
 	case ROLE_MX:      return mx_handlers;
 	case ROLE_QUEUE:   return queue_handlers;
+	case ROLE_NET:     return net_handlers;
 	case ROLE_CONTROL: return control_handlers;
 	default:           return NULL;
 	}

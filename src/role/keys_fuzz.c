@@ -57,6 +57,10 @@ static const struct fuzz_row rows[] = {
 	{ FUZZ_SEND, ROLE_QUEUE, REQUEST_DKIM_SIGN, "sssss" },  /* DKIM_COMMAND is read by mailauth/dkim_fuzz.c: here it would make keys */
 	{ FUZZ_SEND, ROLE_QUEUE, REQUEST_DKIM_SIGN, "r" },
 	{ FUZZ_DIE, ROLE_QUEUE, 0, NULL },
+	{ FUZZ_SEND, ROLE_CONTROL, REQUEST_ROUTE_COMMAND, "1ss" },
+	{ FUZZ_SEND, ROLE_NET, REQUEST_ROUTE_PASSWORD, "s" },
+	{ FUZZ_SEND, ROLE_NET, REQUEST_ROUTE_PASSWORD, "r" },
+	{ FUZZ_DIE, ROLE_NET, 0, NULL },
 };
 
 static const struct fuzz_role keys = { .role = ROLE_KEYS, .rows = rows, .row_count = COUNT_OF(rows), .prepare = prepare, .before = "A" };

@@ -34,6 +34,7 @@ static const struct { enum role a, b; } links[] = {
 	{ ROLE_GATE, ROLE_KEYS },    { ROLE_MX, ROLE_KEYS },     { ROLE_CONTROL, ROLE_KEYS }, { ROLE_CONTROL, ROLE_GATE },
 	{ ROLE_CONTROL, ROLE_MX },   { ROLE_CONTROL, ROLE_QUEUE }, { ROLE_MX, ROLE_QUEUE },     { ROLE_QUEUE, ROLE_NET },
 	{ ROLE_CONTROL, ROLE_NET },  { ROLE_MX, ROLE_NET },      { ROLE_QUEUE, ROLE_KEYS },
+	{ ROLE_NET, ROLE_KEYS },
 };
 
 struct running *master_role(struct master *m, enum role role, uint32_t index)

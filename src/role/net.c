@@ -3,8 +3,10 @@
  * not answered, and is asked again.
  *
  * One thread, one loop, and nothing in it waits for a stranger. */
+#include "auth/route_password.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/mem.h"
 #include "deliver/outbound.h"
 #include "directory/lookup.h"
 #include "dns/question.h"
@@ -13,12 +15,12 @@
 #include "role/door.h"
 #include "role/role.h"
 
-enum { LAST_CALL_MS = 3000 };
+enum { LAST_CALL_MS = 3000, KEYS_MS = 10000 };
 
 struct net {
 	const struct role_start *start;
 	struct loop      *loop;
-	struct channel   *master, *queue, *control, *mx;
+	struct channel   *master, *queue, *control, *mx, *keys;
 	struct lookup    *lookup;      /* NULL until control has sent one */
 	struct resolver  *resolver;
 	struct tls_client *tls;
@@ -29,6 +31,38 @@ struct net {
 	bool              stops, is_over;
 };
 
+/* ---- passwords of smart hosts: keys has them ---- */
+
+struct question {
+	struct net *net;
+	uint64_t    ticket;
+};
+
+static void on_password(void *context, struct message *answer)
+{
+	struct question *q = context;
+
+	outbound_password(q->net->outbound, q->ticket, answer->status, answer->body);
+	if (answer->body.n > 0)
+		mem_wipe((char *)(uintptr_t)answer->body.p, answer->body.n);
+	mem_free(q);
+}
+
+static void ask_password(void *context, struct str route, uint64_t ticket)
+{
+	CLEANUP(buf_free) struct buf b = BUF(2 * ROUTE_NAME_MAX);
+	struct net *n = context;
+
+	if (n->keys == NULL) {
+		outbound_password(n->outbound, ticket, ERR_UNAVAILABLE, STR(""));
+		return;
+	}
+	struct question *q = MEM_NEW(struct question);
+	*q = (struct question){ n, ticket };
+	put_route_password_name(&b, route);
+	channel_ask(n->keys, REQUEST_ROUTE_PASSWORD, buf_str(&b), NULL, 0, KEYS_MS, on_password, q);
+}
+
 /* ---- peers ---- */
 
 static void apply_settings(struct net *n)
@@ -38,6 +72,8 @@ static void apply_settings(struct net *n)
 	s.hostname = lookup_hostname(n->lookup);
 	s.port = n->port;
 	s.sts = n->sts;
+	s.ask_password = ask_password;
+	s.password_context = n;
 	outbound_configure(n->outbound, &s);
 }
 
@@ -77,8 +113,21 @@ static void on_fetch(void *context, struct channel *ch, struct message *msg)
 	fetch_serve(n->resolver, n->tls, n->https_port, ch, msg);
 }
 
-static const struct channel_handler control_handlers[] = { { REQUEST_DIRECTORY, on_directory }, { REQUEST_QUESTION, on_question }, { REQUEST_FETCH, on_fetch },
-	                                                        { 0 } };
+static void on_probe(void *context, struct channel *ch, struct message *msg)
+{
+	struct net *n = context;
+
+	if (n->lookup == NULL)
+		channel_reply(ch, msg->call, ERR_UNAVAILABLE, STR(""), NULL, 0);
+	else
+		outbound_on_probe(n->outbound, ch, msg);
+}
+
+static const struct channel_handler control_handlers[] = {
+	{ REQUEST_DIRECTORY, on_directory }, { REQUEST_QUESTION, on_question }, { REQUEST_FETCH, on_fetch }, { REQUEST_PROBE, on_probe },
+	{ 0 },
+};
+static const struct channel_handler keys_handlers[] = { { 0 } };
 static const struct channel_handler mx_handlers[] = { { REQUEST_QUESTION, on_question }, { 0 } };
 
 static const struct channel_handler *peer_of(struct net *n, enum role role, struct channel ***peer)
@@ -93,6 +142,9 @@ static const struct channel_handler *peer_of(struct net *n, enum role role, stru
 	case ROLE_MX:
 		*peer = &n->mx;
 		return mx_handlers;
+	case ROLE_KEYS:
+		*peer = &n->keys;
+		return keys_handlers;
 	default:
 		return NULL;
 	}
@@ -202,6 +254,7 @@ int role_net(const struct role_start *start)
 	free_channel(&n, n.queue);
 	free_channel(&n, n.control);
 	free_channel(&n, n.mx);
+	free_channel(&n, n.keys);
 	free_channel(&n, n.master);
 	loop_timer_stop(n.loop, &n.last_call);
 	outbound_free(n.outbound);
