@@ -116,13 +116,28 @@ static void take_results(struct outbound_job *j, const struct smtp_result *resul
 		take_result(j, j->who[i], &results[i]);
 }
 
-/* The host of the connection is out: why, also as what to say if nobody else takes it. */
-static void note_failure(struct outbound_job *j, const struct smtp_result *why)
+/* REQUIRETLS: a server without TLS is no place for the message, now or later (RFC 8689 §4.2.1). */
+static struct smtp_result in_its_view(const struct outbound_job *j, struct smtp_result why)
 {
-	job_note_attempt(j, j->connection->host, why->text);
-	j->feedback = why->is_own_word ? SEND_UNREACHABLE : SEND_BUSY;
-	j->all_refused &= why->outcome == SMTP_OUTCOME_REFUSED;
-	take_result(j, 0, why);
+	if (job_requires_tls(j) && why.is_own_word && why.at == SMTP_AT_STARTTLS && str_eq(why.status, STR("4.7.4"))) {
+		why.outcome = SMTP_OUTCOME_REFUSED;
+		why.status = STR("5.7.30");
+		why.text = STR("the sender wants every server on the way to encrypt and to prove itself (REQUIRETLS), and this one offers no TLS");
+	}
+	return why;
+}
+
+/* The host of the connection is out: why, also as what to say if nobody else takes it. What only this message asks of TLS says nothing
+ * about others for the same destination. */
+static void note_failure(struct outbound_job *j, const struct smtp_result *reason)
+{
+	struct smtp_result why = in_its_view(j, *reason);
+	bool is_its_own = job_requires_tls(j) && why.at == SMTP_AT_STARTTLS;
+
+	job_note_attempt(j, j->connection->host, why.text);
+	j->feedback = is_its_own ? SEND_GOOD : why.is_own_word ? SEND_UNREACHABLE : SEND_BUSY;
+	j->all_refused &= why.outcome == SMTP_OUTCOME_REFUSED;
+	take_result(j, 0, &why);
 	j->results[0].outcome = 0;
 }
 

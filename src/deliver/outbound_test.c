@@ -86,6 +86,24 @@ TEST(deadlines)
 	}
 }
 
+/* REQUIRETLS at a host that was set up by hand ([127.0.0.1]): no TLS there is a reason for this message to come back, and none for others. */
+TEST(requires_tls)
+{
+	const char *scripts[] = { "220 p\n<EHLO\n250-p\n250 REQUIRETLS\nX\n", NULL };
+	struct world w;
+	struct send_recipient bob = { .address = STR("bob@x") };
+	struct send s = message_to(&bob, 1);
+
+	s.wishes.tls = ENVELOPE_TLS_REQUIRED;
+	setup(&w, scripts);
+	ask(&w, &s);
+	EXPECT_INT(w.answer.results[0].outcome, DELIVERY_REFUSED);
+	EXPECT_STR(w.answer.results[0].status, "5.7.30");
+	EXPECT_INT(w.answer.feedback, SEND_GOOD);
+	sent(&w, 7);
+	teardown(&w);
+}
+
 /* A server without 8BITMIME: encoded and without the signature; one that has it, or is given ASCII: as it is. */
 TEST(eight_bit_text)
 {
