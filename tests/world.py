@@ -14,7 +14,7 @@ from nameserver import NameServer
 
 
 class Peer:
-    """A mail server that plays a part. What it was given and has acknowledged: messages, each {sender, to, data, tls}."""
+    """A mail server that plays a part. What it was given and has acknowledged: messages, each {sender, mail, to, data, tls}."""
 
     def __init__(self, address, port, greeting="220 peer.test ESMTP", keywords=(), certificate=None, rcpt=None, delay=0, drops=0, to_data=()):
         self.greeting, self.keywords, self.certificate = greeting, list(keywords), certificate
@@ -70,7 +70,7 @@ class Peer:
                 sock = context.wrap_socket(sock, server_side=True)
                 stream, tls = sock.makefile("rb"), True
             elif verb == "MAIL":
-                sender, to = line.split("<")[1].split(">")[0], []
+                sender, to, mail = line.split("<")[1].split(">")[0], [], line
                 say("250 2.1.0 ok")
             elif verb == "RCPT":
                 address = line.split("<")[1].split(">")[0]
@@ -97,7 +97,7 @@ class Peer:
                         if not more:
                             raise EOFError
                         data += more
-                message = {"sender": sender, "to": to, "data": data, "tls": tls}
+                message = {"sender": sender, "mail": mail, "to": to, "data": data, "tls": tls}
                 if self.drops:
                     self.drops -= 1
                     self.dropped.append(message)
@@ -174,10 +174,10 @@ class World:
         self.peers[name] = Peer(address, self.port, **part)
         return self.peers[name]
 
-    def send(self, *to, subject="hello", body="text\r\n", size=0):
+    def send(self, *to, subject="hello", body="text\r\n", size=0, options=(), header=""):
         s = self.here.submission("alice")
-        text = f"From: alice@example.test\r\nTo: {', '.join(to)}\r\nSubject: {subject}\r\n\r\n{body}" + "x" * 70 * (size > 0) + "\r\n"
-        s.sendmail("alice@example.test", list(to), text.encode() + (b"y" * 70 + b"\r\n") * (size // 72))
+        text = f"From: alice@example.test\r\nTo: {', '.join(to)}\r\nSubject: {subject}\r\n{header}\r\n{body}" + "x" * 70 * (size > 0) + "\r\n"
+        s.sendmail("alice@example.test", list(to), text.encode() + (b"y" * 70 + b"\r\n") * (size // 72), list(options))
         s.quit()
 
     def retry(self):
