@@ -269,3 +269,53 @@ enum err search_run(struct imap_session *s, const struct search *q, search_visit
 		TRY(search_batch(s, q, rows, n, visit, context));
 	return ERR_OK;
 }
+
+struct gathering {
+	struct imap_session  *s;
+	bool                  with_record;
+	search_visit_summary *visit;
+	void                 *context;
+	struct message_row    rows[100];
+	size_t                n;
+	enum err              e;
+};
+
+static enum err gather(struct gathering *g)
+{
+	CLEANUP(arena_free) struct arena a = { 0 }, scratch = { 0 };
+	struct summary sums[COUNT_OF(g->rows)];
+	uint32_t emails[COUNT_OF(g->rows)] = { 0 };
+	size_t n = g->n;
+
+	g->n = 0;
+	for (size_t i = 0; i < n; i++)
+		emails[i] = g->rows[i].email;
+	TRY(view_summaries(g->s->view, emails, n, g->with_record, &a, sums));
+	for (size_t i = 0; i < n; i++) {
+		if (sums[i].email != 0)  /* else: expunged and purged meanwhile */
+			g->visit(g->context, &g->rows[i], &sums[i], &scratch);
+		arena_reset(&scratch);
+	}
+	return ERR_OK;
+}
+
+static void gather_row(void *context, const struct message_row *row)
+{
+	struct gathering *g = context;
+
+	g->rows[g->n++] = *row;
+	if (g->n < COUNT_OF(g->rows))
+		return;
+	if (g->e == ERR_OK)
+		g->e = gather(g);
+	g->n = 0;
+}
+
+enum err search_run_summaries(struct imap_session *s, const struct search *q, bool with_record, search_visit_summary *visit, void *context)
+{
+	struct gathering g = { .s = s, .with_record = with_record, .visit = visit, .context = context };
+
+	TRY(search_run(s, q, gather_row, &g));
+	TRY(g.e);
+	return g.n > 0 ? gather(&g) : ERR_OK;
+}

@@ -54,6 +54,10 @@ bool search_parse_program(struct imap_session *s, struct imap_cmd *c, struct sea
 /* Calls visit for each message that matches, in the order of the mailbox. ERR_UNAVAILABLE: the server stops. */
 typedef void search_visit(void *context, const struct message_row *row);
 enum err search_run(struct imap_session *s, const struct search *q, search_visit *visit, void *context) MUST_CHECK;
+/* The same with the summary of each (batches are read at once), for those that still exist. scratch is emptied after each. */
+typedef void search_visit_summary(void *context, const struct message_row *row, const struct summary *sum, struct arena *scratch);
+enum err search_run_summaries(struct imap_session *s, const struct search *q, bool with_record, search_visit_summary *visit,
+                              void *context) MUST_CHECK;
 
 struct found {                   /* all zeros: nothing */
 	struct uid_set set;          /* sequence numbers or UIDs */

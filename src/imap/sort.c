@@ -30,15 +30,11 @@ struct item {
 };
 
 struct sorting {
-	struct imap_session *s;
 	struct imap_cmd     *c;
 	struct criterion     criteria[SORT_CRITERIA_MAX];
 	size_t               n_criteria;
-	struct message_row   rows[IMAP_BATCH];   /* found, not read yet */
-	size_t               n_rows;
 	struct item         *items;
 	size_t               n_items, items_cap;
-	enum err             e;
 };
 
 static bool is_text(enum sort_by by) { return by != BY_ARRIVAL && by != BY_DATE && by != BY_SIZE; }
@@ -88,8 +84,9 @@ static int64_t number_of(const struct summary *sum, enum sort_by by)
 	return by == BY_DATE && summary_sent(sum->record, &sent) ? sent.unix_s : sum->received;
 }
 
-static void add_item(struct sorting *x, const struct message_row *row, const struct summary *sum, struct arena *scratch)
+static void add_item(void *context, const struct message_row *row, const struct summary *sum, struct arena *scratch)
 {
+	struct sorting *x = context;
 	struct arena *a = &x->c->arena;
 	union key *keys = arena_array(a, x->n_criteria, sizeof *keys);
 
@@ -111,35 +108,6 @@ static bool needs_record(const struct sorting *x)
 		if (x->criteria[i].by != BY_ARRIVAL && x->criteria[i].by != BY_SIZE)
 			return true;
 	return false;
-}
-
-static enum err read_rows(struct sorting *x)
-{
-	CLEANUP(arena_free) struct arena a = { 0 }, scratch = { 0 };
-	struct summary sums[IMAP_BATCH];
-	uint32_t emails[IMAP_BATCH];
-
-	for (size_t i = 0; i < x->n_rows; i++)
-		emails[i] = x->rows[i].email;
-	TRY(view_summaries(x->s->view, emails, x->n_rows, needs_record(x), &a, sums));
-	for (size_t i = 0; i < x->n_rows; i++) {
-		if (sums[i].email != 0)  /* else: expunged and purged meanwhile */
-			add_item(x, &x->rows[i], &sums[i], &scratch);
-		arena_reset(&scratch);
-	}
-	x->n_rows = 0;
-	return ERR_OK;
-}
-
-static void visit(void *context, const struct message_row *row)
-{
-	struct sorting *x = context;
-
-	x->rows[x->n_rows++] = *row;
-	if (x->n_rows == COUNT_OF(x->rows) && x->e == ERR_OK)
-		x->e = read_rows(x);
-	if (x->e != ERR_OK)
-		x->n_rows = 0;
 }
 
 static int compare(const void *left, const void *right, void *context)
@@ -212,21 +180,16 @@ static void collect(struct sorting *x, const struct search *q, struct found *f)
 /* SORT [RETURN (…)] sort-criteria SP charset SP search-keys                               RFC 5256 §3, RFC 5267 §3 */
 struct imap_reply imap_sort(struct imap_session *s, struct imap_cmd *c)
 {
-	struct sorting *x = ARENA_NEW(&c->arena, struct sorting);
+	struct sorting sorting = { .c = c }, *x = &sorting;
 	struct search q = { .now = clock_wall_s() };
 	struct found found = { 0 };
 	enum err e;
 
-	*x = (struct sorting){ .s = s, .c = c };
 	search_parse_return(c, &q);
 	parse_criteria(c, x);
 	if (!search_parse_charset(c, &q) || !search_parse_program(s, c, &q))
 		return search_refuse(s, c, &q, "[RETURN (MIN MAX ALL COUNT SAVE PARTIAL)] (criteria) charset search-keys");
-	e = search_run(s, &q, visit, x);
-	if (e == ERR_OK)
-		e = x->e;
-	if (e == ERR_OK && x->n_rows > 0)
-		e = read_rows(x);
+	e = search_run_summaries(s, &q, needs_record(x), add_item, x);
 	if (e == ERR_OK) {
 		if (x->n_items > 0)
 			qsort_r(x->items, x->n_items, sizeof *x->items, compare, x);

@@ -1,7 +1,7 @@
 /* Making the record of a message.
  *
  * Layout (base/wire.h): u8 version, u8 bits, i16 zone, i64 sent, then strings: ENVELOPE, BODYSTRUCTURE, preview,
- * parts. BODY is BODYSTRUCTURE without its extension data and is cut out of it on demand, because nearly nobody asks
+ * parts, references (8 bytes for each identifier; not in version 1). BODY is BODYSTRUCTURE without its extension data and is cut out of it on demand, because nearly nobody asks
  * for it; searchable addresses and subject are read back from ENVELOPE: a record is kept for each message of an
  * account, so its bytes count. A part is, in tree order: u8 kind and encoding, then numbers in groups of 7 bits:
  * depth, header_at (as the distance from that of the part before), header_n, body_n, header_lines, body_lines. The
@@ -310,6 +310,37 @@ static bool is_attachment(const struct mime_part *p)
 	return !(p->content_id.p && p->parent && mime_is(p->parent, "multipart", "related"));
 }
 
+uint64_t summary_id_number(struct str id)
+{
+	uint64_t h = UINT64_C(0xcbf29ce484222325);  /* FNV-1a, mixed once more: its low bits serve as places in a table */
+
+	for (size_t i = 0; i < id.n; i++)
+		h = (h ^ (unsigned char)id.p[i]) * UINT64_C(0x100000001b3);
+	return h ^ h >> 32;
+}
+
+size_t summary_references_of(struct arena *a, struct str references, struct str in_reply_to, uint64_t out[SUMMARY_REFERENCES_MAX])
+{
+	struct str *ids;
+	size_t n = header_ids(a, references, &ids, HEADER_IDS_MAX), count = 0;
+
+	if (n == 0)
+		n = header_ids(a, in_reply_to, &ids, HEADER_IDS_MAX) > 0;
+	for (size_t i = 0; i < n; i++)
+		if (i == 0 || n - i < SUMMARY_REFERENCES_MAX)
+			out[count++] = summary_id_number(ids[i]);
+	return count;
+}
+
+static void put_references(struct arena *a, struct buf *b, const struct mime_envelope *e)
+{
+	uint64_t ids[SUMMARY_REFERENCES_MAX];
+	size_t n = summary_references_of(a, e->references, e->in_reply_to, ids);
+
+	for (size_t i = 0; i < n; i++)
+		put_u64(b, ids[i]);
+}
+
 static struct str build(struct arena *a, struct str message, const struct mime_part *root)
 {
 	struct arena scratch = { 0 };
@@ -332,6 +363,9 @@ static struct str build(struct arena *a, struct str message, const struct mime_p
 	put_str(&b, mime_preview(&scratch, message, root, SUMMARY_PREVIEW_MAX));
 	buf_truncate(&part, 0);
 	put_parts(&part, root);
+	put_str(&b, buf_str(&part));
+	buf_truncate(&part, 0);
+	put_references(&scratch, &part, root->envelope);
 	put_str(&b, buf_str(&part));
 	struct str out = b.failed || part.failed ? STR_NONE : str_copy(a, buf_str(&b));
 	buf_free(&b);

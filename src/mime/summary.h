@@ -12,9 +12,10 @@
 #include "mime/parse.h"
 
 enum {
-	SUMMARY_VERSION = 1,
+	SUMMARY_VERSION = 2,        /* 1: without references; still read */
 	SUMMARY_MAX = 4 << 20,      /* bytes of a record; a typical one has 600 */
 	SUMMARY_PREVIEW_MAX = 256,  /* characters */
+	SUMMARY_REFERENCES_MAX = 50,
 };
 
 /* Makes the record of a message in the arena: never fails, at most SUMMARY_MAX bytes (a message that would need more
@@ -47,6 +48,12 @@ bool summary_first_address(struct arena *a, struct str record, enum summary_fiel
 /* The identifier without brackets, as it stands; empty: none. */
 struct str summary_message_id(struct arena *a, struct str record);
 struct str summary_in_reply_to(struct arena *a, struct str record);
+/* What threads a message, as numbers of their identifiers: 64 bits that stay the same for ever. */
+uint64_t summary_id_number(struct str id);
+/* The messages it refers to, oldest first: References, or the first of In-Reply-To when there are none (RFC 5256 §3); of a long list the
+ * first and the last ones. False: the record does not know (version 1, damaged): ask the message's header, summary_references_of(). */
+bool summary_references(struct str record, uint64_t out[SUMMARY_REFERENCES_MAX], size_t *n);
+size_t summary_references_of(struct arena *a, struct str references, struct str in_reply_to, uint64_t out[SUMMARY_REFERENCES_MAX]);
 
 struct summary_section {
 	uint64_t offset, length;       /* bytes of the message */

@@ -9,14 +9,16 @@
 struct record {
 	uint8_t        bits;
 	struct mail_date sent;
-	struct str     envelope, structure, preview, parts;
+	struct str     envelope, structure, preview, parts, references;
+	bool           has_references;
 };
 
 static bool record_open(struct str bytes, struct record *r)
 {
 	struct scan s = scan_of(bytes);
 
-	if (bytes.n == 0 || get_u8(&s) != SUMMARY_VERSION)
+	uint8_t version = bytes.n > 0 ? get_u8(&s) : 0;
+	if (version != 1 && version != SUMMARY_VERSION)
 		return false;
 	r->bits = get_u8(&s);
 	r->sent.zone_minutes = (int16_t)get_u16(&s);
@@ -25,6 +27,8 @@ static bool record_open(struct str bytes, struct record *r)
 	r->structure = get_str(&s, SUMMARY_MAX);
 	r->preview = get_str(&s, SUMMARY_PREVIEW_MAX * 4);
 	r->parts = get_str(&s, SUMMARY_MAX);
+	r->has_references = version >= 2;
+	r->references = r->has_references ? get_str(&s, SUMMARY_REFERENCES_MAX * sizeof(uint64_t)) : STR_NONE;
 	return get_end(&s);
 }
 
@@ -233,6 +237,19 @@ static struct str identifier(struct arena *a, struct str record, int field)
 
 struct str summary_in_reply_to(struct arena *a, struct str record) { return identifier(a, record, 8); }
 struct str summary_message_id(struct arena *a, struct str record) { return identifier(a, record, 9); }
+
+bool summary_references(struct str record, uint64_t out[SUMMARY_REFERENCES_MAX], size_t *n)
+{
+	struct record r;
+
+	*n = 0;
+	if (!record_open(record, &r) || !r.has_references)
+		return false;
+	struct scan s = scan_of(r.references);
+	while (!scan_done(&s) && !s.failed)
+		out[(*n)++] = get_u64(&s);
+	return !s.failed;
+}
 
 /* ----------------------------------------------------------------------------- BODY: the structure without its end */
 

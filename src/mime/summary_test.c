@@ -151,6 +151,54 @@ TEST(facts)
 	arena_free(&a);
 }
 
+TEST(what_it_refers_to)
+{
+	static const struct { const char *message, *ids; } cases[] = {
+		{ "References: <a@x> <b@x>\n <c@x>\nIn-Reply-To: <d@x>\n\n", "a@x b@x c@x" },
+		{ "In-Reply-To: <d@x> <e@x>\n\n", "d@x" },
+		{ "References: nonsense\nIn-Reply-To: <d@x>\n\n", "d@x" },
+		{ "Subject: none\n\n", "" },
+	};
+
+	EACH(cases, t) {
+		CLEANUP(arena_free) struct arena a = { 0 };
+		uint64_t ids[SUMMARY_REFERENCES_MAX];
+		struct str rest = str_of(t->ids), id;
+		size_t n, i = 0;
+		EXPECT(summary_references(summary_build(&a, str_of(t->message), NULL), ids, &n));
+		for (; rest.n > 0; i++) {
+			id = str_sub(rest, 0, 3);
+			rest = str_from(rest, rest.n > 3 ? 4 : 3);
+			EXPECT(i < n && ids[i] == summary_id_number(id));
+		}
+		EXPECT_INT(i, n);
+	}
+}
+
+/* Of a long list the root and the last ones; a record of the first release knows nothing of them. */
+TEST(many_references_and_none_known)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	CLEANUP(buf_free) struct buf b = BUF(10000);
+	uint64_t ids[SUMMARY_REFERENCES_MAX];
+	struct str record;
+	size_t n;
+
+	buf_add_cstr(&b, "References:");
+	for (int i = 0; i < 200; i++)
+		buf_printf(&b, " <%d@x>", i);
+	buf_add_cstr(&b, "\n\n");
+	record = summary_build(&a, buf_str(&b), NULL);
+	EXPECT(summary_references(record, ids, &n));
+	EXPECT_INT(n, SUMMARY_REFERENCES_MAX);
+	EXPECT(ids[0] == summary_id_number(STR("0@x")) && ids[1] == summary_id_number(STR("151@x")));
+	EXPECT(ids[n - 1] == summary_id_number(STR("199@x")));
+	record = str_copy(&a, str_sub(summary_build(&a, STR("Subject: x\n\n"), NULL), 0, SIZE_MAX));
+	((char *)record.p)[0] = 1;
+	record.n -= 4;  /* version 1 ended with the parts */
+	EXPECT(summary_is_valid(record) && !summary_references(record, ids, &n));
+}
+
 TEST(damaged)
 {
 	struct arena a = { 0 };

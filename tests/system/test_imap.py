@@ -51,7 +51,8 @@ def test_capabilities_after_login(server):
     for word in ("IMAP4rev1", "IMAP4rev2", "IDLE", "NAMESPACE", "ID", "UNSELECT", "UIDPLUS", "MOVE", "ENABLE", "CONDSTORE",
                  "QRESYNC", "SPECIAL-USE", "LIST-EXTENDED", "LIST-STATUS", "ESEARCH", "CHILDREN", "STATUS=SIZE", "UTF8=ACCEPT",
                  "COMPRESS=DEFLATE", "QUOTA", "OBJECTID", "APPENDLIMIT", "MULTIAPPEND", "BINARY", "SEARCHRES",
-                 "SORT", "SORT=DISPLAY", "ESORT", "WITHIN", "SAVEDATE", "PREVIEW", "PARTIAL"):
+                 "SORT", "SORT=DISPLAY", "ESORT", "WITHIN", "SAVEDATE", "PREVIEW", "PARTIAL",
+                 "THREAD=REFERENCES", "THREAD=REFS"):
         expect(re.search(rf"(^| ){re.escape(word)}", caps), f"{word} in {caps}")
     c.close()
 
