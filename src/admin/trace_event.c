@@ -10,7 +10,7 @@ static const char *const words[TRAIL_KINDS] = {
 	[TRAIL_RECEIVED] = "received", [TRAIL_REFUSED] = "refused", [TRAIL_DELIVERED] = "delivered", [TRAIL_SENT] = "sent",
 	[TRAIL_ATTEMPT] = "attempt", [TRAIL_DEFERRED] = "deferred", [TRAIL_FAILED] = "failed", [TRAIL_EXPIRED] = "expired",
 	[TRAIL_HELD] = "held", [TRAIL_RELEASED] = "released", [TRAIL_RETRIED] = "retried", [TRAIL_REMOVED] = "removed",
-	[TRAIL_LOST] = "lost",
+	[TRAIL_LOST] = "lost", [TRAIL_WAITS] = "waits",
 };
 
 /* ---- who */
@@ -147,6 +147,8 @@ static struct str sentence(struct admin_call *c, const struct trail_message *m, 
 	case TRAIL_REMOVED:
 		id = TEXT_TRACE_REMOVED;
 		break;
+	case TRAIL_WAITS:
+		return str_of(text_get(c->lang, str_eq(e->text, STR("slowed")) ? TEXT_TRACE_SLOWED : TEXT_TRACE_ASKED_LATER));
 	case TRAIL_LOST:
 		return text_fmt(&c->arena, c->lang, TEXT_TRACE_LOST, admin_number_text(c, e->count));
 	default:

@@ -113,6 +113,8 @@ TEST(what_happened_in_words)
 		E(TRAIL_FAILED, 1, BOB, .peer = STR("mx2.x.test [192.0.2.8]"), .status = STR("5.1.1"), .text = STR("550 5.1.1 no such user")),
 		{ .kind = TRAIL_RECEIVED, .at_ms = 1000, .log_id = LOG_ID, .seq = 2, .parent_log_id = LOG_ID, .parent_seq = 1, .source = 4,
 		  .n = 1, .count = 1, .recipients = &ann },
+		{ .kind = TRAIL_WAITS, .at_ms = 1000, .log_id = LOG_ID, .seq = 1, .due = 3000, .text = STR("slowed") },
+		{ .kind = TRAIL_WAITS, .at_ms = 1000, .log_id = LOG_ID, .seq = 1, .due = 3000, .text = STR("slowed") },  /* again, after a crash */
 	};
 	static const char *const sentences[][2] = {
 		{ "received from z [192.0.2.1]", "reçu de z [192.0.2.1]" },
@@ -124,6 +126,8 @@ TEST(what_happened_in_words)
 		{ "mx2.x.test [192.0.2.8] refuses it for bob@x.test: “550 5.1.1 no such user”",
 		  "mx2.x.test [192.0.2.8] le refuse pour bob@x.test : « 550 5.1.1 no such user »" },
 		{ "ann@z.test was told so, with message 3f2a9c01-2", "ann@z.test en a été averti, par le message 3f2a9c01-2" },
+		{ "it does not leave at once: this account has sent more within an hour than `submit_recipients_per_hour` lets go",
+		  "il ne part pas tout de suite : ce compte a envoyé plus en une heure que `submit_recipients_per_hour` n'en laisse partir" },
 	};
 	struct admin_offline *o;
 	const char *folder = make_folder();
@@ -134,7 +138,7 @@ TEST(what_happened_in_words)
 	for (int lang = 0; lang < 2; lang++) {
 		CLEANUP(admin_json_free) json_t *rows = trace(o, "3f2a9c01-1", lang ? "fr" : "en");
 		const json_t *list = json_object_get(json_array_get(rows, 0), "events");
-		EXPECT_INT(json_array_size(list), COUNT_OF(events));
+		EXPECT_INT(json_array_size(list), COUNT_OF(sentences));
 		for (size_t i = 0; i < COUNT_OF(sentences); i++)
 			EXPECT_STR(text(json_array_get(list, i), "sentence"), sentences[i][lang]);
 		const json_t *deferred = json_array_get(list, 2), *failed = json_array_get(list, 4);

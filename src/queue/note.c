@@ -42,6 +42,19 @@ static size_t name_recipients(const struct envelope *e, struct trail_recipient o
 	return n;
 }
 
+/* That nobody sees it at once has a reason, and an end. */
+static void note_waits(struct queue *q, const struct content *c)
+{
+	const struct envelope *e = &c->envelope;
+	bool is_slowed = e->slowed_until > e->wishes.release;
+	int64_t due = is_slowed ? e->slowed_until : e->wishes.release;
+
+	if (due > e->received)
+		trail_note(q->config.trail, &(struct trail_event){
+			.kind = TRAIL_WAITS, .at_ms = e->received * 1000, .log_id = log_id(q->log), .seq = c->seq, .due = due,
+			.text = is_slowed ? STR("slowed") : STR("asked") });
+}
+
 void note_received(struct queue *q, const struct content *c, bool again)
 {
 	CLEANUP(arena_free) struct arena a = { 0 };
@@ -58,6 +71,7 @@ void note_received(struct queue *q, const struct content *c, bool again)
 		.message_id = message_id(head_of(q, c, room), &a), .count = (uint32_t)e->n, .n = name_recipients(e, recipients),
 		.recipients = recipients,
 	});
+	note_waits(q, c);
 }
 
 void note_result(struct queue *q, const struct late_key *key, uint64_t account, const struct delivery_result *r)

@@ -126,6 +126,14 @@ static struct send_result in_whose_words(struct parcel *p, struct send_result s)
 	return s;
 }
 
+static void tell_refused(const struct parcel *p)
+{
+	const struct queue_host *host = &p->parcels->queue->host;
+
+	if (p->submitter != 0 && host->refused != NULL)
+		host->refused(host->context, p->submitter);
+}
+
 static void take_result(struct parcel *p, struct item *i, const struct send_result *s)
 {
 	struct sync_result result = { .outcome = s->outcome, .status = s->status, .reason = s->text, .host = s->host,
@@ -134,6 +142,8 @@ static void take_result(struct parcel *p, struct item *i, const struct send_resu
 	struct late_key key = item_key(p, i);
 
 	note_sent(p->parcels->queue, &key, i->address, &past, s);
+	if (s->outcome == DELIVERY_REFUSED)
+		tell_refused(p);
 	if (s->outcome != DELIVERY_DONE) {
 		put_off(p, i, &result);
 		return;

@@ -94,7 +94,7 @@ struct parcel *parcel_for(struct parcels *r, const struct queued *from, const st
 		return p;
 	p = MEM_NEW(struct parcel);
 	*p = (struct parcel){ .parcels = r, .log_id = from->log_id, .seq = from->seq, .place = from->place, .since_ms = from->since_ms,
-		.received = e->received, .is_late = is_late, .is_fresh = !is_late, .is_open = true };
+		.received = e->received, .submitter = e->source == ENVELOPE_SUBMISSION ? e->submitter : 0, .is_late = is_late, .is_fresh = !is_late, .is_open = true };
 	turns_add(r->turns, &p->turn, &(struct turn_kind){ sender_key(e, a), destination, e->wishes.priority, parcels_sign_it(e) });
 	list_add(p);
 	map_set(&r->open, key, p);

@@ -40,6 +40,7 @@ struct parcel {
 	uint64_t          log_id, seq, number;
 	struct log_place  place;       /* in the log; length 0: in queue.db */
 	int64_t           since_ms, received;
+	uint64_t          submitter;   /* the account that submitted it; 0: none did */
 	size_t            bytes;       /* at net, in memory */
 	struct parcel    *before, *after;     /* fresh ones, or the rest */
 	struct parcel    *next_to_sign;

@@ -256,6 +256,43 @@ TEST(an_address_without_a_domain_is_refused_at_once)
 	world_free(w);
 }
 
+static void on_sign(UNUSED void *context, struct channel *ch, struct message *m) { channel_reply(ch, m->call, ERR_NOTFOUND, STR(""), NULL, 0); }
+static const struct channel_handler keys_without_keys[] = { { REQUEST_DKIM_SIGN, on_sign }, { 0 } };
+
+static void submitted(struct envelope *e)
+{
+	e->source = ENVELOPE_SUBMISSION;
+	e->submitter = WORLD_SUBMITTER;
+}
+
+static void from_a_program(struct envelope *e)
+{
+	e->source = ENVELOPE_LOCAL;
+	e->submitter = WORLD_SUBMITTER;
+}
+
+TEST(who_submitted_what_is_refused_is_told)
+{
+	struct world *w = begin();
+	const uint64_t to[] = { WORLD_AT(0), WORLD_AT(0), WORLD_AT(1) };
+	void (*const dress[])(struct envelope *e) = { submitted, NULL, from_a_program };
+	struct channel *keys;
+	int pair[2];
+
+	world_pair(pair);
+	queue_keys(w->queue, pair[1]);
+	keys = channel_new(pair[0], ROLE_KEYS, ROLE_QUEUE, keys_without_keys, w, NULL);
+	w->net.refuses = true;
+	for (uint32_t i = 0; i < COUNT_OF(dress); i++) {
+		w->dress = dress[i];
+		world_add(w, i, to, COUNT_OF(to), 100);
+	}
+	WORLD_UNTIL(w, channel_receive(keys) == ERR_OK && w->net.sends >= 2 * COUNT_OF(dress) && backlog(w) == 0);
+	EXPECT_INT(w->refused_elsewhere, COUNT_OF(to));  /* a person's; what a program or a stranger sends is not his */
+	world_free(w);
+	channel_free(keys);
+}
+
 /* A message that ends net each time is put off, and the others leave. */
 TEST(a_message_that_net_dies_of_does_not_stop_the_others)
 {

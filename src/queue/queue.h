@@ -26,6 +26,8 @@ struct queue_host {
 	/* Writes a report for the sender of a message (deliver/bounce.h): *body is empty and gets it, *type and *smtputf8 what its envelope
 	 * must say. False: nobody is told. NULL: nobody ever is (tests). */
 	bool (*report)(void *context, const struct report *r, struct buf *body, enum envelope_body *type, bool *smtputf8);
+	/* Another server has refused, for good, a recipient of what this account submitted. NULL: nobody wants to know (tests). */
+	void (*refused)(void *context, uint64_t account);
 };
 
 struct queue_config {

@@ -25,7 +25,7 @@
 #ifndef WORLD_CELLS
 #define WORLD_CELLS 40
 #endif
-enum { WORLD_CHANNELS = 128, WORLD_MESSAGES = 20000, WORLD_CONNECTIONS = 400, WORLD_RECIPIENTS = 8 };
+enum { WORLD_CHANNELS = 128, WORLD_MESSAGES = 20000, WORLD_CONNECTIONS = 400, WORLD_RECIPIENTS = 8, WORLD_SUBMITTER = 7 };
 /* Instead of an account: elsewhere, at "dK.example". */
 #define WORLD_AT(k) ((1u << 20) + (uint64_t)(k))
 
@@ -94,6 +94,7 @@ struct world {
 	int64_t           clock_ms;                /* added to the real one */
 	int64_t           hurry_ms;                /* added to that in each round */
 	int               sync_every_ms;           /* 0: as ever */
+	size_t            refused_elsewhere;     /* recipients, of messages of account WORLD_SUBMITTER */
 	size_t            answered, accepted, refused;
 	bool              is_acked[WORLD_MESSAGES];
 	void (*dress)(struct envelope *e);         /* what a test wants its envelopes to say; NULL: nothing */
@@ -144,6 +145,12 @@ static void world_end(void *context, uint64_t account)
 }
 
 /* In the worker's thread. */
+static void world_refused(void *context, uint64_t account)
+{
+	EXPECT_INT(account, WORLD_SUBMITTER);
+	((struct world *)context)->refused_elsewhere++;
+}
+
 static enum err world_sync_accounts(void *context)
 {
 	struct world *w = context;
@@ -453,7 +460,7 @@ UNUSED static void world_start_net(struct world *w)
 
 static void world_open(struct world *w)
 {
-	const struct queue_host host = { w, world_watch, world_forget, world_wake, world_end, world_sync_accounts, w->report };
+	const struct queue_host host = { w, world_watch, world_forget, world_wake, world_end, world_sync_accounts, w->report, world_refused };
 	const struct queue_config config = {
 		.dir = w->dir, .ring = w->ring, .disk_reserve = 1 << 20, .lifetime_s = 5 * 86400, .is_resolved = true,
 		.sync_every_ms = w->sync_every_ms,

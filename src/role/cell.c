@@ -26,6 +26,7 @@
 #include "store/command.h"
 #include "store/view.h"
 #include "submit/account.h"
+#include "submit/sending.h"
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -225,17 +226,29 @@ static void read_settings_again(struct cell *c)
 	view_set_undelete_days(c->account.view, (uint32_t)conf_number(info.conf, SETTING_undelete_days));
 }
 
+/* Other servers have refused some of its mail: is it still the owner who sends? */
+static void weigh_refusals(struct cell *c)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	CLEANUP(account_info_free) struct account_info info = { 0 };
+
+	if (account_info_ask(c->control, c->start.account, INFO_TIMEOUT_MS, &a, &info) == ERR_OK)
+		submit_sending_weigh(&c->account, &info);
+}
+
 static void on_command(void *context, struct channel *ch, struct message *m)
 {
 	struct cell *c = context;
 	CLEANUP(buf_free) struct buf answer = BUF(MESSAGE_BODY_MAX);
-	struct store_command command;
+	struct store_command command = { 0 };
 
 	pool_will_wait(c->pool);
 	publish(c);  /* the administrator looks, too */
 	enum err e = store_command_serve(c->account.view, m->body, &answer);
 	if (e == ERR_OK && store_command_decode(m->body, &command) == ERR_OK && command.kind == STORE_COMMAND_LIMITS)
 		read_settings_again(c);
+	else if (e == ERR_OK && command.kind == STORE_COMMAND_REFUSED)
+		weigh_refusals(c);
 	channel_reply(ch, m->call, e, buf_str(&answer), NULL, 0);
 	c->last_delivery_ms = clock_mono_ms();
 }

@@ -221,6 +221,7 @@ static void on_control_cell(void *context, UNUSED struct channel *ch, struct mes
 	m->fds[0] = -1;
 	map_set_u64(&c->cells, account, cell);
 	watch_channel(c->watch, cell->ch);
+	control_refused_tell(cell);
 	pthread_cond_broadcast(&c->news);
 }
 
@@ -241,7 +242,15 @@ static void on_peer_trail(void *context, UNUSED struct channel *ch, struct messa
 	control_trail_take(p->control, p->role, 0, m->body);
 }
 
-static const struct channel_handler peer_handlers[] = { { NOTICE_TRAIL, on_peer_trail }, { REQUEST_PAGE, control_on_page }, { 0 } };
+static void on_peer_refused(void *context, UNUSED struct channel *ch, struct message *m)
+{
+	struct control_peer *p = context;
+	WITH_LOCK(p->control);
+
+	control_refused_take(p->control, m->body);
+}
+
+static const struct channel_handler peer_handlers[] = { { NOTICE_TRAIL, on_peer_trail }, { NOTICE_REFUSED, on_peer_refused }, { REQUEST_PAGE, control_on_page }, { 0 } };
 
 static void on_peer_closed(void *context, UNUSED struct channel *ch)
 {
@@ -370,6 +379,7 @@ static void close_all(struct control *c)
 		control_cell_release(v);
 	}
 	map_free(&c->cells);
+	map_free(&c->refused);
 	for (size_t i = 0; i < c->peer_count; i++) {
 		watch_forget(c->watch, c->peers[i].ch);
 		channel_free(c->peers[i].ch);

@@ -67,6 +67,7 @@ struct control {
 	struct lookup    *lookup;     /* as published */
 	int               lookup_fd;
 	uint64_t          built;      /* its version */
+	struct map        refused;    /* account -> recipients elsewhere that its cell has still to hear of */
 	struct map        uses;       /* account -> struct account_use: figures that are still to be written … */
 	int64_t           uses_ms;    /* … then, at the latest */
 	int64_t           purge_ms;   /* when deleted accounts are looked at next */
@@ -96,6 +97,10 @@ void control_usage_write(struct control *c);   /* what waits, now */
 
 /* SENDING of a cell (control_sending.c). Lock held. */
 enum err control_sending_take(struct control_cell *cell, struct str notice, struct buf *answer) MUST_CHECK;
+
+/* REFUSED of the queue; and a cell has come, which may want to hear of it. */
+void control_refused_take(struct control *c, struct str notice);
+void control_refused_tell(struct control_cell *cell);
 
 /* The trail (control_trail.c). Between start and stop only: no lock needed. */
 void control_trail_start(struct control *c);

@@ -1,4 +1,9 @@
-/* SENDING: a cell says that its account sends in an unusual way, or like a thief (submit/sending.h). The account is stopped here, and
+/* What is sent, and whether it is a thief who does it.
+ *
+ * REFUSED: what other servers refuse of an account's mail is told to its cell, which weighs it with all else; a few refusals wake no cell
+ * that sleeps. What a cell does not hear because it is just leaving is lost: the next ones will do.
+ *
+ * SENDING: a cell says that its account sends in an unusual way, or like a thief (submit/sending.h). The account is stopped here, and
  * every role hears of it; the letters are the cell's, for it is in its store that the reasons are. */
 #include "base/clock.h"
 #include "base/log.h"
@@ -42,4 +47,49 @@ enum err control_sending_take(struct control_cell *cell, struct str notice, stru
 	put_bool(answer, x.stopped_s == 0);
 	put_bool(answer, administrator_is_french(c, x.address, &a));
 	return ERR_OK;
+}
+
+/* ---- what other servers refuse */
+
+enum { WAKE_AT = 10, CELL_COMMAND_MS = 60000 };
+
+static void is_weighed(UNUSED void *context, UNUSED struct message *answer) { }
+
+void control_refused_tell(struct control_cell *cell)
+{
+	CLEANUP(buf_free) struct buf b = BUF(100);
+	struct control *c = cell->control;
+	struct store_command refused = { .kind = STORE_COMMAND_REFUSED, .refused = (uint32_t)(uintptr_t)map_get_u64(&c->refused, cell->account) };
+
+	if (refused.refused == 0)
+		return;
+	map_set_u64(&c->refused, cell->account, NULL);
+	store_command_encode(&refused, &b);
+	channel_ask(cell->ch, REQUEST_CELL_COMMAND, buf_str(&b), NULL, 0, CELL_COMMAND_MS, is_weighed, NULL);
+}
+
+static void wake(struct control *c, uint64_t account)
+{
+	CLEANUP(buf_free) struct buf b = BUF(16);
+
+	put_u64(&b, account);
+	channel_notify(c->master, NOTICE_CONTROL_WAKE, buf_str(&b), NULL, 0);
+}
+
+void control_refused_take(struct control *c, struct str notice)
+{
+	struct scan s = scan_of(notice);
+	uint64_t account = get_u64(&s);
+	uintptr_t n = get_u32(&s);
+	struct lookup_account x;
+
+	if (!get_end(&s) || !lookup_account(c->lookup, account, &x))
+		return;
+	n += (uintptr_t)map_get_u64(&c->refused, account);
+	map_set_u64(&c->refused, account, (void *)(n < UINT32_MAX ? n : UINT32_MAX));
+	struct control_cell *cell = map_get_u64(&c->cells, account);
+	if (cell != NULL)
+		control_refused_tell(cell);
+	else if (n >= WAKE_AT)
+		wake(c, account);
 }

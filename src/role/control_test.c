@@ -32,6 +32,7 @@ struct world {
 	struct lookup    *lookup;                          /* as mx has it */
 	uint64_t          woken, epoch_of, folder_of;
 	uint32_t          epoch;
+	uint32_t          refused;                         /* STORE_COMMAND_REFUSED, added up */
 	int               limits;                          /* STORE_COMMAND_LIMITS seen by the cell */
 	int               directories;                     /* DIRECTORY seen by mx */
 };
@@ -120,6 +121,7 @@ static void on_cell_command(void *context, UNUSED struct channel *ch, struct mes
 
 	EXPECT_OK(store_command_decode(m->body, &c));
 	w->limits += c.kind == STORE_COMMAND_LIMITS;
+	w->refused += c.kind == STORE_COMMAND_REFUSED ? c.refused : 0;
 	if (w->cell_is_mute)
 		w->cell_call = m->call;
 	else
@@ -442,6 +444,33 @@ TEST(an_account_that_sends_like_a_thief_is_stopped)
 	EXPECT_ERR(says_sending(w, ALICE + 1, SENDING_STOP, &is_news, &french), ERR_DENIED);  /* a cell speaks for itself alone */
 	EXPECT_ERR(says_sending(w, ALICE, (enum sending_kind)7, &is_news, &french), ERR_INVALID);
 	end(w);
+}
+
+static void refuses(struct channel *queue, uint64_t account, uint32_t n)
+{
+	CLEANUP(buf_free) struct buf b = BUF(16);
+
+	put_u64(&b, account);
+	put_u32(&b, n);
+	EXPECT_OK(channel_notify(queue, NOTICE_REFUSED, buf_str(&b), NULL, 0));
+}
+
+TEST(the_cell_hears_what_other_servers_refuse)
+{
+	struct world *w = begin();
+	struct channel *queue = connect_role(w, ROLE_QUEUE, keys_side);
+
+	refuses(queue, 999, 500);              /* nobody's */
+	refuses(queue, ALICE, 9);
+	NOT_FOR(100, w->woken != 0);           /* for that nobody is woken */
+	refuses(queue, ALICE, 2);
+	UNTIL(w->woken == ALICE);
+	connect_cell(w, ALICE);
+	UNTIL(w->refused == 11);
+	refuses(queue, ALICE, 1);              /* who is awake hears all */
+	UNTIL(w->refused == 12);
+	end(w);
+	channel_free(queue);
 }
 
 TEST(usage_is_published_when_it_crosses_the_line)

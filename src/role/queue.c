@@ -14,6 +14,7 @@
  * sandbox. */
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/map.h"
 #include "base/mem.h"
 #include "deliver/bounce.h"
 #include "directory/lookup.h"
@@ -40,6 +41,7 @@ struct queue_role {
 	struct lookup   *lookup;        /* NULL until control has sent one */
 	struct queue    *queue;         /* NULL until it is open */
 	int              mx_fd, net_fd, keys_fd;  /* came before that; -1: none */
+	struct map       refused;       /* account -> how many recipients, since control was told last */
 	struct early     early[EARLY_MAX];
 	size_t           early_count;
 	int64_t          expired_ms;
@@ -116,6 +118,33 @@ static bool on_report(void *context, const struct report *report, struct buf *bo
 	return true;
 }
 
+static void on_refused(void *context, uint64_t account)
+{
+	struct queue_role *r = context;
+	uintptr_t n = (uintptr_t)map_get_u64(&r->refused, account);
+
+	map_set_u64(&r->refused, account, (void *)(n + 1));
+}
+
+/* What a stolen account sends is refused by the hundred: so many at once. */
+static void tell_refused(struct queue_role *r)
+{
+	struct str account;
+	size_t at = 0;
+	void *n;
+
+	if (r->refused.n == 0 || !channel_is_open(r->control))
+		return;
+	while (map_next(&r->refused, &at, &account, &n)) {
+		CLEANUP(buf_free) struct buf b = BUF(16);
+		put_u64(&b, map_key_u64(account));
+		put_u32(&b, (uint32_t)(uintptr_t)n);
+		channel_notify(r->control, NOTICE_REFUSED, buf_str(&b), NULL, 0);
+	}
+	map_free(&r->refused);
+	r->refused = (struct map){ 0 };
+}
+
 /* ---- opening */
 
 static uint64_t clamp(uint64_t v, uint64_t min, uint64_t max) { return v < min ? min : v > max ? max : v; }
@@ -142,7 +171,7 @@ static void on_queue_event(void *context)
 static enum err open_queue(struct queue_role *r, const struct conf *c)
 {
 	struct queue_config config = { .dir = r->dir, .trail = r->trail };
-	const struct queue_host host = { r, on_watch, on_forget, on_wake, on_end, on_sync_accounts, on_report };
+	const struct queue_host host = { r, on_watch, on_forget, on_wake, on_end, on_sync_accounts, on_report, on_refused };
 	int fds[2];
 
 	configure(c, &config);
@@ -299,6 +328,7 @@ static void serve(struct queue_role *r)
 		if (now - r->expired_ms < 1000)
 			continue;
 		r->expired_ms = now;
+		tell_refused(r);
 		channel_expire(r->master, now);
 	}
 }
@@ -329,6 +359,8 @@ int role_queue(const struct role_start *role_start)
 	r.has_failed = start(&r) != ERR_OK;
 	if (!r.has_failed)
 		serve(&r);
+	tell_refused(&r);
+	map_free(&r.refused);
 	trail_notes_free(r.trail);
 	if (r.master != NULL) {
 		watch_forget(r.watch, r.master);

@@ -462,6 +462,26 @@ TEST(a_stolen_account_is_stopped)
 	end(&w);
 }
 
+TEST(what_others_refuse_stops_it_too)
+{
+	struct world w;
+	struct account_info info;
+
+	begin(&w);
+	log_in(&w, "EHLO x");
+	EXPECT_STARTS(send_to_strangers(&w, 120), "250 2.0.0");
+	EXPECT_OK(account_info_ask(w.account.control, 1, 5000, &w.arena, &info));
+	EXPECT_OK(view_sending_refused(w.account.view, 23, clock_wall_s()));
+	submit_sending_weigh(&w.account, &info);
+	EXPECT_STR(buf_str(&w.letters), "postmaster@example.test\n");          /* not yet a fifth of it */
+	EXPECT_OK(view_sending_refused(w.account.view, 1, clock_wall_s()));
+	submit_sending_weigh(&w.account, &info);
+	submit_sending_weigh(&w.account, &info);                               /* and not twice */
+	EXPECT_STR(buf_str(&w.letters), "postmaster@example.test\nalice@example.test\npostmaster@example.test\n");
+	account_info_free(&info);
+	end(&w);
+}
+
 TEST(a_sudden_bulk_is_slowed)
 {
 	struct world w;

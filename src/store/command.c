@@ -21,6 +21,9 @@ void store_command_encode(const struct store_command *c, struct buf *out)
 		put_u64(out, c->quota_bytes);
 		put_u64(out, c->message_size_max);
 		break;
+	case STORE_COMMAND_REFUSED:
+		put_u32(out, c->refused);
+		break;
 	case STORE_COMMAND_COMPACT:
 	case STORE_COMMAND_SENDING:
 	case STORE_COMMAND_FORGIVE:
@@ -45,6 +48,9 @@ enum err store_command_decode(struct str bytes, struct store_command *out)
 	case STORE_COMMAND_LIMITS:
 		out->quota_bytes = get_u64(&s);
 		out->message_size_max = get_u64(&s);
+		break;
+	case STORE_COMMAND_REFUSED:
+		out->refused = get_u32(&s);
 		break;
 	case STORE_COMMAND_COMPACT:
 	case STORE_COMMAND_SENDING:
@@ -118,6 +124,7 @@ enum err store_answer_decode(struct str bytes, struct arena *a, struct store_ans
 		break;
 	case STORE_COMMAND_SENDING:
 	case STORE_COMMAND_FORGIVE:
+	case STORE_COMMAND_REFUSED:
 		get_sending(&s, &out->sending);
 		break;
 	case STORE_COMMAND_COMPACT:
@@ -169,15 +176,17 @@ static enum err serve_undelete(struct view *v, struct str path, int64_t since, s
 	return ERR_OK;
 }
 
-static enum err serve_sending(struct view *v, enum store_command_kind kind, struct buf *answer)
+static enum err serve_sending(struct view *v, const struct store_command *c, struct buf *answer)
 {
 	struct sending_facts f;
 	int64_t now_s = clock_wall_s();
 
-	if (kind == STORE_COMMAND_FORGIVE)
+	if (c->kind == STORE_COMMAND_FORGIVE)
 		TRY(view_sending_forgive(v, now_s));
+	if (c->kind == STORE_COMMAND_REFUSED)
+		TRY(view_sending_refused(v, c->refused, now_s));
 	TRY(view_sending_facts(v, now_s, &f));
-	put_head(v, kind, answer);
+	put_head(v, c->kind, answer);
 	put_sending(&f, answer);
 	return ERR_OK;
 }
@@ -194,7 +203,8 @@ enum err store_command_serve(struct view *v, struct str request, struct buf *ans
 		return serve_undelete(v, c.path, c.since, answer);
 	case STORE_COMMAND_SENDING:
 	case STORE_COMMAND_FORGIVE:
-		return serve_sending(v, c.kind, answer);
+	case STORE_COMMAND_REFUSED:
+		return serve_sending(v, &c, answer);
 	case STORE_COMMAND_COMPACT:
 		view_compact(v);
 		break;

@@ -13,6 +13,7 @@ enum store_command_kind {
 	STORE_COMMAND_LIMITS,          /* the account's settings changed */
 	STORE_COMMAND_SENDING,         /* what was sent lately (store/sending.h) */
 	STORE_COMMAND_FORGIVE,         /* the same; what looked bad in it does not count any more */
+	STORE_COMMAND_REFUSED,         /* so many recipients of its mail were refused by other servers */
 	STORE_COMMAND_KINDS
 };
 
@@ -22,6 +23,7 @@ struct store_command {
 	struct str path;               /* UNDELETE: only this mailbox; empty: all */
 	int64_t    since;              /* UNDELETE: seconds since 1970 */
 	uint64_t   quota_bytes, message_size_max;   /* LIMITS; view_set_limits() */
+	uint32_t   refused;            /* REFUSED */
 };
 
 struct store_command_mailbox {
@@ -39,7 +41,7 @@ struct store_answer {
 	size_t     n;
 	struct store_command_mailbox *mailboxes;
 	uint32_t   restored;           /* UNDELETE */
-	struct sending_facts sending;  /* SENDING, FORGIVE */
+	struct sending_facts sending;  /* SENDING, FORGIVE, REFUSED: after it */
 };
 
 void store_command_encode(const struct store_command *c, struct buf *out);

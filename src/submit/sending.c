@@ -195,12 +195,25 @@ void submit_sending_take_back(struct account *x, const struct account_info *info
 		log_warn("recipients of a message that was not taken stay counted account=%llu", (unsigned long long)x->account);
 }
 
+static void say_failed(const struct account *x, enum err e)
+{
+	log_warn("refused recipients could not be weighed account=%llu error=%s", (unsigned long long)x->account, err_name(e));
+}
+
+void submit_sending_weigh(struct account *x, const struct account_info *info)
+{
+	enum err e = info->stopped_s != 0 ? ERR_OK : judge(x, info, false);
+
+	if (e != ERR_OK && e != ERR_DENIED)
+		say_failed(x, e);
+}
+
 void submit_sending_refused(struct account *x, const struct account_info *info, uint64_t n)
 {
 	enum err e = view_sending_refused(x->view, n, clock_wall_s());
 
-	if (e == ERR_OK && info->stopped_s == 0)
-		e = judge(x, info, false);
-	if (e != ERR_OK && e != ERR_DENIED)
-		log_warn("refused recipients could not be weighed account=%llu error=%s", (unsigned long long)x->account, err_name(e));
+	if (e == ERR_OK)
+		submit_sending_weigh(x, info);
+	else
+		say_failed(x, e);
 }

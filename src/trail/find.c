@@ -155,7 +155,7 @@ static void keep(struct trail_event *e, struct arena *a)
 /* A crash makes the queue say some things again. */
 static bool is_known(const struct trail_message *m, const struct trail_event *e)
 {
-	if (e->kind != TRAIL_RECEIVED && e->kind != TRAIL_DELIVERED)
+	if (e->kind != TRAIL_RECEIVED && e->kind != TRAIL_DELIVERED && e->kind != TRAIL_WAITS)
 		return false;
 	for (size_t i = 0; i < m->n; i++) {
 		const struct trail_event *x = &m->events[i];
