@@ -30,7 +30,7 @@ queue_directory = {dir}/queue
 data_directory = {dir}/data
 maillog_file = {dir}/mail.log
 maillog_file_prefixes = {dir}
-inet_interfaces = {address}
+inet_interfaces = 127.0.0.1
 inet_protocols = ipv4
 mynetworks = 127.0.0.0/8
 myhostname = {hostname}
@@ -179,7 +179,7 @@ class Postfix:
         self.address, self.port, self.over, self.enter, self.process = address, port, over, enter, None
         os.mkdir(self.conf)
         with open(f"{self.conf}/main.cf", "w") as f:
-            f.write(MAIN_CF.format(dir=self.dir, address=address, hostname=hostname) + settings)
+            f.write(MAIN_CF.format(dir=self.dir, hostname=hostname) + settings)
         with open(f"{self.conf}/master.cf", "w") as f:
             f.write(f"{address}:{port} inet n - n - - smtpd" + SERVICES)
         uid, gid = owner("postfix")

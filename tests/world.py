@@ -8,6 +8,7 @@ import subprocess
 import tempfile
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 from harness import Server, expect, free_offset, wait_for
 from nameserver import NameServer
@@ -130,12 +131,13 @@ class World:
         os.chmod(self.dir, 0o755)
         os.chmod(anchor, 0o644)
         conf = (f"dns_server = {self.dns.setting}", f"dns_trust_anchor = {anchor}", f"smtp_port_out = {self.port}")
-        try:
-            for i, (domain, names) in enumerate(servers, 1):
-                self.servers.append(Server(address=f"127.0.0.{i}", domain=domain, offset=self.offset, accounts=names, conf=conf))
-        except BaseException:
+        with ThreadPoolExecutor(len(servers)) as pool:  # they mostly wait, for themselves
+            begun = [pool.submit(Server, address=f"127.0.0.{i}", domain=domain, offset=self.offset, accounts=names, conf=conf)
+                     for i, (domain, names) in enumerate(servers, 1)]
+        self.servers = [b.result() for b in begun if not b.exception()]
+        for failed in [b for b in begun if b.exception()]:
             self.close()
-            raise
+            raise failed.exception()
         self.here, self.there = self.servers[:2]
 
     def close(self):
