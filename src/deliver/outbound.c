@@ -15,22 +15,10 @@ const struct outbound_settings outbound_defaults = {
 	.send_ms = SEND_TIMEOUT_MS - 20 * 60 * 1000,
 };
 
-/* ---- the lists ---- */
-
-void job_unlink(struct outbound_job *j)
-{
-	if (j->outbound->waiting_end == &j->next)
-		j->outbound->waiting_end = j->link;
-	*j->link = j->next;
-	if (j->next)
-		j->next->link = j->link;
-}
-
-void job_link(struct outbound_job *j)
+static void job_link(struct outbound_job *j)
 {
 	struct outbound *r = j->outbound;
 
-	j->is_waiting = false;
 	j->next = r->jobs;
 	j->link = &r->jobs;
 	if (r->jobs)
@@ -38,21 +26,12 @@ void job_link(struct outbound_job *j)
 	r->jobs = j;
 }
 
-void job_wait_for_room(struct outbound_job *j)
-{
-	struct outbound *r = j->outbound;
-
-	job_unlink(j);
-	j->is_waiting = true;
-	j->next = NULL;
-	j->link = r->waiting_end;
-	*r->waiting_end = j;
-	r->waiting_end = &j->next;
-}
-
 static void job_free(struct outbound_job *j)
 {
-	job_unlink(j);
+	job_wait_no_more(j);
+	*j->link = j->next;
+	if (j->next)
+		j->next->link = j->link;
 	mx_cancel(j->search);
 	sts_cancel(j->policy_search);
 	mx_route_free(j->route);
@@ -262,25 +241,13 @@ void outbound_on_probe(struct outbound *r, struct channel *control, struct messa
 
 void outbound_on_sent(struct outbound *r, const struct message *m)
 {
-	struct outbound_connection *c = r->connections;
 	uint64_t number;
 
 	if (!get_sent(m->body, &number))
 		return;
-	while (c && !(c->state == CONNECTION_HELD && c->number == number))
-		c = c->next;
-	if (c == NULL)
-		return;
-	struct outbound_job *j = r->waiting;
-	while (j && !job_may_use(c, j))
-		j = j->next;
-	if (j == NULL || !connection_is_good(c)) {
-		connection_release(c);
-		return;
-	}
-	job_unlink(j);
-	job_link(j);
-	connection_use(c, j);
+	struct outbound_connection *c = map_get_u64(&r->held, number);
+	if (c)
+		connection_pass_on(c);
 }
 
 /* ---- life ---- */
@@ -289,7 +256,8 @@ struct outbound *outbound_new(struct loop *loop, struct resolver *resolver, stru
 {
 	struct outbound *r = MEM_NEW(struct outbound);
 
-	*r = (struct outbound){ .loop = loop, .resolver = resolver, .tls = tls, .settings = outbound_defaults, .waiting_end = &r->waiting };
+	*r = (struct outbound){ .loop = loop, .resolver = resolver, .tls = tls, .settings = outbound_defaults, .waiting = { .end = &r->waiting.first },
+	                        .look = { .run = outbound_look, .context = r } };
 	r->settings.hostname = STR("localhost");
 	return r;
 }
@@ -310,16 +278,13 @@ static void drop_job(struct outbound_job *j, bool is_end)
 
 static void drop_all(struct outbound *r, bool is_end)
 {
-	r->is_looking = true;  /* nobody who waits finds room: they go */
 	while (r->connections) {
 		r->connections->job = NULL;
 		connection_free(r->connections);
 	}
 	while (r->jobs)
 		drop_job(r->jobs, is_end);
-	while (r->waiting)
-		drop_job(r->waiting, is_end);
-	r->is_looking = false;
+	loop_defer_cancel(r->loop, &r->look);  /* nobody waits any more */
 }
 
 void outbound_drop_all(struct outbound *r) { drop_all(r, false); }
@@ -343,6 +308,8 @@ void outbound_free(struct outbound *r)
 	if (r == NULL)
 		return;
 	drop_all(r, true);
+	map_free(&r->places);
+	map_free(&r->held);
 	arena_free(&r->arena);
 	mem_free(r);
 }

@@ -17,6 +17,12 @@ static void talk(struct outbound_connection *c);
 
 /* ---- life ---- */
 
+static void unhold(struct outbound_connection *c)
+{
+	if (c->state == CONNECTION_HELD)
+		map_set_u64(&c->outbound->held, c->number, NULL);
+}
+
 void connection_free(struct outbound_connection *c)
 {
 	struct outbound *r = c->outbound;
@@ -28,10 +34,10 @@ void connection_free(struct outbound_connection *c)
 	*c->link = c->next;
 	if (c->next)
 		c->next->link = c->link;
-	r->connection_count--;
+	unhold(c);
+	place_leave(c);
 	arena_free(&c->arena);
 	mem_free(c);
-	outbound_room(r);
 }
 
 /* Nothing more comes of it: the job hears why. */
@@ -177,7 +183,7 @@ static void set_expectation(struct outbound_connection *c, const struct outbound
 static int socket_to(const struct outbound_way *way, const struct peer *to)
 {
 	static const struct peer any = { 0 };
-	const struct peer *from = peer_is_v4(to) ? &way->source_v4 : &way->source_v6;
+	const struct peer *from = way_source(way, to);
 	union address a, source;
 	int on = 1, e;
 	socklen_t n = to_sockaddr(to, way->port, &a);
@@ -224,9 +230,14 @@ bool connection_open(struct outbound_job *j, const struct mx_host *host, const s
 	if (r->connections)
 		r->connections->link = &c->next;
 	r->connections = c;
-	r->connection_count++;
 	c->destination = str_copy(&c->arena, j->way.name);
 	c->port = j->way.port;
+	c->opened_ms = clock_mono_ms();
+	c->source = *way_source(&j->way, address);
+	c->is_relaxed = job_is_relaxed(j);
+	c->is_shareable = j->way.host.n == 0;
+	c->host_name = copy_all(&c->arena, host->name);
+	place_enter(c);
 	c->host = arena_printf(&c->arena, STR_FMT " [" STR_FMT "]", STR_ARG(host->name), STR_ARG(peer_text(address, text)));
 	c->tls_words = STR("");
 	set_expectation(c, j, host);
@@ -364,6 +375,7 @@ void connection_go_on(struct outbound_connection *c) { talk(c); }
 
 void connection_use(struct outbound_connection *c, struct outbound_job *j)
 {
+	unhold(c);
 	c->state = CONNECTION_TALKING;
 	c->is_reused = true;
 	c->job = j;
@@ -377,6 +389,7 @@ void connection_hold(struct outbound_connection *c, uint64_t number)
 	c->job = NULL;
 	c->number = number;
 	c->state = CONNECTION_HELD;
+	map_set_u64(&c->outbound->held, number, c);
 	loop_timer_in(c->outbound->loop, &c->timer, HELD_MS);
 	rewatch(c);
 }
@@ -392,6 +405,7 @@ void connection_release(struct outbound_connection *c)
 		connection_leave(c);
 		return;
 	}
+	unhold(c);
 	c->state = CONNECTION_FREE;
 	loop_timer_in(c->outbound->loop, &c->timer, c->outbound->settings.keep_ms);
 }
@@ -399,6 +413,7 @@ void connection_release(struct outbound_connection *c)
 void connection_leave(struct outbound_connection *c)
 {
 	c->job = NULL;
+	unhold(c);
 	c->state = CONNECTION_LEAVING;
 	loop_timer_stop(c->outbound->loop, &c->timer);
 	if (smtp_sender_state(c->sender) != SMTP_SENDER_BUSY)

@@ -1,7 +1,8 @@
-/* deliver/outbound_private.h -- a SEND on its way (outbound.c, outbound_way.c), a connection (outbound_connection.c), a message made to fit a server
+/* deliver/outbound_private.h -- a SEND on its way (outbound.c, outbound_way.c), room for it (outbound_place.c), a connection (outbound_connection.c), a message made to fit a server
  * (outbound_message.c). */
 #ifndef FACTEUR_DELIVER_OUTBOUND_PRIVATE_H
 #define FACTEUR_DELIVER_OUTBOUND_PRIVATE_H
+#include "base/map.h"
 #include "base/mem.h"
 #include "deliver/outbound.h"
 #include "dns/mx.h"
@@ -42,7 +43,9 @@ struct outbound_way {
 /* A SEND. */
 struct outbound_job {
 	struct outbound      *outbound;
-	struct outbound_job  *next, **link;      /* in outbound->jobs or outbound->waiting */
+	struct outbound_job  *next, **link;      /* in outbound->jobs */
+	struct outbound_job  *wait_next, **wait_link;  /* who waits for room; link NULL: it does not */
+	struct outbound_place *place;            /* where it waits; NULL: for room in all */
 	struct channel     *queue;
 	uint32_t            call;
 	int64_t             until_ms;          /* clock_mono_ms(): then it is answered, whatever a server is about to say */
@@ -63,7 +66,6 @@ struct outbound_job {
 	size_t              target;            /* the next one to try */
 	bool                wants_new;         /* a connection that was kept has failed it */
 	bool                in_clear;          /* the last target again, without TLS: what it calls TLS does not work */
-	bool                is_waiting;        /* for room */
 	bool                all_refused;       /* so far every host has said "never" */
 	enum send_feedback  feedback;
 	struct outbound_connection *connection;  /* that works for it; NULL: none */
@@ -74,6 +76,21 @@ struct outbound_job {
 	struct mime_downgrade *ascii;          /* the message for those without 8BITMIME; NULL: nobody has asked for it yet */
 	enum downgrade_outcome ascii_outcome;
 	struct str          mapped;            /* the body, for it; p == NULL: it was in memory */
+};
+
+/* Who waits, the first one first. */
+struct outbound_line {
+	struct outbound_job *first, **end;
+};
+
+/* An address and port that something is open to. */
+struct outbound_place {
+	struct outbound            *outbound;
+	char                        key[18];       /* in outbound->places */
+	size_t                      count;
+	struct outbound_connection *connections;
+	struct outbound_line        waiting;
+	struct loop_task            look;
 };
 
 enum connection_state {
@@ -96,6 +113,14 @@ struct outbound_connection {
 	uint64_t           progress;      /* of the sender, when the timer was set */
 	struct str         destination;   /* the name of the way */
 	uint16_t           port;
+	struct outbound_place *place;
+	struct outbound_connection *place_next, **place_link;
+	int64_t            opened_ms;     /* clock_mono_ms() */
+	struct peer        source;        /* that was asked for */
+	bool               is_shareable;  /* nothing but its destination's own mail hosts has led to it */
+	bool               is_relaxed;    /* made for a message with TLS-Required: No */
+	bool               gives_way;     /* FREE, and about to leave */
+	struct str         host_name;     /* "mx1.example.net" */
 	struct str         host;          /* "mx1.example.net [192.0.2.7]" */
 	struct str         tls_words;     /* empty: in clear text */
 	struct peer        address;
@@ -115,17 +140,27 @@ struct outbound {
 	struct tls_client      *tls;
 	struct outbound_settings  settings;
 	struct arena            arena;    /* of the settings */
-	struct outbound_job      *jobs, *waiting, **waiting_end;
+	struct outbound_job      *jobs;
+	struct outbound_line    waiting;      /* for room in all */
+	struct loop_task        look;
 	struct outbound_connection *connections;
 	size_t                  connection_count;
 	uint64_t                tickets;
-	bool                    stops, is_looking;
+	struct map              places;       /* by address and port */
+	struct map              held;         /* by number: connections in that state */
+	bool                    stops;
 };
 
 /* Is it up to MTA-STS what this host has to show? DANE comes first (RFC 8461 §2). */
 static inline bool job_has_policy(const struct outbound_job *j, const struct mx_host *host)
 {
 	return j->is_allowed != NULL && host->dane == MX_DANE_NONE;
+}
+
+/* Where connections to this address are to come from. */
+static inline const struct peer *way_source(const struct outbound_way *way, const struct peer *to)
+{
+	return peer_is_v4(to) ? &way->source_v4 : &way->source_v6;
 }
 
 /* outbound_connection.c: opens one to the target for the job; it reports to the three below. False: not even a socket; *why in the arena of
@@ -150,13 +185,19 @@ void job_find_way(struct outbound_job *j);
 void job_begin_anew(struct outbound_job *j);      /* with a connection of its own */
 void job_next_target(struct outbound_job *j);     /* the next address, or the answer that none is left */
 bool job_is_late(const struct outbound_job *j);
-bool job_may_use(const struct outbound_connection *c, const struct outbound_job *j);
-void outbound_room(struct outbound *r);           /* a connection has ended: whoever waits looks again */
+
+/* outbound_place.c */
+void place_enter(struct outbound_connection *c);  /* a connection begins: its address, port and outbound are set */
+void place_leave(struct outbound_connection *c);  /* it has ended: whoever waits looks again, soon */
+bool place_wait(struct outbound_job *j, const struct peer *address);   /* true: there is no room; job_next_target() when there is */
+void job_wait_no_more(struct outbound_job *j);    /* harmless when it does not */
+void outbound_look(void *context);                /* the task of outbound->look */
+/* A free connection for its message: one that was made for its destination; one to this target of its route. NULL: none. */
+struct outbound_connection *connection_find(const struct outbound_job *j);
+struct outbound_connection *connection_find_at(const struct outbound_job *j, const struct mx_host *host, const struct peer *address);
+void connection_pass_on(struct outbound_connection *c);   /* HELD, and SENT has come: to who waits, or FREE, or LEAVING */
 
 /* outbound.c */
-void job_link(struct outbound_job *j);            /* in outbound->jobs */
-void job_unlink(struct outbound_job *j);
-void job_wait_for_room(struct outbound_job *j);
 void job_note_attempt(struct outbound_job *j, struct str host, struct str text);
 /* Every recipient that is open gets this. */
 void job_settle(struct outbound_job *j, enum delivery_outcome outcome, const char *status, struct str text);

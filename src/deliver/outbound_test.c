@@ -326,21 +326,6 @@ static void allow_one(struct world *w, int keep_ms)
 	outbound_configure(w->outbound, &settings);
 }
 
-/* Asks while there is no room for it: no answer yet. */
-static void ask_in_vain(struct world *w, const struct send *s, int64_t timeout_ms)
-{
-	CLEANUP(buf_free) struct buf b = BUF(MESSAGE_BODY_MAX);
-	CLEANUP(fd_close) int memfd = -1;
-	int fds[MESSAGE_FDS_MAX], n = 0;
-
-	EXPECT_OK(send_encode(s, &b, fds, &n, &memfd));
-	w->is_answered = false;
-	EXPECT_OK(channel_ask(w->queue, REQUEST_SEND, buf_str(&b), fds, n, timeout_ms, on_answer, w));
-	for (int i = 0; i < 5; i++)
-		loop_once(w->loop, 10);
-	EXPECT(!w->is_answered);
-}
-
 /* More SENDs than connections may be open: the second waits, and gets the connection when its message is on disk. */
 TEST(waiting_for_room)
 {
@@ -356,9 +341,8 @@ TEST(waiting_for_room)
 	s.number = 2;
 	ask_in_vain(&w, &s, SEND_TIMEOUT_MS);
 	sent(&w, 1);
-	for (int64_t until = clock_mono_ms() + WAIT_MS; !w.is_answered && clock_mono_ms() < until;)
-		loop_once(w.loop, 10);
-	EXPECT(w.is_answered && w.answer.results[0].outcome == DELIVERY_DONE);
+	wait_for_answer(&w);
+	EXPECT(w.answer.results[0].outcome == DELIVERY_DONE);
 	sent(&w, 2);
 	teardown(&w);
 	EXPECT_INT(w.server.connections, 1);
@@ -380,9 +364,8 @@ TEST(not_when_it_is_late)
 	ask_in_vain(&w, &s, 2 * SEND_TIMEOUT_MS);
 	clock_mono_advance(outbound_defaults.send_ms);
 	sent(&w, 1);
-	for (int64_t until = clock_mono_ms() + WAIT_MS; !w.is_answered && clock_mono_ms() < until;)
-		loop_once(w.loop, 10);
-	EXPECT(w.is_answered && w.answer.results[0].outcome == DELIVERY_DEFERRED);
+	wait_for_answer(&w);
+	EXPECT(w.answer.results[0].outcome == DELIVERY_DEFERRED);
 	EXPECT_STR(w.answer.results[0].status, "4.4.1");
 	teardown(&w);
 	EXPECT_INT(w.server.connections, 1);

@@ -104,16 +104,15 @@ static void on_sent(void *context, UNUSED struct channel *ch, struct message *m)
 static const struct channel_handler handlers[] = { { REQUEST_SEND, on_send }, { NOTICE_SENT, on_sent }, { 0 } };
 static const struct channel_handler none[] = { { 0 } };
 
-static void setup(struct world *w, const char *const *scripts)
+static void setup_with(struct world *w, const char *const *scripts, const struct resolver_config *names)
 {
-	struct resolver_config config = { .servers = STR("127.0.0.1@9"), .trust_anchor = STR("none") };
 	struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	socklen_t n = sizeof(a);
 	int pair[2];
 
 	signal(SIGPIPE, SIG_IGN);
 	*w = (struct world){ .loop = loop_new() };
-	EXPECT_OK(resolver_new(w->loop, &config, &w->resolver));
+	EXPECT_OK(resolver_new(w->loop, names, &w->resolver));
 	w->tls = tls_client_new("/etc/ssl/certs/ca-certificates.crt");
 	w->outbound = outbound_new(w->loop, w->resolver, w->tls);
 	EXPECT_INT(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair), 0);
@@ -132,6 +131,12 @@ static void setup(struct world *w, const char *const *scripts)
 	s.port = w->server.port;
 	outbound_configure(w->outbound, &s);
 	pthread_create(&w->server.thread, NULL, serve, &w->server);
+}
+
+/* Without names. */
+UNUSED static void setup(struct world *w, const char *const *scripts)
+{
+	setup_with(w, scripts, &(struct resolver_config){ .servers = STR("127.0.0.1@9"), .trust_anchor = STR("none") });
 }
 
 static void teardown(struct world *w)
@@ -197,6 +202,29 @@ static void sent(struct world *w, uint64_t number)
 	channel_notify(w->queue, NOTICE_SENT, buf_str(&b), NULL, 0);
 	loop_once(w->loop, 10);
 	loop_once(w->loop, 10);
+}
+
+/* Asks while there is no room for it: no answer yet. */
+UNUSED static void ask_in_vain(struct world *w, const struct send *s, int64_t timeout_ms)
+{
+	CLEANUP(buf_free) struct buf b = BUF(MESSAGE_BODY_MAX);
+	CLEANUP(fd_close) int memfd = -1;
+	int fds[MESSAGE_FDS_MAX], n = 0;
+
+	EXPECT_OK(send_encode(s, &b, fds, &n, &memfd));
+	w->is_answered = false;
+	EXPECT_OK(channel_ask(w->queue, REQUEST_SEND, buf_str(&b), fds, n, timeout_ms, on_answer, w));
+	for (int i = 0; i < 5; i++)
+		loop_once(w->loop, 10);
+	EXPECT(!w->is_answered);
+}
+
+/* Goes on until that is answered. */
+UNUSED static void wait_for_answer(struct world *w)
+{
+	for (int64_t until = clock_mono_ms() + WAIT_MS; !w->is_answered && clock_mono_ms() < until;)
+		loop_once(w->loop, 10);
+	EXPECT(w->is_answered);
 }
 
 #define HELLO "220 peer\n<EHLO me.test\n250 peer\n"

@@ -11,45 +11,6 @@ enum { ATTEMPT_ADDRESSES_MAX = 8 };  /* addresses tried for one SEND; the queue 
 /* The queue is about to count it as lost, and to send it again: nothing of it may go out any more. */
 bool job_is_late(const struct outbound_job *j) { return clock_mono_ms() >= j->until_ms; }
 
-/* May a connection that was made for another message carry this one? What asks for proof finds its way anew. */
-bool job_may_use(const struct outbound_connection *c, const struct outbound_job *j)
-{
-	return str_eq(c->destination, j->way.name) && !job_is_late(j) && !job_requires_tls(j) &&
-	       (c->is_proven || j->is_allowed == NULL);
-}
-
-static struct outbound_connection *find_free(const struct outbound_job *j)
-{
-	for (struct outbound_connection *c = j->outbound->connections; c; c = c->next)
-		if (c->state == CONNECTION_FREE && job_may_use(c, j))
-			return c;
-	return NULL;
-}
-
-/* Who keeps a connection that nobody needs now makes room for who has none. */
-static void give_room(struct outbound *r)
-{
-	for (struct outbound_connection *c = r->connections; c; c = c->next) {
-		if (c->state == CONNECTION_FREE) {
-			loop_timer_in(r->loop, &c->timer, 0);
-			return;
-		}
-	}
-}
-
-static bool has_room(struct outbound *r, const struct peer *address)
-{
-	size_t n = 0;
-
-	if (r->connection_count >= r->settings.connections_max) {
-		give_room(r);
-		return false;
-	}
-	for (const struct outbound_connection *c = r->connections; c; c = c->next)
-		n += memcmp(c->address.address, address->address, sizeof(address->address)) == 0;
-	return n < r->settings.per_address_max;
-}
-
 /* Every host was tried; the last one's words stand for all, the others' are among the attempts. */
 static void nobody_left(struct outbound_job *j)
 {
@@ -90,10 +51,14 @@ void job_next_target(struct outbound_job *j)
 			skip_host(j, host, "4.7.5", STR("it is none of the mail hosts that the domain's policy (MTA-STS) allows"));
 			continue;
 		}
-		if (!has_room(j->outbound, &t->address)) {
-			job_wait_for_room(j);
+		struct outbound_connection *kept = connection_find_at(j, host, &t->address);
+		if (kept) {
+			j->target++;
+			connection_use(kept, j);
 			return;
 		}
+		if (place_wait(j, &t->address))
+			return;
 		if (connection_open(j, host, &t->address, &why)) {
 			j->in_clear = false;
 			j->target++;
@@ -253,7 +218,7 @@ void outbound_password(struct outbound *r, uint64_t ticket, enum err e, struct s
 
 void job_find_way(struct outbound_job *j)
 {
-	struct outbound_connection *c = j->wants_new ? NULL : find_free(j);
+	struct outbound_connection *c = connection_find(j);
 
 	if (c) {
 		connection_use(c, j);
@@ -279,25 +244,4 @@ void job_begin_anew(struct outbound_job *j)
 {
 	j->wants_new = true;
 	job_find_way(j);
-}
-
-/* Each of those who wait, once; who finds no room waits again, behind the others of his kind. */
-void outbound_room(struct outbound *r)
-{
-	struct outbound_job *first = r->waiting;
-
-	if (r->is_looking)
-		return;
-	r->is_looking = true;
-	r->waiting = NULL;
-	r->waiting_end = &r->waiting;
-	if (first)
-		first->link = &first;
-	while (first) {
-		struct outbound_job *j = first;
-		job_unlink(j);
-		job_link(j);
-		job_next_target(j);
-	}
-	r->is_looking = false;
 }

@@ -94,7 +94,7 @@ static void nameserver_stop(struct nameserver *ns)
 	test_dir_remove(ns->dir);
 }
 
-static struct resolver *nameserver_resolver(const struct nameserver *ns, struct loop *l)
+UNUSED static struct resolver *nameserver_resolver(const struct nameserver *ns, struct loop *l)
 {
 	struct resolver_config c = { .servers = str_of(ns->server), .trust_anchor = str_of(ns->anchor) };
 	struct resolver *r = NULL;
@@ -104,7 +104,7 @@ static struct resolver *nameserver_resolver(const struct nameserver *ns, struct 
 }
 
 /* Runs the loop until it is true. */
-static void loop_until(struct loop *l, const bool *it)
+UNUSED static void loop_until(struct loop *l, const bool *it)
 {
 	int64_t end = clock_mono_ms() + 60000;
 
