@@ -1,4 +1,4 @@
-/* APPEND, one message or several (RFC 3502): the only command that reads its own literals, because a message goes to the store as
+/* APPEND, one message or several (RFC 3502), and REPLACE (RFC 8508): the only commands that read their own literals, because a message goes to the store as
  * it comes. All messages of one command become visible together, or none.
  *
  * An error is known before or while a literal comes. Before, and the client waits for leave: it gets NO instead. Else what it is
@@ -11,6 +11,7 @@ struct appending {
 	struct mailbox to;
 	enum err       e;            /* the first failure: what follows is dropped */
 	bool           is_binary;    /* a literal8 was among them */
+	bool           is_single;    /* REPLACE: one message, no more */
 	struct imap_reply reply;     /* when is_refused */
 	bool           is_refused, is_over;
 };
@@ -109,6 +110,8 @@ static struct imap_reply failure(struct imap_session *s, struct imap_cmd *c, enu
 	switch (e) {
 	case ERR_NOTFOUND:
 		return imap_no(c, "TRYCREATE", "there is no such mailbox; CREATE it first");
+	case ERR_CONFLICT:
+		return imap_no(c, "EXPUNGEISSUED", "the message that should be replaced has been removed meanwhile; APPEND the new one");
 	case ERR_LIMIT:
 		return imap_no(c, "TOOBIG", "a message is at most %llu bytes long, and a command has at most %d of them",
 		               (unsigned long long)view_message_size_max(s->view), APPEND_MESSAGES_MAX);
@@ -174,6 +177,8 @@ static bool take_all(struct imap_session *s, struct imap_cmd *c, struct appendin
 			scan_need(&c->args, ')');
 		if (imap_arg_end(c))
 			return true;
+		if (ap->is_single)
+			scan_fail(&c->args);
 		imap_sp(&c->args);  /* the next message of a MULTIAPPEND */
 	}
 }
@@ -206,4 +211,71 @@ struct imap_reply imap_append(struct imap_session *s, struct imap_cmd *c)
 	for (size_t i = 0; i < n; i++)
 		uid_set_add(&uids, &c->arena, done[i].uid, done[i].uid);
 	return imap_ok(c, "[APPENDUID %u %s] stored", done[0].uidvalidity, uid_set_text(&uids, &c->arena));
+}
+
+/* Which message is meant; 0: the reply is in *r. */
+static uint32_t replaced_uid(struct imap_session *s, struct imap_cmd *c, struct imap_reply *r)
+{
+	uint32_t number = scan_u32(&c->args), uid;
+
+	imap_sp(&c->args);
+	if (c->args.failed || number == 0) {
+		*r = imap_bad(c, "message mailbox [(flags)] [\"date-time\"] {size}");
+		return 0;
+	}
+	if (s->is_readonly) {
+		*r = imap_no(c, "NOPERM", "the mailbox was opened by EXAMINE, so nothing can be changed; SELECT it");
+		return 0;
+	}
+	uid = c->is_uid ? (selected_seq(s->selected, number) ? number : 0) : selected_uid(s->selected, number);
+	if (uid == 0)
+		*r = c->is_uid ? imap_no(c, "NONEXISTENT", "there is no such message to be replaced") : imap_bad(c, "the number of a message");
+	return uid;
+}
+
+static enum err begin_replace(struct imap_session *s, uint32_t uid, struct append **append)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct uid_set set = { 0 };
+	struct message_row row;
+	struct summary sum;
+	uint32_t next = 0;
+
+	uid_set_add(&set, &a, uid, uid);
+	if (selected_rows_by_uid(s->selected, &set, 0, &next, &row, 1) == 0)
+		return ERR_CONFLICT;
+	TRY(view_summaries(s->view, &row.email, 1, false, &a, &sum));
+	TRY(append_begin(s->view, append));
+	append_replaces(*append, s->mailbox_id, uid, sum.email ? sum.size : 0);
+	return ERR_OK;
+}
+
+/* REPLACE seq-number SP mailbox append-message: the old message goes and the new one comes in one step      RFC 8508 §3 */
+struct imap_reply imap_replace(struct imap_session *s, struct imap_cmd *c)
+{
+	CLEANUP(append_abandon) struct append *append = NULL;
+	struct appending ap = { .is_single = true };
+	struct imap_reply r;
+	struct imap_literal l;
+	struct appended *done;
+	struct str path;
+	size_t n;
+	uint32_t uid = replaced_uid(s, c, &r);
+
+	if (uid == 0 || !read_mailbox(s, c, &path)) {
+		bool has = imap_literal_announced(buf_str(&c->text), &l);
+		return refuse(s, c, uid == 0 ? r : imap_bad(c, "message mailbox [(flags)] [\"date-time\"] {size}"), has ? &l : NULL);
+	}
+	ap.e = view_mailbox_find(s->view, path, &c->arena, &ap.to);
+	if (ap.e == ERR_OK)
+		ap.e = begin_replace(s, uid, &append);
+	ap.append = append;
+	if (!take_all(s, c, &ap))
+		return ap.reply;
+	if (ap.e == ERR_OK)
+		ap.e = append_commit(&append, &c->arena, &done, &n);
+	if (ap.e != ERR_OK)
+		return failure(s, c, ap.e, ap.is_binary);
+	buf_printf(&s->out, "* OK [APPENDUID %u %u] the new message is stored\r\n", done[0].uidvalidity, done[0].uid);
+	return imap_ok(c, "replaced");
 }

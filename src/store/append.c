@@ -34,6 +34,9 @@ struct append {
 	struct body_writer *writer;    /* once it is longer than IN_MEMORY_MAX */
 	uint64_t            total;     /* bytes of the finished messages */
 	bool                is_delivery;
+	int64_t             replaced_mailbox;  /* 0: nothing is replaced */
+	uint32_t            replaced_uid;
+	uint64_t            freed;     /* its bytes, as far as one can say before */
 	struct delivery_key forget;    /* names up to its seq go in the same transaction; log_id 0: none */
 };
 
@@ -50,7 +53,7 @@ static enum err within_limits(struct append *ap, uint64_t size)
 	if (size > v->config.message_size_max)
 		return ERR_LIMIT;
 	pthread_mutex_lock(&v->memory_lock);
-	used = v->used_bytes;
+	used = v->used_bytes > ap->freed ? v->used_bytes - ap->freed : 0;
 	limit = v->config.quota_bytes;
 	pthread_mutex_unlock(&v->memory_lock);
 	if (limit == 0)
@@ -68,6 +71,13 @@ enum err append_begin(struct view *v, struct append **out)
 	(*out)->v = v;
 	(*out)->memory = BUF(IN_MEMORY_MAX);
 	return ERR_OK;
+}
+
+void append_replaces(struct append *ap, int64_t mailbox_id, uint32_t uid, uint64_t size)
+{
+	ap->replaced_mailbox = mailbox_id;
+	ap->replaced_uid = uid;
+	ap->freed = size;
 }
 
 /* Drops the message under way. */
@@ -206,11 +216,24 @@ static enum err insert_one(struct tx *tx, const struct incoming *m, struct appen
 	return ERR_OK;
 }
 
+static enum err expunge_replaced(struct append *ap, struct tx *tx)
+{
+	struct box *box = box_by_id(tx->v, ap->replaced_mailbox);
+	struct row row;
+	size_t n = 0;
+
+	if (box != NULL && !box->is_deleted)
+		TRY(message_rows(tx->v, ap->replaced_mailbox, ap->replaced_uid, ap->replaced_uid, 0, &row, 1, &n));
+	return n == 1 ? message_expunge(tx, box, &row, 1) : ERR_CONFLICT;
+}
+
 static enum err insert_all(struct append *ap, struct appended *out, uint64_t *commit)
 {
 	CLEANUP(tx_abandon) struct tx tx = { 0 };
 
 	TRY(tx_begin(ap->v, TX_SYNC, &tx));
+	if (ap->replaced_mailbox != 0)
+		TRY(expunge_replaced(ap, &tx));
 	for (size_t i = 0; i < ap->n; i++)
 		TRY(insert_one(&tx, &ap->messages[i], &out[i]));
 	if (ap->forget.log_id != 0)

@@ -266,6 +266,38 @@ TEST(no_more_is_kept_than_the_quota)
 	test_dir_remove(dir);
 }
 
+/* A draft of 600 kB in an account of a megabyte is saved again: there is room for one of them. */
+TEST(replacing_needs_no_room_for_both)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	const char *dir = test_dir();
+	struct view *v = open_account(dir);
+	struct append *ap;
+	struct append_new in = { .mailbox_id = inbox_of(v), .internal_date = 1700000000 };
+	struct appended *done;
+	struct quota quota;
+	char *bytes = arena_alloc(&a, 600000);
+	size_t n;
+
+	memset(bytes, 'x', 600000);
+	view_set_limits(v, 1000000, 0);
+	EXPECT_OK(append(v, 600000, NULL));
+	EXPECT_ERR(append(v, 600000, NULL), ERR_QUOTA);
+	for (int i = 0; i < 2; i++) {  /* the second time it is gone already */
+		EXPECT_OK(append_begin(v, &ap));
+		append_replaces(ap, in.mailbox_id, 1, 600000);
+		EXPECT_OK(append_message(ap, &in, 600000));
+		EXPECT_OK(append_write(ap, str_make(bytes, 600000)));
+		EXPECT_OK(append_end(ap));
+		EXPECT_ERR(append_commit(&ap, &a, &done, &n), i == 0 ? ERR_OK : ERR_CONFLICT);
+	}
+	view_quota(v, &quota);
+	EXPECT_INT(quota.messages, 1);
+	EXPECT_INT(quota.used_bytes, 600000);
+	view_close(v);
+	test_dir_remove(dir);
+}
+
 #ifdef FACTEUR_FAULT
 #include "disk/fault.h"
 

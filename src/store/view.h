@@ -277,6 +277,9 @@ enum err view_expunge(struct view *v, int64_t mailbox_id, const struct uid_set *
  * complete (and its structure read) at append_end(). Nothing remains unless append_commit() succeeded. One thread at a
  * time. */
 enum err append_begin(struct view *v, struct append **out) MUST_CHECK;
+/* The commit also removes this message, which has size bytes (RFC 8508 REPLACE): both or neither; append_commit() says ERR_CONFLICT
+ * when it is gone by then. */
+void append_replaces(struct append *ap, int64_t mailbox_id, uint32_t uid, uint64_t size);
 struct append_new {
 	int64_t  mailbox_id;
 	int64_t  internal_date;   /* seconds since 1970, UTC; RFC 9051 §2.3.3 */
