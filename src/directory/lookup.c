@@ -113,6 +113,7 @@ enum err lookup_read(struct str bytes, struct lookup **out)
 	struct scan s;
 
 	l->bytes = bytes;
+	atomic_store(&l->owners, 1);
 	if (!check(l))
 		goto bad;
 	l->conf = conf_new();
@@ -147,12 +148,20 @@ enum err lookup_open(int fd, struct lookup **out)
 
 void lookup_close(struct lookup *l)
 {
-	if (l == NULL)
+	if (l == NULL || atomic_fetch_sub(&l->owners, 1) > 1)
 		return;
 	conf_free(l->conf);
 	if (l->mapped.p)
 		memfd_unmap(l->mapped);
 	mem_free(l);
+}
+
+struct lookup *lookup_share(const struct lookup *l)
+{
+	struct lookup *shared = (struct lookup *)(uintptr_t)l;  /* nothing but the count of its owners ever changes */
+
+	atomic_fetch_add(&shared->owners, 1);
+	return shared;
 }
 
 enum err lookup_replace(struct lookup **l, struct message *m)

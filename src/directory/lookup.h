@@ -20,6 +20,9 @@ enum err lookup_open(int fd, struct lookup **out) MUST_CHECK;
 /* From bytes in memory that outlive it (tests, fuzzing, control itself). */
 enum err lookup_read(struct str bytes, struct lookup **out) MUST_CHECK;
 void lookup_close(struct lookup *l);               /* NULL is fine */
+/* The same look-up once more, for somebody with a life of his own (another thread): both close it. Not of one that was read from bytes that
+ * go before. */
+struct lookup *lookup_share(const struct lookup *l);
 
 /* For the handler of DIRECTORY: opens the memfd of the message and replaces *l (which may be NULL). The caller answers the
  * request with the result. */

@@ -7,6 +7,7 @@
 #define FACTEUR_DIRECTORY_LOOKUP_PRIVATE_H
 #include "directory/directory.h"
 #include "directory/lookup.h"
+#include <stdatomic.h>
 
 #define LOOKUP_MAGIC 0x346b6f6f4c746346ULL  /* "FctLook4"; the digit is the format's version */
 
@@ -66,6 +67,7 @@ static inline uint64_t lookup_hash(uint64_t seed, struct str key)
 }
 
 struct lookup {
+	atomic_uint          owners;
 	struct str           bytes, mapped;   /* mapped: to be unmapped */
 	struct lookup_header h;
 	const char          *accounts, *slots, *names, *targets, *groups, *strings;

@@ -3,6 +3,7 @@
 #include "queue/destination.h"
 #include "base/err.h"
 #include "dns/name.h"
+#include "queue/send.h"
 
 bool address_destination(struct str address, struct arena *a, struct str *out)
 {
@@ -14,4 +15,35 @@ bool address_destination(struct str address, struct arena *a, struct str *out)
 		return true;
 	}
 	return domain.n > 0 && domain_to_ascii(domain, a, out);
+}
+
+bool queue_way_of(const struct lookup *l, struct str address, struct arena *a, struct queue_way *out)
+{
+	struct str domain;
+
+	*out = (struct queue_way){ .route = { .host = STR(""), .login = STR("") } };
+	if (!address_destination(address, a, &domain))
+		return false;
+	out->destination = domain;
+	if (l == NULL || !lookup_route(l, domain, &out->route))
+		return true;
+	out->is_inner = lookup_domain(l, domain);
+	out->destination = route_name(&out->route, a);
+	if (out->is_inner)
+		out->destination = arena_printf(a, STR_FMT " for " STR_FMT, STR_ARG(out->destination), STR_ARG(domain));
+	return true;
+}
+
+bool queue_destination_named(const struct lookup *l, struct str name, struct arena *a, struct str *out)
+{
+	struct queue_way way;
+
+	if (str_chr(name, ':') >= 0 && !str_starts(name, STR("["))) {  /* no domain has one */
+		*out = str_copy(a, name);
+		return name.n <= SEND_DESTINATION_MAX;
+	}
+	if (!queue_way_of(l, arena_printf(a, "x@" STR_FMT, STR_ARG(name)), a, &way))
+		return false;
+	*out = way.destination;
+	return true;
 }

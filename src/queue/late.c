@@ -15,7 +15,6 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "queue/destination.h"
 #include "queue/late_private.h"
 #include "queue/record.h"
 
@@ -49,6 +48,7 @@ static const struct db_step steps[] = {
 	     "CREATE TABLE paused (destination BLOB PRIMARY KEY) WITHOUT ROWID;" },
 	{ 4, "ALTER TABLE recipient ADD COLUMN tried INTEGER NOT NULL DEFAULT 0;"   /* when it was last; 0: never */
 	     "ALTER TABLE recipient ADD COLUMN asked INTEGER NOT NULL DEFAULT 0;" }, /* a retry by command: when it was due before; 0: none */
+	{ 5, "CREATE TABLE routed (mark INTEGER NOT NULL); INSERT INTO routed VALUES (0);" },   /* late_route.c */
 };
 
 struct late *late_lock(struct late *l)
@@ -185,7 +185,7 @@ static enum err first_free_number(struct late *l, uint32_t *number)
 }
 
 /* Who parked them is gone. */
-static enum err unpark(struct late *l)
+enum err late_unpark_all(struct late *l)
 {
 	static const char sql[] = "UPDATE recipient SET due = added WHERE state = 1 AND (account = 0) = 1 AND due = 9223372036854775807";
 	CLEANUP(stmt_release) struct stmt *q = db_query(l->db, sql);
@@ -201,7 +201,7 @@ static enum err open_all(struct late *l)
 	TRY(db_open(l->dir, "queue.db", &options, &l->db));
 	TRY(db_migrate(l->db, "queue", steps, COUNT_OF(steps)));
 	TRY(db_sync_wal(l->db));
-	TRY(unpark(l));
+	TRY(late_unpark_all(l));
 	TRY(first_free_number(l, &number));
 	TRY(late_bodies_open(l->dir, number, &l->bodies));
 	TRY(late_bodies_sweep(&l->bodies, is_file_named, l));
@@ -236,6 +236,7 @@ void late_close(struct late **out)
 		log_warn("queue.db keeps its write-ahead log; nothing is lost");
 	db_close(&l->db);
 	late_bodies_close(&l->bodies);
+	lookup_close(l->lookup);
 	pthread_mutex_destroy(&l->lock);
 	mem_free(l);
 	*out = NULL;
@@ -277,14 +278,6 @@ static enum err insert_message(struct late *l, const struct late_new *m, struct 
 	return stmt_done(q);
 }
 
-/* Empty for an account, and where the address has none: nothing will be parked then. */
-static struct str destination_of(const struct envelope_recipient *to, struct arena *a)
-{
-	struct str out;
-
-	return to->account == 0 && address_destination(to->address, a, &out) ? out : STR("");
-}
-
 static enum err insert_recipients(struct late *l, const struct late_new *m)
 {
 	CLEANUP(arena_free) struct arena a = { 0 };
@@ -314,7 +307,7 @@ static enum err insert_recipients(struct late *l, const struct late_new *m)
 		bind_bytes(q, 14, utf8_clip(r->reason, LATE_REASON_MAX));
 		bind_bytes(q, 15, utf8_clip(r->host, LATE_HOST_MAX));
 		stmt_bind_int64(q, 16, r->notice);
-		bind_bytes(q, 17, destination_of(to, &a));
+		bind_bytes(q, 17, late_destination_of(l, to->account, to->address, &a));
 		stmt_bind_int64(q, 18, r->tried);
 		TRY(stmt_done(q));
 		stmt_reset(q);

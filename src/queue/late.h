@@ -22,6 +22,7 @@
  * ERR_IO after a failed sync: nothing is believed until the process has started again. ERR_LIMIT: the disk is full. */
 #ifndef FACTEUR_QUEUE_LATE_H
 #define FACTEUR_QUEUE_LATE_H
+#include "directory/lookup.h"
 #include "disk/disk.h"
 #include "queue/report.h"
 
@@ -212,6 +213,11 @@ enum err late_order(struct late *l, enum late_order order, uint64_t log_id, uint
                     uint64_t *changed) MUST_CHECK;
 
 /* ---- destinations */
+/* From now on the routes of this look-up (which is shared: lookup_share()) say where rows lead. *changed: they are others than the rows were
+ * written by; those that lead elsewhere say so now, and are due. */
+enum err late_use_lookup(struct late *l, const struct lookup *lookup, bool *changed) MUST_CHECK;
+/* What is parked is due. */
+enum err late_unpark(struct late *l) MUST_CHECK;
 /* Where a message still waits to go, each once, at most max. */
 enum err late_list_destinations(struct late *l, uint64_t log_id, uint64_t seq, size_t max, struct arena *a, struct str **out, size_t *n) MUST_CHECK;
 struct late_destination {

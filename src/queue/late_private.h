@@ -1,5 +1,5 @@
 /* queue/late_private.h -- shared by the files of late: late.c (rows and their life), late_bodies.c (files), late_list.c
- * (reading), late_report.c (telling). */
+ * (reading), late_report.c (telling), late_route.c (where rows lead). */
 #ifndef FACTEUR_QUEUE_LATE_PRIVATE_H
 #define FACTEUR_QUEUE_LATE_PRIVATE_H
 #include "db/db.h"
@@ -24,6 +24,7 @@ struct late {
 	struct disk_dir   *dir;         /* DIR/queue */
 	struct db         *db;
 	struct late_bodies bodies;
+	struct lookup     *lookup;      /* whose routes say where an address leads; NULL: not there yet */
 	uint64_t           log_id, w;   /* what a replay could bring again: this log, above w */
 };
 
@@ -32,6 +33,10 @@ struct late *late_lock(struct late *l);
 void late_unlock(struct late **l);
 
 /* ---- late.c, late_list.c; under the lock */
+/* Makes what is parked due. */
+enum err late_unpark_all(struct late *l) MUST_CHECK;
+/* ---- late_route.c; under the lock. Empty for an account, and where the address has none: nothing will be parked then. */
+struct str late_destination_of(const struct late *l, uint64_t account, struct str address, struct arena *a);
 enum err late_commit(struct late *l) MUST_CHECK;
 /* Forgets finished rows that no replay can bring again; begins and commits. */
 enum err late_forget_finished(struct late *l) MUST_CHECK;

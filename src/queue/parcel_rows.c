@@ -182,7 +182,7 @@ static enum row_fate take_row(struct parcels *r, const struct late_due *due, boo
 	struct late_message m;
 	struct late_row row;
 	struct turns_state s;
-	struct str destination;
+	struct queue_way way;
 
 	if (map_get(&r->rows, key_bytes(&due->key, bytes)) != NULL)
 		return ROW_HERE_ALREADY;
@@ -195,17 +195,17 @@ static enum row_fate take_row(struct parcels *r, const struct late_due *due, boo
 	}
 	if (e != ERR_OK)
 		return e == ERR_CORRUPT || e == ERR_NOTFOUND ? ROW_LEFT : ROW_UNREAD;
-	if (!address_destination(row.recipient.address, &a, &destination)) {
+	if (!queue_way_of(r->queue->lookup, row.recipient.address, &a, &way)) {
 		refuse_row(r, &due->key, row.recipient.address);
 		return ROW_LEFT;
 	}
-	turns_state(r->turns, destination, &s);
+	turns_state(r->turns, way.destination, &s);
 	if (may_park && is_crowded(r, &s, m.envelope.wishes.priority)) {
-		park(r, &due->key, destination);
+		park(r, &due->key, way.destination);
 		return ROW_LEFT;
 	}
 	remember_row(r, due->key, r);
-	(void)parcel_item(parcel_for(r, &from, &m.envelope, destination, &a), due->key.recipient, ITEM_LATE);
+	(void)parcel_item(parcel_for(r, &from, &m.envelope, way.destination, &a), due->key.recipient, ITEM_LATE);
 	return ROW_TAKEN;
 }
 
@@ -249,6 +249,51 @@ static void take_due(struct parcels *r)
 		new += take_page(r, &is_last);
 }
 
+/* -------------------------------------------------------------------------------------------------- other routes */
+
+void parcel_refile(struct parcel *p)
+{
+	struct parcels *r = p->parcels;
+
+	if (p->state != PARCEL_WAITING)
+		parcel_again(p);
+	parcel_seal(p);
+	turns_withdraw(r->turns, &p->turn);
+	p->state = PARCEL_MOVING;
+	if (p->is_fresh)
+		parcel_no_longer_fresh(p);
+	for (size_t i = 0; i < p->n; i++) {
+		struct item *item = &p->items[i];
+		if (item->state == ITEM_LATE) {
+			item_forget_row(p, item);
+		} else if (item->state == ITEM_MOVING) {
+			remember_row(r, item_key(p, item), NULL);
+		} else if (item->state == ITEM_LOGGED) {
+			item->state = ITEM_MOVING;
+			sync_put_aside(r->queue->sync, item->due, clock_wall_s());
+		}
+	}
+	parcels_look_anew(r);
+	if (!has_moving(p))
+		parcel_drop(p);
+}
+
+/* What is on its way to queue.db just now may be parked under a name that nobody asks for: the second look finds it. */
+void parcels_reroute(struct parcels *r)
+{
+	struct parcel_list *lists[] = { &r->rest, &r->fresh };
+	struct parcel *next;
+
+	for (size_t i = 0; i < COUNT_OF(lists); i++) {
+		for (struct parcel *p = lists[i]->first; p != NULL; p = next) {
+			next = p->after;
+			if (p->state == PARCEL_WAITING)
+				parcel_refile(p);
+		}
+	}
+	r->unpark_ms = r->now_ms + LOOK_ANEW_MS;
+}
+
 void parcels_look_anew(struct parcels *r) { r->look_anew_ms = 0; }
 
 /* A destination that has room asks for what was parked. Its rows that are here already are listed too: parked is what they are in queue.db,
@@ -283,8 +328,18 @@ static void pull_all(struct parcels *r)
 			pull(r, &s);
 }
 
+static void unpark(struct parcels *r)
+{
+	r->unpark_ms = 0;
+	if (late_unpark(r->queue->late) != ERR_OK)
+		r->unpark_ms = r->now_ms + LOOK_ANEW_MS;
+	parcels_look_anew(r);
+}
+
 void parcels_list(struct parcels *r)
 {
+	if (r->unpark_ms != 0 && r->now_ms >= r->unpark_ms)
+		unpark(r);
 	take_due(r);
 	pull_all(r);
 }
@@ -294,7 +349,7 @@ enum err parcels_pause(struct parcels *r, struct str domain, bool is_paused)
 	CLEANUP(arena_free) struct arena a = { 0 };
 	struct str destination;
 
-	if (!address_destination(arena_printf(&a, "x@" STR_FMT, STR_ARG(domain)), &a, &destination))
+	if (!queue_destination_named(r->queue->lookup, domain, &a, &destination))
 		return ERR_INVALID;
 	TRY(late_pause(r->queue->late, destination, is_paused));
 	turns_pause(r->turns, destination, is_paused);

@@ -38,13 +38,10 @@ bool parcels_sign_it(const struct envelope *e)
 	       (e->source == ENVELOPE_DELIVERY && e->parent.account == 0);
 }
 
-/* Forwarded mail leaves with a sender of ours, so that its bounce comes back here (SRS). */
-static void fill_head(const struct parcel *p, const struct envelope *e, struct arena *a, struct loaded *out)
+static void fill_head(const struct envelope *e, struct loaded *out)
 {
-	const struct lookup *l = p->parcels->queue->lookup;
-
 	out->is_ours = parcels_sign_it(e);
-	out->send.sender = l != NULL ? lookup_forward_sender(l, e->sender, a) : e->sender;
+	out->send.sender = e->sender;
 	out->send.body_type = e->body;
 	out->send.ret = e->ret;
 	out->send.envid = e->envid;
@@ -58,13 +55,13 @@ static void add_recipient(struct parcel *p, struct item *i, const struct envelop
 	out->recipients[out->send.n++] = (struct send_recipient){ r->address, r->orcpt, r->notify };
 }
 
-static enum err load_logged(struct parcel *p, struct arena *a, struct loaded *out)
+static enum err load_logged(struct parcel *p, struct loaded *out)
 {
 	struct queue *q = p->parcels->queue;
 	const struct content *c;
 
 	TRY(content_get(q->contents, q->log, p->place, &c));
-	fill_head(p, &c->envelope, a, out);
+	fill_head(&c->envelope, out);
 	for (size_t i = 0; i < p->n; i++) {
 		if (p->items[i].state == ITEM_SETTLED)
 			continue;
@@ -111,7 +108,7 @@ static enum err load_late(struct parcel *p, struct arena *a, struct loaded *out)
 	if (out->send.n == 0)
 		return ERR_OK;
 	TRY(late_message_find(late, p->log_id, p->seq, a, &m));
-	fill_head(p, &m.envelope, a, out);
+	fill_head(&m.envelope, out);
 	out->bytes = BUF(LATE_SHARED_MAX);
 	TRY(late_body(late, p->log_id, p->seq, &out->bytes, &out->send.fd));
 	out->send.size = m.size;
@@ -127,19 +124,39 @@ static enum err load(struct parcel *p, struct arena *a, struct loaded *out)
 		p->items[i].address = STR_NONE;
 	out->send.destination = turn_destination(&p->turn);
 	out->send.recipients = out->recipients;
-	return p->place.length > 0 ? load_logged(p, a, out) : load_late(p, a, out);
+	return p->place.length > 0 ? load_logged(p, out) : load_late(p, a, out);
 }
 
-/* False: p is not there any more. */
+/* Which way it goes now. Forwarded mail leaves with a sender of ours, so that its bounce comes back here (SRS). False: another way than where
+ * it waits. */
+static bool set_way(const struct parcel *p, struct arena *a, struct loaded *out)
+{
+	const struct lookup *l = p->parcels->queue->lookup;
+	struct queue_way way;
+
+	if (!queue_way_of(l, out->recipients[0].address, a, &way) || !str_eq(way.destination, out->send.destination))
+		return false;
+	out->send.route = way.route;
+	if (l != NULL && !way.is_inner)
+		out->send.sender = lookup_forward_sender(l, out->send.sender, a);
+	return true;
+}
+
+/* False: p is not there any more, or waits elsewhere. */
 static bool read_parcel(struct parcel *p, struct arena *a, struct loaded *out)
 {
 	if (load(p, a, out) != ERR_OK) {
 		parcel_all(p, DELIVERY_DEFERRED, STR("4.3.0"), STR("The queued message cannot be read; see the server's log."));
 		return false;
 	}
-	if (out->send.n == 0)
+	if (out->send.n == 0) {
 		parcel_drop(p);
-	return out->send.n > 0;
+		return false;
+	}
+	if (set_way(p, a, out))
+		return true;
+	parcel_refile(p);
+	return false;
 }
 
 /* ---------------------------------------------------------------------------------------------------------- sending */

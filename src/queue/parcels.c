@@ -128,16 +128,17 @@ void parcel_drop(struct parcel *p)
 void parcels_add(struct parcels *r, struct due *d, const struct envelope *e)
 {
 	CLEANUP(arena_free) struct arena a = { 0 };
-	struct str address = e->recipients[d->recipient].address, destination;
+	struct str address = e->recipients[d->recipient].address;
+	struct queue_way way;
 
-	if (!address_destination(address, &a, &destination)) {
+	if (!queue_way_of(r->queue->lookup, address, &a, &way)) {
 		const struct sync_result refused = { .outcome = DELIVERY_REFUSED, .status = STR("5.1.3"),
 			.reason = arena_printf(&a, "\"" STR_FMT "\" is no address: there is no domain in it that mail could be sent to.",
 			                       STR_ARG(address)) };
 		sync_move(r->queue->sync, d, &refused);
 		return;
 	}
-	struct parcel *p = parcel_for(r, d->message, e, destination, &a);
+	struct parcel *p = parcel_for(r, d->message, e, way.destination, &a);
 	parcel_item(p, d->recipient, ITEM_LOGGED)->due = d;
 	d->parcel = p;
 }

@@ -50,7 +50,9 @@ size_t parcels_out(const struct parcels *r);   /* SENDs without an answer, or wi
 void parcels_hurry(struct parcels *r, struct str destination);
 /* He has changed rows of queue.db: some may be due. */
 void parcels_look_anew(struct parcels *r);
-/* ERR_INVALID: no domain. Durable when it returns. */
+/* Routes have changed: what waits is filed anew. */
+void parcels_reroute(struct parcels *r);
+/* domain: or the name of a route. ERR_INVALID: neither. Durable when it returns. */
 enum err parcels_pause(struct parcels *r, struct str domain, bool is_paused) MUST_CHECK;
 const struct turns *parcels_turns(const struct parcels *r);
 #endif

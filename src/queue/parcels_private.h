@@ -5,6 +5,7 @@
 #include "queue/queue_private.h"
 #include "queue/parcels.h"
 #include "queue/send.h"
+#include "queue/destination.h"
 #include "queue/signatures.h"
 
 enum item_state {
@@ -70,6 +71,7 @@ struct parcels {
 	size_t             parking;           /* of them: those on their way back */
 	struct late_due    listed;            /* the last row that was listed as due: what comes before it has been looked at */
 	int64_t            listed_at, look_anew_ms;
+	int64_t            unpark_ms;         /* what was parked by routes of before is listed then; 0: nothing was */
 	uint64_t           number;
 	size_t             bytes_out;
 };
@@ -100,6 +102,8 @@ void item_unparcel(struct item *i);       /* its due is somebody else's from now
 void parcels_record_again(struct parcels *r);   /* LOG_DONEs that found no room */
 
 /* parcel_rows.c */
+/* It leads elsewhere than where it waits: it is filed anew, by way of queue.db. */
+void parcel_refile(struct parcel *p);
 struct late_key item_key(const struct parcel *p, const struct item *i);
 void item_forget_row(struct parcel *p, struct item *i);
 void parcels_move_old(struct parcels *r);       /* out of the log */

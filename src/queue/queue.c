@@ -504,7 +504,16 @@ bool queue_needs_restart(const struct queue *q)
 
 bool queue_exists(struct disk_dir *dir) { return disk_exists(dir, "log/ring"); }
 
-void queue_use_lookup(struct queue *q, const struct lookup *l) { q->lookup = l; }
+void queue_use_lookup(struct queue *q, const struct lookup *l)
+{
+	bool changed = false;
+
+	q->lookup = l;
+	if (late_use_lookup(q->late, l, &changed) != ERR_OK)
+		log_error("queue.db could not be told of the routes; what waits there keeps its way for now");
+	if (changed)
+		parcels_reroute(q->parcels);
+}
 
 void queue_configure(struct queue *q, uint64_t disk_reserve, int64_t lifetime_s, int64_t delay_notice_s)
 {
@@ -571,6 +580,7 @@ enum err queue_open(const struct queue_config *config, const struct queue_host *
 
 	q->config = *config;
 	q->host = *host;
+	q->lookup = config->lookup;
 	q->now_ms = q->added_ms = q->swept_ms = clock_mono_ms();
 	e = open_files(q);
 	if (e == ERR_OK) {

@@ -38,6 +38,7 @@ struct queue_config {
 	int64_t           delay_notice_s; /* after which its sender is told that it takes long; 0: never by itself */
 	int               sync_every_ms;  /* 0: SYNC_EVERY_MS */
 	struct trail_notes *trail;        /* NULL: nothing is noted */
+	const struct lookup *lookup;      /* as by queue_use_lookup(), which follows: what the log has is filed by it; may be NULL */
 	bool is_resolved; /* tests: recipients come with their accounts; else nothing is taken before queue_use_lookup() */
 };
 

@@ -26,7 +26,7 @@
 enum {
 	SEND_RECIPIENTS_MAX = 100,
 	SEND_ATTEMPTS_MAX   = 10,
-	SEND_DESTINATION_MAX = ROUTE_NAME_MAX,   /* bytes */
+	SEND_DESTINATION_MAX = ROUTE_NAME_MAX + 270,   /* bytes */
 	SEND_SOURCE_MAX = 45,
 	SEND_PREFIX_MAX = 12000,          /* DKIM_PREFIX_MAX */
 	SEND_INLINE_MAX = DELIVERY_INLINE_MAX,  /* bytes of a body inside the request (over some 58 kB: in its memfd) */

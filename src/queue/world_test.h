@@ -59,7 +59,7 @@ struct fake_connection {
 	uint64_t number;            /* of the SEND; 0: unused */
 	uint32_t message, call;
 	uint32_t accepted;          /* recipients, as bits */
-	char     destination[40];
+	char     destination[100];
 };
 
 struct fake_net {
@@ -74,6 +74,7 @@ struct fake_net {
 	uint8_t  excused[WORLD_MESSAGES][WORLD_RECIPIENTS]; /* how often a kill came between that and SENT */
 	size_t   sends, most;       /* most: at a time, for one destination */
 	bool     is_wanted;         /* it is started with the queue */
+	char     destination[100], host[100], sender[200];   /* of the last SEND */
 };
 
 struct world {
@@ -398,6 +399,9 @@ static void net_on_send(void *context, UNUSED struct channel *ch, struct message
 	EXPECT(c != NULL);
 	*c = (struct fake_connection){ .number = in.send.number, .message = net_text_number(&in.send), .call = m->call };
 	snprintf(c->destination, sizeof c->destination, STR_FMT, STR_ARG(in.send.destination));
+	memcpy(n->destination, c->destination, sizeof n->destination);
+	snprintf(n->host, sizeof n->host, STR_FMT, STR_ARG(in.send.route.host));
+	snprintf(n->sender, sizeof n->sender, STR_FMT, STR_ARG(in.send.sender));
 	n->sends++;
 	size_t open = net_open_to(n, c->destination);
 	n->most = open > n->most ? open : n->most;

@@ -170,7 +170,7 @@ static void on_queue_event(void *context)
 
 static enum err open_queue(struct queue_role *r, const struct conf *c)
 {
-	struct queue_config config = { .dir = r->dir, .trail = r->trail };
+	struct queue_config config = { .dir = r->dir, .trail = r->trail, .lookup = r->lookup };
 	const struct queue_host host = { r, on_watch, on_forget, on_wake, on_end, on_sync_accounts, on_report, on_refused };
 	int fds[2];
 
