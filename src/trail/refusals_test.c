@@ -66,6 +66,7 @@ static const struct { const char *row, *reply; } cases[] = {
 	{ "not-a-domain", "550 5.1.3 ex ample is not a domain" },
 	{ "no-mail-host", "550 5.4.4 none of the mail hosts of example.org has an address" },
 	{ "null-mx", "556 5.1.10 example.org takes no mail" },
+	{ "conversion", "554 5.6.3 this server of example.org does not take 8BITMIME, and the message cannot be converted" },
 	{ "smtputf8", "550 5.6.7 the server of example.org does not support internationalized addresses" },
 	{ "mailbox-full", "552 5.2.2 The email account that you tried to reach is over quota." },
 	{ "mailbox-full-now", "452 4.2.2 mailbox full" },
