@@ -19,6 +19,8 @@ struct admin_call {
 	json_t    *rows, *result;           /* NULL: none yet */
 	size_t     weight;                  /* values in the rows */
 	bool       is_cut;                  /* a piece was too large to be sent */
+	bool       has_more;                /* the rows are not all; the sentence says how to get the others */
+	bool       has_fault;               /* all went well, but what was looked at is not as it should be: exit 1 */
 	struct str sentence;                /* in the arena */
 	struct str generated;               /* a password made for the answer; wiped after it */
 };

@@ -431,5 +431,6 @@ enum err admin_domain_check(struct admin_call *c)
 		return admin_said(c, TEXT_CHECK_NONE_WAITS);
 	if (to_mend == 0)
 		return admin_said(c, TEXT_CHECK_ALL_RIGHT, domain);
+	c->has_fault = true;
 	return admin_said(c, TEXT_CHECK_TO_MEND, domain, admin_number_text(c, to_mend));
 }

@@ -160,6 +160,10 @@ static void send_end(struct admin_call *c, enum err e)
 	}
 	if (c->sentence.n > 0)
 		admin_put_text(end, "sentence", c->sentence);
+	if (c->has_fault)
+		admin_put_switch(end, "has_fault", true);
+	if (c->has_more)
+		admin_put_switch(end, "has_more", true);
 	if (c->result != NULL)
 		json_object_set(end, "result", c->result);
 	if (send_json(c, end) != ERR_LIMIT)

@@ -10,6 +10,22 @@ enum { MESSAGES_MAX = 100, HOUR_S = 3600, NOTED_WITHIN_MS = 60000 };
 
 static bool is_bracketed(struct str s) { return s.n > 2 && s.p[0] == '<' && s.p[s.n - 1] == '>'; }
 
+static bool has_only(struct str s, const char *of)
+{
+	for (size_t i = 0; i < s.n; i++)
+		if (s.p[i] == '\0' || strchr(of, s.p[i]) == NULL)
+			return false;
+	return s.n > 0;
+}
+
+/* "00000abc.1", as in the Received fields of this server. */
+static bool is_received_id(struct str s)
+{
+	struct str session, number;
+
+	return str_cut(s, '.', &session, &number) && session.n >= 8 && has_only(session, "0123456789abcdefABCDEF") && has_only(number, "0123456789");
+}
+
 /* An address leads to an account: then the account's mail is found, whichever of its addresses was used. */
 static void ask_address(struct admin_call *c, struct str what, struct trail_query *q)
 {
@@ -31,6 +47,9 @@ static bool read_what(struct admin_call *c, struct str what, struct trail_query 
 	} else if (is_bracketed(what)) {
 		q->by = TRAIL_BY_MESSAGE_ID;
 		q->text = str_sub(what, 1, what.n - 2);
+	} else if (is_received_id(what)) {
+		q->by = TRAIL_BY_RECEIVED_ID;
+		q->text = what;
 	} else if (str_chr(what, '@') > 0) {
 		ask_address(c, what, q);
 	} else if (str_chr(what, '.') > 0 && directory_domain_parse(what, &c->arena, &domain)) {
@@ -197,5 +216,6 @@ enum err admin_trace(struct admin_call *c)
 		return admin_refuse(c, ERR_NOTFOUND, TEXT_TRACE_NOTHING, admin_text(c, "what"));
 	for (size_t i = 0; i < found.n; i++)
 		put_message(c, &found.messages[i]);
+	c->has_more = found.has_more;
 	return found.has_more ? admin_said(c, TEXT_TRACE_MORE, admin_number_text(c, MESSAGES_MAX)) : ERR_OK;
 }

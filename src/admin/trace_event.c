@@ -159,7 +159,16 @@ static struct str sentence(struct admin_call *c, const struct trail_message *m, 
 
 /* ---- why, and what to do */
 
-static void explain(struct admin_call *c, const struct trail_event *e, struct str to, json_t *out)
+/* The same recipient's server has taken it before. */
+static bool is_second(const struct trail_message *m, const struct trail_event *e)
+{
+	for (size_t i = 0; &m->events[i] < e; i++)
+		if (m->events[i].kind == TRAIL_SENT && trail_event_is_of(&m->events[i], m) && str_ieq(m->events[i].recipient, e->recipient))
+			return true;
+	return false;
+}
+
+static void explain(struct admin_call *c, const struct trail_message *m, const struct trail_event *e, struct str to, json_t *out)
 {
 	struct refusal_facts facts = { .recipient = to, .host = e->peer, .reply = e->text };
 	const struct refusal *r;
@@ -169,6 +178,8 @@ static void explain(struct admin_call *c, const struct trail_event *e, struct st
 		admin_put_text(out, "next_step", str_of(text_get(c->lang, TEXT_TRACE_REFUSED_NEXT)));
 		return;
 	}
+	if (e->kind == TRAIL_SENT && is_second(m, e))
+		admin_put_text(out, "explanation", str_of(text_get(c->lang, TEXT_TRACE_TWICE)));
 	if (e->kind != TRAIL_DEFERRED && e->kind != TRAIL_FAILED && e->kind != TRAIL_EXPIRED && e->kind != TRAIL_ATTEMPT)
 		return;
 	r = refusal_find(e->status, e->text);
@@ -208,6 +219,6 @@ json_t *trace_event(struct admin_call *c, const struct trail_message *m, const s
 		admin_put_number(out, "next_try", (uint64_t)e->due);
 	if (e->count > 0 && (e->kind == TRAIL_DEFERRED || e->kind == TRAIL_EXPIRED))
 		admin_put_number(out, "tries", e->count);
-	explain(c, e, to, out);
+	explain(c, m, e, to, out);
 	return out;
 }

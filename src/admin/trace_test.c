@@ -102,6 +102,49 @@ TEST(how_it_stands)
 	test_dir_remove(folder);
 }
 
+TEST(sent_twice_is_said)
+{
+	static const struct trail_event events[] = {
+		RECEIVED(1), E(TRAIL_SENT, 1, BOB), E(TRAIL_SENT, 1, EVE), { .kind = TRAIL_SENT, .at_ms = 2000, .log_id = LOG_ID, .seq = 1, BOB },
+	};
+	struct admin_offline *o;
+	const char *folder = make_folder();
+
+	admin_json_setup();
+	EXPECT_OK(admin_offline_open(folder, &o));
+	write_trail(folder, events, COUNT_OF(events));
+	CLEANUP(admin_json_free) json_t *rows = trace(o, "3f2a9c01-1", "en");
+	const json_t *list = json_object_get(json_array_get(rows, 0), "events");
+	for (size_t i = 0; i < COUNT_OF(events); i++)
+		EXPECT_INT(json_object_get(json_array_get(list, i), "explanation") != NULL, i == 3);
+	EXPECT(str_starts(text(json_array_get(list, 3), "explanation"), STR("it was sent twice")));
+	admin_offline_close(o);
+	test_dir_remove(folder);
+}
+
+TEST(by_the_id_in_received)
+{
+	static const struct trail_event events[] = {
+		{ .kind = TRAIL_RECEIVED, .at_ms = 1000, .log_id = LOG_ID, .seq = 1, .source = 2, .received_id = STR("0a1b2c3d4e.1") },
+		{ .kind = TRAIL_RECEIVED, .at_ms = 1000, .log_id = LOG_ID, .seq = 2, .source = 2, .received_id = STR("0a1b2c3d4e.2") },
+	};
+	static const struct { const char *what; size_t n; } cases[] = {
+		{ "0a1b2c3d4e.2", 1 }, { "0A1B2C3D4E.1", 1 }, { "0a1b2c3d4e.3", 0 }, { "0a1b2c3d.2", 0 }, { "0a1b2c3d4e.2.example.org", 0 },
+	};
+	struct admin_offline *o;
+	const char *folder = make_folder();
+
+	admin_json_setup();
+	EXPECT_OK(admin_offline_open(folder, &o));
+	write_trail(folder, events, COUNT_OF(events));
+	EACH(cases, c) {
+		CLEANUP(admin_json_free) json_t *rows = trace(o, c->what, "en");
+		EXPECT_INT(json_array_size(rows), c->n);
+	}
+	admin_offline_close(o);
+	test_dir_remove(folder);
+}
+
 TEST(what_happened_in_words)
 {
 	static const struct trail_event events[] = {

@@ -7,6 +7,7 @@
  *   <- {"progress":{"done":3,"total":10}}       zero or more
  *   <- {"rows":[{…},{…}]}                       zero or more: lists come in pieces, in order; keys as in columns.def
  *   <- {"ok":true, "sentence":"…", "result":{…}}             the last one; both are optional
+ *      "has_more":true: the rows are not all; "has_fault":true: what was looked at is not as it should be (exit 1)
  *   <- {"ok":false, "error":"exists", "sentence":"…"}        error: err_name(); the sentence in the asker's language
  * Values in args: strings, arrays of strings (argument with "..."), true (switches). */
 #ifndef FACTEUR_ADMIN_WIRE_H

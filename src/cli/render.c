@@ -230,9 +230,13 @@ int render_answer(struct cli *c, enum admin_command command, const struct answer
 	json_t *result = json_object_get(a->last, "result"), *sentence = json_object_get(a->last, "sentence");
 	struct str said = text_visible(&c->arena, plain_text(&c->arena, sentence));
 
+	int code = answer_is_ok(a) && !json_is_true(json_object_get(a->last, "has_fault")) ? EXIT_OK : EXIT_FAILED;
+
 	if (c->json) {
 		render_json(a, n);
-		return answer_is_ok(a) ? EXIT_OK : EXIT_FAILED;
+		if (json_is_true(json_object_get(a->last, "has_more")))  /* an array has no room for it */
+			fprintf(stderr, "facteur: " STR_FMT "\n", STR_ARG(said));
+		return code;
 	}
 	if (!answer_is_ok(a)) {
 		if (said.n == 0)
@@ -248,5 +252,5 @@ int render_answer(struct cli *c, enum admin_command command, const struct answer
 		render_events(c, columns, n, a->rows);
 	else if (n && (a->rows || (said.n == 0 && result == NULL)))
 		render_rows(c, columns, n, a->rows);
-	return EXIT_OK;
+	return code;
 }

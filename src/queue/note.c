@@ -18,6 +18,38 @@ static struct str message_id(struct str header, struct arena *a)
 	return ids[0];
 }
 
+static bool is_blank(char c) { return c == ' ' || c == '\t' || c == '\r' || c == '\n'; }
+
+/* The next word, cut off; a folded line is no other than a blank. */
+static struct str next_word(struct str *rest)
+{
+	size_t n = 0;
+
+	*rest = str_trim(*rest);
+	while (n < rest->n && !is_blank(rest->p[n]))
+		n++;
+	struct str word = str_sub(*rest, 0, n);
+	*rest = str_from(*rest, n);
+	return word;
+}
+
+/* "id 00000abc.1" of the first Received, which is ours (smtpd/received.c). */
+static struct str received_id(struct str header)
+{
+	struct str value, clause, rest, word = STR(""), id = STR("");
+
+	if (!header_find(header, STR("Received"), &value))
+		return id;
+	str_cut(value, ';', &clause, &rest);
+	while (clause.n > 0) {
+		bool is_next = str_eq(word, STR("id"));
+		word = next_word(&clause);
+		if (is_next)
+			id = word;
+	}
+	return id;
+}
+
 /* The beginning of the message: of a spooled one it is read, from what was written a moment ago. */
 static struct str head_of(const struct queue *q, const struct content *c, char room[HEADER_LOOKED_AT])
 {
@@ -64,11 +96,12 @@ void note_received(struct queue *q, const struct content *c, bool again)
 
 	if (q->config.trail == NULL)
 		return;
+	struct str header = head_of(q, c, room);
 	trail_note(q->config.trail, &(struct trail_event){
 		.kind = TRAIL_RECEIVED, .at_ms = again ? e->received * 1000 : 0, .log_id = log_id(q->log), .seq = c->seq,
 		.parent_log_id = e->parent.log_id, .parent_seq = e->parent.seq, .account = e->submitter, .size = c->size,
 		.source = (uint8_t)e->source, .sender = e->sender, .peer = e->peer,
-		.message_id = message_id(head_of(q, c, room), &a), .count = (uint32_t)e->n, .n = name_recipients(e, recipients),
+		.message_id = message_id(header, &a), .received_id = received_id(header), .count = (uint32_t)e->n, .n = name_recipients(e, recipients),
 		.recipients = recipients,
 	});
 	note_waits(q, c);

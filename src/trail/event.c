@@ -22,6 +22,7 @@ static const struct { size_t at, max; } texts[] = {
 	{ offsetof(struct trail_event, text), TRAIL_TEXT_MAX },
 	{ offsetof(struct trail_event, tls), TRAIL_WORD_MAX },
 	{ offsetof(struct trail_event, where), TRAIL_WORD_MAX },
+	{ offsetof(struct trail_event, received_id), TRAIL_WORD_MAX },
 };
 enum { FIELDS_KNOWN = (1 << (FIRST_TEXT + (int)COUNT_OF(texts))) - 1 };
 

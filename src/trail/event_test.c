@@ -11,7 +11,7 @@ static struct trail_event full(void)
 		.parent_seq = 2, .account = 3, .size = 4096, .due = 5, .count = 2, .source = 1, .sender = STR("ann@example.net"),
 		.recipient = STR("carol@example.org"), .message_id = STR("a.b@c"), .peer = STR("mx [192.0.2.1]"),
 		.status = STR("4.2.2"), .text = STR("450 4.2.2 full\n450 4.2.2 sorry"), .tls = STR("TLSv1.3"), .where = STR("INBOX"),
-		.n = 2, .recipients = to,
+		.received_id = STR("0a1b2c3d4e.7"), .n = 2, .recipients = to,
 	};
 }
 
@@ -25,7 +25,7 @@ static void expect_same(const struct trail_event *a, const struct trail_event *b
 	EXPECT_INT(a->source, b->source);
 	EXPECT(str_eq(a->sender, b->sender) && str_eq(a->recipient, b->recipient) && str_eq(a->message_id, b->message_id));
 	EXPECT(str_eq(a->peer, b->peer) && str_eq(a->status, b->status) && str_eq(a->text, b->text));
-	EXPECT(str_eq(a->tls, b->tls) && str_eq(a->where, b->where));
+	EXPECT(str_eq(a->tls, b->tls) && str_eq(a->where, b->where) && str_eq(a->received_id, b->received_id));
 	EXPECT_INT(a->n, b->n);
 	for (size_t i = 0; i < a->n; i++)
 		EXPECT(a->recipients[i].account == b->recipients[i].account &&

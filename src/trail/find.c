@@ -64,6 +64,8 @@ static bool fits(const struct trail_event *e, const struct trail_query *q)
 		return (uint32_t)(e->log_id >> 32) == q->log_id_high && e->seq == q->seq && e->log_id != 0;
 	case TRAIL_BY_MESSAGE_ID:
 		return str_eq(e->message_id, q->text);
+	case TRAIL_BY_RECEIVED_ID:
+		return str_ieq(e->received_id, q->text);
 	case TRAIL_BY_ADDRESS:
 		return has_address(e, q->text, q->account);
 	case TRAIL_BY_DOMAIN:
@@ -84,6 +86,9 @@ static void set_wanted(struct search *s)
 		break;
 	case TRAIL_BY_MESSAGE_ID:
 		s->wanted[s->n_wanted++] = token_of_message_id(q->text);
+		break;
+	case TRAIL_BY_RECEIVED_ID:
+		s->wanted[s->n_wanted++] = token_of_received_id(q->text);
 		break;
 	case TRAIL_BY_ADDRESS:
 		s->wanted[s->n_wanted++] = token_of_address(q->text);
@@ -142,7 +147,7 @@ static struct trail_message *new_message(struct search *s, uint64_t log_id, uint
 /* Texts are views into memory that goes: the arena gets them. */
 static void keep(struct trail_event *e, struct arena *a)
 {
-	struct str *texts[] = { &e->sender, &e->recipient, &e->message_id, &e->peer, &e->status, &e->text, &e->tls, &e->where };
+	struct str *texts[] = { &e->sender, &e->recipient, &e->message_id, &e->peer, &e->status, &e->text, &e->tls, &e->where, &e->received_id };
 	struct trail_recipient *list = arena_array(a, e->n + 1, sizeof *list);
 
 	for (size_t i = 0; i < COUNT_OF(texts); i++)

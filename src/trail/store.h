@@ -36,13 +36,13 @@ int64_t trail_store_due_ms(struct trail_store *t);
 enum err trail_store_write(struct trail_store *t) MUST_CHECK;
 
 /* ---- finding */
-enum trail_by { TRAIL_BY_TIME, TRAIL_BY_NAME, TRAIL_BY_MESSAGE_ID, TRAIL_BY_ADDRESS, TRAIL_BY_DOMAIN };
+enum trail_by { TRAIL_BY_TIME, TRAIL_BY_NAME, TRAIL_BY_MESSAGE_ID, TRAIL_BY_RECEIVED_ID, TRAIL_BY_ADDRESS, TRAIL_BY_DOMAIN };
 
 struct trail_query {
 	enum trail_by by;
 	uint32_t   log_id_high;     /* NAME: as queue_name_parse() gives it */
 	uint64_t   seq;
-	struct str text;            /* MESSAGE_ID without <>, ADDRESS, DOMAIN (these two in any case) */
+	struct str text;            /* MESSAGE_ID without <>; RECEIVED_ID, ADDRESS, DOMAIN (these in any case) */
 	uint64_t   account;         /* ADDRESS: the account it leads to, whose mail is found too; 0: none */
 	int64_t    since_ms;        /* only messages that something happened to since then; 0: all */
 	uint64_t   owner;           /* what this account may see; 0: everything, for the administrator */

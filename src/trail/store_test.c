@@ -48,7 +48,8 @@ static void pass(struct place *p, uint64_t seq, int64_t at_ms)
 	take(p, ROLE_QUEUE, &(struct trail_event){
 		.kind = TRAIL_RECEIVED, .at_ms = at_ms, .log_id = LOG_ID + 1, .seq = seq,
 		.sender = arena_printf(&a, "sender%llu@example.net", (unsigned long long)seq),
-		.message_id = arena_printf(&a, "id%llu@example.net", (unsigned long long)seq), .n = 1, .recipients = &to, .count = 1 });
+		.message_id = arena_printf(&a, "id%llu@example.net", (unsigned long long)seq),
+		.received_id = arena_printf(&a, "0a1b2c3d4e.%llu", (unsigned long long)seq), .n = 1, .recipients = &to, .count = 1 });
 	take(p, ROLE_QUEUE, &(struct trail_event){ .kind = TRAIL_DELIVERED, .at_ms = at_ms + 1000, .log_id = LOG_ID + 1, .seq = seq,
 		                                       .account = BOB, .where = STR("INBOX") });
 }
@@ -68,6 +69,8 @@ TEST(found_by_all_that_is_known)
 		{ { .by = TRAIL_BY_NAME, .log_id_high = 1, .seq = 2 }, 0 },
 		{ { .by = TRAIL_BY_MESSAGE_ID, .text = STR("id2@example.net") }, 1 },
 		{ { .by = TRAIL_BY_MESSAGE_ID, .text = STR("ID2@example.net") }, 0 },  /* RFC 5322 §3.6.4: its case counts */
+		{ { .by = TRAIL_BY_RECEIVED_ID, .text = STR("0A1B2C3D4E.3") }, 1 },
+		{ { .by = TRAIL_BY_RECEIVED_ID, .text = STR("0a1b2c3d4e.4") }, 0 },
 		{ { .by = TRAIL_BY_ADDRESS, .text = STR("SENDER2@example.net") }, 1 },
 		{ { .by = TRAIL_BY_ADDRESS, .text = STR("bob@example.org") }, 3 },
 		{ { .by = TRAIL_BY_ADDRESS, .text = STR("robert@example.org"), .account = BOB }, 3 },

@@ -5,7 +5,7 @@
 /* One in 2,000 tokens that are not in it looks as if: a search for 100 messages asks each filter for all of them, and shall not read
  * most blocks for nothing. (At 10 bits and 7 probes it did: 190 ms CPU among 500,000 messages instead of 50.) */
 enum { BITS_EACH = 16, PROBES = 11, FILTER_MIN = 8 };
-enum token_kind { TOKEN_NAME = 1, TOKEN_MESSAGE_ID, TOKEN_ADDRESS, TOKEN_DOMAIN, TOKEN_ACCOUNT };
+enum token_kind { TOKEN_NAME = 1, TOKEN_MESSAGE_ID, TOKEN_ADDRESS, TOKEN_DOMAIN, TOKEN_ACCOUNT, TOKEN_RECEIVED_ID };
 
 /* Not secret: who makes collisions finds his own mail a little more slowly. */
 static const uint64_t token_key = 0x66616374657572ULL;
@@ -30,6 +30,7 @@ uint64_t token_of_name(uint32_t log_id_high, uint64_t seq)
 }
 
 uint64_t token_of_message_id(struct str message_id) { return hash(TOKEN_MESSAGE_ID, str_sub(message_id, 0, TRAIL_MESSAGE_ID_MAX)); }
+uint64_t token_of_received_id(struct str id) { return hash_lower(TOKEN_RECEIVED_ID, id); }
 uint64_t token_of_address(struct str address) { return hash_lower(TOKEN_ADDRESS, address); }
 uint64_t token_of_domain(struct str domain) { return hash_lower(TOKEN_DOMAIN, domain); }
 uint64_t token_of_account(uint64_t account) { return hash(TOKEN_ACCOUNT, str_make(&account, sizeof account)); }
@@ -63,6 +64,8 @@ size_t event_tokens(const struct trail_event *e, uint64_t out[TOKENS_MAX])
 		out[n++] = token_of_name((uint32_t)(e->parent_log_id >> 32), e->parent_seq);
 	if (e->message_id.n > 0)
 		out[n++] = token_of_message_id(e->message_id);
+	if (e->received_id.n > 0)
+		out[n++] = token_of_received_id(e->received_id);
 	if (e->account != 0)
 		out[n++] = token_of_account(e->account);
 	n += add_address(e->sender, out + n);

@@ -14,8 +14,8 @@
 #include "ipc/channel.h"
 
 enum trail_kind {              /* kept on disk: append only */
-	TRAIL_RECEIVED = 1,    /* accepted, and durable in the queue. queue: source, sender, recipients, count, peer, message_id, size,
-	                          account (who submitted it), parent */
+	TRAIL_RECEIVED = 1,    /* accepted, and durable in the queue. queue: source, sender, recipients, count, peer, message_id, received_id,
+	                          size, account (who submitted it), parent */
 	TRAIL_REFUSED,         /* in the session, so its sender knows. mx, cell: peer, sender, recipients or none, status, text;
 	                          account: the mailbox concerned (full), or the user who may not do that */
 	TRAIL_DELIVERED,       /* it is in a mailbox. queue: recipient, account, where ("INBOX") */
@@ -68,6 +68,7 @@ struct trail_event {
 	struct str text;                 /* "421 4.7.0 try again later", lines parted by LF; or a sentence of ours */
 	struct str tls;                  /* "TLSv1.3, certificate proven by DANE"; empty: in clear text */
 	struct str where;                /* the mailbox */
+	struct str received_id;          /* RECEIVED: the id in the Received field that this server has put in front */
 	size_t     n;                    /* ≤ TRAIL_RECIPIENTS_MAX */
 	const struct trail_recipient *recipients;
 };

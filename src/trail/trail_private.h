@@ -8,6 +8,7 @@
 /* What may be looked for, as a number. Kept on disk, as filters: the functions never change. */
 uint64_t token_of_name(uint32_t log_id_high, uint64_t seq);
 uint64_t token_of_message_id(struct str message_id);
+uint64_t token_of_received_id(struct str id);
 uint64_t token_of_address(struct str address);
 uint64_t token_of_domain(struct str domain);
 uint64_t token_of_account(uint64_t account);
