@@ -8,7 +8,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 
-enum { PROBE_MS = 60000 };
+enum { PROBE_MS = 60000, WITHOUT_BDAT_MAX = 1000 };
 
 const struct outbound_settings outbound_defaults = {
 	.port = 25, .connections_max = 500, .per_address_max = 20, .connect_ms = 10000, .keep_ms = 5000, .messages_max = 100,
@@ -191,11 +191,32 @@ static void settle_login(struct outbound_job *j)
 	job_answer(j);
 }
 
+/* Once for each host: the message goes again, and all that follow, with DATA. False: some of its recipients have it already. */
+static bool avoid_chunking(struct outbound_job *j, const struct smtp_result *results)
+{
+	struct outbound *r = j->outbound;
+
+	log_info("server offers CHUNKING and does not know BDAT host=" STR_FMT, STR_ARG(j->connection->host));
+	if (r->without_bdat.n == WITHOUT_BDAT_MAX)
+		map_free(&r->without_bdat);
+	map_set(&r->without_bdat, j->connection->host_name, r);
+	for (size_t i = 0; i < j->outgoing.n; i++)
+		if (results[i].outcome == SMTP_OUTCOME_DONE)
+			return false;
+	for (size_t i = 0; i < j->in.send.n; i++)  /* some were refused perhaps: they are asked about again */
+		j->results[i].outcome = 0;
+	j->connection = NULL;
+	job_begin_anew(j);
+	return true;
+}
+
 void job_lost(struct outbound_job *j, const struct smtp_result *why)
 {
 	struct outbound_connection *c = j->connection;
 	const struct smtp_result *results = smtp_sender_results(c->sender);
 
+	if (smtp_sender_lacks_bdat(c->sender) && avoid_chunking(j, results))
+		return;
 	if (!may_go_on(j, results, why) && results) {
 		take_results(j, results);
 		j->feedback = why->code == 421 ? SEND_BUSY : SEND_GOOD;
@@ -310,6 +331,7 @@ void outbound_free(struct outbound *r)
 	drop_all(r, true);
 	map_free(&r->places);
 	map_free(&r->held);
+	map_free(&r->without_bdat);
 	arena_free(&r->arena);
 	mem_free(r);
 }

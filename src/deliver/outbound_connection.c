@@ -11,7 +11,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { READ_PIECE = 16 << 10, ROUND_MAX = 64, HELD_MS = 60000 };
+enum { READ_PIECE = 16 << 10, ROUND_MAX = 64, WRITE_MAX = 256 << 10, HELD_MS = 60000 };
+enum { CONTENT_GRACE_MS = 180 * 1000, CONTENT_BYTE_MS = 2 };   /* 500 bytes a second, after three minutes */
 
 static void talk(struct outbound_connection *c);
 
@@ -66,6 +67,11 @@ static void closed(struct outbound_connection *c, const char *why, bool is_clean
 	lost(c, *smtp_sender_failure(c->sender));
 }
 
+static int64_t content_until_ms(const struct outbound_connection *c)
+{
+	return c->content_ms == 0 ? INT64_MAX : c->content_ms + CONTENT_GRACE_MS + (int64_t)smtp_sender_content_out(c->sender) * CONTENT_BYTE_MS;
+}
+
 static void on_timer(void *context)
 {
 	struct outbound_connection *c = context;
@@ -85,11 +91,12 @@ static void on_timer(void *context)
 		connection_leave(c);
 		return;
 	case CONNECTION_TALKING:
-		closed(c, "no answer for too long", false);
+		closed(c, clock_mono_ms() >= content_until_ms(c) ? "the server takes the message too slowly" : "no answer for too long", false);
 	}
 }
 
-/* The peer has as long as RFC 5321 gives it, from its last sign of progress on, and with all its progress as long as the job has. */
+/* The peer has as long as RFC 5321 gives it, from its last sign of progress on, and with all its progress as long as the job has. While it
+ * takes a message, a drop now and then is no progress. */
 static void set_timer(struct outbound_connection *c)
 {
 	uint64_t progress = smtp_sender_progress(c->sender);
@@ -100,6 +107,8 @@ static void set_timer(struct outbound_connection *c)
 	c->progress = progress;
 	if (c->job && c->job->until_ms < at_ms)
 		at_ms = c->job->until_ms;
+	if (content_until_ms(c) < at_ms)
+		at_ms = content_until_ms(c);
 	loop_timer_at(c->outbound->loop, &c->timer, at_ms);
 }
 
@@ -243,7 +252,7 @@ bool connection_open(struct outbound_job *j, const struct mx_host *host, const s
 	set_expectation(c, j, host);
 	c->has_login = j->way.login.n > 0;
 	c->sender = smtp_sender_new(&(struct smtp_sender_config){ .hostname = r->settings.hostname, .is_lmtp = j->way.is_lmtp, .tls = c->tls,
-		.login = j->way.login, .password = j->password, .login_in_clear = peer_is_loopback(address) });
+		.avoids_chunking = map_get(&r->without_bdat, c->host_name) != NULL, .login = j->way.login, .password = j->password, .login_in_clear = peer_is_loopback(address) });
 	j->connection = c;
 	loop_watch(r->loop, &c->watch, LOOP_WRITE);
 	loop_timer_in(r->loop, &c->timer, r->settings.connect_ms);
@@ -252,12 +261,15 @@ bool connection_open(struct outbound_job *j, const struct mx_host *host, const s
 
 /* ---- talking ---- */
 
-/* False: not all could be written now. One that is broken is no matter of ours: reading gives what was still said, and then the end. */
-static bool write_all(struct outbound_connection *c)
+/* False: not all could be written now, or it is the turn of others. One that is broken is no matter of ours: reading gives what was still
+ * said, and then the end. */
+static bool write_some(struct outbound_connection *c)
 {
+	uint64_t end = c->stream.bytes_out + WRITE_MAX;
+
 	for (struct str out; (out = smtp_sender_output(c->sender)).n > 0;) {
 		size_t taken = 0;
-		if (stream_write(&c->stream, out, &taken) != ERR_OK)
+		if (c->stream.bytes_out >= end || stream_write(&c->stream, out, &taken) != ERR_OK)
 			return false;
 		smtp_sender_wrote(c->sender, taken);
 	}
@@ -334,6 +346,10 @@ static void rewatch(struct outbound_connection *c)
 {
 	bool writes = smtp_sender_output(c->sender).n > 0;
 
+	if (smtp_sender_content_out(c->sender) == 0)
+		c->content_ms = 0;
+	else if (c->content_ms == 0)
+		c->content_ms = clock_mono_ms();
 	loop_watch(c->outbound->loop, &c->watch, stream_wants(&c->stream, true, writes));
 	if (c->state == CONNECTION_TALKING || c->state == CONNECTION_LEAVING)
 		set_timer(c);
@@ -351,7 +367,7 @@ static void talk(struct outbound_connection *c)
 			return;
 		if (e == ERR_AGAIN)
 			break;
-		all_written = write_all(c);
+		all_written = write_some(c);
 		if (!read_all(c))
 			return;
 		state = smtp_sender_state(c->sender);

@@ -111,6 +111,7 @@ struct outbound_connection {
 	struct loop_timer  timer;
 	struct smtp_sender *sender;
 	uint64_t           progress;      /* of the sender, when the timer was set */
+	int64_t            content_ms;    /* clock_mono_ms() when the message began to leave; 0: none does */
 	struct str         destination;   /* the name of the way */
 	uint16_t           port;
 	struct outbound_place *place;
@@ -148,6 +149,7 @@ struct outbound {
 	uint64_t                tickets;
 	struct map              places;       /* by address and port */
 	struct map              held;         /* by number: connections in that state */
+	struct map              without_bdat; /* names of hosts */
 	bool                    stops;
 };
 

@@ -1,4 +1,5 @@
 /* What becomes of a SEND: every end a server can put to it, and which connection carries what. */
+#include "deliver/outbound_private.h"
 #include "deliver/outbound_test.h"
 
 TEST(outcomes)
@@ -324,6 +325,112 @@ static void allow_one(struct world *w, int keep_ms)
 	settings.connections_max = 1;
 	settings.keep_ms = keep_ms;
 	outbound_configure(w->outbound, &settings);
+}
+
+/* A message in a file, of n bytes. */
+static int file_of(size_t n)
+{
+	static char line[64] = "abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz012345678";
+	char name[] = "/tmp/outbound_test.XXXXXX";
+	int fd = mkstemp(name);
+
+	memcpy(line + 62, "\r\n", 2);
+	EXPECT(fd >= 0 && unlink(name) == 0);
+	for (size_t at = 0; at < n; at += sizeof(line))
+		EXPECT_INT(write(fd, line, sizeof(line)), sizeof(line));
+	return fd;
+}
+
+static struct send message_in(int fd, size_t size, struct send_recipient *people)
+{
+	struct send s = message_to(people, 1);
+
+	s.body = STR_NONE;
+	s.fd = fd;
+	s.size = size;
+	return s;
+}
+
+static void begin_to_ask(struct world *w, const struct send *s, int64_t timeout_ms)
+{
+	CLEANUP(buf_free) struct buf b = BUF(MESSAGE_BODY_MAX);
+	CLEANUP(fd_close) int memfd = -1;
+	int fds[MESSAGE_FDS_MAX], n = 0;
+
+	w->n = s->n;
+	w->is_answered = false;
+	EXPECT_OK(send_encode(s, &b, fds, &n, &memfd));
+	EXPECT_OK(channel_ask(w->queue, REQUEST_SEND, buf_str(&b), fds, n, (int)timeout_ms, on_answer, w));
+}
+
+/* However fast a server takes a large message, the others have their turns. */
+TEST(large_message_takes_turns)
+{
+	enum { SIZE = 1 << 20, TURN_MAX = 300 << 10 };
+	static const char *const scripts[] = { HELLO MAIL RCPT DATA "<QUIT\n221 bye\n", NULL };
+	struct send_recipient bob = { .address = STR("bob@x") };
+	CLEANUP(fd_close) int fd = file_of(SIZE);
+	struct world w;
+	struct send s = message_in(fd, SIZE, &bob);
+	uint64_t most = 0;
+
+	setup(&w, scripts);
+	begin_to_ask(&w, &s, SEND_TIMEOUT_MS);
+	for (int64_t until = clock_mono_ms() + WAIT_MS; !w.is_answered && clock_mono_ms() < until;) {
+		uint64_t before = w.outbound->connections ? w.outbound->connections->stream.bytes_out : 0;
+		loop_once(w.loop, 10);
+		uint64_t turn = w.outbound->connections ? w.outbound->connections->stream.bytes_out - before : 0;
+		most = turn > most ? turn : most;
+	}
+	EXPECT(w.is_answered && w.answer.results[0].outcome == DELIVERY_DONE);
+	EXPECT(most > 0 && most <= TURN_MAX);
+	sent(&w, 7);
+	teardown(&w);
+}
+
+/* A server that takes a message in drops makes progress all the time, and would keep its connection for ever. */
+TEST(drop_by_drop)
+{
+	enum { SIZE = 16 << 20, LONG_MS = 1000000000 };
+	static const char *const scripts[] = { HELLO MAIL RCPT "<DATA\n354 go\n~\n", NULL };
+	struct send_recipient bob = { .address = STR("bob@x") };
+	CLEANUP(fd_close) int fd = file_of(SIZE);
+	struct world w;
+	struct send s = message_in(fd, SIZE, &bob);
+
+	setup(&w, scripts);
+	begin_to_ask(&w, &s, SEND_TIMEOUT_MS);
+	for (int64_t until = clock_mono_ms() + WAIT_MS; !w.is_answered && clock_mono_ms() < until;) {
+		loop_once(w.loop, 10);
+		if (w.outbound->connections && w.outbound->connections->content_ms > 0)
+			w.outbound->connections->content_ms = clock_mono_ms() - LONG_MS;  /* so long it has gone on already */
+	}
+	EXPECT(w.is_answered && w.answer.results[0].outcome == DELIVERY_DEFERRED);
+	EXPECT(str_find(w.answer.results[0].text, STR("the server takes the message too slowly")) >= 0);
+	teardown(&w);
+}
+
+/* CHUNKING is offered, BDAT not known: DATA over another connection, and from then on at once. */
+TEST(bdat_that_nobody_knows)
+{
+	static const char *const scripts[] = { "220 p\n<EHLO\n250-p\n250 CHUNKING\n" MAIL RCPT "<BDAT\n502 5.5.1 what?\n<x\n",
+	                                       "220 p\n<EHLO\n250-p\n250 CHUNKING\n" MAIL RCPT DATA "<QUIT\n221 bye\n",
+	                                       "220 p\n<EHLO\n250-p\n250 CHUNKING\n" MAIL RCPT DATA "<QUIT\n221 bye\n", NULL };
+	struct send_recipient bob = { .address = STR("bob@x") };
+	struct world w;
+	struct send s = message_to(&bob, 1);
+
+	setup(&w, scripts);
+	allow_one(&w, 0);
+	for (uint64_t i = 0; i < 2; i++) {
+		s.number = i;
+		ask(&w, &s);
+		EXPECT_INT(w.answer.results[0].outcome, DELIVERY_DONE);
+		EXPECT_INT(w.answer.n_attempts, 0);
+		sent(&w, i);
+	}
+	teardown(&w);
+	EXPECT_INT(w.server.connections, 3);
 }
 
 /* More SENDs than connections may be open: the second waits, and gets the connection when its message is on disk. */

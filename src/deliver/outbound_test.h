@@ -1,6 +1,6 @@
 /* deliver/outbound_test.h -- for tests only: SENDs against servers out of a script, over real sockets in one loop. A server is a thread: for
  * each connection that comes it plays the next script. A line is what it says ("220 x"), what it waits for ("<MAIL"), a whole message
- * ("<."), or the end ("X"). */
+ * ("<."), reads very slowly ("~"), or the end ("X"). */
 #ifndef FACTEUR_DELIVER_OUTBOUND_TEST_H
 #define FACTEUR_DELIVER_OUTBOUND_TEST_H
 #include "base/clock.h"
@@ -33,9 +33,14 @@ static bool read_line(int fd, char *room, size_t n)
 {
 	size_t at = 0;
 
-	while (at + 1 < n && recv(fd, room + at, 1, 0) == 1)
-		if (room[at++] == '\n')
+	while (at + 1 < n && (at == 0 || room[at - 1] != '\n')) {
+		ssize_t got = recv(fd, room + at, n - at - 1, MSG_PEEK);
+		if (got <= 0)
 			break;
+		char *lf = memchr(room + at, '\n', (size_t)got);
+		size_t take = lf ? (size_t)(lf - room) + 1 - at : (size_t)got;
+		at += (size_t)recv(fd, room + at, take, 0);
+	}
 	room[at] = 0;
 	return at > 0 && room[at - 1] == '\n';
 }
@@ -46,6 +51,11 @@ static bool play_line(struct server *s, int fd, struct str line)
 
 	if (line.p[0] == 'X')
 		return false;
+	if (line.p[0] == '~') {  /* reads slowly, to the end */
+		while (usleep(1000) == 0 && recv(fd, said, sizeof(said), 0) > 0)
+			;
+		return false;
+	}
 	if (line.p[0] != '<') {
 		int n = snprintf(reply, sizeof(reply), STR_FMT "\r\n", STR_ARG(line));
 		return send(fd, reply, (size_t)n, MSG_NOSIGNAL) == n;
@@ -54,7 +64,8 @@ static bool play_line(struct server *s, int fd, struct str line)
 	for (;;) {
 		if (!read_line(fd, said, sizeof(said)))
 			return false;
-		strncat(s->seen[s->connections], said, sizeof(s->seen[0]) - strlen(s->seen[s->connections]) - 1);
+		size_t seen = strlen(s->seen[s->connections]);
+		snprintf(s->seen[s->connections] + seen, sizeof(s->seen[0]) - seen, "%s", said);
 		bool is_dot = strcmp(said, ".\r\n") == 0;
 		if (str_eq(line, STR(".")) ? is_dot : str_starts(str_of(said), line))
 			return true;
@@ -104,6 +115,16 @@ static void on_sent(void *context, UNUSED struct channel *ch, struct message *m)
 static const struct channel_handler handlers[] = { { REQUEST_SEND, on_send }, { NOTICE_SENT, on_sent }, { 0 } };
 static const struct channel_handler none[] = { { 0 } };
 
+/* One for all tests of a program: reading what the authorities are takes longer than any of them. */
+static struct tls_client *usual_tls(void)
+{
+	static struct tls_client *tls;
+
+	if (tls == NULL)
+		tls = tls_client_new("/etc/ssl/certs/ca-certificates.crt");
+	return tls;
+}
+
 static void setup_with(struct world *w, const char *const *scripts, const struct resolver_config *names)
 {
 	struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
@@ -113,7 +134,7 @@ static void setup_with(struct world *w, const char *const *scripts, const struct
 	signal(SIGPIPE, SIG_IGN);
 	*w = (struct world){ .loop = loop_new() };
 	EXPECT_OK(resolver_new(w->loop, names, &w->resolver));
-	w->tls = tls_client_new("/etc/ssl/certs/ca-certificates.crt");
+	w->tls = usual_tls();
 	w->outbound = outbound_new(w->loop, w->resolver, w->tls);
 	EXPECT_INT(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair), 0);
 	w->queue = channel_new(pair[0], ROLE_QUEUE, ROLE_NET, none, w, NULL);
@@ -154,7 +175,6 @@ static void teardown(struct world *w)
 	channel_free(w->queue);
 	channel_free(w->net);
 	resolver_free(w->resolver);
-	tls_client_free(w->tls);
 	loop_free(w->loop);
 	arena_free(&w->arena);
 }

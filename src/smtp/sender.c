@@ -360,6 +360,16 @@ bool smtp_sender_is_secure(const struct smtp_sender *s) { return s->is_secure; }
 unsigned smtp_sender_messages(const struct smtp_sender *s) { return s->messages; }
 const struct smtp_result *smtp_sender_failure(const struct smtp_sender *s) { return &s->failure; }
 uint64_t smtp_sender_progress(const struct smtp_sender *s) { return s->progress; }
+bool smtp_sender_lacks_bdat(const struct smtp_sender *s) { return s->lacks_bdat; }
+
+uint64_t smtp_sender_content_out(const struct smtp_sender *s)
+{
+	uint64_t waits = s->out.n - s->out_at;
+
+	if (s->m == NULL || s->state != SMTP_SENDER_BUSY || s->step != STEP_SENDING)
+		return 0;
+	return s->content_at > waits ? s->content_at - waits : 0;
+}
 
 int smtp_sender_patience_s(const struct smtp_sender *s)
 {

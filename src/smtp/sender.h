@@ -102,6 +102,8 @@ void smtp_sender_quit(struct smtp_sender *s);   /* READY, FINISHED: says goodbye
 
 /* What the peer said of itself; valid from READY on. */
 const struct smtp_offers *smtp_sender_offers(const struct smtp_sender *s);
+/* OVER: it has announced CHUNKING, and does not know BDAT. Nothing was delivered; another connection, one that avoids_chunking, may do it. */
+bool smtp_sender_lacks_bdat(const struct smtp_sender *s);
 bool smtp_sender_is_secure(const struct smtp_sender *s);
 unsigned smtp_sender_messages(const struct smtp_sender *s);    /* so many were finished on it */
 /* OVER before any message: what the connection failed of. */
@@ -111,4 +113,6 @@ const struct smtp_result *smtp_sender_failure(const struct smtp_sender *s);
  * that sends a byte a minute makes no progress. */
 int smtp_sender_patience_s(const struct smtp_sender *s);
 uint64_t smtp_sender_progress(const struct smtp_sender *s);
+/* While a message is on its way to the peer: how many bytes of it the peer has taken. Else 0. */
+uint64_t smtp_sender_content_out(const struct smtp_sender *s);
 #endif

@@ -407,6 +407,11 @@ void message_reply(struct smtp_sender *s, struct expected e, const struct smtp_a
 		data_answered(s, r);
 		break;
 	case EXPECT_END:
+		if (s->uses_bdat && (r->code == 500 || r->code == 502)) {  /* what was sent after it are commands in the eyes of this server */
+			s->lacks_bdat = true;
+			smtp_sender_closed(s, STR("the server offers CHUNKING and does not know BDAT"), false);
+			return;
+		}
 		if (is_early(s) && s->accepted > 0) {
 			message_early_reply(s, r);
 			smtp_sender_closed(s, STR("the connection was given up"), false);

@@ -31,7 +31,7 @@ struct smtp_sender {
 	struct expected *awaited;      /* replies that are due, in order */
 	size_t          first, end, cap;
 	struct smtp_offers offers;
-	bool            is_secure;
+	bool            is_secure, lacks_bdat;
 	enum login_step login;
 	unsigned        messages;
 	uint64_t        progress;
