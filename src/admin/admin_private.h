@@ -79,6 +79,14 @@ struct password_choice { enum secret_op op; struct str secret, generated; };
 enum err admin_password_choice(struct admin_call *c, struct password_choice *out) MUST_CHECK;
 /* The address is taken: the sentence that says by what. */
 enum err admin_in_use(struct admin_call *c, const struct directory_address *x);
+/* An alias or a group: the name must be of this kind; the sentence says what it is else. */
+enum err admin_named(struct admin_call *c, struct str text, enum name_kind kind, struct directory_address *x,
+                     struct directory_name *out) MUST_CHECK;
+/* The targets as typed, all checked before the first is stored. */
+enum err admin_targets(struct admin_call *c, const char *key, struct directory_address **out, size_t *n) MUST_CHECK;
+enum err admin_add_targets(struct admin_call *c, const struct directory_address *x, const struct directory_address *list, size_t n) MUST_CHECK;
+enum err admin_remove_targets(struct admin_call *c, const struct directory_address *x, const char *key) MUST_CHECK;
+enum err admin_list_domain(struct admin_call *c, struct str *domain) MUST_CHECK;
 /* domain empty: every domain */
 bool admin_is_in_domain(const struct directory_name *name, struct str domain);
 /* room in bytes as it holds for the account; 0: no limit */

@@ -1,4 +1,4 @@
-/* alias add, list, remove; group add, list, show, remove, member add, member remove. Both are names with targets. */
+/* alias add, list, remove; and what they have in common with groups (group.c): both are names with targets. */
 #include "admin/admin_private.h"
 
 bool admin_is_in_domain(const struct directory_name *name, struct str domain)
@@ -6,9 +6,7 @@ bool admin_is_in_domain(const struct directory_name *name, struct str domain)
 	return domain.n == 0 || str_eq(str_from(name->key, (size_t)(str_rchr(name->key, '@') + 1)), domain);
 }
 
-/* The name must be of this kind; the sentence says what it is else. */
-static enum err find(struct admin_call *c, struct str text, enum name_kind kind, struct directory_address *x,
-					 struct directory_name *out)
+enum err admin_named(struct admin_call *c, struct str text, enum name_kind kind, struct directory_address *x, struct directory_name *out)
 {
 	enum err e;
 
@@ -23,8 +21,7 @@ static enum err find(struct admin_call *c, struct str text, enum name_kind kind,
 	return e;
 }
 
-/* The targets as typed, all checked before the first is stored. */
-static enum err targets(struct admin_call *c, const char *key, struct directory_address **out, size_t *n)
+enum err admin_targets(struct admin_call *c, const char *key, struct directory_address **out, size_t *n)
 {
 	*n = admin_count(c, key);
 	*out = arena_array(&c->arena, *n, sizeof **out);
@@ -33,8 +30,7 @@ static enum err targets(struct admin_call *c, const char *key, struct directory_
 	return ERR_OK;
 }
 
-static enum err add_targets(struct admin_call *c, const struct directory_address *x,
-							const struct directory_address *list, size_t n)
+enum err admin_add_targets(struct admin_call *c, const struct directory_address *x, const struct directory_address *list, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
 		enum err e = name_target_add(c->directory, x, &list[i]);
@@ -46,7 +42,7 @@ static enum err add_targets(struct admin_call *c, const struct directory_address
 	return ERR_OK;
 }
 
-static enum err remove_targets(struct admin_call *c, const struct directory_address *x, const char *key)
+enum err admin_remove_targets(struct admin_call *c, const struct directory_address *x, const char *key)
 {
 	for (size_t i = 0; i < admin_count(c, key); i++) {
 		struct str text = admin_text_at(c, key, i);
@@ -71,7 +67,7 @@ static struct str joined(struct admin_call *c, const struct str *list, size_t n)
 	return n > SHOWN ? arena_printf(&c->arena, STR_FMT " … (%zu)", STR_ARG(text), n) : text;
 }
 
-static enum err list_domain(struct admin_call *c, struct str *domain)
+enum err admin_list_domain(struct admin_call *c, struct str *domain)
 {
 	*domain = STR("");
 	return admin_text(c, "domain").p != NULL ? admin_domain(c, admin_text(c, "domain"), domain) : ERR_OK;
@@ -87,10 +83,10 @@ enum err admin_alias_add(struct admin_call *c)
 	enum err e;
 
 	TRY(admin_local_address(c, admin_text(c, "alias"), &x));
-	TRY(targets(c, "target", &list, &n));
+	TRY(admin_targets(c, "target", &list, &n));
 	e = name_add(c->directory, &x, NAME_ALIAS, list, n);
 	if (e == ERR_EXISTS && name_find(c->directory, &x, &c->arena, &name) == ERR_OK && name.kind == NAME_ALIAS)
-		e = add_targets(c, &x, list, n);
+		e = admin_add_targets(c, &x, list, n);
 	else if (e == ERR_EXISTS)
 		return admin_in_use(c, &x);
 	if (e != ERR_OK)
@@ -106,7 +102,7 @@ enum err admin_alias_list(struct admin_call *c)
 	struct str domain;
 	size_t n;
 
-	TRY(list_domain(c, &domain));
+	TRY(admin_list_domain(c, &domain));
 	TRY(name_list(c->directory, NAME_ALIAS, &c->arena, &names, &n));
 	for (size_t i = 0; i < n; i++) {
 		if (!admin_is_in_domain(&names[i], domain))
@@ -123,7 +119,7 @@ enum err admin_alias_remove(struct admin_call *c)
 	struct directory_address x;
 	struct directory_name name;
 
-	TRY(find(c, admin_text(c, "alias"), NAME_ALIAS, &x, &name));
+	TRY(admin_named(c, admin_text(c, "alias"), NAME_ALIAS, &x, &name));
 	if (admin_count(c, "target") == 0) {
 		TRY(name_remove(c->directory, &x));
 		TRY(admin_publish(c));
@@ -131,95 +127,8 @@ enum err admin_alias_remove(struct admin_call *c)
 	}
 	if (admin_count(c, "target") >= name.target_count)
 		return admin_refuse(c, ERR_CONFLICT, TEXT_ADMIN_LAST_TARGET, name.address);
-	TRY(remove_targets(c, &x, "target"));
+	TRY(admin_remove_targets(c, &x, "target"));
 	TRY(admin_publish(c));
 	TRY(name_find(c->directory, &x, &c->arena, &name));
 	return admin_said(c, TEXT_ADMIN_ALIAS_SET, name.address, joined(c, name.targets, name.target_count));
-}
-
-/* ---- groups ---- */
-
-static enum err said_members(struct admin_call *c, const struct directory_address *x)
-{
-	struct directory_name name;
-
-	TRY(admin_publish(c));
-	TRY(name_find(c->directory, x, &c->arena, &name));
-	return admin_said(c, TEXT_ADMIN_GROUP_ADDED, name.address, admin_number_text(c, name.target_count));
-}
-
-enum err admin_group_add(struct admin_call *c)
-{
-	struct directory_address x, *list;
-	size_t n;
-	enum err e;
-
-	TRY(admin_local_address(c, admin_text(c, "group"), &x));
-	TRY(targets(c, "member", &list, &n));
-	e = name_add(c->directory, &x, NAME_GROUP, list, n);
-	if (e == ERR_EXISTS)
-		return admin_in_use(c, &x);
-	return e == ERR_OK ? said_members(c, &x) : e;
-}
-
-enum err admin_group_list(struct admin_call *c)
-{
-	struct directory_name *names;
-	struct str domain;
-	size_t n;
-
-	TRY(list_domain(c, &domain));
-	TRY(name_list(c->directory, NAME_GROUP, &c->arena, &names, &n));
-	for (size_t i = 0; i < n; i++) {
-		if (!admin_is_in_domain(&names[i], domain))
-			continue;
-		json_t *row = admin_row(c);
-		admin_put_text(row, "group", names[i].address);
-		admin_put_number(row, "member_count", names[i].target_count);
-	}
-	return ERR_OK;
-}
-
-enum err admin_group_show(struct admin_call *c)
-{
-	struct directory_address x;
-	struct directory_name name;
-
-	TRY(find(c, admin_text(c, "group"), NAME_GROUP, &x, &name));
-	admin_put_text(admin_result(c), "group", name.address);
-	admin_put_list(admin_result(c), "members", name.targets, name.target_count);
-	return ERR_OK;
-}
-
-enum err admin_group_remove(struct admin_call *c)
-{
-	struct directory_address x;
-	struct directory_name name;
-
-	TRY(find(c, admin_text(c, "group"), NAME_GROUP, &x, &name));
-	TRY(name_remove(c->directory, &x));
-	TRY(admin_publish(c));
-	return admin_said(c, TEXT_ADMIN_GROUP_REMOVED, name.address);
-}
-
-enum err admin_group_member_add(struct admin_call *c)
-{
-	struct directory_address x, *list;
-	struct directory_name name;
-	size_t n;
-
-	TRY(find(c, admin_text(c, "group"), NAME_GROUP, &x, &name));
-	TRY(targets(c, "member", &list, &n));
-	TRY(add_targets(c, &x, list, n));
-	return said_members(c, &x);
-}
-
-enum err admin_group_member_remove(struct admin_call *c)
-{
-	struct directory_address x;
-	struct directory_name name;
-
-	TRY(find(c, admin_text(c, "group"), NAME_GROUP, &x, &name));
-	TRY(remove_targets(c, &x, "member"));
-	return said_members(c, &x);
 }
