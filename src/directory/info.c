@@ -51,13 +51,14 @@ enum err account_info_serve(struct directory *d, struct str request, struct buf 
 	return e == ERR_OK && answer->failed ? ERR_LIMIT : e;
 }
 
-enum err resolve_serve(const struct lookup *l, struct str request, struct buf *answer)
+enum err resolve_serve(const struct lookup *l, uint64_t account, struct str request, struct buf *answer)
 {
 	CLEANUP(arena_free) struct arena a = { 0 };
 	struct scan s = scan_of(request);
 	struct str address = get_str(&s, 1000);
 	struct lookup_result r;
-	bool full = true, suspended = true, temporary = false;
+	bool full = true, suspended = true, temporary = false, is_group = false, may_post = true;
+	struct lookup_group g;
 
 	if (!get_end(&s))
 		return ERR_INVALID;
@@ -66,11 +67,17 @@ enum err resolve_serve(const struct lookup *l, struct str request, struct buf *a
 		full = full && r.targets[i].is_full;
 		suspended = suspended && r.targets[i].is_suspended;
 		temporary = temporary || r.targets[i].full_is_temporary;
+		if (!r.targets[i].is_group || !lookup_group(l, r.targets[i].remote, &g))
+			continue;
+		is_group = true;
+		may_post = may_post && lookup_group_may_post(l, &g, STR(""), account);
 	}
 	put_u8(answer, (uint8_t)r.kind);
 	put_bool(answer, r.n > 0 && full);
 	put_bool(answer, r.n > 0 && suspended);
 	put_bool(answer, temporary);
 	put_u32(answer, (uint32_t)r.n);
+	put_bool(answer, is_group);
+	put_bool(answer, may_post);
 	return ERR_OK;
 }

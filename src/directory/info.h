@@ -34,6 +34,7 @@ struct resolve_info {
 	bool is_full, is_suspended;      /* every target is */
 	bool full_is_temporary;
 	uint32_t targets;                /* how many accounts and remote addresses it leads to */
+	bool is_group, may_post;         /* a group is among them; this account may write to every one */
 };
 /* Who is this recipient? As lookup_resolve(), without naming accounts of others. */
 enum err resolve_ask(struct channel *control, struct str address, int timeout_ms, struct resolve_info *out) MUST_CHECK;
@@ -41,6 +42,6 @@ enum err resolve_ask(struct channel *control, struct str address, int timeout_ms
 /* ---- control's side: the bodies of the answers */
 struct directory;
 enum err account_info_serve(struct directory *d, struct str request, struct buf *answer) MUST_CHECK;
-enum err resolve_serve(const struct lookup *l, struct str request, struct buf *answer) MUST_CHECK;
+enum err resolve_serve(const struct lookup *l, uint64_t account, struct str request, struct buf *answer) MUST_CHECK;
 bool get_account_info(struct scan *s, struct arena *a, struct account_info *out);
 #endif

@@ -82,5 +82,7 @@ enum err resolve_ask(struct channel *control, struct str address, int timeout_ms
 	out->is_suspended = get_bool(&s);
 	out->full_is_temporary = get_bool(&s);
 	out->targets = get_u32(&s);
+	out->is_group = get_bool(&s);
+	out->may_post = get_bool(&s);
 	return get_end(&s) && out->kind <= LOOKUP_FOUND ? ERR_OK : ERR_INVALID;
 }

@@ -96,6 +96,8 @@ void lookup_group_members(const struct lookup *l, const struct lookup_group *g, 
 /* May who writes as this address, or is this account (0: nobody has logged in), send to the group? An address of ours is believed of the
  * account only. */
 bool lookup_group_may_post(const struct lookup *l, const struct lookup_group *g, struct str sender, uint64_t account);
+/* Not everybody who gets its mail may write to it. */
+bool lookup_group_is_for_few(const struct lookup_group *g);
 /* Its address for bounces or for leaving (directory/list_address.h), of a member or (empty) of the group as such. */
 struct str lookup_list_address(const struct lookup *l, struct str group, enum list_order order, struct str member, struct arena *a);
 /* Is the address one of those, of a group that is there? */

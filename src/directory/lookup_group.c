@@ -36,15 +36,28 @@ static struct str key_of(struct str address, struct arena *a)
 	return directory_address_parse(address, a, &x) ? directory_address_key(a, x.local, x.domain) : STR("");
 }
 
+/* The directory wrote the remote one: plain ones (text: the sender in the same spelling) need no parsing, and there may be 10,000. */
+static bool is_same(struct str remote, struct str text, struct str key)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+
+	if (str_is_ascii(remote) && str_is_ascii(text))
+		return str_ieq(remote, text);
+	return str_eq(key_of(remote, &a), key);
+}
+
 static bool is_among(const struct lookup *l, uint32_t first, uint32_t n, struct str sender, uint64_t account)
 {
 	CLEANUP(arena_free) struct arena a = { 0 };
-	struct str key = account == 0 ? key_of(sender, &a) : STR("");
+	struct directory_address x;
 
+	if (account == 0 && !directory_address_parse(sender, &a, &x))
+		return false;
+	struct str key = account == 0 ? directory_address_key(&a, x.local, x.domain) : STR("");
+	struct str text = account == 0 ? directory_address_text(&a, &x) : STR("");
 	for (uint32_t i = 0; i < n; i++) {
-		CLEANUP(arena_free) struct arena b = { 0 };
 		struct lookup_target t = lookup_target_at(l, first + i);
-		if (account != 0 ? t.account == account : key.n > 0 && t.account == 0 && str_eq(key_of(t.remote, &b), key))
+		if (account != 0 ? t.account == account : t.account == 0 && is_same(t.remote, text, key))
 			return true;
 	}
 	return false;
@@ -61,6 +74,8 @@ bool lookup_group_may_post(const struct lookup *l, const struct lookup_group *g,
 		return is_among(l, g->first_poster, g->posters, sender, account);
 	}
 }
+
+bool lookup_group_is_for_few(const struct lookup_group *g) { return g->post == GROUP_POST_POSTERS; }
 
 struct str lookup_list_address(const struct lookup *l, struct str group, enum list_order order, struct str member, struct arena *a)
 {

@@ -8,6 +8,9 @@
  * A cell is not believed more than it must be: it has so many questions and files at a time, names only its own account
  * as the parent of what its deliveries made, and who submitted is what the channel says.
  *
+ * Groups. What a group sends on is one record more for its members here and one for those elsewhere (copies.c). They are written before the
+ * message itself, and only when all are durable it is answered: who is not answered sends again, at worst a second time.
+ *
  * The same parent key twice: the second is answered with the first one's name. While the first is still being written
  * the second is told to come again: it can only be the next cell of an account whose last one has just died. */
 #include "queue/add.h"
@@ -18,6 +21,7 @@
 #include "queue/record.h"
 #include "queue/parcels.h"
 #include "queue/resolve.h"
+#include "queue/copies.h"
 #include <assert.h>
 #include <stddef.h>
 
@@ -32,6 +36,9 @@ struct adding {
 	struct queue_add_in in;          /* while its bytes go to a spool file */
 	struct buf          copy;        /* of what in views, when it came inside the request */
 	struct buf          resolved;    /* the envelope as it goes into the log */
+	struct resolved     all;         /* with what groups send on */
+	struct copies      *copies;      /* those, while they are written */
+	struct buf          head;        /* of a copy: its header; in.body.bytes is the rest */
 	struct arena        arena;       /* for in */
 	struct content     *content;     /* the record, once it is complete */
 	struct envelope_parent parent;
@@ -57,6 +64,8 @@ static void adding_free(struct adding *a)
 	queue_add_release(&a->in);
 	buf_free(&a->copy);
 	buf_free(&a->resolved);
+	buf_free(&a->head);
+	copies_free(a->copies);
 	arena_free(&a->arena);
 	content_free(a->content);
 	mem_free(a);
@@ -95,6 +104,10 @@ static enum err end_report_of(struct queue *q, const struct envelope *e)
 	return late_report_end(q->late, e->parent.log_id, e->parent.seq, e->parent.ordinal);
 }
 
+/* The sender who asked for it is told that a group has his message. */
+static const struct sync_result was_distributed = { .outcome = DELIVERY_DONE, .status = { "2.1.5", 5 },
+	.reason = { "The message was sent on to the members of the group.", 52 }, .host = { "", 0 } };
+
 enum err add_to_backlog(struct queue *q, struct log_place place, const struct content *c, bool again)
 {
 	struct queued *m = backlog_message(&q->backlog, log_id(q->log), place, q->now_ms);
@@ -108,7 +121,8 @@ enum err add_to_backlog(struct queue *q, struct log_place place, const struct co
 	for (size_t i = 0; e == ERR_OK && i < c->envelope.n; i++) {
 		const struct envelope_recipient *r = &c->envelope.recipients[i];
 		struct late_key key = { log_id(q->log), place.seq, (uint16_t)i };
-		if (again && replay_was_sent(q, &key))
+		if ((r->account == ENVELOPE_GROUP && !report_is_due(&c->envelope, r->notify, REPORT_DELIVERED)) ||
+		    (again && replay_was_sent(q, &key)))
 			continue;
 		if (again)  /* moved to queue.db before the restart: the row answers for it */
 			e = late_find(q->late, &key, &a, &row);
@@ -116,9 +130,11 @@ enum err add_to_backlog(struct queue *q, struct log_place place, const struct co
 		if (again && e == ERR_OK)
 			continue;
 		e = e == ERR_NOTFOUND ? ERR_OK : e;
-		struct due *d = backlog_due(&q->backlog, m, r->account, (uint16_t)i, again);
+		struct due *d = backlog_due(&q->backlog, m, r->account == ENVELOPE_GROUP ? 0 : r->account, (uint16_t)i, again);
 		d->tells_success = report_is_due(&c->envelope, r->notify, REPORT_DELIVERED);
-		if (r->account == 0)
+		if (r->account == ENVELOPE_GROUP)
+			sync_move(q->sync, d, &was_distributed);
+		else if (r->account == 0)
 			parcels_add(q->parcels, d, &c->envelope);
 		else
 			dispatch_poke(q->dispatch, r->account);
@@ -140,6 +156,7 @@ static void written(struct writing *w)
 	c->seq = w->entry.place.seq;
 	reply(a, ERR_OK, c->seq);
 	note_received(q, c, false);
+	note_distributed(q, c, &a->all);
 	sync_known(q->sync, c->seq);
 	enum err e = add_to_backlog(q, w->entry.place, c, false);
 	assert(e == ERR_OK);  /* only a replay asks queue.db */
@@ -152,21 +169,29 @@ static void written(struct writing *w)
 
 /* ------------------------------------------------------------------------------------------------ before the write */
 
+static size_t bytes_of(const struct adding *a) { return a->head.n + a->in.body.bytes.n; }
+static uint32_t crc_of(const struct adding *a)
+{
+	return crc32c(crc32c(0, a->head.p, a->head.n), a->in.body.bytes.p, a->in.body.bytes.n);
+}
+
 /* The payload of the record: head, and the body unless it is in a spool file. */
 static void write_record(struct adding *a)
 {
 	struct queue *q = a->queue;
 	struct content *c = a->content = content_new();
 	struct record_message m = { .envelope = a->in.envelope_bytes, .body = a->in.body.bytes, .spool = a->spool,
-		                        .size = a->spool ? a->in.body.size : a->in.body.bytes.n, .crc = a->in.body.crc };
+		                        .size = a->spool ? a->in.body.size : bytes_of(a), .crc = a->in.body.crc };
 
 	if (a->spool != 0)
 		m.body = STR_NONE;
 	else
-		m.crc = crc32c(0, m.body.p, m.body.n);
+		m.crc = crc_of(a);
 	record_message_encode(&m, &c->payload);
-	if (a->spool == 0)
+	if (a->spool == 0) {
+		buf_add(&c->payload, buf_str(&a->head));
 		buf_add(&c->payload, m.body);
+	}
 	if (c->payload.failed || c->payload.n > log_record_max(q->log)) {
 		refuse(a, ERR_LIMIT);
 		return;
@@ -187,9 +212,9 @@ static void store_spool(struct job *j)
 
 	a->spooled = ERR_OK;
 	if (a->spool == 0) {
-		a->in.body.size = a->in.body.bytes.n;
-		a->in.body.crc = crc32c(0, a->in.body.bytes.p, a->in.body.bytes.n);
-		a->spooled = spool_write(q->spool, a->in.body.bytes, &a->spool);
+		a->in.body.size = bytes_of(a);
+		a->in.body.crc = crc_of(a);
+		a->spooled = spool_write(q->spool, buf_str(&a->head), a->in.body.bytes, &a->spool);
 	}
 	if (a->spooled == ERR_OK)
 		a->spooled = spool_sync(q->spool, a->spool);
@@ -206,31 +231,44 @@ static void spool_stored(struct job *j)
 }
 
 /* Does it go into the record, or into a file of its own? */
-static bool needs_spool(const struct queue *q, const struct queue_add_in *in)
+static bool needs_spool(const struct adding *a)
 {
 	enum { HEAD_ROOM = 200 };
 
-	return in->body.bytes.p == NULL || in->body.bytes.n > DELIVERY_INLINE_MAX ||
-	       in->envelope_bytes.n + in->body.bytes.n + HEAD_ROOM > log_record_max(q->log);
+	return a->in.body.bytes.p == NULL || bytes_of(a) > DELIVERY_INLINE_MAX ||
+	       a->in.envelope_bytes.n + bytes_of(a) + HEAD_ROOM > log_record_max(a->queue->log);
+}
+
+/* Nothing to write: it was for groups that do not take it from this sender, and he cannot be told. */
+static bool is_for_nobody(const struct adding *a) { return a->queue->lookup != NULL && a->all.envelope.n == 0; }
+
+static enum err encode_envelope(struct adding *a, const struct envelope *e)
+{
+	a->resolved = BUF(ENVELOPE_BYTES_MAX);
+	envelope_encode(e, &a->resolved);
+	a->in.envelope_bytes = buf_str(&a->resolved);
+	return a->resolved.failed ? ERR_LIMIT : ERR_OK;
 }
 
 /* The envelope as the log has it: the directory's targets in the place of addresses, and who submitted it as the
  * channel says. */
 static enum err resolve(struct queue *q, uint64_t account, struct adding *a)
 {
-	struct envelope out = a->in.envelope;
+	struct envelope in = a->in.envelope;
 
-	if (q->lookup != NULL)
-		TRY(envelope_resolve(q->lookup, &a->in.envelope, &a->arena, &out));
 	if (account != 0) {
-		out.submitter = account;
-		if (out.source != ENVELOPE_DELIVERY)
-			out.source = ENVELOPE_SUBMISSION;
+		in.submitter = account;
+		if (in.source != ENVELOPE_DELIVERY)
+			in.source = ENVELOPE_SUBMISSION;
 	}
-	a->resolved = BUF(ENVELOPE_BYTES_MAX);
-	envelope_encode(&out, &a->resolved);
-	a->in.envelope_bytes = buf_str(&a->resolved);
-	return a->resolved.failed ? ERR_LIMIT : ERR_OK;
+	if (q->lookup == NULL)
+		return encode_envelope(a, &in);
+	TRY(envelope_distribute(q->lookup, &in, &a->arena, &a->all));
+	if (a->all.n > 0) {
+		TRY(copies_new(q, &a->all, &a->in.body, &a->copies));
+		TRY(copies_check(a->copies, &in));
+	}
+	return is_for_nobody(a) ? ERR_OK : encode_envelope(a, &a->all.envelope);
 }
 
 /* A body that came inside the request lives only as long as its handler. */
@@ -267,29 +305,77 @@ static enum err check_add(struct asker *asker, struct adding *a, const struct me
 	TRY(queue_add_decode(m, &a->arena, &a->in));
 	if (a->in.envelope.parent.log_id != 0 && (asker->account == 0 || a->in.envelope.parent.account != asker->account))
 		return ERR_INVALID;  /* account 0: what the queue itself makes */
-	TRY(resolve(q, asker->account, a));
 	if (a->in.body.bytes.p == NULL) {
 		if (spool_take(q->spool, asker->number, a->in.body.spool, a->in.body.size) != ERR_OK)
 			return ERR_INVALID;
 		a->spool = a->in.body.spool;
 	}
-	return ERR_OK;
+	return resolve(q, asker->account, a);
 }
 
-/* What is checked and resolved: to a spool file, or into the log at once. */
+/* To a spool file, or into the log at once. */
+static void store(struct adding *a)
+{
+	if (!needs_spool(a)) {
+		write_record(a);
+		return;
+	}
+	keep_request(a);
+	a->job = (struct job){ .run = store_spool, .done = spool_stored };
+	worker_add(a->queue->worker, &a->job);
+}
+
+static void on_copies(void *context, enum err result)
+{
+	struct adding *a = context;
+
+	if (result == ERR_OK)
+		store(a);
+	else
+		refuse(a, result);
+}
+
+/* What is checked and resolved. */
 static void take(struct adding *a)
 {
 	struct queue *q = a->queue;
 
+	if (is_for_nobody(a)) {
+		if (a->spool != 0)
+			spool_remove(q->spool, a->spool);
+		reply(a, ERR_OK, 0);
+		if (a->own != NULL)
+			a->own(a->own_context, ERR_OK, NULL);
+		adding_free(a);
+		return;
+	}
 	a->parent = a->in.envelope.parent;
 	parents_set(&q->parents, &a->parent, PARENT_BEING_WRITTEN);
-	if (needs_spool(q, &a->in)) {
-		keep_request(a);
-		a->job = (struct job){ .run = store_spool, .done = spool_stored };
-		worker_add(q->worker, &a->job);
-	} else {
-		write_record(a);
+	if (a->copies == NULL) {
+		store(a);
+		return;
 	}
+	keep_request(a);
+	copies_write(a->copies, on_copies, a);
+}
+
+void add_copy(struct queue *q, const struct envelope *e, struct str head, struct str rest, add_own_done done, void *context)
+{
+	struct adding *a = MEM_NEW(struct adding);
+
+	*a = (struct adding){ .queue = q, .own = done, .own_context = context, .head = BUF(head.n), .parent = e->parent,
+		                  .in = { .envelope = *e, .body = { .bytes = rest } } };
+	q->adding++;
+	buf_add(&a->head, head);
+	enum err result = may_take(q);
+	if (result == ERR_OK)
+		result = encode_envelope(a, e);
+	if (result != ERR_OK) {
+		refuse(a, result);
+		return;
+	}
+	parents_set(&q->parents, &a->parent, PARENT_BEING_WRITTEN);
+	store(a);
 }
 
 void add_on_add(void *context, UNUSED struct channel *ch, struct message *m)

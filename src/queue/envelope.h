@@ -5,8 +5,9 @@
  * and hand over its address as the client wrote it, with account 0 and detail empty. queue_add_serve() asks the look-up memfd
  * and puts the targets in its place, each target once a message: an account here (address stays as in RCPT TO, detail is the
  * sub-address), or account 0 and the address elsewhere that an alias names; orcpt and notify go with each. An address of ours
- * that has gone since RCPT stays, with account 0, and fails with 5.1.1. So the record in the log has a group of 500 as 500
- * recipients, and a cell need not (and may not) know accounts of others. */
+ * that has gone since RCPT stays, with account 0, and fails with 5.1.1. A group stands
+ * as one recipient, and what it sends on is one more record for its members here and one for those elsewhere (`list`); so a cell need
+ * not (and may not) know accounts of others. */
 #ifndef FACTEUR_QUEUE_ENVELOPE_H
 #define FACTEUR_QUEUE_ENVELOPE_H
 #include "base/arena.h"
@@ -49,11 +50,14 @@ struct envelope_wishes {
 	enum envelope_tls tls;
 };
 
+/* A group in the message that was written to it: done when that is durable, since what its members get are messages of their own. */
+#define ENVELOPE_GROUP ((uint64_t)1 << 62)
+
 struct envelope_recipient {
 	struct str address;       /* as in RCPT TO, without <>; "postmaster" may stand without a domain (RFC 5321 §4.5.1) */
 	struct str orcpt;         /* "rfc822;bob@example.org", xtext decoded; empty: not given */
 	struct str detail;        /* the "x" of bob+x@; empty: none */
-	uint64_t   account;       /* 0: not resolved yet; in the log: not here, to be sent on */
+	uint64_t   account;       /* 0: not resolved yet; in the log: not here, to be sent on; ENVELOPE_GROUP: its members get copies */
 	uint8_t    notify;        /* ENVELOPE_NOTIFY_* */
 };
 

@@ -4,6 +4,7 @@
 #include "mime/header.h"
 #include "queue/command.h"
 #include "queue/queue_private.h"
+#include "queue/resolve.h"
 #include <unistd.h>
 
 enum { HEADER_LOOKED_AT = 16 << 10 };   /* bytes; a Message-ID stands near the top */
@@ -70,7 +71,7 @@ static size_t name_recipients(const struct envelope *e, struct trail_recipient o
 	size_t n = 0;
 
 	for (; n < e->n && n < TRAIL_RECIPIENTS_MAX; n++)
-		out[n] = (struct trail_recipient){ e->recipients[n].address, e->recipients[n].account };
+		out[n] = (struct trail_recipient){ e->recipients[n].address, e->recipients[n].account == ENVELOPE_GROUP ? 0 : e->recipients[n].account };
 	return n;
 }
 
@@ -105,6 +106,23 @@ void note_received(struct queue *q, const struct content *c, bool again)
 		.recipients = recipients,
 	});
 	note_waits(q, c);
+}
+
+static uint32_t count_members(const struct resolved *all)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < all->n; i++)
+		n += all->copies[i].envelope.n;
+	return (uint32_t)n;
+}
+
+void note_distributed(struct queue *q, const struct content *c, const struct resolved *all)
+{
+	for (size_t i = 0; all->n > 0 && i < c->envelope.n; i++)
+		if (c->envelope.recipients[i].account == ENVELOPE_GROUP)
+			trail_note(q->config.trail, &(struct trail_event){ .kind = TRAIL_SENT, .log_id = log_id(q->log), .seq = c->seq,
+				.recipient = c->envelope.recipients[i].address, .status = STR("2.1.5"), .count = count_members(all) });
 }
 
 void note_result(struct queue *q, const struct late_key *key, uint64_t account, const struct delivery_result *r)

@@ -4,24 +4,31 @@
  * may wait for their signature. The freshest are in the cache of contents anyway.
  *
  * Signed is what is ours: what our users and this machine submit, and the reports that the queue makes itself. Not what came from outside
- * and is only passed on, and not what a delivery makes of it (a redirect): its From says what a stranger wanted it to say. */
+ * and is only passed on, and not what a delivery makes of it (a redirect): its From says what a stranger wanted it to say. And what a group
+ * sends on: its From is the group's, or that of one of ours who has logged in (copies.c).
+ *
+ * Mail of a group goes to each member with his own sender and, where members may leave by themselves, his own fields for that, which
+ * stand before the message and are signed with it. So its parcels have one recipient each. */
 #include "base/bytes.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "mailauth/dkim_sign.h"
+#include "mime/list.h"
 #include "queue/parcels_private.h"
 #include <assert.h>
 #include <stddef.h>
 #include <unistd.h>
 
-enum { SIGNING_MAX = 8, TO_SIGN_MAX = 32, SIGN_TIMEOUT_MS = 10000, SIGN_AGAIN_MS = 1000, PIECE = 64 << 10 };
-static_assert((int)SEND_PREFIX_MAX >= (int)DKIM_PREFIX_MAX, "one limit, two names");
+enum { SIGNING_MAX = 8, TO_SIGN_MAX = 32, SIGN_TIMEOUT_MS = 10000, SIGN_AGAIN_MS = 1000, PIECE = 64 << 10, LEAVE_FIELDS_MAX = 2000 };
+static_assert((int)SEND_PREFIX_MAX >= (int)DKIM_PREFIX_MAX + (int)LEAVE_FIELDS_MAX, "one limit, two names");
 
 /* ---------------------------------------------------------------------------------------------------------- reading */
 
 struct loaded {
 	struct send send;                 /* all but number and prefix; fd is ours */
 	bool        is_ours;              /* to be signed */
+	struct str  list;                 /* the group that sends it on; empty: none */
+	struct str  fields;               /* that only its one recipient gets; before the message */
 	struct buf  bytes;                /* of a row's body */
 	struct send_recipient recipients[SEND_RECIPIENTS_MAX];
 };
@@ -34,13 +41,14 @@ static void loaded_free(struct loaded *l)
 
 bool parcels_sign_it(const struct envelope *e)
 {
-	return e->source == ENVELOPE_SUBMISSION || e->source == ENVELOPE_LOCAL ||
+	return e->source == ENVELOPE_SUBMISSION || e->source == ENVELOPE_LOCAL || e->list.n > 0 ||
 	       (e->source == ENVELOPE_DELIVERY && e->parent.account == 0);
 }
 
 static void fill_head(const struct envelope *e, struct loaded *out)
 {
 	out->is_ours = parcels_sign_it(e);
+	out->list = e->list;
 	out->send.sender = e->sender;
 	out->send.body_type = e->body;
 	out->send.ret = e->ret;
@@ -116,6 +124,48 @@ static enum err load_late(struct parcel *p, struct arena *a, struct loaded *out)
 	return ERR_OK;
 }
 
+/* What a path may hold as it is (RFC 3986 §3.3). */
+static bool is_plain(struct str s)
+{
+	for (size_t i = 0; i < s.n; i++)
+		if (!chr_alpha(s.p[i]) && !chr_digit(s.p[i]) && (s.p[i] == '\0' || strchr("-._~!$&'()*+,;=:@", s.p[i]) == NULL))
+			return false;
+	return true;
+}
+
+/* Where one click does it (RFC 8058); empty: no web page is served, or the address would have to be written in another way there. */
+static struct str leave_url(const struct queue *q, struct str address, struct arena *a)
+{
+	struct str port = q->config.https_port == 443 ? STR("") : arena_printf(a, ":%u", q->config.https_port);
+
+	if (q->config.https_port == 0 || !is_plain(address))
+		return STR("");
+	return arena_printf(a, "https://" STR_FMT STR_FMT "/leave/" STR_FMT, STR_ARG(lookup_hostname(q->lookup)), STR_ARG(port), STR_ARG(address));
+}
+
+static struct str leave_fields(const struct queue *q, const struct lookup_group *g, struct str member, struct arena *a)
+{
+	CLEANUP(buf_free) struct buf b = BUF(LEAVE_FIELDS_MAX);
+	struct str address = lookup_list_address(q->lookup, g->address, LIST_LEAVE, member, a);
+
+	list_leave_fields(address, leave_url(q, address, a), &b);
+	return b.failed ? STR("") : str_copy(a, buf_str(&b));
+}
+
+/* The one recipient's own sender, and how he leaves. */
+static void fill_member(const struct parcel *p, struct arena *a, struct loaded *out)
+{
+	const struct queue *q = p->parcels->queue;
+	struct str member = out->send.recipients[0].address;
+	struct lookup_group g;
+
+	if (out->list.n == 0 || q->lookup == NULL || out->send.n != 1 || !lookup_group(q->lookup, out->list, &g))
+		return;
+	out->send.sender = lookup_list_address(q->lookup, g.address, LIST_BOUNCE, member, a);
+	if (g.may_leave)
+		out->fields = leave_fields(q, &g, member, a);
+}
+
 static enum err load(struct parcel *p, struct arena *a, struct loaded *out)
 {
 	*out = (struct loaded){ .send = { .log_id = p->log_id, .seq = p->seq, .fd = -1 } };
@@ -124,7 +174,10 @@ static enum err load(struct parcel *p, struct arena *a, struct loaded *out)
 		p->items[i].address = STR_NONE;
 	out->send.destination = turn_destination(&p->turn);
 	out->send.recipients = out->recipients;
-	return p->place.length > 0 ? load_logged(p, out) : load_late(p, a, out);
+	TRY(p->place.length > 0 ? load_logged(p, out) : load_late(p, a, out));
+	if (out->send.n > 0)
+		fill_member(p, a, out);
+	return ERR_OK;
 }
 
 /* Which way it goes now. Forwarded mail leaves with a sender of ours, so that its bounce comes back here (SRS). False: another way than where
@@ -218,6 +271,15 @@ static bool is_nobodys(const struct parcel *p)
 	return l != NULL && lookup_domain(l, turn_destination(&p->turn));
 }
 
+static uint16_t signed_part(const struct parcel *p) { return p->is_single ? p->items[0].recipient : SIGNATURES_WHOLE; }
+
+/* Behind the signature that covers them. */
+static void add_fields(struct loaded *l, struct arena *a)
+{
+	if (l->fields.n > 0)
+		l->send.prefix = arena_printf(a, STR_FMT STR_FMT, STR_ARG(l->send.prefix), STR_ARG(l->fields));
+}
+
 static void send_now(struct parcel *p)
 {
 	CLEANUP(arena_free) struct arena a = { 0 };
@@ -229,7 +291,8 @@ static void send_now(struct parcel *p)
 	}
 	if (!read_parcel(p, &a, &l))
 		return;
-	(void)signatures_find(p->parcels->signatures, p->log_id, p->seq, &l.send.prefix);
+	(void)signatures_find(p->parcels->signatures, p->log_id, p->seq, signed_part(p), &l.send.prefix);
+	add_fields(&l, &a);
 	hand_over(p, &l);
 }
 
@@ -286,12 +349,13 @@ void parcel_go(struct parcel *p)
 		parcel_all(p, DELIVERY_REFUSED, STR("5.1.1"), STR("There is no account here for this address (any more)."));
 		return;
 	}
-	if (l.is_ours && !signatures_find(p->parcels->signatures, p->log_id, p->seq, &prefix)) {
+	if (l.is_ours && !signatures_find(p->parcels->signatures, p->log_id, p->seq, signed_part(p), &prefix)) {
 		add_to_sign(p);
 		return;
 	}
 	if (l.is_ours)
 		l.send.prefix = prefix;
+	add_fields(&l, &a);
 	hand_over(p, &l);
 }
 
@@ -320,7 +384,7 @@ static void signed_with(struct signing *s, struct str prefix)
 {
 	struct parcel *p = s->parcel;
 
-	signatures_put(p->parcels->signatures, p->log_id, p->seq, prefix.n <= SEND_PREFIX_MAX ? prefix : STR(""));
+	signatures_put(p->parcels->signatures, p->log_id, p->seq, signed_part(p), prefix.n <= DKIM_PREFIX_MAX ? prefix : STR(""));
 	signing_free(s);
 	send_now(p);
 }
@@ -376,6 +440,7 @@ static enum err make_request(struct signing *s)
 {
 	CLEANUP(dkim_sign_free) struct dkim_sign *d = dkim_sign_begin(s->loaded.send.sender);
 
+	dkim_sign_add(d, s->loaded.fields);
 	if (s->loaded.send.fd >= 0)
 		TRY(hash_file(d, s->loaded.send.fd, s->loaded.send.size));
 	else
@@ -434,7 +499,7 @@ void parcels_sign(struct parcels *r)
 
 	while (r->to_sign != NULL && r->signing < SIGNING_MAX && r->now_ms >= r->sign_again_ms && r->keys != NULL) {
 		struct parcel *p = next_to_sign(r);
-		if (signatures_find(r->signatures, p->log_id, p->seq, &prefix))
+		if (signatures_find(r->signatures, p->log_id, p->seq, signed_part(p), &prefix))
 			send_now(p);  /* for another destination, meanwhile */
 		else
 			sign(p);

@@ -94,7 +94,8 @@ struct parcel *parcel_for(struct parcels *r, const struct queued *from, const st
 		return p;
 	p = MEM_NEW(struct parcel);
 	*p = (struct parcel){ .parcels = r, .log_id = from->log_id, .seq = from->seq, .place = from->place, .since_ms = from->since_ms,
-		.received = e->received, .submitter = e->source == ENVELOPE_SUBMISSION ? e->submitter : 0, .is_late = is_late, .is_fresh = !is_late, .is_open = true };
+		.received = e->received, .submitter = e->source == ENVELOPE_SUBMISSION && e->list.n == 0 ? e->submitter : 0, .is_late = is_late,
+		.is_fresh = !is_late, .is_open = true, .is_single = e->list.n > 0 };
 	turns_add(r->turns, &p->turn, &(struct turn_kind){ sender_key(e, a), destination, e->wishes.priority, parcels_sign_it(e) });
 	list_add(p);
 	map_set(&r->open, key, p);
@@ -109,7 +110,7 @@ struct item *parcel_item(struct parcel *p, uint16_t recipient, enum item_state s
 	}
 	p->items[p->n] = (struct item){ .recipient = recipient, .state = state };
 	turns_weigh(&p->turn, 1);
-	if (p->n + 1 == SEND_RECIPIENTS_MAX)
+	if (p->is_single || p->n + 1 == SEND_RECIPIENTS_MAX)
 		parcel_seal(p);
 	return &p->items[p->n++];
 }

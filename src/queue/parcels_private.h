@@ -47,6 +47,7 @@ struct parcel {
 	struct parcel    *next_to_sign;
 	enum parcel_state state;
 	bool              is_fresh, is_open, is_late;
+	bool              is_single;          /* a group's: one recipient, who has his own header */
 	bool              has_no_record;      /* DONE, and the log had no room for it: written again */
 	uint8_t           losses;
 	size_t            n, cap;

@@ -39,6 +39,7 @@ struct queue_config {
 	int               sync_every_ms;  /* 0: SYNC_EVERY_MS */
 	struct trail_notes *trail;        /* NULL: nothing is noted */
 	const struct lookup *lookup;      /* as by queue_use_lookup(), which follows: what the log has is filed by it; may be NULL */
+	uint16_t          https_port;     /* at which members of groups may leave; 0: no page is served */
 	bool is_resolved; /* tests: recipients come with their accounts; else nothing is taken before queue_use_lookup() */
 };
 

@@ -62,6 +62,8 @@ void add_on_spool(void *context, struct channel *ch, struct message *m);
  * it until backlog_settle(); or why it cannot be kept now, and hold is NULL. */
 typedef void (*add_own_done)(void *context, enum err result, struct due *hold);
 void add_own(struct queue *q, const struct envelope *e, struct str bytes, add_own_done done, void *context);
+/* The same for what a group sends on: resolved already. head is copied, rest (what follows it) must live until done runs. */
+void add_copy(struct queue *q, const struct envelope *e, struct str head, struct str rest, add_own_done done, void *context);
 /* A record that is durable: its recipients to where they belong. again: found at start. */
 enum err add_to_backlog(struct queue *q, struct log_place place, const struct content *c, bool again) MUST_CHECK;
 
@@ -72,6 +74,9 @@ enum err replay_finish_sent(struct queue *q) MUST_CHECK;
 
 /* note.c: for the trail. */
 void note_received(struct queue *q, const struct content *c, bool again);
+/* Its groups have sent it on. */
+struct resolved;
+void note_distributed(struct queue *q, const struct content *c, const struct resolved *all);
 /* Of a recipient here. */
 void note_result(struct queue *q, const struct late_key *key, uint64_t account, const struct delivery_result *r);
 /* Of a recipient elsewhere; past: before this try. */

@@ -1,31 +1,53 @@
 /* One look-up for each recipient, and a table of who is on the list already: somebody who is in three groups, or is named twice, gets
- * one copy. The first mention counts for what goes with it (detail, orcpt, notify). */
+ * one copy. The first mention counts for what goes with it (detail, orcpt, notify), and who is named himself is not a member as well.
+ *
+ * Groups. The message itself has the group as a recipient that is done as soon as it is durable, so that its sender can be told, and the
+ * trail can tell, what became of what he wrote. What the members get are other messages: from the group's address for bounces, since
+ * the author can do nothing about a member's full mailbox (RFC 5321 §3.9.2), and silent about all but failures.
+ *
+ * Who may write is asked here again for what comes from an account: mx has asked for its own, a cell is not believed. */
 #include "queue/resolve.h"
+#include "base/log.h"
 #include "base/map.h"
 
 struct resolving {
-	struct arena    *arena;
-	struct envelope *out;
-	size_t           cap;
-	struct map       accounts, addresses;   /* on the list */
-	bool             is_over;
+	const struct lookup   *lookup;
+	struct arena          *arena;
+	const struct envelope *in;
+	struct resolved       *out;
+	struct map             accounts, addresses, groups;   /* on the list */
+	struct lookup_group   *found;                         /* groups, in the order of their mention */
+	size_t                 n, cap, orders_cap, envelope_cap;
+	bool                   is_over;
 };
 
-static void add(struct resolving *r, const struct envelope_recipient *x)
+static void add_to(struct resolving *r, struct envelope *e, size_t *cap, const struct envelope_recipient *x)
+{
+	if (e->n == ENVELOPE_RECIPIENTS_MAX) {
+		r->is_over = true;
+		return;
+	}
+	if (e->n == *cap)
+		e->recipients = arena_grow(r->arena, e->recipients, e->n, cap, sizeof(*x));
+	e->recipients[e->n++] = *x;
+}
+
+/* Is it there for the first time? Then it counts from now on. */
+static bool is_new(struct resolving *r, const struct envelope_recipient *x)
 {
 	struct map *seen = x->account ? &r->accounts : &r->addresses;
 	struct str key = x->account ? str_make(&x->account, sizeof(x->account)) : str_lower(r->arena, x->address);
 
-	if (map_get(seen, key) != NULL || r->is_over)
-		return;
-	if (r->out->n == ENVELOPE_RECIPIENTS_MAX) {
-		r->is_over = true;
-		return;
-	}
-	if (r->out->n == r->cap)
-		r->out->recipients = arena_grow(r->arena, r->out->recipients, r->out->n, &r->cap, sizeof(*x));
-	r->out->recipients[r->out->n++] = *x;
+	if (map_get(seen, key) != NULL)
+		return false;
 	map_set(seen, key, r);
+	return true;
+}
+
+static void add(struct resolving *r, const struct envelope_recipient *x)
+{
+	if (is_new(r, x))
+		add_to(r, &r->out->envelope, &r->envelope_cap, x);
 }
 
 /* Whoever is told of it knows the address he wrote to, not where it leads (RFC 3461 §5.2.7 lets an alias keep or add ORCPT). */
@@ -36,50 +58,144 @@ static struct str orcpt_of(struct resolving *r, const struct envelope_recipient 
 	return arena_printf(r->arena, "%s;" STR_FMT, str_is_ascii(asked->address) ? "rfc822" : "utf-8", STR_ARG(asked->address));
 }
 
-static void add_list(struct resolving *r, const struct lookup *l, const struct envelope_recipient *asked, struct str detail,
-                     const struct lookup_target *targets, size_t n)
+static void add_order(struct resolving *r, struct str address)
 {
-	for (size_t i = 0; i < n; i++) {
-		struct envelope_recipient x = *asked;
-		struct lookup_target *members;
-		struct lookup_group g;
-		size_t count;
-		if (targets[i].is_group && lookup_group(l, targets[i].remote, &g)) {
-			lookup_group_members(l, &g, r->arena, &members, &count);
-			add_list(r, l, asked, STR(""), members, count);
-			continue;
-		}
-		x.account = targets[i].account;
-		x.address = x.account ? asked->address : targets[i].remote;
-		x.detail = x.account ? detail : STR("");
-		x.orcpt = x.account ? asked->orcpt : orcpt_of(r, asked);
-		add(r, &x);
-	}
+	struct list_address order;
+
+	if (!lookup_list_order(r->lookup, address, r->arena, &order))
+		return;
+	if (r->out->orders_n == r->orders_cap)
+		r->out->orders = arena_grow(r->arena, r->out->orders, r->out->orders_n, &r->orders_cap, sizeof order);
+	r->out->orders[r->out->orders_n++] = order;
 }
 
-static void add_targets(struct resolving *r, const struct lookup *l, const struct envelope_recipient *asked)
+/* --------------------------------------------------------------------------------------------------------- groups */
+
+/* The account that speaks: who submitted it, or whose mailbox sends it on. */
+static uint64_t author_of(const struct envelope *e) { return e->source == ENVELOPE_DELIVERY ? e->parent.account : e->submitter; }
+
+static bool may_post(struct resolving *r, const struct lookup_group *g)
+{
+	const struct envelope *e = r->in;
+
+	if (e->sender.n == 0)  /* bounces, and answers of machines: for nobody in the group */
+		return false;
+	if (e->source == ENVELOPE_MX || e->source == ENVELOPE_LOCAL)
+		return true;
+	return lookup_group_may_post(r->lookup, g, e->sender, author_of(e));
+}
+
+static void add_group(struct resolving *r, const struct envelope_recipient *asked, struct str address)
+{
+	struct envelope_recipient x = *asked;
+	struct lookup_group g;
+
+	if (!lookup_group(r->lookup, address, &g) || map_get(&r->groups, g.address) != NULL)
+		return;
+	map_set(&r->groups, g.address, r);
+	if (!may_post(r, &g)) {
+		log_info("not for the members of a group: this sender may not write to it group=" STR_FMT " from=" STR_FMT, STR_ARG(g.address),
+		         STR_ARG(r->in->sender));
+		return;
+	}
+	if (r->n == r->cap)
+		r->found = arena_grow(r->arena, r->found, r->n, &r->cap, sizeof g);
+	r->found[r->n++] = g;
+	x.account = ENVELOPE_GROUP;
+	x.detail = STR("");
+	add_to(r, &r->out->envelope, &r->envelope_cap, &x);
+}
+
+static struct envelope head_of_copy(struct resolving *r, const struct lookup_group *g)
+{
+	struct envelope e = *r->in;
+
+	e.sender = lookup_list_address(r->lookup, g->address, LIST_BOUNCE, STR(""), r->arena);
+	e.list = g->address;
+	e.envid = STR("");
+	e.ret = ENVELOPE_RET_HDRS;
+	e.is_authenticated = true;  /* its sender is ourselves */
+	e.smtputf8 = e.smtputf8 || !str_is_ascii(g->address);
+	e.n = 0;
+	e.recipients = NULL;
+	return e;
+}
+
+static void add_copies(struct resolving *r, const struct lookup_group *g)
+{
+	struct resolved_copy copies[2];
+	struct lookup_target *members;
+	size_t n, caps[2] = { 0, 0 };
+
+	for (int i = 0; i < 2; i++)
+		copies[i] = (struct resolved_copy){ .group = *g, .is_elsewhere = i, .envelope = head_of_copy(r, g) };
+	lookup_group_members(r->lookup, g, r->arena, &members, &n);
+	for (size_t i = 0; i < n && !r->is_over; i++) {
+		const struct envelope_recipient x = { .address = members[i].account ? g->address : members[i].remote, .account = members[i].account,
+			                                  .notify = ENVELOPE_NOTIFY_FAILURE };
+		bool is_elsewhere = members[i].account == 0;
+		if (is_new(r, &x))
+			add_to(r, &copies[is_elsewhere].envelope, &caps[is_elsewhere], &x);
+	}
+	for (int i = 0; i < 2; i++)
+		if (copies[i].envelope.n > 0)
+			r->out->copies[r->out->n++] = copies[i];
+}
+
+/* ------------------------------------------------------------------------------------------------------------ all */
+
+static void add_targets(struct resolving *r, const struct envelope_recipient *asked)
 {
 	struct envelope_recipient x = *asked;
 	struct lookup_result found;
 
 	x.account = 0;
 	x.detail = STR("");
-	if (lookup_resolve(l, asked->address, r->arena, &found) != LOOKUP_FOUND)
+	if (lookup_resolve(r->lookup, asked->address, r->arena, &found) != LOOKUP_FOUND) {
 		add(r, &x);
-	else
-		add_list(r, l, asked, found.detail, found.targets, found.n);
+		return;
+	}
+	for (size_t i = 0; i < found.n; i++) {
+		const struct lookup_target *t = &found.targets[i];
+		if (t->is_group) {
+			add_group(r, asked, t->remote);
+			continue;
+		}
+		if (t->order != LIST_NONE) {
+			add_order(r, t->remote);
+			continue;
+		}
+		x.account = t->account;
+		x.address = x.account ? asked->address : t->remote;
+		x.detail = x.account ? found.detail : STR("");
+		x.orcpt = x.account ? asked->orcpt : orcpt_of(r, asked);
+		add(r, &x);
+	}
+}
+
+enum err envelope_distribute(const struct lookup *l, const struct envelope *in, struct arena *a, struct resolved *out)
+{
+	struct resolving r = { .lookup = l, .arena = a, .in = in, .out = out };
+
+	*out = (struct resolved){ .envelope = *in };
+	out->envelope.n = 0;
+	out->envelope.recipients = NULL;
+	for (size_t i = 0; i < in->n && !r.is_over; i++)
+		add_targets(&r, &in->recipients[i]);
+	out->copies = arena_array(a, 2 * r.n, sizeof *out->copies);
+	for (size_t i = 0; i < r.n && !r.is_over; i++)
+		add_copies(&r, &r.found[i]);
+	map_free(&r.accounts);
+	map_free(&r.addresses);
+	map_free(&r.groups);
+	return r.is_over ? ERR_LIMIT : ERR_OK;
 }
 
 enum err envelope_resolve(const struct lookup *l, const struct envelope *in, struct arena *a, struct envelope *out)
 {
-	struct resolving r = { .arena = a, .out = out };
+	struct resolved all;
 
-	*out = *in;
-	out->n = 0;
-	out->recipients = NULL;
-	for (size_t i = 0; i < in->n && !r.is_over; i++)
-		add_targets(&r, l, &in->recipients[i]);
-	map_free(&r.accounts);
-	map_free(&r.addresses);
-	return r.is_over ? ERR_LIMIT : ERR_OK;
+	TRY(envelope_distribute(l, in, a, &all));
+	*out = all.envelope;
+	return ERR_OK;
 }

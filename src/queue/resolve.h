@@ -4,8 +4,25 @@
 #include "directory/lookup.h"
 #include "queue/envelope.h"
 
-/* Sets out to a copy of in whose recipients are the targets of its addresses: each account and each address elsewhere once. An
- * address of ours that nobody has any more, or that is none, stays as it is, with account 0. What in->recipients say of accounts is
- * not believed: it comes from a role that cannot know. ERR_LIMIT: more than ENVELOPE_RECIPIENTS_MAX. Lives in a, and views in and l. */
+/* What a group sends on is a message of its own (another header, another sender): one for its members here, one for those elsewhere. */
+struct resolved_copy {
+	struct lookup_group group;
+	bool                is_elsewhere;
+	struct envelope     envelope;
+};
+struct resolved {
+	struct envelope       envelope;   /* the message itself; a group stands in it as one recipient, ENVELOPE_GROUP; n may be 0 */
+	struct resolved_copy *copies;
+	size_t                n;
+	struct list_address  *orders;     /* recipients that are for the server itself: bounces to a group, members who leave */
+	size_t                orders_n;
+};
+
+/* Sets out to copies of in whose recipients are the targets of its addresses: each account and each address elsewhere once, those that are
+ * named themselves before members of groups. An address of ours that nobody has any more, or that is none, stays as it is, with account
+ * 0. What in->recipients say of accounts is not believed: it comes from a role that cannot know. in->source and submitter are.
+ * ERR_LIMIT: more than ENVELOPE_RECIPIENTS_MAX. Lives in a, and views in and l. */
+enum err envelope_distribute(const struct lookup *l, const struct envelope *in, struct arena *a, struct resolved *out) MUST_CHECK;
+/* The message itself alone. */
 enum err envelope_resolve(const struct lookup *l, const struct envelope *in, struct arena *a, struct envelope *out) MUST_CHECK;
 #endif

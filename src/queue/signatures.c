@@ -3,8 +3,10 @@
 #include "base/map.h"
 #include "base/mem.h"
 
+enum { KEY_SIZE = 18 };
+
 struct signature {
-	char   key[16];
+	char   key[KEY_SIZE];
 	char  *text;      /* NULL: unused */
 	size_t n;
 };
@@ -27,34 +29,35 @@ void signatures_free(struct signatures *s)
 	mem_free(s);
 }
 
-static struct str key_of(uint64_t log_id, uint64_t seq, char out[16])
+static struct str key_of(uint64_t log_id, uint64_t seq, uint16_t part, char out[KEY_SIZE])
 {
 	memcpy(out, &log_id, 8);
 	memcpy(out + 8, &seq, 8);
-	return str_make(out, 16);
+	memcpy(out + 16, &part, 2);
+	return str_make(out, KEY_SIZE);
 }
 
-bool signatures_find(const struct signatures *s, uint64_t log_id, uint64_t seq, struct str *prefix)
+bool signatures_find(const struct signatures *s, uint64_t log_id, uint64_t seq, uint16_t part, struct str *prefix)
 {
-	char key[16];
-	const struct signature *x = map_get(&s->places, key_of(log_id, seq, key));
+	char key[KEY_SIZE];
+	const struct signature *x = map_get(&s->places, key_of(log_id, seq, part, key));
 
 	if (x != NULL)
 		*prefix = str_make(x->text, x->n);
 	return x != NULL;
 }
 
-void signatures_put(struct signatures *s, uint64_t log_id, uint64_t seq, struct str prefix)
+void signatures_put(struct signatures *s, uint64_t log_id, uint64_t seq, uint16_t part, struct str prefix)
 {
-	char key[16];
-	struct signature *x = map_get(&s->places, key_of(log_id, seq, key));
+	char key[KEY_SIZE];
+	struct signature *x = map_get(&s->places, key_of(log_id, seq, part, key));
 
 	if (x == NULL) {
 		x = &s->ring[s->next++ % SIGNATURES_KEPT];
 		if (x->text != NULL)
-			map_set(&s->places, str_make(x->key, 16), NULL);
-		memcpy(x->key, key, 16);
-		map_set(&s->places, str_make(x->key, 16), x);
+			map_set(&s->places, str_make(x->key, KEY_SIZE), NULL);
+		memcpy(x->key, key, KEY_SIZE);
+		map_set(&s->places, str_make(x->key, KEY_SIZE), x);
 	}
 	mem_free(x->text);
 	x->text = mem_alloc(prefix.n + 1);

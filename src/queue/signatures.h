@@ -1,15 +1,16 @@
-/* queue/signatures.h -- the DKIM fields of messages that are being sent: asked of keys once a message, and kept for as long as it is
+/* queue/signatures.h -- the DKIM fields of messages that are being sent: asked of keys once a message (once a recipient where each has his
+ * own header; part is his index then, else SIGNATURES_WHOLE), and kept for as long as it is
  * likely that another destination of it follows. Nothing depends on it: what is not there is signed again. */
 #ifndef FACTEUR_QUEUE_SIGNATURES_H
 #define FACTEUR_QUEUE_SIGNATURES_H
 #include "base/str.h"
 
-enum { SIGNATURES_KEPT = 200 };
+enum { SIGNATURES_KEPT = 200, SIGNATURES_WHOLE = UINT16_MAX };
 
 struct signatures;
 struct signatures *signatures_new(void);
 void signatures_free(struct signatures *s);
 /* False: not signed yet. *prefix may be empty: nobody here signs it. It lives until the next signatures_put(). */
-bool signatures_find(const struct signatures *s, uint64_t log_id, uint64_t seq, struct str *prefix);
-void signatures_put(struct signatures *s, uint64_t log_id, uint64_t seq, struct str prefix);
+bool signatures_find(const struct signatures *s, uint64_t log_id, uint64_t seq, uint16_t part, struct str *prefix);
+void signatures_put(struct signatures *s, uint64_t log_id, uint64_t seq, uint16_t part, struct str prefix);
 #endif

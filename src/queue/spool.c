@@ -145,12 +145,14 @@ enum err spool_take(struct spool *s, uint64_t owner, uint64_t number, uint64_t s
 	return ERR_OK;
 }
 
-enum err spool_write(struct spool *s, struct str bytes, uint64_t *number)
+enum err spool_write(struct spool *s, struct str head, struct str rest, uint64_t *number)
 {
 	CLEANUP(disk_close) struct disk_file *f = NULL;
 
 	TRY(make(s, number, &f));
-	enum err e = disk_pwrite(f, bytes.p, bytes.n, 0);
+	enum err e = head.n > 0 ? disk_pwrite(f, head.p, head.n, 0) : ERR_OK;
+	if (e == ERR_OK && rest.n > 0)
+		e = disk_pwrite(f, rest.p, rest.n, head.n);
 	if (e != ERR_OK)
 		spool_remove(s, *number);
 	return e;

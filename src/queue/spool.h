@@ -27,8 +27,8 @@ void spool_owner_gone(struct spool *s, uint64_t owner);
 /* The owner says it is complete. ERR_NOTFOUND: not this owner's, or used already. ERR_INVALID: not of this size, or somebody
  * has it open for writing. */
 enum err spool_take(struct spool *s, uint64_t owner, uint64_t number, uint64_t size) MUST_CHECK;
-/* A file with these bytes, not yet synced. ERR_LIMIT: the disk is full. */
-enum err spool_write(struct spool *s, struct str bytes, uint64_t *number) MUST_CHECK;
+/* A file with these bytes, head before rest, not yet synced. ERR_LIMIT: the disk is full. */
+enum err spool_write(struct spool *s, struct str head, struct str rest, uint64_t *number) MUST_CHECK;
 /* Bytes and name are durable when it returns ERR_OK. */
 enum err spool_sync(struct spool *s, uint64_t number) MUST_CHECK;
 /* *fd: read only, the caller's. */

@@ -105,7 +105,7 @@ TEST(files_go_when_nobody_needs_them)
 	unused = make(&s, 1, 0);
 	young = make(&s, 1, 5000);
 	gone = make(&s, 2, 5000);
-	EXPECT_OK(spool_write(s.spool, STR("bytes"), &named));
+	EXPECT_OK(spool_write(s.spool, STR("by"), STR("tes"), &named));
 	spool_named(s.spool, named, 10);
 	spool_expire(s.spool, SPOOL_UNUSED_MS);
 	EXPECT(!is_there(&s, unused) && is_there(&s, young) && is_there(&s, gone));
@@ -125,7 +125,7 @@ TEST(a_start_removes_what_no_message_names)
 
 	shelf_open(&s);
 	unused = make(&s, 1, 0);
-	EXPECT_OK(spool_write(s.spool, STR("bytes"), &named));
+	EXPECT_OK(spool_write(s.spool, STR(""), STR("bytes"), &named));
 	spool_close(s.spool);
 	EXPECT_OK(spool_open(s.dir, &s.spool));
 	spool_named(s.spool, named, 3);

@@ -137,7 +137,7 @@ static void on_resolve(void *context, struct channel *ch, struct message *m)
 	struct control_cell *cell = context;
 	CLEANUP(buf_free) struct buf answer = BUF(64);
 	WITH_LOCK(cell->control);
-	enum err e = resolve_serve(cell->control->lookup, m->body, &answer);
+	enum err e = resolve_serve(cell->control->lookup, cell->account, m->body, &answer);
 
 	channel_reply(ch, m->call, e, buf_str(&answer), NULL, 0);
 }

@@ -129,17 +129,34 @@ static struct smtp_reply found_reply(const struct lookup_result *r)
 	return SMTP_REPLY(552, "5.2.2", "this mailbox is full; please tell the person in another way");
 }
 
-static struct smtp_reply host_recipient(void *context, UNUSED const struct envelope *e,
+/* A group takes it from whom it says, and nothing that has no sender: bounces and automatic answers are not for its members. */
+static struct smtp_reply group_reply(const struct mx_session *s, const struct lookup_result *r, const struct envelope *e, struct arena *a)
+{
+	for (size_t i = 0; i < r->n; i++) {
+		struct lookup_group g;
+		if (!r->targets[i].is_group || !lookup_group(s->mx->lookup, r->targets[i].remote, &g))
+			continue;
+		if (e->sender.n == 0)
+			return smtpd_group_takes_no_bounce();
+		if (!s->caller.is_administrator && !lookup_group_may_post(s->mx->lookup, &g, e->sender, s->caller.account))
+			return smtpd_group_refusal(r->targets[i].remote, s->caller.account == 0 ? e->sender : STR(""), a);
+	}
+	return (struct smtp_reply){ 0 };
+}
+
+static struct smtp_reply host_recipient(void *context, const struct envelope *e,
 										const struct envelope_recipient *asked, struct arena *a)
 {
 	struct mx_session *s = context;
+	struct smtp_reply reply;
 	struct lookup_result r;
 
 	s->concerned = 0;
 	switch (lookup_resolve(s->mx->lookup, asked->address, a, &r)) {
 	case LOOKUP_FOUND:
 		s->concerned = r.n == 1 ? r.targets[0].account : 0;
-		return found_reply(&r);
+		reply = group_reply(s, &r, e, a);
+		return reply.code != 0 ? reply : found_reply(&r);
 	case LOOKUP_FOREIGN:
 		if (s->is_local)
 			return (struct smtp_reply){ 0 };  /* kept in the queue, to be sent on */

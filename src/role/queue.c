@@ -45,6 +45,7 @@ struct queue_role {
 	struct early     early[EARLY_MAX];
 	size_t           early_count;
 	int64_t          expired_ms;
+	uint16_t         https_port;    /* of the pages that a gate serves; 0: none */
 	bool             stops, has_failed;
 };
 
@@ -111,7 +112,7 @@ static bool on_report(void *context, const struct report *report, struct buf *bo
 	struct queue_role *r = context;
 	struct bounce_style style;
 
-	if (r->lookup == NULL)
+	if (r->lookup == NULL || report->envelope->list.n > 0)  /* who wrote to a group does not hear of its members */
 		return false;
 	style_for(r->lookup, report->envelope->sender, &style);
 	bounce_build(report, &style, body, type, smtputf8);
@@ -170,7 +171,7 @@ static void on_queue_event(void *context)
 
 static enum err open_queue(struct queue_role *r, const struct conf *c)
 {
-	struct queue_config config = { .dir = r->dir, .trail = r->trail, .lookup = r->lookup };
+	struct queue_config config = { .dir = r->dir, .trail = r->trail, .lookup = r->lookup, .https_port = r->https_port };
 	const struct queue_host host = { r, on_watch, on_forget, on_wake, on_end, on_sync_accounts, on_report, on_refused };
 	int fds[2];
 
@@ -333,11 +334,25 @@ static void serve(struct queue_role *r)
 	}
 }
 
+static void read_file(struct queue_role *r)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct conf *c = conf_new();
+	struct conf_problem problem;
+
+	if (!conf_read_file(c, str_cstr(&a, arena_printf(&a, "%s/facteur.conf", r->start->dir)), &problem))
+		log_warn("facteur.conf cannot be read: members of groups cannot leave by the web");
+	else if (conf_number(c, SETTING_https_port) != 0)
+		r->https_port = (uint16_t)(conf_number(c, SETTING_https_port) + conf_number(c, SETTING_port_offset));
+	conf_free(c);
+}
+
 static enum err start(struct queue_role *r)
 {
 	char path[512];
 
 	TRY(open_folders(r, path, sizeof path));
+	read_file(r);
 	if (r->start->sandbox)
 		TRY(door_close(ROLE_QUEUE, r->start->dir, 0, NULL));
 	r->master = channel_new(r->start->master_fd, ROLE_QUEUE, ROLE_MASTER, master_handlers, r, on_master_gone);

@@ -1,4 +1,4 @@
-/* What was refused, for the trail: a message that never got a name in the queue has only this. */
+/* What was refused, for the trail: a message that never got a name in the queue has only this. And refusals that both hosts know. */
 #include "smtpd/smtpd.h"
 
 static struct trail_recipient *all_recipients(const struct envelope *e, struct arena *a, size_t *n)
@@ -26,4 +26,18 @@ struct trail_event smtpd_refusal_event(const struct envelope *e, struct str reci
 		out.count = (uint32_t)e->n;
 	}
 	return out;
+}
+
+struct smtp_reply smtpd_group_refusal(struct str group, struct str claimed, struct arena *a)
+{
+	if (claimed.n == 0)
+		return smtp_reply_printf(a, 550, "5.7.1", "you may not write to the group <" STR_FMT ">: only those may whom its administrator has named",
+		                         STR_ARG(group));
+	return smtp_reply_printf(a, 550, "5.7.1", "<" STR_FMT "> may not write to the group <" STR_FMT "> from outside: members of this server must log"
+	                         " in to send, others must be known to the group", STR_ARG(claimed), STR_ARG(group));
+}
+
+struct smtp_reply smtpd_group_takes_no_bounce(void)
+{
+	return SMTP_REPLY(550, "5.7.1", "this is a group: bounces and automatic answers are not sent on to its members");
 }

@@ -69,6 +69,10 @@ struct smtpd_host {
 	void (*refused)(void *context, const struct envelope *e, struct str recipient, const struct smtp_reply *r);
 };
 
+/* Why a group does not take a message. claimed: who the sender says he is, of whom nobody has proven it; empty: he has logged in. */
+struct smtp_reply smtpd_group_refusal(struct str group, struct str claimed, struct arena *a);
+struct smtp_reply smtpd_group_takes_no_bounce(void);
+
 /* All are borrowed until smtpd_free(); the client is copied. */
 struct smtpd *smtpd_new(struct smtpd_server *server, const struct smtpd_client *client, const struct smtpd_host *host,
 						void *context);

@@ -134,6 +134,10 @@ static struct smtp_reply on_recipient(void *context, const struct envelope *e, c
 		return smtp_reply_printf(a, 550, "5.1.1", "nobody here has the address <" STR_FMT ">: please look how it is spelled",
 		                         STR_ARG(to->address));
 	case LOOKUP_FOUND:
+		if (r.is_group && e->sender.n == 0)
+			return smtpd_group_takes_no_bounce();
+		if (!r.may_post)
+			return smtpd_group_refusal(to->address, STR(""), a);
 		return r.is_full ? answer_full(&r, to->address, a) : (struct smtp_reply){ 0 };
 	case LOOKUP_FOREIGN:
 		add_elsewhere(p, to->address);

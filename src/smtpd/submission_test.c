@@ -58,7 +58,7 @@ static void on_resolve(void *context, struct channel *ch, struct message *m)
 {
 	CLEANUP(buf_free) struct buf answer = BUF(1000);
 	struct world *w = context;
-	enum err e = resolve_serve(w->l, m->body, &answer);
+	enum err e = resolve_serve(w->l, w->account.account, m->body, &answer);
 
 	channel_reply(ch, m->call, e, buf_str(&answer), NULL, 0);
 }
