@@ -110,6 +110,13 @@ static struct str sent(struct admin_call *c, const struct trail_event *e, struct
 	return arena_printf(&c->arena, STR_FMT STR_FMT, STR_ARG(what), STR_ARG(how));
 }
 
+static enum text waits_text(const struct trail_event *e)
+{
+	if (str_eq(e->text, STR("held")))
+		return TEXT_TRACE_SENDING_OFF;
+	return str_eq(e->text, STR("slowed")) ? TEXT_TRACE_SLOWED : TEXT_TRACE_ASKED_LATER;
+}
+
 static struct str sentence(struct admin_call *c, const struct trail_message *m, const struct trail_event *e, struct str to)
 {
 	struct str text = one_line(e->text, &c->arena);
@@ -150,7 +157,7 @@ static struct str sentence(struct admin_call *c, const struct trail_message *m, 
 		id = TEXT_TRACE_REMOVED;
 		break;
 	case TRAIL_WAITS:
-		return str_of(text_get(c->lang, str_eq(e->text, STR("slowed")) ? TEXT_TRACE_SLOWED : TEXT_TRACE_ASKED_LATER));
+		return str_of(text_get(c->lang, waits_text(e)));
 	case TRAIL_LOST:
 		return text_fmt(&c->arena, c->lang, TEXT_TRACE_LOST, admin_number_text(c, e->count));
 	default:

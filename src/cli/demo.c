@@ -233,11 +233,13 @@ static void catch_signals(void)
 	sigaction(SIGCHLD, &child, NULL);
 }
 
-/* Small rings, and a small reserve: a demonstration has to fit beside other things. */
+/* Small rings, and a small reserve: a demonstration has to fit beside other things. Nobody out there should get mail from a domain that
+ * does not exist. */
 static bool configure(struct demo *d)
 {
 	return setup_request(d->cli, "config set", "setting", STR("queue_segment_size"), "value", STR("4MB")) &&
-	       setup_request(d->cli, "config set", "setting", STR("disk_reserve"), "value", STR("64MB"));
+	       setup_request(d->cli, "config set", "setting", STR("disk_reserve"), "value", STR("64MB")) &&
+	       setup_request(d->cli, "config set", "setting", STR("send_elsewhere"), "value", STR("off"));
 }
 
 static bool prepare(struct demo *d)

@@ -63,6 +63,7 @@ void demo_card(struct demo *d)
 	buf_add_char(&out, '\n');
 	cli_write(buf_str(&out));
 	say(c, TEXT_DEMO_PORT_25, port_text(d, DEMO_SMTP_PORT), alice);
+	say(c, TEXT_DEMO_SENDS_NOTHING);
 	say(c, TEXT_DEMO_CERTIFICATE, dir);
 	say(c, TEXT_DEMO_TRY, port_text(d, DEMO_SMTP_PORT), port_text(d, 993), dir, alice, d->accounts[0].password);
 	say(c, TEXT_DEMO_ADMINISTER, own_path(d), dir);

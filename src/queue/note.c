@@ -75,6 +75,14 @@ static size_t name_recipients(const struct envelope *e, struct trail_recipient o
 	return n;
 }
 
+static bool leads_elsewhere(const struct envelope *e)
+{
+	for (size_t i = 0; i < e->n; i++)
+		if (e->recipients[i].account == 0)
+			return true;
+	return false;
+}
+
 /* That nobody sees it at once has a reason, and an end. */
 static void note_waits(struct queue *q, const struct content *c)
 {
@@ -82,7 +90,9 @@ static void note_waits(struct queue *q, const struct content *c)
 	bool is_slowed = e->slowed_until > e->wishes.release;
 	int64_t due = is_slowed ? e->slowed_until : e->wishes.release;
 
-	if (due > e->received)
+	if (q->config.holds_elsewhere && leads_elsewhere(e))
+		trail_note(q->config.trail, &(struct trail_event){ .kind = TRAIL_WAITS, .log_id = log_id(q->log), .seq = c->seq, .text = STR("held") });
+	else if (due > e->received)
 		trail_note(q->config.trail, &(struct trail_event){
 			.kind = TRAIL_WAITS, .at_ms = e->received * 1000, .log_id = log_id(q->log), .seq = c->seq, .due = due,
 			.text = is_slowed ? STR("slowed") : STR("asked") });

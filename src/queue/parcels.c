@@ -189,6 +189,8 @@ size_t parcels_out(const struct parcels *r) { return turns_out(r->turns); }
 const struct turns *parcels_turns(const struct parcels *r) { return r->turns; }
 void parcels_hurry(struct parcels *r, struct str destination) { turns_hurry(r->turns, destination); }
 
+void parcels_hold(struct parcels *r, bool is_held) { turns_hold(r->turns, is_held); }
+
 static void read_paused(struct parcels *r)
 {
 	CLEANUP(arena_free) struct arena a = { 0 };
@@ -210,6 +212,7 @@ struct parcels *parcels_new(struct queue *q)
 	r->signatures = signatures_new();
 	r->to_sign_end = &r->to_sign;
 	read_paused(r);
+	parcels_hold(r, q->config.holds_elsewhere);
 	return r;
 }
 

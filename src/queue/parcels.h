@@ -54,5 +54,7 @@ void parcels_look_anew(struct parcels *r);
 void parcels_reroute(struct parcels *r);
 /* domain: or the name of a route. ERR_INVALID: neither. Durable when it returns. */
 enum err parcels_pause(struct parcels *r, struct str domain, bool is_paused) MUST_CHECK;
+/* The setting: nothing leaves while it is held. */
+void parcels_hold(struct parcels *r, bool is_held);
 const struct turns *parcels_turns(const struct parcels *r);
 #endif

@@ -515,12 +515,14 @@ void queue_use_lookup(struct queue *q, const struct lookup *l)
 		parcels_reroute(q->parcels);
 }
 
-void queue_configure(struct queue *q, uint64_t disk_reserve, int64_t lifetime_s, int64_t delay_notice_s)
+void queue_configure(struct queue *q, const struct queue_config *config)
 {
-	q->config.disk_reserve = disk_reserve;
-	q->config.lifetime_s = lifetime_s;
-	q->config.delay_notice_s = delay_notice_s;
-	sync_configure(q->sync, lifetime_s, delay_notice_s);
+	q->config.disk_reserve = config->disk_reserve;
+	q->config.lifetime_s = config->lifetime_s;
+	q->config.delay_notice_s = config->delay_notice_s;
+	q->config.holds_elsewhere = config->holds_elsewhere;
+	sync_configure(q->sync, config->lifetime_s, config->delay_notice_s);
+	parcels_hold(q->parcels, config->holds_elsewhere);
 	look_at_disk(q);
 }
 

@@ -36,6 +36,7 @@ struct queue_config {
 	uint64_t          disk_reserve;   /* bytes; with less free nothing is accepted */
 	int64_t           lifetime_s;     /* how long an undeliverable message is tried */
 	int64_t           delay_notice_s; /* after which its sender is told that it takes long; 0: never by itself */
+	bool              holds_elsewhere; /* nothing leaves for other servers; it waits */
 	int               sync_every_ms;  /* 0: SYNC_EVERY_MS */
 	struct trail_notes *trail;        /* NULL: nothing is noted */
 	const struct lookup *lookup;      /* as by queue_use_lookup(), which follows: what the log has is filed by it; may be NULL */
@@ -53,7 +54,8 @@ void queue_close(struct queue *q);
 /* Who gets a message is asked of it from now on; borrowed, replaced by the next call. Until the first one (tests)
  * recipients are taken as they come. */
 void queue_use_lookup(struct queue *q, const struct lookup *l);
-void queue_configure(struct queue *q, uint64_t disk_reserve, int64_t lifetime_s, int64_t delay_notice_s);
+/* Of the config what may change: disk_reserve, lifetime_s, delay_notice_s, holds_elsewhere. */
+void queue_configure(struct queue *q, const struct queue_config *config);
 
 /* Readable: call queue_receive(). */
 void queue_fds(const struct queue *q, int fds[2]);

@@ -57,6 +57,7 @@ struct turns {
 	struct map     destinations, senders, flows;
 	struct sender *first, *last;     /* with something ready */
 	size_t         n_listed, out;
+	bool           is_held;          /* nobody's turn comes */
 };
 
 /* ---------------------------------------------------------------------------------------------------------- lines */
@@ -274,15 +275,15 @@ void turns_free(struct turns *t)
 
 /* ----------------------------------------------------------------------------------------------------- coming, going */
 
-static bool has_room(const struct destination *d, int64_t now_ms)
+static bool has_room(const struct turns *t, const struct destination *d, int64_t now_ms)
 {
-	return !d->is_paused && now_ms >= d->again_ms && d->out < (d->failures > 0 ? 1 : d->window);
+	return !t->is_held && !d->is_paused && now_ms >= d->again_ms && d->out < (d->failures > 0 ? 1 : d->window);
 }
 
 /* As many of the flows that wait for it as there are places. */
 static void wake(struct turns *t, struct destination *d, int64_t now_ms)
 {
-	size_t places = has_room(d, now_ms) ? (d->failures > 0 ? 1 : d->window - d->out) : 0;
+	size_t places = has_room(t, d, now_ms) ? (d->failures > 0 ? 1 : d->window - d->out) : 0;
 
 	for (; places > 0 && d->stalled.first != NULL; places--)
 		make_ready(t, d->stalled.first);
@@ -392,7 +393,7 @@ static struct turn *take_of(struct turns *t, struct sender *s, int64_t now_ms)
 
 	while ((f = s->ready.first) != NULL) {
 		unline(f);
-		if (!has_room(f->to, now_ms)) {
+		if (!has_room(t, f->to, now_ms)) {
 			line_add(&f->to->stalled, f, FLOW_STALLED);
 			continue;
 		}
@@ -503,16 +504,18 @@ void turns_pass(struct turns *t, int64_t now_ms)
 
 /* ---------------------------------------------------------------------------------------------------- destinations */
 
-static struct turns_state state_of(const struct destination *d)
+static struct turns_state state_of(const struct turns *t, const struct destination *d)
 {
-	return (struct turns_state){ d->name, d->waiting, d->here, d->out, d->window, d->again_ms, d->failures, d->is_paused, d->has_parked };
+	return (struct turns_state){ d->name, d->waiting, d->here, d->out, d->window, d->again_ms, d->failures,
+		d->is_paused || t->is_held, d->has_parked };
 }
 
 void turns_state(const struct turns *t, struct str destination, struct turns_state *out)
 {
 	const struct destination *d = map_get(&t->destinations, destination);
 
-	*out = d != NULL ? state_of(d) : (struct turns_state){ .name = destination, .window = TURNS_WINDOW_START };
+	*out = d != NULL ? state_of(t, d) :
+		(struct turns_state){ .name = destination, .window = TURNS_WINDOW_START, .is_paused = t->is_held };
 }
 
 bool turns_next(const struct turns *t, size_t *at, struct turns_state *out)
@@ -521,11 +524,12 @@ bool turns_next(const struct turns *t, size_t *at, struct turns_state *out)
 
 	if (!map_next(&t->destinations, at, NULL, &v))
 		return false;
-	*out = state_of(v);
+	*out = state_of(t, v);
 	return true;
 }
 
 void turns_pause(struct turns *t, struct str destination, bool is_paused) { destination_of(t, destination)->is_paused = is_paused; }
+void turns_hold(struct turns *t, bool is_held) { t->is_held = is_held; }
 void turns_park(struct turns *t, struct str destination, bool has_parked) { destination_of(t, destination)->has_parked = has_parked; }
 
 void turns_hurry(struct turns *t, struct str destination)

@@ -73,6 +73,7 @@ void turns_state(const struct turns *t, struct str destination, struct turns_sta
 /* All that are known, in no order. */
 bool turns_next(const struct turns *t, size_t *at, struct turns_state *out);
 void turns_pause(struct turns *t, struct str destination, bool is_paused);
+void turns_hold(struct turns *t, bool is_held);   /* every destination is as if it were paused */
 void turns_park(struct turns *t, struct str destination, bool has_parked);
 void turns_hurry(struct turns *t, struct str destination);  /* its pause after failures ends now; STR_NONE: all do */
 #endif

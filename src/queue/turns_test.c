@@ -414,6 +414,20 @@ TEST(the_administrator_pauses_one_destination)
 	end(s);
 }
 
+TEST(all_may_be_held)
+{
+	struct scene *s = begin();
+
+	add_many(s, 2, "alice@example.org", "a.example");
+	turns_hold(s->turns, true);
+	EXPECT(state_of(s, "a.example").is_paused && state_of(s, "never.seen.example").is_paused);
+	EXPECT_INT(take_all(s, 0), 0);
+	turns_hold(s->turns, false);
+	turns_pass(s->turns, 1000);
+	EXPECT_INT(take_all(s, 1000), 2);
+	end(s);
+}
+
 TEST(hurry_ends_pauses)
 {
 	struct scene *s = begin();

@@ -159,6 +159,7 @@ static void configure(const struct conf *c, struct queue_config *out)
 	out->disk_reserve = conf_number(c, SETTING_disk_reserve);
 	out->lifetime_s = (int64_t)conf_number(c, SETTING_queue_lifetime);
 	out->delay_notice_s = (int64_t)conf_number(c, SETTING_queue_delay_notice);
+	out->holds_elsewhere = !conf_on(c, SETTING_send_elsewhere);
 }
 
 static void on_queue_event(void *context)
@@ -213,7 +214,7 @@ static void on_directory(void *context, struct channel *ch, struct message *m)
 		return;
 	}
 	configure(lookup_conf(r->lookup), &config);
-	queue_configure(r->queue, config.disk_reserve, config.lifetime_s, config.delay_notice_s);
+	queue_configure(r->queue, &config);
 }
 
 static void on_command(void *context, struct channel *ch, struct message *m)

@@ -30,7 +30,7 @@ enum trail_kind {              /* kept on disk: append only */
 	TRAIL_REMOVED,
 	TRAIL_LOST,            /* count notes were not kept: control was away, or a stranger asked for too many */
 	TRAIL_WAITS,           /* it leaves, or is delivered, not before due. queue: recipient, or none: all elsewhere; due; text: "slowed" (its account
-	                          sends more than it may in an hour), "asked" (its sender wants it later) */
+	                          sends more than it may in an hour), "asked" (its sender wants it later), "held" (setting send_elsewhere is off; due 0) */
 	TRAIL_KINDS
 };
 

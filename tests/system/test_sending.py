@@ -87,6 +87,18 @@ def test_a_domain_may_be_paused(w):
     expect(w.here.cli("queue", "pause", "no domain", check=False).returncode != 0, "not a domain")
 
 
+def test_a_server_may_send_nothing(w):
+    """A demonstration, a lab: what is for others waits, and says why."""
+    held = w.peer("held")
+    w.here.cli("config", "set", "send_elsewhere", "off")
+    w.send("x@held.peer.test", "alice@example.test", subject="stays here")
+    expect(inbox(w.here, "alice", "stays here")[0] == 1, "it is delivered here")
+    wait_for(lambda: b"send_elsewhere" in w.here.cli("trace", "alice@example.test", check=False).stdout, 10, "its trace says why it waits")
+    expect(held.sessions == 0 and [r["condition"] for r in w.here.cli_json("queue", "destinations")] == ["paused"], "nothing leaves")
+    w.here.cli("config", "set", "send_elsewhere", "on")
+    expect(len(w.arrives(held, "stays here")) == 1, "sent when it may")
+
+
 def test_what_can_never_be_comes_back(w):
     w.peer("tiny", keywords=("SIZE 200",))
     part = w.peer("part", rcpt={"no@part.peer.test": ["550 5.1.1 no such person here"]})
