@@ -200,6 +200,8 @@ static enum text sentence_of(enum published what)
 		[PUBLISHED_OPEN] = TEXT_CHECK_SPF_OPEN,
 		[PUBLISHED_NOT_US] = TEXT_CHECK_SPF_NOT_US,
 		[PUBLISHED_UNSURE] = TEXT_CHECK_SPF_UNSURE,
+		[PUBLISHED_NOWHERE] = TEXT_CHECK_SPF_NOWHERE,
+		[PUBLISHED_TOO_MUCH] = TEXT_CHECK_SPF_TOO_MUCH,
 	};
 
 	return sentences[what];
@@ -248,6 +250,20 @@ static enum err put_published(struct check *k, const struct domain_record *r, en
 	return ERR_OK;
 }
 
+/* Of a domain that an SPF record leads to. */
+static enum err ask_texts(void *context, struct str name, struct str texts[PUBLISHED_TEXTS_MAX], size_t *n)
+{
+	struct check *k = context;
+	struct dns_answer answer;
+
+	*n = 0;
+	TRY(k->c->host->question(k->c->host->context, name, DNS_TXT, &k->c->arena, &answer));
+	if (answer.outcome == DNS_FAILED || answer.outcome == DNS_FORGED)
+		return ERR_UNAVAILABLE;
+	*n = check_texts(k, &answer, texts);
+	return ERR_OK;
+}
+
 static enum err check_text(struct check *k, const struct domain_record *r)
 {
 	struct published_sender sender = { k->records.domain, k->records.hostname, k->is_mx, k->addresses, k->address_count };
@@ -268,7 +284,7 @@ static enum err check_text(struct check *k, const struct domain_record *r)
 	else if (r->kind == RECORD_DMARC)
 		what = published_dmarc(texts, n, &at);
 	else
-		what = published_spf(texts, n, &sender, &at);
+		what = published_spf(texts, n, &sender, &(struct published_world){ ask_texts, k }, &at);
 	return put_published(k, r, what, at);
 }
 

@@ -1,5 +1,5 @@
 /* Records that people typed or pasted. The judgement is not that of a verifier (which takes what it can): it looks for what goes wrong
- * between two web pages, and says which. What depends on further questions (an include: in SPF) is left unsure instead of wrong. */
+ * between two web pages, and says which. What depends on further questions (an include: in SPF) is asked by who called, or left unsure instead of wrong. */
 #include "mailauth/published.h"
 #include "base/bytes.h"
 
@@ -135,16 +135,77 @@ static bool is_spf(struct str text)
 	return str_ieq(text, STR("v=spf1")) || str_istarts(text, STR("v=spf1 "));  /* §4.5 */
 }
 
+enum { SPF_QUESTIONS_MAX = 10, SPF_DEPTH_MAX = 10 };  /* §4.6.4: a record that needs more is an error for all who read it */
+
 struct spf {
 	const struct published_sender *sender;
+	struct published_world world;
+	struct str domain;        /* whose record this is */
+	int    depth;
 	bool   covered[64];       /* of the sender's addresses */
-	bool   all_covered, is_unsure, is_open, is_malformed;
+	bool   all_covered, is_unsure, is_open, is_malformed, is_too_much;
+	size_t questions;
+	struct str broken;        /* an include: or redirect= that leads to no record */
+	struct str redirect;
 };
 
 static void cover(struct spf *f, struct str network)
 {
 	for (size_t i = 0; i < f->sender->address_count && i < COUNT_OF(f->covered); i++)
 		f->covered[i] |= peer_is_in(&f->sender->addresses[i], network);
+}
+
+static void judge(struct spf *f, struct str record);
+
+static void merge(struct spf *f, const struct spf *inner, bool passes)
+{
+	for (size_t i = 0; passes && i < COUNT_OF(f->covered); i++)
+		f->covered[i] |= inner->covered[i];
+	f->all_covered |= passes && inner->all_covered;
+	f->is_open |= passes && inner->is_open;
+	f->is_unsure |= inner->is_unsure;
+	f->is_malformed |= inner->is_malformed;
+	f->is_too_much |= inner->is_too_much;
+	f->questions = inner->questions;
+	if (inner->broken.n > 0)
+		f->broken = inner->broken;
+}
+
+/* include: (§5.2), redirect= (§6.1): what the other domain allows. A name with a macro in it is another one for each mail. */
+static void follow(struct spf *f, struct str domain, bool passes)
+{
+	struct str texts[PUBLISHED_TEXTS_MAX], record;
+	size_t n = 0, count;
+
+	f->is_too_much |= f->questions > SPF_QUESTIONS_MAX || f->depth == SPF_DEPTH_MAX;
+	if (f->is_too_much)
+		return;
+	if (f->world.ask == NULL || str_chr(domain, '%') >= 0 || f->world.ask(f->world.context, domain, texts, &n) != ERR_OK) {
+		f->is_unsure = true;
+		return;
+	}
+	record = pick(texts, n, is_spf, &count);
+	if (count != 1) {
+		f->broken = domain;
+		return;
+	}
+	struct spf inner = { .sender = f->sender, .world = f->world, .domain = domain, .depth = f->depth + 1, .questions = f->questions };
+	judge(&inner, record);
+	merge(f, &inner, passes);
+}
+
+/* "mx" or "a", of a host or a domain that may stand behind it. */
+static void term_host(struct spf *f, bool is_mx, struct str value, bool passes)
+{
+	bool is_own = value.n == 0 || value.p[-1] == '/' || str_ieq(value, f->domain);
+	struct str host = is_own ? f->domain : value;
+
+	if (!is_mx)
+		f->all_covered |= passes && str_ieq(host, f->sender->hostname);
+	else if (str_ieq(host, f->sender->domain))
+		f->all_covered |= passes && f->sender->is_mx;
+	else
+		f->is_unsure |= f->depth > 0;  /* somebody else's hosts may be ours; in one's own record one would write it otherwise */
 }
 
 /* One mechanism or modifier (§4.6.1); false: what follows is never looked at. */
@@ -156,11 +217,21 @@ static bool term(struct spf *f, struct str text)
 	if (!passes || text.p[0] == '+')
 		text = str_from(text, 1);
 	if (str_ieq(text, STR("all"))) {
-		f->is_open = passes;
+		f->is_open |= passes;
+		f->redirect = STR("");
 		return false;
 	}
-	if (str_istarts(text, STR("redirect=")) || str_istarts(text, STR("include:")) || str_istarts(text, STR("exists:")) ||
-	    str_istarts(text, STR("ptr"))) {
+	if (str_istarts(text, STR("redirect="))) {
+		f->redirect = str_from(text, 9);
+		return true;
+	}
+	if (str_istarts(text, STR("include:"))) {
+		f->questions++;
+		follow(f, str_from(text, 8), passes);
+		return true;
+	}
+	if (str_istarts(text, STR("exists:")) || str_istarts(text, STR("ptr"))) {
+		f->questions++;
 		f->is_unsure = true;
 		return true;
 	}
@@ -174,15 +245,31 @@ static bool term(struct spf *f, struct str text)
 		str_cut(text, '/', &name, &value);  /* "mx/24" */
 	else
 		str_cut(value, '/', &value, &rest);  /* "mx:example.org/24" */
-	if (str_ieq(name, STR("mx"))) {
-		f->all_covered |= passes && f->sender->is_mx && (value.n == 0 || value.p[-1] == '/' || str_ieq(value, f->sender->domain));
-	} else if (str_ieq(name, STR("a"))) {
-		struct str host = value.n == 0 || value.p[-1] == '/' ? f->sender->domain : value;
-		f->all_covered |= passes && str_ieq(host, f->sender->hostname);
+	if (str_ieq(name, STR("mx")) || str_ieq(name, STR("a"))) {
+		f->questions++;
+		term_host(f, name.n == 2, value, passes);
 	} else if (str_chr(text, '=') < 0) {
 		f->is_malformed = true;  /* an unknown modifier is passed over, an unknown mechanism is an error (§4.6, §6) */
 	}
 	return true;
+}
+
+/* A record from its version on. */
+static void judge(struct spf *f, struct str record)
+{
+	struct str word, rest = str_from(record, 6);
+	bool more = true;
+
+	while (more) {
+		more = str_cut(rest, ' ', &word, &rest);
+		if (word.n > 0 && !term(f, word))
+			break;
+	}
+	if (f->redirect.n > 0) {
+		f->questions++;
+		follow(f, f->redirect, true);
+	}
+	f->is_too_much |= f->questions > SPF_QUESTIONS_MAX;
 }
 
 static bool is_covered(const struct spf *f)
@@ -197,11 +284,10 @@ static bool is_covered(const struct spf *f)
 	return n > 0;
 }
 
-enum published published_spf(const struct str *texts, size_t n, const struct published_sender *s, struct str *at)
+enum published published_spf(const struct str *texts, size_t n, const struct published_sender *s, const struct published_world *world,
+                             struct str *at)
 {
-	struct spf f = { .sender = s };
-	struct str word, rest;
-	bool more = true;
+	struct spf f = { .sender = s, .world = *world, .domain = s->domain };
 	size_t count;
 
 	*at = pick(texts, n, is_spf, &count);
@@ -211,14 +297,15 @@ enum published published_spf(const struct str *texts, size_t n, const struct pub
 		return PUBLISHED_TWICE;
 	if (is_pasted_with_quotes(*at))
 		return PUBLISHED_QUOTED;
-	rest = str_from(*at, 6);
-	while (more) {
-		more = str_cut(rest, ' ', &word, &rest);
-		if (word.n > 0 && !term(&f, word))
-			break;
-	}
+	judge(&f, *at);
 	if (f.is_malformed)
 		return PUBLISHED_MALFORMED;
+	if (f.is_too_much)
+		return PUBLISHED_TOO_MUCH;
+	if (f.broken.n > 0) {
+		*at = f.broken;
+		return PUBLISHED_NOWHERE;
+	}
 	if (f.is_open)
 		return PUBLISHED_OPEN;
 	return is_covered(&f) ? PUBLISHED_GOOD : f.is_unsure ? PUBLISHED_UNSURE : PUBLISHED_NOT_US;

@@ -18,7 +18,9 @@ enum published {
 	PUBLISHED_TESTING,      /* DKIM: t=y asks receivers not to mind */
 	PUBLISHED_OPEN,         /* SPF: allows everybody */
 	PUBLISHED_NOT_US,       /* SPF: does not allow this server */
-	PUBLISHED_UNSURE,       /* SPF: may allow it by what would have to be asked (include:, redirect=) */
+	PUBLISHED_UNSURE,       /* SPF: may allow it by what nobody could say just now, or what is another for each mail */
+	PUBLISHED_NOWHERE,      /* SPF: an include: or redirect= leads to a domain without a record: receivers take it for an error (RFC 7208 §5.2) */
+	PUBLISHED_TOO_MUCH,     /* SPF: needs more than ten questions: the same (§4.6.4) */
 	PUBLISHED_COUNT
 };
 
@@ -32,7 +34,16 @@ struct published_sender {       /* who sends for the domain */
 	const struct peer *addresses;          /* of the host */
 	size_t             address_count;
 };
-enum published published_spf(const struct str *texts, size_t n, const struct published_sender *s, struct str *at);
+/* Who is asked for the records of other domains: the TXT records at a name, at most PUBLISHED_TEXTS_MAX; none is ERR_OK. They live as long as
+ * the call of published_spf(). ask NULL: nobody. */
+enum { PUBLISHED_TEXTS_MAX = 100 };
+struct published_world {
+	enum err (*ask)(void *context, struct str name, struct str texts[PUBLISHED_TEXTS_MAX], size_t *n);
+	void      *context;
+};
+/* NOWHERE: *at is the name that was asked. */
+enum published published_spf(const struct str *texts, size_t n, const struct published_sender *s, const struct published_world *world,
+                             struct str *at);
 
 /* The texts to publish, in the arena. */
 struct str published_dkim_text(struct arena *a, enum dkim_algorithm algorithm, struct str public_key);

@@ -14,6 +14,23 @@ static void check(enum published what, struct str at, struct str all)
 	assert(what == PUBLISHED_MISSING || at.n > 0);
 }
 
+/* Other domains have the same records, in another order; some do not answer. */
+struct bytes { struct str all; size_t asked; };
+
+static enum err ask(void *context, struct str name, struct str texts[PUBLISHED_TEXTS_MAX], size_t *n)
+{
+	struct bytes *b = context;
+	struct str rest = b->all;
+
+	*n = 0;
+	if (b->asked++ % 7 == 6 || name.n == 0)
+		return ERR_UNAVAILABLE;
+	for (bool more = rest.n > 0; more && *n < TEXTS_MAX; (*n)++)
+		more = str_cut(rest, '\0', &texts[*n], &rest);
+	*n = *n > 0 ? 1 + b->asked % *n : 0;
+	return ERR_OK;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
 	struct peer addresses[2] = { { .address = { [10] = 0xff, [11] = 0xff, [12] = 192, [14] = 2, [15] = 7 } }, { .address = { 0x20, 0x01 } } };
@@ -32,6 +49,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 			assert(published_dkim(&printed, 1, (enum dkim_algorithm)a, n > 0 ? all : key, &found) == PUBLISHED_GOOD);
 	}
 	check(published_dmarc(texts, count, &at), at, all);
-	check(published_spf(texts, count, &sender, &at), at, all);
+	struct bytes given = { all, n };
+	check(published_spf(texts, count, &sender, &(struct published_world){ ask, &given }, &at), at, all);
 	return 0;
 }

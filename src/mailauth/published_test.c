@@ -8,7 +8,7 @@ static const char *const names[PUBLISHED_COUNT] = {
 	[PUBLISHED_GOOD] = "good", [PUBLISHED_MISSING] = "missing", [PUBLISHED_TWICE] = "twice", [PUBLISHED_QUOTED] = "quoted",
 	[PUBLISHED_BACKSLASHED] = "backslashed", [PUBLISHED_MALFORMED] = "malformed", [PUBLISHED_CUT] = "cut",
 	[PUBLISHED_OTHER_KEY] = "other key", [PUBLISHED_REVOKED] = "revoked", [PUBLISHED_TESTING] = "testing", [PUBLISHED_OPEN] = "open",
-	[PUBLISHED_NOT_US] = "not us", [PUBLISHED_UNSURE] = "unsure",
+	[PUBLISHED_NOT_US] = "not us", [PUBLISHED_UNSURE] = "unsure", [PUBLISHED_NOWHERE] = "nowhere", [PUBLISHED_TOO_MUCH] = "too much",
 };
 
 static void expect(const char *what, enum published got, const char *want)
@@ -89,6 +89,61 @@ TEST(dmarc)
 	}
 }
 
+/* Other domains: what `include:` leads to. */
+static enum err ask(UNUSED void *context, struct str name, struct str texts[PUBLISHED_TEXTS_MAX], size_t *n)
+{
+	static const struct { const char *name, *text; } zone[] = {
+		{ "four.example", "v=spf1 ip4:192.0.2.0/24 -all" }, { "six.example", "v=spf1 ip6:2001:db8::/32 ?all" },
+		{ "both.example", "v=spf1 include:four.example include:six.example ~all" }, { "others.example", "v=spf1 ip4:203.0.113.0/24 mx -all" },
+		{ "world.example", "v=spf1 +all" }, { "loop.example", "v=spf1 include:loop.example -all" }, { "empty.example", "hello" },
+		{ "deep.example", "v=spf1 include:deeper.example -all" }, { "deeper.example", "v=spf1 include:nowhere.example -all" },
+		{ "elsewhere.example", "v=spf1 redirect=both.example" }, { "us.example", "v=spf1 a:mail.example.org -all" },
+		{ "wrong.example", "v=spf1 ip5:1 -all" },
+	};
+
+	*n = 0;
+	if (str_eq(name, STR("silent.example")))
+		return ERR_UNAVAILABLE;
+	EACH(zone, z)
+		if (str_eq(name, str_of(z->name)))
+			texts[(*n)++] = str_of(z->text);
+	return ERR_OK;
+}
+
+TEST(spf_of_other_domains)
+{
+	static const struct { const char *text, *want, *at; } cases[] = {
+		{ "v=spf1 include:both.example -all", "good", NULL },
+		{ "v=spf1 include:four.example -all", "not us", NULL },              /* our IPv6 address is in neither */
+		{ "v=spf1 include:four.example ip6:2001:db8::/32 -all", "good", NULL },
+		{ "v=spf1 -include:both.example -all", "not us", NULL },
+		{ "v=spf1 include:us.example -all", "good", NULL },
+		{ "v=spf1 redirect=both.example", "good", NULL },
+		{ "v=spf1 redirect=elsewhere.example", "good", NULL },
+		{ "v=spf1 redirect=both.example -all", "not us", NULL },             /* §6.1: where there is an all it counts for nothing */
+		{ "v=spf1 include:others.example -all", "unsure", NULL },            /* its own MX might be us */
+		{ "v=spf1 include:world.example -all", "open", NULL },
+		{ "v=spf1 include:silent.example -all", "unsure", NULL },
+		{ "v=spf1 include:%{i}._spf.example -all", "unsure", NULL },
+		{ "v=spf1 mx include:nowhere.example -all", "nowhere", "nowhere.example" },
+		{ "v=spf1 mx include:empty.example -all", "nowhere", "empty.example" },
+		{ "v=spf1 mx include:deep.example -all", "nowhere", "nowhere.example" },
+		{ "v=spf1 mx include:wrong.example -all", "malformed", NULL },
+		{ "v=spf1 include:loop.example -all", "too much", NULL },
+		{ "v=spf1 mx a a:1 a:2 a:3 a:4 a:5 a:6 a:7 a:8 -all", "good", NULL }, /* ten questions */
+		{ "v=spf1 mx a a:1 a:2 a:3 a:4 a:5 a:6 a:7 a:8 a:9 -all", "too much", NULL },
+	};
+	struct peer addresses[2] = { peer_of("192.0.2.7"), peer_of("2001:db8::7") };
+	const struct published_sender s = { STR("example.org"), STR("mail.example.org"), true, addresses, COUNT_OF(addresses) };
+
+	EACH(cases, c) {
+		struct str text = str_of(c->text), at;
+
+		expect(c->text, published_spf(&text, 1, &s, &(struct published_world){ ask, NULL }, &at), c->want);
+		EXPECT_STR(at, c->at ? c->at : c->text);
+	}
+}
+
 TEST(spf)
 {
 	static const struct { const char *texts; bool is_mx; const char *want; } cases[] = {
@@ -128,6 +183,6 @@ TEST(spf)
 		size_t n = split(c->texts, texts);
 		struct published_sender s = { STR("example.org"), STR("mail.example.org"), c->is_mx, addresses, COUNT_OF(addresses) };
 
-		expect(c->texts, published_spf(texts, n, &s, &at), c->want);
+		expect(c->texts, published_spf(texts, n, &s, &(struct published_world){ NULL, NULL }, &at), c->want);
 	}
 }

@@ -104,6 +104,7 @@ def test_what_went_wrong_is_said(server):
     publish(server)
     rsa = next(r for r in records(server) if "k=rsa" in r["value"])
     key = rsa["name"]
+    NS.set("spf.elsewhere.example", "TXT", "v=spf1 ip4:192.0.2.0/24 -all")
     cases = (
         ("example.test", "MX", [f"10 {HOST}.example.test"], "wrong", "last dot"),
         ("example.test", "MX", ["10 192.0.2.7"], "wrong", "not an address"),
@@ -115,7 +116,8 @@ def test_what_went_wrong_is_said(server):
         ("example.test", "TXT", ["v=spf1 mx -all", "v=spf1 -all"], "wrong", "more than one"),
         ("example.test", "TXT", ["v=spf1 ip4:198.51.100.0/24 -all"], "wrong", f"a:{HOST}"),
         ("example.test", "TXT", ["v=spf1 ip4:192.0.2.0/24 -all"], "right"),
-        ("example.test", "TXT", ["v=spf1 include:spf.elsewhere.example -all"], "unclear", "include:"),
+        ("example.test", "TXT", ["v=spf1 include:spf.elsewhere.example -all"], "right"),
+        ("example.test", "TXT", ["v=spf1 mx include:spf.nowhere.example -all"], "wrong", "spf.nowhere.example"),
         ("example.test", "TXT", ["v=spf1 mx +all"], "wrong", "whole world"),
         ("example.test", "TXT", [], "missing", "domain dns example.test"),
         (key, "TXT", [f'"{rsa["value"]}"'], "wrong", "quotation marks"),
