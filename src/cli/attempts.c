@@ -84,7 +84,25 @@ static int read_passwd(UNUSED const struct stage *s) { return open_path("/etc/pa
 static int read_proc(UNUSED const struct stage *s) { return open_path("/proc/self/environ", O_RDONLY); }
 static int write_tmp(const struct stage *s) { return open_below(s, "out", O_WRONLY | O_CREAT); }
 static int write_shm(UNUSED const struct stage *s) { return open_path("/dev/shm/facteur-selftest", O_RDWR | O_CREAT); }
-static int unset_append(const struct stage *s) { return fcntl(s->log_fd, F_SETFL, 0); }
+static int unset_append(UNUSED const struct stage *s) { return fcntl(STDERR_FILENO, F_SETFL, 0); }
+static int unset_append_of_copy(UNUSED const struct stage *s)
+{
+	int copy = dup(STDERR_FILENO);
+
+	return copy < 0 ? -1 : fcntl(copy, F_SETFL, 0);
+}
+static int unset_append_of_fcntl_copy(UNUSED const struct stage *s)
+{
+	int copy = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
+
+	return copy < 0 ? -1 : fcntl(copy, F_SETFL, 0);
+}
+static int pass_to_itself(UNUSED const struct stage *s)
+{
+	int pair[2];
+
+	return socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair);
+}
 static int truncate_other(const struct stage *s) { return truncate(path_of(s, "accounts/2/secret"), 0); }
 static int chmod_other(const struct stage *s) { return chmod(path_of(s, "accounts/2/secret"), 0666); }
 static int chown_other(const struct stage *s) { return chown(path_of(s, "accounts/2/secret"), getuid(), getgid()); }
@@ -312,7 +330,10 @@ const struct attempt attempts[] = {
 	{ { "signal another thread", "envoyer un signal à un autre fil" }, ALL, false, tgkill_other },
 	{ { "signal every process", "envoyer un signal à tous" }, ALL, false, kill_everybody },
 	{ { "signal another process by fcntl", "envoyer un signal par fcntl" }, ALL, false, signal_by_fcntl },
-	{ { "take O_APPEND from the log", "retirer O_APPEND au journal" }, NOT_NET, false, unset_append },
+	{ { "take O_APPEND from the log", "retirer O_APPEND au journal" }, ALL, false, unset_append },
+	{ { "take O_APPEND from a copy of the log", "retirer O_APPEND à une copie du journal" }, ALL, false, unset_append_of_copy },
+	{ { "take O_APPEND from a copy by fcntl", "retirer O_APPEND à une copie par fcntl" }, ALL, false, unset_append_of_fcntl_copy },
+	{ { "pass itself a copy", "se passer une copie" }, NET, false, pass_to_itself },
 	{ { "limit another process", "limiter un autre processus" }, ALL, false, limit_other },
 	{ { "io_uring", "io_uring" }, ALL, false, use_io_uring },
 	{ { "System V shared memory", "mémoire partagée System V" }, ALL, false, use_shm },

@@ -48,7 +48,7 @@ static struct result try_one(const struct stage *s, const struct users *u, enum 
 
 	if (pid == 0) {
 		alarm(10);
-		if (!become(u, role) || door_close(role, s->dir, OWN_ACCOUNT, NULL) != ERR_OK)
+		if (dup2(s->log_fd, STDERR_FILENO) < 0 || !become(u, role) || door_close(role, s->dir, OWN_ACCOUNT, NULL) != ERR_OK)
 			_exit(EXIT_NO_SANDBOX);
 		_exit(a->run(s) == 0 ? 0 : errno > 0 && errno < EXIT_NO_SANDBOX ? errno : EIO);
 	}

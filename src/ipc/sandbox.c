@@ -80,10 +80,13 @@ static const char *const basic_calls[] = {
 	"clock_getres", "clock_nanosleep", "nanosleep", "gettimeofday", "time", "getpid", "gettid", "getuid", "geteuid", "getgid",
 	"getegid", "getrandom", "epoll_create1", "epoll_ctl", "epoll_wait", "epoll_pwait", "poll", "ppoll", "eventfd2",
 	"timerfd_create", "timerfd_settime", "timerfd_gettime", "recvmsg", "recvfrom", "shutdown", "getsockopt", "getsockname",
-	"getpeername", "dup", "dup2", "dup3", "pipe2", "memfd_create", "set_robust_list",
+	"getpeername", "pipe2", "memfd_create", "set_robust_list",
 	"get_robust_list", "rseq", "sigaltstack", "rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "exit", "exit_group",
 	"sched_yield", "sched_getaffinity", "restart_syscall", "uname", "sysinfo", "membarrier", "signalfd4", "arch_prctl",
 };
+/* All but net, whose copies of the log would escape the rule about F_SETFL. */
+static const char *const copy_calls[] = { "dup", "dup2", "dup3" };
+static const int copy_commands[] = { F_DUPFD, F_DUPFD_CLOEXEC };
 /* net: connections to strangers, and datagrams to name servers. No file at all; a large message is read from the descriptor that
  * queue gave. */
 static const char *const out_calls[] = { "connect", "bind", "setsockopt", "sendmsg", "sendto", "pread64", "select", "pselect6" };
@@ -97,8 +100,9 @@ static const char *const file_calls[] = {
 /* Roles that talk to clients through sockets master has bound. */
 static const char *const client_calls[] = { "accept4" };
 /* What of fcntl is allowed. Not F_SETOWN with F_SETSIG: together they send any signal to any process of the same user. Not F_SETFL:
- * it would take O_APPEND from the log. Only net has it, whose resolver library cannot do without. */
-static const int fcntl_commands[] = { F_DUPFD, F_DUPFD_CLOEXEC, F_GETFD, F_SETFD, F_GETFL, F_ADD_SEALS, F_GET_SEALS };
+ * it would take O_APPEND from the log. Only net has it, whose resolver library cannot do without: for every descriptor but the log's, which
+ * is standard error, and of which net can make no copy. */
+static const int fcntl_commands[] = { F_GETFD, F_SETFD, F_GETFL, F_ADD_SEALS, F_GET_SEALS };
 /* What only an intruder tries here. */
 static const char *const deadly_calls[] = {
 	"execve", "execveat", "ptrace", "process_vm_readv", "process_vm_writev", "pidfd_open", "pidfd_getfd", "pidfd_send_signal",
@@ -133,17 +137,18 @@ static int add_out_calls(scmp_filter_ctx f)
 		for (size_t k = 0; k < COUNT_OF(kinds); k++)
 			bad |= seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(socket), 2, SCMP_A0(SCMP_CMP_EQ, families[i]),
 			                        SCMP_A1(SCMP_CMP_MASKED_EQ, SOCKET_KIND, kinds[k]));
-	return bad | seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(fcntl), 1, SCMP_A1(SCMP_CMP_EQ, F_SETFL));
+	bad |= seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(dup2), 1, SCMP_A1(SCMP_CMP_EQ, STDERR_FILENO));  /* role_on_log() */
+	return bad | seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(fcntl), 2, SCMP_A0(SCMP_CMP_GT, STDERR_FILENO), SCMP_A1(SCMP_CMP_EQ, F_SETFL));
 }
 
 static int add_socket_calls(scmp_filter_ctx f, enum role role)
 {
 	int bad = 0;
 
+	if (role == ROLE_NET)
+		return add_out_calls(f);
 	bad |= seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(socketpair), 2, SCMP_A0(SCMP_CMP_EQ, AF_UNIX),
 	                        SCMP_A1(SCMP_CMP_MASKED_EQ, SOCKET_KIND, SOCK_SEQPACKET));
-	if (role == ROLE_NET)
-		return bad | add_out_calls(f);
 	bad |= seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(sendmsg), 1, SCMP_A2(SCMP_CMP_MASKED_EQ, MSG_FASTOPEN, 0));
 	bad |= seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(sendto), 2, SCMP_A3(SCMP_CMP_MASKED_EQ, MSG_FASTOPEN, 0),
 	                        SCMP_A4(SCMP_CMP_EQ, 0));
@@ -225,6 +230,11 @@ enum err sandbox_filter_make(enum role role, struct sandbox_filter **out)
 		bad |= add_all(f, SCMP_ACT_ALLOW, queue_calls, COUNT_OF(queue_calls));
 		/* disk_has_writer(): whose signal nobody can send elsewhere, since F_SETOWN is not allowed */
 		bad |= seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(fcntl), 1, SCMP_A1(SCMP_CMP_EQ, F_SETLEASE));
+	}
+	if (role != ROLE_NET) {
+		bad |= add_all(f, SCMP_ACT_ALLOW, copy_calls, COUNT_OF(copy_calls));
+		for (size_t i = 0; i < COUNT_OF(copy_commands); i++)
+			bad |= seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(fcntl), 1, SCMP_A1(SCMP_CMP_EQ, (unsigned)copy_commands[i]));
 	}
 	for (size_t i = 0; i < COUNT_OF(fcntl_commands); i++)
 		bad |= seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(fcntl), 1, SCMP_A1(SCMP_CMP_EQ, (unsigned)fcntl_commands[i]));

@@ -211,30 +211,45 @@ static void role_ended(struct running *r, int status)
 	}
 }
 
+/* -1: there is none, or it cannot be opened (logged). */
+static int open_log_file(const struct master *m)
+{
+	struct str path = conf_text(m->conf, SETTING_log_file);
+	int fd = path.n ? open(path.p, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640) : -1;
+
+	if (path.n && fd < 0)
+		(void)log_errno("open", path.p);
+	return fd;
+}
+
 /* The log file is opened anew (logrotate moved it): here, and by descriptor in every role. */
 static enum err open_log(const struct master *m)
 {
-	struct str path = conf_text(m->conf, SETTING_log_file);
+	CLEANUP(fd_close) int fd = open_log_file(m);
 
-	if (path.n == 0)
-		return ERR_OK;
-	CLEANUP(fd_close) int fd = open(path.p, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640);
 	if (fd < 0)
-		return log_errno("open", path.p);
+		return conf_text(m->conf, SETTING_log_file).n ? ERR_IO : ERR_OK;
 	dup2(fd, STDERR_FILENO);
 	return ERR_OK;
 }
 
+/* Who may change flags (ipc/sandbox.c) has the file opened for itself: those of the others stay. */
+static void send_log(struct master *m, const struct running *r)
+{
+	CLEANUP(fd_close) int own = r->role == ROLE_NET ? open_log_file(m) : -1;
+	int fd = own >= 0 ? own : STDERR_FILENO;
+
+	channel_notify(r->ch, NOTICE_LOG, STR(""), &fd, 1);
+}
+
 static void on_hangup(struct master *m)
 {
-	int fd = STDERR_FILENO;
-
 	if (open_log(m) != ERR_OK)
 		return;
 	for (size_t i = 0; i < m->role_count; i++)
 		if (m->roles[i].pid)
-			channel_notify(m->roles[i].ch, NOTICE_LOG, STR(""), &fd, 1);
-	cells_notify(m, NOTICE_LOG, fd);
+			send_log(m, &m->roles[i]);
+	cells_notify(m, NOTICE_LOG, STDERR_FILENO);
 	log_info("log opened anew");
 }
 
