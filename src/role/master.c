@@ -512,6 +512,8 @@ int master_run(const struct serve_options *options)
 		return 1;
 	choose_sizes(&m);
 	find_users(&m);
+	if (!role_net_can_start(m.conf, m.uid, m.gid))
+		return 1;
 	snprintf(path, sizeof(path), "%s/lock", options->dir);
 	CLEANUP(fd_close) int lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	if (lock < 0 || flock(lock, LOCK_EX | LOCK_NB) < 0) {

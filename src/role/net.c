@@ -14,6 +14,10 @@
 #include "net/loop.h"
 #include "role/door.h"
 #include "role/role.h"
+#include <errno.h>
+#include <grp.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 enum { LAST_CALL_MS = 3000, KEYS_MS = 10000 };
 
@@ -235,6 +239,33 @@ static enum err open_all(struct net *n)
 	}
 	conf_free(c);
 	return e;
+}
+
+static bool can_open(const struct conf *c, uid_t uid, gid_t gid)
+{
+	struct loop *loop = loop_new();
+	struct resolver_config config = resolver_config_of(c);
+	struct resolver *r = NULL;
+
+	if (uid != 0 && (setgroups(0, NULL) < 0 || setresgid(gid, gid, gid) < 0 || setresuid(uid, uid, uid) < 0))
+		return false;
+	bool ok = resolver_new(loop, &config, &r) == ERR_OK;
+	resolver_free(r);
+	loop_free(loop);
+	return ok;
+}
+
+bool role_net_can_start(const struct conf *c, uid_t uid, gid_t gid)
+{
+	pid_t pid = fork();
+	int status = 0;
+
+	if (pid == 0)
+		_exit(can_open(c, uid, gid) ? 0 : 1);
+	while (pid > 0 && waitpid(pid, &status, 0) < 0)
+		if (errno != EINTR)
+			return true;
+	return pid < 0 || (WIFEXITED(status) && WEXITSTATUS(status) == 0);
 }
 
 int role_net(const struct role_start *start)

@@ -6,6 +6,7 @@
 #ifndef FACTEUR_ROLE_ROLE_H
 #define FACTEUR_ROLE_ROLE_H
 #include "ipc/channel.h"
+#include <sys/types.h>
 
 struct role_start {
 	enum role   role;
@@ -22,6 +23,9 @@ int role_gate(const struct role_start *start);
 int role_mx(const struct role_start *start);
 int role_queue(const struct role_start *start);
 int role_net(const struct role_start *start);
+struct conf;
+/* Would it start, as this user (0: as who we are)? In a process of its own, which has said why not. Before there are threads. */
+bool role_net_can_start(const struct conf *c, uid_t uid, gid_t gid);
 
 /* Body of CONNECT and LISTEN (ipc/requests.def); false: malformed. */
 bool get_connect(struct message *m, enum role *peer, uint32_t *index);

@@ -45,12 +45,15 @@ def test_a_wrong_setting_is_explained():
     try:
         server.stop()
         conf = os.path.join(server.dir, "facteur.conf")
-        with open(conf, "a") as f:
-            f.write("binnd = 127.0.0.1\n")
-        done = subprocess.run([server.binary, "-d", server.dir, "serve", "--port-offset", str(server.offset)], env=server.env,
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=20)
-        said = done.stdout.decode()
-        expect(done.returncode == 1 and "binnd" in said and "facteur.conf" in said, said)
+        fine = open(conf).read()
+        for line, told in (("binnd = 127.0.0.1", "binnd"), ("dns_server = 192.0.2.300", "192.0.2.300"),
+                           ("dns_trust_anchor = /nowhere/root.key", "/nowhere/root.key")):
+            with open(conf, "w") as f:
+                f.write("".join(kept + "\n" for kept in fine.splitlines() if not kept.startswith(line.split()[0])) + line + "\n")
+            done = subprocess.run([server.binary, "-d", server.dir, "serve", "--port-offset", str(server.offset)], env=server.env,
+                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=20)
+            said = done.stdout.decode()
+            expect(done.returncode == 1 and told in said and "facteur.conf" in said, said)
     finally:
         server.close()
 
