@@ -12,6 +12,8 @@
 #include "ipc/sessions.h"
 #include "queue/command.h"
 #include "store/command.h"
+#include "queue/envelope.h"
+#include "tlsrpt/book.h"
 #include "trail/store.h"
 
 /* What a command may use. Every function returns when the thing is done. The directory is locked while a command runs
@@ -56,6 +58,9 @@ struct admin_host {
 	enum err (*question)(void *context, struct str name, enum dns_type type, struct arena *a, struct dns_answer *out);
 	/* net: a text from a web server, or one posted there. ERR_UNAVAILABLE when it does not run. waits. */
 	enum err (*fetch)(void *context, const struct http_place *p, struct arena *a, struct fetch_said *out);
+	/* A message of the server's own into the queue; when it returns ERR_OK, it will be sent. As queue_add(). waits. */
+	enum err (*mail)(void *context, const struct envelope *e, struct str message);
+	struct book *book;                /* what is counted about TLS; NULL: nothing */
 	/* All sessions of all gates. waits. */
 	enum err (*sessions)(void *context, struct arena *a, struct session_info **out, size_t *n);
 };

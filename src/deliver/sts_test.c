@@ -344,7 +344,7 @@ TEST(no_host_but_those_of_the_policy)
 
 	settings.hostname = STR("me.test");
 	settings.sts = w.sts;
-	settings.tally = tls_tally_new();
+	settings.tally = tls_tally_new(NULL, NULL);
 	outbound_configure(outbound, &settings);
 	pthread_create(&thread, NULL, greet, &fd);
 	EXPECT_INT(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair), 0);

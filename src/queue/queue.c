@@ -277,6 +277,15 @@ void queue_mx(struct queue *q, int fd)
 	q->host.watch(q->host.context, q->mx->ch);
 }
 
+/* Who asks is named by its number alone, so that an answer that comes late does not meet somebody else. */
+void queue_on_control_add(struct queue *q, struct channel *ch, struct message *m)
+{
+	if (q->control == NULL)
+		q->control = asker_new(q, 0);
+	q->control->ch = ch;
+	add_on_add(q->control, ch, m);
+}
+
 /* The asks of the channel end first (channel_free), so that what was out waits again. */
 static void lose_cell(struct asker *a)
 {
@@ -620,6 +629,9 @@ void queue_close(struct queue *q)
 		lose_cell(v);
 	if (q->mx != NULL)
 		asker_free(q->mx);
+	if (q->control != NULL)
+		map_set_u64(&q->askers, q->control->number, NULL);
+	mem_free(q->control);
 	if (q->parcels != NULL)
 		parcels_close(q->parcels);
 	worker_free(q->worker);   /* what is under way ends: its askers are gone */

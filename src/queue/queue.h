@@ -71,6 +71,8 @@ void queue_keys(struct queue *q, int fd);
 /* A channel to the account's new cell; replaces an older one. Takes fd. */
 void queue_cell(struct queue *q, uint64_t account, int fd);
 void queue_cell_ended(struct queue *q, uint64_t account, enum err result);
+/* The request ADD of control, whose channel stays the caller's. */
+void queue_on_control_add(struct queue *q, struct channel *ch, struct message *m);
 /* The request QUEUE_COMMAND. */
 void queue_on_command(struct queue *q, struct channel *ch, struct message *m);
 

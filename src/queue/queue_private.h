@@ -42,7 +42,7 @@ struct queue {
 	struct parents        parents;
 	struct map            askers;        /* number -> struct asker */
 	struct map            cells;         /* account -> struct asker */
-	struct asker         *mx;
+	struct asker         *mx, *control;
 	struct parcels       *parcels;
 	struct map            sent;          /* while the log is replayed: keys that a LOG_DONE names -> the queue */
 	struct map            late_out;      /* rows of accounts that are being tried: key -> the queue */

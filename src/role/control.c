@@ -250,7 +250,11 @@ static void on_peer_refused(void *context, UNUSED struct channel *ch, struct mes
 	control_refused_take(p->control, m->body);
 }
 
-static const struct channel_handler peer_handlers[] = { { NOTICE_TRAIL, on_peer_trail }, { NOTICE_REFUSED, on_peer_refused }, { REQUEST_PAGE, control_on_page }, { 0 } };
+static const struct channel_handler peer_handlers[] = {
+	{ NOTICE_TRAIL, on_peer_trail },           { NOTICE_REFUSED, on_peer_refused },           { REQUEST_PAGE, control_on_page },
+	{ NOTICE_TLS_SESSIONS, control_on_sessions }, { NOTICE_STS_KEPT, control_on_sts_kept },
+	{ REQUEST_STS_POLICIES, control_on_sts_policies }, { 0 },
+};
 
 static void on_peer_closed(void *context, UNUSED struct channel *ch)
 {
@@ -334,6 +338,7 @@ static void tick(struct control *c)
 		c->keys_ms = now + KEYS_EVERY_MS;
 		control_check_keys(c);
 	}
+	control_tls_tick(c, now);
 }
 
 static enum err open_files(struct control *c)
@@ -348,6 +353,7 @@ static enum err open_files(struct control *c)
 	TRY(directory_open(c->dir, &c->directory));
 	if (c->start->sandbox)
 		TRY(door_close(ROLE_CONTROL, c->start->dir, 0, NULL));
+	control_tls_start(c);
 	control_trail_start(c);  /* its thread is behind the door, too */
 	return build(c);
 }
@@ -389,6 +395,7 @@ static void close_all(struct control *c)
 		channel_free(c->master);
 	}
 	control_trail_stop(c);
+	control_tls_stop(c);
 	lookup_close(c->lookup);
 	fd_close(&c->lookup_fd);
 	fd_close(&c->admin_fd);

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "dns/question.h"
+#include "queue/add.h"
 #include "role/control_private.h"
 #include <errno.h>
 #include <sys/socket.h>
@@ -119,6 +120,22 @@ static enum err host_fetch(void *context, const struct http_place *p, struct are
 	e = fetch_call(net->ch, p, a, out);
 	control_lock(c);
 	return e;
+}
+
+static enum err host_mail(void *context, const struct envelope *e, struct str message)
+{
+	struct control *c = context;
+	struct control_peer *queue = control_find_peer(c, ROLE_QUEUE, 0);
+	const struct queue_body body = { .bytes = message };
+	struct queue_id id;
+	enum err result;
+
+	if (queue == NULL)
+		return ERR_UNAVAILABLE;
+	control_unlock(c);
+	result = queue_add(queue->ch, e, &body, &id);
+	control_lock(c);
+	return result;
 }
 
 static enum err host_end_sessions(void *context, uint64_t account, uint32_t epoch)
@@ -357,6 +374,8 @@ static void run_request(struct connection *x, struct str request)
 		.dkim = host_dkim,
 		.question = host_question,
 		.fetch = host_fetch,
+		.mail = host_mail,
+		.book = c->book,
 		.trace = host_trace,
 		.sessions = host_sessions,
 	};
@@ -452,10 +471,15 @@ void control_purge(struct control *c)
 	                                     (unsigned long long)days));
 }
 
-void control_check_keys(struct control *c)
+void control_run(struct control *c, struct str request)
 {
 	if (!c->stops && c->connections < CONTROL_CONNECTIONS_MAX)
-		start_connection(c, -1, STR("{\"command\":\"domain check\",\"args\":{\"waiting\":true},\"lang\":\"en\"}"));
+		start_connection(c, -1, request);
+}
+
+void control_check_keys(struct control *c)
+{
+	control_run(c, STR("{\"command\":\"domain check\",\"args\":{\"waiting\":true},\"lang\":\"en\"}"));
 }
 
 static bool may_command(int fd)

@@ -11,6 +11,7 @@
 #include "directory/lookup.h"
 #include "role/role.h"
 #include "role/watch.h"
+#include "tlsrpt/book.h"
 #include "trail/store.h"
 #include <pthread.h>
 
@@ -71,7 +72,9 @@ struct control {
 	struct map        uses;       /* account -> struct account_use: figures that are still to be written … */
 	int64_t           uses_ms;    /* … then, at the latest */
 	int64_t           purge_ms;   /* when deleted accounts are looked at next */
-	int64_t           keys_ms;    /* … and DKIM keys that wait */
+	int64_t           keys_ms;    /* … and DKIM keys that wait … */
+	int64_t           reports_ms; /* … and days to be reported */
+	struct book      *book;       /* NULL: none is kept */
 	int               connections;
 	int               connection_fds[CONTROL_CONNECTIONS_MAX];  /* -1: free */
 };
@@ -111,6 +114,14 @@ void control_trail_limit(struct control *c);
 /* NOTICE_TRAIL; account: of a cell, else 0. */
 void control_trail_take(struct control *c, enum role who, uint64_t account, struct str events);
 
+/* TLS to other servers (control_tls.c). start, stop: no lock needed; tick: lock held. */
+void control_tls_start(struct control *c);
+void control_tls_stop(struct control *c);
+void control_tls_tick(struct control *c, int64_t now_ms);
+void control_on_sessions(void *context, struct channel *ch, struct message *m);      /* TLS_SESSIONS */
+void control_on_sts_kept(void *context, struct channel *ch, struct message *m);      /* STS_KEPT */
+void control_on_sts_policies(void *context, struct channel *ch, struct message *m);  /* STS_POLICIES */
+
 /* PAGE (control_page.c) */
 void control_on_page(void *context, struct channel *ch, struct message *m);
 
@@ -118,6 +129,8 @@ void control_on_page(void *context, struct channel *ch, struct message *m);
 void control_listen(struct control *c, int fd);
 /* Lock held. Erases accounts that were deleted long enough ago, as a command does, in a thread of its own. */
 void control_purge(struct control *c);
+/* Lock held. A command of control's own, in a thread of its own; none where too many run. */
+void control_run(struct control *c, struct str request);
 /* Lock held. Lets DKIM keys sign whose records can be seen by now; in a thread of its own. */
 void control_check_keys(struct control *c);
 /* Ends all connections: no command begins any more. True when none is left. */

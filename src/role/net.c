@@ -13,6 +13,7 @@
 #include "http/fetch_call.h"
 #include "net/loop.h"
 #include "role/door.h"
+#include "role/net_private.h"
 #include "role/role.h"
 #include <errno.h>
 #include <grp.h>
@@ -29,6 +30,7 @@ struct net {
 	struct resolver  *resolver;
 	struct tls_client *tls;
 	struct sts       *sts;
+	struct net_policy policy;
 	struct outbound    *outbound;
 	uint16_t          port, https_port;   /* of other servers */
 	struct loop_timer last_call;   /* STOP: then the rest is cut off */
@@ -76,6 +78,7 @@ static void apply_settings(struct net *n)
 	s.hostname = lookup_hostname(n->lookup);
 	s.port = n->port;
 	s.sts = n->sts;
+	s.tally = n->policy.tally;
 	s.ask_password = ask_password;
 	s.password_context = n;
 	outbound_configure(n->outbound, &s);
@@ -177,6 +180,8 @@ static void on_connect(void *context, UNUSED struct channel *ch, struct message 
 		channel_replace(*peer, msg->fds[0]);
 	msg->fds[0] = -1;
 	loop_channel(n->loop, *peer);
+	if (role == ROLE_CONTROL)
+		net_policy_control(&n->policy, *peer);
 }
 
 /* ---- the end ---- */
@@ -216,6 +221,7 @@ static void serve(struct net *n)
 	channel_notify(n->master, NOTICE_READY, STR(""), NULL, 0);
 	while (!n->is_over && !(n->stops && outbound_connections(n->outbound) == 0))
 		loop_once(n->loop, -1);
+	net_policy_stop(&n->policy);
 }
 
 /* Opens what is a file, before the door closes. */
@@ -233,6 +239,7 @@ static enum err open_all(struct net *n)
 		n->tls = tls_client_new(conf_text(c, SETTING_ca_file).p);
 		n->https_port = (uint16_t)conf_number(c, SETTING_https_port_out);
 		n->sts = sts_new(n->resolver, n->tls, n->https_port);
+		net_policy_open(&n->policy, n->loop, n->sts);
 		n->outbound = outbound_new(n->loop, n->resolver, n->tls);
 	} else {
 		log_error("facteur.conf: " STR_FMT, STR_ARG(conf_explain(&a, &problem, false)));
@@ -289,6 +296,7 @@ int role_net(const struct role_start *start)
 	free_channel(&n, n.master);
 	loop_timer_stop(n.loop, &n.last_call);
 	outbound_free(n.outbound);
+	net_policy_close(&n.policy);
 	sts_free(n.sts);
 	tls_client_free(n.tls);
 	resolver_free(n.resolver);

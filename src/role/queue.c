@@ -227,8 +227,18 @@ static void on_command(void *context, struct channel *ch, struct message *m)
 		queue_on_command(r->queue, ch, m);
 }
 
+static void on_control_add(void *context, struct channel *ch, struct message *m)
+{
+	struct queue_role *r = context;
+
+	if (r->queue == NULL)
+		channel_reply(ch, m->call, ERR_UNAVAILABLE, STR(""), NULL, 0);
+	else
+		queue_on_control_add(r->queue, ch, m);
+}
+
 static const struct channel_handler control_handlers[] = {
-	{ REQUEST_DIRECTORY, on_directory }, { REQUEST_QUEUE_COMMAND, on_command }, { 0 },
+	{ REQUEST_ADD, on_control_add }, { REQUEST_DIRECTORY, on_directory }, { REQUEST_QUEUE_COMMAND, on_command }, { 0 },
 };
 
 /* Now, or when the queue is open. */

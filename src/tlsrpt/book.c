@@ -21,6 +21,7 @@ struct book {
 	int64_t    day;      /* that rows belongs to */
 	uint64_t   rows;     /* of counts, this day */
 	bool       is_full;  /* said so */
+	bool       is_reporting;
 };
 
 static enum err read_rows(struct book *b, int64_t day)
@@ -234,6 +235,16 @@ enum err book_reported(struct book *b, int64_t day, struct str domain)
 	b->day = -1;
 	return stmt_done(q);
 }
+
+bool book_begin_report(struct book *b)
+{
+	bool is_free = !b->is_reporting;
+
+	b->is_reporting = true;
+	return is_free;
+}
+
+void book_end_report(struct book *b) { b->is_reporting = false; }
 
 enum err book_prune(struct book *b, int64_t today)
 {

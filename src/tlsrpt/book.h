@@ -35,5 +35,8 @@ enum err book_domains(struct book *b, int64_t before, struct arena *a, struct bo
 /* All of a domain and day: GOOD and other results, by policy; the same policy text is one policy. */
 enum err book_sessions(struct book *b, int64_t day, struct str domain, struct arena *a, struct tls_session **out, size_t *n) MUST_CHECK;
 enum err book_reported(struct book *b, int64_t day, struct str domain) MUST_CHECK;   /* forgets them */
+/* One who reports at a time: false: another one is at it. */
+bool book_begin_report(struct book *b);
+void book_end_report(struct book *b);
 enum err book_prune(struct book *b, int64_t today) MUST_CHECK;
 #endif

@@ -104,7 +104,7 @@ TEST(policies_are_kept_until_they_run_out)
 TEST(a_tally_counts_what_is_alike_once)
 {
 	CLEANUP(buf_free) struct buf out = BUF(100000);
-	struct tls_tally *t = tls_tally_new();
+	struct tls_tally *t = tls_tally_new(NULL, NULL);
 	struct tls_session s = { STR("a.test"), TLS_POLICY_NONE, STR(""), TLS_RESULT_GOOD, STR(""), STR(""), STR(""), STR(""), 1 }, got;
 
 	EXPECT(!tls_tally_take(t, &out));

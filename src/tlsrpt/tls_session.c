@@ -100,9 +100,17 @@ bool get_sts_record(struct scan *s, struct sts_record *out)
 struct tls_tally {
 	struct map kinds;      /* bytes of a session without its number -> the number */
 	uint64_t   left_out;
+	void     (*news)(void *context);
+	void      *context;
 };
 
-struct tls_tally *tls_tally_new(void) { return MEM_NEW(struct tls_tally); }
+struct tls_tally *tls_tally_new(void (*news)(void *context), void *context)
+{
+	struct tls_tally *t = MEM_NEW(struct tls_tally);
+
+	*t = (struct tls_tally){ .news = news, .context = context };
+	return t;
+}
 
 void tls_tally_free(struct tls_tally *t)
 {
@@ -119,6 +127,8 @@ void tls_tally_add(struct tls_tally *t, const struct tls_session *s)
 
 	if (t == NULL || s->count == 0 || s->domain.n == 0)
 		return;
+	if (t->kinds.n == 0 && t->news != NULL)
+		t->news(t->context);
 	put_kind(&b, s);
 	n = (uintptr_t)map_get(&t->kinds, buf_str(&b));
 	if (n == 0 && t->kinds.n >= TLS_TALLY_MAX)

@@ -47,7 +47,8 @@ bool get_sts_record(struct scan *s, struct sts_record *out);        /* views; as
 /* What net counts until it tells: what is alike once, with its number. At most TLS_TALLY_MAX kinds; what is more is left out. */
 enum { TLS_TALLY_MAX = 5000 };
 struct tls_tally;
-struct tls_tally *tls_tally_new(void);
+/* news: NULL, or called when the first one comes after nothing was there. */
+struct tls_tally *tls_tally_new(void (*news)(void *context), void *context);
 void tls_tally_free(struct tls_tally *t);     /* NULL is fine */
 void tls_tally_add(struct tls_tally *t, const struct tls_session *s);   /* count is added; NULL is fine */
 /* Moves as much as fits into out; false: nothing is there. */
