@@ -139,6 +139,10 @@ void imap_enable_condstore(struct imap_session *s);  /* tells HIGHESTMODSEQ when
 struct imap_status_items { unsigned bits; };
 bool imap_parse_status_items(struct imap_cmd *c, struct imap_status_items *items);
 enum err imap_put_status(struct imap_session *s, const struct mailbox *m, struct imap_status_items items, struct arena *a);
+/* Entries of METADATA (metadata.c), for LIST: parsed once, put for each mailbox. */
+struct imap_metadata;
+struct imap_metadata *imap_parse_metadata_entries(struct imap_cmd *c);
+enum err imap_put_metadata(struct imap_session *s, const struct mailbox *m, struct imap_metadata *wanted);
 void imap_put_list(struct buf *b, struct imap_tongue tongue, const struct mailbox *m);  /* a plain LIST line (SELECT, CREATE) */
 
 /* park.c */

@@ -1,4 +1,4 @@
-/* LIST, with LIST-EXTENDED (RFC 5258), SPECIAL-USE (RFC 6154) and LIST-STATUS (RFC 5819), and LSUB.
+/* LIST, with LIST-EXTENDED (RFC 5258), SPECIAL-USE (RFC 6154) and LIST-STATUS (RFC 5819), LIST-METADATA (RFC 9590), and LSUB.
  *
  * Two sorted lists from the store, mailboxes and subscribed names, become one list of names; patterns choose. Parents always exist
  * (the store makes them), except those of subscriptions to mailboxes that are gone: they are listed as \NonExistent only where a
@@ -8,12 +8,13 @@
 
 enum { PATTERNS_MAX = 50 };
 enum { SELECT_SUBSCRIBED = 1, SELECT_REMOTE = 2, SELECT_RECURSIVE = 4, SELECT_SPECIAL = 8 };
-enum { RETURN_SUBSCRIBED = 1, RETURN_CHILDREN = 2, RETURN_SPECIAL = 4, RETURN_STATUS = 8 };
+enum { RETURN_SUBSCRIBED = 1, RETURN_CHILDREN = 2, RETURN_SPECIAL = 4, RETURN_STATUS = 8, RETURN_METADATA = 16 };
 
 struct listing {
 	unsigned   selects, returns;
 	bool       is_extended, is_lsub;
 	struct imap_status_items status;
+	struct imap_metadata *metadata;
 	struct str reference;
 	struct str patterns[PATTERNS_MAX];
 	size_t     n_patterns;
@@ -68,6 +69,10 @@ static void parse_return_options(struct imap_cmd *c, struct listing *l)
 			l->returns |= RETURN_STATUS;
 			imap_sp(&c->args);
 			imap_parse_status_items(c, &l->status);
+		} else if (imap_word(&c->args, "METADATA")) {
+			l->returns |= RETURN_METADATA;
+			imap_sp(&c->args);
+			l->metadata = imap_parse_metadata_entries(c);
 		} else {
 			scan_fail(&c->args);
 		}
@@ -234,6 +239,8 @@ static enum err put_all(struct imap_session *s, struct imap_cmd *c, const struct
 		put_name(&s->out, s->tongue, "LIST", &names[i], returns, is_ancestor);
 		if ((returns & RETURN_STATUS) && names[i].m != NULL)
 			TRY(imap_put_status(s, names[i].m, l->status, &c->arena));
+		if ((returns & RETURN_METADATA) && names[i].m != NULL)
+			TRY(imap_put_metadata(s, names[i].m, l->metadata));
 		imap_spill(s);
 	}
 	return ERR_OK;
@@ -246,7 +253,7 @@ struct imap_reply imap_list(struct imap_session *s, struct imap_cmd *c)
 	enum err e;
 
 	if (!parse(s, c, &l))
-		return imap_bad(c, "[(SUBSCRIBED RECURSIVEMATCH SPECIAL-USE)] reference pattern [RETURN (SUBSCRIBED CHILDREN SPECIAL-USE STATUS (items))]");
+		return imap_bad(c, "[(SUBSCRIBED RECURSIVEMATCH SPECIAL-USE)] reference pattern [RETURN (SUBSCRIBED CHILDREN SPECIAL-USE STATUS (items) METADATA (entries))]");
 	if (!l.is_extended && l.patterns[0].n == l.reference.n) {  /* an empty pattern asks for the separator */
 		buf_add_cstr(&s->out, "* LIST (\\Noselect) \"/\" \"\"\r\n");
 		return imap_ok(c, "the separator");

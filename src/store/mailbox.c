@@ -432,6 +432,7 @@ enum err view_mailbox_create(struct view *v, struct str path, enum mailbox_role 
 static enum err delete_if_empty(struct view *v, int64_t mailbox_id, bool *deleted)
 {
 	static const char sql[] = "DELETE FROM mailbox WHERE mailbox_id = ?1";
+	static const char notes[] = "DELETE FROM metadata WHERE mailbox_id = ?1";
 	static const char forget[] = "DELETE FROM vanished WHERE mailbox_id = ?1";
 	CLEANUP(tx_abandon) struct tx tx = { 0 };
 	struct box *box;
@@ -447,6 +448,11 @@ static enum err delete_if_empty(struct view *v, int64_t mailbox_id, bool *delete
 		return ERR_OK;
 	{
 		CLEANUP(stmt_release) struct stmt *q = db_query(v->db, sql);
+		stmt_bind_int64(q, 1, mailbox_id);
+		TRY(stmt_done(q));
+	}
+	{
+		CLEANUP(stmt_release) struct stmt *q = db_query(v->db, notes);
 		stmt_bind_int64(q, 1, mailbox_id);
 		TRY(stmt_done(q));
 	}

@@ -55,7 +55,12 @@ static const char step_4[] =
 	" JOIN email e ON e.email_id = x.email_id LEFT JOIN shared s ON s.email_id = x.email_id"
 	" WHERE s.live IS NULL OR s.live = 0), 0);";
 
-static const struct db_step steps[] = { { 1, step_1 }, { 2, step_2 }, { 3, step_3 }, { 4, step_4 } };
+static const char step_5[] =
+	/* metadata.c; mailbox_id 0: of the account */
+	"CREATE TABLE metadata (mailbox_id INTEGER NOT NULL, entry TEXT NOT NULL, value BLOB NOT NULL,"
+	" PRIMARY KEY (mailbox_id, entry)) WITHOUT ROWID;";
+
+static const struct db_step steps[] = { { 1, step_1 }, { 2, step_2 }, { 3, step_3 }, { 4, step_4 }, { 5, step_5 } };
 
 enum err schema_prepare(struct db *db)
 {

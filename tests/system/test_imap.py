@@ -52,7 +52,8 @@ def test_capabilities_after_login(server):
                  "QRESYNC", "SPECIAL-USE", "LIST-EXTENDED", "LIST-STATUS", "ESEARCH", "CHILDREN", "STATUS=SIZE", "UTF8=ACCEPT",
                  "COMPRESS=DEFLATE", "QUOTA", "OBJECTID", "APPENDLIMIT", "MULTIAPPEND", "BINARY", "SEARCHRES",
                  "SORT", "SORT=DISPLAY", "ESORT", "WITHIN", "SAVEDATE", "PREVIEW", "PARTIAL",
-                 "THREAD=REFERENCES", "THREAD=REFS", "REPLACE"):
+                 "THREAD=REFERENCES", "THREAD=REFS", "REPLACE",
+                 "METADATA", "LIST-METADATA"):
         expect(re.search(rf"(^| ){re.escape(word)}", caps), f"{word} in {caps}")
     c.close()
 

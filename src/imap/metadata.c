@@ -1,0 +1,271 @@
+/* GETMETADATA and SETMETADATA (RFC 5464), and the entries of LIST RETURN (METADATA …) (RFC 9590).
+ *
+ * /private is the reader's own, /shared everybody's; a mailbox that only its owner reads has both all the same. The notes of the server
+ * ("" as mailbox) are the account's under /private; /shared of the server is its administrator's, so nobody writes it here. */
+#include "imap/imap_private.h"
+#include "store/metadata.h"
+
+enum { DEPTH_ALL = 2 };
+
+struct imap_metadata {
+	struct str entries[METADATA_ENTRIES_MAX];
+	size_t     n;
+	uint64_t   max_size;        /* bytes of a value; longer ones are counted only */
+	int        depth;           /* 0: exactly these; 1: and what is directly below; DEPTH_ALL */
+	uint64_t   longest;         /* of the values that were too long */
+};
+
+static struct str lower(struct imap_cmd *c, struct str s)
+{
+	char *p = arena_alloc(&c->arena, s.n + 1);
+
+	for (size_t i = 0; i < s.n; i++)
+		p[i] = chr_lower(s.p[i]);
+	return str_make(p, s.n);
+}
+
+/* entry: begins with "/private" or "/shared", no empty part, no wildcard, printable ASCII                 RFC 5464 §3.2 */
+static struct str parse_entry(struct imap_cmd *c)
+{
+	struct str name = lower(c, imap_astring(&c->args, &c->arena));
+	bool is_ok = name.n <= METADATA_ENTRY_MAX && !str_ends(name, STR("/")) && str_find(name, STR("//")) < 0 &&
+	             (str_eq(name, STR("/private")) || str_eq(name, STR("/shared")) || str_starts(name, STR("/private/")) ||
+	              str_starts(name, STR("/shared/")));
+
+	for (size_t i = 0; i < name.n; i++)
+		is_ok = is_ok && name.p[i] > ' ' && name.p[i] < 127 && name.p[i] != '*' && name.p[i] != '%';
+	if (!is_ok && !c->args.failed) {
+		c->why = "the name of an entry begins with /private/ or /shared/, without empty parts, * or % (RFC 5464 section 3.2)";
+		scan_fail(&c->args);
+	}
+	return name;
+}
+
+/* entries = entry / "(" entry *(SP entry) ")" */
+static void parse_entries(struct imap_cmd *c, struct imap_metadata *w)
+{
+	bool is_list = scan_take(&c->args, '(');
+
+	do {
+		if (w->n == METADATA_ENTRIES_MAX)
+			scan_fail(&c->args);
+		struct str entry = parse_entry(c);
+		if (c->args.failed)
+			return;
+		w->entries[w->n++] = entry;
+	} while (is_list && scan_take(&c->args, ' '));
+	if (is_list)
+		scan_need(&c->args, ')');
+}
+
+/* "(MAXSIZE 1024 DEPTH infinity)": before the mailbox in the grammar of RFC 5464 §5, behind it in its examples */
+static bool parse_options(struct imap_cmd *c, struct imap_metadata *w)
+{
+	struct scan before = c->args;
+
+	if (!scan_take(&c->args, '('))
+		return false;
+	if (scan_peek(&c->args) == '/' || scan_peek(&c->args) == '"' || scan_peek(&c->args) == '{') {  /* the entries */
+		c->args = before;
+		return false;
+	}
+	do {
+		if (imap_word(&c->args, "MAXSIZE")) {
+			imap_sp(&c->args);
+			w->max_size = imap_number64(&c->args);
+		} else if (imap_word(&c->args, "DEPTH")) {
+			imap_sp(&c->args);
+			w->depth = imap_word(&c->args, "0") ? 0 : imap_word(&c->args, "1") ? 1 : imap_word(&c->args, "infinity") ? DEPTH_ALL : -1;
+			if (w->depth < 0)
+				scan_fail(&c->args);
+		} else {
+			scan_fail(&c->args);
+		}
+	} while (scan_take(&c->args, ' '));
+	scan_need(&c->args, ')');
+	imap_sp(&c->args);
+	return true;
+}
+
+/* Is entry the wanted one, or so far below it? */
+static bool is_wanted(struct str entry, struct str wanted, int depth)
+{
+	if (str_eq(entry, wanted))
+		return true;
+	if (depth == 0 || !str_starts(entry, wanted) || entry.p[wanted.n] != '/')
+		return false;
+	return depth == DEPTH_ALL || str_chr(str_from(entry, wanted.n + 1), '/') < 0;
+}
+
+static void put_value(struct buf *b, struct str value, bool is_utf8)
+{
+	bool has_nul = str_chr(value, '\0') >= 0;
+
+	if (has_nul) {
+		buf_printf(b, "~{%zu}\r\n", value.n);
+		buf_add(b, value);
+	} else {
+		imap_put_string(b, value, is_utf8);
+	}
+}
+
+static void put_entry(struct buf *b, size_t *count, struct str entry)
+{
+	buf_add_cstr(b, (*count)++ ? " " : "(");
+	buf_add(b, entry);
+	buf_add_char(b, ' ');
+}
+
+/* "* METADATA mailbox (entry value …)"; an entry that was asked for by name and is not there is NIL. */
+static enum err put_metadata(struct imap_session *s, int64_t mailbox_id, struct str path, struct imap_metadata *w)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	CLEANUP(buf_free) struct buf line = BUF(METADATA_TOTAL_MAX + METADATA_ENTRIES_MAX * 400);
+	bool is_utf8 = imap_names_utf8(s->tongue);
+	struct metadata *all;
+	size_t n, count = 0;
+
+	TRY(metadata_read(s->view, mailbox_id, &a, &all, &n));
+	for (size_t i = 0; i < w->n; i++) {
+		bool is_there = false;
+		for (size_t k = 0; k < n; k++) {
+			if (!is_wanted(all[k].entry, w->entries[i], w->depth))
+				continue;
+			is_there |= str_eq(all[k].entry, w->entries[i]);
+			if (all[k].value.n > w->max_size) {
+				w->longest = all[k].value.n > w->longest ? all[k].value.n : w->longest;
+				continue;
+			}
+			put_entry(&line, &count, all[k].entry);
+			put_value(&line, all[k].value, is_utf8);
+		}
+		if (!is_there && w->depth == 0) {
+			put_entry(&line, &count, w->entries[i]);
+			buf_add_cstr(&line, "NIL");
+		}
+	}
+	if (count == 0)
+		return ERR_OK;
+	buf_add_cstr(&s->out, "* METADATA ");
+	if (path.n == 0)
+		buf_add_cstr(&s->out, "\"\"");
+	else
+		imap_put_mailbox(&s->out, path, is_utf8);
+	buf_add_char(&s->out, ' ');
+	buf_add(&s->out, buf_str(&line));
+	buf_add_cstr(&s->out, ")\r\n");
+	imap_spill(s);
+	return ERR_OK;
+}
+
+static enum err find_mailbox(struct imap_session *s, struct imap_cmd *c, struct str path, int64_t *mailbox_id)
+{
+	struct mailbox m;
+
+	*mailbox_id = 0;
+	if (path.n == 0)
+		return ERR_OK;
+	TRY(view_mailbox_find(s->view, path, &c->arena, &m));
+	*mailbox_id = m.mailbox_id;
+	return ERR_OK;
+}
+
+/* GETMETADATA [options] mailbox entries                                                          RFC 5464 §4.2 */
+struct imap_reply imap_getmetadata(struct imap_session *s, struct imap_cmd *c)
+{
+	struct imap_metadata *w = ARENA_NEW(&c->arena, struct imap_metadata);
+	int64_t mailbox_id;
+	struct str path;
+	enum err e;
+
+	w->max_size = UINT64_MAX;
+	bool has_options = parse_options(c, w);
+	path = imap_arg_mailbox(c, s);
+	imap_sp(&c->args);
+	if (!has_options)
+		parse_options(c, w);
+	parse_entries(c, w);
+	if (!imap_arg_end(c))
+		return imap_bad(c, "[(MAXSIZE n DEPTH 0/1/infinity)] mailbox (entries)");
+	e = find_mailbox(s, c, path, &mailbox_id);
+	if (e == ERR_OK)
+		e = put_metadata(s, mailbox_id, path, w);
+	if (e != ERR_OK)
+		return imap_err(c, e);
+	if (w->longest > 0)
+		return imap_ok(c, "[METADATA LONGENTRIES %llu] the longer ones are left out", (unsigned long long)w->longest);
+	return imap_ok(c, "that is all");
+}
+
+/* "(" entry-value *(SP entry-value) ")"; entry-value = entry SP (nstring / literal8) */
+static size_t parse_values(struct imap_cmd *c, struct metadata *out)
+{
+	size_t n = 0;
+
+	scan_need(&c->args, '(');
+	do {
+		if (n == METADATA_ENTRIES_MAX)
+			scan_fail(&c->args);
+		struct str entry = parse_entry(c);
+		imap_sp(&c->args);
+		scan_take(&c->args, '~');
+		struct str value = imap_nstring(&c->args, &c->arena);
+		if (c->args.failed)
+			return 0;
+		out[n++] = (struct metadata){ entry, value };
+	} while (scan_take(&c->args, ' '));
+	scan_need(&c->args, ')');
+	return n;
+}
+
+static struct imap_reply refuse_value(struct imap_cmd *c, const struct metadata *entries, size_t n, bool is_server)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (entries[i].value.n > METADATA_VALUE_MAX)
+			return imap_no(c, "METADATA MAXSIZE 65536", "a value has at most 65536 bytes");
+		if (is_server && str_starts(entries[i].entry, STR("/shared")))
+			return imap_no(c, "NOPERM", "only the administrator writes what all users of the server see");
+	}
+	return (struct imap_reply){ .status = IMAP_OK };
+}
+
+/* SETMETADATA mailbox entry-values                                                               RFC 5464 §4.3 */
+struct imap_reply imap_setmetadata(struct imap_session *s, struct imap_cmd *c)
+{
+	struct metadata *entries = arena_array(&c->arena, METADATA_ENTRIES_MAX, sizeof *entries);
+	struct str path = imap_arg_mailbox(c, s);
+	struct imap_reply r;
+	int64_t mailbox_id;
+	size_t n;
+	enum err e;
+
+	imap_sp(&c->args);
+	n = parse_values(c, entries);
+	if (!imap_arg_end(c))
+		return imap_bad(c, "mailbox (entry value …)");
+	r = refuse_value(c, entries, n, path.n == 0);
+	if (r.status != IMAP_OK)
+		return r;
+	e = find_mailbox(s, c, path, &mailbox_id);
+	if (e == ERR_OK)
+		e = metadata_write(s->view, mailbox_id, entries, n);
+	if (e == ERR_LIMIT)
+		return imap_no(c, "METADATA TOOMANY", "a mailbox has at most %d entries, and an account at most 4 MB of them", METADATA_ENTRIES_MAX);
+	return e == ERR_OK ? imap_ok(c, "noted") : imap_err(c, e);
+}
+
+/* ------------------------------------------------------------------------------------------------ LIST RETURN (METADATA …) */
+
+struct imap_metadata *imap_parse_metadata_entries(struct imap_cmd *c)
+{
+	struct imap_metadata *w = ARENA_NEW(&c->arena, struct imap_metadata);
+
+	w->max_size = UINT64_MAX;
+	parse_entries(c, w);
+	return w;
+}
+
+enum err imap_put_metadata(struct imap_session *s, const struct mailbox *m, struct imap_metadata *wanted)
+{
+	return put_metadata(s, m->mailbox_id, m->path, wanted);
+}

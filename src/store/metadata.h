@@ -1,0 +1,23 @@
+/* store/metadata.h -- notes that mail programs keep at a mailbox or at the account: entry -> value (RFC 5464). */
+#ifndef FACTEUR_STORE_METADATA_H
+#define FACTEUR_STORE_METADATA_H
+#include "store/view.h"
+
+enum {
+	METADATA_ENTRY_MAX = 200,       /* bytes of a name */
+	METADATA_VALUE_MAX = 65536,     /* bytes of a value */
+	METADATA_ENTRIES_MAX = 100,     /* of one mailbox */
+	METADATA_TOTAL_MAX = 4 << 20,   /* bytes of all names and values of the account */
+};
+
+struct metadata {
+	struct str entry;               /* "/private/comment": lower case, checked by the caller */
+	struct str value;               /* any bytes; p == NULL: none */
+};
+
+/* All entries of a mailbox (0: of the account), by name. */
+enum err metadata_read(struct view *v, int64_t mailbox_id, struct arena *a, struct metadata **out, size_t *n) MUST_CHECK;
+/* Sets them, or removes those whose value is none: all or nothing. Durable as flags are. ERR_NOTFOUND: no such mailbox. ERR_LIMIT: over
+ * METADATA_ENTRIES_MAX or METADATA_TOTAL_MAX. They go with their mailbox. */
+enum err metadata_write(struct view *v, int64_t mailbox_id, const struct metadata *entries, size_t n) MUST_CHECK;
+#endif

@@ -1,0 +1,49 @@
+/* Notes at mailboxes: limits, all or nothing, and that they are there after the account was opened again. */
+#include "store/metadata.h"
+#include "base/test.h"
+
+static struct view *open_account(const char *dir)
+{
+	struct view_config config = { .account = 7 };
+	struct view *v;
+
+	EXPECT_OK(view_open(dir, &config, &v));
+	return v;
+}
+
+static enum err write_some(struct view *v, int from, int n, struct str value)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct metadata *m = arena_array(&a, (size_t)n, sizeof *m);
+
+	for (int i = 0; i < n; i++)
+		m[i] = (struct metadata){ arena_printf(&a, "/private/%04d", from + i), value };
+	return metadata_write(v, 0, m, (size_t)n);
+}
+
+TEST(limits_hold_for_all_or_nothing)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	const char *dir = test_dir();
+	struct view *v = open_account(dir);
+	struct metadata *all;
+	struct str large = str_make(arena_alloc(&a, METADATA_VALUE_MAX), METADATA_VALUE_MAX);
+	size_t n;
+
+	EXPECT_OK(write_some(v, 0, METADATA_ENTRIES_MAX - 1, STR("x")));
+	EXPECT_ERR(write_some(v, 200, 2, STR("x")), ERR_LIMIT);
+	EXPECT_OK(metadata_read(v, 0, &a, &all, &n));
+	EXPECT_INT(n, METADATA_ENTRIES_MAX - 1);
+	EXPECT_ERR(write_some(v, 0, METADATA_TOTAL_MAX / METADATA_VALUE_MAX, large), ERR_LIMIT);
+	EXPECT_OK(write_some(v, 0, METADATA_TOTAL_MAX / METADATA_VALUE_MAX - 2, large));
+	EXPECT_OK(write_some(v, 0, METADATA_ENTRIES_MAX - 2, STR_NONE));
+	EXPECT_ERR(metadata_write(v, 999, &(struct metadata){ STR("/private/x"), STR("x") }, 1), ERR_NOTFOUND);
+	EXPECT_OK(view_close(v));
+	v = open_account(dir);
+	EXPECT_OK(metadata_read(v, 0, &a, &all, &n));
+	EXPECT_INT(n, 1);
+	EXPECT_STR(all[0].entry, "/private/0098");
+	EXPECT_STR(all[0].value, "x");
+	EXPECT_OK(view_close(v));
+	test_dir_remove(dir);
+}
