@@ -139,7 +139,7 @@ class World:
         for failed in [b for b in begun if b.exception()]:
             self.close()
             raise failed.exception()
-        self.here, self.there = self.servers[:2]
+        self.here, self.there = (self.servers + [None])[:2]
 
     def close(self):
         for s in self.servers:

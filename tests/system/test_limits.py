@@ -1,0 +1,63 @@
+"""An account that sends like a thief is stopped, its owner and the administrator hear why, and it is let go again."""
+import os
+import smtplib
+import sys
+
+from harness import ROOT, expect, wait_for
+
+sys.path.insert(0, os.path.join(ROOT, "tests"))
+from world import World, inbox  # noqa: E402
+
+
+def make_server():
+    return World(servers=(("example.test", ("alice", "bob")),))  # alice came first: she has the mail of postmaster@
+
+
+def send(w, to, subject):
+    s = w.here.submission("bob")
+    try:
+        s.sendmail("bob@example.test", to, f"From: bob@example.test\r\nSubject: {subject}\r\n\r\ntext\r\n".encode())
+    finally:
+        s.close()
+
+
+def sending(w):
+    return w.here.cli_json("account", "sending", "bob@example.test")[0]
+
+
+def test_what_other_servers_refuse_stops_it(w):
+    w.here.cli("account", "describe", "bob@example.test", "--lang", "fr")
+    strangers = [f"x{i}@many.peer.test" for i in range(110)]
+    w.peer("many", keywords=("PIPELINING",), rcpt={a: ["550 5.1.1 no such user"] for a in strangers[:30]})
+    send(w, strangers, "to many")  # nothing but the answers of the other server gives him away
+    wait_for(lambda: sending(w)["may_send"] == "stopped", 30, "the account is stopped")
+    now = sending(w)
+    expect(now["last_hour"] == 110 and now["strangers"] == 110 and now["refused"] == 30 and now["networks"] == 1, now)
+    expect("30 of the 110 people" in now["reason"] and "110 people it had never written to" in now["reason"], now["reason"])
+    expect([a["address"] for a in w.here.cli_json("account", "sending")] == ["bob@example.test"], "without an address: who is stopped")
+    _, raw = inbox(w.here, "bob", "Vous ne pouvez plus envoyer")
+    expect(b"<postmaster@example.test>" in raw and b"Auto-Submitted: auto-generated" in raw, raw)
+    _, raw = inbox(w.here, "alice", "bob@example.test was stopped from sending")
+    expect(b"account sending bob@example.test --allow" in raw, raw)
+    try:
+        send(w, ["x@many.peer.test"], "one more")
+        raise AssertionError("it may still send")
+    except smtplib.SMTPException as e:
+        expect("550" in str(e) and "may not send at the moment" in str(e), e)
+
+
+def test_the_administrator_lets_it_go_again(w):
+    w.here.cli("account", "sending", "bob@example.test", "--allow")
+    send(w, ["x@many.peer.test"], "after that")
+    w.arrives(w.peers["many"], "after that")
+    expect(sending(w)["may_send"] == "allowed" and sending(w)["refused"] == 0, sending(w))
+    w.here.cli("account", "sending", "bob@example.test", "--stop", "--reason", "asked for by the school")
+    try:
+        send(w, ["x@many.peer.test"], "never")
+        raise AssertionError("it may still send")
+    except smtplib.SMTPException as e:
+        expect("550" in str(e), e)
+    expect(sending(w)["reason"] == "asked for by the school", sending(w))
+    w.here.kill_all()  # that is on disk
+    w.here.start()
+    expect(sending(w)["may_send"] == "stopped", sending(w))
