@@ -108,10 +108,21 @@ static enum err end_report_of(struct queue *q, const struct envelope *e)
 static const struct sync_result was_distributed = { .outcome = DELIVERY_DONE, .status = { "2.1.5", 5 },
 	.reason = { "The message was sent on to the members of the group.", 52 }, .host = { "", 0 } };
 
+/* It waits for its time in queue.db, wherever it goes. */
+static void put_aside(struct queue *q, struct due *d, const struct envelope_recipient *to, int64_t at, const struct sync_result *why)
+{
+	const struct late_key key = { d->message->log_id, d->message->seq, d->recipient };
+
+	if (why->status.n > 0)
+		note_put_aside(q, &key, to->address, at, why);
+	sync_put_aside(q->sync, d, at, why);
+}
+
 enum err add_to_backlog(struct queue *q, struct log_place place, const struct content *c, bool again)
 {
 	struct queued *m = backlog_message(&q->backlog, log_id(q->log), place, q->now_ms);
 	CLEANUP(arena_free) struct arena a = { 0 };
+	struct sync_result why;
 	struct late_row row;
 	enum err e = again ? end_report_of(q, &c->envelope) : ERR_OK;
 
@@ -130,14 +141,18 @@ enum err add_to_backlog(struct queue *q, struct log_place place, const struct co
 		if (again && e == ERR_OK)
 			continue;
 		e = e == ERR_NOTFOUND ? ERR_OK : e;
-		struct due *d = backlog_due(&q->backlog, m, r->account == ENVELOPE_GROUP ? 0 : r->account, (uint16_t)i, again);
-		d->tells_success = report_is_due(&c->envelope, r->notify, REPORT_DELIVERED);
+		int64_t at = r->account == ENVELOPE_GROUP ? 0 : times_wait(q, &c->envelope, r->account == 0, &a, &why);
+		struct due *d = backlog_due(&q->backlog, m, at > 0 || r->account == ENVELOPE_GROUP ? 0 : r->account, (uint16_t)i, again);
+		d->tells_success = report_of_done_is_due(&c->envelope, r->account, r->notify, false, false);
 		if (r->account == ENVELOPE_GROUP)
 			sync_move(q->sync, d, &was_distributed);
+		else if (at > 0)
+			put_aside(q, d, r, at, &why);
 		else if (r->account == 0)
 			parcels_add(q->parcels, d, &c->envelope);
 		else
 			dispatch_poke(q->dispatch, r->account);
+		arena_reset(&a);
 	}
 	backlog_close(&q->backlog, m);
 	return e;

@@ -102,4 +102,9 @@ static inline int64_t envelope_begins(const struct envelope *e)
 {
 	return e->wishes.release > e->received ? e->wishes.release : e->received;
 }
+/* When a recipient may get it: not before. 0: at once. */
+static inline int64_t envelope_leaves(const struct envelope *e, bool elsewhere)
+{
+	return elsewhere && e->slowed_until > e->wishes.release ? e->slowed_until : e->wishes.release;
+}
 #endif

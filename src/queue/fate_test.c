@@ -85,3 +85,26 @@ TEST(what_becomes_of_it)
 		EXPECT_INT(fate.due, c->state == LATE_WAITING ? NOW + 15 : c->state == LATE_REPORT ? NOW + FATE_GATHER_S : LATE_NEVER);
 	}
 }
+
+/* RFC 2852 §4.1.4: who asked for a trace gets it, and who waits for a word at a time hears when nobody watches it any more. */
+TEST(what_deliverby_adds_to_success)
+{
+	static const struct { uint64_t account; uint8_t notify; enum envelope_by by; bool traces, peer_tells, passed, is_told; } cases[] = {
+		{ 0, 0,       ENVELOPE_BY_NOTIFY,  0, 0, 0, 1 },
+		{ 0, 0,       ENVELOPE_BY_NOTIFY,  0, 0, 1, 0 },   /* the next server watches it */
+		{ 0, 0,       ENVELOPE_BY_NOTIFY,  1, 0, 1, 1 },
+		{ 0, 0,       ENVELOPE_BY_RETURN,  0, 0, 1, 0 },
+		{ 0, 0,       ENVELOPE_BY_RETURN,  1, 1, 1, 1 },
+		{ 0, NEVER,   ENVELOPE_BY_NOTIFY,  1, 0, 0, 0 },
+		{ 0, SUCCESS, ENVELOPE_BY_NOTHING, 0, 1, 0, 0 },
+		{ 0, SUCCESS, ENVELOPE_BY_NOTHING, 0, 0, 0, 1 },
+		{ 7, 0,       ENVELOPE_BY_NOTIFY,  1, 0, 0, 0 },   /* it has arrived: nothing was relayed */
+		{ 7, SUCCESS, ENVELOPE_BY_NOTIFY,  0, 0, 0, 1 },
+	};
+
+	EACH(cases, c) {
+		const struct envelope e = { .source = ENVELOPE_SUBMISSION, .sender = STR("alice@example.org"),
+			.wishes = { .deliver_by = 5000, .by = c->by, .by_traces = c->traces } };
+		EXPECT_INT(report_of_done_is_due(&e, c->account, c->notify, c->peer_tells, c->passed), c->is_told);
+	}
+}

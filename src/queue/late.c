@@ -49,6 +49,10 @@ static const struct db_step steps[] = {
 	{ 4, "ALTER TABLE recipient ADD COLUMN tried INTEGER NOT NULL DEFAULT 0;"   /* when it was last; 0: never */
 	     "ALTER TABLE recipient ADD COLUMN asked INTEGER NOT NULL DEFAULT 0;" }, /* a retry by command: when it was due before; 0: none */
 	{ 5, "CREATE TABLE routed (mark INTEGER NOT NULL); INSERT INTO routed VALUES (0);" },   /* late_route.c */
+	{ 6, "ALTER TABLE recipient ADD COLUMN release INTEGER NOT NULL DEFAULT 0;"  /* not tried before */
+	     "ALTER TABLE recipient ADD COLUMN deadline INTEGER NOT NULL DEFAULT 0;" /* DELIVERBY; 0: none, or what it asks for is done */
+	     "CREATE INDEX recipient_deadline ON recipient (deadline) WHERE state = 1 AND deadline > 0;"
+	     "UPDATE recipient SET due = 0 WHERE state = 3;" },
 };
 
 struct late *late_lock(struct late *l)
@@ -283,8 +287,8 @@ static enum err insert_recipients(struct late *l, const struct late_new *m)
 	CLEANUP(arena_free) struct arena a = { 0 };
 	static const char sql[] =
 		"INSERT INTO recipient(seq, log_id, recipient, state, due, account, tries, added, notify, address, orcpt, detail,"
-		" status, reason, host, notice, destination, tried)"
-		" VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)"
+		" status, reason, host, notice, destination, tried, release, deadline)"
+		" VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)"
 		" ON CONFLICT DO NOTHING";
 	CLEANUP(stmt_release) struct stmt *q = db_query(l->db, sql);
 
@@ -309,6 +313,8 @@ static enum err insert_recipients(struct late *l, const struct late_new *m)
 		stmt_bind_int64(q, 16, r->notice);
 		bind_bytes(q, 17, late_destination_of(l, to->account, to->address, &a));
 		stmt_bind_int64(q, 18, r->tried);
+		stmt_bind_int64(q, 19, envelope_leaves(m->envelope, to->account == 0));
+		stmt_bind_int64(q, 20, m->envelope->wishes.deliver_by);
 		TRY(stmt_done(q));
 		stmt_reset(q);
 		arena_reset(&a);
@@ -476,27 +482,40 @@ void late_next_of(const struct late_past *p, int64_t now, int64_t lifetime_s, st
 
 /* --------------------------------------------------------------------------------------- orders of the administrator */
 
-/* All but removing: from one state to another, due now. What is only tried earlier remembers when it would have been its time. */
-#define ORDER_SQL \
-	"UPDATE recipient SET state = ?1, due = ?2," \
-	" asked = CASE WHEN ?1 = 1 AND ?3 = 1 AND asked = 0 AND due > ?2 AND due < 9223372036854775807 THEN due ELSE asked END WHERE state = ?3"
+/* All but removing: another state, due now, for one message (or one recipient of it), or for all. What is only tried earlier remembers
+ * when it would have been its time. Before its release (FUTURERELEASE) nothing is tried but by name. */
+#define OF_MESSAGE " AND seq = ?2 AND log_id = ?3 AND (?4 < 0 OR recipient = ?4)"
+#define RETRY_SQL \
+	"UPDATE recipient SET due = ?1, asked = CASE WHEN asked = 0 AND due > ?1 AND due < 9223372036854775807 THEN due ELSE asked END" \
+	" WHERE state = 1 AND release <= ?1"
+#define HOLD_SQL "UPDATE recipient SET state = 2, due = ?1 WHERE state = 1"
 
-static enum err move_state(struct late *l, enum late_state from, enum late_state to, const struct late_key *k,
-                           int recipient, int64_t now)
+static const char *order_sql(enum late_order order, bool is_all)
 {
-	static const char all[] = ORDER_SQL,
-		one[] = ORDER_SQL " AND seq = ?4 AND log_id = ?5 AND (?6 < 0 OR recipient = ?6)";
-	CLEANUP(stmt_release) struct stmt *q = db_query(l->db, k->log_id ? one : all);
-
-	stmt_bind_int64(q, 1, to);
-	stmt_bind_int64(q, 2, now);
-	stmt_bind_int64(q, 3, from);
-	if (k->log_id != 0) {
-		stmt_bind_u64(q, 4, k->seq);
-		stmt_bind_u64(q, 5, k->log_id);
-		stmt_bind_int64(q, 6, recipient);
+	switch (order) {
+	case LATE_RETRY:
+		return is_all ? RETRY_SQL : RETRY_SQL OF_MESSAGE;
+	case LATE_HOLD:
+		return is_all ? HOLD_SQL : HOLD_SQL OF_MESSAGE;
+	default:
+		return is_all ? "UPDATE recipient SET state = 1, due = max(?1, release) WHERE state = 2"
+		              : "UPDATE recipient SET state = 1, due = ?1, release = 0 WHERE (state = 2 OR (state = 1 AND release > ?1))" OF_MESSAGE;
 	}
-	return stmt_done(q);
+}
+
+static enum err order_rows(struct late *l, enum late_order order, const struct late_key *k, int recipient, int64_t now, uint64_t *changed)
+{
+	CLEANUP(stmt_release) struct stmt *q = db_query(l->db, order_sql(order, k->log_id == 0));
+
+	stmt_bind_int64(q, 1, now);
+	if (k->log_id != 0) {
+		stmt_bind_u64(q, 2, k->seq);
+		stmt_bind_u64(q, 3, k->log_id);
+		stmt_bind_int64(q, 4, recipient);
+	}
+	TRY(stmt_done(q));
+	*changed = (uint64_t)db_changes(l->db);
+	return ERR_OK;
 }
 
 static enum err remove_rows(struct late *l, struct late_key k, int recipient, struct arena *a, struct gone *g,
@@ -537,13 +556,10 @@ enum err late_order(struct late *l, enum late_order order, uint64_t log_id, uint
 	if (order == LATE_REMOVE && log_id == 0)
 		return ERR_INVALID;  /* nobody empties the queue by leaving out a name */
 	TRY(db_begin(l->db));
-	if (order == LATE_REMOVE) {
+	if (order == LATE_REMOVE)
 		TRY(remove_rows(l, k, recipient, &a, &gone, changed));
-	} else {
-		TRY(move_state(l, order == LATE_RELEASE ? LATE_HELD : LATE_WAITING,
-		               order == LATE_HOLD ? LATE_HELD : LATE_WAITING, &k, recipient, now));
-		*changed = (uint64_t)db_changes(l->db);
-	}
+	else
+		TRY(order_rows(l, order, &k, recipient, now, changed));
 	TRY(late_commit(l));
 	remove_gone(l, &gone);
 	return ERR_OK;

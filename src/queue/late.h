@@ -95,9 +95,9 @@ struct late_due {
  * not NULL (zeros: the beginning). */
 enum err late_list_due(struct late *l, bool elsewhere, const struct late_due *after, int64_t until, size_t max, struct arena *a, struct late_due **out,
                        size_t *n) MUST_CHECK;
-/* Waiting rows of one account, whatever their time: its cell begins after an unclean stop. In the order of (log id,
- * seq). */
-enum err late_list_account(struct late *l, uint64_t account, size_t max, struct arena *a, struct late_due **out,
+/* Waiting rows of one account, whenever they are due, but not before their release: its cell begins after an unclean stop. In the order of
+ * (log id, seq). */
+enum err late_list_account(struct late *l, uint64_t account, int64_t now, size_t max, struct arena *a, struct late_due **out,
                        size_t *n) MUST_CHECK;
 /* Parked rows of one destination, at most max. */
 enum err late_list_parked(struct late *l, struct str destination, size_t max, struct arena *a, struct late_due **out,
@@ -138,7 +138,7 @@ struct late_change {
 	uint32_t   tries;
 	struct str status, reason, host;
 	enum report_action notice;             /* NOTHING: what was to be told before stays so */
-	int64_t    tried, asked;
+	int64_t    tried, asked;               /* as in the row */
 };
 /* The results of tries, in one transaction. A row that is gone or finished meanwhile stays so; one that is
  * held meanwhile is not waiting again by that. */
@@ -151,6 +151,12 @@ bool late_next_try(int64_t now, int64_t received, int64_t lifetime_s, uint32_t t
 /* The same for one elsewhere: 5 minutes, then twice as long each time, at most 4 hours (RFC 5321 §4.5.4.1: at least 30 minutes, but
  * a first try that soon is what gets past greylisting). */
 bool late_next_try_elsewhere(int64_t now, int64_t received, int64_t lifetime_s, uint32_t tries, int64_t *due);
+
+/* Waiting rows whose deadline (DELIVERBY) has passed, at most max. */
+enum err late_list_overdue(struct late *l, int64_t now, size_t max, struct arena *a, struct late_due **out, size_t *n) MUST_CHECK;
+/* Their deadline is no more looked at; tells: the sender hears that it takes long. In one transaction. */
+struct late_overdue { struct late_key key; bool tells; };
+enum err late_pass_deadline(struct late *l, const struct late_overdue *rows, size_t n) MUST_CHECK;
 
 /* What comes after a try that failed for now. One that the administrator asked for is no more than a question: it does not count, and
  * the next is when it would have been without it. */
@@ -202,9 +208,9 @@ enum err late_summarise(struct late *l, uint64_t log_id, uint64_t seq, struct la
 enum err late_find_name(struct late *l, uint32_t log_id_high, uint64_t seq, uint64_t *log_id) MUST_CHECK;
 
 enum late_order {
-	LATE_RETRY = 1,     /* waiting rows are due now */
+	LATE_RETRY = 1,     /* waiting rows are due now, but those that wait for their release */
 	LATE_HOLD,          /* waiting rows are held */
-	LATE_RELEASE,       /* held rows are waiting again, due now */
+	LATE_RELEASE,       /* held rows are waiting again, due now; of a message that is named also what waits for its release */
 	LATE_REMOVE,        /* finished, without a trace for the sender: the administrator decided */
 };
 /* Does it to all recipients of a message, or (recipient ≥ 0) to one; log_id 0: of all messages (not REMOVE:

@@ -89,16 +89,28 @@ enum err late_list_parked(struct late *l, struct str destination, size_t max, st
 	return read_due(q, a, out, n);
 }
 
-enum err late_list_account(struct late *l, uint64_t account, size_t max, struct arena *a, struct late_due **out,
-                           size_t *n)
+enum err late_list_account(struct late *l, uint64_t account, int64_t now, size_t max, struct arena *a, struct late_due **out, size_t *n)
 {
 	static const char sql[] =
-		"SELECT log_id, seq, recipient, account, due FROM recipient WHERE account = ?1 AND state = 1"
+		"SELECT log_id, seq, recipient, account, due FROM recipient WHERE account = ?1 AND state = 1 AND release <= ?3"
 		" ORDER BY log_id, seq LIMIT ?2";
 	CLEANUP(late_unlock) UNUSED struct late *held = late_lock(l);
 	CLEANUP(stmt_release) struct stmt *q = db_query(l->db, sql);
 
 	stmt_bind_u64(q, 1, account);
+	stmt_bind_int64(q, 2, (int64_t)max);
+	stmt_bind_int64(q, 3, now);
+	return read_due(q, a, out, n);
+}
+
+enum err late_list_overdue(struct late *l, int64_t now, size_t max, struct arena *a, struct late_due **out, size_t *n)
+{
+	static const char sql[] =
+		"SELECT log_id, seq, recipient, account, due FROM recipient WHERE state = 1 AND deadline > 0 AND deadline <= ?1 ORDER BY deadline LIMIT ?2";
+	CLEANUP(late_unlock) UNUSED struct late *held = late_lock(l);
+	CLEANUP(stmt_release) struct stmt *q = db_query(l->db, sql);
+
+	stmt_bind_int64(q, 1, now);
 	stmt_bind_int64(q, 2, (int64_t)max);
 	return read_due(q, a, out, n);
 }

@@ -135,6 +135,26 @@ enum err late_report_begin(struct late *l, int64_t now, size_t max, struct arena
 	return late_commit(l);
 }
 
+enum err late_pass_deadline(struct late *l, const struct late_overdue *rows, size_t n)
+{
+	static const char sql[] =
+		"UPDATE recipient SET deadline = 0, notice = CASE WHEN ?4 AND notice = 0 THEN 1 ELSE notice END WHERE seq = ?1 AND log_id = ?2 AND recipient = ?3";
+	CLEANUP(late_unlock) UNUSED struct late *held = late_lock(l);
+	CLEANUP(db_rollback_if_open) UNUSED struct db *tx = l->db;
+	CLEANUP(stmt_release) struct stmt *q = db_query(l->db, sql);
+
+	TRY(db_begin(l->db));
+	for (size_t i = 0; i < n; i++) {
+		stmt_bind_u64(q, 1, rows[i].key.seq);
+		stmt_bind_u64(q, 2, rows[i].key.log_id);
+		stmt_bind_int64(q, 3, rows[i].key.recipient);
+		stmt_bind_int64(q, 4, rows[i].tells);
+		TRY(stmt_done(q));
+		stmt_reset(q);
+	}
+	return late_commit(l);
+}
+
 static enum err end_rows(struct late *l, uint64_t log_id, uint64_t seq, uint32_t number)
 {
 	static const char sql[] =

@@ -238,11 +238,11 @@ TEST(due_ones_in_their_order)
 	EXPECT_INT(due[0].account, 2);
 	EXPECT_OK(late_list_due(p.l, false, NULL, LATE_NEVER, 10, &a, &due, &n));
 	EXPECT_INT(n, 4);  /* those elsewhere are asked for by themselves */
-	EXPECT_OK(late_list_account(p.l, 1, 10, &a, &due, &n));
+	EXPECT_OK(late_list_account(p.l, 1, NOW, 10, &a, &due, &n));
 	EXPECT(n == 2 && due[0].key.seq == 5 && due[1].key.seq == 6);
-	EXPECT_OK(late_list_account(p.l, 1, 1, &a, &due, &n));
+	EXPECT_OK(late_list_account(p.l, 1, NOW, 1, &a, &due, &n));
 	EXPECT_INT(n, 1);
-	EXPECT_OK(late_list_account(p.l, 3, 10, &a, &due, &n));
+	EXPECT_OK(late_list_account(p.l, 3, NOW, 10, &a, &due, &n));
 	EXPECT_INT(n, 0);
 	EXPECT_OK(late_change(p.l, &held, 1));
 	finish(&p, 5, 1);

@@ -181,6 +181,14 @@ void note_sent(struct queue *q, const struct late_key *key, struct str address, 
 	});
 }
 
+void note_put_aside(struct queue *q, const struct late_key *key, struct str address, int64_t due, const struct sync_result *why)
+{
+	trail_note(q->config.trail, &(struct trail_event){
+		.kind = TRAIL_DEFERRED, .log_id = key->log_id, .seq = key->seq, .recipient = address, .status = why->status, .text = why->reason,
+		.due = due < LATE_NEVER ? due : 0,
+	});
+}
+
 void note_attempts(struct queue *q, uint64_t log_id, uint64_t seq, const struct send_answer *a)
 {
 	for (size_t i = 0; i < a->n_attempts; i++)

@@ -39,7 +39,7 @@ static void settle_done(struct parcel *p, struct item *i)
 	i->state = ITEM_SETTLED;
 	if (!is_logged)
 		sync_late(q->sync, &key, &i->done);
-	else if (due->tells_success && !i->done.peer_tells)
+	else if (due->tells_success && (!i->done.peer_tells || p->watches_time))
 		sync_move(q->sync, due, &i->done);
 	else
 		backlog_settle(&q->backlog, due);
@@ -137,8 +137,8 @@ static void tell_refused(const struct parcel *p)
 static void take_result(struct parcel *p, struct item *i, const struct send_result *s)
 {
 	struct sync_result result = { .outcome = s->outcome, .status = s->status, .reason = s->text, .host = s->host,
-		                          .peer_tells = s->has_passed_dsn };
-	const struct late_past past = { true, p->received, i->tries, i->asked };
+		                          .peer_tells = s->has_passed_dsn, .has_passed_by = s->has_passed_by };
+	const struct late_past past = { true, p->begins, i->tries, i->asked };
 	struct late_key key = item_key(p, i);
 
 	note_sent(p->parcels->queue, &key, i->address, &past, s);

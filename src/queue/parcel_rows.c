@@ -58,7 +58,7 @@ static void move_waiting(struct parcel *p)
 	for (size_t i = 0; i < p->n; i++) {
 		assert(p->items[i].state == ITEM_LOGGED);
 		p->items[i].state = ITEM_MOVING;
-		sync_put_aside(r->queue->sync, p->items[i].due, set_aside_until(r, &s));
+		sync_put_aside(r->queue->sync, p->items[i].due, set_aside_until(r, &s), NULL);
 	}
 }
 
@@ -72,7 +72,7 @@ static void move_out(struct parcel *p)
 			continue;
 		p->items[i].state = ITEM_MOVING;
 		remember_row(r, item_key(p, &p->items[i]), r);
-		sync_put_aside(r->queue->sync, p->items[i].due, clock_wall_s());
+		sync_put_aside(r->queue->sync, p->items[i].due, clock_wall_s(), NULL);
 	}
 }
 
@@ -94,7 +94,9 @@ void parcels_settled(struct parcels *r, struct due *d)
 		if (p->items[i].due != d)
 			continue;
 		p->items[i].due = NULL;
-		p->items[i].state = p->state == PARCEL_MOVING ? ITEM_SETTLED : ITEM_LATE;
+		p->items[i].state = ITEM_LATE;
+		if (p->state == PARCEL_MOVING)
+			item_forget_row(p, &p->items[i]);
 	}
 	p->place.length = 0;  /* W may pass the record now */
 	p->is_late = true;
@@ -118,12 +120,30 @@ void parcels_move_old(struct parcels *r)
 
 /* -------------------------------------------------------------------------------------------------- from queue.db */
 
-static void park(struct parcels *r, const struct late_key *key, struct str destination)
+static void postpone(struct parcels *r, const struct late_key *key, int64_t due)
 {
 	remember_row(r, *key, &parking_mark);
 	r->parking++;
-	sync_park(r->queue->sync, key);
+	sync_postpone(r->queue->sync, key, due);
+}
+
+static void park(struct parcels *r, const struct late_key *key, struct str destination)
+{
+	postpone(r, key, LATE_NEVER);
 	turns_park(r->turns, destination, true);
+}
+
+void parcels_give_up(struct parcels *r, const struct late_key *key, struct str address, const struct sync_result *result)
+{
+	const struct late_past past = { .is_elsewhere = true };
+	const struct send_result said = { .outcome = result->outcome, .status = result->status, .text = result->reason };
+	char bytes[KEY_BYTES];
+
+	if (map_get(&r->rows, key_bytes(key, bytes)) != NULL)
+		return;
+	remember_row(r, *key, r);
+	note_sent(r->queue, key, address, &past, &said);
+	sync_late(r->queue->sync, key, result);
 }
 
 /* Rows that wait for a destination that is paused would take the room of all others. */
@@ -142,6 +162,32 @@ static void park_waiting(struct parcels *r, struct str destination)
 		}
 		parcel_drop(p);
 	}
+}
+
+void parcel_put_aside(struct parcel *p, int64_t due, const struct sync_result *why)
+{
+	struct parcels *r = p->parcels;
+
+	parcel_seal(p);
+	if (!p->turn.is_waiting)
+		turns_add_again(r->turns, &p->turn);
+	turns_withdraw(r->turns, &p->turn);
+	p->state = PARCEL_MOVING;
+	if (p->is_fresh)
+		parcel_no_longer_fresh(p);
+	for (size_t i = 0; i < p->n; i++) {
+		struct item *item = &p->items[i];
+		struct late_key key = item_key(p, item);
+		if (item->state == ITEM_LOGGED) {
+			item->state = ITEM_MOVING;
+			sync_put_aside(r->queue->sync, item->due, due, why);
+		} else if (item->state == ITEM_LATE) {
+			item->state = ITEM_SETTLED;
+			postpone(r, &key, due);
+		}
+	}
+	if (!has_moving(p))
+		parcel_drop(p);
 }
 
 void parcels_finished(struct parcels *r, const struct late_key *key)
@@ -191,12 +237,16 @@ static enum row_fate take_row(struct parcels *r, const struct late_due *due, boo
 		e = late_message_find(r->queue->late, due->key.log_id, due->key.seq, &a, &m);
 	if (e == ERR_CORRUPT) {  /* sync finds that too, and holds it */
 		remember_row(r, due->key, r);
-		sync_park(r->queue->sync, &due->key);
+		sync_postpone(r->queue->sync, &due->key, LATE_NEVER);
 	}
 	if (e != ERR_OK)
 		return e == ERR_CORRUPT || e == ERR_NOTFOUND ? ROW_LEFT : ROW_UNREAD;
 	if (!queue_way_of(r->queue->lookup, row.recipient.address, &a, &way)) {
 		refuse_row(r, &due->key, row.recipient.address);
+		return ROW_LEFT;
+	}
+	if (times_is_stopped(r->queue, &m.envelope)) {
+		postpone(r, &due->key, times_look_again());
 		return ROW_LEFT;
 	}
 	turns_state(r->turns, way.destination, &s);
@@ -205,7 +255,9 @@ static enum row_fate take_row(struct parcels *r, const struct late_due *due, boo
 		return ROW_LEFT;
 	}
 	remember_row(r, due->key, r);
-	(void)parcel_item(parcel_for(r, &from, &m.envelope, way.destination, &a), due->key.recipient, ITEM_LATE);
+	struct item *i = parcel_item(parcel_for(r, &from, &m.envelope, way.destination, &a), due->key.recipient, row.recipient.address, ITEM_LATE);
+	i->tries = row.tries;
+	i->asked = row.asked;
 	return ROW_TAKEN;
 }
 
@@ -255,7 +307,7 @@ void parcel_refile(struct parcel *p)
 {
 	struct parcels *r = p->parcels;
 
-	if (p->state != PARCEL_WAITING)
+	if (!p->turn.is_waiting)
 		parcel_again(p);
 	parcel_seal(p);
 	turns_withdraw(r->turns, &p->turn);
@@ -270,7 +322,7 @@ void parcel_refile(struct parcel *p)
 			remember_row(r, item_key(p, item), NULL);
 		} else if (item->state == ITEM_LOGGED) {
 			item->state = ITEM_MOVING;
-			sync_put_aside(r->queue->sync, item->due, clock_wall_s());
+			sync_put_aside(r->queue->sync, item->due, clock_wall_s(), NULL);
 		}
 	}
 	parcels_look_anew(r);

@@ -27,6 +27,7 @@ static_assert((int)SEND_PREFIX_MAX >= (int)DKIM_PREFIX_MAX + (int)LEAVE_FIELDS_M
 struct loaded {
 	struct send send;                 /* all but number and prefix; fd is ours */
 	bool        is_ours;              /* to be signed */
+	bool        is_stopped;           /* who sent it may not send now */
 	struct str  list;                 /* the group that sends it on; empty: none */
 	struct str  fields;               /* that only its one recipient gets; before the message */
 	struct buf  bytes;                /* of a row's body */
@@ -45,9 +46,10 @@ bool parcels_sign_it(const struct envelope *e)
 	       (e->source == ENVELOPE_DELIVERY && e->parent.account == 0);
 }
 
-static void fill_head(const struct envelope *e, struct loaded *out)
+static void fill_head(const struct queue *q, const struct envelope *e, struct loaded *out)
 {
 	out->is_ours = parcels_sign_it(e);
+	out->is_stopped = times_is_stopped(q, e);
 	out->list = e->list;
 	out->send.sender = e->sender;
 	out->send.body_type = e->body;
@@ -57,9 +59,8 @@ static void fill_head(const struct envelope *e, struct loaded *out)
 	out->send.wishes = e->wishes;
 }
 
-static void add_recipient(struct parcel *p, struct item *i, const struct envelope_recipient *r, struct loaded *out)
+static void add_recipient(const struct envelope_recipient *r, struct loaded *out)
 {
-	i->address = str_copy(&p->arena, r->address);
 	out->recipients[out->send.n++] = (struct send_recipient){ r->address, r->orcpt, r->notify };
 }
 
@@ -69,13 +70,13 @@ static enum err load_logged(struct parcel *p, struct loaded *out)
 	const struct content *c;
 
 	TRY(content_get(q->contents, q->log, p->place, &c));
-	fill_head(&c->envelope, out);
+	fill_head(q, &c->envelope, out);
 	for (size_t i = 0; i < p->n; i++) {
 		if (p->items[i].state == ITEM_SETTLED)
 			continue;
 		if (p->items[i].recipient >= c->envelope.n)
 			return ERR_CORRUPT;
-		add_recipient(p, &p->items[i], &c->envelope.recipients[p->items[i].recipient], out);
+		add_recipient(&c->envelope.recipients[p->items[i].recipient], out);
 	}
 	out->send.size = c->size;
 	out->send.body = c->body;
@@ -100,7 +101,7 @@ static enum err load_rows(struct parcel *p, struct arena *a, struct loaded *out)
 			item_forget_row(p, item);
 			continue;
 		}
-		add_recipient(p, item, &row.recipient, out);
+		add_recipient(&row.recipient, out);
 		item->tries = row.tries;
 		item->asked = row.asked;
 	}
@@ -116,7 +117,7 @@ static enum err load_late(struct parcel *p, struct arena *a, struct loaded *out)
 	if (out->send.n == 0)
 		return ERR_OK;
 	TRY(late_message_find(late, p->log_id, p->seq, a, &m));
-	fill_head(&m.envelope, out);
+	fill_head(p->parcels->queue, &m.envelope, out);
 	out->bytes = BUF(LATE_SHARED_MAX);
 	TRY(late_body(late, p->log_id, p->seq, &out->bytes, &out->send.fd));
 	out->send.size = m.size;
@@ -170,8 +171,6 @@ static enum err load(struct parcel *p, struct arena *a, struct loaded *out)
 {
 	*out = (struct loaded){ .send = { .log_id = p->log_id, .seq = p->seq, .fd = -1 } };
 	arena_reset(&p->arena);
-	for (size_t i = 0; i < p->n; i++)
-		p->items[i].address = STR_NONE;
 	out->send.destination = turn_destination(&p->turn);
 	out->send.recipients = out->recipients;
 	TRY(p->place.length > 0 ? load_logged(p, out) : load_late(p, a, out));
@@ -210,6 +209,15 @@ static bool read_parcel(struct parcel *p, struct arena *a, struct loaded *out)
 		return true;
 	parcel_refile(p);
 	return false;
+}
+
+void parcel_refuse(struct parcel *p, struct str status, struct str text)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	CLEANUP(loaded_free) struct loaded l = { .send = { .fd = -1 } };
+
+	if (read_parcel(p, &a, &l))
+		parcel_all(p, DELIVERY_REFUSED, status, text);
 }
 
 /* ---------------------------------------------------------------------------------------------------------- sending */
@@ -345,6 +353,10 @@ void parcel_go(struct parcel *p)
 
 	if (!read_parcel(p, &a, &l))
 		return;
+	if (l.is_stopped) {
+		parcel_put_aside(p, times_look_again(), NULL);
+		return;
+	}
 	if (is_nobodys(p)) {
 		parcel_all(p, DELIVERY_REFUSED, STR("5.1.1"), STR("There is no account here for this address (any more)."));
 		return;

@@ -94,21 +94,28 @@ struct parcel *parcel_for(struct parcels *r, const struct queued *from, const st
 		return p;
 	p = MEM_NEW(struct parcel);
 	*p = (struct parcel){ .parcels = r, .log_id = from->log_id, .seq = from->seq, .place = from->place, .since_ms = from->since_ms,
-		.received = e->received, .submitter = e->source == ENVELOPE_SUBMISSION && e->list.n == 0 ? e->submitter : 0, .is_late = is_late,
-		.is_fresh = !is_late, .is_open = true, .is_single = e->list.n > 0 };
+		.submitter = e->source == ENVELOPE_SUBMISSION && e->list.n == 0 ? e->submitter : 0, .begins = envelope_begins(e),
+		.deadline = e->wishes.by == ENVELOPE_BY_RETURN ? e->wishes.deliver_by : 0,
+		.watches_time = e->wishes.by_traces || e->wishes.by == ENVELOPE_BY_NOTIFY, .is_late = is_late, .is_fresh = !is_late, .is_open = true,
+		.is_single = e->list.n > 0 };
 	turns_add(r->turns, &p->turn, &(struct turn_kind){ sender_key(e, a), destination, e->wishes.priority, parcels_sign_it(e) });
 	list_add(p);
+	r->deadlines += p->deadline != 0;
 	map_set(&r->open, key, p);
 	return p;
 }
 
-struct item *parcel_item(struct parcel *p, uint16_t recipient, enum item_state state)
+struct item *parcel_item(struct parcel *p, uint16_t recipient, struct str address, enum item_state state)
 {
+	char *text = mem_alloc(address.n + 1);
+
+
 	if (p->n == p->cap) {
 		p->cap = p->cap ? p->cap * 2 : 1;
 		p->items = mem_resize(p->items, p->cap * sizeof *p->items);
 	}
-	p->items[p->n] = (struct item){ .recipient = recipient, .state = state };
+	memcpy(text, address.p, address.n);
+	p->items[p->n] = (struct item){ .recipient = recipient, .state = state, .address_text = text, .address = str_make(text, address.n) };
 	turns_weigh(&p->turn, 1);
 	if (p->is_single || p->n + 1 == SEND_RECIPIENTS_MAX)
 		parcel_seal(p);
@@ -118,6 +125,9 @@ struct item *parcel_item(struct parcel *p, uint16_t recipient, enum item_state s
 void parcel_drop(struct parcel *p)
 {
 	parcel_seal(p);
+	p->parcels->deadlines -= p->deadline != 0;
+	for (size_t i = 0; i < p->n; i++)
+		mem_free(p->items[i].address_text);
 	turns_leave(p->parcels->turns, &p->turn);
 	list_remove(p);
 	buf_free(&p->record);
@@ -140,11 +150,29 @@ void parcels_add(struct parcels *r, struct due *d, const struct envelope *e)
 		return;
 	}
 	struct parcel *p = parcel_for(r, d->message, e, way.destination, &a);
-	parcel_item(p, d->recipient, ITEM_LOGGED)->due = d;
+	parcel_item(p, d->recipient, address, ITEM_LOGGED)->due = d;
 	d->parcel = p;
 }
 
 /* ------------------------------------------------------------------------------------------------------------- life */
+
+/* Until one is found: what is dropped may be any of them. */
+static struct parcel *overdue(struct parcel_list *l, int64_t now)
+{
+	for (struct parcel *p = l->first; p != NULL; p = p->after)
+		if (p->state == PARCEL_WAITING && p->deadline != 0 && p->deadline <= now)
+			return p;
+	return NULL;
+}
+
+void parcels_expire(struct parcels *r)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct parcel *p;
+
+	while (r->deadlines > 0 && ((p = overdue(&r->fresh, clock_wall_s())) != NULL || (p = overdue(&r->rest, clock_wall_s())) != NULL))
+		parcel_refuse(p, STR("5.4.7"), times_over(p->deadline, STR(""), &a));
+}
 
 bool parcels_may_send(const struct parcels *r)
 {

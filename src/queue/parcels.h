@@ -11,6 +11,7 @@
 #include "queue/backlog.h"
 #include "queue/envelope.h"
 #include "queue/late.h"
+#include "queue/sync.h"
 #include "queue/turns.h"
 
 enum {
@@ -39,6 +40,11 @@ void parcels_add(struct parcels *r, struct due *d, const struct envelope *e);
 void parcels_settled(struct parcels *r, struct due *d);
 /* Sync's: a result, or that it is parked, is in queue.db. */
 void parcels_finished(struct parcels *r, const struct late_key *key);
+
+/* A row gets this as its result, if it is not here. */
+void parcels_give_up(struct parcels *r, const struct late_key *key, struct str address, const struct sync_result *result);
+/* What waits here for its turn and may not be delivered any more (DELIVERBY) gets that as its result. About once a second. */
+void parcels_expire(struct parcels *r);
 
 /* After each round of events: sends. */
 void parcels_run(struct parcels *r, int64_t now_ms);

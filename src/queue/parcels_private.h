@@ -16,7 +16,8 @@ enum item_state {
 };
 struct item {
 	struct due     *due;
-	struct str      address;       /* while it is out: in the parcel's arena */
+	char           *address_text;
+	struct str      address;
 	uint32_t        tries;         /* before this one */
 	int64_t         asked;         /* queue/late.h */
 	uint16_t        recipient;
@@ -40,8 +41,10 @@ struct parcel {
 	struct arena      arena;       /* while it is out */
 	uint64_t          log_id, seq, number;
 	struct log_place  place;       /* in the log; length 0: in queue.db */
-	int64_t           since_ms, received;
 	uint64_t          submitter;   /* the account that submitted it; 0: none did */
+	int64_t           since_ms, begins;   /* begins: envelope_begins() */
+	int64_t           deadline;           /* DELIVERBY, and it comes back then; 0: none */
+	bool              watches_time;       /* DELIVERBY: its sender may have to hear where it went */
 	size_t            bytes;       /* at net, in memory */
 	struct parcel    *before, *after;     /* fresh ones, or the rest */
 	struct parcel    *next_to_sign;
@@ -74,10 +77,12 @@ struct parcels {
 	int64_t            listed_at, look_anew_ms;
 	int64_t            unpark_ms;         /* what was parked by routes of before is listed then; 0: nothing was */
 	uint64_t           number;
-	size_t             bytes_out;
+	size_t             bytes_out, deadlines;   /* parcels with a deadline */
 };
 
-/* parcel_send.c: p has a place; what becomes of it comes to the functions below, or it waits again. */
+/* parcel_send.c: reads it, and settles all of it like this. */
+void parcel_refuse(struct parcel *p, struct str status, struct str text);
+/* p has a place; what becomes of it comes to the functions below, or it waits again. */
 void parcel_go(struct parcel *p);
 void parcels_sign(struct parcels *r);       /* goes on signing */
 bool parcels_can_sign(const struct parcels *r);
@@ -89,7 +94,7 @@ bool parcels_sign_it(const struct envelope *e);   /* is it ours to be signed? */
 bool parcels_may_send(const struct parcels *r);   /* there is a net, and what comes of it can be written down */
 /* The parcel of this message for this destination: one that still waits, or a new one. */
 struct parcel *parcel_for(struct parcels *r, const struct queued *from, const struct envelope *e, struct str destination, struct arena *a);
-struct item *parcel_item(struct parcel *p, uint16_t recipient, enum item_state state);   /* one more recipient */
+struct item *parcel_item(struct parcel *p, uint16_t recipient, struct str address, enum item_state state);   /* one more recipient */
 void parcel_seal(struct parcel *p);       /* no more recipients are put into it */
 void parcel_no_longer_fresh(struct parcel *p);
 void parcel_drop(struct parcel *p);       /* nothing of it is left to do */
@@ -109,4 +114,5 @@ struct late_key item_key(const struct parcel *p, const struct item *i);
 void item_forget_row(struct parcel *p, struct item *i);
 void parcels_move_old(struct parcels *r);       /* out of the log */
 void parcels_list(struct parcels *r);           /* rows that are due, or wanted */
+void parcel_put_aside(struct parcel *p, int64_t due, const struct sync_result *why);   /* to queue.db until then, wherever it is */
 #endif

@@ -365,7 +365,7 @@ static void try_late_now(struct queue *q, uint64_t account)
 	struct late_due *rows;
 	size_t n;
 
-	if (late_list_account(q->late, account, LATE_BATCH, &a, &rows, &n) == ERR_OK)
+	if (late_list_account(q->late, account, clock_wall_s(), LATE_BATCH, &a, &rows, &n) == ERR_OK)
 		send_late(q, rows, n);
 }
 
@@ -383,6 +383,23 @@ static void tick_late(struct queue *q)
 	/* those that are out are still due; the next look is soon while there are any */
 	if (late_next_due(q->late, &q->late_due) != ERR_OK || q->late_due > now + LATE_LOOK_S)
 		q->late_due = now + LATE_LOOK_S;
+}
+
+void queue_give_up(struct queue *q, const struct late_due *row, struct str status, struct str reason, struct str address)
+{
+	const struct sync_result over = { .outcome = DELIVERY_REFUSED, .status = status, .reason = reason, .host = STR("") };
+	const struct delivery_result here = { .outcome = DELIVERY_REFUSED, .status = status, .reason = reason };
+	char bytes[18];
+
+	if (row->account == 0) {
+		parcels_give_up(q->parcels, &row->key, address, &over);
+		return;
+	}
+	if (map_get(&q->late_out, late_key_bytes(&row->key, bytes)) != NULL)
+		return;
+	map_set(&q->late_out, late_key_bytes(&row->key, bytes), q);
+	note_result(q, &row->key, row->account, &here);
+	sync_late(q->sync, &row->key, &over);
 }
 
 /* ----------------------------------------------------------------------------------------------------------- time */
@@ -433,6 +450,7 @@ static void tick(struct queue *q)
 	dispatch_tick(q->dispatch, q->now_ms);
 	parcels_tick(q->parcels, q->now_ms);
 	if (!q->stops) {
+		times_tick(q);
 		tick_late(q);
 		defer_old(q);
 		reporter_tick(q->reporter);

@@ -72,6 +72,16 @@ enum err replay_read_sent(struct queue *q) MUST_CHECK;
 bool replay_was_sent(const struct queue *q, const struct late_key *key);
 enum err replay_finish_sent(struct queue *q) MUST_CHECK;
 
+/* times.c: when a recipient of it may be tried, and why it waits (seconds since 1970; 0: now). Where its
+ * sender or his limits set the time, why->status is empty: the trail says so already. */
+int64_t times_wait(const struct queue *q, const struct envelope *e, bool elsewhere, struct arena *a, struct sync_result *why);
+bool times_is_stopped(const struct queue *q, const struct envelope *e);   /* who sent it may not send now */
+int64_t times_look_again(void);                                         /* when to ask that again */
+struct str times_over(int64_t deliver_by, struct str last, struct arena *a);   /* what its sender is told; last: reason of the last try */
+void times_tick(struct queue *q);   /* about once a second */
+/* queue.c: a row that waits gets this as the result of its last try, if it is not being tried now. */
+void queue_give_up(struct queue *q, const struct late_due *row, struct str status, struct str reason, struct str address);
+
 /* note.c: for the trail. */
 void note_received(struct queue *q, const struct content *c, bool again);
 /* Its groups have sent it on. */
@@ -81,6 +91,8 @@ void note_distributed(struct queue *q, const struct content *c, const struct res
 void note_result(struct queue *q, const struct late_key *key, uint64_t account, const struct delivery_result *r);
 /* Of a recipient elsewhere; past: before this try. */
 void note_sent(struct queue *q, const struct late_key *key, struct str address, const struct late_past *past, const struct send_result *r);
+/* Of a recipient elsewhere: it waits without a try until due (LATE_NEVER: nobody knows). */
+void note_put_aside(struct queue *q, const struct late_key *key, struct str address, int64_t due, const struct sync_result *why);
 /* Hosts that were tried in vain on the way. */
 void note_attempts(struct queue *q, uint64_t log_id, uint64_t seq, const struct send_answer *a);
 /* A QUEUE_COMMAND that has changed something. */

@@ -48,4 +48,6 @@ struct report {
 /* Shall the sender hear of this? Never for "<>", never back to an address that nobody proved (a stranger's envelope may name
  * anyone: back-scatter), else as NOTIFY says; not given: failures and delays (RFC 3461 §4.1). notify: of the recipient. */
 bool report_is_due(const struct envelope *e, uint8_t notify, enum report_action action);
+/* The same for who has got it: in a mailbox (account), or by another server. peer_tells, has_passed_by: queue/fate.h. */
+bool report_of_done_is_due(const struct envelope *e, uint64_t account, uint8_t notify, bool peer_tells, bool has_passed_by);
 #endif

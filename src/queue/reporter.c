@@ -152,6 +152,13 @@ static void fill_recipients(const struct late_report *x, struct report_recipient
 	}
 }
 
+static int64_t gives_up(const struct queue *q, const struct envelope *e)
+{
+	int64_t at = envelope_begins(e) + q->config.lifetime_s;
+
+	return e->wishes.by == ENVELOPE_BY_RETURN && e->wishes.deliver_by < at ? e->wishes.deliver_by : at;
+}
+
 /* What the sender gets; false: nobody is told. */
 static bool write_report(struct one *o, struct buf *body, enum envelope_body *type, bool *smtputf8)
 {
@@ -160,7 +167,7 @@ static bool write_report(struct one *o, struct buf *body, enum envelope_body *ty
 	struct report_recipient *recipients = arena_array(&o->reporter->arena, o->report.n + 1, sizeof *recipients);
 	const struct report report = {
 		.message = { m->log_id, m->seq }, .envelope = &m->envelope, .size = m->size, .original = buf_str(&o->original),
-		.now = clock_wall_s(), .gives_up = m->envelope.received + q->config.lifetime_s, .n = o->report.n, .recipients = recipients,
+		.now = clock_wall_s(), .gives_up = gives_up(q, &m->envelope), .n = o->report.n, .recipients = recipients,
 	};
 
 	fill_recipients(&o->report, recipients);

@@ -21,7 +21,7 @@ enum { ADD_MESSAGES = 64, ADD_BYTES = 8 << 20 };
 
 struct tried {  /* a struct sync_result, kept */
 	enum delivery_outcome outcome;     /* 0: not tried, elsewhere */
-	bool                  peer_tells;
+	bool                  peer_tells, has_passed_by;
 	int64_t               at;          /* seconds since 1970 */
 	char                  status[LATE_STATUS_MAX + 1];
 	struct buf            reason, host;
@@ -36,6 +36,7 @@ struct move {
 struct result {  /* of a late delivery */
 	struct late_key key;
 	struct tried    tried;
+	int64_t         next;              /* when not tried: when it shall be */
 };
 
 struct work {
@@ -139,7 +140,7 @@ static void keep_tried(struct tried *to, const struct sync_result *r)
 {
 	struct str status = str_sub(r->status, 0, LATE_STATUS_MAX);
 
-	*to = (struct tried){ .outcome = r->outcome, .peer_tells = r->peer_tells, .at = clock_wall_s() };
+	*to = (struct tried){ .outcome = r->outcome, .peer_tells = r->peer_tells, .has_passed_by = r->has_passed_by, .at = clock_wall_s() };
 	if (status.n > 0)
 		memcpy(to->status, status.p, status.n);
 	keep_text(&to->reason, LATE_REASON_MAX, r->reason);
@@ -168,7 +169,17 @@ static struct move *add_move(struct sync *s, struct due *d)
 }
 
 void sync_move(struct sync *s, struct due *d, const struct sync_result *r) { keep_tried(&add_move(s, d)->tried, r); }
-void sync_put_aside(struct sync *s, struct due *d, int64_t due) { add_move(s, d)->next = due; }
+
+void sync_put_aside(struct sync *s, struct due *d, int64_t due, const struct sync_result *why)
+{
+	struct move *m = add_move(s, d);
+
+	m->next = due;
+	if (why != NULL)
+		keep_tried(&m->tried, why);
+	m->tried.outcome = 0;
+	m->tried.at = 0;
+}
 
 static struct result *add_result(struct sync *s, const struct late_key *key)
 {
@@ -179,7 +190,7 @@ static struct result *add_result(struct sync *s, const struct late_key *key)
 	return &w->results[w->n_results++];
 }
 
-void sync_park(struct sync *s, const struct late_key *key) { add_result(s, key); }
+void sync_postpone(struct sync *s, const struct late_key *key, int64_t due) { add_result(s, key)->next = due; }
 void sync_late(struct sync *s, const struct late_key *key, const struct sync_result *r) { keep_tried(&add_result(s, key)->tried, r); }
 
 /* ------------------------------------------------------------------------------------------ in the worker: queue.db */
@@ -188,10 +199,10 @@ void sync_late(struct sync *s, const struct late_key *key, const struct sync_res
 static void fate_now(const struct sync *s, const struct tried *t, const struct envelope *e, const struct envelope_recipient *to,
                      const struct late_row *row, struct fate *out, uint32_t *tries)
 {
-	const struct late_past past = { to->account == 0, e->received, row != NULL ? row->tries : 0, row != NULL ? row->asked : 0 };
+	const struct late_past past = { to->account == 0, envelope_begins(e), row != NULL ? row->tries : 0, row != NULL ? row->asked : 0 };
 	struct late_next next;
 	struct fate_facts f = { .envelope = e, .account = to->account, .notify = to->notify, .outcome = t->outcome,
-		                    .has_told = row != NULL && row->notice != REPORT_NOTHING, .peer_tells = t->peer_tells,
+		                    .has_told = row != NULL && row->notice != REPORT_NOTHING, .peer_tells = t->peer_tells, .has_passed_by = t->has_passed_by,
 		                    .now = clock_wall_s(), .delay_notice_s = s->config.delay_notice_s };
 
 	late_next_of(&past, f.now, s->config.lifetime_s, &next);
@@ -201,9 +212,17 @@ static void fate_now(const struct sync *s, const struct tried *t, const struct e
 	fate_of(&f, out);
 }
 
+/* parcels look for what is due behind the last row they have seen: what comes now is not before that. */
+static int64_t later_than_now(int64_t due)
+{
+	int64_t soon = clock_wall_s() + 1;
+
+	return due > soon ? due : soon;
+}
+
 static void late_recipient_of(const struct sync *s, const struct move *m, const struct content *c, struct late_recipient *out)
 {
-	struct fate fate = { LATE_WAITING, m->next, REPORT_NOTHING };
+	struct fate fate = { LATE_WAITING, later_than_now(m->next), REPORT_NOTHING };
 	uint32_t tries = 0;
 
 	if (m->tried.outcome != 0)
@@ -331,7 +350,7 @@ static enum err change_of(struct sync *s, const struct result *r, struct arena *
 	}
 	TRY(e);
 	if (r->tried.outcome == 0) {
-		*out = moved(&row, row.state, LATE_NEVER);
+		*out = moved(&row, row.state, r->next);
 		return ERR_OK;
 	}
 	fate_now(s, &r->tried, &m.envelope, &row.recipient, &row, &fate, &tries);

@@ -48,7 +48,7 @@ struct sync_result {                /* of a try */
 	enum delivery_outcome outcome;
 	struct str status, reason;
 	struct str host;                /* who gave the reason, word for word; empty: this server */
-	bool       peer_tells;          /* queue/fate.h */
+	bool       peer_tells, has_passed_by;   /* queue/fate.h */
 };
 
 struct sync *sync_new(const struct sync_config *c, const struct sync_host *host);
@@ -64,10 +64,10 @@ void sync_closed(struct sync *s, uint64_t account);
 /* A recipient of a message of the log goes to queue.db, with the result of its try. DONE: the sender wants to hear of it; the row says
  * so only when the account is synced. */
 void sync_move(struct sync *s, struct due *d, const struct sync_result *r);
-/* The same without a try (only elsewhere): tried again at due, or LATE_NEVER: parked. */
-void sync_put_aside(struct sync *s, struct due *d, int64_t due);
-/* A row of queue.db is parked (queue/late.h) until its destination has room; host.finished() as for a result. */
-void sync_park(struct sync *s, const struct late_key *key);
+/* The same without a try: tried at due, or (only elsewhere) LATE_NEVER: parked. why: status, reason and host to be seen meanwhile; NULL: none. */
+void sync_put_aside(struct sync *s, struct due *d, int64_t due, const struct sync_result *why);
+/* A row of queue.db is due then, or (LATE_NEVER) parked until its destination has room (queue/late.h); host.finished() as for a result. */
+void sync_postpone(struct sync *s, const struct late_key *key, int64_t due);
 /* The result of a late delivery. */
 void sync_late(struct sync *s, const struct late_key *key, const struct sync_result *r);
 

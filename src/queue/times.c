@@ -1,0 +1,92 @@
+/* What mail may wait for, and what may not wait: times that its sender or this server has set.
+ *
+ * Not before: FUTURERELEASE (RFC 4865), an account that sends more than it usually does, and one that is stopped from sending. Such a
+ * recipient becomes a row of queue.db at once, due then; the log is not kept up by it, and a kill changes nothing, since what stands in
+ * the log is looked at again. Whether a sender is stopped is asked again each STOPPED_LOOK_S: nobody has to know who waited for it.
+ *
+ * Not after: DELIVERBY (RFC 2852). A row has its deadline in a column of its own: when it is tried next says nothing about it, least of all
+ * of what is parked. One place decides, once a second: what is in memory and waits for its turn, and rows that nobody has. What is out gets
+ * its answer; if that is "later", the next look finds the row. */
+#include "base/clock.h"
+#include "base/log.h"
+#include "mime/date.h"
+#include "queue/parcels.h"
+#include "queue/queue_private.h"
+
+enum { STOPPED_LOOK_S = 900, OVERDUE_MAX = 500 };
+
+static struct str date_of(int64_t unix_s, struct arena *a)
+{
+	char text[DATE_TEXT_MAX];
+
+	return str_copy(a, str_make(text, date_format(unix_s, 0, text)));
+}
+
+bool times_is_stopped(const struct queue *q, const struct envelope *e)
+{
+	struct lookup_account account;
+
+	return e->source == ENVELOPE_SUBMISSION && e->submitter != 0 && q->lookup != NULL && lookup_account(q->lookup, e->submitter, &account) &&
+	       account.is_stopped;
+}
+
+int64_t times_wait(const struct queue *q, const struct envelope *e, bool elsewhere, struct arena *a, struct sync_result *why)
+{
+	int64_t now = clock_wall_s(), at = envelope_leaves(e, elsewhere);
+
+	*why = (struct sync_result){ .status = STR(""), .reason = STR(""), .host = STR("") };
+	if (at > now) {
+		why->reason = at == e->wishes.release ?
+			arena_printf(a, "Its sender wants it to leave on " STR_FMT ", and not before.", STR_ARG(date_of(at, a))) :
+			STR("Its sender sends more than he usually does: what is more leaves later, evenly.");
+		return at;
+	}
+	if (!elsewhere || !times_is_stopped(q, e))
+		return 0;
+	why->status = STR("4.7.0");
+	why->reason = STR("The account that sent it is stopped from sending; it leaves when that is lifted.");
+	return times_look_again();
+}
+
+int64_t times_look_again(void) { return clock_wall_s() + STOPPED_LOOK_S; }
+
+struct str times_over(int64_t deliver_by, struct str last, struct arena *a)
+{
+	struct str text = arena_printf(a, "Its sender wanted it delivered by " STR_FMT ", or not at all.", STR_ARG(date_of(deliver_by, a)));
+
+	return last.n > 0 ? arena_printf(a, STR_FMT " The last try: " STR_FMT, STR_ARG(text), STR_ARG(last)) : text;
+}
+
+/* True: its deadline has passed and only that is to be noted (*out). */
+static bool overdue(struct queue *q, const struct late_due *due, struct late_overdue *out)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct late_message m;
+	struct late_row row;
+
+	if (late_find(q->late, &due->key, &a, &row) != ERR_OK || late_message_find(q->late, due->key.log_id, due->key.seq, &a, &m) != ERR_OK)
+		return false;
+	if (m.envelope.wishes.by == ENVELOPE_BY_RETURN) {
+		queue_give_up(q, due, STR("5.4.7"), times_over(m.envelope.wishes.deliver_by, row.reason, &a), row.recipient.address);
+		return false;
+	}
+	*out = (struct late_overdue){ due->key, row.notice == REPORT_NOTHING && !(row.recipient.notify & ENVELOPE_NOTIFY_NEVER) &&
+		                                      report_is_due(&m.envelope, ENVELOPE_NOTIFY_DELAY, REPORT_DELAYED) };
+	return true;
+}
+
+void times_tick(struct queue *q)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct late_overdue passed[OVERDUE_MAX];
+	struct late_due *due;
+	size_t n, n_passed = 0;
+
+	parcels_expire(q->parcels);
+	if (late_list_overdue(q->late, clock_wall_s(), OVERDUE_MAX, &a, &due, &n) != ERR_OK)
+		return;
+	for (size_t i = 0; i < n; i++)
+		n_passed += overdue(q, &due[i], &passed[n_passed]);
+	if (n_passed > 0)
+		(void)!late_pass_deadline(q->late, passed, n_passed);  /* logged; the next look finds them again */
+}
