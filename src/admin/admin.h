@@ -6,6 +6,7 @@
 #include "auth/certificates.h"
 #include "auth/command.h"
 #include "auth/dkim.h"
+#include "auth/route_password.h"
 #include "directory/directory.h"
 #include "dns/resolver.h"
 #include "http/fetch_call.h"
@@ -15,6 +16,9 @@
 #include "queue/envelope.h"
 #include "tlsrpt/book.h"
 #include "trail/store.h"
+
+struct queue_way;      /* queue/destination.h */
+struct send_answer;    /* queue/send.h */
 
 /* What a command may use. Every function returns when the thing is done. The directory is locked while a command runs
  * and unlocked only inside the functions marked "waits": what was read from it before such a call may have changed
@@ -61,6 +65,11 @@ struct admin_host {
 	/* A message of the server's own into the queue; when it returns ERR_OK, it will be sent. As queue_add(). waits. */
 	enum err (*mail)(void *context, const struct envelope *e, struct str message);
 	struct book *book;                /* what is counted about TLS; NULL: nothing */
+	/* keys: the passwords of routes. waits. As ROUTE_COMMAND (auth/route_password.h). */
+	enum err (*route_password)(void *context, const struct route_password_command *c, bool *was_there);
+	/* net: is there a server that would take mail for this address? *way: which way it would go. ERR_INVALID: no address. ERR_UNAVAILABLE
+	 * when net does not run. waits. */
+	enum err (*probe)(void *context, struct str address, struct arena *a, struct queue_way *way, struct send_answer *out);
 	/* All sessions of all gates. waits. */
 	enum err (*sessions)(void *context, struct arena *a, struct session_info **out, size_t *n);
 };

@@ -536,6 +536,39 @@ TEST(printers)
 	end();
 }
 
+TEST(routes)
+{
+	struct admin_offline *o = begin();
+	static const struct { const char *command, *args, *error; } cases[] = {
+		{ "route add", "'pattern':'*.example.net','server':'relay.example.net'", "invalid" },
+		{ "route add", "'pattern':'*','server':'http://relay.example.net'", "invalid" },
+		{ "route add", "'pattern':'*','server':'relay.example.net','tls':'always'", "invalid" },
+		{ "route add", "'pattern':'*','server':'relay.example.net','login':'alice'", "invalid" },             /* no password */
+		{ "route add", "'pattern':'*','server':'relay.example.net','password':'sesame'", "invalid" },         /* no login */
+		{ "route add", "'pattern':'*','server':'relay.example.net','login':'alice','password':'sesame','tls':'may'", "invalid" },
+		{ "route add", "'pattern':'*','server':'192.0.2.7','tls':'verify'", "invalid" },
+		{ "route add", "'pattern':'*','server':'direct','tls':'verify'", "invalid" },
+		{ "route add", "'pattern':'*','server':'relay.example.net','login':'alice','password':'sesame'", "" },
+		{ "route add", "'pattern':'*','server':'relay.example.net','login':'alice'", "" },                    /* it is kept */
+		{ "route add", "'pattern':'.Example.NET','server':'direct'", "" },
+		{ "route add", "'pattern':'example.test','server':'lmtp:127.0.0.1:2400'", "" },
+		{ "route remove", "'pattern':'example.net'", "notfound" },
+		{ "route test", "'recipient':'bob@example.net'", "unavailable" },
+	};
+
+	EACH(cases, t) gives(o, t->command, t->args, t->error);
+	wants(o, "route list", "", 0, "pattern", "\"*\"");
+	wants(o, "route list", "", 0, "server", "\"relay.example.net:587\"");
+	wants(o, "route list", "", 0, "tls_mode", "\"verify\"");
+	wants(o, "route list", "", 0, "login", "\"alice\"");
+	wants(o, "route list", "", 1, "pattern", "\".example.net\"");
+	wants(o, "route list", "", 1, "server", "\"direct\"");
+	wants(o, "route list", "", 2, "server", "\"lmtp:127.0.0.1:2400\"");
+	gives(o, "route remove", "'pattern':'*'", "");
+	gives(o, "route add", "'pattern':'*','server':'relay.example.net','login':'alice'", "invalid");  /* the password went with the route */
+	end();
+}
+
 TEST(what_needs_a_server_says_so)
 {
 	struct admin_offline *o = begin();

@@ -207,6 +207,18 @@ static enum err host_question(UNUSED void *context, UNUSED struct str name, UNUS
 	return ERR_UNAVAILABLE;
 }
 
+static enum err host_route_password(void *context, const struct route_password_command *c, bool *was_there)
+{
+	struct admin_offline *o = context;
+	return route_password_run(o->secrets, c, was_there);
+}
+
+static enum err host_probe(UNUSED void *context, UNUSED struct str address, UNUSED struct arena *a, UNUSED struct queue_way *way,
+                           UNUSED struct send_answer *out)
+{
+	return ERR_UNAVAILABLE;
+}
+
 static enum err host_make_folder(void *context, uint64_t account)
 {
 	struct admin_offline *o = context;
@@ -396,6 +408,8 @@ enum err admin_offline_open(const char *dir, struct admin_offline **out)
 		.trace = host_trace,
 		.dkim = host_dkim,
 		.question = host_question,
+		.route_password = host_route_password,
+		.probe = host_probe,
 		.sessions = host_sessions,
 	};
 	*out = o;

@@ -85,19 +85,21 @@ bool route_target_parse(struct str in, struct arena *a, struct route *out)
 	return cut_port(scan_rest(&s), &host, &port) && (port.n == 0 || parse_port(port, &out->port)) && parse_host(host, a, &out->host);
 }
 
+static bool is_ip(struct str host) { return str_chr(host, ':') >= 0 || !domain_is_host(host); }
+
+static bool is_this_machine(struct str host) { return str_eq(host, STR("::1")) || (is_ip(host) && str_starts(host, STR("127."))); }
+
 void route_complete(struct route *r, bool has_tls)
 {
 	if (r->host.n == 0)
 		return;
 	if (!has_tls)
-		r->tls = r->port == 465 ? ROUTE_TLS_IMPLICIT : r->login.n > 0 ? ROUTE_TLS_VERIFY : ROUTE_TLS_MAY;
+		r->tls = r->port == 465 ? ROUTE_TLS_IMPLICIT : r->login.n > 0 && !is_this_machine(r->host) ? ROUTE_TLS_VERIFY : ROUTE_TLS_MAY;
 	if (r->port == 0)
 		r->port = r->is_lmtp ? 24 : r->tls == ROUTE_TLS_IMPLICIT ? 465 : r->login.n > 0 ? 587 : 25;
 }
 
-static bool is_ip(struct str host) { return str_chr(host, ':') >= 0 || !domain_is_host(host); }
-
-static bool is_this_machine(struct str host) { return str_eq(host, STR("::1")) || (is_ip(host) && str_starts(host, STR("127."))); }
+bool route_can_verify(const struct route *r) { return (r->tls != ROUTE_TLS_VERIFY && r->tls != ROUTE_TLS_IMPLICIT) || !is_ip(r->host); }
 
 bool route_protects_login(const struct route *r)
 {

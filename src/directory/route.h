@@ -36,7 +36,9 @@ bool route_target_parse(struct str in, struct arena *a, struct route *out);
 /* Fills in what was not said: the port (25; 587 with a login, 465 with implicit TLS; LMTP 24), TLS (implicit on 465, verified with a login,
  * else opportunistic). has_tls: out->tls was said. */
 void route_complete(struct route *r, bool has_tls);
-/* A login goes over verified TLS, or to an address of this machine; a host without a certificate of its own name cannot be verified. */
+/* "verify" and "implicit" need a host with a name: a certificate of an address is nobody's. */
+bool route_can_verify(const struct route *r);
+/* A login goes over verified TLS, or to an address of this machine. */
 bool route_protects_login(const struct route *r);
 
 /* "relay.example.net:587", "alice@relay.example.net:587", "lmtp:127.0.0.1:24": what people see, what turns and connections go by, and by what

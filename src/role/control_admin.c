@@ -373,6 +373,8 @@ static void run_request(struct connection *x, struct str request)
 		.certificates = host_certificates,
 		.dkim = host_dkim,
 		.question = host_question,
+		.route_password = control_route_password,
+		.probe = control_probe,
 		.fetch = host_fetch,
 		.mail = host_mail,
 		.book = c->book,

@@ -135,4 +135,8 @@ void control_run(struct control *c, struct str request);
 void control_check_keys(struct control *c);
 /* Ends all connections: no command begins any more. True when none is left. */
 bool control_hang_up(struct control *c);
+
+/* control_route.c: of struct admin_host. */
+enum err control_route_password(void *context, const struct route_password_command *command, bool *was_there);
+enum err control_probe(void *context, struct str address, struct arena *a, struct queue_way *way, struct send_answer *out);
 #endif
