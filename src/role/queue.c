@@ -178,7 +178,8 @@ static enum err open_queue(struct queue_role *r, const struct conf *c)
 
 	configure(c, &config);
 	TRY(queue_open(&config, &host, &r->queue));
-	queue_use_lookup(r->queue, r->lookup);
+	if (r->lookup != NULL)  /* at a start it opens with the settings it had, before control is there */
+		queue_use_lookup(r->queue, r->lookup);
 	queue_fds(r->queue, fds);
 	watch_fd(r->watch, fds[0], on_queue_event, r);
 	watch_fd(r->watch, fds[1], on_queue_event, r);
