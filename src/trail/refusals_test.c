@@ -6,6 +6,9 @@ static const struct { const char *row, *reply; } cases[] = {
 	{ "requiretls", "550 5.7.30 REQUIRETLS support required" },
 	{ "deliverby-unknown", "554 5.3.3 the sender wants it there by a certain time or not at all, and the server of the recipient does not promise that (DELIVERBY)" },
 	{ "deliverby-over", "554 5.4.7 the time by which the sender wanted it there, or not at all, is over" },
+	{ "login-wanted", "530 5.7.0 Authentication required" },
+	{ "login-refused", "454 4.7.8 the server refuses the login of \"alice\": 535 5.7.8 Error: authentication failed" },
+	{ "login-impossible", "454 4.7.10 the server offers no TLS, and a password is not sent in clear text" },
 	{ "google-unauthenticated", "550-5.7.26 Your email has been blocked because the sender is unauthenticated.\n"
 	  "550-5.7.26 Gmail requires all senders to authenticate with either SPF or DKIM.\n550 5.7.26 - gsmtp" },
 	{ "google-unauthenticated", "421-4.7.26 Your email has been rate limited because it is unauthenticated." },  /* the same, not yet for good */
