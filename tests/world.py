@@ -1,4 +1,5 @@
 """Several mail servers that send to each other on loopback, with a name server of their own, and peers that behave oddly."""
+import base64
 import contextlib
 import os
 import shutil
@@ -15,14 +16,16 @@ from nameserver import NameServer
 
 
 class Peer:
-    """A mail server that plays a part. What it was given and has acknowledged: messages, each {sender, mail, to, data, tls}."""
+    """A mail server that plays a part. What it was given and has acknowledged: messages, each {sender, mail, to, data, tls, login}."""
 
-    def __init__(self, address, port, greeting="220 peer.test ESMTP", keywords=(), certificate=None, rcpt=None, delay=0, drops=0, to_data=()):
+    def __init__(self, address, port, greeting="220 peer.test ESMTP", keywords=(), certificate=None, rcpt=None, delay=0, drops=0, to_data=(),
+                 passwords=None, is_lmtp=False):
         self.greeting, self.keywords, self.certificate = greeting, list(keywords), certificate
         self.rcpt = rcpt or {}          # address: replies, the last one for good
         self.delay, self.drops = delay, drops
         self.to_data = list(to_data)    # replies to the end of a message, before 250
-        self.messages, self.dropped, self.sessions = [], [], 0
+        self.passwords, self.is_lmtp = passwords, is_lmtp  # passwords: by login name; nobody else may send
+        self.messages, self.dropped, self.sessions, self.logins = [], [], 0, []
         self.listener = socket.create_server((address, port), backlog=50)
         self.address = address
         threading.Thread(target=self.run, daemon=True).start()
@@ -48,7 +51,7 @@ class Peer:
             sock.close()
 
     def talk(self, sock):
-        stream, tls, sender, to = sock.makefile("rb"), False, None, []
+        stream, tls, sender, to, login = sock.makefile("rb"), False, None, [], None
 
         def say(*lines):
             time.sleep(self.delay)
@@ -61,8 +64,9 @@ class Peer:
             if not line or verb == "QUIT":
                 say("221 bye")
                 return
-            if verb == "EHLO":
+            if verb == ("LHLO" if self.is_lmtp else "EHLO"):
                 words = self.keywords + (["STARTTLS"] if self.certificate and not tls else [])
+                words += ["AUTH PLAIN"] if self.passwords is not None and (tls or not self.certificate) else []
                 say(*[f"250-{w}" for w in ["peer.test", *words]], "250 HELP")
             elif verb == "STARTTLS":
                 say("220 go")
@@ -70,6 +74,13 @@ class Peer:
                 context.load_cert_chain(*self.certificate)
                 sock = context.wrap_socket(sock, server_side=True)
                 stream, tls = sock.makefile("rb"), True
+            elif verb == "AUTH":
+                _, name, password = base64.b64decode(line.split()[2]).decode().split("\0")
+                self.logins.append((name, password, tls))
+                login = name if (self.passwords or {}).get(name) == password else None
+                say("235 2.7.0 welcome" if login else "535 5.7.8 authentication credentials invalid")
+            elif verb == "MAIL" and self.passwords is not None and login is None:
+                say("530 5.7.0 authentication required")
             elif verb == "MAIL":
                 sender, to, mail = line.split("<")[1].split(">")[0], [], line
                 say("250 2.1.0 ok")
@@ -98,7 +109,7 @@ class Peer:
                         if not more:
                             raise EOFError
                         data += more
-                message = {"sender": sender, "mail": mail, "to": to, "data": data, "tls": tls}
+                message = {"sender": sender, "mail": mail, "to": to, "data": data, "tls": tls, "login": login}
                 if self.drops:
                     self.drops -= 1
                     self.dropped.append(message)
@@ -106,7 +117,7 @@ class Peer:
                 reply = self.to_data.pop(0) if self.to_data else "250 2.0.0 queued"
                 if reply[0] == "2":
                     self.messages.append(message)
-                say(reply)
+                say(*[reply] * (len(to) if self.is_lmtp else 1))
             else:
                 say("500 5.5.2 what?")
 
