@@ -135,7 +135,8 @@ class Leaving:
             self.counter = Counter("127.0.5.2", 25 + offset, random.Random(seed + 1))
             self.server = Server(build=build, address=address, offset=offset, accounts=("alice", "bob"), conf=(
                 f"dns_server = {self.dns.setting}", f"dns_trust_anchor = {anchor}", f"smtp_port_out = {25 + offset}"),
-                settings=(("submit_recipients_per_day", 10000000), ("plain_login_loopback", "on")))
+                settings=(("submit_recipients_per_hour", 10000000), ("submit_recipients_per_day", 10000000), ("submit_watch", "off"),
+                          ("plain_login_loopback", "on")))
         except BaseException:
             self.close()
             raise

@@ -13,6 +13,15 @@ SYNCS = ("fsync", "fdatasync", "syncfs", "sync", "sync_file_range", "msync")
 EVENTS = ["raw_syscalls:sys_enter"] + [f"syscalls:sys_enter_{s}" for s in SYNCS]
 
 
+def pss_kb(pid):
+    """Its memory, with its share of what others use too; 0 when it has ended."""
+    try:
+        with open(f"/proc/{pid}/smaps_rollup") as f:
+            return int(re.search(r"^Pss:\s+(\d+)", f.read(), re.M).group(1))
+    except OSError:
+        return 0
+
+
 class Group:
     """The processes of one server: what is started through enter() or adopted, and all that these start. CPU of processes that ended
     is counted too where a control group can be made; `how` says which way it is done."""
@@ -96,14 +105,7 @@ class Group:
         return total / 1000
 
     def pss_kb(self):
-        total = 0
-        for pid in self.pids():
-            try:
-                with open(f"/proc/{pid}/smaps_rollup") as f:
-                    total += int(re.search(r"^Pss:\s+(\d+)", f.read(), re.M).group(1))
-            except OSError:
-                pass
-        return total
+        return sum(pss_kb(pid) for pid in self.pids())
 
     def close(self):
         for folder in self.folders:

@@ -11,7 +11,7 @@ import subprocess
 import time
 
 from harness import ROOT
-from group import Calls
+from group import Calls, pss_kb
 
 TOOLS = os.path.join(ROOT, "build/release/bench")
 PATIENCE_S = 900
@@ -58,10 +58,10 @@ def logins_file(c):
     return path
 
 
-def delivered(c):
-    """Waits until every message is in its mailbox."""
+def delivered(c, left=0):
+    """Waits until every message but so many has arrived."""
     until = time.monotonic() + PATIENCE_S
-    while c.waiting():
+    while c.waiting() > left:
         if time.monotonic() > until:
             raise RuntimeError(f"{c.label}: {c.waiting()} messages were not delivered within {PATIENCE_S} s\n{c.log()}")
         time.sleep(0.02)
@@ -430,13 +430,14 @@ class Sending:
         """A message to each domain, so that the names are known."""
         self.send(c, 8, 1000, 1000)
 
-    def send(self, c, senders, domains, messages):
+    def send(self, c, senders, domains, messages, left=0):
+        """left: so many wait for others, and stay."""
         login, port = c.where()
         had = self.elsewhere.taken()
         with Load("smtp_load", *login, "-d", "sink.test", port, senders, messages, 4000, domains) as load:
             before, start = c.group.cpu_us(), time.monotonic()
             got = load.run()
-            delivered(c)
+            delivered(c, left)
             got["sent_per_second"] = messages / (time.monotonic() - start)
             time.sleep(1.1)
             got["cpu_us"] = (c.group.cpu_us() - before) / messages
@@ -456,5 +457,48 @@ class Sending:
             add(f"{what}: acknowledged here", got["per_second"], "a second", more=True)
 
 
+class Deferred(Sending):
+    """100,000 messages for a thousand domains that nobody can reach: what they cost in memory, at a start, and whether other mail notices."""
+
+    def contestants(self, layouts, stack):
+        return super().contestants((), stack)
+
+    def measure(self, c, add):
+        messages, mail = int(100000 * self.scale), int(4000 * self.scale)
+        add("fresh mail, 8 senders, nothing deferred: taken there", self.send(c, 8, 1000, mail)["sent_per_second"], "a second", more=True)
+        self.defer(c, messages)
+        many = f"{messages:,} deferred"
+        add(f"{many}: memory of queue and net", self.memory_mb(c), "MB", budget=60)
+        got = self.send(c, 8, 1000, mail, left=messages)
+        add(f"fresh mail, 8 senders, beside {many}: taken there", got["sent_per_second"], "a second", more=True)
+        add(f"fresh mail, 8 senders, beside {many}: CPU", got["cpu_us"], "µs a message")
+        c.stop()
+        start = time.monotonic()
+        c.start()
+        add(f"start with {many}, until every port answers", time.monotonic() - start, "s", budget=2)
+        self.send(c, 8, 1000, mail, left=messages)
+        add(f"{many}, after a start and fresh mail: memory of queue and net", self.memory_mb(c), "MB", budget=60)
+
+    def defer(self, c, messages):
+        login, port = c.where()
+        with Load("smtp_load", *login, "-d", "gone.test", port, 64, messages, 1000, 1000) as load:
+            load.run()
+        until = time.monotonic() + PATIENCE_S
+        while self.kept(c) != (0, messages):
+            if time.monotonic() > until:
+                raise RuntimeError(f"{messages} messages are not all deferred within {PATIENCE_S} s: {self.kept(c)}")
+            time.sleep(1)
+
+    @staticmethod
+    def kept(c):
+        status = c.server.cli_json("queue", "status")
+        return status["backlog"], status["deferred"]
+
+    @staticmethod
+    def memory_mb(c):
+        time.sleep(5)  # connections that are kept
+        return sum(pss_kb(p) for role in ("queue", "net") for p in c.server.pids_of(role)) / 1024
+
+
 PARTS = {"smtp": Smtp, "work": Work, "sleeping": Sleeping, "accounts": Accounts, "submission": Submission, "login": Login, "imap": Imap,
-         "many": Many, "pop3": Pop3, "wake": Wake, "idle": Idle, "memory": Memory, "restart": Restart, "slow": Slow, "sending": Sending}
+         "many": Many, "pop3": Pop3, "wake": Wake, "idle": Idle, "memory": Memory, "restart": Restart, "slow": Slow, "sending": Sending, "deferred": Deferred}

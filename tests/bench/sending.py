@@ -21,6 +21,7 @@ sys.path.insert(0, os.path.join(ROOT, "tests"))
 from nameserver import NameServer  # noqa: E402
 
 DOMAINS, SINKS, SENDERS = 1000, 16, 64
+UNLIMITED = (("submit_recipients_per_hour", 10000000), ("submit_recipients_per_day", 10000000), ("submit_watch", "off"))
 
 
 class Elsewhere:
@@ -97,7 +98,7 @@ class Elsewhere:
 class Facteur(ours.Ours):
     def __init__(self, elsewhere):
         conf = (f"dns_server = {elsewhere.dns.setting}", f"dns_trust_anchor = {elsewhere.anchor}", f"smtp_port_out = {elsewhere.port}")
-        super().__init__(accounts=SENDERS, settings=(("submit_recipients_per_day", 10000000),), conf=conf)
+        super().__init__(accounts=SENDERS, settings=UNLIMITED, conf=conf)
 
     def where(self):
         """Arguments of the generator: how it logs in, and the port."""
