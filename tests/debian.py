@@ -193,11 +193,14 @@ class Postfix:
             raise
 
     def start(self):
-        subprocess.run(inside("postfix", "-c", self.conf, "set-permissions"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=120)
+        self.run("postfix", "-c", self.conf, "set-permissions")
         with open(f"{self.dir}/output", "ab") as out:
             self.process = subprocess.Popen(inside("postfix", "-c", self.conf, "start-fg", over=self.over), stdout=out, stderr=out,
                                             stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=self.enter)
         wait_for(self.answers, 60, "Postfix answers")
+
+    def run(self, *command):
+        subprocess.run(inside(*command, over=self.over), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=120)
 
     def answers(self):
         if self.process.poll() is not None:

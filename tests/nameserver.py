@@ -201,6 +201,7 @@ class NameServer:
         for _ in range(100):  # the same free port for both
             self.tcp = socket.create_server((address, port), backlog=64)
             self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            self.udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)  # a thousand questions at once
             self.address, self.port = self.tcp.getsockname()[:2]
             try:
                 self.udp.bind((address, self.port))

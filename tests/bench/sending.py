@@ -104,6 +104,9 @@ class Facteur(ours.Ours):
         """Arguments of the generator: how it logs in, and the port."""
         return ["-p", parts.logins_file(self)], self.port("submission")
 
+    def hurry(self):
+        self.server.cli("queue", "retry")
+
 
 class Postfix(debian.Postfix):
     label = "postfix"
@@ -117,6 +120,9 @@ smtpd_peername_lookup = no
 
     def where(self):
         return [], self.port
+
+    def hurry(self):
+        self.run("postqueue", "-c", self.conf, "-f")
 
     def close(self):
         super().close()
