@@ -6,13 +6,28 @@
 #include "base/clock.h"
 #include "submit/watch.h"
 
+/* As one line: "- a\n- b" becomes "a; b". */
+static struct str one_line(struct str words, struct arena *a)
+{
+	CLEANUP(buf_free) struct buf b = BUF(16 << 10);
+	struct str line, rest = words;
+	bool more = words.n > 0;
+
+	while (more) {
+		more = str_cut(rest, '\n', &line, &rest);
+		buf_add_cstr(&b, b.n > 0 ? "; " : "");
+		buf_add(&b, str_starts(line, STR("- ")) ? str_from(line, 2) : line);
+	}
+	return b.n > 0 ? str_copy(a, buf_str(&b)) : STR("");
+}
+
 static void put_account(struct admin_call *c, json_t *row, const struct directory_account *x)
 {
 	admin_put_text(row, "address", x->address);
 	admin_put_text(row, "may_send", x->stopped_s != 0 ? STR("stopped") : STR("allowed"));
 	if (x->stopped_s == 0)
 		return;
-	struct str why = watch_words(x->stopped_why, c->lang, &c->arena);
+	struct str why = one_line(watch_words(x->stopped_why, c->lang, &c->arena), &c->arena);
 	admin_put_number(row, "stopped", (uint64_t)x->stopped_s);
 	admin_put_text(row, "reason", why.n > 0 ? why : str_of(text_get(c->lang, TEXT_ADMIN_SENDING_BY_ADMINISTRATOR)));
 }

@@ -2,6 +2,7 @@
 import os
 import smtplib
 import sys
+import time
 
 from harness import ROOT, expect, wait_for
 
@@ -44,6 +45,36 @@ def test_what_other_servers_refuse_stops_it(w):
         raise AssertionError("it may still send")
     except smtplib.SMTPException as e:
         expect("550" in str(e) and "may not send at the moment" in str(e), e)
+
+
+def test_a_sudden_bulk_leaves_evenly(w):
+    w.here.cli("config", "set", "submit_recipients_per_hour", "3", "--account", "alice@example.test")
+    peer = w.peer("bulk")
+    for i in range(5):
+        w.send("x@bulk.peer.test", "alice@example.test", subject=f"bulk {i}")
+    for i in range(4):
+        w.arrives(peer, f"bulk {i}")
+    inbox(w.here, "alice", "bulk 4")  # whoever is here does not wait
+    inbox(w.here, "alice", "alice@example.test sends more than usual")
+    waits = wait_for(lambda: w.here.cli_json("queue", "list"), 10, "the fifth waits in the queue")
+    expect(len(waits) == 1 and 600 < waits[0]["next_try"] - time.time() < 1300, waits)
+    wait_for(lambda: b"submit_recipients_per_hour" in w.here.cli("trace", waits[0]["message"], check=False).stdout, 10, "the trail says so")
+    w.here.cli("queue", "release", waits[0]["message"])
+    w.arrives(peer, "bulk 4")
+
+
+def test_what_a_stopped_account_has_queued_waits(w):
+    w.here.cli("config", "set", "submit_recipients_per_hour", "1000", "--account", "alice@example.test")
+    peer = w.peer("later", rcpt={"x@later.peer.test": ["450 4.2.0 later", "250 2.1.5 ok"]})
+    w.send("x@later.peer.test", subject="waits")
+    row = wait_for(lambda: w.here.cli_json("queue", "list", "--to", "x@later.peer.test"), 20, "deferred")[0]
+    w.here.cli("account", "sending", "alice@example.test", "--stop")
+    w.here.cli("queue", "retry", row["message"])
+    wait_for(lambda: w.here.cli_json("queue", "list", "--to", "x@later.peer.test")[0]["next_try"] > time.time() + 600, 10, "it is put aside")
+    expect(peer.subjects() == [], "nothing of it has left")
+    w.here.cli("account", "sending", "alice@example.test", "--allow")
+    w.here.cli("queue", "retry", row["message"])
+    w.arrives(peer, "waits")
 
 
 def test_the_administrator_lets_it_go_again(w):
