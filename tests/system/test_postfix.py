@@ -1,5 +1,6 @@
-"""Mail between three facteurs and Debian's Postfix, all ways. What arrives is what was sent, once, signed and encrypted as it should be."""
+"""Mail between three facteurs and Debian's Postfix, all ways, and to Debian's Dovecot. What arrives is what was sent, once, signed and encrypted as it should be."""
 import base64
+import contextlib
 import email
 import glob
 import itertools
@@ -172,3 +173,15 @@ def test_a_bounce_of_what_was_forwarded_finds_its_way_back(w):
     expect(got.startswith(b"Return-Path: <SRS0=") and b"@example.test>" in got.split(b"\r\n")[0], f"a sender of ours, so that SPF passes: {got}")
     n, raw = inbox(w.there, "bob", "Undelivered Mail Returned to Sender")
     expect(n == 1 and b"nobody@third.test" in raw and b"550 5.1.1" in raw, raw)
+
+
+def test_a_domain_whose_mailboxes_are_at_dovecot(w):
+    """erin and frank by LMTP, each with an answer of their own; nobody has none."""
+    real(w)
+    with contextlib.closing(debian.Dovecot("127.0.0.10", debian.free_ports(1)[0], ("erin@dovecot.test", "frank@dovecot.test"))) as dovecot:
+        w.here.cli("route", "add", "dovecot.test", f"lmtp:{dovecot.address}:{dovecot.port}")
+        w.send_as("alice", "erin@dovecot.test", "frank@dovecot.test", "nobody@dovecot.test", subject="by LMTP", body="un café\r\n.\r\n")
+        for user in ("erin", "frank"):
+            got = wait_for(lambda: dovecot.messages(user), 30, f"{user} gets it; {dovecot.log()}{w.here.cli('queue', 'list')}")
+            expect(len(got) == 1 and "Subject: by LMTP\r\n".encode() in got[0] and got[0].endswith("un café\r\n.\r\n".encode()), got)
+        returned(w, "nobody@dovecot.test", "5.1.1")
