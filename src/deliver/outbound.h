@@ -29,6 +29,9 @@ struct outbound_settings {
 	unsigned   messages_max;      /* over one connection */
 	int        send_ms;           /* for a SEND in all, before the queue counts it as lost: however slowly a server goes on */
 	struct sts *sts;              /* policies of MTA-STS; NULL: nobody asks for them. Borrowed */
+	bool       public_only;       /* what DNS says leads to public addresses only (mx_is_private()) */
+	const struct peer *own;       /* addresses that we ourselves listen on; borrowed */
+	size_t     own_count;
 	struct tls_tally *tally;      /* how TLS goes; NULL: nobody counts. Borrowed */
 	outbound_ask_password ask_password;   /* NULL: nobody can log in */
 	void      *password_context;

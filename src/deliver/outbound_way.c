@@ -137,11 +137,17 @@ static void on_route(void *context, struct mx_route *route)
 		go(j, STR(""));
 }
 
-/* Is this host this server? Of addresses nobody can know: it may be behind a translator of them. */
-static bool is_own(void *context, struct str host, UNUSED const struct peer *address)
+/* Is this host this server? Behind a translator of addresses only its name tells. */
+static enum mx_kind judge(void *context, struct str host, const struct peer *address)
 {
-	const struct outbound_job *j = context;
-	return str_ieq(host, j->outbound->settings.hostname);
+	const struct outbound_settings *s = &((const struct outbound_job *)context)->outbound->settings;
+
+	for (size_t i = 0; address && i < s->own_count; i++)
+		if (memcmp(s->own[i].address, address->address, sizeof(address->address)) == 0)
+			return MX_OWN;
+	if (address && s->public_only && mx_is_private(address))
+		return MX_PRIVATE;
+	return str_ieq(host, s->hostname) ? MX_OWN : MX_USUAL;
 }
 
 /* An address as an SMTP literal: what is looked up no further. */
@@ -237,7 +243,7 @@ void job_find_way(struct outbound_job *j)
 	if (j->way.host.n > 0)
 		j->search = mx_find_host(j->outbound->resolver, j->way.host, j->way.port, on_route, j);
 	else
-		j->search = mx_find(j->outbound->resolver, j->in.send.destination, j->way.port, is_own, on_route, j);
+		j->search = mx_find(j->outbound->resolver, j->in.send.destination, j->way.port, judge, on_route, j);
 }
 
 void job_begin_anew(struct outbound_job *j)

@@ -31,6 +31,38 @@ static void begin(struct world *w, const struct nameserver *ns, const char *cons
 	outbound_configure(w->outbound, &s);
 }
 
+/* Mail comes back to this server, or goes into a network that a stranger's records name: neither is tried. */
+TEST(addresses_that_mail_does_not_go_to)
+{
+	static const struct { const char *destination, *status; bool is_own; } cases[] = {
+		{ "one.test", "5.4.6", true }, { "one.test", "5.4.4", false }, { "[127.0.0.1]", "5.4.4", false },
+	};
+	static const char *const scripts[] = { NULL };
+	static const struct peer here = { .address = { [10] = 0xff, 0xff, 127, 0, 0, 1 } };
+	struct nameserver ns = nameserver_start(zones, COUNT_OF(zones));
+	struct world w;
+
+	begin(&w, &ns, scripts, 1);
+	EACH(cases, c) {
+		struct send_recipient bob = { .address = STR("bob@x") };
+		struct send s = message_to(&bob, 1);
+		struct outbound_settings settings = outbound_defaults;
+
+		settings.hostname = STR("me.test");
+		settings.public_only = !c->is_own;
+		settings.own = &here;
+		settings.own_count = c->is_own;
+		outbound_configure(w.outbound, &settings);
+		s.destination = str_of(c->destination);
+		ask(&w, &s);
+		EXPECT_INT(w.answer.results[0].outcome, DELIVERY_REFUSED);
+		EXPECT_STR(w.answer.results[0].status, c->status);
+		EXPECT_INT(w.answer.n_attempts, 0);
+	}
+	teardown(&w);
+	nameserver_stop(&ns);
+}
+
 static void ask_for(struct world *w, uint64_t number, const char *destination)
 {
 	struct send_recipient bob = { .address = STR("bob@x") };

@@ -59,9 +59,11 @@ static struct dns_answer answer_of(struct scan *s, struct arena *a, uint16_t typ
 	return x;
 }
 
-static bool is_own(UNUSED void *context, struct str host, const struct peer *address)
+static enum mx_kind kind(UNUSED void *context, struct str host, const struct peer *address)
 {
-	return address ? address->address[15] == 77 : str_starts(host, STR("own"));
+	if (address && address->address[15] == 78)
+		return MX_PRIVATE;
+	return (address ? address->address[15] == 77 : str_starts(host, STR("own"))) ? MX_OWN : MX_USUAL;
 }
 
 static void check(const struct mx_route *r)
@@ -75,14 +77,14 @@ static void check(const struct mx_route *r)
 		need(r->targets[i].host < r->host_count);
 		need(h->dane != MX_DANE_UNKNOWN && (h->dane == MX_DANE_NONE || (r->is_secure && h->is_secure)));
 		need(h->dane != MX_DANE_VERIFY || (h->tlsa_count > 0 && h->name_count > 0));
-		need(!is_own(NULL, h->name, &r->targets[i].address) && !is_own(NULL, h->name, NULL));
+		need(kind(NULL, h->name, &r->targets[i].address) == MX_USUAL && kind(NULL, h->name, NULL) == MX_USUAL);
 		need(i == 0 || h->preference >= r->hosts[r->targets[i - 1].host].preference);
 	}
 }
 
 static void make_route(struct scan *s, struct arena *a)
 {
-	struct mx_plan p = { .route = mx_route_new(piece(s)), .is_own = is_own };
+	struct mx_plan p = { .route = mx_route_new(piece(s)), .judge = kind };
 	struct dns_answer x;
 
 	if (!mx_plan_at_once(&p)) {

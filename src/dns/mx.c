@@ -172,11 +172,11 @@ static struct mx_search *search_new(struct resolver *r, struct str domain, uint1
 	return s;
 }
 
-struct mx_search *mx_find(struct resolver *r, struct str domain, uint16_t port, mx_is_own is_own, mx_done done, void *context)
+struct mx_search *mx_find(struct resolver *r, struct str domain, uint16_t port, mx_judge judge, mx_done done, void *context)
 {
 	struct mx_search *s = search_new(r, domain, port, done, context);
 
-	s->plan.is_own = is_own;
+	s->plan.judge = judge;
 	if (mx_plan_at_once(&s->plan))
 		loop_defer(resolver_loop(r), &s->settled);
 	else

@@ -69,15 +69,22 @@ struct mx_route {
 };
 void mx_route_free(struct mx_route *route);   /* for whoever was given it; NULL is fine */
 
-/* Is this host (address NULL), or this address of it, our own server? */
-typedef bool (*mx_is_own)(void *context, struct str host, const struct peer *address);
+/* What is this host (address NULL), or this address of it? */
+enum mx_kind {
+	MX_USUAL = 0,
+	MX_OWN,                 /* our own server */
+	MX_PRIVATE,             /* an address that mail must not be sent to because some stranger's records say so */
+};
+typedef enum mx_kind (*mx_judge)(void *context, struct str host, const struct peer *address);
+/* Addresses of private networks (RFC 1918, 6598, 4193), of links and of this machine, and what is nobody's (RFC 6890). */
+bool mx_is_private(const struct peer *address);
 /* What has been found: the receiver owns it. */
 typedef void (*mx_done)(void *context, struct mx_route *route);
 
 struct mx_search;
 /* Looks all up at once. domain: A-labels, or an address literal with its brackets. port: of the TLSA records ("_25._tcp"). done runs
- * once, from the loop, never before this returns; not after mx_cancel(). is_own may be NULL; it is called with done's context. */
-struct mx_search *mx_find(struct resolver *r, struct str domain, uint16_t port, mx_is_own is_own, mx_done done, void *context);
+ * once, from the loop, never before this returns; not after mx_cancel(). judge may be NULL; it is called with done's context. */
+struct mx_search *mx_find(struct resolver *r, struct str domain, uint16_t port, mx_judge judge, mx_done done, void *context);
 /* The same for one host that somebody has named (a smart host): no MX records are asked for, and whatever is wrong with it may be
  * mended: it is never REFUSED. Who named it has vouched for it, so DANE counts where its addresses are signed. */
 struct mx_search *mx_find_host(struct resolver *r, struct str host, uint16_t port, mx_done done, void *context);

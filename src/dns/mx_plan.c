@@ -77,9 +77,35 @@ static void make_room(struct mx_plan *p, size_t hosts)
 	p->hosts = arena_array(&p->route->arena, hosts, sizeof *p->hosts);
 }
 
-static bool is_own(const struct mx_plan *p, struct str host, const struct peer *address)
+static enum mx_kind kind_of(const struct mx_plan *p, struct str host, const struct peer *address)
 {
-	return p->is_own != NULL && p->is_own(p->context, host, address);
+	return p->judge != NULL ? p->judge(p->context, host, address) : MX_USUAL;
+}
+
+bool mx_is_private(const struct peer *address)
+{
+	static const char *const networks[] = {
+		"0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16", "224.0.0.0/3",
+		"::/128", "::1/128", "fc00::/7", "fe80::/10", "ff00::/8",
+	};
+
+	for (size_t i = 0; i < COUNT_OF(networks); i++)
+		if (peer_is_in(address, str_of(networks[i])))
+			return true;
+	return false;
+}
+
+/* Unless it is left out: true. */
+static bool take_address(struct mx_plan *p, size_t host, const struct peer *address)
+{
+	struct mx_plan_host *h = &p->hosts[host];
+	enum mx_kind kind = kind_of(p, p->route->hosts[host].name, address);
+	char room[PEER_TEXT_MAX];
+
+	h->is_own |= kind == MX_OWN;
+	if (kind == MX_PRIVATE)
+		h->private_address = str_copy(&p->route->arena, peer_text(address, room));
+	return kind != MX_PRIVATE;
 }
 
 static void take_literal(struct mx_plan *p, const struct peer *address)
@@ -91,11 +117,10 @@ static void take_literal(struct mx_plan *p, const struct peer *address)
 	h = p->hosts;
 	add_host(p, p->route->domain, 0);
 	h->has_name = true;
-	if (peer_is_v4(address))
+	if (take_address(p, 0, address) && peer_is_v4(address))
 		h->v4[h->v4_count++] = *address;
-	else
+	else if (h->private_address.n == 0)
 		h->v6[h->v6_count++] = *address;
-	h->is_own = is_own(p, p->route->domain, address);
 	mx_plan_cut(p);
 	mx_plan_targets(p);
 }
@@ -244,7 +269,7 @@ void mx_plan_hosts(struct mx_plan *p, const struct dns_answer *mx)
 		refuse_answer(r, mx);
 	}
 	for (size_t i = 0; i < r->host_count; i++)
-		p->hosts[i].is_own = is_own(p, r->hosts[i].name, NULL);
+		p->hosts[i].is_own = kind_of(p, r->hosts[i].name, NULL) == MX_OWN;
 	mx_plan_cut(p);
 }
 
@@ -270,7 +295,8 @@ void mx_plan_addresses(struct mx_plan *p, size_t host, const struct dns_answer *
 	for (size_t i = 0; i < a->n; i++) {
 		if (a->records[i].n != (a->type == DNS_A ? 4 : 16) || !dns_read_address(a->records[i], &address))
 			continue;
-		h->is_own |= is_own(p, r->hosts[host].name, &address);
+		if (!take_address(p, host, &address))
+			continue;
 		if (a->type == DNS_A && h->v4_count < MX_HOST_ADDRESSES_MAX)
 			h->v4[h->v4_count++] = address;
 		if (a->type == DNS_AAAA && h->v6_count < MX_HOST_ADDRESSES_MAX)
@@ -387,6 +413,9 @@ static struct str why_no_address(struct mx_plan *p, size_t host)
 
 	if (h->has_failed)
 		return arena_printf(a, "the address of " STR_FMT " could not be looked up: " STR_FMT, STR_ARG(name), STR_ARG(h->failure));
+	if (h->private_address.n > 0)
+		return arena_printf(a, STR_FMT " has the address " STR_FMT ", of a private network: mail is not sent there because the records of other "
+		                    "domains say so (smtp_to_private in facteur.conf, or a route, allows it)", STR_ARG(name), STR_ARG(h->private_address));
 	if (h->has_name)
 		return arena_printf(a, STR_FMT " has no address", STR_ARG(name));
 	if (!domain_is_host(name))
@@ -412,6 +441,9 @@ static void refuse_hosts(struct mx_plan *p)
 	if (r->is_given)
 		refuse(r, 550, "5.4.4", arena_printf(&r->arena, "the host that mail for this destination goes to by a route of this server cannot be "
 		       "reached: " STR_FMT "; `facteur route list` shows the routes", STR_ARG(r->hosts[0].why)));
+	else if (p->hosts[0].private_address.n > 0)
+		refuse(r, 550, "5.4.4", r->is_implicit ? r->hosts[0].why : arena_printf(&r->arena, "no mail can reach " STR_FMT ", whose MX record names this "
+		       "host: " STR_FMT, STR_ARG(r->domain), STR_ARG(r->hosts[0].why)));
 	else if (r->is_implicit)
 		refuse(r, 550, "5.4.4", arena_printf(&r->arena, STR_FMT " takes no mail: it has no MX record and no address", STR_ARG(r->domain)));
 	else

@@ -10,6 +10,7 @@ struct mx_plan_host {
 	bool        is_own;                 /* it is this server */
 	bool        has_failed, is_forged;  /* the question for A or AAAA */
 	bool        has_name;               /* it exists */
+	struct str  private_address;        /* one that was left out; empty: none */
 	struct str  canonical;
 	struct peer v4[MX_HOST_ADDRESSES_MAX], v6[MX_HOST_ADDRESSES_MAX];
 	size_t      v4_count, v6_count;
@@ -19,7 +20,7 @@ struct mx_plan {
 	struct mx_route     *route;
 	struct mx_plan_host *hosts;         /* beside route->hosts */
 	struct str           canonical;     /* of the domain */
-	mx_is_own            is_own;
+	mx_judge             judge;
 	void                *context;
 };
 

@@ -26,6 +26,13 @@ static const char *const zones[] = {
 	"add backup.test MX 20 b.two.test",
 	"add byip.test MX 5 other.here.test",
 	"add mail.here.test A 192.0.2.77",
+	"add inside.test MX 10 mail.inside.test",
+	"add mail.inside.test A 10.1.2.3",
+	"add mail.inside.test AAAA fe80::1",
+	"add mixed.test MX 10 mail.mixed.test",
+	"add mail.mixed.test A 127.0.0.1",
+	"add mail.mixed.test A 192.0.2.8",
+	"add alone.test A 192.168.0.1",
 	"add other.here.test A 192.0.2.77",
 	"fail broken.test servfail",
 	"add half.test MX 10 mail.broken.test",
@@ -63,11 +70,13 @@ static const char *const zones[] = {
 	"add unsigned.test MX 10 mx.dane.test",   /* its MX could be anybody's: DANE does not count (RFC 7672 §2.2.1) */
 };
 
-static bool is_here(UNUSED void *context, struct str host, const struct peer *address)
+static enum mx_kind is_here(UNUSED void *context, struct str host, const struct peer *address)
 {
 	char room[PEER_TEXT_MAX];
 
-	return address ? str_eq(peer_text(address, room), STR("192.0.2.77")) : str_eq(host, STR("mail.here.test"));
+	if (address && mx_is_private(address))
+		return MX_PRIVATE;
+	return (address ? str_eq(peer_text(address, room), STR("192.0.2.77")) : str_eq(host, STR("mail.here.test"))) ? MX_OWN : MX_USUAL;
 }
 
 struct search { struct mx_route *route; bool is_done; };
@@ -127,7 +136,14 @@ TEST(searches)
 		{ "lost.test",        "20 a.two.test 2001:db8::1, 20 a.two.test 192.0.2.1" },
 		{ "alllost.test",     "451 4.7.5 the TLSA records of mx.lost.test (DANE) could not be looked up: the name servers failed or could not be reached (SERVFAIL)" },
 		{ "unsigned.test",    "10 mx.dane.test 192.0.2.4" },
+		{ "inside.test",      "550 5.4.4 no mail can reach inside.test, whose MX record names this host: mail.inside.test has the address 10.1.2.3, of a private "
+		                      "network: mail is not sent there because the records of other domains say so (smtp_to_private in facteur.conf, or a route, allows it)" },
+		{ "mixed.test",       "10 mail.mixed.test 192.0.2.8" },
+		{ "alone.test",       "550 5.4.4 alone.test has the address 192.168.0.1, of a private network: mail is not sent there because the records of other "
+		                      "domains say so (smtp_to_private in facteur.conf, or a route, allows it)" },
 		{ "[192.0.2.9]",      "0 [192.0.2.9] 192.0.2.9" },
+		{ "[127.0.0.1]",      "550 5.4.4 [127.0.0.1] has the address 127.0.0.1, of a private network: mail is not sent there because the records of other "
+		                      "domains say so (smtp_to_private in facteur.conf, or a route, allows it)" },
 		{ "[IPv6:2001:db8::9]", "0 [ipv6:2001:db8::9] 2001:db8::9" },
 		{ "[192.0.2.77]",     "550 5.4.6 mail for [192.0.2.77] leads back to this server, which does not know that domain: `facteur domain add` makes "
 		                      "it one of its own; otherwise its MX record has to name another server" },

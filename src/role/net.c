@@ -15,12 +15,16 @@
 #include "role/door.h"
 #include "role/net_private.h"
 #include "role/role.h"
+#include <arpa/inet.h>
 #include <errno.h>
 #include <grp.h>
+#include <ifaddrs.h>
+#include <netinet/in.h>
+#include <stdio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { LAST_CALL_MS = 3000, KEYS_MS = 10000 };
+enum { OWN_MAX = 64, LAST_CALL_MS = 3000, KEYS_MS = 10000 };
 
 struct net {
 	const struct role_start *start;
@@ -33,6 +37,9 @@ struct net {
 	struct net_policy policy;
 	struct outbound    *outbound;
 	uint16_t          port, https_port;   /* of other servers */
+	bool              public_only;
+	struct peer       own[OWN_MAX];   /* addresses of this server */
+	size_t            own_count;
 	struct loop_timer last_call;   /* STOP: then the rest is cut off */
 	bool              stops, is_over;
 };
@@ -77,6 +84,9 @@ static void apply_settings(struct net *n)
 
 	s.hostname = lookup_hostname(n->lookup);
 	s.port = n->port;
+	s.public_only = n->public_only;
+	s.own = n->own;
+	s.own_count = n->own_count;
 	s.sts = n->sts;
 	s.tally = n->policy.tally;
 	s.ask_password = ask_password;
@@ -224,6 +234,36 @@ static void serve(struct net *n)
 	net_policy_stop(&n->policy);
 }
 
+static void add_own(struct net *n, const struct sockaddr *a)
+{
+	if (a != NULL && (a->sa_family == AF_INET || a->sa_family == AF_INET6) && n->own_count < OWN_MAX)
+		peer_from_sockaddr(&n->own[n->own_count++], a);
+}
+
+/* Where mail would come back to us: the addresses of bind, else all of this machine. In a lab several servers share one, on other ports. */
+static void find_own_addresses(struct net *n, const struct conf *c)
+{
+	struct str bound = conf_text(c, SETTING_bind), one;
+	struct ifaddrs *all = NULL;
+	char room[PEER_TEXT_MAX];
+
+	if (n->port != 25 + conf_number(c, SETTING_port_offset) || getifaddrs(&all) < 0)
+		return;
+	for (const struct ifaddrs *i = all; i && bound.n == 0; i = i->ifa_next)
+		add_own(n, i->ifa_addr);
+	freeifaddrs(all);
+	while (bound.n) {
+		struct sockaddr_in v4 = { .sin_family = AF_INET };
+		struct sockaddr_in6 v6 = { .sin6_family = AF_INET6 };
+		str_cut(bound, ' ', &one, &bound);
+		snprintf(room, sizeof(room), STR_FMT, STR_ARG(one));
+		if (inet_pton(AF_INET, room, &v4.sin_addr) == 1)
+			add_own(n, (const struct sockaddr *)&v4);
+		else if (inet_pton(AF_INET6, room, &v6.sin6_addr) == 1)
+			add_own(n, (const struct sockaddr *)&v6);
+	}
+}
+
 /* Opens what is a file, before the door closes. */
 static enum err open_all(struct net *n)
 {
@@ -236,6 +276,8 @@ static enum err open_all(struct net *n)
 		struct resolver_config config = resolver_config_of(c);
 		e = resolver_new(n->loop, &config, &n->resolver);
 		n->port = (uint16_t)conf_number(c, SETTING_smtp_port_out);
+		n->public_only = n->port == 25 && !conf_on(c, SETTING_smtp_to_private);
+		find_own_addresses(n, c);
 		n->tls = tls_client_new(conf_text(c, SETTING_ca_file).p);
 		n->https_port = (uint16_t)conf_number(c, SETTING_https_port_out);
 		n->sts = sts_new(n->resolver, n->tls, n->https_port);
