@@ -277,6 +277,31 @@ TEST(records_to_publish)
 	end();
 }
 
+/* A domain that promises TLS has two records more; their id is another one when the promise is. */
+TEST(records_of_a_policy)
+{
+	struct admin_offline *o = begin();
+	struct answer before = ask(o, "domain dns", "'domain':'example.test'"), testing, enforced;
+
+	EXPECT_STR(str_of(record(&before, "_mta-sts.example.test", "value")), "");
+	EXPECT_STR(str_of(record(&before, "_smtp._tls.example.test", "value")), "v=TLSRPTv1; rua=mailto:postmaster@example.test");
+	gives(o, "config set", "'setting':'mta_sts','value':'always','domain':'example.test'", "invalid");
+	gives(o, "config set", "'setting':'mta_sts_hosts','value':'mx.example.net not_a_host'", "invalid");
+	gives(o, "config set", "'setting':'mta_sts_hosts','value':'mx.example.net *.example.com'", "");
+	gives(o, "config set", "'setting':'mta_sts','value':'testing','domain':'example.test'", "");
+	testing = ask(o, "domain dns", "'domain':'example.test'");
+	EXPECT(str_starts(str_of(record(&testing, "_mta-sts.example.test", "value")), STR("v=STSv1; id=")));
+	EXPECT_STR(str_of(record(&testing, "mta-sts.example.test", "value")), "mail.example.test.");
+	gives(o, "config set", "'setting':'mta_sts','value':'enforce','domain':'example.test'", "");
+	enforced = ask(o, "domain dns", "'domain':'example.test'");
+	EXPECT(strcmp(record(&testing, "_mta-sts.example.test", "value"), record(&enforced, "_mta-sts.example.test", "value")) != 0);
+	gives(o, "tls list", "", "unavailable");
+	answer_free(&before);
+	answer_free(&testing);
+	answer_free(&enforced);
+	end();
+}
+
 TEST(the_life_of_an_account)
 {
 	struct admin_offline *o = begin();

@@ -324,6 +324,34 @@ TEST(bounces_of_members)
 	end(w);
 }
 
+/* What senders to a domain are told about TLS; an account that is added later (lookup_update) changes nothing about it. */
+TEST(policies_of_domains)
+{
+	struct world *w = begin();
+	enum mta_sts_mode mode;
+
+	EXPECT_OK(domain_add(w->d, STR("second.test")));
+	EXPECT_OK(setting_store(w->d, SCOPE_DOMAIN, STR("second.test"), SETTING_mta_sts, STR("enforce")));
+	add(w, "alice@example.test");
+	publish(w);
+	for (int i = 0; i < 2; i++) {
+		EXPECT(lookup_domain_sts(w->l, STR("Example.TEST"), &mode));
+		EXPECT_INT(mode, MTA_STS_NONE);
+		EXPECT(lookup_domain_sts(w->l, STR("second.test"), &mode));
+		EXPECT_INT(mode, MTA_STS_ENFORCE);
+		EXPECT(!lookup_domain_sts(w->l, STR("elsewhere.test"), &mode));
+		EXPECT(!lookup_domain_sts(w->l, STR(""), &mode));
+		if (i == 0)
+			add(w, "bob@example.test");
+		publish(w);
+	}
+	EXPECT_OK(setting_store(w->d, SCOPE_SERVER, STR(""), SETTING_mta_sts, STR("testing")));
+	publish(w);
+	EXPECT(lookup_domain_sts(w->l, STR("example.test"), &mode));
+	EXPECT_INT(mode, MTA_STS_TESTING);
+	end(w);
+}
+
 /* What an alias sends on, and how a bounce to it finds its way; also after the look-up was made anew. */
 TEST(senders_of_forwarded_mail)
 {

@@ -119,6 +119,28 @@ TEST(mta_sts_policies)
 		EXPECT_INT(mta_sts_policy_allows(&p, str_of(h->host)), h->is_allowed);
 }
 
+/* What we publish can be read by those who read it; its id changes with it, and only then. */
+TEST(our_own_policy)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct str text = mta_sts_policy_text(&a, MTA_STS_ENFORCE, STR("mail.example.org"), STR("backup.example.net  *.filter.example")), id = mta_sts_policy_id(&a, text), why;
+	struct mta_sts_policy p;
+	enum mta_sts_mode mode = MTA_STS_ENFORCE;
+
+	EXPECT_STR(text, "version: STSv1\r\nmode: enforce\r\nmx: mail.example.org\r\nmx: backup.example.net\r\nmx: *.filter.example\r\nmax_age: 604800\r\n");
+	EXPECT_OK(mta_sts_policy_parse(text, &a, &p, &why));
+	EXPECT_STR(p.text, str_cstr(&a, text));
+	EXPECT(mta_sts_policy_allows(&p, STR("mail.example.org")) && mta_sts_policy_allows(&p, STR("a.filter.example")));
+	EXPECT(id.n > 0 && id.n <= MTA_STS_ID_MAX);
+	EXPECT(str_eq(id, mta_sts_policy_id(&a, text)));
+	text = mta_sts_policy_text(&a, MTA_STS_NONE, STR("mail.example.org"), STR(""));
+	EXPECT_OK(mta_sts_policy_parse(text, &a, &p, &why));
+	EXPECT_INT(p.mode, MTA_STS_NONE);
+	EXPECT(!str_eq(id, mta_sts_policy_id(&a, text)));
+	EXPECT(mta_sts_mode_parse(STR("Testing"), &mode) && mode == MTA_STS_TESTING);
+	EXPECT(!mta_sts_mode_parse(STR("enforced"), &mode) && !mta_sts_mode_parse(STR(""), &mode));
+}
+
 TEST(mta_sts_records)
 {
 	static const struct { struct str records[2]; size_t n; enum err e; const char *id; } cases[] = {

@@ -28,6 +28,8 @@ static void reset(const char *dir)
 	unlink(path_of(&a, dir, "directory.db-shm"));
 	unlink(path_of(&a, dir, "trail.db"));
 	unlink(path_of(&a, dir, "trail.db-wal"));
+	unlink(path_of(&a, dir, "tls.db"));
+	unlink(path_of(&a, dir, "tls.db-wal"));
 	FILE *f = fopen(path_of(&a, dir, "directory.db"), "w");
 	assert(f != NULL && fwrite(pristine.p, 1, pristine.n, f) == pristine.n);
 	fclose(f);
@@ -37,7 +39,7 @@ static const char *const commands[] = {
 	"domain list", "account list", "account show", "account add", "account password", "account suspend", "account remove", "account purge",
 	"account undelete", "account sessions", "app-password add", "alias add", "alias list", "group add", "queue list", "queue show",
 	"queue retry", "setting list", "setting set", "status", "certificate list", "session list", "mailbox list", "mailbox undelete", "printer list",
-	"trace",
+	"trace", "tls list", "tls report",
 };
 
 /* A command with the arguments most of them know, as it comes over the socket. */
@@ -69,6 +71,12 @@ static const struct fuzz_row rows[] = {
 	{ FUZZ_SEND, ROLE_QUEUE, NOTICE_TRAIL, "r" },
 	{ FUZZ_SEND, ROLE_QUEUE, NOTICE_REFUSED, "a4" },
 	{ FUZZ_SEND, ROLE_CELL, NOTICE_TRAIL, "r" },
+	{ FUZZ_SEND, ROLE_NET, NOTICE_TLS_SESSIONS, "4s%3s%9ssss" },
+	{ FUZZ_SEND, ROLE_NET, NOTICE_TLS_SESSIONS, "r" },
+	{ FUZZ_SEND, ROLE_NET, NOTICE_STS_KEPT, "sss8" },
+	{ FUZZ_SEND, ROLE_NET, REQUEST_STS_POLICIES, "8" },
+	{ FUZZ_SEND, ROLE_GATE, REQUEST_PAGE, "bsssb" },
+	{ FUZZ_SEND, ROLE_GATE, REQUEST_PAGE, "r" },
 	{ FUZZ_SEND, ROLE_CELL, REQUEST_ACCOUNT_INFO, "r" },
 	{ FUZZ_SEND, ROLE_CELL, REQUEST_RESOLVE, "r" },
 	{ FUZZ_SAY, ROLE_CONTROL, 0, "X" },

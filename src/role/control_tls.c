@@ -30,7 +30,7 @@ void control_tls_tick(struct control *c, int64_t now_ms)
 	if (c->book == NULL || now_ms < c->reports_ms)
 		return;
 	c->reports_ms = now_ms + EVERY_MS;
-	if (book_prune(c->book, clock_wall_s() / DAY_S) == ERR_OK && book_domains(c->book, clock_wall_s() / DAY_S, &a, &list, &n) == ERR_OK && n > 0)
+	if (book_prune(c->book, clock_wall_s() / DAY_S) == ERR_OK && conf_on(lookup_conf(c->lookup), SETTING_tls_reports) && book_domains(c->book, clock_wall_s() / DAY_S, &a, &list, &n) == ERR_OK && n > 0)
 		control_run(c, STR("{\"command\":\"tls report\",\"args\":{},\"lang\":\"en\"}"));
 }
 
