@@ -60,7 +60,11 @@ static const char step_5[] =
 	"CREATE TABLE metadata (mailbox_id INTEGER NOT NULL, entry TEXT NOT NULL, value BLOB NOT NULL,"
 	" PRIMARY KEY (mailbox_id, entry)) WITHOUT ROWID;";
 
-static const struct db_step steps[] = { { 1, step_1 }, { 2, step_2 }, { 3, step_3 }, { 4, step_4 }, { 5, step_5 } };
+static const char step_6[] =
+	/* sending.c: when was this network first seen? */
+	"CREATE INDEX sending_network ON sending (network, step);";
+
+static const struct db_step steps[] = { { 1, step_1 }, { 2, step_2 }, { 3, step_3 }, { 4, step_4 }, { 5, step_5 }, { 6, step_6 } };
 
 enum err schema_prepare(struct db *db)
 {

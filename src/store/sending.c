@@ -3,8 +3,9 @@
  * A row for each message would say no more and cost more: what is asked for are sums over an hour and a day. Whether somebody is a
  * stranger needs all who are none: 8 bytes and the day each, the SENDING_KNOWN_MAX that were written to last.
  *
- * Habits (the busiest hour of two months, the networks of before) are sums over some thousand rows, so they are looked up only for
- * who is just busy: an ordinary message costs a look at the rows of one day. Once a day what is too old goes. */
+ * Habits (the busiest hour of two months, the networks of before) are sums over some thousand rows (2.7 ms), so they are looked up only
+ * for who is just busy, and kept in memory for a step: an ordinary message costs a look at the rows of one day. Once a day what is
+ * too old goes. */
 #include "store/sending.h"
 #include "store/store_private.h"
 
@@ -160,8 +161,8 @@ static enum err read_sums(struct view *v, int64_t after, struct sending_counts *
 
 static enum err read_new_networks(struct view *v, int64_t after, int64_t day_ago, uint64_t *out)
 {
-	static const char sql[] = "SELECT coalesce(sum(recipients), 0) FROM sending WHERE step > ?1 AND network NOT IN"
-	                          " (SELECT network FROM sending WHERE step <= ?2)";
+	static const char sql[] = "SELECT coalesce(sum(recipients), 0) FROM sending WHERE step > ?1 AND NOT EXISTS"
+	                          " (SELECT 1 FROM sending AS before WHERE before.network = sending.network AND before.step <= ?2)";
 	CLEANUP(stmt_release) struct stmt *q = db_query(v->db, sql);
 
 	stmt_bind_int64(q, 1, after);
@@ -186,6 +187,20 @@ static enum err read_habits(struct view *v, int64_t day_ago, struct sending_fact
 	return ERR_OK;
 }
 
+/* Two months of the past are the same for ten minutes. */
+static enum err use_habits(struct view *v, int64_t step, struct sending_facts *out)
+{
+	struct sending_habits *h = &v->habits;
+
+	if (h->step != step) {
+		TRY(read_habits(v, step - STEPS_DAY, out));
+		*h = (struct sending_habits){ step, out->usual_hour, out->days };
+	}
+	out->usual_hour = h->usual_hour;
+	out->days = h->days;
+	return ERR_OK;
+}
+
 static enum err read_facts(struct view *v, int64_t step, struct sending_facts *out)
 {
 	static const int64_t lengths[SENDING_WINDOWS] = { STEPS_HOUR, STEPS_DAY };
@@ -194,9 +209,8 @@ static enum err read_facts(struct view *v, int64_t step, struct sending_facts *o
 		TRY(read_sums(v, step - lengths[i], &out->in[i]));
 	if (out->in[SENDING_HOUR].recipients < SENDING_BUSY)
 		return ERR_OK;
-	for (size_t i = 0; i < SENDING_WINDOWS; i++)
-		TRY(read_new_networks(v, step - lengths[i], step - STEPS_DAY, &out->in[i].from_new_networks));
-	return read_habits(v, step - STEPS_DAY, out);
+	TRY(read_new_networks(v, step - STEPS_HOUR, step - STEPS_DAY, &out->in[SENDING_HOUR].from_new_networks));
+	return use_habits(v, step, out);
 }
 
 enum err view_sending_facts(struct view *v, int64_t now_s, struct sending_facts *out)

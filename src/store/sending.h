@@ -33,7 +33,7 @@ struct sending_counts {
 	uint64_t strangers;          /* … of them never written to before */
 	uint64_t refused;
 	uint64_t networks;           /* different ones */
-	uint64_t from_new_networks;  /* recipients, from networks that nothing came from until a day ago; 0 when not busy */
+	uint64_t from_new_networks;  /* of the HOUR, recipients, from networks that nothing came from until a day ago; 0 when not busy */
 	uint64_t held_to;            /* not from here: recipients an hour to which it is slowed down just now (submit/sending.c); 0: it is not */
 };
 struct sending_facts {

@@ -136,6 +136,7 @@ struct view {
 	struct delivery_key pruned;          /* up to which names of deliveries were forgotten last */
 	int64_t            shared_bytes;     /* counted in more than one mailbox: see usage() in message.c */
 	int64_t            kept_bytes;       /* of emails that are in no mailbox and wait for their end in expunged.c */
+	struct sending_habits { int64_t step; uint64_t usual_hour, days; } habits;  /* sending.c: as of that step */
 	uint32_t           uidvalidity;      /* the newest one given out */
 	int64_t            mailbox_next;
 	atomic_uint        email_next;
