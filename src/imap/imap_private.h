@@ -70,6 +70,7 @@ struct imap_session {
 	int              errors;
 	bool             is_cut;        /* in the middle of a literal: no word more */
 	struct buf       out;
+	uint64_t         told_changes;  /* flags that others had changed, told so far */
 	uint64_t         flushes;       /* how often out went to the session */
 	struct imap_cmd  cmd;
 };

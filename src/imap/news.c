@@ -141,6 +141,7 @@ bool imap_send_news(struct imap_session *s, bool removals, struct arena *a)
 			return false;
 		}
 		imap_put_news(&s->out, s->s, s->tongue, s->view, &news);
+		s->told_changes += news.n_changed;
 	}
 	imap_flush(s);
 	return true;

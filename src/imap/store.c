@@ -86,6 +86,7 @@ struct imap_reply imap_store(struct imap_session *s, struct imap_cmd *c)
 	struct change ch = { 0 };
 	uint64_t modseq = 0, asked = uid_set_count(&uids);
 	size_t there;
+	uint64_t told = s->told_changes;
 	enum err e;
 
 	imap_sp(&c->args);
@@ -97,6 +98,9 @@ struct imap_reply imap_store(struct imap_session *s, struct imap_cmd *c)
 		return imap_bad(c, "sequence-set [(UNCHANGEDSINCE modseq)] [+-]FLAGS[.SILENT] (flags)");
 	if (!imap_send_news(s, false, &c->arena))  /* a new keyword is announced before it is shown (RFC 9051 §7.3.5) */
 		return (struct imap_reply){ .status = IMAP_CUT };
+	/* Others changed flags: silence would leave it open whether these come before or after ours (RFC 9051 §6.4.6, the note) */
+	if (s->told_changes != told)
+		ch.is_silent = false;
 	e = view_store_flags(s->view, s->mailbox_id, &uids, &ch.how, &c->arena, &modified, &modseq);
 	if (e != ERR_OK)
 		return imap_err(c, e);

@@ -1,0 +1,566 @@
+/* Random commands of several sessions go to a real mailbox and to the model (model_test.h); each answer, and after each command what every
+ * client has been told, must be what the model says. A failure is made small before it is shown: an operation is three numbers that
+ * mean something in any state, so that any of them may be left out.
+ *
+ * FACTEUR_SEED=n repeats one play, FACTEUR_OPERATIONS=n plays as many in all. */
+#include "imap/model_test.h"
+#include <unistd.h>
+
+#ifdef FACTEUR_SANITIZER
+enum { OPERATIONS_IN_ALL = 20000 };
+#else
+enum { OPERATIONS_IN_ALL = 100000 };
+#endif
+
+/* ---- operations */
+
+static bool is_told_gone(struct play *p, const struct client *c, uint32_t number, bool by_uid)
+{
+	uint32_t uid = by_uid ? number : number >= 1 && number <= c->n ? c->list[number - 1].uid : 0;
+
+	return uid == 0 || find(&p->boxes[c->box], uid) == NULL;
+}
+
+struct query { uint32_t with, without, smaller; int since; };
+
+static bool matches(const struct query *q, const struct model_message *m)
+{
+	return (m->flags & q->with) == q->with && !(m->flags & q->without) && (q->smaller == 0 || m->size < q->smaller) && m->day >= q->since;
+}
+
+static int by_criterion(const struct model_message *a, const struct model_message *b, uint32_t criterion)
+{
+	switch (criterion) {
+	case 0:
+		return a->day - b->day;
+	case 1:
+		return a->size < b->size ? -1 : a->size > b->size;
+	default:
+		return subject_rank[a->subject] - subject_rank[b->subject];
+	}
+}
+
+/* SEARCH and SORT, with numbers or UIDs, plain or as ESEARCH. */
+static void search(struct play *p, struct client *c, const struct operation *o)
+{
+	static const char *const criteria[] = { "ARRIVAL", "SIZE", "SUBJECT" };
+	bool by_uid = o->a & 1, is_sort = o->a & 2, is_extended = o->a & 4, is_reverse = o->a & 8;
+	struct query q = { .with = o->b & 4 ? 1u << (o->b >> 3) % FLAGS : 0, .without = o->b & 1 ? 1u << (o->b >> 6) % FLAGS : 0,
+		               .smaller = o->b & 2 ? 20 + (o->b >> 9) % 60 : 0, .since = o->b & 1024 ? (int)(o->b >> 12) % 28 + 1 : 0 };
+	uint32_t criterion = (o->a >> 4) % 3, want[MESSAGES_MAX];
+	struct box *b = box_of(p, c);
+	struct answer a;
+	char keys[200] = "ALL";
+	size_t n = 0, got = 0, len = 3;
+
+	for (int f = 0; f < FLAGS; f++) {
+		bool is_key = f > 4;
+		if (q.with & 1u << f)
+			len += (size_t)snprintf(keys + len, sizeof keys - len, is_key ? " KEYWORD %s" : " %s", flag_names[f] + !is_key);
+		if (q.without & 1u << f)
+			len += (size_t)snprintf(keys + len, sizeof keys - len, is_key ? " UNKEYWORD %s" : " UN%s", flag_names[f] + !is_key);
+	}
+	if (q.smaller)
+		len += (size_t)snprintf(keys + len, sizeof keys - len, " SMALLER %u", q.smaller);
+	if (q.since)
+		len += (size_t)snprintf(keys + len, sizeof keys - len, " SINCE %d-Feb-2024", q.since);
+	if (is_sort)
+		say(p, c, &a, "%sSORT %s(%s%s) UTF-8 %s", by_uid ? "UID " : "", is_extended ? "RETURN (ALL COUNT) " : "", is_reverse ? "REVERSE " : "",
+		    criteria[criterion], keys);
+	else
+		say(p, c, &a, "%sSEARCH %s%s", by_uid ? "UID " : "", is_extended ? "RETURN (ALL MIN) " : "", keys);
+	want_ok(p, &a);
+	if (!a.has_list)
+		wrong(p, "no result");
+	for (size_t i = 0; i < b->n; i++) {
+		bool is_told = false;
+		uint32_t number = b->list[i].uid;
+		for (size_t k = 0; k < c->n; k++) {
+			if (c->list[k].uid == b->list[i].uid) {
+				is_told = true;
+				number = by_uid ? number : (uint32_t)k + 1;
+				break;
+			}
+		}
+		if (!is_told || !matches(&q, &b->list[i]))
+			continue;
+		size_t at = n;
+		for (; is_sort && at > 0; at--) {  /* insertion: want[] holds uids while it is sorted */
+			int order = by_criterion(find(b, want[at - 1]), &b->list[i], criterion);
+			if ((is_reverse ? -order : order) <= 0)
+				break;
+		}
+		memmove(&want[at + 1], &want[at], (n - at) * sizeof *want);
+		want[at] = is_sort ? b->list[i].uid : number;
+		n++;
+	}
+	for (size_t i = 0; is_sort && !by_uid && i < n; i++)
+		for (size_t k = 0; k < c->n; k++)
+			if (c->list[k].uid == want[i]) {
+				want[i] = (uint32_t)k + 1;
+				break;
+			}
+	for (size_t i = 0; i < a.n; i++)
+		if (!is_told_gone(p, c, a.numbers[i], by_uid))
+			a.numbers[got++] = a.numbers[i];
+	if (got != n || memcmp(want, a.numbers, n * sizeof *want) != 0)
+		wrong(p, "found %zu, should be %zu; the first: %u, should be %u", got, n, got ? a.numbers[0] : 0, n ? want[0] : 0);
+	check_told(p, c, by_uid);
+}
+
+static void new_message(const struct operation *o, struct model_message *m, char *text, size_t room)
+{
+	size_t padding = o->b % 40;
+
+	*m = (struct model_message){ .day = (int)(o->a % 28) + 1, .subject = (int)(o->a >> 5) % SUBJECTS, .flags = (o->a >> 8) & 0x77 };
+	int n = snprintf(text, room, "Subject: %s\r\n\r\n%.*s", subjects[m->subject], (int)padding, "........................................");
+	m->size = (uint32_t)n;
+}
+
+static size_t flag_list(uint32_t flags, char *out, size_t room)
+{
+	size_t n = 0;
+
+	out[0] = '\0';
+	for (int f = 0; f < FLAGS; f++)
+		if (flags & 1u << f)
+			n += (size_t)snprintf(out + n, room - n, "%s%s", n ? " " : "", flag_names[f]);
+	return n;
+}
+
+static void append_one(struct play *p, struct client *c, const struct operation *o)
+{
+	struct box *b = &p->boxes[(o->a >> 16) % BOXES];
+	struct model_message m;
+	struct answer a;
+	char text[300], flags[200];
+
+	if (b->n == MESSAGES_MAX)
+		return;
+	new_message(o, &m, text, sizeof text);
+	flag_list(m.flags, flags, sizeof flags);
+	add_message(p, b, &m);
+	say(p, c, &a, "APPEND %s (%s) \"%02d-Feb-2024 10:00:00 +0000\" {%u+}\r\n%s", box_names[b - p->boxes], flags, m.day, m.size, text);
+	want_ok(p, &a);
+	check_told(p, c, true);
+}
+
+static struct told *some_told(struct client *c, uint32_t a) { return c->n ? &c->list[a % c->n] : NULL; }
+
+static void replace(struct play *p, struct client *c, const struct operation *o)
+{
+	struct box *from = box_of(p, c), *to = &p->boxes[(o->a >> 16) % BOXES];
+	struct told *t = some_told(c, o->b);
+	struct model_message m;
+	struct answer a;
+	char text[300];
+	uint32_t uid;
+
+	if (t == NULL || to->n == MESSAGES_MAX || c->is_readonly)
+		return;
+	uid = t->uid;
+	new_message(o, &m, text, sizeof text);
+	m.flags = 0;
+	bool is_there = find(from, uid) != NULL;
+	if (is_there) {
+		remove_message(p, from, uid);
+		add_message(p, to, &m);
+	}
+	say(p, c, &a, "UID REPLACE %u %s \"%02d-Feb-2024 10:00:00 +0000\" {%u+}\r\n%s", uid, box_names[to - p->boxes], m.day, m.size, text);
+	if ((a.status == 'O') != is_there)
+		wrong(p, "replacing a message that %s: " STR_FMT, is_there ? "is there" : "is gone", STR_ARG(a.text));
+	check_told(p, c, true);
+}
+
+/* STORE of a range, with numbers or UIDs, now and then UNCHANGEDSINCE */
+static void store(struct play *p, struct client *c, const struct operation *o)
+{
+	static const char *const ops[] = { "FLAGS", "+FLAGS", "-FLAGS", "+FLAGS.SILENT" };
+	uint32_t op = o->a % 4, flags = 1u << (o->a >> 2) % FLAGS | (o->a & 64 ? 1u << (o->a >> 7) % FLAGS : 0), first, last;
+	bool by_uid = o->a & 4096, is_conditional = (o->a & 8192) && c->modseq[c->box] != 0 && (o->a & 16384);
+	struct box *b = box_of(p, c);
+	struct answer a;
+	char names[200], condition[60] = "";
+
+	if (c->n == 0 || c->is_readonly)
+		return;
+	first = o->b % c->n;
+	last = first + (o->b >> 8) % 4;
+	last = last < c->n ? last : (uint32_t)c->n - 1;
+	if (is_conditional)
+		snprintf(condition, sizeof condition, " (UNCHANGEDSINCE %llu)", (unsigned long long)c->modseq[c->box]);
+	for (uint32_t i = first; i <= last; i++) {
+		struct model_message *m = find(b, c->list[i].uid);
+		if (m == NULL || (is_conditional && m->changed > c->modseq_tick[c->box]))
+			continue;
+		uint32_t now = op == 0 ? flags : op == 2 ? m->flags & ~flags : m->flags | flags;
+		if (now != m->flags)
+			m->changed = p->tick;
+		m->flags = now;
+		if (op == 3)  /* nobody says it to who knows it */
+			c->list[i].flags = now;
+	}
+	flag_list(flags, names, sizeof names);
+	if (by_uid)
+		say(p, c, &a, "UID STORE %u:%u%s %s (%s)", c->list[first].uid, c->list[last].uid, condition, ops[op], names);
+	else
+		say(p, c, &a, "STORE %u:%u%s %s (%s)", first + 1, last + 1, condition, ops[op], names);
+	if (a.status == 'B')
+		wrong(p, "answered " STR_FMT, STR_ARG(a.text));
+	check_told(p, c, by_uid);
+}
+
+/* What changed since a HIGHESTMODSEQ that was told some time ago: exactly that                       RFC 7162 §3.1.4 */
+static void changed_since(struct play *p, struct client *c)
+{
+	struct uid_set known = { 0 };
+	struct box *b = box_of(p, c);
+	struct answer a;
+
+	if (c->modseq[c->box] == 0)
+		return;
+	for (size_t i = 0; i < c->n; i++)
+		uid_set_add(&known, &p->arena, c->list[i].uid, c->list[i].uid);
+	say(p, c, &a, "UID FETCH 1:* (FLAGS) (CHANGEDSINCE %llu)", (unsigned long long)c->modseq[c->box]);
+	if (a.status == 'B')
+		wrong(p, "answered " STR_FMT, STR_ARG(a.text));
+	for (size_t i = 0; i < b->n; i++)
+		if (b->list[i].changed > c->modseq_tick[c->box] && uid_set_has(&known, b->list[i].uid) && !uid_set_has(&a.fetched, b->list[i].uid))
+			wrong(p, "uid %u changed, and CHANGEDSINCE does not know", b->list[i].uid);
+	check_told(p, c, true);
+}
+
+static void copy(struct play *p, struct client *c, const struct operation *o)
+{
+	bool is_move = o->a & 1, by_uid = o->a & 2;
+	struct box *from = box_of(p, c), *to = &p->boxes[(o->a >> 2) % BOXES];
+	struct answer a;
+	uint32_t first, last;
+	size_t room = MESSAGES_MAX - to->n;
+
+	if (c->n == 0 || (is_move && c->is_readonly))
+		return;
+	first = o->b % c->n;
+	last = first + (o->b >> 8) % 3;
+	last = last < c->n ? last : (uint32_t)c->n - 1;
+	if (room < last - first + 1)
+		return;
+	uint32_t uids[3];
+	size_t n = 0;
+	for (uint32_t i = first; i <= last; i++)
+		if (find(from, c->list[i].uid) != NULL)
+			uids[n++] = c->list[i].uid;
+	for (size_t i = 0; i < n; i++) {
+		struct model_message m = *find(from, uids[i]);
+		if (is_move)
+			remove_message(p, from, uids[i]);
+		add_message(p, to, &m);
+	}
+	if (by_uid)
+		say(p, c, &a, "UID %s %u:%u %s", is_move ? "MOVE" : "COPY", c->list[first].uid, c->list[last].uid, box_names[to - p->boxes]);
+	else
+		say(p, c, &a, "%s %u:%u %s", is_move ? "MOVE" : "COPY", first + 1, last + 1, box_names[to - p->boxes]);
+	if (a.status == 'B' || (a.status == 'N' && n > 0))
+		wrong(p, "answered " STR_FMT, STR_ARG(a.text));
+	check_told(p, c, true);
+}
+
+static void expunge(struct play *p, struct client *c, const struct operation *o)
+{
+	struct box *b = box_of(p, c);
+	struct answer a;
+	uint32_t first = 0, last = UINT32_MAX;
+
+	if (c->is_readonly)
+		return;
+	if (o->a & 1) {
+		first = b->uidnext > 20 ? o->b % b->uidnext : 1;
+		last = first + 10;
+	}
+	for (size_t i = b->n; i-- > 0;)
+		if ((b->list[i].flags & DELETED) && b->list[i].uid >= first && b->list[i].uid <= last)
+			remove_message(p, b, b->list[i].uid);
+	if (o->a & 1)
+		say(p, c, &a, "UID EXPUNGE %u:%u", first ? first : 1, last);
+	else
+		say(p, c, &a, "EXPUNGE");
+	want_ok(p, &a);
+	check_told(p, c, true);
+}
+
+static void status(struct play *p, struct client *c, const struct operation *o)
+{
+	struct box *b = &p->boxes[o->a % BOXES];
+	uint32_t want[5] = { (uint32_t)b->n, b->uidnext };
+	struct answer a;
+
+	for (size_t i = 0; i < b->n; i++) {
+		want[2] += !(b->list[i].flags & SEEN);
+		want[3] += !!(b->list[i].flags & DELETED);
+		want[4] += b->list[i].size;
+	}
+	say(p, c, &a, "STATUS %s (MESSAGES UIDNEXT UNSEEN DELETED SIZE)", box_names[b - p->boxes]);
+	want_ok(p, &a);
+	for (size_t i = 0; i < COUNT_OF(want); i++)
+		if (a.status_items[i] != want[i])
+			wrong(p, "STATUS of %s: item %zu is %u, should be %u", box_names[b - p->boxes], i, a.status_items[i], want[i]);
+	check_told(p, c, true);
+}
+
+/* SELECT, from what was remembered of it where the client can: VANISHED and FETCH are then all that it did not know    RFC 7162 §3.2.5 */
+static void choose(struct play *p, struct client *c, const struct operation *o)
+{
+	int box = (int)(o->a % BOXES);
+	struct box *b = &p->boxes[box];
+	bool resyncs = c->is_qresync && c->modseq[box] != 0 && (o->a & 32);
+	unsigned since = c->modseq_tick[box];
+	struct answer a;
+
+	c->box = box;
+	c->n = 0;
+	c->is_readonly = (o->a >> 3) % 4 == 0;
+	if (resyncs)
+		say(p, c, &a, "%s %s (QRESYNC (%u %llu))", c->is_readonly ? "EXAMINE" : "SELECT", box_names[box], c->uidvalidity[box],
+		    (unsigned long long)c->modseq[box]);
+	else
+		say(p, c, &a, "%s %s", c->is_readonly ? "EXAMINE" : "SELECT", box_names[box]);
+	want_ok(p, &a);
+	for (size_t i = 0; resyncs && i < b->n; i++)
+		if (b->list[i].changed > since && !uid_set_has(&a.fetched, b->list[i].uid))
+			wrong(p, "uid %u changed, and QRESYNC does not know", b->list[i].uid);
+	for (size_t i = 0; resyncs && i < b->n_gone && i < GONE_MAX; i++)
+		if (b->gone[i].tick > since && !uid_set_has(&a.earlier, b->gone[i].uid))
+			wrong(p, "uid %u is gone, and QRESYNC does not know", b->gone[i].uid);
+	for (size_t i = 0; i < b->n; i++)
+		if (uid_set_has(&a.earlier, b->list[i].uid))
+			wrong(p, "uid %u is there, and QRESYNC says it vanished", b->list[i].uid);
+	if (a.highest == 0)
+		wrong(p, "SELECT without HIGHESTMODSEQ");
+	c->modseq[box] = a.highest;
+	c->modseq_tick[box] = p->tick;
+	check_told(p, c, true);
+}
+
+static void fetch(struct play *p, struct client *c, const struct operation *o)
+{
+	bool by_uid = o->a & 1;
+	struct answer a;
+	uint32_t first, last;
+
+	if (c->n == 0)
+		return;
+	first = o->b % c->n;
+	last = first + (o->b >> 8) % 10;
+	last = last < c->n ? last : (uint32_t)c->n - 1;
+	if (by_uid)
+		say(p, c, &a, "UID FETCH %u:%u (FLAGS RFC822.SIZE)", c->list[first].uid, c->list[last].uid);
+	else
+		say(p, c, &a, "FETCH %u:%u (UID FLAGS RFC822.SIZE)", first + 1, last + 1);
+	if (a.status == 'B')
+		wrong(p, "answered " STR_FMT, STR_ARG(a.text));
+	check_told(p, c, by_uid);
+}
+
+static void noop(struct play *p, struct client *c)
+{
+	struct answer a;
+
+	say(p, c, &a, "NOOP");
+	want_ok(p, &a);
+	check_told(p, c, true);
+}
+
+/* Out of the cell, and back as the gate gives it. */
+static void park(struct play *p, struct client *c)
+{
+	static const struct session_open info = { .protocol = PROTOCOL_IMAP };
+	CLEANUP(buf_free) struct buf record = BUF(PARK_RECORD_MAX);
+	uint64_t modseq;
+
+	if (!imap_engine.park(c->state, &record, &modseq)) {
+		wrong(p, "cannot be parked");
+		return;
+	}
+	imap_engine.close(c->state);
+	session_test_free(c->s);
+	c->s = session_for_test(&info, STR(""), &c->out);
+	c->state = imap_engine.resume(c->s, &p->account, buf_str(&record));
+	if (c->state == NULL)
+		wrong(p, "cannot be resumed");
+}
+
+static void run(struct play *p, const struct operation *o)
+{
+	struct client *c = &p->clients[o->what % SESSIONS];
+	uint32_t what = o->what / SESSIONS % 20;
+
+	p->tick++;
+	if (c->box < 0 && what != 0)
+		what = 1;
+	switch (what) {
+	case 0:
+		append_one(p, c, o);
+		break;
+	case 1:
+		choose(p, c, o);
+		break;
+	case 2: case 3: case 4:
+		store(p, c, o);
+		break;
+	case 5: case 6: case 7:
+		search(p, c, o);
+		break;
+	case 8: case 9:
+		fetch(p, c, o);
+		break;
+	case 10: case 11:
+		copy(p, c, o);
+		break;
+	case 12: case 13:
+		expunge(p, c, o);
+		break;
+	case 14:
+		status(p, c, o);
+		break;
+	case 15:
+		changed_since(p, c);
+		break;
+	case 16:
+		replace(p, c, o);
+		break;
+	case 17:
+		park(p, c);
+		break;
+	case 18:
+		append_one(p, c, o);
+		break;
+	default:
+		noop(p, c);
+		break;
+	}
+	if (!p->wrong[0])
+		ask_for_new(p, c);
+}
+
+/* ---- plays, and what remains of one that went wrong */
+
+static void begin(struct play *p, const char *dir)
+{
+	static const struct session_open info = { .protocol = PROTOCOL_IMAP, .command = STR("a0 LOGIN") };
+	struct answer a;
+
+	p->account.account = 1;
+	EXPECT_OK(view_open(dir, &(struct view_config){ .account = 1 }, &p->account.view));
+	for (int i = 0; i < BOXES; i++)
+		p->boxes[i].uidnext = 1;
+	for (int i = 0; i < SESSIONS; i++) {
+		struct client *c = &p->clients[i];
+		*c = (struct client){ .out = BUF(1 << 20), .box = -1, .is_qresync = i > 0 };
+		c->s = session_for_test(&info, STR(""), &c->out);
+		c->state = imap_engine.open(c->s, &p->account);
+		EXPECT(c->state != NULL);
+		if (c->is_qresync)
+			say(p, c, &a, "ENABLE QRESYNC");
+	}
+}
+
+/* The number of the operation that went wrong (its text in p->wrong), or n. */
+static size_t play(const struct operation *all, size_t n, struct play *p)
+{
+	const char *dir = test_dir();
+	size_t i = 0;
+
+	begin(p, dir);
+	for (; i < n; i++) {
+		run(p, &all[i]);
+		arena_reset(&p->arena);
+		if (p->wrong[0])
+			break;
+	}
+	for (int k = 0; k < SESSIONS; k++) {
+		imap_engine.close(p->clients[k].state);
+		session_test_free(p->clients[k].s);
+		buf_free(&p->clients[k].out);
+	}
+	arena_free(&p->arena);
+	EXPECT_OK(view_close(p->account.view));
+	test_dir_remove(dir);
+	return i;
+}
+
+static bool goes_wrong(const struct operation *all, size_t n)
+{
+	struct play *p = MEM_NEW(struct play);
+	bool is_wrong = play(all, n, p) < n;
+
+	mem_free(p);
+	return is_wrong;
+}
+
+/* Leaves out what is not needed to go wrong: halves, then quarters … then single operations. */
+static size_t shrink(struct operation *all, size_t n)
+{
+	struct operation *less = mem_alloc(n * sizeof *less);
+
+	for (size_t piece = n / 2; piece > 0; piece /= 2) {
+		for (size_t at = 0; at + piece <= n;) {
+			memcpy(less, all, at * sizeof *less);
+			memcpy(less + at, all + at + piece, (n - at - piece) * sizeof *less);
+			if (goes_wrong(less, n - piece)) {
+				n -= piece;
+				memcpy(all, less, n * sizeof *all);
+			} else {
+				at += piece;
+			}
+		}
+	}
+	mem_free(less);
+	return n;
+}
+
+static void show(const struct operation *all, size_t n, unsigned seed)
+{
+	struct play *p = MEM_NEW(struct play);
+
+	begin(p, test_dir());
+	for (size_t i = 0; i < n && !p->wrong[0]; i++) {
+		run(p, &all[i]);
+		print_error("  %s\n" STR_FMT, p->did, STR_ARG(buf_str(&p->clients[all[i].what % SESSIONS].out)));
+	}
+	print_error("FACTEUR_SEED=%u: %s\n", seed, p->wrong);
+	fail();
+}
+
+static void one_play(unsigned seed)
+{
+	struct operation all[OPERATIONS];
+	struct play *p = MEM_NEW(struct play);
+	uint64_t random = seed * 2654435761u + 1;
+	size_t n;
+
+	for (size_t i = 0; i < OPERATIONS; i++) {
+		uint32_t *number[] = { &all[i].what, &all[i].a, &all[i].b };
+		for (int k = 0; k < 3; k++) {
+			random = random * 6364136223846793005u + 1442695040888963407u;
+			*number[k] = (uint32_t)(random >> 32);
+		}
+	}
+	n = play(all, OPERATIONS, p);
+	mem_free(p);
+	if (n < OPERATIONS)
+		show(all, shrink(all, n + 1), seed);
+}
+
+TEST(the_real_mailbox_is_the_model)
+{
+	const char *only = getenv("FACTEUR_SEED"), *many = getenv("FACTEUR_OPERATIONS");
+	unsigned plays = (unsigned)(many ? strtoul(many, NULL, 10) : OPERATIONS_IN_ALL) / OPERATIONS;
+
+	if (access("/dev/shm", W_OK) == 0)
+		setenv("TMPDIR", "/dev/shm", 1);  /* it is not about the disk */
+
+	for (unsigned seed = 1; only == NULL && seed <= plays; seed++)
+		one_play(seed);
+	if (only != NULL)
+		one_play((unsigned)strtoul(only, NULL, 10));
+}

@@ -1,0 +1,386 @@
+/* imap/model_test.h -- a mailbox as RFC 9051 and RFC 7162 describe it, for model_test.c: what is in it, and what each client was told.
+ *
+ * What the model leaves open: a message that another session removed, and whose removal is not told yet (RFC 9051 §7.5.1), may be in
+ * an answer or not. */
+#ifndef FACTEUR_IMAP_MODEL_TEST_H
+#define FACTEUR_IMAP_MODEL_TEST_H
+#include "base/mem.h"
+#include "base/test.h"
+#include "imap/engine.h"
+#include "store/view.h"
+#include "submit/account.h"
+#include <stdlib.h>
+
+enum { SESSIONS = 3, BOXES = 3, MESSAGES_MAX = 60, GONE_MAX = 4000, OPERATIONS = 400, FLAGS = 7, SUBJECTS = 4 };
+
+static const char *const box_names[BOXES] = { "INBOX", "Drafts", "Archive" };
+static const char *const flag_names[FLAGS] = { "\\Seen", "\\Answered", "\\Flagged", "\\Deleted", "\\Draft", "k1", "k2" };
+static const char *const subjects[SUBJECTS] = { "Re: apples", "Zebra", "apples", "[list] Bananas" };
+static const int subject_rank[SUBJECTS] = { 0, 2, 0, 1 };   /* by base subject */
+enum { SEEN = 1, DELETED = 8 };
+
+/* ---- the model */
+
+struct model_message {
+	uint32_t uid, size, flags;
+	int      day, subject;
+	unsigned changed;        /* tick of its last change */
+};
+struct gone {
+	uint32_t uid;
+	unsigned tick;
+};
+struct box {
+	struct model_message list[MESSAGES_MAX];
+	size_t         n;
+	struct gone    gone[GONE_MAX];
+	size_t         n_gone;
+	uint32_t       uidnext;
+};
+
+/* What a client was told. */
+struct told {
+	uint32_t uid, flags;     /* uid 0: announced by EXISTS only */
+	bool     has_flags;
+};
+struct client {
+	struct session *s;
+	void           *state;
+	struct buf      out;
+	int             box;     /* -1: none selected */
+	bool            is_qresync, is_readonly;
+	struct told     list[2 * MESSAGES_MAX + 200];
+	size_t          n;
+	/* the last HIGHESTMODSEQ it was told with everything up to it, and when that was; for each mailbox */
+	uint64_t        modseq[BOXES];
+	unsigned        modseq_tick[BOXES];
+	uint32_t        uidvalidity[BOXES];
+};
+
+struct answer {
+	char     status;         /* 'O', 'N', 'B' */
+	struct str text;         /* behind the tag */
+	uint32_t numbers[MESSAGES_MAX * 4];   /* SEARCH, SORT, ESEARCH ALL, in their order */
+	size_t   n;
+	bool     has_list;
+	struct uid_set fetched;  /* uids of FETCH responses with UID */
+	struct uid_set earlier;  /* VANISHED (EARLIER) */
+	uint64_t highest;        /* HIGHESTMODSEQ code */
+	uint32_t status_items[5];
+};
+
+struct operation { uint32_t what, a, b; };
+
+struct play {
+	struct account account;
+	struct box     boxes[BOXES];
+	struct client  clients[SESSIONS];
+	struct arena   arena;
+	unsigned       tick;
+	char           wrong[600];   /* the first thing that was not as it should be */
+	char           did[300];
+};
+
+static void wrong(struct play *p, const char *fmt, ...) PRINTF_LIKE(2, 3);
+static void wrong(struct play *p, const char *fmt, ...)
+{
+	va_list args;
+
+	if (p->wrong[0])
+		return;
+	va_start(args, fmt);
+	vsnprintf(p->wrong, sizeof p->wrong, fmt, args);
+	va_end(args);
+}
+
+static struct model_message *find(struct box *b, uint32_t uid)
+{
+	for (size_t i = 0; i < b->n; i++)
+		if (b->list[i].uid == uid)
+			return &b->list[i];
+	return NULL;
+}
+
+static struct box *box_of(struct play *p, const struct client *c) { return &p->boxes[c->box]; }
+
+static struct model_message *add_message(struct play *p, struct box *b, const struct model_message *like)
+{
+	struct model_message *m = &b->list[b->n++];
+
+	*m = *like;
+	m->uid = b->uidnext++;
+	m->changed = p->tick;
+	return m;
+}
+
+static void remove_message(struct play *p, struct box *b, uint32_t uid)
+{
+	struct model_message *m = find(b, uid);
+	size_t at = (size_t)(m - b->list);
+
+	b->gone[b->n_gone++ % GONE_MAX] = (struct gone){ uid, p->tick };
+	memmove(m, m + 1, (b->n - at - 1) * sizeof *m);
+	b->n--;
+}
+
+/* ---- reading answers */
+
+static uint32_t read_flags(struct str text)
+{
+	struct str word;
+	uint32_t flags = 0;
+
+	while (str_cut(text, ' ', &word, &text) || (word.n > 0 && text.n == 0)) {
+		for (int f = 0; f < FLAGS; f++)
+			if (str_ieq(word, str_of(flag_names[f])))
+				flags |= 1u << f;
+		if (text.n == 0)
+			break;
+	}
+	return flags;
+}
+
+static void forget(struct client *c, size_t at)
+{
+	memmove(&c->list[at], &c->list[at + 1], (c->n - at - 1) * sizeof *c->list);
+	c->n--;
+}
+
+static void read_set(struct play *p, struct str text, struct uid_set *out)
+{
+	struct scan s = scan_of(text);
+
+	do {
+		uint32_t first = scan_u32(&s), last = scan_take(&s, ':') ? scan_u32(&s) : first;
+		uid_set_add(out, &p->arena, first, last);
+	} while (scan_take(&s, ','));
+	if (s.failed || !scan_done(&s))
+		wrong(p, "not a set: " STR_FMT, STR_ARG(text));
+}
+
+static void hear_vanished(struct play *p, struct client *c, struct str text, struct answer *a)
+{
+	struct uid_set set = { 0 };
+
+	if (str_starts(text, STR("(EARLIER) "))) {
+		read_set(p, str_from(text, 10), &a->earlier);
+		return;
+	}
+	read_set(p, text, &set);
+	uint64_t left = uid_set_count(&set);
+	for (size_t i = c->n; i-- > 0;) {
+		if (c->list[i].uid != 0 && uid_set_has(&set, c->list[i].uid)) {
+			forget(c, i);
+			left--;
+		}
+	}
+	for (size_t i = c->n; left > 0 && i-- > 0;) {  /* announced just before, and not asked for yet */
+		if (c->list[i].uid == 0) {
+			forget(c, i);
+			left--;
+		}
+	}
+	if (left > 0)
+		wrong(p, "VANISHED of what was never announced: " STR_FMT, STR_ARG(text));
+}
+
+static uint32_t number_after(struct str text, const char *word)
+{
+	ptrdiff_t at = str_find(text, str_of(word));
+	struct scan s;
+
+	if (at < 0)
+		return 0;
+	s = scan_of(str_from(text, (size_t)at + strlen(word)));
+	return scan_u32(&s);
+}
+
+static void hear_fetch(struct play *p, struct client *c, uint32_t seq, struct str items, struct answer *a)
+{
+	uint32_t uid = number_after(items, "UID "), size = number_after(items, "RFC822.SIZE ");
+	ptrdiff_t at = str_find(items, STR("FLAGS ("));
+	struct model_message *m;
+
+	if (seq == 0 || seq > c->n) {
+		wrong(p, "FETCH of %u, of %zu announced", seq, c->n);
+		return;
+	}
+	struct told *t = &c->list[seq - 1];
+	if (uid != 0 && t->uid != 0 && t->uid != uid)
+		wrong(p, "FETCH %u is uid %u, was %u", seq, uid, t->uid);
+	if (uid != 0) {
+		t->uid = uid;
+		uid_set_add(&a->fetched, &p->arena, uid, uid);
+	}
+	if (at >= 0) {
+		struct str flags = str_from(items, (size_t)at + 7);
+		flags = str_sub(flags, 0, (size_t)str_chr(flags, ')'));
+		t->flags = read_flags(flags);
+		t->has_flags = true;
+	}
+	m = t->uid ? find(box_of(p, c), t->uid) : NULL;
+	if (m != NULL && size != 0 && size != m->size)
+		wrong(p, "uid %u has %u bytes, not %u", m->uid, m->size, size);
+}
+
+static void hear_numbers(struct play *p, struct str text, struct answer *a)
+{
+	struct scan s = scan_of(text);
+
+	a->has_list = true;
+	while (!s.failed && !scan_done(&s) && scan_take(&s, ' ') && scan_peek(&s) != '(')
+		a->numbers[a->n++] = scan_u32(&s);
+	if (s.failed)
+		wrong(p, "no numbers: " STR_FMT, STR_ARG(text));
+}
+
+/* "(TAG "x") UID ALL 1:3,7 …": the set of ALL or PARTIAL in its order */
+static void hear_esearch(struct play *p, struct str text, struct answer *a)
+{
+	ptrdiff_t at = str_find(text, STR(" ALL "));
+	struct scan s;
+
+	a->has_list = true;
+	if (at < 0)
+		return;
+	s = scan_of(str_from(text, (size_t)at + 5));
+	do {
+		uint32_t first = scan_u32(&s), last = scan_take(&s, ':') ? scan_u32(&s) : first;
+		for (uint32_t n = first; n <= last && a->n < COUNT_OF(a->numbers); n++)
+			a->numbers[a->n++] = n;
+	} while (scan_take(&s, ','));
+	if (s.failed)
+		wrong(p, "no set: " STR_FMT, STR_ARG(text));
+}
+
+static void hear_numbered(struct play *p, struct client *c, struct str line, struct answer *a)
+{
+	struct scan s = scan_of(line);
+	uint32_t n = scan_u32(&s);
+	scan_need(&s, ' ');
+	struct str rest = scan_rest(&s);
+
+	if (str_eq(rest, STR("EXPUNGE"))) {
+		if (n == 0 || n > c->n)
+			wrong(p, "EXPUNGE of %u, of %zu announced", n, c->n);
+		else
+			forget(c, n - 1);
+	} else if (str_eq(rest, STR("EXISTS"))) {
+		if (n < c->n || n > COUNT_OF(c->list))
+			wrong(p, "EXISTS %u after %zu", n, c->n);
+		while (c->n < n && c->n < COUNT_OF(c->list))
+			c->list[c->n++] = (struct told){ 0 };
+	} else if (str_starts(rest, STR("FETCH ("))) {
+		hear_fetch(p, c, n, rest, a);
+	}
+}
+
+static void hear(struct play *p, struct client *c, struct str line, struct answer *a)
+{
+	static const char *const items[] = { "MESSAGES ", "UIDNEXT ", "UNSEEN ", "DELETED ", "SIZE " };
+	ptrdiff_t code = str_find(line, STR("[HIGHESTMODSEQ ")), validity = str_find(line, STR("[UIDVALIDITY "));
+
+	if (code >= 0) {
+		struct scan s = scan_of(str_from(line, (size_t)code + 15));
+		a->highest = scan_number(&s, UINT64_MAX);
+	}
+	if (validity >= 0 && c->box >= 0)
+		c->uidvalidity[c->box] = number_after(line, "[UIDVALIDITY ");
+	if (str_starts(line, STR("t "))) {
+		a->status = line.p[2];
+		a->text = str_from(line, 2);
+	} else if (str_starts(line, STR("* VANISHED "))) {
+		hear_vanished(p, c, str_from(line, 11), a);
+	} else if (str_starts(line, STR("* SEARCH")) || str_starts(line, STR("* SORT"))) {
+		hear_numbers(p, str_from(line, line.p[3] == 'E' ? 8 : 6), a);
+	} else if (str_starts(line, STR("* ESEARCH"))) {
+		hear_esearch(p, line, a);
+	} else if (str_starts(line, STR("* STATUS "))) {
+		for (size_t i = 0; i < COUNT_OF(items); i++)
+			a->status_items[i] = number_after(line, items[i]);
+	} else if (line.n > 2 && chr_digit(line.p[2])) {
+		hear_numbered(p, c, str_from(line, 2), a);
+	}
+}
+
+static void say(struct play *p, struct client *c, struct answer *a, const char *fmt, ...) PRINTF_LIKE(4, 5);
+static void say(struct play *p, struct client *c, struct answer *a, const char *fmt, ...)
+{
+	CLEANUP(buf_free) struct buf said = BUF(100000);
+	struct str all, line;
+	va_list args;
+	char text[2000];
+
+	va_start(args, fmt);
+	vsnprintf(text, sizeof text, fmt, args);
+	va_end(args);
+	snprintf(p->did, sizeof p->did, "client %d: %.200s", (int)(c - p->clients), text);
+	*a = (struct answer){ 0 };
+	buf_reset(&c->out);
+	session_test_input(c->s, arena_printf(&p->arena, "t %s\r\n", text));
+	if (imap_engine.input(c->state) == SESSION_CLOSE)
+		wrong(p, "the session ended: " STR_FMT, STR_ARG(buf_str(&c->out)));
+	all = str_copy(&p->arena, buf_str(&c->out));
+	while (str_cut(all, '\n', &line, &all))
+		hear(p, c, str_trim(line), a);
+	if (a->status != 'O' && a->status != 'N' && a->status != 'B')
+		wrong(p, "no answer");
+}
+
+static void want_ok(struct play *p, const struct answer *a)
+{
+	if (a->status != 'O')
+		wrong(p, "answered " STR_FMT, STR_ARG(a->text));
+}
+
+/* ---- after each command: what the client was told is what is */
+
+static void check_told(struct play *p, struct client *c, bool removals)
+{
+	struct box *b;
+	size_t at = 0, alive = 0, unasked = 0;
+
+	if (c->box < 0 || p->wrong[0])
+		return;
+	b = box_of(p, c);
+	for (size_t i = 0; i < c->n; i++) {
+		const struct told *t = &c->list[i];
+		if (t->uid == 0) {  /* announced now, one of the last; while removals wait it may be gone again */
+			unasked++;
+			continue;
+		}
+		alive += find(b, t->uid) != NULL;
+		if (find(b, t->uid) == NULL) {
+			if (removals)
+				wrong(p, "uid %u is gone, and nobody said so", t->uid);
+			continue;
+		}
+		while (at < b->n && b->list[at].uid != t->uid)
+			at++;
+		if (at == b->n)
+			wrong(p, "uid %u stands in the wrong place", t->uid);
+		else if (t->has_flags && t->flags != b->list[at].flags)
+			wrong(p, "uid %u: told flags %x, it has %x", t->uid, t->flags, b->list[at].flags);
+	}
+	if (alive > b->n || alive + unasked < b->n || (removals && c->n != b->n))
+		wrong(p, "%zu messages told, there are %zu", c->n, b->n);
+}
+
+/* Asks for what was only announced, as clients do. */
+static void ask_for_new(struct play *p, struct client *c)
+{
+	struct answer a;
+
+	if (c->box < 0)
+		return;
+	for (size_t i = 0; i < c->n; i++) {
+		if (c->list[i].uid == 0 || !c->list[i].has_flags) {
+			say(p, c, &a, "UID FETCH 1:* (FLAGS RFC822.SIZE)");
+			if (a.status == 'B')
+				wrong(p, "answered " STR_FMT, STR_ARG(a.text));
+			check_told(p, c, true);
+			return;
+		}
+	}
+}
+#endif
