@@ -118,12 +118,43 @@ static void put_aside(struct queue *q, struct due *d, const struct envelope_reci
 	sync_put_aside(q->sync, d, at, why);
 }
 
+/* To where it belongs. sent: it has been sent to already, and only its sender may not know yet; NULL: it has not. */
+static void take_recipient(struct queue *q, struct queued *m, const struct envelope *e, uint16_t i, bool again, const struct sync_result *sent)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	const struct envelope_recipient *r = &e->recipients[i];
+	bool is_group = r->account == ENVELOPE_GROUP;
+	struct sync_result why;
+	int64_t at = is_group || sent != NULL ? 0 : times_wait(q, e, r->account == 0, &a, &why);
+	struct due *d = backlog_due(&q->backlog, m, is_group || at > 0 ? 0 : r->account, i, again);
+
+	d->tells_success = report_of_done_is_due(e, r->account, r->notify, false, false);
+	if (sent != NULL)
+		sync_move(q->sync, d, sent);
+	else if (is_group)
+		sync_move(q->sync, d, &was_distributed);
+	else if (at > 0)
+		put_aside(q, d, r, at, &why);
+	else if (r->account == 0)
+		parcels_add(q->parcels, d, e);
+	else
+		dispatch_poke(q->dispatch, r->account);
+}
+
+/* Nothing is left to do for it: a replay finds that it has been sent to, or that it has moved to queue.db: then the row answers for it. */
+static enum err is_settled(struct queue *q, const struct late_key *key, bool *settled)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct late_row row;
+	enum err e = late_find(q->late, key, &a, &row);
+
+	*settled = e == ERR_OK;
+	return e == ERR_NOTFOUND ? ERR_OK : e;
+}
+
 enum err add_to_backlog(struct queue *q, struct log_place place, const struct content *c, bool again)
 {
 	struct queued *m = backlog_message(&q->backlog, log_id(q->log), place, q->now_ms);
-	CLEANUP(arena_free) struct arena a = { 0 };
-	struct sync_result why;
-	struct late_row row;
 	enum err e = again ? end_report_of(q, &c->envelope) : ERR_OK;
 
 	parents_set(&q->parents, &c->envelope.parent, place.seq);
@@ -131,28 +162,15 @@ enum err add_to_backlog(struct queue *q, struct log_place place, const struct co
 		spool_named(q->spool, c->spool, place.seq);
 	for (size_t i = 0; e == ERR_OK && i < c->envelope.n; i++) {
 		const struct envelope_recipient *r = &c->envelope.recipients[i];
-		struct late_key key = { log_id(q->log), place.seq, (uint16_t)i };
-		if ((r->account == ENVELOPE_GROUP && !report_is_due(&c->envelope, r->notify, REPORT_DELIVERED)) ||
-		    (again && replay_was_sent(q, &key)))
+		const struct late_key key = { log_id(q->log), place.seq, (uint16_t)i };
+		struct sync_result sent;
+		bool settled = false, was_sent = again && replay_was_sent(q, &key, &sent);
+		if (again)
+			e = is_settled(q, &key, &settled);
+		if (e != ERR_OK || (r->account == ENVELOPE_GROUP && !report_is_due(&c->envelope, r->notify, REPORT_DELIVERED)) || settled ||
+		    (was_sent && !report_of_done_is_due(&c->envelope, 0, r->notify, sent.peer_tells, sent.has_passed_by)))
 			continue;
-		if (again)  /* moved to queue.db before the restart: the row answers for it */
-			e = late_find(q->late, &key, &a, &row);
-		arena_reset(&a);
-		if (again && e == ERR_OK)
-			continue;
-		e = e == ERR_NOTFOUND ? ERR_OK : e;
-		int64_t at = r->account == ENVELOPE_GROUP ? 0 : times_wait(q, &c->envelope, r->account == 0, &a, &why);
-		struct due *d = backlog_due(&q->backlog, m, at > 0 || r->account == ENVELOPE_GROUP ? 0 : r->account, (uint16_t)i, again);
-		d->tells_success = report_of_done_is_due(&c->envelope, r->account, r->notify, false, false);
-		if (r->account == ENVELOPE_GROUP)
-			sync_move(q->sync, d, &was_distributed);
-		else if (at > 0)
-			put_aside(q, d, r, at, &why);
-		else if (r->account == 0)
-			parcels_add(q->parcels, d, &c->envelope);
-		else
-			dispatch_poke(q->dispatch, r->account);
-		arena_reset(&a);
+		take_recipient(q, m, &c->envelope, (uint16_t)i, again, was_sent ? &sent : NULL);
 	}
 	backlog_close(&q->backlog, m);
 	return e;

@@ -1,5 +1,6 @@
 /* What net said of a parcel, and what is written down of it. The order in it (the record, its sync, SENT) is the argument of parcels.c. */
 #include "base/bytes.h"
+#include "base/clock.h"
 #include "queue/parcels_private.h"
 #include "queue/record.h"
 #include <stddef.h>
@@ -83,9 +84,11 @@ static void record(struct parcel *p)
 	struct record_done done = { .log_id = p->log_id, .seq = p->seq };
 
 	for (size_t i = 0; i < p->n; i++)
-		if (p->items[i].is_done)
+		if (p->items[i].is_done) {
+			done.taken[done.n] = (p->items[i].done.peer_tells ? RECORD_PEER_TELLS : 0) | (p->items[i].done.has_passed_by ? RECORD_PASSED_BY : 0);
 			done.recipients[done.n++] = p->items[i].recipient;
-	p->record = BUF(64 + 2 * RECORD_DONE_MAX);
+		}
+	p->record = BUF(64 + 3 * RECORD_DONE_MAX);
 	record_done_encode(&done, &p->record);
 	p->state = PARCEL_DONE;
 	write_record(p);
@@ -97,6 +100,19 @@ static void no_longer_out(struct parcel *p)
 	p->bytes = 0;
 }
 
+/* It has had no try of its own, and hears of another's. */
+static void put_off_unsent(struct parcel *p, struct item *i, const struct sync_result *result)
+{
+	struct queue *q = p->parcels->queue;
+	const struct late_past past = { true, p->begins, i->tries, i->asked };
+	const struct late_key key = item_key(p, i);
+	struct late_next next;
+
+	late_next_of(&past, clock_wall_s(), q->config.lifetime_s, &next);
+	note_put_aside(q, &key, i->address, next.due, result);
+	put_off(p, i, result);
+}
+
 /* Nobody was reached: what waits for the same destination would fare the same. Each gets that as its result, and its own next time. */
 static void put_off_others(struct parcel *p, const struct send_result *why)
 {
@@ -104,11 +120,12 @@ static void put_off_others(struct parcel *p, const struct send_result *why)
 	struct parcels *r = p->parcels;
 	struct turn *x;
 
+	turns_explain(&p->turn, why->text);
 	while ((x = turns_drain(r->turns, &p->turn)) != NULL) {
 		struct parcel *other = (struct parcel *)x;
 		for (size_t i = 0; i < other->n; i++)
 			if (other->items[i].state != ITEM_SETTLED)
-				put_off(other, &other->items[i], &result);
+				put_off_unsent(other, &other->items[i], &result);
 		parcel_drop(other);
 	}
 }

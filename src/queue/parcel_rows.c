@@ -45,6 +45,33 @@ static int64_t set_aside_until(struct parcels *r, const struct turns_state *s)
 	return s->again_ms > r->now_ms && !s->is_paused ? clock_wall_s() + (s->again_ms - r->now_ms) / 1000 : LATE_NEVER;
 }
 
+bool parcels_rest(struct parcels *r, struct due *d, struct str address, struct str destination)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	const struct late_key key = { d->message->log_id, d->message->seq, d->recipient };
+	struct sync_result why = { .status = STR("4.4.1"), .host = STR("") };
+	struct turns_state s;
+
+	turns_state(r->turns, destination, &s);
+	if (!s.is_paused && s.again_ms <= r->now_ms)
+		return false;
+	if (r->queue->config.holds_elsewhere)
+		why.reason = STR("This server keeps what is for other servers: its setting send_elsewhere is off.");
+	else if (s.is_paused)
+		why.reason = arena_printf(&a, "The administrator has stopped mail to " STR_FMT "; it goes on after `facteur queue resume " STR_FMT "`.",
+		                          STR_ARG(destination), STR_ARG(destination));
+	else
+		why.reason = arena_printf(&a, "Nobody could be reached for " STR_FMT " a moment ago, so this waits for the next try there.%s" STR_FMT,
+		                          STR_ARG(destination), s.why.n > 0 ? " What the last one said: " : "", STR_ARG(s.why));
+	int64_t due = set_aside_until(r, &s);
+	if (!r->queue->config.holds_elsewhere)  /* what is received is noted with that already */
+		note_put_aside(r->queue, &key, address, due, &why);
+	sync_put_aside(r->queue->sync, d, due, &why);
+	if (due == LATE_NEVER)
+		turns_park(r->turns, destination, true);
+	return true;
+}
+
 static void move_waiting(struct parcel *p)
 {
 	struct parcels *r = p->parcels;

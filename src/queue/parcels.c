@@ -149,6 +149,8 @@ void parcels_add(struct parcels *r, struct due *d, const struct envelope *e)
 		sync_move(r->queue->sync, d, &refused);
 		return;
 	}
+	if (parcels_rest(r, d, address, way.destination))
+		return;
 	struct parcel *p = parcel_for(r, d->message, e, way.destination, &a);
 	parcel_item(p, d->recipient, address, ITEM_LOGGED)->due = d;
 	d->parcel = p;

@@ -114,5 +114,7 @@ struct late_key item_key(const struct parcel *p, const struct item *i);
 void item_forget_row(struct parcel *p, struct item *i);
 void parcels_move_old(struct parcels *r);       /* out of the log */
 void parcels_list(struct parcels *r);           /* rows that are due, or wanted */
+/* Nothing is sent there for a while: it goes to queue.db at once, and says why. False: it does not rest. */
+bool parcels_rest(struct parcels *r, struct due *d, struct str address, struct str destination);
 void parcel_put_aside(struct parcel *p, int64_t due, const struct sync_result *why);   /* to queue.db until then, wherever it is */
 #endif

@@ -44,7 +44,7 @@ struct queue {
 	struct map            cells;         /* account -> struct asker */
 	struct asker         *mx, *control;
 	struct parcels       *parcels;
-	struct map            sent;          /* while the log is replayed: keys that a LOG_DONE names -> the queue */
+	struct map            sent;          /* while the log is replayed: keys that a LOG_DONE names -> a byte of replay.c */
 	struct map            late_out;      /* rows of accounts that are being tried: key -> the queue */
 	uint64_t              next_asker;
 	uint64_t              w;             /* the durable one, as last seen */
@@ -67,9 +67,10 @@ void add_copy(struct queue *q, const struct envelope *e, struct str head, struct
 /* A record that is durable: its recipients to where they belong. again: found at start. */
 enum err add_to_backlog(struct queue *q, struct log_place place, const struct content *c, bool again) MUST_CHECK;
 
-/* replay.c: reads what has been sent, before the messages are; was it?; then finishes the rows that were sent to. */
+/* replay.c: reads what has been sent, before the messages are; was it? (out: as it was when it was answered); then finishes the rows that
+ * were sent to. */
 enum err replay_read_sent(struct queue *q) MUST_CHECK;
-bool replay_was_sent(const struct queue *q, const struct late_key *key);
+bool replay_was_sent(const struct queue *q, const struct late_key *key, struct sync_result *out);
 enum err replay_finish_sent(struct queue *q) MUST_CHECK;
 
 /* times.c: when a recipient of it may be tried, and why it waits (seconds since 1970; 0: now). Where its

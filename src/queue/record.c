@@ -1,4 +1,4 @@
-/* LOG_DONE: u8 version, u64 log id, u64 seq, u32 count, u16 recipient each.
+/* LOG_DONE: u8 version, u64 log id, u64 seq, u32 count, of each u16 recipient, u8 taken (version 1: not there; nobody is told then).
  * LOG_MESSAGE: u8 version, u8 place of the body, u64 size, u32 CRC32C of the body, u64 spool, the envelope as a string;
  * then, when it is inline, the body to the end of the payload: it is written from where the sender put it, without a
  * copy.
@@ -8,7 +8,7 @@
 #include "queue/envelope.h"
 #include <stdio.h>
 
-enum { RECORD_VERSION = 1, BODY_INLINE = 1, BODY_SPOOL = 2 };
+enum { RECORD_VERSION = 1, DONE_VERSION = 2, BODY_INLINE = 1, BODY_SPOOL = 2 };
 
 void record_message_encode(const struct record_message *m, struct buf *head)
 {
@@ -40,12 +40,14 @@ bool record_message_decode(struct str payload, struct record_message *out)
 
 void record_done_encode(const struct record_done *d, struct buf *out)
 {
-	put_u8(out, RECORD_VERSION);
+	put_u8(out, DONE_VERSION);
 	put_u64(out, d->log_id);
 	put_u64(out, d->seq);
 	put_u32(out, (uint32_t)d->n);
-	for (size_t i = 0; i < d->n; i++)
+	for (size_t i = 0; i < d->n; i++) {
 		put_u16(out, d->recipients[i]);
+		put_u8(out, d->taken[i]);
+	}
 }
 
 bool record_done_decode(struct str payload, struct record_done *out)
@@ -56,9 +58,11 @@ bool record_done_decode(struct str payload, struct record_done *out)
 	*out = (struct record_done){ .log_id = get_u64(&s) };
 	out->seq = get_u64(&s);
 	out->n = get_count(&s, RECORD_DONE_MAX);
-	for (size_t i = 0; i < out->n && !s.failed; i++)
+	for (size_t i = 0; i < out->n && !s.failed; i++) {
 		out->recipients[i] = get_u16(&s);
-	return get_end(&s) && version == RECORD_VERSION && out->n > 0;
+		out->taken[i] = version == DONE_VERSION ? get_u8(&s) : RECORD_PEER_TELLS | RECORD_PASSED_BY;
+	}
+	return get_end(&s) && (version == DONE_VERSION || version == 1) && out->n > 0;
 }
 
 void spool_name(uint64_t spool, char name[SPOOL_NAME_MAX])

@@ -6,8 +6,8 @@
  *     transaction that adds the message, so a replay of everything above W delivers nothing twice and loses nothing.
  *   - A recipient that has moved to queue.db is answered for by its row there (queue/late.h), which is kept, even when
  *     it is finished, until W has passed its seq. So a replay asks late_find() first and leaves such a recipient alone.
- *   - A recipient elsewhere that has been sent to is answered for by a LOG_DONE, which stands behind its message. It
- *     may name a row of queue.db (of an older log, too) whose change did not come to the disk: the replay finishes it.
+ *   - A recipient elsewhere that has been sent to is answered for by a LOG_DONE, which stands behind its message; whether the
+ *     sender is to hear of it can be seen from both. It may name a row of queue.db (of an older log, too) whose change did not come to the disk: the replay finishes it.
  *   - Everything else is still to be done. So W may become v as soon as each recipient of each seq ≤ v is either
  *     committed in a synced account, or sent, or a row of queue.db, and the rows that LOG_DONEs ≤ v name are finished. */
 #ifndef FACTEUR_QUEUE_RECORD_H
@@ -33,7 +33,9 @@ struct record_done {
 	uint64_t log_id, seq;  /* the message */
 	size_t   n;            /* 1 to RECORD_DONE_MAX */
 	uint16_t recipients[RECORD_DONE_MAX];  /* indexes in its envelope */
+	uint8_t  taken[RECORD_DONE_MAX];       /* RECORD_*: what the other server has taken over, of what the sender wants to hear */
 };
+enum { RECORD_PEER_TELLS = 1, RECORD_PASSED_BY = 2 };   /* queue/fate.h */
 void record_done_encode(const struct record_done *d, struct buf *out);
 bool record_done_decode(struct str payload, struct record_done *out) MUST_CHECK;
 

@@ -40,11 +40,12 @@ TEST(an_empty_body_is_inline)
 TEST(what_has_been_sent)
 {
 	CLEANUP(buf_free) struct buf b = BUF(1000);
-	struct record_done in = { 7, 9, 2, { 0, 19999 } }, out;
+	struct record_done in = { 7, 9, 2, { 0, 19999 }, { 0, RECORD_PEER_TELLS } }, out;
 
 	record_done_encode(&in, &b);
 	EXPECT(record_done_decode(buf_str(&b), &out));
 	EXPECT(out.log_id == 7 && out.seq == 9 && out.n == 2 && out.recipients[0] == 0 && out.recipients[1] == 19999);
+	EXPECT(out.taken[0] == 0 && out.taken[1] == RECORD_PEER_TELLS);
 	EXPECT(!record_done_decode(str_sub(buf_str(&b), 0, b.n - 1), &out));
 	in.n = 0;
 	buf_reset(&b);
@@ -54,6 +55,23 @@ TEST(what_has_been_sent)
 	buf_reset(&b);
 	record_done_encode(&in, &b);
 	EXPECT(record_done_decode(buf_str(&b), &out));
+}
+
+/* As an older facteur wrote it: nobody is told of it, as he did not. */
+TEST(what_has_been_sent_in_its_first_version)
+{
+	CLEANUP(buf_free) struct buf b = BUF(1000);
+	struct record_done out;
+
+	put_u8(&b, 1);
+	put_u64(&b, 7);
+	put_u64(&b, 9);
+	put_u32(&b, 1);
+	put_u16(&b, 3);
+	EXPECT(record_done_decode(buf_str(&b), &out));
+	EXPECT(out.seq == 9 && out.recipients[0] == 3 && out.taken[0] == (RECORD_PEER_TELLS | RECORD_PASSED_BY));
+	b.p[0] = 3;
+	EXPECT(!record_done_decode(buf_str(&b), &out));
 }
 
 TEST(spool_names)

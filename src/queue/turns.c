@@ -21,8 +21,8 @@ struct line {                        /* of flows */
 };
 
 struct destination {
-	char        *text;
-	struct str   name;
+	char        *text, *why_text;
+	struct str   name, why;
 	size_t       flows, waiting, here, out, window, goods;
 	struct line  stalled;            /* flows that wait for room here */
 	struct flow *all;                /* its flows */
@@ -207,6 +207,7 @@ static void destination_free(struct turns *t, struct destination *d)
 {
 	map_set(&t->destinations, d->name, NULL);
 	mem_free(d->text);
+	mem_free(d->why_text);
 	mem_free(d);
 }
 
@@ -265,6 +266,7 @@ void turns_free(struct turns *t)
 	assert(t->flows.n == 0);
 	while (map_next(&t->destinations, &at, NULL, &v)) {
 		mem_free(((struct destination *)v)->text);
+		mem_free(((struct destination *)v)->why_text);
 		mem_free(v);
 	}
 	map_free(&t->destinations);
@@ -450,6 +452,14 @@ static int64_t pause_ms(unsigned failures)
 	return ms < TURNS_PAUSE_MOST_MS ? ms : TURNS_PAUSE_MOST_MS;
 }
 
+void turns_explain(struct turn *x, struct str why)
+{
+	struct destination *d = x->flow->to;
+
+	mem_free(d->why_text);
+	d->why = keep(why, &d->why_text);
+}
+
 static void note_good(struct turns *t, struct destination *d, int64_t now_ms)
 {
 	d->failures = 0;
@@ -507,7 +517,7 @@ void turns_pass(struct turns *t, int64_t now_ms)
 static struct turns_state state_of(const struct turns *t, const struct destination *d)
 {
 	return (struct turns_state){ d->name, d->waiting, d->here, d->out, d->window, d->again_ms, d->failures,
-		d->is_paused || t->is_held, d->has_parked };
+		d->is_paused || t->is_held, d->has_parked, d->why };
 }
 
 void turns_state(const struct turns *t, struct str destination, struct turns_state *out)

@@ -52,6 +52,8 @@ void turns_withdraw(struct turns *t, struct turn *x);
 void turns_leave(struct turns *t, struct turn *x);         /* it is over, wherever it was */
 /* Of one that was taken. True: the destination is unreachable from now on: what waits for it should not wait here. */
 bool turns_feedback(struct turns *t, struct turn *x, enum send_feedback f, int64_t now_ms);
+/* Why it is unreachable, to be seen (turns_state.why) until it is reached again. */
+void turns_explain(struct turn *x, struct str why);
 /* Withdraws one that waits for the same destination; NULL: there is none (more). */
 struct turn *turns_drain(struct turns *t, struct turn *x);
 struct str turn_destination(const struct turn *x);
@@ -68,6 +70,7 @@ struct turns_state {
 	unsigned failures;              /* in a row: how often nobody could be reached */
 	bool    is_paused;              /* by the administrator */
 	bool    has_parked;             /* rows of queue.db wait for turns_wants() */
+	struct str why;                 /* of the failures; it is gone after the next feedback */
 };
 void turns_state(const struct turns *t, struct str destination, struct turns_state *out);   /* zeros: nothing special */
 /* All that are known, in no order. */

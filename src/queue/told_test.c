@@ -1,0 +1,108 @@
+/* What senders and administrators hear of mail that could not leave at once, or left in the moment of a kill. */
+#include "queue/sending_test.h"
+
+static unsigned reports;
+static char told[1000];
+
+static bool tell(UNUSED void *context, const struct report *r, struct buf *body, enum envelope_body *type, bool *smtputf8)
+{
+	reports++;
+	snprintf(told, sizeof told, "%d " STR_FMT, (int)r->recipients[0].action, STR_ARG(r->recipients[0].status));
+	buf_add_cstr(body, "Subject: 9\r\nFrom: postmaster@example.test\r\n\r\n");
+	*type = ENVELOPE_7BIT;
+	*smtputf8 = false;
+	return true;
+}
+
+static void asks_for_success(struct envelope *e)
+{
+	e->is_authenticated = true;
+	for (size_t i = 0; i < e->n; i++)
+		e->recipients[i].notify = ENVELOPE_NOTIFY_SUCCESS;
+}
+
+/* Killed between the record that says "sent" and the row that says "tell": of a message of the log, and of a row. */
+TEST(success_is_told_once_whatever_is_killed)
+{
+	static const bool cases[] = { false, true };
+
+	EACH(cases, is_row) {
+		struct world *w = begin();
+		const uint64_t to[] = { WORLD_AT(0) };
+		int pair[2];
+
+		reports = 0;
+		w->report = tell;
+		w->dress = asks_for_success;
+		world_kill(w);
+		w->sync_every_ms = *is_row ? 20 : 60000;
+		world_open(w);
+		w->net.defers = *is_row;
+		world_add(w, 1, to, 1, 100);
+		if (*is_row) {
+			WORLD_UNTIL(w, late(w).waiting == 1);
+			world_kill(w);
+			w->sync_every_ms = 60000;
+			world_open(w);
+			w->net.defers = false;
+			clock_wall_offset(301);
+		}
+		WORLD_UNTIL(w, w->net.got[1][0] == 1 && open_connections(w) == 0);
+		EXPECT_INT(reports, 0);
+		w->sync_every_ms = 20;
+		for (unsigned kills = 0; kills < 3; kills++) {
+			world_kill(w);
+			world_open(w);
+			world_pair(pair);
+			queue_keys(w->queue, pair[1]);  /* the report is to be signed: it stays */
+			clock_wall_offset(310 + 10 * kills);
+			WORLD_UNTIL(w, reports == 1);
+			w->clock_ms += 3000;
+			world_rounds(w, 50);
+			close(pair[0]);
+		}
+		EXPECT_INT(reports, 1);
+		EXPECT_INT(w->net.got[1][0], 1);
+		EXPECT(str_starts(str_of(told), STR("5 2.0.0")));
+		clock_wall_offset(0);
+		world_free(w);
+	}
+}
+
+/* Where nobody was reached a moment ago, or the administrator has stopped it, mail waits: at once, with a reason to be seen. */
+TEST(mail_to_a_destination_that_rests_is_seen_at_once)
+{
+	static const bool cases[] = { false, true };
+
+	EACH(cases, is_paused) {
+		CLEANUP(arena_free) struct arena a = { 0 };
+		const struct queue_command list = { .kind = QUEUE_LIST };
+		const uint64_t to[] = { WORLD_AT(0) };
+		struct world *w = begin();
+		struct queue_answer answer;
+
+		w->net.is_unreachable = true;
+		if (*is_paused) {
+			EXPECT_OK(parcels_pause(w->queue->parcels, STR("d0.example"), true));
+		} else {
+			world_add(w, 1, to, 1, 100);
+			WORLD_UNTIL(w, late(w).waiting == 1);
+		}
+		int64_t since = w->clock_ms;
+		world_add(w, 2, to, 1, 100);
+		WORLD_UNTIL(w, late(w).waiting == (*is_paused ? 1 : 2) && backlog(w) == 0);
+		EXPECT(w->clock_ms - since < 5000);
+		EXPECT_OK(world_command(w, &list, &a, &answer));
+		const struct queue_listed *last = &answer.messages[answer.n - 1];
+		EXPECT(str_find(last->reason, *is_paused ? STR("The administrator has stopped mail to d0.example") : STR("Nobody could be reached for d0.example")) >= 0);
+		EXPECT(*is_paused || str_find(last->reason, STR("250 taken")) >= 0);  /* the words of the try before */
+		EXPECT_INT(last->next_due == LATE_NEVER, *is_paused);
+		w->net.is_unreachable = false;
+		EXPECT_OK(parcels_pause(w->queue->parcels, STR("d0.example"), false));
+		w->clock_ms += 61000;
+		clock_wall_offset(601);
+		WORLD_UNTIL(w, w->net.got[2][0] == 1);
+		clock_wall_offset(0);
+		world_free(w);
+	}
+}
