@@ -145,7 +145,7 @@ enum err group_bounced(struct directory *d, struct str key, const struct directo
 	stmt_bind_text(q, 1, key);
 	stmt_bind_text(q, 2, member_key);
 	stmt_bind_int64(q, 3, now_s);
-	stmt_bind_text(q, 4, str_sub(reason, 0, GROUP_REASON_MAX));
+	stmt_bind_text(q, 4, reason.n > 0 ? str_sub(reason, 0, GROUP_REASON_MAX) : STR(""));
 	stmt_bind_int64(q, 5, FORGET_S);
 	stmt_bind_text(q, 6, directory_address_text(a, member));
 	if (!stmt_row(q))

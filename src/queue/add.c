@@ -15,6 +15,7 @@
  * the second is told to come again: it can only be the next cell of an account whose last one has just died. */
 #include "queue/add.h"
 #include "base/bytes.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "queue/queue_private.h"
@@ -22,6 +23,7 @@
 #include "queue/parcels.h"
 #include "queue/resolve.h"
 #include "queue/copies.h"
+#include "queue/orders.h"
 #include <assert.h>
 #include <stddef.h>
 
@@ -287,19 +289,19 @@ static enum err encode_envelope(struct adding *a, const struct envelope *e)
  * channel says. */
 static enum err resolve(struct queue *q, uint64_t account, struct adding *a)
 {
-	struct envelope in = a->in.envelope;
+	struct envelope *in = &a->in.envelope;
 
 	if (account != 0) {
-		in.submitter = account;
-		if (in.source != ENVELOPE_DELIVERY)
-			in.source = ENVELOPE_SUBMISSION;
+		in->submitter = account;
+		if (in->source != ENVELOPE_DELIVERY)
+			in->source = ENVELOPE_SUBMISSION;
 	}
 	if (q->lookup == NULL)
-		return encode_envelope(a, &in);
-	TRY(envelope_distribute(q->lookup, &in, &a->arena, &a->all));
+		return encode_envelope(a, in);
+	TRY(envelope_distribute(q->lookup, in, &a->arena, &a->all));
 	if (a->all.n > 0) {
 		TRY(copies_new(q, &a->all, &a->in.body, &a->copies));
-		TRY(copies_check(a->copies, &in));
+		TRY(copies_check(a->copies, in));
 	}
 	return is_for_nobody(a) ? ERR_OK : encode_envelope(a, &a->all.envelope);
 }
@@ -358,38 +360,54 @@ static void store(struct adding *a)
 	worker_add(a->queue->worker, &a->job);
 }
 
+static void end_without(struct adding *a)
+{
+	parents_set(&a->queue->parents, &a->parent, 0);
+	if (a->spool != 0)
+		spool_remove(a->queue->spool, a->spool);
+	reply(a, ERR_OK, 0);
+	if (a->own != NULL)
+		a->own(a->own_context, ERR_OK, NULL);
+	adding_free(a);
+}
+
+static void on_orders(void *context, enum err result)
+{
+	struct adding *a = context;
+
+	if (result != ERR_OK)
+		refuse(a, result);
+	else if (is_for_nobody(a))
+		end_without(a);
+	else
+		store(a);
+}
+
 static void on_copies(void *context, enum err result)
 {
 	struct adding *a = context;
 
 	if (result == ERR_OK)
-		store(a);
+		orders_run(a->queue, &a->all, &a->in.envelope, &a->in.body, on_orders, a);
 	else
 		refuse(a, result);
 }
 
-/* What is checked and resolved. */
+/* What is checked and resolved: first what groups send on (it views the look-up, which may be another one after a wait), then what the
+ * server itself is told, then the message. */
 static void take(struct adding *a)
 {
-	struct queue *q = a->queue;
-
-	if (is_for_nobody(a)) {
-		if (a->spool != 0)
-			spool_remove(q->spool, a->spool);
-		reply(a, ERR_OK, 0);
-		if (a->own != NULL)
-			a->own(a->own_context, ERR_OK, NULL);
-		adding_free(a);
-		return;
-	}
 	a->parent = a->in.envelope.parent;
-	parents_set(&q->parents, &a->parent, PARENT_BEING_WRITTEN);
-	if (a->copies == NULL) {
+	parents_set(&a->queue->parents, &a->parent, PARENT_BEING_WRITTEN);
+	if (a->all.n == 0 && a->all.orders_n == 0 && !is_for_nobody(a)) {
 		store(a);
 		return;
 	}
 	keep_request(a);
-	copies_write(a->copies, on_copies, a);
+	if (a->copies != NULL)
+		copies_write(a->copies, on_copies, a);
+	else
+		on_copies(a, ERR_OK);
 }
 
 void add_copy(struct queue *q, const struct envelope *e, struct str head, struct str rest, add_own_done done, void *context)
@@ -451,6 +469,25 @@ void add_own(struct queue *q, const struct envelope *e, struct str bytes, add_ow
 		refuse(a, result);
 	else
 		take(a);
+}
+
+static void on_letter(void *context, enum err result, struct due *hold)
+{
+	struct queue *q = context;
+
+	if (hold != NULL)
+		backlog_settle(&q->backlog, hold);
+	if (result != ERR_OK)
+		log_warn("a letter to the postmaster could not be queued error=%s", err_name(result));
+}
+
+void queue_letter(struct queue *q, struct str to, struct str message)
+{
+	struct envelope_recipient r = { .address = to, .notify = ENVELOPE_NOTIFY_NEVER };
+	const struct envelope e = { .source = ENVELOPE_LOCAL, .body = ENVELOPE_8BITMIME, .received = clock_wall_s(), .peer = STR("facteur"),
+		                        .n = 1, .recipients = &r };
+
+	add_own(q, &e, message, on_letter, q);
 }
 
 void add_on_spool(void *context, struct channel *ch, struct message *m)

@@ -107,9 +107,12 @@ static bool is_author_ours(const struct queue *q, const struct envelope *e, stru
 
 static void write_header(const struct copies *c, const struct resolved_copy *copy, struct str header, struct buf *out)
 {
+	CLEANUP(arena_free) struct arena a = { 0 };
 	const struct list_post post = {
 		.address = copy->group.address, .title = copy->group.title, .replies_to_list = copy->group.replies_to_group,
 		.is_for_few = lookup_group_is_for_few(&copy->group),
+		.leave = copy->is_elsewhere || !copy->group.may_leave ? STR("")  /* each gets his own when it is sent: parcel_send.c */
+			: lookup_list_address(c->queue->lookup, copy->group.address, LIST_LEAVE, STR(""), &a),
 		.renames_author = copy->is_elsewhere && !is_author_ours(c->queue, &copy->envelope, header),
 	};
 

@@ -6,6 +6,7 @@
  * descriptors are readable, queue_receive() runs what follows. */
 #ifndef FACTEUR_QUEUE_QUEUE_H
 #define FACTEUR_QUEUE_QUEUE_H
+#include "directory/list_order.h"
 #include "directory/lookup.h"
 #include "disk/disk.h"
 #include "ipc/channel.h"
@@ -28,6 +29,9 @@ struct queue_host {
 	bool (*report)(void *context, const struct report *r, struct buf *body, enum envelope_body *type, bool *smtputf8);
 	/* Another server has refused, for good, a recipient of what this account submitted. NULL: nobody wants to know (tests). */
 	void (*refused)(void *context, uint64_t account);
+	/* A member of a group leaves, or his mail came back: asks control (LIST_ORDER). done runs once, perhaps before this returns: ERR_OK or
+	 * ERR_NOTFOUND, ERR_DENIED: that is settled, and on disk; else: not now. NULL: nobody is asked (tests). */
+	void (*list_order)(void *context, const struct list_order_request *r, void (*done)(void *context, enum err result), void *done_context);
 };
 
 struct queue_config {
@@ -56,6 +60,9 @@ void queue_close(struct queue *q);
 void queue_use_lookup(struct queue *q, const struct lookup *l);
 /* Of the config what may change: disk_reserve, lifetime_s, delay_notice_s, holds_elsewhere. */
 void queue_configure(struct queue *q, const struct queue_config *config);
+
+/* A letter of the server itself: queued if it can be (else logged). */
+void queue_letter(struct queue *q, struct str to, struct str message);
 
 /* Readable: call queue_receive(). */
 void queue_fds(const struct queue *q, int fds[2]);

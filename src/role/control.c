@@ -253,7 +253,7 @@ static void on_peer_refused(void *context, UNUSED struct channel *ch, struct mes
 static const struct channel_handler peer_handlers[] = {
 	{ NOTICE_TRAIL, on_peer_trail },           { NOTICE_REFUSED, on_peer_refused },           { REQUEST_PAGE, control_on_page },
 	{ NOTICE_TLS_SESSIONS, control_on_sessions }, { NOTICE_STS_KEPT, control_on_sts_kept },
-	{ REQUEST_STS_POLICIES, control_on_sts_policies }, { 0 },
+	{ REQUEST_STS_POLICIES, control_on_sts_policies }, { REQUEST_LIST_ORDER, control_on_list_order }, { 0 },
 };
 
 static void on_peer_closed(void *context, UNUSED struct channel *ch)

@@ -9,13 +9,13 @@ typedef void (*page_serve)(struct control *c, const struct page_request *r, stru
 
 /* The page of a path is the first row that begins it. */
 static const struct { struct str path; page_serve serve; } pages[] = {
-	{ { NULL, 0 }, NULL },
+	{ { "/leave/", 7 }, control_leave_page },
 };
 
 static page_serve find_page(struct str path)
 {
 	for (size_t i = 0; i < COUNT_OF(pages); i++)
-		if (pages[i].serve != NULL && str_starts(path, pages[i].path))
+		if (str_starts(path, pages[i].path))
 			return pages[i].serve;
 	return NULL;
 }

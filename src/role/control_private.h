@@ -123,6 +123,11 @@ void control_on_sts_kept(void *context, struct channel *ch, struct message *m); 
 void control_on_sts_policies(void *context, struct channel *ch, struct message *m);  /* STS_POLICIES */
 
 /* PAGE (control_page.c) */
+/* control_list.c: LIST_ORDER, and the page at which a member leaves. */
+struct page_request;
+struct page_answer;
+void control_on_list_order(void *context, struct channel *ch, struct message *m);
+void control_leave_page(struct control *c, const struct page_request *r, struct arena *a, struct page_answer *out);
 void control_on_page(void *context, struct channel *ch, struct message *m);
 
 /* The admin socket: LISTEN gave it. */

@@ -129,6 +129,16 @@ static struct smtp_reply found_reply(const struct lookup_result *r)
 	return SMTP_REPLY(552, "5.2.2", "this mailbox is full; please tell the person in another way");
 }
 
+/* Without a token in the address nobody knows who leaves. */
+static struct smtp_reply leave_reply(const struct mx_session *s, const struct lookup_result *r, struct arena *a)
+{
+	struct list_address what;
+
+	if (r->n != 1 || r->targets[0].order != LIST_LEAVE || !lookup_list_order(s->mx->lookup, r->targets[0].remote, a, &what) || what.token.n > 0)
+		return (struct smtp_reply){ 0 };
+	return SMTP_REPLY(550, "5.7.1", "to leave the group, use the address or the link in List-Unsubscribe of a message you got from it");
+}
+
 /* A group takes it from whom it says, and nothing that has no sender: bounces and automatic answers are not for its members. */
 static struct smtp_reply group_reply(const struct mx_session *s, const struct lookup_result *r, const struct envelope *e, struct arena *a)
 {
@@ -156,6 +166,8 @@ static struct smtp_reply host_recipient(void *context, const struct envelope *e,
 	case LOOKUP_FOUND:
 		s->concerned = r.n == 1 ? r.targets[0].account : 0;
 		reply = group_reply(s, &r, e, a);
+		if (reply.code == 0)
+			reply = leave_reply(s, &r, a);
 		return reply.code != 0 ? reply : found_reply(&r);
 	case LOOKUP_FOREIGN:
 		if (s->is_local)

@@ -20,6 +20,7 @@
 #include "directory/lookup.h"
 #include "queue/queue.h"
 #include "role/door.h"
+#include "role/queue_lists.h"
 #include "role/role.h"
 #include "role/watch.h"
 #include <stdio.h>
@@ -45,6 +46,7 @@ struct queue_role {
 	struct early     early[EARLY_MAX];
 	size_t           early_count;
 	int64_t          expired_ms;
+	struct queue_lists lists;
 	uint16_t         https_port;    /* of the pages that a gate serves; 0: none */
 	bool             stops, has_failed;
 };
@@ -112,8 +114,12 @@ static bool on_report(void *context, const struct report *report, struct buf *bo
 	struct queue_role *r = context;
 	struct bounce_style style;
 
-	if (r->lookup == NULL || report->envelope->list.n > 0)  /* who wrote to a group does not hear of its members */
+	if (r->lookup == NULL)
 		return false;
+	if (report->envelope->list.n > 0) {  /* who wrote to a group does not hear of its members */
+		queue_lists_report(&r->lists, report);
+		return false;
+	}
 	style_for(r->lookup, report->envelope->sender, &style);
 	bounce_build(report, &style, body, type, smtputf8);
 	return true;
@@ -146,6 +152,11 @@ static void tell_refused(struct queue_role *r)
 	r->refused = (struct map){ 0 };
 }
 
+static void on_list_order(void *context, const struct list_order_request *r, void (*done)(void *context, enum err result), void *done_context)
+{
+	queue_lists_order(&((struct queue_role *)context)->lists, r, done, done_context);
+}
+
 /* ---- opening */
 
 static uint64_t clamp(uint64_t v, uint64_t min, uint64_t max) { return v < min ? min : v > max ? max : v; }
@@ -173,11 +184,12 @@ static void on_queue_event(void *context)
 static enum err open_queue(struct queue_role *r, const struct conf *c)
 {
 	struct queue_config config = { .dir = r->dir, .trail = r->trail, .lookup = r->lookup, .https_port = r->https_port };
-	const struct queue_host host = { r, on_watch, on_forget, on_wake, on_end, on_sync_accounts, on_report, on_refused };
+	const struct queue_host host = { r, on_watch, on_forget, on_wake, on_end, on_sync_accounts, on_report, on_refused, on_list_order };
 	int fds[2];
 
 	configure(c, &config);
 	TRY(queue_open(&config, &host, &r->queue));
+	r->lists.queue = r->queue;
 	if (r->lookup != NULL)  /* at a start it opens with the settings it had, before control is there */
 		queue_use_lookup(r->queue, r->lookup);
 	queue_fds(r->queue, fds);
@@ -204,6 +216,8 @@ static void on_directory(void *context, struct channel *ch, struct message *m)
 	struct queue_role *r = context;
 	struct queue_config config = { 0 };
 	enum err e = lookup_replace(&r->lookup, m);
+
+	r->lists.lookup = r->lookup;
 
 	if (e == ERR_OK && r->queue != NULL)
 		queue_use_lookup(r->queue, r->lookup);
@@ -343,6 +357,7 @@ static void serve(struct queue_role *r)
 		r->expired_ms = now;
 		tell_refused(r);
 		channel_expire(r->master, now);
+		channel_expire(r->control, now);
 	}
 }
 
@@ -368,7 +383,7 @@ static enum err start(struct queue_role *r)
 	if (r->start->sandbox)
 		TRY(door_close(ROLE_QUEUE, r->start->dir, 0, NULL));
 	r->master = channel_new(r->start->master_fd, ROLE_QUEUE, ROLE_MASTER, master_handlers, r, on_master_gone);
-	r->control = channel_new(-1, ROLE_QUEUE, ROLE_CONTROL, control_handlers, r, NULL);
+	r->control = r->lists.control = channel_new(-1, ROLE_QUEUE, ROLE_CONTROL, control_handlers, r, NULL);
 	r->trail = trail_notes_new(r->control);
 	watch_channel(r->watch, r->master);
 	if (!queue_exists(r->dir))

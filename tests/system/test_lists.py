@@ -1,12 +1,10 @@
 """Groups as mailing lists: who may write, what members here and elsewhere get, and what is not sent on."""
-import os
+import http.client
 import smtplib
-import sys
+import ssl
 
-from harness import ROOT, expect, wait_for
-
-sys.path.insert(0, os.path.join(ROOT, "tests", "system"))
-from test_sending import World, inbox  # noqa: E402
+from harness import expect, wait_for
+from world import World, inbox
 
 
 def make_server():
@@ -92,3 +90,75 @@ def test_what_is_not_sent_on(w):
     refused(lambda: outside(w, "a@elsewhere.test", "loop@example.test", text.format("List-Id: x <loop.example.test>\n")), "5.4.6")
     refused(lambda: outside(w, "a@elsewhere.test", "loop@example.test", text.format("Auto-Submitted: auto-replied\n")), "5.7.1")
     refused(lambda: outside(w, "", "loop@example.test", text.format("")), "5.7.1", "bounces")
+
+
+def members(w, group):
+    return w.here.cli_json("group", "show", group)["members"]
+
+
+def leave_at(w, url, method):
+    """The page, as a mail program asks for it (RFC 8058)."""
+    host, path = url.removeprefix("https://").split("/", 1)
+    connection = http.client.HTTPSConnection("127.0.0.1", w.here.port(443), context=ssl._create_unverified_context(), timeout=20)
+    connection.request(method, "/" + path, body="List-Unsubscribe=One-Click" if method == "POST" else None,
+                       headers={"Host": host.split(":")[0], "Content-Type": "application/x-www-form-urlencoded"})
+    answer = connection.getresponse()
+    text = answer.read().decode()
+    connection.close()
+    return answer.status, text
+
+
+def test_leaving(w):
+    """By one click, by mail, and by an account of ours; each member has his own link, and it is signed."""
+    news = w.peer("news")
+    w.here.cli("domain", "dns", "example.test")
+    w.here.cli("group", "add", "news@example.test", "alice@example.test", *(f"{n}@news.peer.test" for n in "abc"))
+    w.here.cli("group", "set", "news@example.test", "--leave", "on", "--post", "alice@example.test")
+    w.send("news@example.test", subject="the news")
+    wait_for(lambda: len(news.messages) == 3, 20, "three members elsewhere")
+    links = {}
+    for m in news.messages:
+        links[m["to"][0][0]] = fields(m["data"], "List-Unsubscribe")[0].replace(">", "").replace("<", "").split(", ")
+        expect(fields(m["data"], "List-Unsubscribe-Post") == ["List-Unsubscribe=One-Click"], m["data"])
+        signed = fields(m["data"], "DKIM-Signature")[0].replace(" ", "").lower()
+        expect("list-unsubscribe:list-unsubscribe-post" in signed.split(";h=")[1].split(";")[0] + ":", signed)
+        expect(fields(m["data"], "List-Post") == ["NO"], m["data"])
+    expect(len({url for url, _ in links.values()}) == 3, links)
+    # looking does nothing, one click does
+    status, text = leave_at(w, links["a"][0], "GET")
+    expect(status == 200 and "<form" in text and "a@news.peer.test" in members(w, "news@example.test"), text)
+    status, text = leave_at(w, links["a"][0], "POST")
+    expect(status == 200 and members(w, "news@example.test") == ["alice@example.test", "b@news.peer.test", "c@news.peer.test"], text)
+    expect(leave_at(w, links["a"][0], "POST")[0] == 200, "again is no mistake")
+    expect(leave_at(w, links["a"][0].replace("=leave=", "=leave=x"), "POST")[0] == 404, "a forged one is nobody's")
+    # a mail to his own address
+    to = links["b"][1].removeprefix("mailto:").split("?")[0]
+    outside(w, "whoever@elsewhere.test", to, "From: b@news.peer.test\nSubject: unsubscribe\n\n")
+    expect(members(w, "news@example.test") == ["alice@example.test", "c@news.peer.test"], "gone when it was accepted")
+    # one of ours, who has logged in, needs no token; a stranger who calls himself so is refused
+    to = fields(inbox(w.here, "alice", "the news")[1], "List-Unsubscribe")[0].removeprefix("<mailto:").split("?")[0]
+    expect(to == "news=leave@example.test", to)
+    refused(lambda: outside(w, "alice@example.test", to, "Subject: unsubscribe\n\n"), "5.7.1", "List-Unsubscribe")
+    w.send(to, subject="unsubscribe")
+    expect(members(w, "news@example.test") == ["c@news.peer.test"], members(w, "news@example.test"))
+
+
+def test_mail_that_comes_back(w):
+    """Refused in the session, and by a bounce that came later: the author hears nothing, the administrator sees it."""
+    gone = w.peer("gone", rcpt={"now@gone.peer.test": ["550 5.1.1 no such person"]})
+    w.here.cli("group", "add", "club@example.test", "now@gone.peer.test", "later@gone.peer.test")
+    w.send("club@example.test", subject="to the club")
+    sender = w.arrives(gone, "to the club")[0]["sender"]
+
+    def bounces():
+        return "\n".join(w.here.cli_json("group", "show", "club@example.test").get("bounces", []))
+    wait_for(lambda: "now@gone.peer.test" in bounces(), 20, "the member who was refused at once")
+    outside(w, "", sender, "From: mailer@gone.peer.test\nSubject: failed\nMIME-Version: 1.0\n"
+            "Content-Type: multipart/report; report-type=delivery-status; boundary=b\n\n--b\n\nsorry\n--b\n"
+            "Content-Type: message/delivery-status\n\nReporting-MTA: dns; gone.peer.test\n\nFinal-Recipient: rfc822; later@gone.peer.test\n"
+            "Action: failed\nStatus: 5.1.1\nDiagnostic-Code: smtp; 550 it has moved\n\n--b--\n")
+    expect("later@gone.peer.test: on 1 days, at last 550 it has moved" in bounces(), bounces())
+    box = w.here.imap("alice")
+    box.select("INBOX")
+    expect(box.search(None, "FROM", "postmaster")[1][0] == b"", "no bounce for the author")
+    box.logout()
