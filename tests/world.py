@@ -25,7 +25,7 @@ class Peer:
         self.delay, self.drops = delay, drops
         self.to_data = list(to_data)    # replies to the end of a message, before 250
         self.passwords, self.is_lmtp = passwords, is_lmtp  # passwords: by login name; nobody else may send
-        self.messages, self.dropped, self.sessions, self.logins = [], [], 0, []
+        self.messages, self.dropped, self.sessions, self.logins, self.clients = [], [], 0, [], []
         self.listener = socket.create_server((address, port), backlog=50)
         self.address = address
         threading.Thread(target=self.run, daemon=True).start()
@@ -38,10 +38,11 @@ class Peer:
     def run(self):
         while True:
             try:
-                sock, _ = self.listener.accept()
+                sock, client = self.listener.accept()
             except OSError:
                 return
             self.sessions += 1
+            self.clients.append(client[0])
             threading.Thread(target=self.session, args=(sock,), daemon=True).start()
 
     def session(self, sock):

@@ -167,6 +167,16 @@ static enum err check_hosts(struct admin_call *c, struct str rest)
 	return ERR_OK;
 }
 
+/* An address of the right family, as it is compared; that this machine has it is seen when it is used. */
+static enum err check_source(struct admin_call *c, enum setting s, struct str value)
+{
+	struct str ip;
+
+	if (value.n == 0 || (printer_ip(value, &c->arena, &ip) && (str_chr(ip, ':') >= 0) == (s == SETTING_source_ipv6)))
+		return ERR_OK;
+	return admin_refuse(c, ERR_INVALID, s == SETTING_source_ipv6 ? TEXT_ADMIN_NOT_AN_IPV6 : TEXT_ADMIN_NOT_AN_IPV4, value);
+}
+
 /* A setting that names an account or an address has to name one that exists. */
 static enum err check_meaning(struct admin_call *c, enum setting s, struct str value)
 {
@@ -179,6 +189,8 @@ static enum err check_meaning(struct admin_call *c, enum setting s, struct str v
 		return admin_refuse(c, ERR_INVALID, TEXT_ADMIN_NOT_A_DOMAIN, value);
 	if (s == SETTING_mta_sts && !mta_sts_mode_parse(str_trim(value), &mode))
 		return admin_refuse(c, ERR_INVALID, TEXT_ADMIN_NOT_A_STS_MODE, value);
+	if (s == SETTING_source_ipv4 || s == SETTING_source_ipv6)
+		return check_source(c, s, str_trim(value));
 	return s == SETTING_mta_sts_hosts ? check_hosts(c, value) : ERR_OK;
 }
 

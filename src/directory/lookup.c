@@ -35,7 +35,7 @@ static bool check_rows(const struct lookup *l)
 
 	for (uint32_t i = 0; i < l->h.accounts; i++) {
 		struct lookup_account_row r = LOOKUP_ROW(l, accounts, struct lookup_account_row, i);
-		if (r.account <= last || r.flags & ~(uint32_t)ACCOUNT_FLAGS || !text_fits(l, r.address))
+		if (r.account <= last || r.flags & ~(uint32_t)ACCOUNT_FLAGS || !text_fits(l, r.address) || !text_fits(l, r.source))
 			return false;
 		last = r.account;
 	}
@@ -245,7 +245,7 @@ static void fill_account(const struct lookup *l, uint32_t index, struct lookup_a
 	};
 }
 
-bool lookup_account(const struct lookup *l, uint64_t account, struct lookup_account *out)
+static bool find_account(const struct lookup *l, uint64_t account, uint32_t *index)
 {
 	uint32_t low = 0, high = l->h.accounts;
 
@@ -253,7 +253,7 @@ bool lookup_account(const struct lookup *l, uint64_t account, struct lookup_acco
 		uint32_t middle = low + (high - low) / 2;
 		uint64_t here = LOOKUP_ROW(l, accounts, struct lookup_account_row, middle).account;
 		if (here == account) {
-			fill_account(l, middle, out);
+			*index = middle;
 			return true;
 		}
 		if (here < account)
@@ -262,6 +262,29 @@ bool lookup_account(const struct lookup *l, uint64_t account, struct lookup_acco
 			high = middle;
 	}
 	return false;
+}
+
+bool lookup_account(const struct lookup *l, uint64_t account, struct lookup_account *out)
+{
+	uint32_t index;
+
+	if (!find_account(l, account, &index))
+		return false;
+	fill_account(l, index, out);
+	return true;
+}
+
+void lookup_source(const struct lookup *l, uint64_t account, struct str *ipv4, struct str *ipv6)
+{
+	uint32_t index;
+
+	*ipv4 = conf_text(l->conf, SETTING_source_ipv4);
+	*ipv6 = conf_text(l->conf, SETTING_source_ipv6);
+	if (!find_account(l, account, &index))
+		return;
+	struct str own = lookup_text(l, LOOKUP_ROW(l, accounts, struct lookup_account_row, index).source);
+	if (own.n > 0)
+		str_cut(own, ' ', ipv4, ipv6);
 }
 
 static bool only_account(const struct lookup *l, struct str key, enum lookup_name kind, struct lookup_account *out)

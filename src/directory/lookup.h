@@ -53,6 +53,9 @@ struct lookup_account {
 };
 /* By number; false: none (or deleted). */
 bool lookup_account(const struct lookup *l, uint64_t account, struct lookup_account *out);
+/* The addresses of this machine that mail of an account leaves from (settings source_ipv4, source_ipv6); of account 0: of the server's own mail, and
+ * of what it passes on. Empty: whichever the system takes. They live as long as the lookup. */
+void lookup_source(const struct lookup *l, uint64_t account, struct str *ipv4, struct str *ipv6);
 /* By login name: its main address, any further address of its own, or the part before "@" where the server has one domain. No
  * plus-addresses, no catch-all, no groups. */
 bool lookup_login(const struct lookup *l, struct str login, struct lookup_account *out);

@@ -41,16 +41,19 @@ static struct text_at add_text(struct build *b, struct str s)
 }
 
 /* A server of a million accounts has few own settings: they are read only where there are some. */
-enum err lookup_fill_account(struct directory *d, const struct conf *server, const struct directory_account *x, struct lookup_account_row *row)
+enum err lookup_fill_account(struct directory *d, const struct conf *server, const struct directory_account *x, struct lookup_account_row *row,
+                              struct arena *a, struct str *source)
 {
 	struct conf *own = NULL;
 	const struct conf *c = server;
 	bool plain;
 
+	*source = STR("");
 	TRY(directory_is_plain(d, x->account, x->address, &plain));
 	if (!plain) {
 		TRY(directory_account_conf(d, x->account, x->address, &own));
 		c = own;
+		*source = arena_printf(a, STR_FMT " " STR_FMT, STR_ARG(conf_text(c, SETTING_source_ipv4)), STR_ARG(conf_text(c, SETTING_source_ipv6)));
 	}
 	row->message_size_max = conf_number(c, SETTING_message_size_max);
 	row->flags = (x->is_suspended ? ACCOUNT_SUSPENDED : 0) | (x->is_full ? ACCOUNT_FULL : 0) | (x->french ? ACCOUNT_FRENCH : 0) |
@@ -76,12 +79,14 @@ static enum err add_accounts(struct build *b)
 		qsort(list, n, sizeof *list, by_number);
 	for (size_t i = 0; i < n; i++) {
 		struct lookup_account_row row = { .account = list[i].account, .epoch = list[i].epoch, .rights = UINT32_MAX };
+		struct str source;
 		if (list[i].deleted_s != 0)
 			continue;
 		if (b->first_account == 0)
 			b->first_account = list[i].account;
 		row.address = add_text(b, list[i].address);
-		TRY(lookup_fill_account(b->d, b->conf, &list[i], &row));
+		TRY(lookup_fill_account(b->d, b->conf, &list[i], &row, &b->arena, &source));
+		row.source = add_text(b, source);
 		buf_add_bytes(&b->accounts, &row, sizeof row);
 		map_set_u64(&b->account_rows, list[i].account, (void *)(uintptr_t)++b->h.accounts);
 	}

@@ -9,7 +9,7 @@
 #include "directory/lookup.h"
 #include <stdatomic.h>
 
-#define LOOKUP_MAGIC 0x346b6f6f4c746346ULL  /* "FctLook4"; the digit is the format's version */
+#define LOOKUP_MAGIC 0x356b6f6f4c746346ULL  /* "FctLook5"; the digit is the format's version */
 
 struct text_at { uint32_t offset, length; };  /* in strings */
 
@@ -26,6 +26,7 @@ struct lookup_account_row {
 	uint64_t account, message_size_max;
 	uint32_t epoch, rights, flags, reserved;
 	struct text_at address;
+	struct text_at source;     /* "192.0.2.7 2001:db8::7", where its settings are not the server's; either may be missing, the space is not */
 };
 
 /* OWN: an address of an account itself, a login name. LIST: an alias. GROUP: targets are its members, groups in groups too. DOMAIN:
@@ -83,8 +84,9 @@ static inline bool lookup_is_account(uint32_t account_row) { return account_row 
 struct lookup_target lookup_target_at(const struct lookup *l, uint32_t i);
 void lookup_list_targets(const struct lookup *l, uint32_t first, uint32_t n, struct arena *a, struct lookup_target **out);
 
-/* For those who write. server: the server's settings. Sets message_size_max and flags. */
-enum err lookup_fill_account(struct directory *d, const struct conf *server, const struct directory_account *x, struct lookup_account_row *row) MUST_CHECK;
+/* For those who write. server: the server's settings. Sets message_size_max and flags; *source: what row->source has to say, in a; empty: nothing. */
+enum err lookup_fill_account(struct directory *d, const struct conf *server, const struct directory_account *x, struct lookup_account_row *row,
+                              struct arena *a, struct str *source) MUST_CHECK;
 /* Enough for that many names; and the hash table over their rows. */
 uint32_t lookup_slots_for(uint32_t names);
 void lookup_put_slots(struct str rows, uint32_t slots, struct buf *out);

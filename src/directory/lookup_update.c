@@ -109,6 +109,7 @@ static enum err bring_up_to_date(struct update *u, uint64_t account)
 	uint32_t place = place_of(u, account);
 	bool is_there = place < u->h.accounts && account_at(u, place).account == account;
 	struct directory_account x;
+	struct str source;
 	enum err e = account_get(u->d, account, &u->arena, &x);
 
 	if (e != ERR_OK && e != ERR_NOTFOUND)
@@ -116,7 +117,8 @@ static enum err bring_up_to_date(struct update *u, uint64_t account)
 	if (e == ERR_NOTFOUND || x.deleted_s != 0)
 		return is_there ? ERR_CONFLICT : ERR_OK;  /* one that is being made is not there yet */
 	struct lookup_account_row row = { .account = account, .epoch = x.epoch, .rights = UINT32_MAX };
-	TRY(lookup_fill_account(u->d, u->conf, &x, &row));
+	TRY(lookup_fill_account(u->d, u->conf, &x, &row, &u->arena, &source));
+	row.source = add_text(u, source);
 	if (!is_there)
 		return add_account(u, &x, &row);
 	row.address = account_at(u, place).address;

@@ -176,6 +176,41 @@ TEST(the_narrowest_route_counts)
 	end(&w);
 }
 
+/* Of the server, of the domain, of the account; none of its own is no address, too. */
+TEST(source_addresses)
+{
+	struct world w = begin();
+	struct directory_address bob;
+	struct str v4, v6;
+	uint64_t account;
+
+	EXPECT_OK(domain_add(w.d, STR("second.test")));
+	EXPECT(directory_address_parse(STR("bob@second.test"), &w.arena, &bob));
+	EXPECT_OK(account_add(w.d, &bob, STR("Bob"), false, &account));
+	EXPECT_OK(setting_store(w.d, SCOPE_SERVER, STR(""), SETTING_source_ipv4, STR("192.0.2.1")));
+	EXPECT_OK(setting_store(w.d, SCOPE_DOMAIN, STR("second.test"), SETTING_source_ipv6, STR("2001:db8::2")));
+	publish(&w);
+	for (uint64_t i = 0; i <= 1; i++) {  /* nobody, and alice */
+		lookup_source(w.l, i, &v4, &v6);
+		EXPECT_STR(v4, "192.0.2.1");
+		EXPECT_STR(v6, "");
+	}
+	lookup_source(w.l, account, &v4, &v6);
+	EXPECT_STR(v4, "192.0.2.1");
+	EXPECT_STR(v6, "2001:db8::2");
+	EXPECT_OK(setting_store(w.d, SCOPE_ACCOUNT, STR("1"), SETTING_source_ipv4, STR("")));
+	CLEANUP(buf_free) struct buf next = BUF(LOOKUP_BYTES_MAX);
+	struct lookup *l;
+	EXPECT_OK(lookup_update(w.d, w.l, directory_version(w.d), &next));
+	EXPECT_OK(lookup_read(buf_str(&next), &l));
+	lookup_source(l, 1, &v4, &v6);
+	EXPECT(v4.n == 0 && v6.n == 0);
+	lookup_source(l, account, &v4, &v6);
+	EXPECT_STR(v4, "192.0.2.1");
+	lookup_close(l);
+	end(&w);
+}
+
 /* A domain of ours whose other mailboxes are on an LMTP server: who is here is here, the others are there; an alias may lead there. */
 TEST(a_domain_of_ours)
 {

@@ -28,6 +28,7 @@ struct loaded {
 	struct send send;                 /* all but number and prefix; fd is ours */
 	bool        is_ours;              /* to be signed */
 	bool        is_stopped;           /* who sent it may not send now */
+	uint64_t    submitter;            /* account; 0: none */
 	struct str  list;                 /* the group that sends it on; empty: none */
 	struct str  fields;               /* that only its one recipient gets; before the message */
 	struct buf  bytes;                /* of a row's body */
@@ -51,6 +52,7 @@ static void fill_head(const struct queue *q, const struct envelope *e, struct lo
 	out->is_ours = parcels_sign_it(e);
 	out->is_stopped = times_is_stopped(q, e);
 	out->list = e->list;
+	out->submitter = e->submitter;
 	out->send.sender = e->sender;
 	out->send.body_type = e->body;
 	out->send.ret = e->ret;
@@ -189,8 +191,10 @@ static bool set_way(const struct parcel *p, struct arena *a, struct loaded *out)
 	if (!queue_way_of(l, out->recipients[0].address, a, &way) || !str_eq(way.destination, out->send.destination))
 		return false;
 	out->send.route = way.route;
-	if (l != NULL && !way.is_inner)
-		out->send.sender = lookup_forward_sender(l, out->send.sender, a);
+	if (l == NULL || way.is_inner)
+		return true;
+	out->send.sender = lookup_forward_sender(l, out->send.sender, a);
+	lookup_source(l, out->submitter, &out->send.source_ipv4, &out->send.source_ipv6);
 	return true;
 }
 

@@ -50,8 +50,10 @@ enum err control_probe(void *context, struct str address, struct arena *a, struc
 		return ERR_INVALID;
 	way->route.host = keep(a, way->route.host);  /* the look-up may be another one when the lock was open */
 	way->route.login = keep(a, way->route.login);
-	const struct send s = { .destination = way->destination, .route = way->route, .sender = STR(""), .body_type = ENVELOPE_7BIT, .body = STR(""), .fd = -1,
+	struct send s = { .destination = way->destination, .route = way->route, .sender = STR(""), .body_type = ENVELOPE_7BIT, .body = STR(""), .fd = -1,
 		                    .n = 1, .recipients = &to };
+	if (!way->is_inner)
+		lookup_source(c->lookup, 0, &s.source_ipv4, &s.source_ipv6);
 	if (send_encode(&s, &b, fds, &fd_count, &memfd) != ERR_OK)
 		return ERR_INVALID;
 	TRY(call(c, ROLE_NET, REQUEST_PROBE, buf_str(&b), PROBE_MS, a, &answer));

@@ -62,3 +62,19 @@ def test_others_of_our_domain_are_elsewhere(w):
     expect(got[0]["sender"] == "alice@example.test", got[0]["sender"])
     expect(inbox(w.here, "alice", "for all of us")[0] == 1, "who is here gets it here")
     w.here.cli("route", "remove", "example.test")
+
+
+def test_the_address_that_mail_leaves_from(w):
+    peer = w.peer("source")
+    expect("192.0.2.700 is no IPv4 address" in w.here.cli("config", "set", "source_ipv4", "192.0.2.700", check=False).stderr.decode(), "no address")
+    w.here.cli("config", "set", "source_ipv4", "127.0.0.77")
+    w.here.cli("route", "test", "source.peer.test")
+    w.here.cli("config", "set", "source_ipv4", "127.0.0.78", "--account", "alice@example.test")
+    w.send("x@source.peer.test", subject="from an address")
+    w.arrives(peer, "from an address")
+    expect(peer.clients == ["127.0.0.77", "127.0.0.78"], peer.clients)
+    w.here.cli("config", "set", "source_ipv4", "192.0.2.1", "--account", "alice@example.test")
+    w.send("x@source.peer.test", subject="from nowhere")
+    wait_for(lambda: b"192.0.2.1 (setting source_ipv4)" in w.here.cli("trace", "alice@example.test", check=False).stdout, 10, "what is wrong is said")
+    w.here.cli("config", "unset", "source_ipv4", "--account", "alice@example.test")
+    w.arrives(peer, "from nowhere", retries=True)
