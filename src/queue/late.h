@@ -164,6 +164,10 @@ struct late_past { bool is_elsewhere; int64_t received; uint32_t tries; int64_t 
 struct late_next { uint32_t tries; int64_t due; bool is_over; };
 void late_next_of(const struct late_past *p, int64_t now, int64_t lifetime_s, struct late_next *out);
 
+/* A row gets other recipients: it becomes the first of them, the others get rows of their own, all untried and due then. ERR_LIMIT: the
+ * message has too many. */
+enum err late_readdress(struct late *l, const struct late_key *key, const struct envelope_recipient *to, size_t n, int64_t due) MUST_CHECK;
+
 /* ---- telling the sender (report.c)
  * A report is made of all rows of a message that have something to tell, up to REPORT_RECIPIENTS_MAX. It has a number, unique for its
  * message, that is durable before the report is written, so that after a crash the same number means the same rows. */

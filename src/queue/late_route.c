@@ -61,7 +61,7 @@ static enum err read_page(struct late *l, const struct late_key *behind, struct 
 static enum err lead(struct late *l, const struct late_key *key, struct str destination)
 {
 	static const char sql[] =
-		"UPDATE recipient SET destination = ?4, due = CASE WHEN state = 1 AND due > ?5 THEN ?5 ELSE due END"
+		"UPDATE recipient SET destination = ?4, due = CASE WHEN state = 1 AND due > ?5 THEN max(?5, release) ELSE due END"
 		" WHERE seq = ?1 AND log_id = ?2 AND recipient = ?3";
 	CLEANUP(stmt_release) struct stmt *q = db_query(l->db, sql);
 
@@ -121,4 +121,77 @@ enum err late_unpark(struct late *l)
 {
 	CLEANUP(late_unlock) UNUSED struct late *held = late_lock(l);
 	return late_unpark_all(l);
+}
+
+/* ------------------------------------------------------------------------------------------------- other recipients */
+
+/* Behind all that its envelope can have, and all that it was given before. */
+static enum err next_index(struct late *l, const struct late_key *key, size_t n, int64_t *index)
+{
+	static const char sql[] = "SELECT max(?3, max(recipient) + 1) FROM recipient WHERE seq = ?1 AND log_id = ?2";
+	CLEANUP(stmt_release) struct stmt *q = db_query(l->db, sql);
+
+	stmt_bind_u64(q, 1, key->seq);
+	stmt_bind_u64(q, 2, key->log_id);
+	stmt_bind_int64(q, 3, ENVELOPE_RECIPIENTS_MAX);
+	if (!stmt_row(q))
+		return stmt_err(q, ERR_NOTFOUND);
+	*index = stmt_int64(q, 0);
+	return *index + (int64_t)n < UINT16_MAX ? ERR_OK : ERR_LIMIT;  /* UINT16_MAX: queue/add.c */
+}
+
+static void bind_recipient(struct late *l, struct stmt *q, const struct late_key *key, const struct envelope_recipient *to, int64_t due, struct arena *a)
+{
+	struct str destination = late_destination_of(l, to->account, to->address, a);
+
+	stmt_bind_u64(q, 1, key->seq);
+	stmt_bind_u64(q, 2, key->log_id);
+	stmt_bind_int64(q, 3, key->recipient);
+	stmt_bind_int64(q, 4, due);
+	stmt_bind_u64(q, 5, to->account);
+	stmt_bind_blob(q, 6, to->address);
+	stmt_bind_blob(q, 7, to->orcpt.n > 0 ? to->orcpt : STR(""));
+	stmt_bind_blob(q, 8, to->detail.n > 0 ? to->detail : STR(""));
+	stmt_bind_blob(q, 9, destination.n > 0 ? destination : STR(""));
+}
+
+/* A copy of the row but for that. */
+static enum err add_recipient(struct late *l, const struct late_key *key, const struct envelope_recipient *to, int64_t due, int64_t index)
+{
+	static const char sql[] =
+		"INSERT INTO recipient(seq, log_id, recipient, state, due, account, tries, added, notify, address, orcpt, detail, status, reason, destination,"
+		" release, deadline) SELECT seq, log_id, ?10, state, ?4, ?5, 0, added, notify, ?6, ?7, ?8, x'', x'', ?9, release, deadline FROM recipient"
+		" WHERE seq = ?1 AND log_id = ?2 AND recipient = ?3 AND state = 1";
+	CLEANUP(arena_free) struct arena a = { 0 };
+	CLEANUP(stmt_release) struct stmt *q = db_query(l->db, sql);
+
+	bind_recipient(l, q, key, to, due, &a);
+	stmt_bind_int64(q, 10, index);
+	return stmt_done(q);
+}
+
+static enum err change_recipient(struct late *l, const struct late_key *key, const struct envelope_recipient *to, int64_t due)
+{
+	static const char sql[] =
+		"UPDATE recipient SET due = ?4, account = ?5, tries = 0, address = ?6, orcpt = ?7, detail = ?8, status = x'', reason = x'', host = x'', tried = 0,"
+		" asked = 0, destination = ?9 WHERE seq = ?1 AND log_id = ?2 AND recipient = ?3 AND state = 1";
+	CLEANUP(arena_free) struct arena a = { 0 };
+	CLEANUP(stmt_release) struct stmt *q = db_query(l->db, sql);
+
+	bind_recipient(l, q, key, to, due, &a);
+	return stmt_done(q);
+}
+
+enum err late_readdress(struct late *l, const struct late_key *key, const struct envelope_recipient *to, size_t n, int64_t due)
+{
+	CLEANUP(late_unlock) UNUSED struct late *held = late_lock(l);
+	CLEANUP(db_rollback_if_open) UNUSED struct db *tx = l->db;
+	int64_t index = 0;
+
+	TRY(db_begin(l->db));
+	TRY(next_index(l, key, n, &index));
+	for (size_t i = 1; i < n; i++)
+		TRY(add_recipient(l, key, &to[i], due, index++));
+	TRY(change_recipient(l, key, &to[0], due));
+	return late_commit(l);
 }

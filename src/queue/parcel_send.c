@@ -275,7 +275,7 @@ static void hand_over(struct parcel *p, struct loaded *l)
 	r->bytes_out += p->bytes;
 }
 
-/* An address of ours that has gone since it was accepted. */
+/* An address of ours: it has gone since it was accepted, or its domain was not ours then. */
 static bool is_nobodys(const struct parcel *p)
 {
 	const struct lookup *l = p->parcels->queue->lookup;
@@ -362,7 +362,7 @@ void parcel_go(struct parcel *p)
 		return;
 	}
 	if (is_nobodys(p)) {
-		parcel_all(p, DELIVERY_REFUSED, STR("5.1.1"), STR("There is no account here for this address (any more)."));
+		parcel_resolve(p);
 		return;
 	}
 	if (l.is_ours && !signatures_find(p->parcels->signatures, p->log_id, p->seq, signed_part(p), &prefix)) {

@@ -99,6 +99,9 @@ void parcel_seal(struct parcel *p);       /* no more recipients are put into it 
 void parcel_no_longer_fresh(struct parcel *p);
 void parcel_drop(struct parcel *p);       /* nothing of it is left to do */
 
+/* parcel_ours.c: its destination is a domain of ours by now. */
+void parcel_resolve(struct parcel *p);
+
 /* parcel_results.c */
 void parcel_answered(struct parcel *p, const struct send_answer *a);
 void parcel_all(struct parcel *p, enum delivery_outcome outcome, struct str status, struct str text);  /* the same for all */

@@ -1,0 +1,57 @@
+/* Mail for a domain that has become ours while it was queued. */
+#include "directory/directory.h"
+#include "queue/sending_test.h"
+
+/* "d0.example" becomes a domain of ours: x0 is an account there, x1 an alias that leads to it and to another server, x2 nobody. */
+static void make_ours(struct world *w, struct buf *bytes, struct lookup **l)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct directory_address x0, x1, elsewhere;
+	CLEANUP(disk_dir_close) struct disk_dir *dir = NULL;
+	const char *path = test_dir();
+	struct directory *d;
+	uint64_t account;
+
+	EXPECT_OK(disk_dir_open(path, &dir));
+	EXPECT_OK(directory_open(dir, &d));
+	EXPECT_OK(domain_add(d, STR("d0.example")));
+	EXPECT(directory_address_parse(STR("x0@d0.example"), &a, &x0) && directory_address_parse(STR("x1@d0.example"), &a, &x1) &&
+	       directory_address_parse(STR("x3@d1.example"), &a, &elsewhere));
+	EXPECT_OK(account_add(d, &x0, STR(""), false, &account));
+	EXPECT_INT(account, 1);
+	struct directory_address targets[] = { x0, elsewhere };
+	EXPECT_OK(name_add(d, &x1, NAME_ALIAS, targets, 2));
+	EXPECT_OK(lookup_build(d, 1, bytes));
+	EXPECT_OK(lookup_read(buf_str(bytes), l));
+	directory_close(d);
+	test_dir_remove(path);
+	queue_use_lookup(w->queue, *l);
+}
+
+TEST(mail_for_a_domain_that_has_become_ours_is_delivered)
+{
+	static const bool cases[] = { false, true };   /* it is a row; it is still in the log */
+
+	EACH(cases, is_fresh) {
+		CLEANUP(buf_free) struct buf bytes = BUF(LOOKUP_BYTES_MAX);
+		struct world *w = begin();
+		const uint64_t to[] = { WORLD_AT(0), WORLD_AT(0), WORLD_AT(0) };
+		struct lookup *l;
+
+		w->net.defers = !*is_fresh;
+		if (*is_fresh)
+			world_stop_net(w);
+		world_add(w, 1, to, 3, 100);
+		WORLD_UNTIL(w, w->answered == 1 && (*is_fresh || late(w).waiting == 3));
+		make_ours(w, &bytes, &l);
+		if (*is_fresh)
+			world_start_net(w);
+		w->net.defers = false;
+		clock_wall_offset(400);
+		WORLD_UNTIL(w, w->cells[0].n_kept == 2 && w->net.got[1][3] == 1 && late(w).waiting == 0);
+		EXPECT_INT(world_count(w, 1, 1), 2);   /* by two names */
+		clock_wall_offset(0);
+		world_free(w);
+		lookup_close(l);
+	}
+}
