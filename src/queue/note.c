@@ -135,7 +135,7 @@ void note_distributed(struct queue *q, const struct content *c, const struct res
 				.recipient = c->envelope.recipients[i].address, .status = STR("2.1.5"), .count = count_members(all) });
 }
 
-void note_result(struct queue *q, const struct late_key *key, uint64_t account, const struct delivery_result *r)
+void note_result(struct queue *q, const struct late_key *key, uint64_t account, const struct delivery_result *r, int64_t due)
 {
 	static const enum trail_kind kinds[] = {
 		[DELIVERY_DONE] = TRAIL_DELIVERED, [DELIVERY_DEFERRED] = TRAIL_DEFERRED, [DELIVERY_REFUSED] = TRAIL_FAILED,
@@ -145,7 +145,7 @@ void note_result(struct queue *q, const struct late_key *key, uint64_t account, 
 	trail_note(q->config.trail, &(struct trail_event){
 		.kind = kinds[r->outcome], .log_id = key->log_id, .seq = key->seq, .account = account,
 		.where = is_done ? r->reason : STR(""), .status = is_done ? STR("") : r->status,
-		.text = is_done ? STR("") : r->reason,
+		.text = is_done ? STR("") : r->reason, .due = due,
 	});
 }
 

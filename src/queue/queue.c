@@ -135,6 +135,20 @@ static struct delivery_result unless_gone(const struct queue *q, uint64_t accoun
 	return gone;
 }
 
+/* When a mailbox that does not take it now is asked again, as late_change() will decide; 0: never by itself. */
+static int64_t next_try(const struct queue *q, const struct late_key *key, bool is_late)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct late_past past = { false, clock_wall_s(), 0, 0 };
+	struct late_next next;
+	struct late_row row;
+
+	if (is_late && late_find(q->late, key, &a, &row) == ERR_OK)
+		past = (struct late_past){ false, row.added, row.tries, row.asked };
+	late_next_of(&past, clock_wall_s(), q->config.lifetime_s, &next);
+	return next.is_over ? 0 : next.due;
+}
+
 static void on_answered(void *context, struct due *d, const struct delivery_result *answer)
 {
 	struct queue *q = context;
@@ -147,7 +161,7 @@ static void on_answered(void *context, struct due *d, const struct delivery_resu
 	if (r->outcome == DELIVERY_DONE && !r->is_synced)
 		sync_delivered(q->sync, account, d->message->place.length);
 	log_try(&key, account, r);
-	note_result(q, &key, account, r);
+	note_result(q, &key, account, r, r->outcome == DELIVERY_DEFERRED ? next_try(q, &key, is_late) : 0);
 	if (is_late) {
 		sync_late(q->sync, &key, &result);
 		backlog_settle(&q->backlog, d);
@@ -398,7 +412,7 @@ void queue_give_up(struct queue *q, const struct late_due *row, struct str statu
 	if (map_get(&q->late_out, late_key_bytes(&row->key, bytes)) != NULL)
 		return;
 	map_set(&q->late_out, late_key_bytes(&row->key, bytes), q);
-	note_result(q, &row->key, row->account, &here);
+	note_result(q, &row->key, row->account, &here, 0);
 	sync_late(q->sync, &row->key, &over);
 }
 

@@ -88,8 +88,8 @@ void note_received(struct queue *q, const struct content *c, bool again);
 /* Its groups have sent it on. */
 struct resolved;
 void note_distributed(struct queue *q, const struct content *c, const struct resolved *all);
-/* Of a recipient here. */
-void note_result(struct queue *q, const struct late_key *key, uint64_t account, const struct delivery_result *r);
+/* Of a recipient here; due: when it is tried again; 0: not by itself. */
+void note_result(struct queue *q, const struct late_key *key, uint64_t account, const struct delivery_result *r, int64_t due);
 /* Of a recipient elsewhere; past: before this try. */
 void note_sent(struct queue *q, const struct late_key *key, struct str address, const struct late_past *past, const struct send_result *r);
 /* Of a recipient elsewhere: it waits without a try until due (LATE_NEVER: nobody knows). */

@@ -103,6 +103,7 @@ def test_an_order_of_the_administrator_is_part_of_the_story(server):
     expect(story == ["received", "held", "released", "held", "removed"] and m["state"] == "removed", m)
     full = m["events"][1]
     expect(full["status"] == "4.2.2" and full["recipient"] == "dave@example.test" and full["explanation"] and full["next_step"], full)
+    expect(0 < full["next_try"] - full["at"] <= 60, f"it says when it is tried again: {full}")
 
 
 def test_an_owner_sees_his_own_part(server):
