@@ -18,7 +18,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { CONF_FILE_MAX = 64 << 10 };
+enum { CONF_FILE_MAX = 64 << 10, COMMENT_WIDTH = 110 };
 
 /* ---- folder, facteur.conf ---- */
 
@@ -41,15 +41,28 @@ static bool make_folder(struct cli *c, const char *path)
 	return false;
 }
 
+/* In lines of a width that people read, and that libinih reads: it knows no line over 200 bytes, not even a comment. */
+static void put_comment(struct buf *b, struct str text)
+{
+	while (text.n > COMMENT_WIDTH) {
+		ptrdiff_t space = str_rchr(str_sub(text, 0, COMMENT_WIDTH), ' ');
+		size_t n = space > 0 ? (size_t)space : COMMENT_WIDTH;
+		buf_printf(b, "# " STR_FMT "\n", STR_ARG(str_sub(text, 0, n)));
+		text = str_from(text, space > 0 ? n + 1 : n);
+	}
+	buf_printf(b, "# " STR_FMT "\n", STR_ARG(text));
+}
+
 /* A commented line for each setting that belongs into the file. */
 static void put_conf(struct cli *c, const struct setup *s, struct buf *b)
 {
-	buf_printf(b, "# %s\n", text_get(c->lang, TEXT_SETUP_CONF_HEAD));
+	put_comment(b, str_of(text_get(c->lang, TEXT_SETUP_CONF_HEAD)));
 	for (int i = 0; i < SETTING_COUNT; i++) {
 		const struct setting_row *row = setting_row((enum setting)i);
 		if (row->scope != SCOPE_FILE)
 			continue;
-		buf_printf(b, "\n# %s\n", c->lang == LANG_FR ? row->meaning_fr : row->meaning_en);
+		buf_add_char(b, '\n');
+		put_comment(b, str_of(c->lang == LANG_FR ? row->meaning_fr : row->meaning_en));
 		if (i == SETTING_bind && s->bind.n)
 			buf_printf(b, "bind = " STR_FMT "\n", STR_ARG(s->bind));
 		else
