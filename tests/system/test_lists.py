@@ -4,7 +4,7 @@ import smtplib
 import ssl
 
 from harness import expect, wait_for
-from world import World, inbox
+from world import World, inbox, returned
 
 
 def make_server():
@@ -162,3 +162,19 @@ def test_mail_that_comes_back(w):
     box.select("INBOX")
     expect(box.search(None, "FROM", "postmaster")[1][0] == b"", "no bounce for the author")
     box.logout()
+
+
+def test_a_large_message(w):
+    """It is in a file, not in memory; and its sender asked to be told."""
+    big = w.peer("big")
+    w.here.cli("group", "add", "big@example.test", "carol@example.test", "x@big.peer.test")
+    s = w.here.submission("alice")
+    text, whole = b"From: alice@example.test\r\nTo: big@example.test\r\nSubject: large\r\n\r\n", (b"z" * 900 + b"\r\n") * 1500
+    s.sendmail("alice@example.test", ["big@example.test"], text + whole, rcpt_options=["NOTIFY=SUCCESS"])
+    s.quit()
+    n, raw = inbox(w.here, "carol", "large")
+    expect(n == 1 and raw.endswith(whole) and fields(raw, "List-Id") == ["big <big.example.test>"], raw[:2000])
+    m = w.arrives(big, "large")[0]
+    expect(len(m["data"]) > len(whole) and whole in m["data"] and fields(m["data"], "List-Id"), m["data"][:2000])
+    raw = returned(w, "big@example.test", "Action: delivered", "Status: 2.1.5")
+    expect(b"x@big.peer.test" not in raw and b"carol" not in raw, "the members are not named")
