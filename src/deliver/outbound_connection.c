@@ -252,7 +252,7 @@ bool connection_open(struct outbound_job *j, const struct mx_host *host, const s
 	set_expectation(c, j, host);
 	c->has_login = j->way.login.n > 0;
 	c->sender = smtp_sender_new(&(struct smtp_sender_config){ .hostname = r->settings.hostname, .is_lmtp = j->way.is_lmtp, .tls = c->tls,
-		.avoids_chunking = map_get(&r->without_bdat, c->host_name) != NULL, .login = j->way.login, .password = j->password, .login_in_clear = peer_is_loopback(address) });
+		.avoids_chunking = map_get(&r->without_bdat, c->host_name) != NULL, .login = j->way.login, .password = j->password, .login_in_clear = peer_is_loopback(address), .is_given = j->way.host.n > 0 });
 	j->connection = c;
 	loop_watch(r->loop, &c->watch, LOOP_WRITE);
 	loop_timer_in(r->loop, &c->timer, r->settings.connect_ms);

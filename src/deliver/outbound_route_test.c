@@ -93,6 +93,21 @@ TEST(logins_that_fail)
 	}
 }
 
+/* A filter on this machine has our own name, and is no loop: somebody has said that mail is to go there. */
+TEST(a_smart_host_with_our_own_name)
+{
+	static const char *const scripts[] = { "220 me.test\n<EHLO me.test\n250 me.test\n" MAIL RCPT DATA "<QUIT\n221 bye\n", NULL };
+	struct send_recipient bob = { .address = STR("bob@x") };
+	struct world w;
+
+	setup_route(&w, scripts, NULL);
+	struct send s = routed(&w, &bob, 1, "");
+	ask(&w, &s);
+	EXPECT_INT(w.answer.results[0].outcome, DELIVERY_DONE);
+	sent(&w, 7);
+	teardown(&w);
+}
+
 /* RFC 2033: an answer for each recipient. */
 TEST(lmtp)
 {

@@ -24,6 +24,7 @@ struct late {
 	struct disk_dir   *dir;         /* DIR/queue */
 	struct db         *db;
 	struct late_bodies bodies;
+	bool               is_routed;   /* rows lead where the routes of lookup say */
 	struct lookup     *lookup;      /* whose routes say where an address leads; NULL: not there yet */
 	uint64_t           log_id, w;   /* what a replay could bring again: this log, above w */
 };

@@ -100,19 +100,26 @@ enum err late_use_lookup(struct late *l, const struct lookup *lookup, bool *chan
 	CLEANUP(late_unlock) UNUSED struct late *held = late_lock(l);
 	CLEANUP(db_rollback_if_open) UNUSED struct db *tx = l->db;
 	struct lookup *before = l->lookup;
+	bool is_same = l->is_routed && lookup_routes_mark(before) == lookup_routes_mark(lookup);
 	uint64_t mark = 0;
 	size_t moved = 0;
 
+	*changed = false;
 	l->lookup = lookup_share(lookup);
 	lookup_close(before);
+	if (is_same)  /* as most changes of a directory */
+		return ERR_OK;
+	l->is_routed = false;
 	TRY(read_mark(l, &mark));
 	*changed = mark != lookup_routes_mark(lookup);
+	l->is_routed = !*changed;
 	if (!*changed)
 		return ERR_OK;
 	TRY(db_begin(l->db));
 	TRY(lead_all(l, &moved));
 	TRY(write_mark(l, lookup_routes_mark(lookup)));
 	TRY(late_commit(l));
+	l->is_routed = true;
 	log_info("routes have changed, what waits goes by the new ones recipients=%zu", moved);
 	return ERR_OK;
 }

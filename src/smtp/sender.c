@@ -140,7 +140,7 @@ static bool is_own_name(const struct smtp_sender *s, struct str text)
 {
 	struct scan words = scan_of(text);
 
-	return !s->config.is_lmtp && str_ieq(str_trim(scan_until(&words, ' ')), s->config.hostname);
+	return !s->config.is_lmtp && !s->config.is_given && str_ieq(str_trim(scan_until(&words, ' ')), s->config.hostname);
 }
 
 static void hello_answered(struct smtp_sender *s, const struct smtp_answer *r, enum expect what)

@@ -31,6 +31,7 @@ struct smtp_sender_config {
 	bool                 avoids_chunking; /* this server announces BDAT and cannot do it */
 	struct str           login, password; /* who we are to it (AUTH, RFC 4954); login empty: nobody in particular */
 	bool                 login_in_clear;  /* without TLS too: it is on this machine */
+	bool                 is_given;        /* somebody has named this host: it may call itself as we do (a filter on the same machine) */
 };
 
 /* How far a connection, or a message on it, has come: what failed, and whether another host may be tried at once. */
