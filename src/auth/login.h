@@ -37,6 +37,7 @@ struct login_facts {
 	uint64_t   message_size_max;   /* of the server, for EHLO SIZE */
 	uint64_t   recipients_max;     /* for EHLO LIMITS */
 	uint64_t   messages_max;       /* of one connection, for EHLO LIMITS; 0: not told */
+	uint64_t   hold_max;           /* seconds, for EHLO FUTURERELEASE; 0: not offered */
 	uint32_t   mistakes_max;       /* 0: LOGIN_MISTAKES_MAX; SMTP: the setting smtp_errors_max */
 	struct str hostname;           /* what this server calls itself */
 	struct str peer;               /* "192.0.2.7" */

@@ -59,6 +59,7 @@ static void state_facts(struct client *c)
 		.message_size_max = conf_number(conf, SETTING_message_size_max),
 		.recipients_max = conf_number(conf, SETTING_submit_recipients_max),
 		.messages_max = conf_number(conf, SETTING_smtp_messages_per_connection),
+		.hold_max = conf_number(conf, SETTING_submit_hold_max),
 		.mistakes_max = c->protocol == PROTOCOL_SUBMISSION ? (uint32_t)conf_number(conf, SETTING_smtp_errors_max) : 0,
 		.hostname = str_make(t->hostname, hostname.n),
 		.peer = peer_text(&c->peer, t->peer),

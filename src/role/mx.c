@@ -37,6 +37,7 @@ static void apply_settings(struct mx *m)
 	m->server.recipients_max = conf_number(c, SETTING_smtp_recipients_max);
 	m->server.messages_max = conf_number(c, SETTING_smtp_messages_per_connection);
 	m->server.errors_max = conf_number(c, SETTING_smtp_errors_max);
+	m->server.hold_max = conf_number(c, SETTING_submit_hold_max);
 	m->server.memory_max = conf_number(c, SETTING_smtp_memory_max);
 }
 

@@ -1,6 +1,7 @@
 /* EHLO. What the whole server can do stands in the table; the others depend on the connection and are written here. */
 #include "smtp/ehlo.h"
 #include "base/arena.h"
+#include "mime/timestamp.h"
 
 static const struct { const char *keyword, *value; } keywords[] = {
 #define KEYWORD(keyword, value, spec) { keyword, value },
@@ -20,6 +21,16 @@ static struct str limits(struct arena *a, const struct smtp_ehlo *e)
 	return str_from(all, 1);
 }
 
+/* FUTURERELEASE SP max-future-release-interval SP max-future-release-date-time                              RFC 4865 §4 */
+static struct str future_release(struct arena *a, const struct smtp_ehlo *e)
+{
+	char last[TIMESTAMP_TEXT_MAX];
+
+	if (e->hold_max == 0)
+		return STR("");
+	return arena_printf(a, "%llu " STR_FMT, (unsigned long long)e->hold_max, STR_ARG(timestamp_text(e->now + (int64_t)e->hold_max, last)));
+}
+
 /* What a keyword says on this connection; false: it is not offered. */
 static bool value_of(const char *keyword, const struct smtp_ehlo *e, struct arena *a, struct str *value)
 {
@@ -32,6 +43,10 @@ static bool value_of(const char *keyword, const struct smtp_ehlo *e, struct aren
 		*value = e->mechanisms;
 	else if (strcmp(keyword, "XCALLER") == 0)
 		*value = e->caller;
+	else if (strcmp(keyword, "FUTURERELEASE") == 0)
+		*value = future_release(a, e);
+	else if (strcmp(keyword, "REQUIRETLS") == 0)
+		return e->is_tls;
 	else
 		return strcmp(keyword, "STARTTLS") == 0 && e->offers_starttls;
 	return value->n > 0;

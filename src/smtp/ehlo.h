@@ -11,6 +11,9 @@ struct smtp_ehlo {
 	uint64_t   recipients_max;   /* of one message; 0: no LIMITS */
 	uint64_t   messages_max;     /* of one connection; 0: not told */
 	bool       offers_starttls;
+	bool       is_tls;
+	uint64_t   hold_max;         /* seconds that a message may wait for its time (RFC 4865); 0: not offered */
+	int64_t    now;              /* seconds since 1970, with hold_max */
 	struct str mechanisms;       /* "PLAIN LOGIN" (auth/sasl.h: sasl_list()); empty: no AUTH */
 	struct str caller;           /* on submit.sock: the address of the user who calls; a name without a domain gets its domain */
 };

@@ -2,6 +2,7 @@
  * nothing else. */
 #include "smtp/param.h"
 #include "base/bytes.h"
+#include "mime/timestamp.h"
 
 struct params {  /* of one command; only one of the two is filled */
 	struct smtp_mail_params mail;
@@ -91,6 +92,58 @@ static bool mail_envid(struct str value, struct arena *a, struct params *out)
 /* AUTH=<> / xtext: who submitted it, as somebody else says                                               RFC 4954 §5 */
 static bool mail_auth(struct str value, UNUSED struct arena *a, UNUSED struct params *out) { return value.n > 0; }
 
+/* HOLDFOR=future-release-integer; future-release-integer = %x31-39 *8DIGIT                                RFC 4865 §4 */
+static bool mail_hold_for(struct str value, UNUSED struct arena *a, struct params *out)
+{
+	struct scan s = scan_of(value);
+
+	out->mail.hold_for = scan_number(&s, 999999999);
+	return !s.failed && scan_done(&s) && value.n > 0 && value.p[0] != '0';
+}
+
+/* HOLDUNTIL=date-time (of RFC 3339: erratum 2040)                                                         RFC 4865 §4 */
+static bool mail_hold_until(struct str value, UNUSED struct arena *a, struct params *out)
+{
+	struct scan s = scan_of(value);
+
+	out->mail.hold_until = scan_timestamp(&s);
+	return !s.failed && scan_done(&s) && out->mail.hold_until > 0;
+}
+
+/* BY=by-time ";" by-mode [by-trace]; by-time = ["-" / "+"] 1*9DIGIT; by-mode = "N" / "R"; by-trace = "T"   RFC 2852 §4 */
+static bool mail_by(struct str value, UNUSED struct arena *a, struct params *out)
+{
+	struct scan s = scan_of(value);
+	int sign = scan_take(&s, '-') ? -1 : (scan_take(&s, '+'), 1);
+
+	out->mail.by_s = sign * (int64_t)scan_number(&s, SMTP_BY_SECONDS_MAX);
+	scan_need(&s, ';');
+	if (scan_take_istr(&s, STR("N")))
+		out->mail.by = SMTP_BY_NOTIFY;
+	else if (scan_take_istr(&s, STR("R")))
+		out->mail.by = SMTP_BY_RETURN;
+	out->mail.by_traces = scan_take_istr(&s, STR("T"));
+	return !s.failed && scan_done(&s) && out->mail.by != SMTP_BY_NOTHING;
+}
+
+/* MT-PRIORITY=priority-value; priority-value = ["-"] "1" to "9" / "0"                                     RFC 6710 §6 */
+static bool mail_priority(struct str value, UNUSED struct arena *a, struct params *out)
+{
+	struct scan s = scan_of(value);
+	int sign = scan_take(&s, '-') ? -1 : 1;
+	size_t n = scan_left(&s);
+
+	out->mail.priority = sign * (int)scan_number(&s, SMTP_PRIORITY_MAX);
+	return !s.failed && scan_done(&s) && n == 1 && (sign > 0 || out->mail.priority < 0);
+}
+
+/* REQUIRETLS, without a value                                                                              RFC 8689 §2 */
+static bool mail_requiretls(struct str value, UNUSED struct arena *a, struct params *out)
+{
+	out->mail.requiretls = true;
+	return value.p == NULL;
+}
+
 /* ---- RCPT ---- */
 
 /* NOTIFY="NEVER" / 1#("SUCCESS" / "FAILURE" / "DELAY")                                                 RFC 3461 §4.1 */
@@ -141,6 +194,9 @@ static const struct {
 	{ { "SIZE", 4 }, false, mail_size },		 { { "BODY", 4 }, false, mail_body },
 	{ { "SMTPUTF8", 8 }, false, mail_smtputf8 }, { { "RET", 3 }, false, mail_ret },
 	{ { "ENVID", 5 }, false, mail_envid },		 { { "AUTH", 4 }, false, mail_auth },
+	{ { "HOLDFOR", 7 }, false, mail_hold_for },	 { { "HOLDUNTIL", 9 }, false, mail_hold_until },
+	{ { "BY", 2 }, false, mail_by },			 { { "MT-PRIORITY", 11 }, false, mail_priority },
+	{ { "REQUIRETLS", 10 }, false, mail_requiretls },
 	{ { "NOTIFY", 6 }, true, rcpt_notify },		 { { "ORCPT", 5 }, true, rcpt_orcpt },
 };
 

@@ -1,5 +1,6 @@
 /* smtp/param.h -- the parameters of MAIL and RCPT: SIZE (RFC 1870), BODY (RFC 6152, 3030), SMTPUTF8 (RFC 6531), RET,
- * ENVID, NOTIFY, ORCPT (RFC 3461), AUTH (RFC 4954 §5: read and ignored). */
+ * ENVID, NOTIFY, ORCPT (RFC 3461), AUTH (RFC 4954 §5: read and ignored), HOLDFOR, HOLDUNTIL (RFC 4865), BY (RFC 2852), MT-PRIORITY
+ * (RFC 6710), REQUIRETLS (RFC 8689). What of it is granted says who takes the message. */
 #ifndef FACTEUR_SMTP_PARAM_H
 #define FACTEUR_SMTP_PARAM_H
 #include "base/arena.h"
@@ -21,6 +22,13 @@ struct smtp_mail_params {
 	enum smtp_body body;
 	enum smtp_ret  ret;
 	struct str     envid;       /* xtext decoded: printable ASCII; in the arena */
+	uint64_t       hold_for;    /* seconds; 0: not given */
+	int64_t        hold_until;  /* seconds since 1970; 0: not given */
+	enum smtp_by   by;
+	bool           by_traces;
+	int64_t        by_s;        /* seconds from now, ±SMTP_BY_SECONDS_MAX */
+	int            priority;    /* ±SMTP_PRIORITY_MAX */
+	bool           requiretls;
 };
 struct smtp_rcpt_params {
 	uint8_t        notify;      /* SMTP_NOTIFY_*; 0: not given */

@@ -36,6 +36,45 @@ TEST(mail)
 	EXPECT_STR(m.envid, "QQ=1");
 }
 
+TEST(wishes)
+{
+	static const struct { const char *in; struct smtp_mail_params want; } cases[] = {
+		{ " HOLDFOR=1 BY=120;R", { .hold_for = 1, .by = SMTP_BY_RETURN, .by_s = 120 } },
+		{ " HOLDFOR=999999999", { .hold_for = 999999999 } },
+		{ " holduntil=2026-11-28t10:00:00z", { .hold_until = 1795860000 } },
+		{ " BY=-999999999;nt", { .by = SMTP_BY_NOTIFY, .by_s = -999999999, .by_traces = true } },
+		{ " BY=+7;N MT-PRIORITY=-9", { .by = SMTP_BY_NOTIFY, .by_s = 7, .priority = -9 } },
+		{ " MT-PRIORITY=9 REQUIRETLS", { .priority = 9, .requiretls = true } },
+		{ " MT-PRIORITY=0 BY=0;N", { .by = SMTP_BY_NOTIFY } },
+	};
+	static const char *const wrong[] = {
+		" HOLDFOR=0", " HOLDFOR=01", " HOLDFOR=1000000000", " HOLDFOR=-1", " HOLDFOR", " HOLDUNTIL=2026-11-28", " HOLDUNTIL=1969-01-01T00:00:00Z",
+		" HOLDUNTIL=tomorrow", " BY=120", " BY=120;X", " BY=120;RN", " BY=;R", " BY=1000000000;N", " BY=--1;N", " BY=120;RTT", " MT-PRIORITY=10",
+		" MT-PRIORITY=-0", " MT-PRIORITY=+1", " MT-PRIORITY=", " MT-PRIORITY=01", " REQUIRETLS=YES", " HOLDFOR=1 HOLDFOR=2",
+	};
+	EACH(cases, c) {
+		CLEANUP(arena_free) struct arena a = { 0 };
+		struct smtp_mail_params out;
+		struct str bad;
+		struct scan s = scan_of(str_of(c->in));
+		EXPECT_INT(scan_mail_params(&s, &a, &out, &bad), SMTP_PARAM_OK);
+		EXPECT_INT(out.hold_for, c->want.hold_for);
+		EXPECT_INT(out.hold_until, c->want.hold_until);
+		EXPECT_INT(out.by, c->want.by);
+		EXPECT_INT(out.by_s, c->want.by_s);
+		EXPECT_INT(out.priority, c->want.priority);
+		EXPECT(out.by_traces == c->want.by_traces && out.requiretls == c->want.requiretls);
+	}
+	EACH(wrong, w) {
+		CLEANUP(arena_free) struct arena a = { 0 };
+		struct smtp_mail_params out;
+		struct str bad;
+		struct scan s = scan_of(str_of(*w));
+		enum smtp_param_error e = scan_mail_params(&s, &a, &out, &bad);
+		EXPECT(e == SMTP_PARAM_INVALID || e == SMTP_PARAM_TWICE);
+	}
+}
+
 TEST(rcpt)
 {
 	static const struct { const char *in; enum smtp_param_error want; uint8_t notify; const char *orcpt; } cases[] = {

@@ -21,8 +21,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct scan s = scan_of(argument);
 	if (scan_reverse_path(&s, &p)) {
 		assert(p.address.n <= SMTP_PATH_MAX && !str_has_ctl(p.address));
-		if (scan_mail_params(&s, &a, &mail, &bad) == SMTP_PARAM_OK)
+		if (scan_mail_params(&s, &a, &mail, &bad) == SMTP_PARAM_OK) {
 			assert(mail.envid.n <= SMTP_ENVID_MAX && !str_has_ctl(mail.envid));
+			assert(mail.by_s >= -SMTP_BY_SECONDS_MAX && mail.by_s <= SMTP_BY_SECONDS_MAX && mail.hold_for <= SMTP_BY_SECONDS_MAX);
+			assert(mail.priority >= -SMTP_PRIORITY_MAX && mail.priority <= SMTP_PRIORITY_MAX && mail.hold_until >= 0);
+		}
 	}
 	s = scan_of(argument);
 	if (scan_forward_path(&s, &p) && scan_rcpt_params(&s, &a, &rcpt, &bad) == SMTP_PARAM_OK)

@@ -143,6 +143,7 @@ static void end_header(struct smtpd *s, size_t n)
 		smtpd_refuse(s, r);
 		return;
 	}
+	smtpd_take_tls_field(s, header);
 	smtpd_put_received(s, &all);
 	buf_add(&all, changed.n > 0 ? buf_str(&changed) : header);
 	buf_add(&all, str_from(buf_str(&s->body.bytes), n));

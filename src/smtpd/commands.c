@@ -1,5 +1,6 @@
 /* The commands but DATA and BDAT (message.c). Guards first, each with its reply; the reply says what would have been
  * right. */
+#include "base/clock.h"
 #include "smtp/ehlo.h"
 #include "smtp/param.h"
 #include "smtp/path.h"
@@ -40,6 +41,9 @@ void smtpd_ehlo(struct smtpd *s, struct str argument)
 		.recipients_max = s->server->recipients_max,
 		.messages_max = s->server->messages_max,
 		.offers_starttls = s->client.can_start_tls,
+		.is_tls = s->client.is_tls,
+		.hold_max = smtpd_hold_max(s),
+		.now = clock_wall_s(),
 		.caller = s->client.source == ENVELOPE_LOCAL ? s->client.login : STR(""),
 	};
 
@@ -147,6 +151,8 @@ void smtpd_mail(struct smtpd *s, struct str argument)
 	else if (p.has_size && p.size > s->server->size_max)
 		r = smtp_reply_printf(&s->arena, 552, "5.3.4", "the message is larger than the %llu bytes this server accepts",
 							  (unsigned long long)s->server->size_max);
+	else
+		r = smtpd_take_wishes(s, &p);
 	if (r.code == 0 && s->host->sender)
 		r = s->host->sender(s->context, &s->envelope, &s->arena);
 	if (r.code != 0) {
@@ -157,7 +163,10 @@ void smtpd_mail(struct smtpd *s, struct str argument)
 	}
 	s->idle_commands = 0;
 	s->messages++;
-	smtpd_reply(s, 250, "2.1.0", "sender accepted");
+	if (s->envelope.wishes.priority != p.priority)  /* the text begins with what it is now: RFC 6710 §4.1, RFC 3463 X.3.6 */
+		smtpd_reply_with(s, smtp_reply_printf(&s->arena, 250, "2.3.6", "%d is its priority here; sender accepted", s->envelope.wishes.priority));
+	else
+		smtpd_reply(s, 250, "2.1.0", "sender accepted");
 }
 
 static bool may_add_recipient(struct smtpd *s)

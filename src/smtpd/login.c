@@ -6,6 +6,7 @@
  *
  * Lines end with CR LF and nothing else (RFC 5321 §2.3.8), so that we and whoever is on the way agree what a command is. */
 #include "auth/login.h"
+#include "base/clock.h"
 #include "ipc/channel.h"
 #include "smtp/command.h"
 #include "smtp/ehlo.h"
@@ -93,7 +94,7 @@ static enum login_want ehlo(struct login *l, struct str args, struct buf *out)
 	smtp_put_ehlo(out, &(struct smtp_ehlo){
 		.hostname = l->facts.hostname, .peer = l->facts.peer, .message_size_max = l->facts.message_size_max,
 		.recipients_max = l->facts.recipients_max, .messages_max = l->facts.messages_max, .offers_starttls = l->facts.can_start_tls,
-		.mechanisms = buf_str(&mechanisms),
+		.is_tls = l->facts.is_tls, .hold_max = l->facts.hold_max, .now = clock_wall_s(), .mechanisms = buf_str(&mechanisms),
 	});
 	return LOGIN_INPUT;
 }

@@ -2,22 +2,33 @@
 #include "auth/login_test.h"
 
 #define GREETING "S: 220 mail.test ESMTP facteur is ready"
-#define EHLO(last) "C: EHLO client", "S: 250-mail.test greets 192.0.2.7", "S: 250-PIPELINING", "S: 250-SIZE 1000", "S: 250-8BITMIME", \
+#define EHLO_BEGINS "C: EHLO client", "S: 250-mail.test greets 192.0.2.7", "S: 250-PIPELINING", "S: 250-SIZE 1000", "S: 250-8BITMIME", \
 	"S: 250-SMTPUTF8", "S: 250-CHUNKING", "S: 250-BINARYMIME", "S: 250-ENHANCEDSTATUSCODES", "S: 250-DSN", \
-	"S: 250-LIMITS RCPTMAX=50", "S: 250 " last
+	"S: 250-DELIVERBY", "S: 250-MT-PRIORITY"
+#define EHLO_CLEAR EHLO_BEGINS, "S: 250-LIMITS RCPTMAX=50", "S: 250 STARTTLS"
+#define EHLO_TLS EHLO_BEGINS, "S: 250-REQUIRETLS", "S: 250-LIMITS RCPTMAX=50", "S: 250 AUTH PLAIN LOGIN"
 
 TEST(clear_text)
 {
 	LOGIN_PLAY(&submission_login, &login_clear,
-		GREETING, EHLO("STARTTLS"),
+		GREETING, EHLO_CLEAR,
 		"C: AUTH PLAIN AGFsaWNlAHNlY3JldA==", "S: 538 5.7.11 ...TLS...",
 		"C: MAIL FROM:<alice@example.test>", "S: 530 5.7.0 ...TLS...",
 		"C: STARTTLS now", "S: 501 5.5.4 ...",
 		"C: STARTTLS", "S: 220 2.0.0 begin TLS now", "=STARTTLS", "TLS",
 		"C: STARTTLS", "S: 503 5.5.1 TLS is active already",
 		"C: AUTH PLAIN AGFsaWNlAHNlY3JldA==", "S: 503 5.5.1 EHLO comes first",  /* forgotten: it was said in clear text */
-		EHLO("AUTH PLAIN LOGIN"),
+		EHLO_TLS,
 		"C: AUTH PLAIN AGFsaWNlAHNlY3JldA==", "K: alice secret OK", "=OPEN EHLO client");
+}
+
+TEST(send_later_is_offered_before_the_login)
+{
+	struct login_facts facts = login_tls;
+
+	facts.hold_max = 86400;
+	LOGIN_PLAY(&submission_login, &facts,
+		GREETING, EHLO_BEGINS, "S: 250-FUTURERELEASE 86400 ...", "S: 250-REQUIRETLS", "S: 250-LIMITS RCPTMAX=50", "S: 250 AUTH PLAIN LOGIN");
 }
 
 TEST(before_the_login)
@@ -40,7 +51,7 @@ TEST(before_the_login)
 TEST(auth)
 {
 	LOGIN_PLAY(&submission_login, &login_tls,
-		GREETING, EHLO("AUTH PLAIN LOGIN"),
+		GREETING, EHLO_TLS,
 		"C: AUTH", "S: 501 5.5.4 ...",
 		"C: AUTH CRAM-MD5", "S: 504 5.5.4 ...",
 		"C: AUTH PLAIN", "S: 334 ", "C: *", "S: 501 5.7.0 cancelled",
@@ -114,7 +125,7 @@ TEST(printer_refused)
 TEST(injection)
 {
 	static const char *const lines[] = {
-		GREETING, EHLO("STARTTLS"), "C: NOOP\r\nSTARTTLS\r\nNOOP", "S: 250 2.0.0 done", "S: 421 4.3.2 mail.test: something was sent behind...",
+		GREETING, EHLO_CLEAR, "C: NOOP\r\nSTARTTLS\r\nNOOP", "S: 250 2.0.0 done", "S: 421 4.3.2 mail.test: something was sent behind...",
 		"=CLOSE", NULL
 	};
 

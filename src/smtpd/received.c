@@ -47,6 +47,8 @@ void smtpd_put_received(const struct smtpd *s, struct buf *out)
 	buf_printf(out, "\r\n\tid " STR_FMT ".%llu", STR_ARG(c->session), (unsigned long long)s->messages);
 	if (s->envelope.n == 1)  /* with several it would tell each who the others are (§7.2) */
 		buf_printf(out, " for <" STR_FMT ">", STR_ARG(s->envelope.recipients[0].address));
+	if (s->envelope.wishes.priority != 0)  /* RFC 6710 §5 */
+		buf_printf(out, " priority %d", s->envelope.wishes.priority);
 	date_format(clock_wall_s(), 0, date);
 	buf_printf(out, ";\r\n\t%s\r\n", date);
 }

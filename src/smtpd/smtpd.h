@@ -26,6 +26,7 @@ struct smtpd_server {
 	uint64_t   recipients_max;       /* RCPT commands of a message */
 	uint64_t   messages_max;         /* over one connection */
 	uint64_t   errors_max;
+	uint64_t   hold_max;             /* seconds that a message of an own user may wait for its time (RFC 4865); 0: not offered */
 	uint64_t   memory_max;           /* for messages and envelopes that are arriving, all sessions together */
 	uint64_t   memory_used;          /* kept by the machines */
 };

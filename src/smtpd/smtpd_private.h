@@ -3,6 +3,7 @@
 #ifndef FACTEUR_SMTPD_SMTPD_PRIVATE_H
 #define FACTEUR_SMTPD_SMTPD_PRIVATE_H
 #include "smtp/command.h"
+#include "smtp/param.h"
 #include "smtpd/lines.h"
 #include "smtpd/smtpd.h"
 
@@ -83,6 +84,13 @@ void smtpd_body_add(struct smtpd *s, struct str piece);        /* may set refusa
 void smtpd_body_end(struct smtpd *s);                          /* the last byte has come: refusal, or host->add() */
 void smtpd_body_drop(struct smtpd *s);                         /* frees what it holds */
 void smtpd_refuse(struct smtpd *s, struct smtp_reply r);       /* the first reason counts; the body is dropped */
+
+/* wishes.c */
+uint64_t smtpd_hold_max(const struct smtpd *s);                /* seconds a message of this client may wait for its time; 0: not at all */
+/* Into the envelope; code 0, or why not. A priority that is not granted is another one there than in p. */
+struct smtp_reply smtpd_take_wishes(struct smtpd *s, const struct smtp_mail_params *p);
+/* "TLS-Required: No" of the header (RFC 8689 §5), unless MAIL said REQUIRETLS. */
+void smtpd_take_tls_field(struct smtpd *s, struct str header);
 
 /* received.c */
 /* Received field (RFC 5321 §4.4) with its CRLF. */

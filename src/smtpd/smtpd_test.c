@@ -389,3 +389,102 @@ TEST(ends_while_an_answer_is_due)
 	EXPECT(str_ends(buf_str(&t.out), STR("421 4.3.2 stopping\r\n")));
 	test_host_end(&t);
 }
+
+/* ---- wishes ---- */
+
+static void at_ten(void) { clock_wall_offset(0); clock_wall_offset(1795860000 - clock_wall_s()); }  /* 2026-11-28T10:00:00Z */
+
+static void secure(struct test_host *t)
+{
+	talk(t, STR("STARTTLS\r\n"), 0);
+	smtpd_secured(t->smtpd, STR("TLSv1.3"));
+	buf_reset(&t->out);
+}
+
+TEST(wishes)
+{
+	enum { MX, USER, USER_TLS, PROGRAM };
+	static const struct { int who; const char *parameters, *reply, *added; } cases[] = {
+		{ USER, "HOLDFOR=3600", "250 2.1.0 sender accepted", " release=+3600 body" },
+		{ USER, "HOLDUNTIL=2026-11-28T12:00:00+01:00", "250 2.1.0 sender accepted", " release=+3600 body" },
+		{ PROGRAM, "HOLDFOR=86400", "250 2.1.0 sender accepted", " release=+86400 body" },
+		{ USER, "HOLDFOR=86401", "501 5.5.4 a message is kept for 86400 seconds at most, until 2026-11-29T10:00:00Z", NULL },
+		{ USER, "HOLDUNTIL=2027-01-01T00:00:00Z", "501 5.5.4 a message is kept for 86400 seconds at most, until 2026-11-29T10:00:00Z", NULL },
+		{ USER, "HOLDUNTIL=2026-11-28T10:00:00Z", "501 5.5.4 the time of HOLDUNTIL has passed: without it the message goes at once", NULL },
+		{ USER, "HOLDFOR=5 HOLDUNTIL=2026-11-28T11:00:00Z", "501 5.5.4 HOLDFOR and HOLDUNTIL exclude each other", NULL },
+		{ USER, "HOLDFOR=soon", "501 5.5.4 the parameters cannot be read: the value of HOLDFOR is wrong, or something behind it", NULL },
+		{ MX, "HOLDFOR=5", "555 5.5.4 HOLDFOR and HOLDUNTIL are not offered here: this server sends at once", NULL },
+		{ MX, "BY=120;RT", "250 2.1.0 sender accepted", " by=+120;2T body" },
+		{ USER, "BY=-5;N", "250 2.1.0 sender accepted", " by=-5;1 body" },
+		{ USER, "BY=0;R", "501 5.5.4 BY with R needs a time to come: this message could only be returned", NULL },
+		{ USER, "HOLDFOR=120 BY=121;R", "250 2.1.0 sender accepted", " release=+120 by=+121;2 body" },
+		{ USER, "BY=120;R HOLDFOR=120",
+		  "501 5.5.4 the time of BY is over before the message may leave: HOLDFOR and HOLDUNTIL must end before it", NULL },
+		{ USER, "MT-PRIORITY=9", "250 2.1.0 sender accepted", " priority=9 tls=0 body" },
+		{ MX, "MT-PRIORITY=-3", "250 2.1.0 sender accepted", " priority=-3 tls=0 body" },
+		{ MX, "MT-PRIORITY=3", "250 2.3.6 0 is its priority here; sender accepted", "<bob@x.test>;" },
+		{ USER_TLS, "REQUIRETLS", "250 2.1.0 sender accepted", " priority=0 tls=1 body" },
+		{ USER_TLS, "REQUIRETLS RET=FULL", "250 2.1.0 sender accepted", " utf8=0 ret=2" },
+		{ PROGRAM, "REQUIRETLS", "250 2.1.0 sender accepted", " priority=0 tls=1 body" },
+		{ USER, "REQUIRETLS", "530 5.7.10 REQUIRETLS is for encrypted connections: say STARTTLS first", NULL },
+		{ MX, "REQUIRETLS", "530 5.7.10 REQUIRETLS is for encrypted connections: say STARTTLS first", NULL },
+	};
+
+	at_ten();
+	EACH(cases, c) {
+		CLEANUP(arena_free) struct arena a = { 0 };
+		struct test_host t;
+		test_host_begin(&t, c->who == MX ? ENVELOPE_MX : c->who == PROGRAM ? ENVELOPE_LOCAL : ENVELOPE_SUBMISSION);
+		t.server.hold_max = 86400;
+		if (c->who == USER_TLS)
+			secure(&t);
+		talk(&t, arena_printf(&a, HELLO "MAIL FROM:<a@b.test> %s\r\n", c->parameters), 0);
+		EXPECT_STR(str_trim(without_ehlo(buf_str(&t.out))), c->reply);
+		talk(&t, STR("RCPT TO:<bob@x.test>\r\nDATA\r\nSubject: x\r\n\r\n.\r\n"), 0);
+		EXPECT_INT(t.added_count, c->added != NULL);
+		if (c->added)
+			EXPECT(str_find(buf_str(&t.added), str_of(c->added)) >= 0);
+		test_host_end(&t);
+	}
+	clock_wall_offset(0);
+}
+
+TEST(what_is_offered)
+{
+	static const struct { enum envelope_source source; bool is_tls; uint64_t hold_max; const char *has, *has_not; } cases[] = {
+		{ ENVELOPE_MX, false, 86400, "250-DELIVERBY\r\n250-MT-PRIORITY\r\n", "FUTURERELEASE" },
+		{ ENVELOPE_MX, false, 86400, "250-DELIVERBY", "REQUIRETLS" },
+		{ ENVELOPE_MX, true, 86400, "250-REQUIRETLS\r\n", "FUTURERELEASE" },
+		{ ENVELOPE_SUBMISSION, false, 86400, "250-FUTURERELEASE 86400 2026-11-29T10:00:00Z\r\n", "REQUIRETLS" },
+		{ ENVELOPE_SUBMISSION, true, 0, "250-REQUIRETLS\r\n", "FUTURERELEASE" },
+	};
+
+	at_ten();
+	EACH(cases, c) {
+		struct test_host t;
+		test_host_begin(&t, c->source);
+		t.server.hold_max = c->hold_max;
+		if (c->is_tls)
+			secure(&t);
+		talk(&t, STR(HELLO), 0);
+		EXPECT(str_find(buf_str(&t.out), str_of(c->has)) >= 0 && str_find(buf_str(&t.out), str_of(c->has_not)) < 0);
+		test_host_end(&t);
+	}
+	clock_wall_offset(0);
+}
+
+TEST(wishes_in_the_header)
+{
+	expect_dialogue(STR(HELLO BEGIN "DATA\r\nTLS-Required: no\r\n\r\n.\r\n"), BEGUN GO_ON "250 2.0.0 queued as 11223344-1\r\n", " tls=2 ");
+	expect_dialogue(STR(HELLO BEGIN "DATA\r\nTLS-Required:\r\n NO \r\n\r\n.\r\n"), BEGUN GO_ON "250 2.0.0 queued as 11223344-1\r\n", " tls=2 ");
+	expect_dialogue(STR(HELLO BEGIN "DATA\r\nTLS-Required: yes\r\n\r\n.\r\n"), BEGUN GO_ON "250 2.0.0 queued as 11223344-1\r\n",
+	                "to=bob@x.test/0/ body");
+	expect_dialogue(STR(HELLO "MAIL FROM:<a@b.test> MT-PRIORITY=-4\r\nRCPT TO:<bob@x.test>\r\nDATA\r\n\r\n.\r\n"),
+	                BEGUN GO_ON "250 2.0.0 queued as 11223344-1\r\n", " for <bob@x.test> priority -4;\r\n");
+	struct test_host t;  /* what MAIL says counts more */
+	test_host_begin(&t, ENVELOPE_MX);
+	secure(&t);
+	talk(&t, STR(HELLO "MAIL FROM:<a@b.test> REQUIRETLS\r\nRCPT TO:<bob@x.test>\r\nDATA\r\nTLS-Required: No\r\n\r\n.\r\n"), 0);
+	EXPECT(str_find(buf_str(&t.added), STR(" tls=1 ")) >= 0);
+	test_host_end(&t);
+}

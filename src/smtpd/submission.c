@@ -54,6 +54,7 @@ static enum err info_read(struct submission *p)
 	p->server.recipients_max = conf_number(info.conf, SETTING_submit_recipients_max);
 	p->server.messages_max = conf_number(info.conf, SETTING_smtp_messages_per_connection);
 	p->server.errors_max = conf_number(info.conf, SETTING_smtp_errors_max);
+	p->server.hold_max = conf_number(info.conf, SETTING_submit_hold_max);
 	p->server.memory_max = conf_number(info.conf, SETTING_smtp_memory_max);
 	return ERR_OK;
 }

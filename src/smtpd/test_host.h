@@ -2,6 +2,7 @@
 #ifndef FACTEUR_SMTPD_TEST_HOST_H
 #define FACTEUR_SMTPD_TEST_HOST_H
 #include "base/bytes.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "smtpd/smtpd.h"
@@ -101,6 +102,12 @@ static void test_add(void *context, const struct envelope *e, const struct queue
 	buf_printf(&t->added, "from=" STR_FMT, STR_ARG(e->sender));
 	for (size_t i = 0; i < e->n; i++)
 		buf_printf(&t->added, " to=" STR_FMT "/%u/" STR_FMT, STR_ARG(e->recipients[i].address), e->recipients[i].notify, STR_ARG(e->recipients[i].orcpt));
+	if (e->wishes.release != 0)
+		buf_printf(&t->added, " release=+%lld", (long long)(e->wishes.release - clock_wall_s()));
+	if (e->wishes.by != 0)
+		buf_printf(&t->added, " by=%+lld;%d%s", (long long)(e->wishes.deliver_by - clock_wall_s()), e->wishes.by, e->wishes.by_traces ? "T" : "");
+	if (e->wishes.priority != 0 || e->wishes.tls != 0)
+		buf_printf(&t->added, " priority=%d tls=%d", e->wishes.priority, e->wishes.tls);
 	buf_printf(&t->added, " body=%d utf8=%d ret=%d envid=" STR_FMT " peer=" STR_FMT "\n", (int)e->body, e->smtputf8, (int)e->ret, STR_ARG(e->envid),
 	           STR_ARG(e->peer));
 	test_keep_body(t, body);
