@@ -15,6 +15,7 @@
 #include "deliver/bounce.h"
 #include "base/bytes.h"
 #include "mime/build.h"
+#include "mime/date.h"
 #include "mime/header.h"
 #include "mime/timestamp.h"
 #include "trail/refusals.h"
@@ -183,12 +184,40 @@ static void put_first_sentence(struct bouncing *b, enum lang lang, struct buf *o
 	buf_add_char(out, '\n');
 }
 
+static struct str nth_word(struct str words, int n)
+{
+	struct str word, rest = words;
+
+	do
+		str_cut(rest, ' ', &word, &rest);
+	while (n-- > 0);
+	return word;
+}
+
+/* The Date field is English and for programs: readers of another language get its time in words, in the zone it was written in. */
+static struct str written_text(struct bouncing *b, enum lang lang)
+{
+	struct arena *a = &b->arena;
+	struct mail_date date;
+	struct tm tm;
+
+	if (lang == LANG_EN || !date_parse(b->date, &date))
+		return b->date;
+	time_t local = (time_t)(date.unix_s + date.zone_minutes * 60);
+	int zone = date.zone_minutes < 0 ? -date.zone_minutes : date.zone_minutes;
+	if (gmtime_r(&local, &tm) == NULL)
+		return b->date;
+	struct str day = nth_word(str_of(text_get(lang, TEXT_BOUNCE_DAYS)), tm.tm_wday), month = nth_word(str_of(text_get(lang, TEXT_BOUNCE_MONTHS)), tm.tm_mon);
+	return arena_printf(a, STR_FMT " %d " STR_FMT " %d, %02d:%02d (%c%02d%02d)", STR_ARG(day), tm.tm_mday, STR_ARG(month), tm.tm_year + 1900, tm.tm_hour,
+	                    tm.tm_min, date.zone_minutes < 0 ? '-' : '+', zone / 60 % 100, zone % 60);
+}
+
 static void put_which(struct bouncing *b, enum lang lang, struct buf *out)
 {
 	if (b->subject.n > 0)
 		put_wrapped(out, "  ", text_fmt(&b->arena, lang, TEXT_BOUNCE_THE_SUBJECT, b->subject));
 	if (b->date.n > 0)
-		put_wrapped(out, "  ", text_fmt(&b->arena, lang, TEXT_BOUNCE_THE_DATE, b->date));
+		put_wrapped(out, "  ", text_fmt(&b->arena, lang, TEXT_BOUNCE_THE_DATE, written_text(b, lang)));
 	if (b->subject.n > 0 || b->date.n > 0)
 		buf_add_char(out, '\n');
 }

@@ -115,6 +115,7 @@ TEST(in_french_or_both)
 	EXPECT_STR(field(&b, "Subject"), "Non remis : Lunch?");
 	EXPECT(str_starts(b.text, STR("Votre message à bob@example.net n'a pas été remis")));
 	EXPECT_HAS(b.text, "Que faire : Vérifiez l'adresse lettre par lettre");
+	EXPECT_HAS(b.text, "Écrit le : samedi 28 novembre 2026, 10:00 (+0100)");
 	EXPECT_INT(b.body, ENVELOPE_7BIT);  /* quoted-printable */
 	built_free(&b);
 	both.is_bilingual = true;
