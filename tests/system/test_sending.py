@@ -91,11 +91,14 @@ def test_a_server_may_send_nothing(w):
     """A demonstration, a lab: what is for others waits, and says why."""
     held = w.peer("held")
     w.here.cli("config", "set", "send_elsewhere", "off")
-    w.send("x@held.peer.test", "alice@example.test", subject="stays here")
-    expect(inbox(w.here, "alice", "stays here")[0] == 1, "it is delivered here")
-    wait_for(lambda: b"send_elsewhere" in w.here.cli("trace", "alice@example.test", check=False).stdout, 10, "its trace says why it waits")
-    expect(held.sessions == 0 and [r["condition"] for r in w.here.cli_json("queue", "destinations")] == ["paused"], "nothing leaves")
-    w.here.cli("config", "set", "send_elsewhere", "on")
+    try:
+        w.send("x@held.peer.test", "alice@example.test", subject="stays here")
+        expect(inbox(w.here, "alice", "stays here")[0] == 1, "it is delivered here")
+        wait_for(lambda: b"send_elsewhere" in w.here.cli("trace", "x@held.peer.test", check=False).stdout, 10, "its trace says why it waits")
+        rows = {r["destination"]: r["condition"] for r in w.here.cli_json("queue", "destinations")}
+        expect(held.sessions == 0 and rows["held.peer.test"] == "paused", f"nothing leaves: {rows}")
+    finally:
+        w.here.cli("config", "set", "send_elsewhere", "on")
     expect(len(w.arrives(held, "stays here")) == 1, "sent when it may")
 
 
