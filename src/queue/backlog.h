@@ -31,6 +31,7 @@ struct due {
 	uint8_t        losses;          /* cells that died with it */
 	bool           may_be_duplicate;
 	bool           tells_success;   /* its sender asked to hear that it arrived */
+	bool           is_parking;      /* parcels.c: on its way to queue.db, to wait there without a time */
 };
 
 struct due_list {

@@ -67,8 +67,11 @@ bool parcels_rest(struct parcels *r, struct due *d, struct str address, struct s
 	if (!r->queue->config.holds_elsewhere)  /* what is received is noted with that already */
 		note_put_aside(r->queue, &key, address, due, &why);
 	sync_put_aside(r->queue->sync, d, due, &why);
-	if (due == LATE_NEVER)
+	if (due == LATE_NEVER) {
 		turns_park(r->turns, destination, true);
+		d->is_parking = true;
+		r->parking++;  /* the destination may go on before the row is there: then it has to look again */
+	}
 	return true;
 }
 
@@ -115,6 +118,7 @@ void parcels_settled(struct parcels *r, struct due *d)
 {
 	struct parcel *p = d->parcel;
 
+	r->parking -= d->is_parking;
 	if (p == NULL)
 		return;
 	for (size_t i = 0; i < p->n; i++) {

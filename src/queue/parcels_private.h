@@ -72,7 +72,7 @@ struct parcels {
 	int64_t            sign_again_ms, now_ms;
 	struct map         open;              /* (message, destination) -> a parcel that waits and takes more */
 	struct map         rows;              /* key of a row that is in memory -> parcels, or &parking_mark */
-	size_t             parking;           /* of them: those on their way back */
+	size_t             parking;           /* rows on their way to wait without a time: of those in memory, or from the log */
 	struct late_due    listed;            /* the last row that was listed as due: what comes before it has been looked at */
 	int64_t            listed_at, look_anew_ms;
 	int64_t            unpark_ms;         /* what was parked by routes of before is listed then; 0: nothing was */
