@@ -173,6 +173,7 @@ TEST(resolving)
 		{ "staff@example.test", "staff@example.test" },        /* a group is one target, by whatever name; its members are below */
 		{ "crew@example.test", "2,staff@example.test" }, { "staff+x@example.test", "staff@example.test detail=x" },
 		{ "nobody-there@example.test", "unknown" },
+		{ "postmaster@xn--bcher-kva.test", "1,far@elsewhere.test,2" }, { "abuse@xn--bcher-kva.test", "1,2" },   /* people, not lists */
 		{ "loop-a@example.test", "1" }, { "loop-b@example.test", "1" }, { "nobody-home@example.test", "unknown" },
 		{ "far@example.test", "far@elsewhere.test" }, { "nobody@example.test", "unknown" }, { "+x@example.test", "unknown" },
 		{ "alice@elsewhere.test", "foreign" }, { "alice@[192.0.2.1]", "foreign" }, { "alice", "invalid" },
@@ -195,6 +196,8 @@ TEST(resolving)
 	LIST(w, NAME_ALIAS, "sales@example.test", "alice@example.test", "bob+sales@example.test");
 	LIST(w, NAME_ALIAS, "far@example.test", "far@elsewhere.test");
 	LIST(w, NAME_GROUP, "staff@example.test", "alice@example.test", "far@elsewhere.test", "sales@example.test");
+	LIST(w, NAME_ALIAS, "postmaster@xn--bcher-kva.test", "staff@example.test");
+	LIST(w, NAME_GROUP, "abuse@xn--bcher-kva.test", "alice@example.test", "bob@example.test");
 	LIST(w, NAME_ALIAS, "crew@example.test", "staff@example.test", "bob@example.test");
 	LIST(w, NAME_GROUP, "nobody-there@example.test", "gone@example.test");
 	LIST(w, NAME_ALIAS, "loop-a@example.test", "loop-b@example.test", "alice@example.test");

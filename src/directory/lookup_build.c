@@ -136,6 +136,16 @@ static void add_target(struct expansion *e, uint64_t account, struct str remote)
 
 static void expand(struct expansion *e, struct str address, int depth);
 
+/* postmaster@ and abuse@ must take everything, bounces too (RFC 5321 §4.5.1): whoever makes them groups means several people. */
+static bool is_role(const struct directory_name *name)
+{
+	struct str local = str_sub(name->key, 0, (size_t)str_rchr(name->key, '@'));
+
+	return str_eq(local, STR("postmaster")) || str_eq(local, STR("abuse"));
+}
+
+static bool is_list(const struct directory_name *name) { return name->kind == NAME_GROUP && !is_role(name); }
+
 static void expand_name(struct expansion *e, const struct directory_name *name, int depth)
 {
 	if (name->account) {
@@ -145,7 +155,7 @@ static void expand_name(struct expansion *e, const struct directory_name *name, 
 	if (map_get(&e->seen, name->key) || depth == DEPTH_MAX)
 		return;
 	map_set(&e->seen, name->key, e);
-	if (e->stops_at_groups && name->kind == NAME_GROUP) {
+	if (e->stops_at_groups && is_list(name)) {
 		struct lookup_target_row row = { .account_row = (uint32_t)TARGET_IS_GROUP, .remote = add_text(e->b, name->address) };
 		put_target(e, &row);
 		return;
@@ -233,12 +243,12 @@ static enum err add_group(struct build *b, const struct directory_name *name)
 
 static enum err add_name_of(struct build *b, const struct directory_name *name)
 {
-	bool is_group = name->kind == NAME_GROUP;
+	bool is_group = is_list(name);
 
 	if (is_group)
 		TRY(add_group(b, name));
 	struct expansion e = expansion_begin(b, name->account == 0);
-	e.stops_at_groups = name->kind == NAME_ALIAS;
+	e.stops_at_groups = name->kind == NAME_ALIAS && !is_role(name);
 	expand_name(&e, name, 0);
 	add_name_row(b, name->key, name->account ? LOOKUP_NAME_OWN : is_group ? LOOKUP_NAME_GROUP : LOOKUP_NAME_LIST, &e, is_group ? b->h.groups : 0);
 	return ERR_OK;
