@@ -15,8 +15,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (lookup_read(str_make(data, size), &l) != ERR_OK)
 		return 0;
-	for (uint64_t n = 0; n < 20; n++)
-		lookup_account(l, n, &account);
+	for (uint64_t number = 0; number < 20; number++)
+		lookup_account(l, number, &account);
 	lookup_login(l, STR("alice"), &account);
 	lookup_login(l, STR("alice@example.test"), &account);
 	lookup_printer(l, STR("192.0.2.7"), &account);
@@ -26,6 +26,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	lookup_resolve(l, lookup_hostname(l), &a, &r);
 	lookup_route(l, STR("mail.example.net"), &route);
 	lookup_route(l, STR("example.test"), &route);
+	struct str ipv4, ipv6;
+	lookup_source(l, 1, &ipv4, &ipv6);
 	if (lookup_group(l, STR("team@example.test"), &group)) {
 		lookup_group_members(l, &group, &a, &members, &n);
 		lookup_group_may_post(l, &group, STR("eve@elsewhere.test"), 0);
