@@ -31,7 +31,7 @@ OUT = os.path.join(ROOT, "build/fuzz")
 RECORD = os.path.join(ROOT, "docs/fuzzing.txt")
 # what a stranger reaches without a password, then what needs one; the others follow, the one with the fewest minutes first
 FIRST = ("smtpd/smtpd", "smtp/smtp", "mime/mime", "smtpd/login", "imap/login", "pop3/login", "auth/sasl", "mime/header", "mime/address",
-         "role/mx", "role/gate", "imap/engine", "pop3/engine", "submit/fixup", "net/deflate")
+         "role/mx", "role/net", "role/gate", "imap/engine", "pop3/engine", "submit/fixup", "net/deflate")
 SLICE_S = 120
 UNIT_S, MEMORY_MB = 20, 2048       # one input may take so long and so much
 COMMITTED_MAX = 36_000             # bytes of a corpus in the repository
