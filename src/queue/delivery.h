@@ -31,7 +31,7 @@ struct delivery {
 	struct str sender;                 /* envelope sender; empty: a bounce, "<>" */
 	struct str original_recipient;     /* as in RCPT TO, before aliases */
 	struct str detail;                 /* sub-address: "x" of bob+x@; empty if none */
-	int64_t    received;               /* seconds since 1970, when it was accepted: the INTERNALDATE */
+	int64_t    received;               /* seconds since 1970, when it was accepted, or its sender let it go: the INTERNALDATE */
 	bool       smtputf8;
 	bool       may_be_duplicate;       /* replay or late: look before delivering */
 	uint64_t   size;                   /* bytes of the body */

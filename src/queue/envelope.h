@@ -102,6 +102,13 @@ static inline int64_t envelope_begins(const struct envelope *e)
 {
 	return e->wishes.release > e->received ? e->wishes.release : e->received;
 }
+/* When it came, for who gets it now: mail of "send later" is new on the day it arrives, not on the day it was written. */
+static inline int64_t envelope_arrives(const struct envelope *e, int64_t now)
+{
+	int64_t begins = envelope_begins(e);
+
+	return begins <= now ? begins : now > e->received ? now : e->received;  /* released before its time */
+}
 /* When a recipient may get it: not before. 0: at once. */
 static inline int64_t envelope_leaves(const struct envelope *e, bool elsewhere)
 {

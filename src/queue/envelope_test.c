@@ -63,6 +63,20 @@ TEST(many_recipients_and_one_too_many)
 	EXPECT(b.failed);
 }
 
+TEST(when_it_arrives)
+{
+	static const struct { int64_t received, release, now, want; } cases[] = {
+		{ 1000, 0, 1005, 1000 },     /* as always */
+		{ 1000, 2000, 2003, 2000 },  /* at its time */
+		{ 1000, 2000, 1500, 1500 },  /* released by the administrator */
+		{ 1000, 2000, 900, 1000 },   /* the clock was set back */
+	};
+	EACH(cases, c) {
+		struct envelope e = { .received = c->received, .wishes = { .release = c->release } };
+		EXPECT_INT(envelope_arrives(&e, c->now), c->want);
+	}
+}
+
 /* As the first release wrote it: such records are still in a log, and such heads in queue.db, when a server is brought up to date. */
 TEST(an_older_release_wrote_it)
 {

@@ -51,7 +51,7 @@ static void fill_delivery(struct delivery *out, const struct envelope *e, const 
 	out->sender = e->sender;
 	out->original_recipient = r->address;
 	out->detail = r->detail;
-	out->received = e->received;
+	out->received = envelope_arrives(e, clock_wall_s());
 	out->smtputf8 = e->smtputf8;
 }
 
