@@ -121,9 +121,10 @@ void list_leave_fields(struct str address, struct str url, struct buf *out)
 
 static struct str without_empty_line(struct str header)
 {
-	if (str_ends(header, STR("\r\n\r\n")) || str_eq(header, STR("\r\n")))
-		header.n -= 2;
-	return header;
+	size_t empty = str_ends(header, STR("\r\n")) ? 2 : str_ends(header, STR("\n")) ? 1 : 0;
+	struct str rest = str_sub(header, 0, header.n - empty);
+
+	return empty > 0 && (rest.n == 0 || str_ends(rest, STR("\n"))) ? rest : header;
 }
 
 void list_header(const struct list_post *p, struct str header, struct buf *out)

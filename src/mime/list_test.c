@@ -50,6 +50,9 @@ TEST(headers_of_lists)
 		  "From: Alice via The Team <team@example.org>\r\nSubject: x\r\nX-Original-From: Alice\r\n <alice@example.net>\r\n"
 		  "Reply-To: Alice\r\n <alice@example.net>\r\nPrecedence: list\r\nList-Id: The Team <team.example.org>\r\n"
 		  "List-Post: <mailto:team@example.org>\r\n\r\n" },
+		/* its empty line may be a bare LF: what we add must not be its body */
+		{ { TEAM }, "From: a@b.test\n\n", "From: a@b.test\nPrecedence: list\r\nList-Id: The Team <team.example.org>\r\n"
+		  "List-Post: <mailto:team@example.org>\r\n\r\n" },
 		/* nobody wrote it */
 		{ { TEAM, .renames_author = true }, "\r\n",
 		  "Precedence: list\r\nList-Id: The Team <team.example.org>\r\nList-Post: <mailto:team@example.org>\r\n\r\n" },
