@@ -179,6 +179,8 @@ static enum err order_domain(struct admin_call *c, enum queue_command_kind kind,
 	e = c->host->queue(c->host->context, &ask, &c->arena, &answer);
 	if (e == ERR_INVALID)
 		return admin_refuse(c, e, TEXT_ADMIN_NOT_A_DOMAIN, ask.name);
+	if (e == ERR_CONFLICT)
+		return admin_refuse(c, e, TEXT_ADMIN_PAUSE_ROUTED, ask.name);
 	return e != ERR_OK ? e : admin_said(c, said, ask.name);
 }
 

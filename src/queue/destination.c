@@ -34,16 +34,17 @@ bool queue_way_of(const struct lookup *l, struct str address, struct arena *a, s
 	return true;
 }
 
-bool queue_destination_named(const struct lookup *l, struct str name, struct arena *a, struct str *out)
+bool queue_destination_named(const struct lookup *l, struct str name, struct arena *a, struct str *out, bool *is_routed)
 {
-	struct queue_way way;
+	struct route route;
 
+	*is_routed = false;
 	if (str_chr(name, ':') >= 0 && !str_starts(name, STR("["))) {  /* no domain has one */
 		*out = str_copy(a, name);
 		return name.n <= SEND_DESTINATION_MAX;
 	}
-	if (!queue_way_of(l, arena_printf(a, "x@" STR_FMT, STR_ARG(name)), a, &way))
+	if (!address_destination(arena_printf(a, "x@" STR_FMT, STR_ARG(name)), a, out))
 		return false;
-	*out = way.destination;
+	*is_routed = l != NULL && lookup_route(l, *out, &route);
 	return true;
 }

@@ -38,9 +38,9 @@ TEST(ways)
 		{ "eve@ours.test", "lmtp:127.0.0.1:24 for ours.test", "127.0.0.1", true },
 		{ "eve@other.test", "other.test", "", false },
 	};
-	static const struct { const char *name, *destination; } names[] = {
-		{ "Example.COM", "example.com" }, { "example.org", "alice@relay.example.net:587" }, { "[2001:db8::1]:25", NULL },
-		{ "alice@relay.example.net:587", "alice@relay.example.net:587" }, { "ours.test", "lmtp:127.0.0.1:24 for ours.test" }, { "a b", NULL },
+	static const struct { const char *name, *destination; bool is_routed; } names[] = {
+		{ "Example.COM", "example.com", false }, { "example.org", "example.org", true }, { "[2001:db8::1]:25", NULL, false },
+		{ "alice@relay.example.net:587", "alice@relay.example.net:587", false }, { "ours.test", "ours.test", true }, { "a b", NULL, false },
 	};
 	CLEANUP(arena_free) struct arena a = { 0 };
 	CLEANUP(buf_free) struct buf bytes = BUF(LOOKUP_BYTES_MAX);
@@ -51,6 +51,7 @@ TEST(ways)
 	struct disk_dir *dir;
 	struct lookup *l;
 	struct str named;
+	bool is_routed;
 	struct queue_way way;
 
 	EXPECT_OK(disk_dir_open(path, &dir));
@@ -71,7 +72,8 @@ TEST(ways)
 	EXPECT(queue_way_of(NULL, STR("eve@ours.test"), &a, &way) && way.route.host.n == 0);
 	EXPECT(!queue_way_of(l, STR("eve"), &a, &way));
 	EACH(names, c) {
-		bool is_good = queue_destination_named(l, str_of(c->name), &a, &named);
+		bool is_good = queue_destination_named(l, str_of(c->name), &a, &named, &is_routed);
+		EXPECT_INT(is_routed, c->is_routed);
 		EXPECT_INT(is_good, c->destination != NULL);
 		if (is_good)
 			EXPECT_STR(named, c->destination);

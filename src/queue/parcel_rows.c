@@ -431,9 +431,12 @@ enum err parcels_pause(struct parcels *r, struct str domain, bool is_paused)
 {
 	CLEANUP(arena_free) struct arena a = { 0 };
 	struct str destination;
+	bool is_routed;
 
-	if (!queue_destination_named(r->queue->lookup, domain, &a, &destination))
+	if (!queue_destination_named(r->queue->lookup, domain, &a, &destination, &is_routed))
 		return ERR_INVALID;
+	if (is_paused && is_routed)
+		return ERR_CONFLICT;
 	TRY(late_pause(r->queue->late, destination, is_paused));
 	turns_pause(r->turns, destination, is_paused);
 	if (is_paused)

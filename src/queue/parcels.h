@@ -58,7 +58,7 @@ void parcels_hurry(struct parcels *r, struct str destination);
 void parcels_look_anew(struct parcels *r);
 /* Routes have changed: what waits is filed anew. */
 void parcels_reroute(struct parcels *r);
-/* domain: or the name of a route. ERR_INVALID: neither. Durable when it returns. */
+/* domain: or the name of a route. ERR_INVALID: neither. ERR_CONFLICT: to be paused, and goes by a route. Durable when it returns. */
 enum err parcels_pause(struct parcels *r, struct str domain, bool is_paused) MUST_CHECK;
 /* The setting: nothing leaves while it is held. */
 void parcels_hold(struct parcels *r, bool is_held);

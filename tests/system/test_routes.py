@@ -36,6 +36,12 @@ def test_a_smart_host_with_a_login(w):
     expect(got[0]["tls"] and got[0]["login"] == "facteur" and all(tls for _, _, tls in smart.logins), "nothing in clear text")
     expect("s\u00e9same" not in w.here.log() and "wrong" not in "".join(str(r) for r in w.here.cli_json("route", "list")), "nobody reads the password")
 
+    expect("goes by a route" in w.here.cli("queue", "pause", "far.example", check=False).stderr.decode(), "it has no destination of its own")
+    w.here.cli("queue", "pause", f"facteur@{target}")
+    rows = {r["destination"]: r["condition"] for r in w.here.cli_json("queue", "destinations")}
+    expect(rows == {f"facteur@{target}": "paused"}, rows)
+    w.here.cli("queue", "resume", f"facteur@{target}")
+
     w.here.cli("route", "add", "direct.peer.test", "direct")
     w.send("x@direct.peer.test", subject="not by way of")
     w.arrives(direct, "not by way of")
