@@ -53,6 +53,7 @@ static const struct db_step steps[] = {
 	     "ALTER TABLE recipient ADD COLUMN deadline INTEGER NOT NULL DEFAULT 0;" /* DELIVERBY; 0: none, or what it asks for is done */
 	     "CREATE INDEX recipient_deadline ON recipient (deadline) WHERE state = 1 AND deadline > 0;"
 	     "UPDATE recipient SET due = 0 WHERE state = 3;" },
+	{ 7, "CREATE INDEX recipient_parked_long ON recipient (added) WHERE account = 0 AND state = 1 AND due = 9223372036854775807;" },
 };
 
 struct late *late_lock(struct late *l)

@@ -152,6 +152,8 @@ bool late_next_try(int64_t now, int64_t received, int64_t lifetime_s, uint32_t t
  * a first try that soon is what gets past greylisting). */
 bool late_next_try_elsewhere(int64_t now, int64_t received, int64_t lifetime_s, uint32_t tries, int64_t *due);
 
+/* Parked rows that were added by then, the oldest first, at most max; not those for a destination that the administrator has paused. */
+enum err late_list_parked_long(struct late *l, int64_t added, size_t max, struct arena *a, struct late_due **out, size_t *n) MUST_CHECK;
 /* Waiting rows whose deadline (DELIVERBY) has passed, at most max. */
 enum err late_list_overdue(struct late *l, int64_t now, size_t max, struct arena *a, struct late_due **out, size_t *n) MUST_CHECK;
 /* Their deadline is no more looked at; tells: the sender hears that it takes long. In one transaction. */

@@ -164,17 +164,17 @@ static void park(struct parcels *r, const struct late_key *key, struct str desti
 	turns_park(r->turns, destination, true);
 }
 
-void parcels_give_up(struct parcels *r, const struct late_key *key, struct str address, const struct sync_result *result)
+void parcels_give_up(struct parcels *r, const struct late_row *row, const struct envelope *e, const struct sync_result *result)
 {
-	const struct late_past past = { .is_elsewhere = true };
-	const struct send_result said = { .outcome = result->outcome, .status = result->status, .text = result->reason };
+	const struct late_past past = { true, envelope_begins(e), row->tries, row->asked };
+	const struct send_result said = { .outcome = result->outcome, .status = result->status, .text = result->reason, .host = result->host };
 	char bytes[KEY_BYTES];
 
-	if (map_get(&r->rows, key_bytes(key, bytes)) != NULL)
+	if (map_get(&r->rows, key_bytes(&row->key, bytes)) != NULL)
 		return;
-	remember_row(r, *key, r);
-	note_sent(r->queue, key, address, &past, &said);
-	sync_late(r->queue->sync, key, result);
+	remember_row(r, row->key, r);
+	note_sent(r->queue, &row->key, row->recipient.address, &past, &said);
+	sync_late(r->queue->sync, &row->key, result);
 }
 
 /* Rows that wait for a destination that is paused would take the room of all others. */

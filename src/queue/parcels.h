@@ -42,7 +42,7 @@ void parcels_settled(struct parcels *r, struct due *d);
 void parcels_finished(struct parcels *r, const struct late_key *key);
 
 /* A row gets this as its result, if it is not here. */
-void parcels_give_up(struct parcels *r, const struct late_key *key, struct str address, const struct sync_result *result);
+void parcels_give_up(struct parcels *r, const struct late_row *row, const struct envelope *e, const struct sync_result *result);
 /* What waits here for its turn and may not be delivered any more (DELIVERBY) gets that as its result. About once a second. */
 void parcels_expire(struct parcels *r);
 

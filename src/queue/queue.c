@@ -399,21 +399,20 @@ static void tick_late(struct queue *q)
 		q->late_due = now + LATE_LOOK_S;
 }
 
-void queue_give_up(struct queue *q, const struct late_due *row, struct str status, struct str reason, struct str address)
+void queue_give_up(struct queue *q, const struct late_row *row, const struct envelope *e, const struct sync_result *result)
 {
-	const struct sync_result over = { .outcome = DELIVERY_REFUSED, .status = status, .reason = reason, .host = STR("") };
-	const struct delivery_result here = { .outcome = DELIVERY_REFUSED, .status = status, .reason = reason };
+	const struct delivery_result here = { .outcome = result->outcome, .status = result->status, .reason = result->reason };
 	char bytes[18];
 
-	if (row->account == 0) {
-		parcels_give_up(q->parcels, &row->key, address, &over);
+	if (row->recipient.account == 0) {
+		parcels_give_up(q->parcels, row, e, result);
 		return;
 	}
 	if (map_get(&q->late_out, late_key_bytes(&row->key, bytes)) != NULL)
 		return;
 	map_set(&q->late_out, late_key_bytes(&row->key, bytes), q);
-	note_result(q, &row->key, row->account, &here, 0);
-	sync_late(q->sync, &row->key, &over);
+	note_result(q, &row->key, row->recipient.account, &here, 0);
+	sync_late(q->sync, &row->key, result);
 }
 
 /* ----------------------------------------------------------------------------------------------------------- time */

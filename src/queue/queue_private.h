@@ -80,8 +80,8 @@ bool times_is_stopped(const struct queue *q, const struct envelope *e);   /* who
 int64_t times_look_again(void);                                         /* when to ask that again */
 struct str times_over(int64_t deliver_by, struct str last, struct arena *a);   /* what its sender is told; last: reason of the last try */
 void times_tick(struct queue *q);   /* about once a second */
-/* queue.c: a row that waits gets this as the result of its last try, if it is not being tried now. */
-void queue_give_up(struct queue *q, const struct late_due *row, struct str status, struct str reason, struct str address);
+/* queue.c: a row that waits gets this as its result, if it is not being tried now. */
+void queue_give_up(struct queue *q, const struct late_row *row, const struct envelope *e, const struct sync_result *result);
 
 /* note.c: for the trail. */
 void note_received(struct queue *q, const struct content *c, bool again);

@@ -6,7 +6,7 @@
  *
  * Not after: DELIVERBY (RFC 2852). A row has its deadline in a column of its own: when it is tried next says nothing about it, least of all
  * of what is parked. One place decides, once a second: what is in memory and waits for its turn, and rows that nobody has. What is out gets
- * its answer; if that is "later", the next look finds the row. */
+ * its answer; if that is "later", the next look finds the row. The lifetime of what is parked is looked at in the same way. */
 #include "base/clock.h"
 #include "base/log.h"
 #include "mime/date.h"
@@ -67,12 +67,39 @@ static bool overdue(struct queue *q, const struct late_due *due, struct late_ove
 	if (late_find(q->late, &due->key, &a, &row) != ERR_OK || late_message_find(q->late, due->key.log_id, due->key.seq, &a, &m) != ERR_OK)
 		return false;
 	if (m.envelope.wishes.by == ENVELOPE_BY_RETURN) {
-		queue_give_up(q, due, STR("5.4.7"), times_over(m.envelope.wishes.deliver_by, row.reason, &a), row.recipient.address);
+		const struct sync_result over = { .outcome = DELIVERY_REFUSED, .status = STR("5.4.7"), .host = STR(""),
+			.reason = times_over(m.envelope.wishes.deliver_by, row.reason, &a) };
+		queue_give_up(q, &row, &m.envelope, &over);
 		return false;
 	}
 	*out = (struct late_overdue){ due->key, row.notice == REPORT_NOTHING && !(row.recipient.notify & ENVELOPE_NOTIFY_NEVER) &&
 		                                      report_is_due(&m.envelope, ENVELOPE_NOTIFY_DELAY, REPORT_DELAYED) };
 	return true;
+}
+
+/* What more is queued for a destination than it takes is parked, and has no time of its own: each of these gets "not yet" once it is old, so
+ * that its sender hears of it, and gets it back when its lifetime is over. */
+static void look_at_parked(struct queue *q)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	int64_t patience = q->config.delay_notice_s > 0 && q->config.delay_notice_s < q->config.lifetime_s ? q->config.delay_notice_s : q->config.lifetime_s;
+	struct late_due *due;
+	struct late_message m;
+	struct late_row row;
+	size_t n = 0;
+
+	if (q->config.holds_elsewhere || late_list_parked_long(q->late, clock_wall_s() - patience, OVERDUE_MAX, &a, &due, &n) != ERR_OK)
+		return;
+	for (size_t i = 0; i < n; i++) {
+		if (late_find(q->late, &due[i].key, &a, &row) != ERR_OK || late_message_find(q->late, due[i].key.log_id, due[i].key.seq, &a, &m) != ERR_OK)
+			continue;
+		struct sync_result later = { .outcome = DELIVERY_DEFERRED, .status = row.status, .reason = row.reason, .host = row.host };
+		if (row.reason.n == 0) {
+			later.status = STR("4.4.1");
+			later.reason = STR("More mail waits to go there than can be sent there, or than is taken there.");
+		}
+		queue_give_up(q, &row, &m.envelope, &later);
+	}
 }
 
 void times_tick(struct queue *q)
@@ -83,6 +110,7 @@ void times_tick(struct queue *q)
 	size_t n, n_passed = 0;
 
 	parcels_expire(q->parcels);
+	look_at_parked(q);
 	if (late_list_overdue(q->late, clock_wall_s(), OVERDUE_MAX, &a, &due, &n) != ERR_OK)
 		return;
 	for (size_t i = 0; i < n; i++)

@@ -74,7 +74,7 @@ static void not_after(struct envelope *e)
 
 static bool tell(UNUSED void *context, const struct report *r, struct buf *body, enum envelope_body *type, bool *smtputf8)
 {
-	static const char *const words[REPORT_ACTIONS] = { [REPORT_DELAYED] = "delayed", [REPORT_FAILED] = "failed", [REPORT_RELAYED] = "relayed" };
+	static const char *const words[REPORT_ACTIONS] = { [REPORT_DELAYED] = "delayed", [REPORT_FAILED] = "failed", [REPORT_EXPIRED] = "expired", [REPORT_RELAYED] = "relayed" };
 
 	snprintf(told, sizeof told, "%s " STR_FMT " " STR_FMT, words[r->recipients[0].action], STR_ARG(r->recipients[0].status),
 	         STR_ARG(r->recipients[0].text));
@@ -126,6 +126,7 @@ TEST(after_the_time_it_comes_back_or_goes_on_with_a_word)
 		world_rounds(w, 20);
 		EXPECT_STR(str_of(told), "");
 		clock_wall_offset(210);
+		w->hurry_ms = 50;
 		if (c->how == IS_OUT)
 			world_start_net(w);   /* it is lost, and waits again */
 		WORLD_UNTIL(w, str_starts(str_of(told), str_of(c->told)));
@@ -142,4 +143,49 @@ TEST(after_the_time_it_comes_back_or_goes_on_with_a_word)
 		close(pair[0]);
 		world_free(w);
 	}
+}
+
+static void hears_of_delays(struct envelope *e)
+{
+	e->is_authenticated = true;
+	for (size_t i = 0; i < e->n; i++)
+		e->recipients[i].notify = ENVELOPE_NOTIFY_DELAY | ENVELOPE_NOTIFY_FAILURE;
+}
+
+/* A destination that takes nothing, with more mail than is kept in memory for it: all of it comes back after the lifetime, and its senders hear
+ * of the delay before. */
+TEST(what_is_parked_grows_old_like_everything_else)
+{
+	enum { MESSAGES = 16, EACH_TO = SEND_RECIPIENTS_MAX };
+	struct world *w = begin();
+	uint64_t to[EACH_TO];
+	int pair[2];
+
+	*told = '\0';
+	w->report = tell;
+	world_kill(w);
+	world_open(w);
+	queue_configure(w->queue, &(struct queue_config){ .lifetime_s = 5 * 86400, .delay_notice_s = 4 * 3600 });
+	world_pair(pair);
+	queue_keys(w->queue, pair[1]);   /* reports are signed: they stay */
+	w->dress = hears_of_delays;
+	w->hurry_ms = 100;
+	w->net.is_held = w->net.defers = true;
+	for (size_t i = 0; i < EACH_TO; i++)
+		to[i] = WORLD_AT(0);
+	for (uint32_t i = 0; i < MESSAGES; i++)
+		world_add(w, i, to, EACH_TO, 100);
+	WORLD_UNTIL(w, w->answered == MESSAGES && w->net.sends > 0);
+	w->clock_ms += 11000;
+	WORLD_UNTIL(w, turns_at(w, "d0.example").has_parked && late(w).waiting == MESSAGES * EACH_TO);
+	clock_wall_offset(4 * 3600 + 60);
+	WORLD_UNTIL(w, str_starts(str_of(told), STR("delayed 4.4.1 More mail waits to go there")));
+	*told = '\0';
+	clock_wall_offset(5 * 86400 + 60);
+	w->net.is_unreachable = true;
+	world_start_net(w);
+	WORLD_UNTIL(w, str_starts(str_of(told), STR("expired")) && late(w).waiting <= 2 * MESSAGES);   /* what is left are reports */
+	clock_wall_offset(0);
+	close(pair[0]);
+	world_free(w);
 }
