@@ -24,6 +24,7 @@ char *mem_strdup(const char *s) { return checked(strdup(s)); }
 void mem_free(void *p) { free(p); }
 
 void mem_one_heap(void) { mallopt(M_ARENA_MAX, 1); }
+void mem_trim(void) { malloc_trim(0); }
 
 void mem_wipe(void *p, size_t n)
 {

@@ -12,5 +12,7 @@ void  mem_wipe(void *p, size_t n);                       /* never optimised away
 /* Once, at the start: all threads of this process share one heap. For processes of which there are many: each heap of its own keeps
  * what its thread once needed, and grows by a page and a call of the kernel at a time. */
 void  mem_one_heap(void);
+/* What the heap does not use goes back to the kernel; some milliseconds. */
+void  mem_trim(void);
 #define MEM_NEW(type) ((type *)mem_alloc(sizeof(type)))
 #endif
