@@ -61,8 +61,8 @@ static enum err forget(struct view *v, int64_t step)
 
 static enum err add_row(struct view *v, int64_t step, struct str network, int64_t recipients, int64_t strangers, int64_t refused)
 {
-	static const char sql[] = "INSERT INTO sending VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO UPDATE SET"
-	                          " recipients = max(0, recipients + excluded.recipients), strangers = strangers + excluded.strangers,"
+	static const char sql[] = "INSERT INTO sending VALUES (?1, ?2, max(0, ?3), ?4, ?5) ON CONFLICT DO UPDATE SET"
+	                          " recipients = max(0, recipients + ?3), strangers = strangers + excluded.strangers,"
 	                          " refused = refused + excluded.refused";
 	CLEANUP(stmt_release) struct stmt *q = db_query(v->db, sql);
 

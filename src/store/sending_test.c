@@ -104,6 +104,20 @@ TEST(habits)
 	end(&w);
 }
 
+/* In a later step than it was counted in: no step has less than nothing, which would be very much once the first one is past. */
+TEST(taken_back_late)
+{
+	struct world w;
+	uint64_t to[5] = { 1, 2, 3, 4, 5 };
+
+	begin(&w);
+	sends(&w, T0 + 590, "n", 1, 5);
+	EXPECT_OK(view_sending_take_back(w.v, &(struct sending){ STR("n"), to, 5 }, T0 + 610));
+	sends(&w, T0 + HOUR_S + 10, "n", 1, 1);
+	EXPECT_INT(in(&w, SENDING_HOUR, T0 + HOUR_S + 10)->recipients, 1);
+	end(&w);
+}
+
 TEST(forgiven)
 {
 	struct world w;
