@@ -2,10 +2,19 @@
  *
  * A row of queue.db gets its new recipient in place: its name (log id, seq, recipient) stays, so a replay leaves it to the row as before, and
  * the account that gets it knows it by that name. What an alias leads to further gets rows of its own, numbered behind all that an envelope
- * can have. What is still in the log becomes a row first. A group is not asked: what it does with a message it does when the message comes. */
+ * can have. What is still in the log becomes a row first. A group is not asked: what it does with a message it does when the message comes. An
+ * alias that leads to one, and to others too, is refused as a whole: its sender could not know who has got it. */
 #include "base/clock.h"
 #include "queue/parcels_private.h"
 #include "queue/resolve.h"
+
+static bool leads_nowhere(const struct envelope_recipient *asked, const struct envelope *to)
+{
+	for (size_t i = 0; i < to->n; i++)
+		if (to->recipients[i].account == ENVELOPE_GROUP)
+			return true;
+	return to->n == 1 && to->recipients[0].account == 0 && str_eq(to->recipients[0].address, asked->address);
+}
 
 /* Its targets now; n is 0: nobody. */
 static enum err targets_of(const struct queue *q, const struct envelope *e, const struct late_row *row, struct arena *a, struct envelope *out)
@@ -16,14 +25,13 @@ static enum err targets_of(const struct queue *q, const struct envelope *e, cons
 	in.n = 1;
 	in.recipients = &asked;
 	TRY(envelope_resolve(q->lookup, &in, a, out));
-	if (out->n == 1 && (out->recipients[0].account == ENVELOPE_GROUP ||
-	                    (out->recipients[0].account == 0 && str_eq(out->recipients[0].address, asked.address))))
+	if (leads_nowhere(&asked, out))
 		out->n = 0;
 	return ERR_OK;
 }
 
-/* True: the row leads on, and is nothing of p any more. */
-static bool leads_on(struct parcel *p, struct item *i)
+/* ERR_OK: the row leads on. ERR_NOTFOUND: to nobody. Else: not now. */
+static enum err lead_on(struct parcel *p, struct item *i)
 {
 	CLEANUP(arena_free) struct arena a = { 0 };
 	struct queue *q = p->parcels->queue;
@@ -32,28 +40,35 @@ static bool leads_on(struct parcel *p, struct item *i)
 	struct late_row row;
 	struct envelope to;
 
-	if (late_find(q->late, &key, &a, &row) != ERR_OK || late_message_find(q->late, p->log_id, p->seq, &a, &m) != ERR_OK ||
-	    targets_of(q, &m.envelope, &row, &a, &to) != ERR_OK || to.n == 0 ||
-	    late_readdress(q->late, &key, to.recipients, to.n, clock_wall_s() + 1) != ERR_OK)
-		return false;
-	item_forget_row(p, i);
-	return true;
+	TRY(late_find(q->late, &key, &a, &row));
+	TRY(late_message_find(q->late, p->log_id, p->seq, &a, &m));
+	TRY(targets_of(q, &m.envelope, &row, &a, &to));
+	return to.n > 0 ? late_readdress(q->late, &key, to.recipients, to.n, clock_wall_s() + 1) : ERR_NOTFOUND;
 }
 
 void parcel_resolve(struct parcel *p)
 {
 	struct parcels *r = p->parcels;
-	size_t left = 0;
+	size_t left = 0, failed = 0;
 
 	if (p->place.length > 0) {
 		parcel_put_aside(p, clock_wall_s(), NULL);
 		return;
 	}
-	for (size_t i = 0; i < p->n; i++)
-		left += p->items[i].state != ITEM_SETTLED && !leads_on(p, &p->items[i]);
+	for (size_t i = 0; i < p->n; i++) {
+		if (p->items[i].state == ITEM_SETTLED)
+			continue;
+		enum err e = lead_on(p, &p->items[i]);
+		left += e != ERR_OK;
+		failed += e != ERR_OK && e != ERR_NOTFOUND;
+		if (e == ERR_OK)
+			item_forget_row(p, &p->items[i]);
+	}
 	r->queue->late_due = 0;
 	parcels_look_anew(r);
-	if (left > 0)
+	if (failed > 0)
+		parcel_all(p, DELIVERY_DEFERRED, STR("4.3.0"), STR("Where this address leads could not be written down; see the server's log."));
+	else if (left > 0)
 		parcel_all(p, DELIVERY_REFUSED, STR("5.1.1"), STR("There is no account here for this address (any more)."));
 	else
 		parcel_drop(p);
