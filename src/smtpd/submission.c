@@ -131,7 +131,7 @@ static struct smtp_reply on_recipient(void *context, const struct envelope *e, c
 	case LOOKUP_INVALID:
 		return smtp_reply_printf(a, 553, "5.1.3", "<" STR_FMT "> is not an address", STR_ARG(to->address));
 	case LOOKUP_UNKNOWN:
-		submit_sending_refused(p->account, &p->info, 1);
+		submit_sending_unknown(p->account, &p->info, to->address);
 		return smtp_reply_printf(a, 550, "5.1.1", "nobody here has the address <" STR_FMT ">: please look how it is spelled",
 		                         STR_ARG(to->address));
 	case LOOKUP_FOUND:

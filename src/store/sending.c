@@ -144,6 +144,34 @@ enum err view_sending_refused(struct view *v, uint64_t n, int64_t now_s)
 	return end(v, add_row(v, now_s / STEP_S, STR(""), 0, 0, (int64_t)n));
 }
 
+static enum err is_news(struct view *v, uint64_t recipient, int64_t day, bool *news)
+{
+	static const char sql[] = "SELECT 1 FROM written_to WHERE recipient = ?1 AND day = ?2";
+	CLEANUP(stmt_release) struct stmt *q = db_query(v->db, sql);
+
+	stmt_bind_u64(q, 1, recipient);
+	stmt_bind_int64(q, 2, day);
+	*news = !stmt_row(q);
+	return *news ? stmt_end(q) : ERR_OK;
+}
+
+static enum err add_unknown(struct view *v, uint64_t recipient, int64_t step, bool *counts)
+{
+	int64_t strangers = 0;
+
+	TRY(is_news(v, recipient, step / STEPS_DAY, counts));
+	if (!*counts)
+		return ERR_OK;
+	TRY(know(v, recipient, step / STEPS_DAY, &strangers));
+	return add_row(v, step, STR(""), 0, 0, 1);
+}
+
+enum err view_sending_unknown(struct view *v, uint64_t recipient, int64_t now_s, bool *counts)
+{
+	TRY(begin(v));
+	return end(v, add_unknown(v, recipient, now_s / STEP_S, counts));
+}
+
 /* ---- reading */
 
 static enum err read_sums(struct view *v, int64_t after, struct sending_counts *out)

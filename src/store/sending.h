@@ -24,8 +24,11 @@ struct sending {
 /* A message is on its way into the queue; and was not taken after all (who was a stranger is none any more). */
 enum err view_sending_add(struct view *v, const struct sending *s, int64_t now_s) MUST_CHECK;
 enum err view_sending_take_back(struct view *v, const struct sending *s, int64_t now_s) MUST_CHECK;
-/* So many recipients were refused for good: here at RCPT, or by another server. */
+/* So many recipients were refused for good by other servers. */
 enum err view_sending_refused(struct view *v, uint64_t n, int64_t now_s) MUST_CHECK;
+/* One was refused here, at RCPT: nobody has the address. The same one counts once a day (*counts): a machine that reports to a colleague who
+ * has left tries all day, and is no thief. */
+enum err view_sending_unknown(struct view *v, uint64_t recipient, int64_t now_s, bool *counts) MUST_CHECK;
 
 enum sending_window { SENDING_HOUR, SENDING_DAY, SENDING_WINDOWS };
 struct sending_counts {

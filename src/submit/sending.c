@@ -208,12 +208,13 @@ void submit_sending_weigh(struct account *x, const struct account_info *info)
 		say_failed(x, e);
 }
 
-void submit_sending_refused(struct account *x, const struct account_info *info, uint64_t n)
+void submit_sending_unknown(struct account *x, const struct account_info *info, struct str address)
 {
-	enum err e = view_sending_refused(x->view, n, clock_wall_s());
+	bool counts = false;
+	enum err e = view_sending_unknown(x->view, sending_recipient(address), clock_wall_s(), &counts);
 
-	if (e == ERR_OK)
-		submit_sending_weigh(x, info);
-	else
+	if (e != ERR_OK)
 		say_failed(x, e);
+	else if (counts)
+		submit_sending_weigh(x, info);
 }

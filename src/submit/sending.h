@@ -17,8 +17,8 @@ struct submit_message {
 enum err submit_sending(struct account *x, const struct account_info *info, const struct submit_message *m, uint64_t *wait_s) MUST_CHECK;
 /* The queue did not take it. */
 void submit_sending_take_back(struct account *x, const struct account_info *info, const struct submit_message *m);
-/* So many recipients were refused for good; or that was noted, and is to be weighed. Failures are logged. */
-void submit_sending_refused(struct account *x, const struct account_info *info, uint64_t n);
+/* A recipient was refused because nobody here has the address; or refusals elsewhere were noted, and are to be weighed. Failures are logged. */
+void submit_sending_unknown(struct account *x, const struct account_info *info, struct str address);
 void submit_sending_weigh(struct account *x, const struct account_info *info);
 
 /* ---- SENDING, from a cell to control. Its answer: bool it is news (the account was not stopped before), bool the administrator reads French.
