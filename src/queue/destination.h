@@ -9,8 +9,9 @@
 bool address_destination(struct str address, struct arena *a, struct str *out) MUST_CHECK;
 
 struct queue_way {
-	struct str   destination;  /* "example.net"; "relay.example.net:587"; of a domain of ours "lmtp:127.0.0.1:24 for example.org": what an outer
-	                              server needs (another sender, for one) is not for an inner one, even if both are the same host */
+	struct str   destination;  /* "example.net"; "relay.example.net:587", with " (TLS verify)" where that is not the usual for it; of a
+	                              domain of ours "lmtp:127.0.0.1:24 for example.org": what an outer server needs (another sender, for
+	                              one) is not for an inner one, even if both are the same host */
 	struct route route;        /* host empty: none */
 	bool         is_inner;     /* it stays in a domain of ours */
 };

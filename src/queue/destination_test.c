@@ -35,6 +35,8 @@ TEST(ways)
 		{ "bob@Example.org", "alice@relay.example.net:587", "relay.example.net", false },
 		{ "bob@[192.0.2.1]", "alice@relay.example.net:587", "relay.example.net", false },
 		{ "bob@example.com", "example.com", "", false },
+		{ "bob@example.net", "relay.example.net:25", "relay.example.net", false },
+		{ "bob@bank.example", "relay.example.net:25 (TLS verify)", "relay.example.net", false },  /* no mail of it goes with the one before */
 		{ "eve@ours.test", "lmtp:127.0.0.1:24 for ours.test", "127.0.0.1", true },
 		{ "eve@other.test", "other.test", "", false },
 	};
@@ -45,6 +47,7 @@ TEST(ways)
 	CLEANUP(arena_free) struct arena a = { 0 };
 	CLEANUP(buf_free) struct buf bytes = BUF(LOOKUP_BYTES_MAX);
 	const struct route relay = { STR("relay.example.net"), 587, false, ROUTE_TLS_VERIFY, STR("alice") },
+		open = { STR("relay.example.net"), 25, false, ROUTE_TLS_MAY, STR("") }, sure = { STR("relay.example.net"), 25, false, ROUTE_TLS_VERIFY, STR("") },
 		lmtp = { STR("127.0.0.1"), 24, true, ROUTE_TLS_MAY, STR("") }, direct = { .host = STR(""), .login = STR("") };
 	const char *path = test_dir();
 	struct directory *d;
@@ -60,6 +63,8 @@ TEST(ways)
 	EXPECT_OK(domain_add(d, STR("other.test")));
 	EXPECT_OK(route_set(d, STR("*"), &relay));
 	EXPECT_OK(route_set(d, STR("example.com"), &direct));
+	EXPECT_OK(route_set(d, STR("example.net"), &open));
+	EXPECT_OK(route_set(d, STR("bank.example"), &sure));
 	EXPECT_OK(route_set(d, STR("ours.test"), &lmtp));
 	EXPECT_OK(lookup_build(d, 1, &bytes));
 	EXPECT_OK(lookup_read(buf_str(&bytes), &l));
