@@ -105,8 +105,9 @@ enum err late_list_account(struct late *l, uint64_t account, int64_t now, size_t
 
 enum err late_list_parked_long(struct late *l, int64_t added, size_t max, struct arena *a, struct late_due **out, size_t *n)
 {
-	static const char sql[] =
-		"SELECT log_id, seq, recipient, account, due FROM recipient WHERE account = 0 AND state = 1 AND due = 9223372036854775807 AND added <= ?1"
+	static const char sql[] =  /* else the planner reads all that waits, each second */
+		"SELECT log_id, seq, recipient, account, due FROM recipient INDEXED BY recipient_parked_long"
+		" WHERE account = 0 AND state = 1 AND due = 9223372036854775807 AND added <= ?1"
 		" AND destination NOT IN (SELECT destination FROM paused) ORDER BY added LIMIT ?2";
 	CLEANUP(late_unlock) UNUSED struct late *held = late_lock(l);
 	CLEANUP(stmt_release) struct stmt *q = db_query(l->db, sql);
@@ -119,7 +120,8 @@ enum err late_list_parked_long(struct late *l, int64_t added, size_t max, struct
 enum err late_list_overdue(struct late *l, int64_t now, size_t max, struct arena *a, struct late_due **out, size_t *n)
 {
 	static const char sql[] =
-		"SELECT log_id, seq, recipient, account, due FROM recipient WHERE state = 1 AND deadline > 0 AND deadline <= ?1 ORDER BY deadline LIMIT ?2";
+		"SELECT log_id, seq, recipient, account, due FROM recipient INDEXED BY recipient_deadline"
+		" WHERE state = 1 AND deadline > 0 AND deadline <= ?1 ORDER BY deadline LIMIT ?2";
 	CLEANUP(late_unlock) UNUSED struct late *held = late_lock(l);
 	CLEANUP(stmt_release) struct stmt *q = db_query(l->db, sql);
 
