@@ -420,7 +420,7 @@ static enum err update_row(struct late *l, const struct late_change *c)
 	static const char sql[] =
 		"UPDATE recipient SET state = CASE WHEN state = 2 AND ?4 = 1 THEN 2 ELSE ?4 END, due = ?5, tries = ?6, status = ?7, reason = ?8, host = ?9,"
 		" notice = CASE ?10 WHEN 0 THEN notice ELSE ?10 END, report = CASE ?10 WHEN 0 THEN report ELSE 0 END, tried = ?11, asked = ?12"
-		" WHERE seq = ?1 AND log_id = ?2 AND recipient = ?3 AND state <> 3";
+		" WHERE seq = ?1 AND log_id = ?2 AND recipient = ?3 AND state < 3";
 	CLEANUP(stmt_release) struct stmt *q = db_query(l->db, sql);
 
 	stmt_bind_u64(q, 1, c->key.seq);

@@ -140,7 +140,7 @@ struct late_change {
 	enum report_action notice;             /* NOTHING: what was to be told before stays so */
 	int64_t    tried, asked;               /* as in the row */
 };
-/* The results of tries, in one transaction. A row that is gone or finished meanwhile stays so; one that is
+/* The results of tries, in one transaction. A row that is gone, finished, or final (REPORT) meanwhile stays so; one that is
  * held meanwhile is not waiting again by that. */
 enum err late_change(struct late *l, const struct late_change *changes, size_t n) MUST_CHECK;
 

@@ -138,7 +138,8 @@ enum err late_report_begin(struct late *l, int64_t now, size_t max, struct arena
 enum err late_pass_deadline(struct late *l, const struct late_overdue *rows, size_t n)
 {
 	static const char sql[] =
-		"UPDATE recipient SET deadline = 0, notice = CASE WHEN ?4 AND notice = 0 THEN 1 ELSE notice END WHERE seq = ?1 AND log_id = ?2 AND recipient = ?3";
+		"UPDATE recipient SET deadline = 0, notice = CASE WHEN ?4 AND notice = 0 THEN 1 ELSE notice END WHERE seq = ?1 AND log_id = ?2 AND recipient = ?3"
+		" AND state = 1";
 	CLEANUP(late_unlock) UNUSED struct late *held = late_lock(l);
 	CLEANUP(db_rollback_if_open) UNUSED struct db *tx = l->db;
 	CLEANUP(stmt_release) struct stmt *q = db_query(l->db, sql);

@@ -109,6 +109,31 @@ static void expect_body(struct place *p, uint64_t seq, struct str want)
 	EXPECT(str_eq(buf_str(&b), want));
 }
 
+/* Two that find at the same time that it is over (a deadline, a last try) make one report of it. */
+TEST(what_is_final_stays_so)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct late_change c = { .key = { LOG_ID, 5, 0 }, .state = LATE_REPORT, .due = NOW, .notice = REPORT_FAILED, .status = STR("5.4.7") };
+	struct place p = { 0 };
+	struct late_report report;
+	size_t n;
+
+	start(&p, 0);
+	add_all(&p, 5, STR("x"));
+	EXPECT_OK(late_change(p.l, &c, 1));
+	EXPECT_OK(late_report_begin(p.l, NOW + 1, 1, &a, &report, &n));
+	EXPECT_INT(n, 1);
+	c.status = STR("5.1.1");
+	EXPECT_OK(late_change(p.l, &c, 1));
+	EXPECT_STR(row(&p, &a, 5, 0).status, "5.4.7");
+	EXPECT_OK(late_report_end(p.l, LOG_ID, 5, report.number));
+	finish(&p, 5, 1);
+	EXPECT_OK(late_pass_deadline(p.l, &(struct late_overdue){ { LOG_ID, 5, 1 }, true }, 1));   /* delivered since somebody looked */
+	EXPECT_OK(late_report_begin(p.l, NOW + 1, 1, &a, &report, &n));
+	EXPECT_INT(n, 0);
+	stop(&p);
+}
+
 TEST(what_was_added_is_found_again)
 {
 	CLEANUP(arena_free) struct arena a = { 0 };
