@@ -58,11 +58,22 @@ static struct str orcpt_of(struct resolving *r, const struct envelope_recipient 
 	return arena_printf(r->arena, "%s;" STR_FMT, str_is_ascii(asked->address) ? "rfc822" : "utf-8", STR_ARG(asked->address));
 }
 
+static bool is_ordered(const struct resolving *r, const struct list_address *x)
+{
+	for (size_t i = 0; i < r->out->orders_n; i++) {
+		const struct list_address *o = &r->out->orders[i];
+		if (o->order == x->order && str_eq(o->token, x->token) && str_ieq(o->group, x->group))
+			return true;
+	}
+	return false;
+}
+
+/* Each once, however often it is named: control looks through all members for one. */
 static void add_order(struct resolving *r, struct str address)
 {
 	struct list_address order;
 
-	if (!lookup_list_order(r->lookup, address, r->arena, &order))
+	if (!lookup_list_order(r->lookup, address, r->arena, &order) || is_ordered(r, &order))
 		return;
 	if (r->out->orders_n == r->orders_cap)
 		r->out->orders = arena_grow(r->arena, r->out->orders, r->out->orders_n, &r->orders_cap, sizeof order);

@@ -183,11 +183,14 @@ TEST(what_is_for_the_server_itself)
 	struct resolved out;
 
 	begin(&w);
-	struct envelope_recipient r[2] = {
-		{ .address = lookup_list_address(w.l, STR("team@example.test"), LIST_LEAVE, STR("bob@example.test"), &w.a) },
+	struct str leave = lookup_list_address(w.l, STR("team@example.test"), LIST_LEAVE, STR("bob@example.test"), &w.a);
+	struct envelope_recipient r[4] = {
+		{ .address = leave },
 		{ .address = STR("team=leave=aaaaaaaaaaaaaaaa@example.test") },   /* forged: nobody */
+		{ .address = leave },                                             /* once is enough */
+		{ .address = arena_printf(&w.a, "TEAM" STR_FMT, STR_ARG(str_from(leave, 4))) },
 	};
-	struct envelope in = { .source = ENVELOPE_MX, .sender = STR("bob@elsewhere.test"), .recipients = r, .n = 2 };
+	struct envelope in = { .source = ENVELOPE_MX, .sender = STR("bob@elsewhere.test"), .recipients = r, .n = 4 };
 	EXPECT_OK(envelope_distribute(w.l, &in, &w.a, &out));
 	EXPECT_INT(out.orders_n, 1);
 	EXPECT_INT(out.orders[0].order, LIST_LEAVE);
