@@ -71,7 +71,7 @@ static void on_add(void *context, struct channel *ch, struct message *m)
 	struct world *w = context;
 
 	assert_int_equal(queue_add_decode(m, &a, &in), ERR_OK);
-	if (in.envelope.source == ENVELOPE_LOCAL) {
+	if (in.envelope.source == ENVELOPE_DELIVERY) {  /* the server's own: not held with what the account has sent */
 		buf_printf(&w->letters, STR_FMT "\n", STR_ARG(in.envelope.recipients[0].address));
 		buf_reset(&w->letter);
 		buf_add(&w->letter, in.body.bytes);

@@ -2,7 +2,8 @@
  *
  * It is the cell that watches: it has the figures, and stays the only one that knows whom its owner writes to. It cannot stop itself for
  * good, so control is asked to (one request, answered when that is on disk); a cell that was broken into can stop its own account and
- * no other. The letters go the ordinary way through the queue, from nobody, so that nothing answers them.
+ * no other. The letters go the ordinary way through the queue, from nobody, so that nothing answers them, and as the server's own: what the
+ * account itself has submitted is held while it is stopped, and the postmaster may read his mail elsewhere.
  *
  * A sudden bulk is slowed down, not refused: half a mailing that fails in the middle is worse than a mailing that takes an afternoon, and
  * what has not left can still be taken out of the queue when it turns out to be a thief's. The pace is that of mail which leaves; one
@@ -67,7 +68,7 @@ static void send_letter(struct account *x, const struct account_info *info, cons
 	CLEANUP(buf_free) struct buf body = BUF(LETTER_MAX);
 	struct envelope_recipient to = { .address = l->to, .orcpt = STR(""), .detail = STR("") };
 	const struct envelope e = {
-		.source = ENVELOPE_LOCAL, .sender = STR(""), .body = ENVELOPE_7BIT, .envid = STR(""), .received = clock_wall_s(), .peer = STR(""),
+		.source = ENVELOPE_DELIVERY, .sender = STR(""), .body = ENVELOPE_7BIT, .envid = STR(""), .received = clock_wall_s(), .peer = STR(""),
 		.n = 1, .recipients = &to,
 	};
 	struct queue_id id;
