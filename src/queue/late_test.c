@@ -132,6 +132,7 @@ TEST(what_is_final_stays_so)
 	EXPECT_OK(late_report_begin(p.l, NOW + 1, 1, &a, &report, &n));
 	EXPECT_INT(n, 0);
 	stop(&p);
+	test_dir_remove(p.path);
 }
 
 TEST(what_was_added_is_found_again)
