@@ -97,6 +97,11 @@ static int unset_append_of_fcntl_copy(UNUSED const struct stage *s)
 
 	return copy < 0 ? -1 : fcntl(copy, F_SETFL, 0);
 }
+/* The kernel looks at 32 bits of a descriptor, a filter at 64. */
+static int unset_append_by_long_number(UNUSED const struct stage *s)
+{
+	return got(syscall(SYS_fcntl, (1UL << 32) + STDERR_FILENO, F_SETFL, 0));
+}
 static int pass_to_itself(UNUSED const struct stage *s)
 {
 	int pair[2];
@@ -333,6 +338,7 @@ const struct attempt attempts[] = {
 	{ { "take O_APPEND from the log", "retirer O_APPEND au journal" }, ALL, false, unset_append },
 	{ { "take O_APPEND from a copy of the log", "retirer O_APPEND à une copie du journal" }, ALL, false, unset_append_of_copy },
 	{ { "take O_APPEND from a copy by fcntl", "retirer O_APPEND à une copie par fcntl" }, ALL, false, unset_append_of_fcntl_copy },
+	{ { "take O_APPEND by a long number", "retirer O_APPEND par un long numéro" }, ALL, false, unset_append_by_long_number },
 	{ { "pass itself a copy", "se passer une copie" }, NET, false, pass_to_itself },
 	{ { "limit another process", "limiter un autre processus" }, ALL, false, limit_other },
 	{ { "io_uring", "io_uring" }, ALL, false, use_io_uring },

@@ -127,6 +127,19 @@ static int add_all(scmp_filter_ctx f, uint32_t action, const char *const *names,
  * that was shut down could call anybody with it. A pair of datagram sockets could write to any local service by address. */
 enum { SOCKET_KIND = 0xf };  /* without SOCK_CLOEXEC and SOCK_NONBLOCK */
 
+/* F_SETFL for every descriptor above standard error. A filter compares 64 bits, of which the kernel looks at 32: "greater than 2" would
+ * allow 1 << 32 | 2. So: 3, or one of the higher bits of the 32 is set. */
+static int add_setfl(scmp_filter_ctx f)
+{
+	int bad = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(fcntl), 2, SCMP_A0(SCMP_CMP_MASKED_EQ, UINT32_MAX, STDERR_FILENO + 1),
+	                           SCMP_A1(SCMP_CMP_EQ, F_SETFL));
+
+	for (unsigned bit = 2; bit < 31; bit++)
+		bad |= seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(fcntl), 2, SCMP_A0(SCMP_CMP_MASKED_EQ, 1U << bit, 1U << bit),
+		                        SCMP_A1(SCMP_CMP_EQ, F_SETFL));
+	return bad;
+}
+
 /* Sockets of the internet, of TCP and UDP, to wherever they like. */
 static int add_out_calls(scmp_filter_ctx f)
 {
@@ -138,7 +151,7 @@ static int add_out_calls(scmp_filter_ctx f)
 			bad |= seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(socket), 2, SCMP_A0(SCMP_CMP_EQ, families[i]),
 			                        SCMP_A1(SCMP_CMP_MASKED_EQ, SOCKET_KIND, kinds[k]));
 	bad |= seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(dup2), 1, SCMP_A1(SCMP_CMP_EQ, STDERR_FILENO));  /* role_on_log() */
-	return bad | seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(fcntl), 2, SCMP_A0(SCMP_CMP_GT, STDERR_FILENO), SCMP_A1(SCMP_CMP_EQ, F_SETFL));
+	return bad | add_setfl(f);
 }
 
 static int add_socket_calls(scmp_filter_ctx f, enum role role)
