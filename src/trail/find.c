@@ -171,6 +171,15 @@ static bool is_known(const struct trail_message *m, const struct trail_event *e)
 	return false;
 }
 
+/* A message begins with its arrival: other notes of that second may have only the second as their time. */
+static bool goes_before(const struct trail_message *m, const struct trail_event *e, const struct trail_event *other)
+{
+	bool is_start = e->kind == TRAIL_RECEIVED && trail_event_is_of(e, m);
+	bool is_after_start = other->kind == TRAIL_RECEIVED && trail_event_is_of(other, m);
+
+	return is_start || is_after_start ? is_start && !is_after_start : e->at_ms < other->at_ms;
+}
+
 /* In the order of time; of one moment, as they were noted. */
 static void add_event(struct trail_message *m, const struct trail_event *e, struct arena *a)
 {
@@ -187,7 +196,7 @@ static void add_event(struct trail_message *m, const struct trail_event *e, stru
 		m->events = more;
 	}
 	size_t at = m->n++;
-	while (at > 0 && m->events[at - 1].at_ms > e->at_ms) {
+	while (at > 0 && goes_before(m, e, &m->events[at - 1])) {
 		m->events[at] = m->events[at - 1];
 		at--;
 	}

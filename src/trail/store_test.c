@@ -105,6 +105,23 @@ TEST(found_by_all_that_is_known)
 	end(&p);
 }
 
+/* That it leaves later is noted with the second in which it came, which is before the moment in which it came. */
+TEST(a_message_begins_with_its_arrival)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct place p = { 0 };
+	struct trail_found f;
+
+	start(&p);
+	pass(&p, 1, 1700);
+	take(&p, ROLE_QUEUE, &(struct trail_event){ .kind = TRAIL_WAITS, .at_ms = 1000, .log_id = LOG_ID, .seq = 1, .text = STR("asked") });
+	find(&p, (struct trail_query){ .by = TRAIL_BY_NAME, .log_id_high = HIGH, .seq = 1 }, &a, &f);
+	EXPECT_INT(f.messages[0].n, 3);
+	EXPECT_INT(f.messages[0].events[0].kind, TRAIL_RECEIVED);
+	EXPECT_INT(f.messages[0].events[1].kind, TRAIL_WAITS);
+	end(&p);
+}
+
 TEST(what_a_crash_made_the_queue_say_twice_is_there_once)
 {
 	CLEANUP(arena_free) struct arena a = { 0 };
