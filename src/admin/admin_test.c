@@ -581,7 +581,10 @@ TEST(routes)
 		{ "route test", "'recipient':'bob@example.net'", "unavailable" },
 	};
 
+	gives(o, "route add", "'pattern':'example.test','server':'direct'", "");
+	gives(o, "route test", "'recipient':'bob@EXAMPLE.test'", "");  /* it stays here */
 	EACH(cases, t) gives(o, t->command, t->args, t->error);
+	gives(o, "route test", "'recipient':'bob@example.test'", "unavailable");
 	wants(o, "route list", "", 0, "pattern", "\"*\"");
 	wants(o, "route list", "", 0, "server", "\"relay.example.net:587\"");
 	wants(o, "route list", "", 0, "tls_mode", "\"verify\"");

@@ -144,6 +144,16 @@ static enum err take_title(struct admin_call *c, struct directory_group *g)
 	return ERR_OK;
 }
 
+static bool has_change(struct admin_call *c)
+{
+	static const char *const keys[] = { "title", "post", "replies", "leave" };
+
+	for (size_t i = 0; i < COUNT_OF(keys); i++)
+		if (admin_text(c, keys[i]).p != NULL)
+			return true;
+	return false;
+}
+
 enum err admin_group_set(struct admin_call *c)
 {
 	struct directory_address x;
@@ -151,6 +161,8 @@ enum err admin_group_set(struct admin_call *c)
 	struct directory_group g;
 
 	TRY(admin_named(c, admin_text(c, "group"), NAME_GROUP, &x, &name));
+	if (!has_change(c))
+		return admin_refuse(c, ERR_INVALID, TEXT_ADMIN_GROUP_NOTHING, STR(""));
 	TRY(group_get(c->directory, name.key, &c->arena, &g));
 	TRY(take_title(c, &g));
 	TRY(take_post(c, admin_text(c, "post"), &g));

@@ -116,6 +116,8 @@ enum err admin_queue_retry(struct admin_call *c)
 	struct queue_answer answer = { 0 };
 
 	TRY(order(c, QUEUE_RETRY, &answer));
+	if (answer.changed == 0 && admin_text(c, "message").p != NULL)
+		return admin_said(c, TEXT_ADMIN_QUEUE_RETRIED_NONE, admin_text(c, "message"));
 	return admin_said(c, TEXT_ADMIN_QUEUE_RETRIED, admin_number_text(c, answer.changed));
 }
 

@@ -156,7 +156,17 @@ enum err admin_route_remove(struct admin_call *c)
 
 /* ---- test ---- */
 
-/* What went wrong, and what helps where the words are known. */
+/* A domain of ours leaves by a route of its own name only. */
+static bool stays_here(struct admin_call *c, struct str address, struct str *domain)
+{
+	struct route r = { .login = STR("") };
+
+	if (!directory_domain_parse(str_from(address, (size_t)str_chr(address, '@') + 1), &c->arena, domain) || !domain_exists(c->directory, *domain))
+		return false;
+	return find(c, *domain, &r) != ERR_OK || r.host.n == 0;
+}
+
+/* What went wrong, and why where the words are known. What to do then is said to senders, not to who makes routes. */
 static enum err test_failed(struct admin_call *c, struct str address, const struct send_result *r)
 {
 	const struct refusal *known = refusal_find(r->status, r->text);
@@ -165,18 +175,19 @@ static enum err test_failed(struct admin_call *c, struct str address, const stru
 
 	if (known == NULL)
 		return admin_refuse(c, ERR_CONFLICT, TEXT_ADMIN_ROUTE_TEST_FAILED, said);
-	return admin_refuse(c, ERR_CONFLICT, TEXT_ADMIN_ROUTE_TEST_EXPLAINED, said, refusal_why(known, c->lang, &facts, &c->arena),
-	                    refusal_next(known, c->lang, &facts, &c->arena));
+	return admin_refuse(c, ERR_CONFLICT, TEXT_ADMIN_ROUTE_TEST_EXPLAINED, said, refusal_why(known, c->lang, &facts, &c->arena));
 }
 
 enum err admin_route_test(struct admin_call *c)
 {
-	struct str text = admin_text(c, "recipient"), address = text;
+	struct str text = admin_text(c, "recipient"), address = text, domain;
 	struct send_answer answer;
 	struct queue_way way;
 
 	if (str_chr(text, '@') < 0)
 		address = arena_printf(&c->arena, "postmaster@" STR_FMT, STR_ARG(text));
+	if (stays_here(c, address, &domain))
+		return admin_said(c, TEXT_ADMIN_ROUTE_TEST_OURS, text, domain);
 	enum err e = c->host->probe(c->host->context, address, &c->arena, &way, &answer);
 	if (e == ERR_INVALID)
 		return admin_refuse(c, e, TEXT_ADMIN_NOT_A_DOMAIN, text);

@@ -247,7 +247,9 @@ bool connection_open(struct outbound_job *j, const struct mx_host *host, const s
 	c->is_shareable = j->way.host.n == 0;
 	c->host_name = copy_all(&c->arena, host->name);
 	place_enter(c);
-	c->host = arena_printf(&c->arena, STR_FMT " [" STR_FMT "]", STR_ARG(host->name), STR_ARG(peer_text(address, text)));
+	c->host = arena_printf(&c->arena, "[" STR_FMT "]", STR_ARG(peer_text(address, text)));
+	if (!str_eq(c->host, host->name))  /* an address that was given is its own name */
+		c->host = arena_printf(&c->arena, STR_FMT " " STR_FMT, STR_ARG(host->name), STR_ARG(c->host));
 	c->tls_words = STR("");
 	set_expectation(c, j, host);
 	c->has_login = j->way.login.n > 0;

@@ -7,6 +7,7 @@ static const struct { const char *row, *reply; } cases[] = {
 	{ "deliverby-unknown", "554 5.3.3 the sender wants it there by a certain time or not at all, and the server of the recipient does not promise that (DELIVERBY)" },
 	{ "deliverby-over", "554 5.4.7 the time by which the sender wanted it there, or not at all, is over" },
 	{ "login-wanted", "530 5.7.0 Authentication required" },
+	{ "route-host-missing", "451 4.4.4 the host that mail for this destination goes to by a route of this server cannot be reached: there is no host smtp.example.org" },
 	{ "login-refused", "454 4.7.8 the server refuses the login of \"alice\": 535 5.7.8 Error: authentication failed" },
 	{ "login-impossible", "454 4.7.10 the server offers no TLS, and a password is not sent in clear text" },
 	{ "google-unauthenticated", "550-5.7.26 Your email has been blocked because the sender is unauthenticated.\n"
@@ -100,7 +101,9 @@ static const struct { const char *row, *reply; } cases[] = {
 	{ "tls-required", "530 5.7.0 Must issue a STARTTLS command first" },
 	{ "unreachable", "451 4.4.1 mx.example.org [192.0.2.7] does not answer" },
 	{ "dns-trouble", "451 4.4.3 the name servers of example.org fail" },
-	{ "loop", "554 5.4.6 mail for example.org leads back to this server" },
+	{ "own-mail-host", "550 5.4.6 mail for example.org leads back to this server, which does not know that domain: `facteur domain add` makes it one of its own" },
+	{ "own-mail-host", "550 5.4.6 the mail server of this domain is this very server, which does not have the domain" },
+	{ "loop", "554 5.4.6 Routing loop detected" },
 	{ "loop-words", "554 Too many hops" },
 	{ "peer-full", "452 4.3.1 Insufficient system storage" },
 	{ "relay", "554 5.7.1 <bob@example.org>: Relay access denied" },

@@ -157,7 +157,7 @@ def test_mail_that_comes_back(w):
             "Content-Type: multipart/report; report-type=delivery-status; boundary=b\n\n--b\n\nsorry\n--b\n"
             "Content-Type: message/delivery-status\n\nReporting-MTA: dns; gone.peer.test\n\nFinal-Recipient: rfc822; later@gone.peer.test\n"
             "Action: failed\nStatus: 5.1.1\nDiagnostic-Code: smtp; 550 it has moved\n\n--b--\n")
-    expect("later@gone.peer.test: on 1 days, at last 550 it has moved" in bounces(), bounces())
+    expect("later@gone.peer.test: days with returned mail: 1; at last 550 it has moved" in bounces(), bounces())
     box = w.here.imap("alice")
     box.select("INBOX")
     expect(box.search(None, "FROM", "postmaster")[1][0] == b"", "no bounce for the author")
