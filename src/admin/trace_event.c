@@ -183,8 +183,9 @@ static void explain(struct admin_call *c, const struct trail_message *m, const s
 	const struct refusal *r;
 
 	if (e->kind == TRAIL_REFUSED) {
+		bool is_for_now = e->status.n > 0 && e->status.p[0] == '4';
 		admin_put_text(out, "explanation", str_of(text_get(c->lang, TEXT_TRACE_REFUSED_WHY)));
-		admin_put_text(out, "next_step", str_of(text_get(c->lang, TEXT_TRACE_REFUSED_NEXT)));
+		admin_put_text(out, "next_step", str_of(text_get(c->lang, is_for_now ? TEXT_TRACE_REFUSED_LATER : TEXT_TRACE_REFUSED_NEXT)));
 		return;
 	}
 	if (e->kind == TRAIL_SENT && is_second(m, e))

@@ -100,7 +100,7 @@ static void put_head(struct cli *c, struct buf *out, const json_t *row)
 	if (name.n == 0)
 		name = str_of(text_get(c->lang, TEXT_CLI_TRACE_NAMELESS));
 	else
-		name = arena_printf(&c->arena, STR_FMT ": " STR_FMT, STR_ARG(name), STR_ARG(state));
+		name = text_fmt(&c->arena, c->lang, TEXT_CLI_TRACE_STATE, name, state);
 	buf_printf(out, "%s" STR_FMT "%s\n", c->style.colour ? "\033[1m" : "", STR_ARG(text_visible(&c->arena, name)),
 	           c->style.colour ? "\033[0m" : "");
 	put_text(c, out, STR(""), INDENT, from);

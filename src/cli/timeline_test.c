@@ -49,7 +49,7 @@ TEST(in_french)
 {
 	struct cli c = { .lang = LANG_FR };
 
-	EXPECT(str_starts(shown(&c, message), STR("3f2a9c01-7: en attente\n    de ann@x.test\n    à bob@y.test, c@z.test\n")));
+	EXPECT(str_starts(shown(&c, message), STR("3f2a9c01-7 : en attente\n    de ann@x.test\n    à bob@y.test, c@z.test\n")));
 	arena_free(&c.arena);
 }
 

@@ -149,14 +149,31 @@ static const struct {
 	                     "relayed", "2.0.0" },
 };
 
+/* The next word. French has blanks inside its quotation marks and before ';', ':', '!' and '?': no line begins or ends there. */
+static struct str take_word(struct str *rest)
+{
+	struct str word, next, behind;
+
+	str_cut(*rest, ' ', &word, rest);
+	while (rest->n > 0 && word.n > 0 && word.n < COLUMNS) {
+		str_cut(*rest, ' ', &next, &behind);
+		bool is_mark = next.n == 1 ? str_chr(STR(";:!?"), next.p[0]) >= 0 : str_starts(next, STR("»"));
+		if (!is_mark && !str_ends(word, STR("«")))
+			break;
+		word.n = (size_t)(next.p + next.n - word.p);
+		*rest = behind;
+	}
+	return word;
+}
+
 /* A paragraph, its lines broken at blanks. */
 static void put_wrapped(struct buf *out, const char *indent, struct str text)
 {
-	struct str word, rest = text;
+	struct str rest = text;
 	size_t column = 0;
 
 	while (rest.n > 0) {
-		str_cut(rest, ' ', &word, &rest);
+		struct str word = take_word(&rest);
 		if (word.n == 0)
 			continue;
 		if (column > 0 && column + 1 + word.n > COLUMNS) {

@@ -23,7 +23,7 @@ struct built {
 	struct buf   bytes;
 	enum envelope_body body;
 	bool         smtputf8;
-	struct str   text, status, original, original_type;  /* text: its lines joined */
+	struct str   lines, text, status, original, original_type;  /* text: its lines joined */
 };
 
 static struct report report_of(const struct report_recipient *x, size_t n)
@@ -54,7 +54,8 @@ static void build(struct built *b, const struct report *r, const struct bounce_s
 	const struct mime_part *root = mime_parse(&b->arena, m), *part = root->children;
 	EXPECT(mime_is(root, "multipart", "report"));
 	EXPECT(part != NULL && part->next != NULL && part->next->next != NULL && part->next->next->next == NULL);
-	b->text = joined(&b->arena, mime_text(&b->arena, m, part, MIME_TEXT_MAX));
+	b->lines = mime_text(&b->arena, m, part, MIME_TEXT_MAX);
+	b->text = joined(&b->arena, b->lines);
 	b->status = mime_body(m, part->next);
 	b->original = mime_body(m, part->next->next);
 	b->original_type = arena_printf(&b->arena, STR_FMT "/" STR_FMT, STR_ARG(part->next->next->type), STR_ARG(part->next->next->subtype));
@@ -123,6 +124,28 @@ TEST(in_french_or_both)
 	EXPECT(str_starts(b.text, STR("Your message to")));
 	EXPECT_HAS(b.text, "Votre message à");
 	built_free(&b);
+}
+
+/* However long the address is: no line begins with what stands behind a blank in French. */
+TEST(french_marks_stay_with_their_word)
+{
+	static const char *const marks[] = { "\n;", "\n:", "\n!", "\n?" };
+	char address[80];
+
+	for (size_t n = 1; n < sizeof address - 12; n++) {
+		struct report_recipient full = bob;
+		memset(address, 'x', n);
+		memcpy(address + n, "@example.net", 12);
+		full.address = str_make(address, n + 12);
+		full.status = STR("5.2.2");
+		full.text = STR("552 5.2.2 mailbox full");
+		struct report r = report_of(&full, 1);
+		struct built b;
+		build(&b, &r, &french);
+		EXPECT_HAS(b.text, "place ; puis renvoyez");
+		EACH(marks, m) EXPECT_NOT(b.lines, *m);
+		built_free(&b);
+	}
 }
 
 TEST(each_action)

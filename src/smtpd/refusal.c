@@ -31,7 +31,7 @@ struct trail_event smtpd_refusal_event(const struct envelope *e, struct str reci
 struct smtp_reply smtpd_group_refusal(struct str group, struct str claimed, struct arena *a)
 {
 	if (claimed.n == 0)
-		return smtp_reply_printf(a, 550, "5.7.1", "you may not write to the group <" STR_FMT ">: only those may whom its administrator has named",
+		return smtp_reply_printf(a, 550, "5.7.1", "you may not write to the group <" STR_FMT ">: only its members may, or those whom its administrator has named",
 		                         STR_ARG(group));
 	return smtp_reply_printf(a, 550, "5.7.1", "<" STR_FMT "> may not write to the group <" STR_FMT "> from outside: members of this server must log"
 	                         " in to send, others must be known to the group", STR_ARG(claimed), STR_ARG(group));
