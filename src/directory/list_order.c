@@ -1,6 +1,7 @@
 /* The member is among the targets of the group, or of a group in it: whoever is named by a token is found by making the token of each. */
 #include "directory/list_order.h"
 #include "base/log.h"
+#include "base/map.h"
 #include "base/wire.h"
 
 struct search {
@@ -8,6 +9,7 @@ struct search {
 	const struct list_order_request *r;
 	struct arena                    *arena;
 	struct str                       key;      /* of the directory, for tokens */
+	struct map                       seen;     /* groups: they may be in each other */
 	struct directory_address         group, member;
 	struct directory_name            name;     /* of the group he is in */
 };
@@ -37,8 +39,9 @@ static enum err search(struct search *s, const struct directory_address *group, 
 	struct directory_address x;
 
 	TRY(name_find(s->d, group, s->arena, &name));
-	if (name.kind != NAME_GROUP || depth == LIST_NESTED_MAX)
+	if (name.kind != NAME_GROUP || depth == LIST_NESTED_MAX || map_get(&s->seen, name.key) != NULL)
 		return ERR_NOTFOUND;
+	map_set(&s->seen, name.key, s);
 	for (size_t i = 0; i < name.target_count; i++) {
 		if (!directory_address_parse(name.targets[i], s->arena, &x) || !is_he(s, name.targets[i], &x))
 			continue;
@@ -83,7 +86,9 @@ enum err list_order_run(struct directory *d, const struct list_order_request *r,
 	if (!directory_address_parse(r->what.group, a, &named))
 		return ERR_NOTFOUND;
 	TRY(directory_srs_key(d, a, &s.key));
-	TRY(search(&s, &named, 0));
+	enum err e = search(&s, &named, 0);
+	map_free(&s.seen);
+	TRY(e);
 	out->member = directory_address_text(a, &s.member);
 	out->group = s.name.address;
 	out->reason = STR("");

@@ -122,6 +122,25 @@ TEST(bounces_are_reported)
 	end(&w);
 }
 
+/* Each is looked at once: there are a thousand million ways through these. */
+TEST(groups_that_are_in_each_other)
+{
+	enum { GROUPS = 8 };
+	struct list_order_request nobody = { .what = { .order = LIST_LEAVE, .group = STR("g0@example.test") }, .member = STR("bob@elsewhere.test") };
+	struct directory_address groups[GROUPS];
+	struct list_order_result r;
+	struct world w;
+
+	begin(&w);
+	for (size_t i = 0; i < GROUPS; i++)
+		groups[i] = at(&w, (const char *[]){ "g0@example.test", "g1@example.test", "g2@example.test", "g3@example.test", "g4@example.test",
+		                                    "g5@example.test", "g6@example.test", "g7@example.test" }[i]);
+	for (size_t i = 0; i < GROUPS; i++)
+		EXPECT_OK(name_add(w.d, &groups[i], NAME_GROUP, groups, GROUPS));
+	EXPECT_ERR(list_order_run(w.d, &nobody, 0, &w.a, &r), ERR_NOTFOUND);
+	end(&w);
+}
+
 TEST(requests_as_bytes)
 {
 	CLEANUP(buf_free) struct buf b = BUF(4096);
