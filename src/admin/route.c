@@ -91,6 +91,14 @@ static enum err forget_password(struct admin_call *c, const struct route *gone)
 	return password(c, ROUTE_PASSWORD_FORGET, name, STR(""), &was_there);
 }
 
+/* First nobody goes the old way any more, then its password goes: mail in between would wait for one that is not there. */
+static enum err publish_without(struct admin_call *c, const struct route *gone)
+{
+	enum err published = admin_publish(c), forgotten = forget_password(c, gone);
+
+	return published != ERR_OK ? published : forgotten;
+}
+
 static struct str server_text(struct admin_call *c, const struct route *r)
 {
 	struct route bare = *r;
@@ -115,8 +123,7 @@ enum err admin_route_add(struct admin_call *c)
 		return admin_refuse(c, e, TEXT_ADMIN_ROUTES_FULL, STR(""));
 	if (e != ERR_OK)
 		return e;
-	TRY(forget_password(c, &before));
-	TRY(admin_publish(c));
+	TRY(publish_without(c, &before));
 	return r.host.n > 0 ? admin_said(c, TEXT_ADMIN_ROUTE_SET, pattern, server_text(c, &r)) : admin_said(c, TEXT_ADMIN_ROUTE_DIRECT, pattern);
 }
 
@@ -149,8 +156,7 @@ enum err admin_route_remove(struct admin_call *c)
 		return admin_refuse(c, e, TEXT_ADMIN_NO_SUCH_ROUTE, pattern);
 	if (e != ERR_OK)
 		return e;
-	TRY(forget_password(c, &gone));
-	TRY(admin_publish(c));
+	TRY(publish_without(c, &gone));
 	return admin_said(c, TEXT_ADMIN_ROUTE_REMOVED, pattern);
 }
 
