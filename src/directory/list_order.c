@@ -50,10 +50,11 @@ static enum err search(struct search *s, const struct directory_address *group, 
 		s->name = name;
 		return ERR_OK;
 	}
-	for (size_t i = 0; i < name.target_count; i++)
-		if (directory_address_parse(name.targets[i], s->arena, &x) && search(s, &x, depth + 1) == ERR_OK)
-			return ERR_OK;
-	return ERR_NOTFOUND;
+	enum err e = ERR_NOTFOUND;
+	for (size_t i = 0; i < name.target_count && e == ERR_NOTFOUND; i++)
+		if (directory_address_parse(name.targets[i], s->arena, &x))
+			e = search(s, &x, depth + 1);
+	return e;  /* what could not be read is not "no member": that would be final */
 }
 
 static enum err leave(struct search *s, const struct directory_address *named)
