@@ -57,6 +57,18 @@ static void expect_dialogue(struct str in, const char *want, const char *added)
 	}
 }
 
+/* What leaves a group is no message that has a name afterwards. */
+TEST(an_order)
+{
+	struct test_host t;
+
+	test_host_begin(&t, ENVELOPE_MX);
+	t.is_order = true;
+	talk(&t, STR(HELLO "MAIL FROM:<a@b.test>\r\nRCPT TO:<team=leave=x@x.test>\r\nDATA\r\n\r\n.\r\n"), SIZE_MAX);
+	EXPECT(str_ends(buf_str(&t.out), STR("250 2.0.0 read and done: there is nobody to pass it on to\r\n")));
+	test_host_end(&t);
+}
+
 TEST(a_message)
 {
 	static const char in[] = HELLO "MAIL FROM:<a@b.test> SIZE=20\r\nRCPT TO:<bob@x.test>\r\nDATA\r\nSubject: x\r\n\r\n..dot\r\n.\r\nQUIT\r\n";

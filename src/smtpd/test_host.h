@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 struct test_host {
+	bool       is_order;        /* what is added is no message, but an order to a group */
 	bool       is_slow;         /* answers only when test_host_feed() finds the machine waiting */
 	enum err   spool_result, add_result;
 	struct smtpd_server server;
@@ -75,7 +76,7 @@ static void test_spool(void *context)
 static void test_answer_add(struct test_host *t)
 {
 	t->owes = OWES_NOTHING;
-	smtpd_added(t->smtpd, t->add_result, (struct queue_id){ 0x1122334455667788, t->added_count });
+	smtpd_added(t->smtpd, t->add_result, (struct queue_id){ 0x1122334455667788, t->is_order ? 0 : t->added_count });
 }
 
 static void test_keep_body(struct test_host *t, const struct queue_body *body)
