@@ -49,7 +49,7 @@ bool queue_destination_named(const struct lookup *l, struct str name, struct are
 	struct route route;
 
 	*is_routed = false;
-	if (str_chr(name, ':') >= 0 && !str_starts(name, STR("["))) {  /* no domain has one */
+	if (str_chr(name, ':') >= 0 && !(str_starts(name, STR("[")) && str_ends(name, STR("]")))) {  /* no domain has one, and a literal ends so */
 		*out = str_copy(a, name);
 		return name.n <= SEND_DESTINATION_MAX;
 	}

@@ -41,7 +41,8 @@ TEST(ways)
 		{ "eve@other.test", "other.test", "", false },
 	};
 	static const struct { const char *name, *destination; bool is_routed; } names[] = {
-		{ "Example.COM", "example.com", false }, { "example.org", "example.org", true }, { "[2001:db8::1]:25", NULL, false },
+		{ "Example.COM", "example.com", false }, { "example.org", "example.org", true }, { "[2001:db8::1]:25", "[2001:db8::1]:25", false },
+		{ "[IPv6:2001:db8::1]", "[ipv6:2001:db8::1]", true },
 		{ "alice@relay.example.net:587", "alice@relay.example.net:587", false }, { "ours.test", "ours.test", true }, { "a b", NULL, false },
 	};
 	CLEANUP(arena_free) struct arena a = { 0 };
