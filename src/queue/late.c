@@ -54,6 +54,18 @@ static const struct db_step steps[] = {
 	     "CREATE INDEX recipient_deadline ON recipient (deadline) WHERE state = 1 AND deadline > 0;"
 	     "UPDATE recipient SET due = 0 WHERE state = 3;" },
 	{ 7, "CREATE INDEX recipient_parked_long ON recipient (added) WHERE account = 0 AND state = 1 AND due = 9223372036854775807;" },
+	/* How many there are is kept, not counted: who asks each second would have all of them read. */
+	{ 8, "CREATE TABLE tally (elsewhere INTEGER NOT NULL, state INTEGER NOT NULL, n INTEGER NOT NULL, PRIMARY KEY (elsewhere, state)) WITHOUT ROWID;"
+	     "INSERT INTO tally SELECT e, s, (SELECT count(*) FROM recipient WHERE state = s AND (account = 0) = e)"
+	     " FROM (SELECT 0 AS e UNION SELECT 1), (SELECT 1 AS s UNION SELECT 2);"
+	     "CREATE TRIGGER tally_more AFTER INSERT ON recipient WHEN NEW.state < 3 BEGIN"
+	     " UPDATE tally SET n = n + 1 WHERE elsewhere = (NEW.account = 0) AND state = NEW.state; END;"
+	     "CREATE TRIGGER tally_less AFTER DELETE ON recipient WHEN OLD.state < 3 BEGIN"
+	     " UPDATE tally SET n = n - 1 WHERE elsewhere = (OLD.account = 0) AND state = OLD.state; END;"
+	     "CREATE TRIGGER tally_other AFTER UPDATE OF state, account ON recipient WHEN OLD.state <> NEW.state OR OLD.account <> NEW.account BEGIN"
+	     " UPDATE tally SET n = n - 1 WHERE elsewhere = (OLD.account = 0) AND state = OLD.state;"
+	     " UPDATE tally SET n = n + 1 WHERE elsewhere = (NEW.account = 0) AND state = NEW.state; END;"
+	     "CREATE INDEX message_received ON message (received);" },
 };
 
 struct late *late_lock(struct late *l)

@@ -282,7 +282,7 @@ enum err late_body(struct late *l, uint64_t log_id, uint64_t seq, struct buf *by
 
 static enum err oldest(struct late *l, int64_t *received)
 {
-	static const char sql[] = "SELECT coalesce(min(received), 0) FROM message m WHERE " HAS_ROWS;
+	static const char sql[] = "SELECT received FROM message m WHERE " HAS_ROWS " ORDER BY received LIMIT 1";
 	CLEANUP(stmt_release) struct stmt *q = db_query(l->db, sql);
 
 	*received = stmt_row(q) ? stmt_int64(q, 0) : 0;
@@ -291,8 +291,7 @@ static enum err oldest(struct late *l, int64_t *received)
 
 enum err late_count(struct late *l, struct late_counts *out)
 {
-	static const char sql[] =
-		"SELECT state, account = 0, count(*) FROM recipient WHERE state < 3 GROUP BY 1, 2";
+	static const char sql[] = "SELECT state, elsewhere, n FROM tally";
 	CLEANUP(late_unlock) UNUSED struct late *held = late_lock(l);
 	CLEANUP(stmt_release) struct stmt *q = db_query(l->db, sql);
 

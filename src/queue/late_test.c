@@ -193,6 +193,67 @@ TEST(adding_twice_adds_once)
 	test_dir_remove(p.path);
 }
 
+/* What is kept as counts, beside the rows themselves. */
+static void expect_counts(struct place *p, int64_t oldest)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct late_message *m;
+	struct late_counts c, want = { 0 };
+	size_t n, n_rows;
+
+	EXPECT_OK(late_list(p->l, 0, 0, 100, &a, &m, &n));
+	for (size_t i = 0; i < n; i++) {
+		struct late_row *rows;
+		EXPECT_OK(late_rows(p->l, m[i].log_id, m[i].seq, 0, 100, &a, &rows, &n_rows));
+		for (size_t k = 0; k < n_rows; k++) {
+			want.held += rows[k].state == LATE_HELD;
+			want.waiting += rows[k].state != LATE_HELD;
+			want.elsewhere += rows[k].state != LATE_HELD && rows[k].recipient.account == 0;
+		}
+	}
+	EXPECT_OK(late_count(p->l, &c));
+	EXPECT_INT(c.waiting, want.waiting);
+	EXPECT_INT(c.held, want.held);
+	EXPECT_INT(c.elsewhere, want.elsewhere);
+	EXPECT_INT(c.oldest, oldest);
+}
+
+TEST(counts_follow_whatever_happens_to_rows)
+{
+	static const struct envelope_recipient others[] = { { STR("eve@example.test"), STR(""), STR(""), 9, 0 },
+		{ STR("fred@elsewhere.example"), STR(""), STR(""), 0, 0 }, { STR("gill@elsewhere.example"), STR(""), STR(""), 0, 0 } };
+	const struct late_change held = { .key = { LOG_ID, 5, 2 }, .state = LATE_HELD, .due = LATE_NEVER };
+	const struct late_change told = { .key = { LOG_ID, 5, 1 }, .state = LATE_REPORT, .due = NOW, .notice = REPORT_FAILED };
+	const struct late_key dave = { LOG_ID, 6, 2 };
+	struct place p = { 0 };
+	uint64_t changed;
+
+	start(&p, 0);
+	expect_counts(&p, 0);
+	add_all(&p, 5, STR("five\r\n"));
+	add_all(&p, 6, STR("six\r\n"));
+	expect_counts(&p, 505);
+	EXPECT_OK(late_change(p.l, &held, 1));
+	EXPECT_OK(late_change(p.l, &told, 1));
+	expect_counts(&p, 505);
+	EXPECT_OK(late_readdress(p.l, &dave, others, COUNT_OF(others), NOW));
+	expect_counts(&p, 505);
+	for (int order = LATE_RETRY; order <= LATE_RELEASE; order++) {
+		EXPECT_OK(late_order(p.l, (enum late_order)order, 0, 0, -1, NOW, &changed));
+		expect_counts(&p, 505);
+	}
+	stop(&p);
+	start(&p, 5);
+	expect_counts(&p, 505);
+	EXPECT_OK(late_order(p.l, LATE_REMOVE, LOG_ID, 5, -1, NOW, &changed));
+	finish(&p, 6, 0);
+	expect_counts(&p, 506);
+	EXPECT_OK(late_order(p.l, LATE_REMOVE, LOG_ID, 6, -1, NOW, &changed));
+	expect_counts(&p, 0);
+	stop(&p);
+	test_dir_remove(p.path);
+}
+
 /* A finished row must survive until W has passed it: a replay would deliver again. */
 TEST(finished_rows_stay_until_w_has_passed)
 {
