@@ -1,4 +1,5 @@
-/* Entries by seq, and in a list by use. Payload and decoded envelope live in the entry; slices point into it. */
+/* Entries by seq, and in a list by use. Payload and decoded envelope live in the entry; slices point into it. Thousands of small messages
+ * fit into the cache, so an entry holds no more than its bytes: the first block of an arena would be larger than most of them. */
 #include "queue/content.h"
 #include "base/log.h"
 #include "base/map.h"
@@ -25,12 +26,12 @@ void content_free(struct content *c)
 {
 	if (c == NULL)
 		return;
-	arena_free(&c->arena);
+	mem_free(c->recipients);
 	buf_free(&c->payload);
 	mem_free(c);
 }
 
-static size_t size_of(const struct content *c) { return sizeof *c + c->payload.cap + c->arena.total; }
+static size_t size_of(const struct content *c) { return sizeof *c + c->payload.cap + c->envelope.n * sizeof *c->recipients; }
 
 void content_cache_free(struct content_cache *c)
 {
@@ -66,14 +67,25 @@ void content_keep(struct content_cache *c, struct content *it)
 	map_set_u64(&c->by_seq, it->seq, it);
 }
 
+static void keep_recipients(struct content *it)
+{
+	size_t n = it->envelope.n * sizeof *it->recipients;
+
+	it->recipients = mem_resize(it->recipients, n);
+	memcpy(it->recipients, it->envelope.recipients, n);
+	it->envelope.recipients = it->recipients;
+}
+
 enum err content_decode(struct content *it, uint64_t seq)
 {
+	CLEANUP(arena_free) struct arena a = { 0 };
 	struct record_message m;
 
-	if (!record_message_decode(buf_str(&it->payload), &m) || !envelope_decode(m.envelope, &it->arena, &it->envelope)) {
+	if (!record_message_decode(buf_str(&it->payload), &m) || !envelope_decode(m.envelope, &a, &it->envelope)) {
 		log_error("a record of the queue's log cannot be understood seq=%llu", (unsigned long long)seq);
 		return ERR_CORRUPT;
 	}
+	keep_recipients(it);
 	it->seq = seq;
 	it->body = m.body;
 	it->spool = m.spool;

@@ -17,7 +17,7 @@ struct content {  /* one message, decoded */
 	uint64_t        spool, size;
 	uint32_t        crc;
 	/* private */
-	struct arena    arena;
+	struct envelope_recipient *recipients;
 	struct buf      payload;
 	struct content *older, *newer;
 };
