@@ -77,7 +77,7 @@ static void settle_all(struct outbound_job *j, enum delivery_outcome outcome, co
 }
 
 /* REQUIRETLS: nobody may have changed which hosts these are (RFC 8689 §4.2.1). DNSSEC says so, or a policy that is enforced, or who set up
- * the route. no_policy: why the one that is announced could not be had; empty: there is none. */
+ * the route. no_policy: why it is not known; empty: there is none. */
 static void go(struct outbound_job *j, struct str no_policy)
 {
 	bool is_known = j->route->is_secure || j->route->is_given || j->is_allowed != NULL;

@@ -125,7 +125,7 @@ static void make_room(struct sts *s)
 static bool holds(const struct entry *e) { return e->has_policy && now_s() < e->expires_s; }
 
 /* Whoever asks while this runs is not in the list that is told. */
-static void tell(struct entry *e, struct str why)
+static void tell(struct entry *e, struct str why, enum tls_result trouble)
 {
 	const struct mta_sts_policy *p = holds(e) && e->policy.mode != MTA_STS_NONE ? &e->policy : NULL;
 	struct sts_search *list = e->searches, *x;
@@ -137,15 +137,15 @@ static void tell(struct entry *e, struct str why)
 		sts_done done = x->done;
 		void *context = x->context;
 		sts_cancel(x);
-		done(context, p, p ? STR_NONE : why, p || why.n == 0 ? TLS_RESULT_GOOD : e->trouble);
+		done(context, p, p ? STR_NONE : why, p || why.n == 0 ? TLS_RESULT_GOOD : trouble);
 	}
 }
 
 static void look(struct entry *e);
 
-static void finish(struct entry *e, struct str why)
+static void finish(struct entry *e, struct str why, enum tls_result trouble)
 {
-	tell(e, why);
+	tell(e, why, trouble);
 	e->is_looking = false;
 	if (e->searches)
 		look(e);
@@ -227,7 +227,7 @@ static void fetched(void *context, const struct http_fetched *f)
 		note_failure(e, why, trouble);
 		arena_free(&kept);
 	}
-	finish(e, e->why);
+	finish(e, e->why, e->trouble);
 	start_waiting(s);
 	make_room(s);
 }
@@ -271,10 +271,13 @@ static void answered(void *context, const struct dns_answer *a)
 	enum err r = mta_sts_record(a, &arena, &id);
 
 	e->question = NULL;
-	if (r != ERR_OK || (holds(e) && str_eq(id, e->id))) {
-		finish(e, STR_NONE);
+	if (r == ERR_AGAIN && !holds(e)) {
+		struct str why = arena_printf(&arena, "the name servers of " STR_FMT " could not say whether it has an MTA-STS policy", STR_ARG(e->domain));
+		finish(e, why, TLS_RESULT_GOOD);
+	} else if (r != ERR_OK || (holds(e) && str_eq(id, e->id))) {
+		finish(e, STR_NONE, TLS_RESULT_GOOD);
 	} else if (now_s() < e->failed_until_s && str_eq(id, str_of(e->failed_id))) {
-		finish(e, e->why);
+		finish(e, e->why, e->trouble);
 	} else {
 		snprintf(e->new_id, sizeof e->new_id, STR_FMT, STR_ARG(id));
 		wait_for_fetch(e);

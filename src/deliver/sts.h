@@ -19,7 +19,8 @@ struct sts *sts_new(struct resolver *resolver, struct tls_client *tls, uint16_t 
 void sts_free(struct sts *s);      /* searches are forgotten, nothing is called; NULL is fine */
 
 /* policy: NULL: none (or one of the mode none), or none that could be had; else valid until the callback returns. why: when a policy is
- * announced but none could be had: one sentence for the log and the trail; else empty. trouble: the same, for reports; else GOOD. */
+ * announced but none could be had, or nobody could say whether there is one: one sentence for the log and the trail; else empty. trouble:
+ * the first of these, for reports; else GOOD. */
 typedef void (*sts_done)(void *context, const struct mta_sts_policy *policy, struct str why, enum tls_result trouble);
 /* domain: A-labels. done runs once, from the loop, never before this returns; not after sts_cancel(). */
 struct sts_search *sts_find(struct sts *s, struct str domain, sts_done done, void *context);
