@@ -1,5 +1,6 @@
 /* queue list, show, retry, hold, release, remove, destinations, pause, resume, status: pages of queue/command.h as rows. */
 #include "admin/admin_private.h"
+#include "queue/destination.h"
 
 static enum err ask_queue(struct admin_call *c, const struct queue_command *ask, struct queue_answer *out)
 {
@@ -186,7 +187,29 @@ static enum err order_domain(struct admin_call *c, enum queue_command_kind kind,
 	return e != ERR_OK ? e : admin_said(c, said, ask.name);
 }
 
-enum err admin_queue_pause(struct admin_call *c) { return order_domain(c, QUEUE_PAUSE, TEXT_ADMIN_QUEUE_PAUSED); }
+/* The name of a route that is there; or of none, as a domain's is. */
+static enum err names_a_way(struct admin_call *c, struct str name, bool *out)
+{
+	struct directory_route *list;
+	size_t n;
+
+	*out = str_chr(name, ':') < 0 || str_starts(name, STR("["));
+	TRY(route_list(c->directory, &c->arena, &list, &n));
+	for (size_t i = 0; i < n && !*out; i++) {
+		struct str way = queue_way_name(&list[i].route, &c->arena);
+		*out = list[i].route.host.n > 0 && str_starts(name, way) && (name.n == way.n || str_starts(str_from(name, way.n), STR(" for ")));
+	}
+	return ERR_OK;
+}
+
+enum err admin_queue_pause(struct admin_call *c)
+{
+	bool is_way;
+
+	TRY(names_a_way(c, admin_text(c, "domain"), &is_way));
+	return order_domain(c, QUEUE_PAUSE, is_way ? TEXT_ADMIN_QUEUE_PAUSED : TEXT_ADMIN_QUEUE_PAUSED_UNUSED);
+}
+
 enum err admin_queue_resume(struct admin_call *c) { return order_domain(c, QUEUE_RESUME, TEXT_ADMIN_QUEUE_RESUMED); }
 
 struct str admin_queue_trouble(struct admin_call *c, const struct queue_counters *q)

@@ -18,7 +18,7 @@ bool address_destination(struct str address, struct arena *a, struct str *out)
 }
 
 /* Two routes to one host may ask for different encryption, and mail of the stricter one must not go along with the other's. */
-static struct str way_name(const struct route *r, struct arena *a)
+struct str queue_way_name(const struct route *r, struct arena *a)
 {
 	struct route usual = *r;
 	struct str name = route_name(r, a);
@@ -38,7 +38,7 @@ bool queue_way_of(const struct lookup *l, struct str address, struct arena *a, s
 	if (l == NULL || !lookup_route(l, domain, &out->route))
 		return true;
 	out->is_inner = lookup_domain(l, domain);
-	out->destination = way_name(&out->route, a);
+	out->destination = queue_way_name(&out->route, a);
 	if (out->is_inner)
 		out->destination = arena_printf(a, STR_FMT " for " STR_FMT, STR_ARG(out->destination), STR_ARG(domain));
 	return true;

@@ -17,6 +17,8 @@ struct queue_way {
 };
 /* l NULL: there are no routes. Lives in the arena, and the route in l. False: as above. */
 bool queue_way_of(const struct lookup *l, struct str address, struct arena *a, struct queue_way *out) MUST_CHECK;
+/* The destination of all that goes by a route, without " for example.org". */
+struct str queue_way_name(const struct route *r, struct arena *a);
 /* What an administrator calls a destination: a domain, or the name of a route. *is_routed: a domain whose mail goes by a route, so nothing has this
  * destination. False: neither. */
 bool queue_destination_named(const struct lookup *l, struct str name, struct arena *a, struct str *out, bool *is_routed) MUST_CHECK;

@@ -6,6 +6,7 @@ static const struct { const char *row, *reply; } cases[] = {
 	{ "requiretls", "550 5.7.30 REQUIRETLS support required" },
 	{ "deliverby-unknown", "554 5.3.3 the sender wants it there by a certain time or not at all, and the server of the recipient does not promise that (DELIVERBY)" },
 	{ "deliverby-over", "554 5.4.7 the time by which the sender wanted it there, or not at all, is over" },
+	{ "paused", "451 4.4.1 The administrator has stopped mail to example.org; it goes on after `facteur queue resume example.org`." },
 	{ "login-wanted", "530 5.7.0 Authentication required" },
 	{ "route-host-missing", "451 4.4.4 the host that mail for this destination goes to by a route of this server cannot be reached: there is no host smtp.example.org" },
 	{ "login-refused", "454 4.7.8 the server refuses the login of \"alice\": 535 5.7.8 Error: authentication failed" },
