@@ -58,7 +58,7 @@ bool parcels_rest(struct parcels *r, struct due *d, struct str address, struct s
 	if (r->queue->config.holds_elsewhere)
 		why.reason = STR("This server keeps what is for other servers: its setting send_elsewhere is off.");
 	else if (s.is_paused)
-		why.reason = arena_printf(&a, "The administrator has stopped mail to " STR_FMT "; it goes on after `facteur queue resume " STR_FMT "`.",
+		why.reason = arena_printf(&a, "The administrator has stopped mail to " STR_FMT "; it goes on after `facteur queue resume '" STR_FMT "'`.",
 		                          STR_ARG(destination), STR_ARG(destination));
 	else
 		why.reason = arena_printf(&a, "Nobody could be reached for " STR_FMT " a moment ago, so this waits for the next try there.%s" STR_FMT,
