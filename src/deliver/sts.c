@@ -54,6 +54,7 @@ struct sts {
 	void             (*kept)(void *context, const struct sts_record *r);
 	void              *kept_context;
 	bool               is_restoring;
+	bool               public_only;
 };
 
 static int64_t now_s(void) { return clock_mono_ms() / 1000; }
@@ -236,7 +237,8 @@ static void fetch(struct entry *e)
 {
 	CLEANUP(arena_free) struct arena a = { 0 };
 	struct http_place place = { .host = arena_printf(&a, "mta-sts." STR_FMT, STR_ARG(e->domain)), .port = e->sts->port,
-	                            .path = STR("/.well-known/mta-sts.txt"), .body_max = MTA_STS_TEXT_MAX, .deadline_ms = STS_DEADLINE_MS };
+	                            .path = STR("/.well-known/mta-sts.txt"), .body_max = MTA_STS_TEXT_MAX, .deadline_ms = STS_DEADLINE_MS,
+	                            .public_only = e->sts->public_only };
 
 	e->sts->fetches++;
 	e->fetch = http_get(e->sts->resolver, e->sts->tls, &place, fetched, e);
@@ -356,6 +358,8 @@ void sts_restore_end(struct sts *s)
 		if (e->searches && !e->is_looking)
 			look(e);
 }
+
+void sts_public_only(struct sts *s, bool yes) { s->public_only = yes; }
 
 struct sts *sts_new(struct resolver *resolver, struct tls_client *tls, uint16_t port)
 {

@@ -16,6 +16,8 @@ enum {
 struct sts;
 /* All borrowed; they outlive it. port: 443 but in a lab. */
 struct sts *sts_new(struct resolver *resolver, struct tls_client *tls, uint16_t port);
+/* Policies are fetched from public addresses only; not so unless this is called. */
+void sts_public_only(struct sts *s, bool yes);
 void sts_free(struct sts *s);      /* searches are forgotten, nothing is called; NULL is fine */
 
 /* policy: NULL: none (or one of the mode none), or none that could be had; else valid until the callback returns. why: when a policy is

@@ -273,6 +273,19 @@ TEST(kept)
 }
 
 /* Freed in the middle of everything: nobody is called, nothing is left. */
+/* A stranger's domain does not make us knock at doors of our own network. */
+TEST(no_policy_from_a_private_network)
+{
+	struct world w = begin();
+
+	sts_public_only(w.sts, true);
+	struct found f = find(&w, "good.test");
+	EXPECT(!f.has_policy && str_find(f.why, STR("private network")) >= 0);
+	EXPECT_INT(requests(&w), 0);
+	arena_free(&f.arena);
+	end(&w);
+}
+
 TEST(freed_while_looking)
 {
 	struct world w = begin();

@@ -6,6 +6,7 @@
  * One timer bounds the whole, another each attempt to connect, so that a silent address leaves time for the next. */
 #include "http/fetch.h"
 #include "base/mem.h"
+#include "dns/mx.h"
 #include "dns/record.h"
 #include "net/stream.h"
 #include <errno.h>
@@ -35,6 +36,7 @@ struct http_fetch {
 	size_t             sent;
 	struct http_answer answer;
 	bool               has_bad_certificate;   /* the last address that was spoken to */
+	bool                public_only;
 };
 
 static void hang_up(struct http_fetch *f)
@@ -244,9 +246,16 @@ static void take_addresses(struct http_fetch *f, size_t family, const struct dns
 	f->questions[family] = NULL;
 	if (a->outcome == DNS_FAILED || a->outcome == DNS_FORGED)
 		f->why = arena_printf(&f->arena, "the address of " STR_FMT " could not be looked up: " STR_FMT, STR_ARG(f->host), STR_ARG(a->why));
-	for (size_t i = 0; i < a->n && f->counts[family] < ADDRESSES_MAX; i++)
-		if (dns_read_address(a->records[i], &f->addresses[family][f->counts[family]]))
+	for (size_t i = 0; i < a->n && f->counts[family] < ADDRESSES_MAX; i++) {
+		struct peer *address = &f->addresses[family][f->counts[family]];
+		if (!dns_read_address(a->records[i], address))
+			continue;
+		if (f->public_only && mx_is_private(address))
+			f->why = arena_printf(&f->arena, STR_FMT " has an address of a private network: nothing is fetched there because the records of "
+			                      "other domains say so (smtp_to_private in facteur.conf allows it)", STR_ARG(f->host));
+		else
 			f->counts[family]++;
+	}
 	if (f->questions[0] == NULL && f->questions[1] == NULL)
 		next_address(f);
 }
@@ -273,6 +282,7 @@ struct http_fetch *http_get(struct resolver *resolver, struct tls_client *tls, c
 	struct http_fetch *f = MEM_NEW(struct http_fetch);
 
 	*f = (struct http_fetch){ .loop = resolver_loop(resolver), .tls = tls, .done = done, .context = context, .port = p->port,
+	                          .public_only = p->public_only,
 	                          .stream = { .fd = -1 }, .request = BUF(REQUEST_MAX + p->body.n) };
 	f->host = str_copy(&f->arena, p->host);
 	http_answer_init(&f->answer, p->body_max);

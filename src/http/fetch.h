@@ -13,6 +13,7 @@ struct http_place {
 	struct str path;          /* "/.well-known/mta-sts.txt" */
 	size_t     body_max;      /* bytes; more is an error */
 	int        deadline_ms;   /* for all of it, name servers included */
+	bool       public_only;   /* a stranger names the host: addresses of private networks are not connected to (mx_is_private()) */
 	struct str type, body;    /* POST: "application/tlsrpt+gzip" and what is posted; type empty: GET */
 };
 struct http_fetched {

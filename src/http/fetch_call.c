@@ -81,7 +81,7 @@ static bool get_place(struct message *m, struct http_place *p, uint16_t port)
 	       m->fd_count == is_post && (!is_post || memfd_map(m->fds[0], FETCH_POST_MAX, &p->body) == ERR_OK);
 }
 
-void fetch_serve(struct resolver *resolver, struct tls_client *tls, uint16_t port, struct channel *ch, struct message *m)
+void fetch_serve(struct resolver *resolver, struct tls_client *tls, uint16_t port, bool public_only, struct channel *ch, struct message *m)
 {
 	struct http_place p;
 	struct waiting *w;
@@ -90,6 +90,7 @@ void fetch_serve(struct resolver *resolver, struct tls_client *tls, uint16_t por
 		channel_reply(ch, m->call, ERR_INVALID, STR(""), NULL, 0);
 		return;
 	}
+	p.public_only = public_only && p.type.n > 0;  /* what is fetched is of our own domains (domain check); what is posted, of others */
 	w = MEM_NEW(struct waiting);
 	*w = (struct waiting){ ch, m->call };
 	http_get(resolver, tls, &p, fetched, w);  /* copies the body */

@@ -18,6 +18,7 @@ struct fetch_said {         /* all in the arena */
 /* Waits. p->type and p->body: of a POST. port 0: the one for all other servers (https_port_out). ERR_OK: *out says what came of it; else as
  * channel_call(). */
 enum err fetch_call(struct channel *net, const struct http_place *p, struct arena *a, struct fetch_said *out) MUST_CHECK;
-/* The side of net: the handler of FETCH. The channel stays valid until it is answered. port: for those who ask with 0. */
-void fetch_serve(struct resolver *resolver, struct tls_client *tls, uint16_t port, struct channel *ch, struct message *m);
+/* The side of net: the handler of FETCH. The channel stays valid until it is answered. port: for those who ask with 0. public_only: of what is
+ * posted, which goes where strangers say. */
+void fetch_serve(struct resolver *resolver, struct tls_client *tls, uint16_t port, bool public_only, struct channel *ch, struct message *m);
 #endif

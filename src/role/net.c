@@ -128,7 +128,7 @@ static void on_fetch(void *context, struct channel *ch, struct message *msg)
 {
 	struct net *n = context;
 
-	fetch_serve(n->resolver, n->tls, n->https_port, ch, msg);
+	fetch_serve(n->resolver, n->tls, n->https_port, n->public_only && n->https_port == 443, ch, msg);
 }
 
 static void on_probe(void *context, struct channel *ch, struct message *msg)
@@ -291,6 +291,7 @@ static enum err open_all(struct net *n)
 		n->tls = tls_client_new(conf_text(c, SETTING_ca_file).p);
 		n->https_port = (uint16_t)conf_number(c, SETTING_https_port_out);
 		n->sts = sts_new(n->resolver, n->tls, n->https_port);
+		sts_public_only(n->sts, n->public_only && n->https_port == 443);
 		net_policy_open(&n->policy, n->loop, n->sts);
 		n->outbound = outbound_new(n->loop, n->resolver, n->tls);
 	} else {
