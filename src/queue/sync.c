@@ -17,7 +17,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
-enum { ADD_MESSAGES = 64, ADD_BYTES = 8 << 20 };
+enum { ADD_MESSAGES = 64, ADD_BYTES = 8 << 20, CHANGE_ROWS = 2000 };
 
 struct tried {  /* a struct sync_result, kept */
 	enum delivery_outcome outcome;     /* 0: not tried, elsewhere */
@@ -360,17 +360,22 @@ static enum err change_of(struct sync *s, const struct result *r, struct arena *
 	return ERR_OK;
 }
 
-/* The results of late deliveries: those that were delivered only after the accounts were synced. */
+/* The results of late deliveries: those that were delivered only after the accounts were synced. Not all in one transaction: ten thousand
+ * rows with their envelopes are ten megabytes that the heap would keep. */
 static enum err change_results(struct sync *s, const struct work *w, bool done)
 {
 	CLEANUP(arena_free) struct arena a = { 0 };
-	struct late_change *changes = arena_array(&a, w->n_results + 1, sizeof *changes);
-	size_t n = 0;
 
-	for (size_t i = 0; i < w->n_results; i++)
-		if (is_done(&w->results[i].tried) == done)
-			TRY(change_of(s, &w->results[i], &a, &changes[n++]));
-	return n > 0 ? late_change(s->config.late, changes, n) : ERR_OK;
+	for (size_t i = 0; i < w->n_results; arena_reset(&a)) {
+		struct late_change *changes = arena_array(&a, CHANGE_ROWS, sizeof *changes);
+		size_t n = 0;
+		for (; i < w->n_results && n < CHANGE_ROWS; i++)
+			if (is_done(&w->results[i].tried) == done)
+				TRY(change_of(s, &w->results[i], &a, &changes[n++]));
+		if (n > 0)
+			TRY(late_change(s->config.late, changes, n));
+	}
+	return ERR_OK;
 }
 
 static void run_round(struct job *job)
