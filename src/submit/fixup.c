@@ -56,10 +56,13 @@ static bool ends_header(struct fixup *f, struct str line)
 	return false;
 }
 
-/* "From root Mon Nov 24 …": what separates messages in an mbox is no field; ">From " is its quoted form. */
+/* "From root Mon Nov 24 …": what separates messages in an mbox is no field; ">From " is its quoted form. "From : root" is one, written as
+ * RFC 5322 §4.5 still allows. */
 static bool is_mbox_line(const struct fixup *f, struct str line)
 {
-	return f->at == 0 && f->header_n == 0 && (str_starts(line, STR("From ")) || str_starts(line, STR(">From ")));
+	size_t n = str_starts(line, STR("From ")) ? 5 : str_starts(line, STR(">From ")) ? 6 : 0;
+
+	return f->at == 0 && f->header_n == 0 && n > 0 && !str_starts(str_trim(str_from(line, n)), STR(":"));
 }
 
 /* Looks at the lines that are complete (or, at_end, at all). */

@@ -49,6 +49,7 @@ TEST(what_is_there_stays)
 		{ F D M "no field\r\nBcc: x\r\n",          R F D M "\r\nno field\r\nBcc: x\r\n" },      /* the header ended before it */
 		{ F D M ": nameless\r\n\r\n",              R F D M "\r\n: nameless\r\n\r\n" },
 		{ "From root Mon Nov 24 2026\r\n" F D M "\r\nx", R F D M "\r\nx" },                     /* an mbox's separator */
+		{ "From : a@example.test\r\n" D M "\r\nx", R "From : a@example.test\r\n" D M "\r\nx" },        /* a field all the same */
 		{ F D M "From me to you\r\n",              R F D M "\r\nFrom me to you\r\n" },          /* only in front */
 		{ F D M "X: 1\r\n \r\n\r\nb",              R F D M "X: 1\r\n \r\n\r\nb" },              /* a folded blank */
 		{ F D M "S: \xc3\xa9t\xc3\xa9\r\n\r\n",    R F D M "S: \xc3\xa9t\xc3\xa9\r\n\r\n" },    /* RFC 6532 */
