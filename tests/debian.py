@@ -176,6 +176,19 @@ def tree(roots):
     return found
 
 
+def greets(name, server):
+    """It talks; an error when it has ended instead."""
+    if server.process.poll() is not None:
+        raise RuntimeError(f"{name} ended: " + server.log())
+    with contextlib.closing(socket.socket()) as s:
+        s.settimeout(5)
+        try:
+            s.connect((server.address, server.port))
+            return s.recv(1) == b"2"
+        except OSError:
+            return False
+
+
 class Postfix:
     """One Postfix that listens on an address and takes mail from this machine. settings: further lines of main.cf; over: see inside();
     enter: called in its first process, before it becomes Postfix."""
@@ -211,15 +224,7 @@ class Postfix:
         subprocess.run(inside(*command, over=self.over), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=120)
 
     def answers(self):
-        if self.process.poll() is not None:
-            raise RuntimeError("Postfix ended: " + self.log())
-        with contextlib.closing(socket.socket()) as s:
-            s.settimeout(5)
-            try:
-                s.connect((self.address, self.port))
-                return s.recv(1) == b"2"
-            except OSError:
-                return False
+        return greets("Postfix", self)
 
     def log(self):
         text = ""
@@ -310,15 +315,7 @@ class Dovecot:
             raise
 
     def answers(self):
-        if self.process.poll() is not None:
-            raise RuntimeError("Dovecot ended: " + self.log())
-        with contextlib.closing(socket.socket()) as s:
-            s.settimeout(5)
-            try:
-                s.connect((self.address, self.port))
-                return s.recv(1) == b"2"
-            except OSError:
-                return False
+        return greets("Dovecot", self)
 
     def log(self):
         text = ""
