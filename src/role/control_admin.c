@@ -94,16 +94,26 @@ static enum err host_dkim(void *context, const struct dkim_command *command, str
 	return get_dkim_keys(&s, a, out) ? ERR_OK : ERR_INVALID;
 }
 
+/* To a role that is asked without the lock: control_lock() afterwards. NULL: it is not there, and nothing has changed. */
+static struct channel *unlocked_channel(struct control *c, enum role role)
+{
+	struct control_peer *peer = control_find_peer(c, role, 0);
+	struct channel *ch = peer ? peer->ch : NULL;
+
+	if (ch != NULL)
+		control_unlock(c);
+	return ch;
+}
+
 static enum err host_question(void *context, struct str name, enum dns_type type, struct arena *a, struct dns_answer *out)
 {
 	struct control *c = context;
-	struct control_peer *net = control_find_peer(c, ROLE_NET, 0);
+	struct channel *net = unlocked_channel(c, ROLE_NET);
 	enum err e;
 
 	if (net == NULL)
 		return ERR_UNAVAILABLE;
-	control_unlock(c);
-	e = question_call(net->ch, name, type, a, out);
+	e = question_call(net, name, type, a, out);
 	control_lock(c);
 	return e;
 }
@@ -111,13 +121,12 @@ static enum err host_question(void *context, struct str name, enum dns_type type
 static enum err host_fetch(void *context, const struct http_place *p, struct arena *a, struct fetch_said *out)
 {
 	struct control *c = context;
-	struct control_peer *net = control_find_peer(c, ROLE_NET, 0);
+	struct channel *net = unlocked_channel(c, ROLE_NET);
 	enum err e;
 
 	if (net == NULL)
 		return ERR_UNAVAILABLE;
-	control_unlock(c);
-	e = fetch_call(net->ch, p, a, out);
+	e = fetch_call(net, p, a, out);
 	control_lock(c);
 	return e;
 }
@@ -125,15 +134,14 @@ static enum err host_fetch(void *context, const struct http_place *p, struct are
 static enum err host_mail(void *context, const struct envelope *e, struct str message)
 {
 	struct control *c = context;
-	struct control_peer *queue = control_find_peer(c, ROLE_QUEUE, 0);
+	struct channel *queue = unlocked_channel(c, ROLE_QUEUE);
 	const struct queue_body body = { .bytes = message };
 	struct queue_id id;
 	enum err result;
 
 	if (queue == NULL)
 		return ERR_UNAVAILABLE;
-	control_unlock(c);
-	result = queue_add(queue->ch, e, &body, &id);
+	result = queue_add(queue, e, &body, &id);
 	control_lock(c);
 	return result;
 }
@@ -249,13 +257,12 @@ static enum err host_queue(void *context, const struct queue_command *command, s
 						   struct queue_answer *out)
 {
 	struct control *c = context;
-	struct control_peer *queue = control_find_peer(c, ROLE_QUEUE, 0);
+	struct channel *queue = unlocked_channel(c, ROLE_QUEUE);
 	enum err e;
 
 	if (queue == NULL)
 		return ERR_UNAVAILABLE;
-	control_unlock(c);
-	e = queue_command_ask(queue->ch, command, a, out);
+	e = queue_command_ask(queue, command, a, out);
 	control_lock(c);
 	return e;
 }
