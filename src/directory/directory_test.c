@@ -1,8 +1,8 @@
 #include "base/test.h"
 #include "base/bytes.h"
 #include "base/clock.h"
-#include "directory/directory.h"
 #include "directory/info.h"
+#include "directory/world_test.h"
 
 TEST(addresses)
 {
@@ -56,23 +56,6 @@ TEST(spellings_of_one_address)
 	}
 }
 
-struct world {
-	const char       *path;
-	struct disk_dir  *dir;
-	struct directory *d;
-	struct arena      arena;
-	struct buf        bytes;
-	struct lookup    *l;
-};
-
-static struct directory_address at(struct world *w, const char *text)
-{
-	struct directory_address x;
-
-	EXPECT(directory_address_parse(str_of(text), &w->arena, &x));
-	return x;
-}
-
 static uint64_t add(struct world *w, const char *text)
 {
 	struct directory_address x = at(w, text);
@@ -93,37 +76,6 @@ static void list(struct world *w, enum name_kind kind, const char *name, const c
 }
 
 #define LIST(w, kind, name, ...) list(w, kind, name, (const char *const[]){ __VA_ARGS__, NULL })
-
-static struct world *begin(void)
-{
-	static struct world w;
-
-	w = (struct world){ .path = test_dir() };
-	EXPECT_OK(disk_dir_open(w.path, &w.dir));
-	EXPECT_OK(directory_open(w.dir, &w.d));
-	EXPECT_OK(domain_add(w.d, STR("example.test")));
-	return &w;
-}
-
-static void publish(struct world *w)
-{
-	lookup_close(w->l);
-	w->l = NULL;
-	buf_free(&w->bytes);
-	w->bytes = BUF(LOOKUP_BYTES_MAX);
-	EXPECT_OK(lookup_build(w->d, directory_version(w->d), &w->bytes));
-	EXPECT_OK(lookup_read(buf_str(&w->bytes), &w->l));
-}
-
-static void end(struct world *w)
-{
-	lookup_close(w->l);
-	buf_free(&w->bytes);
-	directory_close(w->d);
-	disk_dir_close(&w->dir);
-	arena_free(&w->arena);
-	test_dir_remove(w->path);
-}
 
 /* "1,2,x@y": accounts by number, remote addresses as text; "unknown", "foreign", "invalid". */
 static struct str resolve(struct world *w, const char *address)

@@ -1,6 +1,4 @@
-#include "base/test.h"
-#include "directory/directory.h"
-#include "directory/lookup.h"
+#include "directory/world_test.h"
 
 /* What is typed, with a login or without, and what it means: name, TLS. */
 TEST(targets)
@@ -87,47 +85,14 @@ TEST(patterns)
 
 /* ---- in the directory ---- */
 
-struct world {
-	const char       *path;
-	struct disk_dir  *dir;
-	struct directory *d;
-	struct arena      arena;
-	struct buf        bytes;
-	struct lookup    *l;
-};
-
-static struct world begin(void)
+static struct world *begin_with_alice(void)
 {
-	struct world w = { .path = test_dir() };
-	struct directory_address alice;
+	struct world *w = begin();
+	struct directory_address alice = at(w, "alice@example.test");
 	uint64_t account;
 
-	EXPECT_OK(disk_dir_open(w.path, &w.dir));
-	EXPECT_OK(directory_open(w.dir, &w.d));
-	EXPECT_OK(domain_add(w.d, STR("example.test")));
-	EXPECT(directory_address_parse(STR("alice@example.test"), &w.arena, &alice));
-	EXPECT_OK(account_add(w.d, &alice, STR("Alice"), false, &account));
+	EXPECT_OK(account_add(w->d, &alice, STR("Alice"), false, &account));
 	return w;
-}
-
-static void publish(struct world *w)
-{
-	lookup_close(w->l);
-	w->l = NULL;
-	buf_free(&w->bytes);
-	w->bytes = BUF(LOOKUP_BYTES_MAX);
-	EXPECT_OK(lookup_build(w->d, directory_version(w->d), &w->bytes));
-	EXPECT_OK(lookup_read(buf_str(&w->bytes), &w->l));
-}
-
-static void end(struct world *w)
-{
-	lookup_close(w->l);
-	buf_free(&w->bytes);
-	directory_close(w->d);
-	disk_dir_close(&w->dir);
-	arena_free(&w->arena);
-	test_dir_remove(w->path);
 }
 
 static void set(struct world *w, const char *pattern, const char *target)
@@ -153,89 +118,89 @@ TEST(the_narrowest_route_counts)
 		{ "net", "smart.example:25" },      { "[192.0.2.7]", "smart.example:25" },     { "example.test", "direct" },
 		{ "sub.example.test", "smart.example:25" },
 	};
-	struct world w = begin();
+	struct world *w = begin_with_alice();
 
-	publish(&w);
-	EXPECT_STR(way(&w, "example.net"), "direct");
-	EXPECT(lookup_routes_mark(w.l) == 0);
-	set(&w, "*", "smart.example");
-	set(&w, "example.net", "a.example");
-	set(&w, ".example.net", "b.example");
-	set(&w, ".x.example.net", "direct");
-	publish(&w);
+	publish(w);
+	EXPECT_STR(way(w, "example.net"), "direct");
+	EXPECT(lookup_routes_mark(w->l) == 0);
+	set(w, "*", "smart.example");
+	set(w, "example.net", "a.example");
+	set(w, ".example.net", "b.example");
+	set(w, ".x.example.net", "direct");
+	publish(w);
 	EACH(cases, c)
-		EXPECT_STR(way(&w, c->domain), c->way);
-	uint64_t mark = lookup_routes_mark(w.l);
-	EXPECT_OK(domain_add(w.d, STR("second.test")));
-	publish(&w);
-	EXPECT(mark != 0 && lookup_routes_mark(w.l) == mark);
-	set(&w, "*", "other.example");
-	publish(&w);
-	EXPECT(lookup_routes_mark(w.l) != mark);
-	EXPECT_STR(way(&w, "example.org"), "other.example:25");
-	end(&w);
+		EXPECT_STR(way(w, c->domain), c->way);
+	uint64_t mark = lookup_routes_mark(w->l);
+	EXPECT_OK(domain_add(w->d, STR("second.test")));
+	publish(w);
+	EXPECT(mark != 0 && lookup_routes_mark(w->l) == mark);
+	set(w, "*", "other.example");
+	publish(w);
+	EXPECT(lookup_routes_mark(w->l) != mark);
+	EXPECT_STR(way(w, "example.org"), "other.example:25");
+	end(w);
 }
 
 /* Of the server, of the domain, of the account; none of its own is no address, too. */
 TEST(source_addresses)
 {
-	struct world w = begin();
+	struct world *w = begin_with_alice();
 	struct directory_address bob;
 	struct str v4, v6;
 	uint64_t account;
 
-	EXPECT_OK(domain_add(w.d, STR("second.test")));
-	EXPECT(directory_address_parse(STR("bob@second.test"), &w.arena, &bob));
-	EXPECT_OK(account_add(w.d, &bob, STR("Bob"), false, &account));
-	EXPECT_OK(setting_store(w.d, SCOPE_SERVER, STR(""), SETTING_source_ipv4, STR("192.0.2.1")));
-	EXPECT_OK(setting_store(w.d, SCOPE_DOMAIN, STR("second.test"), SETTING_source_ipv6, STR("2001:db8::2")));
-	publish(&w);
+	EXPECT_OK(domain_add(w->d, STR("second.test")));
+	EXPECT(directory_address_parse(STR("bob@second.test"), &w->arena, &bob));
+	EXPECT_OK(account_add(w->d, &bob, STR("Bob"), false, &account));
+	EXPECT_OK(setting_store(w->d, SCOPE_SERVER, STR(""), SETTING_source_ipv4, STR("192.0.2.1")));
+	EXPECT_OK(setting_store(w->d, SCOPE_DOMAIN, STR("second.test"), SETTING_source_ipv6, STR("2001:db8::2")));
+	publish(w);
 	for (uint64_t i = 0; i <= 1; i++) {  /* nobody, and alice */
-		lookup_source(w.l, i, &v4, &v6);
+		lookup_source(w->l, i, &v4, &v6);
 		EXPECT_STR(v4, "192.0.2.1");
 		EXPECT_STR(v6, "");
 	}
-	lookup_source(w.l, account, &v4, &v6);
+	lookup_source(w->l, account, &v4, &v6);
 	EXPECT_STR(v4, "192.0.2.1");
 	EXPECT_STR(v6, "2001:db8::2");
-	EXPECT_OK(setting_store(w.d, SCOPE_ACCOUNT, STR("1"), SETTING_source_ipv4, STR("")));
+	EXPECT_OK(setting_store(w->d, SCOPE_ACCOUNT, STR("1"), SETTING_source_ipv4, STR("")));
 	CLEANUP(buf_free) struct buf next = BUF(LOOKUP_BYTES_MAX);
 	struct lookup *l;
-	EXPECT_OK(lookup_update(w.d, w.l, directory_version(w.d), &next));
+	EXPECT_OK(lookup_update(w->d, w->l, directory_version(w->d), &next));
 	EXPECT_OK(lookup_read(buf_str(&next), &l));
 	lookup_source(l, 1, &v4, &v6);
 	EXPECT(v4.n == 0 && v6.n == 0);
 	lookup_source(l, account, &v4, &v6);
 	EXPECT_STR(v4, "192.0.2.1");
 	lookup_close(l);
-	end(&w);
+	end(w);
 }
 
 /* A domain of ours whose other mailboxes are on an LMTP server: who is here is here, the others are there; an alias may lead there. */
 TEST(a_domain_of_ours)
 {
-	struct world w = begin();
+	struct world *w = begin_with_alice();
 	struct directory_address info, bob;
 	struct lookup_result r;
 
-	EXPECT(directory_address_parse(STR("info@example.test"), &w.arena, &info) && directory_address_parse(STR("bob@example.test"), &w.arena, &bob));
-	EXPECT_OK(name_add(w.d, &info, NAME_ALIAS, &bob, 1));
-	publish(&w);
-	EXPECT_INT(lookup_resolve(w.l, STR("bob@example.test"), &w.arena, &r), LOOKUP_UNKNOWN);
-	set(&w, "example.test", "lmtp:127.0.0.1:2400");
-	publish(&w);
-	EXPECT_INT(lookup_resolve(w.l, STR("alice+x@example.test"), &w.arena, &r), LOOKUP_FOUND);
+	EXPECT(directory_address_parse(STR("info@example.test"), &w->arena, &info) && directory_address_parse(STR("bob@example.test"), &w->arena, &bob));
+	EXPECT_OK(name_add(w->d, &info, NAME_ALIAS, &bob, 1));
+	publish(w);
+	EXPECT_INT(lookup_resolve(w->l, STR("bob@example.test"), &w->arena, &r), LOOKUP_UNKNOWN);
+	set(w, "example.test", "lmtp:127.0.0.1:2400");
+	publish(w);
+	EXPECT_INT(lookup_resolve(w->l, STR("alice+x@example.test"), &w->arena, &r), LOOKUP_FOUND);
 	EXPECT_INT(r.targets[0].account, 1);
-	EXPECT_INT(lookup_resolve(w.l, STR("Bob+x@example.test"), &w.arena, &r), LOOKUP_FOUND);
+	EXPECT_INT(lookup_resolve(w->l, STR("Bob+x@example.test"), &w->arena, &r), LOOKUP_FOUND);
 	EXPECT(r.n == 1 && r.targets[0].account == 0);
 	EXPECT_STR(r.targets[0].remote, "Bob+x@example.test");
-	EXPECT_INT(lookup_resolve(w.l, STR("info@example.test"), &w.arena, &r), LOOKUP_FOUND);
+	EXPECT_INT(lookup_resolve(w->l, STR("info@example.test"), &w->arena, &r), LOOKUP_FOUND);
 	EXPECT(r.n == 1 && r.targets[0].account == 0);
 	EXPECT_STR(r.targets[0].remote, "bob@example.test");
-	EXPECT_STR(way(&w, "example.test"), "lmtp:127.0.0.1:2400");
-	EXPECT_ERR(route_remove(w.d, STR("*")), ERR_NOTFOUND);
-	EXPECT_OK(route_remove(w.d, STR("example.test")));
-	publish(&w);
-	EXPECT_INT(lookup_resolve(w.l, STR("bob@example.test"), &w.arena, &r), LOOKUP_UNKNOWN);
-	end(&w);
+	EXPECT_STR(way(w, "example.test"), "lmtp:127.0.0.1:2400");
+	EXPECT_ERR(route_remove(w->d, STR("*")), ERR_NOTFOUND);
+	EXPECT_OK(route_remove(w->d, STR("example.test")));
+	publish(w);
+	EXPECT_INT(lookup_resolve(w->l, STR("bob@example.test"), &w->arena, &r), LOOKUP_UNKNOWN);
+	end(w);
 }
