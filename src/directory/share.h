@@ -1,0 +1,54 @@
+/* directory/share.h -- who shares mailboxes with whom, as far as control knows it.
+ *
+ * The rights themselves stand in the owner's account (store/rights.h) and nowhere else. control knows the people: whom an identifier of a
+ * list of rights means (IDENTIFY), which groups somebody is in (GUEST), and, as a table that each account's cell keeps true (SHARES), which
+ * accounts share anything with whom (SHARED), so that nobody's cell is woken for a guest who would find nothing there. A row of that table
+ * grants nothing: the owner's cell decides, with what it has on its own disk. */
+#ifndef FACTEUR_DIRECTORY_SHARE_H
+#define FACTEUR_DIRECTORY_SHARE_H
+#include "base/arena.h"
+#include "ipc/channel.h"
+
+enum {
+	GUEST_GROUPS_MAX = 200,        /* groups that count for one guest */
+	SHARE_SUBJECTS_MAX = 1000,     /* different ones that an account shares with */
+	SHARED_OWNERS_MAX = 1000,      /* accounts that share with one guest and are shown to him */
+};
+
+enum subject_kind { SUBJECT_ANYONE = 1, SUBJECT_ACCOUNT, SUBJECT_GROUP, SUBJECT_KINDS };   /* kept in databases: append only */
+
+/* Whom a line of a list of rights is about. An account is its number, so that who gets an address later gets no rights with it; a group is its
+ * address, folded (directory_address_key()). */
+struct subject {
+	enum subject_kind kind;
+	uint64_t   account;            /* ACCOUNT */
+	struct str group;              /* GROUP */
+	struct str name;               /* as people see it: "anyone", "bob@example.org", "$team@example.org" */
+};
+bool subject_is(const struct subject *x, const struct subject *y);   /* the same one, whatever it is called */
+
+/* Somebody who looks at another account's mailboxes. */
+struct guest {
+	uint64_t    account;
+	struct str  address;           /* his main one */
+	bool        is_anyone;         /* what the owner gives to "anyone" is his, too (the setting share_anyone) */
+	struct str *groups;            /* folded addresses of the groups he is in, in groups in groups, too */
+	size_t      n_groups;
+};
+
+/* ---- asked by cells. Each waits, at most timeout_ms; slices live in the arena. ERR_UNAVAILABLE, ERR_TIMEOUT as channel_call(). */
+/* Whom does this text mean? "anyone", an address of an account, one of a group with or without "$". ERR_NOTFOUND: nobody. */
+enum err subject_ask(struct channel *control, struct str text, int timeout_ms, struct arena *a, struct subject *out) MUST_CHECK;
+/* Who is this account, as a guest of the asking cell's account? ERR_NOTFOUND: there is none (any more); ERR_DENIED: suspended. */
+enum err guest_ask(struct channel *control, uint64_t guest, int timeout_ms, struct arena *a, struct guest *out) MUST_CHECK;
+/* Replaces all that control knows of whom this account shares with; on disk when it returns. */
+enum err shares_tell(struct channel *control, const struct subject *with, size_t n, int timeout_ms) MUST_CHECK;
+struct share_owner {
+	uint64_t   account;
+	struct str address;            /* the main one: "Other Users/" and this is where its mailboxes are */
+};
+/* Which accounts share something with this one, by address; at most SHARED_OWNERS_MAX. */
+enum err shared_ask(struct channel *control, int timeout_ms, struct arena *a, struct share_owner **out, size_t *n) MUST_CHECK;
+/* The same for one of them, by any of its addresses. ERR_NOTFOUND: there is none, or it shares nothing: no difference is told. */
+enum err shared_find(struct channel *control, struct str address, int timeout_ms, struct arena *a, struct share_owner *out) MUST_CHECK;
+#endif
