@@ -107,6 +107,9 @@ struct imap_reply imap_enable(struct imap_session *s, struct imap_cmd *c)
 		} else if (str_ieq(word, STR("IMAP4rev2"))) {
 			t->is_rev2 = true;
 			buf_add_cstr(&enabled, " IMAP4rev2");
+		} else if (str_ieq(word, STR("UIDONLY"))) {
+			t->is_uidonly = true;
+			buf_add_cstr(&enabled, " UIDONLY");
 		}
 		if (enabled.failed)
 			return imap_bad(c, "each capability once");

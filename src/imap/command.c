@@ -104,23 +104,26 @@ bool imap_read_literal(struct imap_session *s, const struct imap_literal *l, str
 	return true;
 }
 
+/* The rest of a refused command that the client sends without waiting: this literal, and what follows it on its last line, perhaps another
+ * one. False: the peer is gone, or it would be too much. */
+static bool drop_rest(struct imap_session *s, struct imap_literal l)
+{
+	struct str line;
+
+	while (!l.waits) {
+		if (l.n > IMAP_DROP_MAX || !drop_literal(s, l.n) ||
+		    session_line_wait(s->s, IMAP_LINE_MAX, IMAP_LITERAL_TIMEOUT_MS, &line) != ERR_OK)
+			return false;
+		if (!imap_literal_announced(line, &l))
+			break;
+	}
+	return true;
+}
+
 static enum imap_read too_large(struct imap_session *s, const struct imap_literal *l)
 {
-	if (!l->waits) {
-		if (l->n > IMAP_DROP_MAX || !drop_literal(s, l->n))
-			return end(s, "[TOOBIG] this literal is too large for a command");
-		/* what follows the literal on its last line, perhaps another one, belongs to the refused command */
-		for (;;) {
-			struct imap_literal more;
-			struct str line;
-			if (session_line_wait(s->s, IMAP_LINE_MAX, IMAP_LITERAL_TIMEOUT_MS, &line) != ERR_OK)
-				return end(s, "[TOOBIG] this literal is too large for a command");
-			if (!imap_literal_announced(line, &more) || more.waits)
-				break;
-			if (more.n > IMAP_DROP_MAX || !drop_literal(s, more.n))
-				return end(s, "[TOOBIG] this literal is too large for a command");
-		}
-	}
+	if (!drop_rest(s, *l))
+		return end(s, "[TOOBIG] this literal is too large for a command");
 	return refuse(s, "BAD [TOOBIG] this literal is too large for a command (262144 bytes in all)");
 }
 
@@ -157,6 +160,8 @@ static enum imap_read check(struct imap_session *s)
 		return refuse(s, "BAD unknown command, or one that belongs before the login");
 	if (!(row->allowed & (s->selected ? IN_SELECTED : IN_AUTH)))
 		return refuse(s, "BAD no mailbox is selected; SELECT one first");
+	if ((row->allowed & NUMBERS) && s->tongue.is_uidonly)
+		return refuse(s, "BAD [UIDREQUIRED] after ENABLE UIDONLY there are no message numbers; write UID before the command");
 	return IMAP_READ_DONE;
 }
 
@@ -186,8 +191,11 @@ enum imap_read imap_next_command(struct imap_session *s)
 		if (c->row == NULL && l.waits)  /* no leave is given to send it */
 			return check(s);
 		got = read_literals(s, l);
+		has_literal = false;
 	}
-	if (got == IMAP_READ_REFUSED && has_literal && !l.waits && !drop_literal(s, l.n < IMAP_DROP_MAX ? l.n : IMAP_DROP_MAX))
+	if (got == IMAP_READ_DONE)
+		got = check(s);
+	if (got == IMAP_READ_REFUSED && has_literal && !drop_rest(s, l))  /* nobody may take it for commands */
 		return IMAP_READ_OVER;
-	return got == IMAP_READ_DONE ? check(s) : got;
+	return got;
 }

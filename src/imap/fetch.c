@@ -149,9 +149,7 @@ static void put_message(struct fetching *x, const struct message_row *row, const
 		x->is_missing = true;
 		return;
 	}
-	buf_add_bytes(b, "* ", 2);
-	imap_put_number(b, row->seq);
-	buf_add_bytes(b, " FETCH (", 8);
+	imap_put_fetch(b, x->s->tongue, row);
 	x->is_first = true;
 	put_plain(x, row, sum, saved, items);
 	if ((x->f.items & FETCH_RECORD) || x->f.n_sections > 0) {
@@ -218,7 +216,7 @@ static enum err put_batch(struct fetching *x, struct message_row *rows, size_t n
 	for (size_t i = 0; i < n && !x->is_cut; i++) {
 		unsigned items = x->f.items;
 		if (was_marked[i])  /* with the UID where every change of flags has it (RFC 7162 §3.2.4) */
-			items |= FETCH_FLAGS | (tongue.is_condstore ? FETCH_MODSEQ : 0) | (tongue.is_qresync || tongue.is_rev2 ? FETCH_UID : 0);
+			items |= FETCH_FLAGS | (tongue.is_condstore ? FETCH_MODSEQ : 0) | (imap_adds_uid(tongue) ? FETCH_UID : 0);
 		put_message(x, &rows[i], needs_summary ? &sums[i] : NULL, saved[i], items);
 		imap_spill(x->s);
 	}

@@ -235,7 +235,7 @@ static bool parse_macro(struct imap_cmd *c, struct fetch *f)
 
 bool fetch_parse(struct imap_session *s, struct imap_cmd *c, struct fetch *f)
 {
-	if (c->is_uid)
+	if (c->is_uid && !s->tongue.is_uidonly)
 		f->items |= FETCH_UID;
 	if (scan_take(&c->args, '(')) {
 		do

@@ -15,13 +15,15 @@ enum {
 };
 
 /* Where a command is allowed, and how it is run (commands.def). */
-enum { IN_AUTH = 1, IN_SELECTED = 2, HOLDS = 4, STREAMS = 8 };
+enum { IN_AUTH = 1, IN_SELECTED = 2, HOLDS = 4, STREAMS = 8, NUMBERS = 16 };
 
 /* What the client has enabled: how we speak to it. Kept while parked. */
 struct imap_tongue {
-	bool is_condstore, is_qresync, is_utf8, is_rev2;
+	bool is_condstore, is_qresync, is_utf8, is_rev2, is_uidonly;
 };
 static inline bool imap_names_utf8(struct imap_tongue t) { return t.is_utf8 || t.is_rev2; }
+/* Changed flags come with the UID (RFC 7162 §3.2.4); after ENABLE UIDONLY it stands in front already. */
+static inline bool imap_adds_uid(struct imap_tongue t) { return (t.is_qresync || t.is_rev2) && !t.is_uidonly; }
 
 struct imap_cmd;
 struct imap_session;
@@ -53,7 +55,7 @@ struct imap_cmd {
 	struct scan   args;             /* after the command word and its SP */
 	struct buf    text;             /* the whole command when it has literals */
 	struct arena  arena;
-	const char   *why;              /* what an argument was that failed; NULL: syntax */
+	const char   *why;              /* what an argument was that failed; NULL: syntax. With a response code in front: see imap_bad() */
 };
 
 struct imap_session {
@@ -80,7 +82,8 @@ struct imap_session {
 struct imap_reply imap_ok(struct imap_cmd *c, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* code: "TRYCREATE" or NULL */
 struct imap_reply imap_no(struct imap_cmd *c, const char *code, const char *fmt, ...) PRINTF_LIKE(3, 4);
-/* usage: what was expected; says c->why instead when an argument knows better. */
+/* usage: what was expected; says c->why instead when an argument knows better. Where c->why begins with a response code the argument was
+ * understood but cannot be had, so it is NO, but for [CLIENTBUG] and [UIDREQUIRED]. */
 struct imap_reply imap_bad(struct imap_cmd *c, const char *usage);
 struct imap_reply imap_err(struct imap_cmd *c, enum err e);  /* the one place that turns enum err into a reply */
 
@@ -114,6 +117,8 @@ bool imap_read_literal(struct imap_session *s, const struct imap_literal *l, str
 
 /* ------------------------------------------------------------------------------------------------------- news (news.c) */
 
+/* "* 4 FETCH (", or after ENABLE UIDONLY "* 104 UIDFETCH (" (RFC 9586 §3.3) */
+void imap_put_fetch(struct buf *b, struct imap_tongue tongue, const struct message_row *row);
 /* Flags as text, remembering the last one: most messages have the same. */
 struct imap_flag_words {
 	struct str names[KEYWORDS_MAX];

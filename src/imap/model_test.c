@@ -44,7 +44,7 @@ static int by_criterion(const struct model_message *a, const struct model_messag
 static void search(struct play *p, struct client *c, const struct operation *o)
 {
 	static const char *const criteria[] = { "ARRIVAL", "SIZE", "SUBJECT" };
-	bool by_uid = o->a & 1, is_sort = o->a & 2, is_extended = o->a & 4, is_reverse = o->a & 8;
+	bool by_uid = (o->a & 1) || c->is_uidonly, is_sort = o->a & 2, is_extended = o->a & 4, is_reverse = o->a & 8;
 	struct query q = { .with = o->b & 4 ? 1u << (o->b >> 3) % FLAGS : 0, .without = o->b & 1 ? 1u << (o->b >> 6) % FLAGS : 0,
 		               .smaller = o->b & 2 ? 20 + (o->b >> 9) % 60 : 0, .since = o->b & 1024 ? (int)(o->b >> 12) % 28 + 1 : 0 };
 	uint32_t criterion = (o->a >> 4) % 3, want[MESSAGES_MAX];
@@ -177,7 +177,7 @@ static void store(struct play *p, struct client *c, const struct operation *o)
 {
 	static const char *const ops[] = { "FLAGS", "+FLAGS", "-FLAGS", "+FLAGS.SILENT" };
 	uint32_t op = o->a % 4, flags = 1u << (o->a >> 2) % FLAGS | (o->a & 64 ? 1u << (o->a >> 7) % FLAGS : 0), first, last;
-	bool by_uid = o->a & 4096, is_conditional = (o->a & 8192) && c->modseq[c->box] != 0 && (o->a & 16384);
+	bool by_uid = (o->a & 4096) || c->is_uidonly, is_conditional = (o->a & 8192) && c->modseq[c->box] != 0 && (o->a & 16384);
 	struct box *b = box_of(p, c);
 	struct answer a;
 	char names[200], condition[60] = "";
@@ -232,7 +232,7 @@ static void changed_since(struct play *p, struct client *c)
 
 static void copy(struct play *p, struct client *c, const struct operation *o)
 {
-	bool is_move = o->a & 1, by_uid = o->a & 2;
+	bool is_move = o->a & 1, by_uid = (o->a & 2) || c->is_uidonly;
 	struct box *from = box_of(p, c), *to = &p->boxes[(o->a >> 2) % BOXES];
 	struct answer a;
 	uint32_t first, last;
@@ -343,7 +343,7 @@ static void choose(struct play *p, struct client *c, const struct operation *o)
 
 static void fetch(struct play *p, struct client *c, const struct operation *o)
 {
-	bool by_uid = o->a & 1;
+	bool by_uid = (o->a & 1) || c->is_uidonly;
 	struct answer a;
 	uint32_t first, last;
 
@@ -455,12 +455,12 @@ static void begin(struct play *p, const char *dir)
 		p->boxes[i].uidnext = 1;
 	for (int i = 0; i < SESSIONS; i++) {
 		struct client *c = &p->clients[i];
-		*c = (struct client){ .out = BUF(1 << 20), .box = -1, .is_qresync = i > 0 };
+		*c = (struct client){ .out = BUF(1 << 20), .box = -1, .is_qresync = i > 0, .is_uidonly = i == 2 };
 		c->s = session_for_test(&info, STR(""), &c->out);
 		c->state = imap_engine.open(c->s, &p->account);
 		EXPECT(c->state != NULL);
 		if (c->is_qresync)
-			say(p, c, &a, "ENABLE QRESYNC");
+			say(p, c, &a, c->is_uidonly ? "ENABLE QRESYNC UIDONLY" : "ENABLE QRESYNC");
 	}
 }
 

@@ -48,7 +48,7 @@ struct client {
 	void           *state;
 	struct buf      out;
 	int             box;     /* -1: none selected */
-	bool            is_qresync, is_readonly;
+	bool            is_qresync, is_uidonly, is_readonly;
 	struct told     list[2 * MESSAGES_MAX + 200];
 	size_t          n;
 	/* the last HIGHESTMODSEQ it was told with everything up to it, and when that was; for each mailbox */
@@ -223,6 +223,35 @@ static void hear_fetch(struct play *p, struct client *c, uint32_t seq, struct st
 		wrong(p, "uid %u has %u bytes, not %u", m->uid, m->size, size);
 }
 
+/* The place of a message that is named by its UID. One that is new takes its place by it, for one of those that were announced and not
+ * asked for yet: they stand at the end. */
+static uint32_t place_of(struct client *c, uint32_t uid)
+{
+	size_t at = 0;
+
+	while (at < c->n && c->list[at].uid != 0 && c->list[at].uid < uid)
+		at++;
+	if (at < c->n && c->list[at].uid == uid)
+		return (uint32_t)at + 1;
+	if (c->n == 0 || c->list[c->n - 1].uid != 0)
+		return 0;
+	memmove(&c->list[at + 1], &c->list[at], (c->n - at - 1) * sizeof *c->list);
+	c->list[at] = (struct told){ .uid = uid };
+	return (uint32_t)at + 1;
+}
+
+static void hear_uidfetch(struct play *p, struct client *c, uint32_t uid, struct str items, struct answer *a)
+{
+	uint32_t place = place_of(c, uid);
+
+	if (place == 0 || !c->is_uidonly) {
+		wrong(p, "UIDFETCH of %u, which nobody announced", uid);
+		return;
+	}
+	uid_set_add(&a->fetched, &p->arena, uid, uid);
+	hear_fetch(p, c, place, items, a);
+}
+
 static void hear_numbers(struct play *p, struct str text, struct answer *a)
 {
 	struct scan s = scan_of(text);
@@ -260,6 +289,8 @@ static void hear_numbered(struct play *p, struct client *c, struct str line, str
 	scan_need(&s, ' ');
 	struct str rest = scan_rest(&s);
 
+	if (c->is_uidonly && !str_eq(rest, STR("EXISTS")) && !str_starts(rest, STR("UIDFETCH (")) && !str_eq(rest, STR("RECENT")))
+		wrong(p, "a message number after ENABLE UIDONLY: " STR_FMT, STR_ARG(line));
 	if (str_eq(rest, STR("EXPUNGE"))) {
 		if (n == 0 || n > c->n)
 			wrong(p, "EXPUNGE of %u, of %zu announced", n, c->n);
@@ -272,6 +303,8 @@ static void hear_numbered(struct play *p, struct client *c, struct str line, str
 			c->list[c->n++] = (struct told){ 0 };
 	} else if (str_starts(rest, STR("FETCH ("))) {
 		hear_fetch(p, c, n, rest, a);
+	} else if (str_starts(rest, STR("UIDFETCH ("))) {
+		hear_uidfetch(p, c, n, str_from(rest, 3), a);
 	}
 }
 

@@ -2,6 +2,16 @@
  * that has just run a command, one that idles, and one that is parked in the gate. */
 #include "imap/imap_private.h"
 
+void imap_put_fetch(struct buf *b, struct imap_tongue tongue, const struct message_row *row)
+{
+	buf_add_bytes(b, "* ", 2);
+	imap_put_number(b, tongue.is_uidonly ? row->uid : row->seq);
+	if (tongue.is_uidonly)
+		buf_add_bytes(b, " UIDFETCH (", 11);
+	else
+		buf_add_bytes(b, " FETCH (", 8);
+}
+
 void imap_flag_words(struct imap_flag_words *w, struct view *v)
 {
 	w->n = view_keywords(v, w->names);
@@ -79,7 +89,7 @@ static void put_removed(struct buf *b, struct session *s, struct imap_tongue ton
 {
 	if (news->n_removed == 0)
 		return;
-	if (!tongue.is_qresync) {
+	if (!tongue.is_qresync && !tongue.is_uidonly) {
 		for (size_t i = 0; i < news->n_removed; i++)
 			put_count(b, s, news->removed[i].seq, " EXPUNGE\r\n");
 		return;
@@ -99,10 +109,8 @@ static void put_changed(struct buf *b, struct session *s, struct imap_tongue ton
 	imap_flag_words(&w, v);
 	for (size_t i = 0; i < news->n_changed; i++) {
 		const struct message_row *row = &news->changed[i];
-		buf_add_cstr(b, "* ");
-		imap_put_number(b, row->seq);
-		buf_add_cstr(b, " FETCH (");
-		if (tongue.is_qresync || tongue.is_rev2) {  /* RFC 7162 §3.2.4 */
+		imap_put_fetch(b, tongue, row);
+		if (imap_adds_uid(tongue)) {
 			buf_add_cstr(b, "UID ");
 			imap_put_number(b, row->uid);
 			buf_add_char(b, ' ');

@@ -24,7 +24,7 @@ static void put_parked(struct buf *b, const struct parked *p)
 {
 	put_u8(b, PARK_VERSION);
 	put_u8(b, (uint8_t)(p->tongue.is_condstore | p->tongue.is_qresync << 1 | p->tongue.is_utf8 << 2 | p->tongue.is_rev2 << 3 |
-	                    p->is_readonly << 4 | p->is_selected << 5));  /* NOLINT: 1 << 5 is taken for undefined */
+	                    p->is_readonly << 4 | p->is_selected << 5 | p->tongue.is_uidonly << 6));  /* NOLINT: 1 << 5 is taken for undefined */
 	put_u16(b, p->errors);
 	put_str(b, p->idle_tag);
 	if (p->is_selected) {
@@ -44,7 +44,7 @@ static bool get_parked(struct str record, struct parked *p)
 	uint8_t version = get_u8(&s), bits = get_u8(&s);
 
 	*p = (struct parked){
-		.tongue = { bits & 1, bits >> 1 & 1, bits >> 2 & 1, bits >> 3 & 1 },
+		.tongue = { bits & 1, bits >> 1 & 1, bits >> 2 & 1, bits >> 3 & 1, bits >> 6 & 1 },
 		.is_readonly = bits >> 4 & 1, .is_selected = bits >> 5 & 1, .errors = get_u16(&s),
 	};
 	p->idle_tag = get_str(&s, IMAP_TAG_MAX);
@@ -57,7 +57,7 @@ static bool get_parked(struct str record, struct parked *p)
 		p->state.keywords = get_u32(&s);
 		p->saved = get_str(&s, PARK_SAVED_MAX * 8);
 	}
-	return get_end(&s) && version == PARK_VERSION && bits < 64 && p->saved.n % 8 == 0;
+	return get_end(&s) && version == PARK_VERSION && bits < 128 && p->saved.n % 8 == 0;
 }
 
 bool imap_park(void *state, struct buf *record, uint64_t *modseq)

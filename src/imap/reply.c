@@ -34,8 +34,9 @@ struct imap_reply imap_bad(struct imap_cmd *c, const char *usage)
 {
 	struct str text = c->why ? str_of(c->why) : *usage ? arena_printf(&c->arena, "expected: %s", usage) : STR("this command has no arguments");
 
-	/* an argument that was understood but cannot be had comes with its response code: "[LIMIT] …" */
-	return (struct imap_reply){ .status = c->why != NULL && *c->why == '[' ? IMAP_NO : IMAP_BAD, .text = text };
+	bool is_mistake = !str_starts(text, STR("[")) || str_starts(text, STR("[CLIENTBUG]")) || str_starts(text, STR("[UIDREQUIRED]"));
+
+	return (struct imap_reply){ .status = c->why == NULL || is_mistake ? IMAP_BAD : IMAP_NO, .text = text };
 }
 
 struct imap_reply imap_err(struct imap_cmd *c, enum err e)

@@ -63,6 +63,10 @@ static void parse_set(struct parsing *p, struct search_key *key)
 			uid_set_push(&key->set, &c->arena, p->s->saved.r[i].first, p->s->saved.r[i].last);
 		return;
 	}
+	if (key->op == KEY_SEQS && p->s->tongue.is_uidonly && !c->args.failed) {
+		c->why = "[UIDREQUIRED] after ENABLE UIDONLY write UID and a set of UIDs, or ALL (RFC 9586 section 3.5)";
+		scan_fail(&c->args);
+	}
 	imap_sequence_set(&c->args, &c->arena, &key->set);
 	if (key->op == KEY_UIDS && count > 0)
 		largest = selected_uid(p->s->selected, count);

@@ -38,7 +38,7 @@ static void known_set(struct imap_cmd *c, struct uid_set *set)
 }
 
 /* "QRESYNC" SP "(" uidvalidity SP mod-sequence-value [SP known-uids] [SP seq-match-data] ")"        RFC 7162 §7 */
-static void parse_qresync(struct imap_cmd *c, struct qresync *q)
+static void parse_qresync(struct imap_session *s, struct imap_cmd *c, struct qresync *q)
 {
 	struct uid_set ignored = { 0 };
 
@@ -56,6 +56,10 @@ static void parse_qresync(struct imap_cmd *c, struct qresync *q)
 		if (!q->has_known || scan_take(&c->args, ' ')) {
 			scan_need(&c->args, '(');
 			known_set(c, &ignored);
+			if (s->tongue.is_uidonly && !c->args.failed) {  /* RFC 9586 §3.7 */
+				c->why = "[UIDREQUIRED] after ENABLE UIDONLY there are no message numbers to compare with";
+				scan_fail(&c->args);
+			}
 			imap_sp(&c->args);
 			known_set(c, &ignored);
 			scan_need(&c->args, ')');
@@ -79,7 +83,7 @@ static bool parse_params(struct imap_session *s, struct imap_cmd *c, bool *conds
 				c->why = "ENABLE QRESYNC first (RFC 7162 section 3.2.3)";
 				return false;
 			}
-			parse_qresync(c, q);
+			parse_qresync(s, c, q);
 		} else {
 			scan_fail(&c->args);
 		}
@@ -126,7 +130,7 @@ static void put_mailbox_state(struct imap_session *s, const struct mailbox *m)
 	buf_printf(&s->out, "* %u EXISTS\r\n", selected_count(s->selected));
 	if (!s->tongue.is_rev2) {
 		buf_add_cstr(&s->out, "* 0 RECENT\r\n");
-		if (m->unseen > 0 && (unseen = first_unseen(s->selected)) > 0)
+		if (m->unseen > 0 && !s->tongue.is_uidonly && (unseen = first_unseen(s->selected)) > 0)
 			buf_printf(&s->out, "* OK [UNSEEN %u] the first message that was not read\r\n", unseen);
 	}
 	buf_printf(&s->out, "* OK [UIDVALIDITY %u] of this mailbox\r\n* OK [UIDNEXT %u] of the next message\r\n",
@@ -158,7 +162,10 @@ static enum err put_resync(struct imap_session *s, struct imap_cmd *c, struct qr
 	imap_flag_words(&w, s->view);
 	while ((n = selected_rows_by_uid(s->selected, &q->known, since, &next, rows, COUNT_OF(rows))) > 0) {
 		for (size_t i = 0; i < n; i++) {
-			buf_printf(&s->out, "* %u FETCH (UID %u FLAGS ", rows[i].seq, rows[i].uid);
+			imap_put_fetch(&s->out, s->tongue, &rows[i]);
+			if (!s->tongue.is_uidonly)
+				buf_printf(&s->out, "UID %u ", rows[i].uid);
+			buf_add_cstr(&s->out, "FLAGS ");
 			imap_put_flags(&s->out, &w, s->view, rows[i].flags);
 			buf_printf(&s->out, " MODSEQ (%llu))\r\n", (unsigned long long)rows[i].modseq);
 		}

@@ -54,10 +54,8 @@ static size_t put_flags_now(struct imap_session *s, struct imap_cmd *c, const st
 			/* silent: only the new modseq, to a client that wants modseqs (RFC 7162 §3.1.3) */
 			if ((modified->n > 0 && uid_set_has(modified, rows[i].uid)) || (ch->is_silent && !(with_modseq && is_changed)))
 				continue;
-			buf_add_cstr(&s->out, "* ");
-			imap_put_number(&s->out, rows[i].seq);
-			buf_add_cstr(&s->out, " FETCH (");
-			if (c->is_uid || s->tongue.is_qresync || s->tongue.is_rev2) {
+			imap_put_fetch(&s->out, s->tongue, &rows[i]);
+			if ((c->is_uid && !s->tongue.is_uidonly) || imap_adds_uid(s->tongue)) {
 				buf_add_cstr(&s->out, "UID ");
 				imap_put_number(&s->out, rows[i].uid);
 				buf_add_char(&s->out, ' ');
