@@ -1,5 +1,6 @@
 #include "text/charset.h"
 #include "text/fold.h"
+#include "text/words.h"
 #include "base/test.h"
 #include "base/bytes.h"
 
@@ -70,4 +71,119 @@ TEST(fold_accents)
 
 	EACH(cases, c) EXPECT_STR(fold_accents(&a, str_of(c->in)), c->out);
 	arena_free(&a);
+}
+
+static struct str words_joined(struct arena *a, const char *text)
+{
+	CLEANUP(buf_free) struct buf b = BUF(1000);
+	struct words w = words_of(fold_casemap(a, str_of(text)));
+	struct str word;
+
+	while (words_next(&w, &word)) {
+		if (b.n > 0)
+			buf_add_char(&b, ' ');
+		buf_add(&b, word);
+	}
+	return b.n ? str_copy(a, buf_str(&b)) : STR("");
+}
+
+TEST(words)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	static const struct { const char *in, *out; } cases[] = {
+		{ "", "" }, { " - ", "" },
+		{ "Hello, world2!", "HELLO WORLD2" },
+		{ "l'\xc3\xa9t\xc3\xa9", "L E\xcc\x81TE\xcc\x81" },
+		{ "\xe6\x9d\xb1\xe4\xba\xac\xe9\x83\xbd", "\xe6\x9d\xb1\xe4\xba\xac \xe4\xba\xac\xe9\x83\xbd \xe9\x83\xbd" },   /* two at a time */
+		{ "a\xe6\x9d\xb1z", "A \xe6\x9d\xb1 Z" },
+		{ "\xe6\x9d\xb1\xe3\x80\x82\xe4\xba\xac", "\xe6\x9d\xb1 \xe4\xba\xac" },   /* a full stop between */
+		{ "0123456789012345678901234567890123456789012345678901234567890123456789",   /* 70: pieces that overlap */
+		  "0123456789012345678901234567890123456789012345678901234567890123 23456789012345678901234567890123456789" },
+	};
+
+	EACH(cases, c)
+		EXPECT_STR(words_joined(&a, c->in), c->out);
+}
+
+TEST(words_of_needle)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	static const struct { const char *in, *out; bool is_exact; } cases[] = {
+		{ "", "", false }, { "?!", "", false },
+		{ "udg", "*UDG*", true },
+		{ " udg", "UDG*", false }, { "udg.", "*UDG", false }, { ".udg.", "UDG", false },
+		{ "udget of the pla", "*UDGET OF THE PLA*", false },
+		{ "\xe4\xba\xac", "*\xe4\xba\xac*", true },
+		{ "\xe6\x9d\xb1\xe4\xba\xac", "\xe6\x9d\xb1\xe4\xba\xac", true },
+		{ "\xe6\x9d\xb1\xe4\xba\xac\xe9\x83\xbd", "\xe6\x9d\xb1\xe4\xba\xac \xe4\xba\xac\xe9\x83\xbd", false },
+		{ "012345678901234567890123456789", "*0123456789012345678901234567*", false },   /* longer than is sure to be in one piece */
+	};
+
+	EACH(cases, c) {
+		CLEANUP(buf_free) struct buf b = BUF(1000);
+		struct needle_part parts[NEEDLE_PARTS_MAX];
+		bool is_exact;
+		size_t n = words_of_needle(fold_casemap(&a, str_of(c->in)), parts, &is_exact);
+		for (size_t i = 0; i < n; i++) {
+			enum word_match m = parts[i].match;
+			buf_printf(&b, "%s%s" STR_FMT "%s", i ? " " : "", m == WORD_INSIDE || m == WORD_ENDS ? "*" : "", STR_ARG(parts[i].text),
+			           m == WORD_INSIDE || m == WORD_BEGINS ? "*" : "");
+		}
+		EXPECT_STR(b.n ? buf_str(&b) : STR(""), c->out);
+		EXPECT_INT(is_exact, c->is_exact);
+	}
+}
+
+/* What the index rests on: no string of a text may have a part that its words do not have. */
+TEST(words_have_every_part_of_every_string)
+{
+	static const char *const pieces[] = { "a", "B", "7", " ", ".", "\xc3\xa9", "\xe6\x9d\xb1", "\xe3\x82\xac", "\xe3\x80\x82", "\xc5\x93", "\xef\xac\x81",
+	                                      "0123456789abcdefghijklmnopqrstuvwxyz", "\xe0\xb8\x81" };
+	uint32_t random = 7;
+
+	for (int round = 0; round < 3000; round++) {
+		CLEANUP(arena_free) struct arena a = { 0 };
+		CLEANUP(buf_free) struct buf b = BUF(4000);
+		size_t starts[33], n = 1 + (random >> 8) % 32;
+		for (size_t i = 0; i < n; i++) {
+			random = random * 1664525 + 1013904223;
+			starts[i] = b.n;
+			buf_add_cstr(&b, pieces[(random >> 16) % COUNT_OF(pieces)]);
+		}
+		starts[n] = b.n;
+		size_t from = (random >> 4) % n, to = from + 1 + (random >> 12) % (n - from);
+		struct str text = fold_casemap(&a, buf_str(&b)), word;
+		struct str needle = fold_casemap(&a, str_sub(buf_str(&b), starts[from], starts[to] - starts[from]));
+		struct needle_part parts[NEEDLE_PARTS_MAX];
+		bool is_exact;
+		size_t n_parts = words_of_needle(needle, parts, &is_exact);
+		EXPECT(str_find(text, needle) >= 0);
+		for (size_t i = 0; i < n_parts; i++) {
+			struct words w = words_of(text);
+			bool is_there = false;
+			while (!is_there && words_next(&w, &word))
+				is_there = word_matches(word, &parts[i]);
+			EXPECT(is_there);
+		}
+	}
+}
+
+TEST(words_that_resemble)
+{
+	static const struct { const char *word, *wanted; unsigned least, most; } cases[] = {
+		{ "FACTURE", "FACTURE", 100, 100 }, { "FACTURES", "FACTURE", 90, 90 }, { "FACTURE", "FACTURES", 90, 90 },
+		{ "JOURNAUX", "JOURNAL", 90, 90 }, { "COMPANY", "COMPANIES", 90, 90 }, { "BOX", "BOXES", 90, 90 },
+		{ "FACTURATION", "FACTUR", 60, 60 }, { "REFACTURE", "FACTURE", 30, 30 }, { "FRACTURE", "FACTURE", 0, 0 },
+		{ "IS", "S", 0, 0 },
+	};
+
+	EACH(cases, c) {
+		unsigned like = word_like(str_of(c->word), str_of(c->wanted), word_stem(str_of(c->wanted)));
+		EXPECT(like >= c->least && like <= c->most);
+	}
+	EXPECT(word_mistyped(STR("HELLO"), STR("HELO")) > 0);
+	EXPECT(word_mistyped(STR("FRACTURE"), STR("FACTURE")) > 0);
+	EXPECT(word_mistyped(STR("HLELO"), STR("HELLO")) > 0);
+	EXPECT_INT(word_mistyped(STR("HELP"), STR("HOLE")), 0);
+	EXPECT_INT(word_mistyped(STR("THE"), STR("TEE")), 0);
 }
