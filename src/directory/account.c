@@ -234,6 +234,7 @@ enum err account_forget(struct directory *d, uint64_t account)
 
 	TRY(name_delete_of_account(d, account));
 	TRY(printer_delete_of_account(d, account));
+	TRY(share_delete_of_account(d, account));
 	stmt_bind_u64(q, 1, account);
 	stmt_bind_int64(q, 2, clock_wall_s());
 	return change_one(d, q);

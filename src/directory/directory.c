@@ -36,6 +36,10 @@ static const struct db_step steps[] = {
 	     " PRIMARY KEY (key, poster_key)) WITHOUT ROWID;"
 	     "CREATE TABLE bounce (key TEXT NOT NULL, target_key TEXT NOT NULL, days INTEGER NOT NULL, first INTEGER NOT NULL,"
 	     " last INTEGER NOT NULL, reason TEXT NOT NULL, reported INTEGER NOT NULL, PRIMARY KEY (key, target_key)) WITHOUT ROWID;" },
+	/* share.c; kind: enum subject_kind */
+	{ 7, "CREATE TABLE share (owner INTEGER NOT NULL, kind INTEGER NOT NULL, account INTEGER NOT NULL, grp TEXT NOT NULL,"
+	     " PRIMARY KEY (owner, kind, account, grp)) WITHOUT ROWID;"
+	     "CREATE INDEX share_with ON share (kind, account, grp);" },
 };
 
 static enum err read_version(struct directory *d)

@@ -36,6 +36,8 @@ enum err name_delete_of_account(struct directory *d, uint64_t account) MUST_CHEC
 enum err group_delete(struct directory *d, struct str key) MUST_CHECK;
 enum err group_delete_member(struct directory *d, struct str key, struct str member_key) MUST_CHECK;
 enum err printer_delete_of_account(struct directory *d, uint64_t account) MUST_CHECK;
+/* It shares nothing any more. */
+enum err share_delete_of_account(struct directory *d, uint64_t account) MUST_CHECK;
 /* Does an alias or a group lead to the address with this key, or to one with something behind its separator (0: none)? */
 enum err name_is_target(struct directory *d, struct str key, char separator, bool *is_target) MUST_CHECK;
 /* How many addresses of its own an account has. */

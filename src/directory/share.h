@@ -13,6 +13,8 @@ enum {
 	GUEST_GROUPS_MAX = 200,        /* groups that count for one guest */
 	SHARE_SUBJECTS_MAX = 1000,     /* different ones that an account shares with */
 	SHARED_OWNERS_MAX = 1000,      /* accounts that share with one guest and are shown to him */
+	SUBJECTS_BYTES_MAX = 50000,    /* of the group addresses of those subjects together, with 32 for each */
+	SUBJECT_NAME_MAX = 400,        /* bytes of what people type or see */
 };
 
 enum subject_kind { SUBJECT_ANYONE = 1, SUBJECT_ACCOUNT, SUBJECT_GROUP, SUBJECT_KINDS };   /* kept in databases: append only */
@@ -31,12 +33,12 @@ bool subject_is(const struct subject *x, const struct subject *y);   /* the same
 struct guest {
 	uint64_t    account;
 	struct str  address;           /* his main one */
-	bool        is_anyone;         /* what the owner gives to "anyone" is his, too (the setting share_anyone) */
+	bool        is_anyone;         /* what the owner gives to "anyone" is his, too: the same domain, or the setting anyone_is_server */
 	struct str *groups;            /* folded addresses of the groups he is in, in groups in groups, too */
 	size_t      n_groups;
 };
 
-/* ---- asked by cells. Each waits, at most timeout_ms; slices live in the arena. ERR_UNAVAILABLE, ERR_TIMEOUT as channel_call(). */
+/* ---- asked by cells. Each waits, at most timeout_ms; slices live in the arena. ERR_UNAVAILABLE (also: control is NULL), ERR_TIMEOUT as channel_call(). */
 /* Whom does this text mean? "anyone", an address of an account, one of a group with or without "$". ERR_NOTFOUND: nobody. */
 enum err subject_ask(struct channel *control, struct str text, int timeout_ms, struct arena *a, struct subject *out) MUST_CHECK;
 /* Who is this account, as a guest of the asking cell's account? ERR_NOTFOUND: there is none (any more); ERR_DENIED: suspended. */
@@ -51,4 +53,14 @@ struct share_owner {
 enum err shared_ask(struct channel *control, int timeout_ms, struct arena *a, struct share_owner **out, size_t *n) MUST_CHECK;
 /* The same for one of them, by any of its addresses. ERR_NOTFOUND: there is none, or it shares nothing: no difference is told. */
 enum err shared_find(struct channel *control, struct str address, int timeout_ms, struct arena *a, struct share_owner *out) MUST_CHECK;
+
+/* ---- control's side: the bodies of the answers. account: whose cell asks */
+struct directory;
+enum err subject_serve(struct directory *d, uint64_t account, struct str request, struct buf *answer) MUST_CHECK;
+enum err guest_serve(struct directory *d, uint64_t account, struct str request, struct buf *answer) MUST_CHECK;
+enum err shares_serve(struct directory *d, uint64_t account, struct str request) MUST_CHECK;
+enum err shared_serve(struct directory *d, uint64_t account, struct str request, struct buf *answer) MUST_CHECK;
+/* The same without a cell between: for commands. */
+enum err subject_find(struct directory *d, uint64_t account, struct str text, struct arena *a, struct subject *out) MUST_CHECK;
+enum err shares_replace(struct directory *d, uint64_t account, const struct subject *with, size_t n) MUST_CHECK;
 #endif

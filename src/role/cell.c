@@ -24,6 +24,7 @@
 #include "role/role.h"
 #include "smtpd/submission.h"
 #include "store/command.h"
+#include "store/rights.h"
 #include "store/view.h"
 #include "submit/account.h"
 #include "submit/sending.h"
@@ -491,6 +492,17 @@ static bool tick_view(struct cell *c)
 	return view_tick(c->account.view);
 }
 
+/* Control's table follows the lists of rights, also after a kill between the two, or while control was away. */
+static void tell_shares(struct cell *c)
+{
+	if (!acl_is_untold(c->account.view) || !channel_is_open(c->control))
+		return;
+	pool_will_wait(c->pool);
+	if (acl_tell(c->account.view, c->control, INFO_TIMEOUT_MS) != ERR_OK)
+		log_warn("with whom mailboxes are shared could not be noted yet account=%llu; it is tried again",
+		         (unsigned long long)c->start.account);
+}
+
 static void on_alarm(void *context)
 {
 	struct cell *c = context;
@@ -513,6 +525,7 @@ static void on_alarm(void *context)
 	if (c->must_publish && now >= c->last_publish_ms + PUBLISH_EVERY_MS)
 		publish(c);
 	bool has_more = tick_view(c);
+	tell_shares(c);
 	report_usage(c, false);  /* a session made room, or filled it: mx hears of it while it goes on */
 	if (!has_more && may_leave(c, now)) {
 		leave(c);

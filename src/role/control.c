@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "directory/info.h"
+#include "directory/share.h"
 #include "role/door.h"
 #include "role/control_private.h"
 #include <stdio.h>
@@ -142,6 +143,21 @@ static void on_resolve(void *context, struct channel *ch, struct message *m)
 	channel_reply(ch, m->call, e, buf_str(&answer), NULL, 0);
 }
 
+/* Who somebody is, and who shares with whom (directory/share.h): about the cell's own account only. */
+static void on_share(void *context, struct channel *ch, struct message *m)
+{
+	struct control_cell *cell = context;
+	struct directory *d = cell->control->directory;
+	CLEANUP(buf_free) struct buf answer = BUF(MESSAGE_BODY_MAX);
+	WITH_LOCK(cell->control);
+	enum err e = m->type == REQUEST_SUBJECT ? subject_serve(d, cell->account, m->body, &answer)
+	             : m->type == REQUEST_GUEST ? guest_serve(d, cell->account, m->body, &answer)
+	             : m->type == REQUEST_SHARES ? shares_serve(d, cell->account, m->body)
+	                                         : shared_serve(d, cell->account, m->body, &answer);
+
+	channel_reply(ch, m->call, e, e == ERR_OK ? buf_str(&answer) : STR(""), NULL, 0);
+}
+
 static void on_sending(void *context, struct channel *ch, struct message *m)
 {
 	struct control_cell *cell = context;
@@ -169,7 +185,8 @@ static void on_cell_trail(void *context, UNUSED struct channel *ch, struct messa
 
 static const struct channel_handler cell_handlers[] = {
 	{ REQUEST_ACCOUNT_INFO, on_account_info }, { REQUEST_RESOLVE, on_resolve }, { NOTICE_USAGE, on_usage },
-	{ REQUEST_SENDING, on_sending }, { NOTICE_TRAIL, on_cell_trail }, { 0 },
+	{ REQUEST_SENDING, on_sending }, { NOTICE_TRAIL, on_cell_trail },
+	{ REQUEST_SUBJECT, on_share }, { REQUEST_GUEST, on_share }, { REQUEST_SHARES, on_share }, { REQUEST_SHARED, on_share }, { 0 },
 };
 
 void control_cell_release(struct control_cell *cell)

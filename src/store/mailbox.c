@@ -144,6 +144,26 @@ enum err mailbox_write(struct tx *tx, const struct mailbox *m)
 	return stmt_done(q);
 }
 
+/* In the transaction, also: one that is being made by it (a parent made a moment ago). 0: none. */
+static int64_t id_of_path(struct tx *tx, struct str path)
+{
+	struct box *box = box_by_path(tx->v, path);
+
+	for (size_t i = 0; i < tx->n_reshapes && box == NULL; i++)
+		if (tx->reshapes[i].path && str_eq(str_of(tx->reshapes[i].path), path))
+			box = tx->reshapes[i].box;
+	return box ? box->m.mailbox_id : 0;
+}
+
+/* Who may do what with the parent may do it with its new child (RFC 4314 leaves that to the server). */
+static enum err inherit(struct tx *tx, struct str path, int64_t mailbox_id)
+{
+	ptrdiff_t cut = str_rchr(path, MAILBOX_SEPARATOR);
+	int64_t parent_id = cut > 0 ? id_of_path(tx, str_sub(path, 0, (size_t)cut)) : 0;
+
+	return parent_id ? acl_inherit(tx, parent_id, mailbox_id) : ERR_OK;
+}
+
 static enum err mailbox_insert(struct tx *tx, struct str path, enum mailbox_role role, struct box **out)
 {
 	static const char sql[] = "INSERT INTO mailbox VALUES (?1, ?2, ?3, ?4, 1, 0, 0, 0, 0, ?5, ?6)";
@@ -173,6 +193,7 @@ static enum err mailbox_insert(struct tx *tx, struct str path, enum mailbox_role
 	stmt_bind_int64(q, 6, box->created);
 	TRY(stmt_done(q));
 	*out = box;
+	TRY(inherit(tx, path, box->m.mailbox_id));
 	return state_write_counters(v, v->modseq, false);
 }
 
@@ -376,22 +397,13 @@ enum err view_mailbox_find(struct view *v, struct str path, struct arena *a, str
 
 /* ---------------------------------------------------------------------------------------------------------- create */
 
-/* In the transaction, also: is this path being made by it? (A parent made a moment ago.) */
-static bool path_exists(struct tx *tx, struct str path)
-{
-	for (size_t i = 0; i < tx->n_reshapes; i++)
-		if (tx->reshapes[i].path && str_eq(str_of(tx->reshapes[i].path), path))
-			return true;
-	return box_by_path(tx->v, path) != NULL;
-}
-
 static enum err make_parents(struct tx *tx, struct str path)
 {
 	struct box *box;
 
 	for (size_t i = 0; i < path.n; i++) {
 		struct str parent = str_sub(path, 0, i);
-		if (path.p[i] == MAILBOX_SEPARATOR && !path_exists(tx, parent))
+		if (path.p[i] == MAILBOX_SEPARATOR && id_of_path(tx, parent) == 0)
 			TRY(mailbox_insert(tx, parent, MAILBOX_PLAIN, &box));
 	}
 	return ERR_OK;
@@ -461,6 +473,7 @@ static enum err delete_if_empty(struct view *v, int64_t mailbox_id, bool *delete
 		stmt_bind_int64(q, 1, mailbox_id);
 		TRY(stmt_done(q));
 	}
+	TRY(acl_drop(&tx, mailbox_id));
 	TRY(state_write_counters(v, tx.modseq, false));  /* no mailbox has this modseq */
 	tx_reshape(&tx, box, NULL, false);
 	*deleted = true;

@@ -64,7 +64,15 @@ static const char step_6[] =
 	/* sending.c: when was this network first seen? */
 	"CREATE INDEX sending_network ON sending (network, step);";
 
-static const struct db_step steps[] = { { 1, step_1 }, { 2, step_2 }, { 3, step_3 }, { 4, step_4 }, { 5, step_5 }, { 6, step_6 } };
+static const char step_7[] =
+	/* acl.c; kind: enum subject_kind, rights: RIGHT_LOOKUP | … . A row of acl_untold: control has not heard of the newest lists */
+	"CREATE TABLE acl (mailbox_id INTEGER NOT NULL, negative INTEGER NOT NULL, kind INTEGER NOT NULL, account INTEGER NOT NULL,"
+	" grp TEXT NOT NULL, name TEXT NOT NULL, rights INTEGER NOT NULL, PRIMARY KEY (mailbox_id, negative, kind, account, grp))"
+	" WITHOUT ROWID;"
+	"CREATE TABLE acl_untold (only_row INTEGER PRIMARY KEY CHECK (only_row = 1));";
+
+static const struct db_step steps[] = { { 1, step_1 }, { 2, step_2 }, { 3, step_3 }, { 4, step_4 }, { 5, step_5 }, { 6, step_6 },
+                                        { 7, step_7 } };
 
 enum err schema_prepare(struct db *db)
 {

@@ -14,6 +14,7 @@
 #include "store/bodies.h"
 #include "store/delivered.h"
 #include "store/digest.h"
+#include "store/rights.h"
 #include "store/view.h"
 #include <pthread.h>
 #include <stdatomic.h>
@@ -162,8 +163,12 @@ struct view {
 	uint64_t           used_bytes;       /* committed, seen or not */
 	char              *keywords[KEYWORDS_MAX];
 	atomic_uint        n_keywords;
+	struct acl_lists  *acl;              /* all lists of rights; NULL: not read since they changed */
 	bool               maildrop_locked;
 	unsigned           n_selected;
+
+	pthread_mutex_t    acl_telling;      /* taken first: one tells control at a time */
+	atomic_bool        acl_is_untold;
 
 	pthread_mutex_t    sync_lock;        /* taken under db by those who add to pending */
 	pthread_cond_t     sync_done;
@@ -235,6 +240,29 @@ struct box *box_by_id(struct view *v, int64_t mailbox_id);      /* db or memory 
 struct box *box_by_role(struct view *v, enum mailbox_role role);
 struct box *box_by_path(struct view *v, struct str path);
 void box_free(struct box *box);
+
+/* acl.c: lists of rights in memory. Lines are sorted by mailbox; a subject is in it once for each name it has had. */
+struct acl_line {
+	int64_t  mailbox_id;
+	uint32_t subject;
+	uint16_t rights;
+	bool     is_negative;
+};
+struct acl_lists {
+	struct arena     arena;
+	struct subject  *subjects;
+	struct acl_line *lines;
+	size_t           n_subjects, n;
+};
+enum err acl_open(struct view *v) MUST_CHECK;
+void acl_close(struct view *v);
+/* Returns with the memory lock taken, and the lists until it is released; without it on an error. */
+enum err acl_lock(struct view *v, struct acl_lists **out) MUST_CHECK;
+size_t acl_first(const struct acl_lists *all, int64_t mailbox_id);
+void acl_forget_lists(struct view *v);
+/* A new mailbox begins with what its parent has (as far as ACL_TOTAL_MAX allows); one that goes takes its list along. */
+enum err acl_inherit(struct tx *tx, int64_t parent_id, int64_t mailbox_id) MUST_CHECK;
+enum err acl_drop(struct tx *tx, int64_t mailbox_id) MUST_CHECK;
 
 /* keyword.c */
 enum err keyword_load(struct view *v) MUST_CHECK;

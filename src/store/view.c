@@ -22,6 +22,7 @@ static void locks_init(struct view *v)
 	pthread_mutex_init(&v->db_lock, NULL);
 	pthread_mutex_init(&v->memory_lock, NULL);
 	pthread_mutex_init(&v->sync_lock, NULL);
+	pthread_mutex_init(&v->acl_telling, NULL);
 	pthread_cond_init(&v->array_ready, NULL);
 	pthread_cond_init(&v->sync_done, NULL);
 }
@@ -43,6 +44,7 @@ static enum err load(struct view *v)
 	TRY(mailbox_load(v));
 	TRY(state_load(v));
 	TRY(keyword_load(v));
+	TRY(acl_open(v));
 	v->used_bytes = usage_committed(v);
 	return v->n_boxes == 0 ? mailbox_create_defaults(v) : ERR_OK;
 }
@@ -68,12 +70,14 @@ static void release(struct view *v)
 		mem_free(v->keywords[i]);
 	mem_free(v->pending);
 	mem_free(v->boxes);
+	acl_close(v);
 	bodies_close(&v->bodies);
 	db_close(&v->db);
 	disk_close(&v->lock_file);
 	disk_dir_close(&v->dir);
 	pthread_cond_destroy(&v->array_ready);
 	pthread_cond_destroy(&v->sync_done);
+	pthread_mutex_destroy(&v->acl_telling);
 	pthread_mutex_destroy(&v->sync_lock);
 	pthread_mutex_destroy(&v->memory_lock);
 	pthread_mutex_destroy(&v->db_lock);

@@ -1,0 +1,272 @@
+/* The table share, and control's side of SUBJECT, GUEST, SHARES and SHARED.
+ *
+ * Whom an account shares with is told by its cell, whole, after each change (store/rights.h), and replaces what was here: so the table needs
+ * no care when an address, a group or a member goes, only when the owner does. It is read from the guest's side: his number, the groups he is
+ * in, and anyone. Membership is looked up when it is asked for, so whoever leaves a group has lost what was shared with it at the next
+ * question. Writing it is no change of the directory: nobody but a cell that asks looks at it. */
+#include "directory/share.h"
+#include "directory/directory_private.h"
+
+enum { ANSWER_FULL = 50000 };
+
+/* Every group that mail to one of its own addresses can come from, through aliases and through groups in groups. */
+#define GROUPS_OF_GUEST \
+	"WITH RECURSIVE way(key) AS (SELECT key FROM name WHERE account = ?1" \
+	" UNION SELECT target.key FROM way JOIN target ON target.target_key = way.key JOIN name ON name.key = target.key AND name.kind IN (3, 4))"
+
+static struct str domain_of(struct str address) { return str_from(address, (size_t)(str_rchr(address, '@') + 1)); }
+
+static enum err living(struct directory *d, uint64_t account, struct arena *a, struct directory_account *out)
+{
+	TRY(account_get(d, account, a, out));
+	return out->deleted_s == 0 ? ERR_OK : ERR_NOTFOUND;
+}
+
+/* Is what accounts of this domain give to "anyone" this guest's, too? */
+static enum err is_anyone_of(struct directory *d, struct str domain, const struct directory_account *guest, bool *is)
+{
+	struct conf *conf;
+
+	*is = str_eq(domain, domain_of(guest->address));
+	if (*is)
+		return ERR_OK;
+	TRY(directory_domain_conf(d, domain, &conf));
+	*is = conf_on(conf, SETTING_anyone_is_server);
+	conf_free(conf);
+	return ERR_OK;
+}
+
+/* ---- whom does it mean? ---- */
+
+static enum err account_subject(struct directory *d, uint64_t account, struct arena *a, struct subject *out)
+{
+	struct directory_account x;
+
+	TRY(living(d, account, a, &x));
+	*out = (struct subject){ .kind = SUBJECT_ACCOUNT, .account = account, .group = STR(""), .name = x.address };
+	return ERR_OK;
+}
+
+/* "bob" is bob@ the owner's domain */
+static enum err read_address(struct directory *d, uint64_t owner, struct str text, struct arena *a, struct directory_address *out)
+{
+	struct directory_account x;
+
+	if (str_chr(text, '@') < 0) {
+		TRY(account_get(d, owner, a, &x));
+		text = arena_printf(a, STR_FMT "@" STR_FMT, STR_ARG(text), STR_ARG(domain_of(x.address)));
+	}
+	return directory_address_parse(text, a, out) ? ERR_OK : ERR_NOTFOUND;
+}
+
+enum err subject_find(struct directory *d, uint64_t account, struct str text, struct arena *a, struct subject *out)
+{
+	bool is_group = text.n > 0 && text.p[0] == '$';
+	struct directory_address x;
+	struct directory_name name;
+
+	if (str_ieq(text, STR("anyone"))) {
+		*out = (struct subject){ .kind = SUBJECT_ANYONE, .group = STR(""), .name = STR("anyone") };
+		return ERR_OK;
+	}
+	TRY(read_address(d, account, str_from(text, is_group), a, &x));
+	TRY(name_find(d, &x, a, &name));
+	if (name.kind == NAME_ALIAS && name.target_count == 1 && directory_address_parse(name.targets[0], a, &x))
+		TRY(name_find(d, &x, a, &name));
+	if (name.kind == NAME_GROUP) {
+		*out = (struct subject){ .kind = SUBJECT_GROUP, .group = name.key };
+		out->name = arena_printf(a, "$" STR_FMT, STR_ARG(name.address));
+		return ERR_OK;
+	}
+	return is_group || name.account == 0 ? ERR_NOTFOUND : account_subject(d, name.account, a, out);
+}
+
+enum err subject_serve(struct directory *d, uint64_t account, struct str request, struct buf *answer)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct scan s = scan_of(request);
+	struct str text = get_str(&s, SUBJECT_NAME_MAX);
+	struct subject x;
+
+	if (!get_end(&s))
+		return ERR_INVALID;
+	TRY(subject_find(d, account, text, &a, &x));
+	put_u8(answer, (uint8_t)x.kind);
+	put_u64(answer, x.account);
+	put_str(answer, x.group);
+	put_str(answer, x.name);
+	return ERR_OK;
+}
+
+/* ---- who is that? ---- */
+
+static enum err put_groups(struct directory *d, uint64_t guest, struct buf *answer)
+{
+	static const char sql[] = GROUPS_OF_GUEST " SELECT way.key FROM way JOIN name ON name.key = way.key AND name.kind = 4 ORDER BY 1 LIMIT ?2";
+	CLEANUP(stmt_release) struct stmt *q = db_query(d->db, sql);
+	CLEANUP(buf_free) struct buf list = BUF(ANSWER_FULL);
+	uint32_t n = 0;
+
+	stmt_bind_u64(q, 1, guest);
+	stmt_bind_int64(q, 2, GUEST_GROUPS_MAX);
+	while (n < GUEST_GROUPS_MAX && stmt_row(q) && list.n + stmt_str(q, 0).n + 4 <= ANSWER_FULL) {
+		put_str(&list, stmt_str(q, 0));
+		n++;
+	}
+	put_u32(answer, n);
+	buf_add(answer, buf_str(&list));
+	return ERR_OK;
+}
+
+enum err guest_serve(struct directory *d, uint64_t account, struct str request, struct buf *answer)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct scan s = scan_of(request);
+	uint64_t number = get_u64(&s);
+	struct directory_account owner, guest;
+	bool is_anyone;
+
+	if (!get_end(&s))
+		return ERR_INVALID;
+	TRY(account_get(d, account, &a, &owner));
+	TRY(living(d, number, &a, &guest));
+	if (guest.is_suspended)
+		return ERR_DENIED;
+	TRY(is_anyone_of(d, domain_of(owner.address), &guest, &is_anyone));
+	put_str(answer, guest.address);
+	put_bool(answer, is_anyone);
+	return put_groups(d, number, answer);
+}
+
+/* ---- who shares with whom? ---- */
+
+static enum err clear(struct directory *d, uint64_t owner)
+{
+	static const char sql[] = "DELETE FROM share WHERE owner = ?1";
+	CLEANUP(stmt_release) struct stmt *q = db_query(d->db, sql);
+
+	stmt_bind_u64(q, 1, owner);
+	return stmt_done(q);
+}
+
+enum err shares_replace(struct directory *d, uint64_t account, const struct subject *with, size_t n)
+{
+	static const char sql[] = "INSERT OR IGNORE INTO share VALUES (?1, ?2, ?3, ?4)";
+	CLEANUP(directory_end) struct directory *change_of = d;
+	CLEANUP(stmt_release) struct stmt *q = NULL;
+
+	TRY(directory_begin(d));
+	TRY(clear(d, account));
+	q = db_query(d->db, sql);
+	for (size_t i = 0; i < n; i++) {
+		stmt_bind_u64(q, 1, account);
+		stmt_bind_int64(q, 2, with[i].kind);
+		stmt_bind_u64(q, 3, with[i].account);
+		stmt_bind_text(q, 4, with[i].group);
+		TRY(stmt_done(q));
+		stmt_reset(q);
+	}
+	return db_commit(d->db);
+}
+
+enum err share_delete_of_account(struct directory *d, uint64_t account) { return clear(d, account); }
+
+enum err shares_serve(struct directory *d, uint64_t account, struct str request)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct scan s = scan_of(request);
+	size_t n = get_count(&s, SHARE_SUBJECTS_MAX);
+	struct subject *with = arena_array(&a, n, sizeof *with);
+
+	for (size_t i = 0; i < n && !s.failed; i++) {
+		with[i] = (struct subject){ .kind = (enum subject_kind)get_u8(&s), .account = get_u64(&s), .group = get_str(&s, ADDRESS_KEY_MAX) };
+		if (with[i].kind < SUBJECT_ANYONE || with[i].kind >= SUBJECT_KINDS || (with[i].kind == SUBJECT_ACCOUNT) != (with[i].account != 0) ||
+		    (with[i].kind == SUBJECT_GROUP) != (with[i].group.n > 0))
+			scan_fail(&s);
+	}
+	return get_end(&s) ? shares_replace(d, account, with, n) : ERR_INVALID;
+}
+
+struct search {                   /* for the owners who share with a guest */
+	struct directory_account guest;
+	uint64_t    after, only;          /* numbers behind it; this one, or 0 */
+	struct map  domains;              /* of those who share with anyone: is he that? "yes" or "no" */
+	struct arena arena;
+	struct buf  list;
+	uint32_t    n;
+	uint64_t    next;
+};
+
+static void search_free(struct search *s)
+{
+	map_free(&s->domains);
+	arena_free(&s->arena);
+	buf_free(&s->list);
+}
+
+/* Asked once for each domain, however many of its accounts share with anyone. */
+static enum err is_anyone_there(struct directory *d, struct search *s, struct str domain, bool *is)
+{
+	static char yes, no;
+	const char *known = map_get(&s->domains, domain);
+
+	if (known == NULL) {
+		TRY(is_anyone_of(d, domain, &s->guest, is));
+		known = *is ? &yes : &no;
+		map_set(&s->domains, domain, (void *)(uintptr_t)known);
+	}
+	*is = known == &yes;
+	return ERR_OK;
+}
+
+static enum err find_owners(struct directory *d, struct search *s)
+{
+	static const char sql[] = GROUPS_OF_GUEST
+		" SELECT owner, account.address, max(kind <> 1) FROM share JOIN account ON account.account = owner AND account.deleted = 0"
+		" WHERE owner > ?2 AND owner <> ?1 AND (?3 = 0 OR owner = ?3) AND"
+		" ((kind = 2 AND share.account = ?1) OR kind = 1 OR (kind = 3 AND grp IN (SELECT key FROM way))) GROUP BY owner ORDER BY owner";
+	CLEANUP(stmt_release) struct stmt *q = db_query(d->db, sql);
+
+	stmt_bind_u64(q, 1, s->guest.account);
+	stmt_bind_u64(q, 2, s->after);
+	stmt_bind_u64(q, 3, s->only);
+	while (stmt_row(q)) {
+		struct str address = str_copy(&s->arena, stmt_str(q, 1));
+		bool is_his = stmt_int64(q, 2);
+		if (!is_his)
+			TRY(is_anyone_there(d, s, domain_of(address), &is_his));
+		if (!is_his)
+			continue;
+		put_u64(&s->list, stmt_u64(q, 0));
+		put_str(&s->list, address);
+		if (++s->n == SHARED_OWNERS_MAX || s->list.n > ANSWER_FULL - ADDRESS_TEXT_MAX - 16) {
+			s->next = stmt_u64(q, 0);
+			return ERR_OK;
+		}
+	}
+	return stmt_end(q);
+}
+
+enum err shared_serve(struct directory *d, uint64_t account, struct str request, struct buf *answer)
+{
+	CLEANUP(search_free) struct search search = { .list = BUF(ANSWER_FULL) };
+	struct scan s = scan_of(request);
+	struct str address = get_str(&s, SUBJECT_NAME_MAX);
+	struct directory_account owner = { 0 };
+	struct directory_address x;
+
+	search.after = get_u64(&s);
+	if (!get_end(&s))
+		return ERR_INVALID;
+	TRY(account_get(d, account, &search.arena, &search.guest));
+	if (address.n > 0 && !directory_address_parse(address, &search.arena, &x))
+		return ERR_NOTFOUND;
+	if (address.n > 0)
+		TRY(account_find(d, &x, &search.arena, &owner));
+	search.only = owner.account;
+	TRY(find_owners(d, &search));
+	put_u64(answer, search.next);
+	put_u32(answer, search.n);
+	buf_add(answer, buf_str(&search.list));
+	return ERR_OK;
+}

@@ -1,0 +1,308 @@
+/* Rights: letters, lists, guests; what a child inherits; and that control's table of who shares with whom follows, whatever is in between. */
+#include "store/rights.h"
+#include "directory/people_test.h"
+#include "store/view.h"
+
+enum { WAIT_MS = 10000 };
+
+TEST(letters)
+{
+	static const struct { const char *in, *out; } cases[] = {
+		{ "", "" },
+		{ "lr", "lr" },
+		{ "rl", "lr" },                            /* any order */
+		{ "lrswipkxtea", "lrswipkxteacd" },        /* all, and what RFC 2086 called them */
+		{ "c", "kc" },
+		{ "d", "xted" },
+		{ "t", "td" },                             /* a part of d is shown as d, too (RFC 4314 §2.1.1) */
+		{ "lrz", NULL },
+		{ "L", NULL },
+		{ "l r", NULL },
+		{ "lr0", NULL },
+	};
+
+	EACH(cases, c) {
+		char text[RIGHTS_TEXT_MAX];
+		unsigned rights;
+		bool is_fine = rights_parse(str_of(c->in), &rights);
+		EXPECT(is_fine == (c->out != NULL));
+		if (is_fine)
+			EXPECT_STR(str_of(rights_text(rights, text)), c->out);
+	}
+}
+
+struct world {
+	struct people people;
+	const char  *folder;
+	struct view *v;
+	struct arena a;
+	int          changes;          /* on_changed() was called so often */
+};
+
+static void count_change(void *context, UNUSED uint64_t account, UNUSED uint64_t modseq) { ((struct world *)context)->changes++; }
+
+static void reopen(struct world *w)
+{
+	const struct view_config config = { .account = ALICE, .on_changed = count_change, .context = w };
+
+	EXPECT_OK(view_close(w->v));
+	EXPECT_OK(view_open(w->folder, &config, &w->v));
+}
+
+static void begin(struct world *w)
+{
+	*w = (struct world){ .folder = test_dir() };
+	people_begin(&w->people);
+	reopen(w);
+}
+
+static void end(struct world *w)
+{
+	EXPECT_OK(view_close(w->v));
+	people_end(&w->people);
+	arena_free(&w->a);
+	test_dir_remove(w->folder);
+}
+
+static int64_t box(struct world *w, const char *path)
+{
+	struct mailbox m;
+	enum err e = view_mailbox_find(w->v, str_of(path), &w->a, &m);
+
+	if (e == ERR_NOTFOUND)
+		EXPECT_OK(view_mailbox_create(w->v, str_of(path), MAILBOX_PLAIN, &w->a, &m));
+	return m.mailbox_id;
+}
+
+static struct subject subject(struct world *w, const char *text)
+{
+	struct subject x;
+
+	EXPECT_OK(subject_ask(w->people.control, str_of(text), WAIT_MS, &w->a, &x));
+	return x;
+}
+
+/* "-bob@…": takes away */
+static enum err change(struct world *w, const char *path, enum acl_change how, const char *who, const char *rights)
+{
+	struct acl_entry line = { subject(w, who + (who[0] == '-')), who[0] == '-', 0 };
+
+	EXPECT(rights_parse(str_of(rights), &line.rights));
+	return acl_write(w->v, box(w, path), how, &line);
+}
+
+static struct str list(struct world *w, const char *path)
+{
+	struct str text = STR("");
+	struct acl_entry *all;
+	size_t n;
+
+	EXPECT_OK(acl_read(w->v, box(w, path), &w->a, &all, &n));
+	for (size_t i = 0; i < n; i++) {
+		char letters[RIGHTS_TEXT_MAX];
+		text = arena_printf(&w->a, STR_FMT "%s%s" STR_FMT " %s", STR_ARG(text), i ? ", " : "", all[i].is_negative ? "-" : "",
+		                    STR_ARG(all[i].who.name), rights_text(all[i].rights, letters));
+	}
+	return text;
+}
+
+static struct str rights(struct world *w, const char *path, uint64_t who)
+{
+	char letters[RIGHTS_TEXT_MAX];
+	struct guest guest;
+	unsigned bits;
+
+	EXPECT_OK(guest_ask(w->people.control, who, WAIT_MS, &w->a, &guest));
+	EXPECT_OK(rights_of(w->v, box(w, path), &guest, &bits));
+	return str_copy(&w->a, str_of(rights_text(bits, letters)));
+}
+
+/* Addresses of those who share with an account, as its own cell hears it. */
+static struct str sharers(struct world *w, uint64_t who)
+{
+	struct share_owner *owners, one;
+	struct str text = STR("");
+	size_t n;
+
+	atomic_store(&w->people.asker, who);
+	EXPECT_OK(shared_ask(w->people.control, WAIT_MS, &w->a, &owners, &n));
+	for (size_t i = 0; i < n; i++) {
+		text = arena_printf(&w->a, STR_FMT "%s" STR_FMT, STR_ARG(text), i ? " " : "", STR_ARG(owners[i].address));
+		EXPECT_OK(shared_find(w->people.control, owners[i].address, WAIT_MS, &w->a, &one));
+		EXPECT_INT(one.account, owners[i].account);
+	}
+	if (n == 0)
+		EXPECT_ERR(shared_find(w->people.control, STR("alice@example.org"), WAIT_MS, &w->a, &one), ERR_NOTFOUND);
+	atomic_store(&w->people.asker, ALICE);
+	return text;
+}
+
+TEST(lists_are_changed_line_by_line_and_kept)
+{
+	struct world w;
+	struct acl_entry nobody = { { SUBJECT_ACCOUNT, 99, STR(""), STR("gone@example.org") }, false, RIGHT_LOOKUP };
+
+	begin(&w);
+	EXPECT_STR(list(&w, "INBOX"), "");
+	EXPECT_OK(change(&w, "INBOX", ACL_SET, "bob@example.org", "lr"));
+	EXPECT(w.changes > 0);
+	EXPECT_OK(change(&w, "INBOX", ACL_ADD, "bob", "sw"));              /* of the owner's domain */
+	EXPECT_OK(change(&w, "INBOX", ACL_SET, "team@example.org", "lri"));  /* a group, with "$" or without */
+	EXPECT_OK(change(&w, "INBOX", ACL_SET, "anyone", "p"));
+	EXPECT_OK(change(&w, "INBOX", ACL_SET, "-CHEF@example.org", "w"));   /* an alias of bob's */
+	EXPECT_STR(list(&w, "INBOX"), "anyone p, $team@example.org lri, bob@example.org lrsw, -bob@example.org w");
+	EXPECT_OK(change(&w, "INBOX", ACL_REMOVE, "b.martin@example.org", "lw"));  /* a further address of his */
+	EXPECT_OK(change(&w, "INBOX", ACL_REMOVE, "carol@example.org", "l"));      /* has none: nothing happens */
+	EXPECT_OK(change(&w, "INBOX", ACL_REMOVE, "$team@example.org", "lri"));    /* without rights a line goes */
+	reopen(&w);
+	EXPECT_STR(list(&w, "INBOX"), "anyone p, bob@example.org rs, -bob@example.org w");
+	EXPECT_ERR(acl_remove(w.v, box(&w, "INBOX"), STR("carol@example.org"), false), ERR_NOTFOUND);
+	EXPECT_OK(acl_remove(w.v, box(&w, "INBOX"), STR("Bob@example.org"), true));
+	EXPECT_OK(acl_write(w.v, box(&w, "INBOX"), ACL_SET, &nobody));             /* whom no directory knows any more … */
+	EXPECT_OK(acl_remove(w.v, box(&w, "INBOX"), STR("gone@example.org"), false));  /* … can still be removed by name */
+	EXPECT_STR(list(&w, "INBOX"), "anyone p, bob@example.org rs");
+	EXPECT_ERR(acl_write(w.v, 9999, ACL_SET, &nobody), ERR_NOTFOUND);
+	end(&w);
+}
+
+TEST(whom_an_identifier_means)
+{
+	static const struct { const char *text, *name; } cases[] = {
+		{ "anyone", "anyone" }, { "ANYONE", "anyone" }, { "bob@example.org", "bob@example.org" }, { "BOB@Example.ORG", "bob@example.org" },
+		{ "bob", "bob@example.org" }, { "chef", "bob@example.org" }, { "team", "$team@example.org" }, { "$team@example.org", "$team@example.org" },
+		{ "$bob@example.org", NULL }, { "dave", NULL }, { "dave@example.net", "dave@example.net" }, { "eve@elsewhere.test", NULL },
+		{ "", NULL }, { "$", NULL }, { "@", NULL },
+	};
+	struct world w;
+	struct subject x;
+
+	begin(&w);
+	EACH(cases, c) {
+		enum err e = subject_ask(w.people.control, str_of(c->text), WAIT_MS, &w.a, &x);
+		EXPECT_INT(e, c->name ? ERR_OK : ERR_NOTFOUND);
+		if (c->name)
+			EXPECT_STR(x.name, c->name);
+	}
+	EXPECT_ERR(subject_ask(NULL, STR("bob"), WAIT_MS, &w.a, &x), ERR_UNAVAILABLE);
+	end(&w);
+}
+
+TEST(a_guest_has_what_is_given_less_what_is_taken)
+{
+	struct world w;
+	struct guest bob;
+	unsigned bits;
+
+	begin(&w);
+	EXPECT_STR(rights(&w, "Sent", BOB), "");
+	EXPECT_OK(change(&w, "Sent", ACL_SET, "anyone", "l"));
+	EXPECT_OK(change(&w, "Sent", ACL_SET, "$team", "rs"));
+	EXPECT_OK(change(&w, "Sent", ACL_SET, "bob", "a"));
+	EXPECT_OK(change(&w, "Sent", ACL_SET, "-bob", "s"));
+	EXPECT_STR(rights(&w, "Sent", BOB), "lra");
+	EXPECT_STR(rights(&w, "Sent", CAROL), "lrs");                /* through a group in the group */
+	EXPECT_STR(rights(&w, "Sent", DAVE), "");                    /* anyone is who has an address of the owner's domain … */
+	EXPECT_OK(setting_store(w.people.d, SCOPE_DOMAIN, STR("example.org"), SETTING_anyone_is_server, STR("on")));
+	EXPECT_STR(rights(&w, "Sent", DAVE), "l");                   /* … or, by a setting, of this server */
+	EXPECT_OK(guest_ask(w.people.control, BOB, WAIT_MS, &w.a, &bob));
+	EXPECT_OK(rights_check(w.v, box(&w, "Sent"), &bob, RIGHT_LOOKUP | RIGHT_READ));
+	EXPECT_ERR(rights_check(w.v, box(&w, "Sent"), &bob, RIGHT_READ | RIGHT_INSERT), ERR_DENIED);
+	EXPECT_ERR(rights_check(w.v, box(&w, "Drafts"), &bob, RIGHT_INSERT), ERR_NOTFOUND);  /* what he does not see is not there */
+	EXPECT_ERR(rights_check(w.v, 9999, &bob, RIGHT_READ), ERR_NOTFOUND);
+	EXPECT_OK(rights_of(w.v, box(&w, "Drafts"), NULL, &bits));
+	EXPECT_INT(bits, RIGHTS_ALL);
+	EXPECT_OK(account_suspend(w.people.d, BOB, true));
+	EXPECT_ERR(guest_ask(w.people.control, BOB, WAIT_MS, &w.a, &bob), ERR_DENIED);
+	EXPECT_ERR(guest_ask(w.people.control, 99, WAIT_MS, &w.a, &bob), ERR_NOTFOUND);
+	end(&w);
+}
+
+TEST(a_child_begins_with_the_list_of_its_parent)
+{
+	struct world w;
+
+	begin(&w);
+	box(&w, "Work");
+	EXPECT_OK(change(&w, "Work", ACL_SET, "bob", "lrk"));
+	EXPECT_OK(change(&w, "Work", ACL_SET, "-carol", "r"));
+	box(&w, "Work/2026/May");                                    /* its parent is made on the way, and has it, too */
+	EXPECT_STR(list(&w, "Work/2026"), "bob@example.org lrkc, -carol@example.org r");
+	EXPECT_STR(list(&w, "Work/2026/May"), "bob@example.org lrkc, -carol@example.org r");
+	EXPECT_OK(change(&w, "Work/2026", ACL_SET, "bob", "l"));     /* from then on each has its own */
+	EXPECT_STR(list(&w, "Work/2026/May"), "bob@example.org lrkc, -carol@example.org r");
+	EXPECT_OK(view_mailbox_rename(w.v, STR("Work/2026/May"), STR("May")));
+	EXPECT_STR(list(&w, "May"), "bob@example.org lrkc, -carol@example.org r");
+	EXPECT_OK(view_mailbox_delete(w.v, STR("May")));
+	box(&w, "May");
+	EXPECT_STR(list(&w, "May"), "");                             /* another mailbox with the same name */
+	end(&w);
+}
+
+TEST(control_knows_who_shares_with_whom)
+{
+	struct world w;
+	struct directory_address x;
+
+	begin(&w);
+	EXPECT_OK(change(&w, "INBOX", ACL_SET, "-carol", "lr"));
+	EXPECT_OK(change(&w, "INBOX", ACL_SET, "bob", "lr"));
+	EXPECT(acl_is_untold(w.v));
+	EXPECT_ERR(acl_tell(w.v, NULL, WAIT_MS), ERR_UNAVAILABLE);   /* control is not there, and the cell ends: */
+	reopen(&w);
+	EXPECT(acl_is_untold(w.v));                                  /* the next one tells */
+	EXPECT_OK(acl_tell(w.v, w.people.control, WAIT_MS));
+	EXPECT(!acl_is_untold(w.v));
+	reopen(&w);
+	EXPECT(!acl_is_untold(w.v));
+	EXPECT_STR(sharers(&w, BOB), "alice@example.org");
+	EXPECT_STR(sharers(&w, CAROL), "");                          /* a line that only takes away shares nothing */
+	EXPECT_OK(change(&w, "INBOX", ACL_SET, "bob", ""));
+	EXPECT_OK(change(&w, "Sent", ACL_SET, "$all", "l"));
+	EXPECT_OK(acl_tell(w.v, w.people.control, WAIT_MS));
+	EXPECT_STR(sharers(&w, BOB), "alice@example.org");           /* in the group that is in the group that is in it … */
+	EXPECT_STR(sharers(&w, CAROL), "alice@example.org");
+	EXPECT_STR(sharers(&w, DAVE), "");
+	x = people_address(&w.people, "all@example.org");
+	struct directory_address carol = people_address(&w.people, "carol@example.org");
+	EXPECT_OK(name_target_remove(w.people.d, &x, &carol));
+	EXPECT_STR(sharers(&w, CAROL), "");                          /* out of the group: nothing had to be told */
+	EXPECT_OK(change(&w, "Trash", ACL_SET, "anyone", "l"));
+	EXPECT_OK(acl_tell(w.v, w.people.control, WAIT_MS));
+	EXPECT_STR(sharers(&w, CAROL), "alice@example.org");
+	EXPECT_STR(sharers(&w, DAVE), "");
+	EXPECT_OK(setting_store(w.people.d, SCOPE_SERVER, STR(""), SETTING_anyone_is_server, STR("on")));
+	EXPECT_STR(sharers(&w, DAVE), "alice@example.org");
+	EXPECT_STR(sharers(&w, ALICE), "");                          /* nobody is his own guest */
+	box(&w, "Box");
+	EXPECT_OK(change(&w, "Box", ACL_SET, "dave@example.net", "l"));
+	EXPECT_OK(acl_tell(w.v, w.people.control, WAIT_MS));
+	EXPECT_OK(view_mailbox_delete(w.v, STR("Box")));             /* its list goes with it */
+	EXPECT(acl_is_untold(w.v));
+	EXPECT_OK(account_delete(w.people.d, ALICE));
+	EXPECT_STR(sharers(&w, BOB), "");
+	EXPECT_OK(account_undelete(w.people.d, ALICE));
+	EXPECT_STR(sharers(&w, BOB), "alice@example.org");
+	EXPECT_OK(account_delete(w.people.d, ALICE));
+	EXPECT_OK(account_forget(w.people.d, ALICE));
+	EXPECT_STR(sharers(&w, BOB), "");
+	end(&w);
+}
+
+TEST(limits_of_lists)
+{
+	struct world w;
+	enum err e = ERR_OK;
+	unsigned lines = 0;
+
+	begin(&w);
+	for (; e == ERR_OK && lines <= ACL_ENTRIES_MAX; lines++) {
+		struct acl_entry line = { { SUBJECT_ACCOUNT, 100 + lines, STR(""), arena_printf(&w.a, "user%u@example.org", lines) }, false, RIGHT_LOOKUP };
+		e = acl_write(w.v, box(&w, "INBOX"), ACL_SET, &line);
+	}
+	EXPECT_INT(e, ERR_LIMIT);
+	EXPECT_INT(lines, ACL_ENTRIES_MAX + 1);
+	EXPECT_OK(change(&w, "Sent", ACL_SET, "anyone", "l"));       /* others have room, and what was refused left nothing behind */
+	EXPECT_OK(acl_remove(w.v, box(&w, "INBOX"), STR("user7@example.org"), false));
+	EXPECT_OK(change(&w, "INBOX", ACL_SET, "anyone", "l"));
+	end(&w);
+}
