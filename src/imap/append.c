@@ -2,22 +2,11 @@
  * it comes. All messages of one command become visible together, or none.
  *
  * An error is known before or while a literal comes. Before, and the client waits for leave: it gets NO instead. Else what it is
- * sending is read and dropped, so that the next line is a command again. */
-#include "imap/imap_private.h"
+ * sending is read and dropped, so that the next line is a command again. A message made of pieces: catenate.c. */
+#include "imap/append_private.h"
 #include "base/clock.h"
 
-struct appending {
-	struct append *append;
-	struct mailbox to;
-	enum err       e;            /* the first failure: what follows is dropped */
-	bool           is_binary;    /* a literal8 was among them */
-	bool           is_single;    /* REPLACE: one message, no more */
-	struct imap_reply reply;     /* when is_refused */
-	bool           is_refused, is_over;
-};
-
-/* Adds the next line to c->text and puts the cursor at its start. */
-static bool next_line(struct imap_session *s, struct imap_cmd *c)
+bool append_next_line(struct imap_session *s, struct imap_cmd *c)
 {
 	struct str line;
 	size_t at;
@@ -33,11 +22,10 @@ static bool next_line(struct imap_session *s, struct imap_cmd *c)
 	return true;
 }
 
-static struct imap_reply over(struct imap_session *s, struct imap_cmd *c)
+struct imap_reply append_over(struct imap_cmd *c)
 {
 	struct imap_reply r = imap_bad(c, "the whole message, and a line end after it");
 
-	(void)s;
 	r.is_last = true;
 	return r;
 }
@@ -59,10 +47,12 @@ static bool drop(struct imap_session *s, struct imap_literal l)
 	return true;
 }
 
-static struct imap_reply refuse(struct imap_session *s, struct imap_cmd *c, struct imap_reply r, const struct imap_literal *l)
+struct imap_reply append_refuse(struct imap_session *s, struct imap_cmd *c, struct imap_reply r)
 {
-	if (l != NULL && !drop(s, *l))
-		return over(s, c);
+	struct imap_literal l;
+
+	if (imap_literal_announced(buf_str(&c->text), &l) && !drop(s, l))
+		return append_over(c);
 	return r;
 }
 
@@ -76,7 +66,7 @@ static bool read_mailbox(struct imap_session *s, struct imap_cmd *c, struct str 
 		if (l.n > 4 * MAILBOX_PATH_MAX)
 			return false;
 		buf_add_cstr(&c->text, "\r\n");
-		if (!imap_read_literal(s, &l, &c->text) || !next_line(s, c))
+		if (!imap_read_literal(s, &l, &c->text) || !append_next_line(s, c))
 			return false;
 		c->args = scan_of(buf_str(&c->text));
 		scan_bytes(&c->args, at);
@@ -86,8 +76,8 @@ static bool read_mailbox(struct imap_session *s, struct imap_cmd *c, struct str 
 	return !c->args.failed;
 }
 
-/* [flag-list SP] [date-time SP] (literal / literal8 / "UTF8" SP "(" literal8 ")"): up to the literal, which ends the line */
-static bool parse_message(struct imap_session *s, struct imap_cmd *c, struct append_new *in, struct imap_literal *l, bool *in_utf8)
+/* [flag-list SP] [date-time SP] */
+static void parse_options(struct imap_session *s, struct imap_cmd *c, struct append_new *in)
 {
 	if (scan_peek(&c->args) == '(') {
 		in->flags = imap_arg_flags(c, s, false);
@@ -97,6 +87,10 @@ static bool parse_message(struct imap_session *s, struct imap_cmd *c, struct app
 		in->internal_date = imap_date_time(&c->args);
 		imap_sp(&c->args);
 	}
+}
+
+bool append_parse_literal(struct imap_cmd *c, struct imap_literal *l, bool *in_utf8)
+{
 	*in_utf8 = imap_word(&c->args, "UTF8");
 	if (*in_utf8) {
 		imap_sp(&c->args);
@@ -105,7 +99,7 @@ static bool parse_message(struct imap_session *s, struct imap_cmd *c, struct app
 	return !c->args.failed && imap_literal_announced(scan_rest(&c->args), l) && l->at == 0;
 }
 
-static struct imap_reply failure(struct imap_session *s, struct imap_cmd *c, enum err e, bool is_binary)
+struct imap_reply append_failure(struct imap_session *s, struct imap_cmd *c, enum err e, bool is_binary)
 {
 	switch (e) {
 	case ERR_NOTFOUND:
@@ -124,8 +118,7 @@ static struct imap_reply failure(struct imap_session *s, struct imap_cmd *c, enu
 	}
 }
 
-/* The bytes of one message into the store; after an error they are dropped. False: the peer is gone. */
-static bool take_message(struct imap_session *s, struct appending *ap, const struct imap_literal *l)
+bool append_take_literal(struct imap_session *s, struct appending *ap, const struct imap_literal *l)
 {
 	struct str piece;
 
@@ -140,8 +133,37 @@ static bool take_message(struct imap_session *s, struct appending *ap, const str
 		if (ap->e == ERR_OK)
 			ap->e = append_write(ap->append, piece);
 	}
+	return true;
+}
+
+/* literal / literal8 / "UTF8" SP "(" literal8 ")": a message in one piece. False: the reply is in ap->reply. */
+static bool take_message(struct imap_session *s, struct imap_cmd *c, struct appending *ap, const struct append_new *in)
+{
+	struct imap_literal l = { .waits = true };
+	bool in_utf8;
+
+	if (!append_parse_literal(c, &l, &in_utf8)) {
+		ap->reply = append_refuse(s, c, imap_bad(c, APPEND_USAGE));
+		return false;
+	}
+	if (in_utf8 && !s->tongue.is_utf8) {
+		ap->reply = append_refuse(s, c, imap_bad(c, "ENABLE UTF8=ACCEPT before APPEND with UTF8"));
+		return false;
+	}
+	ap->is_binary |= l.is_binary;
 	if (ap->e == ERR_OK)
-		ap->e = append_end(ap->append);
+		ap->e = append_message(ap->append, in, l.n);
+	if (ap->e != ERR_OK) {
+		ap->reply = append_refuse(s, c, append_failure(s, c, ap->e, ap->is_binary));
+		return false;
+	}
+	buf_truncate(&c->text, 0);
+	if (!append_take_literal(s, ap, &l) || !append_next_line(s, c)) {
+		ap->reply = append_over(c);
+		return false;
+	}
+	if (in_utf8)
+		scan_need(&c->args, ')');
 	return true;
 }
 
@@ -150,31 +172,11 @@ static bool take_all(struct imap_session *s, struct imap_cmd *c, struct appendin
 {
 	for (;;) {
 		struct append_new in = { .mailbox_id = ap->to.mailbox_id, .internal_date = clock_wall_s() };
-		struct imap_literal l = { .waits = true };
-		bool in_utf8;
-		if (!parse_message(s, c, &in, &l, &in_utf8)) {
-			bool has = imap_literal_announced(buf_str(&c->text), &l);
-			ap->reply = refuse(s, c, imap_bad(c, "mailbox [(flags)] [\"date-time\"] {size}"), has ? &l : NULL);
+		parse_options(s, c, &in);
+		if (imap_word(&c->args, "CATENATE") ? !append_catenate(s, c, ap, &in) : !take_message(s, c, ap, &in))
 			return false;
-		}
-		if (in_utf8 && !s->tongue.is_utf8)
-			ap->reply = imap_bad(c, "ENABLE UTF8=ACCEPT before APPEND with UTF8");
-		if (ap->e == ERR_OK && !(in_utf8 && !s->tongue.is_utf8))
-			ap->e = append_message(ap->append, &in, l.n);
-		ap->is_binary |= l.is_binary;
-		if (ap->e != ERR_OK || (in_utf8 && !s->tongue.is_utf8)) {
-			if (ap->e != ERR_OK)
-				ap->reply = failure(s, c, ap->e, ap->is_binary);
-			ap->reply = refuse(s, c, ap->reply, &l);
-			return false;
-		}
-		buf_truncate(&c->text, 0);
-		if (!take_message(s, ap, &l) || !next_line(s, c)) {
-			ap->reply = over(s, c);
-			return false;
-		}
-		if (in_utf8)
-			scan_need(&c->args, ')');
+		if (ap->e == ERR_OK)
+			ap->e = append_end(ap->append);
 		if (imap_arg_end(c))
 			return true;
 		if (ap->is_single)
@@ -188,16 +190,13 @@ struct imap_reply imap_append(struct imap_session *s, struct imap_cmd *c)
 {
 	CLEANUP(append_abandon) struct append *append = NULL;
 	struct appending ap = { 0 };
-	struct imap_literal l;
 	struct appended *done;
 	struct uid_set uids = { 0 };
 	struct str path;
 	size_t n;
 
-	if (!read_mailbox(s, c, &path)) {
-		bool has = imap_literal_announced(buf_str(&c->text), &l);
-		return refuse(s, c, imap_bad(c, "mailbox [(flags)] [\"date-time\"] {size}"), has ? &l : NULL);
-	}
+	if (!read_mailbox(s, c, &path))
+		return append_refuse(s, c, imap_bad(c, APPEND_USAGE));
 	ap.e = view_mailbox_find(s->view, path, &c->arena, &ap.to);
 	if (ap.e == ERR_OK)
 		ap.e = append_begin(s->view, &append);
@@ -207,7 +206,7 @@ struct imap_reply imap_append(struct imap_session *s, struct imap_cmd *c)
 	if (ap.e == ERR_OK)
 		ap.e = append_commit(&append, &c->arena, &done, &n);
 	if (ap.e != ERR_OK)
-		return failure(s, c, ap.e, ap.is_binary);
+		return append_failure(s, c, ap.e, ap.is_binary);
 	for (size_t i = 0; i < n; i++)
 		uid_set_add(&uids, &c->arena, done[i].uid, done[i].uid);
 	return imap_ok(c, "[APPENDUID %u %s] stored", done[0].uidvalidity, uid_set_text(&uids, &c->arena));
@@ -220,7 +219,7 @@ static uint32_t replaced_uid(struct imap_session *s, struct imap_cmd *c, struct 
 
 	imap_sp(&c->args);
 	if (c->args.failed || number == 0) {
-		*r = imap_bad(c, "message mailbox [(flags)] [\"date-time\"] {size}");
+		*r = imap_bad(c, "message " APPEND_USAGE);
 		return 0;
 	}
 	if (s->is_readonly) {
@@ -256,16 +255,13 @@ struct imap_reply imap_replace(struct imap_session *s, struct imap_cmd *c)
 	CLEANUP(append_abandon) struct append *append = NULL;
 	struct appending ap = { .is_single = true };
 	struct imap_reply r;
-	struct imap_literal l;
 	struct appended *done;
 	struct str path;
 	size_t n;
 	uint32_t uid = replaced_uid(s, c, &r);
 
-	if (uid == 0 || !read_mailbox(s, c, &path)) {
-		bool has = imap_literal_announced(buf_str(&c->text), &l);
-		return refuse(s, c, uid == 0 ? r : imap_bad(c, "message mailbox [(flags)] [\"date-time\"] {size}"), has ? &l : NULL);
-	}
+	if (uid == 0 || !read_mailbox(s, c, &path))
+		return append_refuse(s, c, uid == 0 ? r : imap_bad(c, "message " APPEND_USAGE));
 	ap.e = view_mailbox_find(s->view, path, &c->arena, &ap.to);
 	if (ap.e == ERR_OK)
 		ap.e = begin_replace(s, uid, &append);
@@ -275,7 +271,7 @@ struct imap_reply imap_replace(struct imap_session *s, struct imap_cmd *c)
 	if (ap.e == ERR_OK)
 		ap.e = append_commit(&append, &c->arena, &done, &n);
 	if (ap.e != ERR_OK)
-		return failure(s, c, ap.e, ap.is_binary);
+		return append_failure(s, c, ap.e, ap.is_binary);
 	buf_printf(&s->out, "* OK [APPENDUID %u %u] the new message is stored\r\n", done[0].uidvalidity, done[0].uid);
 	return imap_ok(c, "replaced");
 }

@@ -98,16 +98,14 @@ static struct str upper(struct imap_cmd *c, struct str s)
 	return str_make(p, s.n);
 }
 
-/* "[" … "]" behind the word; name is the word of the answer */
-static void parse_section(struct imap_cmd *c, struct fetch *f, const char *name, enum fetch_how how)
+void fetch_parse_section(struct imap_cmd *c, const char *name, enum fetch_how how, struct fetch_section *section)
 {
 	CLEANUP(buf_free) struct buf label = BUF(FETCH_FIELDS_MAX * 1000);
-	struct fetch_section *section = add_section(c, f);
 	struct str where;
 
 	scan_need(&c->args, '[');
 	where = upper(c, scan_while(&c->args, is_section_char));
-	if (c->args.failed || section == NULL)
+	if (c->args.failed)
 		return;
 	section->how = how;
 	/* the word may go on with "HEADER.FIELDS.NOT" */
@@ -127,9 +125,19 @@ static void parse_section(struct imap_cmd *c, struct fetch *f, const char *name,
 	if (label.failed)
 		scan_fail(&c->args);
 	section->where = where;
+	section->label = str_copy(&c->arena, buf_str(&label));
+}
+
+/* "[" … "]" behind the word, and what part of it; name is the word of the answer */
+static void parse_section(struct imap_cmd *c, struct fetch *f, const char *name, enum fetch_how how)
+{
+	struct fetch_section *section = add_section(c, f);
+
+	if (section == NULL)
+		return;
+	fetch_parse_section(c, name, how, section);
 	if (how != FETCH_BINARY_SIZE)
 		parse_partial(c, section);
-	section->label = str_copy(&c->arena, buf_str(&label));
 }
 
 /* [SP "(" "LAZY" ")"]: every message has its preview from the start, so it says nothing new     RFC 8970 §4.1 */

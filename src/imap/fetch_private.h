@@ -38,6 +38,8 @@ struct fetch {
 /* "ALL" / … / "(" fetch-att … ")" and the modifiers. False: syntax. */
 bool fetch_parse(struct imap_session *s, struct imap_cmd *c, struct fetch *f);
 bool fetch_needs_record(const struct fetch *f);
+/* "[" section-spec "]" into *section, without a partial; name is the word of its label. Failures are in c->args. */
+void fetch_parse_section(struct imap_cmd *c, const char *name, enum fetch_how how, struct fetch_section *section);
 
 /* One section of one message, with its label, into s->out. body is opened by the first that needs it. ERR_OK; ERR_NOTFOUND: the
  * bytes are gone; *is_cut: it failed inside the literal. */
@@ -50,4 +52,7 @@ struct fetch_message {
 enum err fetch_put_section(struct imap_session *s, struct fetch_message *m, const struct fetch_section *section, bool *is_cut,
                            bool *is_unknown_cte);
 enum err fetch_open(struct imap_session *s, struct fetch_message *m);
+/* The bytes of a BODY section in pieces. ERR_NOTFOUND: the message has no such part, or its bytes are gone; what write() returns. */
+typedef enum err fetch_write(void *context, struct str bytes);
+enum err fetch_read_section(struct imap_session *s, struct fetch_message *m, const struct fetch_section *section, fetch_write *write, void *context);
 #endif

@@ -94,13 +94,11 @@ static bool is_named(const struct fetch_section *section, struct str name)
 }
 
 /* HEADER.FIELDS and HEADER.FIELDS.NOT: the lines as they stand, and the empty line (RFC 9051 §6.4.5.1) */
-static enum err put_fields(struct imap_session *s, const struct body *body, const struct fetch_section *section,
-                           const struct summary_section *where)
+static enum err choose_fields(const struct body *body, const struct fetch_section *section, const struct summary_section *where, struct buf *chosen)
 {
-	CLEANUP(buf_free) struct buf header = BUF(MIME_HEADER_MAX + 4096), chosen = BUF(MIME_HEADER_MAX + 4096);
+	CLEANUP(buf_free) struct buf header = BUF(MIME_HEADER_MAX + 4096);
 	struct header_field field;
 	struct scan scan;
-	uint64_t from, n;
 
 	if (where->length > MIME_HEADER_MAX + 4096 || where->offset > body->size || where->length > body->size - where->offset)
 		return ERR_CORRUPT;
@@ -108,8 +106,18 @@ static enum err put_fields(struct imap_session *s, const struct body *body, cons
 	scan = scan_of(buf_str(&header));
 	while (header_next(&scan, &field))
 		if (is_named(section, field.name) == (section->how == FETCH_FIELDS))
-			buf_add(&chosen, field.line);
-	buf_add_cstr(&chosen, "\r\n");
+			buf_add(chosen, field.line);
+	buf_add_cstr(chosen, "\r\n");
+	return ERR_OK;
+}
+
+static enum err put_fields(struct imap_session *s, const struct body *body, const struct fetch_section *section,
+                           const struct summary_section *where)
+{
+	CLEANUP(buf_free) struct buf chosen = BUF(MIME_HEADER_MAX + 4096);
+	uint64_t from, n;
+
+	TRY(choose_fields(body, section, where, &chosen));
 	n = chosen.n;
 	clip(section, &from, &n);
 	put_label(&s->out, section);
@@ -215,4 +223,34 @@ enum err fetch_put_section(struct imap_session *s, struct fetch_message *m, cons
 	if (section->how != FETCH_BYTES)
 		return put_fields(s, &m->body, section, &where);
 	return put_bytes(s, &m->body, section, where.offset, where.length, is_cut);
+}
+
+enum err fetch_read_section(struct imap_session *s, struct fetch_message *m, const struct fetch_section *section, fetch_write *write, void *context)
+{
+	CLEANUP(buf_free) struct buf bytes = BUF(MIME_HEADER_MAX + 4096);
+	struct summary_section where;
+	uint64_t from, n, piece;
+
+	TRY(fetch_open(s, m));
+	if (section->where.n == 0)
+		where = (struct summary_section){ .length = m->body.size };
+	else if (!summary_section(m->record, section->where, &where))
+		return ERR_NOTFOUND;
+	if (section->how != FETCH_BYTES) {
+		TRY(choose_fields(&m->body, section, &where, &bytes));
+		n = bytes.n;
+		clip(section, &from, &n);
+		return write(context, str_sub(buf_str(&bytes), (size_t)from, (size_t)n));
+	}
+	if (where.offset > m->body.size || where.length > m->body.size - where.offset)
+		return ERR_CORRUPT;
+	n = where.length;
+	clip(section, &from, &n);
+	for (uint64_t at = where.offset + from; n > 0; n -= piece, at += piece) {
+		piece = n < PIECE ? n : PIECE;
+		buf_reset(&bytes);
+		TRY(read_into(&bytes, &m->body, at, piece));
+		TRY(write(context, buf_str(&bytes)));
+	}
+	return ERR_OK;
 }

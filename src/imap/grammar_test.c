@@ -1,6 +1,7 @@
 /* The words of IMAP, one table for each. */
 #include "base/test.h"
 #include "imap/grammar.h"
+#include "imap/url.h"
 #include "imap/utf7.h"
 
 static struct arena arena;
@@ -176,4 +177,45 @@ TEST(mailbox_out)
 		imap_put_mailbox(&b, str_of(c->in), c->utf8);
 		EXPECT_STR(buf_str(&b), c->out);
 	}
+}
+
+static struct str url_text(const char *in)
+{
+	struct imap_url url;
+
+	if (!imap_url_parse(str_of(in), &arena, &url))
+		return STR_NONE;
+	return arena_printf(&arena, "%s" STR_FMT " %u %u [" STR_FMT "] %llu+%llu", url.is_relative ? "~" : "", STR_ARG(url.mailbox), url.uidvalidity,
+	                    url.uid, STR_ARG(url.section), (unsigned long long)url.offset, (unsigned long long)url.count);
+}
+
+TEST(urls)  /* RFC 5092 §11 */
+{
+	static const struct { const char *in, *out; } cases[] = {
+		{ "/Drafts;UIDVALIDITY=385759045/;UID=20/;section=1.MIME", "Drafts 385759045 20 [1.MIME] 0+0" },
+		{ "/Drafts/;uid=20", "Drafts 0 20 [] 0+0" },
+		{ "a/b/;UID=1/;PARTIAL=7.9", "~a/b 0 1 [] 7+9" },
+		{ ";UID=1/;SECTION=HEADER.FIELDS%20(To)/;PARTIAL=7", "~ 0 1 [HEADER.FIELDS (To)] 7+18446744073709551615" },
+		{ "/%C3%89t%c3%a9%3B/;UID=1", "\xc3\x89t\xc3\xa9; 0 1 [] 0+0" },
+		{ "/%C3/;UID=1", NULL },                  /* no UTF-8 */
+		{ "/a%0Ab/;UID=1", NULL },
+		{ "/a%4/;UID=1", NULL },
+		{ "imap://bob@example.org/INBOX/;UID=1", NULL },
+		{ "//example.org/INBOX/;UID=1", NULL },
+		{ "/INBOX", NULL },                       /* a mailbox is no message */
+		{ "/INBOX;UID=1", NULL },
+		{ "/;UID=1", NULL },                      /* the root has no messages */
+		{ ";UIDVALIDITY=1/;UID=1", NULL },
+		{ "/INBOX/;UID=0", NULL },
+		{ "/INBOX/;UID=4294967296", NULL },
+		{ "/INBOX/;UID=1/;SECTION=", NULL },
+		{ "/INBOX/;UID=1/;PARTIAL=1.0", NULL },
+		{ "/INBOX/;UID=1;EXPIRE=2030-01-01T00:00:00Z;URLAUTH=anonymous", NULL },
+		{ "/INBOX?SUBJECT%20x", NULL },
+		{ "", NULL },
+	};
+
+	EACH(cases, c)
+		EXPECT_STR(url_text(c->in), c->out);
+	arena_free(&arena);
 }
