@@ -117,7 +117,7 @@ enum err mailbox_load(struct view *v)
 								   .highestmodseq = stmt_u64(q, 9) };
 		box->created = stmt_int64(q, 10);
 		box->seen = box->m;
-		box->flags_modseq = box->vanished_modseq = box->m.highestmodseq;
+		box->added_modseq = box->flags_modseq = box->vanished_modseq = box->m.highestmodseq;
 		if (v->n_boxes == v->boxes_cap) {
 			v->boxes_cap = v->boxes_cap ? v->boxes_cap * 2 : 16;
 			v->boxes = mem_resize(v->boxes, v->boxes_cap * sizeof(struct box *));
@@ -185,6 +185,7 @@ static enum err mailbox_insert(struct tx *tx, struct str path, enum mailbox_role
 	memcpy(owned, path.p, path.n);
 	tx_reshape(tx, box, owned, true);
 	tx_counters(tx, box);
+	tx_event(tx, EVENT_CREATED, path, STR_NONE);
 	stmt_bind_int64(q, 1, box->m.mailbox_id);
 	stmt_bind_text(q, 2, path);
 	stmt_bind_int64(q, 3, role);
@@ -476,6 +477,7 @@ static enum err delete_if_empty(struct view *v, int64_t mailbox_id, bool *delete
 	TRY(acl_drop(&tx, mailbox_id));
 	TRY(state_write_counters(v, tx.modseq, false));  /* no mailbox has this modseq */
 	tx_reshape(&tx, box, NULL, false);
+	tx_event(&tx, EVENT_DELETED, box->m.path, STR_NONE);
 	*deleted = true;
 	return tx_commit_synced(&tx);
 }
@@ -531,6 +533,7 @@ static enum err rename_tree(struct view *v, struct str from, struct str to, stru
 	if (box_by_path(v, to) != NULL)
 		return ERR_EXISTS;
 	TRY(make_parents(&tx, to));
+	tx_event(&tx, EVENT_RENAMED, to, from);
 	for (size_t i = 0; i < v->n_boxes; i++) {
 		struct box *box = v->boxes[i];
 		struct str tail, path;
@@ -589,21 +592,18 @@ static enum err subscriptions_count(struct view *v, int64_t *n)
 enum err view_subscribe(struct view *v, struct str path, bool subscribed)
 {
 	CLEANUP(arena_free) struct arena a = { 0 };
+	CLEANUP(tx_abandon) struct tx tx = { 0 };
 	struct str right;
+	uint64_t commit;
 	int64_t n = 0;
-	enum err e;
 
 	TRY(mailbox_path(path, &a, &right));
-	if (atomic_load(&v->is_broken))
-		return ERR_IO;
-	pthread_mutex_lock(&v->db_lock);
-	e = subscribed ? subscriptions_count(v, &n) : ERR_OK;
-	if (e == ERR_OK && n >= SUBSCRIPTIONS_MAX)
-		e = ERR_LIMIT;
-	if (e == ERR_OK)
-		e = subscription_write(v, right, subscribed);
-	if (e == ERR_OK)
-		atomic_fetch_add(&v->committed, 1);  /* view_tick() syncs it */
-	pthread_mutex_unlock(&v->db_lock);
-	return e;
+	TRY(tx_begin(v, TX_FLAGS, &tx));  /* view_tick() syncs it */
+	if (subscribed)
+		TRY(subscriptions_count(v, &n));
+	if (n >= SUBSCRIPTIONS_MAX)
+		return ERR_LIMIT;
+	TRY(subscription_write(v, right, subscribed));
+	tx_event(&tx, EVENT_SUBSCRIPTION, right, STR_NONE);
+	return tx_commit(&tx, &commit);
 }

@@ -1,5 +1,4 @@
-/* Rows of `metadata`. No modseq: nobody is told that they changed (RFC 5464 §4.4 leaves that to the server), and a client that needs
- * them asks. */
+/* Rows of `metadata`. They carry no modseq; that they changed is told by an event to who asked for that (RFC 5465 §5.6, §5.7). */
 #include "store/metadata.h"
 #include "store/store_private.h"
 
@@ -64,23 +63,25 @@ static enum err write_all(struct view *v, int64_t mailbox_id, const struct metad
 	return within_limits(v, mailbox_id);
 }
 
+static struct str names_of(const struct metadata *entries, size_t n, struct arena *a)
+{
+	struct str names = STR_NONE;
+
+	for (size_t i = 0; i < n; i++)
+		names = i == 0 ? entries[i].entry : arena_printf(a, STR_FMT " " STR_FMT, STR_ARG(names), STR_ARG(entries[i].entry));
+	return names;
+}
+
 enum err metadata_write(struct view *v, int64_t mailbox_id, const struct metadata *entries, size_t n)
 {
-	enum err e;
+	CLEANUP(arena_free) struct arena a = { 0 };
+	CLEANUP(tx_abandon) struct tx tx = { 0 };
+	struct box *box;
+	uint64_t commit;
 
-	if (atomic_load(&v->is_broken))
-		return ERR_IO;
-	pthread_mutex_lock(&v->db_lock);
-	e = db_begin(v->db);
-	if (e == ERR_OK) {
-		e = write_all(v, mailbox_id, entries, n);
-		if (e == ERR_OK)
-			e = db_commit(v->db);
-		if (e == ERR_OK)
-			atomic_fetch_add(&v->committed, 1);  /* view_tick() syncs it */
-		else
-			db_rollback(v->db);
-	}
-	pthread_mutex_unlock(&v->db_lock);
-	return e;
+	TRY(tx_begin(v, TX_FLAGS, &tx));  /* view_tick() syncs it */
+	TRY(write_all(v, mailbox_id, entries, n));
+	box = mailbox_id ? box_by_id(v, mailbox_id) : NULL;
+	tx_event(&tx, EVENT_METADATA, box ? box->m.path : STR(""), names_of(entries, n, &a));
+	return tx_commit(&tx, &commit);
 }

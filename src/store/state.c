@@ -123,7 +123,7 @@ enum err state_load(struct view *v)
 	}
 	go_behind_gap(v);
 	v->reserved = v->modseq;  /* the first change takes a block of its own */
-	v->seen_modseq = v->modseq;
+	v->seen_modseq = v->events.floor = v->modseq;
 	return ERR_OK;
 }
 

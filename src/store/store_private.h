@@ -14,6 +14,7 @@
 #include "store/bodies.h"
 #include "store/delivered.h"
 #include "store/digest.h"
+#include "store/events.h"
 #include "store/rights.h"
 #include "store/view.h"
 #include <pthread.h>
@@ -33,6 +34,8 @@ enum {
 	ARRAY_IDLE_MS  = 15000,       /* an array without sessions is kept this long */
 	RECENT_MAX     = 1024,        /* changes of a mailbox that a session finds without looking at all rows */
 	TOLD_MAX       = 16,
+	EVENTS_MAX     = 256,         /* of mailboxes, kept in memory */
+	EVENTS_BYTES_MAX = 65536,     /* of their names */
 };
 
 /* --------------------------------------------------------------------------------------------- arrays and sessions */
@@ -60,7 +63,7 @@ struct box {                      /* a mailbox; lives until view_close(), also w
 	struct mailbox m;             /* committed; path is owned; under the db lock */
 	struct mailbox seen;          /* visible; the same path; under the memory lock */
 	int64_t       created;
-	uint64_t      flags_modseq, vanished_modseq;   /* newest flag change and removal that are visible */
+	uint64_t      added_modseq, flags_modseq, vanished_modseq;   /* newest addition, flag change and removal that are visible */
 	struct array *array;          /* NULL: not loaded; under the memory lock */
 	bool          is_deleted;
 };
@@ -113,10 +116,23 @@ struct changes {                  /* a list that grows by blocks: what was noted
 	size_t               n;
 };
 
+struct event_note {               /* in the arena of its transaction */
+	struct event event;
+	struct event_note *next;
+};
+
+struct events {                   /* a ring; under the memory lock */
+	struct event *list;           /* EVENTS_MAX of them; NULL before the first */
+	size_t       first, end;      /* counted up: those in it are first .. end - 1 */
+	size_t       bytes;
+	uint64_t     floor;           /* events up to this modseq are not known */
+};
+
 struct pending {                  /* a transaction that is committed and not synced yet */
 	uint64_t       commit, modseq;
 	struct arena   arena;         /* holds all below */
 	struct changes changes;
+	struct event_note *events;
 	struct box   **boxes;
 	struct mailbox *counters;     /* of boxes[i] after it; path unused */
 	size_t         n_boxes;
@@ -166,6 +182,7 @@ struct view {
 	struct acl_lists  *acl;              /* all lists of rights; NULL: not read since they changed */
 	bool               maildrop_locked;
 	unsigned           n_selected;
+	struct events      events;
 
 	pthread_mutex_t    acl_telling;      /* taken first: one tells control at a time */
 	atomic_bool        acl_is_untold;
@@ -187,6 +204,7 @@ struct tx {
 	uint64_t       reserved_before;   /* to go back to when nothing is committed */
 	struct arena   arena;
 	struct changes changes;
+	struct event_note *events;        /* what happens to mailboxes, in order */
 	struct box   **boxes;
 	struct mailbox *counters;         /* what boxes[i]->m becomes */
 	size_t         n_boxes, boxes_cap, counters_cap;
@@ -207,6 +225,8 @@ enum err tx_begin(struct view *v, enum tx_kind kind, struct tx *tx) MUST_CHECK; 
 /* To be changed; written at the commit. Valid until the next call. */
 struct mailbox *tx_counters(struct tx *tx, struct box *box);
 void tx_change(struct tx *tx, enum change_kind kind, struct box *box, uint32_t uid, uint32_t email, uint64_t flags);
+/* Sessions that watch mailboxes hear of this (events.h). */
+void tx_event(struct tx *tx, enum event_kind kind, struct str path, struct str more);
 /* At the commit the box appears, is deleted (path NULL) or has this path (taken over, also when nothing is committed).
  */
 void tx_reshape(struct tx *tx, struct box *box, char *path, bool is_born);
@@ -219,6 +239,11 @@ enum err view_sync(struct view *v, uint64_t commit) MUST_CHECK;
 
 size_t view_pending_count(struct view *v);
 void will_wait(struct view *v);                                 /* without locks: this thread is busy for a while */
+
+/* events.c; the first two under the memory lock */
+void events_see(struct events *all, const struct event_note *notes);
+void events_free(struct events *all);
+void events_note_own(const struct view *v, uint64_t modseq);
 
 /* state.c */
 uint64_t modseq_floor(const struct view *v, uint64_t modseq);   /* memory lock */

@@ -197,6 +197,8 @@ static void see_change(const struct change *c, uint64_t modseq)
 {
 	struct array *ar = c->box->array;
 
+	if (c->kind == CHANGE_ADD)
+		c->box->added_modseq = modseq;
 	if (c->kind == CHANGE_FLAGS)
 		c->box->flags_modseq = modseq;
 	if (c->kind == CHANGE_GONE)
@@ -223,6 +225,7 @@ static void see_tx(struct view *v, const struct pending *p)
 	for (const struct change_block *b = p->changes.first; b != NULL; b = b->next)
 		for (size_t i = 0; i < b->n; i++)
 			see_change(&b->changes[i], p->modseq);
+	events_see(&v->events, p->events);
 	v->seen_modseq = p->modseq;
 }
 
@@ -291,11 +294,13 @@ enum err tx_commit(struct tx *tx, uint64_t *commit)
 							 .modseq = tx->modseq,
 							 .arena = tx->arena,
 							 .changes = tx->changes,
+							 .events = tx->events,
 							 .boxes = tx->boxes,
 							 .counters = tx->counters,
 							 .n_boxes = tx->n_boxes };
 	tx->arena = (struct arena){ 0 };
 	tx->is_open = false;
+	events_note_own(v, done.modseq);
 	if (tx->kind == TX_SYNC) {
 		add_pending(v, &done);
 		pthread_mutex_unlock(&v->db_lock);

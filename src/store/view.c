@@ -68,6 +68,7 @@ static void release(struct view *v)
 		box_free(v->boxes[i]);
 	for (size_t i = 0; i < KEYWORDS_MAX; i++)
 		mem_free(v->keywords[i]);
+	events_free(&v->events);
 	mem_free(v->pending);
 	mem_free(v->boxes);
 	acl_close(v);
