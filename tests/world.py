@@ -19,11 +19,13 @@ class Peer:
     """A mail server that plays a part. What it was given and has acknowledged: messages, each {sender, mail, to, data, tls, login}."""
 
     def __init__(self, address, port, greeting="220 peer.test ESMTP", keywords=(), certificate=None, rcpt=None, delay=0, drops=0, to_data=(),
-                 passwords=None, is_lmtp=False):
+                 passwords=None, is_lmtp=False, last_word=None):
         self.greeting, self.keywords, self.certificate = greeting, list(keywords), certificate
         self.rcpt = rcpt or {}          # address: replies, the last one for good
         self.delay, self.drops = delay, drops
         self.to_data = list(to_data)    # replies to the end of a message, before 250
+        self.last_word = last_word      # an event that the reply to the end of a message waits for
+        self.waiting = 0                # so many do
         self.passwords, self.is_lmtp = passwords, is_lmtp  # passwords: by login name; nobody else may send
         self.messages, self.dropped, self.sessions, self.logins, self.clients = [], [], 0, [], []
         self.listener = socket.create_server((address, port), backlog=50)
@@ -115,6 +117,9 @@ class Peer:
                     self.drops -= 1
                     self.dropped.append(message)
                     return
+                if self.last_word:
+                    self.waiting += 1
+                    self.last_word.wait(30)
                 reply = self.to_data.pop(0) if self.to_data else "250 2.0.0 queued"
                 if reply[0] == "2":
                     self.messages.append(message)

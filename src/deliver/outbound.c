@@ -12,7 +12,7 @@ enum { PROBE_MS = 60000, WITHOUT_BDAT_MAX = 1000 };
 
 const struct outbound_settings outbound_defaults = {
 	.port = 25, .connections_max = 500, .per_address_max = 20, .connect_ms = 10000, .keep_ms = 5000, .messages_max = 100,
-	.send_ms = SEND_TIMEOUT_MS - 20 * 60 * 1000,
+	.ending_ms = SENDS_END_MS, .send_ms = SEND_TIMEOUT_MS - 20 * 60 * 1000,
 };
 
 static void job_link(struct outbound_job *j)
@@ -26,7 +26,7 @@ static void job_link(struct outbound_job *j)
 	r->jobs = j;
 }
 
-static void job_free(struct outbound_job *j)
+void job_free(struct outbound_job *j)
 {
 	job_wait_no_more(j);
 	*j->link = j->next;
@@ -250,6 +250,10 @@ static void begin(struct outbound *r, struct channel *queue, struct message *m, 
 		job_free(j);
 		return;
 	}
+	if (job_must_end(j)) {
+		job_give_back(j);
+		return;
+	}
 	j->results = arena_array(&j->arena, j->in.send.n, sizeof(*j->results));
 	j->people = arena_array(&j->arena, j->in.send.n, sizeof(*j->people));
 	j->who = arena_array(&j->arena, j->in.send.n, sizeof(*j->who));
@@ -278,7 +282,7 @@ struct outbound *outbound_new(struct loop *loop, struct resolver *resolver, stru
 	struct outbound *r = MEM_NEW(struct outbound);
 
 	*r = (struct outbound){ .loop = loop, .resolver = resolver, .tls = tls, .settings = outbound_defaults, .waiting = { .end = &r->waiting.first },
-	                        .look = { .run = outbound_look, .context = r } };
+	                        .look = { .run = outbound_look, .context = r }, .ending = { .due = outbound_ending_over, .context = r } };
 	r->settings.hostname = STR("localhost");
 	return r;
 }
@@ -290,45 +294,13 @@ void outbound_configure(struct outbound *r, const struct outbound_settings *s)
 	r->settings.hostname = str_copy(&r->arena, s->hostname);
 }
 
-static void drop_job(struct outbound_job *j, bool is_end)
-{
-	if (j->is_probe && !is_end)  /* of somebody else than the queue */
-		channel_reply(j->queue, j->call, ERR_UNAVAILABLE, STR(""), NULL, 0);
-	job_free(j);
-}
-
-static void drop_all(struct outbound *r, bool is_end)
-{
-	while (r->connections) {
-		r->connections->job = NULL;
-		connection_free(r->connections);
-	}
-	while (r->jobs)
-		drop_job(r->jobs, is_end);
-	loop_defer_cancel(r->loop, &r->look);  /* nobody waits any more */
-}
-
-void outbound_drop_all(struct outbound *r) { drop_all(r, false); }
-
-void outbound_stop(struct outbound *r)
-{
-	struct outbound_connection *next;
-
-	r->stops = true;
-	for (struct outbound_connection *c = r->connections; c; c = next) {
-		next = c->next;
-		if (c->state == CONNECTION_FREE || c->state == CONNECTION_HELD)
-			connection_leave(c);  /* frees itself only: no job of its own */
-	}
-}
-
 size_t outbound_connections(const struct outbound *r) { return r->connection_count; }
 
 void outbound_free(struct outbound *r)
 {
 	if (r == NULL)
 		return;
-	drop_all(r, true);
+	outbound_end(r);
 	map_free(&r->places);
 	map_free(&r->held);
 	map_free(&r->without_bdat);

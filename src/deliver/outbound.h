@@ -3,7 +3,7 @@
  *
  * A SEND takes a connection that was kept for its destination, or makes one: mail hosts in the order of dns/mx.h, each address once,
  * until one of them takes the message into its hands. It is answered once, and then its connection waits for SENT before it carries
- * anything else. */
+ * anything else. When the queue stops, SENDs that nothing has left of are given back (outbound_end.c). */
 #ifndef FACTEUR_DELIVER_OUTBOUND_H
 #define FACTEUR_DELIVER_OUTBOUND_H
 #include "deliver/sts.h"
@@ -27,6 +27,7 @@ struct outbound_settings {
 	int        connect_ms;        /* how long a connection may take to come about */
 	int        keep_ms;           /* how long one that is free is kept for its destination */
 	unsigned   messages_max;      /* over one connection */
+	int        ending_ms;         /* for what a server has begun to take, once the queue stops */
 	int        send_ms;           /* for a SEND in all, before the queue counts it as lost: however slowly a server goes on */
 	struct sts *sts;              /* policies of MTA-STS; NULL: nobody asks for them. Borrowed */
 	bool       public_only;       /* what DNS says leads to public addresses only (mx_is_private()) */
@@ -51,8 +52,10 @@ void outbound_on_sent(struct outbound *r, const struct message *m);
 void outbound_on_probe(struct outbound *r, struct channel *control, struct message *m);
 /* Copied. e: why there is none. */
 void outbound_password(struct outbound *r, uint64_t ticket, enum err e, struct str password);
-/* The queue is gone: nothing it has asked for goes on. */
+/* The queue is gone: nothing it has asked for goes on. Another one may come. */
 void outbound_drop_all(struct outbound *r);
+/* The handler of SENDS_END (queue/send.h). */
+void outbound_on_sends_end(struct outbound *r);
 /* Says goodbye on what is free. */
 void outbound_stop(struct outbound *r);
 size_t outbound_connections(const struct outbound *r);

@@ -67,6 +67,8 @@ static void closed(struct outbound_connection *c, const char *why, bool is_clean
 	lost(c, *smtp_sender_failure(c->sender));
 }
 
+void connection_give_up(struct outbound_connection *c, const char *why) { closed(c, why, false); }
+
 static int64_t content_until_ms(const struct outbound_connection *c)
 {
 	return c->content_ms == 0 ? INT64_MAX : c->content_ms + CONTENT_GRACE_MS + (int64_t)smtp_sender_content_out(c->sender) * CONTENT_BYTE_MS;
@@ -414,7 +416,7 @@ void connection_hold(struct outbound_connection *c, uint64_t number)
 
 bool connection_is_good(const struct outbound_connection *c)
 {
-	return smtp_sender_messages(c->sender) < c->outbound->settings.messages_max && !c->outbound->stops;
+	return smtp_sender_messages(c->sender) < c->outbound->settings.messages_max && !c->outbound->stops && !c->outbound->is_ending;
 }
 
 void connection_release(struct outbound_connection *c)

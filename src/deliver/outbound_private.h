@@ -143,6 +143,8 @@ struct outbound {
 	struct arena            arena;    /* of the settings */
 	struct outbound_job      *jobs;
 	struct outbound_line    waiting;      /* for room in all */
+	struct loop_timer       ending;       /* set, or over: is_ending */
+	bool                    is_ending;    /* the queue stops */
 	struct loop_task        look;
 	struct outbound_connection *connections;
 	size_t                  connection_count;
@@ -176,7 +178,10 @@ void connection_hold(struct outbound_connection *c, uint64_t number);       /* i
 void connection_release(struct outbound_connection *c);                     /* HELD → FREE, or LEAVING */
 void connection_leave(struct outbound_connection *c);                       /* says QUIT; it may be freed when this returns */
 void connection_free(struct outbound_connection *c);
+void connection_give_up(struct outbound_connection *c, const char *why);    /* its job hears of it, and it is freed */
 
+/* It is one of the queue's, which stops: it begins nowhere any more. */
+static inline bool job_must_end(const struct outbound_job *j) { return j->outbound->is_ending && !j->is_probe; }
 /* RFC 8689. What an LMTP server gets is delivered, and goes no further. */
 static inline bool job_requires_tls(const struct outbound_job *j) { return send_requires_tls(&j->in.send) && !j->way.is_lmtp; }
 static inline bool job_is_relaxed(const struct outbound_job *j) { return j->in.send.wishes.tls == ENVELOPE_TLS_OPTIONAL; }
@@ -204,6 +209,12 @@ void job_note_attempt(struct outbound_job *j, struct str host, struct str text);
 /* Every recipient that is open gets this. */
 void job_settle(struct outbound_job *j, enum delivery_outcome outcome, const char *status, struct str text);
 void job_answer(struct outbound_job *j);          /* and frees it */
+void job_free(struct outbound_job *j);
+
+/* outbound_end.c */
+void job_give_back(struct outbound_job *j);       /* and frees it: the queue stops, and nothing has come of it */
+void outbound_ending_over(void *context);         /* the timer outbound->ending */
+void outbound_end(struct outbound *r);            /* all connections and jobs go, unanswered */
 
 /* outbound.c: what a connection has to say to its job. */
 void job_ready(struct outbound_job *j);      /* a message may be given to its sender */

@@ -327,42 +327,6 @@ static void allow_one(struct world *w, int keep_ms)
 	outbound_configure(w->outbound, &settings);
 }
 
-/* A message in a file, of n bytes. */
-static int file_of(size_t n)
-{
-	static char line[64] = "abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz012345678";
-	char name[] = "/tmp/outbound_test.XXXXXX";
-	int fd = mkstemp(name);
-
-	memcpy(line + 62, "\r\n", 2);
-	EXPECT(fd >= 0 && unlink(name) == 0);
-	for (size_t at = 0; at < n; at += sizeof(line))
-		EXPECT_INT(write(fd, line, sizeof(line)), sizeof(line));
-	return fd;
-}
-
-static struct send message_in(int fd, size_t size, struct send_recipient *people)
-{
-	struct send s = message_to(people, 1);
-
-	s.body = STR_NONE;
-	s.fd = fd;
-	s.size = size;
-	return s;
-}
-
-static void begin_to_ask(struct world *w, const struct send *s, int64_t timeout_ms)
-{
-	CLEANUP(buf_free) struct buf b = BUF(MESSAGE_BODY_MAX);
-	CLEANUP(fd_close) int memfd = -1;
-	int fds[MESSAGE_FDS_MAX], n = 0;
-
-	w->n = s->n;
-	w->is_answered = false;
-	EXPECT_OK(send_encode(s, &b, fds, &n, &memfd));
-	EXPECT_OK(channel_ask(w->queue, REQUEST_SEND, buf_str(&b), fds, n, (int)timeout_ms, on_answer, w));
-}
-
 /* However fast a server takes a large message, the others have their turns. */
 TEST(large_message_takes_turns)
 {

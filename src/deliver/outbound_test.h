@@ -1,6 +1,6 @@
 /* deliver/outbound_test.h -- for tests only: SENDs against servers out of a script, over real sockets in one loop. A server is a thread: for
  * each connection that comes it plays the next script. A line is what it says ("220 x"), what it waits for ("<MAIL"), a whole message
- * ("<."), reads very slowly ("~"), or the end ("X"). */
+ * ("<."), reads very slowly ("~"), waits until the test lets it go on ("="), or the end ("X"). */
 #ifndef FACTEUR_DELIVER_OUTBOUND_TEST_H
 #define FACTEUR_DELIVER_OUTBOUND_TEST_H
 #include "base/clock.h"
@@ -24,6 +24,7 @@ struct server {
 	uint16_t    port;
 	const char *scripts[SCRIPTS_MAX];   /* NULL: no more connections */
 	int         connections;            /* that came */
+	_Atomic bool is_waiting, goes_on;   /* "=" */
 	char        seen[SCRIPTS_MAX][20000];
 	struct str  from;                   /* address of the last one */
 	char        from_text[PEER_TEXT_MAX];
@@ -51,6 +52,12 @@ static bool play_line(struct server *s, int fd, struct str line)
 
 	if (line.p[0] == 'X')
 		return false;
+	if (line.p[0] == '=') {
+		s->is_waiting = true;
+		while (!s->goes_on && usleep(1000) == 0)
+			;
+		return true;
+	}
 	if (line.p[0] == '~') {  /* reads slowly, to the end */
 		while (usleep(1000) == 0 && recv(fd, said, sizeof(said), 0) > 0)
 			;
@@ -112,7 +119,8 @@ struct world {
 
 static void on_send(void *context, struct channel *ch, struct message *m) { outbound_on_send(((struct world *)context)->outbound, ch, m); }
 static void on_sent(void *context, UNUSED struct channel *ch, struct message *m) { outbound_on_sent(((struct world *)context)->outbound, m); }
-static const struct channel_handler handlers[] = { { REQUEST_SEND, on_send }, { NOTICE_SENT, on_sent }, { 0 } };
+static void on_sends_end(void *context, UNUSED struct channel *ch, UNUSED struct message *m) { outbound_on_sends_end(((struct world *)context)->outbound); }
+static const struct channel_handler handlers[] = { { REQUEST_SEND, on_send }, { NOTICE_SENT, on_sent }, { NOTICE_SENDS_END, on_sends_end }, { 0 } };
 static const struct channel_handler none[] = { { 0 } };
 
 /* One for all tests of a program: reading what the authorities are takes longer than any of them. */
@@ -198,22 +206,6 @@ static struct send message_to(struct send_recipient *people, size_t n)
 	                      .body = str_make(body, sizeof(body) - 1), .fd = -1, .n = n, .recipients = people };
 }
 
-static void ask(struct world *w, const struct send *s)
-{
-	CLEANUP(buf_free) struct buf b = BUF(MESSAGE_BODY_MAX);
-	CLEANUP(fd_close) int memfd = -1;
-	int fds[MESSAGE_FDS_MAX], n = 0;
-
-	w->n = s->n;
-	w->is_answered = false;
-	EXPECT_OK(send_encode(s, &b, fds, &n, &memfd));
-	EXPECT_OK(channel_ask(w->queue, REQUEST_SEND, buf_str(&b), fds, n, SEND_TIMEOUT_MS, on_answer, w));
-	for (int64_t until = clock_mono_ms() + WAIT_MS; !w->is_answered && clock_mono_ms() < until;)
-		loop_once(w->loop, 10);
-	EXPECT(w->is_answered);
-	EXPECT_ERR(w->status, ERR_OK);
-}
-
 static void sent(struct world *w, uint64_t number)
 {
 	CLEANUP(buf_free) struct buf b = BUF(8);
@@ -224,16 +216,64 @@ static void sent(struct world *w, uint64_t number)
 	loop_once(w->loop, 10);
 }
 
-/* Asks while there is no room for it: no answer yet. */
-UNUSED static void ask_in_vain(struct world *w, const struct send *s, int64_t timeout_ms)
+UNUSED static void end_sends(struct world *w)
+{
+	channel_notify(w->queue, NOTICE_SENDS_END, STR(""), NULL, 0);
+	loop_once(w->loop, 10);
+	loop_once(w->loop, 10);
+}
+
+/* A message in a file, of n bytes. */
+UNUSED static int file_of(size_t n)
+{
+	static char line[64] = "abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz012345678";
+	char name[] = "/tmp/outbound_test.XXXXXX";
+	int fd = mkstemp(name);
+
+	memcpy(line + 62, "\r\n", 2);
+	EXPECT(fd >= 0 && unlink(name) == 0);
+	for (size_t at = 0; at < n; at += sizeof(line))
+		EXPECT_INT(write(fd, line, sizeof(line)), sizeof(line));
+	return fd;
+}
+
+UNUSED static struct send message_in(int fd, size_t size, struct send_recipient *people)
+{
+	struct send s = message_to(people, 1);
+
+	s.body = STR_NONE;
+	s.fd = fd;
+	s.size = size;
+	return s;
+}
+
+static void begin_to_ask(struct world *w, const struct send *s, int64_t timeout_ms)
 {
 	CLEANUP(buf_free) struct buf b = BUF(MESSAGE_BODY_MAX);
 	CLEANUP(fd_close) int memfd = -1;
 	int fds[MESSAGE_FDS_MAX], n = 0;
 
-	EXPECT_OK(send_encode(s, &b, fds, &n, &memfd));
+	w->n = s->n;
 	w->is_answered = false;
-	EXPECT_OK(channel_ask(w->queue, REQUEST_SEND, buf_str(&b), fds, n, timeout_ms, on_answer, w));
+	EXPECT_OK(send_encode(s, &b, fds, &n, &memfd));
+	EXPECT_OK(channel_ask(w->queue, REQUEST_SEND, buf_str(&b), fds, n, (int)timeout_ms, on_answer, w));
+}
+
+static void ask_and_hear(struct world *w, const struct send *s, enum err status)
+{
+	begin_to_ask(w, s, SEND_TIMEOUT_MS);
+	for (int64_t until = clock_mono_ms() + WAIT_MS; !w->is_answered && clock_mono_ms() < until;)
+		loop_once(w->loop, 10);
+	EXPECT(w->is_answered);
+	EXPECT_ERR(w->status, status);
+}
+
+UNUSED static void ask(struct world *w, const struct send *s) { ask_and_hear(w, s, ERR_OK); }
+
+/* Asks while there is no room for it: no answer yet. */
+UNUSED static void ask_in_vain(struct world *w, const struct send *s, int64_t timeout_ms)
+{
+	begin_to_ask(w, s, timeout_ms);
 	for (int i = 0; i < 5; i++)
 		loop_once(w->loop, 10);
 	EXPECT(!w->is_answered);

@@ -42,6 +42,10 @@ static void skip_host(struct outbound_job *j, const struct mx_host *host, const 
 
 void job_next_target(struct outbound_job *j)
 {
+	if (job_must_end(j)) {
+		job_give_back(j);
+		return;
+	}
 	while (j->target < j->route->target_count && j->attempt_count < ATTEMPT_ADDRESSES_MAX && !job_is_late(j)) {
 		const struct mx_target *t = &j->route->targets[j->target];
 		const struct mx_host *host = &j->route->hosts[t->host];
@@ -249,5 +253,8 @@ void job_find_way(struct outbound_job *j)
 void job_begin_anew(struct outbound_job *j)
 {
 	j->wants_new = true;
-	job_find_way(j);
+	if (job_must_end(j))
+		job_give_back(j);
+	else
+		job_find_way(j);
 }

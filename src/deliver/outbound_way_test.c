@@ -167,3 +167,55 @@ TEST(connection_of_who_insists_on_nothing)
 		EXPECT_INT(connection_find(&j) == &kept, c->is_found);
 	}
 }
+
+/* The queue stops: what has not left is given back at once; what has goes on for a moment, and only what was sent to its end and not
+ * answered then may be there all the same. */
+TEST(the_queue_stops)
+{
+	enum { SIZE = 20 << 20 };  /* more than sockets hold */
+	static const struct {
+		const char *name, *scripts[2];
+		bool is_large, goes_on;
+		enum err status;             /* ERR_AGAIN: given back */
+		enum delivery_outcome outcome;
+	} cases[] = {
+		{ "no greeting", { "=\nX\n" }, .status = ERR_AGAIN },
+		{ "no word to MAIL", { HELLO "<MAIL\n=\nX\n" }, .status = ERR_AGAIN },
+		{ "no word to DATA", { HELLO MAIL RCPT "<DATA\n=\nX\n" }, .status = ERR_AGAIN },
+		{ "its end was sent", { HELLO MAIL RCPT "<DATA\n354 go\n<.\n=\n250 2.0.0 mine\n<QUIT\n221 bye\n" }, .goes_on = true, .outcome = DELIVERY_DONE },
+		{ "its end was sent, in vain", { HELLO MAIL RCPT "<DATA\n354 go\n<.\n=\nX\n" }, .outcome = DELIVERY_DEFERRED },
+		{ "half of it was sent", { HELLO MAIL RCPT "<DATA\n354 go\n=\nX\n" }, .is_large = true, .status = ERR_AGAIN },
+	};
+
+	EACH(cases, c) {
+		CLEANUP(fd_close) int fd = c->is_large ? file_of(SIZE) : -1;
+		struct world w;
+		struct send_recipient bob = { .address = STR("bob@x") };
+		struct send s = c->is_large ? message_in(fd, SIZE, &bob) : message_to(&bob, 1);
+
+		print_message("%s\n", c->name);
+		setup(&w, c->scripts);
+		w.outbound->settings.ending_ms = 2 * WAIT_MS;
+		ask_in_vain(&w, &s, WAIT_MS);
+		for (int64_t until = clock_mono_ms() + WAIT_MS; !w.server.is_waiting && clock_mono_ms() < until;)
+			loop_once(w.loop, 10);
+		end_sends(&w);
+		if (c->status == ERR_AGAIN && !c->is_large)
+			wait_for_answer(&w);
+		EXPECT(w.is_answered == (c->status == ERR_AGAIN && !c->is_large));
+		if (c->goes_on)
+			w.server.goes_on = true;
+		else
+			outbound_ending_over(w.outbound);
+		wait_for_answer(&w);
+		EXPECT_ERR(w.status, c->status);
+		if (c->status == ERR_OK) {
+			EXPECT_INT(w.answer.results[0].outcome, c->outcome);
+			EXPECT_INT(w.answer.results[0].is_unsure, c->outcome == DELIVERY_DEFERRED);
+			sent(&w, 7);
+		}
+		ask_and_hear(&w, &s, ERR_AGAIN);  /* nothing more is taken */
+		w.server.goes_on = true;
+		teardown(&w);
+	}
+}

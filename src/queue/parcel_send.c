@@ -237,6 +237,10 @@ static void on_answer(void *context, struct message *m)
 		parcel_lost(p);
 		return;
 	}
+	if (m->status == ERR_AGAIN) {  /* we stop, and nothing has come of it */
+		parcel_again(p);
+		return;
+	}
 	for (size_t i = 0; i < p->n; i++)
 		n += p->items[i].state != ITEM_SETTLED;
 	if (m->status == ERR_OK && send_answer_decode(m->body, n, &a, &answer) == ERR_OK) {
@@ -335,18 +339,29 @@ bool parcels_can_sign(const struct parcels *r)
 	return r->keys != NULL && channel_is_open(r->keys) && r->now_ms >= r->sign_again_ms && r->to_sign_n < TO_SIGN_MAX;
 }
 
-void parcels_unsign(struct parcels *r)
+static void give_back_to_sign(struct parcels *r)
 {
 	struct parcel *p, *back = NULL;
 
-	if (r->keys != NULL && channel_is_open(r->keys) && r->now_ms >= r->sign_again_ms)
-		return;
 	while ((p = next_to_sign(r)) != NULL) {
 		p->next_to_sign = back;
 		back = p;
 	}
 	for (; (p = back) != NULL; parcel_again(p))  /* the last one first: each goes to the front */
 		back = p->next_to_sign;
+}
+
+void parcels_unsign(struct parcels *r)
+{
+	if (r->keys == NULL || !channel_is_open(r->keys) || r->now_ms < r->sign_again_ms)
+		give_back_to_sign(r);
+}
+
+void parcels_stop(struct parcels *r)
+{
+	if (r->net != NULL)
+		channel_notify(r->net, NOTICE_SENDS_END, STR(""), NULL, 0);
+	give_back_to_sign(r);
 }
 
 void parcel_go(struct parcel *p)

@@ -50,6 +50,8 @@ void parcels_expire(struct parcels *r);
 void parcels_run(struct parcels *r, int64_t now_ms);
 /* About once a second. */
 void parcels_tick(struct parcels *r, int64_t now_ms);
+/* The queue stops: nothing more is sent, and net is told. */
+void parcels_stop(struct parcels *r);
 size_t parcels_out(const struct parcels *r);   /* SENDs without an answer, or without their record */
 
 /* The administrator's: the pause that a destination has earned is over; STR_NONE: those of all. */

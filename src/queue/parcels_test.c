@@ -63,6 +63,48 @@ TEST(a_kill_repeats_one_message_a_connection)
 	world_free(w);
 }
 
+/* A server that has the whole message is waited for, longer than for our own cells, and what it says is written down. */
+TEST(a_stop_waits_for_the_last_word_of_a_server)
+{
+	struct world *w = begin();
+	const uint64_t to[] = { WORLD_AT(0) };
+
+	w->net.is_held = true;
+	world_add(w, 0, to, 1, 500);
+	WORLD_UNTIL(w, w->answered == 1 && w->net.sends == 1);
+	queue_stop(w->queue);
+	WORLD_UNTIL(w, w->net.is_told_of_end);
+	w->clock_ms += 14000;
+	world_rounds(w, 20);
+	EXPECT(!queue_is_stopped(w->queue));
+	net_answer_held(&w->net);
+	WORLD_UNTIL(w, queue_is_stopped(w->queue));
+	EXPECT_INT(open_connections(w), 0);
+	world_stop(w);
+	world_open(w);
+	world_rounds(w, 50);
+	EXPECT_INT(w->net.sends, 1);
+	world_free(w);
+}
+
+/* What has not left is given back: nothing is waited for, no try is counted, and it leaves after the start. */
+TEST(what_a_stop_gives_back_leaves_after_the_start)
+{
+	struct world *w = begin();
+	const uint64_t to[] = { WORLD_AT(0), WORLD_AT(1) };
+
+	w->net.is_held = w->net.gives_back = true;
+	for (uint32_t i = 0; i < 20; i++)
+		world_add(w, i, to, 2, 500);
+	WORLD_UNTIL(w, w->answered == 20 && w->net.sends == 2 * TURNS_WINDOW_START);
+	world_stop(w);
+	w->net.gives_back = false;
+	world_open(w);
+	EXPECT_INT(late(w).waiting + late(w).held, 0);
+	WORLD_UNTIL(w, got_in_all(w, 20) == 40);
+	world_free(w);
+}
+
 TEST(what_is_deferred_is_tried_again_in_five_minutes)
 {
 	struct world *w = begin();

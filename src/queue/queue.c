@@ -22,7 +22,8 @@ enum {
 	HALF_FULL_PERCENT = 50, DEFER_MAX = 1000, LATE_BATCH = 1000, LATE_OUT_MAX = LATE_DUE_MAX,
 	ROUND_SEGMENTS = 2,           /* a small ring is synced after so many segments */
 	FAILED_PATIENCE_MS = 3000,    /* of a failed log: those who wait get their answer first */
-	STOP_PATIENCE_MS = 5000,      /* for batches that are out */
+	STOP_PATIENCE_MS = 5000,      /* for batches that are out … */
+	STOP_SENDS_MS = 15000,        /* … and for SENDs: more than SENDS_END_MS, and less than master waits */
 	LATE_LOOK_S = 60,             /* queue.db is asked at least so often */
 };
 
@@ -477,13 +478,17 @@ static void tick(struct queue *q)
 	}
 }
 
+static bool is_out(const struct queue *q)
+{
+	int64_t since_ms = q->now_ms - q->stops_ms;
+
+	return (dispatch_out(q->dispatch) > 0 && since_ms < STOP_PATIENCE_MS) || (parcels_out(q->parcels) > 0 && since_ms < STOP_SENDS_MS);
+}
+
 /* Nothing new is sent; what is out gets its answer or its end; then one last round, and W. */
 static void run_stop(struct queue *q)
 {
-	bool is_late = q->now_ms - q->stops_ms >= STOP_PATIENCE_MS;
-
-	if (q->adding > 0 || reporter_is_busy(q->reporter) || (dispatch_out(q->dispatch) + parcels_out(q->parcels) > 0 && !is_late) ||
-	    sync_is_running(q->sync))
+	if (q->adding > 0 || reporter_is_busy(q->reporter) || is_out(q) || sync_is_running(q->sync))
 		return;
 	if (!q->has_synced_last) {
 		q->has_synced_last = true;
@@ -528,9 +533,11 @@ void queue_fds(const struct queue *q, int fds[2])
 
 void queue_stop(struct queue *q)
 {
-	if (!q->stops)
-		q->stops_ms = q->now_ms;
+	if (q->stops)
+		return;
+	q->stops_ms = q->now_ms;
 	q->stops = true;
+	parcels_stop(q->parcels);
 }
 
 bool queue_is_stopped(const struct queue *q) { return q->is_stopped; }

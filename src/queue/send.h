@@ -3,6 +3,8 @@
  *   queue ──SEND──► net      once for each destination of a message, at most SEND_RECIPIENTS_MAX recipients
  *   queue ◄─answer─ net      a result for each recipient, in their order, with the words of the other server
  *   queue ──SENT──► net      once for each answer: what it said is durable where it must be (at once, if nothing was DONE)
+ *   queue ──SENDS_END─► net  it stops: net answers ERR_AGAIN at once where nothing of the message has left yet, and everything within
+ *                            SENDS_END_MS: ERR_AGAIN (as if it had not been asked for) where the message was not sent to its end
  *
  * Net sends a SEND over one connection. That connection carries nothing else before its SENT has come: so however queue or net is
  * killed, an open connection repeats one message at most, the one whose "250" came and whose record did not reach the disk.
@@ -36,6 +38,7 @@ enum {
 	SEND_TLS_MAX    = 200,
 	SEND_ANSWER_TEXTS_MAX = 40000,    /* all texts of an answer together; from there on they are cut short */
 	SEND_TIMEOUT_MS = 2 * 3600 * 1000,
+	SENDS_END_MS = 12000,
 };
 
 struct send_recipient {

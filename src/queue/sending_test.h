@@ -48,6 +48,14 @@ UNUSED static size_t got_in_all(const struct world *w, uint32_t messages)
 	return n;
 }
 
+/* The server of the one SEND that is open takes it. */
+UNUSED static void net_answer_held(struct fake_net *n)
+{
+	struct send_recipient to = { .address = STR("x0@d0.example") };
+
+	net_answer(n, n->open[0].call, &(struct send){ .n = 1, .recipients = &to });
+}
+
 UNUSED static size_t open_connections(const struct world *w)
 {
 	size_t n = 0;

@@ -65,7 +65,9 @@ struct fake_connection {
 struct fake_net {
 	struct channel *ch;         /* NULL: it does not run */
 	bool     is_held;           /* does not answer */
+	bool     is_told_of_end;
 	bool     defers, refuses, is_unreachable;
+	bool     gives_back;        /* nothing of what is held has left: the end of all (SENDS_END) gives it back */
 	int      dies_after;        /* SENDs; -1: never */
 	uint32_t poison;            /* the message it dies of each time; 0: none */
 	bool     dies_before_answer;/* but after the other server has accepted it */
@@ -405,7 +407,7 @@ static void net_on_send(void *context, UNUSED struct channel *ch, struct message
 	n->sends++;
 	size_t open = net_open_to(n, c->destination);
 	n->most = open > n->most ? open : n->most;
-	bool dies = (n->dies_after >= 0 && n->dies_after-- == 0) || (n->poison != 0 && c->message == n->poison), accepts = !n->refuses && !n->defers && !n->is_unreachable;
+	bool dies = (n->dies_after >= 0 && n->dies_after-- == 0) || (n->poison != 0 && c->message == n->poison), accepts = !n->refuses && !n->defers && !n->is_unreachable && !n->gives_back;
 	if (accepts && !(dies && !n->dies_before_answer))
 		net_accept(n, c, &in.send);
 	if (dies)
@@ -426,7 +428,21 @@ static void net_on_sent(void *context, UNUSED struct channel *ch, struct message
 		c->number = 0;
 }
 
-static const struct channel_handler world_net_handlers[] = { { REQUEST_SEND, net_on_send }, { NOTICE_SENT, net_on_sent }, { 0 } };
+static void net_on_sends_end(void *context, struct channel *ch, UNUSED struct message *m)
+{
+	struct fake_net *n = &((struct world *)context)->net;
+
+	n->is_told_of_end = true;
+	for (size_t i = 0; n->gives_back && i < WORLD_CONNECTIONS; i++) {
+		if (n->open[i].number != 0)
+			channel_reply(ch, n->open[i].call, ERR_AGAIN, STR(""), NULL, 0);
+		n->open[i].number = 0;
+	}
+}
+
+static const struct channel_handler world_net_handlers[] = {
+	{ REQUEST_SEND, net_on_send }, { NOTICE_SENT, net_on_sent }, { NOTICE_SENDS_END, net_on_sends_end }, { 0 },
+};
 
 /* Net, or the queue, dies: all connections break, and what was accepted over them may be sent once more. */
 static void net_excuse(struct fake_net *n)

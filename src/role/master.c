@@ -361,7 +361,7 @@ static void stop_all(struct master *m)
 		{ ROLE_CELL,    NOTICE_STOP,  ROLE_CELL,    5000 },
 		{ ROLE_GATE,    NOTICE_STOP,  ROLE_GATE,    10000 },
 		{ ROLE_COUNT,   0,            ROLE_CELL,    45000 },  /* a large WAL on a slow disk */
-		{ ROLE_QUEUE,   NOTICE_STOP,  ROLE_QUEUE,   10000 },
+		{ ROLE_QUEUE,   NOTICE_STOP,  ROLE_QUEUE,   20000 },  /* another server's last word to a message */
 		{ ROLE_NET,     NOTICE_STOP,  ROLE_NET,     5000 },
 		{ ROLE_NURSERY, NOTICE_STOP,  ROLE_NURSERY, 5000 },
 		{ ROLE_CONTROL, NOTICE_STOP,  ROLE_CONTROL, 10000 },

@@ -116,9 +116,16 @@ static void on_send(void *context, struct channel *ch, struct message *msg)
 }
 
 static void on_sent(void *context, UNUSED struct channel *ch, struct message *msg) { outbound_on_sent(((struct net *)context)->outbound, msg); }
+static void on_sends_end(void *context, UNUSED struct channel *ch, UNUSED struct message *msg)
+{
+	outbound_on_sends_end(((struct net *)context)->outbound);
+}
+
 static void on_queue_gone(void *context, UNUSED struct channel *ch) { outbound_drop_all(((struct net *)context)->outbound); }
 
-static const struct channel_handler queue_handlers[] = { { REQUEST_SEND, on_send }, { NOTICE_SENT, on_sent }, { 0 } };
+static const struct channel_handler queue_handlers[] = { { REQUEST_SEND, on_send }, { NOTICE_SENT, on_sent },
+                                                       { NOTICE_SENDS_END, on_sends_end }, { 0 } };
+
 static void on_question(void *context, struct channel *ch, struct message *msg)
 {
 	question_serve(((struct net *)context)->resolver, ch, msg);

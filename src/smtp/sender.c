@@ -273,16 +273,31 @@ void smtp_sender_input(struct smtp_sender *s, struct str bytes)
 	}
 }
 
-/* May the peer have the message though it did not say so? All of it was written, in a pipeline perhaps before the first reply. A peer
- * that closes cleanly without a word to this message has closed before it saw it: as happens to a connection that was kept. */
-static bool may_have_arrived(const struct smtp_sender *s, enum smtp_stage at, bool is_clean)
+/* All of it was written, in a pipeline perhaps before the first reply, and the word about it is still to come. */
+static bool is_written(const struct smtp_sender *s)
 {
 	bool is_due = false;
 
 	for (size_t i = s->first; i < s->end; i++)
 		is_due |= s->awaited[i].what == EXPECT_END;
-	return s->m && is_due && s->accepted + s->asked > 0 && s->step == STEP_SENT && s->out_at == s->out.n &&
-	       !(is_clean && (at == SMTP_AT_READY || at == SMTP_AT_MAIL));
+	return s->m && is_due && s->accepted + s->asked > 0 && s->step == STEP_SENT && s->out_at == s->out.n;
+}
+
+/* May the peer have the message though it did not say so? One that closes cleanly without a word to this message has closed before it saw
+ * it: as happens to a connection that was kept. */
+static bool may_have_arrived(const struct smtp_sender *s, enum smtp_stage at, bool is_clean)
+{
+	return is_written(s) && !(is_clean && (at == SMTP_AT_READY || at == SMTP_AT_MAIL));
+}
+
+enum smtp_holds smtp_sender_holds(const struct smtp_sender *s)
+{
+	for (size_t i = 0; s->m && i < s->m->n; i++)
+		if (s->rcpt[i] == RCPT_DECIDED && s->results[i].outcome == SMTP_OUTCOME_DONE)
+			return SMTP_HOLDS_ALL;
+	if (is_written(s))
+		return SMTP_HOLDS_ALL;
+	return s->m && s->step >= STEP_SENDING && s->content_at > 0 ? SMTP_HOLDS_PART : SMTP_HOLDS_NOTHING;
 }
 
 void smtp_sender_closed(struct smtp_sender *s, struct str why, bool is_clean)

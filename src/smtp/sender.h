@@ -110,6 +110,14 @@ unsigned smtp_sender_messages(const struct smtp_sender *s);    /* so many were f
 /* OVER before any message: what the connection failed of. */
 const struct smtp_result *smtp_sender_failure(const struct smtp_sender *s);
 
+/* What would become of the message if the connection were closed now. */
+enum smtp_holds {
+	SMTP_HOLDS_NOTHING,   /* nothing of it has left */
+	SMTP_HOLDS_PART,      /* the peer has no end of it, so it will deliver nothing */
+	SMTP_HOLDS_ALL,       /* the peer may deliver it, to some recipients at least */
+};
+enum smtp_holds smtp_sender_holds(const struct smtp_sender *s);
+
 /* How long the peer may be silent now, in seconds (RFC 5321 §4.5.3.2), counted from the last change of the second number: a peer
  * that sends a byte a minute makes no progress. */
 int smtp_sender_patience_s(const struct smtp_sender *s);

@@ -1,7 +1,10 @@
 """Mail between servers: two facteurs on loopback addresses, a name server of our own, and peers that behave oddly. Nothing may be lost,
 and nothing come twice where the peer said that it has it."""
 import os
+import signal
+import socket
 import sys
+import threading
 import time
 
 from harness import ROOT, expect, wait_for
@@ -71,6 +74,30 @@ def test_later_is_later(w):
         got = w.arrives(peer, f"{name} at first", retries=True)
         expect(len(got) == 1, f"{name}: once, not {len(got)} times")
     expect(len(drops.dropped) == 1, "sent again after the connection was lost, and once only")
+
+
+def test_a_restart_sends_nothing_twice(w):
+    """A server that has the whole message and thinks about it is waited for; one that has said nothing yet is not."""
+    word = threading.Event()
+    slow = w.peer("thinks", last_word=word)
+    silent = socket.create_server(("127.0.0.240", w.port))
+    w.dns.set("silent.peer.test", "MX", "10 mx.silent.peer.test")
+    w.dns.set("mx.silent.peer.test", "A", "127.0.0.240")
+    w.send("x@thinks.peer.test", subject="thought about")
+    w.send("x@silent.peer.test", subject="not heard")
+    wait_for(lambda: slow.waiting == 1, 30, "the whole message is there")
+    first, _ = silent.accept()
+    w.here.process.send_signal(signal.SIGTERM)
+    wait_for(lambda: "given_back=1" in w.here.log(), 30, "what has not left is given back")
+    expect(slow.messages == [], "the stop comes first")
+    word.set()
+    expect(w.here.stop() == 0, "a clean stop")
+    w.here.start()
+    again, _ = silent.accept()
+    expect(not any(r["tries"] for r in w.here.cli_json("queue", "list")), w.here.cli("queue", "list"))
+    expect(slow.subjects() == ["thought about"] and slow.sessions == 1, f"once: {slow.subjects()}, {slow.sessions} sessions")
+    for s in (first, again, silent):
+        s.close()
 
 
 def test_a_domain_may_be_paused(w):
