@@ -19,6 +19,8 @@ struct attached {
 	pthread_mutex_t     lock;   /* of the list and count */
 	struct session     *first;
 	size_t              count;
+	_Atomic int         wanting;    /* sessions that want to hear of changes */
+	_Atomic uint64_t    changes;
 };
 
 struct attached *attached_new(struct pool *p, const struct attach_host *host)
@@ -31,9 +33,18 @@ struct attached *attached_new(struct pool *p, const struct attach_host *host)
 	return at;
 }
 
+static void set_wanting(struct session *s, bool wants_news)
+{
+	if (s->wants_news != wants_news)
+		s->owner->wanting += wants_news ? 1 : -1;
+	s->wants_news = wants_news;
+}
+
 static void session_end(struct session *s)
 {
 	struct attached *at = s->owner;
+
+	set_wanting(s, false);
 
 	if (s->state)
 		s->engine->close(s->state);
@@ -155,7 +166,8 @@ static enum session_next session_run(struct session *s)
 		return SESSION_CLOSE;
 	bool is_resumed = s->is_resumed;  /* it may idle: only its engine can say so, also before the client says more */
 	s->is_resumed = false;
-	if (session_has_input(s) || is_resumed)
+	bool wants_news = s->wants_news && !s->is_parking;  /* what it said it knows is with the gate, which tells it the rest */
+	if (session_has_input(s) || is_resumed || (wants_news && !s->is_eof))
 		return s->engine->input(s->state);
 	return s->is_eof ? SESSION_CLOSE : SESSION_WAIT;
 }
@@ -170,7 +182,7 @@ static void session_log_context(const struct session *s)
 static enum pool_next session_step(struct session *s)
 {
 	int64_t waited_since = s->waits_since_ms;
-	uint64_t bytes_before = s->bytes_in;
+	uint64_t bytes_before = s->bytes_in, changes = s->owner->changes;
 
 	s->waits_since_ms = 0;
 	if (s->state == NULL && !session_begin(s))
@@ -183,11 +195,15 @@ static enum pool_next session_step(struct session *s)
 	session_slim(s);
 	if (s->is_parking)
 		return POOL_ARM;
+	bool wants_news = next == SESSION_PARK || next == SESSION_WAIT_NEWS;
+	set_wanting(s, wants_news);
+	if (wants_news && s->owner->changes != changes)  /* perhaps after it looked, and before anybody knew that it wants to hear */
+		pool_kick(s->pool, s->source);
 	bool was_quiet = waited_since && s->bytes_in == bytes_before && clock_mono_ms() >= waited_since + PARK_AFTER_MS;
 	if (next == SESSION_PARK)
 		session_park(s, true);
 	else if (was_quiet)
-		session_park(s, false);
+		session_park(s, wants_news);
 	if (!s->is_parking && !was_quiet) {  /* one that refused to be parked is not asked again before its next command */
 		s->waits_since_ms = waited_since && s->bytes_in == bytes_before ? waited_since : clock_mono_ms();
 		pool_alarm(s->pool, s->waits_since_ms + PARK_AFTER_MS);
@@ -296,6 +312,18 @@ int64_t attached_tick(struct attached *at, int64_t now_ms)
 	}
 	pthread_mutex_unlock(&at->lock);
 	return next;
+}
+
+void attached_changed(struct attached *at)
+{
+	at->changes++;
+	if (at->wanting == 0)
+		return;
+	pthread_mutex_lock(&at->lock);
+	for (struct session *s = at->first; s; s = s->next)
+		if (s->wants_news)
+			pool_kick(at->pool, s->source);
+	pthread_mutex_unlock(&at->lock);
 }
 
 size_t attached_count(struct attached *at)

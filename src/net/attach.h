@@ -21,6 +21,8 @@ struct attached *attached_new(struct pool *p, const struct attach_host *host);
 void attached_take(struct attached *at, int fd, enum attach kind);   /* owns fd */
 /* Parks what has waited 2 s; returns when it wants to be called again (mono ms), 0: no need. */
 int64_t attached_tick(struct attached *at, int64_t now_ms);
+/* The account has changed: sessions that want to hear of it look soon. Quick, from any thread. */
+void attached_changed(struct attached *at);
 size_t attached_count(struct attached *at);
 /* Ends the sessions whose grant is older than epoch (0xffffffff: all). */
 void attached_end(struct attached *at, uint32_t epoch);

@@ -8,11 +8,12 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-struct echo { struct session *s; int lines; };
+struct echo { struct session *s; int lines; bool wants_news; };
+static _Atomic int newest;   /* what has changed: an echo that wants to hear says it once */
 
 static void *echo_open(struct session *s, UNUSED void *cell)
 {
-	struct echo *e = arena_alloc(session_arena(s), sizeof(*e));
+	struct echo *e = ARENA_NEW(session_arena(s), struct echo);
 	e->s = s;
 	session_printf(s, "hello %.*s\r\n", STR_ARG(session_info(s)->login_name));
 	return e;
@@ -20,7 +21,7 @@ static void *echo_open(struct session *s, UNUSED void *cell)
 
 static void *echo_resume(struct session *s, UNUSED void *cell, struct str record)
 {
-	struct echo *e = arena_alloc(session_arena(s), sizeof(*e));
+	struct echo *e = ARENA_NEW(session_arena(s), struct echo);
 	uint64_t lines = 0;
 	e->s = s;
 	str_to_u64(record, &lines);
@@ -32,14 +33,19 @@ static enum session_next echo_input(void *state)
 {
 	struct echo *e = state;
 	struct str line;
+	static _Atomic int told;
+	int now = newest;
+	if (e->wants_news && told != now)
+		session_printf(e->s, "news %d\r\n", told = now);
 	while (session_line(e->s, 1000, &line) == ERR_OK) {
 		if (str_eq(line, STR("quit")))
 			return SESSION_CLOSE;
 		session_printf(e->s, "%d %.*s\r\n", ++e->lines, STR_ARG(line));
 		if (str_eq(line, STR("idle")))
 			return SESSION_PARK;
+		e->wants_news |= str_eq(line, STR("watch"));
 	}
-	return SESSION_WAIT;
+	return e->wants_news ? SESSION_WAIT_NEWS : SESSION_WAIT;
 }
 
 static bool echo_park(void *state, struct buf *record, uint64_t *modseq)
@@ -182,6 +188,32 @@ TEST(park_is_agreed)
 	for (int i = 0; i < 500 && attached_count(f.attached); i++)  /* a busy machine: the parked one may not have ended yet */
 		usleep(10000);
 	EXPECT_INT(attached_count(f.attached), 0);
+	end(&f);
+}
+
+TEST(who_wants_to_hear_of_changes_hears_without_a_word)
+{
+	struct fixture f;
+	begin(&f);
+	int deaf = attach(&f, 5, NULL, ATTACH_SESSION), fd = attach(&f, 5, NULL, ATTACH_SESSION);
+	expect_data(fd, "hello alice\r\n");
+	expect_data(deaf, "hello alice\r\n");
+	EXPECT_OK(frame_send(fd, FRAME_DATA, STR("watch\r\n"), 0));
+	expect_data(fd, "1 watch\r\n");
+	for (int i = 1; i <= 3; i++) {
+		char want[20];
+		newest = i;
+		attached_changed(f.attached);
+		snprintf(want, sizeof want, "news %d\r\n", i);
+		expect_data(fd, want);
+	}
+	expect_park(fd, 7, true, "1");  /* after 2 s of silence; from here on the gate asks for it */
+	newest = 4;
+	attached_changed(f.attached);
+	EXPECT_OK(frame_send(deaf, FRAME_DATA, STR("x\r\n"), 0));
+	expect_data(deaf, "1 x\r\n");
+	close(fd);
+	close(deaf);
 	end(&f);
 }
 

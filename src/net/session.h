@@ -15,7 +15,8 @@ struct session;
 
 enum session_next {
 	SESSION_WAIT,    /* call input() again when bytes come; park after 2 s without any */
-	SESSION_PARK,    /* park now (IDLE): news are wanted */
+	SESSION_WAIT_NEWS, /* the same, but also when the account has changed (attached_changed()), and parked it is told news */
+	SESSION_PARK,    /* park now (IDLE): news are wanted. Where it cannot be parked: as SESSION_WAIT_NEWS */
 	SESSION_CLOSE,   /* flush, then end the connection */
 	SESSION_UNAUTH,  /* flush, then back to the login phase */
 };
@@ -28,7 +29,7 @@ struct engine {
 	void *(*open)(struct session *s, void *cell);
 	/* From a parked record; the client has sent something. NULL: the record cannot be used; it has said BYE. */
 	void *(*resume)(struct session *s, void *cell, struct str record);
-	/* Runs every complete command that is there. */
+	/* Runs every complete command that is there; none may be there (SESSION_WAIT_NEWS). */
 	enum session_next (*input)(void *state);
 	/* Writes the parked state (at most PARK_RECORD_MAX) and the modseq it knows; false: cannot be parked now. NULL: never parks. */
 	bool (*park)(void *state, struct buf *record, uint64_t *modseq);

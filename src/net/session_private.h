@@ -23,7 +23,8 @@ struct session {
 	bool                 is_dead, is_eof, is_parking, is_render, is_resumed;
 	_Atomic int64_t      waits_since_ms;  /* 0: not waiting, or it cannot be parked before its next command */
 	_Atomic uint32_t     epoch;           /* of its grant; UINT32_MAX before it is known */
-	_Atomic bool         must_end;        /* the last three: read by other threads (attached_tick, attached_end) */
+	_Atomic bool         must_end;
+	_Atomic bool         wants_news;      /* the last four: read by other threads (attached_tick, attached_end, attached_changed) */
 	struct session      *next, **link;    /* in the owner's list */
 };
 

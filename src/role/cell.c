@@ -105,6 +105,8 @@ static void on_changed(void *context, UNUSED uint64_t account, uint64_t modseq)
 		;
 	if (c->is_watched)
 		tell_changed(c);
+	if (c->attached != NULL)
+		attached_changed(c->attached);
 }
 
 static void on_wait(void *context)
