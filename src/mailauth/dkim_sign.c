@@ -136,6 +136,22 @@ static struct str author_domain(struct arena *a, struct str from)
 	return STR("");
 }
 
+bool dkim_sign_domains(struct str sender, struct str message, struct arena *a, struct dkim_domains *out)
+{
+	struct scan s = scan_of(message);
+	struct header_field f;
+	size_t from_count = 0;
+
+	out->sender = domain_of(a, sender);
+	while (header_next(&s, &f)) {
+		if (!str_ieq(f.name, STR("from")))
+			continue;
+		from_count++;
+		out->author = author_domain(a, f.value);
+	}
+	return from_count == 1 && out->author.n > 0;
+}
+
 struct found { size_t row; struct str name, value; };
 
 /* The fields that are in the table, at most DKIM_FIELDS_MAX, the last ones: a verifier begins there. */

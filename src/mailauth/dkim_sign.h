@@ -45,6 +45,11 @@ void dkim_sign_free(struct dkim_sign **s);   /* for CLEANUP; NULL is fine */
 /* All at once, for a message in memory. */
 enum err dkim_sign_request(struct str sender, struct str message, struct buf *request) MUST_CHECK;
 
+/* Whose keys would sign it, by its header alone: for who knows that neither has one here. False: dkim_sign_end() would not take it either.
+ * In the arena. */
+struct dkim_domains { struct str author, sender; };   /* A-labels, lower case; sender may be empty */
+bool dkim_sign_domains(struct str sender, struct str message, struct arena *a, struct dkim_domains *out) MUST_CHECK;
+
 /* ---- keys' half. */
 struct dkim_request {
 	struct str author, sender;           /* domains: A-labels, lower case; sender may be empty */

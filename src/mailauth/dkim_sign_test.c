@@ -53,11 +53,16 @@ TEST(whose_signature)
 	EACH(cases, c) {
 		CLEANUP(arena_free) struct arena a = { 0 };
 		struct dkim_request r;
-		enum err e = ask(&a, str_of(c->sender), arena_printf(&a, "From: %s\r\n\r\n", c->from), &r);
+		struct dkim_domains d;
+		struct str message = arena_printf(&a, "From: %s\r\n\r\nFrom: x@body.example\r\n", c->from);
+		enum err e = ask(&a, str_of(c->sender), message, &r);
 
 		EXPECT_ERR(e, c->author ? ERR_OK : ERR_INVALID);
+		EXPECT_INT(dkim_sign_domains(str_of(c->sender), message, &a, &d), c->author != NULL);
 		if (e != ERR_OK)
 			continue;
+		EXPECT_STR(d.author, c->author);
+		EXPECT_STR(d.sender, c->fallback);
 		EXPECT_STR(r.author, c->author);
 		EXPECT_STR(r.sender, c->fallback);
 	}

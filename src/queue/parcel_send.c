@@ -364,11 +364,19 @@ void parcels_stop(struct parcels *r)
 	give_back_to_sign(r);
 }
 
+/* Nobody here signs it: keys has said so of both domains. A body in a file is left to the worker, with its header. */
+static bool is_keyless(const struct parcels *r, const struct loaded *l, struct arena *a)
+{
+	struct dkim_domains d;
+
+	return l->send.fd < 0 && dkim_sign_domains(l->send.sender, l->send.body, a, &d) && signatures_is_keyless(r->signatures, d.author) &&
+	       (d.sender.n == 0 || signatures_is_keyless(r->signatures, d.sender));
+}
+
 void parcel_go(struct parcel *p)
 {
 	CLEANUP(arena_free) struct arena a = { 0 };
 	CLEANUP(loaded_free) struct loaded l = { .send = { .fd = -1 } };
-	struct str prefix;
 
 	if (!read_parcel(p, &a, &l))
 		return;
@@ -380,12 +388,12 @@ void parcel_go(struct parcel *p)
 		parcel_resolve(p);
 		return;
 	}
-	if (l.is_ours && !signatures_find(p->parcels->signatures, p->log_id, p->seq, signed_part(p), &prefix)) {
-		add_to_sign(p);
-		return;
+	if (l.is_ours && !is_keyless(p->parcels, &l, &a)) {
+		if (!signatures_find(p->parcels->signatures, p->log_id, p->seq, signed_part(p), &l.send.prefix)) {
+			add_to_sign(p);
+			return;
+		}
 	}
-	if (l.is_ours)
-		l.send.prefix = prefix;
 	add_fields(&l, &a);
 	hand_over(p, &l);
 }
@@ -420,6 +428,20 @@ static void signed_with(struct signing *s, struct str prefix)
 	send_now(p);
 }
 
+static void has_no_key(struct signing *s)
+{
+	struct signatures *to = s->parcel->parcels->signatures;
+	struct scan in = scan_of(buf_str(&s->request));
+	struct dkim_request r;
+
+	if (get_dkim_request(&in, &r)) {
+		signatures_keyless(to, r.author);
+		if (r.sender.n > 0)
+			signatures_keyless(to, r.sender);
+	}
+	signed_with(s, STR(""));
+}
+
 static void sign_later(struct signing *s)
 {
 	struct parcel *p = s->parcel;
@@ -437,8 +459,8 @@ static void on_signed(void *context, struct message *m)
 	case ERR_OK:
 		signed_with(s, m->body);
 		break;
-	case ERR_NOTFOUND:  /* no key for it here */
-		signed_with(s, STR(""));
+	case ERR_NOTFOUND:
+		has_no_key(s);
 		break;
 	case ERR_INVALID:
 		log_error("a message leaves without a signature: keys did not understand seq=%llu", (unsigned long long)s->parcel->seq);

@@ -255,20 +255,27 @@ static void close_channel(struct parcels *r, struct channel **ch)
 	*ch = NULL;
 }
 
-static const struct channel_handler no_handlers[] = { { 0 } };
+static void on_dkim_keys(void *context, UNUSED struct channel *ch, UNUSED struct message *m)
+{
+	signatures_forget_keyless(((struct parcels *)context)->signatures);
+}
 
-static void open_channel(struct parcels *r, struct channel **ch, int fd, enum role peer)
+static const struct channel_handler net_handlers[] = { { 0 } };
+static const struct channel_handler keys_handlers[] = { { NOTICE_DKIM_KEYS, on_dkim_keys }, { 0 } };
+
+static void open_channel(struct parcels *r, struct channel **ch, int fd, enum role peer, const struct channel_handler *handlers)
 {
 	close_channel(r, ch);
-	*ch = channel_new(fd, ROLE_QUEUE, peer, no_handlers, r, NULL);
+	*ch = channel_new(fd, ROLE_QUEUE, peer, handlers, r, NULL);
 	r->queue->host.watch(r->queue->host.context, *ch);
 }
 
-void parcels_net(struct parcels *r, int fd) { open_channel(r, &r->net, fd, ROLE_NET); }
+void parcels_net(struct parcels *r, int fd) { open_channel(r, &r->net, fd, ROLE_NET, net_handlers); }
 
 void parcels_keys(struct parcels *r, int fd)
 {
-	open_channel(r, &r->keys, fd, ROLE_KEYS);
+	signatures_forget_keyless(r->signatures);
+	open_channel(r, &r->keys, fd, ROLE_KEYS, keys_handlers);
 	r->sign_again_ms = 0;
 }
 

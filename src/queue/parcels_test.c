@@ -245,7 +245,12 @@ TEST(an_address_without_a_domain_is_refused_at_once)
 	world_free(w);
 }
 
-static void on_sign(UNUSED void *context, struct channel *ch, struct message *m) { channel_reply(ch, m->call, ERR_NOTFOUND, STR(""), NULL, 0); }
+static size_t asked_to_sign;
+static void on_sign(UNUSED void *context, struct channel *ch, struct message *m)
+{
+	asked_to_sign++;
+	channel_reply(ch, m->call, ERR_NOTFOUND, STR(""), NULL, 0);
+}
 static const struct channel_handler keys_without_keys[] = { { REQUEST_DKIM_SIGN, on_sign }, { 0 } };
 
 static void submitted(struct envelope *e)
@@ -278,6 +283,35 @@ TEST(who_submitted_what_is_refused_is_told)
 	}
 	WORLD_UNTIL(w, channel_receive(keys) == ERR_OK && w->net.sends >= 2 * COUNT_OF(dress) && backlog(w) == 0);
 	EXPECT_INT(w->refused_elsewhere, COUNT_OF(to));  /* a person's; what a program or a stranger sends is not his */
+	world_free(w);
+	channel_free(keys);
+}
+
+TEST(a_domain_without_a_key_is_asked_for_once)
+{
+	static const struct { bool news; size_t asked; } steps[] = {
+		{ false, 1 },
+		{ false, 1 },   /* keys has said that it has none, */
+		{ true, 2 },    /* … and that this may have changed */
+		{ false, 2 },
+	};
+	struct world *w = begin();
+	const uint64_t to = WORLD_AT(0);
+	struct channel *keys;
+	int pair[2];
+
+	world_pair(pair);
+	queue_keys(w->queue, pair[1]);
+	keys = channel_new(pair[0], ROLE_KEYS, ROLE_QUEUE, keys_without_keys, w, NULL);
+	w->dress = submitted;
+	asked_to_sign = 0;
+	for (uint32_t i = 0; i < COUNT_OF(steps); i++) {
+		if (steps[i].news)
+			channel_notify(keys, NOTICE_DKIM_KEYS, STR(""), NULL, 0);
+		world_add(w, i, &to, 1, 100);
+		WORLD_UNTIL(w, channel_receive(keys) == ERR_OK && w->net.got[i][0] == 1);
+		EXPECT_INT(asked_to_sign, steps[i].asked);
+	}
 	world_free(w);
 	channel_free(keys);
 }

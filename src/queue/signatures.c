@@ -13,6 +13,7 @@ struct signature {
 
 struct signatures {
 	struct map       places;
+	struct map       keyless;   /* domain -> s */
 	struct signature ring[SIGNATURES_KEPT];
 	size_t           next;
 };
@@ -26,6 +27,7 @@ void signatures_free(struct signatures *s)
 	for (size_t i = 0; i < SIGNATURES_KEPT; i++)
 		mem_free(s->ring[i].text);
 	map_free(&s->places);
+	map_free(&s->keyless);
 	mem_free(s);
 }
 
@@ -64,4 +66,19 @@ void signatures_put(struct signatures *s, uint64_t log_id, uint64_t seq, uint16_
 	x->n = prefix.n;
 	if (prefix.n > 0)
 		memcpy(x->text, prefix.p, prefix.n);
+}
+
+bool signatures_is_keyless(const struct signatures *s, struct str domain) { return map_get(&s->keyless, domain) != NULL; }
+
+void signatures_keyless(struct signatures *s, struct str domain)
+{
+	if (s->keyless.n >= SIGNATURES_KEYLESS_MAX)  /* From names whatever domain its author likes */
+		signatures_forget_keyless(s);
+	map_set(&s->keyless, domain, s);
+}
+
+void signatures_forget_keyless(struct signatures *s)
+{
+	map_free(&s->keyless);
+	s->keyless = (struct map){ 0 };
 }

@@ -247,10 +247,19 @@ static void on_dkim_sign(void *context, struct channel *ch, struct message *m)
 	}
 }
 
+/* Before whoever changed the keys is answered: what he sends next is signed. */
+static void tell_queue(const struct keys *k)
+{
+	for (size_t i = 0; i < k->peer_count; i++)
+		if (k->peers[i].role == ROLE_QUEUE)
+			channel_notify(k->peers[i].ch, NOTICE_DKIM_KEYS, STR(""), NULL, 0);
+}
+
 static void dkim_command_answer(void *context, enum err status, const struct dkim_keys *list)
 {
 	CLEANUP(buf_free) struct buf b = BUF(MESSAGE_BODY_MAX);
 
+	tell_queue(((struct later *)context)->peer->keys);
 	put_dkim_keys(&b, list);
 	later_reply(context, status, buf_str(&b));
 }
