@@ -72,6 +72,8 @@ struct channel {
 	const struct channel_handler *handlers;
 	void           *context;
 	void          (*on_closed)(void *context, struct channel *ch);
+	void          (*hold)(void *context, int fd, bool is_held);   /* NULL: nobody else polls */
+	void           *hold_context;
 	uint32_t        next_call;
 	bool            has_reader;   /* a thread is inside recv or poll of this channel */
 	bool            told_closed;
@@ -83,6 +85,14 @@ struct channel {
 	struct item    *unsent, **unsent_end;
 	size_t          unsent_bytes, unsent_fds;
 };
+
+void channel_on_wait(struct channel *ch, void (*hold)(void *context, int fd, bool is_held), void *context)
+{
+	pthread_mutex_lock(&ch->lock);
+	ch->hold = hold;
+	ch->hold_context = context;
+	pthread_mutex_unlock(&ch->lock);
+}
 
 static const struct row *row_of(uint16_t type)
 {
@@ -505,12 +515,12 @@ static void sort(struct channel *ch, struct item *it)
 	}
 }
 
-/* Lock held at entry and exit. Reads what is there, as the only reader, until the inbox has so many. */
-static size_t read_all(struct channel *ch, size_t inbox_most)
+/* Lock held at entry and exit. Reads what is there, as the only reader, until the inbox has so many, or an answer is there. */
+static size_t read_all(struct channel *ch, size_t inbox_most, const bool *is_answered)
 {
 	size_t n = 0;
 
-	while (ch->fd >= 0 && !ch->has_reader && ch->inbox_count < inbox_most) {
+	while (ch->fd >= 0 && !ch->has_reader && ch->inbox_count < inbox_most && !*is_answered) {
 		int fd = ch->fd, failure;
 
 		ch->has_reader = true;
@@ -544,10 +554,12 @@ static size_t read_all(struct channel *ch, size_t inbox_most)
  * next few take one only: what else is there makes the socket readable again. */
 static void read_round(struct channel *ch)
 {
+	static const bool goes_on = false;
+
 	if (ch->short_rounds > 0) {
 		ch->short_rounds--;
-		read_all(ch, ch->inbox_count + 1);
-	} else if (read_all(ch, INBOX_ROUND) <= 1) {
+		read_all(ch, ch->inbox_count + 1, &goes_on);
+	} else if (read_all(ch, INBOX_ROUND, &goes_on) <= 1) {
 		ch->short_rounds = SHORT_ROUNDS;
 	}
 }
@@ -658,7 +670,11 @@ static void wait_for_answer(struct channel *ch, struct pending *p)
 	}
 	struct pollfd poll_fd = { ch->fd, (short)(POLLIN | (ch->unsent ? POLLOUT : 0)), 0 };
 	ch->has_reader = true;
+	void (*hold)(void *context, int fd, bool is_held) = ch->hold;
+	void *context = ch->hold_context;
 	pthread_mutex_unlock(&ch->lock);
+	if (hold != NULL)
+		hold(context, poll_fd.fd, true);
 	poll(&poll_fd, 1, left > 1000 ? 1000 : (int)left);
 	pthread_mutex_lock(&ch->lock);
 	ch->has_reader = false;
@@ -668,7 +684,9 @@ static void wait_for_answer(struct channel *ch, struct pending *p)
 	}
 	pthread_cond_broadcast(&ch->answered);
 	flush_locked(ch);
-	read_all(ch, SIZE_MAX);
+	read_all(ch, SIZE_MAX, &p->is_answered);
+	if (hold != NULL && ch->fd == poll_fd.fd)  /* else it has closed, and its number may be somebody else's */
+		hold(context, poll_fd.fd, false);
 	if (ch->inbox != NULL)
 		wake(ch);  /* not for us: whoever runs handlers takes it */
 }

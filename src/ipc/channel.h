@@ -63,6 +63,10 @@ enum err channel_receive(struct channel *ch);
  * wait already (1,024) or none is left; the channel goes on. The descriptors are duplicated by the kernel, the caller keeps its own. */
 enum err channel_notify(struct channel *ch, uint16_t type, struct str body, const int *fds, int fd_count);
 
+/* For a process with several threads that poll channel_fd(): hold(context, fd, true) runs when one begins to wait there for its answer, and
+ * with false when it has read. What comes meanwhile is for that thread; whoever else is woken for it finds nothing. Not by a waiter itself. */
+void channel_on_wait(struct channel *ch, void (*hold)(void *context, int fd, bool is_held), void *context);
+
 /* Asks and waits for the answer, at most timeout_ms. *answer: body copied to the arena, descriptors owned by the caller.
  * Returns the answer's status; ERR_TIMEOUT; ERR_UNAVAILABLE: not connected or lost, nothing is known about the outcome. */
 enum err channel_call(struct channel *ch, uint16_t type, struct str body, const int *fds, int fd_count, int timeout_ms,

@@ -42,6 +42,29 @@ static void make_pair(struct side *cell, struct side *master)
 	master->ch = channel_new(fd[1], ROLE_MASTER, ROLE_CELL, master_handlers, master, on_closed);
 }
 
+struct holds { struct side *side; int n[2], fd; };
+
+static void note_hold(void *context, int fd, bool is_held)
+{
+	struct holds *h = context;
+
+	h->n[is_held]++;
+	h->fd = fd;
+}
+
+/* Sends something before the answer, and behind it. */
+static void *answer_between(void *side)
+{
+	struct side *s = side;
+	struct pollfd p = { channel_fd(s->ch), POLLIN, 0 };
+
+	poll(&p, 1, 5000);
+	channel_notify(s->ch, NOTICE_CELL_WATCHED, STR("\1"), NULL, 0);
+	channel_receive(s->ch);
+	channel_notify(s->ch, NOTICE_CELL_WATCHED, STR("\1"), NULL, 0);
+	return NULL;
+}
+
 static void *serve_once(void *side)
 {
 	struct side *s = side;
@@ -53,6 +76,28 @@ static void *serve_once(void *side)
 			break;
 	}
 	return NULL;
+}
+
+/* Whoever polls as well is held off while a thread waits, and what is not for that thread is there afterwards. */
+TEST(a_waiter_holds_the_others_off)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct side cell, master;
+	struct holds holds = { .fd = -1 };
+	struct message answer;
+	pthread_t t;
+
+	make_pair(&cell, &master);
+	channel_on_wait(cell.ch, note_hold, &holds);
+	pthread_create(&t, NULL, answer_between, &master);
+	assert_int_equal(channel_call(cell.ch, REQUEST_LEAVE, STR("x"), NULL, 0, 5000, &a, &answer), ERR_AGAIN);
+	pthread_join(t, NULL);
+	assert_true(holds.n[true] > 0 && holds.n[true] == holds.n[false]);
+	assert_int_equal(holds.fd, channel_fd(cell.ch));
+	while (cell.notices < 2)
+		assert_int_equal(channel_receive(cell.ch), ERR_OK);
+	channel_free(cell.ch);
+	channel_free(master.ch);
 }
 
 TEST(call_waits_for_its_answer)

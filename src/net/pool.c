@@ -23,7 +23,7 @@ struct source {
 	int        fd;
 	pool_ready ready;
 	void      *context;
-	bool       is_running, is_kicked;
+	bool       is_running, is_kicked, is_held;
 };
 
 struct pool {
@@ -88,7 +88,7 @@ uint64_t pool_add(struct pool *p, int fd, pool_ready ready, void *context)
 
 	pthread_mutex_lock(&p->lock);
 	uint64_t number = p->next_number++;
-	*s = (struct source){ number, fd, ready, context, false, false };
+	*s = (struct source){ .number = number, .fd = fd, .ready = ready, .context = context };
 	map_set_u64(&p->sources, number, s);
 	arm(p, EPOLL_CTL_ADD, fd, number, EPOLLIN);
 	pthread_mutex_unlock(&p->lock);
@@ -103,6 +103,18 @@ void pool_kick(struct pool *p, uint64_t number)
 		s->is_kicked = true;
 		if (!s->is_running)
 			arm(p, EPOLL_CTL_MOD, s->fd, number, EPOLLIN | EPOLLOUT);
+	}
+	pthread_mutex_unlock(&p->lock);
+}
+
+/* Nothing is armed while it runs, and it is armed again by whoever runs it. With nobody at the set there is nobody to be woken. */
+void pool_hold(struct pool *p, uint64_t number, bool is_held)
+{
+	pthread_mutex_lock(&p->lock);
+	struct source *s = map_get_u64(&p->sources, number);
+	if (s != NULL && s->is_held != is_held && !s->is_running && (!is_held || p->idle > 0)) {
+		s->is_held = is_held;
+		arm(p, EPOLL_CTL_MOD, s->fd, number, is_held ? 0 : EPOLLIN);
 	}
 	pthread_mutex_unlock(&p->lock);
 }
@@ -149,7 +161,7 @@ static void run_source(struct pool *p, uint64_t number)
 	enum pool_next next = s->ready(s->context);
 
 	pthread_mutex_lock(&p->lock);
-	s->is_running = false;
+	s->is_running = s->is_held = false;
 	if (next == POOL_ARM) {
 		arm(p, EPOLL_CTL_MOD, s->fd, number, s->is_kicked ? EPOLLIN | EPOLLOUT : EPOLLIN);
 	} else {

@@ -20,6 +20,8 @@ void pool_free(struct pool *p);                     /* after pool_run() returned
 /* Returns the source's number (never 0, never used again). */
 uint64_t pool_add(struct pool *p, int fd, pool_ready ready, void *context);
 void pool_kick(struct pool *p, uint64_t source);    /* runs it soon, even without input; nothing happens if it is gone */
+/* Until it is let go no thread is woken for it: one waits at the descriptor itself. What comes meanwhile, and is left, is seen then. */
+void pool_hold(struct pool *p, uint64_t source, bool is_held);
 void pool_alarm(struct pool *p, int64_t at_mono_ms);/* an earlier one that was set stays */
 /* The calling thread is about to wait for a peer or the disk: makes sure that another thread listens. */
 void pool_will_wait(struct pool *p);

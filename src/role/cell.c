@@ -46,6 +46,8 @@ struct peer {  /* a channel and the source of its present socket, or of its wake
 	struct peer    *next;
 	struct channel *ch;
 	int             fd;
+	struct pool    *pool;
+	uint64_t        source;
 };
 
 struct held {  /* a session that waits for the replay */
@@ -347,17 +349,26 @@ static struct peer *peer_new(struct cell *c, struct channel *ch, int fd)
 	struct peer *p = MEM_NEW(struct peer);
 
 	pthread_mutex_lock(&c->holding);
-	*p = (struct peer){ c->peers, ch, fd };
+	*p = (struct peer){ .next = c->peers, .ch = ch, .fd = fd, .pool = c->pool };
 	c->peers = p;
 	pthread_mutex_unlock(&c->holding);
 	return p;
+}
+
+static void on_hold(void *context, int fd, bool is_held)
+{
+	struct peer *p = context;
+
+	if (fd == p->fd)  /* a new socket has its own peer in a moment */
+		pool_hold(p->pool, p->source, is_held);
 }
 
 static void watch_socket(struct cell *c, struct channel *ch)
 {
 	struct peer *p = peer_new(c, ch, channel_fd(ch));
 
-	pool_add(c->pool, p->fd, peer_socket_ready, p);
+	p->source = pool_add(c->pool, p->fd, peer_socket_ready, p);
+	channel_on_wait(ch, on_hold, p);
 }
 
 static void watch_wake(struct cell *c, struct channel *ch)
