@@ -1,7 +1,7 @@
 /* directory/people_test.h -- a few people with a control that answers about them, in a thread, for tests of what is shared.
  *
- * example.org: alice (1), bob (2; also b.martin@), carol (3); $team is bob and, through $all in it, carol; chef@ leads to bob.
- * example.net: dave (4). */
+ * example.test: alice (1), bob (2; also b.martin@), carol (3); $team is bob and, through $all in it, carol; chef@ leads to
+ * bob. example.com: dave (4). */
 #ifndef FACTEUR_DIRECTORY_PEOPLE_TEST_H
 #define FACTEUR_DIRECTORY_PEOPLE_TEST_H
 #include "base/test.h"
@@ -88,17 +88,17 @@ static inline void people_begin(struct people *w)
 	*w = (struct people){ .path = test_dir(), .asker = ALICE };
 	EXPECT_OK(disk_dir_open(w->path, &w->dir));
 	EXPECT_OK(directory_open(w->dir, &w->d));
-	EXPECT_OK(domain_add(w->d, STR("example.org")));
-	EXPECT_OK(domain_add(w->d, STR("example.net")));
-	people_add(w, "alice@example.org", ALICE);
-	people_add(w, "bob@example.org", BOB);
-	people_add(w, "carol@example.org", CAROL);
-	people_add(w, "dave@example.net", DAVE);
-	martin = people_address(w, "b.martin@example.org");
+	EXPECT_OK(domain_add(w->d, STR("example.test")));
+	EXPECT_OK(domain_add(w->d, STR("example.com")));
+	people_add(w, "alice@example.test", ALICE);
+	people_add(w, "bob@example.test", BOB);
+	people_add(w, "carol@example.test", CAROL);
+	people_add(w, "dave@example.com", DAVE);
+	martin = people_address(w, "b.martin@example.test");
 	EXPECT_OK(name_add_further(w->d, &martin, BOB));
-	people_name(w, "chef@example.org", NAME_ALIAS, "bob@example.org", "bob@example.org");
-	people_name(w, "team@example.org", NAME_GROUP, "b.martin@example.org", "all@example.org");
-	people_name(w, "all@example.org", NAME_GROUP, "carol@example.org", "team@example.org");
+	people_name(w, "chef@example.test", NAME_ALIAS, "bob@example.test", "bob@example.test");
+	people_name(w, "team@example.test", NAME_GROUP, "b.martin@example.test", "all@example.test");
+	people_name(w, "all@example.test", NAME_GROUP, "carol@example.test", "team@example.test");
 	EXPECT_INT(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fd), 0);
 	w->control = channel_new(fd[0], ROLE_CELL, ROLE_CONTROL, none, NULL, NULL);
 	w->other = channel_new(fd[1], ROLE_CONTROL, ROLE_CELL, handlers, w, NULL);

@@ -14,6 +14,7 @@ struct imap_session *imap_session_new(struct session *s, struct account *account
 	struct imap_session *i = MEM_NEW(struct imap_session);
 
 	i->s = s;
+	i->account = account;
 	i->view = account->view;
 	i->out = BUF(8 << 20);
 	i->cmd.text = BUF(IMAP_COMMAND_MAX + 2 * IMAP_LINE_MAX);

@@ -3,6 +3,7 @@
 #define FACTEUR_IMAP_IMAP_PRIVATE_H
 #include "imap/grammar.h"
 #include "net/session.h"
+#include "store/rights.h"
 #include "store/view.h"
 #include "submit/account.h"
 
@@ -60,7 +61,9 @@ struct imap_cmd {
 
 struct imap_session {
 	struct session  *s;
+	struct account  *account;
 	struct view     *view;
+	const struct guest *guest;      /* somebody else looks at the account's mailboxes; NULL: its owner */
 	struct selected *selected;      /* NULL: none */
 	int64_t          mailbox_id;
 	bool             is_readonly;
@@ -145,6 +148,7 @@ void imap_enable_condstore(struct imap_session *s);  /* tells HIGHESTMODSEQ when
 struct imap_status_items { unsigned bits; };
 bool imap_parse_status_items(struct imap_cmd *c, struct imap_status_items *items);
 enum err imap_put_status(struct imap_session *s, const struct mailbox *m, struct imap_status_items items, struct arena *a);
+enum err imap_put_myrights(struct imap_session *s, const struct mailbox *m);  /* acl.c */
 /* Entries of METADATA (metadata.c), for LIST: parsed once, put for each mailbox. */
 struct imap_metadata;
 struct imap_metadata *imap_parse_metadata_entries(struct imap_cmd *c);

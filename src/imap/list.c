@@ -1,4 +1,5 @@
-/* LIST, with LIST-EXTENDED (RFC 5258), SPECIAL-USE (RFC 6154) and LIST-STATUS (RFC 5819), LIST-METADATA (RFC 9590), and LSUB.
+/* LIST, with LIST-EXTENDED (RFC 5258), SPECIAL-USE (RFC 6154), LIST-STATUS (RFC 5819), LIST-METADATA (RFC 9590) and LIST-MYRIGHTS
+ * (RFC 8440), and LSUB.
  *
  * Two sorted lists from the store, mailboxes and subscribed names, become one list of names; patterns choose. Parents always exist
  * (the store makes them), except those of subscriptions to mailboxes that are gone: they are listed as \NonExistent only where a
@@ -8,7 +9,7 @@
 
 enum { PATTERNS_MAX = 50 };
 enum { SELECT_SUBSCRIBED = 1, SELECT_REMOTE = 2, SELECT_RECURSIVE = 4, SELECT_SPECIAL = 8 };
-enum { RETURN_SUBSCRIBED = 1, RETURN_CHILDREN = 2, RETURN_SPECIAL = 4, RETURN_STATUS = 8, RETURN_METADATA = 16 };
+enum { RETURN_SUBSCRIBED = 1, RETURN_CHILDREN = 2, RETURN_SPECIAL = 4, RETURN_STATUS = 8, RETURN_METADATA = 16, RETURN_MYRIGHTS = 32 };
 
 struct listing {
 	unsigned   selects, returns;
@@ -73,6 +74,8 @@ static void parse_return_options(struct imap_cmd *c, struct listing *l)
 			l->returns |= RETURN_METADATA;
 			imap_sp(&c->args);
 			l->metadata = imap_parse_metadata_entries(c);
+		} else if (imap_word(&c->args, "MYRIGHTS")) {
+			l->returns |= RETURN_MYRIGHTS;
 		} else {
 			scan_fail(&c->args);
 		}
@@ -241,6 +244,8 @@ static enum err put_all(struct imap_session *s, struct imap_cmd *c, const struct
 			TRY(imap_put_status(s, names[i].m, l->status, &c->arena));
 		if ((returns & RETURN_METADATA) && names[i].m != NULL)
 			TRY(imap_put_metadata(s, names[i].m, l->metadata));
+		if ((returns & RETURN_MYRIGHTS) && names[i].m != NULL && is_chosen(l, &names[i]))
+			TRY(imap_put_myrights(s, names[i].m));
 		imap_spill(s);
 	}
 	return ERR_OK;
@@ -253,7 +258,7 @@ struct imap_reply imap_list(struct imap_session *s, struct imap_cmd *c)
 	enum err e;
 
 	if (!parse(s, c, &l))
-		return imap_bad(c, "[(SUBSCRIBED RECURSIVEMATCH SPECIAL-USE)] reference pattern [RETURN (SUBSCRIBED CHILDREN SPECIAL-USE STATUS (items) METADATA (entries))]");
+		return imap_bad(c, "[(SUBSCRIBED RECURSIVEMATCH SPECIAL-USE)] reference pattern [RETURN (SUBSCRIBED CHILDREN SPECIAL-USE STATUS (items) METADATA (entries) MYRIGHTS)]");
 	if (!l.is_extended && l.patterns[0].n == l.reference.n) {  /* an empty pattern asks for the separator */
 		buf_add_cstr(&s->out, "* LIST (\\Noselect) \"/\" \"\"\r\n");
 		return imap_ok(c, "the separator");

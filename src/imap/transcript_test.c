@@ -2,6 +2,7 @@
  * nothing of that in it but the lines with "@", so the same files can be spoken to a server. */
 #include "base/mem.h"
 #include "base/test.h"
+#include "directory/people_test.h"
 #include "imap/engine.h"
 #include "store/view.h"
 #include "submit/account.h"
@@ -23,6 +24,7 @@ struct play {
 	const char    *file;
 	int            line;
 	struct account account;
+	struct people  people;        /* once there is a line "@people" */
 	struct client  clients[SESSIONS];
 };
 
@@ -164,6 +166,11 @@ static void play_line(struct play *p, struct str line)
 		c = &p->clients[number.n ? number.p[0] - '1' : 0];
 		if (str_eq(verb, STR("eof")))
 			return;  /* here a client never has more than was given */
+		if (str_eq(verb, STR("people"))) {
+			people_begin(&p->people);
+			p->account.control = p->people.control;
+			return;
+		}
 		nothing_left(p);
 		if (str_eq(verb, STR("park")))
 			park(p, c);
@@ -220,6 +227,8 @@ static void play(const char *file)
 		buf_free(&p.clients[i].record);
 	}
 	view_close(p.account.view);
+	if (p.account.control != NULL)
+		people_end(&p.people);
 	test_dir_remove(dir);
 }
 

@@ -7,8 +7,8 @@
 
 static const struct { char letter; unsigned bits; } letters[] = {
 	{ 'l', RIGHT_LOOKUP }, { 'r', RIGHT_READ }, { 's', RIGHT_SEEN }, { 'w', RIGHT_WRITE }, { 'i', RIGHT_INSERT }, { 'p', RIGHT_POST },
-	{ 'k', RIGHT_CREATE }, { 'x', RIGHT_DELETE }, { 't', RIGHT_DELETED }, { 'e', RIGHT_EXPUNGE }, { 'a', RIGHT_ADMIN },
-	{ 'c', RIGHT_CREATE }, { 'd', RIGHT_DELETE | RIGHT_DELETED | RIGHT_EXPUNGE },
+	{ 'k', RIGHT_CREATE }, { 'x', RIGHT_DELETE }, { 't', RIGHT_DELETED }, { 'e', RIGHT_EXPUNGE },
+	{ 'c', RIGHT_CREATE }, { 'd', RIGHT_DELETE | RIGHT_DELETED | RIGHT_EXPUNGE }, { 'a', RIGHT_ADMIN },
 };
 
 bool rights_parse(struct str text, unsigned *out)

@@ -11,7 +11,7 @@ TEST(letters)
 		{ "", "" },
 		{ "lr", "lr" },
 		{ "rl", "lr" },                            /* any order */
-		{ "lrswipkxtea", "lrswipkxteacd" },        /* all, and what RFC 2086 called them */
+		{ "lrswipkxtea", "lrswipkxtecda" },        /* all, and what RFC 2086 called them */
 		{ "c", "kc" },
 		{ "d", "xted" },
 		{ "t", "td" },                             /* a part of d is shown as d, too (RFC 4314 §2.1.1) */
@@ -132,7 +132,7 @@ static struct str sharers(struct world *w, uint64_t who)
 		EXPECT_INT(one.account, owners[i].account);
 	}
 	if (n == 0)
-		EXPECT_ERR(shared_find(w->people.control, STR("alice@example.org"), WAIT_MS, &w->a, &one), ERR_NOTFOUND);
+		EXPECT_ERR(shared_find(w->people.control, STR("alice@example.test"), WAIT_MS, &w->a, &one), ERR_NOTFOUND);
 	atomic_store(&w->people.asker, ALICE);
 	return text;
 }
@@ -140,27 +140,27 @@ static struct str sharers(struct world *w, uint64_t who)
 TEST(lists_are_changed_line_by_line_and_kept)
 {
 	struct world w;
-	struct acl_entry nobody = { { SUBJECT_ACCOUNT, 99, STR(""), STR("gone@example.org") }, false, RIGHT_LOOKUP };
+	struct acl_entry nobody = { { SUBJECT_ACCOUNT, 99, STR(""), STR("gone@example.test") }, false, RIGHT_LOOKUP };
 
 	begin(&w);
 	EXPECT_STR(list(&w, "INBOX"), "");
-	EXPECT_OK(change(&w, "INBOX", ACL_SET, "bob@example.org", "lr"));
+	EXPECT_OK(change(&w, "INBOX", ACL_SET, "bob@example.test", "lr"));
 	EXPECT(w.changes > 0);
 	EXPECT_OK(change(&w, "INBOX", ACL_ADD, "bob", "sw"));              /* of the owner's domain */
-	EXPECT_OK(change(&w, "INBOX", ACL_SET, "team@example.org", "lri"));  /* a group, with "$" or without */
+	EXPECT_OK(change(&w, "INBOX", ACL_SET, "team@example.test", "lri"));  /* a group, with "$" or without */
 	EXPECT_OK(change(&w, "INBOX", ACL_SET, "anyone", "p"));
-	EXPECT_OK(change(&w, "INBOX", ACL_SET, "-CHEF@example.org", "w"));   /* an alias of bob's */
-	EXPECT_STR(list(&w, "INBOX"), "anyone p, $team@example.org lri, bob@example.org lrsw, -bob@example.org w");
-	EXPECT_OK(change(&w, "INBOX", ACL_REMOVE, "b.martin@example.org", "lw"));  /* a further address of his */
-	EXPECT_OK(change(&w, "INBOX", ACL_REMOVE, "carol@example.org", "l"));      /* has none: nothing happens */
-	EXPECT_OK(change(&w, "INBOX", ACL_REMOVE, "$team@example.org", "lri"));    /* without rights a line goes */
+	EXPECT_OK(change(&w, "INBOX", ACL_SET, "-CHEF@example.test", "w"));   /* an alias of bob's */
+	EXPECT_STR(list(&w, "INBOX"), "anyone p, $team@example.test lri, bob@example.test lrsw, -bob@example.test w");
+	EXPECT_OK(change(&w, "INBOX", ACL_REMOVE, "b.martin@example.test", "lw"));  /* a further address of his */
+	EXPECT_OK(change(&w, "INBOX", ACL_REMOVE, "carol@example.test", "l"));      /* has none: nothing happens */
+	EXPECT_OK(change(&w, "INBOX", ACL_REMOVE, "$team@example.test", "lri"));    /* without rights a line goes */
 	reopen(&w);
-	EXPECT_STR(list(&w, "INBOX"), "anyone p, bob@example.org rs, -bob@example.org w");
-	EXPECT_ERR(acl_remove(w.v, box(&w, "INBOX"), STR("carol@example.org"), false), ERR_NOTFOUND);
-	EXPECT_OK(acl_remove(w.v, box(&w, "INBOX"), STR("Bob@example.org"), true));
+	EXPECT_STR(list(&w, "INBOX"), "anyone p, bob@example.test rs, -bob@example.test w");
+	EXPECT_ERR(acl_remove(w.v, box(&w, "INBOX"), STR("carol@example.test"), false), ERR_NOTFOUND);
+	EXPECT_OK(acl_remove(w.v, box(&w, "INBOX"), STR("Bob@example.test"), true));
 	EXPECT_OK(acl_write(w.v, box(&w, "INBOX"), ACL_SET, &nobody));             /* whom no directory knows any more … */
-	EXPECT_OK(acl_remove(w.v, box(&w, "INBOX"), STR("gone@example.org"), false));  /* … can still be removed by name */
-	EXPECT_STR(list(&w, "INBOX"), "anyone p, bob@example.org rs");
+	EXPECT_OK(acl_remove(w.v, box(&w, "INBOX"), STR("gone@example.test"), false));  /* … can still be removed by name */
+	EXPECT_STR(list(&w, "INBOX"), "anyone p, bob@example.test rs");
 	EXPECT_ERR(acl_write(w.v, 9999, ACL_SET, &nobody), ERR_NOTFOUND);
 	end(&w);
 }
@@ -168,9 +168,9 @@ TEST(lists_are_changed_line_by_line_and_kept)
 TEST(whom_an_identifier_means)
 {
 	static const struct { const char *text, *name; } cases[] = {
-		{ "anyone", "anyone" }, { "ANYONE", "anyone" }, { "bob@example.org", "bob@example.org" }, { "BOB@Example.ORG", "bob@example.org" },
-		{ "bob", "bob@example.org" }, { "chef", "bob@example.org" }, { "team", "$team@example.org" }, { "$team@example.org", "$team@example.org" },
-		{ "$bob@example.org", NULL }, { "dave", NULL }, { "dave@example.net", "dave@example.net" }, { "eve@elsewhere.test", NULL },
+		{ "anyone", "anyone" }, { "ANYONE", "anyone" }, { "bob@example.test", "bob@example.test" }, { "BOB@Example.TEST", "bob@example.test" },
+		{ "bob", "bob@example.test" }, { "chef", "bob@example.test" }, { "team", "$team@example.test" }, { "$team@example.test", "$team@example.test" },
+		{ "$bob@example.test", NULL }, { "dave", NULL }, { "dave@example.com", "dave@example.com" }, { "eve@elsewhere.test", NULL },
 		{ "", NULL }, { "$", NULL }, { "@", NULL },
 	};
 	struct world w;
@@ -202,7 +202,7 @@ TEST(a_guest_has_what_is_given_less_what_is_taken)
 	EXPECT_STR(rights(&w, "Sent", BOB), "lra");
 	EXPECT_STR(rights(&w, "Sent", CAROL), "lrs");                /* through a group in the group */
 	EXPECT_STR(rights(&w, "Sent", DAVE), "");                    /* anyone is who has an address of the owner's domain … */
-	EXPECT_OK(setting_store(w.people.d, SCOPE_DOMAIN, STR("example.org"), SETTING_anyone_is_server, STR("on")));
+	EXPECT_OK(setting_store(w.people.d, SCOPE_DOMAIN, STR("example.test"), SETTING_anyone_is_server, STR("on")));
 	EXPECT_STR(rights(&w, "Sent", DAVE), "l");                   /* … or, by a setting, of this server */
 	EXPECT_OK(guest_ask(w.people.control, BOB, WAIT_MS, &w.a, &bob));
 	EXPECT_OK(rights_check(w.v, box(&w, "Sent"), &bob, RIGHT_LOOKUP | RIGHT_READ));
@@ -226,12 +226,12 @@ TEST(a_child_begins_with_the_list_of_its_parent)
 	EXPECT_OK(change(&w, "Work", ACL_SET, "bob", "lrk"));
 	EXPECT_OK(change(&w, "Work", ACL_SET, "-carol", "r"));
 	box(&w, "Work/2026/May");                                    /* its parent is made on the way, and has it, too */
-	EXPECT_STR(list(&w, "Work/2026"), "bob@example.org lrkc, -carol@example.org r");
-	EXPECT_STR(list(&w, "Work/2026/May"), "bob@example.org lrkc, -carol@example.org r");
+	EXPECT_STR(list(&w, "Work/2026"), "bob@example.test lrkc, -carol@example.test r");
+	EXPECT_STR(list(&w, "Work/2026/May"), "bob@example.test lrkc, -carol@example.test r");
 	EXPECT_OK(change(&w, "Work/2026", ACL_SET, "bob", "l"));     /* from then on each has its own */
-	EXPECT_STR(list(&w, "Work/2026/May"), "bob@example.org lrkc, -carol@example.org r");
+	EXPECT_STR(list(&w, "Work/2026/May"), "bob@example.test lrkc, -carol@example.test r");
 	EXPECT_OK(view_mailbox_rename(w.v, STR("Work/2026/May"), STR("May")));
-	EXPECT_STR(list(&w, "May"), "bob@example.org lrkc, -carol@example.org r");
+	EXPECT_STR(list(&w, "May"), "bob@example.test lrkc, -carol@example.test r");
 	EXPECT_OK(view_mailbox_delete(w.v, STR("May")));
 	box(&w, "May");
 	EXPECT_STR(list(&w, "May"), "");                             /* another mailbox with the same name */
@@ -254,34 +254,34 @@ TEST(control_knows_who_shares_with_whom)
 	EXPECT(!acl_is_untold(w.v));
 	reopen(&w);
 	EXPECT(!acl_is_untold(w.v));
-	EXPECT_STR(sharers(&w, BOB), "alice@example.org");
+	EXPECT_STR(sharers(&w, BOB), "alice@example.test");
 	EXPECT_STR(sharers(&w, CAROL), "");                          /* a line that only takes away shares nothing */
 	EXPECT_OK(change(&w, "INBOX", ACL_SET, "bob", ""));
 	EXPECT_OK(change(&w, "Sent", ACL_SET, "$all", "l"));
 	EXPECT_OK(acl_tell(w.v, w.people.control, WAIT_MS));
-	EXPECT_STR(sharers(&w, BOB), "alice@example.org");           /* in the group that is in the group that is in it … */
-	EXPECT_STR(sharers(&w, CAROL), "alice@example.org");
+	EXPECT_STR(sharers(&w, BOB), "alice@example.test");           /* in the group that is in the group that is in it … */
+	EXPECT_STR(sharers(&w, CAROL), "alice@example.test");
 	EXPECT_STR(sharers(&w, DAVE), "");
-	x = people_address(&w.people, "all@example.org");
-	struct directory_address carol = people_address(&w.people, "carol@example.org");
+	x = people_address(&w.people, "all@example.test");
+	struct directory_address carol = people_address(&w.people, "carol@example.test");
 	EXPECT_OK(name_target_remove(w.people.d, &x, &carol));
 	EXPECT_STR(sharers(&w, CAROL), "");                          /* out of the group: nothing had to be told */
 	EXPECT_OK(change(&w, "Trash", ACL_SET, "anyone", "l"));
 	EXPECT_OK(acl_tell(w.v, w.people.control, WAIT_MS));
-	EXPECT_STR(sharers(&w, CAROL), "alice@example.org");
+	EXPECT_STR(sharers(&w, CAROL), "alice@example.test");
 	EXPECT_STR(sharers(&w, DAVE), "");
 	EXPECT_OK(setting_store(w.people.d, SCOPE_SERVER, STR(""), SETTING_anyone_is_server, STR("on")));
-	EXPECT_STR(sharers(&w, DAVE), "alice@example.org");
+	EXPECT_STR(sharers(&w, DAVE), "alice@example.test");
 	EXPECT_STR(sharers(&w, ALICE), "");                          /* nobody is his own guest */
 	box(&w, "Box");
-	EXPECT_OK(change(&w, "Box", ACL_SET, "dave@example.net", "l"));
+	EXPECT_OK(change(&w, "Box", ACL_SET, "dave@example.com", "l"));
 	EXPECT_OK(acl_tell(w.v, w.people.control, WAIT_MS));
 	EXPECT_OK(view_mailbox_delete(w.v, STR("Box")));             /* its list goes with it */
 	EXPECT(acl_is_untold(w.v));
 	EXPECT_OK(account_delete(w.people.d, ALICE));
 	EXPECT_STR(sharers(&w, BOB), "");
 	EXPECT_OK(account_undelete(w.people.d, ALICE));
-	EXPECT_STR(sharers(&w, BOB), "alice@example.org");
+	EXPECT_STR(sharers(&w, BOB), "alice@example.test");
 	EXPECT_OK(account_delete(w.people.d, ALICE));
 	EXPECT_OK(account_forget(w.people.d, ALICE));
 	EXPECT_STR(sharers(&w, BOB), "");
@@ -296,13 +296,13 @@ TEST(limits_of_lists)
 
 	begin(&w);
 	for (; e == ERR_OK && lines <= ACL_ENTRIES_MAX; lines++) {
-		struct acl_entry line = { { SUBJECT_ACCOUNT, 100 + lines, STR(""), arena_printf(&w.a, "user%u@example.org", lines) }, false, RIGHT_LOOKUP };
+		struct acl_entry line = { { SUBJECT_ACCOUNT, 100 + lines, STR(""), arena_printf(&w.a, "user%u@example.test", lines) }, false, RIGHT_LOOKUP };
 		e = acl_write(w.v, box(&w, "INBOX"), ACL_SET, &line);
 	}
 	EXPECT_INT(e, ERR_LIMIT);
 	EXPECT_INT(lines, ACL_ENTRIES_MAX + 1);
 	EXPECT_OK(change(&w, "Sent", ACL_SET, "anyone", "l"));       /* others have room, and what was refused left nothing behind */
-	EXPECT_OK(acl_remove(w.v, box(&w, "INBOX"), STR("user7@example.org"), false));
+	EXPECT_OK(acl_remove(w.v, box(&w, "INBOX"), STR("user7@example.test"), false));
 	EXPECT_OK(change(&w, "INBOX", ACL_SET, "anyone", "l"));
 	end(&w);
 }

@@ -12,7 +12,10 @@ FILES = [f for f in sorted(glob.glob(os.path.join(ROOT, "tests/imap/*.txt"))) if
 
 
 def make_server():
-    return Server(accounts=(), settings=(("plain_login_loopback", "on"),))
+    """With the people whom @people promises."""
+    server = Server(accounts=("bob@example.test", "carol@example.test"), settings=(("plain_login_loopback", "on"),))
+    server.cli("group", "add", "team@example.test", "bob@example.test", "carol@example.test")
+    return server
 
 
 class Play:
@@ -62,6 +65,8 @@ class Play:
     def line(self, text):
         if text.startswith(b"@closed"):
             self.is_closed(int(text.split()[1]))
+        elif text == b"@people":
+            pass
         elif text.startswith(b"@eof"):
             self.speak(int(text.split()[1]))
             socket.socket.shutdown(self.client(int(text.split()[1])).sock, socket.SHUT_WR)  # SSLSocket.shutdown() would drop TLS
