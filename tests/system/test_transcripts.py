@@ -13,7 +13,7 @@ FILES = [f for f in sorted(glob.glob(os.path.join(ROOT, "tests/imap/*.txt"))) if
 
 def make_server():
     """With the people whom @people promises."""
-    server = Server(accounts=("bob@example.test", "carol@example.test"), settings=(("plain_login_loopback", "on"),))
+    server = Server(accounts=("bob", "carol"), settings=(("plain_login_loopback", "on"),))
     server.cli("group", "add", "team@example.test", "bob@example.test", "carol@example.test")
     return server
 
