@@ -155,7 +155,7 @@ static enum answer in_text(struct candidate *m, const struct search_key *k)
 		m->root = mime_parse(m->arena, m->message);
 	if (k->op == KEY_TEXT)
 		for (const struct mime_part *p = m->root; p != NULL; p = mime_next(p))
-			if (has_text(m, mime_header_text(m->arena, mime_header(m->message, p)), k->text))
+			if (has_text(m, mime_part_header_text(m->arena, m->message, p), k->text))
 				return YES;
 	for (const struct mime_part *p = mime_text_first(m->root); p != NULL; p = mime_text_next(p))
 		if (has_text(m, mime_text(m->arena, m->message, p, MIME_TEXT_MAX), k->text))

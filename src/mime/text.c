@@ -34,6 +34,23 @@ struct str mime_text(struct arena *a, struct str message, const struct mime_part
 	return mime_is(p, "text", "html") ? mime_html_text(a, text) : text;
 }
 
+bool mime_field_is_for_machines(struct str name)
+{
+	static const char *const exact[] = { "received", "x-received", "received-spf", "dkim-signature", "domainkey-signature", "dkim-filter",
+	                                     "autocrypt", "face", "x-face", "content-transfer-encoding", "mime-version", "x-original-dkim-signature",
+	                                     "x-mozilla-status", "x-mozilla-status2", "x-uidl" };
+	static const char *const beginnings[] = { "arc-", "x-google-", "x-gm-", "x-ms-exchange-", "x-microsoft-", "x-forefront-", "x-exchange-",
+	                                          "x-ms-", "x-ses-", "x-sg-", "x-mailgun-", "x-proofpoint-", "x-ironport-" };
+
+	for (size_t i = 0; i < COUNT_OF(exact); i++)
+		if (str_ieq(name, str_of(exact[i])))
+			return true;
+	for (size_t i = 0; i < COUNT_OF(beginnings); i++)
+		if (str_istarts(name, str_of(beginnings[i])))
+			return true;
+	return false;
+}
+
 struct str mime_header_text(struct arena *a, struct str header)
 {
 	struct buf b = BUF(HEADER_TEXT_MAX);
@@ -41,6 +58,8 @@ struct str mime_header_text(struct arena *a, struct str header)
 	struct header_field f;
 
 	while (header_next(&s, &f)) {
+		if (mime_field_is_for_machines(f.name))
+			continue;
 		buf_add(&b, f.name);
 		buf_add(&b, STR(": "));
 		buf_add(&b, header_decode(a, f.value));
@@ -49,6 +68,14 @@ struct str mime_header_text(struct arena *a, struct str header)
 	struct str out = b.n ? str_copy(a, buf_str(&b)) : STR("");
 	buf_free(&b);
 	return out;
+}
+
+/* A name in the form of RFC 2231 is not what anybody looks for. */
+struct str mime_part_header_text(struct arena *a, struct str message, const struct mime_part *p)
+{
+	struct str text = mime_header_text(a, mime_header(message, p)), name = mime_filename(a, p);
+
+	return name.n > 0 ? arena_printf(a, STR_FMT STR_FMT "\n", STR_ARG(text), STR_ARG(name)) : text;
 }
 
 /* --------------------------------------------------------------------------------------------------------- preview */

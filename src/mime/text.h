@@ -14,8 +14,12 @@ struct str mime_text(struct arena *a, struct str message, const struct mime_part
 /* The first readable words: text/plain before text/html, not attached; runs of white space are one SP, quoted lines
  * ("> ") and signatures skipped when something else is there; at most max characters. */
 struct str mime_preview(struct arena *a, struct str message, const struct mime_part *root, size_t max_characters);
-/* A header to search in: "Name: decoded text" LF for each field. */
+/* A header to search in: "Name: decoded text" LF for each field that says something to people. Left out is what only machines read and what
+ * would be found by accident: Received, signatures and seals, the X- fields of filters (mime_field_is_for_machines()). */
 struct str mime_header_text(struct arena *a, struct str header);
+bool mime_field_is_for_machines(struct str name);
+/* The same of a part, with the name of its file as people see it. */
+struct str mime_part_header_text(struct arena *a, struct str message, const struct mime_part *p);
 /* HTML without tags, script and style; entities decoded; block elements end a line. html: UTF-8. */
 struct str mime_html_text(struct arena *a, struct str html);
 #endif

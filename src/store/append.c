@@ -38,6 +38,8 @@ struct append {
 	uint32_t            replaced_uid;
 	uint64_t            freed;     /* its bytes, as far as one can say before */
 	struct delivery_key forget;    /* names up to its seq go in the same transaction; log_id 0: none */
+	struct append      *next, **link;   /* in view.appends, once it has taken a number; under the memory lock */
+	uint32_t            first_email;
 };
 
 static uint64_t open_size(const struct append *ap)
@@ -142,6 +144,50 @@ enum err append_write(struct append *ap, struct str bytes)
 	return ap->failed;
 }
 
+/* Who goes through all emails must not pass one that is committed later. */
+static uint32_t take_number(struct append *ap)
+{
+	struct view *v = ap->v;
+	uint32_t email;
+
+	pthread_mutex_lock(&v->memory_lock);
+	email = atomic_fetch_add(&v->email_next, 1);
+	if (ap->link == NULL) {
+		ap->first_email = email;
+		ap->next = v->appends;
+		ap->link = &v->appends;
+		if (ap->next != NULL)
+			ap->next->link = &ap->next;
+		v->appends = ap;
+	}
+	pthread_mutex_unlock(&v->memory_lock);
+	return email;
+}
+
+static void numbers_are_settled(struct append *ap)
+{
+	if (ap->link == NULL)
+		return;
+	pthread_mutex_lock(&ap->v->memory_lock);
+	*ap->link = ap->next;
+	if (ap->next != NULL)
+		ap->next->link = ap->link;
+	pthread_mutex_unlock(&ap->v->memory_lock);
+}
+
+uint32_t email_settled(struct view *v)
+{
+	uint32_t upto;
+
+	pthread_mutex_lock(&v->memory_lock);
+	upto = atomic_load(&v->email_next) - 1;
+	for (const struct append *ap = v->appends; ap != NULL; ap = ap->next)
+		if (ap->first_email - 1 < upto)
+			upto = ap->first_email - 1;
+	pthread_mutex_unlock(&v->memory_lock);
+	return upto;
+}
+
 static enum err finish_long(struct append *ap, struct incoming *m)
 {
 	struct str whole;
@@ -172,7 +218,7 @@ enum err append_end(struct append *ap)
 	if (e == ERR_OK && open_size(ap) == 0)
 		e = ERR_INVALID;
 	if (e == ERR_OK) {
-		m->email = atomic_fetch_add(&ap->v->email_next, 1);
+		m->email = take_number(ap);
 		e = ap->writer ? finish_long(ap, m) : finish_short(ap, m);
 	}
 	if (e == ERR_OK) {
@@ -311,6 +357,7 @@ void append_abandon(struct append **append)
 	drop_open(ap);
 	if (ap->n > 0)
 		note_dead(ap);
+	numbers_are_settled(ap);
 	buf_free(&ap->memory);
 	arena_free(&ap->arena);
 	mem_free(ap);

@@ -106,6 +106,26 @@ enum err email_set_place(struct view *v, uint32_t email, const struct place *to)
 	return stmt_done(q);
 }
 
+enum err emails_after(struct view *v, uint32_t after, uint32_t upto, uint32_t *out, size_t max, size_t *n)
+{
+	static const char sql[] = "SELECT email_id FROM email WHERE email_id > ?1 AND email_id <= ?2 ORDER BY email_id LIMIT ?3";
+	enum err e;
+
+	*n = 0;
+	pthread_mutex_lock(&v->db_lock);
+	{
+		CLEANUP(stmt_release) struct stmt *q = db_query(v->db, sql);
+		stmt_bind_int64(q, 1, after);
+		stmt_bind_int64(q, 2, upto);
+		stmt_bind_int64(q, 3, (int64_t)max);
+		while (*n < max && stmt_row(q))
+			out[(*n)++] = (uint32_t)stmt_int64(q, 0);
+		e = *n == max ? ERR_OK : stmt_end(q);
+	}
+	pthread_mutex_unlock(&v->db_lock);
+	return e;
+}
+
 enum err email_delete(struct tx *tx, uint32_t email)
 {
 	static const char sql[] = "DELETE FROM email WHERE email_id = ?1";

@@ -46,6 +46,21 @@ static enum err kept_delete(struct tx *tx, int64_t expunged_id)
 	return stmt_done(q);
 }
 
+enum err expunged_count(struct view *v, uint64_t *n)
+{
+	static const char sql[] = "SELECT count(*) FROM expunged";
+	enum err e;
+
+	pthread_mutex_lock(&v->db_lock);
+	{
+		CLEANUP(stmt_release) struct stmt *q = db_query(v->db, sql);
+		*n = stmt_row(q) ? stmt_u64(q, 0) : 0;
+		e = stmt_end(q);
+	}
+	pthread_mutex_unlock(&v->db_lock);
+	return e;
+}
+
 /* -------------------------------------------------------------------------------------------------------- undelete */
 
 enum err view_undelete(struct view *v, int64_t mailbox_id, int64_t since, uint32_t *restored)

@@ -172,6 +172,7 @@ struct view {
 	uint32_t           compact_after;    /* its emails up to this one are done */
 	int64_t            pruned_ms, written_ms;
 	uint64_t           ticked_commit;
+	int64_t            seen_since_ms;    /* a session has had a mailbox selected at each tick since; 0: none has */
 
 	pthread_mutex_t    memory_lock;
 	pthread_cond_t     array_ready;
@@ -182,6 +183,7 @@ struct view {
 	struct acl_lists  *acl;              /* all lists of rights; NULL: not read since they changed */
 	bool               maildrop_locked;
 	unsigned           n_selected;
+	struct append     *appends;          /* those that have taken a number of an email */
 	struct events      events;
 
 	pthread_mutex_t    acl_telling;      /* taken first: one tells control at a time */
@@ -194,6 +196,9 @@ struct view {
 	uint64_t           reserved_durable;
 	struct pending   **pending;
 	size_t             n_pending, pending_cap, n_taken;   /* taken: durable, about to be applied */
+
+	pthread_mutex_t    index_lock;       /* before db */
+	struct index      *index;            /* NULL: not opened yet */
 };
 
 enum tx_kind { TX_SYNC, TX_FLAGS };
@@ -328,6 +333,11 @@ enum err email_insert(struct tx *tx, const struct email_new *in) MUST_CHECK;
 enum err email_place(struct view *v, uint32_t email, struct place *out) MUST_CHECK;       /* db lock; ERR_NOTFOUND */
 enum err email_set_place(struct view *v, uint32_t email, const struct place *to) MUST_CHECK;   /* db lock */
 enum err email_delete(struct tx *tx, uint32_t email) MUST_CHECK;
+/* Emails after < email ≤ upto in ascending order, committed, read or not; at most max. Takes the db lock. */
+enum err emails_after(struct view *v, uint32_t after, uint32_t upto, uint32_t *out, size_t max, size_t *n) MUST_CHECK;
+
+/* append.c: every email up to this one is committed, or never will be. Takes the memory lock. */
+uint32_t email_settled(struct view *v);
 
 /* delivered.c */
 enum err delivered_add(struct tx *tx, const struct delivery_key *key, uint32_t email) MUST_CHECK;
@@ -337,6 +347,10 @@ enum err delivered_prune(struct tx *tx, const struct delivery_key *upto) MUST_CH
 enum err expunged_prune(struct view *v, int64_t before, size_t max, bool *more) MUST_CHECK;
 /* More is kept than the quota. Takes the db lock. */
 bool expunged_is_too_much(struct view *v);
+enum err expunged_count(struct view *v, uint64_t *n) MUST_CHECK;                          /* takes the db lock */
+
+/* index.c: the files are closed; nothing is written. For the end of the view. */
+void index_close(struct view *v);
 
 /* compact.c: one step of a few milliseconds; *more: there is more to do */
 enum err compact_step(struct view *v, bool *more) MUST_CHECK;

@@ -5,6 +5,7 @@
  * flags, arrays that no session uses, checkpoints, the forgetting of old expunged messages, compaction. */
 #include "base/clock.h"
 #include "base/log.h"
+#include "store/index.h"
 #include "store/store_private.h"
 
 enum {
@@ -14,6 +15,8 @@ enum {
 	IDLE_PAGES = 64,              /* when nothing was written for a while */
 	CLOSE_PAGES = 128,            /* the next one reads them in 0.3 ms; cutting the log off costs two syncs, now and when it begins anew */
 	IDLE_MS = 5000,
+	INDEX_AFTER_MS = 10000,       /* of somebody being here: who only looks for new mail costs nothing */
+	INDEX_LEAST = 64,             /* emails */
 	MESSAGE_SIZE_DEFAULT = 64 << 20,
 };
 
@@ -23,6 +26,7 @@ static void locks_init(struct view *v)
 	pthread_mutex_init(&v->memory_lock, NULL);
 	pthread_mutex_init(&v->sync_lock, NULL);
 	pthread_mutex_init(&v->acl_telling, NULL);
+	pthread_mutex_init(&v->index_lock, NULL);
 	pthread_cond_init(&v->array_ready, NULL);
 	pthread_cond_init(&v->sync_done, NULL);
 }
@@ -60,6 +64,7 @@ static enum err settle(struct view *v)
 /* Frees all; writes nothing. */
 static void release(struct view *v)
 {
+	index_close(v);
 	for (size_t i = 0; i < v->n_pending; i++) {
 		arena_free(&v->pending[i]->arena);
 		mem_free(v->pending[i]);
@@ -76,6 +81,7 @@ static void release(struct view *v)
 	db_close(&v->db);
 	disk_close(&v->lock_file);
 	disk_dir_close(&v->dir);
+	pthread_mutex_destroy(&v->index_lock);
 	pthread_cond_destroy(&v->array_ready);
 	pthread_cond_destroy(&v->sync_done);
 	pthread_mutex_destroy(&v->acl_telling);
@@ -269,6 +275,20 @@ static enum err background(struct view *v, int64_t now_ms, bool *more)
 	return ERR_OK;
 }
 
+/* Whoever reads his mail here will search it, too. */
+static bool index_a_little(struct view *v, int64_t now_ms)
+{
+	pthread_mutex_lock(&v->memory_lock);
+	bool is_seen = v->n_selected > 0;
+	pthread_mutex_unlock(&v->memory_lock);
+	if (!is_seen || v->seen_since_ms == 0)
+		v->seen_since_ms = is_seen ? now_ms : 0;
+	if (!is_seen || now_ms - v->seen_since_ms < INDEX_AFTER_MS || email_settled(v) < INDEX_LEAST)
+		return false;
+	int64_t left_ms = TICK_BUDGET_MS - (clock_mono_ms() - now_ms);
+	return left_ms > 0 && index_step(v, (int)left_ms);
+}
+
 /* Only deliveries wait, and nobody would see them: their syncs are the queue's business (its sync point), or that of the one who looks.
  * What is committed and in no list of changes is flags, subscriptions, names of keywords: those were promised within a second. */
 static bool may_wait(struct view *v)
@@ -296,6 +316,7 @@ bool view_tick(struct view *v)
 	drop_idle_arrays(v, now_ms);
 	if (checkpoint_if_due(v, now_ms) != ERR_OK || background(v, now_ms, &more) != ERR_OK)
 		v->is_pruning = v->is_compacting = more = false;  /* logged; tried again after PRUNE_EVERY_MS */
+	more |= index_a_little(v, now_ms);
 	atomic_flag_clear(&v->is_ticking);
 	return more;
 }

@@ -81,7 +81,8 @@ void view_set_undelete_days(struct view *v, uint32_t days);
 /* Something was delivered that nobody sees before view_publish() (or view_tick() beside a session). */
 bool view_has_unseen(struct view *v);
 /* Each second while anything may be unsynced: makes flags durable (and deliveries visible, where a session looks), continues
- * background work (at most 20 ms a call): pruning of expunged messages, compaction of bodies, checkpoints. Returns true while there is more to do. */
+ * background work (at most 20 ms a call): pruning of expunged messages, compaction of bodies, checkpoints, the index (index.h). Returns true while
+ * there is more to do. */
 bool view_tick(struct view *v);
 /* Asks for the forgetting of what was expunged long ago (view_set_undelete_days()), and for compaction, now; view_tick() does it. */
 void view_compact(struct view *v);

@@ -1,0 +1,315 @@
+/* What the index says about strings.
+ *
+ * A needle becomes patterns (parts of words, words that something should resemble), each once however many needles have it: a client that
+ * looks in From, Subject and text asks for the same word three times. Then all words of all segments are gone through, a block at a time: only
+ * a block that has the bytes of a pattern is taken apart. A pattern keeps a byte for each email: the fields that have it, or how relevant it is.
+ *
+ * Who looks for words that resemble gets plurals, accents and beginnings at the first look; when nothing has a word at all, a second one
+ * takes words with one letter wrong. */
+#include "store/index_private.h"
+#include "text/fold.h"
+#include "text/words.h"
+
+enum { PATTERNS_MAX = 64, WORDS_MAX = NEEDLE_PARTS_MAX, RELEVANCY_MAX = 100 };
+static const size_t MARKS_MAX = (size_t)64 << 20;   /* bytes of one search */
+
+struct pattern {
+	struct needle_part part;     /* of the text; is_like: the word that is wanted */
+	struct str         bytes;    /* are in every word that matches */
+	bool               is_like, is_mistyped;   /* is_mistyped: nothing was found otherwise */
+	unsigned           fields;   /* is_like */
+	uint8_t           *marks;    /* by email: fields, or relevancy */
+	bool               has_any;
+	unsigned           like;     /* of the word at hand; 0: it does not match */
+};
+
+struct index_hits {
+	size_t          n;           /* 0: nothing is known */
+	struct pattern *patterns[NEEDLE_PARTS_MAX];
+	unsigned        fields;
+	bool            is_exact, is_like;
+	uint32_t        upto;
+	const uint8_t  *unsure;      /* by email; NULL: none */
+};
+
+struct finding {
+	struct arena  *arena;
+	struct pattern patterns[PATTERNS_MAX];
+	size_t         n, max;
+	uint32_t       upto;
+	uint8_t       *unsure;
+	bool           is_unsure;    /* the word at hand is TERM_UNSURE */
+	bool           is_second;    /* the look for mistyped words */
+};
+
+/* ------------------------------------------------------------------------------------------------------------- patterns */
+
+static bool is_same(const struct pattern *p, const struct needle_part *part, bool is_like, unsigned fields)
+{
+	return p->is_like == is_like && str_eq(p->part.text, part->text) && (is_like ? p->fields == fields : p->part.match == part->match);
+}
+
+/* NULL: there is no room for more. */
+static struct pattern *pattern_for(struct finding *f, const struct needle_part *part, bool is_like, unsigned fields)
+{
+	for (size_t i = 0; i < f->n; i++)
+		if (is_same(&f->patterns[i], part, is_like, fields))
+			return &f->patterns[i];
+	if (f->n == f->max)
+		return NULL;
+	struct pattern *p = &f->patterns[f->n++];
+	*p = (struct pattern){ .part = *part, .bytes = part->text, .is_like = is_like, .fields = fields };
+	if (is_like)
+		p->bytes = word_stem(part->text);
+	p->marks = arena_alloc(f->arena, (size_t)f->upto + 1);
+	return p;
+}
+
+static size_t words_like(struct arena *a, struct str text, struct needle_part out[WORDS_MAX])
+{
+	struct str plain = word_plain(a, fold_casemap(a, text)), word;
+	struct words w = words_of(plain);
+	size_t n = 0;
+
+	while (n < WORDS_MAX && words_next(&w, &word))
+		out[n++] = (struct needle_part){ .text = word };
+	return n;
+}
+
+static struct index_hits *hits_of(struct finding *f, const struct index_needle *needle)
+{
+	struct index_hits *h = ARENA_NEW(f->arena, struct index_hits);
+	struct needle_part parts[NEEDLE_PARTS_MAX];
+	size_t n;
+
+	h->fields = needle->fields;
+	h->is_like = needle->is_like;
+	h->upto = f->upto;
+	if (f->upto == 0)
+		return h;
+	if (needle->is_like)
+		n = words_like(f->arena, needle->text, parts);
+	else
+		n = words_of_needle(fold_casemap(f->arena, needle->text), parts, &h->is_exact);
+	for (size_t i = 0; i < n; i++) {
+		h->patterns[i] = pattern_for(f, &parts[i], needle->is_like, needle->fields);
+		if (h->patterns[i] == NULL)
+			return h;
+	}
+	h->n = n;
+	return h;
+}
+
+/* ------------------------------------------------------------------------------------------------------------ looking */
+
+typedef uint8_t lane __attribute__((vector_size(16), aligned(1), may_alias));
+typedef uint64_t lane64 __attribute__((vector_size(16)));
+
+/* Are these bytes somewhere in there? First and last byte of sixteen places at once: several times as fast as memmem() where, as nearly
+ * always, they are not. */
+static bool has_bytes(struct str in, struct str bytes)
+{
+	const char *p = in.p, *end = in.p + in.n;
+	size_t n = bytes.n;
+
+	if (n < 2 || in.n < n + sizeof(lane))
+		return str_find(in, bytes) >= 0;
+	lane first = (lane){ 0 } + (uint8_t)bytes.p[0], last = (lane){ 0 } + (uint8_t)bytes.p[n - 1];
+	for (; p + n - 1 + sizeof(lane) <= end; p += sizeof(lane)) {
+		lane a = *(const lane *)p == first, b = *(const lane *)(p + n - 1) == last;
+		lane64 both = (lane64)(a & b);
+		if ((both[0] | both[1]) != 0 && str_find(str_make(p, sizeof(lane) + n - 1), bytes) >= 0)
+			return true;
+	}
+	return str_find(str_make(p, (size_t)(end - p)), bytes) >= 0;
+}
+
+static bool looks_at(void *context, struct str entries)
+{
+	struct finding *f = context;
+
+	if (entries.n > 1 && entries.p[1] == TERM_UNSURE)
+		return true;
+	for (size_t i = 0; i < f->n; i++)
+		if (f->is_second ? f->patterns[i].is_mistyped : has_bytes(entries, f->patterns[i].bytes))
+			return true;
+	return false;
+}
+
+static unsigned like(const struct finding *f, const struct pattern *p, struct str term)
+{
+	bool is_plain = term.p[0] == TERM_PLAIN;
+
+	if (!p->is_like)
+		return !is_plain && !f->is_second && word_matches(term, &p->part);
+	if (is_plain)
+		term = str_from(term, 1);
+	if (f->is_second)
+		return p->is_mistyped ? word_mistyped(term, p->part.text) : 0;
+	return word_like(term, p->part.text, p->bytes);
+}
+
+static bool wants(void *context, struct str term)
+{
+	struct finding *f = context;
+	bool is_wanted;
+
+	f->is_unsure = term.p[0] == TERM_UNSURE;
+	is_wanted = f->is_unsure;
+	for (size_t i = 0; i < f->n; i++) {
+		f->patterns[i].like = f->is_unsure ? 0 : like(f, &f->patterns[i], term);
+		is_wanted |= f->patterns[i].like > 0;
+	}
+	return is_wanted;
+}
+
+/* By where it stands; of a hundred. */
+static unsigned weight(unsigned fields)
+{
+	return fields & INDEX_SUBJECT ? 100 : fields & INDEX_FROM ? 95 : fields & (INDEX_TO | INDEX_CC | INDEX_BCC) ? 80 :
+	       fields & INDEX_BODY ? 70 : 50;
+}
+
+static void mark(struct pattern *p, uint32_t email, unsigned fields)
+{
+	if (!p->is_like) {
+		p->marks[email] |= (uint8_t)fields;
+		p->has_any = true;
+		return;
+	}
+	fields &= p->fields;
+	unsigned relevancy = fields ? p->like * weight(fields) / RELEVANCY_MAX : 0;
+	if (relevancy > p->marks[email])
+		p->marks[email] = (uint8_t)relevancy;
+	p->has_any |= relevancy > 0;
+}
+
+static void take_unsure(struct finding *f, struct list_reader *list)
+{
+	if (f->unsure == NULL)
+		f->unsure = arena_alloc(f->arena, (size_t)f->upto + 1);
+	while (list_next(list) && list->email <= f->upto)
+		f->unsure[list->email] = 1;
+}
+
+static void take(void *context, struct list_reader *list)
+{
+	struct finding *f = context;
+	struct pattern *wanted[PATTERNS_MAX];
+	size_t n = 0;
+
+	if (f->is_unsure) {
+		take_unsure(f, list);
+		return;
+	}
+	for (size_t i = 0; i < f->n; i++)
+		if (f->patterns[i].like > 0)
+			wanted[n++] = &f->patterns[i];
+	while (list_next(list) && list->email <= f->upto)
+		for (size_t i = 0; i < n; i++)
+			mark(wanted[i], list->email, list->fields);
+}
+
+static bool has_mistyped(struct finding *f)
+{
+	bool has = false;
+
+	for (size_t i = 0; i < f->n; i++) {
+		struct pattern *p = &f->patterns[i];
+		p->is_mistyped = p->is_like && !p->has_any && word_mistyped(p->part.text, p->part.text) > 0;
+		has |= p->is_mistyped;
+	}
+	return has;
+}
+
+static enum err look(struct finding *f, const struct segments *segments)
+{
+	const struct segment_scan how = { looks_at, wants, take, f };
+
+	for (size_t i = 0; i < segments->n && f->n > 0; i++)
+		TRY(segment_scan(segments->s[i], &how));
+	f->is_second = has_mistyped(f);
+	for (size_t i = 0; i < segments->n && f->is_second; i++)
+		TRY(segment_scan(segments->s[i], &how));
+	return ERR_OK;
+}
+
+void index_find(struct view *v, struct index_needle *needles, size_t n, struct arena *a)
+{
+	struct finding *f = ARENA_NEW(a, struct finding);
+	struct segments segments;
+	enum err e;
+
+	index_segments(v, &segments);
+	f->arena = a;
+	f->upto = segments.n > 0 ? segments.s[segments.n - 1]->info.last : 0;
+	f->max = MARKS_MAX / ((size_t)f->upto + 1) < PATTERNS_MAX ? MARKS_MAX / ((size_t)f->upto + 1) : PATTERNS_MAX;
+	for (size_t i = 0; i < n; i++)
+		needles[i].hits = hits_of(f, &needles[i]);
+	e = look(f, &segments);
+	index_segments_release(&segments);
+	for (size_t i = 0; i < n; i++) {
+		needles[i].hits->unsure = f->unsure;
+		if (e != ERR_OK)
+			needles[i].hits->n = 0;
+	}
+	if (e != ERR_OK)
+		index_failed(v, e);
+}
+
+/* -------------------------------------------------------------------------------------------------------------- answers */
+
+unsigned index_relevancy(const struct index_hits *h, uint32_t email)
+{
+	unsigned sum = 0;
+
+	if (!h->is_like || h->n == 0 || email > h->upto)
+		return 0;
+	for (size_t i = 0; i < h->n; i++) {
+		if (h->patterns[i]->marks[email] == 0)
+			return 0;
+		sum += h->patterns[i]->marks[email];
+	}
+	return (unsigned)(sum / h->n);
+}
+
+static enum index_hit hit_exactly(const struct index_hits *h, uint32_t email)
+{
+	unsigned fields = h->fields;
+
+	for (size_t i = 0; i < h->n; i++)
+		fields &= h->patterns[i]->marks[email];
+	return fields == 0 ? HIT_NO : h->is_exact ? HIT_YES : HIT_MAYBE;
+}
+
+enum index_hit index_hit(const struct index_hits *h, uint32_t email)
+{
+	enum index_hit hit;
+
+	if (h->n == 0 || email == 0 || email > h->upto)
+		return HIT_MAYBE;
+	hit = !h->is_like ? hit_exactly(h, email) : index_relevancy(h, email) > 0 ? HIT_YES : HIT_NO;
+	return hit == HIT_NO && h->unsure != NULL && h->unsure[email] ? HIT_MAYBE : hit;
+}
+
+unsigned index_like(struct arena *a, struct str text, struct str needle, enum index_field field)
+{
+	struct needle_part wanted[WORDS_MAX];
+	unsigned best[WORDS_MAX] = { 0 }, sum = 0;
+	size_t n = words_like(a, needle, wanted);
+	struct words w = words_of(word_plain(a, fold_casemap(a, text)));
+	struct str word;
+
+	while (words_next(&w, &word)) {
+		for (size_t i = 0; i < n; i++) {
+			unsigned like = word_like(word, wanted[i].text, word_stem(wanted[i].text));
+			best[i] = like > best[i] ? like : best[i];
+		}
+	}
+	for (size_t i = 0; i < n; i++) {
+		if (best[i] == 0)
+			return 0;
+		sum += best[i] * weight(field) / RELEVANCY_MAX;
+	}
+	return n == 0 ? 0 : (unsigned)(sum / n);
+}

@@ -1,0 +1,115 @@
+/* store/index_private.h -- the parts of the index: words in memory (batch), words in files (segment), several files to one (merge).
+ *
+ * A segment has the emails of a range of numbers and never changes; ranges follow each other without a gap, so a list of one segment goes on
+ * in the next. Numbers are not given out again, so what is purged stays in lists and is never asked for. */
+#ifndef FACTEUR_STORE_INDEX_PRIVATE_H
+#define FACTEUR_STORE_INDEX_PRIVATE_H
+#include "base/buf.h"
+#include "base/scan.h"
+#include "disk/disk.h"
+#include "store/index.h"
+#include <stdatomic.h>
+
+enum {
+	TERM_MAX = 128,              /* bytes of an entry */
+	TERM_PLAIN = '\x01',         /* begins an entry for the plain form of words (word_plain()) where that is another one */
+	TERM_UNSURE = '\x02',        /* the entry of emails that were not read to their end: all but HIT_YES is HIT_MAYBE */
+	SEGMENTS_MAX = 64,
+	MERGE_FAN = 6,               /* so many of one level become one of the next */
+};
+
+/* ------------------------------------------------------------------------------------------------------------ lists
+ * Emails in ascending order, each with the fields that have the word: varint(distance * 2 + "other fields than before") [fields]. */
+struct list_writer {
+	uint32_t email;              /* the last one */
+	uint8_t  fields;
+};
+void list_put(struct list_writer *w, struct buf *b, uint32_t email, uint8_t fields);
+struct list_reader {
+	struct scan s;
+	uint32_t    email;
+	uint8_t     fields;
+};
+/* False: the end, or damage (s.failed). */
+bool list_next(struct list_reader *r);
+
+/* ---------------------------------------------------------------------------------------------------------- segments */
+
+struct segment_info {
+	uint32_t number;             /* of its files: search/000012.words, search/000012.lists */
+	uint32_t level;
+	uint32_t first, last;        /* the range of emails */
+	uint32_t emails;             /* in it when it was made */
+	uint64_t words_bytes, lists_bytes;
+	uint64_t check;              /* of the last email, index_check(): is it the account it was made for? */
+};
+
+struct segment {
+	struct segment_info info;
+	struct disk_file   *words, *lists;
+	atomic_int          users;
+	atomic_bool         is_checked;   /* its words were read once and their sums are right */
+};
+enum err segment_open(struct disk_dir *dir, const struct segment_info *info, struct segment **out) MUST_CHECK;
+void segment_use(struct segment *s);
+void segment_release(struct segment *s);      /* closes with the last user */
+void segment_names(uint32_t number, char words[32], char lists[32]);
+
+/* Entries come in ascending order. */
+struct segment_writer;
+enum err segment_begin(struct disk_dir *dir, uint32_t number, struct segment_writer **out) MUST_CHECK;
+enum err segment_put(struct segment_writer *w, struct str term, struct str list) MUST_CHECK;
+/* Synced; sizes are set in info. Frees the writer, also on an error (then nothing is left). */
+enum err segment_end(struct segment_writer **w, struct segment_info *info) MUST_CHECK;
+void segment_abandon(struct segment_writer **w);
+
+/* One entry after the other. */
+struct segment_cursor;
+enum err segment_cursor_begin(struct segment *s, struct segment_cursor **out) MUST_CHECK;
+/* term.n == 0: the end. Views until the next call. */
+enum err segment_cursor_next(struct segment_cursor *c, struct str *term, struct str *list) MUST_CHECK;
+void segment_cursor_end(struct segment_cursor **c);
+
+/* Goes over all words. looks_at: is this block of entries worth being taken apart? visit: each entry of it; list: where it lies. */
+struct segment_scan {
+	bool (*looks_at)(void *context, struct str entries);
+	bool (*wants)(void *context, struct str term);
+	void (*take)(void *context, struct list_reader *list);   /* of the term before */
+	void  *context;
+};
+enum err segment_scan(struct segment *s, const struct segment_scan *how) MUST_CHECK;
+
+/* ------------------------------------------------------------------------------------------------------------- batches */
+
+struct batch;
+struct batch *batch_new(void);
+void batch_free(struct batch *b);
+/* emails come in ascending order */
+void batch_add_message(struct batch *b, uint32_t email, struct str record, struct str message);
+void batch_add_unread(struct batch *b, uint32_t email);       /* it could not be read */
+uint32_t batch_emails(const struct batch *b);
+size_t batch_bytes(const struct batch *b);                    /* of memory */
+enum err batch_write(struct batch *b, struct segment_writer *w) MUST_CHECK;
+
+/* --------------------------------------------------------------------------------------------------------------- merge */
+
+struct merge;
+/* live: bits of emails that still exist, from info.first of the first one on; NULL: all. It is freed with the merge. */
+enum err merge_begin(struct disk_dir *dir, struct segment *const *from, size_t n, uint32_t number, uint8_t *live, struct merge **out) MUST_CHECK;
+/* Until that time; *done: it is complete, info is set. */
+enum err merge_step(struct merge *m, int64_t until_ms, bool *done, struct segment_info *info) MUST_CHECK;
+size_t merge_inputs(const struct merge *m);
+void merge_abandon(struct merge **m);                         /* also frees one that is done */
+
+/* --------------------------------------------------------------------------------------------------------- the index */
+
+/* Segments as they are now, each in use for the caller. */
+struct segments {
+	size_t          n;
+	struct segment *s[SEGMENTS_MAX];
+};
+void index_segments(struct view *v, struct segments *out);
+void index_segments_release(struct segments *s);
+/* Something of it cannot be read: logged by who met it. */
+void index_failed(struct view *v, enum err e);
+#endif

@@ -1,0 +1,370 @@
+#include "base/clock.h"
+#include "base/test.h"
+#include "base/mem.h"
+#include "disk/disk.h"
+#include "store/index.h"
+#include "text/fold.h"
+#include <stdlib.h>
+
+enum { ROUNDS = 7, EACH_ROUND = 70, EMAILS = ROUNDS * EACH_ROUND };
+
+static const char *const words[] = { "budget", "Budgets", "plan", "\xc3\xa9t\xc3\xa9", "ete", "\xc5\x93uvre", "oeuvre", "\xe6\x9d\xb1\xe4\xba\xac\xe9\x83\xbd",
+                                     "\xe4\xba\xac\xe9\x83\xbd", "x7f3a9c", "invoice,", "re-invoice", "stra\xc3\x9f" "e", "STRASSE" };
+
+struct world {
+	const char  *dir;
+	struct view *v;
+	int64_t      inbox;
+	uint32_t     random;
+	char        *texts[EMAILS + 200];   /* by email */
+	char        *subjects[EMAILS + 200];
+	size_t       n;                     /* emails that are committed */
+	uint32_t     next;
+	struct append *many;
+};
+
+static void open_world(struct world *w)
+{
+	const struct view_config config = { .account = 7 };
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct mailbox m;
+
+	EXPECT_OK(view_open(w->dir, &config, &w->v));
+	EXPECT_OK(view_mailbox_by_role(w->v, MAILBOX_INBOX, &a, &m));
+	w->inbox = m.mailbox_id;
+}
+
+static void begin(struct world *w)
+{
+	*w = (struct world){ .dir = test_dir(), .random = 3 };
+	open_world(w);
+}
+
+static void end(struct world *w)
+{
+	EXPECT_OK(view_close(w->v));
+	for (size_t i = 0; i < COUNT_OF(w->texts); i++) {
+		mem_free(w->texts[i]);
+		mem_free(w->subjects[i]);
+	}
+	test_dir_remove(w->dir);
+}
+
+static const char *word(struct world *w)
+{
+	w->random = w->random * 1664525 + 1013904223;
+	return words[(w->random >> 16) % COUNT_OF(words)];
+}
+
+/* One sync for all of them: between begin_many() and end_many() messages are only written. */
+static void begin_many(struct world *w) { EXPECT_OK(append_begin(w->v, &w->many)); }
+
+static void end_many(struct world *w)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct appended *done;
+	size_t n;
+
+	EXPECT_OK(append_commit(&w->many, &a, &done, &n));
+	w->n = done[n - 1].email;
+}
+
+static void put(struct world *w, struct append *ap, struct str message)
+{
+	const struct append_new in = { .mailbox_id = w->inbox, .internal_date = 1700000000 };
+
+	EXPECT_OK(append_message(ap, &in, 0));
+	EXPECT_OK(append_write(ap, message));
+	EXPECT_OK(append_end(ap));
+}
+
+static uint32_t add(struct world *w, const char *subject, const char *text)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct str message = arena_printf(&a, "From: Zo\xc3\xa9 <zoe@example.test>\r\nSubject: %s\r\nX-Tag: blue\r\nReceived: from deep.example\r\n"
+	                                      "Content-Type: text/plain; charset=utf-8\r\n\r\n%s\r\n", subject, text);
+	uint32_t email = ++w->next;
+
+	put(w, w->many, message);
+	EXPECT(email < COUNT_OF(w->texts));
+	w->texts[email] = mem_strdup(text);
+	w->subjects[email] = mem_strdup(subject);
+	return email;
+}
+
+static void add_random(struct world *w)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct str text = STR(""), subject = arena_printf(&a, "%s %s", word(w), word(w));
+
+	for (int i = 0; i < 6; i++)
+		text = arena_printf(&a, STR_FMT "%s%s", STR_ARG(text), i % 3 ? " " : "-", word(w));
+	add(w, str_cstr(&a, subject), str_cstr(&a, text));
+}
+
+static void add_round(struct world *w)
+{
+	begin_many(w);
+	for (int i = 0; i < EACH_ROUND; i++)
+		add_random(w);
+	end_many(w);
+}
+
+static void make_index(struct world *w)
+{
+	int steps = 0;
+
+	while (index_step(w->v, 1000))
+		EXPECT(++steps < 1000);
+}
+
+static struct index_hits *find(struct world *w, struct arena *a, const char *text, unsigned fields, bool is_like)
+{
+	struct index_needle needle = { .text = str_of(text), .fields = fields, .is_like = is_like };
+
+	index_find(w->v, &needle, 1, a);
+	return needle.hits;
+}
+
+/* Never NO for what is there, never YES for what is not; returns how many are not sure. */
+static size_t compare(struct world *w, const char *text, unsigned fields)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct index_hits *hits = find(w, &a, text, fields, false);
+	size_t maybe = 0;
+
+	for (uint32_t email = 1; email <= w->n; email++) {
+		struct str needle = fold_casemap(&a, str_of(text));
+		bool is_there = (fields & INDEX_BODY && fold_contains(&a, str_of(w->texts[email]), needle)) ||
+		                (fields & INDEX_SUBJECT && fold_contains(&a, str_of(w->subjects[email]), needle));
+		enum index_hit hit = index_hit(hits, email);
+		if (is_there ? hit == HIT_NO : hit == HIT_YES)
+			print_error("email %u, '%s' in fields %u: answer %d is wrong\n", email, text, fields, hit);
+		EXPECT(is_there ? hit != HIT_NO : hit != HIT_YES);
+		maybe += hit == HIT_MAYBE;
+	}
+	return maybe;
+}
+
+static void compare_all(struct world *w)
+{
+	static const char *const parts[] = { "udge", "budget plan", "t\xc3\xa9", "\xe6\x9d\xb1", "\xe4\xba\xac", "\xe6\x9d\xb1\xe4\xba\xac\xe9\x83\xbd", "7f3", "-", "e-inv",
+	                                     "INVOICE,", "ss", "\xc3\x9f", "nothing", "s p" };
+
+	for (size_t i = 0; i < COUNT_OF(parts); i++) {
+		compare(w, parts[i], INDEX_BODY);
+		compare(w, parts[i], INDEX_SUBJECT);
+	}
+	for (size_t i = 0; i < COUNT_OF(words); i++)
+		compare(w, words[i], INDEX_BODY);
+}
+
+static int count(struct world *w, const char *text, unsigned fields, bool is_like)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct index_hits *hits = find(w, &a, text, fields, is_like);
+	int n = 0;
+
+	for (uint32_t email = 1; email <= w->n; email++)
+		n += index_hit(hits, email) == HIT_YES;
+	return n;
+}
+
+TEST(answers_are_those_of_the_messages)
+{
+	struct world w;
+	struct index_facts facts;
+
+	begin(&w);
+	for (int round = 0; round < ROUNDS; round++) {   /* enough files of one level that they are merged */
+		add_round(&w);
+		if (round == 2)
+			compare_all(&w);                          /* of the last ones it knows nothing yet */
+		make_index(&w);
+	}
+	compare_all(&w);
+	EXPECT_INT(compare(&w, "udge", INDEX_BODY), 0);   /* one word, or a part of one: the messages need not be asked */
+	EXPECT_INT(compare(&w, "\xe4\xba\xac", INDEX_BODY), 0);
+	EXPECT(compare(&w, "budget plan", INDEX_BODY) < EMAILS / 2);
+	EXPECT_INT(count(&w, "blue", INDEX_HEADER, false), EMAILS);
+	EXPECT_INT(count(&w, "blue", INDEX_BODY, false), 0);
+	EXPECT_INT(count(&w, "deep", INDEX_ANY, false), 0);   /* Received is for machines */
+	EXPECT_INT(count(&w, "zo\xc3\xa9", INDEX_FROM, false), EMAILS);
+	EXPECT_INT(count(&w, "zoe@", INDEX_FROM, false), 0);   /* all of them perhaps */
+	index_facts(w.v, &facts);
+	EXPECT_INT(facts.emails, EMAILS);
+	EXPECT_INT(facts.todo, 0);
+	EXPECT_OK(view_close(w.v));
+	open_world(&w);                                        /* it is still there */
+	EXPECT_INT(compare(&w, "udge", INDEX_BODY), 0);
+	end(&w);
+}
+
+TEST(words_that_resemble_are_found_and_weighed)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct world w;
+	uint32_t subject, body, plural, other;
+
+	begin(&w);
+	begin_many(&w);
+	for (int i = 0; i < EACH_ROUND; i++)
+		add(&w, "nothing", "of interest");
+	subject = add(&w, "\xc3\x89t\xc3\xa9 2026", "x");
+	body = add(&w, "x", "un \xc3\xa9t\xc3\xa9 chaud");
+	plural = add(&w, "x", "des \xc3\xa9t\xc3\xa9s, des \xc5\x93uvres");
+	other = add(&w, "x", "complet");
+	end_many(&w);
+	make_index(&w);
+	struct index_hits *hits = find(&w, &a, "ete", INDEX_ANY, true);
+	EXPECT_INT(index_relevancy(hits, 1), 0);
+	EXPECT_INT(index_hit(hits, 1), HIT_NO);
+	EXPECT_INT(index_relevancy(hits, subject), 100);
+	EXPECT(index_relevancy(hits, body) < 100);
+	EXPECT(index_relevancy(hits, plural) < index_relevancy(hits, body));
+	EXPECT_INT(index_hit(hits, other), HIT_NO);
+	EXPECT_INT(count(&w, "oeuvre", INDEX_BODY, true), 1);
+	EXPECT_INT(count(&w, "chaude \xc3\xa9t\xc3\xa9", INDEX_BODY, true), 1);  /* in any order */
+	EXPECT_INT(count(&w, "intrest", INDEX_BODY, true), EACH_ROUND);          /* mistyped */
+	EXPECT_INT(count(&w, "intrest", INDEX_BODY, false), 0);
+	EXPECT(index_like(&a, STR("un \xc3\xa9t\xc3\xa9 chaud"), STR("ETE"), INDEX_BODY) > 0);
+	EXPECT_INT(index_like(&a, STR("un \xc3\xa9t\xc3\xa9 chaud"), STR("hiver"), INDEX_BODY), 0);
+	end(&w);
+}
+
+/* A number that was taken before and is committed after the others must not be passed. */
+TEST(a_message_that_is_committed_late_is_not_missed)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct appended *done;
+	struct append *slow;
+	struct world w;
+	size_t n;
+
+	begin(&w);
+	EXPECT_OK(append_begin(w.v, &slow));
+	put(&w, slow, STR("Subject: x\r\n\r\nearly bird\r\n"));
+	w.next++;
+	add_round(&w);
+	add_round(&w);
+	make_index(&w);
+	EXPECT_OK(append_commit(&slow, &a, &done, &n));
+	EXPECT_INT(done[0].email, 1);
+	EXPECT_INT(index_hit(find(&w, &a, "bird", INDEX_BODY, false), 1), HIT_MAYBE);
+	make_index(&w);
+	EXPECT_INT(index_hit(find(&w, &a, "bird", INDEX_BODY, false), 1), HIT_YES);
+	end(&w);
+}
+
+static void damage(struct world *w, const char *name, uint64_t at)
+{
+	struct disk_dir *dir;
+	struct disk_file *f;
+
+	EXPECT_OK(disk_dir_open(w->dir, &dir));
+	EXPECT_OK(disk_open(dir, name, DISK_WRITE, &f));
+	EXPECT_OK(disk_pwrite(f, "\xff\xff\xff\xff", 4, at));
+	disk_close(&f);
+	disk_dir_close(&dir);
+}
+
+static void lose(struct world *w, const char *name)
+{
+	struct disk_dir *dir;
+
+	EXPECT_OK(disk_dir_open(w->dir, &dir));
+	EXPECT_OK(disk_remove(dir, name));
+	disk_dir_close(&dir);
+}
+
+TEST(what_is_damaged_or_lost_is_made_anew)
+{
+	static const struct { const char *name; uint64_t at; } cases[] = {
+		{ "search/000001.words", 3 }, { "search/000001.words", 6 }, { "search/000001.words", 40 }, { "search/000001.lists", 9 },
+		{ "search/segments", 30 }, { "search/segments", UINT64_MAX }, { "search/000001.words", UINT64_MAX }, { "search/000001.lists", UINT64_MAX },
+	};
+
+	EACH(cases, c) {
+		struct world w;
+		begin(&w);
+		add_round(&w);
+		make_index(&w);
+		EXPECT_INT(compare(&w, "budget", INDEX_BODY), 0);
+		EXPECT_OK(view_close(w.v));
+		if (c->at == UINT64_MAX)
+			lose(&w, c->name);
+		else
+			damage(&w, c->name, c->at);
+		open_world(&w);
+		compare(&w, "e", INDEX_BODY);                     /* perhaps it sees the damage only now, and never says what is wrong */
+		make_index(&w);
+		EXPECT_INT(compare(&w, "budget", INDEX_BODY), 0);
+		index_forget(w.v);
+		EXPECT_INT(compare(&w, "budget", INDEX_BODY), EACH_ROUND);
+		make_index(&w);
+		EXPECT_INT(compare(&w, "budget", INDEX_BODY), 0);
+		end(&w);
+	}
+}
+
+TEST(it_is_made_while_somebody_is_there)
+{
+	struct selected *s;
+	struct index_facts facts;
+	struct world w;
+
+	begin(&w);
+	add_round(&w);
+	EXPECT_OK(selected_open(w.v, w.inbox, NULL, &s));
+	view_tick(w.v);
+	index_facts(w.v, &facts);
+	EXPECT_INT(facts.emails, 0);  /* a short look is not worth it */
+	clock_mono_advance(60000);
+	for (int i = 0; i < 1000 && view_tick(w.v); i++)
+		;
+	index_facts(w.v, &facts);
+	EXPECT_INT(facts.emails, EACH_ROUND);
+	selected_close(s);
+	end(&w);
+}
+
+/* Purged emails leave lists when they are many; what is undeleted was never gone. */
+TEST(purged_emails_make_room)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct uid_set all = { 0 };
+	struct index_facts before, after;
+	struct world w;
+	uint32_t restored;
+
+	begin(&w);
+	for (int i = 0; i < 1200; i++) {
+		if (i % 600 == 0)
+			begin_many(&w);
+		put(&w, w.many, arena_printf(&a, "Subject: x\r\n\r\nnumber n%d\r\n", i));
+		if (i % 600 == 599)
+			end_many(&w);
+	}
+	make_index(&w);
+	index_facts(w.v, &before);
+	uid_set_add(&all, &a, 1, 1190);
+	EXPECT_OK(view_expunge(w.v, w.inbox, &all, false, &a, NULL));
+	EXPECT_INT(index_hit(find(&w, &a, "n7", INDEX_BODY, false), 8), HIT_YES);
+	EXPECT_OK(view_undelete(w.v, 0, 0, &restored));
+	EXPECT_INT(restored, 1190);
+	uid_set_add(&all, &a, 1, 1200 + 1180);
+	EXPECT_OK(view_expunge(w.v, w.inbox, &all, false, &a, NULL));
+	clock_wall_offset(40 * 86400);
+	view_compact(w.v);
+	for (int i = 0; i < 10000 && view_tick(w.v); i++)
+		;
+	EXPECT_OK(view_close(w.v));
+	clock_wall_offset(0);
+	open_world(&w);
+	make_index(&w);
+	index_facts(w.v, &after);
+	EXPECT(after.emails < 100);
+	EXPECT(after.bytes < before.bytes / 5);
+	EXPECT_INT(index_hit(find(&w, &a, "n1185", INDEX_BODY, false), 1186), HIT_YES);
+	end(&w);
+}
