@@ -173,6 +173,8 @@ static bool take_all(struct imap_session *s, struct imap_cmd *c, struct appendin
 	for (;;) {
 		struct append_new in = { .mailbox_id = ap->to.mailbox_id, .internal_date = clock_wall_s() };
 		parse_options(s, c, &in);
+		if (s->guest != NULL)
+			in.flags &= imap_flags_of(imap_rights(s, ap->to.mailbox_id));
 		if (imap_word(&c->args, "CATENATE") ? !append_catenate(s, c, ap, &in) : !take_message(s, c, ap, &in))
 			return false;
 		if (ap->e == ERR_OK)
@@ -197,7 +199,7 @@ struct imap_reply imap_append(struct imap_session *s, struct imap_cmd *c)
 
 	if (!read_mailbox(s, c, &path))
 		return append_refuse(s, c, imap_bad(c, APPEND_USAGE));
-	ap.e = view_mailbox_find(s->view, path, &c->arena, &ap.to);
+	ap.e = imap_find(s, path, RIGHT_INSERT, &c->arena, &ap.to);
 	if (ap.e == ERR_OK)
 		ap.e = append_begin(s->view, &append);
 	ap.append = append;
@@ -262,7 +264,9 @@ struct imap_reply imap_replace(struct imap_session *s, struct imap_cmd *c)
 
 	if (uid == 0 || !read_mailbox(s, c, &path))
 		return append_refuse(s, c, uid == 0 ? r : imap_bad(c, "message " APPEND_USAGE));
-	ap.e = view_mailbox_find(s->view, path, &c->arena, &ap.to);
+	ap.e = imap_find(s, path, RIGHT_INSERT, &c->arena, &ap.to);
+	if (ap.e == ERR_OK)
+		ap.e = imap_may(s, s->mailbox_id, RIGHT_DELETED | RIGHT_EXPUNGE);
 	if (ap.e == ERR_OK)
 		ap.e = begin_replace(s, uid, &append);
 	ap.append = append;

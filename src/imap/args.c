@@ -72,7 +72,7 @@ struct str imap_arg_mailbox(struct imap_cmd *c, struct imap_session *s)
 		if (!before.failed)
 			c->why = "the mailbox name is not well encoded: modified UTF-7 (RFC 3501 section 5.1.3), or UTF-8 after ENABLE";
 	}
-	return name;
+	return imap_path_of(s, name);
 }
 
 /* One flag: a system flag is returned, a keyword goes to *keyword. */
@@ -99,7 +99,8 @@ static uint64_t one_flag(struct imap_cmd *c, struct str *keyword)
 	return 0;
 }
 
-/* The bits of these keywords. New ones are made when there is room for all of them: a command that fails makes none. */
+/* The bits of these keywords. New ones are made when there is room for all of them: a command that fails makes none. A guest uses what the
+ * owner has: the 58 are the account's. */
 static uint64_t keyword_bits(struct imap_cmd *c, struct imap_session *s, const struct str *keywords, size_t n)
 {
 	struct str names[KEYWORDS_MAX];
@@ -109,7 +110,9 @@ static uint64_t keyword_bits(struct imap_cmd *c, struct imap_session *s, const s
 	for (size_t i = 0; i < n; i++)
 		missing += view_keyword(s->view, keywords[i], false) == 0;
 	for (size_t i = 0; i < n; i++) {
-		bit = missing <= room ? view_keyword(s->view, keywords[i], true) : 0;
+		bit = missing <= room ? view_keyword(s->view, keywords[i], s->guest == NULL) : 0;
+		if (bit == 0 && s->guest != NULL)
+			continue;
 		if (bit == 0) {
 			refuse(c, "[LIMIT] an account has at most 58 different keywords, these would be more; use others that are there already");
 			return 0;

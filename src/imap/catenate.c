@@ -31,7 +31,7 @@ static enum err find_path(struct catenation *k, const struct imap_url *url, stru
 	struct mailbox m;
 	ptrdiff_t cut;
 
-	*path = url->mailbox;
+	*path = imap_path_of(k->s, url->mailbox);
 	if (!url->is_relative || k->s->selected == NULL)
 		return url->mailbox.p != NULL ? ERR_OK : ERR_NOTFOUND;
 	TRY(view_mailbox_get(k->s->view, k->s->mailbox_id, &k->c->arena, &m));
@@ -51,7 +51,7 @@ static enum err open_window(struct catenation *k, const struct imap_url *url, st
 	TRY(find_path(k, url, &path));
 	if (k->window == NULL || !str_eq(path, k->window_path)) {
 		close_window(k);
-		TRY(view_mailbox_find(k->s->view, path, &k->c->arena, &m));
+		TRY(imap_find(k->s, path, RIGHT_READ, &k->c->arena, &m));
 		*window = k->s->selected;
 		if (*window == NULL || selected_mailbox_id(*window) != m.mailbox_id) {
 			TRY(selected_open(k->s->view, m.mailbox_id, NULL, &k->window));

@@ -158,6 +158,8 @@ static enum imap_read check(struct imap_session *s)
 
 	if (row == NULL)
 		return refuse(s, "BAD unknown command, or one that belongs before the login");
+	if (s->guest != NULL && (row->allowed & IN_AUTH) && !(row->allowed & (GUESTS | NAMES)))
+		return refuse(s, "NO [CANNOT] this is not possible in mailboxes of other accounts");
 	if (!(row->allowed & (s->selected ? IN_SELECTED : IN_AUTH)))
 		return refuse(s, "BAD no mailbox is selected; SELECT one first");
 	if ((row->allowed & NUMBERS) && s->tongue.is_uidonly)

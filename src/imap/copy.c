@@ -1,6 +1,17 @@
 /* COPY and MOVE. One transaction each: an account that is full ends up with none of the messages, not with some. */
 #include "imap/imap_private.h"
 
+/* A copy takes its flags along, as far as the rights at the target allow to set them (RFC 4314 §4). */
+static enum err drop_flags(struct imap_session *s, struct imap_cmd *c, int64_t mailbox_id, const struct copied *done)
+{
+	struct flags_change change = { .op = FLAGS_REPLACE };
+
+	if (s->guest == NULL)
+		return ERR_OK;
+	change.untouched = imap_flags_of(imap_rights(s, mailbox_id));
+	return ~change.untouched == FLAG_GONE ? ERR_OK : view_store_flags(s->view, mailbox_id, &done->to, &change, &c->arena, NULL, NULL);
+}
+
 static struct imap_reply transfer(struct imap_session *s, struct imap_cmd *c, bool is_move)
 {
 	struct uid_set from = imap_arg_messages(c, s);
@@ -16,7 +27,9 @@ static struct imap_reply transfer(struct imap_session *s, struct imap_cmd *c, bo
 		return imap_bad(c, "sequence-set mailbox");
 	if (is_move && s->is_readonly)
 		return imap_no(c, "NOPERM", "the mailbox was opened by EXAMINE, so nothing can be moved out of it; SELECT it");
-	e = view_mailbox_find(s->view, name, &c->arena, &to);
+	e = imap_find(s, name, RIGHT_INSERT, &c->arena, &to);
+	if (e == ERR_OK && is_move)
+		e = imap_may(s, s->mailbox_id, RIGHT_DELETED | RIGHT_EXPUNGE);
 	if (e == ERR_OK)  /* synced when it returns */
 		e = (is_move ? view_move : view_copy)(s->view, s->mailbox_id, &from, to.mailbox_id, &c->arena, &done);
 	if (e == ERR_NOTFOUND)
@@ -25,6 +38,9 @@ static struct imap_reply transfer(struct imap_session *s, struct imap_cmd *c, bo
 		return imap_err(c, e);
 	if (done.to.n == 0)
 		return imap_ok(c, "none of these messages is there");
+	e = drop_flags(s, c, to.mailbox_id, &done);
+	if (e != ERR_OK)
+		return imap_err(c, e);
 	code = uid_set_text(&done.from, &c->arena);
 	if (!is_move)
 		return imap_ok(c, "[COPYUID %u %s %s] copied", done.uidvalidity, code, uid_set_text(&done.to, &c->arena));

@@ -26,6 +26,7 @@ void imap_session_free(void *state)
 	struct imap_session *s = state;
 
 	selected_close(s->selected);
+	imap_guest_free(s->as_guest);
 	arena_free(&s->saved_arena);
 	arena_free(&s->cmd.arena);
 	buf_free(&s->cmd.text);
@@ -60,6 +61,12 @@ static void send_reply(struct imap_session *s, const struct imap_cmd *c, const s
 	imap_flush(s);
 }
 
+/* A guest has lost his rights since he selected the mailbox: he hears nothing more of it. */
+static bool is_welcome(struct imap_session *s)
+{
+	return imap_guest_look(s) == ERR_OK && (s->selected == NULL || imap_may(s, s->mailbox_id, RIGHT_READ) == ERR_OK);
+}
+
 /* One command. True: the session goes on. */
 static bool run(struct imap_session *s)
 {
@@ -68,7 +75,7 @@ static bool run(struct imap_session *s)
 
 	if (s->selected != NULL && selected_count(s->selected) > IMAP_LARGE)
 		session_will_wait(s->s);  /* deliveries and other sessions of the account go on */
-	r = c->row->run(s, c);
+	r = s->guest != NULL && !is_welcome(s) ? imap_no(c, "NOPERM", "the owner does not share this mailbox with you any more") : c->row->run(s, c);
 	if (r.status == IMAP_CUT) {
 		s->is_cut = true;
 		return false;

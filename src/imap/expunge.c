@@ -7,7 +7,9 @@ static struct imap_reply expunge(struct imap_session *s, struct imap_cmd *c, con
 
 	if (s->is_readonly)
 		return imap_no(c, "NOPERM", "the mailbox was opened by EXAMINE, so nothing can be changed; SELECT it");
-	e = view_expunge(s->view, s->mailbox_id, uids, true, &c->arena, NULL);
+	e = imap_may(s, s->mailbox_id, RIGHT_EXPUNGE);
+	if (e == ERR_OK)
+		e = view_expunge(s->view, s->mailbox_id, uids, true, &c->arena, NULL);
 	if (e != ERR_OK)
 		return imap_err(c, e);
 	if (!s->tongue.is_condstore)

@@ -200,7 +200,7 @@ static enum err put_batch(struct fetching *x, struct message_row *rows, size_t n
 	uint32_t emails[IMAP_BATCH];
 	int64_t saved[IMAP_BATCH] = { 0 };
 
-	if (x->f.sets_seen && !x->s->is_readonly)
+	if (x->f.sets_seen && !x->s->is_readonly && imap_may(x->s, x->s->mailbox_id, RIGHT_SEEN) == ERR_OK)
 		TRY(mark_seen(x, rows, n, was_marked));
 	if (needs_summary) {
 		for (size_t i = 0; i < n; i++)

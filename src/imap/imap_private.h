@@ -16,7 +16,9 @@ enum {
 };
 
 /* Where a command is allowed, and how it is run (commands.def). */
-enum { IN_AUTH = 1, IN_SELECTED = 2, HOLDS = 4, STREAMS = 8, NUMBERS = 16 };
+enum { IN_AUTH = 1, IN_SELECTED = 2, HOLDS = 4, STREAMS = 8, NUMBERS = 16, NAMES = 32, GUESTS = 64 };
+
+#define IMAP_OTHERS "Other Users"   /* RFC 2342: the namespace of what other accounts share */
 
 /* What the client has enabled: how we speak to it. Kept while parked. */
 struct imap_tongue {
@@ -77,8 +79,38 @@ struct imap_session {
 	struct buf       out;
 	uint64_t         told_changes;  /* flags that others had changed, told so far */
 	uint64_t         flushes;       /* how often out went to the session */
+	struct imap_guest *as_guest;    /* guest.c; guest is its who */
 	struct imap_cmd  cmd;
 };
+
+/* ------------------------------------------------------------------------------------------------------ guests (guest.c) */
+
+struct imap_guest {
+	uint64_t     account;
+	const struct others *others;
+	struct guest who;
+	struct str   prefix;            /* "Other Users/alice@example.org/": before each name that he sees */
+	int64_t      asked_ms;          /* when control said who he is */
+	struct arena arena, whole;      /* of who; of the rest */
+};
+/* ERR_NOTFOUND, ERR_DENIED: he may see nothing. Also when it fails imap_guest_free() is the session's. */
+enum err imap_guest_new(struct imap_session *s, const struct account *account, uint64_t guest, struct str address) MUST_CHECK;
+void imap_guest_free(struct imap_guest *g);
+/* Who he is now; before each command of a guest. */
+enum err imap_guest_look(struct imap_session *s) MUST_CHECK;
+
+/* Has this session these rights (store/rights.h)? The owner has all: one compare. ERR_DENIED; ERR_NOTFOUND: he may not even know of the mailbox. */
+enum err imap_may(struct imap_session *s, int64_t mailbox_id, unsigned rights) MUST_CHECK;
+unsigned imap_rights(struct imap_session *s, int64_t mailbox_id);
+/* The flags that these rights let him set and clear. */
+uint64_t imap_flags_of(unsigned rights);
+/* view_mailbox_find(), and the rights. */
+enum err imap_find(struct imap_session *s, struct str path, unsigned rights, struct arena *a, struct mailbox *out) MUST_CHECK;
+/* May a mailbox of this name be made? The right is that of the nearest parent that is there. */
+enum err imap_may_create(struct imap_session *s, struct str path, struct arena *a) MUST_CHECK;
+/* A mailbox as this client calls it (for every name that is written), and back (imap_arg_mailbox() does it; empty: no mailbox of this account). */
+struct str imap_name_of(struct imap_session *s, struct str path, struct arena *a);
+struct str imap_path_of(struct imap_session *s, struct str name);
 
 /* ---------------------------------------------------------------------------------------------------- answering */
 
@@ -153,7 +185,7 @@ enum err imap_put_myrights(struct imap_session *s, const struct mailbox *m);  /*
 struct imap_metadata;
 struct imap_metadata *imap_parse_metadata_entries(struct imap_cmd *c);
 enum err imap_put_metadata(struct imap_session *s, const struct mailbox *m, struct imap_metadata *wanted);
-void imap_put_list(struct buf *b, struct imap_tongue tongue, const struct mailbox *m);  /* a plain LIST line (SELECT, CREATE) */
+void imap_put_list(struct imap_session *s, const struct mailbox *m);  /* a plain LIST line (SELECT, CREATE) */
 
 /* park.c */
 bool imap_park(void *state, struct buf *record, uint64_t *modseq);

@@ -135,6 +135,38 @@ static int by_path(const void *left, const void *right)
 	return str_cmp(l->path, r->path);
 }
 
+static bool is_inside(struct str path, struct str parent)
+{
+	return path.n > parent.n && path.p[parent.n] == MAILBOX_SEPARATOR && str_starts(path, parent);
+}
+
+/* What a guest may see, as he calls it; what lies above and is not for him is missing, his own cell fills it in. The mailboxes come in order,
+ * children after their parents: `above` holds those that the next one may be in. */
+static enum err guest_names(struct imap_session *s, struct arena *a, struct mailbox *boxes, size_t n_boxes, struct name **out, size_t *n)
+{
+	struct name *names = arena_array(a, n_boxes + 1, sizeof *names);
+	struct mailbox *above[MAILBOX_DEPTH_MAX];
+	size_t count = 0, depth = 0;
+
+	for (size_t i = 0; i < n_boxes; i++) {
+		struct mailbox *m = &boxes[i];
+		if (imap_may(s, m->mailbox_id, RIGHT_LOOKUP) != ERR_OK)
+			continue;
+		m->has_children = false;
+		m->role = MAILBOX_PLAIN;  /* his own \Trash is another one */
+		while (depth > 0 && !is_inside(m->path, above[depth - 1]->path))
+			depth--;
+		if (depth > 0)
+			above[depth - 1]->has_children = true;
+		if (depth < MAILBOX_DEPTH_MAX)
+			above[depth++] = m;
+		names[count++] = (struct name){ imap_name_of(s, m->path, a), m, false };
+	}
+	*out = names;
+	*n = count;
+	return ERR_OK;
+}
+
 /* Mailboxes in the store's order, then subscribed names that have no mailbox. */
 static enum err read_names(struct imap_session *s, struct arena *a, struct name **out, size_t *n)
 {
@@ -145,6 +177,8 @@ static enum err read_names(struct imap_session *s, struct arena *a, struct name 
 
 	TRY(view_publish(s->view));
 	TRY(view_mailboxes(s->view, a, &boxes, &n_boxes));
+	if (s->guest != NULL)
+		return guest_names(s, a, boxes, n_boxes, out, n);
 	TRY(view_subscriptions(s->view, a, &subscribed, &n_subscribed));
 	names = arena_array(a, n_boxes + n_subscribed, sizeof *names);
 	sorted = arena_array(a, n_boxes + 1, sizeof *sorted);
@@ -159,11 +193,6 @@ static enum err read_names(struct imap_session *s, struct arena *a, struct name 
 	*out = names;
 	*n = count;
 	return ERR_OK;
-}
-
-static bool is_inside(struct str path, struct str parent)
-{
-	return path.n > parent.n && path.p[parent.n] == MAILBOX_SEPARATOR && str_starts(path, parent);
 }
 
 static bool is_chosen(const struct listing *l, const struct name *name)
@@ -212,11 +241,11 @@ static void put_name(struct buf *b, struct imap_tongue tongue, const char *respo
 	buf_add_cstr(b, "\r\n");
 }
 
-void imap_put_list(struct buf *b, struct imap_tongue tongue, const struct mailbox *m)
+void imap_put_list(struct imap_session *s, const struct mailbox *m)
 {
-	struct name name = { m->path, m, m->is_subscribed };
+	struct name name = { imap_name_of(s, m->path, &s->cmd.arena), m, m->is_subscribed };
 
-	put_name(b, tongue, "LIST", &name, RETURN_CHILDREN | RETURN_SPECIAL, false);
+	put_name(&s->out, s->tongue, "LIST", &name, RETURN_CHILDREN | RETURN_SPECIAL, false);
 }
 
 static enum err put_all(struct imap_session *s, struct imap_cmd *c, const struct listing *l)

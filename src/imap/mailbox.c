@@ -39,9 +39,11 @@ struct imap_reply imap_create(struct imap_session *s, struct imap_cmd *c)
 
 	if (!parse_use(c, &role, &is_known) || !imap_arg_end(c))
 		return imap_bad(c, "mailbox [(USE (\\Attribute))]");
-	if (!is_known)
+	if (!is_known || (s->guest != NULL && role != MAILBOX_PLAIN))
 		return imap_no(c, "USEATTR", "a mailbox can be for \\Drafts, \\Sent, \\Junk, \\Trash or \\Archive");
-	e = view_mailbox_create(s->view, path, role, &c->arena, &m);
+	e = imap_may_create(s, path, &c->arena);
+	if (e == ERR_OK)
+		e = view_mailbox_create(s->view, path, role, &c->arena, &m);
 	if (e == ERR_CONFLICT)
 		return imap_no(c, "USEATTR", "another mailbox has this use; there can be only one");
 	if (e != ERR_OK)
@@ -58,12 +60,12 @@ struct imap_reply imap_delete(struct imap_session *s, struct imap_cmd *c)
 
 	if (!imap_arg_end(c))
 		return imap_bad(c, "mailbox");
-	e = view_mailbox_find(s->view, path, &c->arena, &m);
+	e = imap_find(s, path, RIGHT_DELETE, &c->arena, &m);
 	if (e == ERR_OK)
 		e = view_mailbox_delete(s->view, path);
 	if (e == ERR_CONFLICT)
 		return imap_no(c, "HASCHILDREN", "it has mailboxes inside; delete or rename those first");
-	if (e == ERR_DENIED)
+	if (e == ERR_DENIED && (s->guest == NULL || imap_may(s, m.mailbox_id, RIGHT_DELETE) == ERR_OK))
 		return imap_no(c, "CANNOT", "the INBOX stays: new mail needs a place");
 	if (e != ERR_OK)
 		return imap_err(c, e);
@@ -78,13 +80,18 @@ struct imap_reply imap_delete(struct imap_session *s, struct imap_cmd *c)
 struct imap_reply imap_rename(struct imap_session *s, struct imap_cmd *c)
 {
 	struct str from = imap_arg_mailbox(c, s), to;
+	struct mailbox m;
 	enum err e;
 
 	imap_sp(&c->args);
 	to = imap_arg_mailbox(c, s);
 	if (!imap_arg_end(c))
 		return imap_bad(c, "old-mailbox new-mailbox");
-	e = view_mailbox_rename(s->view, from, to);
+	e = imap_find(s, from, RIGHT_DELETE, &c->arena, &m);
+	if (e == ERR_OK)
+		e = imap_may_create(s, to, &c->arena);
+	if (e == ERR_OK)
+		e = view_mailbox_rename(s->view, from, to);
 	return e == ERR_OK ? imap_ok(c, "renamed") : imap_err(c, e);
 }
 

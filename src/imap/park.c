@@ -119,12 +119,20 @@ void *imap_resume(struct session *s, void *cell, struct str record)
 		return bye(s, "the server was updated");
 	i = imap_session_new(s, account);
 	restore(i, &p);
-	if (p.is_selected)
+	if (session_guest(s) != 0 && account->others == NULL)
+		e = ERR_DENIED;
+	else if (session_guest(s) != 0)
+		e = imap_guest_new(i, account, session_guest(s), session_info(s)->login_name);
+	if (e == ERR_OK && p.is_selected)
+		e = imap_may(i, p.state.mailbox_id, RIGHT_READ);
+	if (e == ERR_OK && p.is_selected)
 		e = selected_open(i->view, p.state.mailbox_id, &p.state, &i->selected);
 	if (e == ERR_OK && (p.idle_tag.n == 0 || imap_send_news(i, true, &i->cmd.arena)))
 		return i;
 	if (e == ERR_NOTFOUND)
 		bye(s, "the selected mailbox was deleted by another program");
+	else if (e == ERR_DENIED)
+		bye(s, "the owner does not share this mailbox with you any more");
 	else if (e != ERR_OK)
 		bye(s, "too much has changed in the mailbox");
 	imap_session_free(i);

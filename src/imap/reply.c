@@ -47,7 +47,7 @@ struct imap_reply imap_err(struct imap_cmd *c, enum err e)
 	case ERR_EXISTS:
 		return imap_no(c, "ALREADYEXISTS", "a mailbox of this name exists already");
 	case ERR_DENIED:
-		return imap_no(c, "NOPERM", "this mailbox cannot be changed in this way");
+		return imap_no(c, "NOPERM", "this cannot be done with this mailbox, or its owner does not allow you to");
 	case ERR_QUOTA:
 		return imap_no(c, "OVERQUOTA", "the account is full; nothing was stored. Remove messages you no longer need, or ask for more space");
 	case ERR_LIMIT:

@@ -3,6 +3,9 @@
  * matched with UIDs) is a hint for servers that forget what was expunged; the store keeps it by modseq, so it is read and ignored. */
 #include "imap/imap_private.h"
 
+/* Who has one of these has a mailbox that is not read-only (RFC 4314 §5.2). */
+enum { RIGHTS_CHANGE = RIGHT_INSERT | RIGHT_EXPUNGE | RIGHT_SEEN | RIGHT_WRITE | RIGHT_DELETED };
+
 struct qresync {
 	bool           is_asked;
 	uint32_t       uidvalidity;
@@ -109,7 +112,7 @@ static uint32_t first_unseen(struct selected *selected)
 static void put_mailbox_state(struct imap_session *s, const struct mailbox *m)
 {
 	struct imap_flag_words w;
-	uint64_t all = FLAGS_SYSTEM;
+	uint64_t all = FLAGS_SYSTEM, mine = imap_flags_of(imap_rights(s, m->mailbox_id));
 	uint32_t unseen;
 
 	imap_put_flags_line(&s->out, s->view);
@@ -120,8 +123,8 @@ static void put_mailbox_state(struct imap_session *s, const struct mailbox *m)
 	if (s->is_readonly) {
 		buf_add_cstr(&s->out, "()] read only\r\n");
 	} else {
-		imap_put_flags(&s->out, &w, s->view, all);
-		if (w.n < KEYWORDS_MAX) {
+		imap_put_flags(&s->out, &w, s->view, all & mine);
+		if (w.n < KEYWORDS_MAX && s->guest == NULL) {
 			buf_truncate(&s->out, s->out.n - 1);
 			buf_add_cstr(&s->out, " \\*)");
 		}
@@ -138,7 +141,7 @@ static void put_mailbox_state(struct imap_session *s, const struct mailbox *m)
 	buf_printf(&s->out, "* OK [HIGHESTMODSEQ %llu] of all changes\r\n* OK [MAILBOXID (%s)] of this mailbox\r\n",
 	           (unsigned long long)selected_modseq(s->selected), m->mailboxid);
 	if (s->tongue.is_rev2)
-		imap_put_list(&s->out, s->tongue, m);
+		imap_put_list(s, m);
 	imap_spill(s);
 }
 
@@ -191,13 +194,13 @@ static struct imap_reply do_select(struct imap_session *s, struct imap_cmd *c, b
 	}
 	e = view_publish(s->view);  /* what was committed before this command is seen by it */
 	if (e == ERR_OK)
-		e = view_mailbox_find(s->view, path, &c->arena, &m);
+		e = imap_find(s, path, RIGHT_READ, &c->arena, &m);
 	if (e == ERR_OK)
 		e = selected_open(s->view, m.mailbox_id, NULL, &s->selected);
 	if (e != ERR_OK)
 		return imap_err(c, e);
 	s->mailbox_id = m.mailbox_id;
-	s->is_readonly = is_readonly;
+	s->is_readonly = is_readonly || !(imap_rights(s, m.mailbox_id) & RIGHTS_CHANGE);
 	s->tongue.is_condstore |= condstore || q.is_asked;
 	put_mailbox_state(s, &m);
 	if (q.is_asked && q.uidvalidity == selected_uidvalidity(s->selected))
@@ -206,7 +209,7 @@ static struct imap_reply do_select(struct imap_session *s, struct imap_cmd *c, b
 		imap_unselect_mailbox(s);
 		return imap_err(c, e);
 	}
-	return imap_ok(c, is_readonly ? "[READ-ONLY] examined" : "[READ-WRITE] selected");
+	return imap_ok(c, s->is_readonly ? "[READ-ONLY] examined" : "[READ-WRITE] selected");
 }
 
 /* SELECT mailbox [select-params]                                      RFC 9051 §6.3.2; RFC 7162 §3.1.8 and §3.2.5 */
@@ -230,7 +233,7 @@ struct imap_reply imap_close(struct imap_session *s, struct imap_cmd *c)
 
 	if (!imap_arg_end(c))
 		return imap_bad(c, "");
-	if (!s->is_readonly)
+	if (!s->is_readonly && imap_may(s, s->mailbox_id, RIGHT_EXPUNGE) == ERR_OK)
 		e = view_expunge(s->view, s->mailbox_id, NULL, true, &c->arena, NULL);
 	if (e != ERR_OK && e != ERR_NOTFOUND)
 		return imap_err(c, e);

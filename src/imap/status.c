@@ -58,14 +58,13 @@ enum err imap_put_status(struct imap_session *s, const struct mailbox *m, struct
 	uint64_t values[ST_COUNT] = { m->messages, m->uidnext, m->uidvalidity, m->unseen, m->deleted, m->size, 0, m->highestmodseq };
 	bool is_first = true;
 
-	(void)a;
 	values[ST_APPENDLIMIT] = view_message_size_max(s->view);
 	if (items.bits & 1u << ST_DELETED_STORAGE)
 		TRY(deleted_storage(s, m, &values[ST_DELETED_STORAGE]));
 	if (items.bits & 1u << ST_HIGHESTMODSEQ)
 		imap_enable_condstore(s);
 	buf_add_cstr(&s->out, "* STATUS ");
-	imap_put_mailbox(&s->out, m->path, imap_names_utf8(s->tongue));
+	imap_put_mailbox(&s->out, imap_name_of(s, m->path, a), imap_names_utf8(s->tongue));
 	buf_add_cstr(&s->out, " (");
 	for (int i = 0; i < ST_COUNT; i++) {
 		if (!(items.bits & 1u << i))
@@ -97,7 +96,7 @@ struct imap_reply imap_status(struct imap_session *s, struct imap_cmd *c)
 		return imap_bad(c, "mailbox (MESSAGES UIDNEXT UIDVALIDITY UNSEEN DELETED SIZE HIGHESTMODSEQ MAILBOXID APPENDLIMIT DELETED-STORAGE)");
 	e = view_publish(s->view);
 	if (e == ERR_OK)
-		e = view_mailbox_find(s->view, path, &c->arena, &m);
+		e = imap_find(s, path, RIGHT_READ, &c->arena, &m);
 	if (e == ERR_OK)
 		e = imap_put_status(s, &m, items, &c->arena);
 	return e == ERR_OK ? imap_ok(c, "counted") : imap_err(c, e);
@@ -134,13 +133,20 @@ struct imap_reply imap_getquota(struct imap_session *s, struct imap_cmd *c)
 struct imap_reply imap_getquotaroot(struct imap_session *s, struct imap_cmd *c)
 {
 	struct str path = imap_arg_mailbox(c, s);
+	struct mailbox m;
 	struct quota q;
+	enum err e;
 
 	if (!imap_arg_end(c))
 		return imap_bad(c, "mailbox");
+	e = s->guest != NULL ? imap_find(s, path, RIGHT_READ, &c->arena, &m) : ERR_OK;
+	if (e != ERR_OK)
+		return imap_err(c, e);
 	view_quota(s->view, &q);
+	if (s->guest != NULL)  /* how full the owner's account is, is the owner's affair */
+		q.limit_bytes = 0;
 	buf_add_cstr(&s->out, "* QUOTAROOT ");
-	imap_put_mailbox(&s->out, path, imap_names_utf8(s->tongue));
+	imap_put_mailbox(&s->out, imap_name_of(s, path, &c->arena), imap_names_utf8(s->tongue));
 	buf_add_cstr(&s->out, q.limit_bytes > 0 ? " \"\"\r\n" : "\r\n");
 	put_quota(&s->out, &q);
 	return imap_ok(c, "that is all");

@@ -92,8 +92,12 @@ struct imap_reply imap_store(struct imap_session *s, struct imap_cmd *c)
 		return imap_no(c, "NOPERM", "the mailbox was opened by EXAMINE, so nothing can be changed; SELECT it");
 	parse_modifiers(s, c, &ch);
 	parse_item(s, c, &ch);
+	ch.how.untouched = s->guest != NULL ? ~imap_flags_of(imap_rights(s, s->mailbox_id)) : 0;
 	if (!imap_arg_end(c))
 		return imap_bad(c, "sequence-set [(UNCHANGEDSINCE modseq)] [+-]FLAGS[.SILENT] (flags)");
+	/* some of them are changed without a word about the others: clients do not take a NO well (RFC 4314 §4) */
+	if (s->guest != NULL && (~ch.how.untouched == 0 || ((ch.how.flags & ~ch.how.untouched) == 0 && (ch.how.flags != 0 || ch.how.op != FLAGS_REPLACE))))
+		return imap_err(c, ERR_DENIED);
 	if (!imap_send_news(s, false, &c->arena))  /* a new keyword is announced before it is shown (RFC 9051 §7.3.5) */
 		return (struct imap_reply){ .status = IMAP_CUT };
 	/* Others changed flags: silence would leave it open whether these come before or after ours (RFC 9051 §6.4.6, the note) */

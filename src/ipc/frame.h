@@ -7,7 +7,7 @@
 
 enum { FRAME_MAX = 16384, FRAME_DATA_MAX = FRAME_MAX - 1, PARK_RECORD_MAX = 2048 };
 
-enum attach { ATTACH_SESSION = 1, ATTACH_RENDER = 2 };
+enum attach { ATTACH_SESSION = 1, ATTACH_RENDER = 2, ATTACH_GUEST = 3 /* a session from another account's cell; master says whose */ };
 
 enum frame {
 	/* gate -> cell */
@@ -18,13 +18,15 @@ enum frame {
 	/* cell -> gate */
 	FRAME_PARK,        /* u64 bytes_in, u64 modseq, bool wants_news, str record. bytes_in: all DATA bytes the cell has read. The
 	                    * gate agrees by closing the pair; when it has sent more than bytes_in it ignores the frame and the
-	                    * session goes on, so that no byte is lost between the two. */
+	                    * session goes on, so that no byte is lost between the two. Then u64 account: whose changes it waits for, if not
+	                    * this one's (0). Empty, to the cell of a guest's session: park now, or say STAYS. */
 	FRAME_COMPRESS,    /* bytes for the client, still plain (the OK); what follows is deflated in both directions (RFC 4978). One
 	                    * frame, because the client compresses as soon as it has read the OK; gate does it */
 	FRAME_LOGOUT,      /* send what is buffered, then close the connection */
 	FRAME_UNAUTH,      /* back to the login phase (RFC 8437) */
 	FRAME_RENDERED,    /* u32 index, u8 enum rendered, u64 modseq, str record, str bytes */
 	FRAME_REFUSED,     /* master or cell: no session now: u8 enum err, str sentence for the client */
+	FRAME_STAYS,       /* (empty) this session cannot be parked now */
 };
 
 enum rendered {

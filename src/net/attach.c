@@ -11,14 +11,14 @@
 #include <pthread.h>
 #include <unistd.h>
 
-enum { PARK_AFTER_MS = 2000, RENDER_BYTES_MAX = 12 * 1024 };
+enum { PARK_AFTER_MS = 2000, RENDER_BYTES_MAX = 12 * 1024, GUESTS_MAX = 100, GUEST_TAKES_MS = 30000 };
 
 struct attached {
 	struct pool        *pool;
 	struct attach_host  host;
 	pthread_mutex_t     lock;   /* of the list and count */
 	struct session     *first;
-	size_t              count;
+	size_t              count, guests;
 	_Atomic int         wanting;    /* sessions that want to hear of changes */
 	_Atomic uint64_t    changes;
 };
@@ -53,6 +53,7 @@ static void session_end(struct session *s)
 		s->next->link = s->link;
 	*s->link = s->next;
 	at->count--;
+	at->guests -= s->guest != 0;
 	pthread_mutex_unlock(&at->lock);
 	fd_close(&s->fd);
 	buf_free(&s->in);
@@ -86,6 +87,18 @@ static bool may_enter(const struct attach_host *host, const struct grant *g, enu
 	return (g->rights & 1u << protocol) != 0 && host->check(host->context, g, goes_on) == ERR_OK;
 }
 
+/* Master has said whose it is; what may be seen is decided by the engine, for each command. */
+static bool begin_guest(struct session *s, struct str record)
+{
+	s->epoch = UINT32_MAX - 1;  /* it ends with the server; with the guest's password ends the session in his own cell */
+	if (s->engine != NULL && s->engine->resume != NULL && record.n > 0)
+		s->state = s->engine->resume(s, s->owner->host.cell, str_copy(&s->arena, record));
+	s->is_resumed = true;
+	if (s->state == NULL)
+		session_flush(s);
+	return s->state != NULL;
+}
+
 /* The first frame of a session says who it is. False: refused. */
 static bool session_begin(struct session *s)
 {
@@ -110,6 +123,8 @@ static bool session_begin(struct session *s)
 	s->info.tls_text = str_copy(&s->arena, o.tls_text);
 	s->info.record = STR_NONE;
 	s->engine = engine_of(at, o.protocol);
+	if (s->guest != 0)
+		return begin_guest(s, o.record);
 	if (s->engine == NULL || !may_enter(&at->host, &o.grant, o.protocol, o.record.n > 0)) {
 		log_warn("session refused protocol=%s peer=%.*s", protocol_name(o.protocol), STR_ARG(o.peer));
 		refuse(s, ERR_DENIED, STR("the login is no longer valid; please log in again"));
@@ -131,6 +146,7 @@ static bool session_park(struct session *s, bool wants_news)
 	CLEANUP(buf_free) struct buf record = BUF(PARK_RECORD_MAX), frame = BUF(FRAME_DATA_MAX);
 	uint64_t modseq = 0;
 
+	s->waits_for = 0;
 	if (s->engine->park == NULL || session_has_input(s) || s->is_eof || !s->engine->park(s->state, &record, &modseq) ||
 	    record.failed)
 		return false;
@@ -138,10 +154,12 @@ static bool session_park(struct session *s, bool wants_news)
 	put_u64(&frame, modseq);
 	put_bool(&frame, wants_news);
 	put_str(&frame, buf_str(&record));
+	put_u64(&frame, s->waits_for);
 	s->owner->host.parked(s->owner->host.context, wants_news);
 	if (frame_send(s->fd, FRAME_PARK, buf_str(&frame), SESSION_WRITE_TIMEOUT_MS) != ERR_OK)
 		return false;
 	s->is_parking = true;
+	s->offered_ms = s->guest != 0 ? clock_mono_ms() : 0;
 	return true;
 }
 
@@ -160,8 +178,10 @@ static enum pool_next finish(struct session *s, enum session_next next)
 /* Runs the engine on what is there; says what comes next. One frame is taken here: engines take what follows as they need it. */
 static enum session_next session_run(struct session *s)
 {
-	if (session_fill(s, 0) == ERR_OK)
-		s->is_parking = false;  /* the gate did not agree: the client had already sent more */
+	if (session_fill(s, 0) == ERR_OK) {  /* what was offered is not agreed to: the client had already sent more */
+		s->is_parking = false;
+		s->offered_ms = 0;
+	}
 	if (s->must_end || s->is_dead)
 		return SESSION_CLOSE;
 	bool is_resumed = s->is_resumed;  /* it may idle: only its engine can say so, also before the client says more */
@@ -175,8 +195,12 @@ static enum session_next session_run(struct session *s)
 /* Each line of the log that a session's thread writes says whose it is; of a new one that is known when its OPEN is read. */
 static void session_log_context(const struct session *s)
 {
-	log_context("account=%llu session=%llu peer=%.*s", (unsigned long long)s->info.grant.account,
-	            (unsigned long long)s->info.grant.session, STR_ARG(s->info.peer));
+	if (s->guest != 0)
+		log_context("guest=%llu session=%llu peer=%.*s", (unsigned long long)s->guest, (unsigned long long)s->info.grant.session,
+		            STR_ARG(s->info.peer));
+	else
+		log_context("account=%llu session=%llu peer=%.*s", (unsigned long long)s->info.grant.account,
+		            (unsigned long long)s->info.grant.session, STR_ARG(s->info.peer));
 }
 
 static enum pool_next session_step(struct session *s)
@@ -193,8 +217,10 @@ static enum pool_next session_step(struct session *s)
 		return finish(s, next == SESSION_UNAUTH ? SESSION_UNAUTH : SESSION_CLOSE);
 	session_flush(s);
 	session_slim(s);
-	if (s->is_parking)
+	if (s->is_parking) {
+		s->must_park = false;  /* the offer is on its way */
 		return POOL_ARM;
+	}
 	bool wants_news = next == SESSION_PARK || next == SESSION_WAIT_NEWS;
 	set_wanting(s, wants_news);
 	if (wants_news && s->owner->changes != changes)  /* perhaps after it looked, and before anybody knew that it wants to hear */
@@ -202,8 +228,11 @@ static enum pool_next session_step(struct session *s)
 	bool was_quiet = waited_since && s->bytes_in == bytes_before && clock_mono_ms() >= waited_since + PARK_AFTER_MS;
 	if (next == SESSION_PARK)
 		session_park(s, true);
-	else if (was_quiet)
+	else if (was_quiet || s->must_park)
 		session_park(s, wants_news);
+	if (s->must_park && !s->is_parking && frame_send(s->fd, FRAME_STAYS, STR(""), SESSION_WRITE_TIMEOUT_MS) != ERR_OK)
+		log_debug("the guest's cell is gone");
+	s->must_park = false;
 	if (!s->is_parking && !was_quiet) {  /* one that refused to be parked is not asked again before its next command */
 		s->waits_since_ms = waited_since && s->bytes_in == bytes_before ? waited_since : clock_mono_ms();
 		pool_alarm(s->pool, s->waits_since_ms + PARK_AFTER_MS);
@@ -273,7 +302,7 @@ static enum pool_next render_ready(void *context)
 	return POOL_GONE;
 }
 
-void attached_take(struct attached *at, int fd, enum attach kind)
+static void take(struct attached *at, int fd, enum attach kind, uint64_t guest)
 {
 	struct session *s = MEM_NEW(struct session);
 
@@ -284,6 +313,7 @@ void attached_take(struct attached *at, int fd, enum attach kind)
 	s->out = BUF(SESSION_OUT_FULL + FRAME_MAX);
 	s->epoch = UINT32_MAX;
 	s->is_render = kind == ATTACH_RENDER;
+	s->guest = guest;
 	pthread_mutex_lock(&at->lock);
 	s->next = at->first;
 	s->link = &at->first;
@@ -291,9 +321,23 @@ void attached_take(struct attached *at, int fd, enum attach kind)
 		s->next->link = &s->next;
 	at->first = s;
 	at->count++;
+	at->guests += guest != 0;
 	/* the source's number is set under the lock: attached_tick() reads it under the lock */
 	s->source = pool_add(at->pool, fd, s->is_render ? render_ready : session_ready, s);
 	pthread_mutex_unlock(&at->lock);
+}
+
+void attached_take(struct attached *at, int fd, enum attach kind) { take(at, fd, kind, 0); }
+
+void attached_take_guest(struct attached *at, int fd, uint64_t guest)
+{
+	pthread_mutex_lock(&at->lock);
+	bool has_room = at->guests < GUESTS_MAX;
+	pthread_mutex_unlock(&at->lock);
+	if (has_room && guest != 0)
+		take(at, fd, ATTACH_SESSION, guest);
+	else
+		close(fd);  /* he is told that this account is not to be had at the moment */
 }
 
 int64_t attached_tick(struct attached *at, int64_t now_ms)
@@ -302,7 +346,11 @@ int64_t attached_tick(struct attached *at, int64_t now_ms)
 
 	pthread_mutex_lock(&at->lock);
 	for (struct session *s = at->first; s; s = s->next) {
-		int64_t since = s->waits_since_ms;
+		int64_t since = s->waits_since_ms, offered = s->offered_ms;
+		if (offered != 0 && now_ms >= offered + GUEST_TAKES_MS && !s->must_end) {  /* nobody's cell stays awake for a guest who waits */
+			s->must_end = true;
+			pool_kick(at->pool, s->source);
+		}
 		if (since == 0)
 			continue;
 		if (now_ms >= since + PARK_AFTER_MS)

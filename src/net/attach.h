@@ -19,6 +19,9 @@ struct attach_host {
 
 struct attached *attached_new(struct pool *p, const struct attach_host *host);
 void attached_take(struct attached *at, int fd, enum attach kind);   /* owns fd */
+/* A session of another account's cell: no grant is asked for, because master says who it is. Its OPEN has a record (its cell makes one for a new
+ * session, too), and only an engine that can resume takes it. Owns fd. */
+void attached_take_guest(struct attached *at, int fd, uint64_t guest);
 /* Parks what has waited 2 s; returns when it wants to be called again (mono ms), 0: no need. */
 int64_t attached_tick(struct attached *at, int64_t now_ms);
 /* The account has changed: sessions that want to hear of it look soon. Quick, from any thread. */

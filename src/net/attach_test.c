@@ -155,6 +155,7 @@ static void expect_park(int fd, uint64_t want_bytes, bool want_news, const char 
 	EXPECT_INT(get_u64(&s), 7);
 	EXPECT(get_bool(&s) == want_news);
 	EXPECT_STR(get_str(&s, 100), want_record);
+	EXPECT_INT(get_u64(&s), 0);
 	EXPECT(get_end(&s));
 }
 
@@ -214,6 +215,40 @@ TEST(who_wants_to_hear_of_changes_hears_without_a_word)
 	expect_data(deaf, "1 x\r\n");
 	close(fd);
 	close(deaf);
+	end(&f);
+}
+
+/* From another account's cell: without a grant, with a record, and parked when it asks for it. */
+TEST(a_guest_comes_without_a_grant)
+{
+	struct session_open o = { .protocol = PROTOCOL_IMAP, .login_name = STR("bob"), .record = STR("5") };
+	CLEANUP(buf_free) struct buf b = BUF(FRAME_DATA_MAX);
+	struct fixture f;
+	int pair[2];
+
+	begin(&f);
+	put_session_open(&b, &o);
+	for (int has_record = 1; has_record >= 0; has_record--) {
+		assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair), 0);
+		EXPECT_OK(frame_send(pair[0], FRAME_OPEN, buf_str(&b), 0));
+		attached_take_guest(f.attached, pair[1], 4711);
+		if (has_record) {
+			EXPECT_OK(frame_send(pair[0], FRAME_DATA, STR("one\r\n"), 0));
+			expect_data(pair[0], "6 one\r\n");
+			EXPECT_OK(frame_send(pair[0], FRAME_PARK, STR(""), 0));
+			expect_park(pair[0], 5, false, "6");
+		} else {
+			char room[FRAME_MAX];
+			enum frame type;
+			struct str bytes;
+			EXPECT_OK(next_frame(pair[0], room, &type, &bytes));
+			EXPECT_INT(type, FRAME_LOGOUT);
+		}
+		close(pair[0]);
+		o.record = STR_NONE;
+		buf_reset(&b);
+		put_session_open(&b, &o);
+	}
 	end(&f);
 }
 

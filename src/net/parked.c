@@ -20,6 +20,8 @@ struct parked_account {
 	struct parked    *table;
 	uint64_t          account, newest;   /* the modseq of the last CHANGED */
 	struct member    *first;
+	struct visit     *visits;            /* members of other accounts that wait for changes of this one */
+	struct loop_timer wake;              /* those that lack something are attached again */
 	size_t            wanting;           /* parked and wants news: watched while there is one, and a little longer */
 	bool              is_watched;
 	struct loop_timer unwatch;
@@ -29,6 +31,12 @@ struct parked_account {
 	uint64_t          asked_at;          /* newest when it started */
 	struct loop_timer retry;
 	int64_t           retry_ms;
+};
+
+struct visit {
+	struct parked_account *at;
+	struct member *m;
+	struct visit  *next, **link;
 };
 
 struct parked {
@@ -42,11 +50,11 @@ static void render_soon(struct parked_account *a);
 
 /* ---- watching */
 
-static void set_watch(struct parked_account *a, bool on)
+static void set_watch(struct parked_account *a, bool on, bool tells)
 {
 	loop_timer_stop(a->table->loop, &a->unwatch);
 	if (a->is_watched != on)
-		a->table->host->watch(a->table->context, a->account, on);
+		a->table->host->watch(a->table->context, a->account, on, tells);
 	a->is_watched = on;
 }
 
@@ -55,7 +63,7 @@ static void unwatch_due(void *context)
 	struct parked_account *a = context;
 
 	if (a->wanting == 0)
-		set_watch(a, false);
+		set_watch(a, false, false);
 }
 
 /* Who renews IDLE is back in a moment: master and the cell need not hear of it. */
@@ -88,18 +96,25 @@ size_t parked_accounts(const struct parked *p) { return p->accounts.n; }
 
 /* ---- members */
 
-void member_enter(struct parked *p, struct member *m)
+static struct parked_account *account_of(struct parked *p, uint64_t account)
 {
-	struct parked_account *a = map_get_u64(&p->accounts, m->grant.account);
+	struct parked_account *a = map_get_u64(&p->accounts, account);
 
-	assert(m->of == NULL);
 	if (a == NULL) {
 		a = MEM_NEW(struct parked_account);
 		a->table = p;
-		a->account = m->grant.account;
+		a->account = account;
 		a->pair.fd = -1;
 		map_set_u64(&p->accounts, a->account, a);
 	}
+	return a;
+}
+
+void member_enter(struct parked *p, struct member *m)
+{
+	struct parked_account *a = account_of(p, m->grant.account);
+
+	assert(m->of == NULL);
 	m->of = a;
 	m->next = a->first;
 	m->link = &a->first;
@@ -129,6 +144,79 @@ static void render_end(struct parked_account *a)
 	a->who_n = a->sent = a->answered = 0;
 }
 
+/* The last of its sessions, and of those that wait for it, has left. */
+static void account_forget(struct parked_account *a)
+{
+	struct parked *p = a->table;
+
+	if (a->first != NULL || a->visits != NULL)
+		return;
+	if (a->pair.fd >= 0)
+		render_end(a);
+	loop_timer_stop(p->loop, &a->retry);
+	loop_timer_stop(p->loop, &a->wake);
+	set_watch(a, false, false);
+	map_set_u64(&p->accounts, a->account, NULL);
+	mem_free(a);
+}
+
+/* ---- visits */
+
+static void wake_due(void *context)
+{
+	struct parked_account *a = context;
+	const struct parked_host *host = a->table->host;
+	void *host_context = a->table->context;
+	uint64_t newest = a->newest;
+	struct visit *next;
+
+	for (struct visit *v = a->visits; v != NULL; v = next) {  /* a goes with the last of them */
+		next = v->next;
+		if (v->m->modseq < newest)
+			host->news(host_context, v->m, RENDERED_ATTACH, STR(""));
+	}
+}
+
+/* Not at once: who parks just now is not asleep yet. */
+static void wake_soon(struct parked_account *a)
+{
+	if (a->wake.place)
+		return;
+	a->wake = (struct loop_timer){ .due = wake_due, .context = a };
+	loop_timer_in(a->table->loop, &a->wake, 0);
+}
+
+static void visit_begin(struct parked *p, struct member *m, uint64_t account)
+{
+	struct visit *v = MEM_NEW(struct visit);
+	struct parked_account *a = account_of(p, account);
+
+	*v = (struct visit){ .at = a, .m = m, .next = a->visits, .link = &a->visits };
+	if (v->next)
+		v->next->link = &v->next;
+	a->visits = v;
+	m->visit = v;
+	if (a->wanting++ == 0)
+		set_watch(a, true, true);
+	if (m->modseq < a->newest)
+		wake_soon(a);
+}
+
+static void visit_end(struct member *m)
+{
+	struct visit *v = m->visit;
+	struct parked_account *a = v->at;
+
+	if (v->next)
+		v->next->link = v->link;
+	*v->link = v->next;
+	m->visit = NULL;
+	mem_free(v);
+	if (--a->wanting == 0)
+		unwatch_soon(a);
+	account_forget(a);
+}
+
 void member_wake(UNUSED struct parked *p, struct member *m)
 {
 	struct parked_account *a = m->of;
@@ -139,7 +227,9 @@ void member_wake(UNUSED struct parked *p, struct member *m)
 	if (m->place)
 		a->who[m->place - 1] = NULL;
 	m->place = 0;
-	if (m->wants_news && --a->wanting == 0)
+	if (m->visit != NULL)
+		visit_end(m);
+	else if (m->wants_news && --a->wanting == 0)
 		unwatch_soon(a);
 }
 
@@ -155,14 +245,7 @@ void member_leave(struct parked *p, struct member *m)
 		m->next->link = m->link;
 	*m->link = m->next;
 	m->of = NULL;
-	if (a->first)
-		return;
-	if (a->pair.fd >= 0)
-		render_end(a);
-	loop_timer_stop(p->loop, &a->retry);
-	set_watch(a, false);
-	map_set_u64(&p->accounts, a->account, NULL);
-	mem_free(a);
+	account_forget(a);
 }
 
 static void set_record(struct member *m, struct str record)
@@ -174,7 +257,7 @@ static void set_record(struct member *m, struct str record)
 	m->record = str_make(copy, record.n);
 }
 
-bool member_park(UNUSED struct parked *p, struct member *m, struct str frame)
+bool member_park(struct parked *p, struct member *m, struct str frame)
 {
 	struct parked_account *a = m->of;
 	struct scan s = scan_of(frame);
@@ -184,14 +267,19 @@ bool member_park(UNUSED struct parked *p, struct member *m, struct str frame)
 	uint64_t modseq = get_u64(&s);
 	bool wants_news = get_bool(&s);
 	struct str record = get_str(&s, PARK_RECORD_MAX);
+	uint64_t waits_for = get_u64(&s);
 	if (!get_end(&s) || record.n == 0)
 		return false;
 	set_record(m, record);
 	m->modseq = modseq;
 	m->wants_news = wants_news;
 	m->is_parked = true;
+	if (wants_news && waits_for != 0 && waits_for != a->account) {
+		visit_begin(p, m, waits_for);
+		return true;
+	}
 	if (wants_news && a->wanting++ == 0)
-		set_watch(a, true);
+		set_watch(a, true, false);
 	render_soon(a);
 	return true;
 }
@@ -200,7 +288,7 @@ bool member_park(UNUSED struct parked *p, struct member *m, struct str frame)
 
 static bool needs_news(const struct member *m)
 {
-	return m->is_parked && m->wants_news && !m->is_busy && m->place == 0 && m->modseq < m->of->newest;
+	return m->is_parked && m->wants_news && m->visit == NULL && !m->is_busy && m->place == 0 && m->modseq < m->of->newest;
 }
 
 static void render_failed(struct parked_account *a)
@@ -352,6 +440,8 @@ void parked_changed(struct parked *p, uint64_t account, uint64_t modseq)
 		return;
 	a->newest = modseq;
 	render_soon(a);
+	if (a->visits != NULL)
+		wake_soon(a);
 }
 
 void parked_epoch(struct parked *p, uint64_t account, uint32_t epoch)

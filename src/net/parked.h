@@ -2,6 +2,9 @@
  * DESIGN.md §2), and how these hear of a change: one RENDER attachment for an account, one STATE and one RENDERED
  * for each (ipc/frame.h).
  *
+ * A session that looks into another account waits for that one's changes (a visit), and is attached again when there are some: its own cell asks
+ * the other one what they are.
+ *
  * Intrusive: a connection embeds a struct member; a parked one costs that and its record. The host writes to clients
  * and talks to master. Callbacks may make their own member leave, no other one. */
 #ifndef FACTEUR_NET_PARKED_H
@@ -10,6 +13,7 @@
 #include "net/loop.h"
 
 struct parked_account;
+struct visit;
 
 struct member {   /* all zeros: of no account */
 	struct parked_account *of;
@@ -17,6 +21,7 @@ struct member {   /* all zeros: of no account */
 	struct grant   grant;
 	uint64_t       modseq;      /* what the client knows */
 	struct str     record;      /* parked: the state of its engine; owned */
+	struct visit  *visit;       /* it waits for changes of another account; NULL: of its own */
 	uint32_t       place;       /* in the running render, from 1 */
 	uint8_t        protocol;    /* enum protocol */
 	bool           is_parked, wants_news;
@@ -24,7 +29,8 @@ struct member {   /* all zeros: of no account */
 };
 
 struct parked_host {
-	void (*watch)(void *context, uint64_t account, bool on);   /* WATCH to master */
+	/* WATCH to master. tells: what changed just before may have been missed. */
+	void (*watch)(void *context, uint64_t account, bool on, bool tells);
 	int  (*attach)(void *context, uint64_t account);           /* ATTACH{RENDER} to master: our end of the pair; -1: logged */
 	/* A parked session: KEEP: tell the client bytes (m already has the new record); ATTACH: attach it again;
 	 * BYE: tell and close. */

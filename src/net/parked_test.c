@@ -29,7 +29,7 @@ static void tell(struct world *w, const char *fmt, ...)
 
 static int number_of(struct member *m) { return ((struct session *)(void *)m)->number; }
 
-static void on_watch(void *context, uint64_t account, bool on) { tell(context, "watch:%d:%d;", (int)account, on); }
+static void on_watch(void *context, uint64_t account, bool on, UNUSED bool tells) { tell(context, "watch:%d:%d;", (int)account, on); }
 
 static int on_attach(void *context, UNUSED uint64_t account)
 {
@@ -80,7 +80,7 @@ static void enter(struct world *w, struct session *s, int number, uint64_t accou
 	member_enter(w->parked, &s->m);
 }
 
-static void park(struct world *w, struct session *s, uint64_t modseq, bool wants_news)
+static void park_for(struct world *w, struct session *s, uint64_t modseq, bool wants_news, uint64_t account)
 {
 	CLEANUP(buf_free) struct buf b = BUF(200), record = BUF(100);
 	buf_printf(&record, "r%d", s->number);
@@ -88,8 +88,11 @@ static void park(struct world *w, struct session *s, uint64_t modseq, bool wants
 	put_u64(&b, modseq);
 	put_bool(&b, wants_news);
 	put_str(&b, buf_str(&record));
+	put_u64(&b, account);
 	EXPECT(member_park(w->parked, &s->m, buf_str(&b)));
 }
+
+static void park(struct world *w, struct session *s, uint64_t modseq, bool wants_news) { park_for(w, s, modseq, wants_news, 0); }
 
 /* What the cell is asked for: "r1 r2 ". */
 static const char *asked(struct world *w, uint32_t *first_index)
@@ -173,6 +176,35 @@ TEST(one_render_for_all_that_want)
 	park(&w, &s[0], 12, true);
 	assert_string_equal(w.told, "watch:7:1;");
 	member_leave(w.parked, &s[0].m);
+	end(&w);
+}
+
+/* Two of account 7 look into mailboxes of account 8: its changes wake them, their own do not. */
+TEST(visits)
+{
+	struct world w;
+	struct session s[3];
+
+	begin(&w);
+	for (int i = 0; i < 3; i++)
+		enter(&w, &s[i], i, 7);
+	park_for(&w, &s[0], 10, true, 8);
+	park_for(&w, &s[1], 30, true, 8);
+	park_for(&w, &s[2], 10, true, 7);  /* his own account after all */
+	assert_string_equal(w.told, "watch:8:1;watch:7:1;");
+	parked_changed(w.parked, 8, 20);
+	turn(&w);
+	EXPECT(strstr(w.told, "0:ATTACH:;") != NULL);
+	EXPECT(strstr(w.told, "1:ATTACH:;") == NULL);  /* he knows that */
+	EXPECT_INT(w.renders, 0);
+	member_wake(w.parked, &s[0].m);
+	w.told[0] = 0;
+	park_for(&w, &s[0], 15, true, 8);  /* it has changed since: no watch tells that again */
+	turn(&w);
+	assert_string_equal(w.told, "0:ATTACH:;");
+	for (int i = 0; i < 3; i++)
+		member_leave(w.parked, &s[i].m);
+	assert_string_equal(w.told, "0:ATTACH:;watch:8:0;watch:7:0;");
 	end(&w);
 }
 

@@ -9,6 +9,8 @@
 #include <unistd.h>
 
 const struct session_open *session_info(const struct session *s) { return &s->info; }
+uint64_t session_guest(const struct session *s) { return s->guest; }
+void session_waits_for(struct session *s, uint64_t account) { s->waits_for = account; }
 struct arena *session_arena(struct session *s) { return &s->arena; }
 bool session_is_dead(const struct session *s) { return s->is_dead || s->must_end; }
 uint64_t session_bytes_out(const struct session *s) { return s->bytes_out; }
@@ -50,6 +52,10 @@ enum err session_fill(struct session *s, int timeout_ms)
 		if (type == FRAME_EOF) {
 			s->is_eof = true;
 			return ERR_CLOSED;
+		}
+		if (type == FRAME_PARK && s->guest != 0) {
+			s->must_park = true;
+			continue;
 		}
 		if (type != FRAME_DATA) {
 			log_error("unexpected frame from gate type=%d", (int)type);
@@ -214,6 +220,8 @@ void session_test_input(struct session *s, struct str more)
 }
 
 void session_test_end_after(struct session *s, uint64_t bytes) { s->test_ends_at = s->bytes_out + bytes; }
+
+void session_test_guest(struct session *s, uint64_t guest) { s->guest = guest; }
 
 void session_test_free(struct session *s)
 {

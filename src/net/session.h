@@ -41,6 +41,9 @@ struct engine {
 };
 
 const struct session_open *session_info(const struct session *s);   /* record is empty here */
+uint64_t session_guest(const struct session *s);                    /* the account whose cell it comes from; 0: from a gate */
+/* For park(): news are not this account's but that one's. */
+void session_waits_for(struct session *s, uint64_t account);
 
 /* A line ended by LF (a CR before it is cut off), at most max bytes without the ending; *line is valid until the next read.
  * ERR_AGAIN: not complete yet; ERR_LIMIT: longer than max (the engine answers and closes); ERR_CLOSED. */
@@ -67,6 +70,7 @@ struct arena *session_arena(struct session *s);  /* lives as long as the attachm
  * for waiting reads and ERR_AGAIN for session_line. */
 struct session *session_for_test(const struct session_open *info, struct str input, struct buf *output);
 void session_test_input(struct session *s, struct str more);
+void session_test_guest(struct session *s, uint64_t guest);
 /* It has to end (the server stops) when so many more bytes have been written. */
 void session_test_end_after(struct session *s, uint64_t bytes);
 void session_test_free(struct session *s);

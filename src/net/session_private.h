@@ -21,6 +21,10 @@ struct session {
 	uint64_t             test_ends_at;    /* bytes_out; 0: never */
 	uint64_t             bytes_in, bytes_out;
 	bool                 is_dead, is_eof, is_parking, is_render, is_resumed;
+	bool                 must_park;       /* its guest's cell asks for it */
+	uint64_t             guest;           /* account; 0: of a gate */
+	uint64_t             waits_for;       /* account; 0: this one */
+	_Atomic int64_t      offered_ms;      /* a guest's session: parking was offered then; 0: it is not */
 	_Atomic int64_t      waits_since_ms;  /* 0: not waiting, or it cannot be parked before its next command */
 	_Atomic uint32_t     epoch;           /* of its grant; UINT32_MAX before it is known */
 	_Atomic bool         must_end;

@@ -39,7 +39,7 @@
 enum {
 	THREADS_MAX = 8, TICK_MS = 1000, PUBLISH_EVERY_MS = 50, LEAVE_AFTER_DELIVERY_MS = 1000, LEAVE_AFTER_WORK_MS = 30000,
 	STOP_GRACE_MS = 10000, STOP_LOOK_MS = 50,
-	REPLAY_TIMEOUT_MS = 24 * 3600 * 1000, HELD_MAX = 1024, START_TIMEOUT_MS = 10000, INFO_TIMEOUT_MS = 5000, LEAVE_TIMEOUT_MS = 5000,
+	REPLAY_TIMEOUT_MS = 24 * 3600 * 1000, HELD_MAX = 1024, START_TIMEOUT_MS = 10000, INFO_TIMEOUT_MS = 5000, OTHERS_TIMEOUT_MS = 5000, LEAVE_TIMEOUT_MS = 5000,
 };
 
 struct peer {  /* a channel and the source of its present socket, or of its wake descriptor; kept until the cell ends */
@@ -53,6 +53,7 @@ struct peer {  /* a channel and the source of its present socket, or of its wake
 struct held {  /* a session that waits for the replay */
 	int         fd;
 	enum attach kind;
+	uint64_t    guest;           /* ATTACH_GUEST: whose */
 };
 
 struct cell {
@@ -64,6 +65,7 @@ struct cell {
 	struct attached   *attached;
 	struct channel    *master, *queue, *control;
 	struct account     account;
+	struct others      others;
 	struct deliver_settings delivery;
 	pthread_mutex_t    delivering;      /* one batch at a time: deliveries keep their order */
 	_Atomic int64_t    last_work_ms;    /* a session was here */
@@ -94,6 +96,16 @@ static void tell_changed(struct cell *c)
 			channel_notify(c->master, NOTICE_CHANGED, buf_str(&b), NULL, 0);
 			return;
 		}
+}
+
+static void tell_newest(struct cell *c)
+{
+	uint64_t known = c->changed, newest = view_modseq(c->account.view);
+
+	while (newest > known && !atomic_compare_exchange_weak(&c->changed, &known, newest))
+		;
+	c->told = 0;
+	tell_changed(c);
 }
 
 /* Only sessions that wait in a gate hear of a change this way, and each notice wakes master and every gate: while none waits it is kept
@@ -271,6 +283,14 @@ static bool is_replayed(struct cell *c)
 	return done;
 }
 
+static void let_in(struct cell *c, const struct held *h)
+{
+	if (h->kind == ATTACH_GUEST)
+		attached_take_guest(c->attached, h->fd, h->guest);
+	else
+		attached_take(c->attached, h->fd, h->kind);
+}
+
 /* What the replay brought is durable and visible; then those who waited come in. */
 static void serve_sessions(struct cell *c)
 {
@@ -281,7 +301,7 @@ static void serve_sessions(struct cell *c)
 	c->held_count = 0;
 	pthread_mutex_unlock(&c->holding);
 	for (size_t i = 0; i < n; i++)  /* nobody adds any more */
-		attached_take(c->attached, c->held[i].fd, c->held[i].kind);
+		let_in(c, &c->held[i]);
 }
 
 static void on_replayed(void *context, struct message *answer)
@@ -303,14 +323,14 @@ static void ask_replayed(struct cell *c)
 }
 
 /* True: the session waits. */
-static bool hold(struct cell *c, int fd, enum attach kind)
+static bool hold(struct cell *c, const struct held *h)
 {
 	pthread_mutex_lock(&c->holding);
 	bool waits = !c->is_replayed;
 	if (waits && c->held_count < HELD_MAX)
-		c->held[c->held_count++] = (struct held){ fd, kind };
+		c->held[c->held_count++] = *h;
 	else if (waits)
-		close(fd);
+		close(h->fd);
 	pthread_mutex_unlock(&c->holding);
 	return waits;
 }
@@ -398,18 +418,21 @@ static void on_attach(void *context, UNUSED struct channel *ch, struct message *
 {
 	struct cell *c = context;
 	struct scan s = scan_of(m->body);
-	uint8_t kind = get_u8(&s);
+	struct held h = { .kind = (enum attach)get_u8(&s) };
 
+	if (h.kind == ATTACH_GUEST)
+		h.guest = get_u64(&s);
 	if (!get_end(&s))
 		return;
 	c->attaches_seen++;
 	if (c->stops_ms || m->fd_count != 1)  /* or no descriptor was left for it: the gate sees its pair close, and says so */
 		return;
 	c->last_work_ms = clock_mono_ms();
-	bool waits = hold(c, m->fds[0], (enum attach)kind);
-	if (!waits)
-		attached_take(c->attached, m->fds[0], (enum attach)kind);
+	h.fd = m->fds[0];
 	m->fds[0] = -1;
+	bool waits = hold(c, &h);
+	if (!waits)
+		let_in(c, &h);
 	bool has_unseen = !waits && view_has_unseen(c->account.view);  /* what was delivered while nobody looked is shown now */
 	pool_alarm(c->pool, clock_mono_ms() + (has_unseen ? 0 : TICK_MS));
 }
@@ -418,10 +441,12 @@ static void on_watched(void *context, UNUSED struct channel *ch, struct message 
 {
 	struct cell *c = context;
 	struct scan s = scan_of(m->body);
-	bool on = get_bool(&s);
+	bool on = get_bool(&s), tells = get_bool(&s);
 
 	if (!get_end(&s))
 		return;
+	if (tells && c->account.view != NULL)  /* what was told before that gate had the session, it has not kept */
+		tell_newest(c);
 	if (on) {
 		watch(c);
 		publish_soon(c);
@@ -583,6 +608,38 @@ static enum err read_account_info(struct cell *c, struct arena *a, struct accoun
 	return account_info_ask(c->control, c->start.account, INFO_TIMEOUT_MS, a, info);
 }
 
+/* ---- other accounts */
+
+static enum err others_find(void *context, struct str address, struct arena *a, struct share_owner *out)
+{
+	return shared_find(((struct cell *)context)->control, address, OTHERS_TIMEOUT_MS, a, out);
+}
+
+static enum err others_list(void *context, struct arena *a, struct share_owner **out, size_t *n)
+{
+	return shared_ask(((struct cell *)context)->control, OTHERS_TIMEOUT_MS, a, out, n);
+}
+
+static enum err others_guest(void *context, uint64_t guest, struct arena *a, struct guest *out)
+{
+	return guest_ask(((struct cell *)context)->control, guest, OTHERS_TIMEOUT_MS, a, out);
+}
+
+static enum err others_visit(void *context, uint64_t owner, int *fd)
+{
+	struct cell *c = context;
+	CLEANUP(arena_free) struct arena a = { 0 };
+	CLEANUP(buf_free) struct buf b = BUF(16);
+	struct message answer;
+
+	put_u64(&b, owner);
+	TRY(channel_call(c->master, REQUEST_VISIT, buf_str(&b), NULL, 0, OTHERS_TIMEOUT_MS, &a, &answer));
+	if (answer.fd_count != 1)
+		return ERR_UNAVAILABLE;
+	*fd = answer.fds[0];
+	return ERR_OK;
+}
+
 static const struct engine *const engines[] = { &imap_engine, &pop3_engine, &submission_engine, NULL };
 
 static enum err open_account(struct cell *c)
@@ -660,6 +717,8 @@ int role_cell(const struct cell_start *start)
 	c->account.account = start->account;
 	c->account.queue = c->queue;
 	c->account.control = c->control;
+	c->others = (struct others){ others_find, others_list, others_guest, others_visit, c };
+	c->account.others = &c->others;
 	if (read_key(c) != ERR_OK || open_account(c) != ERR_OK) {
 		cell_free(c);
 		return 1;

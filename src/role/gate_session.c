@@ -264,13 +264,14 @@ static struct client *client_of(struct member *m)
 	return (struct client *)(void *)((char *)m - offsetof(struct client, member));
 }
 
-static void on_watch(void *context, uint64_t account, bool on)
+static void on_watch(void *context, uint64_t account, bool on, bool tells)
 {
 	struct gate *g = context;
 	CLEANUP(buf_free) struct buf b = BUF(16);
 
 	put_u64(&b, account);
 	put_bool(&b, on);
+	put_bool(&b, tells);
 	channel_notify(g->master, NOTICE_WATCH, buf_str(&b), NULL, 0);
 }
 

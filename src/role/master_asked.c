@@ -6,9 +6,10 @@
 #include "base/mem.h"
 #include "role/master_cell.h"
 #include "store/account_folder.h"
+#include <sys/socket.h>
 #include <unistd.h>
 
-enum { WAITING_MAX = 1024, WATCHES_MAX = 1 << 20 };
+enum { WAITING_MAX = 1024, WATCHES_MAX = 1 << 20, VISITS_MAX = 500, VISITS_MS = 10000 };
 
 static void want(struct master *m, uint64_t account)
 {
@@ -22,6 +23,56 @@ static void want(struct master *m, uint64_t account)
 		c->is_wanted = true;
 }
 
+void cell_attach(struct master *m, uint64_t account, const struct waiting *w)
+{
+	struct cell_slot *c = cell_of(m, account);
+
+	if (c && c->state == SLOT_RUNNING && cell_send_attach(c, w))
+		return;
+	if (c == NULL || c->waiting_count == WAITING_MAX || m->attaches_waiting >= m->attaches_max ||
+	    (c->state == SLOT_EMPTY && clock_mono_ms() < c->not_before_ms)) {
+		attach_refuse(w->fd, ERR_UNAVAILABLE, STR("the mailbox cannot be opened at the moment; please try again in a minute"));
+		return;
+	}
+	if (c->waiting_count == c->waiting_cap) {
+		c->waiting_cap = c->waiting_cap ? c->waiting_cap * 2 : 4;
+		c->waiting = mem_resize(c->waiting, c->waiting_cap * sizeof(*c->waiting));
+	}
+	c->waiting[c->waiting_count++] = *w;
+	m->attaches_waiting++;
+	want(m, account);
+}
+
+/* Whether the owner shares anything with him, the owner's cell decides; here is only said who he is, and how often he may ask: a cell that was
+ * broken into could wake all accounts. */
+void cell_on_visit(void *context, struct channel *ch, struct message *msg)
+{
+	struct cell_slot *c = context;
+	struct scan s = scan_of(msg->body);
+	uint64_t owner = get_u64(&s);
+	int64_t now = clock_mono_ms();
+	enum err e = ERR_OK;
+	int pair[2];
+
+	if (now >= c->visits_ms + VISITS_MS) {
+		c->visits_ms = now;
+		c->visits = 0;
+	}
+	if (!get_end(&s) || owner == 0 || owner == c->account)
+		e = ERR_INVALID;
+	else if (c->master->stops)
+		e = ERR_UNAVAILABLE;
+	else if (++c->visits > VISITS_MAX)
+		e = ERR_LIMIT;
+	else if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0)
+		e = log_errno("socketpair", "guest");
+	channel_reply(ch, msg->call, e, STR(""), pair, e == ERR_OK);
+	if (e != ERR_OK)
+		return;
+	close(pair[0]);
+	cell_attach(c->master, owner, &(struct waiting){ .fd = pair[1], .kind = ATTACH_GUEST, .guest = c->account });
+}
+
 /* ATTACH from a gate: a descriptor for the account's cell. */
 static void on_attach(void *context, UNUSED struct channel *ch, struct message *msg)
 {
@@ -32,23 +83,9 @@ static void on_attach(void *context, UNUSED struct channel *ch, struct message *
 
 	if (!get_end(&s) || msg->fd_count != 1 || (kind != ATTACH_SESSION && kind != ATTACH_RENDER))
 		return;
-	struct cell_slot *c = cell_of(r->master, account);
-	int fd = msg->fds[0];
+	const struct waiting w = { .fd = msg->fds[0], .kind = (enum attach)kind };
 	msg->fds[0] = -1;
-	if (c && c->state == SLOT_RUNNING && cell_send_attach(c, fd, (enum attach)kind))
-		return;
-	if (c == NULL || c->waiting_count == WAITING_MAX || r->master->attaches_waiting >= r->master->attaches_max ||
-	    (c->state == SLOT_EMPTY && clock_mono_ms() < c->not_before_ms)) {
-		attach_refuse(fd, ERR_UNAVAILABLE, STR("the mailbox cannot be opened at the moment; please try again in a minute"));
-		return;
-	}
-	if (c->waiting_count == c->waiting_cap) {
-		c->waiting_cap = c->waiting_cap ? c->waiting_cap * 2 : 4;
-		c->waiting = mem_resize(c->waiting, c->waiting_cap * sizeof(*c->waiting));
-	}
-	c->waiting[c->waiting_count++] = (struct waiting){ fd, (enum attach)kind };
-	r->master->attaches_waiting++;
-	want(r->master, account);
+	cell_attach(r->master, account, &w);
 }
 
 /* From queue or control. A cell that runs all the same: the role has lost its channel to it and gets a new one. */
@@ -72,8 +109,7 @@ static void on_watch(void *context, UNUSED struct channel *ch, struct message *m
 	struct running *r = context;
 	struct scan s = scan_of(msg->body);
 	uint64_t account = get_u64(&s);
-	bool on = get_bool(&s);
-	uint8_t flag;
+	bool on = get_bool(&s), tells = get_bool(&s);
 
 	if (!get_end(&s))
 		return;
@@ -83,9 +119,9 @@ static void on_watch(void *context, UNUSED struct channel *ch, struct message *m
 	mask = on ? mask | (uintptr_t)1 << r->index : mask & ~((uintptr_t)1 << r->index);
 	map_set_u64(&r->master->watches, account, (void *)mask);
 	struct cell_slot *c = map_get_u64(&r->master->cells, account);
-	flag = mask != 0;
+	const uint8_t flags[2] = { mask != 0, tells };
 	if (c && c->state == SLOT_RUNNING)
-		channel_notify(c->ch, NOTICE_CELL_WATCHED, str_make(&flag, 1), NULL, 0);
+		channel_notify(c->ch, NOTICE_CELL_WATCHED, str_make(flags, sizeof flags), NULL, 0);
 }
 
 static void on_epoch(void *context, UNUSED struct channel *ch, struct message *msg)

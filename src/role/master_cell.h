@@ -10,7 +10,7 @@ enum { CELL_CRASH_PAUSE_MS = 2000 };
 
 enum slot_state { SLOT_EMPTY, SLOT_STARTING, SLOT_RUNNING, SLOT_LEAVING };
 
-struct waiting { int fd; enum attach kind; };
+struct waiting { int fd; enum attach kind; uint64_t guest; /* account; 0: of a gate */ };
 
 struct cell_slot {
 	struct master  *master;
@@ -37,6 +37,8 @@ struct cell_slot {
 	size_t          waiting_count, waiting_cap;
 	struct { struct channel *ch; uint32_t call; } ends[4];  /* who asked CELL_END */
 	size_t          end_count;
+	int64_t         visits_ms;      /* the ten seconds that visits are counted in began then */
+	unsigned        visits;
 };
 
 /* NULL: too many accounts are asked for. */
@@ -44,8 +46,12 @@ struct cell_slot *cell_of(struct master *m, uint64_t account);
 /* Starts it when its turn has come; else it will be. Its state is SLOT_EMPTY. */
 void cell_start(struct cell_slot *c);
 void cell_kill(struct cell_slot *c);
-/* Takes fd. False: the cell has died unseen; fd stays the caller's, and waits for the next one. */
-bool cell_send_attach(struct cell_slot *c, int fd, enum attach kind);
+/* Takes w->fd. False: the cell has died unseen; fd stays the caller's, and waits for the next one. */
+bool cell_send_attach(struct cell_slot *c, const struct waiting *w);
+/* Sends it to the account's cell, or keeps it until there is one, or refuses it. Takes w->fd. */
+void cell_attach(struct master *m, uint64_t account, const struct waiting *w);
+/* VISIT: the cell c asks for a session in another account's cell. */
+void cell_on_visit(void *c, struct channel *ch, struct message *msg);
 /* A fresh pair between the cell and a role: one end each. */
 void cell_connect(struct cell_slot *c, enum role role, uint16_t notice);
 /* The process is gone and collected: the account is free for the next cell. Perhaps c is, too. */

@@ -78,10 +78,15 @@ static void on_cell_closed(void *context, UNUSED struct channel *ch)
 	}
 }
 
-bool cell_send_attach(struct cell_slot *c, int fd, enum attach kind)
+bool cell_send_attach(struct cell_slot *c, const struct waiting *w)
 {
-	uint8_t body = (uint8_t)kind;
-	enum err e = channel_notify(c->ch, NOTICE_CELL_ATTACH, str_make(&body, 1), &fd, 1);
+	CLEANUP(buf_free) struct buf body = BUF(16);
+	int fd = w->fd;
+
+	put_u8(&body, (uint8_t)w->kind);
+	if (w->kind == ATTACH_GUEST)
+		put_u64(&body, w->guest);
+	enum err e = channel_notify(c->ch, NOTICE_CELL_ATTACH, buf_str(&body), &fd, 1);
 
 	if (e == ERR_UNAVAILABLE) {  /* it has just died, and nobody has seen it yet */
 		on_cell_closed(c, c->ch);
@@ -180,7 +185,7 @@ static void on_leave(void *context, struct channel *ch, struct message *msg)
 static void on_open(void *context, UNUSED struct channel *ch, UNUSED struct message *msg) { turn_is_over(context); }
 
 static const struct channel_handler cell_handlers[] = {
-	{ NOTICE_CHANGED, on_changed }, { REQUEST_LEAVE, on_leave }, { NOTICE_READY, on_open }, { 0 },
+	{ NOTICE_CHANGED, on_changed }, { REQUEST_LEAVE, on_leave }, { NOTICE_READY, on_open }, { REQUEST_VISIT, cell_on_visit }, { 0 },
 };
 
 void cell_connect(struct cell_slot *c, enum role role, uint16_t notice)
@@ -258,7 +263,7 @@ static void on_spawned(void *context, struct message *answer)
 	if (c->master->is_crowded)
 		turn_tell_crowded(c);
 	for (size_t i = 0; i < c->waiting_count; i++)
-		if (!cell_send_attach(c, c->waiting[i].fd, c->waiting[i].kind))
+		if (!cell_send_attach(c, &c->waiting[i]))
 			attach_refuse(c->waiting[i].fd, ERR_UNAVAILABLE, STR("the mailbox's process ended as it started; please try again in a minute"));
 	c->master->attaches_waiting -= c->waiting_count;
 	c->waiting_count = 0;

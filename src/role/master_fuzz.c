@@ -113,7 +113,7 @@ static void say(struct channel *ch, uint16_t type, bool is_request, struct scan 
 	put_u64(&b, how % 4);
 	switch (type) {
 	case NOTICE_ATTACH:  put_u8(&b, more); break;
-	case NOTICE_WATCH:   put_u8(&b, more); break;
+	case NOTICE_WATCH:   put_u8(&b, more & 1); put_u8(&b, more >> 1 & 1); break;
 	case NOTICE_EPOCH:   put_u32(&b, more); break;
 	case NOTICE_EXITED:  put_u32(&b, more); put_u32(&b, get_u8(s) << 8); break;
 	case NOTICE_CHANGED: put_u64(&b, more); break;
@@ -147,7 +147,7 @@ static void step(struct world *w, struct end ends[OTHERS], struct scan *s)
 		break;
 	case 5:
 		if (w->cell[which % CELLS] != NULL)
-			say(w->cell[which % CELLS], which & 0x80 ? NOTICE_CHANGED : REQUEST_LEAVE, !(which & 0x80), s);
+			say(w->cell[which % CELLS], which & 0x80 ? NOTICE_CHANGED : which & 0x40 ? REQUEST_VISIT : REQUEST_LEAVE, !(which & 0x80), s);
 		break;
 	case 6:  /* a cell, or a role with what it was asked, is gone */
 		if (which & 0x80) {

@@ -201,7 +201,7 @@ struct flag_masks {
 
 static struct flag_masks masks_of(const struct flags_change *change)
 {
-	uint64_t flags = change->flags & ~FLAG_GONE;
+	uint64_t flags = change->flags & ~(FLAG_GONE | change->untouched);
 
 	switch (change->op) {
 	case FLAGS_ADD:
@@ -211,7 +211,7 @@ static struct flag_masks masks_of(const struct flags_change *change)
 	case FLAGS_REPLACE:
 		break;
 	}
-	return (struct flag_masks){ 0, flags };
+	return (struct flag_masks){ change->untouched, flags };
 }
 
 /* Uid, email, modseq and flags of existing messages: from the array if there is one (nothing is pending in TX_FLAGS, so

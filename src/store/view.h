@@ -248,6 +248,7 @@ enum flags_op { FLAGS_ADD, FLAGS_REMOVE, FLAGS_REPLACE };
 struct flags_change {
 	enum flags_op op;
 	uint64_t      flags;             /* FLAGS_SYSTEM and keyword bits */
+	uint64_t      untouched;         /* flags that stay as they are, whatever op and flags say */
 	bool          has_unchanged_since;
 	uint64_t      unchanged_since;   /* RFC 7162 §3.1.3 */
 };

@@ -3,14 +3,28 @@
 #ifndef FACTEUR_SUBMIT_ACCOUNT_H
 #define FACTEUR_SUBMIT_ACCOUNT_H
 #include "base/arena.h"
+#include "directory/share.h"
 #include "ipc/channel.h"
 
 struct view;
+
+/* How an engine meets other accounts (shared mailboxes): through control and master; in tests, without them. Each call may wait. */
+struct others {
+	/* Who lets this account see something: one by any of his addresses (ERR_NOTFOUND: nobody, or he shares nothing), or all. */
+	enum err (*find)(void *context, struct str address, struct arena *a, struct share_owner *out);
+	enum err (*list)(void *context, struct arena *a, struct share_owner **out, size_t *n);
+	/* Who is this account, as a guest of ours? ERR_NOTFOUND, ERR_DENIED: nobody who may look at anything. */
+	enum err (*guest)(void *context, uint64_t guest, struct arena *a, struct guest *out);
+	/* A session pair (ipc/frame.h) into that account's cell, which is told by master whose we are. */
+	enum err (*visit)(void *context, uint64_t owner, int *fd);
+	void *context;
+};
 
 struct account {
 	uint64_t        account;    /* its number */
 	struct view    *view;       /* store/view.h */
 	struct channel *control;    /* for ACCOUNT_INFO and RESOLVE (directory/info.h) */
 	struct channel *queue;      /* for queue_add() (queue/add.h) */
+	const struct others *others;  /* NULL: it sees no other account */
 };
 #endif
