@@ -432,6 +432,40 @@ TEST(an_account_that_was_not_closed_cleanly)
 	end();
 }
 
+TEST(mailboxes_are_shared)
+{
+	struct admin_offline *o = begin();
+	static const struct { const char *command, *args, *error; } cases[] = {
+		{ "account share", "'address':'bob@example.test','mailbox':'Sent','who':'carol@example.test','rights':'read'", "" },
+		{ "account share", "'address':'bob@example.test','mailbox':'sent','who':'carol@example.test','rights':'read'", "notfound" },
+		{ "account share", "'address':'bob@example.test','mailbox':'Sent','who':'nobody@example.test','rights':'read'", "notfound" },
+		{ "account share", "'address':'bob@example.test','mailbox':'Sent','who':'bob@example.test','rights':'all'", "conflict" },
+		{ "account share", "'address':'bob@example.test','mailbox':'Sent','who':'carol@example.test','rights':'everything'", "invalid" },
+		{ "account share", "'address':'bob@example.test','mailbox':'Sent','who':'anyone','rights':'all'", "invalid" },
+		{ "account share", "'address':'bob@example.test','mailbox':'inbox','who':'team@example.test','rights':'write','inside':true", "" },
+		{ "account share", "'address':'bob@example.test','mailbox':'INBOX','who':'carol','rights':'tx','deny':true", "" },
+	};
+
+	gives(o, "account add", "'address':'bob@example.test','generate':true", "");
+	gives(o, "account add", "'address':'carol@example.test','generate':true", "");
+	gives(o, "group add", "'group':'team@example.test','member':['carol@example.test']", "");
+	EACH(cases, c)
+		gives(o, c->command, c->args, c->error);
+	wants(o, "account shares", "'address':'bob@example.test'", 0, "shared_with", "\"$team@example.test\"");
+	wants(o, "account shares", "'address':'bob@example.test'", 0, "may", "\"write\"");
+	wants(o, "account shares", "'address':'bob@example.test'", 0, "rights", "\"lrswikxte\"");
+	wants(o, "account shares", "'address':'bob@example.test'", 1, "shared_with", "\"carol@example.test\"");
+	wants(o, "account shares", "'address':'bob@example.test'", 1, "may", "\"not\"");
+	wants(o, "account shares", "'address':'bob@example.test'", 2, "mailbox", "\"Sent\"");
+	wants(o, "account shares", "'address':'bob@example.test'", 2, "may", "\"read\"");
+	gives(o, "account unshare", "'address':'bob@example.test','mailbox':'INBOX','who':'carol@example.test','deny':true", "");
+	gives(o, "account unshare", "'address':'bob@example.test','mailbox':'INBOX','who':'gone@example.test'", "notfound");
+	gives(o, "group remove", "'group':'team@example.test'", "");  /* whom nobody knows any more is removed by name */
+	gives(o, "account unshare", "'address':'bob@example.test','mailbox':'INBOX','who':'$team@example.test'", "");
+	wants(o, "account shares", "'address':'bob@example.test'", 0, "mailbox", "\"Sent\"");
+	end();
+}
+
 TEST(addresses_aliases_groups)
 {
 	struct admin_offline *o = begin();

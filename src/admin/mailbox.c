@@ -2,8 +2,8 @@
 #include "admin/admin_private.h"
 #include "base/clock.h"
 
-static enum err ask_cell(struct admin_call *c, const struct directory_account *x, const struct store_command *ask,
-						 struct store_answer *out)
+enum err admin_ask_cell(struct admin_call *c, const struct directory_account *x, const struct store_command *ask,
+                        struct store_answer *out)
 {
 	enum err e = c->host->cell(c->host->context, x->account, ask, &c->arena, out);
 
@@ -31,7 +31,7 @@ enum err admin_account_mailboxes(struct admin_call *c)
 
 	TRY(admin_account(c, admin_text(c, "address"), &x));
 	do {
-		TRY(ask_cell(c, &x, &ask, &answer));
+		TRY(admin_ask_cell(c, &x, &ask, &answer));
 		for (size_t i = 0; i < answer.n; i++) {
 			json_t *row = admin_row(c);
 			admin_put_text(row, "mailbox", answer.mailboxes[i].path);
@@ -54,7 +54,7 @@ enum err admin_account_compact(struct admin_call *c)
 	struct store_answer answer;
 
 	TRY(admin_living_account(c, admin_text(c, "address"), &x));
-	TRY(ask_cell(c, &x, &ask, &answer));
+	TRY(admin_ask_cell(c, &x, &ask, &answer));
 	return admin_said(c, TEXT_ADMIN_COMPACTING, x.address);
 }
 
@@ -73,7 +73,7 @@ enum err admin_message_undelete(struct admin_call *c)
 		TRY(admin_age(c, admin_text(c, "since"), &age));
 		ask.since = clock_wall_s() - (int64_t)age;
 	}
-	e = ask.path.n > MAILBOX_PATH_MAX ? ERR_NOTFOUND : ask_cell(c, &x, &ask, &answer);
+	e = ask.path.n > MAILBOX_PATH_MAX ? ERR_NOTFOUND : admin_ask_cell(c, &x, &ask, &answer);
 	if (e == ERR_NOTFOUND)
 		return admin_refuse(c, e, TEXT_ADMIN_NO_SUCH_MAILBOX, x.address, ask.path);
 	if (e != ERR_OK)

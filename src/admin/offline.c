@@ -12,6 +12,7 @@
 #include "base/mem.h"
 #include "mailauth/dkim_worker.h"
 #include "store/account_folder.h"
+#include "store/rights.h"
 #include "text/text.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -270,9 +271,11 @@ static enum err host_cell(void *context, uint64_t account, const struct store_co
 {
 	struct admin_offline *o = context;
 	struct view_config config;
+	struct subject *with = NULL;
 	struct quota used;
 	struct view *v;
 	char folder[PATH_ROOM];
+	size_t n_with = 0;
 	bool changed;
 	enum err e;
 
@@ -283,6 +286,8 @@ static enum err host_cell(void *context, uint64_t account, const struct store_co
 	if (e == ERR_OK) {
 		bool was_unclean = view_was_unclean(v);
 		e = was_unclean && c->kind == STORE_COMMAND_COMPACT ? ERR_CONFLICT : serve_in_view(v, c, a, out);
+		if (e == ERR_OK && c->kind == STORE_COMMAND_SHARE)
+			e = acl_subjects(v, a, &with, &n_with);
 		view_quota(v, &used);
 		if (was_unclean)
 			view_close_unclean(v);  /* the next cell still waits for the replay */
@@ -290,6 +295,8 @@ static enum err host_cell(void *context, uint64_t account, const struct store_co
 			view_close(v);
 	}
 	become(o, o->user);
+	if (e == ERR_OK && c->kind == STORE_COMMAND_SHARE)  /* what the cell would tell control; the next one says it once more */
+		e = shares_replace(o->directory, account, with, n_with);
 	if (e == ERR_OK)
 		e = account_usage(o->directory, account, used.used_bytes, used.messages,
 						  used.limit_bytes && used.used_bytes >= used.limit_bytes, &changed);

@@ -253,6 +253,17 @@ static void weigh_refusals(struct cell *c)
 		submit_sending_weigh(&c->account, &info);
 }
 
+/* Control's table follows the lists of rights, also after a kill between the two, or while control was away. */
+static void tell_shares(struct cell *c)
+{
+	if (!acl_is_untold(c->account.view) || !channel_is_open(c->control))
+		return;
+	pool_will_wait(c->pool);
+	if (acl_tell(c->account.view, c->control, INFO_TIMEOUT_MS) != ERR_OK)
+		log_warn("with whom mailboxes are shared could not be noted yet account=%llu; it is tried again",
+		         (unsigned long long)c->start.account);
+}
+
 static void on_command(void *context, struct channel *ch, struct message *m)
 {
 	struct cell *c = context;
@@ -266,6 +277,7 @@ static void on_command(void *context, struct channel *ch, struct message *m)
 		read_settings_again(c);
 	else if (e == ERR_OK && command.kind == STORE_COMMAND_REFUSED)
 		weigh_refusals(c);
+	tell_shares(c);
 	channel_reply(ch, m->call, e, buf_str(&answer), NULL, 0);
 	c->last_delivery_ms = clock_mono_ms();
 }
@@ -528,17 +540,6 @@ static bool tick_view(struct cell *c)
 	if (has_viewers(c))
 		publish(c);
 	return view_tick(c->account.view);
-}
-
-/* Control's table follows the lists of rights, also after a kill between the two, or while control was away. */
-static void tell_shares(struct cell *c)
-{
-	if (!acl_is_untold(c->account.view) || !channel_is_open(c->control))
-		return;
-	pool_will_wait(c->pool);
-	if (acl_tell(c->account.view, c->control, INFO_TIMEOUT_MS) != ERR_OK)
-		log_warn("with whom mailboxes are shared could not be noted yet account=%llu; it is tried again",
-		         (unsigned long long)c->start.account);
 }
 
 static void on_alarm(void *context)

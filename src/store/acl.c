@@ -136,15 +136,18 @@ enum err acl_read(struct view *v, int64_t mailbox_id, struct arena *a, struct ac
 	struct acl_lists *all;
 	enum err e;
 
+	*out = NULL;
 	*n = 0;
 	TRY(acl_lock(v, &all));
 	e = box_by_id(v, mailbox_id) == NULL ? ERR_NOTFOUND : ERR_OK;
-	*out = arena_array(a, ACL_ENTRIES_MAX, sizeof **out);
-	for (size_t i = acl_first(all, mailbox_id); e == ERR_OK && i < all->n && all->lines[i].mailbox_id == mailbox_id && *n < ACL_ENTRIES_MAX; i++)
+	size_t first = acl_first(all, mailbox_id), end = e == ERR_OK ? acl_first(all, mailbox_id + 1) : first;
+	*out = arena_array(a, end - first, sizeof **out);
+	for (size_t i = first; i < end; i++)
 		(*out)[(*n)++] = (struct acl_entry){ copy_subject(&all->subjects[all->lines[i].subject], a), all->lines[i].is_negative,
 		                                     all->lines[i].rights };
 	pthread_mutex_unlock(&v->memory_lock);
-	qsort(*out, *n, sizeof **out, by_kind_and_name);
+	if (*n > 1)
+		qsort(*out, *n, sizeof **out, by_kind_and_name);
 	return e;
 }
 
@@ -224,36 +227,52 @@ static enum err write_line(struct view *v, int64_t mailbox_id, const struct acl_
 	return stmt_done(q);
 }
 
-static enum err within_limits(struct view *v, int64_t mailbox_id)
+static enum err within_limits(struct view *v)
 {
-	static const char lines[] = "SELECT count(*), total(mailbox_id = ?1) FROM acl";
+	static const char lines[] = "SELECT total(n), max(n) FROM (SELECT count(*) AS n FROM acl GROUP BY mailbox_id)";
 	static const char subjects[] = "SELECT count(*), total(length(CAST(grp AS BLOB)) + 32) FROM (SELECT DISTINCT kind, account, grp FROM acl)";
 	CLEANUP(stmt_release) struct stmt *q = db_query(v->db, lines);
 	CLEANUP(stmt_release) struct stmt *s = db_query(v->db, subjects);
 
-	stmt_bind_int64(q, 1, mailbox_id);
 	if (!stmt_row(q) || !stmt_row(s))
 		return stmt_err(q, ERR_IO);
 	return stmt_int64(q, 0) > ACL_TOTAL_MAX || stmt_int64(q, 1) > ACL_ENTRIES_MAX || stmt_int64(s, 0) > SHARE_SUBJECTS_MAX ||
 	       stmt_int64(s, 1) > SUBJECTS_BYTES_MAX ? ERR_LIMIT : ERR_OK;
 }
 
-enum err acl_write(struct view *v, int64_t mailbox_id, enum acl_change change, const struct acl_entry *entry)
+/* In the transaction. *is_changed: something was written. */
+static enum err change_line(struct view *v, int64_t mailbox_id, enum acl_change change, const struct acl_entry *entry, bool *is_changed)
 {
-	CLEANUP(tx_abandon) struct tx tx = { 0 };
 	unsigned before, after;
 
-	TRY(tx_begin(v, TX_SYNC, &tx));
 	if (box_by_id(v, mailbox_id) == NULL)
 		return ERR_NOTFOUND;
 	TRY(read_line(v, mailbox_id, entry, &before));
 	after = change == ACL_SET ? entry->rights : change == ACL_ADD ? before | entry->rights : before & ~entry->rights;
 	if (after == before)
 		return ERR_OK;
-	TRY(write_line(v, mailbox_id, entry, after));
-	TRY(within_limits(v, mailbox_id));
+	*is_changed = true;
+	return write_line(v, mailbox_id, entry, after);
+}
+
+enum err acl_write_all(struct view *v, const int64_t *mailbox_ids, size_t n, enum acl_change change, const struct acl_entry *entry)
+{
+	CLEANUP(tx_abandon) struct tx tx = { 0 };
+	bool is_changed = false;
+
+	TRY(tx_begin(v, TX_SYNC, &tx));
+	for (size_t i = 0; i < n; i++)
+		TRY(change_line(v, mailbox_ids[i], change, entry, &is_changed));
+	if (!is_changed)
+		return ERR_OK;
+	TRY(within_limits(v));
 	TRY(changed(&tx));
 	return tx_commit_synced(&tx);
+}
+
+enum err acl_write(struct view *v, int64_t mailbox_id, enum acl_change change, const struct acl_entry *entry)
+{
+	return acl_write_all(v, &mailbox_id, 1, change, entry);
 }
 
 /* Whose line has this name? At most one: the names of accounts and groups are one name space, and renamed ones take their line along. */

@@ -2,9 +2,31 @@
  * several answers: each is filled up to a size that surely fits, and says where to continue. */
 #include "base/clock.h"
 #include "base/log.h"
+#include "directory/address.h"
 #include "store/command.h"
 
-enum { ANSWER_FULL = 50000, ANSWER_MAILBOXES_MAX = 2000 };
+enum { ANSWER_FULL = 50000, ANSWER_MAILBOXES_MAX = 2000, ANSWER_LINES_MAX = 2000 };
+
+static void put_line(struct buf *out, const struct acl_entry *line)
+{
+	put_u8(out, (uint8_t)line->who.kind);
+	put_u64(out, line->who.account);
+	put_str(out, line->who.group);
+	put_str(out, line->who.name);
+	put_bool(out, line->is_negative);
+	put_u16(out, (uint16_t)line->rights);
+}
+
+static void get_line(struct scan *s, struct acl_entry *line)
+{
+	line->who = (struct subject){ .kind = (enum subject_kind)get_u8(s), .account = get_u64(s) };
+	line->who.group = get_str(s, ADDRESS_KEY_MAX);
+	line->who.name = get_str(s, SUBJECT_NAME_MAX);
+	line->is_negative = get_bool(s);
+	line->rights = get_u16(s);
+	if (line->who.kind >= SUBJECT_KINDS || line->rights > RIGHTS_ALL || line->who.name.n == 0 || (line->who.kind == 0 && line->rights > 0))
+		scan_fail(s);
+}
 
 void store_command_encode(const struct store_command *c, struct buf *out)
 {
@@ -23,6 +45,14 @@ void store_command_encode(const struct store_command *c, struct buf *out)
 		break;
 	case STORE_COMMAND_REFUSED:
 		put_u32(out, c->refused);
+		break;
+	case STORE_COMMAND_SHARES:
+		put_u32(out, c->first_line);
+		break;
+	case STORE_COMMAND_SHARE:
+		put_str(out, c->path);
+		put_line(out, &c->line);
+		put_bool(out, c->is_tree);
 		break;
 	case STORE_COMMAND_COMPACT:
 	case STORE_COMMAND_SENDING:
@@ -51,6 +81,14 @@ enum err store_command_decode(struct str bytes, struct store_command *out)
 		break;
 	case STORE_COMMAND_REFUSED:
 		out->refused = get_u32(&s);
+		break;
+	case STORE_COMMAND_SHARES:
+		out->first_line = get_u32(&s);
+		break;
+	case STORE_COMMAND_SHARE:
+		out->path = get_str(&s, MAILBOX_PATH_MAX);
+		get_line(&s, &out->line);
+		out->is_tree = get_bool(&s);
 		break;
 	case STORE_COMMAND_COMPACT:
 	case STORE_COMMAND_SENDING:
@@ -127,6 +165,21 @@ enum err store_answer_decode(struct str bytes, struct arena *a, struct store_ans
 	case STORE_COMMAND_REFUSED:
 		get_sending(&s, &out->sending);
 		break;
+	case STORE_COMMAND_SHARES:
+		out->next_line = get_u32(&s);
+		out->n = get_count(&s, ANSWER_LINES_MAX);
+		out->shares = arena_array(a, out->n, sizeof *out->shares);
+		for (size_t i = 0; i < out->n; i++) {
+			struct store_command_share *x = &out->shares[i];
+			x->path = get_str(&s, MAILBOX_PATH_MAX);
+			x->name = get_str(&s, SUBJECT_NAME_MAX);
+			x->is_negative = get_bool(&s);
+			x->rights = get_u16(&s) & RIGHTS_ALL;
+		}
+		break;
+	case STORE_COMMAND_SHARE:
+		out->mailboxes_shared = get_u32(&s);
+		break;
 	case STORE_COMMAND_COMPACT:
 	case STORE_COMMAND_LIMITS:
 		break;
@@ -191,6 +244,90 @@ static enum err serve_sending(struct view *v, const struct store_command *c, str
 	return ERR_OK;
 }
 
+static void put_share(struct buf *list, struct str path, const struct acl_entry *line)
+{
+	put_str(list, path);
+	put_str(list, line->who.name);
+	put_bool(list, line->is_negative);
+	put_u16(list, (uint16_t)line->rights);
+}
+
+static enum err serve_shares(struct view *v, uint32_t first, struct buf *answer)
+{
+	CLEANUP(arena_free) struct arena a = { 0 }, of_one = { 0 };
+	CLEANUP(buf_free) struct buf list = BUF(ANSWER_FULL + 2 * MAILBOX_PATH_MAX);
+	uint32_t at = 0, sent = 0, next = 0;
+	struct mailbox *boxes;
+	size_t n;
+
+	TRY(view_mailboxes(v, &a, &boxes, &n));
+	for (size_t i = 0; i < n && next == 0; i++) {
+		struct acl_entry *lines;
+		size_t count;
+		arena_reset(&of_one);
+		enum err e = acl_read(v, boxes[i].mailbox_id, &of_one, &lines, &count);
+		if (e != ERR_OK && e != ERR_NOTFOUND)
+			return e;
+		for (size_t k = 0; e == ERR_OK && k < count && next == 0; k++, at++) {
+			if (at < first)
+				continue;
+			if (list.n >= ANSWER_FULL || sent == ANSWER_LINES_MAX)
+				next = at;
+			else
+				put_share(&list, boxes[i].path, &lines[k]), sent++;
+		}
+	}
+	put_head(v, STORE_COMMAND_SHARES, answer);
+	put_u32(answer, next);
+	put_u32(answer, sent);
+	buf_add(answer, buf_str(&list));
+	return ERR_OK;
+}
+
+static bool is_inside(struct str path, struct str parent)
+{
+	return path.n > parent.n && path.p[parent.n] == MAILBOX_SEPARATOR && str_starts(path, parent);
+}
+
+/* A line that is removed by the name it has: perhaps nobody is called so any more. *n becomes in how many it was. */
+static enum err remove_by_name(struct view *v, const int64_t *ids, size_t *n, const struct acl_entry *line)
+{
+	size_t removed = 0;
+
+	for (size_t i = 0; i < *n; i++) {
+		enum err e = acl_remove(v, ids[i], line->who.name, line->is_negative);
+		if (e != ERR_OK && e != ERR_NOTFOUND)
+			return e;
+		removed += e == ERR_OK;
+	}
+	*n = removed;
+	return ERR_OK;
+}
+
+static enum err serve_share(struct view *v, const struct store_command *c, struct buf *answer)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct mailbox *boxes, m;
+	int64_t *ids;
+	size_t n, count = 0;
+
+	TRY(view_mailbox_find(v, c->path, &a, &m));
+	TRY(view_mailboxes(v, &a, &boxes, &n));
+	ids = arena_array(&a, n + 1, sizeof *ids);
+	ids[count++] = m.mailbox_id;
+	for (size_t i = 0; i < n && c->is_tree; i++)
+		if (is_inside(boxes[i].path, m.path))
+			ids[count++] = boxes[i].mailbox_id;
+	if (c->line.who.kind == 0)
+		TRY(remove_by_name(v, ids, &count, &c->line));
+	else
+		TRY(acl_write_all(v, ids, count, ACL_SET, &c->line));
+	log_info("shared mailboxes=%zu rights=%x", count, c->line.rights);
+	put_head(v, STORE_COMMAND_SHARE, answer);
+	put_u32(answer, (uint32_t)count);
+	return ERR_OK;
+}
+
 enum err store_command_serve(struct view *v, struct str request, struct buf *answer)
 {
 	struct store_command c;
@@ -205,6 +342,10 @@ enum err store_command_serve(struct view *v, struct str request, struct buf *ans
 	case STORE_COMMAND_FORGIVE:
 	case STORE_COMMAND_REFUSED:
 		return serve_sending(v, &c, answer);
+	case STORE_COMMAND_SHARES:
+		return serve_shares(v, c.first_line, answer);
+	case STORE_COMMAND_SHARE:
+		return serve_share(v, &c, answer);
 	case STORE_COMMAND_COMPACT:
 		view_compact(v);
 		break;

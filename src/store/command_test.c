@@ -57,6 +57,7 @@ TEST(limits_undelete_and_nonsense)
 	EXPECT_INT(view_message_size_max(v), 99);
 	ask(v, &undelete, &a, &answer);
 	EXPECT_INT(answer.restored, 0);
+	EXPECT_ERR(store_command_serve(v, STR("\x7f"), &reply), ERR_INVALID);
 	EXPECT_ERR(store_command_serve(v, STR("\x09"), &reply), ERR_INVALID);
 	EXPECT_ERR(store_command_serve(v, STR("\x01"), &reply), ERR_INVALID);
 	EXPECT_ERR(store_command_serve(v, STR(""), &reply), ERR_INVALID);

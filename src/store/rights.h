@@ -44,6 +44,8 @@ enum err acl_read(struct view *v, int64_t mailbox_id, struct arena *a, struct ac
 /* Sets a line, adds rights to it, takes some from it (what it then has none of goes). Synced when it returns, and announced by on_changed().
  * ERR_NOTFOUND: no such mailbox; ERR_LIMIT: ACL_ENTRIES_MAX, ACL_TOTAL_MAX, or SHARE_SUBJECTS_MAX different subjects in the account. */
 enum err acl_write(struct view *v, int64_t mailbox_id, enum acl_change change, const struct acl_entry *entry) MUST_CHECK;
+/* The same for several mailboxes: in all, or in none. */
+enum err acl_write_all(struct view *v, const int64_t *mailbox_ids, size_t n, enum acl_change change, const struct acl_entry *entry) MUST_CHECK;
 /* Removes the lines with this name (as acl_entry.who.name has it, any case): also of somebody whom the directory does not know any more.
  * ERR_NOTFOUND: no such mailbox, or none there is called so. */
 enum err acl_remove(struct view *v, int64_t mailbox_id, struct str name, bool is_negative) MUST_CHECK;
