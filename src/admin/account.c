@@ -17,12 +17,13 @@ enum err admin_in_use(struct admin_call *c, const struct directory_address *x)
 	return admin_refuse(c, ERR_EXISTS, TEXT_ADMIN_ADDRESS_IN_USE, text);
 }
 
-enum err admin_quota(struct admin_call *c, const struct directory_account *x, uint64_t *quota)
+enum err admin_quota(struct admin_call *c, const struct directory_account *x, uint64_t *bytes, uint64_t *messages)
 {
 	struct conf *conf;
 
 	TRY(directory_account_conf(c->directory, x->account, x->address, &conf));
-	*quota = conf_number(conf, SETTING_quota);
+	*bytes = conf_number(conf, SETTING_quota);
+	*messages = conf_number(conf, SETTING_quota_messages);
 	conf_free(conf);
 	return ERR_OK;
 }
@@ -121,13 +122,13 @@ enum err admin_account_list(struct admin_call *c)
 {
 	struct directory_account *list;
 	size_t n;
-	uint64_t quota;
+	uint64_t quota, messages;
 
 	TRY(list_accounts(c, &list, &n));
 	for (size_t i = 0; i < n; i++) {
 		if ((list[i].deleted_s != 0) != admin_is_on(c, "deleted"))
 			continue;
-		TRY(admin_quota(c, &list[i], &quota));
+		TRY(admin_quota(c, &list[i], &quota, &messages));
 		json_t *row = admin_row(c);
 		admin_put_text(row, "address", list[i].address);
 		admin_put_text(row, "name", list[i].name);
@@ -139,23 +140,32 @@ enum err admin_account_list(struct admin_call *c)
 	return ERR_OK;
 }
 
+/* Of bytes or messages, whichever is nearer to its limit; nothing without a limit. */
+static void put_percent(json_t *row, const struct directory_account *x, uint64_t quota, uint64_t messages)
+{
+	uint64_t of_bytes = quota ? (uint64_t)((double)x->used_bytes * 100 / (double)quota) : 0;
+	uint64_t of_messages = messages ? (uint64_t)((double)x->messages * 100 / (double)messages) : 0;
+
+	if (quota || messages)
+		admin_put_number(row, "percent", of_bytes > of_messages ? of_bytes : of_messages);
+}
+
 enum err admin_usage_list(struct admin_call *c)
 {
 	struct directory_account *list;
 	size_t n;
-	uint64_t quota;
+	uint64_t quota, messages;
 
 	TRY(list_accounts(c, &list, &n));
 	for (size_t i = 0; i < n; i++) {
 		if (list[i].deleted_s != 0)
 			continue;
-		TRY(admin_quota(c, &list[i], &quota));
+		TRY(admin_quota(c, &list[i], &quota, &messages));
 		json_t *row = admin_row(c);
 		admin_put_text(row, "address", list[i].address);
 		admin_put_number(row, "used", list[i].used_bytes);
 		admin_put_number(row, "quota", quota);
-		if (quota)
-			admin_put_number(row, "percent", (uint64_t)((double)list[i].used_bytes * 100 / (double)quota));
+		put_percent(row, &list[i], quota, messages);
 		admin_put_number(row, "messages", list[i].messages);
 	}
 	return ERR_OK;
@@ -201,11 +211,11 @@ enum err admin_account_show(struct admin_call *c)
 	struct directory_account x;
 	struct secret_command ask = { .op = SECRET_STATUS };
 	struct secret_reply secrets = { 0 };
-	uint64_t quota;
+	uint64_t quota, messages;
 	json_t *result;
 
 	TRY(admin_account(c, admin_text(c, "address"), &x));
-	TRY(admin_quota(c, &x, &quota));
+	TRY(admin_quota(c, &x, &quota, &messages));
 	result = admin_result(c);
 	admin_put_text(result, "address", x.address);
 	admin_put_number(result, "account", x.account);
@@ -218,6 +228,8 @@ enum err admin_account_show(struct admin_call *c)
 	admin_put_number(result, "used", x.used_bytes);
 	admin_put_number(result, "quota", quota);
 	admin_put_number(result, "messages", x.messages);
+	if (messages)
+		admin_put_number(result, "quota_messages", messages);
 	TRY(put_names(c, &x, result));
 	ask.account = x.account;
 	TRY(admin_secret(c, &ask, &secrets));

@@ -89,8 +89,8 @@ enum err admin_remove_targets(struct admin_call *c, const struct directory_addre
 enum err admin_list_domain(struct admin_call *c, struct str *domain) MUST_CHECK;
 /* domain empty: every domain */
 bool admin_is_in_domain(const struct directory_name *name, struct str domain);
-/* room in bytes as it holds for the account; 0: no limit */
-enum err admin_quota(struct admin_call *c, const struct directory_account *x, uint64_t *quota) MUST_CHECK;
+/* room as it holds for the account; 0: no limit */
+enum err admin_quota(struct admin_call *c, const struct directory_account *x, uint64_t *bytes, uint64_t *messages) MUST_CHECK;
 /* The account's cell is asked; that it cannot be opened gets its sentence. */
 enum err admin_ask_cell(struct admin_call *c, const struct directory_account *x, const struct store_command *ask,
                         struct store_answer *out) MUST_CHECK;

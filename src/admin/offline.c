@@ -249,8 +249,7 @@ static enum err account_config(struct admin_offline *o, uint64_t account, struct
 	TRY(directory_account_conf(o->directory, account, x.address, &conf));
 	*out = (struct view_config){ .account = account,
 								 .french = x.french,
-								 .quota_bytes = conf_number(conf, SETTING_quota),
-								 .message_size_max = conf_number(conf, SETTING_message_size_max) };
+								 .limits = view_limits_of(conf) };
 	conf_free(conf);
 	return ERR_OK;
 }
@@ -299,7 +298,7 @@ static enum err host_cell(void *context, uint64_t account, const struct store_co
 		e = shares_replace(o->directory, account, with, n_with);
 	if (e == ERR_OK)
 		e = account_usage(o->directory, account, used.used_bytes, used.messages,
-						  used.limit_bytes && used.used_bytes >= used.limit_bytes, &changed);
+						  used.percent >= 100, &changed);
 	return e;
 }
 

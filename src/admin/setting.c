@@ -124,11 +124,11 @@ static enum err judge_fullness(struct admin_call *c, const struct place *place)
 
 	TRY(account_list(c->directory, place->scope >= SCOPE_DOMAIN ? place->domain : STR(""), &c->arena, &list, &n));
 	for (size_t i = 0; i < n; i++) {
-		uint64_t quota;
+		uint64_t quota, messages;
 		if (place->scope == SCOPE_ACCOUNT && list[i].account != place->account.account)
 			continue;
-		TRY(admin_quota(c, &list[i], &quota));
-		bool is_full = quota && list[i].used_bytes >= quota;
+		TRY(admin_quota(c, &list[i], &quota, &messages));
+		bool is_full = (quota && list[i].used_bytes >= quota) || (messages && list[i].messages >= messages);
 		if (is_full != list[i].is_full)
 			TRY(account_usage(c->directory, list[i].account, list[i].used_bytes, list[i].messages, is_full, &changed));
 	}
@@ -138,7 +138,7 @@ static enum err judge_fullness(struct admin_call *c, const struct place *place)
 /* The directory has it: everybody else hears of it. */
 static enum err changed(struct admin_call *c, enum setting s, const struct place *place)
 {
-	if (s == SETTING_quota)
+	if (s == SETTING_quota || s == SETTING_quota_messages)
 		TRY(judge_fullness(c, place));
 	TRY(admin_publish(c));
 	c->host->limits_changed(c->host->context, place->account.account);  /* cells read theirs again */

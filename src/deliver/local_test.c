@@ -171,7 +171,7 @@ TEST(the_last_one_may_pass_the_quota)
 	struct delivery_result *results;
 	struct quota q;
 
-	view_set_limits(v, 5, 0);
+	view_set_limits(v, &(struct view_limits){ .quota_bytes = 5 });
 	deliver_batch(v, &settings, &batch, &a, &results);
 	EXPECT_INT(results[0].outcome, DELIVERY_DONE);
 	EXPECT_INT(results[1].outcome, DELIVERY_DEFERRED);
@@ -198,7 +198,7 @@ TEST(unseen_deliveries_count_for_the_quota)
 	struct delivery_result *results;
 	struct quota q;
 
-	view_set_limits(v, 5, 0);
+	view_set_limits(v, &(struct view_limits){ .quota_bytes = 5 });
 	deliver_batch(v, &settings, &batch, &a, &results);
 	EXPECT_INT(results[0].outcome, DELIVERY_DONE);
 	EXPECT(view_has_unseen(v));
@@ -224,7 +224,7 @@ TEST(one_that_does_not_fit_does_not_hold_up_the_others)
 	struct delivery_result *results;
 
 	d[3].crc++;
-	view_set_limits(v, 0, 120);
+	view_set_limits(v, &(struct view_limits){ .message_size_max = 120 });
 	deliver_batch(v, &settings, &batch, &a, &results);
 	EXPECT_INT(results[0].outcome, DELIVERY_DONE);
 	EXPECT_INT(results[1].outcome, DELIVERY_REFUSED);

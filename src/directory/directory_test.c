@@ -422,7 +422,7 @@ TEST(what_a_cell_is_told)
 	EXPECT_OK(account_info_serve(w->d, buf_str(&request), &answer));
 	struct scan s = scan_of(buf_str(&answer));
 	EXPECT(get_account_info(&s, &w->arena, &info));
-	EXPECT_INT(info.quota_bytes, 1 << 30);
+	EXPECT_INT(conf_number(info.conf, SETTING_quota), 1 << 30);
 	EXPECT_INT(info.message_size_max, 64 << 20);
 	EXPECT(account_info_may_send(&info, STR("ALICE@example.test")) && account_info_may_send(&info, STR("alice+x@example.test")));
 	EXPECT(account_info_may_send(&info, STR("sales@example.test")) && account_info_may_send(&info, STR("al@example.test")));

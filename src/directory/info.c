@@ -42,7 +42,6 @@ enum err account_info_serve(struct directory *d, struct str request, struct buf 
 	put_bool(answer, x.is_suspended);
 	put_i64(answer, x.stopped_s);
 	put_u32(answer, x.epoch);
-	put_u64(answer, conf_number(conf, SETTING_quota));
 	put_u64(answer, conf_number(conf, SETTING_message_size_max));
 	if (e == ERR_OK)
 		e = put_senders(d, &x, &a, answer);

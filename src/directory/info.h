@@ -17,7 +17,6 @@ struct account_info {
 	bool        french, is_suspended;
 	int64_t     stopped_s;           /* since when it may not send; 0: it may */
 	uint32_t    epoch;
-	uint64_t    quota_bytes;         /* 0: no limit */
 	uint64_t    message_size_max;
 	struct str *senders;             /* addresses it may send from: main, further ones, aliases that lead to it */
 	size_t      sender_count;        /* at most INFO_ADDRESSES_MAX */

@@ -11,7 +11,6 @@ bool get_account_info(struct scan *s, struct arena *a, struct account_info *out)
 	out->is_suspended = get_bool(s);
 	out->stopped_s = get_i64(s);
 	out->epoch = get_u32(s);
-	out->quota_bytes = get_u64(s);
 	out->message_size_max = get_u64(s);
 	out->sender_count = get_count(s, INFO_ADDRESSES_MAX);
 	out->senders = arena_array(a, out->sender_count, sizeof(struct str));

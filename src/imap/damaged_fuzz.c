@@ -70,7 +70,7 @@ static const char *const changes[] = {  /* each names ?2, so both can be bound *
 static void talk(const char *script)
 {
 	static const struct session_open info = { .protocol = PROTOCOL_IMAP, .command = STR("a0 LOGIN") };
-	const struct view_config config = { .account = 1, .quota_bytes = 100000 };
+	const struct view_config config = { .account = 1, .limits.quota_bytes = 100000 };
 	CLEANUP(buf_free) struct buf out = BUF(64 << 20);
 	struct account account = { .account = 1 };
 

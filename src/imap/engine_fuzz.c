@@ -53,7 +53,7 @@ static void remove_account(void)
 
 static struct account *make_account(void)
 {
-	const struct view_config config = { .account = 1, .quota_bytes = 30000 };
+	const struct view_config config = { .account = 1, .limits.quota_bytes = 30000 };
 	struct quota q = { 0 };
 
 	if (account.view != NULL)

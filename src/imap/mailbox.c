@@ -28,6 +28,11 @@ static bool parse_use(struct imap_cmd *c, enum mailbox_role *role, bool *is_know
 	return !c->args.failed;
 }
 
+static struct imap_reply too_many(struct imap_cmd *c)
+{
+	return imap_no(c, "OVERQUOTA", "the account has as many mailboxes as it may have (GETQUOTAROOT says how many); DELETE one that is not needed");
+}
+
 /* CREATE mailbox [SP "(" "USE" SP "(" [use-attr] ")" ")"]                    RFC 9051 §6.3.4, RFC 6154 §3, RFC 8474 §4.1 */
 struct imap_reply imap_create(struct imap_session *s, struct imap_cmd *c)
 {
@@ -44,6 +49,8 @@ struct imap_reply imap_create(struct imap_session *s, struct imap_cmd *c)
 	e = imap_may_create(s, path, &c->arena);
 	if (e == ERR_OK)
 		e = view_mailbox_create(s->view, path, role, &c->arena, &m);
+	if (e == ERR_QUOTA)
+		return too_many(c);
 	if (e == ERR_CONFLICT)
 		return imap_no(c, "USEATTR", "another mailbox has this use; there can be only one");
 	if (e != ERR_OK)
@@ -92,6 +99,8 @@ struct imap_reply imap_rename(struct imap_session *s, struct imap_cmd *c)
 		e = imap_may_create(s, to, &c->arena);
 	if (e == ERR_OK)
 		e = view_mailbox_rename(s->view, from, to);
+	if (e == ERR_QUOTA)
+		return too_many(c);
 	return e == ERR_OK ? imap_ok(c, "renamed") : imap_err(c, e);
 }
 

@@ -104,28 +104,30 @@ struct imap_reply imap_status(struct imap_session *s, struct imap_cmd *c)
 
 /* ------------------------------------------------------------------------------------------------- quota, RFC 9208 */
 
-/* One root "" for the whole account, none when it has no limit; units of 1024 bytes (RFC 9208 §5.1). */
-static void put_quota(struct buf *b, const struct quota *q)
+/* One root "" for the whole account; resources without a limit are not named (RFC 9208 §4.2.1). STORAGE is in units of 1024 bytes (§5.1). */
+static void put_quota(struct imap_session *s)
 {
-	if (q->limit_bytes > 0)
-		buf_printf(b, "* QUOTA \"\" (STORAGE %llu %llu)\r\n", (unsigned long long)(q->used_bytes + 1023) / 1024,
-		           (unsigned long long)q->limit_bytes / 1024);
+	struct quota q;
+
+	view_quota(s->view, &q);
+	buf_add_cstr(&s->out, "* QUOTA \"\" (");
+	if (q.limit_bytes > 0)
+		buf_printf(&s->out, "STORAGE %llu %llu ", (unsigned long long)(q.used_bytes + 1023) / 1024, (unsigned long long)q.limit_bytes / 1024);
+	if (q.messages_max > 0)
+		buf_printf(&s->out, "MESSAGE %llu %llu ", (unsigned long long)q.messages, (unsigned long long)q.messages_max);
+	buf_printf(&s->out, "MAILBOX %llu %llu)\r\n", (unsigned long long)q.mailboxes, (unsigned long long)q.mailboxes_max);
 }
 
 /* GETQUOTA quota-root                                                                             RFC 9208 §4.1.1 */
 struct imap_reply imap_getquota(struct imap_session *s, struct imap_cmd *c)
 {
 	struct str root = imap_astring(&c->args, &c->arena);
-	struct quota q;
 
 	if (!imap_arg_end(c))
 		return imap_bad(c, "quota-root");
-	view_quota(s->view, &q);
-	if (q.limit_bytes == 0)
-		return imap_no(c, "NONEXISTENT", "there is no quota root: this account has no limit");
 	if (root.n > 0)
 		return imap_no(c, "NONEXISTENT", "there is one quota root here, called \"\"");
-	put_quota(&s->out, &q);
+	put_quota(s);
 	return imap_ok(c, "that is all");
 }
 
@@ -134,7 +136,6 @@ struct imap_reply imap_getquotaroot(struct imap_session *s, struct imap_cmd *c)
 {
 	struct str path = imap_arg_mailbox(c, s);
 	struct mailbox m;
-	struct quota q;
 	enum err e;
 
 	if (!imap_arg_end(c))
@@ -142,12 +143,13 @@ struct imap_reply imap_getquotaroot(struct imap_session *s, struct imap_cmd *c)
 	e = s->guest != NULL ? imap_find(s, path, RIGHT_READ, &c->arena, &m) : ERR_OK;
 	if (e != ERR_OK)
 		return imap_err(c, e);
-	view_quota(s->view, &q);
-	if (s->guest != NULL)  /* how full the owner's account is, is the owner's affair */
-		q.limit_bytes = 0;
 	buf_add_cstr(&s->out, "* QUOTAROOT ");
 	imap_put_mailbox(&s->out, imap_name_of(s, path, &c->arena), imap_names_utf8(s->tongue));
-	buf_add_cstr(&s->out, q.limit_bytes > 0 ? " \"\"\r\n" : "\r\n");
-	put_quota(&s->out, &q);
+	if (s->guest != NULL) {  /* how full the owner's account is, is the owner's affair */
+		buf_add_cstr(&s->out, "\r\n");
+		return imap_ok(c, "that is all");
+	}
+	buf_add_cstr(&s->out, " \"\"\r\n");
+	put_quota(s);
 	return imap_ok(c, "that is all");
 }

@@ -210,7 +210,7 @@ static void play(const char *file)
 
 	EXPECT(f != NULL);
 	p.account.account = 1;
-	EXPECT_OK(view_open(dir, &(struct view_config){ .account = 1, .quota_bytes = 100000 }, &p.account.view));
+	EXPECT_OK(view_open(dir, &(struct view_config){ .account = 1, .limits = { .quota_bytes = 100000, .messages_max = 1000 } }, &p.account.view));
 	while (fgets(line, sizeof line, f) != NULL) {
 		p.line++;
 		struct str s = str_of(line);

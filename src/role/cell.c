@@ -186,7 +186,7 @@ static void report_usage(struct cell *c, bool always)
 	struct quota q;
 
 	view_quota(c->account.view, &q);
-	int percent = q.limit_bytes == 0 ? 0 : q.used_bytes >= q.limit_bytes ? 100 : q.used_bytes >= q.limit_bytes / 10 * 9 ? 90 : 0;
+	int percent = q.percent >= 100 ? 100 : q.percent >= 90 ? 90 : 0;
 	if (percent == c->over_percent && !always)
 		return;
 	c->over_percent = percent;
@@ -655,7 +655,7 @@ static enum err open_account(struct cell *c)
 	TRY(read_account_info(c, &a, &info));
 	use_settings(c, &info);
 	const struct view_config config = {
-		.account = c->start.account, .quota_bytes = info.quota_bytes, .message_size_max = info.message_size_max,
+		.account = c->start.account, .limits = view_limits_of(info.conf),
 		.french = info.french, .on_changed = on_changed, .on_wait = on_wait, .context = c,
 	};
 	TRY(view_open(folder, &config, &c->account.view));

@@ -233,8 +233,7 @@ static void tell_limits(struct control *c, struct control_cell *cell)
 	if (account_get(c->directory, cell->account, &a, &x) != ERR_OK ||
 		directory_account_conf(c->directory, x.account, x.address, &conf) != ERR_OK)
 		return;
-	limits.quota_bytes = conf_number(conf, SETTING_quota);
-	limits.message_size_max = conf_number(conf, SETTING_message_size_max);
+	limits.limits = view_limits_of(conf);
 	conf_free(conf);
 	store_command_encode(&limits, &b);
 	channel_ask(cell->ch, REQUEST_CELL_COMMAND, buf_str(&b), NULL, 0, CELL_COMMAND_MS, limits_known, NULL);

@@ -47,22 +47,28 @@ static uint64_t open_size(const struct append *ap)
 	return ap->writer ? body_writer_size(ap->writer) : ap->memory.n;
 }
 
-static enum err within_limits(struct append *ap, uint64_t size)
+/* n: messages with the one under way. A delivery goes in whole when it begins below the limit. */
+static enum err within_limits(struct append *ap, uint64_t size, size_t n)
 {
 	struct view *v = ap->v;
-	uint64_t used, limit;
+	struct view_limits limits;
+	struct usage used;
 
-	if (size > v->config.message_size_max)
-		return ERR_LIMIT;
 	pthread_mutex_lock(&v->memory_lock);
-	used = v->used_bytes > ap->freed ? v->used_bytes - ap->freed : 0;
-	limit = v->config.quota_bytes;
+	used = v->used;
+	limits = v->config.limits;
 	pthread_mutex_unlock(&v->memory_lock);
-	if (limit == 0)
+	if (size > limits.message_size_max)
+		return ERR_LIMIT;
+	used.bytes -= ap->freed < used.bytes ? ap->freed : used.bytes;
+	used.messages -= ap->replaced_mailbox != 0 && used.messages > 0;
+	if (limits.messages_max > 0 && used.messages + n > limits.messages_max)
+		return ERR_QUOTA;
+	if (limits.quota_bytes == 0)
 		return ERR_OK;
 	if (ap->is_delivery)
-		return used + ap->total < limit ? ERR_OK : ERR_QUOTA;
-	return used <= limit && ap->total + size <= limit - used ? ERR_OK : ERR_QUOTA;
+		return used.bytes + ap->total < limits.quota_bytes ? ERR_OK : ERR_QUOTA;
+	return used.bytes <= limits.quota_bytes && ap->total + size <= limits.quota_bytes - used.bytes ? ERR_OK : ERR_QUOTA;
 }
 
 enum err append_begin(struct view *v, struct append **out)
@@ -104,7 +110,7 @@ enum err append_message(struct append *ap, const struct append_new *in, uint64_t
 		return ERR_NOTFOUND;
 	if (ap->n == APPEND_MESSAGES_MAX)
 		return ERR_LIMIT;
-	TRY(within_limits(ap, size));
+	TRY(within_limits(ap, size, ap->n + 1));
 	if (ap->messages == NULL)  /* most come alone */
 		ap->messages = arena_array(&ap->arena, ap->cap = 1, sizeof *ap->messages);
 	if (ap->n == ap->cap)
@@ -120,7 +126,7 @@ enum err append_message(struct append *ap, const struct append_new *in, uint64_t
 
 static enum err write_open(struct append *ap, struct str bytes)
 {
-	TRY(within_limits(ap, open_size(ap) + bytes.n));
+	TRY(within_limits(ap, open_size(ap) + bytes.n, ap->n));
 	if (memchr(bytes.p, 0, bytes.n) != NULL)
 		return ERR_INVALID;
 	if (ap->writer == NULL && ap->memory.n + bytes.n > IN_MEMORY_MAX) {
@@ -284,7 +290,7 @@ static enum err insert_all(struct append *ap, struct appended *out, uint64_t *co
 		TRY(insert_one(&tx, &ap->messages[i], &out[i]));
 	if (ap->forget.log_id != 0)
 		TRY(delivered_prune(&tx, &ap->forget));
-	if (!ap->is_delivery && !usage_fits(&tx, 0))
+	if (!ap->is_delivery && !usage_fits(&tx))
 		return ERR_QUOTA;
 	return tx_commit(&tx, commit);
 }

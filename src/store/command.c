@@ -40,8 +40,10 @@ void store_command_encode(const struct store_command *c, struct buf *out)
 		put_i64(out, c->since);
 		break;
 	case STORE_COMMAND_LIMITS:
-		put_u64(out, c->quota_bytes);
-		put_u64(out, c->message_size_max);
+		put_u64(out, c->limits.quota_bytes);
+		put_u64(out, c->limits.message_size_max);
+		put_u64(out, c->limits.messages_max);
+		put_u64(out, c->limits.mailboxes_max);
 		break;
 	case STORE_COMMAND_REFUSED:
 		put_u32(out, c->refused);
@@ -76,8 +78,10 @@ enum err store_command_decode(struct str bytes, struct store_command *out)
 		out->since = get_i64(&s);
 		break;
 	case STORE_COMMAND_LIMITS:
-		out->quota_bytes = get_u64(&s);
-		out->message_size_max = get_u64(&s);
+		out->limits.quota_bytes = get_u64(&s);
+		out->limits.message_size_max = get_u64(&s);
+		out->limits.messages_max = get_u64(&s);
+		out->limits.mailboxes_max = get_u64(&s);
 		break;
 	case STORE_COMMAND_REFUSED:
 		out->refused = get_u32(&s);
@@ -350,7 +354,7 @@ enum err store_command_serve(struct view *v, struct str request, struct buf *ans
 		view_compact(v);
 		break;
 	case STORE_COMMAND_LIMITS:
-		view_set_limits(v, c.quota_bytes, c.message_size_max);
+		view_set_limits(v, &c.limits);
 		break;
 	case STORE_COMMAND_KINDS:
 		return ERR_INVALID;

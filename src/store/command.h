@@ -25,7 +25,7 @@ struct store_command {
 	uint32_t   first_mailbox;      /* MAILBOXES: continue here (from the answer's next_mailbox) */
 	struct str path;               /* UNDELETE: only this mailbox; empty: all */
 	int64_t    since;              /* UNDELETE: seconds since 1970 */
-	uint64_t   quota_bytes, message_size_max;   /* LIMITS; view_set_limits() */
+	struct view_limits limits;     /* LIMITS */
 	uint32_t   refused;            /* REFUSED */
 	uint32_t   first_line;         /* SHARES: continue here (from the answer's next_line) */
 	/* SHARE: of the mailbox path, or, is_tree, of those inside it, too. rights 0: remove it; who.kind 0: that of who.name, which can

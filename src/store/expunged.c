@@ -87,7 +87,7 @@ enum err view_undelete(struct view *v, int64_t mailbox_id, int64_t since, uint32
 	} while (n == COUNT_OF(kept));
 	if (*restored == 0)
 		return ERR_OK;
-	if (!usage_fits(&tx, 0)) {
+	if (!usage_fits(&tx)) {
 		*restored = 0;
 		return ERR_QUOTA;
 	}
@@ -110,7 +110,7 @@ static enum err forget(struct tx *tx, const struct kept *k)
 
 static bool is_over(const struct view *v, int64_t kept)
 {
-	return v->config.quota_bytes > 0 && kept > 0 && (uint64_t)kept > v->config.quota_bytes;
+	return v->config.limits.quota_bytes > 0 && kept > 0 && (uint64_t)kept > v->config.limits.quota_bytes;
 }
 
 bool expunged_is_too_much(struct view *v)

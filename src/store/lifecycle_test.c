@@ -239,7 +239,7 @@ TEST(no_more_is_kept_than_the_quota)
 	struct body body;
 	uint32_t email[40], restored;
 
-	view_set_limits(v, 1000000, 0);
+	view_set_limits(v, &(struct view_limits){ .quota_bytes = 1000000 });
 	for (int i = 0; i < 40; i++) {
 		EXPECT_OK(append(v, 100000, &email[i]));
 		uid_set_add(&all, &a, 1, (uint32_t)i + 1);
@@ -253,7 +253,7 @@ TEST(no_more_is_kept_than_the_quota)
 	EXPECT(bodies_size(dir) < 3000000);
 	view_close(v);
 	v = open_account(dir);
-	view_set_limits(v, 1000000, 0);
+	view_set_limits(v, &(struct view_limits){ .quota_bytes = 1000000 });
 	EXPECT_OK(view_undelete(v, 0, 0, &restored));
 	EXPECT_INT(restored, 10);
 	uid_set_add(&all, &a, 41, 50);
@@ -280,7 +280,7 @@ TEST(replacing_needs_no_room_for_both)
 	size_t n;
 
 	memset(bytes, 'x', 600000);
-	view_set_limits(v, 1000000, 0);
+	view_set_limits(v, &(struct view_limits){ .quota_bytes = 1000000 });
 	EXPECT_OK(append(v, 600000, NULL));
 	EXPECT_ERR(append(v, 600000, NULL), ERR_QUOTA);
 	for (int i = 0; i < 2; i++) {  /* the second time it is gone already */

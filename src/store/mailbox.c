@@ -410,15 +410,6 @@ static enum err make_parents(struct tx *tx, struct str path)
 	return ERR_OK;
 }
 
-static size_t count_boxes(const struct view *v)
-{
-	size_t n = 0;
-
-	for (size_t i = 0; i < v->n_boxes; i++)
-		n += !v->boxes[i]->is_deleted;
-	return n;
-}
-
 enum err view_mailbox_create(struct view *v, struct str path, enum mailbox_role role, struct arena *a,
 							 struct mailbox *out)
 {
@@ -432,10 +423,10 @@ enum err view_mailbox_create(struct view *v, struct str path, enum mailbox_role 
 		return ERR_EXISTS;
 	if (role != MAILBOX_PLAIN && box_by_role(v, role) != NULL)
 		return ERR_CONFLICT;
-	if (count_boxes(v) + MAILBOX_DEPTH_MAX > MAILBOXES_MAX)
-		return ERR_LIMIT;
 	TRY(make_parents(&tx, right));
 	TRY(mailbox_insert(&tx, right, role, &box));
+	if (!usage_fits_mailboxes(&tx))
+		return ERR_QUOTA;
 	TRY(tx_commit_synced(&tx));
 	return out ? view_mailbox_get(v, box->m.mailbox_id, a, out) : ERR_OK;
 }
@@ -533,6 +524,8 @@ static enum err rename_tree(struct view *v, struct str from, struct str to, stru
 	if (box_by_path(v, to) != NULL)
 		return ERR_EXISTS;
 	TRY(make_parents(&tx, to));
+	if (tx.n_reshapes > 0 && !usage_fits_mailboxes(&tx))
+		return ERR_QUOTA;
 	tx_event(&tx, EVENT_RENAMED, to, from);
 	for (size_t i = 0; i < v->n_boxes; i++) {
 		struct box *box = v->boxes[i];

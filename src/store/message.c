@@ -50,25 +50,6 @@ enum err view_saved(struct view *v, int64_t mailbox_id, const uint32_t *uids, si
 	return e;
 }
 
-uint64_t usage_committed(struct view *v)
-{
-	uint64_t bytes = 0;
-
-	for (size_t i = 0; i < v->n_boxes; i++)
-		if (!v->boxes[i]->is_deleted)
-			bytes += v->boxes[i]->m.size;
-	return bytes - (uint64_t)v->shared_bytes;
-}
-
-bool usage_fits(struct tx *tx, uint64_t more)
-{
-	uint64_t limit = tx->v->config.quota_bytes, used = usage_committed(tx->v);
-
-	for (size_t i = 0; i < tx->n_boxes; i++)
-		used += tx->counters[i].size - tx->boxes[i]->m.size;
-	return limit == 0 || (used <= limit && more <= limit - used);
-}
-
 enum err shared_read(struct view *v, uint32_t email, int64_t *live, int64_t *total)
 {
 	static const char sql[] = "SELECT live, total FROM shared WHERE email_id = ?1";
@@ -383,6 +364,8 @@ static enum err transfer(struct view *v, int64_t from_id, const struct uid_set *
 	}
 	if (tx.changes.n == 0)
 		return ERR_OK;
+	if (!move && !usage_fits_messages(&tx))
+		return ERR_QUOTA;
 	out->modseq = tx.modseq;
 	return tx_commit_synced(&tx);
 }

@@ -103,6 +103,7 @@ enum err array_load(struct view *v, struct box *box);
 
 /* ------------------------------------------------------------------------------------------------ the open account */
 
+struct usage { uint64_t bytes, messages, mailboxes; };
 enum change_kind { CHANGE_ADD, CHANGE_FLAGS, CHANGE_GONE };
 struct change {
 	enum change_kind kind;
@@ -177,7 +178,7 @@ struct view {
 	pthread_mutex_t    memory_lock;
 	pthread_cond_t     array_ready;
 	uint64_t           seen_modseq;      /* visible */
-	uint64_t           used_bytes;       /* committed, seen or not */
+	struct usage       used;             /* committed, seen or not */
 	char              *keywords[KEYWORDS_MAX];
 	atomic_uint        n_keywords;
 	struct acl_lists  *acl;              /* all lists of rights; NULL: not read since they changed */
@@ -312,8 +313,13 @@ enum err message_expunge(struct tx *tx, struct box *box, const struct row *rows,
 /* Row of `shared`; live = total = 1 when there is none. */
 enum err shared_read(struct view *v, uint32_t email, int64_t *live, int64_t *total) MUST_CHECK;
 enum err shared_write(struct view *v, uint32_t email, int64_t live, int64_t total) MUST_CHECK;
-uint64_t usage_committed(struct view *v);                       /* db lock */
-bool usage_fits(struct tx *tx, uint64_t more);
+
+/* quota.c; all under the db lock */
+struct usage usage_committed(const struct view *v);
+void usage_note(struct view *v);               /* what is committed is what the limits are held against from now on */
+bool usage_fits(const struct tx *tx);          /* bytes and messages, with what the transaction changes */
+bool usage_fits_messages(const struct tx *tx);
+bool usage_fits_mailboxes(const struct tx *tx);
 
 /* vanished.c */
 enum err vanished_add(struct tx *tx, struct box *box, const struct row *rows, size_t n) MUST_CHECK;

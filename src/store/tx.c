@@ -261,16 +261,6 @@ static void add_pending(struct view *v, const struct pending *done)
 	pthread_mutex_unlock(&v->sync_lock);
 }
 
-/* The quota holds for what is committed: a delivery that nobody has seen yet may wait long for its sync. */
-static void note_usage(struct view *v)
-{
-	uint64_t used = usage_committed(v);
-
-	pthread_mutex_lock(&v->memory_lock);
-	v->used_bytes = used;
-	pthread_mutex_unlock(&v->memory_lock);
-}
-
 enum err tx_commit(struct tx *tx, uint64_t *commit)
 {
 	struct view *v = tx->v;
@@ -288,7 +278,7 @@ enum err tx_commit(struct tx *tx, uint64_t *commit)
 	v->modseq = tx->modseq;
 	v->shared_bytes = tx->shared_bytes;
 	v->kept_bytes = tx->kept_bytes;
-	note_usage(v);
+	usage_note(v);
 	*commit = atomic_fetch_add(&v->committed, 1) + 1;
 	done = (struct pending){ .commit = *commit,
 							 .modseq = tx->modseq,

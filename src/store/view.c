@@ -17,7 +17,6 @@ enum {
 	IDLE_MS = 5000,
 	INDEX_AFTER_MS = 10000,       /* of somebody being here: who only looks for new mail costs nothing */
 	INDEX_LEAST = 64,             /* emails */
-	MESSAGE_SIZE_DEFAULT = 64 << 20,
 };
 
 static void locks_init(struct view *v)
@@ -49,7 +48,7 @@ static enum err load(struct view *v)
 	TRY(state_load(v));
 	TRY(keyword_load(v));
 	TRY(acl_open(v));
-	v->used_bytes = usage_committed(v);
+	v->used = usage_committed(v);
 	return v->n_boxes == 0 ? mailbox_create_defaults(v) : ERR_OK;
 }
 
@@ -98,7 +97,7 @@ enum err view_open(const char *folder, const struct view_config *config, struct 
 
 	locks_init(v);
 	v->config = *config;
-	view_set_limits(v, config->quota_bytes, config->message_size_max);
+	view_set_limits(v, &config->limits);
 	view_set_undelete_days(v, UNDELETE_DAYS);
 	e = open_files(v, folder);
 	if (e == ERR_OK)
@@ -163,25 +162,7 @@ void view_close_unclean(struct view *v)
 bool view_has_failed(const struct view *v) { return atomic_load(&v->is_broken); }
 bool view_was_unclean(const struct view *v) { return v->was_unclean; }
 
-void view_set_limits(struct view *v, uint64_t quota_bytes, uint64_t message_size_max)
-{
-	pthread_mutex_lock(&v->memory_lock);
-	v->config.quota_bytes = quota_bytes;
-	v->config.message_size_max = message_size_max ? message_size_max : MESSAGE_SIZE_DEFAULT;
-	pthread_mutex_unlock(&v->memory_lock);
-}
-
 void view_set_undelete_days(struct view *v, uint32_t days) { atomic_store(&v->undelete_days, days); }
-
-uint64_t view_message_size_max(struct view *v)
-{
-	uint64_t max;
-
-	pthread_mutex_lock(&v->memory_lock);
-	max = v->config.message_size_max;
-	pthread_mutex_unlock(&v->memory_lock);
-	return max;
-}
 
 uint64_t view_modseq(struct view *v)
 {
@@ -191,16 +172,6 @@ uint64_t view_modseq(struct view *v)
 	modseq = v->seen_modseq;
 	pthread_mutex_unlock(&v->memory_lock);
 	return modseq;
-}
-
-void view_quota(struct view *v, struct quota *out)
-{
-	pthread_mutex_lock(&v->memory_lock);
-	*out = (struct quota){ .used_bytes = v->used_bytes, .limit_bytes = v->config.quota_bytes };
-	for (size_t i = 0; i < v->n_boxes; i++)
-		if (!v->boxes[i]->is_deleted)
-			out->messages += v->boxes[i]->seen.messages;
-	pthread_mutex_unlock(&v->memory_lock);
 }
 
 bool view_maildrop_lock(struct view *v)

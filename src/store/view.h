@@ -20,6 +20,7 @@
 #include "base/str.h"
 #include "store/uid_set.h"
 
+struct conf;
 struct view;
 struct selected;
 struct append;
@@ -48,10 +49,17 @@ enum {
 
 /* ---------------------------------------------------------------------------------------------- opening an account */
 
-struct view_config {
-	uint64_t account;            /* its number */
+struct view_limits {
 	uint64_t quota_bytes;        /* 0: no limit */
 	uint64_t message_size_max;   /* bytes of one message; 0: 64 MB */
+	uint64_t messages_max;       /* 0: no limit */
+	uint64_t mailboxes_max;      /* 0 and more than that: MAILBOXES_MAX */
+};
+/* As the settings have them that hold for an account. */
+struct view_limits view_limits_of(const struct conf *conf);
+struct view_config {
+	uint64_t account;            /* its number */
+	struct view_limits limits;
 	bool     french;             /* names of the folders made with a new account: Brouillons, Envoyés, … */
 	/* After a sync that made changes visible, and after each flag change: up to this modseq there is news. Called
 	 * without locks, from the thread that made the change; must be quick. May be NULL. */
@@ -74,8 +82,8 @@ bool view_was_unclean(const struct view *v);
 enum err view_close(struct view *v);
 /* Syncs and closes, but does not note a clean end: the replay after the last unclean one is not done. */
 void view_close_unclean(struct view *v);
-/* Settings of the account changed. */
-void view_set_limits(struct view *v, uint64_t quota_bytes, uint64_t message_size_max);
+/* Settings of the account changed. What is there already stays, whatever they are. */
+void view_set_limits(struct view *v, const struct view_limits *limits);
 /* How long expunged messages can be brought back; 30 days unless this is called. */
 void view_set_undelete_days(struct view *v, uint32_t days);
 /* Something was delivered that nobody sees before view_publish() (or view_tick() beside a session). */
@@ -93,7 +101,9 @@ uint64_t view_modseq(struct view *v);   /* the newest visible modseq of the acco
 struct quota {
 	uint64_t used_bytes;    /* of all that is committed, seen or not; not of what is expunged; once for an email in two mailboxes */
 	uint64_t limit_bytes;   /* 0: none */
-	uint64_t messages;
+	uint64_t messages, messages_max;     /* copies count, expunged ones do not; max 0: no limit */
+	uint64_t mailboxes, mailboxes_max;
+	unsigned percent;       /* of bytes or messages, whichever is nearer to its limit; 100: nothing more goes in */
 };
 void view_quota(struct view *v, struct quota *out);
 uint64_t view_message_size_max(struct view *v);
@@ -131,7 +141,7 @@ enum err view_mailbox_get(struct view *v, int64_t mailbox_id, struct arena *a, s
 enum err view_mailbox_by_role(struct view *v, enum mailbox_role role, struct arena *a, struct mailbox *out) MUST_CHECK;
 /* Makes the missing parents as well (RFC 9051 §6.3.4). role: MAILBOX_PLAIN or one that no mailbox has yet (CREATE …
  * USE). One trailing '/' is ignored. ERR_EXISTS; ERR_INVALID: not a name (empty level, control character, not UTF-8,
- * too long or deep); ERR_CONFLICT: the role is taken; ERR_LIMIT: MAILBOXES_MAX. out may be NULL. */
+ * too long or deep); ERR_CONFLICT: the role is taken; ERR_QUOTA: there are mailboxes_max. out may be NULL. */
 enum err view_mailbox_create(struct view *v, struct str path, enum mailbox_role role, struct arena *a,
                              struct mailbox *out) MUST_CHECK;
 /* Its messages can be undeleted for 30 days. The subscription stays (RFC 9051 §6.3.7). Sessions that have it selected
@@ -265,7 +275,8 @@ struct copied {
 	struct uid_set from, to;
 	uint64_t       modseq;
 };
-/* All or none; the emails are shared, flags copied. ERR_NOTFOUND: a mailbox is gone. ERR_LIMIT: EMAIL_PLACES_MAX. */
+/* All or none; the emails are shared, flags copied. ERR_NOTFOUND: a mailbox is gone. ERR_LIMIT: EMAIL_PLACES_MAX. ERR_QUOTA: a copy would
+ * be more than messages_max. */
 enum err view_copy(struct view *v, int64_t from_id, const struct uid_set *uids, int64_t to_id, struct arena *a,
                    struct copied *out) MUST_CHECK;
 enum err view_move(struct view *v, int64_t from_id, const struct uid_set *uids, int64_t to_id, struct arena *a,

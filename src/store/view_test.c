@@ -285,7 +285,7 @@ TEST(what_is_refused_leaves_nothing)
 	struct appended *done;
 	size_t n;
 
-	view_set_limits(v, 100, 50);
+	view_set_limits(v, &(struct view_limits){ .quota_bytes = 100, .message_size_max = 50 });
 	EXPECT_OK(append_begin(v, &ap));
 	EXPECT_ERR(append_message(ap, &nowhere, 0), ERR_NOTFOUND);
 	EXPECT_ERR(append_message(ap, &in, 51), ERR_LIMIT);
@@ -303,10 +303,61 @@ TEST(what_is_refused_leaves_nothing)
 		EXPECT_OK(append_end(ap));
 	}
 	EXPECT_ERR(append_message(ap, &in, 20), ERR_QUOTA);
-	view_set_limits(v, 80, 50);  /* smaller while they were on their way: none of them comes in */
+	view_set_limits(v, &(struct view_limits){ .quota_bytes = 80, .message_size_max = 50 });  /* smaller while they were on their way: none of them comes in */
 	EXPECT_ERR(append_commit(&ap, &a, &done, &n), ERR_QUOTA);
 	EXPECT_INT(get(v, in.mailbox_id, &a).messages, 0);
 	EXPECT_INT(get(v, in.mailbox_id, &a).uidnext, 1);
+	view_close(v);
+	test_dir_remove(dir);
+}
+
+/* RFC 9208 §5.2, §5.3 */
+TEST(limits_of_messages_and_mailboxes)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	const char *dir = test_dir();
+	struct view *v = open_account(dir);
+	int64_t inbox = inbox_of(v);
+	struct append_new in = { .mailbox_id = inbox };
+	struct uid_set first = { 0 };
+	struct append *ap;
+	struct appended *done;
+	struct copied copied;
+	struct mailbox trash;
+	struct quota q;
+	uint32_t restored;
+	size_t n;
+
+	EXPECT_OK(view_mailbox_by_role(v, MAILBOX_TRASH, &a, &trash));
+	uid_set_add(&first, &a, 1, 1);
+	view_set_limits(v, &(struct view_limits){ .messages_max = 3, .mailboxes_max = 8 });
+	add(v, inbox, "1", 0);
+	add(v, inbox, "2", 0);
+	EXPECT_OK(view_copy(v, inbox, &first, trash.mailbox_id, &a, &copied));
+	EXPECT_ERR(view_copy(v, inbox, &first, trash.mailbox_id, &a, &copied), ERR_QUOTA);
+	EXPECT_OK(append_begin(v, &ap));
+	EXPECT_ERR(append_message(ap, &in, 1), ERR_QUOTA);
+	append_replaces(ap, inbox, 2, 1);  /* one goes, one comes */
+	EXPECT_OK(append_message(ap, &in, 1));
+	EXPECT_OK(append_write(ap, STR("3")));
+	EXPECT_OK(append_end(ap));
+	EXPECT_ERR(append_message(ap, &in, 1), ERR_QUOTA);
+	EXPECT_OK(append_commit(&ap, &a, &done, &n));
+	EXPECT_OK(view_move(v, inbox, &first, trash.mailbox_id, &a, &copied));  /* a full account can be tidied */
+	EXPECT_ERR(view_undelete(v, 0, 0, &restored), ERR_QUOTA);
+	view_quota(v, &q);
+	EXPECT_INT(q.messages, 3);
+	EXPECT_INT(q.messages_max, 3);
+	EXPECT_INT(q.percent, 100);
+	EXPECT_INT(q.mailboxes, 6);
+	EXPECT_ERR(view_mailbox_create(v, STR("x/y/z"), MAILBOX_PLAIN, &a, NULL), ERR_QUOTA);  /* would be 9 */
+	EXPECT_OK(view_mailbox_create(v, STR("x/y"), MAILBOX_PLAIN, &a, NULL));
+	EXPECT_ERR(view_mailbox_create(v, STR("z"), MAILBOX_PLAIN, &a, NULL), ERR_QUOTA);
+	EXPECT_ERR(view_mailbox_rename(v, STR("x/y"), STR("new/y")), ERR_QUOTA);
+	EXPECT_OK(view_mailbox_rename(v, STR("x/y"), STR("z")));
+	view_quota(v, &q);
+	EXPECT_INT(q.mailboxes, 8);
+	EXPECT_INT(q.mailboxes_max, 8);
 	view_close(v);
 	test_dir_remove(dir);
 }

@@ -91,6 +91,7 @@ def play_all(server, tls):
     for path in FILES:
         name = os.path.basename(path)[:-4] + ("-tls" if tls else "")
         server.cli("account", "add", f"{name}@example.test", "--password-stdin", "--quota", "100000", stdin="a pass phrase of mine\n")
+        server.cli("config", "set", "quota_messages", "1000", "--account", f"{name}@example.test")
         server.passwords[f"{name}@example.test"] = "a pass phrase of mine"
         Play(server, name, tls).play(path)
 
