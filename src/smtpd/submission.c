@@ -4,7 +4,7 @@
  * control is asked who this account is (its addresses, its limits) at the start, and again when that is older than ten seconds and a
  * message begins; when it does not answer then, what is known stands. Recipients of ours are asked for one by one: a mistyped
  * colleague is refused in the program where it was typed, not by a bounce an hour later. Those elsewhere are accepted and
- * kept by the queue. Recipients are counted (view_spend) before the message goes to the queue, and given back if it is not taken.
+ * kept by the queue. Recipients are counted (submit_sending) before the message goes to the queue, and given back if it is not taken.
  *
  * The struct smtpd_server is this session's own: the limits are the account's, and its counters are not shared between threads. */
 #include "smtpd/submission.h"
@@ -188,37 +188,24 @@ static struct smtp_reply too_much_waits(const struct submission *p, uint64_t wai
 	                         (unsigned long long)(wait_s - 86400 + 59) / 60);
 }
 
-static void give_back(struct submission *p, size_t n)
-{
-	uint64_t ignored;
-
-	if (view_spend(p->account->view, ALLOWANCE_RECIPIENTS, -(int64_t)n, per_day(p), &ignored) != ERR_OK)
-		log_warn("recipients of a message that was not taken stay counted account=%llu", (unsigned long long)p->account->account);
-}
-
 /* Counted and judged, then the queue has it, or all is taken back. */
-static struct smtp_reply spend(struct submission *p, size_t n, const struct submit_message *m, struct arena *a, int64_t *slowed_until)
+static struct smtp_reply spend(struct submission *p, const struct submit_message *m, struct arena *a, int64_t *slowed_until)
 {
 	uint64_t wait_s;
-	enum err e = view_spend(p->account->view, ALLOWANCE_RECIPIENTS, (int64_t)n, per_day(p), &wait_s);
+	enum err e = submit_sending(p->account, &p->info, m, &wait_s);
 
-	if (e != ERR_OK)
-		return e == ERR_LIMIT ? too_many_today(p, wait_s, a) : try_later();
-	e = submit_sending(p->account, &p->info, m, &wait_s);
-	*slowed_until = wait_s > 0 ? clock_wall_s() + (int64_t)wait_s : 0;
-	if (e == ERR_OK)
+	switch (e) {
+	case ERR_OK:
+		*slowed_until = wait_s > 0 ? clock_wall_s() + (int64_t)wait_s : 0;
 		return (struct smtp_reply){ 0 };
-	give_back(p, n);
-	if (e == ERR_LIMIT)
+	case ERR_QUOTA:
+		return too_many_today(p, wait_s, a);
+	case ERR_LIMIT:
 		return too_much_waits(p, wait_s, a);
-	p->info_at_ms = 0;  /* control knows more by now */
-	return e == ERR_DENIED ? stopped() : try_later();
-}
-
-static void take_back(struct submission *p, size_t n, const struct submit_message *m)
-{
-	give_back(p, n);
-	submit_sending_take_back(p->account, &p->info, m);
+	default:
+		p->info_at_ms = 0;  /* control knows more by now */
+		return e == ERR_DENIED ? stopped() : try_later();
+	}
 }
 
 static void on_add(void *context, const struct envelope *from_client, const struct queue_body *body)
@@ -226,20 +213,20 @@ static void on_add(void *context, const struct envelope *from_client, const stru
 	CLEANUP(arena_free) struct arena a = { 0 };
 	struct submission *p = context;
 	struct envelope e = *from_client;
-	const struct submit_message m = { session_info(p->s)->peer, (const void *)p->elsewhere.p, p->elsewhere.n / sizeof(uint64_t) };
+	const struct submit_message m = { session_info(p->s)->peer, from_client->n, (const void *)p->elsewhere.p, p->elsewhere.n / sizeof(uint64_t) };
 	struct queue_id id = { 0 };
 
 	e.submitter = p->account->account;
 	e.is_authenticated = true;
 	session_will_wait(p->s);
-	struct smtp_reply refused = spend(p, e.n, &m, &a, &e.slowed_until);
+	struct smtp_reply refused = spend(p, &m, &a, &e.slowed_until);
 	if (refused.code != 0) {
 		smtpd_refused(p->machine, refused);
 		return;
 	}
 	enum err added = queue_add(p->account->queue, &e, body, &id);
 	if (added != ERR_OK)
-		take_back(p, e.n, &m);
+		submit_sending_take_back(p->account, &p->info, &m);
 	smtpd_added(p->machine, added, id);
 }
 

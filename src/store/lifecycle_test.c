@@ -368,36 +368,6 @@ TEST(a_full_disk_refuses_and_recovers)
 #endif
 }
 
-TEST(a_pace_lets_the_first_go_and_the_rest_evenly)
-{
-	const char *dir = test_dir();
-	struct view *v = open_account(dir);
-	uint64_t wait_s;
-
-	EXPECT_OK(view_pace(v, ALLOWANCE_PACE, 60, 60, &wait_s));
-	EXPECT_INT(wait_s, 0);
-	EXPECT_OK(view_pace(v, ALLOWANCE_PACE, 1, 60, &wait_s));
-	EXPECT(wait_s <= 1);
-	EXPECT_OK(view_pace(v, ALLOWANCE_PACE, 600, 60, &wait_s));   /* to many, as a whole: it waits for those before it … */
-	EXPECT(wait_s >= 58 && wait_s <= 60);
-	view_close(v);
-	v = open_account(dir);
-	EXPECT_OK(view_pace(v, ALLOWANCE_PACE, 1, 60, &wait_s));     /* … and the next one for it */
-	EXPECT(wait_s >= 36055 && wait_s <= 36060);
-	EXPECT_OK(view_pace(v, ALLOWANCE_PACE, -601, 60, &wait_s));
-	EXPECT_OK(view_pace(v, ALLOWANCE_PACE, 1, 60, &wait_s));
-	EXPECT(wait_s >= 55 && wait_s <= 60);
-	EXPECT_OK(view_pace(v, ALLOWANCE_PACE, 1500, 60, &wait_s));
-	EXPECT_ERR(view_pace(v, ALLOWANCE_PACE, 1, 60, &wait_s), ERR_LIMIT);  /* more than a day */
-	EXPECT(wait_s > 86400 && wait_s < 95000);
-	clock_wall_offset(26 * 3600);
-	EXPECT_OK(view_pace(v, ALLOWANCE_PACE, 1, 60, &wait_s));
-	EXPECT_INT(wait_s, 0);
-	clock_wall_offset(0);
-	view_close(v);
-	test_dir_remove(dir);
-}
-
 TEST(an_allowance_grows_back_and_survives)
 {
 	const char *dir = test_dir();

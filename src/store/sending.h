@@ -21,9 +21,19 @@ struct sending {
 	const uint64_t *recipients;  /* elsewhere, sending_recipient() */
 	size_t          n;
 };
-/* A message is on its way into the queue; and was not taken after all (who was a stranger is none any more). */
-enum err view_sending_add(struct view *v, const struct sending *s, int64_t now_s) MUST_CHECK;
-enum err view_sending_take_back(struct view *v, const struct sending *s, int64_t now_s) MUST_CHECK;
+/* What a message takes: its recipients of the account's day (view.h, ALLOWANCE_RECIPIENTS), those elsewhere of its pace, too. */
+struct sending_cost {
+	size_t         recipients;         /* all of them */
+	uint64_t       per_day, per_hour;  /* 1 to 10,000,000; the first per_hour go at once, what is more waits, so that it goes evenly */
+	struct sending elsewhere;          /* n may be 0 */
+};
+/* A message is on its way into the queue: taken and remembered in one transaction, or nothing of it.
+ *   ERR_OK     *wait_s: seconds that it waits, for its pace, before it leaves; 0 as a rule
+ *   ERR_QUOTA  so much of the day is free only after *wait_s (more than a day: never)
+ *   ERR_LIMIT  it would have to wait for more than a day: *wait_s */
+enum err view_sending_spend(struct view *v, const struct sending_cost *c, int64_t now_s, uint64_t *wait_s) MUST_CHECK;
+/* It was not taken after all; who was a stranger is none any more. is_remembered: but it was sent, as far as habits go. */
+enum err view_sending_return(struct view *v, const struct sending_cost *c, bool is_remembered, int64_t now_s) MUST_CHECK;
 /* So many recipients were refused for good by other servers. */
 enum err view_sending_refused(struct view *v, uint64_t n, int64_t now_s) MUST_CHECK;
 /* One was refused here, at RCPT: nobody has the address. The same one counts once a day (*counts): a machine that reports to a colleague who

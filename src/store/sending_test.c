@@ -24,6 +24,11 @@ static void end(struct world *w)
 	test_dir_remove(w->dir);
 }
 
+static struct sending_cost cost(size_t all, const uint64_t *to, size_t n)
+{
+	return (struct sending_cost){ .recipients = all, .per_day = 10000000, .per_hour = 10000000, .elsewhere = { STR("n"), to, n } };
+}
+
 /* To n people, the first of them has this number. */
 static void sends(struct world *w, int64_t now_s, const char *network, uint64_t first, size_t n)
 {
@@ -31,7 +36,10 @@ static void sends(struct world *w, int64_t now_s, const char *network, uint64_t 
 
 	for (size_t i = 0; i < n; i++)
 		to[i] = first + i;
-	EXPECT_OK(view_sending_add(w->v, &(struct sending){ str_of(network), to, n }, now_s));
+	struct sending_cost c = cost(n, to, n);
+	uint64_t wait_s;
+	c.elsewhere.network = str_of(network);
+	EXPECT_OK(view_sending_spend(w->v, &c, now_s, &wait_s));
 }
 
 static const struct sending_counts *in(struct world *w, enum sending_window window, int64_t now_s)
@@ -67,14 +75,75 @@ TEST(what_is_not_taken_does_not_count)
 {
 	struct world w;
 	uint64_t to[] = { 1, 2 };
-	const struct sending s = { STR("192.0.0.0/16"), to, 2 };
+	const struct sending_cost c = cost(2, to, 2);
+	uint64_t wait_s;
 
 	begin(&w);
-	EXPECT_OK(view_sending_add(w.v, &s, T0));
-	EXPECT_OK(view_sending_take_back(w.v, &s, T0));
+	EXPECT_OK(view_sending_spend(w.v, &c, T0, &wait_s));
+	EXPECT_OK(view_sending_return(w.v, &c, false, T0));
 	EXPECT_INT(in(&w, SENDING_DAY, T0)->recipients, 0);
-	EXPECT_OK(view_sending_take_back(w.v, &s, T0));  /* never below nothing */
+	EXPECT_OK(view_sending_return(w.v, &c, false, T0));  /* never below nothing */
 	EXPECT_INT(in(&w, SENDING_DAY, T0)->recipients, 0);
+	EXPECT_OK(view_sending_spend(w.v, &c, T0, &wait_s));
+	EXPECT_OK(view_sending_return(w.v, &c, true, T0));   /* refused because of what was seen: that stays seen */
+	EXPECT_INT(in(&w, SENDING_DAY, T0)->recipients, 2);
+	end(&w);
+}
+
+TEST(a_pace_lets_the_first_go_and_the_rest_evenly)
+{
+	static const struct { int64_t after_s; size_t n; enum err e; uint64_t least_s, most_s; bool is_next_cell, is_given_back; } steps[] = {
+		{ .n = 60 },
+		{ .n = 1, .most_s = 1 },
+		{ .n = 600, .least_s = 58, .most_s = 60 },                                           /* to many, as a whole: it waits for those before it … */
+		{ .n = 1, .least_s = 36055, .most_s = 36060, .is_next_cell = true },                 /* … and the next one for it */
+		{ .n = 601, .is_given_back = true },
+		{ .n = 1, .least_s = 55, .most_s = 60 },
+		{ .n = 1500, .least_s = 55, .most_s = 121 },
+		{ .n = 1, .e = ERR_LIMIT, .least_s = 86401, .most_s = 95000 },                       /* more than a day */
+		{ .after_s = 26 * HOUR_S, .n = 1 },
+	};
+	static uint64_t to[1500];
+	struct world w;
+	uint64_t wait_s = 0;
+
+	begin(&w);
+	EACH(steps, s) {
+		struct sending_cost c = cost(0, to, s->n);
+		c.per_hour = 60;
+		if (s->is_next_cell)
+			open_again(&w);
+		if (s->is_given_back) {
+			EXPECT_OK(view_sending_return(w.v, &c, true, T0));
+			continue;
+		}
+		EXPECT_ERR(view_sending_spend(w.v, &c, T0 + s->after_s, &wait_s), s->e);
+		EXPECT(wait_s >= s->least_s && wait_s <= s->most_s);
+	}
+	end(&w);
+}
+
+/* Of a message that may not go nothing is counted, whatever it is that holds it. */
+TEST(all_or_nothing)
+{
+	static const struct { size_t all, n; enum err e; } steps[] = {
+		{ 4, 2, ERR_OK }, { 4, 2, ERR_OK },
+		{ 3, 1, ERR_QUOTA },       /* of 10 a day; the pace would allow it */
+		{ 2, 1500, ERR_OK }, { 0, 1, ERR_LIMIT }, { 0, 0, ERR_OK },
+	};
+	static uint64_t to[1500];
+	struct world w;
+	uint64_t wait_s, sent = 0;
+
+	begin(&w);
+	EACH(steps, s) {
+		struct sending_cost c = cost(s->all, to, s->n);
+		c.per_day = 10;
+		c.per_hour = 60;
+		EXPECT_ERR(view_sending_spend(w.v, &c, T0, &wait_s), s->e);
+		sent += s->e == ERR_OK ? s->n : 0;
+		EXPECT_INT(in(&w, SENDING_HOUR, T0)->recipients, sent);
+	}
 	end(&w);
 }
 
@@ -112,7 +181,8 @@ TEST(taken_back_late)
 
 	begin(&w);
 	sends(&w, T0 + 590, "n", 1, 5);
-	EXPECT_OK(view_sending_take_back(w.v, &(struct sending){ STR("n"), to, 5 }, T0 + 610));
+	const struct sending_cost c = cost(5, to, 5);
+	EXPECT_OK(view_sending_return(w.v, &c, false, T0 + 610));
 	sends(&w, T0 + HOUR_S + 10, "n", 1, 1);
 	EXPECT_INT(in(&w, SENDING_HOUR, T0 + HOUR_S + 10)->recipients, 1);
 	end(&w);

@@ -154,6 +154,8 @@ struct view {
 	struct delivery_key pruned;          /* up to which names of deliveries were forgotten last */
 	int64_t            shared_bytes;     /* counted in more than one mailbox: see usage() in message.c */
 	int64_t            kept_bytes;       /* of emails that are in no mailbox and wait for their end in expunged.c */
+	struct allowance_level { bool is_known; int64_t level, at; } levels[ALLOWANCES];   /* allowance.c: the rows of its table */
+	int64_t            sent_step;        /* sending.c: the newest one in its table; 0: not looked yet */
 	struct sending_habits { int64_t step; uint64_t usual_hour, days; } habits;  /* sending.c: as of that step */
 	uint32_t           uidvalidity;      /* the newest one given out */
 	int64_t            mailbox_next;
@@ -225,6 +227,12 @@ struct reshape {
 	char       *path;                 /* its name from now on (owned); NULL: it is deleted */
 	bool        is_born;
 };
+
+/* allowance.c, the db lock held: view_spend(), and at a pace: the first per_hour (1 to 10,000,000) go at once, what is more waits *wait_s
+ * seconds, so that it goes evenly (ERR_LIMIT: that would be more than a day). In a transaction that is rolled back: allowance_forget(). */
+enum err allowance_spend(struct view *v, enum allowance what, int64_t n, uint64_t per_day, int64_t now, uint64_t *wait_s) MUST_CHECK;
+enum err allowance_pace(struct view *v, enum allowance what, int64_t n, uint64_t per_hour, int64_t now, uint64_t *wait_s) MUST_CHECK;
+void allowance_forget(struct view *v);
 
 /* tx.c */
 enum err tx_begin(struct view *v, enum tx_kind kind, struct tx *tx) MUST_CHECK;       /* holds the db lock from here */

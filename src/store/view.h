@@ -324,15 +324,13 @@ enum allowance {               /* kept in the database: append only */
 	ALLOWANCE_RECIPIENTS = 1,  /* written to by this account */
 	ALLOWANCE_REPORTS,         /* to the administrator, about what it sends */
 	ALLOWANCE_PACE,            /* recipients elsewhere, by the hour */
+	ALLOWANCES
 };
 /* How much is left now, of per_day (1 to 10,000,000) in 24 hours; it grows back evenly. */
 enum err view_allowance_left(struct view *v, enum allowance what, uint64_t per_day, uint64_t *left) MUST_CHECK;
 /* Takes n of it, or gives -n back. ERR_LIMIT: so much is free only after *wait_s seconds (more than a day: never); nothing was taken.
  * Survives a killed cell at once, a power cut about as flags do. */
 enum err view_spend(struct view *v, enum allowance what, int64_t n, uint64_t per_day, uint64_t *wait_s) MUST_CHECK;
-/* Takes n, or gives -n back, at a pace: the first per_hour (1 to 10,000,000) go at once, what is more waits *wait_s seconds, so that it goes
- * evenly. ERR_LIMIT: that would be more than a day; nothing was taken. */
-enum err view_pace(struct view *v, enum allowance what, int64_t n, uint64_t per_hour, uint64_t *wait_s) MUST_CHECK;
 
 /* --------------------------------------------------------------------------------------------------------- reading */
 

@@ -159,41 +159,39 @@ static enum err judge(struct account *x, const struct account_info *info, bool i
 	return ERR_OK;
 }
 
-static void give_pace_back(struct account *x, const struct account_info *info, size_t n)
+static struct sending_cost cost_of(const struct account_info *info, const struct submit_message *m, struct arena *a)
 {
-	uint64_t ignored;
+	return (struct sending_cost){ .recipients = m->all, .per_day = conf_number(info->conf, SETTING_submit_recipients_per_day),
+		                          .per_hour = per_hour(info), .elsewhere = { network_of(m->ip, a), m->recipients, m->n } };
+}
 
-	if (view_pace(x->view, ALLOWANCE_PACE, -(int64_t)n, per_hour(info), &ignored) != ERR_OK)
-		log_warn("recipients of a message that was not taken slow the next ones down account=%llu", (unsigned long long)x->account);
+static void give_back(struct account *x, const struct sending_cost *c, bool is_remembered)
+{
+	if (view_sending_return(x->view, c, is_remembered, clock_wall_s()) != ERR_OK)
+		log_warn("recipients of a message that was not taken stay counted account=%llu", (unsigned long long)x->account);
 }
 
 enum err submit_sending(struct account *x, const struct account_info *info, const struct submit_message *m, uint64_t *wait_s)
 {
 	CLEANUP(arena_free) struct arena a = { 0 };
+	const struct sending_cost cost = cost_of(info, m, &a);
 
 	*wait_s = 0;
 	if (info->stopped_s != 0)
 		return ERR_DENIED;
-	if (m->n == 0)
-		return ERR_OK;  /* all of it stays here */
-	TRY(view_pace(x->view, ALLOWANCE_PACE, (int64_t)m->n, per_hour(info), wait_s));
-	enum err e = view_sending_add(x->view, &(struct sending){ network_of(m->ip, &a), m->recipients, m->n }, clock_wall_s());
-	if (e == ERR_OK)
-		e = judge(x, info, *wait_s > 0);
+	TRY(view_sending_spend(x->view, &cost, clock_wall_s(), wait_s));
+	enum err e = m->n == 0 ? ERR_OK : judge(x, info, *wait_s > 0);  /* what stays here is nobody's concern */
 	if (e != ERR_OK)
-		give_pace_back(x, info, m->n);
+		give_back(x, &cost, true);
 	return e;
 }
 
 void submit_sending_take_back(struct account *x, const struct account_info *info, const struct submit_message *m)
 {
 	CLEANUP(arena_free) struct arena a = { 0 };
+	const struct sending_cost cost = cost_of(info, m, &a);
 
-	if (m->n == 0)
-		return;
-	give_pace_back(x, info, m->n);
-	if (view_sending_take_back(x->view, &(struct sending){ network_of(m->ip, &a), m->recipients, m->n }, clock_wall_s()) != ERR_OK)
-		log_warn("recipients of a message that was not taken stay counted account=%llu", (unsigned long long)x->account);
+	give_back(x, &cost, false);
 }
 
 static void say_failed(const struct account *x, enum err e)

@@ -8,12 +8,15 @@
 
 struct submit_message {
 	struct str      ip;          /* of the client */
+	size_t          all;         /* recipients */
 	const uint64_t *recipients;  /* those elsewhere, sending_recipient() of each */
 	size_t          n;
 };
-/* Before queue_add(). *wait_s: so long the message waits before it leaves for recipients elsewhere (setting submit_recipients_per_hour), 0
- * as a rule. ERR_DENIED: the account has just been stopped, or is: refuse the message. ERR_LIMIT: mail of more than a day waits already: not
- * now, try again in *wait_s less a day. Else the figures could not be read or written, or control does not answer: try later. */
+/* Before queue_add(): the recipients are counted. *wait_s: so long the message waits before it leaves for recipients elsewhere (setting
+ * submit_recipients_per_hour), 0 as a rule. ERR_QUOTA: it is too many for today (submit_recipients_per_day); so much is free in *wait_s, or
+ * never if that is more than a day. ERR_DENIED: the account has just been stopped, or is: refuse the message. ERR_LIMIT: mail of more than
+ * a day waits already: not now, try again in *wait_s less a day. Else the figures could not be read or written, or control does not answer:
+ * try later. */
 enum err submit_sending(struct account *x, const struct account_info *info, const struct submit_message *m, uint64_t *wait_s) MUST_CHECK;
 /* The queue did not take it. */
 void submit_sending_take_back(struct account *x, const struct account_info *info, const struct submit_message *m);
