@@ -72,11 +72,14 @@ static void recorded(struct writing *w)
 	parcel_drop(p);
 }
 
+/* A lone sender's next message is a moment away: both share a sync. */
 static void write_record(struct parcel *p)
 {
+	struct writer *w = p->parcels->queue->writer;
+
 	p->has_no_record = false;
 	p->writing = (struct writing){ .entry = { .kind = LOG_DONE, .head = buf_str(&p->record) }, .done = recorded };
-	writer_add(p->parcels->queue->writer, &p->writing);
+	(turns_is_wanted(p->parcels->turns, &p->turn) ? writer_add : writer_add_later)(w, &p->writing);
 }
 
 static void record(struct parcel *p)

@@ -540,6 +540,8 @@ void queue_stop(struct queue *q)
 	parcels_stop(q->parcels);
 }
 
+int queue_patience_ms(const struct queue *q) { return writer_patience_ms(q->writer); }
+
 bool queue_is_stopped(const struct queue *q) { return q->is_stopped; }
 
 bool queue_needs_restart(const struct queue *q)

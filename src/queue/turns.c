@@ -370,6 +370,8 @@ void turns_add_again(struct turns *t, struct turn *x)
 	put_behind(t, x, NULL);
 }
 
+bool turns_is_wanted(const struct turns *t, const struct turn *x) { return x->flow->to->waiting > 0 || t->out >= TURNS_OUT_MAX; }
+
 void turns_withdraw(UNUSED struct turns *t, struct turn *x)
 {
 	assert(x->is_waiting);

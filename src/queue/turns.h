@@ -57,6 +57,8 @@ void turns_explain(struct turn *x, struct str why);
 /* Withdraws one that waits for the same destination; NULL: there is none (more). */
 struct turn *turns_drain(struct turns *t, struct turn *x);
 struct str turn_destination(const struct turn *x);
+/* Something waits for the place of one that was taken. */
+bool turns_is_wanted(const struct turns *t, const struct turn *x);
 size_t turns_out(const struct turns *t);
 /* About once a second: pauses end, and who needs nothing to be remembered is forgotten. */
 void turns_pass(struct turns *t, int64_t now_ms);

@@ -8,8 +8,10 @@
  *
  * Who writes. A thread that is woken, writes, and wakes the loop costs two changes of threads, which is more than the write itself
  * where a sync takes 50 µs. So a record that is alone is written by the loop, at the end of its turn (writer_go()): nothing else is to be
- * done for those who send, and answers of cells wait no longer than that write. It goes back to the thread when records come in company:
- * several in one turn, or one at the very moment the last was written, since it came meanwhile; and on a disk that is slow.
+ * done for those who send, and answers of cells wait no longer than that write. It goes back to the thread when messages come in company:
+ * several in one turn, or one at the very moment the last was written, since it came meanwhile; and on a disk that is slow. Notes of what
+ * has been sent (LOG_DONE) are no company: nobody waits for them, and one sender's last message leaves while his next one comes in. Where
+ * nothing waits for their place either they have WRITER_LATER_MS, in which that next one brings the sync they need: one a message, not two.
  *
  * LOG_W goes first in a batch, so that the segments it frees are free for what follows. Alone it is written only when
  * asked for (the server stops, or nothing has come for a while): by itself it would cost a sync that nobody waits for.
@@ -18,22 +20,25 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/wire.h"
+#include <limits.h>
 #include <time.h>
 
 enum { GATHER_MS = 5, GATHER_MOST = 48, PROBE_AFTER = 8, PROBE_AFTER_MOST = 1024 };
-enum { COMPANY_US = 30, COMPANY_STAYS = 8, SLOW_US = 2000, SLOW_STAYS = 32, SLOW_STAYS_MOST = 4096 };
+enum { COMPANY_US = 30, COMPANY_STAYS = 8, HERE_MOST = 8, SLOW_US = 2000, SLOW_STAYS = 32, SLOW_STAYS_MOST = 4096 };
 
 struct gather {
-	size_t   goal;           /* records to wait for; 0, 1: none */
+	size_t   goal;           /* senders to wait for; 0, 1: none */
 	uint32_t until_probe, probe_after;
 	bool     is_probing;
 };
 
 struct alone {              /* the loop's only */
 	size_t   added;         /* records since the last writer_go() */
+	size_t   senders;       /* … that somebody waits for */
 	size_t   by_thread;     /* so many more go by the thread */
 	size_t   slow_stays;    /* how many, after the next slow write */
 	int64_t  wrote_us;      /* when the last write here was done */
+	int64_t  later_us;      /* when the oldest of those that have time was added; 0: there is none */
 };
 
 struct writer {
@@ -42,8 +47,8 @@ struct writer {
 	pthread_cond_t      has_work;
 	struct log         *log;
 	struct handed_list  waiting;
-	size_t              waiting_n;
-	size_t              wanted;        /* wake the thread when so many wait */
+	size_t              waiting_n, waiting_senders;   /* records; those that somebody waits for */
+	size_t              wanted;        /* wake the thread when so many senders wait */
 	struct gather       gather;
 	uint64_t            w, written_w;
 	bool                w_now, is_writing, stops;
@@ -51,6 +56,8 @@ struct writer {
 	struct alone        alone;
 	struct handback     back;
 };
+
+static bool has_sender(const struct writing *record) { return record->entry.kind == LOG_MESSAGE; }
 
 /* Lock held. Moves what fits one batch; at least one record, however long. */
 static size_t take_batch(struct writer *w, struct writing **batch)
@@ -60,6 +67,7 @@ static size_t take_batch(struct writer *w, struct writing **batch)
 	while (w->waiting.first != NULL && n < WRITER_BATCH_MAX && (n == 0 || bytes < WRITER_BATCH_BYTES)) {
 		batch[n] = (struct writing *)handed_list_take(&w->waiting);
 		bytes += batch[n]->entry.head.n + batch[n]->entry.body.n;
+		w->waiting_senders -= has_sender(batch[n]);
 		n++;
 	}
 	w->waiting_n -= n;
@@ -77,14 +85,14 @@ static void wait_for_more(struct writer *w)
 		g->goal += g->goal / 4 + 1;
 	if (g->goal > GATHER_MOST)
 		g->goal = GATHER_MOST;
-	if (w->waiting_n >= g->goal)
+	if (w->waiting_senders >= g->goal)
 		return;
 	clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_nsec += GATHER_MS * 1000000;
 	until.tv_sec += until.tv_nsec / 1000000000;
 	until.tv_nsec %= 1000000000;
 	w->wanted = g->goal;
-	while (w->waiting_n < g->goal && !w->stops && !w->w_now)
+	while (w->waiting_senders < g->goal && !w->stops && !w->w_now)
 		if (pthread_cond_timedwait(&w->has_work, &w->lock, &until) != 0)
 			break;
 	w->wanted = 1;
@@ -95,6 +103,8 @@ static void note_batch(struct gather *g, size_t n)
 	bool came = n >= g->goal;
 	size_t more = g->goal + g->goal / 4 + 1;
 
+	if (n == 0)
+		return;
 	if (g->is_probing && came)
 		g->probe_after = PROBE_AFTER;
 	else if (g->is_probing && g->probe_after < PROBE_AFTER_MOST)
@@ -125,6 +135,15 @@ struct write {
 	size_t          n;
 	uint64_t        w_to;
 };
+
+static size_t senders_of(const struct write *w)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < w->n; i++)
+		n += has_sender(w->batch[i]);
+	return n;
+}
 
 /* Lock held. What is to be written now; false: nothing. Whoever got it writes it, and nobody else does until then. */
 static bool begin_write(struct writer *w, struct write *out)
@@ -171,8 +190,7 @@ static void *work(void *context)
 			pthread_cond_wait(&w->has_work, &w->lock);
 			continue;
 		}
-		if (now.n > 0)
-			note_batch(&w->gather, now.n);
+		note_batch(&w->gather, senders_of(&now));
 		pthread_mutex_unlock(&w->lock);
 		write_batch(w, now.batch, now.n, now.w_to);
 		for (size_t i = 0; i < now.n; i++)
@@ -222,19 +240,40 @@ void writer_free(struct writer *w)
 	mem_free(w);
 }
 
-void writer_add(struct writer *w, struct writing *record)
+static void put(struct writer *w, struct writing *record)
 {
 	w->pending++;
-	w->alone.added++;
 	pthread_mutex_lock(&w->lock);
 	handed_list_add(&w->waiting, &record->handed);
 	w->waiting_n++;
+	w->waiting_senders += has_sender(record);
 	pthread_mutex_unlock(&w->lock);
+}
+
+void writer_add(struct writer *w, struct writing *record)
+{
+	w->alone.added++;
+	w->alone.senders += has_sender(record);
+	put(w, record);
+}
+
+void writer_add_later(struct writer *w, struct writing *record)
+{
+	if (w->alone.later_us == 0)
+		w->alone.later_us = clock_mono_us();
+	put(w, record);
+}
+
+int writer_patience_ms(const struct writer *w)
+{
+	int64_t waited_us = w->alone.later_us != 0 ? clock_mono_us() - w->alone.later_us : 0;
+
+	return w->alone.later_us == 0 ? INT_MAX : waited_us >= WRITER_LATER_MS * 1000 ? 0 : WRITER_LATER_MS - (int)(waited_us / 1000);
 }
 
 static bool is_in_company(struct alone *a)
 {
-	if (a->added > 1 || clock_mono_us() < a->wrote_us + COMPANY_US)
+	if (a->senders > 1 || clock_mono_us() < a->wrote_us + COMPANY_US)
 		a->by_thread = COMPANY_STAYS > a->by_thread ? COMPANY_STAYS : a->by_thread;
 	if (a->by_thread == 0)
 		return false;
@@ -271,18 +310,21 @@ void writer_go(struct writer *w)
 {
 	struct write now;
 
-	if (w->alone.added == 0)
+	if (w->alone.added == 0 && writer_patience_ms(w) > 0)
 		return;
 	bool is_alone = !is_in_company(&w->alone);
-	w->alone.added = 0;
+	w->alone.added = w->alone.senders = 0;
+	w->alone.later_us = 0;
 	pthread_mutex_lock(&w->lock);
 	/* pending: what the thread has written, and nobody received yet, comes first */
-	bool here = is_alone && w->pending == 1 && !w->is_writing && w->gather.goal <= 1 && begin_write(w, &now);
-	bool is_enough = !here && !w->is_writing && w->waiting_n >= w->wanted;
+	bool here = is_alone && w->pending == w->waiting_n && w->waiting_n <= HERE_MOST && !w->is_writing && w->gather.goal <= 1 &&
+	            begin_write(w, &now);
+	bool is_enough = w->waiting_n > 0 && !w->is_writing && (w->wanted <= 1 || w->waiting_senders >= w->wanted);
+	bool is_rest = here && w->waiting_n > 0;  /* of what is large */
 	pthread_mutex_unlock(&w->lock);
 	if (here)
 		write_here(w, &now);
-	else if (is_enough)  /* outside the lock, which the thread needs first of all */
+	if (is_enough || is_rest)  /* outside the lock, which the thread needs first of all */
 		pthread_cond_signal(&w->has_work);
 }
 

@@ -5,7 +5,7 @@
 #include "queue/handback.h"
 #include "queue/log.h"
 
-enum { WRITER_BATCH_MAX = 512, WRITER_BATCH_BYTES = 4 << 20 };
+enum { WRITER_BATCH_MAX = 512, WRITER_BATCH_BYTES = 4 << 20, WRITER_LATER_MS = 3 };
 
 struct writer;
 
@@ -18,6 +18,9 @@ struct writing {  /* one record on its way, embedded in what it belongs to */
 struct writer *writer_new(struct log *l);      /* the log must outlive it */
 void writer_free(struct writer *w);            /* after all has been written and done() called; NULL is fine */
 void writer_add(struct writer *w, struct writing *record);   /* nothing happens before writer_go() */
+/* The same, for one that nobody waits for: with what is added next, or after WRITER_LATER_MS. */
+void writer_add_later(struct writer *w, struct writing *record);
+int writer_patience_ms(const struct writer *w);   /* writer_go() is to be called again within so long; INT_MAX: whenever something happens */
 /* At the end of each turn of the loop: what was added is written, by the thread, or here and now when it is one record of a lone
  * sender (writer.c); then its done() runs inside. */
 void writer_go(struct writer *w);

@@ -4,7 +4,9 @@
 #include "base/mem.h"
 #include "base/test.h"
 #include "base/wire.h"
+#include <limits.h>
 #include <poll.h>
+#include <unistd.h>
 
 struct desk {
 	const char      *path;
@@ -54,15 +56,20 @@ static void written(struct writing *w)
 	mem_free(n);
 }
 
-static void add(struct desk *d)
+static struct writing *note(struct desk *d, enum log_kind kind)
 {
 	struct note *n = MEM_NEW(struct note);
 
 	n->desk = d;
-	n->writing = (struct writing){ .entry = { .kind = LOG_MESSAGE, .head = str_make(n->text, sizeof n->text) },
+	n->writing = (struct writing){ .entry = { .kind = kind, .head = str_make(n->text, sizeof n->text) },
 								   .done = written };
-	writer_add(d->writer, &n->writing);
+	return &n->writing;
 }
+
+static void add_kind(struct desk *d, enum log_kind kind) { writer_add(d->writer, note(d, kind)); }
+static void add_later(struct desk *d) { writer_add_later(d->writer, note(d, LOG_DONE)); }
+
+static void add(struct desk *d) { add_kind(d, LOG_MESSAGE); }
 
 static void wait_for(struct desk *d, size_t done)
 {
@@ -73,6 +80,12 @@ static void wait_for(struct desk *d, size_t done)
 		writer_receive(d->writer);
 	}
 	EXPECT_INT(d->done, done);
+}
+
+static void wait_for_any(struct desk *d)
+{
+	writer_go(d->writer);
+	writer_receive(d->writer);
 }
 
 TEST(all_that_wait_are_written_in_their_order)
@@ -130,6 +143,32 @@ TEST(a_lone_record_is_written_at_once)
 	writer_go(d.writer);
 	EXPECT_INT(d.done, 1);  /* and does not overtake */
 	wait_for(&d, 4);
+	desk_close(&d);
+}
+
+/* What has left is noted while the next message comes in: still one sender, and one write. */
+TEST(a_note_is_no_company)
+{
+	struct desk d;
+
+	desk_open(&d);
+	EXPECT_INT(writer_patience_ms(d.writer), INT_MAX);
+	add_later(&d);
+	writer_go(d.writer);
+	EXPECT_INT(d.done, 0);  /* it has time */
+	EXPECT(writer_patience_ms(d.writer) <= WRITER_LATER_MS);
+	add(&d);
+	add_kind(&d, LOG_DONE);
+	writer_go(d.writer);
+	EXPECT_INT(d.done, 3);
+	EXPECT_INT(writer_patience_ms(d.writer), INT_MAX);
+	add_later(&d);
+	for (int i = 0; i < 5000 && d.done < 4; i++) {  /* nobody came */
+		usleep(1000);
+		wait_for_any(&d);
+	}
+	EXPECT_INT(d.done, 4);
+	EXPECT_INT(d.refused, 0);
 	desk_close(&d);
 }
 

@@ -346,7 +346,8 @@ static bool is_done(const struct queue_role *r)
 static void serve(struct queue_role *r)
 {
 	while (!is_done(r)) {
-		watch_run(r->watch, TICK_MS);
+		int patience_ms = r->queue != NULL ? queue_patience_ms(r->queue) : TICK_MS;
+		watch_run(r->watch, patience_ms < TICK_MS ? patience_ms : TICK_MS);
 		int64_t now = clock_mono_ms();
 		if (r->queue != NULL)
 			queue_run(r->queue, now);
