@@ -46,8 +46,7 @@ static unsigned parse_rights(struct imap_cmd *c, enum acl_change *change)
 
 static enum err find(struct imap_session *s, struct imap_cmd *c, struct str path, unsigned needed, struct mailbox *m)
 {
-	TRY(view_mailbox_find(s->view, path, &c->arena, m));
-	return rights_check(s->view, m->mailbox_id, s->guest, needed);
+	return imap_find(s, path, needed, &c->arena, m);
 }
 
 static struct imap_reply refuse(struct imap_cmd *c, enum err e)
@@ -146,6 +145,13 @@ struct imap_reply imap_deleteacl(struct imap_session *s, struct imap_cmd *c)
 	return imap_ok(c, "it is in the list no more");
 }
 
+/* "* ACL mailbox" */
+static void put_head(struct imap_session *s, const char *word, const struct mailbox *m)
+{
+	buf_printf(&s->out, "* %s ", word);
+	imap_put_mailbox(&s->out, imap_name_of(s, m->path, &s->cmd.arena), imap_names_utf8(s->tongue));
+}
+
 static void put_line(struct imap_session *s, struct str name, bool is_negative, unsigned rights)
 {
 	CLEANUP(arena_free) struct arena a = { 0 };
@@ -177,8 +183,7 @@ struct imap_reply imap_getacl(struct imap_session *s, struct imap_cmd *c)
 		e = guest_ask(s->account->control, s->account->account, CONTROL_MS, &c->arena, &owner);
 	if (e != ERR_OK)
 		return imap_err(c, e);
-	buf_add_cstr(&s->out, "* ACL ");
-	imap_put_mailbox(&s->out, m.path, imap_names_utf8(s->tongue));
+	put_head(s, "ACL", &m);
 	put_line(s, owner.address, false, RIGHTS_ALL);
 	for (size_t i = 0; i < n; i++)
 		put_line(s, lines[i].who.name, lines[i].is_negative, lines[i].rights);
@@ -205,8 +210,7 @@ struct imap_reply imap_listrights(struct imap_session *s, struct imap_cmd *c)
 	e = subject_ask(s->account->control, identifier, CONTROL_MS, &c->arena, &who);
 	if (e != ERR_OK)
 		return refuse_identifier(c, e, identifier);
-	buf_add_cstr(&s->out, "* LISTRIGHTS ");
-	imap_put_mailbox(&s->out, m.path, imap_names_utf8(s->tongue));
+	put_head(s, "LISTRIGHTS", &m);
 	buf_add_char(&s->out, ' ');  /* in the client's own words, so that it knows its answer */
 	imap_put_string(&s->out, is_negative ? arena_printf(&c->arena, "-" STR_FMT, STR_ARG(identifier)) : identifier, imap_names_utf8(s->tongue));
 	buf_add_cstr(&s->out, is_owner(s, &who) && !is_negative           ? " lrswipkxtecda\r\n"
@@ -216,12 +220,13 @@ struct imap_reply imap_listrights(struct imap_session *s, struct imap_cmd *c)
 	return imap_ok(c, "that is all");
 }
 
-static void put_myrights(struct imap_session *s, const struct mailbox *m, unsigned rights)
+/* also LIST RETURN (MYRIGHTS)                                                                          RFC 8440 §3 */
+void imap_put_myrights(struct imap_session *s, const struct mailbox *m)
 {
+	unsigned rights = imap_rights(s, m->mailbox_id);
 	char letters[RIGHTS_TEXT_MAX];
 
-	buf_add_cstr(&s->out, "* MYRIGHTS ");
-	imap_put_mailbox(&s->out, m->path, imap_names_utf8(s->tongue));
+	put_head(s, "MYRIGHTS", m);
 	buf_printf(&s->out, " %s\r\n", rights ? rights_text(rights, letters) : "\"\"");
 }
 
@@ -229,30 +234,16 @@ static void put_myrights(struct imap_session *s, const struct mailbox *m, unsign
 struct imap_reply imap_myrights(struct imap_session *s, struct imap_cmd *c)
 {
 	struct str path = imap_arg_mailbox(c, s);
-	unsigned rights = 0;
 	struct mailbox m;
 	enum err e;
 
 	if (!imap_arg_end(c))
 		return imap_bad(c, "mailbox");
 	e = view_mailbox_find(s->view, path, &c->arena, &m);
-	if (e == ERR_OK)
-		e = rights_of(s->view, m.mailbox_id, s->guest, &rights);
-	if (e == ERR_OK && (rights & MYRIGHTS_ANY) == 0)
+	if (e == ERR_OK && (imap_rights(s, m.mailbox_id) & MYRIGHTS_ANY) == 0)
 		e = ERR_NOTFOUND;
 	if (e != ERR_OK)
 		return imap_err(c, e);
-	put_myrights(s, &m, rights);
+	imap_put_myrights(s, &m);
 	return imap_ok(c, "that is all");
-}
-
-/* LIST RETURN (MYRIGHTS); a mailbox that is gone by now has none.                                       RFC 8440 §3 */
-enum err imap_put_myrights(struct imap_session *s, const struct mailbox *m)
-{
-	unsigned rights;
-	enum err e = rights_of(s->view, m->mailbox_id, s->guest, &rights);
-
-	if (e == ERR_OK)
-		put_myrights(s, m, rights);
-	return e == ERR_NOTFOUND ? ERR_OK : e;
 }

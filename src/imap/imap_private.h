@@ -180,7 +180,7 @@ void imap_enable_condstore(struct imap_session *s);  /* tells HIGHESTMODSEQ when
 struct imap_status_items { unsigned bits; };
 bool imap_parse_status_items(struct imap_cmd *c, struct imap_status_items *items);
 enum err imap_put_status(struct imap_session *s, const struct mailbox *m, struct imap_status_items items, struct arena *a);
-enum err imap_put_myrights(struct imap_session *s, const struct mailbox *m);  /* acl.c */
+void imap_put_myrights(struct imap_session *s, const struct mailbox *m);  /* acl.c */
 /* Entries of METADATA (metadata.c), for LIST: parsed once, put for each mailbox. */
 struct imap_metadata;
 struct imap_metadata *imap_parse_metadata_entries(struct imap_cmd *c);

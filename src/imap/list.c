@@ -274,7 +274,7 @@ static enum err put_all(struct imap_session *s, struct imap_cmd *c, const struct
 		if ((returns & RETURN_METADATA) && names[i].m != NULL)
 			TRY(imap_put_metadata(s, names[i].m, l->metadata));
 		if ((returns & RETURN_MYRIGHTS) && names[i].m != NULL && is_chosen(l, &names[i]))
-			TRY(imap_put_myrights(s, names[i].m));
+			imap_put_myrights(s, names[i].m);
 		imap_spill(s);
 	}
 	return ERR_OK;

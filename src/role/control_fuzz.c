@@ -39,7 +39,7 @@ static const char *const commands[] = {
 	"domain list", "account list", "account show", "account add", "account password", "account suspend", "account remove", "account purge",
 	"account undelete", "account sessions", "app-password add", "alias add", "alias list", "group add", "queue list", "queue show",
 	"queue retry", "setting list", "setting set", "status", "certificate list", "session list", "mailbox list", "mailbox undelete", "printer list",
-	"trace", "tls list", "tls report",
+	"trace", "tls list", "tls report", "account share", "account shares", "account unshare",
 };
 
 /* A command with the arguments most of them know, as it comes over the socket. */
@@ -51,7 +51,7 @@ static void put_command(struct fuzz_world *w, struct buf *b)
 
 	buf_printf(&json, "{\"command\":\"%s\",\"args\":{", name);
 	for (uint8_t left = get_u8(in) % 4; left > 0; left--) {
-		static const char *const keys[] = { "address", "account", "domain", "password", "name", "value", "setting", "message", "what", "since", "owner" };
+		static const char *const keys[] = { "address", "account", "domain", "password", "name", "value", "setting", "message", "what", "since", "owner", "mailbox", "who", "rights" };
 		const char *key = keys[get_u8(in) % COUNT_OF(keys)];
 		struct str value = fuzz_string(in, &room);
 		buf_printf(&json, "\"%s\":\"%.*s\"%s", key, (int)value.n, value.p, left > 1 ? "," : "");
@@ -67,6 +67,10 @@ static const struct fuzz_row rows[] = {
 	{ FUZZ_SEND, ROLE_CELL, REQUEST_ACCOUNT_INFO, "a" },
 	{ FUZZ_SEND, ROLE_CELL, REQUEST_RESOLVE, "s" },
 	{ FUZZ_SEND, ROLE_CELL, REQUEST_SENDING, "a%3s" },
+	{ FUZZ_SEND, ROLE_CELL, REQUEST_SUBJECT, "s" },
+	{ FUZZ_SEND, ROLE_CELL, REQUEST_GUEST, "a" },
+	{ FUZZ_SEND, ROLE_CELL, REQUEST_SHARES, "(%48s)" },
+	{ FUZZ_SEND, ROLE_CELL, REQUEST_SHARED, "s8" },
 	{ FUZZ_SEND, ROLE_CELL, NOTICE_USAGE, "a88b" },
 	{ FUZZ_SEND, ROLE_QUEUE, NOTICE_TRAIL, "r" },
 	{ FUZZ_SEND, ROLE_QUEUE, NOTICE_REFUSED, "a4" },

@@ -50,8 +50,8 @@ enum err acl_write_all(struct view *v, const int64_t *mailbox_ids, size_t n, enu
  * ERR_NOTFOUND: no such mailbox, or none there is called so. */
 enum err acl_remove(struct view *v, int64_t mailbox_id, struct str name, bool is_negative) MUST_CHECK;
 
-/* What this guest (NULL: the owner) may do with a mailbox. Out of memory, never SQL (but once after the account was opened): cheap enough for each
- * request. ERR_NOTFOUND: no such mailbox. */
+/* What this guest (NULL: the owner) may do with a mailbox; nothing with one that is not there. Out of memory, never SQL (but once after lists have
+ * changed): cheap enough for each request, and for each of 10,000 mailboxes. */
 enum err rights_of(struct view *v, int64_t mailbox_id, const struct guest *guest, unsigned *rights) MUST_CHECK;
 /* Has he all that are needed? ERR_DENIED: no, but he may know that it is there. ERR_NOTFOUND: no such mailbox, or he may not know of it: to him
  * the same (RFC 4314 §4). */
