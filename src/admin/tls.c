@@ -118,6 +118,9 @@ static enum err mail_report(struct admin_call *c, const struct tlsrpt_report *r,
 	return mail.failed ? ERR_LIMIT : c->host->mail(c->host->context, &e, buf_str(&mail));
 }
 
+/* It would say the same to the same report again; but for "too slow", "too early" and "too many" (RFC 9110 §15.5, 8470, 6585). */
+static bool is_for_good(unsigned status) { return status / 100 == 4 && status != 408 && status != 425 && status != 429; }
+
 static enum err post_report(struct admin_call *c, const struct tlsrpt_target *t, struct str gz)
 {
 	struct http_place place = { .host = t->host, .port = t->port, .path = t->path, .body_max = FETCH_ANSWER_MAX, .deadline_ms = POST_MS,
@@ -129,14 +132,17 @@ static enum err post_report(struct admin_call *c, const struct tlsrpt_target *t,
 		log_info("tls report not posted host=" STR_FMT " reason=" STR_FMT, STR_ARG(t->host), STR_ARG(said.why));
 		return said.e;
 	}
-	return said.status / 100 == 2 ? ERR_OK : ERR_DENIED;
+	if (said.status / 100 == 2)
+		return ERR_OK;
+	log_info("tls report not taken host=" STR_FMT " status=%u", STR_ARG(t->host), said.status);
+	return is_for_good(said.status) ? ERR_INVALID : ERR_UNAVAILABLE;
 }
 
-/* ERR_OK: one at least has it. *sent: to whom. */
+/* ERR_OK: one at least has it. *sent: to whom. ERR_INVALID, ERR_LIMIT: nobody ever will. */
 static enum err send_report(struct admin_call *c, const struct tlsrpt_report *r, const struct tlsrpt_target *targets, size_t n, struct str *sent, size_t *sent_n)
 {
 	CLEANUP(buf_free) struct buf json = BUF(TLSRPT_BYTES_MAX), gz = BUF(TLSRPT_BYTES_MAX);
-	enum err e = ERR_UNAVAILABLE;
+	enum err result = ERR_INVALID;
 
 	tlsrpt_json(r, &json);
 	if (json.failed)
@@ -144,11 +150,13 @@ static enum err send_report(struct admin_call *c, const struct tlsrpt_report *r,
 	TRY(tlsrpt_gzip(buf_str(&json), &gz));
 	for (size_t i = 0; i < n; i++) {
 		bool is_mail = targets[i].address.n > 0;
-		e = is_mail ? mail_report(c, r, targets[i].address, buf_str(&gz)) : post_report(c, &targets[i], buf_str(&gz));
+		enum err e = is_mail ? mail_report(c, r, targets[i].address, buf_str(&gz)) : post_report(c, &targets[i], buf_str(&gz));
 		if (e == ERR_OK)
 			sent[(*sent_n)++] = is_mail ? targets[i].address : targets[i].host;
+		else if (e != ERR_INVALID && e != ERR_LIMIT)
+			result = e;
 	}
-	return *sent_n > 0 ? ERR_OK : e;
+	return *sent_n > 0 ? ERR_OK : result;
 }
 
 /* Who wants reports about the domain. ERR_AGAIN: nobody could say. */

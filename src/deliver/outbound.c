@@ -12,7 +12,7 @@ enum { PROBE_MS = 60000, WITHOUT_BDAT_MAX = 1000 };
 
 const struct outbound_settings outbound_defaults = {
 	.port = 25, .connections_max = 500, .per_address_max = 20, .connect_ms = 10000, .keep_ms = 5000, .messages_max = 100,
-	.ending_ms = SENDS_END_MS, .send_ms = SEND_TIMEOUT_MS - 20 * 60 * 1000,
+	.ending_ms = SENDS_END_MS, .password_ms = 60000, .send_ms = SEND_TIMEOUT_MS - 20 * 60 * 1000,
 };
 
 static void job_link(struct outbound_job *j)
@@ -29,6 +29,7 @@ static void job_link(struct outbound_job *j)
 void job_free(struct outbound_job *j)
 {
 	job_wait_no_more(j);
+	loop_timer_stop(j->outbound->loop, &j->ask_again);
 	*j->link = j->next;
 	if (j->next)
 		j->next->link = j->link;

@@ -35,6 +35,7 @@ struct outbound_settings {
 	size_t     own_count;
 	struct tls_tally *tally;      /* how TLS goes; NULL: nobody counts. Borrowed */
 	outbound_ask_password ask_password;   /* NULL: nobody can log in */
+	int        password_ms;       /* so long it is asked for again while there is no answer */
 	void      *password_context;
 };
 extern const struct outbound_settings outbound_defaults;   /* hostname empty */

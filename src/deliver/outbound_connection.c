@@ -230,7 +230,9 @@ bool connection_open(struct outbound_job *j, const struct mx_host *host, const s
 	int fd = socket_to(&j->way, address);
 
 	if (fd < 0) {
-		*why = no_socket(j, address, errno);
+		int e = errno;
+		*why = no_socket(j, address, e);
+		errno = e;
 		return false;
 	}
 	struct outbound_connection *c = MEM_NEW(struct outbound_connection);

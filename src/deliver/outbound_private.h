@@ -56,6 +56,8 @@ struct outbound_job {
 	size_t              attempt_count;
 	struct outbound_way way;
 	uint64_t            ticket;            /* of the question for a password; 0: not asked */
+	int64_t             asked_ms;          /* when it was asked for the first time */
+	struct loop_timer   ask_again;
 	struct str          password;          /* p == NULL: not known (yet) */
 	bool                is_probe;
 	struct mx_search   *search;
@@ -168,7 +170,7 @@ static inline const struct peer *way_source(const struct outbound_way *way, cons
 }
 
 /* outbound_connection.c: opens one to the target for the job; it reports to the three below. False: not even a socket; *why in the arena of
- * the job. */
+ * the job, and errno. */
 bool connection_open(struct outbound_job *j, const struct mx_host *host, const struct peer *address, struct str *why);
 bool connection_is_good(const struct outbound_connection *c);               /* for another message */
 void connection_use(struct outbound_connection *c, struct outbound_job *j);   /* one that is free, or HELD no longer */

@@ -1,6 +1,7 @@
 /* What becomes of a SEND: every end a server can put to it, and which connection carries what. */
 #include "deliver/outbound_private.h"
 #include "deliver/outbound_test.h"
+#include <sys/resource.h>
 
 TEST(outcomes)
 {
@@ -325,6 +326,29 @@ static void allow_one(struct world *w, int keep_ms)
 	settings.connections_max = 1;
 	settings.keep_ms = keep_ms;
 	outbound_configure(w->outbound, &settings);
+}
+
+/* None left here: the message waits, and the destination is not taken for unreachable. */
+TEST(no_descriptors)
+{
+	static const char *const scripts[] = { NULL };
+	struct send_recipient bob = { .address = STR("bob@x") };
+	struct send s = message_to(&bob, 1);
+	struct rlimit usual, few;
+	struct world w;
+
+	setup(&w, scripts);
+	EXPECT_INT(getrlimit(RLIMIT_NOFILE, &usual), 0);
+	few = usual;
+	few.rlim_cur = 3;
+	EXPECT_INT(setrlimit(RLIMIT_NOFILE, &few), 0);
+	ask(&w, &s);
+	EXPECT_INT(setrlimit(RLIMIT_NOFILE, &usual), 0);
+	EXPECT_INT(w.answer.results[0].outcome, DELIVERY_DEFERRED);
+	EXPECT_STR(w.answer.results[0].status, "4.3.1");
+	EXPECT_INT(w.answer.feedback, SEND_GOOD);
+	sent(&w, 7);
+	teardown(&w);
 }
 
 /* However fast a server takes a large message, the others have their turns. */

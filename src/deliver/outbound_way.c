@@ -5,8 +5,12 @@
  * would only tell a greylist to be annoyed. All hosts having said "never" to the connection is a "never"; anything else is tried again. */
 #include "deliver/outbound_private.h"
 #include "base/clock.h"
+#include <errno.h>
 
-enum { ATTEMPT_ADDRESSES_MAX = 8 };  /* addresses tried for one SEND; the queue comes again later */
+enum {
+	ATTEMPT_ADDRESSES_MAX = 8,   /* addresses tried for one SEND; the queue comes again later */
+	ASK_AGAIN_MS = 200,          /* for a password that keys could not say */
+};
 
 /* The queue is about to count it as lost, and to send it again: nothing of it may go out any more. */
 bool job_is_late(const struct outbound_job *j) { return clock_mono_ms() >= j->until_ms; }
@@ -40,6 +44,16 @@ static void skip_host(struct outbound_job *j, const struct mx_host *host, const 
 	j->in_clear = false;
 }
 
+static void settle_all(struct outbound_job *j, enum delivery_outcome outcome, const char *status, struct str text)
+{
+	job_settle(j, outcome, status, text);
+	j->feedback = SEND_GOOD;
+	job_answer(j);
+}
+
+/* This machine has no descriptor, memory or port to spare: nothing the destination could do about it, and no reason to give it a rest. */
+static bool is_our_want(int e) { return e == EMFILE || e == ENFILE || e == ENOMEM || e == ENOBUFS || e == EAGAIN; }
+
 void job_next_target(struct outbound_job *j)
 {
 	if (job_must_end(j)) {
@@ -68,16 +82,13 @@ void job_next_target(struct outbound_job *j)
 			j->target++;
 			return;
 		}
+		if (is_our_want(errno)) {
+			settle_all(j, DELIVERY_DEFERRED, "4.3.1", why);
+			return;
+		}
 		skip_host(j, host, "4.4.1", why);
 	}
 	nobody_left(j);
-}
-
-static void settle_all(struct outbound_job *j, enum delivery_outcome outcome, const char *status, struct str text)
-{
-	job_settle(j, outcome, status, text);
-	j->feedback = SEND_GOOD;
-	job_answer(j);
 }
 
 /* REQUIRETLS: nobody may have changed which hosts these are (RFC 8689 §4.2.1). DNSSEC says so, or a policy that is enforced, or who set up
@@ -194,11 +205,14 @@ void job_choose_way(struct outbound_job *j)
 
 /* ---- the password of a way ---- */
 
-static void ask_password(struct outbound_job *j)
+static void ask_password(void *context)
 {
+	struct outbound_job *j = context;
 	const struct outbound_settings *s = &j->outbound->settings;
 	struct str route = route_name(&j->in.send.route, &j->arena);
 
+	if (j->asked_ms == 0)
+		j->asked_ms = clock_mono_ms();
 	j->ticket = ++j->outbound->tickets;
 	if (s->ask_password)
 		s->ask_password(s->password_context, route, j->ticket);
@@ -217,6 +231,11 @@ void outbound_password(struct outbound *r, uint64_t ticket, enum err e, struct s
 	if (e == ERR_OK) {
 		j->password = str_copy(&j->arena, password);
 		job_find_way(j);
+		return;
+	}
+	if (e != ERR_NOTFOUND && !j->is_probe && clock_mono_ms() < j->asked_ms + r->settings.password_ms) {  /* keys is being restarted: no fault of the route */
+		j->ask_again = (struct loop_timer){ .due = ask_password, .context = j };
+		loop_timer_in(r->loop, &j->ask_again, ASK_AGAIN_MS);
 		return;
 	}
 	j->feedback = SEND_UNREACHABLE;
@@ -248,6 +267,8 @@ void job_find_way(struct outbound_job *j)
 		j->search = mx_find_host(j->outbound->resolver, j->way.host, j->way.port, on_route, j);
 	else
 		j->search = mx_find(j->outbound->resolver, j->in.send.destination, j->way.port, judge, on_route, j);
+	if (job_is_relaxed(j))
+		mx_without_dane(j->search);
 }
 
 void job_begin_anew(struct outbound_job *j)

@@ -8,8 +8,9 @@
 
 enum {
 	STS_KEPT_MAX = 10000,        /* domains remembered; those that were used longest ago go */
-	STS_FETCHES_MAX = 50,        /* at a time; more wait their turn */
-	STS_DEADLINE_MS = 60000,     /* for one fetch (§3.3) */
+	STS_FETCHES_MAX = 100,       /* at a time; more wait their turn */
+	STS_DEADLINE_MS = 60000,     /* for one fetch (§3.3) … */
+	STS_HURRIED_MS = 10000,      /* … and for those that begin while half of them are under way */
 	STS_FAILED_S = 300,          /* a policy that could not be fetched is asked for again after so long (§3.3) */
 };
 

@@ -2,11 +2,13 @@
 #include "directory/directory_private.h"
 #include "directory/route.h"
 
-static enum err is_room(struct directory *d)
+/* For one more, or for another one in its place. */
+static enum err is_room(struct directory *d, struct str pattern)
 {
-	static const char sql[] = "SELECT count(*) FROM route";
+	static const char sql[] = "SELECT count(*) FROM route WHERE pattern <> ?1";
 	CLEANUP(stmt_release) struct stmt *q = db_query(d->db, sql);
 
+	stmt_bind_text(q, 1, pattern);
 	if (!stmt_row(q))
 		return stmt_err(q, ERR_IO);
 	return stmt_int64(q, 0) < ROUTES_MAX ? ERR_OK : ERR_LIMIT;
@@ -16,7 +18,7 @@ enum err route_set(struct directory *d, struct str pattern, const struct route *
 {
 	static const char sql[] = "INSERT OR REPLACE INTO route (pattern, host, port, is_lmtp, tls, login) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
 	DIRECTORY_CHANGE(d);
-	TRY(is_room(d));
+	TRY(is_room(d, pattern));
 	CLEANUP(stmt_release) struct stmt *q = db_query(d->db, sql);
 
 	stmt_bind_text(q, 1, pattern);

@@ -1,3 +1,4 @@
+#include "directory/directory_private.h"
 #include "directory/world_test.h"
 
 /* What is typed, with a login or without, and what it means: name, TLS. */
@@ -202,5 +203,23 @@ TEST(a_domain_of_ours)
 	EXPECT_OK(route_remove(w->d, STR("example.test")));
 	publish(w);
 	EXPECT_INT(lookup_resolve(w->l, STR("bob@example.test"), &w->arena, &r), LOOKUP_UNKNOWN);
+	end(w);
+}
+
+/* One in the place of another is no more than before. */
+TEST(as_many_routes_as_may_be)
+{
+	static const char sql[] = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10000) INSERT INTO route (pattern, "
+	                          "host, port, is_lmtp, tls, login) SELECT 'd' || i || '.example', 'a.example', 25, 0, 1, '' FROM n";
+	struct world *w = begin_with_alice();
+	struct route r;
+
+	EXPECT(route_target_parse(STR("a.example"), &w->arena, &r));
+	route_complete(&r, false);
+	struct stmt *q = db_query(w->d->db, sql);
+	EXPECT_OK(stmt_done(q));
+	stmt_release(&q);
+	EXPECT_ERR(route_set(w->d, STR("more.example"), &r), ERR_LIMIT);
+	EXPECT_OK(route_set(w->d, STR("d17.example"), &r));
 	end(w);
 }

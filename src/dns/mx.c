@@ -21,6 +21,7 @@ struct mx_search {
 	struct resolver *resolver;
 	uint16_t         port;
 	enum stage       stage;
+	bool             without_dane;
 	struct mx_plan   plan;
 	mx_done          done;
 	void            *context;
@@ -134,7 +135,7 @@ static void next_stage(struct mx_search *s)
 	if (s->stage == STAGE_ADDRESSES) {
 		s->stage = STAGE_TLSA;
 		mx_plan_cut(&s->plan);
-		if (!s->plan.route->outcome)
+		if (!s->plan.route->outcome && !s->without_dane)
 			ask_dane(s);
 		if (s->open)
 			return;
@@ -194,6 +195,8 @@ struct mx_search *mx_find_host(struct resolver *r, struct str host, uint16_t por
 	loop_defer(resolver_loop(r), &s->settled);
 	return s;
 }
+
+void mx_without_dane(struct mx_search *s) { s->without_dane = true; }
 
 void mx_cancel(struct mx_search *s)
 {

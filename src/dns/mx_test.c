@@ -173,6 +173,11 @@ TEST(searches)
 	EXPECT_INT(forged.route->code, 451);
 	EXPECT_STR(str_of(forged.route->status), "4.7.5");
 	mx_route_free(forged.route);
+	struct search relaxed = { 0 };
+	mx_without_dane(mx_find(r, STR("alllost.test"), 25, is_here, found, &relaxed));
+	loop_until(l, &relaxed.is_done);
+	EXPECT_STR(show(&a, relaxed.route), "10 mx.lost.test 192.0.2.8");
+	mx_route_free(relaxed.route);
 	arena_free(&a);
 	resolver_free(r);
 	loop_free(l);

@@ -133,24 +133,29 @@ static void put_off_others(struct parcel *p, const struct send_result *why)
 	}
 }
 
+/* As a server answers, or as one would of a domain that does not exist. */
+static bool is_reply(struct str text)
+{
+	return text.n >= 3 && chr_digit(text.p[0]) && chr_digit(text.p[1]) && chr_digit(text.p[2]);
+}
+
 /* Where no server has answered (nobody was reached, the connection was lost) the words are ours, and are not put into its mouth: they
  * name the host themselves. */
 static struct send_result in_whose_words(struct parcel *p, struct send_result s)
 {
-	bool is_reply = s.text.n >= 3 && chr_digit(s.text.p[0]) && chr_digit(s.text.p[1]) && chr_digit(s.text.p[2]);
-
-	if (is_reply || s.host.n == 0)
+	if (is_reply(s.text) || s.host.n == 0)
 		return s;
 	s.text = arena_printf(&p->arena, STR_FMT ": " STR_FMT, STR_ARG(s.host), STR_ARG(s.text));
 	s.host = STR("");
 	return s;
 }
 
-static void tell_refused(const struct parcel *p)
+/* For the watch over accounts. What we refuse ourselves (too late, too large, not to be sent there) is no sign of a thief. */
+static void tell_refused(const struct parcel *p, struct str text)
 {
 	const struct queue_host *host = &p->parcels->queue->host;
 
-	if (p->submitter != 0 && host->refused != NULL)
+	if (p->submitter != 0 && host->refused != NULL && is_reply(text))
 		host->refused(host->context, p->submitter);
 }
 
@@ -163,7 +168,7 @@ static void take_result(struct parcel *p, struct item *i, const struct send_resu
 
 	note_sent(p->parcels->queue, &key, i->address, &past, s);
 	if (s->outcome == DELIVERY_REFUSED)
-		tell_refused(p);
+		tell_refused(p, s->text);
 	if (s->outcome != DELIVERY_DONE) {
 		put_off(p, i, &result);
 		return;

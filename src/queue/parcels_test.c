@@ -265,6 +265,12 @@ static void from_a_program(struct envelope *e)
 	e->submitter = WORLD_SUBMITTER;
 }
 
+static void too_late(struct envelope *e)
+{
+	submitted(e);
+	e->wishes = (struct envelope_wishes){ .deliver_by = clock_wall_s() - 5, .by = ENVELOPE_BY_RETURN };
+}
+
 TEST(who_submitted_what_is_refused_is_told)
 {
 	struct world *w = begin();
@@ -283,6 +289,12 @@ TEST(who_submitted_what_is_refused_is_told)
 	}
 	WORLD_UNTIL(w, channel_receive(keys) == ERR_OK && w->net.sends >= 2 * COUNT_OF(dress) && backlog(w) == 0);
 	EXPECT_INT(w->refused_elsewhere, COUNT_OF(to));  /* a person's; what a program or a stranger sends is not his */
+	world_stop_net(w);
+	w->net.is_wanted = false;
+	w->dress = too_late;
+	world_add(w, COUNT_OF(dress), to, COUNT_OF(to), 100);
+	WORLD_UNTIL(w, channel_receive(keys) == ERR_OK && w->answered == COUNT_OF(dress) + 1 && backlog(w) == 0);
+	EXPECT_INT(w->refused_elsewhere, COUNT_OF(to));  /* nor what we refuse ourselves */
 	world_free(w);
 	channel_free(keys);
 }

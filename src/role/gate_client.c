@@ -9,9 +9,10 @@
 #include "base/mem.h"
 #include "ipc/sessions.h"
 #include "role/gate_private.h"
+#include <sys/socket.h>
 #include <unistd.h>
 
-enum { CLOSING_MAX_MS = 30000, OUT_MAX = 128 * 1024, HANDSHAKES_A_ROUND = 16, REFUSAL_LOG_EVERY_MS = 1000 };
+enum { CLOSING_MAX_MS = 30000, LINGER_MS = 2000, LINGER_PIECE = 64 << 10, OUT_MAX = 128 * 1024, HANDSHAKES_A_ROUND = 16, REFUSAL_LOG_EVERY_MS = 1000 };
 
 const struct login_protocol *client_row(const struct client *c)
 {
@@ -99,13 +100,39 @@ bool client_flush(struct client *c, bool *is_gone)
 	return false;
 }
 
+static void lingering_ready(void *context, unsigned events)
+{
+	struct client *c = context;
+	char dropped[LINGER_PIECE];
+
+	if ((events & LOOP_GONE) || recv(c->stream.fd, dropped, sizeof dropped, MSG_DONTWAIT) == 0)
+		client_end(c);
+}
+
+/* All of out is sent. Who asks for a web page may still be sending what was refused: closing now would answer that with a reset, and the
+ * reset would take our answer from him. So the rest is read and dropped, for a moment. */
+static void finish(struct client *c)
+{
+	if (c->protocol != PROTOCOL_HTTP) {
+		client_end(c);
+		return;
+	}
+	if (c->stream.tls)
+		tls_close(c->stream.tls);
+	shutdown(c->stream.fd, SHUT_WR);
+	client_watch(c, lingering_ready, LOOP_READ);
+	loop_timer_in(c->gate->loop, &c->timer, LINGER_MS);
+}
+
 static void closing_ready(void *context, unsigned events)
 {
 	struct client *c = context;
 	bool is_gone = false;
 
-	if ((events & LOOP_GONE) || client_flush(c, &is_gone))
+	if (events & LOOP_GONE)
 		client_end(c);
+	else if (client_flush(c, &is_gone))
+		finish(c);
 }
 
 void client_close_soon(struct client *c)
@@ -115,7 +142,7 @@ void client_close_soon(struct client *c)
 	c->phase = PHASE_CLOSING;
 	client_watch(c, closing_ready, 0);
 	if (client_flush(c, &is_gone))
-		client_end(c);
+		finish(c);
 	else if (!is_gone)
 		loop_timer_in(c->gate->loop, &c->timer, CLOSING_MAX_MS);
 }

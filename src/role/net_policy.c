@@ -38,8 +38,11 @@ static void on_page(void *context, struct message *answer)
 	p->is_asking = false;
 	if (p->is_restored)
 		return;
-	if (answer->status == ERR_UNAVAILABLE)  /* another control will be there in a moment, and is asked from the beginning */
+	if (answer->status == ERR_UNAVAILABLE) {  /* another control is there, or will be in a moment: it is asked from the beginning */
+		if (channel_is_open(p->control))
+			ask_page(p, 0);
 		return;
+	}
 	next = get_u64(&s);
 	if (answer->status == ERR_OK && !s.failed)
 		while (get_sts_record(&s, &r))

@@ -1,6 +1,7 @@
 """Groups as mailing lists: who may write, what members here and elsewhere get, and what is not sent on."""
 import http.client
 import smtplib
+import socket
 import ssl
 
 from harness import expect, wait_for
@@ -108,6 +109,17 @@ def leave_at(w, url, method):
     return answer.status, text
 
 
+def too_much_is_answered(w):
+    """Who sends more than is taken hears so, however long he goes on."""
+    context = ssl._create_unverified_context()
+    with context.wrap_socket(socket.create_connection(("127.0.0.1", w.here.port(443)), 20), server_hostname="mail.example.test") as s:
+        s.sendall(b"POST /leave/x HTTP/1.1\r\nHost: mail.example.test\r\nContent-Length: 3000000\r\n\r\n")
+        for _ in range(30):
+            s.sendall(b"x" * 100_000)
+        answer = s.recv(1000)
+    expect(answer.startswith(b"HTTP/1.1 413 "), answer)
+
+
 def test_leaving(w):
     """By one click, by mail, and by an account of ours; each member has his own link, and it is signed."""
     news = w.peer("news")
@@ -131,6 +143,7 @@ def test_leaving(w):
     expect(status == 200 and members(w, "news@example.test") == ["alice@example.test", "b@news.peer.test", "c@news.peer.test"], text)
     expect(leave_at(w, links["a"][0], "POST")[0] == 200, "again is no mistake")
     expect(leave_at(w, links["a"][0].replace("=leave=", "=leave=x"), "POST")[0] == 404, "a forged one is nobody's")
+    too_much_is_answered(w)
     # a mail to his own address
     to = links["b"][1].removeprefix("mailto:").split("?")[0]
     outside(w, "whoever@elsewhere.test", to, "From: b@news.peer.test\nSubject: unsubscribe\n\n")

@@ -63,7 +63,8 @@ class Collector:
                     while len(body) < size:
                         body += tls.recv(4096)
                     self.got.append((head.decode(), body))
-                    tls.sendall(b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n")
+                    status = b"410 Gone" if b"/gone" in head else b"201 Created"
+                    tls.sendall(b"HTTP/1.1 " + status + b"\r\nContent-Length: 0\r\n\r\n")
             except OSError:
                 if self.listener.fileno() < 0:
                     return
@@ -151,6 +152,7 @@ def test_the_day_is_reported(w):
     collector = Collector("127.0.0.2", w.authority.issue("reports.other.test"))
     w.dns.set("reports.other.test", "A", "127.0.0.2")
     w.dns.set("_smtp._tls.other.test", "TXT", f"v=TLSRPTv1; rua=mailto:bob@other.test,https://reports.other.test:{collector.port}/v1")
+    w.dns.set("_smtp._tls.plain.peer.test", "TXT", f"v=TLSRPTv1; rua=https://reports.other.test:{collector.port}/gone")
     rows = w.here.cli_json("tls", "report", "--now")
     expect([(r["domain"], r["sent_to"]) for r in rows] == [("other.test", ["bob@other.test", "reports.other.test"])], rows)
     head, body = collector.got[0]
@@ -171,4 +173,7 @@ def test_the_day_is_reported(w):
     w.send("x@plain.peer.test", subject="three")  # what is counted comes in order: the report's own session would be there before this one
     wait_for(lambda: counted(w, "plain.peer.test").get("no-policy-found") == (0, 1), 15, "a session without TLS")
     expect(counted(w) == {}, f"the report is not reported about: {counted(w)}")
+    for _ in range(2):
+        w.here.cli("tls", "report", "--now")
+    expect(len([h for h, _ in collector.got if "/gone" in h]) == 1, "who says never is not asked again")
     collector.listener.close()
