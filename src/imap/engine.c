@@ -7,7 +7,8 @@
 #include "imap/engine.h"
 #include "base/mem.h"
 #include "imap/capability.h"
-#include "imap/imap_private.h"
+#include "imap/notify_private.h"
+#include "store/events.h"
 
 struct imap_session *imap_session_new(struct session *s, struct account *account)
 {
@@ -27,6 +28,7 @@ void imap_session_free(void *state)
 
 	selected_close(s->selected);
 	imap_guest_free(s->as_guest);
+	notify_free(s->notify);
 	arena_free(&s->saved_arena);
 	arena_free(&s->cmd.arena);
 	buf_free(&s->cmd.text);
@@ -75,6 +77,7 @@ static bool run(struct imap_session *s)
 
 	if (s->selected != NULL && selected_count(s->selected) > IMAP_LARGE)
 		session_will_wait(s->s);  /* deliveries and other sessions of the account go on */
+	s->own_before = events_own(s->view);
 	r = s->guest != NULL && !is_welcome(s) ? imap_no(c, "NOPERM", "the owner does not share this mailbox with you any more") : c->row->run(s, c);
 	if (r.status == IMAP_CUT) {
 		s->is_cut = true;
@@ -113,6 +116,22 @@ static bool end_idle(struct imap_session *s, enum err *e)
 	return true;
 }
 
+static bool watches(const struct imap_session *s) { return s->notify != NULL && s->notify->n > 0; }
+
+/* No command runs: what NOTIFY asked for, and in IDLE all there is. Removals at once only to who said that numbers do not matter to him
+ * (RFC 5465 §5.3, §6.1.2). */
+static bool send_unasked(struct imap_session *s)
+{
+	bool removals = s->idle_tag.n > 0 || (s->notify != NULL && !s->notify->is_delayed);
+	bool is_there;
+
+	s->cmd.row = NULL;
+	s->own_before = events_own(s->view);
+	is_there = imap_send_news(s, removals, &s->cmd.arena);
+	arena_reset(&s->cmd.arena);
+	return is_there;
+}
+
 static enum session_next imap_input(void *state)
 {
 	struct imap_session *s = state;
@@ -121,7 +140,7 @@ static enum session_next imap_input(void *state)
 
 	while (!session_is_dead(s->s)) {
 		if (s->idle_tag.n > 0 && !end_idle(s, &e))
-			return e == ERR_AGAIN ? SESSION_PARK : SESSION_CLOSE;
+			return e == ERR_AGAIN && send_unasked(s) ? SESSION_PARK : SESSION_CLOSE;
 		got = imap_next_command(s);
 		if (got == IMAP_READ_NONE || got == IMAP_READ_OVER)
 			break;
@@ -133,9 +152,11 @@ static enum session_next imap_input(void *state)
 		}
 		arena_reset(&s->cmd.arena);
 	}
+	if (got == IMAP_READ_NONE && watches(s) && !send_unasked(s))
+		return SESSION_CLOSE;
 	buf_free(&s->out);  /* nothing is kept while waiting */
 	buf_free(&s->cmd.text);
-	return got == IMAP_READ_NONE ? SESSION_WAIT : SESSION_CLOSE;
+	return got != IMAP_READ_NONE ? SESSION_CLOSE : watches(s) ? SESSION_WAIT_NEWS : SESSION_WAIT;
 }
 
 /* RFC 9051 §7.1.5 */

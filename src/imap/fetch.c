@@ -2,6 +2,7 @@
  * bodies one at a time. Nothing is allocated for each message; numbers are formatted by hand, the text of the last flags is kept.
  *
  * \Seen (BODY[] without .PEEK): written for a batch before its bytes go out, and told in the same response (RFC 9051 §6.4.5). */
+#include "base/log.h"
 #include "imap/fetch_private.h"
 
 enum { BATCH_BODIES = 32 };  /* \Seen is written for so many at once, no more than are soon on their way */
@@ -282,6 +283,18 @@ static void pick_partial(struct fetching *x, struct imap_cmd *c, struct uid_set 
 				uid_set_add(&page, &c->arena, rows[i].uid, rows[i].uid);
 	*set = page;
 	*by_uid = true;
+}
+
+bool fetch_put_unasked(struct imap_session *s, const struct fetch *f, const struct uid_set *uids)
+{
+	struct fetching x = { .s = s, .f = *f };
+	enum err e;
+
+	imap_flag_words(&x.words, s->view);
+	e = put_all(&x, uids, true);
+	if (e != ERR_OK || x.e != ERR_OK)
+		log_warn("new messages could not be told: %s", err_name(e != ERR_OK ? e : x.e));
+	return !x.is_cut;
 }
 
 /* FETCH sequence-set ("ALL" / "FULL" / "FAST" / fetch-att / "(" fetch-att *(SP fetch-att) ")") [fetch-modifiers]

@@ -241,18 +241,23 @@ static bool parse_macro(struct imap_cmd *c, struct fetch *f)
 	return true;
 }
 
+void fetch_parse_items(struct imap_session *s, struct imap_cmd *c, struct fetch *f)
+{
+	scan_need(&c->args, '(');
+	do
+		parse_item(s, c, f);
+	while (!c->args.failed && scan_take(&c->args, ' '));
+	scan_need(&c->args, ')');
+}
+
 bool fetch_parse(struct imap_session *s, struct imap_cmd *c, struct fetch *f)
 {
 	if (c->is_uid && !s->tongue.is_uidonly)
 		f->items |= FETCH_UID;
-	if (scan_take(&c->args, '(')) {
-		do
-			parse_item(s, c, f);
-		while (scan_take(&c->args, ' '));
-		scan_need(&c->args, ')');
-	} else if (!parse_macro(c, f)) {
+	if (scan_peek(&c->args) == '(')
+		fetch_parse_items(s, c, f);
+	else if (!parse_macro(c, f))
 		parse_item(s, c, f);
-	}
 	if (!c->args.failed && !scan_done(&c->args))
 		parse_modifiers(s, c, f);
 	return imap_arg_end(c);

@@ -16,7 +16,7 @@ enum {
 };
 
 /* Where a command is allowed, and how it is run (commands.def). */
-enum { IN_AUTH = 1, IN_SELECTED = 2, HOLDS = 4, STREAMS = 8, NUMBERS = 16, NAMES = 32, GUESTS = 64 };
+enum { IN_AUTH = 1, IN_SELECTED = 2, HOLDS = 4, STREAMS = 8, NUMBERS = 16, NAMES = 32, GUESTS = 64, REMOVES = 128 };
 
 #define IMAP_OTHERS "Other Users"   /* RFC 2342: the namespace of what other accounts share */
 
@@ -29,6 +29,7 @@ static inline bool imap_names_utf8(struct imap_tongue t) { return t.is_utf8 || t
 static inline bool imap_adds_uid(struct imap_tongue t) { return (t.is_qresync || t.is_rev2) && !t.is_uidonly; }
 
 struct imap_cmd;
+struct imap_notify;
 struct imap_session;
 
 /* A page of results: "1:100" the first hundred, "-1:-100" the last; first ≤ last                    RFC 9394 §3.1 */
@@ -80,6 +81,8 @@ struct imap_session {
 	uint64_t         told_changes;  /* flags that others had changed, told so far */
 	uint64_t         flushes;       /* how often out went to the session */
 	struct imap_guest *as_guest;    /* guest.c; guest is its who */
+	struct imap_notify *notify;     /* NULL: nothing was said about that, the selected mailbox is told of */
+	uint64_t         own_before;    /* events_own() before the running command */
 	struct imap_cmd  cmd;
 };
 
@@ -168,8 +171,9 @@ void imap_put_flags(struct buf *b, struct imap_flag_words *w, struct view *v, ui
 /* "* FLAGS (…)" and its line end */
 void imap_put_flags_line(struct buf *b, struct view *v);
 /* All of the news; when it grows beyond IMAP_OUT_PIECE it is drained into the session (NULL: kept whole). */
-void imap_put_news(struct buf *b, struct session *drain, struct imap_tongue tongue, struct view *v, const struct news *news);
-/* Untagged news before a tagged line. False: the mailbox is gone, BYE is written. */
+void imap_put_news(struct buf *b, struct session *drain, struct imap_tongue tongue, struct view *v, const struct news *news, bool with_uid);
+/* Untagged news, before a tagged line or while no command runs: of the selected mailbox, and of what NOTIFY asked for. False: the
+ * connection ends (the mailbox is gone, BYE is written; or a literal was cut). */
 bool imap_send_news(struct imap_session *s, bool removals, struct arena *a);
 
 /* ------------------------------------------------------------------------------------------------------ shared by commands */
@@ -186,6 +190,8 @@ struct imap_metadata;
 struct imap_metadata *imap_parse_metadata_entries(struct imap_cmd *c);
 enum err imap_put_metadata(struct imap_session *s, const struct mailbox *m, struct imap_metadata *wanted);
 void imap_put_list(struct imap_session *s, const struct mailbox *m);  /* a plain LIST line (SELECT, CREATE) */
+/* LIST of a mailbox that appeared, went (m is NULL), was subscribed, or was called old before (RFC 5465 §5.4, §5.5) */
+void imap_put_list_event(struct buf *b, struct imap_tongue tongue, struct str path, const struct mailbox *m, bool is_subscribed, struct str old);
 
 /* park.c */
 bool imap_park(void *state, struct buf *record, uint64_t *modseq);

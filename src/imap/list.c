@@ -25,6 +25,7 @@ struct name {
 	struct str path;
 	const struct mailbox *m;   /* NULL: only a subscription */
 	bool is_subscribed;
+	struct str old;            /* what it was called before a RENAME (RFC 5465 §5.4); mostly empty */
 };
 
 /* ---------------------------------------------------------------------------------------------------------- parsing */
@@ -183,12 +184,12 @@ static enum err read_names(struct imap_session *s, struct arena *a, struct name 
 	names = arena_array(a, n_boxes + n_subscribed, sizeof *names);
 	sorted = arena_array(a, n_boxes + 1, sizeof *sorted);
 	for (; count < n_boxes; count++)
-		sorted[count] = names[count] = (struct name){ boxes[count].path, &boxes[count], boxes[count].is_subscribed };
+		sorted[count] = names[count] = (struct name){ .path = boxes[count].path, .m = &boxes[count], .is_subscribed = boxes[count].is_subscribed };
 	qsort(sorted, n_boxes, sizeof *sorted, by_path);
 	for (size_t i = 0; i < n_subscribed; i++) {
 		struct name key = { .path = subscribed[i] };
 		if (bsearch(&key, sorted, n_boxes, sizeof *sorted, by_path) == NULL)
-			names[count++] = (struct name){ subscribed[i], NULL, true };
+			names[count++] = (struct name){ .path = subscribed[i], .is_subscribed = true };
 	}
 	*out = names;
 	*n = count;
@@ -238,14 +239,26 @@ static void put_name(struct buf *b, struct imap_tongue tongue, const char *respo
 	imap_put_mailbox(b, name->path, imap_names_utf8(tongue));
 	if (has_child_info)
 		buf_add_cstr(b, " (\"CHILDINFO\" (\"SUBSCRIBED\"))");
+	if (name->old.n > 0) {
+		buf_add_cstr(b, " (\"OLDNAME\" (");
+		imap_put_mailbox(b, name->old, imap_names_utf8(tongue));
+		buf_add_cstr(b, "))");
+	}
 	buf_add_cstr(b, "\r\n");
 }
 
 void imap_put_list(struct imap_session *s, const struct mailbox *m)
 {
-	struct name name = { imap_name_of(s, m->path, &s->cmd.arena), m, m->is_subscribed };
+	struct name name = { .path = imap_name_of(s, m->path, &s->cmd.arena), .m = m, .is_subscribed = m->is_subscribed };
 
 	put_name(&s->out, s->tongue, "LIST", &name, RETURN_CHILDREN | RETURN_SPECIAL, false);
+}
+
+void imap_put_list_event(struct buf *b, struct imap_tongue tongue, struct str path, const struct mailbox *m, bool is_subscribed, struct str old)
+{
+	struct name name = { path, m, is_subscribed, old };
+
+	put_name(b, tongue, "LIST", &name, RETURN_CHILDREN | RETURN_SPECIAL | RETURN_SUBSCRIBED, false);
 }
 
 static enum err put_all(struct imap_session *s, struct imap_cmd *c, const struct listing *l)

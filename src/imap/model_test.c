@@ -194,8 +194,10 @@ static void store(struct play *p, struct client *c, const struct operation *o)
 		if (m == NULL || (is_conditional && m->changed > c->modseq_tick[c->box]))
 			continue;
 		uint32_t now = op == 0 ? flags : op == 2 ? m->flags & ~flags : m->flags | flags;
-		if (now != m->flags)
+		if (now != m->flags) {
 			m->changed = p->tick;
+			p->touched[c->box] = true;
+		}
 		m->flags = now;
 		if (op == 3)  /* nobody says it to who knows it */
 			c->list[i].flags = now;
@@ -393,8 +395,10 @@ static void run(struct play *p, const struct operation *o)
 {
 	struct client *c = &p->clients[o->what % SESSIONS];
 	uint32_t what = o->what / SESSIONS % 20;
+	int box_before = c->box;
 
 	p->tick++;
+	memset(p->touched, 0, sizeof p->touched);
 	if (c->box < 0 && what != 0)
 		what = 1;
 	switch (what) {
@@ -438,8 +442,14 @@ static void run(struct play *p, const struct operation *o)
 		noop(p, c);
 		break;
 	}
+	if (!p->wrong[0] && c->watches)
+		be_woken(p, c);
 	if (!p->wrong[0])
 		ask_for_new(p, c);
+	if (!p->wrong[0] && c->watches) {
+		check_told(p, c, false);
+		check_watched(p, c, box_before);
+	}
 }
 
 /* ---- plays, and what remains of one that went wrong */
@@ -455,12 +465,14 @@ static void begin(struct play *p, const char *dir)
 		p->boxes[i].uidnext = 1;
 	for (int i = 0; i < SESSIONS; i++) {
 		struct client *c = &p->clients[i];
-		*c = (struct client){ .out = BUF(1 << 20), .box = -1, .is_qresync = i > 0, .is_uidonly = i == 2 };
+		*c = (struct client){ .out = BUF(1 << 20), .box = -1, .is_qresync = i > 0, .is_uidonly = i == 2, .watches = i == 1 };
 		c->s = session_for_test(&info, STR(""), &c->out);
 		c->state = imap_engine.open(c->s, &p->account);
 		EXPECT(c->state != NULL);
 		if (c->is_qresync)
 			say(p, c, &a, c->is_uidonly ? "ENABLE QRESYNC UIDONLY" : "ENABLE QRESYNC");
+		if (c->watches)
+			say(p, c, &a, "NOTIFY SET STATUS (selected-delayed (MessageNew MessageExpunge FlagChange)) (personal (MessageNew MessageExpunge FlagChange))");
 	}
 }
 

@@ -48,13 +48,15 @@ struct client {
 	void           *state;
 	struct buf      out;
 	int             box;     /* -1: none selected */
-	bool            is_qresync, is_uidonly, is_readonly;
+	bool            is_qresync, is_uidonly, is_readonly, watches;
 	struct told     list[2 * MESSAGES_MAX + 200];
 	size_t          n;
 	/* the last HIGHESTMODSEQ it was told with everything up to it, and when that was; for each mailbox */
 	uint64_t        modseq[BOXES];
 	unsigned        modseq_tick[BOXES];
 	uint32_t        uidvalidity[BOXES];
+	/* of the mailboxes it watches by NOTIFY: what STATUS said last */
+	struct counts { uint32_t messages, uidnext, unseen; } heard[BOXES];
 };
 
 struct answer {
@@ -67,6 +69,7 @@ struct answer {
 	struct uid_set earlier;  /* VANISHED (EARLIER) */
 	uint64_t highest;        /* HIGHESTMODSEQ code */
 	uint32_t status_items[5];
+	bool     has_status;
 };
 
 struct operation { uint32_t what, a, b; };
@@ -77,6 +80,7 @@ struct play {
 	struct client  clients[SESSIONS];
 	struct arena   arena;
 	unsigned       tick;
+	bool           touched[BOXES];   /* by the running command */
 	char           wrong[600];   /* the first thing that was not as it should be */
 	char           did[300];
 };
@@ -107,6 +111,7 @@ static struct model_message *add_message(struct play *p, struct box *b, const st
 {
 	struct model_message *m = &b->list[b->n++];
 
+	p->touched[b - p->boxes] = true;
 	*m = *like;
 	m->uid = b->uidnext++;
 	m->changed = p->tick;
@@ -118,6 +123,7 @@ static void remove_message(struct play *p, struct box *b, uint32_t uid)
 	struct model_message *m = find(b, uid);
 	size_t at = (size_t)(m - b->list);
 
+	p->touched[b - p->boxes] = true;
 	b->gone[b->n_gone++ % GONE_MAX] = (struct gone){ uid, p->tick };
 	memmove(m, m + 1, (b->n - at - 1) * sizeof *m);
 	b->n--;
@@ -308,9 +314,40 @@ static void hear_numbered(struct play *p, struct client *c, struct str line, str
 	}
 }
 
-static void hear(struct play *p, struct client *c, struct str line, struct answer *a)
+static struct counts counts_of(const struct box *b)
+{
+	struct counts n = { (uint32_t)b->n, b->uidnext, 0 };
+
+	for (size_t i = 0; i < b->n; i++)
+		n.unseen += !(b->list[i].flags & SEEN);
+	return n;
+}
+
+/* The first one is what STATUS asked for; any other comes by NOTIFY. */
+static void hear_status(struct client *c, struct str line, struct answer *a)
 {
 	static const char *const items[] = { "MESSAGES ", "UIDNEXT ", "UNSEEN ", "DELETED ", "SIZE " };
+	uint32_t values[COUNT_OF(items)];
+
+	for (size_t i = 0; i < COUNT_OF(items); i++)
+		values[i] = number_after(line, items[i]);
+	if (!a->has_status)
+		memcpy(a->status_items, values, sizeof values);
+	a->has_status = true;
+	for (int b = 0; b < BOXES; b++) {
+		if (!str_starts(str_from(line, 9), str_of(box_names[b])))
+			continue;
+		if (str_find(line, STR("MESSAGES ")) >= 0)
+			c->heard[b].messages = values[0];
+		if (str_find(line, STR("UIDNEXT ")) >= 0)
+			c->heard[b].uidnext = values[1];
+		if (str_find(line, STR("UNSEEN ")) >= 0)
+			c->heard[b].unseen = values[2];
+	}
+}
+
+static void hear(struct play *p, struct client *c, struct str line, struct answer *a)
+{
 	ptrdiff_t code = str_find(line, STR("[HIGHESTMODSEQ ")), validity = str_find(line, STR("[UIDVALIDITY "));
 
 	if (code >= 0) {
@@ -329,8 +366,7 @@ static void hear(struct play *p, struct client *c, struct str line, struct answe
 	} else if (str_starts(line, STR("* ESEARCH"))) {
 		hear_esearch(p, line, a);
 	} else if (str_starts(line, STR("* STATUS "))) {
-		for (size_t i = 0; i < COUNT_OF(items); i++)
-			a->status_items[i] = number_after(line, items[i]);
+		hear_status(c, line, a);
 	} else if (line.n > 2 && chr_digit(line.p[2])) {
 		hear_numbered(p, c, str_from(line, 2), a);
 	}
@@ -358,6 +394,20 @@ static void say(struct play *p, struct client *c, struct answer *a, const char *
 		hear(p, c, str_trim(line), a);
 	if (a->status != 'O' && a->status != 'N' && a->status != 'B')
 		wrong(p, "no answer");
+}
+
+/* The account has changed, the session is woken. */
+static void be_woken(struct play *p, struct client *c)
+{
+	struct answer a = { 0 };
+	struct str all, line;
+
+	buf_reset(&c->out);
+	if (imap_engine.input(c->state) != SESSION_WAIT_NEWS)
+		wrong(p, "does not listen any more: " STR_FMT, STR_ARG(buf_str(&c->out)));
+	all = str_copy(&p->arena, buf_str(&c->out));
+	while (str_cut(all, '\n', &line, &all))
+		hear(p, c, str_trim(line), &a);
 }
 
 static void want_ok(struct play *p, const struct answer *a)
@@ -397,6 +447,19 @@ static void check_told(struct play *p, struct client *c, bool removals)
 	}
 	if (alive > b->n || alive + unasked < b->n || (removals && c->n != b->n))
 		wrong(p, "%zu messages told, there are %zu", c->n, b->n);
+}
+
+/* Of mailboxes that are not selected it knows what NOTIFY said; but for what it did itself, and what it had selected until now. */
+static void check_watched(struct play *p, struct client *c, int box_before)
+{
+	for (int i = 0; i < BOXES; i++) {
+		struct counts now = counts_of(&p->boxes[i]);
+		if (i == c->box || i == box_before || p->touched[i])
+			c->heard[i] = now;
+		else if (memcmp(&c->heard[i], &now, sizeof now) != 0)
+			wrong(p, "%s: NOTIFY said %u messages, uidnext %u, %u unseen; it has %u, %u, %u", box_names[i], c->heard[i].messages, c->heard[i].uidnext,
+			      c->heard[i].unseen, now.messages, now.uidnext, now.unseen);
+	}
 }
 
 /* Asks for what was only announced, as clients do. */

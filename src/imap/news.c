@@ -1,6 +1,8 @@
 /* What changed on other devices, as untagged responses (RFC 9051 §7.5.1, §7.5.2; RFC 7162 §3.2.10): the same function for a session
  * that has just run a command, one that idles, and one that is parked in the gate. */
-#include "imap/imap_private.h"
+#include "base/log.h"
+#include "imap/notify_private.h"
+#include "store/events.h"
 
 void imap_put_fetch(struct buf *b, struct imap_tongue tongue, const struct message_row *row)
 {
@@ -100,7 +102,7 @@ static void put_removed(struct buf *b, struct session *s, struct imap_tongue ton
 	drain(b, s);
 }
 
-static void put_changed(struct buf *b, struct session *s, struct imap_tongue tongue, struct view *v, const struct news *news)
+static void put_changed(struct buf *b, struct session *s, struct imap_tongue tongue, struct view *v, const struct news *news, bool with_uid)
 {
 	struct imap_flag_words w;
 
@@ -110,7 +112,7 @@ static void put_changed(struct buf *b, struct session *s, struct imap_tongue ton
 	for (size_t i = 0; i < news->n_changed; i++) {
 		const struct message_row *row = &news->changed[i];
 		imap_put_fetch(b, tongue, row);
-		if (imap_adds_uid(tongue)) {
+		if (with_uid && !tongue.is_uidonly) {
 			buf_add_cstr(b, "UID ");
 			imap_put_number(b, row->uid);
 			buf_add_char(b, ' ');
@@ -127,30 +129,67 @@ static void put_changed(struct buf *b, struct session *s, struct imap_tongue ton
 	}
 }
 
-void imap_put_news(struct buf *b, struct session *s, struct imap_tongue tongue, struct view *v, const struct news *news)
+void imap_put_news(struct buf *b, struct session *s, struct imap_tongue tongue, struct view *v, const struct news *news, bool with_uid)
 {
 	if (news->has_keywords)
 		imap_put_flags_line(b, v);
 	put_removed(b, s, tongue, news);
 	if (news->has_new)
 		put_count(b, s, news->exists, " EXISTS\r\n");
-	put_changed(b, s, tongue, v, news);
+	put_changed(b, s, tongue, v, news, with_uid || imap_adds_uid(tongue));
+}
+
+/* Everything that happened since the client was told last, it did itself with the running command: nothing of it is news (RFC 5465 §5). */
+static bool is_own(const struct imap_session *s)
+{
+	uint64_t own = events_own(s->view);
+
+	return own != s->own_before && own == s->notify->told + 1 && own == view_modseq(s->view);
+}
+
+static bool send_selected(struct imap_session *s, bool removals, struct arena *a)
+{
+	unsigned events = s->notify ? s->notify->selected : (unsigned)NOTIFY_MESSAGES;
+	uint32_t known = selected_uidnext(s->selected);
+	struct uid_set new = { 0 };
+	struct news news;
+
+	if (events == 0 && (s->cmd.row == NULL || !(s->cmd.row->allowed & REMOVES)))
+		return true;  /* what it sees stays as it is until it asks (RFC 5465 §5) */
+	selected_news(s->selected, removals, a, &news);
+	if (news.is_deleted) {
+		imap_flush(s);
+		session_write(s->s, STR("* BYE [UNAVAILABLE] the selected mailbox was deleted by another program; please connect again\r\n"));
+		return false;
+	}
+	s->told_changes += news.n_changed;
+	if (!(events & NOTIFY_FLAGS))
+		news.n_changed = 0;
+	imap_put_news(&s->out, s->s, s->tongue, s->view, &news, s->notify != NULL);
+	if (!news.has_new || s->notify == NULL || s->notify->items.n == 0 || is_own(s))
+		return true;
+	uid_set_add(&new, a, known, UINT32_MAX);
+	return fetch_put_unasked(s, &s->notify->fetch, &new);
+}
+
+static void send_others(struct imap_session *s)
+{
+	enum err e = ERR_OK;
+
+	if (is_own(s))
+		s->notify->told = view_modseq(s->view);
+	else
+		e = notify_put_news(&s->out, s->s, s->tongue, s->view, s->selected ? s->mailbox_id : 0, s->notify);
+	if (e != ERR_OK)
+		log_warn("news of mailboxes could not be told: %s", err_name(e));  /* tried again with the next ones */
 }
 
 bool imap_send_news(struct imap_session *s, bool removals, struct arena *a)
 {
-	struct news news;
-
-	if (s->selected != NULL) {
-		selected_news(s->selected, removals, a, &news);
-		if (news.is_deleted) {
-			imap_flush(s);
-			session_write(s->s, STR("* BYE [UNAVAILABLE] the selected mailbox was deleted by another program; please connect again\r\n"));
-			return false;
-		}
-		imap_put_news(&s->out, s->s, s->tongue, s->view, &news);
-		s->told_changes += news.n_changed;
-	}
+	if (s->selected != NULL && !send_selected(s, removals, a))
+		return false;
+	if (s->notify != NULL && s->notify->n > 0)
+		send_others(s);
 	imap_flush(s);
 	return true;
 }

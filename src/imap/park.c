@@ -2,29 +2,33 @@
  * 32 bytes (struct selected_state: the messages below uidnext that exist, or vanished after modseq), so a mailbox of any size
  * parks; what was expunged meanwhile is still told with the right numbers. The one thing that may not fit is a saved search
  * result ("$"): then an idle session forgets it (RFC 5182 §2.1 lets a server drop it; "$" is then empty), any other session
- * stays attached.
+ * stays attached. So does one whose NOTIFY names more than NOTIFY_RECORD_MAX bytes of mailboxes: it hears its news all the same
+ * (SESSION_WAIT_NEWS), for the price of a cell that does not leave.
  *
- * render() speaks for a parked session in IDLE: same news, same words as attached. More than a frame: RENDERED_ATTACH, and
- * resume() says it. Formats carry a version; a record of another one ends the session with BYE, the client connects again. */
+ * render() speaks for a parked session in IDLE, or with NOTIFY: same news, same words as attached. More than a frame, or what needs the
+ * bodies of messages: RENDERED_ATTACH, and resume() says it. Formats carry a version; a record of another one ends the session with BYE, the client connects again. */
 #include "base/wire.h"
-#include "imap/imap_private.h"
+#include "imap/notify_private.h"
+#include "store/events.h"
 
 enum { PARK_VERSION = 1, PARK_SAVED_MAX = 200 };  /* ranges of "$": 8 bytes each */
 
 struct parked {
 	struct imap_tongue    tongue;
-	bool                  is_readonly, is_selected;
+	bool                  is_readonly, is_selected, has_notify;
 	uint16_t              errors;
 	struct str            idle_tag;
 	struct selected_state state;
 	struct str            saved;   /* ranges, 8 bytes each */
+	struct str            notify;  /* notify_put() */
 };
 
 static void put_parked(struct buf *b, const struct parked *p)
 {
 	put_u8(b, PARK_VERSION);
 	put_u8(b, (uint8_t)(p->tongue.is_condstore | p->tongue.is_qresync << 1 | p->tongue.is_utf8 << 2 | p->tongue.is_rev2 << 3 |
-	                    p->is_readonly << 4 | p->is_selected << 5 | p->tongue.is_uidonly << 6));  /* NOLINT: 1 << 5 is taken for undefined */
+	                    p->is_readonly << 4 | p->is_selected << 5 | p->tongue.is_uidonly << 6 |
+	                    p->has_notify << 7));  /* NOLINT: 1 << 5 is taken for undefined */
 	put_u16(b, p->errors);
 	put_str(b, p->idle_tag);
 	if (p->is_selected) {
@@ -36,6 +40,10 @@ static void put_parked(struct buf *b, const struct parked *p)
 		put_u32(b, p->state.keywords);
 		put_str(b, p->saved);
 	}
+	if (p->has_notify) {
+		put_u64(b, p->state.flags_modseq);
+		put_str(b, p->notify);
+	}
 }
 
 static bool get_parked(struct str record, struct parked *p)
@@ -45,7 +53,7 @@ static bool get_parked(struct str record, struct parked *p)
 
 	*p = (struct parked){
 		.tongue = { bits & 1, bits >> 1 & 1, bits >> 2 & 1, bits >> 3 & 1, bits >> 6 & 1 },
-		.is_readonly = bits >> 4 & 1, .is_selected = bits >> 5 & 1, .errors = get_u16(&s),
+		.is_readonly = bits >> 4 & 1, .is_selected = bits >> 5 & 1, .has_notify = bits >> 7 & 1, .errors = get_u16(&s),
 	};
 	p->idle_tag = get_str(&s, IMAP_TAG_MAX);
 	if (p->is_selected) {
@@ -57,13 +65,17 @@ static bool get_parked(struct str record, struct parked *p)
 		p->state.keywords = get_u32(&s);
 		p->saved = get_str(&s, PARK_SAVED_MAX * 8);
 	}
-	return get_end(&s) && version == PARK_VERSION && bits < 128 && p->saved.n % 8 == 0;
+	if (p->has_notify) {
+		p->state.flags_modseq = get_u64(&s);
+		p->notify = get_str(&s, NOTIFY_RECORD_MAX);
+	}
+	return get_end(&s) && version == PARK_VERSION && p->saved.n % 8 == 0;
 }
 
 bool imap_park(void *state, struct buf *record, uint64_t *modseq)
 {
 	struct imap_session *s = state;
-	CLEANUP(buf_free) struct buf saved = BUF(PARK_SAVED_MAX * 8);
+	CLEANUP(buf_free) struct buf saved = BUF(PARK_SAVED_MAX * 8), notify = BUF(NOTIFY_RECORD_MAX);
 	struct parked p = { .tongue = s->tongue, .is_readonly = s->is_readonly, .is_selected = s->selected != NULL,
 	                    .errors = (uint16_t)s->errors, .idle_tag = s->idle_tag };
 
@@ -79,8 +91,14 @@ bool imap_park(void *state, struct buf *record, uint64_t *modseq)
 		selected_state(s->selected, &p.state);
 		*modseq = p.state.modseq;
 	}
+	if (s->notify != NULL) {
+		notify_put(&notify, s->notify);
+		p.has_notify = true;
+		p.notify = buf_str(&notify);
+		*modseq = s->notify->n > 0 ? s->notify->told : *modseq;
+	}
 	put_parked(record, &p);
-	return !record->failed;
+	return !record->failed && !notify.failed;
 }
 
 static void *bye(struct session *s, const char *why)
@@ -89,7 +107,8 @@ static void *bye(struct session *s, const char *why)
 	return NULL;
 }
 
-static void restore(struct imap_session *i, const struct parked *p)
+/* False: the record is not ours. */
+static bool restore(struct imap_session *i, const struct parked *p)
 {
 	struct scan saved = scan_of(p->saved);
 
@@ -106,6 +125,11 @@ static void restore(struct imap_session *i, const struct parked *p)
 		uid_set_push(&i->saved, &i->saved_arena, first, last);
 	}
 	uid_set_sort(&i->saved);
+	i->own_before = events_own(i->view);
+	if (!p->has_notify)
+		return true;
+	i->notify = notify_new();
+	return notify_get(p->notify, i->notify) && (i->notify->items.n == 0 || notify_parse_items(i, i->notify));
 }
 
 void *imap_resume(struct session *s, void *cell, struct str record)
@@ -118,7 +142,10 @@ void *imap_resume(struct session *s, void *cell, struct str record)
 	if (!get_parked(record, &p))
 		return bye(s, "the server was updated");
 	i = imap_session_new(s, account);
-	restore(i, &p);
+	if (!restore(i, &p)) {
+		imap_session_free(i);
+		return bye(s, "the server was updated");
+	}
 	if (session_guest(s) != 0 && account->others == NULL)
 		e = ERR_DENIED;
 	else if (session_guest(s) != 0)
@@ -127,7 +154,7 @@ void *imap_resume(struct session *s, void *cell, struct str record)
 		e = imap_may(i, p.state.mailbox_id, RIGHT_READ);
 	if (e == ERR_OK && p.is_selected)
 		e = selected_open(i->view, p.state.mailbox_id, &p.state, &i->selected);
-	if (e == ERR_OK && (p.idle_tag.n == 0 || imap_send_news(i, true, &i->cmd.arena)))
+	if (e == ERR_OK && (p.idle_tag.n == 0 || imap_send_news(i, true, &i->cmd.arena)))  /* for NOTIFY input() does it */
 		return i;
 	if (e == ERR_NOTFOUND)
 		bye(s, "the selected mailbox was deleted by another program");
@@ -139,31 +166,62 @@ void *imap_resume(struct session *s, void *cell, struct str record)
 	return NULL;
 }
 
-enum rendered imap_render(void *cell, struct str record, struct buf *bytes, struct buf *new_record, uint64_t *modseq)
+static enum rendered bye_in(struct buf *bytes, const char *why)
 {
-	struct account *account = cell;
+	buf_printf(bytes, "* BYE [UNAVAILABLE] %s; please connect again\r\n", why);
+	return RENDERED_BYE;
+}
+
+/* The selected mailbox of a session that idles, or that asked by NOTIFY (else NULL). */
+static enum rendered render_selected(struct view *v, struct parked *p, const struct imap_notify *notify, struct buf *bytes)
+{
 	CLEANUP(arena_free) struct arena a = { 0 };
-	struct parked p;
+	unsigned events = notify ? notify->selected : (unsigned)NOTIFY_MESSAGES;
+	bool removals = p->idle_tag.n > 0 || (notify != NULL && !notify->is_delayed);
 	struct news news;
 	enum err e;
 
-	if (!get_parked(record, &p)) {
-		buf_add_cstr(bytes, "* BYE [UNAVAILABLE] the server was updated; please connect again\r\n");
-		return RENDERED_BYE;
+	if (events == 0)
+		return RENDERED_KEEP;
+	e = view_news(v, &p->state, removals, &a, &news);
+	if (e == ERR_CONFLICT)
+		return bye_in(bytes, "too much has changed in the mailbox");
+	if (e == ERR_NOTFOUND || (e == ERR_OK && news.is_deleted))
+		return bye_in(bytes, "the selected mailbox was deleted by another program");
+	if (e != ERR_OK || (news.has_new && notify != NULL && notify->items.n > 0))
+		return RENDERED_ATTACH;  /* what new messages are is read by the session */
+	if (!(events & NOTIFY_FLAGS))
+		news.n_changed = 0;
+	imap_put_news(bytes, NULL, p->tongue, v, &news, notify != NULL);
+	return RENDERED_KEEP;
+}
+
+enum rendered imap_render(void *cell, struct str record, struct buf *bytes, struct buf *new_record, uint64_t *modseq)
+{
+	struct account *account = cell;
+	CLEANUP(buf_free) struct buf written = BUF(NOTIFY_RECORD_MAX);
+	struct imap_notify notify = { 0 };
+	enum rendered how = RENDERED_KEEP;
+	struct parked p;
+
+	if (!get_parked(record, &p) || (p.has_notify && !notify_get(p.notify, &notify))) {
+		arena_free(&notify.arena);
+		return bye_in(bytes, "the server was updated");
 	}
 	*modseq = view_modseq(account->view);
-	if (p.is_selected && p.idle_tag.n > 0) {
-		e = view_news(account->view, &p.state, true, &a, &news);
-		if (e == ERR_OK && !news.is_deleted) {
-			imap_put_news(bytes, NULL, p.tongue, account->view, &news);
-		} else if (e == ERR_OK || e == ERR_CONFLICT || e == ERR_NOTFOUND) {
-			buf_add_cstr(bytes, e == ERR_CONFLICT ? "* BYE [UNAVAILABLE] too much has changed in the mailbox; please connect again\r\n"
-			                                      : "* BYE [UNAVAILABLE] the selected mailbox was deleted by another program; please connect again\r\n");
-			return RENDERED_BYE;
-		} else {
-			return RENDERED_ATTACH;
-		}
+	if (p.is_selected && (p.idle_tag.n > 0 || p.has_notify))
+		how = render_selected(account->view, &p, p.has_notify ? &notify : NULL, bytes);
+	if (how == RENDERED_KEEP && p.has_notify) {
+		if (notify.n > 0 && notify_put_news(bytes, NULL, p.tongue, account->view, p.state.mailbox_id, &notify) != ERR_OK)
+			how = RENDERED_ATTACH;
+		notify_put(&written, &notify);
+		p.notify = buf_str(&written);
 	}
+	arena_free(&notify.arena);
 	put_parked(new_record, &p);
-	return bytes->failed || new_record->failed ? RENDERED_ATTACH : RENDERED_KEEP;
+	if (how == RENDERED_KEEP && (bytes->failed || new_record->failed))
+		how = RENDERED_ATTACH;
+	if (how == RENDERED_ATTACH)
+		buf_reset(bytes);  /* the session says it, from the beginning */
+	return how;
 }

@@ -17,7 +17,7 @@ struct client {
 	struct buf      out;          /* what the server said and nobody has looked at yet */
 	struct buf      send;         /* C: lines that belong together */
 	struct buf      record;       /* n > 0: parked */
-	bool            is_closed;
+	bool            is_closed, wants_news;
 };
 
 struct play {
@@ -58,16 +58,21 @@ static void stop(struct client *c)
 	c->s = NULL;
 }
 
+static void look(struct client *c)
+{
+	enum session_next next = imap_engine.input(c->state);
+
+	c->is_closed = next == SESSION_CLOSE;
+	c->wants_news = next == SESSION_WAIT_NEWS || next == SESSION_PARK;
+}
+
 static void run(struct client *c)
 {
-	enum session_next next;
-
 	if (c->send.n == 0 || c->state == NULL)
 		return;
 	session_test_input(c->s, buf_str(&c->send));
 	buf_reset(&c->send);
-	next = imap_engine.input(c->state);
-	c->is_closed = next == SESSION_CLOSE;
+	look(c);
 }
 
 static void nothing_left(struct play *p)
@@ -90,6 +95,14 @@ static void park(struct play *p, struct client *c)
 	stop(c);
 }
 
+/* The account has changed: a session that wants to hear of it looks (SESSION_WAIT_NEWS). */
+static void wake(struct play *p, struct client *c)
+{
+	if (!c->wants_news)
+		fail_here(p, "does not want to hear of changes", STR(""));
+	look(c);
+}
+
 static void attach(struct play *p, struct client *c)
 {
 	const struct session_open info = { .protocol = PROTOCOL_IMAP };
@@ -98,6 +111,8 @@ static void attach(struct play *p, struct client *c)
 	c->state = imap_engine.resume(c->s, &p->account, buf_str(&c->record));
 	c->is_closed = c->state == NULL;
 	buf_reset(&c->record);
+	if (c->state != NULL)
+		look(c);
 }
 
 static void render(struct play *p, struct client *c)
@@ -108,6 +123,11 @@ static void render(struct play *p, struct client *c)
 
 	if (how == RENDERED_BYE) {
 		c->is_closed = true;
+		return;
+	}
+	if (how == RENDERED_ATTACH) {
+		EXPECT_INT(c->out.n, 0);
+		attach(p, c);
 		return;
 	}
 	EXPECT_INT(how, RENDERED_KEEP);
@@ -178,6 +198,8 @@ static void play_line(struct play *p, struct str line)
 			attach(p, c);
 		else if (str_eq(verb, STR("render")))
 			render(p, c);
+		else if (str_eq(verb, STR("wake")))
+			wake(p, c);
 		else if (str_eq(verb, STR("closed")))
 			EXPECT(c->is_closed);
 		else
@@ -201,6 +223,27 @@ static void play_line(struct play *p, struct str line)
 	}
 }
 
+static void begin(struct play *p, const char *dir)
+{
+	p->account.account = 1;
+	EXPECT_OK(view_open(dir, &(struct view_config){ .account = 1, .limits = { .quota_bytes = 100000, .messages_max = 1000 } }, &p->account.view));
+}
+
+static void end(struct play *p, const char *dir)
+{
+	nothing_left(p);
+	for (int i = 0; i < SESSIONS; i++) {
+		stop(&p->clients[i]);
+		buf_free(&p->clients[i].out);
+		buf_free(&p->clients[i].send);
+		buf_free(&p->clients[i].record);
+	}
+	view_close(p->account.view);
+	if (p->account.control != NULL)
+		people_end(&p->people);
+	test_dir_remove(dir);
+}
+
 static void play(const char *file)
 {
 	struct play p = { .file = file };
@@ -209,8 +252,7 @@ static void play(const char *file)
 	FILE *f = fopen(file, "r");
 
 	EXPECT(f != NULL);
-	p.account.account = 1;
-	EXPECT_OK(view_open(dir, &(struct view_config){ .account = 1, .limits = { .quota_bytes = 100000, .messages_max = 1000 } }, &p.account.view));
+	begin(&p, dir);
 	while (fgets(line, sizeof line, f) != NULL) {
 		p.line++;
 		struct str s = str_of(line);
@@ -218,18 +260,42 @@ static void play(const char *file)
 			s.n--;
 		play_line(&p, s);
 	}
-	nothing_left(&p);
 	fclose(f);
-	for (int i = 0; i < SESSIONS; i++) {
-		stop(&p.clients[i]);
-		buf_free(&p.clients[i].out);
-		buf_free(&p.clients[i].send);
-		buf_free(&p.clients[i].record);
+	end(&p, dir);
+}
+
+static void say(struct play *p, const char *fmt, ...) PRINTF_LIKE(2, 3);
+static void say(struct play *p, const char *fmt, ...)
+{
+	char line[200];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(line, sizeof line, fmt, ap);
+	va_end(ap);
+	play_line(p, str_of(line));
+}
+
+/* Who watches what happens to mailboxes and sleeps through too much of it, is told so, and then nothing more (RFC 5465 §5.8). */
+TEST(more_than_is_remembered_overflows)
+{
+	struct play p = { .file = "overflow" };
+	const char *dir = test_dir();
+
+	begin(&p, dir);
+	say(&p, "C: a1 NOTIFY SET (personal (SubscriptionChange MessageNew MessageExpunge))");
+	say(&p, "S: a1 OK ...");
+	for (int i = 0; i < 300; i++) {
+		say(&p, "C2: b%d SUBSCRIBE x%d", i, i);
+		say(&p, "S2: b%d OK ...", i);
 	}
-	view_close(p.account.view);
-	if (p.account.control != NULL)
-		people_end(&p.people);
-	test_dir_remove(dir);
+	say(&p, "@wake 1");
+	say(&p, "S: * OK [NOTIFICATIONOVERFLOW] ...");
+	say(&p, "C2: c1 SUBSCRIBE y");
+	say(&p, "S2: c1 OK ...");
+	say(&p, "C: a2 NOOP");
+	say(&p, "S: a2 OK ...");
+	end(&p, dir);
 }
 
 TEST(transcripts)

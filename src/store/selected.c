@@ -85,6 +85,8 @@ static bool select_as_known(struct selected *s, const struct selected_state *kno
 			s->holds_removals = true;
 	}
 	s->modseq = s->removed_modseq = known->modseq;
+	if (known->flags_modseq > known->modseq && known->flags_modseq <= s->box->seen.highestmodseq)
+		s->modseq = known->flags_modseq;
 	s->keywords = known->keywords;
 	count_again(s);
 	return s->count == known->count;
@@ -188,7 +190,8 @@ uint64_t selected_modseq(const struct selected *s) { return s->holds_removals ? 
 void selected_state(struct selected *s, struct selected_state *out)
 {
 	*out = (struct selected_state){ .mailbox_id = s->box->m.mailbox_id, .uidvalidity = s->box->seen.uidvalidity,
-		.uidnext = s->uidnext, .count = selected_count(s), .modseq = selected_modseq(s), .keywords = s->keywords };
+		.uidnext = s->uidnext, .count = selected_count(s), .modseq = selected_modseq(s), .keywords = s->keywords,
+		.flags_modseq = s->holds_removals ? s->modseq : 0 };
 }
 
 /* ------------------------------------------------------------------------------------------------------------ rows */
@@ -450,6 +453,7 @@ static bool news_from_counters(struct view *v, const struct box *box, struct sel
 	state->count = box->seen.messages;
 	state->uidnext = box->seen.uidnext;
 	state->modseq = box->seen.highestmodseq;
+	state->flags_modseq = 0;
 	return true;
 }
 

@@ -171,6 +171,7 @@ struct selected_state {
 	int64_t  mailbox_id;
 	uint32_t uidvalidity, uidnext, count;
 	uint64_t modseq;            /* told everything up to here */
+	uint64_t flags_modseq;      /* … and flags up to here, while removals wait; 0: no more than that */
 	uint32_t keywords;          /* told this many keyword names */
 };
 

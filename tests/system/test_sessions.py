@@ -149,6 +149,23 @@ def test_compressed_and_parked(server):
     c.close()
 
 
+def test_notify_hears_without_idle(server):
+    c, other = open_inbox(server), open_inbox(server)
+    before = sum(s["parked"] for s in server.cli_json("sessions"))
+    c.command("c unselect", "c OK")
+    c.command("n notify set (personal (MessageNew MessageExpunge FlagChange MailboxName))", "n OK")
+    server.deliver(ALICE, subject="while it is attached")
+    c.until("* STATUS INBOX (MESSAGES ", 5)
+    wait_for(lambda: waits(server, before + 2), 10, "both are parked")
+    server.deliver(ALICE, subject="while it is parked")
+    c.until("* STATUS INBOX (MESSAGES ", 5)
+    other.command("o create heard", "o OK")
+    c.until('* LIST (\\HasNoChildren) "/" heard', 5)
+    c.command("e noop", "e OK")
+    c.close()
+    other.close()
+
+
 def test_goodbye_at_the_end(server):
     idle, busy, new = open_inbox(server), open_inbox(server), server.raw(110)
     idle.send("i idle\r\n")

@@ -1,6 +1,6 @@
 """The transcripts of tests/imap (README.md there) spoken to a real server, in clear and over TLS: gate, frames, pump and cell are in
-between, and the pieces arrive as sockets cut them. src/imap/transcript_test.c plays the same files in process. park.txt is not among
-them: when a waiting session is told depends on the moment; tests/system/test_sessions.py is about that."""
+between, and the pieces arrive as sockets cut them. src/imap/transcript_test.c plays the same files in process. park.txt and notify.txt
+are not among them: when a waiting session is told depends on the moment; tests/system/test_sessions.py is about that."""
 import glob
 import os
 import re
@@ -8,7 +8,7 @@ import socket
 
 from harness import ROOT, Server, expect
 
-FILES = [f for f in sorted(glob.glob(os.path.join(ROOT, "tests/imap/*.txt"))) if not f.endswith("park.txt")]
+FILES = [f for f in sorted(glob.glob(os.path.join(ROOT, "tests/imap/*.txt"))) if not f.endswith(("park.txt", "notify.txt"))]
 
 
 def make_server():
