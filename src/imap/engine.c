@@ -78,6 +78,7 @@ static bool run(struct imap_session *s)
 	if (s->selected != NULL && selected_count(s->selected) > IMAP_LARGE)
 		session_will_wait(s->s);  /* deliveries and other sessions of the account go on */
 	s->own_before = events_own(s->view);
+	s->progress_ms = 0;
 	r = s->guest != NULL && !is_welcome(s) ? imap_no(c, "NOPERM", "the owner does not share this mailbox with you any more") : c->row->run(s, c);
 	if (r.status == IMAP_CUT) {
 		s->is_cut = true;

@@ -83,6 +83,7 @@ struct imap_session {
 	struct imap_guest *as_guest;    /* guest.c; guest is its who */
 	struct imap_notify *notify;     /* NULL: nothing was said about that, the selected mailbox is told of */
 	uint64_t         own_before;    /* events_own() before the running command */
+	int64_t          progress_ms;   /* when the command at hand says how far it is; 0: it has not been asked yet */
 	struct imap_cmd  cmd;
 };
 
@@ -185,6 +186,8 @@ struct imap_status_items { unsigned bits; };
 bool imap_parse_status_items(struct imap_cmd *c, struct imap_status_items *items);
 enum err imap_put_status(struct imap_session *s, const struct mailbox *m, struct imap_status_items items, struct arena *a);
 void imap_put_myrights(struct imap_session *s, const struct mailbox *m);  /* acl.c */
+/* In a loop that may take long (progress.c): says so now and then, but not between the untagged answers of one list. */
+void imap_progress(struct imap_session *s, uint64_t done, uint64_t goal);
 /* Entries of METADATA (metadata.c), for LIST: parsed once, put for each mailbox. */
 struct imap_metadata;
 struct imap_metadata *imap_parse_metadata_entries(struct imap_cmd *c);

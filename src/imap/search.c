@@ -1,6 +1,7 @@
 /* Which messages does a search program mean? Each message is asked in three steps, from cheap to dear: what is in memory (flags, numbers, modseq), what the summary
  * says (dates, sizes, addresses, subject), and only for what is still open the message itself. A key answers yes, no or "not yet",
- * and AND, OR and NOT of those are known early: "UNSEEN TEXT x" reads unseen messages only.
+ * and AND, OR and NOT of those are known early: "UNSEEN TEXT x" reads unseen messages only. What the index knows of texts is in the first
+ * step, so with it most searches read nothing.
  *
  * Text is compared by i;unicode-casemap as a substring of decoded UTF-8 (RFC 9051 §6.4.4, RFC 5051). */
 #include "imap/search_private.h"
@@ -8,6 +9,7 @@
 #include "mime/text.h"
 #include "text/fold.h"
 
+enum { BATCH = 100, INDEX_AFTER_READ = 300 /* messages */ };
 enum answer { NO, YES, OPEN };
 enum step { STEP_ROW, STEP_SUMMARY, STEP_MESSAGE };
 
@@ -31,6 +33,14 @@ static bool has_text(struct candidate *m, struct str text, struct str folded_nee
 static int64_t day_of(int64_t unix_s)
 {
 	return unix_s >= 0 ? unix_s / 86400 : -((-unix_s + 86399) / 86400);
+}
+
+/* What the index says is true of the words; of HEADER it does not know the field. */
+static enum answer from_index(const struct candidate *m, const struct search_key *k)
+{
+	enum index_hit hit = k->hits != NULL ? index_hit(k->hits, m->row->email) : HIT_MAYBE;
+
+	return hit == HIT_NO ? NO : hit == HIT_YES && k->op != KEY_HEADER ? YES : OPEN;
 }
 
 static enum answer from_row(const struct candidate *m, const struct search_key *k)
@@ -59,7 +69,7 @@ static enum answer from_row(const struct candidate *m, const struct search_key *
 	case KEY_SAVEDSINCE:
 		return day_of(m->saved) >= k->day;
 	default:
-		return OPEN;
+		return from_index(m, k);
 	}
 }
 
@@ -94,32 +104,9 @@ static enum answer from_numbers(const struct candidate *m, const struct search_k
 	}
 }
 
-static enum answer from_record(struct candidate *m, const struct search_key *k)
-{
-	struct str record = m->sum->record;
-	struct mail_date sent;
-
-	switch (k->op) {
-	case KEY_SENTBEFORE:
-	case KEY_SENTON:
-	case KEY_SENTSINCE:
-		if (!summary_sent(record, &sent))
-			return NO;
-		return k->op == KEY_SENTBEFORE ? date_day(&sent) < k->day : k->op == KEY_SENTON ? date_day(&sent) == k->day : date_day(&sent) >= k->day;
-	case KEY_FROM:
-		return has_text(m, summary_addresses(m->arena, record, SUMMARY_FROM), k->text);
-	case KEY_TO:
-		return has_text(m, summary_addresses(m->arena, record, SUMMARY_TO), k->text);
-	case KEY_CC:
-		return has_text(m, summary_addresses(m->arena, record, SUMMARY_CC), k->text);
-	case KEY_BCC:
-		return has_text(m, summary_addresses(m->arena, record, SUMMARY_BCC), k->text);
-	case KEY_SUBJECT:
-		return has_text(m, summary_subject(m->arena, record), k->text);
-	default:
-		return OPEN;
-	}
-}
+static const struct { enum search_op op; enum index_field field; enum summary_field summary; } addresses[] = {
+	{ KEY_FROM, INDEX_FROM, SUMMARY_FROM }, { KEY_TO, INDEX_TO, SUMMARY_TO }, { KEY_CC, INDEX_CC, SUMMARY_CC }, { KEY_BCC, INDEX_BCC, SUMMARY_BCC },
+};
 
 /* The message into memory, once for all keys. */
 static bool read_message(struct candidate *m)
@@ -138,6 +125,74 @@ static bool read_message(struct candidate *m)
 	return m->e == ERR_OK;
 }
 
+static const struct mime_part *parts_of(struct candidate *m)
+{
+	if (m->root == NULL)
+		m->root = mime_parse(m->arena, m->message);
+	return m->root;
+}
+
+/* ------------------------------------------------------------------------------------------------- like, not equal (FUZZY) */
+
+static void like_record(struct candidate *m, struct index_liking *l, unsigned fields)
+{
+	for (size_t i = 0; i < COUNT_OF(addresses); i++)
+		if (fields & addresses[i].field)
+			index_like_text(l, m->arena, summary_addresses(m->arena, m->sum->record, addresses[i].summary), addresses[i].field);
+	if (fields & INDEX_SUBJECT)
+		index_like_text(l, m->arena, summary_subject(m->arena, m->sum->record), INDEX_SUBJECT);
+}
+
+static void like_message(struct candidate *m, struct index_liking *l, unsigned fields)
+{
+	if (!(fields & (INDEX_HEADER | INDEX_BODY)) || !read_message(m))
+		return;
+	for (const struct mime_part *p = parts_of(m); p != NULL && (fields & INDEX_HEADER); p = mime_next(p))
+		index_like_text(l, m->arena, mime_part_header_text(m->arena, m->message, p), INDEX_HEADER);
+	for (const struct mime_part *p = mime_text_first(parts_of(m)); p != NULL && (fields & INDEX_BODY); p = mime_text_next(p))
+		index_like_text(l, m->arena, mime_text(m->arena, m->message, p, MIME_TEXT_MAX), INDEX_BODY);
+}
+
+/* How relevant a message is to one key: of the index, or as the index would say. */
+static unsigned how_like(struct candidate *m, const struct search_key *k)
+{
+	struct index_liking l;
+	unsigned known = k->hits != NULL ? index_relevancy(k->hits, m->row->email) : 0;
+
+	if (known > 0)
+		return known;
+	index_like_begin(&l, m->arena, k->written);
+	like_record(m, &l, search_fields(k));
+	like_message(m, &l, search_fields(k));
+	return index_like_end(&l);
+}
+
+static enum answer from_record(struct candidate *m, const struct search_key *k)
+{
+	struct str record = m->sum->record;
+	struct mail_date sent;
+
+	if (k->is_like)
+		return k->op >= KEY_BODY ? OPEN : how_like(m, k) > 0;
+	switch (k->op) {
+	case KEY_SENTBEFORE:
+	case KEY_SENTON:
+	case KEY_SENTSINCE:
+		if (!summary_sent(record, &sent))
+			return NO;
+		return k->op == KEY_SENTBEFORE ? date_day(&sent) < k->day : k->op == KEY_SENTON ? date_day(&sent) == k->day : date_day(&sent) >= k->day;
+	case KEY_FROM:
+	case KEY_TO:
+	case KEY_CC:
+	case KEY_BCC:
+		return has_text(m, summary_addresses(m->arena, record, addresses[k->op - KEY_FROM].summary), k->text);
+	case KEY_SUBJECT:
+		return has_text(m, summary_subject(m->arena, record), k->text);
+	default:
+		return OPEN;
+	}
+}
+
 static enum answer in_header(struct candidate *m, const struct search_key *k)
 {
 	struct scan scan = scan_of(str_sub(m->message, 0, header_size(m->message)));
@@ -151,13 +206,11 @@ static enum answer in_header(struct candidate *m, const struct search_key *k)
 
 static enum answer in_text(struct candidate *m, const struct search_key *k)
 {
-	if (m->root == NULL)
-		m->root = mime_parse(m->arena, m->message);
 	if (k->op == KEY_TEXT)
-		for (const struct mime_part *p = m->root; p != NULL; p = mime_next(p))
+		for (const struct mime_part *p = parts_of(m); p != NULL; p = mime_next(p))
 			if (has_text(m, mime_part_header_text(m->arena, m->message, p), k->text))
 				return YES;
-	for (const struct mime_part *p = mime_text_first(m->root); p != NULL; p = mime_text_next(p))
+	for (const struct mime_part *p = mime_text_first(parts_of(m)); p != NULL; p = mime_text_next(p))
 		if (has_text(m, mime_text(m->arena, m->message, p, MIME_TEXT_MAX), k->text))
 			return YES;
 	return NO;
@@ -167,6 +220,8 @@ static enum answer from_message(struct candidate *m, const struct search_key *k)
 {
 	if (!read_message(m))
 		return NO;
+	if (k->is_like)
+		return how_like(m, k) > 0;
 	return k->op == KEY_HEADER ? in_header(m, k) : in_text(m, k);
 }
 
@@ -204,9 +259,27 @@ static enum answer ask(struct candidate *m, const struct search_key *k, enum ste
 	}
 }
 
+/* Of all keys inside FUZZY together; 0: no such key has a part in the match. */
+static unsigned relevancy(struct candidate *m, const struct search_key *k)
+{
+	unsigned sum = 0, most = 0, n = 0;
+
+	if (k->is_like && m->sum->email != 0)
+		return how_like(m, k);
+	if (k->op != KEY_AND && k->op != KEY_OR)
+		return 0;
+	for (const struct search_key *child = k->child; child != NULL; child = child->next) {
+		unsigned one = relevancy(m, child);
+		sum += one;
+		n += one > 0;
+		most = one > most ? one : most;
+	}
+	return k->op == KEY_OR || n == 0 ? most : sum / n;
+}
+
 static enum err read_saved(struct imap_session *s, const struct message_row *rows, size_t n, int64_t *saved)
 {
-	uint32_t uids[100];
+	uint32_t uids[BATCH] = { 0 };
 
 	for (size_t i = 0; i < n; i++)
 		uids[i] = rows[i].uid;
@@ -216,66 +289,108 @@ static enum err read_saved(struct imap_session *s, const struct message_row *row
 static bool wants_record(const struct search_key *k)
 {
 	for (; k != NULL; k = k->next)
-		if ((k->op >= KEY_SENTBEFORE && k->op <= KEY_SUBJECT) || (k->child != NULL && wants_record(k->child)))
+		if ((k->op >= KEY_SENTBEFORE && k->op <= KEY_SUBJECT) || k->is_like || (k->child != NULL && wants_record(k->child)))
 			return true;
 	return false;
 }
 
-static enum err search_batch(struct imap_session *s, const struct search *q, const struct message_row *rows, size_t n,
-                             search_visit *visit, void *context)
+struct running {
+	struct imap_session *s;
+	struct search       *q;
+	search_visit        *visit;
+	void                *context;
+	struct message_row   rows[2 * BATCH];   /* to be asked */
+	size_t               n;
+};
+
+static enum err ask_for_rest(struct running *x, struct candidate *m, enum answer *a)
+{
+	*a = ask(m, x->q->key, STEP_SUMMARY);
+	if (*a == OPEN) {
+		x->q->n_read++;
+		*a = ask(m, x->q->key, STEP_MESSAGE);
+	}
+	x->q->relevancy = 0;
+	if (*a == YES && x->q->wants_relevancy) {
+		x->q->relevancy = relevancy(m, x->q->key);
+		x->q->relevancy += x->q->relevancy == 0;
+	}
+	arena_reset(m->arena);
+	return m->e == ERR_NOTFOUND ? ERR_OK : m->e;
+}
+
+static enum err search_batch(struct running *x, const struct message_row *rows, size_t n)
 {
 	CLEANUP(arena_free) struct arena sums_arena = { 0 }, arena = { 0 };
-	enum answer answers[100];
-	struct summary sums[100];
-	uint32_t emails[100];
-	int64_t saved[100] = { 0 };
+	struct imap_session *s = x->s;
+	enum answer answers[BATCH];
+	struct summary sums[BATCH];
+	uint32_t emails[BATCH];
+	int64_t saved[BATCH] = { 0 };
 	size_t n_open = 0, at = 0;
 
-	if (q->has_saved)
+	if (x->q->has_saved)
 		TRY(read_saved(s, rows, n, saved));
 	for (size_t i = 0; i < n; i++) {
-		struct candidate m = { .s = s, .row = &rows[i], .saved = saved[i], .arena = &arena, .now = q->now };
-		answers[i] = ask(&m, q->key, STEP_ROW);
+		struct candidate m = { .s = s, .row = &rows[i], .saved = saved[i], .arena = &arena, .now = x->q->now };
+		answers[i] = ask(&m, x->q->key, STEP_ROW);
+		if (answers[i] == YES && x->q->wants_relevancy)
+			answers[i] = OPEN;  /* it may not be known without its texts */
 		if (answers[i] == OPEN)
 			emails[n_open++] = rows[i].email;
 	}
 	if (n_open > 0)
-		TRY(view_summaries(s->view, emails, n_open, wants_record(q->key), &sums_arena, sums));
+		TRY(view_summaries(s->view, emails, n_open, wants_record(x->q->key), &sums_arena, sums));
 	for (size_t i = 0; i < n; i++) {
 		if (session_is_dead(s->s))
 			return ERR_UNAVAILABLE;  /* the server stops: a part of what is found is no answer */
 		if (answers[i] == OPEN) {
-			struct candidate m = { .s = s, .row = &rows[i], .saved = saved[i], .sum = &sums[at++], .arena = &arena, .now = q->now };
-			answers[i] = ask(&m, q->key, STEP_SUMMARY);
-			if (answers[i] == OPEN)
-				answers[i] = ask(&m, q->key, STEP_MESSAGE);
-			arena_reset(&arena);
-			if (m.e != ERR_OK && m.e != ERR_NOTFOUND)
-				return m.e;
+			struct candidate m = { .s = s, .row = &rows[i], .saved = saved[i], .sum = &sums[at++], .arena = &arena, .now = x->q->now };
+			TRY(ask_for_rest(x, &m, &answers[i]));
 		}
 		if (answers[i] == YES)
-			visit(context, &rows[i]);
+			x->visit(x->context, &rows[i]);
 	}
 	return ERR_OK;
 }
 
-enum err search_run(struct imap_session *s, const struct search *q, search_visit *visit, void *context)
+/* Asks the first of the rows. */
+static enum err search_some(struct running *x, size_t n)
 {
-	struct message_row rows[100];
+	uint32_t last = x->rows[n - 1].seq;
+
+	TRY(search_batch(x, x->rows, n));
+	memmove(x->rows, x->rows + n, (x->n - n) * sizeof x->rows[0]);
+	x->n -= n;
+	imap_progress(x->s, last, selected_count(x->s->selected));
+	return x->q->n_read >= INDEX_AFTER_READ && !x->q->is_index_made ? search_make_index(x->s, x->q, last) : ERR_OK;
+}
+
+enum err search_run(struct imap_session *s, struct search *q, search_visit *visit, void *context)
+{
+	struct running x = { .s = s, .q = q, .visit = visit, .context = context };
 	uint32_t next = 0;
 	size_t n;
 
-	while ((n = selected_rows(s->selected, NULL, 0, &next, rows, COUNT_OF(rows))) > 0)
-		TRY(search_batch(s, q, rows, n, visit, context));
-	return ERR_OK;
+	search_use_index(s, q);
+	while ((n = selected_rows(s->selected, NULL, 0, &next, x.rows + x.n, BATCH)) > 0) {
+		for (size_t end = x.n + n, i = x.n; i < end; i++)
+			if (search_may_match(q, &x.rows[i]))
+				x.rows[x.n++] = x.rows[i];
+		if (x.n >= BATCH)
+			TRY(search_some(&x, BATCH));
+	}
+	return x.n > 0 ? search_some(&x, x.n) : ERR_OK;
 }
 
 struct gathering {
 	struct imap_session  *s;
+	struct search        *q;
 	bool                  with_record;
 	search_visit_summary *visit;
 	void                 *context;
-	struct message_row    rows[100];
+	struct message_row    rows[BATCH];
+	unsigned              relevancy[BATCH];
 	size_t                n;
 	enum err              e;
 };
@@ -283,8 +398,8 @@ struct gathering {
 static enum err gather(struct gathering *g)
 {
 	CLEANUP(arena_free) struct arena a = { 0 }, scratch = { 0 };
-	struct summary sums[COUNT_OF(g->rows)];
-	uint32_t emails[COUNT_OF(g->rows)] = { 0 };
+	struct summary sums[BATCH];
+	uint32_t emails[BATCH] = { 0 };
 	size_t n = g->n;
 
 	g->n = 0;
@@ -292,6 +407,7 @@ static enum err gather(struct gathering *g)
 		emails[i] = g->rows[i].email;
 	TRY(view_summaries(g->s->view, emails, n, g->with_record, &a, sums));
 	for (size_t i = 0; i < n; i++) {
+		g->q->relevancy = g->relevancy[i];
 		if (sums[i].email != 0)  /* else: expunged and purged meanwhile */
 			g->visit(g->context, &g->rows[i], &sums[i], &scratch);
 		arena_reset(&scratch);
@@ -303,17 +419,18 @@ static void gather_row(void *context, const struct message_row *row)
 {
 	struct gathering *g = context;
 
+	g->relevancy[g->n] = g->q->relevancy;
 	g->rows[g->n++] = *row;
-	if (g->n < COUNT_OF(g->rows))
+	if (g->n < BATCH)
 		return;
 	if (g->e == ERR_OK)
 		g->e = gather(g);
 	g->n = 0;
 }
 
-enum err search_run_summaries(struct imap_session *s, const struct search *q, bool with_record, search_visit_summary *visit, void *context)
+enum err search_run_summaries(struct imap_session *s, struct search *q, bool with_record, search_visit_summary *visit, void *context)
 {
-	struct gathering g = { .s = s, .with_record = with_record, .visit = visit, .context = context };
+	struct gathering g = { .s = s, .q = q, .with_record = with_record, .visit = visit, .context = context };
 
 	TRY(search_run(s, q, gather_row, &g));
 	TRY(g.e);

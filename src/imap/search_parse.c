@@ -1,9 +1,10 @@
 /* search-program of RFC 9051 §9, with RETURN (RFC 4731, RFC 5182, RFC 9394), MODSEQ (RFC 7162 §3.1.5), EMAILID and
- * THREADID (RFC 8474 §6), OLDER and YOUNGER (RFC 5032), SAVED… (RFC 8514 §4.3).
+ * THREADID (RFC 8474 §6), OLDER and YOUNGER (RFC 5032), SAVED… (RFC 8514 §4.3), FUZZY (RFC 6203 §3).
  * Depth and number of keys are limited: the evaluator recurses. Needles are folded here, once. */
 #include "imap/search_private.h"
 #include "base/bytes.h"
 #include "text/fold.h"
+#include "text/words.h"
 
 enum argument { NOTHING, STRING, DATE, NUMBER, SECONDS, KEYWORD, SET, HEADER_STRING, MODSEQ, OBJECT };
 
@@ -37,11 +38,20 @@ struct parsing {
 	struct imap_cmd     *c;
 	struct search       *out;
 	int                  depth;
+	bool                 is_like;   /* inside FUZZY */
 };
 
 static struct search_key *parse_key(struct parsing *p);
 
-static struct str needle(struct parsing *p)
+static bool has_words(struct str folded)
+{
+	struct words w = words_of(folded);
+	struct str word;
+
+	return words_next(&w, &word);
+}
+
+static void parse_needle(struct parsing *p, struct search_key *key)
 {
 	struct str text = imap_astring(&p->c->args, &p->c->arena);
 
@@ -49,7 +59,11 @@ static struct str needle(struct parsing *p)
 		p->c->why = "the text to search for is not valid UTF-8";
 		scan_fail(&p->c->args);
 	}
-	return p->c->args.failed ? STR_NONE : fold_casemap(&p->c->arena, text);
+	if (p->c->args.failed)
+		return;
+	key->written = text;
+	key->text = fold_casemap(&p->c->arena, text);
+	key->is_like = p->is_like && key->op != KEY_HEADER && has_words(key->text);
 }
 
 static void parse_set(struct parsing *p, struct search_key *key)
@@ -101,12 +115,12 @@ static void parse_argument(struct parsing *p, struct search_key *key, enum argum
 	case NOTHING:
 		break;
 	case STRING:
-		key->text = needle(p);
+		parse_needle(p, key);
 		break;
 	case HEADER_STRING:
 		key->name = imap_astring(&c->args, &c->arena);
 		imap_sp(&c->args);
-		key->text = needle(p);
+		parse_needle(p, key);
 		break;
 	case DATE:
 		key->day = imap_date(&c->args);
@@ -172,6 +186,15 @@ static void parse_by_word(struct parsing *p, struct search_key *key)
 		key->child->next = parse_key(p);
 		return;
 	}
+	if (imap_word(&c->args, "FUZZY")) {
+		bool was_like = p->is_like;
+		key->op = KEY_AND;
+		imap_sp(&c->args);
+		p->is_like = p->out->has_fuzzy = true;
+		key->child = parse_key(p);
+		p->is_like = was_like;
+		return;
+	}
 	for (size_t i = 0; i < COUNT_OF(words); i++) {
 		if (imap_word(&c->args, words[i].word)) {
 			key->op = words[i].op;
@@ -215,7 +238,7 @@ void search_parse_return(struct imap_cmd *c, struct search *out)
 {
 	static const struct { const char *word; unsigned bit; } options[] = {
 		{ "MIN", RETURN_MIN }, { "MAX", RETURN_MAX }, { "ALL", RETURN_ALL }, { "COUNT", RETURN_COUNT }, { "SAVE", RETURN_SAVE },
-		{ "PARTIAL", RETURN_PARTIAL } };
+		{ "PARTIAL", RETURN_PARTIAL }, { "RELEVANCY", RETURN_RELEVANCY } };
 
 	if (!imap_word(&c->args, "RETURN"))
 		return;
@@ -240,6 +263,7 @@ void search_parse_return(struct imap_cmd *c, struct search *out)
 	}
 	if (out->returns == 0)
 		out->returns = RETURN_ALL;
+	out->wants_relevancy = (out->returns & RETURN_RELEVANCY) != 0;
 	if ((out->returns & RETURN_ALL) && (out->returns & RETURN_PARTIAL) && !c->args.failed) {
 		c->why = "ALL and PARTIAL exclude each other (RFC 9394 section 3.1)";
 		scan_fail(&c->args);
@@ -258,7 +282,7 @@ bool search_parse_charset(struct imap_cmd *c, struct search *out)
 
 bool search_parse_program(struct imap_session *s, struct imap_cmd *c, struct search *out)
 {
-	struct parsing p = { s, c, out, 0 };
+	struct parsing p = { .s = s, .c = c, .out = out };
 
 	out->key = parse_keys(&p);
 	return imap_arg_end(c);

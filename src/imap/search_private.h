@@ -3,6 +3,7 @@
 #define FACTEUR_IMAP_SEARCH_PRIVATE_H
 #include "imap/imap_private.h"
 #include "mime/summary.h"
+#include "store/index.h"
 
 enum { SEARCH_DEPTH_MAX = 50, SEARCH_KEYS_MAX = 2000 };
 
@@ -26,22 +27,31 @@ struct search_key {
 	int64_t            day;
 	struct uid_set     set;
 	struct str         text;      /* folded for comparison (text/fold.h); EMAILID as it is */
+	struct str         written;   /* the same as the client wrote it */
 	struct str         name;      /* of HEADER */
+	bool               is_like;   /* inside FUZZY: what resembles is found, too */
+	struct index_hits *hits;      /* what the index says (search_index.c); NULL: it was not asked */
 	struct search_key *child;     /* of AND, OR, NOT; chained by next */
 	struct search_key *next;
 };
 
-enum { RETURN_MIN = 1, RETURN_MAX = 2, RETURN_ALL = 4, RETURN_COUNT = 8, RETURN_SAVE = 16, RETURN_PARTIAL = 32 };
+enum { RETURN_MIN = 1, RETURN_MAX = 2, RETURN_ALL = 4, RETURN_COUNT = 8, RETURN_SAVE = 16, RETURN_PARTIAL = 32, RETURN_RELEVANCY = 64 };
 struct search {
 	struct search_key *key;
 	unsigned returns;
 	bool     has_return;           /* RETURN (…) was there: ESEARCH answers */
 	bool     has_modseq;
 	bool     has_saved;            /* a key asks for the save date */
+	bool     has_fuzzy;            /* a key is inside FUZZY */
+	bool     wants_relevancy;
 	bool     is_bad_charset;
 	struct imap_partial partial;   /* of RETURN_PARTIAL */
 	int64_t  now;                  /* seconds since 1970, for OLDER and YOUNGER */
 	size_t   n_keys;
+	/* while it runs */
+	unsigned relevancy;            /* of the message that is visited: 1 to 100, if wants_relevancy */
+	size_t   n_read;               /* messages that had to be read */
+	bool     is_index_made;        /* as far as it can be */
 };
 
 /* "[RETURN (…)] [CHARSET x] keys". False: syntax, or is_bad_charset. */
@@ -53,11 +63,21 @@ bool search_parse_program(struct imap_session *s, struct imap_cmd *c, struct sea
 
 /* Calls visit for each message that matches, in the order of the mailbox. ERR_UNAVAILABLE: the server stops. */
 typedef void search_visit(void *context, const struct message_row *row);
-enum err search_run(struct imap_session *s, const struct search *q, search_visit *visit, void *context) MUST_CHECK;
+enum err search_run(struct imap_session *s, struct search *q, search_visit *visit, void *context) MUST_CHECK;
 /* The same with the summary of each (batches are read at once), for those that still exist. scratch is emptied after each. */
 typedef void search_visit_summary(void *context, const struct message_row *row, const struct summary *sum, struct arena *scratch);
-enum err search_run_summaries(struct imap_session *s, const struct search *q, bool with_record, search_visit_summary *visit,
+enum err search_run_summaries(struct imap_session *s, struct search *q, bool with_record, search_visit_summary *visit,
                               void *context) MUST_CHECK;
+
+/* search_index.c: which fields of the index a key is about; 0: it cannot answer that key. */
+unsigned search_fields(const struct search_key *k);
+/* Asks the index about all keys. */
+void search_use_index(struct imap_session *s, struct search *q);
+/* So many messages were read and those from row seq on are left: is it better to make the index first? Then it is made, with news about
+ * the progress. ERR_UNAVAILABLE: the server stops. */
+enum err search_make_index(struct imap_session *s, struct search *q, uint32_t seq) MUST_CHECK;
+/* False: the index knows that it does not match, whatever the other keys say. */
+bool search_may_match(const struct search *q, const struct message_row *row);
 
 struct found {                   /* all zeros: nothing */
 	struct uid_set set;          /* sequence numbers or UIDs */
@@ -68,8 +88,12 @@ struct found {                   /* all zeros: nothing */
 	uint64_t       min_modseq, max_modseq;
 	uint64_t       count;
 	const uint32_t *order, *order_uids;          /* of SORT: count of them, in its order; NULL: SEARCH */
+	uint8_t        *relevancy;                   /* RETURN (RELEVANCY): count of them, in the order of the results */
+	size_t          relevancy_cap;
 };
-void search_found_add(struct imap_cmd *c, struct found *f, const struct message_row *row);
+void search_found_add(struct imap_cmd *c, const struct search *q, struct found *f, const struct message_row *row);
+/* RELEVANCY without FUZZY is refused (RFC 6203 §4). */
+bool search_relevancy_is_allowed(struct imap_cmd *c, const struct search *q);
 /* word: "SEARCH" or "SORT". e: how the search went. */
 struct imap_reply search_answer(struct imap_session *s, struct imap_cmd *c, const char *word, const struct search *q,
                                 const struct found *f, enum err e);

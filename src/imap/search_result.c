@@ -5,10 +5,14 @@
 #include "base/clock.h"
 #include "imap/search_private.h"
 
-void search_found_add(struct imap_cmd *c, struct found *f, const struct message_row *row)
+void search_found_add(struct imap_cmd *c, const struct search *q, struct found *f, const struct message_row *row)
 {
 	uint32_t number = c->is_uid ? row->uid : row->seq;
 
+	if (q->returns & RETURN_RELEVANCY) {
+		f->relevancy = arena_grow(&c->arena, f->relevancy, f->count, &f->relevancy_cap, 1);
+		f->relevancy[f->count] = (uint8_t)q->relevancy;
+	}
 	uid_set_add(&f->set, &c->arena, number, number);
 	if (f->wants_uids)
 		uid_set_add(&f->uids, &c->arena, row->uid, row->uid);
@@ -105,6 +109,23 @@ static void put_partial(struct imap_session *s, struct imap_cmd *c, const struct
 	buf_add_char(&s->out, ')');
 }
 
+/* "RELEVANCY (4 99 42)", of what is named                                                             RFC 6203 §4 */
+static void put_relevancy(struct imap_session *s, const struct search *q, const struct found *f)
+{
+	uint64_t first = 0, length = f->count;
+
+	if (q->returns & RETURN_PARTIAL)
+		positions(&q->partial, f->count, &first, &length);
+	buf_add_cstr(&s->out, " RELEVANCY (");
+	for (uint64_t i = first; i < first + length; i++) {
+		if (i > first)
+			buf_add_char(&s->out, ' ');
+		imap_put_number(&s->out, f->relevancy[i]);
+		imap_spill(s);
+	}
+	buf_add_char(&s->out, ')');
+}
+
 /* "* ESEARCH (TAG "a") UID MIN 2 …"                                                    RFC 9051 §7.3.4, RFC 4731 §3 */
 static void put_esearch(struct imap_session *s, struct imap_cmd *c, const struct search *q, const struct found *f)
 {
@@ -126,6 +147,8 @@ static void put_esearch(struct imap_session *s, struct imap_cmd *c, const struct
 	}
 	if (q->returns & RETURN_PARTIAL)
 		put_partial(s, c, q, f);
+	if ((q->returns & RETURN_RELEVANCY) && f->count > 0)
+		put_relevancy(s, q, f);
 	if (q->returns & RETURN_COUNT)
 		buf_printf(b, " COUNT %llu", (unsigned long long)f->count);
 	if (q->has_modseq && f->count > 0)
@@ -212,8 +235,17 @@ struct imap_reply search_refuse(struct imap_session *s, struct imap_cmd *c, cons
 	return imap_no(c, "BADCHARSET (US-ASCII UTF-8)", "write the text in UTF-8");
 }
 
+bool search_relevancy_is_allowed(struct imap_cmd *c, const struct search *q)
+{
+	if (!q->wants_relevancy || q->has_fuzzy)
+		return true;
+	c->why = "RELEVANCY needs a FUZZY key (RFC 6203 section 4)";
+	return false;
+}
+
 struct searching {
 	struct imap_cmd *c;
+	struct search    q;
 	struct found     found;
 };
 
@@ -221,23 +253,23 @@ static void visit(void *context, const struct message_row *row)
 {
 	struct searching *x = context;
 
-	search_found_add(x->c, &x->found, row);
+	search_found_add(x->c, &x->q, &x->found, row);
 }
 
 /* SEARCH [search-return-opts] SP search-program                                                   RFC 9051 §6.4.4 */
 struct imap_reply imap_search(struct imap_session *s, struct imap_cmd *c)
 {
-	struct searching x = { .c = c };
-	struct search q = { .now = clock_wall_s() };
+	struct searching x = { .c = c, .q.now = clock_wall_s() };
+	struct search *q = &x.q;
 	enum err e;
 
-	if (!search_parse(s, c, &q))
-		return search_refuse(s, c, &q, "[RETURN (MIN MAX ALL COUNT SAVE PARTIAL)] [CHARSET UTF-8] search-keys");
-	if (!q.has_return && s->tongue.is_rev2) {
-		q.has_return = true;
-		q.returns = RETURN_ALL;
+	if (!search_parse(s, c, q) || !search_relevancy_is_allowed(c, q))
+		return search_refuse(s, c, q, "[RETURN (MIN MAX ALL COUNT SAVE PARTIAL RELEVANCY)] [CHARSET UTF-8] search-keys");
+	if (!q->has_return && s->tongue.is_rev2) {
+		q->has_return = true;
+		q->returns = RETURN_ALL;
 	}
-	x.found.wants_uids = (q.returns & RETURN_SAVE) != 0;
-	e = search_run(s, &q, visit, &x);
-	return search_answer(s, c, "SEARCH", &q, &x.found, e);
+	x.found.wants_uids = (q->returns & RETURN_SAVE) != 0;
+	e = search_run(s, q, visit, &x);
+	return search_answer(s, c, "SEARCH", q, &x.found, e);
 }

@@ -1,4 +1,4 @@
-/* SORT (RFC 5256 §3), with the display names of RFC 5957 and the answers of RFC 5267 §3.
+/* SORT (RFC 5256 §3), with the display names of RFC 5957, RELEVANCY of RFC 6203 and the answers of RFC 5267 §3.
  *
  * What a message is sorted by is read once, as it is found, out of the numbers and the record that every message has beside it: never the
  * message. Texts are folded as SEARCH compares them (i;unicode-casemap, RFC 5051), so that the comparisons are of bytes. Equal
@@ -11,7 +11,7 @@
 
 enum { SORT_CRITERIA_MAX = 20 };
 
-enum sort_by { BY_ARRIVAL, BY_CC, BY_DATE, BY_FROM, BY_SIZE, BY_SUBJECT, BY_TO, BY_DISPLAYFROM, BY_DISPLAYTO };
+enum sort_by { BY_ARRIVAL, BY_CC, BY_DATE, BY_FROM, BY_SIZE, BY_SUBJECT, BY_TO, BY_DISPLAYFROM, BY_DISPLAYTO, BY_RELEVANCY };
 
 struct criterion {
 	enum sort_by by;
@@ -26,18 +26,20 @@ union key {
 struct item {
 	uint32_t   number, uid;      /* as the command counts, and the UID; in the order of the mailbox */
 	uint64_t   modseq;
+	uint8_t    relevancy;
 	union key *keys;             /* one a criterion */
 };
 
 struct sorting {
 	struct imap_cmd     *c;
+	struct search       *q;
 	struct criterion     criteria[SORT_CRITERIA_MAX];
 	size_t               n_criteria;
 	struct item         *items;
 	size_t               n_items, items_cap;
 };
 
-static bool is_text(enum sort_by by) { return by != BY_ARRIVAL && by != BY_DATE && by != BY_SIZE; }
+static bool is_text(enum sort_by by) { return by != BY_ARRIVAL && by != BY_DATE && by != BY_SIZE && by != BY_RELEVANCY; }
 
 /* Display name of the first address; "mailbox@host" when it has none                                  RFC 5957 §3 */
 static struct str display(struct arena *a, struct str record, enum summary_field field)
@@ -94,18 +96,20 @@ static void add_item(void *context, const struct message_row *row, const struct 
 		enum sort_by by = x->criteria[i].by;
 		if (is_text(by))
 			keys[i].text = str_copy(a, fold_casemap(scratch, text_of(scratch, sum->record, by)));
+		else if (by == BY_RELEVANCY)
+			keys[i].number = -(int64_t)x->q->relevancy;  /* the highest first */
 		else
 			keys[i].number = number_of(sum, by);
 	}
 	if (x->n_items == x->items_cap)
 		x->items = arena_grow(a, x->items, x->n_items, &x->items_cap, sizeof *x->items);
-	x->items[x->n_items++] = (struct item){ x->c->is_uid ? row->uid : row->seq, row->uid, row->modseq, keys };
+	x->items[x->n_items++] = (struct item){ x->c->is_uid ? row->uid : row->seq, row->uid, row->modseq, (uint8_t)x->q->relevancy, keys };
 }
 
 static bool needs_record(const struct sorting *x)
 {
 	for (size_t i = 0; i < x->n_criteria; i++)
-		if (x->criteria[i].by != BY_ARRIVAL && x->criteria[i].by != BY_SIZE)
+		if (x->criteria[i].by == BY_DATE || is_text(x->criteria[i].by))
 			return true;
 	return false;
 }
@@ -130,6 +134,7 @@ static void parse_criteria(struct imap_cmd *c, struct sorting *x)
 	static const struct { const char *word; enum sort_by by; } words[] = {
 		{ "ARRIVAL", BY_ARRIVAL }, { "CC", BY_CC }, { "DATE", BY_DATE }, { "FROM", BY_FROM }, { "SIZE", BY_SIZE },
 		{ "SUBJECT", BY_SUBJECT }, { "TO", BY_TO }, { "DISPLAYFROM", BY_DISPLAYFROM }, { "DISPLAYTO", BY_DISPLAYTO },
+		{ "RELEVANCY", BY_RELEVANCY },
 	};
 
 	scan_need(&c->args, '(');
@@ -144,6 +149,7 @@ static void parse_criteria(struct imap_cmd *c, struct sorting *x)
 			scan_fail(&c->args);
 		else
 			x->criteria[x->n_criteria++] = (struct criterion){ words[i].by, is_reverse };
+		x->q->wants_relevancy |= i < COUNT_OF(words) && words[i].by == BY_RELEVANCY;
 	} while (scan_take(&c->args, ' '));
 	scan_need(&c->args, ')');
 	imap_sp(&c->args);
@@ -163,6 +169,11 @@ static void collect(struct sorting *x, const struct search *q, struct found *f)
 			uid_set_push(&f->uids, a, uids[i], uids[i]);
 	}
 	uid_set_sort(&f->uids);
+	if (q->returns & RETURN_RELEVANCY) {
+		f->relevancy = arena_array(a, x->n_items, 1);
+		for (size_t i = 0; i < x->n_items; i++)
+			f->relevancy[i] = x->items[i].relevancy;
+	}
 	f->count = x->n_items;
 	f->order = order;
 	f->order_uids = uids;
@@ -180,15 +191,15 @@ static void collect(struct sorting *x, const struct search *q, struct found *f)
 /* SORT [RETURN (…)] sort-criteria SP charset SP search-keys                               RFC 5256 §3, RFC 5267 §3 */
 struct imap_reply imap_sort(struct imap_session *s, struct imap_cmd *c)
 {
-	struct sorting sorting = { .c = c }, *x = &sorting;
 	struct search q = { .now = clock_wall_s() };
+	struct sorting sorting = { .c = c, .q = &q }, *x = &sorting;
 	struct found found = { 0 };
 	enum err e;
 
 	search_parse_return(c, &q);
 	parse_criteria(c, x);
-	if (!search_parse_charset(c, &q) || !search_parse_program(s, c, &q))
-		return search_refuse(s, c, &q, "[RETURN (MIN MAX ALL COUNT SAVE PARTIAL)] (criteria) charset search-keys");
+	if (!search_parse_charset(c, &q) || !search_parse_program(s, c, &q) || !search_relevancy_is_allowed(c, &q))
+		return search_refuse(s, c, &q, "[RETURN (MIN MAX ALL COUNT SAVE PARTIAL RELEVANCY)] (criteria) charset search-keys");
 	e = search_run_summaries(s, &q, needs_record(x), add_item, x);
 	if (e == ERR_OK) {
 		if (x->n_items > 0)

@@ -486,14 +486,12 @@ void index_failed(struct view *v, enum err e)
 	pthread_mutex_unlock(&x->work);
 }
 
-bool index_step(struct view *v, int budget_ms)
+/* Under work, which it gives back. */
+static bool step_until(struct view *v, struct index *x, int64_t until_ms)
 {
-	struct index *x = index_of(v);
-	int64_t until_ms = clock_mono_ms() + budget_ms;
 	bool more = false;
 	enum err e = ERR_OK;
 
-	pthread_mutex_lock(&x->work);
 	do {
 		more = false;
 		if (!atomic_load(&x->is_off))
@@ -503,6 +501,22 @@ bool index_step(struct view *v, int budget_ms)
 		fail(v, x, e);
 	pthread_mutex_unlock(&x->work);
 	return more && e == ERR_OK;
+}
+
+bool index_step(struct view *v, int budget_ms)
+{
+	struct index *x = index_of(v);
+	int64_t until_ms = clock_mono_ms() + budget_ms;
+
+	pthread_mutex_lock(&x->work);
+	return step_until(v, x, until_ms);
+}
+
+bool index_step_if_free(struct view *v, int budget_ms)
+{
+	struct index *x = index_of(v);
+
+	return pthread_mutex_trylock(&x->work) != 0 || step_until(v, x, clock_mono_ms() + budget_ms);
 }
 
 void index_forget(struct view *v)

@@ -36,8 +36,15 @@ enum index_hit index_hit(const struct index_hits *hits, uint32_t email);
 /* Of a needle that is_like: how relevant, 1 to 100; 0 where index_hit() is not HIT_YES. */
 unsigned index_relevancy(const struct index_hits *hits, uint32_t email);
 
-/* The same for one text that is not in the index: relevancy in a field, 0: it is not like it. */
-unsigned index_like(struct arena *a, struct str text, struct str needle, enum index_field field);
+/* The same for a message that is not in the index: its texts one after the other, each with its field. 0: it has not all of the words. */
+struct index_liking {
+	struct str words[16], stems[16];
+	unsigned   best[16];
+	size_t     n;
+};
+void index_like_begin(struct index_liking *l, struct arena *a, struct str needle);
+void index_like_text(struct index_liking *l, struct arena *a, struct str text, enum index_field field);
+unsigned index_like_end(const struct index_liking *l);
 
 /* How far the index is: emails it has looked at, and those it still has to (both as numbers of emails go, so an estimate). */
 struct index_progress {

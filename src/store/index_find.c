@@ -292,24 +292,40 @@ enum index_hit index_hit(const struct index_hits *h, uint32_t email)
 	return hit == HIT_NO && h->unsure != NULL && h->unsure[email] ? HIT_MAYBE : hit;
 }
 
-unsigned index_like(struct arena *a, struct str text, struct str needle, enum index_field field)
+void index_like_begin(struct index_liking *l, struct arena *a, struct str needle)
 {
 	struct needle_part wanted[WORDS_MAX];
-	unsigned best[WORDS_MAX] = { 0 }, sum = 0;
-	size_t n = words_like(a, needle, wanted);
+
+	_Static_assert(COUNT_OF(l->words) == WORDS_MAX, "as many as a needle may have");
+	*l = (struct index_liking){ .n = words_like(a, needle, wanted) };
+	for (size_t i = 0; i < l->n; i++) {
+		l->words[i] = wanted[i].text;
+		l->stems[i] = word_stem(wanted[i].text);
+	}
+}
+
+void index_like_text(struct index_liking *l, struct arena *a, struct str text, enum index_field field)
+{
 	struct words w = words_of(word_plain(a, fold_casemap(a, text)));
 	struct str word;
 
 	while (words_next(&w, &word)) {
-		for (size_t i = 0; i < n; i++) {
-			unsigned like = word_like(word, wanted[i].text, word_stem(wanted[i].text));
-			best[i] = like > best[i] ? like : best[i];
+		for (size_t i = 0; i < l->n; i++) {
+			unsigned like = word_like(word, l->words[i], l->stems[i]) * weight(field) / RELEVANCY_MAX;
+			if (like > l->best[i])
+				l->best[i] = like;
 		}
 	}
-	for (size_t i = 0; i < n; i++) {
-		if (best[i] == 0)
+}
+
+unsigned index_like_end(const struct index_liking *l)
+{
+	unsigned sum = 0;
+
+	for (size_t i = 0; i < l->n; i++) {
+		if (l->best[i] == 0)
 			return 0;
-		sum += best[i] * weight(field) / RELEVANCY_MAX;
+		sum += l->best[i];
 	}
-	return n == 0 ? 0 : (unsigned)(sum / n);
+	return l->n == 0 ? 0 : (unsigned)(sum / l->n);
 }

@@ -203,6 +203,7 @@ TEST(answers_are_those_of_the_messages)
 TEST(words_that_resemble_are_found_and_weighed)
 {
 	CLEANUP(arena_free) struct arena a = { 0 };
+	struct index_liking liking;
 	struct world w;
 	uint32_t subject, body, plural, other;
 
@@ -227,8 +228,11 @@ TEST(words_that_resemble_are_found_and_weighed)
 	EXPECT_INT(count(&w, "chaude \xc3\xa9t\xc3\xa9", INDEX_BODY, true), 1);  /* in any order */
 	EXPECT_INT(count(&w, "intrest", INDEX_BODY, true), EACH_ROUND);          /* mistyped */
 	EXPECT_INT(count(&w, "intrest", INDEX_BODY, false), 0);
-	EXPECT(index_like(&a, STR("un \xc3\xa9t\xc3\xa9 chaud"), STR("ETE"), INDEX_BODY) > 0);
-	EXPECT_INT(index_like(&a, STR("un \xc3\xa9t\xc3\xa9 chaud"), STR("hiver"), INDEX_BODY), 0);
+	index_like_begin(&liking, &a, STR("ETE chaude"));
+	index_like_text(&liking, &a, STR("\xc3\xa9t\xc3\xa9"), INDEX_SUBJECT);
+	EXPECT_INT(index_like_end(&liking), 0);
+	index_like_text(&liking, &a, STR("chaud"), INDEX_BODY);
+	EXPECT(index_like_end(&liking) > 0);
 	end(&w);
 }
 

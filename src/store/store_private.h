@@ -365,6 +365,7 @@ enum err expunged_count(struct view *v, uint64_t *n) MUST_CHECK;                
 
 /* index.c: the files are closed; nothing is written. For the end of the view. */
 void index_close(struct view *v);
+bool index_step_if_free(struct view *v, int budget_ms);   /* index_step(), but not while a search is at it */
 
 /* compact.c: one step of a few milliseconds; *more: there is more to do */
 enum err compact_step(struct view *v, bool *more) MUST_CHECK;

@@ -257,7 +257,7 @@ static bool index_a_little(struct view *v, int64_t now_ms)
 	if (!is_seen || now_ms - v->seen_since_ms < INDEX_AFTER_MS || email_settled(v) < INDEX_LEAST)
 		return false;
 	int64_t left_ms = TICK_BUDGET_MS - (clock_mono_ms() - now_ms);
-	return left_ms > 0 && index_step(v, (int)left_ms);
+	return left_ms > 0 && index_step_if_free(v, (int)left_ms);
 }
 
 /* Only deliveries wait, and nobody would see them: their syncs are the queue's business (its sync point), or that of the one who looks.
