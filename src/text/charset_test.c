@@ -172,7 +172,7 @@ TEST(words_that_resemble)
 {
 	static const struct { const char *word, *wanted; unsigned least, most; } cases[] = {
 		{ "FACTURE", "FACTURE", 100, 100 }, { "FACTURES", "FACTURE", 90, 90 }, { "FACTURE", "FACTURES", 90, 90 },
-		{ "JOURNAUX", "JOURNAL", 90, 90 }, { "COMPANY", "COMPANIES", 90, 90 }, { "BOX", "BOXES", 90, 90 },
+		{ "JOURNAUX", "JOURNAL", 90, 90 }, { "COMPANY", "COMPANIES", 90, 90 }, { "BOX", "BOXES", 90, 90 }, { "CHAUD", "CHAUDES", 90, 90 },
 		{ "FACTURATION", "FACTUR", 60, 60 }, { "REFACTURE", "FACTURE", 30, 30 }, { "FRACTURE", "FACTURE", 0, 0 },
 		{ "IS", "S", 0, 0 },
 	};

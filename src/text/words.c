@@ -185,8 +185,8 @@ struct str word_plain(struct arena *a, struct str folded)
 struct str word_stem(struct str plain)
 {
 	static const struct { const char *end; size_t cut, least; } endings[] = {
-		{ "IES", 3, 6 }, { "AUX", 2, 6 }, { "EUX", 1, 5 }, { "SSES", 2, 6 }, { "SHES", 2, 6 }, { "CHES", 2, 6 }, { "XES", 2, 5 }, { "EES", 2, 6 },
-		{ "SS", 0, 0 }, { "S", 1, 4 }, { "AL", 1, 6 }, { "EE", 1, 5 }, { "Y", 1, 6 },
+		{ "IES", 3, 6 }, { "AUX", 2, 6 }, { "EUX", 1, 5 }, { "SSES", 2, 6 }, { "SHES", 2, 6 }, { "CHES", 2, 6 }, { "XES", 2, 5 }, { "EES", 3, 7 },
+		{ "SS", 0, 0 }, { "ES", 2, 6 }, { "S", 1, 4 }, { "AL", 1, 6 }, { "E", 1, 5 }, { "Y", 1, 6 },
 	};
 
 	for (size_t i = 0; i < COUNT_OF(endings); i++)
