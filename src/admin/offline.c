@@ -265,6 +265,8 @@ static enum err serve_in_view(struct view *v, const struct store_command *c, str
 	return store_answer_decode(str_copy(a, buf_str(&answer)), a, out);
 }
 
+static bool tells_shares(const struct store_command *c) { return c->kind == STORE_COMMAND_SHARE || c->kind == STORE_COMMAND_SHARES; }
+
 static enum err host_cell(void *context, uint64_t account, const struct store_command *c, struct arena *a,
 						  struct store_answer *out)
 {
@@ -285,7 +287,7 @@ static enum err host_cell(void *context, uint64_t account, const struct store_co
 	if (e == ERR_OK) {
 		bool was_unclean = view_was_unclean(v);
 		e = was_unclean && c->kind == STORE_COMMAND_COMPACT ? ERR_CONFLICT : serve_in_view(v, c, a, out);
-		if (e == ERR_OK && c->kind == STORE_COMMAND_SHARE)
+		if (e == ERR_OK && tells_shares(c))
 			e = acl_subjects(v, a, &with, &n_with);
 		view_quota(v, &used);
 		if (was_unclean)
@@ -294,7 +296,7 @@ static enum err host_cell(void *context, uint64_t account, const struct store_co
 			view_close(v);
 	}
 	become(o, o->user);
-	if (e == ERR_OK && c->kind == STORE_COMMAND_SHARE)  /* what the cell would tell control; the next one says it once more */
+	if (e == ERR_OK && tells_shares(c))  /* what the cell would tell control; the next one says it once more */
 		e = shares_replace(o->directory, account, with, n_with);
 	if (e == ERR_OK)
 		e = account_usage(o->directory, account, used.used_bytes, used.messages,

@@ -44,6 +44,12 @@ static unsigned parse_rights(struct imap_cmd *c, enum acl_change *change)
 	return rights;
 }
 
+static enum err who_is(struct imap_session *s, struct imap_cmd *c, struct str identifier, struct subject *out)
+{
+	session_will_wait(s->s);
+	return subject_ask(s->account->control, identifier, CONTROL_MS, &c->arena, out);
+}
+
 static enum err find(struct imap_session *s, struct imap_cmd *c, struct str path, unsigned needed, struct mailbox *m)
 {
 	return imap_find(s, path, needed, &c->arena, m);
@@ -70,6 +76,7 @@ static struct imap_reply refuse_owner(struct imap_cmd *c)
 /* The change is on disk, and holds. That control hears of it at once is a courtesy to the guest's next LIST: if not now, the cell sees to it. */
 static void tell(struct imap_session *s)
 {
+	session_will_wait(s->s);
 	if (acl_tell(s->view, s->account->control, CONTROL_MS) != ERR_OK)
 		log_info("control hears later of a list of rights account=%llu", (unsigned long long)s->account->account);
 }
@@ -92,7 +99,7 @@ struct imap_reply imap_setacl(struct imap_session *s, struct imap_cmd *c)
 	e = find(s, c, path, RIGHT_ADMIN, &m);
 	if (e != ERR_OK)
 		return refuse(c, e);
-	e = subject_ask(s->account->control, identifier, CONTROL_MS, &c->arena, &line.who);
+	e = who_is(s, c, identifier, &line.who);
 	if (e != ERR_OK)
 		return refuse_identifier(c, e, identifier);
 	if (is_owner(s, &line.who))
@@ -117,7 +124,7 @@ static enum err remove_line(struct imap_session *s, struct imap_cmd *c, int64_t 
 
 	if (e != ERR_NOTFOUND)
 		return e;
-	TRY(subject_ask(s->account->control, identifier, CONTROL_MS, &c->arena, &line.who));
+	TRY(who_is(s, c, identifier, &line.who));
 	return is_owner(s, &line.who) ? ERR_DENIED : acl_write(s->view, mailbox_id, ACL_SET, &line);
 }
 
@@ -179,6 +186,7 @@ struct imap_reply imap_getacl(struct imap_session *s, struct imap_cmd *c)
 	if (e != ERR_OK)
 		return refuse(c, e);
 	e = acl_read(s->view, m.mailbox_id, &c->arena, &lines, &n);
+	session_will_wait(s->s);
 	if (e == ERR_OK)  /* by what is he called? */
 		e = guest_ask(s->account->control, s->account->account, CONTROL_MS, &c->arena, &owner);
 	if (e != ERR_OK)
@@ -207,7 +215,7 @@ struct imap_reply imap_listrights(struct imap_session *s, struct imap_cmd *c)
 	e = find(s, c, path, RIGHT_ADMIN, &m);
 	if (e != ERR_OK)
 		return refuse(c, e);
-	e = subject_ask(s->account->control, identifier, CONTROL_MS, &c->arena, &who);
+	e = who_is(s, c, identifier, &who);
 	if (e != ERR_OK)
 		return refuse_identifier(c, e, identifier);
 	put_head(s, "LISTRIGHTS", &m);

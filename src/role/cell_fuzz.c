@@ -76,7 +76,8 @@ static const char *const words[] = {
 	"a1 SELECT INBOX\r\n", "a2 FETCH 1:* (FLAGS ENVELOPE BODYSTRUCTURE)\r\n", "a3 IDLE\r\n", "DONE\r\n", "a4 APPEND INBOX {3+}\r\nabc\r\n",
 	"a5 STORE 1:* +FLAGS (\\Deleted)\r\n", "a6 EXPUNGE\r\n", "a7 LOGOUT\r\n", "a8 COMPRESS DEFLATE\r\n", "a9 UNAUTHENTICATE\r\n", "STAT\r\n",
 	"RETR 1\r\n", "DELE 1\r\n", "QUIT\r\n", "EHLO x\r\n", "MAIL FROM:<alice@example.test>\r\n", "RCPT TO:<bob@example.test>\r\n", "DATA\r\n",
-	"From: alice@example.test\r\n\r\nx\r\n.\r\n", "RSET\r\n", "b1 SELECT INBOX (QRESYNC (1 1))\r\n", "b2 ENABLE QRESYNC\r\n", "b3 COPY 1 Trash\r\n", NULL
+	"From: alice@example.test\r\n\r\nx\r\n.\r\n", "RSET\r\n", "b1 SELECT INBOX (QRESYNC (1 1))\r\n", "b2 ENABLE QRESYNC\r\n", "b3 COPY 1 Trash\r\n",
+	"b4 SETACL INBOX bob lr\r\n", "b5 GETACL INBOX\r\n", "b6 DELETEACL INBOX bob\r\n", NULL
 };
 
 static const struct fuzz_row rows[] = {
@@ -106,6 +107,12 @@ static const struct fuzz_row rows[] = {
 	{ FUZZ_SEND, ROLE_CONTROL, REQUEST_CELL_COMMAND, "%5s8" },
 	{ FUZZ_SEND, ROLE_CONTROL, REQUEST_CELL_COMMAND, "%588" },
 	{ FUZZ_SEND, ROLE_CONTROL, REQUEST_CELL_COMMAND, "=74" },
+	{ FUZZ_SEND, ROLE_CONTROL, REQUEST_CELL_COMMAND, "=84" },
+	{ FUZZ_SEND, ROLE_CONTROL, REQUEST_CELL_COMMAND, "=9s%48ssb2b" },
+	{ FUZZ_ANSWER, ROLE_CONTROL, REQUEST_SUBJECT, "%4ass" },
+	{ FUZZ_ANSWER, ROLE_CONTROL, REQUEST_GUEST, "sb(s)" },
+	{ FUZZ_ANSWER, ROLE_CONTROL, REQUEST_SHARES, "" },
+	{ FUZZ_ANSWER, ROLE_CONTROL, REQUEST_SHARED, "8(as)" },
 	{ FUZZ_ANSWER, ROLE_CONTROL, REQUEST_SENDING, "bb" },
 	{ FUZZ_SEND, ROLE_CONTROL, REQUEST_CELL_COMMAND, "r" },
 	{ FUZZ_ANSWER, ROLE_CONTROL, REQUEST_ACCOUNT_INFO, "asssbb8488(s)r" },

@@ -340,6 +340,7 @@ enum err acl_open(struct view *v)
 void acl_close(struct view *v) { lists_free(&v->acl); }
 
 bool acl_is_untold(struct view *v) { return atomic_load(&v->acl_is_untold); }
+void acl_tell_again(struct view *v) { atomic_store(&v->acl_is_untold, true); }
 
 static enum err note_told(struct view *v)
 {

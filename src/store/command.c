@@ -264,6 +264,8 @@ static enum err serve_shares(struct view *v, uint32_t first, struct buf *answer)
 	struct mailbox *boxes;
 	size_t n;
 
+	if (first == 0)
+		acl_tell_again(v);  /* whoever looks because a share does not appear has mended control's table */
 	TRY(view_mailboxes(v, &a, &boxes, &n));
 	for (size_t i = 0; i < n && next == 0; i++) {
 		struct acl_entry *lines;

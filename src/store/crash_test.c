@@ -1,6 +1,7 @@
 /* Power cuts. A random program runs on an account while the disk layer records every write and sync; then the account
  * is rebuilt as it may be after a cut at many moments, opened, and compared with what had been acknowledged by then. */
 #include "disk/powercut_test.h"
+#include "store/rights.h"
 #include "store/view.h"
 
 #ifdef FACTEUR_FAULT
@@ -25,6 +26,11 @@ struct moment {                  /* what a client knew after an operation */
 	uint32_t flagged;            /* messages with \Flagged then */
 };
 
+struct share {                   /* bob's rights on INBOX were set to this */
+	size_t   from, acked;
+	unsigned rights;
+};
+
 struct story {
 	const char    *dir, *trace_path;
 	struct view   *v;
@@ -33,6 +39,8 @@ struct story {
 	size_t         n;
 	struct moment  moments[OPERATIONS + 1];
 	size_t         n_moments;
+	struct share   shares[OPERATIONS + 1];   /* the first: before the story */
+	size_t         n_shares;
 	unsigned       seed;
 };
 
@@ -133,6 +141,16 @@ static void do_flag(struct story *t)
 	EXPECT_OK(view_store_flags(t->v, t->inbox, &set, &change, &a, NULL, NULL));
 }
 
+static void do_share(struct story *t)
+{
+	struct share *x = &t->shares[t->n_shares++];
+	const struct acl_entry line = { { SUBJECT_ACCOUNT, 8, STR(""), STR("bob@example.test") }, false, rand_r(&t->seed) % (RIGHTS_ALL + 1) };
+
+	*x = (struct share){ powercut_position(t->trace_path), SIZE_MAX, line.rights };
+	EXPECT_OK(acl_write(t->v, t->inbox, ACL_SET, &line));
+	x->acked = powercut_position(t->trace_path);
+}
+
 static void note_moment(struct story *t)
 {
 	CLEANUP(arena_free) struct arena a = { 0 };
@@ -146,7 +164,7 @@ static void note_moment(struct story *t)
 static void run_story(struct story *t)
 {
 	for (int i = 0; i < OPERATIONS; i++) {
-		switch (rand_r(&t->seed) % 8) {
+		switch (rand_r(&t->seed) % 9) {
 		case 0: case 1: case 2:
 			do_append(t);
 			break;
@@ -158,6 +176,9 @@ static void run_story(struct story *t)
 			break;
 		case 5:
 			view_tick(t->v);
+			break;
+		case 6:
+			do_share(t);
 			break;
 		default:
 			do_flag(t);
@@ -218,6 +239,24 @@ static void check_message(const struct story *t, struct view *v, size_t number, 
 	EXPECT(fits);
 }
 
+/* The rights that were promised last, or those of any change begun after it; and nobody believes that control has been told of them. */
+static void check_shares(const struct story *t, struct view *v, size_t cut)
+{
+	const struct guest bob = { .account = 8 };
+	const struct share *promised = t->shares;
+	bool fits = false;
+	unsigned rights;
+
+	for (size_t i = 1; i < t->n_shares; i++)
+		if (t->shares[i].acked <= cut)
+			promised = &t->shares[i];
+	EXPECT_OK(rights_of(v, t->inbox, &bob, &rights));
+	for (const struct share *x = promised; x < t->shares + t->n_shares; x++)
+		fits = fits || (rights == x->rights && (x == promised || x->from <= cut));
+	EXPECT(fits);
+	EXPECT(promised == t->shares || acl_is_untold(v));
+}
+
 static void check_counters(struct view *v, int64_t mailbox_id)
 {
 	CLEANUP(arena_free) struct arena a = { 0 };
@@ -253,6 +292,7 @@ static void check_cut(const struct story *t, struct str trace, size_t cut, unsig
 	EXPECT_OK(view_open(dir, &config, &v));
 	for (size_t i = 0; i < t->n; i++)
 		check_message(t, v, i, cut);
+	check_shares(t, v, cut);
 	check_counters(v, t->inbox);
 	check_counters(v, t->archive);
 	for (size_t i = 0; i < t->n_moments && t->moments[i].at <= cut; i++)
@@ -293,6 +333,7 @@ TEST(every_power_cut_keeps_what_was_acknowledged)
 	EXPECT_OK(view_mailbox_by_role(t->v, MAILBOX_ARCHIVE, &a, &m));
 	t->archive = m.mailbox_id;
 	ready = powercut_position(t->trace_path);
+	t->n_shares = 1;
 	run_story(t);
 	view_close(t->v);
 	trace = powercut_stop(&a, t->trace_path);

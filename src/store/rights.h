@@ -61,6 +61,8 @@ enum err rights_check(struct view *v, int64_t mailbox_id, const struct guest *gu
 enum err acl_subjects(struct view *v, struct arena *a, struct subject **out, size_t *n) MUST_CHECK;
 /* Has control still to hear of the newest lists? Survives a kill. */
 bool acl_is_untold(struct view *v);
+/* Control's table is made anew from the lists, at the next acl_tell(). */
+void acl_tell_again(struct view *v);
 /* Tells it, if so; waits at most timeout_ms. Whoever changed a list calls it, and the cell once a second while it fails: the change holds, and is
  * answered, whatever comes of it. */
 enum err acl_tell(struct view *v, struct channel *control, int timeout_ms) MUST_CHECK;
