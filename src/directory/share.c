@@ -221,10 +221,13 @@ static enum err is_anyone_there(struct directory *d, struct search *s, struct st
 
 static enum err find_owners(struct directory *d, struct search *s)
 {
+	/* three look-ups by index, however many share with others */
 	static const char sql[] = GROUPS_OF_GUEST
-		" SELECT owner, account.address, max(kind <> 1) FROM share JOIN account ON account.account = owner AND account.deleted = 0"
-		" WHERE owner > ?2 AND owner <> ?1 AND (?3 = 0 OR owner = ?3) AND"
-		" ((kind = 2 AND share.account = ?1) OR kind = 1 OR (kind = 3 AND grp IN (SELECT key FROM way))) GROUP BY owner ORDER BY owner";
+		", found(owner, is_his) AS (SELECT owner, 1 FROM share WHERE kind = 2 AND account = ?1 AND grp = ''"
+		" UNION ALL SELECT owner, 1 FROM way CROSS JOIN share ON kind = 3 AND share.account = 0 AND grp = way.key"
+		" UNION ALL SELECT owner, 0 FROM share WHERE kind = 1 AND account = 0 AND grp = '')"
+		" SELECT owner, account.address, max(is_his) FROM found JOIN account ON account.account = owner AND account.deleted = 0"
+		" WHERE owner > ?2 AND owner <> ?1 AND (?3 = 0 OR owner = ?3) GROUP BY owner ORDER BY owner";
 	CLEANUP(stmt_release) struct stmt *q = db_query(d->db, sql);
 
 	stmt_bind_u64(q, 1, s->guest.account);
