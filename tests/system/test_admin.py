@@ -181,6 +181,23 @@ def test_renamed_account(server):
     expect(rcpt(server, "david@example.test")[0] == 550, "the dropped address is unknown")
 
 
+def test_what_is_shared(server):
+    """The command line and mail programs change the same lists of rights."""
+    server.cli("account", "share", "alice@example.test", "Sent", "dave@example.test", "read")
+    box = server.imap("alice")
+    try:
+        got = box.getacl("Sent")[1][0].decode()
+        expect('"dave@example.test" lr' in got and '"alice@example.test" lrswipkxtecda' in got, f"GETACL: {got}")
+        expect(box.setacl("Sent", "carol@example.test", "lrs")[0] == "OK", "SETACL")
+    finally:
+        box.logout()
+    rows = server.cli_json("account", "shares", "alice@example.test")
+    expect([(r["shared_with"], r["may"], r["rights"]) for r in rows] == [("carol@example.test", "some", "lrs"), ("dave@example.test", "read", "lr")], f"{rows}")
+    for name in ("carol", "dave"):
+        server.cli("account", "unshare", "alice@example.test", "Sent", f"{name}@example.test")
+    expect(server.cli_json("account", "shares", "alice@example.test") == [], "nothing is shared any more")
+
+
 def test_app_passwords(server):
     made = server.cli_json("app-password", "add", "alice@example.test", "phone", "--for", "imap")
     box = imaplib.IMAP4_SSL("localhost", server.port(993), ssl_context=server.tls())
