@@ -1,5 +1,6 @@
 /* queue list, show, retry, hold, release, remove, destinations, pause, resume, status: pages of queue/command.h as rows. */
 #include "admin/admin_private.h"
+#include "base/clock.h"
 #include "queue/destination.h"
 
 static enum err ask_queue(struct admin_call *c, const struct queue_command *ask, struct queue_answer *out)
@@ -146,6 +147,14 @@ enum err admin_queue_remove(struct admin_call *c)
 	return admin_said(c, TEXT_ADMIN_QUEUE_REMOVED, admin_text(c, "message"));
 }
 
+/* 0: nothing is to be sent there, or nothing may. */
+static uint64_t next_try(const struct queue_destination *d)
+{
+	if (d->is_paused || d->waiting + d->sending == 0)
+		return 0;
+	return d->again > 0 ? (uint64_t)d->again : (uint64_t)clock_wall_s();
+}
+
 static struct str condition_word(const struct queue_destination *d)
 {
 	if (d->is_paused)
@@ -166,7 +175,7 @@ enum err admin_queue_destinations(struct admin_call *c)
 		admin_put_number(row, "waiting", d->waiting);
 		admin_put_number(row, "sending", d->sending);
 		admin_put_text(row, "condition", condition_word(d));
-		admin_put_number(row, "next_try", d->is_paused ? 0 : (uint64_t)d->again);
+		admin_put_number(row, "next_try", next_try(d));
 	}
 	return ERR_OK;
 }

@@ -5,6 +5,7 @@
 #include "conf/conf_private.h"
 #include "base/bytes.h"
 #include <stdio.h>
+#include <string.h>
 
 struct unit { const char *name; uint64_t factor; };
 /* The largest first: conf_show_number() takes the first that divides. */
@@ -88,6 +89,8 @@ struct str conf_show_range(struct arena *a, const struct setting_row *row)
 {
 	if (row->type == TYPE_SWITCH)
 		return STR("on, off");
+	if (row->type == TYPE_TEXT && strchr(row->unit, ',') != NULL)  /* these words, and no others */
+		return str_of(row->unit);
 	if (row->type == TYPE_TEXT)
 		return arena_printf(a, "≤ %llu B", (unsigned long long)row->max);
 	struct str min = conf_show_number(a, row, row->min), max = conf_show_number(a, row, row->max);

@@ -16,6 +16,7 @@
 #include "base/bytes.h"
 #include "mime/build.h"
 #include "mime/date.h"
+#include "mime/downgrade.h"
 #include "mime/header.h"
 #include "mime/timestamp.h"
 #include "trail/refusals.h"
@@ -474,6 +475,16 @@ static void put_message(struct bouncing *b, struct str text, struct str status, 
 	build_message(&m, out);
 }
 
+/* Also to a server that takes ASCII only? What is inside message/rfc822 cannot be encoded as a whole (RFC 2046 §5.2.1), so a header with raw
+ * eight-bit bytes in it would keep the report from arriving. As text, which a header alone is, it can. */
+static bool can_travel(struct bouncing *b, const struct buf *out)
+{
+	struct mime_downgrade ascii;
+	enum downgrade_outcome how = mime_downgrade(&b->arena, buf_str(out), &ascii);
+
+	return how == DOWNGRADE_DONE || how == DOWNGRADE_NOT_NEEDED;
+}
+
 void bounce_build(const struct report *r, const struct bounce_style *style, struct buf *out, enum envelope_body *body, bool *smtputf8)
 {
 	struct bouncing b = { .report = r, .style = style };
@@ -492,6 +503,13 @@ void bounce_build(const struct report *r, const struct bounce_style *style, stru
 	else
 		put_header(&b, &original);
 	put_message(&b, buf_str(&text), buf_str(&status), original.n > 0 ? buf_str(&original) : STR("\r\n"), out);
+	if (b.returns_all && !can_travel(&b, out)) {
+		b.returns_all = false;
+		buf_reset(&original);
+		buf_reset(out);
+		put_header(&b, &original);
+		put_message(&b, buf_str(&text), buf_str(&status), buf_str(&original), out);
+	}
 	*body = str_is_ascii(buf_str(out)) ? ENVELOPE_7BIT : ENVELOPE_8BITMIME;
 	*smtputf8 = !str_is_ascii(r->envelope->sender);
 	out->failed |= text.failed || status.failed || original.failed;

@@ -295,6 +295,9 @@ TEST(beyond_ascii)
 	EXPECT(!b.smtputf8);  /* the sender's own address needs none */
 	built_free(&b);
 	envelope.smtputf8 = false;
+	build(&b, &r, &english);
+	EXPECT_STR(b.original_type, "text/rfc822-headers");  /* raw, not announced: as text it can be encoded for any server */
+	built_free(&b);
 	envelope.ret = ENVELOPE_RET_NONE;
 	x = bob;
 	x.text = STR("550 5.1.1 bo\xc3\xaete inconnue");

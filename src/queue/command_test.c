@@ -167,6 +167,9 @@ TEST(orders)
 		EXPECT_INT(answer.changed, c->changed);
 		EXPECT_INT(changed, c->changed > 0);
 	}
+	EXPECT_OK(late_pause(p.l, STR("example.test"), true));
+	EXPECT_OK(ask(&p, (struct queue_command){ .kind = QUEUE_RETRY, .name = STR(""), .recipient = -1 }, &answer, &changed));
+	EXPECT_INT(answer.changed, 2);  /* those elsewhere wait all the same */
 	stop(&p);
 }
 

@@ -500,7 +500,7 @@ void late_next_of(const struct late_past *p, int64_t now, int64_t lifetime_s, st
 #define OF_MESSAGE " AND seq = ?2 AND log_id = ?3 AND (?4 < 0 OR recipient = ?4)"
 #define RETRY_SQL \
 	"UPDATE recipient SET due = ?1, asked = CASE WHEN asked = 0 AND due > ?1 AND due < 9223372036854775807 THEN due ELSE asked END" \
-	" WHERE state = 1 AND release <= ?1"
+	" WHERE state = 1 AND release <= ?1 AND NOT (account = 0 AND destination IN (SELECT destination FROM paused))"
 #define HOLD_SQL "UPDATE recipient SET state = 2, due = ?1 WHERE state = 1"
 
 static const char *order_sql(enum late_order order, bool is_all)

@@ -214,7 +214,7 @@ enum err late_summarise(struct late *l, uint64_t log_id, uint64_t seq, struct la
 enum err late_find_name(struct late *l, uint32_t log_id_high, uint64_t seq, uint64_t *log_id) MUST_CHECK;
 
 enum late_order {
-	LATE_RETRY = 1,     /* waiting rows are due now, but those that wait for their release */
+	LATE_RETRY = 1,     /* waiting rows are due now, but those that wait for their release, or for a destination that is paused */
 	LATE_HOLD,          /* waiting rows are held */
 	LATE_RELEASE,       /* held rows are waiting again, due now; of a message that is named also what waits for its release */
 	LATE_REMOVE,        /* finished, without a trace for the sender: the administrator decided */

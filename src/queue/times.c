@@ -13,7 +13,7 @@
 #include "queue/parcels.h"
 #include "queue/queue_private.h"
 
-enum { STOPPED_LOOK_S = 900, OVERDUE_MAX = 500 };
+enum { STOPPED_LOOK_S = 120, OVERDUE_MAX = 500 };
 
 static struct str date_of(int64_t unix_s, struct arena *a)
 {
