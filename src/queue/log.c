@@ -13,6 +13,9 @@
  * present one is kept free for it: LOG_MESSAGE enters a segment only when one more is free behind it, and goes into the
  * present one only while the next is free (it is not, when LOG_W had to enter the last one).
  *
+ * Together. Messages that belong together find room together: the way through the segments is gone before anything is written. They stand
+ * one behind the other, and each may have the number of an earlier one in its payload, which gets it as it is numbered.
+ *
  * After a failed write or sync nothing more is written: what is on the disk is not known, and a sync that succeeds
  * later proves nothing (DESIGN.md §4.8). Opening again reads what is there and makes it durable. */
 #include "base/bytes.h"
@@ -21,6 +24,7 @@
 #include "base/wire.h"
 #include "queue/log_private.h"
 #include <assert.h>
+#include <endian.h>
 
 enum { HEADER = LOG_RECORD_HEADER, BATCH_MAX = 500, STAGED_MAX = 512 };
 
@@ -146,6 +150,15 @@ static void stage(struct log_batch *b, const void *p, size_t n)
 	add_iov(b, to, n);
 }
 
+/* The number of the other one is known only now. */
+static void name(const struct log_entry *e)
+{
+	uint64_t seq = htole64(e->names->place.seq);
+
+	assert(e->names_at + sizeof seq <= e->head.n);
+	memcpy((char *)(uintptr_t)e->head.p + e->names_at, &seq, sizeof seq);
+}
+
 /* What is short is copied beside the header, so that few pieces remain; a long body is written from where it is. */
 static void add_record(struct log *l, struct log_batch *b, struct log_entry *e)
 {
@@ -153,6 +166,8 @@ static void add_record(struct log *l, struct log_batch *b, struct log_entry *e)
 	uint32_t length = (uint32_t)(e->head.n + e->body.n);
 	char header[HEADER];
 
+	if (e->names != NULL)
+		name(e);
 	put_header(l, header, b->next_seq, b->n, e);
 	stage(b, header, HEADER);
 	if (e->head.n <= STAGED_MAX)
@@ -260,13 +275,55 @@ static enum err find_room(struct log *l, const struct log_entry *e)
 	return l->failed ? ERR_IO : may_stay(l, e) ? ERR_OK : ERR_AGAIN;
 }
 
+/* Is there room for all of these messages? Goes the way that find_room() will go. */
+static enum err look_for_room(struct log *l, struct log_entry *const *entries, size_t n)
+{
+	uint64_t generation = l->generation;
+	uint32_t end = l->batch->end;
+
+	for (size_t i = 0; i < n; i++) {
+		size_t length = entries[i]->head.n + entries[i]->body.n;
+		if (length > log_record_max(l))
+			return ERR_LIMIT;
+		if (end + log_padded((uint32_t)length) > l->segment_bytes) {
+			generation++;
+			if (generation + 1 - l->generation >= l->segments || !is_free(l, generation))
+				return ERR_AGAIN;
+			end = log_padded(LOG_SEGMENT_PAYLOAD);
+		}
+		if (!is_free(l, generation + 1))
+			return ERR_AGAIN;
+		end += log_padded((uint32_t)length);
+	}
+	return ERR_OK;
+}
+
+/* Those that go together are passed over together: how many. */
+static size_t refuse_together(struct log *l, struct log_entry **entries, size_t n)
+{
+	size_t together = entries[0]->together;
+
+	if (together <= 1)
+		return 0;
+	assert(together <= n && together <= LOG_TOGETHER_MAX && entries[0]->kind == LOG_MESSAGE);
+	enum err e = look_for_room(l, entries, together);
+	for (size_t i = 0; i < together; i++)
+		entries[i]->result = e;
+	return e == ERR_OK ? 0 : together;
+}
+
 void log_write(struct log *l, struct log_entry **entries, size_t n)
 {
+	size_t passed;
+
 	if (l->batch == NULL)
 		l->batch = MEM_NEW(struct log_batch);
 	begin_batch(l);
-	for (size_t i = 0; i < n; i++) {
+	for (size_t i = 0; i < n; i += passed > 0 ? passed : 1) {
 		assert(entries[i]->kind != LOG_W || log_w_of(entries[i]->head) < l->next_seq);
+		passed = refuse_together(l, entries + i, n - i);
+		if (passed > 0)
+			continue;
 		entries[i]->result = find_room(l, entries[i]);
 		if (entries[i]->result == ERR_OK)
 			add_record(l, l->batch, entries[i]);

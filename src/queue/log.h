@@ -12,7 +12,7 @@
 #include "disk/disk.h"
 
 enum { LOG_SEGMENTS_MIN = 4, LOG_SEGMENTS_MAX = 64, LOG_SEGMENT_BYTES_MIN = 1 << 16, LOG_SEGMENT_BYTES_MAX = 1 << 28,
-       LOG_RECORD_HEADER = 32 };
+       LOG_RECORD_HEADER = 32, LOG_TOGETHER_MAX = 256 };
 
 enum log_kind {
 	LOG_SEGMENT = 1,  /* first record of each segment; the log's own */
@@ -37,6 +37,9 @@ struct log_place {       /* where a payload is; valid until W passes its seq */
 struct log_entry {
 	enum log_kind    kind;
 	struct str       head, body;  /* the payload is head + body; both must stay until it is written */
+	size_t           together;    /* of the first of several that are written all, or (no room, too large) none: how many; at most LOG_TOGETHER_MAX */
+	const struct log_entry *names;  /* one before it in the same call, whose seq its payload has ... */
+	size_t           names_at;    /* ... there in head: 8 bytes, filled in as put_u64() would; NULL: none */
 	struct log_place place;       /* out; place.seq is its number */
 	enum err         result;      /* out */
 };
@@ -53,7 +56,8 @@ void log_close(struct log **l);     /* for CLEANUP too; NULL is fine */
 typedef enum err (*log_seen)(void *context, struct log_place place, struct str payload);
 enum err log_replay(struct log *l, enum log_kind kind, log_seen see, void *context) MUST_CHECK;
 
-/* Appends the entries in their order, syncs, and sets place and result of each:
+/* Appends the entries in their order, syncs, and sets place and result of each (of those that go together the same, but for ERR_IO: what was
+ * written before it is there as a prefix):
  *   ERR_OK     durable
  *   ERR_AGAIN  no room until W advances. (LOG_W always finds room: one segment is kept for it.)
  *   ERR_LIMIT  larger than log_record_max()

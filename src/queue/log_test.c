@@ -342,6 +342,51 @@ TEST(a_full_ring)
 	end(&r);
 }
 
+/* All or none, whatever the room, and each knows the number of the first. */
+TEST(what_goes_together)
+{
+	enum { MOST = 12 };
+	struct seen *s = MEM_NEW(struct seen);
+	struct log_entry e[MOST], *entries[MOST];
+	size_t kept = 0, refused = 0;
+	unsigned seed = 5;
+	struct ring r = { 0 };
+
+	open_ring(&r);
+	for (int round = 0; round < 200; round++) {
+		CLEANUP(arena_free) struct arena a = { 0 };
+		size_t n = 1 + (unsigned)rand_r(&seed) % MOST, size = 16 + (unsigned)rand_r(&seed) % 12000;
+		uint64_t last = log_last_seq(r.l);
+		for (size_t i = 0; i < n; i++) {
+			struct buf b = BUF(SEGMENT);
+			text_of(kept + i, size, &b);
+			e[i] = (struct log_entry){ .kind = LOG_MESSAGE, .head = arena_printf(&a, "%08zu" STR_FMT, i, STR_ARG(STR("12345678"))),
+				                       .body = str_copy(&a, buf_str(&b)), .together = i == 0 ? n : 0, .names = i > 0 ? &e[0] : NULL, .names_at = 8 };
+			entries[i] = &e[i];
+			buf_free(&b);
+		}
+		log_write(r.l, entries, n);
+		for (size_t i = 0; i < n; i++) {
+			struct scan read = scan_of(str_from(e[i].head, 8));
+			EXPECT_INT(e[i].result, e[0].result);
+			EXPECT(e[i].result != ERR_OK || i == 0 || (get_u64(&read) == e[0].place.seq && e[i].place.seq > e[i - 1].place.seq));
+		}
+		if (e[0].result != ERR_OK) {
+			EXPECT_INT(log_last_seq(r.l), last);
+			EXPECT_OK(put_w(&r, last));
+			refused++;
+		}
+		kept += n;
+	}
+	EXPECT(refused > 10 && refused < 150);
+	e[0] = e[1] = (struct log_entry){ .kind = LOG_MESSAGE, .head = STR("small"), .together = 2 };
+	e[1].head = str_make((const char *)s, log_record_max(r.l) + 1u);   /* too large, so the other is refused as well */
+	log_write(r.l, entries, 2);
+	EXPECT(e[0].result == ERR_LIMIT && e[1].result == ERR_LIMIT);
+	mem_free(s);
+	end(&r);
+}
+
 TEST(a_full_ring_opens)
 {
 	CLEANUP(arena_free) struct arena a = { 0 };

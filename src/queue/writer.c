@@ -57,19 +57,28 @@ struct writer {
 	struct handback     back;
 };
 
-static bool has_sender(const struct writing *record) { return record->entry.kind == LOG_MESSAGE; }
+/* What goes with another one has its sender. */
+static bool has_sender(const struct writing *record) { return record->entry.kind == LOG_MESSAGE && record->entry.names == NULL; }
 
-/* Lock held. Moves what fits one batch; at least one record, however long. */
+static size_t next_together(const struct writer *w)
+{
+	const struct writing *next = (const struct writing *)w->waiting.first;
+
+	return next == NULL ? 0 : next->entry.together > 1 ? next->entry.together : 1;
+}
+
+/* Lock held. Moves what fits one batch; at least one record, however long, and those that go together. */
 static size_t take_batch(struct writer *w, struct writing **batch)
 {
-	size_t n = 0, bytes = 0;
+	size_t n = 0, bytes = 0, together;
 
-	while (w->waiting.first != NULL && n < WRITER_BATCH_MAX && (n == 0 || bytes < WRITER_BATCH_BYTES)) {
-		batch[n] = (struct writing *)handed_list_take(&w->waiting);
-		bytes += batch[n]->entry.head.n + batch[n]->entry.body.n;
-		w->waiting_senders -= has_sender(batch[n]);
-		n++;
-	}
+	while ((together = next_together(w)) > 0 && n + together <= WRITER_BATCH_MAX && (n == 0 || bytes < WRITER_BATCH_BYTES))
+		for (; together > 0; together--) {
+			batch[n] = (struct writing *)handed_list_take(&w->waiting);
+			bytes += batch[n]->entry.head.n + batch[n]->entry.body.n;
+			w->waiting_senders -= has_sender(batch[n]);
+			n++;
+		}
 	w->waiting_n -= n;
 	return n;
 }
@@ -240,28 +249,37 @@ void writer_free(struct writer *w)
 	mem_free(w);
 }
 
-static void put(struct writer *w, struct writing *record)
+/* How many of them have a sender. */
+static size_t put(struct writer *w, struct writing *const *records, size_t n)
 {
-	w->pending++;
+	size_t senders = 0;
+
+	w->pending += n;
 	pthread_mutex_lock(&w->lock);
-	handed_list_add(&w->waiting, &record->handed);
-	w->waiting_n++;
-	w->waiting_senders += has_sender(record);
+	for (size_t i = 0; i < n; i++) {
+		records[i]->entry.together = i == 0 ? n : 0;
+		handed_list_add(&w->waiting, &records[i]->handed);
+		senders += has_sender(records[i]);
+	}
+	w->waiting_n += n;
+	w->waiting_senders += senders;
 	pthread_mutex_unlock(&w->lock);
+	return senders;
 }
 
-void writer_add(struct writer *w, struct writing *record)
+void writer_add_together(struct writer *w, struct writing *const *records, size_t n)
 {
-	w->alone.added++;
-	w->alone.senders += has_sender(record);
-	put(w, record);
+	w->alone.added += n;
+	w->alone.senders += put(w, records, n);
 }
+
+void writer_add(struct writer *w, struct writing *record) { writer_add_together(w, &record, 1); }
 
 void writer_add_later(struct writer *w, struct writing *record)
 {
 	if (w->alone.later_us == 0)
 		w->alone.later_us = clock_mono_us();
-	put(w, record);
+	(void)put(w, &record, 1);
 }
 
 int writer_patience_ms(const struct writer *w)

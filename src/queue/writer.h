@@ -18,6 +18,8 @@ struct writing {  /* one record on its way, embedded in what it belongs to */
 struct writer *writer_new(struct log *l);      /* the log must outlive it */
 void writer_free(struct writer *w);            /* after all has been written and done() called; NULL is fine */
 void writer_add(struct writer *w, struct writing *record);   /* nothing happens before writer_go() */
+/* Several that go together (log.h), at most LOG_TOGETHER_MAX: they are written in one call, one behind the other. */
+void writer_add_together(struct writer *w, struct writing *const *records, size_t n);
 /* The same, for one that nobody waits for: with what is added next, or after WRITER_LATER_MS. */
 void writer_add_later(struct writer *w, struct writing *record);
 int writer_patience_ms(const struct writer *w);   /* writer_go() is to be called again within so long; INT_MAX: whenever something happens */
