@@ -59,7 +59,6 @@ enum err queue_spool_ask(struct channel *queue, queue_spooled done, void *contex
  * SPOOL:  empty. Answer: u64 number, and the file. */
 struct queue_add_in {
 	struct envelope   envelope;
-	struct str        envelope_bytes;  /* as it goes into the log */
 	struct queue_body body;
 	struct str        mapped;          /* private */
 };

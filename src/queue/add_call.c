@@ -86,7 +86,8 @@ void queue_spool_answer(uint64_t spool, struct buf *out) { put_u64(out, spool); 
 
 static bool get_content(struct scan *s, struct arena *a, struct queue_add_in *out)
 {
-	out->envelope_bytes = get_str(s, ENVELOPE_BYTES_MAX);
+	struct str envelope = get_str(s, ENVELOPE_BYTES_MAX);
+
 	switch (get_u8(s)) {
 	case BODY_BYTES:
 		out->body.bytes = scan_bytes(s, scan_left(s));
@@ -102,7 +103,7 @@ static bool get_content(struct scan *s, struct arena *a, struct queue_add_in *ou
 	default:
 		scan_fail(s);
 	}
-	return get_end(s) && out->body.size <= QUEUE_BODY_MAX && envelope_decode(out->envelope_bytes, a, &out->envelope);
+	return get_end(s) && out->body.size <= QUEUE_BODY_MAX && envelope_decode(envelope, a, &out->envelope);
 }
 
 enum err queue_add_decode(const struct message *m, struct arena *a, struct queue_add_in *out)

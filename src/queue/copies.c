@@ -1,12 +1,16 @@
-/* Writing what groups send on.
+/* What groups send on: messages of their own, made here and written together with the message they are of.
  *
- * Each copy has the header of mime/list.h and the body of the original, which is not copied in memory: it stays mapped until the copies are
- * written. Members elsewhere see the group as the author (mime/list.c says why), but for authors who are ours and have logged in: their
+ * Each copy has the header of mime/list.h and the body of the original, which is not copied in memory before the records are made: it stays
+ * mapped. Members elsewhere see the group as the author (mime/list.c says why), but for authors who are ours and have logged in: their
  * domain's signature is made here, so their name passes everywhere. A name of ours in a stranger's mail proves nothing, and must not
  * get our signature.
  *
- * A message that a delivery has made (a redirect) has a key, under which it is queued once; its copies have keys made from it, so that a
- * delivery that is repeated after a kill finds them. */
+ * All of it or none. The message and its copies are records that stand one behind the other, and either all find room in the log or none does
+ * (log.h), so its sender is told "accepted" or "not now" about all of it, and what he sends again nobody has already. Cut in the
+ * middle of that write, before anybody was told, the message is there and copies at the end are missing: unfinished.c makes those up, so that
+ * a message made by a delivery, which is not asked for a second time (parents.h), reaches all members.
+ *
+ * The parent of a copy is (message, ENVELOPE_GROUP, how many came before it); the last one says that it is. */
 #include "queue/copies.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -17,16 +21,27 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { HEADER_ROOM = 8192, ORDINAL_OF_COPIES = 1 << 30, ORDINALS = 1 << 12 };
+enum {
+	HEADER_ROOM = 8192,
+	INLINE_MAX = 4 << 20,          /* bytes of all copies that may be in memory; more: each is in a file */
+};
+
+struct copy {
+	struct adding  adding;         /* first */
+	struct copies *copies;
+	struct buf     head;
+};
 
 struct copies {
 	struct queue            *queue;
 	struct resolved         *all;
 	const struct queue_body *body;
 	struct str               mapped;     /* the spool file */
-	size_t                   writing;
+	struct copy             *list;       /* of those that are made; NULL: not yet */
+	size_t                   n, making, writing;
+	uint64_t                 of_seq;
 	enum err                 result;
-	void                   (*done)(void *context, enum err result);
+	copies_done              done;
 	void                    *context;
 };
 
@@ -50,9 +65,25 @@ void copies_free(struct copies *c)
 {
 	if (c == NULL)
 		return;
+	for (size_t i = 0; i < c->n; i++) {
+		adding_drop(&c->list[i].adding);
+		buf_free(&c->list[i].head);
+	}
 	if (c->mapped.p != NULL)
 		munmap((void *)c->mapped.p, c->mapped.n);
+	mem_free(c->list);
 	mem_free(c);
+}
+
+void copies_settle(struct queue *q, struct due *d)
+{
+	static const struct sync_result done = { .outcome = DELIVERY_DONE, .status = { "2.1.5", 5 },
+		.reason = { "The message was sent on to the members of the group.", 52 }, .host = { "", 0 } };
+
+	if (d->tells_success)
+		sync_move(q->sync, d, &done);
+	else
+		backlog_settle(&q->backlog, d);
 }
 
 static struct str message_of(const struct copies *c) { return c->mapped.p != NULL ? c->mapped : c->body->bytes; }
@@ -90,7 +121,9 @@ enum err copies_check(struct copies *c, const struct envelope *e)
 	return why == LIST_HAS_SEEN_IT ? ERR_CONFLICT : ERR_DENIED;
 }
 
-/* ------------------------------------------------------------------------------------------------------------ writing */
+/* ------------------------------------------------------------------------------------------------------------- making */
+
+static void on_written(struct adding *a);
 
 /* Who From names is ours, and has proven it. */
 static bool is_author_ours(const struct queue *q, const struct envelope *e, struct str header)
@@ -119,51 +152,92 @@ static void write_header(const struct copies *c, const struct resolved_copy *cop
 	list_header(&post, header, out);
 }
 
-static void one_done(struct copies *c, enum err result)
+static void one_made(struct copies *c, enum err result)
 {
 	if (result != ERR_OK)
 		c->result = result;
-	if (--c->writing == 0)
+	if (--c->making == 0)
 		c->done(c->context, c->result);
 }
 
-static void on_written(void *context, enum err result, struct due *hold)
-{
-	struct copies *c = context;
+static void on_ready(struct adding *a, enum err result) { one_made(((struct copy *)a)->copies, result); }
 
-	if (hold != NULL)
-		backlog_settle(&c->queue->backlog, hold);
-	one_done(c, result);
-}
-
-static void write_copy(struct copies *c, size_t i)
+static void make_copy(struct copies *c, size_t i, bool is_apart)
 {
-	struct resolved_copy *copy = &c->all->copies[i];
+	struct resolved_copy *of = &c->all->copies[i];
+	struct copy *copy = &c->list[i];
 	struct str message = message_of(c), header = str_sub(message, 0, header_size(message));
-	CLEANUP(buf_free) struct buf head = BUF(header.n * 2 + HEADER_ROOM);
-	struct envelope_parent *parent = &copy->envelope.parent;
 
-	if (parent->log_id != 0)
-		parent->ordinal = ORDINAL_OF_COPIES + parent->ordinal % ORDINALS * ORDINALS + (uint32_t)i;
-	uint64_t earlier = parents_find(&c->queue->parents, parent);
-	if (earlier != 0) {
-		one_done(c, earlier == PARENT_BEING_WRITTEN ? ERR_AGAIN : ERR_OK);
-		return;
-	}
-	write_header(c, copy, header, &head);
-	if (head.failed) {
-		one_done(c, ERR_LIMIT);
-		return;
-	}
-	add_copy(c->queue, &copy->envelope, buf_str(&head), str_from(message, header.n), on_written, c);
+	of->envelope.parent = (struct envelope_parent){ log_id(c->queue->log), c->of_seq, ENVELOPE_GROUP, (uint32_t)i | (i + 1 == c->n ? COPIES_LAST : 0) };
+	copy->copies = c;
+	copy->head = BUF(header.n * 2 + HEADER_ROOM);
+	write_header(c, of, header, &copy->head);
+	copy->adding = (struct adding){ .queue = c->queue, .head = buf_str(&copy->head), .is_apart = is_apart,
+		                            .body = { .bytes = str_from(message, header.n) }, .ready = on_ready, .written = on_written };
+	if (copy->head.failed || adding_envelope(&copy->adding, &of->envelope) != ERR_OK)
+		one_made(c, ERR_LIMIT);
+	else
+		adding_begin(&copy->adding);
 }
 
-void copies_write(struct copies *c, void (*done)(void *context, enum err result), void *context)
+void copies_make(struct copies *c, uint64_t of_seq, copies_done done, void *context)
 {
+	size_t n = c->all->n;
+	bool is_apart = n * message_of(c).n > INLINE_MAX;
+
 	c->done = done;
 	c->context = context;
-	c->writing = c->all->n + 1;  /* one for ourselves: a copy may be done before the next is begun */
-	for (size_t i = 0, n = c->all->n; i < n; i++)
-		write_copy(c, i);
-	one_done(c, ERR_OK);
+	c->of_seq = of_seq;
+	c->making = 1;  /* for ourselves: a copy may be made before the next is begun */
+	if (n >= LOG_TOGETHER_MAX)
+		c->result = ERR_LIMIT;
+	if (c->result == ERR_OK && n > 0) {
+		c->list = mem_array(n, sizeof *c->list);
+		c->n = n;
+		c->making += n;
+	}
+	for (size_t i = 0; i < c->n; i++)
+		make_copy(c, i, is_apart);
+	one_made(c, ERR_OK);
+}
+
+/* ------------------------------------------------------------------------------------------------------------ writing */
+
+size_t copies_count(const struct copies *c) { return c->n; }
+
+/* All their results are there when the first of them is told. */
+enum err copies_result(const struct copies *c)
+{
+	for (size_t i = 0; i < c->n; i++)
+		if (c->list[i].adding.writing.entry.result != ERR_OK)
+			return c->list[i].adding.writing.entry.result;
+	return ERR_OK;
+}
+
+static void on_written(struct adding *a)
+{
+	struct copies *c = ((struct copy *)a)->copies;
+
+	if (a->writing.entry.result == ERR_OK)
+		adding_enter(a);
+	if (--c->writing > 0)
+		return;
+	if (c->done != NULL)
+		c->done(c->context, copies_result(c));
+	copies_free(c);
+}
+
+void copies_write(struct copies *c, struct adding *message, copies_done done, void *context)
+{
+	struct adding *list[LOG_TOGETHER_MAX];
+	size_t n = 0;
+
+	c->done = done;
+	c->context = context;
+	c->writing = c->n;
+	if (message != NULL)
+		list[n++] = message;
+	for (size_t i = 0; i < c->n; i++)
+		list[n++] = &c->list[i].adding;
+	adding_write(list, n, message != NULL);
 }

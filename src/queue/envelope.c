@@ -90,13 +90,10 @@ void envelope_encode(const struct envelope *e, struct buf *out)
 	}
 }
 
-static void get_head(struct scan *s, struct envelope *out)
+/* What stands before the parent. */
+static void get_first_part(struct scan *s, uint8_t *version, struct envelope *out)
 {
-	uint8_t version = get_u8(s);
-
-	*out = (struct envelope){ 0 };
-	if (version != ENVELOPE_VERSION && version != ENVELOPE_FIRST)
-		scan_fail(s);
+	*version = get_u8(s);
 	out->source = (enum envelope_source)get_u8(s);
 	out->sender = get_str(s, ENVELOPE_ADDRESS_MAX);
 	out->body = (enum envelope_body)get_u8(s);
@@ -107,6 +104,27 @@ static void get_head(struct scan *s, struct envelope *out)
 	out->received = get_i64(s);
 	out->peer = get_str(s, ENVELOPE_PEER_MAX);
 	out->submitter = get_u64(s);
+}
+
+size_t envelope_parent_seq_at(struct str bytes)
+{
+	struct scan s = scan_of(bytes);
+	struct envelope e;
+	uint8_t version;
+
+	get_first_part(&s, &version, &e);
+	(void)get_u64(&s);
+	return bytes.n - scan_left(&s);
+}
+
+static void get_head(struct scan *s, struct envelope *out)
+{
+	uint8_t version;
+
+	*out = (struct envelope){ 0 };
+	get_first_part(s, &version, out);
+	if (version != ENVELOPE_VERSION && version != ENVELOPE_FIRST)
+		scan_fail(s);
 	out->parent.log_id = get_u64(s);
 	out->parent.seq = get_u64(s);
 	out->parent.account = get_u64(s);

@@ -90,6 +90,8 @@ struct envelope {
 void envelope_encode(const struct envelope *e, struct buf *out);
 /* Slices view bytes, the array of recipients lives in a. False: malformed, or over a limit. */
 bool envelope_decode(struct str bytes, struct arena *a, struct envelope *out) MUST_CHECK;
+/* Where the seq of its parent stands in what was encoded. */
+size_t envelope_parent_seq_at(struct str bytes);
 /* The same without the recipients (late.h keeps those apart); n is 0. */
 void envelope_head_encode(const struct envelope *e, struct buf *out);
 bool envelope_head_decode(struct str bytes, struct envelope *out) MUST_CHECK;

@@ -488,7 +488,7 @@ static bool is_out(const struct queue *q)
 /* Nothing new is sent; what is out gets its answer or its end; then one last round, and W. */
 static void run_stop(struct queue *q)
 {
-	if (q->adding > 0 || reporter_is_busy(q->reporter) || is_out(q) || sync_is_running(q->sync))
+	if (q->adding > 0 || q->unfinished.attempt != NULL || reporter_is_busy(q->reporter) || is_out(q) || sync_is_running(q->sync))
 		return;
 	if (!q->has_synced_last) {
 		q->has_synced_last = true;
@@ -506,6 +506,7 @@ void queue_run(struct queue *q, int64_t now_ms)
 		q->ticked_ms = now_ms;
 		tick(q);
 	}
+	unfinished_run(q);
 	writer_go(q->writer);
 	if (!q->stops) {
 		dispatch_run(q->dispatch, now_ms);
@@ -679,6 +680,7 @@ void queue_close(struct queue *q)
 	parcels_free(q->parcels);
 	reporter_free(q->reporter);
 	dispatch_free(q->dispatch);
+	unfinished_free(q);
 	sync_free(q->sync);
 	backlog_free(&q->backlog);
 	content_cache_free(q->contents);

@@ -11,6 +11,7 @@
 #include "queue/send.h"
 #include "queue/spool.h"
 #include "queue/sync.h"
+#include "queue/unfinished.h"
 #include "queue/worker.h"
 #include "queue/writer.h"
 
@@ -45,6 +46,7 @@ struct queue {
 	struct asker         *mx, *control;
 	struct parcels       *parcels;
 	struct map            sent;          /* while the log is replayed: keys that a LOG_DONE names -> a byte of replay.c */
+	struct unfinished     unfinished;
 	struct map            late_out;      /* rows of accounts that are being tried: key -> the queue */
 	uint64_t              next_asker;
 	uint64_t              w;             /* the durable one, as last seen */
@@ -62,8 +64,6 @@ void add_on_spool(void *context, struct channel *ch, struct message *m);
  * it until backlog_settle(); or why it cannot be kept now, and hold is NULL. */
 typedef void (*add_own_done)(void *context, enum err result, struct due *hold);
 void add_own(struct queue *q, const struct envelope *e, struct str bytes, add_own_done done, void *context);
-/* The same for what a group sends on: resolved already. head is copied, rest (what follows it) must live until done runs. */
-void add_copy(struct queue *q, const struct envelope *e, struct str head, struct str rest, add_own_done done, void *context);
 /* A record that is durable: its recipients to where they belong. again: found at start. */
 enum err add_to_backlog(struct queue *q, struct log_place place, const struct content *c, bool again) MUST_CHECK;
 

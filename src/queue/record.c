@@ -6,6 +6,7 @@
  * The log has a CRC of its own over everything. The body's goes on to the account, which keeps it with the message. */
 #include "queue/record.h"
 #include "queue/envelope.h"
+#include <assert.h>
 #include <stdio.h>
 
 enum { RECORD_VERSION = 1, DONE_VERSION = 2, BODY_INLINE = 1, BODY_SPOOL = 2 };
@@ -36,6 +37,15 @@ bool record_message_decode(struct str payload, struct record_message *out)
 		return out->spool != 0 && get_end(&s);
 	out->body = scan_bytes(&s, scan_left(&s));
 	return place == BODY_INLINE && out->spool == 0 && out->body.n == out->size;
+}
+
+size_t record_parent_seq_at(struct str payload)
+{
+	struct record_message m;
+
+	bool is_good = record_message_decode(payload, &m);
+	assert(is_good);
+	return (size_t)(m.envelope.p - payload.p) + envelope_parent_seq_at(m.envelope);
 }
 
 void record_done_encode(const struct record_done *d, struct buf *out)

@@ -29,6 +29,9 @@ void record_message_encode(const struct record_message *m, struct buf *head);
 /* Slices view payload. False: malformed, or of a later version. */
 bool record_message_decode(struct str payload, struct record_message *out) MUST_CHECK;
 
+/* Where in payload the seq of the envelope's parent stands, as put_u64() writes it: for one that is numbered in the same breath (log.h). */
+size_t record_parent_seq_at(struct str payload);
+
 struct record_done {
 	uint64_t log_id, seq;  /* the message */
 	size_t   n;            /* 1 to RECORD_DONE_MAX */

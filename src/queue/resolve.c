@@ -18,6 +18,7 @@ struct resolving {
 	struct map             accounts, addresses, groups;   /* on the list */
 	struct lookup_group   *found;                         /* groups, in the order of their mention */
 	size_t                 n, cap, orders_cap, envelope_cap;
+	bool                   is_accepted;                   /* who may write has been asked */
 	bool                   is_over;
 };
 
@@ -77,6 +78,8 @@ static void add_order(struct resolving *r, struct str address)
 		return;
 	if (r->out->orders_n == r->orders_cap)
 		r->out->orders = arena_grow(r->arena, r->out->orders, r->out->orders_n, &r->orders_cap, sizeof order);
+	order.group = str_copy(r->arena, order.group);   /* control may have to be waited for */
+	order.token = str_copy(r->arena, order.token);
 	r->out->orders[r->out->orders_n++] = order;
 }
 
@@ -104,7 +107,7 @@ static void add_group(struct resolving *r, const struct envelope_recipient *aske
 	if (!lookup_group(r->lookup, address, &g) || map_get(&r->groups, g.address) != NULL)
 		return;
 	map_set(&r->groups, g.address, r);
-	if (!may_post(r, &g)) {
+	if (!r->is_accepted && !may_post(r, &g)) {
 		log_info("not for the members of a group: this sender may not write to it group=" STR_FMT " from=" STR_FMT, STR_ARG(g.address),
 		         STR_ARG(r->in->sender));
 		return;
@@ -123,6 +126,7 @@ static struct envelope head_of_copy(struct resolving *r, const struct lookup_gro
 
 	e.sender = lookup_list_address(r->lookup, g->address, LIST_BOUNCE, STR(""), r->arena);
 	e.list = g->address;
+	e.parent = (struct envelope_parent){ 0 };  /* copies.c */
 	e.envid = STR("");
 	e.ret = ENVELOPE_RET_HDRS;
 	e.is_authenticated = true;  /* its sender is ourselves */
@@ -184,22 +188,64 @@ static void add_targets(struct resolving *r, const struct envelope_recipient *as
 	}
 }
 
+static void begin(struct resolving *r)
+{
+	*r->out = (struct resolved){ .envelope = *r->in };
+	r->out->envelope.n = 0;
+	r->out->envelope.recipients = NULL;
+}
+
+static enum err end(struct resolving *r)
+{
+	r->out->copies = arena_array(r->arena, 2 * r->n, sizeof *r->out->copies);
+	for (size_t i = 0; i < r->n && !r->is_over; i++)
+		add_copies(r, &r->found[i]);
+	map_free(&r->accounts);
+	map_free(&r->addresses);
+	map_free(&r->groups);
+	return r->is_over ? ERR_LIMIT : ERR_OK;
+}
+
 enum err envelope_distribute(const struct lookup *l, const struct envelope *in, struct arena *a, struct resolved *out)
 {
 	struct resolving r = { .lookup = l, .arena = a, .in = in, .out = out };
 
-	*out = (struct resolved){ .envelope = *in };
-	out->envelope.n = 0;
-	out->envelope.recipients = NULL;
+	begin(&r);
 	for (size_t i = 0; i < in->n && !r.is_over; i++)
 		add_targets(&r, &in->recipients[i]);
-	out->copies = arena_array(a, 2 * r.n, sizeof *out->copies);
-	for (size_t i = 0; i < r.n && !r.is_over; i++)
-		add_copies(&r, &r.found[i]);
-	map_free(&r.accounts);
-	map_free(&r.addresses);
-	map_free(&r.groups);
-	return r.is_over ? ERR_LIMIT : ERR_OK;
+	return end(&r);
+}
+
+static void pass_over(struct resolving *r, const struct envelope *e)
+{
+	for (size_t i = 0; i < e->n; i++)
+		if (e->recipients[i].account != ENVELOPE_GROUP)
+			(void)is_new(r, &e->recipients[i]);
+}
+
+static void add_groups(struct resolving *r, const struct envelope_recipient *logged)
+{
+	struct lookup_result found;
+
+	if (logged->account != ENVELOPE_GROUP || lookup_resolve(r->lookup, logged->address, r->arena, &found) != LOOKUP_FOUND)
+		return;
+	for (size_t i = 0; i < found.n; i++)
+		if (found.targets[i].is_group)
+			add_group(r, logged, found.targets[i].remote);
+}
+
+enum err envelope_distribute_rest(const struct lookup *l, const struct envelope *logged, const struct envelope *there, size_t n, struct arena *a,
+                                  struct resolved *out)
+{
+	struct resolving r = { .lookup = l, .arena = a, .in = logged, .out = out, .is_accepted = true };
+
+	begin(&r);
+	pass_over(&r, logged);
+	for (size_t i = 0; i < n; i++)
+		pass_over(&r, &there[i]);
+	for (size_t i = 0; i < logged->n && !r.is_over; i++)
+		add_groups(&r, &logged->recipients[i]);
+	return end(&r);
 }
 
 enum err envelope_resolve(const struct lookup *l, const struct envelope *in, struct arena *a, struct envelope *out)

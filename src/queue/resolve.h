@@ -23,6 +23,10 @@ struct resolved {
  * 0. What in->recipients say of accounts is not believed: it comes from a role that cannot know. in->source and submitter are.
  * ERR_LIMIT: more than ENVELOPE_RECIPIENTS_MAX. Lives in a, and views in and l. */
 enum err envelope_distribute(const struct lookup *l, const struct envelope *in, struct arena *a, struct resolved *out) MUST_CHECK;
+/* The same once more for the groups in `logged`, an envelope that has been resolved, of which some copies are there already: who has got it
+ * by those, or by the message itself, gets none. out->copies has what is missing. */
+enum err envelope_distribute_rest(const struct lookup *l, const struct envelope *logged, const struct envelope *there, size_t n, struct arena *a,
+                                  struct resolved *out) MUST_CHECK;
 /* The message itself alone. */
 enum err envelope_resolve(const struct lookup *l, const struct envelope *in, struct arena *a, struct envelope *out) MUST_CHECK;
 #endif

@@ -1,8 +1,8 @@
 """kill -9 under load: each role, and all at once, and with what was not synced taken back; the promise is counted afterwards.
 
 Every message carries a number. A number whose 250 (or OK) was read must be there exactly once; others may be there at most
-once. UIDs that a client has seen keep their meaning. A device that remembers a state (uidvalidity, modseq, flags of each uid) and
-asks for the difference ends with what a fresh look shows: no wrong flag, no message too many."""
+once. What goes to a group is with all of its members, or with none. UIDs that a client has seen keep their meaning. A device that
+remembers a state (uidvalidity, modseq, flags of each uid) and asks for the difference ends with what a fresh look shows: no wrong flag, no message too many."""
 import imaplib
 import os
 import random
@@ -19,6 +19,7 @@ import powercut
 from harness import Server, expect, wait_for
 
 ROUNDS = int(os.environ.get("FACTEUR_CRASH_ROUNDS", "25"))
+TEAM = "team@example.test"      # alice and bob
 ROLES = ("queue", "cell", "mx", "gate", "keys", "control", "net", "nursery", "all")
 
 
@@ -38,7 +39,7 @@ class Load:
                     with self.lock:
                         self.tried += 1
                         number = self.tried
-                    to = ["alice@example.test", "bob@example.test"][number % 2]
+                    to = ["alice@example.test", "bob@example.test", TEAM][number % 3]
                     s.sendmail("x@elsewhere.test", [to], f"Subject: no {number:06d}\r\n\r\n{'body ' * 200}\r\n".encode())
                     with self.lock:
                         self.acknowledged[number] = to
@@ -156,11 +157,17 @@ def look(server, name):
         return None
 
 
+def with_team(**options):
+    server = Server(**options)
+    server.cli("group", "add", TEAM, "alice@example.test", "bob@example.test")
+    return server
+
+
 def check_promise(server, load, seen, seed, removed=frozenset()):
     """Everything acknowledged is there once, except what a device may have removed; uids kept their meaning."""
     expect(len(load.acknowledged) > 20, f"only {len(load.acknowledged)} were acknowledged: no load")
     for name in seen:
-        want = {n for n, to in load.acknowledged.items() if to.startswith(name)} - removed
+        want = {n for n, to in load.acknowledged.items() if to.startswith(name) or to == TEAM} - (removed if name == "alice" else set())
         try:
             wait_for(lambda: want <= set((look(server, name) or {}).values()), 60, "all acknowledged messages")
         except AssertionError:
@@ -174,11 +181,16 @@ def check_promise(server, load, seen, seed, removed=frozenset()):
         expect(not doubled, f"doubled for {name}: {sorted(doubled)[:10]} (seed {seed})")
         seen[name] = now
 
+    def split():
+        alice, bob = (set((look(server, name) or {}).values()) for name in ("alice", "bob"))
+        return {n for n in alice ^ bob if n % 3 == 2} - removed
+    wait_for(lambda: not split(), 60, f"no group's message that one has and one has not (seed {seed})")
+
 
 def test_rounds_of_kill_9():
     seed = int(os.environ.get("FACTEUR_SEED", random.randrange(1 << 30)))
     rng = random.Random(seed)
-    server = Server()
+    server = with_team()
     seen = {"alice": {}, "bob": {}}
     load = Load(server)
     load.start()
@@ -213,7 +225,7 @@ def test_rounds_of_power_cuts():
     """Everything is killed at once, and what was not under a sync is dropped or torn file by file (tests/powercut.py)."""
     seed = int(os.environ.get("FACTEUR_SEED", random.randrange(1 << 30)))
     rng = random.Random(seed)
-    server = Server(build="fault")
+    server = with_team(build="fault")
     server.stop()
     work = tempfile.mkdtemp(prefix="facteur-cut-")
     os.chmod(work, 0o711)                   # the roles write the trace, as users of their own

@@ -1,0 +1,269 @@
+/* What is written to a group reaches each member once: when there is no room for it, when the write is cut anywhere, and when members come
+ * and go meanwhile. */
+#include "directory/directory.h"
+#include "queue/sending_test.h"
+#include <fcntl.h>
+
+static struct directory *directory;
+static struct lookup *lookup;
+static struct buf bytes[2];
+static int turn;
+
+static struct channel *keys;
+
+static void on_sign(UNUSED void *context, struct channel *ch, struct message *m) { channel_reply(ch, m->call, ERR_NOTFOUND, STR(""), NULL, 0); }
+static const struct channel_handler keys_without_keys[] = { { REQUEST_DKIM_SIGN, on_sign }, { 0 } };
+
+/* What is sent to members elsewhere wants to be signed. */
+static void start_keys(struct world *w)
+{
+	int pair[2];
+
+	world_pair(pair);
+	queue_keys(w->queue, pair[1]);
+	channel_free(keys);
+	keys = channel_new(pair[0], ROLE_KEYS, ROLE_QUEUE, keys_without_keys, w, NULL);
+}
+
+static bool with_keys(void)
+{
+	(void)channel_receive(keys);
+	return true;
+}
+
+static struct directory_address at(const char *text, struct arena *a)
+{
+	struct directory_address x;
+
+	EXPECT(directory_address_parse(str_of(text), a, &x));
+	return x;
+}
+
+static void publish(struct world *w)
+{
+	struct lookup *before = lookup;
+
+	turn = !turn;
+	bytes[turn] = BUF(1 << 20);
+	EXPECT_OK(lookup_build(directory, directory_version(directory), &bytes[turn]));
+	EXPECT_OK(lookup_read(buf_str(&bytes[turn]), &lookup));
+	queue_use_lookup(w->queue, lookup);
+	lookup_close(before);
+	buf_free(&bytes[!turn]);
+}
+
+/* Accounts 1 to 3; in the group are 1, 2 and two people elsewhere. */
+static struct world *open_world(void)
+{
+	static const char *const accounts[] = { "ann@ours.test", "bob@ours.test", "cleo@ours.test" };
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct world *w = begin();
+	uint64_t account;
+
+	EXPECT_OK(directory_open(w->dir, &directory));
+	EXPECT_OK(domain_add(directory, STR("ours.test")));
+	EACH(accounts, address)
+		EXPECT_OK(account_add(directory, &(struct directory_address){ at(*address, &a).local, STR("ours.test") }, STR(""), false, &account));
+	const struct directory_address team = at("team@ours.test", &a);
+	const struct directory_address members[] = { at(accounts[0], &a), at(accounts[1], &a), at("x0@d0.example", &a), at("x1@d1.example", &a) };
+	EXPECT_OK(name_add(directory, &team, NAME_GROUP, members, COUNT_OF(members)));
+	publish(w);
+	start_keys(w);
+	return w;
+}
+
+static void close_world(struct world *w)
+{
+	channel_free(keys);
+	keys = NULL;
+	world_free(w);
+	lookup_close(lookup);
+	lookup = NULL;
+	buf_free(&bytes[turn]);
+	directory_close(directory);
+}
+
+static void to_the_team(struct envelope *e) { e->recipients[0].address = STR("team@ours.test"); }
+static void to_the_team_and_one(struct envelope *e)
+{
+	to_the_team(e);
+	e->recipients[1].address = STR("bob@ours.test");
+}
+
+static size_t elsewhere(const struct world *w, uint32_t number) { return w->net.got[number][0] * 10u + w->net.got[number][1]; }
+
+TEST(each_member_once)
+{
+	static const size_t sizes[] = { 100, 30000, 3 << 20 };   /* beside the envelope, in a record, in files */
+	const uint64_t nobody[] = { 0, 0 };
+	struct world *w = open_world();
+	uint32_t number = 0;
+
+	EACH(sizes, size) {
+		w->dress = number % 2 ? to_the_team : to_the_team_and_one;
+		world_add(w, number, nobody, number % 2 ? 1 : 2, *size);
+		WORLD_UNTIL(w, with_keys() && w->accepted == number + 1u && elsewhere(w, number) == 11 && world_count(w, 1, number) == 1);
+		EXPECT_INT(world_count(w, 2, number), 1);   /* also who is named beside it */
+		number++;
+	}
+	WORLD_UNTIL(w, with_keys() && backlog(w) == 0);
+	close_world(w);
+}
+
+/* A message that finds no room reaches nobody, so whoever sends it again doubles nothing. */
+TEST(what_is_refused_reached_nobody)
+{
+	const uint64_t nobody[] = { 0 };
+	struct world *w = open_world();
+	uint32_t n = 60;
+	bool was_tried[60] = { false };
+
+	w->dress = to_the_team;
+	w->wakes = false;
+	world_stop_net(w);
+	for (int i = 0; w->refused < 5; i++) {   /* nobody takes anything: the ring fills up */
+		EXPECT(i < (int)n);
+		was_tried[i] = true;
+		world_add(w, (uint32_t)i, nobody, 1, 100000);
+		WORLD_UNTIL(w, with_keys() && w->answered == (size_t)i + 1);
+	}
+	EXPECT(w->accepted >= 5);
+	w->wakes = true;
+	world_start_net(w);
+	for (uint32_t i = 0; i < n; i++)
+		while (was_tried[i] && !w->is_acked[i]) {
+			size_t answered = w->answered;
+			world_add(w, i, nobody, 1, 100000);
+			WORLD_UNTIL(w, with_keys() && w->answered == answered + 1);
+			world_rounds(w, 3);
+		}
+	for (uint32_t i = 0; i < n && was_tried[i]; i++) {
+		WORLD_UNTIL(w, with_keys() && elsewhere(w, i) == 11 && world_count(w, 1, i) == 1 && world_count(w, 2, i) == 1);
+	}
+	close_world(w);
+}
+
+/* Zeros in the place of the last messages of the log, as if they had never come to the disk. */
+static void cut(struct world *w, size_t n)
+{
+	enum { KIND_AT = 24 };
+	uint32_t size = w->ring.segment_bytes;
+	char *text = mem_alloc(size), name[32];
+	int dir = open(w->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	EXPECT(snprintf(name, sizeof name, "log/00") > 0);
+	int fd = openat(dir, name, O_RDWR | O_CLOEXEC);
+	EXPECT(fd >= 0 && pread(fd, text, size, 0) == (ssize_t)size);
+	while (n > 0) {
+		struct str rest = str_make(text, size);
+		ptrdiff_t last = -1, next;
+		for (size_t from = 0; (next = str_find(str_from(rest, from), STR("FLG1"))) >= 0; from += (size_t)next + 4)
+			last = (ptrdiff_t)from + next;
+		EXPECT(last >= 0);
+		n -= text[last + KIND_AT] == LOG_MESSAGE;   /* behind them a W may stand */
+		memset(text + last, 0, size - (size_t)last);
+	}
+	EXPECT(pwrite(fd, text, size, 0) == (ssize_t)size);
+	close(fd);
+	close(dir);
+	mem_free(text);
+}
+
+static void change_members(bool leaves)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	const struct directory_address team = at("team@ours.test", &a), bob = at("bob@ours.test", &a), cleo = at("cleo@ours.test", &a);
+
+	if (leaves)
+		EXPECT_OK(name_target_remove(directory, &team, &bob));
+	EXPECT_OK(name_target_add(directory, &team, &cleo));
+}
+
+/* Cut behind the message, or between its copies: a restart makes up what is missing, for each who has got nothing. */
+TEST(a_write_that_is_cut)
+{
+	static const struct { size_t cut; bool changes; size_t bob, cleo; } cases[] = {
+		{ 0, false, 1, 0 },
+		{ 0, true, 1, 0 },     /* all of it is there: who joins later is too late */
+		{ 1, false, 1, 0 },    /* members elsewhere are missing */
+		{ 1, true, 1, 1 },     /* he has got it before he left; she was not there when it came, and may have it */
+		{ 2, false, 1, 0 },
+		{ 2, true, 0, 1 },
+	};
+	const uint64_t nobody[] = { 0 };
+
+	EACH(cases, c) {
+		struct world *w = open_world();
+		w->dress = to_the_team;
+		w->wakes = false;
+		world_stop_net(w);
+		world_add(w, 1, nobody, 1, 3000);
+		WORLD_UNTIL(w, with_keys() && w->accepted == 1);
+		world_kill(w);
+		cut(w, c->cut);
+		if (c->changes)
+			change_members(c->bob == 0 || c->cut == 1);
+		world_open(w);
+		publish(w);
+		start_keys(w);
+		w->wakes = true;
+		WORLD_UNTIL(w, with_keys() && elsewhere(w, 1) == 11 && world_count(w, 1, 1) == 1 && backlog(w) == 0);
+		EXPECT_INT(world_count(w, 2, 1), c->bob);
+		EXPECT_INT(world_count(w, 3, 1), c->cleo);
+		world_kill(w);     /* and a second time: nothing more */
+		world_open(w);
+		publish(w);
+		start_keys(w);
+		world_add(w, 2, nobody, 1, 3000);
+		WORLD_UNTIL(w, with_keys() && w->accepted == 2 && elsewhere(w, 2) == 11 && backlog(w) == 0);
+		EXPECT(elsewhere(w, 1) == 11 && world_count(w, 1, 1) == 1 && world_count(w, 2, 1) == c->bob);
+		close_world(w);
+	}
+}
+
+static unsigned reports;
+
+static bool tell(UNUSED void *context, UNUSED const struct report *r, struct buf *body, enum envelope_body *type, bool *smtputf8)
+{
+	reports++;
+	buf_add_cstr(body, "Subject: 9\r\nFrom: postmaster@ours.test\r\n\r\n");
+	*type = ENVELOPE_7BIT;
+	*smtputf8 = false;
+	return true;
+}
+
+static void asks_for_success(struct envelope *e)
+{
+	to_the_team(e);
+	e->sender = STR("cleo@ours.test");
+	e->is_authenticated = true;
+	e->recipients[0].notify = ENVELOPE_NOTIFY_SUCCESS;
+}
+
+TEST(its_author_is_told_once)
+{
+	const uint64_t nobody[] = { 0 };
+	struct world *w = open_world();
+
+	reports = 0;
+	world_kill(w);
+	w->report = tell;
+	w->dress = asks_for_success;
+	world_open(w);
+	publish(w);
+	start_keys(w);
+	world_add(w, 1, nobody, 1, 1200000);
+	WORLD_UNTIL(w, with_keys() && elsewhere(w, 1) == 11);
+	clock_wall_offset(10);
+	WORLD_UNTIL(w, with_keys() && world_count(w, 3, 9) == 1);
+	world_kill(w);
+	world_open(w);
+	publish(w);
+	start_keys(w);
+	clock_wall_offset(20);
+	world_add(w, 2, nobody, 1, 3000);
+	WORLD_UNTIL(w, with_keys() && world_count(w, 3, 9) == 2);
+	EXPECT_INT(reports, 2);
+	clock_wall_offset(0);
+	close_world(w);
+}
