@@ -72,6 +72,10 @@ static void parse_set(struct parsing *p, struct search_key *key)
 	uint32_t count = selected_count(p->s->selected), largest = count;
 
 	if (scan_take(&c->args, '$')) {
+		if (p->out->refuses_saved) {
+			c->why = "\"$\" is about the selected mailbox; here only IN (SELECTED) goes with it";
+			scan_fail(&c->args);
+		}
 		key->op = KEY_UIDS;
 		for (size_t i = 0; i < p->s->saved.n; i++)
 			uid_set_push(&key->set, &c->arena, p->s->saved.r[i].first, p->s->saved.r[i].last);
@@ -288,17 +292,15 @@ bool search_parse_program(struct imap_session *s, struct imap_cmd *c, struct sea
 	return imap_arg_end(c);
 }
 
-bool search_parse(struct imap_session *s, struct imap_cmd *c, struct search *out)
+bool search_parse_options(struct imap_session *s, struct imap_cmd *c, struct search *out)
 {
 	search_parse_return(c, out);
-	if (imap_word(&c->args, "CHARSET")) {
-		imap_sp(&c->args);
-		if (s->tongue.is_utf8 && !c->args.failed) {
-			c->why = "after ENABLE UTF8=ACCEPT a SEARCH has no CHARSET (RFC 6855 section 3)";
-			scan_fail(&c->args);
-		}
-		if (!search_parse_charset(c, out))
-			return false;
+	if (!imap_word(&c->args, "CHARSET"))
+		return !c->args.failed;
+	imap_sp(&c->args);
+	if (s->tongue.is_utf8 && !c->args.failed) {
+		c->why = "after ENABLE UTF8=ACCEPT a SEARCH has no CHARSET (RFC 6855 section 3)";
+		scan_fail(&c->args);
 	}
-	return search_parse_program(s, c, out);
+	return search_parse_charset(c, out);
 }

@@ -45,6 +45,7 @@ struct search {
 	bool     has_fuzzy;            /* a key is inside FUZZY */
 	bool     wants_relevancy;
 	bool     is_bad_charset;
+	bool     refuses_saved;        /* "$" is about another mailbox than the one that is searched */
 	struct imap_partial partial;   /* of RETURN_PARTIAL */
 	int64_t  now;                  /* seconds since 1970, for OLDER and YOUNGER */
 	size_t   n_keys;
@@ -54,9 +55,9 @@ struct search {
 	bool     is_index_made;        /* as far as it can be */
 };
 
-/* "[RETURN (…)] [CHARSET x] keys". False: syntax, or is_bad_charset. */
-bool search_parse(struct imap_session *s, struct imap_cmd *c, struct search *out);
-/* "RETURN (…) " if it is there; the rest: charset (checked) and keys. search_parse() of SORT and THREAD, in pieces. */
+/* "[RETURN (…)] [CHARSET x] ": what stands before the keys. False: syntax, or is_bad_charset. */
+bool search_parse_options(struct imap_session *s, struct imap_cmd *c, struct search *out);
+/* "RETURN (…) " if it is there; a charset, checked; and the keys, to the end of the command: the same in pieces, for SORT and THREAD. */
 void search_parse_return(struct imap_cmd *c, struct search *out);
 bool search_parse_charset(struct imap_cmd *c, struct search *out);
 bool search_parse_program(struct imap_session *s, struct imap_cmd *c, struct search *out);
@@ -90,10 +91,14 @@ struct found {                   /* all zeros: nothing */
 	const uint32_t *order, *order_uids;          /* of SORT: count of them, in its order; NULL: SEARCH */
 	uint8_t        *relevancy;                   /* RETURN (RELEVANCY): count of them, in the order of the results */
 	size_t          relevancy_cap;
+	struct str      mailbox;                     /* the answer names it, and is none when nothing was found (RFC 7377 §2.1) */
+	uint32_t        uidvalidity;
 };
 void search_found_add(struct imap_cmd *c, const struct search *q, struct found *f, const struct message_row *row);
 /* RELEVANCY without FUZZY is refused (RFC 6203 §4). */
 bool search_relevancy_is_allowed(struct imap_cmd *c, const struct search *q);
+/* "* ESEARCH …" */
+void search_put_esearch(struct imap_session *s, struct imap_cmd *c, const struct search *q, const struct found *f);
 /* word: "SEARCH" or "SORT". e: how the search went. */
 struct imap_reply search_answer(struct imap_session *s, struct imap_cmd *c, const char *word, const struct search *q,
                                 const struct found *f, enum err e);

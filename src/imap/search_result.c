@@ -127,11 +127,17 @@ static void put_relevancy(struct imap_session *s, const struct search *q, const 
 }
 
 /* "* ESEARCH (TAG "a") UID MIN 2 …"                                                    RFC 9051 §7.3.4, RFC 4731 §3 */
-static void put_esearch(struct imap_session *s, struct imap_cmd *c, const struct search *q, const struct found *f)
+void search_put_esearch(struct imap_session *s, struct imap_cmd *c, const struct search *q, const struct found *f)
 {
 	struct buf *b = &s->out;
 
-	buf_printf(b, "* ESEARCH (TAG \"" STR_FMT "\")%s", STR_ARG(c->tag), c->is_uid ? " UID" : "");
+	buf_printf(b, "* ESEARCH (TAG \"" STR_FMT "\"", STR_ARG(c->tag));
+	if (f->mailbox.n > 0) {  /* RFC 7377 §2.1 */
+		buf_add_cstr(b, " MAILBOX ");
+		imap_put_mailbox(b, f->mailbox, imap_names_utf8(s->tongue));
+		buf_printf(b, " UIDVALIDITY %u", f->uidvalidity);
+	}
+	buf_printf(b, ")%s", c->is_uid ? " UID" : "");
 	if (f->count > 0) {
 		if (q->returns & RETURN_MIN)
 			buf_printf(b, " MIN %u", f->min);
@@ -221,8 +227,8 @@ struct imap_reply search_answer(struct imap_session *s, struct imap_cmd *c, cons
 		return imap_err(c, e);
 	if (!q->has_return)
 		put_list(s, word, q, f);
-	else if (q->returns != RETURN_SAVE)
-		put_esearch(s, c, q, f);
+	else if (q->returns != RETURN_SAVE && (f->count > 0 || f->mailbox.n == 0))
+		search_put_esearch(s, c, q, f);
 	return imap_ok(c, str_ieq(str_of(word), STR("SORT")) ? "sorted" : "searched");
 }
 
@@ -263,7 +269,7 @@ struct imap_reply imap_search(struct imap_session *s, struct imap_cmd *c)
 	struct search *q = &x.q;
 	enum err e;
 
-	if (!search_parse(s, c, q) || !search_relevancy_is_allowed(c, q))
+	if (!search_parse_options(s, c, q) || !search_parse_program(s, c, q) || !search_relevancy_is_allowed(c, q))
 		return search_refuse(s, c, q, "[RETURN (MIN MAX ALL COUNT SAVE PARTIAL RELEVANCY)] [CHARSET UTF-8] search-keys");
 	if (!q->has_return && s->tongue.is_rev2) {
 		q->has_return = true;
