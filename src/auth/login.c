@@ -78,7 +78,7 @@ bool login_line(struct str in, struct str *line, size_t *used)
 
 static enum login_want close_with(struct login *l, enum text why, struct buf *out)
 {
-	l->protocol->bye(l, l->facts.hostname, str_of(text_get(LANG_EN, why)), out);
+	l->protocol->bye(l, l->facts.hostname, str_of(text_get(l->lang, why)), out);
 	return LOGIN_CLOSE;
 }
 
@@ -93,17 +93,17 @@ struct str login_sentence(struct login *l, enum verify_outcome outcome)
 {
 	switch (outcome) {
 	case VERIFY_USE_APP_PASSWORD:
-		return str_of(text_get(LANG_EN, TEXT_LOGIN_USE_APP_PASSWORD));
+		return str_of(text_get(l->lang, TEXT_LOGIN_USE_APP_PASSWORD));
 	case VERIFY_SUSPENDED:
-		return str_of(text_get(LANG_EN, TEXT_LOGIN_SUSPENDED));
+		return str_of(text_get(l->lang, TEXT_LOGIN_SUSPENDED));
 	case VERIFY_NOT_ALLOWED:
-		return str_of(text_get(LANG_EN, TEXT_LOGIN_NOT_ALLOWED));
+		return str_of(text_get(l->lang, TEXT_LOGIN_NOT_ALLOWED));
 	case VERIFY_THROTTLED:
-		return text_fmt(&l->arena, LANG_EN, TEXT_LOGIN_THROTTLED, arena_printf(&l->arena, "%u", l->retry_s));
+		return text_fmt(&l->arena, l->lang, TEXT_LOGIN_THROTTLED, arena_printf(&l->arena, "%u", l->retry_s));
 	case VERIFY_WRONG:
-		return *sasl_reason(&l->sasl) ? str_of(sasl_reason(&l->sasl)) : str_of(text_get(LANG_EN, TEXT_LOGIN_WRONG));
+		return *sasl_reason(&l->sasl) ? str_of(sasl_reason(&l->sasl)) : str_of(text_get(l->lang, TEXT_LOGIN_WRONG));
 	default:
-		return str_of(text_get(LANG_EN, TEXT_LOGIN_BUSY));
+		return str_of(text_get(l->lang, TEXT_LOGIN_BUSY));
 	}
 }
 
@@ -134,12 +134,13 @@ enum login_want login_secured(struct login *l, const struct login_facts *facts, 
 	l->facts = *facts;
 	login_forget(l);
 	memset(l->state, 0, l->protocol->state_size);
+	l->lang = LANG_EN;  /* somebody on the way could have chosen it */
 	return l->protocol->secured(l, out);
 }
 
 enum login_want login_refused(struct login *l, enum err why, struct str sentence, struct buf *out)
 {
-	return l->protocol->refused(l, why, sentence.n > 0 ? sentence : str_of(text_get(LANG_EN, TEXT_SERVER_BUSY)), out);
+	return l->protocol->refused(l, why, sentence.n > 0 ? sentence : str_of(text_get(l->lang, TEXT_SERVER_BUSY)), out);
 }
 
 /* ---- questions to keys ---- */

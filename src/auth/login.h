@@ -10,6 +10,7 @@
 #define FACTEUR_AUTH_LOGIN_H
 #include "auth/sasl.h"
 #include "base/buf.h"
+#include "text/text.h"
 
 enum login_want {
 	LOGIN_INPUT = 1,   /* call login_input() when more bytes have come */
@@ -59,6 +60,7 @@ struct login {
 	struct grant grant;
 	struct str   login_name;       /* as typed */
 	struct str   command;          /* for session_open.command */
+	enum lang    lang;             /* of sentences for people; English again after STARTTLS */
 	/* private: */
 	struct arena arena;
 	struct sasl  sasl;

@@ -78,7 +78,7 @@ struct imap_reply imap_logout(struct imap_session *s, struct imap_cmd *c)
 
 	if (!imap_arg_end(c))
 		return imap_bad(c, "");
-	buf_add_cstr(&s->out, "* BYE see you\r\n");
+	buf_add_cstr(&s->out, imap_in(c->lang, "* BYE see you\r\n"));
 	r = imap_ok(c, "logged out");
 	r.is_last = true;
 	return r;

@@ -37,7 +37,7 @@ static void say(struct imap_session *s, const char *text)
 static enum imap_read refuse(struct imap_session *s, const char *text)
 {
 	imap_flush(s);
-	say(s, text);
+	say(s, imap_in(s->tongue.lang, text));
 	s->errors++;
 	return IMAP_READ_REFUSED;
 }
@@ -45,7 +45,7 @@ static enum imap_read refuse(struct imap_session *s, const char *text)
 static enum imap_read end(struct imap_session *s, const char *text)
 {
 	imap_flush(s);
-	session_printf(s->s, "* BYE %s\r\n", text);
+	session_printf(s->s, "* BYE %s\r\n", imap_in(s->tongue.lang, text));
 	return IMAP_READ_OVER;
 }
 
@@ -58,6 +58,7 @@ static enum imap_read read_head(struct imap_session *s, struct str line)
 
 	c->tag = STR_NONE;
 	c->why = NULL;
+	c->lang = s->tongue.lang;
 	c->tag = str_copy(&c->arena, imap_tag(&scan));
 	imap_sp(&scan);
 	if (scan.failed) {

@@ -40,8 +40,12 @@ static void *imap_open(struct session *session, void *cell)
 {
 	struct imap_session *s = imap_session_new(session, cell);
 	struct str tag, word;
+	enum lang lang;
 
 	str_cut(session_info(session)->command, ' ', &tag, &word);
+	str_cut(word, ' ', &word, &word);
+	if (lang_find(word, &lang))
+		s->tongue.lang = lang;
 	buf_add(&s->out, tag.n ? tag : STR("*"));
 	buf_add_cstr(&s->out, " OK [CAPABILITY ");
 	imap_put_capabilities(&s->out, view_message_size_max(s->view), session_info(session)->is_compressed);
@@ -107,6 +111,7 @@ static bool end_idle(struct imap_session *s, enum err *e)
 	if (*e != ERR_OK)
 		return false;
 	c->tag = str_copy(&c->arena, s->idle_tag);
+	c->lang = s->tongue.lang;
 	s->idle_tag = STR_NONE;
 	if (!imap_send_news(s, true, &c->arena)) {
 		*e = ERR_CLOSED;
@@ -148,7 +153,7 @@ static enum session_next imap_input(void *state)
 		if (got == IMAP_READ_DONE && !run(s))
 			return SESSION_CLOSE;
 		if (s->errors >= IMAP_ERRORS_MAX) {
-			session_write(s->s, STR("* BYE too many mistakes; please tell the maker of your mail program\r\n"));
+			session_write(s->s, str_of(imap_in(s->tongue.lang, "* BYE too many mistakes; please tell the maker of your mail program\r\n")));
 			return SESSION_CLOSE;
 		}
 		arena_reset(&s->cmd.arena);
@@ -166,7 +171,7 @@ static void imap_bye(void *state)
 	struct imap_session *s = state;
 
 	if (!s->is_cut)  /* else it would be taken for the rest of the message */
-		session_write(s->s, STR("* BYE the server ends this session: it stops, or the password was changed; please connect again\r\n"));
+		session_write(s->s, str_of(imap_in(s->tongue.lang, "* BYE the server ends this session: it stops, or the password was changed; please connect again\r\n")));
 }
 
 const struct engine imap_engine = {

@@ -23,7 +23,7 @@ static const char *const fragments[] = {
 	"UID EXPUNGE 1:*\r\n", "COPY 1:* Trash\r\n", "MOVE ", "a1 APPEND INBOX (\\Seen) {26+}\r\nSubject: s\r\nTo: t\r\n\r\nbody\r\n", "APPEND ",
 	" \"17-Jul-1996 02:44:25 -0700\" ", "CREATE ", "CREATE f/g/h\r\n", "DELETE ", "RENAME ", "f", "/", "%", "&AMk-", "\xc3\x89", "SUBSCRIBE ", "LSUB \"\" *\r\n",
 	"LIST ", "\"\" ", "(SUBSCRIBED RECURSIVEMATCH)", " RETURN (SPECIAL-USE CHILDREN STATUS (MESSAGES))", "STATUS INBOX ", "(MESSAGES UIDNEXT SIZE DELETED)",
-	"CATENATE (", "URL \"/INBOX/;UID=1\"", "TEXT {4+}\r\nabcd", "URL ;UID=1/;SECTION=", "/;PARTIAL=1.2",
+	"a1 LANGUAGE fr-CA\r\n", "COMPARATOR \"i;*\"\r\n", "CATENATE (", "URL \"/INBOX/;UID=1\"", "TEXT {4+}\r\nabcd", "URL ;UID=1/;SECTION=", "/;PARTIAL=1.2",
 	"GETQUOTA \"\"\r\n", "GETQUOTAROOT ", "NAMESPACE\r\n", "COMPRESS DEFLATE\r\n", "CHECK\r\n", "4294967295", "4294967296", "0", "18446744073709551615",
 	"a1 SETACL INBOX ", "anyone ", "-bob ", "lrswipkxtecda", "+", "DELETEACL ", "GETACL INBOX\r\n", "LISTRIGHTS INBOX ", "MYRIGHTS ", "RETURN (MYRIGHTS)",
 	"ENABLE UIDONLY\r\n", "UIDBATCHES 500 1:2\r\n",

@@ -1,6 +1,7 @@
 /* The words of IMAP, one table for each. */
 #include "base/test.h"
 #include "imap/grammar.h"
+#include "imap/language.h"
 #include "imap/url.h"
 #include "imap/utf7.h"
 
@@ -217,5 +218,42 @@ TEST(urls)  /* RFC 5092 §11 */
 
 	EACH(cases, c)
 		EXPECT_STR(url_text(c->in), c->out);
+	arena_free(&arena);
+}
+
+/* The placeholders of a sentence, one after the other. */
+static struct str placeholders(const char *sentence)
+{
+	CLEANUP(buf_free) struct buf b = BUF(1000);
+
+	for (const char *p = strchr(sentence, '%'); p != NULL; p = strchr(p, '%')) {
+		size_t n = 1 + strspn(p + 1, ".*l");
+		buf_add_bytes(&b, p, n + 1);
+		p += n;
+	}
+	return str_copy(&arena, buf_str(&b));
+}
+
+TEST(french)
+{
+	static const struct { const char *english, *french; } cases[] = {
+#define FRENCH(english, french) { english, french },
+#include "imap/french.def"
+#undef FRENCH
+	};
+
+	EACH(cases, c) {
+		struct str fr = str_of(c->french);
+		size_t code = 0;
+		EXPECT(str_eq(placeholders(c->french), placeholders(c->english)));
+		while (code < fr.n && fr.p[code] == c->english[code] && fr.p[code] != '[')
+			code++;
+		if (code < fr.n && fr.p[code] == '[')  /* a response code stays as it is */
+			EXPECT(str_starts(fr, str_sub(str_of(c->english), 0, (size_t)(strchr(c->english, ']') - c->english) + 1)));
+		EXPECT(str_ends(fr, STR("\r\n")) == str_ends(str_of(c->english), STR("\r\n")));
+		EXPECT(strcmp(imap_in(LANG_FR, c->english), c->french) == 0);  /* no sentence stands there twice */
+		EXPECT(imap_in(LANG_EN, c->english) == c->english);
+	}
+	EXPECT(strcmp(imap_in(LANG_FR, "never translated"), "never translated") == 0);
 	arena_free(&arena);
 }

@@ -2,6 +2,7 @@
 #ifndef FACTEUR_IMAP_IMAP_PRIVATE_H
 #define FACTEUR_IMAP_IMAP_PRIVATE_H
 #include "imap/grammar.h"
+#include "imap/language.h"
 #include "net/session.h"
 #include "store/rights.h"
 #include "store/view.h"
@@ -23,6 +24,7 @@ enum { IN_AUTH = 1, IN_SELECTED = 2, HOLDS = 4, STREAMS = 8, NUMBERS = 16, NAMES
 /* What the client has enabled: how we speak to it. Kept while parked. */
 struct imap_tongue {
 	bool is_condstore, is_qresync, is_utf8, is_rev2, is_uidonly;
+	enum lang lang;                 /* of sentences for people */
 };
 static inline bool imap_names_utf8(struct imap_tongue t) { return t.is_utf8 || t.is_rev2; }
 /* Changed flags come with the UID (RFC 7162 §3.2.4); after ENABLE UIDONLY it stands in front already. */
@@ -59,6 +61,7 @@ struct imap_cmd {
 	struct scan   args;             /* after the command word and its SP */
 	struct buf    text;             /* the whole command when it has literals */
 	struct arena  arena;
+	enum lang     lang;             /* of the reply */
 	const char   *why;              /* what an argument was that failed; NULL: syntax. With a response code in front: see imap_bad() */
 };
 

@@ -4,10 +4,11 @@
  * it but how far leave was given to send ("+ ..."). A literal that waits for leave gets none when the answer is NO or BAD anyway:
  * so a password in a literal never travels in clear text.
  *
- * The tag is kept in the state: the outcome of a login comes later, and the cell says the tagged OK itself ("a1 LOGIN"). */
+ * The tag is kept in the state: the outcome of a login comes later, and the cell says the tagged OK itself ("a1 LOGIN", "a1 LOGIN fr"). */
 #include "auth/login.h"
 #include "imap/capability.h"
 #include "imap/grammar.h"
+#include "imap/language.h"
 #include "text/text.h"
 
 struct imap_login {
@@ -29,6 +30,7 @@ struct row {
 };
 
 static struct imap_login *state_of(struct login *l) { return l->state; }
+static const char *language_for_cell(const struct login *l) { return l->lang == LANG_FR ? " fr" : ""; }
 static struct str tag_of(struct login *l) { return str_make(state_of(l)->tag, state_of(l)->tag_n); }
 
 static void keep_tag(struct login *l, struct str tag)
@@ -51,7 +53,7 @@ static void say(struct login *l, struct buf *out, const char *status, const char
 
 static enum login_want bad(struct login *l, struct buf *out, const char *text)
 {
-	say(l, out, "BAD", NULL, str_of(text));
+	say(l, out, "BAD", NULL, str_of(imap_in(l->lang, text)));
 	return login_mistake(l, out);
 }
 
@@ -62,7 +64,7 @@ static void bye(UNUSED struct login *l, UNUSED struct str hostname, struct str s
 
 static enum login_want end(struct login *l, enum text why, struct buf *out)
 {
-	bye(l, l->facts.hostname, str_of(text_get(LANG_EN, why)), out);
+	bye(l, l->facts.hostname, str_of(text_get(l->lang, why)), out);
 	return LOGIN_CLOSE;
 }
 
@@ -103,7 +105,7 @@ static enum login_want capability(struct login *l, struct command *c, struct buf
 	buf_add_cstr(out, "* CAPABILITY ");
 	put_capabilities(l, out);
 	buf_add_cstr(out, "\r\n");
-	say(l, out, "OK", NULL, STR("that is all before the login"));
+	say(l, out, "OK", NULL, str_of(imap_in(l->lang, "that is all before the login")));
 	return LOGIN_INPUT;
 }
 
@@ -111,7 +113,7 @@ static enum login_want noop(struct login *l, struct command *c, struct buf *out)
 {
 	if (!args_end(c))
 		return bad(l, out, "this command has no arguments");
-	say(l, out, "OK", NULL, STR("done"));
+	say(l, out, "OK", NULL, str_of(imap_in(l->lang, "done")));
 	return LOGIN_INPUT;
 }
 
@@ -120,8 +122,8 @@ static enum login_want logout(struct login *l, struct command *c, struct buf *ou
 {
 	if (!args_end(c))
 		return bad(l, out, "this command has no arguments");
-	buf_add_cstr(out, "* BYE see you\r\n");
-	say(l, out, "OK", NULL, STR("logged out"));
+	buf_add_cstr(out, imap_in(l->lang, "* BYE see you\r\n"));
+	say(l, out, "OK", NULL, str_of(imap_in(l->lang, "logged out")));
 	return LOGIN_CLOSE;
 }
 
@@ -131,7 +133,29 @@ static enum login_want id(struct login *l, struct command *c, struct buf *out)
 	if (!imap_scan_id(&c->args, &l->arena) || !args_end(c))
 		return bad(l, out, "expected: NIL, or (field value ...), at most 30 of them");
 	buf_add_cstr(out, "* ID (\"name\" \"facteur\")\r\n");
-	say(l, out, "OK", NULL, STR("pleased to meet you"));
+	say(l, out, "OK", NULL, str_of(imap_in(l->lang, "pleased to meet you")));
+	return LOGIN_INPUT;
+}
+
+/* LANGUAGE *(SP lang-range-quoted)                                                                RFC 5255 §3.2 */
+static enum login_want language(struct login *l, struct command *c, struct buf *out)
+{
+	const char *status = "OK", *text = "the languages of this server";
+
+	switch (imap_language_choose(&c->args, &l->arena, &l->lang, out)) {
+	case IMAP_LANGUAGE_MALFORMED:
+		return bad(l, out, "expected: languages, the most wanted first, or none to ask which there are");
+	case IMAP_LANGUAGE_UNKNOWN:
+		status = "NO";
+		text = "none of these languages is spoken here; there are French and English";
+		break;
+	case IMAP_LANGUAGE_CHOSEN:
+		text = l->lang == LANG_FR ? "French from now on" : "English from now on";
+		break;
+	case IMAP_LANGUAGE_LISTED:
+		break;
+	}
+	say(l, out, status, NULL, str_of(imap_in(l->lang, text)));
 	return LOGIN_INPUT;
 }
 
@@ -145,10 +169,10 @@ static enum login_want starttls(struct login *l, struct command *c, struct buf *
 	if (c->has_rest)  /* somebody on the way could have put it there; as plain text it must not count after TLS */
 		return end(l, TEXT_NOTHING_AFTER_STARTTLS, out);
 	if (!l->facts.can_start_tls) {
-		say(l, out, "NO", "UNAVAILABLE", str_of(text_get(LANG_EN, TEXT_NO_CERTIFICATE)));
+		say(l, out, "NO", "UNAVAILABLE", str_of(text_get(l->lang, TEXT_NO_CERTIFICATE)));
 		return LOGIN_INPUT;
 	}
-	say(l, out, "OK", NULL, STR("begin TLS now"));
+	say(l, out, "OK", NULL, str_of(imap_in(l->lang, "begin TLS now")));
 	return LOGIN_STARTTLS;
 }
 
@@ -156,7 +180,7 @@ static enum login_want starttls(struct login *l, struct command *c, struct buf *
 static enum login_want needs_tls(struct login *l, struct buf *out)
 {
 	say(l, out, "NO", "PRIVACYREQUIRED",
-	    text_fmt(&l->arena, LANG_EN, TEXT_LOGIN_NEEDS_TLS, STR("SSL/TLS on the port for it, 993, or STARTTLS on this one")));
+	    text_fmt(&l->arena, l->lang, TEXT_LOGIN_NEEDS_TLS, STR("SSL/TLS on the port for it, 993, or STARTTLS on this one")));
 	return login_mistake(l, out);
 }
 
@@ -170,7 +194,7 @@ static enum login_want log_in(struct login *l, struct command *c, struct buf *ou
 	password = imap_astring(&c->args, &l->arena);
 	if (!args_end(c))
 		return bad(l, out, "expected: user name SP password; quote what holds other than letters and digits");
-	l->command = arena_printf(&l->arena, STR_FMT " LOGIN", STR_ARG(tag_of(l)));
+	l->command = arena_printf(&l->arena, STR_FMT " LOGIN%s", STR_ARG(tag_of(l)), language_for_cell(l));
 	return login_verify(l, name, password);
 }
 
@@ -186,17 +210,17 @@ static enum login_want authenticate(struct login *l, struct command *c, struct b
 		return bad(l, out, "expected: mechanism [SP initial response in base64]");
 	if (!sasl_find(name, l->facts.has_scram, l->facts.is_tls, &mechanism)) {
 		CLEANUP(buf_free) struct buf text = BUF(500);
-		buf_add_cstr(&text, "this mechanism is not offered; there are: ");
+		buf_add_cstr(&text, imap_in(l->lang, "this mechanism is not offered; there are: "));
 		sasl_list(&text, "", ", ", l->facts.has_scram, l->facts.is_tls);
 		say(l, out, "NO", "CANNOT", buf_str(&text));
 		return login_mistake(l, out);
 	}
-	l->command = arena_printf(&l->arena, STR_FMT " AUTHENTICATE", STR_ARG(tag_of(l)));
+	l->command = arena_printf(&l->arena, STR_FMT " AUTHENTICATE%s", STR_ARG(tag_of(l)), language_for_cell(l));
 	return login_sasl(l, mechanism, initial, out);
 }
 
 static const struct row rows[] = {
-	{ "CAPABILITY", capability, false }, { "NOOP", noop, false }, { "LOGOUT", logout, false }, { "ID", id, true },
+	{ "CAPABILITY", capability, false }, { "NOOP", noop, false }, { "LOGOUT", logout, false }, { "ID", id, true }, { "LANGUAGE", language, true },
 	{ "STARTTLS", starttls, false }, { "AUTHENTICATE", authenticate, false }, { "LOGIN", log_in, true },
 };
 
@@ -252,7 +276,7 @@ static enum login_want read_head(struct login *l, struct str text, struct comman
 	if (*row == NULL && !s.failed && is_for_later(word))
 		return bad(l, out, "this command comes after the login; LOGIN or AUTHENTICATE first");
 	if (*row == NULL)
-		return bad(l, out, "unknown command; before the login there are CAPABILITY, ID, STARTTLS, AUTHENTICATE, LOGIN, NOOP, LOGOUT");
+		return bad(l, out, "unknown command; before the login there are CAPABILITY, ID, LANGUAGE, STARTTLS, AUTHENTICATE, LOGIN, NOOP, LOGOUT");
 	if (((*row)->run == log_in || (*row)->run == authenticate) && !l->facts.may_login) {
 		*row = NULL;
 		return needs_tls(l, out);
@@ -387,7 +411,7 @@ static enum login_want failed(struct login *l, enum verify_outcome outcome, stru
 {
 	say(l, out, "NO", code_of(outcome), login_sentence(l, outcome));
 	if (login_was_last_try(l))
-		bye(l, l->facts.hostname, str_of(text_get(LANG_EN, TEXT_TOO_MANY_FAILURES)), out);
+		bye(l, l->facts.hostname, str_of(text_get(l->lang, TEXT_TOO_MANY_FAILURES)), out);
 	return LOGIN_INPUT;
 }
 

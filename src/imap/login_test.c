@@ -1,14 +1,14 @@
 /* IMAP before the login, as a client sees it. */
 #include "auth/login_test.h"
 
-#define CLEAR_GREETING "S: * OK [CAPABILITY IMAP4rev2 IMAP4rev1 LITERAL+ ID ENABLE SASL-IR STARTTLS LOGINDISABLED] mail.test facteur is ready"
-#define TLS_GREETING "S: * OK [CAPABILITY IMAP4rev2 IMAP4rev1 LITERAL+ ID ENABLE SASL-IR AUTH=PLAIN AUTH=LOGIN] mail.test facteur is ready"
+#define CLEAR_GREETING "S: * OK [CAPABILITY IMAP4rev2 IMAP4rev1 LITERAL+ LANGUAGE ID ENABLE SASL-IR STARTTLS LOGINDISABLED] mail.test facteur is ready"
+#define TLS_GREETING "S: * OK [CAPABILITY IMAP4rev2 IMAP4rev1 LITERAL+ LANGUAGE ID ENABLE SASL-IR AUTH=PLAIN AUTH=LOGIN] mail.test facteur is ready"
 
 TEST(clear_text)
 {
 	LOGIN_PLAY(&imap_login, &login_clear,
 		CLEAR_GREETING,
-		"C: a1 capability", "S: * CAPABILITY IMAP4rev2 IMAP4rev1 LITERAL+ ID ENABLE SASL-IR STARTTLS LOGINDISABLED", "S: a1 OK ...",
+		"C: a1 capability", "S: * CAPABILITY IMAP4rev2 IMAP4rev1 LITERAL+ LANGUAGE ID ENABLE SASL-IR STARTTLS LOGINDISABLED", "S: a1 OK ...",
 		"C: a2 LOGIN alice secret", "S: a2 NO [PRIVACYREQUIRED] ...TLS...",
 		"C: a3 LOGIN {5}", "S: a3 NO [PRIVACYREQUIRED] ...",  /* no leave to send it */
 		"C: a4 LOGIN {5+}", "C: alice {6+}", "C: secret", "S: a4 NO [PRIVACYREQUIRED] ...",
@@ -43,6 +43,19 @@ TEST(login)
 	LOGIN_PLAY(&imap_login, &login_tls,
 		TLS_GREETING,
 		"C: x LOGOUT", "S: * BYE see you", "S: x OK logged out", "=CLOSE");
+}
+
+TEST(language)  /* RFC 5255 §3 */
+{
+	LOGIN_PLAY(&imap_login, &login_tls,
+		TLS_GREETING,
+		"C: a1 LANGUAGE", "S: * LANGUAGE (en fr i-default)", "S: a1 OK the languages of this server",
+		"C: a2 LANGUAGE MUL", "S: a2 NO none of these languages...",
+		"C: a3 LANGUAGE de {5+}", "C: fr-CA en", "S: * LANGUAGE (fr)", "S: a3 OK désormais en français",
+		"C: a4 LANGUAGE MUL", "S: a4 NO aucune de ces langues...",
+		"C: a5 NOOP", "S: a5 OK c'est fait",
+		"C: a6 LOGIN alice wrong", "K: alice wrong WRONG", "S: a6 NO [AUTHENTICATIONFAILED] nom d'utilisateur ou mot de passe erroné...",
+		"C: a7 LOGIN alice secret", "K: alice secret OK", "=OPEN a7 LOGIN fr");
 }
 
 TEST(what_follows_is_for_the_cell)

@@ -159,7 +159,7 @@ static bool send_selected(struct imap_session *s, bool removals, struct arena *a
 	selected_news(s->selected, removals, a, &news);
 	if (news.is_deleted) {
 		imap_flush(s);
-		session_write(s->s, STR("* BYE [UNAVAILABLE] the selected mailbox was deleted by another program; please connect again\r\n"));
+		session_write(s->s, str_of(imap_in(s->tongue.lang, "* BYE [UNAVAILABLE] the selected mailbox was deleted by another program; please connect again\r\n")));
 		return false;
 	}
 	s->told_changes += news.n_changed;

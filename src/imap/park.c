@@ -29,7 +29,7 @@ static void put_parked(struct buf *b, const struct parked *p)
 	put_u8(b, (uint8_t)(p->tongue.is_condstore | p->tongue.is_qresync << 1 | p->tongue.is_utf8 << 2 | p->tongue.is_rev2 << 3 |
 	                    p->is_readonly << 4 | p->is_selected << 5 | p->tongue.is_uidonly << 6 |
 	                    p->has_notify << 7));  /* NOLINT: 1 << 5 is taken for undefined */
-	put_u16(b, p->errors);
+	put_u16(b, (uint16_t)(p->errors | (p->tongue.lang == LANG_FR) << 15));
 	put_str(b, p->idle_tag);
 	if (p->is_selected) {
 		put_i64(b, p->state.mailbox_id);
@@ -52,9 +52,12 @@ static bool get_parked(struct str record, struct parked *p)
 	uint8_t version = get_u8(&s), bits = get_u8(&s);
 
 	*p = (struct parked){
-		.tongue = { bits & 1, bits >> 1 & 1, bits >> 2 & 1, bits >> 3 & 1, bits >> 6 & 1 },
-		.is_readonly = bits >> 4 & 1, .is_selected = bits >> 5 & 1, .has_notify = bits >> 7 & 1, .errors = get_u16(&s),
+		.tongue = { bits & 1, bits >> 1 & 1, bits >> 2 & 1, bits >> 3 & 1, bits >> 6 & 1, LANG_EN },
+		.is_readonly = bits >> 4 & 1, .is_selected = bits >> 5 & 1, .has_notify = bits >> 7 & 1,
 	};
+	p->errors = get_u16(&s);
+	p->tongue.lang = p->errors >> 15 ? LANG_FR : LANG_EN;
+	p->errors &= 0x7fff;
 	p->idle_tag = get_str(&s, IMAP_TAG_MAX);
 	if (p->is_selected) {
 		p->state.mailbox_id = get_i64(&s);

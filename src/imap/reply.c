@@ -3,7 +3,7 @@
 
 static struct imap_reply reply(struct imap_cmd *c, enum imap_status status, const char *code, const char *fmt, va_list ap)
 {
-	struct str text = arena_vprintf(&c->arena, fmt, ap);
+	struct str text = arena_vprintf(&c->arena, imap_in(c->lang, fmt), ap);
 
 	if (code != NULL)
 		text = arena_printf(&c->arena, "[%s] " STR_FMT, code, STR_ARG(text));
@@ -32,7 +32,14 @@ struct imap_reply imap_no(struct imap_cmd *c, const char *code, const char *fmt,
 
 struct imap_reply imap_bad(struct imap_cmd *c, const char *usage)
 {
-	struct str text = c->why ? str_of(c->why) : *usage ? arena_printf(&c->arena, "expected: %s", usage) : STR("this command has no arguments");
+	struct str text;
+
+	if (c->why != NULL)
+		text = str_of(imap_in(c->lang, c->why));
+	else if (*usage)
+		text = arena_printf(&c->arena, imap_in(c->lang, "expected: %.*s"), (int)strlen(usage), usage);
+	else
+		text = str_of(imap_in(c->lang, "this command has no arguments"));
 
 	bool is_mistake = !str_starts(text, STR("[")) || str_starts(text, STR("[CLIENTBUG]")) || str_starts(text, STR("[UIDREQUIRED]"));
 

@@ -134,7 +134,7 @@ static void put_mailbox_state(struct imap_session *s, const struct mailbox *m)
 	if (!s->tongue.is_rev2) {
 		buf_add_cstr(&s->out, "* 0 RECENT\r\n");
 		if (m->unseen > 0 && !s->tongue.is_uidonly && (unseen = first_unseen(s->selected)) > 0)
-			buf_printf(&s->out, "* OK [UNSEEN %u] the first message that was not read\r\n", unseen);
+			buf_printf(&s->out, imap_in(s->tongue.lang, "* OK [UNSEEN %u] the first message that was not read\r\n"), unseen);
 	}
 	buf_printf(&s->out, "* OK [UIDVALIDITY %u] of this mailbox\r\n* OK [UIDNEXT %u] of the next message\r\n",
 	           selected_uidvalidity(s->selected), selected_uidnext(s->selected));
@@ -190,7 +190,7 @@ static struct imap_reply do_select(struct imap_session *s, struct imap_cmd *c, b
 	if (s->selected != NULL) {
 		imap_unselect_mailbox(s);
 		if (s->tongue.is_qresync || s->tongue.is_rev2)
-			buf_add_cstr(&s->out, "* OK [CLOSED] the mailbox before it\r\n");
+			buf_add_cstr(&s->out, imap_in(s->tongue.lang, "* OK [CLOSED] the mailbox before it\r\n"));
 	}
 	e = view_publish(s->view);  /* what was committed before this command is seen by it */
 	if (e == ERR_OK)

@@ -44,7 +44,7 @@ struct session_open {
 	struct str    peer;         /* "192.0.2.7" or "2001:db8::7", without brackets */
 	uint16_t      peer_port, local_port;
 	struct str    login_name;   /* as typed */
-	struct str    command;      /* protocol's own: IMAP: tag and what was done ("a1 LOGIN"); submission: the EHLO name; POP3: "UTF8" if it was asked for */
+	struct str    command;      /* protocol's own: IMAP: tag and what was done ("a1 LOGIN", perhaps " fr"); submission: the EHLO name; POP3: "UTF8" if it was asked for */
 	struct str    tls_text;     /* "TLSv1.3 TLS_AES_128_GCM_SHA256", for Received and the session list */
 	struct str    record;       /* empty: new session; else the parked state to go on from */
 };
