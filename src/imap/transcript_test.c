@@ -25,6 +25,7 @@ struct play {
 	int            line;
 	struct account account;
 	struct people  people;        /* once there is a line "@people" */
+	struct others  others;
 	struct client  clients[SESSIONS];
 };
 
@@ -115,6 +116,33 @@ static void attach(struct play *p, struct client *c)
 		look(c);
 }
 
+static enum err who_is_guest(void *context, uint64_t guest, struct arena *a, struct guest *out)
+{
+	return guest_ask(((struct people *)context)->control, guest, 10000, a, out);
+}
+
+static void people(struct play *p)
+{
+	people_begin(&p->people);
+	p->others = (struct others){ .guest = who_is_guest, .context = &p->people };
+	p->account.control = p->people.control;
+	p->account.others = &p->others;
+}
+
+/* bob's cell has come to this account: with what a session of his own would be parked as. */
+static void visit(struct play *p, struct client *c)
+{
+	const struct session_open info = { .protocol = PROTOCOL_IMAP, .login_name = STR("alice@example.test") };
+
+	start(p, c);
+	park(p, c);
+	c->s = session_for_test(&info, STR(""), &c->out);
+	session_test_guest(c->s, BOB);
+	c->state = imap_engine.resume(c->s, &p->account, buf_str(&c->record));
+	c->is_closed = c->state == NULL;
+	buf_reset(&c->record);
+}
+
 static void render(struct play *p, struct client *c)
 {
 	CLEANUP(buf_free) struct buf next = BUF(PARK_RECORD_MAX);
@@ -187,12 +215,13 @@ static void play_line(struct play *p, struct str line)
 		if (str_eq(verb, STR("eof")))
 			return;  /* here a client never has more than was given */
 		if (str_eq(verb, STR("people"))) {
-			people_begin(&p->people);
-			p->account.control = p->people.control;
+			people(p);
 			return;
 		}
 		nothing_left(p);
-		if (str_eq(verb, STR("park")))
+		if (str_eq(verb, STR("guest")))
+			visit(p, c);
+		else if (str_eq(verb, STR("park")))
 			park(p, c);
 		else if (str_eq(verb, STR("attach")))
 			attach(p, c);

@@ -1,6 +1,7 @@
 """The transcripts of tests/imap (README.md there) spoken to a real server, in clear and over TLS: gate, frames, pump and cell are in
 between, and the pieces arrive as sockets cut them. src/imap/transcript_test.c plays the same files in process. park.txt and notify.txt
-are not among them: when a waiting session is told depends on the moment; tests/system/test_sessions.py is about that."""
+are not among them: when a waiting session is told depends on the moment; tests/system/test_sessions.py is about that. Nor is guest.txt: here a guest would
+come through his own cell."""
 import glob
 import os
 import re
