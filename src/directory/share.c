@@ -155,7 +155,7 @@ enum err shares_replace(struct directory *d, uint64_t account, const struct subj
 	CLEANUP(directory_end) struct directory *change_of = d;
 	CLEANUP(stmt_release) struct stmt *q = NULL;
 
-	TRY(directory_begin(d));
+	TRY(directory_begin(change_of));
 	TRY(clear(d, account));
 	q = db_query(d->db, sql);
 	for (size_t i = 0; i < n; i++) {
