@@ -1,10 +1,11 @@
-/* An arena is a list of blocks, newest first; allocation moves a pointer. A reset keeps the newest block if it is small. */
+/* An arena is a list of blocks, newest first; allocation moves a pointer. A reset keeps the newest block if it is small. Most arenas live
+ * for one small request, so the first block has a size that malloc keeps at hand for each thread (1,032 bytes and less in glibc). */
 #include "base/arena.h"
 #include "base/mem.h"
 #include <assert.h>
 #include <stdio.h>
 
-enum { BLOCK_SIZE = 4096 - 32, KEEP_MAX = 65536 };
+enum { FIRST_SIZE = 1008, BLOCK_SIZE = 4096 - 32, KEEP_MAX = 65536 };
 
 struct arena_block {
 	struct arena_block *next;
@@ -18,7 +19,7 @@ void *arena_alloc(struct arena *a, size_t n)
 
 	assert(room >= n);
 	if ((size_t)(a->end - a->next) < room || a->next == NULL) {
-		size_t size = room > BLOCK_SIZE ? room : BLOCK_SIZE;
+		size_t least = a->first == NULL ? FIRST_SIZE : BLOCK_SIZE, size = room > least ? room : least;
 		struct arena_block *b = mem_resize(NULL, sizeof(*b) + size);  /* zeroed piece by piece, as it is handed out */
 		b->size = size;
 		b->next = a->first;

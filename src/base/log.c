@@ -35,12 +35,20 @@ void log_context(const char *fmt, ...)
 
 void log_context_clear(void) { context[0] = '\0'; }
 
+static bool is_plain(char c) { return c >= 32 && c < 127 && !(as_json && (c == '"' || c == '\\')); }
+
 static void add_escaped(struct buf *b, struct str text)
 {
 	struct scan s = scan_of(text);
 
 	while (!scan_done(&s)) {
 		const char *from = s.p;
+		while (s.p < s.end && is_plain(*s.p))
+			s.p++;
+		buf_add_bytes(b, from, (size_t)(s.p - from));
+		if (scan_done(&s))
+			break;
+		from = s.p;
 		int32_t c = utf8_next(&s);
 		if (c >= 32 && c != 127 && c != 0xfffd && !(as_json && (c == '"' || c == '\\')))
 			buf_add_bytes(b, from, (size_t)(s.p - from));
