@@ -29,6 +29,8 @@ enum err domain_add(struct directory *d, struct str name) MUST_CHECK;        /* 
 enum err domain_remove(struct directory *d, struct str name) MUST_CHECK;     /* ERR_NOTFOUND; ERR_CONFLICT: it still has names */
 enum err domain_catch_all(struct directory *d, struct str name, struct str target) MUST_CHECK;  /* empty: none any more */
 enum err domain_list(struct directory *d, struct arena *a, struct directory_domain **out, size_t *n) MUST_CHECK;
+/* The first max of their names. */
+enum err domain_names(struct directory *d, size_t max, struct arena *a, struct str **out, size_t *n) MUST_CHECK;
 bool domain_exists(struct directory *d, struct str name);
 
 /* ---- accounts */

@@ -430,10 +430,39 @@ TEST(what_a_cell_is_told)
 	EXPECT_STR(info.senders[0], "alice@example.test");
 	EXPECT(!account_info_may_send(&info, STR("staff@example.test")) && !account_info_may_send(&info, STR("bob@example.test")) &&
 	       !account_info_may_send(&info, STR("")));
+	static const struct { const char *address; bool is_elsewhere; } addresses[] = {
+		{ "x@elsewhere.test", true }, { "x@sub.example.test", true }, { "x@[192.0.2.1]", true }, { "nobody@Example.TEST", false },
+		{ "postmaster", false }, { "no address", false },
+	};
+	EACH(addresses, c)
+		EXPECT_INT(account_info_is_elsewhere(&info, str_of(c->address)), c->is_elsewhere);
 	for (size_t cut = 0; cut < answer.n; cut++) {
 		struct account_info broken;
 		s = scan_of(str_sub(buf_str(&answer), 0, cut));
 		EXPECT(!get_account_info(&s, &w->arena, &broken));
+	}
+	end(w);
+}
+
+TEST(a_cell_of_a_large_server_asks)
+{
+	struct world *w = begin();
+	CLEANUP(buf_free) struct buf request = BUF(100);
+
+	put_u64(&request, add(w, "alice@example.test"));
+	for (int i = 2; i <= INFO_DOMAINS_MAX + 1; i++) {
+		CLEANUP(buf_free) struct buf answer = BUF(MESSAGE_BODY_MAX);
+		CLEANUP(account_info_free) struct account_info info = { 0 };
+		struct str name = arena_printf(&w->arena, "d%d.test", i);
+
+		EXPECT_OK(domain_add(w->d, name));
+		if (i < INFO_DOMAINS_MAX)
+			continue;
+		EXPECT_OK(account_info_serve(w->d, buf_str(&request), &answer));
+		struct scan s = scan_of(buf_str(&answer));
+		EXPECT(get_account_info(&s, &w->arena, &info));
+		EXPECT_INT(account_info_is_elsewhere(&info, STR("x@elsewhere.test")), i == INFO_DOMAINS_MAX);
+		EXPECT(!account_info_is_elsewhere(&info, arena_printf(&w->arena, "x@" STR_FMT, STR_ARG(name))));
 	}
 	end(w);
 }

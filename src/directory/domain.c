@@ -66,6 +66,21 @@ enum err domain_list(struct directory *d, struct arena *a, struct directory_doma
 	return stmt_end(q);
 }
 
+enum err domain_names(struct directory *d, size_t max, struct arena *a, struct str **out, size_t *n)
+{
+	static const char sql[] = "SELECT name FROM domain ORDER BY domain_id LIMIT ?1";
+	CLEANUP(stmt_release) struct stmt *q = db_query(d->db, sql);
+	size_t cap = 0;
+
+	*out = NULL;
+	stmt_bind_int64(q, 1, (int64_t)max);
+	for (*n = 0; stmt_row(q); ++*n) {
+		*out = arena_grow(a, *out, *n, &cap, sizeof **out);
+		(*out)[*n] = str_copy(a, stmt_str(q, 0));
+	}
+	return stmt_end(q);
+}
+
 enum err domain_hostname(struct directory *d, struct arena *a, struct str *out)
 {
 	static const char sql[] = "SELECT name FROM domain ORDER BY domain_id LIMIT 1";

@@ -19,6 +19,21 @@ static enum err put_senders(struct directory *d, const struct directory_account 
 	return ERR_OK;
 }
 
+/* So that a cell need not ask about everybody elsewhere; hashes, since names of other people's domains are none of its business. */
+static enum err put_domains(struct directory *d, struct arena *a, struct buf *answer)
+{
+	struct str *names;
+	size_t n;
+
+	TRY(domain_names(d, INFO_DOMAINS_MAX + 1, a, &names, &n));
+	if (n > INFO_DOMAINS_MAX)
+		n = 0;
+	put_u32(answer, (uint32_t)n);
+	for (size_t i = 0; i < n; i++)
+		put_u64(answer, account_info_domain(names[i]));
+	return ERR_OK;
+}
+
 enum err account_info_serve(struct directory *d, struct str request, struct buf *answer)
 {
 	CLEANUP(arena_free) struct arena a = { 0 };
@@ -45,6 +60,8 @@ enum err account_info_serve(struct directory *d, struct str request, struct buf 
 	put_u64(answer, conf_number(conf, SETTING_message_size_max));
 	if (e == ERR_OK)
 		e = put_senders(d, &x, &a, answer);
+	if (e == ERR_OK)
+		e = put_domains(d, &a, answer);
 	conf_encode(conf, answer);
 	conf_free(conf);
 	return e == ERR_OK && answer->failed ? ERR_LIMIT : e;

@@ -7,7 +7,7 @@
 #include "directory/lookup.h"
 #include "ipc/channel.h"
 
-enum { INFO_ADDRESSES_MAX = 500 };
+enum { INFO_ADDRESSES_MAX = 500, INFO_DOMAINS_MAX = 100 };
 
 struct account_info {
 	uint64_t    account;
@@ -20,6 +20,8 @@ struct account_info {
 	uint64_t    message_size_max;
 	struct str *senders;             /* addresses it may send from: main, further ones, aliases that lead to it */
 	size_t      sender_count;        /* at most INFO_ADDRESSES_MAX */
+	uint64_t   *domains;             /* the server's, as hashes; only where there are INFO_DOMAINS_MAX at most */
+	size_t      domain_count;        /* 0: there are more */
 	struct conf *conf;               /* all settings as they hold for this account; account_info_free() */
 };
 /* Asks and waits, at most timeout_ms. Slices live in the arena. ERR_NOTFOUND: no such account; else as channel_call(). */
@@ -27,6 +29,10 @@ enum err account_info_ask(struct channel *control, uint64_t account, int timeout
 void account_info_free(struct account_info *info);   /* frees info->conf; for CLEANUP too */
 /* May this account send as this address (envelope sender or From)? Case, plus-details and domain spelling do not matter. */
 bool account_info_may_send(const struct account_info *info, struct str address);
+/* Is it surely no address of ours? Then resolve_ask() would say LOOKUP_FOREIGN, or would have said so when control was asked. */
+bool account_info_is_elsewhere(const struct account_info *info, struct str address);
+/* Of a domain as directory_domain_parse() gives it. */
+uint64_t account_info_domain(struct str domain);
 
 struct resolve_info {
 	enum lookup_kind kind;

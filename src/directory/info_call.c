@@ -16,6 +16,10 @@ bool get_account_info(struct scan *s, struct arena *a, struct account_info *out)
 	out->senders = arena_array(a, out->sender_count, sizeof(struct str));
 	for (size_t i = 0; i < out->sender_count && !s->failed; i++)
 		out->senders[i] = str_copy(a, get_str(s, ADDRESS_KEY_MAX));
+	out->domain_count = get_count(s, INFO_DOMAINS_MAX);
+	out->domains = arena_array(a, out->domain_count, sizeof(uint64_t));
+	for (size_t i = 0; i < out->domain_count && !s->failed; i++)
+		out->domains[i] = get_u64(s);
 	out->conf = conf_new();
 	if (conf_decode(out->conf, s) && get_end(s))
 		return true;
@@ -62,6 +66,22 @@ bool account_info_may_send(const struct account_info *info, struct str address)
 			return true;
 	}
 	return false;
+}
+
+uint64_t account_info_domain(struct str domain) { return str_hash_keyed(domain, 0x646f6d61696e73ULL, 1); }
+
+bool account_info_is_elsewhere(const struct account_info *info, struct str address)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct directory_address x;
+
+	if (info->domain_count == 0 || !directory_address_parse(address, &a, &x))
+		return false;
+	uint64_t domain = account_info_domain(x.domain);
+	for (size_t i = 0; i < info->domain_count; i++)
+		if (info->domains[i] == domain)
+			return false;
+	return true;
 }
 
 enum err resolve_ask(struct channel *control, struct str address, int timeout_ms, struct resolve_info *out)

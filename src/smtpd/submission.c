@@ -4,7 +4,8 @@
  * control is asked who this account is (its addresses, its limits) at the start, and again when that is older than ten seconds and a
  * message begins; when it does not answer then, what is known stands. Recipients of ours are asked for one by one: a mistyped
  * colleague is refused in the program where it was typed, not by a bounce an hour later. Those elsewhere are accepted and
- * kept by the queue. Recipients are counted (submit_sending) before the message goes to the queue, and given back if it is not taken.
+ * kept by the queue; a cell knows by the domains that they are (account_info_is_elsewhere), and asks only where a server has hundreds of them.
+ * A domain that became ours since is sorted out by the queue, which asks for every recipient. Recipients are counted (submit_sending) before the message goes to the queue, and given back if it is not taken.
  *
  * The struct smtpd_server is this session's own: the limits are the account's, and its counters are not shared between threads. */
 #include "smtpd/submission.h"
@@ -124,6 +125,10 @@ static struct smtp_reply on_recipient(void *context, const struct envelope *e, c
 
 	if (e->n >= p->left)
 		return too_many_today(p, 86400 / per_day(p) + 1, a);
+	if (account_info_is_elsewhere(&p->info, to->address)) {
+		add_elsewhere(p, to->address);
+		return (struct smtp_reply){ 0 };
+	}
 	session_will_wait(p->s);
 	if (resolve_ask(p->account->control, to->address, RESOLVE_TIMEOUT_MS, &r) != ERR_OK)
 		return try_later();
