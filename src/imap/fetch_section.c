@@ -93,14 +93,15 @@ static bool is_named(const struct fetch_section *section, struct str name)
 	return false;
 }
 
-/* HEADER.FIELDS and HEADER.FIELDS.NOT: the lines as they stand, and the empty line (RFC 9051 §6.4.5.1) */
+/* HEADER.FIELDS and HEADER.FIELDS.NOT: the lines as they stand, and the empty line (RFC 9051 §6.4.5.1). A header is longer than
+ * MIME_HEADER_MAX by its last line, which may be as long as the message. */
 static enum err choose_fields(const struct body *body, const struct fetch_section *section, const struct summary_section *where, struct buf *chosen)
 {
-	CLEANUP(buf_free) struct buf header = BUF(MIME_HEADER_MAX + 4096);
+	CLEANUP(buf_free) struct buf header = BUF(where->length);
 	struct header_field field;
 	struct scan scan;
 
-	if (where->length > MIME_HEADER_MAX + 4096 || where->offset > body->size || where->length > body->size - where->offset)
+	if (where->offset > body->size || where->length > body->size - where->offset)
 		return ERR_CORRUPT;
 	TRY(read_into(&header, body, where->offset, where->length));
 	scan = scan_of(buf_str(&header));
@@ -114,15 +115,19 @@ static enum err choose_fields(const struct body *body, const struct fetch_sectio
 static enum err put_fields(struct imap_session *s, const struct body *body, const struct fetch_section *section,
                            const struct summary_section *where)
 {
-	CLEANUP(buf_free) struct buf chosen = BUF(MIME_HEADER_MAX + 4096);
-	uint64_t from, n;
+	CLEANUP(buf_free) struct buf chosen = BUF(where->length + 2);
+	uint64_t from, n, piece;
 
 	TRY(choose_fields(body, section, where, &chosen));
 	n = chosen.n;
 	clip(section, &from, &n);
 	put_label(&s->out, section);
 	put_literal_size(&s->out, n);
-	buf_add(&s->out, str_sub(buf_str(&chosen), (size_t)from, (size_t)n));
+	for (; n > 0; n -= piece, from += piece) {
+		piece = n < PIECE ? n : PIECE;
+		buf_add(&s->out, str_sub(buf_str(&chosen), (size_t)from, (size_t)piece));
+		imap_spill(s);
+	}
 	return ERR_OK;
 }
 
@@ -227,7 +232,7 @@ enum err fetch_put_section(struct imap_session *s, struct fetch_message *m, cons
 
 enum err fetch_read_section(struct imap_session *s, struct fetch_message *m, const struct fetch_section *section, fetch_write *write, void *context)
 {
-	CLEANUP(buf_free) struct buf bytes = BUF(MIME_HEADER_MAX + 4096);
+	CLEANUP(buf_free) struct buf bytes = BUF(PIECE);
 	struct summary_section where;
 	uint64_t from, n, piece;
 
@@ -237,6 +242,7 @@ enum err fetch_read_section(struct imap_session *s, struct fetch_message *m, con
 	else if (!summary_section(m->record, section->where, &where))
 		return ERR_NOTFOUND;
 	if (section->how != FETCH_BYTES) {
+		bytes.max = where.length + 2;
 		TRY(choose_fields(&m->body, section, &where, &bytes));
 		n = bytes.n;
 		clip(section, &from, &n);

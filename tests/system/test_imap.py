@@ -179,6 +179,77 @@ def test_password_change_ends_sessions(server):
         expect(time.monotonic() - start < 3, "ended within a second or so")
 
 
+def value(data, at=0):
+    """One value of IMAP at a place, strictly: what RFC 9051 §9 allows, and where it ends."""
+    if data[at:at + 1] == b"(":
+        out, at = [], at + 1
+        while data[at:at + 1] != b")":
+            item, at = value(data, at)
+            out.append(item)
+            at += data[at:at + 1] == b" "
+            expect(at < len(data), "a list that is not closed")
+        return out, at + 1
+    literal = re.compile(rb"~?\{(\d+)\}\r\n").match(data, at)
+    if literal:
+        return data[literal.end():literal.end() + int(literal[1])], literal.end() + int(literal[1])
+    plain = re.compile(rb'"(?:[^"\\\r\n\0\x80-\xff]|\\["\\])*"|[^\s(){%*"\x00-\x1f\x7f-\xff]+').match(data, at)
+    expect(plain, f"no value of IMAP: {data[at:at + 80]}")
+    return plain[0], plain.end()
+
+
+def fetched(box, uid, items):
+    state, data = box.uid("FETCH", str(uid), items)
+    expect(state == "OK", f"{items[:50]}: {data}")
+    raw = b"".join(x[0] + b"\r\n" + x[1] if isinstance(x, tuple) else x for x in data)
+    raw = raw[raw.index(b"("):]
+    out, end = value(raw)
+    expect(end == len(raw), f"{items[:50]}: more follows: {raw[end:end + 50]}")
+    return out
+
+
+def depth(item):
+    return 1 + max((depth(x) for x in item if isinstance(x, list)), default=0)
+
+
+def odd_messages():
+    mixed = 'Content-Type: multipart/mixed; boundary="b{}"\r\n\r\n--b{}\r\n'
+    yield "deep", ("Subject: deep\r\nMIME-Version: 1.0\r\n" + "".join(mixed.format(i, i) for i in range(60)) + "\r\nx\r\n" +
+                   "".join(f"--b{i}--\r\n" for i in reversed(range(60)))).encode()
+    yield "letters in letters", b"Subject: x\r\nContent-Type: message/rfc822\r\n\r\n" * 60 + b"\r\nx\r\n"
+    yield "wide", b"Content-Type: multipart/mixed; boundary=w\r\n\r\n" + b"".join(
+        b"--w\r\nContent-Type: text/plain; name=p%d\r\n\r\npart\r\n" % i for i in range(12000)) + b"--w--\r\n"
+    yield "many fields", b"Subject: x\r\n" + b"X-Field: " + b"v" * 90 + b"\r\n" * 1 + (b"X-Field: " + b"v" * 90 + b"\r\n") * 13000 + b"\r\nbody\r\n"
+    yield "long lines", b"Subject: " + b"x" * 900000 + b"\r\nTo: " + b", ".join(b"a%d@example.test" % i for i in range(45000)) + b"\r\n\r\nbody\r\n"
+    yield "eight bits", "Subject: été\r\nFrom: Éric <é@x>\r\nContent-Type: text/plain; name=\"é\"\r\n\r\né\r\n".encode()
+    yield "broken", (b'Subject: \xe9\xff\r\nFrom: "\xe9 (" <a@b\r\nTo: <<<>>,,;;:\r\nDate: never\r\nContent-Type: multipart/\xff; boundary=\r\n'
+                     b"\r\n--\r\nx")
+    yield "controls", (b'Subject: a\x01b\x7f"\\\r\nFrom: "q\\"uo\\\\te" <x@y>\r\nContent-Type: a/b; c="\\"\x02"; d*0=e; d*1*=%ff%00\r\n'
+                       b"Content-Disposition: (\r\n\r\nx\r\n")
+
+
+def test_odd_messages(server):
+    """12,000 parts, 60 levels, headers of more than 1 MB, broken MIME: every answer is one that a client can read."""
+    box = server.imap("bob")
+    box.create("odd")
+    box.select("odd")
+    for name, text in odd_messages():
+        state, said = box.append("odd", None, None, text)
+        expect(state == "OK", f"{name}: {said}")
+        uid = int(re.search(rb"APPENDUID \d+ (\d+)", said[0])[1])
+        box.noop()
+        structure = fetched(box, uid, "(ENVELOPE BODYSTRUCTURE)")
+        expect(len(structure[structure.index(b"BODYSTRUCTURE") + 1]) <= 10010 and depth(structure) <= 55, f"{name}: limits of MIME")
+        expect(text in fetched(box, uid, "(BODY.PEEK[])"), f"{name}: its bytes come back")
+        for section in ("1", "1.MIME", "HEADER", "TEXT", "9999", ".".join("1" * 49), "HEADER.FIELDS (TO SUBJECT)", "HEADER.FIELDS.NOT (TO)"):
+            fetched(box, uid, f"(BODY.PEEK[{section}])")
+        fetched(box, uid, "(PREVIEW BINARY.PEEK[1])")
+        expect(box.uid("SEARCH", None, f'UID {uid} TEXT "nowhere to be found"')[1] == [b""], name)
+    expect(len(box.uid("SORT", "(SUBJECT FROM TO DATE)", "UTF-8", "ALL")[1][0].split()) == 8, "SORT has them all")
+    expect(len(re.findall(rb"\d+", box.uid("THREAD", "REFERENCES", "UTF-8", "ALL")[1][0])) == 8, "THREAD has them all")
+    box.delete("odd")
+    box.logout()
+
+
 def test_10000_messages(server):
     c = login(server, "bob")
     ok(c, "CREATE Many")
