@@ -2,10 +2,14 @@
  * against what a client would know. After each round the account is closed (or not: the process "dies") and opened
  * again. */
 #include "base/test.h"
+#include "store/rights.h"
 #include "store/view.h"
 #include <stdlib.h>
 
 enum { BOXES = 3, MESSAGES_MAX = 3000, SESSIONS = 4, ROUNDS = 8, STEPS = 400 };
+
+static const struct subject subjects[] = { { SUBJECT_ANYONE, 0, { "", 0 }, { "anyone", 6 } }, { SUBJECT_ACCOUNT, 8, { "", 0 }, { "bob", 3 } },
+                                           { SUBJECT_GROUP, 0, { "team", 4 }, { "$team", 5 } } };
 
 struct model_message {
 	uint32_t uid, size;
@@ -18,6 +22,7 @@ struct model_box {
 	uint32_t uidnext;
 	size_t   n;
 	struct model_message m[MESSAGES_MAX];
+	unsigned rights[COUNT_OF(subjects)][2];   /* given; taken */
 };
 
 struct client {  /* what a mail program believes */
@@ -76,6 +81,37 @@ static void expect_modseq_grew(struct world *w, bool changed)
 }
 
 /* ------------------------------------------------------------------------------------------------------ operations */
+
+/* bob, who is anyone and in the team, has the sum of what is given to these, less the sum of what is taken. */
+static void check_rights(struct world *w)
+{
+	static struct str team = { "team", 4 };
+	const struct guest bob = { .account = 8, .is_anyone = true, .groups = &team, .n_groups = 1 };
+
+	for (int i = 0; i < BOXES; i++) {
+		unsigned given = 0, taken = 0, rights;
+		for (size_t k = 0; k < COUNT_OF(subjects); k++) {
+			given |= w->box[i].rights[k][0];
+			taken |= w->box[i].rights[k][1];
+		}
+		EXPECT_OK(rights_of(w->v, w->box[i].mailbox_id, &bob, &rights));
+		EXPECT_INT(rights, given & ~taken);
+	}
+}
+
+static void do_share(struct world *w)
+{
+	struct model_box *b = &w->box[pick(w, BOXES)];
+	size_t k = pick(w, COUNT_OF(subjects)), negative = pick(w, 2);
+	enum acl_change how = (enum acl_change)pick(w, 3);
+	const struct acl_entry line = { subjects[k], negative, (unsigned)rand_r(&w->seed) & (unsigned)rand_r(&w->seed) & RIGHTS_ALL };
+	unsigned *model = &b->rights[k][negative], before = *model;
+
+	*model = how == ACL_SET ? line.rights : how == ACL_ADD ? before | line.rights : before & ~line.rights;
+	EXPECT_OK(acl_write(w->v, b->mailbox_id, how, &line));
+	expect_modseq_grew(w, *model != before);
+	check_rights(w);
+}
 
 static void do_append(struct world *w, struct arena *a)
 {
@@ -336,7 +372,7 @@ static void step(struct world *w)
 {
 	CLEANUP(arena_free) struct arena a = { 0 };
 
-	switch (pick(w, 12)) {
+	switch (pick(w, 13)) {
 	case 0: case 1: case 2:
 		do_append(w, &a);
 		break;
@@ -351,6 +387,10 @@ static void step(struct world *w)
 		break;
 	case 8:
 		do_expunge(w, &a);
+		break;
+	case 9:
+		if (pick(w, 4) == 0)  /* each waits for the disk */
+			do_share(w);
 		break;
 	default:
 		client_looks(w, &w->client[pick(w, SESSIONS)], &a);
@@ -402,6 +442,7 @@ TEST(random_operations_agree_with_a_model)
 		close_world(w);
 		open_world(w);
 		check_counters(w, &a);
+		check_rights(w);
 	}
 	close_world(w);
 	test_dir_remove(w->dir);
