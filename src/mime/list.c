@@ -9,6 +9,7 @@
 #include "base/bytes.h"
 #include "mime/address.h"
 #include "mime/build.h"
+#include "mime/date.h"
 #include "mime/header.h"
 
 enum { TEXT_MAX = 200 };
@@ -89,6 +90,18 @@ static void put_mailto(struct buf *out, struct str address)
 	}
 }
 
+/* Whose name is in From answers for these, too (RFC 5322 §3.6); and answers to a message are sorted by its id. */
+static void put_what_is_missing(const struct list_post *p, struct str header, struct buf *out)
+{
+	char text[DATE_TEXT_MAX];
+	struct str value;
+
+	if (p->message_id.n > 0 && !header_find(header, STR("Message-ID"), &value))
+		buf_printf(out, "Message-ID: <" STR_FMT ">\r\n", STR_ARG(p->message_id));
+	if (p->date != 0 && !header_find(header, STR("Date"), &value))
+		build_field_raw(out, "Date", str_make(text, date_format(p->date, 0, text)));
+}
+
 static void put_list_fields(const struct list_post *p, struct arena *a, struct buf *out)
 {
 	if (p->replies_to_list)
@@ -154,6 +167,7 @@ void list_header(const struct list_post *p, struct str header, struct buf *out)
 		if (!p->replies_to_list && !has_reply_to)
 			put_renamed(out, "Reply-To", from);
 	}
+	put_what_is_missing(p, header, out);
 	put_list_fields(p, &a, out);
 	buf_add(out, STR("\r\n"));
 }

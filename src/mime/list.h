@@ -11,6 +11,8 @@ struct list_post {
 	bool       renames_author;     /* From becomes "Alice via Team" <team@...>: the author's domain may forbid others to send in its name */
 	bool       replies_to_list;    /* else replies go to the author, whoever From names */
 	bool       is_for_few;         /* not everybody who gets it may write to it: "List-Post: NO" */
+	struct str message_id;         /* "x@example.org", for a message that has none; empty: it stays without */
+	int64_t    date;               /* seconds since 1970, the same; 0 */
 	struct str leave;              /* address to write to for leaving; empty: no List-Unsubscribe here */
 };
 /* Adds the new header with its empty line. header: that of the message, as header_size() cuts it. Fields that only the last list may

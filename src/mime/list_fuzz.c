@@ -19,7 +19,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	CLEANUP(buf_free) struct buf out = BUF(size + 10000);
 	struct str message = str_make(data, size), header = str_sub(message, 0, header_size(message));
-	const struct list_post p = { .address = STR("team@example.org"), .title = STR("T"), .renames_author = size % 2, .replies_to_list = size % 3 == 0 };
+	const struct list_post p = { .address = STR("team@example.org"), .title = STR("T"), .renames_author = size % 2, .message_id = STR("1@example.org"), .date = 1, .replies_to_list = size % 3 == 0 };
 
 	list_obstacle(header, p.address);
 	list_header(&p, header, &out);
@@ -30,6 +30,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	assert(count(made, STR("List-Id")) == 1);
 	if (p.renames_author)
 		assert(count(made, STR("From")) == (count(header, STR("From")) > 0));
+	assert(count(made, STR("Date")) == (count(header, STR("Date")) > 1 ? count(header, STR("Date")) : 1));
 	assert(count(made, STR("To")) == count(header, STR("To")));
 	return 0;
 }

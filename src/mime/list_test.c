@@ -53,6 +53,15 @@ TEST(headers_of_lists)
 		/* its empty line may be a bare LF: what we add must not be its body */
 		{ { TEAM }, "From: a@b.test\n\n", "From: a@b.test\nPrecedence: list\r\nList-Id: The Team <team.example.org>\r\n"
 		  "List-Post: <mailto:team@example.org>\r\n\r\n" },
+		/* it had neither: both are the list's to say */
+		{ { TEAM, .message_id = STR("1@example.org"), .date = 1700000000 },
+		  "From: a@b.test\r\n\r\n",
+		  "From: a@b.test\r\nMessage-ID: <1@example.org>\r\nDate: Tue, 14 Nov 2023 22:13:20 +0000\r\nPrecedence: list\r\n"
+		  "List-Id: The Team <team.example.org>\r\nList-Post: <mailto:team@example.org>\r\n\r\n" },
+		{ { TEAM, .message_id = STR("1@example.org"), .date = 1700000000 },
+		  "date: yesterday\r\nmessage-id: <2@b.test>\r\n\r\n",
+		  "date: yesterday\r\nmessage-id: <2@b.test>\r\nPrecedence: list\r\n"
+		  "List-Id: The Team <team.example.org>\r\nList-Post: <mailto:team@example.org>\r\n\r\n" },
 		/* nobody wrote it */
 		{ { TEAM, .renames_author = true }, "\r\n",
 		  "Precedence: list\r\nList-Id: The Team <team.example.org>\r\nList-Post: <mailto:team@example.org>\r\n\r\n" },

@@ -215,7 +215,7 @@ static enum err resolve(struct queue *q, uint64_t account, struct asked *a)
 	TRY(envelope_distribute(q->lookup, in, &a->arena, &a->all));
 	if (a->all.n > 0) {
 		TRY(copies_new(q, &a->all, &a->in.body, &a->copies));
-		TRY(copies_check(a->copies, in));
+		TRY(copies_check(a->copies, in, &a->arena));
 	}
 	return is_for_nobody(a) ? ERR_OK : adding_envelope(&a->adding, &a->all.envelope);
 }

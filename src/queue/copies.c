@@ -12,6 +12,7 @@
  *
  * The parent of a copy is (message, ENVELOPE_GROUP, how many came before it); the last one says that it is. */
 #include "queue/copies.h"
+#include "base/bytes.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "mime/address.h"
@@ -90,33 +91,49 @@ static struct str message_of(const struct copies *c) { return c->mapped.p != NUL
 
 /* ----------------------------------------------------------------------------------------------------------- checking */
 
-static bool is_only_for_groups(const struct envelope *e)
+static void drop_recipient(struct resolved *all, size_t at, bool is_loop, struct arena *a)
 {
-	for (size_t i = 0; i < e->n; i++)
-		if (e->recipients[i].account != ENVELOPE_GROUP)
-			return false;
-	return true;
+	struct envelope *e = &all->envelope;
+
+	all->drops[all->drops_n++] = (struct resolved_drop){ str_copy(a, e->recipients[at].address), is_loop };
+	memmove(&e->recipients[at], &e->recipients[at + 1], (e->n - at - 1) * sizeof *e->recipients);
+	e->n--;
+	for (size_t i = 0; i < all->n; i++)
+		all->copies[i].recipient -= all->copies[i].recipient > at;
 }
 
-enum err copies_check(struct copies *c, const struct envelope *e)
+/* Both copies of a group stand together. */
+static void drop_group(struct resolved *all, size_t i, bool is_loop, struct arena *a)
+{
+	size_t at = all->copies[i].recipient, end = i + 1;
+
+	while (end < all->n && all->copies[end].recipient == at)
+		end++;
+	memmove(&all->copies[i], &all->copies[end], (all->n - end) * sizeof *all->copies);
+	all->n -= end - i;
+	drop_recipient(all, at, is_loop, a);
+}
+
+enum err copies_check(struct copies *c, const struct envelope *e, struct arena *a)
 {
 	struct str message = message_of(c), header = str_sub(message, 0, header_size(message));
 	enum list_obstacle why = LIST_MAY_PASS;
-	size_t left = 0;
+	struct resolved *all = c->all;
 
-	for (size_t i = 0; i < c->all->n; i++) {
-		struct resolved_copy *copy = &c->all->copies[i];
-		enum list_obstacle here = list_obstacle(header, copy->group.address);
+	all->drops = arena_array(a, all->n, sizeof *all->drops);
+	for (size_t i = 0; i < all->n;) {
+		struct str group = all->copies[i].group.address;
+		enum list_obstacle here = list_obstacle(header, group);
 		if (here == LIST_MAY_PASS) {
-			c->all->copies[left++] = *copy;
+			i++;
 			continue;
 		}
 		why = here;
 		log_info("not sent on to the members of a group: %s group=" STR_FMT " from=" STR_FMT,
-		         here == LIST_HAS_SEEN_IT ? "it comes from there" : "it is an automatic answer", STR_ARG(copy->group.address), STR_ARG(e->sender));
+		         here == LIST_HAS_SEEN_IT ? "it comes from there" : "it is an automatic answer", STR_ARG(group), STR_ARG(e->sender));
+		drop_group(all, i, here == LIST_HAS_SEEN_IT, a);
 	}
-	c->all->n = left;
-	if (left > 0 || why == LIST_MAY_PASS || !is_only_for_groups(&c->all->envelope) || e->source == ENVELOPE_DELIVERY)
+	if (all->envelope.n > 0 || why == LIST_MAY_PASS || e->source == ENVELOPE_DELIVERY)
 		return ERR_OK;
 	return why == LIST_HAS_SEEN_IT ? ERR_CONFLICT : ERR_DENIED;
 }
@@ -138,10 +155,20 @@ static bool is_author_ours(const struct queue *q, const struct envelope *e, stru
 	return n == 1 && list[0].kind == ADDRESS_MAILBOX && lookup_domain(q->lookup, list[0].domain);
 }
 
+/* For a message that has none: the same for all copies, also for one that is made up after a restart. */
+static struct str message_id_for(const struct copies *c, const struct resolved_copy *copy, struct arena *a)
+{
+	struct str message = message_of(c), group = copy->group.address, domain = str_from(group, (size_t)str_rchr(group, '@') + 1);
+
+	return !str_is_ascii(domain) ? STR("") : arena_printf(a, "%08x.%llx.%zx@" STR_FMT, crc32c(0, message.p, message.n),
+	                                                      (unsigned long long)copy->envelope.received, message.n, STR_ARG(domain));
+}
+
 static void write_header(const struct copies *c, const struct resolved_copy *copy, struct str header, struct buf *out)
 {
 	CLEANUP(arena_free) struct arena a = { 0 };
 	const struct list_post post = {
+		.message_id = message_id_for(c, copy, &a), .date = copy->envelope.received,
 		.address = copy->group.address, .title = copy->group.title, .replies_to_list = copy->group.replies_to_group,
 		.is_for_few = lookup_group_is_for_few(&copy->group),
 		.leave = copy->is_elsewhere || !copy->group.may_leave ? STR("")  /* each gets his own when it is sent: parcel_send.c */

@@ -13,9 +13,10 @@ enum { COPIES_LAST = 1 << 30 };
 
 /* all and body (its bytes or its spool file) must live until they are made. ERR_IO: the spool file cannot be read (logged). */
 enum err copies_new(struct queue *q, struct resolved *all, const struct queue_body *body, struct copies **out) MUST_CHECK;
-/* Takes out what must not be sent on: what has been through the group already, and automatic answers. Where nothing else is left, and the
- * sender can still be told: ERR_CONFLICT for the former, ERR_DENIED for the latter. */
-enum err copies_check(struct copies *c, const struct envelope *e) MUST_CHECK;
+/* Takes out what must not be sent on: what has been through the group already, and automatic answers. Those groups are no recipients any more,
+ * but drops of all (in a). Where nothing else is left, and the sender can still be told: ERR_CONFLICT for the former, ERR_DENIED for the
+ * latter. */
+enum err copies_check(struct copies *c, const struct envelope *e, struct arena *a) MUST_CHECK;
 /* Makes their records. of_seq: of the message they are of; 0: it is written with them. done runs once, perhaps before this returns; what all
  * views of the look-up is not needed after this. ERR_LIMIT: too many groups, or too large. */
 void copies_make(struct copies *c, uint64_t of_seq, copies_done done, void *context);

@@ -83,6 +83,25 @@ static void close_world(struct world *w)
 	directory_close(directory);
 }
 
+static unsigned reports;
+
+static bool tell(UNUSED void *context, UNUSED const struct report *r, struct buf *body, enum envelope_body *type, bool *smtputf8)
+{
+	reports++;
+	buf_add_cstr(body, "Subject: 9\r\nFrom: postmaster@ours.test\r\n\r\n");
+	*type = ENVELOPE_7BIT;
+	*smtputf8 = false;
+	return true;
+}
+
+static void reopen(struct world *w)
+{
+	world_kill(w);
+	world_open(w);
+	publish(w);
+	start_keys(w);
+}
+
 static void to_the_team(struct envelope *e) { e->recipients[0].address = STR("team@ours.test"); }
 static void to_the_team_and_one(struct envelope *e)
 {
@@ -140,6 +159,49 @@ TEST(what_is_refused_reached_nobody)
 	for (uint32_t i = 0; i < n && was_tried[i]; i++) {
 		WORLD_UNTIL(w, with_keys() && elsewhere(w, i) == 11 && world_count(w, 1, i) == 1 && world_count(w, 2, i) == 1);
 	}
+	close_world(w);
+}
+
+static struct str in_the_way;
+
+/* Adds one whose header says that. */
+static void post(struct world *w, uint32_t number, struct envelope_recipient *r, size_t n)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct world_add *context = MEM_NEW(struct world_add);
+	const struct envelope e = { .source = ENVELOPE_MX, .sender = STR("cleo@ours.test"), .is_authenticated = true, .body = ENVELOPE_7BIT,
+		                        .received = clock_wall_s(), .n = n, .recipients = r };
+	const struct queue_body body = { .bytes = arena_printf(&a, "Subject: %u\r\n" STR_FMT "\r\ntext\r\n", number, STR_ARG(in_the_way)) };
+
+	*context = (struct world_add){ w, number };
+	EXPECT_OK(queue_add_ask(w->mx, &e, &body, world_added, context));
+}
+
+/* A group that must not send it on is no recipient: nobody is told that it has. */
+TEST(what_is_not_sent_on)
+{
+	static const char *const fields[] = { "List-Id: x <team.ours.test>\r\n", "Auto-Submitted: auto-replied\r\n" };
+	struct world *w = open_world();
+	struct envelope_recipient r[] = { { .address = STR("team@ours.test"), .notify = ENVELOPE_NOTIFY_SUCCESS }, { .address = STR("bob@ours.test") } };
+	uint32_t number = 0;
+
+	reports = 0;
+	w->report = tell;
+	reopen(w);
+	EACH(fields, field) {
+		size_t refused = w->refused;
+		in_the_way = str_of(*field);
+		post(w, number, r, 2);
+		WORLD_UNTIL(w, with_keys() && world_count(w, 2, number) == 1 && backlog(w) == 0);
+		EXPECT(elsewhere(w, number) == 0 && world_count(w, 1, number) == 0);
+		post(w, ++number, r, 1);   /* for it alone: refused */
+		WORLD_UNTIL(w, with_keys() && w->refused == refused + 1);
+		number++;
+	}
+	clock_wall_offset(20);
+	world_rounds(w, 200);
+	EXPECT_INT(reports, 0);
+	clock_wall_offset(0);
 	close_world(w);
 }
 
@@ -210,26 +272,12 @@ TEST(a_write_that_is_cut)
 		WORLD_UNTIL(w, with_keys() && elsewhere(w, 1) == 11 && world_count(w, 1, 1) == 1 && backlog(w) == 0);
 		EXPECT_INT(world_count(w, 2, 1), c->bob);
 		EXPECT_INT(world_count(w, 3, 1), c->cleo);
-		world_kill(w);     /* and a second time: nothing more */
-		world_open(w);
-		publish(w);
-		start_keys(w);
+		reopen(w);     /* and a second time: nothing more */
 		world_add(w, 2, nobody, 1, 3000);
 		WORLD_UNTIL(w, with_keys() && w->accepted == 2 && elsewhere(w, 2) == 11 && backlog(w) == 0);
 		EXPECT(elsewhere(w, 1) == 11 && world_count(w, 1, 1) == 1 && world_count(w, 2, 1) == c->bob);
 		close_world(w);
 	}
-}
-
-static unsigned reports;
-
-static bool tell(UNUSED void *context, UNUSED const struct report *r, struct buf *body, enum envelope_body *type, bool *smtputf8)
-{
-	reports++;
-	buf_add_cstr(body, "Subject: 9\r\nFrom: postmaster@ours.test\r\n\r\n");
-	*type = ENVELOPE_7BIT;
-	*smtputf8 = false;
-	return true;
 }
 
 static void asks_for_success(struct envelope *e)
@@ -246,20 +294,14 @@ TEST(its_author_is_told_once)
 	struct world *w = open_world();
 
 	reports = 0;
-	world_kill(w);
 	w->report = tell;
 	w->dress = asks_for_success;
-	world_open(w);
-	publish(w);
-	start_keys(w);
+	reopen(w);
 	world_add(w, 1, nobody, 1, 1200000);
 	WORLD_UNTIL(w, with_keys() && elsewhere(w, 1) == 11);
 	clock_wall_offset(10);
 	WORLD_UNTIL(w, with_keys() && world_count(w, 3, 9) == 1);
-	world_kill(w);
-	world_open(w);
-	publish(w);
-	start_keys(w);
+	reopen(w);
 	clock_wall_offset(20);
 	world_add(w, 2, nobody, 1, 3000);
 	WORLD_UNTIL(w, with_keys() && world_count(w, 3, 9) == 2);

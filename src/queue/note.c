@@ -118,12 +118,12 @@ void note_received(struct queue *q, const struct content *c, bool again)
 	note_waits(q, c);
 }
 
-static uint32_t count_members(const struct resolved *all)
+static uint32_t count_members(const struct resolved *all, size_t recipient)
 {
 	size_t n = 0;
 
 	for (size_t i = 0; i < all->n; i++)
-		n += all->copies[i].envelope.n;
+		n += all->copies[i].recipient == recipient ? all->copies[i].envelope.n : 0;
 	return (uint32_t)n;
 }
 
@@ -132,7 +132,12 @@ void note_distributed(struct queue *q, const struct content *c, const struct res
 	for (size_t i = 0; all->n > 0 && i < c->envelope.n; i++)
 		if (c->envelope.recipients[i].account == ENVELOPE_GROUP)
 			trail_note(q->config.trail, &(struct trail_event){ .kind = TRAIL_SENT, .log_id = log_id(q->log), .seq = c->seq,
-				.recipient = c->envelope.recipients[i].address, .status = STR("2.1.5"), .count = count_members(all) });
+				.recipient = c->envelope.recipients[i].address, .status = STR("2.1.5"), .count = count_members(all, i) });
+	for (size_t i = 0; i < all->drops_n; i++)
+		trail_note(q->config.trail, &(struct trail_event){ .kind = TRAIL_FAILED, .log_id = log_id(q->log), .seq = c->seq,
+			.recipient = all->drops[i].group, .status = all->drops[i].is_loop ? STR("5.4.6") : STR("5.7.1"),
+			.text = all->drops[i].is_loop ? STR("The message has been through this group before.") :
+			                                STR("Automatic answers are not sent on to the members of a group.") });
 }
 
 void note_result(struct queue *q, const struct late_key *key, uint64_t account, const struct delivery_result *r, int64_t due)

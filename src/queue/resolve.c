@@ -16,7 +16,10 @@ struct resolving {
 	const struct envelope *in;
 	struct resolved       *out;
 	struct map             accounts, addresses, groups;   /* on the list */
-	struct lookup_group   *found;                         /* groups, in the order of their mention */
+	struct found_group {
+		struct lookup_group group;
+		uint16_t            recipient;
+	}                     *found;                         /* in the order of their mention */
 	size_t                 n, cap, orders_cap, envelope_cap;
 	bool                   is_accepted;                   /* who may write has been asked */
 	bool                   is_over;
@@ -113,8 +116,8 @@ static void add_group(struct resolving *r, const struct envelope_recipient *aske
 		return;
 	}
 	if (r->n == r->cap)
-		r->found = arena_grow(r->arena, r->found, r->n, &r->cap, sizeof g);
-	r->found[r->n++] = g;
+		r->found = arena_grow(r->arena, r->found, r->n, &r->cap, sizeof *r->found);
+	r->found[r->n++] = (struct found_group){ g, (uint16_t)r->out->envelope.n };
 	x.account = ENVELOPE_GROUP;
 	x.detail = STR("");
 	add_to(r, &r->out->envelope, &r->envelope_cap, &x);
@@ -136,14 +139,15 @@ static struct envelope head_of_copy(struct resolving *r, const struct lookup_gro
 	return e;
 }
 
-static void add_copies(struct resolving *r, const struct lookup_group *g)
+static void add_copies(struct resolving *r, const struct found_group *found)
 {
+	const struct lookup_group *g = &found->group;
 	struct resolved_copy copies[2];
 	struct lookup_target *members;
 	size_t n, caps[2] = { 0, 0 };
 
 	for (int i = 0; i < 2; i++)
-		copies[i] = (struct resolved_copy){ .group = *g, .is_elsewhere = i, .envelope = head_of_copy(r, g) };
+		copies[i] = (struct resolved_copy){ .group = *g, .recipient = found->recipient, .is_elsewhere = i, .envelope = head_of_copy(r, g) };
 	lookup_group_members(r->lookup, g, r->arena, &members, &n);
 	for (size_t i = 0; i < n && !r->is_over; i++) {
 		const struct envelope_recipient x = { .address = members[i].account ? g->address : members[i].remote, .account = members[i].account,

@@ -7,13 +7,20 @@
 /* What a group sends on is a message of its own (another header, another sender): one for its members here, one for those elsewhere. */
 struct resolved_copy {
 	struct lookup_group group;
+	uint16_t            recipient;    /* which of the message itself the group is */
 	bool                is_elsewhere;
 	struct envelope     envelope;
+};
+struct resolved_drop {
+	struct str            group;      /* as its sender wrote it */
+	bool                  is_loop;    /* it has been through the group; else an automatic answer */
 };
 struct resolved {
 	struct envelope       envelope;   /* the message itself; a group stands in it as one recipient, ENVELOPE_GROUP; n may be 0 */
 	struct resolved_copy *copies;
 	size_t                n;
+	struct resolved_drop *drops;      /* groups that must not send it on, no recipients any more: copies_check() */
+	size_t                drops_n;
 	struct list_address  *orders;     /* recipients that are for the server itself: bounces to a group, members who leave */
 	size_t                orders_n;
 };

@@ -167,7 +167,7 @@ static enum err look(struct unfinished_attempt *t, const struct unfinished_messa
 	TRY(envelope_distribute_rest(q->lookup, &c->envelope, t->envelopes, m->n, &t->arena, &t->all));
 	t->body = (struct queue_body){ .bytes = c->body, .spool = c->spool, .size = c->size, .crc = c->crc };
 	TRY(copies_new(q, &t->all, &t->body, &t->copies));
-	(void)!copies_check(t->copies, &c->envelope);  /* its sender is gone */
+	(void)!copies_check(t->copies, &c->envelope, &t->arena);  /* its sender is gone */
 	return ERR_OK;
 }
 

@@ -65,8 +65,11 @@ def test_what_members_get(w):
     m = w.arrives(far, "from outside")[0]
     expect(fields(m["data"], "From") == ["Dave via The Team <team@example.test>"], m["data"])
     expect(fields(m["data"], "Reply-To") == ["Dave <dave@elsewhere.test>"] and fields(m["data"], "DKIM-Signature"), m["data"])
+    expect(len(fields(m["data"], "Message-ID")) == 1 and len(fields(m["data"], "Date")) == 1, m["data"])  # he gave neither
     told = "sent on by the group team@example.test, to 4 members"
     wait_for(lambda: told in w.here.cli("trace", "team@example.test", check=False).stdout.decode(), 10, told)
+    traced = w.here.cli("trace", "team@example.test").stdout.decode()
+    expect(traced.count("was made from it, for x@far.peer.test") == 2, traced)
 
 
 def test_who_may_write(w):
