@@ -96,14 +96,19 @@ static void take_results(struct outbound_job *j, const struct smtp_result *resul
 		take_result(j, j->who[i], &results[i]);
 }
 
-/* REQUIRETLS: a server without TLS is no place for the message, now or later (RFC 8689 §4.2.1). */
-static struct smtp_result in_its_view(const struct outbound_job *j, struct smtp_result why)
+/* REQUIRETLS: a server without TLS, or with a certificate that proves nothing, is no place for the message, and its sender hears so at once
+ * (RFC 8689 §4.2.1). */
+static struct smtp_result in_its_view(struct outbound_job *j, struct smtp_result why)
 {
-	if (job_requires_tls(j) && why.is_own_word && why.at == SMTP_AT_STARTTLS && str_eq(why.status, STR("4.7.4"))) {
-		why.outcome = SMTP_OUTCOME_REFUSED;
-		why.status = STR("5.7.30");
-		why.text = STR("the sender wants every server on the way to encrypt and to prove itself (REQUIRETLS), and this one offers no TLS");
-	}
+	const struct tls *tls = j->connection->stream.tls;
+	bool offers_none = str_eq(why.status, STR("4.7.4")), is_flawed = tls != NULL && tls_client_flaw(tls) != TLS_FLAW_NONE;
+
+	if (!job_requires_tls(j) || !why.is_own_word || why.at != SMTP_AT_STARTTLS || !(offers_none || is_flawed))
+		return why;
+	why.outcome = SMTP_OUTCOME_REFUSED;
+	why.status = STR("5.7.10");
+	why.text = arena_printf(&j->arena, "the sender wants every server on the way to encrypt and to prove itself (REQUIRETLS), and this one %s" STR_FMT,
+	                        offers_none ? "offers no TLS" : "does not: ", STR_ARG(offers_none ? STR("") : why.text));
 	return why;
 }
 

@@ -204,7 +204,7 @@ bool message_fit(struct outbound_job *j, const struct smtp_offers *offers, bool 
 		.sender = s->sender, .body = s->body_type == ENVELOPE_7BIT || is_encoded ? SMTP_BODY_7BIT : SMTP_BODY_8BITMIME,
 		.ret = s->ret == ENVELOPE_RET_FULL ? SMTP_RET_FULL : s->ret == ENVELOPE_RET_HDRS ? SMTP_RET_HDRS : SMTP_RET_NONE,
 		.by = by_of(s), .by_traces = s->wishes.by_traces, .by_s = left_s, .priority = s->wishes.priority,
-		.envid = s->envid, .smtputf8 = s->smtputf8 && has_utf8, .requiretls = job_requires_tls(j), .size = size,
+		.envid = s->envid, .smtputf8 = s->smtputf8 && has_utf8, .requiretls = send_requires_tls(s) && is_proven && !j->way.is_lmtp, .size = size,
 		.read = is_encoded ? read_ascii : read_message, .context = j,
 		.n = n, .recipients = j->people,
 	};

@@ -184,8 +184,11 @@ void connection_give_up(struct outbound_connection *c, const char *why);    /* i
 
 /* It is one of the queue's, which stops: it begins nowhere any more. */
 static inline bool job_must_end(const struct outbound_job *j) { return j->outbound->is_ending && !j->is_probe; }
-/* RFC 8689. What an LMTP server gets is delivered, and goes no further. */
-static inline bool job_requires_tls(const struct outbound_job *j) { return send_requires_tls(&j->in.send) && !j->way.is_lmtp; }
+/* RFC 8689. What an LMTP server gets is delivered, and goes no further. A bounce says REQUIRETLS where it can, and goes anyhow (§5). */
+static inline bool job_requires_tls(const struct outbound_job *j)
+{
+	return send_requires_tls(&j->in.send) && j->in.send.sender.n > 0 && !j->way.is_lmtp;
+}
 static inline bool job_is_relaxed(const struct outbound_job *j) { return j->in.send.wishes.tls == ENVELOPE_TLS_OPTIONAL; }
 
 /* outbound_way.c */

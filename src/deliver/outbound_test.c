@@ -88,7 +88,7 @@ TEST(deadlines)
 	}
 }
 
-/* REQUIRETLS at a host that was set up by hand ([127.0.0.1]): no TLS there is a reason for this message to come back, and none for others. */
+/* REQUIRETLS at a host that was set up by hand: no TLS there is a reason for this message to come back, and none for others. */
 TEST(requires_tls)
 {
 	const char *scripts[] = { "220 p\n<EHLO\n250-p\n250 REQUIRETLS\nX\n", NULL };
@@ -98,10 +98,29 @@ TEST(requires_tls)
 
 	s.wishes.tls = ENVELOPE_TLS_REQUIRED;
 	setup(&w, scripts);
+	s.route = (struct route){ .host = STR("127.0.0.1"), .port = w.server.port, .tls = ROUTE_TLS_MAY, .login = STR("") };
 	ask(&w, &s);
 	EXPECT_INT(w.answer.results[0].outcome, DELIVERY_REFUSED);
-	EXPECT_STR(w.answer.results[0].status, "5.7.30");
+	EXPECT_STR(w.answer.results[0].status, "5.7.10");
 	EXPECT_INT(w.answer.feedback, SEND_GOOD);
+	sent(&w, 7);
+	teardown(&w);
+}
+
+/* What tells of such a message goes all the same: lost, it would tell nobody (RFC 8689 §5). */
+TEST(a_bounce_of_what_required_tls)
+{
+	const char *scripts[] = { HELLO "<MAIL FROM:<>\n250 ok\n" RCPT DATA "<QUIT\n221 bye\n", NULL };
+	struct world w;
+	struct send_recipient bob = { .address = STR("bob@x") };
+	struct send s = message_to(&bob, 1);
+
+	s.sender = STR("");
+	s.wishes.tls = ENVELOPE_TLS_REQUIRED;
+	setup(&w, scripts);
+	ask(&w, &s);
+	EXPECT_INT(w.answer.results[0].outcome, DELIVERY_DONE);
+	EXPECT(strstr(w.server.seen[0], "REQUIRETLS") == NULL);
 	sent(&w, 7);
 	teardown(&w);
 }

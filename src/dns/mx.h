@@ -88,7 +88,7 @@ struct mx_search *mx_find(struct resolver *r, struct str domain, uint16_t port, 
 /* The same for one host that somebody has named (a smart host): no MX records are asked for, and whatever is wrong with it may be
  * mended: it is never REFUSED. Who named it has vouched for it, so DANE counts where its addresses are signed. */
 struct mx_search *mx_find_host(struct resolver *r, struct str host, uint16_t port, mx_done done, void *context);
-/* At once after one of these: DANE is not asked about, every host is NONE. For a message that goes whatever TLS can do (RFC 8689 §5). */
+/* At once after one of these: DANE is not asked about, every host is NONE. For a message that goes whatever TLS can do (RFC 8689 §4.2.2). */
 void mx_without_dane(struct mx_search *s);
 void mx_cancel(struct mx_search *s);          /* NULL is fine */
 #endif

@@ -179,9 +179,11 @@ static void write_one(struct one *o)
 	CLEANUP(buf_free) struct buf body = BUF(REPORT_BYTES_MAX);
 	const struct late_message *m = &o->report.message;
 	struct envelope_recipient to = { .address = m->envelope.sender, .notify = ENVELOPE_NOTIFY_NEVER };
+	bool is_guarded = m->envelope.wishes.tls == ENVELOPE_TLS_REQUIRED;  /* RFC 8689 §5: so is what tells of it */
 	struct envelope e = { .source = ENVELOPE_DELIVERY, .body = ENVELOPE_7BIT, .received = clock_wall_s(),
 		                  .parent = { m->log_id, m->seq, 0, o->report.number }, .n = 1, .recipients = &to,
-		                  .wishes = { .priority = m->envelope.wishes.priority } };  /* RFC 6710: a report goes as fast as its message */
+		                  .wishes = { .tls = is_guarded ? ENVELOPE_TLS_REQUIRED : ENVELOPE_TLS_USUAL,
+		                              .priority = m->envelope.wishes.priority } };  /* RFC 6710: a report goes as fast as its message */
 
 	if (!write_report(o, &body, &e.body, &e.smtputf8)) {
 		o->is_settled = true;

@@ -89,7 +89,7 @@ void smtpd_refuse(struct smtpd *s, struct smtp_reply r);       /* the first reas
 uint64_t smtpd_hold_max(const struct smtpd *s);                /* seconds a message of this client may wait for its time; 0: not at all */
 /* Into the envelope; code 0, or why not. A priority that is not granted is another one there than in p. */
 struct smtp_reply smtpd_take_wishes(struct smtpd *s, const struct smtp_mail_params *p);
-/* "TLS-Required: No" of the header (RFC 8689 §5), unless MAIL said REQUIRETLS. */
+/* "TLS-Required: No" of the header (RFC 8689 §3, §4.1), unless MAIL said REQUIRETLS. */
 void smtpd_take_tls_field(struct smtpd *s, struct str header);
 
 /* received.c */

@@ -162,7 +162,7 @@ static void put_base64(struct str bytes, struct buf *out)
 	}
 }
 
-/* TLS-Required: No, because what is wrong with TLS there must not keep the report of it away (RFC 8460 §3, RFC 8689 §5). */
+/* TLS-Required: No, because what is wrong with TLS there must not keep the report of it away (RFC 8460 §3, RFC 8689 §3). */
 static void put_header(const struct tlsrpt_report *r, struct str to, int64_t now_s, struct str boundary, struct buf *out)
 {
 	char date[DATE_TEXT_MAX];

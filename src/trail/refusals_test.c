@@ -4,6 +4,7 @@
 
 static const struct { const char *row, *reply; } cases[] = {
 	{ "requiretls", "550 5.7.30 REQUIRETLS support required" },
+	{ "requiretls", "550 5.7.10 the sender wants every server on the way to encrypt and to prove itself (REQUIRETLS), and this one offers no TLS" },
 	{ "deliverby-unknown", "554 5.3.3 the sender wants it there by a certain time or not at all, and the server of the recipient does not promise that (DELIVERBY)" },
 	{ "deliverby-over", "554 5.4.7 the time by which the sender wanted it there, or not at all, is over" },
 	{ "paused", "451 4.4.1 The administrator has stopped mail to example.org; it goes on after `facteur queue resume example.org`." },

@@ -97,8 +97,10 @@ def test_requiretls(w):
     plain = w.peer("plain", domain="dane.test")
     strict = w.peer("strict", domain="open.lab", certificate=w.certificate_of_strict, keywords=("REQUIRETLS",))
     unsigned = w.peer("unsigned", domain="open.lab", certificate=w.certificate_of_strict, keywords=("REQUIRETLS",))
-    w.dns.set(f"_{w.port}._tcp.mx.sure.dane.test", "TLSA", f"3 1 1 {digest}")
-    for to in ("x@plain.dane.test", "x@unsigned.open.lab", "x@sure.dane.test", "x@strict.open.lab"):
+    wrong = w.peer("wrong", domain="dane.test", certificate=w.certificate_of_strict, keywords=("REQUIRETLS",))
+    for name in ("sure", "wrong"):
+        w.dns.set(f"_{w.port}._tcp.mx.{name}.dane.test", "TLSA", f"3 1 1 {digest}")
+    for to in ("x@wrong.dane.test", "x@plain.dane.test", "x@unsigned.open.lab", "x@sure.dane.test", "x@strict.open.lab"):
         w.send(to, subject="guarded", body="the secret\r\n", options=("REQUIRETLS", "RET=FULL"))
     for peer in (sure, strict):
         got = w.arrives(peer, "guarded")[0]
@@ -106,7 +108,8 @@ def test_requiretls(w):
     raw = returned(w, "x@plain.dane.test", "that only servers which prove who they are", "text/rfc822-headers", "offers no TLS")
     expect(b"the secret" not in raw and plain.messages == [], "neither sent nor returned in clear")
     returned(w, "x@unsigned.open.lab", "5.7.30", "nothing proves which one")
-    expect(unsigned.messages == [], "and not sent")
+    returned(w, "x@wrong.dane.test", "5.7.10", "does not: ")
+    expect(unsigned.messages == [] and wrong.messages == [], "and not sent")
 
 
 def test_rather_open_than_not_at_all(w):
