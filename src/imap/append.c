@@ -4,6 +4,7 @@
  * An error is known before or while a literal comes. Before, and the client waits for leave: it gets NO instead. Else what it is
  * sending is read and dropped, so that the next line is a command again. A message made of pieces: catenate.c. */
 #include "imap/append_private.h"
+#include "imap/remote.h"
 #include "base/clock.h"
 
 bool append_next_line(struct imap_session *s, struct imap_cmd *c)
@@ -194,11 +195,13 @@ struct imap_reply imap_append(struct imap_session *s, struct imap_cmd *c)
 	struct appending ap = { 0 };
 	struct appended *done;
 	struct uid_set uids = { 0 };
-	struct str path;
+	struct str path, address;
 	size_t n;
 
 	if (!read_mailbox(s, c, &path))
 		return append_refuse(s, c, imap_bad(c, APPEND_USAGE));
+	if (s->guest == NULL && imap_is_other(path, &address))
+		return imap_remote_append(s, c, path, address);
 	ap.e = imap_find(s, path, RIGHT_INSERT, &c->arena, &ap.to);
 	if (ap.e == ERR_OK)
 		ap.e = append_begin(s->view, &append);

@@ -161,7 +161,7 @@ static enum imap_read check(struct imap_session *s)
 		return refuse(s, "BAD unknown command, or one that belongs before the login");
 	if (s->guest != NULL && (row->allowed & IN_AUTH) && !(row->allowed & (GUESTS | NAMES)))
 		return refuse(s, "NO [CANNOT] this is not possible in mailboxes of other accounts");
-	if (!(row->allowed & (s->selected ? IN_SELECTED : IN_AUTH)))
+	if (!(row->allowed & (s->selected || s->remote ? IN_SELECTED : IN_AUTH)))
 		return refuse(s, "BAD no mailbox is selected; SELECT one first");
 	if ((row->allowed & NUMBERS) && s->tongue.is_uidonly)
 		return refuse(s, "BAD [UIDREQUIRED] after ENABLE UIDONLY there are no message numbers; write UID before the command");

@@ -1,5 +1,5 @@
 /* COPY and MOVE. One transaction each: an account that is full ends up with none of the messages, not with some. */
-#include "imap/imap_private.h"
+#include "imap/remote.h"
 
 /* A copy takes its flags along, as far as the rights at the target allow to set them (RFC 4314 §4). */
 static enum err drop_flags(struct imap_session *s, struct imap_cmd *c, int64_t mailbox_id, const struct copied *done)
@@ -15,7 +15,7 @@ static enum err drop_flags(struct imap_session *s, struct imap_cmd *c, int64_t m
 static struct imap_reply transfer(struct imap_session *s, struct imap_cmd *c, bool is_move)
 {
 	struct uid_set from = imap_arg_messages(c, s);
-	struct str name;
+	struct str name, address;
 	struct mailbox to;
 	struct copied done = { 0 };
 	const char *code;
@@ -27,6 +27,8 @@ static struct imap_reply transfer(struct imap_session *s, struct imap_cmd *c, bo
 		return imap_bad(c, "sequence-set mailbox");
 	if (is_move && s->is_readonly)
 		return imap_no(c, "NOPERM", "the mailbox was opened by EXAMINE, so nothing can be moved out of it; SELECT it");
+	if (s->guest == NULL && imap_is_other(name, &address))
+		return imap_remote_copy_to(s, c, &from, name, address, is_move);
 	e = imap_find(s, name, RIGHT_INSERT, &c->arena, &to);
 	if (e == ERR_OK && is_move)
 		e = imap_may(s, s->mailbox_id, RIGHT_DELETED | RIGHT_EXPUNGE);

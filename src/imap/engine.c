@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "imap/capability.h"
 #include "imap/notify_private.h"
+#include "imap/remote.h"
 #include "store/events.h"
 
 struct imap_session *imap_session_new(struct session *s, struct account *account)
@@ -27,6 +28,7 @@ void imap_session_free(void *state)
 	struct imap_session *s = state;
 
 	selected_close(s->selected);
+	imap_remote_free(s->remote);
 	imap_guest_free(s->as_guest);
 	notify_free(s->notify);
 	arena_free(&s->saved_arena);
@@ -83,7 +85,10 @@ static bool run(struct imap_session *s)
 		session_will_wait(s->s);  /* deliveries and other sessions of the account go on */
 	s->own_before = events_own(s->view);
 	s->progress_ms = 0;
-	r = s->guest != NULL && !is_welcome(s) ? imap_no(c, "NOPERM", "the owner does not share this mailbox with you any more") : c->row->run(s, c);
+	if (s->guest != NULL && !is_welcome(s))
+		r = imap_no(c, "NOPERM", "the owner does not share this mailbox with you any more");
+	else if (!imap_remote_takes(s, c, &r))
+		r = c->row->run(s, c);
 	if (r.status == IMAP_CUT) {
 		s->is_cut = true;
 		return false;
@@ -117,9 +122,20 @@ static bool end_idle(struct imap_session *s, enum err *e)
 		*e = ERR_CLOSED;
 		return false;
 	}
-	r = str_ieq(line, STR("DONE")) ? imap_ok(c, "IDLE ended") : imap_bad(c, "DONE");
+	bool is_done = str_ieq(line, STR("DONE"));
+	r = is_done ? imap_ok(c, "IDLE ended") : imap_bad(c, "DONE");
+	if (s->remote != NULL) {
+		struct imap_reply there = imap_remote_done(s, c);
+		r = is_done || there.status != IMAP_OK ? there : r;
+	}
+	if (r.status == IMAP_CUT) {
+		s->is_cut = true;
+		*e = ERR_CLOSED;
+		return false;
+	}
 	send_reply(s, c, &r);
-	return true;
+	*e = ERR_CLOSED;
+	return !r.is_last;
 }
 
 static bool watches(const struct imap_session *s) { return s->notify != NULL && s->notify->n > 0; }
@@ -146,7 +162,8 @@ static enum session_next imap_input(void *state)
 
 	while (!session_is_dead(s->s)) {
 		if (s->idle_tag.n > 0 && !end_idle(s, &e))
-			return e == ERR_AGAIN && send_unasked(s) ? SESSION_PARK : SESSION_CLOSE;
+			return e == ERR_AGAIN && send_unasked(s) && (s->remote == NULL || s->remote->link != NULL || imap_remote_listen(s)) ? SESSION_PARK
+			                                                                                                                    : SESSION_CLOSE;
 		got = imap_next_command(s);
 		if (got == IMAP_READ_NONE || got == IMAP_READ_OVER)
 			break;

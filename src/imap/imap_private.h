@@ -87,6 +87,8 @@ struct imap_session {
 	struct imap_notify *notify;     /* NULL: nothing was said about that, the selected mailbox is told of */
 	uint64_t         own_before;    /* events_own() before the running command */
 	int64_t          progress_ms;   /* when the command at hand says how far it is; 0: it has not been asked yet */
+	uint64_t         told_modseq;   /* of a guest's session: all of this account up to here was looked at for news */
+	struct imap_remote *remote;     /* a mailbox of another account is selected (remote.h); then selected is NULL */
 	struct imap_cmd  cmd;
 };
 
@@ -187,6 +189,7 @@ void imap_enable_condstore(struct imap_session *s);  /* tells HIGHESTMODSEQ when
 /* STATUS items (status.c): parsed once, put for each mailbox. */
 struct imap_status_items { unsigned bits; };
 bool imap_parse_status_items(struct imap_cmd *c, struct imap_status_items *items);
+struct str imap_status_items_text(struct imap_status_items items, struct arena *a);   /* "(MESSAGES UNSEEN)" */
 enum err imap_put_status(struct imap_session *s, const struct mailbox *m, struct imap_status_items items, struct arena *a);
 void imap_put_myrights(struct imap_session *s, const struct mailbox *m);  /* acl.c */
 /* In a loop that may take long (progress.c): says so now and then, but not between the untagged answers of one list. */
@@ -203,6 +206,7 @@ void imap_put_list_event(struct buf *b, struct imap_tongue tongue, struct str pa
 bool imap_park(void *state, struct buf *record, uint64_t *modseq);
 void *imap_resume(struct session *s, void *cell, struct str record);
 enum rendered imap_render(void *cell, struct str record, struct buf *bytes, struct buf *new_record, uint64_t *modseq);
+void imap_fresh_record(struct imap_tongue tongue, struct buf *record);   /* of a session that has nothing selected */
 struct imap_session *imap_session_new(struct session *s, struct account *account);
 void imap_session_free(void *state);
 

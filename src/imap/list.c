@@ -4,7 +4,7 @@
  * Two sorted lists from the store, mailboxes and subscribed names, become one list of names; patterns choose. Parents always exist
  * (the store makes them), except those of subscriptions to mailboxes that are gone: they are listed as \NonExistent only where a
  * rule asks for it. */
-#include "imap/imap_private.h"
+#include "imap/remote.h"
 #include <stdlib.h>
 
 enum { PATTERNS_MAX = 50 };
@@ -23,9 +23,15 @@ struct listing {
 
 struct name {
 	struct str path;
-	const struct mailbox *m;   /* NULL: only a subscription */
+	const struct mailbox *m;   /* NULL: another account's, or only a subscription */
 	bool is_subscribed;
 	struct str old;            /* what it was called before a RENAME (RFC 5465 §5.4); mostly empty */
+	const struct imap_remote_name *other;   /* another account's mailbox, or what leads to one */
+};
+
+struct sorted {
+	struct str path;
+	size_t     at;             /* in the names */
 };
 
 /* ---------------------------------------------------------------------------------------------------------- parsing */
@@ -131,7 +137,7 @@ static bool matches(const struct listing *l, struct str path)
 
 static int by_path(const void *left, const void *right)
 {
-	const struct name *l = left, *r = right;
+	const struct sorted *l = left, *r = right;
 
 	return str_cmp(l->path, r->path);
 }
@@ -161,35 +167,75 @@ static enum err guest_names(struct imap_session *s, struct arena *a, struct mail
 			above[depth - 1]->has_children = true;
 		if (depth < MAILBOX_DEPTH_MAX)
 			above[depth++] = m;
-		names[count++] = (struct name){ imap_name_of(s, m->path, a), m, false };
+		names[count++] = (struct name){ .path = imap_name_of(s, m->path, a), .m = m };
 	}
 	*out = names;
 	*n = count;
 	return ERR_OK;
 }
 
-/* Mailboxes in the store's order, then subscribed names that have no mailbox. */
-static enum err read_names(struct imap_session *s, struct arena *a, struct name **out, size_t *n)
+/* How deep into "Other Users/owner/mailbox" the patterns can reach; 0: not there at all. */
+static int other_levels(const struct listing *l)
+{
+	int levels = 0;
+
+	for (size_t i = 0; i < l->n_patterns; i++) {
+		struct str p = l->patterns[i], name = STR(IMAP_OTHERS);
+		size_t same = 0;
+		int depth = 1;
+		while (same < p.n && same < name.n && chr_lower(p.p[same]) == chr_lower(name.p[same]))
+			same++;
+		if (same < name.n && (same == p.n || (p.p[same] != '*' && p.p[same] != '%')))
+			continue;
+		for (size_t k = 0; k < p.n; k++)
+			depth = p.p[k] == '*' ? 3 : p.p[k] == MAILBOX_SEPARATOR ? depth + 1 : depth;
+		levels = depth > levels ? depth : levels;
+	}
+	return levels;
+}
+
+/* What owners are asked for with each name. */
+static struct str other_returns(const struct listing *l, struct arena *a)
+{
+	struct str status = l->returns & RETURN_STATUS ? arena_printf(a, "STATUS " STR_FMT, STR_ARG(imap_status_items_text(l->status, a))) : STR("");
+
+	return arena_printf(a, STR_FMT "%s%s", STR_ARG(status), status.n > 0 && (l->returns & RETURN_MYRIGHTS) ? " " : "",
+	                    l->returns & RETURN_MYRIGHTS ? "MYRIGHTS" : "");
+}
+
+/* Mailboxes in the store's order, those of others, then subscribed names that have no mailbox. */
+static enum err read_names(struct imap_session *s, const struct listing *l, struct arena *a, struct name **out, size_t *n)
 {
 	struct mailbox *boxes;
+	struct imap_remote_name *others;
 	struct str *subscribed;
-	struct name *names, *sorted;
-	size_t n_boxes, n_subscribed, count = 0;
+	struct name *names;
+	struct sorted *sorted, *found;
+	size_t n_boxes, n_others, n_subscribed, count = 0, n_sorted;
 
 	TRY(view_publish(s->view));
 	TRY(view_mailboxes(s->view, a, &boxes, &n_boxes));
 	if (s->guest != NULL)
 		return guest_names(s, a, boxes, n_boxes, out, n);
 	TRY(view_subscriptions(s->view, a, &subscribed, &n_subscribed));
-	names = arena_array(a, n_boxes + n_subscribed, sizeof *names);
-	sorted = arena_array(a, n_boxes + 1, sizeof *sorted);
-	for (; count < n_boxes; count++)
-		sorted[count] = names[count] = (struct name){ .path = boxes[count].path, .m = &boxes[count], .is_subscribed = boxes[count].is_subscribed };
-	qsort(sorted, n_boxes, sizeof *sorted, by_path);
+	imap_remote_names(s, &s->cmd, other_levels(l), other_returns(l, a), &others, &n_others);
+	names = arena_array(a, n_boxes + n_others + n_subscribed, sizeof *names);
+	sorted = arena_array(a, n_boxes + n_others + 1, sizeof *sorted);
+	for (size_t i = 0; i < n_boxes; i++)
+		names[count++] = (struct name){ .path = boxes[i].path, .m = &boxes[i], .is_subscribed = boxes[i].is_subscribed };
+	for (size_t i = 0; i < n_others; i++)
+		names[count++] = (struct name){ .path = others[i].path, .other = &others[i] };
+	n_sorted = count;
+	for (size_t i = 0; i < n_sorted; i++)
+		sorted[i] = (struct sorted){ names[i].path, i };
+	qsort(sorted, n_sorted, sizeof *sorted, by_path);
 	for (size_t i = 0; i < n_subscribed; i++) {
-		struct name key = { .path = subscribed[i] };
-		if (bsearch(&key, sorted, n_boxes, sizeof *sorted, by_path) == NULL)
+		struct sorted key = { .path = subscribed[i] };
+		found = bsearch(&key, sorted, n_sorted, sizeof *sorted, by_path);
+		if (found == NULL)
 			names[count++] = (struct name){ .path = subscribed[i], .is_subscribed = true };
+		else
+			names[found->at].is_subscribed = true;
 	}
 	*out = names;
 	*n = count;
@@ -202,7 +248,7 @@ static bool is_chosen(const struct listing *l, const struct name *name)
 		return false;
 	if ((l->selects & SELECT_SPECIAL) && (name->m == NULL || *mailbox_role_attribute(name->m->role) == '\0'))
 		return false;
-	return name->m != NULL || (l->selects & SELECT_SUBSCRIBED);
+	return name->m != NULL || name->other != NULL || (l->selects & SELECT_SUBSCRIBED);
 }
 
 /* RECURSIVEMATCH: has it a chosen descendant that no pattern shows by itself? */
@@ -227,8 +273,12 @@ static void put_name(struct buf *b, struct imap_tongue tongue, const char *respo
                      bool has_child_info)
 {
 	buf_printf(b, "* %s (", response);
-	if (name->m == NULL)
+	if (name->m == NULL && name->other == NULL)
 		put_attribute(b, "\\NonExistent");
+	if (name->other != NULL && name->other->is_noselect)
+		put_attribute(b, "\\Noselect");
+	if ((returns & RETURN_CHILDREN) && name->other != NULL)
+		put_attribute(b, name->other->has_children ? "\\HasChildren" : "\\HasNoChildren");
 	if ((returns & RETURN_CHILDREN) && name->m != NULL)
 		put_attribute(b, name->m->has_children ? "\\HasChildren" : "\\HasNoChildren");
 	if ((returns & RETURN_SUBSCRIBED) && name->is_subscribed)
@@ -256,7 +306,7 @@ void imap_put_list(struct imap_session *s, const struct mailbox *m)
 
 void imap_put_list_event(struct buf *b, struct imap_tongue tongue, struct str path, const struct mailbox *m, bool is_subscribed, struct str old)
 {
-	struct name name = { path, m, is_subscribed, old };
+	struct name name = { .path = path, .m = m, .is_subscribed = is_subscribed, .old = old };
 
 	put_name(b, tongue, "LIST", &name, RETURN_CHILDREN | RETURN_SPECIAL | RETURN_SUBSCRIBED, false);
 }
@@ -273,7 +323,7 @@ static enum err put_all(struct imap_session *s, struct imap_cmd *c, const struct
 		returns |= RETURN_SUBSCRIBED;
 	if (l->selects & SELECT_SPECIAL)
 		returns |= RETURN_SPECIAL;
-	TRY(read_names(s, &c->arena, &names, &n));
+	TRY(read_names(s, l, &c->arena, &names, &n));
 	for (size_t i = 0; i < n; i++) {
 		if (!matches(l, names[i].path))
 			continue;
@@ -282,6 +332,8 @@ static enum err put_all(struct imap_session *s, struct imap_cmd *c, const struct
 		if (!is_chosen(l, &names[i]) && !is_ancestor)
 			continue;
 		put_name(&s->out, s->tongue, "LIST", &names[i], returns, is_ancestor);
+		if (names[i].other != NULL)
+			buf_add(&s->out, names[i].other->lines);
 		if ((returns & RETURN_STATUS) && names[i].m != NULL)
 			TRY(imap_put_status(s, names[i].m, l->status, &c->arena));
 		if ((returns & RETURN_METADATA) && names[i].m != NULL)
@@ -333,7 +385,7 @@ struct imap_reply imap_lsub(struct imap_session *s, struct imap_cmd *c)
 
 	if (!parse(s, c, &l))
 		return imap_bad(c, "reference pattern");
-	e = read_names(s, &c->arena, &names, &n);
+	e = read_names(s, &l, &c->arena, &names, &n);
 	if (e != ERR_OK)
 		return imap_err(c, e);
 	put_lsub(s, &l, names, n);

@@ -186,6 +186,8 @@ static void send_others(struct imap_session *s)
 
 bool imap_send_news(struct imap_session *s, bool removals, struct arena *a)
 {
+	if (s->guest != NULL)
+		s->told_modseq = view_modseq(s->view);
 	if (s->selected != NULL && !send_selected(s, removals, a))
 		return false;
 	if (s->notify != NULL && s->notify->n > 0)

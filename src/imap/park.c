@@ -9,9 +9,10 @@
  * bodies of messages: RENDERED_ATTACH, and resume() says it. Formats carry a version; a record of another one ends the session with BYE, the client connects again. */
 #include "base/wire.h"
 #include "imap/notify_private.h"
+#include "imap/remote.h"
 #include "store/events.h"
 
-enum { PARK_VERSION = 1, PARK_SAVED_MAX = 200 };  /* ranges of "$": 8 bytes each */
+enum { PARK_VERSION = 1, PARK_ELSEWHERE = 2 /* a mailbox of another account is selected */, PARK_SAVED_MAX = 200 };  /* ranges of "$": 8 bytes each */
 
 struct parked {
 	struct imap_tongue    tongue;
@@ -21,11 +22,13 @@ struct parked {
 	struct selected_state state;
 	struct str            saved;   /* ranges, 8 bytes each */
 	struct str            notify;  /* notify_put() */
+	uint64_t              owner;   /* of the mailbox that is selected, in another account; 0: none is */
+	struct str            address, record;   /* whose it is, and the session that waits there */
 };
 
 static void put_parked(struct buf *b, const struct parked *p)
 {
-	put_u8(b, PARK_VERSION);
+	put_u8(b, p->owner != 0 ? PARK_ELSEWHERE : PARK_VERSION);
 	put_u8(b, (uint8_t)(p->tongue.is_condstore | p->tongue.is_qresync << 1 | p->tongue.is_utf8 << 2 | p->tongue.is_rev2 << 3 |
 	                    p->is_readonly << 4 | p->is_selected << 5 | p->tongue.is_uidonly << 6 |
 	                    p->has_notify << 7));  /* NOLINT: 1 << 5 is taken for undefined */
@@ -44,6 +47,16 @@ static void put_parked(struct buf *b, const struct parked *p)
 		put_u64(b, p->state.flags_modseq);
 		put_str(b, p->notify);
 	}
+	if (p->owner != 0) {
+		put_u64(b, p->owner);
+		put_str(b, p->address);
+		put_str(b, p->record);
+	}
+}
+
+void imap_fresh_record(struct imap_tongue tongue, struct buf *record)
+{
+	put_parked(record, &(struct parked){ .tongue = tongue });
 }
 
 static bool get_parked(struct str record, struct parked *p)
@@ -72,7 +85,12 @@ static bool get_parked(struct str record, struct parked *p)
 		p->state.flags_modseq = get_u64(&s);
 		p->notify = get_str(&s, NOTIFY_RECORD_MAX);
 	}
-	return get_end(&s) && version == PARK_VERSION && p->saved.n % 8 == 0;
+	if (version == PARK_ELSEWHERE) {
+		p->owner = get_u64(&s);
+		p->address = get_str(&s, REMOTE_ADDRESS_MAX);
+		p->record = get_str(&s, PARK_RECORD_MAX);
+	}
+	return get_end(&s) && (version == PARK_VERSION || (version == PARK_ELSEWHERE && p->owner != 0 && !p->is_selected)) && p->saved.n % 8 == 0;
 }
 
 bool imap_park(void *state, struct buf *record, uint64_t *modseq)
@@ -92,7 +110,16 @@ bool imap_park(void *state, struct buf *record, uint64_t *modseq)
 	*modseq = 0;
 	if (s->selected != NULL) {
 		selected_state(s->selected, &p.state);
-		*modseq = p.state.modseq;
+		*modseq = p.state.modseq > s->told_modseq ? p.state.modseq : s->told_modseq;
+	}
+	if (s->remote != NULL) {
+		if ((s->notify != NULL && s->notify->n > 0) || !imap_remote_park(s->remote))  /* the gate waits for changes of one account, not of two */
+			return false;
+		p.owner = s->remote->owner;
+		p.address = s->remote->address;
+		p.record = buf_str(&s->remote->record);
+		*modseq = s->remote->modseq;
+		session_waits_for(s->s, p.owner);
 	}
 	if (s->notify != NULL) {
 		notify_put(&notify, s->notify);
@@ -119,6 +146,11 @@ static bool restore(struct imap_session *i, const struct parked *p)
 	i->is_readonly = p->is_readonly;
 	i->errors = p->errors;
 	i->mailbox_id = p->state.mailbox_id;
+	if (p->owner != 0) {
+		i->remote = imap_remote_new(i, p->owner, p->address);
+		buf_reset(&i->remote->record);
+		buf_add(&i->remote->record, p->record);
+	}
 	if (p->idle_tag.n > 0) {
 		memcpy(i->idle_room, p->idle_tag.p, p->idle_tag.n);
 		i->idle_tag = str_make(i->idle_room, p->idle_tag.n);
@@ -144,6 +176,8 @@ void *imap_resume(struct session *s, void *cell, struct str record)
 
 	if (!get_parked(record, &p))
 		return bye(s, "the server was updated");
+	if (p.owner != 0 && (session_guest(s) != 0 || account->others == NULL))
+		return bye(s, "a guest of this account has no mailboxes elsewhere");
 	i = imap_session_new(s, account);
 	if (!restore(i, &p)) {
 		imap_session_free(i);
@@ -210,6 +244,10 @@ enum rendered imap_render(void *cell, struct str record, struct buf *bytes, stru
 	if (!get_parked(record, &p) || (p.has_notify && !notify_get(p.notify, &notify))) {
 		arena_free(&notify.arena);
 		return bye_in(bytes, "the server was updated");
+	}
+	if (p.owner != 0) {  /* what is new lies elsewhere */
+		arena_free(&notify.arena);
+		return RENDERED_ATTACH;
 	}
 	*modseq = view_modseq(account->view);
 	if (p.is_selected && (p.idle_tag.n > 0 || p.has_notify))

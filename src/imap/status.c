@@ -25,6 +25,16 @@ bool imap_parse_status_items(struct imap_cmd *c, struct imap_status_items *items
 	return !c->args.failed;
 }
 
+struct str imap_status_items_text(struct imap_status_items items, struct arena *a)
+{
+	struct str text = STR("(");
+
+	for (int i = 0; i < ST_COUNT; i++)
+		if (items.bits & 1u << i)
+			text = arena_printf(a, STR_FMT "%s%s", STR_ARG(text), text.n > 1 ? " " : "", names[i]);
+	return arena_printf(a, STR_FMT ")", STR_ARG(text));
+}
+
 /* Bytes that EXPUNGE would free (RFC 9208 §4.1.4): rarely asked, so it is counted when it is. */
 static enum err deleted_storage(struct imap_session *s, const struct mailbox *m, uint64_t *out)
 {

@@ -472,7 +472,7 @@ static struct item *take(int fd, int *failure)
 /* Whose answer brings a descriptor. Any other caller does not look for one, and it would stay open. */
 static bool answer_carries(uint16_t request)
 {
-	return request == REQUEST_SPOOL || request == REQUEST_CELL_KEY || request == REQUEST_SPAWN;
+	return request == REQUEST_SPOOL || request == REQUEST_CELL_KEY || request == REQUEST_SPAWN || request == REQUEST_VISIT;
 }
 
 /* Lock held. An answer finds its call; a request or notice goes to the inbox. */

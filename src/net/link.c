@@ -207,6 +207,40 @@ enum err link_read(struct link *l, size_t max, struct str *bytes)
 	return ERR_OK;
 }
 
+enum err link_part(struct link *l, size_t max, struct str *bytes, bool *ends_line)
+{
+	ptrdiff_t end;
+
+	while (l->in.n == l->in_at)
+		TRY(more(l));
+	*bytes = str_sub(unread(l), 0, max);
+	end = str_chr(*bytes, '\n');
+	*ends_line = end >= 0;
+	if (*ends_line)
+		*bytes = str_sub(*bytes, 0, (size_t)end + 1);
+	l->in_at += bytes->n;
+	return ERR_OK;
+}
+
+bool link_has_left(struct link *l, struct str *record)
+{
+	char room[FRAME_MAX];
+	enum frame type;
+	struct str bytes;
+	enum err e = ERR_OK;
+
+	while (l->over == ERR_OK && l->fd >= 0 && (e = frame_receive(l->fd, room, &type, &bytes)) == ERR_OK)
+		take_frame(l, type, bytes);
+	if (l->over == ERR_OK && e != ERR_OK && e != ERR_AGAIN)
+		l->over = e;
+	*record = buf_str(&l->record);
+	if (l->over != ERR_OK && l->record.n > 0 && l->in.n == l->in_at)
+		return true;
+	if (l->over == ERR_OK)
+		buf_reset(&l->record);  /* the offer is void with the next byte */
+	return false;
+}
+
 enum err link_park(struct link *l, struct str *record, uint64_t *modseq)
 {
 	int64_t until = patience(l);

@@ -22,6 +22,10 @@ enum err link_send(struct link *l, struct str bytes) MUST_CHECK;
 enum err link_line(struct link *l, size_t max, struct str *line) MUST_CHECK;
 /* Between 1 and max bytes. */
 enum err link_read(struct link *l, size_t max, struct str *bytes) MUST_CHECK;
+/* The same up to the end of a line, with it (*ends_line), or max bytes of it. */
+enum err link_part(struct link *l, size_t max, struct str *bytes, bool *ends_line) MUST_CHECK;
+/* It was parked and ended there while nothing was asked: *record (valid until link_free()) goes on. */
+bool link_has_left(struct link *l, struct str *record);
 /* Parks it: *record goes on later, by link_open(), and knows the account up to *modseq. It is valid until link_free(), which is all that may follow. ERR_AGAIN: not now, the link goes on. */
 enum err link_park(struct link *l, struct str *record, uint64_t *modseq) MUST_CHECK;
 

@@ -1,0 +1,290 @@
+/* Mailboxes of other accounts (RFC 2342: "Other Users/alice@example.org/…"), seen from the cell of the account that looks at them.
+ *
+ * No cell reads another account's files. The session has a second session in the owner's cell, made by master, where the ordinary engine runs for a
+ * guest (guest.c) and decides what he may do. Commands about such a mailbox go there as they came, under a tag of ours, and what is answered goes to
+ * the client. So everything that the engine can do works in shared mailboxes as in one's own: QRESYNC, SORT, the index of the owner. The other way, a
+ * view of the store by requests, would have sent each row through a second copy of all this.
+ *
+ * The other cell may have been broken into. It can lie about its own mailboxes, but about nothing else: responses are passed on only of the kinds
+ * that speak of the selected mailbox or of a name below the owner's, and never a tag, a greeting or a continuation. Literals are counted through.
+ *
+ * The second session lives as long as something happens: it parks when the first one does, its record lies in that one's record, and the gate waits
+ * for changes of the owner's account. One that is lost in the middle ends the client's session, too: what he knows of the mailbox is no longer
+ * kept true by anybody, and he finds everything when he connects again. */
+#include "imap/remote.h"
+#include "base/clock.h"
+#include "base/mem.h"
+
+enum { TAIL_MAX = 32 };  /* "~{18446744073709551615}" at the end of a line */
+
+static const char TAG[] = "A ";
+
+/* ------------------------------------------------------------------------------------------------------------ names */
+
+bool imap_is_other(struct str name, struct str *address)
+{
+	struct str rest;
+
+	if (!str_istarts(name, STR(IMAP_OTHERS "/")))
+		return false;
+	str_cut(str_from(name, sizeof IMAP_OTHERS), MAILBOX_SEPARATOR, address, &rest);
+	return address->n <= REMOTE_ADDRESS_MAX && str_chr(*address, '@') > 0;  /* a folder of one's own that happens to be called so has none */
+}
+
+/* ------------------------------------------------------------------------------------------------------ the session there */
+
+struct imap_remote *imap_remote_new(struct imap_session *s, uint64_t owner, struct str address)
+{
+	struct imap_remote *r = MEM_NEW(struct imap_remote);
+
+	r->s = s;
+	r->owner = owner;
+	r->address = str_copy(&r->arena, address);
+	r->record = BUF(PARK_RECORD_MAX);
+	imap_fresh_record(s->tongue, &r->record);
+	return r;
+}
+
+enum err imap_remote_open(struct imap_session *s, struct str address, struct imap_remote **out)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	const struct others *others = s->account->others;
+	struct share_owner owner;
+
+	session_will_wait(s->s);
+	TRY(others->find(others->context, address, &a, &owner));
+	if (owner.account == s->account->account)
+		return ERR_NOTFOUND;
+	*out = imap_remote_new(s, owner.account, address);
+	return ERR_OK;
+}
+
+void imap_remote_free(struct imap_remote *r)
+{
+	if (r == NULL)
+		return;
+	link_free(r->link);
+	buf_free(&r->record);
+	arena_free(&r->arena);
+	mem_free(r);
+}
+
+void imap_remote_close(struct imap_remote **r) { imap_remote_free(*r); }
+
+struct link *imap_remote_link(struct imap_remote *r)
+{
+	const struct others *others = r->s->account->others;
+	struct str record;
+	int fd;
+
+	if (r->link != NULL && link_has_left(r->link, &record)) {  /* it was told to wait elsewhere: nothing is lost */
+		buf_reset(&r->record);
+		buf_add(&r->record, record);
+		link_free(r->link);
+		r->link = NULL;
+	}
+	if (r->link == NULL && !r->is_lost) {
+		session_will_wait(r->s->s);
+		if (others->visit(others->context, r->owner, &fd) == ERR_OK)
+			r->link = link_open(r->s->s, fd, r->address, buf_str(&r->record));
+	}
+	r->is_lost |= r->link == NULL;
+	return r->link;
+}
+
+bool imap_remote_park(struct imap_remote *r)
+{
+	struct str record;
+
+	if (r->link == NULL)
+		return !r->is_lost;
+	if (r->is_lost || link_park(r->link, &record, &r->modseq) != ERR_OK)
+		return false;
+	buf_reset(&r->record);
+	buf_add(&r->record, record);
+	link_free(r->link);
+	r->link = NULL;
+	return true;
+}
+
+/* --------------------------------------------------------------------------------------------------------- answers */
+
+/* Responses about a mailbox: of the selected one, or with its name behind the word. */
+static const struct { struct str word; bool has_name; } told_words[] = {
+	{ { "FLAGS", 5 }, false }, { { "SEARCH", 6 }, false }, { { "ESEARCH", 7 }, false }, { { "SORT", 4 }, false }, { { "THREAD", 6 }, false },
+	{ { "VANISHED", 8 }, false }, { { "OK", 2 }, false }, { { "NO", 2 }, false }, { { "BAD", 3 }, false }, { { "UIDBATCHES", 10 }, false },
+	{ { "STATUS", 6 }, true }, { { "ACL", 3 }, true }, { { "LISTRIGHTS", 10 }, true }, { { "MYRIGHTS", 8 }, true }, { { "QUOTAROOT", 9 }, true },
+	{ { "METADATA", 8 }, true },
+};
+static const struct str told_numbers[] = { { "EXISTS", 6 }, { "EXPUNGE", 7 }, { "FETCH", 5 }, { "UIDFETCH", 8 }, { "RECENT", 6 } };
+
+static bool has_own_name(struct str rest)
+{
+	if (str_starts(rest, STR("\"")))
+		rest = str_from(rest, 1);
+	return str_istarts(rest, STR(IMAP_OTHERS "/"));
+}
+
+/* May the client hear this? */
+static bool may_be_told(struct str line)
+{
+	struct scan s = scan_of(line);
+	struct str word, rest;
+
+	if (!scan_take_str(&s, STR("* ")))
+		return false;
+	if (chr_digit((char)scan_peek(&s))) {
+		scan_u32(&s);
+		scan_need(&s, ' ');
+		str_cut(scan_rest(&s), ' ', &word, &rest);
+		for (size_t i = 0; i < COUNT_OF(told_numbers) && !s.failed; i++)
+			if (str_ieq(word, told_numbers[i]))
+				return true;
+		return false;
+	}
+	str_cut(scan_rest(&s), ' ', &word, &rest);
+	if (str_ieq(word, STR("LIST")))  /* "* LIST (\HasChildren) "/" name" */
+		return str_ifind(rest, STR("\"/\" " IMAP_OTHERS "/")) > 0 || str_ifind(rest, STR("\"/\" \"" IMAP_OTHERS "/")) > 0;
+	for (size_t i = 0; i < COUNT_OF(told_words); i++)
+		if (str_ieq(word, told_words[i].word))
+			return !told_words[i].has_name || has_own_name(rest);
+	return false;
+}
+
+static void tell(struct imap_remote *r, struct str bytes)
+{
+	buf_add(&r->s->out, bytes);
+	r->has_said = true;
+	imap_spill(r->s);
+}
+
+/* The rest of a response whose first bytes are told: to the end of its last line, through its literals. tail: its last bytes so far. */
+static enum err tell_rest(struct imap_remote *r, struct str tail, bool ends_line)
+{
+	char room[TAIL_MAX];
+	size_t n = 0;
+	struct imap_literal l;
+	struct str piece;
+
+	for (;;) {
+		struct str last = tail.n > TAIL_MAX ? str_from(tail, tail.n - TAIL_MAX) : tail;
+		if (n + last.n > TAIL_MAX) {
+			size_t drop = n + last.n - TAIL_MAX;
+			memmove(room, room + drop, n - drop);
+			n -= drop;
+		}
+		memcpy(room + n, last.p, last.n);
+		n += last.n;
+		if (ends_line) {
+			struct str line = str_make(room, n);
+			while (line.n > 0 && (line.p[line.n - 1] == '\n' || line.p[line.n - 1] == '\r'))
+				line.n--;
+			if (!imap_literal_announced(line, &l))
+				return ERR_OK;
+			for (uint64_t left = l.n; left > 0; left -= piece.n) {
+				TRY(link_read(r->link, left < IMAP_OUT_PIECE ? (size_t)left : IMAP_OUT_PIECE, &piece));
+				tell(r, piece);
+			}
+			n = 0;
+		}
+		TRY(link_part(r->link, IMAP_OUT_PIECE, &tail, &ends_line));
+		tell(r, tail);
+	}
+}
+
+enum err imap_remote_line(struct imap_remote *r, bool (*wants)(struct str line), struct str *line)
+{
+	CLEANUP(buf_free) struct buf head = BUF(REMOTE_HEAD_MAX + FRAME_MAX);
+
+	for (;;) {
+		bool ends_line = false;
+		struct str piece;
+		buf_reset(&head);
+		while (!ends_line && head.n < REMOTE_HEAD_MAX) {
+			TRY(link_part(r->link, REMOTE_HEAD_MAX, &piece, &ends_line));
+			buf_add(&head, piece);
+		}
+		struct str text = buf_str(&head);
+		while (ends_line && text.n > 0 && (text.p[text.n - 1] == '\n' || text.p[text.n - 1] == '\r'))
+			text.n--;
+		if (str_starts(text, STR("* BYE")) || (ends_line && (str_starts(text, str_of(TAG)) || (wants != NULL && wants(text))))) {
+			*line = str_copy(&r->s->cmd.arena, text);
+			return ends_line ? ERR_OK : ERR_LIMIT;
+		}
+		if (str_starts(text, STR("+")) && ends_line)
+			continue;  /* leave to send what we have sent already */
+		if ((str_starts(text, STR("* ENABLED")) || str_starts(text, STR("* CAPABILITY"))) && ends_line)
+			continue;  /* our own is what counts */
+		if (!may_be_told(text))
+			return ERR_INVALID;
+		tell(r, buf_str(&head));
+		r->is_cut = true;  /* until the whole of it is there */
+		TRY(tell_rest(r, buf_str(&head), ends_line));
+		r->is_cut = false;
+	}
+}
+
+struct imap_reply imap_remote_gone(struct imap_remote *r, struct imap_cmd *c)
+{
+	r->is_lost = true;
+	if (r->is_cut)
+		return (struct imap_reply){ .status = IMAP_CUT };
+	if (r != r->s->remote)
+		return imap_no(c, "UNAVAILABLE", "the owner's account cannot be reached at the moment; please try again later");
+	imap_flush(r->s);
+	session_write(r->s->s, STR("* BYE [UNAVAILABLE] the selected mailbox of another account cannot be reached any more; please connect again\r\n"));
+	return (struct imap_reply){ .status = IMAP_NO, .text = STR("[UNAVAILABLE] the other account cannot be reached any more"), .is_last = true };
+}
+
+/* "A OK text" */
+struct imap_reply imap_remote_reply(struct imap_cmd *c, struct str line)
+{
+	static const struct { struct str word; enum imap_status status; } words[] = { { { "OK ", 3 }, IMAP_OK }, { { "NO ", 3 }, IMAP_NO }, { { "BAD ", 4 }, IMAP_BAD } };
+	struct str rest = str_from(line, sizeof TAG - 1);
+
+	if (str_starts(line, STR("* BYE")))
+		return imap_no(c, "NOPERM", "the owner's account does not let you in");
+	for (size_t i = 0; i < COUNT_OF(words); i++)
+		if (str_starts(rest, words[i].word) && rest.n <= REMOTE_REPLY_MAX)
+			return (struct imap_reply){ .status = words[i].status, .text = str_from(rest, words[i].word.n) };
+	return imap_no(c, "SERVERBUG", "the owner's account gave an answer that makes no sense");
+}
+
+struct imap_reply imap_remote_answer(struct imap_remote *r, struct imap_cmd *c)
+{
+	struct str line;
+
+	if (r->link == NULL || imap_remote_line(r, NULL, &line) != ERR_OK)
+		return imap_remote_gone(r, c);
+	if (!str_starts(line, STR("* BYE")))
+		return imap_remote_reply(c, line);
+	r->is_lost = true;
+	return r == r->s->remote ? imap_remote_gone(r, c) : imap_remote_reply(c, line);
+}
+
+struct imap_reply imap_remote_command(struct imap_remote *r, struct imap_cmd *c, struct str text)
+{
+	struct link *link = imap_remote_link(r);
+
+	r->has_said = false;
+	if (link == NULL || link_send(link, arena_printf(&c->arena, "%s" STR_FMT "\r\n", TAG, STR_ARG(text))) != ERR_OK)
+		return imap_remote_gone(r, c);
+	return imap_remote_answer(r, c);
+}
+
+struct imap_remote *imap_remote_for(struct imap_session *s, struct imap_cmd *c, struct str address, struct imap_remote **temporary,
+                                    struct imap_reply *reply)
+{
+	enum err e;
+
+	*temporary = NULL;
+	if (s->remote != NULL && str_ieq(s->remote->address, address))
+		return s->remote;
+	if (s->account->others == NULL)
+		e = ERR_NOTFOUND;
+	else
+		e = imap_remote_open(s, address, temporary);
+	if (e != ERR_OK)
+		*reply = imap_err(c, e);
+	return *temporary;
+}

@@ -1,0 +1,77 @@
+/* imap/remote.h -- mailboxes of other accounts, as the client's own cell sees them: names, the session in the owner's cell, commands that go there
+ * and answers that come back. Shared by remote*.c, and by the commands that meet such a name. */
+#ifndef FACTEUR_IMAP_REMOTE_H
+#define FACTEUR_IMAP_REMOTE_H
+#include "imap/imap_private.h"
+#include "net/link.h"
+
+enum {
+	REMOTE_ADDRESS_MAX = 320,
+	REMOTE_OWNERS_MAX = 100,        /* so many are asked by one LIST */
+	REMOTE_HEAD_MAX = 8192,         /* of an answer's line, as far as it is understood here */
+	REMOTE_REPLY_MAX = 2000,        /* bytes of a tagged answer's text */
+};
+
+struct imap_remote {
+	struct imap_session *s;
+	uint64_t     owner;
+	struct str   address;           /* of the owner, as the client wrote it first */
+	struct link *link;              /* NULL: it waits, in record */
+	struct buf   record;
+	uint64_t     modseq;            /* of the owner's account: known to the client when it was parked */
+	bool         is_lost;           /* nothing more comes of it */
+	bool         is_cut;            /* and half an answer has gone out */
+	bool         has_said;          /* something of the last answer has gone out */
+	struct arena arena;
+};
+
+/* "Other Users/alice@example.org/INBOX": whose? False: a name of this account. */
+bool imap_is_other(struct str name, struct str *address);
+struct imap_remote *imap_remote_new(struct imap_session *s, uint64_t owner, struct str address);
+/* Finds the owner. ERR_NOTFOUND: nobody who shares anything with this account is called so. */
+enum err imap_remote_open(struct imap_session *s, struct str address, struct imap_remote **out) MUST_CHECK;
+void imap_remote_free(struct imap_remote *r);   /* NULL is fine */
+void imap_remote_close(struct imap_remote **r); /* for CLEANUP */
+/* The session there, begun or gone on with. NULL: it cannot be had. */
+struct link *imap_remote_link(struct imap_remote *r);
+/* The same to the owner of this name: the selected one (*temporary stays NULL), or a new one. NULL: *reply says why. */
+struct imap_remote *imap_remote_for(struct imap_session *s, struct imap_cmd *c, struct str address, struct imap_remote **temporary,
+                                    struct imap_reply *reply);
+
+/* Sends "A " and text as a command, passes on what comes before its tagged answer, and makes that the reply to ours. */
+struct imap_reply imap_remote_command(struct imap_remote *r, struct imap_cmd *c, struct str text);
+/* A tagged line, or BYE, as a reply. */
+struct imap_reply imap_remote_reply(struct imap_cmd *c, struct str line);
+/* The answer to what was sent under the tag A. */
+struct imap_reply imap_remote_answer(struct imap_remote *r, struct imap_cmd *c);
+/* When there is no answer any more. */
+struct imap_reply imap_remote_gone(struct imap_remote *r, struct imap_cmd *c);
+/* Lines that may be of several kinds: takes the next one; what is not for the caller it passes on. A line that is wanted (wants() said so) is
+ * in *line, up to its end or its literal. ERR_AGAIN: parked; else as link_line(). The tagged answer is always the caller's. */
+enum err imap_remote_line(struct imap_remote *r, bool (*wants)(struct str line), struct str *line) MUST_CHECK;
+
+/* ---- called by the engine */
+/* Is this command about another account? Then *reply is its answer. */
+bool imap_remote_takes(struct imap_session *s, struct imap_cmd *c, struct imap_reply *reply);
+/* In IDLE: what is new there; it waits there again afterwards. False: it is lost, BYE is said. */
+bool imap_remote_listen(struct imap_session *s);
+struct imap_reply imap_remote_done(struct imap_session *s, struct imap_cmd *c);
+/* Parks it. False: not now. */
+bool imap_remote_park(struct imap_remote *r);
+
+/* ---- called by commands that have read a name or a message */
+struct imap_reply imap_remote_append(struct imap_session *s, struct imap_cmd *c, struct str name, struct str address);
+/* COPY and MOVE of messages of the selected mailbox here into one there, and of one there into one here. */
+struct imap_reply imap_remote_copy_to(struct imap_session *s, struct imap_cmd *c, const struct uid_set *uids, struct str name, struct str address, bool is_move);
+struct imap_reply imap_remote_copy_from(struct imap_session *s, struct imap_cmd *c, struct str set, struct str name, bool is_move);
+
+/* For LIST: what others share, parents before their children, each with the lines that belong to it ("* STATUS …"). */
+struct imap_remote_name {
+	struct str path;
+	bool       is_noselect, has_children;
+	struct str lines;
+};
+/* levels: how deep the patterns can reach ("Other Users" is 1, its owners 2); from 3 on the owners' cells are asked. RETURN options to be passed on are
+ * in returns ("STATUS (MESSAGES)"), or empty. Owners that cannot be asked are left out. */
+void imap_remote_names(struct imap_session *s, struct imap_cmd *c, int levels, struct str returns, struct imap_remote_name **out, size_t *n);
+#endif

@@ -1,0 +1,294 @@
+/* Which commands go to another account's cell, and what happens here beside: SELECT, IDLE, APPEND, and the rest, which is passed on as it came. */
+#include "imap/append_private.h"
+#include "imap/remote.h"
+
+/* ---------------------------------------------------------------------------------------------------------- the selected one */
+
+static void leave(struct imap_session *s)
+{
+	imap_remote_free(s->remote);
+	s->remote = NULL;
+}
+
+static struct imap_reply forward(struct imap_remote *r, struct imap_cmd *c)
+{
+	return imap_remote_command(r, c, arena_printf(&c->arena, STR_FMT "%s" STR_FMT, STR_ARG(c->row->word), scan_done(&c->args) ? "" : " ",
+	                                              STR_ARG(scan_rest(&c->args))));
+}
+
+/* It spoke of modseqs: from now on they are told (RFC 7162 §3.1), also in a mailbox of this account that is selected next. */
+static void learn_tongue(struct imap_session *s, struct str args)
+{
+	s->tongue.is_condstore |= str_ifind(args, STR("MODSEQ")) >= 0 || str_ifind(args, STR("CHANGEDSINCE")) >= 0 ||
+	                          str_ifind(args, STR("CONDSTORE")) >= 0 || str_ifind(args, STR("(QRESYNC")) >= 0;
+}
+
+/* What was selected before is not any more, whatever comes of this. The owner's cell says so itself when that was there. */
+static void unselect(struct imap_session *s)
+{
+	bool was_selected = s->selected != NULL || s->remote != NULL;
+
+	if (s->selected != NULL)
+		imap_unselect_mailbox(s);
+	leave(s);
+	if (was_selected && (s->tongue.is_qresync || s->tongue.is_rev2))
+		buf_add_cstr(&s->out, "* OK [CLOSED] the mailbox before it\r\n");
+}
+
+static struct imap_reply do_select(struct imap_session *s, struct imap_cmd *c, struct str address)
+{
+	CLEANUP(imap_remote_close) struct imap_remote *fresh = NULL;
+	struct str args = scan_rest(&c->args);
+	struct imap_reply reply;
+	struct imap_remote *r;
+
+	if (s->remote == NULL || !str_ieq(s->remote->address, address))
+		unselect(s);
+	r = imap_remote_for(s, c, address, &fresh, &reply);
+	if (r == NULL)
+		return reply;
+	reply = forward(r, c);
+	if (reply.status == IMAP_OK) {
+		learn_tongue(s, args);
+		s->remote = r;
+		fresh = NULL;
+	} else if (r == s->remote && reply.status != IMAP_CUT && !reply.is_last && reply.status != IMAP_BAD) {
+		leave(s);  /* RFC 9051 §6.3.2: a SELECT that fails leaves nothing selected */
+	}
+	return reply;
+}
+
+/* ------------------------------------------------------------------------------------------------------------- IDLE */
+
+static bool begins_idle(struct str line) { return str_starts(line, STR("+")); }
+
+static struct imap_reply idle(struct imap_session *s, struct imap_cmd *c)
+{
+	struct link *link = imap_remote_link(s->remote);
+	struct str line;
+
+	if (link == NULL || link_send(link, STR("A IDLE\r\n")) != ERR_OK || imap_remote_line(s->remote, begins_idle, &line) != ERR_OK ||
+	    !begins_idle(line))
+		return imap_remote_gone(s->remote, c);
+	return imap_idle(s, c);
+}
+
+bool imap_remote_listen(struct imap_session *s)
+{
+	struct link *link = s->remote->link != NULL ? s->remote->link : imap_remote_link(s->remote);
+	struct str line;
+	enum err e = ERR_CLOSED;
+
+	if (link != NULL)
+		e = imap_remote_line(s->remote, NULL, &line);  /* all that is new, up to the moment when it waits again */
+	if (e == ERR_AGAIN) {
+		imap_flush(s);
+		return true;
+	}
+	if (imap_remote_gone(s->remote, &s->cmd).status == IMAP_CUT)
+		s->is_cut = true;
+	return false;
+}
+
+struct imap_reply imap_remote_done(struct imap_session *s, struct imap_cmd *c)
+{
+	struct link *link = imap_remote_link(s->remote);
+
+	if (link == NULL || link_send(link, STR("DONE\r\n")) != ERR_OK)
+		return imap_remote_gone(s->remote, c);
+	return imap_remote_answer(s->remote, c);
+}
+
+/* ------------------------------------------------------------------------------------------------------------ APPEND */
+
+/* The client's message goes through, when the owner's cell gives leave for it. False: the reply is in *reply. */
+static bool pass_literal(struct imap_session *s, struct imap_cmd *c, struct imap_remote *r, const struct imap_literal *l, struct imap_reply *reply)
+{
+	struct str line, piece;
+
+	if (imap_remote_line(r, begins_idle, &line) != ERR_OK) {
+		*reply = append_refuse(s, c, imap_remote_gone(r, c));
+		return false;
+	}
+	if (!begins_idle(line)) {  /* its answer, before a byte was sent */
+		*reply = append_refuse(s, c, imap_remote_reply(c, line));
+		return false;
+	}
+	if (l->waits) {
+		imap_flush(s);
+		session_write(s->s, STR("+ send the message\r\n"));
+		session_flush(s->s);
+	}
+	for (uint64_t left = l->n; left > 0; left -= piece.n) {
+		if (session_read(s->s, left < 65536 ? (size_t)left : 65536, IMAP_LITERAL_TIMEOUT_MS, &piece) != ERR_OK) {
+			*reply = append_over(c);
+			return false;
+		}
+		if (link_send(r->link, piece) != ERR_OK)
+			r->is_lost = true;
+	}
+	return true;
+}
+
+/* text: a line of the command, perhaps with a literal announced at its end, for which the owner's cell is asked. */
+static bool pass_line(struct imap_remote *r, struct imap_cmd *c, struct str text, const struct imap_literal *l)
+{
+	struct str line = text;
+
+	if (l != NULL)
+		line = arena_printf(&c->arena, STR_FMT "%s{%llu}", STR_ARG(str_sub(text, 0, l->at)), l->is_binary ? "~" : "", (unsigned long long)l->n);
+	return imap_remote_link(r) != NULL && link_send(r->link, line) == ERR_OK && link_send(r->link, STR("\r\n")) == ERR_OK;
+}
+
+struct imap_reply imap_remote_append(struct imap_session *s, struct imap_cmd *c, struct str name, struct str address)
+{
+	CLEANUP(imap_remote_close) struct imap_remote *temporary = NULL;
+	CLEANUP(buf_free) struct buf first = BUF(IMAP_LINE_MAX + 4 * MAILBOX_PATH_MAX);
+	struct imap_reply reply;
+	struct imap_remote *r = imap_remote_for(s, c, address, &temporary, &reply);
+	struct imap_literal l;
+	struct str text;
+
+	if (r == NULL)
+		return append_refuse(s, c, reply);
+	buf_add_cstr(&first, "A APPEND ");
+	imap_put_mailbox(&first, name, imap_names_utf8(s->tongue));
+	buf_add_char(&first, ' ');
+	buf_add(&first, scan_rest(&c->args));
+	text = buf_str(&first);
+	for (;;) {
+		bool has_literal = imap_literal_announced(text, &l);
+		if (first.failed || !pass_line(r, c, text, has_literal ? &l : NULL))
+			return append_refuse(s, c, imap_remote_gone(r, c));
+		if (!has_literal)
+			return imap_remote_answer(r, c);
+		if (!pass_literal(s, c, r, &l, &reply))
+			return reply;
+		buf_truncate(&c->text, 0);
+		if (!append_next_line(s, c))
+			return append_over(c);
+		text = buf_str(&c->text);
+	}
+}
+
+/* ---------------------------------------------------------------------------------------------------------- choosing */
+
+/* The mailbox that is named first, or after one more word; STR_NONE: another account's it is not. */
+static bool peek_other(struct imap_session *s, struct imap_cmd *c, int at, struct str *name, struct str *address)
+{
+	struct scan args = c->args;
+
+	if (str_ifind(scan_rest(&args), STR(IMAP_OTHERS "/")) < 0)  /* "/" and all letters stand for themselves in modified UTF-7, too */
+		return false;
+	for (; at > 0; at--) {
+		scan_until(&args, ' ');
+		imap_sp(&args);
+	}
+	*name = imap_mailbox(&args, &c->arena, imap_names_utf8(s->tongue));
+	return !args.failed && imap_is_other(*name, address);
+}
+
+/* The second name of RENAME. */
+static bool peek_second(struct imap_session *s, struct imap_cmd *c, struct str *address)
+{
+	struct scan args = c->args;
+	bool is_utf8 = imap_names_utf8(s->tongue);
+
+	imap_mailbox(&args, &c->arena, is_utf8);
+	imap_sp(&args);
+	struct str name = imap_mailbox(&args, &c->arena, is_utf8);
+	return !args.failed && imap_is_other(name, address);
+}
+
+static bool is_word(const struct imap_cmd *c, const char *word) { return str_ieq(c->row->word, str_of(word)); }
+
+/* A command about a mailbox that is another account's. */
+static struct imap_reply about_other(struct imap_session *s, struct imap_cmd *c, struct str address)
+{
+	CLEANUP(imap_remote_close) struct imap_remote *temporary = NULL;
+	struct str second = STR_NONE, args = scan_rest(&c->args);
+	struct imap_reply reply;
+	struct imap_remote *r;
+
+	if (is_word(c, "SELECT") || is_word(c, "EXAMINE"))
+		return do_select(s, c, address);
+	if (is_word(c, "RENAME") && (!peek_second(s, c, &second) || !str_ieq(second, address)))
+		return imap_no(c, "CANNOT", "a mailbox stays in its account; COPY the messages");
+	r = imap_remote_for(s, c, address, &temporary, &reply);
+	if (r == NULL)
+		return reply;
+	reply = forward(r, c);
+	if (reply.status == IMAP_OK && is_word(c, "STATUS"))
+		learn_tongue(s, args);
+	return reply;
+}
+
+/* COPY, MOVE and REPLACE out of the selected mailbox of another account: to that account, or here. */
+static struct imap_reply out_of_other(struct imap_session *s, struct imap_cmd *c, bool is_move)
+{
+	struct str set = scan_until(&c->args, ' '), name, address;
+
+	imap_sp(&c->args);
+	name = imap_mailbox(&c->args, &c->arena, imap_names_utf8(s->tongue));
+	if (!imap_arg_end(c))
+		return imap_bad(c, "sequence-set mailbox");
+	if (imap_is_other(name, &address))
+		return imap_no(c, "CANNOT", "from one account to another one that are both not yours: copy it into a mailbox of your own first");
+	return imap_remote_copy_from(s, c, set, name, is_move);
+}
+
+/* With a mailbox of another account selected: what is about that one. */
+static bool takes_selected(struct imap_session *s, struct imap_cmd *c, struct imap_reply *reply)
+{
+	struct str args = scan_rest(&c->args), name, address;
+	bool is_move = is_word(c, "MOVE") || is_word(c, "UID MOVE");
+
+	if (is_word(c, "IDLE")) {
+		*reply = imap_arg_end(c) ? idle(s, c) : imap_bad(c, "");
+		return true;
+	}
+	if (is_word(c, "ENABLE")) {  /* both have to speak so */
+		imap_remote_command(s->remote, c, arena_printf(&c->arena, "ENABLE " STR_FMT, STR_ARG(args)));
+		return false;
+	}
+	if ((c->row->allowed & IN_AUTH) && !is_word(c, "NOOP"))
+		return false;
+	if (c->row->allowed & STREAMS) {
+		*reply = append_refuse(s, c, imap_no(c, "CANNOT", "not in a mailbox of another account; APPEND the new message and remove the old one"));
+		return true;
+	}
+	if ((is_move || is_word(c, "COPY") || is_word(c, "UID COPY")) &&
+	    !(peek_other(s, c, 1, &name, &address) && str_ieq(address, s->remote->address))) {
+		*reply = out_of_other(s, c, is_move);
+		return true;
+	}
+	*reply = forward(s->remote, c);
+	if (reply->status == IMAP_OK) {
+		learn_tongue(s, args);
+		if (is_word(c, "CLOSE") || is_word(c, "UNSELECT"))
+			leave(s);
+	}
+	return true;
+}
+
+bool imap_remote_takes(struct imap_session *s, struct imap_cmd *c, struct imap_reply *reply)
+{
+	struct str name, address;
+
+	if (s->guest != NULL)
+		return false;
+	if ((c->row->allowed & NAMES) && !(c->row->allowed & STREAMS)) {
+		if (peek_other(s, c, 0, &name, &address)) {
+			*reply = about_other(s, c, address);
+			return true;
+		}
+		if (is_word(c, "RENAME") && peek_second(s, c, &address)) {
+			*reply = imap_no(c, "CANNOT", "a mailbox stays in its account; COPY the messages");
+			return true;
+		}
+		if (s->remote != NULL && (is_word(c, "SELECT") || is_word(c, "EXAMINE")))
+			unselect(s);
+		return false;
+	}
+	return s->remote != NULL && takes_selected(s, c, reply);
+}

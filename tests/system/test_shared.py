@@ -1,0 +1,196 @@
+"""Mailboxes of other accounts, through the cells of their owners: bob works in what alice shares with him, as far as she lets him."""
+import contextlib
+import imaplib
+import os
+import re
+import signal
+import time
+
+from harness import Server, expect, wait_for
+
+ALICE, BOB, CAROL = "alice@example.test", "bob@example.test", "carol@example.test"
+HERS = f"Other Users/{ALICE}"
+
+
+def make_server():
+    server = Server(settings=(("plain_login_loopback", "on"),), accounts=("alice", "bob", "carol"))
+    c = login(server, ALICE)
+    for name in ("Team", "Team/Old", "Secret"):
+        c.command(f"a create {name}", "a OK")
+    for i in range(1, 6):
+        append(c, "Team", f"message {i}")
+    append(c, "Secret", "not for bob")
+    c.close()
+    server.cli("account", "share", ALICE, "Team", BOB, "lrswite")
+    return server
+
+
+def login(server, who):
+    c = server.raw(143)
+    c.line()
+    c.command(f'l login {who} "{server.passwords[who]}"', "l OK")
+    return c
+
+
+def append(c, mailbox, subject, expected="p OK"):
+    text = f"From: a@example.test\r\nSubject: {subject}\r\n\r\nbody of {subject}\r\n"
+    c.send(f'p append "{mailbox}" (\\Flagged) {{{len(text)}+}}\r\n{text}\r\n')
+    return c.until(expected)
+
+
+def said(lines, *words):
+    for word in words:
+        expect(any(word in line for line in lines), f"{word!r} in {lines}")
+    return lines
+
+
+def unsaid(lines, *words):
+    for word in words:
+        expect(not any(word in line for line in lines), f"no {word!r} in {lines}")
+    return lines
+
+
+def parked(server, number):
+    wait_for(lambda: sum(s["parked"] for s in server.cli_json("sessions")) >= number, 10, f"{number} sessions wait")
+
+
+def cell_of(server, account):
+    """The process that has the account's files open."""
+    for pid in server.pids_of("cell"):
+        for fd in os.listdir(f"/proc/{pid}/fd"):
+            with contextlib.suppress(OSError):
+                if f"/accounts/{account}/" in os.readlink(f"/proc/{pid}/fd/{fd}"):
+                    return pid
+    raise AssertionError(f"account {account} has no cell")
+
+
+def test_names(server):
+    bob = login(server, BOB)
+    lines = said(bob.command('1 list "" *', "1 OK"), f'(\\Noselect \\HasChildren) "/" "{HERS}"', f'"{HERS}/Team"', '"/" INBOX', '(\\Noselect \\HasChildren) "/" "Other Users"')
+    unsaid(lines, "Secret", "Team/Old", CAROL)
+    said(bob.command('2 list "" %', "2 OK"), '"Other Users"')
+    said(bob.command('3 list "" "Other Users/%"', "3 OK"), f'"{HERS}"')
+    said(bob.command(f'4 list "" "{HERS}/%" return (status (messages unseen) myrights)', "4 OK"), f'* STATUS "{HERS}/Team" (MESSAGES 5 UNSEEN 5)', "MYRIGHTS")
+    bob.command(f'5 subscribe "{HERS}/Team"', "5 OK")
+    said(bob.command('6 list (subscribed) "" *', "6 OK"), f'(\\Subscribed) "/" "{HERS}/Team"')
+    said(bob.command('7 lsub "" *', "7 OK"), f'"{HERS}/Team"')
+    said(bob.command(f'8 status "{HERS}/Team" (messages uidnext)', "8 OK"), f'* STATUS "{HERS}/Team" (MESSAGES 5 UIDNEXT 6)')
+    bob.command(f'9 status "{HERS}/Secret" (messages)', "9 NO [NONEXISTENT]")
+    bob.command(f'10 status "Other Users/{CAROL}/INBOX" (messages)', "10 NO [NONEXISTENT]")
+    carol = login(server, CAROL)
+    unsaid(carol.command('1 list "" *', "1 OK"), "Other Users")
+    carol.command(f'2 select "{HERS}/Team"', "2 NO")
+    for c in (bob, carol):
+        c.close()
+
+
+def test_work(server):
+    """What the engine can do in one's own account it does there."""
+    alice, bob = login(server, ALICE), login(server, BOB)
+    said(bob.command(f'1 select "{HERS}/Team"', "1 OK [READ-WRITE]"), "* 5 EXISTS", "PERMANENTFLAGS")
+    alice.command("1 select Team", "1 OK")
+    said(bob.command("2 fetch 1:2 (flags envelope)", "2 OK"), '* 1 FETCH (FLAGS (\\Flagged) ENVELOPE', "message 2")
+    said(bob.command("3 fetch 3 body[text]", "3 OK"), "body of message 3")
+    said(alice.command("3 noop", "3 OK"), "* 3 FETCH (FLAGS (\\Seen \\Flagged))")   # one \Seen for all who read it
+    said(bob.command('4 search text "message 4"', "4 OK"), "* SEARCH 4")
+    said(bob.command("5 sort (reverse subject) utf-8 all", "5 OK"), "* SORT 5 4 3 2 1")
+    said(bob.command("6 store 2 +flags (\\Answered)", "6 OK"), "* 2 FETCH (FLAGS (\\Answered \\Flagged))")
+    alice.command("4 store 1 +flags.silent (\\Deleted)", "4 OK")
+    said(bob.command("7 noop", "7 OK"), "* 1 FETCH (FLAGS (\\Flagged \\Deleted))")
+    said(bob.command("8 expunge", "8 OK"), "* 1 EXPUNGE")
+    said(alice.command("5 noop", "5 OK"), "* 1 EXPUNGE")
+    said(append(bob, f"{HERS}/Team", "from bob"), "[APPENDUID", "* 5 EXISTS")
+    said(alice.command("6 noop", "6 OK"), "* 5 EXISTS")
+    said(bob.command('10 search return (count) subject "from bob"', "10 OK"), "COUNT 1")
+    bob.command("11 enable qresync", "11 OK")
+    said(bob.command(f'12 select "{HERS}/Team" (qresync (1 1))', "12 OK"), "* OK [CLOSED]", "HIGHESTMODSEQ")
+    bob.command("13 unselect", "13 OK")
+    bob.command("14 fetch 1 flags", "14 BAD")
+    bob.command("15 select INBOX", "15 OK")
+    for c in (alice, bob):
+        c.close()
+
+
+def test_copies(server):
+    bob = login(server, BOB)
+    bob.command(f'1 select "{HERS}/Team"', "1 OK")
+    said(bob.command("2 copy 1:2 INBOX", "2 OK"), "2 OK [COPYUID ")
+    said(bob.command("3 uid move 2 INBOX", "3 OK"), "* OK [COPYUID ", "EXPUNGE")
+    bob.command("4 copy 1 Nowhere", "4 NO [TRYCREATE]")
+    bob.command("5 select INBOX", "5 OK")
+    said(bob.command("6 fetch 1:* (flags body.peek[header.fields (subject)])", "6 OK"), "Subject: message 2", "Subject: message 3", "\\Answered", "\\Seen")
+    said(bob.command(f'7 copy 1 "{HERS}/Team"', "7 OK"), "7 OK [COPYUID ")
+    said(bob.command(f'8 move 1:2 "{HERS}/Team"', "8 OK"), "* OK [COPYUID ", "* 1 EXPUNGE")
+    bob.command(f'9 copy 1 "{HERS}/Team/Old"', "9 NO")
+    said(bob.command(f'10 status "{HERS}/Team" (messages)', "10 OK"), "MESSAGES 7")
+    bob.close()
+
+
+def test_rights(server):
+    """Refused in words, and at once when the owner changes his mind."""
+    bob = login(server, BOB)
+    bob.command(f'1 create "{HERS}/Team/New"', "1 NO [NOPERM]")
+    bob.command(f'2 create "{HERS}/Top"', "2 NO [NOPERM]")
+    bob.command(f'3 delete "{HERS}/Team"', "3 NO [NOPERM]")
+    bob.command('4 create "Other Users/somebody@example.test"', "4 NO")
+    bob.command(f'5 rename "{HERS}/Team" Mine', "5 NO [CANNOT]")
+    bob.command(f'6 select "{HERS}/Team"', "6 OK")
+    server.cli("account", "share", ALICE, "Team", BOB, "lr")
+    bob.command("7 store 1 +flags (\\Seen)", "7 NO [NOPERM]")
+    bob.command("8 uid move 3 INBOX", "8 NO [NOPERM]")
+    expect("not" not in "".join(bob.command("9 fetch 1 body[]", "9 OK")), "reading goes on")
+    append(bob, f"{HERS}/Team", "refused", "p NO [NOPERM]")
+    server.cli("account", "unshare", ALICE, "Team", BOB)
+    bob.command("10 fetch 1 flags", "10 NO [NOPERM]")
+    bob.command(f'11 select "{HERS}/Team"', "11 NO")
+    bob.command("12 select INBOX", "12 OK")
+    server.cli("account", "share", ALICE, "Team", BOB, "lrswitekx")
+    said(bob.command(f'13 create "{HERS}/Team/New"', "13 OK"), "MAILBOXID")
+    bob.command(f'14 rename "{HERS}/Team/New" "{HERS}/Team/Newer"', "14 OK")
+    bob.command(f'15 delete "{HERS}/Team/Newer"', "15 OK")
+    bob.close()
+
+
+def test_news_while_parked(server):
+    """He waits in IDLE, the cell of the owner is let go, and a new message wakes him all the same."""
+    bob = login(server, BOB)
+    bob.command(f'1 select "{HERS}/Team"', "1 OK")
+    bob.send("2 idle\r\n")
+    bob.until("+")
+    parked(server, 1)
+    alice = login(server, ALICE)
+    append(alice, "Team", "wakes bob")
+    bob.until("* 8 EXISTS", 5)
+    parked(server, 1)
+    append(alice, "Team", "wakes bob again")
+    bob.until("* 9 EXISTS", 5)
+    bob.command("done", "2 OK")
+    said(bob.command("3 fetch 9 (flags)", "3 OK"), "* 9 FETCH")
+    time.sleep(2.5)
+    parked(server, 1)
+    said(bob.command("4 fetch 9 (flags)", "4 OK"), "* 9 FETCH")
+    for c in (alice, bob):
+        c.close()
+
+
+def test_the_owner_goes(server):
+    """Her cell dies: he is told in words, and finds everything again."""
+    bob = login(server, BOB)
+    bob.command(f'1 select "{HERS}/Team"', "1 OK")
+    os.kill(cell_of(server, 1), signal.SIGKILL)
+    lines = bob.command("2 noop", "* BYE")
+    said(lines, "[UNAVAILABLE]")
+    bob.close()
+    bob = login(server, BOB)
+    bob.command(f'1 select "{HERS}/Team"', "1 OK")
+    bob.close()
+
+
+def test_a_client_library(server):
+    server.cli("account", "share", ALICE, "Team", CAROL, "lr")
+    with imaplib.IMAP4("127.0.0.1", server.port(143)) as c:
+        c.login(CAROL, server.passwords[CAROL])
+        expect(c.select(f'"{HERS}/Team"', readonly=True)[0] == "OK", "selected")
+        kind, data = c.fetch("1:*", "(UID RFC822)")
+        expect(kind == "OK" and len([d for d in data if isinstance(d, tuple)]) == 9, f"{kind} {len(data)}")
+        expect(re.search(rb"body of message", data[0][1]), "the message")
