@@ -140,6 +140,10 @@ $(OUT)/bench/store_bench: tests/bench/store_bench.c $(call archives,deliver)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(LINK) -o $@ $(filter %.c %.a,$^) $(LIBS)
 store-bench: $(OUT)/bench/store_bench
+$(OUT)/bench/search_bench: tests/bench/search_bench.c $(call archives,imap)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) $(LINK) -o $@ $(filter %.c %.a,$^) $(LIBS) -lm
+search-bench: $(OUT)/bench/search_bench
 $(OUT)/bench/%_load: tests/bench/%_load.c tests/bench/load.c tests/bench/load.h
 	@mkdir -p $(@D)
 	$(Q)$(CC) -std=c17 -O2 -Wall -Wextra -Werror -D_GNU_SOURCE -o $@ $(filter %.c,$^) -lssl -lcrypto -lz -lpthread
@@ -165,7 +169,7 @@ torture-sending: all
 $(O)/torture/blocklog: tests/torture/blocklog.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) -std=c17 -O2 $(WARN) -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -o $@ $< $$(pkg-config --cflags --libs fuse3)
-.PHONY: store-bench bench torture torture-disk torture-sending
+.PHONY: store-bench search-bench bench torture torture-disk torture-sending
 # What tests/system/test_work.py puts before a server to count its calls
 $(OUT)/calls/count_calls.so: tests/calls/count_calls.c
 	@mkdir -p $(@D)

@@ -104,21 +104,27 @@ static struct index_hits *hits_of(struct finding *f, const struct index_needle *
 
 typedef uint8_t lane __attribute__((vector_size(16), aligned(1), may_alias));
 typedef uint64_t lane64 __attribute__((vector_size(16)));
+enum { LANE = sizeof(lane), LANES = 4 * LANE };
 
-/* Are these bytes somewhere in there? First and last byte of sixteen places at once: several times as fast as memmem() where, as nearly
+static lane hits_at(const char *p, size_t middle, size_t last, const lane byte[3])
+{
+	return (lane)((*(const lane *)p == byte[0]) & (*(const lane *)(p + middle) == byte[1]) & (*(const lane *)(p + last) == byte[2]));
+}
+
+/* Are these bytes somewhere in there? First, middle and last byte of 64 places at once: several times as fast as memmem() where, as nearly
  * always, they are not. */
 static bool has_bytes(struct str in, struct str bytes)
 {
 	const char *p = in.p, *end = in.p + in.n;
-	size_t n = bytes.n;
+	size_t middle = bytes.n / 2, last = bytes.n - 1;
 
-	if (n < 2 || in.n < n + sizeof(lane))
+	if (bytes.n < 2)
 		return str_find(in, bytes) >= 0;
-	lane first = (lane){ 0 } + (uint8_t)bytes.p[0], last = (lane){ 0 } + (uint8_t)bytes.p[n - 1];
-	for (; p + n - 1 + sizeof(lane) <= end; p += sizeof(lane)) {
-		lane a = *(const lane *)p == first, b = *(const lane *)(p + n - 1) == last;
-		lane64 both = (lane64)(a & b);
-		if ((both[0] | both[1]) != 0 && str_find(str_make(p, sizeof(lane) + n - 1), bytes) >= 0)
+	const lane byte[3] = { (lane){ 0 } + (uint8_t)bytes.p[0], (lane){ 0 } + (uint8_t)bytes.p[middle], (lane){ 0 } + (uint8_t)bytes.p[last] };
+	for (; (size_t)(end - p) >= last + LANES; p += LANES) {
+		lane64 any = (lane64)(hits_at(p, middle, last, byte) | hits_at(p + LANE, middle, last, byte) | hits_at(p + 2 * LANE, middle, last, byte) |
+		                      hits_at(p + 3 * LANE, middle, last, byte));
+		if ((any[0] | any[1]) != 0 && str_find(str_make(p, LANES + last), bytes) >= 0)
 			return true;
 	}
 	return str_find(str_make(p, (size_t)(end - p)), bytes) >= 0;
@@ -224,7 +230,8 @@ static bool has_mistyped(struct finding *f)
 
 static enum err look(struct finding *f, const struct segments *segments)
 {
-	const struct segment_scan how = { looks_at, wants, take, f };
+	CLEANUP(segment_room_free) struct segment_room room = { 0 };
+	const struct segment_scan how = { looks_at, wants, take, f, &room };
 
 	for (size_t i = 0; i < segments->n && f->n > 0; i++)
 		TRY(segment_scan(segments->s[i], &how));

@@ -70,12 +70,19 @@ enum err segment_cursor_begin(struct segment *s, struct segment_cursor **out) MU
 enum err segment_cursor_next(struct segment_cursor *c, struct str *term, struct str *list) MUST_CHECK;
 void segment_cursor_end(struct segment_cursor **c);
 
+/* Buffers for several scans, made at the first one. */
+struct segment_room {
+	char *words, *lists;
+};
+void segment_room_free(struct segment_room *room);
+
 /* Goes over all words. looks_at: is this block of entries worth being taken apart? visit: each entry of it; list: where it lies. */
 struct segment_scan {
 	bool (*looks_at)(void *context, struct str entries);
 	bool (*wants)(void *context, struct str term);
 	void (*take)(void *context, struct list_reader *list);   /* of the term before */
 	void  *context;
+	struct segment_room *room;
 };
 enum err segment_scan(struct segment *s, const struct segment_scan *how) MUST_CHECK;
 

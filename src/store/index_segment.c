@@ -365,14 +365,23 @@ static enum err scan_all(struct scanning *x, char *chunk)
 
 enum err segment_scan(struct segment *s, const struct segment_scan *how)
 {
-	struct scanning x = { .s = s, .how = how, .lists = mem_alloc(CHUNK) };
-	char *chunk = mem_alloc(CHUNK);
-	enum err e = scan_all(&x, chunk);
+	struct scanning x = { .s = s, .how = how };
+	enum err e;
 
-	mem_free(chunk);
-	mem_free(x.lists);
+	if (how->room->words == NULL) {
+		how->room->words = mem_resize(NULL, CHUNK);
+		how->room->lists = mem_resize(NULL, CHUNK);
+	}
+	x.lists = how->room->lists;
+	e = scan_all(&x, how->room->words);
 	mem_free(x.long_list);
 	return e;
+}
+
+void segment_room_free(struct segment_room *room)
+{
+	mem_free(room->words);
+	mem_free(room->lists);
 }
 
 /* ------------------------------------------------------------------------------------------------------------- cursors */
