@@ -19,6 +19,7 @@ static const char *const fragments[] = {
 	"EMAILID THREADID", " (CHANGEDSINCE 1", " VANISHED)", "ALL", "FULL", "FAST",
 	"SEARCH ", "RETURN (MIN MAX COUNT ALL SAVE) ", "OR ", "NOT ", "ALL ", "TEXT x ", "BODY b ", "SUBJECT s ", "HEADER To \"\" ", "SINCE 1-Jan-2020 ",
 	"LARGER 1 ", "KEYWORD k ", "MODSEQ 1 ", "UID 1:* ", "CHARSET UTF-8 ", "EMAILID M1 ", "UNSEEN ",
+	"FUZZY ", "RETURN (RELEVANCY ALL) ", "SORT (RELEVANCY SUBJECT) UTF-8 ",
 	"STORE ", "STORE 1:* +FLAGS (\\Seen k)\r\n", "(UNCHANGEDSINCE 1) ", "+FLAGS.SILENT ", "-FLAGS ", "FLAGS ", "(\\Deleted)", "\\Answered", "EXPUNGE\r\n",
 	"UID EXPUNGE 1:*\r\n", "COPY 1:* Trash\r\n", "MOVE ", "a1 APPEND INBOX (\\Seen) {26+}\r\nSubject: s\r\nTo: t\r\n\r\nbody\r\n", "APPEND ",
 	" \"17-Jul-1996 02:44:25 -0700\" ", "CREATE ", "CREATE f/g/h\r\n", "DELETE ", "RENAME ", "f", "/", "%", "&AMk-", "\xc3\x89", "SUBSCRIBE ", "LSUB \"\" *\r\n",
