@@ -152,7 +152,7 @@ static enum err clear(struct directory *d, uint64_t owner)
 enum err shares_replace(struct directory *d, uint64_t account, const struct subject *with, size_t n)
 {
 	static const char sql[] = "INSERT OR IGNORE INTO share VALUES (?1, ?2, ?3, ?4)";
-	CLEANUP(directory_end) struct directory *change_of = d;
+	CLEANUP(directory_end) UNUSED struct directory *change_of = d;
 	CLEANUP(stmt_release) struct stmt *q = NULL;
 
 	TRY(directory_begin(change_of));
