@@ -403,6 +403,8 @@ TEST(what_an_account_shows)
 	gives(o, "message undelete", "'address':'bob@example.test','since':'soon'", "invalid");
 	gives(o, "message undelete", "'address':'bob@example.test','mailbox':'Nowhere'", "notfound");
 	gives(o, "account compact", "'address':'bob@example.test'", "");
+	wants(o, "account index", "'address':'bob@example.test','rebuild':true", -1, "indexed", "0");
+	gives(o, "account index", "'address':'nobody@example.test'", "notfound");
 	end();
 }
 

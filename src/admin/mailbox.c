@@ -1,4 +1,4 @@
-/* account mailboxes, account compact, message undelete: what the account's cell is asked (store/command.h). */
+/* account mailboxes, account compact, account index, message undelete: what the account's cell is asked (store/command.h). */
 #include "admin/admin_private.h"
 #include "base/clock.h"
 
@@ -56,6 +56,20 @@ enum err admin_account_compact(struct admin_call *c)
 	TRY(admin_living_account(c, admin_text(c, "address"), &x));
 	TRY(admin_ask_cell(c, &x, &ask, &answer));
 	return admin_said(c, TEXT_ADMIN_COMPACTING, x.address);
+}
+
+enum err admin_account_index(struct admin_call *c)
+{
+	const struct store_command ask = { .kind = STORE_COMMAND_INDEX, .index_rebuilt = admin_is_on(c, "rebuild") };
+	struct directory_account x;
+	struct store_answer answer;
+
+	TRY(admin_living_account(c, admin_text(c, "address"), &x));
+	TRY(admin_ask_cell(c, &x, &ask, &answer));
+	admin_put_number(admin_result(c), "indexed", answer.index.emails);
+	admin_put_number(admin_result(c), "unindexed", answer.index.todo);
+	admin_put_number(admin_result(c), "size", answer.index.bytes);
+	return ask.index_rebuilt ? admin_said(c, TEXT_ADMIN_INDEX_FORGOTTEN, x.address) : ERR_OK;
 }
 
 enum err admin_message_undelete(struct admin_call *c)

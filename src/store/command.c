@@ -56,6 +56,9 @@ void store_command_encode(const struct store_command *c, struct buf *out)
 		put_line(out, &c->line);
 		put_bool(out, c->is_tree);
 		break;
+	case STORE_COMMAND_INDEX:
+		put_bool(out, c->index_rebuilt);
+		break;
 	case STORE_COMMAND_COMPACT:
 	case STORE_COMMAND_SENDING:
 	case STORE_COMMAND_FORGIVE:
@@ -93,6 +96,9 @@ enum err store_command_decode(struct str bytes, struct store_command *out)
 		out->path = get_str(&s, MAILBOX_PATH_MAX);
 		get_line(&s, &out->line);
 		out->is_tree = get_bool(&s);
+		break;
+	case STORE_COMMAND_INDEX:
+		out->index_rebuilt = get_bool(&s);
 		break;
 	case STORE_COMMAND_COMPACT:
 	case STORE_COMMAND_SENDING:
@@ -183,6 +189,9 @@ enum err store_answer_decode(struct str bytes, struct arena *a, struct store_ans
 		break;
 	case STORE_COMMAND_SHARE:
 		out->mailboxes_shared = get_u32(&s);
+		break;
+	case STORE_COMMAND_INDEX:
+		out->index = (struct index_facts){ .emails = get_u64(&s), .todo = get_u64(&s), .bytes = get_u64(&s) };
 		break;
 	case STORE_COMMAND_COMPACT:
 	case STORE_COMMAND_LIMITS:
@@ -334,6 +343,20 @@ static enum err serve_share(struct view *v, const struct store_command *c, struc
 	return ERR_OK;
 }
 
+static enum err serve_index(struct view *v, bool rebuilt, struct buf *answer)
+{
+	struct index_facts f;
+
+	if (rebuilt)
+		index_forget(v);
+	index_facts(v, &f);
+	put_head(v, STORE_COMMAND_INDEX, answer);
+	put_u64(answer, f.emails);
+	put_u64(answer, f.todo);
+	put_u64(answer, f.bytes);
+	return ERR_OK;
+}
+
 enum err store_command_serve(struct view *v, struct str request, struct buf *answer)
 {
 	struct store_command c;
@@ -352,6 +375,8 @@ enum err store_command_serve(struct view *v, struct str request, struct buf *ans
 		return serve_shares(v, c.first_line, answer);
 	case STORE_COMMAND_SHARE:
 		return serve_share(v, &c, answer);
+	case STORE_COMMAND_INDEX:
+		return serve_index(v, c.index_rebuilt, answer);
 	case STORE_COMMAND_COMPACT:
 		view_compact(v);
 		break;

@@ -5,6 +5,7 @@
 #include "base/arena.h"
 #include "base/wire.h"
 #include "store/rights.h"
+#include "store/index.h"
 #include "store/sending.h"
 
 enum store_command_kind {
@@ -17,6 +18,7 @@ enum store_command_kind {
 	STORE_COMMAND_REFUSED,         /* so many recipients of its mail were refused by other servers */
 	STORE_COMMAND_SHARES,          /* who may do what with which mailbox: lines of rights, first_line and following */
 	STORE_COMMAND_SHARE,           /* sets such a line, or removes it */
+	STORE_COMMAND_INDEX,           /* how far the search index is; index_rebuilt: it is thrown away first */
 	STORE_COMMAND_KINDS
 };
 
@@ -32,6 +34,7 @@ struct store_command {
 	 * only be removed */
 	struct acl_entry line;
 	bool       is_tree;
+	bool       index_rebuilt;      /* INDEX */
 };
 
 struct store_command_share {       /* a line of the list of rights of a mailbox */
@@ -59,6 +62,7 @@ struct store_answer {
 	/* SHARES */
 	uint32_t   next_line;          /* 0: that was all */
 	struct store_command_share *shares;   /* n of them */
+	struct index_facts index;      /* INDEX */
 	uint32_t   mailboxes_shared;   /* SHARE: in so many mailboxes it is now so; 0: none had a line of that name */
 };
 

@@ -47,6 +47,7 @@ TEST(limits_undelete_and_nonsense)
 	const char *dir = test_dir();
 	struct view_config config = { .account = 1 };
 	struct store_command limits = { .kind = STORE_COMMAND_LIMITS, .limits = { .quota_bytes = 12345, .message_size_max = 99, .messages_max = 7, .mailboxes_max = 8 } };
+	struct store_command index = { .kind = STORE_COMMAND_INDEX, .index_rebuilt = true };
 	struct store_command undelete = { .kind = STORE_COMMAND_UNDELETE, .since = 0 };
 	struct store_answer answer;
 	struct view *v;
@@ -57,6 +58,8 @@ TEST(limits_undelete_and_nonsense)
 	EXPECT_INT(view_message_size_max(v), 99);
 	ask(v, &undelete, &a, &answer);
 	EXPECT_INT(answer.restored, 0);
+	ask(v, &index, &a, &answer);
+	EXPECT_INT(answer.index.emails + answer.index.todo + answer.index.bytes, 0);
 	EXPECT_ERR(store_command_serve(v, STR("\x7f"), &reply), ERR_INVALID);
 	EXPECT_ERR(store_command_serve(v, STR("\x09"), &reply), ERR_INVALID);
 	EXPECT_ERR(store_command_serve(v, STR("\x01"), &reply), ERR_INVALID);
