@@ -127,13 +127,66 @@ def test_mbsync(server):
 
 
 def test_offlineimap(server):
+    """Both sides change between two runs; in the end both have the same, once."""
+    server.add_account("olga")
+    for i in range(20):
+        server.deliver("olga@example.test", subject=f"offline {i}")
+    wait_for(lambda: count(server, "olga", "offline") == 20, 10, "arrived")
     rc = write(server, ".offlineimaprc", "[general]\naccounts = a\nui = quiet\n[Account a]\nlocalrepository = l\nremoterepository = r\n"
                f"[Repository l]\ntype = Maildir\nlocalfolders = {server.home}/oi\n[Repository r]\ntype = IMAP\nremotehost = localhost\n"
-               f"remoteport = {server.port(993)}\nssl = yes\nsslcacertfile = {ca(server)}\nremoteuser = carol@example.test\n"
-               f"remotepass = {password(server, 'carol')}\n")
-    sync_twice(server, "offlineimap", "-c", rc, "-o", "-1")
-    total = sum(len(os.listdir(os.path.join(server.home, "oi/INBOX", d))) for d in ("new", "cur"))
-    expect(total == count(server, "carol", ""), f"{total} messages")
+               f"remoteport = {server.port(993)}\nssl = yes\nsslcacertfile = {ca(server)}\nremoteuser = olga@example.test\n"
+               f"remotepass = {password(server, 'olga')}\n")
+    run(server, "offlineimap", "-c", rc, "-o")
+    here = os.path.join(server.home, "oi/INBOX")
+
+    def local():
+        """Subject to flags, of the Maildir."""
+        found = {}
+        for d in ("new", "cur"):
+            for f in os.listdir(os.path.join(here, d)):
+                with open(os.path.join(here, d, f)) as message:
+                    subject = next(line for line in message if line.startswith("Subject: "))[9:].strip()
+                expect(subject not in found, f"{subject} is there twice")
+                found[subject] = "".join(sorted(f.partition(":2,")[2]))
+        return found
+
+    def remote():
+        box = server.imap("olga")
+        box.select("INBOX", readonly=True)
+        letters = {"\\Seen": "S", "\\Answered": "R", "\\Flagged": "F", "\\Draft": "D", "\\Deleted": "T"}
+        found = {}
+        for head, text in [x for x in box.fetch("1:*", "(FLAGS BODY.PEEK[HEADER.FIELDS (SUBJECT)])")[1] if isinstance(x, tuple)]:
+            subject = text.decode().partition(": ")[2].strip()
+            expect(subject not in found, f"{subject} is there twice")
+            found[subject] = "".join(sorted(letters[f] for f in head.decode().split("(")[2].split(")")[0].split()))
+        box.logout()
+        return found
+
+    expect(sorted(local()) == sorted(remote()) and len(local()) == 20, "twenty on both sides")
+    files = {}
+    for d in ("new", "cur"):
+        for f in os.listdir(os.path.join(here, d)):
+            with open(os.path.join(here, d, f)) as message:
+                files[next(line for line in message if line.startswith("Subject: "))[9:].strip()] = os.path.join(here, d, f)
+    for subject, flags in (("offline 1", "S"), ("offline 2", "FS"), ("offline 3", "RS")):   # here
+        name = os.path.basename(files[subject]).split(":")[0]
+        os.rename(files[subject], os.path.join(here, "cur", f"{name}:2,{flags}"))
+    os.remove(files["offline 4"])
+    with open(os.path.join(here, "new", "123.1.local.host"), "w") as f:
+        f.write("From: me\nSubject: made here\n\nx\n")
+    box = server.imap("olga")                                                              # and there
+    box.select("INBOX")
+    by_subject = lambda text: box.search(None, "SUBJECT", f'"{text}"')[1][0].split()[-1]
+    box.store(by_subject("offline 11"), "+FLAGS", "(\\Seen \\Answered)")
+    box.store(by_subject("offline 12"), "+FLAGS", "(\\Deleted)")
+    box.expunge()
+    box.append("INBOX", "(\\Flagged)", None, b"From: me\r\nSubject: made there\r\n\r\nx\r\n")
+    box.logout()
+    sync_twice(server, "offlineimap", "-c", rc, "-o")
+    both = remote()
+    expect(local() == both, f"here {local()}\nthere {both}")
+    expect(len(both) == 20 and "offline 4" not in both and "offline 12" not in both, "two were deleted, two added")
+    expect(both["offline 2"] == "FS" and both["offline 11"] == "RS" and both["made there"] == "F" and "made here" in both, f"{both}")
 
 
 def test_fetchmail(server):
