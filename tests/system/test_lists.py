@@ -68,7 +68,7 @@ def test_what_members_get(w):
     expect(len(fields(m["data"], "Message-ID")) == 1 and len(fields(m["data"], "Date")) == 1, m["data"])  # he gave neither
     told = "sent on by the group team@example.test, to 4 members"
     wait_for(lambda: told in w.here.cli("trace", "team@example.test", check=False).stdout.decode(), 10, told)
-    traced = w.here.cli("trace", "team@example.test").stdout.decode()
+    traced = w.here.cli("trace", "team@example.test")
     expect(traced.count("was made from it, for x@far.peer.test") == 2, traced)
 
 
