@@ -1,6 +1,7 @@
 /* Several sessions of an account at once, as in a cell: every thread has its own window and changes what the others
  * see. Afterwards all must agree, and so must the account when it is opened again. Run it with BUILD=tsan, too. */
 #include "base/test.h"
+#include "store/rights.h"
 #include "store/view.h"
 #include <pthread.h>
 #include <stdatomic.h>
@@ -13,6 +14,7 @@ struct worker {
 	struct view  *v;
 	int64_t       inbox, archive;
 	unsigned      seed;
+	uint64_t      guest;       /* whose line in the list of rights it changes */
 	atomic_uint  *appended;
 	enum err      failed;
 };
@@ -68,6 +70,20 @@ static enum err look(struct worker *w, struct selected *s, struct arena *a)
 	return view_summaries(w->v, emails, n, true, a, summaries);
 }
 
+/* Each has a line of its own, and finds it as it left it, whatever the others do with theirs. */
+static enum err share(struct worker *w)
+{
+	const struct guest guest = { .account = w->guest };
+	const struct acl_entry line = { { SUBJECT_ACCOUNT, w->guest, STR(""), STR("x@example.test") }, false, 1 + (unsigned)rand_r(&w->seed) % RIGHTS_ALL };
+	unsigned rights;
+
+	TRY(acl_write(w->v, w->inbox, ACL_SET, &line));
+	TRY(rights_of(w->v, w->inbox, &guest, &rights));
+	if (acl_tell(w->v, NULL, 0) != ERR_UNAVAILABLE)
+		return ERR_CORRUPT;
+	return rights == line.rights ? ERR_OK : ERR_CORRUPT;
+}
+
 static enum err work(struct worker *w)
 {
 	struct selected *s;
@@ -80,6 +96,8 @@ static enum err work(struct worker *w)
 			TRY(append_one(w, &a));
 		else if (what < 9)
 			TRY(change_some(w, s, what - 4, &a));
+		else if (what == 9 && i % 4 == 0)
+			TRY(share(w));
 		else
 			TRY(look(w, s, &a));
 		if (what == 11) {
@@ -116,7 +134,7 @@ TEST(sessions_of_several_threads)
 	EXPECT_OK(view_mailbox_by_role(v, MAILBOX_ARCHIVE, &a, &archive));
 	for (unsigned i = 0; i < THREADS; i++) {
 		workers[i] = (struct worker){
-			.v = v, .inbox = inbox.mailbox_id, .archive = archive.mailbox_id, .seed = i, .appended = &appended
+			.v = v, .inbox = inbox.mailbox_id, .archive = archive.mailbox_id, .seed = i, .guest = 100 + i, .appended = &appended
 		};
 		EXPECT(pthread_create(&workers[i].thread, NULL, run, &workers[i]) == 0);
 	}
@@ -129,6 +147,7 @@ TEST(sessions_of_several_threads)
 	EXPECT_OK(selected_open(v, inbox.mailbox_id, NULL, &s));
 	EXPECT_INT(selected_count(s), inbox.messages);
 	selected_close(s);
+	EXPECT(acl_is_untold(v));
 	view_close(v);
 	EXPECT_OK(view_open(dir, &config, &v));
 	EXPECT_OK(view_mailbox_get(v, inbox.mailbox_id, &a, &again));
