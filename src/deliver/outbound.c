@@ -128,16 +128,32 @@ static void note_failure(struct outbound_job *j, const struct smtp_result *reaso
 
 /* ---- what connections report ---- */
 
+/* Whatever else it says to MAIL may be about this sender, who is nobody; that it wants a login is about us. */
+static void answer_probe(struct outbound_job *j, const struct smtp_result *said)
+{
+	struct outbound_connection *c = j->connection;
+
+	if (said->code == 530)
+		take_result(j, 0, said);
+	else
+		result_set(j, 0, DELIVERY_DONE, "2.0.0", c->has_login ? STR("the login was accepted") : STR("the server is ready for mail"));
+	connection_leave(c);
+	job_answer(j);
+}
+
 void job_ready(struct outbound_job *j)
 {
 	struct outbound_connection *c = j->connection;
 	uint64_t number = j->in.send.number;
 
 	j->feedback = SEND_GOOD;
+	if (j->is_probe && smtp_sender_probed(c->sender) == NULL) {
+		smtp_sender_probe(c->sender);
+		connection_go_on(c);
+		return;
+	}
 	if (j->is_probe) {
-		result_set(j, 0, DELIVERY_DONE, "2.0.0", c->has_login ? STR("the login was accepted") : STR("the server is ready for mail"));
-		connection_leave(c);
-		job_answer(j);
+		answer_probe(j, smtp_sender_probed(c->sender));
 		return;
 	}
 	if (message_fit(j, smtp_sender_offers(c->sender), c->is_proven)) {

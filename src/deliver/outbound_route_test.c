@@ -207,10 +207,11 @@ static void probe(struct world *w, const struct send *s)
 	channel_free(net);
 }
 
-/* A probe logs in and goes; nothing is sent, and a connection that is kept proves nothing. */
+/* A probe logs in, asks whether mail is taken, and goes; nothing is sent, and a connection that is kept proves nothing. */
 TEST(probes)
 {
-	static const char *const scripts[] = { AUTH_HELLO "<AUTH PLAIN\n235 ok\n<QUIT\n221 bye\n", AUTH_HELLO "<AUTH PLAIN\n535 5.7.8 no\n", NULL };
+	static const char *const scripts[] = { AUTH_HELLO "<AUTH PLAIN\n235 ok\n<MAIL FROM:<>\n250 ok\n<QUIT\n221 bye\n",
+	                                       HELLO "<MAIL FROM:<>\n530 5.7.0 Authentication required\n<QUIT\n221 bye\n", AUTH_HELLO "<AUTH PLAIN\n535 5.7.8 no\n", NULL };
 	struct send_recipient bob = { .address = STR("bob@x") };
 	struct world w;
 
@@ -220,9 +221,14 @@ TEST(probes)
 	EXPECT_INT(w.answer.results[0].outcome, DELIVERY_DONE);
 	EXPECT_STR(w.answer.results[0].text, "the login was accepted");
 	EXPECT(str_starts(w.answer.results[0].host, STR("[127.0.0.1]")));
+	s.route.login = STR("");  /* it offers everything, and says only to MAIL that it wants one */
+	probe(&w, &s);
+	EXPECT_INT(w.answer.results[0].outcome, DELIVERY_DEFERRED);
+	EXPECT_STR(w.answer.results[0].text, "530 5.7.0 Authentication required");
+	s.route.login = STR("alice");
 	probe(&w, &s);
 	EXPECT_INT(w.answer.results[0].outcome, DELIVERY_DEFERRED);
 	EXPECT_STR(w.answer.results[0].status, "4.7.8");
 	teardown(&w);
-	EXPECT(strstr(w.server.seen[0], "MAIL") == NULL);
+	EXPECT(strstr(w.server.seen[0], "RCPT") == NULL);
 }

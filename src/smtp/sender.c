@@ -18,6 +18,7 @@ static const struct { int patience_s; enum smtp_stage stage; } expectations[] = 
 	[EXPECT_STARTTLS] = { 120, SMTP_AT_STARTTLS }, [EXPECT_RSET] = { 120, SMTP_AT_READY }, [EXPECT_MAIL] = { 300, SMTP_AT_MAIL },
 	[EXPECT_RCPT] = { 300, SMTP_AT_RCPT },         [EXPECT_DATA] = { 120, SMTP_AT_DATA },  [EXPECT_END] = { 600, SMTP_AT_END },
 	[EXPECT_QUIT] = { 10, SMTP_AT_QUIT },          [EXPECT_LOGIN] = { 120, SMTP_AT_LOGIN },
+	[EXPECT_PROBE] = { 300, SMTP_AT_MAIL },
 };
 enum { CONTENT_PATIENCE_S = 180 };
 
@@ -239,6 +240,11 @@ static void take_reply(struct smtp_sender *s, const struct smtp_answer *r)
 	case EXPECT_LOGIN:
 		sender_login_answered(s, r);
 		return;
+	case EXPECT_PROBE:
+		s->probed = sender_result(&s->own, r, SMTP_AT_MAIL);
+		s->is_open = true;
+		s->state = SMTP_SENDER_READY;
+		return;
 	default:
 		message_reply(s, e, r);
 	}
@@ -392,6 +398,14 @@ int smtp_sender_patience_s(const struct smtp_sender *s)
 		return CONTENT_PATIENCE_S;
 	return expectations[s->awaited[s->first].what].patience_s;
 }
+
+void smtp_sender_probe(struct smtp_sender *s)
+{
+	s->state = SMTP_SENDER_BUSY;
+	sender_say(s, EXPECT_PROBE, 0, "MAIL FROM:<>");
+}
+
+const struct smtp_result *smtp_sender_probed(const struct smtp_sender *s) { return s->probed.code != 0 ? &s->probed : NULL; }
 
 void smtp_sender_quit(struct smtp_sender *s)
 {

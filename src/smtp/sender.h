@@ -101,6 +101,10 @@ const struct smtp_result *smtp_sender_results(const struct smtp_sender *s);
 void smtp_sender_next(struct smtp_sender *s);   /* FINISHED → READY, or OVER when the peer takes no more */
 void smtp_sender_quit(struct smtp_sender *s);   /* READY, FINISHED: says goodbye; BUSY, then OVER */
 
+/* READY: asks whether it would take a message at all (MAIL), and sends none; READY again when it has said so. NULL: it has not. */
+void smtp_sender_probe(struct smtp_sender *s);
+const struct smtp_result *smtp_sender_probed(const struct smtp_sender *s);
+
 /* What the peer said of itself; valid from READY on. */
 const struct smtp_offers *smtp_sender_offers(const struct smtp_sender *s);
 /* OVER: it has announced CHUNKING, and does not know BDAT. Nothing was delivered; another connection, one that avoids_chunking, may do it. */

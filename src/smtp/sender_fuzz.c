@@ -29,12 +29,15 @@ static void step(struct smtp_sender *s, const struct smtp_outgoing *m, char what
 	enum smtp_sender_state state = smtp_sender_state(s);
 	struct str out = smtp_sender_output(s);
 
+	assert(smtp_sender_holds(s) <= SMTP_HOLDS_ALL);
 	if (what == 7) {
 		smtp_sender_closed(s, STR("closed"), out.n % 2);
 	} else if (what == 6 && (state == SMTP_SENDER_READY || state == SMTP_SENDER_FINISHED)) {
 		smtp_sender_quit(s);
 	} else if (state == SMTP_SENDER_STARTTLS) {
 		smtp_sender_secured(s);
+	} else if (state == SMTP_SENDER_READY && what == 5 && smtp_sender_probed(s) == NULL) {
+		smtp_sender_probe(s);
 	} else if (state == SMTP_SENDER_READY) {
 		smtp_sender_begin(s, m);
 	} else if (state == SMTP_SENDER_FINISHED) {

@@ -6,7 +6,7 @@
 
 enum expect {
 	EXPECT_GREETING, EXPECT_EHLO, EXPECT_HELO, EXPECT_STARTTLS, EXPECT_LOGIN, EXPECT_RSET, EXPECT_MAIL, EXPECT_RCPT, EXPECT_DATA, EXPECT_END,
-	EXPECT_QUIT,
+	EXPECT_QUIT, EXPECT_PROBE,
 };
 
 struct expected {
@@ -35,7 +35,7 @@ struct smtp_sender {
 	enum login_step login;
 	unsigned        messages;
 	uint64_t        progress;
-	struct smtp_result failure;
+	struct smtp_result failure, probed;   /* probed.code 0: not asked yet */
 	/* the message; NULL: none */
 	const struct smtp_outgoing *m;
 	struct arena    arena;         /* of its results */
