@@ -7,6 +7,7 @@
 #include "imap/engine.h"
 #include "base/mem.h"
 #include "imap/capability.h"
+#include "imap/context_private.h"
 #include "imap/notify_private.h"
 #include "imap/remote.h"
 #include "store/events.h"
@@ -27,6 +28,7 @@ void imap_session_free(void *state)
 {
 	struct imap_session *s = state;
 
+	contexts_end(s);
 	selected_close(s->selected);
 	imap_remote_free(s->remote);
 	imap_guest_free(s->as_guest);

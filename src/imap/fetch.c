@@ -3,7 +3,7 @@
  *
  * \Seen (BODY[] without .PEEK): written for a batch before its bytes go out, and told in the same response (RFC 9051 §6.4.5). */
 #include "base/log.h"
-#include "imap/fetch_private.h"
+#include "imap/context_private.h"
 
 enum { BATCH_BODIES = 32 };  /* \Seen is written for so many at once, no more than are soon on their way */
 
@@ -183,6 +183,7 @@ static enum err mark_seen(struct fetching *x, struct message_row *rows, size_t n
 		return ERR_OK;
 	TRY(view_store_flags(x->s->view, x->s->mailbox_id, &uids, &seen, &x->arena, NULL, &modseq));
 	selected_told(x->s->selected, modseq);
+	contexts_note(x->s, &uids);
 	for (size_t i = 0; i < n; i++) {
 		if (was_marked[i]) {
 			rows[i].flags |= FLAG_SEEN;

@@ -31,6 +31,7 @@ static inline bool imap_names_utf8(struct imap_tongue t) { return t.is_utf8 || t
 static inline bool imap_adds_uid(struct imap_tongue t) { return (t.is_qresync || t.is_rev2) && !t.is_uidonly; }
 
 struct imap_cmd;
+struct imap_context;
 struct imap_notify;
 struct imap_session;
 
@@ -85,6 +86,8 @@ struct imap_session {
 	uint64_t         flushes;       /* how often out went to the session */
 	struct imap_guest *as_guest;    /* guest.c; guest is its who */
 	struct imap_notify *notify;     /* NULL: nothing was said about that, the selected mailbox is told of */
+	struct imap_context *contexts;  /* results that are kept up to date (context.c) */
+	struct uid_set   own_changed;   /* whose flags the running command changed; in its arena; only where there are contexts */
 	uint64_t         own_before;    /* events_own() before the running command */
 	int64_t          progress_ms;   /* when the command at hand says how far it is; 0: it has not been asked yet */
 	uint64_t         told_modseq;   /* of a guest's session: all of this account up to here was looked at for news */

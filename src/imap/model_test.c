@@ -320,6 +320,8 @@ static void choose(struct play *p, struct client *c, const struct operation *o)
 
 	c->box = box;
 	c->n = 0;
+	c->context = NO_CONTEXT;  /* it ends with the selected mailbox */
+	c->n_results = 0;
 	c->is_readonly = (o->a >> 3) % 4 == 0;
 	if (resyncs)
 		say(p, c, &a, "%s %s (QRESYNC (%u %llu))", c->is_readonly ? "EXAMINE" : "SELECT", box_names[box], c->uidvalidity[box],
@@ -341,6 +343,13 @@ static void choose(struct play *p, struct client *c, const struct operation *o)
 	c->modseq[box] = a.highest;
 	c->modseq_tick[box] = p->tick;
 	check_told(p, c, true);
+	if (c->is_uidonly || !(o->a & 64) || p->wrong[0])
+		return;
+	c->context = c == p->clients ? SEARCHED : SORTED;
+	say(p, c, &a, c->context == SEARCHED ? "SEARCH RETURN (UPDATE ALL) UNSEEN" : "UID SORT RETURN (UPDATE) (REVERSE SIZE) UTF-8 UNDELETED");
+	want_ok(p, &a);
+	memcpy(c->results, a.numbers, a.n * sizeof a.numbers[0]);
+	c->n_results = a.n;
 }
 
 static void fetch(struct play *p, struct client *c, const struct operation *o)
@@ -379,6 +388,8 @@ static void park(struct play *p, struct client *c)
 	CLEANUP(buf_free) struct buf record = BUF(PARK_RECORD_MAX);
 	uint64_t modseq;
 
+	if (c->context != NO_CONTEXT)
+		return;  /* it stays in its cell */
 	if (!imap_engine.park(c->state, &record, &modseq)) {
 		wrong(p, "cannot be parked");
 		return;
@@ -399,6 +410,7 @@ static void run(struct play *p, const struct operation *o)
 
 	p->tick++;
 	memset(p->touched, 0, sizeof p->touched);
+	p->spoke = false;
 	if (c->box < 0 && what != 0)
 		what = 1;
 	switch (what) {
@@ -450,6 +462,8 @@ static void run(struct play *p, const struct operation *o)
 		check_told(p, c, false);
 		check_watched(p, c, box_before);
 	}
+	if (!p->wrong[0] && c->context != NO_CONTEXT && p->spoke)
+		check_results(p, c);
 }
 
 /* ---- plays, and what remains of one that went wrong */

@@ -57,6 +57,10 @@ struct client {
 	uint32_t        uidvalidity[BOXES];
 	/* of the mailboxes it watches by NOTIFY: what STATUS said last */
 	struct counts { uint32_t messages, uidnext, unseen; } heard[BOXES];
+	/* results that are kept up to date: numbers of a SEARCH UNSEEN, or UIDs of a SORT by size of UNDELETED, in its order */
+	enum { NO_CONTEXT, SEARCHED, SORTED } context;
+	uint32_t        results[2 * MESSAGES_MAX + 200];
+	size_t          n_results;
 };
 
 struct answer {
@@ -81,6 +85,7 @@ struct play {
 	struct arena   arena;
 	unsigned       tick;
 	bool           touched[BOXES];   /* by the running command */
+	bool           spoke;            /* an operation may find nothing to do */
 	char           wrong[600];   /* the first thing that was not as it should be */
 	char           did[300];
 };
@@ -269,12 +274,75 @@ static void hear_numbers(struct play *p, struct str text, struct answer *a)
 		wrong(p, "no numbers: " STR_FMT, STR_ARG(text));
 }
 
-/* "(TAG "x") UID ALL 1:3,7 …": the set of ALL or PARTIAL in its order */
-static void hear_esearch(struct play *p, struct str text, struct answer *a)
+static size_t result_at(const struct client *c, uint32_t number)
 {
-	ptrdiff_t at = str_find(text, STR(" ALL "));
+	size_t at = 0;
+
+	while (at < c->n_results && c->results[at] != number)
+		at++;
+	return at;
+}
+
+/* place: from 1; 0: where it belongs by its number */
+static void add_result(struct play *p, struct client *c, uint32_t place, uint32_t number)
+{
+	size_t at = place - 1;
+
+	if (place == 0)
+		for (at = 0; at < c->n_results && c->results[at] < number; at++)
+			;
+	if (at > c->n_results || result_at(c, number) < c->n_results) {
+		wrong(p, "ADDTO %u at %u, of %zu results", number, place, c->n_results);
+		return;
+	}
+	memmove(&c->results[at + 1], &c->results[at], (c->n_results++ - at) * sizeof c->results[0]);
+	c->results[at] = number;
+}
+
+static void remove_result(struct play *p, struct client *c, uint32_t place, uint32_t number)
+{
+	size_t at = result_at(c, number);
+
+	if (at == c->n_results || (place != 0 && at != place - 1)) {
+		wrong(p, "REMOVEFROM %u at %u, where it is not", number, place);
+		return;
+	}
+	memmove(&c->results[at], &c->results[at + 1], (--c->n_results - at) * sizeof c->results[0]);
+}
+
+/* " ADDTO (0 4:5,7)" or " ADDTO (3 17 1 4)": true when it is there. */
+static bool hear_update(struct play *p, struct client *c, struct str line, const char *word, void (*apply)(struct play *, struct client *, uint32_t, uint32_t))
+{
+	ptrdiff_t at = str_find(line, str_of(word));
 	struct scan s;
 
+	if (at < 0)
+		return false;
+	s = scan_of(str_from(line, (size_t)at + strlen(word)));
+	do {
+		uint32_t place = scan_u32(&s);
+		scan_need(&s, ' ');
+		do {
+			uint32_t first = scan_u32(&s), last = scan_take(&s, ':') ? scan_u32(&s) : first;
+			for (uint32_t n = first; !s.failed && n <= last && n - first < 1000; n++)
+				apply(p, c, place, n);
+		} while (scan_take(&s, ','));
+	} while (scan_take(&s, ' '));
+	scan_need(&s, ')');
+	if (s.failed)
+		wrong(p, "not an update: " STR_FMT, STR_ARG(line));
+	return true;
+}
+
+/* "(TAG "x") UID ALL 1:3,7 …": the set of ALL or PARTIAL in its order */
+static void hear_esearch(struct play *p, struct client *c, struct str text, struct answer *a)
+{
+	ptrdiff_t at = str_find(text, STR(" ALL "));
+	bool is_update = hear_update(p, c, text, " REMOVEFROM (", remove_result);
+	struct scan s;
+
+	if (hear_update(p, c, text, " ADDTO (", add_result) || is_update)
+		return;
 	a->has_list = true;
 	if (at < 0)
 		return;
@@ -302,6 +370,11 @@ static void hear_numbered(struct play *p, struct client *c, struct str line, str
 			wrong(p, "EXPUNGE of %u, of %zu announced", n, c->n);
 		else
 			forget(c, n - 1);
+		for (size_t i = 0; i < c->n_results && c->context == SEARCHED; i++) {
+			if (c->results[i] == n)
+				wrong(p, "EXPUNGE of %u, which is among the results", n);
+			c->results[i] -= c->results[i] > n;
+		}
 	} else if (str_eq(rest, STR("EXISTS"))) {
 		if (n < c->n || n > COUNT_OF(c->list))
 			wrong(p, "EXISTS %u after %zu", n, c->n);
@@ -364,7 +437,7 @@ static void hear(struct play *p, struct client *c, struct str line, struct answe
 	} else if (str_starts(line, STR("* SEARCH")) || str_starts(line, STR("* SORT"))) {
 		hear_numbers(p, str_from(line, line.p[3] == 'E' ? 8 : 6), a);
 	} else if (str_starts(line, STR("* ESEARCH"))) {
-		hear_esearch(p, line, a);
+		hear_esearch(p, c, line, a);
 	} else if (str_starts(line, STR("* STATUS "))) {
 		hear_status(c, line, a);
 	} else if (line.n > 2 && chr_digit(line.p[2])) {
@@ -385,6 +458,7 @@ static void say(struct play *p, struct client *c, struct answer *a, const char *
 	va_end(args);
 	snprintf(p->did, sizeof p->did, "client %d: %.200s", (int)(c - p->clients), text);
 	*a = (struct answer){ 0 };
+	p->spoke = true;
 	buf_reset(&c->out);
 	session_test_input(c->s, arena_printf(&p->arena, "t %s\r\n", text));
 	if (imap_engine.input(c->state) == SESSION_CLOSE)
@@ -460,6 +534,35 @@ static void check_watched(struct play *p, struct client *c, int box_before)
 			wrong(p, "%s: NOTIFY said %u messages, uidnext %u, %u unseen; it has %u, %u, %u", box_names[i], c->heard[i].messages, c->heard[i].uidnext,
 			      c->heard[i].unseen, now.messages, now.uidnext, now.unseen);
 	}
+}
+
+/* The results it was told of are those of the messages it was told of; but for those that are gone, and not told so yet. */
+static void check_results(struct play *p, struct client *c)
+{
+	uint32_t want[COUNT_OF(c->results)];
+	struct box *b = box_of(p, c);
+	size_t n = 0, got = 0;
+
+	for (size_t i = 0; i < c->n; i++) {
+		struct model_message *m = find(b, c->list[i].uid);
+		if (m == NULL || (m->flags & (c->context == SEARCHED ? SEEN : DELETED)))
+			continue;
+		size_t at = n++;
+		for (; c->context == SORTED && at > 0 && find(b, want[at - 1])->size < m->size; at--)
+			want[at] = want[at - 1];
+		want[at] = c->context == SEARCHED ? (uint32_t)i + 1 : m->uid;
+	}
+	for (size_t i = 0; i < c->n_results; i++) {
+		uint32_t number = c->results[i];
+		uint32_t uid = c->context == SORTED ? number : number >= 1 && number <= c->n ? c->list[number - 1].uid : 0;
+		if (find(b, uid) == NULL)
+			continue;
+		if (got >= n || want[got] != number)
+			wrong(p, "result %zu is %u, should be %u", got, number, got < n ? want[got] : 0);
+		got++;
+	}
+	if (got != n)
+		wrong(p, "%zu results, should be %zu", got, n);
 }
 
 /* Asks for what was only announced, as clients do. */

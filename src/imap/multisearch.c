@@ -3,8 +3,8 @@
  * The program is read anew for each mailbox, because numbers, "*" and what the index knows belong to it; the session looks at each through
  * a window of its own for a moment, and at the selected one through the window it has. */
 #include "base/clock.h"
+#include "imap/context_private.h"
 #include "imap/notify_private.h"
-#include "imap/search_private.h"
 
 enum { SOURCES_MAX = 50 };
 
@@ -140,7 +140,7 @@ static bool program_is_valid(struct imap_session *s, struct imap_cmd *c, const s
 	return true;
 }
 
-#define USAGE "[IN (mailboxes)] [RETURN (MIN MAX ALL COUNT SAVE PARTIAL RELEVANCY)] [CHARSET UTF-8] search-keys"
+#define USAGE "[IN (mailboxes)] [RETURN (MIN MAX ALL COUNT SAVE PARTIAL RELEVANCY UPDATE)] [CHARSET UTF-8] search-keys"
 
 /* The selected mailbox alone: UID SEARCH, but for the form of its answer. */
 static struct imap_reply search_selected(struct imap_session *s, struct imap_cmd *c, const struct search *q)
@@ -150,15 +150,17 @@ static struct imap_reply search_selected(struct imap_session *s, struct imap_cmd
 	enum err e;
 
 	c->is_uid = true;
-	if (!search_parse_program(s, c, &x.q) || !search_relevancy_is_allowed(c, &x.q))
+	if (!search_parse_program(s, c, &x.q) || !search_relevancy_is_allowed(c, &x.q) || !search_update_is_allowed(s, c, &x.q))
 		return search_refuse(s, c, &x.q, USAGE);
-	x.found.wants_uids = (q->returns & RETURN_SAVE) != 0;
+	x.found.wants_uids = (q->returns & (RETURN_SAVE | RETURN_UPDATE)) != 0;
 	e = view_mailbox_get(s->view, s->mailbox_id, &c->arena, &m);
 	if (e == ERR_OK) {
 		x.found.mailbox = m.path;
 		x.found.uidvalidity = m.uidvalidity;
 		e = search_run(s, &x.q, visit, &x);
 	}
+	if (e == ERR_OK && (q->returns & RETURN_UPDATE))
+		context_begin(s, c, &x.q, &x.found, NULL);
 	return search_answer(s, c, "SEARCH", &x.q, &x.found, e);
 }
 
@@ -200,6 +202,14 @@ struct imap_reply imap_esearch(struct imap_session *s, struct imap_cmd *c)
 		c->why = "SAVE goes with IN (SELECTED) only: \"$\" is about the selected mailbox (RFC 7377 section 2.2)";
 	if (c->why != NULL)
 		return imap_bad(c, USAGE);
+	if ((q.returns & RETURN_UPDATE) && s->selected == NULL) {
+		c->why = "UPDATE is about the selected mailbox, and none is selected (RFC 7377 section 2.2)";
+		return imap_bad(c, USAGE);
+	}
+	if ((q.returns & RETURN_UPDATE) && in->has_others) {
+		context_refuse(s, c, "only results in the selected mailbox alone are kept up to date");
+		q.returns &= ~(unsigned)RETURN_UPDATE;
+	}
 	q.refuses_saved = in->has_others;
 	return in->has_others ? search_all(s, c, &q, in) : search_selected(s, c, &q);
 }

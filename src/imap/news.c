@@ -1,6 +1,7 @@
 /* What changed on other devices, as untagged responses (RFC 9051 §7.5.1, §7.5.2; RFC 7162 §3.2.10): the same function for a session
  * that has just run a command, one that idles, and one that is parked in the gate. */
 #include "base/log.h"
+#include "imap/context_private.h"
 #include "imap/notify_private.h"
 #include "store/events.h"
 
@@ -151,11 +152,12 @@ static bool send_selected(struct imap_session *s, bool removals, struct arena *a
 {
 	unsigned events = s->notify ? s->notify->selected : (unsigned)NOTIFY_MESSAGES;
 	uint32_t known = selected_uidnext(s->selected);
+	static const struct news nothing = { 0 };
 	struct uid_set new = { 0 };
-	struct news news;
+	struct news news, shown;
 
-	if (events == 0 && (s->cmd.row == NULL || !(s->cmd.row->allowed & REMOVES)))
-		return true;  /* what it sees stays as it is until it asks (RFC 5465 §5) */
+	if (events == 0 && (s->cmd.row == NULL || !(s->cmd.row->allowed & REMOVES)))  /* what it sees stays until it asks (RFC 5465 §5) */
+		return contexts_put_changed(s, &nothing, UINT32_MAX, a);
 	selected_news(s->selected, removals, a, &news);
 	if (news.is_deleted) {
 		imap_flush(s);
@@ -163,9 +165,13 @@ static bool send_selected(struct imap_session *s, bool removals, struct arena *a
 		return false;
 	}
 	s->told_changes += news.n_changed;
+	shown = news;
 	if (!(events & NOTIFY_FLAGS))
-		news.n_changed = 0;
-	imap_put_news(&s->out, s->s, s->tongue, s->view, &news, s->notify != NULL);
+		shown.n_changed = 0;
+	contexts_put_removed(s, &news, a);
+	imap_put_news(&s->out, s->s, s->tongue, s->view, &shown, s->notify != NULL);
+	if (!contexts_put_changed(s, &news, known, a))
+		return false;
 	if (!news.has_new || s->notify == NULL || s->notify->items.n == 0 || is_own(s))
 		return true;
 	uid_set_add(&new, a, known, UINT32_MAX);

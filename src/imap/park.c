@@ -3,7 +3,8 @@
  * parks; what was expunged meanwhile is still told with the right numbers. The one thing that may not fit is a saved search
  * result ("$"): then an idle session forgets it (RFC 5182 §2.1 lets a server drop it; "$" is then empty), any other session
  * stays attached. So does one whose NOTIFY names more than NOTIFY_RECORD_MAX bytes of mailboxes: it hears its news all the same
- * (SESSION_WAIT_NEWS), for the price of a cell that does not leave.
+ * (SESSION_WAIT_NEWS), for the price of a cell that does not leave. And one that keeps results up to date (RFC 5267): what they are
+ * made of has no bound that a record could hold.
  *
  * render() speaks for a parked session in IDLE, or with NOTIFY: same news, same words as attached. More than a frame, or what needs the
  * bodies of messages: RENDERED_ATTACH, and resume() says it. Formats carry a version; a record of another one ends the session with BYE, the client connects again. */
@@ -100,7 +101,7 @@ bool imap_park(void *state, struct buf *record, uint64_t *modseq)
 	struct parked p = { .tongue = s->tongue, .is_readonly = s->is_readonly, .is_selected = s->selected != NULL,
 	                    .errors = (uint16_t)s->errors, .idle_tag = s->idle_tag };
 
-	if (s->saved.n > PARK_SAVED_MAX && s->idle_tag.n == 0)
+	if (s->contexts != NULL || (s->saved.n > PARK_SAVED_MAX && s->idle_tag.n == 0))
 		return false;
 	for (size_t i = 0; i < s->saved.n && s->saved.n <= PARK_SAVED_MAX; i++) {
 		put_u32(&saved, s->saved.r[i].first);

@@ -1,7 +1,7 @@
 /* search-program of RFC 9051 §9, with RETURN (RFC 4731, RFC 5182, RFC 9394), MODSEQ (RFC 7162 §3.1.5), EMAILID and
- * THREADID (RFC 8474 §6), OLDER and YOUNGER (RFC 5032), SAVED… (RFC 8514 §4.3), FUZZY (RFC 6203 §3).
+ * THREADID (RFC 8474 §6), CONTEXT and UPDATE (RFC 5267 §4), OLDER and YOUNGER (RFC 5032), SAVED… (RFC 8514 §4.3), FUZZY (RFC 6203 §3).
  * Depth and number of keys are limited: the evaluator recurses. Needles are folded here, once. */
-#include "imap/search_private.h"
+#include "imap/context_private.h"
 #include "base/bytes.h"
 #include "text/fold.h"
 #include "text/words.h"
@@ -140,6 +140,7 @@ static void parse_argument(struct parsing *p, struct search_key *key, enum argum
 	case KEYWORD: {
 		struct str name = imap_flag(&c->args);
 		key->number = c->args.failed ? 0 : view_keyword(p->s->view, name, false);
+		key->name = name;
 		if (key->number == 0)  /* a keyword that nothing has */
 			key->op = key->op == KEY_FLAGS ? KEY_NONE : KEY_ALL;
 		break;
@@ -237,12 +238,28 @@ static struct search_key *parse_key(struct parsing *p)
 	return key;
 }
 
+/* modifier-update = "UPDATE" ["(" fetch-att *(SP fetch-att) ")"], in the RFC's example with a space before it       RFC 5465 §7 */
+static void parse_update(struct imap_session *s, struct imap_cmd *c, struct search *out)
+{
+	struct fetch ignored = { 0 };
+	struct scan after = c->args;
+
+	scan_take(&after, ' ');
+	if (scan_peek(&after) != '(')
+		return;
+	c->args = after;
+	struct str rest = scan_rest(&c->args);
+	fetch_parse_items(s, c, &ignored);
+	out->update_items = str_sub(rest, 0, rest.n - scan_rest(&c->args).n);
+}
+
 /* search-return-opts = SP "RETURN" SP "(" [search-return-opt *(SP search-return-opt)] ")" */
-void search_parse_return(struct imap_cmd *c, struct search *out)
+void search_parse_return(struct imap_session *s, struct imap_cmd *c, struct search *out)
 {
 	static const struct { const char *word; unsigned bit; } options[] = {
 		{ "MIN", RETURN_MIN }, { "MAX", RETURN_MAX }, { "ALL", RETURN_ALL }, { "COUNT", RETURN_COUNT }, { "SAVE", RETURN_SAVE },
-		{ "PARTIAL", RETURN_PARTIAL }, { "RELEVANCY", RETURN_RELEVANCY } };
+		{ "PARTIAL", RETURN_PARTIAL }, { "RELEVANCY", RETURN_RELEVANCY }, { "UPDATE", RETURN_UPDATE },
+		{ "CONTEXT", 0 } };  /* a hint (RFC 5267 §4.2) */
 
 	if (!imap_word(&c->args, "RETURN"))
 		return;
@@ -258,6 +275,8 @@ void search_parse_return(struct imap_cmd *c, struct search *out)
 			imap_sp(&c->args);
 			imap_arg_partial(c, &out->partial);
 		}
+		if (i < COUNT_OF(options) && options[i].bit == RETURN_UPDATE)
+			parse_update(s, c, out);
 		if (is_partial && (out->returns & RETURN_PARTIAL))
 			scan_fail(&c->args);
 		if (i == COUNT_OF(options) || (!scan_take(&c->args, ' ') && scan_peek(&c->args) != ')'))
@@ -265,8 +284,8 @@ void search_parse_return(struct imap_cmd *c, struct search *out)
 		else
 			out->returns |= options[i].bit;
 	}
-	if (out->returns == 0)
-		out->returns = RETURN_ALL;
+	if ((out->returns & ~(unsigned)RETURN_UPDATE) == 0)  /* whoever wants the changes wants to know of what */
+		out->returns |= RETURN_ALL;
 	out->wants_relevancy = (out->returns & RETURN_RELEVANCY) != 0;
 	if ((out->returns & RETURN_ALL) && (out->returns & RETURN_PARTIAL) && !c->args.failed) {
 		c->why = "ALL and PARTIAL exclude each other (RFC 9394 section 3.1)";
@@ -288,13 +307,14 @@ bool search_parse_program(struct imap_session *s, struct imap_cmd *c, struct sea
 {
 	struct parsing p = { .s = s, .c = c, .out = out };
 
+	out->program = scan_rest(&c->args);
 	out->key = parse_keys(&p);
 	return imap_arg_end(c);
 }
 
 bool search_parse_options(struct imap_session *s, struct imap_cmd *c, struct search *out)
 {
-	search_parse_return(c, out);
+	search_parse_return(s, c, out);
 	if (!imap_word(&c->args, "CHARSET"))
 		return !c->args.failed;
 	imap_sp(&c->args);

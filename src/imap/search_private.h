@@ -28,14 +28,15 @@ struct search_key {
 	struct uid_set     set;
 	struct str         text;      /* folded for comparison (text/fold.h); EMAILID as it is */
 	struct str         written;   /* the same as the client wrote it */
-	struct str         name;      /* of HEADER */
+	struct str         name;      /* of HEADER, and of a keyword */
 	bool               is_like;   /* inside FUZZY: what resembles is found, too */
 	struct index_hits *hits;      /* what the index says (search_index.c); NULL: it was not asked */
 	struct search_key *child;     /* of AND, OR, NOT; chained by next */
 	struct search_key *next;
 };
 
-enum { RETURN_MIN = 1, RETURN_MAX = 2, RETURN_ALL = 4, RETURN_COUNT = 8, RETURN_SAVE = 16, RETURN_PARTIAL = 32, RETURN_RELEVANCY = 64 };
+enum { RETURN_MIN = 1, RETURN_MAX = 2, RETURN_ALL = 4, RETURN_COUNT = 8, RETURN_SAVE = 16, RETURN_PARTIAL = 32, RETURN_RELEVANCY = 64,
+       RETURN_UPDATE = 128 };
 struct search {
 	struct search_key *key;
 	unsigned returns;
@@ -49,6 +50,9 @@ struct search {
 	struct imap_partial partial;   /* of RETURN_PARTIAL */
 	int64_t  now;                  /* seconds since 1970, for OLDER and YOUNGER */
 	size_t   n_keys;
+	struct str program;            /* the keys as they stand in the command */
+	struct str update_items;       /* of RETURN (UPDATE (…)): what to fetch of new messages; empty: nothing */
+	const struct uid_set *only;    /* NULL: all messages */
 	/* while it runs */
 	unsigned relevancy;            /* of the message that is visited: 1 to 100, if wants_relevancy */
 	size_t   n_read;               /* messages that had to be read */
@@ -57,8 +61,10 @@ struct search {
 
 /* "[RETURN (…)] [CHARSET x] ": what stands before the keys. False: syntax, or is_bad_charset. */
 bool search_parse_options(struct imap_session *s, struct imap_cmd *c, struct search *out);
+/* UPDATE is for a tag that is not in use by it (RFC 5267 §4.3). */
+bool search_update_is_allowed(struct imap_session *s, struct imap_cmd *c, const struct search *q);
 /* "RETURN (…) " if it is there; a charset, checked; and the keys, to the end of the command: the same in pieces, for SORT and THREAD. */
-void search_parse_return(struct imap_cmd *c, struct search *out);
+void search_parse_return(struct imap_session *s, struct imap_cmd *c, struct search *out);
 bool search_parse_charset(struct imap_cmd *c, struct search *out);
 bool search_parse_program(struct imap_session *s, struct imap_cmd *c, struct search *out);
 

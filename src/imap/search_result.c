@@ -3,7 +3,7 @@
  * What is found stands in the order of the mailbox as a set of ranges (a million messages that match are one range), and for SORT
  * as a list in its own order. A PARTIAL is cut out of either by position. */
 #include "base/clock.h"
-#include "imap/search_private.h"
+#include "imap/context_private.h"
 
 void search_found_add(struct imap_cmd *c, const struct search *q, struct found *f, const struct message_row *row)
 {
@@ -227,7 +227,7 @@ struct imap_reply search_answer(struct imap_session *s, struct imap_cmd *c, cons
 		return imap_err(c, e);
 	if (!q->has_return)
 		put_list(s, word, q, f);
-	else if (q->returns != RETURN_SAVE && (f->count > 0 || f->mailbox.n == 0))
+	else if ((q->returns & ~(unsigned)RETURN_UPDATE) != RETURN_SAVE && (f->count > 0 || f->mailbox.n == 0))
 		search_put_esearch(s, c, q, f);
 	return imap_ok(c, str_ieq(str_of(word), STR("SORT")) ? "sorted" : "searched");
 }
@@ -246,6 +246,14 @@ bool search_relevancy_is_allowed(struct imap_cmd *c, const struct search *q)
 	if (!q->wants_relevancy || q->has_fuzzy)
 		return true;
 	c->why = "RELEVANCY needs a FUZZY key (RFC 6203 section 4)";
+	return false;
+}
+
+bool search_update_is_allowed(struct imap_session *s, struct imap_cmd *c, const struct search *q)
+{
+	if (!(q->returns & RETURN_UPDATE) || !context_has(s, c->tag))
+		return true;
+	c->why = "this tag is in use by a search that is kept up to date; CANCELUPDATE it, or take another (RFC 5267 section 4.3)";
 	return false;
 }
 
@@ -269,13 +277,16 @@ struct imap_reply imap_search(struct imap_session *s, struct imap_cmd *c)
 	struct search *q = &x.q;
 	enum err e;
 
-	if (!search_parse_options(s, c, q) || !search_parse_program(s, c, q) || !search_relevancy_is_allowed(c, q))
-		return search_refuse(s, c, q, "[RETURN (MIN MAX ALL COUNT SAVE PARTIAL RELEVANCY)] [CHARSET UTF-8] search-keys");
+	if (!search_parse_options(s, c, q) || !search_parse_program(s, c, q) || !search_relevancy_is_allowed(c, q) ||
+	    !search_update_is_allowed(s, c, q))
+		return search_refuse(s, c, q, "[RETURN (MIN MAX ALL COUNT SAVE PARTIAL RELEVANCY UPDATE)] [CHARSET UTF-8] search-keys");
 	if (!q->has_return && s->tongue.is_rev2) {
 		q->has_return = true;
 		q->returns = RETURN_ALL;
 	}
-	x.found.wants_uids = (q->returns & RETURN_SAVE) != 0;
+	x.found.wants_uids = (q->returns & (RETURN_SAVE | RETURN_UPDATE)) != 0;
 	e = search_run(s, q, visit, &x);
+	if (e == ERR_OK && (q->returns & RETURN_UPDATE))
+		context_begin(s, c, q, &x.found, NULL);
 	return search_answer(s, c, "SEARCH", q, &x.found, e);
 }

@@ -1,7 +1,7 @@
 /* SELECT, EXAMINE, UNSELECT, CLOSE, and QRESYNC's way back into a mailbox the client has in its cache (RFC 7162 §3.2.5): what is
  * gone (VANISHED (EARLIER)) and what has other flags, since the modseq it remembers. The fourth QRESYNC argument (sequence numbers
  * matched with UIDs) is a hint for servers that forget what was expunged; the store keeps it by modseq, so it is read and ignored. */
-#include "imap/imap_private.h"
+#include "imap/context_private.h"
 
 /* Who has one of these has a mailbox that is not read-only (RFC 4314 §5.2). */
 enum { RIGHTS_CHANGE = RIGHT_INSERT | RIGHT_EXPUNGE | RIGHT_SEEN | RIGHT_WRITE | RIGHT_DELETED };
@@ -16,6 +16,7 @@ struct qresync {
 
 void imap_unselect_mailbox(struct imap_session *s)
 {
+	contexts_end(s);
 	selected_close(s->selected);
 	s->selected = NULL;
 	s->mailbox_id = 0;

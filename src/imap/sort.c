@@ -4,7 +4,7 @@
  * message. Texts are folded as SEARCH compares them (i;unicode-casemap, RFC 5051), so that the comparisons are of bytes. Equal
  * messages stay in the order of the mailbox, also under REVERSE (RFC 5256 §3: the last criterion is the sequence number). */
 #include "base/clock.h"
-#include "imap/search_private.h"
+#include "imap/context_private.h"
 #include "mime/header.h"
 #include "text/fold.h"
 #include <stdlib.h>
@@ -165,7 +165,7 @@ static void collect(struct sorting *x, const struct search *q, struct found *f)
 		uids[i] = x->items[i].uid;
 		if (x->items[i].modseq > f->modseq)
 			f->modseq = x->items[i].modseq;
-		if (q->returns & RETURN_SAVE)
+		if (q->returns & (RETURN_SAVE | RETURN_UPDATE))
 			uid_set_push(&f->uids, a, uids[i], uids[i]);
 	}
 	uid_set_sort(&f->uids);
@@ -188,6 +188,82 @@ static void collect(struct sorting *x, const struct search *q, struct found *f)
 	f->max_modseq = last->modseq;
 }
 
+/* ---------------------------------------------------------------------------------------- results that are kept up to date */
+
+static void keep_item(struct sorting *to, const struct item *from)
+{
+	struct arena *a = &to->c->arena;
+	struct item *kept = &to->items[to->n_items++];
+
+	*kept = *from;
+	kept->keys = arena_array(a, to->n_criteria, sizeof *kept->keys);
+	for (size_t i = 0; i < to->n_criteria; i++) {
+		kept->keys[i] = from->keys[i];
+		if (is_text(to->criteria[i].by))
+			kept->keys[i].text = str_copy(a, from->keys[i].text);
+	}
+}
+
+struct sorting *sort_keep(const struct sorting *from, struct imap_cmd *c, struct search *q)
+{
+	struct sorting *kept = ARENA_NEW(&c->arena, struct sorting);
+
+	*kept = *from;
+	kept->c = c;
+	kept->q = q;
+	kept->n_items = 0;
+	kept->items_cap = from->n_items + 1;
+	kept->items = arena_array(&c->arena, kept->items_cap, sizeof *kept->items);
+	for (size_t i = 0; i < from->n_items; i++)
+		keep_item(kept, &from->items[i]);
+	return kept;
+}
+
+static size_t place_of(const struct sorting *kept, const struct item *item)
+{
+	size_t low = 0, high = kept->n_items;
+
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+		if (compare(&kept->items[mid], item, (void *)(uintptr_t)kept) < 0)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low;
+}
+
+enum err sort_add(struct imap_session *s, struct sorting *kept, sort_placed *placed, void *context)
+{
+	struct sorting more = *kept;
+
+	more.items = NULL;
+	more.n_items = more.items_cap = 0;
+	TRY(search_run_summaries(s, kept->q, needs_record(kept), add_item, &more));
+	for (size_t i = 0; i < more.n_items; i++) {
+		size_t at = place_of(kept, &more.items[i]);
+		if (kept->n_items == kept->items_cap)
+			kept->items = arena_grow(&kept->c->arena, kept->items, kept->n_items, &kept->items_cap, sizeof *kept->items);
+		memmove(&kept->items[at + 1], &kept->items[at], (kept->n_items - at) * sizeof *kept->items);
+		kept->items[at] = more.items[i];
+		kept->n_items++;
+		placed(context, more.items[i].uid, at + 1);
+	}
+	return ERR_OK;
+}
+
+size_t sort_remove(struct sorting *kept, uint32_t uid)
+{
+	for (size_t i = 0; i < kept->n_items; i++) {
+		if (kept->items[i].uid != uid)
+			continue;
+		memmove(&kept->items[i], &kept->items[i + 1], (kept->n_items - i - 1) * sizeof *kept->items);
+		kept->n_items--;
+		return i + 1;
+	}
+	return 0;
+}
+
 /* SORT [RETURN (…)] sort-criteria SP charset SP search-keys                               RFC 5256 §3, RFC 5267 §3 */
 struct imap_reply imap_sort(struct imap_session *s, struct imap_cmd *c)
 {
@@ -196,15 +272,18 @@ struct imap_reply imap_sort(struct imap_session *s, struct imap_cmd *c)
 	struct found found = { 0 };
 	enum err e;
 
-	search_parse_return(c, &q);
+	search_parse_return(s, c, &q);
 	parse_criteria(c, x);
-	if (!search_parse_charset(c, &q) || !search_parse_program(s, c, &q) || !search_relevancy_is_allowed(c, &q))
-		return search_refuse(s, c, &q, "[RETURN (MIN MAX ALL COUNT SAVE PARTIAL RELEVANCY)] (criteria) charset search-keys");
+	if (!search_parse_charset(c, &q) || !search_parse_program(s, c, &q) || !search_relevancy_is_allowed(c, &q) ||
+	    !search_update_is_allowed(s, c, &q))
+		return search_refuse(s, c, &q, "[RETURN (MIN MAX ALL COUNT SAVE PARTIAL RELEVANCY UPDATE)] (criteria) charset search-keys");
 	e = search_run_summaries(s, &q, needs_record(x), add_item, x);
 	if (e == ERR_OK) {
 		if (x->n_items > 0)
 			qsort_r(x->items, x->n_items, sizeof *x->items, compare, x);
 		collect(x, &q, &found);
+		if (q.returns & RETURN_UPDATE)
+			context_begin(s, c, &q, &found, x);
 	}
 	return search_answer(s, c, "SORT", &q, &found, e);
 }

@@ -1,6 +1,6 @@
 /* STORE: flags in one transaction, then what they are now. The answer shows each message of the set whose flags this command asked
  * about; what others changed comes as news. Expunged messages are skipped, and mentioned in the end (RFC 9051 §6.4.6, RFC 2180 §4.2). */
-#include "imap/imap_private.h"
+#include "imap/context_private.h"
 
 struct change {
 	struct flags_change how;
@@ -106,6 +106,7 @@ struct imap_reply imap_store(struct imap_session *s, struct imap_cmd *c)
 	e = view_store_flags(s->view, s->mailbox_id, &uids, &ch.how, &c->arena, &modified, &modseq);
 	if (e != ERR_OK)
 		return imap_err(c, e);
+	contexts_note(s, &uids);
 	there = put_flags_now(s, c, &uids, &modified, &ch, modseq);
 	selected_told(s->selected, modseq);
 	if (modified.n > 0) {
