@@ -8,6 +8,8 @@
  * callback. So the library is never told to forget, which costs it more than to finish, and its answer serves the next one who
  * asks. QUESTIONS_MAX bounds what may be open.
  *
+ * What was answered is kept here for a while (kept.h), so that the library's thread is not woken for it again.
+ *
  * Names under test., and the reverse zones of private networks, are answered by the library itself, empty. With name servers that
  * were set on purpose these may well know better: there they are asked.
  *
@@ -17,6 +19,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "dns/kept.h"
 #include "dns/name.h"
 #include <stdio.h>
 #include <unbound.h>
@@ -36,6 +39,7 @@ struct resolver {
 	struct ub_ctx  *ub;
 	struct loop_fd  answers;
 	struct question *first;     /* all that the library has not answered */
+	struct kept     *kept;
 	struct resolver_counts counts;
 };
 
@@ -48,9 +52,8 @@ struct question {
 	uint16_t         type;
 	struct arena     arena;
 	struct loop_timer deadline;
-	struct loop_task  at_once;  /* for what needs no server */
-	enum dns_outcome  outcome;  /* of at_once */
-	const char       *why;
+	struct loop_task  at_once;  /* for what needs no server: with this answer */
+	struct dns_answer answer;
 };
 
 static void forget(struct question *q)
@@ -82,9 +85,14 @@ static void answer(struct question *q, const struct dns_answer *a)
 	done(q->context, a);
 }
 
+static struct dns_answer without_records(const struct question *q, enum dns_outcome outcome, const char *why)
+{
+	return (struct dns_answer){ .outcome = outcome, .type = q->type, .name = q->name, .canonical = q->name, .why = str_of(why) };
+}
+
 static void answer_without_records(struct question *q, enum dns_outcome outcome, const char *why)
 {
-	struct dns_answer a = { .outcome = outcome, .type = q->type, .name = q->name, .canonical = q->name, .why = str_of(why) };
+	struct dns_answer a = without_records(q, outcome, why);
 
 	answer(q, &a);
 }
@@ -101,7 +109,7 @@ static void answer_at_once(void *context)
 {
 	struct question *q = context;
 
-	answer_without_records(q, q->outcome, q->why);
+	answer(q, &q->answer);
 	forget(q);
 }
 
@@ -167,6 +175,7 @@ static void has_answered(void *context, int error, struct ub_result *u)
 		answer_without_records(q, DNS_FAILED, ub_strerror(error ? error : UB_SERVFAIL));
 	} else {
 		convert(q, u, &a);
+		kept_add(q->r->kept, &a, clock_mono_ms());
 		answer(q, &a);
 	}
 	forget(q);
@@ -186,10 +195,9 @@ static void answers_are_there(void *context, unsigned events)
 
 /* ---- asking ---- */
 
-static void answer_soon(struct question *q, enum dns_outcome outcome, const char *why)
+static void answer_soon(struct question *q, struct dns_answer a)
 {
-	q->outcome = outcome;
-	q->why = why;
+	q->answer = a;
 	q->at_once = (struct loop_task){ .run = answer_at_once, .context = q };
 	loop_defer(q->r->loop, &q->at_once);
 }
@@ -197,6 +205,7 @@ static void answer_soon(struct question *q, enum dns_outcome outcome, const char
 struct question *resolver_ask(struct resolver *r, struct str name, uint16_t type, dns_answered done, void *context)
 {
 	struct question *q = MEM_NEW(struct question);
+	struct dns_answer kept;
 	int error;
 
 	*q = (struct question){ .r = r, .next = r->first, .link = &r->first, .done = done, .context = context, .type = type };
@@ -208,16 +217,20 @@ struct question *resolver_ask(struct resolver *r, struct str name, uint16_t type
 	q->name = without_dot(&q->arena, name);
 	q->deadline = (struct loop_timer){ .due = is_over_time, .context = q };
 	if (!domain_is_name(q->name)) {
-		answer_soon(q, DNS_NO_NAME, NULL);
+		answer_soon(q, without_records(q, DNS_NO_NAME, NULL));
+		return q;
+	}
+	if (kept_find(r->kept, q->name, type, clock_mono_ms(), &q->arena, &kept)) {
+		answer_soon(q, kept);
 		return q;
 	}
 	if (r->counts.waiting > QUESTIONS_MAX) {
-		answer_soon(q, DNS_FAILED, "this server waits for too many answers already");
+		answer_soon(q, without_records(q, DNS_FAILED, "this server waits for too many answers already"));
 		return q;
 	}
 	error = ub_resolve_async(r->ub, str_cstr(&q->arena, q->name), type, CLASS_IN, q, has_answered, NULL);
 	if (error)
-		answer_soon(q, DNS_FAILED, ub_strerror(error));
+		answer_soon(q, without_records(q, DNS_FAILED, ub_strerror(error)));
 	else
 		loop_timer_in(r->loop, &q->deadline, DNS_DEADLINE_MS);
 	return q;
@@ -360,6 +373,7 @@ enum err resolver_new(struct loop *loop, const struct resolver_config *c, struct
 		mem_free(r);
 		return log_errno("ub_ctx_create", "resolver");
 	}
+	r->kept = kept_new();
 	take_its_log(r->ub);
 	if (ub_ctx_async(r->ub, 1) != 0 || !set_options(r->ub, c) || !set_servers(r->ub, c->servers) ||
 	    !set_trust_anchor(r->ub, c->trust_anchor) || !read_files(r->ub, c)) {
@@ -381,5 +395,6 @@ void resolver_free(struct resolver *r)
 	ub_ctx_delete(r->ub);  /* its thread ends; no callback runs */
 	while (r->first)
 		forget(r->first);
+	kept_free(r->kept);
 	mem_free(r);
 }

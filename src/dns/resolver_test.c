@@ -1,4 +1,5 @@
 /* Questions to a real name server of ours (tests/nameserver.py): what comes back, what DNSSEC makes of it, and what goes wrong. */
+#include "dns/kept.h"
 #include "dns/nameserver_test.h"
 #include "dns/question.h"
 #include "dns/record.h"
@@ -109,6 +110,70 @@ TEST(answers)
 	resolver_free(r);
 	loop_free(l);
 	nameserver_stop(&ns);
+}
+
+static struct dns_answer some_answer(struct arena *a, unsigned number, uint32_t ttl_s, size_t bytes)
+{
+	struct dns_answer x = { .outcome = DNS_RECORDS, .type = DNS_A, .is_secure = true, .ttl_s = ttl_s, .n = 2 };
+
+	x.name = arena_printf(a, "n%u.test", number);
+	x.canonical = arena_printf(a, "c%u.test", number);
+	x.records = arena_array(a, 2, sizeof *x.records);
+	x.records[0] = arena_printf(a, "%u", number);
+	x.records[1] = str_make(arena_alloc(a, bytes), bytes);
+	return x;
+}
+
+static bool is_kept(struct kept *k, unsigned number, int64_t now_ms, uint32_t *ttl_s)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct dns_answer x, want = some_answer(&a, number, 0, 4);
+	bool found = kept_find(k, want.name, DNS_A, now_ms, &a, &x);
+
+	EXPECT(!kept_find(k, want.name, DNS_AAAA, now_ms, &a, &(struct dns_answer){ 0 }));
+	if (!found)
+		return false;
+	EXPECT(str_eq(x.name, want.name) && str_eq(x.canonical, want.canonical) && x.is_secure && x.n == 2);
+	EXPECT(str_eq(x.records[0], want.records[0]));
+	*ttl_s = x.ttl_s;
+	return true;
+}
+
+TEST(what_is_kept)
+{
+	static const struct { uint32_t ttl_s; int64_t after_ms; size_t bytes; enum dns_outcome outcome; uint32_t left_s; } cases[] = {
+		{ 60, 0, 4, DNS_RECORDS, 60 },
+		{ 60, 59500, 4, DNS_RECORDS, 1 },
+		{ 60, 60000, 4, DNS_RECORDS, 0 },                    /* over */
+		{ 86400, 1000, 4, DNS_RECORDS, KEPT_MOST_S - 1 },
+		{ 0, 0, 4, DNS_RECORDS, 0 },
+		{ 60, 0, KEPT_BYTES_MAX, DNS_RECORDS, 0 },           /* too large */
+		{ 60, 0, 4, DNS_FAILED, 0 }, { 60, 0, 4, DNS_FORGED, 0 },
+	};
+	CLEANUP(arena_free) struct arena a = { 0 };
+	uint32_t left_s;
+
+	EACH(cases, c) {
+		struct kept *k = kept_new();
+		struct dns_answer x = some_answer(&a, 1, c->ttl_s, c->bytes);
+
+		x.outcome = c->outcome;
+		kept_add(k, &x, 5000);
+		left_s = 0;
+		EXPECT_INT(is_kept(k, 1, 5000 + c->after_ms, &left_s), c->left_s > 0);
+		EXPECT_INT(left_s, c->left_s);
+		kept_free(k);
+	}
+	struct kept *k = kept_new();
+	for (unsigned i = 0; i < 2 * KEPT_GENERATION + 1; i++) {
+		struct dns_answer x = some_answer(&a, i, 60, 4);
+		kept_add(k, &x, 0);
+		kept_add(k, &x, 1000);                               /* a newer one takes its place */
+	}
+	EXPECT(!is_kept(k, 0, 0, &left_s) && !is_kept(k, KEPT_GENERATION - 1, 0, &left_s));   /* the oldest went */
+	EXPECT(is_kept(k, KEPT_GENERATION + 1, 1000, &left_s) && is_kept(k, 2 * KEPT_GENERATION, 1000, &left_s));
+	EXPECT_INT(left_s, 60);
+	kept_free(k);
 }
 
 /* Who cancels hears nothing; who waits is told when the time is over; whoever comes after still gets an answer. */
