@@ -11,7 +11,14 @@ static int turn;
 
 static struct channel *keys;
 
-static void on_sign(UNUSED void *context, struct channel *ch, struct message *m) { channel_reply(ch, m->call, ERR_NOTFOUND, STR(""), NULL, 0); }
+static unsigned signs;
+static bool has_keys;
+
+static void on_sign(UNUSED void *context, struct channel *ch, struct message *m)
+{
+	signs++;
+	channel_reply(ch, m->call, has_keys ? ERR_OK : ERR_NOTFOUND, has_keys ? STR("DKIM-Signature: x\r\n") : STR(""), NULL, 0);
+}
 static const struct channel_handler keys_without_keys[] = { { REQUEST_DKIM_SIGN, on_sign }, { 0 } };
 
 /* What is sent to members elsewhere wants to be signed. */
@@ -306,6 +313,40 @@ TEST(its_author_is_told_once)
 	world_add(w, 2, nobody, 1, 3000);
 	WORLD_UNTIL(w, with_keys() && world_count(w, 3, 9) == 2);
 	EXPECT_INT(reports, 2);
+	clock_wall_offset(0);
+	close_world(w);
+}
+
+/* A minute in each round: whatever waits falls due. */
+static bool later(void)
+{
+	static int64_t offset;
+
+	clock_wall_offset(offset += 60);
+	return true;
+}
+
+/* How a member leaves is signed with the rest; where that has changed a kept signature would be wrong. */
+TEST(a_signature_over_other_fields_is_made_anew)
+{
+	const uint64_t nobody[] = { 0 };
+	struct world *w = open_world();
+
+	signs = 0;
+	has_keys = true;
+	w->dress = to_the_team;
+	w->net.defers = true;
+	world_add(w, 1, nobody, 1, 100);
+	WORLD_UNTIL(w, with_keys() && late(w).waiting == 2);
+	EXPECT_INT(signs, 2);
+	WORLD_UNTIL(w, with_keys() && later() && w->net.sends >= 4 && open_connections(w) == 0);
+	EXPECT_INT(signs, 2);
+	EXPECT_OK(group_set(directory, STR("team@ours.test"), &(struct directory_group){ .may_leave = true }));
+	publish(w);
+	w->net.defers = false;
+	WORLD_UNTIL(w, with_keys() && later() && elsewhere(w, 1) == 11);
+	EXPECT_INT(signs, 4);
+	has_keys = false;
 	clock_wall_offset(0);
 	close_world(w);
 }

@@ -307,7 +307,10 @@ static void send_now(struct parcel *p)
 	}
 	if (!read_parcel(p, &a, &l))
 		return;
-	(void)signatures_find(p->parcels->signatures, p->log_id, p->seq, signed_part(p), &l.send.prefix);
+	if (!signatures_find(p->parcels->signatures, p->log_id, p->seq, signed_part(p), l.fields, &l.send.prefix)) {
+		parcel_again(p);  /* its fields are others by now */
+		return;
+	}
 	add_fields(&l, &a);
 	hand_over(p, &l);
 }
@@ -389,7 +392,7 @@ void parcel_go(struct parcel *p)
 		return;
 	}
 	if (l.is_ours && !is_keyless(p->parcels, &l, &a)) {
-		if (!signatures_find(p->parcels->signatures, p->log_id, p->seq, signed_part(p), &l.send.prefix)) {
+		if (!signatures_find(p->parcels->signatures, p->log_id, p->seq, signed_part(p), l.fields, &l.send.prefix)) {
 			add_to_sign(p);
 			return;
 		}
@@ -423,7 +426,7 @@ static void signed_with(struct signing *s, struct str prefix)
 {
 	struct parcel *p = s->parcel;
 
-	signatures_put(p->parcels->signatures, p->log_id, p->seq, signed_part(p), prefix.n <= DKIM_PREFIX_MAX ? prefix : STR(""));
+	signatures_put(p->parcels->signatures, p->log_id, p->seq, signed_part(p), s->loaded.fields, prefix.n <= DKIM_PREFIX_MAX ? prefix : STR(""));
 	signing_free(s);
 	send_now(p);
 }
@@ -552,7 +555,7 @@ void parcels_sign(struct parcels *r)
 
 	while (r->to_sign != NULL && r->signing < SIGNING_MAX && r->now_ms >= r->sign_again_ms && r->keys != NULL) {
 		struct parcel *p = next_to_sign(r);
-		if (signatures_find(r->signatures, p->log_id, p->seq, signed_part(p), &prefix))
+		if (!p->is_single && signatures_find(r->signatures, p->log_id, p->seq, signed_part(p), STR(""), &prefix))
 			send_now(p);  /* for another destination, meanwhile */
 		else
 			sign(p);

@@ -1,14 +1,16 @@
 /* A ring of the last ones, and a table of where they are. */
 #include "queue/signatures.h"
+#include "base/bytes.h"
 #include "base/map.h"
 #include "base/mem.h"
 
 enum { KEY_SIZE = 18 };
 
 struct signature {
-	char   key[KEY_SIZE];
-	char  *text;      /* NULL: unused */
-	size_t n;
+	char     key[KEY_SIZE];
+	uint32_t fields;    /* CRC32C of those it covers */
+	char    *text;      /* NULL: unused */
+	size_t   n;
 };
 
 struct signatures {
@@ -39,17 +41,18 @@ static struct str key_of(uint64_t log_id, uint64_t seq, uint16_t part, char out[
 	return str_make(out, KEY_SIZE);
 }
 
-bool signatures_find(const struct signatures *s, uint64_t log_id, uint64_t seq, uint16_t part, struct str *prefix)
+bool signatures_find(const struct signatures *s, uint64_t log_id, uint64_t seq, uint16_t part, struct str fields, struct str *prefix)
 {
 	char key[KEY_SIZE];
 	const struct signature *x = map_get(&s->places, key_of(log_id, seq, part, key));
 
-	if (x != NULL)
-		*prefix = str_make(x->text, x->n);
-	return x != NULL;
+	if (x == NULL || x->fields != crc32c(0, fields.p, fields.n))
+		return false;
+	*prefix = str_make(x->text, x->n);
+	return true;
 }
 
-void signatures_put(struct signatures *s, uint64_t log_id, uint64_t seq, uint16_t part, struct str prefix)
+void signatures_put(struct signatures *s, uint64_t log_id, uint64_t seq, uint16_t part, struct str fields, struct str prefix)
 {
 	char key[KEY_SIZE];
 	struct signature *x = map_get(&s->places, key_of(log_id, seq, part, key));
@@ -62,6 +65,7 @@ void signatures_put(struct signatures *s, uint64_t log_id, uint64_t seq, uint16_
 		map_set(&s->places, str_make(x->key, KEY_SIZE), x);
 	}
 	mem_free(x->text);
+	x->fields = crc32c(0, fields.p, fields.n);
 	x->text = mem_alloc(prefix.n + 1);
 	x->n = prefix.n;
 	if (prefix.n > 0)

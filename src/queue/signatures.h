@@ -13,9 +13,10 @@ enum { SIGNATURES_KEPT = 200, SIGNATURES_KEYLESS_MAX = 1000, SIGNATURES_WHOLE = 
 struct signatures;
 struct signatures *signatures_new(void);
 void signatures_free(struct signatures *s);
-/* False: not signed yet. *prefix may be empty: nobody here signs it. It lives until the next signatures_put(). */
-bool signatures_find(const struct signatures *s, uint64_t log_id, uint64_t seq, uint16_t part, struct str *prefix);
-void signatures_put(struct signatures *s, uint64_t log_id, uint64_t seq, uint16_t part, struct str prefix);
+/* False: not signed yet, or with other fields: those that stand before the message, of its one recipient (empty: none), and change where
+ * the server's name does, or the group. *prefix may be empty: nobody here signs it. It lives until the next signatures_put(). */
+bool signatures_find(const struct signatures *s, uint64_t log_id, uint64_t seq, uint16_t part, struct str fields, struct str *prefix);
+void signatures_put(struct signatures *s, uint64_t log_id, uint64_t seq, uint16_t part, struct str fields, struct str prefix);
 bool signatures_is_keyless(const struct signatures *s, struct str domain);
 void signatures_keyless(struct signatures *s, struct str domain);
 void signatures_forget_keyless(struct signatures *s);
