@@ -97,14 +97,15 @@ static bool run(struct imap_session *s)
 	}
 	if (r.status == IMAP_PARK)
 		return imap_send_news(s, true, &c->arena);
-	if (!r.is_last && !imap_send_news(s, !(c->row->allowed & HOLDS), &c->arena))
+	if (!r.is_last && !r.gives_up && !imap_send_news(s, !(c->row->allowed & HOLDS), &c->arena))
 		return false;
 	send_reply(s, c, &r);
 	if (r.compresses)
 		session_compress(s->s);
 	if (r.status == IMAP_BAD)
 		s->errors++;
-	return !r.is_last;
+	s->gave_up = r.gives_up;
+	return !r.is_last && !r.gives_up;
 }
 
 /* DONE ends IDLE; anything else was a mistake and ends it, too (RFC 9051 §6.3.13). False: not there yet. */
@@ -137,7 +138,8 @@ static bool end_idle(struct imap_session *s, enum err *e)
 	}
 	send_reply(s, c, &r);
 	*e = ERR_CLOSED;
-	return !r.is_last;
+	s->gave_up = r.gives_up;
+	return !r.is_last && !r.gives_up;
 }
 
 static bool watches(const struct imap_session *s) { return s->notify != NULL && s->notify->n > 0; }
@@ -170,7 +172,7 @@ static enum session_next imap_input(void *state)
 		if (got == IMAP_READ_NONE || got == IMAP_READ_OVER)
 			break;
 		if (got == IMAP_READ_DONE && !run(s))
-			return SESSION_CLOSE;
+			return s->gave_up ? SESSION_UNAUTH : SESSION_CLOSE;
 		if (s->errors >= IMAP_ERRORS_MAX) {
 			session_write(s->s, str_of(imap_in(s->tongue.lang, "* BYE too many mistakes; please tell the maker of your mail program\r\n")));
 			return SESSION_CLOSE;

@@ -47,6 +47,7 @@ struct imap_reply {
 	struct str       text;          /* with its response code; in the command's arena */
 	bool             is_last;       /* the connection ends after it */
 	bool             compresses;    /* deflate begins after it */
+	bool             gives_up;      /* the login; the session goes back to the gate */
 };
 
 struct imap_command {
@@ -81,6 +82,7 @@ struct imap_session {
 	struct uid_set   saved;
 	int              errors;
 	bool             is_cut;        /* in the middle of a literal: no word more */
+	bool             gave_up;       /* its login */
 	struct buf       out;
 	uint64_t         told_changes;  /* flags that others had changed, told so far */
 	uint64_t         flushes;       /* how often out went to the session */

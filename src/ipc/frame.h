@@ -23,7 +23,8 @@ enum frame {
 	FRAME_COMPRESS,    /* bytes for the client, still plain (the OK); what follows is deflated in both directions (RFC 4978). One
 	                    * frame, because the client compresses as soon as it has read the OK; gate does it */
 	FRAME_LOGOUT,      /* send what is buffered, then close the connection */
-	FRAME_UNAUTH,      /* back to the login phase (RFC 8437) */
+	FRAME_UNAUTH,      /* back to the login phase (RFC 8437): u64 bytes_in, str what the client sent after it gave up its login. The gate
+	                    * agrees and goes on as with PARK: by closing the pair, or with more bytes, which the cell sends back in the next one */
 	FRAME_RENDERED,    /* u32 index, u8 enum rendered, u64 modseq, str record, str bytes */
 	FRAME_REFUSED,     /* master or cell: no session now: u8 enum err, str sentence for the client */
 	FRAME_STAYS,       /* (empty) this session cannot be parked now */

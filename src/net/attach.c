@@ -168,22 +168,37 @@ static enum pool_next finish(struct session *s, enum session_next next)
 	if (s->must_end && s->state && s->engine->bye)
 		s->engine->bye(s->state);
 	session_flush(s);
-	if (!s->is_dead && (next == SESSION_CLOSE || next == SESSION_UNAUTH) &&
-	    frame_send(s->fd, next == SESSION_CLOSE ? FRAME_LOGOUT : FRAME_UNAUTH, STR(""), SESSION_WRITE_TIMEOUT_MS) != ERR_OK)
+	if (!s->is_dead && next == SESSION_CLOSE && frame_send(s->fd, FRAME_LOGOUT, STR(""), SESSION_WRITE_TIMEOUT_MS) != ERR_OK)
 		log_debug("end of session not sent");
 	session_end(s);
 	return POOL_GONE;
 }
 
+/* The client has given up its login: what it sent since goes back to the gate, which agrees by closing the pair. Until then more of it may
+ * come, and goes back with the rest. False: it has sent more than a login phase takes, or nobody is there. */
+static bool session_give_back(struct session *s)
+{
+	CLEANUP(buf_free) struct buf frame = BUF(FRAME_DATA_MAX);
+
+	session_flush(s);
+	put_u64(&frame, s->bytes_in);
+	put_str(&frame, str_make(s->in.p + s->in_at, s->in.n - s->in_at));
+	return !frame.failed && !s->is_dead && frame_send(s->fd, FRAME_UNAUTH, buf_str(&frame), SESSION_WRITE_TIMEOUT_MS) == ERR_OK;
+}
+
 /* Runs the engine on what is there; says what comes next. One frame is taken here: engines take what follows as they need it. */
 static enum session_next session_run(struct session *s)
 {
-	if (session_fill(s, 0) == ERR_OK) {  /* what was offered is not agreed to: the client had already sent more */
+	bool has_more = session_fill(s, 0) == ERR_OK;
+
+	if (has_more) {  /* what was offered is not agreed to: the client had already sent more */
 		s->is_parking = false;
 		s->offered_ms = 0;
 	}
 	if (s->must_end || s->is_dead)
 		return SESSION_CLOSE;
+	if (s->is_leaving)
+		return s->is_eof ? SESSION_CLOSE : has_more ? SESSION_UNAUTH : SESSION_WAIT;
 	bool is_resumed = s->is_resumed;  /* it may idle: only its engine can say so, also before the client says more */
 	s->is_resumed = false;
 	bool wants_news = s->wants_news && !s->is_parking;  /* what it said it knows is with the gate, which tells it the rest */
@@ -213,8 +228,13 @@ static enum pool_next session_step(struct session *s)
 		return finish(s, s->engine ? SESSION_CLOSE : SESSION_WAIT);
 	session_log_context(s);
 	enum session_next next = session_run(s);
-	if (next == SESSION_CLOSE || next == SESSION_UNAUTH || s->must_end || s->is_dead || s->is_eof)
-		return finish(s, next == SESSION_UNAUTH ? SESSION_UNAUTH : SESSION_CLOSE);
+	s->is_leaving |= next == SESSION_UNAUTH;
+	if (next == SESSION_CLOSE || s->must_end || s->is_dead || s->is_eof || (next == SESSION_UNAUTH && !session_give_back(s)))
+		return finish(s, SESSION_CLOSE);
+	if (s->is_leaving) {
+		set_wanting(s, false);
+		return POOL_ARM;
+	}
 	session_flush(s);
 	session_slim(s);
 	if (s->is_parking) {

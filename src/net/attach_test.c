@@ -40,6 +40,8 @@ static enum session_next echo_input(void *state)
 	while (session_line(e->s, 1000, &line) == ERR_OK) {
 		if (str_eq(line, STR("quit")))
 			return SESSION_CLOSE;
+		if (str_eq(line, STR("give up")))
+			return SESSION_UNAUTH;
 		session_printf(e->s, "%d %.*s\r\n", ++e->lines, STR_ARG(line));
 		if (str_eq(line, STR("idle")))
 			return SESSION_PARK;
@@ -187,6 +189,50 @@ TEST(park_is_agreed)
 	close(fd);
 	EXPECT_INT(f.parks, 2);
 	for (int i = 0; i < 500 && attached_count(f.attached); i++)  /* a busy machine: the parked one may not have ended yet */
+		usleep(10000);
+	EXPECT_INT(attached_count(f.attached), 0);
+	end(&f);
+}
+
+static void expect_given_back(int fd, uint64_t want_bytes, const char *want_rest)
+{
+	char room[FRAME_MAX];
+	enum frame type;
+	struct str bytes;
+	EXPECT_OK(next_frame(fd, room, &type, &bytes));
+	EXPECT_INT(type, FRAME_UNAUTH);
+	struct scan s = scan_of(bytes);
+	EXPECT_INT(get_u64(&s), want_bytes);
+	EXPECT_STR(get_str(&s, FRAME_MAX), want_rest);
+	EXPECT(get_end(&s));
+}
+
+/* What the client sends after it gave up its login is not for this account. */
+TEST(who_gives_up_gets_the_rest_back)
+{
+	struct fixture f;
+	begin(&f);
+	int fd = attach(&f, 5, NULL, ATTACH_SESSION);
+	expect_data(fd, "hello alice\r\n");
+	EXPECT_OK(frame_send(fd, FRAME_DATA, STR("one\r\ngive up\r\ntwo\r\nth"), 0));
+	expect_data(fd, "1 one\r\n");
+	expect_given_back(fd, 21, "two\r\nth");
+	EXPECT_OK(frame_send(fd, FRAME_DATA, STR("ree\r\n"), 0));  /* was under way */
+	expect_given_back(fd, 26, "two\r\nthree\r\n");
+	close(fd);  /* agreed */
+	fd = attach(&f, 5, NULL, ATTACH_SESSION);
+	expect_data(fd, "hello alice\r\n");
+	static char much[FRAME_DATA_MAX];
+	EXPECT_OK(frame_send(fd, FRAME_DATA, STR("give up\r\n"), 0));
+	expect_given_back(fd, 9, "");
+	EXPECT_OK(frame_send(fd, FRAME_DATA, str_make(much, sizeof(much)), 0));  /* more than a login phase takes */
+	char room[FRAME_MAX];
+	enum frame type;
+	struct str bytes;
+	EXPECT_OK(next_frame(fd, room, &type, &bytes));
+	EXPECT_INT(type, FRAME_LOGOUT);
+	close(fd);
+	for (int i = 0; i < 500 && attached_count(f.attached); i++)
 		usleep(10000);
 	EXPECT_INT(attached_count(f.attached), 0);
 	end(&f);

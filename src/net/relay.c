@@ -123,12 +123,18 @@ static bool flush_client(struct relay *r)
 	return is_there;
 }
 
-/* True when the session waits from now on; false: bytes of the client are on their way to the cell, which goes on. */
-static bool agrees_to_park(const struct relay *r, struct str offer)
+/* The cell has had every byte of the client that was given to it. */
+static bool has_all(const struct relay *r, struct str offer)
 {
 	struct scan s = scan_of(offer);
 
-	return get_u64(&s) == r->sent && !s.failed && r->to_cell.n == 0 && !r->is_eof && !stream_has_input(r->stream);
+	return get_u64(&s) == r->sent && !s.failed && r->to_cell.n == 0;
+}
+
+/* True when the session waits from now on; false: bytes of the client are on their way to the cell, which goes on. */
+static bool agrees_to_park(const struct relay *r, struct str offer)
+{
+	return has_all(r, offer) && !r->is_eof && !stream_has_input(r->stream);
 }
 
 /* False: the relay has ended (and may be gone). */
@@ -167,6 +173,8 @@ static bool take_frame(struct relay *r, enum frame type, struct str bytes)
 		how = RELAY_LOGOUT;
 		break;
 	case FRAME_UNAUTH:
+		if (!has_all(r, bytes))
+			return true;
 		how = RELAY_UNAUTH;
 		break;
 	case FRAME_REFUSED:

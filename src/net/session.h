@@ -18,7 +18,7 @@ enum session_next {
 	SESSION_WAIT_NEWS, /* the same, but also when the account has changed (attached_changed()), and parked it is told news */
 	SESSION_PARK,    /* park now (IDLE): news are wanted. Where it cannot be parked: as SESSION_WAIT_NEWS */
 	SESSION_CLOSE,   /* flush, then end the connection */
-	SESSION_UNAUTH,  /* flush, then back to the login phase */
+	SESSION_UNAUTH,  /* flush, then back to the login phase; what the client has sent already goes along */
 };
 
 /* One protocol's engine. cell: what role/cell.c gave the pool (struct cell of role/cell.h is opaque here). */

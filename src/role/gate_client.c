@@ -316,7 +316,7 @@ void client_accept(void *door, int fd, const struct peer *peer)
 	if (d->on.implicit_tls)
 		client_start_tls(c);
 	else
-		login_begin(c, true);
+		login_begin(c, true, STR(""));
 }
 
 /* ---- GATE_SESSIONS */

@@ -95,10 +95,11 @@ void login_end(struct client *c)
 	mem_free(t);
 }
 
-void login_begin(struct client *c, bool greets)
+void login_begin(struct client *c, bool greets, struct str input)
 {
 	c->phase = PHASE_LOGIN;
 	struct talk *t = talk_new(c);
+	buf_add(&t->in, input);
 	t->want = greets ? login_greet(t->login, &c->out) : LOGIN_INPUT;
 	login_go(c);
 }
@@ -108,7 +109,7 @@ void login_tls_done(struct client *c)
 	struct talk *t = c->talk;
 
 	if (t == NULL) {
-		login_begin(c, true);
+		login_begin(c, true, STR(""));
 		return;
 	}
 	state_facts(c);

@@ -89,7 +89,8 @@ void client_watch(struct client *c, void (*ready)(void *context, unsigned events
 void client_start_tls(struct client *c);
 void gate_list_sessions(struct gate *g, uint32_t from, struct buf *out);
 /* ---- gate_login.c */
-void login_begin(struct client *c, bool greets);        /* PHASE_LOGIN */
+/* PHASE_LOGIN. input: what the client has sent already, at most LOGIN_INPUT_MAX. */
+void login_begin(struct client *c, bool greets, struct str input);
 void login_tls_done(struct client *c);                  /* the handshake is over: greets, or goes on after STARTTLS */
 void login_is_refused(struct client *c, enum err why, struct str sentence);
 void login_due(struct client *c);                       /* the timer rang */

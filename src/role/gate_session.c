@@ -155,6 +155,21 @@ static void on_refused(struct client *c, enum err why, struct str sentence)
 	}
 }
 
+/* A login was given up: the next one has as much time as the first. What the client sent meanwhile is looked at first. */
+static void on_unauthenticated(struct client *c, struct str rest)
+{
+	CLEANUP(buf_free) struct buf input = BUF(LOGIN_INPUT_MAX);
+
+	buf_add(&input, rest);  /* its frame lies in the relay's hands */
+	session_drop(c);
+	session_leave(c);
+	c->born_ms = loop_now_ms(c->gate->loop);
+	loop_timer_in(c->gate->loop, &c->timer, (int64_t)conf_number(lookup_conf(c->gate->lookup), SETTING_login_timeout) * 1000);
+	login_begin(c, false, buf_str(&input));
+	if (input.n > 0)
+		mem_wipe(input.p, input.n);  /* perhaps a password */
+}
+
 static void go_to_sleep(struct client *c);
 
 static void on_ended(void *context, enum relay_end how, struct str bytes)
@@ -177,11 +192,8 @@ static void on_ended(void *context, enum relay_end how, struct str bytes)
 		client_close_soon(c);
 		return;
 	case RELAY_UNAUTH:
-		session_drop(c);
-		session_leave(c);
-		c->born_ms = loop_now_ms(c->gate->loop);
-		loop_timer_in(c->gate->loop, &c->timer, (int64_t)conf_number(lookup_conf(c->gate->lookup), SETTING_login_timeout) * 1000);
-		login_begin(c, false);
+		get_u64(&s);
+		on_unauthenticated(c, get_str(&s, LOGIN_INPUT_MAX));
 		return;
 	case RELAY_REFUSED:
 		why = (enum err)get_u8(&s);

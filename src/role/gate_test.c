@@ -606,6 +606,15 @@ TEST(silence_ends)
 	}
 }
 
+static void gives_back(struct world *w, uint64_t bytes_in, const char *rest)
+{
+	CLEANUP(buf_free) struct buf b = BUF(100);
+
+	put_u64(&b, bytes_in);
+	put_str(&b, str_of(rest));
+	cell_says(w, FRAME_UNAUTH, buf_str(&b));
+}
+
 /* UNAUTHENTICATE: a whole minute for the next login, and no more. */
 TEST(who_gives_up_a_login_has_time_for_the_next_one)
 {
@@ -613,7 +622,14 @@ TEST(who_gives_up_a_login_has_time_for_the_next_one)
 	int fd = log_in(w);
 
 	clock_mono_advance(25 * 1000);
-	cell_says(w, FRAME_UNAUTH, STR(""));
+	says(fd, "b0 UNAUTHENTICATE\r\nb1 NOOP\r\n");
+	expect_data(w, "b0 UNAUTHENTICATE\r\nb1 NOOP\r\n");
+	cell_says(w, FRAME_DATA, STR("b0 OK good bye\r\n"));
+	EXPECT_LINE(fd, "b0 OK good bye");
+	gives_back(w, 1, "");                    /* of a cell that has not had all of it: no */
+	EXPECT(str_eq(line_within(w, fd, 300), STR("(quiet)")));
+	gives_back(w, 28, "b1 NOOP\r\n");       /* what came after it is for the login phase */
+	EXPECT_LINE(fd, "b1 OK");
 	EXPECT(str_eq(line_within(w, fd, 300), STR("(quiet)")));
 	fd_close(&w->attached);
 	w->attached = -1;

@@ -250,6 +250,31 @@ def test_odd_messages(server):
     box.logout()
 
 
+def test_unauthenticate(server):
+    """One connection, two accounts, one after the other: in one write, and in pieces that follow each other closely."""
+    alice, bob = (server.passwords[f"{name}@example.test"] for name in ("alice", "bob"))
+    c = login(server)
+    ok(c, "CREATE only-alice")
+    ok(c, "ENABLE QRESYNC")
+    ok(c, "SELECT INBOX")
+    c.send(f'u1 UNAUTHENTICATE\r\nu2 LOGIN bob@example.test {{{len(bob.encode())}+}}\r\n'.encode() + bob.encode() + b'\r\nu3 LIST "" *\r\nu4 CLOSE\r\n')
+    expect(c.until("u1 ")[-1].startswith("u1 OK"), "given up")
+    expect(c.until("u2 ")[-1].startswith("u2 OK [CAPABILITY"), "logged in anew")
+    expect(not any("only-alice" in line for line in c.until("u3 ")), "bob sees his own mailboxes")
+    expect(c.until("u4 ")[-1].startswith("u4 BAD"), "no mailbox is selected")
+    for turn in range(30):
+        for piece in ("v1 UNAUTH", "ENTICATE\r\nv2 LO", f'GIN alice@example.test "{alice}"\r\nv3 NO', "OP\r\n"):
+            c.send(piece.encode())
+            time.sleep(0.001 * (turn % 3))
+        for tag in ("v1", "v2", "v3"):
+            expect(c.until(tag + " ")[-1].startswith(tag + " OK"), f"turn {turn}, {tag}")
+    expect(any("only-alice" in line for line in ok(c, 'LIST "" *')), "alice again")
+    ok(c, "UNAUTHENTICATE")
+    expect(c.command("w SELECT INBOX", "w ")[-1].startswith("w BAD this command comes after the login"), "nobody is logged in")
+    ok(c, "LOGOUT")
+    c.close()
+
+
 def test_10000_messages(server):
     c = login(server, "bob")
     ok(c, "CREATE Many")
