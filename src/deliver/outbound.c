@@ -288,13 +288,13 @@ void outbound_on_probe(struct outbound *r, struct channel *control, struct messa
 
 void outbound_on_sent(struct outbound *r, const struct message *m)
 {
+	struct scan s = scan_of(m->body);
+	struct outbound_connection *c;
 	uint64_t number;
 
-	if (!get_sent(m->body, &number))
-		return;
-	struct outbound_connection *c = map_get_u64(&r->held, number);
-	if (c)
-		connection_pass_on(c);
+	while (get_sent(&s, &number))
+		if ((c = map_get_u64(&r->held, number)) != NULL)
+			connection_pass_on(c);
 }
 
 /* ---- life ---- */

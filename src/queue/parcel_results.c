@@ -48,11 +48,18 @@ static void settle_done(struct parcel *p, struct item *i)
 
 static void send_sent(struct parcel *p)
 {
-	CLEANUP(buf_free) struct buf b = BUF(16);
+	struct parcels *r = p->parcels;
 
-	put_sent(&b, p->number);
-	if (p->parcels->net != NULL)  /* one that has come since knows no such number */
-		channel_notify(p->parcels->net, NOTICE_SENT, buf_str(&b), NULL, 0);
+	if (r->sent.n == SENT_MAX * sizeof(uint64_t))
+		parcels_tell_sent(r);
+	put_sent(&r->sent, p->number);
+}
+
+void parcels_tell_sent(struct parcels *r)
+{
+	if (r->sent.n > 0 && r->net != NULL)
+		channel_notify(r->net, NOTICE_SENT, buf_str(&r->sent), NULL, 0);
+	buf_reset(&r->sent);
 }
 
 /* That it was DONE is durable. Settled first: sync may let W pass the record as soon as it knows its seq. */

@@ -273,6 +273,7 @@ static void hand_over(struct parcel *p, struct loaded *l)
 		parcel_all(p, DELIVERY_DEFERRED, STR("4.3.0"), STR("The message could not be read for sending; see the server's log."));
 		return;
 	}
+	parcels_tell_sent(r);
 	channel_ask(r->net, REQUEST_SEND, buf_str(&request), fds, fd_count, SEND_TIMEOUT_MS, on_answer, p);
 	p->state = PARCEL_OUT;
 	p->bytes = l->send.fd < 0 ? (size_t)l->send.size : 0;

@@ -239,6 +239,7 @@ struct parcels *parcels_new(struct queue *q)
 
 	r->queue = q;
 	r->turns = turns_new();
+	r->sent = BUF(SENT_MAX * sizeof(uint64_t));
 	r->signatures = signatures_new();
 	r->to_sign_end = &r->to_sign;
 	read_paused(r);
@@ -270,7 +271,11 @@ static void open_channel(struct parcels *r, struct channel **ch, int fd, enum ro
 	r->queue->host.watch(r->queue->host.context, *ch);
 }
 
-void parcels_net(struct parcels *r, int fd) { open_channel(r, &r->net, fd, ROLE_NET, net_handlers); }
+void parcels_net(struct parcels *r, int fd)
+{
+	open_channel(r, &r->net, fd, ROLE_NET, net_handlers);
+	buf_reset(&r->sent);  /* who is new knows no such numbers */
+}
 
 void parcels_keys(struct parcels *r, int fd)
 {
@@ -310,6 +315,7 @@ void parcels_free(struct parcels *r)
 	forget_all(r, &r->rest);
 	turns_free(r->turns);
 	signatures_free(r->signatures);
+	buf_free(&r->sent);
 	map_free(&r->open);
 	map_free(&r->rows);
 	mem_free(r);

@@ -48,6 +48,8 @@ void parcels_expire(struct parcels *r);
 
 /* After each round of events: sends. */
 void parcels_run(struct parcels *r, int64_t now_ms);
+/* At the end of them: net hears of what is on disk since. */
+void parcels_tell_sent(struct parcels *r);
 /* About once a second. */
 void parcels_tick(struct parcels *r, int64_t now_ms);
 /* The queue stops: nothing more is sent, and net is told. */

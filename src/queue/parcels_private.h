@@ -77,6 +77,7 @@ struct parcels {
 	int64_t            listed_at, look_anew_ms;
 	int64_t            unpark_ms;         /* what was parked by routes of before is listed then; 0: nothing was */
 	uint64_t           number;
+	struct buf         sent;              /* numbers that net is to hear of: with what it gets next, so that it is woken once */
 	size_t             bytes_out, deadlines;   /* parcels with a deadline */
 };
 

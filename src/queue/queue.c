@@ -512,6 +512,7 @@ void queue_run(struct queue *q, int64_t now_ms)
 		dispatch_run(q->dispatch, now_ms);
 		parcels_run(q->parcels, now_ms);
 	}
+	parcels_tell_sent(q->parcels);
 	sync_tick(q->sync, now_ms, false);
 	trail_notes_run(q->config.trail, now_ms);
 	look_at_w(q);

@@ -274,10 +274,10 @@ enum err send_answer_decode(struct str bytes, size_t n, struct arena *a, struct 
 
 void put_sent(struct buf *out, uint64_t number) { put_u64(out, number); }
 
-bool get_sent(struct str bytes, uint64_t *number)
+bool get_sent(struct scan *s, uint64_t *number)
 {
-	struct scan s = scan_of(bytes);
-
-	*number = get_u64(&s);
-	return get_end(&s);
+	if (scan_done(s))
+		return false;
+	*number = get_u64(s);
+	return !s->failed;
 }

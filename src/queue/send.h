@@ -121,7 +121,8 @@ void send_answer_encode(const struct send_answer *a, struct buf *out);
 /* ERR_INVALID: malformed, or not n results. */
 enum err send_answer_decode(struct str bytes, size_t n, struct arena *a, struct send_answer *out) MUST_CHECK;
 
-/* SENT: u64 number. */
+/* SENT: u64 numbers, SENT_MAX at most, one behind the other. */
+enum { SENT_MAX = 100 };
 void put_sent(struct buf *out, uint64_t number);
-bool get_sent(struct str bytes, uint64_t *number);
+bool get_sent(struct scan *s, uint64_t *number);   /* the next one; false: there is no more, or it is malformed */
 #endif

@@ -209,7 +209,12 @@ TEST(sent)
 	uint64_t number;
 
 	put_sent(&b, 123456789012);
-	EXPECT(get_sent(buf_str(&b), &number));
+	put_sent(&b, 7);
+	buf_add_char(&b, 'x');
+	struct scan s = scan_of(buf_str(&b));
+	EXPECT(get_sent(&s, &number));
 	EXPECT_INT(number, 123456789012);
-	EXPECT(!get_sent(STR("x"), &number));
+	EXPECT(get_sent(&s, &number));
+	EXPECT_INT(number, 7);
+	EXPECT(!get_sent(&s, &number));
 }

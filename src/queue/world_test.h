@@ -419,13 +419,15 @@ static void net_on_send(void *context, UNUSED struct channel *ch, struct message
 static void net_on_sent(void *context, UNUSED struct channel *ch, struct message *m)
 {
 	struct fake_net *n = &((struct world *)context)->net;
+	struct scan s = scan_of(m->body);
 	struct fake_connection *c;
 	uint64_t number;
 
-	EXPECT(get_sent(m->body, &number));
-	c = net_find(n, number);
-	if (c != NULL)
-		c->number = 0;
+	EXPECT(m->body.n > 0);
+	while (get_sent(&s, &number))
+		if ((c = net_find(n, number)) != NULL)
+			c->number = 0;
+	EXPECT(!s.failed);
 }
 
 static void net_on_sends_end(void *context, struct channel *ch, UNUSED struct message *m)
