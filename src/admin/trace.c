@@ -153,7 +153,7 @@ static struct str state_of(struct admin_call *c, const struct trail_message *m)
 	struct parts parts = { 0 };
 
 	if (m->log_id == 0)
-		return m->events[0].kind == TRAIL_REFUSED ? STR("refused") : STR("");
+		return m->events[0].kind == TRAIL_REFUSED || (m->events[0].kind == TRAIL_LEFT && !str_starts(m->events[0].status, STR("2."))) ? STR("refused") : STR("");
 	for (size_t i = 0; i < m->n; i++)
 		if (trail_event_is_of(&m->events[i], m))
 			follow(c, &parts, &m->events[i]);

@@ -10,7 +10,7 @@ static const char *const words[TRAIL_KINDS] = {
 	[TRAIL_RECEIVED] = "received", [TRAIL_REFUSED] = "refused", [TRAIL_DELIVERED] = "delivered", [TRAIL_SENT] = "sent",
 	[TRAIL_ATTEMPT] = "attempt", [TRAIL_DEFERRED] = "deferred", [TRAIL_FAILED] = "failed", [TRAIL_EXPIRED] = "expired",
 	[TRAIL_HELD] = "held", [TRAIL_RELEASED] = "released", [TRAIL_RETRIED] = "retried", [TRAIL_REMOVED] = "removed",
-	[TRAIL_LOST] = "lost", [TRAIL_WAITS] = "waits",
+	[TRAIL_LOST] = "lost", [TRAIL_WAITS] = "waits", [TRAIL_LEFT] = "left",
 };
 
 /* ---- who */
@@ -117,6 +117,13 @@ static enum text waits_text(const struct trail_event *e)
 	return str_eq(e->text, STR("slowed")) ? TEXT_TRACE_SLOWED : TEXT_TRACE_ASKED_LATER;
 }
 
+static struct str left(struct admin_call *c, const struct trail_event *e)
+{
+	enum text id = str_eq(e->status, STR("2.0.0")) ? TEXT_TRACE_LEFT : str_eq(e->status, STR("5.1.1")) ? TEXT_TRACE_LEFT_NOBODY : TEXT_TRACE_LEFT_NOT;
+
+	return text_fmt(&c->arena, c->lang, id, e->recipient, e->account != 0 ? address_of(c, e->account) : e->sender);
+}
+
 static struct str sentence(struct admin_call *c, const struct trail_message *m, const struct trail_event *e, struct str to)
 {
 	struct str text = one_line(e->text, &c->arena);
@@ -156,6 +163,8 @@ static struct str sentence(struct admin_call *c, const struct trail_message *m, 
 	case TRAIL_REMOVED:
 		id = TEXT_TRACE_REMOVED;
 		break;
+	case TRAIL_LEFT:
+		return left(c, e);
 	case TRAIL_WAITS:
 		return str_of(text_get(c->lang, waits_text(e)));
 	case TRAIL_LOST:

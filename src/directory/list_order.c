@@ -57,13 +57,20 @@ static enum err search(struct search *s, const struct directory_address *group, 
 	return e;  /* what could not be read is not "no member": that would be final */
 }
 
-static enum err leave(struct search *s, const struct directory_address *named)
+static enum err may_leave(struct search *s, const struct directory_address *group)
 {
 	struct directory_group g;
 
-	TRY(group_get(s->d, directory_address_key(s->arena, named->local, named->domain), s->arena, &g));
-	if (!g.may_leave)
-		return ERR_DENIED;
+	TRY(group_get(s->d, directory_address_key(s->arena, group->local, group->domain), s->arena, &g));
+	return g.may_leave ? ERR_OK : ERR_DENIED;
+}
+
+/* He is taken out of the group that he is in, and that may be one within the one whose mail he does not want any more: staff that is in "news"
+ * as a whole. Then he would be out of that too, so it has to allow it as well. */
+static enum err leave(struct search *s, const struct directory_address *named)
+{
+	TRY(may_leave(s, named));
+	TRY(may_leave(s, &s->group));
 	return name_target_remove(s->d, &s->group, &s->member);
 }
 

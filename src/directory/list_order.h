@@ -24,7 +24,7 @@ struct list_order_result {
 	struct str reason;
 };
 
-/* Does it. ERR_NOTFOUND: no such group or member (any more); ERR_DENIED: members do not leave this group by themselves. Slices live in the
+/* Does it. ERR_NOTFOUND: no such group or member (any more); ERR_DENIED: members do not leave this group, or the one within it that he is in, by themselves. Slices live in the
  * arena. LIST_LEAVE changes the directory: publish it. */
 enum err list_order_run(struct directory *d, const struct list_order_request *r, int64_t now_s, struct arena *a,
                         struct list_order_result *out) MUST_CHECK;

@@ -101,6 +101,20 @@ TEST(groups_that_nobody_leaves)
 	end(&w);
 }
 
+/* Whoever is in a group only by way of another one leaves that one, if it lets him. */
+TEST(a_group_in_a_group_that_nobody_leaves)
+{
+	struct world w;
+	struct list_order_result r;
+
+	begin(&w);
+	EXPECT_OK(group_set(w.d, STR("team@example.test"), &(struct directory_group){ 0 }));
+	struct list_order_request bob = { .what = token_of(&w, "all@example.test", LIST_LEAVE, "bob@elsewhere.test") };
+	EXPECT_ERR(list_order_run(w.d, &bob, 1000, &w.a, &r), ERR_DENIED);
+	EXPECT_INT(count(&w, "team@example.test"), 2);
+	end(&w);
+}
+
 /* On the fifth day, and once. */
 TEST(bounces_are_reported)
 {

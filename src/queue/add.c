@@ -294,11 +294,14 @@ static void one_done(void *context, enum err result)
 {
 	struct asked *a = context;
 
-	if (result != ERR_OK)
+	if (result != ERR_OK && (a->failed == ERR_OK || a->failed == ERR_NOTFOUND))
 		a->failed = result;
 	if (--a->waits > 0)
 		return;
-	if (a->failed != ERR_OK || is_for_nobody(a))
+	bool is_told = a->failed == ERR_NOTFOUND && a->in.envelope.source != ENVELOPE_DELIVERY;  /* that he has not left; a mailbox need not know */
+	if (is_for_nobody(a))
+		end_without(a, a->failed == ERR_NOTFOUND && !is_told ? ERR_OK : a->failed);
+	else if (a->failed != ERR_OK && a->failed != ERR_NOTFOUND)
 		end_without(a, a->failed);
 	else
 		store(a);

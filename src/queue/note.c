@@ -140,6 +140,12 @@ void note_distributed(struct queue *q, const struct content *c, const struct res
 			                                STR("Automatic answers are not sent on to the members of a group.") });
 }
 
+void note_left(struct queue *q, struct str sender, struct str peer, const struct list_order_request *r, enum err result)
+{
+	trail_note(q->config.trail, &(struct trail_event){ .kind = TRAIL_LEFT, .account = r->account, .sender = sender, .peer = peer,
+		.recipient = r->what.group, .status = result == ERR_OK ? STR("2.0.0") : result == ERR_NOTFOUND ? STR("5.1.1") : STR("5.7.1") });
+}
+
 void note_result(struct queue *q, const struct late_key *key, uint64_t account, const struct delivery_result *r, int64_t due)
 {
 	static const enum trail_kind kinds[] = {

@@ -14,6 +14,9 @@ struct orders {
 	const struct resolved   *all;
 	const struct envelope   *envelope;
 	const struct queue_body *body;
+	struct str               sender, peer;   /* of the envelope */
+	struct list_order_request asked;         /* at last */
+	bool                     is_refused;     /* somebody has not left */
 	size_t                   next;
 	struct arena             arena;
 	void                   (*done)(void *context, enum err result);
@@ -32,14 +35,22 @@ static void end(struct orders *o, enum err result)
 	done(context, result);
 }
 
+/* Whoever has left by his token already has left; an account that never was a member thinks it is one. */
+static bool has_left(const struct orders *o, enum err result) { return result == ERR_OK || (result == ERR_NOTFOUND && o->asked.what.token.n > 0); }
+
 static void on_answer(void *context, enum err result)
 {
 	struct orders *o = context;
 
-	if (result == ERR_OK || result == ERR_NOTFOUND || result == ERR_DENIED)
-		go_on(o);
-	else
+	if (result != ERR_OK && result != ERR_NOTFOUND && result != ERR_DENIED) {
 		end(o, ERR_UNAVAILABLE);
+		return;
+	}
+	if (o->asked.what.order == LIST_LEAVE) {
+		note_left(o->queue, o->sender, o->peer, &o->asked, result);
+		o->is_refused |= !has_left(o, result);
+	}
+	go_on(o);
 }
 
 /* False: there is nothing to do. */
@@ -55,14 +66,12 @@ static bool make_request(struct orders *o, const struct list_address *what, stru
 
 static void go_on(struct orders *o)
 {
-	struct list_order_request r;
-
 	while (o->next < o->all->orders_n)
-		if (make_request(o, &o->all->orders[o->next++], &r) && o->queue->host.list_order != NULL) {
-			o->queue->host.list_order(o->queue->host.context, &r, on_answer, o);
+		if (make_request(o, &o->all->orders[o->next++], &o->asked) && o->queue->host.list_order != NULL) {
+			o->queue->host.list_order(o->queue->host.context, &o->asked, on_answer, o);
 			return;
 		}
-	end(o, ERR_OK);
+	end(o, o->is_refused ? ERR_NOTFOUND : ERR_OK);
 }
 
 void orders_run(struct queue *q, const struct resolved *all, const struct envelope *e, const struct queue_body *body,
@@ -71,5 +80,7 @@ void orders_run(struct queue *q, const struct resolved *all, const struct envelo
 	struct orders *o = MEM_NEW(struct orders);
 
 	*o = (struct orders){ .queue = q, .all = all, .envelope = e, .body = body, .done = done, .context = context };
+	o->sender = str_copy(&o->arena, e->sender);
+	o->peer = str_copy(&o->arena, e->peer);
 	go_on(o);
 }

@@ -88,6 +88,8 @@ void note_received(struct queue *q, const struct content *c, bool again);
 /* Its groups have sent it on. */
 struct resolved;
 void note_distributed(struct queue *q, const struct content *c, const struct resolved *all);
+/* A member has left a group by mail (result as of list_order_run()), or wanted to. */
+void note_left(struct queue *q, struct str sender, struct str peer, const struct list_order_request *r, enum err result);
 /* Of a recipient here; due: when it is tried again; 0: not by itself. */
 void note_result(struct queue *q, const struct late_key *key, uint64_t account, const struct delivery_result *r, int64_t due);
 /* Of a recipient elsewhere; past: before this try. */

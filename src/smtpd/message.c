@@ -94,6 +94,9 @@ void smtpd_added(struct smtpd *s, enum err result, struct queue_id id)
 	case ERR_DENIED:
 		s->answer = SMTP_REPLY(550, "5.7.1", "automatic answers are not sent on to the members of a group");
 		break;
+	case ERR_NOTFOUND:
+		s->answer = SMTP_REPLY(550, "5.7.1", "you are not among those members of this group who may leave it by themselves: please ask its postmaster");
+		break;
 	case ERR_LIMIT:
 		s->answer = SMTP_REPLY(552, "5.3.4", "the message, or its list of recipients, is too large for this server");
 		break;

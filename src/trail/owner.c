@@ -11,11 +11,16 @@ static bool has_sent(const struct trail_message *m, uint64_t owner)
 	return m->log_id == 0 && m->events[0].account == owner;
 }
 
+/* And who is in a group he wrote to: what was made of his message, but for what was told to himself. */
 static void hide_mailboxes(struct trail_message *m, uint64_t owner)
 {
-	for (size_t i = 0; i < m->n; i++)
-		if (m->events[i].account != owner)
-			m->events[i].where = STR("");
+	for (size_t i = 0; i < m->n; i++) {
+		struct trail_event *e = &m->events[i];
+		if (e->account != owner)
+			e->where = STR("");
+		if (e->kind == TRAIL_RECEIVED && !trail_event_is_of(e, m) && e->sender.n > 0)
+			e->n = e->count = 0;
+	}
 }
 
 /* Of the recipients only his own. False: he is not among them. */

@@ -31,6 +31,8 @@ enum trail_kind {              /* kept on disk: append only */
 	TRAIL_LOST,            /* count notes were not kept: control was away, or a stranger asked for too many */
 	TRAIL_WAITS,           /* it leaves, or is delivered, not before due. queue: recipient, or none: all elsewhere; due; text: "slowed" (its account
 	                          sends more than it may in an hour), "asked" (its sender wants it later), "held" (setting send_elsewhere is off; due 0) */
+	TRAIL_LEFT,            /* by mail somebody leaves a group. queue: sender, peer, account (who has logged in), recipient (the group), status: "2.0.0": he
+	                          is out of it; "5.1.1": he was no member; "5.7.1": members do not leave it by themselves */
 	TRAIL_KINDS
 };
 

@@ -157,6 +157,11 @@ def test_leaving(w):
     refused(lambda: outside(w, "alice@example.test", to, "Subject: unsubscribe\n\n"), "5.7.1", "List-Unsubscribe")
     w.send(to, subject="unsubscribe")
     expect(members(w, "news@example.test") == ["c@news.peer.test"], members(w, "news@example.test"))
+    refused(lambda: w.send(to, subject="again"), "5.7.1", "ask its postmaster")
+    told = ("a member has left the group news@example.test, by a mail from whoever@elsewhere.test",
+            "a member has left the group news@example.test, by a mail from alice@example.test",
+            "alice@example.test wanted to leave the group news@example.test, and is no member of it")
+    wait_for(lambda: all(t in w.here.cli("trace", "news@example.test", check=False).stdout.decode() for t in told), 10, told)
 
 
 def test_mail_that_comes_back(w):
