@@ -81,7 +81,7 @@ static uint64_t one_flag(struct imap_cmd *c, struct str *keyword)
 	static const struct { struct str name; uint64_t bit; } system_flags[] = {
 		{ { "\\Seen", 5 }, FLAG_SEEN }, { { "\\Answered", 9 }, FLAG_ANSWERED }, { { "\\Flagged", 8 }, FLAG_FLAGGED },
 		{ { "\\Deleted", 8 }, FLAG_DELETED }, { { "\\Draft", 6 }, FLAG_DRAFT },
-		{ { "\\Recent", 7 }, 0 },  /* clients send it back in APPEND; it means nothing here */
+		{ { "\\Recent", 7 }, 0 },  /* quirk RECENT_SENT_BACK */
 	};
 	struct str name = imap_flag(&c->args);
 

@@ -1,6 +1,4 @@
-/* RFC 9051 §9, rule by rule. Each function bears the name of its rule. What is more lenient than the grammar: UTF-8 in quoted
- * strings before ENABLE UTF8=ACCEPT (IMAP4rev2 allows it, and rev1 clients send it by mistake), one-digit days with or without
- * a space, lower-case month names. */
+/* RFC 9051 §9, rule by rule. Each function bears the name of its rule. Where it is more lenient than the grammar, quirks.def says for whom. */
 #include "imap/grammar.h"
 #include "base/bytes.h"
 #include "imap/utf7.h"
@@ -71,7 +69,7 @@ bool imap_word(struct scan *s, const char *word)
 	return true;
 }
 
-/* quoted = DQUOTE *QUOTED-CHAR DQUOTE */
+/* quoted = DQUOTE *QUOTED-CHAR DQUOTE; quirk UTF8_IN_QUOTED */
 static struct str quoted(struct scan *s, struct arena *a)
 {
 	const char *start = s->p;
@@ -310,7 +308,7 @@ static int month_number(struct scan *s)
 	return 1;
 }
 
-/* date-day-fixed "-" date-month "-" date-year, to days since 1970 */
+/* date-day-fixed "-" date-month "-" date-year, to days since 1970; quirk DAY_OF_ONE_DIGIT */
 static int64_t day_month_year(struct scan *s)
 {
 	static const int lengths[12] = { 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31 };

@@ -294,12 +294,17 @@ void search_parse_return(struct imap_session *s, struct imap_cmd *c, struct sear
 	imap_sp(&c->args);
 }
 
+static bool is_charset(struct str name)
+{
+	return str_ieq(name, STR("UTF-8")) || str_ieq(name, STR("US-ASCII")) || str_ieq(name, STR("UTF8"));  /* quirk CHARSET_UTF8 */
+}
+
 bool search_parse_charset(struct imap_cmd *c, struct search *out)
 {
 	struct str charset = imap_astring(&c->args, &c->arena);
 
 	imap_sp(&c->args);
-	out->is_bad_charset = !c->args.failed && !str_ieq(charset, STR("UTF-8")) && !str_ieq(charset, STR("US-ASCII"));
+	out->is_bad_charset = !c->args.failed && !is_charset(charset);
 	return !c->args.failed && !out->is_bad_charset;
 }
 

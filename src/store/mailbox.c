@@ -29,7 +29,7 @@ enum err mailbox_path(struct str path, struct arena *a, struct str *out)
 	bool more = true;
 
 	if (path.n > 0 && path.p[path.n - 1] == MAILBOX_SEPARATOR)
-		path.n--;
+		path.n--;  /* quirk SLASH_AT_THE_END */
 	left = path;
 	if (path.n == 0 || path.n > MAILBOX_PATH_MAX || !utf8_valid(path))
 		return ERR_INVALID;
