@@ -3,6 +3,7 @@
 A part makes its contestants, prepares each once, and yields after every measurement of a round; bench.py calls the measurements of all
 contestants in turn, several rounds. `Part.add` takes one value of one contestant; the report makes medians of them."""
 import contextlib
+import imaplib
 import json
 import os
 import resource
@@ -69,7 +70,6 @@ def delivered(c, left=0):
 
 def in_mailboxes(c, accounts):
     """Messages that IMAP shows in the INBOX of the first accounts: nothing may be missing of what was acknowledged."""
-    import imaplib
     total = 0
     for i in range(accounts):
         box = imaplib.IMAP4("127.0.0.1", c.port("imap"))
@@ -249,10 +249,31 @@ class Imap:
             add(f"{what}, {many}: CPU", got["cpu_us"] / 3 / n, "µs a message", budget=budget)
         got = mail(c, setup=box, commands=["SEARCH TEXT nowhere-to-be-found"])
         add(f"SEARCH TEXT, {many}, no index: CPU", got["cpu_us"] / n, "µs a message")
+        for what, command in (("SEARCH SUBJECT", "SEARCH SUBJECT nowhere-to-be-found"), ("SORT (SUBJECT)", "SORT (SUBJECT) UTF-8 ALL"),
+                              ("SORT (REVERSE DATE)", "SORT (REVERSE DATE) UTF-8 ALL"), ("THREAD REFERENCES", "THREAD REFERENCES UTF-8 ALL")):
+            got = mail(c, "-r", 3, setup=[*box, command], commands=[command])  # once before: a cache of headers is there
+            add(f"{what}, {many}: CPU", got["cpu_us"] / 3 / n, "µs a message")
+        self.resync(c, add, n)
         got = mail(c, setup=[*box, "STORE 1:* -FLAGS.SILENT (\\Seen)"], commands=["STORE 1:* +FLAGS.SILENT (\\Seen)"])
         add(f"STORE 1:* +FLAGS.SILENT, {many}: CPU", got["cpu_us"] / n, "µs a message", budget=1.5)
         got = mail(c, "-r", 100, setup=[*box, "STORE 1:100 -FLAGS.SILENT (\\Flagged)"], commands=["STORE %i +FLAGS (\\Flagged)"])
         add(f"STORE of one message, {many}: CPU", got["cpu_us"] / 100, "µs", budget=40)
+
+    def resync(self, c, add, n):
+        """A client comes back after the flags of one message in a hundred were changed by another."""
+        box = imaplib.IMAP4("127.0.0.1", c.port("imap"))
+        box.login("user0@example.test", c.password(0))
+        box.enable("QRESYNC")
+        box.select(f"Many{n}")
+        known = [box.response(word)[1][0].decode() for word in ("UIDVALIDITY", "HIGHESTMODSEQ")]
+        changed = ",".join(str(i) for i in range(1, n + 1, 100))
+        box.store(changed, "+FLAGS.SILENT", "(\\Answered)")
+        got = mail(c, "-r", 10, setup=["ENABLE QRESYNC"], commands=[f"SELECT Many{n} (QRESYNC ({' '.join(known)}))"])
+        if got["answers"] < n // 100 * 10:
+            raise RuntimeError(f"{c.label}: QRESYNC told {got['answers']} things, 10 * {n // 100} were changed")
+        add(f"SELECT with QRESYNC after 1 % of flags changed, {n:,} messages: CPU", got["cpu_us"] / 10, "µs")
+        box.store(changed, "-FLAGS.SILENT", "(\\Answered)")
+        box.logout()
 
     def bodies(self, c, add):
         for tls, budget in ((False, 25), (True, 60)):
@@ -269,9 +290,11 @@ class Imap:
         add("APPEND 4 kB, 4 connections: CPU", got["cpu_us"] / 200, "µs", budget=200)
         got = mail(c, setup=["CREATE Copies", "SELECT Source"], commands=["COPY 1:200 Copies"])
         add("COPY of 200 messages: CPU", got["cpu_us"] / 200, "µs a message")
+        got = mail(c, setup=["CREATE Moved", "SELECT Copies"], commands=["MOVE 1:200 Moved"])
+        add("MOVE of 200 messages: CPU", got["cpu_us"] / 200, "µs a message")
         got = mail(c, setup=["SELECT Source", "STORE 201:* +FLAGS.SILENT (\\Deleted)"], commands=["EXPUNGE"])
         add("EXPUNGE of 200 messages: CPU", got["cpu_us"] / 200, "µs a message")
-        mail(c, setup=["DELETE Copies"])
+        mail(c, setup=["DELETE Copies", "DELETE Moved"])
 
 
 class Many(Imap):
