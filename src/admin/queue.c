@@ -2,6 +2,7 @@
 #include "admin/admin_private.h"
 #include "base/clock.h"
 #include "queue/destination.h"
+#include "text/reason.h"
 
 static enum err ask_queue(struct admin_call *c, const struct queue_command *ask, struct queue_answer *out)
 {
@@ -20,13 +21,24 @@ static void put_due(json_t *row, int64_t due)
 	admin_put_number(row, "next_try", due == LATE_NEVER || due < 0 ? 0 : (uint64_t)due);
 }
 
+/* "451 4.4.3 …": another server's words, or ours about a domain that none could be asked of: those come in the same form. */
+static struct str in_their_language(struct admin_call *c, struct str text)
+{
+	struct str code, status, words;
+
+	if (!str_cut(text, ' ', &code, &words) || !str_cut(words, ' ', &status, &words))
+		return text;
+	return arena_printf(&c->arena, STR_FMT " " STR_FMT " " STR_FMT, STR_ARG(code), STR_ARG(status), STR_ARG(text_reason(&c->arena, c->lang, words)));
+}
+
 /* "4.2.2 the mailbox is full". What is parked was perhaps never tried, and has no reason of its own. */
 static struct str reason(struct admin_call *c, struct str status, struct str text, bool is_never_tried)
 {
 	if (text.n == 0 && is_never_tried)
 		return str_of(text_get(c->lang, TEXT_ADMIN_QUEUE_ELSEWHERE));
 	if (text.n >= 3 && chr_digit(text.p[0]) && chr_digit(text.p[1]) && chr_digit(text.p[2]))
-		return text;  /* another server's words, with their codes */
+		return in_their_language(c, text);
+	text = text_reason(&c->arena, c->lang, text);
 	return status.n ? arena_printf(&c->arena, STR_FMT " " STR_FMT, STR_ARG(status), STR_ARG(text)) : text;
 }
 

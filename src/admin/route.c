@@ -204,6 +204,6 @@ enum err admin_route_test(struct admin_call *c)
 	json_t *result = admin_result(c);
 	admin_put_text(result, "way", way.route.host.n > 0 ? way.destination : STR("direct"));
 	admin_put_text(result, "server", answer.results[0].host);
-	admin_put_text(result, "encryption", answer.results[0].tls.n > 0 ? answer.results[0].tls : STR("none"));
+	admin_put_text(result, "encryption", answer.results[0].tls.n > 0 ? answer.results[0].tls : str_of(text_get(c->lang, TEXT_ADMIN_ROUTE_TEST_CLEAR)));
 	return admin_said(c, way.route.login.n > 0 ? TEXT_ADMIN_ROUTE_TEST_LOGGED_IN : TEXT_ADMIN_ROUTE_TEST_GOOD, text, answer.results[0].host);
 }

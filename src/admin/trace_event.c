@@ -4,6 +4,7 @@
 #include "base/buf.h"
 #include "queue/add.h"
 #include "queue/envelope.h"
+#include "text/reason.h"
 #include "trail/refusals.h"
 
 static const char *const words[TRAIL_KINDS] = {
@@ -126,7 +127,7 @@ static struct str left(struct admin_call *c, const struct trail_event *e)
 
 static struct str sentence(struct admin_call *c, const struct trail_message *m, const struct trail_event *e, struct str to)
 {
-	struct str text = one_line(e->text, &c->arena);
+	struct str text = text_reason(&c->arena, c->lang, one_line(e->text, &c->arena));
 	bool is_far = e->peer.n > 0;
 	enum text id;
 

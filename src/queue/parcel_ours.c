@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "queue/parcels_private.h"
 #include "queue/resolve.h"
+#include "text/text.h"
 
 static bool leads_nowhere(const struct envelope_recipient *asked, const struct envelope *to)
 {
@@ -69,7 +70,7 @@ void parcel_resolve(struct parcel *p)
 	if (failed > 0)
 		parcel_all(p, DELIVERY_DEFERRED, STR("4.3.0"), STR("Where this address leads could not be written down; see the server's log."));
 	else if (left > 0)
-		parcel_all(p, DELIVERY_REFUSED, STR("5.1.1"), STR("There is no account here for this address (any more)."));
+		parcel_all(p, DELIVERY_REFUSED, STR("5.1.1"), str_of(text_get(LANG_EN, TEXT_REASON_NO_ACCOUNT)));
 	else
 		parcel_drop(p);
 }

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "queue/parcels_private.h"
 #include "queue/record.h"
+#include "text/text.h"
 #include <stddef.h>
 
 void item_unparcel(struct item *i)
@@ -237,7 +238,7 @@ void parcel_lost(struct parcel *p)
 		parcel_again(p);
 	else
 		parcel_all(p, DELIVERY_DEFERRED, STR("4.3.0"),
-		           STR("This server's sending process ended several times during this message; see the server's log."));
+		           str_of(text_get(LANG_EN, TEXT_REASON_NET_ENDED)));
 }
 
 /* LOG_DONEs that found no room. Not asked of entry.result: that is the writer's until recorded(). */

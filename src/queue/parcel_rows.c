@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "queue/destination.h"
 #include "queue/parcels_private.h"
+#include "text/text.h"
 #include <assert.h>
 
 enum { LIST_PAGE = 1000, PULL = 400, KEY_BYTES = 18, LOOK_ANEW_MS = 60000 };
@@ -56,13 +57,11 @@ bool parcels_rest(struct parcels *r, struct due *d, struct str address, struct s
 	if (!s.is_paused && s.again_ms <= r->now_ms)
 		return false;
 	if (r->queue->config.holds_elsewhere)
-		why.reason = STR("This server keeps what is for other servers: its setting send_elsewhere is off.");
+		why.reason = str_of(text_get(LANG_EN, TEXT_REASON_HELD));
 	else if (s.is_paused)
-		why.reason = arena_printf(&a, "The administrator has stopped mail to " STR_FMT "; it goes on after `facteur queue resume '" STR_FMT "'`.",
-		                          STR_ARG(destination), STR_ARG(destination));
+		why.reason = text_fmt(&a, LANG_EN, TEXT_REASON_PAUSED, destination, destination);
 	else
-		why.reason = arena_printf(&a, "Nobody could be reached for " STR_FMT " a moment ago, so this waits for the next try there.%s" STR_FMT,
-		                          STR_ARG(destination), s.why.n > 0 ? " What the last one said: " : "", STR_ARG(s.why));
+		why.reason = text_fmt(&a, LANG_EN, s.why.n > 0 ? TEXT_REASON_RESTS_LAST : TEXT_REASON_RESTS, destination, s.why);
 	int64_t due = set_aside_until(r, &s);
 	if (!r->queue->config.holds_elsewhere)  /* what is received is noted with that already */
 		note_put_aside(r->queue, &key, address, due, &why);

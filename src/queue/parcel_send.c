@@ -15,6 +15,7 @@
 #include "mailauth/dkim_sign.h"
 #include "mime/list.h"
 #include "queue/parcels_private.h"
+#include "text/text.h"
 #include <assert.h>
 #include <stddef.h>
 #include <unistd.h>
@@ -202,7 +203,7 @@ static bool set_way(const struct parcel *p, struct arena *a, struct loaded *out)
 static bool read_parcel(struct parcel *p, struct arena *a, struct loaded *out)
 {
 	if (load(p, a, out) != ERR_OK) {
-		parcel_all(p, DELIVERY_DEFERRED, STR("4.3.0"), STR("The queued message cannot be read; see the server's log."));
+		parcel_all(p, DELIVERY_DEFERRED, STR("4.3.0"), str_of(text_get(LANG_EN, TEXT_REASON_UNREADABLE)));
 		return false;
 	}
 	if (out->send.n == 0) {
@@ -262,11 +263,11 @@ static void hand_over(struct parcel *p, struct loaded *l)
 	l->send.number = p->number = ++r->number;
 	enum err e = send_encode(&l->send, &request, fds, &fd_count, &memfd);
 	if (e == ERR_LIMIT) {
-		parcel_all(p, DELIVERY_REFUSED, STR("5.3.4"), STR("The message cannot be sent on: something in its envelope is too long."));
+		parcel_all(p, DELIVERY_REFUSED, STR("5.3.4"), str_of(text_get(LANG_EN, TEXT_REASON_ENVELOPE_LONG)));
 		return;
 	}
 	if (e == ERR_INVALID) {
-		parcel_all(p, DELIVERY_REFUSED, STR("5.1.3"), STR("The message cannot be sent on: an address in its envelope has control characters in it."));
+		parcel_all(p, DELIVERY_REFUSED, STR("5.1.3"), str_of(text_get(LANG_EN, TEXT_REASON_ENVELOPE_CONTROLS)));
 		return;
 	}
 	if (e != ERR_OK) {  /* no memory or descriptors at the moment (logged) */

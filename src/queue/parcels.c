@@ -25,6 +25,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "queue/parcels_private.h"
+#include "text/text.h"
 #include <assert.h>
 
 /* ------------------------------------------------------------------------------------------------------------ lists */
@@ -144,8 +145,7 @@ void parcels_add(struct parcels *r, struct due *d, const struct envelope *e)
 
 	if (!queue_way_of(r->queue->lookup, address, &a, &way)) {
 		const struct sync_result refused = { .outcome = DELIVERY_REFUSED, .status = STR("5.1.3"),
-			.reason = arena_printf(&a, "\"" STR_FMT "\" is no address: there is no domain in it that mail could be sent to.",
-			                       STR_ARG(address)) };
+			.reason = text_fmt(&a, LANG_EN, TEXT_REASON_NO_DOMAIN_IN_IT, address) };
 		sync_move(r->queue->sync, d, &refused);
 		return;
 	}

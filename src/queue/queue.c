@@ -15,6 +15,7 @@
 #include "queue/command.h"
 #include "queue/queue_private.h"
 #include "queue/parcels.h"
+#include "text/text.h"
 
 enum {
 	TICK_MS = 1000, SWEEP_MS = 60000,
@@ -132,7 +133,7 @@ static struct delivery_result unless_gone(const struct queue *q, uint64_t accoun
 		return *r;
 	gone.outcome = DELIVERY_REFUSED;
 	gone.status = STR("5.1.1");
-	gone.reason = STR("This account was closed after the message had been accepted.");
+	gone.reason = str_of(text_get(LANG_EN, TEXT_REASON_CLOSED));
 	return gone;
 }
 

@@ -12,6 +12,7 @@
 #include "mime/date.h"
 #include "queue/parcels.h"
 #include "queue/queue_private.h"
+#include "text/text.h"
 
 enum { STOPPED_LOOK_S = 120, OVERDUE_MAX = 500 };
 
@@ -37,14 +38,13 @@ int64_t times_wait(const struct queue *q, const struct envelope *e, bool elsewhe
 	*why = (struct sync_result){ .status = STR(""), .reason = STR(""), .host = STR("") };
 	if (at > now) {
 		why->reason = at == e->wishes.release ?
-			arena_printf(a, "Its sender wants it to leave on " STR_FMT ", and not before.", STR_ARG(date_of(at, a))) :
-			STR("Its sender sends more than he usually does: what is more leaves later, evenly.");
+			text_fmt(a, LANG_EN, TEXT_REASON_LATER, date_of(at, a)) : str_of(text_get(LANG_EN, TEXT_REASON_SLOWED));
 		return at;
 	}
 	if (!elsewhere || !times_is_stopped(q, e))
 		return 0;
 	why->status = STR("4.7.0");
-	why->reason = STR("The account that sent it is stopped from sending; it leaves when that is lifted.");
+	why->reason = str_of(text_get(LANG_EN, TEXT_REASON_STOPPED));
 	return times_look_again();
 }
 
@@ -52,9 +52,7 @@ int64_t times_look_again(void) { return clock_wall_s() + STOPPED_LOOK_S; }
 
 struct str times_over(int64_t deliver_by, struct str last, struct arena *a)
 {
-	struct str text = arena_printf(a, "Its sender wanted it delivered by " STR_FMT ", or not at all.", STR_ARG(date_of(deliver_by, a)));
-
-	return last.n > 0 ? arena_printf(a, STR_FMT " The last try: " STR_FMT, STR_ARG(text), STR_ARG(last)) : text;
+	return text_fmt(a, LANG_EN, last.n > 0 ? TEXT_REASON_OVER_LAST : TEXT_REASON_OVER, date_of(deliver_by, a), last);
 }
 
 /* True: its deadline has passed and only that is to be noted (*out). */
@@ -96,7 +94,7 @@ static void look_at_parked(struct queue *q)
 		struct sync_result later = { .outcome = DELIVERY_DEFERRED, .status = row.status, .reason = row.reason, .host = row.host };
 		if (row.reason.n == 0) {
 			later.status = STR("4.4.1");
-			later.reason = STR("More mail waits to go there than can be sent there, or than is taken there.");
+			later.reason = str_of(text_get(LANG_EN, TEXT_REASON_CROWD));
 		}
 		queue_give_up(q, &row, &m.envelope, &later);
 	}

@@ -1,5 +1,6 @@
 #include "base/test.h"
 #include "base/bytes.h"
+#include "text/reason.h"
 #include "text/text.h"
 
 /* Each placeholder of a sentence is in both languages, and both are UTF-8 on one line. */
@@ -26,4 +27,31 @@ TEST(languages_of_locales)
 	};
 
 	EACH(cases, t) EXPECT_INT(lang_of_locale(t->locale), t->lang);
+}
+
+/* What the queue wrote down in English, for who reads French: with what stood in it, which may be a reason too. */
+TEST(reasons)
+{
+	static const struct { const char *english, *french; } cases[] = {
+		{ "The queued message cannot be read; see the server's log.", "Le message en attente ne peut être lu ; voyez le journal du serveur." },
+		{ "mx.example.net [192.0.2.1]: no connection to port 25: Connection refused",
+		  "mx.example.net [192.0.2.1] : pas de connexion au port 25 : connexion refusée" },
+		{ "mx [192.0.2.1]: no connection to port 25 within 10 s: no answer", "mx [192.0.2.1] : pas de connexion au port 25 en 10 s : pas de réponse" },
+		{ "Nobody could be reached for example.net a moment ago, so this waits for the next try there. What the last one said: no connection",
+		  "Personne n'a pu être joint pour example.net à l'instant : ceci attend le prochain essai. Ce qu'a dit le dernier : no connection" },
+		{ "Nobody could be reached for example.net a moment ago, so this waits for the next try there. What the last one said: "
+		  "mx: no connection to port 25: No route to host",
+		  "Personne n'a pu être joint pour example.net à l'instant : ceci attend le prochain essai. Ce qu'a dit le dernier : "
+		  "mx : pas de connexion au port 25 : aucun chemin vers cet hôte" },
+		{ "there is no domain exmaple.net: check the address for a typing mistake",
+		  "le domaine exmaple.net n'existe pas : cherchez une faute de frappe dans l'adresse" },
+		{ "{1}: no connection to port {2}: {3}", "{1} : pas de connexion au port {2} : {3}" },
+		{ "greylisted, come back", "greylisted, come back" },   /* another server's */
+		{ "", "" },
+	};
+	EACH(cases, c) {
+		CLEANUP(arena_free) struct arena a = { 0 };
+		EXPECT_STR(text_reason(&a, LANG_FR, str_of(c->english)), c->french);
+		EXPECT_STR(text_reason(&a, LANG_EN, str_of(c->english)), c->english);
+	}
 }
