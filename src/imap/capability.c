@@ -168,8 +168,8 @@ struct imap_reply imap_namespace(struct imap_session *s, struct imap_cmd *c)
 {
 	if (!imap_arg_end(c))
 		return imap_bad(c, "");
-	buf_add_cstr(&s->out, "* NAMESPACE ((\"\" \"/\")) NIL NIL\r\n");
-	return imap_ok(c, "one namespace");
+	buf_add_cstr(&s->out, "* NAMESPACE ((\"\" \"/\")) ((\"" IMAP_OTHERS "/\" \"/\")) NIL\r\n");
+	return imap_ok(c, "yours, and what others share with you");
 }
 
 /* IDLE: the tag is kept, the session parks; engine.c sees DONE.                                  RFC 9051 §6.3.13 */

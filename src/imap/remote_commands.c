@@ -202,6 +202,23 @@ static bool peek_second(struct imap_session *s, struct imap_cmd *c, struct str *
 
 static bool is_word(const struct imap_cmd *c, const char *word) { return str_ieq(c->row->word, str_of(word)); }
 
+/* In one's own account nothing is called as the place where the mailboxes of others are. */
+static bool makes_others(struct imap_session *s, struct imap_cmd *c)
+{
+	struct scan args = c->args;
+	bool is_utf8 = imap_names_utf8(s->tongue);
+	struct str name = imap_mailbox(&args, &c->arena, is_utf8);
+
+	if (is_word(c, "RENAME")) {
+		imap_sp(&args);
+		name = imap_mailbox(&args, &c->arena, is_utf8);
+	} else if (!is_word(c, "CREATE")) {
+		return false;
+	}
+	return !args.failed && str_istarts(name, STR(IMAP_OTHERS)) &&
+	       (name.n == sizeof IMAP_OTHERS - 1 || name.p[sizeof IMAP_OTHERS - 1] == MAILBOX_SEPARATOR);
+}
+
 /* A command about a mailbox that is another account's. */
 static struct imap_reply about_other(struct imap_session *s, struct imap_cmd *c, struct str address)
 {
@@ -284,6 +301,10 @@ bool imap_remote_takes(struct imap_session *s, struct imap_cmd *c, struct imap_r
 		}
 		if (is_word(c, "RENAME") && peek_second(s, c, &address)) {
 			*reply = imap_no(c, "CANNOT", "a mailbox stays in its account; COPY the messages");
+			return true;
+		}
+		if (makes_others(s, c)) {
+			*reply = imap_no(c, "CANNOT", "\"" IMAP_OTHERS "\" is where the mailboxes are that others share with you");
 			return true;
 		}
 		if (s->remote != NULL && (is_word(c, "SELECT") || is_word(c, "EXAMINE")))
