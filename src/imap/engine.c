@@ -78,7 +78,7 @@ static bool is_welcome(struct imap_session *s)
 }
 
 /* One command. True: the session goes on. */
-static bool run(struct imap_session *s)
+static bool run_one(struct imap_session *s)
 {
 	struct imap_cmd *c = &s->cmd;
 	struct imap_reply r;
@@ -87,7 +87,9 @@ static bool run(struct imap_session *s)
 		session_will_wait(s->s);  /* deliveries and other sessions of the account go on */
 	s->own_before = events_own(s->view);
 	s->progress_ms = 0;
-	if (s->guest != NULL && !is_welcome(s))
+	if (s->guest != NULL && s->account->guests > IMAP_GUESTS_MAX)
+		r = imap_no(c, "INUSE", "too many others use the mailboxes of this account at the moment; please try again");
+	else if (s->guest != NULL && !is_welcome(s))
 		r = imap_no(c, "NOPERM", "the owner does not share this mailbox with you any more");
 	else if (!imap_remote_takes(s, c, &r))
 		r = c->row->run(s, c);
@@ -106,6 +108,17 @@ static bool run(struct imap_session *s)
 		s->errors++;
 	s->gave_up = r.gives_up;
 	return !r.is_last && !r.gives_up;
+}
+
+static bool run(struct imap_session *s)
+{
+	bool goes_on;
+
+	s->account->guests += s->guest != NULL;
+	goes_on = run_one(s);
+	s->account->guests -= s->guest != NULL;
+	imap_remote_rest(s->remote);
+	return goes_on;
 }
 
 /* DONE ends IDLE; anything else was a mistake and ends it, too (RFC 9051 §6.3.13). False: not there yet. */
@@ -130,6 +143,7 @@ static bool end_idle(struct imap_session *s, enum err *e)
 	if (s->remote != NULL) {
 		struct imap_reply there = imap_remote_done(s, c);
 		r = is_done || there.status != IMAP_OK ? there : r;
+		imap_remote_rest(s->remote);
 	}
 	if (r.status == IMAP_CUT) {
 		s->is_cut = true;

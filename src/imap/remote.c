@@ -63,6 +63,7 @@ void imap_remote_free(struct imap_remote *r)
 {
 	if (r == NULL)
 		return;
+	imap_remote_rest(r);
 	link_free(r->link);
 	buf_free(&r->record);
 	arena_free(&r->arena);
@@ -71,12 +72,34 @@ void imap_remote_free(struct imap_remote *r)
 
 void imap_remote_close(struct imap_remote **r) { imap_remote_free(*r); }
 
+void imap_remote_rest(struct imap_remote *r)
+{
+	if (r != NULL && r->is_counted) {
+		r->is_counted = false;
+		r->s->account->visits--;
+	}
+}
+
+/* False: too many wait already. */
+static bool begin_waiting(struct imap_remote *r)
+{
+	if (!r->is_counted && r->s->account->visits++ >= IMAP_VISITS_MAX) {
+		r->s->account->visits--;
+		r->is_busy = true;
+		return false;
+	}
+	r->is_counted = true;
+	return true;
+}
+
 struct link *imap_remote_link(struct imap_remote *r)
 {
 	const struct others *others = r->s->account->others;
 	struct str record;
 	int fd;
 
+	if (!begin_waiting(r))
+		return NULL;
 	if (r->link != NULL && link_has_left(r->link, &record)) {  /* it was told to wait elsewhere: nothing is lost */
 		buf_reset(&r->record);
 		buf_add(&r->record, record);
@@ -104,6 +127,7 @@ bool imap_remote_park(struct imap_remote *r)
 	buf_add(&r->record, record);
 	link_free(r->link);
 	r->link = NULL;
+	imap_remote_rest(r);
 	return true;
 }
 
@@ -154,7 +178,6 @@ static bool may_be_told(struct str line)
 static void tell(struct imap_remote *r, struct str bytes)
 {
 	buf_add(&r->s->out, bytes);
-	r->has_said = true;
 	imap_spill(r->s);
 }
 
@@ -226,6 +249,10 @@ enum err imap_remote_line(struct imap_remote *r, bool (*wants)(struct str line),
 
 struct imap_reply imap_remote_gone(struct imap_remote *r, struct imap_cmd *c)
 {
+	if (r->is_busy) {
+		r->is_busy = false;
+		return imap_no(c, "INUSE", "too many of your programs use mailboxes of others at the moment; please try again");
+	}
 	r->is_lost = true;
 	if (r->is_cut)
 		return (struct imap_reply){ .status = IMAP_CUT };
@@ -266,7 +293,6 @@ struct imap_reply imap_remote_command(struct imap_remote *r, struct imap_cmd *c,
 {
 	struct link *link = imap_remote_link(r);
 
-	r->has_said = false;
 	if (link == NULL || link_send(link, arena_printf(&c->arena, "%s" STR_FMT "\r\n", TAG, STR_ARG(text))) != ERR_OK)
 		return imap_remote_gone(r, c);
 	return imap_remote_answer(r, c);

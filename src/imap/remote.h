@@ -21,7 +21,8 @@ struct imap_remote {
 	uint64_t     modseq;            /* of the owner's account: known to the client when it was parked */
 	bool         is_lost;           /* nothing more comes of it */
 	bool         is_cut;            /* and half an answer has gone out */
-	bool         has_said;          /* something of the last answer has gone out */
+	bool         is_counted;        /* in account.visits */
+	bool         is_busy;           /* it was not, because too many are: nothing is lost */
 	struct arena arena;
 };
 
@@ -32,8 +33,10 @@ struct imap_remote *imap_remote_new(struct imap_session *s, uint64_t owner, stru
 enum err imap_remote_open(struct imap_session *s, struct str address, struct imap_remote **out) MUST_CHECK;
 void imap_remote_free(struct imap_remote *r);   /* NULL is fine */
 void imap_remote_close(struct imap_remote **r); /* for CLEANUP */
-/* The session there, begun or gone on with. NULL: it cannot be had. */
+/* The session there, begun or gone on with. NULL: it cannot be had, imap_remote_gone() says why. */
 struct link *imap_remote_link(struct imap_remote *r);
+/* Nothing is waited for there now. NULL is fine. */
+void imap_remote_rest(struct imap_remote *r);
 /* The same to the owner of this name: the selected one (*temporary stays NULL), or a new one. NULL: *reply says why. */
 struct imap_remote *imap_remote_for(struct imap_session *s, struct imap_cmd *c, struct str address, struct imap_remote **temporary,
                                     struct imap_reply *reply);

@@ -1,6 +1,9 @@
 /* Which commands go to another account's cell, and what happens here beside: SELECT, IDLE, APPEND, and the rest, which is passed on as it came. */
 #include "imap/append_private.h"
 #include "imap/remote.h"
+#include <poll.h>
+
+enum { LISTEN_AGAIN_MS = 20 };
 
 /* ---------------------------------------------------------------------------------------------------------- the selected one */
 
@@ -79,10 +82,16 @@ bool imap_remote_listen(struct imap_session *s)
 	struct str line;
 	enum err e = ERR_CLOSED;
 
+	if (s->remote->is_busy) {  /* the gate asks again at once, because the record knows no more than before */
+		s->remote->is_busy = false;
+		poll(NULL, 0, LISTEN_AGAIN_MS);
+		return true;
+	}
 	if (link != NULL)
 		e = imap_remote_line(s->remote, NULL, &line);  /* all that is new, up to the moment when it waits again */
 	if (e == ERR_AGAIN) {
 		imap_flush(s);
+		imap_remote_rest(s->remote);
 		return true;
 	}
 	if (imap_remote_gone(s->remote, &s->cmd).status == IMAP_CUT)

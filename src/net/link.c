@@ -231,7 +231,7 @@ bool link_has_left(struct link *l, struct str *record)
 
 	while (l->over == ERR_OK && l->fd >= 0 && (e = frame_receive(l->fd, room, &type, &bytes)) == ERR_OK)
 		take_frame(l, type, bytes);
-	if (l->over == ERR_OK && e != ERR_OK && e != ERR_AGAIN)
+	if (l->over == ERR_OK && e != ERR_OK && e != ERR_AGAIN && l->in.n == l->in_at)  /* else what it said last is heard first */
 		l->over = e;
 	*record = buf_str(&l->record);
 	if (l->over != ERR_OK && l->record.n > 0 && l->in.n == l->in_at)

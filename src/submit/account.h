@@ -26,5 +26,8 @@ struct account {
 	struct channel *control;    /* for ACCOUNT_INFO and RESOLVE (directory/info.h) */
 	struct channel *queue;      /* for queue_add() (queue/add.h) */
 	const struct others *others;  /* NULL: it sees no other account */
+	/* Threads that wait for another account's cell; that serve guests from one. A cell has eight: some are always left for its own clients, and
+	 * two cells whose clients look at each other cannot wait for each other with all of them. */
+	_Atomic int     visits, guests;
 };
 #endif

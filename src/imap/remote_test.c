@@ -1,0 +1,170 @@
+/* The client's side of a shared mailbox, with another account's cell that says what it likes: what reaches the client, and what does not. That it
+ * works with one that says the truth is tests/system/test_shared.py. */
+#include "base/test.h"
+#include "imap/engine.h"
+#include "imap/imap_private.h"
+#include <stdio.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define HERS "\"Other Users/alice@x/"
+#define SELECTED "* 3 EXISTS\r\nA OK [READ-WRITE] selected\r\n"
+
+struct world {
+	struct account  account;
+	struct others   others;
+	struct session *s;
+	void           *state;
+	struct buf      out;
+	const char     *answers;      /* of the other cell, to all that it is asked in one visit */
+	int             end;          /* its end of the pair */
+	int             visits;
+};
+
+static enum err find(UNUSED void *context, struct str address, UNUSED struct arena *a, struct share_owner *out)
+{
+	*out = (struct share_owner){ 2, STR("alice@x") };
+	return str_eq(address, STR("alice@x")) ? ERR_OK : ERR_NOTFOUND;
+}
+
+static enum err list(UNUSED void *context, struct arena *a, struct share_owner **out, size_t *n)
+{
+	*out = arena_array(a, 1, sizeof **out);
+	**out = (struct share_owner){ 2, STR("alice@x") };
+	*n = 1;
+	return ERR_OK;
+}
+
+static enum err visit(void *context, uint64_t owner, int *fd)
+{
+	struct world *w = context;
+	int pair[2];
+
+	EXPECT_INT(owner, 2);
+	w->visits++;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair), 0);
+	EXPECT_OK(frame_send(pair[1], FRAME_DATA, str_of(w->answers), 0));
+	shutdown(pair[1], SHUT_WR);
+	fd_close(&w->end);
+	w->end = pair[1];
+	*fd = pair[0];
+	return ERR_OK;
+}
+
+static void begin(struct world *w)
+{
+	static const struct session_open info = { .protocol = PROTOCOL_IMAP, .command = STR("a0 LOGIN") };
+
+	*w = (struct world){ .out = BUF(1 << 20), .end = -1 };
+	w->others = (struct others){ .find = find, .list = list, .visit = visit, .context = w };
+	w->account = (struct account){ .account = 1, .others = &w->others };
+	EXPECT_OK(view_open(test_dir(), &(struct view_config){ .account = 1 }, &w->account.view));
+	w->s = session_for_test(&info, STR(""), &w->out);
+	w->state = imap_engine.open(w->s, &w->account);
+	buf_reset(&w->out);
+}
+
+static void end(struct world *w)
+{
+	imap_engine.close(w->state);
+	session_test_free(w->s);
+	buf_free(&w->out);
+	fd_close(&w->end);
+	view_close(w->account.view);
+}
+
+static enum session_next say(struct world *w, const char *commands)
+{
+	buf_reset(&w->out);
+	session_test_input(w->s, str_of(commands));
+	return imap_engine.input(w->state);
+}
+
+static bool heard(struct world *w, const char *words) { return str_find(buf_str(&w->out), str_of(words)) >= 0; }
+
+/* After SELECT one command; the answers to both lie ready. */
+TEST(what_another_cell_says)
+{
+	static const struct { const char *command, *answer, *heard, *unheard; bool is_over; } cases[] = {
+		{ "b fetch 1 flags\r\n", "* 1 FETCH (FLAGS (\\Seen))\r\nA OK done\r\n", "* 1 FETCH (FLAGS (\\Seen))\r\nb OK done\r\n", "A OK", false },
+		/* a literal goes through as it is, whatever it looks like */
+		{ "b fetch 1 body[]\r\n", "* 1 FETCH (BODY[] {11}\r\nA OK done\r\n)\r\nA OK all\r\n", "{11}\r\nA OK done\r\n)\r\nb OK all\r\n", NULL, false },
+		{ "b fetch 1 flags\r\n", "A NO [NOPERM] no\r\n", "b NO [NOPERM] no\r\n", NULL, false },
+		{ "b fetch 1 flags\r\n", "+ go on\r\n* CAPABILITY X\r\nA OK done\r\n", "b OK done\r\n", "CAPABILITY X", false },
+		/* it speaks of what is not its own, with another tag, or not at all */
+		{ "b fetch 1 flags\r\n", "* STATUS INBOX (MESSAGES 9)\r\nA OK done\r\n", "* BYE [UNAVAILABLE]", "STATUS", true },
+		{ "b noop\r\n", "* LIST () \"/\" INBOX\r\nA OK done\r\n", "* BYE [UNAVAILABLE]", "LIST", true },
+		{ "b noop\r\n", "* PREAUTH hello\r\nA OK done\r\n", "* BYE [UNAVAILABLE]", "PREAUTH", true },
+		{ "b noop\r\n", "b OK done\r\n", "* BYE [UNAVAILABLE]", "b OK", true },
+		{ "b noop\r\n", "* BYE [X] words\r\n", "* BYE [UNAVAILABLE]", "words", true },
+		{ "b noop\r\n", "", "* BYE [UNAVAILABLE]", NULL, true },
+		{ "b noop\r\n", "A PERHAPS done\r\n", "b NO [SERVERBUG]", NULL, false },
+		/* in the middle of a literal only hanging up is left */
+		{ "b fetch 1 body[]\r\n", "* 1 FETCH (BODY[] {100}\r\nhalf", "", "BYE", true },
+		/* copies: what is not understood is not stored, and the rest neither */
+		{ "b copy 1 INBOX\r\n", "* 1 FETCH (UID 7 FLAGS (\\Seen k) INTERNALDATE \"17-Jul-1996 02:44:25 -0700\" BODY[] {5}\r\nabcde)\r\nA OK done\r\n",
+		  "b OK [COPYUID ", NULL, false },
+		{ "b copy 1 INBOX\r\n", "* 1 FETCH (UID 7 FLAGS () BODY[] {5}\r\nabcde)\r\n* 2 FETCH (UID 8 X BODY[] {1}\r\na)\r\nA OK done\r\n", "* BYE [UNAVAILABLE]", "COPYUID", true },
+		{ "b copy 1 INBOX\r\n", "* 1 FETCH (UID 7 FLAGS () BODY[] {99999999999}\r\n", "BYE", "COPYUID", true },
+		{ "b copy 1 INBOX\r\n", "A OK done\r\n", "b OK none of these messages is there", NULL, false },
+		{ "b copy 1 Nowhere\r\n", "", "b NO [TRYCREATE]", NULL, false },
+		{ "b copy 1 \"Other Users/carol@x/f\"\r\n", "", "b NO [CANNOT]", NULL, false },
+		/* MOVE asks first whether it may remove */
+		{ "b move 1 INBOX\r\n", "A NO [NOPERM] no\r\n", "b NO [NOPERM] no", NULL, false },
+		{ "b replace 1 INBOX {3+}\r\nabc\r\n", "", "b NO [CANNOT]", NULL, false },
+		{ "b select INBOX\r\n", "", "b OK [READ-WRITE]", NULL, false },
+		{ "b close\r\nc fetch 1 flags\r\n", "A OK closed\r\n", "c BAD no mailbox is selected", NULL, false },
+	};
+
+	EACH(cases, c) {
+		struct world w;
+		char answers[1000];
+		begin(&w);
+		snprintf(answers, sizeof answers, "%s%s", SELECTED, c->answer);
+		w.answers = answers;
+		EXPECT_INT(say(&w, "a select " HERS "INBOX\"\r\n"), SESSION_WAIT);
+		EXPECT(heard(&w, "* 3 EXISTS\r\na OK [READ-WRITE] selected\r\n"));
+		EXPECT_INT(say(&w, c->command), c->is_over ? SESSION_CLOSE : SESSION_WAIT);
+		if (!heard(&w, c->heard) || (c->unheard != NULL && heard(&w, c->unheard))) {
+			print_error("%s: " STR_FMT "\n", c->command, STR_ARG(buf_str(&w.out)));
+			fail();
+		}
+		EXPECT_INT(w.account.visits, 0);
+		end(&w);
+	}
+}
+
+/* Commands that name a mailbox of others while none is selected: nothing of it ends the session. */
+TEST(names_of_others)
+{
+	static const struct { const char *command, *answers, *heard, *unheard; } cases[] = {
+		{ "b status " HERS "f\" (messages)\r\n", "* STATUS " HERS "f\" (MESSAGES 3)\r\nA OK counted\r\n", "(MESSAGES 3)\r\nb OK counted", NULL },
+		{ "b status " HERS "f\" (messages)\r\n", "", "b NO [UNAVAILABLE]", NULL },
+		{ "b status " HERS "f\" (messages)\r\n", "* BYE no\r\n", "b NO [NOPERM]", "BYE" },
+		{ "b status \"Other Users/carol@x/f\" (messages)\r\n", "", "b NO [NONEXISTENT]", NULL },
+		{ "b status \"Other Users/x\" (messages)\r\n", "", "b NO [NONEXISTENT]", NULL },
+		{ "b create \"Other Users/x\"\r\n", "", "b NO [CANNOT]", NULL },
+		{ "b rename " HERS "f\" mine\r\n", "", "b NO [CANNOT]", NULL },
+		{ "b list \"\" *\r\n", "* LIST (\\HasNoChildren) \"/\" " HERS "f/g\"\r\n* LIST () \"/\" INBOX\r\n* LIST () \"/\" \"Other Users/carol@x/f\"\r\nA OK listed\r\n",
+		  "* LIST (\\HasNoChildren) \"/\" " HERS "f/g\"", "carol" },
+		{ "b list \"\" " HERS "%\"\r\n", "* LIST (\\HasNoChildren) \"/\" " HERS "f/g\"\r\nA OK listed\r\n", "* LIST (\\Noselect \\HasChildren) \"/\" " HERS "f\"", "/g" },
+		{ "b list \"\" *\r\n", "", "b OK listed", "UNAVAILABLE" },
+		{ "b list \"\" Archive\r\n", "x", "b OK listed", "Other" },
+		{ "b append " HERS "f\" {3}\r\n", "A NO [NOPERM] no\r\n", "b NO [NOPERM] no", "+ " },
+		{ "b append " HERS "f\" {3+}\r\nabc\r\n", "+ go\r\nA OK [APPENDUID 1 2] stored\r\n", "b OK [APPENDUID 1 2] stored", "+ " },
+		{ "b append " HERS "f\" {3+}\r\nabc\r\nc noop\r\n", "", "b NO [UNAVAILABLE]", NULL },
+	};
+
+	EACH(cases, c) {
+		struct world w;
+		begin(&w);
+		w.answers = c->answers;
+		EXPECT_INT(say(&w, c->command), SESSION_WAIT);
+		if (!heard(&w, c->heard) || (c->unheard != NULL && heard(&w, c->unheard))) {
+			print_error("%s: " STR_FMT "\n", c->command, STR_ARG(buf_str(&w.out)));
+			fail();
+		}
+		EXPECT_INT(w.account.visits, 0);
+		end(&w);
+	}
+}
