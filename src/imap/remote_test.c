@@ -12,6 +12,7 @@
 
 struct world {
 	struct account  account;
+	const char     *dir;
 	struct others   others;
 	struct session *s;
 	void           *state;
@@ -55,10 +56,10 @@ static void begin(struct world *w)
 {
 	static const struct session_open info = { .protocol = PROTOCOL_IMAP, .command = STR("a0 LOGIN") };
 
-	*w = (struct world){ .out = BUF(1 << 20), .end = -1 };
+	*w = (struct world){ .out = BUF(1 << 20), .end = -1, .dir = test_dir() };
 	w->others = (struct others){ .find = find, .list = list, .visit = visit, .context = w };
 	w->account = (struct account){ .account = 1, .others = &w->others };
-	EXPECT_OK(view_open(test_dir(), &(struct view_config){ .account = 1 }, &w->account.view));
+	EXPECT_OK(view_open(w->dir, &(struct view_config){ .account = 1 }, &w->account.view));
 	w->s = session_for_test(&info, STR(""), &w->out);
 	w->state = imap_engine.open(w->s, &w->account);
 	buf_reset(&w->out);
@@ -71,6 +72,7 @@ static void end(struct world *w)
 	buf_free(&w->out);
 	fd_close(&w->end);
 	view_close(w->account.view);
+	test_dir_remove(w->dir);
 }
 
 static enum session_next say(struct world *w, const char *commands)
