@@ -1,7 +1,7 @@
 /* Mailboxes of other accounts (RFC 2342: "Other Users/alice@example.org/…"), seen from the cell of the account that looks at them.
  *
  * No cell reads another account's files. The session has a second session in the owner's cell, made by master, where the ordinary engine runs for a
- * guest (guest.c) and decides what he may do. Commands about such a mailbox go there as they came, under a tag of ours, and what is answered goes to
+ * guest (guest.c) and decides what he may do. Commands about such a mailbox go there as they came, and what is answered goes to
  * the client. So everything that the engine can do works in shared mailboxes as in one's own: QRESYNC, SORT, the index of the owner. The other way, a
  * view of the store by requests, would have sent each row through a second copy of all this.
  *
@@ -16,8 +16,6 @@
 #include "base/mem.h"
 
 enum { TAIL_MAX = 32 };  /* "~{18446744073709551615}" at the end of a line */
-
-static const char TAG[] = "A ";
 
 /* ------------------------------------------------------------------------------------------------------------ names */
 
@@ -215,6 +213,14 @@ static enum err tell_rest(struct imap_remote *r, struct str tail, bool ends_line
 	}
 }
 
+/* Our command there has the tag of the client's here: answers may name it (RFC 9051 §7.3.4). */
+static bool is_tagged(const struct imap_remote *r, struct str line)
+{
+	struct str tag = r->s->cmd.tag;
+
+	return tag.n > 0 && str_starts(line, tag) && line.n > tag.n && line.p[tag.n] == ' ';
+}
+
 enum err imap_remote_line(struct imap_remote *r, bool (*wants)(struct str line), struct str *line)
 {
 	CLEANUP(buf_free) struct buf head = BUF(REMOTE_HEAD_MAX + FRAME_MAX);
@@ -230,7 +236,7 @@ enum err imap_remote_line(struct imap_remote *r, bool (*wants)(struct str line),
 		struct str text = buf_str(&head);
 		while (ends_line && text.n > 0 && (text.p[text.n - 1] == '\n' || text.p[text.n - 1] == '\r'))
 			text.n--;
-		if (str_starts(text, STR("* BYE")) || (ends_line && (str_starts(text, str_of(TAG)) || (wants != NULL && wants(text))))) {
+		if (str_starts(text, STR("* BYE")) || (ends_line && (is_tagged(r, text) || (wants != NULL && wants(text))))) {
 			*line = str_copy(&r->s->cmd.arena, text);
 			return ends_line ? ERR_OK : ERR_LIMIT;
 		}
@@ -267,8 +273,9 @@ struct imap_reply imap_remote_gone(struct imap_remote *r, struct imap_cmd *c)
 struct imap_reply imap_remote_reply(struct imap_cmd *c, struct str line)
 {
 	static const struct { struct str word; enum imap_status status; } words[] = { { { "OK ", 3 }, IMAP_OK }, { { "NO ", 3 }, IMAP_NO }, { { "BAD ", 4 }, IMAP_BAD } };
-	struct str rest = str_from(line, sizeof TAG - 1);
+	struct str tag, rest;
 
+	str_cut(line, ' ', &tag, &rest);
 	if (str_starts(line, STR("* BYE")))
 		return imap_no(c, "NOPERM", "the owner's account does not let you in");
 	for (size_t i = 0; i < COUNT_OF(words); i++)
@@ -293,7 +300,7 @@ struct imap_reply imap_remote_command(struct imap_remote *r, struct imap_cmd *c,
 {
 	struct link *link = imap_remote_link(r);
 
-	if (link == NULL || link_send(link, arena_printf(&c->arena, "%s" STR_FMT "\r\n", TAG, STR_ARG(text))) != ERR_OK)
+	if (link == NULL || link_send(link, arena_printf(&c->arena, STR_FMT " " STR_FMT "\r\n", STR_ARG(c->tag), STR_ARG(text))) != ERR_OK)
 		return imap_remote_gone(r, c);
 	return imap_remote_answer(r, c);
 }

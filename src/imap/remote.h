@@ -41,11 +41,11 @@ void imap_remote_rest(struct imap_remote *r);
 struct imap_remote *imap_remote_for(struct imap_session *s, struct imap_cmd *c, struct str address, struct imap_remote **temporary,
                                     struct imap_reply *reply);
 
-/* Sends "A " and text as a command, passes on what comes before its tagged answer, and makes that the reply to ours. */
+/* Sends text as a command under the tag of ours, passes on what comes before its tagged answer, and makes that the reply to ours. */
 struct imap_reply imap_remote_command(struct imap_remote *r, struct imap_cmd *c, struct str text);
 /* A tagged line, or BYE, as a reply. */
 struct imap_reply imap_remote_reply(struct imap_cmd *c, struct str line);
-/* The answer to what was sent under the tag A. */
+/* The answer to what was sent. */
 struct imap_reply imap_remote_answer(struct imap_remote *r, struct imap_cmd *c);
 /* When there is no answer any more. */
 struct imap_reply imap_remote_gone(struct imap_remote *r, struct imap_cmd *c);

@@ -70,7 +70,7 @@ static struct imap_reply idle(struct imap_session *s, struct imap_cmd *c)
 	struct link *link = imap_remote_link(s->remote);
 	struct str line;
 
-	if (link == NULL || link_send(link, STR("A IDLE\r\n")) != ERR_OK || imap_remote_line(s->remote, begins_idle, &line) != ERR_OK ||
+	if (link == NULL || link_send(link, arena_printf(&c->arena, STR_FMT " IDLE\r\n", STR_ARG(c->tag))) != ERR_OK || imap_remote_line(s->remote, begins_idle, &line) != ERR_OK ||
 	    !begins_idle(line))
 		return imap_remote_gone(s->remote, c);
 	return imap_idle(s, c);
@@ -160,7 +160,7 @@ struct imap_reply imap_remote_append(struct imap_session *s, struct imap_cmd *c,
 
 	if (r == NULL)
 		return append_refuse(s, c, reply);
-	buf_add_cstr(&first, "A APPEND ");
+	buf_printf(&first, STR_FMT " APPEND ", STR_ARG(c->tag));
 	imap_put_mailbox(&first, name, imap_names_utf8(s->tongue));
 	buf_add_char(&first, ' ');
 	buf_add(&first, scan_rest(&c->args));

@@ -111,7 +111,7 @@ static struct imap_reply fetch_all(struct copying *x, struct str set)
 	bool by_uid = x->c->is_uid || str_eq(set, STR("$"));
 	struct str line;
 
-	if (link == NULL || link_send(link, arena_printf(&x->c->arena, "A %sFETCH " STR_FMT " (UID FLAGS INTERNALDATE BODY.PEEK[])\r\n",
+	if (link == NULL || link_send(link, arena_printf(&x->c->arena, STR_FMT " %sFETCH " STR_FMT " (UID FLAGS INTERNALDATE BODY.PEEK[])\r\n", STR_ARG(x->c->tag),
 	                                                 by_uid ? "UID " : "", STR_ARG(set))) != ERR_OK)
 		return imap_remote_gone(x->r, x->c);
 	while (imap_remote_line(x->r, is_message, &line) == ERR_OK) {
@@ -285,7 +285,7 @@ struct imap_reply imap_remote_copy_to(struct imap_session *s, struct imap_cmd *c
 		return reply;
 	if (imap_remote_link(r) == NULL)
 		return imap_remote_gone(r, c);
-	buf_add_cstr(&head, "A APPEND ");
+	buf_printf(&head, STR_FMT " APPEND ", STR_ARG(c->tag));
 	imap_put_mailbox(&head, name, imap_names_utf8(s->tongue));
 	while (e == ERR_OK && (n = selected_rows_by_uid(s->selected, uids, 0, &next, rows, COUNT_OF(rows))) > 0) {
 		CLEANUP(arena_free) struct arena a = { 0 };

@@ -25,10 +25,10 @@ static const char *const fragments[] = {
 	"CREATE " HERS "f/g\"\r\n", "DELETE " HERS "f\"\r\n", "RENAME " HERS "f\" " HERS "h\"\r\n", "RENAME " HERS "f\" h\r\n", "REPLACE 1 INBOX {3+}\r\nabc\r\n",
 	"GETQUOTAROOT " HERS "INBOX\"\r\n", "MYRIGHTS " HERS "INBOX\"\r\n", "GETACL " HERS "INBOX\"\r\n", "CREATE \"Other Users/x\"\r\n", "LOGOUT\r\n",
 	/* answers */
-	"A OK done\r\n", "A NO [NOPERM] no\r\n", "A BAD what\r\n", "A OK [READ-WRITE] selected\r\n", "A OK [APPENDUID 3 4:5] stored\r\n", "+ idling\r\n", "+ \r\n",
+	"a1 OK done\r\n", "a1 NO [NOPERM] no\r\n", "a1 BAD what\r\n", "a1 OK [READ-WRITE] selected\r\n", "a1 OK [APPENDUID 3 4:5] stored\r\n", "+ idling\r\n", "+ \r\n",
 	"* BYE gone\r\n", "* 3 EXISTS\r\n", "* 1 EXPUNGE\r\n", "* 1 FETCH (UID 5 FLAGS (\\Seen k) INTERNALDATE \"17-Jul-1996 02:44:25 -0700\" BODY[] {5}\r\nabcde)\r\n",
 	"* 1 FETCH (UID 6 BODY[] {4000000000}\r\n", "* 2 FETCH (FLAGS ())\r\n", "* LIST (\\HasChildren) \"/\" " HERS "f\"\r\n", "* LIST () \"/\" INBOX\r\n",
-	"* STATUS " HERS "f\" (MESSAGES 1)\r\n", "* STATUS INBOX (MESSAGES 1)\r\n", "* CAPABILITY x\r\n", "* ENABLED\r\n", "* VANISHED 1:9\r\n", "a1 OK no\r\n", "* ", "{3}\r\n",
+	"* STATUS " HERS "f\" (MESSAGES 1)\r\n", "* STATUS INBOX (MESSAGES 1)\r\n", "* CAPABILITY x\r\n", "* ENABLED\r\n", "* VANISHED 1:9\r\n", "x OK no\r\n", "* ", "{3}\r\n",
 	"* OK [CLOSED]\r\n", "~{18446744073709551615}\r\n", "{18446744073709551616}\r\n",
 };
 

@@ -70,7 +70,7 @@ static void ask(struct listing *l, struct imap_remote *r, struct str returns)
 	size_t first = l->n;
 	struct str line;
 
-	buf_add_cstr(&ask, "A LIST \"\" (");
+	buf_printf(&ask, STR_FMT " LIST \"\" (", STR_ARG(l->c->tag));
 	imap_put_string(&ask, arena_printf(&l->c->arena, IMAP_OTHERS "/" STR_FMT "/*", STR_ARG(r->address)), imap_names_utf8(l->s->tongue));
 	buf_printf(&ask, ") RETURN (CHILDREN%s" STR_FMT ")\r\n", returns.n ? " " : "", STR_ARG(returns));
 	if (link == NULL || link_send(link, buf_str(&ask)) != ERR_OK)

@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #define HERS "\"Other Users/alice@x/"
-#define SELECTED "* 3 EXISTS\r\nA OK [READ-WRITE] selected\r\n"
+#define SELECTED "* 3 EXISTS\r\na OK [READ-WRITE] selected\r\n"
 
 struct world {
 	struct account  account;
@@ -88,34 +88,34 @@ static bool heard(struct world *w, const char *words) { return str_find(buf_str(
 TEST(what_another_cell_says)
 {
 	static const struct { const char *command, *answer, *heard, *unheard; bool is_over; } cases[] = {
-		{ "b fetch 1 flags\r\n", "* 1 FETCH (FLAGS (\\Seen))\r\nA OK done\r\n", "* 1 FETCH (FLAGS (\\Seen))\r\nb OK done\r\n", "A OK", false },
+		{ "b fetch 1 flags\r\n", "* 1 FETCH (FLAGS (\\Seen))\r\nb OK done\r\n", "* 1 FETCH (FLAGS (\\Seen))\r\nb OK done\r\n", NULL, false },
 		/* a literal goes through as it is, whatever it looks like */
-		{ "b fetch 1 body[]\r\n", "* 1 FETCH (BODY[] {11}\r\nA OK done\r\n)\r\nA OK all\r\n", "{11}\r\nA OK done\r\n)\r\nb OK all\r\n", NULL, false },
-		{ "b fetch 1 flags\r\n", "A NO [NOPERM] no\r\n", "b NO [NOPERM] no\r\n", NULL, false },
-		{ "b fetch 1 flags\r\n", "+ go on\r\n* CAPABILITY X\r\nA OK done\r\n", "b OK done\r\n", "CAPABILITY X", false },
+		{ "b fetch 1 body[]\r\n", "* 1 FETCH (BODY[] {11}\r\nb OK done\r\n)\r\nb OK all\r\n", "{11}\r\nb OK done\r\n)\r\nb OK all\r\n", NULL, false },
+		{ "b fetch 1 flags\r\n", "b NO [NOPERM] no\r\n", "b NO [NOPERM] no\r\n", NULL, false },
+		{ "b fetch 1 flags\r\n", "+ go on\r\n* CAPABILITY X\r\nb OK done\r\n", "b OK done\r\n", "CAPABILITY X", false },
 		/* it speaks of what is not its own, with another tag, or not at all */
-		{ "b fetch 1 flags\r\n", "* STATUS INBOX (MESSAGES 9)\r\nA OK done\r\n", "* BYE [UNAVAILABLE]", "STATUS", true },
-		{ "b noop\r\n", "* LIST () \"/\" INBOX\r\nA OK done\r\n", "* BYE [UNAVAILABLE]", "LIST", true },
-		{ "b noop\r\n", "* PREAUTH hello\r\nA OK done\r\n", "* BYE [UNAVAILABLE]", "PREAUTH", true },
-		{ "b noop\r\n", "b OK done\r\n", "* BYE [UNAVAILABLE]", "b OK", true },
+		{ "b fetch 1 flags\r\n", "* STATUS INBOX (MESSAGES 9)\r\nb OK done\r\n", "* BYE [UNAVAILABLE]", "STATUS", true },
+		{ "b noop\r\n", "* LIST () \"/\" INBOX\r\nb OK done\r\n", "* BYE [UNAVAILABLE]", "LIST", true },
+		{ "b noop\r\n", "* PREAUTH hello\r\nb OK done\r\n", "* BYE [UNAVAILABLE]", "PREAUTH", true },
+		{ "b noop\r\n", "x OK done\r\n", "* BYE [UNAVAILABLE]", "x OK", true },
 		{ "b noop\r\n", "* BYE [X] words\r\n", "* BYE [UNAVAILABLE]", "words", true },
 		{ "b noop\r\n", "", "* BYE [UNAVAILABLE]", NULL, true },
-		{ "b noop\r\n", "A PERHAPS done\r\n", "b NO [SERVERBUG]", NULL, false },
+		{ "b noop\r\n", "b PERHAPS done\r\n", "b NO [SERVERBUG]", NULL, false },
 		/* in the middle of a literal only hanging up is left */
 		{ "b fetch 1 body[]\r\n", "* 1 FETCH (BODY[] {100}\r\nhalf", "", "BYE", true },
 		/* copies: what is not understood is not stored, and the rest neither */
-		{ "b copy 1 INBOX\r\n", "* 1 FETCH (UID 7 FLAGS (\\Seen k) INTERNALDATE \"17-Jul-1996 02:44:25 -0700\" BODY[] {5}\r\nabcde)\r\nA OK done\r\n",
+		{ "b copy 1 INBOX\r\n", "* 1 FETCH (UID 7 FLAGS (\\Seen k) INTERNALDATE \"17-Jul-1996 02:44:25 -0700\" BODY[] {5}\r\nabcde)\r\nb OK done\r\n",
 		  "b OK [COPYUID ", NULL, false },
-		{ "b copy 1 INBOX\r\n", "* 1 FETCH (UID 7 FLAGS () BODY[] {5}\r\nabcde)\r\n* 2 FETCH (UID 8 X BODY[] {1}\r\na)\r\nA OK done\r\n", "* BYE [UNAVAILABLE]", "COPYUID", true },
+		{ "b copy 1 INBOX\r\n", "* 1 FETCH (UID 7 FLAGS () BODY[] {5}\r\nabcde)\r\n* 2 FETCH (UID 8 X BODY[] {1}\r\na)\r\nb OK done\r\n", "* BYE [UNAVAILABLE]", "COPYUID", true },
 		{ "b copy 1 INBOX\r\n", "* 1 FETCH (UID 7 FLAGS () BODY[] {99999999999}\r\n", "BYE", "COPYUID", true },
-		{ "b copy 1 INBOX\r\n", "A OK done\r\n", "b OK none of these messages is there", NULL, false },
+		{ "b copy 1 INBOX\r\n", "b OK done\r\n", "b OK none of these messages is there", NULL, false },
 		{ "b copy 1 Nowhere\r\n", "", "b NO [TRYCREATE]", NULL, false },
 		{ "b copy 1 \"Other Users/carol@x/f\"\r\n", "", "b NO [CANNOT]", NULL, false },
 		/* MOVE asks first whether it may remove */
-		{ "b move 1 INBOX\r\n", "A NO [NOPERM] no\r\n", "b NO [NOPERM] no", NULL, false },
+		{ "b move 1 INBOX\r\n", "b NO [NOPERM] no\r\n", "b NO [NOPERM] no", NULL, false },
 		{ "b replace 1 INBOX {3+}\r\nabc\r\n", "", "b NO [CANNOT]", NULL, false },
 		{ "b select INBOX\r\n", "", "b OK [READ-WRITE]", NULL, false },
-		{ "b close\r\nc fetch 1 flags\r\n", "A OK closed\r\n", "c BAD no mailbox is selected", NULL, false },
+		{ "b close\r\nc fetch 1 flags\r\n", "b OK closed\r\n", "c BAD no mailbox is selected", NULL, false },
 	};
 
 	EACH(cases, c) {
@@ -140,20 +140,20 @@ TEST(what_another_cell_says)
 TEST(names_of_others)
 {
 	static const struct { const char *command, *answers, *heard, *unheard; } cases[] = {
-		{ "b status " HERS "f\" (messages)\r\n", "* STATUS " HERS "f\" (MESSAGES 3)\r\nA OK counted\r\n", "(MESSAGES 3)\r\nb OK counted", NULL },
+		{ "b status " HERS "f\" (messages)\r\n", "* STATUS " HERS "f\" (MESSAGES 3)\r\nb OK counted\r\n", "(MESSAGES 3)\r\nb OK counted", NULL },
 		{ "b status " HERS "f\" (messages)\r\n", "", "b NO [UNAVAILABLE]", NULL },
 		{ "b status " HERS "f\" (messages)\r\n", "* BYE no\r\n", "b NO [NOPERM]", "BYE" },
 		{ "b status \"Other Users/carol@x/f\" (messages)\r\n", "", "b NO [NONEXISTENT]", NULL },
 		{ "b status \"Other Users/x\" (messages)\r\n", "", "b NO [NONEXISTENT]", NULL },
 		{ "b create \"Other Users/x\"\r\n", "", "b NO [CANNOT]", NULL },
 		{ "b rename " HERS "f\" mine\r\n", "", "b NO [CANNOT]", NULL },
-		{ "b list \"\" *\r\n", "* LIST (\\HasNoChildren) \"/\" " HERS "f/g\"\r\n* LIST () \"/\" INBOX\r\n* LIST () \"/\" \"Other Users/carol@x/f\"\r\nA OK listed\r\n",
+		{ "b list \"\" *\r\n", "* LIST (\\HasNoChildren) \"/\" " HERS "f/g\"\r\n* LIST () \"/\" INBOX\r\n* LIST () \"/\" \"Other Users/carol@x/f\"\r\nb OK listed\r\n",
 		  "* LIST (\\HasNoChildren) \"/\" " HERS "f/g\"", "carol" },
-		{ "b list \"\" " HERS "%\"\r\n", "* LIST (\\HasNoChildren) \"/\" " HERS "f/g\"\r\nA OK listed\r\n", "* LIST (\\Noselect \\HasChildren) \"/\" " HERS "f\"", "/g" },
+		{ "b list \"\" " HERS "%\"\r\n", "* LIST (\\HasNoChildren) \"/\" " HERS "f/g\"\r\nb OK listed\r\n", "* LIST (\\Noselect \\HasChildren) \"/\" " HERS "f\"", "/g" },
 		{ "b list \"\" *\r\n", "", "b OK listed", "UNAVAILABLE" },
 		{ "b list \"\" Archive\r\n", "x", "b OK listed", "Other" },
-		{ "b append " HERS "f\" {3}\r\n", "A NO [NOPERM] no\r\n", "b NO [NOPERM] no", "+ " },
-		{ "b append " HERS "f\" {3+}\r\nabc\r\n", "+ go\r\nA OK [APPENDUID 1 2] stored\r\n", "b OK [APPENDUID 1 2] stored", "+ " },
+		{ "b append " HERS "f\" {3}\r\n", "b NO [NOPERM] no\r\n", "b NO [NOPERM] no", "+ " },
+		{ "b append " HERS "f\" {3+}\r\nabc\r\n", "+ go\r\nb OK [APPENDUID 1 2] stored\r\n", "b OK [APPENDUID 1 2] stored", "+ " },
 		{ "b append " HERS "f\" {3+}\r\nabc\r\nc noop\r\n", "", "b NO [UNAVAILABLE]", NULL },
 	};
 
