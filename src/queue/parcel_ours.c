@@ -3,11 +3,16 @@
  * A row of queue.db gets its new recipient in place: its name (log id, seq, recipient) stays, so a replay leaves it to the row as before, and
  * the account that gets it knows it by that name. What an alias leads to further gets rows of its own, numbered behind all that an envelope
  * can have. What is still in the log becomes a row first. A group is not asked: what it does with a message it does when the message comes. An
- * alias that leads to one, and to others too, is refused as a whole: its sender could not know who has got it. */
+ * alias that leads to one, and to others too, is refused as a whole: its sender could not know who has got it.
+ *
+ * Who waits for the same message already gets it once: it is left out of what an alias leads to. Who has got it cannot be told any more: the row
+ * of a recipient that is done goes, and what was delivered from the log never was one. */
 #include "base/clock.h"
 #include "queue/parcels_private.h"
 #include "queue/resolve.h"
 #include "text/text.h"
+
+enum { ROWS_MAX = 1000 };   /* of a message, that are compared */
 
 static bool leads_nowhere(const struct envelope_recipient *asked, const struct envelope *to)
 {
@@ -31,7 +36,30 @@ static enum err targets_of(const struct queue *q, const struct envelope *e, cons
 	return ERR_OK;
 }
 
-/* ERR_OK: the row leads on. ERR_NOTFOUND: to nobody. Else: not now. */
+static bool waits_for_it(const struct late_row *rows, size_t n, const struct late_key *but, const struct envelope_recipient *to)
+{
+	for (size_t i = 0; i < n; i++) {
+		const struct envelope_recipient *other = &rows[i].recipient;
+		if (rows[i].key.recipient != but->recipient && other->account == to->account && (to->account != 0 || str_ieq(other->address, to->address)))
+			return true;
+	}
+	return false;
+}
+
+static enum err leave_out_who_waits(struct queue *q, const struct late_key *key, struct arena *a, struct envelope *to)
+{
+	struct late_row *rows;
+	size_t n, left = 0;
+
+	TRY(late_rows(q->late, key->log_id, key->seq, 0, ROWS_MAX, a, &rows, &n));
+	for (size_t i = 0; i < to->n; i++)
+		if (!waits_for_it(rows, n, key, &to->recipients[i]))
+			to->recipients[left++] = to->recipients[i];
+	to->n = left;
+	return ERR_OK;
+}
+
+/* ERR_OK: the row leads on, or all it leads to is others' already. ERR_NOTFOUND: to nobody. Else: not now. */
 static enum err lead_on(struct parcel *p, struct item *i)
 {
 	CLEANUP(arena_free) struct arena a = { 0 };
@@ -44,7 +72,11 @@ static enum err lead_on(struct parcel *p, struct item *i)
 	TRY(late_find(q->late, &key, &a, &row));
 	TRY(late_message_find(q->late, p->log_id, p->seq, &a, &m));
 	TRY(targets_of(q, &m.envelope, &row, &a, &to));
-	return to.n > 0 ? late_readdress(q->late, &key, to.recipients, to.n, clock_wall_s() + 1) : ERR_NOTFOUND;
+	if (to.n == 0)
+		return ERR_NOTFOUND;
+	TRY(leave_out_who_waits(q, &key, &a, &to));
+	const struct late_change done = { .key = key, .state = LATE_FINISHED };
+	return to.n > 0 ? late_readdress(q->late, &key, to.recipients, to.n, clock_wall_s() + 1) : late_change(q->late, &done, 1);
 }
 
 void parcel_resolve(struct parcel *p)
