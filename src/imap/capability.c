@@ -9,7 +9,7 @@ static void put_word(struct buf *b, const char *word)
 	buf_add_cstr(b, word);
 }
 
-void imap_put_capabilities(struct buf *b, uint64_t append_limit, bool is_compressed)
+void imap_put_capabilities(struct buf *b, uint64_t append_limit, uint32_t message_limit, bool is_compressed)
 {
 	static const char *const words[] = {
 #define COMMAND(word, handler, allowed, advertises, arguments, spec) advertises,
@@ -32,6 +32,8 @@ void imap_put_capabilities(struct buf *b, uint64_t append_limit, bool is_compres
 		put_word(b, "UNAUTHENTICATE");
 	}
 	buf_printf(b, " APPENDLIMIT=%llu", (unsigned long long)append_limit);
+	if (message_limit > 0)
+		buf_printf(b, " MESSAGELIMIT=%u", message_limit);
 }
 
 void imap_put_capabilities_before_login(struct buf *b)
@@ -51,7 +53,7 @@ struct imap_reply imap_capability(struct imap_session *s, struct imap_cmd *c)
 	if (!imap_arg_end(c))
 		return imap_bad(c, "");
 	buf_add_cstr(&s->out, "* CAPABILITY ");
-	imap_put_capabilities(&s->out, view_message_size_max(s->view), session_info(s->s)->is_compressed);
+	imap_put_capabilities(&s->out, view_message_size_max(s->view), s->account->message_limit, session_info(s->s)->is_compressed);
 	buf_add_cstr(&s->out, "\r\n");
 	return imap_ok(c, "that is all");
 }

@@ -310,6 +310,7 @@ static enum err update(struct imap_session *s, struct imap_context *x, const str
 	enum err e = ERR_OK;
 
 	x->q.only = changed;
+	x->q.is_beside = true;
 	x->q.now = clock_wall_s();
 	settle_keys(s, x->q.key, &x->cmd.arena);
 	TRY(search_run(s, &x->q, match, &m));

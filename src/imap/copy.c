@@ -27,6 +27,9 @@ static struct imap_reply transfer(struct imap_session *s, struct imap_cmd *c, bo
 		return imap_bad(c, "sequence-set mailbox");
 	if (is_move && s->is_readonly)
 		return imap_no(c, "NOPERM", "the mailbox was opened by EXAMINE, so nothing can be moved out of it; SELECT it");
+	bool by_uid = true;
+	if (imap_limit_set(s, c, &from, &by_uid, 0, 0) && !is_move)
+		return imap_limit_refuse(s, c);
 	if (s->guest == NULL && imap_is_other(name, &address))
 		return imap_remote_copy_to(s, c, &from, name, address, is_move);
 	e = imap_find(s, name, RIGHT_INSERT, &c->arena, &to);

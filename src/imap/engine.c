@@ -52,7 +52,7 @@ static void *imap_open(struct session *session, void *cell)
 		s->tongue.lang = lang;
 	buf_add(&s->out, tag.n ? tag : STR("*"));
 	buf_add_cstr(&s->out, " OK [CAPABILITY ");
-	imap_put_capabilities(&s->out, view_message_size_max(s->view), session_info(session)->is_compressed);
+	imap_put_capabilities(&s->out, view_message_size_max(s->view), s->account->message_limit, session_info(session)->is_compressed);
 	buf_add_cstr(&s->out, "] logged in\r\n");
 	imap_flush(s);
 	return s;
@@ -97,6 +97,8 @@ static bool run_one(struct imap_session *s)
 		s->is_cut = true;
 		return false;
 	}
+	if (c->limited_to != 0)
+		r = imap_limit_reply(s, c, r);
 	if (r.status == IMAP_PARK)
 		return imap_send_news(s, true, &c->arena);
 	if (!r.is_last && !r.gives_up && !imap_send_news(s, !(c->row->allowed & HOLDS), &c->arena))

@@ -30,5 +30,10 @@ struct imap_reply imap_uid_expunge(struct imap_session *s, struct imap_cmd *c)
 {
 	struct uid_set uids = imap_arg_messages(c, s);
 
-	return imap_arg_end(c) ? expunge(s, c, &uids) : imap_bad(c, "uid-set");
+	bool by_uid = true;
+
+	if (!imap_arg_end(c))
+		return imap_bad(c, "uid-set");
+	imap_limit_set(s, c, &uids, &by_uid, 0, FLAG_DELETED);
+	return expunge(s, c, &uids);
 }

@@ -317,6 +317,10 @@ struct imap_reply imap_fetch(struct imap_session *s, struct imap_cmd *c)
 	imap_flag_words(&x.words, s->view);
 	if (x.f.has_partial)
 		pick_partial(&x, c, &set, &by_uid);
+	if (imap_limit_set(s, c, &set, &by_uid, x.f.since, 0) && x.f.has_partial) {
+		c->limited_to = 0;  /* nothing is done (RFC 9738 §3.1) */
+		return imap_limit_refuse(s, c);
+	}
 	if (x.f.wants_vanished)
 		e = put_vanished(&x, c, &asked);
 	if (e == ERR_OK)

@@ -65,6 +65,7 @@ struct imap_cmd {
 	struct buf    text;             /* the whole command when it has literals */
 	struct arena  arena;
 	enum lang     lang;             /* of the reply */
+	uint32_t      limited_to;       /* MESSAGELIMIT: the lowest UID it worked on; UINT32_MAX: in several mailboxes; 0: there was no need */
 	const char   *why;              /* what an argument was that failed; NULL: syntax. With a response code in front: see imap_bad() */
 };
 
@@ -207,6 +208,12 @@ enum err imap_put_metadata(struct imap_session *s, const struct mailbox *m, stru
 void imap_put_list(struct imap_session *s, const struct mailbox *m);  /* a plain LIST line (SELECT, CREATE) */
 /* LIST of a mailbox that appeared, went (m is NULL), was subscribed, or was called old before (RFC 5465 §5.4, §5.5) */
 void imap_put_list_event(struct buf *b, struct imap_tongue tongue, struct str path, const struct mailbox *m, bool is_subscribed, struct str old);
+
+/* message_limit.c, RFC 9738. Leaves the newest of these that the limit allows (of those with all of flags, changed after since), as UIDs.
+ * False: they are few enough. */
+bool imap_limit_set(struct imap_session *s, struct imap_cmd *c, struct uid_set *set, bool *by_uid, uint64_t since, uint64_t flags);
+struct imap_reply imap_limit_refuse(struct imap_session *s, struct imap_cmd *c);
+struct imap_reply imap_limit_reply(struct imap_session *s, struct imap_cmd *c, struct imap_reply r);
 
 /* park.c */
 bool imap_park(void *state, struct buf *record, uint64_t *modseq);

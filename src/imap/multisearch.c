@@ -111,7 +111,10 @@ static enum err search_one(struct imap_session *s, struct imap_cmd *c, const str
 		c->why = sub.why;
 		e = is_ok ? ERR_OK : ERR_INVALID;
 	} else {
+		search_limit(s, &sub, &x.q);
 		e = search_run(s, &x.q, visit, &x);
+		if (sub.limited_to != 0)
+			c->limited_to = UINT32_MAX;
 		if (e == ERR_OK && x.found.count > 0) {
 			x.found.mailbox = m->path;
 			x.found.uidvalidity = m->uidvalidity;
@@ -152,6 +155,7 @@ static struct imap_reply search_selected(struct imap_session *s, struct imap_cmd
 	c->is_uid = true;
 	if (!search_parse_program(s, c, &x.q) || !search_relevancy_is_allowed(c, &x.q) || !search_update_is_allowed(s, c, &x.q))
 		return search_refuse(s, c, &x.q, USAGE);
+	search_limit(s, c, &x.q);
 	x.found.wants_uids = (q->returns & (RETURN_SAVE | RETURN_UPDATE)) != 0;
 	e = view_mailbox_get(s->view, s->mailbox_id, &c->arena, &m);
 	if (e == ERR_OK) {
@@ -159,7 +163,7 @@ static struct imap_reply search_selected(struct imap_session *s, struct imap_cmd
 		x.found.uidvalidity = m.uidvalidity;
 		e = search_run(s, &x.q, visit, &x);
 	}
-	if (e == ERR_OK && (q->returns & RETURN_UPDATE))
+	if (e == ERR_OK && (x.q.returns & RETURN_UPDATE))
 		context_begin(s, c, &x.q, &x.found, NULL);
 	return search_answer(s, c, "SEARCH", &x.q, &x.found, e);
 }

@@ -362,8 +362,8 @@ static enum err search_some(struct running *x, size_t n)
 	TRY(search_batch(x, x->rows, n));
 	memmove(x->rows, x->rows + n, (x->n - n) * sizeof x->rows[0]);
 	x->n -= n;
-	if (x->q->only != NULL)
-		return ERR_OK;  /* a few, beside a command that is about something else */
+	if (x->q->is_beside)
+		return ERR_OK;
 	imap_progress(x->s, last, selected_count(x->s->selected));
 	return x->q->n_read >= INDEX_AFTER_READ && !x->q->is_index_made ? search_make_index(x->s, x->q, last) : ERR_OK;
 }
@@ -374,7 +374,7 @@ enum err search_run(struct imap_session *s, struct search *q, search_visit *visi
 	uint32_t next = 0;
 	size_t n;
 
-	if (q->only == NULL)
+	if (!q->is_beside)
 		search_use_index(s, q);
 	while ((n = q->only ? selected_rows_by_uid(s->selected, q->only, 0, &next, x.rows + x.n, BATCH)
 	                    : selected_rows(s->selected, NULL, 0, &next, x.rows + x.n, BATCH)) > 0) {

@@ -6,7 +6,7 @@
 #include "text/fold.h"
 #include "text/words.h"
 
-enum argument { NOTHING, STRING, DATE, NUMBER, SECONDS, KEYWORD, SET, HEADER_STRING, MODSEQ, OBJECT };
+enum argument { NOTHING, STRING, DATE, NUMBER, SECONDS, KEYWORD, SET, HEADER_STRING, MODSEQ, OBJECT, AFTER, BEFORE };
 
 static const struct {
 	const char    *word;
@@ -24,7 +24,7 @@ static const struct {
 	{ "SEEN", KEY_FLAGS, NOTHING, FLAG_SEEN }, { "SENTBEFORE", KEY_SENTBEFORE, DATE, 0 }, { "SENTON", KEY_SENTON, DATE, 0 },
 	{ "SENTSINCE", KEY_SENTSINCE, DATE, 0 }, { "SINCE", KEY_SINCE, DATE, 0 }, { "SMALLER", KEY_SMALLER, NUMBER, 0 },
 	{ "SUBJECT", KEY_SUBJECT, STRING, 0 }, { "TEXT", KEY_TEXT, STRING, 0 }, { "TO", KEY_TO, STRING, 0 },
-	{ "UID", KEY_UIDS, SET, 0 }, { "UNANSWERED", KEY_NO_FLAGS, NOTHING, FLAG_ANSWERED },
+	{ "UID", KEY_UIDS, SET, 0 }, { "UIDAFTER", KEY_UIDS, AFTER, 0 }, { "UIDBEFORE", KEY_UIDS, BEFORE, 0 }, { "UNANSWERED", KEY_NO_FLAGS, NOTHING, FLAG_ANSWERED },
 	{ "UNDELETED", KEY_NO_FLAGS, NOTHING, FLAG_DELETED }, { "UNDRAFT", KEY_NO_FLAGS, NOTHING, FLAG_DRAFT },
 	{ "UNFLAGGED", KEY_NO_FLAGS, NOTHING, FLAG_FLAGGED }, { "UNKEYWORD", KEY_NO_FLAGS, KEYWORD, 0 },
 	{ "UNSEEN", KEY_NO_FLAGS, NOTHING, FLAG_SEEN }, { "EMAILID", KEY_EMAILID, OBJECT, 0 }, { "THREADID", KEY_THREADID, OBJECT, 0 },
@@ -151,6 +151,17 @@ static void parse_argument(struct parsing *p, struct search_key *key, enum argum
 	case MODSEQ:
 		parse_modseq(p, key);
 		break;
+	case AFTER:
+	case BEFORE: {  /* RFC 9738 §3.2 */
+		uint32_t uid = scan_u32(&c->args);
+		if (uid == 0)
+			scan_fail(&c->args);
+		else if (argument == AFTER && uid < UINT32_MAX)
+			uid_set_add(&key->set, &c->arena, uid + 1, UINT32_MAX);
+		else if (argument == BEFORE && uid > 1)
+			uid_set_add(&key->set, &c->arena, 1, uid - 1);
+		break;
+	}
 	case OBJECT:
 		key->text = imap_astring(&c->args, &c->arena);
 		break;

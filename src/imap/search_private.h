@@ -52,7 +52,8 @@ struct search {
 	size_t   n_keys;
 	struct str program;            /* the keys as they stand in the command */
 	struct str update_items;       /* of RETURN (UPDATE (…)): what to fetch of new messages; empty: nothing */
-	const struct uid_set *only;    /* NULL: all messages */
+	const struct uid_set *only;    /* UIDs; NULL: all messages */
+	bool     is_beside;            /* asks a few, beside a command that is about something else (context.c) */
 	/* while it runs */
 	unsigned relevancy;            /* of the message that is visited: 1 to 100, if wants_relevancy */
 	size_t   n_read;               /* messages that had to be read */
@@ -67,6 +68,9 @@ bool search_update_is_allowed(struct imap_session *s, struct imap_cmd *c, const 
 void search_parse_return(struct imap_session *s, struct imap_cmd *c, struct search *out);
 bool search_parse_charset(struct imap_cmd *c, struct search *out);
 bool search_parse_program(struct imap_session *s, struct imap_cmd *c, struct search *out);
+
+/* Where the mailbox is larger than imap_message_limit: sets q->only to the newest of what the keys name. False: it is small enough. */
+bool search_limit(struct imap_session *s, struct imap_cmd *c, struct search *q);
 
 /* Calls visit for each message that matches, in the order of the mailbox. ERR_UNAVAILABLE: the server stops. */
 typedef void search_visit(void *context, const struct message_row *row);

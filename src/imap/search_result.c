@@ -284,6 +284,7 @@ struct imap_reply imap_search(struct imap_session *s, struct imap_cmd *c)
 		q->has_return = true;
 		q->returns = RETURN_ALL;
 	}
+	search_limit(s, c, q);
 	x.found.wants_uids = (q->returns & (RETURN_SAVE | RETURN_UPDATE)) != 0;
 	e = search_run(s, q, visit, &x);
 	if (e == ERR_OK && (q->returns & RETURN_UPDATE))

@@ -277,6 +277,8 @@ struct imap_reply imap_sort(struct imap_session *s, struct imap_cmd *c)
 	if (!search_parse_charset(c, &q) || !search_parse_program(s, c, &q) || !search_relevancy_is_allowed(c, &q) ||
 	    !search_update_is_allowed(s, c, &q))
 		return search_refuse(s, c, &q, "[RETURN (MIN MAX ALL COUNT SAVE PARTIAL RELEVANCY UPDATE)] (criteria) charset search-keys");
+	if (search_limit(s, c, &q))
+		return imap_limit_refuse(s, c);
 	e = search_run_summaries(s, &q, needs_record(x), add_item, x);
 	if (e == ERR_OK) {
 		if (x->n_items > 0)

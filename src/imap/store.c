@@ -98,6 +98,9 @@ struct imap_reply imap_store(struct imap_session *s, struct imap_cmd *c)
 	/* some of them are changed without a word about the others: clients do not take a NO well (RFC 4314 §4) */
 	if (s->guest != NULL && (~ch.how.untouched == 0 || ((ch.how.flags & ~ch.how.untouched) == 0 && (ch.how.flags != 0 || ch.how.op != FLAGS_REPLACE))))
 		return imap_err(c, ERR_DENIED);
+	bool by_uid = true;
+	if (imap_limit_set(s, c, &uids, &by_uid, 0, 0))
+		asked = uid_set_count(&uids);
 	if (!imap_send_news(s, false, &c->arena))  /* a new keyword is announced before it is shown (RFC 9051 §7.3.5) */
 		return (struct imap_reply){ .status = IMAP_CUT };
 	/* Others changed flags: silence would leave it open whether these come before or after ours (RFC 9051 §6.4.6, the note) */

@@ -93,6 +93,8 @@ struct imap_reply imap_thread(struct imap_session *s, struct imap_cmd *c)
 	imap_sp(&c->args);
 	if (!search_parse_charset(c, &q) || !search_parse_program(s, c, &q))
 		return search_refuse(s, c, &q, "ORDEREDSUBJECT/REFERENCES/REFS charset search-keys");
+	if (search_limit(s, c, &q))
+		return imap_limit_refuse(s, c);
 	e = search_run_summaries(s, &q, true, add_message, &x);
 	if (e == ERR_OK)
 		e = x.e;

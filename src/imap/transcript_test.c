@@ -227,6 +227,8 @@ static void play_line(struct play *p, struct str line)
 			attach(p, c);
 		else if (str_eq(verb, STR("render")))
 			render(p, c);
+		else if (str_eq(verb, STR("limit")))
+			p->account.message_limit = (uint32_t)(number.p[0] - '0');
 		else if (str_eq(verb, STR("wake")))
 			wake(p, c);
 		else if (str_eq(verb, STR("closed")))

@@ -8,6 +8,8 @@
 
 struct view;
 
+enum { MESSAGE_LIMIT_MIN = 1000 };   /* RFC 9738 §3: not lower than this */
+
 /* How an engine meets other accounts (shared mailboxes): through control and master; in tests, without them. Each call may wait. */
 struct others {
 	/* Who lets this account see something: one by any of his addresses (ERR_NOTFOUND: nobody, or he shares nothing), or all. */
@@ -26,6 +28,7 @@ struct account {
 	struct channel *control;    /* for ACCOUNT_INFO and RESOLVE (directory/info.h) */
 	struct channel *queue;      /* for queue_add() (queue/add.h) */
 	const struct others *others;  /* NULL: it sees no other account */
+	_Atomic uint32_t message_limit;  /* messages one IMAP command works on (RFC 9738); 0: no limit */
 	/* Threads that wait for another account's cell; that serve guests from one. A cell has eight: some are always left for its own clients, and
 	 * two cells whose clients look at each other cannot wait for each other with all of them. */
 	_Atomic int     visits, guests;

@@ -9,7 +9,7 @@ import socket
 
 from harness import ROOT, Server, expect
 
-FILES = [f for f in sorted(glob.glob(os.path.join(ROOT, "tests/imap/*.txt"))) if not f.endswith(("park.txt", "notify.txt"))]
+FILES = [f for f in sorted(glob.glob(os.path.join(ROOT, "tests/imap/*.txt"))) if not f.endswith(("park.txt", "notify.txt", "limit.txt"))]
 
 
 def make_server():
