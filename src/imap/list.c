@@ -334,9 +334,9 @@ static enum err put_all(struct imap_session *s, struct imap_cmd *c, const struct
 		put_name(&s->out, s->tongue, "LIST", &names[i], returns, is_ancestor);
 		if (names[i].other != NULL)
 			buf_add(&s->out, names[i].other->lines);
-		if ((returns & RETURN_STATUS) && names[i].m != NULL)
+		if ((returns & RETURN_STATUS) && names[i].m != NULL && imap_may(s, names[i].m->mailbox_id, RIGHT_READ) == ERR_OK)
 			TRY(imap_put_status(s, names[i].m, l->status, &c->arena));
-		if ((returns & RETURN_METADATA) && names[i].m != NULL)
+		if ((returns & RETURN_METADATA) && names[i].m != NULL && s->guest == NULL)  /* they are the owner's notes */
 			TRY(imap_put_metadata(s, names[i].m, l->metadata));
 		if ((returns & RETURN_MYRIGHTS) && names[i].m != NULL && is_chosen(l, &names[i]))
 			imap_put_myrights(s, names[i].m);
