@@ -106,13 +106,13 @@ class Peer:
                     data = stream.read(int(line.split()[1]))
                 else:
                     say("354 go on")
-                    data = b""
+                    data = bytearray()
                     while not data.endswith(b"\r\n.\r\n"):
                         more = stream.readline()
                         if not more:
                             raise EOFError
                         data += more
-                message = {"sender": sender, "mail": mail, "to": to, "data": data, "tls": tls, "login": login}
+                message = {"sender": sender, "mail": mail, "to": to, "data": bytes(data), "tls": tls, "login": login}
                 if self.drops:
                     self.drops -= 1
                     self.dropped.append(message)

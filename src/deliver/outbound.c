@@ -36,7 +36,7 @@ void job_free(struct outbound_job *j)
 	mx_cancel(j->search);
 	sts_cancel(j->policy_search);
 	mx_route_free(j->route);
-	message_release(j);
+	plan_release(j);
 	send_release(&j->in);
 	if (j->password.p)
 		arena_wipe(&j->arena);
@@ -156,13 +156,18 @@ void job_ready(struct outbound_job *j)
 		answer_probe(j, smtp_sender_probed(c->sender));
 		return;
 	}
-	if (message_fit(j, smtp_sender_offers(c->sender), c->is_proven)) {
+	switch (message_fit(j, smtp_sender_offers(c->sender), c->is_proven)) {
+	case ERR_OK:
 		smtp_sender_begin(c->sender, &j->outgoing);
 		connection_go_on(c);
 		return;
+	case ERR_AGAIN:
+		connection_rest(c);
+		return;
+	default:
+		connection_hold(c, number);
+		job_answer(j);
 	}
-	connection_hold(c, number);
-	job_answer(j);
 }
 
 void job_finished(struct outbound_job *j)
@@ -323,6 +328,7 @@ void outbound_free(struct outbound *r)
 	if (r == NULL)
 		return;
 	outbound_end(r);
+	plan_end(r);
 	map_free(&r->places);
 	map_free(&r->held);
 	map_free(&r->without_bdat);

@@ -393,6 +393,12 @@ static void talk(struct outbound_connection *c)
 
 void connection_go_on(struct outbound_connection *c) { talk(c); }
 
+void connection_rest(struct outbound_connection *c)
+{
+	loop_timer_stop(c->outbound->loop, &c->timer);
+	loop_watch(c->outbound->loop, &c->watch, stream_wants(&c->stream, true, false));
+}
+
 /* ---- after a message ---- */
 
 void connection_use(struct outbound_connection *c, struct outbound_job *j)

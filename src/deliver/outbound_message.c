@@ -8,8 +8,6 @@
 #include "deliver/outbound_private.h"
 #include "base/bytes.h"
 #include "base/clock.h"
-#include "base/log.h"
-#include <sys/mman.h>
 #include <unistd.h>
 
 enum { HEADER_MAX = 256 << 10 };
@@ -96,40 +94,17 @@ static void refuse_utf8(struct outbound_job *j)
 
 static bool read_ascii(void *context, uint64_t offset, char *room, size_t n)
 {
-	mime_downgrade_read(((struct outbound_job *)context)->ascii, offset, room, n);
+	plan_read(context, offset, room, n);
 	return true;
 }
 
-/* Once for all hosts that are tried. False: the body cannot be read. */
-static bool plan_ascii(struct outbound_job *j)
+static bool needs_ascii(const struct send *s, const struct smtp_offers *offers)
 {
-	const struct send *s = &j->in.send;
-	struct str body = str_make(s->body.p, (size_t)s->size);
-
-	if (j->ascii)
-		return true;
-	if (body.p == NULL && s->size > 0) {  /* the size of its file (queue/send.h), which nobody changes */
-		void *p = mmap(NULL, (size_t)s->size, PROT_READ, MAP_PRIVATE, s->fd, 0);
-		if (p == MAP_FAILED) {
-			(void)log_errno("mmap", "message to send");
-			return false;
-		}
-		j->mapped = body = str_make(p, (size_t)s->size);
-	}
-	j->ascii = ARENA_NEW(&j->arena, struct mime_downgrade);
-	j->ascii_outcome = mime_downgrade(&j->arena, body, j->ascii);
-	return true;
+	return s->body_type != ENVELOPE_7BIT && !(offers->has & SMTP_OFFERS_8BITMIME) && !(s->smtputf8 && offers->has & SMTP_OFFERS_SMTPUTF8);
 }
 
-void message_release(struct outbound_job *j)
-{
-	if (j->mapped.p)
-		munmap((void *)(uintptr_t)j->mapped.p, j->mapped.n);
-	j->mapped = STR_NONE;
-}
-
-/* For this server: is it the encoded message that goes? Those it cannot be sent to have their result. */
-static bool fit_ascii(struct outbound_job *j, const struct smtp_offers *offers)
+/* Planned, as far as it can be: is it the encoded message that goes? Those it cannot be sent to have their result. */
+static bool fit_ascii(struct outbound_job *j, enum err plan)
 {
 	static const char *const reasons[] = {
 		[DOWNGRADE_HEADER] = "the header of the message, or of a part of it, has letters beyond ASCII that are not encoded, and the server of "
@@ -139,17 +114,15 @@ static bool fit_ascii(struct outbound_job *j, const struct smtp_offers *offers)
 		[DOWNGRADE_BROKEN] = "the message has letters beyond ASCII where its form does not allow to encode them, and the server of the recipient "
 		                     "takes ASCII only (no 8BITMIME)",
 	};
-	const struct send *s = &j->in.send;
 
-	if (s->body_type == ENVELOPE_7BIT || offers->has & SMTP_OFFERS_8BITMIME || (s->smtputf8 && offers->has & SMTP_OFFERS_SMTPUTF8))
-		return false;
-	if (!plan_ascii(j)) {
+	if (plan != ERR_OK) {
 		settle_all(j, DELIVERY_DEFERRED, "4.3.0", STR("the message could not be read from the queue"));
 		return false;
 	}
-	if (j->ascii_outcome != DOWNGRADE_DONE && j->ascii_outcome != DOWNGRADE_NOT_NEEDED)
-		refuse_all(j, "5.6.3", str_of(reasons[j->ascii_outcome]));
-	return j->ascii_outcome == DOWNGRADE_DONE;
+	enum downgrade_outcome outcome = plan_outcome(j);
+	if (outcome != DOWNGRADE_DONE && outcome != DOWNGRADE_NOT_NEEDED)
+		refuse_all(j, "5.6.3", str_of(reasons[outcome]));
+	return outcome == DOWNGRADE_DONE;
 }
 
 /* BY with R: who does not know it cannot promise to give the message back in time, so it does not get it (RFC 2852 §4). What an LMTP server
@@ -176,18 +149,22 @@ static enum smtp_by by_of(const struct send *s)
 	return modes[s->wishes.by];
 }
 
-bool message_fit(struct outbound_job *j, const struct smtp_offers *offers, bool is_proven)
+enum err message_fit(struct outbound_job *j, const struct smtp_offers *offers, bool is_proven)
 {
 	const struct send *s = &j->in.send;
+	bool needs_plan = needs_ascii(s, offers);
+	enum err plan = needs_plan ? plan_ascii(j) : ERR_OK;
 	bool has_utf8 = (offers->has & SMTP_OFFERS_SMTPUTF8) != 0;
 	int64_t left_s = s->wishes.deliver_by - clock_wall_s();
 	size_t n = 0;
 
+	if (plan == ERR_AGAIN)
+		return plan;
 	fit_deadline(j, offers, left_s);
 	if (s->smtputf8 && !has_utf8)
 		refuse_utf8(j);
-	bool is_encoded = fit_ascii(j, offers);
-	uint64_t size = is_encoded ? j->ascii->size : s->size + s->prefix.n;
+	bool is_encoded = needs_plan && fit_ascii(j, plan);
+	uint64_t size = is_encoded ? plan_size(j) : s->size + s->prefix.n;
 	if (offers->size_max && size > offers->size_max)
 		refuse_all(j, "5.3.4", arena_printf(&j->arena, "the message has %llu bytes, and the server takes %llu at most", (unsigned long long)size,
 		                                    (unsigned long long)offers->size_max));
@@ -208,5 +185,5 @@ bool message_fit(struct outbound_job *j, const struct smtp_offers *offers, bool 
 		.read = is_encoded ? read_ascii : read_message, .context = j,
 		.n = n, .recipients = j->people,
 	};
-	return n > 0;
+	return n > 0 ? ERR_OK : ERR_NOTFOUND;
 }

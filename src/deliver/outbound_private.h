@@ -75,9 +75,7 @@ struct outbound_job {
 	struct smtp_outgoing outgoing;
 	struct smtp_outgoing_recipient *people;
 	size_t             *who;               /* people[i] is recipient who[i] of the SEND */
-	struct mime_downgrade *ascii;          /* the message for those without 8BITMIME; NULL: nobody has asked for it yet */
-	enum downgrade_outcome ascii_outcome;
-	struct str          mapped;            /* the body, for it; p == NULL: it was in memory */
+	struct outbound_plan *plan;            /* of the message for those without 8BITMIME; NULL: nobody has asked for it yet */
 };
 
 /* Who waits, the first one first. */
@@ -153,6 +151,8 @@ struct outbound {
 	uint64_t                tickets;
 	struct map              places;       /* by address and port */
 	struct map              held;         /* by number: connections in that state */
+	struct worker          *worker;       /* outbound_plan.c; NULL: nothing was planned yet */
+	struct loop_fd          planned;
 	struct map              without_bdat; /* names of hosts */
 	bool                    stops;
 };
@@ -176,6 +176,7 @@ bool connection_is_good(const struct outbound_connection *c);               /* f
 void connection_use(struct outbound_connection *c, struct outbound_job *j);   /* one that is free, or HELD no longer */
 /* Goes on with what its sender has to say. */
 void connection_go_on(struct outbound_connection *c);
+void connection_rest(struct outbound_connection *c);                        /* READY; its message is being planned. It hears when it is closed */
 void connection_hold(struct outbound_connection *c, uint64_t number);       /* its job is answered: HELD */
 void connection_release(struct outbound_connection *c);                     /* HELD → FREE, or LEAVING */
 void connection_leave(struct outbound_connection *c);                       /* says QUIT; it may be freed when this returns */
@@ -227,11 +228,19 @@ void job_finished(struct outbound_job *j);   /* its message was decided about */
 /* The connection is of no use any more, and about to be freed. why: what was heard or what happened. */
 void job_lost(struct outbound_job *j, const struct smtp_result *why);
 
-/* outbound_message.c: makes j->outgoing out of the recipients that are open, as this server can take it. False: none can be sent; those
- * that can never be have their result. */
-bool message_fit(struct outbound_job *j, const struct smtp_offers *offers, bool is_proven);
-void message_release(struct outbound_job *j);   /* what it has made of it */
+/* outbound_message.c: makes j->outgoing out of the recipients that are open, as this server can take it. ERR_NOTFOUND: none can be sent; those
+ * that can never be have their result. ERR_AGAIN: it is being planned; job_ready() will come again. */
+enum err message_fit(struct outbound_job *j, const struct smtp_offers *offers, bool is_proven) MUST_CHECK;
 void result_set(struct outbound_job *j, size_t i, enum delivery_outcome outcome, const char *status, struct str text);
+
+/* outbound_plan.c: how it is encoded for a server without 8BITMIME. ERR_OK: that is known, and may be asked for below. ERR_AGAIN: job_ready()
+ * comes when it is. ERR_IO: the message cannot be read. */
+enum err plan_ascii(struct outbound_job *j) MUST_CHECK;
+enum downgrade_outcome plan_outcome(const struct outbound_job *j);
+uint64_t plan_size(const struct outbound_job *j);
+void plan_read(struct outbound_job *j, uint64_t offset, char *room, size_t n);
+void plan_release(struct outbound_job *j);      /* with its job */
+void plan_end(struct outbound *r);              /* after all jobs */
 
 /* outbound_report.c: what is counted for the reports about TLS; each connection once. */
 void report_policy(struct outbound_job *j, const struct mta_sts_policy *p, struct str why, enum tls_result trouble);

@@ -370,6 +370,27 @@ TEST(no_descriptors)
 	teardown(&w);
 }
 
+/* Gone while a thread still plans how to encode it: nobody waits for the plan, and nothing of it is left. */
+TEST(a_plan_that_nobody_waits_for)
+{
+	enum { SIZE = 8 << 20 };
+	static const char *const scripts[] = { "220 p\n<EHLO\n250 p\n=\nX\n", NULL };
+	struct send_recipient bob = { .address = STR("bob@x") };
+	CLEANUP(fd_close) int fd = file_of(SIZE);
+	struct world w;
+	struct send s = message_in(fd, SIZE, &bob);
+
+	s.body_type = ENVELOPE_8BITMIME;
+	setup(&w, scripts);
+	begin_to_ask(&w, &s, SEND_TIMEOUT_MS);
+	for (int64_t until = clock_mono_ms() + WAIT_MS; !(w.outbound->jobs && w.outbound->jobs->plan) && clock_mono_ms() < until;)
+		loop_once(w.loop, 10);
+	EXPECT(w.outbound->jobs && w.outbound->jobs->plan);
+	outbound_drop_all(w.outbound);
+	w.server.goes_on = true;
+	teardown(&w);
+}
+
 /* However fast a server takes a large message, the others have their turns. */
 TEST(large_message_takes_turns)
 {

@@ -2,7 +2,7 @@
  * key, no mail but what it is sending at the moment. What it has heard is told to who asked; what it was doing when it dies was
  * not answered, and is asked again.
  *
- * One thread, one loop, and nothing in it waits for a stranger. */
+ * One loop, and nothing in it waits for a stranger; a thread beside it plans how large messages are encoded (deliver/outbound_plan.c). */
 #include "auth/route_password.h"
 #include "base/clock.h"
 #include "base/log.h"

@@ -57,6 +57,14 @@ def test_plain_and_slow_peers_get_their_mail(w):
         expect(b"un caf=C3=A9 au lait, deux" in got[0]["data"] and b"DKIM-Signature" not in got[0]["data"], f"{name} has no 8BITMIME: {got[0]['data']}")
 
 
+def test_a_large_eight_bit_message_to_a_plain_server(w):
+    """Planned by a thread of the role that sends, which its sandbox has to allow."""
+    plain = w.peer("seven")
+    w.send("x@seven.peer.test", subject="large seven", body="un café au lait\r\n", size=3_000_000)
+    data = w.arrives(plain, "large seven")[0]["data"]
+    expect(b"un caf=C3=A9 au lait" in data and len(data) > 3_000_000, f"{len(data)} bytes")
+
+
 def test_one_host_after_the_other(w):
     busy, works = w.peer("busy", greeting="421 4.3.2 too busy"), w.peer("works")
     w.dns.set("fall.peer.test", "MX", "5 nowhere.peer.test", "10 mx.busy.peer.test", "20 mx.works.peer.test")
