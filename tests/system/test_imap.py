@@ -1,6 +1,9 @@
 """IMAP with two devices on one account, over real TLS."""
+import glob
 import imaplib
+import os
 import re
+import signal
 import time
 
 from harness import Server, expect, wait_for
@@ -273,6 +276,43 @@ def test_unauthenticate(server):
     expect(c.command("w SELECT INBOX", "w ")[-1].startswith("w BAD this command comes after the login"), "nobody is logged in")
     ok(c, "LOGOUT")
     c.close()
+
+
+def try_login(server, name):
+    """None: the cell that was just killed is not collected yet, and the server says UNAVAILABLE."""
+    c = server.raw(993, tls=True)
+    c.line()
+    if c.command(f'l LOGIN {name}@example.test "{server.passwords[name + "@example.test"]}"', "l ")[-1].startswith("l OK"):
+        return c
+    c.close()
+    return None
+
+
+def found_by(server, name, key):
+    c = wait_for(lambda: try_login(server, name), 20, "a login")
+    ok(c, "SELECT Words")
+    lines = ok(c, f"SEARCH {key}")
+    c.close()
+    return [l for l in lines if l.startswith("* SEARCH")]
+
+
+def test_search_index_outlives_its_cell_and_its_files(server):
+    c = login(server, "bob")
+    ok(c, "CREATE Words")
+    messages = [f"Subject: n\r\n\r\nrare{n}word and others\r\n".encode() for n in range(400)]
+    c.send(b"m APPEND Words" + b"".join(b" {%d+}\r\n" % len(m) + m for m in messages) + b"\r\n")
+    expect(c.until("m ", 60)[-1].startswith("m OK"), "MULTIAPPEND")
+    c.close()
+    for damage in ("no", "kill", "words"):
+        if damage != "no":
+            for pid in server.pids_of("cell"):
+                os.kill(pid, signal.SIGKILL)
+        for path in glob.glob(f"{server.dir}/accounts/*/search/*.{damage}"):
+            os.unlink(path)
+        expect(found_by(server, "bob", "TEXT rare77word") == ["* SEARCH 78"], f"{damage}: the word")
+        expect(found_by(server, "bob", "FUZZY TEXT others").pop().endswith(" 400"), f"{damage}: all of them")
+        state = server.cli_json("account", "index", "bob@example.test")
+        expect(state["indexed"] >= 400 and state["size"] > 0, f"{damage}: {state}")
 
 
 def test_10000_messages(server):
