@@ -1,6 +1,7 @@
 /* Power cuts. A random program runs on an account while the disk layer records every write and sync; then the account
  * is rebuilt as it may be after a cut at many moments, opened, and compared with what had been acknowledged by then. */
 #include "disk/powercut_test.h"
+#include "store/index.h"
 #include "store/rights.h"
 #include "store/view.h"
 
@@ -164,21 +165,24 @@ static void note_moment(struct story *t)
 static void run_story(struct story *t)
 {
 	for (int i = 0; i < OPERATIONS; i++) {
-		switch (rand_r(&t->seed) % 9) {
-		case 0: case 1: case 2:
+		switch (rand_r(&t->seed) % 19) {
+		case 0: case 1: case 2: case 3: case 4: case 5:
 			do_append(t);
 			break;
-		case 3:
+		case 6: case 7:
 			do_remove(t, false);
 			break;
-		case 4:
+		case 8: case 9:
 			do_remove(t, true);
 			break;
-		case 5:
+		case 10: case 11:
 			view_tick(t->v);
 			break;
-		case 6:
+		case 12: case 13:
 			do_share(t);
+			break;
+		case 14:
+			index_step(t->v, 20);
 			break;
 		default:
 			do_flag(t);
@@ -257,6 +261,26 @@ static void check_shares(const struct story *t, struct view *v, size_t cut)
 	EXPECT(promised == t->shares || acl_is_untold(v));
 }
 
+/* The index never denies what is there: no number of an email that it knows has come to mean another one. */
+static void check_index(const struct story *t, struct view *v)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct message_row rows[MESSAGES_MAX];
+	struct selected *s;
+	uint32_t next = 0;
+	size_t n;
+
+	EXPECT_OK(selected_open(v, t->inbox, NULL, &s));
+	n = selected_rows(s, NULL, 0, &next, rows, COUNT_OF(rows));
+	selected_close(s);
+	for (size_t i = 0; i < t->n; i += 5) {
+		struct index_needle needle = { .text = arena_printf(&a, "%zu", i), .fields = INDEX_SUBJECT };
+		index_find(v, &needle, 1, &a);
+		for (size_t k = 0; k < n; k++)
+			EXPECT(rows[k].uid != t->h[i].inbox_uid || index_hit(needle.hits, rows[k].email) != HIT_NO);
+	}
+}
+
 static void check_counters(struct view *v, int64_t mailbox_id)
 {
 	CLEANUP(arena_free) struct arena a = { 0 };
@@ -295,6 +319,8 @@ static void check_cut(const struct story *t, struct str trace, size_t cut, unsig
 	check_shares(t, v, cut);
 	check_counters(v, t->inbox);
 	check_counters(v, t->archive);
+	if (seed % 8 == 0)
+		check_index(t, v);
 	for (size_t i = 0; i < t->n_moments && t->moments[i].at <= cut; i++)
 		knew = t->moments[i];
 	/* a client that knows all up to a modseq that still counts has the right flags */
