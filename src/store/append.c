@@ -158,7 +158,7 @@ static uint32_t take_number(struct append *ap)
 
 	pthread_mutex_lock(&v->memory_lock);
 	email = atomic_fetch_add(&v->email_next, 1);
-	if (ap->link == NULL) {
+	if (ap->first_email == 0) {
 		ap->first_email = email;
 		ap->next = v->appends;
 		ap->link = &v->appends;
@@ -172,7 +172,7 @@ static uint32_t take_number(struct append *ap)
 
 static void numbers_are_settled(struct append *ap)
 {
-	if (ap->link == NULL)
+	if (ap->first_email == 0)  /* link and next are changed by the neighbours, too: only under the lock */
 		return;
 	pthread_mutex_lock(&ap->v->memory_lock);
 	*ap->link = ap->next;
