@@ -27,6 +27,7 @@ struct item {
 	uint32_t   number, uid;      /* as the command counts, and the UID; in the order of the mailbox */
 	uint64_t   modseq;
 	uint8_t    relevancy;
+	uint64_t   start;            /* of the first key, so that it is compared as the key is: most comparisons end here */
 	union key *keys;             /* one a criterion */
 };
 
@@ -73,7 +74,7 @@ static struct str text_of(struct arena *a, struct str record, enum sort_by by)
 	case BY_DISPLAYTO:
 		return display(a, record, SUMMARY_TO);
 	default:
-		return header_base_subject(a, summary_subject(a, record), NULL);
+		return summary_base_subject(a, record, NULL);
 	}
 }
 
@@ -84,6 +85,18 @@ static int64_t number_of(const struct summary *sum, enum sort_by by)
 	if (by == BY_SIZE)
 		return (int64_t)sum->size;
 	return by == BY_DATE && summary_sent(sum->record, &sent) ? sent.unix_s : sum->received;
+}
+
+/* The first eight bytes of a text, as a number that is compared like them; a number, moved above zero. */
+static uint64_t start_of(const union key *key, bool is_a_text)
+{
+	uint64_t start = 0;
+
+	if (!is_a_text)
+		return (uint64_t)key->number ^ UINT64_C(1) << 63;
+	for (size_t i = 0; i < 8; i++)
+		start = start << 8 | (i < key->text.n ? (unsigned char)key->text.p[i] : 0);
+	return start;
 }
 
 static void add_item(void *context, const struct message_row *row, const struct summary *sum, struct arena *scratch)
@@ -103,7 +116,8 @@ static void add_item(void *context, const struct message_row *row, const struct 
 	}
 	if (x->n_items == x->items_cap)
 		x->items = arena_grow(a, x->items, x->n_items, &x->items_cap, sizeof *x->items);
-	x->items[x->n_items++] = (struct item){ x->c->is_uid ? row->uid : row->seq, row->uid, row->modseq, (uint8_t)x->q->relevancy, keys };
+	x->items[x->n_items++] = (struct item){ x->c->is_uid ? row->uid : row->seq, row->uid, row->modseq, (uint8_t)x->q->relevancy,
+	                                        start_of(keys, is_text(x->criteria[0].by)), keys };
 }
 
 static bool needs_record(const struct sorting *x)
@@ -119,6 +133,8 @@ static int compare(const void *left, const void *right, void *context)
 	const struct item *a = left, *b = right;
 	const struct sorting *x = context;
 
+	if (a->start != b->start)
+		return (a->start < b->start) != x->criteria[0].is_reverse ? -1 : 1;
 	for (size_t i = 0; i < x->n_criteria; i++) {
 		const union key *k = &a->keys[i], *l = &b->keys[i];
 		int order = is_text(x->criteria[i].by) ? str_cmp(k->text, l->text) : (k->number > l->number) - (k->number < l->number);

@@ -63,7 +63,7 @@ static void add_message(void *context, const struct message_row *row, const stru
 	if (summary_sent(sum->record, &sent))
 		m.sent = sent.unix_s;
 	if (x->how != THREAD_REFS)
-		m.subject = str_copy(a, fold_casemap(scratch, header_base_subject(scratch, summary_subject(scratch, sum->record), &m.is_reply)));
+		m.subject = str_copy(a, fold_casemap(scratch, summary_base_subject(scratch, sum->record, &m.is_reply)));
 	if (x->how != THREAD_ORDEREDSUBJECT)
 		add_references(x, sum, scratch, &m);
 	if (x->n == x->cap)

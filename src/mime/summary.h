@@ -39,6 +39,7 @@ bool summary_sent(struct str record, struct mail_date *out);  /* the Date field;
 enum summary_field { SUMMARY_FROM, SUMMARY_SENDER, SUMMARY_REPLY_TO, SUMMARY_TO, SUMMARY_CC, SUMMARY_BCC };
 /* Subject as UTF-8 (RFC 2047 decoded); empty: none. */
 struct str summary_subject(struct arena *a, struct str record);
+struct str summary_base_subject(struct arena *a, struct str record, bool *is_reply);  /* header_base_subject() of it */
 /* Addresses of a field as text to search in: "Display Name <local@domain>", one a line, UTF-8. Sender and Reply-To
  * are what ENVELOPE shows: From when absent. Empty: none. */
 struct str summary_addresses(struct arena *a, struct str record, enum summary_field field);

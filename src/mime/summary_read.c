@@ -86,6 +86,11 @@ static struct str take_item(struct scan *s)
 	int c = scan_peek(s);
 
 	if (c == '"') {
+		const char *first = s->p + 1, *end = memchr(first, '"', (size_t)(s->end - first));
+		if (end != NULL && memchr(first, '\\', (size_t)(end - first)) == NULL) {  /* nearly every one: threading a mailbox reads them all */
+			s->p = end + 1;
+			return str_make(from, (size_t)(s->p - from));
+		}
 		for (s->p++; s->p < s->end && *s->p != '"'; s->p++)
 			if (*s->p == '\\' && s->p + 1 < s->end)
 				s->p++;
@@ -110,14 +115,14 @@ static void skip_value(struct scan *s)
 	size_t depth = 0;
 
 	do {
-		if (scan_take(s, ' '))
-			continue;
-		if (scan_take(s, '('))
-			depth++;
-		else if (depth && scan_take(s, ')'))
-			depth--;
-		else
+		char c = s->p < s->end ? *s->p : '"';
+		if (c == ' ' || c == '(' || (c == ')' && depth > 0)) {
+			s->p++;
+			depth += c == '(';
+			depth -= c == ')';
+		} else {
 			(void)take_item(s);
+		}
 	} while (depth && !s->failed);
 }
 
@@ -168,6 +173,15 @@ struct str summary_subject(struct arena *a, struct str record)
 	if (!envelope_field(record, 1, &s))
 		return STR("");
 	return header_decode(a, take_nstring(a, &s));
+}
+
+struct str summary_base_subject(struct arena *a, struct str record, bool *is_reply)
+{
+	struct scan s;
+
+	if (is_reply != NULL)
+		*is_reply = false;
+	return envelope_field(record, 1, &s) ? header_base_subject(a, take_nstring(a, &s), is_reply) : STR("");
 }
 
 /* address = "(" addr-name SP addr-adl SP addr-mailbox SP addr-host ")"; false: it is none, or no further one */
