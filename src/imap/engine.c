@@ -116,9 +116,11 @@ static bool run(struct imap_session *s)
 {
 	bool goes_on;
 
-	s->account->guests += s->guest != NULL;
+	if (s->guest != NULL)
+		s->account->guests++;
 	goes_on = run_one(s);
-	s->account->guests -= s->guest != NULL;
+	if (s->guest != NULL)
+		s->account->guests--;
 	imap_remote_rest(s->remote);
 	return goes_on;
 }
