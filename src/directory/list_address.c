@@ -98,6 +98,17 @@ bool list_address_parse(struct str key, struct str address, struct arena *a, str
 	return str_same_secret(str_from(out->token, PART_CHARS), str_make(proof, PART_CHARS));
 }
 
+struct str forward_mark(struct str key, struct str alias, struct arena *a)
+{
+	char letters[PART_CHARS];
+	struct str folded = fold(a, alias);
+
+	if (folded.n == 0)
+		return STR("");
+	mac_letters(key, arena_printf(a, "forward=" STR_FMT, STR_ARG(folded)), letters);
+	return str_copy(a, str_make(letters, PART_CHARS));
+}
+
 bool list_address_is_of(struct str key, const struct list_address *x, struct str member, struct arena *a)
 {
 	char letters[PART_CHARS];

@@ -23,6 +23,9 @@ struct list_address {
 struct str list_address(struct str key, struct str group, enum list_order order, struct str member, struct arena *a);
 /* Takes one apart. False: not one, or its token was not made with this key. That the group exists is the caller's to look up. */
 bool list_address_parse(struct str key, struct str address, struct arena *a, struct list_address *out);
+/* What an alias leaves in a message that it sends on elsewhere, so that it is known when it comes back: the same for all spellings, and nobody
+ * else can read the address in it. Empty when it is no address. */
+struct str forward_mark(struct str key, struct str alias, struct arena *a);
 /* Is it this member's? */
 bool list_address_is_of(struct str key, const struct list_address *x, struct str member, struct arena *a);
 #endif

@@ -380,6 +380,8 @@ static bool resolve_list_order(const struct lookup *l, struct str address, struc
 	return true;
 }
 
+struct str lookup_forward_mark(const struct lookup *l, struct str alias, struct arena *a) { return forward_mark(l->srs_key, alias, a); }
+
 struct str lookup_forward_sender(const struct lookup *l, struct str sender, struct arena *a)
 {
 	struct str domain = lookup_text(l, l->h.first_domain);

@@ -106,6 +106,8 @@ struct str lookup_list_address(const struct lookup *l, struct str group, enum li
 /* Is the address one of those, of a group that is there? */
 bool lookup_list_order(const struct lookup *l, struct str address, struct arena *a, struct list_address *out);
 
+/* forward_mark() of this server. */
+struct str lookup_forward_mark(const struct lookup *l, struct str alias, struct arena *a);
 /* The envelope sender for mail that leaves: sender itself, or, when its domain is not ours (an alias sends a stranger's mail on), an
  * address of our first domain that leads back to it (smtp/srs.h) and that lookup_resolve() knows. Empty stays empty. */
 struct str lookup_forward_sender(const struct lookup *l, struct str sender, struct arena *a);

@@ -16,6 +16,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "queue/copies.h"
+#include "queue/forward.h"
 #include "queue/orders.h"
 #include "queue/parcels.h"
 #include "queue/queue_private.h"
@@ -213,6 +214,7 @@ static enum err resolve(struct queue *q, uint64_t account, struct asked *a)
 	if (q->lookup == NULL)
 		return adding_envelope(&a->adding, in);
 	TRY(envelope_distribute(q->lookup, in, &a->arena, &a->all));
+	TRY(forward_check(q, &a->in.body, &a->all, &a->arena));
 	if (a->all.n > 0) {
 		TRY(copies_new(q, &a->all, &a->in.body, &a->copies));
 		TRY(copies_check(a->copies, in, &a->arena));

@@ -32,7 +32,7 @@ bool queue_name_parse(struct str name, uint32_t *log_id_high, uint64_t *seq);
 /* Adds one message and waits until it is durable. Recipients are resolved there (queue/envelope.h). ERR_OK; *id is its
  * name (when a message of the same parent key is there already: that one's). ERR_AGAIN: the log or the disk is full:
  * 452 4.3.1, try later. ERR_UNAVAILABLE, ERR_TIMEOUT: the outcome is not known, treat as not accepted: 451 4.3.0.
- * ERR_LIMIT: too large or too many recipients for the queue. ERR_CONFLICT: it is for a group that has sent it on before; ERR_DENIED: an
+ * ERR_LIMIT: too large or too many recipients for the queue. ERR_CONFLICT: it is for a group, or an alias, that has sent it on before; ERR_DENIED: an
  * automatic answer, for a group. ERR_NOTFOUND: it was to leave a group, and who sent it is no member, or members do not leave it by themselves. ERR_IO: the disk failed and nothing can be accepted now:
  * 451 4.3.0. */
 enum err queue_add(struct channel *queue, const struct envelope *e, const struct queue_body *body,

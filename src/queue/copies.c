@@ -91,17 +91,6 @@ static struct str message_of(const struct copies *c) { return c->mapped.p != NUL
 
 /* ----------------------------------------------------------------------------------------------------------- checking */
 
-static void drop_recipient(struct resolved *all, size_t at, bool is_loop, struct arena *a)
-{
-	struct envelope *e = &all->envelope;
-
-	all->drops[all->drops_n++] = (struct resolved_drop){ str_copy(a, e->recipients[at].address), is_loop };
-	memmove(&e->recipients[at], &e->recipients[at + 1], (e->n - at - 1) * sizeof *e->recipients);
-	e->n--;
-	for (size_t i = 0; i < all->n; i++)
-		all->copies[i].recipient -= all->copies[i].recipient > at;
-}
-
 /* Both copies of a group stand together. */
 static void drop_group(struct resolved *all, size_t i, bool is_loop, struct arena *a)
 {
@@ -111,7 +100,7 @@ static void drop_group(struct resolved *all, size_t i, bool is_loop, struct aren
 		end++;
 	memmove(&all->copies[i], &all->copies[end], (all->n - end) * sizeof *all->copies);
 	all->n -= end - i;
-	drop_recipient(all, at, is_loop, a);
+	resolved_drop_recipient(all, at, is_loop, a);
 }
 
 enum err copies_check(struct copies *c, const struct envelope *e, struct arena *a)
@@ -120,7 +109,6 @@ enum err copies_check(struct copies *c, const struct envelope *e, struct arena *
 	enum list_obstacle why = LIST_MAY_PASS;
 	struct resolved *all = c->all;
 
-	all->drops = arena_array(a, all->n, sizeof *all->drops);
 	for (size_t i = 0; i < all->n;) {
 		struct str group = all->copies[i].group.address;
 		enum list_obstacle here = list_obstacle(header, group);

@@ -73,7 +73,10 @@ static struct world *open_world(void)
 		EXPECT_OK(account_add(directory, &(struct directory_address){ at(*address, &a).local, STR("ours.test") }, STR(""), false, &account));
 	const struct directory_address team = at("team@ours.test", &a);
 	const struct directory_address members[] = { at(accounts[0], &a), at(accounts[1], &a), at("x0@d0.example", &a), at("x1@d1.example", &a) };
+	const struct directory_address old = at("old@ours.test", &a), older = at("older@ours.test", &a), away = at("x2@d2.example", &a);
 	EXPECT_OK(name_add(directory, &team, NAME_GROUP, members, COUNT_OF(members)));
+	EXPECT_OK(name_add(directory, &old, NAME_ALIAS, &away, 1));
+	EXPECT_OK(name_add(directory, &older, NAME_ALIAS, &away, 1));
 	publish(w);
 	start_keys(w);
 	return w;
@@ -209,6 +212,32 @@ TEST(what_is_not_sent_on)
 	world_rounds(w, 200);
 	EXPECT_INT(reports, 0);
 	clock_wall_offset(0);
+	close_world(w);
+}
+
+/* An alias that leads to a server that sends it back: it is known at its first return, by whatever spelling. */
+TEST(a_circle_of_forwarding)
+{
+	static char mark[sizeof ((struct fake_net *)0)->prefix];
+	struct world *w = open_world();
+	struct envelope_recipient r[] = { { .address = STR("Old@ours.test") }, { .address = STR("bob@ours.test") } };
+
+	in_the_way = STR("");
+	post(w, 1, r, 1);
+	WORLD_UNTIL(w, with_keys() && w->net.got[1][2] == 1);
+	memcpy(mark, w->net.prefix, sizeof mark);
+	EXPECT(str_starts(str_of(mark), STR("X-Facteur-Forwarded: ")) && str_find(str_of(mark), STR("old")) < 0);
+	in_the_way = str_of(mark);
+	r[0].address = STR("old@OURS.test");
+	r[0].orcpt = STR("rfc822;x2@d2.example");   /* as the server there says it */
+	post(w, 2, r, 1);
+	WORLD_UNTIL(w, with_keys() && w->refused == 1);
+	post(w, 3, r, 2);                           /* others get it */
+	WORLD_UNTIL(w, with_keys() && world_count(w, 2, 3) == 1 && backlog(w) == 0);
+	r[0] = (struct envelope_recipient){ .address = STR("older@ours.test") };   /* another alias on its way is no circle */
+	post(w, 4, r, 1);
+	WORLD_UNTIL(w, with_keys() && w->net.got[4][2] == 1);
+	EXPECT(w->net.got[2][2] + w->net.got[3][2] == 0 && strcmp(mark, w->net.prefix) != 0);
 	close_world(w);
 }
 

@@ -135,8 +135,8 @@ void note_distributed(struct queue *q, const struct content *c, const struct res
 				.recipient = c->envelope.recipients[i].address, .status = STR("2.1.5"), .count = count_members(all, i) });
 	for (size_t i = 0; i < all->drops_n; i++)
 		trail_note(q->config.trail, &(struct trail_event){ .kind = TRAIL_FAILED, .log_id = log_id(q->log), .seq = c->seq,
-			.recipient = all->drops[i].group, .status = all->drops[i].is_loop ? STR("5.4.6") : STR("5.7.1"),
-			.text = all->drops[i].is_loop ? STR("The message has been through this group before.") :
+			.recipient = all->drops[i].address, .status = all->drops[i].is_loop ? STR("5.4.6") : STR("5.7.1"),
+			.text = all->drops[i].is_loop ? STR("The message has been sent on from this address before: it goes in a circle.") :
 			                                STR("Automatic answers are not sent on to the members of a group.") });
 }
 

@@ -14,13 +14,14 @@
 #include "base/mem.h"
 #include "mailauth/dkim_sign.h"
 #include "mime/list.h"
+#include "queue/forward.h"
 #include "queue/parcels_private.h"
 #include "text/text.h"
 #include <assert.h>
 #include <stddef.h>
 #include <unistd.h>
 
-enum { SIGNING_MAX = 8, TO_SIGN_MAX = 32, SIGN_TIMEOUT_MS = 10000, SIGN_AGAIN_MS = 1000, PIECE = 64 << 10, LEAVE_FIELDS_MAX = 2000 };
+enum { SIGNING_MAX = 8, TO_SIGN_MAX = 32, SIGN_TIMEOUT_MS = 10000, SIGN_AGAIN_MS = 1000, PIECE = 64 << 10, LEAVE_FIELDS_MAX = 2000, FORWARD_FIELDS_MAX = LEAVE_FIELDS_MAX };
 static_assert((int)SEND_PREFIX_MAX >= (int)DKIM_PREFIX_MAX + (int)LEAVE_FIELDS_MAX, "one limit, two names");
 
 /* ---------------------------------------------------------------------------------------------------------- reading */
@@ -291,11 +292,26 @@ static bool is_nobodys(const struct parcel *p)
 
 static uint16_t signed_part(const struct parcel *p) { return p->is_single ? p->items[0].recipient : SIGNATURES_WHOLE; }
 
-/* Behind the signature that covers them. */
-static void add_fields(struct loaded *l, struct arena *a)
+/* The marks of aliases that send it on. No signature covers them: they are for ourselves. */
+static struct str forward_fields(const struct parcel *p, const struct loaded *l, struct arena *a)
 {
-	if (l->fields.n > 0)
-		l->send.prefix = arena_printf(a, STR_FMT STR_FMT, STR_ARG(l->send.prefix), STR_ARG(l->fields));
+	struct str all = STR("");
+
+	for (size_t i = 0; l->list.n == 0 && i < l->send.n; i++) {
+		struct str field = forward_field(p->parcels->queue->lookup, l->recipients[i].address, l->recipients[i].orcpt, a);
+		if (field.n > 0 && all.n + field.n <= FORWARD_FIELDS_MAX && str_find(all, field) < 0)
+			all = arena_printf(a, STR_FMT STR_FMT, STR_ARG(all), STR_ARG(field));
+	}
+	return all;
+}
+
+/* Behind the signature that covers them; and marks, before it. */
+static void add_fields(const struct parcel *p, struct loaded *l, struct arena *a)
+{
+	struct str marks = forward_fields(p, l, a);
+
+	if (l->fields.n > 0 || marks.n > 0)
+		l->send.prefix = arena_printf(a, STR_FMT STR_FMT STR_FMT, STR_ARG(marks), STR_ARG(l->send.prefix), STR_ARG(l->fields));
 }
 
 static void send_now(struct parcel *p)
@@ -313,7 +329,7 @@ static void send_now(struct parcel *p)
 		parcel_again(p);  /* its fields are others by now */
 		return;
 	}
-	add_fields(&l, &a);
+	add_fields(p, &l, &a);
 	hand_over(p, &l);
 }
 
@@ -399,7 +415,7 @@ void parcel_go(struct parcel *p)
 			return;
 		}
 	}
-	add_fields(&l, &a);
+	add_fields(p, &l, &a);
 	hand_over(p, &l);
 }
 

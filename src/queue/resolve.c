@@ -20,7 +20,7 @@ struct resolving {
 		struct lookup_group group;
 		uint16_t            recipient;
 	}                     *found;                         /* in the order of their mention */
-	size_t                 n, cap, orders_cap, envelope_cap;
+	size_t                 n, cap, orders_cap, envelope_cap, forwards_cap;
 	bool                   is_accepted;                   /* who may write has been asked */
 	bool                   is_over;
 };
@@ -163,6 +163,38 @@ static void add_copies(struct resolving *r, const struct found_group *found)
 
 /* ------------------------------------------------------------------------------------------------------------ all */
 
+/* The last recipient is where this alias leads. */
+static void add_forward(struct resolving *r, struct str alias)
+{
+	struct resolved *out = r->out;
+
+	if (out->forwards_n == r->forwards_cap)
+		out->forwards = arena_grow(r->arena, out->forwards, out->forwards_n, &r->forwards_cap, sizeof *out->forwards);
+	out->forwards[out->forwards_n++] = (struct resolved_forward){ alias, (uint16_t)(out->envelope.n - 1) };
+}
+
+void resolved_drop_recipient(struct resolved *all, size_t at, bool is_loop, struct arena *a)
+{
+	struct envelope *e = &all->envelope;
+	size_t left = 0;
+
+	if (all->drops_n == all->drops_cap)
+		all->drops = arena_grow(a, all->drops, all->drops_n, &all->drops_cap, sizeof *all->drops);
+	all->drops[all->drops_n++] = (struct resolved_drop){ str_copy(a, e->recipients[at].address), is_loop };
+	memmove(&e->recipients[at], &e->recipients[at + 1], (e->n - at - 1) * sizeof *e->recipients);
+	e->n--;
+	for (size_t i = 0; i < all->n; i++)
+		all->copies[i].recipient -= all->copies[i].recipient > at;
+	for (size_t i = 0; i < all->forwards_n; i++) {
+		if (all->forwards[i].recipient == at)
+			continue;
+		all->forwards[left] = all->forwards[i];
+		all->forwards[left].recipient -= all->forwards[left].recipient > at;
+		left++;
+	}
+	all->forwards_n = left;
+}
+
 static void add_targets(struct resolving *r, const struct envelope_recipient *asked)
 {
 	struct envelope_recipient x = *asked;
@@ -188,7 +220,10 @@ static void add_targets(struct resolving *r, const struct envelope_recipient *as
 		x.address = x.account ? asked->address : t->remote;
 		x.detail = x.account ? found.detail : STR("");
 		x.orcpt = x.account ? asked->orcpt : orcpt_of(r, asked);
+		size_t before = r->out->envelope.n;
 		add(r, &x);
+		if (x.account == 0 && r->in->sender.n > 0 && r->out->envelope.n > before && !str_ieq(x.address, asked->address))
+			add_forward(r, asked->address);
 	}
 }
 

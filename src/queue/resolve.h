@@ -12,15 +12,22 @@ struct resolved_copy {
 	struct envelope     envelope;
 };
 struct resolved_drop {
-	struct str            group;      /* as its sender wrote it */
-	bool                  is_loop;    /* it has been through the group; else an automatic answer */
+	struct str            address;    /* as its sender wrote it */
+	bool                  is_loop;    /* it has been sent on from there before; else an automatic answer */
+};
+/* What an alias sends on elsewhere. */
+struct resolved_forward {
+	struct str            alias;
+	uint16_t              recipient;
 };
 struct resolved {
 	struct envelope       envelope;   /* the message itself; a group stands in it as one recipient, ENVELOPE_GROUP; n may be 0 */
 	struct resolved_copy *copies;
 	size_t                n;
-	struct resolved_drop *drops;      /* groups that must not send it on, no recipients any more: copies_check() */
-	size_t                drops_n;
+	struct resolved_forward *forwards;
+	size_t                forwards_n;
+	struct resolved_drop *drops;      /* must not get it, no recipients any more: copies_check(), forward_check() */
+	size_t                drops_n, drops_cap;
 	struct list_address  *orders;     /* recipients that are for the server itself: bounces to a group, members who leave */
 	size_t                orders_n;
 };
@@ -34,6 +41,8 @@ enum err envelope_distribute(const struct lookup *l, const struct envelope *in, 
  * by those, or by the message itself, gets none. out->copies has what is missing. */
 enum err envelope_distribute_rest(const struct lookup *l, const struct envelope *logged, const struct envelope *there, size_t n, struct arena *a,
                                   struct resolved *out) MUST_CHECK;
+/* One recipient less; it is among the drops (in a). */
+void resolved_drop_recipient(struct resolved *all, size_t at, bool is_loop, struct arena *a);
 /* The message itself alone. */
 enum err envelope_resolve(const struct lookup *l, const struct envelope *in, struct arena *a, struct envelope *out) MUST_CHECK;
 #endif

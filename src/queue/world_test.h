@@ -76,7 +76,7 @@ struct fake_net {
 	uint8_t  excused[WORLD_MESSAGES][WORLD_RECIPIENTS]; /* how often a kill came between that and SENT */
 	size_t   sends, most;       /* most: at a time, for one destination */
 	bool     is_wanted;         /* it is started with the queue */
-	char     destination[100], host[100], sender[200];   /* of the last SEND */
+	char     destination[100], host[100], sender[200], prefix[500];   /* of the last SEND */
 };
 
 struct world {
@@ -404,6 +404,7 @@ static void net_on_send(void *context, UNUSED struct channel *ch, struct message
 	memcpy(n->destination, c->destination, sizeof n->destination);
 	snprintf(n->host, sizeof n->host, STR_FMT, STR_ARG(in.send.route.host));
 	snprintf(n->sender, sizeof n->sender, STR_FMT, STR_ARG(in.send.sender));
+	snprintf(n->prefix, sizeof n->prefix, STR_FMT, STR_ARG(in.send.prefix));
 	n->sends++;
 	size_t open = net_open_to(n, c->destination);
 	n->most = open > n->most ? open : n->most;

@@ -89,7 +89,7 @@ void smtpd_added(struct smtpd *s, enum err result, struct queue_id id)
 			SMTP_REPLY(452, "4.3.1", "this server has no room for the message at the moment: please try again later");
 		break;
 	case ERR_CONFLICT:
-		s->answer = SMTP_REPLY(554, "5.4.6", "this message has been through the group it is for: somewhere mail of the group is sent back to it");
+		s->answer = SMTP_REPLY(554, "5.4.6", "this message has been sent on from that address before: somewhere what goes out from it is sent back to it");
 		break;
 	case ERR_DENIED:
 		s->answer = SMTP_REPLY(550, "5.7.1", "automatic answers are not sent on to the members of a group");
