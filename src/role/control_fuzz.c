@@ -39,7 +39,7 @@ static const char *const commands[] = {
 	"domain list", "account list", "account show", "account add", "account password", "account suspend", "account remove", "account purge",
 	"account undelete", "account sessions", "app-password add", "alias add", "alias list", "group add", "queue list", "queue show",
 	"queue retry", "setting list", "setting set", "status", "certificate list", "session list", "mailbox list", "mailbox undelete", "printer list",
-	"trace", "tls list", "tls report", "account share", "account shares", "account unshare",
+	"trace", "tls list", "tls report", "route list", "route set", "route test", "route remove", "account share", "account shares", "account unshare",
 };
 
 /* A command with the arguments most of them know, as it comes over the socket. */
@@ -102,6 +102,11 @@ static const struct fuzz_row rows[] = {
 	{ FUZZ_DIE, ROLE_CELL, 0, NULL },
 	{ FUZZ_DIE, ROLE_KEYS, 0, NULL },
 	{ FUZZ_DIE, ROLE_QUEUE, 0, NULL },
+	{ FUZZ_SEND, ROLE_QUEUE, REQUEST_LIST_ORDER, "%3ssass" },
+	{ FUZZ_SEND, ROLE_QUEUE, REQUEST_LIST_ORDER, "r" },
+	{ FUZZ_ANSWER, ROLE_NET, REQUEST_PROBE, "r" },
+	{ FUZZ_ANSWER, ROLE_KEYS, REQUEST_ROUTE_COMMAND, "b" },
+	{ FUZZ_DIE, ROLE_NET, 0, NULL },
 };
 
 static const struct fuzz_role control = { .role = ROLE_CONTROL, .rows = rows, .row_count = COUNT_OF(rows), .listens = PROTOCOL_ADMIN,

@@ -112,6 +112,7 @@ static const struct fuzz_row rows[] = {
 	{ FUZZ_DIE, ROLE_CONTROL, 0, NULL },
 	{ FUZZ_DIE, ROLE_KEYS, 0, NULL },
 	{ FUZZ_SEND, ROLE_QUEUE, NOTICE_SENDS_END, "" },
+	{ FUZZ_SEND, ROLE_CONTROL, REQUEST_PROBE, "r" },
 };
 
 static const struct fuzz_role net = { .role = ROLE_NET, .rows = rows, .row_count = COUNT_OF(rows), .words = words, .prepare = prepare,

@@ -1,7 +1,11 @@
-/* queue, asked by mx, control and cells, and answered by cells: a fresh log for each input. */
+/* queue, asked by mx, control and cells, and answered by cells, net, keys and control: a fresh log for each input. */
 #include "queue/delivery.h"
 #include "role/role_fuzz.h"
 
+#define RESULT "%4ssssbbb"
+#define RESULTS_1 RESULT
+#define RESULTS_2 RESULT RESULT
+#define RESULTS_OF(n) "=" #n "=0=0=0" RESULTS_##n
 #define ENVELOPE "=1%4s%3%2sbb8s88884(sss8%7)"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
@@ -72,6 +76,15 @@ static const struct fuzz_row rows[] = {
 	{ FUZZ_DIE, ROLE_CELL, 0, NULL },
 	{ FUZZ_DIE, ROLE_MX, 0, NULL },
 	{ FUZZ_DIE, ROLE_CONTROL, 0, NULL },
+	{ FUZZ_ANSWER, ROLE_NET, REQUEST_SEND, "%3" RESULTS_OF(1) "(ss)" },
+	{ FUZZ_ANSWER, ROLE_NET, REQUEST_SEND, "%3" RESULTS_OF(2) "=0=0=0=0" },
+	{ FUZZ_ANSWER, ROLE_NET, REQUEST_SEND, "r" },
+	{ FUZZ_ANSWER, ROLE_KEYS, REQUEST_DKIM_SIGN, "r" },
+	{ FUZZ_SEND, ROLE_KEYS, NOTICE_DKIM_KEYS, "" },
+	{ FUZZ_ANSWER, ROLE_CONTROL, REQUEST_LIST_ORDER, "ssb4s" },
+	{ FUZZ_ANSWER, ROLE_CONTROL, REQUEST_LIST_ORDER, "r" },
+	{ FUZZ_DIE, ROLE_NET, 0, NULL },
+	{ FUZZ_DIE, ROLE_KEYS, 0, NULL },
 };
 
 static const struct fuzz_role queue = { .role = ROLE_QUEUE, .rows = rows, .row_count = COUNT_OF(rows), .prepare = prepare,
