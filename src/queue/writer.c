@@ -27,7 +27,7 @@ enum { GATHER_MS = 5, GATHER_MOST = 48, PROBE_AFTER = 8, PROBE_AFTER_MOST = 1024
 enum { COMPANY_US = 30, COMPANY_STAYS = 8, HERE_MOST = 8, SLOW_US = 2000, SLOW_STAYS = 32, SLOW_STAYS_MOST = 4096 };
 
 struct gather {
-	size_t   goal;           /* senders to wait for; 0, 1: none */
+	size_t   goal;           /* records to wait for; 0, 1: none */
 	uint32_t until_probe, probe_after;
 	bool     is_probing;
 };
@@ -47,8 +47,8 @@ struct writer {
 	pthread_cond_t      has_work;
 	struct log         *log;
 	struct handed_list  waiting;
-	size_t              waiting_n, waiting_senders;   /* records; those that somebody waits for */
-	size_t              wanted;        /* wake the thread when so many senders wait */
+	size_t              waiting_n;
+	size_t              wanted;        /* wake the thread when so many wait */
 	struct gather       gather;
 	uint64_t            w, written_w;
 	bool                w_now, is_writing, stops;
@@ -76,7 +76,6 @@ static size_t take_batch(struct writer *w, struct writing **batch)
 		for (; together > 0; together--) {
 			batch[n] = (struct writing *)handed_list_take(&w->waiting);
 			bytes += batch[n]->entry.head.n + batch[n]->entry.body.n;
-			w->waiting_senders -= has_sender(batch[n]);
 			n++;
 		}
 	w->waiting_n -= n;
@@ -94,26 +93,31 @@ static void wait_for_more(struct writer *w)
 		g->goal += g->goal / 4 + 1;
 	if (g->goal > GATHER_MOST)
 		g->goal = GATHER_MOST;
-	if (w->waiting_senders >= g->goal)
+	if (w->waiting_n >= g->goal)
 		return;
 	clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_nsec += GATHER_MS * 1000000;
 	until.tv_sec += until.tv_nsec / 1000000000;
 	until.tv_nsec %= 1000000000;
 	w->wanted = g->goal;
-	while (w->waiting_senders < g->goal && !w->stops && !w->w_now)
+	while (w->waiting_n < g->goal && !w->stops && !w->w_now)
 		if (pthread_cond_timedwait(&w->has_work, &w->lock, &until) != 0)
 			break;
 	w->wanted = 1;
 }
 
-static void note_batch(struct gather *g, size_t n)
+/* Notes alone soon wait for nobody; one sender is alone whatever else was there. */
+static void note_batch(struct gather *g, size_t n, size_t senders)
 {
 	bool came = n >= g->goal;
 	size_t more = g->goal + g->goal / 4 + 1;
 
-	if (n == 0)
+	if (senders == 0) {
+		g->goal /= 2;
 		return;
+	}
+	if (senders == 1)
+		n = 1;
 	if (g->is_probing && came)
 		g->probe_after = PROBE_AFTER;
 	else if (g->is_probing && g->probe_after < PROBE_AFTER_MOST)
@@ -199,7 +203,8 @@ static void *work(void *context)
 			pthread_cond_wait(&w->has_work, &w->lock);
 			continue;
 		}
-		note_batch(&w->gather, senders_of(&now));
+		if (now.n > 0)
+			note_batch(&w->gather, now.n, senders_of(&now));
 		pthread_mutex_unlock(&w->lock);
 		write_batch(w, now.batch, now.n, now.w_to);
 		for (size_t i = 0; i < now.n; i++)
@@ -262,7 +267,6 @@ static size_t put(struct writer *w, struct writing *const *records, size_t n)
 		senders += has_sender(records[i]);
 	}
 	w->waiting_n += n;
-	w->waiting_senders += senders;
 	pthread_mutex_unlock(&w->lock);
 	return senders;
 }
@@ -289,9 +293,10 @@ int writer_patience_ms(const struct writer *w)
 	return w->alone.later_us == 0 ? INT_MAX : waited_us >= WRITER_LATER_MS * 1000 ? 0 : WRITER_LATER_MS - (int)(waited_us / 1000);
 }
 
+/* Notes in a hurry and nobody who sends: a backlog leaves, and more of them come while these are written. */
 static bool is_in_company(struct alone *a)
 {
-	if (a->senders > 1 || clock_mono_us() < a->wrote_us + COMPANY_US)
+	if (a->senders > 1 || (a->senders == 0 && a->added > 0) || clock_mono_us() < a->wrote_us + COMPANY_US)
 		a->by_thread = COMPANY_STAYS > a->by_thread ? COMPANY_STAYS : a->by_thread;
 	if (a->by_thread == 0)
 		return false;
@@ -337,7 +342,7 @@ void writer_go(struct writer *w)
 	/* pending: what the thread has written, and nobody received yet, comes first */
 	bool here = is_alone && w->pending == w->waiting_n && w->waiting_n <= HERE_MOST && !w->is_writing && w->gather.goal <= 1 &&
 	            begin_write(w, &now);
-	bool is_enough = w->waiting_n > 0 && !w->is_writing && (w->wanted <= 1 || w->waiting_senders >= w->wanted);
+	bool is_enough = w->waiting_n > 0 && !w->is_writing && w->waiting_n >= w->wanted;
 	bool is_rest = here && w->waiting_n > 0;  /* of what is large */
 	pthread_mutex_unlock(&w->lock);
 	if (here)
