@@ -32,7 +32,7 @@ static const char *const fragments[] = {
 	"* OK [CLOSED]\r\n", "~{18446744073709551615}\r\n", "{18446744073709551616}\r\n",
 };
 
-enum { CUT_ANSWERS = 255, CUT_VISIT = 254, ANSWER_MAX = 30000, VISITS_MAX = 40, PARK = 253 };
+enum { CUT_ANSWERS = 255, CUT_VISIT = 254, ANSWER_MAX = 30000, VISITS_MAX = 40, MESSAGES_MAX = 100, PARK = 253 };
 
 static struct account account;
 static const char *folder;
@@ -43,6 +43,7 @@ static size_t n_ends;
 static void remove_account(void)
 {
 	view_close(account.view);
+	account.view = NULL;
 	test_dir_remove(folder);
 }
 
@@ -101,9 +102,16 @@ static void make_account(void)
 	const struct view_config config = { .account = 1, .limits.quota_bytes = 30000 };
 	CLEANUP(arena_free) struct arena a = { 0 };
 	struct mailbox m;
+	struct quota q = { 0 };
 
 	if (account.view != NULL)
+		view_quota(account.view, &q);
+	else if (account.account == 0)
+		atexit(remove_account);
+	if (account.view != NULL && q.messages <= MESSAGES_MAX)
 		return;
+	if (account.view != NULL)
+		remove_account();
 	folder = test_dir();
 	account = (struct account){ .account = 1, .others = &others };
 	if (view_open(folder, &config, &account.view) != ERR_OK || view_mailbox_find(account.view, STR("INBOX"), &a, &m) != ERR_OK)
@@ -111,7 +119,6 @@ static void make_account(void)
 	const struct acl_entry line = { .who = { .kind = SUBJECT_ACCOUNT, .account = 7, .name = STR("bob@x") }, .rights = RIGHTS_ALL };
 	if (acl_write(account.view, m.mailbox_id, ACL_SET, &line) != ERR_OK)
 		abort();
-	atexit(remove_account);
 }
 
 /* Parks, and comes back with the same record. */
