@@ -20,6 +20,9 @@ struct world {
 	size_t          start_count;
 	uint64_t        changed, modseq;
 	int             ended;           /* answers to QUEUE_CELL_END */
+	uint64_t        guest;           /* of the last CELL_ATTACH */
+	enum err        visited;         /* the answer to VISIT, and its descriptor */
+	int             visit_fd;
 };
 
 static void give_key(struct world *w, uint32_t call)
@@ -46,6 +49,22 @@ static void on_cell_key(void *context, UNUSED struct channel *ch, struct message
 		give_key(w, m->call);
 }
 
+static void ignore(UNUSED void *context, UNUSED struct channel *ch, UNUSED struct message *m) { }
+
+static void on_cell_attach(void *context, UNUSED struct channel *ch, struct message *m)
+{
+	struct world *w = context;
+	struct scan s = scan_of(m->body);
+
+	EXPECT_INT(get_u8(&s), ATTACH_GUEST);
+	w->guest = get_u64(&s);
+	EXPECT(get_end(&s));
+	EXPECT_INT(m->fd_count, 1);
+	EXPECT_OK(frame_send(m->fds[0], FRAME_DATA, STR("from alice"), 0));
+}
+
+static const struct channel_handler cell_side[] = { { NOTICE_CELL_ATTACH, on_cell_attach }, { NOTICE_CONNECT, ignore }, { 0 } };
+
 static void on_spawn(void *context, struct channel *ch, struct message *m)
 {
 	CLEANUP(buf_free) struct buf b = BUF(16);
@@ -54,7 +73,7 @@ static void on_spawn(void *context, struct channel *ch, struct message *m)
 	struct channel **cell = get_u64(&s) == ALICE ? &w->alice : &w->bob;
 
 	w->spawned_epoch = get_u32(&s);
-	*cell = channel_new(m->fds[0], ROLE_CELL, ROLE_MASTER, NULL, w, NULL);
+	*cell = channel_new(m->fds[0], ROLE_CELL, ROLE_MASTER, cell_side, w, NULL);
 	m->fds[0] = -1;
 	put_u32(&b, ++w->next_pid);
 	channel_reply(ch, m->call, ERR_OK, buf_str(&b), NULL, 0);
@@ -68,8 +87,6 @@ static void on_changed(void *context, UNUSED struct channel *ch, struct message 
 	w->changed = get_u64(&s);
 	w->modseq = get_u64(&s);
 }
-
-static void ignore(UNUSED void *context, UNUSED struct channel *ch, UNUSED struct message *m) { }
 
 static const struct channel_handler handlers[] = {
 	{ REQUEST_CELL_KEY, on_cell_key },    { REQUEST_SPAWN, on_spawn },
@@ -325,6 +342,50 @@ TEST(who_comes_when_the_cell_has_just_died_waits_for_the_next)
 	EXPECT(w->alice != NULL);
 	EXPECT(recv(fd, &byte, 1, MSG_DONTWAIT) < 0 && errno == EAGAIN);  /* neither refused nor closed */
 	close(fd);
+	end(w);
+}
+
+static void on_visited(void *context, struct message *answer)
+{
+	struct world *w = context;
+
+	w->visited = answer->status;
+	w->visit_fd = answer->fd_count == 1 ? answer->fds[0] : -1;
+	answer->fds[0] = -1;
+}
+
+/* bob's cell asks for a session in alice's, which does not run yet: it is started, and told by master, not by bob, who comes. */
+TEST(a_visit_says_whose_it_is)
+{
+	static const struct { uint64_t owner; enum err answer; } wrong[] = { { BOB, ERR_INVALID }, { 0, ERR_INVALID } };
+	CLEANUP(buf_free) struct buf body = BUF(16);
+	char room[FRAME_MAX];
+	enum frame type;
+	struct str bytes;
+	struct world *w = begin();
+
+	tell(w, w->other[QUEUE], NOTICE_WAKE, BOB, 0, 0);
+	EACH(wrong, c) {
+		buf_reset(&body);
+		put_u64(&body, c->owner);
+		EXPECT_OK(channel_ask(w->bob, REQUEST_VISIT, buf_str(&body), NULL, 0, 1000, on_visited, w));
+		rounds(w);
+		(void)channel_receive(w->bob);
+		EXPECT_ERR(w->visited, c->answer);
+	}
+	EXPECT(w->alice == NULL);
+	buf_reset(&body);
+	put_u64(&body, ALICE);
+	EXPECT_OK(channel_ask(w->bob, REQUEST_VISIT, buf_str(&body), NULL, 0, 1000, on_visited, w));
+	rounds(w);
+	(void)channel_receive(w->bob);
+	EXPECT_OK(w->visited);
+	EXPECT(w->visit_fd >= 0 && w->alice != NULL);
+	(void)channel_receive(w->alice);
+	EXPECT_INT(w->guest, BOB);
+	EXPECT_OK(frame_receive(w->visit_fd, room, &type, &bytes));
+	EXPECT_STR(bytes, "from alice");
+	close(w->visit_fd);
 	end(w);
 }
 
