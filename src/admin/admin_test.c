@@ -79,6 +79,14 @@ static void gives(struct admin_offline *o, const char *command, const char *args
 	answer_free(&a);
 }
 
+static void says(struct admin_offline *o, const char *command, const char *args, const char *sentence)
+{
+	struct answer a = ask(o, command, args);
+
+	EXPECT_STR(str_of(text(a.last, "sentence")), sentence);
+	answer_free(&a);
+}
+
 /* One value of the result or of row i. */
 static void wants(struct admin_offline *o, const char *command, const char *args, int row, const char *key, const char *want)
 {
@@ -460,6 +468,7 @@ TEST(mailboxes_are_shared)
 	wants(o, "account shares", "'address':'bob@example.test'", 1, "may", "\"not\"");
 	wants(o, "account shares", "'address':'bob@example.test'", 2, "mailbox", "\"Sent\"");
 	wants(o, "account shares", "'address':'bob@example.test'", 2, "may", "\"read\"");
+	says(o, "account shares", "'address':'carol@example.test'", "accounts that share something with carol@example.test: bob@example.test");
 	gives(o, "account unshare", "'address':'bob@example.test','mailbox':'INBOX','who':'carol@example.test','deny':true", "");
 	gives(o, "account unshare", "'address':'bob@example.test','mailbox':'INBOX','who':'gone@example.test'", "notfound");
 	gives(o, "group remove", "'group':'team@example.test'", "");  /* whom nobody knows any more is removed by name */

@@ -2,6 +2,8 @@
  * here three words for the usual, and the letters of RFC 4314 for the rest. The lists are the cell's; who somebody is, the directory knows. */
 #include "admin/admin_private.h"
 
+enum { SHARERS_BYTES_MAX = 2000 };
+
 /* "read" leaves out s: whether a message is read is one thing for all who share a mailbox, and looking into it shall not change it. */
 static const struct { const char *word; unsigned rights; } words[] = {
 	{ "look", RIGHT_LOOKUP },
@@ -32,6 +34,19 @@ static struct str letters(struct admin_call *c, unsigned rights)
 	return str_copy(&c->arena, str_make(text, n));
 }
 
+/* And the other way round: whose mailboxes it sees. Which ones, says the same command for the other account. */
+static enum err say_sharers(struct admin_call *c, const struct directory_account *x)
+{
+	CLEANUP(buf_free) struct buf list = BUF(SHARERS_BYTES_MAX);
+	struct share_owner *owners;
+	size_t n;
+
+	TRY(shared_list(c->directory, x->account, &c->arena, &owners, &n));
+	for (size_t i = 0; i < n && list.n < SHARERS_BYTES_MAX - ADDRESS_TEXT_MAX - 8; i++)
+		buf_printf(&list, "%s" STR_FMT, i ? ", " : "", STR_ARG(owners[i].address));
+	return n == 0 ? ERR_OK : admin_said(c, TEXT_ADMIN_SHARERS, x->address, buf_str(&list));
+}
+
 enum err admin_account_shares(struct admin_call *c)
 {
 	struct store_command ask = { .kind = STORE_COMMAND_SHARES };
@@ -52,7 +67,7 @@ enum err admin_account_shares(struct admin_call *c)
 			return ERR_INVALID;
 		ask.first_line = answer.next_line;
 	} while (ask.first_line != 0);
-	return ERR_OK;
+	return say_sharers(c, &x);
 }
 
 static enum err read_rights(struct admin_call *c, struct str text, unsigned *rights)

@@ -273,3 +273,17 @@ enum err shared_serve(struct directory *d, uint64_t account, struct str request,
 	buf_add(answer, buf_str(&search.list));
 	return ERR_OK;
 }
+
+enum err shared_list(struct directory *d, uint64_t account, struct arena *a, struct share_owner **out, size_t *n)
+{
+	CLEANUP(search_free) struct search search = { .list = BUF(ANSWER_FULL) };
+	struct scan s;
+
+	TRY(account_get(d, account, &search.arena, &search.guest));
+	TRY(find_owners(d, &search));
+	s = scan_of(buf_str(&search.list));
+	*out = arena_array(a, search.n, sizeof **out);
+	for (*n = 0; *n < search.n; ++*n)
+		(*out)[*n] = (struct share_owner){ .account = get_u64(&s), .address = str_copy(a, get_str(&s, ADDRESS_TEXT_MAX)) };
+	return ERR_OK;
+}

@@ -63,4 +63,6 @@ enum err shared_serve(struct directory *d, uint64_t account, struct str request,
 /* The same without a cell between: for commands. */
 enum err subject_find(struct directory *d, uint64_t account, struct str text, struct arena *a, struct subject *out) MUST_CHECK;
 enum err shares_replace(struct directory *d, uint64_t account, const struct subject *with, size_t n) MUST_CHECK;
+/* Who shares something with this account; the first of them, at most SHARED_OWNERS_MAX or 50,000 bytes. */
+enum err shared_list(struct directory *d, uint64_t account, struct arena *a, struct share_owner **out, size_t *n) MUST_CHECK;
 #endif
