@@ -1,12 +1,16 @@
 /* ESEARCH (RFC 7377): one search over many mailboxes, each of which answers by its own line if anything was found there.
  *
  * The program is read anew for each mailbox, because numbers, "*" and what the index knows belong to it; the session looks at each through
- * a window of its own for a moment, and at the selected one through the window it has. */
+ * a window of its own for a moment, and at the selected one through the window it has.
+ *
+ * Mailboxes of other accounts that are named, or subscribed, are searched by the cells of their owners: this very command there, for the
+ * guest, whose answers are passed on. PERSONAL and INBOXES are never theirs (RFC 5465 §6.2). */
 #include "base/clock.h"
 #include "imap/context_private.h"
 #include "imap/notify_private.h"
+#include "imap/remote.h"
 
-enum { SOURCES_MAX = 50 };
+enum { SOURCES_MAX = 50, OTHERS_MAX = 100 /* mailboxes of other accounts that one command names, subscribed ones among them */ };
 
 struct sources {
 	struct filter list[SOURCES_MAX];
@@ -45,13 +49,19 @@ static void parse_sources(struct imap_session *s, struct imap_cmd *c, struct sou
 	imap_sp(&c->args);
 }
 
-static bool is_source(const struct imap_session *s, const struct sources *in, const struct mailbox *m)
+static bool is_source(struct imap_session *s, const struct sources *in, const struct mailbox *m)
 {
 	if (in->has_selected && s->selected != NULL && m->mailbox_id == s->mailbox_id)
 		return true;
-	for (size_t i = 0; i < in->n; i++)
-		if (filter_matches(&in->list[i], m->path, m->is_subscribed))
+	for (size_t i = 0; i < in->n; i++) {
+		const struct filter *f = &in->list[i];
+		bool is_named = f->kind == FILTER_MAILBOXES;
+		if ((s->guest != NULL && f->kind < FILTER_SUBTREE) || !filter_matches(f, m->path, m->is_subscribed))
+			continue;
+		/* what is not named has to be in his lists, too (RFC 7377 §2.2) */
+		if (imap_may(s, m->mailbox_id, is_named ? RIGHT_READ : RIGHT_READ | RIGHT_LOOKUP) == ERR_OK)
 			return true;
+	}
 	return false;
 }
 
@@ -116,7 +126,7 @@ static enum err search_one(struct imap_session *s, struct imap_cmd *c, const str
 		if (sub.limited_to != 0)
 			c->limited_to = UINT32_MAX;
 		if (e == ERR_OK && x.found.count > 0) {
-			x.found.mailbox = m->path;
+			x.found.mailbox = imap_name_of(s, m->path, &sub.arena);
 			x.found.uidvalidity = m->uidvalidity;
 			search_put_esearch(s, &sub, &x.q, &x.found);
 			imap_spill(s);
@@ -159,7 +169,7 @@ static struct imap_reply search_selected(struct imap_session *s, struct imap_cmd
 	x.found.wants_uids = (q->returns & (RETURN_SAVE | RETURN_UPDATE)) != 0;
 	e = view_mailbox_get(s->view, s->mailbox_id, &c->arena, &m);
 	if (e == ERR_OK) {
-		x.found.mailbox = m.path;
+		x.found.mailbox = imap_name_of(s, m.path, &c->arena);
 		x.found.uidvalidity = m.uidvalidity;
 		e = search_run(s, &x.q, visit, &x);
 	}
@@ -168,22 +178,103 @@ static struct imap_reply search_selected(struct imap_session *s, struct imap_cmd
 	return search_answer(s, c, "SEARCH", &x.q, &x.found, e);
 }
 
-static struct imap_reply search_all(struct imap_session *s, struct imap_cmd *c, struct search *q, const struct sources *in)
+/* ------------------------------------------------------------------------------------------------ mailboxes of other accounts */
+
+struct owner {
+	struct str address;
+	struct str sources;      /* as ESEARCH IN (…) there wants them */
+};
+
+struct owners {
+	struct owner list[REMOTE_OWNERS_MAX];
+	size_t       n, n_names;
+	bool         is_over;
+};
+
+/* Adds "subtree name" to what is asked of its owner, if it is somebody else's. */
+static void add_other(struct imap_session *s, struct imap_cmd *c, struct owners *all, const char *kind, struct str name)
 {
+	CLEANUP(buf_free) struct buf b = BUF(4 * MAILBOX_PATH_MAX + REMOTE_ADDRESS_MAX);
+	struct str address;
+	size_t i = 0;
+
+	if (s->guest != NULL || !imap_is_other(name, &address))
+		return;
+	while (i < all->n && !str_ieq(all->list[i].address, address))
+		i++;
+	if (i == REMOTE_OWNERS_MAX || ++all->n_names > OTHERS_MAX) {
+		all->is_over = true;
+		return;
+	}
+	if (i == all->n)
+		all->list[all->n++] = (struct owner){ .address = address };
+	buf_printf(&b, "%s%s ", all->list[i].sources.n > 0 ? " " : "", kind);
+	imap_put_mailbox(&b, name, imap_names_utf8(s->tongue));
+	all->list[i].sources = arena_printf(&c->arena, STR_FMT STR_FMT, STR_ARG(all->list[i].sources), STR_ARG(buf_str(&b)));
+}
+
+static enum err find_others(struct imap_session *s, struct imap_cmd *c, const struct sources *in, struct owners *all)
+{
+	static const char *const kinds[FILTER_KINDS] = { [FILTER_SUBTREE] = "subtree", [FILTER_SUBTREE_ONE] = "subtree-one", [FILTER_MAILBOXES] = "mailboxes" };
+	struct str *names;
+	size_t n;
+
+	for (size_t i = 0; i < in->n; i++) {
+		const struct filter *f = &in->list[i];
+		for (size_t k = 0; k < f->n_names; k++)
+			add_other(s, c, all, kinds[f->kind], f->names[k]);
+		if (f->kind != FILTER_SUBSCRIBED)
+			continue;
+		TRY(view_subscriptions(s->view, &c->arena, &names, &n));
+		for (size_t k = 0; k < n; k++)
+			add_other(s, c, all, kinds[FILTER_MAILBOXES], names[k]);
+	}
+	return ERR_OK;
+}
+
+/* rest: the command behind its sources. Who shares nothing is passed over, as a name that does not exist would be. */
+static struct imap_reply search_others(struct imap_session *s, struct imap_cmd *c, const struct owners *all, struct str rest)
+{
+	struct imap_reply done = imap_ok(c, "searched");
+
+	for (size_t i = 0; i < all->n; i++) {
+		CLEANUP(imap_remote_close) struct imap_remote *temporary = NULL;
+		struct imap_reply reply;
+		struct imap_remote *r = imap_remote_for(s, c, all->list[i].address, &temporary, &reply);
+		if (r == NULL)
+			continue;
+		reply = imap_remote_command(r, c, arena_printf(&c->arena, "ESEARCH IN (" STR_FMT ") " STR_FMT, STR_ARG(all->list[i].sources), STR_ARG(rest)));
+		if (reply.is_last)
+			return reply;
+		if (reply.status != IMAP_OK)
+			done = reply;
+	}
+	return done;
+}
+
+/* ----------------------------------------------------------------------------------------------------------- all of it */
+
+static struct imap_reply search_all(struct imap_session *s, struct imap_cmd *c, struct search *q, const struct sources *in, struct str rest)
+{
+	struct owners *others = ARENA_NEW(&c->arena, struct owners);
 	struct mailbox *all;
 	size_t n;
 	enum err e = view_publish(s->view);
 
 	if (e == ERR_OK)
 		e = view_mailboxes(s->view, &c->arena, &all, &n);
+	if (e == ERR_OK)
+		e = find_others(s, c, in, others);
 	if (e != ERR_OK)
 		return imap_err(c, e);
 	if (!program_is_valid(s, c, all, n, q))
 		return search_refuse(s, c, q, USAGE);
+	if (others->is_over)
+		return imap_no(c, "LIMIT", "at most %d mailboxes of other accounts can be searched at once", OTHERS_MAX);
 	for (size_t i = 0; i < n && e == ERR_OK; i++)
 		if (all[i].messages > 0 && is_source(s, in, &all[i]))
 			e = search_one(s, c, q, &all[i], NULL);
-	return e == ERR_OK ? imap_ok(c, "searched") : imap_err(c, e);
+	return e == ERR_OK ? search_others(s, c, others, rest) : imap_err(c, e);
 }
 
 /* ESEARCH [SP "IN" …] [SP search-return-opts] SP search-program                                        RFC 7377 §2 */
@@ -193,6 +284,9 @@ struct imap_reply imap_esearch(struct imap_session *s, struct imap_cmd *c)
 	struct sources *in = ARENA_NEW(&c->arena, struct sources);
 
 	parse_sources(s, c, in);
+	struct str rest = scan_rest(&c->args);
+	if (!c->args.failed && in->has_selected && !in->has_others && s->remote != NULL)  /* it is a mailbox of another account */
+		return imap_remote_command(s->remote, c, arena_printf(&c->arena, "ESEARCH " STR_FMT, STR_ARG(rest)));
 	if (!c->args.failed && in->has_selected && s->selected == NULL) {
 		c->why = "no mailbox is selected: SELECT one, or say where, IN (PERSONAL) and the like";
 		return imap_bad(c, USAGE);
@@ -215,5 +309,5 @@ struct imap_reply imap_esearch(struct imap_session *s, struct imap_cmd *c)
 		q.returns &= ~(unsigned)RETURN_UPDATE;
 	}
 	q.refuses_saved = in->has_others;
-	return in->has_others ? search_all(s, c, &q, in) : search_selected(s, c, &q);
+	return in->has_others ? search_all(s, c, &q, in, rest) : search_selected(s, c, &q);
 }

@@ -87,6 +87,26 @@ def test_names(server):
         c.close()
 
 
+def test_search_of_many(server):
+    bob = login(server, BOB)
+    append(bob, "INBOX", "message of his own")
+    theirs = f'MAILBOX "{HERS}/Team" UIDVALIDITY'
+    lines = said(bob.command(f'1 esearch in (personal subtree "{HERS}/Team") subject message', "1 OK"), '(TAG "1" MAILBOX INBOX', f'(TAG "1" {theirs}')
+    said(lines, "UID ALL 1:5")
+    # what is not shared, or by nobody, is passed over; and what is personal is one's own
+    unsaid(bob.command(f'2 esearch in (mailboxes ("{HERS}/Secret" "Other Users/{CAROL}/INBOX" "Other Users/x@y.test/z")) all', "2 OK"), "ESEARCH")
+    unsaid(bob.command("3 esearch in (personal inboxes) all", "3 OK"), HERS)
+    bob.command(f'4 subscribe "{HERS}/Team"', "4 OK")
+    said(bob.command('5 esearch in (subscribed) return (count) subject "message 3"', "5 OK"), f'{theirs}', "COUNT 1")
+    bob.send('6 esearch in (subscribed) subject {9}\r\n')
+    bob.until("+")
+    bob.send("message 4\r\n")
+    said(bob.until("6 OK"), theirs, "UID ALL 4")
+    bob.command(f'7 examine "{HERS}/Team"', "7 OK")
+    said(bob.command("8 esearch return (min) all", "8 OK"), f'(TAG "8" {theirs}', "UID MIN 1")
+    bob.close()
+
+
 def test_work(server):
     """What the engine can do in one's own account it does there."""
     alice, bob = login(server, ALICE), login(server, BOB)
