@@ -151,10 +151,47 @@ enum err admin_queue_release(struct admin_call *c)
 	return admin_said(c, TEXT_ADMIN_QUEUE_RELEASED, admin_text(c, "message"));
 }
 
+/* Of a page; what went meanwhile by itself is none of ours. */
+static enum err remove_of(struct admin_call *c, const struct queue_answer *page, struct str sender, uint64_t *removed)
+{
+	for (size_t i = 0; i < page->n; i++) {
+		struct queue_command ask = { .kind = QUEUE_REMOVE, .recipient = -1, .name = queue_name(page->messages[i].id, &c->arena) };
+		struct queue_answer answer = { 0 };
+		if (!str_ieq(page->messages[i].sender, sender))
+			continue;
+		enum err e = c->host->queue(c->host->context, &ask, &c->arena, &answer);
+		if (e != ERR_OK && e != ERR_NOTFOUND)
+			return e;
+		*removed += e == ERR_OK;
+	}
+	return ERR_OK;
+}
+
+/* What a thief has left in the queue is thousands of messages. */
+static enum err remove_from(struct admin_call *c, struct str sender)
+{
+	struct queue_command ask = { .kind = QUEUE_LIST, .recipient = -1, .name = STR("") };
+	struct queue_answer page = { 0 };
+	uint64_t removed = 0;
+
+	do {
+		TRY(ask_queue(c, &ask, &page));
+		TRY(remove_of(c, &page, sender, &removed));
+		if (page.n > 0)
+			ask.after = page.messages[page.n - 1].id;
+	} while (page.has_more && page.n > 0);
+	return admin_said(c, TEXT_ADMIN_QUEUE_REMOVED_FROM, admin_number_text(c, removed), sender);
+}
+
 enum err admin_queue_remove(struct admin_call *c)
 {
+	struct str message = admin_text(c, "message"), sender = admin_text(c, "sender");
 	struct queue_answer answer = { 0 };
 
+	if ((message.p == NULL) == (sender.p == NULL))
+		return admin_refuse(c, ERR_INVALID, TEXT_ADMIN_QUEUE_REMOVE_WHICH, STR(""));
+	if (sender.p != NULL)
+		return remove_from(c, sender);
 	TRY(order(c, QUEUE_REMOVE, &answer));
 	return admin_said(c, TEXT_ADMIN_QUEUE_REMOVED, admin_text(c, "message"));
 }
