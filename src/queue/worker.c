@@ -51,6 +51,17 @@ struct worker *worker_new(void)
 	return w;
 }
 
+/* What a done() has added while there is no thread any more. */
+static void finish_here(struct worker *w)
+{
+	struct job *j;
+
+	while ((j = (struct job *)handed_list_take(&w->waiting)) != NULL) {
+		j->run(j);
+		j->done(j);
+	}
+}
+
 void worker_free(struct worker *w)
 {
 	if (w == NULL)
@@ -61,6 +72,7 @@ void worker_free(struct worker *w)
 	pthread_mutex_unlock(&w->lock);
 	pthread_join(w->thread, NULL);
 	worker_receive(w);
+	finish_here(w);
 	handback_free(&w->back);
 	pthread_cond_destroy(&w->has_work);
 	pthread_mutex_destroy(&w->lock);

@@ -182,9 +182,12 @@ def check_promise(server, load, seen, seed, removed=frozenset()):
         seen[name] = now
 
     def split():
-        alice, bob = (set((look(server, name) or {}).values()) for name in ("alice", "bob"))
-        return {n for n in alice ^ bob if n % 3 == 2} - removed
-    wait_for(lambda: not split(), 60, f"no group's message that one has and one has not (seed {seed})")
+        return {n for n in set(seen["alice"].values()) ^ set(seen["bob"].values()) if n % 3 == 2} - removed
+
+    def look_again():
+        seen.update({name: look(server, name) or seen[name] for name in seen})
+        return not split()
+    wait_for(lambda: not split() or look_again(), 60, f"no group's message that one has and one has not (seed {seed})")
 
 
 def test_rounds_of_kill_9():
