@@ -140,7 +140,7 @@ static void append_one(struct play *p, struct client *c, const struct operation 
 	new_message(o, &m, text, sizeof text);
 	flag_list(m.flags, flags, sizeof flags);
 	add_message(p, b, &m);
-	say(p, c, &a, "APPEND %s (%s) \"%02d-Feb-2024 10:00:00 +0000\" {%u+}\r\n%s", box_names[b - p->boxes], flags, m.day, m.size, text);
+	say(p, c, &a, "APPEND %s (%s) \"%02d-Feb-2024 10:00:00 +0000\" {%u+}\r\n%s", name_of(c, (int)(b - p->boxes)), flags, m.day, m.size, text);
 	want_ok(p, &a);
 	check_told(p, c, true);
 }
@@ -166,7 +166,7 @@ static void replace(struct play *p, struct client *c, const struct operation *o)
 		remove_message(p, from, uid);
 		add_message(p, to, &m);
 	}
-	say(p, c, &a, "UID REPLACE %u %s \"%02d-Feb-2024 10:00:00 +0000\" {%u+}\r\n%s", uid, box_names[to - p->boxes], m.day, m.size, text);
+	say(p, c, &a, "UID REPLACE %u %s \"%02d-Feb-2024 10:00:00 +0000\" {%u+}\r\n%s", uid, name_of(c, (int)(to - p->boxes)), m.day, m.size, text);
 	if ((a.status == 'O') != is_there)
 		wrong(p, "replacing a message that %s: " STR_FMT, is_there ? "is there" : "is gone", STR_ARG(a.text));
 	check_told(p, c, true);
@@ -259,9 +259,9 @@ static void copy(struct play *p, struct client *c, const struct operation *o)
 		add_message(p, to, &m);
 	}
 	if (by_uid)
-		say(p, c, &a, "UID %s %u:%u %s", is_move ? "MOVE" : "COPY", c->list[first].uid, c->list[last].uid, box_names[to - p->boxes]);
+		say(p, c, &a, "UID %s %u:%u %s", is_move ? "MOVE" : "COPY", c->list[first].uid, c->list[last].uid, name_of(c, (int)(to - p->boxes)));
 	else
-		say(p, c, &a, "%s %u:%u %s", is_move ? "MOVE" : "COPY", first + 1, last + 1, box_names[to - p->boxes]);
+		say(p, c, &a, "%s %u:%u %s", is_move ? "MOVE" : "COPY", first + 1, last + 1, name_of(c, (int)(to - p->boxes)));
 	if (a.status == 'B' || (a.status == 'N' && n > 0))
 		wrong(p, "answered " STR_FMT, STR_ARG(a.text));
 	check_told(p, c, true);
@@ -301,7 +301,7 @@ static void status(struct play *p, struct client *c, const struct operation *o)
 		want[3] += !!(b->list[i].flags & DELETED);
 		want[4] += b->list[i].size;
 	}
-	say(p, c, &a, "STATUS %s (MESSAGES UIDNEXT UNSEEN DELETED SIZE)", box_names[b - p->boxes]);
+	say(p, c, &a, "STATUS %s (MESSAGES UIDNEXT UNSEEN DELETED SIZE)", name_of(c, (int)(b - p->boxes)));
 	want_ok(p, &a);
 	for (size_t i = 0; i < COUNT_OF(want); i++)
 		if (a.status_items[i] != want[i])
@@ -324,10 +324,10 @@ static void choose(struct play *p, struct client *c, const struct operation *o)
 	c->n_results = 0;
 	c->is_readonly = (o->a >> 3) % 4 == 0;
 	if (resyncs)
-		say(p, c, &a, "%s %s (QRESYNC (%u %llu))", c->is_readonly ? "EXAMINE" : "SELECT", box_names[box], c->uidvalidity[box],
+		say(p, c, &a, "%s %s (QRESYNC (%u %llu))", c->is_readonly ? "EXAMINE" : "SELECT", name_of(c, box), c->uidvalidity[box],
 		    (unsigned long long)c->modseq[box]);
 	else
-		say(p, c, &a, "%s %s", c->is_readonly ? "EXAMINE" : "SELECT", box_names[box]);
+		say(p, c, &a, "%s %s", c->is_readonly ? "EXAMINE" : "SELECT", name_of(c, box));
 	want_ok(p, &a);
 	for (size_t i = 0; resyncs && i < b->n; i++)
 		if (b->list[i].changed > since && !uid_set_has(&a.fetched, b->list[i].uid))
@@ -384,7 +384,7 @@ static void noop(struct play *p, struct client *c)
 /* Out of the cell, and back as the gate gives it. */
 static void park(struct play *p, struct client *c)
 {
-	static const struct session_open info = { .protocol = PROTOCOL_IMAP };
+	static const struct session_open info = { .protocol = PROTOCOL_IMAP, .login_name = STR("a@x") };
 	CLEANUP(buf_free) struct buf record = BUF(PARK_RECORD_MAX);
 	uint64_t modseq;
 
@@ -397,6 +397,7 @@ static void park(struct play *p, struct client *c)
 	imap_engine.close(c->state);
 	session_test_free(c->s);
 	c->s = session_for_test(&info, STR(""), &c->out);
+	session_test_guest(c->s, c->is_guest ? GUEST : 0);
 	c->state = imap_engine.resume(c->s, &p->account, buf_str(&record));
 	if (c->state == NULL)
 		wrong(p, "cannot be resumed");
@@ -468,20 +469,46 @@ static void run(struct play *p, const struct operation *o)
 
 /* ---- plays, and what remains of one that went wrong */
 
+static enum err who_is(UNUSED void *context, uint64_t account, UNUSED struct arena *a, struct guest *out)
+{
+	*out = (struct guest){ .account = account, .address = STR("b@x") };
+	return ERR_OK;
+}
+
+/* Somebody else may do everything in these mailboxes: he must see what the owner sees. */
+static void let_in(struct play *p)
+{
+	const struct acl_entry all = { .who = { .kind = SUBJECT_ACCOUNT, .account = GUEST, .name = STR("b@x") }, .rights = RIGHTS_ALL };
+	struct mailbox m;
+
+	for (int f = 5; f < FLAGS; f++)  /* keywords are the account's: a guest uses those that are there */
+		EXPECT(view_keyword(p->account.view, str_of(flag_names[f]), true) != 0);
+	for (int i = 0; i < BOXES; i++) {
+		EXPECT_OK(view_mailbox_find(p->account.view, str_of(box_names[i]), &p->arena, &m));
+		EXPECT_OK(acl_write(p->account.view, m.mailbox_id, ACL_SET, &all));
+	}
+}
+
 static void begin(struct play *p, const char *dir)
 {
-	static const struct session_open info = { .protocol = PROTOCOL_IMAP, .command = STR("a0 LOGIN") };
+	static const struct session_open info = { .protocol = PROTOCOL_IMAP, .command = STR("a0 LOGIN"), .login_name = STR("a@x") };
+	static const struct others others = { .guest = who_is };
+	CLEANUP(buf_free) struct buf record = BUF(PARK_RECORD_MAX);
 	struct answer a;
 
 	p->account.account = 1;
+	p->account.others = &others;
+	imap_fresh_record((struct imap_tongue){ 0 }, &record);
 	EXPECT_OK(view_open(dir, &(struct view_config){ .account = 1 }, &p->account.view));
+	let_in(p);
 	for (int i = 0; i < BOXES; i++)
 		p->boxes[i].uidnext = 1;
 	for (int i = 0; i < SESSIONS; i++) {
 		struct client *c = &p->clients[i];
-		*c = (struct client){ .out = BUF(1 << 20), .box = -1, .is_qresync = i > 0, .is_uidonly = i == 2, .watches = i == 1 };
+		*c = (struct client){ .out = BUF(1 << 20), .box = -1, .is_qresync = i > 0, .is_uidonly = i == 2, .is_guest = i == 2, .watches = i == 1 };
 		c->s = session_for_test(&info, STR(""), &c->out);
-		c->state = imap_engine.open(c->s, &p->account);
+		session_test_guest(c->s, c->is_guest ? GUEST : 0);
+		c->state = c->is_guest ? imap_engine.resume(c->s, &p->account, buf_str(&record)) : imap_engine.open(c->s, &p->account);
 		EXPECT(c->state != NULL);
 		if (c->is_qresync)
 			say(p, c, &a, c->is_uidonly ? "ENABLE QRESYNC UIDONLY" : "ENABLE QRESYNC");

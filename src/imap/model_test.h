@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "base/test.h"
 #include "imap/engine.h"
+#include "imap/imap_private.h"
 #include "store/view.h"
 #include "submit/account.h"
 #include <stdlib.h>
@@ -14,6 +15,8 @@
 enum { SESSIONS = 3, BOXES = 3, MESSAGES_MAX = 60, GONE_MAX = 4000, OPERATIONS = 400, FLAGS = 7, SUBJECTS = 4 };
 
 static const char *const box_names[BOXES] = { "INBOX", "Drafts", "Archive" };
+static const char *const guest_names[BOXES] = { "\"Other Users/a@x/INBOX\"", "\"Other Users/a@x/Drafts\"", "\"Other Users/a@x/Archive\"" };
+enum { GUEST = 7 };
 static const char *const flag_names[FLAGS] = { "\\Seen", "\\Answered", "\\Flagged", "\\Deleted", "\\Draft", "k1", "k2" };
 static const char *const subjects[SUBJECTS] = { "Re: apples", "Zebra", "apples", "[list] Bananas" };
 static const int subject_rank[SUBJECTS] = { 0, 2, 0, 1 };   /* by base subject */
@@ -48,7 +51,7 @@ struct client {
 	void           *state;
 	struct buf      out;
 	int             box;     /* -1: none selected */
-	bool            is_qresync, is_uidonly, is_readonly, watches;
+	bool            is_qresync, is_uidonly, is_readonly, watches, is_guest;
 	struct told     list[2 * MESSAGES_MAX + 200];
 	size_t          n;
 	/* the last HIGHESTMODSEQ it was told with everything up to it, and when that was; for each mailbox */
@@ -62,6 +65,8 @@ struct client {
 	uint32_t        results[2 * MESSAGES_MAX + 200];
 	size_t          n_results;
 };
+
+static const char *name_of(const struct client *c, int box) { return c->is_guest ? guest_names[box] : box_names[box]; }
 
 struct answer {
 	char     status;         /* 'O', 'N', 'B' */
@@ -408,7 +413,7 @@ static void hear_status(struct client *c, struct str line, struct answer *a)
 		memcpy(a->status_items, values, sizeof values);
 	a->has_status = true;
 	for (int b = 0; b < BOXES; b++) {
-		if (!str_starts(str_from(line, 9), str_of(box_names[b])))
+		if (!str_starts(str_from(line, 9), str_of(name_of(c, b))))
 			continue;
 		if (str_find(line, STR("MESSAGES ")) >= 0)
 			c->heard[b].messages = values[0];
