@@ -30,7 +30,7 @@ enum {
 	DEAD_LEAST = 1000,
 	SWEEP_AT_ONCE = 500,
 };
-static const char manifest_name[] = "segments", manifest_magic[] = "facteur search 1";
+static const char manifest_name[] = "segments", manifest_magic[] = "facteur search 2";
 
 struct index {
 	struct disk_dir *dir;
@@ -82,8 +82,8 @@ static enum err write_manifest(struct index *x)
 		put_u32(&b, s->first);
 		put_u32(&b, s->last);
 		put_u32(&b, s->emails);
-		put_u64(&b, s->words_bytes);
-		put_u64(&b, s->lists_bytes);
+		for (int file = 0; file < SEGMENT_FILES; file++)
+			put_u64(&b, s->bytes[file]);
 		put_u64(&b, s->check);
 	}
 	put_u32(&b, crc32c(0, b.p, b.n));
@@ -99,8 +99,8 @@ static struct segment_info get_info(struct scan *s)
 	i.first = get_u32(s);
 	i.last = get_u32(s);
 	i.emails = get_u32(s);
-	i.words_bytes = get_u64(s);
-	i.lists_bytes = get_u64(s);
+	for (int file = 0; file < SEGMENT_FILES; file++)
+		i.bytes[file] = get_u64(s);
 	i.check = get_u64(s);
 	return i;
 }
@@ -140,14 +140,13 @@ static void close_segments(struct index *x)
 
 static bool is_named(const struct index *x, struct str name)
 {
-	char words[32], lists[32];
-
 	if (str_eq(name, str_of(manifest_name)))
 		return true;
 	for (size_t i = 0; i < x->segments.n; i++) {
-		segment_names(x->segments.s[i]->info.number, words, lists);
-		if (str_eq(name, str_of(words)) || str_eq(name, str_of(lists)))
-			return true;
+		struct segment_names names = segment_names(x->segments.s[i]->info.number);
+		for (int file = 0; file < SEGMENT_FILES; file++)
+			if (str_eq(name, str_of(names.of[file])))
+				return true;
 	}
 	return false;
 }
@@ -289,10 +288,9 @@ static enum err take_in(struct index *x, size_t at, size_t n, const struct segme
 	pthread_mutex_unlock(&x->lock);
 	e = write_manifest(x);
 	for (size_t i = 0; i < n; i++) {
-		char words[32], lists[32];
-		segment_names(old[i]->info.number, words, lists);
-		if (e == ERR_OK && (disk_remove(x->dir, words) != ERR_OK || disk_remove(x->dir, lists) != ERR_OK))
-			log_warn("an old file of the search index stays until the account is opened again");
+		struct segment_names names = segment_names(old[i]->info.number);
+		for (int file = 0; file < SEGMENT_FILES && e == ERR_OK; file++)
+			(void)!disk_remove(x->dir, names.of[file]);  /* logged; what stays is removed at the next opening */
 		segment_release(old[i]);
 	}
 	note_written(x);
@@ -307,6 +305,7 @@ static enum err write_batch(struct view *v, struct index *x)
 	struct segment_writer *w;
 	enum err e;
 
+	will_wait(v);
 	TRY(view_publish(v));
 	TRY(segment_begin(x->dir, x->next_number++, &w));
 	e = batch_write(x->batch, w);
@@ -551,7 +550,8 @@ void index_facts(struct view *v, struct index_facts *out)
 	index_segments(v, &s);
 	for (size_t i = 0; i < s.n; i++) {
 		out->emails += s.s[i]->info.emails;
-		out->bytes += s.s[i]->info.words_bytes + s.s[i]->info.lists_bytes;
+		for (int file = 0; file < SEGMENT_FILES; file++)
+			out->bytes += s.s[i]->info.bytes[file];
 	}
 	index_segments_release(&s);
 	out->todo = unread(v, index_of(v));

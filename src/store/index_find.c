@@ -130,6 +130,16 @@ static bool has_bytes(struct str in, struct str bytes)
 	return str_find(str_make(p, (size_t)(end - p)), bytes) >= 0;
 }
 
+static bool may_have(void *context, const uint8_t *filter)
+{
+	struct finding *f = context;
+
+	for (size_t i = 0; i < f->n; i++)
+		if (f->is_second ? f->patterns[i].is_mistyped : segment_filter_has(filter, f->patterns[i].bytes))
+			return true;
+	return false;
+}
+
 static bool looks_at(void *context, struct str entries)
 {
 	struct finding *f = context;
@@ -231,7 +241,7 @@ static bool has_mistyped(struct finding *f)
 static enum err look(struct finding *f, const struct segments *segments)
 {
 	CLEANUP(segment_room_free) struct segment_room room = { 0 };
-	const struct segment_scan how = { looks_at, wants, take, f, &room };
+	const struct segment_scan how = { may_have, looks_at, wants, take, f, &room };
 
 	for (size_t i = 0; i < segments->n && f->n > 0; i++)
 		TRY(segment_scan(segments->s[i], &how));

@@ -35,25 +35,26 @@ bool list_next(struct list_reader *r);
 
 /* ---------------------------------------------------------------------------------------------------------- segments */
 
+enum segment_file { WORDS, LISTS, FILTERS, SEGMENT_FILES };
 struct segment_info {
-	uint32_t number;             /* of its files: search/000012.words, search/000012.lists */
+	uint32_t number;             /* of its files: search/000012.words, .lists, .filters */
 	uint32_t level;
 	uint32_t first, last;        /* the range of emails */
 	uint32_t emails;             /* in it when it was made */
-	uint64_t words_bytes, lists_bytes;
+	uint64_t bytes[3];           /* of its files, by enum segment_file */
 	uint64_t check;              /* of the last email, index_check(): is it the account it was made for? */
 };
 
 struct segment {
 	struct segment_info info;
-	struct disk_file   *words, *lists;
+	struct disk_file   *files[SEGMENT_FILES];
 	atomic_int          users;
-	atomic_bool         is_checked;   /* its words were read once and their sums are right */
 };
 enum err segment_open(struct disk_dir *dir, const struct segment_info *info, struct segment **out) MUST_CHECK;
 void segment_use(struct segment *s);
 void segment_release(struct segment *s);      /* closes with the last user */
-void segment_names(uint32_t number, char words[32], char lists[32]);
+struct segment_names { char of[SEGMENT_FILES][32]; };
+struct segment_names segment_names(uint32_t number);
 
 /* Entries come in ascending order. */
 struct segment_writer;
@@ -72,12 +73,14 @@ void segment_cursor_end(struct segment_cursor **c);
 
 /* Buffers for several scans, made at the first one. */
 struct segment_room {
-	char *words, *lists;
+	char *filters, *block, *lists;
 };
 void segment_room_free(struct segment_room *room);
 
-/* Goes over all words. looks_at: is this block of entries worth being taken apart? visit: each entry of it; list: where it lies. */
+/* Goes over all words. may_have: could a block with this filter have what is looked for? looks_at: is this block worth being taken apart?
+ * wants: each entry of it. */
 struct segment_scan {
+	bool (*may_have)(void *context, const uint8_t *filter);
 	bool (*looks_at)(void *context, struct str entries);
 	bool (*wants)(void *context, struct str term);
 	void (*take)(void *context, struct list_reader *list);   /* of the term before */
@@ -85,6 +88,7 @@ struct segment_scan {
 	struct segment_room *room;
 };
 enum err segment_scan(struct segment *s, const struct segment_scan *how) MUST_CHECK;
+bool segment_filter_has(const uint8_t *filter, struct str bytes);   /* false: no word of its block has these bytes */
 
 /* ------------------------------------------------------------------------------------------------------------- batches */
 

@@ -285,7 +285,7 @@ TEST(what_is_damaged_or_lost_is_made_anew)
 {
 	static const struct { const char *name; uint64_t at; } cases[] = {
 		{ "search/000001.words", 3 }, { "search/000001.words", 6 }, { "search/000001.words", 40 }, { "search/000001.lists", 9 },
-		{ "search/segments", 30 }, { "search/segments", UINT64_MAX }, { "search/000001.words", UINT64_MAX }, { "search/000001.lists", UINT64_MAX },
+		{ "search/000001.filters", 70 }, { "search/000001.filters", UINT64_MAX }, { "search/segments", 30 }, { "search/segments", UINT64_MAX }, { "search/000001.words", UINT64_MAX }, { "search/000001.lists", UINT64_MAX },
 	};
 
 	EACH(cases, c) {
