@@ -170,7 +170,8 @@ struct imap_reply imap_namespace(struct imap_session *s, struct imap_cmd *c)
 {
 	if (!imap_arg_end(c))
 		return imap_bad(c, "");
-	buf_add_cstr(&s->out, "* NAMESPACE ((\"\" \"/\")) ((\"" IMAP_OTHERS "/\" \"/\")) NIL\r\n");
+	buf_printf(&s->out, "* NAMESPACE ((\"\" \"/\")) ((\"" IMAP_OTHERS "/\" \"/\"%s)) NIL\r\n",
+	           c->lang == LANG_FR ? " \"TRANSLATION\" (\"Autres utilisateurs/\")" : "");  /* RFC 5255 §3.4 */
 	return imap_ok(c, "yours, and what others share with you");
 }
 
