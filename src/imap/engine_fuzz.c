@@ -30,7 +30,7 @@ static const char *const fragments[] = {
 	"ENABLE UIDONLY\r\n", "UIDBATCHES 500 1:2\r\n",
 	"RETURN (UPDATE CONTEXT COUNT) ", "RETURN (UPDATE (UID FLAGS)) ", "SORT RETURN (UPDATE) (SUBJECT) UTF-8 UNSEEN\r\n", "CANCELUPDATE \"a1\"\r\n",
 	"ESEARCH IN (personal selected subtree-one (f Trash)) ", "ESEARCH ", "IN (selected) ",
-	"NOTIFY SET STATUS (", "(selected (MessageNew (UID FLAGS BODY[TEXT]) MessageExpunge FlagChange))", "(personal (MessageNew MessageExpunge FlagChange))",
+	"NOTIFY SET STATUS ", "(selected (MessageNew (UID FLAGS BODY[TEXT]) MessageExpunge FlagChange))", "(personal (MessageNew MessageExpunge FlagChange))",
 	"(subtree f (MailboxName SubscriptionChange MailboxMetadataChange ServerMetadataChange))\r\n", "selected-delayed ", "NOTIFY NONE\r\n",
 };
 
