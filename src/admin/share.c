@@ -1,10 +1,12 @@
-/* account shares, share, unshare: the lists of rights of an account's mailboxes (store/rights.h), for people. What mail programs do with SETACL is
- * here three words for the usual, and the letters of RFC 4314 for the rest. The lists are the cell's; who somebody is, the directory knows. */
+/* account shares, share, unshare: the lists of rights of an account's mailboxes (store/rights.h), for people. What
+ * mail programs do with SETACL is here three words for the usual, and the letters of RFC 4314 for the rest. The
+ * lists are the cell's; who somebody is, the directory knows. */
 #include "admin/admin_private.h"
 
 enum { SHARERS_BYTES_MAX = 2000 };
 
-/* "read" leaves out s: whether a message is read is one thing for all who share a mailbox, and looking into it shall not change it. */
+/* "read" leaves out s: whether a message is read is one thing for all who share a mailbox, and looking into it shall
+ * not change it. */
 static const struct { const char *word; unsigned rights; } words[] = {
 	{ "look", RIGHT_LOOKUP },
 	{ "read", RIGHT_LOOKUP | RIGHT_READ },
@@ -96,7 +98,8 @@ static enum err read_line(struct admin_call *c, const struct directory_account *
 	return ERR_OK;
 }
 
-static enum err ask_share(struct admin_call *c, const struct directory_account *x, struct store_command *ask, struct store_answer *answer)
+static enum err ask_share(struct admin_call *c, const struct directory_account *x, struct store_command *ask,
+						  struct store_answer *answer)
 {
 	enum err e;
 
@@ -126,8 +129,9 @@ enum err admin_account_share(struct admin_call *c)
 	if (ask.line.who.kind == SUBJECT_ANYONE && !ask.line.is_negative && (ask.line.rights & RIGHT_ADMIN))
 		return admin_refuse(c, ERR_INVALID, TEXT_ADMIN_SHARE_ANYONE_ADMIN, STR(""));
 	TRY(ask_share(c, &x, &ask, &answer));
-	return admin_said(c, ask.line.is_negative ? TEXT_ADMIN_SHARE_DENIED : TEXT_ADMIN_SHARED, x.address, ask.line.who.name,
-	                  letters(c, ask.line.rights), ask.path, admin_number_text(c, answer.mailboxes_shared));
+	return admin_said(c, ask.line.is_negative ? TEXT_ADMIN_SHARE_DENIED : TEXT_ADMIN_SHARED, x.address,
+					  ask.line.who.name, letters(c, ask.line.rights), ask.path,
+					  admin_number_text(c, answer.mailboxes_shared));
 }
 
 /* Also of somebody whom the directory does not know any more: by the name that `account shares` shows. */
@@ -149,5 +153,6 @@ enum err admin_account_unshare(struct admin_call *c)
 	TRY(ask_share(c, &x, &ask, &answer));
 	if (answer.mailboxes_shared == 0)
 		return admin_refuse(c, ERR_NOTFOUND, TEXT_ADMIN_NOT_SHARED, x.address, ask.line.who.name, ask.path);
-	return admin_said(c, TEXT_ADMIN_UNSHARED, x.address, ask.line.who.name, ask.path, admin_number_text(c, answer.mailboxes_shared));
+	return admin_said(c, TEXT_ADMIN_UNSHARED, x.address, ask.line.who.name, ask.path,
+					  admin_number_text(c, answer.mailboxes_shared));
 }

@@ -1,7 +1,8 @@
-/* directory/people_test.h -- a few people with a control that answers about them, in a thread, for tests of what is shared.
+/* directory/people_test.h -- a few people with a control that answers about them, in a thread, for tests of what is
+ * shared.
  *
- * example.test: alice (1), bob (2; also b.martin@), carol (3); $team is bob and, through $all in it, carol; chef@ leads to
- * bob. example.com: dave (4). */
+ * example.test: alice (1), bob (2; also b.martin@), carol (3); $team is bob and, through $all in it, carol; chef@
+ * leads to bob. example.com: dave (4). */
 #ifndef FACTEUR_DIRECTORY_PEOPLE_TEST_H
 #define FACTEUR_DIRECTORY_PEOPLE_TEST_H
 #include "base/test.h"
@@ -70,7 +71,8 @@ static inline void people_add(struct people *w, const char *text, uint64_t numbe
 	EXPECT_INT(account, number);
 }
 
-static inline void people_name(struct people *w, const char *text, enum name_kind kind, const char *one, const char *other)
+static inline void people_name(struct people *w, const char *text, enum name_kind kind, const char *one,
+							   const char *other)
 {
 	struct directory_address x = people_address(w, text), targets[2] = { people_address(w, one), people_address(w, other) };
 

@@ -1,9 +1,10 @@
 /* The table share, and control's side of SUBJECT, GUEST, SHARES and SHARED.
  *
- * Whom an account shares with is told by its cell, whole, after each change (store/rights.h), and replaces what was here: so the table needs
- * no care when an address, a group or a member goes, only when the owner does. It is read from the guest's side: his number, the groups he is
- * in, and anyone. Membership is looked up when it is asked for, so whoever leaves a group has lost what was shared with it at the next
- * question. Writing it is no change of the directory: nobody but a cell that asks looks at it. */
+ * Whom an account shares with is told by its cell, whole, after each change (store/rights.h), and replaces what was
+ * here: so the table needs no care when an address, a group or a member goes, only when the owner does. It is read
+ * from the guest's side: his number, the groups he is in, and anyone. Membership is looked up when it is asked for,
+ * so whoever leaves a group has lost what was shared with it at the next question. Writing it is no change of the
+ * directory: nobody but a cell that asks looks at it. */
 #include "directory/share.h"
 #include "directory/directory_private.h"
 
@@ -48,7 +49,8 @@ static enum err account_subject(struct directory *d, uint64_t account, struct ar
 }
 
 /* "bob" is bob@ the owner's domain */
-static enum err read_address(struct directory *d, uint64_t owner, struct str text, struct arena *a, struct directory_address *out)
+static enum err read_address(struct directory *d, uint64_t owner, struct str text, struct arena *a,
+							 struct directory_address *out)
 {
 	struct directory_account x;
 
@@ -102,7 +104,8 @@ enum err subject_serve(struct directory *d, uint64_t account, struct str request
 
 static enum err put_groups(struct directory *d, uint64_t guest, struct buf *answer)
 {
-	static const char sql[] = GROUPS_OF_GUEST " SELECT way.key FROM way JOIN name ON name.key = way.key AND name.kind = 4 ORDER BY 1 LIMIT ?2";
+	static const char sql[] = GROUPS_OF_GUEST
+		" SELECT way.key FROM way JOIN name ON name.key = way.key AND name.kind = 4 ORDER BY 1 LIMIT ?2";
 	CLEANUP(stmt_release) struct stmt *q = db_query(d->db, sql);
 	CLEANUP(buf_free) struct buf list = BUF(ANSWER_FULL);
 	uint32_t n = 0;
@@ -179,9 +182,12 @@ enum err shares_serve(struct directory *d, uint64_t account, struct str request)
 	struct subject *with = arena_array(&a, n, sizeof *with);
 
 	for (size_t i = 0; i < n && !s.failed; i++) {
-		with[i] = (struct subject){ .kind = (enum subject_kind)get_u8(&s), .account = get_u64(&s), .group = get_str(&s, ADDRESS_KEY_MAX) };
-		if (with[i].kind < SUBJECT_ANYONE || with[i].kind >= SUBJECT_KINDS || (with[i].kind == SUBJECT_ACCOUNT) != (with[i].account != 0) ||
-		    (with[i].kind == SUBJECT_GROUP) != (with[i].group.n > 0))
+		with[i] = (struct subject){ .kind = (enum subject_kind)get_u8(&s),
+									.account = get_u64(&s),
+									.group = get_str(&s, ADDRESS_KEY_MAX) };
+		if (with[i].kind < SUBJECT_ANYONE || with[i].kind >= SUBJECT_KINDS ||
+			(with[i].kind == SUBJECT_ACCOUNT) != (with[i].account != 0) ||
+			(with[i].kind == SUBJECT_GROUP) != (with[i].group.n > 0))
 			scan_fail(&s);
 	}
 	return get_end(&s) ? shares_replace(d, account, with, n) : ERR_INVALID;
@@ -284,6 +290,7 @@ enum err shared_list(struct directory *d, uint64_t account, struct arena *a, str
 	s = scan_of(buf_str(&search.list));
 	*out = arena_array(a, search.n, sizeof **out);
 	for (*n = 0; *n < search.n; ++*n)
-		(*out)[*n] = (struct share_owner){ .account = get_u64(&s), .address = str_copy(a, get_str(&s, ADDRESS_TEXT_MAX)) };
+		(*out)[*n] =
+			(struct share_owner){ .account = get_u64(&s), .address = str_copy(a, get_str(&s, ADDRESS_TEXT_MAX)) };
 	return ERR_OK;
 }

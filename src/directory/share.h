@@ -1,9 +1,10 @@
 /* directory/share.h -- who shares mailboxes with whom, as far as control knows it.
  *
- * The rights themselves stand in the owner's account (store/rights.h) and nowhere else. control knows the people: whom an identifier of a
- * list of rights means (IDENTIFY), which groups somebody is in (GUEST), and, as a table that each account's cell keeps true (SHARES), which
- * accounts share anything with whom (SHARED), so that nobody's cell is woken for a guest who would find nothing there. A row of that table
- * grants nothing: the owner's cell decides, with what it has on its own disk. */
+ * The rights themselves stand in the owner's account (store/rights.h) and nowhere else. control knows the people:
+ * whom an identifier of a list of rights means (SUBJECT), which groups somebody is in (GUEST), and, as a table that
+ * each account's cell keeps true (SHARES), which accounts share anything with whom (SHARED), so that nobody's cell
+ * is woken for a guest who would find nothing there. A row of that table grants nothing: the owner's cell decides,
+ * with what it has on its own disk. */
 #ifndef FACTEUR_DIRECTORY_SHARE_H
 #define FACTEUR_DIRECTORY_SHARE_H
 #include "base/arena.h"
@@ -19,8 +20,8 @@ enum {
 
 enum subject_kind { SUBJECT_ANYONE = 1, SUBJECT_ACCOUNT, SUBJECT_GROUP, SUBJECT_KINDS };   /* kept in databases: append only */
 
-/* Whom a line of a list of rights is about. An account is its number, so that who gets an address later gets no rights with it; a group is its
- * address, folded (directory_address_key()). */
+/* Whom a line of a list of rights is about. An account is its number, so that who gets an address later gets no
+ * rights with it; a group is its address, folded (directory_address_key()). */
 struct subject {
 	enum subject_kind kind;
 	uint64_t   account;            /* ACCOUNT */
@@ -38,11 +39,16 @@ struct guest {
 	size_t      n_groups;
 };
 
-/* ---- asked by cells. Each waits, at most timeout_ms; slices live in the arena. ERR_UNAVAILABLE (also: control is NULL), ERR_TIMEOUT as channel_call(). */
-/* Whom does this text mean? "anyone", an address of an account, one of a group with or without "$". ERR_NOTFOUND: nobody. */
-enum err subject_ask(struct channel *control, struct str text, int timeout_ms, struct arena *a, struct subject *out) MUST_CHECK;
-/* Who is this account, as a guest of the asking cell's account? ERR_NOTFOUND: there is none (any more); ERR_DENIED: suspended. */
-enum err guest_ask(struct channel *control, uint64_t guest, int timeout_ms, struct arena *a, struct guest *out) MUST_CHECK;
+/* ---- asked by cells. Each waits, at most timeout_ms; slices live in the arena. ERR_UNAVAILABLE (also: control is
+ * NULL), ERR_TIMEOUT as channel_call(). */
+/* Whom does this text mean? "anyone", an address of an account, one of a group with or without "$". ERR_NOTFOUND:
+ * nobody. */
+enum err subject_ask(struct channel *control, struct str text, int timeout_ms, struct arena *a,
+					 struct subject *out) MUST_CHECK;
+/* Who is this account, as a guest of the asking cell's account? ERR_NOTFOUND: there is none (any more); ERR_DENIED:
+ * suspended. */
+enum err guest_ask(struct channel *control, uint64_t guest, int timeout_ms, struct arena *a,
+				   struct guest *out) MUST_CHECK;
 /* Replaces all that control knows of whom this account shares with; on disk when it returns. */
 enum err shares_tell(struct channel *control, const struct subject *with, size_t n, int timeout_ms) MUST_CHECK;
 struct share_owner {
@@ -50,9 +56,12 @@ struct share_owner {
 	struct str address;            /* the main one: "Other Users/" and this is where its mailboxes are */
 };
 /* Which accounts share something with this one, by address; at most SHARED_OWNERS_MAX. */
-enum err shared_ask(struct channel *control, int timeout_ms, struct arena *a, struct share_owner **out, size_t *n) MUST_CHECK;
-/* The same for one of them, by any of its addresses. ERR_NOTFOUND: there is none, or it shares nothing: no difference is told. */
-enum err shared_find(struct channel *control, struct str address, int timeout_ms, struct arena *a, struct share_owner *out) MUST_CHECK;
+enum err shared_ask(struct channel *control, int timeout_ms, struct arena *a, struct share_owner **out,
+					size_t *n) MUST_CHECK;
+/* The same for one of them, by any of its addresses. ERR_NOTFOUND: there is none, or it shares nothing: no
+ * difference is told. */
+enum err shared_find(struct channel *control, struct str address, int timeout_ms, struct arena *a,
+					 struct share_owner *out) MUST_CHECK;
 
 /* ---- control's side: the bodies of the answers. account: whose cell asks */
 struct directory;
@@ -61,8 +70,10 @@ enum err guest_serve(struct directory *d, uint64_t account, struct str request, 
 enum err shares_serve(struct directory *d, uint64_t account, struct str request) MUST_CHECK;
 enum err shared_serve(struct directory *d, uint64_t account, struct str request, struct buf *answer) MUST_CHECK;
 /* The same without a cell between: for commands. */
-enum err subject_find(struct directory *d, uint64_t account, struct str text, struct arena *a, struct subject *out) MUST_CHECK;
+enum err subject_find(struct directory *d, uint64_t account, struct str text, struct arena *a,
+					  struct subject *out) MUST_CHECK;
 enum err shares_replace(struct directory *d, uint64_t account, const struct subject *with, size_t n) MUST_CHECK;
 /* Who shares something with this account; the first of them, at most SHARED_OWNERS_MAX or 50,000 bytes. */
-enum err shared_list(struct directory *d, uint64_t account, struct arena *a, struct share_owner **out, size_t *n) MUST_CHECK;
+enum err shared_list(struct directory *d, uint64_t account, struct arena *a, struct share_owner **out,
+					 size_t *n) MUST_CHECK;
 #endif

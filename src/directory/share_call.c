@@ -3,7 +3,8 @@
 #include "directory/share.h"
 #include <stdlib.h>
 
-static enum err call(struct channel *control, uint16_t type, struct str body, int timeout_ms, struct arena *a, struct message *answer)
+static enum err call(struct channel *control, uint16_t type, struct str body, int timeout_ms, struct arena *a,
+					 struct message *answer)
 {
 	return control == NULL ? ERR_UNAVAILABLE : channel_call(control, type, body, NULL, 0, timeout_ms, a, answer);
 }
@@ -111,7 +112,8 @@ enum err shared_ask(struct channel *control, int timeout_ms, struct arena *a, st
 	return ERR_OK;
 }
 
-enum err shared_find(struct channel *control, struct str address, int timeout_ms, struct arena *a, struct share_owner *out)
+enum err shared_find(struct channel *control, struct str address, int timeout_ms, struct arena *a,
+					 struct share_owner *out)
 {
 	struct share_owner *page;
 	uint64_t after = 0;

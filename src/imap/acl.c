@@ -1,15 +1,19 @@
 /* SETACL, DELETEACL, GETACL, LISTRIGHTS, MYRIGHTS (RFC 4314), and the rights in LIST RETURN (MYRIGHTS) (RFC 8440).
  *
- * The lists are the store's (store/rights.h); whom an identifier means, control knows (directory/share.h). A line is about a person, not about
- * the text: "bob", "bob@example.org" and another address of his are one line, shown under his main address. The owner stands in no list: he may do
- * everything, always, so nobody can lock him out; GETACL shows him first all the same, because programs look for him there.
+ * The lists are the store's (store/rights.h); whom an identifier means, control knows (directory/share.h). A line is
+ * about a person, not about the text: "bob", "bob@example.org" and another address of his are one line, shown under
+ * his main address. The owner stands in no list: he may do everything, always, so nobody can lock him out; GETACL
+ * shows him first all the same, because programs look for him there.
  *
- * A guest who has the right "a" runs the same commands. Of a mailbox that he may not see he learns nothing: what is refused is then refused
- * as if it were not there (RFC 4314 §6). */
+ * A guest who has the right "a" runs the same commands. Of a mailbox that he may not see he learns nothing: what is
+ * refused is then refused as if it were not there (RFC 4314 §6). */
 #include "base/log.h"
 #include "imap/imap_private.h"
 
-enum { CONTROL_MS = 10000, MYRIGHTS_ANY = RIGHT_LOOKUP | RIGHT_READ | RIGHT_INSERT | RIGHT_CREATE | RIGHT_DELETE | RIGHT_ADMIN };
+enum {
+	CONTROL_MS = 10000,
+	MYRIGHTS_ANY = RIGHT_LOOKUP | RIGHT_READ | RIGHT_INSERT | RIGHT_CREATE | RIGHT_DELETE | RIGHT_ADMIN
+};
 
 static bool is_owner(const struct imap_session *s, const struct subject *x)
 {
@@ -57,15 +61,19 @@ static enum err find(struct imap_session *s, struct imap_cmd *c, struct str path
 
 static struct imap_reply refuse(struct imap_cmd *c, enum err e)
 {
-	return e == ERR_DENIED ? imap_no(c, "NOPERM", "this needs the right \"a\" on the mailbox; its owner can give it to you") : imap_err(c, e);
+	return e == ERR_DENIED
+			   ? imap_no(c, "NOPERM", "this needs the right \"a\" on the mailbox; its owner can give it to you")
+			   : imap_err(c, e);
 }
 
 static struct imap_reply refuse_identifier(struct imap_cmd *c, enum err e, struct str identifier)
 {
 	if (e != ERR_NOTFOUND)
 		return imap_err(c, e);
-	return imap_no(c, "CANNOT", "nobody here is called \"" STR_FMT "\"; it can be the address of an account of this server, of a group, or anyone",
-	               STR_ARG(str_sub(identifier, 0, 100)));
+	return imap_no(c, "CANNOT",
+				   "nobody here is called \"" STR_FMT
+				   "\"; it can be the address of an account of this server, of a group, or anyone",
+				   STR_ARG(str_sub(identifier, 0, 100)));
 }
 
 static struct imap_reply refuse_owner(struct imap_cmd *c)
@@ -73,7 +81,8 @@ static struct imap_reply refuse_owner(struct imap_cmd *c)
 	return imap_no(c, "CANNOT", "the owner may always do everything with a mailbox; this cannot be changed");
 }
 
-/* The change is on disk, and holds. That control hears of it at once is a courtesy to the guest's next LIST: if not now, the cell sees to it. */
+/* The change is on disk, and holds. That control hears of it at once is a courtesy to the guest's next LIST: if not
+ * now, the cell sees to it. */
 static void tell(struct imap_session *s)
 {
 	session_will_wait(s->s);
@@ -103,13 +112,17 @@ struct imap_reply imap_setacl(struct imap_session *s, struct imap_cmd *c)
 	if (e != ERR_OK)
 		return refuse_identifier(c, e, identifier);
 	if (is_owner(s, &line.who))
-		return !line.is_negative && change != ACL_REMOVE && line.rights == RIGHTS_ALL ? imap_ok(c, "so it is, always") : refuse_owner(c);
+		return !line.is_negative && change != ACL_REMOVE && line.rights == RIGHTS_ALL
+		           ? imap_ok(c, "so it is, always") : refuse_owner(c);
 	if (line.who.kind == SUBJECT_ANYONE && !line.is_negative && change != ACL_REMOVE && (line.rights & RIGHT_ADMIN))
-		return imap_no(c, "CANNOT", "the right \"a\" is not given to anyone: everybody could then shut out all the others");
+		return imap_no(c, "CANNOT",
+					   "the right \"a\" is not given to anyone: everybody could then shut out all the others");
 	e = acl_write(s->view, m.mailbox_id, change, &line);
 	if (e == ERR_LIMIT)
-		return imap_no(c, "LIMIT", "a mailbox has at most %d lines of rights, an account %d; nothing was changed. A group counts as one", ACL_ENTRIES_MAX,
-		               ACL_TOTAL_MAX);
+		return imap_no(
+			c, "LIMIT",
+			"a mailbox has at most %d lines of rights, an account %d; nothing was changed. A group counts as one",
+			ACL_ENTRIES_MAX, ACL_TOTAL_MAX);
 	if (e != ERR_OK)
 		return imap_err(c, e);
 	tell(s);
@@ -117,7 +130,8 @@ struct imap_reply imap_setacl(struct imap_session *s, struct imap_cmd *c)
 }
 
 /* By the name that GETACL shows, also of somebody who is gone; else whoever is meant by it. */
-static enum err remove_line(struct imap_session *s, struct imap_cmd *c, int64_t mailbox_id, struct str identifier, bool is_negative)
+static enum err remove_line(struct imap_session *s, struct imap_cmd *c, int64_t mailbox_id, struct str identifier,
+							bool is_negative)
 {
 	struct acl_entry line = { .is_negative = is_negative };
 	enum err e = acl_remove(s->view, mailbox_id, identifier, is_negative);
@@ -165,7 +179,8 @@ static void put_line(struct imap_session *s, struct str name, bool is_negative, 
 	char letters[RIGHTS_TEXT_MAX];
 
 	buf_add_char(&s->out, ' ');
-	imap_put_string(&s->out, is_negative ? arena_printf(&a, "-" STR_FMT, STR_ARG(name)) : name, imap_names_utf8(s->tongue));
+	imap_put_string(&s->out, is_negative ? arena_printf(&a, "-" STR_FMT, STR_ARG(name)) : name,
+					imap_names_utf8(s->tongue));
 	buf_printf(&s->out, " %s", rights_text(rights, letters));
 	imap_spill(s);
 }
@@ -220,7 +235,8 @@ struct imap_reply imap_listrights(struct imap_session *s, struct imap_cmd *c)
 		return refuse_identifier(c, e, identifier);
 	put_head(s, "LISTRIGHTS", &m);
 	buf_add_char(&s->out, ' ');  /* in the client's own words, so that it knows its answer */
-	imap_put_string(&s->out, is_negative ? arena_printf(&c->arena, "-" STR_FMT, STR_ARG(identifier)) : identifier, imap_names_utf8(s->tongue));
+	imap_put_string(&s->out, is_negative ? arena_printf(&c->arena, "-" STR_FMT, STR_ARG(identifier)) : identifier,
+					imap_names_utf8(s->tongue));
 	buf_add_cstr(&s->out, is_owner(s, &who) && !is_negative           ? " lrswipkxtecda\r\n"
 	                      : is_owner(s, &who)                         ? " \"\"\r\n"
 	                      : who.kind == SUBJECT_ANYONE && !is_negative ? " \"\" l r s w i p k x t e c d\r\n"

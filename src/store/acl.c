@@ -1,12 +1,13 @@
 /* Rows of `acl`: the lines of the lists of rights, and their copy in memory.
  *
- * Lists are short, rarely changed, and asked for with each request of a guest; most accounts have none. So all of them are read at once when
- * the first guest (or GETACL) looks, kept as 16 bytes a line beside the names they speak of, and forgotten whole at each change: the change
- * holds the database until it is committed, so whoever reads them anew finds what was committed.
+ * Lists are short, rarely changed, and asked for with each request of a guest; most accounts have none. So all of
+ * them are read at once when the first guest (or GETACL) looks, kept as 16 bytes a line beside the names they speak
+ * of, and forgotten whole at each change: the change holds the database until it is committed, so whoever reads them
+ * anew finds what was committed.
  *
- * Control keeps a table of who shares with whom (directory/share.h). The row of `acl_untold` says that it does not know the newest lists: it is
- * written with the change and taken away when control has said that its table is on disk, so a kill in between costs nothing; the cell tries again
- * until it is told (acl_tell()). */
+ * Control keeps a table of who shares with whom (directory/share.h). The row of `acl_untold` says that it does not
+ * know the newest lists: it is written with the change and taken away when control has said that its table is on
+ * disk, so a kill in between costs nothing; the cell tries again until it is told (acl_tell()). */
 #include "base/map.h"
 #include "store/rights.h"
 #include "store/store_private.h"
@@ -54,15 +55,17 @@ static uint32_t subject_number(struct reading *r, const struct subject *x)
 {
 	struct acl_lists *all = r->all;
 	CLEANUP(arena_free) struct arena a = { 0 };
-	struct str key = arena_printf(&a, "%d %llu " STR_FMT " " STR_FMT, x->kind, (unsigned long long)x->account, STR_ARG(x->group),
-	                              STR_ARG(x->name));
+	struct str key = arena_printf(&a, "%d %llu " STR_FMT " " STR_FMT, x->kind, (unsigned long long)x->account,
+								  STR_ARG(x->group), STR_ARG(x->name));
 	size_t known = (size_t)(uintptr_t)map_get(&r->numbers, key);
 
 	if (known > 0)
 		return (uint32_t)(known - 1);
 	if (all->n_subjects == r->subjects_cap)
-		all->subjects = arena_grow(&all->arena, all->subjects, all->n_subjects, &r->subjects_cap, sizeof *all->subjects);
-	all->subjects[all->n_subjects] = (struct subject){ x->kind, x->account, str_copy(&all->arena, x->group), str_copy(&all->arena, x->name) };
+		all->subjects =
+			arena_grow(&all->arena, all->subjects, all->n_subjects, &r->subjects_cap, sizeof *all->subjects);
+	all->subjects[all->n_subjects] =
+		(struct subject){ x->kind, x->account, str_copy(&all->arena, x->group), str_copy(&all->arena, x->name) };
 	map_set(&r->numbers, key, (void *)(uintptr_t)(all->n_subjects + 1));
 	return (uint32_t)all->n_subjects++;
 }
@@ -78,8 +81,8 @@ static enum err read_rows(struct view *v, struct reading *r)
 		struct subject who = { (enum subject_kind)stmt_int64(q, 2), stmt_u64(q, 3), stmt_str(q, 4), stmt_str(q, 5) };
 		if (all->n == r->lines_cap)
 			all->lines = arena_grow(&all->arena, all->lines, all->n, &r->lines_cap, sizeof *all->lines);
-		all->lines[all->n++] = (struct acl_line){ stmt_int64(q, 0), subject_number(r, &who), (uint16_t)(stmt_int64(q, 6) & RIGHTS_ALL),
-		                                          stmt_int64(q, 1) };
+		all->lines[all->n++] = (struct acl_line){ stmt_int64(q, 0), subject_number(r, &who),
+												  (uint16_t)(stmt_int64(q, 6) & RIGHTS_ALL), stmt_int64(q, 1) };
 	}
 	return stmt_end(q);
 }
@@ -122,7 +125,7 @@ static int by_kind_and_name(const void *left, const void *right)
 	if (l->is_negative != r->is_negative)
 		return l->is_negative ? 1 : -1;
 	if (l->who.kind != r->who.kind)  /* anyone, groups, accounts */
-		return l->who.kind == SUBJECT_ANYONE || (l->who.kind == SUBJECT_GROUP && r->who.kind == SUBJECT_ACCOUNT) ? -1 : 1;
+		return l->who.kind == SUBJECT_ANYONE || r->who.kind == SUBJECT_ACCOUNT ? -1 : 1;
 	return str_cmp(l->who.name, r->who.name);
 }
 
@@ -143,8 +146,8 @@ enum err acl_read(struct view *v, int64_t mailbox_id, struct arena *a, struct ac
 	size_t first = acl_first(all, mailbox_id), end = e == ERR_OK ? acl_first(all, mailbox_id + 1) : first;
 	*out = arena_array(a, end - first, sizeof **out);
 	for (size_t i = first; i < end; i++)
-		(*out)[(*n)++] = (struct acl_entry){ copy_subject(&all->subjects[all->lines[i].subject], a), all->lines[i].is_negative,
-		                                     all->lines[i].rights };
+		(*out)[(*n)++] = (struct acl_entry){ copy_subject(&all->subjects[all->lines[i].subject], a),
+											 all->lines[i].is_negative, all->lines[i].rights };
 	pthread_mutex_unlock(&v->memory_lock);
 	if (*n > 1)
 		qsort(*out, *n, sizeof **out, by_kind_and_name);
@@ -205,7 +208,8 @@ static void bind_line(struct stmt *q, int64_t mailbox_id, const struct acl_entry
 
 static enum err read_line(struct view *v, int64_t mailbox_id, const struct acl_entry *line, unsigned *rights)
 {
-	static const char sql[] = "SELECT rights FROM acl WHERE mailbox_id = ?1 AND negative = ?2 AND kind = ?3 AND account = ?4 AND grp = ?5";
+	static const char sql[] =
+		"SELECT rights FROM acl WHERE mailbox_id = ?1 AND negative = ?2 AND kind = ?3 AND account = ?4 AND grp = ?5";
 	CLEANUP(stmt_release) struct stmt *q = db_query(v->db, sql);
 
 	bind_line(q, mailbox_id, line);
@@ -216,7 +220,8 @@ static enum err read_line(struct view *v, int64_t mailbox_id, const struct acl_e
 static enum err write_line(struct view *v, int64_t mailbox_id, const struct acl_entry *line, unsigned rights)
 {
 	static const char put[] = "INSERT OR REPLACE INTO acl VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
-	static const char drop[] = "DELETE FROM acl WHERE mailbox_id = ?1 AND negative = ?2 AND kind = ?3 AND account = ?4 AND grp = ?5";
+	static const char drop[] =
+		"DELETE FROM acl WHERE mailbox_id = ?1 AND negative = ?2 AND kind = ?3 AND account = ?4 AND grp = ?5";
 	CLEANUP(stmt_release) struct stmt *q = db_query(v->db, rights ? put : drop);
 
 	bind_line(q, mailbox_id, line);
@@ -236,12 +241,15 @@ static enum err within_limits(struct view *v)
 
 	if (!stmt_row(q) || !stmt_row(s))
 		return stmt_err(q, ERR_IO);
-	return stmt_int64(q, 0) > ACL_TOTAL_MAX || stmt_int64(q, 1) > ACL_ENTRIES_MAX || stmt_int64(s, 0) > SHARE_SUBJECTS_MAX ||
-	       stmt_int64(s, 1) > SUBJECTS_BYTES_MAX ? ERR_LIMIT : ERR_OK;
+	return stmt_int64(q, 0) > ACL_TOTAL_MAX || stmt_int64(q, 1) > ACL_ENTRIES_MAX ||
+				   stmt_int64(s, 0) > SHARE_SUBJECTS_MAX || stmt_int64(s, 1) > SUBJECTS_BYTES_MAX
+			   ? ERR_LIMIT
+			   : ERR_OK;
 }
 
 /* In the transaction. *is_changed: something was written. */
-static enum err change_line(struct view *v, int64_t mailbox_id, enum acl_change change, const struct acl_entry *entry, bool *is_changed)
+static enum err change_line(struct view *v, int64_t mailbox_id, enum acl_change change, const struct acl_entry *entry,
+							bool *is_changed)
 {
 	unsigned before, after;
 
@@ -255,7 +263,8 @@ static enum err change_line(struct view *v, int64_t mailbox_id, enum acl_change 
 	return write_line(v, mailbox_id, entry, after);
 }
 
-enum err acl_write_all(struct view *v, const int64_t *mailbox_ids, size_t n, enum acl_change change, const struct acl_entry *entry)
+enum err acl_write_all(struct view *v, const int64_t *mailbox_ids, size_t n, enum acl_change change,
+					   const struct acl_entry *entry)
 {
 	CLEANUP(tx_abandon) struct tx tx = { 0 };
 	bool is_changed = false;
@@ -275,8 +284,10 @@ enum err acl_write(struct view *v, int64_t mailbox_id, enum acl_change change, c
 	return acl_write_all(v, &mailbox_id, 1, change, entry);
 }
 
-/* Whose line has this name? At most one: the names of accounts and groups are one name space, and renamed ones take their line along. */
-static enum err find_line(struct view *v, int64_t mailbox_id, struct str name, bool is_negative, struct arena *a, struct acl_entry *out)
+/* Whose line has this name? At most one: the names of accounts and groups are one name space, and renamed ones take
+ * their line along. */
+static enum err find_line(struct view *v, int64_t mailbox_id, struct str name, bool is_negative, struct arena *a,
+						  struct acl_entry *out)
 {
 	struct acl_entry *all;
 	size_t n;

@@ -1,7 +1,8 @@
 /* Rights as letters, and what a guest may do. Where the lists stand: acl.c.
  *
- * RFC 2086 had "c" (make mailboxes) and "d" (delete messages, and perhaps mailboxes); RFC 4314 §2.1.1 leaves to the server which of its finer
- * rights they stand for. Here c is k, and d is x, t and e: whoever gets "d" from an old client may do all that deletes. */
+ * RFC 2086 had "c" (make mailboxes) and "d" (delete messages, and perhaps mailboxes); RFC 4314 §2.1.1 leaves to the
+ * server which of its finer rights they stand for. Here c is k, and d is x, t and e: whoever gets "d" from an old
+ * client may do all that deletes. */
 #include "store/rights.h"
 #include "store/store_private.h"
 

@@ -1,4 +1,5 @@
-/* Rights: letters, lists, guests; what a child inherits; and that control's table of who shares with whom follows, whatever is in between. */
+/* Rights: letters, lists, guests; what a child inherits; and that control's table of who shares with whom follows,
+ * whatever is in between. */
 #include "store/rights.h"
 #include "directory/people_test.h"
 #include "store/store_private.h"
