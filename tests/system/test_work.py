@@ -3,6 +3,7 @@
 The released program counts its own calls (tests/calls/count_calls.c). Each row says what was measured when it was written; the bound
 is 15 % above that. A row that fails after a change that is worth it gets new figures, in the same commit, with the reason. Each
 figure is the smallest of a few rounds: a tick of a clock, or a client that was slow to read, adds to one round and not to all."""
+import base64
 import mmap
 import os
 import re
@@ -195,6 +196,27 @@ def test_message_by_smtp(server):
         time.sleep(0.5)   # the last ones are delivered
     check("message of 4 kB by SMTP", server.work.of(40, run), calls=29, wakes=6.5, syncs=1.1, bytes=26300, allocs=83)
     s.close()
+
+
+def test_message_by_submission(server):
+    """Over one connection, to somebody elsewhere; nothing leaves, so that it is only taken in."""
+    server.cli("config", "set", "send_elsewhere", "off")
+    s = server.raw(587)
+    for line in (None, "EHLO client.example", "AUTH PLAIN " + base64.b64encode(server.plain("alice")).decode()):
+        s.smtp(line)
+    text = "From: alice@example.test\r\nSubject: x\r\n\r\n" + ("x" * 70 + "\r\n") * 56 + ".\r\n"
+
+    def to(address, times):
+        for _ in range(times):
+            s.send(f"MAIL FROM:<alice@example.test>\r\nRCPT TO:<{address}>\r\nDATA\r\n")
+            for code in (250, 250, 354):
+                expect(s.smtp(None)[0] == code, code)
+            s.send(text)
+            expect(s.smtp(None)[0] == 250, "a message was not accepted")
+    to("friend@elsewhere.test", 1)   # who is known by then
+    check("4 kB submitted, to elsewhere", server.work.of(40, lambda: to("friend@elsewhere.test", 40)), calls=32, wakes=7, syncs=1, allocs=102)
+    s.close()
+    server.cli("config", "set", "send_elsewhere", "on")
 
 
 def drain(c, tag):
