@@ -368,14 +368,12 @@ static enum err search_some(struct running *x, size_t n)
 	return x->q->n_read >= INDEX_AFTER_READ && !x->q->is_index_made ? search_make_index(x->s, x->q, last) : ERR_OK;
 }
 
-enum err search_run(struct imap_session *s, struct search *q, search_visit *visit, void *context)
+static enum err ask_all(struct imap_session *s, struct search *q, search_visit *visit, void *context)
 {
 	struct running x = { .s = s, .q = q, .visit = visit, .context = context };
 	uint32_t next = 0;
 	size_t n;
 
-	if (!q->is_beside)
-		search_use_index(s, q);
 	while ((n = q->only ? selected_rows_by_uid(s->selected, q->only, 0, &next, x.rows + x.n, BATCH)
 	                    : selected_rows(s->selected, NULL, 0, &next, x.rows + x.n, BATCH)) > 0) {
 		for (size_t end = x.n + n, i = x.n; i < end; i++)
@@ -385,6 +383,20 @@ enum err search_run(struct imap_session *s, struct search *q, search_visit *visi
 			TRY(search_some(&x, BATCH));
 	}
 	return x.n > 0 ? search_some(&x, x.n) : ERR_OK;
+}
+
+enum err search_run(struct imap_session *s, struct search *q, search_visit *visit, void *context)
+{
+	struct arena arena = { 0 };
+	enum err e;
+
+	q->index_arena = &arena;
+	if (!q->is_beside)
+		search_use_index(s, q);
+	e = ask_all(s, q, visit, context);
+	search_forget_index(q);
+	q->index_arena = NULL;
+	return e;
 }
 
 struct gathering {

@@ -43,6 +43,20 @@ static size_t collect(struct search_key *k, struct search_key **out, size_t n)
 	return n;
 }
 
+static void forget(struct search_key *k)
+{
+	for (; k != NULL; k = k->next) {
+		k->hits = NULL;
+		forget(k->child);
+	}
+}
+
+void search_forget_index(struct search *q)
+{
+	forget(q->key);
+	arena_free(q->index_arena);
+}
+
 void search_use_index(struct imap_session *s, struct search *q)
 {
 	struct search_key *keys[INDEX_NEEDLES_MAX];
@@ -53,7 +67,7 @@ void search_use_index(struct imap_session *s, struct search *q)
 		return;
 	for (size_t i = 0; i < n; i++)
 		needles[i] = (struct index_needle){ .text = keys[i]->written, .fields = search_fields(keys[i]), .is_like = keys[i]->is_like };
-	index_find(s->view, needles, n, &s->cmd.arena);
+	index_find(s->view, needles, n, q->index_arena);
 	for (size_t i = 0; i < n; i++)
 		keys[i]->hits = needles[i].hits;
 }
@@ -74,6 +88,7 @@ enum err search_make_index(struct imap_session *s, struct search *q, uint32_t se
 		index_progress(s->view, &p);
 		imap_progress(s, p.done, p.done + p.todo);
 	}
+	search_forget_index(q);
 	search_use_index(s, q);
 	return ERR_OK;
 }

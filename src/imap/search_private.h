@@ -58,6 +58,7 @@ struct search {
 	unsigned relevancy;            /* of the message that is visited: 1 to 100, if wants_relevancy */
 	size_t   n_read;               /* messages that had to be read */
 	bool     is_index_made;        /* as far as it can be */
+	struct arena *index_arena;     /* what the index said: some bytes for each email of the account, so not kept beyond search_run() */
 };
 
 /* "[RETURN (…)] [CHARSET x] ": what stands before the keys. False: syntax, or is_bad_charset. */
@@ -82,8 +83,9 @@ enum err search_run_summaries(struct imap_session *s, struct search *q, bool wit
 
 /* search_index.c: which fields of the index a key is about; 0: it cannot answer that key. */
 unsigned search_fields(const struct search_key *k);
-/* Asks the index about all keys. */
+/* Asks the index about all keys; what it says lies in q->index_arena. search_forget_index(): and is not asked any more. */
 void search_use_index(struct imap_session *s, struct search *q);
+void search_forget_index(struct search *q);
 /* So many messages were read and those from row seq on are left: is it better to make the index first? Then it is made, with news about
  * the progress. ERR_UNAVAILABLE: the server stops. */
 enum err search_make_index(struct imap_session *s, struct search *q, uint32_t seq) MUST_CHECK;
