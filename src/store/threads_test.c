@@ -1,6 +1,7 @@
 /* Several sessions of an account at once, as in a cell: every thread has its own window and changes what the others
  * see. Afterwards all must agree, and so must the account when it is opened again. Run it with BUILD=tsan, too. */
 #include "base/test.h"
+#include "store/index.h"
 #include "store/rights.h"
 #include "store/view.h"
 #include <pthread.h>
@@ -84,6 +85,23 @@ static enum err share(struct worker *w)
 	return rights == line.rights ? ERR_OK : ERR_CORRUPT;
 }
 
+/* Whatever is known of the index at that moment: it never denies what every message has. */
+static enum err search(struct worker *w, struct selected *s, struct arena *a)
+{
+	struct index_needle needle = { .text = STR("hello"), .fields = INDEX_BODY };
+	struct message_row rows[64];
+	uint32_t next = 0;
+	size_t n;
+
+	index_step(w->v, 2);
+	index_find(w->v, &needle, 1, a);
+	n = selected_rows(s, NULL, 0, &next, rows, COUNT_OF(rows));
+	for (size_t i = 0; i < n; i++)
+		if (index_hit(needle.hits, rows[i].email) == HIT_NO)
+			return ERR_CORRUPT;
+	return ERR_OK;
+}
+
 static enum err work(struct worker *w)
 {
 	struct selected *s;
@@ -98,6 +116,8 @@ static enum err work(struct worker *w)
 			TRY(change_some(w, s, what - 4, &a));
 		else if (what == 9 && i % 4 == 0)
 			TRY(share(w));
+		else if (what == 10 && i % 4 == 0)
+			TRY(search(w, s, &a));
 		else
 			TRY(look(w, s, &a));
 		if (what == 11) {
