@@ -9,7 +9,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { WAITING_MAX = 1024, WATCHES_MAX = 1 << 20, VISITS_MAX = 500, VISITS_MS = 10000 };
+enum { WAITING_MAX = 1024, WATCHES_MAX = 1 << 20, VISITS_MAX = 2000, VISITS_MS = 10000 };
 
 static void want(struct master *m, uint64_t account)
 {
