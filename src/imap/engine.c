@@ -77,6 +77,14 @@ static bool is_welcome(struct imap_session *s)
 	return imap_guest_look(s) == ERR_OK && (s->selected == NULL || imap_may(s, s->mailbox_id, RIGHT_READ) == ERR_OK);
 }
 
+/* He may leave it, though. */
+static struct imap_reply not_welcome(struct imap_session *s, struct imap_cmd *c)
+{
+	if (c->row->run == imap_unselect || c->row->run == imap_close)
+		return imap_unselect(s, c);
+	return imap_no(c, "NOPERM", "the owner does not share this mailbox with you any more");
+}
+
 /* One command. True: the session goes on. */
 static bool run_one(struct imap_session *s)
 {
@@ -87,10 +95,11 @@ static bool run_one(struct imap_session *s)
 		session_will_wait(s->s);  /* deliveries and other sessions of the account go on */
 	s->own_before = events_own(s->view);
 	s->progress_ms = 0;
+	bool welcome = s->guest == NULL || is_welcome(s);
 	if (s->guest != NULL && s->account->guests > IMAP_GUESTS_MAX)
 		r = imap_no(c, "INUSE", "too many others use the mailboxes of this account at the moment; please try again");
-	else if (s->guest != NULL && !is_welcome(s))
-		r = imap_no(c, "NOPERM", "the owner does not share this mailbox with you any more");
+	else if (!welcome)
+		r = not_welcome(s, c);
 	else if (!imap_remote_takes(s, c, &r))
 		r = c->row->run(s, c);
 	if (r.status == IMAP_CUT) {
@@ -101,7 +110,7 @@ static bool run_one(struct imap_session *s)
 		r = imap_limit_reply(s, c, r);
 	if (r.status == IMAP_PARK)
 		return imap_send_news(s, true, &c->arena);
-	if (!r.is_last && !r.gives_up && !imap_send_news(s, !(c->row->allowed & HOLDS), &c->arena))
+	if (welcome && !r.is_last && !r.gives_up && !imap_send_news(s, !(c->row->allowed & HOLDS), &c->arena))
 		return false;
 	send_reply(s, c, &r);
 	if (r.compresses)
