@@ -71,17 +71,13 @@ static void send_reply(struct imap_session *s, const struct imap_cmd *c, const s
 	imap_flush(s);
 }
 
-/* A guest has lost his rights since he selected the mailbox: he hears nothing more of it. */
-static bool is_welcome(struct imap_session *s)
-{
-	return imap_guest_look(s) == ERR_OK && (s->selected == NULL || imap_may(s, s->mailbox_id, RIGHT_READ) == ERR_OK);
-}
-
-/* He may leave it, though. */
-static struct imap_reply not_welcome(struct imap_session *s, struct imap_cmd *c)
+/* A guest has lost his rights since he selected the mailbox. He may leave it, though. */
+static struct imap_reply not_welcome(struct imap_session *s, struct imap_cmd *c, enum err e)
 {
 	if (c->row->run == imap_unselect || c->row->run == imap_close)
 		return imap_unselect(s, c);
+	if (e != ERR_DENIED && e != ERR_NOTFOUND)  /* who he is could not be asked */
+		return imap_err(c, e);
 	return imap_no(c, "NOPERM", "the owner does not share this mailbox with you any more");
 }
 
@@ -95,11 +91,11 @@ static bool run_one(struct imap_session *s)
 		session_will_wait(s->s);  /* deliveries and other sessions of the account go on */
 	s->own_before = events_own(s->view);
 	s->progress_ms = 0;
-	bool welcome = s->guest == NULL || is_welcome(s);
+	enum err e = imap_welcome(s);
 	if (s->guest != NULL && s->account->guests > IMAP_GUESTS_MAX)
 		r = imap_no(c, "INUSE", "too many others use the mailboxes of this account at the moment; please try again");
-	else if (!welcome)
-		r = not_welcome(s, c);
+	else if (e != ERR_OK)
+		r = not_welcome(s, c, e);
 	else if (!imap_remote_takes(s, c, &r))
 		r = c->row->run(s, c);
 	if (r.status == IMAP_CUT) {
@@ -110,7 +106,7 @@ static bool run_one(struct imap_session *s)
 		r = imap_limit_reply(s, c, r);
 	if (r.status == IMAP_PARK)
 		return imap_send_news(s, true, &c->arena);
-	if (welcome && !r.is_last && !r.gives_up && !imap_send_news(s, !(c->row->allowed & HOLDS), &c->arena))
+	if (!r.is_last && !r.gives_up && !imap_send_news(s, !(c->row->allowed & HOLDS), &c->arena))
 		return false;
 	send_reply(s, c, &r);
 	if (r.compresses)

@@ -43,6 +43,7 @@ enum err imap_guest_look(struct imap_session *s)
 
 	if (g->asked_ms != 0 && now < g->asked_ms + GUEST_FRESH_MS)
 		return ERR_OK;
+	session_will_wait(s->s);
 	arena_reset(&g->arena);
 	e = g->others->guest(g->others->context, g->account, &g->arena, &g->who);
 	if (e == ERR_OK && g->who.account != g->account)
@@ -51,6 +52,14 @@ enum err imap_guest_look(struct imap_session *s)
 	if (e != ERR_OK)
 		g->who = (struct guest){ 0 };
 	return e;
+}
+
+enum err imap_welcome(struct imap_session *s)
+{
+	if (s->guest == NULL)
+		return ERR_OK;
+	TRY(imap_guest_look(s));
+	return s->selected == NULL ? ERR_OK : imap_may(s, s->mailbox_id, RIGHT_READ);
 }
 
 enum err imap_may(struct imap_session *s, int64_t mailbox_id, unsigned rights)

@@ -112,8 +112,11 @@ struct imap_guest {
 /* ERR_NOTFOUND, ERR_DENIED: he may see nothing. Also when it fails imap_guest_free() is the session's. */
 enum err imap_guest_new(struct imap_session *s, const struct account *account, uint64_t guest, struct str address) MUST_CHECK;
 void imap_guest_free(struct imap_guest *g);
-/* Who he is now; before each command of a guest. */
+/* Who he is now. */
 enum err imap_guest_look(struct imap_session *s) MUST_CHECK;
+/* May he hear of the selected mailbox still? Asked before each command of a guest, and before anything is told. ERR_DENIED, ERR_NOTFOUND: no; others:
+ * it could not be found out. */
+enum err imap_welcome(struct imap_session *s) MUST_CHECK;
 
 /* Has this session these rights (store/rights.h)? The owner has all: one compare. ERR_DENIED; ERR_NOTFOUND: he may not even know of the mailbox. */
 enum err imap_may(struct imap_session *s, int64_t mailbox_id, unsigned rights) MUST_CHECK;

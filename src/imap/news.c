@@ -194,9 +194,10 @@ bool imap_send_news(struct imap_session *s, bool removals, struct arena *a)
 {
 	if (s->guest != NULL)
 		s->told_modseq = view_modseq(s->view);
-	if (s->selected != NULL && !send_selected(s, removals, a))
+	bool is_welcome = imap_welcome(s) == ERR_OK;  /* else he has lost his rights, and learns nothing more */
+	if (is_welcome && s->selected != NULL && !send_selected(s, removals, a))
 		return false;
-	if (s->notify != NULL && s->notify->n > 0)
+	if (is_welcome && s->notify != NULL && s->notify->n > 0)
 		send_others(s);
 	imap_flush(s);
 	return true;

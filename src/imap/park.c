@@ -177,8 +177,8 @@ void *imap_resume(struct session *s, void *cell, struct str record)
 
 	if (!get_parked(record, &p))
 		return bye(s, "the server was updated");
-	if (p.owner != 0 && (session_guest(s) != 0 || account->others == NULL))
-		return bye(s, "a guest of this account has no mailboxes elsewhere");
+	if ((p.owner != 0 && (session_guest(s) != 0 || account->others == NULL)) || (p.has_notify && session_guest(s) != 0))
+		return bye(s, "a guest of this account sees the mailboxes that are shared with him, and no others");  /* no honest cell asks for more */
 	i = imap_session_new(s, account);
 	if (!restore(i, &p)) {
 		imap_session_free(i);

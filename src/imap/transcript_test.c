@@ -17,7 +17,7 @@ struct client {
 	struct buf      out;          /* what the server said and nobody has looked at yet */
 	struct buf      send;         /* C: lines that belong together */
 	struct buf      record;       /* n > 0: parked */
-	bool            is_closed, wants_news;
+	bool            is_closed, wants_news, is_guest;
 };
 
 struct play {
@@ -106,9 +106,10 @@ static void wake(struct play *p, struct client *c)
 
 static void attach(struct play *p, struct client *c)
 {
-	const struct session_open info = { .protocol = PROTOCOL_IMAP };
+	const struct session_open info = { .protocol = PROTOCOL_IMAP, .login_name = c->is_guest ? STR("alice@example.test") : STR("") };
 
 	c->s = session_for_test(&info, STR(""), &c->out);
+	session_test_guest(c->s, c->is_guest ? BOB : 0);
 	c->state = imap_engine.resume(c->s, &p->account, buf_str(&c->record));
 	c->is_closed = c->state == NULL;
 	buf_reset(&c->record);
@@ -129,18 +130,15 @@ static void people(struct play *p)
 	p->account.others = &p->others;
 }
 
-/* bob's cell has come to this account: with what a session of his own would be parked as. */
+/* bob's cell has come to this account: with what a session of his own would be parked as, or with what is parked here. */
 static void visit(struct play *p, struct client *c)
 {
-	const struct session_open info = { .protocol = PROTOCOL_IMAP, .login_name = STR("alice@example.test") };
-
-	start(p, c);
-	park(p, c);
-	c->s = session_for_test(&info, STR(""), &c->out);
-	session_test_guest(c->s, BOB);
-	c->state = imap_engine.resume(c->s, &p->account, buf_str(&c->record));
-	c->is_closed = c->state == NULL;
-	buf_reset(&c->record);
+	if (c->record.n == 0) {
+		start(p, c);
+		park(p, c);
+	}
+	c->is_guest = true;
+	attach(p, c);
 }
 
 static void render(struct play *p, struct client *c)
