@@ -57,12 +57,14 @@ static uint64_t check_of(uint32_t email, int64_t received, uint64_t size)
 	return ((uint64_t)received * UINT64_C(0x9e3779b97f4a7c15)) ^ (size << 20) ^ email;
 }
 
-/* ERR_NOTFOUND: purged. */
+/* ERR_NOTFOUND: purged. ERR_CORRUPT: the account has never had it. */
 static enum err index_check(struct view *v, uint32_t email, uint64_t *check)
 {
 	CLEANUP(arena_free) struct arena a = { 0 };
 	struct summary sum;
 
+	if (email >= atomic_load(&v->email_next))
+		return ERR_CORRUPT;
 	TRY(view_summaries(v, &email, 1, false, &a, &sum));
 	*check = check_of(sum.email, sum.received, sum.size);
 	return sum.email == email ? ERR_OK : ERR_NOTFOUND;

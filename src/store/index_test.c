@@ -87,6 +87,8 @@ static uint32_t add(struct world *w, const char *subject, const char *text)
 
 	put(w, w->many, message);
 	EXPECT(email < COUNT_OF(w->texts));
+	mem_free(w->texts[email]);
+	mem_free(w->subjects[email]);
 	w->texts[email] = mem_strdup(text);
 	w->subjects[email] = mem_strdup(subject);
 	return email;
@@ -309,6 +311,40 @@ TEST(what_is_damaged_or_lost_is_made_anew)
 		EXPECT_INT(compare(&w, "budget", INDEX_BODY), 0);
 		end(&w);
 	}
+}
+
+static void shell(struct world *w, const char *command)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+
+	EXPECT(system(str_cstr(&a, arena_printf(&a, "cd '%s' && %s", w->dir, command))) == 0);
+}
+
+/* A copy of the account without its index, which can be lost, is put back; the index that stayed there knows mail that never came. */
+TEST(an_index_that_is_ahead_of_the_account_is_made_anew)
+{
+	struct world w;
+
+	begin(&w);
+	add_round(&w);
+	make_index(&w);
+	EXPECT_OK(view_close(w.v));
+	shell(&w, "mkdir copy && cp -r account.db* bodies copy");
+	open_world(&w);
+	add_round(&w);
+	make_index(&w);
+	EXPECT_OK(view_close(w.v));
+	shell(&w, "rm -r account.db* bodies && mv copy/* .");
+	open_world(&w);
+	w.next = EACH_ROUND;
+	begin_many(&w);
+	for (int i = 0; i < 10; i++)
+		add(&w, "nightingale", "nightingale");
+	end_many(&w);
+	compare(&w, "nightingale", INDEX_BODY);
+	make_index(&w);
+	EXPECT_INT(compare(&w, "nightingale", INDEX_BODY), 10);
+	end(&w);
 }
 
 TEST(it_is_made_while_somebody_is_there)
