@@ -233,6 +233,7 @@ static void drop_work(struct index *x)
 {
 	mem_free(x->live);
 	x->live = NULL;
+	x->live_count = 0;
 	batch_free(x->batch);
 	x->batch = NULL;
 	merge_abandon(&x->merge);
@@ -460,6 +461,7 @@ static enum err step(struct view *v, struct index *x, int64_t until_ms, bool *mo
 static void throw_away(struct index *x)
 {
 	drop_work(x);
+	x->is_stale = false;  /* of what is gone */
 	pthread_mutex_lock(&x->lock);
 	close_segments(x);
 	pthread_mutex_unlock(&x->lock);

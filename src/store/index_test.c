@@ -368,8 +368,8 @@ TEST(it_is_made_while_somebody_is_there)
 	end(&w);
 }
 
-/* Purged emails leave lists when they are many; what is undeleted was never gone. */
-TEST(purged_emails_make_room)
+/* Purged emails leave lists when they are many; what is undeleted was never gone. forgets: the index is thrown away when it has just seen that. */
+static void purge(bool forgets)
 {
 	CLEANUP(arena_free) struct arena a = { 0 };
 	struct uid_set all = { 0 };
@@ -401,6 +401,8 @@ TEST(purged_emails_make_room)
 	EXPECT_OK(view_close(w.v));
 	clock_wall_offset(0);
 	open_world(&w);
+	if (forgets)
+		index_forget(w.v);
 	make_index(&w);
 	index_facts(w.v, &after);
 	EXPECT(after.emails < 100);
@@ -408,3 +410,6 @@ TEST(purged_emails_make_room)
 	EXPECT_INT(index_hit(find(&w, &a, "n1185", INDEX_BODY, false), 1186), HIT_YES);
 	end(&w);
 }
+
+TEST(purged_emails_make_room) { purge(false); }
+TEST(what_was_to_make_room_is_thrown_away) { purge(true); }
