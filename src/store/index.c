@@ -347,9 +347,10 @@ static enum err read_some(struct view *v, struct index *x, int64_t until_ms, boo
 	CLEANUP(arena_free) struct arena a = { 0 };
 	uint32_t emails[READ_AT_ONCE];
 	struct summary sums[READ_AT_ONCE];
+	uint32_t settled = email_settled(v);
 	size_t n;
 
-	TRY(emails_after(v, atomic_load(&x->read_upto), email_settled(v), emails, READ_AT_ONCE, &n));
+	TRY(emails_after(v, atomic_load(&x->read_upto), settled, emails, READ_AT_ONCE, &n));
 	*is_end = n < READ_AT_ONCE;
 	TRY(view_summaries(v, emails, n, true, &a, sums));
 	for (size_t i = 0; i < n; i++) {
@@ -365,6 +366,8 @@ static enum err read_some(struct view *v, struct index *x, int64_t until_ms, boo
 			break;
 		}
 	}
+	if (*is_end)  /* the last numbers may have no message: purged, or never committed */
+		atomic_store(&x->read_upto, settled);
 	return ERR_OK;
 }
 

@@ -262,6 +262,34 @@ TEST(a_message_that_is_committed_late_is_not_missed)
 	end(&w);
 }
 
+/* Messages that were begun and never came, as when a client is gone in the middle of many: their numbers are all that is left of them. */
+TEST(numbers_without_a_message_are_no_work)
+{
+	CLEANUP(append_abandon) struct append *lost = NULL;
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct index_progress p;
+	struct world w;
+
+	begin(&w);
+	add_round(&w);
+	make_index(&w);
+	EXPECT_OK(append_begin(w.v, &lost));
+	for (int i = 0; i < 2 * EACH_ROUND; i++)
+		put(&w, lost, STR("Subject: x\r\n\r\nlost\r\n"));
+	append_abandon(&lost);
+	EXPECT(!index_step(w.v, 20));
+	index_progress(w.v, &p);
+	EXPECT_INT(p.todo, 0);
+	w.next += 2 * EACH_ROUND;
+	begin_many(&w);
+	for (int i = 0; i < EACH_ROUND; i++)
+		add(&w, "unicorn", "horn");
+	end_many(&w);
+	make_index(&w);
+	EXPECT_INT(index_hit(find(&w, &a, "unicorn", INDEX_SUBJECT, false), (uint32_t)w.n), HIT_YES);
+	end(&w);
+}
+
 static void damage(struct world *w, const char *name, uint64_t at)
 {
 	struct disk_dir *dir;
