@@ -46,6 +46,21 @@ static struct delivery_result answer(const struct delivery *d, enum delivery_out
 		.status = str_of(status), .reason = str_of(reason) };
 }
 
+/* Full, or with less room than this one needs; when it needs more than there would be in an empty account, no retry helps. */
+static struct delivery_result answer_full(struct view *v, const struct delivery *d, const struct deliver_settings *settings)
+{
+	struct quota q;
+
+	if (stored_size(d) > view_delivery_size_max(v))
+		return answer(d, DELIVERY_REFUSED, "5.2.3", "The message is larger than the whole mailbox may be.");
+	view_quota(v, &q);
+	bool has_room = q.percent < 100;
+	if (settings->full_is_refused)
+		return answer(d, DELIVERY_REFUSED, "5.2.2", has_room ? "The mailbox has less room left than this message needs." : "The mailbox is full.");
+	return answer(d, DELIVERY_DEFERRED, "4.2.2", has_room ? "The mailbox has less room left than this message needs; delivery is tried again."
+	                                                     : "The mailbox is full; delivery is tried again.");
+}
+
 /* where: the mailbox, when it is delivered. */
 static struct delivery_result answer_err(struct view *v, const struct delivery *d, const struct deliver_settings *settings,
 										 enum err e, struct str where)
@@ -58,9 +73,7 @@ static struct delivery_result answer_err(struct view *v, const struct delivery *
 		done.reason = utf8_clip(where, DELIVERY_REASON_MAX);
 		return done;
 	case ERR_QUOTA:
-		if (settings->full_is_refused)
-			return answer(d, DELIVERY_REFUSED, "5.2.2", "The mailbox is full.");
-		return answer(d, DELIVERY_DEFERRED, "4.2.2", "The mailbox is full; delivery is tried again.");
+		return answer_full(v, d, settings);
 	case ERR_LIMIT:
 		if (stored_size(d) <= view_message_size_max(v))
 			return answer(d, DELIVERY_DEFERRED, "4.3.1", "The server's disk is full; delivery is tried again.");

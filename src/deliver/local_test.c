@@ -1,4 +1,5 @@
 #include "base/bytes.h"
+#include "base/mem.h"
 #include "base/test.h"
 #include "deliver/local.h"
 #include <fcntl.h>
@@ -159,7 +160,7 @@ TEST(the_sub_address_names_an_existing_folder_only)
 	test_dir_remove(dir);
 }
 
-/* What begins below the quota goes in whole; then the account is full, and says so. */
+/* What begins below the quota may pass it; then the account is full, and says so. */
 TEST(the_last_one_may_pass_the_quota)
 {
 	CLEANUP(arena_free) struct arena a = { 0 };
@@ -184,6 +185,50 @@ TEST(the_last_one_may_pass_the_quota)
 	EXPECT_STR(results[1].status, "5.2.2");
 	view_close(v);
 	test_dir_remove(dir);
+}
+
+/* … but not by any size: by a tenth, or by 1 MB where that is more. */
+TEST(what_is_too_large_for_the_room_left_waits)
+{
+	static const struct { uint64_t quota; size_t size; bool is_final; enum delivery_outcome outcome; const char *status, *word; } cases[] = {
+		{ 3 << 20,  3900000, false, DELIVERY_DONE,     "2.0.0", "INBOX" },
+		{ 3 << 20,  4150000, false, DELIVERY_DEFERRED, "4.2.2", "less room" },
+		{ 3 << 20,  4150000, true,  DELIVERY_REFUSED,  "5.2.2", "less room" },
+		{ 3 << 20,  4300000, false, DELIVERY_REFUSED,  "5.2.3", "whole mailbox" },   /* never, however much is deleted */
+	};
+	char *text = mem_alloc(5 << 20);
+
+	memset(text, 'x', 5 << 20);
+	EACH(cases, c) {
+		CLEANUP(arena_free) struct arena a = { 0 };
+		const char *dir = test_dir();
+		struct view *v = open_account(dir);
+		const struct deliver_settings settings = { .sync_now = true, .full_is_refused = c->is_final };
+		struct delivery d[3] = { letter(1, ""), letter(2, ""), letter(3, "small\r\n") };
+		struct delivery_batch batch = { .account = 7, .n = 3, .deliveries = d };
+		struct delivery_result *results;
+
+		for (size_t i = 0; i < 2; i++) {
+			d[i].body = str_make(text, i == 0 ? 100000 : c->size);
+			d[i].size = d[i].body.n;
+			d[i].crc = crc32c(0, d[i].body.p, d[i].body.n);
+		}
+		view_set_limits(v, &(struct view_limits){ .quota_bytes = c->quota });
+		deliver_batch(v, &settings, &batch, &a, &results);
+		EXPECT_INT(results[0].outcome, DELIVERY_DONE);
+		EXPECT_INT(results[1].outcome, c->outcome);
+		EXPECT_STR(results[1].status, c->status);
+		EXPECT(str_find(results[1].reason, str_of(c->word)) >= 0);
+		if (c->outcome != DELIVERY_DONE)
+			EXPECT_INT(results[2].outcome, DELIVERY_DONE);   /* there is room for it */
+		view_set_limits(v, &(struct view_limits){ .quota_bytes = 40 << 20 });
+		EXPECT_INT(view_delivery_size_max(v), 44 << 20);
+		view_set_limits(v, &(struct view_limits){ .quota_bytes = 1LL << 40 });
+		EXPECT_INT(view_delivery_size_max(v), view_message_size_max(v));
+		view_close(v);
+		test_dir_remove(dir);
+	}
+	mem_free(text);
 }
 
 /* Nobody looks, and no sync has come yet: the quota holds all the same. */

@@ -47,7 +47,7 @@ static uint64_t open_size(const struct append *ap)
 	return ap->writer ? body_writer_size(ap->writer) : ap->memory.n;
 }
 
-/* n: messages with the one under way. A delivery goes in whole when it begins below the limit. */
+/* n: messages with the one under way. A delivery that begins below the limit may pass it, but not by any size: usage_with_grace(). */
 static enum err within_limits(struct append *ap, uint64_t size, size_t n)
 {
 	struct view *v = ap->v;
@@ -67,7 +67,7 @@ static enum err within_limits(struct append *ap, uint64_t size, size_t n)
 	if (limits.quota_bytes == 0)
 		return ERR_OK;
 	if (ap->is_delivery)
-		return used.bytes + ap->total < limits.quota_bytes ? ERR_OK : ERR_QUOTA;
+		return used.bytes + ap->total < limits.quota_bytes && used.bytes + ap->total + size <= usage_with_grace(limits.quota_bytes) ? ERR_OK : ERR_QUOTA;
 	return used.bytes <= limits.quota_bytes && ap->total + size <= limits.quota_bytes - used.bytes ? ERR_OK : ERR_QUOTA;
 }
 

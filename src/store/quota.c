@@ -4,7 +4,12 @@
 #include "conf/conf.h"
 #include "store/store_private.h"
 
-enum { MESSAGE_SIZE_DEFAULT = 64 << 20 };
+enum { MESSAGE_SIZE_DEFAULT = 64 << 20, GRACE_MIN = 1 << 20 };
+
+/* An account is refused mail at the door once it is full, when its sender is still there to hear it; until then what was taken for it should
+ * go in, or a bounce goes to an address that anyone may have written there. So the last delivery may pass the quota, by a tenth, and by what
+ * a letter with a picture needs where that is little. What is larger than that room waits like mail for a full account. */
+uint64_t usage_with_grace(uint64_t quota_bytes) { return quota_bytes + (quota_bytes / 10 > GRACE_MIN ? quota_bytes / 10 : GRACE_MIN); }
 
 struct usage usage_committed(const struct view *v)
 {
@@ -89,6 +94,16 @@ uint64_t view_message_size_max(struct view *v)
 	max = v->config.limits.message_size_max;
 	pthread_mutex_unlock(&v->memory_lock);
 	return max;
+}
+
+uint64_t view_delivery_size_max(struct view *v)
+{
+	uint64_t max = view_message_size_max(v), quota;
+
+	pthread_mutex_lock(&v->memory_lock);
+	quota = v->config.limits.quota_bytes;
+	pthread_mutex_unlock(&v->memory_lock);
+	return quota > 0 && usage_with_grace(quota) < max ? usage_with_grace(quota) : max;
 }
 
 static unsigned percent(uint64_t used, uint64_t limit)

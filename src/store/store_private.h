@@ -326,6 +326,7 @@ enum err shared_write(struct view *v, uint32_t email, int64_t live, int64_t tota
 struct usage usage_committed(const struct view *v);
 void usage_note(struct view *v);               /* what is committed is what the limits are held against from now on */
 bool usage_fits(const struct tx *tx);          /* bytes and messages, with what the transaction changes */
+uint64_t usage_with_grace(uint64_t quota_bytes);   /* where the last delivery may end */
 bool usage_fits_messages(const struct tx *tx);
 bool usage_fits_mailboxes(const struct tx *tx);
 

@@ -107,6 +107,7 @@ struct quota {
 };
 void view_quota(struct view *v, struct quota *out);
 uint64_t view_message_size_max(struct view *v);
+uint64_t view_delivery_size_max(struct view *v);   /* the largest delivery that goes in when nothing else is there: that, or less where the quota is small */
 /* One POP3 session at a time (RFC 1939 §8): false when another session has it ([IN-USE]). */
 bool view_maildrop_lock(struct view *v);
 void view_maildrop_unlock(struct view *v);
