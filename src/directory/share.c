@@ -131,7 +131,7 @@ enum err guest_serve(struct directory *d, uint64_t account, struct str request, 
 
 	if (!get_end(&s))
 		return ERR_INVALID;
-	TRY(account_get(d, account, &a, &owner));
+	TRY(living(d, account, &a, &owner));  /* of a deleted account nobody sees anything, also who has been in it */
 	TRY(living(d, number, &a, &guest));
 	if (guest.is_suspended && number != account)  /* the owner may be: what he shares is there for the others */
 		return ERR_DENIED;

@@ -236,6 +236,7 @@ static void children(struct world *w)
 TEST(control_knows_who_shares_with_whom)
 {
 	struct world w;
+	struct guest bob;
 	struct directory_address x;
 
 	begin(&w);
@@ -275,6 +276,7 @@ TEST(control_knows_who_shares_with_whom)
 	EXPECT(acl_is_untold(w.v));
 	EXPECT_OK(account_delete(w.people.d, ALICE));
 	EXPECT_STR(sharers(&w, BOB), "");
+	EXPECT_ERR(guest_ask(w.people.control, BOB, WAIT_MS, &w.a, &bob), ERR_NOTFOUND);  /* nor is he let in where he was before */
 	EXPECT_OK(account_undelete(w.people.d, ALICE));
 	EXPECT_STR(sharers(&w, BOB), "alice@example.test");
 	EXPECT_OK(account_delete(w.people.d, ALICE));
