@@ -131,24 +131,91 @@ bool imap_remote_park(struct imap_remote *r)
 
 /* --------------------------------------------------------------------------------------------------------- answers */
 
-/* Responses about a mailbox: of the selected one, or with its name behind the word. */
-static const struct { struct str word; bool has_name; } told_words[] = {
-	{ { "FLAGS", 5 }, false }, { { "SEARCH", 6 }, false }, { { "ESEARCH", 7 }, false }, { { "SORT", 4 }, false }, { { "THREAD", 6 }, false },
-	{ { "VANISHED", 8 }, false }, { { "OK", 2 }, false }, { { "NO", 2 }, false }, { { "BAD", 3 }, false }, { { "UIDBATCHES", 10 }, false },
-	{ { "STATUS", 6 }, true }, { { "ACL", 3 }, true }, { { "LISTRIGHTS", 10 }, true }, { { "MYRIGHTS", 8 }, true }, { { "QUOTAROOT", 9 }, true },
-	{ { "METADATA", 8 }, true },
+/* What an owner's cell may say, and of what it speaks then: of the selected mailbox, of one with its name behind the word, of none. */
+enum about { ABOUT_SELECTED, ABOUT_NAMED, ABOUT_NOTHING };
+struct told { struct str word; enum about about; };
+static const struct told told_words[] = {
+	{ { "FLAGS", 5 }, ABOUT_SELECTED }, { { "SEARCH", 6 }, ABOUT_SELECTED }, { { "SORT", 4 }, ABOUT_SELECTED }, { { "THREAD", 6 }, ABOUT_SELECTED },
+	{ { "VANISHED", 8 }, ABOUT_SELECTED }, { { "UIDBATCHES", 10 }, ABOUT_SELECTED }, { { "STATUS", 6 }, ABOUT_NAMED }, { { "ACL", 3 }, ABOUT_NAMED },
+	{ { "LISTRIGHTS", 10 }, ABOUT_NAMED }, { { "MYRIGHTS", 8 }, ABOUT_NAMED }, { { "QUOTAROOT", 9 }, ABOUT_NAMED },
 };
-static const struct str told_numbers[] = { { "EXISTS", 6 }, { "EXPUNGE", 7 }, { "FETCH", 5 }, { "UIDFETCH", 8 }, { "RECENT", 6 } };
+static const struct told told_numbers[] = {
+	{ { "EXISTS", 6 }, ABOUT_SELECTED }, { { "EXPUNGE", 7 }, ABOUT_SELECTED }, { { "FETCH", 5 }, ABOUT_SELECTED }, { { "UIDFETCH", 8 }, ABOUT_SELECTED },
+	{ { "RECENT", 6 }, ABOUT_SELECTED },
+};
+static const struct told told_codes[] = {   /* of OK and NO; no [ALERT], which people take for a word of their server */
+	{ { "PERMANENTFLAGS", 14 }, ABOUT_SELECTED }, { { "UNSEEN", 6 }, ABOUT_SELECTED }, { { "UIDVALIDITY", 11 }, ABOUT_SELECTED },
+	{ { "UIDNEXT", 7 }, ABOUT_SELECTED }, { { "HIGHESTMODSEQ", 13 }, ABOUT_SELECTED }, { { "MAILBOXID", 9 }, ABOUT_SELECTED },
+	{ { "CLOSED", 6 }, ABOUT_SELECTED }, { { "COPYUID", 7 }, ABOUT_SELECTED }, { { "MESSAGELIMIT", 12 }, ABOUT_NOTHING },
+	{ { "NOUPDATE", 8 }, ABOUT_NOTHING }, { { "INPROGRESS", 10 }, ABOUT_NOTHING },
+};
 
-static bool has_own_name(struct str rest)
+/* Is it the name of a mailbox of this owner? */
+static bool is_own_name(const struct imap_remote *r, struct str rest)
 {
 	if (str_starts(rest, STR("\"")))
 		rest = str_from(rest, 1);
-	return str_istarts(rest, STR(IMAP_OTHERS "/"));
+	if (!str_istarts(rest, STR(IMAP_OTHERS "/")))
+		return false;
+	for (size_t i = 0; i < r->address.n; i++)
+		if (!chr_alpha(r->address.p[i]) && !chr_digit(r->address.p[i]) && strchr("@.-_+", r->address.p[i]) == NULL)
+			return true;  /* it may be written in more than one way */
+	rest = str_from(rest, sizeof IMAP_OTHERS);
+	return str_istarts(rest, r->address) && rest.n > r->address.n && rest.p[r->address.n] == MAILBOX_SEPARATOR;
+}
+
+/* May it speak of what the client has selected? Where that is in another account it is not to be touched. */
+static bool is_selected_there(const struct imap_remote *r) { return r == r->s->remote || (r->s->remote == NULL && r->s->selected == NULL); }
+
+static bool is_in(const struct imap_remote *r, const struct told *list, size_t n, struct str word, struct str rest)
+{
+	for (size_t i = 0; i < n; i++)
+		if (str_ieq(word, list[i].word))
+			return list[i].about == ABOUT_NOTHING || (list[i].about == ABOUT_NAMED ? is_own_name(r, rest) : is_selected_there(r));
+	return false;
+}
+
+/* (\HasChildren) "/" name */
+static bool is_own_list(const struct imap_remote *r, struct str rest)
+{
+	struct scan s = scan_of(rest);
+
+	scan_need(&s, '(');
+	scan_until(&s, ')');
+	scan_need_str(&s, STR(") \"/\" "));
+	return !s.failed && is_own_name(r, scan_rest(&s));
+}
+
+/* (TAG "a" MAILBOX name UIDVALIDITY 1) UID ALL 1:5, or without a name of the selected one */
+static bool is_own_esearch(const struct imap_remote *r, struct str rest)
+{
+	bool is_named = false;
+	ptrdiff_t at;
+
+	while ((at = str_ifind(rest, STR(" MAILBOX "))) >= 0) {
+		rest = str_from(rest, (size_t)at + 9);
+		if (!is_own_name(r, rest))
+			return false;
+		is_named = true;
+	}
+	return is_named || is_selected_there(r);
+}
+
+static bool is_own_sentence(const struct imap_remote *r, struct str rest)
+{
+	struct scan s = scan_of(rest);
+	size_t n = 0;
+
+	if (!scan_take(&s, '['))
+		return true;
+	rest = scan_rest(&s);
+	while (n < rest.n && rest.p[n] != ' ' && rest.p[n] != ']')
+		n++;
+	return is_in(r, told_codes, COUNT_OF(told_codes), str_sub(rest, 0, n), STR_NONE);
 }
 
 /* May the client hear this? */
-static bool may_be_told(struct str line)
+static bool may_be_told(const struct imap_remote *r, struct str line)
 {
 	struct scan s = scan_of(line);
 	struct str word, rest;
@@ -159,18 +226,16 @@ static bool may_be_told(struct str line)
 		scan_u32(&s);
 		scan_need(&s, ' ');
 		str_cut(scan_rest(&s), ' ', &word, &rest);
-		for (size_t i = 0; i < COUNT_OF(told_numbers) && !s.failed; i++)
-			if (str_ieq(word, told_numbers[i]))
-				return true;
-		return false;
+		return !s.failed && is_in(r, told_numbers, COUNT_OF(told_numbers), word, rest);
 	}
 	str_cut(scan_rest(&s), ' ', &word, &rest);
-	if (str_ieq(word, STR("LIST")))  /* "* LIST (\HasChildren) "/" name" */
-		return str_ifind(rest, STR("\"/\" " IMAP_OTHERS "/")) > 0 || str_ifind(rest, STR("\"/\" \"" IMAP_OTHERS "/")) > 0;
-	for (size_t i = 0; i < COUNT_OF(told_words); i++)
-		if (str_ieq(word, told_words[i].word))
-			return !told_words[i].has_name || has_own_name(rest);
-	return false;
+	if (str_ieq(word, STR("LIST")))
+		return is_own_list(r, rest);
+	if (str_ieq(word, STR("ESEARCH")))
+		return is_own_esearch(r, rest);
+	if (str_ieq(word, STR("OK")) || str_ieq(word, STR("NO")) || str_ieq(word, STR("BAD")))
+		return is_own_sentence(r, rest);
+	return is_in(r, told_words, COUNT_OF(told_words), word, rest);
 }
 
 static void tell(struct imap_remote *r, struct str bytes)
@@ -236,7 +301,7 @@ enum err imap_remote_line(struct imap_remote *r, bool (*wants)(struct str line),
 		struct str text = buf_str(&head);
 		while (ends_line && text.n > 0 && (text.p[text.n - 1] == '\n' || text.p[text.n - 1] == '\r'))
 			text.n--;
-		if (str_starts(text, STR("* BYE")) || (ends_line && (is_tagged(r, text) || (wants != NULL && wants(text))))) {
+		if (str_starts(text, STR("* BYE")) || (ends_line && (is_tagged(r, text) || (wants != NULL && wants(text) && (text.p[0] != '*' || may_be_told(r, text)))))) {
 			*line = str_copy(&r->s->cmd.arena, text);
 			return ends_line ? ERR_OK : ERR_LIMIT;
 		}
@@ -244,7 +309,7 @@ enum err imap_remote_line(struct imap_remote *r, bool (*wants)(struct str line),
 			continue;  /* leave to send what we have sent already */
 		if ((str_starts(text, STR("* ENABLED")) || str_starts(text, STR("* CAPABILITY"))) && ends_line)
 			continue;  /* our own is what counts */
-		if (!may_be_told(text))
+		if (!may_be_told(r, text))
 			return ERR_INVALID;
 		tell(r, buf_str(&head));
 		r->is_cut = true;  /* until the whole of it is there */
@@ -269,6 +334,23 @@ struct imap_reply imap_remote_gone(struct imap_remote *r, struct imap_cmd *c)
 	return (struct imap_reply){ .status = IMAP_NO, .text = STR("[UNAVAILABLE] the other account cannot be reached any more"), .is_last = true };
 }
 
+/* Without a code that speaks for the server: people are shown an [ALERT] (RFC 9051 §7.1). */
+static struct str without_alarm(struct str text)
+{
+	static const struct str codes[] = { { "[ALERT", 6 }, { "[CAPABILITY", 11 }, { "[REFERRAL", 9 } };
+	struct scan s;
+
+	for (size_t i = 0; i < COUNT_OF(codes); i++) {
+		if (!str_istarts(text, codes[i]))
+			continue;
+		s = scan_of(text);
+		scan_until(&s, ']');
+		scan_take_str(&s, STR("] "));
+		return scan_rest(&s);
+	}
+	return text;
+}
+
 /* "A OK text" */
 struct imap_reply imap_remote_reply(struct imap_cmd *c, struct str line)
 {
@@ -280,7 +362,7 @@ struct imap_reply imap_remote_reply(struct imap_cmd *c, struct str line)
 		return imap_no(c, "NOPERM", "the owner's account does not let you in");
 	for (size_t i = 0; i < COUNT_OF(words); i++)
 		if (str_starts(rest, words[i].word) && rest.n <= REMOTE_REPLY_MAX)
-			return (struct imap_reply){ .status = words[i].status, .text = str_from(rest, words[i].word.n) };
+			return (struct imap_reply){ .status = words[i].status, .text = without_alarm(str_from(rest, words[i].word.n)) };
 	return imap_no(c, "SERVERBUG", "the owner's account gave an answer that makes no sense");
 }
 

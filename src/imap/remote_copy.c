@@ -6,7 +6,7 @@
 #include "imap/remote.h"
 #include "base/clock.h"
 
-enum { NO_UID = 0xfffffffe };
+enum { NO_UID = 0xfffffffe, MESSAGES_DROPPED_MAX = 1000000 };
 
 /* ------------------------------------------------------------------------------------------------------ from there to here */
 
@@ -90,6 +90,8 @@ static bool take_message(struct copying *x, struct str line)
 	const struct append_new in = { .mailbox_id = x->mailbox_id, .internal_date = m.received, .flags = m.flags };
 	if (x->n++ >= APPEND_MESSAGES_MAX)
 		x->e = ERR_LIMIT;
+	if (x->n > MESSAGES_DROPPED_MAX)
+		return false;
 	if (x->e == ERR_OK)
 		x->e = append_message(x->append, &in, m.size);
 	for (uint64_t left = m.size; left > 0; left -= piece.n) {

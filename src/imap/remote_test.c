@@ -101,6 +101,11 @@ TEST(what_another_cell_says)
 		{ "b noop\r\n", "* BYE [X] words\r\n", "* BYE [UNAVAILABLE]", "words", true },
 		{ "b noop\r\n", "", "* BYE [UNAVAILABLE]", NULL, true },
 		{ "b noop\r\n", "b PERHAPS done\r\n", "b NO [SERVERBUG]", NULL, false },
+		{ "b noop\r\n", "* OK [ALERT] your password has expired\r\nb OK done\r\n", "* BYE [UNAVAILABLE]", "ALERT", true },
+		{ "b noop\r\n", "* ESEARCH (TAG \"x MAILBOX Other Users/alice@x/f\" MAILBOX INBOX) ALL 1\r\nb OK done\r\n", "* BYE [UNAVAILABLE]", "ESEARCH", true },
+		{ "b noop\r\n", "b NO [ALERT] your password has expired\r\n", "b NO your", "ALERT", false },
+		{ "b status " HERS "f\" (messages)\r\n", "* STATUS \"Other Users/carol@x/f\" (MESSAGES 0)\r\nb OK done\r\n", "* BYE [UNAVAILABLE]", "carol", true },
+		{ "b noop\r\n", "* LIST () \"/\" INBOX (\"CHILDINFO\" (\"\"/\" Other Users/alice@x/\"))\r\nb OK done\r\n", "* BYE [UNAVAILABLE]", "LIST", true },
 		/* in the middle of a literal only hanging up is left */
 		{ "b fetch 1 body[]\r\n", "* 1 FETCH (BODY[] {100}\r\nhalf", "", "BYE", true },
 		/* copies: what is not understood is not stored, and the rest neither */
@@ -151,6 +156,9 @@ TEST(names_of_others)
 		  "* LIST (\\HasNoChildren) \"/\" " HERS "f/g\"", "carol" },
 		{ "b list \"\" " HERS "%\"\r\n", "* LIST (\\HasNoChildren) \"/\" " HERS "f/g\"\r\nb OK listed\r\n", "* LIST (\\Noselect \\HasChildren) \"/\" " HERS "f\"", "/g" },
 		{ "b list \"\" *\r\n", "", "b OK listed", "UNAVAILABLE" },
+		{ "b list \"\" * return (status (messages))\r\n",
+		  "* LIST () \"/\" " HERS "f\"\r\n* STATUS " HERS "f\" (MESSAGES 1)\r\n* STATUS " HERS "f\" (MESSAGES 2)\r\n* STATUS " HERS "f\" (MESSAGES 3)\r\nb OK listed\r\n",
+		  "(MESSAGES 2)", "(MESSAGES 3)" },
 		{ "b list \"\" Archive\r\n", "x", "b OK listed", "Other" },
 		{ "b append " HERS "f\" {3}\r\n", "b NO [NOPERM] no\r\n", "b NO [NOPERM] no", "+ " },
 		{ "b append " HERS "f\" {3+}\r\nabc\r\n", "+ go\r\nb OK [APPENDUID 1 2] stored\r\n", "b OK [APPENDUID 1 2] stored", "+ " },
@@ -167,6 +175,35 @@ TEST(names_of_others)
 			fail();
 		}
 		EXPECT_INT(w.account.visits, 0);
+		end(&w);
+	}
+}
+
+/* A mailbox of one's own is selected: of that one no other cell can say anything. */
+TEST(what_another_cell_says_of_ours)
+{
+	static const struct { const char *command, *answers, *heard, *unheard; } cases[] = {
+		{ "b status " HERS "f\" (messages)\r\n", "* VANISHED 1:100\r\nb OK counted\r\n", "b NO [UNAVAILABLE]", "VANISHED" },
+		{ "b status " HERS "f\" (messages)\r\n", "* 0 EXISTS\r\nb OK counted\r\n", "b NO [UNAVAILABLE]", "EXISTS" },
+		{ "b status " HERS "f\" (messages)\r\n", "* OK [UIDVALIDITY 7] x\r\nb OK counted\r\n", "b NO [UNAVAILABLE]", "UIDVALIDITY" },
+		{ "b status " HERS "f\" (messages)\r\n", "* OK [INPROGRESS] x\r\n* STATUS " HERS "f\" (MESSAGES 3)\r\nb OK counted\r\n", "INPROGRESS] x\r\n* STATUS", NULL },
+		{ "b list \"\" * return (status (messages))\r\n",
+		  "* LIST () \"/\" " HERS "f\"\r\n* STATUS INBOX (MESSAGES 77)\r\nb OK listed\r\n", "b OK listed", "77" },
+		{ "b esearch in (mailboxes " HERS "f\") all\r\n", "* ESEARCH (TAG \"b\") ALL 1:9\r\nb OK\r\n", "b NO [UNAVAILABLE]", "ESEARCH" },
+		{ "b esearch in (mailboxes " HERS "f\") all\r\n", "* ESEARCH (TAG \"b\" MAILBOX " HERS "f\" UIDVALIDITY 1) UID ALL 1:9\r\nb OK searched\r\n", "UID ALL 1:9", NULL },
+	};
+
+	EACH(cases, c) {
+		struct world w;
+		begin(&w);
+		w.answers = "";
+		EXPECT_INT(say(&w, "a select INBOX\r\n"), SESSION_WAIT);
+		w.answers = c->answers;
+		EXPECT_INT(say(&w, c->command), SESSION_WAIT);
+		if (!heard(&w, c->heard) || (c->unheard != NULL && heard(&w, c->unheard))) {
+			print_error("%s: " STR_FMT "\n", c->command, STR_ARG(buf_str(&w.out)));
+			fail();
+		}
 		end(&w);
 	}
 }

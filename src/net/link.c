@@ -15,6 +15,7 @@ struct link {
 	struct buf      in;
 	size_t          in_at;
 	uint64_t        sent, modseq;
+	int64_t         until_ms;     /* link_hurry(); 0: no such limit */
 	struct buf      record;       /* n > 0: it is parked */
 	bool            has_begun, stays;
 	enum err        over;         /* not ERR_OK: nothing more comes */
@@ -149,13 +150,16 @@ static enum err fill(struct link *l, int64_t until_ms)
 	struct str bytes;
 	enum err e = ERR_CLOSED;
 
+	if (l->until_ms != 0 && l->until_ms < until_ms)
+		until_ms = l->until_ms;
 	while (l->over == ERR_OK && l->fd >= 0) {
 		int64_t now = clock_mono_ms();
-		e = frame_receive(l->fd, room, &type, &bytes);
-		if (e != ERR_AGAIN)
-			break;
+		/* also while there is more: the other cell may never stop */
 		e = session_is_dead(l->session) ? ERR_CLOSED : now >= until_ms ? ERR_TIMEOUT : ERR_OK;
 		if (e != ERR_OK)
+			break;
+		e = frame_receive(l->fd, room, &type, &bytes);
+		if (e != ERR_AGAIN)
 			break;
 		session_will_wait(l->session);
 		struct pollfd p = { l->fd, POLLIN, 0 };
@@ -167,6 +171,8 @@ static enum err fill(struct link *l, int64_t until_ms)
 		l->over = e == ERR_CLOSED && !l->has_begun ? ERR_UNAVAILABLE : e;
 	return l->over;
 }
+
+void link_hurry(struct link *l, int64_t until_ms) { l->until_ms = until_ms; }
 
 static int64_t patience(const struct link *l) { return clock_mono_ms() + (l->has_begun ? LINK_SILENCE_MS : LINK_OPEN_MS); }
 

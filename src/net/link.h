@@ -16,6 +16,9 @@ struct link;
 struct link *link_open(struct session *session, int fd, struct str name, struct str record);
 void link_free(struct link *l);    /* NULL is fine */
 
+/* From then on (mono ms) it is over, whatever comes: for what a client waits for beside other things. */
+void link_hurry(struct link *l, int64_t until_ms);
+
 enum err link_send(struct link *l, struct str bytes) MUST_CHECK;
 /* A line without its ending, at most max bytes; valid until the next call. ERR_AGAIN: it is parked, all was read. ERR_LIMIT: longer.
  * ERR_DENIED, ERR_UNAVAILABLE: not begun. ERR_TIMEOUT, ERR_CLOSED: it is over. */
