@@ -98,7 +98,7 @@ void smtpd_added(struct smtpd *s, enum err result, struct queue_id id)
 		s->answer = SMTP_REPLY(550, "5.7.1", "you are not among those members of this group who may leave it by themselves: please ask its postmaster");
 		break;
 	case ERR_LIMIT:
-		s->answer = SMTP_REPLY(552, "5.3.4", "the message, or its list of recipients, is too large for this server");
+		s->answer = SMTP_REPLY(552, "5.3.4", "too large for this server: the message, the list of its recipients, or the number of groups it is for; send it to fewer at a time");
 		break;
 	default:
 		s->answer = SMTP_REPLY(451, "4.3.0", "the message cannot be stored at the moment: please try again later");
