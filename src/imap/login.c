@@ -387,7 +387,7 @@ static void challenge(UNUSED struct login *l, struct str text, struct buf *out)
 
 static enum login_want sasl_broken(struct login *l, UNUSED enum sasl_next how, const char *reason, struct buf *out)
 {
-	say(l, out, "BAD", NULL, str_of(reason));
+	say(l, out, "BAD", NULL, str_of(imap_in(l->lang, reason)));
 	return LOGIN_INPUT;
 }
 
@@ -409,7 +409,9 @@ static const char *code_of(enum verify_outcome outcome)
 
 static enum login_want failed(struct login *l, enum verify_outcome outcome, struct buf *out)
 {
-	say(l, out, "NO", code_of(outcome), login_sentence(l, outcome));
+	const char *why = outcome == VERIFY_WRONG ? sasl_reason(&l->sasl) : "";
+
+	say(l, out, "NO", code_of(outcome), *why ? str_of(imap_in(l->lang, why)) : login_sentence(l, outcome));
 	if (login_was_last_try(l))
 		bye(l, l->facts.hostname, str_of(text_get(l->lang, TEXT_TOO_MANY_FAILURES)), out);
 	return LOGIN_INPUT;

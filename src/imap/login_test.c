@@ -53,6 +53,8 @@ TEST(language)  /* RFC 5255 §3 */
 		"C: a2 LANGUAGE MUL", "S: a2 NO none of these languages...",
 		"C: a3 LANGUAGE de {5+}", "C: fr-CA en", "S: * LANGUAGE (fr)", "S: a3 OK désormais en français",
 		"C: a4 LANGUAGE MUL", "S: a4 NO aucune de ces langues...",
+		"C: a4 AUTHENTICATE PLAIN", "S: + ", "C: *", "S: a4 BAD abandonné",
+		"C: a4 AUTHENTICATE PLAIN Ym9iAGFsaWNlAHNlY3JldA==", "S: a4 NO [AUTHENTICATIONFAILED] agir pour un autre compte...",
 		"C: a5 NOOP", "S: a5 OK c'est fait",
 		"C: a6 LOGIN alice wrong", "K: alice wrong WRONG", "S: a6 NO [AUTHENTICATIONFAILED] nom d'utilisateur ou mot de passe erroné...",
 		"C: a7 LOGIN alice secret", "K: alice secret OK", "=OPEN a7 LOGIN fr");

@@ -36,9 +36,10 @@ struct imap_reply imap_bad(struct imap_cmd *c, const char *usage)
 
 	if (c->why != NULL)
 		text = str_of(imap_in(c->lang, c->why));
-	else if (*usage)
+	else if (*usage) {
+		usage = imap_in(c->lang, usage);
 		text = arena_printf(&c->arena, imap_in(c->lang, "expected: %.*s"), (int)strlen(usage), usage);
-	else
+	} else
 		text = str_of(imap_in(c->lang, "this command has no arguments"));
 
 	bool is_mistake = !str_starts(text, STR("[")) || str_starts(text, STR("[CLIENTBUG]")) || str_starts(text, STR("[UIDREQUIRED]"));
