@@ -400,33 +400,32 @@ enum err search_run(struct imap_session *s, struct search *q, search_visit *visi
 }
 
 struct gathering {
-	struct imap_session  *s;
-	struct search        *q;
-	bool                  with_record;
-	search_visit_summary *visit;
-	void                 *context;
-	struct message_row    rows[BATCH];
-	unsigned              relevancy[BATCH];
-	size_t                n;
-	enum err              e;
+	struct imap_session *s;
+	struct search       *q;
+	unsigned             wants;
+	struct arena        *arena;
+	search_visit_gist   *visit;
+	void                *context;
+	struct message_row   rows[BATCH];
+	unsigned             relevancy[BATCH];
+	size_t               n;
+	enum err             e;
 };
 
 static enum err gather(struct gathering *g)
 {
-	CLEANUP(arena_free) struct arena a = { 0 }, scratch = { 0 };
-	struct summary sums[BATCH];
 	uint32_t emails[BATCH] = { 0 };
+	struct gist gists[BATCH];
 	size_t n = g->n;
 
 	g->n = 0;
 	for (size_t i = 0; i < n; i++)
 		emails[i] = g->rows[i].email;
-	TRY(view_summaries(g->s->view, emails, n, g->with_record, &a, sums));
+	TRY(view_gists(g->s->view, emails, n, g->wants, g->arena, gists));
 	for (size_t i = 0; i < n; i++) {
 		g->q->relevancy = g->relevancy[i];
-		if (sums[i].email != 0)  /* else: expunged and purged meanwhile */
-			g->visit(g->context, &g->rows[i], &sums[i], &scratch);
-		arena_reset(&scratch);
+		if (gists[i].email != 0)  /* else: expunged and purged meanwhile */
+			g->visit(g->context, &g->rows[i], &gists[i]);
 	}
 	return ERR_OK;
 }
@@ -444,9 +443,9 @@ static void gather_row(void *context, const struct message_row *row)
 	g->n = 0;
 }
 
-enum err search_run_summaries(struct imap_session *s, struct search *q, bool with_record, search_visit_summary *visit, void *context)
+enum err search_run_gists(struct imap_session *s, struct search *q, unsigned wants, struct arena *a, search_visit_gist *visit, void *context)
 {
-	struct gathering g = { .s = s, .q = q, .with_record = with_record, .visit = visit, .context = context };
+	struct gathering g = { .s = s, .q = q, .wants = wants, .arena = a, .visit = visit, .context = context };
 
 	TRY(search_run(s, q, gather_row, &g));
 	TRY(g.e);

@@ -3,6 +3,7 @@
 #define FACTEUR_IMAP_SEARCH_PRIVATE_H
 #include "imap/imap_private.h"
 #include "mime/summary.h"
+#include "store/gist.h"
 #include "store/index.h"
 
 enum { SEARCH_DEPTH_MAX = 50, SEARCH_KEYS_MAX = 2000 };
@@ -76,10 +77,11 @@ bool search_limit(struct imap_session *s, struct imap_cmd *c, struct search *q);
 /* Calls visit for each message that matches, in the order of the mailbox. ERR_UNAVAILABLE: the server stops. */
 typedef void search_visit(void *context, const struct message_row *row);
 enum err search_run(struct imap_session *s, struct search *q, search_visit *visit, void *context) MUST_CHECK;
-/* The same with the summary of each (batches are read at once), for those that still exist. scratch is emptied after each. */
-typedef void search_visit_summary(void *context, const struct message_row *row, const struct summary *sum, struct arena *scratch);
-enum err search_run_summaries(struct imap_session *s, struct search *q, bool with_record, search_visit_summary *visit,
-                              void *context) MUST_CHECK;
+/* The same with the gist of each (batches are read at once), for those that still exist. What it points to lies in the arena; wants:
+ * GIST_SENT | …. */
+typedef void search_visit_gist(void *context, const struct message_row *row, const struct gist *gist);
+enum err search_run_gists(struct imap_session *s, struct search *q, unsigned wants, struct arena *a, search_visit_gist *visit,
+                          void *context) MUST_CHECK;
 
 /* search_index.c: which fields of the index a key is about; 0: it cannot answer that key. */
 unsigned search_fields(const struct search_key *k);

@@ -1,12 +1,9 @@
 /* SORT (RFC 5256 §3), with the display names of RFC 5957, RELEVANCY of RFC 6203 and the answers of RFC 5267 §3.
  *
- * What a message is sorted by is read once, as it is found, out of the numbers and the record that every message has beside it: never the
- * message. Texts are folded as SEARCH compares them (i;unicode-casemap, RFC 5051), so that the comparisons are of bytes. Equal
- * messages stay in the order of the mailbox, also under REVERSE (RFC 5256 §3: the last criterion is the sequence number). */
+ * What a message is sorted by is its gist (store/gist.h), asked for once, as it is found: never the message. Texts in it are folded as
+ * SEARCH compares them (i;unicode-casemap, RFC 5051), so that the comparisons are of bytes. Equal messages stay in the order of the mailbox, also under REVERSE (RFC 5256 §3: the last criterion is the sequence number). */
 #include "base/clock.h"
 #include "imap/context_private.h"
-#include "mime/header.h"
-#include "text/fold.h"
 #include <stdlib.h>
 
 enum { SORT_CRITERIA_MAX = 20 };
@@ -42,49 +39,22 @@ struct sorting {
 
 static bool is_text(enum sort_by by) { return by != BY_ARRIVAL && by != BY_DATE && by != BY_SIZE && by != BY_RELEVANCY; }
 
-/* Display name of the first address; "mailbox@host" when it has none                                  RFC 5957 §3 */
-static struct str display(struct arena *a, struct str record, enum summary_field field)
-{
-	struct mail_address m;
-
-	if (!summary_first_address(a, record, field, &m))
-		return STR("");
-	return m.name.n > 0 ? address_name(a, &m) : address_text(a, &m);
-}
-
-/* addr-mailbox of the first address                                                                    RFC 5256 §3 */
-static struct str mailbox(struct arena *a, struct str record, enum summary_field field)
-{
-	struct mail_address m;
-
-	return summary_first_address(a, record, field, &m) ? m.local : STR("");
-}
-
-static struct str text_of(struct arena *a, struct str record, enum sort_by by)
+static enum gist_text text_of(enum sort_by by)
 {
 	switch (by) {
 	case BY_CC:
-		return mailbox(a, record, SUMMARY_CC);
+		return GIST_CC;
 	case BY_FROM:
-		return mailbox(a, record, SUMMARY_FROM);
+		return GIST_FROM;
 	case BY_TO:
-		return mailbox(a, record, SUMMARY_TO);
+		return GIST_TO;
 	case BY_DISPLAYFROM:
-		return display(a, record, SUMMARY_FROM);
+		return GIST_DISPLAYFROM;
 	case BY_DISPLAYTO:
-		return display(a, record, SUMMARY_TO);
+		return GIST_DISPLAYTO;
 	default:
-		return summary_base_subject(a, record, NULL);
+		return GIST_SUBJECT;
 	}
-}
-
-static int64_t number_of(const struct summary *sum, enum sort_by by)
-{
-	struct mail_date sent;
-
-	if (by == BY_SIZE)
-		return (int64_t)sum->size;
-	return by == BY_DATE && summary_sent(sum->record, &sent) ? sent.unix_s : sum->received;
 }
 
 /* The first eight bytes of a text, as a number that is compared like them; a number, moved above zero. */
@@ -99,33 +69,36 @@ static uint64_t start_of(const union key *key, bool is_a_text)
 	return start;
 }
 
-static void add_item(void *context, const struct message_row *row, const struct summary *sum, struct arena *scratch)
+static union key key_of(const struct sorting *x, const struct gist *g, enum sort_by by)
+{
+	if (is_text(by))
+		return (union key){ .text = g->texts[text_of(by)] };
+	if (by == BY_RELEVANCY)
+		return (union key){ .number = -(int64_t)x->q->relevancy };  /* the highest first */
+	return (union key){ .number = by == BY_SIZE ? (int64_t)g->size : by == BY_DATE ? g->sent : g->received };
+}
+
+static void add_item(void *context, const struct message_row *row, const struct gist *gist)
 {
 	struct sorting *x = context;
 	struct arena *a = &x->c->arena;
 	union key *keys = arena_array(a, x->n_criteria, sizeof *keys);
 
-	for (size_t i = 0; i < x->n_criteria; i++) {
-		enum sort_by by = x->criteria[i].by;
-		if (is_text(by))
-			keys[i].text = str_copy(a, fold_casemap(scratch, text_of(scratch, sum->record, by)));
-		else if (by == BY_RELEVANCY)
-			keys[i].number = -(int64_t)x->q->relevancy;  /* the highest first */
-		else
-			keys[i].number = number_of(sum, by);
-	}
+	for (size_t i = 0; i < x->n_criteria; i++)
+		keys[i] = key_of(x, gist, x->criteria[i].by);
 	if (x->n_items == x->items_cap)
 		x->items = arena_grow(a, x->items, x->n_items, &x->items_cap, sizeof *x->items);
 	x->items[x->n_items++] = (struct item){ x->c->is_uid ? row->uid : row->seq, row->uid, row->modseq, (uint8_t)x->q->relevancy,
 	                                        start_of(keys, is_text(x->criteria[0].by)), keys };
 }
 
-static bool needs_record(const struct sorting *x)
+static unsigned wanted(const struct sorting *x)
 {
+	unsigned wants = 0;
+
 	for (size_t i = 0; i < x->n_criteria; i++)
-		if (x->criteria[i].by == BY_DATE || is_text(x->criteria[i].by))
-			return true;
-	return false;
+		wants |= is_text(x->criteria[i].by) ? GIST_TEXT(text_of(x->criteria[i].by)) : x->criteria[i].by == BY_DATE ? GIST_SENT : 0;
+	return wants;
 }
 
 static int compare(const void *left, const void *right, void *context)
@@ -255,7 +228,7 @@ enum err sort_add(struct imap_session *s, struct sorting *kept, sort_placed *pla
 
 	more.items = NULL;
 	more.n_items = more.items_cap = 0;
-	TRY(search_run_summaries(s, kept->q, needs_record(kept), add_item, &more));
+	TRY(search_run_gists(s, kept->q, wanted(kept), &kept->c->arena, add_item, &more));
 	for (size_t i = 0; i < more.n_items; i++) {
 		size_t at = place_of(kept, &more.items[i]);
 		if (kept->n_items == kept->items_cap)
@@ -295,7 +268,7 @@ struct imap_reply imap_sort(struct imap_session *s, struct imap_cmd *c)
 		return search_refuse(s, c, &q, "[RETURN (MIN MAX ALL COUNT SAVE PARTIAL RELEVANCY UPDATE)] (criteria) charset search-keys");
 	if (search_limit(s, c, &q))
 		return imap_limit_refuse(s, c);
-	e = search_run_summaries(s, &q, needs_record(x), add_item, x);
+	e = search_run_gists(s, &q, wanted(x), &c->arena, add_item, x);
 	if (e == ERR_OK) {
 		if (x->n_items > 0)
 			qsort_r(x->items, x->n_items, sizeof *x->items, compare, x);

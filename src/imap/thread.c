@@ -1,10 +1,9 @@
-/* THREAD (RFC 5256 §3): the messages that match, as conversations. What threads a message lies beside it since it came
- * (mime/summary.h); those that came before that was kept are asked for their header once. */
+/* THREAD (RFC 5256 §3): the messages that match, as conversations. What threads a message is in its gist
+ * (store/gist.h); those that came before the record had their references are asked for their header. */
 #include "base/clock.h"
 #include "imap/search_private.h"
 #include "imap/thread_private.h"
 #include "mime/header.h"
-#include "text/fold.h"
 
 enum { OLD_HEADER_MAX = 65536 };  /* bytes that are read of a message whose record has no references */
 
@@ -37,37 +36,33 @@ static enum err read_references(struct threading *x, uint32_t email, struct aren
 	return ERR_OK;
 }
 
-static void add_references(struct threading *x, const struct summary *sum, struct arena *scratch, struct thread_message *m)
+static void add_references(struct threading *x, const struct gist *gist, struct thread_message *m)
 {
-	uint64_t ids[SUMMARY_REFERENCES_MAX], *kept;
-	struct str own = summary_message_id(scratch, sum->record);
-	size_t n = 0;
+	CLEANUP(arena_free) struct arena scratch = { 0 };
+	uint64_t ids[SUMMARY_REFERENCES_MAX] = { 0 };
 
-	m->id = own.n > 0 ? summary_id_number(own) : 0;
-	if (!summary_references(sum->record, ids, &n) && x->e == ERR_OK)
-		x->e = read_references(x, sum->email, scratch, ids, &n);
-	kept = arena_array(&x->c->arena, n, sizeof *kept);
-	for (size_t i = 0; i < n; i++)
-		kept[i] = ids[i];
-	m->references = kept;
-	m->n_references = n;
+	m->id = gist->id;
+	m->references = gist->references;
+	m->n_references = gist->n_references;
+	if (gist->knows_references || x->e != ERR_OK)
+		return;
+	x->e = read_references(x, gist->email, &scratch, ids, &m->n_references);
+	m->references = memcpy(arena_array(&x->c->arena, m->n_references, sizeof *ids), ids, m->n_references * sizeof *ids);
 }
 
-static void add_message(void *context, const struct message_row *row, const struct summary *sum, struct arena *scratch)
+static void add_message(void *context, const struct message_row *row, const struct gist *gist)
 {
 	struct threading *x = context;
-	struct arena *a = &x->c->arena;
-	struct thread_message m = { .number = x->c->is_uid ? row->uid : row->seq, .sent = sum->received, .received = sum->received };
-	struct mail_date sent;
+	struct thread_message m = { .number = x->c->is_uid ? row->uid : row->seq, .sent = gist->sent, .received = gist->received };
 
-	if (summary_sent(sum->record, &sent))
-		m.sent = sent.unix_s;
-	if (x->how != THREAD_REFS)
-		m.subject = str_copy(a, fold_casemap(scratch, summary_base_subject(scratch, sum->record, &m.is_reply)));
+	if (x->how != THREAD_REFS) {
+		m.subject = gist->texts[GIST_SUBJECT];
+		m.is_reply = gist->is_reply;
+	}
 	if (x->how != THREAD_ORDEREDSUBJECT)
-		add_references(x, sum, scratch, &m);
+		add_references(x, gist, &m);
 	if (x->n == x->cap)
-		x->messages = arena_grow(a, x->messages, x->n, &x->cap, sizeof *x->messages);
+		x->messages = arena_grow(&x->c->arena, x->messages, x->n, &x->cap, sizeof *x->messages);
 	x->messages[x->n++] = m;
 }
 
@@ -95,7 +90,7 @@ struct imap_reply imap_thread(struct imap_session *s, struct imap_cmd *c)
 		return search_refuse(s, c, &q, "ORDEREDSUBJECT/REFERENCES/REFS charset search-keys");
 	if (search_limit(s, c, &q))
 		return imap_limit_refuse(s, c);
-	e = search_run_summaries(s, &q, true, add_message, &x);
+	e = search_run_gists(s, &q, x.how == THREAD_REFS ? GIST_SENT : GIST_TEXT(GIST_SUBJECT), &c->arena, add_message, &x);
 	if (e == ERR_OK)
 		e = x.e;
 	if (e != ERR_OK)

@@ -202,6 +202,9 @@ struct view {
 
 	pthread_mutex_t    index_lock;       /* before db */
 	struct index      *index;            /* NULL: not opened yet */
+
+	pthread_mutex_t    gists_lock;       /* alone */
+	struct gists      *gists;            /* NULL: none are kept */
 };
 
 enum tx_kind { TX_SYNC, TX_FLAGS };
@@ -265,6 +268,10 @@ enum err state_load(struct view *v) MUST_CHECK;
 enum err state_reserve(struct view *v) MUST_CHECK;              /* the next block, in the open transaction */
 enum err state_set_bytes(struct view *v, int64_t shared, int64_t kept) MUST_CHECK;  /* in the open transaction */
 enum err state_write_counters(struct view *v, uint64_t modseq, bool clean) MUST_CHECK;   /* the same */
+
+/* gist.c */
+void gists_drop(struct view *v);                                /* for the end */
+void gists_tick(struct view *v, int64_t now_ms);
 
 /* schema.c */
 enum err schema_prepare(struct db *db) MUST_CHECK;

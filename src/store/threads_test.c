@@ -1,6 +1,7 @@
 /* Several sessions of an account at once, as in a cell: every thread has its own window and changes what the others
  * see. Afterwards all must agree, and so must the account when it is opened again. Run it with BUILD=tsan, too. */
 #include "base/test.h"
+#include "store/gist.h"
 #include "store/index.h"
 #include "store/rights.h"
 #include "store/view.h"
@@ -60,6 +61,7 @@ static enum err look(struct worker *w, struct selected *s, struct arena *a)
 {
 	struct message_row rows[64];
 	struct summary summaries[64];
+	struct gist gists[64];
 	uint32_t emails[64], next = 0;
 	struct news news;
 	size_t n;
@@ -68,7 +70,12 @@ static enum err look(struct worker *w, struct selected *s, struct arena *a)
 	n = selected_rows(s, NULL, 0, &next, rows, COUNT_OF(rows));
 	for (size_t i = 0; i < n; i++)
 		emails[i] = rows[i].email;
-	return view_summaries(w->v, emails, n, true, a, summaries);
+	TRY(view_summaries(w->v, emails, n, true, a, summaries));
+	TRY(view_gists(w->v, emails, n, rand_r(&w->seed) % 2 ? GIST_TEXT(GIST_SUBJECT) : GIST_TEXT(GIST_FROM), a, gists));
+	for (size_t i = 0; i < n; i++)
+		if (gists[i].email != 0 && (gists[i].email != emails[i] || gists[i].size != summaries[i].size))
+			return ERR_CORRUPT;
+	return ERR_OK;
 }
 
 /* Each has a line of its own, and finds it as it left it, whatever the others do with theirs. */

@@ -26,6 +26,7 @@ static void locks_init(struct view *v)
 	pthread_mutex_init(&v->sync_lock, NULL);
 	pthread_mutex_init(&v->acl_telling, NULL);
 	pthread_mutex_init(&v->index_lock, NULL);
+	pthread_mutex_init(&v->gists_lock, NULL);
 	pthread_cond_init(&v->array_ready, NULL);
 	pthread_cond_init(&v->sync_done, NULL);
 }
@@ -76,11 +77,13 @@ static void release(struct view *v)
 	mem_free(v->pending);
 	mem_free(v->boxes);
 	acl_close(v);
+	gists_drop(v);
 	bodies_close(&v->bodies);
 	db_close(&v->db);
 	disk_close(&v->lock_file);
 	disk_dir_close(&v->dir);
 	pthread_mutex_destroy(&v->index_lock);
+	pthread_mutex_destroy(&v->gists_lock);
 	pthread_cond_destroy(&v->array_ready);
 	pthread_cond_destroy(&v->sync_done);
 	pthread_mutex_destroy(&v->acl_telling);
@@ -285,6 +288,7 @@ bool view_tick(struct view *v)
 	if (atomic_flag_test_and_set(&v->is_ticking))
 		return false;  /* another thread is at it */
 	drop_idle_arrays(v, now_ms);
+	gists_tick(v, now_ms);
 	if (checkpoint_if_due(v, now_ms) != ERR_OK || background(v, now_ms, &more) != ERR_OK)
 		v->is_pruning = v->is_compacting = more = false;  /* logged; tried again after PRUNE_EVERY_MS */
 	more |= index_a_little(v, now_ms);
