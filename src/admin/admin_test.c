@@ -452,6 +452,12 @@ TEST(mailboxes_are_shared)
 		{ "account share", "'address':'bob@example.test','mailbox':'Sent','who':'bob@example.test','rights':'all'", "conflict" },
 		{ "account share", "'address':'bob@example.test','mailbox':'Sent','who':'carol@example.test','rights':'everything'", "invalid" },
 		{ "account share", "'address':'bob@example.test','mailbox':'Sent','who':'anyone','rights':'all'", "invalid" },
+		/* words that happen to be made of letters of rights */
+		{ "account share", "'address':'bob@example.test','mailbox':'Sent','who':'carol@example.test','rights':'rea'", "invalid" },
+		{ "account share", "'address':'bob@example.test','mailbox':'Sent','who':'carol@example.test','rights':'wite'", "invalid" },
+		{ "account share", "'address':'bob@example.test','mailbox':'Sent','who':'carol@example.test','rights':'lrz'", "invalid" },
+		{ "account share", "'address':'bob@example.test','mailbox':'Sent','who':'carol@example.test','rights':'lrs'", "" },
+		{ "account share", "'address':'bob@example.test','mailbox':'Sent','who':'carol@example.test','rights':'lire'", "" },   /* in French: read */
 		{ "account share", "'address':'bob@example.test','mailbox':'inbox','who':'team@example.test','rights':'write','inside':true", "" },
 		{ "account share", "'address':'bob@example.test','mailbox':'INBOX','who':'carol','rights':'tx','deny':true", "" },
 	};

@@ -7,11 +7,11 @@ enum { SHARERS_BYTES_MAX = 2000 };
 
 /* "read" leaves out s: whether a message is read is one thing for all who share a mailbox, and looking into it shall
  * not change it. */
-static const struct { const char *word; unsigned rights; } words[] = {
-	{ "look", RIGHT_LOOKUP },
-	{ "read", RIGHT_LOOKUP | RIGHT_READ },
-	{ "write", RIGHTS_ALL & ~(unsigned)(RIGHT_POST | RIGHT_ADMIN) },
-	{ "all", RIGHTS_ALL },
+static const struct { const char *word, *french; unsigned rights; } words[] = {
+	{ "look", "voir", RIGHT_LOOKUP },
+	{ "read", "lire", RIGHT_LOOKUP | RIGHT_READ },
+	{ "write", "écrire", RIGHTS_ALL & ~(unsigned)(RIGHT_POST | RIGHT_ADMIN) },
+	{ "all", "tout", RIGHTS_ALL },
 };
 
 static const char *word_for(const struct store_command_share *line)
@@ -72,14 +72,21 @@ enum err admin_account_shares(struct admin_call *c)
 	return say_sharers(c, &x);
 }
 
-static enum err read_rights(struct admin_call *c, struct str text, unsigned *rights)
+/* Most letters of most words are letters of rights, too: "lire" would be to look, insert, read and expunge, "rea" to read, expunge and share. So
+ * they are taken from "lr" on, as no word begins, unless something is taken away. */
+static bool are_letters(struct str text, bool is_negative)
+{
+	return is_negative || str_eq(text, STR("l")) || str_starts(text, STR("lr"));
+}
+
+static enum err read_rights(struct admin_call *c, struct str text, bool is_negative, unsigned *rights)
 {
 	for (size_t i = 0; i < COUNT_OF(words); i++)
-		if (str_ieq(text, str_of(words[i].word))) {
+		if (str_ieq(text, str_of(words[i].word)) || str_ieq(text, str_of(words[i].french))) {
 			*rights = words[i].rights;
 			return ERR_OK;
 		}
-	if (!rights_parse(text, rights) || *rights == 0)
+	if (!are_letters(text, is_negative) || !rights_parse(text, rights) || *rights == 0)
 		return admin_refuse(c, ERR_INVALID, TEXT_ADMIN_SHARE_RIGHTS_BAD, text);
 	return ERR_OK;
 }
@@ -125,7 +132,7 @@ enum err admin_account_share(struct admin_call *c)
 		return admin_refuse(c, e, TEXT_ADMIN_SHARE_NOBODY, admin_text(c, "who"));
 	if (e != ERR_OK)
 		return e;
-	TRY(read_rights(c, admin_text(c, "rights"), &ask.line.rights));
+	TRY(read_rights(c, admin_text(c, "rights"), ask.line.is_negative, &ask.line.rights));
 	if (ask.line.who.kind == SUBJECT_ANYONE && !ask.line.is_negative && (ask.line.rights & RIGHT_ADMIN))
 		return admin_refuse(c, ERR_INVALID, TEXT_ADMIN_SHARE_ANYONE_ADMIN, STR(""));
 	TRY(ask_share(c, &x, &ask, &answer));
