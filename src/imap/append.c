@@ -228,7 +228,7 @@ static uint32_t replaced_uid(struct imap_session *s, struct imap_cmd *c, struct 
 		return 0;
 	}
 	if (s->is_readonly) {
-		*r = imap_no(c, "NOPERM", "the mailbox was opened by EXAMINE, so nothing can be changed; SELECT it");
+		*r = imap_readonly(s, c);
 		return 0;
 	}
 	uid = c->is_uid ? (selected_seq(s->selected, number) ? number : 0) : selected_uid(s->selected, number);

@@ -26,7 +26,7 @@ static struct imap_reply transfer(struct imap_session *s, struct imap_cmd *c, bo
 	if (!imap_arg_end(c))
 		return imap_bad(c, "sequence-set mailbox");
 	if (is_move && s->is_readonly)
-		return imap_no(c, "NOPERM", "the mailbox was opened by EXAMINE, so nothing can be moved out of it; SELECT it");
+		return imap_readonly(s, c);
 	bool by_uid = true;
 	if (imap_limit_set(s, c, &from, &by_uid, 0, 0) && !is_move)
 		return imap_limit_refuse(s, c);

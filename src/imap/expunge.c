@@ -6,7 +6,7 @@ static struct imap_reply expunge(struct imap_session *s, struct imap_cmd *c, con
 	enum err e;
 
 	if (s->is_readonly)
-		return imap_no(c, "NOPERM", "the mailbox was opened by EXAMINE, so nothing can be changed; SELECT it");
+		return imap_readonly(s, c);
 	e = imap_may(s, s->mailbox_id, RIGHT_EXPUNGE);
 	if (e == ERR_OK)
 		e = view_expunge(s->view, s->mailbox_id, uids, true, &c->arena, NULL);

@@ -307,7 +307,7 @@ enum err imap_remote_line(struct imap_remote *r, bool (*wants)(struct str line),
 		}
 		if (str_starts(text, STR("+")) && ends_line)
 			continue;  /* leave to send what we have sent already */
-		if ((str_starts(text, STR("* ENABLED")) || str_starts(text, STR("* CAPABILITY"))) && ends_line)
+		if ((str_starts(text, STR("* ENABLED")) || str_starts(text, STR("* CAPABILITY")) || str_starts(text, STR("* LANGUAGE"))) && ends_line)
 			continue;  /* our own is what counts */
 		if (!may_be_told(r, text))
 			return ERR_INVALID;

@@ -35,7 +35,7 @@ static void unselect(struct imap_session *s)
 		imap_unselect_mailbox(s);
 	leave(s);
 	if (was_selected && (s->tongue.is_qresync || s->tongue.is_rev2))
-		buf_add_cstr(&s->out, "* OK [CLOSED] the mailbox before it\r\n");
+		buf_add_cstr(&s->out, imap_in(s->tongue.lang, "* OK [CLOSED] the mailbox before it\r\n"));
 }
 
 static struct imap_reply do_select(struct imap_session *s, struct imap_cmd *c, struct str address)
@@ -273,8 +273,8 @@ static bool takes_selected(struct imap_session *s, struct imap_cmd *c, struct im
 		*reply = imap_arg_end(c) ? idle(s, c) : imap_bad(c, "");
 		return true;
 	}
-	if (is_word(c, "ENABLE")) {  /* both have to speak so */
-		imap_remote_command(s->remote, c, arena_printf(&c->arena, "ENABLE " STR_FMT, STR_ARG(args)));
+	if ((is_word(c, "ENABLE") || is_word(c, "LANGUAGE")) && args.n > 0) {  /* both have to speak so */
+		forward(s->remote, c);
 		return false;
 	}
 	if ((c->row->allowed & IN_AUTH) && !is_word(c, "NOOP"))

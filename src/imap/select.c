@@ -213,6 +213,13 @@ static struct imap_reply do_select(struct imap_session *s, struct imap_cmd *c, b
 	return imap_ok(c, s->is_readonly ? "[READ-ONLY] examined" : "[READ-WRITE] selected");
 }
 
+struct imap_reply imap_readonly(struct imap_session *s, struct imap_cmd *c)
+{
+	if (s->guest != NULL && !(imap_rights(s, s->mailbox_id) & RIGHTS_CHANGE))
+		return imap_no(c, "NOPERM", "the owner of this mailbox lets you read it, and no more");
+	return imap_no(c, "NOPERM", "the mailbox was opened by EXAMINE, so nothing can be changed; SELECT it");
+}
+
 /* SELECT mailbox [select-params]                                      RFC 9051 §6.3.2; RFC 7162 §3.1.8 and §3.2.5 */
 struct imap_reply imap_select(struct imap_session *s, struct imap_cmd *c) { return do_select(s, c, false); }
 /* EXAMINE mailbox [select-params]                                                                 RFC 9051 §6.3.3 */

@@ -89,7 +89,7 @@ struct imap_reply imap_store(struct imap_session *s, struct imap_cmd *c)
 
 	imap_sp(&c->args);
 	if (s->is_readonly)
-		return imap_no(c, "NOPERM", "the mailbox was opened by EXAMINE, so nothing can be changed; SELECT it");
+		return imap_readonly(s, c);
 	parse_modifiers(s, c, &ch);
 	parse_item(s, c, &ch);
 	ch.how.untouched = s->guest != NULL ? ~imap_flags_of(imap_rights(s, s->mailbox_id)) : 0;
