@@ -57,6 +57,8 @@ enum err admin_say(struct admin_call *c, enum err e, enum text id, const struct 
 #define admin_refuse(c, e, id, ...) admin_say((c), (e), (id), ADMIN_TEXTS(__VA_ARGS__))
 /* What is wrong with the queue, and what to do, for a field "trouble"; "" if nothing is. */
 struct str admin_queue_trouble(struct admin_call *c, const struct queue_counters *q);
+/* "451 4.4.3 …": another server's words, or ours about a domain that none could be asked of, in the same form: ours are said in their language. */
+struct str admin_reply_text(struct admin_call *c, struct str text);
 struct str admin_number_text(struct admin_call *c, uint64_t n);
 /* A new row of a list, or the one result; the values are put into it. Borrowed. */
 json_t *admin_row(struct admin_call *c);

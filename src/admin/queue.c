@@ -21,8 +21,7 @@ static void put_due(json_t *row, int64_t due)
 	admin_put_number(row, "next_try", due == LATE_NEVER || due < 0 ? 0 : (uint64_t)due);
 }
 
-/* "451 4.4.3 …": another server's words, or ours about a domain that none could be asked of: those come in the same form. */
-static struct str in_their_language(struct admin_call *c, struct str text)
+struct str admin_reply_text(struct admin_call *c, struct str text)
 {
 	struct str code, status, words;
 
@@ -37,7 +36,7 @@ static struct str reason(struct admin_call *c, struct str status, struct str tex
 	if (text.n == 0 && is_never_tried)
 		return str_of(text_get(c->lang, TEXT_ADMIN_QUEUE_ELSEWHERE));
 	if (text.n >= 3 && chr_digit(text.p[0]) && chr_digit(text.p[1]) && chr_digit(text.p[2]))
-		return in_their_language(c, text);
+		return admin_reply_text(c, text);
 	text = text_reason(&c->arena, c->lang, text);
 	return status.n ? arena_printf(&c->arena, STR_FMT " " STR_FMT, STR_ARG(status), STR_ARG(text)) : text;
 }

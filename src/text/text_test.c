@@ -46,6 +46,9 @@ TEST(reasons)
 		{ "there is no domain exmaple.net: check the address for a typing mistake",
 		  "le domaine exmaple.net n'existe pas : cherchez une faute de frappe dans l'adresse" },
 		{ "{1}: no connection to port {2}: {3}", "{1} : pas de connexion au port {2} : {3}" },
+		{ "The mailbox is full; delivery is tried again.", "La boîte est pleine ; la remise sera retentée." },
+		{ "the mail servers of example.net could not be looked up: the name servers did not answer within 30 seconds",
+		  "les serveurs de courrier de example.net n'ont pu être cherchés : les serveurs de noms n'ont pas répondu en 30 secondes" },
 		{ "greylisted, come back", "greylisted, come back" },   /* another server's */
 		{ "", "" },
 	};
