@@ -1,7 +1,7 @@
 #include "mime/parse.h"
 #include "mime/summary.h"
-#include "base/clock.h"
 #include "base/test.h"
+#include <time.h>
 
 /* One line a part: indent, type/subtype, body in quotes for leaves. */
 static void put_tree(struct buf *b, struct str message, const struct mime_part *root)
@@ -109,6 +109,14 @@ TEST(a_header_without_end)
 	arena_free(&a);
 }
 
+static int64_t processor_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
 /* Hostile repetitions of 1 MB: each must cost time in proportion to its size. */
 TEST(linear_time)
 {
@@ -127,11 +135,11 @@ TEST(linear_time)
 		buf_add_cstr(&b, c->head);
 		while (b.n < 1000000)
 			buf_add_cstr(&b, c->unit);
-		int64_t from = clock_mono_ms();
+		int64_t from = processor_ms();
 		struct str r = summary_build(&a, buf_str(&b), NULL);
 		(void)summary_addresses(&a, r, SUMMARY_FROM);
 		(void)summary_subject(&a, r);
-		int64_t took = clock_mono_ms() - from;
+		int64_t took = processor_ms() - from;
 		if (took > 1000)
 			print_error("'%s' took %lld ms\n", c->unit, (long long)took);
 		EXPECT(took < 5000);  /* squares would take minutes */
