@@ -11,7 +11,7 @@
 #include <pthread.h>
 #include <unistd.h>
 
-enum { PARK_AFTER_MS = 2000, RENDER_BYTES_MAX = 12 * 1024, GUESTS_MAX = 100, GUEST_TAKES_MS = 30000 };
+enum { PARK_AFTER_MS = 2000, RENDER_BYTES_MAX = 12 * 1024, GUESTS_MAX = 100, GUEST_TAKES_MS = 30000, GUESTS_WAITING_MAX = 3 };
 
 struct attached {
 	struct pool        *pool;
@@ -19,6 +19,7 @@ struct attached {
 	pthread_mutex_t     lock;   /* of the list and count */
 	struct session     *first;
 	size_t              count, guests;
+	_Atomic int         guests_waiting;   /* threads that wait for a guest's cell to read */
 	_Atomic int         wanting;    /* sessions that want to hear of changes */
 	_Atomic uint64_t    changes;
 };
@@ -32,6 +33,16 @@ struct attached *attached_new(struct pool *p, const struct attach_host *host)
 	pthread_mutex_init(&at->lock, NULL);
 	return at;
 }
+
+bool attached_guest_waits(struct attached *at)
+{
+	if (at->guests_waiting++ < GUESTS_WAITING_MAX)
+		return true;
+	at->guests_waiting--;
+	return false;
+}
+
+void attached_guest_waited(struct attached *at) { at->guests_waiting--; }
 
 static void set_wanting(struct session *s, bool wants_news)
 {
@@ -156,7 +167,7 @@ static bool session_park(struct session *s, bool wants_news)
 	put_str(&frame, buf_str(&record));
 	put_u64(&frame, s->waits_for);
 	s->owner->host.parked(s->owner->host.context, wants_news);
-	if (frame_send(s->fd, FRAME_PARK, buf_str(&frame), SESSION_WRITE_TIMEOUT_MS) != ERR_OK)
+	if (session_frame(s, FRAME_PARK, buf_str(&frame), STR_NONE) != ERR_OK)
 		return false;
 	s->is_parking = true;
 	s->offered_ms = s->guest != 0 ? clock_mono_ms() : 0;
@@ -168,7 +179,7 @@ static enum pool_next finish(struct session *s, enum session_next next)
 	if (s->must_end && s->state && s->engine->bye)
 		s->engine->bye(s->state);
 	session_flush(s);
-	if (!s->is_dead && next == SESSION_CLOSE && frame_send(s->fd, FRAME_LOGOUT, STR(""), SESSION_WRITE_TIMEOUT_MS) != ERR_OK)
+	if (!s->is_dead && next == SESSION_CLOSE && session_frame(s, FRAME_LOGOUT, STR(""), STR_NONE) != ERR_OK)
 		log_debug("end of session not sent");
 	session_end(s);
 	return POOL_GONE;
@@ -183,7 +194,7 @@ static bool session_give_back(struct session *s)
 	session_flush(s);
 	put_u64(&frame, s->bytes_in);
 	put_str(&frame, str_make(s->in.p + s->in_at, s->in.n - s->in_at));
-	return !frame.failed && !s->is_dead && frame_send(s->fd, FRAME_UNAUTH, buf_str(&frame), SESSION_WRITE_TIMEOUT_MS) == ERR_OK;
+	return !frame.failed && !s->is_dead && session_frame(s, FRAME_UNAUTH, buf_str(&frame), STR_NONE) == ERR_OK;
 }
 
 /* Runs the engine on what is there; says what comes next. One frame is taken here: engines take what follows as they need it. */
@@ -250,7 +261,7 @@ static enum pool_next session_step(struct session *s)
 		session_park(s, true);
 	else if (was_quiet || s->must_park)
 		session_park(s, wants_news);
-	if (s->must_park && !s->is_parking && frame_send(s->fd, FRAME_STAYS, STR(""), SESSION_WRITE_TIMEOUT_MS) != ERR_OK)
+	if (s->must_park && !s->is_parking && session_frame(s, FRAME_STAYS, STR(""), STR_NONE) != ERR_OK)
 		log_debug("the guest's cell is gone");
 	s->must_park = false;
 	if (!s->is_parking && !was_quiet) {  /* one that refused to be parked is not asked again before its next command */

@@ -42,6 +42,8 @@ static enum session_next echo_input(void *state)
 			return SESSION_CLOSE;
 		if (str_eq(line, STR("give up")))
 			return SESSION_UNAUTH;
+		for (int i = 0; i < 1000 && str_eq(line, STR("flood")); i++)
+			session_printf(e->s, "%09999d\r\n", i);
 		session_printf(e->s, "%d %.*s\r\n", ++e->lines, STR_ARG(line));
 		if (str_eq(line, STR("idle")))
 			return SESSION_PARK;
@@ -297,6 +299,30 @@ TEST(a_guest_comes_without_a_grant)
 		buf_reset(&b);
 		put_session_open(&b, &o);
 	}
+	end(&f);
+}
+
+/* Their cells let them write and read nothing: a thread is left for the owner. */
+TEST(guests_who_do_not_read)
+{
+	struct session_open o = { .protocol = PROTOCOL_IMAP, .login_name = STR("bob"), .record = STR("5") };
+	CLEANUP(buf_free) struct buf b = BUF(FRAME_DATA_MAX);
+	struct fixture f;
+	int pairs[6][2];
+
+	begin(&f);
+	put_session_open(&b, &o);
+	for (int i = 0; i < 6; i++) {
+		assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pairs[i]), 0);
+		EXPECT_OK(frame_send(pairs[i][0], FRAME_OPEN, buf_str(&b), 0));
+		attached_take_guest(f.attached, pairs[i][1], 4711);
+		EXPECT_OK(frame_send(pairs[i][0], FRAME_DATA, STR("flood\r\n"), 0));
+	}
+	int fd = attach(&f, 5, NULL, ATTACH_SESSION);
+	expect_data(fd, "hello alice\r\n");
+	close(fd);
+	for (int i = 0; i < 6; i++)
+		close(pairs[i][0]);
 	end(&f);
 }
 

@@ -114,17 +114,28 @@ enum err session_read(struct session *s, size_t max, int timeout_ms, struct str 
 	return ERR_OK;
 }
 
+enum err session_frame(struct session *s, enum frame type, struct str bytes, struct str more)
+{
+	enum err e = frame_send_both(s->fd, type, bytes, more, 0);
+
+	if (e != ERR_AGAIN)
+		return e;
+	if (s->guest != 0 && !attached_guest_waits(s->owner))
+		return ERR_TIMEOUT;
+	session_will_wait(s);
+	e = frame_send_both(s->fd, type, bytes, more, SESSION_WRITE_TIMEOUT_MS);
+	if (s->guest != 0)
+		attached_guest_waited(s->owner);
+	return e;
+}
+
 static void send_data(struct session *s, struct str bytes, struct str more)
 {
 	enum err e;
 
 	if (s->fd < 0 || s->is_dead)
 		return;
-	e = frame_send_both(s->fd, FRAME_DATA, bytes, more, 0);
-	if (e == ERR_AGAIN) {
-		session_will_wait(s);
-		e = frame_send_both(s->fd, FRAME_DATA, bytes, more, SESSION_WRITE_TIMEOUT_MS);
-	}
+	e = session_frame(s, FRAME_DATA, bytes, more);
 	if (e == ERR_TIMEOUT)
 		log_info("client reads too slowly, session ended");
 	s->is_dead = e != ERR_OK;
@@ -186,7 +197,7 @@ void session_compress(struct session *s)
 	s->info.is_compressed = true;
 	send_whole_frames(s, STR_NONE);
 	s->bytes_out += s->out.n;
-	if (s->fd >= 0 && !s->is_dead && frame_send(s->fd, FRAME_COMPRESS, buf_str(&s->out), SESSION_WRITE_TIMEOUT_MS) != ERR_OK)
+	if (s->fd >= 0 && !s->is_dead && session_frame(s, FRAME_COMPRESS, buf_str(&s->out), STR_NONE) != ERR_OK)
 		s->is_dead = true;
 	buf_reset(&s->out);
 }

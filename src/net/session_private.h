@@ -35,6 +35,11 @@ struct session {
 
 /* Takes one more frame into `in`, waiting up to timeout_ms. ERR_AGAIN without a frame (timeout 0), ERR_TIMEOUT, ERR_CLOSED. */
 enum err session_fill(struct session *s, int timeout_ms);
+/* A frame to the other side, waiting for it to read. ERR_TIMEOUT: it does not. */
+enum err session_frame(struct session *s, enum frame type, struct str bytes, struct str more);
+/* A guest's cell that does not read holds a thread: only so many at once, else its owner would have none left. False: too many do. */
+bool attached_guest_waits(struct attached *at);
+void attached_guest_waited(struct attached *at);
 /* Frees buffers that are empty: a session that waits costs little. */
 void session_slim(struct session *s);
 #endif

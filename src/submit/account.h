@@ -29,8 +29,9 @@ struct account {
 	struct channel *queue;      /* for queue_add() (queue/add.h) */
 	const struct others *others;  /* NULL: it sees no other account */
 	_Atomic uint32_t message_limit;  /* messages one IMAP command works on (RFC 9738); 0: no limit */
-	/* Threads that wait for another account's cell; that serve guests from one. A cell has eight: some are always left for its own clients, and
-	 * two cells whose clients look at each other cannot wait for each other with all of them. */
+	/* Threads that wait for another account's cell; that serve guests from one; at most four of each. Three more may wait for guests to read
+	 * (net/attach.c). A cell has twelve: some are always left for its own clients, and two cells whose clients look at each other cannot wait for
+	 * each other with all of them. */
 	_Atomic int     visits, guests;
 };
 #endif
