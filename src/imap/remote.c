@@ -330,7 +330,7 @@ struct imap_reply imap_remote_gone(struct imap_remote *r, struct imap_cmd *c)
 	if (r != r->s->remote)
 		return imap_no(c, "UNAVAILABLE", "the owner's account cannot be reached at the moment; please try again later");
 	imap_flush(r->s);
-	session_write(r->s->s, STR("* BYE [UNAVAILABLE] the selected mailbox of another account cannot be reached any more; please connect again\r\n"));
+	session_write(r->s->s, str_of(imap_in(r->s->tongue.lang, "* BYE [UNAVAILABLE] the selected mailbox of another account cannot be reached any more; please connect again\r\n")));
 	return (struct imap_reply){ .status = IMAP_NO, .text = STR("[UNAVAILABLE] the other account cannot be reached any more"), .is_last = true };
 }
 
