@@ -104,7 +104,7 @@ static struct str sent(struct admin_call *c, const struct trail_event *e, struct
 {
 	if (e->peer.n == 0)  /* a group has */
 		return text_fmt(&c->arena, c->lang, TEXT_TRACE_DISTRIBUTED, to, admin_number_text(c, e->count));
-	struct str how = e->tls.n > 0 ? text_fmt(&c->arena, c->lang, TEXT_TRACE_ENCRYPTED, e->tls)
+	struct str how = e->tls.n > 0 ? text_fmt(&c->arena, c->lang, TEXT_TRACE_ENCRYPTED, text_reason(&c->arena, c->lang, e->tls))
 	                              : str_of(text_get(c->lang, TEXT_TRACE_CLEAR));
 	struct str what = text_fmt(&c->arena, c->lang, TEXT_TRACE_SENT, e->peer, text, to);
 

@@ -43,6 +43,12 @@ TEST(reasons)
 		  "mx: no connection to port 25: No route to host",
 		  "Personne n'a pu être joint pour example.net à l'instant : ceci attend le prochain essai. Ce qu'a dit le dernier : "
 		  "mx : pas de connexion au port 25 : aucun chemin vers cet hôte" },
+		{ "mx.example.net [192.0.2.1]: certificate refused: certificate has expired", "mx.example.net [192.0.2.1] : certificat refusé : le certificat a expiré" },
+		{ "TLSv1.3, certificate not verified (self-signed certificate in certificate chain)",
+		  "TLSv1.3, certificat non vérifié (la chaîne contient un certificat signé par lui-même, inconnu ici)" },
+		{ "TLSv1.3, certificate valid for mx.example.net", "TLSv1.3, certificat valable pour mx.example.net" },
+		{ "mx: TLS failed: no words for this one", "mx : TLS a échoué : no words for this one" },
+		{ "The mailbox is full; delivery is tried again.", "La boîte est pleine ; la remise sera retentée." },
 		{ "there is no domain exmaple.net: check the address for a typing mistake",
 		  "le domaine exmaple.net n'existe pas : cherchez une faute de frappe dans l'adresse" },
 		{ "{1}: no connection to port {2}: {3}", "{1} : pas de connexion au port {2} : {3}" },
