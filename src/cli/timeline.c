@@ -98,7 +98,7 @@ static void put_head(struct cli *c, struct buf *out, const json_t *row)
 	struct str to = render_value(&c->arena, c->lang, ADMIN_COLUMN_LIST, json_object_get(row, "recipients"));
 
 	if (name.n == 0)
-		name = str_of(text_get(c->lang, TEXT_CLI_TRACE_NAMELESS));
+		name = str_of(text_get(c->lang, state.n > 0 ? TEXT_CLI_TRACE_NAMELESS : TEXT_CLI_TRACE_CARRIED_OUT));
 	else
 		name = text_fmt(&c->arena, c->lang, TEXT_CLI_TRACE_STATE, name, state);
 	buf_printf(out, "%s" STR_FMT "%s\n", c->style.colour ? "\033[1m" : "", STR_ARG(text_visible(&c->arena, name)),

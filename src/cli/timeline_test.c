@@ -42,6 +42,8 @@ TEST(in_a_pipe)
 	           "    from <>\n"
 	           "\n"
 	           "    1970-01-02 00:00:00  no\n");
+	EXPECT(str_starts(shown(&c, "{\"rows\":[{\"state\":\"\",\"sender\":\"a@b\",\"recipients\":[],\"events\":[]}]}"),
+	                  STR("carried out, not kept\n")));  /* a member who has left by mail */
 	arena_free(&c.arena);
 }
 
