@@ -62,7 +62,7 @@ void fate_of(const struct fate_facts *f, struct fate *out)
 		end_with(f, REPORT_EXPIRED, untold, out);
 	} else {
 		*out = (struct fate){ LATE_WAITING, f->due, REPORT_NOTHING };
-		if (!f->has_told && f->delay_notice_s > 0 && f->now - envelope_begins(f->envelope) >= f->delay_notice_s &&
+		if (!f->has_told && f->delay_notice_s > 0 && f->age_s >= f->delay_notice_s &&
 		    report_is_due(f->envelope, f->notify, REPORT_DELAYED))
 			out->notice = REPORT_DELAYED;
 	}

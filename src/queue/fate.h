@@ -16,6 +16,7 @@ struct fate_facts {
 	bool     peer_tells;                   /* DONE elsewhere, by a server that took over what NOTIFY asks (RFC 3461 §5.2.2) */
 	bool     has_passed_by;                /* DONE elsewhere, by a server that watches the time of DELIVERBY */
 	int64_t  now, due;                     /* due: the next try */
+	int64_t  age_s;                        /* how long it has been under way */
 	int64_t  delay_notice_s;               /* DEFERRED for so long: the sender is told; 0: never by itself */
 };
 struct fate {

@@ -71,10 +71,9 @@ TEST(what_becomes_of_it)
 	};
 
 	EACH(cases, c) {
-		const struct envelope e = { .source = c->stranger ? ENVELOPE_MX : ENVELOPE_SUBMISSION, .sender = STR("a@example.org"),
-			                        .received = NOW - c->age };
+		const struct envelope e = { .source = c->stranger ? ENVELOPE_MX : ENVELOPE_SUBMISSION, .sender = STR("a@example.org") };
 		const struct fate_facts f = { .envelope = &e, .account = c->account, .notify = c->notify, .outcome = c->outcome,
-			                          .is_over = c->is_over, .has_told = c->has_told, .peer_tells = c->peer_tells, .now = NOW,
+			                          .is_over = c->is_over, .has_told = c->has_told, .peer_tells = c->peer_tells, .now = NOW, .age_s = c->age,
 			                          .due = NOW + 15, .delay_notice_s = 4 * HOURS };
 		struct fate fate;
 		fate_of(&f, &fate);

@@ -469,30 +469,6 @@ enum err late_change(struct late *l, const struct late_change *changes, size_t n
 	return ERR_OK;
 }
 
-bool late_next_try(int64_t now, int64_t received, int64_t lifetime_s, uint32_t tries, int64_t *due)
-{
-	enum { FIRST_S = 15, MOST_S = 3600, DOUBLINGS = 8 };
-
-	*due = now + (tries < 1 || tries > DOUBLINGS ? MOST_S : FIRST_S << (tries - 1));
-	return now - received < lifetime_s;
-}
-
-bool late_next_try_elsewhere(int64_t now, int64_t received, int64_t lifetime_s, uint32_t tries, int64_t *due)
-{
-	enum { FIRST_S = 300, MOST_S = 4 * 3600, DOUBLINGS = 5 };
-
-	*due = now + (tries < 1 || tries > DOUBLINGS + 1 ? MOST_S : FIRST_S << (tries - 1));
-	return now - received < lifetime_s;
-}
-
-void late_next_of(const struct late_past *p, int64_t now, int64_t lifetime_s, struct late_next *out)
-{
-	out->tries = p->asked == 0 || p->tries == 0 ? p->tries + 1 : p->tries;
-	out->is_over = !(p->is_elsewhere ? late_next_try_elsewhere : late_next_try)(now, p->received, lifetime_s, out->tries, &out->due);
-	if (p->asked > now)
-		out->due = p->asked;
-}
-
 /* --------------------------------------------------------------------------------------- orders of the administrator */
 
 /* All but removing: another state, due now, for one message (or one recipient of it), or for all. What is only tried earlier remembers

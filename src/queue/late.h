@@ -162,9 +162,14 @@ enum err late_pass_deadline(struct late *l, const struct late_overdue *rows, siz
 
 /* What comes after a try that failed for now. One that the administrator asked for is no more than a question: it does not count, and
  * the next is when it would have been without it. */
-struct late_past { bool is_elsewhere; int64_t received; uint32_t tries; int64_t asked; };   /* tries: before this one */
+struct late_past { bool is_elsewhere; int64_t received; uint32_t tries; int64_t asked; };   /* received: jumps_moved(); tries: before this one */
 struct late_next { uint32_t tries; int64_t due; bool is_over; };
 void late_next_of(const struct late_past *p, int64_t now, int64_t lifetime_s, struct late_next *out);
+/* How long it has been under way. If that begins only in the future (the clock was ahead): as long as its tries took at least. */
+int64_t late_age(const struct late_past *p, int64_t now);
+/* The clock was set back, perhaps before the queue was opened: nothing waits longer than its back-off from now, reports are due, and what is
+ * parked has been there since now at least. What waits for a release keeps it. */
+enum err late_set_back(struct late *l, int64_t now) MUST_CHECK;
 
 /* A row gets other recipients: it becomes the first of them, the others get rows of their own, all untried and due then. ERR_LIMIT: the
  * message has too many. */

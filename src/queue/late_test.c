@@ -607,3 +607,47 @@ TEST(when_to_try_again)
 	EXPECT(!late_next_try(NOW, NOW - 86400, 86400, 30, &due));
 	EXPECT(late_next_try(NOW, NOW + 100, 86400, 1, &due));  /* a clock that was set back */
 }
+
+TEST(how_old_it_is)
+{
+	static const struct { struct late_past past; int64_t age_s; } cases[] = {
+		{ { true, NOW - 100, 9, 0 }, 100 },
+		{ { true, NOW + 1, 0, 0 }, 0 },                         /* it came while the clock was ahead: its tries are counted */
+		{ { true, NOW + 1, 1, 0 }, 300 },
+		{ { true, NOW + 1, 3, 0 }, 300 + 600 + 1200 },
+		{ { true, NOW + 1, 8, 0 }, 300 * 63 + 2 * 14400 },
+		{ { false, NOW + 1, 9, 0 }, 15 * 255 + 3600 },
+	};
+
+	EACH(cases, c)
+		EXPECT_INT(late_age(&c->past, NOW), c->age_s);
+}
+
+/* The clock was ahead by a day when these were written. */
+TEST(a_clock_that_was_set_back)
+{
+	static const struct late_recipient r[] = {
+		{ 0, LATE_WAITING, NOW + 86400 + 60, 2, { "4.2.2", 5 }, { "over quota", 10 } },
+		{ 1, LATE_WAITING, NOW + 20, 2, { "4.3.2", 5 }, { "no answer", 9 } },
+		{ 2, LATE_WAITING, NOW + 86400 + 14400, 30, { "4.4.1", 5 }, { "no answer", 9 } },
+	};
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct late_change told = { .key = { LOG_ID, 6, 0 }, .state = LATE_REPORT, .due = NOW + 86400, .notice = REPORT_FAILED };
+	struct place p = { 0 };
+
+	start(&p, 0);
+	EXPECT_OK(add(&p, 5, r, 3, STR("five"), 0));
+	add_all(&p, 6, STR("six"));
+	EXPECT_OK(late_change(p.l, &told, 1));
+	EXPECT(!late_report_is_due(p.l, NOW + 10));
+	EXPECT_OK(late_set_back(p.l, NOW));
+	EXPECT_INT(row(&p, &a, 5, 0).due, NOW + 30);
+	EXPECT_INT(row(&p, &a, 5, 1).due, NOW + 20);
+	EXPECT_INT(row(&p, &a, 5, 2).due, NOW + 14400);
+	EXPECT_INT(row(&p, &a, 6, 1).due, NOW + 15);
+	EXPECT_INT(row(&p, &a, 6, 2).due, LATE_NEVER);      /* parked; by no clock of before */
+	EXPECT(row(&p, &a, 6, 2).added <= NOW);
+	EXPECT(late_report_is_due(p.l, NOW + 10));
+	stop(&p);
+	test_dir_remove(p.path);
+}

@@ -115,7 +115,7 @@ static void no_longer_out(struct parcel *p)
 static void put_off_unsent(struct parcel *p, struct item *i, const struct sync_result *result)
 {
 	struct queue *q = p->parcels->queue;
-	const struct late_past past = { true, p->begins, i->tries, i->asked };
+	const struct late_past past = { true, jumps_moved(&q->jumps, p->begins), i->tries, i->asked };
 	const struct late_key key = item_key(p, i);
 	struct late_next next;
 
@@ -171,7 +171,7 @@ static void take_result(struct parcel *p, struct item *i, const struct send_resu
 {
 	struct sync_result result = { .outcome = s->outcome, .status = s->status, .reason = s->text, .host = s->host,
 		                          .peer_tells = s->has_passed_dsn, .has_passed_by = s->has_passed_by };
-	const struct late_past past = { true, p->begins, i->tries, i->asked };
+	const struct late_past past = { true, jumps_moved(&p->parcels->queue->jumps, p->begins), i->tries, i->asked };
 	struct late_key key = item_key(p, i);
 
 	note_sent(p->parcels->queue, &key, i->address, &past, s);

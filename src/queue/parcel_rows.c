@@ -165,7 +165,7 @@ static void park(struct parcels *r, const struct late_key *key, struct str desti
 
 void parcels_give_up(struct parcels *r, const struct late_row *row, const struct envelope *e, const struct sync_result *result)
 {
-	const struct late_past past = { true, envelope_begins(e), row->tries, row->asked };
+	const struct late_past past = { true, jumps_moved(&r->queue->jumps, envelope_begins(e)), row->tries, row->asked };
 	const struct send_result said = { .outcome = result->outcome, .status = result->status, .text = result->reason, .host = result->host };
 	char bytes[KEY_BYTES];
 

@@ -61,6 +61,8 @@ static void fill_head(const struct queue *q, const struct envelope *e, struct lo
 	out->send.envid = e->envid;
 	out->send.smtputf8 = e->smtputf8;
 	out->send.wishes = e->wishes;
+	if (e->wishes.deliver_by != 0)
+		out->send.wishes.deliver_by = jumps_moved_with(&q->jumps, envelope_begins(e), e->wishes.deliver_by);
 }
 
 static void add_recipient(const struct envelope_recipient *r, struct loaded *out)

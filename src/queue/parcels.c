@@ -159,10 +159,12 @@ void parcels_add(struct parcels *r, struct due *d, const struct envelope *e)
 /* ------------------------------------------------------------------------------------------------------------- life */
 
 /* Until one is found: what is dropped may be any of them. */
-static struct parcel *overdue(struct parcel_list *l, int64_t now)
+static struct parcel *overdue(const struct parcels *r, const struct parcel_list *l)
 {
+	int64_t now = clock_wall_s();
+
 	for (struct parcel *p = l->first; p != NULL; p = p->after)
-		if (p->state == PARCEL_WAITING && p->deadline != 0 && p->deadline <= now)
+		if (p->state == PARCEL_WAITING && p->deadline != 0 && jumps_moved_with(&r->queue->jumps, p->begins, p->deadline) <= now)
 			return p;
 	return NULL;
 }
@@ -172,7 +174,7 @@ void parcels_expire(struct parcels *r)
 	CLEANUP(arena_free) struct arena a = { 0 };
 	struct parcel *p;
 
-	while (r->deadlines > 0 && ((p = overdue(&r->fresh, clock_wall_s())) != NULL || (p = overdue(&r->rest, clock_wall_s())) != NULL))
+	while (r->deadlines > 0 && ((p = overdue(r, &r->fresh)) != NULL || (p = overdue(r, &r->rest)) != NULL))
 		parcel_refuse(p, STR("5.4.7"), times_over(p->deadline, STR(""), &a));
 }
 

@@ -146,7 +146,7 @@ static int64_t next_try(const struct queue *q, const struct late_key *key, bool 
 	struct late_row row;
 
 	if (is_late && late_find(q->late, key, &a, &row) == ERR_OK)
-		past = (struct late_past){ false, row.added, row.tries, row.asked };
+		past = (struct late_past){ false, jumps_moved(&q->jumps, row.added), row.tries, row.asked };
 	late_next_of(&past, clock_wall_s(), q->config.lifetime_s, &next);
 	return next.is_over ? 0 : next.due;
 }
@@ -457,12 +457,33 @@ static void look_at_w(struct queue *q)
 	spool_passed(q->spool, w, q->late);
 }
 
+static void look_at_clock(struct queue *q)
+{
+	int64_t by_s = jumps_look(&q->jumps);
+
+	if (by_s > 0)
+		log_warn("the clock was set ahead: the age of what waits does not count that seconds=%lld", (long long)by_s);
+	else if (by_s < 0)
+		log_warn("the clock was set back: what waits is tried no later than usual seconds=%lld", (long long)-by_s);
+	q->is_set_back |= by_s < 0;
+}
+
+static void take_back_times(struct queue *q)
+{
+	if (!q->is_set_back || late_set_back(q->late, clock_wall_s()) != ERR_OK)
+		return;
+	q->is_set_back = false;
+	q->late_due = 0;
+	parcels_look_anew(q->parcels);
+}
+
 static void tick(struct queue *q)
 {
 	if (log_has_failed(q->log) && q->log_failed_ms == 0)
 		q->log_failed_ms = q->now_ms;
 	look_at_disk(q);
 	dispatch_tick(q->dispatch, q->now_ms);
+	take_back_times(q);
 	parcels_tick(q->parcels, q->now_ms);
 	if (!q->stops) {
 		times_tick(q);
@@ -503,6 +524,7 @@ static void run_stop(struct queue *q)
 void queue_run(struct queue *q, int64_t now_ms)
 {
 	q->now_ms = now_ms;
+	look_at_clock(q);
 	if (now_ms - q->ticked_ms >= TICK_MS) {
 		q->ticked_ms = now_ms;
 		tick(q);
@@ -618,7 +640,7 @@ static void make_parts(struct queue *q)
 	q->dispatch = dispatch_new(&q->backlog, log_id(q->log), &dispatch_host);
 	const struct sync_config sync_config = {
 		q->log, q->late, &q->backlog, q->worker, ring_part < SYNC_BYTES ? ring_part : SYNC_BYTES, q->config.lifetime_s,
-		q->config.delay_notice_s, q->config.sync_every_ms > 0 ? q->config.sync_every_ms : SYNC_EVERY_MS,
+		q->config.delay_notice_s, q->config.sync_every_ms > 0 ? q->config.sync_every_ms : SYNC_EVERY_MS, &q->jumps,
 	};
 	q->sync = sync_new(&sync_config, &sync_host);
 	q->reporter = reporter_new(q);
@@ -636,6 +658,8 @@ enum err queue_open(const struct queue_config *config, const struct queue_host *
 	q->host = *host;
 	q->lookup = config->lookup;
 	q->now_ms = q->added_ms = q->swept_ms = clock_mono_ms();
+	jumps_begin(&q->jumps);
+	q->is_set_back = true;  /* perhaps, since it ran last */
 	e = open_files(q);
 	if (e == ERR_OK) {
 		make_parts(q);

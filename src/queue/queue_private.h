@@ -5,6 +5,7 @@
 #include "queue/backlog.h"
 #include "queue/content.h"
 #include "queue/dispatch.h"
+#include "queue/jump.h"
 #include "queue/parents.h"
 #include "queue/queue.h"
 #include "queue/reporter.h"
@@ -39,6 +40,7 @@ struct queue {
 	struct backlog        backlog;
 	struct dispatch      *dispatch;
 	struct sync          *sync;
+	struct jumps          jumps;         /* of the clock */
 	struct reporter      *reporter;
 	struct parents        parents;
 	struct map            askers;        /* number -> struct asker */
@@ -54,6 +56,7 @@ struct queue {
 	size_t                adding;        /* ADDs without an answer */
 	bool                  has_failed;    /* a sync failed: DESIGN.md §4.8 */
 	bool                  is_disk_full;
+	bool                  is_set_back;   /* the clock was, and queue.db has not heard of it */
 	bool                  stops, is_stopped, has_synced_last;
 };
 

@@ -154,9 +154,10 @@ static void fill_recipients(const struct late_report *x, struct report_recipient
 
 static int64_t gives_up(const struct queue *q, const struct envelope *e)
 {
-	int64_t at = envelope_begins(e) + q->config.lifetime_s;
+	int64_t begins = envelope_begins(e), at = jumps_moved(&q->jumps, begins) + q->config.lifetime_s;
+	int64_t by = jumps_moved_with(&q->jumps, begins, e->wishes.deliver_by);
 
-	return e->wishes.by == ENVELOPE_BY_RETURN && e->wishes.deliver_by < at ? e->wishes.deliver_by : at;
+	return e->wishes.by == ENVELOPE_BY_RETURN && by < at ? by : at;
 }
 
 /* What the sender gets; false: nobody is told. */

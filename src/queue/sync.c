@@ -68,6 +68,7 @@ struct sync {
 	int64_t            idle_ms;        /* when there was nothing to do, or a round began */
 	int64_t            syncfs_ms;
 	bool               failed, late_fails;
+	struct jumps       jumps;          /* the worker's, for the round that is under way */
 };
 
 struct sync *sync_new(const struct sync_config *c, const struct sync_host *host)
@@ -196,16 +197,19 @@ void sync_late(struct sync *s, const struct late_key *key, const struct sync_res
 /* ------------------------------------------------------------------------------------------ in the worker: queue.db */
 
 /* What becomes of it now. row: as it is in queue.db; NULL: it comes from the log. How many tries it has had: *tries. */
-static void fate_now(const struct sync *s, const struct tried *t, const struct envelope *e, const struct envelope_recipient *to,
+static void fate_now(struct sync *s, const struct tried *t, const struct envelope *e, const struct envelope_recipient *to,
                      const struct late_row *row, struct fate *out, uint32_t *tries)
 {
-	const struct late_past past = { to->account == 0, envelope_begins(e), row != NULL ? row->tries : 0, row != NULL ? row->asked : 0 };
+	struct late_past past = { to->account == 0, 0, row != NULL ? row->tries : 0, row != NULL ? row->asked : 0 };
 	struct late_next next;
 	struct fate_facts f = { .envelope = e, .account = to->account, .notify = to->notify, .outcome = t->outcome,
 		                    .has_told = row != NULL && row->notice != REPORT_NOTHING, .peer_tells = t->peer_tells, .has_passed_by = t->has_passed_by,
 		                    .now = clock_wall_s(), .delay_notice_s = s->config.delay_notice_s };
 
+	(void)jumps_look(&s->jumps);   /* what is over is over by this clock */
+	past.received = jumps_moved(&s->jumps, envelope_begins(e));
 	late_next_of(&past, f.now, s->config.lifetime_s, &next);
+	f.age_s = late_age(&past, f.now);
 	f.is_over = next.is_over;
 	f.due = next.due;
 	*tries = next.tries;
@@ -220,7 +224,7 @@ static int64_t later_than_now(int64_t due)
 	return due > soon ? due : soon;
 }
 
-static void late_recipient_of(const struct sync *s, const struct move *m, const struct content *c, struct late_recipient *out)
+static void late_recipient_of(struct sync *s, const struct move *m, const struct content *c, struct late_recipient *out)
 {
 	struct fate fate = { LATE_WAITING, later_than_now(m->next), REPORT_NOTHING };
 	uint32_t tries = 0;
@@ -504,6 +508,7 @@ static void begin(struct sync *s, int64_t now_ms)
 	};
 	s->work = (struct work){ 0 };
 	s->round = r;
+	s->jumps = *s->config.jumps;
 	s->idle_ms = now_ms;
 	if (r->work.dirty.n == 0) {
 		worker_add(s->config.worker, &r->job);

@@ -9,6 +9,7 @@
 #define FACTEUR_QUEUE_SYNC_H
 #include "queue/backlog.h"
 #include "queue/delivery.h"
+#include "queue/jump.h"
 #include "queue/late.h"
 #include "queue/worker.h"
 
@@ -42,6 +43,7 @@ struct sync_config {
 	int64_t          lifetime_s;
 	int64_t          delay_notice_s; /* queue/fate.h */
 	int              every_ms;      /* SYNC_EVERY_MS */
+	const struct jumps *jumps;      /* copied when a round begins */
 };
 
 struct sync_result {                /* of a try */

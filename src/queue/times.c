@@ -62,7 +62,8 @@ static bool overdue(struct queue *q, const struct late_due *due, struct late_ove
 	struct late_message m;
 	struct late_row row;
 
-	if (late_find(q->late, &due->key, &a, &row) != ERR_OK || late_message_find(q->late, due->key.log_id, due->key.seq, &a, &m) != ERR_OK)
+	if (late_find(q->late, &due->key, &a, &row) != ERR_OK || late_message_find(q->late, due->key.log_id, due->key.seq, &a, &m) != ERR_OK ||
+	    jumps_moved_with(&q->jumps, envelope_begins(&m.envelope), m.envelope.wishes.deliver_by) > clock_wall_s())
 		return false;
 	if (m.envelope.wishes.by == ENVELOPE_BY_RETURN) {
 		const struct sync_result over = { .outcome = DELIVERY_REFUSED, .status = STR("5.4.7"), .host = STR(""),

@@ -106,3 +106,141 @@ TEST(mail_to_a_destination_that_rests_is_seen_at_once)
 		world_free(w);
 	}
 }
+
+static void asks_for_delays(struct envelope *e)
+{
+	e->is_authenticated = true;
+	for (size_t i = 0; i < e->n; i++)
+		e->recipients[i].notify = ENVELOPE_NOTIFY_DELAY | ENVELOPE_NOTIFY_FAILURE;
+}
+
+/* With reports that stay, since nobody signs them, and delays that are told. */
+static struct world *begin_telling(void)
+{
+	struct world *w = begin();
+
+	reports = 0;
+	*told = '\0';
+	w->report = tell;
+	w->dress = asks_for_delays;
+	world_kill(w);
+	return w;
+}
+
+static void open_telling(struct world *w, int keys[2])
+{
+	world_open(w);
+	queue_configure(w->queue, &(struct queue_config){ .lifetime_s = 5 * 86400, .delay_notice_s = 4 * 3600 });
+	world_pair(keys);
+	queue_keys(w->queue, keys[1]);
+}
+
+enum { DAYS = 86400 };
+
+static void try_again(struct world *w)
+{
+	size_t sends = w->net.sends;
+
+	w->clock_ms += 61000;
+	WORLD_UNTIL(w, w->net.sends > sends && late(w).next_due > clock_wall_s());
+	world_rounds(w, 50);
+}
+
+/* Mail that waits, elsewhere and here, while the clock is a week ahead for a moment, with or without a restart in between. */
+TEST(a_clock_that_is_ahead_for_a_moment_delays_and_ends_nothing)
+{
+	static const bool cases[] = { false, true };
+
+	EACH(cases, is_restarted) {
+		const uint64_t to[] = { WORLD_AT(0), 1 };
+		int keys[2];
+		struct world *w = begin_telling();
+
+		open_telling(w, keys);
+		w->net.defers = w->cells[0].refuses = true;
+		world_add(w, 1, to, 2, 100);
+		WORLD_UNTIL(w, late(w).waiting == 2);
+		clock_wall_jump(7 * DAYS);
+		try_again(w);
+		EXPECT_INT(reports, 0);
+		if (*is_restarted) {
+			world_kill(w);
+			close(keys[0]);
+		}
+		clock_wall_jump(0);
+		if (*is_restarted)
+			open_telling(w, keys);
+		w->clock_ms += 1000;
+		world_rounds(w, 20);
+		WORLD_UNTIL(w, late(w).next_due <= clock_wall_s() + 60);
+		w->net.defers = w->cells[0].refuses = false;
+		clock_wall_offset(601);
+		w->clock_ms += 61000;
+		WORLD_UNTIL(w, w->net.got[1][0] == 1 && w->cells[0].n_kept == 1 && late(w).waiting == 0);
+		EXPECT_INT(reports, 0);
+		clock_wall_offset(0);
+		close(keys[0]);
+		world_free(w);
+	}
+}
+
+/* The clock was in 1970 until somebody had asked the network: what came before that is no older by it, and ends in its time. */
+TEST(a_clock_that_is_put_right_makes_no_mail_old)
+{
+	const uint64_t to[] = { WORLD_AT(0) };
+	int keys[2];
+	struct world *w = begin_telling();
+
+	clock_wall_jump(-50 * 365 * DAYS);
+	open_telling(w, keys);
+	w->net.defers = true;
+	world_add(w, 1, to, 1, 100);
+	WORLD_UNTIL(w, late(w).waiting == 1);
+	clock_wall_jump(0);
+	try_again(w);
+	EXPECT_INT(reports, 0);
+	clock_wall_offset(4 * 3600 + 60);
+	try_again(w);
+	WORLD_UNTIL(w, reports == 1);
+	EXPECT(str_starts(str_of(told), STR("1 ")));   /* delayed */
+	clock_wall_offset(5 * DAYS + 60);
+	w->clock_ms += 61000;
+	WORLD_UNTIL(w, reports == 2);
+	EXPECT(str_starts(str_of(told), STR("3 ")));   /* expired */
+	clock_wall_offset(0);
+	close(keys[0]);
+	world_free(w);
+}
+
+/* A report that was to be written in a moment, by a clock that was ahead; and mail that came by such a clock, which ends all the same. */
+TEST(what_was_written_by_a_clock_ahead_is_told_in_time)
+{
+	static const bool cases[] = { false, true };
+
+	EACH(cases, expires) {
+		const uint64_t to[] = { WORLD_AT(0) };
+		int keys[2];
+		struct world *w = begin_telling();
+
+		clock_wall_jump(7 * DAYS);
+		open_telling(w, keys);
+		w->net.refuses = !*expires;
+		w->net.defers = *expires;
+		world_add(w, 1, to, 1, 100);
+		WORLD_UNTIL(w, w->net.sends == 1 && backlog(w) == 0 && late(w).waiting == *expires);
+		clock_wall_jump(0);
+		w->clock_ms += 2000;
+		world_rounds(w, 20);
+		if (!*expires)
+			clock_wall_offset(10);
+		for (int i = 1; *expires && reports == 0 && i < 60; i++) {
+			clock_wall_offset(i * (4 * 3600 + 60));
+			try_again(w);
+		}
+		WORLD_UNTIL(w, reports == 1);
+		EXPECT(str_starts(str_of(told), *expires ? STR("1 ") : STR("2 ")));
+		clock_wall_offset(0);
+		close(keys[0]);
+		world_free(w);
+	}
+}
