@@ -1,7 +1,7 @@
 /* Results that are kept up to date (RFC 5267 §4.3). A context is a program with the uids that match it. What may have changed is asked
  * again, message by message, when the client is told of the change: new ones, those with other flags, whoever changed them. Nothing else
  * can change a match but time (OLDER, YOUNGER), which RFC 5032 leaves open. Numbers in the program mean what they meant when it was
- * given (§4.3), so they are uids here.
+ * given (§4.3), so they are uids here; but UID 5:* is for what comes, too.
  *
  * A SEARCH is told with position 0: sets in the order of the mailbox. A SORT is told with places, so its results are kept with what they
  * are sorted by; a message moves never, its date and subject do not change.
@@ -81,6 +81,9 @@ static void settle_keys(struct imap_session *s, struct search_key *k, struct are
 			k->op = KEY_UIDS;
 			k->set = uids;
 		}
+		if (k->open_from > 0)
+			uid_set_add(&k->set, a, k->open_from, UINT32_MAX);
+		k->open_from = 0;
 		k->hits = NULL;
 		settle_keys(s, k->child, a);
 	}

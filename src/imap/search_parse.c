@@ -88,6 +88,8 @@ static void parse_set(struct parsing *p, struct search_key *key)
 	imap_sequence_set(&c->args, &c->arena, &key->set);
 	if (key->op == KEY_UIDS && count > 0)
 		largest = selected_uid(p->s->selected, count);
+	if (key->op == KEY_UIDS && key->set.n > 0 && key->set.r[key->set.n - 1].last == UINT32_MAX && key->set.r[key->set.n - 1].first < UINT32_MAX)
+		key->open_from = key->set.r[key->set.n - 1].first;
 	uid_set_star(&key->set, largest);
 }
 

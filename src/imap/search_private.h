@@ -28,6 +28,7 @@ struct search_key {
 	int64_t            day;
 	struct uid_set     set;
 	struct str         text;      /* folded for comparison (text/fold.h); EMAILID as it is */
+	uint32_t           open_from; /* of UID 5:*, 5: as long as the search is kept up to date it is for what comes, too; 0: another set */
 	struct str         written;   /* the same as the client wrote it */
 	struct str         name;      /* of HEADER, and of a keyword */
 	bool               is_like;   /* inside FUZZY: what resembles is found, too */
