@@ -54,7 +54,7 @@ bool context_has(const struct imap_session *s, struct str tag)
 
 void context_refuse(struct imap_session *s, const struct imap_cmd *c, const char *why)
 {
-	buf_printf(&s->out, "* NO [NOUPDATE \"" STR_FMT "\"] %s\r\n", STR_ARG(c->tag), why);
+	buf_printf(&s->out, "* NO [NOUPDATE \"" STR_FMT "\"] %s\r\n", STR_ARG(c->tag), imap_in(s->tongue.lang, why));
 }
 
 /* ------------------------------------------------------------------------------------------------------------ begin */

@@ -191,15 +191,11 @@ struct owners {
 	bool         is_over;
 };
 
-/* Adds "subtree name" to what is asked of its owner, if it is somebody else's. */
-static void add_other(struct imap_session *s, struct imap_cmd *c, struct owners *all, const char *kind, struct str name)
+/* source: "subtree name", or "selected" */
+static void add_source(struct imap_cmd *c, struct owners *all, struct str address, struct str source)
 {
-	CLEANUP(buf_free) struct buf b = BUF(4 * MAILBOX_PATH_MAX + REMOTE_ADDRESS_MAX);
-	struct str address;
 	size_t i = 0;
 
-	if (s->guest != NULL || !imap_is_other(name, &address))
-		return;
 	while (i < all->n && !str_ieq(all->list[i].address, address))
 		i++;
 	if (i == REMOTE_OWNERS_MAX || ++all->n_names > OTHERS_MAX) {
@@ -208,9 +204,20 @@ static void add_other(struct imap_session *s, struct imap_cmd *c, struct owners 
 	}
 	if (i == all->n)
 		all->list[all->n++] = (struct owner){ .address = address };
-	buf_printf(&b, "%s%s ", all->list[i].sources.n > 0 ? " " : "", kind);
+	all->list[i].sources = arena_printf(&c->arena, STR_FMT "%s" STR_FMT, STR_ARG(all->list[i].sources), all->list[i].sources.n > 0 ? " " : "", STR_ARG(source));
+}
+
+/* Adds it to what is asked of its owner, if it is somebody else's. */
+static void add_other(struct imap_session *s, struct imap_cmd *c, struct owners *all, const char *kind, struct str name)
+{
+	CLEANUP(buf_free) struct buf b = BUF(4 * MAILBOX_PATH_MAX + REMOTE_ADDRESS_MAX);
+	struct str address;
+
+	if (s->guest != NULL || !imap_is_other(name, &address))
+		return;
+	buf_printf(&b, "%s ", kind);
 	imap_put_mailbox(&b, name, imap_names_utf8(s->tongue));
-	all->list[i].sources = arena_printf(&c->arena, STR_FMT STR_FMT, STR_ARG(all->list[i].sources), STR_ARG(buf_str(&b)));
+	add_source(c, all, address, buf_str(&b));
 }
 
 static enum err find_others(struct imap_session *s, struct imap_cmd *c, const struct sources *in, struct owners *all)
@@ -223,6 +230,8 @@ static enum err find_others(struct imap_session *s, struct imap_cmd *c, const st
 		const struct filter *f = &in->list[i];
 		for (size_t k = 0; k < f->n_names; k++)
 			add_other(s, c, all, kinds[f->kind], f->names[k]);
+		if (f->kind == FILTER_SELECTED && s->remote != NULL)
+			add_source(c, all, s->remote->address, STR("selected"));
 		if (f->kind != FILTER_SUBSCRIBED)
 			continue;
 		TRY(view_subscriptions(s->view, &c->arena, &names, &n));
@@ -287,7 +296,7 @@ struct imap_reply imap_esearch(struct imap_session *s, struct imap_cmd *c)
 	struct str rest = scan_rest(&c->args);
 	if (!c->args.failed && in->has_selected && !in->has_others && s->remote != NULL)  /* it is a mailbox of another account */
 		return imap_remote_command(s->remote, c, arena_printf(&c->arena, "ESEARCH " STR_FMT, STR_ARG(rest)));
-	if (!c->args.failed && in->has_selected && s->selected == NULL) {
+	if (!c->args.failed && in->has_selected && s->selected == NULL && s->remote == NULL) {
 		c->why = "no mailbox is selected: SELECT one, or say where, IN (PERSONAL) and the like";
 		return imap_bad(c, USAGE);
 	}
@@ -301,7 +310,8 @@ struct imap_reply imap_esearch(struct imap_session *s, struct imap_cmd *c)
 	if (c->why != NULL)
 		return imap_bad(c, USAGE);
 	if ((q.returns & RETURN_UPDATE) && s->selected == NULL) {
-		c->why = "UPDATE is about the selected mailbox, and none is selected (RFC 7377 section 2.2)";
+		c->why = s->remote != NULL ? "only results in the selected mailbox alone are kept up to date"
+		                           : "UPDATE is about the selected mailbox, and none is selected (RFC 7377 section 2.2)";
 		return imap_bad(c, USAGE);
 	}
 	if ((q.returns & RETURN_UPDATE) && in->has_others) {

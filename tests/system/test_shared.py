@@ -104,6 +104,8 @@ def test_search_of_many(server):
     said(bob.until("6 OK"), theirs, "UID ALL 4")
     bob.command(f'7 examine "{HERS}/Team"', "7 OK")
     said(bob.command("8 esearch return (min) all", "8 OK"), f'(TAG "8" {theirs}', "UID MIN 1")
+    said(bob.command("8 esearch in (selected personal) return (min) all", "8 OK"), '(TAG "8" MAILBOX INBOX', f'(TAG "8" {theirs}', "UID MIN 1")
+    said(bob.command("8 esearch in (inboxes selected) return (update) all", "8 BAD"), "kept up to date")
     bob.close()
 
 
