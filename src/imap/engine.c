@@ -92,7 +92,7 @@ static bool run_one(struct imap_session *s)
 	s->own_before = events_own(s->view);
 	s->progress_ms = 0;
 	enum err e = imap_welcome(s);
-	if (s->guest != NULL && s->account->guests > IMAP_GUESTS_MAX)
+	if (s->as_guest != NULL && s->as_guest->place == 0)
 		r = imap_no(c, "INUSE", "too many others use the mailboxes of this account at the moment; please try again");
 	else if (e != ERR_OK)
 		r = not_welcome(s, c, e);
@@ -121,11 +121,9 @@ static bool run(struct imap_session *s)
 {
 	bool goes_on;
 
-	if (s->guest != NULL)
-		s->account->guests++;
+	imap_guest_begin(s);
 	goes_on = run_one(s);
-	if (s->guest != NULL)
-		s->account->guests--;
+	imap_guest_end(s);
 	imap_remote_rest(s->remote);
 	return goes_on;
 }

@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "imap/imap_private.h"
+#include <stdatomic.h>
 
 enum { GUEST_FRESH_MS = 10000 };  /* so long a change of groups may go unnoticed; a change of rights never does */
 
@@ -33,6 +34,36 @@ void imap_guest_free(struct imap_guest *g)
 	arena_free(&g->whole);
 	arena_free(&g->arena);
 	mem_free(g);
+}
+
+static int places_of(const struct account *account, uint64_t guest)
+{
+	int n = 0;
+
+	for (size_t i = 0; i < GUESTS_AT_ONCE; i++)
+		n += atomic_load(&account->guests[i]) == guest;
+	return n;
+}
+
+void imap_guest_begin(struct imap_session *s)
+{
+	struct imap_guest *g = s->as_guest;
+
+	for (size_t i = 0; g != NULL && i < GUESTS_AT_ONCE && g->place == 0; i++) {
+		uint64_t nobody = 0;
+		if (atomic_compare_exchange_strong(&s->account->guests[i], &nobody, g->account))
+			g->place = i + 1;
+	}
+	if (g != NULL && places_of(s->account, g->account) > GUEST_AT_ONCE)
+		imap_guest_end(s);
+}
+
+void imap_guest_end(struct imap_session *s)
+{
+	if (s->as_guest == NULL || s->as_guest->place == 0)
+		return;
+	atomic_store(&s->account->guests[s->as_guest->place - 1], 0);
+	s->as_guest->place = 0;
 }
 
 enum err imap_guest_look(struct imap_session *s)

@@ -19,7 +19,7 @@ enum {
 /* Where a command is allowed, and how it is run (commands.def). */
 enum { IN_AUTH = 1, IN_SELECTED = 2, HOLDS = 4, STREAMS = 8, NUMBERS = 16, NAMES = 32, GUESTS = 64, REMOVES = 128 };
 
-enum { IMAP_VISITS_MAX = 4, IMAP_GUESTS_MAX = 4 };  /* threads at once: struct account */
+enum { IMAP_VISITS_MAX = 4 };  /* threads at once: struct account */
 #define IMAP_OTHERS "Other Users"   /* RFC 2342: the namespace of what other accounts share */
 
 /* What the client has enabled: how we speak to it. Kept while parked. */
@@ -106,12 +106,16 @@ struct imap_guest {
 	const struct others *others;
 	struct guest who;
 	struct str   prefix;            /* "Other Users/alice@example.org/": before each name that he sees */
+	size_t       place;             /* in account.guests, from 1; 0: none */
 	int64_t      asked_ms;          /* when control said who he is */
 	struct arena arena, whole;      /* of who; of the rest */
 };
 /* ERR_NOTFOUND, ERR_DENIED: he may see nothing. Also when it fails imap_guest_free() is the session's. */
 enum err imap_guest_new(struct imap_session *s, const struct account *account, uint64_t guest, struct str address) MUST_CHECK;
 void imap_guest_free(struct imap_guest *g);
+/* A thread for a command of his. place stays 0: guests have as many as they may have, or he alone nearly all of them. */
+void imap_guest_begin(struct imap_session *s);
+void imap_guest_end(struct imap_session *s);
 /* Who he is now. */
 enum err imap_guest_look(struct imap_session *s) MUST_CHECK;
 /* May he hear of the selected mailbox still? Asked before each command of a guest, and before anything is told. ERR_DENIED, ERR_NOTFOUND: no; others:

@@ -343,3 +343,27 @@ TEST(transcripts)
 	}
 	free(names);
 }
+
+/* Commands of guests that run at this moment: one more of bob is refused when nearly all of them are his, and of anybody when they are all there may be. */
+TEST(guests_leave_room_for_each_other)
+{
+	static const struct { uint64_t running[GUESTS_AT_ONCE]; const char *says; } cases[] = {
+		{ { BOB, 0, BOB, 0 }, "b1 OK ..." }, { { CAROL, CAROL, CAROL, 0 }, "b1 OK ..." },
+		{ { BOB, BOB, 0, BOB }, "b1 NO [INUSE] ..." }, { { CAROL, BOB, DAVE, CAROL }, "b1 NO [INUSE] ..." },
+	};
+
+	EACH(cases, c) {
+		struct play p = { .file = "guests" };
+		const char *dir = test_dir();
+		begin(&p, dir);
+		say(&p, "@people");
+		say(&p, "@guest 2");
+		for (int i = 0; i < GUESTS_AT_ONCE; i++)
+			p.account.guests[i] = c->running[i];
+		say(&p, "C2: b1 NOOP");
+		say(&p, "S2: %s", c->says);
+		for (int i = 0; i < GUESTS_AT_ONCE; i++)
+			EXPECT_INT(p.account.guests[i], c->running[i]);
+		end(&p, dir);
+	}
+}
