@@ -11,6 +11,7 @@ struct threading {
 	struct imap_session   *s;
 	struct imap_cmd       *c;
 	enum thread_how        how;
+	unsigned               wants;
 	struct thread_message *messages;
 	size_t                 n, cap;
 	enum err               e;
@@ -71,8 +72,11 @@ static void spill(void *context) { imap_spill(context); }
 /* THREAD algorithm SP charset SP search-keys */
 struct imap_reply imap_thread(struct imap_session *s, struct imap_cmd *c)
 {
-	static const struct { const char *word; enum thread_how how; } algorithms[] = {
-		{ "ORDEREDSUBJECT", THREAD_ORDEREDSUBJECT }, { "REFERENCES", THREAD_REFERENCES }, { "REFS", THREAD_REFS } };
+	static const struct { const char *word; enum thread_how how; unsigned wants; } algorithms[] = {
+		{ "ORDEREDSUBJECT", THREAD_ORDEREDSUBJECT, GIST_TEXT(GIST_SUBJECT) },
+		{ "REFERENCES", THREAD_REFERENCES, GIST_TEXT(GIST_SUBJECT) | GIST_REFERENCES },
+		{ "REFS", THREAD_REFS, GIST_REFERENCES },
+	};
 	struct threading x = { .s = s, .c = c };
 	struct search q = { .now = clock_wall_s() };
 	struct thread_tree tree;
@@ -81,16 +85,18 @@ struct imap_reply imap_thread(struct imap_session *s, struct imap_cmd *c)
 
 	while (i < COUNT_OF(algorithms) && !imap_word(&c->args, algorithms[i].word))
 		i++;
-	if (i == COUNT_OF(algorithms))
+	if (i == COUNT_OF(algorithms)) {
 		scan_fail(&c->args);
-	else
+	} else {
 		x.how = algorithms[i].how;
+		x.wants = algorithms[i].wants;
+	}
 	imap_sp(&c->args);
 	if (!search_parse_charset(c, &q) || !search_parse_program(s, c, &q))
 		return search_refuse(s, c, &q, "ORDEREDSUBJECT/REFERENCES/REFS charset search-keys");
 	if (search_limit(s, c, &q))
 		return imap_limit_refuse(s, c);
-	e = search_run_gists(s, &q, x.how == THREAD_REFS ? GIST_SENT : GIST_TEXT(GIST_SUBJECT), &c->arena, add_message, &x);
+	e = search_run_gists(s, &q, x.wants, &c->arena, add_message, &x);
 	if (e == ERR_OK)
 		e = x.e;
 	if (e != ERR_OK)

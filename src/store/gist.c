@@ -28,6 +28,8 @@ struct kept {
 	uint64_t references[];       /* and behind them the texts */
 };
 
+static_assert(GIST_TEXTS + 2 <= 8, "kept.has is a byte");
+
 struct gists {
 	struct arena  arena;
 	struct kept **table;         /* by email, open addressing, a power of two; at most half full */
@@ -71,19 +73,26 @@ static struct str text_of(struct arena *a, struct str record, enum gist_text tex
 	}
 }
 
-static void read_record(struct str record, unsigned wants, struct arena *a, struct arena *scratch, struct gist *out)
+static void read_references(struct str record, struct arena *a, struct arena *scratch, struct gist *out)
 {
 	uint64_t references[SUMMARY_REFERENCES_MAX] = { 0 };
 	struct str id = summary_message_id(scratch, record);
-	struct mail_date sent;
 	size_t n = 0;
 
-	if (summary_sent(record, &sent))
-		out->sent = sent.unix_s;
 	out->id = id.n > 0 ? summary_id_number(id) : 0;
 	out->knows_references = summary_references(record, references, &n);
 	out->n_references = out->knows_references ? (uint8_t)n : 0;
 	out->references = memcpy(arena_array(a, out->n_references, sizeof *references), references, out->n_references * sizeof *references);
+}
+
+static void read_record(struct str record, unsigned wants, struct arena *a, struct arena *scratch, struct gist *out)
+{
+	struct mail_date sent;
+
+	if (summary_sent(record, &sent))
+		out->sent = sent.unix_s;
+	if (wants & GIST_REFERENCES)
+		read_references(record, a, scratch, out);
 	for (int i = 0; i < GIST_TEXTS; i++)
 		if (wants & GIST_TEXT(i))
 			out->texts[i] = str_copy(a, fold_casemap(scratch, text_of(scratch, record, (enum gist_text)i, &out->is_reply)));
@@ -128,7 +137,8 @@ static void keep(struct gists *all, const struct gist *g, unsigned has)
 	struct kept *k = arena_alloc(&all->arena, size), **place = place_of(all, g->email);
 	*k = (struct kept){ .sent = g->sent, .received = g->received, .size = g->size, .id = g->id, .email = g->email, .has = (uint8_t)has,
 	                    .n_references = g->n_references, .knows_references = g->knows_references, .is_reply = g->is_reply };
-	memcpy(k->references, g->references, references);
+	if (references > 0)
+		memcpy(k->references, g->references, references);
 	for (int i = 0; i < GIST_TEXTS; i++) {
 		if (g->texts[i].n > 0)
 			memcpy((char *)k->references + references + end, g->texts[i].p, g->texts[i].n);

@@ -11,7 +11,8 @@ enum gist_text {
 	GIST_TEXTS
 };
 #define GIST_TEXT(text) (1u << (text))
-#define GIST_SENT       (1u << GIST_TEXTS)  /* sent and what threads it; comes with each text */
+#define GIST_SENT       (1u << GIST_TEXTS)        /* sent; comes with all others */
+#define GIST_REFERENCES (1u << (GIST_TEXTS + 1))  /* id and references */
 
 struct gist {
 	uint32_t   email;                /* 0: it does not exist any more, nothing else is set */
@@ -23,10 +24,10 @@ struct gist {
 	uint8_t    n_references;
 	bool       knows_references;     /* false: ask the message (summary_references()) */
 	bool       is_reply;             /* says the subject */
-	struct str texts[GIST_TEXTS];    /* folded by fold_casemap(); only those asked for are always there */
+	struct str texts[GIST_TEXTS];    /* folded by fold_casemap() */
 };
-/* Gists of n rows (n ≤ 1000), as view_summaries(). wants: GIST_SENT | GIST_TEXT(GIST_SUBJECT) | …; 0: only size and received. What out
- * points to lies in the arena. */
+/* Gists of n rows (n ≤ 1000), as view_summaries(). wants: GIST_SENT | GIST_TEXT(GIST_SUBJECT) | …; 0: only size and received. What was
+ * not asked for may be empty. What out points to lies in the arena. */
 enum err view_gists(struct view *v, const uint32_t *emails, size_t n, unsigned wants, struct arena *a, struct gist *out) MUST_CHECK;
 /* How many are kept now; for tests. */
 size_t view_gists_kept(struct view *v);

@@ -683,14 +683,16 @@ TEST(threads_by_references_and_subject)
 static const char reply_of_bob[] = "Subject: Re:  Hello\r\nFrom: Bob B <bob@x.test>\r\nDate: Sat, 1 Jan 2000 00:00:00 +0000\r\n"
                                    "Message-ID: <b@x.test>\r\nReferences: <r@x.test> <a@x.test>\r\n\r\nx\r\n";
 
-static void expect_gist(const struct gist *g, const char *subject, const char *from)
+static void expect_gist(const struct gist *g, const char *subject, const char *from, bool has_references)
 {
 	EXPECT_INT(g->size, sizeof reply_of_bob - 1);
 	EXPECT_INT(g->received, 1700000000);
 	EXPECT_INT(g->sent, 946684800);
-	EXPECT(g->id == summary_id_number(STR("b@x.test")) && g->knows_references && g->is_reply == (subject != NULL));
-	EXPECT_INT(g->n_references, 2);
-	EXPECT(g->references[0] == summary_id_number(STR("r@x.test")) && g->references[1] == summary_id_number(STR("a@x.test")));
+	EXPECT(g->is_reply == (subject != NULL) && g->knows_references == has_references);
+	EXPECT(g->id == (has_references ? summary_id_number(STR("b@x.test")) : 0));
+	EXPECT_INT(g->n_references, has_references ? 2 : 0);
+	if (has_references)
+		EXPECT(g->references[0] == summary_id_number(STR("r@x.test")) && g->references[1] == summary_id_number(STR("a@x.test")));
 	EXPECT_STR(g->texts[GIST_SUBJECT].n > 0 ? g->texts[GIST_SUBJECT] : STR_NONE, subject);
 	EXPECT_STR(g->texts[GIST_DISPLAYFROM].n > 0 ? g->texts[GIST_DISPLAYFROM] : STR_NONE, from);
 }
@@ -702,20 +704,21 @@ TEST(gists_are_what_the_message_says_also_when_they_are_kept)
 	const char *dir = test_dir();
 	struct view *v = open_account(dir);
 	const uint32_t emails[] = { add(v, inbox_of(v), reply_of_bob, 0).email, add(v, inbox_of(v), "X: y\r\n\r\n", 0).email, 4711 };
-	static const struct { unsigned wants; const char *subject, *from; size_t kept; } cases[] = {
-		{ 0, NULL, NULL, 0 },  /* only numbers: not worth it */
-		{ GIST_SENT, NULL, NULL, 2 },
-		{ GIST_TEXT(GIST_SUBJECT), "HELLO", NULL, 2 },
-		{ GIST_TEXT(GIST_DISPLAYFROM), "HELLO", "BOB B", 2 },  /* what is known already is not lost */
-		{ GIST_TEXT(GIST_SUBJECT), "HELLO", "BOB B", 2 },
-		{ GIST_SENT, "HELLO", "BOB B", 2 },
+	static const struct { unsigned wants; const char *subject, *from; bool has_references; size_t kept; } cases[] = {
+		{ 0, NULL, NULL, false, 0 },  /* only numbers: not worth it */
+		{ GIST_SENT, NULL, NULL, false, 2 },
+		{ GIST_TEXT(GIST_SUBJECT), "HELLO", NULL, false, 2 },
+		{ GIST_REFERENCES, "HELLO", NULL, true, 2 },  /* what is known already is not lost */
+		{ GIST_TEXT(GIST_DISPLAYFROM), "HELLO", "BOB B", true, 2 },
+		{ GIST_TEXT(GIST_SUBJECT), "HELLO", "BOB B", true, 2 },
+		{ GIST_SENT, "HELLO", "BOB B", true, 2 },
 	};
 
 	EACH(cases, c) {
 		struct gist gists[3];
 		EXPECT_OK(view_gists(v, emails, 3, c->wants, &a, gists));
 		if (c->wants != 0)
-			expect_gist(&gists[0], c->subject, c->from);
+			expect_gist(&gists[0], c->subject, c->from, c->has_references);
 		EXPECT(gists[1].email == emails[1] && gists[1].sent == 1700000000 && gists[1].id == 0 && gists[1].texts[GIST_SUBJECT].n == 0);
 		EXPECT_INT(gists[2].email, 0);
 		EXPECT_INT(view_gists_kept(v), c->kept);
