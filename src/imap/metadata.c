@@ -2,7 +2,7 @@
  *
  * /private is the reader's own, /shared everybody's; a mailbox that only its owner reads has both all the same. The notes of the server
  * ("" as mailbox) are the account's under /private; /shared of the server is its administrator's, so nobody writes it here. */
-#include "imap/imap_private.h"
+#include "imap/remote.h"
 #include "store/metadata.h"
 
 enum { DEPTH_ALL = 2 };
@@ -160,11 +160,14 @@ static enum err put_metadata(struct imap_session *s, int64_t mailbox_id, struct 
 
 static enum err find_mailbox(struct imap_session *s, struct imap_cmd *c, struct str path, int64_t *mailbox_id)
 {
+	struct str address;
 	struct mailbox m;
 
 	*mailbox_id = 0;
 	if (path.n == 0)
 		return ERR_OK;
+	if (imap_is_other(path, &address))
+		return ERR_DENIED;  /* notes are for the owner alone so far */
 	TRY(view_mailbox_find(s->view, path, &c->arena, &m));
 	*mailbox_id = m.mailbox_id;
 	return ERR_OK;

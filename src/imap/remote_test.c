@@ -152,6 +152,7 @@ TEST(names_of_others)
 		{ "b status " HERS "f\" (messages)\r\n", "* BYE no\r\n", "b NO [NOPERM]", "BYE" },
 		{ "b status \"Other Users/carol@x/f\" (messages)\r\n", "", "b NO [NONEXISTENT]", NULL },
 		{ "b status \"Other Users/x\" (messages)\r\n", "", "b NO [NONEXISTENT]", NULL },
+		{ "b getmetadata " HERS "f\" /shared/comment\r\n", "", "b NO [NOPERM]", NULL },
 		{ "b create \"Other Users/x\"\r\n", "", "b NO [CANNOT]", NULL },
 		{ "b rename " HERS "f\" mine\r\n", "", "b NO [CANNOT]", NULL },
 		{ "b list \"\" *\r\n", "* LIST (\\HasNoChildren) \"/\" " HERS "f/g\"\r\n* LIST () \"/\" INBOX\r\n* LIST () \"/\" \"Other Users/carol@x/f\"\r\nb OK listed\r\n",

@@ -57,7 +57,7 @@ struct imap_reply imap_err(struct imap_cmd *c, enum err e)
 	case ERR_DENIED:
 		return imap_no(c, "NOPERM", "this cannot be done with this mailbox, or its owner does not allow you to");
 	case ERR_QUOTA:
-		return imap_no(c, "OVERQUOTA", "the account is full (GETQUOTAROOT says of what); nothing was stored. Remove messages you no longer need, or ask for more room");
+		return imap_no(c, "OVERQUOTA", "the account it would go to is full (GETQUOTAROOT says of what, to its owner); nothing was stored. Remove messages nobody needs any more, or ask for more room");
 	case ERR_LIMIT:
 		return imap_no(c, "LIMIT", "this is more than the server takes; nothing was changed");
 	case ERR_CONFLICT:
