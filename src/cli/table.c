@@ -4,11 +4,12 @@
  * one column at a time until all fits or every column is at SHRINK_MIN: so a long subject is cut before an address
  * is. A number is never cut, since half a number is a lie; nor is the first column, which names the row: it is what the
  * next command wants (`queue show 3f2a9c01-1234`); nor is anything in a pipe, where a script may be reading. What does not
- * fit even then is shown as records, a line for each cell. */
+ * fit even then is shown as records, a line for each cell. In a pipe a very long cell (a DKIM key) stands out of its column, instead of
+ * pushing what stands behind it away in every row. */
 #include "cli/table.h"
 #include "base/bytes.h"
 
-enum { GAP = 2, SHRINK_MIN = 8, OUT_MAX = 64 << 20 };
+enum { GAP = 2, SHRINK_MIN = 8, PIPE_COLUMN_MAX = 80, OUT_MAX = 64 << 20 };
 
 struct column {
 	struct str title;
@@ -128,13 +129,14 @@ void table_row(struct table *t, const struct str *cells, size_t n)
 
 size_t table_rows(const struct table *t) { return t->column_count ? t->n / t->column_count : 0; }
 
-static void measure(const struct table *t, size_t *widths)
+/* most: wider cells stand out. */
+static void measure(const struct table *t, size_t most, size_t *widths)
 {
 	for (size_t i = 0; i < t->column_count; i++)
 		widths[i] = text_columns(t->columns[i].title);
 	for (size_t i = 0; i < t->n; i++) {
 		size_t wide = text_columns(t->cells[i]);
-		if (wide > widths[i % t->column_count])
+		if (wide > widths[i % t->column_count] && wide <= most)
 			widths[i % t->column_count] = wide;
 	}
 }
@@ -162,11 +164,11 @@ static void put_spaces(struct buf *out, size_t n)
 		buf_add_char(out, ' ');
 }
 
-static void put_line(const struct table *t, const struct str *cells, const size_t *widths, struct buf *out)
+static void put_line(const struct table *t, const struct str *cells, const size_t *widths, bool is_cut, struct buf *out)
 {
 	for (size_t i = 0; i < t->column_count; i++) {
-		struct str cell = text_cut(t->arena, cells[i], widths[i]);
-		size_t space = widths[i] - text_columns(cell);
+		struct str cell = is_cut ? text_cut(t->arena, cells[i], widths[i]) : cells[i];
+		size_t wide = text_columns(cell), space = wide < widths[i] ? widths[i] - wide : 0;
 		if (i)
 			put_spaces(out, GAP);
 		if (t->columns[i].is_number)
@@ -204,8 +206,10 @@ void table_print(const struct table *t, const struct table_style *style, struct 
 
 	if (t->column_count == 0)
 		return;
-	measure(t, widths);
-	if (style->width > 0 && !shrink(t, widths, (size_t)style->width) && t->n > 0) {
+	bool is_pipe = style->width <= 0;
+
+	measure(t, is_pipe ? PIPE_COLUMN_MAX : SIZE_MAX, widths);
+	if (!is_pipe && !shrink(t, widths, (size_t)style->width) && t->n > 0) {
 		print_records(t, style, out);
 		return;
 	}
@@ -213,10 +217,10 @@ void table_print(const struct table *t, const struct table_style *style, struct 
 		titles[i] = t->columns[i].title;
 	if (style->colour)
 		buf_add_cstr(out, "\033[1m");
-	put_line(t, titles, widths, out);
+	put_line(t, titles, widths, !is_pipe, out);
 	buf_add_cstr(out, style->colour ? "\033[0m\n" : "\n");
 	for (size_t i = 0; i < t->n; i += t->column_count) {
-		put_line(t, t->cells + i, widths, out);
+		put_line(t, t->cells + i, widths, !is_pipe, out);
 		buf_add_char(out, '\n');
 	}
 }

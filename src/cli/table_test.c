@@ -46,6 +46,23 @@ TEST(a_terminal_gets_what_fits)
 	EXPECT(str_find(render(&a, titles, cells, 1, (struct table_style){ .width = 0 }), STR("on and on and on")) > 0);
 }
 
+/* In a pipe nothing is cut; but one long cell does not widen every row. */
+TEST(a_very_long_cell_stands_out_of_its_column)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	static const char *const titles[] = { "Type", "Value", "Needed", NULL };
+	char key[301];
+	const char *const cells[] = { "MX", "10 mail.example.test.", "yes", "TXT", key, "yes", "A", "192.0.2.1", "no" };
+
+	memset(key, 'k', 300);
+	key[300] = '\0';
+	EXPECT_STR(render(&a, titles, cells, 3, (struct table_style){ 0 }),
+	           arena_printf(&a, "Type  Value                  Needed\n"
+	                            "MX    10 mail.example.test.  yes\n"
+	                            "TXT   %s  yes\n"
+	                            "A     192.0.2.1              no\n", key).p);
+}
+
 /* Nothing that has to be typed into the next command is cut, however narrow the terminal. */
 TEST(what_does_not_fit_is_shown_as_records)
 {
