@@ -36,8 +36,8 @@ static enum err level_read(struct view *v, enum allowance what, int64_t leak, in
 	*level = 0;
 	if (!known->is_known)
 		TRY(level_load(v, what, known));
-	int64_t passed = now - known->at;  /* a clock that was set back empties nothing */
-	if (passed < PASSED_MAX_S)
+	int64_t passed = now - known->at;  /* a clock that was set back empties nothing; by more than a day: that level is of no use */
+	if (passed > -DAY_S && passed < PASSED_MAX_S)
 		*level = known->level - (passed > 0 ? passed : 0) * leak;
 	if (*level < 0)
 		*level = 0;

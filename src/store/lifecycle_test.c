@@ -399,7 +399,11 @@ TEST(an_allowance_grows_back_and_survives)
 	EXPECT_OK(view_allowance_left(v, ALLOWANCE_RECIPIENTS, 100, &left));
 	EXPECT_INT(left, 100);
 	EXPECT_ERR(view_spend(v, ALLOWANCE_RECIPIENTS, 101, 100, &wait_s), ERR_LIMIT); /* more than a day's */
+	clock_wall_offset(400 * 86400);  /* a year ahead by mistake: nobody waits a year for it */
+	EXPECT_OK(view_spend(v, ALLOWANCE_RECIPIENTS, 100, 100, &wait_s));
 	clock_wall_offset(0);
+	EXPECT_OK(view_spend(v, ALLOWANCE_RECIPIENTS, 100, 100, &wait_s));
+	EXPECT_ERR(view_spend(v, ALLOWANCE_RECIPIENTS, 1, 100, &wait_s), ERR_LIMIT);
 	view_close(v);
 	test_dir_remove(dir);
 }
