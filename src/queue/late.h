@@ -168,7 +168,7 @@ void late_next_of(const struct late_past *p, int64_t now, int64_t lifetime_s, st
 /* How long it has been under way. If that begins only in the future (the clock was ahead): as long as its tries took at least. */
 int64_t late_age(const struct late_past *p, int64_t now);
 /* The clock was set back, perhaps before the queue was opened: nothing waits longer than its back-off from now, reports are due, and what is
- * parked has been there since now at least. What waits for a release keeps it. */
+ * parked has been there since now at least. What its sender wants to leave later (FUTURERELEASE) keeps its date. */
 enum err late_set_back(struct late *l, int64_t now) MUST_CHECK;
 
 /* A row gets other recipients: it becomes the first of them, the others get rows of their own, all untried and due then. ERR_LIMIT: the

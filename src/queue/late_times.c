@@ -72,6 +72,53 @@ static enum err set_back_rest(struct late *l, const char *sql, int64_t latest)
 	return stmt_done(q);
 }
 
+/* Mail of a sender who was slowed down, with a date that is still to come. */
+static enum err find_slowed(struct late *l, int64_t now, struct arena *a, struct late_key **out, size_t *n)
+{
+	static const char sql[] =
+		"SELECT DISTINCT r.log_id, r.seq FROM recipient r JOIN message m ON m.seq = r.seq AND m.log_id = r.log_id"
+		" WHERE r.state = 1 AND (r.account = 0) = 1 AND r.due > ?1 AND r.release > ?1 AND m.received > ?1";
+	CLEANUP(stmt_release) struct stmt *q = db_query(l->db, sql);
+	size_t cap = 0;
+
+	*out = NULL;
+	*n = 0;
+	stmt_bind_int64(q, 1, now);
+	while (stmt_row(q)) {
+		*out = arena_grow(a, *out, *n, &cap, sizeof **out);
+		(*out)[(*n)++] = (struct late_key){ stmt_u64(q, 0), stmt_u64(q, 1), 0 };
+	}
+	return stmt_end(q);
+}
+
+/* They wait as long as they were to, from now. */
+static enum err set_back_slowed(struct late *l, int64_t now)
+{
+	static const char sql[] =
+		"UPDATE recipient SET release = ?3, due = ?3 WHERE seq = ?1 AND log_id = ?2 AND state = 1 AND account = 0 AND release > ?3 AND due = release";
+	CLEANUP(arena_free) struct arena keys = { 0 }, a = { 0 };
+	CLEANUP(stmt_release) struct stmt *q = db_query(l->db, sql);
+	struct late_key *found;
+	size_t n;
+
+	TRY(find_slowed(l, now, &keys, &found, &n));
+	for (size_t i = 0; i < n; i++, arena_reset(&a)) {
+		struct late_message m;
+		enum err e = late_read_message(l, found[i].log_id, found[i].seq, &a, &m);
+		if (e != ERR_OK && e != ERR_CORRUPT)  /* a damaged one (logged) is held when its time comes */
+			return e;
+		if (e != ERR_OK || m.envelope.slowed_until <= m.envelope.received)
+			continue;
+		int64_t leaves = now + m.envelope.slowed_until - m.envelope.received;
+		stmt_bind_u64(q, 1, found[i].seq);
+		stmt_bind_u64(q, 2, found[i].log_id);
+		stmt_bind_int64(q, 3, leaves > m.envelope.wishes.release ? leaves : m.envelope.wishes.release);
+		TRY(stmt_done(q));
+		stmt_reset(q);
+	}
+	return ERR_OK;
+}
+
 enum err late_set_back(struct late *l, int64_t now)
 {
 	CLEANUP(late_unlock) UNUSED struct late *held = late_lock(l);
@@ -80,6 +127,7 @@ enum err late_set_back(struct late *l, int64_t now)
 	TRY(db_begin(l->db));
 	TRY(set_back(l, &here, now));
 	TRY(set_back(l, &elsewhere, now));
+	TRY(set_back_slowed(l, now));
 	TRY(set_back_rest(l, "UPDATE recipient SET due = ?1 WHERE state = 4 AND due > ?1", now + FATE_GATHER_S));
 	TRY(set_back_rest(l, "UPDATE recipient INDEXED BY recipient_parked_long SET added = ?1 WHERE account = 0 AND state = 1"
 	                     " AND due = 9223372036854775807 AND added > ?1", now));

@@ -37,6 +37,35 @@ TEST(nothing_leaves_before_its_time)
 	}
 }
 
+/* Written by a clock that was a week ahead: how long a sender was slowed is ours to set right, what date he chose is not. */
+TEST(slowed_by_a_clock_ahead_it_leaves_in_time)
+{
+	static const struct { void (*dress)(struct envelope *e); bool leaves; } cases[] = { { slowed, true }, { not_before, false } };
+
+	EACH(cases, c) {
+		const uint64_t to[] = { WORLD_AT(0) };
+		struct world *w = begin();
+
+		wished_s = 3600;
+		w->dress = c->dress;
+		clock_wall_jump(7 * 86400);
+		world_add(w, 1, to, 1, 100);
+		WORLD_UNTIL(w, late(w).waiting == 1 && backlog(w) == 0);
+		clock_wall_jump(0);
+		w->clock_ms += 2000;
+		world_rounds(w, 20);
+		EXPECT(late(w).next_due > clock_wall_s() + 3500);
+		clock_wall_offset(3610);
+		w->clock_ms += 61000;
+		if (c->leaves)
+			WORLD_UNTIL(w, w->net.got[1][0] == 1 && late(w).waiting == 0);
+		world_rounds(w, 20);
+		EXPECT_INT(w->net.got[1][0], c->leaves);
+		clock_wall_offset(0);
+		world_free(w);
+	}
+}
+
 TEST(released_by_name_it_leaves_at_once)
 {
 	CLEANUP(arena_free) struct arena a = { 0 };
