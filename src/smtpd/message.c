@@ -74,10 +74,13 @@ void smtpd_added(struct smtpd *s, enum err result, struct queue_id id)
 		return;
 	switch (result) {
 	case ERR_OK:
-		if (id.seq == 0)
+		if (id.seq == 0) {  /* it was for this server itself: a member leaves a group, or his mail comes back */
 			s->answer = SMTP_REPLY(250, "2.0.0", "read and done: there is nobody to pass it on to");
-		else
-			s->answer = smtp_reply_printf(&s->arena, 250, "2.0.0", "queued as " STR_FMT, STR_ARG(queue_name(id, &a)));
+			log_info("read and done id=" STR_FMT ".%llu from=" STR_FMT " to=" STR_FMT, STR_ARG(s->client.session), (unsigned long long)s->messages,
+					 STR_ARG(s->envelope.sender), STR_ARG(s->envelope.recipients[0].address));
+			break;
+		}
+		s->answer = smtp_reply_printf(&s->arena, 250, "2.0.0", "queued as " STR_FMT, STR_ARG(queue_name(id, &a)));
 		log_info("accepted queue=" STR_FMT " id=" STR_FMT ".%llu from=" STR_FMT " recipients=%zu to=" STR_FMT
 				 " size_bytes=%llu",
 				 STR_ARG(queue_name(id, &a)), STR_ARG(s->client.session), (unsigned long long)s->messages,
