@@ -1,4 +1,5 @@
 /* What senders and administrators hear of mail that could not leave at once, or left in the moment of a kill. */
+#include "queue/fate.h"
 #include "queue/sending_test.h"
 
 static unsigned reports;
@@ -205,6 +206,8 @@ TEST(a_clock_that_is_put_right_makes_no_mail_old)
 	EXPECT(str_starts(str_of(told), STR("1 ")));   /* delayed */
 	clock_wall_offset(5 * DAYS + 60);
 	w->clock_ms += 61000;
+	WORLD_UNTIL(w, late_report_is_due(w->queue->late, clock_wall_s() + FATE_GATHER_S));
+	clock_wall_offset(5 * DAYS + 70);
 	WORLD_UNTIL(w, reports == 2);
 	EXPECT(str_starts(str_of(told), STR("3 ")));   /* expired */
 	clock_wall_offset(0);
