@@ -508,6 +508,7 @@ int master_run(const struct serve_options *options)
 	char path[512];
 
 	log_setup("master", LOG_LEVEL_INFO, false);
+	prctl(PR_SET_NAME, "facteur");  /* begun by the demonstration, by /proc/self/exe, it would be called "exe" */
 	if (!read_conf(&m) || !choose_sandbox(&m))
 		return 1;
 	choose_sizes(&m);
