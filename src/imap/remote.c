@@ -14,8 +14,9 @@
 #include "imap/remote.h"
 #include "base/clock.h"
 #include "base/mem.h"
+#include <poll.h>
 
-enum { TAIL_MAX = 32 };  /* "~{18446744073709551615}" at the end of a line */
+enum { TAIL_MAX = 32 /* "~{18446744073709551615}" at the end of a line */, PLACE_LOOK_MS = 10, PLACE_LOOKS = 200 };
 
 /* ------------------------------------------------------------------------------------------------------------ names */
 
@@ -78,15 +79,25 @@ void imap_remote_rest(struct imap_remote *r)
 	}
 }
 
-/* False: too many wait already. */
+static bool take_place(struct imap_remote *r)
+{
+	if (!r->is_counted && r->s->account->visits++ >= IMAP_VISITS_MAX)
+		r->s->account->visits--;
+	else
+		r->is_counted = true;
+	return r->is_counted;
+}
+
+/* A program with five connections has them all ask at once, and each is served in a moment. False: too many wait already. */
 static bool begin_waiting(struct imap_remote *r)
 {
-	if (!r->is_counted && r->s->account->visits++ >= IMAP_VISITS_MAX) {
-		r->s->account->visits--;
-		r->is_busy = true;
-		return false;
+	for (int looks = r->is_unasked ? 0 : PLACE_LOOKS; !take_place(r); looks--) {
+		r->is_busy = looks == 0 || session_is_dead(r->s->s);
+		if (r->is_busy)
+			return false;
+		session_will_wait(r->s->s);
+		poll(NULL, 0, PLACE_LOOK_MS);
 	}
-	r->is_counted = true;
 	return true;
 }
 

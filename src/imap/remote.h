@@ -22,6 +22,7 @@ struct imap_remote {
 	bool         is_lost;           /* nothing more comes of it */
 	bool         is_cut;            /* and half an answer has gone out */
 	bool         is_counted;        /* in account.visits */
+	bool         is_unasked;        /* no command waits: it is looked for news, and not at any price */
 	bool         is_busy;           /* it was not, because too many are: nothing is lost */
 	struct arena arena;
 };

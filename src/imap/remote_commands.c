@@ -78,9 +78,14 @@ static struct imap_reply idle(struct imap_session *s, struct imap_cmd *c)
 
 bool imap_remote_listen(struct imap_session *s)
 {
-	struct link *link = s->remote->link != NULL ? s->remote->link : imap_remote_link(s->remote);
+	struct link *link = s->remote->link;
 	struct str line;
 	enum err e = ERR_CLOSED;
+
+	s->remote->is_unasked = true;
+	if (link == NULL)
+		link = imap_remote_link(s->remote);
+	s->remote->is_unasked = false;
 
 	if (s->remote->is_busy) {  /* the gate asks again at once, because the record knows no more than before */
 		s->remote->is_busy = false;

@@ -348,8 +348,8 @@ TEST(transcripts)
 TEST(guests_leave_room_for_each_other)
 {
 	static const struct { uint64_t running[GUESTS_AT_ONCE]; const char *says; } cases[] = {
-		{ { BOB, 0, BOB, 0 }, "b1 OK ..." }, { { CAROL, CAROL, CAROL, 0 }, "b1 OK ..." },
-		{ { BOB, BOB, 0, BOB }, "b1 NO [INUSE] ..." }, { { CAROL, BOB, DAVE, CAROL }, "b1 NO [INUSE] ..." },
+		{ { BOB, 0, BOB, 0 }, "b1 OK ..." }, { { CAROL, CAROL, CAROL, DAVE, DAVE, 0 }, "b1 OK ..." },
+		{ { BOB, BOB, 0, BOB }, "b1 NO [INUSE] ..." }, { { CAROL, BOB, DAVE, CAROL, DAVE, DAVE }, "b1 NO [INUSE] ..." },
 	};
 
 	EACH(cases, c) {

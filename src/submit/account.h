@@ -8,7 +8,7 @@
 
 struct view;
 
-enum { GUESTS_AT_ONCE = 4, GUEST_AT_ONCE = 3 };
+enum { GUESTS_AT_ONCE = 6, GUEST_AT_ONCE = 3 };
 enum { MESSAGE_LIMIT_MIN = 1000 };   /* RFC 9738 §3: not lower than this */
 
 /* How an engine meets other accounts (shared mailboxes): through control and master; in tests, without them. Each call may wait. */
@@ -30,9 +30,9 @@ struct account {
 	struct channel *queue;      /* for queue_add() (queue/add.h) */
 	const struct others *others;  /* NULL: it sees no other account */
 	_Atomic uint32_t message_limit;  /* messages one IMAP command works on (RFC 9738); 0: no limit */
-	/* Threads that wait for another account's cell; that serve guests from one; at most four of each. Three more may wait for guests to read
-	 * (net/attach.c). A cell has twelve: some are always left for its own clients, and two cells whose clients look at each other cannot wait for
-	 * each other with all of them. */
+	/* Threads that wait for another account's cell, at most GUEST_AT_ONCE; that serve guests from one. Three more may wait for guests to read
+	 * (net/attach.c). A cell has fourteen: some are always left for its own clients, and two cells whose clients look at each other cannot wait
+	 * for each other with all of them. */
 	_Atomic int      visits;
 	_Atomic uint64_t guests[GUESTS_AT_ONCE];   /* whom a thread serves; 0: nobody. At most GUEST_AT_ONCE of them the same one */
 };

@@ -87,6 +87,18 @@ def test_names(server):
         c.close()
 
 
+def test_many_connections(server):
+    """A program asks by several at once: none is told less, or to come again."""
+    all_of_them = [login(server, BOB) for _ in range(8)]
+    for i in range(5):
+        for c in all_of_them:
+            c.send(f'l{i} list "" *\r\n')
+        for c in all_of_them:
+            said(c.until(f"l{i} OK"), f'"{HERS}/Team"')
+    for c in all_of_them:
+        c.close()
+
+
 def test_search_of_many(server):
     bob = login(server, BOB)
     append(bob, "INBOX", "message of his own")
