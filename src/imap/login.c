@@ -180,7 +180,7 @@ static enum login_want starttls(struct login *l, struct command *c, struct buf *
 static enum login_want needs_tls(struct login *l, struct buf *out)
 {
 	say(l, out, "NO", "PRIVACYREQUIRED",
-	    text_fmt(&l->arena, l->lang, TEXT_LOGIN_NEEDS_TLS, STR("SSL/TLS on the port for it, 993, or STARTTLS on this one")));
+	    text_fmt(&l->arena, l->lang, TEXT_LOGIN_NEEDS_TLS, str_of(imap_in(l->lang, "SSL/TLS on the port for it, 993, or STARTTLS on this one"))));
 	return login_mistake(l, out);
 }
 
