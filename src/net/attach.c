@@ -11,7 +11,7 @@
 #include <pthread.h>
 #include <unistd.h>
 
-enum { PARK_AFTER_MS = 2000, RENDER_BYTES_MAX = 12 * 1024, GUESTS_MAX = 100, GUEST_TAKES_MS = 30000, GUESTS_WAITING_MAX = 3 };
+enum { PARK_AFTER_MS = 2000, RENDER_BYTES_MAX = 12 * 1024, GUESTS_MAX = 100, GUEST_MAX = 50 /* of the same account */, GUEST_TAKES_MS = 30000, GUESTS_WAITING_MAX = 3 };
 
 struct attached {
 	struct pool        *pool;
@@ -360,12 +360,21 @@ static void take(struct attached *at, int fd, enum attach kind, uint64_t guest)
 
 void attached_take(struct attached *at, int fd, enum attach kind) { take(at, fd, kind, 0); }
 
+static bool has_room(struct attached *at, uint64_t guest)
+{
+	size_t his = 0;
+
+	pthread_mutex_lock(&at->lock);
+	for (const struct session *s = at->first; s != NULL; s = s->next)
+		his += s->guest == guest;
+	bool has = at->guests < GUESTS_MAX && his < GUEST_MAX;
+	pthread_mutex_unlock(&at->lock);
+	return has;
+}
+
 void attached_take_guest(struct attached *at, int fd, uint64_t guest)
 {
-	pthread_mutex_lock(&at->lock);
-	bool has_room = at->guests < GUESTS_MAX;
-	pthread_mutex_unlock(&at->lock);
-	if (has_room && guest != 0)
+	if (guest != 0 && has_room(at, guest))
 		take(at, fd, ATTACH_SESSION, guest);
 	else
 		close(fd);  /* he is told that this account is not to be had at the moment */

@@ -326,6 +326,29 @@ TEST(guests_who_do_not_read)
 	end(&f);
 }
 
+/* However often one of them comes, there is room for the next one. */
+TEST(guests_leave_room)
+{
+	struct session_open o = { .protocol = PROTOCOL_IMAP, .login_name = STR("bob"), .record = STR("5") };
+	CLEANUP(buf_free) struct buf b = BUF(FRAME_DATA_MAX);
+	struct fixture f;
+	int pairs[120][2];
+
+	begin(&f);
+	put_session_open(&b, &o);
+	for (int i = 0; i < 120; i++) {
+		assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pairs[i]), 0);
+		EXPECT_OK(frame_send(pairs[i][0], FRAME_OPEN, buf_str(&b), 0));
+		attached_take_guest(f.attached, pairs[i][1], i < 119 ? 4711 : 4712);
+	}
+	EXPECT_INT(attached_count(f.attached), 51);
+	EXPECT_OK(frame_send(pairs[119][0], FRAME_DATA, STR("one\r\n"), 0));
+	expect_data(pairs[119][0], "6 one\r\n");
+	for (int i = 0; i < 120; i++)
+		close(pairs[i][0]);
+	end(&f);
+}
+
 TEST(old_grant_is_refused_and_epoch_ends)
 {
 	struct fixture f;
