@@ -197,6 +197,8 @@ enum err admin_route_test(struct admin_call *c)
 		address = arena_printf(&c->arena, "postmaster@" STR_FMT, STR_ARG(text));
 	if (stays_here(c, address, &domain))
 		return admin_said(c, TEXT_ADMIN_ROUTE_TEST_OURS, text, domain);
+	if (!c->host->is_running)
+		return admin_refuse(c, ERR_UNAVAILABLE, TEXT_ADMIN_NOT_RUNNING, STR(""));
 	enum err e = c->host->probe(c->host->context, address, &c->arena, &way, &answer);
 	if (e == ERR_INVALID)
 		return admin_refuse(c, e, TEXT_ADMIN_NOT_A_DOMAIN, text);
