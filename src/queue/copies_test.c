@@ -2,6 +2,7 @@
  * and go meanwhile. */
 #include "directory/directory.h"
 #include "queue/sending_test.h"
+#include <endian.h>
 #include <fcntl.h>
 
 static struct directory *directory;
@@ -244,10 +245,11 @@ TEST(a_circle_of_forwarding)
 	close_world(w);
 }
 
-/* Zeros in the place of the last messages of the log, as if they had never come to the disk. */
-static void cut(struct world *w, size_t n)
+/* Zeros in the place of the last messages of the log, as if they had never come to the disk; those up to this number stay, and so does what a note
+ * stands behind, which was durable before it. */
+static void cut(struct world *w, size_t n, uint64_t stays)
 {
-	enum { KIND_AT = 24 };
+	enum { SEQ_AT = 8, KIND_AT = 24 };
 	uint32_t size = w->ring.segment_bytes;
 	char *text = mem_alloc(size), name[32];
 	int dir = open(w->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -258,9 +260,13 @@ static void cut(struct world *w, size_t n)
 	while (n > 0) {
 		struct str rest = str_make(text, size);
 		ptrdiff_t last = -1, next;
+		uint64_t seq;
 		for (size_t from = 0; (next = str_find(str_from(rest, from), STR("FLG1"))) >= 0; from += (size_t)next + 4)
 			last = (ptrdiff_t)from + next;
 		EXPECT(last >= 0);
+		memcpy(&seq, text + last + SEQ_AT, sizeof seq);
+		if (le64toh(seq) <= stays || text[last + KIND_AT] == LOG_DONE)
+			break;
 		n -= text[last + KIND_AT] == LOG_MESSAGE;   /* behind them a W may stand */
 		memset(text + last, 0, size - (size_t)last);
 	}
@@ -301,7 +307,7 @@ TEST(a_write_that_is_cut)
 		world_add(w, 1, nobody, 1, 3000);
 		WORLD_UNTIL(w, with_keys() && w->accepted == 1);
 		world_kill(w);
-		cut(w, c->cut);
+		cut(w, c->cut, 0);
 		if (c->changes)
 			change_members(c->bob == 0 || c->cut == 1);
 		world_open(w);
@@ -381,4 +387,99 @@ TEST(a_signature_over_other_fields_is_made_anew)
 	has_keys = false;
 	clock_wall_offset(0);
 	close_world(w);
+}
+
+/* ---------------------------------------------------------------------------------------------------------------- lives */
+
+enum { LIFE_MESSAGES = 40 };
+static unsigned seed;
+
+static unsigned pick(unsigned below) { return (unsigned)rand_r(&seed) % below; }
+
+/* What may be told of them, or do something, has not happened yet: they may be lost. */
+static bool is_unheard(const struct world *w, size_t answered, uint32_t from, uint32_t to)
+{
+	bool is_unheard = w->answered == answered;
+
+	for (uint32_t i = from; i < to; i++)
+		is_unheard = is_unheard && elsewhere(w, i) == 0 && world_count(w, 1, i) == 0 && world_count(w, 2, i) == 0;
+	return is_unheard;
+}
+
+static void rounds(struct world *w, unsigned n)
+{
+	for (; n > 0; n--) {
+		world_rounds(w, 1);
+		(void)with_keys();
+	}
+}
+
+/* Some messages at once; then often a kill, with a part of what was being written lost; or net dies. */
+static uint32_t live_on(struct world *w, uint32_t from)
+{
+	static const size_t sizes[] = { 100, 3000, 9000, 1200000 };
+	const uint64_t nobody[] = { 0, 0 };
+	uint64_t before = log_last_seq(w->queue->log);
+	size_t answered = w->answered, of_group = 1 + pick(2);
+	uint32_t n = from;
+	unsigned what = pick(10);
+
+	w->dress = of_group == 1 ? to_the_team : to_the_team_and_one;
+	for (unsigned left = 1 + pick(3); left > 0 && n < LIFE_MESSAGES; left--)
+		world_add(w, n++, nobody, of_group, sizes[pick(10) == 0 ? 3 : pick(3)]);
+	if (what >= 5) {
+		rounds(w, pick(30));
+	} else if (what >= 3) {
+		w->net.dies_after = (int)pick(6);
+		w->net.dies_before_answer = pick(2);
+		rounds(w, pick(20));
+		world_start_net(w);
+	} else {
+		rounds(w, 1 + pick(4));
+		bool may_be_cut = before > 0 && is_unheard(w, answered, from, n);
+		world_kill(w);
+		cut(w, may_be_cut ? pick(9) : 0, before);
+		world_open(w);
+		publish(w);
+		start_keys(w);
+		world_start_net(w);
+	}
+	return n;
+}
+
+static bool is_over(struct world *w)
+{
+	return with_keys() && w->queue->adding == 0 && w->queue->unfinished.first == NULL && backlog(w) == 0 && (late(w).waiting == 0 || !later());
+}
+
+/* Each member once, or nobody; what was acknowledged, each. Elsewhere once more for each kill between a 250 and SENT. */
+static void check_message(const struct world *w, uint32_t i)
+{
+	size_t got[] = { world_count(w, 1, i), world_count(w, 2, i), w->net.got[i][0], w->net.got[i][1] }, have = 0;
+	const size_t most[] = { 1, 1, 1u + w->net.excused[i][0], 1u + w->net.excused[i][1] };
+
+	for (size_t k = 0; k < COUNT_OF(got); k++) {
+		EXPECT(got[k] <= most[k]);
+		have += got[k] > 0;
+	}
+	EXPECT(have == COUNT_OF(got) || (have == 0 && !w->is_acked[i]));
+}
+
+TEST(random_lives_of_a_group)
+{
+	const char *wanted = getenv("SEED");
+
+	for (unsigned life = 0; life < 2; life++) {
+		struct world *w = open_world();
+		seed = (wanted ? (unsigned)strtoul(wanted, NULL, 10) : 8) + life;
+		for (uint32_t n = 0; n < LIFE_MESSAGES;)
+			n = live_on(w, n);
+		w->net.dies_after = -1;
+		world_start_net(w);
+		WORLD_UNTIL(w, is_over(w));
+		for (uint32_t i = 0; i < LIFE_MESSAGES; i++)
+			check_message(w, i);
+		clock_wall_offset(0);
+		close_world(w);
+	}
 }
