@@ -43,7 +43,7 @@ def trace(server, *args, events=1):
         done = server.cli("trace", *args, "--json", check=False, binary=True)
         rows = json.loads(done.stdout or b"[]")
         return rows if isinstance(rows, list) and sum(len(m["events"]) for m in rows) >= events else None
-    return wait_for(found, 10, f"trace {args}: {events} events")
+    return wait_for(found, 30, f"trace {args}: {events} events")
 
 
 def test_found_by_whatever_is_known(server):
