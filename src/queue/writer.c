@@ -27,7 +27,7 @@ enum { GATHER_MS = 5, GATHER_MOST = 48, PROBE_AFTER = 8, PROBE_AFTER_MOST = 1024
 enum { COMPANY_US = 30, COMPANY_STAYS = 8, HERE_MOST = 8, SLOW_US = 2000, SLOW_STAYS = 32, SLOW_STAYS_MOST = 4096 };
 
 struct gather {
-	size_t   goal;           /* records to wait for; 0, 1: none */
+	size_t   goal;           /* records to wait for, which have no time; 0, 1: none */
 	uint32_t until_probe, probe_after;
 	bool     is_probing;
 };
@@ -47,11 +47,12 @@ struct writer {
 	pthread_cond_t      has_work;
 	struct log         *log;
 	struct handed_list  waiting;
-	size_t              waiting_n;
-	size_t              wanted;        /* wake the thread when so many wait */
+	size_t              waiting_n, waiting_hurried;   /* records; those that have no time */
+	size_t              wanted;        /* wake the thread when so many of these wait */
 	struct gather       gather;
 	uint64_t            w, written_w;
 	bool                w_now, is_writing, stops;
+	bool                later_is_due;  /* those that have time wait alone, and it is over */
 	size_t              pending;       /* added and not yet done; only the loop's */
 	struct alone        alone;
 	struct handback     back;
@@ -76,13 +77,14 @@ static size_t take_batch(struct writer *w, struct writing **batch)
 		for (; together > 0; together--) {
 			batch[n] = (struct writing *)handed_list_take(&w->waiting);
 			bytes += batch[n]->entry.head.n + batch[n]->entry.body.n;
+			w->waiting_hurried -= !batch[n]->has_time;
 			n++;
 		}
 	w->waiting_n -= n;
 	return n;
 }
 
-/* Lock held, something waits. */
+/* Lock held, something waits that has no time. */
 static void wait_for_more(struct writer *w)
 {
 	struct gather *g = &w->gather;
@@ -93,25 +95,27 @@ static void wait_for_more(struct writer *w)
 		g->goal += g->goal / 4 + 1;
 	if (g->goal > GATHER_MOST)
 		g->goal = GATHER_MOST;
-	if (w->waiting_n >= g->goal)
+	if (w->waiting_hurried >= g->goal)
 		return;
 	clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_nsec += GATHER_MS * 1000000;
 	until.tv_sec += until.tv_nsec / 1000000000;
 	until.tv_nsec %= 1000000000;
 	w->wanted = g->goal;
-	while (w->waiting_n < g->goal && !w->stops && !w->w_now)
+	while (w->waiting_hurried < g->goal && !w->stops && !w->w_now)
 		if (pthread_cond_timedwait(&w->has_work, &w->lock, &until) != 0)
 			break;
 	w->wanted = 1;
 }
 
-/* Notes alone soon wait for nobody; one sender is alone whatever else was there. */
+/* n: of those that have no time. Notes alone soon wait for nobody; one sender is alone whatever else was there. */
 static void note_batch(struct gather *g, size_t n, size_t senders)
 {
 	bool came = n >= g->goal;
 	size_t more = g->goal + g->goal / 4 + 1;
 
+	if (n == 0)
+		return;
 	if (senders == 0) {
 		g->goal /= 2;
 		return;
@@ -158,10 +162,20 @@ static size_t senders_of(const struct write *w)
 	return n;
 }
 
+static size_t hurried_of(const struct write *w)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < w->n; i++)
+		n += !w->batch[i]->has_time;
+	return n;
+}
+
 /* Lock held. What is to be written now; false: nothing. Whoever got it writes it, and nobody else does until then. */
 static bool begin_write(struct writer *w, struct write *out)
 {
 	out->n = take_batch(w, out->batch);
+	w->later_is_due = w->waiting_n > 0 && w->waiting_hurried == 0;  /* the rest of a full batch */
 	bool has_w = w->w > w->written_w && (out->n > 0 || w->w_now || w->stops);
 
 	out->w_to = has_w ? w->w : 0;
@@ -182,6 +196,9 @@ static void end_write(struct writer *w)
 	pthread_mutex_unlock(&w->lock);
 }
 
+/* Lock held. What has time comes with the next that has none, or when writer_go() says so. */
+static bool has_work(const struct writer *w) { return w->waiting_hurried > 0 || w->later_is_due || w->w_now || w->stops; }
+
 static void *work(void *context)
 {
 	struct writer *w = context;
@@ -191,11 +208,11 @@ static void *work(void *context)
 	handed_list_init(&finished);
 	pthread_mutex_lock(&w->lock);
 	for (;;) {
-		if (w->is_writing) {  /* the loop is at it, and leaves nothing */
+		if (w->is_writing || !has_work(w)) {  /* the loop is at it, and leaves nothing */
 			pthread_cond_wait(&w->has_work, &w->lock);
 			continue;
 		}
-		if (w->waiting_n > 0)
+		if (w->waiting_hurried > 0)
 			wait_for_more(w);
 		if (!begin_write(w, &now)) {
 			if (w->stops)
@@ -203,8 +220,7 @@ static void *work(void *context)
 			pthread_cond_wait(&w->has_work, &w->lock);
 			continue;
 		}
-		if (now.n > 0)
-			note_batch(&w->gather, now.n, senders_of(&now));
+		note_batch(&w->gather, hurried_of(&now), senders_of(&now));
 		pthread_mutex_unlock(&w->lock);
 		write_batch(w, now.batch, now.n, now.w_to);
 		for (size_t i = 0; i < now.n; i++)
@@ -255,7 +271,7 @@ void writer_free(struct writer *w)
 }
 
 /* How many of them have a sender. */
-static size_t put(struct writer *w, struct writing *const *records, size_t n)
+static size_t put(struct writer *w, struct writing *const *records, size_t n, bool has_time)
 {
 	size_t senders = 0;
 
@@ -263,10 +279,12 @@ static size_t put(struct writer *w, struct writing *const *records, size_t n)
 	pthread_mutex_lock(&w->lock);
 	for (size_t i = 0; i < n; i++) {
 		records[i]->entry.together = i == 0 ? n : 0;
+		records[i]->has_time = has_time;
 		handed_list_add(&w->waiting, &records[i]->handed);
 		senders += has_sender(records[i]);
 	}
 	w->waiting_n += n;
+	w->waiting_hurried += has_time ? 0 : n;
 	pthread_mutex_unlock(&w->lock);
 	return senders;
 }
@@ -274,7 +292,7 @@ static size_t put(struct writer *w, struct writing *const *records, size_t n)
 void writer_add_together(struct writer *w, struct writing *const *records, size_t n)
 {
 	w->alone.added += n;
-	w->alone.senders += put(w, records, n);
+	w->alone.senders += put(w, records, n, false);
 }
 
 void writer_add(struct writer *w, struct writing *record) { writer_add_together(w, &record, 1); }
@@ -283,7 +301,7 @@ void writer_add_later(struct writer *w, struct writing *record)
 {
 	if (w->alone.later_us == 0)
 		w->alone.later_us = clock_mono_us();
-	(void)put(w, &record, 1);
+	(void)put(w, &record, 1, true);
 }
 
 int writer_patience_ms(const struct writer *w)
@@ -342,7 +360,8 @@ void writer_go(struct writer *w)
 	/* pending: what the thread has written, and nobody received yet, comes first */
 	bool here = is_alone && w->pending == w->waiting_n && w->waiting_n <= HERE_MOST && !w->is_writing && w->gather.goal <= 1 &&
 	            begin_write(w, &now);
-	bool is_enough = w->waiting_n > 0 && !w->is_writing && w->waiting_n >= w->wanted;
+	w->later_is_due = w->waiting_n > 0 && w->waiting_hurried == 0;
+	bool is_enough = !w->is_writing && (w->later_is_due || (w->waiting_hurried > 0 && w->waiting_hurried >= w->wanted));
 	bool is_rest = here && w->waiting_n > 0;  /* of what is large */
 	pthread_mutex_unlock(&w->lock);
 	if (here)

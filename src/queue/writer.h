@@ -13,6 +13,7 @@ struct writing {  /* one record on its way, embedded in what it belongs to */
 	struct handed    handed;
 	struct log_entry entry;                    /* kind, head and body filled; they stay until done() */
 	void (*done)(struct writing *w);  /* in writer_receive() or writer_go(), in the order of the log; entry.place and result are set */
+	bool             has_time;                 /* the writer's: of writer_add_later() */
 };
 
 struct writer *writer_new(struct log *l);      /* the log must outlive it */

@@ -172,6 +172,22 @@ TEST(a_note_is_no_company)
 	desk_close(&d);
 }
 
+/* More of them than a batch takes, behind messages that have no time: the rest is not forgotten. */
+TEST(notes_that_have_time_are_all_written)
+{
+	struct desk d;
+
+	desk_open(&d);
+	add(&d);
+	add(&d);
+	for (int i = 0; i < 2 * WRITER_BATCH_MAX; i++)
+		add_later(&d);
+	wait_for(&d, 2 + 2 * WRITER_BATCH_MAX);
+	EXPECT_INT(d.refused, 0);
+	EXPECT(writer_is_idle(d.writer));
+	desk_close(&d);
+}
+
 TEST(one_sender_does_not_wait_for_others)
 {
 	struct desk d;
