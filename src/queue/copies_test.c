@@ -1,14 +1,8 @@
 /* What is written to a group reaches each member once: when there is no room for it, when the write is cut anywhere, and when members come
  * and go meanwhile. */
-#include "directory/directory.h"
-#include "queue/sending_test.h"
+#include "queue/directory_test.h"
 #include <endian.h>
 #include <fcntl.h>
-
-static struct directory *directory;
-static struct lookup *lookup;
-static struct buf bytes[2];
-static int turn;
 
 static struct channel *keys;
 
@@ -47,19 +41,6 @@ static struct directory_address at(const char *text, struct arena *a)
 	return x;
 }
 
-static void publish(struct world *w)
-{
-	struct lookup *before = lookup;
-
-	turn = !turn;
-	bytes[turn] = BUF(1 << 20);
-	EXPECT_OK(lookup_build(directory, directory_version(directory), &bytes[turn]));
-	EXPECT_OK(lookup_read(buf_str(&bytes[turn]), &lookup));
-	queue_use_lookup(w->queue, lookup);
-	lookup_close(before);
-	buf_free(&bytes[!turn]);
-}
-
 /* Accounts 1 to 3; in the group are 1, 2 and two people elsewhere. */
 static struct world *open_world(void)
 {
@@ -68,8 +49,7 @@ static struct world *open_world(void)
 	struct world *w = begin();
 	uint64_t account;
 
-	EXPECT_OK(directory_open(w->dir, &directory));
-	EXPECT_OK(domain_add(directory, STR("ours.test")));
+	open_directory(w);
 	EACH(accounts, address)
 		EXPECT_OK(account_add(directory, &(struct directory_address){ at(*address, &a).local, STR("ours.test") }, STR(""), false, &account));
 	const struct directory_address team = at("team@ours.test", &a);
@@ -88,10 +68,7 @@ static void close_world(struct world *w)
 	channel_free(keys);
 	keys = NULL;
 	world_free(w);
-	lookup_close(lookup);
-	lookup = NULL;
-	buf_free(&bytes[turn]);
-	directory_close(directory);
+	close_directory();
 }
 
 static unsigned reports;

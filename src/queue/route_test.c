@@ -1,39 +1,12 @@
 /* Mail that goes by routes, and routes that change while it waits: in memory, in queue.db, while nothing runs. */
-#include "directory/directory.h"
-#include "queue/parcels.h"
-#include "queue/queue_private.h"
-#include "queue/world_test.h"
+#include "queue/directory_test.h"
 
-static struct directory *directory;
-static struct lookup *lookup;
-static struct buf bytes[2];
-static int turn;
-
-static struct world *begin(void)
+static struct world *begin_routes(void)
 {
-	struct world *w = world_new(4, 1 << 20);
+	struct world *w = begin();
 
-	world_kill(w);
-	w->sync_every_ms = 20;
-	w->hurry_ms = 5;
-	world_open(w);
-	world_start_net(w);
-	EXPECT_OK(directory_open(w->dir, &directory));
-	EXPECT_OK(domain_add(directory, STR("ours.test")));
+	open_directory(w);
 	return w;
-}
-
-static void publish(struct world *w)
-{
-	struct lookup *before = lookup;
-
-	turn = !turn;
-	bytes[turn] = BUF(1 << 20);
-	EXPECT_OK(lookup_build(directory, directory_version(directory), &bytes[turn]));
-	EXPECT_OK(lookup_read(buf_str(&bytes[turn]), &lookup));
-	queue_use_lookup(w->queue, lookup);
-	lookup_close(before);
-	buf_free(&bytes[!turn]);
 }
 
 static void set(const char *pattern, const char *target)
@@ -50,20 +23,7 @@ static void end(struct world *w)
 {
 	clock_wall_offset(0);
 	world_free(w);
-	lookup_close(lookup);
-	lookup = NULL;
-	buf_free(&bytes[turn]);
-	directory_close(directory);
-}
-
-static struct late_counts late(struct world *w)
-{
-	CLEANUP(arena_free) struct arena a = { 0 };
-	struct queue_command c = { .kind = QUEUE_COUNTERS };
-	struct queue_answer answer;
-
-	EXPECT_OK(world_command(w, &c, &a, &answer));
-	return answer.counters.late;
+	close_directory();
 }
 
 static size_t got(const struct world *w, uint32_t messages)
@@ -79,7 +39,7 @@ static size_t got(const struct world *w, uint32_t messages)
 /* Recipients of several domains are one SEND to the smart host. */
 TEST(a_route_is_one_destination)
 {
-	struct world *w = begin();
+	struct world *w = begin_routes();
 	const uint64_t to[] = { WORLD_AT(0), WORLD_AT(1), WORLD_AT(2) };
 
 	set("*", "smart.example");
@@ -102,7 +62,7 @@ TEST(a_route_is_one_destination)
 /* What a server of a domain of ours gets has the sender that it came with. */
 TEST(inside_a_domain_of_ours)
 {
-	struct world *w = begin();
+	struct world *w = begin_routes();
 	const uint64_t to[] = { WORLD_AT(0) };
 
 	EXPECT_OK(domain_add(directory, STR("d0.example")));
@@ -118,7 +78,7 @@ TEST(inside_a_domain_of_ours)
 /* Nobody can be reached; then somebody sets a smart host. What waits in memory and in queue.db goes there at once. */
 TEST(a_new_route_takes_what_waits)
 {
-	struct world *w = begin();
+	struct world *w = begin_routes();
 	const uint64_t to[] = { WORLD_AT(0), WORLD_AT(1) };
 
 	publish(w);
@@ -139,7 +99,7 @@ TEST(a_new_route_takes_what_waits)
 /* While nothing runs: the rows of the old way lead the new one. */
 TEST(a_route_that_changed_meanwhile)
 {
-	struct world *w = begin();
+	struct world *w = begin_routes();
 	const uint64_t to[] = { WORLD_AT(0) };
 
 	set("*", "smart.example");
@@ -160,7 +120,7 @@ TEST(a_route_that_changed_meanwhile)
 /* Parked for a way that is paused, then the way changes: none is forgotten. */
 TEST(what_is_parked_for_a_way_that_is_gone)
 {
-	struct world *w = begin();
+	struct world *w = begin_routes();
 	const uint64_t to[] = { WORLD_AT(0) };
 
 	set("*", "smart.example");
@@ -182,7 +142,7 @@ TEST(what_is_parked_for_a_way_that_is_gone)
 /* Changed while messages are being written to queue.db: wherever they were just then, all arrive. */
 TEST(changing_again_and_again)
 {
-	struct world *w = begin();
+	struct world *w = begin_routes();
 	const uint64_t to[] = { WORLD_AT(0), WORLD_AT(1) };
 
 	publish(w);
