@@ -134,8 +134,8 @@ class Peer:
 class World:
     """alice@example.test at 127.0.0.1, bob@other.test at 127.0.0.2; name.peer.test is a part at an address of its own."""
 
-    def __init__(self, servers=(("example.test", ("alice",)), ("other.test", ("bob",))), settings=lambda w: ()):
-        """settings(world): further lines of facteur.conf."""
+    def __init__(self, servers=(("example.test", ("alice",)), ("other.test", ("bob",))), settings=lambda w: (), **made):
+        """settings(world): further lines of facteur.conf. made: what else each Server is made with."""
         self.dir = tempfile.mkdtemp(prefix="facteur-sending-")
         self.dns, self.peers, self.servers, self.next = NameServer(), {}, [], 10
         self.offset = free_offset()
@@ -150,7 +150,7 @@ class World:
         os.chmod(anchor, 0o644)
         conf = (f"dns_server = {self.dns.setting}", f"dns_trust_anchor = {anchor}", f"smtp_port_out = {self.port}", *settings(self))
         with ThreadPoolExecutor(len(servers)) as pool:  # they mostly wait, for themselves
-            begun = [pool.submit(Server, address=f"127.0.0.{i}", domain=domain, offset=self.offset, accounts=names, conf=conf)
+            begun = [pool.submit(Server, address=f"127.0.0.{i}", domain=domain, offset=self.offset, accounts=names, conf=conf, **made)
                      for i, (domain, names) in enumerate(servers, 1)]
         self.servers = [b.result() for b in begun if not b.exception()]
         for failed in [b for b in begun if b.exception()]:

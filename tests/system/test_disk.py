@@ -7,6 +7,7 @@ import tempfile
 import time
 
 from harness import Server, expect, wait_for
+from world import World
 
 
 class Faults:
@@ -67,6 +68,27 @@ def test_a_full_disk_refuses_and_recovers():
         expect(count(server, "alice", "before") == 1, "the older one is still there")
     finally:
         server.close()
+        os.unlink(faults.path)
+
+
+def test_mail_for_others_outlasts_a_full_disk():
+    faults = Faults()
+    faults.set()
+    w = World(servers=(("example.test", ("alice",)),), build="fault", env={"FACTEUR_DISK_FAULT": faults.path})
+    try:
+        peer = w.peer("later", rcpt={f"{x}@later.peer.test": ["450 4.2.0 later", "250 2.1.5 ok"] for x in "xy"})
+        w.send("x@later.peer.test", subject="before")
+        wait_for(lambda: w.here.cli_json("queue", "list"), 20, "deferred")
+        faults.set("write queue.db enospc 1")      # the log has room, the table of what waits has not
+        w.send("y@later.peer.test", subject="while it is full")
+        wait_for(lambda: "queue.db-wal" in w.here.log(), 30, "the log says what is full")
+        faults.set()
+        for subject in ("before", "while it is full"):
+            w.arrives(peer, subject, retries=True)
+        wait_for(lambda: w.here.cli_json("queue", "list") == [], 30, "nothing waits any more")
+        expect(sorted(peer.subjects()) == ["before", "while it is full"], f"each once: {peer.subjects()}")
+    finally:
+        w.close()
         os.unlink(faults.path)
 
 
