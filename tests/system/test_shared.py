@@ -231,10 +231,15 @@ def test_the_owner_goes(server):
 
 
 def test_a_client_library(server):
-    server.cli("account", "share", ALICE, "Team", CAROL, "lr")
+    c = login(server, ALICE)
+    c.command("a create Letters", "a OK")
+    for i in range(10):
+        append(c, "Letters", f"message {i}")
+    c.close()
+    server.cli("account", "share", ALICE, "Letters", CAROL, "lr")
     with imaplib.IMAP4("127.0.0.1", server.port(143)) as c:
         c.login(CAROL, server.passwords[CAROL])
-        expect(c.select(f'"{HERS}/Team"', readonly=True)[0] == "OK", "selected")
+        expect(c.select(f'"{HERS}/Letters"', readonly=True)[0] == "OK", "selected")
         kind, data = c.fetch("1:*", "(UID RFC822)")
         expect(kind == "OK" and len([d for d in data if isinstance(d, tuple)]) == 10, f"{kind} {len(data)}")
         expect(re.search(rb"body of message", data[0][1]), "the message")
