@@ -5,9 +5,11 @@
 #ifndef FACTEUR_STORE_INDEX_PRIVATE_H
 #define FACTEUR_STORE_INDEX_PRIVATE_H
 #include "base/buf.h"
+#include "base/bytes.h"
 #include "base/scan.h"
 #include "disk/disk.h"
 #include "store/index.h"
+#include <pthread.h>
 #include <stdatomic.h>
 
 enum {
@@ -33,7 +35,13 @@ struct list_reader {
 /* False: the end, or damage (s.failed). */
 bool list_next(struct list_reader *r);
 
-/* ---------------------------------------------------------------------------------------------------------- segments */
+/* ---------------------------------------------------------------------------------------------------------- segments
+ * Their format: index_segment.c, which writes them; index_scan.c reads them. */
+
+enum { FILTER_BITS = 14, FILTER_SIZE = 1 << (FILTER_BITS - 3), FILTER_HEAD = 8, FILTER_ENTRY = FILTER_HEAD + FILTER_SIZE, FILTERS_AT_ONCE = 64 };
+enum { BLOCK_HEAD = 16, BLOCK_FULL = 32768, BLOCK_MAX = BLOCK_FULL + TERM_MAX + 32, SUM = 2, CHUNK = 256 << 10 };
+enum { DIGIT = 0xf8, DIGIT_BITS = 3 };
+static inline uint16_t segment_list_sum(struct str list) { return (uint16_t)crc32c(0, list.p, list.n); }
 
 enum segment_file { WORDS, LISTS, FILTERS, SEGMENT_FILES };
 struct segment_info {
@@ -123,4 +131,34 @@ void index_segments(struct view *v, struct segments *out);
 void index_segments_release(struct segments *s);
 /* Something of it cannot be read: logged by who met it. */
 void index_failed(struct view *v, enum err e);
+
+struct index {
+	struct disk_dir *dir;
+	pthread_mutex_t  lock;      /* segments, next_number */
+	struct segments  segments;
+	uint32_t         next_number;
+	atomic_bool      is_off;    /* its disk failed */
+	pthread_mutex_t  work;      /* the rest; one step at a time */
+	struct batch    *batch;     /* NULL: empty */
+	uint32_t         batch_first, batch_last;
+	uint64_t         batch_check;
+	struct merge    *merge;
+	size_t           merge_from;
+	atomic_uint      read_upto, written_upto;
+	bool             is_stale;  /* much of it was purged; what lives is looked up: */
+	uint8_t         *live;      /* bits, from email 1 on; NULL: not begun */
+	uint32_t         live_upto, live_count;
+};
+struct index *index_of(struct view *v);      /* opened when need be */
+
+/* index_files.c; but for the first two under work */
+enum err index_load(struct view *v, struct index *x) MUST_CHECK;
+uint32_t index_last(const struct index *x);  /* email of all segments; 0: none */
+void index_note_written(struct index *x);    /* the segments are others now */
+enum err index_write_manifest(struct index *x) MUST_CHECK;
+enum err index_remove_leavings(struct index *x) MUST_CHECK;
+void index_close_segments(struct index *x);
+/* Replaces n segments from at on by one, or adds it; the old files go. */
+enum err index_take_in(struct index *x, size_t at, size_t n, const struct segment_info *info) MUST_CHECK;
+uint64_t index_check_of(uint32_t email, int64_t received, uint64_t size);
 #endif
