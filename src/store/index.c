@@ -3,7 +3,7 @@
  * Messages are read in the order of their numbers, so one number says how far it is. Two things could make that number a lie. A message whose
  * number was taken may be committed after a higher one: so nothing is read beyond the first number that an append has taken and not
  * committed (email_settled()). And a power cut may take back rows whose numbers are then given out again: so everything that was read is made
- * durable before a segment that names it is (view_publish() in write_batch()).
+ * durable before a segment that names it is one of the index (index_mark() in write_batch()).
  *
  * Work is cut into steps; two of them never run at once (work). What searches need is a list of open segments, guarded by lock, which nobody
  * holds for longer than it takes to copy it. */
@@ -69,13 +69,11 @@ void index_close(struct view *v)
 /* Everything that was read is durable before files that name it are. */
 static enum err write_batch(struct view *v, struct index *x)
 {
-	struct segment_info info = { .first = atomic_load(&x->written_upto) + 1, .last = x->batch_last, .emails = batch_emails(x->batch),
-	                             .check = x->batch_check };
+	struct segment_info info = { .first = atomic_load(&x->written_upto) + 1, .last = x->batch_last, .emails = batch_emails(x->batch) };
 	struct segment_writer *w;
 	enum err e;
 
 	will_wait(v);
-	TRY(view_publish(v));
 	TRY(segment_begin(x->dir, x->next_number++, &w));
 	e = batch_write(x->batch, w);
 	if (e == ERR_OK)
@@ -84,7 +82,9 @@ static enum err write_batch(struct view *v, struct index *x)
 		segment_abandon(&w);
 	batch_free(x->batch);
 	x->batch = NULL;
-	return e == ERR_OK ? index_take_in(x, x->segments.n, 0, &info) : e;
+	TRY(e);
+	TRY(index_mark(v, x));
+	return index_take_in(x, x->segments.n, 0, &info);
 }
 
 static enum err read_one(struct view *v, struct index *x, const struct summary *sum)
@@ -125,7 +125,6 @@ static enum err read_some(struct view *v, struct index *x, int64_t until_ms, boo
 		if (sums[i].email != 0)
 			TRY(read_one(v, x, &sums[i]));
 		x->batch_last = emails[i];
-		x->batch_check = index_check_of(sums[i].email, sums[i].received, sums[i].size);
 		atomic_store(&x->read_upto, emails[i]);
 		if (clock_mono_ms() >= until_ms) {
 			*is_end = *is_end && i + 1 == n;
@@ -157,6 +156,7 @@ static size_t worth_merging(const struct index *x)
 static enum err begin_merge(struct index *x, size_t n, uint8_t *live)
 {
 	x->merge_from = x->segments.n - n;
+	x->merge_forgets = live != NULL;
 	return merge_begin(x->dir, x->segments.s + x->merge_from, n, x->next_number++, live, &x->merge);
 }
 
@@ -187,7 +187,7 @@ static enum err sweep(struct view *v, struct index *x, int64_t until_ms)
 	return ERR_OK;
 }
 
-static enum err go_on_merging(struct index *x, int64_t until_ms)
+static enum err go_on_merging(struct view *v, struct index *x, int64_t until_ms)
 {
 	struct segment_info info;
 	bool done;
@@ -196,6 +196,8 @@ static enum err go_on_merging(struct index *x, int64_t until_ms)
 	if (e == ERR_OK && done && info.emails > 0 && x->live_count > 0)
 		info.emails = x->live_count < info.emails ? x->live_count : info.emails;
 	x->live_count = done ? 0 : x->live_count;
+	if (e == ERR_OK && done && x->merge_forgets)
+		e = index_mark(v, x);
 	if (e == ERR_OK && done)
 		e = index_take_in(x, x->merge_from, merge_inputs(x->merge), &info);
 	if (e != ERR_OK || done)
@@ -209,7 +211,7 @@ static enum err step(struct view *v, struct index *x, int64_t until_ms, bool *mo
 	bool is_end;
 
 	if (x->merge != NULL) {
-		TRY(go_on_merging(x, until_ms));
+		TRY(go_on_merging(v, x, until_ms));
 		*more = true;
 		return ERR_OK;
 	}

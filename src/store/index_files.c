@@ -1,6 +1,9 @@
 /* Which segments the index has. It stands in search/segments, replaced as a whole; other files in the folder are leavings.
  *
- * What an account had before it was put back from a copy is recognised by the last email of each segment (index_check()). */
+ * The folder of an account can be put back from a copy without it, or beside it: then the index knows mail that never came, and has forgotten mail
+ * that is there again. No look at the messages tells that for sure (the last email may have been purged since). So the list bears a mark, a
+ * random number, and the row `state` of the account has the same: a new one whenever the list says more, or less, about messages. The row is durable
+ * before the list is; because the power may fail between the two, it also has the mark before that. An older account knows neither. */
 #include "base/bytes.h"
 #include "base/log.h"
 #include "base/wire.h"
@@ -8,31 +11,14 @@
 #include "store/store_private.h"
 
 enum { MANIFEST_MAX = 16384, DEAD_LEAST = 1000 };
-static const char manifest_name[] = "segments", manifest_magic[] = "facteur search 2";
-
-uint64_t index_check_of(uint32_t email, int64_t received, uint64_t size)
-{
-	return ((uint64_t)received * UINT64_C(0x9e3779b97f4a7c15)) ^ (size << 20) ^ email;
-}
-
-/* ERR_NOTFOUND: purged. ERR_CORRUPT: the account has never had it. */
-static enum err index_check(struct view *v, uint32_t email, uint64_t *check)
-{
-	CLEANUP(arena_free) struct arena a = { 0 };
-	struct summary sum;
-
-	if (email >= atomic_load(&v->email_next))
-		return ERR_CORRUPT;
-	TRY(view_summaries(v, &email, 1, false, &a, &sum));
-	*check = index_check_of(sum.email, sum.received, sum.size);
-	return sum.email == email ? ERR_OK : ERR_NOTFOUND;
-}
+static const char manifest_name[] = "segments", manifest_magic[] = "facteur search 3";
 
 enum err index_write_manifest(struct index *x)
 {
 	CLEANUP(buf_free) struct buf b = BUF(MANIFEST_MAX);
 
 	put_str(&b, str_of(manifest_magic));
+	put_u64(&b, x->mark);
 	put_u32(&b, x->next_number);
 	put_u32(&b, (uint32_t)x->segments.n);
 	for (size_t i = 0; i < x->segments.n; i++) {
@@ -44,7 +30,6 @@ enum err index_write_manifest(struct index *x)
 		put_u32(&b, s->emails);
 		for (int file = 0; file < SEGMENT_FILES; file++)
 			put_u64(&b, s->bytes[file]);
-		put_u64(&b, s->check);
 	}
 	put_u32(&b, crc32c(0, b.p, b.n));
 	return disk_write_file(x->dir, manifest_name, buf_str(&b));
@@ -61,7 +46,6 @@ static struct segment_info get_info(struct scan *s)
 	i.emails = get_u32(s);
 	for (int file = 0; file < SEGMENT_FILES; file++)
 		i.bytes[file] = get_u64(s);
-	i.check = get_u64(s);
 	return i;
 }
 
@@ -70,19 +54,18 @@ static enum err read_segments(struct view *v, struct index *x, struct str bytes)
 	struct str body = str_sub(bytes, 0, bytes.n >= 4 ? bytes.n - 4 : 0);
 	struct scan s = scan_of(body), sum = scan_of(str_from(bytes, body.n));
 	uint32_t expected = 1;
+	uint64_t mark, before;
 
 	if (get_u32(&sum) != crc32c(0, body.p, body.n) || sum.failed || !str_eq(get_str(&s, 64), str_of(manifest_magic)))
+		return ERR_CORRUPT;
+	TRY(state_search_marks(v, &mark, &before));
+	x->mark = get_u64(&s);
+	if (x->mark != mark && x->mark != before)
 		return ERR_CORRUPT;
 	x->next_number = get_u32(&s);
 	for (uint32_t n = get_count(&s, SEGMENTS_MAX); n > 0; n--) {
 		struct segment_info info = get_info(&s);
-		uint64_t check = info.check;
-		if (s.failed || info.first != expected || info.last < info.first || info.last == UINT32_MAX || info.number >= x->next_number)
-			return ERR_CORRUPT;
-		enum err e = index_check(v, info.last, &check);
-		if (e != ERR_NOTFOUND)
-			TRY(e);
-		if (check != info.check && e == ERR_OK)
+		if (s.failed || info.first != expected || info.last < info.first || info.last >= atomic_load(&v->email_next) || info.number >= x->next_number)
 			return ERR_CORRUPT;
 		TRY(segment_open(x->dir, &info, &x->segments.s[x->segments.n]));
 		x->segments.n++;
@@ -161,6 +144,7 @@ enum err index_load(struct view *v, struct index *x)
 	if (e == ERR_CORRUPT || e == ERR_LIMIT) {
 		log_warn("the search index is not of this account, or damaged; it is made anew account=%llu", (unsigned long long)v->config.account);
 		index_close_segments(x);
+		x->mark = 0;
 		e = ERR_OK;
 	} else if (e == ERR_NOTFOUND) {
 		e = ERR_OK;
@@ -189,6 +173,18 @@ void index_segments_release(struct segments *s)
 	for (size_t i = 0; i < s->n; i++)
 		segment_release(s->s[i]);
 	s->n = 0;
+}
+
+enum err index_mark(struct view *v, struct index *x)
+{
+	uint64_t mark;
+
+	random_bytes(&mark, sizeof mark);
+	mark |= 1;  /* an account without an index has 0 */
+	TRY(state_set_search_marks(v, mark, x->mark));
+	TRY(view_publish(v));
+	x->mark = mark;
+	return ERR_OK;
 }
 
 enum err index_take_in(struct index *x, size_t at, size_t n, const struct segment_info *info)

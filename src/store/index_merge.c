@@ -49,7 +49,6 @@ static enum err open_inputs(struct merge *m, struct segment *const *from, size_t
 	}
 	m->info.first = from[0]->info.first;
 	m->info.last = from[n - 1]->info.last;
-	m->info.check = from[n - 1]->info.check;
 	m->info.level++;
 	return ERR_OK;
 }

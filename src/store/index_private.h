@@ -50,7 +50,6 @@ struct segment_info {
 	uint32_t first, last;        /* the range of emails */
 	uint32_t emails;             /* in it when it was made */
 	uint64_t bytes[3];           /* of its files, by enum segment_file */
-	uint64_t check;              /* of the last email, index_check(): is it the account it was made for? */
 };
 
 struct segment {
@@ -137,13 +136,14 @@ struct index {
 	pthread_mutex_t  lock;      /* segments, next_number */
 	struct segments  segments;
 	uint32_t         next_number;
+	uint64_t         mark;      /* of the list of segments on the disk: index_files.c */
 	atomic_bool      is_off;    /* its disk failed */
 	pthread_mutex_t  work;      /* the rest; one step at a time */
 	struct batch    *batch;     /* NULL: empty */
 	uint32_t         batch_first, batch_last;
-	uint64_t         batch_check;
 	struct merge    *merge;
 	size_t           merge_from;
+	bool             merge_forgets;   /* what was purged is left out */
 	atomic_uint      read_upto, written_upto;
 	bool             is_stale;  /* much of it was purged; what lives is looked up: */
 	uint8_t         *live;      /* bits, from email 1 on; NULL: not begun */
@@ -158,7 +158,9 @@ void index_note_written(struct index *x);    /* the segments are others now */
 enum err index_write_manifest(struct index *x) MUST_CHECK;
 enum err index_remove_leavings(struct index *x) MUST_CHECK;
 void index_close_segments(struct index *x);
+/* The account as it is now becomes durable, and what it was before disowns the list of segments that is written next. Before
+ * index_take_in() of what knows more emails than the index did, or has left some out. */
+enum err index_mark(struct view *v, struct index *x) MUST_CHECK;
 /* Replaces n segments from at on by one, or adds it; the old files go. */
 enum err index_take_in(struct index *x, size_t at, size_t n, const struct segment_info *info) MUST_CHECK;
-uint64_t index_check_of(uint32_t email, int64_t received, uint64_t size);
 #endif

@@ -71,8 +71,13 @@ static const char step_7[] =
 	" WITHOUT ROWID;"
 	"CREATE TABLE acl_untold (only_row INTEGER PRIMARY KEY CHECK (only_row = 1));";
 
+static const char step_8[] =
+	/* state.c: what the search index that this account has made last is marked with, and the one before (index_files.c) */
+	"ALTER TABLE state ADD COLUMN search_mark INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE state ADD COLUMN search_mark_before INTEGER NOT NULL DEFAULT 0;";
+
 static const struct db_step steps[] = { { 1, step_1 }, { 2, step_2 }, { 3, step_3 }, { 4, step_4 }, { 5, step_5 }, { 6, step_6 },
-                                        { 7, step_7 } };
+                                        { 7, step_7 }, { 8, step_8 } };
 
 enum err schema_prepare(struct db *db)
 {

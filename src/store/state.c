@@ -17,7 +17,7 @@
 
 static enum err state_create(struct view *v)
 {
-	static const char sql[] = "INSERT INTO state VALUES (1, 1, 1, 1, 1, 1, 0, 0, 0, ?1, 0)";
+	static const char sql[] = "INSERT INTO state VALUES (1, 1, 1, 1, 1, 1, 0, 0, 0, ?1, 0, 0, 0)";
 	CLEANUP(stmt_release) struct stmt *q = db_query(v->db, sql);
 
 	stmt_bind_int64(q, 1, clock_wall_s());
@@ -169,6 +169,52 @@ enum err state_set_bytes(struct view *v, int64_t shared, int64_t kept)
 	stmt_bind_int64(q, 1, shared);
 	stmt_bind_int64(q, 2, kept);
 	return stmt_done(q);
+}
+
+static enum err write_search_marks(struct view *v, uint64_t mark, uint64_t before)
+{
+	static const char sql[] = "UPDATE state SET search_mark = ?1, search_mark_before = ?2";
+	CLEANUP(stmt_release) struct stmt *q = db_query(v->db, sql);
+
+	stmt_bind_int64(q, 1, (int64_t)mark);
+	stmt_bind_int64(q, 2, (int64_t)before);
+	return stmt_done(q);
+}
+
+enum err state_set_search_marks(struct view *v, uint64_t mark, uint64_t before)
+{
+	enum err e;
+
+	pthread_mutex_lock(&v->db_lock);
+	e = db_begin(v->db);
+	if (e == ERR_OK)
+		e = write_search_marks(v, mark, before);
+	if (e == ERR_OK)
+		e = db_commit(v->db);
+	if (e != ERR_OK)
+		db_rollback(v->db);
+	else
+		atomic_fetch_add(&v->committed, 1);
+	pthread_mutex_unlock(&v->db_lock);
+	return e;
+}
+
+enum err state_search_marks(struct view *v, uint64_t *mark, uint64_t *before)
+{
+	static const char sql[] = "SELECT search_mark, search_mark_before FROM state";
+	enum err e;
+
+	*mark = *before = 0;
+	pthread_mutex_lock(&v->db_lock);
+	struct stmt *q = db_query(v->db, sql);
+	if (stmt_row(q)) {
+		*mark = (uint64_t)stmt_int64(q, 0);
+		*before = (uint64_t)stmt_int64(q, 1);
+	}
+	e = stmt_end(q);
+	stmt_release(&q);
+	pthread_mutex_unlock(&v->db_lock);
+	return e;
 }
 
 uint64_t modseq_floor(const struct view *v, uint64_t modseq)

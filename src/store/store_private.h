@@ -268,6 +268,9 @@ enum err state_load(struct view *v) MUST_CHECK;
 enum err state_reserve(struct view *v) MUST_CHECK;              /* the next block, in the open transaction */
 enum err state_set_bytes(struct view *v, int64_t shared, int64_t kept) MUST_CHECK;  /* in the open transaction */
 enum err state_write_counters(struct view *v, uint64_t modseq, bool clean) MUST_CHECK;   /* the same */
+/* What index_files.c marks its list of files with; these two take the lock themselves. Durable with the next sync. */
+enum err state_set_search_marks(struct view *v, uint64_t mark, uint64_t before) MUST_CHECK;
+enum err state_search_marks(struct view *v, uint64_t *mark, uint64_t *before) MUST_CHECK;
 
 /* gist.c */
 void gists_drop(struct view *v);                                /* for the end */
