@@ -1,6 +1,5 @@
 /* queue/world_test.h -- for tests: a queue with everything around it in one process: an mx that adds, a master that
- * wakes and ends, and cells that keep what they get as an account does: seen at once, durable after a sync, lost with
- * the power. */
+ * wakes and ends, cells (world_cell_test.h) and net (world_net_test.h). */
 #ifndef FACTEUR_QUEUE_WORLD_TEST_H
 #define FACTEUR_QUEUE_WORLD_TEST_H
 #include "base/bytes.h"
@@ -11,9 +10,8 @@
 #include "base/test.h"
 #include "queue/add.h"
 #include "queue/command.h"
-#include "queue/delivery.h"
 #include "queue/queue.h"
-#include "queue/send.h"
+#include "queue/world_net_test.h"
 #include <errno.h>
 #include <stdio.h>
 #include <poll.h>
@@ -25,59 +23,9 @@
 #ifndef WORLD_CELLS
 #define WORLD_CELLS 40
 #endif
-enum { WORLD_CHANNELS = 128, WORLD_MESSAGES = 20000, WORLD_CONNECTIONS = 400, WORLD_RECIPIENTS = 8, WORLD_SUBMITTER = 7 };
+enum { WORLD_CHANNELS = 128, WORLD_SUBMITTER = 7 };
 /* Instead of an account: elsewhere, at "dK.example". */
 #define WORLD_AT(k) ((1u << 20) + (uint64_t)(k))
-
-struct kept {  /* one delivery in an account */
-	uint64_t log_id, seq;
-	uint16_t recipient;
-	uint32_t number;            /* the message's own, from its text */
-	bool     is_synced;
-};
-
-struct fake_cell {
-	struct world   *world;
-	uint64_t        account;
-	struct channel *ch;         /* NULL: it does not run */
-	bool            is_held;    /* does not answer */
-	bool            refuses;    /* answers DEFERRED */
-	bool            refuses_for_good;
-	bool            syncs_now;
-	int             dies_after; /* batches; -1: never */
-	bool            dies_before_answer;
-	uint32_t        held_call;
-	struct kept    *kept;
-	size_t          n_kept, cap;
-	uint64_t        batches, syncs;
-	bool            leaves;     /* after each answer, synced */
-	bool            asks, is_replayed;
-};
-
-/* What net has open: a message that went over it, until SENT says that the queue has written that down. */
-struct fake_connection {
-	uint64_t number;            /* of the SEND; 0: unused */
-	uint32_t message, call;
-	uint32_t accepted;          /* recipients, as bits */
-	char     destination[100];
-};
-
-struct fake_net {
-	struct channel *ch;         /* NULL: it does not run */
-	bool     is_held;           /* does not answer */
-	bool     is_told_of_end;
-	bool     defers, refuses, is_unreachable;
-	bool     gives_back;        /* nothing of what is held has left: the end of all (SENDS_END) gives it back */
-	int      dies_after;        /* SENDs; -1: never */
-	uint32_t poison;            /* the message it dies of each time; 0: none */
-	bool     dies_before_answer;/* but after the other server has accepted it */
-	struct fake_connection open[WORLD_CONNECTIONS];
-	uint8_t  got[WORLD_MESSAGES][WORLD_RECIPIENTS];     /* how often the recipient's server has accepted it */
-	uint8_t  excused[WORLD_MESSAGES][WORLD_RECIPIENTS]; /* how often a kill came between that and SENT */
-	size_t   sends, most;       /* most: at a time, for one destination */
-	bool     is_wanted;         /* it is started with the queue */
-	char     destination[100], host[100], sender[200], prefix[500];   /* of the last SEND */
-};
 
 struct world {
 	struct fake_net   net;
@@ -88,7 +36,7 @@ struct world {
 	struct fake_cell  cells[WORLD_CELLS];      /* account number is index + 1 */
 	struct channel   *watched[WORLD_CHANNELS]; /* the queue's ends */
 	struct log_config ring;
-	pthread_mutex_t   kept_lock;               /* what cells keep: the queue's worker syncs it */
+	pthread_mutex_t   kept_lock;               /* of what cells keep */
 	_Atomic size_t    syncs;                   /* of all accounts */
 	bool              fails;                   /* they fail */
 	bool              wakes;                   /* master starts cells */
@@ -167,141 +115,7 @@ static enum err world_sync_accounts(void *context)
 	return w->fails ? ERR_IO : ERR_OK;
 }
 
-/* ---- cells */
-
-static struct kept *cell_find(struct fake_cell *c, const struct delivery *d)
-{
-	for (size_t i = 0; i < c->n_kept; i++)
-		if (c->kept[i].log_id == d->log_id && c->kept[i].seq == d->seq && c->kept[i].recipient == d->recipient)
-			return &c->kept[i];
-	return NULL;
-}
-
-/* "Subject: 17\r\n…" */
-static uint32_t text_number(struct str body)
-{
-	struct scan s = scan_of(body);
-
-	scan_need_str(&s, STR("Subject: "));
-	uint32_t n = scan_u32(&s);
-	EXPECT(!s.failed);
-	return n;
-}
-
-static uint32_t delivery_number(const struct delivery *d)
-{
-	char *text;
-	uint32_t n;
-
-	if (d->fd < 0) {
-		EXPECT_INT(crc32c(0, d->body.p, d->body.n), d->crc);
-		return text_number(d->body);
-	}
-	text = mem_alloc(d->size);
-	EXPECT_INT(pread(d->fd, text, d->size, 0), d->size);
-	EXPECT_INT(crc32c(0, text, d->size), d->crc);
-	n = text_number(str_make(text, d->size));
-	mem_free(text);
-	return n;
-}
-
-static void cell_keep(struct fake_cell *c, const struct delivery *d)
-{
-	struct kept kept = { d->log_id, d->seq, d->recipient, delivery_number(d), c->syncs_now };
-
-	if (d->may_be_duplicate && cell_find(c, d) != NULL)
-		return;
-	EXPECT(cell_find(c, d) == NULL);  /* sent twice without a word */
-	pthread_mutex_lock(&c->world->kept_lock);
-	if (c->n_kept == c->cap) {
-		c->cap = c->cap ? c->cap * 2 : 16;
-		c->kept = mem_resize(c->kept, c->cap * sizeof *c->kept);
-	}
-	c->kept[c->n_kept++] = kept;
-	pthread_mutex_unlock(&c->world->kept_lock);
-}
-
-UNUSED static void cell_stop(struct fake_cell *c)
-{
-	channel_free(c->ch);
-	c->ch = NULL;
-}
-
-static void cell_sync(struct fake_cell *c)
-{
-	pthread_mutex_lock(&c->world->kept_lock);
-	for (size_t i = 0; i < c->n_kept; i++)
-		c->kept[i].is_synced = true;
-	pthread_mutex_unlock(&c->world->kept_lock);
-}
-
-static void cell_answer(struct fake_cell *c, uint32_t call, const struct delivery_batch *batch)
-{
-	CLEANUP(buf_free) struct buf b = BUF(MESSAGE_BODY_MAX);
-	struct delivery_result results[DELIVERY_BATCH_MAX];
-
-	for (size_t i = 0; i < batch->n; i++) {
-		const struct delivery *d = &batch->deliveries[i];
-		results[i] = (struct delivery_result){ d->log_id,	 d->seq,	   d->recipient, DELIVERY_DONE,
-											   c->syncs_now, STR("2.0.0"), STR("") };
-		if (c->refuses || c->refuses_for_good) {
-			results[i].outcome = c->refuses ? DELIVERY_DEFERRED : DELIVERY_REFUSED;
-			results[i].status = c->refuses ? STR("4.2.2") : STR("5.2.2");
-			results[i].reason = STR("full");
-		}
-	}
-	delivery_results_encode(results, batch->n, &b);
-	channel_reply(c->ch, call, ERR_OK, buf_str(&b), NULL, 0);
-	if (c->leaves) {
-		cell_sync(c);
-		channel_notify(c->ch, NOTICE_CELL_SYNCED, STR(""), NULL, 0);
-		shutdown(channel_fd(c->ch), SHUT_WR);
-	}
-}
-
-static void cell_on_deliver(void *context, UNUSED struct channel *ch, struct message *m)
-{
-	CLEANUP(arena_free) struct arena a = { 0 };
-	CLEANUP(delivery_batch_release) struct delivery_batch_in in = { 0 };
-	struct fake_cell *c = context;
-
-	EXPECT_OK(delivery_batch_decode(m, &a, &in));
-	EXPECT_INT(in.batch.account, c->account);
-	EXPECT(in.batch.n > 0 && in.batch.n <= DELIVERY_BATCH_MAX);
-	c->batches++;
-	if (c->dies_after >= 0 && c->dies_after-- == 0) {
-		for (size_t i = 0; !c->dies_before_answer && !c->refuses_for_good && i < in.batch.n; i++)
-			cell_keep(c, &in.batch.deliveries[i]);
-		shutdown(channel_fd(c->ch), SHUT_RDWR);
-		return;
-	}
-	for (size_t i = 0; !c->refuses && !c->refuses_for_good && i < in.batch.n; i++)
-		cell_keep(c, &in.batch.deliveries[i]);
-	if (c->is_held)
-		return;
-	cell_answer(c, m->call, &in.batch);
-}
-
-static void cell_on_sync(void *context, struct channel *ch, struct message *m)
-{
-	struct fake_cell *c = context;
-
-	if (c->is_held)
-		return;
-	c->syncs++;
-	cell_sync(c);
-	channel_reply(ch, m->call, ERR_OK, STR(""), NULL, 0);
-}
-
-static const struct channel_handler world_cell_handlers[] = {
-	{ REQUEST_DELIVER, cell_on_deliver }, { REQUEST_CELL_SYNC, cell_on_sync }, { 0 },
-};
-
-static void cell_on_replayed(void *context, struct message *answer)
-{
-	if (answer->status == ERR_OK)
-		((struct fake_cell *)context)->is_replayed = true;
-}
+/* ---- cells and net come and go */
 
 static void world_pair(int pair[2])
 {
@@ -323,141 +137,6 @@ UNUSED static void world_start_cell(struct world *w, uint64_t account)
 		channel_ask(c->ch, REQUEST_CELL_REPLAYED, STR(""), NULL, 0, 60000, cell_on_replayed, c);
 }
 
-/* ---- net */
-
-static struct fake_connection *net_find(struct fake_net *n, uint64_t number)
-{
-	for (size_t i = 0; i < WORLD_CONNECTIONS; i++)
-		if (n->open[i].number == number)
-			return &n->open[i];
-	return NULL;
-}
-
-static size_t net_open_to(const struct fake_net *n, const char *destination)
-{
-	size_t open = 0;
-
-	for (size_t i = 0; i < WORLD_CONNECTIONS; i++)
-		open += n->open[i].number != 0 && strcmp(n->open[i].destination, destination) == 0;
-	return open;
-}
-
-/* "x3@d0.example" */
-static unsigned net_recipient(struct str address)
-{
-	struct scan s = scan_of(address);
-
-	scan_need_str(&s, STR("x"));
-	unsigned n = scan_u32(&s);
-	EXPECT(!s.failed && n < WORLD_RECIPIENTS);
-	return n;
-}
-
-static uint32_t net_text_number(const struct send *s)
-{
-	const struct delivery as = { .body = s->body, .fd = s->fd, .size = s->size };
-	char head[64];
-
-	if (s->fd < 0)
-		return text_number(as.body);
-	EXPECT(pread(s->fd, head, sizeof head, 0) == (ssize_t)sizeof head);
-	return text_number(str_make(head, sizeof head));
-}
-
-/* The recipients' server accepts it. */
-static void net_accept(struct fake_net *n, struct fake_connection *c, const struct send *s)
-{
-	for (size_t i = 0; i < s->n; i++) {
-		unsigned r = net_recipient(s->recipients[i].address);
-		n->got[c->message][r]++;
-		c->accepted |= 1u << r;
-	}
-}
-
-static void net_answer(struct fake_net *n, uint32_t call, const struct send *s)
-{
-	CLEANUP(buf_free) struct buf b = BUF(MESSAGE_BODY_MAX);
-	struct send_result results[SEND_RECIPIENTS_MAX];
-	struct send_answer a = { n->is_unreachable ? SEND_UNREACHABLE : SEND_GOOD, s->n, results, 0, NULL };
-
-	for (size_t i = 0; i < s->n; i++) {
-		results[i] = (struct send_result){ .outcome = DELIVERY_DONE, .status = STR("2.0.0"), .text = STR("250 taken"), .host = STR("mx [192.0.2.1]") };
-		if (n->refuses)
-			results[i].outcome = DELIVERY_REFUSED;
-		else if (n->defers || n->is_unreachable)
-			results[i].outcome = DELIVERY_DEFERRED;
-	}
-	send_answer_encode(&a, &b);
-	channel_reply(n->ch, call, ERR_OK, buf_str(&b), NULL, 0);
-}
-
-static void net_on_send(void *context, UNUSED struct channel *ch, struct message *m)
-{
-	CLEANUP(send_release) struct send_in in;
-	struct fake_net *n = &((struct world *)context)->net;
-	struct fake_connection *c = net_find(n, 0);
-
-	EXPECT_OK(send_take(m, &in));
-	EXPECT(c != NULL);
-	*c = (struct fake_connection){ .number = in.send.number, .message = net_text_number(&in.send), .call = m->call };
-	snprintf(c->destination, sizeof c->destination, STR_FMT, STR_ARG(in.send.destination));
-	memcpy(n->destination, c->destination, sizeof n->destination);
-	snprintf(n->host, sizeof n->host, STR_FMT, STR_ARG(in.send.route.host));
-	snprintf(n->sender, sizeof n->sender, STR_FMT, STR_ARG(in.send.sender));
-	snprintf(n->prefix, sizeof n->prefix, STR_FMT, STR_ARG(in.send.prefix));
-	n->sends++;
-	size_t open = net_open_to(n, c->destination);
-	n->most = open > n->most ? open : n->most;
-	bool dies = (n->dies_after >= 0 && n->dies_after-- == 0) || (n->poison != 0 && c->message == n->poison), accepts = !n->refuses && !n->defers && !n->is_unreachable && !n->gives_back;
-	if (accepts && !(dies && !n->dies_before_answer))
-		net_accept(n, c, &in.send);
-	if (dies)
-		shutdown(channel_fd(n->ch), SHUT_RDWR);
-	else if (!n->is_held)
-		net_answer(n, m->call, &in.send);
-}
-
-static void net_on_sent(void *context, UNUSED struct channel *ch, struct message *m)
-{
-	struct fake_net *n = &((struct world *)context)->net;
-	struct scan s = scan_of(m->body);
-	struct fake_connection *c;
-	uint64_t number;
-
-	EXPECT(m->body.n > 0);
-	while (get_sent(&s, &number))
-		if ((c = net_find(n, number)) != NULL)
-			c->number = 0;
-	EXPECT(!s.failed);
-}
-
-static void net_on_sends_end(void *context, struct channel *ch, UNUSED struct message *m)
-{
-	struct fake_net *n = &((struct world *)context)->net;
-
-	n->is_told_of_end = true;
-	for (size_t i = 0; n->gives_back && i < WORLD_CONNECTIONS; i++) {
-		if (n->open[i].number != 0)
-			channel_reply(ch, n->open[i].call, ERR_AGAIN, STR(""), NULL, 0);
-		n->open[i].number = 0;
-	}
-}
-
-static const struct channel_handler world_net_handlers[] = {
-	{ REQUEST_SEND, net_on_send }, { NOTICE_SENT, net_on_sent }, { NOTICE_SENDS_END, net_on_sends_end }, { 0 },
-};
-
-/* Net, or the queue, dies: all connections break, and what was accepted over them may be sent once more. */
-static void net_excuse(struct fake_net *n)
-{
-	for (size_t i = 0; i < WORLD_CONNECTIONS; i++) {
-		struct fake_connection *c = &n->open[i];
-		for (unsigned r = 0; c->number != 0 && r < WORLD_RECIPIENTS; r++)
-			n->excused[c->message][r] += c->accepted >> r & 1;
-		c->number = 0;
-	}
-}
-
 UNUSED static void world_stop_net(struct world *w)
 {
 	channel_free(w->net.ch);
@@ -475,7 +154,7 @@ UNUSED static void world_start_net(struct world *w)
 	w->net.is_wanted = true;
 	w->net.dies_after = -1;
 	w->net.is_held = false;
-	w->net.ch = channel_new(pair[0], ROLE_NET, ROLE_QUEUE, world_net_handlers, w, NULL);
+	w->net.ch = channel_new(pair[0], ROLE_NET, ROLE_QUEUE, world_net_handlers, &w->net, NULL);
 	queue_net(w->queue, pair[1]);
 }
 
@@ -508,7 +187,7 @@ UNUSED static struct world *world_new(uint32_t segments, uint32_t segment_bytes)
 	w->ring = (struct log_config){ segments, segment_bytes };
 	w->wakes = true;
 	for (size_t i = 0; i < WORLD_CELLS; i++) {
-		w->cells[i].world = w;
+		w->cells[i].lock = &w->kept_lock;
 		w->cells[i].account = i + 1;
 		w->cells[i].dies_after = -1;
 	}

@@ -1,0 +1,171 @@
+/* queue/world_cell_test.h -- for tests: cells that keep what they get as an account does: seen at once, durable after a sync, lost with the
+ * power. Part of world_test.h. */
+#ifndef FACTEUR_QUEUE_WORLD_CELL_TEST_H
+#define FACTEUR_QUEUE_WORLD_CELL_TEST_H
+#include "base/bytes.h"
+#include "base/mem.h"
+#include "base/test.h"
+#include "queue/delivery.h"
+#include <pthread.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+struct kept {  /* one delivery in an account */
+	uint64_t log_id, seq;
+	uint16_t recipient;
+	uint32_t number;            /* the message's own, from its text */
+	bool     is_synced;
+};
+
+struct fake_cell {
+	pthread_mutex_t *lock;      /* of kept: the queue's worker syncs it */
+	uint64_t        account;
+	struct channel *ch;         /* NULL: it does not run */
+	bool            is_held;    /* does not answer */
+	bool            refuses;    /* answers DEFERRED */
+	bool            refuses_for_good;
+	bool            syncs_now;
+	int             dies_after; /* batches; -1: never */
+	bool            dies_before_answer;
+	uint32_t        held_call;
+	struct kept    *kept;
+	size_t          n_kept, cap;
+	uint64_t        batches, syncs;
+	bool            leaves;     /* after each answer, synced */
+	bool            asks, is_replayed;
+};
+
+static struct kept *cell_find(struct fake_cell *c, const struct delivery *d)
+{
+	for (size_t i = 0; i < c->n_kept; i++)
+		if (c->kept[i].log_id == d->log_id && c->kept[i].seq == d->seq && c->kept[i].recipient == d->recipient)
+			return &c->kept[i];
+	return NULL;
+}
+
+/* "Subject: 17\r\n…" */
+static uint32_t text_number(struct str body)
+{
+	struct scan s = scan_of(body);
+
+	scan_need_str(&s, STR("Subject: "));
+	uint32_t n = scan_u32(&s);
+	EXPECT(!s.failed);
+	return n;
+}
+
+static uint32_t delivery_number(const struct delivery *d)
+{
+	char *text;
+	uint32_t n;
+
+	if (d->fd < 0) {
+		EXPECT_INT(crc32c(0, d->body.p, d->body.n), d->crc);
+		return text_number(d->body);
+	}
+	text = mem_alloc(d->size);
+	EXPECT_INT(pread(d->fd, text, d->size, 0), d->size);
+	EXPECT_INT(crc32c(0, text, d->size), d->crc);
+	n = text_number(str_make(text, d->size));
+	mem_free(text);
+	return n;
+}
+
+static void cell_keep(struct fake_cell *c, const struct delivery *d)
+{
+	struct kept kept = { d->log_id, d->seq, d->recipient, delivery_number(d), c->syncs_now };
+
+	if (d->may_be_duplicate && cell_find(c, d) != NULL)
+		return;
+	EXPECT(cell_find(c, d) == NULL);  /* sent twice without a word */
+	pthread_mutex_lock(c->lock);
+	if (c->n_kept == c->cap) {
+		c->cap = c->cap ? c->cap * 2 : 16;
+		c->kept = mem_resize(c->kept, c->cap * sizeof *c->kept);
+	}
+	c->kept[c->n_kept++] = kept;
+	pthread_mutex_unlock(c->lock);
+}
+
+UNUSED static void cell_stop(struct fake_cell *c)
+{
+	channel_free(c->ch);
+	c->ch = NULL;
+}
+
+static void cell_sync(struct fake_cell *c)
+{
+	pthread_mutex_lock(c->lock);
+	for (size_t i = 0; i < c->n_kept; i++)
+		c->kept[i].is_synced = true;
+	pthread_mutex_unlock(c->lock);
+}
+
+static void cell_answer(struct fake_cell *c, uint32_t call, const struct delivery_batch *batch)
+{
+	CLEANUP(buf_free) struct buf b = BUF(MESSAGE_BODY_MAX);
+	struct delivery_result results[DELIVERY_BATCH_MAX];
+
+	for (size_t i = 0; i < batch->n; i++) {
+		const struct delivery *d = &batch->deliveries[i];
+		results[i] = (struct delivery_result){ d->log_id,	 d->seq,	   d->recipient, DELIVERY_DONE,
+											   c->syncs_now, STR("2.0.0"), STR("") };
+		if (c->refuses || c->refuses_for_good) {
+			results[i].outcome = c->refuses ? DELIVERY_DEFERRED : DELIVERY_REFUSED;
+			results[i].status = c->refuses ? STR("4.2.2") : STR("5.2.2");
+			results[i].reason = STR("full");
+		}
+	}
+	delivery_results_encode(results, batch->n, &b);
+	channel_reply(c->ch, call, ERR_OK, buf_str(&b), NULL, 0);
+	if (c->leaves) {
+		cell_sync(c);
+		channel_notify(c->ch, NOTICE_CELL_SYNCED, STR(""), NULL, 0);
+		shutdown(channel_fd(c->ch), SHUT_WR);
+	}
+}
+
+static void cell_on_deliver(void *context, UNUSED struct channel *ch, struct message *m)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	CLEANUP(delivery_batch_release) struct delivery_batch_in in = { 0 };
+	struct fake_cell *c = context;
+
+	EXPECT_OK(delivery_batch_decode(m, &a, &in));
+	EXPECT_INT(in.batch.account, c->account);
+	EXPECT(in.batch.n > 0 && in.batch.n <= DELIVERY_BATCH_MAX);
+	c->batches++;
+	if (c->dies_after >= 0 && c->dies_after-- == 0) {
+		for (size_t i = 0; !c->dies_before_answer && !c->refuses_for_good && i < in.batch.n; i++)
+			cell_keep(c, &in.batch.deliveries[i]);
+		shutdown(channel_fd(c->ch), SHUT_RDWR);
+		return;
+	}
+	for (size_t i = 0; !c->refuses && !c->refuses_for_good && i < in.batch.n; i++)
+		cell_keep(c, &in.batch.deliveries[i]);
+	if (c->is_held)
+		return;
+	cell_answer(c, m->call, &in.batch);
+}
+
+static void cell_on_sync(void *context, struct channel *ch, struct message *m)
+{
+	struct fake_cell *c = context;
+
+	if (c->is_held)
+		return;
+	c->syncs++;
+	cell_sync(c);
+	channel_reply(ch, m->call, ERR_OK, STR(""), NULL, 0);
+}
+
+static const struct channel_handler world_cell_handlers[] = {
+	{ REQUEST_DELIVER, cell_on_deliver }, { REQUEST_CELL_SYNC, cell_on_sync }, { 0 },
+};
+
+static void cell_on_replayed(void *context, struct message *answer)
+{
+	if (answer->status == ERR_OK)
+		((struct fake_cell *)context)->is_replayed = true;
+}
+#endif
