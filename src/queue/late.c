@@ -76,8 +76,7 @@ struct late *late_lock(struct late *l)
 
 void late_unlock(struct late **l) { pthread_mutex_unlock(&(*l)->lock); }
 
-/* An empty value is an empty blob, never NULL. */
-static void bind_bytes(struct stmt *q, int index, struct str s) { stmt_bind_blob(q, index, s.n ? s : STR("")); }
+void late_bind_bytes(struct stmt *q, int index, struct str s) { stmt_bind_blob(q, index, s.n ? s : STR("")); }
 
 /* --------------------------------------------------------------------------------------------- what nobody names */
 
@@ -106,9 +105,7 @@ bool late_names_spool(struct late *l, uint64_t spool)
 	return is_spool_named(held, spool);
 }
 
-struct gone { struct late_place *bodies; uint64_t *spools; size_t n, cap, spools_cap; };
-
-static void note_gone(struct arena *a, struct gone *g, uint32_t file, uint64_t spool)
+static void note_gone(struct arena *a, struct late_gone *g, uint32_t file, uint64_t spool)
 {
 	g->bodies = arena_grow(a, g->bodies, g->n, &g->cap, sizeof(*g->bodies));
 	g->spools = arena_grow(a, g->spools, g->n, &g->spools_cap, sizeof(*g->spools));
@@ -116,8 +113,7 @@ static void note_gone(struct arena *a, struct gone *g, uint32_t file, uint64_t s
 	g->spools[g->n++] = spool;
 }
 
-/* After the commit. */
-static void remove_gone(struct late *l, const struct gone *g)
+void late_remove_gone(struct late *l, const struct late_gone *g)
 {
 	char name[SPOOL_NAME_MAX];
 
@@ -132,8 +128,7 @@ static void remove_gone(struct late *l, const struct gone *g)
 	}
 }
 
-/* The message goes with its last row. In the caller's transaction. */
-static enum err drop_message(struct late *l, uint64_t log_id, uint64_t seq, struct arena *a, struct gone *g)
+enum err late_drop_message(struct late *l, uint64_t log_id, uint64_t seq, struct arena *a, struct late_gone *g)
 {
 	static const char sql[] =
 		"DELETE FROM message WHERE seq = ?1 AND log_id = ?2 AND NOT EXISTS"
@@ -155,12 +150,6 @@ enum err late_commit(struct late *l)
 	return ERR_OK;
 }
 
-static bool can_come_again(const struct late *l, uint64_t log_id, uint64_t seq)
-{
-	return log_id == l->log_id && seq > l->w;
-}
-
-/* Forgets finished rows that no replay can bring again. */
 enum err late_forget_finished(struct late *l)
 {
 	static const char sql[] =
@@ -169,7 +158,7 @@ enum err late_forget_finished(struct late *l)
 	CLEANUP(arena_free) struct arena a = { 0 };
 	CLEANUP(db_rollback_if_open) UNUSED struct db *tx = l->db;
 	CLEANUP(stmt_release) struct stmt *q = db_query(l->db, sql), *is_any = db_query(l->db, any);
-	struct gone gone = { 0 };
+	struct late_gone gone = { 0 };
 
 	stmt_bind_u64(is_any, 1, l->log_id);
 	stmt_bind_u64(is_any, 2, l->w);
@@ -180,11 +169,11 @@ enum err late_forget_finished(struct late *l)
 	stmt_bind_u64(q, 1, l->log_id);
 	stmt_bind_u64(q, 2, l->w);
 	while (stmt_row(q))  /* all is deleted at the first step; the rows are what it returns */
-		TRY(drop_message(l, stmt_u64(q, 0), stmt_u64(q, 1), &a, &gone));
+		TRY(late_drop_message(l, stmt_u64(q, 0), stmt_u64(q, 1), &a, &gone));
 	TRY(stmt_end(q));
 	stmt_reset(q);
 	TRY(late_commit(l));
-	remove_gone(l, &gone);
+	late_remove_gone(l, &gone);
 	return ERR_OK;
 }
 
@@ -291,7 +280,7 @@ static enum err insert_message(struct late *l, const struct late_new *m, struct 
 	stmt_bind_u64(q, 6, place.at);
 	stmt_bind_u64(q, 7, m->spool);
 	stmt_bind_int64(q, 8, m->envelope->received);
-	bind_bytes(q, 9, buf_str(&envelope));
+	late_bind_bytes(q, 9, buf_str(&envelope));
 	return stmt_done(q);
 }
 
@@ -317,14 +306,14 @@ static enum err insert_recipients(struct late *l, const struct late_new *m)
 		stmt_bind_int64(q, 7, r->tries);
 		stmt_bind_int64(q, 8, clock_wall_s());
 		stmt_bind_int64(q, 9, to->notify);
-		bind_bytes(q, 10, to->address);
-		bind_bytes(q, 11, to->orcpt);
-		bind_bytes(q, 12, to->detail);
-		bind_bytes(q, 13, str_sub(r->status, 0, LATE_STATUS_MAX));
-		bind_bytes(q, 14, utf8_clip(r->reason, LATE_REASON_MAX));
-		bind_bytes(q, 15, utf8_clip(r->host, LATE_HOST_MAX));
+		late_bind_bytes(q, 10, to->address);
+		late_bind_bytes(q, 11, to->orcpt);
+		late_bind_bytes(q, 12, to->detail);
+		late_bind_bytes(q, 13, str_sub(r->status, 0, LATE_STATUS_MAX));
+		late_bind_bytes(q, 14, utf8_clip(r->reason, LATE_REASON_MAX));
+		late_bind_bytes(q, 15, utf8_clip(r->host, LATE_HOST_MAX));
 		stmt_bind_int64(q, 16, r->notice);
-		bind_bytes(q, 17, late_destination_of(l, to->account, to->address, &a));
+		late_bind_bytes(q, 17, late_destination_of(l, to->account, to->address, &a));
 		stmt_bind_int64(q, 18, r->tried);
 		stmt_bind_int64(q, 19, envelope_leaves(m->envelope, to->account == 0));
 		stmt_bind_int64(q, 20, m->envelope->wishes.deliver_by);
@@ -392,164 +381,4 @@ enum err late_passed(struct late *l, uint64_t w)
 		return ERR_OK;
 	l->w = w;
 	return late_forget_finished(l);
-}
-
-/* --------------------------------------------------------------------------------------------------------- changing */
-
-static enum err delete_row(struct late *l, const struct late_key *k)
-{
-	static const char sql[] = "DELETE FROM recipient WHERE seq = ?1 AND log_id = ?2 AND recipient = ?3";
-	CLEANUP(stmt_release) struct stmt *q = db_query(l->db, sql);
-
-	stmt_bind_u64(q, 1, k->seq);
-	stmt_bind_u64(q, 2, k->log_id);
-	stmt_bind_int64(q, 3, k->recipient);
-	return stmt_done(q);
-}
-
-static enum err finish_row(struct late *l, const struct late_key *k)
-{
-	static const char sql[] =
-		"UPDATE recipient SET state = 3, due = 0, notice = 0, report = 0 WHERE seq = ?1 AND log_id = ?2 AND recipient = ?3";
-	CLEANUP(stmt_release) struct stmt *q = db_query(l->db, sql);
-
-	stmt_bind_u64(q, 1, k->seq);
-	stmt_bind_u64(q, 2, k->log_id);
-	stmt_bind_int64(q, 3, k->recipient);
-	return stmt_done(q);
-}
-
-static enum err finish(struct late *l, const struct late_key *k, struct arena *a, struct gone *g)
-{
-	if (can_come_again(l, k->log_id, k->seq))
-		return finish_row(l, k);
-	TRY(delete_row(l, k));
-	return drop_message(l, k->log_id, k->seq, a, g);
-}
-
-static enum err update_row(struct late *l, const struct late_change *c)
-{
-	static const char sql[] =
-		"UPDATE recipient SET state = CASE WHEN state = 2 AND ?4 = 1 THEN 2 ELSE ?4 END, due = ?5, tries = ?6, status = ?7, reason = ?8, host = ?9,"
-		" notice = CASE ?10 WHEN 0 THEN notice ELSE ?10 END, report = CASE ?10 WHEN 0 THEN report ELSE 0 END, tried = ?11, asked = ?12"
-		" WHERE seq = ?1 AND log_id = ?2 AND recipient = ?3 AND state < 3";
-	CLEANUP(stmt_release) struct stmt *q = db_query(l->db, sql);
-
-	stmt_bind_u64(q, 1, c->key.seq);
-	stmt_bind_u64(q, 2, c->key.log_id);
-	stmt_bind_int64(q, 3, c->key.recipient);
-	stmt_bind_int64(q, 4, c->state);
-	stmt_bind_int64(q, 5, c->due);
-	stmt_bind_int64(q, 6, c->tries);
-	bind_bytes(q, 7, str_sub(c->status, 0, LATE_STATUS_MAX));
-	bind_bytes(q, 8, utf8_clip(c->reason, LATE_REASON_MAX));
-	bind_bytes(q, 9, utf8_clip(c->host, LATE_HOST_MAX));
-	stmt_bind_int64(q, 10, c->notice);
-	stmt_bind_int64(q, 11, c->tried);
-	stmt_bind_int64(q, 12, c->asked);
-	return stmt_done(q);
-}
-
-enum err late_change(struct late *l, const struct late_change *changes, size_t n)
-{
-	CLEANUP(arena_free) struct arena a = { 0 };
-	CLEANUP(late_unlock) UNUSED struct late *held = late_lock(l);
-	CLEANUP(db_rollback_if_open) UNUSED struct db *tx = l->db;
-	struct gone gone = { 0 };
-
-	TRY(db_begin(l->db));
-	for (size_t i = 0; i < n; i++) {
-		if (changes[i].state == LATE_FINISHED)
-			TRY(finish(l, &changes[i].key, &a, &gone));
-		else
-			TRY(update_row(l, &changes[i]));
-	}
-	TRY(late_commit(l));
-	remove_gone(l, &gone);
-	return ERR_OK;
-}
-
-/* --------------------------------------------------------------------------------------- orders of the administrator */
-
-/* All but removing: another state, due now, for one message (or one recipient of it), or for all. What is only tried earlier remembers
- * when it would have been its time. Before its release (FUTURERELEASE) nothing is tried but by name. */
-#define OF_MESSAGE " AND seq = ?2 AND log_id = ?3 AND (?4 < 0 OR recipient = ?4)"
-#define RETRY_SQL \
-	"UPDATE recipient SET due = ?1, asked = CASE WHEN asked = 0 AND due > ?1 AND due < 9223372036854775807 THEN due ELSE asked END" \
-	" WHERE state = 1 AND release <= ?1 AND NOT (account = 0 AND destination IN (SELECT destination FROM paused))"
-#define HOLD_SQL "UPDATE recipient SET state = 2, due = ?1 WHERE state = 1"
-
-static const char *order_sql(enum late_order order, bool is_all)
-{
-	switch (order) {
-	case LATE_RETRY:
-		return is_all ? RETRY_SQL : RETRY_SQL OF_MESSAGE;
-	case LATE_HOLD:
-		return is_all ? HOLD_SQL : HOLD_SQL OF_MESSAGE;
-	default:
-		return is_all ? "UPDATE recipient SET state = 1, due = max(?1, release) WHERE state = 2"
-		              : "UPDATE recipient SET state = 1, due = ?1, release = 0 WHERE (state = 2 OR (state = 1 AND release > ?1))" OF_MESSAGE;
-	}
-}
-
-static enum err order_rows(struct late *l, enum late_order order, const struct late_key *k, int recipient, int64_t now, uint64_t *changed)
-{
-	CLEANUP(stmt_release) struct stmt *q = db_query(l->db, order_sql(order, k->log_id == 0));
-
-	stmt_bind_int64(q, 1, now);
-	if (k->log_id != 0) {
-		stmt_bind_u64(q, 2, k->seq);
-		stmt_bind_u64(q, 3, k->log_id);
-		stmt_bind_int64(q, 4, recipient);
-	}
-	TRY(stmt_done(q));
-	*changed = (uint64_t)db_changes(l->db);
-	return ERR_OK;
-}
-
-static enum err remove_rows(struct late *l, struct late_key k, int recipient, struct arena *a, struct gone *g,
-                            uint64_t *changed)
-{
-	static const char sql[] =
-		"SELECT recipient FROM recipient WHERE seq = ?1 AND log_id = ?2 AND state < 3 AND (?3 < 0 OR recipient = ?3)";
-	CLEANUP(stmt_release) struct stmt *q = db_query(l->db, sql);
-	size_t n = 0, cap = 0;
-	uint16_t *found = NULL;
-
-	stmt_bind_u64(q, 1, k.seq);
-	stmt_bind_u64(q, 2, k.log_id);
-	stmt_bind_int64(q, 3, recipient);
-	while (stmt_row(q)) {
-		found = arena_grow(a, found, n, &cap, sizeof(*found));
-		found[n++] = (uint16_t)stmt_int64(q, 0);
-	}
-	TRY(stmt_end(q));
-	for (size_t i = 0; i < n; i++) {
-		k.recipient = found[i];
-		TRY(finish(l, &k, a, g));
-	}
-	*changed = n;
-	return ERR_OK;
-}
-
-enum err late_order(struct late *l, enum late_order order, uint64_t log_id, uint64_t seq, int recipient, int64_t now,
-                    uint64_t *changed)
-{
-	CLEANUP(arena_free) struct arena a = { 0 };
-	CLEANUP(late_unlock) UNUSED struct late *held = late_lock(l);
-	CLEANUP(db_rollback_if_open) UNUSED struct db *tx = l->db;
-	struct late_key k = { log_id, seq, 0 };
-	struct gone gone = { 0 };
-
-	*changed = 0;
-	if (order == LATE_REMOVE && log_id == 0)
-		return ERR_INVALID;  /* nobody empties the queue by leaving out a name */
-	TRY(db_begin(l->db));
-	if (order == LATE_REMOVE)
-		TRY(remove_rows(l, k, recipient, &a, &gone, changed));
-	else
-		TRY(order_rows(l, order, &k, recipient, now, changed));
-	TRY(late_commit(l));
-	remove_gone(l, &gone);
-	return ERR_OK;
 }

@@ -1,5 +1,5 @@
-/* queue/late_private.h -- shared by the files of late: late.c (rows and their life), late_bodies.c (files), late_list.c
- * (reading), late_report.c (telling), late_route.c (where rows lead). */
+/* queue/late_private.h -- shared by the files of late: late.c (rows and their life), late_change.c (results, orders), late_bodies.c
+ * (files), late_list.c (reading), late_report.c (telling), late_route.c (where rows lead). */
 #ifndef FACTEUR_QUEUE_LATE_PRIVATE_H
 #define FACTEUR_QUEUE_LATE_PRIVATE_H
 #include "db/db.h"
@@ -33,7 +33,18 @@ struct late {
 struct late *late_lock(struct late *l);
 void late_unlock(struct late **l);
 
+/* What rows have named that are gone: files of bodies, spool files. */
+struct late_gone {
+	struct late_place *bodies;
+	uint64_t          *spools;
+	size_t             n, cap, spools_cap;
+};
+
 /* ---- late.c, late_list.c; under the lock */
+/* The message goes with its last row, in the caller's transaction; after the commit what nobody names any more is removed. */
+enum err late_drop_message(struct late *l, uint64_t log_id, uint64_t seq, struct arena *a, struct late_gone *g) MUST_CHECK;
+void late_remove_gone(struct late *l, const struct late_gone *g);
+void late_bind_bytes(struct stmt *q, int index, struct str s);   /* an empty value is an empty blob, never NULL */
 /* Makes what is parked due. */
 enum err late_unpark_all(struct late *l) MUST_CHECK;
 /* ---- late_route.c; under the lock. Empty for an account, and where the address has none: nothing will be parked then. */
