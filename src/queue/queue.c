@@ -4,185 +4,28 @@
  *                                                                    │ results
  *                       queue.db (late) ◄── sync (rounds, worker) ◄──┘      W ──► writer
  *
+ * Here: opening, time, closing. local.c has what goes to mailboxes of this server, parcels.c what goes elsewhere, askers.c the channels.
+ *
  * Order matters in three places. A message goes to the backlog only when its record is durable. A late row that is
- * being tried (late_out) is not listed again before its result is in queue.db. What W has passed is let go (spool
+ * being tried (late_out of local.c) is not listed again before its result is in queue.db. What W has passed is let go (spool
  * files, parents, names in accounts) only when the record that says so is durable: `w` here is what the log has, never
  * what was asked for. */
 #include "queue/queue.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "queue/command.h"
 #include "queue/queue_private.h"
 #include "queue/parcels.h"
-#include "text/text.h"
 
 enum {
 	TICK_MS = 1000, SWEEP_MS = 60000,
 	W_ALONE_AFTER_MS = 300000,    /* nothing has come for so long: W is written without company */
-	HALF_FULL_PERCENT = 50, DEFER_MAX = 1000, LATE_BATCH = 1000, LATE_OUT_MAX = LATE_DUE_MAX,
+	HALF_FULL_PERCENT = 50, DEFER_MAX = 1000,
 	ROUND_SEGMENTS = 2,           /* a small ring is synced after so many segments */
 	FAILED_PATIENCE_MS = 3000,    /* of a failed log: those who wait get their answer first */
 	STOP_PATIENCE_MS = 5000,      /* for batches that are out … */
 	STOP_SENDS_MS = 15000,        /* … and for SENDs: more than SENDS_END_MS, and less than master waits */
-	LATE_LOOK_S = 60,             /* queue.db is asked at least so often */
 };
-
-/* ----------------------------------------------------------------------------------------------- what dispatch asks */
-
-static void on_wake(void *context, uint64_t account)
-{
-	struct queue *q = context;
-
-	q->host.wake(q->host.context, account);
-}
-
-static void on_end(void *context, uint64_t account)
-{
-	struct queue *q = context;
-
-	q->host.end(q->host.context, account);
-}
-
-static void fill_delivery(struct delivery *out, const struct envelope *e, const struct envelope_recipient *r)
-{
-	out->parent_log_id = e->parent.log_id;
-	out->parent_seq = e->parent.seq;
-	out->parent_account = e->parent.account;
-	out->parent_ordinal = e->parent.ordinal;
-	out->sender = e->sender;
-	out->original_recipient = r->address;
-	out->detail = r->detail;
-	out->received = envelope_arrives(e, clock_wall_s());
-	out->smtputf8 = e->smtputf8;
-}
-
-static enum err load_logged(struct queue *q, const struct due *d, struct delivery *out)
-{
-	const struct content *c;
-
-	TRY(content_get(q->contents, q->log, d->message->place, &c));
-	if (d->recipient >= c->envelope.n)
-		return ERR_CORRUPT;
-	fill_delivery(out, &c->envelope, &c->envelope.recipients[d->recipient]);
-	out->size = c->size;
-	out->crc = c->crc;
-	out->body = c->body;
-	return c->body.p == NULL ? spool_read(q->spool, c->spool, &out->fd) : ERR_OK;
-}
-
-static enum err load_late(struct queue *q, const struct due *d, struct arena *a, struct delivery *out)
-{
-	CLEANUP(buf_free) struct buf bytes = BUF(LATE_SHARED_MAX);
-	struct late_key key = { d->message->log_id, d->message->seq, d->recipient };
-	struct late_message m;
-	struct late_row row;
-
-	TRY(late_find(q->late, &key, a, &row));
-	TRY(late_message_find(q->late, key.log_id, key.seq, a, &m));
-	TRY(late_body(q->late, key.log_id, key.seq, &bytes, &out->fd));
-	fill_delivery(out, &m.envelope, &row.recipient);
-	out->size = m.size;
-	out->crc = m.crc;
-	out->body = out->fd >= 0 ? STR_NONE : str_copy(a, buf_str(&bytes));
-	return ERR_OK;
-}
-
-static enum err on_load(void *context, const struct due *d, struct arena *a, struct delivery *out)
-{
-	struct queue *q = context;
-
-	out->log_id = d->message->log_id;
-	out->seq = d->message->seq;
-	out->recipient = d->recipient;
-	return queued_is_late(d->message) ? load_late(q, d, a, out) : load_logged(q, d, out);
-}
-
-static void on_loaded_done(void *context) { content_trim(((struct queue *)context)->contents); }
-
-static struct str late_key_bytes(const struct late_key *key, char out[18])
-{
-	memcpy(out, &key->log_id, 8);
-	memcpy(out + 8, &key->seq, 8);
-	memcpy(out + 16, &key->recipient, 2);
-	return str_make(out, 18);
-}
-
-/* One line for each try, under the name that the sender was told: whoever looks for a message finds its whole way. */
-static void log_try(const struct late_key *key, uint64_t account, const struct delivery_result *r)
-{
-	CLEANUP(arena_free) struct arena a = { 0 };
-	struct str name = queue_name((struct queue_id){ key->log_id, key->seq }, &a);
-
-	if (r->outcome == DELIVERY_DONE)
-		log_info("delivered queue=" STR_FMT " recipient=%u account=%llu", STR_ARG(name), key->recipient,
-				 (unsigned long long)account);
-	else
-		log_warn("%s queue=" STR_FMT " recipient=%u account=%llu status=" STR_FMT " reason=" STR_FMT,
-				 r->outcome == DELIVERY_REFUSED ? "refused by the mailbox" : "not delivered, tried again later",
-				 STR_ARG(name), key->recipient, (unsigned long long)account, STR_ARG(r->status), STR_ARG(r->reason));
-}
-
-/* An account that has gone since its mail was accepted will not come back while that is tried again. */
-static struct delivery_result unless_gone(const struct queue *q, uint64_t account, const struct delivery_result *r)
-{
-	struct delivery_result gone = *r;
-	struct lookup_account found;
-
-	if (r->outcome != DELIVERY_DEFERRED || q->lookup == NULL || lookup_account(q->lookup, account, &found))
-		return *r;
-	gone.outcome = DELIVERY_REFUSED;
-	gone.status = STR("5.1.1");
-	gone.reason = str_of(text_get(LANG_EN, TEXT_REASON_CLOSED));
-	return gone;
-}
-
-/* When a mailbox that does not take it now is asked again, as late_change() will decide; 0: never by itself. */
-static int64_t next_try(const struct queue *q, const struct late_key *key, bool is_late)
-{
-	CLEANUP(arena_free) struct arena a = { 0 };
-	struct late_past past = { false, clock_wall_s(), 0, 0 };
-	struct late_next next;
-	struct late_row row;
-
-	if (is_late && late_find(q->late, key, &a, &row) == ERR_OK)
-		past = (struct late_past){ false, jumps_moved(&q->jumps, row.added), row.tries, row.asked };
-	late_next_of(&past, clock_wall_s(), q->config.lifetime_s, &next);
-	return next.is_over ? 0 : next.due;
-}
-
-static void on_answered(void *context, struct due *d, const struct delivery_result *answer)
-{
-	struct queue *q = context;
-	uint64_t account = d->target->account;
-	struct delivery_result now = unless_gone(q, account, answer), *r = &now;
-	bool is_late = queued_is_late(d->message);
-	struct late_key key = { d->message->log_id, d->message->seq, d->recipient };
-	struct sync_result result = { .outcome = r->outcome, .status = r->status, .reason = r->reason };
-
-	if (r->outcome == DELIVERY_DONE && !r->is_synced)
-		sync_delivered(q->sync, account, d->message->place.length);
-	log_try(&key, account, r);
-	note_result(q, &key, account, r, r->outcome == DELIVERY_DEFERRED ? next_try(q, &key, is_late) : 0);
-	if (is_late) {
-		sync_late(q->sync, &key, &result);
-		backlog_settle(&q->backlog, d);
-	} else if (r->outcome == DELIVERY_DONE && !d->tells_success) {
-		backlog_settle(&q->backlog, d);
-	} else {
-		sync_move(q->sync, d, &result);
-	}
-}
-
-static uint64_t on_prune(void *context, uint64_t account)
-{
-	struct queue *q = context;
-	uint64_t oldest;
-
-	if (late_oldest_seq(q->late, account, log_id(q->log), &oldest) != ERR_OK)
-		return 0;
-	return oldest <= q->w ? oldest - 1 : q->w;
-}
 
 /* ------------------------------------------------------------------------------------------------ what sync reports */
 
@@ -203,9 +46,8 @@ static void on_settled(void *context, struct due *d)
 static void on_finished(void *context, const struct late_key *key)
 {
 	struct queue *q = context;
-	char bytes[18];
 
-	map_set(&q->late_out, late_key_bytes(key, bytes), NULL);
+	local_finished(q, key);
 	parcels_finished(q->parcels, key);
 	q->late_due = 0;
 }
@@ -226,196 +68,6 @@ static enum err on_sync_accounts(void *context)
 }
 
 static void on_failed(void *context) { ((struct queue *)context)->has_failed = true; }
-
-/* ----------------------------------------------------------------------------------------------------- the askers */
-
-static struct asker *asker_new(struct queue *q, uint64_t account)
-{
-	struct asker *a = MEM_NEW(struct asker);
-
-	*a = (struct asker){ .queue = q, .number = ++q->next_asker, .account = account };
-	map_set_u64(&q->askers, a->number, a);
-	return a;
-}
-
-static void asker_free(struct asker *a)
-{
-	struct queue *q = a->queue;
-
-	map_set_u64(&q->askers, a->number, NULL);
-	spool_owner_gone(q->spool, a->number);
-	q->host.forget(q->host.context, a->ch);
-	channel_free(a->ch);
-	mem_free(a);
-}
-
-static void try_late_now(struct queue *q, uint64_t account);
-
-/* The cell starts after an unclean stop. What earlier cells may have half delivered is sent again before it serves
- * anybody; that is all of the backlog that may be duplicate, and what is late for this account. */
-static void on_replayed(void *context, UNUSED struct channel *ch, struct message *m)
-{
-	struct asker *a = context;
-
-	try_late_now(a->queue, a->account);
-	dispatch_replayed(a->queue->dispatch, a->account, m->call);
-}
-
-static void on_cell_synced(void *context, UNUSED struct channel *ch, UNUSED struct message *m)
-{
-	struct asker *a = context;
-
-	sync_closed(a->queue->sync, a->account);
-}
-
-static const struct channel_handler mx_handlers[] = { { REQUEST_ADD, add_on_add },
-													  { REQUEST_SPOOL, add_on_spool },
-													  { 0 } };
-static const struct channel_handler cell_handlers[] = {
-	{ REQUEST_ADD, add_on_add }, { REQUEST_SPOOL, add_on_spool }, { REQUEST_CELL_REPLAYED, on_replayed },
-	{ NOTICE_CELL_SYNCED, on_cell_synced }, { 0 },
-};
-
-static void on_mx_closed(void *context, UNUSED struct channel *ch)
-{
-	struct asker *a = context;
-
-	a->queue->mx = NULL;
-	asker_free(a);
-}
-
-void queue_mx(struct queue *q, int fd)
-{
-	if (q->mx != NULL)
-		asker_free(q->mx);
-	q->mx = asker_new(q, 0);
-	q->mx->ch = channel_new(fd, ROLE_QUEUE, ROLE_MX, mx_handlers, q->mx, on_mx_closed);
-	q->host.watch(q->host.context, q->mx->ch);
-}
-
-/* Who asks is named by its number alone, so that an answer that comes late does not meet somebody else. */
-void queue_on_control_add(struct queue *q, struct channel *ch, struct message *m)
-{
-	if (q->control == NULL)
-		q->control = asker_new(q, 0);
-	q->control->ch = ch;
-	add_on_add(q->control, ch, m);
-}
-
-/* The asks of the channel end first (channel_free), so that what was out waits again. */
-static void lose_cell(struct asker *a)
-{
-	struct queue *q = a->queue;
-	uint64_t account = a->account;
-
-	map_set_u64(&q->cells, account, NULL);
-	asker_free(a);
-	dispatch_asleep(q->dispatch, account);
-}
-
-static void on_cell_closed(void *context, UNUSED struct channel *ch) { lose_cell(context); }
-
-void queue_cell(struct queue *q, uint64_t account, int fd)
-{
-	struct asker *a = map_get_u64(&q->cells, account);
-
-	if (a != NULL)
-		lose_cell(a);
-	a = asker_new(q, account);
-	a->ch = channel_new(fd, ROLE_QUEUE, ROLE_CELL, cell_handlers, a, on_cell_closed);
-	map_set_u64(&q->cells, account, a);
-	q->host.watch(q->host.context, a->ch);
-	dispatch_awake(q->dispatch, account, a->ch);
-}
-
-void queue_net(struct queue *q, int fd) { parcels_net(q->parcels, fd); }
-void queue_keys(struct queue *q, int fd) { parcels_keys(q->parcels, fd); }
-
-void queue_cell_ended(struct queue *q, uint64_t account, enum err result)
-{
-	dispatch_ended(q->dispatch, account, result);
-}
-
-void queue_on_command(struct queue *q, struct channel *ch, struct message *m)
-{
-	CLEANUP(buf_free) struct buf b = BUF(MESSAGE_BODY_MAX);
-	struct queue_counters c = { .log_id = log_id(q->log),
-								.w = log_w(q->log),
-								.last_seq = log_last_seq(q->log),
-								.fill_percent = log_fill_percent(q->log),
-								.has_failed = q->has_failed || log_has_failed(q->log),
-								.is_disk_full = q->is_disk_full,
-								.backlog = q->backlog.dues };
-	bool has_changed = false;
-	enum err e = queue_command_serve(q->late, q->parcels, &c, m->body, &b, &has_changed);
-
-	channel_reply(ch, m->call, e, e == ERR_OK && b.n > 0 ? buf_str(&b) : STR(""), NULL, 0);
-	if (!has_changed)
-		return;
-	note_order(q, m->body);
-	q->late_due = 0;
-	parcels_look_anew(q->parcels);
-}
-
-/* ----------------------------------------------------------------------------------------------------------- late */
-
-/* Rows that fell due go through the backlog like everything else. */
-static void send_late(struct queue *q, const struct late_due *rows, size_t n)
-{
-	char bytes[18];
-
-	for (size_t i = 0; i < n && q->late_out.n < LATE_OUT_MAX; i++) {
-		struct str key = late_key_bytes(&rows[i].key, bytes);
-		if (map_get(&q->late_out, key) != NULL)
-			continue;
-		struct queued *m = backlog_late(&q->backlog, rows[i].key.log_id, rows[i].key.seq, q->now_ms);
-		backlog_due(&q->backlog, m, rows[i].account, rows[i].key.recipient, true);
-		dispatch_poke(q->dispatch, rows[i].account);
-		map_set(&q->late_out, key, q);
-	}
-}
-
-static void try_late_now(struct queue *q, uint64_t account)
-{
-	CLEANUP(arena_free) struct arena a = { 0 };
-	struct late_due *rows;
-	size_t n;
-
-	if (late_list_account(q->late, account, clock_wall_s(), LATE_BATCH, &a, &rows, &n) == ERR_OK)
-		send_late(q, rows, n);
-}
-
-static void tick_late(struct queue *q)
-{
-	CLEANUP(arena_free) struct arena a = { 0 };
-	int64_t now = clock_wall_s();
-	struct late_due *rows;
-	size_t n;
-
-	if (now < q->late_due || q->late_out.n >= LATE_OUT_MAX)
-		return;
-	if (late_list_due(q->late, false, NULL, now, q->late_out.n + LATE_BATCH, &a, &rows, &n) == ERR_OK)
-		send_late(q, rows, n);
-	/* those that are out are still due; the next look is soon while there are any */
-	if (late_next_due(q->late, &q->late_due) != ERR_OK || q->late_due > now + LATE_LOOK_S)
-		q->late_due = now + LATE_LOOK_S;
-}
-
-void queue_give_up(struct queue *q, const struct late_row *row, const struct envelope *e, const struct sync_result *result)
-{
-	const struct delivery_result here = { .outcome = result->outcome, .status = result->status, .reason = result->reason };
-	char bytes[18];
-
-	if (row->recipient.account == 0) {
-		parcels_give_up(q->parcels, row, e, result);
-		return;
-	}
-	if (map_get(&q->late_out, late_key_bytes(&row->key, bytes)) != NULL)
-		return;
-	map_set(&q->late_out, late_key_bytes(&row->key, bytes), q);
-	note_result(q, &row->key, row->recipient.account, &here, 0);
-	sync_late(q->sync, &row->key, result);
-}
 
 /* ----------------------------------------------------------------------------------------------------------- time */
 
@@ -487,7 +139,7 @@ static void tick(struct queue *q)
 	parcels_tick(q->parcels, q->now_ms);
 	if (!q->stops) {
 		times_tick(q);
-		tick_late(q);
+		local_tick(q);
 		defer_old(q);
 		reporter_tick(q->reporter);
 	}
@@ -628,7 +280,7 @@ static enum err open_files(struct queue *q)
 static void make_parts(struct queue *q)
 {
 	uint64_t ring_part = (uint64_t)log_record_max(q->log) * 4 * ROUND_SEGMENTS;
-	const struct dispatch_host dispatch_host = { q, on_wake, on_end, on_load, on_loaded_done, on_answered, on_prune };
+	const struct dispatch_host dispatch_host = local_host(q);
 	const struct sync_host sync_host = {
 		q, on_channel, on_settled, on_finished, on_passed, on_sync_accounts, on_failed
 	};
@@ -686,19 +338,10 @@ enum err queue_open(const struct queue_config *config, const struct queue_host *
 
 void queue_close(struct queue *q)
 {
-	size_t at = 0;
-	void *v;
-
 	if (q == NULL)
 		return;
 	reporter_stop(q->reporter);
-	while (map_next(&q->cells, &at, NULL, &v))
-		lose_cell(v);
-	if (q->mx != NULL)
-		asker_free(q->mx);
-	if (q->control != NULL)
-		map_set_u64(&q->askers, q->control->number, NULL);
-	mem_free(q->control);
+	askers_close(q);
 	if (q->parcels != NULL)
 		parcels_close(q->parcels);
 	worker_free(q->worker);   /* what is under way ends: its askers are gone */

@@ -1,5 +1,5 @@
-/* queue/queue_private.h -- the struct behind queue.h, shared by queue.c (life, cells, time) and add.c (what comes in).
- * */
+/* queue/queue_private.h -- the struct behind queue.h, shared by queue.c (life, time), askers.c (channels), add.c (what comes in), local.c
+ * (what goes to mailboxes here). */
 #ifndef FACTEUR_QUEUE_QUEUE_PRIVATE_H
 #define FACTEUR_QUEUE_QUEUE_PRIVATE_H
 #include "queue/backlog.h"
@@ -60,6 +60,9 @@ struct queue {
 	bool                  stops, is_stopped, has_synced_last;
 };
 
+/* askers.c: all channels are closed. */
+void askers_close(struct queue *q);
+
 /* add.c: handlers of what an asker (the context) sends. */
 void add_on_add(void *context, struct channel *ch, struct message *m);
 void add_on_spool(void *context, struct channel *ch, struct message *m);
@@ -83,7 +86,12 @@ bool times_is_stopped(const struct queue *q, const struct envelope *e);   /* who
 int64_t times_look_again(void);                                         /* when to ask that again */
 struct str times_over(int64_t deliver_by, struct str last, struct arena *a);   /* what its sender is told; last: reason of the last try */
 void times_tick(struct queue *q);   /* about once a second */
-/* queue.c: a row that waits gets this as its result, if it is not being tried now. */
+/* local.c: mail for mailboxes of this server. */
+struct dispatch_host local_host(struct queue *q);
+void local_tick(struct queue *q);                              /* about once a second: rows that fell due */
+void local_try_late(struct queue *q, uint64_t account);        /* its cell asks for what waits: all of it, due or not */
+void local_finished(struct queue *q, const struct late_key *key);   /* the result of a row is in queue.db */
+/* A row that waits gets this as its result, if it is not being tried now. */
 void queue_give_up(struct queue *q, const struct late_row *row, const struct envelope *e, const struct sync_result *result);
 
 /* note.c: for the trail. */

@@ -1,0 +1,145 @@
+/* Who is at the other end: mx, control, cells, net and keys; what they ask that is not ADD (add.c). */
+#include "base/mem.h"
+#include "queue/command.h"
+#include "queue/parcels.h"
+#include "queue/queue_private.h"
+
+static struct asker *asker_new(struct queue *q, uint64_t account)
+{
+	struct asker *a = MEM_NEW(struct asker);
+
+	*a = (struct asker){ .queue = q, .number = ++q->next_asker, .account = account };
+	map_set_u64(&q->askers, a->number, a);
+	return a;
+}
+
+static void asker_free(struct asker *a)
+{
+	struct queue *q = a->queue;
+
+	map_set_u64(&q->askers, a->number, NULL);
+	spool_owner_gone(q->spool, a->number);
+	q->host.forget(q->host.context, a->ch);
+	channel_free(a->ch);
+	mem_free(a);
+}
+
+/* The cell starts after an unclean stop. What earlier cells may have half delivered is sent again before it serves
+ * anybody; that is all of the backlog that may be duplicate, and what is late for this account. */
+static void on_replayed(void *context, UNUSED struct channel *ch, struct message *m)
+{
+	struct asker *a = context;
+
+	local_try_late(a->queue, a->account);
+	dispatch_replayed(a->queue->dispatch, a->account, m->call);
+}
+
+static void on_cell_synced(void *context, UNUSED struct channel *ch, UNUSED struct message *m)
+{
+	struct asker *a = context;
+
+	sync_closed(a->queue->sync, a->account);
+}
+
+static const struct channel_handler mx_handlers[] = { { REQUEST_ADD, add_on_add },
+													  { REQUEST_SPOOL, add_on_spool },
+													  { 0 } };
+static const struct channel_handler cell_handlers[] = {
+	{ REQUEST_ADD, add_on_add }, { REQUEST_SPOOL, add_on_spool }, { REQUEST_CELL_REPLAYED, on_replayed },
+	{ NOTICE_CELL_SYNCED, on_cell_synced }, { 0 },
+};
+
+static void on_mx_closed(void *context, UNUSED struct channel *ch)
+{
+	struct asker *a = context;
+
+	a->queue->mx = NULL;
+	asker_free(a);
+}
+
+void queue_mx(struct queue *q, int fd)
+{
+	if (q->mx != NULL)
+		asker_free(q->mx);
+	q->mx = asker_new(q, 0);
+	q->mx->ch = channel_new(fd, ROLE_QUEUE, ROLE_MX, mx_handlers, q->mx, on_mx_closed);
+	q->host.watch(q->host.context, q->mx->ch);
+}
+
+/* Who asks is named by its number alone, so that an answer that comes late does not meet somebody else. */
+void queue_on_control_add(struct queue *q, struct channel *ch, struct message *m)
+{
+	if (q->control == NULL)
+		q->control = asker_new(q, 0);
+	q->control->ch = ch;
+	add_on_add(q->control, ch, m);
+}
+
+/* The asks of the channel end first (channel_free), so that what was out waits again. */
+static void lose_cell(struct asker *a)
+{
+	struct queue *q = a->queue;
+	uint64_t account = a->account;
+
+	map_set_u64(&q->cells, account, NULL);
+	asker_free(a);
+	dispatch_asleep(q->dispatch, account);
+}
+
+static void on_cell_closed(void *context, UNUSED struct channel *ch) { lose_cell(context); }
+
+void queue_cell(struct queue *q, uint64_t account, int fd)
+{
+	struct asker *a = map_get_u64(&q->cells, account);
+
+	if (a != NULL)
+		lose_cell(a);
+	a = asker_new(q, account);
+	a->ch = channel_new(fd, ROLE_QUEUE, ROLE_CELL, cell_handlers, a, on_cell_closed);
+	map_set_u64(&q->cells, account, a);
+	q->host.watch(q->host.context, a->ch);
+	dispatch_awake(q->dispatch, account, a->ch);
+}
+
+void queue_net(struct queue *q, int fd) { parcels_net(q->parcels, fd); }
+void queue_keys(struct queue *q, int fd) { parcels_keys(q->parcels, fd); }
+
+void queue_cell_ended(struct queue *q, uint64_t account, enum err result)
+{
+	dispatch_ended(q->dispatch, account, result);
+}
+
+void queue_on_command(struct queue *q, struct channel *ch, struct message *m)
+{
+	CLEANUP(buf_free) struct buf b = BUF(MESSAGE_BODY_MAX);
+	struct queue_counters c = { .log_id = log_id(q->log),
+								.w = log_w(q->log),
+								.last_seq = log_last_seq(q->log),
+								.fill_percent = log_fill_percent(q->log),
+								.has_failed = q->has_failed || log_has_failed(q->log),
+								.is_disk_full = q->is_disk_full,
+								.backlog = q->backlog.dues };
+	bool has_changed = false;
+	enum err e = queue_command_serve(q->late, q->parcels, &c, m->body, &b, &has_changed);
+
+	channel_reply(ch, m->call, e, e == ERR_OK && b.n > 0 ? buf_str(&b) : STR(""), NULL, 0);
+	if (!has_changed)
+		return;
+	note_order(q, m->body);
+	q->late_due = 0;
+	parcels_look_anew(q->parcels);
+}
+
+void askers_close(struct queue *q)
+{
+	size_t at = 0;
+	void *v;
+
+	while (map_next(&q->cells, &at, NULL, &v))
+		lose_cell(v);
+	if (q->mx != NULL)
+		asker_free(q->mx);
+	if (q->control != NULL)
+		map_set_u64(&q->askers, q->control->number, NULL);
+	mem_free(q->control);
+}
