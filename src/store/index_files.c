@@ -177,10 +177,8 @@ void index_segments_release(struct segments *s)
 
 enum err index_mark(struct view *v, struct index *x)
 {
-	uint64_t mark;
+	uint64_t mark = random_u64() | 1;  /* an account without an index has 0 */
 
-	random_bytes(&mark, sizeof mark);
-	mark |= 1;  /* an account without an index has 0 */
 	TRY(state_set_search_marks(v, mark, x->mark));
 	TRY(view_publish(v));
 	x->mark = mark;

@@ -3,6 +3,8 @@
 #include "text/words.h"
 #include "base/test.h"
 #include "base/bytes.h"
+#include <unicode/uchar.h>
+#include <unicode/unorm2.h>
 
 TEST(charset_to_utf8)
 {
@@ -59,6 +61,38 @@ TEST(fold_casemap)
 	EXPECT(!fold_contains(&a, STR("Un Café crème"), fold_casemap(&a, STR("cafe c"))));
 	EXPECT(fold_contains(&a, STR("x"), STR("")));
 	arena_free(&a);
+}
+
+/* As ICU has it, for every character, also when it is asked again; in pieces as in one. */
+TEST(fold_casemap_of_every_character)
+{
+	UErrorCode status = U_ZERO_ERROR;
+	const UNormalizer2 *nfkd = unorm2_getNFKDInstance(&status);
+	CLEANUP(buf_free) struct buf all = BUF(1 << 22), folded = BUF(1 << 24), wanted = BUF(1 << 24);
+
+	for (uint32_t c = 1; c < 0x11000; c++) {
+		UChar units[64];
+		UErrorCode each = U_ZERO_ERROR;
+		if (c >= 0xd800 && c < 0xe000)
+			continue;
+		utf8_put(&all, c);
+		int32_t n = unorm2_getDecomposition(nfkd, u_totitle((UChar32)c), units, 64, &each);
+		if (n < 0)
+			utf8_put(&wanted, (uint32_t)u_totitle((UChar32)c));
+		for (int32_t i = 0; i < n;) {
+			UChar32 part;
+			U16_NEXT(units, i, n, part);
+			utf8_put(&wanted, (uint32_t)part);
+		}
+	}
+	for (int round = 0; round < 2; round++) {
+		buf_reset(&folded);
+		for (struct str rest = buf_str(&all), piece; rest.n > 0; rest = str_from(rest, piece.n)) {
+			piece = utf8_clip(rest, 1000);
+			fold_casemap_into(&folded, piece);
+		}
+		EXPECT(str_eq(buf_str(&folded), buf_str(&wanted)));
+	}
 }
 
 TEST(fold_accents)

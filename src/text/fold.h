@@ -3,11 +3,14 @@
 #ifndef FACTEUR_TEXT_FOLD_H
 #define FACTEUR_TEXT_FOLD_H
 #include "base/arena.h"
+#include "base/buf.h"
 
 /* i;unicode-casemap (RFC 5051 §2): simple title case, then compatibility decomposition, code point by code point. "É"
  * and "é" are equal, "é" and "e" are not. What IMAP SEARCH compares with. The result may be in itself when nothing
  * changes; at most 11 bytes for each byte of in (U+FDFA). */
 struct str fold_casemap(struct arena *a, struct str in);
+/* The same at the end of a buffer. A long text may come in pieces that cut no character. */
+void fold_casemap_into(struct buf *b, struct str in);
 /* Looser, for search boxes and the index: lower case, no accents, ligatures and special letters spelled out (é = e, œ
  * = oe, ß = ss, ø = o), every kind of white space is one SP. */
 struct str fold_accents(struct arena *a, struct str in);

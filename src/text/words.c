@@ -20,6 +20,8 @@ static bool is_ideographic(uint32_t c)
 		{ 0x3190, 0x4dbf }, { 0x4e00, 0x9fff }, { 0xf900, 0xfaff }, { 0x20000, 0x3ffff },
 	};
 
+	if (c < scripts[0].first)
+		return false;
 	for (size_t i = 0; i < COUNT_OF(scripts); i++)
 		if (c >= scripts[i].first && c <= scripts[i].last)
 			return true;
@@ -30,16 +32,21 @@ static enum class class_of(uint32_t c)
 {
 	if (c < 0x80)
 		return chr_alpha((char)c) || chr_digit((char)c) ? LETTER : SEPARATOR;
+	if (c >= 0x4e00 && c <= 0x9fff)
+		return IDEOGRAPH;  /* nearly all there are */
 	if (!(U_MASK(u_charType((UChar32)c)) & (U_GC_L_MASK | U_GC_N_MASK | U_GC_M_MASK)))
 		return SEPARATOR;
 	return is_ideographic(c) ? IDEOGRAPH : LETTER;
 }
 
+/* Of the character at the cursor, which moves past it; SEPARATOR at the end. */
+static enum class take_class(struct scan *s) { return scan_done(s) ? SEPARATOR : class_of((uint32_t)utf8_next(s)); }
+
 static enum class peek_class(const struct scan *s)
 {
 	struct scan t = *s;
 
-	return scan_done(&t) ? SEPARATOR : class_of((uint32_t)utf8_next(&t));
+	return take_class(&t);
 }
 
 static void skip_class(struct scan *s, enum class class)
@@ -63,16 +70,16 @@ static struct str take_letters(struct scan *s)
 	return str_make(from, (size_t)(s->p - from));
 }
 
-static struct str take_ideographs(struct words *w)
+/* second: behind the first one */
+static struct str take_ideographs(struct words *w, struct scan second)
 {
+	struct scan end = second;
 	const char *from = w->s.p;
-	struct scan second;
 
-	utf8_next(&w->s);
-	second = w->s;
-	if (peek_class(&second) == IDEOGRAPH)
-		utf8_next(&second);
-	return str_make(from, (size_t)(second.p - from));
+	if (take_class(&end) != IDEOGRAPH)
+		end = second;
+	w->s = second;
+	return str_make(from, (size_t)(end.p - from));
 }
 
 static struct str piece_of(struct words *w, struct str word)
@@ -91,11 +98,16 @@ bool words_next(struct words *w, struct str *word)
 		*word = piece_of(w, w->rest);
 		return true;
 	}
-	skip_class(&w->s, SEPARATOR);
-	if (scan_done(&w->s))
-		return false;
-	*word = peek_class(&w->s) == IDEOGRAPH ? take_ideographs(w) : piece_of(w, take_letters(&w->s));
-	return true;
+	while (!scan_done(&w->s)) {
+		struct scan second = w->s;
+		enum class class = take_class(&second);
+		if (class != SEPARATOR) {
+			*word = class == IDEOGRAPH ? take_ideographs(w, second) : piece_of(w, take_letters(&w->s));
+			return true;
+		}
+		w->s = second;
+	}
+	return false;
 }
 
 /* ---------------------------------------------------------------------------------------------------------- needles */
