@@ -14,6 +14,7 @@ enum { RETURN_SUBSCRIBED = 1, RETURN_CHILDREN = 2, RETURN_SPECIAL = 4, RETURN_ST
 struct listing {
 	unsigned   selects, returns;
 	bool       is_extended, is_lsub;
+	bool       lacks;          /* names of others that were listed before */
 	struct imap_status_items status;
 	struct imap_metadata *metadata;
 	struct str reference;
@@ -204,7 +205,7 @@ static struct str other_returns(const struct listing *l, struct arena *a)
 }
 
 /* Mailboxes in the store's order, those of others, then subscribed names that have no mailbox. */
-static enum err read_names(struct imap_session *s, const struct listing *l, struct arena *a, struct name **out, size_t *n)
+static enum err read_names(struct imap_session *s, struct listing *l, struct arena *a, struct name **out, size_t *n)
 {
 	struct mailbox *boxes;
 	struct imap_remote_name *others;
@@ -218,7 +219,9 @@ static enum err read_names(struct imap_session *s, const struct listing *l, stru
 	if (s->guest != NULL)
 		return guest_names(s, a, boxes, n_boxes, out, n);
 	TRY(view_subscriptions(s->view, a, &subscribed, &n_subscribed));
-	imap_remote_names(s, &s->cmd, other_levels(l), other_returns(l, a), &others, &n_others);
+	l->lacks = !imap_remote_names(s, &s->cmd, other_levels(l), other_returns(l, a), &others, &n_others);
+	if (s->is_cut)
+		return ERR_CLOSED;
 	names = arena_array(a, n_boxes + n_others + n_subscribed, sizeof *names);
 	sorted = arena_array(a, n_boxes + n_others + 1, sizeof *sorted);
 	for (size_t i = 0; i < n_boxes; i++)
@@ -311,7 +314,7 @@ void imap_put_list_event(struct buf *b, struct imap_tongue tongue, struct str pa
 	put_name(b, tongue, "LIST", &name, RETURN_CHILDREN | RETURN_SPECIAL | RETURN_SUBSCRIBED, false);
 }
 
-static enum err put_all(struct imap_session *s, struct imap_cmd *c, const struct listing *l)
+static enum err put_all(struct imap_session *s, struct imap_cmd *c, struct listing *l)
 {
 	unsigned returns = l->returns;
 	struct name *names;
@@ -358,6 +361,10 @@ struct imap_reply imap_list(struct imap_session *s, struct imap_cmd *c)
 		return imap_ok(c, "the separator");
 	}
 	e = put_all(s, c, &l);
+	if (s->is_cut)
+		return (struct imap_reply){ .status = IMAP_CUT };
+	if (e == ERR_OK && l.lacks)
+		return imap_no(c, "UNAVAILABLE", "not all mailboxes of others can be listed at the moment; what is missing was not deleted. Please try again");
 	return e == ERR_OK ? imap_ok(c, "listed") : imap_err(c, e);
 }
 
@@ -386,6 +393,8 @@ struct imap_reply imap_lsub(struct imap_session *s, struct imap_cmd *c)
 	if (!parse(s, c, &l))
 		return imap_bad(c, "reference pattern");
 	e = read_names(s, &l, &c->arena, &names, &n);
+	if (s->is_cut)
+		return (struct imap_reply){ .status = IMAP_CUT };
 	if (e != ERR_OK)
 		return imap_err(c, e);
 	put_lsub(s, &l, names, n);

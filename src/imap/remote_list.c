@@ -1,11 +1,22 @@
 /* The names that other accounts share, for LIST. control knows who shares anything with this account, so that no other cell is woken; each of those
- * is asked for what its guest may see. One that does not answer is left out: the client's own mailboxes are not to suffer for it. Nor does one
- * that has been broken into and answers for ever: what is read has a limit, and so has the time. */
+ * is asked for what its guest may see. The client's own mailboxes are not to suffer from one that does not answer, nor from one
+ * that has been broken into and answers for ever: what is read has a limit, and so has the time.
+ *
+ * Who does not answer now is listed as he answered last (store/shared_names.h), and the client is told so by an untagged NO. For a program that
+ * synchronises takes a name that is missing for a mailbox that was deleted, and may delete its own copy (mbsync, "Remove Near"). What was never heard
+ * cannot be missed. What was too much to be kept can: then the command itself ends with NO. */
 #include "imap/remote.h"
 #include "base/clock.h"
+#include "base/log.h"
+#include "base/wire.h"
+#include "store/shared_names.h"
 
 /* Of all owners together, but for OWNER_MS; LINES_MAX: for each name, STATUS and MYRIGHTS. */
 enum { NAMES_MAX = 20000, BYTES_MAX = 8 << 20, LINES_MAX = 2, OWNER_MS = 10000, LIST_MS = 30000 };
+
+/* How what was heard of an owner is kept: a byte, and names behind it. */
+enum { KEPT_NAMES = 1, KEPT_TOO_MANY = 2 };
+enum { NAME_NOSELECT = 1, NAME_HAS_CHILDREN = 2 };
 
 struct listing {
 	struct imap_session *s;
@@ -13,6 +24,9 @@ struct listing {
 	struct imap_remote_name *names;
 	size_t n, cap, bytes;
 	int64_t until_ms;
+	struct shared_names *kept;
+	size_t n_kept;
+	bool   lacks;               /* names that were listed before */
 };
 
 static bool is_listed(struct str line) { return str_starts(line, STR("* LIST (")) || str_starts(line, STR("* STATUS ")) || str_starts(line, STR("* MYRIGHTS ")); }
@@ -67,7 +81,8 @@ static void add_name(struct listing *l, struct imap_remote *r, struct str line)
 	});
 }
 
-static void ask(struct listing *l, struct imap_remote *r, struct str returns)
+/* True: that was all of it. */
+static bool ask(struct listing *l, struct imap_remote *r, struct str returns)
 {
 	struct link *link = imap_remote_link(r);
 	CLEANUP(buf_free) struct buf ask = BUF(4096);
@@ -79,11 +94,13 @@ static void ask(struct listing *l, struct imap_remote *r, struct str returns)
 	imap_put_string(&ask, arena_printf(&l->c->arena, IMAP_OTHERS "/" STR_FMT "/*", STR_ARG(r->address)), imap_names_utf8(l->s->tongue));
 	buf_printf(&ask, ") RETURN (CHILDREN%s" STR_FMT ")\r\n", returns.n ? " " : "", STR_ARG(returns));
 	if (link == NULL)
-		return;
+		return false;
 	link_hurry(link, until_ms < l->until_ms ? until_ms : l->until_ms);
 	if (link_send(link, buf_str(&ask)) != ERR_OK)
-		return;
-	while (l->bytes < BYTES_MAX && imap_remote_line(r, is_listed, &line) == ERR_OK && is_listed(line)) {
+		return false;
+	while (l->bytes < BYTES_MAX && l->n < NAMES_MAX && imap_remote_line(r, is_listed, &line) == ERR_OK) {
+		if (!is_listed(line))
+			return !str_starts(line, STR("*")) && imap_remote_reply(l->c, line).status == IMAP_OK;
 		l->bytes += line.n;
 		lines = str_starts(line, STR("* LIST (")) ? 0 : lines + 1;
 		if (lines == 0)
@@ -91,9 +108,101 @@ static void ask(struct listing *l, struct imap_remote *r, struct str returns)
 		else if (l->n > first && lines <= LINES_MAX)
 			l->names[l->n - 1].lines = arena_printf(&l->c->arena, STR_FMT STR_FMT "\r\n", STR_ARG(l->names[l->n - 1].lines), STR_ARG(line));
 	}
+	return false;
 }
 
-void imap_remote_names(struct imap_session *s, struct imap_cmd *c, int levels, struct str returns, struct imap_remote_name **out, size_t *n)
+/* ------------------------------------------------------------------------------------------------- what was heard before */
+
+static const struct shared_names *kept_of(const struct listing *l, const struct share_owner *owner)
+{
+	for (size_t i = 0; i < l->n_kept; i++)
+		if (l->kept[i].owner == owner->account && str_ieq(l->kept[i].address, owner->address))
+			return &l->kept[i];
+	return NULL;
+}
+
+static void keep(struct listing *l, const struct share_owner *owner, size_t first)
+{
+	CLEANUP(buf_free) struct buf b = BUF(SHARED_NAMES_MAX);
+	const struct shared_names *before = kept_of(l, owner);
+	struct shared_names now = { .owner = owner->account, .address = owner->address };
+
+	put_u8(&b, KEPT_NAMES);
+	for (size_t i = first; i < l->n; i++) {
+		put_u8(&b, (uint8_t)((l->names[i].is_noselect ? NAME_NOSELECT : 0) | (l->names[i].has_children ? NAME_HAS_CHILDREN : 0)));
+		put_str(&b, l->names[i].path);
+	}
+	if (b.failed) {
+		buf_reset(&b);
+		put_u8(&b, KEPT_TOO_MANY);
+	}
+	now.names = buf_str(&b);
+	if (before != NULL && str_eq(before->names, now.names))
+		return;
+	if (shared_names_write(l->s->view, &now) != ERR_OK)
+		log_info("what another account shares could not be noted owner=%llu", (unsigned long long)owner->account);
+}
+
+/* Who shares nothing any more is not missed. */
+static void forget_others(struct listing *l, const struct share_owner *owners, size_t n)
+{
+	for (size_t i = 0; i < l->n_kept; i++) {
+		bool is_there = false;
+		for (size_t k = 0; k < n; k++)
+			is_there |= owners[k].account == l->kept[i].owner;
+		if (!is_there && shared_names_write(l->s->view, &(struct shared_names){ .owner = l->kept[i].owner }) != ERR_OK)
+			log_info("what another account shared could not be forgotten owner=%llu", (unsigned long long)l->kept[i].owner);
+	}
+}
+
+/* Instead of what he has not said, or not all of. */
+static void recall(struct listing *l, const struct share_owner *owner, size_t first)
+{
+	const struct shared_names *kept = kept_of(l, owner);
+	struct scan s = scan_of(kept != NULL ? kept->names : STR(""));
+	uint8_t how = get_u8(&s);
+
+	l->lacks |= how == KEPT_TOO_MANY;
+	if (how == KEPT_NAMES)
+		l->n = first;
+	while (how == KEPT_NAMES && !scan_done(&s)) {
+		uint8_t bits = get_u8(&s);
+		struct str path = get_str(&s, MAILBOX_PATH_MAX + REMOTE_ADDRESS_MAX + 20);
+		if (!s.failed)
+			add(l, (struct imap_remote_name){ .path = path, .is_noselect = bits & NAME_NOSELECT, .has_children = bits & NAME_HAS_CHILDREN });
+	}
+	enum lang lang = l->s->tongue.lang;
+	if (how == KEPT_NAMES)
+		buf_printf(&l->s->out, imap_in(lang, "* NO [UNAVAILABLE] the account of " STR_FMT " does not answer at the moment; its mailboxes are listed as they were seen last\r\n"),
+		           STR_ARG(owner->address));
+	else
+		buf_printf(&l->s->out, imap_in(lang, "* NO [UNAVAILABLE] the account of " STR_FMT " does not answer at the moment; its mailboxes are missing in this list\r\n"),
+		           STR_ARG(owner->address));
+}
+
+/* control is not there: who was heard before. */
+static void owners_kept(struct listing *l, struct share_owner **out, size_t *n)
+{
+	*out = arena_array(&l->c->arena, l->n_kept + 1, sizeof **out);
+	for (size_t i = 0; i < l->n_kept; i++)
+		(*out)[i] = (struct share_owner){ l->kept[i].owner, l->kept[i].address };
+	*n = l->n_kept;
+}
+
+static void list_owner(struct listing *l, const struct share_owner *owner, struct str returns)
+{
+	CLEANUP(imap_remote_close) struct imap_remote *r = imap_remote_new(l->s, owner->account, owner->address);
+	size_t first = l->n;
+
+	if (clock_mono_ms() < l->until_ms && !session_is_dead(l->s->s) && ask(l, r, returns))
+		keep(l, owner, first);
+	else if (r->is_cut)  /* half an answer has gone out */
+		l->s->is_cut = true;
+	else
+		recall(l, owner, first);
+}
+
+bool imap_remote_names(struct imap_session *s, struct imap_cmd *c, int levels, struct str returns, struct imap_remote_name **out, size_t *n)
 {
 	const struct others *others = s->account->others;
 	struct listing l = { .s = s, .c = c, .until_ms = clock_mono_ms() + LIST_MS };
@@ -103,16 +212,20 @@ void imap_remote_names(struct imap_session *s, struct imap_cmd *c, int levels, s
 	*out = NULL;
 	*n = 0;
 	if (others == NULL || s->guest != NULL || levels == 0)
-		return;
+		return true;
 	session_will_wait(s->s);
-	if (others->list(others->context, &c->arena, &owners, &n_owners) != ERR_OK)
-		return;  /* control is not there for the moment */
-	for (size_t i = 0; i < n_owners && i < REMOTE_OWNERS_MAX && !session_is_dead(s->s); i++) {
-		CLEANUP(imap_remote_close) struct imap_remote *r = imap_remote_new(s, owners[i].account, owners[i].address);
+	if (shared_names_read(s->view, &c->arena, &l.kept, &l.n_kept) != ERR_OK)
+		l.n_kept = 0;
+	if (others->list(others->context, &c->arena, &owners, &n_owners) == ERR_OK)
+		forget_others(&l, owners, n_owners);
+	else
+		owners_kept(&l, &owners, &n_owners);
+	for (size_t i = 0; i < n_owners && i < REMOTE_OWNERS_MAX && !s->is_cut; i++) {
 		add_parents(&l, arena_printf(&c->arena, IMAP_OTHERS "/" STR_FMT "/", STR_ARG(owners[i].address)));
-		if (levels > 2 && clock_mono_ms() < l.until_ms)
-			ask(&l, r, returns);
+		if (levels > 2)
+			list_owner(&l, &owners[i], returns);
 	}
 	*out = l.names;
 	*n = l.n;
+	return !l.lacks;
 }

@@ -20,6 +20,7 @@ struct world {
 	const char     *answers;      /* of the other cell, to all that it is asked in one visit */
 	int             end;          /* its end of the pair */
 	int             visits;
+	struct arena    arena;
 };
 
 static enum err find(UNUSED void *context, struct str address, UNUSED struct arena *a, struct share_owner *out)
@@ -44,7 +45,8 @@ static enum err visit(void *context, uint64_t owner, int *fd)
 	EXPECT_INT(owner, 2);
 	w->visits++;
 	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair), 0);
-	EXPECT_OK(frame_send(pair[1], FRAME_DATA, str_of(w->answers), 0));
+	for (struct str rest = str_of(w->answers); rest.n > 0; rest = str_from(rest, FRAME_DATA_MAX))
+		EXPECT_OK(frame_send(pair[1], FRAME_DATA, str_sub(rest, 0, FRAME_DATA_MAX), 0));
 	shutdown(pair[1], SHUT_WR);
 	fd_close(&w->end);
 	w->end = pair[1];
@@ -71,6 +73,7 @@ static void end(struct world *w)
 	session_test_free(w->s);
 	buf_free(&w->out);
 	fd_close(&w->end);
+	arena_free(&w->arena);
 	view_close(w->account.view);
 	test_dir_remove(w->dir);
 }
@@ -158,7 +161,7 @@ TEST(names_of_others)
 		{ "b list \"\" *\r\n", "* LIST (\\HasNoChildren) \"/\" " HERS "f/g\"\r\n* LIST () \"/\" INBOX\r\n* LIST () \"/\" \"Other Users/carol@x/f\"\r\nb OK listed\r\n",
 		  "* LIST (\\HasNoChildren) \"/\" " HERS "f/g\"", "carol" },
 		{ "b list \"\" " HERS "%\"\r\n", "* LIST (\\HasNoChildren) \"/\" " HERS "f/g\"\r\nb OK listed\r\n", "* LIST (\\Noselect \\HasChildren) \"/\" " HERS "f\"", "/g" },
-		{ "b list \"\" *\r\n", "", "b OK listed", "UNAVAILABLE" },
+		{ "b list \"\" *\r\n", "", "* NO [UNAVAILABLE] the account of alice@x does not answer at the moment; its mailboxes are missing", "b NO" },  /* never seen: not missed */
 		{ "b list \"\" * return (status (messages))\r\n",
 		  "* LIST () \"/\" " HERS "f\"\r\n* STATUS " HERS "f\" (MESSAGES 1)\r\n* STATUS " HERS "f\" (MESSAGES 2)\r\n* STATUS " HERS "f\" (MESSAGES 3)\r\nb OK listed\r\n",
 		  "(MESSAGES 2)", "(MESSAGES 3)" },
@@ -209,4 +212,51 @@ TEST(what_another_cell_says_of_ours)
 		}
 		end(&w);
 	}
+}
+
+/* A program that synchronises must not take for deleted what its owner could not be asked for: it is listed as before. */
+TEST(who_does_not_answer_is_listed_as_before)
+{
+	static const char before[] = "* LIST (\\HasChildren) \"/\" " HERS "f\"\r\n* LIST (\\HasNoChildren) \"/\" " HERS "f/g\"\r\nb OK listed\r\n";
+	static const char *const unheard[] = {
+		"", "b NO [INUSE] too many\r\n", "* BYE later\r\n", "* LIST (\\HasNoChildren) \"/\" " HERS "f\"\r\n", "* LIST () \"/\" " HERS "new\"\r\nb BAD x\r\n",
+	};
+	struct world w;
+
+	begin(&w);
+	w.answers = before;
+	EXPECT_INT(say(&w, "b list \"\" *\r\n"), SESSION_WAIT);
+	EXPECT(heard(&w, HERS "f/g\"\r\n") && !heard(&w, "* NO") && heard(&w, "b OK listed"));
+	EACH(unheard, u) {
+		w.answers = *u;
+		EXPECT_INT(say(&w, "b list \"\" * return (status (messages))\r\n"), SESSION_WAIT);
+		EXPECT(heard(&w, "* NO [UNAVAILABLE] the account of alice@x does not answer at the moment; its mailboxes are listed as they were seen last\r\n"));
+		EXPECT(heard(&w, "* LIST () \"/\" " HERS "f/g\"\r\n") && heard(&w, "b OK listed") && !heard(&w, "new"));
+	}
+	w.answers = "b OK listed\r\n";  /* shared no more: she says so herself */
+	EXPECT_INT(say(&w, "b list \"\" *\r\n"), SESSION_WAIT);
+	EXPECT(!heard(&w, HERS) && !heard(&w, "* NO"));
+	w.answers = "";
+	EXPECT_INT(say(&w, "b list \"\" *\r\n"), SESSION_WAIT);
+	EXPECT(!heard(&w, HERS) && heard(&w, "b OK listed"));
+	end(&w);
+}
+
+/* More than is kept: then what cannot be listed would be missed, and the command fails. */
+TEST(more_than_is_kept_is_missed)
+{
+	CLEANUP(buf_free) struct buf many = BUF(1 << 20);
+	struct world w;
+
+	for (int i = 0; i < 2000; i++)
+		buf_printf(&many, "* LIST () \"/\" " HERS "a folder with a name %04d\"\r\n", i);
+	begin(&w);
+	buf_add_cstr(&many, "b OK listed\r\n");
+	w.answers = str_cstr(&w.arena, buf_str(&many));
+	EXPECT_INT(say(&w, "b list \"\" *\r\n"), SESSION_WAIT);
+	EXPECT(heard(&w, "name 1999") && heard(&w, "b OK listed"));
+	w.answers = "";
+	EXPECT_INT(say(&w, "b list \"\" *\r\n"), SESSION_WAIT);
+	EXPECT(heard(&w, "b NO [UNAVAILABLE] not all"));
+	end(&w);
 }

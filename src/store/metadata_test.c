@@ -1,6 +1,7 @@
 /* Notes at mailboxes: limits, all or nothing, and that they are there after the account was opened again. */
 #include "store/metadata.h"
 #include "base/test.h"
+#include "store/shared_names.h"
 
 static struct view *open_account(const char *dir)
 {
@@ -44,6 +45,31 @@ TEST(limits_hold_for_all_or_nothing)
 	EXPECT_INT(n, 1);
 	EXPECT_STR(all[0].entry, "/private/0098");
 	EXPECT_STR(all[0].value, "x");
+	EXPECT_OK(view_close(v));
+	test_dir_remove(dir);
+}
+
+TEST(what_others_share_is_kept)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	const char *dir = test_dir();
+	struct view *v = open_account(dir);
+	struct shared_names *all;
+	size_t n;
+
+	for (uint64_t owner = 1; owner <= SHARED_NAMES_OWNERS_MAX; owner++)
+		EXPECT_OK(shared_names_write(v, &(struct shared_names){ owner, STR("alice@x"), STR("old") }));
+	EXPECT_ERR(shared_names_write(v, &(struct shared_names){ 999, STR("bob@x"), STR("y") }), ERR_LIMIT);
+	EXPECT_ERR(shared_names_write(v, &(struct shared_names){ 5, STR("bob@x"), str_make(arena_alloc(&a, SHARED_NAMES_MAX + 1), SHARED_NAMES_MAX + 1) }), ERR_LIMIT);
+	EXPECT_OK(shared_names_write(v, &(struct shared_names){ 5, STR("bob@x"), STR("new") }));
+	EXPECT_OK(shared_names_write(v, &(struct shared_names){ .owner = 4 }));
+	EXPECT_OK(view_close(v));
+	v = open_account(dir);
+	EXPECT_OK(shared_names_read(v, &a, &all, &n));
+	EXPECT_INT(n, SHARED_NAMES_OWNERS_MAX - 1);
+	EXPECT_INT(all[3].owner, 5);
+	EXPECT_STR(all[3].address, "bob@x");
+	EXPECT_STR(all[3].names, "new");
 	EXPECT_OK(view_close(v));
 	test_dir_remove(dir);
 }

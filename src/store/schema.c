@@ -76,8 +76,12 @@ static const char step_8[] =
 	"ALTER TABLE state ADD COLUMN search_mark INTEGER NOT NULL DEFAULT 0;"
 	"ALTER TABLE state ADD COLUMN search_mark_before INTEGER NOT NULL DEFAULT 0;";
 
+static const char step_9[] =
+	/* shared_names.c */
+	"CREATE TABLE shared_names (owner INTEGER PRIMARY KEY, address TEXT NOT NULL, names BLOB NOT NULL);";
+
 static const struct db_step steps[] = { { 1, step_1 }, { 2, step_2 }, { 3, step_3 }, { 4, step_4 }, { 5, step_5 }, { 6, step_6 },
-                                        { 7, step_7 }, { 8, step_8 } };
+                                        { 7, step_7 }, { 8, step_8 }, { 9, step_9 } };
 
 enum err schema_prepare(struct db *db)
 {
