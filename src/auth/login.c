@@ -9,12 +9,13 @@
  *   as keys has answered.
  * - What the client said before STARTTLS is forgotten: state and arena begin anew (RFC 3207 §4.2, RFC 9051 §6.2.1). */
 #include "auth/login.h"
+#include "auth/jwt.h"
 #include "base/bytes.h"
 #include "base/mem.h"
 #include "ipc/channel.h"
 #include "text/text.h"
 
-enum { REQUEST_ROOM = 4096 };
+enum { REQUEST_ROOM = TOKEN_MAX + 4096 };
 
 struct login *login_new(const struct login_protocol *p, const struct login_facts *facts)
 {
@@ -101,6 +102,10 @@ struct str login_sentence(struct login *l, enum verify_outcome outcome)
 	case VERIFY_THROTTLED:
 		return text_fmt(&l->arena, l->lang, TEXT_LOGIN_THROTTLED, arena_printf(&l->arena, "%u", l->retry_s));
 	case VERIFY_WRONG:
+		if (l->request_type == REQUEST_BEARER)
+			return str_of(text_get(l->lang, TEXT_LOGIN_TOKEN_WRONG));
+		if (l->request_type == REQUEST_CERTIFICATE_LOGIN)
+			return str_of(text_get(l->lang, TEXT_LOGIN_CERTIFICATE_WRONG));
 		return *sasl_reason(&l->sasl) ? str_of(sasl_reason(&l->sasl)) : str_of(text_get(l->lang, TEXT_LOGIN_WRONG));
 	default:
 		return str_of(text_get(l->lang, TEXT_LOGIN_BUSY));
@@ -196,7 +201,56 @@ static enum login_want ask_scram_final(struct login *l)
 	return ask(l, REQUEST_SCRAM_FINAL);
 }
 
+static enum login_want ask_certificate(struct login *l)
+{
+	struct certificate_login_request r = { l->protocol->protocol, l->facts.session, l->facts.peer, l->sasl.login, { 0 } };
+
+	memcpy(r.fingerprint, l->facts.fingerprint, sizeof r.fingerprint);
+	l->login_name = l->sasl.login;
+	buf_reset(&l->request);
+	put_certificate_login_request(&l->request, &r);
+	return ask(l, REQUEST_CERTIFICATE_LOGIN);
+}
+
+/* What is no token is asked all the same, as one that cannot be right: it counts like a wrong password. */
+static enum login_want ask_bearer(struct login *l)
+{
+	struct bearer_request r = { .protocol = l->protocol->protocol, .session = l->facts.session, .peer = l->facts.peer,
+	                            .login = l->sasl.login };
+	struct jwt token;
+
+	if (jwt_read(l->sasl.password, &l->arena, &token)) {
+		r.kid = token.kid;
+		r.signed_part = token.signed_part;
+		r.signature = token.signature;
+	}
+	l->login_name = l->sasl.login;
+	buf_reset(&l->request);
+	put_bearer_request(&l->request, &r);
+	return ask(l, REQUEST_BEARER);
+}
+
 /* ---- SASL ---- */
+
+static struct sasl_offers offers(const struct login *l)
+{
+	return (struct sasl_offers){ .has_scram = l->facts.has_scram, .has_binding = l->facts.is_tls, .has_bearer = l->facts.has_bearer,
+	                             .has_certificate = l->facts.has_certificate };
+}
+
+bool login_mechanism(const struct login *l, struct str name, enum sasl_mechanism *out)
+{
+	const struct sasl_offers o = offers(l);
+
+	return sasl_find(name, &o, out);
+}
+
+void login_put_mechanisms(const struct login *l, struct buf *b, const char *prefix, const char *separator)
+{
+	const struct sasl_offers o = offers(l);
+
+	sasl_list(b, prefix, separator, &o);
+}
 
 enum login_want login_sasl(struct login *l, enum sasl_mechanism m, struct str initial, struct buf *out)
 {
@@ -220,6 +274,12 @@ enum login_want login_sasl_line(struct login *l, struct str line, struct buf *ou
 		want = login_verify(l, l->sasl.login, l->sasl.password);
 		end_sasl(l);
 		return want;
+	case SASL_CERTIFICATE:
+		want = ask_certificate(l);
+		end_sasl(l);
+		return want;
+	case SASL_BEARER:
+		return ask_bearer(l);
 	case SASL_SCRAM_FIRST:
 		return ask_scram_first(l);
 	case SASL_SCRAM_FINAL:
@@ -253,6 +313,18 @@ static enum login_want scram_first_answered(struct login *l, struct scan *s, str
 	return LOGIN_INPUT;
 }
 
+/* A token that was right needs no more words; one that was wrong is refused in a challenge first (RFC 7628 §3.2.3). */
+static enum login_want bearer_answered(struct login *l, const struct verify_reply *r, struct buf *out)
+{
+	if (r->outcome == VERIFY_WRONG) {
+		l->protocol->challenge(l, sasl_bearer_refused(&l->sasl), out);
+		return LOGIN_INPUT;
+	}
+	if (r->outcome == VERIFY_OK)
+		end_sasl(l);
+	return r->outcome == VERIFY_OK ? LOGIN_OPEN : fail(l, r->outcome, out);
+}
+
 /* After a proof that was right the client still looks at ours, and says so with an empty line (SASL_DONE). */
 static enum login_want verify_answered(struct login *l, struct scan *s, struct buf *out)
 {
@@ -262,10 +334,14 @@ static enum login_want verify_answered(struct login *l, struct scan *s, struct b
 		return fail(l, VERIFY_BUSY, out);
 	l->delay_ms = r.delay_ms;
 	l->retry_s = r.retry_s;
+	if (r.outcome == VERIFY_OK) {
+		l->grant = r.grant;
+		l->login_name = str_copy(&l->arena, l->request_type == REQUEST_SCRAM_FINAL ? l->sasl.login : l->login_name.n > 0 ? l->login_name : r.login);
+	}
+	if (l->request_type == REQUEST_BEARER)
+		return bearer_answered(l, &r, out);
 	if (r.outcome != VERIFY_OK)
 		return fail(l, r.outcome, out);
-	l->grant = r.grant;
-	l->login_name = str_copy(&l->arena, l->in_sasl ? l->sasl.login : l->login_name.n > 0 ? l->login_name : r.login);
 	if (!l->in_sasl)
 		return LOGIN_OPEN;
 	l->protocol->challenge(l, sasl_scram_success(&l->sasl, &r), out);

@@ -33,6 +33,9 @@ struct login_facts {
 	bool       can_start_tls;      /* not TLS yet, and there is a certificate */
 	bool       may_login;          /* TLS; or from loopback with the setting plain_login_loopback; else no AUTH is offered */
 	bool       has_scram;          /* the setting scram */
+	bool       has_bearer;         /* there is an issuer whose tokens count */
+	bool       has_certificate;    /* the client showed one in the handshake: fingerprint */
+	uint8_t    fingerprint[FINGERPRINT_SIZE];
 	bool       is_printer;         /* its address is on the list of printers and scanners (submission on 587 only) */
 	uint64_t   session;            /* the gate's number of the session, bound into the grant */
 	uint64_t   message_size_max;   /* of the server, for EHLO SIZE */
@@ -51,7 +54,7 @@ struct login {
 	struct login_facts facts;
 	bool         has_more;         /* set before login_input(): more input waits behind what is given */
 	/* LOGIN_ASK */
-	uint16_t     request_type;     /* REQUEST_VERIFY, _SCRAM_FIRST, _SCRAM_FINAL, _PRINTER */
+	uint16_t     request_type;     /* REQUEST_VERIFY, _SCRAM_FIRST, _SCRAM_FINAL, _CERTIFICATE_LOGIN, _BEARER, _PRINTER */
 	struct buf   request;
 	/* after login_answered(): the reply in out is to be sent only after this time (a timer; input waits), 0: now. So the answer to a
 	 * wrong name and to a wrong password comes at the same time. */
@@ -115,6 +118,9 @@ struct str login_sentence(struct login *l, enum verify_outcome outcome);
 static inline bool login_was_last_try(const struct login *l) { return l->failures >= LOGIN_FAILURES_MAX; }
 /* Asks keys for this name and password (LOGIN, USER/PASS). */
 enum login_want login_verify(struct login *l, struct str name, struct str password);
+/* What AUTH may name on this connection, as sasl_find() and sasl_list(). */
+bool login_mechanism(const struct login *l, struct str name, enum sasl_mechanism *out);
+void login_put_mechanisms(const struct login *l, struct buf *b, const char *prefix, const char *separator);
 /* Begins a SASL exchange; initial p == NULL: none was sent. While in_sasl is true, each line goes to login_sasl_line(). */
 enum login_want login_sasl(struct login *l, enum sasl_mechanism m, struct str initial, struct buf *out);
 enum login_want login_sasl_line(struct login *l, struct str line, struct buf *out);

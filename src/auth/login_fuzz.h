@@ -74,6 +74,8 @@ static int login_fuzz(const struct login_protocol *protocol, const uint8_t *data
 	facts.can_start_tls = !facts.is_tls;
 	facts.has_scram = how & 2;
 	facts.is_printer = how & 4;
+	facts.has_bearer = how & 32;
+	facts.has_certificate = facts.is_tls && how & 64;
 	facts.mistakes_max = 200;
 	if (facts.is_tls && how & 8)
 		facts.binding.tls_exporter = STR("EXPORTED");

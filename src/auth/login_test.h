@@ -2,7 +2,7 @@
  *   "C: …"            what the client sends, with CRLF (C- : without)
  *   "S: …"            the next line the server says; "..." stands for anything
  *   "K: NAME PASSWORD OUTCOME"    keys is asked VERIFY for them, and answers so (OK, WRONG, SUSPENDED, NOT_ALLOWED, THROTTLED, BUSY, LOST)
- *   "K: FIRST NAME OUTCOME"  "K: FINAL OUTCOME"  "K: PRINTER OUTCOME"       the other questions
+ *   "K: FIRST NAME OUTCOME"  "K: FINAL OUTCOME"  "K: PRINTER OUTCOME"  "K: CERTIFICATE NAME OUTCOME"  "K: BEARER NAME KID OUTCOME"  the others
  *   "=INPUT" "=STARTTLS" "=OPEN command" "=CLOSE"      what the phase wants now
  *   "TLS"             the handshake is done;  "REFUSED"  the cell has no room
  * Each is played twice: as it arrives in one piece, and byte by byte. */
@@ -100,6 +100,8 @@ static void login_play_ask(struct login_play *p, struct str question, struct str
 	struct scram_first_request scram;
 	struct printer_request printer;
 	struct scram_final_request final;
+	struct certificate_login_request certificate;
+	struct bearer_request bearer;
 	struct scan s = scan_of(buf_str(&p->l->request));
 	struct str name, password;
 
@@ -117,6 +119,15 @@ static void login_play_ask(struct login_play *p, struct str question, struct str
 	if (str_eq(question, STR("FINAL"))) {
 		EXPECT_INT(p->l->request_type, REQUEST_SCRAM_FINAL);
 		EXPECT(get_scram_final_request(&s, &final) && final.scram_id == 42);
+	} else if (str_starts(question, STR("CERTIFICATE"))) {
+		EXPECT_INT(p->l->request_type, REQUEST_CERTIFICATE_LOGIN);
+		EXPECT(get_certificate_login_request(&s, &certificate) && str_eq(certificate.login, str_trim(str_from(question, 11))));
+		EXPECT_INT(certificate.fingerprint[0], 0xf1);
+	} else if (str_starts(question, STR("BEARER "))) {
+		EXPECT_INT(p->l->request_type, REQUEST_BEARER);
+		str_cut(str_from(question, 7), ' ', &name, &password);
+		if (!get_bearer_request(&s, &bearer) || !str_eq(bearer.login, name) || !str_eq(bearer.kid, password))
+			login_play_fail(p, "keys is asked", buf_str(&p->l->request));
 	} else if (str_eq(question, STR("PRINTER"))) {
 		EXPECT_INT(p->l->request_type, REQUEST_PRINTER);
 		EXPECT(get_printer_request(&s, &printer) && str_eq(printer.peer, p->facts.peer));

@@ -9,26 +9,36 @@
  *
  * What we do with "y" (the client could bind but believes we cannot) follows from what was announced: over TLS -PLUS is offered
  * whenever SCRAM is, so a "y" there means somebody removed it on the way: refused (RFC 5802 §6). */
-#include "auth/sasl.h"
+#include "auth/sasl_private.h"
 #include "base/bytes.h"
 #include "base/mem.h"
 
-static const struct { enum sasl_mechanism mechanism; const char *name; bool is_scram, is_plus; } mechanisms[] = {
-	{ SASL_SCRAM_SHA_256_PLUS, "SCRAM-SHA-256-PLUS", true,  true },  /* strongest first: some clients take the first they know */
-	{ SASL_SCRAM_SHA_256,      "SCRAM-SHA-256",      true,  false },
-	{ SASL_PLAIN,              "PLAIN",              false, false },
-	{ SASL_LOGIN,              "LOGIN",              false, false },
+enum { STEP_REFUSED = 9 };  /* the token was wrong, and the client was told so */
+
+static const struct { enum sasl_mechanism mechanism; const char *name; struct sasl_offers needs; } mechanisms[] = {
+	/* strongest first, of those that take a password: some clients take the first they know. Who has a token or a certificate was told
+	 * to use it, and looks for its name */
+	{ SASL_SCRAM_SHA_256_PLUS, "SCRAM-SHA-256-PLUS", { .has_scram = true, .has_binding = true } },
+	{ SASL_SCRAM_SHA_256,      "SCRAM-SHA-256",      { .has_scram = true } },
+	{ SASL_PLAIN,              "PLAIN",              { 0 } },
+	{ SASL_LOGIN,              "LOGIN",              { 0 } },
+	{ SASL_OAUTHBEARER,        "OAUTHBEARER",        { .has_bearer = true } },
+	{ SASL_XOAUTH2,            "XOAUTH2",            { .has_bearer = true } },
+	{ SASL_EXTERNAL,           "EXTERNAL",           { .has_certificate = true } },
 };
 
-static bool is_offered(size_t i, bool has_scram, bool has_binding)
+static bool is_offered(size_t i, const struct sasl_offers *o)
 {
-	return (!mechanisms[i].is_scram || has_scram) && (!mechanisms[i].is_plus || has_binding);
+	const struct sasl_offers *needs = &mechanisms[i].needs;
+
+	return (!needs->has_scram || o->has_scram) && (!needs->has_binding || o->has_binding) && (!needs->has_bearer || o->has_bearer) &&
+	       (!needs->has_certificate || o->has_certificate);
 }
 
-bool sasl_find(struct str name, bool has_scram, bool has_binding, enum sasl_mechanism *out)
+bool sasl_find(struct str name, const struct sasl_offers *o, enum sasl_mechanism *out)
 {
 	for (size_t i = 0; i < COUNT_OF(mechanisms); i++) {
-		if (is_offered(i, has_scram, has_binding) && str_ieq(name, str_of(mechanisms[i].name))) {
+		if (is_offered(i, o) && str_ieq(name, str_of(mechanisms[i].name))) {
 			*out = mechanisms[i].mechanism;
 			return true;
 		}
@@ -36,12 +46,12 @@ bool sasl_find(struct str name, bool has_scram, bool has_binding, enum sasl_mech
 	return false;
 }
 
-void sasl_list(struct buf *b, const char *prefix, const char *separator, bool has_scram, bool has_binding)
+void sasl_list(struct buf *b, const char *prefix, const char *separator, const struct sasl_offers *o)
 {
 	bool is_first = true;
 
 	for (size_t i = 0; i < COUNT_OF(mechanisms); i++) {
-		if (!is_offered(i, has_scram, has_binding))
+		if (!is_offered(i, o))
 			continue;
 		buf_printf(b, "%s%s%s", is_first ? "" : separator, prefix, mechanisms[i].name);
 		is_first = false;
@@ -129,7 +139,7 @@ static bool is_value(char c) { return c != 0 && c != ','; }
 static bool is_printable(char c) { return c >= 0x21 && c <= 0x7e && c != ','; }
 
 /* saslname = 1*(value-safe-char / "=2C" / "=3D") */
-static struct str scan_saslname(struct scan *s, struct arena *a)
+struct str sasl_scan_name(struct scan *s, struct arena *a)
 {
 	CLEANUP(buf_free) struct buf b = BUF(LOGIN_NAME_MAX);
 
@@ -200,11 +210,11 @@ static enum sasl_next step_scram_first(struct sasl *x, struct str message)
 		return next;
 	scan_need(&s, ',');
 	if (scan_take_str(&s, STR("a=")))
-		authzid = scan_saslname(&s, x->arena);
+		authzid = sasl_scan_name(&s, x->arena);
 	scan_need(&s, ',');
 	bare = scan_offset(&s);
 	scan_need_str(&s, STR("n="));
-	x->login = scan_saslname(&s, x->arena);
+	x->login = sasl_scan_name(&s, x->arena);
 	scan_need_str(&s, STR(",r="));
 	x->client_nonce = scan_while(&s, is_printable);
 	scan_extensions(&s);
@@ -275,6 +285,35 @@ struct str sasl_scram_success(struct sasl *x, const struct verify_reply *r)
 	return base64_encode(x->arena, r->server_final);
 }
 
+/* ---- tokens and certificates ---- */
+
+static enum sasl_next step_bearer(struct sasl *x, struct str message)
+{
+	const char *wrong = sasl_bearer_parse(x->mechanism == SASL_XOAUTH2, message, x->arena, &x->login, &x->password);
+
+	if (wrong == NULL)
+		return SASL_BEARER;
+	x->login = x->password = STR_NONE;
+	return malformed(x, wrong);
+}
+
+/* RFC 7628 §3.2.2, §3.2.3: the refusal is a challenge, and the client says that it has seen it. XOAUTH2 does the same with other words. */
+struct str sasl_bearer_refused(struct sasl *x)
+{
+	x->step = STEP_REFUSED;
+	return base64_encode(x->arena, x->mechanism == SASL_XOAUTH2 ? STR("{\"status\":\"401\",\"schemes\":\"bearer\",\"scope\":\"\"}") :
+	                                                              STR("{\"status\":\"invalid_token\"}"));
+}
+
+/* RFC 4422 appendix A: the authorization identity, or nothing */
+static enum sasl_next step_external(struct sasl *x, struct str message)
+{
+	if (message.n > LOGIN_NAME_MAX || !utf8_valid(message) || str_has_ctl(message))
+		return malformed(x, "expected: the user name, or nothing, in UTF-8");
+	x->login = message.n > 0 ? message : STR("");
+	return SASL_CERTIFICATE;
+}
+
 /* The client's line, decoded into the arena. "=" is an empty initial response (RFC 4954 §4, RFC 4959 §3). */
 static bool decode(struct sasl *x, struct str line, struct str *message)
 {
@@ -293,6 +332,8 @@ enum sasl_next sasl_step(struct sasl *x, struct str line, struct str *challenge)
 	struct str message;
 
 	*challenge = STR("");
+	if (x->step == STEP_REFUSED)
+		return denied(x, "");
 	if (str_eq(line, STR("*"))) {
 		x->reason = "cancelled";
 		return SASL_CANCELLED;
@@ -321,6 +362,13 @@ enum sasl_next sasl_step(struct sasl *x, struct str line, struct str *challenge)
 		if (x->step == 4 && message.n == 0)
 			return SASL_DONE;
 		return malformed(x, "unexpected message");
+	case SASL_OAUTHBEARER:
+	case SASL_XOAUTH2:
+		return step_bearer(x, message);
+	case SASL_EXTERNAL:
+		return step_external(x, message);
+	case SASL_MECHANISM_COUNT:
+		break;
 	}
 	return malformed(x, "unknown mechanism");
 }

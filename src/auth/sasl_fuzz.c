@@ -1,5 +1,6 @@
 /* Feeds the input's lines to each mechanism; the first byte chooses it. Then as every request that keys decodes. */
 #include "auth/command.h"
+#include "auth/jwt.h"
 #include "auth/sasl.h"
 #include "base/bytes.h"
 #include <assert.h>
@@ -22,6 +23,15 @@ static void feed(enum sasl_mechanism m, struct str input, bool is_raw)
 		next = sasl_step(&x, is_raw ? line : base64_encode(&a, line), &challenge);
 		if (next == SASL_VERIFY)
 			assert(x.login.n > 0 && x.login.n <= LOGIN_NAME_MAX && x.password.n > 0 && x.password.n <= LOGIN_PASSWORD_MAX);
+		if (next == SASL_BEARER) {
+			struct jwt token;
+			assert(x.login.n <= LOGIN_NAME_MAX && x.password.n > 0 && x.password.n <= TOKEN_MAX);
+			assert(!jwt_read(x.password, &a, &token) || (token.signature.n <= TOKEN_SIGNATURE_MAX && token.kid.n <= TOKEN_KID_MAX));
+			sasl_bearer_refused(&x);
+			continue;
+		}
+		if (next == SASL_CERTIFICATE)
+			assert(x.login.n <= LOGIN_NAME_MAX);
 		if (next == SASL_SCRAM_FIRST) {
 			assert(x.login.n > 0 && x.client_nonce.n > 0 && x.client_first_bare.n <= SCRAM_MESSAGE_MAX);
 			sasl_scram_challenge(&x, &first);
@@ -42,7 +52,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 
 	if (n == 0)
 		return 0;
-	feed((enum sasl_mechanism)(SASL_PLAIN + data[0] % 4), str_from(in, 1), (data[0] & 0x80) != 0);
+	feed((enum sasl_mechanism)(SASL_PLAIN + data[0] % (SASL_MECHANISM_COUNT - 1)), str_from(in, 1), (data[0] & 0x80) != 0);
 	s = scan_of(in);
 	get_verify_request(&s, &(struct verify_request){ 0 });
 	s = scan_of(in);
@@ -51,6 +61,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	get_scram_first_request(&s, &(struct scram_first_request){ 0 });
 	s = scan_of(in);
 	get_scram_final_request(&s, &(struct scram_final_request){ 0 });
+	s = scan_of(in);
+	get_certificate_login_request(&s, &(struct certificate_login_request){ 0 });
+	s = scan_of(in);
+	get_bearer_request(&s, &(struct bearer_request){ 0 });
 	s = scan_of(in);
 	get_secret_command(&s, &(struct secret_command){ 0 });
 	s = scan_of(in);

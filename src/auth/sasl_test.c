@@ -73,19 +73,107 @@ TEST(login)
 
 TEST(offers)
 {
+	const struct { struct sasl_offers offers; const char *list; } cases[] = {
+		{ { 0 }, "PLAIN LOGIN" },
+		{ { .has_binding = true }, "PLAIN LOGIN" },
+		{ { .has_scram = true }, "SCRAM-SHA-256 PLAIN LOGIN" },
+		{ { .has_scram = true, .has_binding = true }, "SCRAM-SHA-256-PLUS SCRAM-SHA-256 PLAIN LOGIN" },
+		{ { .has_bearer = true }, "PLAIN LOGIN OAUTHBEARER XOAUTH2" },
+		{ { .has_certificate = true }, "PLAIN LOGIN EXTERNAL" },
+	};
+	static const char *const names[] = { "plain", "Login", "SCRAM-SHA-256", "SCRAM-SHA-256-PLUS", "OAUTHBEARER", "XOAUTH2", "EXTERNAL" };
 	struct buf b = BUF(200);
 	enum sasl_mechanism m;
 
-	sasl_list(&b, "AUTH=", " ", false, true);
-	EXPECT_STR(buf_str(&b), "AUTH=PLAIN AUTH=LOGIN");
+	EACH(cases, c) {  /* what is listed is found, and nothing else */
+		buf_reset(&b);
+		sasl_list(&b, "", " ", &c->offers);
+		EXPECT_STR(buf_str(&b), c->list);
+		EACH(names, name) {
+			bool is_listed = false;
+			struct str rest = buf_str(&b), word;
+			while (rest.n > 0) {
+				str_cut(rest, ' ', &word, &rest);
+				is_listed |= str_ieq(word, str_of(*name));
+			}
+			EXPECT(sasl_find(str_of(*name), &c->offers, &m) == is_listed);
+		}
+	}
 	buf_reset(&b);
-	sasl_list(&b, "", " ", true, true);
-	EXPECT_STR(buf_str(&b), "SCRAM-SHA-256-PLUS SCRAM-SHA-256 PLAIN LOGIN");
-	EXPECT(sasl_find(STR("plain"), false, false, &m) && m == SASL_PLAIN);
-	EXPECT(!sasl_find(STR("SCRAM-SHA-256"), false, true, &m));
-	EXPECT(!sasl_find(STR("SCRAM-SHA-256-PLUS"), true, false, &m));
-	EXPECT(sasl_find(STR("SCRAM-SHA-256"), true, false, &m) && m == SASL_SCRAM_SHA_256);
+	sasl_list(&b, "AUTH=", " ", &cases[0].offers);
+	EXPECT_STR(buf_str(&b), "AUTH=PLAIN AUTH=LOGIN");
 	buf_free(&b);
+}
+
+TEST(bearer)
+{
+	struct arena a = { 0 };
+	const struct { enum sasl_mechanism m; struct str message; enum sasl_next next; const char *login, *token; } cases[] = {
+		{ SASL_OAUTHBEARER, B64("n,a=user@example.com,\1host=server.example.com\1port=143\1auth=Bearer vF9dft4qmTc2Nvb3RlckBhbHRhdmlzdGEuY29tCg==\1\1"),
+		  SASL_BEARER, "user@example.com", "vF9dft4qmTc2Nvb3RlckBhbHRhdmlzdGEuY29tCg==" },  /* RFC 7628 §4.1 */
+		{ SASL_OAUTHBEARER, B64("n,,\1auth=bearer a.b.c\1\1"), SASL_BEARER, "", "a.b.c" },
+		{ SASL_OAUTHBEARER, B64("y,a=a=2Cb,\1auth=Bearer  x\1\1"), SASL_BEARER, "a,b", "x" },
+		{ SASL_OAUTHBEARER, B64("p=tls-exporter,,\1auth=Bearer x\1\1"), SASL_MALFORMED, NULL, NULL },
+		{ SASL_OAUTHBEARER, B64("n,,\1auth=Basic x\1\1"), SASL_MALFORMED, NULL, NULL },
+		{ SASL_OAUTHBEARER, B64("n,,\1auth=Bearer\1\1"), SASL_MALFORMED, NULL, NULL },
+		{ SASL_OAUTHBEARER, B64("n,,\1auth=Bearer x y\1\1"), SASL_MALFORMED, NULL, NULL },
+		{ SASL_OAUTHBEARER, B64("n,,\1auth=Bearer x\1"), SASL_MALFORMED, NULL, NULL },     /* its end is missing */
+		{ SASL_OAUTHBEARER, B64("n,,\1auth=Bearer x\1\1z"), SASL_MALFORMED, NULL, NULL },
+		{ SASL_OAUTHBEARER, B64("n,,\1host=h\1\1"), SASL_MALFORMED, NULL, NULL },         /* no token */
+		{ SASL_OAUTHBEARER, B64("n,,\1host\1auth=Bearer x\1\1"), SASL_MALFORMED, NULL, NULL },
+		{ SASL_OAUTHBEARER, B64("n,a=,\1auth=Bearer x\1\1"), SASL_MALFORMED, NULL, NULL },
+		{ SASL_OAUTHBEARER, B64("\1"), SASL_MALFORMED, NULL, NULL },
+		{ SASL_OAUTHBEARER, STR("*"), SASL_CANCELLED, NULL, NULL },
+		{ SASL_XOAUTH2, B64("user=someuser@example.com\1auth=Bearer ya29.vF9dft4qmTc2Nvb3RlckBhdHRhdmlzdGEuY29tCg\1\1"),
+		  SASL_BEARER, "someuser@example.com", "ya29.vF9dft4qmTc2Nvb3RlckBhdHRhdmlzdGEuY29tCg" },
+		{ SASL_XOAUTH2, B64("auth=Bearer x\1\1"), SASL_BEARER, "", "x" },
+		{ SASL_XOAUTH2, B64("user=a\nb\1auth=Bearer x\1\1"), SASL_MALFORMED, NULL, NULL },
+		{ SASL_XOAUTH2, B64("user=a\1auth=x\1\1"), SASL_MALFORMED, NULL, NULL },
+		{ SASL_XOAUTH2, STR(""), SASL_MALFORMED, NULL, NULL },
+	};
+
+	EACH(cases, c) {
+		struct sasl x;
+		struct str challenge;
+
+		sasl_begin(&x, c->m, NULL, &a);
+		EXPECT_INT(sasl_step(&x, c->message, &challenge), c->next);
+		EXPECT_STR(x.login, c->login);
+		EXPECT_STR(x.password, c->token);
+		if (c->next != SASL_BEARER)
+			continue;
+		EXPECT(sasl_bearer_refused(&x).n > 0);
+		EXPECT_INT(sasl_step(&x, STR("AQ=="), &challenge), SASL_DENIED);  /* RFC 7628 §3.2.3: whatever it says now */
+		sasl_end(&x);
+	}
+	arena_free(&a);
+}
+
+TEST(external)
+{
+	struct arena a = { 0 };
+	const struct { struct str message; enum sasl_next next; const char *login; } cases[] = {
+		{ STR(""), SASL_CERTIFICATE, "" },
+		{ STR("="), SASL_CERTIFICATE, "" },
+		{ B64("alice@example.test"), SASL_CERTIFICATE, "alice@example.test" },
+		{ B64("a\0b"), SASL_MALFORMED, NULL },
+		{ B64("a\xff"), SASL_MALFORMED, NULL },
+		{ STR("*"), SASL_CANCELLED, NULL },
+	};
+
+	EACH(cases, c) {
+		struct sasl x;
+		struct str challenge;
+
+		sasl_begin(&x, SASL_EXTERNAL, NULL, &a);
+		if (!str_eq(c->message, STR("="))) {
+			EXPECT_INT(sasl_step(&x, STR_NONE, &challenge), SASL_CHALLENGE);
+			EXPECT_STR(challenge, "");
+		}
+		EXPECT_INT(sasl_step(&x, c->message, &challenge), c->next);
+		EXPECT_STR(x.login, c->login);
+	}
+	arena_free(&a);
 }
 
 TEST(scram_first)

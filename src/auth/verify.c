@@ -124,6 +124,54 @@ bool get_scram_final_request(struct scan *s, struct scram_final_request *r)
 	return get_end(s);
 }
 
+void put_certificate_login_request(struct buf *b, const struct certificate_login_request *r)
+{
+	put_u8(b, (uint8_t)r->protocol);
+	put_u64(b, r->session);
+	put_str(b, r->peer);
+	put_str(b, r->login);
+	buf_add_bytes(b, r->fingerprint, sizeof r->fingerprint);
+}
+
+bool get_certificate_login_request(struct scan *s, struct certificate_login_request *r)
+{
+	struct str fingerprint;
+
+	*r = (struct certificate_login_request){ 0 };
+	r->protocol = get_protocol(s);
+	r->session = get_u64(s);
+	r->peer = get_str(s, PEER_MAX);
+	r->login = get_str(s, LOGIN_NAME_MAX);
+	fingerprint = scan_bytes(s, sizeof r->fingerprint);
+	if (!s->failed)
+		memcpy(r->fingerprint, fingerprint.p, sizeof r->fingerprint);
+	return get_end(s);
+}
+
+void put_bearer_request(struct buf *b, const struct bearer_request *r)
+{
+	put_u8(b, (uint8_t)r->protocol);
+	put_u64(b, r->session);
+	put_str(b, r->peer);
+	put_str(b, r->login);
+	put_str(b, r->kid);
+	put_str(b, r->signed_part);
+	put_str(b, r->signature);
+}
+
+bool get_bearer_request(struct scan *s, struct bearer_request *r)
+{
+	*r = (struct bearer_request){ 0 };
+	r->protocol = get_protocol(s);
+	r->session = get_u64(s);
+	r->peer = get_str(s, PEER_MAX);
+	r->login = get_str(s, LOGIN_NAME_MAX);
+	r->kid = get_str(s, TOKEN_KID_MAX);
+	r->signed_part = get_str(s, TOKEN_MAX);
+	r->signature = get_str(s, TOKEN_SIGNATURE_MAX);
+	return get_end(s);
+}
+
 void put_printer_request(struct buf *b, const struct printer_request *r)
 {
 	put_u64(b, r->session);

@@ -1,4 +1,4 @@
-/* auth/verify.h -- VERIFY, SCRAM_FIRST, SCRAM_FINAL and PRINTER between gate and keys: "is this the password, and what may it do?"
+/* auth/verify.h -- VERIFY, SCRAM_FIRST, SCRAM_FINAL, CERTIFICATE_LOGIN, BEARER and PRINTER between gate and keys: "is this the password, and what may it do?"
  *
  * Ask with channel_ask() (an answer may wait for a yescrypt in a queue, up to 20 s: give the ask 30 s and hold no thread).
  * The channel status is ERR_OK whenever keys could judge; ERR_INVALID: the request was malformed. Any other status of the call
@@ -18,7 +18,7 @@
 #include "ipc/role.h"
 
 enum { LOGIN_NAME_MAX = 320, LOGIN_PASSWORD_MAX = 512, PEER_MAX = 64, SCRAM_MESSAGE_MAX = 1024, SCRAM_NONCE_MAX = 256,
-       SCRAM_PROOF_SIZE = 32 };
+       SCRAM_PROOF_SIZE = 32, FINGERPRINT_SIZE = 32, TOKEN_MAX = 8192, TOKEN_KID_MAX = 256, TOKEN_SIGNATURE_MAX = 1024 };
 
 enum verify_outcome {
 	VERIFY_OK = 1, VERIFY_WRONG, VERIFY_USE_APP_PASSWORD, VERIFY_SUSPENDED, VERIFY_NOT_ALLOWED, VERIFY_THROTTLED, VERIFY_BUSY,
@@ -78,6 +78,32 @@ struct scram_final_request {
 };
 void put_scram_final_request(struct buf *b, const struct scram_final_request *r);
 bool get_scram_final_request(struct scan *s, struct scram_final_request *r);
+
+/* CERTIFICATE_LOGIN (SASL EXTERNAL, RFC 4422 appendix A): the client has shown a certificate in the handshake of this very connection, and
+ * signed with its key. Answered by a struct verify_reply; VERIFY_WRONG: it is bound to no account, or not to this one. */
+struct certificate_login_request {
+	enum protocol protocol;
+	uint64_t      session;
+	struct str    peer;
+	struct str    login;                          /* the authorization identity; empty: whoever the certificate belongs to */
+	uint8_t       fingerprint[FINGERPRINT_SIZE];  /* SHA-256 of the certificate */
+};
+void put_certificate_login_request(struct buf *b, const struct certificate_login_request *r);
+bool get_certificate_login_request(struct scan *s, struct certificate_login_request *r);
+
+/* BEARER (OAUTHBEARER, XOAUTH2): a signed token (RFC 7519). The gate takes it apart (auth/jwt.h); keys reads what it says only once its
+ * signature has proved right. Answered by a struct verify_reply; VERIFY_WRONG for whatever is wrong with it: the log says what. */
+struct bearer_request {
+	enum protocol protocol;
+	uint64_t      session;
+	struct str    peer;
+	struct str    login;         /* the user the client named; empty: whoever the token is for */
+	struct str    kid;           /* of the key, as the token's header names it; may be empty */
+	struct str    signed_part;   /* header "." payload, as they came; empty: this is no token that could be right */
+	struct str    signature;     /* decoded */
+};
+void put_bearer_request(struct buf *b, const struct bearer_request *r);
+bool get_bearer_request(struct scan *s, struct bearer_request *r);
 
 /* PRINTER: the grant for a device that cannot log in; answered by a struct verify_reply. keys looks the address up itself: the gate
  * says which address it sees, never whose printer it is. VERIFY_WRONG: it is not on the list; VERIFY_SUSPENDED, VERIFY_NOT_ALLOWED:

@@ -133,6 +133,26 @@ bool base64_get(struct buf *b, struct str in)
 	return !b->failed;
 }
 
+bool base64url_get(struct buf *b, struct str in)
+{
+	uint32_t w = 0;
+	unsigned bits = 0;
+
+	for (size_t i = 0; i < in.n; i++) {
+		char c = in.p[i];
+		int v = c == '+' || c == '/' ? -1 : base64_value(c == '-' ? '+' : c == '_' ? '/' : c);
+		if (v < 0)
+			return false;
+		w = w << 6 | (uint32_t)v;
+		bits += 6;
+		if (bits >= 8) {
+			bits -= 8;
+			buf_add_char(b, (char)(w >> bits & 0xff));
+		}
+	}
+	return bits < 6 && (w & ((1u << bits) - 1)) == 0 && !b->failed;
+}
+
 struct str base64_encode(struct arena *a, struct str in)
 {
 	CLEANUP(buf_free) struct buf b = BUF(SIZE_MAX / 2);

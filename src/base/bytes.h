@@ -17,6 +17,8 @@ struct str utf8_clip(struct str s, size_t max);
 void base64_put(struct buf *b, struct str in);
 bool base64_get(struct buf *b, struct str in);
 struct str base64_encode(struct arena *a, struct str in);
+/* The alphabet of RFC 4648 §5, without padding (RFC 7515 §2): tokens. As strict. */
+bool base64url_get(struct buf *b, struct str in);
 void hex_put(struct buf *b, struct str in);          /* lower case */
 bool hex_get(struct buf *b, struct str in);
 

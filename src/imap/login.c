@@ -80,7 +80,7 @@ static void put_capabilities(struct login *l, struct buf *out)
 		return;
 	}
 	buf_add_char(out, ' ');
-	sasl_list(out, "AUTH=", " ", l->facts.has_scram, l->facts.is_tls);
+	login_put_mechanisms(l, out, "AUTH=", " ");
 }
 
 static enum login_want greet(struct login *l, struct buf *out)
@@ -208,10 +208,10 @@ static enum login_want authenticate(struct login *l, struct command *c, struct b
 		initial = scan_bytes(&c->args, scan_left(&c->args));
 	if (!args_end(c) || (initial.p != NULL && initial.n == 0))
 		return bad(l, out, "expected: mechanism [SP initial response in base64]");
-	if (!sasl_find(name, l->facts.has_scram, l->facts.is_tls, &mechanism)) {
+	if (!login_mechanism(l, name, &mechanism)) {
 		CLEANUP(buf_free) struct buf text = BUF(500);
 		buf_add_cstr(&text, imap_in(l->lang, "this mechanism is not offered; there are: "));
-		sasl_list(&text, "", ", ", l->facts.has_scram, l->facts.is_tls);
+		login_put_mechanisms(l, &text, "", ", ");
 		say(l, out, "NO", "CANNOT", buf_str(&text));
 		return login_mistake(l, out);
 	}

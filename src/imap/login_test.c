@@ -102,6 +102,30 @@ TEST(scram)
 		"C: ", "=OPEN a3 AUTHENTICATE");
 }
 
+TEST(tokens_and_certificates)
+{
+	struct login_facts facts = login_tls;
+
+	facts.has_bearer = facts.has_certificate = true;
+	facts.fingerprint[0] = 0xf1;
+	LOGIN_PLAY(&imap_login, &facts,
+		"S: * OK [CAPABILITY ...AUTH=PLAIN AUTH=LOGIN AUTH=OAUTHBEARER AUTH=XOAUTH2 AUTH=EXTERNAL] ...",
+		/* n,a=alice,^Aauth=Bearer {"alg":"RS256","kid":"k1"}.{}.…^A^A; the refusal is a challenge (RFC 7628 §3.2.3) */
+		"C: a1 AUTHENTICATE OAUTHBEARER bixhPWFsaWNlLAFhdXRoPUJlYXJlciBleUpoYkdjaU9pSlNVekkxTmlJc0ltdHBaQ0k2SW1zeEluMC5lMzAuQUFBQQEB", "K: BEARER alice k1 WRONG", "S: + eyJzdGF0dXMiOiJpbnZhbGlkX3Rva2VuIn0=", "C: AQ==", "S: a1 NO [AUTHENTICATIONFAILED] ...token...",
+		"C: a2 AUTHENTICATE XOAUTH2", "S: + ", "C: dXNlcj1hbGljZQFhdXRoPUJlYXJlciBleUpoYkdjaU9pSlNVekkxTmlJc0ltdHBaQ0k2SW1zeEluMC5lMzAuQUFBQQEB", "K: BEARER alice k1 THROTTLED", "S: a2 NO [LIMIT] ...",
+		"C: a3 AUTHENTICATE XOAUTH2 dXNlcj1hbGljZQFhdXRoPUJlYXJlciB5YTI5Lm9wYXF1ZQEB", "K: BEARER alice  WRONG", "S: + eyJzdGF0dXMiOiI0MDEiLCJzY2hlbWVzIjoiYmVhcmVyIiwic2NvcGUiOiIifQ==", "C: ", "S: a3 NO [AUTHENTICATIONFAILED] ...token...",
+		"C: a4 AUTHENTICATE OAUTHBEARER bixhPWFsaWNlLAFhdXRoPUJlYXJlciBleUpoYkdjaU9pSlNVekkxTmlJc0ltdHBaQ0k2SW1zeEluMC5lMzAuQUFBQQEB", "K: BEARER alice k1 SUSPENDED", "S: a4 NO [AUTHORIZATIONFAILED] ...",
+		"C: a5 AUTHENTICATE OAUTHBEARER AQ==", "S: a5 BAD expected...",
+		"C: a6 AUTHENTICATE EXTERNAL YWxpY2U=", "K: CERTIFICATE alice BUSY", "S: a6 NO [UNAVAILABLE] ...",
+		"C: a7 LANGUAGE fr", "S: * LANGUAGE (fr)", "S: a7 OK ...",
+		"C: a8 AUTHENTICATE EXTERNAL =", "K: CERTIFICATE  NOT_ALLOWED", "S: a8 NO [AUTHORIZATIONFAILED] ...",
+		"C: a9 AUTHENTICATE OAUTHBEARER", "S: + ", "C: biwsAWF1dGg9QmVhcmVyIGV5SmhiR2NpT2lKU1V6STFOaUlzSW10cFpDSTZJbXN4SW4wLmUzMC5BQUFBAQE=", "K: BEARER  k1 OK", "=OPEN a9 AUTHENTICATE fr");
+	LOGIN_PLAY(&imap_login, &facts,
+		"S: * OK ...",
+		"C: a1 AUTHENTICATE EXTERNAL", "S: + ", "C: ", "K: CERTIFICATE  WRONG", "S: a1 NO [AUTHENTICATIONFAILED] the certificate...",
+		"C: a2 AUTHENTICATE EXTERNAL =", "K: CERTIFICATE  OK", "=OPEN a2 AUTHENTICATE");
+}
+
 TEST(outcomes)
 {
 	LOGIN_PLAY(&imap_login, &login_tls,

@@ -63,7 +63,7 @@ static enum login_want capa(struct login *l, struct str args, struct buf *out)
 
 	if (args.n > 0)
 		return err(l, out, "this command has no arguments");
-	sasl_list(&sasl, "", " ", l->facts.has_scram, l->facts.is_tls);
+	login_put_mechanisms(l, &sasl, "", " ");
 	pop3_put_capa(out, &(struct pop3_capa){ .offers_stls = l->facts.can_start_tls, .offers_login = l->facts.may_login,
 	                                        .sasl = buf_str(&sasl) });
 	return LOGIN_INPUT;
@@ -125,7 +125,7 @@ static enum login_want pass(struct login *l, struct str args, struct buf *out)
 static enum login_want list_mechanisms(struct login *l, struct buf *out)
 {
 	ok(out, "mechanisms follow");
-	sasl_list(out, "", "\r\n", l->facts.has_scram, l->facts.is_tls);
+	login_put_mechanisms(l, out, "", "\r\n");
 	buf_add_cstr(out, "\r\n.\r\n");
 	return LOGIN_INPUT;
 }
@@ -141,7 +141,7 @@ static enum login_want auth(struct login *l, struct str args, struct buf *out)
 		return needs_tls(l, out);
 	if (args.n == 0)
 		return list_mechanisms(l, out);
-	if (!sasl_find(name, l->facts.has_scram, l->facts.is_tls, &mechanism))
+	if (!login_mechanism(l, name, &mechanism))
 		return err(l, out, "this mechanism is not offered; AUTH alone lists them");
 	return login_sasl(l, mechanism, has_initial && str_trim(initial).n > 0 ? str_trim(initial) : STR_NONE, out);
 }

@@ -63,6 +63,19 @@ TEST(auth)
 		"C: auth plain AGFsaWNlAHNlY3JldA==", "K: alice secret OK", "=OPEN ");
 }
 
+TEST(tokens_and_certificates)
+{
+	struct login_facts facts = login_tls;
+
+	facts.has_bearer = facts.has_certificate = true;
+	facts.fingerprint[0] = 0xf1;
+	LOGIN_PLAY(&pop3_login, &facts,
+		"S: +OK ...", "C: AUTH", "S: +OK ...", "S: PLAIN", "S: LOGIN", "S: OAUTHBEARER", "S: XOAUTH2", "S: EXTERNAL", "S: .",
+		"C: AUTH XOAUTH2 dXNlcj1hbGljZQFhdXRoPUJlYXJlciBleUpoYkdjaU9pSlNVekkxTmlJc0ltdHBaQ0k2SW1zeEluMC5lMzAuQUFBQQEB", "K: BEARER alice k1 WRONG", "S: + eyJzdGF0dXMiOiI0MDEiLCJzY2hlbWVzIjoiYmVhcmVyIiwic2NvcGUiOiIifQ==", "C: ", "S: -ERR [AUTH] the token...",
+		"C: AUTH EXTERNAL =", "K: CERTIFICATE  WRONG", "S: -ERR [AUTH] the certificate...",
+		"C: AUTH OAUTHBEARER", "S: + ", "C: bixhPWFsaWNlLAFhdXRoPUJlYXJlciBleUpoYkdjaU9pSlNVekkxTmlJc0ltdHBaQ0k2SW1zeEluMC5lMzAuQUFBQQEB", "K: BEARER alice k1 OK", "=OPEN");
+}
+
 TEST(injection)
 {
 	static const char *const lines[] = {
@@ -87,7 +100,7 @@ TEST(limits)
 	buf_reset(&in);
 	login_answered(l, ERR_UNAVAILABLE, STR(""), &out);
 	buf_reset(&out);
-	while (in.n < 5000)
+	while (in.n < SASL_LINE_MAX + 500)
 		buf_add_char(&in, 'x');
 	EXPECT_INT(login_input(l, buf_str(&in), &used, &out), LOGIN_CLOSE);
 	EXPECT(str_starts(buf_str(&out), STR("-ERR this command is too long")));

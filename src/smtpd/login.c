@@ -90,7 +90,7 @@ static enum login_want ehlo(struct login *l, struct str args, struct buf *out)
 	if (!keep_helo(l, "EHLO", args))
 		return refuse(l, out, 501, "5.5.4", STR("expected: EHLO and the name of the client, without spaces"));
 	if (l->facts.may_login)
-		sasl_list(&mechanisms, "", " ", l->facts.has_scram, l->facts.is_tls);
+		login_put_mechanisms(l, &mechanisms, "", " ");
 	smtp_put_ehlo(out, &(struct smtp_ehlo){
 		.hostname = l->facts.hostname, .peer = l->facts.peer, .message_size_max = l->facts.message_size_max,
 		.recipients_max = l->facts.recipients_max, .messages_max = l->facts.messages_max, .offers_starttls = l->facts.can_start_tls,
@@ -140,7 +140,7 @@ static enum login_want auth(struct login *l, struct str args, struct buf *out)
 		return refuse(l, out, 503, "5.5.1", STR("EHLO comes first"));
 	if (name.n == 0)
 		return refuse(l, out, 501, "5.5.4", STR("expected: AUTH and a mechanism"));
-	if (!sasl_find(name, l->facts.has_scram, l->facts.is_tls, &mechanism))
+	if (!login_mechanism(l, name, &mechanism))
 		return refuse(l, out, 504, "5.5.4", STR("this mechanism is not offered; the answer to EHLO lists them"));
 	return login_sasl(l, mechanism, has_initial ? str_trim(initial) : STR_NONE, out);
 }

@@ -67,6 +67,19 @@ TEST(auth)
 		"C: AUTH PLAIN AGFsaWNlAHNlY3JldA==", "K: alice secret WRONG", "S: 535 5.7.8 too many wrong passwords...", "=CLOSE");
 }
 
+TEST(tokens_and_certificates)
+{
+	struct login_facts facts = login_tls;
+
+	facts.has_bearer = facts.has_certificate = true;
+	facts.fingerprint[0] = 0xf1;
+	LOGIN_PLAY(&submission_login, &facts,
+		GREETING, EHLO_BEGINS, "S: 250-REQUIRETLS", "S: 250-LIMITS RCPTMAX=50", "S: 250 AUTH PLAIN LOGIN OAUTHBEARER XOAUTH2 EXTERNAL",
+		"C: AUTH OAUTHBEARER bixhPWFsaWNlLAFhdXRoPUJlYXJlciBleUpoYkdjaU9pSlNVekkxTmlJc0ltdHBaQ0k2SW1zeEluMC5lMzAuQUFBQQEB", "K: BEARER alice k1 WRONG", "S: 334 eyJzdGF0dXMiOiJpbnZhbGlkX3Rva2VuIn0=", "C: AQ==", "S: 535 5.7.8 the token...",
+		"C: AUTH EXTERNAL YWxpY2U=", "K: CERTIFICATE alice WRONG", "S: 535 5.7.8 the certificate...",
+		"C: AUTH EXTERNAL =", "K: CERTIFICATE  OK", "=OPEN EHLO client");
+}
+
 TEST(printers)
 {
 	struct login_facts facts = login_clear;
@@ -139,7 +152,7 @@ TEST(limits)
 	struct buf out = BUF(LOGIN_OUTPUT_MAX), in = BUF(LOGIN_INPUT_MAX);
 	size_t used;
 
-	while (in.n < 5000)
+	while (in.n < SASL_LINE_MAX + 500)
 		buf_add_char(&in, 'x');
 	EXPECT_INT(login_input(l, buf_str(&in), &used, &out), LOGIN_CLOSE);
 	EXPECT(str_starts(buf_str(&out), STR("421 4.3.2 mail.test: this command is too long")));

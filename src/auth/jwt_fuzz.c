@@ -1,0 +1,22 @@
+/* Any bytes as a token; then as what a token says, behind a signature that is taken to be right. */
+#include "auth/jwt.h"
+#include "base/bytes.h"
+#include <assert.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct str in = str_make(data, n);
+	struct jwt_claims claims;
+	struct jwt token;
+
+	if (n > 2 * TOKEN_MAX)
+		return 0;
+	if (jwt_read(in, &a, &token))
+		assert(token.signed_part.n < in.n && token.signature.n > 0 && token.signature.n <= TOKEN_SIGNATURE_MAX && token.kid.n <= TOKEN_KID_MAX);
+	if (jwt_claims(in, "email", &a, &claims))
+		assert(claims.audience_count <= JWT_AUDIENCES_MAX && claims.expires_s >= 0 && claims.not_before_s >= 0 && utf8_valid(claims.who));
+	return 0;
+}
