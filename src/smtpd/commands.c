@@ -100,6 +100,19 @@ static bool may_begin(struct smtpd *s)
 	return false;
 }
 
+/* "mail.example.org [192.0.2.7]"; of who has no other name than its address (phones, scripts), that, once. */
+static struct str peer_text(struct smtpd *s)
+{
+	struct str name = buf_str(&s->helo), peer = s->client.peer, address;
+
+	if (peer.n == 0)
+		return str_copy(&s->arena, s->client.who);
+	address = arena_printf(&s->arena, "[" STR_FMT "]", STR_ARG(peer));
+	if (str_ieq(name, address) || str_ieq(name, arena_printf(&s->arena, "[IPv6:" STR_FMT "]", STR_ARG(peer))))
+		return address;
+	return arena_printf(&s->arena, STR_FMT " " STR_FMT, STR_ARG(name), STR_ARG(address));
+}
+
 static void take_mail(struct smtpd *s, const struct smtp_path *path, const struct smtp_mail_params *p)
 {
 	static const enum envelope_body bodies[] = {
@@ -118,9 +131,7 @@ static void take_mail(struct smtpd *s, const struct smtp_path *path, const struc
 	e->ret = rets[p->ret];
 	e->envid = p->envid;
 	e->smtputf8 = p->smtputf8;
-	e->peer = s->client.peer.n > 0 ? arena_printf(&s->arena, STR_FMT " [" STR_FMT "]", STR_ARG(buf_str(&s->helo)),
-												  STR_ARG(s->client.peer))
-								   : str_copy(&s->arena, s->client.who);
+	e->peer = peer_text(s);
 }
 
 /* "MAIL FROM:" Reverse-path [SP Mail-parameters]                                                   RFC 5321 §4.1.1.2 */

@@ -83,6 +83,30 @@ TEST(a_message)
 	test_host_end(&t);
 }
 
+/* As people read it in a trace. */
+TEST(who_was_it)
+{
+	static const struct { const char *peer, *hello, *want; } cases[] = {
+		{ "192.0.2.7",   "c.test",             "peer=c.test [192.0.2.7]\n" },
+		{ "192.0.2.7",   "[192.0.2.7]",        "peer=[192.0.2.7]\n" },
+		{ "192.0.2.7",   "[192.0.2.8]",        "peer=[192.0.2.8] [192.0.2.7]\n" },  /* behind an address translation */
+		{ "2001:db8::7", "[IPv6:2001:DB8::7]", "peer=[2001:db8::7]\n" },
+	};
+
+	EACH(cases, c) {
+		CLEANUP(buf_free) struct buf in = BUF(1000);
+		struct test_host t;
+		test_host_begin(&t, ENVELOPE_MX);
+		struct smtpd_client client = { .source = ENVELOPE_MX, .session = STR("s1"), .peer = str_of(c->peer) };
+		smtpd_free(t.smtpd);
+		t.smtpd = smtpd_new(&t.server, &client, &test_host_calls, &t);
+		buf_printf(&in, "EHLO %s\r\nMAIL FROM:<a@b.test>\r\nRCPT TO:<bob@x.test>\r\nDATA\r\n\r\n.\r\n", c->hello);
+		talk(&t, buf_str(&in), SIZE_MAX);
+		EXPECT(str_find(buf_str(&t.added), str_of(c->want)) >= 0);
+		test_host_end(&t);
+	}
+}
+
 TEST(received)
 {
 	static const struct { struct smtpd_client client; const char *hello, *want; } cases[] = {
