@@ -655,6 +655,9 @@ TEST(what_needs_a_server_says_so)
 	gives(o, "sessions", "", "unavailable");
 	gives(o, "queue list", "", "unavailable");
 	gives(o, "queue retry", "", "unavailable");
+	gives(o, "queue remove", "'sender':'bob@example.org'", "unavailable");
+	gives(o, "queue remove", "'sender':'<>'", "unavailable");
+	gives(o, "queue remove", "'sender':'example.org'", "invalid");  /* would find nothing, or be meant for more */
 	wants(o, "status", "", -1, "running", "false");
 	end();
 }

@@ -58,27 +58,32 @@ static void put_listed(struct admin_call *c, const struct queue_listed *m)
 	admin_put_text(row, "reason", reason(c, m->status, m->reason, m->waiting > 0 && m->next_due == LATE_NEVER));
 }
 
+static bool is_bounce(struct str sender) { return str_eq(sender, STR("<>")); }
+
 static bool is_wanted(const struct admin_call *c, const struct queue_listed *m)
 {
-	struct str sender = admin_text(c, "sender"), recipient = admin_text(c, "recipient");
+	struct str sender = admin_text(c, "sender");
 
-	return (sender.p == NULL || str_ifind(m->sender, sender) >= 0) &&
-		   (recipient.p == NULL || str_ifind(m->address, recipient) >= 0) && (!admin_is_on(c, "held") || m->held > 0);
+	if (admin_is_on(c, "held") && m->held == 0)
+		return false;
+	return sender.p == NULL || (is_bounce(sender) ? m->sender.n == 0 : str_ifind(m->sender, sender) >= 0);
 }
 
 enum err admin_queue_list(struct admin_call *c)
 {
-	struct queue_command ask = { .kind = QUEUE_LIST, .recipient = -1, .name = STR("") };
+	struct str recipient = admin_text(c, "recipient");
+	struct queue_command ask = { .kind = QUEUE_LIST, .recipient = -1, .name = STR(""), .text = recipient.p != NULL ? recipient : STR("") };
 	struct queue_answer answer = { 0 };
 
+	if (recipient.n > ENVELOPE_ADDRESS_MAX)
+		return ERR_OK;  /* no address is that long */
 	do {
 		TRY(ask_queue(c, &ask, &answer));
-		for (size_t i = 0; i < answer.n; i++) {
-			ask.after = answer.messages[i].id;
+		for (size_t i = 0; i < answer.n; i++)
 			if (is_wanted(c, &answer.messages[i]))
 				put_listed(c, &answer.messages[i]);
-		}
-	} while (answer.has_more && answer.n > 0);
+		ask.after = answer.last;
+	} while (answer.has_more);
 	return ERR_OK;
 }
 
@@ -156,7 +161,7 @@ static enum err remove_of(struct admin_call *c, const struct queue_answer *page,
 	for (size_t i = 0; i < page->n; i++) {
 		struct queue_command ask = { .kind = QUEUE_REMOVE, .recipient = -1, .name = queue_name(page->messages[i].id, &c->arena) };
 		struct queue_answer answer = { 0 };
-		if (!str_ieq(page->messages[i].sender, sender))
+		if (!str_ieq(page->messages[i].sender, is_bounce(sender) ? STR("") : sender))
 			continue;
 		enum err e = c->host->queue(c->host->context, &ask, &c->arena, &answer);
 		if (e != ERR_OK && e != ERR_NOTFOUND)
@@ -176,9 +181,8 @@ static enum err remove_from(struct admin_call *c, struct str sender)
 	do {
 		TRY(ask_queue(c, &ask, &page));
 		TRY(remove_of(c, &page, sender, &removed));
-		if (page.n > 0)
-			ask.after = page.messages[page.n - 1].id;
-	} while (page.has_more && page.n > 0);
+		ask.after = page.last;
+	} while (page.has_more);
 	return admin_said(c, TEXT_ADMIN_QUEUE_REMOVED_FROM, admin_number_text(c, removed), sender);
 }
 
@@ -187,7 +191,7 @@ enum err admin_queue_remove(struct admin_call *c)
 	struct str message = admin_text(c, "message"), sender = admin_text(c, "sender");
 	struct queue_answer answer = { 0 };
 
-	if ((message.p == NULL) == (sender.p == NULL))
+	if ((message.p == NULL) == (sender.p == NULL) || (sender.p != NULL && str_chr(sender, '@') < 0 && !is_bounce(sender)))
 		return admin_refuse(c, ERR_INVALID, TEXT_ADMIN_QUEUE_REMOVE_WHICH, STR(""));
 	if (sender.p != NULL)
 		return remove_from(c, sender);

@@ -19,6 +19,7 @@ void queue_command_encode(const struct queue_command *c, struct buf *out)
 	case QUEUE_LIST:
 		put_u64(out, c->after.log_id);
 		put_u64(out, c->after.seq);
+		put_str(out, c->text);
 		break;
 	case QUEUE_SHOW:
 		put_str(out, c->name);
@@ -67,6 +68,7 @@ enum err queue_command_decode(struct str bytes, struct queue_command *out)
 	case QUEUE_LIST:
 		out->after.log_id = get_u64(&s);
 		out->after.seq = get_u64(&s);
+		out->text = get_str(&s, ENVELOPE_ADDRESS_MAX);
 		break;
 	case QUEUE_SHOW:
 		out->name = get_str(&s, NAME_MAX_BYTES);
@@ -196,6 +198,8 @@ static void get_destination(struct scan *s, struct queue_destination *d)
 static void get_list(struct scan *s, struct arena *a, struct queue_answer *out)
 {
 	out->has_more = get_bool(s);
+	out->last.log_id = get_u64(s);
+	out->last.seq = get_u64(s);
 	out->n = get_count(s, LIST_PAGE);
 	out->messages = arena_array(a, out->n + 1, sizeof(*out->messages));
 	for (size_t i = 0; i < out->n; i++)
@@ -253,7 +257,7 @@ enum err queue_answer_decode(struct str bytes, struct arena *a, struct queue_ans
 enum err queue_command_ask(struct channel *queue, const struct queue_command *c, struct arena *a,
                            struct queue_answer *out)
 {
-	CLEANUP(buf_free) struct buf request = BUF(400);
+	CLEANUP(buf_free) struct buf request = BUF(ENVELOPE_ADDRESS_MAX + 100);
 	struct message answer;
 
 	queue_command_encode(c, &request);
@@ -265,38 +269,43 @@ enum err queue_command_ask(struct channel *queue, const struct queue_command *c,
 
 /* ---------------------------------------------------------------------------------------------------------- serving */
 
-static enum err list_message(struct late *l, const struct late_message *m, struct arena *a, struct queue_listed *out)
+/* With the first recipient that contains text. */
+static enum err list_message(struct late *l, const struct late_message *m, struct str text, struct arena *a, struct queue_listed *out)
 {
 	struct late_summary sum;
-	struct late_row *first;
-	size_t n;
+	struct late_row first;
 
+	TRY(late_row_with(l, m->log_id, m->seq, text, a, &first));
 	TRY(late_summarise(l, m->log_id, m->seq, &sum));
-	TRY(late_rows(l, m->log_id, m->seq, 0, 1, a, &first, &n));
 	*out = (struct queue_listed){ .id = { m->log_id, m->seq }, .sender = m->envelope.sender, .size = m->size,
-		.received = m->envelope.received, .waiting = sum.waiting, .held = sum.held, .next_due = sum.next_due };
-	if (n > 0) {
-		out->address = first->recipient.address;
-		out->status = first->status;
-		out->reason = first->reason;
-	}
+		.received = m->envelope.received, .waiting = sum.waiting, .held = sum.held, .next_due = sum.next_due,
+		.address = first.recipient.address, .status = first.status, .reason = first.reason };
 	return ERR_OK;
 }
 
-static enum err serve_list(struct late *l, struct queue_id after, struct buf *answer)
+/* A page looks at so many messages, whatever it finds: who looks for one recipient among a million holds up nobody's mail for long. */
+static enum err serve_list(struct late *l, const struct queue_command *c, struct buf *answer)
 {
 	CLEANUP(arena_free) struct arena a = { 0 };
 	CLEANUP(buf_free) struct buf page = BUF(ANSWER_FULL + 8192);
 	struct late_message *messages;
 	struct queue_listed listed;
-	size_t n, sent = 0;
+	struct queue_id last = c->after;
+	size_t n, seen = 0, sent = 0;
 
-	TRY(late_list(l, after.log_id, after.seq, LIST_PAGE + 1, &a, &messages, &n));
-	for (; sent < n && sent < LIST_PAGE && page.n < ANSWER_FULL; sent++) {
-		TRY(list_message(l, &messages[sent], &a, &listed));
+	TRY(late_list(l, last.log_id, last.seq, LIST_PAGE + 1, &a, &messages, &n));
+	for (; seen < n && seen < LIST_PAGE && page.n < ANSWER_FULL; seen++) {
+		last = (struct queue_id){ messages[seen].log_id, messages[seen].seq };
+		enum err e = list_message(l, &messages[seen], c->text, &a, &listed);
+		if (e == ERR_NOTFOUND)
+			continue;
+		TRY(e);
 		put_listed(&page, &listed);
+		sent++;
 	}
-	put_bool(answer, sent < n);
+	put_bool(answer, seen < n);
+	put_u64(answer, last.log_id);
+	put_u64(answer, last.seq);
 	put_u32(answer, (uint32_t)sent);
 	buf_add(answer, buf_str(&page));
 	return ERR_OK;
@@ -312,7 +321,7 @@ static enum err serve_show(struct late *l, uint64_t log_id, uint64_t seq, uint16
 	size_t n, sent = 0;
 
 	TRY(late_message_find(l, log_id, seq, &a, &m));
-	TRY(list_message(l, &m, &a, &listed));
+	TRY(list_message(l, &m, STR(""), &a, &listed));
 	TRY(late_rows(l, log_id, seq, from, SHOW_PAGE + 1, &a, &rows, &n));
 	for (; sent < n && sent < SHOW_PAGE && page.n < ANSWER_FULL; sent++) {
 		const struct late_row *r = &rows[sent];
@@ -410,7 +419,7 @@ static enum err serve(struct late *l, struct parcels *parcels, const struct queu
 		put_counters(answer, &filled);
 		return ERR_OK;
 	case QUEUE_LIST:
-		return serve_list(l, c->after, answer);
+		return serve_list(l, c, answer);
 	case QUEUE_SHOW:
 		if (c->name.n == 0)
 			return ERR_NOTFOUND;

@@ -10,7 +10,7 @@ enum { QUEUE_COMMAND_TIMEOUT_MS = 30000, QUEUE_DESTINATIONS_MAX = 150 };
 
 enum queue_command_kind {
 	QUEUE_COUNTERS = 1,
-	QUEUE_LIST,        /* messages behind `after`, a page */
+	QUEUE_LIST,        /* messages behind `after` with a recipient that contains `text`, a page */
 	QUEUE_SHOW,        /* one message, and its recipients from `from` on, a page */
 	QUEUE_RETRY,       /* all recipients of `name`, or one (recipient ≥ 0); an empty name: all messages */
 	QUEUE_HOLD,
@@ -24,7 +24,8 @@ enum queue_command_kind {
 
 struct queue_command {
 	enum queue_command_kind kind;
-	struct queue_id after;         /* LIST: the last of the page before; zeros: the beginning */
+	struct queue_id after;         /* LIST: `last` of the page before; zeros: the beginning */
+	struct str text;               /* LIST: empty: all; letters in either case */
 	struct str name;               /* SHOW and the orders: queue_name(); PAUSE, RESUME: a domain */
 	int        recipient;          /* the orders: index of one recipient, -1: all */
 	uint16_t   from;               /* SHOW: first index */
@@ -45,7 +46,7 @@ struct queue_listed {
 	int64_t    received;           /* seconds since 1970 */
 	uint32_t   waiting, held;      /* recipients */
 	int64_t    next_due;           /* LATE_NEVER: nothing is tried by itself */
-	struct str address, status, reason;  /* of the first recipient */
+	struct str address, status, reason;  /* of the first recipient (that contains `text`) */
 };
 struct queue_shown {               /* a recipient */
 	uint16_t   index;
@@ -68,7 +69,8 @@ struct queue_answer {
 	enum queue_command_kind kind;
 	struct queue_counters counters;       /* COUNTERS */
 	size_t n;                             /* LIST, SHOW: of the page */
-	bool   has_more;                      /* ask again behind the last one */
+	bool   has_more;                      /* ask again behind the last one; a page of LIST may be empty, and there is more */
+	struct queue_id last;                 /* LIST: the last message that was looked at */
 	struct queue_listed *messages;        /* LIST; SHOW: one */
 	struct queue_shown  *recipients;      /* SHOW: n */
 	struct str peer;                      /* SHOW: where it came from, for people */

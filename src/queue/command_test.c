@@ -106,6 +106,41 @@ TEST(the_list_in_pages)
 	stop(&p);
 }
 
+/* Whatever place it has among them; a page in which nothing is found is not the end. */
+TEST(the_list_of_those_for_somebody)
+{
+	static const struct { const char *text; uint64_t first; size_t n; const char *address; } cases[] = {
+		{ "",                  1,   130, "user0@example.test" },
+		{ "user1@",            1,   130, "user1@example.test" },
+		{ "USER4@Example",     100, 1,   "user4@example.test" },
+		{ "user_@",            0,   0,   NULL },
+		{ "%",                 0,   0,   NULL },
+		{ "nobody",            0,   0,   NULL },
+	};
+
+	struct place p;
+	start(&p);
+	for (uint64_t i = 1; i <= 130; i++)
+		add(&p, i, i == 100 ? 5 : 2, STR("ann@example.org"));
+	EACH(cases, c) {
+		struct queue_command ask_it = { .kind = QUEUE_LIST, .text = str_of(c->text) };
+		struct queue_answer answer;
+		uint64_t first = 0;
+		size_t n = 0;
+		bool changed;
+		do {
+			EXPECT_OK(ask(&p, ask_it, &answer, &changed));
+			for (size_t i = 0; i < answer.n; i++, n++) {
+				first = first ? first : answer.messages[i].id.seq;
+				EXPECT_STR(answer.messages[i].address, c->address);
+			}
+			ask_it.after = answer.last;
+		} while (answer.has_more);
+		EXPECT(first == c->first && n == c->n);
+	}
+	stop(&p);
+}
+
 TEST(one_message_with_many_recipients)
 {
 	static const struct str unknown[] = { { "3f2a9c01-6", 10 }, { "nonsense", 8 }, { NULL, 0 } };

@@ -213,6 +213,8 @@ enum err late_list(struct late *l, uint64_t log_id, uint64_t seq, size_t max, st
 /* Rows of one message from an index on, at most max, without the finished ones. */
 enum err late_rows(struct late *l, uint64_t log_id, uint64_t seq, uint16_t from, size_t max, struct arena *a,
                    struct late_row **out, size_t *n) MUST_CHECK;
+/* The first row, not a finished one, whose address contains text (ASCII letters in either case; empty: any). ERR_NOTFOUND: none. */
+enum err late_row_with(struct late *l, uint64_t log_id, uint64_t seq, struct str text, struct arena *a, struct late_row *out) MUST_CHECK;
 struct late_summary { uint32_t waiting, held; int64_t next_due; };  /* of a message; LATE_NEVER: nothing is due */
 enum err late_summarise(struct late *l, uint64_t log_id, uint64_t seq, struct late_summary *out) MUST_CHECK;
 /* By the name people see (queue_name_parse). ERR_NOTFOUND. */

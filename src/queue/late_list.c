@@ -355,6 +355,23 @@ enum err late_rows(struct late *l, uint64_t log_id, uint64_t seq, uint16_t from,
 	return stmt_end(q);
 }
 
+enum err late_row_with(struct late *l, uint64_t log_id, uint64_t seq, struct str text, struct arena *a, struct late_row *out)
+{
+	static const char sql[] =
+		"SELECT " LATE_ROW_COLUMNS " FROM recipient WHERE seq = ?1 AND log_id = ?2 AND state < 3"
+		" AND (?3 = '' OR instr(lower(CAST(address AS TEXT)), lower(?3)) > 0) ORDER BY recipient LIMIT 1";
+	CLEANUP(late_unlock) UNUSED struct late *held = late_lock(l);
+	CLEANUP(stmt_release) struct stmt *q = db_query(l->db, sql);
+
+	stmt_bind_u64(q, 1, seq);
+	stmt_bind_u64(q, 2, log_id);
+	stmt_bind_text(q, 3, text.n > 0 ? text : STR(""));
+	if (!stmt_row(q))
+		return stmt_err(q, ERR_NOTFOUND);
+	late_read_row(q, a, out);
+	return ERR_OK;
+}
+
 enum err late_summarise(struct late *l, uint64_t log_id, uint64_t seq, struct late_summary *out)
 {
 	static const char sql[] =
