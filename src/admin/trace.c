@@ -144,16 +144,11 @@ static void follow(struct admin_call *c, struct parts *p, const struct trail_eve
 		order_all(p, outcomes[e->kind]);
 }
 
-/* What became of it may not have been noted: the last second before a kill. */
-static bool is_old(const struct trail_message *m) { return m->events[0].at_ms < clock_wall_ms() - NOTED_WITHIN_MS; }
-
-static struct str state_of(struct admin_call *c, const struct trail_message *m)
+static struct str noted_state(struct admin_call *c, const struct trail_message *m)
 {
 	size_t counts[OUTCOMES] = { 0 };
 	struct parts parts = { 0 };
 
-	if (m->log_id == 0)
-		return m->events[0].kind == TRAIL_REFUSED || (m->events[0].kind == TRAIL_LEFT && !str_starts(m->events[0].status, STR("2."))) ? STR("refused") : STR("");
 	for (size_t i = 0; i < m->n; i++)
 		if (trail_event_is_of(&m->events[i], m))
 			follow(c, &parts, &m->events[i]);
@@ -161,13 +156,60 @@ static struct str state_of(struct admin_call *c, const struct trail_message *m)
 		counts[parts.list[i].outcome]++;
 	if (counts[OUTCOME_HELD] > 0)
 		return STR("held");
-	if (parts.n == 0)
-		return is_old(m) ? STR("unclear") : STR("waiting");
-	if (counts[OUTCOME_WAITING] > 0)
+	if (parts.n == 0 || counts[OUTCOME_WAITING] > 0)
 		return STR("waiting");
 	if (counts[OUTCOME_FAILED] > 0)
 		return counts[OUTCOME_DONE] > 0 ? STR("partly failed") : STR("failed");
 	return counts[OUTCOME_REMOVED] == parts.n ? STR("removed") : STR("delivered");
+}
+
+/* ---- what the queue has of it
+ * What became of a message may not have been noted: the last second before a kill. So where it should still wait the queue is asked, but
+ * for what is so young that it may be on its way; once it does not answer, it is not asked again. */
+struct queue_seen {
+	bool     is_asked, is_silent;
+	uint64_t log_id, w;            /* what is older has been dealt with, or is a row of queue.db */
+};
+
+static bool ask_queue(struct admin_call *c, struct queue_seen *seen, const struct queue_command *ask, struct queue_answer *out)
+{
+	enum err e = seen->is_silent ? ERR_UNAVAILABLE : c->host->queue(c->host->context, ask, &c->arena, out);
+
+	seen->is_silent |= e != ERR_OK && e != ERR_NOTFOUND;
+	return e == ERR_OK;
+}
+
+/* p == NULL: nobody knows. */
+static struct str queued_state(struct admin_call *c, struct queue_seen *seen, const struct trail_message *m)
+{
+	struct queue_command show = { .kind = QUEUE_SHOW, .recipient = -1, .name = queue_name((struct queue_id){ m->log_id, m->seq }, &c->arena) };
+	const struct queue_command count = { .kind = QUEUE_COUNTERS, .recipient = -1, .name = STR("") };
+	struct queue_answer answer;
+
+	if (!seen->is_asked && ask_queue(c, seen, &count, &answer)) {
+		seen->log_id = answer.counters.log_id;
+		seen->w = answer.counters.w;
+	}
+	seen->is_asked = true;
+	if (ask_queue(c, seen, &show, &answer))
+		return answer.messages[0].held > 0 ? STR("held") : STR("waiting");
+	if (seen->is_silent || (m->log_id == seen->log_id && m->seq > seen->w))
+		return STR_NONE;
+	return STR("unclear");
+}
+
+static struct str state_of(struct admin_call *c, struct queue_seen *seen, const struct trail_message *m)
+{
+	const struct trail_event *first = &m->events[0];
+	struct str state, queued;
+
+	if (m->log_id == 0)
+		return first->kind == TRAIL_REFUSED || (first->kind == TRAIL_LEFT && !str_starts(first->status, STR("2."))) ? STR("refused") : STR("");
+	state = noted_state(c, m);
+	if (first->at_ms >= clock_wall_ms() - NOTED_WITHIN_MS || (!str_eq(state, STR("waiting")) && !str_eq(state, STR("held"))))
+		return state;
+	queued = queued_state(c, seen, m);
+	return queued.p != NULL ? queued : state;
 }
 
 static void put_recipients(json_t *row, const struct trail_event *e, struct arena *a)
@@ -185,14 +227,17 @@ static void put_recipients(json_t *row, const struct trail_event *e, struct aren
 	admin_put_list(row, "recipients", list, n);
 }
 
-static void put_message(struct admin_call *c, const struct trail_message *m)
+static void put_message(struct admin_call *c, struct queue_seen *seen, const struct trail_message *m)
 {
 	const struct trail_event *first = &m->events[0];
+	struct str state = state_of(c, seen, m);
 	json_t *row = admin_row(c), *events = json_array();
 
 	if (m->log_id != 0)
 		admin_put_text(row, "message", queue_name((struct queue_id){ m->log_id, m->seq }, &c->arena));
-	admin_put_text(row, "state", state_of(c, m));
+	admin_put_text(row, "state", state);
+	if (str_eq(state, STR("unclear")))
+		admin_put_text(row, "explanation", str_of(text_get(c->lang, TEXT_TRACE_UNCLEAR)));
 	admin_put_text(row, "sender", first->sender.n > 0 ? first->sender : STR("<>"));
 	put_recipients(row, first, &c->arena);
 	admin_put_number(row, "received", (uint64_t)(first->at_ms / 1000));
@@ -207,6 +252,7 @@ static void put_message(struct admin_call *c, const struct trail_message *m)
 
 enum err admin_trace(struct admin_call *c)
 {
+	struct queue_seen seen = { 0 };
 	struct trail_query q;
 	struct trail_found found;
 
@@ -215,7 +261,7 @@ enum err admin_trace(struct admin_call *c)
 	if (found.n == 0 && admin_text(c, "what").p != NULL)
 		return admin_refuse(c, ERR_NOTFOUND, TEXT_TRACE_NOTHING, admin_text(c, "what"));
 	for (size_t i = 0; i < found.n; i++)
-		put_message(c, &found.messages[i]);
+		put_message(c, &seen, &found.messages[i]);
 	c->has_more = found.has_more;
 	return found.has_more ? admin_said(c, TEXT_TRACE_MORE, admin_number_text(c, MESSAGES_MAX)) : ERR_OK;
 }

@@ -102,6 +102,61 @@ TEST(how_it_stands)
 	test_dir_remove(folder);
 }
 
+/* ---- the queue */
+
+struct fake_queue { enum err show, counters; uint32_t held; uint64_t w; size_t asked; };
+static struct fake_queue fake;
+
+static enum err ask_fake(UNUSED void *context, const struct queue_command *c, struct arena *a, struct queue_answer *out)
+{
+	fake.asked++;
+	*out = (struct queue_answer){ .kind = c->kind, .counters = { .log_id = LOG_ID, .w = fake.w }, .messages = ARENA_NEW(a, struct queue_listed) };
+	out->messages->held = fake.held;
+	return c->kind == QUEUE_COUNTERS ? fake.counters : fake.show;
+}
+
+/* Of what should still wait: noted was that it came (1), that it is held (2), that a host was tried (3). */
+TEST(the_queue_knows_what_was_not_noted)
+{
+	static const struct trail_event came[] = { RECEIVED(1) }, held[] = { RECEIVED(2), E(TRAIL_HELD, 2) }, tried[] = { E(TRAIL_ATTEMPT, 3, .peer = STR("mx")) },
+		done[] = { RECEIVED(4), E(TRAIL_SENT, 4, BOB), E(TRAIL_SENT, 4, EVE) };
+	static const struct { const char *what; struct fake_queue queue; const char *state; size_t asked; } cases[] = {
+		{ "3f2a9c01-1", { .w = 9 },                                                    "waiting", 2 },
+		{ "3f2a9c01-1", { .w = 9, .held = 1 },                                         "held",    2 },
+		{ "3f2a9c01-1", { .w = 9, .show = ERR_NOTFOUND },                              "unclear", 2 },
+		{ "3f2a9c01-1", { .w = 0, .show = ERR_NOTFOUND },                              "waiting", 2 },  /* still in the log */
+		{ "3f2a9c01-2", { .w = 9, .show = ERR_NOTFOUND },                              "unclear", 2 },
+		{ "3f2a9c01-2", { .w = 9 },                                                    "waiting", 2 },  /* released since */
+		{ "3f2a9c01-3", { .w = 9, .show = ERR_NOTFOUND },                              "unclear", 2 },
+		{ "3f2a9c01-4", { .w = 9 },                                                    "delivered", 0 },
+		{ "ann@z.test", { .counters = ERR_TIMEOUT, .show = ERR_TIMEOUT },              "waiting", 1 },  /* asked once, of three */
+	};
+	struct admin_offline *o;
+	const char *folder = make_folder();
+
+	admin_json_setup();
+	EXPECT_OK(admin_offline_open(folder, &o));
+	write_trail(folder, came, COUNT_OF(came));
+	write_trail(folder, held, COUNT_OF(held));
+	write_trail(folder, tried, COUNT_OF(tried));
+	write_trail(folder, done, COUNT_OF(done));
+	EACH(cases, c) {
+		struct admin_host host = *admin_offline_host(o);
+		char request[300];
+		CLEANUP(admin_json_free) json_t *rows = json_array();
+		host.queue = ask_fake;
+		fake = c->queue;
+		snprintf(request, sizeof request, "{\"command\":\"trace\",\"args\":{\"what\":\"%s\"},\"lang\":\"en\"}", c->what);
+		admin_run(&host, str_of(request), collect, &rows);
+		const json_t *first = json_array_get(rows, 0);
+		EXPECT_STR(text(first, "state"), c->state);
+		EXPECT_INT(text(first, "explanation").n > 0, strcmp(c->state, "unclear") == 0);
+		EXPECT_INT(fake.asked, c->asked);
+	}
+	admin_offline_close(o);
+	test_dir_remove(folder);
+}
+
 TEST(sent_twice_is_said)
 {
 	static const struct trail_event events[] = {

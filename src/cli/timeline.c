@@ -108,6 +108,8 @@ static void put_head(struct cli *c, struct buf *out, const json_t *row)
 		put_text(c, out, STR(""), INDENT, text_fmt(&c->arena, c->lang, TEXT_CLI_TRACE_TO, to));
 	if (id.n > 0)
 		put_text(c, out, STR(""), INDENT, arena_printf(&c->arena, "Message-ID <" STR_FMT ">", STR_ARG(id)));
+	if (text(row, "explanation").n > 0)
+		put_text(c, out, STR(""), INDENT, text(row, "explanation"));
 	buf_add_char(out, '\n');
 }
 
