@@ -139,6 +139,8 @@ static enum err run_step(struct db *db, const char *component, const struct db_s
 
 	TRY(db_begin(tx));
 	TRY(run(db, step->sql));
+	if (step->then != NULL)
+		TRY(step->then(db));
 	TRY(note_step(db, component, step->number));
 	return db_commit(db);
 }

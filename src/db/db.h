@@ -35,6 +35,7 @@ void db_close(struct db **db);
 struct db_step {
 	int         number;   /* 1, 2, 3, … without gaps */
 	const char *sql;      /* one or more statements, separated by ';' */
+	enum err (*then)(struct db *db);   /* NULL, or what SQL cannot say: after it, in the same transaction */
 };
 /* Runs what is missing, each step with its number in one transaction, synced at the end (also with DB_NORMAL).
  * ERR_CONFLICT: the file is newer than this program (logged). */
