@@ -217,6 +217,40 @@ enum err view_summaries(struct view *v, const uint32_t *emails, size_t n, bool w
 	return e;
 }
 
+/* Where a run of rows ends whose emails lie close together. */
+static size_t end_of_run(const struct row *rows, size_t from, size_t n)
+{
+	size_t i = from + 1;
+
+	while (i < n && rows[i].email > rows[i - 1].email && rows[i].email - rows[i - 1].email <= 3)
+		i++;
+	return i;
+}
+
+enum err email_sizes(struct view *v, struct row *rows, size_t n)
+{
+	static const char sql[] = "SELECT email_id, size FROM email WHERE email_id BETWEEN ?1 AND ?2 ORDER BY email_id";
+	CLEANUP(stmt_release) struct stmt *q = db_query(v->db, sql);
+
+	for (size_t i = 0, end; i < n; i = end) {
+		end = end_of_run(rows, i, n);
+		stmt_bind_int64(q, 1, rows[i].email);
+		stmt_bind_int64(q, 2, rows[end - 1].email);
+		for (size_t k = i; k < end; k++)
+			rows[k].size = 0;
+		for (size_t k = i; k < end && stmt_row(q);) {
+			uint32_t email = (uint32_t)stmt_int64(q, 0);
+			while (k < end && rows[k].email < email)
+				k++;
+			if (k < end && rows[k].email == email)
+				rows[k++].size = stmt_u64(q, 1);
+		}
+		TRY(stmt_end(q));
+		stmt_reset(q);
+	}
+	return ERR_OK;
+}
+
 /* ---------------------------------------------------------------------------------------------------------- bodies */
 
 /* Callers make room for a body: a damaged size must not be believed. Short ones just fail to be read. */

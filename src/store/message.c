@@ -1,4 +1,4 @@
-/* Messages in mailboxes: the rows of `message`, and every change to them: flags, copies, moves, removals.
+/* Messages in mailboxes, and every change to them: flags, copies, moves, removals. Where they stand is in chunk.c.
  *
  * One email may stand in several mailboxes (COPY shares it). How often is noted in `shared` only for emails that were
  * ever copied: live rows of message, and total with the rows of expunged; without a row both are 1. So the usual
@@ -6,45 +6,54 @@
  * shared_bytes is size * (live - 1) of each shared email.
  *
  * Counters of a mailbox change in the same transaction as its rows, here only; each call changes the array of the
- * mailbox through tx_change(). Bulk work goes in statements of ROWS_STEP rows. */
+ * mailbox through tx_change(). Bulk work goes in steps of ROWS_STEP rows. */
 #include "base/clock.h"
+#include "store/chunk.h"
 #include "store/store_private.h"
 
 /* ------------------------------------------------------------------------------------------------------ rows and usage
  */
 
+/* What of a chunk is asked for. False: nothing behind it is. */
+static bool rows_of_chunk(const struct chunk *c, uint32_t first, uint32_t last, uint64_t with, struct row *out, size_t max, size_t *n)
+{
+	for (size_t i = chunk_find(c, first); i < chunk_count(c); i++) {
+		struct slot s = chunk_slot(c, i);
+		if (s.uid > last || *n == max)
+			return false;
+		if ((s.flags & with) == with)
+			out[(*n)++] = (struct row){ s.uid, s.email, s.modseq, s.flags, 0 };
+	}
+	return chunk_last_uid(c) < last;
+}
+
 enum err message_rows(struct view *v, int64_t mailbox_id, uint32_t first, uint32_t last, uint64_t with, struct row *out,
 					  size_t max, size_t *n)
 {
-	static const char sql[] =
-		"SELECT m.uid, m.email_id, m.modseq, m.flags, e.size FROM message m JOIN email e ON e.email_id = m.email_id"
-		" WHERE m.mailbox_id = ?1 AND m.uid BETWEEN ?2 AND ?3 AND (m.flags & ?4) = ?4 ORDER BY m.uid LIMIT ?5";
-	CLEANUP(stmt_release) struct stmt *q = db_query(v->db, sql);
+	bool more = first <= last;
 
-	stmt_bind_int64(q, 1, mailbox_id);
-	stmt_bind_int64(q, 2, first);
-	stmt_bind_int64(q, 3, last);
-	stmt_bind_u64(q, 4, with);
-	stmt_bind_int64(q, 5, (int64_t)max);
 	*n = 0;
-	while (*n < max && stmt_row(q))
-		out[(*n)++] = (struct row){ (uint32_t)stmt_int64(q, 0), (uint32_t)stmt_int64(q, 1), stmt_u64(q, 2),
-									stmt_u64(q, 3), stmt_u64(q, 4) };
-	return *n == max ? ERR_OK : stmt_end(q);
+	while (more && *n < max) {
+		struct chunk *c;
+		TRY(chunk_seek(v, mailbox_id, first, &c));
+		if (c == NULL)
+			break;
+		more = rows_of_chunk(c, first, last, with, out, max, n);
+		first = chunk_last_uid(c) + 1;
+	}
+	return email_sizes(v, out, *n);
 }
 
 enum err view_saved(struct view *v, int64_t mailbox_id, const uint32_t *uids, size_t n, int64_t *saved)
 {
-	static const char sql[] = "SELECT saved FROM message WHERE mailbox_id = ?1 AND uid = ?2";
 	enum err e = ERR_OK;
 
 	pthread_mutex_lock(&v->db_lock);
 	for (size_t i = 0; i < n && e == ERR_OK; i++) {
-		CLEANUP(stmt_release) struct stmt *q = db_query(v->db, sql);
-		stmt_bind_int64(q, 1, mailbox_id);
-		stmt_bind_int64(q, 2, uids[i]);
-		saved[i] = stmt_row(q) ? stmt_int64(q, 0) : 0;
-		e = stmt_end(q);
+		struct chunk *c;
+		e = chunk_seek(v, mailbox_id, uids[i], &c);
+		size_t at = e == ERR_OK && c != NULL ? chunk_find(c, uids[i]) : 0;
+		saved[i] = e == ERR_OK && c != NULL && chunk_slot(c, at).uid == uids[i] ? chunk_slot(c, at).saved : 0;
 	}
 	pthread_mutex_unlock(&v->db_lock);
 	return e;
@@ -102,8 +111,6 @@ static enum err share(struct tx *tx, enum message_origin origin, const struct ro
 
 enum err message_insert(struct tx *tx, struct box *box, enum message_origin origin, struct row *r)
 {
-	static const char sql[] = "INSERT INTO message VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
-	CLEANUP(stmt_release) struct stmt *q = db_query(tx->v->db, sql);
 	struct mailbox *m = tx_counters(tx, box);
 
 	if (m->uidnext == UINT32_MAX)
@@ -114,20 +121,12 @@ enum err message_insert(struct tx *tx, struct box *box, enum message_origin orig
 	m->unseen += !(r->flags & FLAG_SEEN);
 	m->deleted += !!(r->flags & FLAG_DELETED);
 	m->size += r->size;
-	stmt_bind_int64(q, 1, box->m.mailbox_id);
-	stmt_bind_int64(q, 2, r->uid);
-	stmt_bind_int64(q, 3, r->email);
-	stmt_bind_u64(q, 4, r->flags);
-	stmt_bind_u64(q, 5, tx->modseq);
-	stmt_bind_int64(q, 6, clock_wall_s());
 	tx_change(tx, CHANGE_ADD, box, r->uid, r->email, r->flags);
-	return stmt_done(q);
+	return chunk_append(tx->v, box->m.mailbox_id, &(struct slot){ r->uid, r->email, tx->modseq, r->flags, clock_wall_s() });
 }
 
 static enum err delete_row(struct tx *tx, struct box *box, const struct row *r)
 {
-	static const char sql[] = "DELETE FROM message WHERE mailbox_id = ?1 AND uid = ?2";
-	CLEANUP(stmt_release) struct stmt *q = db_query(tx->v->db, sql);
 	struct mailbox *m = tx_counters(tx, box);
 
 	m->messages--;
@@ -135,9 +134,7 @@ static enum err delete_row(struct tx *tx, struct box *box, const struct row *r)
 	m->deleted -= !!(r->flags & FLAG_DELETED);
 	m->size -= r->size;
 	tx_change(tx, CHANGE_GONE, box, r->uid, r->email, r->flags);
-	stmt_bind_int64(q, 1, box->m.mailbox_id);
-	stmt_bind_int64(q, 2, r->uid);
-	return stmt_done(q);
+	return chunk_remove(tx->v, box->m.mailbox_id, r->uid);
 }
 
 static enum err keep_for_undelete(struct tx *tx, struct box *box, const struct row *r)
@@ -195,89 +192,42 @@ static struct flag_masks masks_of(const struct flags_change *change)
 	return (struct flag_masks){ change->untouched, flags };
 }
 
-/* Uid, email, modseq and flags of existing messages: from the array if there is one (nothing is pending in TX_FLAGS, so
- * it is what the table says), else from the table. */
-static enum err rows_from_array_or_table(struct tx *tx, struct box *box, uint32_t first, uint32_t last, struct row *out,
-										 size_t max, size_t *n)
+/* Messages of one chunk from the uid first on. */
+static void store_in_chunk(struct tx *tx, struct box *box, struct chunk *c, uint32_t first, uint32_t last, struct flag_masks to,
+						   uint64_t unchanged_since, struct arena *a, struct uid_set *modified)
 {
-	struct view *v = tx->v;
-	bool has_array;
+	struct mailbox *m = NULL;
 
-	*n = 0;
-	pthread_mutex_lock(&v->memory_lock);
-	has_array = box->array != NULL && box->array->is_ready;
-	if (has_array) {
-		const struct array *ar = box->array;
-		for (size_t i = array_find(ar, first); i < ar->n && ar->e[i].uid <= last && *n < max; i++)
-			if (!(ar->e[i].flags & FLAG_GONE))
-				out[(*n)++] = (struct row){ ar->e[i].uid, ar->e[i].email, ar->e[i].modseq, ar->e[i].flags, 0 };
-	}
-	pthread_mutex_unlock(&v->memory_lock);
-	return has_array ? ERR_OK : message_rows(v, box->m.mailbox_id, first, last, 0, out, max, n);
-}
-
-static enum err update_some(struct tx *tx, struct box *box, uint32_t first, uint32_t last, struct flag_masks to,
-							uint64_t unchanged_since)
-{
-	static const char sql[] =
-		"UPDATE message SET flags = (flags & ?5) | ?6, modseq = ?1 WHERE mailbox_id = ?2 AND uid BETWEEN ?3 AND ?4"
-		" AND flags <> ((flags & ?5) | ?6) AND modseq <= ?7";
-	CLEANUP(stmt_release) struct stmt *q = db_query(tx->v->db, sql);
-
-	stmt_bind_u64(q, 1, tx->modseq);
-	stmt_bind_int64(q, 2, box->m.mailbox_id);
-	stmt_bind_int64(q, 3, first);
-	stmt_bind_int64(q, 4, last);
-	stmt_bind_u64(q, 5, to.keep);
-	stmt_bind_u64(q, 6, to.set);
-	stmt_bind_u64(q, 7, unchanged_since);
-	return stmt_done(q);
-}
-
-/* All of them change, to the same flags: what is to be computed for each row is half of what update_some() costs. */
-static enum err update_all(struct tx *tx, struct box *box, uint32_t first, uint32_t last, uint64_t flags)
-{
-	static const char sql[] = "UPDATE message SET flags = ?5, modseq = ?1 WHERE mailbox_id = ?2 AND uid BETWEEN ?3 AND ?4";
-	CLEANUP(stmt_release) struct stmt *q = db_query(tx->v->db, sql);
-
-	stmt_bind_u64(q, 1, tx->modseq);
-	stmt_bind_int64(q, 2, box->m.mailbox_id);
-	stmt_bind_int64(q, 3, first);
-	stmt_bind_int64(q, 4, last);
-	stmt_bind_u64(q, 5, flags);
-	return stmt_done(q);
-}
-
-/* One run of existing messages; the statement and this loop must agree on which of them change. */
-static enum err store_run(struct tx *tx, struct box *box, const struct row *rows, size_t n, struct flag_masks to,
-						  uint64_t unchanged_since, struct arena *a, struct uid_set *modified)
-{
-	uint64_t first_flags = (rows[0].flags & to.keep) | to.set;
-	bool are_equal = true;
-	size_t changes = 0;
-
-	for (size_t i = 0; i < n; i++) {
-		uint64_t flags = (rows[i].flags & to.keep) | to.set;
-		struct mailbox *m;
-		if (rows[i].modseq > unchanged_since) {
-			if (modified)
-				uid_set_add(modified, a, rows[i].uid, rows[i].uid);
+	for (size_t i = chunk_find(c, first); i < chunk_count(c); i++) {
+		struct slot s = chunk_slot(c, i);
+		uint64_t flags = (s.flags & to.keep) | to.set;
+		if (s.uid > last)
+			return;
+		if (s.modseq > unchanged_since && modified)
+			uid_set_add(modified, a, s.uid, s.uid);
+		if (s.modseq > unchanged_since || flags == s.flags)
 			continue;
-		}
-		if (flags == rows[i].flags)
-			continue;
-		m = tx_counters(tx, box);
-		m->unseen += (uint32_t)!(flags & FLAG_SEEN) - (uint32_t)!(rows[i].flags & FLAG_SEEN);
-		m->deleted += (uint32_t)!!(flags & FLAG_DELETED) - (uint32_t)!!(rows[i].flags & FLAG_DELETED);
-		tx_change(tx, CHANGE_FLAGS, box, rows[i].uid, rows[i].email, flags);
-		are_equal = are_equal && flags == first_flags;
-		changes++;
+		if (m == NULL)
+			m = tx_counters(tx, box);
+		m->unseen += (uint32_t)!(flags & FLAG_SEEN) - (uint32_t)!(s.flags & FLAG_SEEN);
+		m->deleted += (uint32_t)!!(flags & FLAG_DELETED) - (uint32_t)!!(s.flags & FLAG_DELETED);
+		tx_change(tx, CHANGE_FLAGS, box, s.uid, s.email, flags);
+		chunk_set_flags(c, i, flags, tx->modseq);
 	}
-	if (changes == 0)
-		return ERR_OK;
-	if (changes == n && are_equal)
-		return update_all(tx, box, rows[0].uid, rows[n - 1].uid, first_flags);
-	return update_some(tx, box, rows[0].uid, rows[n - 1].uid, to, unchanged_since);
+}
+
+static enum err store_in_range(struct tx *tx, struct box *box, uint32_t first, uint32_t last, struct flag_masks to,
+							   uint64_t unchanged_since, struct arena *a, struct uid_set *modified)
+{
+	while (first <= last) {
+		struct chunk *c;
+		TRY(chunk_seek(tx->v, box->m.mailbox_id, first, &c));
+		if (c == NULL)
+			break;
+		store_in_chunk(tx, box, c, first, last, to, unchanged_since, a, modified);
+		first = chunk_last_uid(c) + 1;
+	}
+	return ERR_OK;
 }
 
 enum err view_store_flags(struct view *v, int64_t mailbox_id, const struct uid_set *uids,
@@ -288,7 +238,6 @@ enum err view_store_flags(struct view *v, int64_t mailbox_id, const struct uid_s
 	uint64_t unchanged_since =
 		change->has_unchanged_since && change->unchanged_since < INT64_MAX ? change->unchanged_since : INT64_MAX;
 	struct flag_masks to = masks_of(change);
-	struct row rows[ROWS_STEP];
 	struct box *box;
 	uint64_t commit;
 
@@ -300,17 +249,8 @@ enum err view_store_flags(struct view *v, int64_t mailbox_id, const struct uid_s
 	box = box_by_id(v, mailbox_id);
 	if (box == NULL)
 		return ERR_NOTFOUND;
-	for (size_t r = 0; r < uids->n; r++) {
-		uint32_t first = uids->r[r].first, last = uids->r[r].last;
-		size_t n = COUNT_OF(rows);
-		while (n == COUNT_OF(rows) && first <= last) {
-			TRY(rows_from_array_or_table(&tx, box, first, last, rows, COUNT_OF(rows), &n));
-			if (n == 0)
-				break;
-			TRY(store_run(&tx, box, rows, n, to, unchanged_since, a, modified));
-			first = rows[n - 1].uid + 1;
-		}
-	}
+	for (size_t r = 0; r < uids->n; r++)
+		TRY(store_in_range(&tx, box, uids->r[r].first, uids->r[r].last, to, unchanged_since, a, modified));
 	if (tx.changes.n == 0)
 		return ERR_OK;
 	if (modseq)
@@ -327,11 +267,11 @@ static enum err transfer_run(struct tx *tx, struct box *from, struct box *to, st
 	for (size_t i = 0; i < n; i++) {
 		struct row copy = rows[i];
 		TRY(message_insert(tx, to, move ? MESSAGE_MOVED : MESSAGE_COPIED, &copy));
-		if (move)
-			TRY(delete_row(tx, from, &rows[i]));
 		uid_set_add(&out->from, a, rows[i].uid, rows[i].uid);
 		uid_set_add(&out->to, a, copy.uid, copy.uid);
 	}
+	for (size_t i = 0; move && i < n; i++)  /* after them: one chunk is held at a time */
+		TRY(delete_row(tx, from, &rows[i]));
 	return move ? vanished_add(tx, from, rows, n) : ERR_OK;
 }
 

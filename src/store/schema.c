@@ -1,6 +1,7 @@
 /* The tables of account.db. A step that has shipped is never edited; a new one is added below it. What a column means stands
  * with the file that writes it. Few tables and no secondary index: each page that a lone delivery touches costs 4 kB of
- * log, and a delivery touches mailbox, email, message, reference and delivered. */
+ * log, and a delivery touches mailbox, email, chunk, reference and delivered. */
+#include "store/chunk.h"
 #include "store/store_private.h"
 
 static const char step_1[] =
@@ -80,8 +81,16 @@ static const char step_9[] =
 	/* shared_names.c */
 	"CREATE TABLE shared_names (owner INTEGER PRIMARY KEY, address TEXT NOT NULL, names BLOB NOT NULL);";
 
-static const struct db_step steps[] = { { 1, step_1 }, { 2, step_2 }, { 3, step_3 }, { 4, step_4 }, { 5, step_5 }, { 6, step_6 },
-                                        { 7, step_7 }, { 8, step_8 }, { 9, step_9 } };
+static const char step_10[] =
+	/* chunk.c; slots: what the rows of message had */
+	"CREATE TABLE chunk (chunk_id INTEGER PRIMARY KEY, slots BLOB NOT NULL);";
+
+static const char step_11[] = "DROP TABLE message;";
+
+static const struct db_step steps[] = {
+	{ 1, step_1, NULL }, { 2, step_2, NULL }, { 3, step_3, NULL }, { 4, step_4, NULL }, { 5, step_5, NULL }, { 6, step_6, NULL },
+	{ 7, step_7, NULL }, { 8, step_8, NULL }, { 9, step_9, NULL }, { 10, step_10, chunk_convert }, { 11, step_11, NULL },
+};
 
 enum err schema_prepare(struct db *db)
 {

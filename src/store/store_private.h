@@ -150,6 +150,7 @@ struct view {
 	pthread_mutex_t    db_lock;
 	uint64_t           modseq;           /* of the newest commit */
 	uint64_t           reserved;         /* committed end of the block */
+	struct chunk      *chunk;            /* chunk.c: the one that is held; NULL: none was yet */
 	atomic_ullong      committed;        /* number of the newest commit of this process */
 	struct delivery_key pruned;          /* up to which names of deliveries were forgotten last */
 	int64_t            shared_bytes;     /* counted in more than one mailbox: see usage() in message.c */
@@ -316,7 +317,7 @@ enum err acl_drop(struct tx *tx, int64_t mailbox_id) MUST_CHECK;
 /* keyword.c */
 enum err keyword_load(struct view *v) MUST_CHECK;
 
-/* message.c: rows of `message`; the caller holds a tx */
+/* message.c; the caller holds a tx */
 struct row {
 	uint32_t uid, email;
 	uint64_t modseq, flags, size;
@@ -355,6 +356,8 @@ struct email_new {
 	struct digest digest;
 };
 enum err email_insert(struct tx *tx, const struct email_new *in) MUST_CHECK;
+/* Sets the sizes of rows; 0 where the email does not exist. db lock. */
+enum err email_sizes(struct view *v, struct row *rows, size_t n) MUST_CHECK;
 enum err email_place(struct view *v, uint32_t email, struct place *out) MUST_CHECK;       /* db lock; ERR_NOTFOUND */
 enum err email_set_place(struct view *v, uint32_t email, const struct place *to) MUST_CHECK;   /* db lock */
 enum err email_delete(struct tx *tx, uint32_t email) MUST_CHECK;

@@ -11,6 +11,7 @@
  * goes back; after a failed sync nothing is published any more (is_broken). */
 #include "base/clock.h"
 #include "base/log.h"
+#include "store/chunk.h"
 #include "store/store_private.h"
 
 size_t view_pending_count(struct view *v)
@@ -240,6 +241,7 @@ static void tell(struct view *v, uint64_t modseq)
 /* Columns of the mailboxes it touched; then COMMIT. */
 static enum err tx_write(struct tx *tx)
 {
+	TRY(chunk_flush(tx->v));
 	for (size_t i = 0; i < tx->n_boxes; i++)
 		TRY(mailbox_write(tx, &tx->counters[i]));
 	if (tx->shared_bytes != tx->v->shared_bytes || tx->kept_bytes != tx->v->kept_bytes)
@@ -309,6 +311,7 @@ void tx_abandon(struct tx *tx)
 {
 	if (tx->is_open) {
 		db_rollback(tx->v->db);
+		chunk_forget(tx->v);
 		tx->v->reserved = tx->reserved_before;
 		tx->is_open = false;
 		drop_reshapes(tx);

@@ -5,6 +5,7 @@
  * flags, arrays that no session uses, checkpoints, the forgetting of old expunged messages, compaction. */
 #include "base/clock.h"
 #include "base/log.h"
+#include "store/chunk.h"
 #include "store/index.h"
 #include "store/store_private.h"
 
@@ -78,6 +79,7 @@ static void release(struct view *v)
 	mem_free(v->boxes);
 	acl_close(v);
 	gists_drop(v);
+	chunk_forget(v);
 	bodies_close(&v->bodies);
 	db_close(&v->db);
 	disk_close(&v->lock_file);
