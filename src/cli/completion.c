@@ -1,8 +1,11 @@
 /* Completion for shells. The script for a shell is short and asks this program for every word (`facteur completion
  * words …`), so that what is offered always fits the program that is installed. */
-#include "admin/command.h"
+#include "cli/completion.h"
+#include "base/mem.h"
 #include "cli/flags.h"
 #include "cli/help.h"
+#include "cli/request.h"
+#include "conf/conf.h"
 
 enum { WORDS_MAX = 64, OUTPUT_MAX = 64 << 10 };
 
@@ -44,6 +47,35 @@ static void put_once(struct buf *out, struct str word)
 		buf_add(out, str_from(buf_str(&line), out->n ? 1 : 0));
 }
 
+static void put_each(struct buf *out, const char *words, char between)
+{
+	struct str rest = str_of(words), word;
+
+	while (rest.n > 0) {
+		str_cut(rest, between, &word, &rest);
+		put_once(out, word);
+	}
+}
+
+/* What may stand where this argument is expected: its words; names of settings; on and off for the value of one that has no other. */
+static void put_values(struct buf *out, enum lang lang, const struct admin_argument *a, struct str setting)
+{
+	static const struct { const char *name, *words[LANG_COUNT]; } values[] = {
+#define VALUES(name, en, fr) { name, { [LANG_EN] = en, [LANG_FR] = fr } },
+#include "cli/values.def"
+#undef VALUES
+	};
+	enum setting s;
+
+	for (size_t i = 0; i < COUNT_OF(values); i++)
+		if (strcmp(values[i].name, a->name) == 0)
+			put_each(out, values[i].words[lang], ' ');
+	for (s = 0; strcmp(a->name, "SETTING") == 0 && s < SETTING_COUNT; s++)
+		put_once(out, str_of(setting_row(s)->name));
+	if (strcmp(a->name, "VALUE") == 0 && setting_find(setting, &s) && setting_row(s)->type == TYPE_SWITCH)
+		put_each(out, "on off", ' ');
+}
+
 static void put_options(struct buf *out, enum admin_command command)
 {
 	struct admin_argument list[ADMIN_ARGUMENTS_MAX];
@@ -60,7 +92,11 @@ static void put_options(struct buf *out, enum admin_command command)
 static void put_usage_options(struct buf *out, const char *usage)
 {
 	struct scan s = scan_of(str_of(usage));
+	struct str first, rest;
 
+	str_cut(str_of(usage), ' ', &first, &rest);
+	if (first.n > 0 && first.p[0] >= 'a' && first.p[0] <= 'z')   /* "bash|zsh|fish" */
+		put_each(out, usage, '|');
 	while (!scan_done(&s)) {
 		struct str piece = scan_until(&s, '['), word;
 		str_cut(str_trim(piece), ' ', &word, &piece);
@@ -73,11 +109,26 @@ static void put_usage_options(struct buf *out, const char *usage)
 	put_once(out, STR("--help"));
 }
 
-static void put_words(struct buf *out, const struct str *typed, size_t n)
+/* An argument's words, and what else may follow. */
+static void put_arguments(struct buf *out, enum lang lang, enum admin_command command, const struct str *words, size_t n)
+{
+	struct admin_argument next;
+
+	if (request_expects(command, words, n, &next)) {
+		put_values(out, lang, &next, n > 0 ? words[0] : STR(""));
+		if (next.is_option)
+			return;  /* its value comes first */
+	}
+	put_options(out, command);
+}
+
+void completion_words(struct buf *out, enum lang lang, const struct str *typed, size_t n)
 {
 	enum admin_command command;
 	size_t taken;
 
+	if (n > 0 && str_eq(typed[0], STR("help")))
+		return completion_words(out, lang, typed + 1, n - 1);
 	if (n == 0)
 		for (size_t i = 0; i < builtin_count; i++)
 			put_once(out, str_of(builtins[i].word));
@@ -86,7 +137,9 @@ static void put_words(struct buf *out, const struct str *typed, size_t n)
 	for (int i = 0; i < ADMIN_COMMAND_COUNT; i++)
 		put_once(out, next_word(admin_command_row((enum admin_command)i)->words, typed, n));
 	if (admin_command_find(typed, n, &command, &taken))
-		put_options(out, command);
+		put_arguments(out, lang, command, typed + taken, n - taken);
+	if (out->n && out->p[0] == '\n')
+		buf_drop_front(out, 1);
 }
 
 int cli_completion(struct cli *c, int argc, char **argv)
@@ -104,9 +157,7 @@ int cli_completion(struct cli *c, int argc, char **argv)
 			typed += 2;
 			n -= 2;
 		}
-		put_words(&out, typed, n);
-		if (out.n && out.p[0] == '\n')
-			buf_drop_front(&out, 1);
+		completion_words(&out, c->lang, typed, n);
 		cli_write(buf_str(&out));
 		return EXIT_OK;
 	}

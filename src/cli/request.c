@@ -134,6 +134,26 @@ static const struct admin_argument *positional(const struct admin_argument *list
 	return NULL;
 }
 
+bool request_expects(enum admin_command command, const struct str *words, size_t n, struct admin_argument *out)
+{
+	struct admin_argument list[ADMIN_ARGUMENTS_MAX];
+	size_t count = admin_usage(command, list), positionals = 0;
+	const struct admin_argument *a;
+
+	for (size_t i = 0; i < n; i++) {
+		a = option_find(list, count, words[i]);
+		if (a != NULL && a->kind == ADMIN_TEXT && ++i == n) {
+			*out = *a;
+			return true;
+		}
+		positionals += a == NULL && !str_starts(words[i], STR("--"));
+	}
+	a = positional(list, count, positionals);
+	if (a != NULL)
+		*out = *a;
+	return a != NULL;
+}
+
 static bool check_complete(struct cli *c, enum admin_command command, const struct admin_argument *list, size_t n,
                            json_t *args)
 {

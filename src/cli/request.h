@@ -21,6 +21,9 @@ bool request_ask(struct cli *c, enum admin_command command, json_t *args, struct
 /* Is there a server's data in the folder? */
 bool request_has_data(const struct cli *c);
 
+/* Which argument the next word would be, for a shell: an option's value, else a positional one; false: none. Borrows from the command's usage. */
+bool request_expects(enum admin_command command, const struct str *words, size_t n, struct admin_argument *out);
+
 /* args from words, by the usage of the command; NULL: said. Secrets are asked for or read from standard input.
  * may_ask false: without a terminal (the tests). */
 json_t *request_arguments(struct cli *c, enum admin_command command, const struct str *words, size_t n);

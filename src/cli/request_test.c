@@ -1,6 +1,7 @@
 /* From words to what is asked. */
 #include "base/test.h"
 #include "admin/wire.h"
+#include "cli/completion.h"
 #include "cli/flags.h"
 #include "cli/help.h"
 #include "cli/render.h"
@@ -49,6 +50,51 @@ TEST(words_become_arguments)
 
 	EACH(cases, x) EXPECT_STR(parse(&c, x->command, x->typed), x->args);
 	arena_free(&c.arena);
+}
+
+static bool offers(struct str words, const char *word)
+{
+	CLEANUP(buf_free) struct buf all = BUF(64 << 10), line = BUF(200);
+
+	buf_printf(&all, "\n" STR_FMT, STR_ARG(words));
+	buf_printf(&line, "\n%s\n", word);
+	return str_find(buf_str(&all), buf_str(&line)) >= 0;
+}
+
+TEST(what_may_come_next)
+{
+	static const struct { const char *typed, *offered, *not; } cases[] = {
+		{ "", "account", "share" },
+		{ "account", "share", "account" },
+		{ "account share a@x.test", "INBOX", "read" },
+		{ "account share a@x.test INBOX", "anyone", "read" },
+		{ "account share a@x.test INBOX bob@x.test", "read", "lire" },
+		{ "account share a@x.test INBOX bob@x.test", "--inside", "anyone" },
+		{ "account share a@x.test INBOX bob@x.test read", "--deny", "read" },
+		{ "account share --inside a@x.test INBOX bob@x.test", "write", "INBOX" },
+		{ "config set", "quota", "on" },
+		{ "config get", "quota", "on" },
+		{ "config set submit_watch", "on", "quota" },
+		{ "config set quota", "--account", "on" },
+		{ "route add example.net relay.example.net --tls", "verify", "--login" },
+		{ "route add example.net", "direct", "verify" },
+		{ "app-password add a@x.test phone --for", "imap", "--for" },
+		{ "completion", "zsh", "bash|zsh|fish" },
+		{ "help account", "share", "--json" },
+		{ "selftest", "isolation", "serve" },
+	};
+
+	EACH(cases, c) {
+		CLEANUP(buf_free) struct buf out = BUF(64 << 10);
+		struct str words[20], rest = str_of(c->typed);
+		size_t n = 0;
+		while (rest.n)
+			str_cut(rest, ' ', &words[n++], &rest);
+		completion_words(&out, LANG_EN, words, n);
+		if (!offers(buf_str(&out), c->offered) || offers(buf_str(&out), c->not))
+			print_error("facteur %s: offers\n" STR_FMT "\n", c->typed, STR_ARG(buf_str(&out)));
+		EXPECT(offers(buf_str(&out), c->offered) && !offers(buf_str(&out), c->not));
+	}
 }
 
 TEST(flags_in_any_place)
