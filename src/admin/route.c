@@ -195,8 +195,10 @@ enum err admin_route_test(struct admin_call *c)
 
 	if (str_chr(text, '@') < 0)
 		address = arena_printf(&c->arena, "postmaster@" STR_FMT, STR_ARG(text));
-	if (stays_here(c, address, &domain))
+	if (stays_here(c, address, &domain)) {
+		admin_put_text(admin_result(c), "way", STR("here"));
 		return admin_said(c, TEXT_ADMIN_ROUTE_TEST_OURS, text, domain);
+	}
 	if (!c->host->is_running)
 		return admin_refuse(c, ERR_UNAVAILABLE, TEXT_ADMIN_NOT_RUNNING, STR(""));
 	enum err e = c->host->probe(c->host->context, address, &c->arena, &way, &answer);

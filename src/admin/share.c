@@ -3,8 +3,6 @@
  * lists are the cell's; who somebody is, the directory knows. */
 #include "admin/admin_private.h"
 
-enum { SHARERS_BYTES_MAX = 2000 };
-
 /* "read" leaves out s: whether a message is read is one thing for all who share a mailbox, and looking into it shall
  * not change it. */
 static const struct { const char *word, *french; unsigned rights; } words[] = {
@@ -37,16 +35,20 @@ static struct str letters(struct admin_call *c, unsigned rights)
 }
 
 /* And the other way round: whose mailboxes it sees. Which ones, says the same command for the other account. */
-static enum err say_sharers(struct admin_call *c, const struct directory_account *x)
+static enum err put_sharers(struct admin_call *c, const struct directory_account *x)
 {
-	CLEANUP(buf_free) struct buf list = BUF(SHARERS_BYTES_MAX);
 	struct share_owner *owners;
+	struct str *names;
 	size_t n;
 
 	TRY(shared_list(c->directory, x->account, &c->arena, &owners, &n));
-	for (size_t i = 0; i < n && list.n < SHARERS_BYTES_MAX - ADDRESS_TEXT_MAX - 8; i++)
-		buf_printf(&list, "%s" STR_FMT, i ? ", " : "", STR_ARG(owners[i].address));
-	return n == 0 ? ERR_OK : admin_said(c, TEXT_ADMIN_SHARERS, x->address, buf_str(&list));
+	names = arena_array(&c->arena, n + 1, sizeof *names);
+	for (size_t i = 0; i < n; i++)
+		names[i] = owners[i].address;
+	admin_put_list(admin_result(c), "sharers", names, n);
+	if (c->rows == NULL)  /* for programs: the same form, whatever there is */
+		json_object_set_new(admin_result(c), "rows", json_array());
+	return ERR_OK;
 }
 
 enum err admin_account_shares(struct admin_call *c)
@@ -69,7 +71,7 @@ enum err admin_account_shares(struct admin_call *c)
 			return ERR_INVALID;
 		ask.first_line = answer.next_line;
 	} while (ask.first_line != 0);
-	return say_sharers(c, &x);
+	return put_sharers(c, &x);
 }
 
 /* Most letters of most words are letters of rights, too: "lire" would be to look, insert, read and expunge, "rea" to read, expunge and share. So

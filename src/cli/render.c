@@ -106,8 +106,8 @@ static bool is_number(enum admin_column_kind kind)
 	       kind == ADMIN_COLUMN_PERCENT;
 }
 
-/* Does any row have it? (With no row at all: yes, so that an empty list still shows its titles.) */
-static bool is_used(const json_t *rows, const struct admin_column *column)
+/* Does any row have it? (With no row at all: yes, unless the result has it, so that an empty list still shows its titles.) */
+static bool is_used(const json_t *rows, const json_t *result, const struct admin_column *column)
 {
 	size_t i;
 	json_t *row;
@@ -115,10 +115,10 @@ static bool is_used(const json_t *rows, const struct admin_column *column)
 	json_array_foreach(rows, i, row)
 		if (json_object_get(row, column->key))
 			return true;
-	return json_array_size(rows) == 0;
+	return json_array_size(rows) == 0 && json_object_get(result, column->key) == NULL;
 }
 
-static void render_rows(struct cli *c, const struct admin_column *const *columns, size_t n, const json_t *rows)
+static void render_rows(struct cli *c, const struct admin_column *const *columns, size_t n, const json_t *result, const json_t *rows)
 {
 	CLEANUP(buf_free) struct buf out = BUF(OUTPUT_MAX);
 	struct table *t = table_new(&c->arena);
@@ -128,7 +128,7 @@ static void render_rows(struct cli *c, const struct admin_column *const *columns
 	json_t *row;
 
 	for (size_t i = 0; i < n; i++) {
-		if (!is_used(rows, columns[i]))
+		if (!is_used(rows, result, columns[i]))
 			continue;
 		shown[count++] = columns[i];
 		table_column(t, str_of(columns[i]->heading[c->lang]), is_number(columns[i]->kind));
@@ -146,8 +146,8 @@ static void render_rows(struct cli *c, const struct admin_column *const *columns
 		say(c, TEXT_CLI_NOTHING);
 }
 
-/* A thing and its facts, one a line. */
-static void render_result(struct cli *c, const struct admin_column *const *columns, size_t n, const json_t *result)
+/* A thing and its facts, one a line; false: there are none to show. */
+static bool render_result(struct cli *c, const struct admin_column *const *columns, size_t n, const json_t *result)
 {
 	CLEANUP(buf_free) struct buf out = BUF(OUTPUT_MAX);
 	size_t wide = 0;
@@ -167,6 +167,7 @@ static void render_result(struct cli *c, const struct admin_column *const *colum
 		           c->style.colour ? "\033[0m" : "", (int)(wide - text_columns(heading)), "", STR_ARG(value));
 	}
 	cli_write(buf_str(&out));
+	return out.n > 0;
 }
 
 /* A few messages are told one by one, many are a table without what happened to each. */
@@ -183,7 +184,7 @@ static void render_events(struct cli *c, const struct admin_column **columns, si
 	for (size_t i = 0; i < n; i++)
 		if (columns[i]->kind != ADMIN_COLUMN_EVENTS)
 			columns[shown++] = columns[i];
-	render_rows(c, columns, shown, rows);
+	render_rows(c, columns, shown, NULL, rows);
 	if (json_array_size(rows) > 0 && c->is_terminal)
 		say(c, TEXT_CLI_TRACE_ONE);
 }
@@ -246,11 +247,10 @@ int render_answer(struct cli *c, enum admin_command command, const struct answer
 	}
 	if (said.n)
 		cli_write(arena_printf(&c->arena, STR_FMT "\n", STR_ARG(said)));
-	if (result)
-		render_result(c, columns, n, result);
+	bool is_told = (result && render_result(c, columns, n, result)) || said.n > 0;
 	if (has_events(columns, n))
 		render_events(c, columns, n, a->rows);
-	else if (n && (a->rows || (said.n == 0 && result == NULL)))
-		render_rows(c, columns, n, a->rows);
+	else if (n && (a->rows || !is_told))
+		render_rows(c, columns, n, result, a->rows);
 	return code;
 }

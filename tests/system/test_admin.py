@@ -192,11 +192,11 @@ def test_what_is_shared(server):
         expect(box.setacl("Sent", "carol@example.test", "lrs")[0] == "OK", "SETACL")
     finally:
         box.logout()
-    rows = server.cli_json("account", "shares", "alice@example.test")
+    rows = server.cli_json("account", "shares", "alice@example.test")["rows"]
     expect([(r["shared_with"], r["may"], r["rights"]) for r in rows] == [("carol@example.test", "some", "lrs"), ("dave@example.test", "read", "lr")], f"{rows}")
     for name in ("carol", "dave"):
         server.cli("account", "unshare", "alice@example.test", "Sent", f"{name}@example.test")
-    expect(server.cli_json("account", "shares", "alice@example.test") == [], "nothing is shared any more")
+    expect(server.cli_json("account", "shares", "alice@example.test") == {"sharers": [], "rows": []}, "nothing is shared any more")
 
 
 def test_app_passwords(server):
