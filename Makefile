@@ -4,6 +4,7 @@
 #   make analyze       static analysis; make valgrind: memcheck on the whole server
 #   make fuzz          every fuzz target, 30 minutes each, resumable; make bench: what the hot paths cost, beside Postfix and Dovecot
 #   make torture       a thousand rounds of kills, power cuts and failing disks; goes on where it was stopped; make torture-sending: mail that leaves
+#   make clients       Thunderbird, mbsync and offlineimap of Debian: two-way sync against changing mailboxes
 #   make load          ten thousand clients, floods, and what grows
 # The Makefile finds src/*/*.c by itself. FOLDER/NAME_test.c is a unit test, FOLDER/NAME_fuzz.c a libFuzzer harness.
 BUILD ?= release
@@ -182,6 +183,11 @@ $(OUT)/dkim/dkim_sign: tests/dkim/dkim_sign.c $(call archives,mailauth)
 	$(Q)$(CC) $(CFLAGS) $(LINK) -o $@ $(filter %.c %.a,$^) $(LIBS)
 dkim-sign: $(OUT)/dkim/dkim_sign
 .PHONY: dkim-sign
+# Two-way sync of real programs (docs/robustness.md): make clients [CLIENTS=thunderbird,mbsync,offlineimap] [ROUNDS=50] [SEED=n]
+clients: all
+	@tools/install clients
+	nice -n 19 python3 tests/clients/two_way.py $(if $(CLIENTS),--clients $(CLIENTS)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SEED),--seed $(SEED))
+.PHONY: clients
 # What ten thousand clients do to the server: make load, or make load LOAD="park one --json"; takes hours, goes on where it stopped
 $(OUT)/load/clients: tests/load/clients.c
 	@mkdir -p $(@D)
