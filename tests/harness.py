@@ -67,6 +67,8 @@ def free_offset():
 class Server:
     """One facteur on loopback. build: release, fault, asan, tsan; where a test does not care, FACTEUR_TEST_BUILD says. Several that
     send mail to each other have an address each and the same offset."""
+    address, host, domain = "127.0.0.1", "localhost", "example.test"
+    single, process = False, None
 
     def __init__(self, build=None, settings=(), accounts=("alice", "bob"), env=None, conf=(), single=False,
                  segment_size="1MB", address="127.0.0.1", domain="example.test", offset=None):
@@ -75,13 +77,12 @@ class Server:
         os.chmod(self.dir, 0o711)
         self.offset = free_offset() if offset is None else offset
         self.address, self.domain = address, domain
-        self.host = "localhost" if address == "127.0.0.1" else address
+        self.host = "localhost" if address == Server.address else address
         self.env = dict(os.environ, LANG="C.UTF-8", **(env or {}))
         self.env.pop("LANGUAGE", None)
         # the leak checker traces its process, which a sandbox refuses; leaks are the unit tests' business
         self.env.setdefault("ASAN_OPTIONS", "detect_leaks=0")
         self.single = single
-        self.process = None
         self.log_path = os.path.join(self.dir, "server.log")
         self.passwords = {}
         with open(os.path.join(self.dir, "facteur.conf"), "w") as f:

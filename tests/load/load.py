@@ -84,7 +84,6 @@ class ManyAccounts(Server):
             tar.extractall(self.dir, numeric_owner=True)
         self.offset = free_offset()
         self.env = dict(os.environ, LANG="C.UTF-8")
-        self.single, self.process = False, None
         self.log_path = os.path.join(self.dir, "server.log")
         self.passwords_path = os.path.join(self.dir, "passwords.txt")
         with open(os.path.join(self.dir, "probe.txt")) as f:

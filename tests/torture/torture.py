@@ -56,8 +56,7 @@ class Folder(Server):
         self.rules, self.clock = os.path.join(work, "rules"), os.path.join(work, "clock")
         self.env = dict(os.environ, LANG="C.UTF-8", FACTEUR_DISK_FAULT=self.rules, FACTEUR_CLOCK=self.clock, ASAN_OPTIONS="detect_leaks=0")
         self.env.pop("LANGUAGE", None)
-        self.single, self.process, self.offset = False, None, free_offset()
-        self.address, self.host, self.domain = "127.0.0.1", "localhost", "example.test"
+        self.offset = free_offset()
         self.log_path = os.path.join(work, "server.log")
         self.passwords = {f"{a}@example.test": PASSWORDS.get(a, "password of " + a) for a in ACCOUNTS}
         self.numbers = {}
