@@ -44,6 +44,7 @@ void store_command_encode(const struct store_command *c, struct buf *out)
 		put_u64(out, c->limits.message_size_max);
 		put_u64(out, c->limits.messages_max);
 		put_u64(out, c->limits.mailboxes_max);
+		put_u64(out, c->limits.disk_reserve);
 		break;
 	case STORE_COMMAND_REFUSED:
 		put_u32(out, c->refused);
@@ -85,6 +86,7 @@ enum err store_command_decode(struct str bytes, struct store_command *out)
 		out->limits.message_size_max = get_u64(&s);
 		out->limits.messages_max = get_u64(&s);
 		out->limits.mailboxes_max = get_u64(&s);
+		out->limits.disk_reserve = get_u64(&s);
 		break;
 	case STORE_COMMAND_REFUSED:
 		out->refused = get_u32(&s);

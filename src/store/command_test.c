@@ -46,7 +46,7 @@ TEST(limits_undelete_and_nonsense)
 	CLEANUP(buf_free) struct buf reply = BUF(60000);
 	const char *dir = test_dir();
 	struct view_config config = { .account = 1 };
-	struct store_command limits = { .kind = STORE_COMMAND_LIMITS, .limits = { .quota_bytes = 12345, .message_size_max = 99, .messages_max = 7, .mailboxes_max = 8 } };
+	struct store_command limits = { .kind = STORE_COMMAND_LIMITS, .limits = { .quota_bytes = 12345, .message_size_max = 99, .messages_max = 7, .mailboxes_max = 8, .disk_reserve = 9 } };
 	struct store_command index = { .kind = STORE_COMMAND_INDEX, .index_rebuilt = true };
 	struct store_command undelete = { .kind = STORE_COMMAND_UNDELETE, .since = 0 };
 	struct store_answer answer;

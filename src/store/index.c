@@ -20,6 +20,8 @@ enum {
 	WORTH_EMAILS = 64,          /* fewer new ones are left to whoever searches: he reads them */
 #endif
 	READ_AT_ONCE = 16,
+	LARGE_MESSAGE = 1 << 20,
+	PAUSE_MS = 60000,           /* with a disk that is nearly full */
 	SWEEP_AT_ONCE = 500,
 };
 
@@ -44,6 +46,9 @@ static void drop_work(struct index *x)
 	mem_free(x->live);
 	x->live = NULL;
 	x->live_count = 0;
+	message_words_free(x->reading);
+	x->reading = NULL;
+	segment_abandon(&x->writer);
 	batch_free(x->batch);
 	x->batch = NULL;
 	merge_abandon(&x->merge);
@@ -67,19 +72,18 @@ void index_close(struct view *v)
 /* ---------------------------------------------------------------------------------------------------- what there will be */
 
 /* Everything that was read is durable before files that name it are. */
-static enum err write_batch(struct view *v, struct index *x)
+static enum err go_on_writing(struct view *v, struct index *x, int64_t until_ms)
 {
 	struct segment_info info = { .first = atomic_load(&x->written_upto) + 1, .last = x->batch_last, .emails = batch_emails(x->batch) };
-	struct segment_writer *w;
-	enum err e;
+	bool done;
+	enum err e = batch_write(x->batch, x->writer, until_ms, &done);
 
+	if (e == ERR_OK && !done)
+		return ERR_OK;
 	will_wait(v);
-	TRY(segment_begin(x->dir, x->next_number++, &w));
-	e = batch_write(x->batch, w);
 	if (e == ERR_OK)
-		e = segment_end(&w, &info);
-	else
-		segment_abandon(&w);
+		e = segment_end(&x->writer, &info);
+	segment_abandon(&x->writer);
 	batch_free(x->batch);
 	x->batch = NULL;
 	TRY(e);
@@ -87,25 +91,34 @@ static enum err write_batch(struct view *v, struct index *x)
 	return index_take_in(x, x->segments.n, 0, &info);
 }
 
-static enum err read_one(struct view *v, struct index *x, const struct summary *sum)
+static void begin_unread(struct index *x, uint32_t email)
+{
+	batch_begin_email(x->batch, email);
+	batch_mark_unsure(x->batch);
+}
+
+/* Others go on while a large one is read from the disk and taken apart. */
+static void begin_one(struct view *v, struct index *x, const struct summary *sum)
 {
 	CLEANUP(body_close) struct body body = { 0 };
-	enum err e = body_open(v, sum->email, &body);
+	enum err e = sum->email != 0 ? body_open(v, sum->email, &body) : ERR_NOTFOUND;
 	char *bytes;
 
 	if (e == ERR_NOTFOUND)
-		return ERR_OK;
+		return;  /* purged meanwhile */
 	if (e != ERR_OK) {
-		batch_add_unread(x->batch, sum->email);
-		return ERR_OK;
+		begin_unread(x, sum->email);
+		return;
 	}
+	if (body.size > LARGE_MESSAGE)
+		will_wait(v);
 	bytes = mem_alloc((size_t)body.size + 1);
-	if (body_read(&body, 0, bytes, (size_t)body.size) == ERR_OK)
-		batch_add_message(x->batch, sum->email, sum->record, str_make(bytes, (size_t)body.size));
-	else
-		batch_add_unread(x->batch, sum->email);  /* logged; whoever searches sees the failure himself */
+	if (body_read(&body, 0, bytes, (size_t)body.size) == ERR_OK) {
+		message_words_begin(x->reading, x->batch, sum->email, sum->record, bytes, (size_t)body.size);
+		return;
+	}
 	mem_free(bytes);
-	return ERR_OK;
+	begin_unread(x, sum->email);  /* logged; whoever searches sees the failure himself */
 }
 
 static enum err read_some(struct view *v, struct index *x, int64_t until_ms, bool *is_end)
@@ -120,14 +133,12 @@ static enum err read_some(struct view *v, struct index *x, int64_t until_ms, boo
 	*is_end = n < READ_AT_ONCE;
 	TRY(view_summaries(v, emails, n, true, &a, sums));
 	for (size_t i = 0; i < n; i++) {
-		if (x->batch == NULL)
-			x->batch = batch_new();
-		if (sums[i].email != 0)
-			TRY(read_one(v, x, &sums[i]));
+		begin_one(v, x, &sums[i]);
+		message_words_step(x->reading, until_ms);
 		x->batch_last = emails[i];
 		atomic_store(&x->read_upto, emails[i]);
 		if (clock_mono_ms() >= until_ms) {
-			*is_end = *is_end && i + 1 == n;
+			*is_end = *is_end && i + 1 == n && message_words_is_done(x->reading);
 			break;
 		}
 	}
@@ -136,11 +147,25 @@ static enum err read_some(struct view *v, struct index *x, int64_t until_ms, boo
 	return ERR_OK;
 }
 
-static uint64_t unread(struct view *v, const struct index *x)
+/* Words of some more messages; when they are enough, or all there are, their segment is begun. */
+static enum err go_on_reading(struct view *v, struct index *x, int64_t until_ms)
 {
-	uint32_t settled = email_settled(v), upto = atomic_load(&x->read_upto);
+	bool is_end = false;
 
-	return settled > upto ? settled - upto : 0;
+	if (x->reading == NULL)
+		x->reading = message_words_new();
+	if (x->batch == NULL)
+		x->batch = batch_new();
+	message_words_step(x->reading, until_ms);
+	if (message_words_is_done(x->reading))
+		TRY(read_some(v, x, until_ms, &is_end));
+	if (!message_words_is_done(x->reading) || (!is_end && batch_bytes(x->batch) < BATCH_BYTES))
+		return ERR_OK;
+	if (batch_emails(x->batch) > 0)
+		return segment_begin(x->dir, x->next_number++, &x->writer);
+	batch_free(x->batch);
+	x->batch = NULL;
+	return ERR_OK;
 }
 
 /* The last segments that are of one level and enough of them; or all of them when there is no room for more. */
@@ -205,28 +230,61 @@ static enum err go_on_merging(struct view *v, struct index *x, int64_t until_ms)
 	return e;
 }
 
+static void pause_work(struct view *v, struct index *x)
+{
+	if (x->paused_until_ms == 0)
+		log_warn("the disk is nearly full: the search index waits until there is room; searches read what it does not have account=%llu",
+		         (unsigned long long)v->config.account);
+	x->paused_until_ms = clock_mono_ms() + PAUSE_MS;
+}
+
+/* The server accepts no mail when less than disk_reserve is free; what can be made anew stops before that. */
+static bool has_room(struct view *v, struct index *x, uint64_t bytes)
+{
+	uint64_t free_bytes, total, reserve;
+
+	if (clock_mono_ms() < x->paused_until_ms)
+		return false;
+	pthread_mutex_lock(&v->memory_lock);
+	reserve = v->config.limits.disk_reserve;
+	pthread_mutex_unlock(&v->memory_lock);
+	if (reserve == 0 || disk_space(x->dir, &free_bytes, &total) != ERR_OK || (free_bytes > reserve && free_bytes - reserve > bytes)) {
+		x->paused_until_ms = 0;
+		return true;
+	}
+	pause_work(v, x);
+	return false;
+}
+
+static uint64_t bytes_of(const struct index *x, size_t from)
+{
+	uint64_t bytes = 0;
+
+	for (size_t i = from; i < x->segments.n; i++)
+		for (int file = 0; file < SEGMENT_FILES; file++)
+			bytes += x->segments.s[i]->info.bytes[file];
+	return bytes;
+}
+
+/* What was begun is brought to its end. */
 static enum err step(struct view *v, struct index *x, int64_t until_ms, bool *more)
 {
-	size_t n;
-	bool is_end;
+	size_t merges;
 
-	if (x->merge != NULL) {
-		TRY(go_on_merging(v, x, until_ms));
-		*more = true;
-		return ERR_OK;
-	}
-	n = worth_merging(x);
-	*more = x->is_stale || n > 0 || x->batch != NULL || unread(v, x) >= WORTH_EMAILS;
+	*more = true;
+	if (x->merge != NULL)
+		return go_on_merging(v, x, until_ms);
+	if (x->writer != NULL)
+		return go_on_writing(v, x, until_ms);
+	if (x->batch != NULL)
+		return go_on_reading(v, x, until_ms);
+	merges = x->is_stale ? x->segments.n : worth_merging(x);
+	*more = (merges > 0 || index_unread(v, x) >= WORTH_EMAILS) && has_room(v, x, merges > 0 ? bytes_of(x, x->segments.n - merges) : BATCH_BYTES);
 	if (!*more)
 		return ERR_OK;
-	if (x->is_stale && x->batch == NULL)
+	if (x->is_stale)
 		return sweep(v, x, until_ms);
-	if (n > 0)
-		return begin_merge(x, n, NULL);
-	TRY(read_some(v, x, until_ms, &is_end));
-	if (x->batch != NULL && (is_end || batch_bytes(x->batch) >= BATCH_BYTES))
-		TRY(write_batch(v, x));
-	return ERR_OK;
+	return merges > 0 ? begin_merge(x, merges, NULL) : go_on_reading(v, x, until_ms);
 }
 
 static void throw_away(struct index *x)
@@ -246,6 +304,12 @@ static void fail(struct view *v, struct index *x, enum err e)
 {
 	if (e == ERR_CORRUPT) {
 		throw_away(x);
+		return;
+	}
+	if (e == ERR_LIMIT) {
+		drop_work(x);
+		index_note_written(x);
+		pause_work(v, x);
 		return;
 	}
 	log_error("searching goes on without the index until the account is opened again account=%llu reason=%s",
@@ -305,29 +369,4 @@ void index_forget(struct view *v)
 	if (!atomic_load(&x->is_off))
 		throw_away(x);
 	pthread_mutex_unlock(&x->work);
-}
-
-void index_progress(struct view *v, struct index_progress *out)
-{
-	struct index *x = index_of(v);
-	uint32_t settled = email_settled(v), upto = atomic_load(&x->written_upto);
-
-	*out = (struct index_progress){ .done = atomic_load(&x->read_upto) };
-	if (!atomic_load(&x->is_off) && settled > upto)
-		out->todo = settled - (settled < out->done ? settled : (uint32_t)out->done);
-}
-
-void index_facts(struct view *v, struct index_facts *out)
-{
-	struct segments s;
-
-	*out = (struct index_facts){ 0 };
-	index_segments(v, &s);
-	for (size_t i = 0; i < s.n; i++) {
-		out->emails += s.s[i]->info.emails;
-		for (int file = 0; file < SEGMENT_FILES; file++)
-			out->bytes += s.s[i]->info.bytes[file];
-	}
-	index_segments_release(&s);
-	out->todo = unread(v, index_of(v));
 }

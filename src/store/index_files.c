@@ -207,3 +207,35 @@ enum err index_take_in(struct index *x, size_t at, size_t n, const struct segmen
 	index_note_written(x);
 	return e;
 }
+
+uint64_t index_unread(struct view *v, const struct index *x)
+{
+	uint32_t settled = email_settled(v), upto = atomic_load(&x->read_upto);
+
+	return settled > upto ? settled - upto : 0;
+}
+
+void index_progress(struct view *v, struct index_progress *out)
+{
+	struct index *x = index_of(v);
+	uint32_t settled = email_settled(v), upto = atomic_load(&x->written_upto);
+
+	*out = (struct index_progress){ .done = atomic_load(&x->read_upto) };
+	if (!atomic_load(&x->is_off) && settled > upto)
+		out->todo = settled - (settled < out->done ? settled : (uint32_t)out->done);
+}
+
+void index_facts(struct view *v, struct index_facts *out)
+{
+	struct segments s;
+
+	*out = (struct index_facts){ 0 };
+	index_segments(v, &s);
+	for (size_t i = 0; i < s.n; i++) {
+		out->emails += s.s[i]->info.emails;
+		for (int file = 0; file < SEGMENT_FILES; file++)
+			out->bytes += s.s[i]->info.bytes[file];
+	}
+	index_segments_release(&s);
+	out->todo = index_unread(v, index_of(v));
+}

@@ -102,12 +102,25 @@ bool segment_filter_has(const uint8_t *filter, struct str bytes);   /* false: no
 struct batch;
 struct batch *batch_new(void);
 void batch_free(struct batch *b);
-/* emails come in ascending order */
-void batch_add_message(struct batch *b, uint32_t email, struct str record, struct str message);
-void batch_add_unread(struct batch *b, uint32_t email);       /* it could not be read */
+/* Emails come in ascending order; what follows is of this one. */
+void batch_begin_email(struct batch *b, uint32_t email);
+void batch_add_word(struct batch *b, struct str word, unsigned fields);
+void batch_mark_unsure(struct batch *b);                      /* it was not read to its end */
 uint32_t batch_emails(const struct batch *b);
 size_t batch_bytes(const struct batch *b);                    /* of memory */
-enum err batch_write(struct batch *b, struct segment_writer *w) MUST_CHECK;
+/* Until about that time; *done: all of it is written. Nothing can be added once it has begun. */
+enum err batch_write(struct batch *b, struct segment_writer *w, int64_t until_ms, bool *done) MUST_CHECK;
+
+/* ------------------------------------------------------------------------------------------------------------ messages */
+
+struct message_words;
+struct message_words *message_words_new(void);                /* for one message after the other */
+void message_words_free(struct message_words *m);
+/* Its words are to go into that batch. bytes: n of them, from mem_alloc(), taken over. */
+void message_words_begin(struct message_words *m, struct batch *b, uint32_t email, struct str record, char *bytes, size_t n);
+/* Until about that time. */
+void message_words_step(struct message_words *m, int64_t until_ms);
+bool message_words_is_done(const struct message_words *m);    /* also before the first */
 
 /* --------------------------------------------------------------------------------------------------------------- merge */
 
@@ -140,20 +153,24 @@ struct index {
 	atomic_bool      is_off;    /* its disk failed */
 	pthread_mutex_t  work;      /* the rest; one step at a time */
 	struct batch    *batch;     /* NULL: empty */
-	uint32_t         batch_first, batch_last;
+	uint32_t         batch_last;
+	struct message_words *reading;    /* the message at hand; NULL: there was none yet */
+	struct segment_writer *writer;    /* the batch is being written; NULL: it is not */
 	struct merge    *merge;
 	size_t           merge_from;
 	bool             merge_forgets;   /* what was purged is left out */
 	atomic_uint      read_upto, written_upto;
+	int64_t          paused_until_ms;   /* the disk is nearly full; 0: it is not */
 	bool             is_stale;  /* much of it was purged; what lives is looked up: */
 	uint8_t         *live;      /* bits, from email 1 on; NULL: not begun */
 	uint32_t         live_upto, live_count;
 };
 struct index *index_of(struct view *v);      /* opened when need be */
 
-/* index_files.c; but for the first two under work */
+/* index_files.c; what changes something under work */
 enum err index_load(struct view *v, struct index *x) MUST_CHECK;
 uint32_t index_last(const struct index *x);  /* email of all segments; 0: none */
+uint64_t index_unread(struct view *v, const struct index *x);   /* emails, as index_progress() counts them */
 void index_note_written(struct index *x);    /* the segments are others now */
 enum err index_write_manifest(struct index *x) MUST_CHECK;
 enum err index_remove_leavings(struct index *x) MUST_CHECK;

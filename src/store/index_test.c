@@ -1,3 +1,4 @@
+#include "base/bytes.h"
 #include "base/clock.h"
 #include "base/test.h"
 #include "base/mem.h"
@@ -453,6 +454,64 @@ TEST(an_index_that_forgot_what_was_put_back_is_not_believed)
 	EXPECT_INT(index_hit(find(&w, &a, "n7", INDEX_BODY, false), 8), HIT_MAYBE);
 	make_index(&w);
 	EXPECT_INT(index_hit(find(&w, &a, "n7", INDEX_BODY, false), 8), HIT_YES);
+	end(&w);
+}
+
+/* With no time at all each step is the least there is; what comes out is the same, also when it is looked at in between, or begun again. */
+TEST(it_is_made_in_steps_however_small)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	CLEANUP(buf_free) struct buf text = BUF(1 << 20);
+	struct index_facts facts;
+	struct world w;
+	int steps = 0;
+
+	begin(&w);
+	begin_many(&w);
+	for (uint32_t i = 0; i < 60000; i++)
+		utf8_put(&text, 0x4e00 + (uint32_t)((i * UINT64_C(2654435761) >> 7) % 20000));
+	for (int i = 0; i < EACH_ROUND; i++)
+		add_random(&w);
+	uint32_t large = add(&w, "large", str_cstr(&a, buf_str(&text)));
+	end_many(&w);
+	for (int i = 0; i < 3; i++) {
+		for (steps = 0; index_step(w.v, 0); steps++)
+			if (steps % 100 == 0)
+				compare(&w, "budget", INDEX_BODY);
+		EXPECT(steps > 200);
+		EXPECT_INT(compare(&w, "budget", INDEX_BODY), 0);
+		EXPECT_INT(index_hit(find(&w, &a, str_cstr(&a, str_sub(buf_str(&text), 90000, 6)), INDEX_BODY, false), large), HIT_YES);
+		index_forget(w.v);
+		for (int some = 0; some < 97 * (i + 1); some++)
+			index_step(w.v, 0);
+		if (i == 0)
+			index_forget(w.v);
+	}
+	EXPECT_OK(view_close(w.v));   /* in the middle of it */
+	open_world(&w);
+	index_facts(w.v, &facts);
+	EXPECT_INT(facts.emails, 0);
+	make_index(&w);
+	compare_all(&w);
+	end(&w);
+}
+
+TEST(it_waits_while_the_disk_is_nearly_full)
+{
+	struct index_facts facts;
+	struct world w;
+
+	begin(&w);
+	add_round(&w);
+	view_set_limits(w.v, &(struct view_limits){ .disk_reserve = UINT64_C(1) << 62 });
+	EXPECT(!index_step(w.v, 20));
+	compare(&w, "budget", INDEX_BODY);
+	index_facts(w.v, &facts);
+	EXPECT_INT(facts.emails, 0);
+	view_set_limits(w.v, &(struct view_limits){ .disk_reserve = 1 });
+	clock_mono_advance(60000);
+	make_index(&w);
+	EXPECT_INT(compare(&w, "budget", INDEX_BODY), 0);
 	end(&w);
 }
 

@@ -72,6 +72,7 @@ struct view_limits view_limits_of(const struct conf *conf)
 	return (struct view_limits){
 		.quota_bytes = conf_number(conf, SETTING_quota), .message_size_max = conf_number(conf, SETTING_message_size_max),
 		.messages_max = conf_number(conf, SETTING_quota_messages), .mailboxes_max = conf_number(conf, SETTING_quota_mailboxes),
+		.disk_reserve = conf_number(conf, SETTING_disk_reserve),
 	};
 }
 

@@ -54,6 +54,7 @@ struct view_limits {
 	uint64_t message_size_max;   /* bytes of one message; 0: 64 MB */
 	uint64_t messages_max;       /* 0: no limit */
 	uint64_t mailboxes_max;      /* 0 and more than that: MAILBOXES_MAX */
+	uint64_t disk_reserve;       /* with less free on the disk the index is not gone on with; 0: it is */
 };
 /* As the settings have them that hold for an account. */
 struct view_limits view_limits_of(const struct conf *conf);
