@@ -13,7 +13,7 @@ static bool ends_line(struct str name)
 	                                      "dt", "dd" };
 
 	for (size_t i = 0; i < COUNT_OF(blocks); i++)
-		if (str_ieq(name, str_of(blocks[i])))
+		if (name.n > 0 && chr_lower(name.p[0]) == blocks[i][0] && str_ieq(name, str_of(blocks[i])))
 			return true;
 	return false;
 }
@@ -94,7 +94,7 @@ static uint32_t take_entity(struct scan *s)
 	} else {
 		struct str name = scan_while(&t, is_name);
 		for (size_t i = 0; i < COUNT_OF(named) && !c; i++)
-			if (str_eq(name, str_of(named[i].name)))
+			if (name.n > 0 && name.p[0] == named[i].name[0] && str_eq(name, str_of(named[i].name)))
 				c = named[i].c;
 		if (!c)
 			return 0;
