@@ -3,8 +3,8 @@
  * mean something in any state, so that any of them may be left out.
  *
  * FACTEUR_SEED=n repeats one play, FACTEUR_OPERATIONS=n plays as many in all. */
+#include "imap/model_life_test.h"
 #include "imap/model_search_test.h"
-#include <unistd.h>
 
 #ifdef FACTEUR_SANITIZER
 enum { OPERATIONS_IN_ALL = 20000 };
@@ -287,28 +287,6 @@ static void noop(struct play *p, struct client *c)
 	check_told(p, c, true);
 }
 
-/* Out of the cell, and back as the gate gives it. */
-static void park(struct play *p, struct client *c)
-{
-	static const struct session_open info = { .protocol = PROTOCOL_IMAP, .login_name = STR("a@x") };
-	CLEANUP(buf_free) struct buf record = BUF(PARK_RECORD_MAX);
-	uint64_t modseq;
-
-	if (c->context != NO_CONTEXT)
-		return;  /* it stays in its cell */
-	if (!imap_engine.park(c->state, &record, &modseq)) {
-		wrong(p, "cannot be parked");
-		return;
-	}
-	imap_engine.close(c->state);
-	session_test_free(c->s);
-	c->s = session_for_test(&info, STR(""), &c->out);
-	session_test_guest(c->s, c->is_guest ? GUEST : 0);
-	c->state = imap_engine.resume(c->s, &p->account, buf_str(&record));
-	if (c->state == NULL)
-		wrong(p, "cannot be resumed");
-}
-
 static void run(struct play *p, const struct operation *o)
 {
 	struct client *c = &p->clients[o->what % SESSIONS];
@@ -358,7 +336,12 @@ static void run(struct play *p, const struct operation *o)
 		append_one(p, c, o);
 		break;
 	default:
-		noop(p, c);
+		if ((o->b >> 16) % 12 == 0)
+			kill_cell(p, o);
+		else if ((o->b >> 16) % 12 < 4)
+			index_now(p, o);
+		else
+			noop(p, c);
 		break;
 	}
 	if (!p->wrong[0] && c->watches)
@@ -375,75 +358,19 @@ static void run(struct play *p, const struct operation *o)
 
 /* ---- plays, and what remains of one that went wrong */
 
-static enum err who_is(UNUSED void *context, uint64_t account, UNUSED struct arena *a, struct guest *out)
-{
-	*out = (struct guest){ .account = account, .address = STR("b@x") };
-	return ERR_OK;
-}
-
-/* Somebody else may do everything in these mailboxes: he must see what the owner sees. */
-static void let_in(struct play *p)
-{
-	const struct acl_entry all = { .who = { .kind = SUBJECT_ACCOUNT, .account = GUEST, .name = STR("b@x") }, .rights = RIGHTS_ALL };
-	struct mailbox m;
-
-	for (int f = 5; f < FLAGS; f++)  /* keywords are the account's: a guest uses those that are there */
-		EXPECT(view_keyword(p->account.view, str_of(flag_names[f]), true) != 0);
-	for (int i = 0; i < BOXES; i++) {
-		EXPECT_OK(view_mailbox_find(p->account.view, str_of(box_names[i]), &p->arena, &m));
-		EXPECT_OK(acl_write(p->account.view, m.mailbox_id, ACL_SET, &all));
-	}
-}
-
-static void begin(struct play *p, const char *dir)
-{
-	static const struct session_open info = { .protocol = PROTOCOL_IMAP, .command = STR("a0 LOGIN"), .login_name = STR("a@x") };
-	static const struct others others = { .guest = who_is };
-	CLEANUP(buf_free) struct buf record = BUF(PARK_RECORD_MAX);
-	struct answer a;
-
-	p->account.account = 1;
-	p->account.others = &others;
-	imap_fresh_record((struct imap_tongue){ 0 }, &record);
-	EXPECT_OK(view_open(dir, &(struct view_config){ .account = 1 }, &p->account.view));
-	let_in(p);
-	for (int i = 0; i < BOXES; i++)
-		p->boxes[i].uidnext = 1;
-	for (int i = 0; i < SESSIONS; i++) {
-		struct client *c = &p->clients[i];
-		*c = (struct client){ .out = BUF(1 << 20), .box = -1, .is_qresync = i > 0, .is_uidonly = i == 2, .is_guest = i == 2, .watches = i == 1 };
-		c->s = session_for_test(&info, STR(""), &c->out);
-		session_test_guest(c->s, c->is_guest ? GUEST : 0);
-		c->state = c->is_guest ? imap_engine.resume(c->s, &p->account, buf_str(&record)) : imap_engine.open(c->s, &p->account);
-		EXPECT(c->state != NULL);
-		if (c->is_qresync)
-			say(p, c, &a, c->is_uidonly ? "ENABLE QRESYNC UIDONLY" : "ENABLE QRESYNC");
-		if (c->watches)
-			say(p, c, &a, "NOTIFY SET STATUS (selected-delayed (MessageNew MessageExpunge FlagChange)) (personal (MessageNew MessageExpunge FlagChange))");
-	}
-}
-
 /* The number of the operation that went wrong (its text in p->wrong), or n. */
 static size_t play(const struct operation *all, size_t n, struct play *p)
 {
-	const char *dir = test_dir();
 	size_t i = 0;
 
-	begin(p, dir);
+	begin(p);
 	for (; i < n; i++) {
 		run(p, &all[i]);
 		arena_reset(&p->arena);
 		if (p->wrong[0])
 			break;
 	}
-	for (int k = 0; k < SESSIONS; k++) {
-		imap_engine.close(p->clients[k].state);
-		session_test_free(p->clients[k].s);
-		buf_free(&p->clients[k].out);
-	}
-	arena_free(&p->arena);
-	EXPECT_OK(view_close(p->account.view));
-	test_dir_remove(dir);
+	end(p);
 	return i;
 }
 
@@ -481,7 +408,7 @@ static void show(const struct operation *all, size_t n, unsigned seed)
 {
 	struct play *p = MEM_NEW(struct play);
 
-	begin(p, test_dir());
+	begin(p);
 	for (size_t i = 0; i < n && !p->wrong[0]; i++) {
 		run(p, &all[i]);
 		print_error("  %s\n" STR_FMT, p->did, STR_ARG(buf_str(&p->clients[all[i].what % SESSIONS].out)));
@@ -517,7 +444,7 @@ TEST(the_real_mailbox_is_the_model)
 
 	if (access("/dev/shm", W_OK) == 0)
 		setenv("TMPDIR", "/dev/shm", 1);  /* it is not about the disk */
-
+	log_setup("test", LOG_LEVEL_WARN, false);  /* each kill leaves a gap of modification numbers */
 	for (unsigned seed = 1; only == NULL && seed <= plays; seed++)
 		one_play(seed);
 	if (only != NULL)

@@ -4,6 +4,7 @@
  * an answer or not. */
 #ifndef FACTEUR_IMAP_MODEL_TEST_H
 #define FACTEUR_IMAP_MODEL_TEST_H
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/test.h"
 #include "imap/engine.h"
@@ -84,6 +85,7 @@ struct answer {
 struct operation { uint32_t what, a, b; };
 
 struct play {
+	const char    *dir;
 	struct account account;
 	struct box     boxes[BOXES];
 	struct client  clients[SESSIONS];

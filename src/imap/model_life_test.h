@@ -1,0 +1,207 @@
+/* imap/model_life_test.h -- what happens around the sessions of the model (model_test.h): they log in, are parked, and come back; the cell is
+ * killed; the index is made, and thrown away. Nothing of it may change what is in the mailboxes.
+ *
+ * A kill between two operations leaves what the files say at that moment: they are copied, the old cell ends on the old ones, and the next one opens the copy. */
+#ifndef FACTEUR_IMAP_MODEL_LIFE_TEST_H
+#define FACTEUR_IMAP_MODEL_LIFE_TEST_H
+#include "imap/model_told_test.h"
+#include "store/index.h"
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static void log_in(struct play *p, struct client *c)
+{
+	static const struct session_open info = { .protocol = PROTOCOL_IMAP, .command = STR("a0 LOGIN"), .login_name = STR("a@x") };
+	CLEANUP(buf_free) struct buf record = BUF(PARK_RECORD_MAX);
+	struct answer a;
+
+	imap_fresh_record((struct imap_tongue){ 0 }, &record);
+	c->box = -1;
+	c->n = c->n_results = 0;
+	c->context = NO_CONTEXT;
+	c->s = session_for_test(&info, STR(""), &c->out);
+	session_test_guest(c->s, c->is_guest ? GUEST : 0);
+	c->state = c->is_guest ? imap_engine.resume(c->s, &p->account, buf_str(&record)) : imap_engine.open(c->s, &p->account);
+	EXPECT(c->state != NULL);
+	if (c->is_qresync)
+		say(p, c, &a, c->is_uidonly ? "ENABLE QRESYNC UIDONLY" : "ENABLE QRESYNC");
+	if (c->watches)
+		say(p, c, &a, "NOTIFY SET STATUS (selected-delayed (MessageNew MessageExpunge FlagChange)) (personal (MessageNew MessageExpunge FlagChange))");
+}
+
+static void hang_up(struct client *c)
+{
+	imap_engine.close(c->state);
+	session_test_free(c->s);
+}
+
+/* Out of the cell: what the gate keeps. False: it stays in the cell. */
+static bool leave(struct play *p, struct client *c, struct buf *record)
+{
+	uint64_t modseq;
+
+	if (c->context != NO_CONTEXT)
+		return false;
+	if (!imap_engine.park(c->state, record, &modseq))
+		wrong(p, "cannot be parked");
+	return !p->wrong[0];
+}
+
+/* And back. False: the cell said BYE. */
+static bool come_back(struct play *p, struct client *c, struct str record)
+{
+	static const struct session_open info = { .protocol = PROTOCOL_IMAP, .login_name = STR("a@x") };
+
+	buf_reset(&c->out);
+	c->s = session_for_test(&info, STR(""), &c->out);
+	session_test_guest(c->s, c->is_guest ? GUEST : 0);
+	c->state = imap_engine.resume(c->s, &p->account, record);
+	if (c->state == NULL)
+		session_test_free(c->s);
+	return c->state != NULL;
+}
+
+static void park(struct play *p, struct client *c)
+{
+	CLEANUP(buf_free) struct buf record = BUF(PARK_RECORD_MAX);
+
+	if (!leave(p, c, &record))
+		return;
+	hang_up(c);
+	if (!come_back(p, c, buf_str(&record))) {
+		log_in(p, c);
+		wrong(p, "cannot be resumed");
+	}
+}
+
+static void copy_file(const char *from, const char *to)
+{
+	CLEANUP(fd_close) int in = open(from, O_RDONLY | O_CLOEXEC), out = open(to, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	struct stat st;
+
+	EXPECT(in >= 0 && out >= 0 && fstat(in, &st) == 0);
+	for (off_t left = st.st_size; left > 0;) {
+		ssize_t n = copy_file_range(in, NULL, out, NULL, (size_t)left, 0);
+		EXPECT(n > 0);
+		left -= n;
+	}
+}
+
+static void copy_folder(struct play *p, const char *from, const char *to)
+{
+	DIR *dir = opendir(from);
+
+	EXPECT(dir != NULL);
+	for (struct dirent *d = readdir(dir); d != NULL; d = readdir(dir)) {
+		const char *a = str_cstr(&p->arena, arena_printf(&p->arena, "%s/%s", from, d->d_name));
+		const char *b = str_cstr(&p->arena, arena_printf(&p->arena, "%s/%s", to, d->d_name));
+		if (strcmp(d->d_name, ".") == 0 || strcmp(d->d_name, "..") == 0)
+			continue;
+		if (d->d_type == DT_DIR) {
+			EXPECT(mkdir(b, 0700) == 0);
+			copy_folder(p, a, b);
+		} else {
+			copy_file(a, b);
+		}
+	}
+	closedir(dir);
+}
+
+/* Sessions that were parked try to come back; the others are cut off, and log in again. */
+static void kill_cell(struct play *p, const struct operation *o)
+{
+	struct buf records[SESSIONS];
+	const char *after = test_dir();
+
+	p->spoke = true;
+	snprintf(p->did, sizeof p->did, "the cell is killed");
+	for (int i = 0; i < SESSIONS; i++) {
+		records[i] = BUF(PARK_RECORD_MAX);
+		if ((o->a >> i) & 1)
+			leave(p, &p->clients[i], &records[i]);
+	}
+	copy_folder(p, p->dir, after);
+	for (int i = 0; i < SESSIONS; i++)
+		hang_up(&p->clients[i]);
+	EXPECT_OK(view_close(p->account.view));
+	test_dir_remove(p->dir);
+	p->dir = after;
+	EXPECT_OK(view_open(p->dir, &(struct view_config){ .account = 1 }, &p->account.view));
+	for (int i = 0; i < SESSIONS; i++) {
+		struct client *c = &p->clients[i];
+		if (records[i].n == 0 || !come_back(p, c, buf_str(&records[i])))
+			log_in(p, c);
+		buf_free(&records[i]);
+	}
+}
+
+/* Some of the index, all of it, or none. */
+static void index_now(struct play *p, const struct operation *o)
+{
+	switch (o->a % 4) {
+	case 0:
+		index_forget(p->account.view);
+		break;
+	case 1:
+		view_tick(p->account.view);
+		break;
+	case 2:
+		index_step(p->account.view, 0);
+		break;
+	default:
+		while (index_step(p->account.view, 100))
+			;
+		break;
+	}
+}
+
+static enum err who_is(UNUSED void *context, uint64_t account, UNUSED struct arena *a, struct guest *out)
+{
+	*out = (struct guest){ .account = account, .address = STR("b@x") };
+	return ERR_OK;
+}
+
+/* Somebody else may do everything in these mailboxes: he must see what the owner sees. */
+static void let_in(struct play *p)
+{
+	const struct acl_entry all = { .who = { .kind = SUBJECT_ACCOUNT, .account = GUEST, .name = STR("b@x") }, .rights = RIGHTS_ALL };
+	struct mailbox m;
+
+	for (int f = 5; f < FLAGS; f++)  /* keywords are the account's: a guest uses those that are there */
+		EXPECT(view_keyword(p->account.view, str_of(flag_names[f]), true) != 0);
+	for (int i = 0; i < BOXES; i++) {
+		EXPECT_OK(view_mailbox_find(p->account.view, str_of(box_names[i]), &p->arena, &m));
+		EXPECT_OK(acl_write(p->account.view, m.mailbox_id, ACL_SET, &all));
+	}
+}
+
+static void begin(struct play *p)
+{
+	static const struct others others = { .guest = who_is };
+
+	p->dir = test_dir();
+	p->account.account = 1;
+	p->account.others = &others;
+	EXPECT_OK(view_open(p->dir, &(struct view_config){ .account = 1 }, &p->account.view));
+	let_in(p);
+	for (int i = 0; i < BOXES; i++)
+		p->boxes[i].uidnext = 1;
+	for (int i = 0; i < SESSIONS; i++) {
+		p->clients[i] = (struct client){ .out = BUF(1 << 20), .is_qresync = i > 0, .is_uidonly = i == 2, .is_guest = i == 2, .watches = i == 1 };
+		log_in(p, &p->clients[i]);
+	}
+}
+
+static void end(struct play *p)
+{
+	for (int i = 0; i < SESSIONS; i++) {
+		hang_up(&p->clients[i]);
+		buf_free(&p->clients[i].out);
+	}
+	arena_free(&p->arena);
+	EXPECT_OK(view_close(p->account.view));
+	test_dir_remove(p->dir);
+}
+#endif
