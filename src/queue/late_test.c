@@ -3,7 +3,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/test.h"
-#include "queue/late.h"
+#include "queue/late_private.h"
 #include "queue/record.h"
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -571,6 +571,69 @@ TEST(shared_files_are_sealed)
 	for (uint64_t seq = 1; seq <= 20; seq++)
 		finish(&p, seq, 0);
 	EXPECT_INT(files(&p), 2);
+	stop(&p);
+	test_dir_remove(p.path);
+}
+
+/* ---- the write-ahead log. A checkpoint while a statement reads or writes would be refused, and the log grow for ever: none is open where one is made. */
+
+static enum err do_passed(struct place *p) { return late_passed(p->l, 6); }
+static enum err do_due(struct place *p) { return late_change(p->l, &(struct late_change){ .key = { LOG_ID, 7, 0 }, .state = LATE_WAITING, .due = NOW }, 1); }
+static enum err do_finished(struct place *p) { return late_change(p->l, &(struct late_change){ .key = { LOG_ID, 7, 0 }, .state = LATE_FINISHED }, 1); }
+static enum err do_order(struct place *p) { return late_order(p->l, LATE_RETRY, LOG_ID, 7, -1, NOW, &(uint64_t){ 0 }); }
+static enum err do_remove(struct place *p) { return late_order(p->l, LATE_REMOVE, LOG_ID, 7, 1, NOW, &(uint64_t){ 0 }); }
+static enum err do_final(struct place *p)
+{
+	return late_change(p->l, &(struct late_change){ .key = { LOG_ID, 7, 2 }, .state = LATE_REPORT, .due = NOW, .notice = REPORT_FAILED }, 1);
+}
+static enum err do_set_back(struct place *p) { return late_set_back(p->l, NOW - 9000); }
+static enum err do_deadline(struct place *p) { return late_pass_deadline(p->l, &(struct late_overdue){ { LOG_ID, 7, 2 }, false }, 1); }
+static enum err do_add(struct place *p)
+{
+	add_all(p, 8, STR("eight\r\n"));
+	return ERR_OK;
+}
+static enum err do_readdress(struct place *p)
+{
+	const struct envelope_recipient to[] = { { .address = STR("eve@example.test"), .account = 3 }, { .address = STR("fay@example.test"), .account = 4 } };
+
+	return late_readdress(p->l, &(struct late_key){ LOG_ID, 8, 2 }, to, 2, NOW);
+}
+static enum err do_report(struct place *p)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct late_report r[2];
+	size_t n;
+
+	return late_report_begin(p->l, NOW + 9000, 2, &a, r, &n);
+}
+static enum err do_report_end(struct place *p) { return late_report_end(p->l, LOG_ID, 7, 1); }
+
+TEST(every_change_may_empty_the_write_ahead_log)
+{
+	static enum err (*const changes[])(struct place *p) = {
+		do_passed, do_due, do_order, do_final, do_set_back, do_deadline, do_add, do_readdress, do_report, do_report_end, do_remove, do_finished,
+	};
+	static const char fill[] = "UPDATE filler SET x = zeroblob(4200000 + (length(x) + 1) % 2)";
+	static const struct db_step make[] = { { 1, "CREATE TABLE filler (x); INSERT INTO filler VALUES (1);" } };
+	struct place p = { 0 };
+
+	start(&p, 0);
+	EXPECT_OK(db_migrate(p.l->db, "filler", make, 1));
+	add_all(&p, 6, STR("six\r\n"));
+	add_all(&p, 7, STR("seven\r\n"));
+	EXPECT_INT(order(&p, LATE_REMOVE, LOG_ID, 6, -1, NOW), 3);
+	EACH(changes, change) {
+		struct stmt *q = db_query(p.l->db, fill);
+		EXPECT_OK(stmt_done(q));
+		stmt_release(&q);
+		EXPECT(db_wal_pages(p.l->db) > 1000);
+		EXPECT_OK((*change)(&p));
+		if (db_wal_pages(p.l->db) != 0)
+			print_error("change %zu\n", (size_t)(change - changes));
+		EXPECT_INT(db_wal_pages(p.l->db), 0);
+	}
+	EXPECT(!is_there(&p, 6, 0));
 	stop(&p);
 	test_dir_remove(p.path);
 }
