@@ -82,7 +82,7 @@ static bool op_is(struct str word, enum disk_op op)
 		[DISK_OP_SYNC] = "sync", [DISK_OP_DIRSYNC] = "dirsync", [DISK_OP_SYNCFS] = "sync", [DISK_OP_REMOVE] = "remove",
 		[DISK_OP_REPLACE] = "replace", [DISK_OP_MKDIR] = "open", [DISK_OP_READ] = "read", [DISK_OP_OPEN] = "open",
 	};
-	return str_eq(word, STR("any")) || str_eq(word, str_of(words[op]));
+	return str_eq(word, STR("any")) || str_eq(word, str_of(words[op])) || (op == DISK_OP_SYNCFS && str_eq(word, STR("syncfs")));
 }
 
 static struct str next_word(struct str *line)

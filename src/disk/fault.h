@@ -9,7 +9,7 @@
  * whose CRC is right. Paths are absolute. Writes are cut into records of at most 64 kB. tests/crash/rebuild reads it.
  *
  * FACTEUR_DISK_FAULT=path: a text file, read before every operation, that tests may rewrite at any time (at most 4,000
- * bytes). A line is `OP PATH ACTION N`; OP: read write sync dirsync truncate open remove replace any; PATH: a part of the
+ * bytes). A line is `OP PATH ACTION N`; OP: read write sync (of any kind) syncfs dirsync truncate open remove replace any; PATH: a part of the
  * absolute path, or *; ACTION: eio, enospc (from the N-th such call of a process on), eio-once, enospc-once (only
  * the N-th), slow (N milliseconds each). '#' begins a comment. */
 #ifndef FACTEUR_DISK_FAULT_H

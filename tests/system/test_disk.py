@@ -123,6 +123,35 @@ def test_a_failing_log_acknowledges_nothing():
         os.unlink(faults.path)
 
 
+def test_accounts_that_cannot_be_synced():
+    """More of them than are asked one by one, so their file system is synced; all else works."""
+    faults = Faults()
+    faults.set()
+    names = ["alice", "bob", "carol", "dave", "erin"]
+    server = Server(build="fault", accounts=names, env={"FACTEUR_DISK_FAULT": faults.path})
+    try:
+        for name in names:
+            expect(count(server, name, "anything") == 0, "a cell that has worked stays, and has not synced what comes then")
+        faults.set("syncfs * eio 1")
+        with server.smtp() as s:
+            s.sendmail("x@elsewhere.test", [f"{n}@example.test" for n in names], b"Subject: taken before\r\n\r\ntext\r\n")
+        wait_for(lambda: "ALARM" in server.log(), 20, "an alarm in the log")
+        code, text = refused_for_now(server, "never acknowledged")
+        expect(400 <= int(code) < 500, f"{code} {text}")
+        expect("look at the disk" in server.cli("status"), "the status says what to do")
+        faults.set()
+        server.stop()
+        server.start()
+        for name in names:
+            wait_for(lambda: comes(server, name, "taken before"), 20, f"{name} has it, once")
+        server.deliver("alice@example.test", subject="after it")
+        wait_for(lambda: comes(server, "alice", "after it"), 20, "all is well again")
+        expect(count(server, "alice", "never acknowledged") == 0, "it was not taken")
+    finally:
+        server.close()
+        os.unlink(faults.path)
+
+
 def test_a_failing_account_delays_only_itself():
     faults = Faults()
     faults.set()
@@ -134,7 +163,9 @@ def test_a_failing_account_delays_only_itself():
         server.deliver("alice@example.test", subject="to the failing one")
         server.deliver("bob@example.test", subject="to the healthy one")
         wait_for(lambda: count(server, "bob", "to the healthy one") == 1, 15, "bob's mail")
+        wait_for(lambda: server.cli_json("queue", "list"), 20, "alice's mail waits")
         faults.set()
+        server.cli("queue", "retry")
         wait_for(lambda: comes(server, "alice", "to the failing one"), 90, "alice's mail, later")
     finally:
         server.close()
