@@ -79,6 +79,9 @@ enum err admin_secret(struct admin_call *c, const struct secret_command *command
 /* The new password out of --password-stdin, --generate, --hash (or --remove): what to tell keys. op 0: none was given. */
 struct password_choice { enum secret_op op; struct str secret, generated; };
 enum err admin_password_choice(struct admin_call *c, struct password_choice *out) MUST_CHECK;
+/* "imap,pop3" -> rights; an empty text: 0, all. And back. */
+enum err admin_protocols(struct admin_call *c, struct str text, uint32_t *rights) MUST_CHECK;
+struct str admin_protocols_text(struct admin_call *c, uint32_t rights);
 /* The address is taken: the sentence that says by what. */
 enum err admin_in_use(struct admin_call *c, const struct directory_address *x);
 /* An alias or a group: the name must be of this kind; the sentence says what it is else. */

@@ -148,7 +148,7 @@ TEST(every_row_of_the_tables_fits_together)
 			was_optional = was_optional || arguments[i].is_optional;
 			EXPECT(!arguments[i].is_option || arguments[i].is_optional);
 			EXPECT(!arguments[i].is_many || i + 1 == n);
-			EXPECT((arguments[i].placeholder.n > 0) == (arguments[i].is_option && arguments[i].kind == ADMIN_TEXT));
+			EXPECT((arguments[i].placeholder.n > 0) == (arguments[i].is_option && (arguments[i].kind == ADMIN_TEXT || arguments[i].kind == ADMIN_FILE)));
 		}
 		admin_columns((enum admin_command)c, columns);
 	}
@@ -543,6 +543,57 @@ TEST(app_passwords)
 	wants(o, "account show", "'address':'bob@example.test'", -1, "app_passwords", "1");
 	gives(o, "app-password remove", "'address':'bob@example.test','number':'1'", "");
 	wants(o, "account show", "'address':'bob@example.test'", -1, "app_passwords", "0");
+	end();
+}
+
+TEST(certificates_of_devices)
+{
+	struct admin_offline *o = begin();
+#define PRINT "0F:1E:2D:3C:4B:5A:69:78:87:96:A5:B4:C3:D2:E1:F0:0F:1E:2D:3C:4B:5A:69:78:87:96:A5:B4:C3:D2:E1:F0"
+	static const struct { const char *command, *args, *error; } cases[] = {
+		{ "account add", "'address':'bob@example.test'", "" },
+		{ "account certificate add", "'address':'bob@example.test','label':'laptop'", "invalid" },
+		{ "account certificate add", "'address':'bob@example.test','label':'laptop','fingerprint':'" PRINT "','file':'x'", "invalid" },
+		{ "account certificate add", "'address':'bob@example.test','label':'laptop','fingerprint':'AB:CD'", "invalid" },
+		{ "account certificate add", "'address':'bob@example.test','label':'laptop','file':'no certificate'", "invalid" },
+		{ "account certificate add", "'address':'bob@example.test','label':'laptop','fingerprint':'" PRINT "','for':'telnet'", "invalid" },
+		{ "account certificate add", "'address':'eve@example.test','label':'laptop','fingerprint':'" PRINT "'", "notfound" },
+		{ "account certificate add", "'address':'bob@example.test','label':'laptop','fingerprint':'" PRINT "','for':'imap'", "" },
+		{ "account certificate add", "'address':'bob@example.test','label':'laptop','fingerprint':'" PRINT "'", "exists" },
+		{ "account certificate remove", "'address':'bob@example.test','number':'2'", "notfound" },
+	};
+
+	EACH(cases, t) gives(o, t->command, t->args, t->error);
+	wants(o, "account certificate list", "'address':'bob@example.test'", 0, "label", "\"laptop\"");
+	wants(o, "account certificate list", "'address':'bob@example.test'", 0, "protocols", "\"imap\"");
+	wants(o, "account certificate list", "'address':'bob@example.test'", 0, "fingerprint", "\"" PRINT "\"");
+	gives(o, "account certificate remove", "'address':'bob@example.test','number':'1'", "");
+	gives(o, "account certificate remove", "'address':'bob@example.test','number':'1'", "notfound");
+	end();
+}
+
+TEST(issuers_of_tokens)
+{
+	struct admin_offline *o = begin();
+#define ED25519 "\\\"kty\\\":\\\"OKP\\\",\\\"crv\\\":\\\"Ed25519\\\",\\\"x\\\":\\\"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo\\\""
+	static const struct { const char *command, *args, *error; } cases[] = {
+		{ "oauth add", "'issuer':'https://id.test','audience':'mail'", "invalid" },
+		{ "oauth add", "'issuer':'https://id.test','audience':'mail','keys':'[]'", "invalid" },
+		{ "oauth add", "'issuer':'https://id.test','audience':'mail','keys':'{\\\"keys\\\":[{" ED25519 ",\\\"d\\\":\\\"AA\\\"}]}'", "invalid" },
+		{ "oauth add", "'issuer':'','audience':'mail','keys':'{\\\"keys\\\":[{" ED25519 "}]}'", "invalid" },
+		{ "oauth add", "'issuer':'https://id.test','audience':'','keys':'{\\\"keys\\\":[{" ED25519 "}]}'", "invalid" },
+		{ "oauth add", "'issuer':'https://id.test','audience':'mail','only':'other.test','keys':'{\\\"keys\\\":[{" ED25519 "}]}'", "notfound" },
+		{ "oauth add", "'issuer':'https://id.test','audience':'mail','only':'EXAMPLE.test','keys':'{\\\"keys\\\":[{" ED25519 "}]}'", "" },
+		{ "oauth remove", "'issuer':'https://id.test/'", "notfound" },
+	};
+
+	EACH(cases, t) gives(o, t->command, t->args, t->error);
+	wants(o, "oauth list", "", 0, "issuer", "\"https://id.test\"");
+	wants(o, "oauth list", "", 0, "claim", "\"email\"");
+	wants(o, "oauth list", "", 0, "only", "\"example.test\"");
+	wants(o, "oauth list", "", 0, "keys", "1");
+	gives(o, "oauth remove", "'issuer':'https://id.test'", "");
+	gives(o, "oauth remove", "'issuer':'https://id.test'", "notfound");
 	end();
 }
 

@@ -26,7 +26,8 @@ bool admin_command_named(struct str words, enum admin_command *out);
 /* The command nearest to mistyped words; NULL when none is near. */
 const char *admin_command_nearest(struct str words);
 
-enum admin_argument_kind { ADMIN_TEXT, ADMIN_SWITCH, ADMIN_SECRET };
+enum admin_argument_kind { ADMIN_TEXT, ADMIN_SWITCH, ADMIN_SECRET, ADMIN_FILE };
+enum { ADMIN_FILE_MAX = 65536 };  /* bytes of a file that travels in a request */
 struct admin_argument {
 	const char *name;              /* "ADDRESS", "--name" */
 	const char *key;               /* in "args": "address" */

@@ -25,8 +25,7 @@ enum err admin_account_password(struct admin_call *c)
 
 static const enum protocol offered[] = { PROTOCOL_IMAP, PROTOCOL_POP3, PROTOCOL_SUBMISSION };
 
-/* "imap,pop3" -> rights; an empty text: all. */
-static enum err parse_protocols(struct admin_call *c, struct str text, uint32_t *rights)
+enum err admin_protocols(struct admin_call *c, struct str text, uint32_t *rights)
 {
 	struct str rest = text, word;
 	bool found = true;
@@ -45,7 +44,7 @@ static enum err parse_protocols(struct admin_call *c, struct str text, uint32_t 
 	return found ? ERR_OK : admin_refuse(c, ERR_INVALID, TEXT_ADMIN_NOT_PROTOCOLS, text);
 }
 
-static struct str protocols_text(struct admin_call *c, uint32_t rights)
+struct str admin_protocols_text(struct admin_call *c, uint32_t rights)
 {
 	struct str text = STR("");
 
@@ -66,7 +65,7 @@ enum err admin_app_password_add(struct admin_call *c)
 	enum err e;
 
 	TRY(admin_living_account(c, admin_text(c, "address"), &x));
-	TRY(parse_protocols(c, admin_text(c, "for"), &add.rights));
+	TRY(admin_protocols(c, admin_text(c, "for"), &add.rights));
 	if (add.name.n == 0 || add.name.n > APP_PASSWORD_NAME_MAX || str_has_ctl(add.name))
 		return admin_refuse(c, ERR_INVALID, TEXT_ADMIN_LABEL_BAD, STR(""));
 	add.account = x.account;
@@ -96,7 +95,7 @@ enum err admin_app_password_list(struct admin_call *c)
 		json_t *row = admin_row(c);
 		admin_put_number(row, "app_password_id", p->app_password_id);
 		admin_put_text(row, "label", p->name);
-		admin_put_text(row, "protocols", protocols_text(c, p->rights));
+		admin_put_text(row, "protocols", admin_protocols_text(c, p->rights));
 		admin_put_number(row, "created", (uint64_t)p->created_s);
 		admin_put_number(row, "last_used", (uint64_t)p->last_used_s);
 	}

@@ -176,7 +176,8 @@ static void send_end(struct admin_call *c, enum err e)
 
 /* ---- requests ---- */
 
-static bool is_text(const json_t *v) { return json_is_string(v) && json_string_length(v) <= TEXT_MAX; }
+static bool is_text_of(const json_t *v, size_t max) { return json_is_string(v) && json_string_length(v) <= max; }
+static bool is_text(const json_t *v) { return is_text_of(v, TEXT_MAX); }
 
 static bool is_list_of_texts(const json_t *v)
 {
@@ -192,7 +193,7 @@ static bool has_right_type(const struct admin_argument *a, const json_t *v)
 {
 	if (a->is_many)
 		return is_list_of_texts(v) && (a->is_optional || json_array_size(v) > 0);
-	return a->kind == ADMIN_SWITCH ? json_is_true(v) : is_text(v);
+	return a->kind == ADMIN_SWITCH ? json_is_true(v) : is_text_of(v, a->kind == ADMIN_FILE ? ADMIN_FILE_MAX : TEXT_MAX);
 }
 
 /* Everything the command needs is there, and nothing else. */

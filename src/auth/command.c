@@ -23,6 +23,32 @@ bool get_secret_command(struct scan *s, struct secret_command *c)
 	return get_end(s) && c->op > 0 && c->op < SECRET_OP_COUNT && c->account != 0;
 }
 
+static void put_certificate(struct buf *b, const struct client_certificate *c)
+{
+	put_u32(b, c->certificate_id);
+	put_u32(b, c->rights);
+	put_str(b, c->name);
+	buf_add_bytes(b, c->fingerprint, sizeof c->fingerprint);
+	put_i64(b, c->expires_s);
+	put_i64(b, c->created_s);
+	put_i64(b, c->last_used_s);
+}
+
+static void get_certificate(struct scan *s, struct client_certificate *c)
+{
+	struct str fingerprint;
+
+	c->certificate_id = get_u32(s);
+	c->rights = get_u32(s);
+	c->name = get_str(s, APP_PASSWORD_NAME_MAX);
+	fingerprint = scan_bytes(s, sizeof c->fingerprint);
+	if (!s->failed)
+		memcpy(c->fingerprint, fingerprint.p, sizeof c->fingerprint);
+	c->expires_s = get_i64(s);
+	c->created_s = get_i64(s);
+	c->last_used_s = get_i64(s);
+}
+
 void put_secret_reply(struct buf *b, const struct secret_reply *r)
 {
 	put_bool(b, r->flag);
@@ -36,6 +62,9 @@ void put_secret_reply(struct buf *b, const struct secret_reply *r)
 		put_i64(b, r->apps[i].created_s);
 		put_i64(b, r->apps[i].last_used_s);
 	}
+	put_u32(b, (uint32_t)r->certificate_count);
+	for (size_t i = 0; i < r->certificate_count; i++)
+		put_certificate(b, &r->certificates[i]);
 }
 
 bool get_secret_reply(struct scan *s, struct arena *a, struct secret_reply *r)
@@ -53,5 +82,9 @@ bool get_secret_reply(struct scan *s, struct arena *a, struct secret_reply *r)
 		r->apps[i].created_s = get_i64(s);
 		r->apps[i].last_used_s = get_i64(s);
 	}
+	r->certificate_count = get_count(s, CLIENT_CERTIFICATES_MAX);
+	r->certificates = arena_array(a, r->certificate_count, sizeof *r->certificates);
+	for (size_t i = 0; i < r->certificate_count; i++)
+		get_certificate(s, &r->certificates[i]);
 	return get_end(s);
 }

@@ -1,6 +1,7 @@
-/* keys.db: small tables (dkim_key is dkim_store.c's, route_password is route_password.c's). An app password is found by its MAC, not by trying each: one row of an index. Durability is FULL: a
+/* keys.db: small tables (dkim_key is dkim_store.c's, route_password is route_password.c's, client_certificate is client_certificate.c's). An app password is found by its MAC, not by trying each: one row of an index. Durability is FULL: a
  * password somebody was told is set must not come back old after a power cut. Only the last use of app passwords is lazy, since
  * ten thousand phones that come back at once must not mean ten thousand fsyncs. */
+#include "auth/client_certificate.h"
 #include "auth/secrets_private.h"
 #include "base/bytes.h"
 #include "base/clock.h"
@@ -31,6 +32,10 @@ static const struct db_step steps[] = {
 	     " algorithm INTEGER NOT NULL, state INTEGER NOT NULL, since_s INTEGER NOT NULL, public_key BLOB NOT NULL,"
 	     " private_key TEXT, UNIQUE (domain, selector))" },
 	{ 3, "CREATE TABLE route_password (name BLOB PRIMARY KEY, password BLOB NOT NULL, changed_s INTEGER NOT NULL) WITHOUT ROWID" },
+	{ 4, "CREATE TABLE client_certificate (account INTEGER NOT NULL, certificate_id INTEGER NOT NULL, fingerprint BLOB NOT NULL,"
+	     " name TEXT NOT NULL, rights INTEGER NOT NULL, expires_s INTEGER NOT NULL, created_s INTEGER NOT NULL,"
+	     " last_used_s INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (account, certificate_id)) WITHOUT ROWID;"
+	     "CREATE UNIQUE INDEX client_certificate_fingerprint ON client_certificate (fingerprint, account)" },
 };
 
 /* Reads the secret of this name, or makes it. */
@@ -155,6 +160,7 @@ enum err secrets_forget(struct secrets *s, uint64_t account)
 
 	TRY(db_begin(tx));
 	TRY(secrets_remove_password(s, account));
+	TRY(client_certificate_forget(s, account));
 	q = db_query(s->db, sql);
 	stmt_bind_u64(q, 1, account);
 	TRY(stmt_done(q));

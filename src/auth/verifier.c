@@ -13,25 +13,8 @@
 #include "base/mem.h"
 
 enum {
-	FAILURE_FLOOR_MS = 250, DELAY_MAX_MS = 10000, GRANT_LIFE_S = 7 * 86400, EXCHANGE_LIFE_MS = 60000,
+	FAILURE_FLOOR_MS = 250, DELAY_MAX_MS = 10000, EXCHANGE_LIFE_MS = 60000,
 	PRINTER_LIFE_S = 3600,  /* taken off the list, a printer is out after this at the latest; its session does not park */
-};
-
-/* One login on its way through. */
-struct ask {
-	struct verifier      *v;
-	struct arena          arena;
-	verifier_done         done;
-	void                 *context;
-	enum protocol         protocol;
-	uint64_t              session;
-	struct str            login;
-	struct throttle_who   who;
-	struct login_account  account;      /* account 0: there is none of this name */
-	int64_t               asked_ms;
-	uint64_t              changes;
-	uint64_t              password_tag;
-	struct str            hash;         /* what is being checked; empty if the account has none */
 };
 
 struct verifier *verifier_new(const struct verifier_options *o)
@@ -47,7 +30,7 @@ struct verifier *verifier_new(const struct verifier_options *o)
 	return v;
 }
 
-static void ask_free(struct ask *q)
+void verifier_ask_free(struct ask *q)
 {
 	arena_free(&q->arena);
 	mem_free(q);
@@ -63,7 +46,7 @@ void verifier_free(struct verifier *v)
 	map_free(&v->epochs);
 	for (unsigned i = 0; i < EXCHANGES; i++)
 		if (v->exchange[i].scram_id != 0)
-			ask_free(v->exchange[i].ask);
+			verifier_ask_free(v->exchange[i].ask);
 	mem_free(v);
 }
 
@@ -83,7 +66,15 @@ uint32_t verifier_epoch(const struct verifier *v, uint64_t account, uint32_t of_
 	return told > of_directory ? told : of_directory;
 }
 
-static struct ask *ask_new(struct verifier *v, enum protocol protocol, uint64_t session, struct str peer, struct str login)
+void verifier_ask_about(struct ask *q, const struct login_account *account)
+{
+	q->account = *account;
+	q->account.address = str_copy(&q->arena, account->address);
+	q->account.epoch = verifier_epoch(q->v, account->account, account->epoch);
+	q->who.account = account->account;
+}
+
+struct ask *verifier_ask_new(struct verifier *v, enum protocol protocol, uint64_t session, struct str peer, struct str login)
 {
 	struct ask *q = MEM_NEW(struct ask);
 
@@ -94,11 +85,12 @@ static struct ask *ask_new(struct verifier *v, enum protocol protocol, uint64_t 
 	q->who.peer = str_copy(&q->arena, peer);
 	q->asked_ms = v->o.now_ms();
 	q->changes = v->changes;
-	if (!v->o.resolve(v->o.context, q->login, &q->arena, &q->account))
+	if (q->login.n > 0 && v->o.resolve(v->o.context, q->login, &q->arena, &q->account))
+		verifier_ask_about(q, &q->account);
+	else
 		q->account = (struct login_account){ 0 };
-	q->account.address = str_copy(&q->arena, q->account.address);
-	q->account.epoch = verifier_epoch(v, q->account.account, q->account.epoch);
-	q->who.account = q->account.account ? q->account.account : str_hash(str_lower(&q->arena, q->login), 1) | 1ULL << 63;
+	if (q->account.account == 0)  /* nobody named counts with others from the same place, not with everybody */
+		q->who.account = str_hash(str_lower(&q->arena, q->login.n > 0 ? q->login : q->who.peer), 1) | 1ULL << 63;
 	return q;
 }
 
@@ -113,11 +105,10 @@ static void sign(const struct verifier *v, struct grant *g)
 	mem_wipe(key, sizeof key);
 }
 
-/* The password was right: may it be used? Fills the reply. */
-static void judge_right(struct ask *q, const struct app_secret *app, const char *how, struct verify_reply *r)
+void verifier_judge_right(struct ask *q, const struct proof *how, struct verify_reply *r)
 {
 	struct verifier *v = q->v;
-	uint32_t rights = q->account.rights & (app && app->rights ? app->rights : UINT32_MAX);
+	uint32_t rights = q->account.rights & (how->rights ? how->rights : UINT32_MAX);
 
 	throttle_success(v->throttle, &q->who, v->o.now_ms());
 	*r = (struct verify_reply){ .outcome = VERIFY_OK, .login = q->account.address };
@@ -131,16 +122,26 @@ static void judge_right(struct ask *q, const struct app_secret *app, const char 
 				 (unsigned long long)q->account.account, protocol_name(q->protocol), STR_ARG(q->who.peer));
 		return;
 	}
-	r->grant = (struct grant){ .account = q->account.account, .rights = rights, .expires_s = clock_wall_s() + GRANT_LIFE_S,
-	                           .epoch = q->account.epoch, .session = q->session, .app_password_id = app ? app->app_password_id : 0 };
+	r->grant = (struct grant){ .account = q->account.account, .rights = rights, .expires_s = clock_wall_s() + how->life_s,
+	                           .epoch = q->account.epoch, .session = q->session, .app_password_id = how->app_password_id };
 	sign(v, &r->grant);
-	if (app != NULL)
-		secrets_app_used(v->o.secrets, q->account.account, app->app_password_id, clock_wall_s());
+	if (how->app_password_id != 0)
+		secrets_app_used(v->o.secrets, q->account.account, how->app_password_id, clock_wall_s());
 	log_info("login account=%llu protocol=%s how=%s app_password=%u peer=" STR_FMT, (unsigned long long)q->account.account,
-	         protocol_name(q->protocol), how, app ? app->app_password_id : 0, STR_ARG(q->who.peer));
+	         protocol_name(q->protocol), how->how, how->app_password_id, STR_ARG(q->who.peer));
 }
 
-static void judge_wrong(struct ask *q, enum verify_outcome outcome, uint64_t tag, struct verify_reply *r)
+static void judge_password(struct ask *q, const char *how, struct verify_reply *r)
+{
+	verifier_judge_right(q, &(struct proof){ .how = how, .life_s = GRANT_LIFE_S }, r);
+}
+
+static void judge_app_password(struct ask *q, const struct app_secret *app, const char *how, struct verify_reply *r)
+{
+	verifier_judge_right(q, &(struct proof){ .how = how, .rights = app->rights, .app_password_id = app->app_password_id, .life_s = GRANT_LIFE_S }, r);
+}
+
+void verifier_judge_wrong(struct ask *q, enum verify_outcome outcome, const char *why, uint64_t tag, struct verify_reply *r)
 {
 	int64_t now = q->v->o.now_ms(), floor_ms = q->asked_ms + FAILURE_FLOOR_MS - now;
 	uint32_t delay_ms = throttle_failure(q->v->throttle, &q->who, tag, now);
@@ -150,11 +151,11 @@ static void judge_wrong(struct ask *q, enum verify_outcome outcome, uint64_t tag
 		r->delay_ms = (uint32_t)floor_ms;
 	if (r->delay_ms > DELAY_MAX_MS)
 		r->delay_ms = DELAY_MAX_MS;
-	log_info("login failed reason=wrong login=" STR_FMT " protocol=%s peer=" STR_FMT " delay_ms=%u", STR_ARG(q->login),
+	log_info("login failed reason=%s login=" STR_FMT " protocol=%s peer=" STR_FMT " delay_ms=%u", why, STR_ARG(q->login),
 	         protocol_name(q->protocol), STR_ARG(q->who.peer), r->delay_ms);
 }
 
-static bool is_throttled(struct ask *q, uint32_t *retry_s)
+bool verifier_is_throttled(struct ask *q, uint32_t *retry_s)
 {
 	*retry_s = throttle_check(q->v->throttle, &q->who, q->v->o.now_ms());
 	if (*retry_s > 0)
@@ -166,7 +167,7 @@ static bool is_throttled(struct ask *q, uint32_t *retry_s)
 static void answer(struct ask *q, const struct verify_reply *r)
 {
 	q->done(q->context, r);
-	ask_free(q);
+	verifier_ask_free(q);
 }
 
 /* Not now: a queue is full, or the disk failed. Never "wrong", which would make mail programs ask for another password. */
@@ -233,7 +234,7 @@ static void verify_done(struct hash_job *job, enum err result)
 	if (result == ERR_INVALID)
 		log_error("password hash cannot be read account=%llu", (unsigned long long)q->account.account);
 	if (result != ERR_OK || q->account.account == 0 || q->hash.n == 0) {
-		judge_wrong(q, VERIFY_WRONG, q->password_tag, &r);
+		verifier_judge_wrong(q, VERIFY_WRONG, "wrong", q->password_tag, &r);
 		answer(q, &r);
 		return;
 	}
@@ -242,13 +243,13 @@ static void verify_done(struct hash_job *job, enum err result)
 		if (password_hash_is_old(q->hash))
 			upgrade(q, password);
 	}
-	judge_right(q, NULL, "password", &r);
+	judge_password(q, "password", &r);
 	answer(q, &r);
 }
 
 void verifier_ask(struct verifier *v, const struct verify_request *in, verifier_done done, void *context)
 {
-	struct ask *q = ask_new(v, in->protocol, in->session, in->peer, in->login);
+	struct ask *q = verifier_ask_new(v, in->protocol, in->session, in->peer, in->login);
 	struct verify_reply r = { 0 };
 	struct app_secret app;
 	struct hash_job *job;
@@ -257,7 +258,7 @@ void verifier_ask(struct verifier *v, const struct verify_request *in, verifier_
 
 	q->done = done;
 	q->context = context;
-	if (is_throttled(q, &r.retry_s)) {
+	if (verifier_is_throttled(q, &r.retry_s)) {
 		r.outcome = VERIFY_THROTTLED;
 		answer(q, &r);
 		return;
@@ -265,12 +266,12 @@ void verifier_ask(struct verifier *v, const struct verify_request *in, verifier_
 	app_password_mac(secrets_app_key(v->o.secrets), q->account.account, in->password, mac);
 	e = secrets_app_find(v->o.secrets, q->account.account, mac, &app);
 	if (e == ERR_OK && q->account.account != 0) {
-		judge_right(q, &app, "app-password", &r);
+		judge_app_password(q, &app, "app-password", &r);
 		answer(q, &r);
 		return;
 	}
 	if (remember_knows(v->remember, q->account.account, q->account.epoch, in->password, v->o.now_ms()) && q->account.account != 0) {
-		judge_right(q, NULL, "remembered", &r);
+		judge_password(q, "remembered", &r);
 		answer(q, &r);
 		return;
 	}
@@ -298,7 +299,7 @@ void verifier_ask(struct verifier *v, const struct verify_request *in, verifier_
 static void exchange_end(struct exchange *x)
 {
 	if (x->scram_id != 0)
-		ask_free(x->ask);
+		verifier_ask_free(x->ask);
 	*x = (struct exchange){ 0 };
 }
 
@@ -326,14 +327,14 @@ static struct exchange *exchange_place(struct verifier *v, uint64_t network)
 void verifier_scram_first(struct verifier *v, const struct scram_first_request *in, const void *asker, struct arena *a,
                           struct scram_first_reply *out)
 {
-	struct ask *q = ask_new(v, in->protocol, in->session, in->peer, in->login);
+	struct ask *q = verifier_ask_new(v, in->protocol, in->session, in->peer, in->login);
 	uint8_t salt[SCRAM_SALT_SIZE], nonce[18];
 	struct arena *own = &q->arena;
 
 	*out = (struct scram_first_reply){ .outcome = VERIFY_OK };
-	if (is_throttled(q, &out->retry_s)) {
+	if (verifier_is_throttled(q, &out->retry_s)) {
 		out->outcome = VERIFY_THROTTLED;
-		ask_free(q);
+		verifier_ask_free(q);
 		return;
 	}
 	uint64_t network = throttle_network(in->peer);
@@ -389,12 +390,12 @@ void verifier_scram_final(struct verifier *v, const struct scram_final_request *
 		return;
 	}
 	if (find_scram(x, in, a, &app, signature)) {
-		judge_right(x->ask, &app, "scram", out);
+		judge_app_password(x->ask, &app, "scram", out);
 		if (out->outcome == VERIFY_OK)
 			out->server_final = arena_printf(a, "v=" STR_FMT, STR_ARG(base64_encode(a, str_make(signature, sizeof signature))));
 	} else {
 		memcpy(&tag, in->proof, sizeof tag);  /* differs each time: a repeated wrong password counts each time here */
-		judge_wrong(x->ask, VERIFY_USE_APP_PASSWORD, tag, out);
+		verifier_judge_wrong(x->ask, VERIFY_USE_APP_PASSWORD, "wrong", tag, out);
 	}
 	out->login = str_copy(a, out->login);
 	exchange_end(x);

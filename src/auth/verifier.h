@@ -3,6 +3,7 @@
 #ifndef FACTEUR_AUTH_VERIFIER_H
 #define FACTEUR_AUTH_VERIFIER_H
 #include "auth/secrets.h"
+#include "directory/issuer.h"
 #include "auth/verify.h"
 
 /* An account as the directory knows it at this moment. */
@@ -20,6 +21,10 @@ struct verifier_options {
 	bool (*resolve)(void *context, struct str login, struct arena *a, struct login_account *out);
 	/* The account of the printer or scanner at this IP address; false: none. */
 	bool (*resolve_printer)(void *context, struct str ip, struct login_account *out);
+	/* The account of this number; false: none. */
+	bool (*resolve_account)(void *context, uint64_t account, struct login_account *out);
+	/* The issuers whose tokens are believed: their number. Strings live in the arena or the directory. */
+	size_t (*issuers)(void *context, struct arena *a, struct issuer **out);
 	void  *context;
 	int    workers;           /* threads for yescrypt; 0: none, verifier_receive() does it (tests) */
 	bool   has_scram;         /* the setting: app passwords get SCRAM keys */
@@ -44,6 +49,10 @@ void verifier_scram_first(struct verifier *v, const struct scram_first_request *
                           struct scram_first_reply *out);
 void verifier_scram_final(struct verifier *v, const struct scram_final_request *r, const void *asker, struct arena *a,
                           struct verify_reply *out);
+
+/* CERTIFICATE_LOGIN and BEARER. Strings live in the arena. */
+void verifier_certificate(struct verifier *v, const struct certificate_login_request *r, struct arena *a, struct verify_reply *out);
+void verifier_bearer(struct verifier *v, const struct bearer_request *r, struct arena *a, struct verify_reply *out);
 
 /* The grant of a device on the list of printers: submission and nothing else. The strings live until the next change. */
 void verifier_printer(struct verifier *v, const struct printer_request *r, struct verify_reply *out);

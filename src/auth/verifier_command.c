@@ -1,6 +1,7 @@
 /* SECRET_COMMAND: what control may ask about an account's passwords. Hashing goes to the workers, all else is a row or two.
  * A change forgets the remembered password at once and counts, so that a check under way is not remembered afterwards. */
 #include "auth/app_password.h"
+#include "auth/client_certificate.h"
 #include "auth/verifier_private.h"
 #include "base/bytes.h"
 #include "base/log.h"
@@ -117,6 +118,16 @@ static enum err app_add(struct verifier *v, const struct secret_command *c, stru
 	return secrets_app_add(v->o.secrets, c->account, c->name, &app, &r->id);
 }
 
+static enum err certificate_add(struct verifier *v, const struct secret_command *c, struct secret_reply *r)
+{
+	struct client_certificate x = { .name = c->name, .rights = c->rights, .expires_s = c->id };
+
+	if (c->name.n == 0 || !utf8_valid(c->name) || str_has_ctl(c->name) || c->secret.n != sizeof x.fingerprint)
+		return ERR_INVALID;
+	memcpy(x.fingerprint, c->secret.p, sizeof x.fingerprint);
+	return client_certificate_add(v->o.secrets, c->account, &x, &r->id);
+}
+
 static enum err run(struct verifier *v, const struct secret_command *c, struct arena *a, struct secret_reply *r)
 {
 	struct secrets *s = v->o.secrets;
@@ -128,6 +139,9 @@ static enum err run(struct verifier *v, const struct secret_command *c, struct a
 	case SECRET_APP_ADD:    return app_add(v, c, a, r);
 	case SECRET_APP_LIST:   return secrets_app_list(s, c->account, a, &r->apps, &r->app_count);
 	case SECRET_APP_REMOVE: return secrets_app_remove(s, c->account, c->id);
+	case SECRET_CERTIFICATE_ADD:    return certificate_add(v, c, r);
+	case SECRET_CERTIFICATE_LIST:   return client_certificate_list(s, c->account, a, &r->certificates, &r->certificate_count);
+	case SECRET_CERTIFICATE_REMOVE: return client_certificate_remove(s, c->account, c->id);
 	case SECRET_FORGET:     return secrets_forget(s, c->account);
 	case SECRET_EPOCH:      map_set_u64(&v->epochs, c->account, (void *)(uintptr_t)c->id); return ERR_OK;
 	case SECRET_SET_PASSWORD: case SECRET_CHECK: case SECRET_OP_COUNT: break;
@@ -137,7 +151,8 @@ static enum err run(struct verifier *v, const struct secret_command *c, struct a
 
 static bool is_change(enum secret_op op)
 {
-	return op != SECRET_STATUS && op != SECRET_APP_LIST && op != SECRET_APP_ADD;
+	return op != SECRET_STATUS && op != SECRET_APP_LIST && op != SECRET_APP_ADD &&
+	       op != SECRET_CERTIFICATE_ADD && op != SECRET_CERTIFICATE_LIST;
 }
 
 void verifier_command(struct verifier *v, const struct secret_command *c, verifier_answer answer, void *context)

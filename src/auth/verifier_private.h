@@ -1,4 +1,4 @@
-/* auth/verifier_private.h -- what verifier.c and verifier_command.c share. */
+/* auth/verifier_private.h -- what verifier.c, verifier_bearer.c, verifier_certificate.c and verifier_command.c share. */
 #ifndef FACTEUR_AUTH_VERIFIER_PRIVATE_H
 #define FACTEUR_AUTH_VERIFIER_PRIVATE_H
 #include "auth/hasher.h"
@@ -7,9 +7,25 @@
 #include "auth/verifier.h"
 #include "base/map.h"
 
-enum { EXCHANGES = 512, EXCHANGES_A_NETWORK = 32 };
+enum { GRANT_LIFE_S = 7 * 86400, EXCHANGES = 512, EXCHANGES_A_NETWORK = 32 };
 
-struct ask;
+/* One login on its way through. */
+struct ask {
+	struct verifier      *v;
+	struct arena          arena;
+	verifier_done         done;
+	void                 *context;
+	enum protocol         protocol;
+	uint64_t              session;
+	struct str            login;
+	struct throttle_who   who;
+	struct login_account  account;      /* account 0: there is none of this name */
+	int64_t               asked_ms;
+	uint64_t              changes;
+	uint64_t              password_tag;
+	struct str            hash;         /* what is being checked; empty if the account has none */
+};
+
 /* A SCRAM exchange between its two requests. */
 struct exchange {
 	uint64_t    scram_id;      /* 0: free */
@@ -30,4 +46,22 @@ struct verifier {
 	struct exchange  exchange[EXCHANGES];
 	int64_t          flushed_ms;
 };
+
+/* A login begins: who is asking, and who is meant (login may be empty: it is found out later). */
+struct ask *verifier_ask_new(struct verifier *v, enum protocol protocol, uint64_t session, struct str peer, struct str login);
+void verifier_ask_free(struct ask *q);
+/* It is about this account. */
+void verifier_ask_about(struct ask *q, const struct login_account *account);
+bool verifier_is_throttled(struct ask *q, uint32_t *retry_s);
+/* How somebody proved who he is, and what that is good for. */
+struct proof {
+	const char *how;              /* for the log */
+	uint32_t    rights;           /* 0: all that the account may */
+	uint32_t    app_password_id;  /* 0: none */
+	int64_t     life_s;           /* of the grant */
+};
+/* It was right: may it be used? Fills the reply. */
+void verifier_judge_right(struct ask *q, const struct proof *how, struct verify_reply *r);
+/* It was wrong: counts. tag: the same wrong secret again counts once. */
+void verifier_judge_wrong(struct ask *q, enum verify_outcome outcome, const char *why, uint64_t tag, struct verify_reply *r);
 #endif

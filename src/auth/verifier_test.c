@@ -1,8 +1,10 @@
 /* Who gets in: the whole judgement over a real keys.db, without processes. Workers: none (the test thread hashes), and two. */
 #include "base/test.h"
 #include "auth/app_password.h"
+#include "auth/token_test.h"
 #include "auth/verifier.h"
 #include "base/bytes.h"
+#include "base/clock.h"
 #include "crypto/mac.h"
 #include "crypto/password.h"
 #include <poll.h>
@@ -16,6 +18,7 @@ struct world {
 	struct secrets  *secrets;
 	struct verifier *v;
 	struct login_account alice, bob;
+	struct issuer    issuer;       /* without keys: none */
 	/* what came back */
 	int              answers;
 	struct verify_reply reply;
@@ -46,6 +49,22 @@ static bool resolve_printer(void *context, struct str ip, struct login_account *
 {
 	*out = ((struct world *)context)->bob;
 	return str_eq(ip, STR("192.0.2.50"));
+}
+
+static bool resolve_account(void *context, uint64_t account, struct login_account *out)
+{
+	const struct world *w = context;
+
+	*out = account == 1 ? w->alice : w->bob;
+	return account == 1 || account == 2;
+}
+
+static size_t issuers(void *context, UNUSED struct arena *a, struct issuer **out)
+{
+	struct world *w = context;
+
+	*out = &w->issuer;
+	return w->issuer.key_count > 0;
 }
 
 static void on_reply(void *context, const struct verify_reply *r)
@@ -109,7 +128,8 @@ static enum err command(struct world *w, enum secret_op op, uint64_t account, ui
 
 static void open_world(struct world *w, int workers, bool has_scram)
 {
-	struct verifier_options o = { .resolve = resolve, .resolve_printer = resolve_printer, .context = w, .workers = workers,
+	struct verifier_options o = { .resolve = resolve, .resolve_printer = resolve_printer, .resolve_account = resolve_account,
+	                              .issuers = issuers, .context = w, .workers = workers,
 	                              .has_scram = has_scram, .now_ms = now_ms };
 
 	*w = (struct world){ .path = test_dir(),
@@ -221,6 +241,120 @@ TEST(printers)
 	w.bob.is_suspended = true;
 	verifier_printer(w.v, &r, &w.reply);
 	EXPECT_INT(w.reply.outcome, VERIFY_SUSPENDED);
+	close_world(&w);
+}
+
+static enum verify_outcome certificate(struct world *w, const char *login, char which)
+{
+	struct certificate_login_request r = { .protocol = PROTOCOL_IMAP, .session = 77, .peer = STR("192.0.2.7"), .login = str_of(login) };
+	struct arena a = { 0 };
+
+	memset(r.fingerprint, which, sizeof r.fingerprint);
+	verifier_certificate(w->v, &r, &a, &w->reply);
+	snprintf(w->login, sizeof w->login, "%.*s", STR_ARG(w->reply.login));
+	arena_free(&a);
+	return w->reply.outcome;
+}
+
+TEST(certificates)
+{
+	const char one[] = "11111111111111111111111111111111", two[] = "22222222222222222222222222222222";
+	struct world w;
+
+	open_world(&w, 0, false);
+	EXPECT_ERR(command(&w, SECRET_CERTIFICATE_ADD, 1, 2000000000, 1u << PROTOCOL_IMAP, "laptop", one), ERR_OK);
+	EXPECT_INT(w.secret.id, 1);
+	EXPECT_ERR(command(&w, SECRET_CERTIFICATE_ADD, 1, 0, 0, "again", one), ERR_EXISTS);
+	EXPECT_ERR(command(&w, SECRET_CERTIFICATE_ADD, 1, 0, 0, "short", "1111"), ERR_INVALID);
+	EXPECT_ERR(command(&w, SECRET_CERTIFICATE_ADD, 1, 0, 0, "", two), ERR_INVALID);
+	EXPECT_ERR(command(&w, SECRET_CERTIFICATE_ADD, 1, 0, 0, "both", two), ERR_OK);
+	EXPECT_ERR(command(&w, SECRET_CERTIFICATE_ADD, 2, 0, 0, "both", two), ERR_OK);
+	EXPECT_INT(certificate(&w, "", '1'), VERIFY_OK);
+	check_grant(&w, 1, 5, 0);
+	EXPECT_INT(w.reply.grant.rights, 1u << PROTOCOL_IMAP);
+	EXPECT_STR(str_of(w.login), "alice@example.test");
+	EXPECT_INT(certificate(&w, "AL@example.test", '1'), VERIFY_OK);
+	EXPECT_INT(certificate(&w, "bob@example.test", '1'), VERIFY_WRONG);
+	EXPECT(w.reply.delay_ms >= 200);
+	EXPECT_INT(certificate(&w, "nobody@example.test", '1'), VERIFY_WRONG);
+	EXPECT_INT(certificate(&w, "", '3'), VERIFY_WRONG);
+	EXPECT_INT(certificate(&w, "", '2'), VERIFY_WRONG);       /* of two accounts: which? */
+	EXPECT_INT(certificate(&w, "bob@example.test", '2'), VERIFY_OK);
+	check_grant(&w, 2, 1, 0);
+	w.alice.is_suspended = true;
+	EXPECT_INT(certificate(&w, "", '1'), VERIFY_SUSPENDED);
+	w.alice.is_suspended = false;
+	w.alice.rights = 1u << PROTOCOL_POP3;
+	EXPECT_INT(certificate(&w, "", '1'), VERIFY_NOT_ALLOWED);
+	w.alice.rights = ALL;
+	EXPECT_ERR(command(&w, SECRET_CERTIFICATE_LIST, 1, 0, 0, "", ""), ERR_OK);
+	EXPECT_INT(w.secret.certificate_count, 2);
+	EXPECT_ERR(command(&w, SECRET_CERTIFICATE_REMOVE, 1, 1, 0, "", ""), ERR_OK);
+	EXPECT_ERR(command(&w, SECRET_CERTIFICATE_REMOVE, 1, 1, 0, "", ""), ERR_NOTFOUND);
+	EXPECT_INT(certificate(&w, "", '1'), VERIFY_WRONG);
+	EXPECT_ERR(command(&w, SECRET_FORGET, 1, 0, 0, "", ""), ERR_OK);
+	EXPECT_INT(certificate(&w, "", '2'), VERIFY_OK);          /* only bob's by now */
+	close_world(&w);
+}
+
+static enum verify_outcome bearer(struct world *w, const char *login, struct str token)
+{
+	struct arena a = { 0 };
+	struct bearer_request r = token_request(token, &a);
+
+	r.login = str_of(login);
+	verifier_bearer(w->v, &r, &a, &w->reply);
+	snprintf(w->login, sizeof w->login, "%.*s", STR_ARG(w->reply.login));
+	arena_free(&a);
+	return w->reply.outcome;
+}
+
+TEST(tokens)
+{
+#define TOKEN(key, who, expires) token_signed(key, "{\"alg\":\"ES256\"}", \
+	"{\"iss\":\"https://id.test\",\"aud\":\"mail\",\"exp\":" expires ",\"email\":\"" who "\"}", &a)
+	struct world w;
+	struct pkey *key, *thief;
+	struct arena a = { 0 };
+
+	open_world(&w, 0, false);
+	EXPECT_OK(pkey_generate(PKEY_EC, &key));
+	EXPECT_OK(pkey_generate(PKEY_EC, &thief));
+	struct issuer_key keys[] = { { STR(""), pkey_public_der(key, &a) } };
+	struct str alice = TOKEN(key, "alice@example.test", "9999999999"), stolen = TOKEN(thief, "alice@example.test", "9999999999");
+	EXPECT_INT(bearer(&w, "", alice), VERIFY_WRONG);          /* no issuer yet */
+	w.issuer = (struct issuer){ STR("https://id.test"), STR("mail"), STR("email"), STR(""), keys, 1, 0 };
+	EXPECT_INT(bearer(&w, "", alice), VERIFY_OK);
+	check_grant(&w, 1, 5, 0);
+	EXPECT(w.reply.grant.expires_s <= clock_wall_s() + 86400);
+	EXPECT_STR(str_of(w.login), "alice@example.test");
+	EXPECT_INT(bearer(&w, "al@example.test", TOKEN(key, "AL@example.test", "9999999999")), VERIFY_OK);
+	EXPECT_INT(bearer(&w, "bob@example.test", alice), VERIFY_WRONG);
+	EXPECT_INT(bearer(&w, "nobody@example.test", alice), VERIFY_WRONG);
+	EXPECT_INT(bearer(&w, "", TOKEN(key, "nobody@example.test", "9999999999")), VERIFY_WRONG);
+	EXPECT_INT(w.reply.delay_ms, 0);                          /* signed by the issuer: no guess */
+	w.issuer.domain = STR("other.test");
+	EXPECT_INT(bearer(&w, "", alice), VERIFY_WRONG);
+	w.issuer.domain = STR("example.test");
+	EXPECT_INT(bearer(&w, "", alice), VERIFY_OK);
+	w.alice.is_suspended = true;
+	EXPECT_INT(bearer(&w, "", alice), VERIFY_SUSPENDED);
+	w.alice.is_suspended = false;
+	EXPECT_ERR(command(&w, SECRET_EPOCH, 1, 9, 0, "", ""), ERR_OK);
+	EXPECT_INT(bearer(&w, "", alice), VERIFY_OK);
+	check_grant(&w, 1, 9, 0);
+	EXPECT_INT(ask(&w, "alice@example.test", "wonderland"), VERIFY_OK);   /* passwords go on beside */
+	for (int i = 0; i < 100; i++)
+		EXPECT_INT(bearer(&w, "alice@example.test", TOKEN(key, "alice@example.test", "1")), VERIFY_WRONG);
+	EXPECT_INT(bearer(&w, "alice@example.test", alice), VERIFY_OK);       /* yesterday's tokens lock nobody out … */
+	EXPECT_INT(bearer(&w, "alice@example.test", stolen), VERIFY_WRONG);
+	EXPECT(w.reply.delay_ms >= 200);
+	for (int i = 0; i < 300 && w.reply.outcome == VERIFY_WRONG; i++)
+		bearer(&w, "alice@example.test", token_signed(thief, arena_printf(&a, "{\"alg\":\"ES256\",\"kid\":\"%d\"}", i).p, "{}", &a));
+	EXPECT_INT(w.reply.outcome, VERIFY_THROTTLED);                        /* … but forged ones count like passwords */
+	pkey_free(key);
+	pkey_free(thief);
+	arena_free(&a);
 	close_world(&w);
 }
 

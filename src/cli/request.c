@@ -6,6 +6,7 @@
 #include "cli/request.h"
 #include "admin/offline.h"
 #include "admin/wire.h"
+#include "base/bytes.h"
 #include "base/clock.h"
 #include "base/mem.h"
 #include "cli/ask.h"
@@ -13,6 +14,7 @@
 #include "cli/progress.h"
 #include "cli/render.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -68,6 +70,35 @@ static bool put_secret(struct cli *c, json_t *args, const struct admin_argument 
 	return true;
 }
 
+/* The text of a file; -: of standard input. */
+static bool read_text(struct cli *c, struct str name, struct buf *out)
+{
+	CLEANUP(fd_close) int opened = str_eq(name, STR("-")) ? -1 : open(str_cstr(&c->arena, name), O_RDONLY | O_CLOEXEC);
+	int fd = str_eq(name, STR("-")) ? STDIN_FILENO : opened;
+	char room[4096];
+	ssize_t n = fd < 0 ? -1 : 0;
+
+	while (fd >= 0 && (n = read(fd, room, sizeof room)) > 0 && !out->failed)
+		buf_add_bytes(out, room, (size_t)n);
+	if (n < 0)
+		complain(c, TEXT_CLI_FILE_UNREADABLE, name, str_of(strerror(errno)));
+	return n >= 0;
+}
+
+static bool put_file(struct cli *c, json_t *args, const struct admin_argument *a, struct str name)
+{
+	CLEANUP(buf_free) struct buf text = BUF(ADMIN_FILE_MAX);
+
+	if (!read_text(c, name, &text))
+		return false;
+	if (text.failed || !utf8_valid(buf_str(&text)) || str_chr(buf_str(&text), '\0') >= 0) {
+		complain(c, TEXT_CLI_FILE_LONG, name);
+		return false;
+	}
+	put_value(args, a, buf_str(&text));
+	return true;
+}
+
 static const struct admin_argument *option_find(const struct admin_argument *list, size_t n, struct str name)
 {
 	for (size_t i = 0; i < n; i++)
@@ -104,7 +135,7 @@ static bool take_option(struct cli *c, enum admin_command command, const struct 
 		unknown_option(c, command, list, count, name);
 		return false;
 	}
-	if (has_value && a->kind != ADMIN_TEXT) {
+	if (has_value && a->kind != ADMIN_TEXT && a->kind != ADMIN_FILE) {
 		complain(c, TEXT_CLI_FLAG_IS_SWITCH, str_from(name, 2));
 		return false;
 	}
@@ -118,7 +149,10 @@ static bool take_option(struct cli *c, enum admin_command command, const struct 
 		complain(c, TEXT_CLI_FLAG_NEEDS_VALUE, str_from(name, 2));
 		return false;
 	}
-	put_value(args, a, has_value ? value : words[++*at]);
+	value = has_value ? value : words[++*at];
+	if (a->kind == ADMIN_FILE)
+		return put_file(c, args, a, value);
+	put_value(args, a, value);
 	return true;
 }
 

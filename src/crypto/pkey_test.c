@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "crypto/ca.h"
 #include "crypto/pkey.h"
+#include "crypto/public_key.h"
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <openssl/rsa.h>
@@ -58,6 +59,41 @@ TEST(sign)
 		pkey_free(k);
 		pkey_free(again);
 		buf_free(&signature);
+	}
+	arena_free(&a);
+}
+
+/* A public key out of its numbers is the one that the private key has, and verifies what it signed. */
+TEST(public_keys)
+{
+	static const struct { enum pkey_kind kind; size_t x, x_n, y, y_n; } cases[] = {   /* where the numbers stand in the DER */
+		{ PKEY_RSA, 33, 256, 291, 3 }, { PKEY_EC, 27, 32, 59, 32 }, { PKEY_ED25519, 12, 32, 44, 0 },
+	};
+	struct arena a = { 0 };
+
+	EACH(cases, c) {
+		struct buf signature = BUF(PKEY_SIGNATURE_MAX);
+		const struct pkey_scheme how = { c->kind == PKEY_ED25519 ? NULL : "SHA256", "pkcs1" };
+		struct pkey *k;
+		EXPECT_OK(pkey_generate(c->kind, &k));
+		struct str want = pkey_public_der(k, &a), x = str_sub(want, c->x, c->x_n), y = str_sub(want, c->y, c->y_n), der = STR("");
+		EXPECT_OK(c->kind == PKEY_RSA ? public_key_rsa(x, y, &a, &der) : c->kind == PKEY_EC ? public_key_p256(x, y, &a, &der) :
+		          public_key_ed25519(x, &a, &der));
+		EXPECT(str_eq(der, want));
+		if (c->kind == PKEY_RSA)   /* zeros in front change nothing */
+			EXPECT(public_key_rsa(arena_printf(&a, "%c" STR_FMT, 0, STR_ARG(x)), y, &a, &der) == ERR_OK && str_eq(der, want));
+		EXPECT_OK(pkey_sign(k, &how, STR("a message"), &signature));
+		if (c->kind != PKEY_EC) {  /* its signatures have another form in tokens: auth/bearer_test.c */
+			EXPECT(public_key_verify(der, STR("a message"), buf_str(&signature)));
+			EXPECT(!public_key_verify(der, STR("a massage"), buf_str(&signature)));
+		}
+		EXPECT(!public_key_verify(der, STR("a message"), STR("")));
+		EXPECT(!public_key_verify(str_sub(der, 0, der.n - 1), STR("a message"), buf_str(&signature)));
+		EXPECT_ERR(public_key_p256(y, x, &a, &der), ERR_INVALID);   /* no point of the curve, or the wrong length */
+		EXPECT_ERR(public_key_ed25519(str_sub(x, 0, 31), &a, &der), ERR_INVALID);
+		EXPECT_ERR(public_key_rsa(str_sub(x, 0, 128), STR("\1\0\1"), &a, &der), ERR_INVALID);
+		buf_free(&signature);
+		pkey_free(k);
 	}
 	arena_free(&a);
 }

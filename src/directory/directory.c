@@ -40,6 +40,7 @@ static const struct db_step steps[] = {
 	{ 7, "CREATE TABLE share (owner INTEGER NOT NULL, kind INTEGER NOT NULL, account INTEGER NOT NULL, grp TEXT NOT NULL,"
 	     " PRIMARY KEY (owner, kind, account, grp)) WITHOUT ROWID;"
 	     "CREATE INDEX share_with ON share (kind, account, grp);" },
+	{ 8, "CREATE TABLE issuer (name TEXT PRIMARY KEY, issuer BLOB NOT NULL) WITHOUT ROWID;" },
 };
 
 static enum err read_version(struct directory *d)

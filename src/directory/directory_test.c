@@ -335,6 +335,7 @@ TEST(logins_and_flags)
 	struct world *w = begin();
 	struct directory_account row;
 	struct lookup_account x;
+	struct issuer *issuers;
 	uint64_t alice = add(w, "alice@example.test"), bob = add(w, "bob@example.test");
 	uint32_t epoch;
 	bool changed;
@@ -359,6 +360,9 @@ TEST(logins_and_flags)
 	EXPECT(row.stopped_s == 1700000000);
 	EXPECT_STR(row.stopped_why, "signs: BULK=1/1/1");
 	EXPECT_OK(printer_add(w->d, STR("::ffff:192.0.2.7"), alice));
+	EXPECT(!lookup_has_issuers(w->l));
+	EXPECT_OK(issuer_set(w->d, &(struct issuer){ STR("https://id.test"), STR("mail"), STR("email"), STR("example.test"),
+	                                             (struct issuer_key[]){ { STR("k1"), STR("DER") } }, 1, 1700000000 }));
 	publish(w);
 	EXPECT(lookup_account(w->l, bob, &x) && x.is_suspended && x.is_full && !x.full_is_temporary && x.epoch == 2 && epoch == 2);
 	EXPECT(lookup_account(w->l, alice, &x) && !x.is_suspended && !x.is_full && x.full_is_temporary && x.is_stopped);
@@ -367,6 +371,10 @@ TEST(logins_and_flags)
 	EXPECT(lookup_account(w->l, alice, &x) && !x.is_stopped && lookup_account(w->l, bob, &x) && !x.is_stopped);
 	EXPECT(!lookup_account(w->l, 3, &x) && !lookup_account(w->l, 0, &x));
 	EXPECT(lookup_scram(w->l));
+	EXPECT(lookup_has_issuers(w->l) && lookup_issuers(w->l, &w->arena, &issuers) == 1);
+	EXPECT(str_eq(issuers[0].name, STR("https://id.test")) && issuers[0].key_count == 1 && str_eq(issuers[0].keys[0].public_der, STR("DER")));
+	EXPECT_OK(issuer_remove(w->d, STR("https://id.test")));
+	EXPECT_ERR(issuer_remove(w->d, STR("https://id.test")), ERR_NOTFOUND);
 	EXPECT(lookup_printer(w->l, STR("192.0.2.7"), &x) && x.account == alice && !lookup_printer(w->l, STR("192.0.2.8"), &x));
 	EXPECT_OK(domain_add(w->d, STR("second.test")));
 	publish(w);

@@ -29,6 +29,14 @@ static bool has_route(const struct lookup *l, const struct lookup_name_row *row)
 	return row->target_count == 1 && LOOKUP_ROW(l, targets, struct lookup_target_row, row->first_target).account_row == 0 && read_route(l, row, &r);
 }
 
+static bool check_issuers(const struct lookup *l)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct issuer *list;
+
+	return text_fits(l, l->h.issuers) && (l->h.issuers.length == 0 || lookup_issuers(l, &a, &list) > 0);
+}
+
 static bool check_rows(const struct lookup *l)
 {
 	uint64_t last = 0;
@@ -104,7 +112,8 @@ static bool check(struct lookup *l)
 	if (need > l->bytes.n || l->bytes.n - need != h->strings)
 		return false;
 	l->strings = l->bytes.p + need;
-	return text_fits(l, h->hostname) && text_fits(l, h->first_domain) && text_fits(l, h->conf) && text_fits(l, h->srs_key) && check_rows(l);
+	return text_fits(l, h->hostname) && text_fits(l, h->first_domain) && text_fits(l, h->conf) && text_fits(l, h->srs_key) && check_rows(l) &&
+	       check_issuers(l);
 }
 
 enum err lookup_read(struct str bytes, struct lookup **out)
@@ -185,6 +194,19 @@ enum err lookup_replace(struct lookup **l, struct message *m)
 uint64_t lookup_version(const struct lookup *l) { return l->h.version; }
 const struct conf *lookup_conf(const struct lookup *l) { return l->conf; }
 struct str lookup_hostname(const struct lookup *l) { return l->hostname; }
+bool lookup_has_issuers(const struct lookup *l) { return l->h.issuers.length > 0; }
+
+size_t lookup_issuers(const struct lookup *l, struct arena *a, struct issuer **out)
+{
+	struct scan s = scan_of(lookup_text(l, l->h.issuers));
+	size_t n = 0;
+
+	*out = arena_array(a, ISSUERS_MAX, sizeof **out);
+	while (!scan_done(&s) && n < ISSUERS_MAX)
+		(*out)[n++] = get_issuer(&s, a);
+	return get_end(&s) ? n : 0;
+}
+
 bool lookup_scram(const struct lookup *l) { return conf_on(l->conf, SETTING_scram); }
 
 bool lookup_find(const struct lookup *l, struct str key, struct lookup_name_row *out)

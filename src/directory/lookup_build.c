@@ -332,6 +332,19 @@ static enum err add_printers(struct build *b)
 	return ERR_OK;
 }
 
+static enum err add_issuers(struct build *b)
+{
+	CLEANUP(buf_free) struct buf all = BUF(LOOKUP_BYTES_MAX);
+	struct issuer *list;
+	size_t n;
+
+	TRY(issuer_list(b->d, &b->arena, &list, &n));
+	for (size_t i = 0; i < n; i++)
+		put_issuer(&all, &list[i]);
+	b->h.issuers = add_text(b, buf_str(&all));
+	return ERR_OK;
+}
+
 static void add_routes(struct build *b)
 {
 	CLEANUP(buf_free) struct buf all = BUF(LOOKUP_BYTES_MAX), one = BUF(1000);
@@ -409,6 +422,7 @@ static enum err build(struct build *b, struct buf *out)
 	TRY(add_names(b));
 	TRY(add_domains(b));
 	TRY(add_printers(b));
+	TRY(add_issuers(b));
 	add_routes(b);
 	b->h.slots = lookup_slots_for(b->h.names);
 	b->h.strings = (uint32_t)b->strings.n;

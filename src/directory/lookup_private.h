@@ -9,7 +9,7 @@
 #include "directory/lookup.h"
 #include <stdatomic.h>
 
-#define LOOKUP_MAGIC 0x356b6f6f4c746346ULL  /* "FctLook5"; the digit is the format's version */
+#define LOOKUP_MAGIC 0x366b6f6f4c746346ULL  /* "FctLook6"; the digit is the format's version */
 
 struct text_at { uint32_t offset, length; };  /* in strings */
 
@@ -17,7 +17,7 @@ struct lookup_header {
 	uint64_t magic, version, seed;
 	uint32_t accounts, slots, names, targets, groups, strings;   /* counts; strings: bytes */
 	uint32_t domains, reserved;
-	struct text_at hostname, first_domain, conf, srs_key;
+	struct text_at hostname, first_domain, conf, srs_key, issuers;   /* issuers: put_issuer(), one behind the other */
 	uint64_t routes_mark;                                /* lookup_routes_mark() */
 };
 

@@ -24,7 +24,7 @@
 #include <openssl/x509.h>
 #include <stdio.h>
 
-enum { TICKET_LIFE_S = 24 * 3600, OWN_TICKET_KEY_S = 12 * 3600 };
+enum { CLIENT_CHAIN_MAX = 32768, TICKET_LIFE_S = 24 * 3600, OWN_TICKET_KEY_S = 12 * 3600 };
 
 /* Mozilla "intermediate", without the finite-field groups. TLS 1.3 keeps OpenSSL's three. */
 static const char cipher_list[] =
@@ -48,6 +48,7 @@ struct tls_server {
 	uint8_t         ticket_keys[TLS_TICKET_KEYS_MAX][TLS_TICKET_KEY_SIZE];
 	size_t          ticket_key_count;
 	int64_t         own_ticket_key_s;  /* 0: the keys are shared */
+	bool            asks_certificates;
 };
 
 static SSL *ssl_of(const struct tls *t) { return (SSL *)(uintptr_t)t; }
@@ -122,6 +123,8 @@ static int ticket_key(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPH
 	struct tls_server *s = SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl));
 	size_t i = 0;
 
+	if (seals && SSL_get0_peer_certificate(ssl) != NULL)
+		return 0;  /* TLS 1.2: an empty ticket; for 1.3 any_certificate() said so */
 	if (s->own_ticket_key_s)
 		own_ticket_keys(s, clock_wall_s());
 	if (seals) {
@@ -168,6 +171,15 @@ static int choose_protocol(SSL *ssl, const unsigned char **out, unsigned char *o
 
 static int choose_certificate(SSL *ssl, int *alert, void *server);
 
+/* Whatever a client shows is taken: what counts is that its key signs this handshake, and whether the administrator has said whose the
+ * certificate is (auth/client_certificate.h). No chain is built, so a stranger cannot make that expensive. A session that began with a
+ * certificate is never resumed: the ticket would vouch for somebody whose certificate may be gone by then. */
+static int any_certificate(X509_STORE_CTX *x, UNUSED void *context)
+{
+	SSL_set_num_tickets(X509_STORE_CTX_get_ex_data(x, SSL_get_ex_data_X509_STORE_CTX_idx()), 0);
+	return 1;
+}
+
 /* What all certificates have in common. NULL: logged. */
 static SSL_CTX *context_new(struct tls_server *s)
 {
@@ -192,6 +204,8 @@ static SSL_CTX *context_new(struct tls_server *s)
 	SSL_CTX_set_tlsext_servername_callback(c, choose_certificate);
 	SSL_CTX_set_tlsext_servername_arg(c, s);
 	SSL_CTX_set_alpn_select_cb(c, choose_protocol, NULL);
+	SSL_CTX_set_cert_verify_callback(c, any_certificate, NULL);
+	SSL_CTX_set_max_cert_list(c, CLIENT_CHAIN_MAX);
 	return c;
 }
 
@@ -330,6 +344,8 @@ enum err tls_server_load_files(struct tls_server *s, const char *chain_pem, cons
 	return ERR_OK;
 }
 
+void tls_server_ask_certificates(struct tls_server *s, bool on) { s->asks_certificates = on; }
+
 /* ---- connections ---- */
 
 struct tls *tls_accept(struct tls_server *s, int fd, enum protocol protocol)
@@ -343,6 +359,8 @@ struct tls *tls_accept(struct tls_server *s, int fd, enum protocol protocol)
 	}
 	SSL_set_app_data(ssl, (void *)(uintptr_t)protocol);
 	SSL_set_accept_state(ssl);
+	if (s->asks_certificates && protocol != PROTOCOL_HTTP)
+		SSL_set_verify(ssl, SSL_VERIFY_PEER, NULL);
 	return (struct tls *)(void *)ssl;
 }
 
@@ -438,4 +456,12 @@ bool tls_server_end_point(const struct tls *t, uint8_t out[64], size_t *n)
 		return false;
 	*n = size;
 	return true;
+}
+
+bool tls_client_fingerprint(const struct tls *t, uint8_t out[32])
+{
+	X509 *x = SSL_get0_peer_certificate(ssl_of(t));
+
+	return x != NULL && !tls_was_resumed(t) && X509_cmp_current_time(X509_get0_notBefore(x)) < 0 &&
+	       X509_cmp_current_time(X509_get0_notAfter(x)) > 0 && X509_digest(x, EVP_sha256(), out, NULL) == 1;
 }

@@ -19,6 +19,9 @@ enum err tls_server_load(struct tls_server *s, const struct tls_certificates *c,
 enum err tls_server_load_files(struct tls_server *s, const char *chain_pem, const char *key_pem) MUST_CHECK;
 bool tls_server_is_ready(const struct tls_server *s);   /* has a certificate: STARTTLS may be offered */
 
+/* From the next connection on: mail clients are asked for a certificate of their own (none has to have one; browsers are not asked). */
+void tls_server_ask_certificates(struct tls_server *s, bool on);
+
 struct tls;   /* one connection */
 /* On an accepted, non-blocking socket, which stays the caller's. protocol chooses the ALPN name. */
 struct tls *tls_accept(struct tls_server *s, int fd, enum protocol protocol);
@@ -42,4 +45,8 @@ bool tls_was_resumed(const struct tls *t);
 /* Channel bindings for SCRAM-PLUS: RFC 9266 (TLS 1.3 only; false before) and RFC 5929 §4 (hash of our certificate). */
 bool tls_exporter(const struct tls *t, uint8_t out[32]);
 bool tls_server_end_point(const struct tls *t, uint8_t out[64], size_t *n);
+
+/* SHA-256 of the certificate that the client has shown in the handshake of this connection, and proved to hold the key of. Nobody has looked at
+ * who signed it. False: none, or not valid at this time. Such a connection gets no ticket: what is shown is shown each time anew. */
+bool tls_client_fingerprint(const struct tls *t, uint8_t out[32]);
 #endif

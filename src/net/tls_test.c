@@ -266,6 +266,59 @@ TEST(a_second_visit_costs_no_signature)
 	tear_down(&s);
 }
 
+/* A certificate of the client for a year from begins_s on, and its key. */
+static void show_certificate(SSL_CTX *client, int64_t begins_s, uint8_t fingerprint[32])
+{
+	EVP_PKEY *key = EVP_EC_gen("P-256");
+	X509 *x = X509_new();
+
+	ASN1_INTEGER_set(X509_get_serialNumber(x), 1);
+	X509_gmtime_adj(X509_getm_notBefore(x), (long)begins_s);
+	X509_gmtime_adj(X509_getm_notAfter(x), (long)begins_s + 365 * 86400);
+	X509_set_pubkey(x, key);
+	X509_sign(x, key, EVP_sha256());
+	X509_digest(x, EVP_sha256(), fingerprint, NULL);
+	EXPECT_INT(SSL_CTX_use_cert_and_key(client, x, key, NULL, 1), 1);
+	X509_free(x);
+	EVP_PKEY_free(key);
+}
+
+TEST(clients_with_a_certificate)
+{
+	static const struct { int version; bool asks, shows; int64_t begins_s; bool is_known; } cases[] = {
+		{ TLS1_3_VERSION, true, true, -1000, true },     { TLS1_2_VERSION, true, true, -1000, true },
+		{ TLS1_3_VERSION, true, false, 0, false },       { TLS1_2_VERSION, true, false, 0, false },       /* none has to have one */
+		{ TLS1_3_VERSION, false, true, -1000, false },   { TLS1_2_VERSION, false, true, -1000, false },
+		{ TLS1_3_VERSION, true, true, 3600, false },     { TLS1_3_VERSION, true, true, -400 * 86400, false },  /* not yet, not any more */
+	};
+
+	EACH(cases, x) {
+		struct setting s = { 0 };
+		struct connection c;
+		uint8_t shown[32], seen[32];
+		set_up(&s, PKEY_EC);
+		tls_server_ask_certificates(s.server, x->asks);
+		if (x->shows)
+			show_certificate(s.client, x->begins_s, shown);
+		connect_both(&s, &c, "x.two.example", x->version, NULL, NULL);
+		EXPECT_OK(c.outcome);
+		exchange(&c);
+		EXPECT(tls_client_fingerprint(c.server.tls, seen) == x->is_known);
+		if (x->is_known)
+			EXPECT(memcmp(seen, shown, sizeof seen) == 0);
+		/* a second visit: a session that began with a certificate is never resumed, any other is */
+		SSL_SESSION *session = SSL_get1_session(c.client);
+		disconnect(&c);
+		connect_both(&s, &c, "x.two.example", x->version, session, NULL);
+		EXPECT_OK(c.outcome);
+		EXPECT(tls_was_resumed(c.server.tls) == !(x->asks && x->shows));
+		EXPECT(tls_client_fingerprint(c.server.tls, seen) == x->is_known);
+		disconnect(&c);
+		SSL_SESSION_free(session);
+		tear_down(&s);
+	}
+}
+
 TEST(alpn)
 {
 	static const struct { const char *offered, *chosen; enum err outcome; } cases[] = {

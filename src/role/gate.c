@@ -5,6 +5,7 @@
  * The doors open when control has sent the directory and keys the certificates, and READY is said then: whoever can
  * connect is served. Behind the sandbox nothing is opened and nobody is connected to; all descriptors come from
  * master. */
+#include "auth/jwt.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -78,8 +79,10 @@ static void on_directory(void *context, struct channel *ch, struct message *m)
 	struct gate *g = context;
 	enum err e = lookup_replace(&g->lookup, m);
 
-	if (e == ERR_OK)
+	if (e == ERR_OK) {
 		set_limits(g);
+		tls_server_ask_certificates(g->tls, conf_on(lookup_conf(g->lookup), SETTING_client_certificates));
+	}
 	channel_reply(ch, m->call, e, STR(""), NULL, 0);
 	open_doors(g);
 }
@@ -259,6 +262,7 @@ int role_gate(const struct role_start *start)
 	g->loop = loop_new();
 	g->parked = parked_new(g->loop, &gate_parked_host, g);
 	g->tls = tls_server_new();  /* reads OpenSSL's configuration: not behind the door */
+	jwt_setup();                /* takes its random number: nor is this */
 	g->admissions = admissions_new(&none, &counts);  /* sets the size of a file: nor is this */
 	if (!start->sandbox || door_close(ROLE_GATE, start->dir, 0, NULL) == ERR_OK) {
 		g->keys = channel_new(-1, ROLE_GATE, ROLE_KEYS, keys_handlers, g, NULL);

@@ -54,6 +54,7 @@ static void state_facts(struct client *c)
 		.can_start_tls = c->stream.tls == NULL && tls_server_is_ready(g->tls),
 		.may_login = c->stream.tls != NULL || (peer_is_loopback(&c->peer) && conf_on(conf, SETTING_plain_login_loopback)),
 		.has_scram = lookup_scram(g->lookup),
+		.has_bearer = lookup_has_issuers(g->lookup),
 		.is_printer = c->is_printer,
 		.session = c->session,
 		.message_size_max = conf_number(conf, SETTING_message_size_max),
@@ -64,8 +65,10 @@ static void state_facts(struct client *c)
 		.hostname = str_make(t->hostname, hostname.n),
 		.peer = peer_text(&c->peer, t->peer),
 	};
-	if (c->stream.tls)
+	if (c->stream.tls) {
 		bind_tls(t, c->stream.tls);
+		t->facts.has_certificate = tls_client_fingerprint(c->stream.tls, t->facts.fingerprint);
+	}
 }
 
 static struct talk *talk_new(struct client *c)

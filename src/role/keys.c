@@ -7,6 +7,7 @@
  * some µs. An answer that comes later (a yescrypt) goes back only if the peer is still the process that asked: a restarted gate counts its calls anew. */
 #include "auth/certificates.h"
 #include "auth/command.h"
+#include "auth/jwt.h"
 #include "auth/keyring.h"
 #include "auth/route_password.h"
 #include "auth/verifier.h"
@@ -103,6 +104,24 @@ static bool resolve_printer(void *context, struct str ip, struct login_account *
 	return true;
 }
 
+static bool resolve_account(void *context, uint64_t account, struct login_account *out)
+{
+	struct keys *k = context;
+	struct lookup_account found;
+
+	if (k->lookup == NULL || !lookup_account(k->lookup, account, &found))
+		return false;
+	*out = as_login(&found);
+	return true;
+}
+
+static size_t issuers(void *context, struct arena *a, struct issuer **out)
+{
+	struct keys *k = context;
+
+	return k->lookup ? lookup_issuers(k->lookup, a, out) : 0;
+}
+
 static void verify_answer(void *context, const struct verify_reply *r)
 {
 	CLEANUP(buf_free) struct buf b = BUF(MESSAGE_BODY_MAX);
@@ -174,6 +193,46 @@ static void on_printer(void *context, struct channel *ch, struct message *m)
 	verifier_printer(p->keys->verifier, &r, &out);
 	put_verify_reply(&b, &out);
 	channel_reply(ch, m->call, ERR_OK, buf_str(&b), NULL, 0);
+}
+
+static void reply_verified(struct channel *ch, uint32_t call, const struct verify_reply *r)
+{
+	CLEANUP(buf_free) struct buf b = BUF(MESSAGE_BODY_MAX);
+
+	put_verify_reply(&b, r);
+	channel_reply(ch, call, ERR_OK, buf_str(&b), NULL, 0);
+}
+
+static void on_certificate_login(void *context, struct channel *ch, struct message *m)
+{
+	struct peer *p = context;
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct scan s = scan_of(m->body);
+	struct certificate_login_request r;
+	struct verify_reply out;
+
+	if (!get_certificate_login_request(&s, &r)) {
+		channel_reply(ch, m->call, ERR_INVALID, STR(""), NULL, 0);
+		return;
+	}
+	verifier_certificate(p->keys->verifier, &r, &a, &out);
+	reply_verified(ch, m->call, &out);
+}
+
+static void on_bearer(void *context, struct channel *ch, struct message *m)
+{
+	struct peer *p = context;
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct scan s = scan_of(m->body);
+	struct bearer_request r;
+	struct verify_reply out;
+
+	if (!get_bearer_request(&s, &r)) {
+		channel_reply(ch, m->call, ERR_INVALID, STR(""), NULL, 0);
+		return;
+	}
+	verifier_bearer(p->keys->verifier, &r, &a, &out);
+	reply_verified(ch, m->call, &out);
 }
 
 /* ---- TLS ---- */
@@ -387,7 +446,8 @@ static void on_cell_key(void *context, struct channel *ch, struct message *m)
 
 static const struct channel_handler gate_handlers[] = {
 	{ REQUEST_VERIFY, on_verify }, { REQUEST_SCRAM_FIRST, on_scram_first }, { REQUEST_SCRAM_FINAL, on_scram_final },
-	{ REQUEST_PRINTER, on_printer }, { REQUEST_TLS_SIGN, on_tls_sign }, { 0 },
+	{ REQUEST_CERTIFICATE_LOGIN, on_certificate_login }, { REQUEST_BEARER, on_bearer }, { REQUEST_PRINTER, on_printer },
+	{ REQUEST_TLS_SIGN, on_tls_sign }, { 0 },
 };
 static const struct channel_handler mx_handlers[] = { { REQUEST_TLS_SIGN, on_tls_sign }, { 0 } };
 static const struct channel_handler queue_handlers[] = { { REQUEST_DKIM_SIGN, on_dkim_sign }, { 0 } };
@@ -488,7 +548,8 @@ static enum err open_files(struct keys *k, char keys_path[], char tls_path[], si
 
 static void serve(struct keys *k)
 {
-	struct verifier_options o = { .secrets = k->secrets, .resolve = resolve, .resolve_printer = resolve_printer, .context = k };
+	struct verifier_options o = { .secrets = k->secrets, .resolve = resolve, .resolve_printer = resolve_printer,
+	                              .resolve_account = resolve_account, .issuers = issuers, .context = k };
 	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
 
 	o.workers = cpus > 3 ? (int)(cpus / 2 < 32 ? cpus / 2 : 32) : 1;
@@ -513,6 +574,7 @@ int role_keys(const struct role_start *start)
 	int code = 1;
 
 	sha256(STR(""), warm);  /* OpenSSL reads its configuration now, not behind the door */
+	jwt_setup();
 	if (open_files(&k, keys_path, tls_path, sizeof keys_path) == ERR_OK &&
 	    (!start->sandbox || door_close(ROLE_KEYS, start->dir, 0, NULL) == ERR_OK)) {
 		serve(&k);

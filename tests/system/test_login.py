@@ -3,9 +3,11 @@ binding, STARTTLS and what somebody could slip in behind it, wrong names and wro
 import base64
 import hashlib
 import hmac
+import json
 import os
 import ssl
 import statistics
+import subprocess
 import time
 
 from harness import Lines, Server, expect
@@ -246,3 +248,78 @@ def test_wrong_name_and_wrong_password_are_one(server):
     expect(min(t for t, _ in known + unknown) > 0.2, "a failure takes its time")
     apart = abs(statistics.mean(t for t, _ in known) - statistics.mean(t for t, _ in unknown))
     expect(apart < 0.15, f"{apart:.3f} s apart: {known} {unknown}")
+
+
+def curl(server, url, *args):
+    """True: it logged in and did what the address asks for."""
+    done = subprocess.run(["curl", "-sS", "--cacert", os.path.join(server.dir, "ca.pem"), "--url", url, *args], stdin=subprocess.DEVNULL,
+                          capture_output=True, text=True, timeout=60)
+    return done.returncode == 0
+
+
+def openssl(*args, data=None):
+    return subprocess.run(["openssl", *args], input=data, capture_output=True, check=True).stdout
+
+
+def everywhere(server):
+    """The same login for each protocol; submission has to say more than hello, so it sends nothing to nobody."""
+    return [f"imaps://localhost:{server.port(993)}/INBOX", f"pop3s://localhost:{server.port(995)}/", f"smtps://localhost:{server.port(465)}"]
+
+
+def test_certificate(server):
+    key, certificate = os.path.join(server.dir, "device.key"), os.path.join(server.dir, "device.pem")
+    openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=laptop", "-days", "2",
+            "-keyout", key, "-out", certificate)
+    server.cli("account", "certificate", "add", "alice@example.test", "laptop", "--file", certificate, "--for", "imap,pop3")
+    external = ("--cert", certificate, "--key", key, "--login-options", "AUTH=EXTERNAL", "-u")
+    imap, pop3, submission = everywhere(server)
+    expect(not curl(server, imap, *external, "alice@example.test:"), "mail programs are not asked yet")
+    server.cli("config", "set", "client_certificates", "on")
+    expect(curl(server, imap, *external, "alice@example.test:") and curl(server, pop3, *external, "alice@example.test:"), "let in")
+    expect(not curl(server, submission, *external, "alice@example.test:", "-X", "NOOP"), "not for sending")
+    expect(not curl(server, imap, *external, "bob@example.test:"), "not as somebody else")
+    expect(not curl(server, imap, "--login-options", "AUTH=EXTERNAL", "-u", "alice@example.test:"), "not without the certificate")
+    context = server.tls()
+    context.load_cert_chain(certificate, key)
+    c = Lines(context.wrap_socket(server.raw(993).sock, server_hostname="localhost"))
+    expect("AUTH=EXTERNAL" in c.line() and c.command("a AUTHENTICATE EXTERNAL =", "a ")[-1].startswith("a OK"), "whoever it belongs to")
+    listed = server.cli_json("account", "certificate", "list", "alice@example.test")[0]
+    expect(listed["last_used"] > 0 and listed["expires"] > time.time() and listed["protocols"] == "imap,pop3", listed)
+    server.cli("account", "certificate", "remove", "alice@example.test", "1")
+    expect(c.line(10).startswith("* BYE"), "the session that it began ends")
+    expect(not curl(server, imap, *external, "alice@example.test:"), "and no other begins")
+    server.cli("config", "set", "client_certificates", "off")
+
+
+def test_token(server):
+    def url64(data):
+        return base64.urlsafe_b64encode(data).decode().rstrip("=")
+
+    def token(**claims):
+        whole = {"iss": "https://id.test/mail", "aud": ["account", "mail"], "exp": int(time.time()) + 300, "email": "bob@example.test"} | claims
+        signed = url64(b'{"alg":"RS256","kid":"k1"}') + "." + url64(json.dumps(whole).encode())
+        return signed + "." + url64(openssl("dgst", "-sha256", "-sign", key, data=signed.encode()))
+
+    key = os.path.join(server.dir, "issuer.key")
+    openssl("genrsa", "-out", key, "2048")
+    modulus = openssl("rsa", "-in", key, "-noout", "-modulus").decode().strip().split("=")[1]
+    jwks = json.dumps({"keys": [{"kty": "RSA", "use": "sig", "alg": "RS256", "kid": "k1", "n": url64(bytes.fromhex(modulus)), "e": "AQAB"}]})
+    expect("OAUTHBEARER" not in server.raw(993, tls=True).line(), "no issuer: not offered")
+    server.cli("oauth", "add", "https://id.test/mail", "mail", "--keys", "-", stdin=jwks)
+    good = token()
+    imap, pop3, submission = everywhere(server)
+    for how in ("OAUTHBEARER", "XOAUTH2"):
+        login = ("--login-options", f"AUTH={how}", "-u", "bob@example.test:", "--oauth2-bearer")
+        expect(curl(server, imap, *login, good) and curl(server, pop3, *login, good) and curl(server, submission, *login, good, "-X", "NOOP"), how)
+        for wrong in () if how == "XOAUTH2" else (token(exp=int(time.time()) - 120), token(aud="shop"), token(email="alice@example.test"), good[:-8] + "AAAAAAAA", "opaque"):
+            expect(not curl(server, imap, *login, wrong), wrong)
+    c = tls(server, 993)
+    expect(c.command("a AUTHENTICATE OAUTHBEARER " + b64(f"n,,\1auth=Bearer {token(exp=1)}\1\1"), "")[-1] == "+ " + b64('{"status":"invalid_token"}'), "RFC 7628 3.2.2")
+    expect(c.command("AQ==", "a ")[-1].startswith("a NO [AUTHENTICATIONFAILED] the token"), "and then the refusal")
+    expect(c.command("b AUTHENTICATE OAUTHBEARER " + b64(f"n,,\1auth=Bearer {good}\1\1"), "b ")[-1].startswith("b OK"), "a new one")
+    server.cli("account", "suspend", "bob@example.test")
+    expect(c.line(10).startswith("* BYE"), "a suspended account is out")
+    expect(not curl(server, imap, "-u", "bob@example.test:", "--oauth2-bearer", good), "and stays out")
+    server.cli("account", "resume", "bob@example.test")
+    server.cli("oauth", "remove", "https://id.test/mail")
+    expect("OAUTHBEARER" not in server.raw(993, tls=True).line(), "not offered any more")
