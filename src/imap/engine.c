@@ -179,10 +179,14 @@ static bool send_unasked(struct imap_session *s)
 	return is_there;
 }
 
+/* It was woken, has said its news, and nobody has asked it anything: changes of other accounts wake it only where it was. */
+static bool goes_back(const struct imap_session *s, bool was_asked) { return !was_asked && s->notify->n_owners > 0; }
+
 static enum session_next imap_input(void *state)
 {
 	struct imap_session *s = state;
 	enum imap_read got = IMAP_READ_DONE;
+	bool was_asked = false;
 	enum err e;
 
 	while (!session_is_dead(s->s)) {
@@ -190,6 +194,7 @@ static enum session_next imap_input(void *state)
 			return e == ERR_AGAIN && send_unasked(s) && (s->remote == NULL || s->remote->link != NULL || imap_remote_listen(s)) ? SESSION_PARK
 			                                                                                                                    : SESSION_CLOSE;
 		got = imap_next_command(s);
+		was_asked |= got != IMAP_READ_NONE;
 		if (got == IMAP_READ_NONE || got == IMAP_READ_OVER)
 			break;
 		if (got == IMAP_READ_DONE && !run(s))
@@ -204,7 +209,9 @@ static enum session_next imap_input(void *state)
 		return SESSION_CLOSE;
 	buf_free(&s->out);  /* nothing is kept while waiting */
 	buf_free(&s->cmd.text);
-	return got != IMAP_READ_NONE ? SESSION_CLOSE : watches(s) ? SESSION_WAIT_NEWS : SESSION_WAIT;
+	if (got != IMAP_READ_NONE)
+		return SESSION_CLOSE;
+	return !watches(s) ? SESSION_WAIT : goes_back(s, was_asked) ? SESSION_PARK : SESSION_WAIT_NEWS;
 }
 
 /* RFC 9051 §7.1.5 */

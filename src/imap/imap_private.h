@@ -228,6 +228,7 @@ bool imap_park(void *state, struct buf *record, uint64_t *modseq);
 void *imap_resume(struct session *s, void *cell, struct str record);
 enum rendered imap_render(void *cell, struct str record, struct buf *bytes, struct buf *new_record, uint64_t *modseq);
 void imap_fresh_record(struct imap_tongue tongue, struct buf *record);   /* of a session that has nothing selected */
+void imap_notify_record(struct imap_tongue tongue, struct str notify, struct buf *record);   /* … and has said NOTIFY; notify: of notify_put() */
 struct imap_session *imap_session_new(struct session *s, struct account *account);
 void imap_session_free(void *state);
 

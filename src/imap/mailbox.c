@@ -1,5 +1,6 @@
 /* CREATE, DELETE, RENAME, SUBSCRIBE, UNSUBSCRIBE. The store knows the rules for names; here are the words for what went wrong. */
-#include "imap/imap_private.h"
+#include "imap/notify_private.h"
+#include "imap/remote.h"
 
 /* "(" "USE" SP "(" use-attr ")" ")"; PLAIN when it is not there or empty. False: malformed, or a use we do not have. */
 static bool parse_use(struct imap_cmd *c, enum mailbox_role *role, bool *is_known)
@@ -106,7 +107,7 @@ struct imap_reply imap_rename(struct imap_session *s, struct imap_cmd *c)
 
 static struct imap_reply subscribe(struct imap_session *s, struct imap_cmd *c, bool is_on)
 {
-	struct str path = imap_arg_mailbox(c, s);
+	struct str path = imap_arg_mailbox(c, s), address;
 	enum err e;
 
 	if (!imap_arg_end(c))
@@ -114,6 +115,8 @@ static struct imap_reply subscribe(struct imap_session *s, struct imap_cmd *c, b
 	e = view_subscribe(s->view, path, is_on);
 	if (e != ERR_OK)
 		return imap_err(c, e);
+	if (is_on && imap_is_other(path, &address) && !notify_others_begin(s, false))
+		return (struct imap_reply){ .status = IMAP_CUT };
 	return is_on ? imap_ok(c, "subscribed") : imap_ok(c, "unsubscribed");
 }
 

@@ -185,7 +185,7 @@ static void send_others(struct imap_session *s)
 	if (is_own(s))
 		s->notify->told = view_modseq(s->view);
 	else
-		e = notify_put_news(&s->out, s->s, s->tongue, s->view, s->selected ? s->mailbox_id : 0, s->notify);
+		e = notify_put_news(&s->out, s->s, s->tongue, s->view, s->selected ? s->mailbox_id : 0, s->notify, s->guest ? s : NULL);
 	if (e != ERR_OK)
 		log_warn("news of mailboxes could not be told: %s", err_name(e));  /* tried again with the next ones */
 }
@@ -199,6 +199,8 @@ bool imap_send_news(struct imap_session *s, bool removals, struct arena *a)
 		return false;
 	if (is_welcome && s->notify != NULL && s->notify->n > 0)
 		send_others(s);
+	if (s->notify != NULL && s->notify->n_owners > 0 && !notify_others_tell(s))
+		return false;
 	imap_flush(s);
 	return true;
 }

@@ -212,6 +212,8 @@ static struct imap_reply set(struct imap_session *s, struct imap_cmd *c, struct 
 		return imap_bad(c, "items of FETCH");  /* was well formed a moment ago */
 	if (wants_status)
 		e = notify_put_status(s, n);
+	if (e == ERR_OK && !notify_others_begin(s, wants_status))
+		return (struct imap_reply){ .status = IMAP_CUT };
 	return e == ERR_OK ? imap_ok(c, "you will hear of these") : imap_err(c, e);
 }
 
@@ -251,6 +253,16 @@ struct imap_reply imap_notify(struct imap_session *s, struct imap_cmd *c)
 
 /* ---------------------------------------------------------------------------------------------------------- parked */
 
+bool notify_is_for_guest(const struct imap_notify *n)
+{
+	for (size_t i = 0; i < n->n; i++) {
+		const struct notify_group *g = &n->groups[i];
+		if ((g->filter.kind != FILTER_MAILBOXES && g->filter.kind != FILTER_SUBTREE) || (g->events & ~(unsigned)NOTIFY_MESSAGES))
+			return false;
+	}
+	return n->selected == 0 && !n->is_delayed && n->items.n == 0 && n->n_owners == 0;
+}
+
 void notify_put(struct buf *b, const struct imap_notify *n)
 {
 	put_u64(b, n->told);
@@ -265,6 +277,11 @@ void notify_put(struct buf *b, const struct imap_notify *n)
 		put_u16(b, (uint16_t)f->n_names);
 		for (size_t k = 0; k < f->n_names; k++)
 			put_str(b, f->names[k]);
+	}
+	put_u8(b, (uint8_t)n->n_owners);
+	for (size_t i = 0; i < n->n_owners; i++) {
+		put_u64(b, n->owners[i].account);
+		put_u64(b, n->owners[i].told);
 	}
 }
 
@@ -297,5 +314,13 @@ bool notify_get(struct str bytes, struct imap_notify *n)
 	n->groups = arena_array(&n->arena, n->n, sizeof *n->groups);
 	for (size_t i = 0; i < n->n; i++)
 		get_group(&s, &n->arena, &n->groups[i]);
+	n->n_owners = get_u8(&s);
+	if (s.failed || n->n_owners > NOTIFY_OWNERS_MAX)
+		return false;
+	n->owners = n->n_owners > 0 ? arena_array(&n->arena, NOTIFY_OWNERS_MAX, sizeof *n->owners) : NULL;
+	for (size_t i = 0; i < n->n_owners; i++) {
+		n->owners[i].account = get_u64(&s);
+		n->owners[i].told = get_u64(&s);
+	}
 	return get_end(&s);
 }

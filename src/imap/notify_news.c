@@ -17,6 +17,7 @@ struct telling {
 	struct str         *subscribed;     /* in the order of view_subscriptions(); read once, where it matters */
 	size_t              n_subscribed;
 	bool                has_subscribed;
+	struct imap_session *guest;
 };
 
 static void drain(struct telling *t)
@@ -52,10 +53,11 @@ static bool asks_subscriptions(const struct imap_notify *n)
 	return false;
 }
 
-static void put_status(struct buf *b, struct imap_tongue tongue, const struct mailbox *m, bool with_counts, bool with_modseq)
+/* name: as the client calls it */
+static void put_status(struct buf *b, struct imap_tongue tongue, struct str name, const struct mailbox *m, bool with_counts, bool with_modseq)
 {
 	buf_add_cstr(b, "* STATUS ");
-	imap_put_mailbox(b, m->path, imap_names_utf8(tongue));
+	imap_put_mailbox(b, name, imap_names_utf8(tongue));
 	buf_add_cstr(b, " (");
 	if (with_counts)
 		buf_printf(b, "MESSAGES %u UIDNEXT %u ", m->messages, m->uidnext);
@@ -78,7 +80,10 @@ static enum err tell_messages(struct telling *t, int64_t selected_id)
 		bool has_counts = (news[i].has_new && (events & NOTIFY_NEW)) || (news[i].has_gone && (events & NOTIFY_EXPUNGE));
 		if (news[i].m.mailbox_id == selected_id || !(has_counts || (news[i].has_flags && (events & NOTIFY_FLAGS))))
 			continue;
-		put_status(t->b, t->tongue, &news[i].m, has_counts, t->tongue.is_condstore);
+		if (t->guest != NULL && imap_may(t->guest, news[i].m.mailbox_id, RIGHT_LOOKUP | RIGHT_READ) != ERR_OK)
+			continue;
+		put_status(t->b, t->tongue, t->guest ? imap_name_of(t->guest, news[i].m.path, &t->arena) : news[i].m.path, &news[i].m, has_counts,
+		           t->tongue.is_condstore);
 		drain(t);
 	}
 	return ERR_OK;
@@ -171,14 +176,19 @@ static void give_up(struct buf *b, struct imap_notify *n)
 	n->items = STR_NONE;
 }
 
-enum err notify_put_news(struct buf *b, struct session *session, struct imap_tongue tongue, struct view *v, int64_t selected_id, struct imap_notify *n)
+enum err notify_put_news(struct buf *b, struct session *session, struct imap_tongue tongue, struct view *v, int64_t selected_id, struct imap_notify *n,
+                         struct imap_session *guest)
 {
-	struct telling t = { .b = b, .drain = session, .tongue = tongue, .v = v, .n = n };
+	struct telling t = { .b = b, .drain = session, .tongue = tongue, .v = v, .n = n, .guest = guest };
 	uint64_t now = view_modseq(v);
 	enum err e = ERR_OK;
 
-	if (n->told >= now)
-		return ERR_OK;
+	if (guest != NULL && n->told == NOTIFY_ANEW)
+		e = notify_put_status(guest, n);
+	if (e != ERR_OK || n->told >= now || (guest != NULL && n->told == NOTIFY_ANEW)) {
+		n->told = guest != NULL && e == ERR_OK ? now : n->told;  /* the account of a guest's host may have been put back to what it was */
+		return e;
+	}
 	if (notify_wants(n, NOTIFY_MAILBOXES))
 		e = tell_mailboxes(&t);
 	if (e == ERR_CONFLICT) {
@@ -205,7 +215,9 @@ enum err notify_put_status(struct imap_session *s, const struct imap_notify *n)
 		unsigned events = notify_events(n, all[i].path, all[i].is_subscribed);
 		if (!(events & NOTIFY_MESSAGES) || (s->selected != NULL && all[i].mailbox_id == s->mailbox_id))
 			continue;
-		put_status(&s->out, s->tongue, &all[i], true, s->tongue.is_condstore || (events & NOTIFY_FLAGS));
+		if (s->guest != NULL && imap_may(s, all[i].mailbox_id, RIGHT_LOOKUP | RIGHT_READ) != ERR_OK)
+			continue;
+		put_status(&s->out, s->tongue, imap_name_of(s, all[i].path, &a), &all[i], true, s->tongue.is_condstore || (events & NOTIFY_FLAGS));
 		imap_spill(s);
 	}
 	return ERR_OK;

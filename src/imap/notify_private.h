@@ -32,12 +32,24 @@ enum {
 	NOTIFY_MESSAGES = NOTIFY_NEW | NOTIFY_EXPUNGE | NOTIFY_FLAGS,
 	NOTIFY_MAILBOXES = NOTIFY_NAME | NOTIFY_SUBSCRIPTION | NOTIFY_METADATA | NOTIFY_SERVER_METADATA,
 };
-enum { NOTIFY_GROUPS_MAX = 50, NOTIFY_ITEMS_MAX = 4096, NOTIFY_RECORD_MAX = 900 /* bytes of it in a parked record */ };
+enum {
+	NOTIFY_GROUPS_MAX = 50, NOTIFY_ITEMS_MAX = 4096, NOTIFY_RECORD_MAX = 1800 /* bytes of it in a parked record */,
+	NOTIFY_OWNERS_MAX = 50,        /* other accounts; at most PARK_WAITS_MAX - 1 */
+	NOTIFY_OTHERS_MAX = 100,       /* mailboxes of theirs */
+};
 
 struct notify_group {
 	struct filter filter;
 	unsigned      events;          /* 0: NONE */
 };
+
+/* Somebody else, some of whose mailboxes are watched. */
+struct notify_owner {
+	uint64_t account;
+	uint64_t told;                 /* modseq of his account: told up to here; NOTIFY_ANEW: STATUS of all */
+	bool     must_look;            /* it has changed, or may have */
+};
+enum { NOTIFY_ANEW = 0, NOTIFY_SINCE_EVER = 1 };
 
 struct imap_notify {               /* without groups: NOTIFY NONE */
 	struct arena  arena;           /* all of it */
@@ -48,6 +60,8 @@ struct imap_notify {               /* without groups: NOTIFY NONE */
 	struct str    items;           /* "(UID FLAGS)" to be told of new messages there; empty: none */
 	struct fetch  fetch;           /* the same, parsed; only in a session */
 	uint64_t      told;            /* modseq of the account: other mailboxes were told up to here */
+	struct notify_owner *owners;   /* NOTIFY_OWNERS_MAX of them, or NULL; notify_others.c */
+	size_t        n_owners;
 };
 
 struct imap_notify *notify_new(void);
@@ -56,6 +70,9 @@ void notify_free(struct imap_notify *n);   /* NULL is fine */
 unsigned notify_events(const struct imap_notify *n, struct str path, bool is_subscribed);
 bool notify_wants(const struct imap_notify *n, unsigned events);   /* any of them, anywhere but in the selected mailbox */
 
+/* The only one that a guest's session has: events of messages in mailboxes of ours that it names. */
+bool notify_is_for_guest(const struct imap_notify *n);
+
 /* As it is parked, and back; false: not what notify_put() writes. items are not parsed: notify_parse_items(). */
 void notify_put(struct buf *b, const struct imap_notify *n);
 bool notify_get(struct str bytes, struct imap_notify *n);
@@ -63,10 +80,20 @@ bool notify_parse_items(struct imap_session *s, struct imap_notify *n);
 
 /* ----------------------------------------------------------------------------------- what is told (notify_news.c) */
 
-/* What happened since n->told in mailboxes other than the selected one (0: none), which is then told. Drained as imap_put_news() is.
- * When more happened than the store remembers, the client hears NOTIFICATIONOVERFLOW and n becomes NONE (RFC 5465 §5.8). */
+/* What happened since n->told in mailboxes other than the selected one (0: none), which is then told. Drained as imap_put_news() is. guest: whose
+ * session it is, if not the owner's. When more happened than the store remembers, the client hears NOTIFICATIONOVERFLOW and n becomes NONE (RFC 5465 §5.8). */
 enum err notify_put_news(struct buf *b, struct session *drain, struct imap_tongue tongue, struct view *v, int64_t selected_id,
-                         struct imap_notify *n);
+                         struct imap_notify *n, struct imap_session *guest);
 /* "* STATUS" of all mailboxes whose messages are watched, for NOTIFY SET STATUS. */
 enum err notify_put_status(struct imap_session *s, const struct imap_notify *n);
+
+/* ---------------------------------------------------------------------------- in mailboxes of others (notify_others.c) */
+
+/* Finds out whose mailboxes are watched, and what is known of them: at NOTIFY SET, and when a subscription of one changes. wants_status: tells their
+ * STATUS. False: the connection ends. */
+bool notify_others_begin(struct imap_session *s, bool wants_status);
+/* Tells what is new with those that must be looked at. False: the connection ends. */
+bool notify_others_tell(struct imap_session *s);
+/* These accounts have changed (session_open.changed). */
+void notify_others_changed(struct imap_notify *n, struct str accounts);
 #endif

@@ -60,6 +60,11 @@ void imap_fresh_record(struct imap_tongue tongue, struct buf *record)
 	put_parked(record, &(struct parked){ .tongue = tongue });
 }
 
+void imap_notify_record(struct imap_tongue tongue, struct str notify, struct buf *record)
+{
+	put_parked(record, &(struct parked){ .tongue = tongue, .has_notify = true, .notify = notify });
+}
+
 static bool get_parked(struct str record, struct parked *p)
 {
 	struct scan s = scan_of(record);
@@ -114,19 +119,25 @@ bool imap_park(void *state, struct buf *record, uint64_t *modseq)
 		*modseq = p.state.modseq > s->told_modseq ? p.state.modseq : s->told_modseq;
 	}
 	if (s->remote != NULL) {
-		if ((s->notify != NULL && s->notify->n > 0) || !imap_remote_park(s->remote))  /* the gate waits for changes of one account, not of two */
+		if (!imap_remote_park(s->remote))
 			return false;
 		p.owner = s->remote->owner;
 		p.address = s->remote->address;
 		p.record = buf_str(&s->remote->record);
 		*modseq = s->remote->modseq;
-		session_waits_for(s->s, p.owner);
+		if (s->idle_tag.n > 0)  /* with NOTIFY, too, it hears of that mailbox with its next command only */
+			session_waits_for(s->s, p.owner, *modseq, false);
 	}
 	if (s->notify != NULL) {
 		notify_put(&notify, s->notify);
 		p.has_notify = true;
 		p.notify = buf_str(&notify);
-		*modseq = s->notify->n > 0 ? s->notify->told : *modseq;
+	}
+	if (s->notify != NULL && s->notify->n > 0) {
+		*modseq = s->notify->told;
+		session_waits_for_own(s->s);
+		for (size_t i = 0; i < s->notify->n_owners; i++)
+			session_waits_for(s->s, s->notify->owners[i].account, s->notify->owners[i].told, true);
 	}
 	put_parked(record, &p);
 	return !record->failed && !notify.failed;
@@ -165,7 +176,10 @@ static bool restore(struct imap_session *i, const struct parked *p)
 	if (!p->has_notify)
 		return true;
 	i->notify = notify_new();
-	return notify_get(p->notify, i->notify) && (i->notify->items.n == 0 || notify_parse_items(i, i->notify));
+	if (!notify_get(p->notify, i->notify) || (session_guest(i->s) != 0 && !notify_is_for_guest(i->notify)))
+		return false;
+	notify_others_changed(i->notify, session_info(i->s)->changed);
+	return i->notify->items.n == 0 || notify_parse_items(i, i->notify);
 }
 
 void *imap_resume(struct session *s, void *cell, struct str record)
@@ -177,7 +191,7 @@ void *imap_resume(struct session *s, void *cell, struct str record)
 
 	if (!get_parked(record, &p))
 		return bye(s, "the server was updated");
-	if ((p.owner != 0 && (session_guest(s) != 0 || account->others == NULL)) || (p.has_notify && session_guest(s) != 0))
+	if (p.owner != 0 && (session_guest(s) != 0 || account->others == NULL))
 		return bye(s, "a guest of this account sees the mailboxes that are shared with him, and no others");  /* no honest cell asks for more */
 	i = imap_session_new(s, account);
 	if (!restore(i, &p)) {
@@ -254,7 +268,7 @@ enum rendered imap_render(void *cell, struct str record, struct buf *bytes, stru
 	if (p.is_selected && (p.idle_tag.n > 0 || p.has_notify))
 		how = render_selected(account->view, &p, p.has_notify ? &notify : NULL, bytes);
 	if (how == RENDERED_KEEP && p.has_notify) {
-		if (notify.n > 0 && notify_put_news(bytes, NULL, p.tongue, account->view, p.state.mailbox_id, &notify) != ERR_OK)
+		if (notify.n > 0 && notify_put_news(bytes, NULL, p.tongue, account->view, p.state.mailbox_id, &notify, NULL) != ERR_OK)
 			how = RENDERED_ATTACH;
 		notify_put(&written, &notify);
 		p.notify = buf_str(&written);

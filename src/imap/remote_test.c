@@ -20,6 +20,7 @@ struct world {
 	const char     *answers;      /* of the other cell, to all that it is asked in one visit */
 	int             end;          /* its end of the pair */
 	int             visits;
+	uint64_t        parks_after, modseq;   /* bytes of the command; 0: it does not park */
 	struct arena    arena;
 };
 
@@ -47,6 +48,15 @@ static enum err visit(void *context, uint64_t owner, int *fd)
 	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair), 0);
 	for (struct str rest = str_of(w->answers); rest.n > 0; rest = str_from(rest, FRAME_DATA_MAX))
 		EXPECT_OK(frame_send(pair[1], FRAME_DATA, str_sub(rest, 0, FRAME_DATA_MAX), 0));
+	if (w->parks_after > 0) {
+		CLEANUP(buf_free) struct buf b = BUF(100);
+		put_u64(&b, w->parks_after);
+		put_u64(&b, w->modseq);
+		put_bool(&b, true);
+		put_str(&b, STR("record"));
+		put_str(&b, STR(""));
+		EXPECT_OK(frame_send(pair[1], FRAME_PARK, buf_str(&b), 0));
+	}
 	shutdown(pair[1], SHUT_WR);
 	fd_close(&w->end);
 	w->end = pair[1];
@@ -258,5 +268,59 @@ TEST(more_than_is_kept_is_missed)
 	w.answers = "";
 	EXPECT_INT(say(&w, "b list \"\" *\r\n"), SESSION_WAIT);
 	EXPECT(heard(&w, "b NO [UNAVAILABLE] not all"));
+	end(&w);
+}
+
+/* Parks it and goes on; changed: the accounts, of those it waits for, that have. */
+static void wake(struct world *w, uint64_t changed)
+{
+	CLEANUP(buf_free) struct buf record = BUF(PARK_RECORD_MAX), accounts = BUF(8);
+	uint64_t modseq;
+
+	EXPECT(imap_engine.park(w->state, &record, &modseq));
+	imap_engine.close(w->state);
+	session_test_free(w->s);
+	if (changed != 0)
+		put_u64(&accounts, changed);
+	const struct session_open info = { .protocol = PROTOCOL_IMAP, .changed = str_copy(&w->arena, buf_str(&accounts)) };
+	w->s = session_for_test(&info, STR(""), &w->out);
+	buf_reset(&w->out);
+	w->state = imap_engine.resume(w->s, &w->account, buf_str(&record));
+	EXPECT(w->state != NULL);
+	enum session_next next = imap_engine.input(w->state);
+	EXPECT(next == SESSION_PARK || next == SESSION_WAIT_NEWS);
+}
+
+/* NOTIFY: each owner is visited when it begins, and then when his account has changed, and only then. */
+TEST(notify_of_others)
+{
+	struct world w;
+
+	begin(&w);
+	EXPECT_INT(say(&w, "a subscribe " HERS "f\"\r\n"), SESSION_WAIT);
+	w.answers = "* STATUS " HERS "f\" (MESSAGES 3 UIDNEXT 4 UIDVALIDITY 1 UNSEEN 0)\r\na OK done\r\n";
+	w.parks_after = strlen("a NOOP\r\n");
+	w.modseq = 50;
+	EXPECT_INT(say(&w, "a notify set status (subscribed (messagenew messageexpunge))\r\n"), SESSION_WAIT_NEWS);
+	EXPECT(heard(&w, "f\" (MESSAGES 3 UIDNEXT 4 UIDVALIDITY 1 UNSEEN 0)\r\na OK"));
+	EXPECT_INT(w.visits, 1);
+	w.answers = "* STATUS " HERS "f\" (MESSAGES 4 UIDNEXT 5 UIDVALIDITY 1 UNSEEN 1)\r\nnotify OK done\r\n";
+	w.parks_after = strlen("notify NOOP\r\n");
+	wake(&w, 0);
+	EXPECT_INT(w.visits, 1);
+	wake(&w, 2);
+	EXPECT_STR(buf_str(&w.out), "* STATUS " HERS "f\" (MESSAGES 4 UIDNEXT 5 UIDVALIDITY 1 UNSEEN 1)\r\n");
+	EXPECT_INT(w.visits, 2);
+	w.answers = "* STATUS INBOX (MESSAGES 9)\r\nnotify OK done\r\n";  /* not hers: it is not told, and nothing ends for it */
+	wake(&w, 2);
+	EXPECT(!heard(&w, "INBOX") && w.visits == 3);
+	EXPECT_INT(say(&w, "b unsubscribe " HERS "f\"\r\n"), SESSION_WAIT_NEWS);
+	wake(&w, 2);
+	EXPECT_INT(w.visits, 3);
+	w.answers = "c OK done\r\n";
+	w.parks_after = strlen("c NOOP\r\n");
+	EXPECT_INT(say(&w, "c subscribe " HERS "g\"\r\n"), SESSION_WAIT_NEWS);
+	EXPECT_INT(w.visits, 4);
+	EXPECT_INT(say(&w, "d notify none\r\n"), SESSION_WAIT);
 	end(&w);
 }

@@ -122,10 +122,17 @@ static enum err who_is_guest(void *context, uint64_t guest, struct arena *a, str
 	return guest_ask(((struct people *)context)->control, guest, 10000, a, out);
 }
 
+static enum err shares_nothing(UNUSED void *context, UNUSED struct arena *a, struct share_owner **out, size_t *n)
+{
+	*out = NULL;
+	*n = 0;
+	return ERR_OK;
+}
+
 static void people(struct play *p)
 {
 	people_begin(&p->people);
-	p->others = (struct others){ .guest = who_is_guest, .context = &p->people };
+	p->others = (struct others){ .guest = who_is_guest, .list = shares_nothing, .context = &p->people };
 	p->account.control = p->people.control;
 	p->account.others = &p->others;
 }

@@ -19,6 +19,7 @@ void put_session_open(struct buf *b, const struct session_open *o)
 	put_str(b, o->command);
 	put_str(b, o->tls_text);
 	put_str(b, o->record);
+	put_str(b, o->changed);
 }
 
 bool get_session_open(struct scan *s, struct session_open *o)
@@ -35,6 +36,7 @@ bool get_session_open(struct scan *s, struct session_open *o)
 	o->command = get_str(s, 1024);
 	o->tls_text = get_str(s, 128);
 	o->record = get_str(s, PARK_RECORD_MAX);
+	o->changed = get_str(s, PARK_WAITS_MAX * 8);
 	return get_end(s) && o->protocol > 0 && o->protocol < PROTOCOL_COUNT;
 }
 

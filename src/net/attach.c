@@ -69,6 +69,7 @@ static void session_end(struct session *s)
 	fd_close(&s->fd);
 	buf_free(&s->in);
 	buf_free(&s->out);
+	buf_free(&s->waits);
 	arena_free(&s->arena);
 	mem_free(s);
 }
@@ -133,6 +134,7 @@ static bool session_begin(struct session *s)
 	s->info.command = str_copy(&s->arena, o.command);
 	s->info.tls_text = str_copy(&s->arena, o.tls_text);
 	s->info.record = STR_NONE;
+	s->info.changed = str_copy(&s->arena, o.changed);
 	s->engine = engine_of(at, o.protocol);
 	if (s->guest != 0)
 		return begin_guest(s, o.record);
@@ -154,10 +156,12 @@ static bool session_begin(struct session *s)
 /* Offers the session to the gate. False: it cannot be parked now. */
 static bool session_park(struct session *s, bool wants_news)
 {
-	CLEANUP(buf_free) struct buf record = BUF(PARK_RECORD_MAX), frame = BUF(FRAME_DATA_MAX);
+	CLEANUP(buf_free) struct buf record = BUF(PARK_RECORD_MAX), frame = BUF(FRAME_DATA_MAX), waits = BUF(1 + PARK_WAITS_MAX * PARK_WAIT_SIZE);
 	uint64_t modseq = 0;
 
-	s->waits_for = 0;
+	buf_free(&s->waits);
+	s->waits = BUF(PARK_WAITS_MAX * PARK_WAIT_SIZE);
+	s->waits_own = false;
 	if (s->engine->park == NULL || session_has_input(s) || s->is_eof || !s->engine->park(s->state, &record, &modseq) ||
 	    record.failed)
 		return false;
@@ -165,7 +169,11 @@ static bool session_park(struct session *s, bool wants_news)
 	put_u64(&frame, modseq);
 	put_bool(&frame, wants_news);
 	put_str(&frame, buf_str(&record));
-	put_u64(&frame, s->waits_for);
+	if (s->waits.n > 0) {
+		put_bool(&waits, s->waits_own);
+		buf_add(&waits, buf_str(&s->waits));
+	}
+	put_str(&frame, buf_str(&waits));
 	s->owner->host.parked(s->owner->host.context, wants_news);
 	if (session_frame(s, FRAME_PARK, buf_str(&frame), STR_NONE) != ERR_OK)
 		return false;

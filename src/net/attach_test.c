@@ -159,7 +159,7 @@ static void expect_park(int fd, uint64_t want_bytes, bool want_news, const char 
 	EXPECT_INT(get_u64(&s), 7);
 	EXPECT(get_bool(&s) == want_news);
 	EXPECT_STR(get_str(&s, 100), want_record);
-	EXPECT_INT(get_u64(&s), 0);
+	EXPECT_STR(get_str(&s, 100), "");
 	EXPECT(get_end(&s));
 }
 

@@ -85,7 +85,7 @@ enum err link_send(struct link *l, struct str bytes)
 	return l->over;
 }
 
-/* u64 bytes_in, u64 modseq, bool wants_news, str record, u64 waits_for */
+/* u64 bytes_in, u64 modseq, bool wants_news, str record, str waits */
 static void take_offer(struct link *l, struct str frame)
 {
 	struct scan s = scan_of(frame);
@@ -94,7 +94,7 @@ static void take_offer(struct link *l, struct str frame)
 	uint64_t modseq = get_u64(&s);
 	get_bool(&s);
 	struct str record = get_str(&s, PARK_RECORD_MAX);
-	get_u64(&s);
+	get_str(&s, 1 + PARK_WAITS_MAX * PARK_WAIT_SIZE);
 	if (!get_end(&s) || record.n == 0) {
 		l->over = ERR_INVALID;
 	} else if (is_fresh) {

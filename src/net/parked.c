@@ -36,7 +36,10 @@ struct parked_account {
 struct visit {
 	struct parked_account *at;
 	struct member *m;
-	struct visit  *next, **link;
+	struct visit  *next, **link;         /* of the account */
+	struct visit  *more;                 /* of the member */
+	uint64_t       modseq;               /* what the client knows of it */
+	bool           asks_once, must_look, is_kept;
 };
 
 struct parked {
@@ -160,19 +163,22 @@ static void account_forget(struct parked_account *a)
 	mem_free(a);
 }
 
-/* ---- visits */
+/* ---- visits
+ *
+ * They stay while their member is attached, so that a change between two parkings is not missed; what it waits for is compared when it parks. */
+
+static bool has_changed(const struct visit *v) { return v->must_look || v->modseq < v->at->newest; }
 
 static void wake_due(void *context)
 {
 	struct parked_account *a = context;
 	const struct parked_host *host = a->table->host;
 	void *host_context = a->table->context;
-	uint64_t newest = a->newest;
 	struct visit *next;
 
 	for (struct visit *v = a->visits; v != NULL; v = next) {  /* a goes with the last of them */
 		next = v->next;
-		if (v->m->modseq < newest)
+		if (v->m->is_parked && has_changed(v))
 			host->news(host_context, v->m, RENDERED_ATTACH, STR(""));
 	}
 }
@@ -186,35 +192,101 @@ static void wake_soon(struct parked_account *a)
 	loop_timer_in(a->table->loop, &a->wake, 0);
 }
 
-static void visit_begin(struct parked *p, struct member *m, uint64_t account)
+static struct visit *visit_new(struct parked *p, struct member *m, uint64_t account, bool asks_once)
 {
 	struct visit *v = MEM_NEW(struct visit);
 	struct parked_account *a = account_of(p, account);
 
-	*v = (struct visit){ .at = a, .m = m, .next = a->visits, .link = &a->visits };
+	*v = (struct visit){ .at = a, .m = m, .next = a->visits, .link = &a->visits, .more = m->visits, .modseq = UINT64_MAX, .must_look = asks_once };
 	if (v->next)
 		v->next->link = &v->next;
 	a->visits = v;
-	m->visit = v;
+	m->visits = v;
 	if (a->wanting++ == 0)
 		set_watch(a, true, true);
-	if (m->modseq < a->newest)
-		wake_soon(a);
+	return v;
 }
 
-static void visit_end(struct member *m)
+static void visit_end(struct visit *v)
 {
-	struct visit *v = m->visit;
 	struct parked_account *a = v->at;
 
 	if (v->next)
 		v->next->link = v->link;
 	*v->link = v->next;
-	m->visit = NULL;
 	mem_free(v);
 	if (--a->wanting == 0)
 		unwatch_soon(a);
 	account_forget(a);
+}
+
+static void visits_doubt(struct member *m)
+{
+	for (struct visit *v = m->visits; v != NULL; v = v->more)
+		v->is_kept = false;
+}
+
+/* All but those that are kept. */
+static void visits_end(struct member *m)
+{
+	struct visit **link = &m->visits, *v;
+
+	while ((v = *link) != NULL) {
+		if (v->is_kept) {
+			link = &v->more;
+			continue;
+		}
+		*link = v->more;
+		visit_end(v);
+	}
+}
+
+static void visit_again(struct parked *p, struct member *m, uint64_t account, uint64_t modseq, bool asks_once)
+{
+	struct visit *v = m->visits;
+
+	while (v != NULL && v->at->account != account)
+		v = v->more;
+	if (v == NULL)
+		v = visit_new(p, m, account, asks_once);
+	else if (asks_once && v->asks_once && modseq < v->modseq && !v->is_kept)
+		modseq = v->modseq;  /* it was told of what is new, and could not ask: it hears of the next change */
+	v->modseq = v->is_kept && v->modseq < modseq ? v->modseq : modseq;
+	v->asks_once = asks_once;
+	v->is_kept = true;
+	if (has_changed(v))
+		wake_soon(v->at);
+}
+
+/* bool own, and for each other account u64, u64 modseq, bool asks_once. False: malformed. */
+static bool visits_begin(struct parked *p, struct member *m, struct str waits)
+{
+	struct scan s = scan_of(waits);
+	bool is_own = get_bool(&s);
+
+	while (!scan_done(&s)) {
+		uint64_t account = get_u64(&s), modseq = get_u64(&s);
+		bool asks_once = get_bool(&s);
+		if (s.failed)
+			return false;
+		if (account == m->of->account || account == 0)
+			is_own = true;
+		else
+			visit_again(p, m, account, modseq, asks_once);
+	}
+	m->waits_own = is_own;
+	return !s.failed;
+}
+
+void member_changed(struct member *m, struct buf *out)
+{
+	for (struct visit *v = m->visits; v != NULL; v = v->more) {
+		if (!v->asks_once || !has_changed(v))
+			continue;
+		put_u64(out, v->at->account);
+		v->must_look = false;
+		v->modseq = v->modseq > v->at->newest ? v->modseq : v->at->newest;
+	}
 }
 
 void member_wake(UNUSED struct parked *p, struct member *m)
@@ -227,10 +299,9 @@ void member_wake(UNUSED struct parked *p, struct member *m)
 	if (m->place)
 		a->who[m->place - 1] = NULL;
 	m->place = 0;
-	if (m->visit != NULL)
-		visit_end(m);
-	else if (m->wants_news && --a->wanting == 0)
+	if (m->waits_own && --a->wanting == 0)
 		unwatch_soon(a);
+	m->waits_own = false;
 }
 
 void member_leave(struct parked *p, struct member *m)
@@ -241,6 +312,8 @@ void member_leave(struct parked *p, struct member *m)
 		return;
 	member_wake(p, m);
 	member_forget(m);
+	visits_doubt(m);
+	visits_end(m);
 	if (m->next)
 		m->next->link = m->link;
 	*m->link = m->next;
@@ -267,18 +340,21 @@ bool member_park(struct parked *p, struct member *m, struct str frame)
 	uint64_t modseq = get_u64(&s);
 	bool wants_news = get_bool(&s);
 	struct str record = get_str(&s, PARK_RECORD_MAX);
-	uint64_t waits_for = get_u64(&s);
+	struct str waits = get_str(&s, 1 + PARK_WAITS_MAX * PARK_WAIT_SIZE);
 	if (!get_end(&s) || record.n == 0)
 		return false;
+	visits_doubt(m);
+	m->waits_own = wants_news;
+	if (wants_news && waits.n > 0 && !visits_begin(p, m, waits)) {
+		m->waits_own = false;
+		return false;
+	}
+	visits_end(m);
 	set_record(m, record);
 	m->modseq = modseq;
 	m->wants_news = wants_news;
 	m->is_parked = true;
-	if (wants_news && waits_for != 0 && waits_for != a->account) {
-		visit_begin(p, m, waits_for);
-		return true;
-	}
-	if (wants_news && a->wanting++ == 0)
+	if (m->waits_own && a->wanting++ == 0)
 		set_watch(a, true, false);
 	render_soon(a);
 	return true;
@@ -288,7 +364,7 @@ bool member_park(struct parked *p, struct member *m, struct str frame)
 
 static bool needs_news(const struct member *m)
 {
-	return m->is_parked && m->wants_news && m->visit == NULL && !m->is_busy && m->place == 0 && m->modseq < m->of->newest;
+	return m->is_parked && m->waits_own && !m->is_busy && m->place == 0 && m->modseq < m->of->newest;
 }
 
 static void render_failed(struct parked_account *a)

@@ -2,8 +2,8 @@
  * DESIGN.md §2), and how these hear of a change: one RENDER attachment for an account, one STATE and one RENDERED
  * for each (ipc/frame.h).
  *
- * A session that looks into another account waits for that one's changes (a visit), and is attached again when there are some: its own cell asks
- * the other one what they are.
+ * A session that looks into other accounts waits for their changes (visits), and is attached again when there are some: its own cell asks
+ * the other ones what they are.
  *
  * Intrusive: a connection embeds a struct member; a parked one costs that and its record. The host writes to clients
  * and talks to master. Callbacks may make their own member leave, no other one. */
@@ -21,7 +21,8 @@ struct member {   /* all zeros: of no account */
 	struct grant   grant;
 	uint64_t       modseq;      /* what the client knows */
 	struct str     record;      /* parked: the state of its engine; owned */
-	struct visit  *visit;       /* it waits for changes of another account; NULL: of its own */
+	struct visit  *visits;      /* it waits for changes of other accounts */
+	bool           waits_own;   /* … and of its own */
 	uint32_t       place;       /* in the running render, from 1 */
 	uint8_t        protocol;    /* enum protocol */
 	bool           is_parked, wants_news;
@@ -50,6 +51,9 @@ bool member_park(struct parked *p, struct member *m, struct str frame);
 /* It is attached again: no news from here on. The record stays until member_forget() or the next member_park(). */
 void member_wake(struct parked *p, struct member *m);
 void member_forget(struct member *m);
+/* Before it is attached: which of the accounts that it waits for with asks_once have changed, u64 each. Those are not asked for again before they
+ * change again, whatever the cell says it knows then; and one that it did not wait for before counts as changed once, as nobody can tell. */
+void member_changed(struct member *m, struct buf *out);
 /* A busy one is no longer busy. */
 void parked_again(struct parked *p, struct member *m);
 

@@ -80,7 +80,7 @@ static void enter(struct world *w, struct session *s, int number, uint64_t accou
 	member_enter(w->parked, &s->m);
 }
 
-static void park_for(struct world *w, struct session *s, uint64_t modseq, bool wants_news, uint64_t account)
+static void park_waiting(struct world *w, struct session *s, uint64_t modseq, bool wants_news, struct str waits)
 {
 	CLEANUP(buf_free) struct buf b = BUF(200), record = BUF(100);
 	buf_printf(&record, "r%d", s->number);
@@ -88,11 +88,27 @@ static void park_for(struct world *w, struct session *s, uint64_t modseq, bool w
 	put_u64(&b, modseq);
 	put_bool(&b, wants_news);
 	put_str(&b, buf_str(&record));
-	put_u64(&b, account);
+	put_str(&b, waits);
 	EXPECT(member_park(w->parked, &s->m, buf_str(&b)));
 }
 
-static void park(struct world *w, struct session *s, uint64_t modseq, bool wants_news) { park_for(w, s, modseq, wants_news, 0); }
+static void park(struct world *w, struct session *s, uint64_t modseq, bool wants_news) { park_waiting(w, s, modseq, wants_news, STR("")); }
+
+static void add_wait(struct buf *b, uint64_t account, uint64_t modseq, bool asks_once)
+{
+	put_u64(b, account);
+	put_u64(b, modseq);
+	put_bool(b, asks_once);
+}
+
+static void park_for(struct world *w, struct session *s, uint64_t modseq, bool wants_news, uint64_t account)
+{
+	CLEANUP(buf_free) struct buf b = BUF(100);
+
+	put_bool(&b, false);
+	add_wait(&b, account, modseq, false);
+	park_waiting(w, s, modseq, wants_news, buf_str(&b));
+}
 
 /* What the cell is asked for: "r1 r2 ". */
 static const char *asked(struct world *w, uint32_t *first_index)
@@ -205,6 +221,74 @@ TEST(visits)
 	for (int i = 0; i < 3; i++)
 		member_leave(w.parked, &s[i].m);
 	assert_string_equal(w.told, "0:ATTACH:;watch:8:0;watch:7:0;");
+	end(&w);
+}
+
+static const char *changed(struct session *s)
+{
+	static char text[100];
+	CLEANUP(buf_free) struct buf b = BUF(100);
+
+	text[0] = 0;
+	member_changed(&s->m, &b);
+	struct scan scan = scan_of(buf_str(&b));
+	while (!scan_done(&scan))
+		snprintf(text + strlen(text), sizeof(text) - strlen(text), "%d ", (int)get_u64(&scan));
+	return text;
+}
+
+static void park_with_both(struct world *w, struct session *s, uint64_t own, uint64_t eight, uint64_t nine)
+{
+	CLEANUP(buf_free) struct buf b = BUF(100);
+
+	put_bool(&b, true);
+	add_wait(&b, 8, eight, true);
+	if (nine > 0)
+		add_wait(&b, 9, nine, true);
+	park_waiting(w, s, own, true, buf_str(&b));
+}
+
+/* NOTIFY: its own account and two others. Each of those is asked once when it begins to be waited for, then once for each change, and what
+ * changes between two parkings is not missed. */
+TEST(waits_for_several)
+{
+	struct world w;
+	struct session s;
+	uint32_t first = 0;
+
+	begin(&w);
+	enter(&w, &s, 1, 7);
+	park_with_both(&w, &s, 10, 20, 30);
+	turn(&w);
+	assert_string_equal(w.told, "watch:8:1;watch:9:1;watch:7:1;1:ATTACH:;");
+	EXPECT_STR(str_of(changed(&s)), "9 8 ");
+	park_with_both(&w, &s, 10, 20, 30);
+	turn(&w);
+	EXPECT_STR(str_of(changed(&s)), "");
+	parked_changed(w.parked, 7, 11);       /* its own: told as ever */
+	turn(&w);
+	EXPECT_STR(str_of(asked(&w, &first)), "r1 ");
+	answer(&w, first, RENDERED_KEEP, 11, "r1", "");
+	turn(&w);
+	w.told[0] = 0;
+	parked_changed(w.parked, 9, 31);
+	turn(&w);
+	assert_string_equal(w.told, "1:ATTACH:;");
+	EXPECT_STR(str_of(changed(&s)), "9 ");
+	parked_changed(w.parked, 8, 21);       /* while it is attached */
+	park_with_both(&w, &s, 11, 20, 30);    /* 9 could not be asked: not again before it changes again */
+	turn(&w);
+	assert_string_equal(w.told, "1:ATTACH:;1:ATTACH:;");
+	EXPECT_STR(str_of(changed(&s)), "8 ");
+	park_with_both(&w, &s, 11, 21, 0);     /* waits for one only */
+	turn(&w);
+	parked_changed(w.parked, 9, 40);
+	turn(&w);
+	assert_string_equal(w.told, "1:ATTACH:;1:ATTACH:;watch:9:0;");
+	member_wake(w.parked, &s.m);
+	park(&w, &s, 11, false);
+	member_leave(w.parked, &s.m);
+	EXPECT(strstr(w.told, "watch:8:0;") != NULL);
 	end(&w);
 }
 

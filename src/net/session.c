@@ -10,11 +10,20 @@
 
 const struct session_open *session_info(const struct session *s) { return &s->info; }
 uint64_t session_guest(const struct session *s) { return s->guest; }
-void session_waits_for(struct session *s, uint64_t account) { s->waits_for = account; }
+void session_waits_for_own(struct session *s) { s->waits_own = true; }
 struct arena *session_arena(struct session *s) { return &s->arena; }
 bool session_is_dead(const struct session *s) { return s->is_dead || s->must_end; }
 uint64_t session_bytes_out(const struct session *s) { return s->bytes_out; }
 bool session_has_input(const struct session *s) { return s->in_at < s->in.n; }
+
+void session_waits_for(struct session *s, uint64_t account, uint64_t modseq, bool asks_once)
+{
+	if (s->waits.n >= PARK_WAITS_MAX * PARK_WAIT_SIZE)
+		return;
+	put_u64(&s->waits, account);
+	put_u64(&s->waits, modseq);
+	put_bool(&s->waits, asks_once);
+}
 
 void session_will_wait(struct session *s)
 {

@@ -24,7 +24,8 @@ struct session {
 	bool                 is_leaving;      /* the client gave up its login; its engine is not asked any more */
 	bool                 must_park;       /* its guest's cell asks for it */
 	uint64_t             guest;           /* account; 0: of a gate */
-	uint64_t             waits_for;       /* account; 0: this one */
+	bool                 waits_own;       /* beside those in waits, PARK_WAIT_SIZE bytes each (FRAME_PARK); without any, in any case */
+	struct buf           waits;
 	_Atomic int64_t      offered_ms;      /* a guest's session: parking was offered then; 0: it is not */
 	_Atomic int64_t      waits_since_ms;  /* 0: not waiting, or it cannot be parked before its next command */
 	_Atomic uint32_t     epoch;           /* of its grant; UINT32_MAX before it is known */

@@ -53,13 +53,16 @@ static int64_t silence_ms(const struct client *c)
 static bool enter_cell(struct client *c, struct str command, struct str given, bool waits_for_start)
 {
 	CLEANUP(buf_free) struct buf b = BUF(OPEN_FRAME_MAX);
+	CLEANUP(buf_free) struct buf changed = BUF(PARK_WAITS_MAX * 8);
 	CLEANUP(arena_free) struct arena a = { 0 };
 	char room[PEER_TEXT_MAX];
+	member_changed(&c->member, &changed);
 	const struct session_open o = {
 		.grant = c->member.grant, .protocol = (enum protocol)c->protocol, .is_tls = c->stream.tls != NULL,
 		.is_compressed = c->stream.deflate != NULL, .peer = peer_text(&c->peer, room), .peer_port = c->peer.port,
 		.local_port = c->peer.local_port, .login_name = str_of(c->login_name), .command = command,
 		.tls_text = c->stream.tls ? tls_text(c->stream.tls, &a) : STR(""), .record = c->member.record,
+		.changed = buf_str(&changed),
 	};
 
 	put_session_open(&b, &o);

@@ -254,7 +254,7 @@ static void cell_parks(struct world *w, uint64_t bytes_in, uint64_t modseq, cons
 	put_u64(&b, modseq);
 	put_bool(&b, true);
 	put_str(&b, str_of(record));
-	put_u64(&b, 0);
+	put_str(&b, STR(""));
 	cell_says(w, FRAME_PARK, buf_str(&b));
 	char room[FRAME_MAX];
 	struct str bytes;

@@ -11,7 +11,7 @@ struct view;
 enum { GUESTS_AT_ONCE = 6, GUEST_AT_ONCE = 3 };
 enum { MESSAGE_LIMIT_MIN = 1000 };   /* RFC 9738 §3: not lower than this */
 
-/* How an engine meets other accounts (shared mailboxes): through control and master; in tests, without them. Each call may wait. */
+/* How an engine meets other accounts (shared mailboxes): through control and master; in tests, without them, and perhaps without list. Each call may wait. */
 struct others {
 	/* Who lets this account see something: one by any of his addresses (ERR_NOTFOUND: nobody, or he shares nothing), or all. */
 	enum err (*find)(void *context, struct str address, struct arena *a, struct share_owner *out);

@@ -217,6 +217,33 @@ def test_news_while_parked(server):
         c.close()
 
 
+def test_notify(server):
+    """He watches mailboxes of two others and his own INBOX, without selecting any; what he may not see any more he does not hear of."""
+    alice, bob, carol = login(server, ALICE), login(server, BOB), login(server, CAROL)
+    carol.command("c create Plans", "c OK")
+    server.cli("account", "share", CAROL, "Plans", BOB, "lr")
+    for name in (f"{HERS}/Team", f"Other Users/{CAROL}/Plans"):
+        bob.command(f'b subscribe "{name}"', "b OK")
+    lines = bob.command("b notify set status (subscribed (MessageNew MessageExpunge FlagChange)) (inboxes (MessageNew MessageExpunge))", "b OK")
+    said(lines, f'* STATUS "{HERS}/Team" (MESSAGES 10', f'* STATUS "Other Users/{CAROL}/Plans" (MESSAGES 0', "* STATUS INBOX (MESSAGES 2")
+    unsaid(lines, "Secret", "Old")
+    parked(server, 1)
+    append(alice, "Secret", "not for bob either")
+    append(alice, "Team", "for all")
+    said(bob.until("* STATUS", 5), f'* STATUS "{HERS}/Team" (MESSAGES 11')
+    append(carol, "Plans", "one")  # while he is still attached: he hears of it when he waits again
+    said(bob.until("* STATUS", 6), f'* STATUS "Other Users/{CAROL}/Plans" (MESSAGES 1')
+    server.deliver(BOB, "his own")
+    said(bob.until("* STATUS", 6), "* STATUS INBOX (MESSAGES 3")
+    server.cli("account", "unshare", ALICE, "Team", BOB)
+    append(alice, "Team", "not for bob any more")
+    append(carol, "Plans", "two")
+    unsaid(said(bob.until("* STATUS", 6), f'* STATUS "Other Users/{CAROL}/Plans" (MESSAGES 2'), "Team")
+    server.cli("account", "share", ALICE, "Team", BOB, "lrswite")
+    for c in (alice, bob, carol):
+        c.close()
+
+
 def test_the_owner_goes(server):
     """Her cell dies: he is told in words, and finds everything again."""
     bob = login(server, BOB)

@@ -1,0 +1,231 @@
+/* NOTIFY in mailboxes of other accounts: those that are subscribed, or named.
+ *
+ * Nothing is kept open for it. Of each such account the session knows one number, the modseq that it was told up to; the gate wakes it when the account
+ * has changed since (net/parked.h), and then it visits that account once: as a session that is parked there with a NOTIFY of its own, made here
+ * from what the client asked for, which hears what is new and goes again (guest.c, notify_is_for_guest()). So a hundred programs that watch a
+ * mailbox of a group cost their owner nothing while nothing happens, and an owner's cell never speaks to who has not asked.
+ *
+ * Only of messages there is news: names come with the next LIST. Accounts are known here by their main addresses, as LIST shows them. */
+#include "imap/notify_private.h"
+#include "imap/remote.h"
+#include "base/wire.h"
+
+enum { ASK_BYTES_MAX = 1500, NOOP_TRIES = 3 };
+
+/* What is asked of one owner: a group for each name, those that say NONE in each of the portions. */
+struct asking {
+	struct imap_session *s;
+	const struct share_owner *owner;
+	struct notify_group *none, *wanted;
+	size_t n_none, n_wanted;
+};
+
+struct watched {
+	struct share_owner *owners;
+	size_t n_owners;
+	struct str *subscribed;
+	size_t n_subscribed;
+};
+
+static enum err read_watched(struct imap_session *s, struct watched *w)
+{
+	const struct others *others = s->account->others;
+
+	if (others->list == NULL)
+		return ERR_UNAVAILABLE;
+	TRY(view_subscriptions(s->view, &s->cmd.arena, &w->subscribed, &w->n_subscribed));
+	session_will_wait(s->s);
+	return others->list(others->context, &s->cmd.arena, &w->owners, &w->n_owners);
+}
+
+/* The name, if it is one of this owner's, as he calls it himself. */
+static bool is_his(const struct share_owner *owner, struct str name, struct str *path)
+{
+	struct str address;
+
+	if (!imap_is_other(name, &address) || !str_ieq(address, owner->address))
+		return false;
+	*path = str_from(name, sizeof IMAP_OTHERS + address.n);
+	*path = str_from(*path, path->n > 0);
+	if (str_ieq(*path, STR("INBOX")))
+		*path = STR("INBOX");
+	return path->n > 0;
+}
+
+static void add_name(struct asking *a, struct notify_group **list, size_t *n, enum filter_kind kind, unsigned events, struct str name)
+{
+	struct arena *arena = &a->s->cmd.arena;
+	struct str path, *names;
+
+	if (*n == NOTIFY_OTHERS_MAX || !is_his(a->owner, name, &path))
+		return;
+	if (*list == NULL)
+		*list = arena_array(arena, NOTIFY_OTHERS_MAX, sizeof **list);
+	names = arena_array(arena, 1, sizeof *names);
+	*names = path;
+	(*list)[(*n)++] = (struct notify_group){ .filter = { .kind = kind, .names = names, .n_names = 1 }, .events = events };
+}
+
+static void add_group(struct asking *a, const struct watched *w, const struct notify_group *g)
+{
+	unsigned events = g->events & NOTIFY_MESSAGES;
+	struct notify_group **list = g->events == 0 ? &a->none : &a->wanted;
+	size_t *n = g->events == 0 ? &a->n_none : &a->n_wanted;
+
+	if (g->events != 0 && events == 0)
+		return;
+	for (size_t i = 0; g->filter.kind == FILTER_SUBSCRIBED && i < w->n_subscribed; i++)
+		add_name(a, list, n, FILTER_MAILBOXES, events, w->subscribed[i]);
+	for (size_t i = 0; g->filter.kind >= FILTER_SUBTREE && i < g->filter.n_names; i++)
+		add_name(a, list, n, g->filter.kind, events, g->filter.names[i]);
+}
+
+static struct asking asking_of(struct imap_session *s, const struct watched *w, const struct share_owner *owner)
+{
+	struct asking a = { .s = s, .owner = owner };
+
+	for (size_t i = 0; i < s->notify->n; i++)
+		add_group(&a, w, &s->notify->groups[i]);
+	return a;
+}
+
+/* From *at on, as many as one visit takes. False: there is no room for even one. */
+static bool next_portion(const struct asking *a, size_t *at, uint64_t told, struct buf *notify)
+{
+	struct notify_group groups[NOTIFY_GROUPS_MAX];
+	struct imap_notify n = { .groups = groups, .told = told };
+	size_t bytes = 0, begin = *at;
+
+	for (size_t i = 0; i < a->n_none && n.n < NOTIFY_GROUPS_MAX; i++) {
+		groups[n.n++] = a->none[i];
+		bytes += a->none[i].filter.names[0].n + 16;
+	}
+	for (; *at < a->n_wanted && n.n < NOTIFY_GROUPS_MAX; (*at)++) {
+		bytes += a->wanted[*at].filter.names[0].n + 16;
+		if (bytes > ASK_BYTES_MAX)
+			break;
+		groups[n.n++] = a->wanted[*at];
+	}
+	notify_put(notify, &n);
+	return *at > begin;
+}
+
+/* One visit: what is new there is told, and *told is how far. False: it did not come to that. */
+static bool visit(const struct asking *a, struct str notify, uint64_t *told)
+{
+	struct imap_session *s = a->s;
+	CLEANUP(imap_remote_close) struct imap_remote *r = imap_remote_new(s, a->owner->account, a->owner->address);
+	struct imap_reply reply = { .status = IMAP_NO };
+
+	buf_reset(&r->record);
+	imap_notify_record(s->tongue, notify, &r->record);
+	if (r->record.failed)
+		return false;
+	for (int i = 0; i < NOOP_TRIES && (i == 0 || (reply.status == IMAP_NO && str_starts(reply.text, STR("[INUSE]")))); i++)
+		reply = imap_remote_command(r, &s->cmd, STR("NOOP"));
+	s->is_cut |= reply.status == IMAP_CUT;
+	if (reply.status != IMAP_OK || !imap_remote_park(r))
+		return false;
+	*told = r->modseq;
+	return true;
+}
+
+/* All portions; told up to what the first of them said. */
+static void look(const struct asking *a, struct notify_owner *o)
+{
+	uint64_t since = o->told, told = since == NOTIFY_ANEW ? NOTIFY_SINCE_EVER : since;
+	size_t at = 0;
+
+	o->must_look = false;
+	while (at < a->n_wanted && !a->s->is_cut) {
+		CLEANUP(buf_free) struct buf notify = BUF(NOTIFY_RECORD_MAX);
+		bool is_first = at == 0;
+		uint64_t now;
+		if (!next_portion(a, &at, since, &notify) || notify.failed || !visit(a, buf_str(&notify), &now)) {
+			told = since == NOTIFY_ANEW ? NOTIFY_SINCE_EVER : since;
+			break;
+		}
+		told = is_first || now < told ? now : told;
+	}
+	o->told = told == NOTIFY_ANEW ? NOTIFY_SINCE_EVER : told;
+}
+
+static struct notify_owner *owner_of(struct imap_notify *n, uint64_t account)
+{
+	for (size_t i = 0; i < n->n_owners; i++)
+		if (n->owners[i].account == account)
+			return &n->owners[i];
+	return NULL;
+}
+
+bool notify_others_begin(struct imap_session *s, bool wants_status)
+{
+	struct imap_notify *n = s->notify;
+	struct watched w = { 0 };
+	size_t names = 0;
+
+	if (s->guest != NULL || s->account->others == NULL || n == NULL || !notify_wants(n, NOTIFY_MESSAGES) || read_watched(s, &w) != ERR_OK)
+		return true;
+	for (size_t i = 0; i < w.n_owners && !s->is_cut; i++) {
+		struct asking a = asking_of(s, &w, &w.owners[i]);
+		if (n->n_owners == NOTIFY_OWNERS_MAX || (names += a.n_wanted) > NOTIFY_OTHERS_MAX)
+			break;
+		if (a.n_wanted == 0 || owner_of(n, w.owners[i].account) != NULL)
+			continue;
+		if (n->owners == NULL)
+			n->owners = arena_array(&n->arena, NOTIFY_OWNERS_MAX, sizeof *n->owners);
+		struct notify_owner *o = &n->owners[n->n_owners++];
+		*o = (struct notify_owner){ .account = w.owners[i].account, .told = wants_status ? NOTIFY_ANEW : UINT64_MAX };
+		look(&a, o);
+		o->told = o->told == UINT64_MAX ? NOTIFY_SINCE_EVER : o->told;  /* could not be asked: all that was ever new there is told once */
+	}
+	return !s->is_cut;
+}
+
+/* Has nothing (more) of it to be told: it is not waited for any longer. */
+static bool look_or_leave(struct imap_session *s, const struct watched *w, struct notify_owner *o)
+{
+	for (size_t i = 0; i < w->n_owners; i++) {
+		if (w->owners[i].account != o->account)
+			continue;
+		struct asking a = asking_of(s, w, &w->owners[i]);
+		if (a.n_wanted > 0)
+			look(&a, o);
+		return a.n_wanted == 0;
+	}
+	return true;
+}
+
+bool notify_others_tell(struct imap_session *s)
+{
+	struct imap_notify *n = s->notify;
+	struct str tag = s->cmd.tag;
+	struct watched w = { 0 };
+	bool must_look = false;
+
+	for (size_t i = 0; i < n->n_owners; i++)
+		must_look |= n->owners[i].must_look;
+	if (!must_look || read_watched(s, &w) != ERR_OK)
+		return true;
+	if (s->cmd.row == NULL)  /* no command of the client's runs; the owner's cell has to be sent one, under some tag */
+		s->cmd.tag = STR("notify");
+	for (size_t i = 0; i < n->n_owners && !s->is_cut; ) {
+		if (n->owners[i].must_look && look_or_leave(s, &w, &n->owners[i]))
+			n->owners[i] = n->owners[--n->n_owners];
+		else
+			i++;
+	}
+	s->cmd.tag = tag;
+	return !s->is_cut;
+}
+
+void notify_others_changed(struct imap_notify *n, struct str accounts)
+{
+	struct scan s = scan_of(accounts);
+
+	while (!scan_done(&s)) {
+		struct notify_owner *o = owner_of(n, get_u64(&s));
+		if (o != NULL)
+			o->must_look = true;
+	}
+}
