@@ -367,7 +367,7 @@ static enum err give_out(struct view *v, struct box *(*find)(struct view *v, con
 	if (box != NULL)
 		copy_out(v, box, a, out);
 	pthread_mutex_unlock(&v->memory_lock);
-	return box ? read_subscribed(v, out) : ERR_NOTFOUND;
+	return box ? ERR_OK : ERR_NOTFOUND;
 }
 
 static struct box *find_id(struct view *v, const void *key) { return box_by_id(v, *(const int64_t *)key); }
@@ -379,11 +379,13 @@ static struct box *find_role(struct view *v, const void *key)
 
 enum err view_mailbox_get(struct view *v, int64_t mailbox_id, struct arena *a, struct mailbox *out)
 {
-	return give_out(v, find_id, &mailbox_id, a, out);
+	TRY(give_out(v, find_id, &mailbox_id, a, out));
+	return read_subscribed(v, out);
 }
 
 enum err view_mailbox_by_role(struct view *v, enum mailbox_role role, struct arena *a, struct mailbox *out)
 {
+	/* without subscriptions: each delivery asks, and would pay 3 % of its work for them */
 	return give_out(v, find_role, &role, a, out);
 }
 
@@ -393,7 +395,8 @@ enum err view_mailbox_find(struct view *v, struct str path, struct arena *a, str
 
 	if (mailbox_path(path, a, &right) != ERR_OK)
 		return ERR_NOTFOUND;
-	return give_out(v, find_path, &right, a, out);
+	TRY(give_out(v, find_path, &right, a, out));
+	return read_subscribed(v, out);
 }
 
 /* ---------------------------------------------------------------------------------------------------------- create */
