@@ -133,6 +133,7 @@ enum err email_delete(struct tx *tx, uint32_t email)
 
 	TRY(email_place(tx->v, email, &was));
 	TRY(body_file_add_dead(tx->v, &was));
+	TRY(gists_forget(tx->v, email));
 	CLEANUP(stmt_release) struct stmt *q = db_query(tx->v->db, sql);
 	stmt_bind_int64(q, 1, email);
 	return stmt_done(q);

@@ -3,39 +3,21 @@
  * A client that shows a mailbox by subject or as conversations asks for it again after each new message. To read ten thousand records for
  * that (600 bytes each, the subject decoded, cut and folded anew) costs three times what sorting does. A column beside the record would be
  * read without it, but costs each delivery a page of the log, also where nobody ever sorts. So gists are made when somebody asks, and kept
- * in the cell: an email never changes, so nothing has to be kept in step with the disk, and what is lost was only quick.
+ * in the cell, and some of them on disk (gist_table.c): an email never changes, so nothing has to be kept in step, and what is lost was only
+ * quick.
  *
  * Bounded: GISTS_MAX bytes for an account; what does not fit is made each time. All go when nobody asked for GISTS_IDLE_MS, and when they
  * have been full for so long (what is asked for by then may be another mailbox). A gist is never changed or freed alone; one that lacks
  * a text is made again, and takes the place of the first. */
-#include "store/gist.h"
+#include "store/gist_private.h"
 #include "base/clock.h"
 #include "mime/summary.h"
-#include "store/store_private.h"
 #include "text/fold.h"
 #include <assert.h>
 
-enum { GISTS_MAX = 8 << 20, GIST_MAX = 4096 /* bytes of one that is kept */, GISTS_IDLE_MS = 60000, TABLE_FIRST = 1024, BATCH = 1000 };
-
-struct kept {
-	int64_t  sent, received;
-	uint64_t size, id;
-	uint32_t email;
-	uint16_t ends[GIST_TEXTS];   /* of the texts, counted from the first */
-	uint8_t  has;                /* GIST_SENT | GIST_TEXT(…) */
-	uint8_t  n_references;
-	bool     knows_references, is_reply;
-	uint64_t references[];       /* and behind them the texts */
-};
+enum { GISTS_MAX = 8 << 20, GIST_MAX = 4096 /* bytes of one that is kept */, GISTS_IDLE_MS = 60000, TABLE_FIRST = 1024 };
 
 static_assert(GIST_TEXTS + 2 <= 8, "kept.has is a byte");
-
-struct gists {
-	struct arena  arena;
-	struct kept **table;         /* by email, open addressing, a power of two; at most half full */
-	size_t        n, cap;
-	int64_t       used_ms, full_ms;   /* full_ms 0: it is not */
-};
 
 /* ------------------------------------------------------------------------------------------------------------- making */
 
@@ -109,6 +91,8 @@ static struct kept **place_of(const struct gists *all, uint32_t email)
 	return &all->table[at & (all->cap - 1)];
 }
 
+const struct kept *gist_kept(const struct gists *all, uint32_t email) { return all->n > 0 ? *place_of(all, email) : NULL; }
+
 static void grow(struct gists *all)
 {
 	struct kept **was = all->table;
@@ -122,7 +106,7 @@ static void grow(struct gists *all)
 	mem_free(was);
 }
 
-static void keep(struct gists *all, const struct gist *g, unsigned has)
+void gist_keep(struct gists *all, const struct gist *g, unsigned has)
 {
 	size_t references = g->n_references * sizeof *g->references, size = sizeof(struct kept) + references, end = 0;
 
@@ -169,7 +153,7 @@ static size_t look_up(struct view *v, const uint32_t *emails, size_t n, unsigned
 
 	pthread_mutex_lock(&v->gists_lock);
 	for (size_t i = 0; i < n; i++) {
-		const struct kept *k = v->gists != NULL && v->gists->n > 0 ? *place_of(v->gists, emails[i]) : NULL;
+		const struct kept *k = v->gists != NULL ? gist_kept(v->gists, emails[i]) : NULL;
 		if (k != NULL && (k->has & asked) == asked) {
 			copy_kept(k, a, &out[i]);
 			continue;
@@ -190,12 +174,14 @@ static void keep_all(struct view *v, const struct gist *gists, const uint32_t *w
 		v->gists = MEM_NEW(struct gists);
 	v->gists->used_ms = clock_mono_ms();
 	for (size_t i = 0; i < n; i++)
-		if (gists[which[i]].email != 0)
-			keep(v->gists, &gists[which[i]], has);
+		if (gists[which[i]].email != 0) {
+			gist_keep(v->gists, &gists[which[i]], has);
+			gists_note_new(v, gists[which[i]].email);
+		}
 	pthread_mutex_unlock(&v->gists_lock);
 }
 
-/* Reads and makes those that are not kept. wants 0: numbers, which are cheap to read and not worth keeping. */
+/* Reads and makes those that are not kept. wants 0: numbers, for which no record is read. */
 static enum err make_missing(struct view *v, const uint32_t *emails, const uint32_t *missing, size_t n, unsigned wants, struct arena *a,
                              struct gist *out)
 {
@@ -218,17 +204,18 @@ static enum err make_missing(struct view *v, const uint32_t *emails, const uint3
 
 enum err view_gists(struct view *v, const uint32_t *emails, size_t n, unsigned wants, struct arena *a, struct gist *out)
 {
-	uint32_t missing[BATCH];
+	uint32_t missing[GISTS_BATCH];
 	size_t n_missing;
 
-	assert(n <= BATCH);
+	assert(n <= GISTS_BATCH);
 	wants |= wants != 0 ? GIST_SENT : 0;
 	n_missing = look_up(v, emails, n, &wants, a, out, missing);
+	if (n_missing > 0 && gists_read(v, emails, missing, n_missing))
+		n_missing = look_up(v, emails, n, &wants, a, out, missing);
 	if (n_missing == 0)
 		return ERR_OK;
 	TRY(make_missing(v, emails, missing, n_missing, wants, a, out));
-	if (wants != 0)
-		keep_all(v, out, missing, n_missing, wants);
+	keep_all(v, out, missing, n_missing, wants);
 	return ERR_OK;
 }
 
@@ -250,6 +237,7 @@ void gists_drop(struct view *v)
 		return;
 	arena_free(&v->gists->arena);
 	mem_free(v->gists->table);
+	mem_free(v->gists->blocks);
 	mem_free(v->gists);
 	v->gists = NULL;
 }

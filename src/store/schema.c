@@ -87,9 +87,13 @@ static const char step_10[] =
 
 static const char step_11[] = "DROP TABLE message;";
 
+static const char step_12[] =
+	/* gist_table.c; block: emails of these numbers / 256 */
+	"CREATE TABLE gist (block INTEGER PRIMARY KEY, crc INTEGER NOT NULL, gists BLOB NOT NULL);";
+
 static const struct db_step steps[] = {
 	{ 1, step_1, NULL }, { 2, step_2, NULL }, { 3, step_3, NULL }, { 4, step_4, NULL }, { 5, step_5, NULL }, { 6, step_6, NULL },
-	{ 7, step_7, NULL }, { 8, step_8, NULL }, { 9, step_9, NULL }, { 10, step_10, chunk_convert }, { 11, step_11, NULL },
+	{ 7, step_7, NULL }, { 8, step_8, NULL }, { 9, step_9, NULL }, { 10, step_10, chunk_convert }, { 11, step_11, NULL }, { 12, step_12, NULL },
 };
 
 enum err schema_prepare(struct db *db)

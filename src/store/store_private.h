@@ -277,6 +277,10 @@ enum err state_search_marks(struct view *v, uint64_t *mark, uint64_t *before) MU
 void gists_drop(struct view *v);                                /* for the end */
 void gists_tick(struct view *v, int64_t now_ms);
 
+/* gist_table.c */
+enum err gists_write(struct view *v, bool *more) MUST_CHECK;    /* some of what was made, for view_tick() */
+enum err gists_forget(struct view *v, uint32_t email) MUST_CHECK;   /* in the transaction that purges it */
+
 /* schema.c */
 enum err schema_prepare(struct db *db) MUST_CHECK;
 

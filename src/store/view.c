@@ -251,6 +251,13 @@ static enum err background(struct view *v, int64_t now_ms, bool *more)
 	return ERR_OK;
 }
 
+static bool write_gists(struct view *v)
+{
+	bool more;
+
+	return gists_write(v, &more) == ERR_OK && more;  /* a failure is logged; they are made again */
+}
+
 /* Whoever reads his mail here will search it, too. */
 static bool index_a_little(struct view *v, int64_t now_ms)
 {
@@ -293,6 +300,7 @@ bool view_tick(struct view *v)
 	gists_tick(v, now_ms);
 	if (checkpoint_if_due(v, now_ms) != ERR_OK || background(v, now_ms, &more) != ERR_OK)
 		v->is_pruning = v->is_compacting = more = false;  /* logged; tried again after PRUNE_EVERY_MS */
+	more |= write_gists(v);
 	more |= index_a_little(v, now_ms);
 	atomic_flag_clear(&v->is_ticking);
 	return more;

@@ -115,6 +115,7 @@ TEST(new_account_has_its_special_mailboxes_and_they_stay)
 	EXPECT_STR(str_of(names_of(v, &a)), "INBOX Archives Brouillons Corbeille Envoyés Indésirables");
 	EXPECT_OK(view_mailbox_by_role(v, MAILBOX_SENT, &a, &m));
 	EXPECT_STR(m.path, "Envoyés");
+	EXPECT_OK(view_mailbox_find(v, m.path, &a, &m));
 	EXPECT(m.is_subscribed);
 	EXPECT_OK(view_mailbox_find(v, STR("inbox"), &a, &m));
 	EXPECT_STR(m.path, "INBOX");
@@ -677,99 +678,5 @@ TEST(threads_by_references_and_subject)
 	uint64_t orphan = thread_of(v, "Message-ID: <f@x>\r\nIn-Reply-To: <p@x>\r\nSubject: Re: Tea\r\n\r\n");
 	EXPECT(thread_of(v, "Message-ID: <g@x>\r\nIn-Reply-To: <p@x>\r\nSubject: Re: Tea\r\n\r\n") == orphan);
 	view_close(v);
-	test_dir_remove(dir);
-}
-
-static const char reply_of_bob[] = "Subject: Re:  Hello\r\nFrom: Bob B <bob@x.test>\r\nDate: Sat, 1 Jan 2000 00:00:00 +0000\r\n"
-                                   "Message-ID: <b@x.test>\r\nReferences: <r@x.test> <a@x.test>\r\n\r\nx\r\n";
-
-static void expect_gist(const struct gist *g, const char *subject, const char *from, bool has_references)
-{
-	EXPECT_INT(g->size, sizeof reply_of_bob - 1);
-	EXPECT_INT(g->received, 1700000000);
-	EXPECT_INT(g->sent, 946684800);
-	EXPECT(g->is_reply == (subject != NULL) && g->knows_references == has_references);
-	EXPECT(g->id == (has_references ? summary_id_number(STR("b@x.test")) : 0));
-	EXPECT_INT(g->n_references, has_references ? 2 : 0);
-	if (has_references)
-		EXPECT(g->references[0] == summary_id_number(STR("r@x.test")) && g->references[1] == summary_id_number(STR("a@x.test")));
-	EXPECT_STR(g->texts[GIST_SUBJECT].n > 0 ? g->texts[GIST_SUBJECT] : STR_NONE, subject);
-	EXPECT_STR(g->texts[GIST_DISPLAYFROM].n > 0 ? g->texts[GIST_DISPLAYFROM] : STR_NONE, from);
-}
-
-/* Made from the record or kept, in whatever order texts are asked for: the same. */
-TEST(gists_are_what_the_message_says_also_when_they_are_kept)
-{
-	CLEANUP(arena_free) struct arena a = { 0 };
-	const char *dir = test_dir();
-	struct view *v = open_account(dir);
-	const uint32_t emails[] = { add(v, inbox_of(v), reply_of_bob, 0).email, add(v, inbox_of(v), "X: y\r\n\r\n", 0).email, 4711 };
-	static const struct { unsigned wants; const char *subject, *from; bool has_references; size_t kept; } cases[] = {
-		{ 0, NULL, NULL, false, 0 },  /* only numbers: not worth it */
-		{ GIST_SENT, NULL, NULL, false, 2 },
-		{ GIST_TEXT(GIST_SUBJECT), "HELLO", NULL, false, 2 },
-		{ GIST_REFERENCES, "HELLO", NULL, true, 2 },  /* what is known already is not lost */
-		{ GIST_TEXT(GIST_DISPLAYFROM), "HELLO", "BOB B", true, 2 },
-		{ GIST_TEXT(GIST_SUBJECT), "HELLO", "BOB B", true, 2 },
-		{ GIST_SENT, "HELLO", "BOB B", true, 2 },
-	};
-
-	EACH(cases, c) {
-		struct gist gists[3];
-		EXPECT_OK(view_gists(v, emails, 3, c->wants, &a, gists));
-		if (c->wants != 0)
-			expect_gist(&gists[0], c->subject, c->from, c->has_references);
-		EXPECT(gists[1].email == emails[1] && gists[1].sent == 1700000000 && gists[1].id == 0 && gists[1].texts[GIST_SUBJECT].n == 0);
-		EXPECT_INT(gists[2].email, 0);
-		EXPECT_INT(view_gists_kept(v), c->kept);
-	}
-	gists_tick(v, clock_mono_ms());
-	EXPECT_INT(view_gists_kept(v), 2);
-	gists_tick(v, clock_mono_ms() + 61000);  /* nobody asked for a minute */
-	EXPECT_INT(view_gists_kept(v), 0);
-	EXPECT_OK(view_close(v));
-	test_dir_remove(dir);
-}
-
-/* However large subjects are and however many: what is kept has an end, and answers stay right beyond it. */
-TEST(gists_that_are_kept_have_a_limit)
-{
-	enum { MESSAGES = 2300, SUBJECT = 3900 };
-	CLEANUP(arena_free) struct arena a = { 0 };
-	const char *dir = test_dir();
-	struct view *v = open_account(dir);
-	struct append_new in = { .mailbox_id = inbox_of(v) };
-	uint32_t emails[MESSAGES];
-	char *subject = arena_alloc(&a, SUBJECT);
-	struct append *ap;
-	struct appended *done;
-	size_t n, kept;
-
-	memset(subject, 'x', SUBJECT);
-	for (size_t i = 0; i < MESSAGES; i += n) {
-		EXPECT_OK(append_begin(v, &ap));
-		for (size_t k = 0; k < 100; k++) {
-			EXPECT_OK(append_message(ap, &in, 0));
-			EXPECT_OK(append_write(ap, arena_printf(&a, "Subject: %zu %.*s\r\n\r\n", i + k, SUBJECT, subject)));
-			EXPECT_OK(append_end(ap));
-		}
-		EXPECT_OK(append_commit(&ap, &a, &done, &n));
-		for (size_t k = 0; k < n; k++)
-			emails[i + k] = done[k].email;
-	}
-	for (int round = 0; round < 2; round++) {
-		for (size_t i = 0; i < MESSAGES; i += 100) {
-			CLEANUP(arena_free) struct arena scratch = { 0 };
-			struct gist gists[100];
-			EXPECT_OK(view_gists(v, emails + i, 100, GIST_TEXT(GIST_SUBJECT), &scratch, gists));
-			for (size_t k = 0; k < 100; k++)
-				EXPECT(str_starts(gists[k].texts[GIST_SUBJECT], arena_printf(&scratch, "%zu XXX", i + k)));
-		}
-		kept = view_gists_kept(v);
-		EXPECT(kept > 2000 && kept < 2200);
-	}
-	gists_tick(v, clock_mono_ms() + 61000);
-	EXPECT_INT(view_gists_kept(v), 0);
-	EXPECT_OK(view_close(v));
 	test_dir_remove(dir);
 }

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "deliver/local.h"
+#include "store/gist.h"
 #include "store/view.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -187,6 +188,27 @@ static void bench_store(struct view *v, int64_t inbox, uint32_t n)
 	selected_close(s);
 }
 
+/* What SORT (SUBJECT) reads, twice. */
+static void bench_gists(struct view *v, const char *when)
+{
+	for (int again = 0; again < 2; again++) {
+		CLEANUP(arena_free) struct arena a = { 0 };
+		uint32_t emails[1000], next = 1;
+		struct gist *gists = mem_array(COUNT_OF(emails), sizeof *gists);
+		size_t n = 0;
+		char what[80];
+		start();
+		for (; next < 10000; next += COUNT_OF(emails), n += COUNT_OF(emails), arena_reset(&a)) {
+			for (uint32_t i = 0; i < COUNT_OF(emails); i++)
+				emails[i] = next + i;
+			need(view_gists(v, emails, COUNT_OF(emails), GIST_TEXT(GIST_SUBJECT), &a, gists), "gists");
+		}
+		snprintf(what, sizeof what, "subjects, %s, %s", when, again ? "again" : "first");
+		report(what, n);
+		mem_free(gists);
+	}
+}
+
 static void bench_append(struct view *v, int64_t inbox, unsigned n)
 {
 	CLEANUP(arena_free) struct arena a = { 0 };
@@ -228,9 +250,17 @@ int main(int argc, char **argv)
 	bench_fetch(v, inbox.mailbox_id);
 	bench_store(v, inbox.mailbox_id, n + 200);
 	bench_append(v, inbox.mailbox_id, 200);
+	bench_gists(v, "never asked for");
+	start();
+	while (view_tick(v))
+		;
+	report("tick, a message", n);
 	start();
 	view_close(v);
 	report("close", 1);
+	v = open_account(dir);
+	bench_gists(v, "in an account just opened");
+	view_close(v);
 	int64_t open_us = 0;
 	start();
 	for (int i = 0; i < 100; i++) {
