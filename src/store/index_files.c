@@ -11,7 +11,7 @@
 #include "store/store_private.h"
 
 enum { MANIFEST_MAX = 16384, DEAD_LEAST = 1000 };
-static const char manifest_name[] = "segments", manifest_magic[] = "facteur search 3";
+static const char manifest_name[] = "segments", manifest_magic[] = "facteur search 4";
 
 enum err index_write_manifest(struct index *x)
 {

@@ -15,7 +15,8 @@ static const size_t MARKS_MAX = (size_t)64 << 20;   /* bytes of one search */
 
 struct pattern {
 	struct needle_part part;     /* of the text; is_like: the word that is wanted */
-	struct str         bytes;    /* are in every word that matches */
+	struct str         bytes;    /* are in every entry that matches: LF, word */
+	struct str         outline;  /* the same for segment_filter_has() */
 	bool               is_like, is_mistyped;   /* is_mistyped: nothing was found otherwise */
 	unsigned           fields;   /* is_like */
 	uint8_t           *marks;    /* by email: fields, or relevancy */
@@ -49,6 +50,15 @@ static bool is_same(const struct pattern *p, const struct needle_part *part, boo
 	return p->is_like == is_like && str_eq(p->part.text, part->text) && (is_like ? p->fields == fields : p->part.match == part->match);
 }
 
+/* Words lie sorted in the blocks, so few blocks have one with this beginning. */
+static void set_bytes(struct arena *a, struct pattern *p)
+{
+	bool begins = p->part.match == WORD_BEGINS || p->part.match == WORD_WHOLE, ends = p->part.match == WORD_ENDS || p->part.match == WORD_WHOLE;
+
+	p->outline = arena_printf(a, "%s" STR_FMT "%s", begins ? "\n" : "", STR_ARG(p->part.text), ends ? "\n" : "");
+	p->bytes = ends ? str_sub(p->outline, 0, p->outline.n - 1) : p->outline;
+}
+
 /* NULL: there is no room for more. */
 static struct pattern *pattern_for(struct finding *f, const struct needle_part *part, bool is_like, unsigned fields)
 {
@@ -58,9 +68,11 @@ static struct pattern *pattern_for(struct finding *f, const struct needle_part *
 	if (f->n == f->max)
 		return NULL;
 	struct pattern *p = &f->patterns[f->n++];
-	*p = (struct pattern){ .part = *part, .bytes = part->text, .is_like = is_like, .fields = fields };
+	*p = (struct pattern){ .part = *part, .is_like = is_like, .fields = fields };
 	if (is_like)
-		p->bytes = word_stem(part->text);
+		p->bytes = p->outline = word_stem(part->text);
+	else
+		set_bytes(f->arena, p);
 	p->marks = arena_alloc(f->arena, (size_t)f->upto + 1);
 	return p;
 }
@@ -135,7 +147,7 @@ static bool may_have(void *context, const uint8_t *filter)
 	struct finding *f = context;
 
 	for (size_t i = 0; i < f->n; i++)
-		if (f->is_second ? f->patterns[i].is_mistyped : segment_filter_has(filter, f->patterns[i].bytes))
+		if (f->is_second ? f->patterns[i].is_mistyped : segment_filter_has(filter, f->patterns[i].outline))
 			return true;
 	return false;
 }

@@ -95,7 +95,8 @@ struct segment_scan {
 	struct segment_room *room;
 };
 enum err segment_scan(struct segment *s, const struct segment_scan *how) MUST_CHECK;
-bool segment_filter_has(const uint8_t *filter, struct str bytes);   /* false: no word of its block has these bytes */
+/* False: no word of its block has these bytes. An LF is the beginning or the end of a word. */
+bool segment_filter_has(const uint8_t *filter, struct str bytes);
 
 /* ------------------------------------------------------------------------------------------------------------- batches */
 

@@ -3,8 +3,8 @@
  * search/N.words has every word, sorted, in blocks of some 32 kB: sum, length, where in the other file its lists begin, entries. An entry is
  * LF, the word, and the length of its list in digits that no UTF-8 has (0xf8 + three bits each). So a block can be searched for any string
  * by memmem(), which is how "udge" is found in BUDGET. A hundred thousand messages have some sixteen megabytes of words, most of them numbers and
- * identifiers that occur once; so search/N.filters has 2 kB for each block, a bit for each three bytes that follow each other in a word of it,
- * and what has a letter that identifiers do not have needs to look at a few blocks only.
+ * identifiers that occur once; so search/N.filters has 2 kB for each block, a bit for each three bytes that follow each other in a word of it
+ * (its beginning and its end count as a byte), and what has a letter that identifiers do not have needs to look at a few blocks only.
  * search/N.lists has the lists in the same order, each after 16 bits of its sum.
  *
  * SQLite's FTS5 was tried on paper: its vocabulary counts lists as it goes, so each look for a part of a word would read the whole index; a
@@ -15,6 +15,7 @@
 #include "base/mem.h"
 #include "base/wire.h"
 #include "store/index_private.h"
+#include <assert.h>
 #include <stdio.h>
 
 struct segment_names segment_names(uint32_t number)
@@ -86,10 +87,19 @@ static unsigned filter_bit(const char *p)
 	return three * UINT32_C(0x9e3779b1) >> (32 - FILTER_BITS);
 }
 
+/* A word with an LF on both sides, so that its beginning and its end can be asked for; a plain form without what marks it. */
 static void filter_add(uint8_t *filter, struct str word)
 {
-	for (size_t i = 0; i + 3 <= word.n; i++) {
-		unsigned bit = filter_bit(word.p + i);
+	char whole[TERM_MAX + 2];
+	size_t n = 0;
+
+	word = word.p[0] == TERM_PLAIN ? str_from(word, 1) : word;
+	whole[n++] = '\n';
+	memcpy(whole + n, word.p, word.n);
+	n += word.n;
+	whole[n++] = '\n';
+	for (size_t i = 0; i + 3 <= n; i++) {
+		unsigned bit = filter_bit(whole + i);
 		filter[bit / 8] |= (uint8_t)(1 << bit % 8);
 	}
 }
@@ -199,6 +209,7 @@ enum err segment_put(struct segment_writer *w, struct str term, struct str list)
 {
 	uint64_t n = list.n;
 
+	assert(term.n > 0 && term.n <= TERM_MAX);
 	if (w->block.n == 0)
 		w->block_lists_at = w->bytes[LISTS];
 	buf_add_char(&w->block, '\n');
