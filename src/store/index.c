@@ -266,8 +266,8 @@ static uint64_t bytes_of(const struct index *x, size_t from)
 	return bytes;
 }
 
-/* What was begun is brought to its end. */
-static enum err step(struct view *v, struct index *x, int64_t until_ms, bool *more)
+/* What was begun is brought to its end. least: so many new emails are worth a segment. */
+static enum err step(struct view *v, struct index *x, unsigned least, int64_t until_ms, bool *more)
 {
 	size_t merges;
 
@@ -279,7 +279,7 @@ static enum err step(struct view *v, struct index *x, int64_t until_ms, bool *mo
 	if (x->batch != NULL)
 		return go_on_reading(v, x, until_ms);
 	merges = x->is_stale ? x->segments.n : worth_merging(x);
-	*more = (merges > 0 || index_unread(v, x) >= WORTH_EMAILS) && has_room(v, x, merges > 0 ? bytes_of(x, x->segments.n - merges) : BATCH_BYTES);
+	*more = (merges > 0 || index_unread(v, x) >= least) && has_room(v, x, merges > 0 ? bytes_of(x, x->segments.n - merges) : BATCH_BYTES);
 	if (!*more)
 		return ERR_OK;
 	if (x->is_stale)
@@ -329,7 +329,7 @@ void index_failed(struct view *v, enum err e)
 }
 
 /* Under work, which it gives back. */
-static bool step_until(struct view *v, struct index *x, int64_t until_ms)
+static bool step_until(struct view *v, struct index *x, unsigned least, int64_t until_ms)
 {
 	bool more = false;
 	enum err e = ERR_OK;
@@ -337,7 +337,7 @@ static bool step_until(struct view *v, struct index *x, int64_t until_ms)
 	do {
 		more = false;
 		if (!atomic_load(&x->is_off))
-			e = step(v, x, until_ms, &more);
+			e = step(v, x, least, until_ms, &more);
 	} while (e == ERR_OK && more && clock_mono_ms() < until_ms);
 	if (e != ERR_OK)
 		fail(v, x, e);
@@ -345,20 +345,23 @@ static bool step_until(struct view *v, struct index *x, int64_t until_ms)
 	return more && e == ERR_OK;
 }
 
-bool index_step(struct view *v, int budget_ms)
+static bool step_for(struct view *v, unsigned least, int budget_ms)
 {
 	struct index *x = index_of(v);
 	int64_t until_ms = clock_mono_ms() + budget_ms;
 
 	pthread_mutex_lock(&x->work);
-	return step_until(v, x, until_ms);
+	return step_until(v, x, least, until_ms);
 }
+
+bool index_step(struct view *v, int budget_ms) { return step_for(v, WORTH_EMAILS, budget_ms); }
+bool index_step_to_end(struct view *v, int budget_ms) { return step_for(v, 1, budget_ms); }
 
 bool index_step_if_free(struct view *v, int budget_ms)
 {
 	struct index *x = index_of(v);
 
-	return pthread_mutex_trylock(&x->work) != 0 || step_until(v, x, clock_mono_ms() + budget_ms);
+	return pthread_mutex_trylock(&x->work) != 0 || step_until(v, x, WORTH_EMAILS, clock_mono_ms() + budget_ms);
 }
 
 void index_forget(struct view *v)

@@ -26,6 +26,7 @@ struct index_needle {
 	unsigned   fields;       /* at least one of these */
 	bool       is_like;      /* resembling words do as well; else exactly this string */
 	struct index_hits *hits; /* out, in the arena */
+	bool       is_unfound;   /* out; is_like: a word of it is nowhere, so words with a wrong letter were taken; of emails that the index has */
 };
 
 /* Looks up all needles at once. Some milliseconds, for a hundred thousand messages. */
@@ -53,6 +54,8 @@ struct index_progress {
 void index_progress(struct view *v, struct index_progress *out);
 /* Goes on making it for about so many milliseconds. False: there is nothing (more) to do, or it cannot be done. */
 bool index_step(struct view *v, int budget_ms);
+/* The same, for the last few emails too, which are not worth it otherwise. */
+bool index_step_to_end(struct view *v, int budget_ms);
 
 struct index_facts {
 	uint64_t emails, todo, bytes;   /* it knows; still to be read; on disk */

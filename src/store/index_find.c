@@ -263,6 +263,14 @@ static enum err look(struct finding *f, const struct segments *segments)
 	return ERR_OK;
 }
 
+static bool has_unfound(const struct index_hits *h)
+{
+	for (size_t i = 0; i < h->n; i++)
+		if (h->patterns[i]->is_mistyped)
+			return true;
+	return h->upto == 0 && h->is_like;
+}
+
 void index_find(struct view *v, struct index_needle *needles, size_t n, struct arena *a)
 {
 	struct finding *f = ARENA_NEW(a, struct finding);
@@ -279,6 +287,7 @@ void index_find(struct view *v, struct index_needle *needles, size_t n, struct a
 	index_segments_release(&segments);
 	for (size_t i = 0; i < n; i++) {
 		needles[i].hits->unsure = f->unsure;
+		needles[i].is_unfound = has_unfound(needles[i].hits);
 		if (e != ERR_OK)
 			needles[i].hits->n = 0;
 	}
