@@ -2,14 +2,14 @@
  *
  * The signature comes first: until a key of an issuer has proved right, nothing of what the token says is read here, so this process parses
  * only what somebody whom the administrator trusts has written. The key is looked for by its name (kid); a token without one, or a key
- * without one, is tried. Then the token must say that it is of the issuer whose key it was: two issuers may not speak for each other.
+ * without one, is tried, but no more than a few: a stranger may ask for a verification, not for three hundred. Then the token must say that it is of the issuer whose key it was: two issuers may not speak for each other.
  *
  * Clocks differ: a minute is forgiven. A token that never expires is refused, whoever signed it: it could not be taken back. */
 #include "auth/bearer.h"
 #include "auth/jwt.h"
 #include "crypto/public_key.h"
 
-enum { LEEWAY_S = 60 };
+enum { LEEWAY_S = 60, TRIES_MAX = 8 };
 
 const char *bearer_fault_name(enum bearer_fault f)
 {
@@ -27,20 +27,20 @@ static bool may_be(const struct issuer_key *k, struct str kid) { return k->kid.n
 
 static enum bearer_fault find_signer(const struct issuer *issuers, size_t n, const struct bearer_request *r, const struct issuer **out)
 {
-	bool is_known = false;
+	int tries = 0;
 
 	for (size_t i = 0; i < n; i++) {
 		for (size_t k = 0; k < issuers[i].key_count; k++) {
-			if (!may_be(&issuers[i].keys[k], r->kid))
+			if (!may_be(&issuers[i].keys[k], r->kid) || tries == TRIES_MAX)
 				continue;
-			is_known = true;
+			tries++;
 			if (public_key_verify(issuers[i].keys[k].public_der, r->signed_part, r->signature)) {
 				*out = &issuers[i];
 				return BEARER_FINE;
 			}
 		}
 	}
-	return is_known ? BEARER_SIGNATURE : BEARER_UNKNOWN_KEY;
+	return tries > 0 ? BEARER_SIGNATURE : BEARER_UNKNOWN_KEY;
 }
 
 /* The issuer called so that has the key, too: two realms of one server may share it. */

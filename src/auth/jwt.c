@@ -118,6 +118,6 @@ bool jwt_claims(struct str signed_part, const char *claim, struct arena *a, stru
 	out->is_for_access = kind.n == 0 || str_ieq(kind, STR("Bearer")) || str_ieq(kind, STR("at+jwt"));
 	out->issuer = text_of(claims, "iss", a);
 	out->who = text_of(claims, claim, a);
-	out->is_unverified = json_is_false(json_object_get(claims, "email_verified"));
+	out->is_unverified = strcmp(claim, "email") == 0 && json_is_false(json_object_get(claims, "email_verified"));
 	return true;
 }

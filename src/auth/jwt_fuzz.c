@@ -1,4 +1,5 @@
-/* Any bytes as a token; then as what a token says, behind a signature that is taken to be right. */
+/* Any bytes as a token; as what a token says, behind a signature that is taken to be right; as the keys of an issuer. */
+#include "auth/jwks.h"
 #include "auth/jwt.h"
 #include "base/bytes.h"
 #include <assert.h>
@@ -9,7 +10,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
 	CLEANUP(arena_free) struct arena a = { 0 };
 	struct str in = str_make(data, n);
+	struct issuer_key keys[ISSUER_KEYS_MAX];
 	struct jwt_claims claims;
+	size_t count;
 	struct jwt token;
 
 	if (n > 2 * TOKEN_MAX)
@@ -18,5 +21,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 		assert(token.signed_part.n < in.n && token.signature.n > 0 && token.signature.n <= TOKEN_SIGNATURE_MAX && token.kid.n <= TOKEN_KID_MAX);
 	if (jwt_claims(in, "email", &a, &claims))
 		assert(claims.audience_count <= JWT_AUDIENCES_MAX && claims.expires_s >= 0 && claims.not_before_s >= 0 && utf8_valid(claims.who));
+	if (jwks_read(in, &a, keys, &count) == ERR_OK)
+		assert(count > 0 && count <= ISSUER_KEYS_MAX && keys[0].public_der.n <= ISSUER_KEY_MAX);
 	return 0;
 }
