@@ -19,7 +19,8 @@ static void log_in(struct play *p, struct client *c)
 
 	imap_fresh_record((struct imap_tongue){ 0 }, &record);
 	c->box = -1;
-	c->n = c->n_results = 0;
+	c->n = c->n_results = c->n_saved = 0;
+	c->is_saved_unknown = false;
 	c->context = NO_CONTEXT;
 	c->s = session_for_test(&info, STR(""), &c->out);
 	session_test_guest(c->s, c->is_guest ? GUEST : 0);

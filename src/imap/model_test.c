@@ -2,7 +2,7 @@
  * client has been told, must be what the model says. A failure is made small before it is shown: an operation is three numbers that
  * mean something in any state, so that any of them may be left out.
  *
- * FACTEUR_SEED=n repeats one play, FACTEUR_OPERATIONS=n plays as many in all. */
+ * FACTEUR_SEED=n repeats one play, FACTEUR_OPERATIONS=n plays as many in all, FACTEUR_FIRST=n from that seed on (`make torture-imap`). */
 #include "imap/model_life_test.h"
 #include "imap/model_search_test.h"
 
@@ -18,8 +18,11 @@ static void new_message(const struct operation *o, struct model_message *m, char
 {
 	size_t padding = o->b % 40;
 
-	*m = (struct model_message){ .day = (int)(o->a % 28) + 1, .subject = (int)(o->a >> 5) % SUBJECTS, .flags = (o->a >> 8) & 0x77 };
+	*m = (struct model_message){ .day = (int)(o->a % 28) + 1, .subject = (int)(o->a >> 5) % SUBJECTS, .flags = (o->a >> 8) & 0x77, .words = (o->b >> 8) % (1 << WORDS) };
 	int n = snprintf(text, room, "Subject: %s\r\n\r\n%.*s", subjects[m->subject], (int)padding, "........................................");
+	for (int w = 0; w < WORDS; w++)
+		if (m->words & 1u << w)
+			n += snprintf(text + n, room - (size_t)n, "%s", words[w]);
 	m->size = (uint32_t)n;
 }
 
@@ -47,6 +50,30 @@ static void append_one(struct play *p, struct client *c, const struct operation 
 	flag_list(m.flags, flags, sizeof flags);
 	add_message(p, b, &m);
 	say(p, c, &a, "APPEND %s (%s) \"%02d-Feb-2024 10:00:00 +0000\" {%u+}\r\n%s", name_of(c, (int)(b - p->boxes)), flags, m.day, m.size, text);
+	want_ok(p, &a);
+	check_told(p, c, true);
+}
+
+/* Enough of them, in one command, to be worth an index. */
+static void append_many(struct play *p, struct client *c, const struct operation *o)
+{
+	struct box *b = &p->boxes[(o->a >> 16) % BOXES];
+	CLEANUP(buf_free) struct buf all = BUF(20000);
+	size_t n = MESSAGES_MAX - b->n < MANY ? MESSAGES_MAX - b->n : MANY;
+	struct answer a;
+
+	for (uint32_t i = 0; i < n; i++) {
+		const struct operation one = { .a = o->a + i * 2654435761u, .b = o->b + i * 40503u };
+		struct model_message m;
+		char text[300], flags[200];
+		new_message(&one, &m, text, sizeof text);
+		flag_list(m.flags, flags, sizeof flags);
+		add_message(p, b, &m);
+		buf_printf(&all, " (%s) \"%02d-Feb-2024 10:00:00 +0000\" {%u+}\r\n%s", flags, m.day, m.size, text);
+	}
+	if (n == 0)
+		return;
+	say(p, c, &a, "APPEND %s" STR_FMT, name_of(c, (int)(b - p->boxes)), STR_ARG(buf_str(&all)));
 	want_ok(p, &a);
 	check_told(p, c, true);
 }
@@ -228,6 +255,7 @@ static void choose(struct play *p, struct client *c, const struct operation *o)
 	c->n = 0;
 	c->context = NO_CONTEXT;  /* it ends with the selected mailbox */
 	c->n_results = 0;
+	save_result(c, NULL, 0);
 	c->is_readonly = (o->a >> 3) % 4 == 0;
 	if (resyncs)
 		say(p, c, &a, "%s %s (QRESYNC (%u %llu))", c->is_readonly ? "EXAMINE" : "SELECT", name_of(c, box), c->uidvalidity[box],
@@ -311,8 +339,11 @@ static void run(struct play *p, const struct operation *o)
 	case 5: case 6: case 7:
 		search(p, c, o);
 		break;
-	case 8: case 9:
+	case 8:
 		fetch(p, c, o);
+		break;
+	case 9:
+		fetch_some(p, c, o);
 		break;
 	case 10: case 11:
 		copy(p, c, o);
@@ -336,9 +367,11 @@ static void run(struct play *p, const struct operation *o)
 		append_one(p, c, o);
 		break;
 	default:
-		if ((o->b >> 16) % 12 == 0)
+		if ((o->b >> 16) % 24 == 0)
 			kill_cell(p, o);
-		else if ((o->b >> 16) % 12 < 4)
+		else if ((o->b >> 16) % 24 == 1)
+			append_many(p, c, o);
+		else if ((o->b >> 16) % 24 < 5)
 			index_now(p, o);
 		else
 			noop(p, c);
@@ -437,16 +470,21 @@ static void one_play(unsigned seed)
 		show(all, shrink(all, n + 1), seed);
 }
 
+static unsigned number_of(const char *name, unsigned otherwise)
+{
+	const char *text = getenv(name);
+
+	return text ? (unsigned)strtoul(text, NULL, 10) : otherwise;
+}
+
 TEST(the_real_mailbox_is_the_model)
 {
-	const char *only = getenv("FACTEUR_SEED"), *many = getenv("FACTEUR_OPERATIONS");
-	unsigned plays = (unsigned)(many ? strtoul(many, NULL, 10) : OPERATIONS_IN_ALL) / OPERATIONS;
+	unsigned only = number_of("FACTEUR_SEED", 0), first = only ? only : number_of("FACTEUR_FIRST", 1);
+	unsigned plays = only ? 1 : number_of("FACTEUR_OPERATIONS", OPERATIONS_IN_ALL) / OPERATIONS;
 
 	if (access("/dev/shm", W_OK) == 0)
 		setenv("TMPDIR", "/dev/shm", 1);  /* it is not about the disk */
 	log_setup("test", LOG_LEVEL_WARN, false);  /* each kill leaves a gap of modification numbers */
-	for (unsigned seed = 1; only == NULL && seed <= plays; seed++)
+	for (unsigned seed = first; seed < first + plays; seed++)
 		one_play(seed);
-	if (only != NULL)
-		one_play((unsigned)strtoul(only, NULL, 10));
 }

@@ -13,20 +13,21 @@
 #include "submit/account.h"
 #include <stdlib.h>
 
-enum { SESSIONS = 3, BOXES = 3, MESSAGES_MAX = 60, GONE_MAX = 4000, OPERATIONS = 400, FLAGS = 7, SUBJECTS = 4 };
+enum { SESSIONS = 3, BOXES = 3, MESSAGES_MAX = 60, MANY = 40, GONE_MAX = 4000, OPERATIONS = 400, FLAGS = 7, SUBJECTS = 4, WORDS = 4 };
 
 static const char *const box_names[BOXES] = { "INBOX", "Drafts", "Archive" };
 static const char *const guest_names[BOXES] = { "\"Other Users/a@x/INBOX\"", "\"Other Users/a@x/Drafts\"", "\"Other Users/a@x/Archive\"" };
 enum { GUEST = 7 };
 static const char *const flag_names[FLAGS] = { "\\Seen", "\\Answered", "\\Flagged", "\\Deleted", "\\Draft", "k1", "k2" };
 static const char *const subjects[SUBJECTS] = { "Re: apples", "Zebra", "apples", "[list] Bananas" };
+static const char *const words[WORDS] = { " lemon", " Walnut", " cherries", " date" };   /* of bodies, in this order */
 static const int subject_rank[SUBJECTS] = { 0, 2, 0, 1 };   /* by base subject */
 enum { SEEN = 1, DELETED = 8 };
 
 /* ---- the model */
 
 struct model_message {
-	uint32_t uid, size, flags;
+	uint32_t uid, size, flags, words;
 	int      day, subject;
 	unsigned changed;        /* tick of its last change */
 };
@@ -65,6 +66,9 @@ struct client {
 	enum { NO_CONTEXT, SEARCHED, SORTED } context;
 	uint32_t        results[2 * MESSAGES_MAX + 200];
 	size_t          n_results;
+	uint32_t        saved[MESSAGES_MAX];   /* "$": UIDs */
+	size_t          n_saved;
+	bool            is_saved_unknown;
 };
 
 static const char *name_of(const struct client *c, int box) { return c->is_guest ? guest_names[box] : box_names[box]; }
@@ -76,6 +80,8 @@ struct answer {
 	size_t   n;
 	bool     has_list;
 	struct uid_set fetched;  /* uids of FETCH responses with UID */
+	struct uid_set sized;    /* … and RFC822.SIZE: nobody says that without being asked */
+	uint32_t min, max;       /* of an ESEARCH */
 	struct uid_set earlier;  /* VANISHED (EARLIER) */
 	uint64_t highest;        /* HIGHESTMODSEQ code */
 	uint32_t status_items[5];

@@ -92,6 +92,8 @@ static void hear_fetch(struct play *p, struct client *c, uint32_t seq, struct st
 		t->uid = uid;
 		uid_set_add(&a->fetched, &p->arena, uid, uid);
 	}
+	if (t->uid != 0 && size != 0)
+		uid_set_add(&a->sized, &p->arena, t->uid, t->uid);
 	if (at >= 0) {
 		struct str flags = str_from(items, (size_t)at + 7);
 		flags = str_sub(flags, 0, (size_t)str_chr(flags, ')'));
@@ -203,19 +205,27 @@ static bool hear_update(struct play *p, struct client *c, struct str line, const
 	return true;
 }
 
-/* "(TAG "x") UID ALL 1:3,7 …": the set of ALL or PARTIAL in its order */
+/* "(TAG "x") UID ALL 1:3,7 …", "PARTIAL (1:4 NIL)": the set of ALL or PARTIAL in its order */
 static void hear_esearch(struct play *p, struct client *c, struct str text, struct answer *a)
 {
-	ptrdiff_t at = str_find(text, STR(" ALL "));
+	ptrdiff_t all = str_find(text, STR(" ALL ")), partial = str_find(text, STR(" PARTIAL ("));
 	bool is_update = hear_update(p, c, text, " REMOVEFROM (", remove_result);
 	struct scan s;
 
 	if (hear_update(p, c, text, " ADDTO (", add_result) || is_update)
 		return;
 	a->has_list = true;
-	if (at < 0)
-		return;
-	s = scan_of(str_from(text, (size_t)at + 5));
+	a->min = number_after(text, " MIN ");
+	a->max = number_after(text, " MAX ");
+	if (all >= 0) {
+		s = scan_of(str_from(text, (size_t)all + 5));
+	} else {
+		struct str rest = partial >= 0 ? str_from(text, (size_t)partial + 10) : STR("");
+		ptrdiff_t space = str_chr(rest, ' ');
+		if (space < 0 || str_starts(str_from(rest, (size_t)space), STR(" NIL)")))
+			return;
+		s = scan_of(str_from(rest, (size_t)space + 1));
+	}
 	do {
 		uint32_t first = scan_u32(&s), last = scan_take(&s, ':') ? scan_u32(&s) : first;
 		for (uint32_t n = first; n <= last && a->n < COUNT_OF(a->numbers); n++)
@@ -320,7 +330,7 @@ static void say(struct play *p, struct client *c, struct answer *a, const char *
 	CLEANUP(buf_free) struct buf said = BUF(100000);
 	struct str all, line;
 	va_list args;
-	char text[2000];
+	char text[20000];
 
 	va_start(args, fmt);
 	vsnprintf(text, sizeof text, fmt, args);
@@ -357,6 +367,40 @@ static void want_ok(struct play *p, const struct answer *a)
 {
 	if (a->status != 'O')
 		wrong(p, "answered " STR_FMT, STR_ARG(a->text));
+}
+
+/* ---- what a client knows */
+
+/* From 1; 0: it was not told of it. */
+static uint32_t told_place(const struct client *c, uint32_t uid)
+{
+	for (size_t i = 0; i < c->n; i++)
+		if (c->list[i].uid == uid)
+			return (uint32_t)i + 1;
+	return 0;
+}
+
+static bool is_told_gone(struct play *p, const struct client *c, uint32_t number, bool by_uid)
+{
+	uint32_t uid = by_uid ? number : number >= 1 && number <= c->n ? c->list[number - 1].uid : 0;
+
+	return uid == 0 || find(&p->boxes[c->box], uid) == NULL;
+}
+
+static bool knows_all_that_went(struct play *p, const struct client *c)
+{
+	for (size_t i = 0; i < c->n; i++)
+		if (find(box_of(p, c), c->list[i].uid) == NULL)
+			return false;
+	return true;
+}
+
+static bool is_saved(const struct client *c, uint32_t uid)
+{
+	for (size_t i = 0; i < c->n_saved; i++)
+		if (c->saved[i] == uid)
+			return true;
+	return false;
 }
 
 /* ---- after each command: what the client was told is what is */
