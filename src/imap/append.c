@@ -57,8 +57,7 @@ struct imap_reply append_refuse(struct imap_session *s, struct imap_cmd *c, stru
 	return r;
 }
 
-/* The mailbox, which may be a literal itself. False: syntax, or the peer is gone. */
-static bool read_mailbox(struct imap_session *s, struct imap_cmd *c, struct str *path)
+bool append_mailbox(struct imap_session *s, struct imap_cmd *c, struct str *path)
 {
 	struct imap_literal l;
 
@@ -198,10 +197,10 @@ struct imap_reply imap_append(struct imap_session *s, struct imap_cmd *c)
 	struct str path, address;
 	size_t n;
 
-	if (!read_mailbox(s, c, &path))
+	if (!append_mailbox(s, c, &path))
 		return append_refuse(s, c, imap_bad(c, APPEND_USAGE));
 	if (s->guest == NULL && imap_is_other(path, &address))
-		return imap_remote_append(s, c, path, address);
+		return imap_remote_append(s, c, "APPEND", path, address);
 	ap.e = imap_find(s, path, RIGHT_INSERT, &c->arena, &ap.to);
 	if (ap.e == ERR_OK)
 		ap.e = append_begin(s->view, &append);
@@ -261,12 +260,14 @@ struct imap_reply imap_replace(struct imap_session *s, struct imap_cmd *c)
 	struct appending ap = { .is_single = true };
 	struct imap_reply r;
 	struct appended *done;
-	struct str path;
+	struct str path, address;
 	size_t n;
 	uint32_t uid = replaced_uid(s, c, &r);
 
-	if (uid == 0 || !read_mailbox(s, c, &path))
+	if (uid == 0 || !append_mailbox(s, c, &path))
 		return append_refuse(s, c, uid == 0 ? r : imap_bad(c, "message " APPEND_USAGE));
+	if (s->guest == NULL && imap_is_other(path, &address))
+		return append_refuse(s, c, imap_no(c, "CANNOT", "not from one account into another; APPEND the new message there and remove the old one here"));
 	ap.e = imap_find(s, path, RIGHT_INSERT, &c->arena, &ap.to);
 	if (ap.e == ERR_OK)
 		ap.e = imap_may(s, s->mailbox_id, RIGHT_DELETED | RIGHT_EXPUNGE);

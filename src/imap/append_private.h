@@ -25,6 +25,8 @@ bool append_next_line(struct imap_session *s, struct imap_cmd *c);
 /* "CATENATE" was read: SP "(" cat-part *(SP cat-part) ")". False: the reply is in ap->reply. */
 bool append_catenate(struct imap_session *s, struct imap_cmd *c, struct appending *ap, const struct append_new *in);
 
+/* The mailbox, which may be a literal itself. False: syntax, or the peer is gone. */
+bool append_mailbox(struct imap_session *s, struct imap_cmd *c, struct str *path);
 /* The reply r, after what the client is sending without having waited was read and dropped. */
 struct imap_reply append_refuse(struct imap_session *s, struct imap_cmd *c, struct imap_reply r);
 struct imap_reply append_failure(struct imap_session *s, struct imap_cmd *c, enum err e, bool is_binary);

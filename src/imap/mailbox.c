@@ -95,7 +95,8 @@ struct imap_reply imap_rename(struct imap_session *s, struct imap_cmd *c)
 	to = imap_arg_mailbox(c, s);
 	if (!imap_arg_end(c))
 		return imap_bad(c, "old-mailbox new-mailbox");
-	e = imap_find(s, from, RIGHT_DELETE, &c->arena, &m);
+	/* the INBOX stays, and what is in it is moved (RFC 9051 §6.3.6): so it takes what MOVE would */
+	e = imap_find(s, from, str_ieq(from, STR("INBOX")) ? RIGHT_DELETE | RIGHT_DELETED | RIGHT_EXPUNGE : RIGHT_DELETE, &c->arena, &m);
 	if (e == ERR_OK)
 		e = imap_may_create(s, to, &c->arena);
 	if (e == ERR_OK)

@@ -1,8 +1,9 @@
 /* GETMETADATA and SETMETADATA (RFC 5464), and the entries of LIST RETURN (METADATA …) (RFC 9590).
  *
- * /private is the reader's own, /shared everybody's; a mailbox that only its owner reads has both all the same. The notes of the server
+ * /private is the reader's own, also where the mailbox is another account's; /shared everybody's who may read it, and to be changed by those who
+ * may set flags there (RFC 5464 §3.3). The notes of the server
  * ("" as mailbox) are the account's under /private; /shared of the server is its administrator's, so nobody writes it here. */
-#include "imap/remote.h"
+#include "imap/imap_private.h"
 #include "store/metadata.h"
 
 enum { DEPTH_ALL = 2 };
@@ -125,7 +126,7 @@ static enum err put_metadata(struct imap_session *s, int64_t mailbox_id, struct 
 	struct metadata *all;
 	size_t n, count = 0;
 
-	TRY(metadata_read(s->view, mailbox_id, &a, &all, &n));
+	TRY(metadata_read(s->view, mailbox_id, s->guest ? s->as_guest->account : 0, &a, &all, &n));
 	for (size_t i = 0; i < w->n; i++) {
 		bool is_there = false;
 		for (size_t k = 0; k < n; k++) {
@@ -150,7 +151,7 @@ static enum err put_metadata(struct imap_session *s, int64_t mailbox_id, struct 
 	if (path.n == 0)
 		buf_add_cstr(&s->out, "\"\"");
 	else
-		imap_put_mailbox(&s->out, path, is_utf8);
+		imap_put_mailbox(&s->out, imap_name_of(s, path, &a), is_utf8);
 	buf_add_char(&s->out, ' ');
 	buf_add(&s->out, buf_str(&line));
 	buf_add_cstr(&s->out, ")\r\n");
@@ -158,17 +159,14 @@ static enum err put_metadata(struct imap_session *s, int64_t mailbox_id, struct 
 	return ERR_OK;
 }
 
-static enum err find_mailbox(struct imap_session *s, struct imap_cmd *c, struct str path, int64_t *mailbox_id)
+static enum err find_mailbox(struct imap_session *s, struct imap_cmd *c, struct str path, unsigned rights, int64_t *mailbox_id)
 {
-	struct str address;
 	struct mailbox m;
 
 	*mailbox_id = 0;
 	if (path.n == 0)
-		return ERR_OK;
-	if (imap_is_other(path, &address))
-		return ERR_DENIED;  /* notes are for the owner alone so far */
-	TRY(view_mailbox_find(s->view, path, &c->arena, &m));
+		return s->guest == NULL ? ERR_OK : ERR_NOTFOUND;  /* those of the account are its owner's */
+	TRY(imap_find(s, path, rights, &c->arena, &m));
 	*mailbox_id = m.mailbox_id;
 	return ERR_OK;
 }
@@ -190,7 +188,7 @@ struct imap_reply imap_getmetadata(struct imap_session *s, struct imap_cmd *c)
 	parse_entries(c, w);
 	if (!imap_arg_end(c))
 		return imap_bad(c, "[(MAXSIZE n DEPTH 0/1/infinity)] mailbox (entries)");
-	e = find_mailbox(s, c, path, &mailbox_id);
+	e = find_mailbox(s, c, path, RIGHT_LOOKUP | RIGHT_READ, &mailbox_id);
 	if (e == ERR_OK)
 		e = put_metadata(s, mailbox_id, path, w);
 	if (e != ERR_OK)
@@ -232,6 +230,16 @@ static struct imap_reply refuse_value(struct imap_cmd *c, const struct metadata 
 	return (struct imap_reply){ .status = IMAP_OK };
 }
 
+static unsigned rights_for(const struct metadata *entries, size_t n)
+{
+	unsigned rights = RIGHT_LOOKUP | RIGHT_READ;
+
+	for (size_t i = 0; i < n; i++)
+		if (str_starts(entries[i].entry, STR("/shared")))
+			rights |= RIGHT_WRITE;
+	return rights;
+}
+
 /* SETMETADATA mailbox entry-values                                                               RFC 5464 §4.3 */
 struct imap_reply imap_setmetadata(struct imap_session *s, struct imap_cmd *c)
 {
@@ -249,9 +257,9 @@ struct imap_reply imap_setmetadata(struct imap_session *s, struct imap_cmd *c)
 	r = refuse_value(c, entries, n, path.n == 0);
 	if (r.status != IMAP_OK)
 		return r;
-	e = find_mailbox(s, c, path, &mailbox_id);
+	e = find_mailbox(s, c, path, rights_for(entries, n), &mailbox_id);
 	if (e == ERR_OK)
-		e = metadata_write(s->view, mailbox_id, entries, n);
+		e = metadata_write(s->view, mailbox_id, s->guest ? s->as_guest->account : 0, entries, n);
 	if (e == ERR_LIMIT)
 		return imap_no(c, "METADATA TOOMANY", "a mailbox has at most %d entries, and an account at most 4 MB of them", METADATA_ENTRIES_MAX);
 	return e == ERR_OK ? imap_ok(c, "noted") : imap_err(c, e);

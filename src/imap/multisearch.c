@@ -10,7 +10,7 @@
 #include "imap/notify_private.h"
 #include "imap/remote.h"
 
-enum { SOURCES_MAX = 50, OTHERS_MAX = 100 /* mailboxes of other accounts that one command names, subscribed ones among them */ };
+enum { OTHERS_MS = 60000 /* for all other accounts together */, SOURCES_MAX = 50, OTHERS_MAX = 100 /* mailboxes of other accounts that one command names, subscribed ones among them */ };
 
 struct sources {
 	struct filter list[SOURCES_MAX];
@@ -245,6 +245,7 @@ static enum err find_others(struct imap_session *s, struct imap_cmd *c, const st
 static struct imap_reply search_others(struct imap_session *s, struct imap_cmd *c, const struct owners *all, struct str rest)
 {
 	struct imap_reply done = imap_ok(c, "searched");
+	int64_t until_ms = clock_mono_ms() + OTHERS_MS;
 
 	for (size_t i = 0; i < all->n; i++) {
 		CLEANUP(imap_remote_close) struct imap_remote *temporary = NULL;
@@ -252,6 +253,10 @@ static struct imap_reply search_others(struct imap_session *s, struct imap_cmd *
 		struct imap_remote *r = imap_remote_for(s, c, all->list[i].address, &temporary, &reply);
 		if (r == NULL)
 			continue;
+		if (clock_mono_ms() >= until_ms)
+			return imap_no(c, "INUSE", "not all mailboxes of others could be searched in time; name fewer of them");
+		if (r == temporary && imap_remote_link(r) != NULL)
+			link_hurry(r->link, until_ms);
 		reply = imap_remote_command(r, c, arena_printf(&c->arena, "ESEARCH IN (" STR_FMT ") " STR_FMT, STR_ARG(all->list[i].sources), STR_ARG(rest)));
 		if (reply.is_last)
 			return reply;

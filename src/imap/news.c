@@ -197,6 +197,8 @@ bool imap_send_news(struct imap_session *s, bool removals, struct arena *a)
 	bool is_welcome = imap_welcome(s) == ERR_OK;  /* else he has lost his rights, and learns nothing more */
 	if (is_welcome && s->selected != NULL && !send_selected(s, removals, a))
 		return false;
+	if (is_welcome && s->selected != NULL && s->guest != NULL)
+		imap_put_rights_news(s);
 	if (is_welcome && s->notify != NULL && s->notify->n > 0)
 		send_others(s);
 	if (s->notify != NULL && s->notify->n_owners > 0 && !notify_others_tell(s))

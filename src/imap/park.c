@@ -21,6 +21,7 @@ struct parked {
 	uint16_t              errors;
 	struct str            idle_tag;
 	struct selected_state state;
+	uint16_t              rights;  /* imap_session.told_rights */
 	struct str            saved;   /* ranges, 8 bytes each */
 	struct str            notify;  /* notify_put() */
 	uint64_t              owner;   /* of the mailbox that is selected, in another account; 0: none is */
@@ -42,6 +43,7 @@ static void put_parked(struct buf *b, const struct parked *p)
 		put_u32(b, p->state.count);
 		put_u64(b, p->state.modseq);
 		put_u32(b, p->state.keywords);
+		put_u16(b, p->rights);
 		put_str(b, p->saved);
 	}
 	if (p->has_notify) {
@@ -85,6 +87,7 @@ static bool get_parked(struct str record, struct parked *p)
 		p->state.count = get_u32(&s);
 		p->state.modseq = get_u64(&s);
 		p->state.keywords = get_u32(&s);
+		p->rights = get_u16(&s);
 		p->saved = get_str(&s, PARK_SAVED_MAX * 8);
 	}
 	if (p->has_notify) {
@@ -104,7 +107,7 @@ bool imap_park(void *state, struct buf *record, uint64_t *modseq)
 	struct imap_session *s = state;
 	CLEANUP(buf_free) struct buf saved = BUF(PARK_SAVED_MAX * 8), notify = BUF(NOTIFY_RECORD_MAX);
 	struct parked p = { .tongue = s->tongue, .is_readonly = s->is_readonly, .is_selected = s->selected != NULL,
-	                    .errors = (uint16_t)s->errors, .idle_tag = s->idle_tag };
+	                    .errors = (uint16_t)s->errors, .idle_tag = s->idle_tag, .rights = (uint16_t)s->told_rights };
 
 	if (s->contexts != NULL || (s->saved.n > PARK_SAVED_MAX && s->idle_tag.n == 0))
 		return false;
@@ -158,6 +161,7 @@ static bool restore(struct imap_session *i, const struct parked *p)
 	i->is_readonly = p->is_readonly;
 	i->errors = p->errors;
 	i->mailbox_id = p->state.mailbox_id;
+	i->told_rights = p->rights;
 	if (p->owner != 0) {
 		i->remote = imap_remote_new(i, p->owner, p->address);
 		buf_reset(&i->remote->record);

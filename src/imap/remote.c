@@ -149,6 +149,7 @@ static const struct told told_words[] = {
 	{ { "FLAGS", 5 }, ABOUT_SELECTED }, { { "SEARCH", 6 }, ABOUT_SELECTED }, { { "SORT", 4 }, ABOUT_SELECTED }, { { "THREAD", 6 }, ABOUT_SELECTED },
 	{ { "VANISHED", 8 }, ABOUT_SELECTED }, { { "UIDBATCHES", 10 }, ABOUT_SELECTED }, { { "STATUS", 6 }, ABOUT_NAMED }, { { "ACL", 3 }, ABOUT_NAMED },
 	{ { "LISTRIGHTS", 10 }, ABOUT_NAMED }, { { "MYRIGHTS", 8 }, ABOUT_NAMED }, { { "QUOTAROOT", 9 }, ABOUT_NAMED },
+	{ { "METADATA", 8 }, ABOUT_NAMED },
 };
 static const struct told told_numbers[] = {
 	{ { "EXISTS", 6 }, ABOUT_SELECTED }, { { "EXPUNGE", 7 }, ABOUT_SELECTED }, { { "FETCH", 5 }, ABOUT_SELECTED }, { { "UIDFETCH", 8 }, ABOUT_SELECTED },
@@ -157,7 +158,7 @@ static const struct told told_numbers[] = {
 static const struct told told_codes[] = {   /* of OK and NO; no [ALERT], which people take for a word of their server */
 	{ { "PERMANENTFLAGS", 14 }, ABOUT_SELECTED }, { { "UNSEEN", 6 }, ABOUT_SELECTED }, { { "UIDVALIDITY", 11 }, ABOUT_SELECTED },
 	{ { "UIDNEXT", 7 }, ABOUT_SELECTED }, { { "HIGHESTMODSEQ", 13 }, ABOUT_SELECTED }, { { "MAILBOXID", 9 }, ABOUT_SELECTED },
-	{ { "CLOSED", 6 }, ABOUT_SELECTED }, { { "COPYUID", 7 }, ABOUT_SELECTED }, { { "MESSAGELIMIT", 12 }, ABOUT_NOTHING },
+	{ { "CLOSED", 6 }, ABOUT_SELECTED }, { { "COPYUID", 7 }, ABOUT_SELECTED }, { { "APPENDUID", 9 }, ABOUT_SELECTED }, { { "MESSAGELIMIT", 12 }, ABOUT_NOTHING },
 	{ { "NOUPDATE", 8 }, ABOUT_NOTHING }, { { "INPROGRESS", 10 }, ABOUT_NOTHING },
 };
 

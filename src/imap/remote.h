@@ -64,10 +64,13 @@ struct imap_reply imap_remote_done(struct imap_session *s, struct imap_cmd *c);
 bool imap_remote_park(struct imap_remote *r);
 
 /* ---- called by commands that have read a name or a message */
-struct imap_reply imap_remote_append(struct imap_session *s, struct imap_cmd *c, struct str name, struct str address);
+/* verb: "APPEND", or "UID REPLACE 5". */
+struct imap_reply imap_remote_append(struct imap_session *s, struct imap_cmd *c, const char *verb, struct str name, struct str address);
 /* COPY and MOVE of messages of the selected mailbox here into one there, and of one there into one here. */
 struct imap_reply imap_remote_copy_to(struct imap_session *s, struct imap_cmd *c, const struct uid_set *uids, struct str name, struct str address, bool is_move);
 struct imap_reply imap_remote_copy_from(struct imap_session *s, struct imap_cmd *c, struct str set, struct str name, bool is_move);
+/* … and of one there into one of a third account. */
+struct imap_reply imap_remote_copy_across(struct imap_session *s, struct imap_cmd *c, struct str set, struct str name, struct str address, bool is_move);
 
 /* For LIST: what others share, parents before their children, each with the lines that belong to it ("* STATUS …"). */
 struct imap_remote_name {

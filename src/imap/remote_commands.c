@@ -154,7 +154,7 @@ static bool pass_line(struct imap_remote *r, struct imap_cmd *c, struct str text
 	return imap_remote_link(r) != NULL && link_send(r->link, line) == ERR_OK && link_send(r->link, STR("\r\n")) == ERR_OK;
 }
 
-struct imap_reply imap_remote_append(struct imap_session *s, struct imap_cmd *c, struct str name, struct str address)
+struct imap_reply imap_remote_append(struct imap_session *s, struct imap_cmd *c, const char *verb, struct str name, struct str address)
 {
 	CLEANUP(imap_remote_close) struct imap_remote *temporary = NULL;
 	CLEANUP(buf_free) struct buf first = BUF(IMAP_LINE_MAX + 4 * MAILBOX_PATH_MAX);
@@ -165,7 +165,7 @@ struct imap_reply imap_remote_append(struct imap_session *s, struct imap_cmd *c,
 
 	if (r == NULL)
 		return append_refuse(s, c, reply);
-	buf_printf(&first, STR_FMT " APPEND ", STR_ARG(c->tag));
+	buf_printf(&first, STR_FMT " %s ", STR_ARG(c->tag), verb);
 	imap_put_mailbox(&first, name, imap_names_utf8(s->tongue));
 	buf_add_char(&first, ' ');
 	buf_add(&first, scan_rest(&c->args));
@@ -194,6 +194,11 @@ static bool peek_other(struct imap_session *s, struct imap_cmd *c, int at, struc
 
 	if (str_ifind(scan_rest(&args), STR(IMAP_OTHERS "/")) < 0)  /* "/" and all letters stand for themselves in modified UTF-7, too */
 		return false;
+	if (scan_take(&args, '(')) {  /* options of GETMETADATA */
+		scan_until(&args, ')');
+		scan_take(&args, ')');
+		imap_sp(&args);
+	}
 	for (; at > 0; at--) {
 		scan_until(&args, ' ');
 		imap_sp(&args);
@@ -254,7 +259,21 @@ static struct imap_reply about_other(struct imap_session *s, struct imap_cmd *c,
 	return reply;
 }
 
-/* COPY, MOVE and REPLACE out of the selected mailbox of another account: to that account, or here. */
+/* REPLACE in the selected mailbox of another account, by a message in the same account: it goes there as it comes. */
+static struct imap_reply replace_there(struct imap_session *s, struct imap_cmd *c)
+{
+	uint32_t number = scan_u32(&c->args);
+	struct str name, address;
+
+	imap_sp(&c->args);
+	if (number == 0 || c->args.failed || !append_mailbox(s, c, &name))
+		return append_refuse(s, c, imap_bad(c, "message " APPEND_USAGE));
+	if (!imap_is_other(name, &address) || !str_ieq(address, s->remote->address))
+		return append_refuse(s, c, imap_no(c, "CANNOT", "not from one account into another; APPEND the new message there and remove the old one here"));
+	return imap_remote_append(s, c, str_cstr(&c->arena, arena_printf(&c->arena, STR_FMT " %u", STR_ARG(c->row->word), number)), name, address);
+}
+
+/* COPY and MOVE out of the selected mailbox of another account: here, or to a third one. */
 static struct imap_reply out_of_other(struct imap_session *s, struct imap_cmd *c, bool is_move)
 {
 	struct str set = scan_until(&c->args, ' '), name, address;
@@ -264,7 +283,7 @@ static struct imap_reply out_of_other(struct imap_session *s, struct imap_cmd *c
 	if (!imap_arg_end(c))
 		return imap_bad(c, "sequence-set mailbox");
 	if (imap_is_other(name, &address))
-		return imap_no(c, "CANNOT", "from one account to another one that are both not yours: copy it into a mailbox of your own first");
+		return imap_remote_copy_across(s, c, set, name, address, is_move);
 	return imap_remote_copy_from(s, c, set, name, is_move);
 }
 
@@ -285,7 +304,7 @@ static bool takes_selected(struct imap_session *s, struct imap_cmd *c, struct im
 	if ((c->row->allowed & IN_AUTH) && !is_word(c, "NOOP"))
 		return false;
 	if (c->row->allowed & STREAMS) {
-		*reply = append_refuse(s, c, imap_no(c, "CANNOT", "not in a mailbox of another account; APPEND the new message and remove the old one"));
+		*reply = replace_there(s, c);
 		return true;
 	}
 	if ((is_move || is_word(c, "COPY") || is_word(c, "UID COPY")) &&

@@ -1,5 +1,6 @@
 /* COPY and MOVE between accounts. The two stores share nothing, so this cell reads on one side and appends on the other: FETCH there and an append
- * here, or APPEND there of what is read here. A message is copied with its flags and its date; it is a new email in the other account.
+ * here, or APPEND there of what is read here, or both there, between two others. A message is copied with its flags and its date; it is a new email
+ * in the other account. How many there are is asked before their bodies are read.
  *
  * All or none, as within an account: one append, committed when everything has come. MOVE removes afterwards what was copied, and nothing else; a
  * server that is killed in between leaves the messages in both places. Whether they may be removed is asked before, of a uid that no message has. */
@@ -16,6 +17,9 @@ struct copying {
 	struct imap_remote *r;
 	struct append  *append;
 	int64_t         mailbox_id;
+	struct imap_remote *to;     /* a third account, instead: where an APPEND is under way */
+	struct buf      head;       /* of it, before its next literal */
+	struct str      refused;    /* its answer, if that comes early */
 	struct uid_set  from;
 	size_t          n;
 	enum err        e;          /* of this side; the rest is read and dropped */
@@ -24,6 +28,7 @@ struct copying {
 struct fetched {
 	uint32_t uid;
 	uint64_t flags;
+	struct str flag_words;      /* the same as text, for a third account */
 	int64_t  received;
 	uint64_t size;
 };
@@ -40,6 +45,16 @@ static uint64_t flag_of(struct copying *x, struct str word)
 		if (str_ieq(word, system_flags[i].name))
 			return system_flags[i].bit;
 	return word.n > 0 && word.p[0] != '\\' && word.n <= KEYWORD_NAME_MAX ? view_keyword(x->s->view, word, true) : 0;  /* no room for it: without */
+}
+
+static void take_flag(struct copying *x, struct str word, struct fetched *m)
+{
+	bool is_told = word.n > 0 && word.n <= KEYWORD_NAME_MAX && !str_ieq(word, STR("\\Recent"));
+
+	if (x->to == NULL)
+		m->flags |= flag_of(x, word);
+	else if (is_told && m->flag_words.n < IMAP_LINE_MAX / 2)
+		m->flag_words = arena_printf(&x->c->arena, STR_FMT "%s" STR_FMT, STR_ARG(m->flag_words), m->flag_words.n > 0 ? " " : "", STR_ARG(word));
 }
 
 static bool parse_message(struct copying *x, struct str line, struct fetched *m)
@@ -65,7 +80,7 @@ static bool parse_message(struct copying *x, struct str line, struct fetched *m)
 			scan_need(&s, ')');
 		} else if (scan_take_istr(&s, STR("FLAGS ("))) {
 			while (!s.failed && !scan_take(&s, ')')) {
-				m->flags |= flag_of(x, imap_flag(&s));
+				take_flag(x, imap_flag(&s), m);
 				scan_take(&s, ' ');
 			}
 		} else {
@@ -79,6 +94,39 @@ static bool parse_message(struct copying *x, struct str line, struct fetched *m)
 	return true;
 }
 
+static bool begins_literal(struct str line) { return str_starts(line, STR("+")); }
+
+/* " (flags) "date" {size}", and leave to send it. */
+static enum err begin_across(struct copying *x, const struct fetched *m)
+{
+	struct str line;
+
+	buf_printf(&x->head, " (" STR_FMT ") ", STR_ARG(m->flag_words));
+	imap_put_date_time(&x->head, m->received);
+	buf_printf(&x->head, " {%llu}\r\n", (unsigned long long)m->size);
+	if (x->head.failed)
+		return ERR_LIMIT;
+	TRY(link_send(x->to->link, buf_str(&x->head)));
+	buf_reset(&x->head);
+	TRY(imap_remote_line(x->to, begins_literal, &line));
+	if (begins_literal(line))
+		return ERR_OK;
+	x->refused = line;
+	return ERR_CONFLICT;
+}
+
+static enum err begin_message(struct copying *x, const struct fetched *m)
+{
+	const struct append_new in = { .mailbox_id = x->mailbox_id, .internal_date = m->received, .flags = m->flags };
+
+	return x->to != NULL ? begin_across(x, m) : append_message(x->append, &in, m->size);
+}
+
+static enum err write_piece(struct copying *x, struct str piece)
+{
+	return x->to != NULL ? link_send(x->to->link, piece) : append_write(x->append, piece);
+}
+
 /* False: the other side is not to be understood. */
 static bool take_message(struct copying *x, struct str line)
 {
@@ -87,24 +135,71 @@ static bool take_message(struct copying *x, struct str line)
 
 	if (!parse_message(x, line, &m))
 		return false;
-	const struct append_new in = { .mailbox_id = x->mailbox_id, .internal_date = m.received, .flags = m.flags };
 	if (x->n++ >= APPEND_MESSAGES_MAX)
 		x->e = ERR_LIMIT;
 	if (x->n > MESSAGES_DROPPED_MAX)
 		return false;
 	if (x->e == ERR_OK)
-		x->e = append_message(x->append, &in, m.size);
+		x->e = begin_message(x, &m);
 	for (uint64_t left = m.size; left > 0; left -= piece.n) {
 		if (session_is_dead(x->s->s) || link_read(x->r->link, left < IMAP_OUT_PIECE ? (size_t)left : IMAP_OUT_PIECE, &piece) != ERR_OK)
 			return false;
 		if (x->e == ERR_OK)
-			x->e = append_write(x->append, piece);
+			x->e = write_piece(x, piece);
 	}
-	if (x->e == ERR_OK)
+	if (x->e == ERR_OK && x->to == NULL)
 		x->e = append_end(x->append);
 	if (x->e == ERR_OK)
 		uid_set_add(&x->from, &x->c->arena, m.uid, m.uid);
 	return link_line(x->r->link, IMAP_LINE_MAX, &piece) == ERR_OK && str_eq(piece, STR(")"));
+}
+
+/* "* ESEARCH (TAG "a") UID COUNT 5" */
+static bool is_count(struct str line) { return str_istarts(line, STR("* ESEARCH (")) && str_ifind(line, STR(") ")) > 0; }
+
+static struct imap_reply too_many(struct imap_cmd *c)
+{
+	return imap_no(c, "LIMIT", "between accounts at most %d messages are copied at a time, none larger than the account takes", APPEND_MESSAGES_MAX);
+}
+
+/* So few that they need not be counted. */
+static bool is_small(struct str set)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct scan s = scan_of(set);
+	struct uid_set parsed = { 0 };
+	uint64_t n = 0;
+
+	if (!imap_sequence_set(&s, &a, &parsed))
+		return false;
+	for (size_t i = 0; i < parsed.n; i++)
+		n += (uint64_t)parsed.r[i].last - parsed.r[i].first + 1;
+	return n <= APPEND_MESSAGES_MAX;
+}
+
+/* Are they not too many? Asked before the first body is read. */
+static struct imap_reply count_there(struct copying *x, struct str set)
+{
+	struct link *link = imap_remote_link(x->r);
+	bool by_uid = x->c->is_uid || str_eq(set, STR("$"));
+	uint64_t n = 0;
+	struct str line;
+
+	if (link == NULL || link_send(link, arena_printf(&x->c->arena, STR_FMT " %sSEARCH RETURN (COUNT) %s" STR_FMT "\r\n", STR_ARG(x->c->tag), by_uid ? "UID " : "",
+	                                                 x->c->is_uid && !str_eq(set, STR("$")) ? "UID " : "", STR_ARG(set))) != ERR_OK)
+		return imap_remote_gone(x->r, x->c);
+	for (;;) {
+		if (imap_remote_line(x->r, is_count, &line) != ERR_OK || str_starts(line, STR("* BYE")))
+			return imap_remote_gone(x->r, x->c);
+		if (!is_count(line))
+			break;
+		struct scan s = scan_of(str_from(line, (size_t)str_ifind(line, STR(") ")) + 2));
+		scan_take_istr(&s, STR("UID "));
+		if (scan_take_istr(&s, STR("COUNT ")))
+			n = scan_u64(&s);
+	}
+	struct imap_reply reply = imap_remote_reply(x->c, line);
+	return reply.status == IMAP_OK && n > APPEND_MESSAGES_MAX ? too_many(x->c) : reply;
 }
 
 static struct imap_reply fetch_all(struct copying *x, struct str set)
@@ -146,6 +241,15 @@ static struct imap_reply ask_removal(struct copying *x)
 	return reply;
 }
 
+static struct imap_reply ask_before(struct copying *x, struct str set, bool is_move)
+{
+	struct imap_reply reply = { .status = IMAP_OK };
+
+	if (!is_small(set))
+		reply = count_there(x, set);
+	return reply.status == IMAP_OK && is_move ? ask_removal(x) : reply;
+}
+
 static struct imap_reply here_it_is(struct copying *x, bool is_move)
 {
 	struct uid_set to = { 0 };
@@ -156,7 +260,7 @@ static struct imap_reply here_it_is(struct copying *x, bool is_move)
 	if (x->e == ERR_OK)
 		x->e = append_commit(&x->append, &x->c->arena, &done, &n);
 	if (x->e == ERR_LIMIT)
-		return imap_no(x->c, "LIMIT", "between accounts at most %d messages are copied at a time, none larger than your account takes", APPEND_MESSAGES_MAX);
+		return too_many(x->c);
 	if (x->e != ERR_OK)
 		return imap_err(x->c, x->e);
 	for (size_t i = 0; i < n; i++)
@@ -180,8 +284,8 @@ struct imap_reply imap_remote_copy_from(struct imap_session *s, struct imap_cmd 
 
 	if (e == ERR_NOTFOUND)
 		return imap_no(c, "TRYCREATE", "there is no such mailbox; CREATE it first");
-	if (e == ERR_OK && is_move) {
-		reply = ask_removal(&x);
+	if (e == ERR_OK) {
+		reply = ask_before(&x, set, is_move);
 		if (reply.status != IMAP_OK)
 			return reply;
 	}
@@ -201,8 +305,6 @@ struct imap_reply imap_remote_copy_from(struct imap_session *s, struct imap_cmd 
 }
 
 /* ------------------------------------------------------------------------------------------------------ from here to there */
-
-static bool begins_literal(struct str line) { return str_starts(line, STR("+")); }
 
 static enum err send_body(struct imap_session *s, struct link *link, uint32_t email)
 {
@@ -315,4 +417,57 @@ struct imap_reply imap_remote_copy_to(struct imap_session *s, struct imap_cmd *c
 		return imap_remote_gone(r, c);
 	reply = imap_remote_answer(r, c);
 	return reply.status == IMAP_OK ? moved_away(s, c, &from, append_uid(reply.text), is_move) : reply;
+}
+
+/* ------------------------------------------------------------------------------------------------- from there to a third one */
+
+/* The APPEND is whole, or nothing of it is to be: a connection that ends in the middle leaves nothing behind. */
+static struct imap_reply end_across(struct copying *x, bool is_move)
+{
+	struct imap_reply reply;
+	struct str validity, uids, code;
+
+	if (x->e == ERR_CONFLICT)
+		return imap_remote_reply(x->c, x->refused);
+	if (x->e == ERR_LIMIT)
+		return too_many(x->c);
+	if (x->e != ERR_OK || link_send(x->to->link, STR("\r\n")) != ERR_OK)
+		return imap_remote_gone(x->to, x->c);
+	reply = imap_remote_answer(x->to, x->c);
+	if (reply.status != IMAP_OK)
+		return reply;
+	code = append_uid(reply.text);
+	if (str_cut(code, ' ', &validity, &uids))
+		code = arena_printf(&x->c->arena, "[COPYUID " STR_FMT " %s " STR_FMT "] ", STR_ARG(validity), uid_set_text(&x->from, &x->c->arena), STR_ARG(uids));
+	if (!is_move)
+		return imap_ok(x->c, STR_FMT "copied", STR_ARG(code));
+	if (code.n > 0)
+		buf_printf(&x->s->out, "* OK " STR_FMT "these\r\n", STR_ARG(code));
+	reply = remove_there(x);
+	return reply.status == IMAP_OK ? imap_ok(x->c, "moved") : reply;
+}
+
+struct imap_reply imap_remote_copy_across(struct imap_session *s, struct imap_cmd *c, struct str set, struct str name, struct str address, bool is_move)
+{
+	CLEANUP(imap_remote_close) struct imap_remote *to = NULL;
+	struct copying x = { .s = s, .c = c, .r = s->remote, .head = BUF(2 * IMAP_LINE_MAX) };
+	struct imap_reply reply;
+
+	if (imap_remote_for(s, c, address, &to, &reply) == NULL)
+		return reply;
+	reply = ask_before(&x, set, is_move);
+	if (reply.status == IMAP_OK && imap_remote_link(to) == NULL)
+		reply = imap_remote_gone(to, c);
+	if (reply.status != IMAP_OK)
+		return reply;
+	x.to = to;
+	buf_printf(&x.head, STR_FMT " APPEND ", STR_ARG(c->tag));
+	imap_put_mailbox(&x.head, name, imap_names_utf8(s->tongue));
+	reply = fetch_all(&x, set);
+	if (reply.status == IMAP_OK && x.n == 0)
+		reply = imap_ok(c, "none of these messages is there");
+	else if (reply.status == IMAP_OK)
+		reply = end_across(&x, is_move);
+	buf_free(&x.head);
+	return reply;
 }

@@ -18,6 +18,8 @@ struct world {
 	void           *state;
 	struct buf      out;
 	const char     *answers;      /* of the other cell, to all that it is asked in one visit */
+	const char     *dave;         /* what a third one answers */
+	int             dave_end;     /* its end, with what it was sent */
 	int             end;          /* its end of the pair */
 	int             visits;
 	uint64_t        parks_after, modseq;   /* bytes of the command; 0: it does not park */
@@ -26,8 +28,10 @@ struct world {
 
 static enum err find(UNUSED void *context, struct str address, UNUSED struct arena *a, struct share_owner *out)
 {
-	*out = (struct share_owner){ 2, STR("alice@x") };
-	return str_eq(address, STR("alice@x")) ? ERR_OK : ERR_NOTFOUND;
+	bool is_dave = str_eq(address, STR("dave@x"));
+
+	*out = (struct share_owner){ is_dave ? 3 : 2, address };
+	return is_dave || str_eq(address, STR("alice@x")) ? ERR_OK : ERR_NOTFOUND;
 }
 
 static enum err list(UNUSED void *context, struct arena *a, struct share_owner **out, size_t *n)
@@ -43,10 +47,10 @@ static enum err visit(void *context, uint64_t owner, int *fd)
 	struct world *w = context;
 	int pair[2];
 
-	EXPECT_INT(owner, 2);
+	EXPECT(owner == 2 || owner == 3);
 	w->visits++;
 	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair), 0);
-	for (struct str rest = str_of(w->answers); rest.n > 0; rest = str_from(rest, FRAME_DATA_MAX))
+	for (struct str rest = str_of(owner == 3 ? w->dave : w->answers); rest.n > 0; rest = str_from(rest, FRAME_DATA_MAX))
 		EXPECT_OK(frame_send(pair[1], FRAME_DATA, str_sub(rest, 0, FRAME_DATA_MAX), 0));
 	if (w->parks_after > 0) {
 		CLEANUP(buf_free) struct buf b = BUF(100);
@@ -58,8 +62,8 @@ static enum err visit(void *context, uint64_t owner, int *fd)
 		EXPECT_OK(frame_send(pair[1], FRAME_PARK, buf_str(&b), 0));
 	}
 	shutdown(pair[1], SHUT_WR);
-	fd_close(&w->end);
-	w->end = pair[1];
+	fd_close(owner == 3 ? &w->dave_end : &w->end);
+	*(owner == 3 ? &w->dave_end : &w->end) = pair[1];
 	*fd = pair[0];
 	return ERR_OK;
 }
@@ -68,7 +72,7 @@ static void begin(struct world *w)
 {
 	static const struct session_open info = { .protocol = PROTOCOL_IMAP, .command = STR("a0 LOGIN") };
 
-	*w = (struct world){ .out = BUF(1 << 20), .end = -1, .dir = test_dir() };
+	*w = (struct world){ .out = BUF(1 << 20), .end = -1, .dave_end = -1, .dave = "", .dir = test_dir() };
 	w->others = (struct others){ .find = find, .list = list, .visit = visit, .context = w };
 	w->account = (struct account){ .account = 1, .others = &w->others };
 	EXPECT_OK(view_open(w->dir, &(struct view_config){ .account = 1 }, &w->account.view));
@@ -83,6 +87,7 @@ static void end(struct world *w)
 	session_test_free(w->s);
 	buf_free(&w->out);
 	fd_close(&w->end);
+	fd_close(&w->dave_end);
 	arena_free(&w->arena);
 	view_close(w->account.view);
 	test_dir_remove(w->dir);
@@ -128,10 +133,17 @@ TEST(what_another_cell_says)
 		{ "b copy 1 INBOX\r\n", "* 1 FETCH (UID 7 FLAGS () BODY[] {99999999999}\r\n", "BYE", "COPYUID", true },
 		{ "b copy 1 INBOX\r\n", "b OK done\r\n", "b OK none of these messages is there", NULL, false },
 		{ "b copy 1 Nowhere\r\n", "", "b NO [TRYCREATE]", NULL, false },
-		{ "b copy 1 \"Other Users/carol@x/f\"\r\n", "", "b NO [CANNOT]", NULL, false },
+		{ "b copy 1 \"Other Users/carol@x/f\"\r\n", "", "b NO [NONEXISTENT]", NULL, false },
+		/* so many that they are counted first */
+		{ "b copy 1:* INBOX\r\n", "* ESEARCH (TAG \"b\") COUNT 1001\r\nb OK searched\r\n", "b NO [LIMIT]", "ESEARCH", false },
+		{ "b uid copy 1:* INBOX\r\n", "* ESEARCH (TAG \"b\") UID COUNT 0\r\nb OK searched\r\nb OK fetched\r\n", "b OK none of these", "ESEARCH", false },
+		{ "b copy 1:1001 INBOX\r\n", "b BAD no such number\r\n", "b BAD no such number", NULL, false },
 		/* MOVE asks first whether it may remove */
 		{ "b move 1 INBOX\r\n", "b NO [NOPERM] no\r\n", "b NO [NOPERM] no", NULL, false },
 		{ "b replace 1 INBOX {3+}\r\nabc\r\n", "", "b NO [CANNOT]", NULL, false },
+		{ "b replace 1 " HERS "INBOX\" {3+}\r\nabc\r\n", "+ go\r\n* OK [APPENDUID 1 4] stored\r\n* 1 EXPUNGE\r\nb OK replaced\r\n",
+		  "* OK [APPENDUID 1 4] stored\r\n* 1 EXPUNGE\r\nb OK replaced", "+ ", false },
+		{ "b uid replace 7 " HERS "f\" {3+}\r\nabc\r\nc noop\r\n", "b NO [NOPERM] no\r\nc OK x\r\n", "b NO [NOPERM] no\r\nc OK x", NULL, false },
 		{ "b select INBOX\r\n", "", "b OK [READ-WRITE]", NULL, false },
 		/* LANGUAGE is for both, and our own answer is the client's */
 		{ "b language fr\r\nc noop\r\n", "* LANGUAGE (x)\r\nb OK x\r\nc OK rien\r\n", "* LANGUAGE (fr)\r\nb OK d\xc3\xa9sormais en fran\xc3\xa7" "ais\r\nc OK rien", "(x)", false },
@@ -165,7 +177,9 @@ TEST(names_of_others)
 		{ "b status " HERS "f\" (messages)\r\n", "* BYE no\r\n", "b NO [NOPERM]", "BYE" },
 		{ "b status \"Other Users/carol@x/f\" (messages)\r\n", "", "b NO [NONEXISTENT]", NULL },
 		{ "b status \"Other Users/x\" (messages)\r\n", "", "b NO [NONEXISTENT]", NULL },
-		{ "b getmetadata " HERS "f\" /shared/comment\r\n", "", "b NO [NOPERM]", NULL },
+		{ "b getmetadata (maxsize 99) " HERS "f\" /shared/comment\r\n", "* METADATA " HERS "f\" (/shared/comment {5}\r\nhello)\r\nb OK x\r\n", "{5}\r\nhello)\r\nb OK x", NULL },
+		{ "b setmetadata " HERS "f\" (/private/comment {5+}\r\nhello)\r\n", "+ go\r\nb OK noted\r\n", "b OK noted", "+ " },
+		{ "b getmetadata " HERS "f\" /shared/comment\r\n", "* METADATA \"\" (/shared/admin x)\r\nb OK x\r\n", "b NO [UNAVAILABLE]", "admin" },
 		{ "b create \"Other Users/x\"\r\n", "", "b NO [CANNOT]", NULL },
 		{ "b rename " HERS "f\" mine\r\n", "", "b NO [CANNOT]", NULL },
 		{ "b list \"\" *\r\n", "* LIST (\\HasNoChildren) \"/\" " HERS "f/g\"\r\n* LIST () \"/\" INBOX\r\n* LIST () \"/\" \"Other Users/carol@x/f\"\r\nb OK listed\r\n",
@@ -323,4 +337,55 @@ TEST(notify_of_others)
 	EXPECT_INT(w.visits, 4);
 	EXPECT_INT(say(&w, "d notify none\r\n"), SESSION_WAIT);
 	end(&w);
+}
+
+/* What was sent to the third account. */
+static struct str sent_to_dave(struct world *w)
+{
+	static char room[FRAME_MAX], all[4000];
+	enum frame type;
+	struct str bytes;
+	size_t n = 0;
+
+	while (frame_receive(w->dave_end, room, &type, &bytes) == ERR_OK && n + bytes.n < sizeof all) {
+		if (type == FRAME_DATA)
+			memcpy(all + n, bytes.p, bytes.n);
+		n += type == FRAME_DATA ? bytes.n : 0;
+	}
+	return str_make(all, n);
+}
+
+/* Out of a mailbox of one account into one of another, neither of which is the client's. */
+TEST(copies_between_two_others)
+{
+#define MESSAGE "* 1 FETCH (UID 7 FLAGS (\\Seen \\Recent k) INTERNALDATE \"17-Jul-1996 02:44:25 -0700\" BODY[] {5}\r\nabcde)\r\n"
+	static const struct { const char *command, *alice, *dave, *heard; } cases[] = {
+		{ "b copy 1 \"Other Users/dave@x/f\"\r\n", MESSAGE "b OK done\r\n", "+ go\r\nb OK [APPENDUID 9 3] stored\r\n", "b OK [COPYUID 9 7 3] copied" },
+		{ "b copy 1 \"Other Users/dave@x/f\"\r\n", MESSAGE "b OK done\r\n", "b NO [OVERQUOTA] full\r\n", "b NO [OVERQUOTA] full" },
+		{ "b copy 1 \"Other Users/dave@x/f\"\r\n", MESSAGE "b OK done\r\n", "+ go\r\nb NO [TRYCREATE] none\r\n", "b NO [TRYCREATE] none" },
+		{ "b copy 1 \"Other Users/dave@x/f\"\r\n", MESSAGE "b OK done\r\n", "* 7 EXISTS\r\n", "b NO [UNAVAILABLE]" },
+		{ "b copy 1 \"Other Users/dave@x/f\"\r\n", "b OK done\r\n", "", "b OK none of these" },
+		{ "b move 1 \"Other Users/dave@x/f\"\r\n", "b OK may\r\nb OK may\r\n" MESSAGE "b OK done\r\nb OK stored\r\n* 1 EXPUNGE\r\nb OK expunged\r\n",
+		  "+ go\r\nb OK [APPENDUID 9 3] stored\r\n", "* OK [COPYUID 9 7 3] these\r\n* 1 EXPUNGE\r\nb OK moved" },
+		{ "b move 1 \"Other Users/dave@x/f\"\r\n", "b NO [NOPERM] no\r\n", "", "b NO [NOPERM] no" },
+	};
+
+	EACH(cases, c) {
+		struct world w;
+		char answers[1000];
+		begin(&w);
+		snprintf(answers, sizeof answers, "%s%s", SELECTED, c->alice);
+		w.answers = answers;
+		w.dave = c->dave;
+		EXPECT_INT(say(&w, "a select " HERS "INBOX\"\r\n"), SESSION_WAIT);
+		EXPECT_INT(say(&w, c->command), SESSION_WAIT);
+		if (!heard(&w, c->heard)) {
+			print_error("%s: " STR_FMT "\n", c->command, STR_ARG(buf_str(&w.out)));
+			fail();
+		}
+		if (str_find(str_of(c->heard), STR("COPYUID")) >= 0)
+			EXPECT_STR(sent_to_dave(&w), "b APPEND \"Other Users/dave@x/f\" (\\Seen k) \"17-Jul-1996 09:44:25 +0000\" {5}\r\nabcde\r\n");
+		EXPECT_INT(w.account.visits, 0);
+		end(&w);
+	}
 }

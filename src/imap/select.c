@@ -110,27 +110,40 @@ static uint32_t first_unseen(struct selected *selected)
 	return 0;
 }
 
-static void put_mailbox_state(struct imap_session *s, const struct mailbox *m)
+static void put_permanent_flags(struct imap_session *s)
 {
 	struct imap_flag_words w;
-	uint64_t all = FLAGS_SYSTEM, mine = imap_flags_of(imap_rights(s, m->mailbox_id));
-	uint32_t unseen;
+	uint64_t all = FLAGS_SYSTEM;
 
-	imap_put_flags_line(&s->out, s->view);
+	s->told_rights = imap_rights(s, s->mailbox_id);
 	imap_flag_words(&w, s->view);
 	for (size_t k = 0; k < w.n; k++)
 		all |= FLAG_KEYWORD(k);
 	buf_add_cstr(&s->out, "* OK [PERMANENTFLAGS ");
 	if (s->is_readonly) {
 		buf_add_cstr(&s->out, "()] read only\r\n");
-	} else {
-		imap_put_flags(&s->out, &w, s->view, all & mine);
-		if (w.n < KEYWORDS_MAX && s->guest == NULL) {
-			buf_truncate(&s->out, s->out.n - 1);
-			buf_add_cstr(&s->out, " \\*)");
-		}
-		buf_add_cstr(&s->out, "] these flags are kept\r\n");
+		return;
 	}
+	imap_put_flags(&s->out, &w, s->view, all & imap_flags_of(s->told_rights));
+	if (w.n < KEYWORDS_MAX && s->guest == NULL) {
+		buf_truncate(&s->out, s->out.n - 1);
+		buf_add_cstr(&s->out, " \\*)");
+	}
+	buf_add_cstr(&s->out, "] these flags are kept\r\n");
+}
+
+void imap_put_rights_news(struct imap_session *s)
+{
+	if (!s->is_readonly && imap_flags_of(imap_rights(s, s->mailbox_id)) != imap_flags_of(s->told_rights))
+		put_permanent_flags(s);
+}
+
+static void put_mailbox_state(struct imap_session *s, const struct mailbox *m)
+{
+	uint32_t unseen;
+
+	imap_put_flags_line(&s->out, s->view);
+	put_permanent_flags(s);
 	buf_printf(&s->out, "* %u EXISTS\r\n", selected_count(s->selected));
 	if (!s->tongue.is_rev2) {
 		buf_add_cstr(&s->out, "* 0 RECENT\r\n");

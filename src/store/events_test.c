@@ -120,8 +120,8 @@ TEST(what_became_of_names)
 	start = view_modseq(v);
 	EXPECT_OK(view_mailbox_rename(v, STR("a"), STR("c")));
 	EXPECT_OK(view_subscribe(v, STR("c/b"), true));
-	EXPECT_OK(metadata_write(v, id_of(v, "c"), notes, 2));
-	EXPECT_OK(metadata_write(v, 0, notes, 1));
+	EXPECT_OK(metadata_write(v, id_of(v, "c"), 0, notes, 2));
+	EXPECT_OK(metadata_write(v, 0, 0, notes, 1));
 	EXPECT_OK(view_mailbox_delete(v, STR("c/b")));
 	EXPECT_STR(mailboxes_since(v, start, &a), "renamed c(a), subscription c/b(), metadata c(/private/a /private/b), metadata (/private/a), deleted c/b()");
 	/* more than is kept */

@@ -1,27 +1,51 @@
-/* Rows of `metadata`. They carry no modseq; that they changed is told by an event to who asked for that (RFC 5465 §5.6, §5.7). */
+/* Rows of `metadata`. They carry no modseq; that they changed is told by an event to who asked for that (RFC 5465 §5.6, §5.7).
+ *
+ * A guest's own, "/private/comment", stands there as "/guest/7/private/comment", which no client can write: so an account needs no more than one
+ * table, and what a guest notes goes with the mailbox. It counts by itself, so that guests cannot use up what is the owner's. */
 #include "store/metadata.h"
 #include "store/store_private.h"
 
-enum err metadata_read(struct view *v, int64_t mailbox_id, struct arena *a, struct metadata **out, size_t *n)
+#define GUESTS "/guest/"
+#define SHARED "/shared"
+
+/* What stands before "/private" in the table. */
+static struct str prefix_of(uint64_t guest, struct arena *a)
 {
-	static const char sql[] = "SELECT entry, value FROM metadata WHERE mailbox_id = ?1 ORDER BY entry LIMIT ?2";
+	return guest == 0 ? STR("") : arena_printf(a, GUESTS "%llu", (unsigned long long)guest);
+}
+
+static struct str stored_name(struct str entry, uint64_t guest, struct arena *a)
+{
+	if (guest == 0 || str_starts(entry, STR(SHARED)))
+		return entry;
+	return arena_printf(a, STR_FMT STR_FMT, STR_ARG(prefix_of(guest, a)), STR_ARG(entry));
+}
+
+enum err metadata_read(struct view *v, int64_t mailbox_id, uint64_t guest, struct arena *a, struct metadata **out, size_t *n)
+{
+	static const char sql[] = "SELECT entry, value FROM metadata WHERE mailbox_id = ?1 AND (substr(entry, 1, 7) = '" SHARED "'"
+	                          " OR substr(entry, 1, length(?3)) = ?3) ORDER BY entry LIMIT ?2";
+	struct str prefix = prefix_of(guest, a), private = arena_printf(a, STR_FMT "/private", STR_ARG(prefix));
 	enum err e;
 
-	*out = arena_array(a, METADATA_ENTRIES_MAX, sizeof **out);
+	*out = arena_array(a, 2 * METADATA_ENTRIES_MAX, sizeof **out);
 	*n = 0;
 	pthread_mutex_lock(&v->db_lock);
 	{
 		CLEANUP(stmt_release) struct stmt *q = db_query(v->db, sql);
 		stmt_bind_int64(q, 1, mailbox_id);
-		stmt_bind_int64(q, 2, METADATA_ENTRIES_MAX);
-		while (*n < METADATA_ENTRIES_MAX && stmt_row(q)) {
+		stmt_bind_int64(q, 2, 2 * METADATA_ENTRIES_MAX);
+		stmt_bind_text(q, 3, private);
+		while (*n < 2 * METADATA_ENTRIES_MAX && stmt_row(q)) {
 			struct metadata *m = &(*out)[(*n)++];
 			m->entry = str_copy(a, stmt_str(q, 0));
+			if (guest != 0 && str_starts(m->entry, STR(GUESTS)))
+				m->entry = str_from(m->entry, prefix.n);
 			m->value = str_copy(a, stmt_str(q, 1));
 			if (m->value.p == NULL)
 				m->value = STR("");
 		}
-		e = *n == METADATA_ENTRIES_MAX ? ERR_OK : stmt_end(q);
+		e = *n == 2 * METADATA_ENTRIES_MAX ? ERR_OK : stmt_end(q);
 	}
 	pthread_mutex_unlock(&v->db_lock);
 	return e;
@@ -40,48 +64,59 @@ static enum err write_one(struct view *v, int64_t mailbox_id, const struct metad
 	return stmt_done(q);
 }
 
-static enum err within_limits(struct view *v, int64_t mailbox_id)
+/* Of the rows whose names begin with prefix, or of those that are no guest's: not too many bytes, nor too many at this mailbox. */
+static enum err within_limits(struct view *v, int64_t mailbox_id, struct str prefix, int64_t bytes_max)
 {
-	static const char sql[] =
-		"SELECT total(length(entry) + length(value)), sum(mailbox_id = ?1) FROM metadata";
+	static const char sql[] = "SELECT total(length(entry) + length(value)), total(mailbox_id = ?1) FROM metadata"
+	                          " WHERE CASE WHEN ?2 = '' THEN substr(entry, 1, 7) <> '" GUESTS "' ELSE substr(entry, 1, length(?2)) = ?2 END";
 	CLEANUP(stmt_release) struct stmt *q = db_query(v->db, sql);
 
 	stmt_bind_int64(q, 1, mailbox_id);
+	stmt_bind_text(q, 2, prefix);
 	if (!stmt_row(q))
 		return stmt_end(q);
-	return stmt_int64(q, 0) > METADATA_TOTAL_MAX || stmt_int64(q, 1) > METADATA_ENTRIES_MAX ? ERR_LIMIT : ERR_OK;
+	bool is_guests = str_eq(prefix, STR(GUESTS));
+	return stmt_int64(q, 0) > bytes_max || (!is_guests && stmt_int64(q, 1) > METADATA_ENTRIES_MAX) ? ERR_LIMIT : ERR_OK;
 }
 
-static enum err write_all(struct view *v, int64_t mailbox_id, const struct metadata *entries, size_t n)
+static enum err write_all(struct view *v, int64_t mailbox_id, uint64_t guest, const struct metadata *entries, size_t n, struct arena *a)
 {
 	struct box *box = mailbox_id ? box_by_id(v, mailbox_id) : NULL;
 
 	if (mailbox_id != 0 && (box == NULL || box->is_deleted))
 		return ERR_NOTFOUND;
 	for (size_t i = 0; i < n; i++)
-		TRY(write_one(v, mailbox_id, &entries[i]));
-	return within_limits(v, mailbox_id);
+		TRY(write_one(v, mailbox_id, &(struct metadata){ stored_name(entries[i].entry, guest, a), entries[i].value }));
+	TRY(within_limits(v, mailbox_id, STR(""), METADATA_TOTAL_MAX));
+	if (guest == 0)
+		return ERR_OK;
+	TRY(within_limits(v, mailbox_id, arena_printf(a, STR_FMT "/", STR_ARG(prefix_of(guest, a))), METADATA_GUEST_MAX));
+	return within_limits(v, mailbox_id, STR(GUESTS), METADATA_TOTAL_MAX);
 }
 
-static struct str names_of(const struct metadata *entries, size_t n, struct arena *a)
+/* Those that others can see. */
+static struct str names_of(const struct metadata *entries, size_t n, uint64_t guest, struct arena *a)
 {
 	struct str names = STR_NONE;
 
 	for (size_t i = 0; i < n; i++)
-		names = i == 0 ? entries[i].entry : arena_printf(a, STR_FMT " " STR_FMT, STR_ARG(names), STR_ARG(entries[i].entry));
+		if (guest == 0 || str_starts(entries[i].entry, STR(SHARED)))
+			names = names.n == 0 ? entries[i].entry : arena_printf(a, STR_FMT " " STR_FMT, STR_ARG(names), STR_ARG(entries[i].entry));
 	return names;
 }
 
-enum err metadata_write(struct view *v, int64_t mailbox_id, const struct metadata *entries, size_t n)
+enum err metadata_write(struct view *v, int64_t mailbox_id, uint64_t guest, const struct metadata *entries, size_t n)
 {
 	CLEANUP(arena_free) struct arena a = { 0 };
+	struct str names = names_of(entries, n, guest, &a);
 	CLEANUP(tx_abandon) struct tx tx = { 0 };
 	struct box *box;
 	uint64_t commit;
 
 	TRY(tx_begin(v, TX_FLAGS, &tx));  /* view_tick() syncs it */
-	TRY(write_all(v, mailbox_id, entries, n));
+	TRY(write_all(v, mailbox_id, guest, entries, n, &a));
 	box = mailbox_id ? box_by_id(v, mailbox_id) : NULL;
-	tx_event(&tx, EVENT_METADATA, box ? box->m.path : STR(""), names_of(entries, n, &a));
+	if (names.n > 0)
+		tx_event(&tx, EVENT_METADATA, box ? box->m.path : STR(""), names);
 	return tx_commit(&tx, &commit);
 }

@@ -19,7 +19,7 @@ static enum err write_some(struct view *v, int from, int n, struct str value)
 
 	for (int i = 0; i < n; i++)
 		m[i] = (struct metadata){ arena_printf(&a, "/private/%04d", from + i), value };
-	return metadata_write(v, 0, m, (size_t)n);
+	return metadata_write(v, 0, 0, m, (size_t)n);
 }
 
 TEST(limits_hold_for_all_or_nothing)
@@ -33,18 +33,62 @@ TEST(limits_hold_for_all_or_nothing)
 
 	EXPECT_OK(write_some(v, 0, METADATA_ENTRIES_MAX - 1, STR("x")));
 	EXPECT_ERR(write_some(v, 200, 2, STR("x")), ERR_LIMIT);
-	EXPECT_OK(metadata_read(v, 0, &a, &all, &n));
+	EXPECT_OK(metadata_read(v, 0, 0, &a, &all, &n));
 	EXPECT_INT(n, METADATA_ENTRIES_MAX - 1);
 	EXPECT_ERR(write_some(v, 0, METADATA_TOTAL_MAX / METADATA_VALUE_MAX, large), ERR_LIMIT);
 	EXPECT_OK(write_some(v, 0, METADATA_TOTAL_MAX / METADATA_VALUE_MAX - 2, large));
 	EXPECT_OK(write_some(v, 0, METADATA_ENTRIES_MAX - 2, STR_NONE));
-	EXPECT_ERR(metadata_write(v, 999, &(struct metadata){ STR("/private/x"), STR("x") }, 1), ERR_NOTFOUND);
+	EXPECT_ERR(metadata_write(v, 999, 0, &(struct metadata){ STR("/private/x"), STR("x") }, 1), ERR_NOTFOUND);
 	EXPECT_OK(view_close(v));
 	v = open_account(dir);
-	EXPECT_OK(metadata_read(v, 0, &a, &all, &n));
+	EXPECT_OK(metadata_read(v, 0, 0, &a, &all, &n));
 	EXPECT_INT(n, 1);
 	EXPECT_STR(all[0].entry, "/private/0098");
 	EXPECT_STR(all[0].value, "x");
+	EXPECT_OK(view_close(v));
+	test_dir_remove(dir);
+}
+
+static size_t count(struct view *v, uint64_t guest)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct metadata *all;
+	size_t n;
+
+	EXPECT_OK(metadata_read(v, 0, guest, &a, &all, &n));
+	return n;
+}
+
+/* What a guest notes for himself nobody else sees, and it takes nothing of what is the owner's. */
+TEST(guests_have_their_own)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	const char *dir = test_dir();
+	struct view *v = open_account(dir);
+	struct str large = str_make(arena_alloc(&a, METADATA_VALUE_MAX), METADATA_VALUE_MAX);
+	struct metadata *all, x[4];
+	size_t n;
+
+	EXPECT_OK(metadata_write(v, 0, 0, &(struct metadata){ STR("/private/x"), STR("owner") }, 1));
+	EXPECT_OK(metadata_write(v, 0, 7, &(struct metadata){ STR("/private/x"), STR("seven") }, 1));
+	EXPECT_OK(metadata_write(v, 0, 7, &(struct metadata){ STR("/shared/y"), STR("for all") }, 1));
+	EXPECT_OK(metadata_read(v, 0, 7, &a, &all, &n));
+	EXPECT_INT(n, 2);
+	EXPECT_STR(all[0].entry, "/private/x");
+	EXPECT_STR(all[0].value, "seven");
+	EXPECT_STR(all[1].value, "for all");
+	EXPECT_INT(count(v, 0), 2);
+	EXPECT_INT(count(v, 77), 1);  /* not 7 */
+	for (int i = 0; i < 4; i++)
+		x[i] = (struct metadata){ arena_printf(&a, "/private/%d", i), large };
+	EXPECT_ERR(metadata_write(v, 0, 7, x, 4), ERR_LIMIT);
+	EXPECT_OK(metadata_write(v, 0, 7, x, 3));
+	for (int i = 0; i < METADATA_TOTAL_MAX / METADATA_VALUE_MAX / 3; i++)
+		if (metadata_write(v, 0, 100 + (uint64_t)i, x, 3) != ERR_OK)
+			EXPECT(i > 18);  /* all guests together */
+	EXPECT_OK(metadata_write(v, 0, 0, x, 4));
+	EXPECT_OK(metadata_write(v, 0, 7, &(struct metadata){ STR("/private/x"), STR_NONE }, 1));
+	EXPECT_INT(count(v, 7), 4);
 	EXPECT_OK(view_close(v));
 	test_dir_remove(dir);
 }
