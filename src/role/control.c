@@ -344,6 +344,8 @@ static void tick(struct control *c)
 	channel_expire(c->master, now);
 	for (size_t i = 0; i < c->peer_count; i++)
 		channel_expire(c->peers[i].ch, now);
+	for (size_t i = 0; i < c->peer_count; i++)
+		(void)lost_look(&c->peers[i].lost, c->peers[i].ch, c->peers[i].role, c->peers[i].index, c->master, now);
 	while (map_next(&c->cells, &at, NULL, &v))
 		channel_expire(((struct control_cell *)v)->ch, now);
 	control_usage_tick(c, now);

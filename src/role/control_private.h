@@ -9,6 +9,7 @@
 #include "admin/admin.h"
 #include "base/map.h"
 #include "directory/lookup.h"
+#include "role/lost.h"
 #include "role/role.h"
 #include "role/watch.h"
 #include "tlsrpt/book.h"
@@ -24,6 +25,7 @@ struct control_peer {             /* keys, a gate, mx or queue; never removed */
 	struct channel *ch;
 	enum role       role;
 	uint32_t        index;
+	struct lost     lost;
 	bool            is_connected; /* as far as the loop has noticed */
 	uint64_t        confirmed;    /* newest version of the directory it has said to use; 0 since it was connected */
 	uint64_t        answered;     /* newest one it has answered for: it may have refused it */

@@ -18,6 +18,7 @@
 #include "directory/lookup.h"
 #include "mailauth/dkim_worker.h"
 #include "role/door.h"
+#include "role/lost.h"
 #include "role/role.h"
 #include "role/watch.h"
 #include <fcntl.h>
@@ -33,6 +34,7 @@ struct peer {
 	struct channel *ch;
 	enum role       role;
 	uint32_t        index;
+	struct lost     lost;
 	uint64_t        generation;   /* grows with each process behind the channel */
 };
 
@@ -525,6 +527,8 @@ static void tick(struct keys *k)
 	verifier_tick(k->verifier);
 	for (size_t i = 0; i < k->peer_count; i++)
 		channel_expire(k->peers[i].ch, now);
+	for (size_t i = 0; i < k->peer_count; i++)
+		(void)lost_look(&k->peers[i].lost, k->peers[i].ch, k->peers[i].role, k->peers[i].index, k->master, now);
 	if (now - k->reloaded_ms >= RELOAD_EVERY_MS) {
 		k->reloaded_ms = now;
 		reload(k);

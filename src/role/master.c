@@ -27,7 +27,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { CLOSED_GRACE_MS = 1000, BACK_OFF_FIRST_MS = 100, BACK_OFF_MAX_MS = 10000, STABLE_MS = 30000 };
+enum { CLOSED_GRACE_MS = 1000, BACK_OFF_FIRST_MS = 100, BACK_OFF_MAX_MS = 10000, STABLE_MS = 30000, YOUNG_MS = 1000, MENDED_EVERY_MS = 200 };
 
 /* Who talks to whom (docs/architecture.md). */
 static const struct { enum role a, b; } links[] = {
@@ -107,6 +107,24 @@ static void connect_peers(struct running *r)
 		if (peer != r && peer->pid && is_linked(r->role, peer->role))
 			connect_pair(r, peer);
 	}
+}
+
+/* Not where one of them has only just been started, and the news was sent before it was connected. A role that was taken over can have its
+ * own channels closed, as it can by itself, and not many times a second. */
+void role_on_lost(void *context, UNUSED struct channel *ch, struct message *msg)
+{
+	struct running *r = context, *peer;
+	struct scan s = scan_of(msg->body);
+	enum role role = (enum role)get_u8(&s);
+	uint32_t index = get_u32(&s);
+	int64_t now = clock_mono_ms();
+
+	peer = get_end(&s) && is_linked(r->role, role) ? master_role(r->master, role, index) : NULL;
+	if (peer == NULL || peer->pid == 0 || now - r->started_ms < YOUNG_MS || now - peer->started_ms < YOUNG_MS || now - r->mended_ms < MENDED_EVERY_MS)
+		return;
+	r->mended_ms = now;
+	log_warn("two roles have lost each other, they are connected again role=%s peer=%s index=%u", role_name(r->role), role_name(role), index);
+	connect_pair(r, peer);
 }
 
 /* Gives what one gate counts to another. */

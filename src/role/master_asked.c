@@ -228,5 +228,5 @@ const struct channel_handler master_handlers[] = {
 	{ NOTICE_WAKE, on_wake },         { NOTICE_CONTROL_WAKE, on_wake },     { NOTICE_EPOCH, on_epoch },
 	{ REQUEST_CELL_END, on_end },     { REQUEST_QUEUE_CELL_END, on_end },   { REQUEST_ACCOUNT_FOLDER, on_account_folder },
 	{ NOTICE_EXITED, on_exited },     { REQUEST_ACCOUNT_REMOVE, on_account_remove },
-	{ NOTICE_COUNTS, gate_on_counts },  { 0 },
+	{ NOTICE_COUNTS, gate_on_counts },  { NOTICE_LOST, role_on_lost },        { 0 },
 };

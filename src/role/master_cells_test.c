@@ -19,6 +19,7 @@ struct world {
 	uint32_t        start_calls[40];
 	size_t          start_count;
 	uint64_t        changed, modseq;
+	uint8_t         connected[ROLE_COUNT][ROLE_COUNT];   /* how often a role was given a channel to another */
 	int             ended;           /* answers to QUEUE_CELL_END */
 	uint64_t        guest;           /* of the last CELL_ATTACH */
 	enum err        visited;         /* the answer to VISIT, and its descriptor */
@@ -47,6 +48,18 @@ static void on_cell_key(void *context, UNUSED struct channel *ch, struct message
 	w->start_calls[w->start_count++] = w->key_call = m->call;
 	if (!w->keys_are_slow)
 		give_key(w, m->call);
+}
+
+static void on_connected(void *context, struct channel *ch, struct message *m)
+{
+	struct world *w = context;
+	enum role peer;
+	uint32_t index;
+
+	EXPECT(get_connect(m, &peer, &index) && index == 0);
+	for (int i = 0; i < OTHERS; i++)
+		if (w->other[i] == ch)
+			w->connected[w->master.roles[i].role][peer]++;
 }
 
 static void ignore(UNUSED void *context, UNUSED struct channel *ch, UNUSED struct message *m) { }
@@ -91,7 +104,7 @@ static void on_changed(void *context, UNUSED struct channel *ch, struct message 
 static const struct channel_handler handlers[] = {
 	{ REQUEST_CELL_KEY, on_cell_key },    { REQUEST_SPAWN, on_spawn },
 	{ NOTICE_GATE_CHANGED, on_changed }, { NOTICE_GATE_EPOCH, ignore },
-	{ NOTICE_CELL_CHANNEL, ignore },     { NOTICE_CONTROL_CELL, ignore },
+	{ NOTICE_CELL_CHANNEL, ignore },     { NOTICE_CONTROL_CELL, ignore }, { NOTICE_CONNECT, on_connected },
 	{ 0 },
 };
 
@@ -196,6 +209,49 @@ TEST(a_cell_tells_changes_of_its_own_account_only)
 	EXPECT_INT(w->changed, ALICE);
 	EXPECT_INT(w->modseq, 5);
 	end(w);
+}
+
+/* A pair whose channel has ended gets another one; nobody gets one that is not made for him, nor while his peer is only just starting. */
+TEST(two_roles_that_have_lost_each_other_are_connected_again)
+{
+	static const struct { int from; enum role peer; uint8_t index; pid_t pid; bool is_young; size_t bytes, connected; } cases[] = {
+		{ QUEUE,   ROLE_KEYS,    0, 7, false, 5, 1 },
+		{ KEYS,    ROLE_QUEUE,   0, 7, false, 5, 1 },
+		{ QUEUE,   ROLE_NURSERY, 0, 7, false, 5, 0 },   /* they never talk */
+		{ QUEUE,   ROLE_QUEUE,   0, 7, false, 5, 0 },
+		{ QUEUE,   ROLE_COUNT,   0, 7, false, 5, 0 },
+		{ CONTROL, ROLE_GATE,    1, 7, false, 5, 0 },   /* there is one gate */
+		{ CONTROL, ROLE_GATE,    0, 0, false, 5, 0 },   /* it does not run: it is connected when it does */
+		{ CONTROL, ROLE_GATE,    0, 7, true,  5, 0 },   /* it was, a moment ago */
+		{ QUEUE,   ROLE_KEYS,    0, 7, false, 4, 0 },
+	};
+
+	EACH(cases, c) {
+		struct world *w = begin();
+		CLEANUP(buf_free) struct buf b = BUF(16);
+		enum role role = w->master.roles[c->from].role;
+		size_t all = 0;
+		for (int i = 0; i < OTHERS; i++) {
+			w->master.roles[i].pid = c->pid;
+			w->master.roles[i].started_ms = c->is_young ? clock_mono_ms() : -10000;
+			w->master.roles[i].mended_ms = -10000;
+		}
+		put_u8(&b, (uint8_t)c->peer);
+		put_u32(&b, c->index);
+		buf_truncate(&b, c->bytes);
+		for (int i = 0; i < 3; i++)   /* the others come too soon after the first */
+			EXPECT_OK(channel_notify(w->other[c->from], NOTICE_LOST, buf_str(&b), NULL, 0));
+		rounds(w);
+		for (int a = 0; a < ROLE_COUNT; a++)
+			for (int peer = 0; peer < ROLE_COUNT; peer++)
+				all += w->connected[a][peer];
+		EXPECT_INT(all, 2 * c->connected);
+		if (c->connected > 0)
+			EXPECT(w->connected[role][c->peer] == 1 && w->connected[c->peer][role] == 1);
+		for (int i = 0; i < OTHERS; i++)
+			w->master.roles[i].pid = 0;
+		end(w);
+	}
 }
 
 TEST(an_epoch_told_while_a_cell_starts_counts)

@@ -110,7 +110,12 @@ static void say(struct channel *ch, uint16_t type, bool is_request, struct scan 
 	CLEANUP(fd_close) int fd = dup(0);
 	uint8_t how = get_u8(s), more = get_u8(s);
 
-	put_u64(&b, how % 4);
+	if (type == NOTICE_LOST) {
+		put_u8(&b, how);
+		put_u32(&b, more);
+	} else {
+		put_u64(&b, how % 4);
+	}
 	switch (type) {
 	case NOTICE_ATTACH:  put_u8(&b, more); break;
 	case NOTICE_WATCH:   put_u8(&b, more & 1); put_u8(&b, more >> 1 & 1); break;
@@ -133,7 +138,7 @@ static void step(struct world *w, struct end ends[OTHERS], struct scan *s)
 		{ GATE, NOTICE_ATTACH, false }, { GATE, NOTICE_WATCH, false }, { GATE, NOTICE_READY, false },
 		{ QUEUE, NOTICE_WAKE, false }, { QUEUE, REQUEST_QUEUE_CELL_END, true }, { CONTROL, NOTICE_CONTROL_WAKE, false },
 		{ CONTROL, REQUEST_CELL_END, true }, { CONTROL, NOTICE_EPOCH, false }, { CONTROL, REQUEST_ACCOUNT_FOLDER, true },
-		{ CONTROL, REQUEST_ACCOUNT_REMOVE, true }, { NURSERY, NOTICE_EXITED, false },
+		{ CONTROL, REQUEST_ACCOUNT_REMOVE, true }, { NURSERY, NOTICE_EXITED, false }, { GATE, NOTICE_LOST, false },
 	};
 	uint8_t what = get_u8(s), which = get_u8(s);
 

@@ -95,6 +95,19 @@ static struct channel **peer_of(struct mx *m, enum role role)
 	}
 }
 
+static void on_look(void *context)
+{
+	struct mx *m = context;
+	int64_t now = loop_now_ms(m->loop);
+	bool queue = lost_look(&m->queue_lost, m->queue, ROLE_QUEUE, 0, m->master, now);
+	bool net = lost_look(&m->net_lost, m->net, ROLE_NET, 0, m->master, now);
+
+	if (queue || net)
+		loop_timer_in(m->loop, &m->look, LOST_LOOK_MS);
+}
+
+static void on_peer_closed(void *context, UNUSED struct channel *ch) { on_look(context); }
+
 static void on_connect(void *context, UNUSED struct channel *ch, struct message *msg)
 {
 	struct mx *m = context;
@@ -115,7 +128,7 @@ static void on_connect(void *context, UNUSED struct channel *ch, struct message 
 	if (role == ROLE_CONTROL)
 		handlers = control_handlers;
 	if (*peer == NULL)
-		*peer = channel_new(msg->fds[0], ROLE_MX, role, handlers, m, NULL);
+		*peer = channel_new(msg->fds[0], ROLE_MX, role, handlers, m, on_peer_closed);
 	else
 		channel_replace(*peer, msg->fds[0]);
 	msg->fds[0] = -1;
@@ -221,7 +234,7 @@ static void free_channel(struct mx *m, struct channel *ch)
 static void serve(struct mx *m)
 {
 	m->master = channel_new(m->start->master_fd, ROLE_MX, ROLE_MASTER, master_handlers, m, on_master_gone);
-	m->queue = channel_new(-1, ROLE_MX, ROLE_QUEUE, no_handlers, m, NULL);
+	m->queue = channel_new(-1, ROLE_MX, ROLE_QUEUE, no_handlers, m, on_peer_closed);
 	m->control = channel_new(-1, ROLE_MX, ROLE_CONTROL, control_handlers, m, NULL);
 	m->trail = trail_notes_new(m->control);
 	loop_channel(m->loop, m->master);
@@ -239,6 +252,7 @@ int role_mx(const struct role_start *start)
 	int code = 1;
 
 	m.trail_timer = (struct loop_timer){ .due = on_notes_due, .context = &m };
+	m.look = (struct loop_timer){ .due = on_look, .context = &m };
 	m.last_call = (struct loop_timer){ .due = on_last_call, .context = &m };
 	if (!start->sandbox || door_close(ROLE_MX, start->dir, 0, NULL) == ERR_OK) {
 		serve(&m);
@@ -248,6 +262,7 @@ int role_mx(const struct role_start *start)
 	mx_sessions_end(&m);
 	trail_notes_free(m.trail);
 	loop_timer_stop(m.loop, &m.trail_timer);
+	loop_timer_stop(m.loop, &m.look);
 	free_channel(&m, m.queue);  /* what it owed is answered now, and the last sessions are freed */
 	free_channel(&m, m.net);
 	free_channel(&m, m.control);

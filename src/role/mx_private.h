@@ -5,6 +5,7 @@
 #include "directory/lookup.h"
 #include "net/admission.h"
 #include "net/stream.h"
+#include "role/lost.h"
 #include "role/role.h"
 #include "smtpd/smtpd.h"
 #include "trail/trail.h"
@@ -25,6 +26,8 @@ struct mx {
 	struct admissions   *admissions;
 	int64_t              timeout_ms;   /* the setting smtp_timeout */
 	struct mx_session   *sessions;     /* all of them */
+	struct loop_timer    look;         /* runs while queue or net are lost */
+	struct lost          queue_lost, net_lost;
 	struct loop_timer    last_call;    /* STOP: then the rest is cut off */
 	bool                 stops, is_over;
 	struct trail_notes  *trail;

@@ -13,6 +13,7 @@
 #include "http/fetch_call.h"
 #include "net/loop.h"
 #include "role/door.h"
+#include "role/lost.h"
 #include "role/net_private.h"
 #include "role/role.h"
 #include <arpa/inet.h>
@@ -42,6 +43,8 @@ struct net {
 	size_t            own_count;
 	struct loop_timer last_call;   /* STOP: then the rest is cut off */
 	struct loop_timer trim;
+	struct loop_timer look;        /* runs while queue is lost */
+	struct lost       queue_lost;
 	bool              stops, is_over;
 };
 
@@ -121,7 +124,19 @@ static void on_sends_end(void *context, UNUSED struct channel *ch, UNUSED struct
 	outbound_on_sends_end(((struct net *)context)->outbound);
 }
 
-static void on_queue_gone(void *context, UNUSED struct channel *ch) { outbound_drop_all(((struct net *)context)->outbound); }
+static void on_look(void *context)
+{
+	struct net *n = context;
+
+	if (lost_look(&n->queue_lost, n->queue, ROLE_QUEUE, 0, n->master, loop_now_ms(n->loop)))
+		loop_timer_in(n->loop, &n->look, LOST_LOOK_MS);
+}
+
+static void on_queue_gone(void *context, UNUSED struct channel *ch)
+{
+	outbound_drop_all(((struct net *)context)->outbound);
+	on_look(context);
+}
 
 static const struct channel_handler queue_handlers[] = { { REQUEST_SEND, on_send }, { NOTICE_SENT, on_sent },
                                                        { NOTICE_SENDS_END, on_sends_end }, { 0 } };
@@ -341,6 +356,7 @@ int role_net(const struct role_start *start)
 	int code = 1;
 
 	n.last_call = (struct loop_timer){ .due = on_last_call, .context = &n };
+	n.look = (struct loop_timer){ .due = on_look, .context = &n };
 	n.trim = (struct loop_timer){ .due = on_trim, .context = &n };
 	if (open_all(&n) != ERR_OK) {
 		loop_free(n.loop);
@@ -358,6 +374,7 @@ int role_net(const struct role_start *start)
 	free_channel(&n, n.master);
 	loop_timer_stop(n.loop, &n.last_call);
 	loop_timer_stop(n.loop, &n.trim);
+	loop_timer_stop(n.loop, &n.look);
 	outbound_free(n.outbound);
 	net_policy_close(&n.policy);
 	sts_free(n.sts);

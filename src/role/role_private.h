@@ -15,7 +15,7 @@ struct running {  /* one role process */
 	uint32_t        index;
 	pid_t           pid;          /* 0: not running */
 	struct channel *ch;
-	int64_t         started_ms, restart_at_ms;
+	int64_t         started_ms, restart_at_ms, mended_ms;   /* mended: given a new channel after LOST */
 	int             back_off_ms;
 	bool            is_ready;
 	int64_t         closed_ms;    /* since when its channel is closed though it runs; 0: it is open */
@@ -52,6 +52,9 @@ struct running *master_role(struct master *m, enum role role, uint32_t index);  
 
 /* A gate's COUNTS (master.c): kept for those that start later, shown to those that run. */
 void gate_on_counts(void *context, struct channel *ch, struct message *msg);
+
+/* A role's LOST (master.c): both get a new channel. */
+void role_on_lost(void *context, struct channel *ch, struct message *msg);
 
 /* Ports (master_ports.c). ERR_EXISTS, ERR_INVALID: said in the log what to do. */
 enum err ports_bind(struct master *m, const struct conf *c) MUST_CHECK;

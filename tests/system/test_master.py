@@ -1,7 +1,9 @@
 """What master does for all: the log that is moved away and opened anew, facteur.conf, ports that stay while a role is started again."""
+import ctypes
 import json
 import os
 import signal
+import smtplib
 import socket
 import subprocess
 import tempfile
@@ -99,5 +101,45 @@ def test_both_kinds_of_address():
             s = socket.create_connection((address, server.port(25)), timeout=10)
             expect(s.recv(3) == b"220", address)
             s.close()
+    finally:
+        server.close()
+
+
+def break_channels(pid):
+    """Ends every channel of a role but the one to master (descriptor 3), as the reader does who is told what he does not understand."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    held = os.pidfd_open(pid)
+    broken = 0
+    for name in os.listdir(f"/proc/{pid}/fd"):
+        if int(name) <= 3 or not os.readlink(f"/proc/{pid}/fd/{name}").startswith("socket:"):
+            continue
+        fd = libc.syscall(438, held, int(name), 0)       # pidfd_getfd
+        expect(fd >= 0, f"pidfd_getfd: {os.strerror(ctypes.get_errno())}")
+        with socket.socket(fileno=fd) as s:
+            if s.family == socket.AF_UNIX and s.type == socket.SOCK_SEQPACKET:
+                s.shutdown(socket.SHUT_RDWR)
+                broken += 1
+    os.close(held)
+    return broken
+
+
+def test_roles_that_have_lost_each_other():
+    """A message that is not understood costs the channel, not the service: mail is taken again, with the same processes."""
+    server = Server()
+    try:
+        server.deliver("alice@example.test", subject="before")
+        roles = {role: server.pids_of(role) for role in ("mx", "queue", "control", "keys", "net")}
+        expect(break_channels(roles["mx"][0]) >= 3, "keys, queue, control")
+        expect(break_channels(roles["net"][0]) >= 3, "queue, keys, control")
+        wait_for(lambda: server.log().count("connected again") >= 5, 10, "master connects them again")
+
+        def taken():
+            try:
+                server.deliver("alice@example.test", subject="after")
+                return True
+            except (OSError, smtplib.SMTPException):
+                return False
+        wait_for(taken, 10, "mail is taken again")
+        expect({role: server.pids_of(role) for role in roles} == roles, "nobody was started again")
     finally:
         server.close()
