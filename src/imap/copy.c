@@ -2,14 +2,9 @@
 #include "imap/remote.h"
 
 /* A copy takes its flags along, as far as the rights at the target allow to set them (RFC 4314 §4). */
-static enum err drop_flags(struct imap_session *s, struct imap_cmd *c, int64_t mailbox_id, const struct copied *done)
+static uint64_t left_out(struct imap_session *s, int64_t mailbox_id)
 {
-	struct flags_change change = { .op = FLAGS_REPLACE };
-
-	if (s->guest == NULL)
-		return ERR_OK;
-	change.untouched = imap_flags_of(imap_rights(s, mailbox_id));
-	return ~change.untouched == FLAG_GONE ? ERR_OK : view_store_flags(s->view, mailbox_id, &done->to, &change, &c->arena, NULL, NULL);
+	return s->guest == NULL ? 0 : ~(imap_flags_of(imap_rights(s, mailbox_id)) | FLAG_GONE);
 }
 
 static struct imap_reply transfer(struct imap_session *s, struct imap_cmd *c, bool is_move)
@@ -36,16 +31,13 @@ static struct imap_reply transfer(struct imap_session *s, struct imap_cmd *c, bo
 	if (e == ERR_OK && is_move)
 		e = imap_may(s, s->mailbox_id, RIGHT_DELETED | RIGHT_EXPUNGE);
 	if (e == ERR_OK)  /* synced when it returns */
-		e = (is_move ? view_move : view_copy)(s->view, s->mailbox_id, &from, to.mailbox_id, &c->arena, &done);
+		e = view_transfer(s->view, s->mailbox_id, &from, to.mailbox_id, is_move, left_out(s, to.mailbox_id), &c->arena, &done);
 	if (e == ERR_NOTFOUND)
 		return imap_no(c, "TRYCREATE", "there is no such mailbox; CREATE it first");
 	if (e != ERR_OK)
 		return imap_err(c, e);
 	if (done.to.n == 0)
 		return imap_ok(c, "none of these messages is there");
-	e = drop_flags(s, c, to.mailbox_id, &done);
-	if (e != ERR_OK)
-		return imap_err(c, e);
 	code = uid_set_text(&done.from, &c->arena);
 	if (!is_move)
 		return imap_ok(c, "[COPYUID %u %s %s] copied", done.uidvalidity, code, uid_set_text(&done.to, &c->arena));

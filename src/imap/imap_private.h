@@ -95,6 +95,7 @@ struct imap_session {
 	uint64_t         own_before;    /* events_own() before the running command */
 	int64_t          progress_ms;   /* when the command at hand says how far it is; 0: it has not been asked yet */
 	uint64_t         told_modseq;   /* of a guest's session: all of this account up to here was looked at for news */
+	uint64_t         told_keywords; /* the same: those that he has seen, and all that is no keyword; 0: not known here */
 	unsigned         told_rights;   /* the same: what he may do in the selected mailbox, as he was told (PERMANENTFLAGS) */
 	struct imap_remote *remote;     /* a mailbox of another account is selected (remote.h); then selected is NULL */
 	struct imap_cmd  cmd;
@@ -192,8 +193,10 @@ void imap_flag_words(struct imap_flag_words *w, struct view *v);
 void imap_put_flags(struct buf *b, struct imap_flag_words *w, struct view *v, uint64_t flags);  /* "(\Seen x)" */
 /* What a guest may set has changed since he was told (RFC 4314 §5.1.1). */
 void imap_put_rights_news(struct imap_session *s);
-/* "* FLAGS (…)" and its line end */
-void imap_put_flags_line(struct buf *b, struct view *v);
+/* "* FLAGS (…)" and its line end: the keywords among these */
+void imap_put_flags_line(struct buf *b, struct view *v, uint64_t keywords);
+/* The keywords that this client knows of: a guest of those only that a message of the selected mailbox has. */
+uint64_t imap_keywords_known(struct imap_session *s);
 /* All of the news; when it grows beyond IMAP_OUT_PIECE it is drained into the session (NULL: kept whole). */
 void imap_put_news(struct buf *b, struct session *drain, struct imap_tongue tongue, struct view *v, const struct news *news, bool with_uid);
 /* Untagged news, before a tagged line or while no command runs: of the selected mailbox, and of what NOTIFY asked for. False: the

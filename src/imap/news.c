@@ -59,14 +59,14 @@ void imap_put_flags(struct buf *b, struct imap_flag_words *w, struct view *v, ui
 	buf_add_bytes(b, w->text, w->text_n);
 }
 
-void imap_put_flags_line(struct buf *b, struct view *v)
+void imap_put_flags_line(struct buf *b, struct view *v, uint64_t keywords)
 {
 	struct imap_flag_words w;
 
 	imap_flag_words(&w, v);
 	uint64_t all = FLAGS_SYSTEM;
 	for (size_t k = 0; k < w.n; k++)
-		all |= FLAG_KEYWORD(k);
+		all |= FLAG_KEYWORD(k) & keywords;
 	buf_add_cstr(b, "* FLAGS ");
 	imap_put_flags(b, &w, v, all);
 	buf_add_cstr(b, "\r\n");
@@ -133,7 +133,7 @@ static void put_changed(struct buf *b, struct session *s, struct imap_tongue ton
 void imap_put_news(struct buf *b, struct session *s, struct imap_tongue tongue, struct view *v, const struct news *news, bool with_uid)
 {
 	if (news->has_keywords)
-		imap_put_flags_line(b, v);
+		imap_put_flags_line(b, v, UINT64_MAX);
 	put_removed(b, s, tongue, news);
 	if (news->has_new)
 		put_count(b, s, news->exists, " EXISTS\r\n");
@@ -146,6 +146,20 @@ static bool is_own(const struct imap_session *s)
 	uint64_t own = events_own(s->view);
 
 	return own != s->own_before && own == s->notify->told + 1 && own == view_modseq(s->view);
+}
+
+/* A guest hears of a keyword when a message here gets it, not when the owner makes it for another mailbox. */
+static void put_guest_keywords(struct imap_session *s, struct news *news)
+{
+	uint64_t flags = 0;
+
+	for (size_t i = 0; i < news->n_changed; i++)
+		flags |= news->changed[i].flags;
+	news->has_keywords = false;
+	if ((flags & ~imap_keywords_known(s) & ~FLAG_GONE) == 0)
+		return;
+	s->told_keywords |= flags;
+	imap_put_flags_line(&s->out, s->view, s->told_keywords);
 }
 
 static bool send_selected(struct imap_session *s, bool removals, struct arena *a)
@@ -168,6 +182,8 @@ static bool send_selected(struct imap_session *s, bool removals, struct arena *a
 	shown = news;
 	if (!(events & NOTIFY_FLAGS))
 		shown.n_changed = 0;
+	if (s->guest != NULL)
+		put_guest_keywords(s, &shown);
 	contexts_put_removed(s, &news, a);
 	imap_put_news(&s->out, s->s, s->tongue, s->view, &shown, s->notify != NULL);
 	if (!contexts_put_changed(s, &news, known, a))

@@ -20,6 +20,7 @@ void imap_unselect_mailbox(struct imap_session *s)
 	selected_close(s->selected);
 	s->selected = NULL;
 	s->mailbox_id = 0;
+	s->told_keywords = 0;
 	s->is_readonly = false;
 	arena_reset(&s->saved_arena);
 	s->saved = (struct uid_set){ 0 };
@@ -110,6 +111,23 @@ static uint32_t first_unseen(struct selected *selected)
 	return 0;
 }
 
+uint64_t imap_keywords_known(struct imap_session *s)
+{
+	struct message_row rows[IMAP_BATCH];
+	uint32_t next = 0;
+	size_t n;
+
+	if (s->guest == NULL)
+		return UINT64_MAX;
+	if (s->told_keywords != 0)
+		return s->told_keywords;
+	s->told_keywords = FLAGS_SYSTEM;
+	while ((n = selected_rows(s->selected, NULL, 0, &next, rows, COUNT_OF(rows))) > 0)
+		for (size_t i = 0; i < n; i++)
+			s->told_keywords |= rows[i].flags & ~FLAG_GONE;
+	return s->told_keywords;
+}
+
 static void put_permanent_flags(struct imap_session *s)
 {
 	struct imap_flag_words w;
@@ -118,7 +136,7 @@ static void put_permanent_flags(struct imap_session *s)
 	s->told_rights = imap_rights(s, s->mailbox_id);
 	imap_flag_words(&w, s->view);
 	for (size_t k = 0; k < w.n; k++)
-		all |= FLAG_KEYWORD(k);
+		all |= FLAG_KEYWORD(k) & imap_keywords_known(s);
 	buf_add_cstr(&s->out, "* OK [PERMANENTFLAGS ");
 	if (s->is_readonly) {
 		buf_add_cstr(&s->out, "()] read only\r\n");
@@ -142,7 +160,7 @@ static void put_mailbox_state(struct imap_session *s, const struct mailbox *m)
 {
 	uint32_t unseen;
 
-	imap_put_flags_line(&s->out, s->view);
+	imap_put_flags_line(&s->out, s->view, imap_keywords_known(s));
 	put_permanent_flags(s);
 	buf_printf(&s->out, "* %u EXISTS\r\n", selected_count(s->selected));
 	if (!s->tongue.is_rev2) {

@@ -262,10 +262,11 @@ enum err view_store_flags(struct view *v, int64_t mailbox_id, const struct uid_s
  */
 
 static enum err transfer_run(struct tx *tx, struct box *from, struct box *to, struct row *rows, size_t n, bool move,
-							 struct arena *a, struct copied *out)
+							 uint64_t left_out, struct arena *a, struct copied *out)
 {
 	for (size_t i = 0; i < n; i++) {
 		struct row copy = rows[i];
+		copy.flags &= ~left_out;
 		TRY(message_insert(tx, to, move ? MESSAGE_MOVED : MESSAGE_COPIED, &copy));
 		uid_set_add(&out->from, a, rows[i].uid, rows[i].uid);
 		uid_set_add(&out->to, a, copy.uid, copy.uid);
@@ -275,8 +276,8 @@ static enum err transfer_run(struct tx *tx, struct box *from, struct box *to, st
 	return move ? vanished_add(tx, from, rows, n) : ERR_OK;
 }
 
-static enum err transfer(struct view *v, int64_t from_id, const struct uid_set *uids, int64_t to_id, bool move,
-						 struct arena *a, struct copied *out)
+enum err view_transfer(struct view *v, int64_t from_id, const struct uid_set *uids, int64_t to_id, bool move, uint64_t left_out,
+					   struct arena *a, struct copied *out)
 {
 	CLEANUP(tx_abandon) struct tx tx = { 0 };
 	struct row rows[ROWS_STEP];
@@ -298,7 +299,7 @@ static enum err transfer(struct view *v, int64_t from_id, const struct uid_set *
 			TRY(message_rows(v, from_id, first, last, 0, rows, COUNT_OF(rows), &n));
 			if (n == 0)
 				break;
-			TRY(transfer_run(&tx, from, to, rows, n, move, a, out));
+			TRY(transfer_run(&tx, from, to, rows, n, move, left_out, a, out));
 			first = rows[n - 1].uid + 1;
 		}
 	}
@@ -313,13 +314,13 @@ static enum err transfer(struct view *v, int64_t from_id, const struct uid_set *
 enum err view_copy(struct view *v, int64_t from_id, const struct uid_set *uids, int64_t to_id, struct arena *a,
 				   struct copied *out)
 {
-	return transfer(v, from_id, uids, to_id, false, a, out);
+	return view_transfer(v, from_id, uids, to_id, false, 0, a, out);
 }
 
 enum err view_move(struct view *v, int64_t from_id, const struct uid_set *uids, int64_t to_id, struct arena *a,
 				   struct copied *out)
 {
-	return transfer(v, from_id, uids, to_id, true, a, out);
+	return view_transfer(v, from_id, uids, to_id, true, 0, a, out);
 }
 
 /* ----------------------------------------------------------------------------------------------------------- expunge

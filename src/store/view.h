@@ -284,6 +284,9 @@ enum err view_copy(struct view *v, int64_t from_id, const struct uid_set *uids, 
                    struct copied *out) MUST_CHECK;
 enum err view_move(struct view *v, int64_t from_id, const struct uid_set *uids, int64_t to_id, struct arena *a,
                    struct copied *out) MUST_CHECK;
+/* Either of them, for somebody who may not set all flags in the target: the copies come without those of left_out. */
+enum err view_transfer(struct view *v, int64_t from_id, const struct uid_set *uids, int64_t to_id, bool is_move, uint64_t left_out,
+                       struct arena *a, struct copied *out) MUST_CHECK;
 /* Removes the messages of uids (NULL: all); only_deleted: those with \Deleted among them. They can be undeleted for 30
  * days. *expunged (may be NULL): what went. */
 enum err view_expunge(struct view *v, int64_t mailbox_id, const struct uid_set *uids, bool only_deleted,

@@ -160,7 +160,17 @@ def test_copies(server):
     said(bob.command(f'8 move 1:2 "{HERS}/Team"', "8 OK"), "* OK [COPYUID ", "* 1 EXPUNGE")
     bob.command(f'9 copy 1 "{HERS}/Team/Old"', "9 NO")
     said(bob.command(f'10 status "{HERS}/Team" (messages)', "10 OK"), "MESSAGES 7")
-    bob.close()
+    carol = login(server, CAROL)
+    carol.command("c create Inbound", "c OK")
+    server.cli("account", "share", CAROL, "Inbound", BOB, "lri")
+    bob.command(f'11 select "{HERS}/Team"', "11 OK")
+    said(bob.command(f'12 copy 1:* "Other Users/{CAROL}/Inbound"', "12 OK"), "12 OK [COPYUID ")
+    said(carol.command("c status Inbound (messages)", "c OK"), "MESSAGES 7")
+    bob.command(f'13 copy 1 "Other Users/{CAROL}/INBOX"', "13 NO")
+    bob.command(f'14 setmetadata "{HERS}/Team" (/private/comment "mine" /shared/comment "ours")', "14 OK")
+    said(bob.command(f'15 getmetadata "{HERS}/Team" (/private/comment /shared/comment)', "15 OK"), '/private/comment "mine" /shared/comment "ours"')
+    for c in (bob, carol):
+        c.close()
 
 
 def test_rights(server):
