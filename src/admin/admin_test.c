@@ -575,7 +575,7 @@ TEST(certificates_of_devices)
 TEST(issuers_of_tokens)
 {
 	struct admin_offline *o = begin();
-#define ED25519 "\\\"kty\\\":\\\"OKP\\\",\\\"crv\\\":\\\"Ed25519\\\",\\\"x\\\":\\\"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo\\\""
+#define ED25519 "\\\"kty\\\":\\\"OKP\\\",\\\"crv\\\":\\\"Ed25519\\\",\\\"x\\\":\\\"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo\\\",\\\"kid\\\":\\\"k0\\\""
 	static const struct { const char *command, *args, *error; } cases[] = {
 		{ "oauth add", "'issuer':'https://id.test','audience':'mail'", "invalid" },
 		{ "oauth add", "'issuer':'https://id.test','audience':'mail','keys':'[]'", "invalid" },
@@ -590,6 +590,10 @@ TEST(issuers_of_tokens)
 	EACH(cases, t) gives(o, t->command, t->args, t->error);
 	wants(o, "oauth list", "", 0, "issuer", "\"https://id.test\"");
 	wants(o, "oauth list", "", 0, "claim", "\"email\"");
+	gives(o, "oauth check", "", "invalid");
+	gives(o, "oauth check", "'token':'ya29.opaque'", "denied");
+	says(o, "oauth check", "'token':'eyJhbGciOiJSUzI1NiIsImtpZCI6ImsxIn0.e30.AAAA'", "it is signed with the key \"k1\", which no issuer in `facteur oauth list` has: "
+	     "fetch the jwks_uri of its issuer, and `facteur oauth add` again");   /* {"alg":"RS256","kid":"k1"} */
 	wants(o, "oauth list", "", 0, "only", "\"example.test\"");
 	wants(o, "oauth list", "", 0, "keys", "1");
 	gives(o, "oauth remove", "'issuer':'https://id.test'", "");

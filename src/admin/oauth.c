@@ -1,6 +1,8 @@
-/* oauth add, list, remove: issuers whose tokens log in. The keys are read here, once; what is kept of them can only verify. */
+/* oauth add, list, check, remove: issuers whose tokens log in. The keys are read here, once; what is kept of them can only verify. */
 #include "admin/admin_private.h"
+#include "auth/bearer.h"
 #include "auth/jwks.h"
+#include "auth/jwt.h"
 #include "base/clock.h"
 
 static bool is_name(struct str s) { return s.n > 0 && s.n <= ISSUER_TEXT_MAX && !str_has_ctl(s); }
@@ -61,6 +63,73 @@ enum err admin_oauth_list(struct admin_call *c)
 		admin_put_number(row, "since", (uint64_t)list[i].changed_s);
 	}
 	return ERR_OK;
+}
+
+/* What a fault means, and what to do. */
+static enum err explain(struct admin_call *c, enum bearer_fault fault, const struct issuer *i, struct str kid)
+{
+	static const enum text texts[BEARER_FAULT_COUNT] = {
+		[BEARER_NO_TOKEN] = TEXT_ADMIN_TOKEN_NOT_SIGNED, [BEARER_UNKNOWN_KEY] = TEXT_ADMIN_TOKEN_UNKNOWN_KEY,
+		[BEARER_SIGNATURE] = TEXT_ADMIN_TOKEN_SIGNATURE, [BEARER_MALFORMED] = TEXT_ADMIN_TOKEN_MALFORMED, [BEARER_ISSUER] = TEXT_ADMIN_TOKEN_ISSUER,
+		[BEARER_AUDIENCE] = TEXT_ADMIN_TOKEN_AUDIENCE, [BEARER_KIND] = TEXT_ADMIN_TOKEN_KIND,
+		[BEARER_NEVER_EXPIRES] = TEXT_ADMIN_TOKEN_NEVER_EXPIRES, [BEARER_EXPIRED] = TEXT_ADMIN_TOKEN_EXPIRED,
+		[BEARER_NOT_YET] = TEXT_ADMIN_TOKEN_NOT_YET, [BEARER_NO_ADDRESS] = TEXT_ADMIN_TOKEN_NO_ADDRESS,
+		[BEARER_UNVERIFIED] = TEXT_ADMIN_TOKEN_UNVERIFIED,
+	};
+	struct str about = fault == BEARER_AUDIENCE ? i->audience : fault == BEARER_NO_ADDRESS ? i->claim : kid;
+
+	return admin_refuse(c, ERR_DENIED, texts[fault], about);
+}
+
+/* The part before the "@" is enough where there is one domain (lookup_login()). */
+static enum err whole_address(struct admin_call *c, struct str *address)
+{
+	struct directory_domain *domains;
+	size_t n;
+
+	TRY(domain_list(c->directory, &c->arena, &domains, &n));
+	if (str_chr(*address, '@') < 0 && n == 1)
+		*address = arena_printf(&c->arena, STR_FMT "@" STR_FMT, STR_ARG(*address), STR_ARG(domains[0].name));
+	return ERR_OK;
+}
+
+/* The account of the address in a token, as keys would find it. */
+static enum err find_account(struct admin_call *c, const struct issuer *i, struct str address)
+{
+	struct directory_address x;
+	struct directory_account account;
+
+	TRY(whole_address(c, &address));
+	if (!directory_address_parse(address, &c->arena, &x) || account_find(c->directory, &x, &c->arena, &account) != ERR_OK || account.deleted_s != 0)
+		return admin_refuse(c, ERR_NOTFOUND, TEXT_ADMIN_TOKEN_NOBODY, address);
+	if (i->domain.n > 0 && (!directory_address_parse(account.address, &c->arena, &x) || !str_eq(x.domain, i->domain)))
+		return admin_refuse(c, ERR_DENIED, TEXT_ADMIN_TOKEN_DOMAIN, address, i->domain);
+	return admin_said(c, TEXT_ADMIN_TOKEN_FINE, account.address);
+}
+
+enum err admin_oauth_check(struct admin_call *c)
+{
+	struct str token = str_trim(admin_text(c, "token")), address = STR("");
+	struct bearer_request r = { 0 };
+	const struct issuer *i = NULL;
+	struct jwt_claims claims;
+	struct issuer *list;
+	enum bearer_fault fault;
+	struct jwt parts;
+	size_t n;
+
+	if (token.n == 0)
+		return admin_refuse(c, ERR_INVALID, TEXT_ADMIN_TOKEN_MISSING, STR(""));
+	TRY(issuer_list(c->directory, &c->arena, &list, &n));
+	if (jwt_read(token, &c->arena, &parts))
+		r = (struct bearer_request){ .kid = parts.kid, .signed_part = parts.signed_part, .signature = parts.signature };
+	fault = bearer_judge(list, n, &r, clock_wall_s(), &c->arena, &i, &address);
+	if (i != NULL && jwt_claims(r.signed_part, str_cstr(&c->arena, i->claim), &c->arena, &claims)) {
+		admin_put_text(admin_result(c), "issuer", claims.issuer);
+		admin_put_text(admin_result(c), "address", claims.who);
+		admin_put_number(admin_result(c), "expires", (uint64_t)claims.expires_s);
+	}
+	return fault == BEARER_FINE ? find_account(c, i, address) : explain(c, fault, i, r.kid);
 }
 
 enum err admin_oauth_remove(struct admin_call *c)

@@ -162,11 +162,18 @@ static void on_scram_first(void *context, struct channel *ch, struct message *m)
 	channel_reply(ch, m->call, ERR_OK, buf_str(&b), NULL, 0);
 }
 
+static void reply_verified(struct channel *ch, uint32_t call, const struct verify_reply *r)
+{
+	CLEANUP(buf_free) struct buf b = BUF(MESSAGE_BODY_MAX);
+
+	put_verify_reply(&b, r);
+	channel_reply(ch, call, ERR_OK, buf_str(&b), NULL, 0);
+}
+
 static void on_scram_final(void *context, struct channel *ch, struct message *m)
 {
 	struct peer *p = context;
 	CLEANUP(arena_free) struct arena a = { 0 };
-	CLEANUP(buf_free) struct buf b = BUF(MESSAGE_BODY_MAX);
 	struct scan s = scan_of(m->body);
 	struct scram_final_request r;
 	struct verify_reply out;
@@ -176,14 +183,12 @@ static void on_scram_final(void *context, struct channel *ch, struct message *m)
 		return;
 	}
 	verifier_scram_final(p->keys->verifier, &r, p, &a, &out);
-	put_verify_reply(&b, &out);
-	channel_reply(ch, m->call, ERR_OK, buf_str(&b), NULL, 0);
+	reply_verified(ch, m->call, &out);
 }
 
 static void on_printer(void *context, struct channel *ch, struct message *m)
 {
 	struct peer *p = context;
-	CLEANUP(buf_free) struct buf b = BUF(MESSAGE_BODY_MAX);
 	struct scan s = scan_of(m->body);
 	struct printer_request r;
 	struct verify_reply out;
@@ -193,16 +198,7 @@ static void on_printer(void *context, struct channel *ch, struct message *m)
 		return;
 	}
 	verifier_printer(p->keys->verifier, &r, &out);
-	put_verify_reply(&b, &out);
-	channel_reply(ch, m->call, ERR_OK, buf_str(&b), NULL, 0);
-}
-
-static void reply_verified(struct channel *ch, uint32_t call, const struct verify_reply *r)
-{
-	CLEANUP(buf_free) struct buf b = BUF(MESSAGE_BODY_MAX);
-
-	put_verify_reply(&b, r);
-	channel_reply(ch, call, ERR_OK, buf_str(&b), NULL, 0);
+	reply_verified(ch, m->call, &out);
 }
 
 static void on_certificate_login(void *context, struct channel *ch, struct message *m)

@@ -313,6 +313,8 @@ def test_token(server):
         expect(curl(server, imap, *login, good) and curl(server, pop3, *login, good) and curl(server, submission, *login, good, "-X", "NOOP"), how)
         for wrong in () if how == "XOAUTH2" else (token(exp=int(time.time()) - 120), token(aud="shop"), token(email="alice@example.test"), good[:-8] + "AAAAAAAA", "opaque"):
             expect(not curl(server, imap, *login, wrong), wrong)
+    said = server.cli("oauth", "check", "--token", "-", stdin=good + "\n")
+    expect("logs in as bob@example.test" in said, said)
     c = tls(server, 993)
     expect(c.command("a AUTHENTICATE OAUTHBEARER " + b64(f"n,,\1auth=Bearer {token(exp=1)}\1\1"), "")[-1] == "+ " + b64('{"status":"invalid_token"}'), "RFC 7628 3.2.2")
     expect(c.command("AQ==", "a ")[-1].startswith("a NO [AUTHENTICATIONFAILED] the token"), "and then the refusal")
