@@ -365,6 +365,25 @@ class Idle:
                 add(f"idle IMAP connection, {name}: memory", (c.group.pss_kb() - before) / self.connections, "kB", budget=budget)
 
 
+class Folders:
+    """An account with ten thousand mailboxes: what programs ask when they start. Each hundredth has a message."""
+    accounts, folders, scale = 1, 9900, 1
+
+    def prepare(self, c):
+        n = int(self.folders * self.scale)
+        mail(c, "-r", n, commands=["CREATE Folder%i"])
+        mail(c, "-r", n // 100, commands=["APPEND Folder%i {@4000}"])
+
+    def measure(self, c, add):
+        for what, command in (("LIST", 'LIST "" *'), ("LIST with STATUS of each", 'LIST "" * RETURN (STATUS (MESSAGES UNSEEN UIDNEXT))'),
+                              ("NOTIFY SET STATUS", "NOTIFY SET STATUS (personal (MessageNew MessageExpunge))")):
+            got = mail(c, "-r", 5, setup=[command], commands=[command])
+            if got["answers"] < 5 * self.folders * self.scale:
+                raise RuntimeError(f"{c.label}: {command} answered {got['answers']} times for 5 * {self.folders * self.scale:.0f} mailboxes")
+            add(f"{what}, {self.folders:,} mailboxes: p50", got["p50_us"] / 1000, "ms", budget=200)
+            add(f"{what}, {self.folders:,} mailboxes: CPU", got["cpu_us"] / 5 / 1000, "ms")
+
+
 class Slow:
     """Logins beside 2,000 clients that stopped: in the handshake, a literal, a reply, half a line, DATA. The peers are not measured: their
     limits of processes would refuse most of these clients."""
@@ -532,4 +551,4 @@ class Deferred(Sending):
 
 
 PARTS = {"smtp": Smtp, "work": Work, "sleeping": Sleeping, "accounts": Accounts, "submission": Submission, "login": Login, "imap": Imap,
-         "many": Many, "pop3": Pop3, "wake": Wake, "idle": Idle, "memory": Memory, "restart": Restart, "slow": Slow, "sending": Sending, "deferred": Deferred}
+         "many": Many, "pop3": Pop3, "wake": Wake, "idle": Idle, "memory": Memory, "restart": Restart, "folders": Folders, "slow": Slow, "sending": Sending, "deferred": Deferred}
