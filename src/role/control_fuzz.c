@@ -1,7 +1,11 @@
 /* control, asked by cells, answered by everybody, and commanded over the admin socket. The directory is the same at each start. */
+#include "admin/command.h"
 #include "role/role_fuzz.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
+/* Control ends while commands wait; what they have allocated goes with its process. */
+const char *__asan_default_options(void);
+const char *__asan_default_options(void) { return "detect_leaks=0"; }
 
 static struct buf pristine = { .max = 1 << 20 };
 
@@ -35,27 +39,31 @@ static void reset(const char *dir)
 	fclose(f);
 }
 
-static const char *const commands[] = {
-	"domain list", "account list", "account show", "account add", "account password", "account suspend", "account remove", "account purge",
-	"account undelete", "account sessions", "app-password add", "alias add", "alias list", "group add", "queue list", "queue show",
-	"queue retry", "setting list", "setting set", "status", "certificate list", "session list", "mailbox list", "mailbox undelete", "printer list",
-	"trace", "tls list", "tls report", "route list", "route set", "route test", "route remove", "account share", "account shares", "account unshare",
-};
+static void put_value(struct buf *json, bool is_first, const struct admin_argument *argument, struct str value)
+{
+	const char *many[] = { argument->is_many ? "[" : "", argument->is_many ? "]" : "" };
 
-/* A command with the arguments most of them know, as it comes over the socket. */
+	buf_printf(json, "%s\"%s\":", is_first ? "" : ",", argument->key);
+	if (argument->kind == ADMIN_SWITCH)
+		buf_add_cstr(json, "true");
+	else
+		buf_printf(json, "%s\"" STR_FMT "\"%s", many[0], STR_ARG(value), many[1]);
+}
+
+/* Any command as it comes over the socket: with the arguments that it needs, but for some; without the others, but for some. */
 static void put_command(struct fuzz_world *w, struct buf *b)
 {
-	CLEANUP(buf_free) struct buf json = BUF(2000), room = BUF(1000);
+	CLEANUP(buf_free) struct buf json = BUF(20000), room = BUF(1000);
+	struct admin_argument list[ADMIN_ARGUMENTS_MAX];
 	struct scan *in = &w->in;
-	const char *name = commands[get_u8(in) % COUNT_OF(commands)];
+	enum admin_command command = (enum admin_command)(get_u8(in) % ADMIN_COMMAND_COUNT);
+	uint16_t unusual = get_u16(in);
+	size_t n = admin_usage(command, list), given = 0;
 
-	buf_printf(&json, "{\"command\":\"%s\",\"args\":{", name);
-	for (uint8_t left = get_u8(in) % 4; left > 0; left--) {
-		static const char *const keys[] = { "address", "account", "domain", "password", "name", "value", "setting", "message", "what", "since", "owner", "mailbox", "who", "rights" };
-		const char *key = keys[get_u8(in) % COUNT_OF(keys)];
-		struct str value = fuzz_string(in, &room);
-		buf_printf(&json, "\"%s\":\"%.*s\"%s", key, (int)value.n, value.p, left > 1 ? "," : "");
-	}
+	buf_printf(&json, "{\"command\":\"%s\",\"args\":{", admin_command_row(command)->words);
+	for (size_t i = 0; i < n; i++)
+		if (list[i].is_optional == (unusual >> i & 1))
+			put_value(&json, given++ == 0, &list[i], list[i].kind == ADMIN_SWITCH ? STR("") : fuzz_string(in, &room));
 	buf_add_cstr(&json, "},\"lang\":\"en\"}");
 	put_u32(b, (uint32_t)json.n);
 	buf_add(b, buf_str(&json));
