@@ -34,11 +34,12 @@ def figures(folder):
 def run(name, minutes):
     flat = name.replace("/", "_")
     program, folder = f"{ROOT}/build/afl/{name}_fuzz", f"{ROOT}/build/afl/out/{flat}"
+    os.makedirs(folder, exist_ok=True)
     again = os.path.isdir(f"{folder}/default/queue")
     if not again:
         seeds(flat, f"{ROOT}/build/afl/in/{flat}")
     environment = dict(os.environ, AFL_SKIP_CPUFREQ="1", AFL_NO_UI="1", AFL_I_DONT_CARE_ABOUT_MISSING_CRASHES="1", AFL_NO_AFFINITY="1",
-                       AFL_IGNORE_SEED_PROBLEMS="1", ASAN_OPTIONS="abort_on_error=1:symbolize=0:detect_leaks=0", TMPDIR="/dev/shm")
+                       AFL_SKIP_CRASHES="1", ASAN_OPTIONS="abort_on_error=1:symbolize=0:detect_leaks=0", TMPDIR="/dev/shm")
     done = subprocess.run(["afl-fuzz", "-i", "-" if again else f"{ROOT}/build/afl/in/{flat}", "-o", folder, "-V", str(int(minutes * 60)),
                            "-t", "2000+", "-m", "none", "--", program], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     if not os.path.exists(f"{folder}/default/fuzzer_stats"):
