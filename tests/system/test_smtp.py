@@ -157,7 +157,7 @@ def test_submission_needs_a_login_and_an_own_address(server):
     number = wait_for(lambda: box.noop() and box.search(None, "SUBJECT", '"sub False"')[1][0].split(), 10, "arrived")[0]
     head = box.fetch(number, "(BODY.PEEK[HEADER])")[1][0][1].lower()
     expect(b"\r\ndate:" in head and b"\r\nmessage-id:" in head, "Date and Message-ID were supplied")
-    expect(b"bcc" not in head, "Bcc was removed")
+    expect(b"\r\nbcc:" not in head, "Bcc was removed")
     box.logout()
 
 
