@@ -22,6 +22,7 @@ struct pattern {
 	uint8_t           *marks;    /* by email: fields, or relevancy */
 	bool               has_any;
 	unsigned           like;     /* of the word at hand; 0: it does not match */
+	const char        *next;     /* where its bytes come next in the block at hand; NULL: not looked for yet */
 };
 
 struct index_hits {
@@ -39,6 +40,7 @@ struct finding {
 	size_t         n, max;
 	uint32_t       upto;
 	uint8_t       *unsure;
+	const char    *block_end;
 	bool           is_unsure;    /* the word at hand is TERM_UNSURE */
 	bool           is_second;    /* the look for mistyped words */
 };
@@ -156,6 +158,9 @@ static bool looks_at(void *context, struct str entries)
 {
 	struct finding *f = context;
 
+	f->block_end = entries.p + entries.n;
+	for (size_t i = 0; i < f->n; i++)
+		f->patterns[i].next = NULL;
 	if (entries.n > 1 && entries.p[1] == TERM_UNSURE)
 		return true;
 	for (size_t i = 0; i < f->n; i++)
@@ -164,10 +169,24 @@ static bool looks_at(void *context, struct str entries)
 	return false;
 }
 
-static unsigned like(const struct finding *f, const struct pattern *p, struct str term)
+/* The bytes are looked for from word to word, not in each. An LF stands before the word. */
+static bool comes_here(const struct finding *f, struct pattern *p, struct str term)
+{
+	struct str rest = str_make(term.p - 1, (size_t)(f->block_end - term.p) + 1);
+
+	if (p->next == NULL || p->next < rest.p) {
+		ptrdiff_t at = str_find(rest, p->bytes);
+		p->next = at < 0 ? f->block_end : rest.p + at;
+	}
+	return p->next < term.p + term.n;
+}
+
+static unsigned like(const struct finding *f, struct pattern *p, struct str term)
 {
 	bool is_plain = term.p[0] == TERM_PLAIN;
 
+	if (!f->is_second && !comes_here(f, p, term))
+		return 0;
 	if (!p->is_like)
 		return !is_plain && !f->is_second && word_matches(term, &p->part);
 	if (is_plain)
