@@ -1,8 +1,8 @@
 """The benchmark: facteur beside Debian's Postfix and Dovecot, in the same run, in turn.
 
     make bench                             every part, 5 rounds, a table
-    make bench BENCH="smtp imap"           only these parts: smtp work sleeping accounts submission login imap many pop3 wake idle
-                                           memory restart folders slow sending deferred
+    make bench BENCH="smtp imap"           only these parts: smtp work sleeping accounts submission login imap many search pop3 wake
+                                           idle memory restart folders slow sending deferred
     make bench BENCH="imap --rounds 3"     --rounds N; --json; --peers mdbox,Maildir (or none); --million (mailboxes of 1,000,000 in
                                            `many`); --scale 0.1 (smaller loads, to try); --save FILE (the JSON too); --svg FILE
     python3 tests/bench/bench.py --from FILE... [--json|--markdown|--svg FILE]      tables of runs that were saved

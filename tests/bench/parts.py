@@ -310,6 +310,46 @@ class Many(Imap):
             self.mailbox(c, add, n)
 
 
+class Search:
+    """A large mailbox that was searched before (facteur has an index then; Dovecot has none, as Debian ships it), and mail that comes in
+    while others search it without a pause."""
+    accounts, messages, at_once = 20, 20000, 4
+    nothing, everything = "SEARCH TEXT nowhere-to-be-found", "SEARCH TEXT subject"
+
+    def prepare(self, c):
+        fill(c, "Much", self.messages, 4000)
+        mail(c, setup=["SELECT Much"], commands=[self.nothing])
+
+    def measure(self, c, add):
+        many = f"{self.messages:,} messages"
+        for what, command in (("SEARCH TEXT, found in none", self.nothing), ("SEARCH TEXT, found in all", self.everything),
+                              ("SEARCH TEXT, two words, found in none", 'SEARCH TEXT "subject nowhere"')):
+            got = mail(c, "-r", 3, setup=["SELECT Much"], commands=[command])
+            add(f"{what}, {many}: CPU", got["cpu_us"] / 3 / 1000, "ms")
+        got = smtp(c, 1, max(100, int(500 * self.scale)), 4000, self.accounts)
+        add("4 kB in, 1 sender, nothing beside: p99 of the 250", got["p99_us"] / 1000, "ms")
+        with Load("mail_load", "-c", self.at_once, "-r", 1000000, c.port("imap"), self.login(c), "SELECT Much", "--", self.nothing) as load:
+            load.process.stdin.write(b"go\n")
+            load.process.stdin.flush()
+            got = smtp(c, 1, max(100, int(500 * self.scale)), 4000, self.accounts)
+            seen = mail(c, "-w", "-r", 100, setup=["SELECT INBOX"], commands=["APPEND INBOX {@4000}"])
+            if load.process.poll() is not None:
+                raise RuntimeError(f"{c.label}: the searches ended before the deliveries")
+            load.process.kill()
+        beside = f"beside {self.at_once} sessions that search {many}"
+        add(f"4 kB in, 1 sender, {beside}: p50 of the 250", got["p50_us"] / 1000, "ms")
+        add(f"4 kB in, 1 sender, {beside}: p99 of the 250", got["p99_us"] / 1000, "ms", budget=50)
+        add(f"APPEND to the same account, {beside}: another session is told, p99", seen["p99_us"] / 1000, "ms", budget=100)
+
+    @staticmethod
+    def login(c):
+        """All of them are of one account."""
+        path = os.path.join(c.dir, "login.txt")
+        with open(path, "w") as f:
+            f.write(f"user0@example.test {c.password(0)}\n" * Search.at_once)
+        return path
+
+
 class Pop3:
     accounts, messages = 1, 1000
 
@@ -551,4 +591,5 @@ class Deferred(Sending):
 
 
 PARTS = {"smtp": Smtp, "work": Work, "sleeping": Sleeping, "accounts": Accounts, "submission": Submission, "login": Login, "imap": Imap,
-         "many": Many, "pop3": Pop3, "wake": Wake, "idle": Idle, "memory": Memory, "restart": Restart, "folders": Folders, "slow": Slow, "sending": Sending, "deferred": Deferred}
+         "many": Many, "search": Search, "pop3": Pop3, "wake": Wake, "idle": Idle, "memory": Memory, "restart": Restart,
+         "folders": Folders, "slow": Slow, "sending": Sending, "deferred": Deferred}
