@@ -203,7 +203,8 @@ static enum login_want ask_scram_final(struct login *l)
 
 static enum login_want ask_certificate(struct login *l)
 {
-	struct certificate_login_request r = { l->protocol->protocol, l->facts.session, l->facts.peer, l->sasl.login, { 0 } };
+	struct certificate_login_request r = { l->protocol->protocol, l->facts.session, l->facts.peer, l->sasl.login,
+	                                         l->facts.certificate_is_current, { 0 } };
 
 	memcpy(r.fingerprint, l->facts.fingerprint, sizeof r.fingerprint);
 	l->login_name = l->sasl.login;

@@ -35,6 +35,7 @@ struct login_facts {
 	bool       has_scram;          /* the setting scram */
 	bool       has_bearer;         /* there is an issuer whose tokens count */
 	bool       has_certificate;    /* the client showed one in the handshake: fingerprint */
+	bool       certificate_is_current;
 	uint8_t    fingerprint[FINGERPRINT_SIZE];
 	bool       is_printer;         /* its address is on the list of printers and scanners (submission on 587 only) */
 	uint64_t   session;            /* the gate's number of the session, bound into the grant */

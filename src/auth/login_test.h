@@ -122,7 +122,7 @@ static void login_play_ask(struct login_play *p, struct str question, struct str
 	} else if (str_starts(question, STR("CERTIFICATE"))) {
 		EXPECT_INT(p->l->request_type, REQUEST_CERTIFICATE_LOGIN);
 		EXPECT(get_certificate_login_request(&s, &certificate) && str_eq(certificate.login, str_trim(str_from(question, 11))));
-		EXPECT_INT(certificate.fingerprint[0], 0xf1);
+		EXPECT(certificate.fingerprint[0] == 0xf1 && certificate.is_current);
 	} else if (str_starts(question, STR("BEARER "))) {
 		EXPECT_INT(p->l->request_type, REQUEST_BEARER);
 		str_cut(str_from(question, 7), ' ', &name, &password);

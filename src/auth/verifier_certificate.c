@@ -1,5 +1,5 @@
 /* CERTIFICATE_LOGIN: TLS has seen that the client holds the key of a certificate; here it is asked whose it is. A client that names somebody
- * else, or whose certificate nobody added, is told nothing more than that. */
+ * else, or whose certificate nobody added or is out of date, is told nothing more than that; the log says which. */
 #include "auth/client_certificate.h"
 #include "auth/verifier_private.h"
 #include "base/clock.h"
@@ -31,6 +31,8 @@ void verifier_certificate(struct verifier *v, const struct certificate_login_req
 	memcpy(&tag, in->fingerprint, sizeof tag);
 	if (verifier_is_throttled(q, &out->retry_s)) {
 		out->outcome = VERIFY_THROTTLED;
+	} else if (!in->is_current) {
+		verifier_judge_wrong(q, VERIFY_WRONG, "certificate-out-of-date", tag, out);
 	} else if ((e = find_owner(q, in, &owner)) == ERR_OK) {
 		verifier_judge_right(q, &(struct proof){ .how = "certificate", .rights = owner.rights, .life_s = GRANT_LIFE_S }, out);
 	} else if (e == ERR_NOTFOUND || e == ERR_CONFLICT) {

@@ -244,9 +244,9 @@ TEST(printers)
 	close_world(&w);
 }
 
-static enum verify_outcome certificate(struct world *w, const char *login, char which)
+static enum verify_outcome certificate_of_time(struct world *w, const char *login, char which, bool is_current)
 {
-	struct certificate_login_request r = { .protocol = PROTOCOL_IMAP, .session = 77, .peer = STR("192.0.2.7"), .login = str_of(login) };
+	struct certificate_login_request r = { .protocol = PROTOCOL_IMAP, .session = 77, .peer = STR("192.0.2.7"), .login = str_of(login), .is_current = is_current };
 	struct arena a = { 0 };
 
 	memset(r.fingerprint, which, sizeof r.fingerprint);
@@ -254,6 +254,11 @@ static enum verify_outcome certificate(struct world *w, const char *login, char 
 	snprintf(w->login, sizeof w->login, "%.*s", STR_ARG(w->reply.login));
 	arena_free(&a);
 	return w->reply.outcome;
+}
+
+static enum verify_outcome certificate(struct world *w, const char *login, char which)
+{
+	return certificate_of_time(w, login, which, true);
 }
 
 TEST(certificates)
@@ -274,6 +279,7 @@ TEST(certificates)
 	EXPECT_INT(w.reply.grant.rights, 1u << PROTOCOL_IMAP);
 	EXPECT_STR(str_of(w.login), "alice@example.test");
 	EXPECT_INT(certificate(&w, "AL@example.test", '1'), VERIFY_OK);
+	EXPECT_INT(certificate_of_time(&w, "", '1', false), VERIFY_WRONG);
 	EXPECT_INT(certificate(&w, "bob@example.test", '1'), VERIFY_WRONG);
 	EXPECT(w.reply.delay_ms >= 200);
 	EXPECT_INT(certificate(&w, "nobody@example.test", '1'), VERIFY_WRONG);

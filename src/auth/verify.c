@@ -130,6 +130,7 @@ void put_certificate_login_request(struct buf *b, const struct certificate_login
 	put_u64(b, r->session);
 	put_str(b, r->peer);
 	put_str(b, r->login);
+	put_bool(b, r->is_current);
 	buf_add_bytes(b, r->fingerprint, sizeof r->fingerprint);
 }
 
@@ -142,6 +143,7 @@ bool get_certificate_login_request(struct scan *s, struct certificate_login_requ
 	r->session = get_u64(s);
 	r->peer = get_str(s, PEER_MAX);
 	r->login = get_str(s, LOGIN_NAME_MAX);
+	r->is_current = get_bool(s);
 	fingerprint = scan_bytes(s, sizeof r->fingerprint);
 	if (!s->failed)
 		memcpy(r->fingerprint, fingerprint.p, sizeof r->fingerprint);

@@ -80,12 +80,14 @@ void put_scram_final_request(struct buf *b, const struct scram_final_request *r)
 bool get_scram_final_request(struct scan *s, struct scram_final_request *r);
 
 /* CERTIFICATE_LOGIN (SASL EXTERNAL, RFC 4422 appendix A): the client has shown a certificate in the handshake of this very connection, and
- * signed with its key. Answered by a struct verify_reply; VERIFY_WRONG: it is bound to no account, or not to this one. */
+ * signed with its key. Answered by a struct verify_reply; VERIFY_WRONG: it is bound to no account, or not to this one,
+ * or out of date: such a one is offered EXTERNAL all the same, so that log and reply can say why it does not log in. */
 struct certificate_login_request {
 	enum protocol protocol;
 	uint64_t      session;
 	struct str    peer;
 	struct str    login;                          /* the authorization identity; empty: whoever the certificate belongs to */
+	bool          is_current;                     /* valid at this time */
 	uint8_t       fingerprint[FINGERPRINT_SIZE];  /* SHA-256 of the certificate */
 };
 void put_certificate_login_request(struct buf *b, const struct certificate_login_request *r);

@@ -106,7 +106,7 @@ TEST(tokens_and_certificates)
 {
 	struct login_facts facts = login_tls;
 
-	facts.has_bearer = facts.has_certificate = true;
+	facts.has_bearer = facts.has_certificate = facts.certificate_is_current = true;
 	facts.fingerprint[0] = 0xf1;
 	LOGIN_PLAY(&imap_login, &facts,
 		"S: * OK [CAPABILITY ...AUTH=PLAIN AUTH=LOGIN AUTH=OAUTHBEARER AUTH=XOAUTH2 AUTH=EXTERNAL] ...",

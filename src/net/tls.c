@@ -458,10 +458,10 @@ bool tls_server_end_point(const struct tls *t, uint8_t out[64], size_t *n)
 	return true;
 }
 
-bool tls_client_fingerprint(const struct tls *t, uint8_t out[32])
+bool tls_client_fingerprint(const struct tls *t, uint8_t out[32], bool *is_current)
 {
 	X509 *x = SSL_get0_peer_certificate(ssl_of(t));
 
-	return x != NULL && !tls_was_resumed(t) && X509_cmp_current_time(X509_get0_notBefore(x)) < 0 &&
-	       X509_cmp_current_time(X509_get0_notAfter(x)) > 0 && X509_digest(x, EVP_sha256(), out, NULL) == 1;
+	*is_current = x != NULL && X509_cmp_current_time(X509_get0_notBefore(x)) < 0 && X509_cmp_current_time(X509_get0_notAfter(x)) > 0;
+	return x != NULL && !tls_was_resumed(t) && X509_digest(x, EVP_sha256(), out, NULL) == 1;
 }

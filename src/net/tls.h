@@ -47,6 +47,6 @@ bool tls_exporter(const struct tls *t, uint8_t out[32]);
 bool tls_server_end_point(const struct tls *t, uint8_t out[64], size_t *n);
 
 /* SHA-256 of the certificate that the client has shown in the handshake of this connection, and proved to hold the key of. Nobody has looked at
- * who signed it. False: none, or not valid at this time. Such a connection gets no ticket: what is shown is shown each time anew. */
-bool tls_client_fingerprint(const struct tls *t, uint8_t out[32]);
+ * who signed it. False: none. *is_current: it is valid at this time. Such a connection gets no ticket: what is shown is shown each time anew. */
+bool tls_client_fingerprint(const struct tls *t, uint8_t out[32], bool *is_current);
 #endif

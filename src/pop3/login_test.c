@@ -67,7 +67,7 @@ TEST(tokens_and_certificates)
 {
 	struct login_facts facts = login_tls;
 
-	facts.has_bearer = facts.has_certificate = true;
+	facts.has_bearer = facts.has_certificate = facts.certificate_is_current = true;
 	facts.fingerprint[0] = 0xf1;
 	LOGIN_PLAY(&pop3_login, &facts,
 		"S: +OK ...", "C: AUTH", "S: +OK ...", "S: PLAIN", "S: LOGIN", "S: OAUTHBEARER", "S: XOAUTH2", "S: EXTERNAL", "S: .",

@@ -67,7 +67,7 @@ static void state_facts(struct client *c)
 	};
 	if (c->stream.tls) {
 		bind_tls(t, c->stream.tls);
-		t->facts.has_certificate = tls_client_fingerprint(c->stream.tls, t->facts.fingerprint);
+		t->facts.has_certificate = tls_client_fingerprint(c->stream.tls, t->facts.fingerprint, &t->facts.certificate_is_current);
 	}
 }
 

@@ -71,7 +71,7 @@ TEST(tokens_and_certificates)
 {
 	struct login_facts facts = login_tls;
 
-	facts.has_bearer = facts.has_certificate = true;
+	facts.has_bearer = facts.has_certificate = facts.certificate_is_current = true;
 	facts.fingerprint[0] = 0xf1;
 	LOGIN_PLAY(&submission_login, &facts,
 		GREETING, EHLO_BEGINS, "S: 250-REQUIRETLS", "S: 250-LIMITS RCPTMAX=50", "S: 250 AUTH PLAIN LOGIN OAUTHBEARER XOAUTH2 EXTERNAL",
