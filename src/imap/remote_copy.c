@@ -202,6 +202,16 @@ static struct imap_reply count_there(struct copying *x, struct str set)
 	return reply.status == IMAP_OK && n > APPEND_MESSAGES_MAX ? too_many(x->c) : reply;
 }
 
+/* FETCH may work on a part, COPY may not: the client would believe that it has them all (RFC 9738 §3.1). */
+static struct imap_reply all_or_none(struct imap_cmd *c, struct imap_reply fetched)
+{
+	struct scan s = scan_of(fetched.text);
+
+	if (fetched.status != IMAP_OK || !str_istarts(fetched.text, STR("[MESSAGELIMIT ")) || !scan_take(&s, '['))
+		return fetched;
+	return imap_no(c, str_cstr(&c->arena, scan_until(&s, ']')), "these are more messages than one command may work on; name fewer");
+}
+
 static struct imap_reply fetch_all(struct copying *x, struct str set)
 {
 	struct link *link = imap_remote_link(x->r);
@@ -213,7 +223,7 @@ static struct imap_reply fetch_all(struct copying *x, struct str set)
 		return imap_remote_gone(x->r, x->c);
 	while (imap_remote_line(x->r, is_message, &line) == ERR_OK) {
 		if (!is_message(line))
-			return imap_remote_reply(x->c, line);
+			return all_or_none(x->c, imap_remote_reply(x->c, line));
 		if (!take_message(x, line))
 			break;
 	}

@@ -134,6 +134,9 @@ TEST(what_another_cell_says)
 		{ "b copy 1 INBOX\r\n", "b OK done\r\n", "b OK none of these messages is there", NULL, false },
 		{ "b copy 1 Nowhere\r\n", "", "b NO [TRYCREATE]", NULL, false },
 		{ "b copy 1 \"Other Users/carol@x/f\"\r\n", "", "b NO [NONEXISTENT]", NULL, false },
+		/* all or none, also where FETCH may work on a part (RFC 9738) */
+		{ "b copy 1:3 INBOX\r\n", "* 3 FETCH (UID 7 FLAGS () BODY[] {5}\r\nabcde)\r\nb OK [MESSAGELIMIT 1 7] fetched, the newest only\r\n",
+		  "b NO [MESSAGELIMIT 1 7] ", "COPYUID", false },
 		/* so many that they are counted first */
 		{ "b copy 1:* INBOX\r\n", "* ESEARCH (TAG \"b\") COUNT 1001\r\nb OK searched\r\n", "b NO [LIMIT]", "ESEARCH", false },
 		{ "b uid copy 1:* INBOX\r\n", "* ESEARCH (TAG \"b\") UID COUNT 0\r\nb OK searched\r\nb OK fetched\r\n", "b OK none of these", "ESEARCH", false },
@@ -365,6 +368,7 @@ TEST(copies_between_two_others)
 		{ "b copy 1 \"Other Users/dave@x/f\"\r\n", MESSAGE "b OK done\r\n", "+ go\r\nb NO [TRYCREATE] none\r\n", "b NO [TRYCREATE] none" },
 		{ "b copy 1 \"Other Users/dave@x/f\"\r\n", MESSAGE "b OK done\r\n", "* 7 EXISTS\r\n", "b NO [UNAVAILABLE]" },
 		{ "b copy 1 \"Other Users/dave@x/f\"\r\n", "b OK done\r\n", "", "b OK none of these" },
+		{ "b move 1:2 \"Other Users/dave@x/f\"\r\n", "b OK may\r\nb OK may\r\n" MESSAGE "b OK [MESSAGELIMIT 1 7] fetched\r\n", "+ go\r\n", "b NO [MESSAGELIMIT 1 7] " },
 		{ "b move 1 \"Other Users/dave@x/f\"\r\n", "b OK may\r\nb OK may\r\n" MESSAGE "b OK done\r\nb OK stored\r\n* 1 EXPUNGE\r\nb OK expunged\r\n",
 		  "+ go\r\nb OK [APPENDUID 9 3] stored\r\n", "* OK [COPYUID 9 7 3] these\r\n* 1 EXPUNGE\r\nb OK moved" },
 		{ "b move 1 \"Other Users/dave@x/f\"\r\n", "b NO [NOPERM] no\r\n", "", "b NO [NOPERM] no" },
