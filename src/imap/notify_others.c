@@ -8,13 +8,17 @@
  * Only of messages there is news: names come with the next LIST. Accounts are known here by their main addresses, as LIST shows them. */
 #include "imap/notify_private.h"
 #include "imap/remote.h"
+#include "base/clock.h"
 #include "base/wire.h"
 
+/* One owner's cell may take so long, and all together: the client's next command waits behind it. */
+enum { OWNER_MS = 10000, OTHERS_MS = 30000 };
 enum { ASK_BYTES_MAX = 1500, NOOP_TRIES = 3 };
 
 /* What is asked of one owner: a group for each name, those that say NONE in each of the portions. */
 struct asking {
 	struct imap_session *s;
+	int64_t until_ms;
 	const struct share_owner *owner;
 	struct notify_group *none, *wanted;
 	size_t n_none, n_wanted;
@@ -25,6 +29,7 @@ struct watched {
 	size_t n_owners;
 	struct str *subscribed;
 	size_t n_subscribed;
+	int64_t until_ms;
 };
 
 static enum err read_watched(struct imap_session *s, struct watched *w)
@@ -35,6 +40,7 @@ static enum err read_watched(struct imap_session *s, struct watched *w)
 		return ERR_UNAVAILABLE;
 	TRY(view_subscriptions(s->view, &s->cmd.arena, &w->subscribed, &w->n_subscribed));
 	session_will_wait(s->s);
+	w->until_ms = clock_mono_ms() + OTHERS_MS;
 	return others->list(others->context, &s->cmd.arena, &w->owners, &w->n_owners);
 }
 
@@ -82,7 +88,8 @@ static void add_group(struct asking *a, const struct watched *w, const struct no
 
 static struct asking asking_of(struct imap_session *s, const struct watched *w, const struct share_owner *owner)
 {
-	struct asking a = { .s = s, .owner = owner };
+	int64_t until_ms = clock_mono_ms() + OWNER_MS;
+	struct asking a = { .s = s, .owner = owner, .until_ms = until_ms < w->until_ms ? until_ms : w->until_ms };
 
 	for (size_t i = 0; i < s->notify->n; i++)
 		add_group(&a, w, &s->notify->groups[i]);
@@ -110,6 +117,19 @@ static bool next_portion(const struct asking *a, size_t *at, uint64_t told, stru
 	return *at > begin;
 }
 
+static bool is_refused(const struct imap_reply *reply) { return reply->status == IMAP_NO && str_starts(reply->text, STR("[INUSE]")); }
+
+/* What was said before the time was over is told. */
+static struct imap_reply ask(const struct asking *a, struct imap_remote *r)
+{
+	struct link *link = imap_remote_link(r);
+
+	if (link == NULL)
+		return imap_remote_gone(r, &a->s->cmd);
+	link_hurry(link, a->until_ms);
+	return imap_remote_command(r, &a->s->cmd, STR("NOOP"));
+}
+
 /* One visit: what is new there is told, and *told is how far. False: it did not come to that. */
 static bool visit(const struct asking *a, struct str notify, uint64_t *told)
 {
@@ -121,8 +141,8 @@ static bool visit(const struct asking *a, struct str notify, uint64_t *told)
 	imap_notify_record(s->tongue, notify, &r->record);
 	if (r->record.failed)
 		return false;
-	for (int i = 0; i < NOOP_TRIES && (i == 0 || (reply.status == IMAP_NO && str_starts(reply.text, STR("[INUSE]")))); i++)
-		reply = imap_remote_command(r, &s->cmd, STR("NOOP"));
+	for (int i = 0; i < NOOP_TRIES && (i == 0 || is_refused(&reply)) && clock_mono_ms() < a->until_ms; i++)
+		reply = ask(a, r);
 	s->is_cut |= reply.status == IMAP_CUT;
 	if (reply.status != IMAP_OK || !imap_remote_park(r))
 		return false;
