@@ -149,7 +149,7 @@ $(OUT)/bench/%_load: tests/bench/%_load.c tests/bench/load.c tests/bench/load.h
 	@mkdir -p $(@D)
 	$(Q)$(CC) -std=c17 -O2 -Wall -Wextra -Werror -D_GNU_SOURCE -o $@ $(filter %.c,$^) -lssl -lcrypto -lz -lpthread
 # The whole server beside Debian's Postfix and Dovecot: make bench, or make bench BENCH="smtp imap --rounds 3 --json"
-bench: all $(OUT)/bench/smtp_load $(OUT)/bench/mail_load
+bench: all $(OUT)/bench/smtp_load $(OUT)/bench/mail_load $(OUT)/calls/count_calls.so
 	@tools/install bench
 	$(Q)python3 tests/bench/bench.py $(BENCH)
 # Campaigns of kills, power cuts and failing disks (docs/robustness.md); they go on where they were stopped. `torture` rebuilds the data folder
@@ -176,7 +176,7 @@ $(O)/torture/blocklog: tests/torture/blocklog.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) -std=c17 -O2 $(WARN) -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -o $@ $< $$(pkg-config --cflags --libs fuse3)
 .PHONY: store-bench search-bench bench torture torture-disk torture-sending torture-imap
-# What tests/system/test_work.py puts before a server to count its calls
+# What tests/work.py puts before a server to count its calls
 $(OUT)/calls/count_calls.so: tests/calls/count_calls.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) -std=gnu17 -O2 -fPIC -shared -Wall -Wextra -Werror -D_GNU_SOURCE -o $@ $<

@@ -1,8 +1,8 @@
 """The benchmark: facteur beside Debian's Postfix and Dovecot, in the same run, in turn.
 
     make bench                             every part, 5 rounds, a table
-    make bench BENCH="smtp imap"           only these parts: smtp work sleeping accounts submission login imap many search pop3 wake
-                                           idle memory restart folders slow sending deferred
+    make bench BENCH="smtp imap"           only these parts: smtp work sleeping accounts submission login imap allocations
+                                           many search pop3 wake idle memory restart folders slow sending deferred
     make bench BENCH="imap --rounds 3"     --rounds N; --json; --peers mdbox,Maildir (or none); --million (mailboxes of 1,000,000 in
                                            `many`); --scale 0.1 (smaller loads, to try); --save FILE (the JSON too); --svg FILE
     python3 tests/bench/bench.py --from FILE... [--json|--markdown|--svg FILE]      tables of runs that were saved
@@ -60,9 +60,11 @@ def contestants(part, layouts, stack):
     """The servers of a part, closed with the stack."""
     if hasattr(part, "contestants"):
         return part.contestants(layouts, stack)
-    made = [stack.enter_context(contextlib.closing(Ours(part.accounts, logins=getattr(part, "logins", None))))]
+    counted = getattr(part, "counted", False)
+    made = [stack.enter_context(contextlib.closing(Ours(part.accounts, logins=getattr(part, "logins", None), counted=counted)))]
     for layout in () if getattr(part, "alone", False) else layouts:
-        made.append(stack.enter_context(contextlib.closing(peers.Peers(layout, part.accounts, compress=getattr(part, "compress", False)))))
+        peer = peers.Peers(layout, part.accounts, compress=getattr(part, "compress", False), counted=counted)
+        made.append(stack.enter_context(contextlib.closing(peer)))
     return made
 
 

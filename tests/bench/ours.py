@@ -6,6 +6,7 @@ import time
 
 from group import Group
 from harness import Server
+from work import Work
 
 PORTS = {"smtp": 25, "submissions": 465, "submission": 587, "imap": 143, "imaps": 993, "pop3": 110, "pop3s": 995}
 HASH = "{SSHA}" + base64.b64encode(hashlib.sha1(b"of nobody" + b"salt").digest() + b"salt").decode()
@@ -14,10 +15,12 @@ HASH = "{SSHA}" + base64.b64encode(hashlib.sha1(b"of nobody" + b"salt").digest()
 class Ours:
     label = "facteur"
 
-    def __init__(self, accounts=100, logins=None, settings=(), conf=()):
-        """logins: how many of the accounts have an app password (all, when None), which is what people's programs log in with."""
+    def __init__(self, accounts=100, logins=None, settings=(), conf=(), counted=False):
+        """logins: how many of the accounts have an app password (all, when None), which is what people's programs log in with. counted: it
+        counts its own work."""
         self.accounts, self.passwords = accounts, []
-        self.server = Server(build="release", accounts=(), segment_size="32MB", conf=conf,
+        self.work = Work() if counted else None
+        self.server = Server(build="release", accounts=(), segment_size="32MB", conf=conf, env=self.work.env if counted else None,
                              settings=(("plain_login_loopback", "on"), ("smtp_messages_per_connection", 1000000), *settings))
         self.dir, self.group = self.server.dir, Group("facteur", self.pids)
         try:
@@ -67,3 +70,5 @@ class Ours:
     def close(self):
         self.server.close()
         self.group.close()
+        if self.work:
+            self.work.close()

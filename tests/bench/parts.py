@@ -93,14 +93,18 @@ def smtp(c, senders, messages, size, accounts, submission=False):
 
 
 def mail(c, *args, setup=(), commands=(), protocol="imap"):
-    """One load of IMAP or POP3. Its JSON, with cpu_us of all of it."""
+    """One load of IMAP or POP3. Its JSON, with cpu_us of all of it; allocations, and the bytes allocated, where the server counts them."""
     tls = "-t" in args
     port = c.port(protocol + ("s" if tls else ""))
     with Load("mail_load", *(["-p"] if protocol == "pop3" else []), *args, port, logins_file(c), *setup, "--", *commands) as load:
-        before = c.group.cpu_us()
+        before, calls, asked = c.group.cpu_us(), counted(c, "alloc"), counted(c, "asked")
         got = load.run()
-        got["cpu_us"] = c.group.cpu_us() - before
+        got.update(cpu_us=c.group.cpu_us() - before, allocations=counted(c, "alloc") - calls, allocated=counted(c, "asked") - asked)
     return got
+
+
+def counted(c, call):
+    return c.work.sum(call) if getattr(c, "work", None) else 0
 
 
 def fill(c, mailbox, messages, size):
@@ -230,6 +234,10 @@ class Imap:
         fill(c, "Large", self.large, 0)
         fill(c, "Source", 200, 4000)
 
+    def cost(self, add, what, got, times, unit, budget=None):
+        """A row: what a load took, for each of so many."""
+        add(f"{what}: CPU", got["cpu_us"] / times, unit, budget=budget)
+
     def measure(self, c, add):
         for n in self.sizes:
             self.mailbox(c, add, n)
@@ -240,24 +248,24 @@ class Imap:
         box = [f"SELECT Many{n}"]
         many = f"{n:,} messages"
         got = mail(c, "-r", 10, commands=[f"EXAMINE Many{n}"])
-        add(f"SELECT, {many}: CPU", got["cpu_us"] / 10, "µs")
+        self.cost(add, f"SELECT, {many}", got, 10, "µs")
         for what, command, budget in (("FETCH 1:* FLAGS", "FETCH 1:* (UID FLAGS)", 0.6),
                                       ("FETCH 1:* ENVELOPE BODYSTRUCTURE", "FETCH 1:* (ENVELOPE BODYSTRUCTURE)", 4)):
             got = mail(c, "-r", 3, setup=[*box, "FETCH 1 (UID FLAGS ENVELOPE BODYSTRUCTURE)"], commands=[command])
             if got["answers"] < 3 * n:
                 raise RuntimeError(f"{c.label}: {command} answered {got['answers']} times for 3 * {n} messages")
-            add(f"{what}, {many}: CPU", got["cpu_us"] / 3 / n, "µs a message", budget=budget)
+            self.cost(add, f"{what}, {many}", got, 3 * n, "µs a message", budget=budget)
         got = mail(c, setup=box, commands=["SEARCH TEXT nowhere-to-be-found"])
-        add(f"SEARCH TEXT, {many}, no index: CPU", got["cpu_us"] / n, "µs a message")
+        self.cost(add, f"SEARCH TEXT, {many}, no index", got, n, "µs a message")
         for what, command in (("SEARCH SUBJECT", "SEARCH SUBJECT nowhere-to-be-found"), ("SORT (SUBJECT)", "SORT (SUBJECT) UTF-8 ALL"),
                               ("SORT (REVERSE DATE)", "SORT (REVERSE DATE) UTF-8 ALL"), ("THREAD REFERENCES", "THREAD REFERENCES UTF-8 ALL")):
             got = mail(c, "-r", 3, setup=[*box, command], commands=[command])  # once before: a cache of headers is there
-            add(f"{what}, {many}: CPU", got["cpu_us"] / 3 / n, "µs a message")
+            self.cost(add, f"{what}, {many}", got, 3 * n, "µs a message")
         self.resync(c, add, n)
         got = mail(c, setup=[*box, "STORE 1:* -FLAGS.SILENT (\\Seen)"], commands=["STORE 1:* +FLAGS.SILENT (\\Seen)"])
-        add(f"STORE 1:* +FLAGS.SILENT, {many}: CPU", got["cpu_us"] / n, "µs a message", budget=1.5)
+        self.cost(add, f"STORE 1:* +FLAGS.SILENT, {many}", got, n, "µs a message", budget=1.5)
         got = mail(c, "-r", 100, setup=[*box, "STORE 1:100 -FLAGS.SILENT (\\Flagged)"], commands=["STORE %i +FLAGS (\\Flagged)"])
-        add(f"STORE of one message, {many}: CPU", got["cpu_us"] / 100, "µs", budget=40)
+        self.cost(add, f"STORE of one message, {many}", got, 100, "µs", budget=40)
 
     def resync(self, c, add, n):
         """A client comes back after the flags of one message in a hundred were changed by another."""
@@ -271,7 +279,7 @@ class Imap:
         got = mail(c, "-r", 10, setup=["ENABLE QRESYNC"], commands=[f"SELECT Many{n} (QRESYNC ({' '.join(known)}))"])
         if got["answers"] < n // 100 * 10:
             raise RuntimeError(f"{c.label}: QRESYNC told {got['answers']} things, 10 * {n // 100} were changed")
-        add(f"SELECT with QRESYNC after 1 % of flags changed, {n:,} messages: CPU", got["cpu_us"] / 10, "µs")
+        self.cost(add, f"SELECT with QRESYNC after 1 % of flags changed, {n:,} messages", got, 10, "µs")
         box.store(changed, "-FLAGS.SILENT", "(\\Answered)")
         box.logout()
 
@@ -280,21 +288,38 @@ class Imap:
             got = mail(c, *(["-t"] if tls else []), "-r", 3, setup=["SELECT Large"], commands=["UID FETCH 1:* BODY.PEEK[]"])
             if got["bytes"] < 3 * self.large * 25000:
                 raise RuntimeError(f"{c.label}: only {got['bytes']} bytes came for 3 * {self.large} messages")
-            add(f"UID FETCH 1:* BODY.PEEK[], 28 kB mix, {'TLS' if tls else 'plain'}: CPU", got["cpu_us"] / 3 / self.large, "µs a message", budget=budget)
+            self.cost(add, f"UID FETCH 1:* BODY.PEEK[], 28 kB mix, {'TLS' if tls else 'plain'}", got, 3 * self.large, "µs a message", budget=budget)
 
     def changes(self, c, add):
         got = mail(c, "-r", 100, commands=["APPEND Large {@4000}"], setup=["SELECT Source"])
-        add("APPEND 4 kB, 1 connection: CPU", got["cpu_us"] / 100, "µs", budget=200)
+        self.cost(add, "APPEND 4 kB, 1 connection", got, 100, "µs", budget=200)
         mail(c, setup=["SELECT Large", f"STORE {self.large + 1}:* +FLAGS.SILENT (\\Deleted)", "EXPUNGE"])
         got = mail(c, "-c", 4, "-r", 50, commands=["APPEND Source {@4000}"])
-        add("APPEND 4 kB, 4 connections: CPU", got["cpu_us"] / 200, "µs", budget=200)
+        self.cost(add, "APPEND 4 kB, 4 connections", got, 200, "µs", budget=200)
         got = mail(c, setup=["CREATE Copies", "SELECT Source"], commands=["COPY 1:200 Copies"])
-        add("COPY of 200 messages: CPU", got["cpu_us"] / 200, "µs a message")
+        self.cost(add, "COPY of 200 messages", got, 200, "µs a message")
         got = mail(c, setup=["CREATE Moved", "SELECT Copies"], commands=["MOVE 1:200 Moved"])
-        add("MOVE of 200 messages: CPU", got["cpu_us"] / 200, "µs a message")
+        self.cost(add, "MOVE of 200 messages", got, 200, "µs a message")
         got = mail(c, setup=["SELECT Source", "STORE 201:* +FLAGS.SILENT (\\Deleted)"], commands=["EXPUNGE"])
-        add("EXPUNGE of 200 messages: CPU", got["cpu_us"] / 200, "µs a message")
+        self.cost(add, "EXPUNGE of 200 messages", got, 200, "µs a message")
         mail(c, setup=["DELETE Copies", "DELETE Moved"])
+
+
+class Allocations(Imap):
+    """What the same commands, and a session, ask of the allocator (and map without a file): bytes, and how often, all processes together.
+    They count it themselves (tests/work.py), in servers of their own, so that CPU figures stay what they are."""
+    counted = True
+
+    def measure(self, c, add):
+        got = mail(c, "-l", "-r", 20, commands=["SELECT INBOX"])
+        self.cost(add, "login + SELECT + logout over plain TCP", got, 20, "µs")
+        super().measure(c, add)
+
+    def cost(self, add, what, got, times, unit, budget=None):
+        if got["allocations"] == 0:
+            raise RuntimeError(f"{what}: nothing was counted")
+        add(f"{what}: allocated", got["allocated"] / times, unit.replace("µs", "bytes"))
+        add(f"{what}: allocations", got["allocations"] / times, unit.replace("µs", "").strip())
 
 
 class Many(Imap):
@@ -591,5 +616,5 @@ class Deferred(Sending):
 
 
 PARTS = {"smtp": Smtp, "work": Work, "sleeping": Sleeping, "accounts": Accounts, "submission": Submission, "login": Login, "imap": Imap,
-         "many": Many, "search": Search, "pop3": Pop3, "wake": Wake, "idle": Idle, "memory": Memory, "restart": Restart,
-         "folders": Folders, "slow": Slow, "sending": Sending, "deferred": Deferred}
+         "allocations": Allocations, "many": Many, "search": Search, "pop3": Pop3, "wake": Wake, "idle": Idle, "memory": Memory,
+         "restart": Restart, "folders": Folders, "slow": Slow, "sending": Sending, "deferred": Deferred}

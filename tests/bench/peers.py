@@ -14,6 +14,7 @@ import debian
 from debian import free_ports, inside, owner, tree
 from group import Group
 from harness import wait_for
+from work import Work
 
 DOMAIN, PASSWORD = "example.test", "measured by everybody"
 
@@ -74,6 +75,7 @@ mail_max_userip_connections = 100000
 default_client_limit = 20000
 default_process_limit = 4000
 {plugins}
+{environment}
 # the password hash is a cheap one ({{SSHA512}}), and what was looked up is kept: logins measure the server, not the hash
 auth_cache_size = 64M
 passdb {{
@@ -138,17 +140,21 @@ CONFIG = {"main.cf": MAIN_CF, "master.cf": MASTER_CF, "dovecot.conf": DOVECOT_CO
 class Peers:
     """postfix -> dovecot-lmtpd; IMAP and POP3 by Dovecot."""
 
-    def __init__(self, layout, accounts=100, compress=False):
+    def __init__(self, layout, accounts=100, compress=False, counted=False):
+        """counted: Dovecot counts its own work."""
         self.label = f"postfix + dovecot, {layout}"
         self.dir = tempfile.mkdtemp(prefix="facteur-peers-")
         os.chmod(self.dir, 0o755)
         self.conf = os.path.join(self.dir, "conf")  # nothing else in it: Postfix looks at each file of this folder when it starts
         os.mkdir(self.conf)
-        self.accounts, self.postfix, self.dovecot = accounts, None, None
+        self.accounts, self.postfix, self.dovecot, self.work = accounts, None, None, Work() if counted else None
+        environment = [f"{name}={value}" for name, value in self.work.env.items()] if counted else []
+        self.counter = ["env", *environment] if counted else []
         self.group = Group(layout, self.pids)
         self.ports = dict(zip(("smtp", "submissions", "imap", "imaps", "pop3", "pop3s"), free_ports(6)))
         values = dict(self.ports, dir=self.dir, location=LOCATIONS[layout],
-                      plugins="mail_plugins = zlib\nprotocol imap {\n  mail_plugins = zlib imap_zlib\n}" if compress else "")
+                      plugins="mail_plugins = zlib\nprotocol imap {\n  mail_plugins = zlib imap_zlib\n}" if compress else "",
+                      environment="import_environment = TZ " + " ".join(environment) if counted else "")
         for name, text in CONFIG.items():
             with open(os.path.join(self.conf, name), "w") as f:
                 f.write(text.format(**values))
@@ -190,7 +196,7 @@ class Peers:
                                     preexec_fn=self.group.enter)
 
     def start(self):
-        self.dovecot = self.spawn("dovecot", "-F", "-c", f"{self.conf}/dovecot.conf")
+        self.dovecot = self.spawn(*self.counter, "dovecot", "-F", "-c", f"{self.conf}/dovecot.conf")
         self.postfix = self.spawn("postfix", "-c", self.conf, "start-fg")
         wait_for(self.answers, 60, "Postfix and Dovecot answer")
 
@@ -266,3 +272,5 @@ class Peers:
         finally:
             self.group.close()
             shutil.rmtree(self.dir, ignore_errors=True)
+            if self.work:
+                self.work.close()

@@ -1,12 +1,13 @@
-/* Counts work, for tests/system/test_work.py: preloaded into a server (LD_PRELOAD), it stands before the functions of libc that ask the
- * kernel for something, or for memory, and counts their calls by role in a file that all processes share (FACTEUR_WORK).
+/* Counts work, for tests/work.py: preloaded into a server (LD_PRELOAD), it stands before the functions of libc that ask the kernel for
+ * something, or for memory, and counts their calls, and the bytes asked for, by role in a file that all processes share (FACTEUR_WORK).
  *
  * Problem: what a command costs shall not grow unnoticed. Time depends on the machine and on who else uses it; calls do not. strace
  * needs rights that a container may lack, and cells cannot be traced by anybody on purpose. So the program under test is the released
  * one, and counts itself. The file is mapped when a process starts, before its sandbox closes; a cell inherits it from the nursery and
- * gets its own row when it takes its name. A wait that ended because nothing happened is not counted, nor is what libc does inside
+ * gets its own row when it takes its name. Programs that name no role (Dovecot) have one row. A wait that ended because nothing happened is not counted, nor is what libc does inside
  * itself (locks). */
 #include <fcntl.h>
+#include <malloc.h>
 #include <poll.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -25,7 +26,7 @@
 
 #define COUNTERS(_) \
 	_(read) _(write) _(recv) _(recvmsg) _(send) _(sendmsg) _(pread) _(pwrite) _(open) _(close) _(accept) _(socketpair) \
-	_(epoll_wait) _(epoll_ctl) _(poll) _(timerfd) _(mmap) _(munmap) _(sync) _(bytes) _(alloc)
+	_(epoll_wait) _(epoll_ctl) _(poll) _(timerfd) _(mmap) _(munmap) _(sync) _(bytes) _(alloc) _(asked)
 enum {
 #define NAME(n) COUNT_##n,
 	COUNTERS(NAME)
@@ -97,27 +98,35 @@ int prctl(int option, ...)
 	return (int)syscall(SYS_prctl, option, a[0], a[1], a[2], a[3]);
 }
 
-/* ---- memory: what the program asks libc for */
+/* ---- memory: what the program asks libc for, how often and how many bytes; what grows counts by how much it grows */
 
 void *__libc_malloc(size_t n);
 void *__libc_calloc(size_t n, size_t size);
 void *__libc_realloc(void *p, size_t n);
 
-void *malloc(size_t n)
+static void asked(size_t n)
 {
 	add(COUNT_alloc, 1);
+	add(COUNT_asked, n);
+}
+
+void *malloc(size_t n)
+{
+	asked(n);
 	return __libc_malloc(n);
 }
 
 void *calloc(size_t n, size_t size)
 {
-	add(COUNT_alloc, 1);
+	asked(n * size);
 	return __libc_calloc(n, size);
 }
 
 void *realloc(void *p, size_t n)
 {
-	add(COUNT_alloc, 1);
+	size_t had = malloc_usable_size(p);  /* 0 for NULL */
+
+	asked(n > had ? n - had : 0);
 	return __libc_realloc(p, n);
 }
 
@@ -151,6 +160,8 @@ CALL(int, syncfs, sync, (int fd), SYS_syncfs, fd)
 void *mmap(void *p, size_t n, int protection, int flags, int fd, off_t at)
 {
 	add(COUNT_mmap, 1);
+	if (flags & MAP_ANONYMOUS)
+		add(COUNT_asked, n);
 	return (void *)syscall(SYS_mmap, p, n, protection, flags, fd, at);
 }
 

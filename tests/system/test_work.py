@@ -4,49 +4,22 @@ The released program counts its own calls (tests/calls/count_calls.c). Each row 
 is 15 % above that. A row that fails after a change that is worth it gets new figures, in the same commit, with the reason. Each
 figure is the smallest of a few rounds: a tick of a clock, or a client that was slow to read, adds to one round and not to all."""
 import base64
-import mmap
 import os
 import re
 import signal
-import struct
 import subprocess
-import tempfile
 import time
 
 from harness import ROOT, Server, expect, wait_for
+from work import Work
 
 ALONE = True        # a busy machine batches otherwise
 SLACK = 1.15
 ROUNDS = 4
-CALLS = 21          # COUNT_ALL in tests/calls/count_calls.c
-ROWS, NAME = 16, 16
-PASSIVE = ("bytes", "alloc")   # not calls of the kernel
+PASSIVE = ("bytes", "alloc", "asked")   # not calls of the kernel
 
 
-class Work:
-    """The counters of all roles of one server."""
-
-    def __init__(self):
-        fd, self.path = tempfile.mkstemp(prefix="facteur-work-")
-        os.chmod(self.path, 0o666)   # roles may have users of their own
-        self.size = CALLS * NAME + ROWS * (NAME + 8 * CALLS)
-        os.ftruncate(fd, self.size)
-        self.memory = mmap.mmap(fd, self.size)
-        os.close(fd)
-
-    def text(self, at):
-        return self.memory[at:at + NAME].split(b"\0")[0].decode()
-
-    def now(self):
-        """{(role, call): times}"""
-        calls = [self.text(i * NAME) for i in range(CALLS)]
-        found = {}
-        for r in range(ROWS):
-            at = CALLS * NAME + r * (NAME + 8 * CALLS)
-            if role := self.text(at):
-                found.update(((role, c), n) for c, n in zip(calls, struct.unpack_from(f"={CALLS}Q", self.memory, at + NAME)))
-        return found
-
+class Rounds(Work):
     def of(self, times, action, prepare=lambda: None):
         """What action() took for each of its times, round by round: [{(role, call): n}]."""
         rounds = []
@@ -78,17 +51,16 @@ def check(what, rounds, **measured):
 
 
 def make_server():
-    library = os.path.join(ROOT, "build/release/calls/count_calls.so")
     subprocess.run(["make", "-s", "call-counter"], cwd=ROOT, check=True)
     server = Server(build="release", accounts=("alice", "bob"), conf=("gates = 2",), settings=(("plain_login_loopback", "on"),),
                     segment_size="32MB")
-    server.work = Work()
+    server.work = Rounds()
     server.stop()
-    server.env.update(LD_PRELOAD=library, FACTEUR_WORK=server.work.path)
+    server.env.update(server.work.env)
     server.start()
-    for name in ("LD_PRELOAD", "FACTEUR_WORK"):   # commands are not counted
+    for name in server.work.env:   # commands are not counted
         del server.env[name]
-    os.unlink(server.work.path)
+    server.work.close()
     wait_for(lambda: has_started(server.work), 30, "every role has read what it needs")  # net goes on after the ports answer
     return server
 
