@@ -559,7 +559,8 @@ TEST(certificates_of_devices)
 		{ "account certificate add", "'address':'bob@example.test','label':'laptop','fingerprint':'" PRINT "','for':'telnet'", "invalid" },
 		{ "account certificate add", "'address':'eve@example.test','label':'laptop','fingerprint':'" PRINT "'", "notfound" },
 		{ "account certificate add", "'address':'bob@example.test','label':'laptop','fingerprint':'" PRINT "','for':'imap'", "" },
-		{ "account certificate add", "'address':'bob@example.test','label':'laptop','fingerprint':'" PRINT "'", "exists" },
+		{ "account certificate add", "'address':'bob@example.test','label':'laptop','fingerprint':'sha256 Fingerprint=" PRINT "'", "exists" },
+		{ "account certificate add", "'address':'bob@example.test','label':'laptop','fingerprint':'" PRINT "='", "invalid" },
 		{ "account certificate remove", "'address':'bob@example.test','number':'2'", "notfound" },
 	};
 

@@ -5,11 +5,12 @@
 #include "crypto/digest.h"
 #include "crypto/pkey.h"
 
-/* "AB:CD:…", as openssl and browsers show it, or without colons. */
+/* "AB:CD:…", as browsers show it, or without colons; what stands before a "=" is left out: "sha256 Fingerprint=AB:CD:…" is a line of openssl. */
 static bool parse_fingerprint(struct str text, uint8_t out[FINGERPRINT_SIZE])
 {
 	CLEANUP(buf_free) struct buf digits = BUF(2 * FINGERPRINT_SIZE), bytes = BUF(FINGERPRINT_SIZE);
 
+	text = str_from(text, (size_t)(str_chr(text, '=') + 1));
 	for (size_t i = 0; i < text.n; i++)
 		if (text.p[i] != ':' && text.p[i] != ' ')
 			buf_add_char(&digits, text.p[i]);
