@@ -528,9 +528,10 @@ TEST(it_is_made_while_somebody_is_there)
 	index_facts(w.v, &facts);
 	EXPECT_INT(facts.emails, 0);  /* a short look is not worth it */
 	clock_mono_advance(60000);
-	for (int i = 0; i < 1000 && view_tick(w.v); i++)
-		;
-	index_facts(w.v, &facts);
+	for (int i = 0; i < 1000 && facts.emails < EACH_ROUND; i++) {
+		view_tick(w.v);  /* says no more as well when a slow disk has used up its time */
+		index_facts(w.v, &facts);
+	}
 	EXPECT_INT(facts.emails, EACH_ROUND);
 	selected_close(s);
 	end(&w);
