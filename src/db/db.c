@@ -154,8 +154,8 @@ enum err db_migrate(struct db *db, const char *component, const struct db_step *
 	TRY(run(db, table));
 	TRY(step_reached(db, component, &reached));
 	if (reached < 0 || (size_t)reached > n) {
-		log_error("the database is newer than this program folder=%s component=%s step=%d known=%zu", disk_dir_path(db->dir),
-		          component, reached, n);
+		log_error("the database is newer than this program; start the program that had it last, or put back a copy from before it "
+		          "folder=%s component=%s step=%d known=%zu", disk_dir_path(db->dir), component, reached, n);
 		return ERR_CONFLICT;
 	}
 	if ((size_t)reached == n)
