@@ -123,7 +123,8 @@ void verifier_judge_right(struct ask *q, const struct proof *how, struct verify_
 		return;
 	}
 	r->grant = (struct grant){ .account = q->account.account, .rights = rights, .expires_s = clock_wall_s() + how->life_s,
-	                           .epoch = q->account.epoch, .session = q->session, .app_password_id = how->app_password_id };
+	                           .epoch = q->account.epoch, .session = q->session, .app_password_id = how->app_password_id,
+	                           .ends_session = how->ends_session };
 	sign(v, &r->grant);
 	if (how->app_password_id != 0)
 		secrets_app_used(v->o.secrets, q->account.account, how->app_password_id, clock_wall_s());
@@ -421,7 +422,7 @@ void verifier_printer(struct verifier *v, const struct printer_request *in, stru
 		return;
 	out->login = x.address;
 	out->grant = (struct grant){ .account = x.account, .rights = submission, .expires_s = clock_wall_s() + PRINTER_LIFE_S,
-	                             .epoch = verifier_epoch(v, x.account, x.epoch), .session = in->session };
+	                             .epoch = verifier_epoch(v, x.account, x.epoch), .session = in->session, .ends_session = true };
 	sign(v, &out->grant);
 }
 

@@ -61,7 +61,7 @@ static void judge(struct ask *q, const struct bearer_request *in, struct arena *
 	if (why != NULL)
 		refuse(q, why, address, out);
 	else
-		verifier_judge_right(q, &(struct proof){ .how = "token", .life_s = TOKEN_GRANT_LIFE_S }, out);
+		verifier_judge_right(q, &(struct proof){ .how = "token", .life_s = TOKEN_GRANT_LIFE_S, .ends_session = true }, out);
 }
 
 void verifier_bearer(struct verifier *v, const struct bearer_request *in, struct arena *a, struct verify_reply *out)

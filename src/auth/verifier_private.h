@@ -59,6 +59,7 @@ struct proof {
 	uint32_t    rights;           /* 0: all that the account may */
 	uint32_t    app_password_id;  /* 0: none */
 	int64_t     life_s;           /* of the grant */
+	bool        ends_session;     /* and of the session that it begins */
 };
 /* It was right: may it be used? Fills the reply. */
 void verifier_judge_right(struct ask *q, const struct proof *how, struct verify_reply *r);

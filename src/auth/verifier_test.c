@@ -155,7 +155,7 @@ static void check_grant(struct world *w, uint64_t account, uint32_t epoch, uint3
 	uint8_t key[GRANT_KEY_SIZE];
 
 	verifier_cell_key(w->v, account, key);
-	EXPECT_OK(grant_check(&w->reply.grant, key, account, epoch, 0));
+	EXPECT_OK(grant_check(&w->reply.grant, key, account, epoch, 0, false));
 	EXPECT_INT(w->reply.grant.epoch, epoch);
 	EXPECT_INT(w->reply.grant.session, 77);
 	EXPECT_INT(w->reply.grant.app_password_id, app);
@@ -229,6 +229,7 @@ TEST(printers)
 	EXPECT_STR(w.reply.login, "bob@example.test");
 	EXPECT_INT(w.reply.grant.rights, 1u << PROTOCOL_SUBMISSION);
 	EXPECT_INT(w.reply.grant.session, 77);
+	EXPECT(w.reply.grant.expires_s <= clock_wall_s() + 3600 && w.reply.grant.ends_session);
 	check_grant(&w, 2, 1, 0);
 	r.peer = STR("192.0.2.51");
 	verifier_printer(w.v, &r, &w.reply);
@@ -332,7 +333,7 @@ TEST(tokens)
 	w.issuer = (struct issuer){ STR("https://id.test"), STR("mail"), STR("email"), STR(""), keys, 1, 0 };
 	EXPECT_INT(bearer(&w, "", alice), VERIFY_OK);
 	check_grant(&w, 1, 5, 0);
-	EXPECT(w.reply.grant.expires_s <= clock_wall_s() + 86400);
+	EXPECT(w.reply.grant.expires_s <= clock_wall_s() + 86400 && w.reply.grant.ends_session);
 	EXPECT_STR(str_of(w.login), "alice@example.test");
 	EXPECT_INT(bearer(&w, "al@example.test", TOKEN(key, "AL@example.test", "9999999999")), VERIFY_OK);
 	EXPECT_INT(bearer(&w, "bob@example.test", alice), VERIFY_WRONG);

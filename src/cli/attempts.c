@@ -274,7 +274,7 @@ static int forge_grant(UNUSED const struct stage *s)
 	grant_key(secret, 1, own);
 	grant_key(secret, 2, other);
 	grant_sign(&g, own);
-	if (grant_check(&g, other, 2, 1, 0) == ERR_OK)
+	if (grant_check(&g, other, 2, 1, 0, false) == ERR_OK)
 		return 0;
 	errno = EPERM;
 	return -1;

@@ -14,6 +14,7 @@ void put_grant(struct buf *b, const struct grant *g)
 {
 	put_u64(b, g->account);
 	put_u32(b, g->rights);
+	put_bool(b, g->ends_session);
 	put_i64(b, g->expires_s);
 	put_u32(b, g->epoch);
 	put_u64(b, g->session);
@@ -27,6 +28,7 @@ void get_grant(struct scan *s, struct grant *g)
 
 	g->account = get_u64(s);
 	g->rights = get_u32(s);
+	g->ends_session = get_bool(s);
 	g->expires_s = get_i64(s);
 	g->epoch = get_u32(s);
 	g->session = get_u64(s);
@@ -52,16 +54,16 @@ void grant_sign(struct grant *g, const uint8_t key[GRANT_KEY_SIZE])
 	grant_mac(g, key, g->mac);
 }
 
-enum err grant_check(const struct grant *g, const uint8_t key[GRANT_KEY_SIZE], uint64_t account, uint32_t epoch, int64_t now_s)
+enum err grant_check(const struct grant *g, const uint8_t key[GRANT_KEY_SIZE], uint64_t account, uint32_t epoch, int64_t now_s, bool goes_on)
 {
 	uint8_t mac[GRANT_MAC_SIZE];
 
 	grant_mac(g, key, mac);
 	if (!str_same_secret(str_make(mac, sizeof mac), str_make(g->mac, sizeof g->mac)))
 		return ERR_DENIED;
-	if (g->account != account || g->epoch < epoch || g->expires_s <= now_s)
+	if (g->account != account || g->epoch < epoch)
 		return ERR_DENIED;
-	return ERR_OK;
+	return g->expires_s > now_s || (goes_on && !g->ends_session) ? ERR_OK : ERR_DENIED;
 }
 
 void grant_key(const uint8_t secret[32], uint64_t account, uint8_t key[GRANT_KEY_SIZE])

@@ -12,7 +12,7 @@ struct attach_host {
 	void  *context;                                /* given to check and parked */
 	const struct engine *const *engines;           /* ends with NULL */
 	/* ERR_OK: the grant is good; ERR_DENIED: the session is refused. goes_on: the session has begun before and comes back from a
-	 * gate (a record, or to be rendered): its grant may have expired meanwhile (ipc/grant.h), all else must be right. */
+	 * gate (a record, or to be rendered): its grant may have expired meanwhile, unless it ends the session, too (ipc/grant.h); all else must be right. */
 	enum err (*check)(void *context, const struct grant *g, bool goes_on);
 	void  (*parked)(void *context, bool wants_news);  /* a session of this account waits in a gate now */
 };

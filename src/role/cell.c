@@ -137,12 +137,12 @@ static void watch(struct cell *c)
 	tell_changed(c);
 }
 
-/* Expiry bounds how long a grant can begin sessions, not how long they last: a telephone may idle for weeks. */
+/* Expiry bounds how long a grant can begin sessions, and not how long they last unless the grant says so: a telephone may idle for weeks. */
 static enum err check_grant(void *context, const struct grant *g, bool goes_on)
 {
 	struct cell *c = context;
 
-	return grant_check(g, c->key, c->start.account, c->epoch, goes_on ? INT64_MIN : clock_wall_s());
+	return grant_check(g, c->key, c->start.account, c->epoch, clock_wall_s(), goes_on);
 }
 
 static void on_parked(void *context, bool wants_news)

@@ -68,6 +68,7 @@ struct client {
 	uint64_t          session;
 	int64_t           since_s;            /* connected, then logged in */
 	int64_t           born_ms, heard_ms;  /* accepted; last byte of the client */
+	int64_t           ends_ms;            /* of the session, whatever it does; INT64_MAX: it has no such end */
 	struct talk      *talk;
 	struct web       *web;
 	struct relay     *relay;

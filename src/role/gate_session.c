@@ -49,6 +49,19 @@ static int64_t silence_ms(const struct client *c)
 	return (int64_t)conf_number(conf, s) * 1000;
 }
 
+/* When somebody has to look again whether it goes on, if it says nothing until silent_ms. */
+static int64_t look_ms(const struct client *c, int64_t silent_ms) { return silent_ms < c->ends_ms ? silent_ms : c->ends_ms; }
+
+static void look_in(struct client *c, int64_t ms) { loop_timer_at(c->gate->loop, &c->timer, look_ms(c, loop_now_ms(c->gate->loop) + ms)); }
+
+/* The grant says it by the clock on the wall, which may be set anew meanwhile. */
+static int64_t end_of(const struct client *c)
+{
+	const struct grant *g = &c->member.grant;
+
+	return g->ends_session ? loop_now_ms(c->gate->loop) + (g->expires_s - clock_wall_s()) * 1000 : INT64_MAX;
+}
+
 /* Attaches to the cell. given: the client's bytes so far. False: no pair could be made. */
 static bool enter_cell(struct client *c, struct str command, struct str given, bool waits_for_start)
 {
@@ -110,6 +123,7 @@ void session_begin(struct client *c)
 	}
 	c->member.grant = l->grant;
 	c->member.protocol = c->protocol;
+	c->ends_ms = end_of(c);
 	mem_free(c->login_name);
 	c->login_name = mem_alloc(l->login_name.n + 1);
 	memcpy(c->login_name, l->login_name.p, l->login_name.n);
@@ -136,7 +150,7 @@ static void on_started(void *context)
 	login_end(c);
 	c->phase = PHASE_ATTACHED;
 	c->since_s = clock_wall_s();
-	loop_timer_in(c->gate->loop, &c->timer, ATTACHED_TICK_MS);
+	look_in(c, ATTACHED_TICK_MS);
 }
 
 /* ---- the end */
@@ -221,7 +235,7 @@ static void wake_up(struct client *c, struct str bytes)
 {
 	member_wake(c->gate->parked, &c->member);
 	c->phase = PHASE_ATTACHED;
-	loop_timer_in(c->gate->loop, &c->timer, ATTACHED_TICK_MS);
+	look_in(c, ATTACHED_TICK_MS);
 	if (!enter_cell(c, STR(""), bytes, false)) {
 		client_bye(c, TEXT_SERVER_BUSY);
 		return;
@@ -244,7 +258,7 @@ static void parked_ready(void *context, unsigned events)
 		if (!client_flush(c, &is_gone))
 			return;
 		client_watch(c, parked_ready, stream_wants(&c->stream, true, false));
-		loop_timer_at(c->gate->loop, &c->timer, c->heard_ms + silence_ms(c));
+		loop_timer_at(c->gate->loop, &c->timer, look_ms(c, c->heard_ms + silence_ms(c)));
 		parked_again(c->gate->parked, &c->member);
 		return;
 	}
@@ -269,7 +283,7 @@ static void go_to_sleep(struct client *c)
 	c->phase = PHASE_PARKED;
 	stream_park(&c->stream);
 	client_watch(c, parked_ready, stream_wants(&c->stream, true, false));
-	loop_timer_at(c->gate->loop, &c->timer, c->heard_ms + silence_ms(c));
+	loop_timer_at(c->gate->loop, &c->timer, look_ms(c, c->heard_ms + silence_ms(c)));
 }
 
 /* ---- what the table of parked sessions asks for */
@@ -339,8 +353,10 @@ void session_due(struct client *c)
 		client_end(c);
 		return;
 	}
-	if (now < last + silence_ms(c)) {
-		int64_t next = last + silence_ms(c);
+	if (now >= c->ends_ms) {
+		client_bye(c, TEXT_GATE_LOGIN_ENDED);
+	} else if (now < last + silence_ms(c)) {
+		int64_t next = look_ms(c, last + silence_ms(c));
 		loop_timer_at(g->loop, &c->timer, r && next > now + ATTACHED_TICK_MS ? now + ATTACHED_TICK_MS : next);
 	} else if (c->protocol == PROTOCOL_POP3) {
 		client_end(c);  /* RFC 1939 §3: without a response, nothing is removed */

@@ -31,6 +31,7 @@ struct world {
 	bool              is_ready, has_directory, keys_are_slow;
 	int               attached, rendering;    /* the newest pairs from ATTACH; -1: none */
 	uint32_t          grant_epoch;
+	int64_t           grant_life_s;           /* of a session's login; 0: for ever */
 	uint32_t          slow_call;
 	char              watch[200];             /* "+-+" */
 	struct buf        verify_reply;
@@ -75,7 +76,8 @@ static void on_verify(void *context, struct channel *ch, struct message *m)
 	bool is_right = str_eq(r.login, STR("alice")) && str_eq(r.password, STR("secret"));
 	struct verify_reply out = { .outcome = is_right ? VERIFY_OK : VERIFY_WRONG, .delay_ms = is_right ? 0 : 300, .login = STR("alice@example.test") };
 	if (is_right)
-		out.grant = (struct grant){ .account = ACCOUNT, .rights = ~0u, .expires_s = INT64_MAX, .epoch = w->grant_epoch, .session = r.session };
+		out.grant = (struct grant){ .account = ACCOUNT, .rights = ~0u, .epoch = w->grant_epoch, .session = r.session, .ends_session = w->grant_life_s > 0,
+		                            .expires_s = w->grant_life_s > 0 ? clock_wall_s() + w->grant_life_s : INT64_MAX };
 	put_verify_reply(&b, &out);
 	channel_reply(ch, m->call, ERR_OK, buf_str(&b), NULL, 0);
 }
@@ -564,6 +566,28 @@ TEST(an_old_grant_ends_everywhere)
 	EXPECT_LINE(live, "(end)");
 	close(parked);
 	close(live);
+	end(w);
+}
+
+/* Of a token, for one: the session that it began ends, whether it waits or is busy. */
+TEST(a_login_for_some_time_ends_with_it)
+{
+	struct world *w = begin(PROTOCOL_IMAP, "60s");
+
+	for (int parks = 0; parks < 2; parks++) {
+		w->grant_life_s = 1000;
+		int fd = log_in(w);
+		if (parks)
+			cell_parks(w, 0, 1, "r");
+		clock_mono_advance(980 * 1000);
+		EXPECT(str_eq(line_within(w, fd, 300), STR("(quiet)")));
+		clock_mono_advance(21 * 1000);
+		EXPECT_LINE(fd, "* BYE your login was ended");
+		EXPECT_LINE(fd, "(end)");
+		close(fd);
+		fd_close(&w->attached);
+		w->attached = -1;
+	}
 	end(w);
 }
 
