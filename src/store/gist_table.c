@@ -4,13 +4,14 @@
  * of 30 kB, not 2,500 pages of records. Rows are written by view_tick(), after a SORT had to make gists, never by a delivery (each page
  * that it touches costs it 4 kB of log) and never for the newest emails, whose row would be written again and again.
  *
- * It is a cache: a row that is damaged or cannot be written is as good as none, and an email never changes. But what is forgotten
+ * It is a cache: a row that is damaged, was folded in another way or cannot be written is as good as none, and an email never changes. But what is forgotten
  * must be forgotten here too: the row goes with the first of its emails that is purged (email_delete()), and only what exists is
  * written, both under the db lock. */
 #include "base/bytes.h"
 #include "base/clock.h"
 #include "base/wire.h"
 #include "store/gist_private.h"
+#include "text/fold.h"
 
 enum { ROW_MAX = GIST_BLOCK * 4352 /* a gist that is kept has 4 kB at most */, BUDGET_MS = 10 };
 static const uint64_t FREE_LEAST = 256 << 20;   /* bytes of the disk: mail needs them more */
@@ -46,6 +47,9 @@ void gists_note_new(struct view *v, uint32_t email)
 
 /* ------------------------------------------------------------------------------------------------------------------- read */
 
+/* Also says how texts were folded: what another Unicode made sorts elsewhere. */
+static uint32_t sum_of(struct str gists) { return crc32c(fold_version(), gists.p, gists.n); }
+
 /* out lives as long as a and the row. */
 static bool read_one(struct scan *s, uint32_t block, struct arena *a, struct gist *out, unsigned *has)
 {
@@ -77,7 +81,7 @@ static struct str row_of(struct view *v, uint32_t block, struct arena *a)
 	{
 		CLEANUP(stmt_release) struct stmt *q = db_query(v->db, sql);
 		stmt_bind_int64(q, 1, block);
-		if (stmt_row(q) && crc32c(0, stmt_str(q, 1).p, stmt_str(q, 1).n) == (uint32_t)stmt_int64(q, 0))
+		if (stmt_row(q) && sum_of(stmt_str(q, 1)) == (uint32_t)stmt_int64(q, 0))
 			row = str_copy(a, stmt_str(q, 1));  /* a failure is logged, and as good as none */
 	}
 	pthread_mutex_unlock(&v->db_lock);
@@ -198,7 +202,7 @@ static enum err write_row(struct view *v, uint32_t block, struct str gists)
 	{
 		CLEANUP(stmt_release) struct stmt *q = db_query(v->db, sql);
 		stmt_bind_int64(q, 1, block);
-		stmt_bind_int64(q, 2, crc32c(0, gists.p, gists.n));
+		stmt_bind_int64(q, 2, sum_of(gists));
 		stmt_bind_blob(q, 3, gists);
 		TRY(stmt_done(q));
 	}

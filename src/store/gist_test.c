@@ -1,9 +1,11 @@
 /* Gists: what the message says, whether they are made, kept in memory, or read from disk. */
+#include "base/bytes.h"
 #include "base/clock.h"
 #include "base/test.h"
 #include "mime/summary.h"
 #include "store/gist.h"
 #include "store/store_private.h"
+#include "text/fold.h"
 
 static struct view *open_account(const char *dir)
 {
@@ -247,6 +249,47 @@ TEST(what_is_purged_is_in_no_gist)
 	sql(dir, "SELECT count(*) FROM gist WHERE instr(gists, CAST('S8' AS BLOB)) AND NOT instr(gists, CAST('S7' || x'00' AS BLOB))", &rows);
 	EXPECT_INT(rows, 1);
 	test_dir_remove(dir);
+}
+
+/* Sums of the rows as they are, if a program with this version of folding had written them. */
+static void sign(const char *dir, uint32_t version)
+{
+	const struct db_options options = { .durability = DB_NORMAL };
+	struct disk_dir *folder;
+	struct db *db;
+
+	EXPECT_OK(disk_dir_open(dir, &folder));
+	EXPECT_OK(db_open(folder, "account.db", &options, &db));
+	for (int block = 0; block < 2; block++) {
+		CLEANUP(stmt_release) struct stmt *q = db_query(db, "SELECT gists FROM gist WHERE block = ?1");
+		CLEANUP(stmt_release) struct stmt *set = db_query(db, "UPDATE gist SET crc = ?1 WHERE block = ?2");
+		stmt_bind_int64(q, 1, block);
+		EXPECT(stmt_row(q));
+		stmt_bind_int64(set, 1, crc32c(version, stmt_str(q, 0).p, stmt_str(q, 0).n));
+		stmt_bind_int64(set, 2, block);
+		EXPECT_OK(stmt_done(set));
+	}
+	db_close(&db);
+	disk_dir_close(&folder);
+}
+
+TEST(what_another_unicode_has_folded_is_made_anew)
+{
+	static const struct { uint32_t later; int right; } cases[] = { { 0, 511 }, { 1u << 24, 0 }, { 1, 0 } };
+
+	EACH(cases, c) {
+		const char *dir = test_dir();
+		struct view *v = open_account(dir);
+		fill(v);
+		EXPECT_INT(right_subjects(v, 1, EMAILS), EMAILS);
+		v = again(v, dir, "UPDATE email SET summary = x'00'");
+		EXPECT_OK(view_close(v));
+		sign(dir, fold_version() + c->later);
+		v = open_account(dir);
+		EXPECT_INT(right_subjects(v, 1, 511), c->right);
+		EXPECT_OK(view_close(v));
+		test_dir_remove(dir);
+	}
 }
 
 TEST(a_damaged_row_is_as_good_as_none)

@@ -3,21 +3,25 @@
  * The folder of an account can be put back from a copy without it, or beside it: then the index knows mail that never came, and has forgotten mail
  * that is there again. No look at the messages tells that for sure (the last email may have been purged since). So the list bears a mark, a
  * random number, and the row `state` of the account has the same: a new one whenever the list says more, or less, about messages. The row is durable
- * before the list is; because the power may fail between the two, it also has the mark before that. An older account knows neither. */
+ * before the list is; because the power may fail between the two, it also has the mark before that. An older account knows neither.
+ *
+ * Words that another Unicode has folded are not found by what this one makes of a question: such a list is not believed either. */
 #include "base/bytes.h"
 #include "base/log.h"
 #include "base/wire.h"
 #include "store/index_private.h"
 #include "store/store_private.h"
+#include "text/fold.h"
 
 enum { MANIFEST_MAX = 16384, DEAD_LEAST = 1000 };
-static const char manifest_name[] = "segments", manifest_magic[] = "facteur search 4";
+static const char manifest_name[] = "segments", manifest_magic[] = "facteur search 5";
 
 enum err index_write_manifest(struct index *x)
 {
 	CLEANUP(buf_free) struct buf b = BUF(MANIFEST_MAX);
 
 	put_str(&b, str_of(manifest_magic));
+	put_u32(&b, fold_version());
 	put_u64(&b, x->mark);
 	put_u32(&b, x->next_number);
 	put_u32(&b, (uint32_t)x->segments.n);
@@ -57,6 +61,8 @@ static enum err read_segments(struct view *v, struct index *x, struct str bytes)
 	uint64_t mark, before;
 
 	if (get_u32(&sum) != crc32c(0, body.p, body.n) || sum.failed || !str_eq(get_str(&s, 64), str_of(manifest_magic)))
+		return ERR_CORRUPT;
+	if (get_u32(&s) != fold_version())
 		return ERR_CORRUPT;
 	TRY(state_search_marks(v, &mark, &before));
 	x->mark = get_u64(&s);
@@ -142,7 +148,7 @@ enum err index_load(struct view *v, struct index *x)
 	if (e == ERR_OK)
 		e = read_segments(v, x, bytes);
 	if (e == ERR_CORRUPT || e == ERR_LIMIT) {
-		log_warn("the search index is not of this account, or damaged; it is made anew account=%llu", (unsigned long long)v->config.account);
+		log_warn("the search index is of another account or another Unicode, or damaged; it is made anew account=%llu", (unsigned long long)v->config.account);
 		index_close_segments(x);
 		x->mark = 0;
 		e = ERR_OK;

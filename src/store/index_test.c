@@ -342,6 +342,41 @@ TEST(what_is_damaged_or_lost_is_made_anew)
 	}
 }
 
+/* As if an older Unicode had made it: with nothing else changed, its words are not believed. */
+TEST(an_index_that_another_unicode_has_folded_is_made_anew)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct disk_dir *dir;
+	struct index_facts facts;
+	struct world w;
+
+	begin(&w);
+	add_round(&w);
+	make_index(&w);
+	for (int is_older = 0; is_older < 2; is_older++) {
+		struct str was;
+		EXPECT_OK(view_close(w.v));
+		EXPECT_OK(disk_dir_open(str_cstr(&a, arena_printf(&a, "%s/search", w.dir)), &dir));
+		EXPECT_OK(disk_read_file(dir, "segments", 1 << 14, &a, &was));
+		char *bytes = memcpy(arena_alloc(&a, was.n), was.p, was.n);
+		uint32_t version = fold_version(), sum;
+		char *at = memmem(bytes, was.n, &version, sizeof version);
+		EXPECT(at != NULL);
+		version -= (uint32_t)is_older << 24;
+		memcpy(at, &version, sizeof version);
+		sum = crc32c(0, bytes, was.n - 4);
+		memcpy(bytes + was.n - 4, &sum, sizeof sum);
+		EXPECT_OK(disk_write_file(dir, "segments", str_make(bytes, was.n)));
+		disk_dir_close(&dir);
+		open_world(&w);
+		index_facts(w.v, &facts);
+		EXPECT_INT(facts.emails, is_older ? 0 : EACH_ROUND);
+	}
+	make_index(&w);
+	EXPECT_INT(compare(&w, "budget", INDEX_BODY), 0);
+	end(&w);
+}
+
 /* Expunges them, and lets the time go by after which nobody can bring them back; the account is opened anew. */
 static void purge_now(struct world *w, const struct uid_set *uids)
 {

@@ -8,6 +8,7 @@
 #include <unicode/uchar.h>
 #include <unicode/unorm2.h>
 
+enum { OUR_VERSION = 1 };     /* grows when what comes out of this folder does */
 enum { DECOMPOSED_MAX = 32 };  /* UTF-16 units; the longest in Unicode has 18 */
 
 /* The full compatibility decomposition of c, or c itself; returns how many code points. */
@@ -202,4 +203,12 @@ struct str fold_accents(struct arena *a, struct str in)
 			put_plain(&b, parts[i]);
 	}
 	return into_arena(a, &b);
+}
+
+uint32_t fold_version(void)
+{
+	UVersionInfo unicode;
+
+	u_getUnicodeVersion(unicode);
+	return (uint32_t)unicode[0] << 24 | (uint32_t)unicode[1] << 16 | (uint32_t)unicode[2] << 8 | OUR_VERSION;
 }

@@ -14,6 +14,9 @@ void fold_casemap_into(struct buf *b, struct str in);
 /* Looser, for search boxes and the index: lower case, no accents, ligatures and special letters spelled out (é = e, œ
  * = oe, ß = ss, ø = o), every kind of white space is one SP. */
 struct str fold_accents(struct arena *a, struct str in);
+/* Another number when any of them, or words.h, may say something else of the same text than before: the system has a newer Unicode, or we
+ * changed. What they made and was kept on disk is made anew then. */
+uint32_t fold_version(void);
 /* Does the folded text contain the needle? The needle must be folded by fold_casemap() already (once for a whole
  * SEARCH). An empty needle is in every text. */
 bool fold_contains(struct arena *a, struct str text, struct str folded_needle);
