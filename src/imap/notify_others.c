@@ -156,13 +156,14 @@ static void look(const struct asking *a, struct notify_owner *o)
 	uint64_t since = o->told, told = since == NOTIFY_ANEW ? NOTIFY_SINCE_EVER : since;
 	size_t at = 0;
 
-	o->must_look = false;
+	o->must_look = o->could_not_ask = false;
 	while (at < a->n_wanted && !a->s->is_cut) {
 		CLEANUP(buf_free) struct buf notify = BUF(NOTIFY_RECORD_MAX);
 		bool is_first = at == 0;
 		uint64_t now;
 		if (!next_portion(a, &at, since, &notify) || notify.failed || !visit(a, buf_str(&notify), &now)) {
 			told = since == NOTIFY_ANEW ? NOTIFY_SINCE_EVER : since;
+			o->could_not_ask = true;
 			break;
 		}
 		told = is_first || now < told ? now : told;

@@ -48,6 +48,7 @@ struct notify_owner {
 	uint64_t account;
 	uint64_t told;                 /* modseq of his account: told up to here; NOTIFY_ANEW: STATUS of all */
 	bool     must_look;            /* it has changed, or may have */
+	bool     could_not_ask;        /* what is new there: not again before it is woken for it */
 };
 enum { NOTIFY_ANEW = 0, NOTIFY_SINCE_EVER = 1 };
 

@@ -129,7 +129,7 @@ bool imap_park(void *state, struct buf *record, uint64_t *modseq)
 		p.record = buf_str(&s->remote->record);
 		*modseq = s->remote->modseq;
 		if (s->idle_tag.n > 0)  /* with NOTIFY, too, it hears of that mailbox with its next command only */
-			session_waits_for(s->s, p.owner, *modseq, false);
+			session_waits_for(s->s, p.owner, *modseq, WAIT_KNOWS);
 	}
 	if (s->notify != NULL) {
 		notify_put(&notify, s->notify);
@@ -140,7 +140,8 @@ bool imap_park(void *state, struct buf *record, uint64_t *modseq)
 		*modseq = s->notify->told;
 		session_waits_for_own(s->s);
 		for (size_t i = 0; i < s->notify->n_owners; i++)
-			session_waits_for(s->s, s->notify->owners[i].account, s->notify->owners[i].told, true);
+			session_waits_for(s->s, s->notify->owners[i].account, s->notify->owners[i].told,
+			                  s->notify->owners[i].must_look || s->notify->owners[i].could_not_ask ? WAIT_COULD_NOT_ASK : WAIT_ASKS_ONCE);
 	}
 	put_parked(record, &p);
 	return !record->failed && !notify.failed;

@@ -308,6 +308,17 @@ static void wake(struct world *w, uint64_t changed)
 	EXPECT(next == SESSION_PARK || next == SESSION_WAIT_NEWS);
 }
 
+/* How it waits for the one other account, when it parks. */
+static enum wait waits_how(struct world *w)
+{
+	CLEANUP(buf_free) struct buf record = BUF(PARK_RECORD_MAX);
+	uint64_t modseq;
+
+	EXPECT(imap_engine.park(w->state, &record, &modseq));
+	struct str waits = session_test_waits(w->s);
+	return waits.n > 0 ? (enum wait)waits.p[waits.n - 1] : WAIT_KNOWS;
+}
+
 /* NOTIFY: each owner is visited when it begins, and then when his account has changed, and only then. */
 TEST(notify_of_others)
 {
@@ -330,6 +341,7 @@ TEST(notify_of_others)
 	EXPECT_INT(w.visits, 2);
 	w.answers = "* STATUS INBOX (MESSAGES 9)\r\nnotify OK done\r\n";  /* not hers: it is not told, and nothing ends for it */
 	wake(&w, 2);
+	EXPECT_INT(waits_how(&w), WAIT_COULD_NOT_ASK);  /* and what is new there is asked for again */
 	EXPECT(!heard(&w, "INBOX") && w.visits == 3);
 	EXPECT_INT(say(&w, "b unsubscribe " HERS "f\"\r\n"), SESSION_WAIT_NEWS);
 	wake(&w, 2);

@@ -9,6 +9,10 @@ enum { FRAME_MAX = 16384, FRAME_DATA_MAX = FRAME_MAX - 1, PARK_RECORD_MAX = 2048
 
 enum attach { ATTACH_SESSION = 1, ATTACH_RENDER = 2, ATTACH_GUEST = 3 /* a session from another account's cell; master says whose */ };
 
+/* How a parked session waits for another account: attached again until it knows the newest change; asked once for each change, whatever it knows
+ * then; the same, and it could not ask for the last one. */
+enum wait { WAIT_KNOWS, WAIT_ASKS_ONCE, WAIT_COULD_NOT_ASK };
+
 enum frame {
 	/* gate -> cell */
 	FRAME_OPEN = 1,    /* first frame of a session: struct session_open */
@@ -19,7 +23,7 @@ enum frame {
 	FRAME_PARK,        /* u64 bytes_in, u64 modseq, bool wants_news, str record. bytes_in: all DATA bytes the cell has read. The
 	                    * gate agrees by closing the pair; when it has sent more than bytes_in it ignores the frame and the
 	                    * session goes on, so that no byte is lost between the two. Then str: whose changes it waits for. Empty: this
-	                    * account's. Else bool: this one's, too; and for each other one u64 account, u64 modseq that it knows, bool asks_once
+	                    * account's. Else bool: this one's, too; and for each other one u64 account, u64 modseq that it knows, u8 enum wait
 	                    * (net/parked.h). The whole frame empty, to the cell of a guest's session: park now, or say STAYS. */
 	FRAME_COMPRESS,    /* bytes for the client, still plain (the OK); what follows is deflated in both directions (RFC 4978). One
 	                    * frame, because the client compresses as soon as it has read the OK; gate does it */
@@ -49,7 +53,7 @@ struct session_open {
 	struct str    command;      /* protocol's own: IMAP: tag and what was done ("a1 LOGIN", perhaps " fr"); submission: the EHLO name; POP3: "UTF8" if it was asked for */
 	struct str    tls_text;     /* "TLSv1.3 TLS_AES_128_GCM_SHA256", for Received and the session list */
 	struct str    record;       /* empty: new session; else the parked state to go on from */
-	struct str    changed;      /* of the accounts that it waited for with asks_once: those that have changed, u64 each */
+	struct str    changed;      /* of the accounts that it waited for with WAIT_ASKS_ONCE: those that have changed, u64 each */
 };
 
 void put_session_open(struct buf *b, const struct session_open *o);

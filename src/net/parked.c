@@ -14,7 +14,7 @@
 #include "base/mem.h"
 #include <assert.h>
 
-enum { RETRY_FIRST_MS = 1000, RETRY_MAX_MS = 30000, UNWATCH_AFTER_MS = 5000 };
+enum { RETRY_FIRST_MS = 1000, RETRY_MAX_MS = 30000, UNWATCH_AFTER_MS = 5000, LOOK_AGAIN_MAX_MS = 300000 };
 
 struct parked_account {
 	struct parked    *table;
@@ -39,6 +39,8 @@ struct visit {
 	struct visit  *next, **link;         /* of the account */
 	struct visit  *more;                 /* of the member */
 	uint64_t       modseq;               /* what the client knows of it */
+	int64_t        look_ms;              /* it could not ask, and tries again then; 0: it could */
+	int32_t        pause_ms;             /* before that; twice as long each time */
 	bool           asks_once, must_look, is_kept;
 };
 
@@ -165,31 +167,45 @@ static void account_forget(struct parked_account *a)
 
 /* ---- visits
  *
- * They stay while their member is attached, so that a change between two parkings is not missed; what it waits for is compared when it parks. */
+ * They stay while their member is attached, so that a change between two parkings is not missed; what it waits for is compared when it parks.
+ *
+ * When an account changes, all who wait for it want to know at once, more than its cell lets in: who could not ask tries again, a second later and
+ * then less and less often. */
 
 static bool has_changed(const struct visit *v) { return v->must_look || v->modseq < v->at->newest; }
+
+static bool wants_to_look(const struct visit *v, int64_t now_ms) { return has_changed(v) || (v->look_ms != 0 && now_ms >= v->look_ms); }
+
+static void wake_due(void *context);
+
+static void wake_at(struct parked_account *a, int64_t at_ms)
+{
+	if (a->wake.place && a->wake.at_ms <= at_ms)
+		return;
+	a->wake.due = wake_due;
+	a->wake.context = a;
+	loop_timer_at(a->table->loop, &a->wake, at_ms);
+}
+
+/* Not at once: who parks just now is not asleep yet. */
+static void wake_soon(struct parked_account *a) { wake_at(a, loop_now_ms(a->table->loop)); }
 
 static void wake_due(void *context)
 {
 	struct parked_account *a = context;
 	const struct parked_host *host = a->table->host;
 	void *host_context = a->table->context;
+	int64_t now_ms = loop_now_ms(a->table->loop);
 	struct visit *next;
 
+	for (struct visit *v = a->visits; v != NULL; v = v->next)
+		if (v->look_ms > now_ms)
+			wake_at(a, v->look_ms);
 	for (struct visit *v = a->visits; v != NULL; v = next) {  /* a goes with the last of them */
 		next = v->next;
-		if (v->m->is_parked && has_changed(v))
+		if (v->m->is_parked && wants_to_look(v, now_ms))
 			host->news(host_context, v->m, RENDERED_ATTACH, STR(""));
 	}
-}
-
-/* Not at once: who parks just now is not asleep yet. */
-static void wake_soon(struct parked_account *a)
-{
-	if (a->wake.place)
-		return;
-	a->wake = (struct loop_timer){ .due = wake_due, .context = a };
-	loop_timer_in(a->table->loop, &a->wake, 0);
 }
 
 static struct visit *visit_new(struct parked *p, struct member *m, uint64_t account, bool asks_once)
@@ -241,8 +257,22 @@ static void visits_end(struct member *m)
 	}
 }
 
-static void visit_again(struct parked *p, struct member *m, uint64_t account, uint64_t modseq, bool asks_once)
+/* When it tries again, if it still has to. One that has not been told since to ask had no chance to. */
+static void look_again(struct parked *p, struct visit *v, bool could_not_ask)
 {
+	if (could_not_ask) {
+		v->pause_ms = v->pause_ms == 0 ? RETRY_FIRST_MS : v->pause_ms < LOOK_AGAIN_MAX_MS / 2 ? v->pause_ms * 2 : LOOK_AGAIN_MAX_MS;
+		v->look_ms = loop_now_ms(p->loop) + v->pause_ms;
+	} else if (v->look_ms == 0) {
+		v->pause_ms = 0;
+	}
+	if (v->look_ms != 0)
+		wake_at(v->at, v->look_ms);
+}
+
+static void visit_again(struct parked *p, struct member *m, uint64_t account, uint64_t modseq, enum wait how)
+{
+	bool asks_once = how != WAIT_KNOWS;
 	struct visit *v = m->visits;
 
 	while (v != NULL && v->at->account != account)
@@ -250,15 +280,16 @@ static void visit_again(struct parked *p, struct member *m, uint64_t account, ui
 	if (v == NULL)
 		v = visit_new(p, m, account, asks_once);
 	else if (asks_once && v->asks_once && modseq < v->modseq && !v->is_kept)
-		modseq = v->modseq;  /* it was told of what is new, and could not ask: it hears of the next change */
+		modseq = v->modseq;  /* it was told of what is new: not again, whatever it has heard there */
 	v->modseq = v->is_kept && v->modseq < modseq ? v->modseq : modseq;
 	v->asks_once = asks_once;
 	v->is_kept = true;
+	look_again(p, v, how == WAIT_COULD_NOT_ASK);
 	if (has_changed(v))
 		wake_soon(v->at);
 }
 
-/* bool own, and for each other account u64, u64 modseq, bool asks_once. False: malformed. */
+/* bool own, and for each other account u64, u64 modseq, u8 enum wait. False: malformed. */
 static bool visits_begin(struct parked *p, struct member *m, struct str waits)
 {
 	struct scan s = scan_of(waits);
@@ -266,13 +297,13 @@ static bool visits_begin(struct parked *p, struct member *m, struct str waits)
 
 	while (!scan_done(&s)) {
 		uint64_t account = get_u64(&s), modseq = get_u64(&s);
-		bool asks_once = get_bool(&s);
-		if (s.failed)
+		uint8_t how = get_u8(&s);
+		if (s.failed || how > WAIT_COULD_NOT_ASK)
 			return false;
 		if (account == m->of->account || account == 0)
 			is_own = true;
 		else
-			visit_again(p, m, account, modseq, asks_once);
+			visit_again(p, m, account, modseq, (enum wait)how);
 	}
 	m->waits_own = is_own;
 	return !s.failed;
@@ -281,10 +312,11 @@ static bool visits_begin(struct parked *p, struct member *m, struct str waits)
 void member_changed(struct member *m, struct buf *out)
 {
 	for (struct visit *v = m->visits; v != NULL; v = v->more) {
-		if (!v->asks_once || !has_changed(v))
+		if (!v->asks_once || !wants_to_look(v, loop_now_ms(v->at->table->loop)))
 			continue;
 		put_u64(out, v->at->account);
 		v->must_look = false;
+		v->look_ms = 0;
 		v->modseq = v->modseq > v->at->newest ? v->modseq : v->at->newest;
 	}
 }

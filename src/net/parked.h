@@ -51,8 +51,9 @@ bool member_park(struct parked *p, struct member *m, struct str frame);
 /* It is attached again: no news from here on. The record stays until member_forget() or the next member_park(). */
 void member_wake(struct parked *p, struct member *m);
 void member_forget(struct member *m);
-/* Before it is attached: which of the accounts that it waits for with asks_once have changed, u64 each. Those are not asked for again before they
- * change again, whatever the cell says it knows then; and one that it did not wait for before counts as changed once, as nobody can tell. */
+/* Before it is attached: which of the accounts that it waits for with WAIT_ASKS_ONCE have changed, u64 each. Those are not asked for again before they
+ * change again, whatever the cell says it knows then, unless it says that it could not ask; and one that it did not wait for before counts as
+ * changed once, as nobody can tell. */
 void member_changed(struct member *m, struct buf *out);
 /* A busy one is no longer busy. */
 void parked_again(struct parked *p, struct member *m);

@@ -94,11 +94,11 @@ static void park_waiting(struct world *w, struct session *s, uint64_t modseq, bo
 
 static void park(struct world *w, struct session *s, uint64_t modseq, bool wants_news) { park_waiting(w, s, modseq, wants_news, STR("")); }
 
-static void add_wait(struct buf *b, uint64_t account, uint64_t modseq, bool asks_once)
+static void add_wait(struct buf *b, uint64_t account, uint64_t modseq, enum wait how)
 {
 	put_u64(b, account);
 	put_u64(b, modseq);
-	put_bool(b, asks_once);
+	put_u8(b, (uint8_t)how);
 }
 
 static void park_for(struct world *w, struct session *s, uint64_t modseq, bool wants_news, uint64_t account)
@@ -106,7 +106,7 @@ static void park_for(struct world *w, struct session *s, uint64_t modseq, bool w
 	CLEANUP(buf_free) struct buf b = BUF(100);
 
 	put_bool(&b, false);
-	add_wait(&b, account, modseq, false);
+	add_wait(&b, account, modseq, WAIT_KNOWS);
 	park_waiting(w, s, modseq, wants_news, buf_str(&b));
 }
 
@@ -242,9 +242,9 @@ static void park_with_both(struct world *w, struct session *s, uint64_t own, uin
 	CLEANUP(buf_free) struct buf b = BUF(100);
 
 	put_bool(&b, true);
-	add_wait(&b, 8, eight, true);
+	add_wait(&b, 8, eight, WAIT_ASKS_ONCE);
 	if (nine > 0)
-		add_wait(&b, 9, nine, true);
+		add_wait(&b, 9, nine, WAIT_ASKS_ONCE);
 	park_waiting(w, s, own, true, buf_str(&b));
 }
 
@@ -276,7 +276,7 @@ TEST(waits_for_several)
 	assert_string_equal(w.told, "1:ATTACH:;");
 	EXPECT_STR(str_of(changed(&s)), "9 ");
 	parked_changed(w.parked, 8, 21);       /* while it is attached */
-	park_with_both(&w, &s, 11, 20, 30);    /* 9 could not be asked: not again before it changes again */
+	park_with_both(&w, &s, 11, 20, 30);    /* 9 was asked, whatever it said: not again before it changes again */
 	turn(&w);
 	assert_string_equal(w.told, "1:ATTACH:;1:ATTACH:;");
 	EXPECT_STR(str_of(changed(&s)), "8 ");
@@ -289,6 +289,53 @@ TEST(waits_for_several)
 	park(&w, &s, 11, false);
 	member_leave(w.parked, &s.m);
 	EXPECT(strstr(w.told, "watch:8:0;") != NULL);
+	end(&w);
+}
+
+static void park_unasked(struct world *w, struct session *s, uint64_t eight, enum wait how)
+{
+	CLEANUP(buf_free) struct buf b = BUF(100);
+
+	put_bool(&b, true);
+	add_wait(&b, 8, eight, how);
+	park_waiting(w, s, 10, true, buf_str(&b));
+}
+
+/* When a group's mailbox changes all its members ask at once, and not all are let in: nobody's news are lost by that. */
+TEST(who_could_not_ask_tries_again)
+{
+	struct world w;
+	struct session s;
+
+	begin(&w);
+	enter(&w, &s, 1, 7);
+	park_unasked(&w, &s, 20, WAIT_ASKS_ONCE);
+	turn(&w);
+	EXPECT_STR(str_of(changed(&s)), "8 ");
+	w.told[0] = 0;
+	for (int64_t pause_ms = 1000; pause_ms < 1000000; pause_ms *= 2) {
+		int64_t waits_ms = pause_ms < 300000 ? pause_ms : 300000;
+		park_unasked(&w, &s, 20, WAIT_COULD_NOT_ASK);
+		if (pause_ms >= 64000) {   /* a machine may stand still for the shorter ones */
+			clock_mono_advance(waits_ms / 2);
+			turn(&w);
+			EXPECT_STR(str_of(w.told), "");
+			member_wake(w.parked, &s.m);       /* for a command of the client's: not for this */
+			EXPECT_STR(str_of(changed(&s)), "");
+			park_unasked(&w, &s, 20, WAIT_ASKS_ONCE);
+		}
+		clock_mono_advance(waits_ms);
+		turn(&w);
+		EXPECT_STR(str_of(w.told), "1:ATTACH:;");
+		EXPECT_STR(str_of(changed(&s)), "8 ");
+		w.told[0] = 0;
+	}
+	park_unasked(&w, &s, 21, WAIT_ASKS_ONCE);  /* it could: over */
+	clock_mono_advance(1000000);
+	turn(&w);
+	EXPECT_STR(str_of(w.told), "");
+	member_leave(w.parked, &s.m);
+	w.told[0] = 0;
 	end(&w);
 }
 

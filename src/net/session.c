@@ -16,13 +16,13 @@ bool session_is_dead(const struct session *s) { return s->is_dead || s->must_end
 uint64_t session_bytes_out(const struct session *s) { return s->bytes_out; }
 bool session_has_input(const struct session *s) { return s->in_at < s->in.n; }
 
-void session_waits_for(struct session *s, uint64_t account, uint64_t modseq, bool asks_once)
+void session_waits_for(struct session *s, uint64_t account, uint64_t modseq, enum wait how)
 {
 	if (s->waits.n >= PARK_WAITS_MAX * PARK_WAIT_SIZE)
 		return;
 	put_u64(&s->waits, account);
 	put_u64(&s->waits, modseq);
-	put_bool(&s->waits, asks_once);
+	put_u8(&s->waits, (uint8_t)how);
 }
 
 void session_will_wait(struct session *s)
@@ -227,6 +227,7 @@ struct session *session_for_test(const struct session_open *info, struct str inp
 	s->fd = -1;
 	s->info = *info;
 	s->in = BUF(64 << 20);
+	s->waits = BUF(PARK_WAITS_MAX * PARK_WAIT_SIZE);
 	s->test_out = output;
 	buf_add(&s->in, input);
 	return s;
@@ -243,9 +244,12 @@ void session_test_end_after(struct session *s, uint64_t bytes) { s->test_ends_at
 
 void session_test_guest(struct session *s, uint64_t guest) { s->guest = guest; }
 
+struct str session_test_waits(const struct session *s) { return buf_str(&s->waits); }
+
 void session_test_free(struct session *s)
 {
 	buf_free(&s->in);
+	buf_free(&s->waits);
 	arena_free(&s->arena);
 	mem_free(s);
 }

@@ -43,8 +43,8 @@ struct engine {
 const struct session_open *session_info(const struct session *s);   /* record is empty here */
 uint64_t session_guest(const struct session *s);                    /* the account whose cell it comes from; 0: from a gate */
 /* For park(): news are not this account's, or is_own not only, but those of others, PARK_WAITS_MAX at most. What is known of that one is modseq;
- * asks_once: net/parked.h. */
-void session_waits_for(struct session *s, uint64_t account, uint64_t modseq, bool asks_once);
+ * how: ipc/frame.h. */
+void session_waits_for(struct session *s, uint64_t account, uint64_t modseq, enum wait how);
 void session_waits_for_own(struct session *s);
 
 /* A line ended by LF (a CR before it is cut off), at most max bytes without the ending; *line is valid until the next read.
@@ -73,6 +73,7 @@ struct arena *session_arena(struct session *s);  /* lives as long as the attachm
 struct session *session_for_test(const struct session_open *info, struct str input, struct buf *output);
 void session_test_input(struct session *s, struct str more);
 void session_test_guest(struct session *s, uint64_t guest);
+struct str session_test_waits(const struct session *s);   /* what session_waits_for() was told, as in FRAME_PARK */
 /* It has to end (the server stops) when so many more bytes have been written. */
 void session_test_end_after(struct session *s, uint64_t bytes);
 void session_test_free(struct session *s);
