@@ -10,13 +10,24 @@
  * Back. Times that were set while the clock was ahead would be waited for: late_set_back() makes them what they should be, at the opening too.
  * Mail that came in that time has a date that is still to come; its age is counted by its tries (late_age()).
  *
- * What cannot be told: a jump while the queue does not run looks like time that passed, and one of before a restart is forgotten by it.
- * A machine that was halted as a whole (a snapshot) looks like a jump: its mail lives longer by that. */
+ * A restart changes none of it: each jump is written into queue.db when it is seen (late_keep_jumps()). One whose end is still to come when the
+ * queue opens again was taken back meanwhile, by somebody who set the clock while it did not run.
+ *
+ * What cannot be told: a jump ahead while the queue does not run looks like time that passed. A machine that was halted as a whole (a
+ * snapshot) looks like a jump: its mail lives longer by that. */
 #include "queue/jump.h"
 #include "base/clock.h"
 #include <string.h>
 
-void jumps_begin(struct jumps *j) { *j = (struct jumps){ .start_s = clock_wall_start_s() }; }
+void jumps_begin(struct jumps *j, const struct jump *kept, size_t n)
+{
+	int64_t now = clock_wall_s();
+
+	*j = (struct jumps){ .start_s = clock_wall_start_s() };
+	for (size_t i = 0; i < n && j->n < JUMPS_MAX; i++)
+		if (kept[i].by_s >= JUMP_LEAST_S && kept[i].before_s <= now + JUMP_LEAST_S - kept[i].by_s)
+			j->ahead[j->n++] = kept[i];
+}
 
 static void ahead(struct jumps *j, int64_t by_s)
 {

@@ -15,7 +15,8 @@ struct jumps {
 	struct jump ahead[JUMPS_MAX];   /* in the order they came, but for what was taken back; the oldest is forgotten first */
 };
 
-void jumps_begin(struct jumps *j);
+/* kept: those that were known when the queue ran last (late_read_jumps()). */
+void jumps_begin(struct jumps *j, const struct jump *kept, size_t n);
 /* Looks at the clock, before each use of what follows. By how much it was set ahead (or back: less than 0) since the last look; 0: it was not. */
 int64_t jumps_look(struct jumps *j);
 /* A date of before, as the clock would have said it had it always gone as it goes now. */

@@ -66,6 +66,7 @@ static const struct db_step steps[] = {
 	     " UPDATE tally SET n = n - 1 WHERE elsewhere = (OLD.account = 0) AND state = OLD.state;"
 	     " UPDATE tally SET n = n + 1 WHERE elsewhere = (NEW.account = 0) AND state = NEW.state; END;"
 	     "CREATE INDEX message_received ON message (received);" },
+	{ 9, "CREATE TABLE jump (number INTEGER PRIMARY KEY, before INTEGER NOT NULL, ahead INTEGER NOT NULL);" },   /* struct jump, in seconds */
 };
 
 struct late *late_lock(struct late *l)

@@ -24,6 +24,7 @@
 #define FACTEUR_QUEUE_LATE_H
 #include "directory/lookup.h"
 #include "disk/disk.h"
+#include "queue/jump.h"
 #include "queue/report.h"
 
 enum {
@@ -170,6 +171,9 @@ int64_t late_age(const struct late_past *p, int64_t now);
 /* The clock was set back, perhaps before the queue was opened: nothing waits longer than its back-off from now, reports are due, and what is
  * parked has been there since now at least. What its sender wants to leave later (FUTURERELEASE) keeps its date. */
 enum err late_set_back(struct late *l, int64_t now) MUST_CHECK;
+/* What the clock did, for after a restart: instead of what was kept before. */
+enum err late_keep_jumps(struct late *l, const struct jumps *j) MUST_CHECK;
+enum err late_read_jumps(struct late *l, struct jump out[static JUMPS_MAX], size_t *n) MUST_CHECK;
 
 /* A row gets other recipients: it becomes the first of them, the others get rows of their own, all untried and due then. ERR_LIMIT: the
  * message has too many. */

@@ -1,4 +1,5 @@
-/* When rows are tried next, and how old they are; also of a clock that was ahead when they were written (jump.c says what of it matters). */
+/* When rows are tried next, and how old they are; also of a clock that was ahead when they were written (jump.c says what of it matters), and
+ * what is known of it over a restart. */
 #include "queue/fate.h"
 #include "queue/late_private.h"
 
@@ -132,4 +133,43 @@ enum err late_set_back(struct late *l, int64_t now)
 	TRY(set_back_rest(l, "UPDATE recipient INDEXED BY recipient_parked_long SET added = ?1 WHERE account = 0 AND state = 1"
 	                     " AND due = 9223372036854775807 AND added > ?1", now));
 	return late_commit(l);
+}
+
+static enum err forget_jumps(struct late *l)
+{
+	CLEANUP(stmt_release) struct stmt *q = db_query(l->db, "DELETE FROM jump");
+
+	return stmt_done(q);
+}
+
+static enum err keep_jump(struct late *l, const struct jump *j)
+{
+	CLEANUP(stmt_release) struct stmt *q = db_query(l->db, "INSERT INTO jump(before, ahead) VALUES(?1, ?2)");
+
+	stmt_bind_int64(q, 1, j->before_s);
+	stmt_bind_int64(q, 2, j->by_s);
+	return stmt_done(q);
+}
+
+enum err late_keep_jumps(struct late *l, const struct jumps *j)
+{
+	CLEANUP(late_unlock) UNUSED struct late *held = late_lock(l);
+	CLEANUP(db_rollback_if_open) UNUSED struct db *tx = l->db;
+
+	TRY(db_begin(l->db));
+	TRY(forget_jumps(l));
+	for (size_t i = 0; i < j->n; i++)
+		TRY(keep_jump(l, &j->ahead[i]));
+	return late_commit(l);
+}
+
+enum err late_read_jumps(struct late *l, struct jump out[static JUMPS_MAX], size_t *n)
+{
+	CLEANUP(late_unlock) UNUSED struct late *held = late_lock(l);
+	CLEANUP(stmt_release) struct stmt *q = db_query(l->db, "SELECT before, ahead FROM jump ORDER BY number");
+
+	*n = 0;
+	while (*n < JUMPS_MAX && stmt_row(q))
+		out[(*n)++] = (struct jump){ stmt_int64(q, 0), stmt_int64(q, 1) };
+	return *n < JUMPS_MAX ? stmt_end(q) : ERR_OK;
 }

@@ -109,6 +109,13 @@ static void look_at_w(struct queue *q)
 	spool_passed(q->spool, w, q->late);
 }
 
+/* If it fails (logged), the next tick does it. */
+static void keep_jumps(struct queue *q)
+{
+	if (q->has_jumped && late_keep_jumps(q->late, &q->jumps) == ERR_OK)
+		q->has_jumped = false;
+}
+
 static void look_at_clock(struct queue *q)
 {
 	int64_t by_s = jumps_look(&q->jumps);
@@ -118,6 +125,10 @@ static void look_at_clock(struct queue *q)
 	else if (by_s < 0)
 		log_warn("the clock was set back: what waits is tried no later than usual seconds=%lld", (long long)-by_s);
 	q->is_set_back |= by_s < 0;
+	if (by_s == 0)
+		return;
+	q->has_jumped = true;
+	keep_jumps(q);
 }
 
 static void take_back_times(struct queue *q)
@@ -135,6 +146,7 @@ static void tick(struct queue *q)
 		q->log_failed_ms = q->now_ms;
 	look_at_disk(q);
 	dispatch_tick(q->dispatch, q->now_ms);
+	keep_jumps(q);
 	take_back_times(q);
 	parcels_tick(q->parcels, q->now_ms);
 	if (!q->stops) {
@@ -270,10 +282,15 @@ static enum err on_seen(void *context, struct log_place place, struct str payloa
 
 static enum err open_files(struct queue *q)
 {
+	struct jump kept[JUMPS_MAX];
+	size_t n;
+
 	TRY(disk_dir_open_below(q->config.dir, "log", true, &q->log_dir));
 	TRY(disk_dir_sync(q->config.dir));
 	TRY(log_open(q->log_dir, &q->config.ring, &q->log));
 	TRY(late_open(q->config.dir, log_id(q->log), log_w(q->log), &q->late));
+	TRY(late_read_jumps(q->late, kept, &n));
+	jumps_begin(&q->jumps, kept, n);
 	return spool_open(q->config.dir, &q->spool);
 }
 
@@ -310,7 +327,6 @@ enum err queue_open(const struct queue_config *config, const struct queue_host *
 	q->host = *host;
 	q->lookup = config->lookup;
 	q->now_ms = q->added_ms = q->swept_ms = clock_mono_ms();
-	jumps_begin(&q->jumps);
 	q->is_set_back = true;  /* perhaps, since it ran last */
 	e = open_files(q);
 	if (e == ERR_OK) {

@@ -57,6 +57,7 @@ struct queue {
 	bool                  has_failed;    /* a sync failed: DESIGN.md §4.8 */
 	bool                  is_disk_full;
 	bool                  is_set_back;   /* the clock was, and queue.db has not heard of it */
+	bool                  has_jumped;    /* jumps are others than queue.db has */
 	bool                  stops, is_stopped, has_synced_last;
 };
 

@@ -185,36 +185,48 @@ TEST(a_clock_that_is_ahead_for_a_moment_delays_and_ends_nothing)
 	}
 }
 
-/* The clock was in 1970 until somebody had asked the network: what came before that is no older by it, and ends in its time. */
+/* The clock was in 1970 until somebody had asked the network: what came before that is no older by it, and ends in its time; also if the queue
+ * is started again, or that was a week ahead for a moment and is forgotten by then. */
 TEST(a_clock_that_is_put_right_makes_no_mail_old)
 {
-	const uint64_t to[] = { WORLD_AT(0) };
-	int keys[2];
-	struct world *w = begin_telling();
+	static const struct { bool is_restarted, was_ahead; } cases[] = { { false, false }, { true, false }, { true, true } };
 
-	clock_wall_jump(-50 * 365 * DAYS);
-	open_telling(w, keys);
-	w->net.defers = true;
-	world_add(w, 1, to, 1, 100);
-	WORLD_UNTIL(w, late(w).waiting == 1);
-	clock_wall_jump(0);
-	try_again(w);
-	EXPECT_INT(reports, 0);
-	clock_wall_offset(4 * 3600 + 60);
-	try_again(w);
-	WORLD_UNTIL(w, reports == 1);
-	EXPECT(str_starts(str_of(told), STR("1 ")));   /* delayed, and noted: what follows is looked at once only */
-	WORLD_UNTIL(w, !late_report_is_due(w->queue->late, clock_wall_s() + FATE_GATHER_S) && !reporter_is_busy(w->queue->reporter));
-	world_rounds(w, 50);
-	clock_wall_offset(5 * DAYS + 60);
-	w->clock_ms += 61000;
-	WORLD_UNTIL(w, late_report_is_due(w->queue->late, clock_wall_s() + FATE_GATHER_S));
-	clock_wall_offset(5 * DAYS + 70);
-	WORLD_UNTIL(w, reports == 2);
-	EXPECT(str_starts(str_of(told), STR("3 ")));   /* expired */
-	clock_wall_offset(0);
-	close(keys[0]);
-	world_free(w);
+	EACH(cases, c) {
+		const uint64_t to[] = { WORLD_AT(0) };
+		int keys[2];
+		struct world *w = begin_telling();
+
+		clock_wall_jump(-50 * 365 * DAYS);
+		open_telling(w, keys);
+		w->net.defers = true;
+		world_add(w, 1, to, 1, 100);
+		WORLD_UNTIL(w, late(w).waiting == 1);
+		clock_wall_jump(0);
+		try_again(w);
+		for (int days = c->was_ahead ? 7 : 0; c->is_restarted && days >= 0; days -= 7) {
+			clock_wall_jump(days * DAYS);
+			world_rounds(w, 1);
+			world_kill(w);
+			close(keys[0]);
+			open_telling(w, keys);
+		}
+		EXPECT_INT(reports, 0);
+		clock_wall_offset(4 * 3600 + 60);
+		try_again(w);
+		WORLD_UNTIL(w, reports == 1);
+		EXPECT(str_starts(str_of(told), STR("1 ")));   /* delayed, and noted: what follows is looked at once only */
+		WORLD_UNTIL(w, !late_report_is_due(w->queue->late, clock_wall_s() + FATE_GATHER_S) && !reporter_is_busy(w->queue->reporter));
+		world_rounds(w, 50);
+		clock_wall_offset(5 * DAYS + 60);
+		w->clock_ms += 61000;
+		WORLD_UNTIL(w, late_report_is_due(w->queue->late, clock_wall_s() + FATE_GATHER_S));
+		clock_wall_offset(5 * DAYS + 70);
+		WORLD_UNTIL(w, reports == 2);
+		EXPECT(str_starts(str_of(told), STR("3 ")));   /* expired */
+		clock_wall_offset(0);
+		close(keys[0]);
+		world_free(w);
+	}
 }
 
 /* A report that was to be written in a moment, by a clock that was ahead; and mail that came by such a clock, which ends all the same. */
