@@ -217,6 +217,40 @@ TEST(who_may_write_to_a_group)
 	end(w);
 }
 
+/* The shortest way counts, in whatever order they were written; an alias is none. */
+TEST(who_may_leave_a_group_comes_first)
+{
+	static const struct { const char *address; bool may; } cases[] = {
+		{ "open@elsewhere.test", true }, { "Direct@Elsewhere.test", true }, { "firm@elsewhere.test", false }, { "alias@elsewhere.test", false },
+		{ "deep@elsewhere.test", true },
+	};
+	struct world *w = begin();
+	struct lookup_target *members;
+	struct lookup_group g;
+	size_t n;
+
+	add(w, "alice@example.test");
+	add(w, "bob@example.test");
+	LIST(w, NAME_GROUP, "firm@example.test", "bob@example.test", "direct@elsewhere.test", "firm@elsewhere.test", "deepest@example.test");
+	LIST(w, NAME_GROUP, "open@example.test", "open@elsewhere.test", "all@example.test");
+	LIST(w, NAME_GROUP, "deepest@example.test", "deep@elsewhere.test");
+	LIST(w, NAME_ALIAS, "alias@example.test", "alias@elsewhere.test", "open@elsewhere.test");
+	LIST(w, NAME_GROUP, "all@example.test", "alias@example.test", "firm@example.test", "open@example.test", "alice@example.test", "direct@elsewhere.test");
+	set_group(w, "open@example.test", &(struct directory_group){ .may_leave = true });
+	set_group(w, "deepest@example.test", &(struct directory_group){ .may_leave = true });
+	set_group(w, "all@example.test", &(struct directory_group){ .may_leave = true });
+	EXPECT(lookup_group(w->l, STR("all@example.test"), &g));
+	lookup_group_members(w->l, &g, &w->arena, &members, &n);
+	EXPECT_INT(n, 7);
+	EXPECT_INT(g.leavers, 4);
+	EXPECT_INT(members[0].account, 1);
+	EACH(cases, c)
+		EXPECT_INT(lookup_group_lets_go(w->l, &g, str_of(c->address)), c->may);
+	EXPECT(lookup_group(w->l, STR("firm@example.test"), &g));
+	EXPECT(!lookup_group_lets_go(w->l, &g, STR("deep@elsewhere.test")));   /* the group that is named has to allow it too */
+	end(w);
+}
+
 TEST(what_a_group_has_besides_its_members)
 {
 	struct world *w = begin();

@@ -37,6 +37,11 @@ static bool check_issuers(const struct lookup *l)
 	return text_fits(l, l->h.issuers) && (l->h.issuers.length == 0 || lookup_issuers(l, &a, &list) > 0);
 }
 
+static bool has_group(const struct lookup *l, const struct lookup_name_row *row)
+{
+	return row->group > 0 && row->group <= l->h.groups && LOOKUP_ROW(l, groups, struct lookup_group_row, row->group - 1).leavers <= row->target_count;
+}
+
 static bool check_rows(const struct lookup *l)
 {
 	uint64_t last = 0;
@@ -57,7 +62,7 @@ static bool check_rows(const struct lookup *l)
 		struct lookup_name_row r = LOOKUP_ROW(l, names, struct lookup_name_row, i);
 		if (r.kind == 0 || r.kind >= LOOKUP_NAME_KINDS || !text_fits(l, r.key) || r.first_target > l->h.targets ||
 		    r.target_count > l->h.targets - r.first_target || r.target_count > LOOKUP_TARGETS_MAX ||
-		    (r.kind == LOOKUP_NAME_GROUP ? r.group == 0 || r.group > l->h.groups : r.sts > MTA_STS_ENFORCE))
+		    (r.kind == LOOKUP_NAME_GROUP ? !has_group(l, &r) : r.sts > MTA_STS_ENFORCE))
 			return false;
 		if ((r.kind == LOOKUP_NAME_OWN || r.kind == LOOKUP_NAME_PRINTER) &&
 		    (r.target_count != 1 || !lookup_is_account(LOOKUP_ROW(l, targets, struct lookup_target_row, r.first_target).account_row)))

@@ -93,16 +93,18 @@ enum lookup_kind lookup_resolve(const struct lookup *l, struct str address, stru
 struct lookup_group {
 	struct str address, title;         /* as written; title may be empty */
 	bool       replies_to_group, may_leave;
-	uint32_t   members;                /* how many */
+	uint32_t   members, leavers;       /* how many; of them, those whom the group lets go that they are in: it may be one within this one */
 	uint32_t   post, first_member, first_poster, posters;   /* private */
 };
 /* By its own address, in any spelling; false: no group. Slices live as long as the lookup. */
 bool lookup_group(const struct lookup *l, struct str address, struct lookup_group *out);
-/* Its members, groups in groups expanded, each once: accounts, and addresses elsewhere. */
+/* Its members, groups in groups expanded, each once: accounts, and addresses elsewhere. The leavers are the first of them. */
 void lookup_group_members(const struct lookup *l, const struct lookup_group *g, struct arena *a, struct lookup_target **out, size_t *n);
 /* May who writes as this address, or is this account (0: nobody has logged in), send to the group? An address of ours is believed of the
  * account only. */
 bool lookup_group_may_post(const struct lookup *l, const struct lookup_group *g, struct str sender, uint64_t account);
+/* Does the group offer this member, an address elsewhere, to leave? (An order to leave asks again: directory/list_order.h.) */
+bool lookup_group_lets_go(const struct lookup *l, const struct lookup_group *g, struct str remote);
 /* Not everybody who gets its mail may write to it. */
 bool lookup_group_is_for_few(const struct lookup_group *g);
 /* Its address for bounces or for leaving (directory/list_address.h), of a member or (empty) of the group as such. */

@@ -2,7 +2,8 @@
  *
  * Expansion walks targets depth first and enters each name once, so loops end and a target appears once. An account that
  * is deleted is not there at all. A target that is ours but unknown is dropped; one elsewhere stays as its
- * address. postmaster@ and abuse@ of every domain lead to somebody whenever there is an account at all. */
+ * address. Of a group come first those who may leave it by themselves: who is found by way of a group that forbids that, or of an
+ * alias, stays; where there are several ways the shortest counts, as it does when somebody leaves (list_order.c). postmaster@ and abuse@ of every domain lead to somebody whenever there is an account at all. */
 #include "base/bytes.h"
 #include "base/log.h"
 #include "base/map.h"
@@ -22,6 +23,7 @@ struct build {
 	struct directory_name    *names;
 	size_t                    name_count;
 	struct map                by_key;         /* key -> struct directory_name */
+	struct map                group_set;      /* key -> struct directory_group */
 	struct map                account_rows;   /* number -> index + 1 */
 	struct map                domain_set;
 	struct directory_route   *routes;
@@ -105,16 +107,17 @@ struct expansion {
 	bool          is_list;    /* more than one target is possible */
 	bool          stops_at_groups;   /* a group is one target: what goes to it is a list's mail, however it is called */
 	struct map    seen;       /* keys of names and remotes, numbers of accounts */
-	uint32_t      first, n;
+	bool          stays;      /* who is found now may not leave by himself */
+	struct buf    staying;    /* targets */
+	uint32_t      first, n;   /* n: with those who stay */
 };
 
 static void put_target(struct expansion *e, const struct lookup_target_row *row)
 {
 	if (e->n == LOOKUP_TARGETS_MAX)
 		return;
-	buf_add_bytes(&e->b->targets, row, sizeof *row);
+	buf_add_bytes(e->stays ? &e->staying : &e->b->targets, row, sizeof *row);
 	e->n++;
-	e->b->h.targets++;
 }
 
 static void add_target(struct expansion *e, uint64_t account, struct str remote)
@@ -134,8 +137,6 @@ static void add_target(struct expansion *e, uint64_t account, struct str remote)
 	put_target(e, &row);
 }
 
-static void expand(struct expansion *e, struct str address, int depth);
-
 /* postmaster@ and abuse@ must take everything, bounces too (RFC 5321 §4.5.1): whoever makes them groups means several people. */
 static bool is_role(const struct directory_name *name)
 {
@@ -145,6 +146,8 @@ static bool is_role(const struct directory_name *name)
 }
 
 static bool is_list(const struct directory_name *name) { return name->kind == NAME_GROUP && !is_role(name); }
+
+static void follow_all(struct expansion *e, const struct directory_name *name, int depth);
 
 static void expand_name(struct expansion *e, const struct directory_name *name, int depth)
 {
@@ -160,8 +163,7 @@ static void expand_name(struct expansion *e, const struct directory_name *name, 
 		put_target(e, &row);
 		return;
 	}
-	for (size_t i = 0; i < name->target_count; i++)
-		expand(e, name->targets[i], depth + 1);
+	follow_all(e, name, depth);
 }
 
 static void add_remote(struct expansion *e, struct str key, struct str address)
@@ -179,87 +181,141 @@ static bool is_routed(const struct build *b, struct str domain)
 	return r != NULL && r->route.host.n > 0;
 }
 
-static void expand(struct expansion *e, struct str address, int depth)
+/* Where one target leads, in the order they are followed. */
+struct lead {
+	enum lead_kind { LEAD_ONE, LEAD_GROUP, LEAD_ALIAS, LEAD_NOWHERE } kind;   /* ONE: an account, or an address elsewhere */
+	const struct directory_name *name;   /* NULL: elsewhere */
+	struct str                   key, address;
+};
+
+static enum lead_kind kind_of(const struct directory_name *name)
 {
-	struct arena *a = &e->b->arena;
+	return name->account ? LEAD_ONE : name->kind == NAME_GROUP ? LEAD_GROUP : LEAD_ALIAS;
+}
+
+static struct lead lead_of(struct build *b, struct str address)
+{
+	struct lead lead = { .kind = LEAD_NOWHERE, .address = address };
+	struct str separator = conf_text(b->conf, SETTING_address_separator);
 	struct directory_address x;
-	const struct directory_name *name;
-	struct str key, separator = conf_text(e->b->conf, SETTING_address_separator);
 	ptrdiff_t cut;
 
-	if (!directory_address_parse(address, a, &x))
-		return;
-	key = directory_address_key(a, x.local, x.domain);
-	if (!map_get(&e->b->domain_set, x.domain)) {
-		add_remote(e, key, address);
-		return;
-	}
-	name = map_get(&e->b->by_key, key);
-	cut = separator.n ? str_chr(x.local, separator.p[0]) : -1;
-	if (name == NULL && cut > 0)
-		name = map_get(&e->b->by_key, directory_address_key(a, str_sub(x.local, 0, (size_t)cut), x.domain));
-	if (name)
-		expand_name(e, name, depth);
-	else if (is_routed(e->b, x.domain))
-		add_remote(e, key, address);
+	if (!directory_address_parse(address, &b->arena, &x))
+		return lead;
+	lead.key = directory_address_key(&b->arena, x.local, x.domain);
+	bool is_ours = map_get(&b->domain_set, x.domain) != NULL;
+	if (is_ours)
+		lead.name = map_get(&b->by_key, lead.key);
+	cut = is_ours && separator.n ? str_chr(x.local, separator.p[0]) : -1;
+	if (lead.name == NULL && cut > 0)
+		lead.name = map_get(&b->by_key, directory_address_key(&b->arena, str_sub(x.local, 0, (size_t)cut), x.domain));
+	if (lead.name != NULL)
+		lead.kind = kind_of(lead.name);
+	else if (!is_ours || is_routed(b, x.domain))
+		lead.kind = LEAD_ONE;
 	else
 		log_debug("an alias or group leads to an address that does not exist target=" STR_FMT, STR_ARG(address));
+	return lead;
+}
+
+static void follow(struct expansion *e, const struct lead *lead, int depth)
+{
+	if (lead->name != NULL)
+		expand_name(e, lead->name, depth);
+	else if (lead->kind == LEAD_ONE)
+		add_remote(e, lead->key, lead->address);
+}
+
+static bool lets_go(const struct build *b, const struct directory_name *name)
+{
+	const struct directory_group *g = map_get(&b->group_set, name->key);
+	return g != NULL && g->may_leave;
+}
+
+static void follow_all(struct expansion *e, const struct directory_name *name, int depth)
+{
+	struct lead *leads = arena_array(&e->b->arena, name->target_count, sizeof *leads);
+	bool stayed = e->stays;
+
+	e->stays = depth > 0 && !lets_go(e->b, name);
+	for (size_t i = 0; i < name->target_count; i++)
+		leads[i] = lead_of(e->b, name->targets[i]);
+	for (enum lead_kind kind = LEAD_ONE; kind < LEAD_NOWHERE; kind++)
+		for (size_t i = 0; i < name->target_count; i++)
+			if (leads[i].kind == kind)
+				follow(e, &leads[i], depth + 1);
+	e->stays = stayed;
+}
+
+static void expand(struct expansion *e, struct str address)
+{
+	struct lead lead = lead_of(e->b, address);
+
+	follow(e, &lead, 0);
 }
 
 static struct expansion expansion_begin(struct build *b, bool is_list)
 {
-	return (struct expansion){ .b = b, .is_list = is_list, .first = b->h.targets };
+	return (struct expansion){ .b = b, .is_list = is_list, .staying = BUF(LOOKUP_BYTES_MAX), .first = b->h.targets };
 }
 
-static void add_name_row(struct build *b, struct str key, enum lookup_name kind, struct expansion *e, uint32_t of_kind)
+/* How many of its targets may leave. */
+static uint32_t expansion_end(struct expansion *e)
+{
+	uint32_t stay = (uint32_t)(e->staying.n / sizeof(struct lookup_target_row));
+
+	buf_add(&e->b->targets, buf_str(&e->staying));
+	buf_free(&e->staying);
+	map_free(&e->seen);
+	e->b->h.targets += e->n;
+	return e->n - stay;
+}
+
+static void add_name_row(struct build *b, struct str key, enum lookup_name kind, const struct expansion *e, uint32_t of_kind)
 {
 	struct lookup_name_row row = { .hash = lookup_hash(b->h.seed, key), .key = add_text(b, key), .kind = kind,
 	                               .first_target = e->first, .target_count = e->n, .sts = of_kind };
 
 	buf_add_bytes(&b->rows, &row, sizeof row);
 	b->h.names++;
-	map_free(&e->seen);
 }
 
-static void add_name(struct build *b, struct str key, enum lookup_name kind, struct expansion *e) { add_name_row(b, key, kind, e, 0); }
+static void add_name(struct build *b, struct str key, enum lookup_name kind, const struct expansion *e) { add_name_row(b, key, kind, e, 0); }
 
-/* What the group has besides its members; its posters come before them. Then its row is the newest one. */
-static enum err add_group(struct build *b, const struct directory_name *name)
+/* What the group has besides its members. Its row is the newest one. */
+static void add_group(struct build *b, const struct directory_name *name, uint32_t leavers)
 {
 	struct expansion posters = expansion_begin(b, true);
-	struct directory_group g;
+	const struct directory_group *g = map_get(&b->group_set, name->key);
 
-	TRY(group_get(b->d, name->key, &b->arena, &g));
-	for (size_t i = 0; i < g.poster_count; i++)
-		expand(&posters, g.posters[i], 0);
-	map_free(&posters.seen);
-	struct lookup_group_row row = { .address = add_text(b, name->address), .title = add_text(b, g.title), .post = g.post,
-	                                .flags = (g.replies_to_group ? GROUP_REPLIES : 0) | (g.may_leave ? GROUP_MAY_LEAVE : 0),
+	for (size_t i = 0; i < g->poster_count; i++)
+		expand(&posters, g->posters[i]);
+	(void)expansion_end(&posters);
+	struct lookup_group_row row = { .address = add_text(b, name->address), .title = add_text(b, g->title), .post = g->post,
+	                                .flags = (g->replies_to_group ? GROUP_REPLIES : 0) | (g->may_leave ? GROUP_MAY_LEAVE : 0), .leavers = leavers,
 	                                .first_poster = posters.first, .poster_count = posters.n };
 	buf_add_bytes(&b->groups, &row, sizeof row);
 	b->h.groups++;
-	return ERR_OK;
 }
 
-static enum err add_name_of(struct build *b, const struct directory_name *name)
+static void add_name_of(struct build *b, const struct directory_name *name)
 {
+	struct expansion e = expansion_begin(b, name->account == 0);
 	bool is_group = is_list(name);
 
-	if (is_group)
-		TRY(add_group(b, name));
-	struct expansion e = expansion_begin(b, name->account == 0);
 	e.stops_at_groups = name->kind == NAME_ALIAS && !is_role(name);
 	expand_name(&e, name, 0);
+	uint32_t leavers = expansion_end(&e);
+	if (is_group)
+		add_group(b, name, leavers);
 	add_name_row(b, name->key, name->account ? LOOKUP_NAME_OWN : is_group ? LOOKUP_NAME_GROUP : LOOKUP_NAME_LIST, &e, is_group ? b->h.groups : 0);
-	return ERR_OK;
 }
 
-static enum err add_names(struct build *b)
+static void add_names(struct build *b)
 {
 	for (size_t i = 0; i < b->name_count; i++)
 		if (is_in_use(b, &b->names[i]))
-			TRY(add_name_of(b, &b->names[i]));
-	return ERR_OK;
+			add_name_of(b, &b->names[i]);
 }
 
 /* postmaster@ (RFC 5321 §4.5.1) and abuse@ (RFC 2142 §2), unless the administrator made them. */
@@ -275,9 +331,10 @@ static void add_role_names(struct build *b, struct str domain, uint64_t first_of
 		if (first_of_domain == 0 && b->first_account == 0)
 			continue;  /* a domain whose first account comes later */
 		if (conf_text(b->conf, SETTING_administrator).n)
-			expand(&e, conf_text(b->conf, SETTING_administrator), 0);
+			expand(&e, conf_text(b->conf, SETTING_administrator));
 		if (e.n == 0)
 			add_target(&e, first_of_domain ? first_of_domain : b->first_account, STR_NONE);
+		(void)expansion_end(&e);
 		add_name(b, key, LOOKUP_NAME_LIST, &e);
 	}
 }
@@ -309,7 +366,8 @@ static enum err add_domains(struct build *b)
 		}
 		e.stops_at_groups = true;
 		if (domain->catch_all.n)
-			expand(&e, domain->catch_all, 0);
+			expand(&e, domain->catch_all);
+		(void)expansion_end(&e);
 		add_name_row(b, arena_printf(&b->arena, "@" STR_FMT, STR_ARG(domain->name)), LOOKUP_NAME_DOMAIN, &e, sts);
 		add_role_names(b, domain->name, first);
 	}
@@ -325,9 +383,9 @@ static enum err add_printers(struct build *b)
 	for (size_t i = 0; i < n; i++) {
 		struct expansion e = expansion_begin(b, true);
 		add_target(&e, list[i].account, STR_NONE);
+		(void)expansion_end(&e);
 		if (e.n)
 			add_name(b, arena_printf(&b->arena, "!" STR_FMT, STR_ARG(list[i].ip)), LOOKUP_NAME_PRINTER, &e);
-		map_free(&e.seen);
 	}
 	return ERR_OK;
 }
@@ -356,6 +414,7 @@ static void add_routes(struct build *b)
 		put_str(&all, b->routes[i].pattern);
 		put_str(&all, buf_str(&one));
 		add_target(&e, 0, buf_str(&one));
+		(void)expansion_end(&e);
 		add_name(b, arena_printf(&b->arena, "~" STR_FMT, STR_ARG(b->routes[i].pattern)), LOOKUP_NAME_ROUTE, &e);
 	}
 	if (b->route_count > 0)
@@ -387,6 +446,18 @@ void lookup_put_slots(struct str rows, uint32_t n, struct buf *out)
 	mem_free(slots);
 }
 
+static enum err read_groups(struct build *b)
+{
+	for (size_t i = 0; i < b->name_count; i++) {
+		if (b->names[i].kind != NAME_GROUP)
+			continue;
+		struct directory_group *g = ARENA_NEW(&b->arena, struct directory_group);
+		TRY(group_get(b->d, b->names[i].key, &b->arena, g));
+		map_set(&b->group_set, b->names[i].key, g);
+	}
+	return ERR_OK;
+}
+
 static enum err read_all(struct build *b)
 {
 	TRY(directory_conf(b->d, &b->conf));
@@ -397,6 +468,7 @@ static enum err read_all(struct build *b)
 		map_set(&b->route_set, b->routes[i].pattern, &b->routes[i]);
 	for (size_t i = 0; i < b->domain_count; i++)
 		map_set(&b->domain_set, b->domains[i].name, b);
+	TRY(read_groups(b));
 	TRY(add_accounts(b));
 	for (size_t i = 0; i < b->name_count; i++)
 		if (is_in_use(b, &b->names[i]))
@@ -419,7 +491,7 @@ static enum err build(struct build *b, struct buf *out)
 	b->h.domains = (uint32_t)b->domain_count;
 	if (b->domain_count)
 		b->h.first_domain = add_text(b, b->domains[0].name);
-	TRY(add_names(b));
+	add_names(b);
 	TRY(add_domains(b));
 	TRY(add_printers(b));
 	TRY(add_issuers(b));
@@ -444,6 +516,7 @@ enum err lookup_build(struct directory *d, uint64_t version, struct buf *out)
 
 	conf_free(b.conf);
 	map_free(&b.by_key);
+	map_free(&b.group_set);
 	map_free(&b.account_rows);
 	map_free(&b.domain_set);
 	map_free(&b.route_set);

@@ -17,7 +17,7 @@ bool lookup_group(const struct lookup *l, struct str address, struct lookup_grou
 	struct lookup_group_row g = LOOKUP_ROW(l, groups, struct lookup_group_row, name.group - 1);
 	*out = (struct lookup_group){
 		.address = lookup_text(l, g.address), .title = lookup_text(l, g.title), .replies_to_group = g.flags & GROUP_REPLIES,
-		.may_leave = g.flags & GROUP_MAY_LEAVE, .members = name.target_count, .post = g.post, .first_member = name.first_target,
+		.may_leave = g.flags & GROUP_MAY_LEAVE, .members = name.target_count, .leavers = g.leavers, .post = g.post, .first_member = name.first_target,
 		.first_poster = g.first_poster, .posters = g.poster_count,
 	};
 	return true;
@@ -73,6 +73,12 @@ bool lookup_group_may_post(const struct lookup *l, const struct lookup_group *g,
 	default:
 		return is_among(l, g->first_poster, g->posters, sender, account);
 	}
+}
+
+/* Nearly always there is nobody who stays: then this costs nothing, however large the group. */
+bool lookup_group_lets_go(const struct lookup *l, const struct lookup_group *g, struct str remote)
+{
+	return g->may_leave && !is_among(l, g->first_member + g->leavers, g->members - g->leavers, remote, 0);
 }
 
 bool lookup_group_is_for_few(const struct lookup_group *g) { return g->post == GROUP_POST_POSTERS; }

@@ -9,7 +9,7 @@
 #include "directory/lookup.h"
 #include <stdatomic.h>
 
-#define LOOKUP_MAGIC 0x366b6f6f4c746346ULL  /* "FctLook6"; the digit is the format's version */
+#define LOOKUP_MAGIC 0x376b6f6f4c746346ULL  /* "FctLook7"; the digit is the format's version */
 
 struct text_at { uint32_t offset, length; };  /* in strings */
 
@@ -54,7 +54,8 @@ enum { TARGET_IS_GROUP = -1 };
 enum { GROUP_REPLIES = 1, GROUP_MAY_LEAVE = 2, GROUP_FLAGS = 3 };
 struct lookup_group_row {
 	struct text_at address, title;
-	uint32_t post, flags, first_poster, poster_count;   /* posters: targets */
+	uint32_t post, flags, leavers;                      /* so many of its targets, the first ones, may leave by themselves */
+	uint32_t first_poster, poster_count;                /* posters: targets */
 };
 
 /* FNV-1a with a seed of the block; names are the administrator's, so nobody can aim at it. */

@@ -91,7 +91,7 @@ static struct str message_of(const struct copies *c) { return c->mapped.p != NUL
 
 /* ----------------------------------------------------------------------------------------------------------- checking */
 
-/* Both copies of a group stand together. */
+/* The copies of a group stand together. */
 static void drop_group(struct resolved *all, size_t i, bool is_loop, struct arena *a)
 {
 	size_t at = all->copies[i].recipient, end = i + 1;
@@ -159,7 +159,7 @@ static void write_header(const struct copies *c, const struct resolved_copy *cop
 		.message_id = message_id_for(c, copy, &a), .date = copy->envelope.received,
 		.address = copy->group.address, .title = copy->group.title, .replies_to_list = copy->group.replies_to_group,
 		.is_for_few = lookup_group_is_for_few(&copy->group),
-		.leave = copy->is_elsewhere || !copy->group.may_leave ? STR("")  /* each gets his own when it is sent: parcel_send.c */
+		.leave = copy->is_elsewhere || !copy->may_leave ? STR("")  /* each gets his own when it is sent: parcel_send.c */
 			: lookup_list_address(c->queue->lookup, copy->group.address, LIST_LEAVE, STR(""), &a),
 		.renames_author = copy->is_elsewhere && !is_author_ours(c->queue, &copy->envelope, header),
 	};

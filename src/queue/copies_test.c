@@ -366,6 +366,32 @@ TEST(a_signature_over_other_fields_is_made_anew)
 	close_world(w);
 }
 
+static void to_all(struct envelope *e) { e->recipients[0].address = STR("all@ours.test"); }
+
+/* Everybody may leave the group itself, but its members are in it by way of the team. */
+TEST(who_may_not_leave_is_not_asked_to)
+{
+	static const bool cases[] = { false, true };
+	CLEANUP(arena_free) struct arena a = { 0 };
+	const uint64_t nobody[] = { 0 };
+	struct world *w = open_world();
+	const struct directory_address all = at("all@ours.test", &a), team = at("team@ours.test", &a);
+	uint32_t number = 0;
+
+	EXPECT_OK(name_add(directory, &all, NAME_GROUP, &team, 1));
+	EXPECT_OK(group_set(directory, STR("all@ours.test"), &(struct directory_group){ .may_leave = true }));
+	w->dress = to_all;
+	EACH(cases, may_leave) {
+		EXPECT_OK(group_set(directory, STR("team@ours.test"), &(struct directory_group){ .may_leave = *may_leave }));
+		publish(w);
+		world_add(w, number, nobody, 1, 100);
+		WORLD_UNTIL(w, with_keys() && elsewhere(w, number) == 11 && world_count(w, 1, number) == 1);
+		EXPECT_INT(strstr(w->net.prefix, "List-Unsubscribe") != NULL, *may_leave);
+		number++;
+	}
+	close_world(w);
+}
+
 /* ---------------------------------------------------------------------------------------------------------------- lives */
 
 enum { LIFE_MESSAGES = 40 };

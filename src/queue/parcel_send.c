@@ -169,7 +169,7 @@ static void fill_member(const struct parcel *p, struct arena *a, struct loaded *
 	if (out->list.n == 0 || q->lookup == NULL || out->send.n != 1 || !lookup_group(q->lookup, out->list, &g))
 		return;
 	out->send.sender = lookup_list_address(q->lookup, g.address, LIST_BOUNCE, member, a);
-	if (g.may_leave)
+	if (lookup_group_lets_go(q->lookup, &g, member))
 		out->fields = leave_fields(q, &g, member, a);
 }
 

@@ -139,24 +139,28 @@ static struct envelope head_of_copy(struct resolving *r, const struct lookup_gro
 	return e;
 }
 
+/* STAYING: members here of a group that has some who may leave; where nobody may, all are HERE. */
+enum copy { COPY_HERE, COPY_STAYING, COPY_ELSEWHERE, COPIES };
+
 static void add_copies(struct resolving *r, const struct found_group *found)
 {
 	const struct lookup_group *g = &found->group;
-	struct resolved_copy copies[2];
+	struct resolved_copy copies[COPIES];
 	struct lookup_target *members;
-	size_t n, caps[2] = { 0, 0 };
+	size_t n, caps[COPIES] = { 0 };
 
-	for (int i = 0; i < 2; i++)
-		copies[i] = (struct resolved_copy){ .group = *g, .recipient = found->recipient, .is_elsewhere = i, .envelope = head_of_copy(r, g) };
+	for (int i = 0; i < COPIES; i++)
+		copies[i] = (struct resolved_copy){ .group = *g, .recipient = found->recipient, .is_elsewhere = i == COPY_ELSEWHERE,
+			                                .may_leave = g->may_leave && i != COPY_STAYING, .envelope = head_of_copy(r, g) };
 	lookup_group_members(r->lookup, g, r->arena, &members, &n);
 	for (size_t i = 0; i < n && !r->is_over; i++) {
 		const struct envelope_recipient x = { .address = members[i].account ? g->address : members[i].remote, .account = members[i].account,
 			                                  .notify = ENVELOPE_NOTIFY_FAILURE };
-		bool is_elsewhere = members[i].account == 0;
+		enum copy copy = members[i].account == 0 ? COPY_ELSEWHERE : g->may_leave && i >= g->leavers ? COPY_STAYING : COPY_HERE;
 		if (is_new(r, &x))
-			add_to(r, &copies[is_elsewhere].envelope, &caps[is_elsewhere], &x);
+			add_to(r, &copies[copy].envelope, &caps[copy], &x);
 	}
-	for (int i = 0; i < 2; i++)
+	for (int i = 0; i < COPIES; i++)
 		if (copies[i].envelope.n > 0)
 			r->out->copies[r->out->n++] = copies[i];
 }
@@ -236,7 +240,7 @@ static void begin(struct resolving *r)
 
 static enum err end(struct resolving *r)
 {
-	r->out->copies = arena_array(r->arena, 2 * r->n, sizeof *r->out->copies);
+	r->out->copies = arena_array(r->arena, COPIES * r->n, sizeof *r->out->copies);
 	for (size_t i = 0; i < r->n && !r->is_over; i++)
 		add_copies(r, &r->found[i]);
 	map_free(&r->accounts);

@@ -4,11 +4,12 @@
 #include "directory/lookup.h"
 #include "queue/envelope.h"
 
-/* What a group sends on is a message of its own (another header, another sender): one for its members here, one for those elsewhere. */
+/* What a group sends on is a message of its own (another header, another sender): one for its members here, one for those of them who may
+ * not leave by themselves, one for members elsewhere. */
 struct resolved_copy {
 	struct lookup_group group;
 	uint16_t            recipient;    /* which of the message itself the group is */
-	bool                is_elsewhere;
+	bool                is_elsewhere, may_leave;
 	struct envelope     envelope;
 };
 struct resolved_drop {

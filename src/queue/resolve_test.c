@@ -27,12 +27,21 @@ struct world {
 	struct lookup    *l;
 };
 
+static void publish(struct world *w)
+{
+	lookup_close(w->l);
+	buf_free(&w->bytes);
+	w->bytes = BUF(LOOKUP_BYTES_MAX);
+	EXPECT_OK(lookup_build(w->d, 1, &w->bytes));
+	EXPECT_OK(lookup_read(buf_str(&w->bytes), &w->l));
+}
+
 static void begin(struct world *w)
 {
 	struct directory_address alice, bob;
 	uint64_t account;
 
-	*w = (struct world){ .path = test_dir(), .bytes = BUF(LOOKUP_BYTES_MAX) };
+	*w = (struct world){ .path = test_dir() };
 	alice = address(&w->a, "alice@example.test");
 	bob = address(&w->a, "bob@example.test");
 	EXPECT_OK(disk_dir_open(w->path, &w->dir));
@@ -45,8 +54,7 @@ static void begin(struct world *w)
 	name(w->d, &w->a, "crew@example.test", NAME_ALIAS, "team@example.test", "cook@elsewhere.test");
 	name(w->d, &w->a, "board@example.test", NAME_GROUP, "alice@example.test", "chair@elsewhere.test");
 	EXPECT_OK(group_set(w->d, STR("board@example.test"), &(struct directory_group){ .post = GROUP_POST_MEMBERS }));
-	EXPECT_OK(lookup_build(w->d, 1, &w->bytes));
-	EXPECT_OK(lookup_read(buf_str(&w->bytes), &w->l));
+	publish(w);
 }
 
 static void end(struct world *w)
@@ -79,13 +87,13 @@ static struct str describe(struct arena *a, const struct envelope *e)
 	return out;
 }
 
-/* "group:team@example.test | team: 1 2": the message itself, and what groups send on, to members here and (">") elsewhere. */
+/* "group:team@example.test | team: 1 2": the message itself, and what groups send on, to members here ("~": who may leave) and (">") elsewhere. */
 static struct str describe_all(struct arena *a, const struct resolved *all)
 {
 	struct str out = arena_printf(a, STR_FMT, STR_ARG(describe(a, &all->envelope)));
 
 	for (size_t i = 0; i < all->n; i++)
-		out = arena_printf(a, STR_FMT " | %s" STR_FMT " " STR_FMT, STR_ARG(out), all->copies[i].is_elsewhere ? ">" : "",
+		out = arena_printf(a, STR_FMT " | %s" STR_FMT " " STR_FMT, STR_ARG(out), all->copies[i].is_elsewhere ? ">" : all->copies[i].may_leave ? "~" : "",
 		                   STR_ARG(str_sub(all->copies[i].group.address, 0, (size_t)str_chr(all->copies[i].group.address, '@'))),
 		                   STR_ARG(describe(a, &all->copies[i].envelope)));
 	return out;
@@ -147,6 +155,32 @@ TEST(what_a_group_sends_on)
 		EXPECT_STR(e->list, "all@example.test");
 		EXPECT_STR(e->envid, "");
 		EXPECT_INT(e->recipients[0].notify, ENVELOPE_NOTIFY_FAILURE);
+	}
+	end(&w);
+}
+
+/* Of a group that lets its members go: who is in it by way of one that does not hears nothing of leaving, unless he is in it himself. */
+TEST(who_hears_how_to_leave)
+{
+	static const struct { bool team, inner; const char *got; } cases[] = {
+		{ true, false, "group:most@example.test | ~most 1 | most 2 | >most @friend@elsewhere.test" },
+		{ true, true, "group:most@example.test | ~most 1 2 | >most @friend@elsewhere.test" },
+		{ false, true, "group:most@example.test | most 1 2 | >most @friend@elsewhere.test" },
+	};
+	struct envelope_recipient r = { .address = STR("most@example.test") };
+	struct envelope in = { .source = ENVELOPE_MX, .sender = STR("eve@elsewhere.test"), .recipients = &r, .n = 1 };
+	struct resolved out;
+	struct world w;
+
+	begin(&w);
+	name(w.d, &w.a, "most@example.test", NAME_GROUP, "all@example.test", "alice@example.test");
+	EXPECT_OK(group_set(w.d, STR("all@example.test"), &(struct directory_group){ .may_leave = true }));
+	EACH(cases, c) {
+		EXPECT_OK(group_set(w.d, STR("most@example.test"), &(struct directory_group){ .may_leave = c->team }));
+		EXPECT_OK(group_set(w.d, STR("team@example.test"), &(struct directory_group){ .may_leave = c->inner }));
+		publish(&w);
+		EXPECT_OK(envelope_distribute(w.l, &in, &w.a, &out));
+		EXPECT_STR(describe_all(&w.a, &out), c->got);
 	}
 	end(&w);
 }
