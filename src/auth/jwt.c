@@ -103,6 +103,20 @@ static bool read_audiences(const json_t *claims, struct arena *a, struct jwt_cla
 	return true;
 }
 
+/* What the header says the token is: JWT or at+jwt (RFC 9068 §2.1), or nothing. Issuers sign other things with the same keys (logout+jwt,
+ * dpop+jwt), which nobody keeps as secret as an access token.                                       RFC 8725 §3.11, RFC 7515 §4.1.9 */
+static bool header_says_access(struct str base64, struct arena *a)
+{
+	static const char *const kinds[] = { "JWT", "at+jwt", "application/at+jwt", "application/jwt" };
+	CLEANUP(json_release) json_t *header = part(base64, HEADER_MAX);
+	struct str kind = text_of(header, "typ", a);
+
+	for (size_t i = 0; i < COUNT_OF(kinds); i++)
+		if (str_ieq(kind, str_of(kinds[i])))
+			return true;
+	return header != NULL && json_object_get(header, "typ") == NULL;
+}
+
 bool jwt_claims(struct str signed_part, const char *claim, struct arena *a, struct jwt_claims *out)
 {
 	CLEANUP(json_release) json_t *claims = NULL;
@@ -115,7 +129,7 @@ bool jwt_claims(struct str signed_part, const char *claim, struct arena *a, stru
 	    !time_of(claims, "nbf", &out->not_before_s))
 		return false;
 	kind = text_of(claims, "typ", a);
-	out->is_for_access = kind.n == 0 || str_ieq(kind, STR("Bearer")) || str_ieq(kind, STR("at+jwt"));
+	out->is_for_access = header_says_access(header, a) && (kind.n == 0 || str_ieq(kind, STR("Bearer")) || str_ieq(kind, STR("at+jwt")));
 	out->issuer = text_of(claims, "iss", a);
 	out->who = text_of(claims, claim, a);
 	out->is_unverified = strcmp(claim, "email") == 0 && json_is_false(json_object_get(claims, "email_verified"));
