@@ -21,6 +21,7 @@ import sys
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.dirname(HERE)]
 import debian  # noqa: E402
+import ending  # noqa: E402
 import parts  # noqa: E402
 import peers  # noqa: E402
 import report  # noqa: E402
@@ -118,6 +119,8 @@ def measure(args):
             run_part(name, args, rows, progress)
         except Exception as why:  # the other parts still tell something; the exit code tells that this one did not
             progress.end()
+            if ending.stopped:  # and then a server did not end as it should
+                raise
             rows.notes.append(f"{name} was not measured to its end: {str(why).splitlines()[0] if str(why) else type(why).__name__}")
             print(f"{name}: {why}", file=sys.stderr)
             failed = True
@@ -173,7 +176,11 @@ def arguments():
 def main():
     args = arguments()
     try:
-        results, failed = (saved(args.files), False) if args.files else measure(args)
+        if args.files:
+            results, failed = saved(args.files), False
+        else:
+            with ending.nothing_left():
+                results, failed = measure(args)
     except RuntimeError as why:
         sys.exit(str(why))
     if args.svg:

@@ -1,5 +1,6 @@
 """What a set of processes costs: CPU by control group, memory by PSS, system calls by perf in a run of its own."""
 import contextlib
+import glob
 import os
 import re
 import signal
@@ -20,6 +21,24 @@ def pss_kb(pid):
             return int(re.search(r"^Pss:\s+(\d+)", f.read(), re.M).group(1))
     except OSError:
         return 0
+
+
+def remove(folder):
+    for _ in range(50):
+        try:
+            os.rmdir(folder)
+            return
+        except FileNotFoundError:
+            return
+        except OSError:  # its last process is still being collected
+            time.sleep(0.1)
+
+
+def remove_all():
+    """The groups of this process that were not closed."""
+    for base in (V1, V2, UNIFIED):
+        for folder in glob.glob(os.path.join(base, f"facteur-bench-{os.getpid()}-*")):
+            remove(folder)
 
 
 class Group:
@@ -109,12 +128,7 @@ class Group:
 
     def close(self):
         for folder in self.folders:
-            for _ in range(50):
-                try:
-                    os.rmdir(folder)
-                    break
-                except OSError:  # its last process is still being collected
-                    time.sleep(0.1)
+            remove(folder)
 
 
 class Calls:

@@ -40,9 +40,11 @@ class Load:
         self.process.stdin.flush()
         return json.loads(self.line())
 
-    def __exit__(self, *_):
+    def __exit__(self, failure, *_):
         with contextlib.suppress(OSError):
             self.process.stdin.close()
+        if failure:
+            self.process.kill()
         try:
             self.process.wait(30)
         except subprocess.TimeoutExpired:
