@@ -438,7 +438,10 @@ class Folders:
 
     def prepare(self, c):
         n = int(self.folders * self.scale)
-        mail(c, "-r", n, commands=["CREATE Folder%i"])
+        if hasattr(c, "make_mailboxes"):
+            c.make_mailboxes(0, [f"Folder{i}" for i in range(1, n + 1)])
+        else:
+            mail(c, "-r", n, commands=["CREATE Folder%i"])
         mail(c, "-r", n // 100, commands=["APPEND Folder%i {@4000}"])
 
     def measure(self, c, add):

@@ -223,6 +223,13 @@ class Peers:
                     text += f"--- {name}\n" + f.read()[-2000:]
         return text
 
+    def make_mailboxes(self, i, names):
+        """Empty ones of an account. CREATE over IMAP takes 1.4 s for 300 and 18 s for 900, and goes on so; without fsync and the index of the list,
+        which a LIST makes anew, 900 take 2.5 s."""
+        for k in range(0, len(names), 1000):
+            self.run("doveadm", "-c", f"{self.conf}/dovecot.conf", "-o", "mailbox_list_index=no", "-o", "mail_fsync=never",
+                     "mailbox", "create", "-u", f"user{i}@{DOMAIN}", *names[k:k + 1000])
+
     def pids(self):
         return tree([p.pid for p in (self.postfix, self.dovecot) if p])
 
