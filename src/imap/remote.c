@@ -165,15 +165,11 @@ static const struct told told_codes[] = {   /* of OK and NO; no [ALERT], which p
 /* Is it the name of a mailbox of this owner? */
 static bool is_own_name(const struct imap_remote *r, struct str rest)
 {
-	if (str_starts(rest, STR("\"")))
-		rest = str_from(rest, 1);
-	if (!str_istarts(rest, STR(IMAP_OTHERS "/")))
-		return false;
-	for (size_t i = 0; i < r->address.n; i++)
-		if (!chr_alpha(r->address.p[i]) && !chr_digit(r->address.p[i]) && strchr("@.-_+", r->address.p[i]) == NULL)
-			return true;  /* it may be written in more than one way */
-	rest = str_from(rest, sizeof IMAP_OTHERS);
-	return str_istarts(rest, r->address) && rest.n > r->address.n && rest.p[r->address.n] == MAILBOX_SEPARATOR;
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct scan s = scan_of(rest);
+	struct str name = imap_mailbox(&s, &a, imap_names_utf8(r->s->tongue)), address;
+
+	return !s.failed && imap_is_other(name, &address) && str_ieq(address, r->address) && name.n > sizeof IMAP_OTHERS + address.n + 1;
 }
 
 /* May it speak of what the client has selected? Where that is in another account it is not to be touched. */

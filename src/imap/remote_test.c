@@ -31,7 +31,7 @@ static enum err find(UNUSED void *context, struct str address, UNUSED struct are
 	bool is_dave = str_eq(address, STR("dave@x"));
 
 	*out = (struct share_owner){ is_dave ? 3 : 2, address };
-	return is_dave || str_eq(address, STR("alice@x")) ? ERR_OK : ERR_NOTFOUND;
+	return is_dave || str_eq(address, STR("alice@x")) || str_eq(address, STR("o'b@x")) ? ERR_OK : ERR_NOTFOUND;
 }
 
 static enum err list(UNUSED void *context, struct arena *a, struct share_owner **out, size_t *n)
@@ -179,6 +179,9 @@ TEST(names_of_others)
 		{ "b status " HERS "f\" (messages)\r\n", "", "b NO [UNAVAILABLE]", NULL },
 		{ "b status " HERS "f\" (messages)\r\n", "* BYE no\r\n", "b NO [NOPERM]", "BYE" },
 		{ "b status \"Other Users/carol@x/f\" (messages)\r\n", "", "b NO [NONEXISTENT]", NULL },
+		{ "b status \"Other Users/o'b@x/f\" (messages)\r\n", "* STATUS \"Other Users/o'b@x/f\" (MESSAGES 3)\r\nb OK x\r\n", "(MESSAGES 3)\r\nb OK x", NULL },
+		{ "b status \"Other Users/o'b@x/f\" (messages)\r\n", "* STATUS \"Other Users/carol@x/f\" (MESSAGES 0)\r\nb OK x\r\n", "b NO [UNAVAILABLE]", "carol" },
+		{ "b status " HERS "f\" (messages)\r\n", "* STATUS \"Other Users/alice@x/\" (MESSAGES 0)\r\nb OK x\r\n", "b NO [UNAVAILABLE]", "MESSAGES" },
 		{ "b status \"Other Users/x\" (messages)\r\n", "", "b NO [NONEXISTENT]", NULL },
 		{ "b getmetadata (maxsize 99) " HERS "f\" /shared/comment\r\n", "* METADATA " HERS "f\" (/shared/comment {5}\r\nhello)\r\nb OK x\r\n", "{5}\r\nhello)\r\nb OK x", NULL },
 		{ "b setmetadata " HERS "f\" (/private/comment {5+}\r\nhello)\r\n", "+ go\r\nb OK noted\r\n", "b OK noted", "+ " },
