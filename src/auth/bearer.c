@@ -23,23 +23,36 @@ const char *bearer_fault_name(enum bearer_fault f)
 	return f < BEARER_FAULT_COUNT ? names[f] : "unknown";
 }
 
-static bool may_be(const struct issuer_key *k, struct str kid) { return k->kid.n == 0 || kid.n == 0 || str_eq(k->kid, kid); }
+/* The keys that the token names are tried first: those without a name, of other issuers, may be more than are tried. */
+static bool is_tried(const struct issuer_key *k, struct str kid, bool by_name)
+{
+	bool is_named = kid.n > 0 && str_eq(k->kid, kid);
+
+	return by_name ? is_named : !is_named && (k->kid.n == 0 || kid.n == 0);
+}
+
+static bool try_keys(const struct issuer *issuers, size_t n, const struct bearer_request *r, bool by_name, int *tries, const struct issuer **out)
+{
+	for (size_t i = 0; i < n; i++) {
+		for (size_t k = 0; k < issuers[i].key_count; k++) {
+			if (!is_tried(&issuers[i].keys[k], r->kid, by_name) || *tries == TRIES_MAX)
+				continue;
+			++*tries;
+			if (public_key_verify(issuers[i].keys[k].public_der, r->signed_part, r->signature)) {
+				*out = &issuers[i];
+				return true;
+			}
+		}
+	}
+	return false;
+}
 
 static enum bearer_fault find_signer(const struct issuer *issuers, size_t n, const struct bearer_request *r, const struct issuer **out)
 {
 	int tries = 0;
 
-	for (size_t i = 0; i < n; i++) {
-		for (size_t k = 0; k < issuers[i].key_count; k++) {
-			if (!may_be(&issuers[i].keys[k], r->kid) || tries == TRIES_MAX)
-				continue;
-			tries++;
-			if (public_key_verify(issuers[i].keys[k].public_der, r->signed_part, r->signature)) {
-				*out = &issuers[i];
-				return BEARER_FINE;
-			}
-		}
-	}
+	if (try_keys(issuers, n, r, true, &tries, out) || try_keys(issuers, n, r, false, &tries, out))
+		return BEARER_FINE;
 	return tries > 0 ? BEARER_SIGNATURE : BEARER_UNKNOWN_KEY;
 }
 

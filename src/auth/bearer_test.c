@@ -61,6 +61,9 @@ TEST(claims)
 		{ "{\"aud\":[\"mail\",\"account\"],\"exp\":1.7e9,\"email\":\"a@b\",\"email_verified\":false}", true, "a@b", 2, 1700000000, true, true },
 		{ "{\"exp\":1700000000.5,\"email\":5,\"typ\":\"ID\"}", true, "", 0, 1700000000, false, false },
 		{ "{\"typ\":\"Bearer\",\"email_verified\":true}", true, "", 0, 0, false, true },
+		{ "{\"email\":\"a@b\",\"email_verified\":\"true\"}", true, "a@b", 0, 0, false, true },    /* some write it as a text */
+		{ "{\"email\":\"a@b\",\"email_verified\":\"false\"}", true, "a@b", 0, 0, true, true },
+		{ "{\"email\":\"a@b\",\"email_verified\":0}", true, "a@b", 0, 0, true, true },
 		{ "{\"exp\":\"1700000000\"}", false, NULL, 0, 0, false, false },
 		{ "{\"exp\":-5}", false, NULL, 0, 0, false, false },
 		{ "{\"exp\":1e300}", false, NULL, 0, 0, false, false },
@@ -167,6 +170,16 @@ TEST(judge)
 		if (got == BEARER_FINE)
 			EXPECT(issuer == &issuers[1] && str_eq(address, STR("a@b.test")));
 	}
+	/* an issuer whose keys have no names does not stand before the one that is named */
+	struct issuer_key nameless[ISSUER_KEYS_MAX];
+	for (size_t i = 0; i < COUNT_OF(nameless); i++)
+		nameless[i] = (struct issuer_key){ STR(""), foreign[0].public_der };
+	const struct issuer crowd[] = { { .name = STR("https://crowd.test"), .audience = STR("mail"), .claim = STR("email"), .keys = nameless,
+	                                  .key_count = COUNT_OF(nameless) }, issuers[1] };
+	struct bearer_request named = token_request(token_signed(key, cases[0].header, cases[0].claims, &a), &a);
+	const struct issuer *whose;
+	struct str who;
+	EXPECT_INT(bearer_judge(crowd, 2, &named, NOW, &a, &whose, &who), BEARER_FINE);
 	/* one bit of the signature, and of what it signs */
 	struct bearer_request good = token_request(token_signed(key, cases[0].header, cases[0].claims, &a), &a), bad = good;
 	char *bytes = str_cstr(&a, good.signature);

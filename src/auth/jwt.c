@@ -117,6 +117,12 @@ static bool header_says_access(struct str base64, struct arena *a)
 	return header != NULL && json_object_get(header, "typ") == NULL;
 }
 
+/* true, or as some issuers write it "true"; whatever else stands there does not vouch for the address. */
+static bool is_unverified(const json_t *value)
+{
+	return value != NULL && !json_is_true(value) && !(json_is_string(value) && strcmp(json_string_value(value), "true") == 0);
+}
+
 bool jwt_claims(struct str signed_part, const char *claim, struct arena *a, struct jwt_claims *out)
 {
 	CLEANUP(json_release) json_t *claims = NULL;
@@ -132,6 +138,6 @@ bool jwt_claims(struct str signed_part, const char *claim, struct arena *a, stru
 	out->is_for_access = header_says_access(header, a) && (kind.n == 0 || str_ieq(kind, STR("Bearer")) || str_ieq(kind, STR("at+jwt")));
 	out->issuer = text_of(claims, "iss", a);
 	out->who = text_of(claims, claim, a);
-	out->is_unverified = strcmp(claim, "email") == 0 && json_is_false(json_object_get(claims, "email_verified"));
+	out->is_unverified = strcmp(claim, "email") == 0 && is_unverified(json_object_get(claims, "email_verified"));
 	return true;
 }

@@ -22,7 +22,7 @@ struct jwt_claims {
 	size_t     audience_count;
 	int64_t    expires_s, not_before_s;   /* seconds since 1970; expires_s 0: it never does, not_before_s 0: at once */
 	struct str who;                       /* the claim that names the account; empty: it is not there */
-	bool       is_unverified;             /* who is the claim "email", and "email_verified" is false: the issuer does not vouch for it */
+	bool       is_unverified;             /* who is the claim "email", and "email_verified" is there and not true: the issuer does not vouch for it */
 	bool       is_for_access;             /* false: the header says another kind ("typ": logout+jwt, …), or Keycloak does among the claims (ID, Refresh, …) */
 };
 /* The payload inside a signed part whose signature is right. False: malformed. Strings are copied to the arena. */
