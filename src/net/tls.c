@@ -348,19 +348,27 @@ void tls_server_ask_certificates(struct tls_server *s, bool on) { s->asks_certif
 
 /* ---- connections ---- */
 
+/* A client is not asked when it resumes a session. One that began before anybody was asked is not resumed: a program that has got a certificate
+ * meanwhile could not show it as long as it has tickets. */
+static bool ask_certificate(SSL *ssl)
+{
+	static const unsigned char session_context[] = "facteur asks";
+
+	SSL_set_verify(ssl, SSL_VERIFY_PEER, NULL);
+	return SSL_set_session_id_context(ssl, session_context, sizeof(session_context) - 1) == 1;
+}
+
 struct tls *tls_accept(struct tls_server *s, int fd, enum protocol protocol)
 {
 	SSL *ssl = s->count ? SSL_new(entry_context(s, &s->entries[0])) : NULL;
 
-	if (ssl == NULL || SSL_set_fd(ssl, fd) != 1) {
+	if (ssl == NULL || SSL_set_fd(ssl, fd) != 1 || (s->asks_certificates && protocol != PROTOCOL_HTTP && !ask_certificate(ssl))) {
 		log_error("TLS connection not made reason=%s", s->count ? ssl_reason() : "no certificate");
 		SSL_free(ssl);
 		return NULL;
 	}
 	SSL_set_app_data(ssl, (void *)(uintptr_t)protocol);
 	SSL_set_accept_state(ssl);
-	if (s->asks_certificates && protocol != PROTOCOL_HTTP)
-		SSL_set_verify(ssl, SSL_VERIFY_PEER, NULL);
 	return (struct tls *)(void *)ssl;
 }
 

@@ -283,6 +283,31 @@ static void show_certificate(SSL_CTX *client, int64_t begins_s, uint8_t fingerpr
 	EVP_PKEY_free(key);
 }
 
+/* Who has tickets from before it was asked is asked all the same, once. */
+TEST(a_session_from_before_is_not_resumed_when_certificates_are_asked_for)
+{
+	static const int versions[] = { TLS1_3_VERSION, TLS1_2_VERSION };
+
+	EACH(versions, version) {
+		struct setting s = { 0 };
+		struct connection c;
+		SSL_SESSION *session = NULL;
+		set_up(&s, PKEY_EC);
+		for (int visit = 0; visit < 3; visit++) {
+			connect_both(&s, &c, "x.two.example", *version, session, NULL);
+			EXPECT_OK(c.outcome);
+			exchange(&c);
+			EXPECT(tls_was_resumed(c.server.tls) == (visit == 2));
+			SSL_SESSION_free(session);
+			session = SSL_get1_session(c.client);
+			disconnect(&c);
+			tls_server_ask_certificates(s.server, true);
+		}
+		SSL_SESSION_free(session);
+		tear_down(&s);
+	}
+}
+
 TEST(clients_with_a_certificate)
 {
 	static const struct { int version; bool asks, shows; int64_t begins_s; bool is_known, is_current; } cases[] = {
