@@ -31,6 +31,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (lookup_group(l, STR("team@example.test"), &group)) {
 		lookup_group_members(l, &group, &a, &members, &n);
 		lookup_group_may_post(l, &group, STR("eve@elsewhere.test"), 0);
+		lookup_group_lets_go(l, &group, STR("eve@elsewhere.test"));
 	}
 	lookup_close(l);
 	return 0;
