@@ -285,6 +285,12 @@ def test_certificate(server):
     expect("AUTH=EXTERNAL" in c.line() and c.command("a AUTHENTICATE EXTERNAL =", "a ")[-1].startswith("a OK"), "whoever it belongs to")
     listed = server.cli_json("account", "certificate", "list", "alice@example.test")[0]
     expect(listed["last_used"] > 0 and listed["expires"] > time.time() and listed["protocols"] == "imap,pop3", listed)
+    expired = os.path.join(server.dir, "expired.pem")
+    openssl("x509", "-req", "-days", "-1", "-signkey", key, "-out", expired, data=openssl("req", "-new", "-key", key, "-subj", "/CN=laptop"))
+    context.load_cert_chain(expired, key)
+    late = Lines(context.wrap_socket(server.raw(993).sock, server_hostname="localhost"))
+    expect("AUTH=EXTERNAL" in late.line() and "has expired" in late.command("a AUTHENTICATE EXTERNAL =", "a ")[-1], "an old one is told so")
+    expect("reason=certificate-out-of-date" in server.log(), "and the log knows why")
     server.cli("account", "certificate", "remove", "alice@example.test", "1")
     expect(c.line(10).startswith("* BYE"), "the session that it began ends")
     expect(not curl(server, imap, *external, "alice@example.test:"), "and no other begins")
