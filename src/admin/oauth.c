@@ -104,6 +104,8 @@ static enum err find_account(struct admin_call *c, const struct issuer *i, struc
 		return admin_refuse(c, ERR_NOTFOUND, TEXT_ADMIN_TOKEN_NOBODY, address);
 	if (i->domain.n > 0 && (!directory_address_parse(account.address, &c->arena, &x) || !str_eq(x.domain, i->domain)))
 		return admin_refuse(c, ERR_DENIED, TEXT_ADMIN_TOKEN_DOMAIN, address, i->domain);
+	if (account.is_suspended)
+		return admin_refuse(c, ERR_DENIED, TEXT_ADMIN_ACCOUNT_SUSPENDED, account.address);
 	return admin_said(c, TEXT_ADMIN_TOKEN_FINE, account.address);
 }
 

@@ -328,6 +328,8 @@ def test_token(server):
     server.cli("account", "suspend", "bob@example.test")
     expect(c.line(10).startswith("* BYE"), "a suspended account is out")
     expect(not curl(server, imap, "-u", "bob@example.test:", "--oauth2-bearer", good), "and stays out")
+    said = server.cli("oauth", "check", "--token", "-", stdin=good, check=False)
+    expect(said.returncode == 1 and b"bob@example.test is suspended" in said.stderr, said)
     server.cli("account", "resume", "bob@example.test")
     server.cli("oauth", "remove", "https://id.test/mail")
     expect("OAUTHBEARER" not in server.raw(993, tls=True).line(), "not offered any more")
