@@ -162,14 +162,20 @@ static const struct told told_codes[] = {   /* of OK and NO; no [ALERT], which p
 	{ { "NOUPDATE", 8 }, ABOUT_NOTHING }, { { "INPROGRESS", 10 }, ABOUT_NOTHING },
 };
 
-/* Is it the name of a mailbox of this owner? */
-static bool is_own_name(const struct imap_remote *r, struct str rest)
+/* Is it the name of a mailbox of this owner, however it is written? */
+static bool take_own_name(const struct imap_remote *r, struct scan *s)
 {
 	CLEANUP(arena_free) struct arena a = { 0 };
-	struct scan s = scan_of(rest);
-	struct str name = imap_mailbox(&s, &a, imap_names_utf8(r->s->tongue)), address;
+	struct str name = imap_mailbox(s, &a, imap_names_utf8(r->s->tongue)), address;
 
-	return !s.failed && imap_is_other(name, &address) && str_ieq(address, r->address) && name.n > sizeof IMAP_OTHERS + address.n + 1;
+	return !s->failed && imap_is_other(name, &address) && str_ieq(address, r->address) && name.n > sizeof IMAP_OTHERS + address.n + 1;
+}
+
+static bool is_own_name(const struct imap_remote *r, struct str rest)
+{
+	struct scan s = scan_of(rest);
+
+	return take_own_name(r, &s);
 }
 
 /* May it speak of what the client has selected? Where that is in another account it is not to be touched. */
@@ -197,16 +203,19 @@ static bool is_own_list(const struct imap_remote *r, struct str rest)
 /* (TAG "a" MAILBOX name UIDVALIDITY 1) UID ALL 1:5, or without a name of the selected one */
 static bool is_own_esearch(const struct imap_remote *r, struct str rest)
 {
-	bool is_named = false;
-	ptrdiff_t at;
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct scan s = scan_of(rest);
 
-	while ((at = str_ifind(rest, STR(" MAILBOX "))) >= 0) {
-		rest = str_from(rest, (size_t)at + 9);
-		if (!is_own_name(r, rest))
-			return false;
-		is_named = true;
-	}
-	return is_named || is_selected_there(r);
+	scan_need_str(&s, STR("(TAG "));
+	imap_astring(&s, &a);
+	if (scan_take(&s, ')'))
+		return is_selected_there(r);
+	scan_need_str(&s, STR(" MAILBOX "));
+	if (!take_own_name(r, &s))
+		return false;
+	scan_need_str(&s, STR(" UIDVALIDITY "));
+	scan_u32(&s);
+	return scan_take(&s, ')');
 }
 
 static bool is_own_sentence(const struct imap_remote *r, struct str rest)

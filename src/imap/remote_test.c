@@ -226,6 +226,10 @@ TEST(what_another_cell_says_of_ours)
 		{ "b list \"\" * return (status (messages))\r\n",
 		  "* LIST () \"/\" " HERS "f\"\r\n* STATUS INBOX (MESSAGES 77)\r\nb OK listed\r\n", "b OK listed", "77" },
 		{ "b esearch in (mailboxes " HERS "f\") all\r\n", "* ESEARCH (TAG \"b\") ALL 1:9\r\nb OK\r\n", "b NO [UNAVAILABLE]", "ESEARCH" },
+		{ "b esearch in (mailboxes " HERS "my mailbox of old\") all\r\n", "* ESEARCH (TAG \"b\" MAILBOX " HERS "my mailbox of old\" UIDVALIDITY 1) UID ALL 1:9\r\nb OK searched\r\n",
+		  "UID ALL 1:9\r\nb OK", NULL },
+		{ "b esearch in (mailboxes " HERS "f\") all\r\n", "* ESEARCH (TAG \"b\" MAILBOX " HERS "f\" MAILBOX INBOX UIDVALIDITY 1) UID ALL 1:9\r\nb OK\r\n",
+		  "b NO [UNAVAILABLE]", "ESEARCH" },
 		{ "b esearch in (mailboxes " HERS "f\") all\r\n", "* ESEARCH (TAG \"b\" MAILBOX " HERS "f\" UIDVALIDITY 1) UID ALL 1:9\r\nb OK searched\r\n", "UID ALL 1:9", NULL },
 	};
 
