@@ -11,6 +11,7 @@
 
 enum {
 	TICK_BUDGET_MS = 20,
+	INDEX_LEAST_MS = 4,           /* of a tick that a slow disk has used up: else the index would rest as long as flags are written */
 	PRUNE_EVERY_MS = 600 * 1000,
 	CHECKPOINT_PAGES = 1000,      /* at once */
 	IDLE_PAGES = 64,              /* when nothing was written for a while */
@@ -269,7 +270,7 @@ static bool index_a_little(struct view *v, int64_t now_ms)
 	if (!is_seen || now_ms - v->seen_since_ms < INDEX_AFTER_MS || email_settled(v) < INDEX_LEAST)
 		return false;
 	int64_t left_ms = TICK_BUDGET_MS - (clock_mono_ms() - now_ms);
-	return left_ms > 0 && index_step_if_free(v, (int)left_ms);
+	return index_step_if_free(v, left_ms > INDEX_LEAST_MS ? (int)left_ms : INDEX_LEAST_MS);
 }
 
 /* Only deliveries wait, and nobody would see them: their syncs are the queue's business (its sync point), or that of the one who looks.
