@@ -3,6 +3,7 @@
 #include "auth/client_certificate.h"
 #include "auth/secrets_private.h"
 #include "base/clock.h"
+#include "base/log.h"
 
 enum { USED_EVERY_S = 86400 };
 
@@ -115,5 +116,7 @@ enum err client_certificate_find(struct secrets *s, const uint8_t fingerprint[FI
 	TRY(find(s, str_make(fingerprint, FINGERPRINT_SIZE), account, out, &last_used_s));
 	if (now_s >= last_used_s && now_s < last_used_s + USED_EVERY_S)
 		return ERR_OK;
-	return note_use(s, out, now_s);
+	if (note_use(s, out, now_s) != ERR_OK)  /* the disk is full, perhaps: no reason to keep him out */
+		log_warn("the use of a certificate was not noted account=%llu", (unsigned long long)out->account);
+	return ERR_OK;
 }

@@ -8,6 +8,8 @@
 #include "crypto/mac.h"
 #include "crypto/password.h"
 #include <poll.h>
+#include <signal.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 enum { ALL = 1u << PROTOCOL_IMAP | 1u << PROTOCOL_POP3 | 1u << PROTOCOL_SUBMISSION };
@@ -260,6 +262,23 @@ static enum verify_outcome certificate_of_time(struct world *w, const char *logi
 static enum verify_outcome certificate(struct world *w, const char *login, char which)
 {
 	return certificate_of_time(w, login, which, true);
+}
+
+/* What cannot be written is when it was used: no reason to keep somebody out who has to make room. */
+TEST(a_certificate_logs_in_on_a_full_disk)
+{
+	struct rlimit before, none;
+	struct world w;
+
+	open_world(&w, 0, false);
+	EXPECT_ERR(command(&w, SECRET_CERTIFICATE_ADD, 1, 0, 0, "laptop", "11111111111111111111111111111111"), ERR_OK);
+	signal(SIGXFSZ, SIG_IGN);
+	getrlimit(RLIMIT_FSIZE, &before);
+	none = (struct rlimit){ 0, before.rlim_max };
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &none), 0);
+	EXPECT_INT(certificate(&w, "", '1'), VERIFY_OK);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+	close_world(&w);
 }
 
 TEST(certificates)
