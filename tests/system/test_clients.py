@@ -201,19 +201,21 @@ def test_fetchmail(server):
 
 
 def test_getmail(server):
-    # getmail sends passwords as ASCII: alice's is. Its own Maildir writer refuses to work as root.
+    # getmail sends passwords as ASCII. Its own Maildir writer refuses to work as root. A program that takes a message and ends before getmail has
+    # begun to wait for it is waited for in vain (baseclasses.py, _wait_for_child): ours takes a second, and there is one message.
+    server.add_account("greta", "words in ascii")
     os.makedirs(os.path.join(server.home, ".getmail"), exist_ok=True)
     out = os.path.join(server.home, "getmail-got")
     rc = write(server, ".getmail/getmailrc", f"[retriever]\ntype = SimpleIMAPSSLRetriever\nserver = localhost\nport = {server.port(993)}\n"
-               f"username = alice@example.test\npassword = {password(server, 'alice')}\nca_certs = {ca(server)}\n[destination]\n"
-               f"type = MDA_external\npath = /bin/sh\narguments = ('-c', 'cat >> {out}')\nallow_root_commands = true\nunixfrom = true\n"
+               f"username = greta@example.test\npassword = {password(server, 'greta')}\nca_certs = {ca(server)}\n[destination]\n"
+               f"type = MDA_external\npath = /bin/sh\narguments = ('-c', 'cat >> {out}; sleep 1')\nallow_root_commands = true\nunixfrom = true\n"
                "[options]\nread_all = true\ndelete = false\n")
-    server.deliver("alice@example.test", subject="for getmail")
-    wait_for(lambda: count(server, "alice", "for getmail"), 10, "arrived")
+    server.deliver("greta@example.test", subject="for getmail")
+    wait_for(lambda: count(server, "greta", "for getmail"), 10, "arrived")
     run(server, "getmail", "--getmaildir", os.path.dirname(rc))
     with open(out, errors="replace") as f:
         expect("Subject: for getmail" in f.read(), "fetched")
-    expect(count(server, "alice", "for getmail") == 1, "kept")
+    expect(count(server, "greta", "for getmail") == 1, "kept")
 
 
 def test_clean(server):
