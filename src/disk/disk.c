@@ -402,7 +402,9 @@ enum err disk_written_elsewhere(UNUSED struct disk_file *f)
 
 	for (uint64_t at = 0, id; got == sizeof(piece); at += got) {
 		TRY(disk_pread(f, piece, sizeof(piece), at, &got));
-		(void)disk_fault_begin(DISK_OP_WRITE, f->folder, f->name, at, str_make(piece, got), &id);
+		errno = disk_fault_begin(DISK_OP_WRITE, f->folder, f->name, at, str_make(piece, got), &id);
+		if (errno != 0)
+			return log_errno("write", f->name);
 		disk_fault_done(id, 0);
 	}
 #endif

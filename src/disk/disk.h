@@ -64,7 +64,7 @@ enum err disk_size(struct disk_file *f, uint64_t *size) MUST_CHECK;
 /* The bytes and the size of this file (fdatasync). The name of a new file: disk_dir_sync_name(). */
 enum err disk_sync(struct disk_file *f) MUST_CHECK;
 /* The file was written through a descriptor that was given away (disk_fd()): its bytes enter the trace of the test build, so that a
- * sync that follows covers them there as it does in the kernel. Elsewhere nothing. */
+ * sync that follows covers them there as it does in the kernel; where such a write shall fail, that is said here. Elsewhere nothing. */
 enum err disk_written_elsewhere(struct disk_file *f) MUST_CHECK;
 /* Of a file opened for reading: has anybody else it open for writing, or mapped so? False where the file system cannot tell. */
 bool disk_has_writer(const struct disk_file *f);

@@ -94,6 +94,7 @@ TEST(failures_on_demand_and_the_trace)
 	EXPECT_OK(disk_sync(f));
 	EXPECT_ERR(disk_append(f, STR("three"), &at), ERR_LIMIT);
 	EXPECT_ERR(disk_append(f, STR("three"), &at), ERR_LIMIT);
+	EXPECT_ERR(disk_written_elsewhere(f), ERR_LIMIT);
 	unsetenv("FACTEUR_DISK_TRACE");
 	unsetenv("FACTEUR_DISK_FAULT");
 	disk_fault_start();
