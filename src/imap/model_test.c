@@ -450,6 +450,12 @@ static void show(const struct operation *all, size_t n, unsigned seed)
 	fail();
 }
 
+static uint32_t draw(uint64_t *random)
+{
+	*random = *random * 6364136223846793005u + 1442695040888963407u;
+	return (uint32_t)(*random >> 32);
+}
+
 static void one_play(unsigned seed)
 {
 	struct operation all[OPERATIONS];
@@ -458,11 +464,9 @@ static void one_play(unsigned seed)
 	size_t n;
 
 	for (size_t i = 0; i < OPERATIONS; i++) {
-		uint32_t *number[] = { &all[i].what, &all[i].a, &all[i].b };
-		for (int k = 0; k < 3; k++) {
-			random = random * 6364136223846793005u + 1442695040888963407u;
-			*number[k] = (uint32_t)(random >> 32);
-		}
+		all[i].what = draw(&random);
+		all[i].a = draw(&random);
+		all[i].b = draw(&random);
 	}
 	n = play(all, OPERATIONS, p);
 	mem_free(p);

@@ -202,7 +202,7 @@ static const char *fuzz_put(struct fuzz_world *w, const char *shape, struct buf 
 {
 	CLEANUP(buf_free) struct buf inner = BUF(FUZZ_BODY_MAX), room = BUF(FUZZ_BODY_MAX);
 	struct scan *in = &w->in;
-	const char *again;
+	const char *again = shape;
 	uint32_t n;
 
 	for (; *shape != '\0' && *shape != ')' && *shape != '}' && *shape != ']'; shape++) {
