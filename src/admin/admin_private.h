@@ -76,6 +76,8 @@ enum err admin_publish(struct admin_call *c) MUST_CHECK;
 enum err admin_end_sessions(struct admin_call *c, uint64_t account) MUST_CHECK;
 /* keys answers; a failure of keys itself gets its sentence. */
 enum err admin_secret(struct admin_call *c, const struct secret_command *command, struct secret_reply *out) MUST_CHECK;
+/* Removes what "address" has under "number" (an app password, a certificate), and ends his sessions. none, done: what is said. */
+enum err admin_remove_secret(struct admin_call *c, enum secret_op op, enum text none, enum text done) MUST_CHECK;
 /* The new password out of --password-stdin, --generate, --hash (or --remove): what to tell keys. op 0: none was given. */
 struct password_choice { enum secret_op op; struct str secret, generated; };
 enum err admin_password_choice(struct admin_call *c, struct password_choice *out) MUST_CHECK;

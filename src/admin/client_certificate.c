@@ -110,23 +110,5 @@ enum err admin_account_certificate_list(struct admin_call *c)
 
 enum err admin_account_certificate_remove(struct admin_call *c)
 {
-	struct secret_command remove = { .op = SECRET_CERTIFICATE_REMOVE };
-	struct str number = admin_text(c, "number");
-	struct directory_account x;
-	struct secret_reply reply;
-	uint64_t n = 0;
-	enum err e = ERR_NOTFOUND;
-
-	TRY(admin_living_account(c, admin_text(c, "address"), &x));
-	remove.account = x.account;
-	if (str_to_u64(number, &n) && n > 0 && n <= UINT32_MAX) {
-		remove.id = (uint32_t)n;
-		e = admin_secret(c, &remove, &reply);
-	}
-	if (e == ERR_NOTFOUND)
-		return admin_refuse(c, e, TEXT_ADMIN_NO_SUCH_CERTIFICATE, x.address, number);
-	if (e != ERR_OK)
-		return e;
-	TRY(admin_end_sessions(c, x.account));
-	return admin_said(c, TEXT_ADMIN_CERTIFICATE_REMOVED, x.address);
+	return admin_remove_secret(c, SECRET_CERTIFICATE_REMOVE, TEXT_ADMIN_NO_SUCH_CERTIFICATE, TEXT_ADMIN_CERTIFICATE_REMOVED);
 }

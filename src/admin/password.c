@@ -102,11 +102,11 @@ enum err admin_app_password_list(struct admin_call *c)
 	return ERR_OK;
 }
 
-enum err admin_app_password_remove(struct admin_call *c)
+enum err admin_remove_secret(struct admin_call *c, enum secret_op op, enum text none, enum text done)
 {
-	struct directory_account x;
 	struct str number = admin_text(c, "number");
-	struct secret_command remove = { .op = SECRET_APP_REMOVE };
+	struct secret_command remove = { .op = op };
+	struct directory_account x;
 	struct secret_reply reply;
 	uint64_t n = 0;
 	enum err e = ERR_NOTFOUND;
@@ -118,9 +118,14 @@ enum err admin_app_password_remove(struct admin_call *c)
 		e = admin_secret(c, &remove, &reply);
 	}
 	if (e == ERR_NOTFOUND)
-		return admin_refuse(c, e, TEXT_ADMIN_NO_SUCH_APP_PASSWORD, x.address, number);
+		return admin_refuse(c, e, none, x.address, number);
 	if (e != ERR_OK)
 		return e;
 	TRY(admin_end_sessions(c, x.account));
-	return admin_said(c, TEXT_ADMIN_APP_PASSWORD_REMOVED, x.address);
+	return admin_said(c, done, x.address);
+}
+
+enum err admin_app_password_remove(struct admin_call *c)
+{
+	return admin_remove_secret(c, SECRET_APP_REMOVE, TEXT_ADMIN_NO_SUCH_APP_PASSWORD, TEXT_ADMIN_APP_PASSWORD_REMOVED);
 }
