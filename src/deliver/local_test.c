@@ -2,19 +2,11 @@
 #include "base/mem.h"
 #include "base/test.h"
 #include "deliver/local.h"
+#include "store/account_test.h"
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
-
-static struct view *open_account(const char *dir)
-{
-	struct view_config config = { .account = 7 };
-	struct view *v = NULL;
-
-	EXPECT_OK(view_open(dir, &config, &v));
-	return v;
-}
 
 static struct delivery letter(uint64_t seq, const char *text)
 {

@@ -1,18 +1,10 @@
 /* Chunks: their ends, damage, and the rows that accounts had before there were any. */
 #include "base/log.h"
 #include "base/test.h"
+#include "store/account_test.h"
 #include "store/chunk.h"
 #include "store/view.h"
 #include <unistd.h>
-
-static struct view *open_account(const char *dir)
-{
-	struct view_config config = { .account = 7 };
-	struct view *v = NULL;
-
-	EXPECT_OK(view_open(dir, &config, &v));
-	return v;
-}
 
 static int64_t mailbox_of(struct view *v, enum mailbox_role role)
 {

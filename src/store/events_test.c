@@ -1,17 +1,9 @@
 /* What a session that watches mailboxes hears: which have news, and of what kind; what became of their names; and that it is told to look
  * anew when more happened than is kept. */
+#include "store/account_test.h"
 #include "store/events.h"
 #include "base/test.h"
 #include "store/metadata.h"
-
-static struct view *open_account(const char *dir)
-{
-	struct view_config config = { .account = 7 };
-	struct view *v = NULL;
-
-	EXPECT_OK(view_open(dir, &config, &v));
-	return v;
-}
 
 static int64_t id_of(struct view *v, const char *path)
 {

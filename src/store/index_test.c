@@ -399,23 +399,29 @@ static void shell(struct world *w, const char *command)
 	EXPECT(system(str_cstr(&a, arena_printf(&a, "cd '%s' && %s", w->dir, command))) == 0);
 }
 
+/* An account with an index of two rounds of mail, of which a copy without its index was put back that is from before the second. */
+static void put_back(struct world *w)
+{
+	begin(w);
+	add_round(w);
+	make_index(w);
+	EXPECT_OK(view_close(w->v));
+	shell(w, "mkdir copy && cp -r account.db* bodies copy");
+	open_world(w);
+	add_round(w);
+	make_index(w);
+	EXPECT_OK(view_close(w->v));
+	shell(w, "rm -r account.db* bodies && mv copy/* .");
+	open_world(w);
+	w->next = EACH_ROUND;
+}
+
 /* A copy of the account without its index, which can be lost, is put back; the index that stayed there knows mail that never came. */
 TEST(an_index_that_is_ahead_of_the_account_is_made_anew)
 {
 	struct world w;
 
-	begin(&w);
-	add_round(&w);
-	make_index(&w);
-	EXPECT_OK(view_close(w.v));
-	shell(&w, "mkdir copy && cp -r account.db* bodies copy");
-	open_world(&w);
-	add_round(&w);
-	make_index(&w);
-	EXPECT_OK(view_close(w.v));
-	shell(&w, "rm -r account.db* bodies && mv copy/* .");
-	open_world(&w);
-	w.next = EACH_ROUND;
+	put_back(&w);
 	begin_many(&w);
 	for (int i = 0; i < 10; i++)
 		add(&w, "nightingale", "nightingale");
@@ -432,18 +438,7 @@ TEST(an_index_of_an_account_that_was_put_back_is_not_believed)
 	CLEANUP(append_abandon) struct append *lost = NULL;
 	struct world w;
 
-	begin(&w);
-	add_round(&w);
-	make_index(&w);
-	EXPECT_OK(view_close(w.v));
-	shell(&w, "mkdir copy && cp -r account.db* bodies copy");
-	open_world(&w);
-	add_round(&w);
-	make_index(&w);
-	EXPECT_OK(view_close(w.v));
-	shell(&w, "rm -r account.db* bodies && mv copy/* .");
-	open_world(&w);
-	w.next = EACH_ROUND;
+	put_back(&w);
 	begin_many(&w);
 	for (int i = 1; i < EACH_ROUND; i++)
 		add(&w, "nightingale", "nightingale");

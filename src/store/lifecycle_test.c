@@ -2,29 +2,12 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/test.h"
+#include "store/account_test.h"
 #include "store/view.h"
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-static struct view *open_account(const char *dir)
-{
-	struct view_config config = { .account = 7 };
-	struct view *v = NULL;
-
-	EXPECT_OK(view_open(dir, &config, &v));
-	return v;
-}
-
-static int64_t inbox_of(struct view *v)
-{
-	CLEANUP(arena_free) struct arena a = { 0 };
-	struct mailbox m;
-
-	EXPECT_OK(view_mailbox_by_role(v, MAILBOX_INBOX, &a, &m));
-	return m.mailbox_id;
-}
 
 static enum err append(struct view *v, size_t size, uint32_t *email)
 {

@@ -1,16 +1,8 @@
 /* Notes at mailboxes: limits, all or nothing, and that they are there after the account was opened again. */
-#include "store/metadata.h"
 #include "base/test.h"
+#include "store/account_test.h"
+#include "store/metadata.h"
 #include "store/shared_names.h"
-
-static struct view *open_account(const char *dir)
-{
-	struct view_config config = { .account = 7 };
-	struct view *v;
-
-	EXPECT_OK(view_open(dir, &config, &v));
-	return v;
-}
 
 static enum err write_some(struct view *v, int from, int n, struct str value)
 {

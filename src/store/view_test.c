@@ -1,25 +1,17 @@
 #include "base/clock.h"
 #include "base/test.h"
 #include "mime/summary.h"
+#include "store/account_test.h"
 #include "store/gist.h"
 #include "store/store_private.h"
 
-static struct view *open_account(const char *dir)
+static struct view *open_french(const char *dir)
 {
 	struct view_config config = { .account = 7, .french = true };
 	struct view *v = NULL;
 
 	EXPECT_OK(view_open(dir, &config, &v));
 	return v;
-}
-
-static int64_t inbox_of(struct view *v)
-{
-	CLEANUP(arena_free) struct arena a = { 0 };
-	struct mailbox m;
-
-	EXPECT_OK(view_mailbox_by_role(v, MAILBOX_INBOX, &a, &m));
-	return m.mailbox_id;
 }
 
 static struct appended add(struct view *v, int64_t mailbox_id, const char *text, uint64_t flags)
@@ -82,7 +74,7 @@ TEST(expunge_takes_what_is_deleted_and_named_and_nothing_between)
 {
 	CLEANUP(arena_free) struct arena a = { 0 };
 	const char *dir = test_dir();
-	struct view *v = open_account(dir);
+	struct view *v = open_french(dir);
 	int64_t inbox = inbox_of(v);
 	struct uid_set named = { 0 }, gone;
 	struct selected *s = NULL;
@@ -109,7 +101,7 @@ TEST(new_account_has_its_special_mailboxes_and_they_stay)
 {
 	CLEANUP(arena_free) struct arena a = { 0 };
 	const char *dir = test_dir();
-	struct view *v = open_account(dir);
+	struct view *v = open_french(dir);
 	struct mailbox m;
 
 	EXPECT_STR(str_of(names_of(v, &a)), "INBOX Archives Brouillons Corbeille Envoyés Indésirables");
@@ -120,7 +112,7 @@ TEST(new_account_has_its_special_mailboxes_and_they_stay)
 	EXPECT_OK(view_mailbox_find(v, STR("inbox"), &a, &m));
 	EXPECT_STR(m.path, "INBOX");
 	view_close(v);
-	v = open_account(dir);
+	v = open_french(dir);
 	EXPECT_STR(str_of(names_of(v, &a)), "INBOX Archives Brouillons Corbeille Envoyés Indésirables");
 	view_close(v);
 	test_dir_remove(dir);
@@ -144,7 +136,7 @@ TEST(names_of_mailboxes)
 	};
 	CLEANUP(arena_free) struct arena a = { 0 };
 	const char *dir = test_dir();
-	struct view *v = open_account(dir);
+	struct view *v = open_french(dir);
 
 	EACH(cases, c) EXPECT_ERR(view_mailbox_create(v, str_of(c->path), MAILBOX_PLAIN, &a, NULL), c->e);
 	view_close(v);
@@ -155,7 +147,7 @@ TEST(rename_takes_the_children_and_subscriptions_along)
 {
 	CLEANUP(arena_free) struct arena a = { 0 };
 	const char *dir = test_dir();
-	struct view *v = open_account(dir);
+	struct view *v = open_french(dir);
 	struct mailbox before, after;
 
 	EXPECT_OK(view_mailbox_create(v, STR("a/b/c"), MAILBOX_PLAIN, &a, &before));
@@ -178,7 +170,7 @@ TEST(rename_takes_the_children_and_subscriptions_along)
 	EXPECT_OK(view_mailbox_create(v, STR("y/z/b/c"), MAILBOX_PLAIN, &a, &after));
 	EXPECT(after.mailbox_id != before.mailbox_id && after.uidvalidity > before.uidvalidity);
 	view_close(v);
-	v = open_account(dir);
+	v = open_french(dir);
 	EXPECT_STR(str_of(names_of(v, &a)),
 			   "INBOX Archives Brouillons Corbeille Envoyés Indésirables a b +y +y/z +y/z/b y/z/b/c");
 	view_close(v);
@@ -189,7 +181,7 @@ TEST(renaming_inbox_moves_its_messages)
 {
 	CLEANUP(arena_free) struct arena a = { 0 };
 	const char *dir = test_dir();
-	struct view *v = open_account(dir);
+	struct view *v = open_french(dir);
 	struct mailbox m;
 
 	add(v, inbox_of(v), "Subject: 1\r\n\r\n", 0);
@@ -208,7 +200,7 @@ TEST(append_and_read_back)
 {
 	CLEANUP(arena_free) struct arena a = { 0 };
 	const char *dir = test_dir();
-	struct view *v = open_account(dir);
+	struct view *v = open_french(dir);
 	struct appended one = add(v, inbox_of(v), "Subject: hello\r\n\r\nbody\r\n", FLAG_SEEN | FLAG_KEYWORD(0));
 	struct mailbox m = get(v, inbox_of(v), &a);
 	struct summary s;
@@ -228,7 +220,7 @@ TEST(append_and_read_back)
 	EXPECT_ERR(body_read(&body, 20, text, 5), ERR_INVALID);
 	body_close(&body);
 	view_close(v);
-	v = open_account(dir);
+	v = open_french(dir);
 	EXPECT_OK(body_open(v, one.email, &body));
 	EXPECT_INT(body.size, 24);
 	body_close(&body);
@@ -242,7 +234,7 @@ TEST(long_message)
 	CLEANUP(arena_free) struct arena a = { 0 };
 	CLEANUP(buf_free) struct buf chunk = BUF(200000);
 	const char *dir = test_dir();
-	struct view *v = open_account(dir);
+	struct view *v = open_french(dir);
 	struct append_new in = { .mailbox_id = inbox_of(v) };
 	struct appended *done;
 	struct append *ap;
@@ -269,7 +261,7 @@ TEST(long_message)
 	body_close(&body);
 	add(v, in.mailbox_id, "after it\r\n", 0);
 	view_close(v);
-	v = open_account(dir);
+	v = open_french(dir);
 	EXPECT_INT(get(v, in.mailbox_id, &a).messages, 2);
 	EXPECT_OK(body_open(v, done[0].email, &body));
 	body_close(&body);
@@ -281,7 +273,7 @@ TEST(what_is_refused_leaves_nothing)
 {
 	CLEANUP(arena_free) struct arena a = { 0 };
 	const char *dir = test_dir();
-	struct view *v = open_account(dir);
+	struct view *v = open_french(dir);
 	struct append_new in = { .mailbox_id = inbox_of(v) };
 	struct append_new nowhere = { .mailbox_id = 999 };
 	struct append *ap;
@@ -319,7 +311,7 @@ TEST(limits_of_messages_and_mailboxes)
 {
 	CLEANUP(arena_free) struct arena a = { 0 };
 	const char *dir = test_dir();
-	struct view *v = open_account(dir);
+	struct view *v = open_french(dir);
 	int64_t inbox = inbox_of(v);
 	struct append_new in = { .mailbox_id = inbox };
 	struct uid_set first = { 0 };
@@ -369,7 +361,7 @@ TEST(flags_and_counters)
 {
 	CLEANUP(arena_free) struct arena a = { 0 };
 	const char *dir = test_dir();
-	struct view *v = open_account(dir);
+	struct view *v = open_french(dir);
 	int64_t inbox = inbox_of(v);
 	struct uid_set set = { 0 }, modified;
 	struct flags_change change = { .op = FLAGS_ADD, .flags = FLAG_DELETED, .has_unchanged_since = true };
@@ -406,7 +398,7 @@ TEST(flags_and_counters)
 		EXPECT((view_keyword(v, str_of(name), true) != 0) == (i < 57));
 	}
 	view_close(v);
-	v = open_account(dir);
+	v = open_french(dir);
 	EXPECT(view_keyword(v, STR("key56"), false) == FLAG_KEYWORD(57));
 	view_close(v);
 	test_dir_remove(dir);
@@ -416,7 +408,7 @@ TEST(a_session_keeps_its_numbers_until_it_is_told)
 {
 	CLEANUP(arena_free) struct arena a = { 0 };
 	const char *dir = test_dir();
-	struct view *v = open_account(dir);
+	struct view *v = open_french(dir);
 	int64_t inbox = inbox_of(v);
 	struct selected *s, *other;
 	struct message_row rows[10];
@@ -474,7 +466,7 @@ TEST(own_changes_are_not_news)
 {
 	CLEANUP(arena_free) struct arena a = { 0 };
 	const char *dir = test_dir();
-	struct view *v = open_account(dir);
+	struct view *v = open_french(dir);
 	int64_t inbox = inbox_of(v);
 	struct flags_change seen = { .op = FLAGS_ADD, .flags = FLAG_SEEN };
 	struct uid_set set = { 0 };
@@ -501,7 +493,7 @@ TEST(parked_session_is_told_everything)
 {
 	CLEANUP(arena_free) struct arena a = { 0 };
 	const char *dir = test_dir();
-	struct view *v = open_account(dir);
+	struct view *v = open_french(dir);
 	int64_t inbox = inbox_of(v);
 	struct selected_state parked, held;
 	struct selected *s;
@@ -515,7 +507,7 @@ TEST(parked_session_is_told_everything)
 	selected_close(s);
 	/* mail only: out of the counters, no array */
 	view_close(v);
-	v = open_account(dir);
+	v = open_french(dir);
 	add(v, inbox, "x\r\n", 0);
 	EXPECT_OK(view_news(v, &parked, true, &a, &news));
 	EXPECT(news.has_new && news.exists == 6 && parked.count == 6 && parked.uidnext == 8);
@@ -530,7 +522,7 @@ TEST(parked_session_is_told_everything)
 	EXPECT_INT(news.changed[0].seq, 6);
 	/* a command comes: the session is back with the same numbers, after a restart of the cell */
 	view_close(v);
-	v = open_account(dir);
+	v = open_french(dir);
 	EXPECT_OK(selected_open(v, inbox, &held, &s));
 	EXPECT_INT(selected_uid(s, 2), 3);
 	EXPECT_INT(selected_uid(s, 6), 7);
@@ -553,7 +545,7 @@ TEST(a_mailbox_that_is_copied_into_itself_does_not_grow_without_end)
 {
 	CLEANUP(arena_free) struct arena a = { 0 };
 	const char *dir = test_dir();
-	struct view *v = open_account(dir);
+	struct view *v = open_french(dir);
 	int64_t inbox = inbox_of(v);
 	struct uid_set all = { 0 };
 	struct copied copied;
@@ -573,7 +565,7 @@ TEST(copy_shares_the_email_and_counts_once)
 {
 	CLEANUP(arena_free) struct arena a = { 0 };
 	const char *dir = test_dir();
-	struct view *v = open_account(dir);
+	struct view *v = open_french(dir);
 	int64_t inbox = inbox_of(v);
 	struct uid_set set = { 0 };
 	struct mailbox archive;
@@ -607,7 +599,7 @@ TEST(copy_shares_the_email_and_counts_once)
 	EXPECT_INT(quota.used_bytes, 30);
 	EXPECT_INT(get(v, inbox, &a).messages, 3);
 	view_close(v);
-	v = open_account(dir);
+	v = open_french(dir);
 	view_quota(v, &quota);
 	EXPECT_INT(quota.used_bytes, 30);
 	view_close(v);
@@ -618,7 +610,7 @@ TEST(vanished_and_the_floor)
 {
 	CLEANUP(arena_free) struct arena a = { 0 };
 	const char *dir = test_dir();
-	struct view *v = open_account(dir);
+	struct view *v = open_french(dir);
 	int64_t inbox = inbox_of(v);
 	struct uid_set set, known = { 0 };
 	uint64_t before;
@@ -640,7 +632,7 @@ TEST(vanished_and_the_floor)
 	/* a month later they are forgotten */
 	clock_wall_offset(40 * 86400);
 	view_close(v);
-	v = open_account(dir);
+	v = open_french(dir);
 	expunge(v, inbox, 9, 9);
 	view_compact(v);
 	while (view_tick(v))
@@ -664,7 +656,7 @@ static uint64_t thread_of(struct view *v, const char *text)
 TEST(threads_by_references_and_subject)
 {
 	const char *dir = test_dir();
-	struct view *v = open_account(dir);
+	struct view *v = open_french(dir);
 	uint64_t first = thread_of(v, "Message-ID: <a@x>\r\nSubject: Lunch\r\n\r\n");
 
 	EXPECT(thread_of(v, "Message-ID: <b@x>\r\nIn-Reply-To: <a@x>\r\nSubject: Re: Lunch\r\n\r\n") == first);
