@@ -16,15 +16,15 @@
 #include <unistd.h>
 #include <zlib.h>
 
-enum { BUFFER = 256 * 1024, PATIENCE_S = 300 };
+enum { BUFFER = 256 * 1024, LINE_MAX_B = 64 * 1024 * 1024, PATIENCE_S = 300 };  /* SORT of 1,000,000 is a line of 7 MB */
 
 struct link {
 	int      fd;
 	SSL     *ssl;
 	z_stream *in_z, *out_z;  /* NULL: no COMPRESS */
 	char     *raw;           /* compressed bytes that came */
-	char     *in;            /* [at, n) was read and not yet taken */
-	size_t   at, n;
+	char     *in;            /* [at, n) of its room was read and not yet taken */
+	size_t   at, n, room;
 	uint64_t bytes;
 };
 
@@ -71,6 +71,7 @@ struct link *link_open(int port, bool tls)
 	int on = 1;
 
 	l->in = must(malloc(BUFFER + 1));
+	l->room = BUFFER;
 	l->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (l->fd < 0 || connect(l->fd, (struct sockaddr *)&to, sizeof(to)) < 0)
 		load_fail("connect to port %d", port);
@@ -171,14 +172,18 @@ static void fill(struct link *l)
 {
 	if (l->at == l->n)
 		l->at = l->n = 0;
-	if (l->n == BUFFER) {
+	if (l->n == l->room && l->at > 0) {
 		memmove(l->in, l->in + l->at, l->n - l->at);
 		l->n -= l->at;
 		l->at = 0;
 	}
-	if (l->n == BUFFER)
-		load_fail("a line of more than %d bytes", BUFFER);
-	size_t got = read_some(l, l->in + l->n, BUFFER - l->n);
+	if (l->n == l->room) {
+		if (l->room >= LINE_MAX_B)
+			load_fail("a line of more than %d bytes", LINE_MAX_B);
+		l->room *= 2;
+		l->in = must(realloc(l->in, l->room + 1));
+	}
+	size_t got = read_some(l, l->in + l->n, l->room - l->n);
 	l->n += got;
 	l->bytes += got;
 }
