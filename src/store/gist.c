@@ -15,7 +15,7 @@
 #include "text/fold.h"
 #include <assert.h>
 
-enum { GISTS_MAX = 8 << 20, GIST_MAX = 4096 /* bytes of one that is kept */, GISTS_IDLE_MS = 60000, TABLE_FIRST = 1024 };
+enum { GISTS_MAX = 32 << 20, GIST_MAX = 4096 /* bytes of one that is kept */, GISTS_IDLE_MS = 60000, TABLE_FIRST = 1024 };
 
 static_assert(GIST_TEXTS + 2 <= 8, "kept.has is a byte");
 
