@@ -6,7 +6,7 @@
  * in the cell, and some of them on disk (gist_table.c): an email never changes, so nothing has to be kept in step, and what is lost was only
  * quick.
  *
- * Bounded: GISTS_MAX bytes for an account; what does not fit is made each time. All go when nobody asked for GISTS_IDLE_MS, and when they
+ * Bounded: 32 MB for an account (view.c); what does not fit is made each time. All go when nobody asked for GISTS_IDLE_MS, and when they
  * have been full for so long (what is asked for by then may be another mailbox). A gist is never changed or freed alone; one that lacks
  * a text is made again, and takes the place of the first. */
 #include "store/gist_private.h"
@@ -15,7 +15,7 @@
 #include "text/fold.h"
 #include <assert.h>
 
-enum { GISTS_MAX = 32 << 20, GIST_MAX = 4096 /* bytes of one that is kept */, GISTS_IDLE_MS = 60000, TABLE_FIRST = 1024 };
+enum { GIST_MAX = 4096 /* bytes of one that is kept */, GISTS_IDLE_MS = 60000, TABLE_FIRST = 1024 };
 
 static_assert(GIST_TEXTS + 2 <= 8, "kept.has is a byte");
 
@@ -82,6 +82,14 @@ static void read_record(struct str record, unsigned wants, struct arena *a, stru
 
 /* ------------------------------------------------------------------------------------------------------------ keeping */
 
+void gists_begin(struct view *v)
+{
+	if (v->gists != NULL)
+		return;
+	v->gists = MEM_NEW(struct gists);
+	v->gists->most = v->gists_most;
+}
+
 static struct kept **place_of(const struct gists *all, uint32_t email)
 {
 	size_t at = (size_t)(email * UINT64_C(0x9e3779b97f4a7c15) >> 32);  /* whichever emails a mailbox has, they are spread */
@@ -112,7 +120,7 @@ void gist_keep(struct gists *all, const struct gist *g, unsigned has)
 
 	for (int i = 0; i < GIST_TEXTS; i++)
 		size += g->texts[i].n;
-	if (all->arena.total + size > GISTS_MAX && all->full_ms == 0)
+	if (all->arena.total + size > all->most && all->full_ms == 0)
 		all->full_ms = all->used_ms;
 	if (size > GIST_MAX || all->full_ms != 0)
 		return;
@@ -170,8 +178,7 @@ static size_t look_up(struct view *v, const uint32_t *emails, size_t n, unsigned
 static void keep_all(struct view *v, const struct gist *gists, const uint32_t *which, size_t n, unsigned has)
 {
 	pthread_mutex_lock(&v->gists_lock);
-	if (v->gists == NULL)
-		v->gists = MEM_NEW(struct gists);
+	gists_begin(v);
 	v->gists->used_ms = clock_mono_ms();
 	for (size_t i = 0; i < n; i++)
 		if (gists[which[i]].email != 0) {

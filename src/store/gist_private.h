@@ -22,13 +22,14 @@ enum { BLOCK_WAS_READ = 1, BLOCK_IS_NEW = 2 };   /* the table was asked for it; 
 struct gists {
 	struct arena  arena;
 	struct kept **table;         /* by email, open addressing, a power of two; at most half full */
-	size_t        n, cap;
+	size_t        n, cap, most;  /* most: bytes of the arena */
 	int64_t       used_ms, full_ms;   /* full_ms 0: it is not */
 	uint8_t      *blocks;        /* by email / GIST_BLOCK */
 	size_t        n_blocks, n_new;
 };
 
 /* gist.c, all under the gists lock. */
+void gists_begin(struct view *v);   /* makes an empty one if there is none */
 void gist_keep(struct gists *all, const struct gist *g, unsigned has);
 const struct kept *gist_kept(const struct gists *all, uint32_t email);   /* NULL: it is not */
 

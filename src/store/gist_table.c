@@ -115,8 +115,7 @@ bool gists_read(struct view *v, const uint32_t *emails, const uint32_t *which, s
 	bool is_any = false;
 
 	pthread_mutex_lock(&v->gists_lock);
-	if (v->gists == NULL)
-		v->gists = MEM_NEW(struct gists);
+	gists_begin(v);
 	for (size_t i = 0; i < n; i++) {
 		uint8_t *block = block_of(v, emails[which[i]]);
 		if (block != NULL && !(*block & BLOCK_WAS_READ)) {

@@ -206,6 +206,7 @@ struct view {
 
 	pthread_mutex_t    gists_lock;       /* alone */
 	struct gists      *gists;            /* NULL: none are kept */
+	size_t             gists_most;       /* bytes that they may take: 32 MB, less where a test wants to see the end */
 };
 
 enum tx_kind { TX_SYNC, TX_FLAGS };

@@ -19,6 +19,7 @@ enum {
 	IDLE_MS = 5000,
 	INDEX_AFTER_MS = 10000,       /* of somebody being here: who only looks for new mail costs nothing */
 	INDEX_LEAST = 64,             /* emails */
+	GISTS_MAX = 32 << 20,         /* bytes: 250,000 messages that are sorted by subject */
 };
 
 static void locks_init(struct view *v)
@@ -103,6 +104,7 @@ enum err view_open(const char *folder, const struct view_config *config, struct 
 
 	locks_init(v);
 	v->config = *config;
+	v->gists_most = GISTS_MAX;
 	view_set_limits(v, &config->limits);
 	view_set_undelete_days(v, UNDELETE_DAYS);
 	e = open_files(v, folder);
