@@ -7,49 +7,13 @@
  * One render at a time for an account. It is given the sessions that lack something when it starts; who wakes up
  * meanwhile is taken out of it (its resume tells the news itself), what changes meanwhile starts the next one. A
  * cell that dies under a render has told nobody, or somebody the whole of it: each RENDERED is taken or not, so the
- * rest is simply asked again. */
-#include "net/parked.h"
+ * rest is simply asked again. Who waits for changes of other accounts: visits.c. */
+#include "net/parked_private.h"
 #include "base/log.h"
-#include "base/map.h"
 #include "base/mem.h"
 #include <assert.h>
 
-enum { RETRY_FIRST_MS = 1000, RETRY_MAX_MS = 30000, UNWATCH_AFTER_MS = 5000, LOOK_AGAIN_MAX_MS = 300000 };
-
-struct parked_account {
-	struct parked    *table;
-	uint64_t          account, newest;   /* the modseq of the last CHANGED */
-	struct member    *first;
-	struct visit     *visits;            /* members of other accounts that wait for changes of this one */
-	struct loop_timer wake;              /* those that lack something are attached again */
-	size_t            wanting;           /* parked and wants news: watched while there is one, and a little longer */
-	bool              is_watched;
-	struct loop_timer unwatch;
-	struct loop_fd    pair;              /* of the running render; fd -1: none */
-	struct member   **who;               /* by index of its STATE; NULL: answered, or no longer parked */
-	uint32_t          who_n, sent, answered;
-	uint64_t          asked_at;          /* newest when it started */
-	struct loop_timer retry;
-	int64_t           retry_ms;
-};
-
-struct visit {
-	struct parked_account *at;
-	struct member *m;
-	struct visit  *next, **link;         /* of the account */
-	struct visit  *more;                 /* of the member */
-	uint64_t       modseq;               /* what the client knows of it */
-	int64_t        look_ms;              /* it could not ask, and tries again then; 0: it could */
-	int32_t        pause_ms;             /* before that; twice as long each time */
-	bool           asks_once, must_look, is_kept;
-};
-
-struct parked {
-	struct loop *loop;
-	const struct parked_host *host;
-	void        *context;
-	struct map   accounts;
-};
+enum { RETRY_MAX_MS = 30000, UNWATCH_AFTER_MS = 5000 };
 
 static void render_soon(struct parked_account *a);
 
@@ -78,6 +42,18 @@ static void unwatch_soon(struct parked_account *a)
 	loop_timer_in(a->table->loop, &a->unwatch, UNWATCH_AFTER_MS);
 }
 
+void parked_want(struct parked_account *a, bool tells)
+{
+	if (a->wanting++ == 0)
+		set_watch(a, true, tells);
+}
+
+void parked_unwant(struct parked_account *a)
+{
+	if (--a->wanting == 0)
+		unwatch_soon(a);
+}
+
 struct parked *parked_new(struct loop *l, const struct parked_host *host, void *context)
 {
 	struct parked *p = MEM_NEW(struct parked);
@@ -101,7 +77,7 @@ size_t parked_accounts(const struct parked *p) { return p->accounts.n; }
 
 /* ---- members */
 
-static struct parked_account *account_of(struct parked *p, uint64_t account)
+struct parked_account *parked_account_of(struct parked *p, uint64_t account)
 {
 	struct parked_account *a = map_get_u64(&p->accounts, account);
 
@@ -117,7 +93,7 @@ static struct parked_account *account_of(struct parked *p, uint64_t account)
 
 void member_enter(struct parked *p, struct member *m)
 {
-	struct parked_account *a = account_of(p, m->grant.account);
+	struct parked_account *a = parked_account_of(p, m->grant.account);
 
 	assert(m->of == NULL);
 	m->of = a;
@@ -149,8 +125,7 @@ static void render_end(struct parked_account *a)
 	a->who_n = a->sent = a->answered = 0;
 }
 
-/* The last of its sessions, and of those that wait for it, has left. */
-static void account_forget(struct parked_account *a)
+void parked_account_left(struct parked_account *a)
 {
 	struct parked *p = a->table;
 
@@ -164,163 +139,6 @@ static void account_forget(struct parked_account *a)
 	map_set_u64(&p->accounts, a->account, NULL);
 	mem_free(a);
 }
-
-/* ---- visits
- *
- * They stay while their member is attached, so that a change between two parkings is not missed; what it waits for is compared when it parks.
- *
- * When an account changes, all who wait for it want to know at once, more than its cell lets in: who could not ask tries again, a second later and
- * then less and less often. */
-
-static bool has_changed(const struct visit *v) { return v->must_look || v->modseq < v->at->newest; }
-
-static bool wants_to_look(const struct visit *v, int64_t now_ms) { return has_changed(v) || (v->look_ms != 0 && now_ms >= v->look_ms); }
-
-static void wake_due(void *context);
-
-static void wake_at(struct parked_account *a, int64_t at_ms)
-{
-	if (a->wake.place && a->wake.at_ms <= at_ms)
-		return;
-	a->wake.due = wake_due;
-	a->wake.context = a;
-	loop_timer_at(a->table->loop, &a->wake, at_ms);
-}
-
-/* Not at once: who parks just now is not asleep yet. */
-static void wake_soon(struct parked_account *a) { wake_at(a, loop_now_ms(a->table->loop)); }
-
-static void wake_due(void *context)
-{
-	struct parked_account *a = context;
-	const struct parked_host *host = a->table->host;
-	void *host_context = a->table->context;
-	int64_t now_ms = loop_now_ms(a->table->loop);
-	struct visit *next;
-
-	for (struct visit *v = a->visits; v != NULL; v = v->next)
-		if (v->look_ms > now_ms)
-			wake_at(a, v->look_ms);
-	for (struct visit *v = a->visits; v != NULL; v = next) {  /* a goes with the last of them */
-		next = v->next;
-		if (v->m->is_parked && wants_to_look(v, now_ms))
-			host->news(host_context, v->m, RENDERED_ATTACH, STR(""));
-	}
-}
-
-static struct visit *visit_new(struct parked *p, struct member *m, uint64_t account, bool asks_once)
-{
-	struct visit *v = MEM_NEW(struct visit);
-	struct parked_account *a = account_of(p, account);
-
-	*v = (struct visit){ .at = a, .m = m, .next = a->visits, .link = &a->visits, .more = m->visits, .modseq = UINT64_MAX, .must_look = asks_once };
-	if (v->next)
-		v->next->link = &v->next;
-	a->visits = v;
-	m->visits = v;
-	if (a->wanting++ == 0)
-		set_watch(a, true, true);
-	return v;
-}
-
-static void visit_end(struct visit *v)
-{
-	struct parked_account *a = v->at;
-
-	if (v->next)
-		v->next->link = v->link;
-	*v->link = v->next;
-	mem_free(v);
-	if (--a->wanting == 0)
-		unwatch_soon(a);
-	account_forget(a);
-}
-
-static void visits_doubt(struct member *m)
-{
-	for (struct visit *v = m->visits; v != NULL; v = v->more)
-		v->is_kept = false;
-}
-
-/* All but those that are kept. */
-static void visits_end(struct member *m)
-{
-	struct visit **link = &m->visits, *v;
-
-	while ((v = *link) != NULL) {
-		if (v->is_kept) {
-			link = &v->more;
-			continue;
-		}
-		*link = v->more;
-		visit_end(v);
-	}
-}
-
-/* When it tries again, if it still has to. One that has not been told since to ask had no chance to. */
-static void look_again(struct parked *p, struct visit *v, bool could_not_ask)
-{
-	if (could_not_ask) {
-		v->pause_ms = v->pause_ms == 0 ? RETRY_FIRST_MS : v->pause_ms < LOOK_AGAIN_MAX_MS / 2 ? v->pause_ms * 2 : LOOK_AGAIN_MAX_MS;
-		v->look_ms = loop_now_ms(p->loop) + v->pause_ms;
-	} else if (v->look_ms == 0) {
-		v->pause_ms = 0;
-	}
-	if (v->look_ms != 0)
-		wake_at(v->at, v->look_ms);
-}
-
-static void visit_again(struct parked *p, struct member *m, uint64_t account, uint64_t modseq, enum wait how)
-{
-	bool asks_once = how != WAIT_KNOWS;
-	struct visit *v = m->visits;
-
-	while (v != NULL && v->at->account != account)
-		v = v->more;
-	if (v == NULL)
-		v = visit_new(p, m, account, asks_once);
-	else if (asks_once && v->asks_once && modseq < v->modseq && !v->is_kept)
-		modseq = v->modseq;  /* it was told of what is new: not again, whatever it has heard there */
-	v->modseq = v->is_kept && v->modseq < modseq ? v->modseq : modseq;
-	v->asks_once = asks_once;
-	v->is_kept = true;
-	look_again(p, v, how == WAIT_COULD_NOT_ASK);
-	if (has_changed(v))
-		wake_soon(v->at);
-}
-
-/* bool own, and for each other account u64, u64 modseq, u8 enum wait. False: malformed. */
-static bool visits_begin(struct parked *p, struct member *m, struct str waits)
-{
-	struct scan s = scan_of(waits);
-	bool is_own = get_bool(&s);
-
-	while (!scan_done(&s)) {
-		uint64_t account = get_u64(&s), modseq = get_u64(&s);
-		uint8_t how = get_u8(&s);
-		if (s.failed || how > WAIT_COULD_NOT_ASK)
-			return false;
-		if (account == m->of->account || account == 0)
-			is_own = true;
-		else
-			visit_again(p, m, account, modseq, (enum wait)how);
-	}
-	m->waits_own = is_own;
-	return !s.failed;
-}
-
-void member_changed(struct member *m, struct buf *out)
-{
-	for (struct visit *v = m->visits; v != NULL; v = v->more) {
-		if (!v->asks_once || !wants_to_look(v, loop_now_ms(v->at->table->loop)))
-			continue;
-		put_u64(out, v->at->account);
-		v->must_look = false;
-		v->look_ms = 0;
-		v->modseq = v->modseq > v->at->newest ? v->modseq : v->at->newest;
-	}
-}
-
 void member_wake(UNUSED struct parked *p, struct member *m)
 {
 	struct parked_account *a = m->of;
@@ -331,8 +149,8 @@ void member_wake(UNUSED struct parked *p, struct member *m)
 	if (m->place)
 		a->who[m->place - 1] = NULL;
 	m->place = 0;
-	if (m->waits_own && --a->wanting == 0)
-		unwatch_soon(a);
+	if (m->waits_own)
+		parked_unwant(a);
 	m->waits_own = false;
 }
 
@@ -350,7 +168,7 @@ void member_leave(struct parked *p, struct member *m)
 		m->next->link = m->link;
 	*m->link = m->next;
 	m->of = NULL;
-	account_forget(a);
+	parked_account_left(a);
 }
 
 static void set_record(struct member *m, struct str record)
@@ -362,7 +180,7 @@ static void set_record(struct member *m, struct str record)
 	m->record = str_make(copy, record.n);
 }
 
-bool member_park(struct parked *p, struct member *m, struct str frame)
+bool member_park(UNUSED struct parked *p, struct member *m, struct str frame)
 {
 	struct parked_account *a = m->of;
 	struct scan s = scan_of(frame);
@@ -377,7 +195,7 @@ bool member_park(struct parked *p, struct member *m, struct str frame)
 		return false;
 	visits_doubt(m);
 	m->waits_own = wants_news;
-	if (wants_news && waits.n > 0 && !visits_begin(p, m, waits)) {
+	if (wants_news && waits.n > 0 && !visits_begin(m, waits)) {
 		m->waits_own = false;
 		return false;
 	}
@@ -386,8 +204,8 @@ bool member_park(struct parked *p, struct member *m, struct str frame)
 	m->modseq = modseq;
 	m->wants_news = wants_news;
 	m->is_parked = true;
-	if (m->waits_own && a->wanting++ == 0)
-		set_watch(a, true, false);
+	if (m->waits_own)
+		parked_want(a, false);
 	render_soon(a);
 	return true;
 }
@@ -548,8 +366,7 @@ void parked_changed(struct parked *p, uint64_t account, uint64_t modseq)
 		return;
 	a->newest = modseq;
 	render_soon(a);
-	if (a->visits != NULL)
-		wake_soon(a);
+	visits_changed(a);
 }
 
 void parked_epoch(struct parked *p, uint64_t account, uint32_t epoch)

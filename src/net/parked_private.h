@@ -1,0 +1,63 @@
+/* net/parked_private.h -- the tables behind net/parked.h: parked.c (accounts, who is parked, rendering) and visits.c (who waits for changes of other
+ * accounts). */
+#ifndef FACTEUR_NET_PARKED_PRIVATE_H
+#define FACTEUR_NET_PARKED_PRIVATE_H
+#include "base/map.h"
+#include "net/parked.h"
+
+enum { RETRY_FIRST_MS = 1000 };
+
+struct parked_account {
+	struct parked    *table;
+	uint64_t          account, newest;   /* the modseq of the last CHANGED */
+	struct member    *first;
+	struct visit     *visits;            /* members of other accounts that wait for changes of this one */
+	struct loop_timer wake;              /* those that lack something are attached again */
+	size_t            wanting;           /* parked and wants news: watched while there is one, and a little longer */
+	bool              is_watched;
+	struct loop_timer unwatch;
+	struct loop_fd    pair;              /* of the running render; fd -1: none */
+	struct member   **who;               /* by index of its STATE; NULL: answered, or no longer parked */
+	uint32_t          who_n, sent, answered;
+	uint64_t          asked_at;          /* newest when it started */
+	struct loop_timer retry;
+	int64_t           retry_ms;
+};
+
+struct visit {
+	struct parked_account *at;
+	struct member *m;
+	struct visit  *next, **link;         /* of the account */
+	struct visit  *more;                 /* of the member */
+	uint64_t       modseq;               /* what the client knows of it */
+	int64_t        look_ms;              /* it could not ask, and tries again then; 0: it could */
+	int32_t        pause_ms;             /* before that; twice as long each time */
+	bool           asks_once, must_look, is_kept;
+};
+
+struct parked {
+	struct loop *loop;
+	const struct parked_host *host;
+	void        *context;
+	struct map   accounts;
+};
+
+/* ---- parked.c */
+
+struct parked_account *parked_account_of(struct parked *p, uint64_t account);
+/* When its last session, and the last one that waits for it, has left. */
+void parked_account_left(struct parked_account *a);
+/* One more, or one less, wants to hear of its changes. tells: as in parked_host.watch. */
+void parked_want(struct parked_account *a, bool tells);
+void parked_unwant(struct parked_account *a);
+
+/* ---- visits.c */
+
+/* What m waits for from now on. waits: bool own, and for each other account u64, u64 modseq, u8 enum wait. False: malformed. */
+bool visits_begin(struct member *m, struct str waits);
+/* Nothing any more, but for those that visits_begin() has named since visits_doubt(). */
+void visits_doubt(struct member *m);
+void visits_end(struct member *m);
+/* The account has changed. */
+void visits_changed(struct parked_account *a);
+#endif

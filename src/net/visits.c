@@ -1,0 +1,161 @@
+/* Who waits for changes of other accounts.
+ *
+ * Visits stay while their member is attached, so that a change between two parkings is not missed; what it waits for is compared when it parks.
+ *
+ * When an account changes, all who wait for it want to know at once, more than its cell lets in: who could not ask tries again, a second later and
+ * then less and less often. */
+#include "net/parked_private.h"
+#include "base/mem.h"
+
+enum { LOOK_AGAIN_MAX_MS = 300000 };
+
+static bool has_changed(const struct visit *v) { return v->must_look || v->modseq < v->at->newest; }
+
+static bool wants_to_look(const struct visit *v, int64_t now_ms) { return has_changed(v) || (v->look_ms != 0 && now_ms >= v->look_ms); }
+
+static void wake_due(void *context);
+
+static void wake_at(struct parked_account *a, int64_t at_ms)
+{
+	if (a->wake.place && a->wake.at_ms <= at_ms)
+		return;
+	a->wake.due = wake_due;
+	a->wake.context = a;
+	loop_timer_at(a->table->loop, &a->wake, at_ms);
+}
+
+/* Not at once: who parks just now is not asleep yet. */
+static void wake_soon(struct parked_account *a) { wake_at(a, loop_now_ms(a->table->loop)); }
+
+static void wake_due(void *context)
+{
+	struct parked_account *a = context;
+	const struct parked_host *host = a->table->host;
+	void *host_context = a->table->context;
+	int64_t now_ms = loop_now_ms(a->table->loop);
+	struct visit *next;
+
+	for (struct visit *v = a->visits; v != NULL; v = v->next)
+		if (v->look_ms > now_ms)
+			wake_at(a, v->look_ms);
+	for (struct visit *v = a->visits; v != NULL; v = next) {  /* a goes with the last of them */
+		next = v->next;
+		if (v->m->is_parked && wants_to_look(v, now_ms))
+			host->news(host_context, v->m, RENDERED_ATTACH, STR(""));
+	}
+}
+
+static struct visit *visit_new(struct member *m, uint64_t account, bool asks_once)
+{
+	struct visit *v = MEM_NEW(struct visit);
+	struct parked_account *a = parked_account_of(m->of->table, account);
+
+	*v = (struct visit){ .at = a, .m = m, .next = a->visits, .link = &a->visits, .more = m->visits, .modseq = UINT64_MAX, .must_look = asks_once };
+	if (v->next)
+		v->next->link = &v->next;
+	a->visits = v;
+	m->visits = v;
+	parked_want(a, true);
+	return v;
+}
+
+static void visit_end(struct visit *v)
+{
+	struct parked_account *a = v->at;
+
+	if (v->next)
+		v->next->link = v->link;
+	*v->link = v->next;
+	mem_free(v);
+	parked_unwant(a);
+	parked_account_left(a);
+}
+
+void visits_doubt(struct member *m)
+{
+	for (struct visit *v = m->visits; v != NULL; v = v->more)
+		v->is_kept = false;
+}
+
+void visits_end(struct member *m)
+{
+	struct visit **link = &m->visits, *v;
+
+	while ((v = *link) != NULL) {
+		if (v->is_kept) {
+			link = &v->more;
+			continue;
+		}
+		*link = v->more;
+		visit_end(v);
+	}
+}
+
+/* When it tries again, if it still has to. One that has not been told since to ask had no chance to. */
+static void look_again(struct visit *v, bool could_not_ask)
+{
+	if (could_not_ask) {
+		v->pause_ms = v->pause_ms == 0 ? RETRY_FIRST_MS : v->pause_ms < LOOK_AGAIN_MAX_MS / 2 ? v->pause_ms * 2 : LOOK_AGAIN_MAX_MS;
+		v->look_ms = loop_now_ms(v->at->table->loop) + v->pause_ms;
+	} else if (v->look_ms == 0) {
+		v->pause_ms = 0;
+	}
+	if (v->look_ms != 0)
+		wake_at(v->at, v->look_ms);
+}
+
+static void visit_again(struct member *m, uint64_t account, uint64_t modseq, enum wait how)
+{
+	bool asks_once = how != WAIT_KNOWS;
+	struct visit *v = m->visits;
+
+	while (v != NULL && v->at->account != account)
+		v = v->more;
+	if (v == NULL)
+		v = visit_new(m, account, asks_once);
+	else if (asks_once && v->asks_once && modseq < v->modseq && !v->is_kept)
+		modseq = v->modseq;  /* it was told of what is new: not again, whatever it has heard there */
+	v->modseq = v->is_kept && v->modseq < modseq ? v->modseq : modseq;
+	v->asks_once = asks_once;
+	v->is_kept = true;
+	look_again(v, how == WAIT_COULD_NOT_ASK);
+	if (has_changed(v))
+		wake_soon(v->at);
+}
+
+bool visits_begin(struct member *m, struct str waits)
+{
+	struct scan s = scan_of(waits);
+	bool is_own = get_bool(&s);
+
+	while (!scan_done(&s)) {
+		uint64_t account = get_u64(&s), modseq = get_u64(&s);
+		uint8_t how = get_u8(&s);
+		if (s.failed || how > WAIT_COULD_NOT_ASK)
+			return false;
+		if (account == m->of->account || account == 0)
+			is_own = true;
+		else
+			visit_again(m, account, modseq, (enum wait)how);
+	}
+	m->waits_own = is_own;
+	return !s.failed;
+}
+
+void member_changed(struct member *m, struct buf *out)
+{
+	for (struct visit *v = m->visits; v != NULL; v = v->more) {
+		if (!v->asks_once || !wants_to_look(v, loop_now_ms(v->at->table->loop)))
+			continue;
+		put_u64(out, v->at->account);
+		v->must_look = false;
+		v->look_ms = 0;
+		v->modseq = v->modseq > v->at->newest ? v->modseq : v->at->newest;
+	}
+}
+
+void visits_changed(struct parked_account *a)
+{
+	if (a->visits != NULL)
+		wake_soon(a);
+}
