@@ -5,6 +5,8 @@
                                            many search pop3 wake idle memory restart folders slow sending deferred
     make bench BENCH="imap --rounds 3"     --rounds N; --json; --peers mdbox,Maildir (or none); --million (mailboxes of 1,000,000 in
                                            `many`); --scale 0.1 (smaller loads, to try); --save FILE (the JSON too); --svg FILE
+    make bench BENCH="imap --awake"        no processor idles meanwhile: what a program does is counted without what waking a virtual
+                                           processor takes (docs/performance.md)
     python3 tests/bench/bench.py --from FILE... [--json|--markdown|--svg FILE]      tables of runs that were saved
 
 What is compared is work: CPU of all processes of a server, memory, system calls. Rates and times depend on the machine and its
@@ -20,6 +22,7 @@ import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.dirname(HERE)]
+import awake  # noqa: E402
 import debian  # noqa: E402
 import ending  # noqa: E402
 import parts  # noqa: E402
@@ -111,7 +114,8 @@ def measure(args):
     if args.layouts:
         progress("fetching Postfix and Dovecot")
         debian.prepare()
-    results = {"date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"), "rounds": args.rounds, **facts(),
+    results = {"date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"), "rounds": args.rounds,
+               "awake": args.awake, **facts(),
                "versions": debian.versions() if args.layouts else {}, "settings": peers.CONFIG if args.layouts else {},
                "command": "make bench BENCH=\"" + " ".join(sys.argv[1:]) + "\""}
     for name in args.parts:
@@ -140,6 +144,8 @@ def saved(files):
         if all_of_them is None:
             all_of_them = results
             continue
+        if results.get("awake") != all_of_them.get("awake"):
+            raise RuntimeError(f"{name} and {files[0]} are not to be compared: one was measured with --awake, one without")
         again = {r["part"] for r in results["rows"]}
         all_of_them["rows"] = [r for r in all_of_them["rows"] if r["part"] not in again] + results["rows"]
         all_of_them["notes"] += results["notes"]
@@ -156,6 +162,7 @@ def arguments():
     p.add_argument("--peers", default="mdbox,Maildir")
     p.add_argument("--scale", type=float, default=1)
     p.add_argument("--million", action="store_true")
+    p.add_argument("--awake", action="store_true")
     p.add_argument("--json", action="store_true")
     p.add_argument("--markdown", action="store_true")
     p.add_argument("--save")
@@ -179,7 +186,7 @@ def main():
         if args.files:
             results, failed = saved(args.files), False
         else:
-            with ending.nothing_left():
+            with ending.nothing_left(), awake.processors() if args.awake else contextlib.nullcontext():
                 results, failed = measure(args)
     except RuntimeError as why:
         sys.exit(str(why))

@@ -51,6 +51,11 @@ def short(peer):
     return peer.replace("postfix + dovecot, ", "")
 
 
+def processors(results):
+    """How the processors were: figures of the two kinds are not to be compared."""
+    return "kept from idling" if results.get("awake") else "left to idle"
+
+
 def table(results, colour):
     def paint(text, code):
         return f"\033[{code}m{text}\033[0m" if colour else text
@@ -77,7 +82,7 @@ def table(results, colour):
     for note in results["notes"]:
         print(paint(f"! {note}", 33))
     print(f"Medians of {results['rounds']} rounds, {' and '.join(results['contestants'])} in turn. CPU: {results['cpu']}. "
-          "A ratio is how many times better facteur is.")
+          f"Processors: {processors(results)}. A ratio is how many times better facteur is.")
 
 
 def markdown(results):
@@ -98,6 +103,7 @@ def markdown(results):
             many = f" ({number(low)}-{number(high)})" if low is not None and len(ours) > 1 else ""
             cells.append("" if x is None else f"{number(x)} ×{many}" if x >= 1 else f"**slower: {number(x)} ×**{many}")
         print(f"| {r['what']} | {number(median(ours))} {r['unit']} | {budget} | {' | '.join(cells)} |")
+    print(f"\nMedians of {results['rounds']} rounds; processors: {processors(results)}.")
 
 
 STYLE = """
@@ -127,7 +133,7 @@ def svg(results):
            f'Dovecot, ratios">', f"<style>{STYLE}</style>", f'<rect class="ground" width="100%" height="100%"/>',
            '<text class="head" x="16" y="26">facteur beside Postfix and Dovecot: how many times better</text>',
            f'<text class="quiet" x="16" y="44">medians of {results["rounds"]} alternating rounds on one machine, {results["date"][:10]}; '
-           'logarithmic; red: facteur is worse</text>']
+           f'processors {processors(results)}; logarithmic; red: facteur is worse</text>']
     for i, p in enumerate(peers):
         out.append(f'<rect class="p{i}" x="{left + wide - 230 + 120 * i}" y="17" width="10" height="10"/>'
                    f'<text x="{left + wide - 215 + 120 * i}" y="26">to {html.escape(short(p))}</text>')
