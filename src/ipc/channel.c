@@ -13,17 +13,15 @@
 #include "base/log.h"
 #include "base/map.h"
 #include "base/mem.h"
+#include "ipc/datagram.h"
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
-#include <stdatomic.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { HEADER_SIZE = 12, FLAG_ANSWER = 1, UNSENT_MAX = 4 << 20, UNSENT_FDS_MAX = 1024, INBOX_MAX = 4096, INBOX_ROUND = 256, SHORT_ROUNDS = 7,
-       COPY_MAX = 8192 };
+enum { UNSENT_MAX = 4 << 20, UNSENT_FDS_MAX = 1024, INBOX_MAX = 4096, INBOX_ROUND = 256, SHORT_ROUNDS = 7 };
 
 struct row {
 	uint16_t  number;
@@ -52,18 +50,6 @@ struct pending {  /* one call without an answer */
 	bool            is_answered;
 };
 
-struct item {  /* a datagram that waits: in the inbox (received) or unsent */
-	struct item   *next;
-	uint16_t       type, flags;
-	uint32_t       call;
-	enum err       status;
-	struct pending *ask;    /* an answer to an ask, already taken out of pending; NULL: a request or notice */
-	size_t         size;
-	int            fds[MESSAGE_FDS_MAX];
-	int            fd_count;
-	char           body[];
-};
-
 struct channel {
 	pthread_mutex_t lock;
 	pthread_cond_t  answered;     /* an answer came, or the reader's place is free */
@@ -79,10 +65,10 @@ struct channel {
 	bool            told_closed;
 	bool            is_woken;     /* wake_fd is readable */
 	struct map      pending;
-	struct item    *inbox, **inbox_end;
+	struct datagram *inbox, **inbox_end;
 	size_t          inbox_count;
 	unsigned        short_rounds; /* so many more take one message only */
-	struct item    *unsent, **unsent_end;
+	struct datagram *unsent, **unsent_end;
 	size_t          unsent_bytes, unsent_fds;
 };
 
@@ -126,15 +112,6 @@ struct channel *channel_new(int fd, enum role self, enum role peer, const struct
 	return ch;
 }
 
-/* Passwords travel here (VERIFY, SECRET_COMMAND): nothing of a message stays in memory that is given back. */
-static void item_free(struct item *it)
-{
-	for (int i = 0; i < it->fd_count; i++)
-		fd_close(&it->fds[i]);
-	mem_wipe(it->body, it->size);
-	mem_free(it);
-}
-
 /* Lock held. Somebody shall call channel_receive(). */
 static void wake(struct channel *ch)
 {
@@ -147,7 +124,7 @@ static void wake(struct channel *ch)
 	(void)ignored;
 }
 
-static void inbox_add(struct channel *ch, struct item *it)
+static void inbox_add(struct channel *ch, struct datagram *it)
 {
 	it->next = NULL;
 	*ch->inbox_end = it;
@@ -158,11 +135,11 @@ static void inbox_add(struct channel *ch, struct item *it)
 /* Lock held. Takes a pending ask out of the table and lets channel_receive() run its callback with this status. */
 static void ask_ends(struct channel *ch, struct pending *p, enum err status)
 {
-	struct item *it = mem_alloc(sizeof(*it));
+	struct datagram *it = mem_alloc(sizeof(*it));
 
 	map_set_u64(&ch->pending, p->call, NULL);
 	it->type = p->type;
-	it->flags = FLAG_ANSWER;
+	it->flags = DATAGRAM_IS_ANSWER;
 	it->status = status;
 	it->ask = p;
 	inbox_add(ch, it);
@@ -183,9 +160,9 @@ static void lose(struct channel *ch)
 	else
 		ch->fd = -1 - ch->fd;  /* the reader closes it when it comes back */
 	while (ch->unsent) {
-		struct item *it = ch->unsent;
+		struct datagram *it = ch->unsent;
 		ch->unsent = it->next;
-		item_free(it);
+		datagram_free(it);
 	}
 	ch->unsent_end = &ch->unsent;
 	ch->unsent_bytes = ch->unsent_fds = 0;
@@ -237,41 +214,11 @@ bool channel_wants_write(const struct channel *ch)
 bool channel_is_open(const struct channel *ch) { return channel_fd(ch) >= 0; }
 int channel_wake_fd(const struct channel *ch) { return ch->wake_fd; }
 
-/* 0: sent; EAGAIN: no room; else errno */
-static int send_now(int fd, const struct item *it, struct str body)
-{
-	CLEANUP(buf_free) struct buf head = BUF(HEADER_SIZE);
-	union { char room[CMSG_SPACE(sizeof(int) * MESSAGE_FDS_MAX)]; struct cmsghdr align; } control = { { 0 } };
-
-	put_u16(&head, it->type);
-	put_u16(&head, it->flags);
-	put_u32(&head, it->call);
-	put_u32(&head, (uint32_t)it->status);
-	struct iovec part[2] = { { head.p, head.n }, { (void *)(uintptr_t)body.p, body.n } };
-	struct msghdr m = { .msg_iov = part, .msg_iovlen = 2 };
-	if (it->fd_count > 0) {
-		m.msg_control = control.room;
-		m.msg_controllen = CMSG_SPACE(sizeof(int) * (size_t)it->fd_count);
-		struct cmsghdr *c = &control.align;  /* CMSG_FIRSTHDR(), of a room that is there */
-		c->cmsg_level = SOL_SOCKET;
-		c->cmsg_type = SCM_RIGHTS;
-		c->cmsg_len = CMSG_LEN(sizeof(int) * (size_t)it->fd_count);
-		memcpy(CMSG_DATA(c), it->fds, sizeof(int) * (size_t)it->fd_count);
-	}
-	for (;;) {
-		if (sendmsg(fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0)
-			return 0;
-		if (errno == EINTR)
-			continue;
-		return errno == ENOBUFS || errno == EWOULDBLOCK || errno == ETOOMANYREFS ? EAGAIN : errno;
-	}
-}
-
 static void flush_locked(struct channel *ch)
 {
 	while (ch->unsent && ch->fd >= 0) {
-		struct item *it = ch->unsent;
-		int failure = send_now(ch->fd, it, str_make(it->body, it->size));
+		struct datagram *it = ch->unsent;
+		int failure = datagram_send(ch->fd, it, str_make(it->body, it->size));
 		if (failure == EAGAIN)
 			return;
 		if (failure) {
@@ -283,7 +230,7 @@ static void flush_locked(struct channel *ch)
 			ch->unsent_end = &ch->unsent;
 		ch->unsent_bytes -= it->size + sizeof(*it);
 		ch->unsent_fds -= (size_t)it->fd_count;
-		item_free(it);
+		datagram_free(it);
 	}
 }
 
@@ -294,24 +241,12 @@ void channel_flush(struct channel *ch)
 	pthread_mutex_unlock(&ch->lock);
 }
 
-/* Copies of descriptors for a message that waits; none is left open when one cannot be made. */
-static enum err keep_fds(struct item *it, const int *fds, int fd_count)
-{
-	for (it->fd_count = 0; it->fd_count < fd_count; it->fd_count++) {
-		int copy = fcntl(fds[it->fd_count], F_DUPFD_CLOEXEC, 3);
-		if (copy < 0)
-			return ERR_LIMIT;
-		it->fds[it->fd_count] = copy;
-	}
-	return ERR_OK;
-}
-
 /* Lock held. Sends, or keeps for later when there is no room. A peer that leaves 4 MB unread is lost; when too many
  * descriptors wait, only this message is refused: they are scarce in a storm, which is nobody's fault. */
 static enum err post(struct channel *ch, uint16_t type, uint16_t flags, uint32_t call, enum err status, struct str body,
                      const int *fds, int fd_count)
 {
-	struct item head = { .type = type, .flags = flags, .call = call, .status = status, .fd_count = fd_count };
+	struct datagram head = { .type = type, .flags = flags, .call = call, .status = status, .fd_count = fd_count };
 
 	if (ch->fd < 0)
 		return ERR_UNAVAILABLE;
@@ -322,7 +257,7 @@ static enum err post(struct channel *ch, uint16_t type, uint16_t flags, uint32_t
 	flush_locked(ch);
 	if (ch->fd < 0)
 		return ERR_UNAVAILABLE;
-	int failure = ch->unsent ? EAGAIN : send_now(ch->fd, &head, body);
+	int failure = ch->unsent ? EAGAIN : datagram_send(ch->fd, &head, body);
 	if (failure == 0)
 		return ERR_OK;
 	if (failure != EAGAIN) {
@@ -336,15 +271,9 @@ static enum err post(struct channel *ch, uint16_t type, uint16_t flags, uint32_t
 	}
 	if (fd_count && ch->unsent_fds + (size_t)fd_count > UNSENT_FDS_MAX)
 		return ERR_LIMIT;
-	struct item *it = mem_alloc(sizeof(*it) + body.n);
-	*it = head;
-	it->size = body.n;
-	if (body.n)
-		memcpy(it->body, body.p, body.n);
-	if (keep_fds(it, fds, fd_count) != ERR_OK) {
-		item_free(it);
+	struct datagram *it = datagram_keep(&head, body);
+	if (it == NULL)
 		return ERR_LIMIT;
-	}
 	*ch->unsent_end = it;
 	ch->unsent_end = &it->next;
 	ch->unsent_bytes += it->size + sizeof(*it);
@@ -364,14 +293,14 @@ enum err channel_notify(struct channel *ch, uint16_t type, struct str body, cons
 void channel_reply(struct channel *ch, uint32_t call, enum err status, struct str body, const int *fds, int fd_count)
 {
 	pthread_mutex_lock(&ch->lock);
-	post(ch, 0, FLAG_ANSWER, call, status, body, fds, fd_count);
+	post(ch, 0, DATAGRAM_IS_ANSWER, call, status, body, fds, fd_count);
 	pthread_mutex_unlock(&ch->lock);
 }
 
 /* Why this datagram may not come from this peer; NULL if it may. */
-static const char *refusal(const struct channel *ch, const struct item *it)
+static const char *refusal(const struct channel *ch, const struct datagram *it)
 {
-	if (it->flags & FLAG_ANSWER)
+	if (it->flags & DATAGRAM_IS_ANSWER)
 		return NULL;
 	const struct row *r = row_of(it->type);
 	if (r == NULL)
@@ -388,87 +317,6 @@ static const char *refusal(const struct channel *ch, const struct item *it)
 	return "message at the wrong place";
 }
 
-/* Room for the largest message is a lot to ask of the allocator for each, so one is kept for whoever receives next. It is empty. */
-static _Atomic(struct item *) spare_room;
-
-static struct item *room_get(void)
-{
-	struct item *it = atomic_exchange(&spare_room, NULL);
-
-	return it != NULL ? it : mem_resize(NULL, sizeof(*it) + MESSAGE_BODY_MAX);
-}
-
-static void room_keep(struct item *it)
-{
-	mem_free(atomic_exchange(&spare_room, it));
-}
-
-/* What was received, in memory of its own size: a small message is copied out of its room, a large one takes it along. */
-static struct item *fitted(struct item *room)
-{
-	size_t size = sizeof(*room) + room->size;
-
-	if (room->size > COPY_MAX)
-		return mem_resize(room, size);
-	struct item *it = mem_resize(NULL, size);
-	memcpy(it, room, size);
-	mem_wipe(room->body, room->size);
-	room_keep(room);
-	return it;
-}
-
-/* Takes one datagram from the descriptor; lock not held. NULL: none there (*failure 0) or the peer is gone (*failure set). */
-static struct item *take(int fd, int *failure)
-{
-	struct item *it = room_get();
-	char head[HEADER_SIZE];
-	union { char room[CMSG_SPACE(sizeof(int) * MESSAGE_FDS_MAX)]; struct cmsghdr align; } control;
-	struct iovec parts[2] = { { head, sizeof(head) }, { it->body, MESSAGE_BODY_MAX } };
-	struct msghdr m = { .msg_iov = parts, .msg_iovlen = 2, .msg_control = control.room, .msg_controllen = sizeof(control.room) };
-	ssize_t n;
-
-	*failure = 0;
-	*it = (struct item){ 0 };
-	do
-		n = recvmsg(fd, &m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-	while (n < 0 && errno == EINTR);
-	if (n < 0) {
-		*failure = errno == EAGAIN ? 0 : errno;
-		room_keep(it);
-		return NULL;
-	}
-	it->size = (size_t)n > sizeof(head) ? (size_t)n - sizeof(head) : 0;
-	for (struct cmsghdr *c = CMSG_FIRSTHDR(&m); c; c = CMSG_NXTHDR(&m, c)) {
-		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
-			continue;
-		it->fd_count = (int)((c->cmsg_len - CMSG_LEN(0)) / sizeof(int));
-		memcpy(it->fds, CMSG_DATA(c), sizeof(int) * (size_t)it->fd_count);
-	}
-	/* Descriptors are missing because we have no room for more: that is not the sender's fault. The message comes without
-	 * any, and its handler refuses it. Only more than a message may carry is. */
-	bool has_too_many = (m.msg_flags & MSG_CTRUNC) && it->fd_count == MESSAGE_FDS_MAX;
-	while ((m.msg_flags & MSG_CTRUNC) && it->fd_count > 0)
-		fd_close(&it->fds[--it->fd_count]);
-	if ((m.msg_flags & MSG_CTRUNC) && !has_too_many)
-		log_warn("no descriptor left for a message: raise the limit of open files (LimitNOFILE=, ulimit -n)");
-	if (n == 0) {  /* the end; or nothing, perhaps with descriptors, which nobody of ours sends */
-		item_free(it);
-		*failure = EPIPE;
-		return NULL;
-	}
-	struct scan s = scan_of(str_make(head, (size_t)n - it->size));
-	it->type = get_u16(&s);
-	it->flags = get_u16(&s);
-	it->call = get_u32(&s);
-	it->status = (enum err)get_u32(&s);
-	if (s.failed || (m.msg_flags & MSG_TRUNC) || has_too_many || (unsigned)it->status >= ERR_COUNT) {
-		item_free(it);
-		*failure = EPROTO;
-		return NULL;
-	}
-	return fitted(it);
-}
-
 /* Whose answer brings a descriptor. Any other caller does not look for one, and it would stay open. */
 static bool answer_carries(uint16_t request)
 {
@@ -476,7 +324,7 @@ static bool answer_carries(uint16_t request)
 }
 
 /* Lock held. An answer finds its call; a request or notice goes to the inbox. */
-static void sort(struct channel *ch, struct item *it)
+static void sort(struct channel *ch, struct datagram *it)
 {
 	const char *why = refusal(ch, it);
 
@@ -484,21 +332,21 @@ static void sort(struct channel *ch, struct item *it)
 		const struct row *r = row_of(it->type);
 		log_error("channel closed peer=%s type=%s(%u) size_bytes=%zu why=%s", role_name(ch->peer), r ? r->name : "?", it->type,
 		          it->size, why);
-		item_free(it);
+		datagram_free(it);
 		lose(ch);
 		return;
 	}
-	if (!(it->flags & FLAG_ANSWER)) {
+	if (!(it->flags & DATAGRAM_IS_ANSWER)) {
 		inbox_add(ch, it);
 		return;
 	}
 	struct pending *p = map_get_u64(&ch->pending, it->call);
 	if (p != NULL && it->fd_count > 0 && !answer_carries(p->type)) {
 		log_error("channel closed peer=%s why=an answer with descriptors that nobody asked for", role_name(ch->peer));
-		item_free(it);
+		datagram_free(it);
 		lose(ch);
 	} else if (p == NULL || p->is_answered) {  /* its caller gave up before, or is told already */
-		item_free(it);
+		datagram_free(it);
 	} else if (p->done) {
 		map_set_u64(&ch->pending, p->call, NULL);
 		it->ask = p;
@@ -510,7 +358,7 @@ static void sort(struct channel *ch, struct item *it)
 		buf_add_bytes(&p->answer_bytes, it->body, it->size);
 		p->is_answered = true;
 		it->fd_count = 0;
-		item_free(it);
+		datagram_free(it);
 		pthread_cond_broadcast(&ch->answered);
 	}
 }
@@ -525,7 +373,7 @@ static size_t read_all(struct channel *ch, size_t inbox_most, const bool *is_ans
 
 		ch->has_reader = true;
 		pthread_mutex_unlock(&ch->lock);
-		struct item *it = take(fd, &failure);
+		struct datagram *it = datagram_receive(fd, &failure);
 		pthread_mutex_lock(&ch->lock);
 		ch->has_reader = false;
 		if (ch->fd < 0) {  /* lost meanwhile: lose() left the closing to us */
@@ -533,8 +381,7 @@ static size_t read_all(struct channel *ch, size_t inbox_most, const bool *is_ans
 			ch->fd = -1;
 			if (old >= 0 && old == fd)
 				close(old);
-			if (it)
-				item_free(it);
+			datagram_free(it);
 			pthread_cond_broadcast(&ch->answered);
 			return n;
 		}
@@ -564,7 +411,7 @@ static void read_round(struct channel *ch)
 	}
 }
 
-static void run_item(struct channel *ch, struct item *it)
+static void run_item(struct channel *ch, struct datagram *it)
 {
 	struct message m = { it->type, it->call, it->status, str_make(it->body, it->size), { 0 }, it->fd_count };
 
@@ -584,7 +431,7 @@ static void run_item(struct channel *ch, struct item *it)
 	}
 	for (int i = 0; i < m.fd_count; i++)
 		fd_close(&m.fds[i]);
-	item_free(it);
+	datagram_free(it);
 }
 
 /* Lock held. A thread that waits for its answer polls the socket too, so the same bytes wake us both; it reads them as soon as it runs.
@@ -615,7 +462,7 @@ enum err channel_receive(struct channel *ch)
 	let_reader_read(ch);
 	read_round(ch);  /* what is left in the socket makes it readable again */
 	while (ch->inbox) {
-		struct item *it = ch->inbox;
+		struct datagram *it = ch->inbox;
 		ch->inbox = it->next;
 		if (ch->inbox == NULL)
 			ch->inbox_end = &ch->inbox;
@@ -755,12 +602,12 @@ void channel_free(struct channel *ch)
 	lose(ch);
 	pthread_mutex_unlock(&ch->lock);
 	while (ch->inbox) {
-		struct item *it = ch->inbox;
+		struct datagram *it = ch->inbox;
 		ch->inbox = it->next;
 		if (it->ask)
 			run_item(ch, it);
 		else
-			item_free(it);
+			datagram_free(it);
 	}
 	map_free(&ch->pending);
 	fd_close(&ch->wake_fd);
