@@ -3,6 +3,7 @@
 #include "base/test.h"
 #include "deliver/local.h"
 #include "store/account_test.h"
+#include "store/delivered.h"
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -90,6 +91,138 @@ TEST(a_batch_and_its_replay)
 	d[0].may_be_duplicate = true;
 	deliver_batch(v, &settings, &batch, &a, &results);
 	EXPECT_INT(find(v, "INBOX", &a).messages, 4);
+	view_close(v);
+	test_dir_remove(dir);
+}
+
+static void deliver_to(struct view *v, uint64_t first, uint64_t last, const char *detail, uint64_t prune_seq)
+{
+	static const struct deliver_settings settings = { .detail_is_folder = true };
+
+	while (first <= last) {
+		CLEANUP(arena_free) struct arena a = { 0 };
+		struct delivery d[DELIVERY_BATCH_MAX];
+		struct delivery_batch batch = { .account = 7, .prune_log_id = 5, .prune_seq = prune_seq, .deliveries = d };
+		struct delivery_result *results;
+		for (; first <= last && batch.n < COUNT_OF(d); first++) {
+			d[batch.n] = letter(first, "Subject: x\r\n\r\n");
+			d[batch.n].detail = str_of(detail);
+			d[batch.n++].may_be_duplicate = true;
+		}
+		deliver_batch(v, &settings, &batch, &a, &results);
+		for (size_t i = 0; i < batch.n; i++)
+			EXPECT_INT(results[i].outcome, DELIVERY_DONE);
+	}
+}
+
+static uint32_t messages_in(struct view *v, const char *path)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+
+	EXPECT_OK(view_publish(v));
+	return find(v, path, &a).messages;
+}
+
+static void expect_known(struct view *v, uint64_t log_id, uint64_t first, uint64_t last, enum err want)
+{
+	uint32_t email;
+
+	for (uint64_t seq = first; seq <= last; seq++) {
+		EXPECT_ERR(delivered_find(v, &(struct delivery_key){ log_id, seq, 0 }, &email), want);
+		if (want == ERR_OK)
+			EXPECT_OK(delivered_check(v, email));
+	}
+}
+
+/* The newest 128 names stand elsewhere than the others: neither moving nor forgetting may lose one, or find one that is gone. */
+TEST(names_of_any_number_of_deliveries)
+{
+	static const uint64_t ends[] = { 1, 127, 128, 129, 300 };
+
+	EACH(ends, end) {
+		const char *dir = test_dir();
+		struct view *v = open_account(dir);
+		uint64_t half = *end / 2;
+		for (uint64_t seq = 1; seq <= *end; seq++)
+			deliver_to(v, seq, seq, "", 0);  /* one by one */
+		for (int again = 0; again < 2; again++) {
+			expect_known(v, 5, 1, *end, ERR_OK);
+			expect_known(v, 5, *end + 1, *end + 1, ERR_NOTFOUND);
+			expect_known(v, 4, *end, *end, ERR_NOTFOUND);   /* of another log */
+			deliver_to(v, 1, *end, "", 0);
+			EXPECT_INT(messages_in(v, "INBOX"), *end);
+			view_close(v);
+			v = open_account(dir);
+		}
+		deliver_to(v, *end + 1, *end + 1, "", half);
+		expect_known(v, 5, 1, half, ERR_NOTFOUND);
+		expect_known(v, 5, half + 1, *end + 1, ERR_OK);
+		view_close(v);
+		v = open_account(dir);
+		expect_known(v, 5, 1, half, ERR_NOTFOUND);
+		deliver_to(v, half + 1, *end + 130, "", half);   /* some known, some in batches */
+		EXPECT_INT(messages_in(v, "INBOX"), *end + 130);
+		deliver_to(v, *end + 131, *end + 131, "", *end + 130);
+		expect_known(v, 5, 1, *end + 130, ERR_NOTFOUND);
+		expect_known(v, 5, *end + 131, *end + 131, ERR_OK);
+		view_close(v);
+		test_dir_remove(dir);
+	}
+}
+
+TEST(names_of_deliveries_into_other_mailboxes)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	const char *dir = test_dir();
+	struct view *v = open_account(dir);
+	uint64_t modseq;
+
+	EXPECT_OK(view_mailbox_create(v, STR("lists"), MAILBOX_PLAIN, &a, NULL));
+	deliver_to(v, 1, 1, "", 0);
+	EXPECT_OK(view_publish(v));
+	modseq = find(v, "INBOX", &a).highestmodseq;
+	for (uint64_t seq = 2; seq <= 100; seq++)
+		deliver_to(v, seq, seq, "lists", 0);
+	EXPECT_OK(view_publish(v));
+	EXPECT_INT(find(v, "INBOX", &a).highestmodseq, modseq);   /* nothing happened there */
+	view_close(v);
+	v = open_account(dir);
+	deliver_to(v, 1, 100, "lists", 0);
+	EXPECT_INT(messages_in(v, "lists"), 99);
+	view_close(v);
+	test_dir_remove(dir);
+}
+
+/* A transaction that moves all names into the table, and one that forgets them, and neither is committed. */
+TEST(names_stay_when_nothing_is_committed)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	const char *dir = test_dir();
+	struct view *v = open_account(dir);
+	struct appended *done;
+	struct append *ap;
+	size_t n;
+
+	deliver_to(v, 1, 128, "", 0);
+	for (uint64_t forget = 0; forget <= 128; forget += 64) {
+		struct append_new in = { .mailbox_id = inbox_of(v) };
+		EXPECT_OK(append_begin(v, &ap));
+		EXPECT_OK(append_message(ap, &in, 1));
+		EXPECT_OK(append_write(ap, STR("x\r\n")));
+		EXPECT_OK(append_end(ap));
+		append_delivered(ap, &(struct delivery_key){ 5, 129, 0 });
+		append_forget_delivered(ap, 5, forget);
+		view_set_limits(v, &(struct view_limits){ .quota_bytes = 1 });
+		EXPECT_ERR(append_commit_later(&ap, &a, &done, &n), ERR_QUOTA);
+		view_set_limits(v, &(struct view_limits){ 0 });
+		expect_known(v, 5, 1, 128, ERR_OK);
+		expect_known(v, 5, 129, 129, ERR_NOTFOUND);
+	}
+	view_close(v);
+	v = open_account(dir);
+	expect_known(v, 5, 1, 128, ERR_OK);
+	deliver_to(v, 1, 129, "", 0);
+	EXPECT_INT(messages_in(v, "INBOX"), 129);
 	view_close(v);
 	test_dir_remove(dir);
 }

@@ -135,6 +135,7 @@ TEST(an_account_of_an_older_program)
 	struct base b = open_base(dir);
 	sql(b.db, "DROP TABLE chunk");
 	sql(b.db, "DROP TABLE gist");  /* and whatever else came later */
+	sql(b.db, "ALTER TABLE mailbox DROP COLUMN delivered");
 	sql(b.db, "CREATE TABLE message (mailbox_id INTEGER NOT NULL, uid INTEGER NOT NULL, email_id INTEGER NOT NULL,"
 	          " flags INTEGER NOT NULL, modseq INTEGER NOT NULL, saved INTEGER NOT NULL, PRIMARY KEY (mailbox_id, uid))"
 	          " WITHOUT ROWID");

@@ -4,6 +4,7 @@
  * children is not deleted, so there is no \NonExistent and no \Noselect anywhere. */
 #include "base/bytes.h"
 #include "base/clock.h"
+#include "base/log.h"
 #include "store/store_private.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -97,8 +98,9 @@ static bool has_children(struct view *v, struct str path)
 enum err mailbox_load(struct view *v)
 {
 	static const char sql[] = "SELECT mailbox_id, path, role, uidvalidity, uidnext, messages, unseen, deleted, size, "
-							  "modseq, created FROM mailbox";
+							  "modseq, created, delivered FROM mailbox";
 	CLEANUP(stmt_release) struct stmt *q = db_query(v->db, sql);
+	enum err names = delivered_load(v, STR_NONE);
 
 	while (stmt_row(q)) {
 		struct box *box = MEM_NEW(struct box);
@@ -123,15 +125,21 @@ enum err mailbox_load(struct view *v)
 			v->boxes = mem_resize(v->boxes, v->boxes_cap * sizeof(struct box *));
 		}
 		v->boxes[v->n_boxes++] = box;
+		if (box->m.role == MAILBOX_INBOX)
+			names = delivered_load(v, stmt_str(q, 11));
 	}
-	return stmt_end(q);
+	TRY(stmt_end(q));
+	if (names != ERR_OK)
+		log_error("the account's database is damaged: the names of its newest deliveries account=%llu; bring it back from a backup",
+		          (unsigned long long)v->config.account);
+	return names;
 }
 
 enum err mailbox_write(struct tx *tx, const struct mailbox *m)
 {
 	static const char sql[] =
-		"UPDATE mailbox SET uidnext = ?1, messages = ?2, unseen = ?3, deleted = ?4, size = ?5, modseq = ?6"
-		" WHERE mailbox_id = ?7";
+		"UPDATE mailbox SET uidnext = ?1, messages = ?2, unseen = ?3, deleted = ?4, size = ?5, modseq = ?6,"
+		" delivered = coalesce(?8, delivered) WHERE mailbox_id = ?7";
 	CLEANUP(stmt_release) struct stmt *q = db_query(tx->v->db, sql);
 
 	stmt_bind_int64(q, 1, m->uidnext);
@@ -141,7 +149,21 @@ enum err mailbox_write(struct tx *tx, const struct mailbox *m)
 	stmt_bind_u64(q, 5, m->size);
 	stmt_bind_u64(q, 6, m->highestmodseq);
 	stmt_bind_int64(q, 7, m->mailbox_id);
+	stmt_bind_blob(q, 8, m->role == MAILBOX_INBOX ? delivered_column(tx) : STR_NONE);
+	tx->wrote_names |= m->role == MAILBOX_INBOX;
 	return stmt_done(q);
+}
+
+enum err mailbox_write_names(struct tx *tx)
+{
+	static const char sql[] = "UPDATE mailbox SET delivered = ?1 WHERE mailbox_id = ?2";
+	CLEANUP(stmt_release) struct stmt *q = db_query(tx->v->db, sql);
+	const struct box *inbox = box_by_role(tx->v, MAILBOX_INBOX);
+
+	stmt_bind_blob(q, 1, delivered_column(tx));
+	stmt_bind_int64(q, 2, inbox != NULL ? inbox->m.mailbox_id : 0);
+	TRY(stmt_done(q));
+	return db_changes(tx->v->db) == 1 ? ERR_OK : ERR_CORRUPT;  /* a delivery without a name could come twice */
 }
 
 /* In the transaction, also: one that is being made by it (a parent made a moment ago). 0: none. */
@@ -166,7 +188,7 @@ static enum err inherit(struct tx *tx, struct str path, int64_t mailbox_id)
 
 static enum err mailbox_insert(struct tx *tx, struct str path, enum mailbox_role role, struct box **out)
 {
-	static const char sql[] = "INSERT INTO mailbox VALUES (?1, ?2, ?3, ?4, 1, 0, 0, 0, 0, ?5, ?6)";
+	static const char sql[] = "INSERT INTO mailbox VALUES (?1, ?2, ?3, ?4, 1, 0, 0, 0, 0, ?5, ?6, x'')";
 	CLEANUP(stmt_release) struct stmt *q = db_query(tx->v->db, sql);
 	struct view *v = tx->v;
 	uint32_t now = (uint32_t)clock_wall_s();

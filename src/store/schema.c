@@ -1,6 +1,6 @@
 /* The tables of account.db. A step that has shipped is never edited; a new one is added below it. What a column means stands
  * with the file that writes it. Few tables and no secondary index: each page that a lone delivery touches costs 4 kB of
- * log, and a delivery touches mailbox, email, chunk, reference and delivered. */
+ * log, and a delivery touches mailbox, email, chunk and reference. */
 #include "store/chunk.h"
 #include "store/store_private.h"
 
@@ -91,9 +91,14 @@ static const char step_12[] =
 	/* gist_table.c; block: emails of these numbers / 256 */
 	"CREATE TABLE gist (block INTEGER PRIMARY KEY, crc INTEGER NOT NULL, gists BLOB NOT NULL);";
 
+static const char step_13[] =
+	/* delivered.c: in INBOX's row; what does not fit there is in the table */
+	"ALTER TABLE mailbox ADD COLUMN delivered BLOB NOT NULL DEFAULT x'';";
+
 static const struct db_step steps[] = {
 	{ 1, step_1, NULL }, { 2, step_2, NULL }, { 3, step_3, NULL }, { 4, step_4, NULL }, { 5, step_5, NULL }, { 6, step_6, NULL },
 	{ 7, step_7, NULL }, { 8, step_8, NULL }, { 9, step_9, NULL }, { 10, step_10, chunk_convert }, { 11, step_11, NULL }, { 12, step_12, NULL },
+	{ 13, step_13, NULL },
 };
 
 enum err schema_prepare(struct db *db)

@@ -152,6 +152,7 @@ struct view {
 	uint64_t           reserved;         /* committed end of the block */
 	struct chunk      *chunk;            /* chunk.c: the one that is held; NULL: none was yet */
 	atomic_ullong      committed;        /* number of the newest commit of this process */
+	struct names      *names;            /* delivered.c: those that stand in INBOX's row */
 	struct delivery_key pruned;          /* up to which names of deliveries were forgotten last */
 	int64_t            shared_bytes;     /* counted in more than one mailbox: see usage() in message.c */
 	int64_t            kept_bytes;       /* of emails that are in no mailbox and wait for their end in expunged.c */
@@ -224,6 +225,8 @@ struct tx {
 	int64_t        shared_bytes, kept_bytes;
 	struct reshape *reshapes;         /* mailboxes that appear, go or are renamed */
 	size_t         n_reshapes, reshapes_cap;
+	bool           has_names;         /* it changes names of deliveries (delivered.c) … */
+	bool           wrote_names;       /* … and INBOX's row has them */
 	bool           is_open;
 };
 
@@ -289,6 +292,7 @@ enum err schema_prepare(struct db *db) MUST_CHECK;
 enum err mailbox_load(struct view *v) MUST_CHECK;
 enum err mailbox_create_defaults(struct view *v) MUST_CHECK;
 enum err mailbox_write(struct tx *tx, const struct mailbox *m) MUST_CHECK;
+enum err mailbox_write_names(struct tx *tx) MUST_CHECK;   /* of deliveries, where INBOX's row was not written for anything else */
 /* INBOX in any case, no '/' at the end; ERR_INVALID. */
 enum err mailbox_path(struct str path, struct arena *a, struct str *out) MUST_CHECK;
 struct box *box_by_id(struct view *v, int64_t mailbox_id);      /* db or memory lock; NULL if deleted or unknown */
@@ -372,7 +376,11 @@ enum err emails_after(struct view *v, uint32_t after, uint32_t upto, uint32_t *o
 /* append.c: every email up to this one is committed, or never will be. Takes the memory lock. */
 uint32_t email_settled(struct view *v);
 
-/* delivered.c */
+/* delivered.c; all under the db lock */
+enum err delivered_load(struct view *v, struct str column) MUST_CHECK;   /* of INBOX's row; ERR_CORRUPT */
+/* What INBOX's row is to say at the commit; p == NULL: what it says. */
+struct str delivered_column(const struct tx *tx);
+void delivered_committed(struct tx *tx);       /* they are found from now on */
 enum err delivered_add(struct tx *tx, const struct delivery_key *key, uint32_t email) MUST_CHECK;
 enum err delivered_prune(struct tx *tx, const struct delivery_key *upto) MUST_CHECK;
 

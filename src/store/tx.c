@@ -244,6 +244,8 @@ static enum err tx_write(struct tx *tx)
 	TRY(chunk_flush(tx->v));
 	for (size_t i = 0; i < tx->n_boxes; i++)
 		TRY(mailbox_write(tx, &tx->counters[i]));
+	if (tx->has_names && !tx->wrote_names)
+		TRY(mailbox_write_names(tx));
 	if (tx->shared_bytes != tx->v->shared_bytes || tx->kept_bytes != tx->v->kept_bytes)
 		TRY(state_set_bytes(tx->v, tx->shared_bytes, tx->kept_bytes));
 	return db_commit(tx->v->db);
@@ -277,6 +279,7 @@ enum err tx_commit(struct tx *tx, uint64_t *commit)
 		copy_counters(&tx->boxes[i]->m, &tx->counters[i]);
 	if (tx->n_reshapes > 0)
 		apply_reshapes(tx);
+	delivered_committed(tx);
 	v->modseq = tx->modseq;
 	v->shared_bytes = tx->shared_bytes;
 	v->kept_bytes = tx->kept_bytes;

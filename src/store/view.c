@@ -78,6 +78,7 @@ static void release(struct view *v)
 		mem_free(v->keywords[i]);
 	events_free(&v->events);
 	mem_free(v->pending);
+	mem_free(v->names);
 	mem_free(v->boxes);
 	acl_close(v);
 	gists_drop(v);

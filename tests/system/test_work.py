@@ -290,7 +290,7 @@ def test_deliveries(server):
         return run
 
     one_by_one(5)()
-    check("4 kB in, alone", server.work.of(20, one_by_one(20), one_by_one(1)), calls=27.5, wakes=6.5, syncs=1, bytes=26500, allocs=80)
+    check("4 kB in, alone", server.work.of(20, one_by_one(20), one_by_one(1)), calls=27.5, wakes=6.5, syncs=1, bytes=22400, allocs=80)
     check("4 kB in, 40 together", server.work.of(40, together(40), one_by_one(1)), calls=19.5, wakes=4.6, syncs=1, bytes=10300, allocs=59)
     smtp.close()
 
