@@ -1,4 +1,4 @@
-/* The table share, and control's side of SUBJECT, GUEST, SHARES and SHARED.
+/* The table share, and control's side of SUBJECT, GUEST, SHARES, SHARED and SHARES_WITH.
  *
  * Whom an account shares with is told by its cell, whole, after each change (store/rights.h), and replaces what was
  * here: so the table needs no care when an address, a group or a member goes, only when the owner does. It is read
@@ -293,4 +293,42 @@ enum err shared_list(struct directory *d, uint64_t account, struct arena *a, str
 		(*out)[*n] =
 			(struct share_owner){ .account = get_u64(&s), .address = str_copy(a, get_str(&s, ADDRESS_TEXT_MAX)) };
 	return ERR_OK;
+}
+
+/* ---- does the one share with the other? ---- */
+
+/* The nearest way, by what the owner's lists say: enum subject_kind, 0: none. */
+static enum err find_way(struct directory *d, uint64_t guest, uint64_t owner, enum subject_kind *kind)
+{
+	static const char sql[] = GROUPS_OF_GUEST
+		" SELECT max(kind) FROM share WHERE owner = ?2 AND owner <> ?1"
+		" AND (kind = 1 OR (kind = 2 AND share.account = ?1) OR (kind = 3 AND grp IN (SELECT key FROM way)))";
+	CLEANUP(stmt_release) struct stmt *q = db_query(d->db, sql);
+
+	stmt_bind_u64(q, 1, guest);
+	stmt_bind_u64(q, 2, owner);
+	if (!stmt_row(q))
+		return stmt_err(q, ERR_NOTFOUND);
+	*kind = (enum subject_kind)stmt_int64(q, 0);
+	return ERR_OK;
+}
+
+enum err shares_with_serve(struct directory *d, struct str request)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct scan s = scan_of(request);
+	uint64_t guest_number = get_u64(&s), owner_number = get_u64(&s);
+	struct directory_account guest, owner;
+	enum subject_kind kind = (enum subject_kind)0;
+	bool is_his;
+
+	if (!get_end(&s))
+		return ERR_INVALID;
+	TRY(living(d, guest_number, &a, &guest));
+	TRY(living(d, owner_number, &a, &owner));
+	TRY(find_way(d, guest_number, owner_number, &kind));
+	is_his = kind > SUBJECT_ANYONE;
+	if (kind == SUBJECT_ANYONE)
+		TRY(is_anyone_of(d, domain_of(owner.address), &guest, &is_his));
+	return is_his ? ERR_OK : ERR_NOTFOUND;
 }

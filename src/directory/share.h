@@ -69,6 +69,8 @@ enum err subject_serve(struct directory *d, uint64_t account, struct str request
 enum err guest_serve(struct directory *d, uint64_t account, struct str request, struct buf *answer) MUST_CHECK;
 enum err shares_serve(struct directory *d, uint64_t account, struct str request) MUST_CHECK;
 enum err shared_serve(struct directory *d, uint64_t account, struct str request, struct buf *answer) MUST_CHECK;
+/* SHARES_WITH, which master asks: u64 guest, u64 owner. ERR_NOTFOUND: the owner shares nothing with him, or one of them is not there. */
+enum err shares_with_serve(struct directory *d, struct str request) MUST_CHECK;
 /* The same without a cell between: for commands. */
 enum err subject_find(struct directory *d, uint64_t account, struct str text, struct arena *a,
 					  struct subject *out) MUST_CHECK;

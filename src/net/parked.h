@@ -3,7 +3,8 @@
  * for each (ipc/frame.h).
  *
  * A session that looks into other accounts waits for their changes (visits), and is attached again when there are some: its own cell asks
- * the other ones what they are.
+ * the other ones what they are. For which account it waits its cell says, which may have been broken into: so master is asked whether it may, and of an
+ * account that shares nothing with it it learns nothing.
  *
  * Intrusive: a connection embeds a struct member; a parked one costs that and its record. The host writes to clients
  * and talks to master. Callbacks may make their own member leave, no other one. */
@@ -32,6 +33,8 @@ struct member {   /* all zeros: of no account */
 struct parked_host {
 	/* WATCH to master. tells: what changed just before may have been missed. */
 	void (*watch)(void *context, uint64_t account, bool on, bool tells);
+	/* MAY_WAIT to master: may sessions of guest hear that owner's account has changed? Answered by parked_may_wait(), not before it returns. */
+	void (*may_wait)(void *context, uint64_t guest, uint64_t owner);
 	int  (*attach)(void *context, uint64_t account);           /* ATTACH{RENDER} to master: our end of the pair; -1: logged */
 	/* A parked session: KEEP: tell the client bytes (m already has the new record); ATTACH: attach it again;
 	 * BYE: tell and close. */
@@ -58,6 +61,8 @@ void member_changed(struct member *m, struct buf *out);
 /* A busy one is no longer busy. */
 void parked_again(struct parked *p, struct member *m);
 
+/* ERR_OK: they may; ERR_NOTFOUND: nothing is shared with them; others: that could not be found out. */
+void parked_may_wait(struct parked *p, uint64_t guest, uint64_t owner, enum err e);
 void parked_changed(struct parked *p, uint64_t account, uint64_t modseq);   /* GATE_CHANGED */
 void parked_epoch(struct parked *p, uint64_t account, uint32_t epoch);      /* GATE_EPOCH */
 size_t parked_accounts(const struct parked *p);

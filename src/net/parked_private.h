@@ -13,6 +13,8 @@ struct parked_account {
 	struct member    *first;
 	struct visit     *visits;            /* members of other accounts that wait for changes of this one */
 	struct loop_timer wake;              /* those that lack something are attached again */
+	uint32_t          asks;              /* of its visits to master, in the seconds that began at asks_ms */
+	int64_t           asks_ms;
 	size_t            wanting;           /* parked and wants news: watched while there is one, and a little longer */
 	bool              is_watched;
 	struct loop_timer unwatch;
@@ -30,9 +32,14 @@ struct visit {
 	struct visit  *next, **link;         /* of the account */
 	struct visit  *more;                 /* of the member */
 	uint64_t       modseq;               /* what the client knows of it */
+	uint64_t       newest;               /* of the account, as far as master has said that this member may know */
+	uint64_t       asked_at;             /* newest of the account when master was asked last */
+	int64_t        ask_ms;               /* it could not be asked: again then; 0: it could */
 	int64_t        look_ms;              /* it could not ask, and tries again then; 0: it could */
 	int32_t        pause_ms;             /* before that; twice as long each time */
 	bool           asks_once, must_look, is_kept;
+	bool           must_ask, is_asked;   /* master; it has not answered yet */
+	bool           may_wait;             /* as it answered last: then the account is watched */
 };
 
 struct parked {

@@ -12,6 +12,9 @@ struct world {
 	struct parked *parked;
 	int            cell;          /* of the newest render; -1: none asked for */
 	int            renders, revoked;
+	uint64_t       asked[50][2];  /* MAY_WAIT: guest and owner, not answered yet */
+	int            asks, asked_n;
+	enum err       shares;        /* the answer */
 	char           told[4000];    /* "1:KEEP:bytes;" by session number, "watch:7:1;" */
 };
 
@@ -30,6 +33,15 @@ static void tell(struct world *w, const char *fmt, ...)
 static int number_of(struct member *m) { return ((struct session *)(void *)m)->number; }
 
 static void on_watch(void *context, uint64_t account, bool on, UNUSED bool tells) { tell(context, "watch:%d:%d;", (int)account, on); }
+
+static void on_may_wait(void *context, uint64_t guest, uint64_t owner)
+{
+	struct world *w = context;
+
+	w->asks++;
+	w->asked[w->asked_n][0] = guest;
+	w->asked[w->asked_n++][1] = owner;
+}
 
 static int on_attach(void *context, UNUSED uint64_t account)
 {
@@ -58,7 +70,7 @@ static void on_revoked(void *context, struct member *m)
 	member_leave(((struct world *)context)->parked, m);
 }
 
-static const struct parked_host host = { on_watch, on_attach, on_news, on_revoked };
+static const struct parked_host host = { on_watch, on_may_wait, on_attach, on_news, on_revoked };
 
 static void begin(struct world *w)
 {
@@ -148,8 +160,11 @@ static void answer(struct world *w, uint32_t index, enum rendered how, uint64_t 
 
 static void turn(struct world *w)
 {
-	for (int i = 0; i < 10; i++)
+	for (int i = 0; i < 10; i++) {
 		loop_once(w->loop, 0);
+		for (; w->asked_n > 0; w->asked_n--)
+			parked_may_wait(w->parked, w->asked[w->asked_n - 1][0], w->asked[w->asked_n - 1][1], w->shares);
+	}
 }
 
 TEST(one_render_for_all_that_want)
@@ -207,7 +222,8 @@ TEST(visits)
 	park_for(&w, &s[0], 10, true, 8);
 	park_for(&w, &s[1], 30, true, 8);
 	park_for(&w, &s[2], 10, true, 7);  /* his own account after all */
-	assert_string_equal(w.told, "watch:8:1;watch:7:1;");
+	turn(&w);
+	assert_string_equal(w.told, "watch:7:1;watch:8:1;");
 	parked_changed(w.parked, 8, 20);
 	turn(&w);
 	EXPECT(strstr(w.told, "0:ATTACH:;") != NULL);
@@ -260,7 +276,7 @@ TEST(waits_for_several)
 	enter(&w, &s, 1, 7);
 	park_with_both(&w, &s, 10, 20, 30);
 	turn(&w);
-	assert_string_equal(w.told, "watch:8:1;watch:9:1;watch:7:1;1:ATTACH:;");
+	assert_string_equal(w.told, "watch:7:1;1:ATTACH:;watch:9:1;watch:8:1;");
 	EXPECT_STR(str_of(changed(&s)), "9 8 ");
 	park_with_both(&w, &s, 10, 20, 30);
 	turn(&w);
@@ -336,6 +352,69 @@ TEST(who_could_not_ask_tries_again)
 	EXPECT_STR(str_of(w.told), "");
 	member_leave(w.parked, &s.m);
 	w.told[0] = 0;
+	end(&w);
+}
+
+/* A cell that was broken into can have its sessions wait for anybody. It learns nothing of who shares nothing with it, whoever else waits there. */
+TEST(who_may_not_wait_hears_nothing)
+{
+	struct world w;
+	struct session s, owners;
+
+	begin(&w);
+	enter(&w, &s, 1, 7);
+	enter(&w, &owners, 2, 8);
+	park(&w, &owners, 10, true);
+	w.shares = ERR_NOTFOUND;
+	park_for(&w, &s, 0, true, 8);
+	turn(&w);
+	parked_changed(w.parked, 8, 20);
+	turn(&w);
+	assert_string_equal(w.told, "watch:8:1;");   /* the owner's own */
+	EXPECT_INT(w.asks, 2);
+	member_wake(w.parked, &s.m);
+	park_unasked(&w, &s, 0, WAIT_ASKS_ONCE);
+	turn(&w);
+	EXPECT_STR(str_of(changed(&s)), "");         /* nor by what a session is told when it is attached */
+	w.shares = ERR_UNAVAILABLE;                  /* nobody knows: asked again in a second */
+	member_wake(w.parked, &s.m);
+	park_for(&w, &s, 0, true, 8);
+	turn(&w);
+	EXPECT_INT(w.asks, 4);
+	w.shares = ERR_OK;
+	clock_mono_advance(2000);
+	turn(&w);
+	EXPECT_INT(w.asks, 5);
+	EXPECT(strstr(w.told, "1:ATTACH:;") != NULL);
+	member_leave(w.parked, &s.m);
+	member_leave(w.parked, &owners.m);
+	end(&w);
+}
+
+/* What was shared is not any more: he is attached once, so that his cell says so, and then hears nothing. */
+TEST(who_has_lost_all_is_told_once)
+{
+	struct world w;
+	struct session s;
+
+	begin(&w);
+	enter(&w, &s, 1, 7);
+	park_for(&w, &s, 10, true, 8);
+	turn(&w);
+	parked_changed(w.parked, 8, 20);
+	turn(&w);
+	assert_string_equal(w.told, "watch:8:1;1:ATTACH:;");
+	park_for(&w, &s, 20, true, 8);
+	w.shares = ERR_NOTFOUND;
+	for (uint64_t modseq = 30; modseq < 60; modseq += 10) {
+		parked_changed(w.parked, 8, modseq);
+		turn(&w);
+		changed(&s);
+		if (!s.m.is_parked)
+			park_for(&w, &s, 20, true, 8);
+	}
+	assert_string_equal(w.told, "watch:8:1;1:ATTACH:;1:ATTACH:;");
+	member_leave(w.parked, &s.m);
 	end(&w);
 }
 

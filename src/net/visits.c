@@ -2,16 +2,28 @@
  *
  * Visits stay while their member is attached, so that a change between two parkings is not missed; what it waits for is compared when it parks.
  *
+ * For what a session waits its cell says, and a cell may have been broken into. So each time when there would be something to be told, master is asked
+ * first whether the account shares anything with the session's (role/master_pairs.c), and what is new counts from its answer on. Who has
+ * lost all that he could see is attached once more, so that his cell can tell him.
+ *
  * When an account changes, all who wait for it want to know at once, more than its cell lets in: who could not ask tries again, a second later and
  * then less and less often. */
 #include "net/parked_private.h"
 #include "base/mem.h"
 
-enum { LOOK_AGAIN_MAX_MS = 300000 };
+enum { LOOK_AGAIN_MAX_MS = 300000, ASKS_MAX = 2000, ASKS_MS = 10000 };
 
-static bool has_changed(const struct visit *v) { return v->must_look || v->modseq < v->at->newest; }
+static bool has_changed(const struct visit *v) { return v->must_look || v->modseq < v->newest; }
 
 static bool wants_to_look(const struct visit *v, int64_t now_ms) { return has_changed(v) || (v->look_ms != 0 && now_ms >= v->look_ms); }
+
+/* It begins to wait, or there would be something to tell, if it may be told. */
+static bool wants_to_ask(const struct visit *v, int64_t now_ms)
+{
+	bool is_new = v->m->is_parked && v->modseq < v->at->newest && v->asked_at < v->at->newest;
+
+	return !v->is_asked && (v->must_ask || is_new) && now_ms >= v->ask_ms;
+}
 
 static void wake_due(void *context);
 
@@ -27,6 +39,37 @@ static void wake_at(struct parked_account *a, int64_t at_ms)
 /* Not at once: who parks just now is not asleep yet. */
 static void wake_soon(struct parked_account *a) { wake_at(a, loop_now_ms(a->table->loop)); }
 
+/* A cell that has its session park again and again does not decide how much master has to do. False: later. */
+static bool may_ask(struct parked_account *guest, int64_t now_ms)
+{
+	if (now_ms >= guest->asks_ms + ASKS_MS) {
+		guest->asks_ms = now_ms;
+		guest->asks = 0;
+	}
+	return guest->asks++ < ASKS_MAX;
+}
+
+static void ask_later(struct visit *v)
+{
+	v->must_ask = true;
+	v->ask_ms = loop_now_ms(v->at->table->loop) + RETRY_FIRST_MS;
+	wake_at(v->at, v->ask_ms);
+}
+
+static void ask(struct visit *v)
+{
+	const struct parked *p = v->at->table;
+
+	if (!may_ask(v->m->of, loop_now_ms(p->loop))) {
+		ask_later(v);
+		return;
+	}
+	v->is_asked = true;
+	v->must_ask = false;
+	v->ask_ms = 0;
+	p->host->may_wait(p->context, v->m->of->account, v->at->account);
+}
+
 static void wake_due(void *context)
 {
 	struct parked_account *a = context;
@@ -35,14 +78,53 @@ static void wake_due(void *context)
 	int64_t now_ms = loop_now_ms(a->table->loop);
 	struct visit *next;
 
-	for (struct visit *v = a->visits; v != NULL; v = v->next)
+	for (struct visit *v = a->visits; v != NULL; v = v->next) {
 		if (v->look_ms > now_ms)
 			wake_at(a, v->look_ms);
+		if (v->ask_ms > now_ms)
+			wake_at(a, v->ask_ms);
+		else if (wants_to_ask(v, now_ms))
+			ask(v);
+	}
 	for (struct visit *v = a->visits; v != NULL; v = next) {  /* a goes with the last of them */
 		next = v->next;
 		if (v->m->is_parked && wants_to_look(v, now_ms))
 			host->news(host_context, v->m, RENDERED_ATTACH, STR(""));
 	}
+}
+
+static void take_answer(struct visit *v, enum err e)
+{
+	struct parked_account *a = v->at;
+
+	v->is_asked = false;
+	if (e != ERR_OK && e != ERR_NOTFOUND) {
+		ask_later(v);
+		return;
+	}
+	v->asked_at = a->newest;
+	v->must_look |= v->may_wait && e != ERR_OK;
+	if (e == ERR_OK)
+		v->newest = a->newest;
+	if (v->may_wait != (e == ERR_OK)) {
+		v->may_wait = e == ERR_OK;
+		if (v->may_wait)
+			parked_want(a, true);
+		else
+			parked_unwant(a);
+	}
+	if (has_changed(v))
+		wake_soon(a);
+}
+
+void parked_may_wait(struct parked *p, uint64_t guest, uint64_t owner, enum err e)
+{
+	struct parked_account *of = map_get_u64(&p->accounts, guest);
+
+	for (struct member *m = of ? of->first : NULL; m != NULL; m = m->next)
+		for (struct visit *v = m->visits; v != NULL; v = v->more)
+			if (v->at->account == owner && v->is_asked)
+				take_answer(v, e);
 }
 
 static struct visit *visit_new(struct member *m, uint64_t account, bool asks_once)
@@ -55,7 +137,6 @@ static struct visit *visit_new(struct member *m, uint64_t account, bool asks_onc
 		v->next->link = &v->next;
 	a->visits = v;
 	m->visits = v;
-	parked_want(a, true);
 	return v;
 }
 
@@ -66,8 +147,9 @@ static void visit_end(struct visit *v)
 	if (v->next)
 		v->next->link = v->link;
 	*v->link = v->next;
+	if (v->may_wait)
+		parked_unwant(a);
 	mem_free(v);
-	parked_unwant(a);
 	parked_account_left(a);
 }
 
@@ -118,8 +200,9 @@ static void visit_again(struct member *m, uint64_t account, uint64_t modseq, enu
 	v->modseq = v->is_kept && v->modseq < modseq ? v->modseq : modseq;
 	v->asks_once = asks_once;
 	v->is_kept = true;
+	v->must_ask |= !v->may_wait;
 	look_again(v, how == WAIT_COULD_NOT_ASK);
-	if (has_changed(v))
+	if (has_changed(v) || wants_to_ask(v, loop_now_ms(v->at->table->loop)))
 		wake_soon(v->at);
 }
 
@@ -145,12 +228,14 @@ bool visits_begin(struct member *m, struct str waits)
 void member_changed(struct member *m, struct buf *out)
 {
 	for (struct visit *v = m->visits; v != NULL; v = v->more) {
-		if (!v->asks_once || !wants_to_look(v, loop_now_ms(v->at->table->loop)))
+		bool is_told = v->asks_once && wants_to_look(v, loop_now_ms(v->at->table->loop));
+		if (is_told || !v->asks_once)
+			v->must_look = false;
+		if (!is_told)
 			continue;
 		put_u64(out, v->at->account);
-		v->must_look = false;
 		v->look_ms = 0;
-		v->modseq = v->modseq > v->at->newest ? v->modseq : v->at->newest;
+		v->modseq = v->modseq > v->newest ? v->modseq : v->newest;
 	}
 }
 

@@ -93,8 +93,18 @@ static enum err build(struct control *c)
 	return ERR_OK;
 }
 
+/* What master remembers of who shares with whom (master_pairs.c). owner 0: groups or accounts have changed. */
+static void tell_shares_changed(struct control *c, uint64_t owner)
+{
+	CLEANUP(buf_free) struct buf b = BUF(8);
+
+	put_u64(&b, owner);
+	channel_notify(c->master, NOTICE_SHARES_CHANGED, buf_str(&b), NULL, 0);
+}
+
 enum err control_send_directory(struct control *c)
 {
+	tell_shares_changed(c, 0);
 	TRY(build(c));
 	for (size_t i = 0; i < c->peer_count; i++)
 		if (c->peers[i].is_connected)
@@ -155,6 +165,8 @@ static void on_share(void *context, struct channel *ch, struct message *m)
 	             : m->type == REQUEST_SHARES ? shares_serve(d, cell->account, m->body)
 	                                         : shared_serve(d, cell->account, m->body, &answer);
 
+	if (e == ERR_OK && m->type == REQUEST_SHARES)
+		tell_shares_changed(cell->control, cell->account);
 	channel_reply(ch, m->call, e, e == ERR_OK ? buf_str(&answer) : STR(""), NULL, 0);
 }
 
@@ -321,6 +333,14 @@ static void on_listen(void *context, UNUSED struct channel *ch, struct message *
 	m->fds[0] = -1;
 }
 
+static void on_shares_with(void *context, struct channel *ch, struct message *m)
+{
+	struct control *c = context;
+	WITH_LOCK(c);
+
+	channel_reply(ch, m->call, shares_with_serve(c->directory, m->body), STR(""), NULL, 0);
+}
+
 static void on_stop(void *context, UNUSED struct channel *ch, UNUSED struct message *m)
 {
 	((struct control *)context)->stops = true;
@@ -329,7 +349,7 @@ static void on_master_gone(void *context, UNUSED struct channel *ch) { ((struct 
 
 static const struct channel_handler master_handlers_of_control[] = {
 	{ NOTICE_CONNECT, on_connect }, { NOTICE_LISTEN, on_listen }, { NOTICE_CONTROL_CELL, on_control_cell },
-	{ NOTICE_STOP, on_stop },		{ NOTICE_LOG, role_on_log },  { 0 },
+	{ NOTICE_STOP, on_stop },		{ NOTICE_LOG, role_on_log },  { REQUEST_SHARES_WITH, on_shares_with }, { 0 },
 };
 
 /* ---- the role's life ---- */

@@ -115,6 +115,7 @@ static const struct fuzz_row rows[] = {
 	{ FUZZ_ANSWER, ROLE_NET, REQUEST_PROBE, "r" },
 	{ FUZZ_ANSWER, ROLE_KEYS, REQUEST_ROUTE_COMMAND, "b" },
 	{ FUZZ_DIE, ROLE_NET, 0, NULL },
+	{ FUZZ_SEND, ROLE_MASTER, REQUEST_SHARES_WITH, "aa" },
 };
 
 static const struct fuzz_role control = { .role = ROLE_CONTROL, .rows = rows, .row_count = COUNT_OF(rows), .listens = PROTOCOL_ADMIN,

@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "base/test.h"
 #include "directory/info.h"
+#include "directory/share.h"
 #include "role/role.h"
 #include "submit/sending.h"
 #include "store/command.h"
@@ -35,6 +36,8 @@ struct world {
 	uint32_t          refused;                         /* STORE_COMMAND_REFUSED, added up */
 	int               limits;                          /* STORE_COMMAND_LIMITS seen by the cell */
 	int               directories;                     /* DIRECTORY seen by mx */
+	uint64_t          shares_of;                       /* the newest SHARES_CHANGED, and how many there were */
+	int               shares_changed;
 };
 
 static void *control_main(void *context) { return (void *)(intptr_t)role_control(&((struct world *)context)->start); }
@@ -128,7 +131,17 @@ static void on_cell_command(void *context, UNUSED struct channel *ch, struct mes
 		cell_done(w, m->call, c.kind);
 }
 
+static void on_shares_changed(void *context, UNUSED struct channel *ch, struct message *m)
+{
+	struct world *w = context;
+	struct scan s = scan_of(m->body);
+
+	w->shares_of = get_u64(&s);
+	w->shares_changed++;
+}
+
 static const struct channel_handler master_side[] = {
+	{ NOTICE_SHARES_CHANGED, on_shares_changed },
 	{ NOTICE_READY, on_ready }, { NOTICE_EPOCH, on_epoch }, { NOTICE_CONTROL_WAKE, on_wake },
 	{ REQUEST_ACCOUNT_FOLDER, on_folder }, { 0 },
 };
@@ -443,6 +456,38 @@ TEST(an_account_that_sends_like_a_thief_is_stopped)
 	account_info_free(&info);
 	EXPECT_ERR(says_sending(w, ALICE + 1, SENDING_STOP, &is_news, &french), ERR_DENIED);  /* a cell speaks for itself alone */
 	EXPECT_ERR(says_sending(w, ALICE, (enum sending_kind)7, &is_news, &french), ERR_INVALID);
+	end(w);
+}
+
+static enum err shares_with(struct world *w, uint64_t guest, uint64_t owner)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	CLEANUP(buf_free) struct buf b = BUF(16);
+	struct message m;
+
+	put_u64(&b, guest);
+	put_u64(&b, owner);
+	return channel_call(w->master, REQUEST_SHARES_WITH, buf_str(&b), NULL, 0, PATIENCE_MS, &a, &m);
+}
+
+/* Master asks who shares with whom, remembers it, and is told before anybody is answered that it is not so any more. */
+TEST(master_hears_who_shares_with_whom)
+{
+	struct world *w = begin();
+	const struct subject bob = { .kind = SUBJECT_ACCOUNT, .account = ALICE + 1, .group = STR("") };
+
+	gives(w, "account add", "'address':'bob@example.test'", "");
+	connect_cell(w, ALICE);
+	EXPECT_ERR(shares_with(w, ALICE + 1, ALICE), ERR_NOTFOUND);
+	UNTIL(w->shares_of == 0 && w->shares_changed > 0);       /* accounts have changed */
+	EXPECT_OK(shares_tell(w->cell, &bob, 1, PATIENCE_MS));
+	pump(w);
+	EXPECT_INT(w->shares_of, ALICE);
+	EXPECT_OK(shares_with(w, ALICE + 1, ALICE));
+	EXPECT_ERR(shares_with(w, ALICE, ALICE + 1), ERR_NOTFOUND);
+	EXPECT_ERR(shares_with(w, ALICE, 999), ERR_NOTFOUND);
+	gives(w, "account delete", "'address':'bob@example.test'", "");
+	EXPECT_ERR(shares_with(w, ALICE + 1, ALICE), ERR_NOTFOUND);
 	end(w);
 }
 

@@ -14,7 +14,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { OPEN_TIMEOUT_MS = 60000, STALL_MS = 120000, ATTACHED_TICK_MS = 30000, OPEN_FRAME_MAX = 8192 };
+enum { OPEN_TIMEOUT_MS = 60000, MAY_WAIT_TIMEOUT_MS = 10000, STALL_MS = 120000, ATTACHED_TICK_MS = 30000, OPEN_FRAME_MAX = 8192 };
 
 static const struct relay_owner relay_owner;
 
@@ -304,6 +304,28 @@ static void on_watch(void *context, uint64_t account, bool on, bool tells)
 	channel_notify(g->master, NOTICE_WATCH, buf_str(&b), NULL, 0);
 }
 
+struct wait_question { struct gate *gate; uint64_t guest, owner; };
+
+static void wait_answered(void *context, struct message *answer)
+{
+	struct wait_question *q = context;
+
+	parked_may_wait(q->gate->parked, q->guest, q->owner, answer->status);
+	mem_free(q);
+}
+
+static void on_may_wait(void *context, uint64_t guest, uint64_t owner)
+{
+	struct gate *g = context;
+	CLEANUP(buf_free) struct buf b = BUF(16);
+	struct wait_question *q = MEM_NEW(struct wait_question);
+
+	*q = (struct wait_question){ g, guest, owner };
+	put_u64(&b, guest);
+	put_u64(&b, owner);
+	channel_ask(g->master, REQUEST_MAY_WAIT, buf_str(&b), NULL, 0, MAY_WAIT_TIMEOUT_MS, wait_answered, q);
+}
+
 static int on_attach(void *context, uint64_t account) { return attach(context, account, ATTACH_RENDER, STR("")); }
 
 static void on_news(UNUSED void *context, struct member *m, enum rendered how, struct str bytes)
@@ -331,7 +353,7 @@ static void on_news(UNUSED void *context, struct member *m, enum rendered how, s
 
 static void on_revoked(UNUSED void *context, struct member *m) { client_bye(client_of(m), TEXT_GATE_LOGIN_ENDED); }
 
-const struct parked_host gate_parked_host = { on_watch, on_attach, on_news, on_revoked };
+const struct parked_host gate_parked_host = { on_watch, on_may_wait, on_attach, on_news, on_revoked };
 
 /* ---- time */
 

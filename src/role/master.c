@@ -564,6 +564,7 @@ int master_run(const struct serve_options *options)
 		channel_free(m.roles[i].ch);
 	map_free(&m.cells);
 	map_free(&m.watches);
+	map_free(&m.pairs);
 	watch_free(m.watch);
 	conf_free(m.conf);
 	log_info("stopped");

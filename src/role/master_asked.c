@@ -43,8 +43,22 @@ void cell_attach(struct master *m, uint64_t account, const struct waiting *w)
 	want(m, account);
 }
 
-/* Whether the owner shares anything with him, the owner's cell decides; here is only said who he is, and how often he may ask: a cell that was
- * broken into could wake all accounts. */
+static void visit_answered(const struct pair_question *q, enum err e)
+{
+	int pair[2] = { -1, -1 };
+
+	if (e == ERR_OK && q->master->stops)
+		e = ERR_UNAVAILABLE;
+	else if (e == ERR_OK && socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0)
+		e = log_errno("socketpair", "guest");
+	channel_reply(q->asker, q->call, e, STR(""), pair, e == ERR_OK);
+	if (e != ERR_OK)
+		return;
+	close(pair[0]);
+	cell_attach(q->master, q->owner, &(struct waiting){ .fd = pair[1], .kind = ATTACH_GUEST, .guest = q->guest });
+}
+
+/* What the owner shares with him the owner's cell decides; here is said who he is, whether there is anything at all, and how often he may ask. */
 void cell_on_visit(void *context, struct channel *ch, struct message *msg)
 {
 	struct cell_slot *c = context;
@@ -52,7 +66,6 @@ void cell_on_visit(void *context, struct channel *ch, struct message *msg)
 	uint64_t owner = get_u64(&s);
 	int64_t now = clock_mono_ms();
 	enum err e = ERR_OK;
-	int pair[2];
 
 	if (now >= c->visits_ms + VISITS_MS) {
 		c->visits_ms = now;
@@ -60,17 +73,37 @@ void cell_on_visit(void *context, struct channel *ch, struct message *msg)
 	}
 	if (!get_end(&s) || owner == 0 || owner == c->account)
 		e = ERR_INVALID;
-	else if (c->master->stops)
-		e = ERR_UNAVAILABLE;
 	else if (++c->visits > VISITS_MAX)
 		e = ERR_LIMIT;
-	else if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0)
-		e = log_errno("socketpair", "guest");
-	channel_reply(ch, msg->call, e, STR(""), pair, e == ERR_OK);
 	if (e != ERR_OK)
-		return;
-	close(pair[0]);
-	cell_attach(c->master, owner, &(struct waiting){ .fd = pair[1], .kind = ATTACH_GUEST, .guest = c->account });
+		channel_reply(ch, msg->call, e, STR(""), NULL, 0);
+	else
+		pair_ask(&(struct pair_question){ .master = c->master, .guest = c->account, .owner = owner, .asker = ch, .call = msg->call,
+		                                  .answer = visit_answered });
+}
+
+static void may_wait_answered(const struct pair_question *q, enum err e) { channel_reply(q->asker, q->call, e, STR(""), NULL, 0); }
+
+static void on_may_wait(void *context, struct channel *ch, struct message *msg)
+{
+	struct running *r = context;
+	struct scan s = scan_of(msg->body);
+	uint64_t guest = get_u64(&s), owner = get_u64(&s);
+
+	if (get_end(&s))
+		pair_ask(&(struct pair_question){ .master = r->master, .guest = guest, .owner = owner, .asker = ch, .call = msg->call,
+		                                  .answer = may_wait_answered });
+	else
+		channel_reply(ch, msg->call, ERR_INVALID, STR(""), NULL, 0);
+}
+
+static void on_shares_changed(void *context, UNUSED struct channel *ch, struct message *msg)
+{
+	struct scan s = scan_of(msg->body);
+	uint64_t owner = get_u64(&s);
+
+	if (get_end(&s))
+		pairs_forget(((struct running *)context)->master, owner);
 }
 
 /* ATTACH from a gate: a descriptor for the account's cell. */
@@ -170,6 +203,7 @@ void cells_asker_gone(struct master *m, const struct channel *ch)
 	size_t at = 0;
 	void *v;
 
+	pairs_asker_gone(m, ch);
 	while (map_next(&m->cells, &at, NULL, &v)) {
 		struct cell_slot *c = v;
 		size_t kept = 0;
@@ -228,5 +262,6 @@ const struct channel_handler master_handlers[] = {
 	{ NOTICE_WAKE, on_wake },         { NOTICE_CONTROL_WAKE, on_wake },     { NOTICE_EPOCH, on_epoch },
 	{ REQUEST_CELL_END, on_end },     { REQUEST_QUEUE_CELL_END, on_end },   { REQUEST_ACCOUNT_FOLDER, on_account_folder },
 	{ NOTICE_EXITED, on_exited },     { REQUEST_ACCOUNT_REMOVE, on_account_remove },
-	{ NOTICE_COUNTS, gate_on_counts },  { NOTICE_LOST, role_on_lost },        { 0 },
+	{ NOTICE_COUNTS, gate_on_counts },  { NOTICE_LOST, role_on_lost },
+	{ REQUEST_MAY_WAIT, on_may_wait }, { NOTICE_SHARES_CHANGED, on_shares_changed }, { 0 },
 };

@@ -52,6 +52,20 @@ bool cell_send_attach(struct cell_slot *c, const struct waiting *w);
 void cell_attach(struct master *m, uint64_t account, const struct waiting *w);
 /* VISIT: the cell c asks for a session in another account's cell. */
 void cell_on_visit(void *c, struct channel *ch, struct message *msg);
+
+/* Does owner share anything with guest (master_pairs.c)? */
+struct pair_question {
+	struct master  *master;
+	uint64_t        guest, owner;
+	struct channel *asker;          /* NULL: it is gone, nobody is answered */
+	uint32_t        call;           /* of it */
+	void          (*answer)(const struct pair_question *q, enum err e);   /* ERR_OK: yes; ERR_NOTFOUND: no; others: it could not be found out */
+	struct pair_question *next, **link;
+};
+/* Answered once, at once or later; q is copied. */
+void pair_ask(const struct pair_question *q);
+void pairs_asker_gone(struct master *m, const struct channel *ch);
+
 /* A fresh pair between the cell and a role: one end each. */
 void cell_connect(struct cell_slot *c, enum role role, uint16_t notice);
 /* The process is gone and collected: the account is free for the next cell. Perhaps c is, too. */

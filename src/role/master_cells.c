@@ -101,6 +101,16 @@ bool cell_send_attach(struct cell_slot *c, const struct waiting *w)
 	return true;
 }
 
+static void free_channel(struct cell_slot *c)
+{
+	if (c->ch == NULL)
+		return;
+	pairs_asker_gone(c->master, c->ch);
+	watch_forget(c->master->watch, c->ch);
+	channel_free(c->ch);
+	c->ch = NULL;
+}
+
 static void end_answer(struct cell_slot *c)
 {
 	for (size_t i = 0; i < c->end_count; i++)
@@ -120,11 +130,7 @@ void cell_collected(struct cell_slot *c, int status)
 	}
 	if (is_clean)
 		c->crashes = 0;
-	if (c->ch) {
-		watch_forget(c->master->watch, c->ch);
-		channel_free(c->ch);
-		c->ch = NULL;
-	}
+	free_channel(c);
 	fd_close(&c->pid_fd);
 	c->pid = 0;
 	c->may_leave = false;
@@ -227,11 +233,7 @@ static void start_failed(struct cell_slot *c, const char *what, enum err e)
 {
 	log_error("cell not started account=%llu step=%s error=%s", (unsigned long long)c->account, what, err_name(e));
 	cell_refuse_waiting(c, ERR_UNAVAILABLE, STR("the mailbox cannot be opened at the moment; please try again in a minute"));
-	if (c->ch) {
-		watch_forget(c->master->watch, c->ch);
-		channel_free(c->ch);
-		c->ch = NULL;
-	}
+	free_channel(c);
 	c->state = SLOT_EMPTY;
 	c->left_ms = clock_mono_ms();
 	c->master->cells_running--;

@@ -24,6 +24,11 @@ struct world {
 	uint64_t        guest;           /* of the last CELL_ATTACH */
 	enum err        visited;         /* the answer to VISIT, and its descriptor */
 	int             visit_fd;
+	enum err        shares;          /* what control says of any pair */
+	int             asked;           /* how often it was */
+	uint64_t        pair[2];
+	bool            control_is_slow;
+	uint32_t        pair_call;
 };
 
 static void give_key(struct world *w, uint32_t call)
@@ -101,7 +106,22 @@ static void on_changed(void *context, UNUSED struct channel *ch, struct message 
 	w->modseq = get_u64(&s);
 }
 
+static void on_shares_with(void *context, struct channel *ch, struct message *m)
+{
+	struct world *w = context;
+	struct scan s = scan_of(m->body);
+
+	w->asked++;
+	w->pair[0] = get_u64(&s);
+	w->pair[1] = get_u64(&s);
+	EXPECT(get_end(&s));
+	w->pair_call = m->call;
+	if (!w->control_is_slow)
+		channel_reply(ch, m->call, w->shares, STR(""), NULL, 0);
+}
+
 static const struct channel_handler handlers[] = {
+	{ REQUEST_SHARES_WITH, on_shares_with },
 	{ REQUEST_CELL_KEY, on_cell_key },    { REQUEST_SPAWN, on_spawn },
 	{ NOTICE_GATE_CHANGED, on_changed }, { NOTICE_GATE_EPOCH, ignore },
 	{ NOTICE_CELL_CHANNEL, ignore },     { NOTICE_CONTROL_CELL, ignore }, { NOTICE_CONNECT, on_connected },
@@ -191,6 +211,7 @@ static void end(struct world *w)
 	}
 	map_free(&w->master.cells);
 	map_free(&w->master.watches);
+	map_free(&w->master.pairs);
 	watch_free(w->master.watch);
 	mem_free(w);
 }
@@ -410,38 +431,99 @@ static void on_visited(void *context, struct message *answer)
 	answer->fds[0] = -1;
 }
 
+static enum err visit(struct world *w, uint64_t owner)
+{
+	CLEANUP(buf_free) struct buf body = BUF(8);
+
+	put_u64(&body, owner);
+	w->visited = ERR_AGAIN;
+	EXPECT_OK(channel_ask(w->bob, REQUEST_VISIT, buf_str(&body), NULL, 0, 60000, on_visited, w));
+	rounds(w);
+	(void)channel_receive(w->bob);
+	return w->visited;
+}
+
 /* bob's cell asks for a session in alice's, which does not run yet: it is started, and told by master, not by bob, who comes. */
 TEST(a_visit_says_whose_it_is)
 {
 	static const struct { uint64_t owner; enum err answer; } wrong[] = { { BOB, ERR_INVALID }, { 0, ERR_INVALID } };
-	CLEANUP(buf_free) struct buf body = BUF(16);
 	char room[FRAME_MAX];
 	enum frame type;
 	struct str bytes;
 	struct world *w = begin();
 
 	tell(w, w->other[QUEUE], NOTICE_WAKE, BOB, 0, 0);
-	EACH(wrong, c) {
-		buf_reset(&body);
-		put_u64(&body, c->owner);
-		EXPECT_OK(channel_ask(w->bob, REQUEST_VISIT, buf_str(&body), NULL, 0, 1000, on_visited, w));
-		rounds(w);
-		(void)channel_receive(w->bob);
-		EXPECT_ERR(w->visited, c->answer);
-	}
+	EACH(wrong, c)
+		EXPECT_ERR(visit(w, c->owner), c->answer);
 	EXPECT(w->alice == NULL);
-	buf_reset(&body);
-	put_u64(&body, ALICE);
-	EXPECT_OK(channel_ask(w->bob, REQUEST_VISIT, buf_str(&body), NULL, 0, 1000, on_visited, w));
-	rounds(w);
-	(void)channel_receive(w->bob);
-	EXPECT_OK(w->visited);
+	EXPECT_OK(visit(w, ALICE));
 	EXPECT(w->visit_fd >= 0 && w->alice != NULL);
 	(void)channel_receive(w->alice);
 	EXPECT_INT(w->guest, BOB);
 	EXPECT_OK(frame_receive(w->visit_fd, room, &type, &bytes));
 	EXPECT_STR(bytes, "from alice");
 	close(w->visit_fd);
+	end(w);
+}
+
+/* A cell that was broken into has no cell started but of those who share with it: control knows them, and is asked once a minute. */
+TEST(a_visit_is_to_who_shares)
+{
+	struct world *w = begin();
+
+	tell(w, w->other[QUEUE], NOTICE_WAKE, BOB, 0, 0);
+	w->shares = ERR_NOTFOUND;
+	EXPECT_ERR(visit(w, ALICE), ERR_NOTFOUND);
+	EXPECT(w->alice == NULL && w->pair[0] == BOB && w->pair[1] == ALICE);
+	w->shares = ERR_OK;
+	EXPECT_OK(visit(w, ALICE));                /* shared just now: nobody has to wait for it */
+	close(w->visit_fd);
+	EXPECT_OK(visit(w, ALICE));
+	close(w->visit_fd);
+	EXPECT_INT(w->asked, 2);
+	w->shares = ERR_NOTFOUND;
+	tell(w, w->other[CONTROL], NOTICE_SHARES_CHANGED, BOB, 0, 0);    /* somebody else's */
+	EXPECT_OK(visit(w, ALICE));
+	close(w->visit_fd);
+	tell(w, w->other[CONTROL], NOTICE_SHARES_CHANGED, ALICE, 0, 0);
+	EXPECT_ERR(visit(w, ALICE), ERR_NOTFOUND);
+	w->shares = ERR_OK;
+	EXPECT_OK(visit(w, ALICE));
+	close(w->visit_fd);
+	w->shares = ERR_NOTFOUND;
+	clock_mono_advance(61000);
+	EXPECT_ERR(visit(w, ALICE), ERR_NOTFOUND);
+	end(w);
+}
+
+static void on_may_wait(void *context, struct message *answer) { ((struct world *)context)->visited = answer->status; }
+
+static enum err may_wait(struct world *w, uint64_t guest, uint64_t owner)
+{
+	CLEANUP(buf_free) struct buf body = BUF(16);
+
+	put_u64(&body, guest);
+	put_u64(&body, owner);
+	w->visited = ERR_AGAIN;
+	EXPECT_OK(channel_ask(w->other[GATE], REQUEST_MAY_WAIT, buf_str(&body), NULL, 0, 60000, on_may_wait, w));
+	rounds(w);
+	return w->visited;
+}
+
+TEST(a_gate_hears_who_may_wait)
+{
+	struct world *w = begin();
+
+	EXPECT_OK(may_wait(w, BOB, ALICE));
+	tell(w, w->other[CONTROL], NOTICE_SHARES_CHANGED, 0, 0, 0);
+	w->shares = ERR_NOTFOUND;
+	EXPECT_ERR(may_wait(w, BOB, ALICE), ERR_NOTFOUND);
+	w->control_is_slow = true;
+	EXPECT_ERR(may_wait(w, BOB, ALICE), ERR_AGAIN);
+	cells_asker_gone(&w->master, w->master.roles[GATE].ch);   /* its successor counts its questions anew: it gets no answer to this one */
+	channel_reply(w->other[CONTROL], w->pair_call, ERR_OK, STR(""), NULL, 0);
+	rounds(w);
+	EXPECT_ERR(w->visited, ERR_AGAIN);
 	end(w);
 }
 

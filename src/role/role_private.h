@@ -36,6 +36,9 @@ struct master {
 	bool           stops, sandbox;
 	struct map     cells;          /* account -> struct cell_slot */
 	struct map     watches;        /* account -> bit mask of gates, as pointer */
+	struct map     pairs;          /* guest and owner -> until when master believes that the one shares with the other (master_pairs.c) */
+	struct pair_question *pair_questions;  /* to control, under way */
+	size_t         pair_question_count;
 	size_t         cells_running, cells_max;
 	size_t         cells_opening;  /* started, and not open yet … */
 	struct turn_queue turns[TURNS];  /* … and those that are not started before one of them is */
@@ -68,6 +71,8 @@ void cells_tick(struct master *m);
 void cells_collected(struct master *m, pid_t pid, int status);
 /* The role that was restarted gets its channels to the running cells again. */
 void cells_reconnect(struct master *m, enum role role);
+/* What was remembered about this owner (0: anybody) may not be true any more (master_pairs.c). */
+void pairs_forget(struct master *m, uint64_t owner);
 /* The role behind this channel ended: its questions are not answered to its successor, who counts them anew. */
 void cells_asker_gone(struct master *m, const struct channel *ch);
 void cells_stop(struct master *m);

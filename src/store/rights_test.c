@@ -118,6 +118,16 @@ static struct str rights(struct world *w, const char *path, uint64_t who)
 	return str_copy(&w->a, str_of(rights_text(bits, letters)));
 }
 
+/* As master asks it. */
+static enum err shares_with(struct world *w, uint64_t guest, uint64_t owner)
+{
+	CLEANUP(buf_free) struct buf b = BUF(16);
+
+	put_u64(&b, guest);
+	put_u64(&b, owner);
+	return shares_with_serve(w->people.d, buf_str(&b));
+}
+
 /* Addresses of those who share with an account, as its own cell hears it. */
 static struct str sharers(struct world *w, uint64_t who)
 {
@@ -134,6 +144,7 @@ static struct str sharers(struct world *w, uint64_t who)
 	}
 	if (n == 0)
 		EXPECT_ERR(shared_find(w->people.control, STR("alice@example.test"), WAIT_MS, &w->a, &one), ERR_NOTFOUND);
+	EXPECT_ERR(shares_with(w, who, ALICE), n > 0 ? ERR_OK : ERR_NOTFOUND);   /* nobody else shares here */
 	atomic_store(&w->people.asker, ALICE);
 	return text;
 }
