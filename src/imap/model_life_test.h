@@ -4,12 +4,17 @@
  * A kill between two operations leaves what the files say at that moment: they are copied, the old cell ends on the old ones, and the next one opens the copy. */
 #ifndef FACTEUR_IMAP_MODEL_LIFE_TEST_H
 #define FACTEUR_IMAP_MODEL_LIFE_TEST_H
-#include "imap/model_told_test.h"
+#include "imap/model_cell_test.h"
 #include "store/index.h"
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+static struct account *account_of(struct play *p, const struct client *c) { return c->is_elsewhere ? &p->elsewhere : &p->account; }
+
+/* In the owner's cell. */
+static bool is_visitor(const struct client *c) { return c->is_guest && !c->is_elsewhere; }
 
 static void log_in(struct play *p, struct client *c)
 {
@@ -23,8 +28,8 @@ static void log_in(struct play *p, struct client *c)
 	c->is_saved_unknown = false;
 	c->context = NO_CONTEXT;
 	c->s = session_for_test(&info, STR(""), &c->out);
-	session_test_guest(c->s, c->is_guest ? GUEST : 0);
-	c->state = c->is_guest ? imap_engine.resume(c->s, &p->account, buf_str(&record)) : imap_engine.open(c->s, &p->account);
+	session_test_guest(c->s, is_visitor(c) ? GUEST : 0);
+	c->state = is_visitor(c) ? imap_engine.resume(c->s, &p->account, buf_str(&record)) : imap_engine.open(c->s, account_of(p, c));
 	EXPECT(c->state != NULL);
 	if (c->is_qresync)
 		say(p, c, &a, c->is_uidonly ? "ENABLE QRESYNC UIDONLY" : "ENABLE QRESYNC");
@@ -50,6 +55,18 @@ static bool leave(struct play *p, struct client *c, struct buf *record)
 	return !p->wrong[0];
 }
 
+/* The owner's cell says what it says to a session that was parked only with its next command. */
+static bool is_still_served(struct play *p, struct client *c)
+{
+	struct answer a = { 0 };
+
+	session_test_input(c->s, STR("t NOOP\r\n"));
+	bool goes_on = imap_engine.input(c->state) != SESSION_CLOSE;
+	if (goes_on)
+		hear_all(p, c, &a);
+	return goes_on;
+}
+
 /* And back. False: the cell said BYE. */
 static bool come_back(struct play *p, struct client *c, struct str record)
 {
@@ -57,8 +74,12 @@ static bool come_back(struct play *p, struct client *c, struct str record)
 
 	buf_reset(&c->out);
 	c->s = session_for_test(&info, STR(""), &c->out);
-	session_test_guest(c->s, c->is_guest ? GUEST : 0);
-	c->state = imap_engine.resume(c->s, &p->account, record);
+	session_test_guest(c->s, is_visitor(c) ? GUEST : 0);
+	c->state = imap_engine.resume(c->s, account_of(p, c), record);
+	if (c->state != NULL && c->is_elsewhere && !is_still_served(p, c)) {
+		hang_up(c);
+		return false;
+	}
 	if (c->state == NULL)
 		session_test_free(c->s);
 	return c->state != NULL;
@@ -126,10 +147,12 @@ static void kill_cell(struct play *p, const struct operation *o)
 	copy_folder(p, p->dir, after);
 	for (int i = 0; i < SESSIONS; i++)
 		hang_up(&p->clients[i]);
+	close_cell(p);
 	EXPECT_OK(view_close(p->account.view));
 	test_dir_remove(p->dir);
 	p->dir = after;
-	EXPECT_OK(view_open(p->dir, &(struct view_config){ .account = 1 }, &p->account.view));
+	EXPECT_OK(view_open(p->dir, &(struct view_config){ .account = OWNER }, &p->account.view));
+	open_cell(p);
 	for (int i = 0; i < SESSIONS; i++) {
 		struct client *c = &p->clients[i];
 		if (records[i].n == 0 || !come_back(p, c, buf_str(&records[i])))
@@ -178,19 +201,22 @@ static void let_in(struct play *p)
 	}
 }
 
-static void begin(struct play *p)
+static void begin(struct play *p, bool has_elsewhere)
 {
 	static const struct others others = { .guest = who_is };
 
 	p->dir = test_dir();
-	p->account.account = 1;
+	p->account.account = OWNER;
 	p->account.others = &others;
-	EXPECT_OK(view_open(p->dir, &(struct view_config){ .account = 1 }, &p->account.view));
+	p->has_elsewhere = has_elsewhere;
+	EXPECT_OK(view_open(p->dir, &(struct view_config){ .account = OWNER }, &p->account.view));
 	let_in(p);
+	begin_elsewhere(p);
+	open_cell(p);
 	for (int i = 0; i < BOXES; i++)
 		p->boxes[i].uidnext = 1;
 	for (int i = 0; i < SESSIONS; i++) {
-		p->clients[i] = (struct client){ .out = BUF(1 << 20), .is_qresync = i > 0, .is_uidonly = i == 2, .is_guest = i == 2, .watches = i == 1 };
+		p->clients[i] = (struct client){ .out = BUF(1 << 20), .is_qresync = i > 0, .is_uidonly = i == 2, .is_guest = i == 2, .is_elsewhere = has_elsewhere && i == 2, .watches = i == 1 };
 		log_in(p, &p->clients[i]);
 	}
 }
@@ -201,6 +227,8 @@ static void end(struct play *p)
 		hang_up(&p->clients[i]);
 		buf_free(&p->clients[i].out);
 	}
+	close_cell(p);
+	end_elsewhere(p);
 	arena_free(&p->arena);
 	EXPECT_OK(view_close(p->account.view));
 	test_dir_remove(p->dir);

@@ -9,8 +9,10 @@
 #include "base/test.h"
 #include "imap/engine.h"
 #include "imap/imap_private.h"
+#include "net/attach.h"
 #include "store/view.h"
 #include "submit/account.h"
+#include <pthread.h>
 #include <stdlib.h>
 
 enum { SESSIONS = 3, BOXES = 3, MESSAGES_MAX = 60, MANY = 40, GONE_MAX = 4000, OPERATIONS = 400, FLAGS = 7, SUBJECTS = 4, WORDS = 4 };
@@ -53,7 +55,7 @@ struct client {
 	void           *state;
 	struct buf      out;
 	int             box;     /* -1: none selected */
-	bool            is_qresync, is_uidonly, is_readonly, watches, is_guest;
+	bool            is_qresync, is_uidonly, is_readonly, watches, is_guest, is_elsewhere;
 	struct told     list[2 * MESSAGES_MAX + 200];
 	size_t          n;
 	/* the last HIGHESTMODSEQ it was told with everything up to it, and when that was; for each mailbox */
@@ -93,6 +95,13 @@ struct operation { uint32_t what, a, b; };
 struct play {
 	const char    *dir;
 	struct account account;
+	bool           has_elsewhere;    /* the guest's session is in his own account's cell (model_cell_test.h) … */
+	const char    *elsewhere_dir;
+	struct account elsewhere;
+	struct others  others;
+	struct pool   *pool;             /* … and here are the threads of the owner's */
+	struct attached *attached;
+	pthread_t      thread;
 	struct box     boxes[BOXES];
 	struct client  clients[SESSIONS];
 	struct arena   arena;

@@ -324,11 +324,18 @@ static void hear(struct play *p, struct client *c, struct str line, struct answe
 	}
 }
 
+static void hear_all(struct play *p, struct client *c, struct answer *a)
+{
+	struct str all = str_copy(&p->arena, buf_str(&c->out)), line;
+
+	while (str_cut(all, '\n', &line, &all))
+		hear(p, c, str_trim(line), a);
+}
+
 static void say(struct play *p, struct client *c, struct answer *a, const char *fmt, ...) PRINTF_LIKE(4, 5);
 static void say(struct play *p, struct client *c, struct answer *a, const char *fmt, ...)
 {
 	CLEANUP(buf_free) struct buf said = BUF(100000);
-	struct str all, line;
 	va_list args;
 	char text[20000];
 
@@ -342,9 +349,7 @@ static void say(struct play *p, struct client *c, struct answer *a, const char *
 	session_test_input(c->s, arena_printf(&p->arena, "t %s\r\n", text));
 	if (imap_engine.input(c->state) == SESSION_CLOSE)
 		wrong(p, "the session ended: " STR_FMT, STR_ARG(buf_str(&c->out)));
-	all = str_copy(&p->arena, buf_str(&c->out));
-	while (str_cut(all, '\n', &line, &all))
-		hear(p, c, str_trim(line), a);
+	hear_all(p, c, a);
 	if (a->status != 'O' && a->status != 'N' && a->status != 'B')
 		wrong(p, "no answer");
 }
@@ -353,14 +358,11 @@ static void say(struct play *p, struct client *c, struct answer *a, const char *
 static void be_woken(struct play *p, struct client *c)
 {
 	struct answer a = { 0 };
-	struct str all, line;
 
 	buf_reset(&c->out);
 	if (imap_engine.input(c->state) != SESSION_WAIT_NEWS)
 		wrong(p, "does not listen any more: " STR_FMT, STR_ARG(buf_str(&c->out)));
-	all = str_copy(&p->arena, buf_str(&c->out));
-	while (str_cut(all, '\n', &line, &all))
-		hear(p, c, str_trim(line), &a);
+	hear_all(p, c, &a);
 }
 
 static void want_ok(struct play *p, const struct answer *a)
