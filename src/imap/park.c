@@ -129,7 +129,7 @@ bool imap_park(void *state, struct buf *record, uint64_t *modseq)
 		p.record = buf_str(&s->remote->record);
 		*modseq = s->remote->modseq;
 		if (s->idle_tag.n > 0)  /* with NOTIFY, too, it hears of that mailbox with its next command only */
-			session_waits_for(s->s, p.owner, *modseq, WAIT_KNOWS);
+			session_waits_for(s->s, p.owner, *modseq, s->remote->could_not_ask ? WAIT_COULD_NOT_ASK : WAIT_KNOWS);
 	}
 	if (s->notify != NULL) {
 		notify_put(&notify, s->notify);

@@ -117,7 +117,8 @@ struct link *imap_remote_link(struct imap_remote *r)
 	}
 	if (r->link == NULL && !r->is_lost) {
 		session_will_wait(r->s->s);
-		if (others->visit(others->context, r->owner, &fd) == ERR_OK)
+		r->why = others->visit(others->context, r->owner, &fd);
+		if (r->why == ERR_OK)
 			r->link = link_open(r->s->s, fd, r->address, buf_str(&r->record));
 	}
 	r->is_lost |= r->link == NULL;

@@ -24,6 +24,8 @@ struct imap_remote {
 	bool         is_counted;        /* in account.visits */
 	bool         is_unasked;        /* no command waits: it is looked for news, and not at any price */
 	bool         is_busy;           /* it was not, because too many are: nothing is lost */
+	bool         could_not_ask;     /* the owner's cell did not let us in: nothing is lost either, it waits on */
+	enum err     why;               /* … no pair was to be had */
 	struct arena arena;
 };
 

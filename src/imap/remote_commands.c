@@ -76,6 +76,24 @@ static struct imap_reply idle(struct imap_session *s, struct imap_cmd *c)
 	return imap_idle(s, c);
 }
 
+/* The owner's cell takes no more guests at the moment, or does not start: it has begun nothing, and what was known there is known as before. That
+ * nothing is shared any more is another matter. */
+static bool is_kept_out(const struct imap_remote *r, enum err e)
+{
+	if (r->link == NULL)
+		return r->why == ERR_UNAVAILABLE || r->why == ERR_TIMEOUT || r->why == ERR_LIMIT;
+	return e == ERR_UNAVAILABLE;
+}
+
+static void wait_on(struct imap_remote *r)
+{
+	link_free(r->link);
+	r->link = NULL;
+	r->is_lost = false;
+	r->could_not_ask = true;
+	imap_remote_rest(r);
+}
+
 bool imap_remote_listen(struct imap_session *s)
 {
 	struct link *link = s->remote->link;
@@ -83,6 +101,7 @@ bool imap_remote_listen(struct imap_session *s)
 	enum err e = ERR_CLOSED;
 
 	s->remote->is_unasked = true;
+	s->remote->could_not_ask = false;
 	if (link == NULL)
 		link = imap_remote_link(s->remote);
 	s->remote->is_unasked = false;
@@ -97,6 +116,10 @@ bool imap_remote_listen(struct imap_session *s)
 	if (e == ERR_AGAIN) {
 		imap_flush(s);
 		imap_remote_rest(s->remote);
+		return true;
+	}
+	if (is_kept_out(s->remote, e)) {
+		wait_on(s->remote);
 		return true;
 	}
 	if (imap_remote_gone(s->remote, &s->cmd).status == IMAP_CUT)

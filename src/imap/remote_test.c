@@ -22,7 +22,9 @@ struct world {
 	int             dave_end;     /* its end, with what it was sent */
 	int             end;          /* its end of the pair */
 	int             visits;
-	uint64_t        parks_after, modseq;   /* bytes of the command; 0: it does not park */
+	uint64_t        parks_after, modseq;   /* bytes of the command */
+	bool            parks, stays_open;
+	enum err        refuses;      /* no pair is to be had */
 	struct arena    arena;
 };
 
@@ -42,6 +44,18 @@ static enum err list(UNUSED void *context, struct arena *a, struct share_owner *
 	return ERR_OK;
 }
 
+static void offer(struct world *w, int fd)
+{
+	CLEANUP(buf_free) struct buf b = BUF(100);
+
+	put_u64(&b, w->parks_after);
+	put_u64(&b, w->modseq);
+	put_bool(&b, true);
+	put_str(&b, STR("record"));
+	put_str(&b, STR(""));
+	EXPECT_OK(frame_send(fd, FRAME_PARK, buf_str(&b), 0));
+}
+
 static enum err visit(void *context, uint64_t owner, int *fd)
 {
 	struct world *w = context;
@@ -49,19 +63,15 @@ static enum err visit(void *context, uint64_t owner, int *fd)
 
 	EXPECT(owner == 2 || owner == 3);
 	w->visits++;
+	if (w->refuses != ERR_OK)
+		return w->refuses;
 	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair), 0);
 	for (struct str rest = str_of(owner == 3 ? w->dave : w->answers); rest.n > 0; rest = str_from(rest, FRAME_DATA_MAX))
 		EXPECT_OK(frame_send(pair[1], FRAME_DATA, str_sub(rest, 0, FRAME_DATA_MAX), 0));
-	if (w->parks_after > 0) {
-		CLEANUP(buf_free) struct buf b = BUF(100);
-		put_u64(&b, w->parks_after);
-		put_u64(&b, w->modseq);
-		put_bool(&b, true);
-		put_str(&b, STR("record"));
-		put_str(&b, STR(""));
-		EXPECT_OK(frame_send(pair[1], FRAME_PARK, buf_str(&b), 0));
-	}
-	shutdown(pair[1], SHUT_WR);
+	if (w->parks || w->parks_after > 0)
+		offer(w, pair[1]);
+	if (!w->stays_open)
+		shutdown(pair[1], SHUT_WR);
 	fd_close(owner == 3 ? &w->dave_end : &w->end);
 	*(owner == 3 ? &w->dave_end : &w->end) = pair[1];
 	*fd = pair[0];
@@ -411,4 +421,57 @@ TEST(copies_between_two_others)
 		EXPECT_INT(w.account.visits, 0);
 		end(&w);
 	}
+}
+
+static void idle_elsewhere(struct world *w)
+{
+	w->answers = SELECTED "+ idling\r\n";
+	w->stays_open = true;
+	EXPECT_INT(say(w, "a select " HERS "INBOX\"\r\n"), SESSION_WAIT);
+	EXPECT_INT(say(w, "b idle\r\n"), SESSION_PARK);
+	w->parks_after = strlen("a SELECT " HERS "INBOX\"\r\nb IDLE\r\n");
+	offer(w, w->end);
+	w->stays_open = false;
+}
+
+/* In IDLE, when the owner's cell takes no more guests: he waits on, and hears later what is new. Unless nothing is shared any more. */
+TEST(who_is_not_let_in_waits_on)
+{
+	struct world w;
+
+	begin(&w);
+	w.modseq = 50;
+	idle_elsewhere(&w);
+	EXPECT_INT(waits_how(&w), WAIT_KNOWS);
+	w.refuses = ERR_UNAVAILABLE;            /* by master */
+	wake(&w, 0);
+	EXPECT_STR(buf_str(&w.out), "");
+	EXPECT_INT(waits_how(&w), WAIT_COULD_NOT_ASK);
+	w.refuses = ERR_OK;
+	w.answers = "";
+	w.parks_after = 0;                      /* by her cell, which hangs up */
+	wake(&w, 2);
+	EXPECT_INT(waits_how(&w), WAIT_COULD_NOT_ASK);
+	w.answers = "* 4 EXISTS\r\n";
+	w.parks = true;
+	wake(&w, 2);
+	EXPECT_STR(buf_str(&w.out), "* 4 EXISTS\r\n");
+	EXPECT_INT(waits_how(&w), WAIT_KNOWS);
+	EXPECT_INT(w.account.visits, 0);
+	end(&w);
+}
+
+TEST(who_idles_where_nothing_is_shared_any_more_is_told)
+{
+	struct world w;
+	CLEANUP(buf_free) struct buf record = BUF(PARK_RECORD_MAX);
+	uint64_t modseq;
+
+	begin(&w);
+	idle_elsewhere(&w);
+	EXPECT(imap_engine.park(w.state, &record, &modseq));
+	w.refuses = ERR_NOTFOUND;
+	EXPECT_INT(imap_engine.input(w.state), SESSION_CLOSE);
+	EXPECT(heard(&w, "* BYE"));
+	end(&w);
 }

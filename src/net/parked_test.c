@@ -355,6 +355,40 @@ TEST(who_could_not_ask_tries_again)
 	end(&w);
 }
 
+/* In IDLE: it knows what it is told there, and could not be told. It is not attached again and again for that, and hears of the next change at once. */
+TEST(who_is_not_let_in_waits_on)
+{
+	struct world w;
+	struct session s;
+
+	begin(&w);
+	enter(&w, &s, 1, 7);
+	park_for(&w, &s, 10, true, 8);
+	turn(&w);
+	parked_changed(w.parked, 8, 20);
+	turn(&w);
+	assert_string_equal(w.told, "watch:8:1;1:ATTACH:;");
+	changed(&s);
+	park_unasked(&w, &s, 0, WAIT_COULD_NOT_ASK);
+	turn(&w);
+	assert_string_equal(w.told, "watch:8:1;1:ATTACH:;watch:7:1;");
+	clock_mono_advance(1500);
+	turn(&w);
+	assert_string_equal(w.told, "watch:8:1;1:ATTACH:;watch:7:1;1:ATTACH:;");
+	changed(&s);
+	park_unasked(&w, &s, 0, WAIT_COULD_NOT_ASK);
+	parked_changed(w.parked, 8, 30);
+	turn(&w);
+	assert_string_equal(w.told, "watch:8:1;1:ATTACH:;watch:7:1;1:ATTACH:;1:ATTACH:;");
+	changed(&s);
+	park_for(&w, &s, 30, true, 8);   /* now it was told */
+	clock_mono_advance(1000000);
+	turn(&w);
+	EXPECT(s.m.is_parked);
+	member_leave(w.parked, &s.m);
+	end(&w);
+}
+
 /* A cell that was broken into can have its sessions wait for anybody. It learns nothing of who shares nothing with it, whoever else waits there. */
 TEST(who_may_not_wait_hears_nothing)
 {

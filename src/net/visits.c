@@ -197,6 +197,8 @@ static void visit_again(struct member *m, uint64_t account, uint64_t modseq, enu
 		v = visit_new(m, account, asks_once);
 	else if (asks_once && v->asks_once && modseq < v->modseq && !v->is_kept)
 		modseq = v->modseq;  /* it was told of what is new: not again, whatever it has heard there */
+	if (how == WAIT_COULD_NOT_ASK && modseq < v->newest)
+		modseq = v->newest;  /* not for that, but when its pause is over */
 	v->modseq = v->is_kept && v->modseq < modseq ? v->modseq : modseq;
 	v->asks_once = asks_once;
 	v->is_kept = true;
