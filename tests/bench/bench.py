@@ -77,6 +77,8 @@ def run_part(name, args, rows, progress):
     part.scale = args.scale
     if name == "many" and args.million:
         part.sizes = (100000, 1000000)
+    if name == "search" and args.million:
+        part.messages, part.size = 1000000, 1000
     rows.part = name
     with contextlib.ExitStack() as stack:
         progress(f"{name}: making the servers")
