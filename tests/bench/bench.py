@@ -4,7 +4,7 @@
     make bench BENCH="smtp imap"           only these parts: smtp work sleeping accounts submission login imap allocations
                                            many search pop3 wake idle memory restart folders slow sending deferred
     make bench BENCH="imap --rounds 3"     --rounds N; --json; --peers mdbox,Maildir (or none); --million (mailboxes of 1,000,000 in
-                                           `many`); --scale 0.1 (smaller loads, to try); --save FILE (the JSON too); --svg FILE
+                                           `many`, `search`); --scale 0.1 (smaller loads, to try); --save FILE (the JSON too); --svg FILE
     make bench BENCH="imap --awake"        no processor idles meanwhile: what a program does is counted without what waking a virtual
                                            processor takes (docs/performance.md)
     python3 tests/bench/bench.py --from FILE... [--json|--markdown|--svg FILE]      tables of runs that were saved

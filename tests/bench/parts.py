@@ -341,12 +341,12 @@ class Many(Imap):
 
 class Search:
     """A large mailbox that was searched before (facteur has an index then; Dovecot has none, as Debian ships it), and mail that comes in
-    while others search it without a pause."""
-    accounts, messages, at_once = 20, 20000, 4
+    while others search it without a pause. With --million, of 1,000,000 of 1 kB."""
+    accounts, messages, size, at_once = 20, 20000, 4000, 4
     nothing, everything = "SEARCH TEXT nowhere-to-be-found", "SEARCH TEXT subject"
 
     def prepare(self, c):
-        fill(c, "Much", self.messages, 4000)
+        fill(c, "Much", self.messages, self.size)
         mail(c, setup=["SELECT Much"], commands=[self.nothing])
 
     def measure(self, c, add):
