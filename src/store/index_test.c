@@ -567,6 +567,48 @@ TEST(it_is_made_while_somebody_is_there)
 	end(&w);
 }
 
+/* The last email that the index has looked at, after a tick every so many ms, until it is `enough`. */
+static uint64_t read_after_ticks(struct world *w, int n, int64_t every_ms, uint64_t enough)
+{
+	struct index_progress p = { 0 };
+
+	for (int i = 0; i < n && p.done < enough; i++) {
+		clock_mono_advance(every_ms);
+		view_tick(w->v);
+		index_progress(w->v, &p);
+	}
+	return p.done;
+}
+
+static void add_many(struct world *w, int n)
+{
+	begin_many(w);
+	for (int i = 0; i < n; i++)
+		put(w, w->many, STR("Subject: x\r\n\r\nx\r\n"));
+	end_many(w);
+}
+
+TEST(it_rests_while_mail_pours_in)
+{
+	struct selected *s;
+	struct world w;
+
+	begin(&w);
+	EXPECT_OK(selected_open(w.v, w.inbox, NULL, &s));
+	for (int i = 0; i < 2; i++)
+		EXPECT_INT(read_after_ticks(&w, 1, 60000, 1), 0);  /* he is here for long */
+	for (int second = 0; second < 5; second++) {
+		add_many(&w, 70);
+		EXPECT_INT(read_after_ticks(&w, 20, 50, 1), 0);
+	}
+	EXPECT_INT(read_after_ticks(&w, 1000, 1000, 350), 350);  /* it is quiet again */
+	for (int i = 0; i < 2; i++)
+		add_many(&w, 600);
+	EXPECT(read_after_ticks(&w, 1, 50, 351) > 350);   /* more would let a search wait */
+	selected_close(s);
+	end(&w);
+}
+
 /* Purged emails leave lists when they are many; what is undeleted was never gone. forgets: the index is thrown away when it has just seen that. */
 static void purge(bool forgets)
 {

@@ -178,6 +178,9 @@ struct view {
 	int64_t            pruned_ms, written_ms;
 	uint64_t           ticked_commit;
 	int64_t            seen_since_ms;    /* a session has had a mailbox selected at each tick since; 0: none has */
+	int64_t            pours_since_ms;   /* a second that began with this email as the newest … */
+	uint32_t           poured_from;
+	bool               mail_poured;      /* … after one in which many came */
 
 	pthread_mutex_t    memory_lock;
 	pthread_cond_t     array_ready;

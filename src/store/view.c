@@ -20,6 +20,9 @@ enum {
 	INDEX_AFTER_MS = 10000,       /* of somebody being here: who only looks for new mail costs nothing */
 	INDEX_LEAST = 64,             /* emails */
 	GISTS_MAX = 32 << 20,         /* bytes: 250,000 messages that are sorted by subject */
+	POUR_MS = 1000,
+	POUR_EMAILS = 4,              /* more of them in POUR_MS: mail pours in */
+	INDEX_BEHIND = 1000,          /* emails: more would let a search wait (300 us each) */
 };
 
 static void locks_init(struct view *v)
@@ -117,7 +120,8 @@ enum err view_open(const char *folder, const struct view_config *config, struct 
 		release(v);
 		return e;
 	}
-	v->pruned_ms = clock_mono_ms();
+	v->pruned_ms = v->pours_since_ms = clock_mono_ms();
+	v->poured_from = email_settled(v);
 	*out = v;
 	return ERR_OK;
 }
@@ -262,7 +266,21 @@ static bool write_gists(struct view *v)
 	return gists_write(v, &more) == ERR_OK && more;  /* a failure is logged; they are made again */
 }
 
-/* Whoever reads his mail here will search it, too. */
+/* More than a few messages have come in this second, or came in the one before. */
+static bool mail_pours(struct view *v, int64_t now_ms)
+{
+	uint32_t settled = email_settled(v), n = settled - v->poured_from;
+	int64_t passed_ms = now_ms - v->pours_since_ms;
+
+	if (passed_ms < POUR_MS)
+		return v->mail_poured || n > POUR_EMAILS;
+	v->mail_poured = (int64_t)n * POUR_MS > POUR_EMAILS * passed_ms;
+	v->poured_from = settled;
+	v->pours_since_ms = now_ms;
+	return v->mail_poured;
+}
+
+/* Whoever reads his mail here will search it, too; but hardly in the second in which much of it comes, and that must not cost more for this. */
 static bool index_a_little(struct view *v, int64_t now_ms)
 {
 	pthread_mutex_lock(&v->memory_lock);
@@ -270,8 +288,13 @@ static bool index_a_little(struct view *v, int64_t now_ms)
 	pthread_mutex_unlock(&v->memory_lock);
 	if (!is_seen || v->seen_since_ms == 0)
 		v->seen_since_ms = is_seen ? now_ms : 0;
+	bool pours = mail_pours(v, now_ms);
+	struct index_progress p;
 	if (!is_seen || now_ms - v->seen_since_ms < INDEX_AFTER_MS || email_settled(v) < INDEX_LEAST)
 		return false;
+	index_progress(v, &p);
+	if (pours && p.todo < INDEX_BEHIND)
+		return p.todo >= INDEX_LEAST;
 	int64_t left_ms = TICK_BUDGET_MS - (clock_mono_ms() - now_ms);
 	return index_step_if_free(v, left_ms > INDEX_LEAST_MS ? (int)left_ms : INDEX_LEAST_MS);
 }

@@ -292,6 +292,21 @@ def test_deliveries(server):
     one_by_one(5)()
     check("4 kB in, alone", server.work.of(20, one_by_one(20), one_by_one(1)), calls=27.5, wakes=6.5, syncs=1, bytes=22400, allocs=80)
     check("4 kB in, 40 together", server.work.of(40, together(40), one_by_one(1)), calls=19.5, wakes=4.6, syncs=1, bytes=10300, allocs=59)
+
+    owner = login(server, "bob")
+    owner.command("s SELECT INBOX", "s OK")
+    owner.command("i IDLE", "+ ")
+
+    def told(count):
+        def run():
+            for _ in range(count):
+                send_all(server, smtp, 1, text)
+                while not owner.line().strip().endswith("EXISTS"):
+                    pass
+        return run
+    told(2)()
+    check("4 kB in, and its owner in IDLE is told", server.work.of(5, told(5)), calls=71, wakes=15.6, syncs=3, bytes=21200, allocs=112)
+    owner.close()
     smtp.close()
 
 
