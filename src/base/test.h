@@ -1,5 +1,5 @@
 /* base/test.h -- thin macros over cmocka, for tables of cases beside the module: mime/date.c has mime/date_test.c.
- * A test file has only TEST() blocks; tools/test-main writes the main function that runs them. */
+ * A test file has only TEST() blocks; base/test_main.c runs them in their order. */
 #ifndef FACTEUR_BASE_TEST_H
 #define FACTEUR_BASE_TEST_H
 #include <setjmp.h>
@@ -10,7 +10,10 @@
 #include <cmocka.h>
 #include "base/arena.h"
 
-#define TEST(name) void test_##name(UNUSED void **state); void test_##name(UNUSED void **state)
+#define TEST(name) \
+	static void test_##name(void **state); \
+	__attribute__((constructor)) static void add_##name(void) { unit_test_add(__FILE__, __LINE__, #name, test_##name); } \
+	static void test_##name(UNUSED void **state)
 #define EACH(table, c) for (__typeof__(&(table)[0]) c = (table); c < (table) + COUNT_OF(table); c++)
 
 /* cmocka leaves the test by longjmp: an analyser shall not go on from here. */
@@ -27,6 +30,8 @@
 #define EXPECT_STR(got, want) do { struct str ex_g = (got); const char *ex_w = (want); \
 	if ((ex_w == NULL) != (ex_g.p == NULL) || (ex_w != NULL && !str_eq(ex_g, str_of(ex_w)))) { \
 	print_error("%s:%d: %s is '%.*s', want '%s'\n", __FILE__, __LINE__, #got, STR_ARG(ex_g), ex_w ? ex_w : "(none)"); TEST_FAILS(); } } while (0)
+/* TEST() calls it, before main does anything (base/test_main.c). name: a constant. */
+void unit_test_add(const char *file, int line, const char *name, CMUnitTestFunction run);
 /* A fresh empty directory below $TMPDIR or /tmp, removed by test_dir_remove. */
 const char *test_dir(void);
 void test_dir_remove(const char *dir);
