@@ -179,8 +179,15 @@ static bool send_unasked(struct imap_session *s)
 	return is_there;
 }
 
-/* It was woken, has said its news, and nobody has asked it anything: changes of other accounts wake it only where it was. */
-static bool goes_back(const struct imap_session *s, bool was_asked) { return !was_asked && s->notify->n_owners > 0; }
+/* What NOTIFY says of the selected mailbox is heard from another account's cell. */
+static bool listens_elsewhere(const struct imap_session *s) { return s->remote != NULL && s->notify->selected != 0; }
+
+/* It was woken, has said its news, and nobody has asked it anything: changes of other accounts wake it only where it was. And who looks at this account from
+ * another cell goes back to it. */
+static bool goes_back(const struct imap_session *s, bool was_asked)
+{
+	return !was_asked && (s->notify->n_owners > 0 || listens_elsewhere(s) || s->guest != NULL);
+}
 
 static enum session_next imap_input(void *state)
 {
@@ -205,7 +212,7 @@ static enum session_next imap_input(void *state)
 		}
 		arena_reset(&s->cmd.arena);
 	}
-	if (got == IMAP_READ_NONE && watches(s) && !send_unasked(s))
+	if (got == IMAP_READ_NONE && watches(s) && (!send_unasked(s) || (!was_asked && listens_elsewhere(s) && !imap_remote_listen(s))))
 		return SESSION_CLOSE;
 	buf_free(&s->out);  /* nothing is kept while waiting */
 	buf_free(&s->cmd.text);

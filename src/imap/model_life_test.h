@@ -34,7 +34,8 @@ static void log_in(struct play *p, struct client *c)
 	if (c->is_qresync)
 		say(p, c, &a, c->is_uidonly ? "ENABLE QRESYNC UIDONLY" : "ENABLE QRESYNC");
 	if (c->watches)
-		say(p, c, &a, "NOTIFY SET STATUS (selected-delayed (MessageNew MessageExpunge FlagChange)) (personal (MessageNew MessageExpunge FlagChange))");
+		say(p, c, &a, "NOTIFY SET STATUS (selected-delayed (MessageNew MessageExpunge FlagChange)) (%s (MessageNew MessageExpunge FlagChange))",
+		    c->is_elsewhere ? "mailboxes (\"Other Users/a@x/INBOX\" \"Other Users/a@x/Drafts\" \"Other Users/a@x/Archive\")" : "personal");
 }
 
 static void hang_up(struct client *c)
@@ -46,12 +47,15 @@ static void hang_up(struct client *c)
 /* Out of the cell: what the gate keeps. False: it stays in the cell. */
 static bool leave(struct play *p, struct client *c, struct buf *record)
 {
+	struct answer a = { 0 };
 	uint64_t modseq;
 
 	if (c->context != NO_CONTEXT)
 		return false;
+	buf_reset(&c->out);
 	if (!imap_engine.park(c->state, record, &modseq))
 		wrong(p, "cannot be parked");
+	hear_all(p, c, &a);  /* another account's cell may have something to say before */
 	return !p->wrong[0];
 }
 
@@ -96,6 +100,38 @@ static void park(struct play *p, struct client *c)
 		log_in(p, c);
 		wrong(p, "cannot be resumed");
 	}
+}
+
+/* Its gate wakes it, because the owner's account has changed. False: it cannot be parked, and so hears of others with its next command only. */
+static bool is_woken_elsewhere(struct play *p, struct client *c)
+{
+	CLEANUP(buf_free) struct buf record = BUF(PARK_RECORD_MAX), changed = BUF(8);
+	struct session_open info = { .protocol = PROTOCOL_IMAP, .login_name = STR("a@x") };
+	struct answer a = { 0 };
+
+	if (!leave(p, c, &record))
+		return false;
+	hang_up(c);
+	buf_reset(&c->out);
+	put_u64(&changed, OWNER);
+	info.changed = buf_str(&changed);
+	c->s = session_for_test(&info, STR(""), &c->out);
+	c->state = imap_engine.resume(c->s, &p->elsewhere, buf_str(&record));
+	if (c->state == NULL || imap_engine.input(c->state) == SESSION_CLOSE) {
+		wrong(p, "ends when it is woken: " STR_FMT, STR_ARG(buf_str(&c->out)));
+		return false;
+	}
+	hear_all(p, c, &a);
+	return true;
+}
+
+/* The account has changed; who watches is told. False: not this one, now. */
+static bool is_woken(struct play *p, struct client *c)
+{
+	if (c->is_elsewhere)
+		return is_woken_elsewhere(p, c);
+	be_woken(p, c);
+	return true;
 }
 
 static void copy_file(const char *from, const char *to)
@@ -216,7 +252,7 @@ static void begin(struct play *p, bool has_elsewhere)
 	for (int i = 0; i < BOXES; i++)
 		p->boxes[i].uidnext = 1;
 	for (int i = 0; i < SESSIONS; i++) {
-		p->clients[i] = (struct client){ .out = BUF(1 << 20), .is_qresync = i > 0, .is_uidonly = i == 2, .is_guest = i == 2, .is_elsewhere = has_elsewhere && i == 2, .watches = i == 1 };
+		p->clients[i] = (struct client){ .out = BUF(1 << 20), .is_qresync = i > 0, .is_uidonly = i == 2, .is_guest = i == 2, .is_elsewhere = has_elsewhere && i == 2, .watches = i == 1 || (i == 2 && has_elsewhere) };
 		log_in(p, &p->clients[i]);
 	}
 }

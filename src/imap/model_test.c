@@ -377,11 +377,10 @@ static void run(struct play *p, const struct operation *o)
 			noop(p, c);
 		break;
 	}
-	if (!p->wrong[0] && c->watches)
-		be_woken(p, c);
+	bool was_told = !p->wrong[0] && c->watches && is_woken(p, c);
 	if (!p->wrong[0])
 		ask_for_new(p, c);
-	if (!p->wrong[0] && c->watches) {
+	if (!p->wrong[0] && was_told) {
 		check_told(p, c, false);
 		check_watched(p, c, box_before);
 	}
@@ -391,7 +390,7 @@ static void run(struct play *p, const struct operation *o)
 
 /* ---- plays, and what remains of one that went wrong */
 
-enum { ELSEWHERE_EVERY = 2 };  /* plays have their guest in another cell: it takes longer */
+enum { ELSEWHERE_EVERY = 4 };  /* plays have their guest in another cell: it takes longer */
 
 /* The number of the operation that went wrong (its text in p->wrong), or n. */
 static size_t play(const struct operation *all, size_t n, unsigned seed, struct play *p)

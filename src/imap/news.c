@@ -194,7 +194,8 @@ static bool send_selected(struct imap_session *s, bool removals, struct arena *a
 	return fetch_put_unasked(s, &s->notify->fetch, &new);
 }
 
-static void send_others(struct imap_session *s)
+/* looked_at: so far the selected one was looked at. What happened there since is not to count as told. */
+static void send_others(struct imap_session *s, uint64_t looked_at)
 {
 	enum err e = ERR_OK;
 
@@ -204,19 +205,23 @@ static void send_others(struct imap_session *s)
 		e = notify_put_news(&s->out, s->s, s->tongue, s->view, s->selected ? s->mailbox_id : 0, s->notify, s->guest ? s : NULL);
 	if (e != ERR_OK)
 		log_warn("news of mailboxes could not be told: %s", err_name(e));  /* tried again with the next ones */
+	if (s->selected != NULL && s->notify->told > looked_at)
+		s->notify->told = looked_at;
 }
 
 bool imap_send_news(struct imap_session *s, bool removals, struct arena *a)
 {
+	uint64_t now = view_modseq(s->view);
+
 	if (s->guest != NULL)
-		s->told_modseq = view_modseq(s->view);
+		s->told_modseq = now;
 	bool is_welcome = imap_welcome(s) == ERR_OK;  /* else he has lost his rights, and learns nothing more */
 	if (is_welcome && s->selected != NULL && !send_selected(s, removals, a))
 		return false;
 	if (is_welcome && s->selected != NULL && s->guest != NULL)
 		imap_put_rights_news(s);
 	if (is_welcome && s->notify != NULL && s->notify->n > 0)
-		send_others(s);
+		send_others(s, now);
 	if (s->notify != NULL && s->notify->n_owners > 0 && !notify_others_tell(s))
 		return false;
 	imap_flush(s);

@@ -3,6 +3,7 @@
  *
  * A group that says NONE takes its mailboxes out of all other groups: nothing else could be meant by it. */
 #include "imap/notify_private.h"
+#include "imap/remote.h"
 #include "base/mem.h"
 #include "base/wire.h"
 
@@ -196,11 +197,32 @@ static void install(struct imap_session *s, struct imap_notify *n)
 	s->notify = n;
 }
 
+struct str notify_of_selected(const struct imap_notify *n, struct arena *a)
+{
+	if (n->selected == 0)
+		return STR("NOTIFY NONE");
+	return arena_printf(a, "NOTIFY SET (%s (MessageNew%s" STR_FMT " MessageExpunge%s))", n->is_delayed ? "SELECTED-DELAYED" : "SELECTED",
+	                    n->items.n > 0 ? " " : "", STR_ARG(n->items), n->selected & NOTIFY_FLAGS ? " FlagChange" : "");
+}
+
+/* The mailbox that is selected is in another account: its cell says what happens there. */
+static struct imap_reply tell_owner(struct imap_session *s, struct imap_cmd *c, const struct imap_notify *n)
+{
+	if (s->remote == NULL)
+		return (struct imap_reply){ .status = IMAP_OK };
+	return imap_remote_command(s->remote, c, notify_of_selected(n, &c->arena));
+}
+
 /* NOTIFY SET: what has happened so far is told as ever, then the new rules hold. */
 static struct imap_reply set(struct imap_session *s, struct imap_cmd *c, struct imap_notify *n, bool wants_status)
 {
+	struct imap_reply there = tell_owner(s, c, n);
 	enum err e = ERR_OK;
 
+	if (there.status != IMAP_OK) {
+		notify_free(n);
+		return there;
+	}
 	install(s, NULL);
 	if (!imap_send_news(s, true, &c->arena)) {
 		notify_free(n);
@@ -228,8 +250,10 @@ struct imap_reply imap_notify(struct imap_session *s, struct imap_cmd *c)
 	if (imap_word(&c->args, "NONE")) {
 		if (!imap_arg_end(c))
 			return imap_bad(c, "NONE");
-		install(s, notify_new());
-		return imap_ok(c, "you will hear of nothing");
+		n = notify_new();
+		struct imap_reply there = tell_owner(s, c, n);
+		install(s, n);
+		return there.status == IMAP_OK ? imap_ok(c, "you will hear of nothing") : there;
 	}
 	if (!imap_word(&c->args, "SET"))
 		scan_fail(&c->args);
@@ -248,6 +272,10 @@ struct imap_reply imap_notify(struct imap_session *s, struct imap_cmd *c)
 	n = keep(p);
 	if (n == NULL)
 		return imap_no(c, "NOTIFICATIONOVERFLOW", "at most %d mailboxes can be named; SUBTREE and PERSONAL name many at once", FILTER_NAMES_MAX);
+	if (s->guest != NULL && !notify_is_for_guest(n)) {
+		notify_free(n);
+		return imap_no(c, "CANNOT", "a guest hears of messages in mailboxes that he names, and in the selected one");
+	}
 	return set(s, c, n, wants_status);
 }
 
@@ -257,10 +285,11 @@ bool notify_is_for_guest(const struct imap_notify *n)
 {
 	for (size_t i = 0; i < n->n; i++) {
 		const struct notify_group *g = &n->groups[i];
-		if ((g->filter.kind != FILTER_MAILBOXES && g->filter.kind != FILTER_SUBTREE) || (g->events & ~(unsigned)NOTIFY_MESSAGES))
+		bool is_selected = g->filter.kind == FILTER_SELECTED || g->filter.kind == FILTER_SELECTED_DELAYED;
+		if ((!is_selected && g->filter.kind != FILTER_MAILBOXES && g->filter.kind != FILTER_SUBTREE) || (g->events & ~(unsigned)NOTIFY_MESSAGES))
 			return false;
 	}
-	return n->selected == 0 && !n->is_delayed && n->items.n == 0 && n->n_owners == 0;
+	return n->n_owners == 0;
 }
 
 void notify_put(struct buf *b, const struct imap_notify *n)

@@ -71,8 +71,10 @@ void notify_free(struct imap_notify *n);   /* NULL is fine */
 unsigned notify_events(const struct imap_notify *n, struct str path, bool is_subscribed);
 bool notify_wants(const struct imap_notify *n, unsigned events);   /* any of them, anywhere but in the selected mailbox */
 
-/* The only one that a guest's session has: events of messages in mailboxes of ours that it names. */
+/* The only one that a guest's session has: events of messages in mailboxes of ours that it names, and in the selected one. */
 bool notify_is_for_guest(const struct imap_notify *n);
+/* The command by which the cell of another account is told what is wanted of the mailbox that is selected there. */
+struct str notify_of_selected(const struct imap_notify *n, struct arena *a);
 
 /* As it is parked, and back; false: not what notify_put() writes. items are not parsed: notify_parse_items(). */
 void notify_put(struct buf *b, const struct imap_notify *n);

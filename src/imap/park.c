@@ -25,7 +25,8 @@ struct parked {
 	struct str            saved;   /* ranges, 8 bytes each */
 	struct str            notify;  /* notify_put() */
 	uint64_t              owner;   /* of the mailbox that is selected, in another account; 0: none is */
-	struct str            address, record;   /* whose it is, and the session that waits there */
+	struct str            address, record;   /* whose it is, and the session that waits there … */
+	uint64_t              modseq;  /* … and knows his account up to here */
 };
 
 static void put_parked(struct buf *b, const struct parked *p)
@@ -54,6 +55,7 @@ static void put_parked(struct buf *b, const struct parked *p)
 		put_u64(b, p->owner);
 		put_str(b, p->address);
 		put_str(b, p->record);
+		put_u64(b, p->modseq);
 	}
 }
 
@@ -98,6 +100,7 @@ static bool get_parked(struct str record, struct parked *p)
 		p->owner = get_u64(&s);
 		p->address = get_str(&s, REMOTE_ADDRESS_MAX);
 		p->record = get_str(&s, PARK_RECORD_MAX);
+		p->modseq = get_u64(&s);
 	}
 	return get_end(&s) && (version == PARK_VERSION || (version == PARK_ELSEWHERE && p->owner != 0 && !p->is_selected)) && p->saved.n % 8 == 0;
 }
@@ -128,7 +131,8 @@ bool imap_park(void *state, struct buf *record, uint64_t *modseq)
 		p.address = s->remote->address;
 		p.record = buf_str(&s->remote->record);
 		*modseq = s->remote->modseq;
-		if (s->idle_tag.n > 0)  /* with NOTIFY, too, it hears of that mailbox with its next command only */
+		p.modseq = *modseq;
+		if (s->idle_tag.n > 0 || (s->notify != NULL && s->notify->selected != 0))
 			session_waits_for(s->s, p.owner, *modseq, s->remote->could_not_ask ? WAIT_COULD_NOT_ASK : WAIT_KNOWS);
 	}
 	if (s->notify != NULL) {
@@ -167,6 +171,7 @@ static bool restore(struct imap_session *i, const struct parked *p)
 		i->remote = imap_remote_new(i, p->owner, p->address);
 		buf_reset(&i->remote->record);
 		buf_add(&i->remote->record, p->record);
+		i->remote->modseq = p->modseq;
 	}
 	if (p->idle_tag.n > 0) {
 		memcpy(i->idle_room, p->idle_tag.p, p->idle_tag.n);

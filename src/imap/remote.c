@@ -125,14 +125,26 @@ struct link *imap_remote_link(struct imap_remote *r)
 	return r->link;
 }
 
+enum err imap_remote_settle(struct imap_remote *r, struct str *record)
+{
+	struct str line;
+
+	*record = STR_NONE;
+	TRY(link_park(r->link, record, &r->modseq));
+	return imap_remote_line(r, NULL, &line);
+}
+
+/* It may have told news on its way: they are in no record, and nobody says them again. */
 bool imap_remote_park(struct imap_remote *r)
 {
 	struct str record;
 
 	if (r->link == NULL)
 		return !r->is_lost;
-	if (r->is_lost || link_park(r->link, &record, &r->modseq) != ERR_OK)
+	if (r->is_lost || imap_remote_settle(r, &record) != ERR_AGAIN || record.n == 0)
 		return false;
+	imap_flush(r->s);
+	session_flush(r->s->s);
 	buf_reset(&r->record);
 	buf_add(&r->record, record);
 	link_free(r->link);

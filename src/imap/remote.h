@@ -64,6 +64,8 @@ bool imap_remote_listen(struct imap_session *s);
 struct imap_reply imap_remote_done(struct imap_session *s, struct imap_cmd *c);
 /* Parks it. False: not now. */
 bool imap_remote_park(struct imap_remote *r);
+/* It waits there, and what it has said before is passed on. ERR_AGAIN: so it is, record is empty if it cannot wait now. */
+enum err imap_remote_settle(struct imap_remote *r, struct str *record) MUST_CHECK;
 
 /* ---- called by commands that have read a name or a message */
 /* verb: "APPEND", or "UID REPLACE 5". */

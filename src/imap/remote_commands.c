@@ -1,5 +1,6 @@
 /* Which commands go to another account's cell, and what happens here beside: SELECT, IDLE, APPEND, and the rest, which is passed on as it came. */
 #include "imap/append_private.h"
+#include "imap/notify_private.h"
 #include "imap/remote.h"
 #include <poll.h>
 
@@ -38,6 +39,14 @@ static void unselect(struct imap_session *s)
 		buf_add_cstr(&s->out, imap_in(s->tongue.lang, "* OK [CLOSED] the mailbox before it\r\n"));
 }
 
+/* What NOTIFY has said of the selected mailbox holds for this one, too. Where that cannot be had now, it is told of with commands. */
+static struct imap_reply say_notify(struct imap_session *s, struct imap_cmd *c, struct imap_reply selected)
+{
+	struct imap_reply r = imap_remote_command(s->remote, c, notify_of_selected(s->notify, &c->arena));
+
+	return r.status == IMAP_CUT || r.is_last ? r : selected;
+}
+
 static struct imap_reply do_select(struct imap_session *s, struct imap_cmd *c, struct str address)
 {
 	CLEANUP(imap_remote_close) struct imap_remote *fresh = NULL;
@@ -54,6 +63,8 @@ static struct imap_reply do_select(struct imap_session *s, struct imap_cmd *c, s
 	if (reply.status == IMAP_OK) {
 		learn_tongue(s, args);
 		s->remote = r;
+		if (fresh != NULL && s->notify != NULL)
+			reply = say_notify(s, c, reply);
 		fresh = NULL;
 	} else if (r == s->remote && reply.status != IMAP_CUT && !reply.is_last && reply.status != IMAP_BAD) {
 		leave(s);  /* RFC 9051 §6.3.2: a SELECT that fails leaves nothing selected */
@@ -94,25 +105,31 @@ static void wait_on(struct imap_remote *r)
 	imap_remote_rest(r);
 }
 
+/* All that is new, up to the moment when it waits there again. ERR_AGAIN: told; or it cannot wait now, because results of a search are kept up to date
+ * there, and tells with the next command. */
+static enum err hear_all(struct imap_remote *r)
+{
+	struct str line, record;
+
+	if (r->link != NULL)
+		return imap_remote_settle(r, &record);
+	r->is_unasked = true;
+	imap_remote_link(r);
+	r->is_unasked = false;
+	return r->link == NULL ? ERR_CLOSED : imap_remote_line(r, NULL, &line);
+}
+
 bool imap_remote_listen(struct imap_session *s)
 {
-	struct link *link = s->remote->link;
-	struct str line;
-	enum err e = ERR_CLOSED;
+	enum err e;
 
-	s->remote->is_unasked = true;
 	s->remote->could_not_ask = false;
-	if (link == NULL)
-		link = imap_remote_link(s->remote);
-	s->remote->is_unasked = false;
-
+	e = hear_all(s->remote);
 	if (s->remote->is_busy) {  /* the gate asks again at once, because the record knows no more than before */
 		s->remote->is_busy = false;
 		poll(NULL, 0, LISTEN_AGAIN_MS);
 		return true;
 	}
-	if (link != NULL)
-		e = imap_remote_line(s->remote, NULL, &line);  /* all that is new, up to the moment when it waits again */
 	if (e == ERR_AGAIN) {
 		imap_flush(s);
 		imap_remote_rest(s->remote);

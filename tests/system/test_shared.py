@@ -223,6 +223,11 @@ def test_news_while_parked(server):
     time.sleep(2.5)
     parked(server, 1)
     said(bob.command("4 fetch 10 (flags)", "4 OK"), "* 10 FETCH")
+    bob.command("5 notify set (selected (MessageNew (UID FLAGS) MessageExpunge FlagChange))", "5 OK")
+    alice.command("s1 select Team", "s1 OK")
+    parked(server, 1)
+    alice.command("s2 store 10 +flags (\\Answered)", "s2 OK")  # without IDLE, too
+    said(bob.until("* 10 FETCH", 5), "\\Answered")
     for c in (alice, bob):
         c.close()
 
