@@ -1,6 +1,7 @@
 /* Answers whole, byte by byte, and wrong. */
 #include "base/test.h"
 #include "http/answer.h"
+#include "http/url.h"
 
 static const struct { const char *in; enum err end; int status; const char *body, *type; } cases[] = {
 	{ "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Type: text/plain\r\n\r\nhello", ERR_OK, 200, "hello", "text/plain" },
@@ -110,4 +111,33 @@ TEST(limits)
 	for (int i = 0; i < 100000 && e == ERR_AGAIN; i++)
 		e = http_answer_take(&h, STR("HTTP/1.1 100 Continue\r\n\r\n"));
 	EXPECT_ERR(e, ERR_LIMIT);
+}
+
+TEST(urls)
+{
+	static const struct { const char *url, *host; int port; const char *path; } urls_in[] = {
+		{ "https://ID.example.test/realms/Mail", "id.example.test", 0, "/realms/Mail" },
+		{ "HTTPS://id.test:8443", "id.test", 8443, "/" },
+		{ "https://id.test/keys?v=2", "id.test", 0, "/keys?v=2" },
+		{ "http://id.test/", NULL, 0, NULL },
+		{ "https://id.test@evil.test/", NULL, 0, NULL },
+		{ "https://id.test/#keys", NULL, 0, NULL },
+		{ "https://id.test?keys", NULL, 0, NULL },
+		{ "https://id.test:0/", NULL, 0, NULL }, { "https://id.test:65536/", NULL, 0, NULL }, { "https://id.test:/", NULL, 0, NULL },
+		{ "https://[::1]/", NULL, 0, NULL },
+		{ "https://id.test/a b", NULL, 0, NULL }, { "https://id.test/\r\nX: y", NULL, 0, NULL },
+		{ "https:///path", NULL, 0, NULL }, { "https://", NULL, 0, NULL }, { "", NULL, 0, NULL },
+	};
+	struct arena a = { 0 };
+
+	EACH(urls_in, c) {
+		struct http_url out;
+		EXPECT_INT(http_url_read(str_of(c->url), &a, &out), c->host != NULL);
+		if (c->host == NULL)
+			continue;
+		EXPECT_STR(out.host, c->host);
+		EXPECT_INT(out.port, c->port);
+		EXPECT_STR(out.path, c->path);
+	}
+	arena_free(&a);
 }

@@ -4,6 +4,7 @@
  * A comma, a semicolon or an exclamation mark within a URI is percent-encoded there. */
 #include "base/bytes.h"
 #include "base/scan.h"
+#include "http/url.h"
 #include "tlsrpt/report.h"
 
 static bool is_record(struct str text)
@@ -47,42 +48,28 @@ static bool read_mailto(struct str rest, struct arena *a, struct tlsrpt_target *
 	return decode(address, a, &t->address) && str_chr(t->address, '@') > 0;
 }
 
-static bool is_visible(struct str s)
+static bool read_https(struct str uri, struct arena *a, struct tlsrpt_target *t)
 {
-	for (size_t i = 0; i < s.n; i++)
-		if (s.p[i] <= 32 || s.p[i] >= 127)
-			return false;
+	struct http_url url;
+
+	if (!http_url_read(uri, a, &url))
+		return false;
+	t->host = url.host;
+	t->port = url.port;
+	t->path = url.path;
 	return true;
-}
-
-/* host [ ":" port ] [ path ]; no user, no fragment. */
-static bool read_https(struct str rest, struct arena *a, struct tlsrpt_target *t)
-{
-	ptrdiff_t slash = str_chr(rest, '/'), colon;
-	struct str authority = slash < 0 ? rest : str_sub(rest, 0, (size_t)slash);
-	uint64_t port = 0;
-
-	if (!is_visible(rest) || str_chr(rest, '#') >= 0 || str_chr(authority, '?') >= 0 || str_chr(authority, '@') >= 0 || str_chr(authority, '[') >= 0)
-		return false;
-	colon = str_chr(authority, ':');
-	if (colon >= 0 && (!str_to_u64(str_from(authority, (size_t)colon + 1), &port) || port == 0 || port > 65535))
-		return false;
-	t->host = str_lower(a, colon >= 0 ? str_sub(authority, 0, (size_t)colon) : authority);
-	t->port = (uint16_t)port;
-	t->path = slash < 0 ? STR("/") : str_copy(a, str_from(rest, (size_t)slash));
-	return t->host.n > 0;
 }
 
 static bool read_uri(struct str uri, struct arena *a, struct tlsrpt_target *t)
 {
-	struct str mailto = STR("mailto:"), https = STR("https://");
+	struct str mailto = STR("mailto:");
 
 	*t = (struct tlsrpt_target){ .address = STR(""), .host = STR(""), .path = STR("") };
 	if (uri.n > TLSRPT_URI_MAX)
 		return false;
 	if (str_istarts(uri, mailto))
 		return read_mailto(str_from(uri, mailto.n), a, t);
-	return str_istarts(uri, https) && read_https(str_from(uri, https.n), a, t);
+	return read_https(uri, a, t);
 }
 
 static size_t read_rua(struct str value, struct arena *a, struct tlsrpt_target out[TLSRPT_TARGETS_MAX])
