@@ -124,7 +124,7 @@ static bool is_for_good(unsigned status) { return status / 100 == 4 && status !=
 static enum err post_report(struct admin_call *c, const struct tlsrpt_target *t, struct str gz)
 {
 	struct http_place place = { .host = t->host, .port = t->port, .path = t->path, .body_max = FETCH_ANSWER_MAX, .deadline_ms = POST_MS,
-	                            .type = STR("application/tlsrpt+gzip"), .body = gz };
+	                            .public_only = true, .type = STR("application/tlsrpt+gzip"), .body = gz };
 	struct fetch_said said;
 
 	TRY(c->host->fetch(c->host->context, &place, &c->arena, &said));

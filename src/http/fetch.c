@@ -251,8 +251,8 @@ static void take_addresses(struct http_fetch *f, size_t family, const struct dns
 		if (!dns_read_address(a->records[i], address))
 			continue;
 		if (f->public_only && mx_is_private(address))
-			f->why = arena_printf(&f->arena, STR_FMT " has an address of a private network: nothing is fetched there because the records of "
-			                      "other domains say so (smtp_to_private in facteur.conf allows it)", STR_ARG(f->host));
+			f->why = arena_printf(&f->arena, STR_FMT " has an address of a private network: nothing is fetched there because "
+			                      "others say so (smtp_to_private in facteur.conf allows it)", STR_ARG(f->host));
 		else
 			f->counts[family]++;
 	}
@@ -270,7 +270,7 @@ static void put_request(struct buf *b, const struct http_place *p)
 	buf_printf(b, "%s " STR_FMT " HTTP/1.1\r\nHost: " STR_FMT, is_post ? "POST" : "GET", STR_ARG(p->path), STR_ARG(p->host));
 	if (p->port != 443)
 		buf_printf(b, ":%u", p->port);
-	buf_printf(b, "\r\nUser-Agent: facteur\r\nAccept: %s\r\nConnection: close\r\n", is_post ? "*/*" : "text/plain");
+	buf_add_cstr(b, "\r\nUser-Agent: facteur\r\nAccept: */*\r\nConnection: close\r\n");
 	if (is_post)
 		buf_printf(b, "Content-Type: " STR_FMT "\r\nContent-Length: %zu\r\n", STR_ARG(p->type), p->body.n);
 	buf_add_cstr(b, "\r\n");

@@ -19,6 +19,7 @@ enum err fetch_call(struct channel *net, const struct http_place *p, struct aren
 	put_str(&b, p->type);
 	put_u32(&b, (uint32_t)p->body_max);
 	put_u32(&b, (uint32_t)p->deadline_ms);
+	put_bool(&b, p->public_only);
 	if (b.failed)
 		return ERR_INVALID;
 	if (p->type.n)
@@ -74,6 +75,7 @@ static bool get_place(struct message *m, struct http_place *p, uint16_t port)
 	p->type = get_str(&s, TYPE_MAX);
 	p->body_max = get_u32(&s);
 	p->deadline_ms = (int)get_count(&s, FETCH_DEADLINE_MAX_MS);
+	p->public_only = get_bool(&s);
 	if (p->port == 0)
 		p->port = port;
 	is_post = p->type.n > 0;
@@ -90,7 +92,7 @@ void fetch_serve(struct resolver *resolver, struct tls_client *tls, uint16_t por
 		channel_reply(ch, m->call, ERR_INVALID, STR(""), NULL, 0);
 		return;
 	}
-	p.public_only = public_only && p.type.n > 0;  /* what is fetched is of our own domains (domain check); what is posted, of others */
+	p.public_only = p.public_only && public_only;
 	w = MEM_NEW(struct waiting);
 	*w = (struct waiting){ ch, m->call };
 	http_get(resolver, tls, &p, fetched, w);  /* copies the body */
