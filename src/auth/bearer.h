@@ -5,8 +5,10 @@
 #include "auth/verify.h"
 #include "directory/issuer.h"
 
+enum { BEARER_LEEWAY_S = 60 };   /* clocks differ */
+
 enum bearer_fault {
-	BEARER_FINE, BEARER_NO_TOKEN, BEARER_UNKNOWN_KEY, BEARER_SIGNATURE,          /* anybody may have made it */
+	BEARER_FINE, BEARER_NO_TOKEN, BEARER_UNKNOWN_ISSUER, BEARER_UNKNOWN_KEY, BEARER_SIGNATURE,   /* anybody may have made it */
 	BEARER_MALFORMED, BEARER_ISSUER, BEARER_AUDIENCE, BEARER_KIND, BEARER_NEVER_EXPIRES, BEARER_EXPIRED, BEARER_NOT_YET, BEARER_NO_ADDRESS,
 	BEARER_UNVERIFIED, BEARER_FAULT_COUNT
 };
@@ -15,7 +17,13 @@ const char *bearer_fault_name(enum bearer_fault f);
 /* Its signature is right: nobody has guessed. */
 static inline bool bearer_is_signed(enum bearer_fault f) { return f == BEARER_FINE || f >= BEARER_MALFORMED; }
 
-/* now_s: seconds since 1970. BEARER_FINE: *issuer is whose it is, *address what its claim says (in the arena). */
+struct bearer_token {
+	const struct issuer     *issuer;      /* whose it says it is; NULL: none of the issuers */
+	const struct issuer_key *key;         /* that has signed it; NULL: none */
+	struct str               address;     /* BEARER_FINE: what its claim says, in the arena */
+	int64_t                  expires_s;   /* BEARER_FINE */
+};
+/* now_s: seconds since 1970. */
 enum bearer_fault bearer_judge(const struct issuer *issuers, size_t n, const struct bearer_request *r, int64_t now_s, struct arena *a,
-                               const struct issuer **issuer, struct str *address);
+                               struct bearer_token *out);
 #endif

@@ -147,9 +147,12 @@ TEST(judge)
 		{ "{\"alg\":\"ES256\",\"typ\":7}", "{" FOR_US "\"exp\":1700000300,\"email\":\"a@b.test\"}", BEARER_KIND },
 		{ "{\"alg\":\"ES256\"}", "{\"iss\":\"https://id.test\",\"aud\":[\"shop\",\"account\"],\"exp\":1700000300,\"email\":\"a@b.test\"}", BEARER_AUDIENCE },
 		{ "{\"alg\":\"ES256\"}", "{\"iss\":\"https://id.test\",\"exp\":1700000300,\"email\":\"a@b.test\"}", BEARER_AUDIENCE },
-		{ "{\"alg\":\"ES256\"}", "{\"iss\":\"https://id.test/\",\"aud\":\"mail\",\"exp\":1700000300,\"email\":\"a@b.test\"}", BEARER_ISSUER },
-		{ "{\"alg\":\"ES256\"}", "{\"iss\":\"https://other.test\",\"aud\":\"mail\",\"exp\":1700000300,\"email\":\"a@b.test\"}", BEARER_ISSUER },   /* whose key it was not */
-		{ "{\"alg\":\"ES256\"}", "[]", BEARER_MALFORMED },
+		{ "{\"alg\":\"ES256\"}", "{\"iss\":\"https://id.test/\",\"aud\":\"mail\",\"exp\":1700000300,\"email\":\"a@b.test\"}", BEARER_UNKNOWN_ISSUER },
+		{ "{\"alg\":\"ES256\"}", "{\"iss\":\"https://other.test\",\"aud\":\"mail\",\"exp\":1700000300,\"email\":\"a@b.test\"}", BEARER_SIGNATURE },   /* whose key it was not */
+		{ "{\"alg\":\"ES256\",\"kid\":\"k1\"}", "{\"iss\":\"https://other.test\",\"aud\":\"mail\",\"exp\":1700000300,\"email\":\"a@b.test\"}", BEARER_UNKNOWN_KEY },
+		{ "{\"alg\":\"ES256\"}", "{\"iss\":[\"https://id.test\"],\"aud\":\"mail\",\"exp\":1700000300,\"email\":\"a@b.test\"}", BEARER_UNKNOWN_ISSUER },
+		{ "{\"alg\":\"ES256\"}", "{" FOR_US "\"exp\":\"1700000300\",\"email\":\"a@b.test\"}", BEARER_MALFORMED },
+		{ "{\"alg\":\"ES256\"}", "[]", BEARER_UNKNOWN_ISSUER },
 	};
 	struct arena a = { 0 };
 	struct pkey *key, *other;
@@ -163,37 +166,38 @@ TEST(judge)
 	};
 	EACH(cases, c) {
 		struct bearer_request r = token_request(token_signed(key, c->header, c->claims, &a), &a);
-		const struct issuer *issuer;
-		struct str address;
-		enum bearer_fault got = bearer_judge(issuers, COUNT_OF(issuers), &r, NOW, &a, &issuer, &address);
+		struct bearer_token t;
+		enum bearer_fault got = bearer_judge(issuers, COUNT_OF(issuers), &r, NOW, &a, &t);
 		EXPECT_STR(str_of(bearer_fault_name(got)), bearer_fault_name(c->want));
 		if (got == BEARER_FINE)
-			EXPECT(issuer == &issuers[1] && str_eq(address, STR("a@b.test")));
+			EXPECT(t.issuer == &issuers[1] && t.key == &own[0] && t.expires_s > NOW - 60 && str_eq(t.address, STR("a@b.test")));
 	}
-	/* an issuer whose keys have no names does not stand before the one that is named */
-	struct issuer_key nameless[ISSUER_KEYS_MAX];
-	for (size_t i = 0; i < COUNT_OF(nameless); i++)
-		nameless[i] = (struct issuer_key){ STR(""), foreign[0].public_der };
-	const struct issuer crowd[] = { { .name = STR("https://crowd.test"), .audience = STR("mail"), .claim = STR("email"), .keys = nameless,
-	                                  .key_count = COUNT_OF(nameless) }, issuers[1] };
-	struct bearer_request named = token_request(token_signed(key, cases[0].header, cases[0].claims, &a), &a);
-	const struct issuer *whose;
-	struct str who;
-	EXPECT_INT(bearer_judge(crowd, 2, &named, NOW, &a, &whose, &who), BEARER_FINE);
+	/* a token that names no key is tried by all of its issuer's, however many others have */
+	struct issuer_key many[ISSUER_KEYS_MAX];
+	for (size_t i = 0; i < COUNT_OF(many); i++)
+		many[i] = (struct issuer_key){ arena_printf(&a, "k%zu", i + 20), foreign[0].public_der };
+	many[COUNT_OF(many) - 1].public_der = own[0].public_der;
+	const struct issuer crowd[] = { { .name = STR("https://crowd.test"), .audience = STR("mail"), .claim = STR("email"), .keys = many, .key_count = COUNT_OF(many) },
+	                                { .name = STR("https://id.test"), .audience = STR("mail"), .claim = STR("email"), .keys = many, .key_count = COUNT_OF(many) } };
+	struct bearer_request unnamed = token_request(token_signed(key, cases[1].header, cases[1].claims, &a), &a);
+	struct bearer_token t;
+	EXPECT_INT(bearer_judge(crowd, 2, &unnamed, NOW, &a, &t), BEARER_FINE);
+	EXPECT(t.issuer == &crowd[1] && t.key == &many[COUNT_OF(many) - 1]);
+	/* whom the gate names is only looked for: the signed words decide */
+	unnamed.issuer = STR("https://crowd.test");
+	EXPECT_INT(bearer_judge(crowd, 2, &unnamed, NOW, &a, &t), BEARER_ISSUER);
 	/* one bit of the signature, and of what it signs */
 	struct bearer_request good = token_request(token_signed(key, cases[0].header, cases[0].claims, &a), &a), bad = good;
 	char *bytes = str_cstr(&a, good.signature);
-	const struct issuer *issuer;
-	struct str address;
 	bytes[5] ^= 1;
 	bad.signature = str_make(bytes, good.signature.n);
-	EXPECT_INT(bearer_judge(issuers, 2, &bad, NOW, &a, &issuer, &address), BEARER_SIGNATURE);
+	EXPECT_INT(bearer_judge(issuers, 2, &bad, NOW, &a, &t), BEARER_SIGNATURE);
 	bad = good;
 	bytes = str_cstr(&a, good.signed_part);
 	bytes[good.signed_part.n - 1] ^= 1;
 	bad.signed_part = str_make(bytes, good.signed_part.n);
-	EXPECT_INT(bearer_judge(issuers, 2, &bad, NOW, &a, &issuer, &address), BEARER_SIGNATURE);
-	EXPECT_INT(bearer_judge(issuers, 2, &(struct bearer_request){ 0 }, NOW, &a, &issuer, &address), BEARER_NO_TOKEN);
+	EXPECT_INT(bearer_judge(issuers, 2, &bad, NOW, &a, &t), BEARER_SIGNATURE);
+	EXPECT_INT(bearer_judge(issuers, 2, &(struct bearer_request){ 0 }, NOW, &a, &t), BEARER_NO_TOKEN);
 	pkey_free(key);
 	pkey_free(other);
 	arena_free(&a);

@@ -50,6 +50,15 @@ static bool read_header(struct str base64, struct arena *a, struct str *kid)
 	return kid->n <= TOKEN_KID_MAX && (str_eq(alg, STR("RS256")) || str_eq(alg, STR("ES256")) || str_eq(alg, STR("EdDSA")));
 }
 
+/* The claim "iss" of a token that nobody has verified yet. */
+static struct str claimed_issuer(struct str payload, struct arena *a)
+{
+	CLEANUP(json_release) json_t *claims = part(payload, TOKEN_MAX);
+	struct str issuer = text_of(claims, "iss", a);
+
+	return issuer.n <= TOKEN_ISSUER_MAX ? issuer : STR_NONE;
+}
+
 /* header "." payload "." signature, each in base64url                                            RFC 7515 §7.1 */
 bool jwt_read(struct str token, struct arena *a, struct jwt *out)
 {
@@ -63,6 +72,7 @@ bool jwt_read(struct str token, struct arena *a, struct jwt *out)
 		return false;
 	out->signed_part = str_sub(token, 0, header.n + 1 + payload.n);
 	out->signature = str_copy(a, buf_str(&signature));
+	out->issuer = claimed_issuer(payload, a);
 	return true;
 }
 

@@ -1,7 +1,7 @@
 /* auth/jwt.h -- signed tokens (JWT, RFC 7519, in the compact form of RFC 7515 §7.1) as OAuth servers issue them for access (RFC 9068).
  *
- * Two steps in two processes. The gate takes a token apart and looks at its header, which anybody may have written. What the token says is
- * read by keys, and only after an issuer's key has proved that it wrote it. */
+ * Two steps in two processes. The gate takes a token apart and looks at its header and whose it says it is, which anybody may have written: they only
+ * lead to the keys it is tried by. What the token says is read by keys, and only after an issuer's key has proved that it wrote it. */
 #ifndef FACTEUR_AUTH_JWT_H
 #define FACTEUR_AUTH_JWT_H
 #include "auth/verify.h"
@@ -10,7 +10,7 @@
 /* Once in a process that reads tokens, before its sandbox. */
 void jwt_setup(void);
 
-struct jwt { struct str kid, signed_part, signature; };
+struct jwt { struct str issuer, kid, signed_part, signature; };   /* issuer: empty if it names none, or no possible one */
 /* Slices in the arena or of the token. False: not three parts, a header that is no JSON object or asks for what we do not do (an algorithm but
  * RS256, ES256, EdDSA; "crit"), a part that is too long. */
 bool jwt_read(struct str token, struct arena *a, struct jwt *out);

@@ -221,6 +221,7 @@ static enum login_want ask_bearer(struct login *l)
 	struct jwt token;
 
 	if (jwt_read(l->sasl.password, &l->arena, &token)) {
+		r.issuer = token.issuer;
 		r.kid = token.kid;
 		r.signed_part = token.signed_part;
 		r.signature = token.signature;

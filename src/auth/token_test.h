@@ -53,7 +53,7 @@ UNUSED static struct bearer_request token_request(struct str token, struct arena
 	struct jwt x;
 
 	EXPECT(jwt_read(token, a, &x));
-	return (struct bearer_request){ .protocol = PROTOCOL_IMAP, .session = 77, .peer = STR("192.0.2.7"), .login = STR(""), .kid = x.kid,
+	return (struct bearer_request){ .protocol = PROTOCOL_IMAP, .session = 77, .peer = STR("192.0.2.7"), .login = STR(""), .issuer = x.issuer, .kid = x.kid,
 	                                .signed_part = x.signed_part, .signature = x.signature };
 }
 #endif

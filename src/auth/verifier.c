@@ -51,6 +51,7 @@ void verifier_free(struct verifier *v)
 }
 
 void verifier_set_scram(struct verifier *v, bool has_scram) { v->o.has_scram = has_scram; }
+void verifier_set_token_ends_session(struct verifier *v, bool yes) { v->o.token_ends_session = yes; }
 int  verifier_fd(const struct verifier *v) { return hasher_fd(v->hasher); }
 void verifier_receive(struct verifier *v) { hasher_receive(v->hasher); }
 
@@ -124,7 +125,7 @@ void verifier_judge_right(struct ask *q, const struct proof *how, struct verify_
 	}
 	r->grant = (struct grant){ .account = q->account.account, .rights = rights, .expires_s = clock_wall_s() + how->life_s,
 	                           .epoch = q->account.epoch, .session = q->session, .app_password_id = how->app_password_id,
-	                           .ends_session = how->ends_session };
+	                           .ends_session = how->ends_session, .token_mark = how->token_mark };
 	sign(v, &r->grant);
 	if (how->app_password_id != 0)
 		secrets_app_used(v->o.secrets, q->account.account, how->app_password_id, clock_wall_s());

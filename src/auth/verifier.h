@@ -25,9 +25,12 @@ struct verifier_options {
 	bool (*resolve_account)(void *context, uint64_t account, struct login_account *out);
 	/* The issuers whose tokens are believed: their number. Strings live in the arena or the directory. */
 	size_t (*issuers)(void *context, struct arena *a, struct issuer **out);
+	/* A token names a key that this issuer, whose keys are fetched, has not here. True: the issuer is being asked just now. */
+	bool (*fetch_keys)(void *context, const struct issuer *i);
 	void  *context;
 	int    workers;           /* threads for yescrypt; 0: none, verifier_receive() does it (tests) */
 	bool   has_scram;         /* the setting: app passwords get SCRAM keys */
+	bool   token_ends_session;   /* the setting; else the session may outlive the token by a day */
 	int64_t (*now_ms)(void);  /* NULL: clock_mono_ms */
 };
 
@@ -35,6 +38,7 @@ struct verifier;
 struct verifier *verifier_new(const struct verifier_options *o);
 void verifier_free(struct verifier *v);             /* pending asks are dropped, their done() does not run */
 void verifier_set_scram(struct verifier *v, bool has_scram);
+void verifier_set_token_ends_session(struct verifier *v, bool yes);
 
 int  verifier_fd(const struct verifier *v);         /* readable: call verifier_receive() */
 void verifier_receive(struct verifier *v);

@@ -4,8 +4,11 @@
  * A token whose signature is right and that is refused all the same (it has expired, it is for another server) is nobody's guess: it does not
  * count against who sent it, and a mail program that comes with yesterday's token before it fetches a new one is not kept waiting.
  *
+ * A key that is not known may be one that its issuer has begun to use: then the issuer is asked, and the client told to come back, not that it is wrong,
+ * which would make a mail program ask its user. It counts as wrong all the same, since anybody can make such a token.
+ *
  * The session may outlive the token, whose hour is for fetching the next one; but not by more than a day, because whoever is let go at the
- * issuer is to be out here, too. */
+ * issuer is to be out here, too. A setting lets it end with the token. When the issuer is removed, or its key, the gate ends it (grant.token_mark). */
 #include "auth/bearer.h"
 #include "auth/verifier_private.h"
 #include "base/clock.h"
@@ -43,25 +46,42 @@ static void refuse(struct ask *q, const char *why, struct str address, struct ve
 	         protocol_name(q->protocol), STR_ARG(q->who.peer));
 }
 
+static bool may_be_new(struct verifier *v, enum bearer_fault fault, const struct issuer *i)
+{
+	if ((fault != BEARER_UNKNOWN_KEY && fault != BEARER_SIGNATURE) || !i->source.is_fetched || v->o.fetch_keys == NULL)
+		return false;
+	return v->o.fetch_keys(v->o.context, i);
+}
+
+/* The minute that is forgiven a token (auth/bearer.c) is the session's, too. */
+static int64_t life_s(const struct verifier *v, const struct bearer_token *t)
+{
+	int64_t left_s = t->expires_s + BEARER_LEEWAY_S - clock_wall_s();
+
+	return v->o.token_ends_session && left_s < TOKEN_GRANT_LIFE_S ? left_s : TOKEN_GRANT_LIFE_S;
+}
+
 static void judge(struct ask *q, const struct bearer_request *in, struct arena *a, struct verify_reply *out)
 {
 	struct verifier *v = q->v;
-	const struct issuer *issuer = NULL;
+	struct bearer_token token;
 	struct issuer *issuers;
-	struct str address = STR("");
 	size_t n = v->o.issuers(v->o.context, a, &issuers);
-	enum bearer_fault fault = bearer_judge(issuers, n, in, clock_wall_s(), a, &issuer, &address);
+	enum bearer_fault fault = bearer_judge(issuers, n, in, clock_wall_s(), a, &token);
 	const char *why;
 
 	if (!bearer_is_signed(fault)) {
 		verifier_judge_wrong(q, VERIFY_WRONG, bearer_fault_name(fault), remember_tag(v->remember, q->who.account, in->signed_part), out);
+		if (may_be_new(v, fault, token.issuer))
+			out->outcome = VERIFY_BUSY;
 		return;
 	}
-	why = fault == BEARER_FINE ? find_account(q, issuer, address, a) : bearer_fault_name(fault);
+	why = fault == BEARER_FINE ? find_account(q, token.issuer, token.address, a) : bearer_fault_name(fault);
 	if (why != NULL)
-		refuse(q, why, address, out);
+		refuse(q, why, token.address, out);
 	else
-		verifier_judge_right(q, &(struct proof){ .how = "token", .life_s = TOKEN_GRANT_LIFE_S, .ends_session = true }, out);
+		verifier_judge_right(q, &(struct proof){ .how = "token", .life_s = life_s(v, &token), .ends_session = true,
+		                                         .token_mark = issuer_mark(token.issuer, token.key) }, out);
 }
 
 void verifier_bearer(struct verifier *v, const struct bearer_request *in, struct arena *a, struct verify_reply *out)

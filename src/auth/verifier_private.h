@@ -60,6 +60,7 @@ struct proof {
 	uint32_t    app_password_id;  /* 0: none */
 	int64_t     life_s;           /* of the grant */
 	bool        ends_session;     /* and of the session that it begins */
+	uint32_t    token_mark;       /* of a token: issuer_mark() */
 };
 /* It was right: may it be used? Fills the reply. */
 void verifier_judge_right(struct ask *q, const struct proof *how, struct verify_reply *r);

@@ -27,6 +27,7 @@ struct world {
 	char             login[100];
 	enum err         status;
 	struct secret_reply secret;
+	int              fetches;         /* of keys of the issuer */
 	char             text[200];
 	struct app_password apps[10];
 };
@@ -67,6 +68,14 @@ static size_t issuers(void *context, UNUSED struct arena *a, struct issuer **out
 
 	*out = &w->issuer;
 	return w->issuer.key_count > 0;
+}
+
+static bool fetch_keys(void *context, const struct issuer *i)
+{
+	struct world *w = context;
+
+	EXPECT(i == &w->issuer);
+	return ++w->fetches == 1;
 }
 
 static void on_reply(void *context, const struct verify_reply *r)
@@ -131,7 +140,7 @@ static enum err command(struct world *w, enum secret_op op, uint64_t account, ui
 static void open_world(struct world *w, int workers, bool has_scram)
 {
 	struct verifier_options o = { .resolve = resolve, .resolve_printer = resolve_printer, .resolve_account = resolve_account,
-	                              .issuers = issuers, .context = w, .workers = workers,
+	                              .issuers = issuers, .fetch_keys = fetch_keys, .context = w, .workers = workers,
 	                              .has_scram = has_scram, .now_ms = now_ms };
 
 	*w = (struct world){ .path = test_dir(),
@@ -349,7 +358,7 @@ TEST(tokens)
 	struct issuer_key keys[] = { { STR(""), pkey_public_der(key, &a) } };
 	struct str alice = TOKEN(key, "alice@example.test", "9999999999"), stolen = TOKEN(thief, "alice@example.test", "9999999999");
 	EXPECT_INT(bearer(&w, "", alice), VERIFY_WRONG);          /* no issuer yet */
-	w.issuer = (struct issuer){ STR("https://id.test"), STR("mail"), STR("email"), STR(""), keys, 1, 0 };
+	w.issuer = (struct issuer){ .name = STR("https://id.test"), .audience = STR("mail"), .claim = STR("email"), .domain = STR(""), .keys = keys, .key_count = 1 };
 	EXPECT_INT(bearer(&w, "", alice), VERIFY_OK);
 	check_grant(&w, 1, 5, 0);
 	EXPECT(w.reply.grant.expires_s <= clock_wall_s() + 86400 && w.reply.grant.ends_session);
@@ -378,6 +387,24 @@ TEST(tokens)
 	for (int i = 0; i < 300 && w.reply.outcome == VERIFY_WRONG; i++)
 		bearer(&w, "alice@example.test", token_signed(thief, arena_printf(&a, "{\"alg\":\"ES256\",\"kid\":\"%d\"}", i).p, "{}", &a));
 	EXPECT_INT(w.reply.outcome, VERIFY_THROTTLED);                        /* … but forged ones count like passwords */
+	EXPECT_INT(w.fetches, 0);                                             /* given by hand: nobody is asked */
+	test_now_ms += 3600 * 1000;
+	w.issuer.source.is_fetched = true;
+	EXPECT_INT(bearer(&w, "", stolen), VERIFY_BUSY);                      /* of a key that the issuer may have since a minute */
+	EXPECT_INT(bearer(&w, "", stolen), VERIFY_WRONG);
+	EXPECT_INT(bearer(&w, "", TOKEN(key, "alice@example.test", "1")), VERIFY_WRONG);
+	EXPECT_INT(bearer(&w, "", token_signed(thief, "{\"alg\":\"ES256\"}", "{\"iss\":\"https://thief.test\"}", &a)), VERIFY_WRONG);
+	EXPECT_INT(w.fetches, 2);
+	/* what lets it in, and for how long */
+	EXPECT_INT(bearer(&w, "", alice), VERIFY_OK);
+	EXPECT_INT(w.reply.grant.token_mark, issuer_mark(&w.issuer, keys));
+	w.issuer.audience = STR("post");
+	EXPECT(w.reply.grant.token_mark != issuer_mark(&w.issuer, keys));
+	w.issuer.audience = STR("mail");
+	verifier_set_token_ends_session(w.v, true);
+	EXPECT_INT(bearer(&w, "", token_signed(key, "{\"alg\":\"ES256\"}", arena_printf(&a, "{\"iss\":\"https://id.test\",\"aud\":\"mail\",\"exp\":%lld,"
+	                                       "\"email\":\"alice@example.test\"}", (long long)clock_wall_s() + 600).p, &a)), VERIFY_OK);
+	EXPECT(w.reply.grant.ends_session && w.reply.grant.expires_s <= clock_wall_s() + 660 && w.reply.grant.expires_s > clock_wall_s() + 600);
 	pkey_free(key);
 	pkey_free(thief);
 	arena_free(&a);

@@ -156,6 +156,7 @@ void put_bearer_request(struct buf *b, const struct bearer_request *r)
 	put_u64(b, r->session);
 	put_str(b, r->peer);
 	put_str(b, r->login);
+	put_str(b, r->issuer);
 	put_str(b, r->kid);
 	put_str(b, r->signed_part);
 	put_str(b, r->signature);
@@ -168,6 +169,7 @@ bool get_bearer_request(struct scan *s, struct bearer_request *r)
 	r->session = get_u64(s);
 	r->peer = get_str(s, PEER_MAX);
 	r->login = get_str(s, LOGIN_NAME_MAX);
+	r->issuer = get_str(s, TOKEN_ISSUER_MAX);
 	r->kid = get_str(s, TOKEN_KID_MAX);
 	r->signed_part = get_str(s, TOKEN_MAX);
 	r->signature = get_str(s, TOKEN_SIGNATURE_MAX);

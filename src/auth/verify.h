@@ -18,7 +18,7 @@
 #include "ipc/role.h"
 
 enum { LOGIN_NAME_MAX = 320, LOGIN_PASSWORD_MAX = 512, PEER_MAX = 64, SCRAM_MESSAGE_MAX = 1024, SCRAM_NONCE_MAX = 256,
-       SCRAM_PROOF_SIZE = 32, FINGERPRINT_SIZE = 32, TOKEN_MAX = 8192, TOKEN_KID_MAX = 256, TOKEN_SIGNATURE_MAX = 1024 };
+       SCRAM_PROOF_SIZE = 32, FINGERPRINT_SIZE = 32, TOKEN_MAX = 8192, TOKEN_ISSUER_MAX = 255, TOKEN_KID_MAX = 256, TOKEN_SIGNATURE_MAX = 1024 };
 
 enum verify_outcome {
 	VERIFY_OK = 1, VERIFY_WRONG, VERIFY_USE_APP_PASSWORD, VERIFY_SUSPENDED, VERIFY_NOT_ALLOWED, VERIFY_THROTTLED, VERIFY_BUSY,
@@ -94,12 +94,14 @@ void put_certificate_login_request(struct buf *b, const struct certificate_login
 bool get_certificate_login_request(struct scan *s, struct certificate_login_request *r);
 
 /* BEARER (OAUTHBEARER, XOAUTH2): a signed token (RFC 7519). The gate takes it apart (auth/jwt.h); keys reads what it says only once its
- * signature has proved right. Answered by a struct verify_reply; VERIFY_WRONG for whatever is wrong with it: the log says what. */
+ * signature has proved right. Answered by a struct verify_reply; VERIFY_WRONG for whatever is wrong with it: the log says what; VERIFY_BUSY: its
+ * issuer may have a new key, which is being fetched. */
 struct bearer_request {
 	enum protocol protocol;
 	uint64_t      session;
 	struct str    peer;
 	struct str    login;         /* the user the client named; empty: whoever the token is for */
+	struct str    issuer;        /* whose token it says it is: only by their keys it is tried */
 	struct str    kid;           /* of the key, as the token's header names it; may be empty */
 	struct str    signed_part;   /* header "." payload, as they came; empty: this is no token that could be right */
 	struct str    signature;     /* decoded */

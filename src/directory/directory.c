@@ -41,6 +41,10 @@ static const struct db_step steps[] = {
 	     " PRIMARY KEY (owner, kind, account, grp)) WITHOUT ROWID;"
 	     "CREATE INDEX share_with ON share (kind, account, grp);" },
 	{ 8, "CREATE TABLE issuer (name TEXT PRIMARY KEY, issuer BLOB NOT NULL) WITHOUT ROWID;" },
+	{ 9, "ALTER TABLE issuer ADD COLUMN is_fetched INTEGER NOT NULL DEFAULT 0; ALTER TABLE issuer ADD COLUMN url TEXT NOT NULL DEFAULT '';"
+	     "ALTER TABLE issuer ADD COLUMN fetched INTEGER NOT NULL DEFAULT 0; ALTER TABLE issuer ADD COLUMN tried INTEGER NOT NULL DEFAULT 0;"
+	     "ALTER TABLE issuer ADD COLUMN fault INTEGER NOT NULL DEFAULT 0; ALTER TABLE issuer ADD COLUMN asked TEXT NOT NULL DEFAULT '';"
+	     "ALTER TABLE issuer ADD COLUMN why TEXT NOT NULL DEFAULT '';" },
 };
 
 static enum err read_version(struct directory *d)

@@ -396,7 +396,7 @@ TEST(logins_and_flags)
 	EXPECT_OK(printer_add(w->d, STR("::ffff:192.0.2.7"), alice));
 	EXPECT(!lookup_has_issuers(w->l));
 	EXPECT_OK(issuer_set(w->d, &(struct issuer){ STR("https://id.test"), STR("mail"), STR("email"), STR("example.test"),
-	                                             (struct issuer_key[]){ { STR("k1"), STR("DER") } }, 1, 1700000000 }));
+	                                             (struct issuer_key[]){ { STR("k1"), STR("DER") } }, 1, 1700000000, { .is_fetched = true } }));
 	publish(w);
 	EXPECT(lookup_account(w->l, bob, &x) && x.is_suspended && x.is_full && !x.full_is_temporary && x.epoch == 2 && epoch == 2);
 	EXPECT(lookup_account(w->l, alice, &x) && !x.is_suspended && !x.is_full && x.full_is_temporary && x.is_stopped);
@@ -407,6 +407,22 @@ TEST(logins_and_flags)
 	EXPECT(lookup_scram(w->l));
 	EXPECT(lookup_has_issuers(w->l) && lookup_issuers(w->l, &w->arena, &issuers) == 1);
 	EXPECT(str_eq(issuers[0].name, STR("https://id.test")) && issuers[0].key_count == 1 && str_eq(issuers[0].keys[0].public_der, STR("DER")));
+	EXPECT(issuers[0].source.is_fetched);
+	uint64_t version = directory_version(w->d), mark = lookup_issuers_mark(w->l);
+	struct issuer_source source = { .is_fetched = true, .url = STR("https://id.test/keys"), .fetched_s = 1700000000, .tried_s = 1700000300, .fault = ISSUER_STATUS,
+	                                .asked = STR("https://id.test/keys"), .why = STR("503") };
+	struct issuer one;
+	EXPECT_OK(issuer_note(w->d, STR("https://id.test"), &source));
+	EXPECT_ERR(issuer_note(w->d, STR("https://id.test/"), &source), ERR_NOTFOUND);
+	EXPECT_INT(directory_version(w->d), version);   /* a look at an issuer that changes nothing is nobody else's business */
+	EXPECT_OK(issuer_get(w->d, STR("https://id.test"), &w->arena, &one));
+	EXPECT(one.source.fetched_s == 1700000000 && one.source.tried_s == 1700000300 && one.source.fault == ISSUER_STATUS);
+	EXPECT_STR(one.source.url, "https://id.test/keys");
+	EXPECT_STR(one.source.why, "503");
+	one.keys[0].kid = STR("k2");
+	EXPECT_OK(issuer_set(w->d, &one));
+	publish(w);
+	EXPECT(lookup_issuers_mark(w->l) != mark);
 	EXPECT_OK(issuer_remove(w->d, STR("https://id.test")));
 	EXPECT_ERR(issuer_remove(w->d, STR("https://id.test")), ERR_NOTFOUND);
 	EXPECT(lookup_printer(w->l, STR("192.0.2.7"), &x) && x.account == alice && !lookup_printer(w->l, STR("192.0.2.8"), &x));

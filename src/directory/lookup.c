@@ -207,10 +207,14 @@ size_t lookup_issuers(const struct lookup *l, struct arena *a, struct issuer **o
 	size_t n = 0;
 
 	*out = arena_array(a, ISSUERS_MAX, sizeof **out);
-	while (!scan_done(&s) && n < ISSUERS_MAX)
-		(*out)[n++] = get_issuer(&s, a);
+	for (; !scan_done(&s) && n < ISSUERS_MAX; n++) {
+		(*out)[n] = get_issuer(&s, a);
+		(*out)[n].source.is_fetched = get_bool(&s);
+	}
 	return get_end(&s) ? n : 0;
 }
+
+uint64_t lookup_issuers_mark(const struct lookup *l) { return str_hash_keyed(lookup_text(l, l->h.issuers), 0, 0); }
 
 bool lookup_scram(const struct lookup *l) { return conf_on(l->conf, SETTING_scram); }
 

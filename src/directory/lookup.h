@@ -34,9 +34,10 @@ uint64_t lookup_version(const struct lookup *l);
 const struct conf *lookup_conf(const struct lookup *l);      /* the server's settings; lives as long as the lookup */
 struct str lookup_hostname(const struct lookup *l);          /* what the server calls itself; never empty */
 bool lookup_scram(const struct lookup *l);                   /* the setting scram */
-/* The issuers whose tokens are believed: their number, at most ISSUERS_MAX. Slices live as long as the lookup. */
+/* The issuers whose tokens are believed: their number, at most ISSUERS_MAX; of their source only is_fetched. Slices live as long as the lookup. */
 size_t lookup_issuers(const struct lookup *l, struct arena *a, struct issuer **out);
 bool lookup_has_issuers(const struct lookup *l);
+uint64_t lookup_issuers_mark(const struct lookup *l);   /* another one: they, their keys or what is asked of their tokens have changed */
 /* Is this domain (any spelling, U- or A-labels) one of ours? */
 bool lookup_domain(const struct lookup *l, struct str domain);
 

@@ -397,8 +397,10 @@ static enum err add_issuers(struct build *b)
 	size_t n;
 
 	TRY(issuer_list(b->d, &b->arena, &list, &n));
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; i < n; i++) {
 		put_issuer(&all, &list[i]);
+		put_bool(&all, list[i].source.is_fetched);
+	}
 	b->h.issuers = add_text(b, buf_str(&all));
 	return ERR_OK;
 }

@@ -9,7 +9,7 @@
 #include "directory/lookup.h"
 #include <stdatomic.h>
 
-#define LOOKUP_MAGIC 0x376b6f6f4c746346ULL  /* "FctLook7"; the digit is the format's version */
+#define LOOKUP_MAGIC 0x386b6f6f4c746346ULL  /* "FctLook8"; the digit is the format's version */
 
 struct text_at { uint32_t offset, length; };  /* in strings */
 
@@ -17,7 +17,7 @@ struct lookup_header {
 	uint64_t magic, version, seed;
 	uint32_t accounts, slots, names, targets, groups, strings;   /* counts; strings: bytes */
 	uint32_t domains, reserved;
-	struct text_at hostname, first_domain, conf, srs_key, issuers;   /* issuers: put_issuer(), one behind the other */
+	struct text_at hostname, first_domain, conf, srs_key, issuers;   /* issuers: put_issuer(), bool is_fetched, one behind the other */
 	uint64_t routes_mark;                                /* lookup_routes_mark() */
 };
 

@@ -17,6 +17,7 @@ void put_grant(struct buf *b, const struct grant *g)
 	put_bool(b, g->ends_session);
 	put_i64(b, g->expires_s);
 	put_u32(b, g->epoch);
+	put_u32(b, g->token_mark);
 	put_u64(b, g->session);
 	put_u32(b, g->app_password_id);
 	buf_add_bytes(b, g->mac, sizeof g->mac);
@@ -31,6 +32,7 @@ void get_grant(struct scan *s, struct grant *g)
 	g->ends_session = get_bool(s);
 	g->expires_s = get_i64(s);
 	g->epoch = get_u32(s);
+	g->token_mark = get_u32(s);
 	g->session = get_u64(s);
 	g->app_password_id = get_u32(s);
 	mac = scan_bytes(s, sizeof g->mac);

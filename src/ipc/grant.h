@@ -4,7 +4,7 @@
 #define FACTEUR_IPC_GRANT_H
 #include "base/wire.h"
 
-enum { GRANT_KEY_SIZE = 32, GRANT_MAC_SIZE = 32, GRANT_SIZE = 8 + 4 + 1 + 8 + 4 + 8 + 4 + GRANT_MAC_SIZE };
+enum { GRANT_KEY_SIZE = 32, GRANT_MAC_SIZE = 32, GRANT_SIZE = 8 + 4 + 1 + 4 + 8 + 4 + 8 + 4 + GRANT_MAC_SIZE };
 
 struct grant {
 	uint64_t account;
@@ -15,6 +15,9 @@ struct grant {
 	 * old one: account, epoch and MAC are checked each time, the expiry only at the beginning (net/attach.h). */
 	int64_t  expires_s;
 	uint32_t epoch;              /* of the account when it was given */
+	/* Of a login by token: what let it in (issuer_mark()); 0: another login. The session ends when nothing in the directory has this mark any more:
+	 * the gate looks. */
+	uint32_t token_mark;
 	uint64_t session;            /* the gate's number of the session; it is part of the MAC */
 	uint32_t app_password_id;    /* 0: the account's own password */
 	uint8_t  mac[GRANT_MAC_SIZE];/* HMAC-SHA-256 over all above */

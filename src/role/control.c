@@ -23,7 +23,7 @@
 
 enum { TICK_MS = 1000, DIRECTORY_TIMEOUT_MS = 20000,
        STOP_WAIT_MS = 3000, PURGE_FIRST_MS = 3000, PURGE_EVERY_MS = 3600 * 1000, KEYS_FIRST_MS = 60 * 1000,
-       KEYS_EVERY_MS = 3600 * 1000 };
+       KEYS_EVERY_MS = 3600 * 1000, TOKENS_FIRST_MS = 5000 };
 
 void control_lock(struct control *c) { pthread_mutex_lock(&c->lock); }
 void control_unlock(struct control *c) { pthread_mutex_unlock(&c->lock); }
@@ -282,7 +282,8 @@ static void on_peer_refused(void *context, UNUSED struct channel *ch, struct mes
 static const struct channel_handler peer_handlers[] = {
 	{ NOTICE_TRAIL, on_peer_trail },           { NOTICE_REFUSED, on_peer_refused },           { REQUEST_PAGE, control_on_page },
 	{ NOTICE_TLS_SESSIONS, control_on_sessions }, { NOTICE_STS_KEPT, control_on_sts_kept },
-	{ REQUEST_STS_POLICIES, control_on_sts_policies }, { REQUEST_LIST_ORDER, control_on_list_order }, { 0 },
+	{ REQUEST_STS_POLICIES, control_on_sts_policies }, { REQUEST_LIST_ORDER, control_on_list_order },
+	{ NOTICE_UNKNOWN_KEY, control_on_unknown_key }, { 0 },
 };
 
 static void on_peer_closed(void *context, UNUSED struct channel *ch)
@@ -378,6 +379,7 @@ static void tick(struct control *c)
 		control_check_keys(c);
 	}
 	control_tls_tick(c, now);
+	control_tokens_tick(c, now);
 }
 
 static enum err open_files(struct control *c)
@@ -456,6 +458,7 @@ int role_control(const struct role_start *start)
 	*c = (struct control){ .start = start,
 						   .purge_ms = clock_mono_ms() + PURGE_FIRST_MS,
 						   .keys_ms = clock_mono_ms() + KEYS_FIRST_MS,
+						   .tokens_ms = clock_mono_ms() + TOKENS_FIRST_MS,
 						   .watch = watch_new(),
 						   .started_s = clock_wall_s(),
 						   .file = conf_new(),

@@ -75,7 +75,8 @@ struct control {
 	int64_t           uses_ms;    /* … then, at the latest */
 	int64_t           purge_ms;   /* when deleted accounts are looked at next */
 	int64_t           keys_ms;    /* … and DKIM keys that wait … */
-	int64_t           reports_ms; /* … and days to be reported */
+	int64_t           reports_ms; /* … and days to be reported … */
+	int64_t           tokens_ms;  /* … and issuers of tokens, for their keys */
 	struct book      *book;       /* NULL: none is kept */
 	int               connections;
 	int               connection_fds[CONTROL_CONNECTIONS_MAX];  /* -1: free */
@@ -123,6 +124,10 @@ void control_tls_tick(struct control *c, int64_t now_ms);
 void control_on_sessions(void *context, struct channel *ch, struct message *m);      /* TLS_SESSIONS */
 void control_on_sts_kept(void *context, struct channel *ch, struct message *m);      /* STS_KEPT */
 void control_on_sts_policies(void *context, struct channel *ch, struct message *m);  /* STS_POLICIES */
+
+/* Issuers of tokens (control_tokens.c). tick: lock held. */
+void control_tokens_tick(struct control *c, int64_t now_ms);
+void control_on_unknown_key(void *context, struct channel *ch, struct message *m);   /* UNKNOWN_KEY */
 
 /* PAGE (control_page.c) */
 /* control_list.c: LIST_ORDER, and the page at which a member leaves. */

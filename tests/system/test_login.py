@@ -8,9 +8,13 @@ import os
 import ssl
 import statistics
 import subprocess
+import sys
 import time
 
-from harness import Lines, Server, expect
+from harness import ROOT, Lines, Server, expect
+
+sys.path.insert(0, os.path.join(ROOT, "tests"))
+from tokens import Issuer, openssl  # noqa: E402
 
 
 def make_server():
@@ -257,10 +261,6 @@ def curl(server, url, *args):
     return done.returncode == 0
 
 
-def openssl(*args, data=None):
-    return subprocess.run(["openssl", *args], input=data, capture_output=True, check=True).stdout
-
-
 def everywhere(server):
     """The same login for each protocol; submission has to say more than hello, so it sends nothing to nobody."""
     return [f"imaps://localhost:{server.port(993)}/INBOX", f"pop3s://localhost:{server.port(995)}/", f"smtps://localhost:{server.port(465)}"]
@@ -298,31 +298,20 @@ def test_certificate(server):
 
 
 def test_token(server):
-    def url64(data):
-        return base64.urlsafe_b64encode(data).decode().rstrip("=")
-
-    def token(**claims):
-        whole = {"iss": "https://id.test/mail", "aud": ["account", "mail"], "exp": int(time.time()) + 300, "email": "bob@example.test"} | claims
-        signed = url64(b'{"alg":"RS256","kid":"k1"}') + "." + url64(json.dumps(whole).encode())
-        return signed + "." + url64(openssl("dgst", "-sha256", "-sign", key, data=signed.encode()))
-
-    key = os.path.join(server.dir, "issuer.key")
-    openssl("genrsa", "-out", key, "2048")
-    modulus = openssl("rsa", "-in", key, "-noout", "-modulus").decode().strip().split("=")[1]
-    jwks = json.dumps({"keys": [{"kty": "RSA", "use": "sig", "alg": "RS256", "kid": "k1", "n": url64(bytes.fromhex(modulus)), "e": "AQAB"}]})
+    issuer = Issuer("https://id.test/mail", server.dir)
     expect("OAUTHBEARER" not in server.raw(993, tls=True).line(), "no issuer: not offered")
-    server.cli("oauth", "add", "https://id.test/mail", "mail", "--keys", "-", stdin=jwks)
-    good = token()
+    server.cli("oauth", "add", "https://id.test/mail", "mail", "--keys", "-", stdin=issuer.keys())
+    good = issuer.token()
     imap, pop3, submission = everywhere(server)
     for how in ("OAUTHBEARER", "XOAUTH2"):
         login = ("--login-options", f"AUTH={how}", "-u", "bob@example.test:", "--oauth2-bearer")
         expect(curl(server, imap, *login, good) and curl(server, pop3, *login, good) and curl(server, submission, *login, good, "-X", "NOOP"), how)
-        for wrong in () if how == "XOAUTH2" else (token(aud="shop"), good[:-8] + "AAAAAAAA"):
+        for wrong in () if how == "XOAUTH2" else (issuer.token(aud="shop"), good[:-8] + "AAAAAAAA"):
             expect(not curl(server, imap, *login, wrong), wrong)
     said = server.cli("oauth", "check", "--token", "-", stdin=good + "\n")
     expect("logs in as bob@example.test" in said, said)
     c = tls(server, 993)
-    expect(c.command("a AUTHENTICATE OAUTHBEARER " + b64(f"n,,\1auth=Bearer {token(exp=1)}\1\1"), "")[-1] == "+ " + b64('{"status":"invalid_token"}'), "RFC 7628 3.2.2")
+    expect(c.command("a AUTHENTICATE OAUTHBEARER " + b64(f"n,,\1auth=Bearer {issuer.token(exp=1)}\1\1"), "")[-1] == "+ " + b64('{"status":"invalid_token"}'), "RFC 7628 3.2.2")
     expect(c.command("AQ==", "a ")[-1].startswith("a NO [AUTHENTICATIONFAILED] the token"), "and then the refusal")
     expect(c.command("b AUTHENTICATE OAUTHBEARER " + b64(f"n,,\1auth=Bearer {good}\1\1"), "b ")[-1].startswith("b OK"), "a new one")
     server.cli("account", "suspend", "bob@example.test")
@@ -331,5 +320,8 @@ def test_token(server):
     said = server.cli("oauth", "check", "--token", "-", stdin=good, check=False)
     expect(said.returncode == 1 and b"bob@example.test is suspended" in said.stderr, said)
     server.cli("account", "resume", "bob@example.test")
+    c = tls(server, 993)
+    expect(c.command("a AUTHENTICATE OAUTHBEARER " + b64(f"n,,\1auth=Bearer {good}\1\1"), "a ")[-1].startswith("a OK"), "in again")
     server.cli("oauth", "remove", "https://id.test/mail")
+    expect(c.line(10).startswith("* BYE"), "the session that a token began ends with its issuer")
     expect("OAUTHBEARER" not in server.raw(993, tls=True).line(), "not offered any more")

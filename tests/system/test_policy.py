@@ -1,5 +1,7 @@
 """MTA-STS and reports about TLS between two facteurs: the policy of one is served, fetched, obeyed and known after a restart by the other,
-which reports once a day how it went, by mail and by HTTPS."""
+which reports once a day how it went, by mail and by HTTPS. And what else is fetched: the keys of an issuer of tokens."""
+import base64
+import contextlib
 import email
 import gzip
 import json
@@ -7,6 +9,7 @@ import os
 import shutil
 import signal
 import socket
+import sqlite3
 import ssl
 import subprocess
 import sys
@@ -15,6 +18,8 @@ import threading
 from harness import ROOT, expect, wait_for
 
 sys.path.insert(0, os.path.join(ROOT, "tests"))
+from tokens import Issuer  # noqa: E402
+from webserver import WebServer  # noqa: E402
 from world import World, inbox  # noqa: E402
 
 
@@ -177,3 +182,49 @@ def test_the_day_is_reported(w):
         w.here.cli("tls", "report", "--now")
     expect(len([h for h, _ in collector.got if "/gone" in h]) == 1, "who says never is not asked again")
     collector.listener.close()
+
+
+def test_the_keys_of_an_issuer_are_fetched(w):
+    def log_in(token):
+        c = w.here.raw(993, tls=True)
+        c.line()
+        said = base64.b64encode(f"n,,\1auth=Bearer {token}\1\1".encode()).decode()
+        return c, c.command(f"a AUTHENTICATE OAUTHBEARER {said}", "")[-1]
+
+    host = "id.example.test"
+    w.dns.set(host, "A", "127.0.0.1")
+    with WebServer(*w.authority.issue(host)) as web:
+        here = f"https://{host}:{web.port}"
+        issuer = Issuer(f"{here}/mail", w.dir)
+        done = w.here.cli("oauth", "add", issuer.name, "mail", check=False)
+        expect(done.returncode == 1 and b"answers with the status 404" in done.stderr and w.here.cli_json("oauth", "list") == [], done)
+        web.put(host, "/mail/.well-known/openid-configuration", 200, "application/json", json.dumps({"issuer": issuer.name, "jwks_uri": f"{here}/keys"}))
+        web.put(host, "/keys", 200, "application/json", issuer.keys())
+        w.here.cli("oauth", "add", issuer.name, "mail")
+        alice = {"email": "alice@example.test"}
+        first = issuer.token(**alice)
+        c, said = log_in(first)
+        expect(said.startswith("a OK"), said)
+        issuer.renew()
+        web.put(host, "/keys", 200, "application/json", issuer.keys())
+        done = w.here.cli("oauth", "check", "--token", "-", stdin=issuer.token(**alice), check=False)
+        expect(b"logs in as alice@example.test" in done.stdout, f"an unknown key is asked for: {done}")
+        expect(c.line(10).startswith("* BYE"), "the session of the key that is gone ends")
+        expect(log_in(issuer.token(**alice))[1].startswith("a OK") and not log_in(first)[1].startswith("a OK"), "the new key, and not the old one")
+
+        web.put(host, "/keys", 503, "text/plain", "later")  # an issuer that is away over a restart; its keys were last asked for six minutes ago
+        w.here.stop()
+        with contextlib.closing(sqlite3.connect(os.path.join(w.here.dir, "control", "directory.db"))) as db, db:
+            db.execute("UPDATE issuer SET tried = tried - 360")
+        w.here.start()
+        expect(log_in(issuer.token(**alice))[1].startswith("a OK"), "the keys are kept")
+        issuer.renew()
+        web.put(host, "/keys", 200, "application/json", issuer.keys())
+        asked = len(web.asked)
+        new = issuer.token(**alice)
+        expect("[UNAVAILABLE]" in log_in(new)[1], "who comes with a key that is not known is told to come back, not that he is wrong")
+        wait_for(lambda: log_in(new)[1].startswith("a OK"), 10, "the key is fetched")
+        log_in(issuer.token(kid="made-up", **alice))
+        expect(len(web.asked) == asked + 2, f"and once: {web.asked[asked:]}")
+        row = w.here.cli_json("oauth", "list")[0]
+        expect(row["keys"] == 1 and row["trouble"] == "" and row["keys_from"] == f"{here}/keys", row)
