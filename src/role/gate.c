@@ -82,6 +82,7 @@ static void on_directory(void *context, struct channel *ch, struct message *m)
 	if (e == ERR_OK) {
 		set_limits(g);
 		tls_server_ask_certificates(g->tls, conf_on(lookup_conf(g->lookup), SETTING_client_certificates));
+		gate_tokens_directory(g);
 	}
 	channel_reply(ch, m->call, e, STR(""), NULL, 0);
 	open_doors(g);

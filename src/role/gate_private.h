@@ -1,5 +1,6 @@
 /* role/gate_private.h -- the gate's own structs: gate.c (channels, doors), gate_client.c (a connection from accept
- * to close), gate_login.c (its login phase), gate_session.c (its sessions in cells: attached, parked, told news), gate_http.c (web pages). */
+ * to close), gate_login.c (its login phase), gate_session.c (its sessions in cells: attached, parked, told news), gate_tokens.c (those that
+ * tokens began), gate_http.c (web pages). */
 #ifndef FACTEUR_ROLE_GATE_PRIVATE_H
 #define FACTEUR_ROLE_GATE_PRIVATE_H
 #include "auth/login.h"
@@ -21,6 +22,14 @@ struct door {  /* one listening socket */
 	struct listener *listener;
 };
 
+struct gate_tokens {                          /* gate_tokens.c: what lets tokens in */
+	uint32_t          marks[ISSUERS_MAX * ISSUER_KEYS_MAX];
+	size_t            n;
+	uint64_t          version;            /* lookup_issuers_mark() of the directory they are from */
+	bool              is_read;
+	struct loop_timer look;
+};
+
 struct gate {
 	const struct role_start *start;
 	struct loop       *loop;
@@ -40,6 +49,7 @@ struct gate {
 	int64_t            refusal_ms;        /* when a refused connection was last logged … */
 	uint32_t           refusals;          /* … and how many were not, since */
 	bool               has_certificates, is_open, stops;
+	struct gate_tokens tokens;
 	bool               drains;            /* whoever begins to wait is told goodbye */
 };
 
@@ -104,6 +114,9 @@ void session_begin(struct client *c);                   /* after LOGIN_OPEN */
 void session_due(struct client *c);
 void session_leave(struct client *c);                   /* the account has one session less */
 void session_drop(struct client *c);                    /* leaves the cell; keeps what the client has not read in out */
+/* ---- gate_tokens.c */
+void gate_tokens_directory(struct gate *g);             /* another directory is in use: sessions end that it does not let in any more */
+void gate_tokens_session(struct gate *g, const struct grant *grant);   /* one begins */
 /* ---- gate_http.c */
 void web_begin(struct client *c);                       /* the handshake is over: PHASE_WEB */
 void web_ready(void *client, unsigned events);

@@ -128,6 +128,7 @@ void session_begin(struct client *c)
 	c->login_name = mem_alloc(l->login_name.n + 1);
 	memcpy(c->login_name, l->login_name.p, l->login_name.n);
 	member_enter(c->gate->parked, &c->member);
+	gate_tokens_session(c->gate, &c->member.grant);
 	c->phase = PHASE_OPENING;
 	loop_timer_in(c->gate->loop, &c->timer, OPEN_TIMEOUT_MS);
 	/* what the client sent already goes along, and is kept until the cell has taken the session: it may refuse it */

@@ -32,6 +32,8 @@ struct world {
 	int               attached, rendering;    /* the newest pairs from ATTACH; -1: none */
 	uint32_t          grant_epoch;
 	int64_t           grant_life_s;           /* of a session's login; 0: for ever */
+	uint32_t          grant_token;            /* its mark; 0: of a password */
+	struct issuer     issuer;                 /* of tokens, in the directory; without a name: none */
 	uint32_t          slow_call;
 	char              watch[200];             /* "+-+" */
 	struct buf        verify_reply;
@@ -77,7 +79,7 @@ static void on_verify(void *context, struct channel *ch, struct message *m)
 	struct verify_reply out = { .outcome = is_right ? VERIFY_OK : VERIFY_WRONG, .delay_ms = is_right ? 0 : 300, .login = STR("alice@example.test") };
 	if (is_right)
 		out.grant = (struct grant){ .account = ACCOUNT, .rights = ~0u, .epoch = w->grant_epoch, .session = r.session, .ends_session = w->grant_life_s > 0,
-		                            .expires_s = w->grant_life_s > 0 ? clock_wall_s() + w->grant_life_s : INT64_MAX };
+		                            .token_mark = w->grant_token, .expires_s = w->grant_life_s > 0 ? clock_wall_s() + w->grant_life_s : INT64_MAX };
 	put_verify_reply(&b, &out);
 	channel_reply(ch, m->call, ERR_OK, buf_str(&b), NULL, 0);
 }
@@ -147,6 +149,8 @@ static void send_directory(struct world *w, const char *timeout)
 		EXPECT_OK(domain_add(d, STR("example.test")));
 	EXPECT_OK(setting_store(d, SCOPE_SERVER, STR(""), SETTING_plain_login_loopback, STR("on")));
 	EXPECT_OK(setting_store(d, SCOPE_SERVER, STR(""), SETTING_login_timeout, str_of(timeout)));
+	if (w->issuer.name.n > 0)
+		EXPECT_OK(issuer_set(d, &w->issuer));
 	EXPECT_OK(lookup_build(d, directory_version(d), &bytes));
 	EXPECT_OK(memfd_make("lookup", buf_str(&bytes), &fd));
 	put_u64(&b, directory_version(d));
@@ -588,6 +592,46 @@ TEST(a_login_for_some_time_ends_with_it)
 		fd_close(&w->attached);
 		w->attached = -1;
 	}
+	end(w);
+}
+
+TEST(a_token_that_is_not_believed_any_more_ends_its_sessions)
+{
+	struct world *w = begin(PROTOCOL_IMAP, "60s");
+	struct issuer_key keys[] = { { STR("k1"), STR("DER") }, { STR("k2"), STR("other DER") } };
+
+	w->issuer = (struct issuer){ .name = STR("https://id.test"), .audience = STR("mail"), .claim = STR("email"), .domain = STR(""), .keys = keys, .key_count = 2 };
+	send_directory(w, "60s");
+	UNTIL(w->has_directory);
+	w->grant_token = issuer_mark(&w->issuer, &keys[0]);
+	int parked = log_in(w), live, other;
+	cell_parks(w, 0, 1, "r");
+	w->attached = -1;
+	live = log_in(w);
+	w->attached = -1;
+	w->grant_token = issuer_mark(&w->issuer, &keys[1]);
+	other = log_in(w);
+	w->issuer.keys = &keys[1];   /* the first key is gone */
+	w->issuer.key_count = 1;
+	send_directory(w, "60s");
+	UNTIL(w->has_directory);
+	w->rest_n = 0;
+	EXPECT_LINE(parked, "* BYE your login was ended");
+	EXPECT_LINE(parked, "(end)");
+	EXPECT_LINE(live, "* BYE your login was ended");
+	EXPECT_LINE(live, "(end)");
+	cell_says(w, FRAME_DATA, STR("* 1 EXISTS\r\n"));
+	EXPECT_LINE(other, "* 1 EXISTS");
+	/* keys may know another directory for a moment: such a session is looked at once more */
+	w->attached = -1;
+	w->grant_token = issuer_mark(&w->issuer, &keys[0]);
+	live = log_in(w);
+	EXPECT(str_eq(line_within(w, live, 100), STR("(quiet)")));
+	clock_mono_advance(11 * 1000);
+	EXPECT_LINE(live, "* BYE your login was ended");
+	close(parked);
+	close(live);
+	close(other);
 	end(w);
 }
 
