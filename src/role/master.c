@@ -540,7 +540,7 @@ int master_run(const struct serve_options *options)
 		return 1;
 	}
 	umask(077);
-	if (make_folders(&m) != ERR_OK || ports_bind(&m, m.conf) != ERR_OK)
+	if (make_folders(&m) != ERR_OK || ports_bind(&m) != ERR_OK)
 		return 1;
 	/* until here to standard error: why a server does not start is told to whoever starts it */
 	if (open_log(&m) != ERR_OK)

@@ -2,13 +2,18 @@
  *
  * Listening sockets stay open here: a restarted gate gets the same ones, and no connection is refused meanwhile. Each gate has a
  * socket of its own for each port (SO_REUSEPORT), so that the kernel shares the connections out.
+ * The service manager keeps copies of them (role/notify.h): who connects while the server is started again waits in their queue, as he does
+ * while a gate is. What it gives back is known by its address, whatever it was when it was bound: facteur.conf may have changed. One that is
+ * in the way of what is wanted now is let go, in the manager too.
  * The two local sockets are bound here as well, since only root may choose who owns them: admin.sock is for root and the server's
  * own user (mode 0600), submit.sock for every program of this machine (mode 0666: who it is say the peer credentials). */
 #include "base/log.h"
 #include "base/mem.h"
+#include "role/notify.h"
 #include "role/role_private.h"
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <sys/socket.h>
@@ -17,6 +22,11 @@
 #include <unistd.h>
 
 enum { BACKLOG = 1024 };
+
+struct given {  /* by the service manager; -1: taken, or let go */
+	int   *fds;
+	size_t n;
+};
 
 static const struct port_row { enum protocol protocol; bool implicit_tls; uint16_t port; enum role role; } ports[] = {
 	{ PROTOCOL_SMTP, false, 25, ROLE_MX },
@@ -88,38 +98,119 @@ static enum err say_why_not(const char *address, const struct port_row *port, ui
 	return ERR_EXISTS;
 }
 
+static int option_of(int fd, int level, int name)
+{
+	int value = -1;
+	socklen_t n = sizeof(value);
+
+	return getsockopt(fd, level, name, &value, &n) == 0 ? value : -1;
+}
+
+/* A listening socket as bind_anew() makes them. */
+static bool is_bound_to(int fd, const union address *want, bool is_shared)
+{
+	union address have = { 0 };
+	socklen_t n = sizeof(have);
+
+	if (getsockname(fd, &have.any, &n) < 0 || have.any.sa_family != want->any.sa_family || option_of(fd, SOL_SOCKET, SO_ACCEPTCONN) != 1 ||
+	    option_of(fd, SOL_SOCKET, SO_PROTOCOL) != IPPROTO_TCP || option_of(fd, SOL_SOCKET, SO_REUSEPORT) != is_shared)
+		return false;
+	if (have.any.sa_family == AF_INET)
+		return have.v4.sin_port == want->v4.sin_port && have.v4.sin_addr.s_addr == want->v4.sin_addr.s_addr;
+	return have.v6.sin6_port == want->v6.sin6_port && option_of(fd, IPPROTO_IPV6, IPV6_V6ONLY) == 1 &&
+	       memcmp(&have.v6.sin6_addr, &want->v6.sin6_addr, sizeof(want->v6.sin6_addr)) == 0;
+}
+
+static uint16_t number_at(int fd)
+{
+	union address a = { 0 };
+	socklen_t n = sizeof(a);
+
+	if (getsockname(fd, &a.any, &n) < 0)
+		return 0;
+	return a.any.sa_family == AF_INET ? ntohs(a.v4.sin_port) : a.any.sa_family == AF_INET6 ? ntohs(a.v6.sin6_port) : 0;
+}
+
+/* The one that was kept for this address, or -1. */
+static int take_given(struct given *given, const union address *want, bool is_shared)
+{
+	for (size_t i = 0; i < given->n; i++) {
+		int fd = given->fds[i];
+		if (fd < 0 || !is_bound_to(fd, want, is_shared))
+			continue;
+		given->fds[i] = -1;
+		fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+		listen(fd, BACKLOG);  /* it listens already; its queue is as long as it would be now */
+		return fd;
+	}
+	return -1;
+}
+
+/* What was given and not taken goes, here and in the manager: that of this port, which is wanted otherwise now; 0: all that is left. False: there
+ * was nothing. */
+static bool let_go(struct given *given, uint16_t number)
+{
+	bool had = false;
+
+	for (size_t i = 0; i < given->n; i++) {
+		if (given->fds[i] >= 0 && (number == 0 || number_at(given->fds[i]) == number)) {
+			had = true;
+			fd_close(&given->fds[i]);
+		}
+	}
+	if (had)
+		notify_forget();  /* all of it: what stays is kept anew when the rest is bound */
+	return had;
+}
+
+/* -1 with errno. */
+static int bind_anew(const union address *a, socklen_t n, bool is_shared)
+{
+	CLEANUP(fd_close) int fd = socket(a->any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	int on = 1, bound;
+
+	if (fd < 0)
+		return -1;
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+	if (is_shared)
+		setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on));
+	if (a->any.sa_family == AF_INET6)
+		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
+	if (bind(fd, &a->any, n) < 0 || listen(fd, BACKLOG) < 0)
+		return -1;
+	bound = fd;
+	fd = -1;
+	return bound;
+}
+
 /* is_optional: the address was not asked for by name, and this machine may lack IPv6. */
-static enum err bind_one(struct master *m, const char *address, bool is_optional, const struct port_row *port, uint32_t index)
+static enum err bind_one(struct master *m, struct given *given, const char *address, bool is_optional, const struct port_row *port, uint32_t index)
 {
 	uint16_t number = number_of(m, port);
 	union address a;
 	socklen_t n;
-	int on = 1;
+	bool is_shared = port->role == ROLE_GATE && m->gates > 1;
 
 	if (number == 0)
 		return ERR_OK;
 	if (!read_address(address, number, &a, &n))
 		return ERR_INVALID;
-	CLEANUP(fd_close) int fd = socket(a.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	int fd = take_given(given, &a, is_shared);
 	if (fd < 0)
-		return is_optional && errno == EAFNOSUPPORT ? ERR_OK : log_errno("socket", address);
-	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-	if (port->role == ROLE_GATE && m->gates > 1)
-		setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on));
-	if (a.any.sa_family == AF_INET6)
-		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
-	if (bind(fd, &a.any, n) < 0 || listen(fd, BACKLOG) < 0)
-		return is_optional && errno == EADDRNOTAVAIL ? ERR_OK : say_why_not(address, port, number, errno);
+		fd = bind_anew(&a, n, is_shared);
+	if (fd < 0 && errno == EADDRINUSE && let_go(given, number))
+		fd = bind_anew(&a, n, is_shared);
+	if (fd < 0)
+		return is_optional && (errno == EADDRNOTAVAIL || errno == EAFNOSUPPORT) ? ERR_OK : say_why_not(address, port, number, errno);
 	keep(m, &(struct listener){ fd, port->role, index, port->protocol, port->implicit_tls, number });
-	fd = -1;
 	return ERR_OK;
 }
 
-static enum err bind_address(struct master *m, const char *address, bool is_optional)
+static enum err bind_address(struct master *m, struct given *given, const char *address, bool is_optional)
 {
 	for (size_t p = 0; p < COUNT_OF(ports); p++)
 		for (uint32_t i = 0; i < (ports[p].role == ROLE_GATE ? (uint32_t)m->gates : 1); i++)
-			TRY(bind_one(m, address, is_optional, &ports[p], i));
+			TRY(bind_one(m, given, address, is_optional, &ports[p], i));
 	return ERR_OK;
 }
 
@@ -146,23 +237,50 @@ static enum err bind_local(struct master *m, const char *name, mode_t mode, enum
 	return ERR_OK;
 }
 
-enum err ports_bind(struct master *m, const struct conf *c)
+static enum err bind_addresses(struct master *m, struct given *given)
 {
 	CLEANUP(arena_free) struct arena a = { 0 };
-	struct str left = str_trim(conf_text(c, SETTING_bind)), address;
+	struct str left = str_trim(conf_text(m->conf, SETTING_bind)), address;
 
-	TRY(bind_local(m, "admin.sock", 0600, ROLE_CONTROL, PROTOCOL_ADMIN));
-	TRY(bind_local(m, "submit.sock", 0666, ROLE_MX, PROTOCOL_LOCAL));
 	if (left.n == 0) {
-		TRY(bind_address(m, "0.0.0.0", false));
-		return conf_on(c, SETTING_ipv6) ? bind_address(m, "::", true) : ERR_OK;
+		TRY(bind_address(m, given, "0.0.0.0", false));
+		return conf_on(m->conf, SETTING_ipv6) ? bind_address(m, given, "::", true) : ERR_OK;
 	}
 	while (left.n > 0) {
 		str_cut(left, ' ', &address, &left);
 		left = str_trim(left);
-		TRY(bind_address(m, str_cstr(&a, address), false));
+		TRY(bind_address(m, given, str_cstr(&a, address), false));
 	}
 	return ERR_OK;
+}
+
+/* The next master finds what this one serves. */
+static void have_kept(const struct master *m)
+{
+	int *fds = mem_array(m->listener_count + 1, sizeof(*fds));
+	size_t n = 0;
+
+	for (size_t i = 0; i < m->listener_count; i++)
+		if (m->listeners[i].number)
+			fds[n++] = m->listeners[i].fd;
+	notify_keep(fds, n);
+	mem_free(fds);
+}
+
+enum err ports_bind(struct master *m)
+{
+	struct given given = { 0 };
+	enum err e;
+
+	TRY(bind_local(m, "admin.sock", 0600, ROLE_CONTROL, PROTOCOL_ADMIN));
+	TRY(bind_local(m, "submit.sock", 0666, ROLE_MX, PROTOCOL_LOCAL));
+	given.n = notify_given(&given.fds);
+	e = bind_addresses(m, &given);
+	let_go(&given, 0);
+	mem_free(given.fds);
+	if (e == ERR_OK)
+		have_kept(m);
+	return e;
 }
 
 void ports_give(struct running *r)

@@ -41,6 +41,36 @@ static void apply_settings(struct mx *m)
 	m->server.memory_max = conf_number(c, SETTING_smtp_memory_max);
 }
 
+/* ---- doors ---- */
+
+static void open_door(struct mx *m, struct mx_door *d)
+{
+	d->listener = listener_new(m->loop, d->fd, d->protocol == PROTOCOL_SMTP ? mx_accept_smtp : mx_accept_local, m);
+	d->fd = -1;
+}
+
+/* Who comes before we know whom we serve waits in the socket's queue, and is greeted in a moment. (keys is there before us; where there is none,
+ * there is no TLS.) */
+static void open_doors(struct mx *m)
+{
+	if (m->is_open || m->stops || m->lookup == NULL || (m->keys != NULL && !m->has_certificates))
+		return;
+	m->is_open = true;
+	for (size_t i = 0; i < m->door_count; i++)
+		open_door(m, &m->doors[i]);
+}
+
+static void close_doors(struct mx *m)
+{
+	for (size_t i = 0; i < m->door_count; i++) {
+		listener_free(m->doors[i].listener);
+		fd_close(&m->doors[i].fd);
+	}
+	m->door_count = 0;
+}
+
+/* ---- what other roles send ---- */
+
 static void on_directory(void *context, struct channel *ch, struct message *msg)
 {
 	struct mx *m = context;
@@ -49,6 +79,7 @@ static void on_directory(void *context, struct channel *ch, struct message *msg)
 	if (e == ERR_OK)
 		apply_settings(m);
 	channel_reply(ch, msg->call, e, STR(""), NULL, 0);
+	open_doors(m);
 }
 
 /* ---- TLS ---- */
@@ -71,6 +102,8 @@ static void on_certificates(void *context, struct channel *ch, struct message *m
 	if (mapped.p)
 		memfd_unmap(mapped);
 	channel_reply(ch, msg->call, e == ERR_NOTFOUND ? ERR_OK : e, STR(""), NULL, 0);
+	m->has_certificates = true;
+	open_doors(m);
 }
 
 /* ---- peers ---- */
@@ -141,13 +174,14 @@ static void on_listen(void *context, UNUSED struct channel *ch, struct message *
 	struct listen_on on;
 
 	if (!get_listen(msg, &on) || (on.protocol != PROTOCOL_SMTP && on.protocol != PROTOCOL_LOCAL) ||
-		m->listener_count == MX_LISTENERS_MAX) {
+		m->door_count == MX_LISTENERS_MAX) {
 		log_error("unexpected socket to listen on");
 		return;
 	}
-	m->listeners[m->listener_count++] =
-		listener_new(m->loop, msg->fds[0], on.protocol == PROTOCOL_SMTP ? mx_accept_smtp : mx_accept_local, m);
+	m->doors[m->door_count++] = (struct mx_door){ .fd = msg->fds[0], .protocol = on.protocol };
 	msg->fds[0] = -1;
+	if (m->is_open)
+		open_door(m, &m->doors[m->door_count - 1]);
 }
 
 /* ---- the trail ---- */
@@ -195,12 +229,6 @@ void mx_note_refusal(struct mx *m, const struct trail_event *e)
 
 static void on_last_call(void *context) { ((struct mx *)context)->is_over = true; }
 
-static void close_listeners(struct mx *m)
-{
-	while (m->listener_count > 0)
-		listener_free(m->listeners[--m->listener_count]);
-}
-
 static void on_stop(void *context, UNUSED struct channel *ch, UNUSED struct message *msg)
 {
 	struct mx *m = context;
@@ -208,7 +236,7 @@ static void on_stop(void *context, UNUSED struct channel *ch, UNUSED struct mess
 	if (m->stops)
 		return;
 	m->stops = true;
-	close_listeners(m);
+	close_doors(m);
 	mx_sessions_stop(m);
 	loop_timer_in(m->loop, &m->last_call, LAST_CALL_MS);
 }
@@ -258,7 +286,7 @@ int role_mx(const struct role_start *start)
 		serve(&m);
 		code = 0;
 	}
-	close_listeners(&m);
+	close_doors(&m);
 	mx_sessions_end(&m);
 	trail_notes_free(m.trail);
 	loop_timer_stop(m.loop, &m.trail_timer);

@@ -14,14 +14,21 @@ enum { MX_LISTENERS_MAX = 64 };
 
 struct mx_session;
 
+struct mx_door {  /* where clients come in */
+	int              fd;         /* -1: the listener has it */
+	enum protocol    protocol;
+	struct listener *listener;   /* NULL: they wait outside */
+};
+
 struct mx {
 	const struct role_start *start;
 	struct loop         *loop;
 	struct channel      *master, *keys, *queue, *control, *net;
-	struct listener     *listeners[MX_LISTENERS_MAX];
-	size_t               listener_count;
+	struct mx_door       doors[MX_LISTENERS_MAX];
+	size_t               door_count;
 	struct tls_server   *tls;
 	struct lookup       *lookup;       /* NULL until control has sent one */
+	bool                 has_certificates, is_open;   /* keys has said which there are, if any; with both, clients are let in */
 	struct smtpd_server  server;
 	struct admissions   *admissions;
 	int64_t              timeout_ms;   /* the setting smtp_timeout */

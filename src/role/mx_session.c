@@ -515,10 +515,10 @@ static void turn_away(int fd, const struct smtp_reply *r)
 
 static bool admit(struct mx *m, int fd, const struct peer *peer)
 {
-	struct smtp_reply r = SMTP_REPLY(421, "4.3.2", "this server is starting or stopping: please come back in a moment");
+	struct smtp_reply r = SMTP_REPLY(421, "4.3.2", "this server is stopping: please come back in a moment");
 	char room[PEER_TEXT_MAX];
 
-	if (m->lookup != NULL && !m->stops) {
+	if (!m->stops) {
 		switch (admission_enter(m->admissions, PROTOCOL_SMTP, peer, loop_now_ms(m->loop))) {
 		case ADMITTED:
 			return true;

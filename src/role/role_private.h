@@ -60,7 +60,7 @@ void gate_on_counts(void *context, struct channel *ch, struct message *msg);
 void role_on_lost(void *context, struct channel *ch, struct message *msg);
 
 /* Ports (master_ports.c). ERR_EXISTS, ERR_INVALID: said in the log what to do. */
-enum err ports_bind(struct master *m, const struct conf *c) MUST_CHECK;
+enum err ports_bind(struct master *m) MUST_CHECK;
 void ports_give(struct running *r);   /* LISTEN for each socket of this role */
 void ports_close(struct master *m);
 

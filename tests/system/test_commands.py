@@ -5,6 +5,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 
 from harness import ROOT, Server, expect, wait_for
@@ -127,18 +128,98 @@ def test_setup_of_a_second_domain_renews_the_own_certificate(server):
         expect(f.read() == bought, "a certificate of somebody else is never touched")
 
 
-def test_service_manager_is_told(server):
-    path = os.path.join(server.dir, "notify")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
-        manager.bind(path)
-        manager.settimeout(30)
-        server.stop()
-        server.env["NOTIFY_SOCKET"] = path
+GIVEN = """import fcntl, os, sys
+fds = [int(n) for n in sys.argv[1].split(",")]
+high = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 100) for fd in fds]
+for fd in fds:
+    os.set_inheritable(fd, False)
+for i, fd in enumerate(high):
+    os.dup2(fd, 3 + i)
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS=str(len(fds)))
+os.execv(sys.argv[2], sys.argv[2:])"""
+
+
+class Manager:
+    """What systemd is to a server: hears how it is, keeps descriptors for it (FDSTORE), gives them to the next one."""
+
+    def __init__(self, server):
+        self.server, self.kept, self.said = server, [], []
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind(os.path.join(server.dir, "notify"))
+        self.socket.settimeout(30)
+        server.env["NOTIFY_SOCKET"] = os.path.join(server.dir, "notify")
+
+    def hear(self, last):
+        """Until it says `last`."""
+        while not self.said or self.said[-1] != last:
+            text, fds, _, _ = socket.recv_fds(self.socket, 1000, 250)
+            self.said.append(text.decode().splitlines()[0])
+            if self.said[-1] == "FDSTORE=1":
+                have = {os.fstat(one.fileno()).st_ino for one in self.kept}
+                self.kept += [socket.socket(fileno=os.dup(fd)) for fd in fds if os.fstat(fd).st_ino not in have]
+            elif self.said[-1] == "FDSTOREREMOVE=1":
+                self.forget()
+            for fd in fds:
+                os.close(fd)            # for a BARRIER this is the answer
+
+    def forget(self):
+        for one in self.kept:
+            one.close()
+        self.kept = []
+
+    def start(self):
+        fds, s = [one.fileno() for one in self.kept], self.server
+        with open(s.log_path, "ab") as log:
+            s.process = subprocess.Popen([sys.executable, "-c", GIVEN, ",".join(map(str, fds)), s.binary, "-d", s.dir, "serve", "--port-offset",
+                                          str(s.offset)], pass_fds=fds, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=s.env,
+                                         start_new_session=True)
+
+    def close(self):
+        self.forget()
+        self.socket.close()
+        del self.server.env["NOTIFY_SOCKET"]
+
+
+def test_service_manager_is_told_and_keeps_the_ports(server):
+    """Who connects while the server is started again is not refused: he waits, and is greeted by the next one."""
+    server.stop()
+    manager = Manager(server)
+    try:
         server.start()
-        expect(manager.recv(100) == b"READY=1", "ready")
+        manager.hear("READY=1")
+        expect(manager.said == ["FDSTORE=1", "READY=1"], manager.said)
         server.stop()
-        expect(manager.recv(100) == b"STOPPING=1", "stopping")
-    del server.env["NOTIFY_SOCKET"]
+        manager.hear("STOPPING=1")
+        waiting = [socket.create_connection(("127.0.0.1", server.port(port)), timeout=30) for port in (25, 143, 587)]
+        manager.start()
+        manager.hear("READY=1")
+        expect(all(s.recv(1) in b"2*" for s in waiting), "greeted by the next server")
+        server.stop()
+        manager.hear("STOPPING=1")
+
+        # facteur.conf says another address now than what is kept for port 25: that one goes, the others stay
+        port = server.port(25)
+        for one in [one for one in manager.kept if one.getsockname()[1] == port]:
+            manager.kept.remove(one)
+            one.close()
+        other = socket.socket()
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        other.bind(("0.0.0.0", port))
+        other.listen()
+        manager.kept.append(other)
+        waiting.append(socket.create_connection(("127.0.0.1", server.port(143)), timeout=30))
+        manager.said = []
+        manager.start()
+        manager.hear("READY=1")
+        expect(manager.said == ["FDSTOREREMOVE=1", "BARRIER=1", "FDSTORE=1", "READY=1"], manager.said)
+        expect(waiting[-1].recv(1) == b"*", "port 143 was kept")
+        waiting.append(socket.create_connection(("127.0.0.1", port), timeout=30))
+        expect(waiting[-1].recv(1) == b"2", "port 25 was bound anew")
+        for s in waiting:
+            s.close()
+        server.stop()
+    finally:
+        manager.close()
     server.start()
 
 
