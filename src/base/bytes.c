@@ -28,11 +28,17 @@ int32_t utf8_next(struct scan *s)
 	return code;
 }
 
-/* Eight bytes of ASCII at a time: most of all mail is nothing else. */
+/* 32 or eight bytes of ASCII at a time: most of all mail is nothing else. */
 static void skip_ascii(struct scan *s)
 {
-	uint64_t eight;
+	uint64_t eight, four[4];
 
+	while (s->end - s->p >= 32) {
+		memcpy(four, s->p, sizeof four);
+		if ((four[0] | four[1] | four[2] | four[3]) & UINT64_C(0x8080808080808080))
+			break;
+		s->p += sizeof four;
+	}
 	while (s->end - s->p >= 8) {
 		memcpy(&eight, s->p, 8);
 		if (eight & UINT64_C(0x8080808080808080))

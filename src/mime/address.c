@@ -27,12 +27,18 @@ struct list {
 	size_t               n, cap;
 };
 
-static bool is_word_char(char c)  /* anything that is no delimiter here; 8-bit too */
+static const bool ends_word[256] = {
+	[0 ... ' '] = true, ['('] = true, [')'] = true, ['<'] = true, ['>'] = true, ['@'] = true, [','] = true, [';'] = true,
+	[':'] = true, ['"'] = true, [127] = true,
+};
+
+static struct str word(struct scan *s)  /* up to a delimiter; 8-bit too */
 {
-	switch (c) {
-	case '(': case ')': case '<': case '>': case '@': case ',': case ';': case ':': case '"': case 127: return false;
-	default: return (unsigned char)c > ' ';
-	}
+	const char *from = s->p;
+
+	while (s->p < s->end && !ends_word[(unsigned char)*s->p])
+		s->p++;
+	return str_make(from, (size_t)(s->p - from));
 }
 
 static void read_words(struct arena *a, struct scan *s, struct words *w)
@@ -48,7 +54,7 @@ static void read_words(struct arena *a, struct scan *s, struct words *w)
 		if (c == '"')
 			text = mime_quoted_string(a, s);
 		else
-			text = scan_while(s, is_word_char);
+			text = word(s);
 		if (c != '"' && text.n == 0) {
 			if (c >= 0 && ((unsigned char)c <= ' ' || c == 127 || c == ')')) {
 				s->p++;  /* control bytes and stray ")" */
@@ -92,8 +98,9 @@ static void add(struct list *l, struct mail_address m)
 /* The cursor is after "@". domain = dot-atom / domain-literal / obs-domain; blanks and comments go. */
 static struct str read_domain(struct arena *a, struct scan *s, struct str *comment)
 {
-	struct words w = { .n = 0 };
+	struct words w;
 
+	w.n = 0;  /* its array is 5 kB */
 	mime_skip_cfws(s, comment);
 	if (scan_peek(s) == '[') {
 		const char *from = s->p;
@@ -103,7 +110,7 @@ static struct str read_domain(struct arena *a, struct scan *s, struct str *comme
 		return str_make(from, (size_t)(s->p - from));
 	}
 	for (;;) {
-		struct str text = scan_while(s, is_word_char);
+		struct str text = word(s);
 		if (text.n && w.n < WORDS_MAX)
 			w.w[w.n++].text = text;
 		const char *from = s->p;

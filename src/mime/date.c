@@ -65,9 +65,11 @@ static bool is_letter(char c) { return chr_alpha(c); }
 
 static int month_of(struct str word)
 {
-	for (int i = 0; i < 12; i++)
-		if (word.n >= 3 && str_ieq(str_sub(word, 0, 3), str_of(month_names[i])))
+	for (int i = 0; i < 12 && word.n >= 3; i++) {
+		const char *name = month_names[i];
+		if (chr_upper(word.p[0]) == name[0] && chr_lower(word.p[1]) == name[1] && chr_lower(word.p[2]) == name[2])
 			return i + 1;
+	}
 	return 0;
 }
 

@@ -43,12 +43,19 @@ void mime_skip_cfws(struct scan *s, struct str *comment)
 	}
 }
 
-static bool is_token(char c)
-{
-	return (unsigned char)c > 32 && c != 127 && strchr("()<>@,;:\\\"/[]?=", c) == NULL;
-}
+static const bool ends_token[256] = {
+	[0 ... 32] = true, [127] = true, ['('] = true, [')'] = true, ['<'] = true, ['>'] = true, ['@'] = true, [','] = true, [';'] = true,
+	[':'] = true, ['\\'] = true, ['"'] = true, ['/'] = true, ['['] = true, [']'] = true, ['?'] = true, ['='] = true,
+};
 
-struct str mime_token(struct scan *s) { return scan_while(s, is_token); }
+struct str mime_token(struct scan *s)
+{
+	const char *from = s->p;
+
+	while (s->p < s->end && !ends_token[(unsigned char)*s->p])
+		s->p++;
+	return str_make(from, (size_t)(s->p - from));
+}
 
 struct str mime_quoted_string(struct arena *a, struct scan *s)
 {
@@ -142,7 +149,7 @@ static size_t read_pieces(struct arena *a, struct scan *s, struct piece *pieces)
 
 static bool is_attribute_char(char c)  /* RFC 2231 §7 */
 {
-	return is_token(c) && (unsigned char)c < 127 && c != '*' && c != '\'' && c != '%';
+	return !ends_token[(unsigned char)c] && (unsigned char)c < 127 && c != '*' && c != '\'' && c != '%';
 }
 
 /* Joins the continuations of one name, from number 0 until one is missing. */

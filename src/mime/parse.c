@@ -87,18 +87,40 @@ static bool line_stops(struct parser *ps, struct str line, size_t least, struct 
 	return true;
 }
 
+static bool begins_like_boundary(const struct parser *ps)
+{
+	return ps->message.n - ps->at >= 2 && ps->message.p[ps->at] == '-' && ps->message.p[ps->at + 1] == '-';
+}
+
+/* To the next line that may end something, or to the end. */
+static void skip_lines(struct parser *ps)
+{
+	const char *p = ps->message.p + ps->at, *end = ps->message.p + ps->message.n, *lf;
+	bool may_stop = ps->depth > 0;
+
+	while (p < end && (lf = memchr(p, '\n', (size_t)(end - p))) != NULL) {
+		p = lf + 1;
+		ps->lines++;
+		if (may_stop && end - p >= 2 && p[0] == '-' && p[1] == '-') {
+			ps->at = (size_t)(p - ps->message.p);
+			return;
+		}
+	}
+	ps->at = ps->message.n;
+}
+
 static struct stop skip_body(struct parser *ps, size_t least)
 {
 	struct stop stop = { .hit = -1 };
 	struct str line;
 
-	if (ps->depth == 0) {  /* nothing can end it: only count */
-		while (next_line(ps, &line))
-			;
-	} else {
-		while (next_line(ps, &line))
-			if (line_stops(ps, line, least, &stop))
-				return stop;
+	for (;;) {
+		if (ps->depth == 0 || !begins_like_boundary(ps))  /* nothing else can end it: only count */
+			skip_lines(ps);
+		if (!next_line(ps, &line))
+			break;
+		if (line_stops(ps, line, least, &stop))
+			return stop;
 	}
 	stop.end = ps->message.n;
 	stop.end_lines = ps->lines;

@@ -17,34 +17,55 @@
 
 /* ---------------------------------------------------------------------------------------------------- IMAP strings */
 
-/* quoted when it may be (RFC 9051 §9 "quoted": no CR, LF, 8-bit here), literal otherwise; NUL, which is neither,
- * becomes a blank. */
-static void put_string(struct buf *b, struct str s)
-{
-	bool is_quotable = s.n <= 8192;
+/* What a quoted string does with a byte; a table, since each message has some 500 of them. */
+enum { AS_IT_IS, ESCAPED, NOT_QUOTED };
+static const unsigned char quoting[256] = {
+	['\0'] = NOT_QUOTED, ['\r'] = NOT_QUOTED, ['\n'] = NOT_QUOTED, ['"'] = ESCAPED, ['\\'] = ESCAPED, [128 ... 255] = NOT_QUOTED,
+};
 
-	for (size_t i = 0; i < s.n && is_quotable; i++)
-		is_quotable = (unsigned char)s.p[i] < 128 && s.p[i] != '\r' && s.p[i] != '\n' && s.p[i] != '\0';
-	if (is_quotable) {
-		char *to = buf_reserve(b, s.n * 2 + 2), *from = to;
-		if (to == NULL)
-			return;
-		*to++ = '"';
-		for (size_t i = 0; i < s.n; i++) {
-			if (s.p[i] == '"' || s.p[i] == '\\')
-				*to++ = '\\';
-			*to++ = s.p[i];
-		}
-		*to++ = '"';
-		buf_grew(b, (size_t)(to - from));
-		return;
-	}
+static void put_char(struct buf *b, char c)
+{
+	if (b->n < b->cap && !b->failed)  /* nearly always */
+		b->p[b->n++] = c;
+	else
+		buf_add_char(b, c);
+}
+
+static void put_literal(struct buf *b, struct str s)
+{
 	buf_printf(b, "{%zu}\r\n", s.n);
 	char *to = buf_reserve(b, s.n);
 	for (size_t i = 0; to && i < s.n; i++)
 		to[i] = s.p[i] == '\0' ? ' ' : s.p[i];
 	if (to)
 		buf_grew(b, s.n);
+}
+
+/* quoted when it may be (RFC 9051 §9 "quoted": no CR, LF, 8-bit here), literal otherwise; NUL, which is neither,
+ * becomes a blank. */
+static void put_string(struct buf *b, struct str s)
+{
+	char *to = s.n <= 8192 ? buf_reserve(b, s.n * 2 + 2) : NULL, *from = to;
+
+	if (s.n > 8192) {
+		put_literal(b, s);
+		return;
+	}
+	if (to == NULL)
+		return;
+	*to++ = '"';
+	for (size_t i = 0; i < s.n; i++) {
+		unsigned how = quoting[(unsigned char)s.p[i]];
+		if (how == NOT_QUOTED) {
+			put_literal(b, s);
+			return;
+		}
+		if (how == ESCAPED)
+			*to++ = '\\';
+		*to++ = s.p[i];
+	}
+	*to++ = '"';
+	buf_grew(b, (size_t)(to - from));
 }
 
 static void put_nstring(struct buf *b, struct str s)
@@ -83,15 +104,15 @@ static void put_address(struct buf *b, const struct mail_address *m)
 		buf_add(b, STR("(NIL NIL NIL NIL)"));
 		break;
 	case ADDRESS_MAILBOX:
-		buf_add_char(b, '(');
+		put_char(b, '(');
 		put_nstring(b, m->name.n ? m->name : STR_NONE);
-		buf_add_char(b, ' ');
+		put_char(b, ' ');
 		put_nstring(b, m->route);
-		buf_add_char(b, ' ');
+		put_char(b, ' ');
 		put_string(b, m->local);
-		buf_add_char(b, ' ');
+		put_char(b, ' ');
 		put_string(b, m->domain);
-		buf_add_char(b, ')');
+		put_char(b, ')');
 		break;
 	}
 }
@@ -105,10 +126,10 @@ static void put_addresses(struct arena *a, struct buf *b, struct str value)
 		buf_add(b, STR("NIL"));
 		return;
 	}
-	buf_add_char(b, '(');
+	put_char(b, '(');
 	for (size_t i = 0; i < n; i++)
 		put_address(b, &list[i]);
-	buf_add_char(b, ')');
+	put_char(b, ')');
 }
 
 /* Adds the addresses that stand at from already a second time: Sender and Reply-To default to From. */
@@ -124,17 +145,17 @@ static void put_again(struct buf *b, size_t from, size_t to)
 
 static void put_envelope(struct arena *a, struct buf *b, const struct mime_envelope *e)
 {
-	buf_add_char(b, '(');
+	put_char(b, '(');
 	put_nstring(b, e->date);
-	buf_add_char(b, ' ');
+	put_char(b, ' ');
 	put_nstring(b, e->subject);
-	buf_add_char(b, ' ');
+	put_char(b, ' ');
 	size_t from = b->n;
 	put_addresses(a, b, e->from);
 	size_t to = b->n;
 	const struct str senders[2] = { e->sender, e->reply_to };
 	for (int i = 0; i < 2; i++) {
-		buf_add_char(b, ' ');
+		put_char(b, ' ');
 		size_t at = b->n;
 		if (senders[i].n)
 			put_addresses(a, b, senders[i]);
@@ -146,14 +167,14 @@ static void put_envelope(struct arena *a, struct buf *b, const struct mime_envel
 	}
 	const struct str lists[3] = { e->to, e->cc, e->bcc };
 	for (int i = 0; i < 3; i++) {
-		buf_add_char(b, ' ');
+		put_char(b, ' ');
 		put_addresses(a, b, lists[i]);
 	}
-	buf_add_char(b, ' ');
+	put_char(b, ' ');
 	put_nstring(b, e->in_reply_to);
-	buf_add_char(b, ' ');
+	put_char(b, ' ');
 	put_nstring(b, e->message_id);
-	buf_add_char(b, ')');
+	put_char(b, ')');
 }
 
 /* --------------------------------------------------------------------------------------------------- BODYSTRUCTURE */
@@ -164,7 +185,7 @@ static void put_params(struct buf *b, const struct mime_param *p)
 		buf_add(b, STR("NIL"));
 		return;
 	}
-	buf_add_char(b, '(');
+	put_char(b, '(');
 	for (const char *space = ""; p; p = p->next, space = " ") {
 		buf_add_cstr(b, space);
 		if (p->is_extended) {
@@ -177,79 +198,79 @@ static void put_params(struct buf *b, const struct mime_param *p)
 		} else {
 			put_string(b, p->name);
 		}
-		buf_add_char(b, ' ');
+		put_char(b, ' ');
 		put_string(b, p->value);
 	}
-	buf_add_char(b, ')');
+	put_char(b, ')');
 }
 
 /* SP body-fld-dsp SP body-fld-lang SP body-fld-loc ")" */
 static void put_extension_end(struct buf *b, const struct mime_part *p)
 {
-	buf_add_char(b, ' ');
+	put_char(b, ' ');
 	if (p->disposition.p) {
-		buf_add_char(b, '(');
+		put_char(b, '(');
 		put_string(b, p->disposition);
-		buf_add_char(b, ' ');
+		put_char(b, ' ');
 		put_params(b, p->disposition_params);
-		buf_add_char(b, ')');
+		put_char(b, ')');
 	} else {
 		buf_add(b, STR("NIL"));
 	}
-	buf_add_char(b, ' ');
+	put_char(b, ' ');
 	if (p->languages_n == 0)
 		buf_add(b, STR("NIL"));
 	for (uint32_t i = 0; i < p->languages_n; i++) {
-		buf_add_char(b, i == 0 ? '(' : ' ');
+		put_char(b, i == 0 ? '(' : ' ');
 		put_string(b, p->languages[i]);
 	}
 	buf_add_cstr(b, p->languages_n ? ") " : " ");
 	put_nstring(b, p->location);
-	buf_add_char(b, ')');
+	put_char(b, ')');
 }
 
 static void put_structure(struct arena *a, struct buf *b, const struct mime_part *p)
 {
 	if (b->failed)
 		return;
-	buf_add_char(b, '(');
+	put_char(b, '(');
 	if (p->kind == MIME_MULTIPART) {
 		for (const struct mime_part *c = p->children; c; c = c->next)
 			put_structure(a, b, c);
-		buf_add_char(b, ' ');
+		put_char(b, ' ');
 		put_string(b, p->subtype);
-		buf_add_char(b, ' ');
+		put_char(b, ' ');
 		put_params(b, p->params);
 		put_extension_end(b, p);
 		return;
 	}
 	put_string(b, p->type);
-	buf_add_char(b, ' ');
+	put_char(b, ' ');
 	put_string(b, p->subtype);
-	buf_add_char(b, ' ');
+	put_char(b, ' ');
 	if (p->kind == MIME_TEXT && p->params == NULL)
 		buf_add(b, STR("(\"charset\" \"us-ascii\")"));
 	else
 		put_params(b, p->params);
-	buf_add_char(b, ' ');
+	put_char(b, ' ');
 	put_nstring(b, p->content_id);
-	buf_add_char(b, ' ');
+	put_char(b, ' ');
 	put_nstring(b, p->description);
-	buf_add_char(b, ' ');
+	put_char(b, ' ');
 	put_string(b, p->encoding_name);
-	buf_add_char(b, ' ');
+	put_char(b, ' ');
 	put_number(b, p->body_n);
 	if (p->kind == MIME_MESSAGE) {
-		buf_add_char(b, ' ');
+		put_char(b, ' ');
 		put_envelope(a, b, p->children->envelope);
-		buf_add_char(b, ' ');
+		put_char(b, ' ');
 		put_structure(a, b, p->children);
 	}
 	if (p->kind != MIME_LEAF) {
-		buf_add_char(b, ' ');
+		put_char(b, ' ');
 		put_number(b, p->body_lines);
 	}
-	buf_add_char(b, ' ');
+	put_char(b, ' ');
 	put_nstring(b, p->md5);
 	put_extension_end(b, p);
 }
@@ -259,8 +280,8 @@ static void put_structure(struct arena *a, struct buf *b, const struct mime_part
 static void put_varint(struct buf *b, uint64_t v)
 {
 	for (; v >= 128; v >>= 7)
-		buf_add_char(b, (char)(v | 128));
-	buf_add_char(b, (char)v);
+		put_char(b, (char)(v | 128));
+	put_char(b, (char)v);
 }
 
 static void put_parts(struct buf *b, const struct mime_part *root)
@@ -269,7 +290,7 @@ static void put_parts(struct buf *b, const struct mime_part *root)
 	uint32_t depth = 0;
 
 	for (const struct mime_part *p = root; p;) {
-		buf_add_char(b, (char)((int)p->kind << 4 | (int)p->encoding));
+		put_char(b, (char)((int)p->kind << 4 | (int)p->encoding));
 		put_varint(b, depth);
 		put_varint(b, p->header_at - at);
 		put_varint(b, p->header_n);

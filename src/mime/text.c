@@ -95,6 +95,15 @@ static const struct mime_part *preview_part(const struct mime_part *root)
 	return html;
 }
 
+static size_t plain_run(const char *p, size_t n)
+{
+	size_t k = 0;
+
+	while (k < n && p[k] > ' ' && p[k] < 0x7f)
+		k++;
+	return k;
+}
+
 /* Adds the words of a line, single blanks between; false: no room for more. */
 static bool put_words(struct str line, char *out, size_t cap, size_t *n, size_t *characters, size_t max_characters)
 {
@@ -102,9 +111,12 @@ static bool put_words(struct str line, char *out, size_t cap, size_t *n, size_t 
 
 	while (!scan_done(&s)) {
 		const char *from = s.p;
-		if (*s.p > ' ' && *s.p < 0x7f && *characters < max_characters && *n + 2 <= cap) {  /* nearly all there is */
-			out[(*n)++] = *s.p++;
-			++*characters;
+		size_t k = plain_run(from, scan_left(&s) < max_characters - *characters ? scan_left(&s) : max_characters - *characters);
+		if (k > 0 && *n + k <= cap) {  /* nearly all there is */
+			memcpy(out + *n, from, k);
+			*n += k;
+			*characters += k;
+			s.p += k;
 			continue;
 		}
 		int32_t c = utf8_next(&s);
