@@ -218,6 +218,8 @@ void imap_progress(struct imap_session *s, uint64_t done, uint64_t goal);
 /* Entries of METADATA (metadata.c), for LIST: parsed once, put for each mailbox. */
 struct imap_metadata;
 struct imap_metadata *imap_parse_metadata_entries(struct imap_cmd *c);
+enum { METADATA_ENTRIES_TEXT_MAX = 65536 };
+void imap_put_metadata_entries(struct buf *b, const struct imap_metadata *wanted);   /* " METADATA (/shared/comment)" */
 enum err imap_put_metadata(struct imap_session *s, const struct mailbox *m, struct imap_metadata *wanted);
 void imap_put_list(struct imap_session *s, const struct mailbox *m);  /* a plain LIST line (SELECT, CREATE) */
 /* LIST of a mailbox that appeared, went (m is NULL), was subscribed, or was called old before (RFC 5465 §5.4, §5.5) */

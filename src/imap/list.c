@@ -198,10 +198,15 @@ static int other_levels(const struct listing *l)
 /* What owners are asked for with each name. */
 static struct str other_returns(const struct listing *l, struct arena *a)
 {
-	struct str status = l->returns & RETURN_STATUS ? arena_printf(a, "STATUS " STR_FMT, STR_ARG(imap_status_items_text(l->status, a))) : STR("");
+	CLEANUP(buf_free) struct buf b = BUF(METADATA_ENTRIES_TEXT_MAX);
 
-	return arena_printf(a, STR_FMT "%s%s", STR_ARG(status), status.n > 0 && (l->returns & RETURN_MYRIGHTS) ? " " : "",
-	                    l->returns & RETURN_MYRIGHTS ? "MYRIGHTS" : "");
+	if (l->returns & RETURN_STATUS)
+		buf_printf(&b, " STATUS " STR_FMT, STR_ARG(imap_status_items_text(l->status, a)));
+	if (l->returns & RETURN_MYRIGHTS)
+		buf_add_cstr(&b, " MYRIGHTS");
+	if (l->returns & RETURN_METADATA)
+		imap_put_metadata_entries(&b, l->metadata);
+	return str_copy(a, buf_str(&b));
 }
 
 /* Mailboxes in the store's order, those of others, then subscribed names that have no mailbox. */
@@ -339,7 +344,7 @@ static enum err put_all(struct imap_session *s, struct imap_cmd *c, struct listi
 			buf_add(&s->out, names[i].other->lines);
 		if ((returns & RETURN_STATUS) && names[i].m != NULL && imap_may(s, names[i].m->mailbox_id, RIGHT_READ) == ERR_OK)
 			TRY(imap_put_status(s, names[i].m, l->status, &c->arena));
-		if ((returns & RETURN_METADATA) && names[i].m != NULL && s->guest == NULL)  /* they are the owner's notes */
+		if ((returns & RETURN_METADATA) && names[i].m != NULL && imap_may(s, names[i].m->mailbox_id, RIGHT_LOOKUP | RIGHT_READ) == ERR_OK)
 			TRY(imap_put_metadata(s, names[i].m, l->metadata));
 		if ((returns & RETURN_MYRIGHTS) && names[i].m != NULL && is_chosen(l, &names[i]))
 			imap_put_myrights(s, names[i].m);

@@ -276,6 +276,16 @@ struct imap_metadata *imap_parse_metadata_entries(struct imap_cmd *c)
 	return w;
 }
 
+void imap_put_metadata_entries(struct buf *b, const struct imap_metadata *wanted)
+{
+	buf_add_cstr(b, " METADATA (");
+	for (size_t i = 0; i < wanted->n; i++) {
+		buf_add_cstr(b, i > 0 ? " " : "");
+		imap_put_string(b, wanted->entries[i], false);
+	}
+	buf_add_char(b, ')');
+}
+
 enum err imap_put_metadata(struct imap_session *s, const struct mailbox *m, struct imap_metadata *wanted)
 {
 	return put_metadata(s, m->mailbox_id, m->path, wanted);

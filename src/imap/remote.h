@@ -83,7 +83,7 @@ struct imap_remote_name {
 	struct str lines;
 };
 /* levels: how deep the patterns can reach ("Other Users" is 1, its owners 2); from 3 on the owners' cells are asked. RETURN options to be passed on are
- * in returns ("STATUS (MESSAGES)"), or empty. Owners that cannot be asked are there as they were heard last, and the client is told of it. False: names
+ * in returns (" STATUS (MESSAGES)"), or empty. Owners that cannot be asked are there as they were heard last, and the client is told of it. False: names
  * that were listed before are missing all the same. */
 bool imap_remote_names(struct imap_session *s, struct imap_cmd *c, int levels, struct str returns, struct imap_remote_name **out, size_t *n);
 #endif

@@ -11,8 +11,8 @@
 #include "base/wire.h"
 #include "store/shared_names.h"
 
-/* Of all owners together, but for OWNER_MS; LINES_MAX: for each name, STATUS and MYRIGHTS. */
-enum { NAMES_MAX = 20000, BYTES_MAX = 8 << 20, LINES_MAX = 2, OWNER_MS = 10000, LIST_MS = 30000 };
+/* Of all owners together, but for OWNER_MS. */
+enum { NAMES_MAX = 20000, BYTES_MAX = 8 << 20, OWNER_MS = 10000, LIST_MS = 30000 };
 
 /* How what was heard of an owner is kept: a byte, and names behind it. */
 enum { KEPT_NAMES = 1, KEPT_TOO_MANY = 2 };
@@ -29,7 +29,19 @@ struct listing {
 	bool   lacks;               /* names that were listed before */
 };
 
-static bool is_listed(struct str line) { return str_starts(line, STR("* LIST (")) || str_starts(line, STR("* STATUS ")) || str_starts(line, STR("* MYRIGHTS ")); }
+/* What an owner says: a name, and what belongs to it, each once. */
+static const struct str listed_words[] = { { "* LIST (", 8 }, { "* STATUS ", 9 }, { "* MYRIGHTS ", 11 }, { "* METADATA ", 11 } };
+
+static size_t word_of(struct str line)
+{
+	size_t i = 0;
+
+	while (i < COUNT_OF(listed_words) && !str_starts(line, listed_words[i]))
+		i++;
+	return i;
+}
+
+static bool is_listed(struct str line) { return word_of(line) < COUNT_OF(listed_words); }
 
 static bool has_attribute(struct str attributes, struct str word)
 {
@@ -81,18 +93,53 @@ static void add_name(struct listing *l, struct imap_remote *r, struct str line)
 	});
 }
 
+/* A note may be a literal, and what stands behind it belongs to the same answer. */
+static enum err take_whole(struct listing *l, struct imap_remote *r, struct str line, struct buf *whole)
+{
+	struct imap_literal literal;
+	struct str piece;
+
+	for (;;) {
+		buf_add(whole, line);
+		buf_add_cstr(whole, "\r\n");
+		l->bytes += line.n;
+		if (!imap_literal_announced(line, &literal))
+			return whole->failed ? ERR_LIMIT : ERR_OK;
+		if (l->bytes >= BYTES_MAX || literal.n > BYTES_MAX - l->bytes)
+			return ERR_LIMIT;
+		l->bytes += literal.n;
+		for (uint64_t left = literal.n; left > 0; left -= piece.n) {
+			TRY(link_read(r->link, (size_t)left, &piece));
+			buf_add(whole, piece);
+		}
+		TRY(link_line(r->link, IMAP_LINE_MAX, &line));
+	}
+}
+
+/* What belongs to the name before it; NULL: to none. */
+static enum err add_lines(struct listing *l, struct imap_remote *r, struct str line, struct imap_remote_name *name)
+{
+	CLEANUP(buf_free) struct buf whole = BUF(BYTES_MAX);
+
+	TRY(take_whole(l, r, line, &whole));
+	if (name != NULL)
+		name->lines = arena_printf(&l->c->arena, STR_FMT STR_FMT, STR_ARG(name->lines), STR_ARG(buf_str(&whole)));
+	return ERR_OK;
+}
+
 /* True: that was all of it. */
 static bool ask(struct listing *l, struct imap_remote *r, struct str returns)
 {
 	struct link *link = imap_remote_link(r);
-	CLEANUP(buf_free) struct buf ask = BUF(4096);
+	CLEANUP(buf_free) struct buf ask = BUF(4096 + METADATA_ENTRIES_TEXT_MAX);
 	int64_t until_ms = clock_mono_ms() + OWNER_MS;
-	size_t first = l->n, lines = 0;
+	size_t first = l->n;
+	unsigned said = 0;
 	struct str line;
 
 	buf_printf(&ask, STR_FMT " LIST \"\" (", STR_ARG(l->c->tag));
 	imap_put_string(&ask, arena_printf(&l->c->arena, IMAP_OTHERS "/" STR_FMT "/*", STR_ARG(r->address)), imap_names_utf8(l->s->tongue));
-	buf_printf(&ask, ") RETURN (CHILDREN%s" STR_FMT ")\r\n", returns.n ? " " : "", STR_ARG(returns));
+	buf_printf(&ask, ") RETURN (CHILDREN" STR_FMT ")\r\n", STR_ARG(returns));
 	if (link == NULL)
 		return false;
 	link_hurry(link, until_ms < l->until_ms ? until_ms : l->until_ms);
@@ -101,12 +148,13 @@ static bool ask(struct listing *l, struct imap_remote *r, struct str returns)
 	while (l->bytes < BYTES_MAX && l->n < NAMES_MAX && imap_remote_line(r, is_listed, &line) == ERR_OK) {
 		if (!is_listed(line))
 			return !str_starts(line, STR("*")) && imap_remote_reply(l->c, line).status == IMAP_OK;
-		l->bytes += line.n;
-		lines = str_starts(line, STR("* LIST (")) ? 0 : lines + 1;
-		if (lines == 0)
+		unsigned word = 1u << word_of(line);
+		bool is_name = word == 1, is_new = l->n > first && (said & word) == 0;
+		said = is_name ? 0 : said | word;
+		if (add_lines(l, r, line, !is_name && is_new ? &l->names[l->n - 1] : NULL) != ERR_OK)
+			return false;
+		if (is_name)
 			add_name(l, r, line);
-		else if (l->n > first && lines <= LINES_MAX)
-			l->names[l->n - 1].lines = arena_printf(&l->c->arena, STR_FMT STR_FMT "\r\n", STR_ARG(l->names[l->n - 1].lines), STR_ARG(line));
 	}
 	return false;
 }

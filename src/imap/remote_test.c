@@ -204,7 +204,12 @@ TEST(names_of_others)
 		{ "b list \"\" *\r\n", "", "* NO [UNAVAILABLE] the account of alice@x does not answer at the moment; its mailboxes are missing", "b NO" },  /* never seen: not missed */
 		{ "b list \"\" * return (status (messages))\r\n",
 		  "* LIST () \"/\" " HERS "f\"\r\n* STATUS " HERS "f\" (MESSAGES 1)\r\n* STATUS " HERS "f\" (MESSAGES 2)\r\n* STATUS " HERS "f\" (MESSAGES 3)\r\nb OK listed\r\n",
-		  "(MESSAGES 2)", "(MESSAGES 3)" },
+		  "(MESSAGES 1)", "(MESSAGES 2)" },
+		{ "b list \"\" * return (metadata (/shared/comment))\r\n",
+		  "* LIST () \"/\" " HERS "f\"\r\n* METADATA " HERS "f\" (/shared/comment {7}\r\na\r\nb OK /private/x {1}\r\nc)\r\nb OK listed\r\n",
+		  "f\"\r\n* METADATA " HERS "f\" (/shared/comment {7}\r\na\r\nb OK /private/x {1}\r\nc)\r\nb OK listed\r\n", "b NO" },
+		{ "b list \"\" * return (metadata (/shared/comment))\r\n", "* LIST () \"/\" " HERS "f\"\r\n* METADATA \"\" (/shared/admin x)\r\nb OK listed\r\n", "b OK listed", "admin" },
+		{ "b list \"\" * return (metadata (/shared/comment))\r\n", "* LIST () \"/\" " HERS "f\"\r\n* METADATA " HERS "f\" (/shared/comment {99999999}\r\nx", "b OK listed", "999" },
 		{ "b list \"\" Archive\r\n", "x", "b OK listed", "Other" },
 		{ "b append " HERS "f\" {3}\r\n", "b NO [NOPERM] no\r\n", "b NO [NOPERM] no", "+ " },
 		{ "b append " HERS "f\" {3+}\r\nabc\r\n", "+ go\r\nb OK [APPENDUID 1 2] stored\r\n", "b OK [APPENDUID 1 2] stored", "+ " },
