@@ -4,42 +4,32 @@
  * sessions (net/attach.h). Everything durable happens in the store, which has its own lock; here is only the life around it:
  * open, watch the clock, publish what was delivered when somebody looks, and leave when there is nothing to do.
  *
- * After an unclean stop there may be torn deliveries until the queue has sent again what it cannot be sure of (DESIGN.md §4.5). Until
- * then no session is taken (CELL_REPLAYED, held), the cell does not leave, and it does not end as cleanly closed either.
+ * After an unclean stop the cell does not leave before the queue has sent again what it cannot be sure of (cell_replay.c), and it does not end as
+ * cleanly closed either.
  *
  * Leaving: asked of master with the number of attachments seen; master refuses when one is under way, so none is lost. After
  * the permission nothing new arrives from gates; what queue sent meanwhile is unanswered and will be sent again to the next
  * cell, marked as perhaps delivered. */
-#include "role/cell.h"
+#include "role/cell_private.h"
 #include "base/bytes.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "deliver/local.h"
-#include "directory/info.h"
 #include "imap/engine.h"
-#include "net/attach.h"
 #include "pop3/engine.h"
 #include "role/door.h"
 #include "role/role.h"
 #include "smtpd/submission.h"
-#include "store/command.h"
-#include "store/rights.h"
 #include "store/view.h"
-#include "submit/account.h"
-#include "submit/sending.h"
 #include <poll.h>
-#include <pthread.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <time.h>
 #include <unistd.h>
 
 enum {
-	THREADS_MAX = 14 /* submit/account.h */, TICK_MS = 1000, PUBLISH_EVERY_MS = 50, LEAVE_AFTER_DELIVERY_MS = 1000, LEAVE_AFTER_WORK_MS = 30000,
-	STOP_GRACE_MS = 10000, STOP_LOOK_MS = 50,
-	REPLAY_TIMEOUT_MS = 24 * 3600 * 1000, HELD_MAX = 1024, START_TIMEOUT_MS = 10000, INFO_TIMEOUT_MS = 5000, OTHERS_TIMEOUT_MS = 5000, LEAVE_TIMEOUT_MS = 5000,
+	THREADS_MAX = 14 /* submit/account.h */, LEAVE_AFTER_DELIVERY_MS = 1000, LEAVE_AFTER_WORK_MS = 30000, STOP_GRACE_MS = 10000, STOP_LOOK_MS = 50,
+	START_TIMEOUT_MS = 10000, OTHERS_TIMEOUT_MS = 5000, LEAVE_TIMEOUT_MS = 5000,
 };
 
 struct peer {  /* a channel and the source of its present socket, or of its wake descriptor; kept until the cell ends */
@@ -50,91 +40,12 @@ struct peer {  /* a channel and the source of its present socket, or of its wake
 	uint64_t        source;
 };
 
-struct held {  /* a session that waits for the replay */
-	int         fd;
-	enum attach kind;
-	uint64_t    guest;           /* ATTACH_GUEST: whose */
-};
-
-struct cell {
-	struct cell_start  start;
-	uint8_t            key[GRANT_KEY_SIZE];
-	_Atomic uint32_t   epoch;
-	_Atomic bool       is_watched;
-	struct pool       *pool;
-	struct attached   *attached;
-	struct channel    *master, *queue, *control;
-	struct account     account;
-	struct others      others;
-	struct deliver_settings delivery;
-	pthread_mutex_t    delivering;      /* one batch at a time: deliveries keep their order */
-	_Atomic int64_t    last_work_ms;    /* a session was here */
-	_Atomic int64_t    last_delivery_ms;
-	_Atomic int64_t    last_publish_ms;
-	_Atomic bool       must_publish;
-	_Atomic bool       is_crowded;      /* others wait for our place */
-	_Atomic uint64_t   attaches_seen;
-	_Atomic int64_t    stops_ms;        /* STOP was heard then; 0: not yet */
-	struct peer       *peers;
-	pthread_mutex_t    holding;         /* guards the next four, and peers */
-	bool               is_open, is_replayed;
-	struct held        held[HELD_MAX];
-	size_t             held_count;
-	_Atomic int        over_percent;    /* of the quota, as last reported: 0, 90, 100 */
-	_Atomic uint64_t   changed, told;   /* newest modseq that is visible; that master was told of */
-};
-
-static void tell_changed(struct cell *c)
-{
-	CLEANUP(buf_free) struct buf b = BUF(32);
-	uint64_t modseq = c->changed, told = c->told;
-
-	while (modseq > told)
-		if (atomic_compare_exchange_weak(&c->told, &told, modseq)) {
-			put_u64(&b, c->start.account);
-			put_u64(&b, modseq);
-			channel_notify(c->master, NOTICE_CHANGED, buf_str(&b), NULL, 0);
-			return;
-		}
-}
-
-static void tell_newest(struct cell *c)
-{
-	uint64_t known = c->changed, newest = view_modseq(c->account.view);
-
-	while (newest > known && !atomic_compare_exchange_weak(&c->changed, &known, newest))
-		;
-	c->told = 0;
-	tell_changed(c);
-}
-
-/* Only sessions that wait in a gate hear of a change this way, and each notice wakes master and every gate: while none waits it is kept
- * back. Either this thread sees that somebody began to wait, or the one that saw it begin sees the change (watch()). */
-static void on_changed(void *context, UNUSED uint64_t account, uint64_t modseq)
-{
-	struct cell *c = context;
-	uint64_t known = c->changed;
-
-	while (modseq > known && !atomic_compare_exchange_weak(&c->changed, &known, modseq))
-		;
-	if (c->is_watched)
-		tell_changed(c);
-	if (c->attached != NULL)
-		attached_changed(c->attached);
-}
-
 static void on_wait(void *context)
 {
 	struct cell *c = context;
 
 	if (c->account.view != NULL)  /* nobody is served while it is being opened */
 		pool_will_wait(c->pool);
-}
-
-static void watch(struct cell *c)
-{
-	c->is_watched = true;
-	tell_changed(c);
 }
 
 /* Expiry bounds how long a grant can begin sessions, and not how long they last unless the grant says so: a telephone may idle for weeks. */
@@ -150,214 +61,8 @@ static void on_parked(void *context, bool wants_news)
 	struct cell *c = context;
 
 	if (wants_news)
-		watch(c);  /* the gate's WATCH is on its way */
+		cell_watch(c);  /* the gate's WATCH is on its way */
 	c->last_work_ms = clock_mono_ms();
-}
-
-static bool has_viewers(struct cell *c) { return c->is_watched || attached_count(c->attached) > 0; }
-
-static void publish(struct cell *c)
-{
-	c->must_publish = false;
-	c->last_publish_ms = clock_mono_ms();
-	if (view_publish(c->account.view) != ERR_OK)
-		log_error("what was delivered could not be synced; it stays in the queue's log account=%llu",
-		          (unsigned long long)c->start.account);
-}
-
-/* "Seen means synced": at most 20 times a second, and only for those who look (DESIGN.md §4.5). */
-static void publish_soon(struct cell *c)
-{
-	int64_t now = clock_mono_ms();
-
-	if (!has_viewers(c))
-		return;  /* the sync point of the queue does it */
-	if (now >= c->last_publish_ms + PUBLISH_EVERY_MS) {
-		publish(c);
-		return;
-	}
-	c->must_publish = true;
-	pool_alarm(c->pool, c->last_publish_ms + PUBLISH_EVERY_MS);
-}
-
-static void report_usage(struct cell *c, bool always)
-{
-	CLEANUP(buf_free) struct buf b = BUF(64);
-	struct quota q;
-
-	view_quota(c->account.view, &q);
-	int percent = q.percent >= 100 ? 100 : q.percent >= 90 ? 90 : 0;
-	if (percent == c->over_percent && !always)
-		return;
-	c->over_percent = percent;
-	put_u64(&b, c->start.account);
-	put_u64(&b, q.used_bytes);
-	put_u64(&b, q.messages);
-	put_bool(&b, percent == 100);
-	channel_notify(c->control, NOTICE_USAGE, buf_str(&b), NULL, 0);
-}
-
-static void on_deliver(void *context, struct channel *ch, struct message *m)
-{
-	struct cell *c = context;
-	CLEANUP(buf_free) struct buf answer = BUF(MESSAGE_BODY_MAX);
-
-	pool_will_wait(c->pool);
-	pthread_mutex_lock(&c->delivering);
-	enum err e = deliver_serve(c->account.view, &c->delivery, m, &answer);
-	pthread_mutex_unlock(&c->delivering);
-	channel_reply(ch, m->call, e, buf_str(&answer), NULL, 0);
-	c->last_delivery_ms = clock_mono_ms();
-	if (e == ERR_OK) {
-		publish_soon(c);
-		report_usage(c, false);
-	}
-	pool_alarm(c->pool, clock_mono_ms() + TICK_MS);
-}
-
-static void on_sync(void *context, struct channel *ch, struct message *m)
-{
-	struct cell *c = context;
-
-	pool_will_wait(c->pool);
-	channel_reply(ch, m->call, view_publish(c->account.view), STR(""), NULL, 0);
-}
-
-static void use_settings(struct cell *c, const struct account_info *info)
-{
-	pthread_mutex_lock(&c->delivering);
-	int64_t limit = conf_number(info->conf, SETTING_imap_message_limit);
-	c->account.message_limit = (uint32_t)(limit == 0 || limit > MESSAGE_LIMIT_MIN ? limit : MESSAGE_LIMIT_MIN);
-	c->delivery.detail_is_folder = conf_on(info->conf, SETTING_detail_is_folder);
-	c->delivery.full_is_refused = !conf_on(info->conf, SETTING_over_quota_temporary);
-	pthread_mutex_unlock(&c->delivering);
-}
-
-/* Settings changed: the limits are in the command, the rest is asked for. */
-static void read_settings_again(struct cell *c)
-{
-	CLEANUP(arena_free) struct arena a = { 0 };
-	CLEANUP(account_info_free) struct account_info info = { 0 };
-
-	if (account_info_ask(c->control, c->start.account, INFO_TIMEOUT_MS, &a, &info) != ERR_OK)
-		return;
-	use_settings(c, &info);
-	view_set_undelete_days(c->account.view, (uint32_t)conf_number(info.conf, SETTING_undelete_days));
-}
-
-/* Other servers have refused some of its mail: is it still the owner who sends? */
-static void weigh_refusals(struct cell *c)
-{
-	CLEANUP(arena_free) struct arena a = { 0 };
-	CLEANUP(account_info_free) struct account_info info = { 0 };
-
-	if (account_info_ask(c->control, c->start.account, INFO_TIMEOUT_MS, &a, &info) == ERR_OK)
-		submit_sending_weigh(&c->account, &info);
-}
-
-/* Control's table follows the lists of rights, also after a kill between the two, or while control was away. */
-static void tell_shares(struct cell *c)
-{
-	if (!acl_is_untold(c->account.view) || !channel_is_open(c->control))
-		return;
-	pool_will_wait(c->pool);
-	if (acl_tell(c->account.view, c->control, INFO_TIMEOUT_MS) != ERR_OK)
-		log_warn("with whom mailboxes are shared could not be noted yet account=%llu; it is tried again",
-		         (unsigned long long)c->start.account);
-}
-
-static void on_command(void *context, struct channel *ch, struct message *m)
-{
-	struct cell *c = context;
-	CLEANUP(buf_free) struct buf answer = BUF(MESSAGE_BODY_MAX);
-	struct store_command command = { 0 };
-
-	pool_will_wait(c->pool);
-	publish(c);  /* the administrator looks, too */
-	enum err e = store_command_serve(c->account.view, m->body, &answer);
-	if (e == ERR_OK && store_command_decode(m->body, &command) == ERR_OK && command.kind == STORE_COMMAND_LIMITS)
-		read_settings_again(c);
-	else if (e == ERR_OK && command.kind == STORE_COMMAND_REFUSED)
-		weigh_refusals(c);
-	tell_shares(c);
-	channel_reply(ch, m->call, e, buf_str(&answer), NULL, 0);
-	c->last_delivery_ms = clock_mono_ms();
-}
-
-static const struct channel_handler queue_handlers[] = { { REQUEST_DELIVER, on_deliver }, { REQUEST_CELL_SYNC, on_sync }, { 0 } };
-static const struct channel_handler control_handlers[] = { { REQUEST_CELL_COMMAND, on_command }, { 0 } };
-
-/* ---- the replay after an unclean stop */
-
-static bool is_replayed(struct cell *c)
-{
-	pthread_mutex_lock(&c->holding);
-	bool done = c->is_replayed;
-	pthread_mutex_unlock(&c->holding);
-	return done;
-}
-
-static void let_in(struct cell *c, const struct held *h)
-{
-	if (h->kind == ATTACH_GUEST)
-		attached_take_guest(c->attached, h->fd, h->guest);
-	else
-		attached_take(c->attached, h->fd, h->kind);
-}
-
-/* What the replay brought is durable and visible; then those who waited come in. */
-static void serve_sessions(struct cell *c)
-{
-	publish(c);
-	pthread_mutex_lock(&c->holding);
-	c->is_replayed = true;
-	size_t n = c->held_count;
-	c->held_count = 0;
-	pthread_mutex_unlock(&c->holding);
-	for (size_t i = 0; i < n; i++)  /* nobody adds any more */
-		let_in(c, &c->held[i]);
-}
-
-static void on_replayed(void *context, struct message *answer)
-{
-	struct cell *c = context;
-
-	/* the queue is gone: its next channel asks again; an answer may also come twice */
-	if (answer->status == ERR_OK && !is_replayed(c))
-		serve_sessions(c);
-}
-
-static void ask_replayed(struct cell *c)
-{
-	pthread_mutex_lock(&c->holding);
-	bool must_ask = c->is_open && !c->is_replayed && channel_is_open(c->queue);
-	pthread_mutex_unlock(&c->holding);
-	if (must_ask)
-		channel_ask(c->queue, REQUEST_CELL_REPLAYED, STR(""), NULL, 0, REPLAY_TIMEOUT_MS, on_replayed, c);
-}
-
-/* True: the session waits. */
-static bool hold(struct cell *c, const struct held *h)
-{
-	pthread_mutex_lock(&c->holding);
-	bool waits = !c->is_replayed;
-	if (waits && c->held_count < HELD_MAX)
-		c->held[c->held_count++] = *h;
-	else if (waits)
-		close(h->fd);
-	pthread_mutex_unlock(&c->holding);
-	return waits;
-}
-
-static void account_is_open(struct cell *c)
-{
-	pthread_mutex_lock(&c->holding);
-	c->is_open = true;
-	pthread_mutex_unlock(&c->holding);
-	if (view_was_unclean(c->account.view))
-		ask_replayed(c);
-	else
-		serve_sessions(c);  /* those that came while it was being opened */
 }
 
 /* ---- channels */
@@ -425,7 +130,7 @@ static void on_connect(void *context, UNUSED struct channel *ch, struct message 
 	m->fds[0] = -1;
 	watch_socket(c, to);
 	if (to == c->queue)
-		ask_replayed(c);
+		cell_ask_replayed(c);
 }
 
 static void on_attach(void *context, UNUSED struct channel *ch, struct message *m)
@@ -444,9 +149,7 @@ static void on_attach(void *context, UNUSED struct channel *ch, struct message *
 	c->last_work_ms = clock_mono_ms();
 	h.fd = m->fds[0];
 	m->fds[0] = -1;
-	bool waits = hold(c, &h);
-	if (!waits)
-		let_in(c, &h);
+	bool waits = !cell_take(c, &h);
 	bool has_unseen = !waits && view_has_unseen(c->account.view);  /* what was delivered while nobody looked is shown now */
 	pool_alarm(c->pool, clock_mono_ms() + (has_unseen ? 0 : TICK_MS));
 }
@@ -460,10 +163,10 @@ static void on_watched(void *context, UNUSED struct channel *ch, struct message 
 	if (!get_end(&s))
 		return;
 	if (tells && c->account.view != NULL)  /* what was told before that gate had the session, it has not kept */
-		tell_newest(c);
+		cell_tell_newest(c);
 	if (on) {
-		watch(c);
-		publish_soon(c);
+		cell_watch(c);
+		cell_publish_soon(c);
 	} else {
 		c->is_watched = false;
 	}
@@ -518,7 +221,7 @@ static bool may_leave(struct cell *c, int64_t now)
 {
 	int64_t after_work_ms = c->is_crowded ? LEAVE_AFTER_DELIVERY_MS : LEAVE_AFTER_WORK_MS;
 
-	return is_replayed(c) && attached_count(c->attached) == 0 && now >= c->last_work_ms + after_work_ms &&
+	return cell_is_replayed(c) && attached_count(c->attached) == 0 && now >= c->last_work_ms + after_work_ms &&
 	       now >= c->last_delivery_ms + LEAVE_AFTER_DELIVERY_MS;
 }
 
@@ -528,7 +231,7 @@ static void leave(struct cell *c)
 	CLEANUP(buf_free) struct buf b = BUF(16);
 	struct message answer;
 
-	report_usage(c, true);
+	cell_report_usage(c, true);
 	put_u64(&b, c->attaches_seen);
 	pool_will_wait(c->pool);
 	if (channel_call(c->master, REQUEST_LEAVE, buf_str(&b), NULL, 0, LEAVE_TIMEOUT_MS, &a, &answer) == ERR_OK)
@@ -539,8 +242,8 @@ static void leave(struct cell *c)
  * they are synced when the cell leaves, in one go with the note that it left cleanly. */
 static bool tick_view(struct cell *c)
 {
-	if (has_viewers(c))
-		publish(c);
+	if (cell_has_viewers(c))
+		cell_publish(c);
 	return view_tick(c->account.view);
 }
 
@@ -564,10 +267,10 @@ static void on_alarm(void *context)
 		return;
 	}
 	if (c->must_publish && now >= c->last_publish_ms + PUBLISH_EVERY_MS)
-		publish(c);
+		cell_publish(c);
 	bool has_more = tick_view(c);
-	tell_shares(c);
-	report_usage(c, false);  /* a session made room, or filled it: mx hears of it while it goes on */
+	cell_tell_shares(c);
+	cell_report_usage(c, false);  /* a session made room, or filled it: mx hears of it while it goes on */
 	if (!has_more && may_leave(c, now)) {
 		leave(c);
 		next = now + TICK_MS;
@@ -655,10 +358,10 @@ static enum err open_account(struct cell *c)
 	if (c->start.sandbox)
 		TRY(door_close(ROLE_CELL, c->start.dir, c->start.account, c->start.filter));
 	TRY(read_account_info(c, &a, &info));
-	use_settings(c, &info);
+	cell_use_settings(c, &info);
 	const struct view_config config = {
 		.account = c->start.account, .limits = view_limits_of(info.conf),
-		.french = info.french, .on_changed = on_changed, .on_wait = on_wait, .context = c,
+		.french = info.french, .on_changed = cell_on_changed, .on_wait = on_wait, .context = c,
 	};
 	TRY(view_open(folder, &config, &c->account.view));
 	view_set_undelete_days(c->account.view, (uint32_t)conf_number(info.conf, SETTING_undelete_days));
@@ -714,8 +417,8 @@ int role_cell(const struct cell_start *start)
 	c->pool = pool_new(THREADS_MAX, on_alarm, c);
 	const struct attach_host host = { &c->account, c, engines, check_grant, on_parked };
 	c->attached = attached_new(c->pool, &host);
-	c->queue = channel_new(-1, ROLE_CELL, ROLE_QUEUE, queue_handlers, c, NULL);
-	c->control = channel_new(-1, ROLE_CELL, ROLE_CONTROL, control_handlers, c, NULL);
+	c->queue = channel_new(-1, ROLE_CELL, ROLE_QUEUE, cell_queue_handlers, c, NULL);
+	c->control = channel_new(-1, ROLE_CELL, ROLE_CONTROL, cell_control_handlers, c, NULL);
 	c->master = channel_new(start->master_fd, ROLE_CELL, ROLE_MASTER, master_handlers_of_cell, c, on_master_gone);
 	c->account.account = start->account;
 	c->account.queue = c->queue;
@@ -731,12 +434,12 @@ int role_cell(const struct cell_start *start)
 	watch_wake(c, c->queue);
 	watch_wake(c, c->control);
 	channel_notify(c->master, NOTICE_READY, STR(""), NULL, 0);
-	account_is_open(c);
+	cell_opened(c);
 	pool_alarm(c->pool, clock_mono_ms() + TICK_MS);
 	pool_run(c->pool);
 	attached_free(c->attached);
 	c->attached = NULL;
-	if (!is_replayed(c))
+	if (!cell_is_replayed(c))
 		view_close_unclean(c->account.view);  /* the next cell has to wait as well */
 	else if (view_close(c->account.view) == ERR_OK)
 		channel_notify(c->queue, NOTICE_CELL_SYNCED, STR(""), NULL, 0);
