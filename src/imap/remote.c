@@ -134,23 +134,26 @@ enum err imap_remote_settle(struct imap_remote *r, struct str *record)
 	return imap_remote_line(r, NULL, &line);
 }
 
-/* It may have told news on its way: they are in no record, and nobody says them again. */
+/* It may have told news on its way: they are in no record, and nobody says them again. What speaks of anything else then is lost. */
 bool imap_remote_park(struct imap_remote *r)
 {
 	struct str record;
+	enum err e;
 
-	if (r->link == NULL)
+	if (r->link == NULL || r->is_lost)
 		return !r->is_lost;
-	if (r->is_lost || imap_remote_settle(r, &record) != ERR_AGAIN || record.n == 0)
+	e = imap_remote_settle(r, &record);
+	if (e == ERR_AGAIN && record.n == 0)
 		return false;
 	imap_flush(r->s);
 	session_flush(r->s->s);
+	r->is_lost = e != ERR_AGAIN;
 	buf_reset(&r->record);
 	buf_add(&r->record, record);
 	link_free(r->link);
 	r->link = NULL;
 	imap_remote_rest(r);
-	return true;
+	return !r->is_lost;
 }
 
 /* --------------------------------------------------------------------------------------------------------- answers */

@@ -62,7 +62,7 @@ bool imap_remote_takes(struct imap_session *s, struct imap_cmd *c, struct imap_r
 /* In IDLE: what is new there; it waits there again afterwards. False: it is lost, BYE is said. */
 bool imap_remote_listen(struct imap_session *s);
 struct imap_reply imap_remote_done(struct imap_session *s, struct imap_cmd *c);
-/* Parks it. False: not now. */
+/* Parks it, when all that was said there is told. False: not now. */
 bool imap_remote_park(struct imap_remote *r);
 /* It waits there, and what it has said before is passed on. ERR_AGAIN: so it is, record is empty if it cannot wait now. */
 enum err imap_remote_settle(struct imap_remote *r, struct str *record) MUST_CHECK;

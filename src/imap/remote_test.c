@@ -428,15 +428,35 @@ TEST(copies_between_two_others)
 	}
 }
 
-static void idle_elsewhere(struct world *w)
+static void idle_elsewhere(struct world *w, const char *answers)
 {
-	w->answers = SELECTED "+ idling\r\n";
+	w->answers = answers;
 	w->stays_open = true;
 	EXPECT_INT(say(w, "a select " HERS "INBOX\"\r\n"), SESSION_WAIT);
 	EXPECT_INT(say(w, "b idle\r\n"), SESSION_PARK);
 	w->parks_after = strlen("a SELECT " HERS "INBOX\"\r\nb IDLE\r\n");
 	offer(w, w->end);
 	w->stays_open = false;
+}
+
+/* What is new between an answer and the waiting is said behind the answer; the offer that follows it knows it as told. */
+TEST(what_is_said_last_is_told)
+{
+	struct world w;
+	CLEANUP(buf_free) struct buf record = BUF(PARK_RECORD_MAX);
+	uint64_t modseq;
+
+	begin(&w);
+	idle_elsewhere(&w, SELECTED "+ idling\r\n* 2 EXPUNGE\r\n* 2 FETCH (FLAGS (\\Seen))\r\n");
+	EXPECT(imap_engine.park(w.state, &record, &modseq));
+	EXPECT_STR(buf_str(&w.out), "+ idling\r\n* 2 EXPUNGE\r\n* 2 FETCH (FLAGS (\\Seen))\r\n");
+	end(&w);
+	begin(&w);
+	idle_elsewhere(&w, SELECTED "+ idling\r\n* STATUS INBOX (MESSAGES 9)\r\n");  /* not hers: nothing that she says now is believed */
+	EXPECT(!imap_engine.park(w.state, &record, &modseq));
+	EXPECT_INT(imap_engine.input(w.state), SESSION_CLOSE);
+	EXPECT(heard(&w, "* BYE") && !heard(&w, "STATUS"));
+	end(&w);
 }
 
 /* In IDLE, when the owner's cell takes no more guests: he waits on, and hears later what is new. Unless nothing is shared any more. */
@@ -446,7 +466,7 @@ TEST(who_is_not_let_in_waits_on)
 
 	begin(&w);
 	w.modseq = 50;
-	idle_elsewhere(&w);
+	idle_elsewhere(&w, SELECTED "+ idling\r\n");
 	EXPECT_INT(waits_how(&w), WAIT_KNOWS);
 	w.refuses = ERR_UNAVAILABLE;            /* by master */
 	wake(&w, 0);
@@ -473,7 +493,7 @@ TEST(who_idles_where_nothing_is_shared_any_more_is_told)
 	uint64_t modseq;
 
 	begin(&w);
-	idle_elsewhere(&w);
+	idle_elsewhere(&w, SELECTED "+ idling\r\n");
 	EXPECT(imap_engine.park(w.state, &record, &modseq));
 	w.refuses = ERR_NOTFOUND;
 	EXPECT_INT(imap_engine.input(w.state), SESSION_CLOSE);

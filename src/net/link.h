@@ -29,7 +29,8 @@ enum err link_read(struct link *l, size_t max, struct str *bytes) MUST_CHECK;
 enum err link_part(struct link *l, size_t max, struct str *bytes, bool *ends_line) MUST_CHECK;
 /* It was parked and ended there while nothing was asked: *record (valid until link_free()) goes on. */
 bool link_has_left(struct link *l, struct str *record);
-/* Parks it: *record goes on later, by link_open(), and knows the account up to *modseq. It is valid until link_free(), which is all that may follow. ERR_AGAIN: not now, the link goes on. */
+/* Parks it: *record goes on later, by link_open(), and knows the account up to *modseq. It is valid until link_free(). What was said before that and is not
+ * read yet is still to be read, up to ERR_AGAIN: *record knows it as told. ERR_AGAIN: not now, the link goes on. */
 enum err link_park(struct link *l, struct str *record, uint64_t *modseq) MUST_CHECK;
 
 /* For tests and fuzz targets: what the other cell says is said already; what is sent goes to output. */
