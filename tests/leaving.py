@@ -236,20 +236,30 @@ class Leaving:
     def judge(self):
         """Raises with what was wrong; else a summary."""
         copies = self.counter.copies()
-        missing = sorted(self.acknowledged - set(copies))
-        expect(not missing, f"{len(missing)} acknowledged messages have not arrived: {missing[:20]}")
-        strange = set(copies) - self.sent
-        expect(not strange, f"nobody sent these: {sorted(strange)[:20]}")
-        repeated = {n: c for n, c in copies.items() if len(c) > 1}
-        for number, came in repeated.items():
-            for connection, was_last in came[:-1]:
-                expect(was_last and connection.ended != "quit",
-                       f"message {number} came {len(came)} times, and a connection that had it "
-                       + ("ended with QUIT" if was_last else "went on to carry others"))
-        twice, cut = sum(len(c) - 1 for c in repeated.values()), sum(n for _, n in self.kills)
+        wrong = judged(copies, self.acknowledged, self.sent)
+        expect(not wrong, "; ".join(wrong[:20]))
+        twice, cut = repeats(copies), sum(n for _, n in self.kills)
         expect(twice <= cut, f"{twice} copies too many, and only {cut} connections were cut")
         return {"acknowledged": len(self.acknowledged), "arrived": len(copies), "kills": len(self.kills), "connections cut": cut,
                 "came twice": twice}
+
+
+def repeats(copies):
+    """How many copies came beyond the first ones."""
+    return sum(len(came) - 1 for came in copies.values())
+
+
+def judged(copies, acknowledged, sent):
+    """What was wrong with what came (Counter.copies()), in words."""
+    missing, strange = sorted(acknowledged - set(copies)), sorted(set(copies) - sent)
+    wrong = [f"{len(missing)} acknowledged messages have not arrived: {missing[:20]}"] if missing else []
+    wrong += [f"nobody sent these, and they came: {strange[:20]}"] if strange else []
+    for number, came in copies.items():
+        for connection, was_last in came[:-1]:
+            if not was_last or connection.ended == "quit":
+                wrong.append(f"message {number} came {len(came)} times, and a connection that had it "
+                             + ("ended with QUIT" if was_last else "went on to carry others"))
+    return wrong
 
 
 def main():

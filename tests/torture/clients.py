@@ -1,8 +1,10 @@
-"""Clients that work while the server is being hurt, and remember what they were told: senders, two kinds of IMAP device, a POP3 reader.
+"""Clients that work while the server is being hurt, and remember what they were told: senders, IMAP devices of three kinds, a POP3 reader;
+and guests, who do the same in mailboxes that their owner shares with them.
 
 A connection that ends, an answer that does not come, a NO or a 4xx are what a hurt server may do: the model then knows that the change
 may or may not have happened. What no client may ever see is an answer that contradicts an earlier one: that is Wrong, at once."""
 import base64
+import collections
 import contextlib
 import re
 import smtplib
@@ -13,7 +15,14 @@ import time
 from model import Wrong, text_of
 
 FLAGS_OF = (("\\Seen", "\\Flagged"), ("\\Answered", "\\Draft"))     # each device changes flags of its own: their order is known
-WORK_IN = ("INBOX", "Archive")
+SHARED = ("INBOX", "Archive", "Drafts", "Trash")                    # what bob shares with GUESTS
+GUESTS, RIGHTS = ("alice", "carol"), "lrswite"
+OTHERS = "Other Users/"
+
+
+def named(mailbox, account, login):
+    """What who logs in calls a mailbox of an account."""
+    return mailbox if account == login else f'"{OTHERS}{account}@example.test/{mailbox}"'
 
 
 class Refused(Exception):
@@ -110,7 +119,7 @@ def look(server, account):
     try:
         for line, _ in c.command('LIST "" "*"'):
             name = re.match(r'\* LIST \([^)]*\) "/" "?([^"]+)"?$', line)
-            if not name:
+            if not name or (name.group(1) + "/").startswith(OTHERS):
                 continue
             r = c.command(f'EXAMINE "{name.group(1)}"')
             messages = {}
@@ -204,12 +213,12 @@ class Sender(Worker):
 
 
 class Device(Worker):
-    """A device with QRESYNC: a mirror of one mailbox, which it resynchronises from what it remembers, and changes."""
+    """A device with QRESYNC: a mirror of one mailbox, which it resynchronises from what it remembers, and changes. Two work in each mailbox
+    (which: 0 or 1), sometimes one of them a guest's."""
 
-    def __init__(self, server, model, rng, account, mailbox, which):
+    def __init__(self, server, model, rng, account, mailbox, which, guest=None):
         super().__init__(server, model, rng)
-        self.account, self.mailbox, self.which = account, mailbox, which
-        self.shares = False                                      # another device works in the same mailbox
+        self.account, self.mailbox, self.which, self.login = account, mailbox, which, guest or account
         self.known, self.validity, self.modseq = {}, 0, 0       # uid -> flags
         self.memories = []                                       # earlier (validity, modseq, known)
         self.c = None
@@ -222,10 +231,10 @@ class Device(Worker):
         self.known = dict(self.known)
 
     def connect(self):
-        self.c = Imap(self.server, self.account)
+        self.c = Imap(self.server, self.login)
         self.c.command("ENABLE QRESYNC")
         self.has_new = False
-        r = self.c.command(f"SELECT {self.mailbox}" + (f" (QRESYNC ({self.validity} {self.modseq}))" if self.validity else ""))
+        r = self.c.command(f"SELECT {self.named(self.account, self.mailbox)}" + (f" (QRESYNC ({self.validity} {self.modseq}))" if self.validity else ""))
         validity = int(code(r, "UIDVALIDITY")[0])
         if validity != self.validity:
             self.known = {}
@@ -250,6 +259,9 @@ class Device(Worker):
             self.has_new = False
             self.learn(self.c.command(f"UID FETCH {max(self.known, default=0) + 1}:* (FLAGS)"))
         self.modseq = max(self.modseq, modseq)
+
+    def named(self, account, mailbox):
+        return named(mailbox, account, self.login)
 
     def ok(self, command, literal=None):
         r = self.c.command(command, literal)
@@ -293,12 +305,14 @@ class Device(Worker):
             self.flag(uid)
         elif do < 0.72:
             self.copy(uid, number)
-        elif uid % 2 != self.which and self.shares:
+        elif uid % 2 != self.which:
             return                          # the other device removes this one: what two do to one message has no order here
         elif do < 0.8:
             self.move(uid, number)
         elif do < 0.8 + min(0.15, len(self.known) / 2000) or len(self.known) > 400:
             self.expunge(uid, number)
+        if self.login != self.account:
+            self.model.by_guest()
         if self.rng.random() < 0.05:
             self.remember()
 
@@ -315,7 +329,7 @@ class Device(Worker):
         if len(text) > 300000:
             return
         self.model.asked_to_add(self.account, "Drafts", number)
-        told = code(self.ok("APPEND Drafts", text), "APPENDUID")
+        told = code(self.ok(f"APPEND {self.named(self.account, 'Drafts')}", text), "APPENDUID")
         self.model.added(self.account, "Drafts", number, int(told[0]), int(told[1]))
 
     def flag(self, uid):
@@ -326,21 +340,36 @@ class Device(Worker):
             self.model.flagged(entry)
 
     def other(self):
-        return self.rng.choice([m for m in ("INBOX", "Archive", "Trash") if m != self.mailbox])
+        """A guest takes some home."""
+        if self.login != self.account and self.rng.random() < 0.4:
+            return self.login, "INBOX"
+        return self.account, self.rng.choice([m for m in ("INBOX", "Archive", "Trash") if m != self.mailbox])
 
     def copy(self, uid, number):
-        to = self.other()
-        self.model.asked_to_add(self.account, to, number)
-        told = code(self.ok(f"UID COPY {uid} {to}"), "COPYUID")
+        account, to = self.other()
+        self.model.asked_to_add(account, to, number)
+        told = code(self.ok(f"UID COPY {uid} {self.named(account, to)}"), "COPYUID")
         if told:
-            self.model.added(self.account, to, number, int(told[0]), int(told[2]))
+            self.model.added(account, to, number, int(told[0]), int(told[2]))
 
     def move(self, uid, number):
-        to = self.other()
+        account, to = self.other()
+        if account != self.account:
+            self.take(uid, number, account, to)
+            return
         self.model.asked_to_move(self.account, self.mailbox, to, number)
-        told = code(self.ok(f"UID MOVE {uid} {to}"), "COPYUID")
+        told = code(self.ok(f"UID MOVE {uid} {self.named(account, to)}"), "COPYUID")
         if told:
             self.model.moved(self.account, self.mailbox, to, number, uid, int(told[0]), int(told[2]))
+
+    def take(self, uid, number, account, to):
+        """A MOVE out of an account: no one transaction has both, so what is interrupted is in both."""
+        self.model.asked_to_add(account, to, number)
+        self.model.asked_to_remove(self.account, self.mailbox, number)
+        told = code(self.ok(f"UID MOVE {uid} {self.named(account, to)}"), "COPYUID")
+        if told:
+            self.model.added(account, to, number, int(told[0]), int(told[2]))
+            self.model.removed(self.account, self.mailbox, number, uid)
 
     def expunge(self, uid, number):
         entry = self.model.asked_to_flag(self.account, self.mailbox, uid, "\\Deleted", True)
@@ -355,7 +384,7 @@ class Device(Worker):
         truth = {uid: flags for uid, (_, flags) in fresh[self.mailbox][2].items()}
         wrong = []
         for validity, modseq, known in [(self.validity, self.modseq, self.known)] + self.memories:
-            again = Device(self.server, self.model, self.rng, self.account, self.mailbox, self.which)
+            again = Device(self.server, self.model, self.rng, self.account, self.mailbox, self.which, self.login)
             again.validity, again.modseq, again.known = validity, modseq, dict(known)
             try:
                 again.connect()
@@ -365,8 +394,8 @@ class Device(Worker):
             differs = [f"uid {u}: {describe(again.known.get(u))} instead of {describe(truth.get(u))}"
                        for u in sorted(set(again.known) | set(truth)) if again.known.get(u) != truth.get(u)]
             if differs:
-                wrong.append(f"{self.account}/{self.mailbox}: after QRESYNC from (uidvalidity {validity}, modseq {modseq}) this device differs from a "
-                             f"fresh one in {len(differs)}: {'; '.join(differs[:5])}")
+                wrong.append(f"{self.account}/{self.mailbox}: after QRESYNC from (uidvalidity {validity}, modseq {modseq}) this device of {self.login} "
+                             f"differs from a fresh one in {len(differs)}: {'; '.join(differs[:5])}")
         return wrong
 
 
@@ -375,16 +404,18 @@ def describe(flags):
 
 
 class Watcher(Worker):
-    """A plain device that stays: counts by sequence number, IDLEs (its session is parked in the gate and outlives cells)."""
+    """A plain device that stays: counts by sequence number, IDLEs (its session is parked in the gate and outlives cells). Perhaps
+    a guest's."""
 
-    def __init__(self, server, model, rng, account):
+    def __init__(self, server, model, rng, account, guest=None):
         super().__init__(server, model, rng)
-        self.account = account
+        self.account, self.login = account, guest or account
+        self.lately = collections.deque(maxlen=4000)    # lines that it was told, for whoever has to find out
 
     def work(self):
-        c = Imap(self.server, self.account)
+        c = Imap(self.server, self.login)
         try:
-            c.command("SELECT INBOX")
+            c.command(f"SELECT {named('INBOX', self.account, self.login)}")
             uids = []
             self.take(c, c.command("UID FETCH 1:* (UID)"), uids)
             while not self.stopped.is_set():
@@ -416,6 +447,7 @@ class Watcher(Worker):
     def take(self, c, responses, uids, whole=False):
         """Keeps uids[] as the responses say; the two ways to name a message must agree."""
         for line, _ in responses:
+            self.lately.append(line)
             gone, fetch = re.match(r"\* (\d+) EXPUNGE", line), re.match(r"\* (\d+) FETCH \(.*?UID (\d+)", line)
             if gone:
                 at = int(gone.group(1))
@@ -426,10 +458,82 @@ class Watcher(Worker):
             elif fetch:
                 at, uid = int(fetch.group(1)), int(fetch.group(2))
                 if at <= len(uids) and uids[at - 1] != uid:
-                    raise Wrong(f"{self.account}: to a session that stays, message {at} was uid {uids[at - 1]} and is now uid {uid}, without EXPUNGE")
+                    raise Wrong(f"{self.account}: to a session of {self.login} that stays, message {at} was uid {uids[at - 1]} and is now uid {uid}, "
+                                f"without EXPUNGE; it was told lately: {list(self.lately)}")
                 if at == len(uids) + 1:
                     uids.append(uid)
         return uids
+
+
+class Listener(Worker):
+    """Has nothing selected and asks by NOTIFY to hear of its own mailboxes and of some that bob shares; in IDLE, or between two commands. What
+    it is told of UIDNEXT must stay true, whatever happens then: what is seen is on disk."""
+    HEARS = ("INBOX", "Archive")
+
+    def __init__(self, server, model, rng, login):
+        super().__init__(server, model, rng)
+        self.login, self.c = login, None
+
+    def connect(self):
+        """And what it is told at once: {(account, mailbox): {item: value}}"""
+        self.c, self.uidnext = Imap(self.server, self.login), {}
+        events = "(MessageNew MessageExpunge FlagChange)"
+        theirs = " ".join(named(m, "bob", self.login) for m in self.HEARS)
+        return self.hear(self.c.command(f"NOTIFY SET STATUS (personal {events}) (mailboxes ({theirs}) {events})"))
+
+    def hear(self, responses):
+        heard = {}
+        for line, _ in responses:
+            status = re.match(r'\* STATUS (?:"([^"]+)"|(\S+)) \((.*)\)$', line)
+            if line.startswith("* BYE"):
+                raise EOFError(line)
+            if not status:
+                continue
+            name, items = status.group(1) or status.group(2), status.group(3).split()
+            theirs = re.match(rf"{OTHERS}([^@]+)@example.test/(.*)", name)
+            where = (theirs.group(1), theirs.group(2)) if theirs else (self.login, name)
+            heard[where] = {k: int(v) for k, v in zip(items[::2], items[1::2])}
+            self.note(where, heard[where])
+        return heard
+
+    def note(self, where, items):
+        if "UIDNEXT" not in items:
+            return
+        if items["UIDNEXT"] < self.uidnext.get(where, 0):
+            raise Wrong(f"{self.login} was told by NOTIFY that UIDNEXT of {'/'.join(where)} is {self.uidnext[where]}, and now {items['UIDNEXT']}")
+        self.uidnext[where] = items["UIDNEXT"]
+        self.model.uidnext_told(*where, items["UIDNEXT"], where[0] != self.login)
+
+    def work(self):
+        try:
+            self.connect()
+            while not self.stopped.is_set() and self.rng.random() < 0.9:
+                self.wait(self.rng.random() < 0.6, self.rng.uniform(0.5, 4), lambda heard: self.stopped.is_set())
+        finally:
+            if self.c:
+                self.c.close()
+
+    def wait(self, idles, seconds, is_enough):
+        """So long, or until is_enough(what it hears). False: it was never enough."""
+        c, until, enough = self.c, time.monotonic() + seconds, False
+        if idles:
+            c.sock.sendall(b"i IDLE\r\n")
+        while time.monotonic() < until and not enough:
+            c.sock.settimeout(0.2)
+            try:
+                heard = self.hear([c.response()])
+            except (socket.timeout, TimeoutError):
+                heard = {}
+            enough = is_enough(heard)
+        c.sock.settimeout(30)
+        if idles:
+            c.sock.sendall(b"DONE\r\n")
+            while True:
+                line = c.response()
+                if line[0].startswith("i "):
+                    return enough
+                enough |= is_enough(self.hear([line]))
+        return enough
 
 
 class Reader(Worker):

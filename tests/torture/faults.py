@@ -13,7 +13,7 @@ import struct
 import time
 
 ACCOUNTS = ("alice", "bob", "carol", "dave")
-ROLES = ("queue", "cell", "cell", "mx", "gate", "keys", "control", "nursery")
+ROLES = ("queue", "cell", "cell", "mx", "gate", "keys", "control", "nursery", "net", "net")
 OPS = ("write", "sync", "dirsync", "read", "open", "remove", "replace", "truncate")
 PLACES = ("log", "accounts", "queue.db", "late", "spool", "bodies", "account.db", "account.db-wal", "directory.db", "keys.db", "*")
 JUMPS = (0, 0, -3600, 60, 3600, 86400, -86400 * 30, 86400 * 45, 86400 * 400)
@@ -57,8 +57,8 @@ def in_words(drawn):
 class Hurt:
     """The means: rules of the fault layer, the clock, signals, orders of the administrator; and how each is taken back."""
 
-    def __init__(self, server):
-        self.server, self.lines, self.stopped, self.undo = server, [], [], []
+    def __init__(self, server, elsewhere):
+        self.server, self.elsewhere, self.lines, self.stopped, self.undo = server, elsewhere, [], [], []
 
     def write_rules(self):
         with open(self.server.rules, "w") as f:             # in place: the roles have it open
@@ -67,6 +67,7 @@ class Hurt:
     def clock(self, seconds):
         with open(self.server.clock, "r+b") as f:
             f.write(struct.pack("<q", seconds))
+        self.elsewhere.jumps(seconds)
 
     def signal(self, pids, number):
         for pid in pids:

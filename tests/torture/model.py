@@ -41,7 +41,8 @@ class Model:
         self.uidnext = {}       # (account, mailbox) -> (largest UIDNEXT that was told, UIDs that were there below it)
         self.flags = {}         # (account, mailbox, uid, flag) -> [[value, time it was answered or None], ...]
         self.uidl = {}          # (account, uidl) -> number
-        self.counted = {"acknowledged": 0, "operations": 0, "checks": 0}
+        self.told = {}          # (account, mailbox) -> [(when, UIDNEXT that a session which waits was told), ...]
+        self.counted = {"acknowledged": 0, "operations": 0, "checks": 0, "by_guests": 0, "heard_by_guests": 0}
         self.between = {}       # of copies and totals: [smallest "at least", largest "at most"] since watch(); see between()
 
     def __getstate__(self):
@@ -144,6 +145,15 @@ class Model:
             if known != number:
                 raise Wrong(f"{account}: POP3's UIDL {uidl} was message {known} and is now message {number}")
 
+    def by_guest(self):
+        with self.lock:
+            self.counted["by_guests"] += 1
+
+    def uidnext_told(self, account, mailbox, uidnext, is_guest):
+        with self.lock:
+            self.counted["heard_by_guests"] += is_guest
+            self.told.setdefault((account, mailbox), []).append((time.monotonic(), uidnext))
+
     # the verdict ----------------------------------------------------------------------------------------------------
     def missing(self, account, seen):
         """Numbers that must be there and are not (yet): what a check waits for."""
@@ -167,7 +177,7 @@ class Model:
                     wrong.append(f"{account}/{mailbox}: uid {uid} (message {number}) was expunged with OK, and is there again")
                 found[mailbox, number] = found.get((mailbox, number), 0) + 1
                 total[number] = total.get(number, 0) + 1
-            wrong += self._judge_uidnext(account, mailbox, uidnext, messages)
+            wrong += self._judge_uidnext(account, mailbox, uidnext, messages, cut_at)
             wrong += self._judge_flags(account, mailbox, messages, cut_at)
         self.counted["checks"] += len(total)
         for (a, mailbox, number), (least, most) in sorted(self.copies.items()):
@@ -183,12 +193,15 @@ class Model:
                 wrong.append(f"{account}: message {number} is there again; it was settled that it is not")
         return wrong
 
-    def _judge_uidnext(self, account, mailbox, uidnext, messages):
+    def _judge_uidnext(self, account, mailbox, uidnext, messages, cut_at):
         told, there = self.uidnext.get((account, mailbox), (1, frozenset()))
         wrong = [f"{account}/{mailbox}: UIDNEXT was {told} and is now {uidnext}"] if uidnext < told else []
         late = [u for u in messages if u < told and u not in there]
         if late:
             wrong.append(f"{account}/{mailbox}: UIDNEXT was told as {told}, and below it appeared uids {late[:10]}")
+        heard = max((n for when, n in self.told.get((account, mailbox), ()) if cut_at is None or when < cut_at), default=0)
+        if heard > uidnext:
+            wrong.append(f"{account}/{mailbox}: a session that waits was told that UIDNEXT is {heard}, and it is {uidnext}")
         return wrong
 
     def _judge_flags(self, account, mailbox, messages, cut_at):
@@ -216,6 +229,8 @@ class Model:
             for table in (self.copies, self.totals, self.flags):
                 for key in [k for k in table if k[0] == account]:
                     del table[key]
+            for key in [k for k in self.told if k[0] == account]:
+                del self.told[key]
             self.between = {}
             for mailbox, (_, uidnext, messages) in seen.items():
                 self.uidnext[account, mailbox] = (uidnext, frozenset(messages))

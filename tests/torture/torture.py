@@ -30,17 +30,20 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.dirname(HERE)]
 import device  # noqa: E402
 import powercut  # noqa: E402
-from clients import LOST, Device, Reader, Sender, Watcher, look, read_bodies  # noqa: E402
+from clients import GUESTS, LOST, RIGHTS, SHARED, Device, Imap, Listener, Reader, Sender, Watcher, code, look, named, read_bodies  # noqa: E402
+from elsewhere import WRITER, Elsewhere, Writer  # noqa: E402
 from faults import ACCOUNTS, Hurt, in_words, plan  # noqa: E402
 from harness import PASSWORDS, ROOT, Server, free_offset  # noqa: E402
-from model import Model, Wrong, between  # noqa: E402
+from model import Model, Wrong, between, text_of  # noqa: E402
 
 LIFE = 25               # rounds that share a data folder
 DEVICE_LIFE = 6         # of a device: each life has another file system
 MOMENTS = 3             # earlier moments at which the power of a device may have gone, looked at after the round
 SETTLE_SECONDS = 150    # by then everything accepted must be in its mailbox again
+NEWS_SECONDS = 60       # by then who waits has heard of what is new; seconds, even on a busy machine
 SETTINGS = (("connections_per_minute", "100000"), ("connections_per_network", "10000"), ("connections_per_address", "10000"),
-            ("smtp_errors_max", "1000"), ("disk_reserve", "16MB"))
+            ("smtp_errors_max", "1000"), ("disk_reserve", "16MB"), ("plain_login_loopback", "on"), ("submit_watch", "off"),
+            ("submit_recipients_per_hour", "10000000"), ("submit_recipients_per_day", "10000000"))
 # what the log of a healthy program never has, whatever is done to it from outside
 BUGS = re.compile(r"assert|Assertion|ERROR: AddressSanitizer|runtime error:|signal=(?:6|7|11|31)\b|stack smashing|unknown request|internal error")
 
@@ -48,8 +51,8 @@ BUGS = re.compile(r"assert|Assertion|ERROR: AddressSanitizer|runtime error:|sign
 class Folder(Server):
     """A server over a folder that outlives this program."""
 
-    def __init__(self, work, build, blocklog=None):
-        self.work, self.dir = work, os.path.join(work, "data")
+    def __init__(self, work, build, blocklog=None, conf=()):
+        self.work, self.dir, self.conf = work, os.path.join(work, "data"), conf
         self.device = device.Device(blocklog, work + "-disk", self.dir) if blocklog else None
         self.binary = work + "-facteur"                 # a copy: somebody may compile meanwhile
         shutil.copy(os.path.join(ROOT, "build", build, "facteur"), self.binary)
@@ -58,7 +61,7 @@ class Folder(Server):
         self.env.pop("LANGUAGE", None)
         self.offset = free_offset()
         self.log_path = os.path.join(work, "server.log")
-        self.passwords = {f"{a}@example.test": PASSWORDS.get(a, "password of " + a) for a in ACCOUNTS}
+        self.passwords = {f"{a}@example.test": PASSWORDS.get(a, "password of " + a) for a in ACCOUNTS + (WRITER,)}
         self.numbers = {}
 
     def make(self, rng, file_system="ext4"):
@@ -71,8 +74,8 @@ class Folder(Server):
             self.device.mount()
         for path in (self.work, self.dir):
             os.chmod(path, 0o711)                       # the roles are users of their own
-        for path, content in ((self.rules, b"# nothing\n"), (self.clock, struct.pack("<q", 0)),
-                              (os.path.join(self.dir, "facteur.conf"), b"bind = 127.0.0.1\n")):
+        conf = "".join(line + "\n" for line in ("bind = 127.0.0.1", *self.conf)).encode()
+        for path, content in ((self.rules, b"# nothing\n"), (self.clock, struct.pack("<q", 0)), (os.path.join(self.dir, "facteur.conf"), conf)):
             with open(path, "wb") as f:
                 f.write(content)
         self.cli("setup", "example.test", "--yes")
@@ -81,8 +84,11 @@ class Folder(Server):
         self.begin()
         for name, value in SETTINGS:
             self.cli("config", "set", name, value)
-        for name in ACCOUNTS:
+        for name in ACCOUNTS + (WRITER,):
             self.add_account(name)
+        for mailbox in SHARED:
+            for guest in GUESTS:
+                self.cli("account", "share", "bob@example.test", mailbox, f"{guest}@example.test", RIGHTS)
         self.stop()
 
     def begin(self):
@@ -107,16 +113,16 @@ class Moments(threading.Thread):
     """Notes, while clients work, what the model and the log of the device were: the power may have gone there. Positions of the log are
     between the two copies of the model, so the moment may be in the middle of any operation."""
 
-    def __init__(self, model, disk, rng):
+    def __init__(self, model, elsewhere, disk, rng):
         super().__init__(daemon=True)
-        self.model, self.disk, self.rng, self.found, self.stopped = model, disk, rng, [], threading.Event()
+        self.model, self.elsewhere, self.disk, self.rng, self.found, self.stopped = model, elsewhere, disk, rng, [], threading.Event()
 
     def run(self):
         while not self.stopped.wait(self.rng.uniform(0.05, 1.0)):
-            earlier, first, when = self.model.watch(), self.disk.position(), time.monotonic()
+            earlier, left, first, when = self.model.watch(), self.elsewhere.watch(), self.disk.position(), time.monotonic()
             self.stopped.wait(self.rng.uniform(0, 0.15))
-            last, later = self.disk.position(), self.model.copy()
-            moment = (earlier, later, first, last, when)
+            last, later, came = self.disk.position(), self.model.copy(), set(self.elsewhere.counter.copies())
+            moment = (earlier, later, first, last, when, left, came)
             if len(self.found) < MOMENTS:
                 self.found.append(moment)
             elif self.rng.random() < 0.5:
@@ -126,6 +132,7 @@ class Moments(threading.Thread):
 class Round:
     def __init__(self, campaign, number):
         self.campaign, self.number, self.server, self.model = campaign, number, campaign.server, campaign.model
+        self.elsewhere = campaign.elsewhere
         self.plan = plan(campaign.seed, number, campaign.device)
         self.rng = random.Random(self.plan["seed"])
         self.wrong, self.cut_at, self.moments = [], None, None
@@ -135,14 +142,14 @@ class Round:
         open(server.log_path, "wb").close()
         if self.plan["end"] == "cut":
             self.before_cut()
-        hurt = Hurt(server)
+        hurt = Hurt(server, self.elsewhere)
         server.begin()
         server.folder_of("dave")
         workers = self.workers()
         for w in workers:
             w.start()
         if server.device and self.plan["end"] == "cut":
-            self.moments = Moments(self.model, server.device, random.Random(self.rng.random()))
+            self.moments = Moments(self.model, self.elsewhere, server.device, random.Random(self.rng.random()))
             self.moments.start()
         hurt.run(self.plan)
         self.end(hurt, workers)
@@ -181,15 +188,16 @@ class Round:
             powercut.rebuild(self.base, self.trace, server.dir, seed, alive=self.alive)
             return
         server.device.unmount()
-        for earlier, later, first, last, when in self.moments.found:
-            self.look_at(hurt, between(earlier, later), server.device.before_flush(first, last, self.rng), when)
+        for earlier, later, first, last, when, left, came in self.moments.found:
+            with self.elsewhere.apart():
+                self.look_at(hurt, between(earlier, later), server.device.before_flush(first, last, self.rng), when, left, came)
             if self.wrong:
                 return
             seed += 1
         self.campaign.say(f"power: {server.device.cut(self.position, seed)}")
         server.device.mount(begins=False)
 
-    def look_at(self, hurt, model, position, when):
+    def look_at(self, hurt, model, position, when, left, came):
         """The server on the disk as it was at an earlier moment; nothing of it remains."""
         server, undo, now, cut_at = self.server, list(hurt.undo), self.model, self.cut_at
         self.campaign.say(f"power: {server.device.cut(position, self.plan['seed'] + position)}")
@@ -198,6 +206,8 @@ class Round:
         hurt.take_back()
         self.model, self.cut_at, hurt.undo = model, when, undo
         self.check(settles=False)
+        if not self.wrong:
+            self.wrong += self.elsewhere.judge_moment(left, came, server)
         self.model, self.cut_at = now, cut_at
         server.kill_all()
         if not self.wrong:
@@ -208,15 +218,18 @@ class Round:
         made = [Sender(s, m, random.Random(rng.random()), ACCOUNTS) for _ in range(4)]
         made += [Sender(s, m, random.Random(rng.random()), ("alice", "bob", "carol", "dave")) for _ in range(1)]
         self.devices = []
-        for i, (account, mailbox, which) in enumerate((("alice", "INBOX", 0), ("alice", "INBOX", 1), ("bob", "INBOX", 0), ("bob", "Archive", 1))):
-            d = Device(s, m, random.Random(rng.random()), account, mailbox, which)
-            d.shares = account == "alice"
+        for i, (account, mailbox, which, guest) in enumerate((
+                ("alice", "INBOX", 0, None), ("alice", "INBOX", 1, None), ("bob", "INBOX", 0, None), ("bob", "Archive", 1, None),
+                ("bob", "INBOX", 1, "carol"), ("bob", "Archive", 0, "alice"))):
+            d = Device(s, m, random.Random(rng.random()), account, mailbox, which, guest)
             if i in self.campaign.devices:
                 d.restore(self.campaign.devices[i])
             self.devices.append(d)
         made += self.devices
-        made += [Watcher(s, m, random.Random(rng.random()), a) for a in ("alice", "bob")]
+        made += [Watcher(s, m, random.Random(rng.random()), *whose) for whose in (("alice",), ("bob",), ("bob", "carol"))]
+        made += [Listener(s, m, random.Random(rng.random()), a) for a in GUESTS]
         made += [Reader(s, m, random.Random(rng.random()), "carol")]
+        made += [Writer(s, self.elsewhere, random.Random(rng.random()))]
         return made
 
     def end(self, hurt, workers):
@@ -281,6 +294,7 @@ class Round:
             self.wrong += self.model.judge(account, seen[account], self.cut_at)
         self.check_bodies(seen)
         if settles:
+            self.wrong += self.elsewhere.judge(self.server)
             self.check_devices(seen)
         for line in self.server.log().splitlines():
             if BUGS.search(line) and "signal=9" not in line:
@@ -289,6 +303,7 @@ class Round:
             for account in ACCOUNTS:
                 self.model.settle(account, seen[account])
             self.campaign.devices = {i: d.state() for i, d in enumerate(self.devices)}
+            self.check_news(seen)
 
     def check_bodies(self, seen):
         """Every text that is new, and some that are old."""
@@ -306,6 +321,38 @@ class Round:
                 self.wrong += d.compare(seen[d.account])
             except LOST as e:
                 self.wrong.append(f"{d.account}: a device cannot resynchronise: {e}")
+
+    def check_news(self, seen):
+        """A guest by NOTIFY: he is told at once what is there, and when another guest adds a message, of that."""
+        listener = Listener(self.server, self.model, self.rng, "alice")
+        try:
+            for (account, mailbox), items in listener.connect().items():
+                _, uidnext, messages = seen[account][mailbox]
+                if (items["UIDNEXT"], items["MESSAGES"]) != (uidnext, len(messages)):
+                    self.wrong.append(f"alice is told by NOTIFY that {account}/{mailbox} has {items}; it has UIDNEXT {uidnext}, {len(messages)} messages")
+            begin = time.monotonic()
+            uidnext = self.add_as_guest()
+            if not listener.wait(self.rng.random() < 0.5, NEWS_SECONDS, lambda heard: heard.get(("bob", "Archive"), {}).get("UIDNEXT", 0) >= uidnext):
+                self.wrong.append(f"alice waits with NOTIFY and has not heard within {time.monotonic() - begin:.0f} s that bob/Archive has a new message")
+        except Wrong as w:
+            self.wrong.append(str(w))
+        except LOST as e:
+            self.wrong.append(f"a session that waits with NOTIFY ended, though nothing happened: {e!r}")
+        finally:
+            if listener.c:
+                listener.c.close()
+
+    def add_as_guest(self):
+        """One more in bob/Archive; the UIDNEXT after it."""
+        number = self.model.take_number()
+        self.model.asked_to_add("bob", "Archive", number)
+        c = Imap(self.server, "carol")
+        try:
+            told = code(c.command(f"APPEND {named('Archive', 'bob', 'carol')}", text_of(number)), "APPENDUID")
+        finally:
+            c.close()
+        self.model.added("bob", "Archive", number, int(told[0]), int(told[1]))
+        return int(told[1]) + 1
 
     def leave(self):
         if self.plan["after"] == "kill":
@@ -337,15 +384,16 @@ class Round:
 class Campaign:
     """What goes on from round to round and, in a file, from run to run."""
 
-    KEPT = ("seed", "rounds", "build", "device", "next", "findings", "seconds", "totals", "model", "devices", "bodies_read", "ended_well")
+    KEPT = ("seed", "rounds", "build", "device", "next", "findings", "seconds", "totals", "model", "devices", "bodies_read", "left", "ended_well")
 
     def __init__(self, home, seed, rounds, build, blocklog=None):
         self.home, self.seed, self.rounds, self.build, self.device = home, seed, rounds, build, blocklog is not None
         self.notes = []
         self.next, self.findings, self.seconds, self.ended_well = 0, [], 0.0, False
-        self.totals = {"acknowledged": 0, "operations": 0, "checks": 0}
-        self.kinds = {}
-        self.server = Folder(os.path.join(home, "life"), build, blocklog)
+        self.totals = {"acknowledged": 0, "operations": 0, "checks": 0, "by_guests": 0, "heard_by_guests": 0, "to_elsewhere": 0, "came_twice": 0,
+                       "came_back": 0}
+        self.elsewhere = Elsewhere(seed)
+        self.server = Folder(os.path.join(home, "life"), build, blocklog, self.elsewhere.conf)
         self.forget()
 
     def say(self, note):
@@ -353,6 +401,8 @@ class Campaign:
 
     def forget(self):
         self.model, self.devices, self.bodies_read = Model(), {}, {}
+        self.elsewhere.forget()
+        self.left = self.elsewhere.counted()
 
     @property
     def state(self):
@@ -367,10 +417,15 @@ class Campaign:
         with open(self.state, "rb") as f:
             for k, v in pickle.load(f).items():
                 setattr(self, k, v)
+        self.ended_well = False                         # what had left is not known any more: a new life
+
+    def counted(self):
+        """Of this life."""
+        return {**self.model.counted, **self.left}
 
     def new_life(self, number):
-        for k in self.totals:
-            self.totals[k] += self.model.counted[k]
+        for k, n in self.counted().items():
+            self.totals[k] += n
         self.forget()
         kinds = list(device.KINDS)
         kind = kinds[number // DEVICE_LIFE % len(kinds)]
@@ -393,6 +448,7 @@ class Campaign:
             wrong = this.wrong + [f"{type(e).__name__}: {e}"]
         took = time.monotonic() - start
         self.seconds += took
+        self.left = self.elsewhere.counted()
         print(f"round {number} ({time.strftime('%H:%M:%S')}, {took:.1f} s, {self.model.counted['acknowledged'] - before} acknowledged): "
               f"{in_words(this.plan)}{''.join('; ' + n for n in self.notes)}: {'ok' if not wrong else 'WRONG'}", flush=True)
         self.notes = []
@@ -422,7 +478,7 @@ class Campaign:
         print(f"    kept in {to}; again: make torture SEED={self.seed} ROUND={number}", flush=True)
 
     def summary(self):
-        counted = {k: self.totals[k] + self.model.counted[k] for k in self.totals}
+        counted = {k: self.totals[k] + n for k, n in self.counted().items()}
         return {"seed": self.seed, "build": self.build, "rounds": self.next, "findings": len(self.findings), "hours": round(self.seconds / 3600, 2),
                 **counted}
 
@@ -482,10 +538,13 @@ def main():
             c.server.kill_all()
         if c.server.device:
             c.server.device.unmount()
+        c.elsewhere.close()
     done = c.summary()
     print(json.dumps(done) if args.json else
           f"seed {seed}: {done['rounds']} rounds, {done['hours']} h, {done['acknowledged']} messages acknowledged, {done['operations']} changes, "
-          f"{done['checks']} messages checked: {done['findings']} rounds went wrong")
+          f"{done['checks']} messages checked; {done['by_guests']} steps of guests, who heard {done['heard_by_guests']} times by NOTIFY; "
+          f"{done['to_elsewhere']} messages to elsewhere, {done['came_twice']} came twice, {done['came_back']} came back after days: "
+          f"{done['findings']} rounds went wrong")
     return 1 if done["findings"] else 0
 
 
