@@ -235,6 +235,9 @@ enum err admin_account_show(struct admin_call *c)
 	TRY(admin_secret(c, &ask, &secrets));
 	admin_put_text(result, "password_kind", secrets.flag ? secrets.text : STR("none"));
 	admin_put_number(result, "app_passwords", secrets.id);
+	ask.op = SECRET_CERTIFICATE_LIST;
+	TRY(admin_secret(c, &ask, &secrets));
+	admin_put_number(result, "certificates", secrets.certificate_count);
 	return ERR_OK;
 }
 

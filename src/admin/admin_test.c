@@ -568,6 +568,7 @@ TEST(certificates_of_devices)
 	};
 
 	EACH(cases, t) gives(o, t->command, t->args, t->error);
+	wants(o, "account show", "'address':'bob@example.test'", -1, "certificates", "1");
 	wants(o, "account certificate list", "'address':'bob@example.test'", 0, "label", "\"laptop\"");
 	wants(o, "account certificate list", "'address':'bob@example.test'", 0, "protocols", "\"imap\"");
 	wants(o, "account certificate list", "'address':'bob@example.test'", 0, "fingerprint", "\"" PRINT "\"");

@@ -93,27 +93,32 @@ static enum err note_use(struct secrets *s, const struct certificate_owner *o, i
 	return stmt_done(q);
 }
 
-static enum err find(struct secrets *s, struct str fingerprint, uint64_t account, struct certificate_owner *out, int64_t *last_used_s)
+static enum err find(struct secrets *s, const struct certificate_search *x, struct certificate_owner *out, int64_t *last_used_s)
 {
 	static const char sql[] = "SELECT account, certificate_id, rights, last_used_s FROM client_certificate "
-	                          "WHERE fingerprint = ?1 AND (account = ?2 OR ?2 = 0) LIMIT 2";
+	                          "WHERE fingerprint = ?1 AND (account = ?2 OR ?2 = 0)";
 	CLEANUP(stmt_release) struct stmt *q = db_query(secrets_db(s), sql);
+	size_t n = 0;
 
-	stmt_bind_blob(q, 1, fingerprint);
-	stmt_bind_u64(q, 2, account);
-	if (!stmt_row(q))
-		return stmt_err(q, ERR_NOTFOUND);
-	*out = (struct certificate_owner){ stmt_u64(q, 0), (uint32_t)stmt_int64(q, 1), (uint32_t)stmt_int64(q, 2) };
-	*last_used_s = stmt_int64(q, 3);
-	return stmt_row(q) ? ERR_CONFLICT : stmt_end(q);
+	stmt_bind_blob(q, 1, str_make(x->fingerprint, sizeof x->fingerprint));
+	stmt_bind_u64(q, 2, x->account);
+	while (stmt_row(q)) {
+		if (!x->lives(x->context, stmt_u64(q, 0)))
+			continue;
+		if (n++ > 0)
+			return ERR_CONFLICT;
+		*out = (struct certificate_owner){ stmt_u64(q, 0), (uint32_t)stmt_int64(q, 1), (uint32_t)stmt_int64(q, 2) };
+		*last_used_s = stmt_int64(q, 3);
+	}
+	TRY(stmt_end(q));
+	return n > 0 ? ERR_OK : ERR_NOTFOUND;
 }
 
-enum err client_certificate_find(struct secrets *s, const uint8_t fingerprint[FINGERPRINT_SIZE], uint64_t account, int64_t now_s,
-                                 struct certificate_owner *out)
+enum err client_certificate_find(struct secrets *s, const struct certificate_search *x, int64_t now_s, struct certificate_owner *out)
 {
 	int64_t last_used_s = 0;
 
-	TRY(find(s, str_make(fingerprint, FINGERPRINT_SIZE), account, out, &last_used_s));
+	TRY(find(s, x, out, &last_used_s));
 	if (now_s >= last_used_s && now_s < last_used_s + USED_EVERY_S)
 		return ERR_OK;
 	if (note_use(s, out, now_s) != ERR_OK)  /* the disk is full, perhaps: no reason to keep him out */

@@ -12,7 +12,13 @@ enum err client_certificate_list(struct secrets *s, uint64_t account, struct are
 enum err client_certificate_forget(struct secrets *s, uint64_t account) MUST_CHECK;
 
 struct certificate_owner { uint64_t account; uint32_t certificate_id, rights; };
-/* Whose it is: of this account, or (0) of the only one that has it. Notes that it was used. ERR_NOTFOUND; ERR_CONFLICT: of several accounts. */
-enum err client_certificate_find(struct secrets *s, const uint8_t fingerprint[FINGERPRINT_SIZE], uint64_t account, int64_t now_s,
-                                 struct certificate_owner *out) MUST_CHECK;
+/* Who has it, to be asked about one account after the other: does it live? A deleted one keeps its certificates until it is purged. */
+struct certificate_search {
+	uint8_t  fingerprint[FINGERPRINT_SIZE];
+	uint64_t account;                                  /* only this one; 0: whoever has it */
+	bool   (*lives)(void *context, uint64_t account);
+	void    *context;
+};
+/* Whose it is; notes that it was used. ERR_NOTFOUND: of nobody who lives; ERR_CONFLICT: of several. */
+enum err client_certificate_find(struct secrets *s, const struct certificate_search *x, int64_t now_s, struct certificate_owner *out) MUST_CHECK;
 #endif

@@ -5,15 +5,25 @@
 #include "base/clock.h"
 #include "base/log.h"
 
+static bool lives(void *context, uint64_t account)
+{
+	struct verifier *v = context;
+	struct login_account found;
+
+	return v->o.resolve_account(v->o.context, account, &found);
+}
+
 /* The account of the certificate: the one that was named, or the only one. */
 static enum err find_owner(struct ask *q, const struct certificate_login_request *in, struct certificate_owner *owner)
 {
 	struct verifier *v = q->v;
+	struct certificate_search search = { .account = q->account.account, .lives = lives, .context = v };
 	struct login_account account;
 
 	if (in->login.n > 0 && q->account.account == 0)
 		return ERR_NOTFOUND;
-	TRY(client_certificate_find(v->o.secrets, in->fingerprint, q->account.account, clock_wall_s(), owner));
+	memcpy(search.fingerprint, in->fingerprint, sizeof search.fingerprint);
+	TRY(client_certificate_find(v->o.secrets, &search, clock_wall_s(), owner));
 	if (!v->o.resolve_account(v->o.context, owner->account, &account))
 		return ERR_NOTFOUND;
 	verifier_ask_about(q, &account);

@@ -27,6 +27,7 @@ struct world {
 	char             login[100];
 	enum err         status;
 	struct secret_reply secret;
+	bool             alice_is_deleted;
 	int              fetches;         /* of keys of the issuer */
 	char             text[200];
 	struct app_password apps[10];
@@ -59,7 +60,7 @@ static bool resolve_account(void *context, uint64_t account, struct login_accoun
 	const struct world *w = context;
 
 	*out = account == 1 ? w->alice : w->bob;
-	return account == 1 || account == 2;
+	return (account == 1 && !w->alice_is_deleted) || account == 2;
 }
 
 static size_t issuers(void *context, UNUSED struct arena *a, struct issuer **out)
@@ -316,6 +317,11 @@ TEST(certificates)
 	EXPECT_INT(certificate(&w, "", '2'), VERIFY_WRONG);       /* of two accounts: which? */
 	EXPECT_INT(certificate(&w, "bob@example.test", '2'), VERIFY_OK);
 	check_grant(&w, 2, 1, 0);
+	w.alice_is_deleted = true;
+	EXPECT_INT(certificate(&w, "", '2'), VERIFY_OK);          /* of one who lives */
+	check_grant(&w, 2, 1, 0);
+	EXPECT_INT(certificate(&w, "", '1'), VERIFY_WRONG);
+	w.alice_is_deleted = false;
 	w.alice.is_suspended = true;
 	EXPECT_INT(certificate(&w, "", '1'), VERIFY_SUSPENDED);
 	w.alice.is_suspended = false;
