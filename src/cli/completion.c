@@ -7,7 +7,7 @@
 #include "cli/request.h"
 #include "conf/conf.h"
 
-enum { WORDS_MAX = 64, OUTPUT_MAX = 64 << 10 };
+enum { WORDS_MAX = 64, OUTPUT_MAX = 64 << 10, LISTED_MAX = 500, WORD_MAX = 300, TAB_MS = 1000 };
 
 static const struct { const char *shell, *script; } scripts[] = {
 	{ "bash",
@@ -40,10 +40,10 @@ static struct str next_word(const char *row, const struct str *typed, size_t n)
 
 static void put_once(struct buf *out, struct str word)
 {
-	CLEANUP(buf_free) struct buf line = BUF(200);
+	CLEANUP(buf_free) struct buf line = BUF(WORD_MAX);
 
 	buf_printf(&line, "\n" STR_FMT "\n", STR_ARG(word));
-	if (word.n && str_find(buf_str(out), buf_str(&line)) < 0)
+	if (word.n && !line.failed && str_find(buf_str(out), buf_str(&line)) < 0)
 		buf_add(out, str_from(buf_str(&line), out->n ? 1 : 0));
 }
 
@@ -62,8 +62,10 @@ static void put_values(struct buf *out, enum lang lang, const struct admin_argum
 {
 	static const struct { const char *name, *words[LANG_COUNT]; } values[] = {
 #define VALUES(name, en, fr) { name, { [LANG_EN] = en, [LANG_FR] = fr } },
+#define LISTED(name, command, column)
 #include "cli/values.def"
 #undef VALUES
+#undef LISTED
 	};
 	enum setting s;
 
@@ -142,6 +144,49 @@ void completion_words(struct buf *out, enum lang lang, const struct str *typed, 
 		buf_drop_front(out, 1);
 }
 
+/* "domain add": its domain is a new one. */
+static bool is_new(enum admin_command command, size_t n)
+{
+	struct str noun, verb;
+
+	return str_cut(str_of(admin_command_row(command)->words), ' ', &noun, &verb) && str_eq(verb, STR("add")) && n == 0;
+}
+
+static void put_rows(struct buf *out, const json_t *rows, const char *column)
+{
+	const json_t *row;
+	size_t i;
+
+	json_array_foreach(rows, i, row) {
+		const char *word = json_string_value(json_object_get(row, column));
+		if (word != NULL && i < LISTED_MAX && !str_has_ctl(str_of(word)) && str_chr(str_of(word), ' ') < 0)
+			put_once(out, str_of(word));
+	}
+}
+
+/* Names that only a server knows, for no longer than somebody waits after a Tab. */
+static void put_listed(struct buf *out, struct cli *c, const struct str *typed, size_t n)
+{
+	static const struct { const char *name, *words, *column; } listed[] = {
+#define VALUES(name, en, fr)
+#define LISTED(name, words, column) { name, words, column },
+#include "cli/values.def"
+#undef VALUES
+#undef LISTED
+	};
+	enum admin_command command, list;
+	struct admin_argument next;
+	size_t taken;
+
+	if (!admin_command_find(typed, n, &command, &taken) || is_new(command, n - taken) || !request_expects(command, typed + taken, n - taken, &next))
+		return;
+	for (size_t i = 0; i < COUNT_OF(listed); i++) {
+		CLEANUP(answer_free) struct answer answer = { 0 };
+		if (strcmp(listed[i].name, next.name) == 0 && admin_command_named(str_of(listed[i].words), &list) && request_ask_server(c, list, TAB_MS, &answer))
+			put_rows(out, answer.rows, listed[i].column);
+	}
+}
+
 int cli_completion(struct cli *c, int argc, char **argv)
 {
 	struct str words[WORDS_MAX], *typed = words + 1;
@@ -154,10 +199,12 @@ int cli_completion(struct cli *c, int argc, char **argv)
 	if (n > 0 && str_eq(words[0], STR("words"))) {
 		n--;
 		while (n >= 2 && (str_eq(typed[0], STR("-d")) || str_eq(typed[0], STR("--dir")))) {
+			c->dir = str_cstr(&c->arena, typed[1]);
 			typed += 2;
 			n -= 2;
 		}
 		completion_words(&out, c->lang, typed, n);
+		put_listed(&out, c, typed, n);
 		cli_write(buf_str(&out));
 		return EXIT_OK;
 	}

@@ -3,6 +3,6 @@
 #define FACTEUR_CLI_COMPLETION_H
 #include "cli/cli_private.h"
 
-/* Behind the typed words (without "facteur"): a word a line. Nothing is asked of a server: it has to be there at once. */
+/* Behind the typed words (without "facteur"): a word a line. Nothing is asked of a server. */
 void completion_words(struct buf *out, enum lang lang, const struct str *typed, size_t n);
 #endif

@@ -283,13 +283,13 @@ static bool on_message(struct exchange *x, struct str message)
 
 static bool on_offline_message(void *context, struct str message) { return on_message(context, message); }
 
-static enum err ask_server(struct exchange *x, int fd, struct str request)
+static enum err ask_server(struct exchange *x, int fd, struct str request, int timeout_ms)
 {
 	CLEANUP(buf_free) struct buf b = BUF(ADMIN_REPLY_MAX);
 	enum err e = admin_send(fd, request, SEND_TIMEOUT_MS);
 
 	while (e == ERR_OK && x->answer->last == NULL) {
-		e = admin_receive(fd, &b, ANSWER_TIMEOUT_MS);
+		e = admin_receive(fd, &b, timeout_ms);
 		if (e == ERR_OK && !on_message(x, buf_str(&b)))
 			e = ERR_INVALID;
 	}
@@ -330,7 +330,7 @@ static bool exchange(struct exchange *x, struct str request)
 		CLEANUP(fd_close) int fd = -1;
 		e = admin_connect(x->cli->dir, &fd);
 		if (e == ERR_OK) {
-			e = ask_server(x, fd, request);
+			e = ask_server(x, fd, request, ANSWER_TIMEOUT_MS);
 			return e == ERR_OK || say_why(x->cli, e, true);
 		}
 		if (e == ERR_NOTFOUND || e == ERR_CLOSED)
@@ -342,16 +342,33 @@ static bool exchange(struct exchange *x, struct str request)
 	return e == ERR_OK || say_why(x->cli, e, false);
 }
 
-bool request_ask(struct cli *c, enum admin_command command, json_t *args, struct answer *out)
+static void put_request(struct buf *b, const struct cli *c, enum admin_command command, json_t *args)
 {
-	CLEANUP(buf_free) struct buf b = BUF(ADMIN_REQUEST_MAX);
 	CLEANUP(admin_json_free) json_t *request = json_object();
-	struct exchange x = { .cli = c, .answer = out };
 
 	json_object_set_new(request, "command", json_string(admin_command_row(command)->words));
 	json_object_set(request, "args", args);
 	json_object_set_new(request, "lang", json_string(lang_code(c->lang)));
-	admin_json_write(&b, request);
+	admin_json_write(b, request);
+}
+
+bool request_ask_server(struct cli *c, enum admin_command command, int timeout_ms, struct answer *out)
+{
+	CLEANUP(buf_free) struct buf b = BUF(ADMIN_REQUEST_MAX);
+	CLEANUP(admin_json_free) json_t *args = json_object();
+	CLEANUP(fd_close) int fd = -1;
+	struct exchange x = { .cli = c, .answer = out };
+
+	put_request(&b, c, command, args);
+	return admin_connect(c->dir, &fd) == ERR_OK && ask_server(&x, fd, buf_str(&b), timeout_ms) == ERR_OK;
+}
+
+bool request_ask(struct cli *c, enum admin_command command, json_t *args, struct answer *out)
+{
+	CLEANUP(buf_free) struct buf b = BUF(ADMIN_REQUEST_MAX);
+	struct exchange x = { .cli = c, .answer = out };
+
+	put_request(&b, c, command, args);
 	bool is_answered = exchange(&x, buf_str(&b));
 	progress_end(&x.progress);
 	if (b.p)

@@ -18,6 +18,8 @@ bool answer_is_ok(const struct answer *a);
 /* Sends {"command", "args", "lang"} and collects the answer; for setup and the demo too. False: said to standard
  * error. */
 bool request_ask(struct cli *c, enum admin_command command, json_t *args, struct answer *out);
+/* The same of a server that runs, without arguments; nothing is said. False: none runs, it does not let this user ask, or takes longer. */
+bool request_ask_server(struct cli *c, enum admin_command command, int timeout_ms, struct answer *out);
 /* Is there a server's data in the folder? */
 bool request_has_data(const struct cli *c);
 

@@ -322,6 +322,7 @@ def test_token(server):
     server.cli("account", "resume", "bob@example.test")
     c = tls(server, 993)
     expect(c.command("a AUTHENTICATE OAUTHBEARER " + b64(f"n,,\1auth=Bearer {good}\1\1"), "a ")[-1].startswith("a OK"), "in again")
+    expect("https://id.test/mail\n" in server.cli("completion", "words", "--", "oauth", "remove"), "a Tab knows it")
     server.cli("oauth", "remove", "https://id.test/mail")
     expect(c.line(10).startswith("* BYE"), "the session that a token began ends with its issuer")
     expect("OAUTHBEARER" not in server.raw(993, tls=True).line(), "not offered any more")
