@@ -123,8 +123,33 @@ def break_channels(pid):
     return broken
 
 
+def fill_channel_to_queue(server, queue):
+    """So many messages for a queue that does not read that its channel is given up (4 MB unread); how many of them were answered with 451."""
+    senders = []
+    for _ in range(90):
+        s = server.smtp()
+        s.ehlo()
+        s.mail("someone@elsewhere.test")
+        s.rcpt("alice@example.test")
+        expect(s.docmd("DATA")[0] == 354, "begins")
+        senders.append(s)
+    os.kill(queue, signal.SIGSTOP)
+    try:
+        for s in senders:
+            s.send(b"Subject: much\r\n\r\n" + (b"x" * 70 + b"\r\n") * 780 + b".\r\n")
+        wait_for(lambda: "channel to queue is full" in server.log(), 20, "4 MB are not read")
+    finally:
+        os.kill(queue, signal.SIGCONT)
+    codes = [s.getreply()[0] for s in senders]
+    for s in senders:
+        s.close()
+    expect(set(codes) <= {250, 451}, codes)
+    return codes.count(451)
+
+
 def test_roles_that_have_lost_each_other():
-    """A message that is not understood costs the channel, not the service: mail is taken again, with the same processes."""
+    """A message that is not understood, and one too many that is not read, costs the channel, not the service: mail is taken again, with the same
+    processes."""
     server = Server()
     try:
         server.deliver("alice@example.test", subject="before")
@@ -139,6 +164,11 @@ def test_roles_that_have_lost_each_other():
                 return True
             except (OSError, smtplib.SMTPException):
                 return False
+        wait_for(taken, 10, "mail is taken again")
+        said = server.log().count("connected again")
+        unread = fill_channel_to_queue(server, roles["queue"][0])
+        expect("channel to queue is full" in server.log() and unread, "what is not read has an end, and its senders are told to try again")
+        wait_for(lambda: server.log().count("connected again") > said, 10, "master connects those, too")
         wait_for(taken, 10, "mail is taken again")
         expect({role: server.pids_of(role) for role in roles} == roles, "nobody was started again")
     finally:
