@@ -33,7 +33,9 @@
 enum {
 	CELL = 1 << ROLE_CELL, KEYS = 1 << ROLE_KEYS, CONTROL = 1 << ROLE_CONTROL, QUEUE = 1 << ROLE_QUEUE,
 	GATE = 1 << ROLE_GATE, MX = 1 << ROLE_MX, NET = 1 << ROLE_NET, ALL = ~0,
-	NOT_NET = ALL & ~NET,  /* what net is there for */
+	NURSERY = 1 << ROLE_NURSERY,
+	NOT_NET = ALL & ~NET,          /* what net is there for */
+	NOT_NURSERY = ALL & ~NURSERY,  /* and nursery: it makes cells */
 };
 
 static int open_path(const char *path, int flags)
@@ -282,6 +284,8 @@ static int forge_grant(UNUSED const struct stage *s)
 
 const struct attempt attempts[] = {
 	{ { "use the files of its own account", "se servir des fichiers de son compte" }, CELL, true, read_own_account },
+	{ { "use the files of an account", "se servir des fichiers d'un compte" }, NURSERY, true, read_own_account },
+	{ { "fork", "fork" }, NURSERY, true, use_fork },
 	{ { "make a file in its own account", "créer un fichier dans son compte" }, CELL, true, make_file_in_own_account },
 	{ { "read the secrets", "lire les secrets" }, KEYS, true, read_keys },
 	{ { "read the TLS keys", "lire les clés TLS" }, KEYS, true, read_tls },
@@ -293,11 +297,11 @@ const struct attempt attempts[] = {
 	{ { "write into another account", "écrire dans un autre compte" }, CELL, false, write_other_account },
 	{ { "list the accounts", "énumérer les comptes" }, CELL | KEYS | GATE | MX | QUEUE | NET, false, list_accounts },
 	{ { "read an account", "lire un compte" }, KEYS | GATE | MX | CONTROL | QUEUE | NET, false, read_any_account },
-	{ { "read an account below accounts/", "lire un compte sous accounts/" }, ALL, false, read_below },
-	{ { "read the secrets", "lire les secrets" }, CELL | CONTROL | QUEUE | GATE | MX | NET, false, read_keys },
-	{ { "read the TLS keys", "lire les clés TLS" }, CELL | CONTROL | QUEUE | GATE | MX | NET, false, read_tls },
-	{ { "read the directory", "lire l'annuaire" }, CELL | KEYS | QUEUE | GATE | MX | NET, false, read_control },
-	{ { "read the queue", "lire la file d'attente" }, CELL | KEYS | CONTROL | GATE | MX | NET, false, read_queue },
+	{ { "read an account below accounts/", "lire un compte sous accounts/" }, NOT_NURSERY, false, read_below },
+	{ { "read the secrets", "lire les secrets" }, CELL | NURSERY | CONTROL | QUEUE | GATE | MX | NET, false, read_keys },
+	{ { "read the TLS keys", "lire les clés TLS" }, CELL | NURSERY | CONTROL | QUEUE | GATE | MX | NET, false, read_tls },
+	{ { "read the directory", "lire l'annuaire" }, CELL | NURSERY | KEYS | QUEUE | GATE | MX | NET, false, read_control },
+	{ { "read the queue", "lire la file d'attente" }, CELL | NURSERY | KEYS | CONTROL | GATE | MX | NET, false, read_queue },
 	{ { "read /etc/passwd", "lire /etc/passwd" }, ALL, false, read_passwd },
 	{ { "read /proc", "lire /proc" }, ALL, false, read_proc },
 	{ { "write outside", "écrire ailleurs" }, ALL, false, write_tmp },
@@ -308,7 +312,7 @@ const struct attempt attempts[] = {
 	{ { "utime", "utime" }, ALL, false, utime_other },
 	{ { "setxattr", "setxattr" }, ALL, false, xattr_other },
 	{ { "link another account's file", "lier un fichier d'autrui" }, ALL, false, link_other },
-	{ { "rename another account's file", "renommer un fichier d'autrui" }, ALL, false, rename_other },
+	{ { "rename another account's file", "renommer un fichier d'autrui" }, NOT_NURSERY, false, rename_other },
 	{ { "make a symbolic link", "créer un lien symbolique" }, ALL, false, symlink_own },
 	{ { "make a device", "créer un périphérique" }, ALL, false, make_device },
 	{ { "make a named pipe", "créer un tube nommé" }, ALL, false, make_fifo },
@@ -324,15 +328,15 @@ const struct attempt attempts[] = {
 	{ { "make datagram sockets", "créer des sockets à datagrammes" }, ALL, false, make_datagram_pair },
 	{ { "change a socket", "changer une socket" }, NOT_NET, false, change_socket },
 	{ { "run a program", "lancer un programme" }, ALL, false, use_exec },
-	{ { "fork", "fork" }, ALL, false, use_fork },
+	{ { "fork", "fork" }, NOT_NURSERY, false, use_fork },
 	{ { "ptrace of another process", "ptrace d'un autre processus" }, ALL, false, use_ptrace },
 	{ { "read another process's memory", "lire la mémoire d'un autre" }, ALL, false, read_memory },
 	{ { "write another process's memory", "écrire la mémoire d'un autre" }, ALL, false, write_memory },
-	{ { "pidfd_open", "pidfd_open" }, ALL, false, use_pidfd },
+	{ { "pidfd_open", "pidfd_open" }, NOT_NURSERY, false, use_pidfd },
 	{ { "pidfd_getfd", "pidfd_getfd" }, ALL, false, use_pidfd_getfd },
 	{ { "pidfd_send_signal", "pidfd_send_signal" }, ALL, false, use_pidfd_signal },
 	{ { "signal another process", "envoyer un signal à un autre processus" }, ALL, false, kill_other },
-	{ { "signal another thread", "envoyer un signal à un autre fil" }, ALL, false, tgkill_other },
+	{ { "signal another thread", "envoyer un signal à un autre fil" }, NOT_NURSERY, false, tgkill_other },
 	{ { "signal every process", "envoyer un signal à tous" }, ALL, false, kill_everybody },
 	{ { "signal another process by fcntl", "envoyer un signal par fcntl" }, ALL, false, signal_by_fcntl },
 	{ { "take O_APPEND from the log", "retirer O_APPEND au journal" }, ALL, false, unset_append },

@@ -25,7 +25,7 @@
 static const char secret[] = "hands off";
 static const char *const folders[] = { "accounts/1", "accounts/2", "keys", "tls", "control", "queue" };
 
-static const enum role roles[] = { ROLE_CELL, ROLE_KEYS, ROLE_CONTROL, ROLE_QUEUE, ROLE_GATE, ROLE_MX, ROLE_NET };
+static const enum role roles[] = { ROLE_CELL, ROLE_NURSERY, ROLE_KEYS, ROLE_CONTROL, ROLE_QUEUE, ROLE_GATE, ROLE_MX, ROLE_NET };
 enum { OWN_ACCOUNT = 1 };
 
 enum outcome { OUTCOME_WORKED, OUTCOME_ENDED, OUTCOME_NO_SANDBOX, OUTCOME_ERRNO };
@@ -34,8 +34,9 @@ enum { EXIT_NO_SANDBOX = 255 };
 
 static bool become(const struct users *u, enum role role)
 {
-	uid_t uid = role == ROLE_CELL ? u->cell_uid : u->uid;
-	gid_t gid = role == ROLE_CELL ? u->cell_gid : u->gid;
+	bool is_cells = role == ROLE_CELL || role == ROLE_NURSERY;
+	uid_t uid = is_cells ? u->cell_uid : u->uid;
+	gid_t gid = is_cells ? u->cell_gid : u->gid;
 
 	return uid == 0 || (setgroups(0, NULL) == 0 && setresgid(gid, gid, gid) == 0 && setresuid(uid, uid, uid) == 0);
 }

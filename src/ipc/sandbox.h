@@ -19,8 +19,6 @@ void sandbox_filter_free(struct sandbox_filter **f);   /* for CLEANUP too; NULL 
  * Call it while the process has one thread. */
 enum err sandbox_enter(enum role role, const struct sandbox_filter *filter, const struct sandbox_path *paths,
                        const char **why) MUST_CHECK;
-/* Only the landlock half: nursery, which confines itself to accounts/ and each child further. */
-enum err sandbox_files(const struct sandbox_path *paths, const char **why) MUST_CHECK;
 /* What this kernel lacks, or NULL. */
 const char *sandbox_missing(void);
 #endif

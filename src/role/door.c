@@ -13,6 +13,7 @@ static const struct { enum role role; struct { const char *name; bool is_writabl
 	{ ROLE_GATE,    { { NULL, false } } },
 	{ ROLE_MX,      { { NULL, false } } },
 	{ ROLE_NET,     { { NULL, false } } },
+	{ ROLE_NURSERY, { { "accounts", true } } },
 	{ ROLE_CELL,    { { "accounts/%llu", true } } },
 };
 

@@ -1,11 +1,13 @@
 /* The nursery forks cells. It is small, single-threaded, and holds nothing: a forked child starts in 1 ms because there is
- * little to copy, and inherits no secret. It never reads the key descriptor that it passes on.
+ * little to copy, and inherits no secret. It never reads the key descriptor that it passes on. Its door (role/door.h) leaves it all accounts, and
+ * what a cell may call; each child closes another one behind itself, with a list of calls that is made here once.
  * It collects its children and tells master; when it dies, master (child subreaper) collects them itself. */
 #include "base/log.h"
 #include "base/mem.h"
 #include "disk/disk.h"
 #include "ipc/sandbox.h"
 #include "role/cell.h"
+#include "role/door.h"
 #include "role/role.h"
 #include "role/threads.h"
 #include "role/watch.h"
@@ -162,20 +164,10 @@ static void watch_children(struct nursery *n)
 int role_nursery(const struct role_start *start)
 {
 	struct nursery n = { .start = start, .watch = watch_new() };
-	char accounts[512];
-	const char *why = NULL;
 
 	cell_preload(start->dir);
-	snprintf(accounts, sizeof(accounts), "%s/accounts", start->dir);
-	if (start->sandbox) {
-		const struct sandbox_path paths[] = { { accounts, true }, { NULL, false } };
-		if (sandbox_files(paths, &why) != ERR_OK) {
-			log_error("nursery cannot confine itself to its folder: this kernel lacks %s", why ? why : "?");
-			return 1;
-		}
-		if (sandbox_filter_make(ROLE_CELL, &n.filter) != ERR_OK)
-			return 1;
-	}
+	if (start->sandbox && (sandbox_filter_make(ROLE_CELL, &n.filter) != ERR_OK || door_close(ROLE_NURSERY, start->dir, 0, NULL) != ERR_OK))
+		return 1;
 	n.master = channel_new(start->master_fd, ROLE_NURSERY, ROLE_MASTER, handlers, &n, on_master_gone);
 	watch_channel(n.watch, n.master);
 	watch_children(&n);

@@ -8,7 +8,7 @@ import struct
 
 from harness import Server, expect, needs_root, wait_for
 
-ROLES = ("control", "keys", "gate", "mx", "queue", "net", "cell")
+ROLES = ("nursery", "control", "keys", "gate", "mx", "queue", "net", "cell")
 
 
 def make_server():
