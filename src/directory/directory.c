@@ -45,6 +45,8 @@ static const struct db_step steps[] = {
 	     "ALTER TABLE issuer ADD COLUMN fetched INTEGER NOT NULL DEFAULT 0; ALTER TABLE issuer ADD COLUMN tried INTEGER NOT NULL DEFAULT 0;"
 	     "ALTER TABLE issuer ADD COLUMN fault INTEGER NOT NULL DEFAULT 0; ALTER TABLE issuer ADD COLUMN asked TEXT NOT NULL DEFAULT '';"
 	     "ALTER TABLE issuer ADD COLUMN why TEXT NOT NULL DEFAULT '';" },
+	/* name.c: how many groups of this address are gone */
+	{ 10, "CREATE TABLE former_group (key TEXT PRIMARY KEY, times INTEGER NOT NULL) WITHOUT ROWID;" },
 };
 
 static enum err read_version(struct directory *d)

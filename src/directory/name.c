@@ -65,6 +65,17 @@ enum err name_add_further(struct directory *d, const struct directory_address *x
 	return directory_commit(d);
 }
 
+/* A group that is made anew under its address is another one (share.c). */
+static enum err note_former_group(struct directory *d, struct str key)
+{
+	static const char sql[] = "INSERT INTO former_group SELECT key, 1 FROM name WHERE key = ?1 AND kind = 4"
+	                          " ON CONFLICT (key) DO UPDATE SET times = times + 1";
+	CLEANUP(stmt_release) struct stmt *q = db_query(d->db, sql);
+
+	stmt_bind_text(q, 1, key);
+	return stmt_done(q);
+}
+
 enum err name_delete(struct directory *d, struct str key)
 {
 	static const char sql[] = "DELETE FROM name WHERE key = ?1";
@@ -75,6 +86,7 @@ enum err name_delete(struct directory *d, struct str key)
 	stmt_bind_text(t, 1, key);
 	TRY(stmt_done(t));
 	TRY(group_delete(d, key));
+	TRY(note_former_group(d, key));
 	stmt_bind_text(q, 1, key);
 	TRY(stmt_done(q));
 	return db_changes(d->db) ? ERR_OK : ERR_NOTFOUND;

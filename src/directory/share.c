@@ -4,7 +4,10 @@
  * here: so the table needs no care when an address, a group or a member goes, only when the owner does. It is read
  * from the guest's side: his number, the groups he is in, and anyone. Membership is looked up when it is asked for,
  * so whoever leaves a group has lost what was shared with it at the next question. Writing it is no change of the
- * directory: nobody but a cell that asks looks at it. */
+ * directory: nobody but a cell that asks looks at it.
+ *
+ * A group is known by its folded address; where there have been others of that address, by their number as well ("team@example.org#2"; no domain
+ * has such a sign): what was shared with one that is gone is not shared with the next. */
 #include "directory/share.h"
 #include "directory/directory_private.h"
 
@@ -14,6 +17,9 @@ enum { ANSWER_FULL = 50000 };
 #define GROUPS_OF_GUEST \
 	"WITH RECURSIVE way(key) AS (SELECT key FROM name WHERE account = ?1" \
 	" UNION SELECT target.key FROM way JOIN target ON target.target_key = way.key JOIN name ON name.key = target.key AND name.kind IN (3, 4))"
+
+/* "#2", for a key */
+#define FORMER(key) "coalesce((SELECT '#' || times FROM former_group WHERE former_group.key = " key "), '')"
 
 static struct str domain_of(struct str address) { return str_from(address, (size_t)(str_rchr(address, '@') + 1)); }
 
@@ -48,6 +54,18 @@ static enum err account_subject(struct directory *d, uint64_t account, struct ar
 	return ERR_OK;
 }
 
+static enum err group_number(struct directory *d, struct str key, struct arena *a, struct str *out)
+{
+	static const char sql[] = "SELECT ?1 || " FORMER("?1");
+	CLEANUP(stmt_release) struct stmt *q = db_query(d->db, sql);
+
+	stmt_bind_text(q, 1, key);
+	if (!stmt_row(q))
+		return stmt_err(q, ERR_IO);
+	*out = str_copy(a, stmt_str(q, 0));
+	return ERR_OK;
+}
+
 /* "bob" is bob@ the owner's domain */
 static enum err read_address(struct directory *d, uint64_t owner, struct str text, struct arena *a,
 							 struct directory_address *out)
@@ -76,7 +94,8 @@ enum err subject_find(struct directory *d, uint64_t account, struct str text, st
 	if (name.kind == NAME_ALIAS && name.target_count == 1 && directory_address_parse(name.targets[0], a, &x))
 		TRY(name_find(d, &x, a, &name));
 	if (name.kind == NAME_GROUP) {
-		*out = (struct subject){ .kind = SUBJECT_GROUP, .group = name.key };
+		*out = (struct subject){ .kind = SUBJECT_GROUP };
+		TRY(group_number(d, name.key, a, &out->group));
 		out->name = arena_printf(a, "$" STR_FMT, STR_ARG(name.address));
 		return ERR_OK;
 	}
@@ -105,7 +124,7 @@ enum err subject_serve(struct directory *d, uint64_t account, struct str request
 static enum err put_groups(struct directory *d, uint64_t guest, struct buf *answer)
 {
 	static const char sql[] = GROUPS_OF_GUEST
-		" SELECT way.key FROM way JOIN name ON name.key = way.key AND name.kind = 4 ORDER BY 1 LIMIT ?2";
+		" SELECT way.key || " FORMER("way.key") " FROM way JOIN name ON name.key = way.key AND name.kind = 4 ORDER BY 1 LIMIT ?2";
 	CLEANUP(stmt_release) struct stmt *q = db_query(d->db, sql);
 	CLEANUP(buf_free) struct buf list = BUF(ANSWER_FULL);
 	uint32_t n = 0;
@@ -184,7 +203,7 @@ enum err shares_serve(struct directory *d, uint64_t account, struct str request)
 	for (size_t i = 0; i < n && !s.failed; i++) {
 		with[i] = (struct subject){ .kind = (enum subject_kind)get_u8(&s),
 									.account = get_u64(&s),
-									.group = get_str(&s, ADDRESS_KEY_MAX) };
+									.group = get_str(&s, SUBJECT_GROUP_MAX) };
 		if (with[i].kind < SUBJECT_ANYONE || with[i].kind >= SUBJECT_KINDS ||
 			(with[i].kind == SUBJECT_ACCOUNT) != (with[i].account != 0) ||
 			(with[i].kind == SUBJECT_GROUP) != (with[i].group.n > 0))
@@ -230,7 +249,7 @@ static enum err find_owners(struct directory *d, struct search *s)
 	/* three look-ups by index, however many share with others */
 	static const char sql[] = GROUPS_OF_GUEST
 		", found(owner, is_his) AS (SELECT owner, 1 FROM share WHERE kind = 2 AND account = ?1 AND grp = ''"
-		" UNION ALL SELECT owner, 1 FROM way CROSS JOIN share ON kind = 3 AND share.account = 0 AND grp = way.key"
+		" UNION ALL SELECT owner, 1 FROM way CROSS JOIN share ON kind = 3 AND share.account = 0 AND grp = way.key || " FORMER("way.key")
 		" UNION ALL SELECT owner, 0 FROM share WHERE kind = 1 AND account = 0 AND grp = '')"
 		" SELECT owner, account.address, max(is_his) FROM found JOIN account ON account.account = owner AND account.deleted = 0"
 		" WHERE owner > ?2 AND owner <> ?1 AND (?3 = 0 OR owner = ?3) GROUP BY owner ORDER BY owner";
@@ -302,7 +321,7 @@ static enum err find_way(struct directory *d, uint64_t guest, uint64_t owner, en
 {
 	static const char sql[] = GROUPS_OF_GUEST
 		" SELECT max(kind) FROM share WHERE owner = ?2 AND owner <> ?1"
-		" AND (kind = 1 OR (kind = 2 AND share.account = ?1) OR (kind = 3 AND grp IN (SELECT key FROM way)))";
+		" AND (kind = 1 OR (kind = 2 AND share.account = ?1) OR (kind = 3 AND grp IN (SELECT way.key || " FORMER("way.key") " FROM way)))";
 	CLEANUP(stmt_release) struct stmt *q = db_query(d->db, sql);
 
 	stmt_bind_u64(q, 1, guest);

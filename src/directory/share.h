@@ -15,13 +15,15 @@ enum {
 	SHARE_SUBJECTS_MAX = 1000,     /* different ones that an account shares with */
 	SHARED_OWNERS_MAX = 1000,      /* accounts that share with one guest and are shown to him */
 	SUBJECTS_BYTES_MAX = 50000,    /* of the group addresses of those subjects together, with 32 for each */
+	SUBJECT_GROUP_MAX = 1112,      /* bytes of what a group is known by */
 	SUBJECT_NAME_MAX = 400,        /* bytes of what people type or see */
 };
 
 enum subject_kind { SUBJECT_ANYONE = 1, SUBJECT_ACCOUNT, SUBJECT_GROUP, SUBJECT_KINDS };   /* kept in databases: append only */
 
 /* Whom a line of a list of rights is about. An account is its number, so that who gets an address later gets no
- * rights with it; a group is its address, folded (directory_address_key()). */
+ * rights with it; a group is its address, folded (directory_address_key()), with a number behind it when there was another one of that
+ * address before. */
 struct subject {
 	enum subject_kind kind;
 	uint64_t   account;            /* ACCOUNT */
@@ -35,7 +37,7 @@ struct guest {
 	uint64_t    account;
 	struct str  address;           /* his main one */
 	bool        is_anyone;         /* what the owner gives to "anyone" is his, too: the same domain, or the setting anyone_is_server */
-	struct str *groups;            /* folded addresses of the groups he is in, in groups in groups, too */
+	struct str *groups;            /* the groups he is in, in groups in groups, too; as in struct subject */
 	size_t      n_groups;
 };
 

@@ -26,7 +26,7 @@ enum err subject_ask(struct channel *control, struct str text, int timeout_ms, s
 	TRY(call(control, REQUEST_SUBJECT, buf_str(&b), timeout_ms, a, &answer));
 	s = scan_of(answer.body);
 	*out = (struct subject){ .kind = (enum subject_kind)get_u8(&s), .account = get_u64(&s) };
-	out->group = get_str(&s, ADDRESS_KEY_MAX);
+	out->group = get_str(&s, SUBJECT_GROUP_MAX);
 	out->name = get_str(&s, SUBJECT_NAME_MAX);
 	return get_end(&s) && out->kind >= SUBJECT_ANYONE && out->kind < SUBJECT_KINDS ? ERR_OK : ERR_INVALID;
 }
@@ -44,7 +44,7 @@ enum err guest_ask(struct channel *control, uint64_t guest, int timeout_ms, stru
 	out->n_groups = get_count(&s, GUEST_GROUPS_MAX);
 	out->groups = arena_array(a, out->n_groups, sizeof *out->groups);
 	for (size_t i = 0; i < out->n_groups; i++)
-		out->groups[i] = get_str(&s, ADDRESS_KEY_MAX);
+		out->groups[i] = get_str(&s, SUBJECT_GROUP_MAX);
 	return get_end(&s) ? ERR_OK : ERR_INVALID;
 }
 

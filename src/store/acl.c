@@ -247,6 +247,19 @@ static enum err within_limits(struct view *v)
 			   : ERR_OK;
 }
 
+/* A line of a group that is gone gives nobody anything. It goes when the one that now has its address gets a line: two of one name would be seen. */
+static enum err drop_former(struct view *v, int64_t mailbox_id, const struct acl_entry *entry, bool *is_changed)
+{
+	static const char sql[] = "DELETE FROM acl WHERE mailbox_id = ?1 AND negative = ?2 AND kind = ?3 AND account = ?4 AND grp <> ?5 AND name = ?6";
+	CLEANUP(stmt_release) struct stmt *q = db_query(v->db, sql);
+
+	bind_line(q, mailbox_id, entry);
+	stmt_bind_text(q, 6, entry->who.name);
+	TRY(stmt_done(q));
+	*is_changed |= db_changes(v->db) > 0;
+	return ERR_OK;
+}
+
 /* In the transaction. *is_changed: something was written. */
 static enum err change_line(struct view *v, int64_t mailbox_id, enum acl_change change, const struct acl_entry *entry,
 							bool *is_changed)
@@ -255,6 +268,8 @@ static enum err change_line(struct view *v, int64_t mailbox_id, enum acl_change 
 
 	if (box_by_id(v, mailbox_id) == NULL)
 		return ERR_NOTFOUND;
+	if (entry->who.kind == SUBJECT_GROUP)
+		TRY(drop_former(v, mailbox_id, entry, is_changed));
 	TRY(read_line(v, mailbox_id, entry, &before));
 	after = change == ACL_SET ? entry->rights : change == ACL_ADD ? before | entry->rights : before & ~entry->rights;
 	if (after == before)

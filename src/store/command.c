@@ -20,7 +20,7 @@ static void put_line(struct buf *out, const struct acl_entry *line)
 static void get_line(struct scan *s, struct acl_entry *line)
 {
 	line->who = (struct subject){ .kind = (enum subject_kind)get_u8(s), .account = get_u64(s) };
-	line->who.group = get_str(s, ADDRESS_KEY_MAX);
+	line->who.group = get_str(s, SUBJECT_GROUP_MAX);
 	line->who.name = get_str(s, SUBJECT_NAME_MAX);
 	line->is_negative = get_bool(s);
 	line->rights = get_u16(s);

@@ -296,6 +296,35 @@ TEST(control_knows_who_shares_with_whom)
 	end(&w);
 }
 
+/* What was shared with a group that was removed is not shared with who is in the next one of its address. */
+TEST(a_group_made_anew_is_another_one)
+{
+	struct world w;
+
+	begin(&w);
+	struct directory_address all = people_address(&w.people, "all@example.test"), carol = people_address(&w.people, "carol@example.test");
+	EXPECT_OK(change(&w, "Sent", ACL_SET, "$all", "lr"));
+	EXPECT_OK(change(&w, "Trash", ACL_SET, "$all", "lr"));
+	EXPECT_OK(acl_tell(w.v, w.people.control, WAIT_MS));
+	EXPECT_STR(rights(&w, "Sent", CAROL), "lr");
+	EXPECT_STR(sharers(&w, CAROL), "alice@example.test");
+	for (int times = 0; times < 2; times++) {
+		EXPECT_OK(name_remove(w.people.d, &all));
+		EXPECT_OK(name_add(w.people.d, &all, NAME_GROUP, &carol, 1));
+		EXPECT_STR(rights(&w, "Sent", CAROL), "");
+		EXPECT_STR(sharers(&w, CAROL), "");
+	}
+	EXPECT_OK(change(&w, "Sent", ACL_ADD, "$all", "l"));
+	EXPECT_OK(acl_tell(w.v, w.people.control, WAIT_MS));
+	EXPECT_STR(list(&w, "Sent"), "$all@example.test l");         /* one line, and nothing of the old one's */
+	EXPECT_STR(rights(&w, "Sent", CAROL), "l");
+	EXPECT_STR(rights(&w, "Trash", CAROL), "");
+	EXPECT_STR(sharers(&w, CAROL), "alice@example.test");
+	EXPECT_OK(change(&w, "Trash", ACL_SET, "$all", ""));
+	EXPECT_STR(list(&w, "Trash"), "");
+	end(&w);
+}
+
 /* All but one of the lines that a mailbox may have; each by itself would wait for the disk. */
 static void fill(struct world *w, int64_t mailbox_id)
 {
