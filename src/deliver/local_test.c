@@ -406,6 +406,45 @@ TEST(one_that_does_not_fit_does_not_hold_up_the_others)
 	test_dir_remove(dir);
 }
 
+/* Records of a batch are written together, but for those of long messages; what is refused in between leaves nothing. */
+TEST(a_batch_of_all_sizes)
+{
+	static const size_t sizes[] = { 10, 5000, 1, 70000, 3, 1 << 20, 40, 65536, 2000000, 7, 30000, 30000, 30000 };
+	CLEANUP(arena_free) struct arena a = { 0 };
+	const char *dir = test_dir();
+	struct view *v = open_account(dir);
+	const struct deliver_settings settings = { .sync_now = true };
+	struct delivery d[2 * COUNT_OF(sizes)];
+	struct delivery_batch batch = { .account = 7, .n = COUNT_OF(d), .deliveries = d };
+	struct delivery_result *results;
+	uint32_t email;
+	struct body body;
+
+	for (size_t i = 0; i < COUNT_OF(d); i++) {
+		size_t n = sizes[i % COUNT_OF(sizes)];
+		char *text = arena_alloc(&a, n + 1);
+		memset(text, 'a' + (int)(i % 26), n);
+		d[i] = letter(i + 1, text);
+		d[i].crc += i % 5 == 4;  /* damaged */
+	}
+	deliver_batch(v, &settings, &batch, &a, &results);
+	for (size_t i = 0; i < COUNT_OF(d); i++) {
+		struct delivery_key key = { 5, i + 1, 0 };
+		EXPECT_INT(results[i].outcome, i % 5 == 4 ? DELIVERY_DEFERRED : DELIVERY_DONE);
+		EXPECT_ERR(delivered_find(v, &key, &email), i % 5 == 4 ? ERR_NOTFOUND : ERR_OK);
+		if (i % 5 == 4)
+			continue;
+		EXPECT_OK(delivered_check(v, email));
+		EXPECT_OK(body_open(v, email, &body));
+		char *text = arena_alloc(&a, body.size + 1);
+		EXPECT_OK(body_read(&body, 0, text, body.size));
+		EXPECT(str_ends(str_make(text, body.size), d[i].body));
+		body_close(&body);
+	}
+	view_close(v);
+	test_dir_remove(dir);
+}
+
 TEST(a_long_body_comes_as_a_file)
 {
 	CLEANUP(arena_free) struct arena a = { 0 };

@@ -6,19 +6,24 @@
  * nobody watches leaves both syncs to the sync point: a crash in between may keep the row and tear the body, so its
  * name is kept in `delivered` and the replay looks (delivered.c).
  *
- * Small messages wait in memory (one growing buffer each); a long one goes to the disk as it comes, in a file of its
- * own. */
+ * Small messages wait in memory as the records that they become, and go to the disk together; a long one goes there as it comes, in a file of
+ * its own. */
 #include "base/log.h"
 #include "store/delivered.h"
 #include "store/digest.h"
 #include "store/store_private.h"
 
-enum { IN_MEMORY_MAX = 1 << 20, TRACE_ROOM = 512 };  /* a delivery puts some lines before the message */
+enum {
+	IN_MEMORY_MAX = 1 << 20,  /* of one message */
+	WRITE_AT_ONCE = 64 << 10, /* memory that the allocator has at hand */
+	PLACE_MOST = 256,         /* messages in it */
+	TRACE_ROOM = 512,         /* a delivery puts some lines before the message */
+};
 
 struct incoming {
 	struct append_new   in;
 	uint32_t            email;
-	struct place        place;
+	struct place        place;     /* file 0: its record waits in memory */
 	struct digest       digest;
 	struct delivery_key key;       /* log_id 0: not a delivery */
 };
@@ -30,7 +35,9 @@ struct append {
 	size_t              n, cap;
 	bool                is_open;   /* messages[n - 1] is being written */
 	enum err            failed;    /* of the open message */
-	struct buf          memory;
+	struct buf          memory;    /* records, each with room for its header */
+	size_t              open_at;   /* where the open one begins */
+	size_t              n_placed;  /* messages before this one have been written */
 	struct body_writer *writer;    /* once it is longer than IN_MEMORY_MAX */
 	uint64_t            total;     /* bytes of the finished messages */
 	bool                is_delivery;
@@ -44,8 +51,10 @@ struct append {
 
 static uint64_t open_size(const struct append *ap)
 {
-	return ap->writer ? body_writer_size(ap->writer) : ap->memory.n;
+	return ap->writer ? body_writer_size(ap->writer) : ap->memory.n - ap->open_at - RECORD_HEADER;
 }
+
+static struct str open_bytes(const struct append *ap) { return str_from(buf_str(&ap->memory), ap->open_at + RECORD_HEADER); }
 
 /* n: messages with the one under way. A delivery that begins below the limit may pass it, but not by any size: usage_with_grace(). */
 static enum err within_limits(struct append *ap, uint64_t size, size_t n)
@@ -77,7 +86,7 @@ enum err append_begin(struct view *v, struct append **out)
 		return ERR_IO;
 	*out = MEM_NEW(struct append);
 	(*out)->v = v;
-	(*out)->memory = BUF(IN_MEMORY_MAX);
+	(*out)->memory = BUF(2 * IN_MEMORY_MAX);
 	return ERR_OK;
 }
 
@@ -92,11 +101,14 @@ void append_replaces(struct append *ap, int64_t mailbox_id, uint32_t uid, uint64
 static void drop_open(struct append *ap)
 {
 	body_writer_abandon(&ap->writer);
-	buf_reset(&ap->memory);
-	if (ap->is_open)
+	if (ap->is_open) {
+		buf_truncate(&ap->memory, ap->open_at);
 		ap->n--;
+	}
 	ap->is_open = false;
 }
+
+static const char no_header[RECORD_HEADER];
 
 enum err append_message(struct append *ap, const struct append_new *in, uint64_t size)
 {
@@ -118,7 +130,9 @@ enum err append_message(struct append *ap, const struct append_new *in, uint64_t
 	ap->messages[ap->n++] = (struct incoming){ .in = *in };
 	ap->messages[ap->n - 1].in.flags &= ~FLAG_GONE;
 	if (size + TRACE_ROOM <= IN_MEMORY_MAX)
-		buf_reserve(&ap->memory, size + TRACE_ROOM);
+		buf_reserve(&ap->memory, RECORD_HEADER + size + TRACE_ROOM);
+	ap->open_at = ap->memory.n;
+	buf_add_bytes(&ap->memory, no_header, RECORD_HEADER);
 	ap->failed = ERR_OK;
 	ap->is_open = true;
 	return ERR_OK;
@@ -129,11 +143,12 @@ static enum err write_open(struct append *ap, struct str bytes)
 	TRY(within_limits(ap, open_size(ap) + bytes.n, ap->n));
 	if (memchr(bytes.p, 0, bytes.n) != NULL)
 		return ERR_INVALID;
-	if (ap->writer == NULL && ap->memory.n + bytes.n > IN_MEMORY_MAX) {
+	if (ap->writer == NULL && open_size(ap) + bytes.n > IN_MEMORY_MAX) {
+		struct str before = open_bytes(ap);
 		TRY(body_writer_begin(ap->v->bodies, &ap->writer));
-		if (ap->memory.n > 0)
-			TRY(body_writer_write(ap->writer, buf_str(&ap->memory)));
-		buf_reset(&ap->memory);
+		if (before.n > 0)
+			TRY(body_writer_write(ap->writer, before));
+		buf_truncate(&ap->memory, ap->open_at);
 	}
 	if (ap->writer != NULL)
 		return body_writer_write(ap->writer, bytes);
@@ -204,12 +219,36 @@ static enum err finish_long(struct append *ap, struct incoming *m)
 	return body_writer_commit(&ap->writer, m->email, &m->place);
 }
 
+/* The records that wait in memory. */
+static enum err place_all(struct append *ap)
+{
+	uint32_t emails[PLACE_MOST];
+	struct place places[PLACE_MOST];
+	size_t n = 0;
+
+	for (size_t i = ap->n_placed; i < ap->n; i++) {
+		if (ap->messages[i].place.file == 0) {
+			emails[n] = ap->messages[i].email;
+			places[n++] = ap->messages[i].place;
+		}
+	}
+	if (n > 0)
+		TRY(bodies_append_all(ap->v->bodies, &ap->memory, emails, n, places));
+	n = 0;
+	for (; ap->n_placed < ap->n; ap->n_placed++)
+		if (ap->messages[ap->n_placed].place.file == 0)
+			ap->messages[ap->n_placed].place = places[n++];
+	buf_reset(&ap->memory);
+	return ERR_OK;
+}
+
 static enum err finish_short(struct append *ap, struct incoming *m)
 {
-	struct str whole = buf_str(&ap->memory);
+	struct str whole = open_bytes(ap);
 
 	digest_message(whole, &ap->arena, &m->digest);
-	return bodies_append(ap->v->bodies, m->email, &whole, 1, &m->place);
+	m->place.size = whole.n;
+	return ap->memory.n >= WRITE_AT_ONCE || ap->n - ap->n_placed == PLACE_MOST ? place_all(ap) : ERR_OK;
 }
 
 enum err append_end(struct append *ap)
@@ -302,7 +341,7 @@ static void note_dead(struct append *ap)
 
 	pthread_mutex_lock(&v->db_lock);
 	for (size_t i = 0; i < ap->n; i++)
-		if (ap->messages[i].email != 0 && body_file_add_dead(v, &ap->messages[i].place) != ERR_OK)
+		if (ap->messages[i].place.file != 0 && body_file_add_dead(v, &ap->messages[i].place) != ERR_OK)
 			break;
 	pthread_mutex_unlock(&v->db_lock);
 }
@@ -313,6 +352,7 @@ static enum err commit_append(struct append *ap, bool sync, struct appended *out
 
 	if (ap->n == 0)
 		return ERR_OK;
+	TRY(place_all(ap));
 	if (sync)
 		TRY(bodies_sync(ap->v->bodies));  /* a body before its row: no log can mend it */
 	TRY(insert_all(ap, out, &commit));

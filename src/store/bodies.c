@@ -257,14 +257,33 @@ static enum err claim(struct bodies *b, uint64_t bytes, struct body_file **f, ui
 	return e;
 }
 
+/* Whole records; *out: where the first one is, its size is not set. */
+static enum err append_bytes(struct bodies *b, struct iovec *v, int n, uint64_t bytes, struct place *out)
+{
+	struct body_file *f;
+	uint64_t at;
+	enum err e;
+
+	pthread_mutex_lock(&b->append_lock);
+	e = claim(b, bytes, &f, &at);
+	if (e == ERR_OK) {
+		e = disk_pwritev(f->f, v, n, at);
+		*out = (struct place){ .file = f->file, .at = at };
+		pthread_mutex_lock(&b->lock);
+		f->pins--;
+		b->written++;
+		pthread_mutex_unlock(&b->lock);
+	}
+	pthread_mutex_unlock(&b->append_lock);
+	return e;
+}
+
 enum err bodies_append(struct bodies *b, uint32_t email, const struct str *pieces, size_t n, struct place *out)
 {
 	CLEANUP(buf_free) struct buf header = BUF(RECORD_HEADER);
 	struct iovec v[PIECES_MAX + 1];
-	struct body_file *f;
-	uint64_t size = 0, at;
+	uint64_t size = 0;
 	uint32_t crc = 0;
-	enum err e;
 
 	assert(n <= PIECES_MAX);
 	for (size_t i = 0; i < n; i++) {
@@ -274,18 +293,32 @@ enum err bodies_append(struct bodies *b, uint32_t email, const struct str *piece
 	}
 	record_header(&header, crc, size, email);
 	v[0] = (struct iovec){ header.p, header.n };
-	pthread_mutex_lock(&b->append_lock);
-	e = claim(b, RECORD_HEADER + size, &f, &at);
-	if (e == ERR_OK) {
-		e = disk_pwritev(f->f, v, (int)n + 1, at);
-		*out = (struct place){ f->file, at, size };
-		pthread_mutex_lock(&b->lock);
-		f->pins--;
-		b->written++;
-		pthread_mutex_unlock(&b->lock);
+	TRY(append_bytes(b, v, (int)n + 1, RECORD_HEADER + size, out));
+	out->size = size;
+	return ERR_OK;
+}
+
+enum err bodies_append_all(struct bodies *b, struct buf *bytes, const uint32_t *emails, size_t n, struct place *out)
+{
+	struct iovec v = { bytes->p, bytes->n };
+	size_t end = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		CLEANUP(buf_free) struct buf header = BUF(RECORD_HEADER);
+		char *record = bytes->p + end;
+		record_header(&header, crc32c(0, record + RECORD_HEADER, out[i].size), out[i].size, emails[i]);
+		memcpy(record, header.p, RECORD_HEADER);
+		out[i].at = end;
+		end += RECORD_HEADER + out[i].size;
 	}
-	pthread_mutex_unlock(&b->append_lock);
-	return e;
+	assert(end == bytes->n);
+	struct place first;
+	TRY(append_bytes(b, &v, 1, bytes->n, &first));
+	for (size_t i = 0; i < n; i++) {
+		out[i].file = first.file;
+		out[i].at += first.at;
+	}
+	return ERR_OK;
 }
 
 static enum err sync_current(struct bodies *b, struct body_file *f, bool new_name)

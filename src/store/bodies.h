@@ -4,6 +4,7 @@
  * one. Thread-safe. Private to store/, in a header of its own because it knows nothing of the rest. */
 #ifndef FACTEUR_STORE_BODIES_H
 #define FACTEUR_STORE_BODIES_H
+#include "base/buf.h"
 #include "disk/disk.h"
 
 struct bodies;
@@ -26,6 +27,9 @@ void bodies_close(struct bodies **b);
 /* Appends one record made of up to 7 pieces; durable after bodies_sync(). ERR_LIMIT: disk full. */
 enum err bodies_append(struct bodies *b, uint32_t email, const struct str *pieces, size_t n,
 					   struct place *out) MUST_CHECK;
+/* The same for several, in one write. They stand in bytes one after the other, each behind RECORD_HEADER bytes of room, which are filled
+ * in; out has their sizes before and their places afterwards. */
+enum err bodies_append_all(struct bodies *b, struct buf *bytes, const uint32_t *emails, size_t n, struct place *out) MUST_CHECK;
 /* After an unclean stop: what the last process wrote and did not sync, bytes and names, is durable when it returns. */
 enum err bodies_settle(struct bodies *b) MUST_CHECK;
 /* Everything appended before this call is durable when it returns; concurrent calls share one fsync. */
