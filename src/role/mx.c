@@ -288,6 +288,7 @@ int role_mx(const struct role_start *start)
 	}
 	close_doors(&m);
 	mx_sessions_end(&m);
+	mx_rewrite_end(&m);
 	trail_notes_free(m.trail);
 	loop_timer_stop(m.loop, &m.trail_timer);
 	loop_timer_stop(m.loop, &m.look);

@@ -1,5 +1,5 @@
 /* role/mx_private.h -- the role mx: the process (mx.c), a connection (mx_session.c), programs of this machine
- * (mx_local.c). */
+ * (mx_local.c), large messages that are encoded anew (mx_rewrite.c). */
 #ifndef FACTEUR_ROLE_MX_PRIVATE_H
 #define FACTEUR_ROLE_MX_PRIVATE_H
 #include "directory/lookup.h"
@@ -30,6 +30,7 @@ struct mx {
 	struct lookup       *lookup;       /* NULL until control has sent one */
 	bool                 has_certificates, is_open;   /* keys has said which there are, if any; with both, clients are let in */
 	struct smtpd_server  server;
+	struct mx_rewriter  *rewriter;     /* NULL: none was needed so far */
 	struct admissions   *admissions;
 	int64_t              timeout_ms;   /* the setting smtp_timeout */
 	struct mx_session   *sessions;     /* all of them */
@@ -53,6 +54,11 @@ void mx_note_refusal(struct mx *m, const struct trail_event *e);
 void mx_sessions_stop(struct mx *m);
 /* Cuts off what is left. Sessions that wait for the queue stay until its channel is freed. */
 void mx_sessions_end(struct mx *m);
+
+/* Runs the work in a thread, behind those that wait already, then done() in this one. */
+void mx_rewrite(struct mx *m, struct smtpd_rewrite *work, void (*done)(void *context), void *context);
+/* Waits for the one that is under way. The others are done without having been run. */
+void mx_rewrite_end(struct mx *m);
 
 /* Who calls through submit.sock. */
 struct mx_caller {

@@ -252,6 +252,21 @@ static void host_spool(void *context)
 		smtpd_spooled(s->smtpd, e, 0, -1);
 }
 
+static void on_rewritten(void *context)
+{
+	struct mx_session *s = context;
+
+	set_context(s);
+	smtpd_rewritten(s->smtpd);
+	answered(s);
+	log_context_clear();
+}
+
+static void host_rewrite(void *context, struct smtpd_rewrite *w)
+{
+	mx_rewrite(((struct mx_session *)context)->mx, w, on_rewritten, context);
+}
+
 static void on_added(void *context, enum err result, struct queue_id id)
 {
 	struct mx_session *s = context;
@@ -286,8 +301,8 @@ static void host_refused(void *context, const struct envelope *e, struct str rec
 }
 
 static const struct smtpd_host host = {
-	.sender = host_sender, .recipient = host_recipient, .header = host_header, .spool = host_spool, .add = host_add,
-	.refused = host_refused,
+	.sender = host_sender, .recipient = host_recipient, .header = host_header, .spool = host_spool,
+	.rewrite = host_rewrite, .add = host_add, .refused = host_refused,
 };
 
 /* ---- patience ---- */

@@ -455,6 +455,38 @@ TEST(the_client_leaves_while_the_queue_works)
 	end(w);
 }
 
+/* Encoded anew in a thread, while another one's stands behind it, and both sessions go on. */
+TEST(large_binarymime)
+{
+	static char zeros[300000];
+	struct world *w = begin();
+	int fds[2] = { greeted(w), greeted(w) };
+	char line[100];
+
+	for (size_t i = 0; i < COUNT_OF(fds); i++) {
+		snprintf(line, sizeof(line), "BDAT %zu\r\n\r\n", sizeof(zeros) + 2);
+		says(fds[i], "MAIL FROM:<a@b.test> BODY=BINARYMIME\r\nRCPT TO:<alice@example.test>\r\n");
+		says(fds[i], line);
+		for (size_t at = 0; at < sizeof(zeros); at += 10000) {
+			assert_int_equal(send(fds[i], zeros + at, 10000, MSG_NOSIGNAL), 10000);
+			pump(w);
+		}
+		EXPECT_LINE(fds[i], "250 2.1.0");
+		EXPECT_LINE(fds[i], "250 2.1.5");
+		EXPECT_LINE(fds[i], "250 2.0.0 chunk received");
+	}
+	for (size_t i = 0; i < COUNT_OF(fds); i++)
+		says(fds[i], "BDAT 0 LAST\r\nNOOP\r\n");
+	for (size_t i = 0; i < COUNT_OF(fds); i++) {
+		EXPECT_LINE(fds[i], "250 2.0.0 queued as");
+		EXPECT_LINE(fds[i], "250 2.0.0 fine");
+	}
+	EXPECT(w->last.body.spool == 9 && w->last.body.size > sizeof(zeros) * 4 / 3);
+	for (size_t i = 0; i < COUNT_OF(fds); i++)
+		close(fds[i]);
+	end(w);
+}
+
 TEST(a_large_message_goes_to_a_spool_file)
 {
 	struct world *w = begin();

@@ -48,8 +48,18 @@ struct smtpd_client {
 
 struct smtpd;
 
+/* A large BINARYMIME message that has to be encoded anew in its spool file. */
+struct smtpd_rewrite {
+	int      fd;
+	uint64_t size;     /* before, and afterwards */
+	uint32_t crc;      /* the same */
+	enum err result;   /* ERR_UNAVAILABLE: it was not run */
+};
+/* Some 6 ms a MB; in any thread. */
+void smtpd_rewrite_run(struct smtpd_rewrite *w);
+
 /* What the machine asks. A reply with code 0 means "yes"; any other is sent to the client as it is; its text lives in
- * the arena, or longer. spool and add may be answered later, or from inside the callback; the others answer at once. */
+ * the arena, or longer. spool, rewrite and add may be answered later, or from inside the callback; the others answer at once. */
 struct smtpd_host {
 	/* May this client send with the reverse-path e->sender (empty: a bounce)? NULL: anyone may. */
 	struct smtp_reply (*sender)(void *context, const struct envelope *e, struct arena *a);
@@ -63,6 +73,8 @@ struct smtpd_host {
 								struct arena *a);
 	/* The message is large: gets a spool file (queue_spool), then smtpd_spooled(). */
 	void (*spool)(void *context);
+	/* Runs w, where others do not wait for it, then smtpd_rewritten(). w is the machine's. NULL: it is run at once. */
+	void (*rewrite)(void *context, struct smtpd_rewrite *w);
 	/* The message is complete: adds it (queue_add), then smtpd_added() or smtpd_refused(). Both are valid during the
 	 * call only. */
 	void (*add)(void *context, const struct envelope *e, const struct queue_body *body);
@@ -96,8 +108,9 @@ void smtpd_secured(struct smtpd *s, struct str tls_text);
 /* The connection ends by our decision: "421 4.x.x sentence". Nothing is taken afterwards. */
 void smtpd_bye(struct smtpd *s, const char *enhanced, const char *sentence, struct buf *out);
 
-/* The answers to host->spool and host->add. fd is the machine's. They write nothing: smtpd_input() does. */
+/* The answers to host->spool, host->rewrite and host->add. fd is the machine's. They write nothing: smtpd_input() does. */
 void smtpd_spooled(struct smtpd *s, enum err result, uint64_t spool, int fd);
+void smtpd_rewritten(struct smtpd *s);
 void smtpd_added(struct smtpd *s, enum err result, struct queue_id id);
 void smtpd_refused(struct smtpd *s, struct smtp_reply r);   /* instead of smtpd_added(); the text is copied */
 

@@ -38,7 +38,7 @@ struct smtpd {
 	void                    *context;
 	struct buf              *out;          /* during smtpd_input() */
 	enum smtpd_phase         phase;
-	bool                     is_waiting;   /* for smtpd_spooled, smtpd_added */
+	bool                     is_waiting;   /* for smtpd_spooled, smtpd_rewritten, smtpd_added */
 	bool                     has_more;     /* input stands behind the command that runs */
 	struct buf               line;         /* a command of which the end has not come */
 	struct buf               helo;         /* what the client calls itself; empty: it has not said */
@@ -52,6 +52,7 @@ struct smtpd {
 	size_t                   recipients_cap;
 	struct lines             lines;
 	struct smtpd_body        body;
+	struct smtpd_rewrite     rewrite;      /* has the body's file while it is under way */
 	uint64_t                 chunk_left;
 	bool                     chunk_is_last;
 	struct smtp_reply        refusal;      /* the message will be refused with it; code 0: not so far */

@@ -224,6 +224,66 @@ TEST(binarymime_is_stored_as_base64)
 	                "Content-Transfer-Encoding: base64\r\n\r\nAAoN/w==\r\n");
 }
 
+/* Up to BDAT … LAST; the message goes to a file, and from there back into it. */
+static void put_large_binary(struct buf *b)
+{
+	CLEANUP(buf_free) struct buf message = BUF(1 << 20);
+
+	buf_add(&message, STR("MIME-Version: 1.0\r\nContent-Type: a/b\r\nContent-Transfer-Encoding: binary\r\n\r\n"));
+	for (int i = 0; i < 400000; i++)
+		buf_add_char(&message, (char)i);
+	buf_printf(b, HELLO "MAIL FROM:<a@b.test> BODY=BINARYMIME\r\nRCPT TO:<bob@x.test>\r\nBDAT %zu LAST\r\n", message.n);
+	buf_add(b, buf_str(&message));
+}
+
+TEST(large_binarymime)
+{
+	static const struct { bool is_slow, is_dropped; const char *want; } cases[] = {
+		{ false, false, "250 2.0.0 queued as 11223344-1\r\n" }, { true, false, "250 2.0.0 queued as 11223344-1\r\n" },
+		{ false, true, "451 4.3.0 " }, { true, true, "451 4.3.0 " },   /* the host ends, and has not come to it */
+	};
+	CLEANUP(buf_free) struct buf in = BUF(1 << 20);
+
+	put_large_binary(&in);
+	EACH(cases, c) {
+		struct test_host t;
+		test_host_begin(&t, ENVELOPE_MX);
+		t.is_slow = c->is_slow;
+		t.drops_work = c->is_dropped;
+		test_host_feed(&t, buf_str(&in));
+		EXPECT(str_find(buf_str(&t.out), str_of(c->want)) > 0);
+		EXPECT_INT(t.added_count, !c->is_dropped);
+		if (!c->is_dropped)
+			EXPECT(t.added.n > 400000 * 4 / 3 && str_find(buf_str(&t.added), STR("Encoding: base64\r\n\r\nAAECAwQF")) > 0);
+		test_host_feed(&t, STR("NOOP\r\n"));
+		EXPECT(str_ends(buf_str(&t.out), STR("250 2.0.0 fine\r\n")));
+		test_host_end(&t);
+	}
+}
+
+/* Goodbye while it is under way: the file is closed when that has ended, and not before. */
+TEST(a_rewrite_outlives_its_session)
+{
+	CLEANUP(buf_free) struct buf in = BUF(1 << 20);
+	struct test_host t;
+	size_t used;
+
+	put_large_binary(&in);
+	test_host_begin(&t, ENVELOPE_MX);
+	t.is_slow = true;
+	for (struct str left = buf_str(&in); t.owes != OWES_REWRITE; left = str_from(left, used)) {
+		smtpd_input(t.smtpd, left, &used, &t.out);
+		if (t.owes == OWES_SPOOL)
+			test_answer_spool(&t);
+	}
+	smtpd_bye(t.smtpd, "4.3.2", "goodbye", &t.out);
+	EXPECT(t.work->fd >= 0);
+	test_answer_rewrite(&t);
+	EXPECT_INT(t.work->fd, -1);
+	EXPECT_INT(t.added_count, 0);
+	test_host_end(&t);
+}
+
 TEST(starttls)
 {
 	struct test_host t;

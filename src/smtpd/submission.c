@@ -245,7 +245,9 @@ static void on_refused(void *context, const struct envelope *e, struct str recip
 	trail_tell(p->account->control, &refused);
 }
 
-static const struct smtpd_host host = { on_sender, on_recipient, on_header, on_spool, on_add, on_refused };
+static const struct smtpd_host host = {
+	.sender = on_sender, .recipient = on_recipient, .header = on_header, .spool = on_spool, .add = on_add, .refused = on_refused,
+};
 
 /* ---- the engine */
 

@@ -21,7 +21,9 @@ struct test_host {
 	struct buf added;           /* the messages: an envelope as text, then the body */
 	int        spool_fd;        /* ours, of the machine's spool file; -1: none */
 	size_t     added_count, spooled_count, largest_in_memory;
-	enum { OWES_NOTHING, OWES_SPOOL, OWES_ADD } owes;
+	struct smtpd_rewrite *work;
+	bool       drops_work;      /* a rewrite is never run */
+	enum { OWES_NOTHING, OWES_SPOOL, OWES_REWRITE, OWES_ADD } owes;
 	enum smtpd_next last;
 };
 
@@ -73,6 +75,24 @@ static void test_spool(void *context)
 		test_answer_spool(t);
 }
 
+static void test_answer_rewrite(struct test_host *t)
+{
+	if (!t->drops_work)
+		smtpd_rewrite_run(t->work);
+	t->owes = OWES_NOTHING;
+	smtpd_rewritten(t->smtpd);
+}
+
+static void test_rewrite(void *context, struct smtpd_rewrite *w)
+{
+	struct test_host *t = context;
+
+	t->work = w;
+	t->owes = OWES_REWRITE;
+	if (!t->is_slow)
+		test_answer_rewrite(t);
+}
+
 static void test_answer_add(struct test_host *t)
 {
 	t->owes = OWES_NOTHING;
@@ -118,7 +138,8 @@ static void test_add(void *context, const struct envelope *e, const struct queue
 }
 
 static const struct smtpd_host test_host_calls = {
-	.sender = test_sender, .recipient = test_recipient, .header = test_header, .spool = test_spool, .add = test_add,
+	.sender = test_sender, .recipient = test_recipient, .header = test_header, .spool = test_spool, .rewrite = test_rewrite,
+	.add = test_add,
 };
 
 static void test_host_begin(struct test_host *t, enum envelope_source source)
@@ -136,6 +157,8 @@ static void test_host_end(struct test_host *t)
 {
 	if (t->owes == OWES_SPOOL)
 		smtpd_spooled(t->smtpd, ERR_UNAVAILABLE, 0, -1);
+	if (t->owes == OWES_REWRITE)
+		smtpd_rewritten(t->smtpd);
 	if (t->owes == OWES_ADD)
 		smtpd_added(t->smtpd, ERR_UNAVAILABLE, (struct queue_id){ 0 });
 	smtpd_free(t->smtpd);
@@ -158,6 +181,8 @@ static enum smtpd_next test_host_feed(struct test_host *t, struct str in)
 		assert(t->owes != OWES_NOTHING);
 		if (t->owes == OWES_SPOOL)
 			test_answer_spool(t);
+		else if (t->owes == OWES_REWRITE)
+			test_answer_rewrite(t);
 		else
 			test_answer_add(t);
 	}
