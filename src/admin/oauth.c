@@ -73,7 +73,8 @@ enum err admin_oauth_list(struct admin_call *c)
 		admin_put_number(row, "keys", list[i].key_count);
 		admin_put_number(row, "since", (uint64_t)list[i].changed_s);
 		admin_put_text(row, "keys_from", list[i].source.url);
-		admin_put_number(row, "fetched", (uint64_t)list[i].source.fetched_s);
+		if (list[i].source.is_fetched)
+			admin_put_number(row, "fetched", (uint64_t)list[i].source.fetched_s);
 		admin_put_text(row, "trouble", oauth_trouble(c, &list[i]));
 	}
 	return ERR_OK;

@@ -221,22 +221,25 @@ static void put_issuer_row(struct admin_call *c, const struct issuer *i)
 	c->has_fault = c->has_fault || trouble.n > 0;
 }
 
+/* Looked at as it is by now: another look may have taken it while this one was busy with those before it. */
+static enum err refresh(struct admin_call *c, struct str name, bool is_named, bool *changed)
+{
+	struct issuer i;
+
+	TRY(issuer_get(c->directory, name, &c->arena, &i));
+	if (!i.source.is_fetched || (admin_is_on(c, "due") && !issuer_is_due(&i, is_named, clock_wall_s())))
+		return ERR_OK;
+	TRY(oauth_refresh(c, name, &i, changed));
+	put_issuer_row(c, &i);
+	return ERR_OK;
+}
+
 static enum err refresh_all(struct admin_call *c, struct str name, const struct issuer *list, size_t n, bool *changed)
 {
-	bool only_due = admin_is_on(c, "due");
-
 	for (size_t i = 0; i < n; i++) {
-		struct issuer now;
-		enum err e;
-		if (!list[i].source.is_fetched || (name.p != NULL && !str_eq(list[i].name, name)) ||
-		    (only_due && !issuer_is_due(&list[i], name.p != NULL, clock_wall_s())))
-			continue;
-		e = oauth_refresh(c, list[i].name, &now, changed);
-		if (e == ERR_NOTFOUND)  /* removed meanwhile */
-			continue;
-		if (e != ERR_OK)
+		enum err e = name.p == NULL || str_eq(list[i].name, name) ? refresh(c, list[i].name, name.p != NULL, changed) : ERR_OK;
+		if (e != ERR_OK && e != ERR_NOTFOUND)  /* removed meanwhile */
 			return e;
-		put_issuer_row(c, &now);
 	}
 	return ERR_OK;
 }

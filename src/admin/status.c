@@ -2,6 +2,7 @@
  * shown. */
 #include "admin/admin_private.h"
 #include "base/version.h"
+#include "directory/issuer.h"
 
 static void put_accounts(struct admin_call *c, json_t *result)
 {
@@ -53,6 +54,20 @@ static void put_certificates(struct admin_call *c, json_t *result)
 		admin_put_number(result, "certificate_expires", (uint64_t)first);
 }
 
+/* An issuer whose keys cannot be fetched: its tokens go on for some days, and then do not. "": there is none. */
+static struct str trouble_of_issuers(struct admin_call *c)
+{
+	struct issuer *list;
+	size_t n;
+
+	if (issuer_list(c->directory, &c->arena, &list, &n) != ERR_OK)
+		return STR("");
+	for (size_t i = 0; i < n; i++)
+		if (list[i].source.fault != ISSUER_FINE)
+			return text_format(&c->arena, c->lang, TEXT_ISSUER_IN_TROUBLE, ADMIN_TEXTS(list[i].name));
+	return STR("");
+}
+
 enum err admin_status(struct admin_call *c)
 {
 	json_t *result = admin_result(c);
@@ -78,6 +93,8 @@ enum err admin_status(struct admin_call *c)
 		admin_put_number(result, "sessions", n);
 	else
 		trouble = str_of(text_get(c->lang, TEXT_ADMIN_NO_ANSWER));
+	if (trouble.n == 0)
+		trouble = trouble_of_issuers(c);
 	struct str of_queue = put_queue(c, result);
 	admin_put_text(result, "trouble", of_queue.n ? of_queue : trouble);
 	return ERR_OK;

@@ -26,7 +26,7 @@ struct world {
 	pthread_t         thread;
 	struct role_start start;
 	const char       *dir;
-	struct channel   *master, *keys, *mx, *cell;
+	struct channel   *master, *keys, *mx, *cell, *net;
 	bool              is_ready;
 	bool              mx_is_slow, keys_are_slow, cell_is_mute;
 	uint32_t          mx_call, keys_call, cell_call;   /* requests that wait for the test */
@@ -36,6 +36,7 @@ struct world {
 	uint32_t          refused;                         /* STORE_COMMAND_REFUSED, added up */
 	int               limits;                          /* STORE_COMMAND_LIMITS seen by the cell */
 	int               directories;                     /* DIRECTORY seen by mx */
+	int               fetches;                         /* FETCH seen by net */
 	uint64_t          shares_of;                       /* the newest SHARES_CHANGED, and how many there were */
 	int               shares_changed;
 };
@@ -151,7 +152,7 @@ static const struct channel_handler cell_side[] = { { REQUEST_CELL_COMMAND, on_c
 
 static void pump(struct world *w)
 {
-	struct channel *all[] = { w->master, w->keys, w->mx, w->cell };
+	struct channel *all[] = { w->master, w->keys, w->mx, w->cell, w->net };
 
 	for (size_t i = 0; i < COUNT_OF(all); i++) {
 		if (all[i] == NULL)
@@ -161,6 +162,30 @@ static void pump(struct world *w)
 		channel_expire(all[i], clock_mono_ms());
 	}
 }
+
+/* The web: an issuer's description of itself, and its keys. */
+static void on_fetch(void *context, struct channel *ch, struct message *m)
+{
+	static const char about[] = "{\"issuer\":\"https://id.test\",\"jwks_uri\":\"https://id.test/keys\"}";
+	static const char keys[] = "{\"keys\":[{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"x\":\"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo\"}]}";
+	CLEANUP(buf_free) struct buf b = BUF(1000);
+	struct world *w = context;
+	struct scan s = scan_of(m->body);
+
+	EXPECT_STR(get_str(&s, 100), "id.test");
+	get_u16(&s);
+	put_u8(&b, ERR_OK);
+	put_str(&b, STR(""));
+	put_u16(&b, 200);
+	put_str(&b, STR("application/json"));
+	put_str(&b, str_of(str_eq(get_str(&s, 100), STR("/keys")) ? keys : about));
+	w->fetches++;
+	channel_reply(ch, m->call, ERR_OK, buf_str(&b), NULL, 0);
+}
+
+static void on_net_directory(UNUSED void *context, struct channel *ch, struct message *m) { channel_reply(ch, m->call, ERR_OK, STR(""), NULL, 0); }
+
+static const struct channel_handler net_side[] = { { REQUEST_FETCH, on_fetch }, { REQUEST_DIRECTORY, on_net_directory }, { 0 } };
 
 #define UNTIL(cond) do { int64_t until_ms = clock_mono_ms() + PATIENCE_MS; \
 	while (!(cond) && clock_mono_ms() < until_ms) { pump(w); usleep(500); } EXPECT(cond); } while (0)
@@ -299,6 +324,7 @@ static void end(struct world *w)
 	channel_free(w->keys);
 	channel_free(w->mx);
 	channel_free(w->cell);
+	channel_free(w->net);
 	lookup_close(w->lookup);
 	test_dir_remove(w->dir);
 }
@@ -498,6 +524,38 @@ static void refuses(struct channel *queue, uint64_t account, uint32_t n)
 	put_u64(&b, account);
 	put_u32(&b, n);
 	EXPECT_OK(channel_notify(queue, NOTICE_REFUSED, buf_str(&b), NULL, 0));
+}
+
+static void names_unknown_key(struct world *w, const char *issuer)
+{
+	CLEANUP(buf_free) struct buf b = BUF(300);
+
+	put_str(&b, str_of(issuer));
+	EXPECT_OK(channel_notify(w->keys, NOTICE_UNKNOWN_KEY, buf_str(&b), NULL, 0));
+}
+
+TEST(keys_of_issuers_are_kept_up_to_date)
+{
+	struct world *w = begin();
+
+	w->net = connect_role(w, ROLE_NET, net_side);
+	gives(w, "oauth add", "'issuer':'https://id.test','audience':'mail'", "");
+	EXPECT_INT(w->fetches, 2);
+	names_unknown_key(w, "https://id.test");
+	names_unknown_key(w, "https://thief.test");
+	NOT_FOR(100, w->fetches != 2);         /* it was asked just now, and the other one is nobody */
+	clock_wall_offset(301);
+	for (int i = 0; i < 20; i++)
+		names_unknown_key(w, "https://id.test");
+	UNTIL(w->fetches == 4);
+	NOT_FOR(100, w->fetches != 4);         /* once, for all that name one */
+	clock_wall_offset(301 + 3601);
+	clock_mono_advance(70 * 1000);
+	UNTIL(w->fetches == 6);                /* an hour later without being told */
+	gives(w, "oauth refresh", "'due':true", "");
+	EXPECT_INT(w->fetches, 6);
+	clock_wall_offset(0);
+	end(w);
 }
 
 TEST(the_cell_hears_what_other_servers_refuse)

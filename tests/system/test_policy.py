@@ -213,6 +213,7 @@ def test_the_keys_of_an_issuer_are_fetched(w):
         expect(log_in(issuer.token(**alice))[1].startswith("a OK") and not log_in(first)[1].startswith("a OK"), "the new key, and not the old one")
 
         web.put(host, "/keys", 503, "text/plain", "later")  # an issuer that is away over a restart; its keys were last asked for six minutes ago
+        expect(w.here.cli("oauth", "refresh", check=False).returncode == 1 and issuer.name in w.here.cli_json("status")["trouble"], "that is told")
         w.here.stop()
         with contextlib.closing(sqlite3.connect(os.path.join(w.here.dir, "control", "directory.db"))) as db, db:
             db.execute("UPDATE issuer SET tried = tried - 360")
