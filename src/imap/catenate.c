@@ -3,9 +3,10 @@
  *
  * The pieces go to the store one after the other as they are read, like the one literal of a plain APPEND: nothing is kept in memory, and
  * the whole is bounded by what a message may have. A URL is looked up when its turn comes. Most commands name pieces of one message,
- * so the window on its mailbox stays open from one URL to the next. */
+ * so the window on its mailbox stays open from one URL to the next; and so does the session in another account's cell (remote_piece.c). */
 #include "imap/append_private.h"
 #include "imap/fetch_private.h"
+#include "imap/remote.h"
 #include "imap/url.h"
 
 struct catenation {
@@ -15,6 +16,9 @@ struct catenation {
 	uint64_t             size;        /* of the message so far */
 	struct selected     *window;      /* NULL: none is open; the session's own is never kept here */
 	struct str           window_path;
+	struct imap_remote  *elsewhere;   /* NULL: none is open */
+	struct str           elsewhere_path;
+	uint32_t             elsewhere_validity;
 	bool                 is_bad_url;
 	bool                 is_gone;     /* the peer */
 };
@@ -23,6 +27,8 @@ static void close_window(struct catenation *k)
 {
 	selected_close(k->window);
 	k->window = NULL;
+	imap_remote_free(k->elsewhere);
+	k->elsewhere = NULL;
 }
 
 /* The mailbox that a URL means: with "/" from the root, else beside the one that is selected                  RFC 3986 §5.2.3 */
@@ -105,8 +111,39 @@ static enum err copy_section(struct catenation *k, uint32_t email, const struct 
 	return e;
 }
 
+static enum err open_elsewhere(struct catenation *k, struct str path, struct str address)
+{
+	if (k->elsewhere != NULL && str_eq(path, k->elsewhere_path))
+		return ERR_OK;
+	close_window(k);
+	if (k->s->account->others == NULL)
+		return ERR_NOTFOUND;
+	TRY(imap_remote_open(k->s, address, &k->elsewhere));
+	k->elsewhere_path = path;
+	return imap_remote_examine(k->elsewhere, path, &k->elsewhere_validity);
+}
+
+/* In a mailbox of another account. Where a session was cut off in the middle the next URL begins another one. */
+static enum err copy_elsewhere(struct catenation *k, const struct imap_url *url, struct str address)
+{
+	struct str section = arena_printf(&k->c->arena, "[" STR_FMT "]", STR_ARG(url->section));
+	enum err e = open_elsewhere(k, url->mailbox, address);
+
+	if (e == ERR_OK && url->uidvalidity != 0 && url->uidvalidity != k->elsewhere_validity)
+		e = ERR_NOTFOUND;
+	if (e == ERR_OK && url->is_partial)
+		section = arena_printf(&k->c->arena, STR_FMT "<%llu.%llu>", STR_ARG(section), (unsigned long long)url->offset,
+		                       (unsigned long long)(url->count < UINT32_MAX ? url->count : UINT32_MAX));
+	if (e == ERR_OK)
+		e = imap_remote_piece(k->elsewhere, url->uid, section, write_piece, k);
+	if (e != ERR_OK)
+		close_window(k);
+	return e;
+}
+
 static enum err copy_url(struct catenation *k, struct str text)
 {
+	struct str address;
 	struct fetch_section section = { 0 };
 	struct uid_set set = { 0 };
 	struct message_row row;
@@ -116,6 +153,8 @@ static enum err copy_url(struct catenation *k, struct str text)
 
 	if (!imap_url_parse(text, &k->c->arena, &url) || !parse_section(k, &url, &section))
 		return ERR_NOTFOUND;
+	if (k->s->guest == NULL && !url.is_relative && imap_is_other(url.mailbox, &address))
+		return str_has_ctl(url.section) ? ERR_NOTFOUND : copy_elsewhere(k, &url, address);
 	TRY(open_window(k, &url, &window));
 	uid_set_add(&set, &k->c->arena, url.uid, url.uid);
 	if (selected_rows_by_uid(window, &set, 0, &next, &row, 1) == 0)

@@ -76,6 +76,13 @@ struct imap_reply imap_remote_copy_from(struct imap_session *s, struct imap_cmd 
 /* … and of one there into one of a third account. */
 struct imap_reply imap_remote_copy_across(struct imap_session *s, struct imap_cmd *c, struct str set, struct str name, struct str address, bool is_move);
 
+/* For CATENATE, in a session that is there for nothing else; nothing is told. Opens the mailbox of that name. ERR_NOTFOUND: it is not there for us;
+ * others: it could not be found out. */
+enum err imap_remote_examine(struct imap_remote *r, struct str name, uint32_t *uidvalidity) MUST_CHECK;
+/* Reads a section ("[1.2]<0.100>") of a message in it. ERR_NOTFOUND; what write says, or another one: it was not all. */
+enum err imap_remote_piece(struct imap_remote *r, uint32_t uid, struct str section, enum err (*write)(void *context, struct str bytes),
+                           void *context) MUST_CHECK;
+
 /* For LIST: what others share, parents before their children, each with the lines that belong to it ("* STATUS …"). */
 struct imap_remote_name {
 	struct str path;

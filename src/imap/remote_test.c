@@ -211,6 +211,18 @@ TEST(names_of_others)
 		{ "b list \"\" * return (metadata (/shared/comment))\r\n", "* LIST () \"/\" " HERS "f\"\r\n* METADATA \"\" (/shared/admin x)\r\nb OK listed\r\n", "b OK listed", "admin" },
 		{ "b list \"\" * return (metadata (/shared/comment))\r\n", "* LIST () \"/\" " HERS "f\"\r\n* METADATA " HERS "f\" (/shared/comment {99999999}\r\nx", "b OK listed", "999" },
 		{ "b list \"\" Archive\r\n", "x", "b OK listed", "Other" },
+#define APPEND_URL(rest) "b append INBOX catenate (url \"/Other%20Users/alice@x/f" rest "\" text {1+}\r\n.)\r\n"
+#define EXAMINED "* 3 EXISTS\r\n* OK [UIDVALIDITY 7] x\r\nb OK [READ-ONLY] opened\r\n"
+		{ APPEND_URL("/;UID=5"), EXAMINED "* 1 FETCH (UID 5 BODY[] {5}\r\nb OK )\r\n* 2 EXPUNGE\r\nb OK done\r\n", "b OK [APPENDUID", "EX" },
+		{ APPEND_URL(";UIDVALIDITY=7/;UID=5/;SECTION=2/;PARTIAL=1.2"), EXAMINED "* 1 FETCH (UID 5 BODY[2]<1> \"\")\r\nb OK done\r\n", "b OK [APPENDUID", "EX" },
+		{ APPEND_URL(";UIDVALIDITY=8/;UID=5"), EXAMINED, "b NO [BADURL /Other%20Users/alice@x/f;UIDVALIDITY=8/;UID=5]", NULL },
+		{ APPEND_URL("/;UID=5"), EXAMINED "b OK done\r\n", "b NO [BADURL", "EX" },
+		{ APPEND_URL("/;UID=5"), EXAMINED "* 1 FETCH (UID 5 BODY[] NIL)\r\nb OK done\r\n", "b NO [BADURL", NULL },
+		{ APPEND_URL("/;UID=5"), "b NO [INUSE] no\r\n", "b NO [UNAVAILABLE]", "BADURL" },
+		{ APPEND_URL("/;UID=5"), "b NO [NOPERM] no\r\n", "b NO [BADURL", "NOPERM" },
+		{ APPEND_URL("/;UID=5"), EXAMINED "* 1 FETCH (UID 5 BODY[] {9}\r\nhalf", "b NO [UNAVAILABLE]", "half" },
+		{ APPEND_URL("/;UID=5"), EXAMINED "* 1 FETCH (UID 5 BODY[] {999999999999}\r\nhalf", "b NO [", "APPENDUID" },
+		{ "b append INBOX catenate (url \"/Other%20Users/carol@x/f/;UID=5\")\r\n", "", "b NO [BADURL", NULL },
 		{ "b append " HERS "f\" {3}\r\n", "b NO [NOPERM] no\r\n", "b NO [NOPERM] no", "+ " },
 		{ "b append " HERS "f\" {3+}\r\nabc\r\n", "+ go\r\nb OK [APPENDUID 1 2] stored\r\n", "b OK [APPENDUID 1 2] stored", "+ " },
 		{ "b append " HERS "f\" {3+}\r\nabc\r\nc noop\r\n", "", "b NO [UNAVAILABLE]", NULL },

@@ -169,6 +169,12 @@ def test_copies(server):
     bob.command(f'13 copy 1 "Other Users/{CAROL}/INBOX"', "13 NO")
     bob.command(f'14 setmetadata "{HERS}/Team" (/private/comment "mine" /shared/comment "ours")', "14 OK")
     said(bob.command(f'15 getmetadata "{HERS}/Team" (/private/comment /shared/comment)', "15 OK"), '/private/comment "mine" /shared/comment "ours"')
+    uid = re.search(r"UID (\d+)", bob.command("16 fetch 1 (uid)", "16 OK")[0])[1]
+    piece = f"/Other%20Users/{ALICE}/Team/;UID={uid}/;SECTION="
+    said(bob.command(f'17 append Drafts catenate (url "{piece}HEADER" url "{piece}TEXT" text {{6+}}\r\nbehind)', "17 "), "17 OK [APPENDUID ")
+    bob.command("18 select Drafts", "18 OK")
+    said(bob.command("19 fetch 1 body[]", "19 OK"), "Subject: message ", "body of message", "behind")
+    said(bob.command(f'20 append Drafts catenate (url "/Other%20Users/{ALICE}/Secret/;UID=1")', "20 "), "20 NO [BADURL ")
     for c in (bob, carol):
         c.close()
 
