@@ -298,7 +298,7 @@ def test_certificate(server):
 
 
 def test_token(server):
-    issuer = Issuer("https://id.test/mail", server.dir)
+    issuer = Issuer("https://id.test/mail", server.dir, "RS256")
     expect("OAUTHBEARER" not in server.raw(993, tls=True).line(), "no issuer: not offered")
     server.cli("oauth", "add", "https://id.test/mail", "mail", "--keys", "-", stdin=issuer.keys())
     good = issuer.token()

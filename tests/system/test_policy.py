@@ -224,7 +224,7 @@ def test_the_keys_of_an_issuer_are_fetched(w):
         asked = len(web.asked)
         new = issuer.token(**alice)
         expect("[UNAVAILABLE]" in log_in(new)[1], "who comes with a key that is not known is told to come back, not that he is wrong")
-        wait_for(lambda: log_in(new)[1].startswith("a OK"), 10, "the key is fetched")
+        wait_for(lambda: log_in(new)[1].startswith("a OK"), 30, "the key is fetched")
         log_in(issuer.token(kid="made-up", **alice))
         expect(len(web.asked) == asked + 2, f"and once: {web.asked[asked:]}")
         row = w.here.cli_json("oauth", "list")[0]
