@@ -3,15 +3,51 @@
 #include "disk/powercut_test.h"
 #include "store/bodies.h"
 
-#ifdef FACTEUR_FAULT
-enum { RECORDS = 6 };
-
 static void append(struct bodies *b, uint32_t email, struct place *out)
 {
 	struct str text = STR("a short message, on the disk only after a sync");
 
 	EXPECT_OK(bodies_append(b, email, &text, 1, out));
 }
+
+static void expect_whole(struct bodies *b, const struct place *place, uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++) {
+		bool is_whole;
+		EXPECT_OK(bodies_check(b, &place[i], i, &is_whole));
+		EXPECT(is_whole);
+	}
+}
+
+/* Where each record is synced, the file is longer than they are; the next process goes on where they end. */
+TEST(zeros_are_written_ahead)
+{
+	enum { LIVES = 3, EACH = 40 };
+	struct place place[LIVES * EACH];
+	const char *folder = test_dir();
+	uint32_t n = 0;
+	uint64_t size;
+
+	for (int life = 0; life < LIVES; life++) {
+		CLEANUP(disk_dir_close) struct disk_dir *dir = NULL;
+		CLEANUP(bodies_close) struct bodies *b = NULL;
+		EXPECT_OK(disk_dir_open(folder, &dir));
+		EXPECT_OK(bodies_open(dir, &b));
+		for (int i = 0; i < EACH; i++, n++) {
+			append(b, n, &place[n]);
+			if (n > 0)
+				EXPECT_INT(place[n].at, place[n - 1].at + RECORD_HEADER + place[n - 1].size);
+			EXPECT_OK(bodies_sync(b));
+		}
+		EXPECT_OK(bodies_file_size(b, 1, &size));
+		EXPECT(size > place[n - 1].at + RECORD_HEADER + place[n - 1].size);
+		expect_whole(b, place, n);
+	}
+	test_dir_remove(folder);
+}
+
+#ifdef FACTEUR_FAULT
+enum { RECORDS = 6 };
 
 static void append_long(struct bodies *b, uint32_t email, struct place *out)
 {
@@ -55,11 +91,7 @@ TEST(settled_by_the_next_process)
 		powercut_rebuild(trace, trace.n, folder, after, seed);
 		EXPECT_OK(disk_dir_open(after, &dir));
 		EXPECT_OK(bodies_open(dir, &b));
-		for (uint32_t i = 0; i < RECORDS; i++) {
-			bool is_whole;
-			EXPECT_OK(bodies_check(b, &place[i], i, &is_whole));
-			EXPECT(is_whole);
-		}
+		expect_whole(b, place, RECORDS);
 		test_dir_remove(after);
 	}
 	test_dir_remove(folder);
