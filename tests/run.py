@@ -119,9 +119,9 @@ class Ahead:
     def __init__(self, chosen):
         jobs = []
         if "fuzz" in chosen:
-            jobs.append("make -k BUILD=fuzz fuzzers")
+            jobs.append(f"make -k -j{JOBS} BUILD=fuzz fuzzers")
         if "tsan" in chosen:
-            jobs.append("make -k BUILD=tsan all " + " ".join(tsan_programs()))
+            jobs.append(f"make -k -j{JOBS} BUILD=tsan all " + " ".join(tsan_programs()))
         self.process = subprocess.Popen(["nice", "-n", "19", "sh", "-c", "; ".join(jobs)], stdin=subprocess.DEVNULL,
                                         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) if jobs else None
 
