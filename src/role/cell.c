@@ -164,12 +164,12 @@ static void on_watched(void *context, UNUSED struct channel *ch, struct message 
 		return;
 	if (tells && c->account.view != NULL)  /* what was told before that gate had the session, it has not kept */
 		cell_tell_newest(c);
-	if (on) {
+	if (on)
 		cell_watch(c);
-		cell_publish_soon(c);
-	} else {
+	else
 		c->is_watched = false;
-	}
+	if (on && c->account.view != NULL)  /* while it is being opened nothing has been delivered */
+		cell_publish_soon(c);
 }
 
 static void on_crowded(void *context, UNUSED struct channel *ch, struct message *m)
