@@ -71,6 +71,7 @@ class Maildirs:
 
 class Mbsync(Maildirs):
     name = "mbsync"
+    acts_at_once = forgets_marks = False
 
     def settings(self):
         os.makedirs(self.place(""))
@@ -85,6 +86,7 @@ class Mbsync(Maildirs):
 
 class Offlineimap(Maildirs):
     name = "offlineimap"
+    acts_at_once = forgets_marks = False
 
     def settings(self):
         return ("[general]\naccounts = a\nui = quiet\n[Account a]\nlocalrepository = l\nremoterepository = r\n[Repository l]\ntype = Maildir\nsep = /\n"

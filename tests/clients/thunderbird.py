@@ -126,6 +126,8 @@ def decoded(folder):
 class Thunderbird:
     flags = "SFRw"       # that it sets; R it never takes away
     name = "thunderbird"
+    acts_at_once = True  # not only when it syncs
+    forgets_marks = True  # it says a flag once; when the connection ends before the answer, what the server has counts (seen in its log)
 
     def __init__(self, server, user, folders):
         self.names = {decoded(folder): folder for folder in folders}

@@ -105,6 +105,9 @@ class Game:
         self.unsure = set()  # what both did something to since then
         self.who = {}        # subject: the side that changed it in this round
         self.why = ""        # the sides are not equal
+        self.marked = set()  # by the program in this round
+        self.gone = set()    # from where it was, by either
+        self.done = []       # what was done in this round, for whoever has to find out
         for _ in range(30):
             self.new(self.far)
         self.near = kind(server, self.user, FOLDERS)
@@ -119,6 +122,10 @@ class Game:
         side.add(folder, subject, text)
         self.model[subject] = (folder, "S")
         self.who[subject] = side
+        self.note(side, "new", subject, folder)
+
+    def note(self, side, what, subject, folder, more=""):
+        self.done.append(f"{'the program' if side is not self.far else 'the other side'}: {what} {subject} in {folder} {more}".rstrip())
 
     def change(self, side, mine):
         """Something at random on this side, to a message that is there (mine: as this side saw the account when the round began)."""
@@ -130,23 +137,32 @@ class Game:
             return
         subject = self.random.choice(sorted(mine))
         if self.who.get(subject, side) is not side:
-            if self.random.random() < 0.7:
+            if self.random.random() < 0.7 or what == "m":  # what both move is twice then, for each of them made one
+                return
+            if self.kind.acts_at_once and subject in self.gone:  # the other side would not find it
                 return
             self.unsure.add(subject)
         self.who[subject] = side
         folder, has = mine[subject]
+        if what in "dm":
+            self.gone.add(subject)
         if what == "d":
+            self.note(side, "remove", subject, folder)
             side.remove(folder, subject)
             del mine[subject]
             self.model.pop(subject, None)
         elif what == "m":
             to = self.random.choice([f for f in FOLDERS if f != folder])
+            self.note(side, "move", subject, folder, f"to {to}")
             side.move(folder, subject, to)
             mine[subject] = self.model[subject] = (to, has)
         else:
             flag = self.random.choice(flags)
             on = flag not in has or flag == "R"
+            self.note(side, "mark", subject, folder, f"{'+' if on else '-'}{flag}")
             side.mark(folder, subject, flag, on)
+            if side is self.near:
+                self.marked.add(subject)
             has = "".join(sorted(set(has) | {flag} if on else set(has) - {flag}))
             mine[subject] = self.model[subject] = (folder, has)
 
@@ -158,12 +174,14 @@ class Game:
                 self.killed += 1
 
     def round(self):
-        self.who, self.unsure = {}, set()
+        self.who, self.unsure, self.marked, self.gone, self.done = {}, set(), set(), set(), []
         mine = {side: dict(self.model) for side in (self.near, self.far)}
         for _ in range(self.random.randrange(8)):
             self.change(self.near, mine[self.near])
         how = self.random.choice(["before", "before", "meanwhile"] + ["kill"] * self.kills)
         changes = self.random.randrange(1, 8)
+        self.done.append({"before": "then it syncs, after the other side's changes", "meanwhile": "then it syncs, meanwhile the other side's changes",
+                          "kill": "then it syncs, and the cell is killed"}[how])
 
         def others():
             for _ in range(changes):
@@ -185,6 +203,8 @@ class Game:
             beside.join()
         if trouble:
             raise trouble[0]
+        if how == "kill" and self.kind.forgets_marks:
+            self.unsure |= self.marked
         if how == "kill":  # after some kills master waits for two seconds before it starts the cell again
             wait_for(self.far.again, 20, "the account is there again")
         self.until_equal()
@@ -202,7 +222,11 @@ class Game:
         self.why = differences(here, there, self.kind.flags)
         if self.why:
             return False
-        now = {subject: (folder, flags) for folder, all_here in there.items() for subject, (flags, _) in all_here.items()}
+        now = {}
+        for folder, all_here in there.items():
+            for subject, (flags, _) in all_here.items():
+                expect(subject not in now, f"{subject} is in {folder}, and in {now.get(subject, [''])[0]}")
+                now[subject] = folder, flags
         for subject in set(now) | set(self.model):
             if subject not in self.unsure:
                 expect(now.get(subject) == self.model.get(subject), f"{subject} is {now.get(subject)}, should be {self.model.get(subject)}")
@@ -214,7 +238,7 @@ class Game:
             try:
                 self.round()
             except Exception as why:
-                raise AssertionError(f"round {number}: {why}") from why
+                raise AssertionError(f"round {number}: {why}\n    " + "\n    ".join(self.done)) from why
 
     def close(self):
         with contextlib.suppress(Exception):
