@@ -2,7 +2,7 @@
  * who wait), no page of a database is torn by it, and a backup copies sealed files once. Positions come from the rows
  * only, so after a crash nothing has to be scanned: new records simply go after the end of what is there.
  *
- * A message over a megabyte is not kept in memory while it arrives: it gets a file of its own under a temporary name
+ * A message over a megabyte is not kept in memory while it arrives (body_writer.c): it gets a file of its own under a temporary name
  * ("000017.new"), which becomes 000017 at its commit; later records may follow in it as in any other file.
  *
  * A sync covers what was completely written before it began: `written` counts finished appends, `synced` those known to
@@ -18,14 +18,12 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/wire.h"
-#include "store/bodies.h"
+#include "store/bodies_private.h"
 #include <assert.h>
-#include <pthread.h>
 #include <stdio.h>
-#include <sys/mman.h>
 
 enum {
-	OPEN_FILES = 24, PIECES_MAX = 7, CHECK_STEP = 64 << 10,
+	PIECES_MAX = 7, CHECK_STEP = 64 << 10,
 #ifdef FACTEUR_FAULT
 	AHEAD = 690, LONE_SYNCS = 1,   /* the crash tests pass the end of them often */
 #else
@@ -36,45 +34,12 @@ enum {
 };
 static const uint32_t RECORD_MAGIC = 0x31424346;  /* "FCB1" */
 
-struct body_file {
-	uint32_t          file;
-	struct disk_file *f;
-	unsigned          pins;
-	uint64_t          used;
-};
-
-struct bodies {
-	struct disk_dir  *account, *dir;
-	pthread_mutex_t   append_lock;   /* one append at a time, and the change to the next file; before lock */
-	pthread_mutex_t   lock;          /* all below; never held while the disk works, but for opening a file */
-	pthread_cond_t    sync_done;
-	struct body_file *open[OPEN_FILES * 4];
-	size_t            n_open;
-	uint64_t          clock;         /* for the least recently used */
-	uint32_t          newest;        /* number given out last */
-	struct body_file *current;       /* pinned; NULL before the first append */
-	uint64_t          end;           /* where the next record goes */
-	uint64_t          size;          /* of the current file; zeros from end on */
-	unsigned          lone_syncs;    /* the last ones covered few writes */
-	bool              has_new_name;  /* the folder needs a sync too */
-	bool              is_syncing, has_failed;
-	uint64_t          written, synced;
-};
-
-struct body_writer {
-	struct bodies    *b;
-	struct disk_file *f;
-	uint32_t          file, crc;
-	uint64_t          size;
-	enum err          failed;
-};
-
-static void file_name(char out[24], uint32_t file, bool is_new)
+void body_file_name(char out[24], uint32_t file, bool is_new)
 {
 	snprintf(out, 24, "%06u%s", file, is_new ? ".new" : "");
 }
 
-static void record_header(char out[RECORD_HEADER], uint32_t crc, uint64_t size, uint32_t email)
+void body_record_header(char out[RECORD_HEADER], uint32_t crc, uint64_t size, uint32_t email)
 {
 	struct buf b = { .p = out, .cap = RECORD_HEADER, .max = RECORD_HEADER };
 
@@ -150,7 +115,7 @@ static void close_least_used(struct bodies *b)
 {
 	size_t least = SIZE_MAX;
 
-	if (b->n_open < OPEN_FILES)
+	if (b->n_open < BODIES_OPEN)
 		return;
 	for (size_t i = 0; i < b->n_open; i++)
 		if (b->open[i]->pins == 0 && (least == SIZE_MAX || b->open[i]->used < b->open[least]->used))
@@ -181,7 +146,7 @@ static enum err pin(struct bodies *b, uint32_t file, enum disk_how how, struct b
 	close_least_used(b);
 	if (b->n_open == COUNT_OF(b->open))
 		return ERR_AGAIN;
-	file_name(name, file, false);
+	body_file_name(name, file, false);
 	e = disk_open(b->dir, name, how, &opened);
 	if (e != ERR_OK)
 		return e;
@@ -255,8 +220,8 @@ static enum err find_end(struct bodies *b)
 	return ERR_OK;
 }
 
-/* The file that takes the next record; both locks are held, so no write to the file that is left is under way. */
-static enum err open_current(struct bodies *b)
+/* Both locks are held, so no write to the file that is left is under way. */
+enum err bodies_open_current(struct bodies *b)
 {
 	if (b->current == NULL && b->newest > 0) {
 		TRY(pin(b, b->newest, DISK_WRITE, &b->current));
@@ -283,7 +248,7 @@ static enum err claim(struct bodies *b, uint64_t bytes, struct body_file **f, ui
 	enum err e;
 
 	pthread_mutex_lock(&b->lock);
-	e = b->has_failed ? ERR_IO : open_current(b);
+	e = b->has_failed ? ERR_IO : bodies_open_current(b);
 	if (e == ERR_OK) {
 		*f = b->current;
 		(*f)->pins++;
@@ -333,7 +298,7 @@ enum err bodies_append(struct bodies *b, uint32_t email, const struct str *piece
 		crc = crc32c(crc, pieces[i].p, pieces[i].n);
 		size += pieces[i].n;
 	}
-	record_header(header, crc, size, email);
+	body_record_header(header, crc, size, email);
 	v[0] = (struct iovec){ header, sizeof header };
 	TRY(append_bytes(b, v, (int)n + 1, RECORD_HEADER + size, out));
 	out->size = size;
@@ -347,7 +312,7 @@ enum err bodies_append_all(struct bodies *b, struct buf *bytes, const uint32_t *
 
 	for (size_t i = 0; i < n; i++) {
 		char *record = bytes->p + end;
-		record_header(record, crc32c(0, record + RECORD_HEADER, out[i].size), out[i].size, emails[i]);
+		body_record_header(record, crc32c(0, record + RECORD_HEADER, out[i].size), out[i].size, emails[i]);
 		out[i].at = end;
 		end += RECORD_HEADER + out[i].size;
 	}
@@ -415,147 +380,6 @@ enum err bodies_settle(struct bodies *b)
 	return e;
 }
 
-/* ------------------------------------------------------------------------------------------------ one long message */
-
-enum err body_writer_begin(struct bodies *b, struct body_writer **out)
-{
-	struct body_writer *w = MEM_NEW(struct body_writer);
-	char name[24];
-	enum err e;
-
-	*w = (struct body_writer){ .b = b };
-	pthread_mutex_lock(&b->append_lock);
-	pthread_mutex_lock(&b->lock);
-	e = open_current(b);  /* or its number would be taken for the current file */
-	if (e == ERR_OK)
-		w->file = ++b->newest;
-	pthread_mutex_unlock(&b->lock);
-	pthread_mutex_unlock(&b->append_lock);
-	if (e == ERR_OK) {
-		file_name(name, w->file, true);
-		e = disk_open(b->dir, name, DISK_NEW, &w->f);
-	}
-	if (e != ERR_OK) {
-		mem_free(w);
-		return e;
-	}
-	*out = w;
-	return ERR_OK;
-}
-
-enum err body_writer_write(struct body_writer *w, struct str bytes)
-{
-	if (w->failed == ERR_OK)
-		w->failed = disk_pwrite(w->f, bytes.p, bytes.n, RECORD_HEADER + w->size);
-	w->crc = crc32c(w->crc, bytes.p, bytes.n);
-	w->size += bytes.n;
-	return w->failed;
-}
-
-uint64_t body_writer_size(const struct body_writer *w) { return w->size; }
-
-enum err body_writer_map(const struct body_writer *w, struct str *out)
-{
-	void *p = mmap(NULL, RECORD_HEADER + w->size, PROT_READ, MAP_PRIVATE, disk_fd(w->f), 0);
-
-	if (p == MAP_FAILED)
-		return log_errno("mmap", disk_name(w->f));
-	*out = str_make((char *)p + RECORD_HEADER, w->size);
-	return ERR_OK;
-}
-
-void body_writer_unmap(struct str mapped)
-{
-	munmap((char *)(uintptr_t)mapped.p - RECORD_HEADER, RECORD_HEADER + mapped.n);
-}
-
-/* The current file is left, durable; append_lock is held, so nobody writes to it. */
-static enum err sync_left(struct bodies *b)
-{
-	enum err e = disk_sync(b->current->f);
-
-	pthread_mutex_lock(&b->lock);
-	b->has_failed = b->has_failed || e != ERR_OK;
-	e = b->has_failed ? ERR_IO : ERR_OK;
-	pthread_mutex_unlock(&b->lock);
-	return e;
-}
-
-/* From now on records follow the long message. */
-static enum err follow(struct bodies *b, const struct body_writer *w)
-{
-	struct body_file *f;
-	enum err e = bodies_pin(b, w->file, &f);
-
-	if (e != ERR_OK)
-		return e;
-	pthread_mutex_lock(&b->lock);
-	b->current->pins--;
-	b->current = f;
-	b->end = b->size = RECORD_HEADER + w->size;
-	pthread_mutex_unlock(&b->lock);
-	return ERR_OK;
-}
-
-/* Gives the file its name. One that is newer than the current one takes its place, see above. */
-static enum err publish(struct bodies *b, const struct body_writer *w)
-{
-	char from[24], to[24];
-
-	file_name(from, w->file, true);
-	file_name(to, w->file, false);
-	bool is_newer = w->file > b->current->file;  /* there is one since body_writer_begin() */
-	if (is_newer)
-		TRY(sync_left(b));
-	TRY(disk_replace(b->dir, from, to));
-	TRY(disk_dir_sync(b->dir));
-	return is_newer ? follow(b, w) : ERR_OK;
-}
-
-static enum err writer_finish(struct body_writer *w, uint32_t email)
-{
-	char header[RECORD_HEADER];
-
-	TRY(w->failed);
-	record_header(header, w->crc, w->size, email);
-	TRY(disk_pwrite(w->f, header, sizeof header, 0));
-	TRY(disk_sync(w->f));
-	pthread_mutex_lock(&w->b->append_lock);
-	enum err e = publish(w->b, w);
-	pthread_mutex_unlock(&w->b->append_lock);
-	return e;
-}
-
-enum err body_writer_commit(struct body_writer **writer, uint32_t email, struct place *out)
-{
-	struct body_writer *w = *writer;
-	enum err e = writer_finish(w, email);
-
-	if (e != ERR_OK) {
-		body_writer_abandon(writer);
-		return e;
-	}
-	*out = (struct place){ w->file, 0, w->size };
-	disk_close(&w->f);
-	mem_free(w);
-	*writer = NULL;
-	return ERR_OK;
-}
-
-void body_writer_abandon(struct body_writer **writer)
-{
-	struct body_writer *w = *writer;
-	char name[24];
-
-	if (w == NULL)
-		return;
-	file_name(name, w->file, true);
-	disk_close(&w->f);
-	(void)!disk_remove(w->b->dir, name);  /* else the next bodies_open() does it */
-	mem_free(w);
-	*writer = NULL;
-}
-
 /* ---------------------------------------------------------------------------------------------- checking, removing */
 
 static bool header_is_right(const char *header, const struct place *place, uint32_t email, uint32_t *crc)
@@ -617,10 +441,10 @@ enum err bodies_leave(struct bodies *b, uint32_t file)
 	pthread_mutex_lock(&b->append_lock);
 	pthread_mutex_lock(&b->lock);
 	if ((b->current ? b->current->file : b->newest) == file) {
-		e = open_current(b);
+		e = bodies_open_current(b);
 		if (e == ERR_OK && b->current->file == file) {
 			b->end = BODY_FILE_SEAL;
-			e = open_current(b);
+			e = bodies_open_current(b);
 		}
 	}
 	pthread_mutex_unlock(&b->lock);
@@ -647,7 +471,7 @@ enum err bodies_remove(struct bodies *b, uint32_t file)
 		break;
 	}
 	if (e == ERR_OK) {
-		file_name(name, file, false);
+		body_file_name(name, file, false);
 		e = disk_remove(b->dir, name);
 		if (e == ERR_NOTFOUND)
 			e = ERR_OK;
