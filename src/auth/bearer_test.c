@@ -1,5 +1,6 @@
 /* Tokens: taken apart, read, judged; the keys of their issuers. */
 #include "auth/bearer.h"
+#include "auth/discovery.h"
 #include "auth/jwks.h"
 #include "auth/jwt.h"
 #include "auth/token_test.h"
@@ -117,6 +118,43 @@ TEST(keys_of_an_issuer)
 		EXPECT_ERR(jwks_read(str_of(c->set), &a, keys, &n), c->want);
 		if (c->want == ERR_OK)
 			EXPECT_INT(n, c->n);
+	}
+	arena_free(&a);
+}
+
+TEST(where_an_issuer_describes_itself)
+{
+	static const struct { const char *issuer, *openid, *oauth; } cases[] = {
+		{ "https://id.test/realms/mail", "/realms/mail/.well-known/openid-configuration", "/.well-known/oauth-authorization-server/realms/mail" },
+		{ "https://id.test/mail/", "/mail/.well-known/openid-configuration", "/.well-known/oauth-authorization-server/mail" },
+		{ "https://id.test/", "/.well-known/openid-configuration", "/.well-known/oauth-authorization-server" },
+		{ "https://id.test", "/.well-known/openid-configuration", "/.well-known/oauth-authorization-server" },
+		{ "https://id.test/mail?realm=1", NULL, NULL }, { "http://id.test/mail", NULL, NULL }, { "accounts.example.test", NULL, NULL },
+	};
+	static const struct { const char *text; enum err want; const char *said; } documents[] = {
+		{ "{\"issuer\":\"https://id.test\",\"jwks_uri\":\"https://keys.test/k\",\"more\":[{}]}", ERR_OK, "https://keys.test/k" },
+		{ "{\"issuer\":\"https://id.test/\",\"jwks_uri\":\"https://keys.test/k\"}", ERR_CONFLICT, "https://id.test/" },
+		{ "{\"issuer\":\"https://id.test\",\"jwks_uri\":\"https://keys.test/k#1\"}", ERR_NOTFOUND, "https://keys.test/k#1" },
+		{ "{\"issuer\":\"https://id.test\",\"issuer\":\"https://id.test\",\"jwks_uri\":\"https://keys.test/k\"}", ERR_INVALID, "" },
+		{ "{\"issuer\":\"https://id.test\"}", ERR_NOTFOUND, "" },
+		{ "{\"jwks_uri\":\"https://keys.test/k\"}", ERR_INVALID, "" }, { "[]", ERR_INVALID, "" }, { "", ERR_INVALID, "" },
+	};
+	struct http_url places[DISCOVERY_PLACES];
+	struct arena a = { 0 };
+
+	EACH(cases, c) {
+		EXPECT_INT(discovery_places(str_of(c->issuer), &a, places), c->openid != NULL);
+		if (c->openid == NULL)
+			continue;
+		EXPECT_STR(places[0].host, "id.test");
+		EXPECT_STR(places[0].path, c->openid);
+		EXPECT_STR(places[1].path, c->oauth);
+	}
+	EACH(documents, c) {
+		struct str keys, said;
+		EXPECT_ERR(discovery_read(str_of(c->text), STR("https://id.test"), &a, &keys, &said), c->want);
+		EXPECT_STR(said, c->said);
+		EXPECT_STR(keys, c->want == ERR_OK ? c->said : "");
 	}
 	arena_free(&a);
 }

@@ -432,6 +432,23 @@ TEST(logins_and_flags)
 	end(w);
 }
 
+TEST(when_the_keys_of_an_issuer_are_due)
+{
+	static const struct { bool is_fetched; enum issuer_fault fault; int64_t since_s; bool is_due, is_due_for_a_key; } cases[] = {
+		{ true, ISSUER_FINE, 0, false, false }, { true, ISSUER_FINE, 299, false, false }, { true, ISSUER_FINE, 300, false, true },
+		{ true, ISSUER_FINE, 3599, false, true }, { true, ISSUER_FINE, 3600, true, true },
+		{ true, ISSUER_STATUS, 299, false, false }, { true, ISSUER_STATUS, 599, false, true }, { true, ISSUER_STATUS, 600, true, true },
+		{ true, ISSUER_FINE, -5, true, true },              /* the clock was set back */
+		{ false, ISSUER_FINE, 1000000, false, false },
+	};
+
+	EACH(cases, c) {
+		struct issuer i = { .source = { .is_fetched = c->is_fetched, .fault = c->fault, .tried_s = 1700000000 } };
+		EXPECT_INT(issuer_is_due(&i, false, 1700000000 + c->since_s), c->is_due);
+		EXPECT_INT(issuer_is_due(&i, true, 1700000000 + c->since_s), c->is_due_for_a_key);
+	}
+}
+
 TEST(life_of_an_account)
 {
 	struct world *w = begin();
