@@ -353,6 +353,10 @@ enum err imap_remote_line(struct imap_remote *r, bool (*wants)(struct str line),
 
 struct imap_reply imap_remote_gone(struct imap_remote *r, struct imap_cmd *c)
 {
+	bool is_unshared = r->link == NULL && r->why == ERR_NOTFOUND;
+	const char *bye = is_unshared ? "* BYE [NOPERM] the owner shares nothing with you any more; please connect again\r\n"
+	                              : "* BYE [UNAVAILABLE] the selected mailbox of another account cannot be reached any more; please connect again\r\n";
+
 	if (r->is_busy) {
 		r->is_busy = false;
 		return imap_no(c, "INUSE", "too many of your programs use mailboxes of others at the moment; please try again");
@@ -361,9 +365,10 @@ struct imap_reply imap_remote_gone(struct imap_remote *r, struct imap_cmd *c)
 	if (r->is_cut)
 		return (struct imap_reply){ .status = IMAP_CUT };
 	if (r != r->s->remote)
-		return imap_no(c, "UNAVAILABLE", "the owner's account cannot be reached at the moment; please try again later");
+		return is_unshared ? imap_no(c, "NOPERM", "the owner's account does not let you in")
+		                   : imap_no(c, "UNAVAILABLE", "the owner's account cannot be reached at the moment; please try again later");
 	imap_flush(r->s);
-	session_write(r->s->s, str_of(imap_in(r->s->tongue.lang, "* BYE [UNAVAILABLE] the selected mailbox of another account cannot be reached any more; please connect again\r\n")));
+	session_write(r->s->s, str_of(imap_in(r->s->tongue.lang, bye)));
 	return (struct imap_reply){ .status = IMAP_NO, .text = STR("[UNAVAILABLE] the other account cannot be reached any more"), .is_last = true };
 }
 

@@ -509,6 +509,6 @@ TEST(who_idles_where_nothing_is_shared_any_more_is_told)
 	EXPECT(imap_engine.park(w.state, &record, &modseq));
 	w.refuses = ERR_NOTFOUND;
 	EXPECT_INT(imap_engine.input(w.state), SESSION_CLOSE);
-	EXPECT(heard(&w, "* BYE"));
+	EXPECT(heard(&w, "* BYE [NOPERM]"));
 	end(&w);
 }
