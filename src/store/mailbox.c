@@ -6,7 +6,6 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "store/store_private.h"
-#include <stdio.h>
 #include <stdlib.h>
 
 const char *mailbox_role_attribute(enum mailbox_role role)
@@ -254,14 +253,23 @@ enum err mailbox_create_defaults(struct view *v)
 
 /* ------------------------------------------------------------------------------------------------------------ list */
 
+/* With the time of its making: ids of an account put back from a copy do not meet newer ones (RFC 8474 §5.1). By hand: each delivery asks. */
+static void put_mailboxid(const struct box *box, char out[20])
+{
+	uint64_t number = (uint64_t)box->created << 32 | (uint32_t)box->seen.mailbox_id;
+
+	out[0] = 'F';
+	for (int i = 0; i < 16; i++)
+		out[1 + i] = "0123456789abcdef"[number >> (60 - 4 * i) & 15];
+	out[17] = '\0';
+}
+
 static void copy_out(struct view *v, const struct box *box, struct arena *a, struct mailbox *out)
 {
 	*out = box->seen;
 	out->path = str_copy(a, box->seen.path);
 	out->has_children = has_children(v, box->seen.path);
-	/* with the time of its making: ids of an account put back from a copy do not meet newer ones (RFC 8474 §5.1) */
-	snprintf(out->mailboxid, sizeof out->mailboxid, "F%08x%08x", (unsigned)box->created,
-			 (unsigned)box->seen.mailbox_id);
+	put_mailboxid(box, out->mailboxid);
 }
 
 /* '/' sorts before all else, so that children follow their parent at once. */
@@ -351,8 +359,7 @@ enum err view_mailboxes(struct view *v, struct arena *a, struct mailbox **out, s
 		if (!v->boxes[i]->is_deleted) {
 			(*out)[*n] = v->boxes[i]->seen;
 			(*out)[*n].path = str_copy(a, v->boxes[i]->seen.path);
-			snprintf((*out)[*n].mailboxid, sizeof (*out)->mailboxid, "F%08x%08x", (unsigned)v->boxes[i]->created,
-			         (unsigned)v->boxes[i]->seen.mailbox_id);
+			put_mailboxid(v->boxes[i], (*out)[*n].mailboxid);
 			(*n)++;
 		}
 	pthread_mutex_unlock(&v->memory_lock);
