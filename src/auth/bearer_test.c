@@ -3,6 +3,7 @@
 #include "auth/discovery.h"
 #include "auth/jwks.h"
 #include "auth/jwt.h"
+#include "auth/missing_key.h"
 #include "auth/token_test.h"
 #include "base/bytes.h"
 #include "base/test.h"
@@ -157,6 +158,35 @@ TEST(where_an_issuer_describes_itself)
 		EXPECT_STR(keys, c->want == ERR_OK ? c->said : "");
 	}
 	arena_free(&a);
+}
+
+TEST(keys_that_are_missing)
+{
+	static const struct { int64_t at_s; const char *issuer, *kid; bool asks, comes_back; } cases[] = {
+		{ 1, "https://id.test", "k2", true, true },
+		{ 2, "https://id.test", "k2", false, true },        /* of the same minute: one question */
+		{ 3, "https://id.test", "k3", false, true },
+		{ 4, "https://other.test", "k2", true, true },
+		{ 12, "https://id.test", "k2", false, false },      /* the answer has come, and it was not in it */
+		{ 13, "https://id.test", "k4", false, false },      /* too soon for another question */
+		{ 62, "https://id.test", "k2", true, false },       /* it may be there by now; but whoever brings it all the time needs another token */
+		{ 63, "https://id.test", "k4", false, true },
+		{ 3602, "https://id.test", "k2", true, true },      /* an hour later it is new again */
+	};
+	struct missing_keys m = { 0 };
+
+	EACH(cases, c) {
+		bool asks;
+		EXPECT_INT(missing_key(&m, str_of(c->issuer), str_of(c->kid), c->at_s * 1000, &asks), c->comes_back);
+		EXPECT_INT(asks, c->asks);
+	}
+	for (int i = 0; i < 1000; i++) {                     /* names that are made up: one question a minute all the same */
+		char kid[20];
+		bool asks;
+		snprintf(kid, sizeof kid, "x%d", i);
+		missing_key(&m, STR("https://id.test"), str_of(kid), (3700 + i / 100) * 1000, &asks);
+		EXPECT_INT(asks, i == 0);
+	}
 }
 
 #define NOW 1700000000

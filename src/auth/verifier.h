@@ -25,8 +25,8 @@ struct verifier_options {
 	bool (*resolve_account)(void *context, uint64_t account, struct login_account *out);
 	/* The issuers whose tokens are believed: their number. Strings live in the arena or the directory. */
 	size_t (*issuers)(void *context, struct arena *a, struct issuer **out);
-	/* A token names a key that this issuer, whose keys are fetched, has not here. True: the issuer is being asked just now. */
-	bool (*fetch_keys)(void *context, const struct issuer *i);
+	/* A token names a key that this issuer, whose keys are fetched, has not here: it is to be asked. */
+	void (*fetch_keys)(void *context, const struct issuer *i);
 	void  *context;
 	int    workers;           /* threads for yescrypt; 0: none, verifier_receive() does it (tests) */
 	bool   has_scram;         /* the setting: app passwords get SCRAM keys */

@@ -46,11 +46,16 @@ static void refuse(struct ask *q, const char *why, struct str address, struct ve
 	         protocol_name(q->protocol), STR_ARG(q->who.peer));
 }
 
-static bool may_be_new(struct verifier *v, enum bearer_fault fault, const struct issuer *i)
+static bool may_be_new(struct verifier *v, enum bearer_fault fault, const struct issuer *i, struct str kid)
 {
-	if ((fault != BEARER_UNKNOWN_KEY && fault != BEARER_SIGNATURE) || !i->source.is_fetched || v->o.fetch_keys == NULL)
+	bool asks, comes_back;
+
+	if ((fault != BEARER_UNKNOWN_KEY && fault != BEARER_SIGNATURE) || !i->source.is_fetched)
 		return false;
-	return v->o.fetch_keys(v->o.context, i);
+	comes_back = missing_key(&v->missing, i->name, kid, v->o.now_ms(), &asks);
+	if (asks)
+		v->o.fetch_keys(v->o.context, i);
+	return comes_back;
 }
 
 /* The minute that is forgiven a token (auth/bearer.c) is the session's, too. */
@@ -72,7 +77,7 @@ static void judge(struct ask *q, const struct bearer_request *in, struct arena *
 
 	if (!bearer_is_signed(fault)) {
 		verifier_judge_wrong(q, VERIFY_WRONG, bearer_fault_name(fault), remember_tag(v->remember, q->who.account, in->signed_part), out);
-		if (may_be_new(v, fault, token.issuer))
+		if (may_be_new(v, fault, token.issuer, in->kid))
 			out->outcome = VERIFY_BUSY;
 		return;
 	}

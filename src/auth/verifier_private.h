@@ -2,6 +2,7 @@
 #ifndef FACTEUR_AUTH_VERIFIER_PRIVATE_H
 #define FACTEUR_AUTH_VERIFIER_PRIVATE_H
 #include "auth/hasher.h"
+#include "auth/missing_key.h"
 #include "auth/remember.h"
 #include "auth/throttle.h"
 #include "auth/verifier.h"
@@ -45,6 +46,7 @@ struct verifier {
 	uint64_t         changes;           /* of passwords: a check that began before one is not remembered */
 	struct exchange  exchange[EXCHANGES];
 	int64_t          flushed_ms;
+	struct missing_keys missing;        /* of issuers of tokens */
 };
 
 /* A login begins: who is asking, and who is meant (login may be empty: it is found out later). */

@@ -1,6 +1,7 @@
 /* Who gets in: the whole judgement over a real keys.db, without processes. Workers: none (the test thread hashes), and two. */
 #include "base/test.h"
 #include "auth/app_password.h"
+#include "auth/missing_key.h"
 #include "auth/token_test.h"
 #include "auth/verifier.h"
 #include "base/bytes.h"
@@ -71,12 +72,12 @@ static size_t issuers(void *context, UNUSED struct arena *a, struct issuer **out
 	return w->issuer.key_count > 0;
 }
 
-static bool fetch_keys(void *context, const struct issuer *i)
+static void fetch_keys(void *context, const struct issuer *i)
 {
 	struct world *w = context;
 
 	EXPECT(i == &w->issuer);
-	return ++w->fetches == 1;
+	w->fetches++;
 }
 
 static void on_reply(void *context, const struct verify_reply *r)
@@ -396,8 +397,13 @@ TEST(tokens)
 	EXPECT_INT(w.fetches, 0);                                             /* given by hand: nobody is asked */
 	test_now_ms += 3600 * 1000;
 	w.issuer.source.is_fetched = true;
-	EXPECT_INT(bearer(&w, "", stolen), VERIFY_BUSY);                      /* of a key that the issuer may have since a minute */
-	EXPECT_INT(bearer(&w, "", stolen), VERIFY_WRONG);
+	EXPECT_INT(bearer(&w, "", stolen), VERIFY_BUSY);                      /* of a key that the issuer may have since a minute … */
+	EXPECT_INT(bearer(&w, "", stolen), VERIFY_BUSY);
+	EXPECT_INT(w.fetches, 1);
+	test_now_ms += MISSING_ASK_TAKES_MS;
+	EXPECT_INT(bearer(&w, "", stolen), VERIFY_WRONG);                     /* … and has not … */
+	test_now_ms += MISSING_ASK_EVERY_MS;
+	EXPECT_INT(bearer(&w, "", stolen), VERIFY_WRONG);                     /* … nor now: who comes with it needs another token */
 	EXPECT_INT(bearer(&w, "", TOKEN(key, "alice@example.test", "1")), VERIFY_WRONG);
 	EXPECT_INT(bearer(&w, "", token_signed(thief, "{\"alg\":\"ES256\"}", "{\"iss\":\"https://thief.test\"}", &a)), VERIFY_WRONG);
 	EXPECT_INT(w.fetches, 2);

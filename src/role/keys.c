@@ -25,12 +25,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-enum { PEERS_MAX = 32, TICK_MS = 1000, RELOAD_EVERY_MS = 5000, CERTIFICATES_TIMEOUT_MS = 30000, FETCH_EVERY_MS = 60000, FETCH_TAKES_MS = 10000 };
-
-struct fetch_asked {              /* keys of an issuer, of control */
-	uint64_t issuer;          /* hash of its name */
-	int64_t  at_ms;           /* 0: nobody's place */
-};
+enum { PEERS_MAX = 32, TICK_MS = 1000, RELOAD_EVERY_MS = 5000, CERTIFICATES_TIMEOUT_MS = 30000 };
 
 struct keys;
 
@@ -55,7 +50,6 @@ struct keys {
 	struct dkim_worker *dkim;
 	struct keyring   *keyring;
 	struct lookup    *lookup;         /* NULL until control has sent one */
-	struct fetch_asked asked[ISSUERS_MAX];
 	int64_t           ticked_ms, reloaded_ms;
 	bool              stops;
 };
@@ -130,21 +124,6 @@ static size_t issuers(void *context, struct arena *a, struct issuer **out)
 	return k->lookup ? lookup_issuers(k->lookup, a, out) : 0;
 }
 
-/* The place of the issuer: its own, or the oldest. */
-static struct fetch_asked *asked_of(struct keys *k, uint64_t issuer)
-{
-	struct fetch_asked *place = k->asked;
-
-	for (size_t i = 0; i < ISSUERS_MAX; i++) {
-		if (k->asked[i].at_ms != 0 && k->asked[i].issuer == issuer)
-			return &k->asked[i];
-		if (k->asked[i].at_ms < place->at_ms)
-			place = &k->asked[i];
-	}
-	*place = (struct fetch_asked){ .issuer = issuer };
-	return place;
-}
-
 static struct channel *channel_to(struct keys *k, enum role role)
 {
 	for (size_t i = 0; i < k->peer_count; i++)
@@ -153,22 +132,15 @@ static struct channel *channel_to(struct keys *k, enum role role)
 	return NULL;
 }
 
-/* control decides whether the issuer is asked; it is not told of every token that is made up. */
-static bool fetch_keys(void *context, const struct issuer *i)
+/* control decides whether the issuer is asked. While it is away, nobody does: it looks by itself when it is back. */
+static void fetch_keys(void *context, const struct issuer *i)
 {
 	CLEANUP(buf_free) struct buf b = BUF(2 * ISSUER_TEXT_MAX);
-	struct keys *k = context;
-	struct fetch_asked *asked = asked_of(k, str_hash(i->name, 0));
-	struct channel *control = channel_to(k, ROLE_CONTROL);
-	int64_t now = clock_mono_ms();
+	struct channel *control = channel_to(context, ROLE_CONTROL);
 
-	if (asked->at_ms == 0 || now >= asked->at_ms + FETCH_EVERY_MS) {
-		put_str(&b, i->name);
-		if (control == NULL || channel_notify(control, NOTICE_UNKNOWN_KEY, buf_str(&b), NULL, 0) != ERR_OK)
-			return false;
-		asked->at_ms = now;
-	}
-	return now < asked->at_ms + FETCH_TAKES_MS;
+	put_str(&b, i->name);
+	if (control != NULL)
+		channel_notify(control, NOTICE_UNKNOWN_KEY, buf_str(&b), NULL, 0);
 }
 
 static void verify_answer(void *context, const struct verify_reply *r)
