@@ -35,6 +35,12 @@ const ended = (start, may_be_silent) => new Promise((good, bad) => {
 		onStopCopy(status) { Components.isSuccessCode(status) ? good() : bad(new Error("copy: status 0x" + status.toString(16))); },
 	});
 });
+// It may be busy with what it does by itself (NS_MSG_FOLDER_BUSY).
+const when_free = async start => {
+	for (let tries = 120; ; tries--)
+		try { return await ended(start, true); }
+		catch (why) { if (why.result != 0x8055000a || tries == 0) throw why; await new Promise(go_on => setTimeout(go_on, 250)); }
+};
 const update = f => ended(l => f.QueryInterface(Ci.nsIMsgImapMailFolder).updateFolderWithListener(null, l), true);
 """
 
@@ -61,9 +67,9 @@ SYNC = """
 const names = args[0];
 for (const name of names) {
 	await update(folder(name));
-	await ended(l => folder(name).QueryInterface(Ci.nsIMsgImapMailFolder).expunge(l, null), true);
+	await when_free(l => folder(name).QueryInterface(Ci.nsIMsgImapMailFolder).expunge(l, null));
 	await update(folder(name));
-	await ended(l => folder(name).downloadAllForOffline(l, null), true);
+	await when_free(l => folder(name).downloadAllForOffline(l, null));
 }
 """
 

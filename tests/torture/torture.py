@@ -142,6 +142,7 @@ class Round:
         open(server.log_path, "wb").close()
         if self.plan["end"] == "cut":
             self.before_cut()
+        self.elsewhere.counter.later = self.rng.choice((0.01, 0.01, 0.4))
         hurt = Hurt(server, self.elsewhere)
         server.begin()
         server.folder_of("dave")
