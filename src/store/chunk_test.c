@@ -251,3 +251,30 @@ TEST(damage_is_found_and_spreads_no_further)
 	}
 	log_to_fd(STDERR_FILENO);
 }
+
+TEST(damage_to_names_of_deliveries)
+{
+	static const struct { const char *sql; enum err opened; } cases[] = {
+		{ "UPDATE mailbox SET delivered = x'' WHERE role = 1", ERR_OK },              /* as an older program left it */
+		{ "UPDATE mailbox SET delivered = zeroblob(48) WHERE role = 1", ERR_OK },     /* as one with less room */
+		{ "UPDATE mailbox SET delivered = x'00' WHERE role = 1", ERR_CORRUPT },
+		{ "UPDATE mailbox SET delivered = zeroblob(24000) WHERE role = 1", ERR_CORRUPT },
+		{ "UPDATE mailbox SET delivered = 'no' WHERE role <> 1", ERR_OK },            /* nobody reads it there */
+	};
+	const struct view_config config = { .account = 7 };
+
+	log_to_fd(-1);
+	EACH(cases, c) {
+		const char *dir = test_dir();
+		struct view *v = open_account(dir);
+		EXPECT_OK(view_close(v));
+		struct base b = open_base(dir);
+		sql(b.db, c->sql);
+		close_base(&b);
+		EXPECT_ERR(view_open(dir, &config, &v), c->opened);
+		if (c->opened == ERR_OK)
+			EXPECT_OK(view_close(v));
+		test_dir_remove(dir);
+	}
+	log_to_fd(STDERR_FILENO);
+}
