@@ -264,11 +264,10 @@ static void put_mailboxid(const struct box *box, char out[20])
 	out[17] = '\0';
 }
 
-static void copy_out(struct view *v, const struct box *box, struct arena *a, struct mailbox *out)
+static void copy_out(const struct box *box, struct arena *a, struct mailbox *out)
 {
 	*out = box->seen;
 	out->path = str_copy(a, box->seen.path);
-	out->has_children = has_children(v, box->seen.path);
 	put_mailboxid(box, out->mailboxid);
 }
 
@@ -370,12 +369,13 @@ enum err view_mailboxes(struct view *v, struct arena *a, struct mailbox **out, s
 	return ERR_OK;
 }
 
-static enum err read_subscribed(struct view *v, struct mailbox *m)
+static enum err read_rest(struct view *v, struct mailbox *m)
 {
 	static const char sql[] = "SELECT 1 FROM subscription WHERE path = ?1";
 	enum err e;
 
 	pthread_mutex_lock(&v->db_lock);
+	m->has_children = has_children(v, m->path);
 	{
 		CLEANUP(stmt_release) struct stmt *q = db_query(v->db, sql);
 		stmt_bind_text(q, 1, m->path);
@@ -394,7 +394,7 @@ static enum err give_out(struct view *v, struct box *(*find)(struct view *v, con
 	pthread_mutex_lock(&v->memory_lock);
 	box = find(v, key);
 	if (box != NULL)
-		copy_out(v, box, a, out);
+		copy_out(box, a, out);
 	pthread_mutex_unlock(&v->memory_lock);
 	return box ? ERR_OK : ERR_NOTFOUND;
 }
@@ -409,12 +409,12 @@ static struct box *find_role(struct view *v, const void *key)
 enum err view_mailbox_get(struct view *v, int64_t mailbox_id, struct arena *a, struct mailbox *out)
 {
 	TRY(give_out(v, find_id, &mailbox_id, a, out));
-	return read_subscribed(v, out);
+	return read_rest(v, out);
 }
 
 enum err view_mailbox_by_role(struct view *v, enum mailbox_role role, struct arena *a, struct mailbox *out)
 {
-	/* without subscriptions: each delivery asks, and would pay 3 % of its work for them */
+	/* without the rest: each delivery asks, and would pay 3 % of its work for a subscription, more for the names of ten thousand mailboxes */
 	return give_out(v, find_role, &role, a, out);
 }
 
@@ -425,7 +425,7 @@ enum err view_mailbox_find(struct view *v, struct str path, struct arena *a, str
 	if (mailbox_path(path, a, &right) != ERR_OK)
 		return ERR_NOTFOUND;
 	TRY(give_out(v, find_path, &right, a, out));
-	return read_subscribed(v, out);
+	return read_rest(v, out);
 }
 
 /* ---------------------------------------------------------------------------------------------------------- create */

@@ -140,7 +140,7 @@ enum err view_mailboxes(struct view *v, struct arena *a, struct mailbox **out, s
 /* path: any case of INBOX means INBOX. ERR_NOTFOUND. */
 enum err view_mailbox_find(struct view *v, struct str path, struct arena *a, struct mailbox *out) MUST_CHECK;
 enum err view_mailbox_get(struct view *v, int64_t mailbox_id, struct arena *a, struct mailbox *out) MUST_CHECK;
-enum err view_mailbox_by_role(struct view *v, enum mailbox_role role, struct arena *a, struct mailbox *out) MUST_CHECK;  /* is_subscribed is not set */
+enum err view_mailbox_by_role(struct view *v, enum mailbox_role role, struct arena *a, struct mailbox *out) MUST_CHECK;  /* is_subscribed and has_children are not set */
 /* Makes the missing parents as well (RFC 9051 §6.3.4). role: MAILBOX_PLAIN or one that no mailbox has yet (CREATE …
  * USE). One trailing '/' is ignored. ERR_EXISTS; ERR_INVALID: not a name (empty level, control character, not UTF-8,
  * too long or deep); ERR_CONFLICT: the role is taken; ERR_QUOTA: there are mailboxes_max. out may be NULL. */
