@@ -224,6 +224,7 @@ TEST(visits)
 	park_for(&w, &s[2], 10, true, 7);  /* his own account after all */
 	turn(&w);
 	assert_string_equal(w.told, "watch:7:1;watch:8:1;");
+	EXPECT_INT(w.asks, 1);             /* for both of them */
 	parked_changed(w.parked, 8, 20);
 	turn(&w);
 	EXPECT(strstr(w.told, "0:ATTACH:;") != NULL);

@@ -56,18 +56,30 @@ static void ask_later(struct visit *v)
 	wake_at(v->at, v->ask_ms);
 }
 
+/* For another session of the same account: the answer is for all of them. */
+static bool is_under_way(const struct visit *v)
+{
+	for (const struct member *m = v->m->of->first; m != NULL; m = m->next)
+		for (const struct visit *other = m->visits; other != NULL; other = other->more)
+			if (other->at == v->at && other->is_asked)
+				return true;
+	return false;
+}
+
 static void ask(struct visit *v)
 {
 	const struct parked *p = v->at->table;
+	bool is_asked = is_under_way(v);
 
-	if (!may_ask(v->m->of, loop_now_ms(p->loop))) {
+	if (!is_asked && !may_ask(v->m->of, loop_now_ms(p->loop))) {
 		ask_later(v);
 		return;
 	}
 	v->is_asked = true;
 	v->must_ask = false;
 	v->ask_ms = 0;
-	p->host->may_wait(p->context, v->m->of->account, v->at->account);
+	if (!is_asked)
+		p->host->may_wait(p->context, v->m->of->account, v->at->account);
 }
 
 static void wake_due(void *context)
