@@ -71,7 +71,7 @@ class Maildirs:
 
 class Mbsync(Maildirs):
     name = "mbsync"
-    acts_at_once = forgets_marks = False
+    acts_at_once, forgets_marks, restarts = False, False, 0
 
     def settings(self):
         os.makedirs(self.place(""))
@@ -86,7 +86,7 @@ class Mbsync(Maildirs):
 
 class Offlineimap(Maildirs):
     name = "offlineimap"
-    acts_at_once = forgets_marks = False
+    acts_at_once, forgets_marks, restarts = False, False, 0
 
     def settings(self):
         return ("[general]\naccounts = a\nui = quiet\n[Account a]\nlocalrepository = l\nremoterepository = r\n[Repository l]\ntype = Maildir\nsep = /\n"

@@ -37,7 +37,7 @@ const ended = (start, may_be_silent) => new Promise((good, bad) => {
 });
 // It may be busy with what it does by itself (NS_MSG_FOLDER_BUSY).
 const when_free = async start => {
-	for (let tries = 120; ; tries--)
+	for (let tries = 20; ; tries--)
 		try { return await ended(start, true); }
 		catch (why) { if (why.result != 0x8055000a || tries == 0) throw why; await new Promise(go_on => setTimeout(go_on, 250)); }
 };
@@ -137,18 +137,18 @@ class Thunderbird:
 
     def __init__(self, server, user, folders):
         self.names = {decoded(folder): folder for folder in folders}
-        self.home = tempfile.mkdtemp(prefix="facteur-thunderbird-")
-        profile = os.path.join(self.home, "profile")
-        os.makedirs(profile)
-        with open(os.path.join(profile, "user.js"), "w") as f:
+        self.home, self.restarts = tempfile.mkdtemp(prefix="facteur-thunderbird-"), 0
+        self.profile = os.path.join(self.home, "profile")
+        os.makedirs(self.profile)
+        with open(os.path.join(self.profile, "user.js"), "w") as f:
             f.writelines(f'user_pref("{key}", {value});\n' for key, value in PREFERENCES.items())
-        self.program = Marionette("thunderbird", profile, self.home)
+        self.program = Marionette("thunderbird", self.profile, self.home)
         with open(os.path.join(server.dir, "ca.pem")) as f:
             ca = "".join(line.strip() for line in f if not line.startswith("-"))
         address = f"{user}@{server.domain}"
         try:
             self.ask(ACCOUNT, "localhost", server.port(993), address, server.passwords[address], ca)
-            wait_for(lambda: set(self.names) <= set(self.ask("return all().map(name_of);")), 60, "Thunderbird knows the folders")
+            self.wait_for_folders()
         except BaseException:
             self.close()
             raise
@@ -156,8 +156,21 @@ class Thunderbird:
     def ask(self, body, *args):
         return self.program.script(PRELUDE + body, *args)
 
+    def wait_for_folders(self):
+        wait_for(lambda: set(self.names) <= set(self.ask("return all().map(name_of);")), 60, "Thunderbird knows the folders")
+
     def sync(self):
-        self.ask(SYNC, list(self.names))
+        """A download that was cut off may leave its folder busy until the program ends: then it is started anew, as people do."""
+        try:
+            self.ask(SYNC, list(self.names))
+        except AssertionError as why:
+            if "NS_MSG_FOLDER_BUSY" not in str(why):
+                raise
+            self.program.close()
+            self.program = Marionette("thunderbird", self.profile, self.home)
+            self.restarts += 1
+            self.wait_for_folders()
+            self.ask(SYNC, list(self.names))
 
     def view(self):
         """Bytes come as a character each."""

@@ -281,7 +281,7 @@ def main():
             game = Game(server, PROGRAMS[name], options.rounds, seed, not options.no_kills)
             game.play()
             print(f"  ok    {name}: {game.rounds} rounds, {game.changes} changes, {game.killed} cells killed, {len(game.model)} messages in the end,"
-                  f" {time.monotonic() - begin:.0f} s", flush=True)
+                  f"{f' started anew {game.near.restarts} times,' if game.near.restarts else ''} {time.monotonic() - begin:.0f} s", flush=True)
         except Exception as why:
             failed += 1
             print(f"  FAIL  {name}: {why}\n--- end of the server's log\n{server.log()[-2000:]}", flush=True)
