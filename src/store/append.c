@@ -219,7 +219,7 @@ static enum err finish_long(struct append *ap, struct incoming *m)
 	return body_writer_commit(&ap->writer, m->email, &m->place);
 }
 
-/* The records that wait in memory. */
+/* The records that wait in memory: never more than PLACE_MOST, since finish_short() counts the long messages between them, too. */
 static enum err place_all(struct append *ap)
 {
 	uint32_t emails[PLACE_MOST];
@@ -248,7 +248,7 @@ static enum err finish_short(struct append *ap, struct incoming *m)
 
 	digest_message(whole, &ap->arena, &m->digest);
 	m->place.size = whole.n;
-	return ap->memory.n >= WRITE_AT_ONCE || ap->n - ap->n_placed == PLACE_MOST ? place_all(ap) : ERR_OK;
+	return ap->memory.n >= WRITE_AT_ONCE || ap->n - ap->n_placed >= PLACE_MOST ? place_all(ap) : ERR_OK;
 }
 
 enum err append_end(struct append *ap)

@@ -269,6 +269,43 @@ TEST(long_message)
 	test_dir_remove(dir);
 }
 
+/* However they are mixed: short ones are written together, many at a time, long ones alone, and each is found where its row says. */
+TEST(short_messages_around_a_long_one)
+{
+	enum { BEFORE = 255, ALL = 700 };
+	CLEANUP(arena_free) struct arena a = { 0 };
+	CLEANUP(buf_free) struct buf chunk = BUF(200000);
+	const char *dir = test_dir();
+	struct view *v = open_french(dir);
+	struct append_new in = { .mailbox_id = inbox_of(v) };
+	struct appended *done;
+	struct append *ap;
+	size_t n;
+
+	for (int i = 0; i < 10000; i++)
+		buf_printf(&chunk, "line number %04d\r\n", i);
+	EXPECT_OK(append_begin(v, &ap));
+	for (int i = 0; i < ALL; i++) {
+		EXPECT_OK(append_message(ap, &in, 0));
+		EXPECT_OK(append_write(ap, arena_printf(&a, "%04d\r\n", i)));
+		for (int j = 0; i == BEFORE && j < 10; j++)
+			EXPECT_OK(append_write(ap, buf_str(&chunk)));
+		EXPECT_OK(append_end(ap));
+	}
+	EXPECT_OK(append_commit(&ap, &a, &done, &n));
+	EXPECT_INT(n, ALL);
+	for (size_t i = 0; i < n; i++) {
+		struct body body;
+		char text[4];
+		EXPECT_OK(body_open(v, done[i].email, &body));
+		EXPECT_OK(body_read(&body, 0, text, 4));
+		EXPECT_STR(str_make(text, 4), str_cstr(&a, arena_printf(&a, "%04d", (int)i)));
+		body_close(&body);
+	}
+	view_close(v);
+	test_dir_remove(dir);
+}
+
 TEST(what_is_refused_leaves_nothing)
 {
 	CLEANUP(arena_free) struct arena a = { 0 };
