@@ -1,5 +1,8 @@
 /* Completion for shells. The script for a shell is short and asks this program for every word (`facteur completion
- * words …`), so that what is offered always fits the program that is installed. */
+ * words …`), so that what is offered always fits the program that is installed.
+ *
+ * Words may be names that somebody else has chosen, and an alias may be called `halt`@example.org: no script lets the shell look into a word (compgen -W
+ * would run that), and what is inserted is quoted, by bash's printf %q, by zsh's compadd and by fish by themselves. */
 #include "cli/completion.h"
 #include "base/mem.h"
 #include "cli/flags.h"
@@ -12,9 +15,11 @@ enum { WORDS_MAX = 64, OUTPUT_MAX = 64 << 10, LISTED_MAX = 500, WORD_MAX = 300, 
 static const struct { const char *shell, *script; } scripts[] = {
 	{ "bash",
 	  "_facteur() {\n"
-	  "\tlocal IFS=$'\\n'\n"
-	  "\tCOMPREPLY=($(compgen -W \"$(facteur completion words -- \"${COMP_WORDS[@]:1:COMP_CWORD-1}\" 2>/dev/null)\" -- "
-	  "\"${COMP_WORDS[COMP_CWORD]}\"))\n"
+	  "\tlocal word typed=${COMP_WORDS[COMP_CWORD]}\n"
+	  "\tCOMPREPLY=()\n"
+	  "\twhile IFS= read -r word; do\n"
+	  "\t\t[[ $word == \"$typed\"* ]] && printf -v word %q \"$word\" && COMPREPLY+=(\"$word\")\n"
+	  "\tdone < <(facteur completion words -- \"${COMP_WORDS[@]:1:COMP_CWORD-1}\" 2>/dev/null)\n"
 	  "}\n"
 	  "complete -o default -F _facteur facteur\n" },
 	{ "zsh",

@@ -47,6 +47,21 @@ def test_exit_codes(server):
     expect("account list" in err, f"the nearest command is named: {err}")
 
 
+def test_a_tab_offers_names_and_runs_none(server):
+    wild, plain = "`touch${IFS}ran`@example.test", "info@example.test"
+    for alias in (wild, plain):
+        server.cli("alias", "add", alias, "alice@example.test")
+    script = run("completion", "bash")[1] + f"""
+        facteur() {{ "{BINARY}" -d "{server.dir}" "$@"; }}
+        tab() {{ COMP_WORDS=(facteur "$@"); COMP_CWORD=$#; _facteur; echo "${{COMPREPLY[@]}}"; }}
+        tab alias remove ''; eval "printf '<%s>' ${{COMPREPLY[@]}}"; echo; tab alias remove in; tab alias re"""
+    with tempfile.TemporaryDirectory() as folder:
+        done = subprocess.run(["bash", "-c", script], stdout=subprocess.PIPE, cwd=folder, timeout=60, check=True)
+        lines = done.stdout.decode().splitlines()
+        expect(os.listdir(folder) == [], "a name is no command")
+    expect(f"<{wild}>" in lines[1] and lines[2:] == [plain, "remove"], lines)
+
+
 def test_json_also_when_it_fails(server):
     for args, want in ((("-d", "/nonexistent/facteur", "account", "list"), 1), (("account", "list", "--no-such"), 2), (("account", "add"), 2)):
         code, out, err = run(*args, "--json")
