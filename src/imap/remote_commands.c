@@ -82,9 +82,9 @@ static struct imap_reply idle(struct imap_session *s, struct imap_cmd *c)
 	struct str line;
 
 	if (link == NULL || link_send(link, arena_printf(&c->arena, STR_FMT " IDLE\r\n", STR_ARG(c->tag))) != ERR_OK || imap_remote_line(s->remote, begins_idle, &line) != ERR_OK ||
-	    !begins_idle(line))
+	    str_starts(line, STR("* BYE")))
 		return imap_remote_gone(s->remote, c);
-	return imap_idle(s, c);
+	return begins_idle(line) ? imap_idle(s, c) : imap_remote_reply(c, line);
 }
 
 /* The owner's cell takes no more guests at the moment, or does not start: it has begun nothing, and what was known there is known as before. That
@@ -337,9 +337,9 @@ static bool takes_selected(struct imap_session *s, struct imap_cmd *c, struct im
 		*reply = imap_arg_end(c) ? idle(s, c) : imap_bad(c, "");
 		return true;
 	}
-	if ((is_word(c, "ENABLE") || is_word(c, "LANGUAGE")) && args.n > 0) {  /* both have to speak so */
-		forward(s->remote, c);
-		return false;
+	if ((is_word(c, "ENABLE") || is_word(c, "LANGUAGE")) && args.n > 0) {  /* both have to speak so, or none */
+		*reply = forward(s->remote, c);
+		return reply->status != IMAP_OK;
 	}
 	if ((c->row->allowed & IN_AUTH) && !is_word(c, "NOOP"))
 		return false;

@@ -3,11 +3,15 @@
  * in the other account. How many there are is asked before their bodies are read.
  *
  * All or none, as within an account: one append, committed when everything has come. MOVE removes afterwards what was copied, and nothing else; a
- * server that is killed in between leaves the messages in both places. Whether they may be removed is asked before, of a uid that no message has. */
+ * server that is killed in between leaves the messages in both places. Whether they may be removed is asked before, of a uid that no message has; but
+ * not before they are read: the other cell tells of removals with that answer, and the client's message numbers are from before them. */
 #include "imap/remote.h"
 #include "base/clock.h"
+#include <poll.h>
 
-enum { NO_UID = 0xfffffffe, MESSAGES_DROPPED_MAX = 1000000 };
+#define NO_UID "4294967294"
+
+enum { MESSAGES_DROPPED_MAX = 1000000, REMOVAL_TRIES = 500, REMOVAL_PAUSE_MS = 20 };
 
 /* ------------------------------------------------------------------------------------------------------ from there to here */
 
@@ -230,34 +234,36 @@ static struct imap_reply fetch_all(struct copying *x, struct str set)
 	return imap_remote_gone(x->r, x->c);
 }
 
-/* Removes what was copied. */
-static struct imap_reply remove_there(struct copying *x)
+/* What is copied must go: where its owner's cell has no room for a command at the moment it is said again. */
+static struct imap_reply insist(struct copying *x, struct str command)
 {
-	const char *uids = uid_set_text(&x->from, &x->c->arena);
-	struct imap_reply reply = imap_remote_command(x->r, x->c, arena_printf(&x->c->arena, "UID STORE %s +FLAGS.SILENT (\\Deleted)", uids));
+	struct imap_reply reply;
 
-	if (reply.status == IMAP_OK)
-		reply = imap_remote_command(x->r, x->c, arena_printf(&x->c->arena, "UID EXPUNGE %s", uids));
-	return reply;
+	for (int tries = REMOVAL_TRIES;; tries--) {
+		reply = imap_remote_command(x->r, x->c, command);
+		if (reply.status != IMAP_NO || !str_starts(reply.text, STR("[INUSE]")) || tries == 0 || session_is_dead(x->s->s))
+			return reply;
+		session_will_wait(x->s->s);
+		poll(NULL, 0, REMOVAL_PAUSE_MS);
+	}
 }
+
+static struct imap_reply remove_uids(struct copying *x, const char *uids)
+{
+	struct imap_reply reply = insist(x, arena_printf(&x->c->arena, "UID STORE %s +FLAGS.SILENT (\\Deleted)", uids));
+
+	return reply.status == IMAP_OK ? insist(x, arena_printf(&x->c->arena, "UID EXPUNGE %s", uids)) : reply;
+}
+
+/* Removes what was copied. */
+static struct imap_reply remove_there(struct copying *x) { return remove_uids(x, uid_set_text(&x->from, &x->c->arena)); }
 
 /* May messages of the selected mailbox there be removed? */
-static struct imap_reply ask_removal(struct copying *x)
+static struct imap_reply ask_removal(struct copying *x) { return remove_uids(x, NO_UID); }
+
+static struct imap_reply ask_before(struct copying *x, struct str set)
 {
-	struct imap_reply reply = imap_remote_command(x->r, x->c, arena_printf(&x->c->arena, "UID STORE %u +FLAGS.SILENT (\\Deleted)", NO_UID));
-
-	if (reply.status == IMAP_OK)
-		reply = imap_remote_command(x->r, x->c, arena_printf(&x->c->arena, "UID EXPUNGE %u", NO_UID));
-	return reply;
-}
-
-static struct imap_reply ask_before(struct copying *x, struct str set, bool is_move)
-{
-	struct imap_reply reply = { .status = IMAP_OK };
-
-	if (!is_small(set))
-		reply = count_there(x, set);
-	return reply.status == IMAP_OK && is_move ? ask_removal(x) : reply;
+	return is_small(set) ? (struct imap_reply){ .status = IMAP_OK } : count_there(x, set);
 }
 
 static struct imap_reply here_it_is(struct copying *x, bool is_move)
@@ -295,7 +301,7 @@ struct imap_reply imap_remote_copy_from(struct imap_session *s, struct imap_cmd 
 	if (e == ERR_NOTFOUND)
 		return imap_no(c, "TRYCREATE", "there is no such mailbox; CREATE it first");
 	if (e == ERR_OK) {
-		reply = ask_before(&x, set, is_move);
+		reply = ask_before(&x, set);
 		if (reply.status != IMAP_OK)
 			return reply;
 	}
@@ -308,6 +314,8 @@ struct imap_reply imap_remote_copy_from(struct imap_session *s, struct imap_cmd 
 	reply = fetch_all(&x, set);
 	if (reply.status == IMAP_OK && x.n == 0)
 		return imap_ok(c, "none of these messages is there");
+	if (reply.status == IMAP_OK && is_move && x.e == ERR_OK)
+		reply = ask_removal(&x);
 	if (reply.status == IMAP_OK || (reply.status == IMAP_NO && !reply.is_last && x.n > 0 && x.e != ERR_OK))
 		reply = here_it_is(&x, is_move);
 	append = x.append;  /* NULL once it is committed */
@@ -441,6 +449,9 @@ static struct imap_reply end_across(struct copying *x, bool is_move)
 		return imap_remote_reply(x->c, x->refused);
 	if (x->e == ERR_LIMIT)
 		return too_many(x->c);
+	reply = is_move && x->e == ERR_OK ? ask_removal(x) : (struct imap_reply){ .status = IMAP_OK };
+	if (reply.status != IMAP_OK)
+		return reply;
 	if (x->e != ERR_OK || link_send(x->to->link, STR("\r\n")) != ERR_OK)
 		return imap_remote_gone(x->to, x->c);
 	reply = imap_remote_answer(x->to, x->c);
@@ -465,7 +476,7 @@ struct imap_reply imap_remote_copy_across(struct imap_session *s, struct imap_cm
 
 	if (imap_remote_for(s, c, address, &to, &reply) == NULL)
 		return reply;
-	reply = ask_before(&x, set, is_move);
+	reply = ask_before(&x, set);
 	if (reply.status == IMAP_OK && imap_remote_link(to) == NULL)
 		reply = imap_remote_gone(to, c);
 	if (reply.status != IMAP_OK)

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #define HERS "\"Other Users/alice@x/"
+#define MESSAGE "* 1 FETCH (UID 7 FLAGS (\\Seen \\Recent k) INTERNALDATE \"17-Jul-1996 02:44:25 -0700\" BODY[] {5}\r\nabcde)\r\n"
 #define SELECTED "* 3 EXISTS\r\na OK [READ-WRITE] selected\r\n"
 
 struct world {
@@ -151,8 +152,15 @@ TEST(what_another_cell_says)
 		{ "b copy 1:* INBOX\r\n", "* ESEARCH (TAG \"b\") COUNT 1001\r\nb OK searched\r\n", "b NO [LIMIT]", "ESEARCH", false },
 		{ "b uid copy 1:* INBOX\r\n", "* ESEARCH (TAG \"b\") UID COUNT 0\r\nb OK searched\r\nb OK fetched\r\n", "b OK none of these", "ESEARCH", false },
 		{ "b copy 1:1001 INBOX\r\n", "b BAD no such number\r\n", "b BAD no such number", NULL, false },
-		/* MOVE asks first whether it may remove */
-		{ "b move 1 INBOX\r\n", "b NO [NOPERM] no\r\n", "b NO [NOPERM] no", NULL, false },
+		/* MOVE asks whether it may remove, when it has read: numbers mean what they did when the client said them */
+		{ "b move 1 INBOX\r\n", MESSAGE "b OK done\r\nb OK may\r\n* 1 EXPUNGE\r\nb NO [NOPERM] no\r\n", "* 1 EXPUNGE\r\nb NO [NOPERM] no", "COPYUID", false },
+		/* what is copied is removed, also when she has no room for the command at once: else it would be there twice */
+		{ "b move 1 INBOX\r\n", MESSAGE "b OK done\r\nb OK may\r\nb OK may\r\nb NO [INUSE] wait\r\nb OK stored\r\nb NO [INUSE] wait\r\n* 1 EXPUNGE\r\nb OK expunged\r\n",
+		  "* 1 EXPUNGE\r\nb OK moved", "INUSE", false },
+		/* she has no room for it now: nothing is lost by that */
+		{ "b idle\r\nc noop\r\n", "b NO [INUSE] too many\r\nc OK done\r\n", "b NO [INUSE] too many\r\nc OK done\r\n", "BYE", false },
+		{ "b idle\r\n", "* BYE no\r\n", "* BYE [UNAVAILABLE]", "+", true },
+		{ "b language fr\r\nc noop\r\n", "b NO [INUSE] too many\r\nc OK done\r\n", "b NO [INUSE] too many\r\nc OK done\r\n", "LANGUAGE", false },
 		{ "b replace 1 INBOX {3+}\r\nabc\r\n", "", "b NO [CANNOT]", NULL, false },
 		{ "b replace 1 " HERS "INBOX\" {3+}\r\nabc\r\n", "+ go\r\n* OK [APPENDUID 1 4] stored\r\n* 1 EXPUNGE\r\nb OK replaced\r\n",
 		  "* OK [APPENDUID 1 4] stored\r\n* 1 EXPUNGE\r\nb OK replaced", "+ ", false },
@@ -407,17 +415,16 @@ static struct str sent_to_dave(struct world *w)
 /* Out of a mailbox of one account into one of another, neither of which is the client's. */
 TEST(copies_between_two_others)
 {
-#define MESSAGE "* 1 FETCH (UID 7 FLAGS (\\Seen \\Recent k) INTERNALDATE \"17-Jul-1996 02:44:25 -0700\" BODY[] {5}\r\nabcde)\r\n"
 	static const struct { const char *command, *alice, *dave, *heard; } cases[] = {
 		{ "b copy 1 \"Other Users/dave@x/f\"\r\n", MESSAGE "b OK done\r\n", "+ go\r\nb OK [APPENDUID 9 3] stored\r\n", "b OK [COPYUID 9 7 3] copied" },
 		{ "b copy 1 \"Other Users/dave@x/f\"\r\n", MESSAGE "b OK done\r\n", "b NO [OVERQUOTA] full\r\n", "b NO [OVERQUOTA] full" },
 		{ "b copy 1 \"Other Users/dave@x/f\"\r\n", MESSAGE "b OK done\r\n", "+ go\r\nb NO [TRYCREATE] none\r\n", "b NO [TRYCREATE] none" },
 		{ "b copy 1 \"Other Users/dave@x/f\"\r\n", MESSAGE "b OK done\r\n", "* 7 EXISTS\r\n", "b NO [UNAVAILABLE]" },
 		{ "b copy 1 \"Other Users/dave@x/f\"\r\n", "b OK done\r\n", "", "b OK none of these" },
-		{ "b move 1:2 \"Other Users/dave@x/f\"\r\n", "b OK may\r\nb OK may\r\n" MESSAGE "b OK [MESSAGELIMIT 1 7] fetched\r\n", "+ go\r\n", "b NO [MESSAGELIMIT 1 7] " },
-		{ "b move 1 \"Other Users/dave@x/f\"\r\n", "b OK may\r\nb OK may\r\n" MESSAGE "b OK done\r\nb OK stored\r\n* 1 EXPUNGE\r\nb OK expunged\r\n",
+		{ "b move 1:2 \"Other Users/dave@x/f\"\r\n", MESSAGE "b OK [MESSAGELIMIT 1 7] fetched\r\n", "+ go\r\n", "b NO [MESSAGELIMIT 1 7] " },
+		{ "b move 1 \"Other Users/dave@x/f\"\r\n", MESSAGE "b OK done\r\nb OK may\r\nb OK may\r\nb OK stored\r\n* 1 EXPUNGE\r\nb OK expunged\r\n",
 		  "+ go\r\nb OK [APPENDUID 9 3] stored\r\n", "* OK [COPYUID 9 7 3] these\r\n* 1 EXPUNGE\r\nb OK moved" },
-		{ "b move 1 \"Other Users/dave@x/f\"\r\n", "b NO [NOPERM] no\r\n", "", "b NO [NOPERM] no" },
+		{ "b move 1 \"Other Users/dave@x/f\"\r\n", MESSAGE "b OK done\r\nb NO [NOPERM] no\r\n", "+ go\r\n", "b NO [NOPERM] no" },
 	};
 
 	EACH(cases, c) {
