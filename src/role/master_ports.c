@@ -146,8 +146,8 @@ static int take_given(struct given *given, const union address *want, bool is_sh
 	return -1;
 }
 
-/* What was given and not taken goes, here and in the manager: that of this port, which is wanted otherwise now; 0: all that is left. False: there
- * was nothing. */
+/* What was given and not taken goes, here and in the manager: that of this port, which is wanted otherwise now; 0: all that is left. Shut down,
+ * it is in nobody's way, and lets nobody wait in vain, whenever the manager closes its copy. False: there was nothing. */
 static bool let_go(struct given *given, uint16_t number)
 {
 	bool had = false;
@@ -155,6 +155,7 @@ static bool let_go(struct given *given, uint16_t number)
 	for (size_t i = 0; i < given->n; i++) {
 		if (given->fds[i] >= 0 && (number == 0 || number_at(given->fds[i]) == number)) {
 			had = true;
+			shutdown(given->fds[i], SHUT_RDWR);
 			fd_close(&given->fds[i]);
 		}
 	}
@@ -198,10 +199,13 @@ static enum err bind_one(struct master *m, struct given *given, const char *addr
 	int fd = take_given(given, &a, is_shared);
 	if (fd < 0)
 		fd = bind_anew(&a, n, is_shared);
-	if (fd < 0 && errno == EADDRINUSE && let_go(given, number))
+	int why = errno;
+	if (fd < 0 && why == EADDRINUSE && let_go(given, number)) {
 		fd = bind_anew(&a, n, is_shared);
+		why = errno;
+	}
 	if (fd < 0)
-		return is_optional && (errno == EADDRNOTAVAIL || errno == EAFNOSUPPORT) ? ERR_OK : say_why_not(address, port, number, errno);
+		return is_optional && (why == EADDRNOTAVAIL || why == EAFNOSUPPORT) ? ERR_OK : say_why_not(address, port, number, why);
 	keep(m, &(struct listener){ fd, port->role, index, port->protocol, port->implicit_tls, number });
 	return ERR_OK;
 }

@@ -3,21 +3,22 @@
  * would be the largest in master.
  *
  * All that is kept has one name, and is known by what it is (master_ports.c compares the addresses): the name is only there to have
- * it forgotten. A manager works through its datagrams in their order, so forgetting all and keeping some again leaves no gap. */
+ * it forgotten. A manager works through its datagrams in their order, so forgetting all and keeping some again leaves no gap. When it closes
+ * what it forgets is its own affair (systemd does it in the background from version 254 on), so nothing here waits for that. */
 #include "role/notify.h"
 #include "base/err.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/scan.h"
 #include <fcntl.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { FDS_MAX = 250, FIRST_GIVEN = 3, GIVEN_MAX = 4096, BARRIER_MS = 2000 };  /* a datagram carries 253 at most (unix(7)); sd_listen_fds(3) */
+enum { FDS_MAX = 250, FIRST_GIVEN = 3, GIVEN_MAX = 4096 };  /* a datagram carries 253 at most (unix(7)); sd_listen_fds(3) */
 
 /* False: nobody asked, or nobody listens (logged). */
 static bool manager_address(struct sockaddr_un *to, socklen_t *length)
@@ -73,18 +74,17 @@ void notify_keep(const int *fds, size_t n)
 			return;
 }
 
-/* BARRIER=1: the manager closes the pipe's end when it has worked through all that was sent before. */
-void notify_forget(void)
-{
-	int ends[2];
+void notify_forget(void) { notify_manager("FDSTOREREMOVE=1\nFDNAME=facteur"); }
 
-	if (!send_state("FDSTOREREMOVE=1\nFDNAME=facteur", NULL, 0) || pipe2(ends, O_CLOEXEC) < 0)
-		return;
-	bool is_sent = send_state("BARRIER=1", &ends[1], 1);
-	close(ends[1]);
-	if (is_sent)
-		poll(&(struct pollfd){ .fd = ends[0] }, 1, BARRIER_MS);
-	close(ends[0]);
+/* One socket by two numbers: whoever lets one of them go would lose the other. */
+static bool is_among(const int *fds, size_t n, int fd)
+{
+	struct stat one, other;
+
+	for (size_t i = 0; i < n; i++)
+		if (fstat(fds[i], &one) == 0 && fstat(fd, &other) == 0 && one.st_dev == other.st_dev && one.st_ino == other.st_ino)
+			return true;
+	return false;
 }
 
 size_t notify_given(int **fds)
@@ -96,9 +96,14 @@ size_t notify_given(int **fds)
 	*fds = NULL;
 	if (pid && count && str_to_u64(str_of(pid), &meant) && meant == (uint64_t)getpid() && str_to_u64(str_of(count), &n) && n <= GIVEN_MAX)
 		*fds = mem_alloc((n + 1) * sizeof(**fds));
-	for (int fd = FIRST_GIVEN; *fds && fd < FIRST_GIVEN + (int)n; fd++)
-		if (fcntl(fd, F_SETFD, FD_CLOEXEC) == 0)
+	for (int fd = FIRST_GIVEN; *fds && fd < FIRST_GIVEN + (int)n; fd++) {
+		if (fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
+			continue;
+		if (is_among(*fds, given, fd))
+			close(fd);
+		else
 			(*fds)[given++] = fd;
+	}
 	unsetenv("LISTEN_PID");  /* not for the roles */
 	unsetenv("LISTEN_FDS");
 	unsetenv("LISTEN_FDNAMES");

@@ -11,10 +11,10 @@ void notify_manager(const char *state);
  * does not take twice. */
 void notify_keep(const int *fds, size_t n);
 
-/* The manager closes its copies. Returns when it has, or after two seconds: until then their addresses are taken. */
+/* The manager closes its copies, sooner or later: whoever wants their addresses shuts them down first. */
 void notify_forget(void);
 
-/* The descriptors that the manager gave to this process, close-on-exec; *fds (mem_free) and what is in it are the caller's. None the second
+/* The descriptors that the manager gave to this process, close-on-exec and each once; *fds (mem_free) and what is in it are the caller's. None the second
  * time. */
 size_t notify_given(int **fds);
 #endif
