@@ -617,6 +617,7 @@ TEST(issuers_of_tokens)
 static struct page { const char *url; int status; const char *text; } web[8];
 static int asked, asked_public;
 static bool is_withdrawn;   /* the issuer is removed while it is asked */
+static bool is_net_away;
 
 static enum err fetch(UNUSED void *context, const struct http_place *p, struct arena *a, struct fetch_said *out)
 {
@@ -624,6 +625,8 @@ static enum err fetch(UNUSED void *context, const struct http_place *p, struct a
 
 	asked++;
 	asked_public += p->public_only;
+	if (is_net_away)
+		return ERR_UNAVAILABLE;
 	*out = (struct fetch_said){ .e = ERR_UNAVAILABLE, .why = STR("no connection in time") };
 	if (is_withdrawn)
 		EXPECT_OK(issuer_remove(own_host->directory, STR("https://id.test/mail")));
@@ -667,6 +670,7 @@ TEST(keys_of_issuers_are_fetched)
 		{ { { DOCUMENT, 200, ABOUT }, { "https://id.test/keys", 200, "{\"keys\":[{\"kty\":\"oct\",\"k\":\"AAAA\"}]}" } }, "notfound", "publishes a private or shared key" },
 		{ { { DOCUMENT, 404, "" }, { OTHER_DOCUMENT, 200, ABOUT }, { "https://id.test/keys", 200, "{\"keys\":[" JWK("k0") "]}" } }, "", "Its keys were fetched" },
 	};
+	CLEANUP(arena_free) struct arena long_texts = { 0 };
 	struct admin_offline *o = begin();
 	struct admin_host host = *admin_offline_host(o);
 
@@ -712,10 +716,34 @@ TEST(keys_of_issuers_are_fetched)
 	age_keys(o, 2);
 	wants(o, "oauth refresh", "'due':true", 0, "keys", "0");
 	says(o, "oauth check", "'token':'" TOKEN_K1 "'", "it is signed with the key \"k1\", which its issuer does not publish; the issuer was asked just now. "
-	     "no token of it logs in, as its last keys are too old (the setting token_keys_age): https://keys.test:8443/ answers with the status 503: "
+	     "no token of it logs in, as its last keys are too old (the setting token_keys_age), or were withdrawn: https://keys.test:8443/ answers with the status 503: "
 	     "is the issuer written as in \"iss\" of its tokens? If it publishes nothing there, give its keys with --keys FILE");
 	web[1].status = 200;
 	wants(o, "oauth refresh", "", 0, "keys", "2");
+	uint64_t version = directory_version(host.directory);
+	web[1].text = "{\"keys\":[" JWK("k1") "," JWK("k0") "]}";
+	wants(o, "oauth refresh", "", 0, "keys", "2");
+	EXPECT_INT(directory_version(host.directory), version);   /* in another order they are the same */
+	is_net_away = true;                               /* our own trouble is told, too, and counts */
+	wants(o, "oauth refresh", "", 0, "trouble", "\"" DOCUMENT " could not be fetched: the process of this server that asks others does not answer\"");
+	wants(o, "oauth list", "", 0, "keys", "2");
+	gives(o, "oauth add", "'issuer':'https://id.test/other','audience':'mail'", "notfound");
+	is_net_away = false;
+	/* an issuer that says that it has no key takes back those of before */
+	web[1].text = "{\"keys\":[]}";
+	wants(o, "oauth refresh", "", 0, "keys", "0");
+	web[1].text = "{\"keys\":[" JWK("k0") "," JWK("k1") "]}";
+	wants(o, "oauth refresh", "", 0, "keys", "2");
+	/* a document that goes on and on */
+	web[2].text = arena_printf(&long_texts, "{\"issuer\":\"%0*d\"}", 50000 - 20, 0).p;
+	struct answer long_one = ask(o, "oauth refresh", "");
+	EXPECT(strlen(text(json_array_get(long_one.rows, 0), "trouble")) < 2000);
+	answer_free(&long_one);
+	web[2].text = arena_printf(&long_texts, "{\"issuer\":\"https://id.test/mail\",\"jwks_uri\":\"https://id.test/%0*d\"}", 10000, 0).p;
+	long_one = ask(o, "oauth refresh", "");
+	EXPECT(strstr(text(json_array_get(long_one.rows, 0), "trouble"), "does not say where its keys are") != NULL);
+	answer_free(&long_one);
+	wants(o, "oauth list", "", 0, "keys", "2");
 	/* by hand again: the server leaves them alone */
 	is_withdrawn = true;
 	gives(o, "oauth refresh", "", "");                /* gone meanwhile: not made again */

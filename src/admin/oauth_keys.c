@@ -5,7 +5,7 @@
  *
  * Both texts come over https from a server whose certificate is right, so nobody between can put keys of his own there. Whatever goes wrong, the keys
  * that were fetched before stay, and the list says what it was; but not for ever: an issuer that gives none for days (the setting token_keys_age) may
- * have lost one to a thief, and could not say so.
+ * have lost one to a thief, and could not say so. An issuer that publishes a set without a key of use has said so: those of before count no longer.
  *
  * The administrator has named the issuer, and may mean one in his own network. The document of the issuer names where its keys are: at another host
  * that is a stranger's word, and not followed into private networks. */
@@ -26,14 +26,16 @@ static struct str url_text(const struct http_url *u, struct arena *a)
 	return arena_printf(a, "https://" STR_FMT ":%u" STR_FMT, STR_ARG(u->host), u->port, STR_ARG(u->path));
 }
 
+/* why may be a stranger's: as much of it as is kept. */
 static enum err is_at_fault(struct issuer_source *s, enum issuer_fault fault, struct str why)
 {
 	s->fault = fault;
-	s->why = why;
+	s->why = str_sub(why, 0, ISSUER_WHY_MAX);
 	return ERR_NOTFOUND;
 }
 
-/* ERR_NOTFOUND: there is no such text; the source says why. */
+/* ERR_NOTFOUND: there is no such text; the source says why, also where it is our own process that does not answer: else the age of the keys would not be
+ * looked at as long as it does not. */
 static enum err fetch(struct admin_call *c, const struct http_url *url, bool public_only, struct issuer_source *s, struct str *text)
 {
 	struct http_place place = { .host = url->host, .port = url->port, .path = url->path, .body_max = FETCH_ANSWER_MAX, .deadline_ms = FETCH_MS,
@@ -46,7 +48,7 @@ static enum err fetch(struct admin_call *c, const struct http_url *url, bool pub
 	if (e == ERR_INVALID)  /* net would not even ask */
 		return is_at_fault(s, ISSUER_NO_ANSWER, STR("that is not the name of a host"));
 	if (e != ERR_OK)
-		return e;
+		return is_at_fault(s, ISSUER_NO_ANSWER, STR("the process of this server that asks others does not answer"));
 	if (said.e != ERR_OK)
 		return is_at_fault(s, ISSUER_NO_ANSWER, said.why);
 	if (said.status != 200)
@@ -144,25 +146,34 @@ struct str oauth_trouble(struct admin_call *c, const struct issuer *i)
 	if (s->fault == ISSUER_FINE)
 		return STR("");
 	words = text_format(&c->arena, c->lang, texts[s->fault], ADMIN_TEXTS(s->asked, s->why));
-	return i->key_count > 0 || s->fetched_s == 0 ? words : text_format(&c->arena, c->lang, TEXT_ISSUER_KEYS_TOO_OLD, ADMIN_TEXTS(words));
+	return i->key_count > 0 || s->fetched_s == 0 || s->fault == ISSUER_KEYS_NONE ? words : text_format(&c->arena, c->lang, TEXT_ISSUER_KEYS_TOO_OLD, ADMIN_TEXTS(words));
 }
 
+static bool has_key(const struct issuer *i, const struct issuer_key *k)
+{
+	for (size_t j = 0; j < i->key_count; j++)
+		if (str_eq(i->keys[j].kid, k->kid) && str_eq(i->keys[j].public_der, k->public_der))
+			return true;
+	return false;
+}
+
+/* In whatever order: some issuers say them in another one each time. */
 static bool has_same_keys(const struct issuer *a, const struct issuer *b)
 {
-	if (a->key_count != b->key_count)
-		return false;
 	for (size_t k = 0; k < a->key_count; k++)
-		if (!str_eq(a->keys[k].kid, b->keys[k].kid) || !str_eq(a->keys[k].public_der, b->keys[k].public_der))
+		if (!has_key(b, &a->keys[k]))
 			return false;
-	return true;
+	return a->key_count == b->key_count;
 }
 
-static enum err is_too_old(struct admin_call *c, const struct issuer *i, bool *yes)
+/* Do the keys of before count no longer? */
+static enum err is_over(struct admin_call *c, const struct issuer *i, bool *yes)
 {
 	struct conf *conf;
 
 	TRY(directory_conf(c->directory, &conf));
-	*yes = i->key_count > 0 && i->source.tried_s - i->source.fetched_s > (int64_t)conf_number(conf, SETTING_token_keys_age);
+	*yes = i->key_count > 0 && (i->source.fault == ISSUER_KEYS_NONE ||
+	                            i->source.tried_s - i->source.fetched_s > (int64_t)conf_number(conf, SETTING_token_keys_age));
 	conf_free(conf);
 	return ERR_OK;
 }
@@ -170,20 +181,20 @@ static enum err is_too_old(struct admin_call *c, const struct issuer *i, bool *y
 /* i as it stands in the directory by now; found: as it was looked at. */
 static enum err keep(struct admin_call *c, struct issuer *i, const struct issuer *found, bool *changed)
 {
-	bool has_come = found->source.fault == ISSUER_FINE, is_old = false;
+	bool has_come = found->source.fault == ISSUER_FINE, over = false;
 
 	i->source = found->source;
 	if (!has_come)
-		TRY(is_too_old(c, i, &is_old));
-	if (!is_old && (!has_come || has_same_keys(i, found)))
+		TRY(is_over(c, i, &over));
+	if (!over && (!has_come || has_same_keys(i, found)))
 		return issuer_note(c->directory, i->name, &i->source);
 	i->keys = found->keys;
-	i->key_count = is_old ? 0 : found->key_count;
+	i->key_count = over ? 0 : found->key_count;
 	i->changed_s = i->source.tried_s;
 	*changed = true;
-	if (is_old)
-		log_error("the keys of an issuer are too old and not believed any more issuer=" STR_FMT " days=%lld", STR_ARG(i->name),
-		          (long long)((i->source.tried_s - i->source.fetched_s) / DAY_S));
+	if (over)
+		log_error("the keys of an issuer are not believed any more issuer=" STR_FMT " withdrawn=%s days=%lld", STR_ARG(i->name),
+		          i->source.fault == ISSUER_KEYS_NONE ? "yes" : "no", (long long)((i->source.tried_s - i->source.fetched_s) / DAY_S));
 	else
 		log_info("an issuer has other keys issuer=" STR_FMT " keys=%zu", STR_ARG(i->name), i->key_count);
 	return issuer_set(c->directory, i);
@@ -198,8 +209,6 @@ enum err oauth_refresh(struct admin_call *c, struct str name, struct issuer *now
 	found.source.tried_s = clock_wall_s();
 	TRY(issuer_note(c->directory, name, &found.source));  /* who else finds it due meanwhile leaves it to this look */
 	e = oauth_fetch(c, &found);
-	if (e != ERR_OK && e != ERR_NOTFOUND)
-		return e;
 	if (e != ERR_OK)
 		log_warn("the keys of an issuer could not be fetched issuer=" STR_FMT " asked=" STR_FMT " fault=%d reason=" STR_FMT, STR_ARG(name),
 		         STR_ARG(found.source.asked), (int)found.source.fault, STR_ARG(found.source.why));

@@ -64,7 +64,7 @@ static struct str trouble_of_issuers(struct admin_call *c)
 		return STR("");
 	for (size_t i = 0; i < n; i++)
 		if (list[i].source.fault != ISSUER_FINE)
-			return text_format(&c->arena, c->lang, TEXT_ISSUER_IN_TROUBLE, ADMIN_TEXTS(list[i].name));
+			return text_format(&c->arena, c->lang, list[i].key_count > 0 ? TEXT_ISSUER_IN_TROUBLE : TEXT_ISSUER_SHUT_OUT, ADMIN_TEXTS(list[i].name));
 	return STR("");
 }
 

@@ -41,7 +41,7 @@ enum err discovery_read(struct str text, struct str issuer, struct arena *a, str
 	if (!str_eq(*said, issuer))
 		return ERR_CONFLICT;
 	*said = text_of(document, "jwks_uri", a);
-	if (!http_url_read(*said, a, &url))
+	if (said->n > DISCOVERY_URL_MAX || !http_url_read(*said, a, &url))
 		return ERR_NOTFOUND;
 	*keys = *said;
 	return ERR_OK;

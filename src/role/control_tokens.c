@@ -28,7 +28,7 @@ void control_tokens_tick(struct control *c, int64_t now_ms)
 	bool is_due = false;
 	size_t n;
 
-	if (now_ms < c->tokens_ms)
+	if (now_ms < c->tokens_ms || control_find_peer(c, ROLE_NET, 0) == NULL)  /* who would ask them? */
 		return;
 	c->tokens_ms = now_ms + EVERY_MS;
 	if (issuer_list(c->directory, &a, &list, &n) != ERR_OK)
