@@ -20,9 +20,10 @@ struct job {
 struct mx_rewriter {
 	struct loop   *loop;
 	struct loop_fd watch;
-	struct job    *first, **end;   /* the first is under way */
+	struct job    *first, **end;
 	pthread_t      thread;
-	bool           is_running;
+	bool           is_running;     /* the first is under way, or done and on_done() has not been told */
+	bool           has_thread;
 };
 
 static void *run(void *context)
@@ -40,8 +41,9 @@ static void start_next(struct mx_rewriter *r)
 {
 	if (r->is_running || r->first == NULL)
 		return;
-	r->is_running = pthread_create(&r->thread, NULL, run, r->first) == 0;
-	if (!r->is_running)
+	r->is_running = true;
+	r->has_thread = pthread_create(&r->thread, NULL, run, r->first) == 0;
+	if (!r->has_thread)
 		run(r->first);  /* no room for a thread: others wait, this once */
 }
 
@@ -63,9 +65,9 @@ static void on_done(void *context, UNUSED unsigned events)
 
 	if (read(r->watch.fd, &count, sizeof(count)) < 0)
 		return;
-	if (r->is_running)
+	if (r->has_thread)
 		pthread_join(r->thread, NULL);
-	r->is_running = false;
+	r->is_running = r->has_thread = false;
 	tell_first(r);
 	start_next(r);
 }
@@ -93,7 +95,7 @@ void mx_rewrite_end(struct mx *m)
 
 	if (r == NULL)
 		return;
-	if (r->is_running)
+	if (r->has_thread)
 		pthread_join(r->thread, NULL);
 	while (r->first)
 		tell_first(r);
