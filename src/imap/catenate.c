@@ -123,7 +123,7 @@ static enum err open_elsewhere(struct catenation *k, struct str path, struct str
 	return imap_remote_examine(k->elsewhere, path, &k->elsewhere_validity);
 }
 
-/* In a mailbox of another account. Where a session was cut off in the middle the next URL begins another one. */
+/* In a mailbox of another account. */
 static enum err copy_elsewhere(struct catenation *k, const struct imap_url *url, struct str address)
 {
 	struct str section = arena_printf(&k->c->arena, "[" STR_FMT "]", STR_ARG(url->section));
@@ -138,7 +138,7 @@ static enum err copy_elsewhere(struct catenation *k, const struct imap_url *url,
 		e = imap_remote_piece(k->elsewhere, url->uid, section, write_piece, k);
 	if (e != ERR_OK)
 		close_window(k);
-	return e;
+	return e == ERR_OK || e == ERR_NOTFOUND || k->ap->e != ERR_OK ? e : ERR_UNAVAILABLE;
 }
 
 static enum err copy_url(struct catenation *k, struct str text)

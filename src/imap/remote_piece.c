@@ -89,12 +89,15 @@ static bool is_piece(struct str line) { return str_starts(line, STR("* ")) && st
 enum err imap_remote_piece(struct imap_remote *r, uint32_t uid, struct str section, enum err (*write)(void *context, struct str bytes), void *context)
 {
 	struct str ask = arena_printf(&r->s->cmd.arena, STR_FMT " UID FETCH %u (BODY.PEEK" STR_FMT ")\r\n", STR_ARG(r->s->cmd.tag), uid, STR_ARG(section));
+	struct link *link = imap_remote_link(r);  /* the client may have taken its time since the last piece */
 	bool is_there = false;
 	struct imap_literal l;
 	struct str line;
 
-	link_hurry(r->link, clock_mono_ms() + PIECE_MS);
-	TRY(link_send(r->link, ask));
+	if (link == NULL)
+		return ERR_UNAVAILABLE;
+	link_hurry(link, clock_mono_ms() + PIECE_MS);
+	TRY(link_send(link, ask));
 	for (;;) {
 		TRY(next_line(r, &line, &l));
 		if (is_tagged(r, line))

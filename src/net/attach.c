@@ -211,10 +211,10 @@ static enum session_next session_run(struct session *s)
 	bool has_more = session_fill(s, 0) == ERR_OK;
 
 	if (has_more) {  /* what was offered is not agreed to: the client had already sent more */
-		s->is_parking = false;
+		s->is_parking = s->is_left = false;
 		s->offered_ms = 0;
 	}
-	if (s->must_end || s->is_dead)
+	if (s->must_end || s->is_dead || s->is_left)
 		return SESSION_CLOSE;
 	if (s->is_leaving)
 		return s->is_eof ? SESSION_CLOSE : has_more ? SESSION_UNAUTH : SESSION_WAIT;
@@ -395,8 +395,8 @@ int64_t attached_tick(struct attached *at, int64_t now_ms)
 	pthread_mutex_lock(&at->lock);
 	for (struct session *s = at->first; s; s = s->next) {
 		int64_t since = s->waits_since_ms, offered = s->offered_ms;
-		if (offered != 0 && now_ms >= offered + GUEST_TAKES_MS && !s->must_end) {  /* nobody's cell stays awake for a guest who waits */
-			s->must_end = true;
+		if (offered != 0 && now_ms >= offered + GUEST_TAKES_MS && !s->is_left) {  /* nobody's cell stays awake for a guest who waits */
+			s->is_left = true;
 			pool_kick(at->pool, s->source);
 		}
 		if (since == 0)

@@ -302,6 +302,34 @@ TEST(a_guest_comes_without_a_grant)
 	end(&f);
 }
 
+/* He is in the middle of something longer than half a minute: his session here goes without a word, and can go on from what it offered. */
+TEST(a_guest_who_takes_his_time)
+{
+	struct session_open o = { .protocol = PROTOCOL_IMAP, .login_name = STR("bob"), .record = STR("5") };
+	CLEANUP(buf_free) struct buf b = BUF(FRAME_DATA_MAX);
+	char room[FRAME_MAX];
+	enum frame type;
+	struct str bytes;
+	struct fixture f;
+	int pair[2];
+
+	begin(&f);
+	put_session_open(&b, &o);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair), 0);
+	EXPECT_OK(frame_send(pair[0], FRAME_OPEN, buf_str(&b), 0));
+	attached_take_guest(f.attached, pair[1], 4711);
+	EXPECT_OK(frame_send(pair[0], FRAME_DATA, STR("idle\r\n"), 0));
+	expect_data(pair[0], "6 idle\r\n");
+	expect_park(pair[0], 6, true, "6");
+	while (frame_receive(pair[0], room, &type, &bytes) == ERR_AGAIN) {
+		attached_tick(f.attached, clock_mono_ms() + 31000);
+		usleep(10000);
+	}
+	EXPECT_INT(type, FRAME_LOGOUT);
+	close(pair[0]);
+	end(&f);
+}
+
 /* Their cells let them write and read nothing: a thread is left for the owner. */
 TEST(guests_who_do_not_read)
 {

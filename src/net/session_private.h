@@ -30,7 +30,8 @@ struct session {
 	_Atomic int64_t      waits_since_ms;  /* 0: not waiting, or it cannot be parked before its next command */
 	_Atomic uint32_t     epoch;           /* of its grant; UINT32_MAX before it is known */
 	_Atomic bool         must_end;
-	_Atomic bool         wants_news;      /* the last four: read by other threads (attached_tick, attached_end, attached_changed) */
+	_Atomic bool         is_left;         /* nobody has taken what was offered: it ends without a word, and goes on elsewhere */
+	_Atomic bool         wants_news;      /* the last five: read by other threads (attached_tick, attached_end, attached_changed) */
 	struct session      *next, **link;    /* in the owner's list */
 };
 
