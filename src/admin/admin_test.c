@@ -728,6 +728,10 @@ TEST(keys_of_issuers_are_fetched)
 	wants(o, "oauth refresh", "", 0, "trouble", "\"" DOCUMENT " could not be fetched: the process of this server that asks others does not answer\"");
 	wants(o, "oauth list", "", 0, "keys", "2");
 	gives(o, "oauth add", "'issuer':'https://id.test/other','audience':'mail'", "notfound");
+	struct answer french = { .rows = json_array() };
+	admin_run(&host, STR("{\"command\":\"oauth list\",\"args\":{},\"lang\":\"fr\"}"), collect, &french);
+	EXPECT_STR(str_of(text(json_array_get(french.rows, 0), "trouble")), DOCUMENT " n'a pu être pris : le processus de ce serveur qui interroge les autres ne répond pas");
+	answer_free(&french);
 	is_net_away = false;
 	/* an issuer that says that it has no key takes back those of before */
 	web[1].text = "{\"keys\":[]}";

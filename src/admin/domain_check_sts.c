@@ -2,6 +2,7 @@
  * wrong with a policy is its certificate; that is found here, and not by those who then send nothing. */
 #include "admin/domain_check.h"
 #include "dns/mta_sts.h"
+#include "text/reason.h"
 
 enum { FETCH_MS = 20000 };
 
@@ -60,7 +61,7 @@ enum err check_sts_host(struct check *k, const struct domain_record *r)
 
 	TRY(k->c->host->fetch(k->c->host->context, &place, &k->c->arena, &said));
 	if (said.e != ERR_OK)
-		FOUND(k, r->name, r->type, "wrong", TEXT_CHECK_STS_FETCH, said.why);
+		FOUND(k, r->name, r->type, "wrong", TEXT_CHECK_STS_FETCH, text_reason(&k->c->arena, k->c->lang, said.why));
 	else if (said.status != 200)
 		FOUND(k, r->name, r->type, "wrong", TEXT_CHECK_STS_STATUS, admin_number_text(k->c, said.status));
 	else if (!str_eq(said.body, k->records.policy))

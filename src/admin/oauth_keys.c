@@ -14,6 +14,7 @@
 #include "auth/jwks.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "text/reason.h"
 
 enum { FETCH_MS = 20000, DAY_S = 86400 };
 
@@ -145,7 +146,7 @@ struct str oauth_trouble(struct admin_call *c, const struct issuer *i)
 
 	if (s->fault == ISSUER_FINE)
 		return STR("");
-	words = text_format(&c->arena, c->lang, texts[s->fault], ADMIN_TEXTS(s->asked, s->why));
+	words = text_format(&c->arena, c->lang, texts[s->fault], ADMIN_TEXTS(s->asked, text_reason(&c->arena, c->lang, s->why)));
 	return i->key_count > 0 || s->fetched_s == 0 || s->fault == ISSUER_KEYS_NONE ? words : text_format(&c->arena, c->lang, TEXT_ISSUER_KEYS_TOO_OLD, ADMIN_TEXTS(words));
 }
 

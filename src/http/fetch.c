@@ -168,7 +168,7 @@ static void connected(struct http_fetch *f)
 	socklen_t n = sizeof error;
 
 	if (getsockopt(f->stream.fd, SOL_SOCKET, SO_ERROR, &error, &n) < 0 || error) {
-		failed(f, str_of(strerror(error ? error : errno)));
+		failed(f, arena_printf(&f->arena, "no connection: %s", strerror(error ? error : errno)));
 		return;
 	}
 	f->stream.tls = tls_connect(f->tls, f->stream.fd, &expect);
@@ -217,7 +217,7 @@ static void try_address(struct http_fetch *f, const struct peer *p)
 	f->step = STEP_CONNECT;
 	f->stream = (struct stream){ .fd = socket(to->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0) };
 	if (f->stream.fd < 0 || (connect(f->stream.fd, to, n) < 0 && errno != EINPROGRESS)) {
-		failed(f, str_of(strerror(errno)));
+		failed(f, arena_printf(&f->arena, "no connection: %s", strerror(errno)));
 		return;
 	}
 	f->watch = (struct loop_fd){ .ready = ready, .context = f, .fd = f->stream.fd };

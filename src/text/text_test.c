@@ -55,6 +55,8 @@ TEST(reasons)
 		{ "The mailbox is full; delivery is tried again.", "La boîte est pleine ; la remise sera retentée." },
 		{ "the mail servers of example.net could not be looked up: the name servers did not answer within 30 seconds",
 		  "les serveurs de courrier de example.net n'ont pu être cherchés : les serveurs de noms n'ont pas répondu en 30 secondes" },
+		{ "id.example.net [192.0.2.1]: no connection: Connection refused", "id.example.net [192.0.2.1] : pas de connexion : connexion refusée" },
+		{ "id.example.net: the answer is too large", "id.example.net : la réponse est trop grande" },
 		{ "greylisted, come back", "greylisted, come back" },   /* another server's */
 		{ "", "" },
 	};
