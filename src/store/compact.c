@@ -1,7 +1,11 @@
 /* Giving disk space back: when more than 40 % of a file of bodies/ is dead, its live records are copied to the newest
  * file, synced, their rows changed, and the old file is unlinked, when no reader has it open. Punching holes gave back
  * 1 % at 3 kB a message and 12 % at 4 kB (DESIGN §5). Works in steps of a range of emails, from view_tick(); a stop in
- * the middle leaves copies nobody names, and the work begins again. */
+ * the middle leaves copies nobody names, and the work begins again.
+ *
+ * An email takes its number before its bytes are written, and has its row some time later: a client may need minutes for an APPEND of
+ * several. So when the file has been left for new records, every email in it has a number that was given out; it goes when all
+ * up to that one are settled. */
 #include "base/log.h"
 #include "store/store_private.h"
 
@@ -34,8 +38,7 @@ static enum err dead_files(struct view *v, struct dead_file *out, size_t max, si
 	return *n == max ? ERR_OK : stmt_end(q);
 }
 
-/* The file worth emptying, or 0. */
-static enum err choose(struct view *v, uint32_t *file)
+static enum err worth_emptying(struct view *v, uint32_t *file)
 {
 	struct dead_file dead[16];
 	uint64_t size;
@@ -53,7 +56,22 @@ static enum err choose(struct view *v, uint32_t *file)
 		else if (e == ERR_OK && dead[i].dead > WORTH_BYTES && dead[i].dead * 10 > size * 4)
 			*file = dead[i].file;
 	}
-	return e == ERR_OK && *file != 0 ? bodies_leave(v->bodies, *file) : e;
+	return e;
+}
+
+/* The next file to be emptied becomes v->compacting, if there is one: only when nothing is added to it any more. */
+static enum err begin(struct view *v)
+{
+	uint32_t file;
+
+	TRY(worth_emptying(v, &file));
+	if (file == 0)
+		return ERR_OK;
+	TRY(bodies_leave(v->bodies, file));
+	v->compacting = file;
+	v->compact_after = 0;
+	v->compact_upto = atomic_load(&v->email_next) - 1;
+	return ERR_OK;
 }
 
 struct live {
@@ -143,20 +161,24 @@ static enum err finish(struct view *v)
 enum err compact_step(struct view *v, bool *more)
 {
 	struct live live[EMAILS_STEP];
-	uint32_t upto;
+	uint32_t upto, settled;
 	uint64_t bytes = 0;
 	size_t n, done = 0;
 
 	*more = false;
 	if (v->compacting == 0) {
-		TRY(choose(v, &v->compacting));
-		v->compact_after = 0;
+		TRY(begin(v));
 		if (v->compacting == 0)
 			return ERR_OK;
 	}
-	if (v->compact_after + 1 >= atomic_load(&v->email_next))
+	if (v->compact_after >= v->compact_upto)
 		return finish(v);
-	upto = v->compact_after + EMAILS_STEP;
+	settled = email_settled(v);
+	if (v->compact_after >= settled)
+		return ERR_OK;  /* somebody is still writing: next time */
+	upto = settled < v->compact_upto ? settled : v->compact_upto;
+	if (upto - v->compact_after > EMAILS_STEP)
+		upto = v->compact_after + EMAILS_STEP;
 	TRY(live_read(v, v->compacting, v->compact_after, upto, live, COUNT_OF(live), &n));
 	while (done < n && bytes < BYTES_STEP) {
 		TRY(copy_body(v, &live[done]));

@@ -174,7 +174,8 @@ struct view {
 	atomic_bool        is_pruning;       /* also set by view_compact() */
 	bool               is_compacting;
 	uint32_t           compacting;       /* file being emptied; 0: none */
-	uint32_t           compact_after;    /* its emails up to this one are done */
+	uint32_t           compact_after;    /* its emails up to this one are done … */
+	uint32_t           compact_upto;     /* … and it has none behind this one */
 	int64_t            pruned_ms, written_ms;
 	uint64_t           ticked_commit;
 	int64_t            seen_since_ms;    /* a session has had a mailbox selected at each tick since; 0: none has */
