@@ -39,7 +39,23 @@ const char *rights_text(unsigned rights, char out[RIGHTS_TEXT_MAX])
 
 /* ---- what a guest may do ---- */
 
-static bool is_about(const struct subject *who, const struct guest *guest)
+/* Without the number that it has when there have been others of its address (directory/share.h). */
+static struct str group_address(struct str group)
+{
+	size_t domain = (size_t)(str_rchr(group, '@') + 1);
+	ptrdiff_t end = str_chr(str_from(group, domain), '#');
+
+	return end < 0 ? group : str_sub(group, 0, domain + (size_t)end);
+}
+
+/* What was given to a group that is gone is not given to the next one of its address; what was taken from it is taken from that one, too: its owner sees
+ * the same name in his list, and nobody is to read more than before because a group was made anew. */
+static bool is_group(struct str group, struct str other, bool is_negative)
+{
+	return is_negative ? str_eq(group_address(group), group_address(other)) : str_eq(group, other);
+}
+
+static bool is_about(const struct subject *who, bool is_negative, const struct guest *guest)
 {
 	switch (who->kind) {
 	case SUBJECT_ANYONE:
@@ -48,7 +64,7 @@ static bool is_about(const struct subject *who, const struct guest *guest)
 		return who->account == guest->account;
 	case SUBJECT_GROUP:
 		for (size_t i = 0; i < guest->n_groups; i++)
-			if (str_eq(who->group, guest->groups[i]))
+			if (is_group(who->group, guest->groups[i], is_negative))
 				return true;
 		return false;
 	case SUBJECT_KINDS:
@@ -64,7 +80,7 @@ static unsigned given_to(const struct acl_lists *all, int64_t mailbox_id, const 
 
 	for (size_t i = acl_first(all, mailbox_id); i < all->n && all->lines[i].mailbox_id == mailbox_id; i++) {
 		const struct acl_line *line = &all->lines[i];
-		if (!is_about(&all->subjects[line->subject], guest))
+		if (!is_about(&all->subjects[line->subject], line->is_negative, guest))
 			continue;
 		if (line->is_negative)
 			taken |= line->rights;

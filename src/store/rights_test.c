@@ -306,13 +306,17 @@ TEST(a_group_made_anew_is_another_one)
 	EXPECT_OK(change(&w, "Sent", ACL_SET, "$all", "lr"));
 	EXPECT_OK(change(&w, "Trash", ACL_SET, "$all", "lr"));
 	EXPECT_OK(acl_tell(w.v, w.people.control, WAIT_MS));
+	EXPECT_OK(change(&w, "Drafts", ACL_SET, "anyone", "lr"));
+	EXPECT_OK(change(&w, "Drafts", ACL_SET, "-$all", "r"));
 	EXPECT_STR(rights(&w, "Sent", CAROL), "lr");
+	EXPECT_STR(rights(&w, "Drafts", CAROL), "l");
 	EXPECT_STR(sharers(&w, CAROL), "alice@example.test");
 	for (int times = 0; times < 2; times++) {
 		EXPECT_OK(name_remove(w.people.d, &all));
 		EXPECT_OK(name_add(w.people.d, &all, NAME_GROUP, &carol, 1));
 		EXPECT_STR(rights(&w, "Sent", CAROL), "");
 		EXPECT_STR(sharers(&w, CAROL), "");
+		EXPECT_STR(rights(&w, "Drafts", CAROL), "l");            /* what its owner keeps from $all he keeps from whoever is in it */
 	}
 	EXPECT_OK(change(&w, "Sent", ACL_ADD, "$all", "l"));
 	EXPECT_OK(acl_tell(w.v, w.people.control, WAIT_MS));
