@@ -207,6 +207,8 @@ static void role_ended(struct running *r, int status)
 	r->pid = 0;
 	fd_close(&r->counts_fd);
 	cells_asker_gone(m, r->ch);
+	if (r->role == ROLE_CONTROL)
+		pairs_forget(m, 0);  /* it may have ended between a change and its SHARES_CHANGED */
 	channel_replace(r->ch, -1);
 	if (m->stops)
 		return;
