@@ -211,7 +211,8 @@ static enum session_next session_run(struct session *s)
 	bool has_more = session_fill(s, 0) == ERR_OK;
 
 	if (has_more) {  /* what was offered is not agreed to: the client had already sent more */
-		s->is_parking = s->is_left = false;
+		s->is_parking = false;
+		s->is_left = false;
 		s->offered_ms = 0;
 	}
 	if (s->must_end || s->is_dead || s->is_left)
