@@ -1,4 +1,5 @@
 #include "base/bytes.h"
+#include "base/clock.h"
 #include "base/mem.h"
 #include "base/test.h"
 #include "deliver/local.h"
@@ -262,6 +263,74 @@ TEST(a_torn_body_is_written_again)
 		"Return-Path: <alice@example.test>\r\nDelivered-To: bob@example.test\r\nSubject: torn\r\n\r\nsome text\r\n");
 	view_close(v);
 	test_dir_remove(dir);
+}
+
+/* Messages that take most of the file and are gone for good, behind one that was delivered and is not synced yet. */
+static void fill_with_waste(struct view *v)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct append_new in = { .mailbox_id = inbox_of(v), .internal_date = 1 };
+	char *text = arena_alloc(&a, 100000);
+	struct uid_set most = { 0 };
+	struct append *ap;
+	struct appended *done;
+	size_t n;
+
+	memset(text, 'x', 100000);
+	EXPECT_OK(append_begin(v, &ap));
+	for (int i = 0; i < 20; i++) {
+		EXPECT_OK(append_message(ap, &in, 100000));
+		EXPECT_OK(append_write(ap, str_make(text, 100000)));
+		EXPECT_OK(append_end(ap));
+	}
+	EXPECT_OK(append_commit(&ap, &a, &done, &n));
+	uid_set_add(&most, &a, done[0].uid, done[n - 1].uid);
+	EXPECT_OK(view_expunge(v, in.mailbox_id, &most, false, &a, NULL));
+}
+
+static void compact(struct view *v)
+{
+	clock_wall_offset(40 * 86400);
+	view_compact(v);
+	while (view_tick(v))
+		;
+	clock_wall_offset(0);
+}
+
+/* A copy would have a checksum of its own, and the damage would be taken for what was sent. */
+TEST(a_torn_body_is_not_moved_before_the_replay)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	const char *dir = test_dir(), *after = test_dir();
+	char *path = str_cstr(&a, arena_printf(&a, "%s/bodies/000001", after));
+	struct view *v = open_account(dir);
+	struct deliver_settings settings = { 0 };
+	struct delivery d = letter(1, "Subject: torn\r\n\r\nsome text\r\n");
+	struct delivery_batch batch = { .account = 7, .n = 1, .deliveries = &d };
+	struct delivery_result *results;
+
+	deliver_batch(v, &settings, &batch, &a, &results);
+	fill_with_waste(v);
+	EXPECT(system(str_cstr(&a, arena_printf(&a, "cp -r '%s/.' '%s/'", dir, after))) == 0);
+	view_close(v);
+	int fd = open(path, O_RDWR);
+	EXPECT(fd >= 0 && pwrite(fd, "\0\0\0\0", 4, 100) == 4);
+	close(fd);
+	v = open_account(after);
+	EXPECT(view_was_unclean(v));
+	compact(v);
+	d.may_be_duplicate = true;
+	deliver_batch(v, &settings, &batch, &a, &results);
+	EXPECT_INT(results[0].outcome, DELIVERY_DONE);
+	EXPECT_OK(view_publish(v));
+	view_replayed(v);
+	compact(v);
+	EXPECT(access(path, F_OK) < 0);
+	expect_text(v, inbox_of(v), 1,
+	            "Return-Path: <alice@example.test>\r\nDelivered-To: bob@example.test\r\nSubject: torn\r\n\r\nsome text\r\n");
+	view_close(v);
+	test_dir_remove(dir);
+	test_dir_remove(after);
 }
 
 TEST(the_sub_address_names_an_existing_folder_only)

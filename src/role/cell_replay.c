@@ -26,6 +26,7 @@ static void let_in(struct cell *c, const struct held *h)
 static void serve_sessions(struct cell *c)
 {
 	cell_publish(c);
+	view_replayed(c->account.view);
 	pthread_mutex_lock(&c->holding);
 	c->is_replayed = true;
 	size_t n = c->held_count;

@@ -168,7 +168,8 @@ struct view {
 	uint64_t           history_floor;    /* removals at or below it are no longer known one by one */
 	bool               is_unclean;       /* the row of state says so: note the clean end at close */
 	_Atomic uint32_t   undelete_days;
-	bool               was_unclean;      /* it said so when it was opened */
+	bool               was_unclean;      /* it said so when it was opened … */
+	atomic_bool        is_replayed;      /* … and what may be torn since has been sent again, or it did not say so */
 	/* view_tick() only, one thread at a time */
 	atomic_flag        is_ticking;
 	atomic_bool        is_pruning;       /* also set by view_compact() */

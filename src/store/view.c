@@ -120,6 +120,7 @@ enum err view_open(const char *folder, const struct view_config *config, struct 
 		release(v);
 		return e;
 	}
+	atomic_store(&v->is_replayed, !v->was_unclean);
 	v->pruned_ms = v->pours_since_ms = clock_mono_ms();
 	v->poured_from = email_settled(v);
 	*out = v;
@@ -174,6 +175,7 @@ void view_close_unclean(struct view *v)
 
 bool view_has_failed(const struct view *v) { return atomic_load(&v->is_broken); }
 bool view_was_unclean(const struct view *v) { return v->was_unclean; }
+void view_replayed(struct view *v) { atomic_store(&v->is_replayed, true); }
 
 void view_set_undelete_days(struct view *v, uint32_t days) { atomic_store(&v->undelete_days, days); }
 
@@ -243,7 +245,7 @@ static enum err background(struct view *v, int64_t now_ms, bool *more)
 		v->pruned_ms = now_ms;
 		v->is_pruning = true;
 	}
-	*more = v->is_pruning || v->is_compacting;
+	*more = atomic_load(&v->is_replayed) && (v->is_pruning || v->is_compacting);  /* a torn body stays where its checksum is */
 	while (*more && clock_mono_ms() - now_ms < TICK_BUDGET_MS) {
 		bool again;
 		if (v->is_pruning) {

@@ -79,6 +79,8 @@ enum err view_open(const char *folder, const struct view_config *config, struct 
 bool view_has_failed(const struct view *v);
 /* The last process that had it did not close it: there may be torn deliveries until the queue's replay is done. */
 bool view_was_unclean(const struct view *v);
+/* The replay is done. Before, no body is moved: a torn one is known by its checksum, and a copy would have its own. */
+void view_replayed(struct view *v);
 /* Syncs everything, notes the clean end and closes; ERR_OK: all of it is durable. No selected, append or body of it may be left. NULL is fine. */
 enum err view_close(struct view *v);
 /* Syncs and closes, but does not note a clean end: the replay after the last unclean one is not done. */
