@@ -1,10 +1,12 @@
 """What master does for all: the log that is moved away and opened anew, facteur.conf, ports that stay while a role is started again."""
 import ctypes
+import errno
 import json
 import os
 import signal
 import smtplib
 import socket
+import stat
 import subprocess
 import tempfile
 import time
@@ -111,10 +113,15 @@ def break_channels(pid):
     held = os.pidfd_open(pid)
     broken = 0
     for name in os.listdir(f"/proc/{pid}/fd"):
-        if int(name) <= 3 or not os.readlink(f"/proc/{pid}/fd/{name}").startswith("socket:"):
+        if int(name) <= 3:
             continue
         fd = libc.syscall(438, held, int(name), 0)       # pidfd_getfd
+        if fd < 0 and ctypes.get_errno() == errno.EBADF:  # it has just been closed
+            continue
         expect(fd >= 0, f"pidfd_getfd: {os.strerror(ctypes.get_errno())}")
+        if not stat.S_ISSOCK(os.fstat(fd).st_mode):
+            os.close(fd)
+            continue
         with socket.socket(fileno=fd) as s:
             if s.family == socket.AF_UNIX and s.type == socket.SOCK_SEQPACKET:
                 s.shutdown(socket.SHUT_RDWR)
