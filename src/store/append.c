@@ -274,7 +274,6 @@ enum err append_end(struct append *ap)
 	return e;
 }
 
-/* For deliver: the message that append_end() just finished has this name in the log. */
 void append_for_delivery(struct append *ap) { ap->is_delivery = true; }
 
 void append_delivered(struct append *ap, const struct delivery_key *key)

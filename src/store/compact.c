@@ -38,6 +38,22 @@ static enum err dead_files(struct view *v, struct dead_file *out, size_t max, si
 	return *n == max ? ERR_OK : stmt_end(q);
 }
 
+static enum err forget_dead(struct view *v, uint32_t file)
+{
+	static const char sql[] = "DELETE FROM body_file WHERE file = ?1";
+	enum err e;
+
+	pthread_mutex_lock(&v->db_lock);
+	{
+		CLEANUP(stmt_release) struct stmt *q = db_query(v->db, sql);
+		stmt_bind_int64(q, 1, file);
+		e = stmt_done(q);
+	}
+	atomic_fetch_add(&v->committed, 1);
+	pthread_mutex_unlock(&v->db_lock);
+	return e;
+}
+
 static enum err worth_emptying(struct view *v, uint32_t *file)
 {
 	struct dead_file dead[16];
@@ -52,7 +68,7 @@ static enum err worth_emptying(struct view *v, uint32_t *file)
 	for (size_t i = 0; e == ERR_OK && i < n && *file == 0; i++) {
 		e = bodies_file_size(v->bodies, dead[i].file, &size);
 		if (e == ERR_CORRUPT)
-			e = ERR_OK;  /* missing, logged: not ours to mend */
+			e = forget_dead(v, dead[i].file);  /* missing, logged: a stop came before the note that it was removed */
 		else if (e == ERR_OK && dead[i].dead > WORTH_BYTES && dead[i].dead * 10 > size * 4)
 			*file = dead[i].file;
 	}
@@ -138,21 +154,13 @@ static enum err change_rows(struct view *v, const struct live *live, size_t n)
 
 static enum err finish(struct view *v)
 {
-	static const char sql[] = "DELETE FROM body_file WHERE file = ?1";
 	enum err e;
 
 	TRY(view_publish(v));  /* the rows that name the copies are durable before the old bytes go */
 	e = bodies_remove(v->bodies, v->compacting);
 	if (e != ERR_OK)
 		return e == ERR_AGAIN ? ERR_OK : e;  /* a reader has it: next time */
-	pthread_mutex_lock(&v->db_lock);
-	{
-		CLEANUP(stmt_release) struct stmt *q = db_query(v->db, sql);
-		stmt_bind_int64(q, 1, v->compacting);
-		e = stmt_done(q);
-	}
-	atomic_fetch_add(&v->committed, 1);
-	pthread_mutex_unlock(&v->db_lock);
+	e = forget_dead(v, v->compacting);
 	log_info("bodies compacted account=%llu file=%u", (unsigned long long)v->config.account, v->compacting);
 	v->compacting = 0;
 	return e;

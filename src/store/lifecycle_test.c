@@ -6,6 +6,7 @@
 #include "store/view.h"
 #include <fcntl.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -399,7 +400,6 @@ TEST(a_full_disk_refuses_and_recovers)
 #endif
 }
 
-#ifdef FACTEUR_FAULT
 /* Fills a file with what is then gone for good, behind a message that stays; *email: that one. */
 static void waste(struct view *v, uint32_t *email)
 {
@@ -413,7 +413,37 @@ static void waste(struct view *v, uint32_t *email)
 	uid_set_add(&wasted, &a, *email + 1, gone);  /* in INBOX uids are emails here */
 	EXPECT_OK(view_expunge(v, inbox_of(v), &wasted, false, &a, NULL));
 }
-#endif
+
+/* Stopped between the removal of a file and the note of it: said once, not every ten minutes. */
+TEST(a_file_that_is_gone_is_forgotten)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	CLEANUP(fd_close) int log = memfd_create("log", MFD_CLOEXEC);
+	const char *dir = test_dir();
+	struct view *v = open_account(dir);
+	off_t said[3];
+	uint32_t email;
+
+	waste(v, &email);
+	view_close(v);
+	clock_wall_offset(40 * 86400);
+	EXPECT_INT(unlink(str_cstr(&a, arena_printf(&a, "%s/bodies/000001", dir))), 0);
+	log_setup("test", LOG_LEVEL_ERROR, false);
+	log_to_fd(log);
+	v = open_account(dir);
+	for (size_t i = 0; i < COUNT_OF(said); i++) {
+		view_compact(v);
+		while (view_tick(v))
+			;
+		said[i] = lseek(log, 0, SEEK_END);
+	}
+	log_to_fd(STDERR_FILENO);
+	EXPECT(said[0] > 0);
+	EXPECT_INT(said[2], said[0]);
+	clock_wall_offset(0);
+	view_close(v);
+	test_dir_remove(dir);
+}
 
 TEST(compaction_on_a_full_disk_loses_nothing)
 {
