@@ -151,11 +151,13 @@ bool imap_park(void *state, struct buf *record, uint64_t *modseq)
 	return !record->failed && !notify.failed;
 }
 
-static void *bye(struct session *s, const char *why)
+static void *bye_of(struct session *s, const char *code, const char *why)
 {
-	session_printf(s, "* BYE [UNAVAILABLE] %s; please connect again\r\n", why);
+	session_printf(s, "* BYE [%s] %s; please connect again\r\n", code, why);
 	return NULL;
 }
+
+static void *bye(struct session *s, const char *why) { return bye_of(s, "UNAVAILABLE", why); }
 
 /* False: the record is not ours. */
 static bool restore(struct imap_session *i, const struct parked *p)
@@ -214,6 +216,8 @@ void *imap_resume(struct session *s, void *cell, struct str record)
 		e = imap_guest_new(i, account, session_guest(s), session_info(s)->login_name);
 	if (e == ERR_OK && p.is_selected)
 		e = imap_may(i, p.state.mailbox_id, RIGHT_READ);
+	if (e == ERR_NOTFOUND && session_guest(s) != 0)  /* what he may not see does not exist, but he had it open */
+		e = ERR_DENIED;
 	if (e == ERR_OK && p.is_selected)
 		e = selected_open(i->view, p.state.mailbox_id, &p.state, &i->selected);
 	if (e == ERR_OK && (p.idle_tag.n == 0 || imap_send_news(i, true, &i->cmd.arena)))  /* for NOTIFY input() does it */
@@ -221,7 +225,7 @@ void *imap_resume(struct session *s, void *cell, struct str record)
 	if (e == ERR_NOTFOUND)
 		bye(s, "the selected mailbox was deleted by another program");
 	else if (e == ERR_DENIED)
-		bye(s, "the owner does not share this mailbox with you any more");
+		bye_of(s, "NOPERM", "the owner does not share this mailbox with you any more");
 	else if (e != ERR_OK)
 		bye(s, "too much has changed in the mailbox");
 	imap_session_free(i);

@@ -335,6 +335,7 @@ enum err imap_remote_line(struct imap_remote *r, bool (*wants)(struct str line),
 		while (ends_line && text.n > 0 && (text.p[text.n - 1] == '\n' || text.p[text.n - 1] == '\r'))
 			text.n--;
 		if (str_starts(text, STR("* BYE")) || (ends_line && (is_tagged(r, text) || (wants != NULL && wants(text) && (text.p[0] != '*' || may_be_told(r, text)))))) {
+			r->is_unshared |= str_starts(text, STR("* BYE [NOPERM]"));
 			*line = str_copy(&r->s->cmd.arena, text);
 			return ends_line ? ERR_OK : ERR_LIMIT;
 		}
@@ -353,8 +354,8 @@ enum err imap_remote_line(struct imap_remote *r, bool (*wants)(struct str line),
 
 struct imap_reply imap_remote_gone(struct imap_remote *r, struct imap_cmd *c)
 {
-	bool is_unshared = r->link == NULL && r->why == ERR_NOTFOUND;
-	const char *bye = is_unshared ? "* BYE [NOPERM] the owner shares nothing with you any more; please connect again\r\n"
+	bool is_unshared = r->is_unshared || (r->link == NULL && r->why == ERR_NOTFOUND);
+	const char *bye = is_unshared ? "* BYE [NOPERM] the owner does not share this mailbox with you any more; please connect again\r\n"
 	                              : "* BYE [UNAVAILABLE] the selected mailbox of another account cannot be reached any more; please connect again\r\n";
 
 	if (r->is_busy) {

@@ -20,6 +20,7 @@ struct imap_remote {
 	struct buf   record;
 	uint64_t     modseq;            /* of the owner's account: known to the client when it was parked */
 	bool         is_lost;           /* nothing more comes of it */
+	bool         is_unshared;       /* … because the owner does not let us in any more, as her cell says */
 	bool         is_cut;            /* and half an answer has gone out */
 	bool         is_counted;        /* in account.visits */
 	bool         is_unasked;        /* no command waits: it is looked for news, and not at any price */

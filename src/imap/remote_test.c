@@ -128,6 +128,7 @@ TEST(what_another_cell_says)
 		{ "b noop\r\n", "* PREAUTH hello\r\nb OK done\r\n", "* BYE [UNAVAILABLE]", "PREAUTH", true },
 		{ "b noop\r\n", "x OK done\r\n", "* BYE [UNAVAILABLE]", "x OK", true },
 		{ "b noop\r\n", "* BYE [X] words\r\n", "* BYE [UNAVAILABLE]", "words", true },
+		{ "b noop\r\n", "* BYE [NOPERM] words\r\n", "* BYE [NOPERM] the owner", "words", true },
 		{ "b noop\r\n", "", "* BYE [UNAVAILABLE]", NULL, true },
 		{ "b noop\r\n", "b PERHAPS done\r\n", "b NO [SERVERBUG]", NULL, false },
 		{ "b noop\r\n", "* OK [ALERT] your password has expired\r\nb OK done\r\n", "* BYE [UNAVAILABLE]", "ALERT", true },
