@@ -151,12 +151,24 @@ static void verify_answer(void *context, const struct verify_reply *r)
 	later_reply(context, ERR_OK, buf_str(&b));
 }
 
+/* Restarted, and control has not yet sent its directory: nobody is known here. Who comes then shall come back, not hear that his password is wrong. */
+static bool knows_accounts(const struct peer *p, struct channel *ch, const struct message *m)
+{
+	if (p->keys->lookup != NULL)
+		return true;
+	log_warn("login busy reason=no-directory-yet");
+	channel_reply(ch, m->call, ERR_UNAVAILABLE, STR(""), NULL, 0);
+	return false;
+}
+
 static void on_verify(void *context, struct channel *ch, struct message *m)
 {
 	struct peer *p = context;
 	struct scan s = scan_of(m->body);
 	struct verify_request r;
 
+	if (!knows_accounts(p, ch, m))
+		return;
 	if (!get_verify_request(&s, &r))
 		channel_reply(ch, m->call, ERR_INVALID, STR(""), NULL, 0);
 	else
@@ -172,6 +184,8 @@ static void on_scram_first(void *context, struct channel *ch, struct message *m)
 	struct scram_first_request r;
 	struct scram_first_reply out;
 
+	if (!knows_accounts(p, ch, m))
+		return;
 	if (!get_scram_first_request(&s, &r)) {
 		channel_reply(ch, m->call, ERR_INVALID, STR(""), NULL, 0);
 		return;
@@ -197,6 +211,8 @@ static void on_scram_final(void *context, struct channel *ch, struct message *m)
 	struct scram_final_request r;
 	struct verify_reply out;
 
+	if (!knows_accounts(p, ch, m))
+		return;
 	if (!get_scram_final_request(&s, &r)) {
 		channel_reply(ch, m->call, ERR_INVALID, STR(""), NULL, 0);
 		return;
@@ -212,6 +228,8 @@ static void on_printer(void *context, struct channel *ch, struct message *m)
 	struct printer_request r;
 	struct verify_reply out;
 
+	if (!knows_accounts(p, ch, m))
+		return;
 	if (!get_printer_request(&s, &r)) {
 		channel_reply(ch, m->call, ERR_INVALID, STR(""), NULL, 0);
 		return;
@@ -228,6 +246,8 @@ static void on_certificate_login(void *context, struct channel *ch, struct messa
 	struct certificate_login_request r;
 	struct verify_reply out;
 
+	if (!knows_accounts(p, ch, m))
+		return;
 	if (!get_certificate_login_request(&s, &r)) {
 		channel_reply(ch, m->call, ERR_INVALID, STR(""), NULL, 0);
 		return;
@@ -244,6 +264,8 @@ static void on_bearer(void *context, struct channel *ch, struct message *m)
 	struct bearer_request r;
 	struct verify_reply out;
 
+	if (!knows_accounts(p, ch, m))
+		return;
 	if (!get_bearer_request(&s, &r)) {
 		channel_reply(ch, m->call, ERR_INVALID, STR(""), NULL, 0);
 		return;

@@ -5,13 +5,14 @@ import hashlib
 import hmac
 import json
 import os
+import signal
 import ssl
 import statistics
 import subprocess
 import sys
 import time
 
-from harness import ROOT, Lines, Server, expect
+from harness import ROOT, Lines, Server, expect, wait_for
 
 sys.path.insert(0, os.path.join(ROOT, "tests"))
 from tokens import Issuer, openssl  # noqa: E402
@@ -326,3 +327,23 @@ def test_token(server):
     server.cli("oauth", "remove", "https://id.test/mail")
     expect(c.line(10).startswith("* BYE"), "the session that a token began ends with its issuer")
     expect("OAUTHBEARER" not in server.raw(993, tls=True).line(), "not offered any more")
+
+
+def test_nobody_is_wrong_while_keys_knows_nobody(server):
+    """keys is restarted while control is busy: until the directory comes it knows no account."""
+    def said():
+        try:
+            return tls(server, 993).command(f"a AUTHENTICATE PLAIN {plain(server)}", "a ")[-1]
+        except (OSError, EOFError):  # nobody there to sign the handshake
+            return ""
+
+    control, old = server.pids_of("control"), server.pids_of("keys")
+    os.kill(control[0], signal.SIGSTOP)
+    try:
+        os.kill(old[0], signal.SIGKILL)
+        wait_for(lambda: server.pids_of("keys") not in ([], old), 20, "keys is started again")
+        answer = wait_for(said, 20, "it answers")
+    finally:
+        os.kill(control[0], signal.SIGCONT)
+    expect("NO [UNAVAILABLE]" in answer, answer)
+    wait_for(lambda: said().startswith("a OK"), 20, "and knows everybody")
