@@ -15,7 +15,11 @@
 
 enum {
 	IN_MEMORY_MAX = 1 << 20,  /* of one message */
+#ifdef FACTEUR_FAULT
+	WRITE_AT_ONCE = 300,      /* the crash tests come to it */
+#else
 	WRITE_AT_ONCE = 64 << 10, /* memory that the allocator has at hand */
+#endif
 	PLACE_MOST = 256,         /* messages in it */
 	TRACE_ROOM = 512,         /* a delivery puts some lines before the message */
 };

@@ -9,7 +9,14 @@
 #include "base/log.h"
 #include "store/store_private.h"
 
-enum { EMAILS_STEP = 500, BYTES_STEP = 4 << 20, WORTH_BYTES = 1 << 20 };
+enum {
+#ifdef FACTEUR_FAULT
+	EMAILS_STEP = 7, WORTH_BYTES = 100, WORTH_PERCENT = 1,   /* the crash tests compact often, and stop in the middle */
+#else
+	EMAILS_STEP = 500, WORTH_BYTES = 1 << 20, WORTH_PERCENT = 40,
+#endif
+	BYTES_STEP = 4 << 20,
+};
 
 enum err body_file_add_dead(struct view *v, const struct place *place)
 {
@@ -69,7 +76,7 @@ static enum err worth_emptying(struct view *v, uint32_t *file)
 		e = bodies_file_size(v->bodies, dead[i].file, &size);
 		if (e == ERR_CORRUPT)
 			e = forget_dead(v, dead[i].file);  /* missing, logged: a stop came before the note that it was removed */
-		else if (e == ERR_OK && dead[i].dead > WORTH_BYTES && dead[i].dead * 10 > size * 4)
+		else if (e == ERR_OK && dead[i].dead > WORTH_BYTES && dead[i].dead * 100 > size * WORTH_PERCENT)
 			*file = dead[i].file;
 	}
 	return e;

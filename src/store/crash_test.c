@@ -1,5 +1,6 @@
 /* Power cuts. A random program runs on an account while the disk layer records every write and sync; then the account
  * is rebuilt as it may be after a cut at many moments, opened, and compared with what had been acknowledged by then. */
+#include "base/clock.h"
 #include "disk/powercut_test.h"
 #include "store/index.h"
 #include "store/rights.h"
@@ -43,6 +44,7 @@ struct story {
 	struct share   shares[OPERATIONS + 1];   /* the first: before the story */
 	size_t         n_shares;
 	unsigned       seed;
+	int64_t        passed_s;                 /* so many seconds have passed */
 };
 
 static void begin_step(struct story *t, struct history *h, enum place_kind where)
@@ -65,6 +67,15 @@ static void text_of(size_t number, bool is_long, struct buf *out)
 		buf_printf(out, "line %zu of %zu....\r\n", i, number);
 }
 
+/* What was expunged a moment ago is forgotten, and its room given back. */
+static void do_compact(struct story *t)
+{
+	clock_wall_offset(t->passed_s += 2);
+	view_compact(t->v);
+	for (int i = 0; i < 20 && view_tick(t->v); i++)
+		;
+}
+
 static void do_append(struct story *t)
 {
 	CLEANUP(arena_free) struct arena a = { 0 };
@@ -82,6 +93,8 @@ static void do_append(struct story *t)
 	EXPECT_OK(append_message(ap, &in, 0));
 	EXPECT_OK(append_write(ap, buf_str(&text)));
 	EXPECT_OK(append_end(ap));
+	if (t->n % 4 == 0)  /* its client is slow */
+		do_compact(t);
 	EXPECT_OK(append_commit(&ap, &a, &done, &n));
 	h->inbox_uid = done[0].uid;
 	ack(t, h);
@@ -175,8 +188,11 @@ static void run_story(struct story *t)
 		case 8: case 9:
 			do_remove(t, true);
 			break;
-		case 10: case 11:
+		case 10:
 			view_tick(t->v);
+			break;
+		case 11:
+			do_compact(t);
 			break;
 		case 12: case 13:
 			do_share(t);
@@ -354,6 +370,7 @@ TEST(every_power_cut_keeps_what_was_acknowledged)
 	t->seed = seed ? (unsigned)strtoul(seed, NULL, 10) : 17;
 	t->trace_path = powercut_start(&a, t->dir);
 	EXPECT_OK(view_open(t->dir, &config, &t->v));
+	view_set_undelete_days(t->v, 0);
 	EXPECT_OK(view_mailbox_by_role(t->v, MAILBOX_INBOX, &a, &m));
 	t->inbox = m.mailbox_id;
 	EXPECT_OK(view_mailbox_by_role(t->v, MAILBOX_ARCHIVE, &a, &m));
@@ -362,6 +379,7 @@ TEST(every_power_cut_keeps_what_was_acknowledged)
 	t->n_shares = 1;
 	run_story(t);
 	view_close(t->v);
+	clock_wall_offset(0);
 	trace = powercut_stop(&a, t->trace_path);
 	for (unsigned i = 0; i < CUTS; i++)
 		check_cut(t, trace, powercut_after(trace, ready, (unsigned)rand_r(&t->seed) % 3000), i);
