@@ -176,7 +176,7 @@ static enum err take_chunk_end(struct http_answer *h, struct str *in)
 {
 	bool is_whole = http_take_line(&h->line, in);
 
-	if (h->line.n > 2 || (is_whole && !str_eq(buf_str(&h->line), STR("\r\n"))))
+	if (h->line.failed || h->line.n > 2 || (is_whole && !str_eq(buf_str(&h->line), STR("\r\n"))))
 		return bad(h, ERR_INVALID, "a chunk of the answer is malformed");
 	if (is_whole) {
 		buf_reset(&h->line);

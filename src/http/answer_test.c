@@ -39,6 +39,21 @@ static enum err read_all(struct http_answer *h, struct str in, size_t step)
 	return e == ERR_AGAIN ? http_answer_end(h, true) : e;
 }
 
+/* Behind a chunk there is only its end: more is not read to the deadline, in however large a piece it comes. */
+TEST(a_chunk_that_goes_on)
+{
+	static const size_t steps[] = { 1, 100000 };
+	char in[2000];
+
+	memset(in, 'x', sizeof in);
+	memcpy(in, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n", 50);
+	EACH(steps, step) {
+		CLEANUP(http_answer_free) struct http_answer h;
+		http_answer_init(&h, 64);
+		EXPECT_ERR(read_all(&h, str_make(in, sizeof in), *step), ERR_INVALID);
+	}
+}
+
 TEST(answers)
 {
 	EACH(cases, c) {
