@@ -122,12 +122,18 @@ struct hasher *hasher_new(int workers)
 	return h;
 }
 
-static void free_list(struct hash_job *j)
+static void finish(struct hash_job *j, enum err result)
+{
+	j->done(j, result);
+	job_free(j);
+}
+
+static void end_list(struct hash_job *j)
 {
 	while (j != NULL) {
 		struct hash_job *next = j->next;
 
-		job_free(j);
+		finish(j, ERR_TIMEOUT);
 		j = next;
 	}
 }
@@ -142,9 +148,9 @@ void hasher_free(struct hasher *h)
 	pthread_mutex_unlock(&h->lock);
 	for (int i = 0; i < h->workers; i++)
 		pthread_join(h->thread[i], NULL);
-	free_list(h->waiting);
-	free_list(h->ready);
-	free_list(h->finished);
+	end_list(h->waiting);
+	end_list(h->ready);
+	end_list(h->finished);
 	pthread_mutex_destroy(&h->lock);
 	pthread_cond_destroy(&h->wake);
 	close(h->event_fd);
@@ -178,12 +184,6 @@ static struct hash_job *take_next(struct hasher *h)
 	if (j->rank > h->served_rank)
 		h->served_rank = j->rank;
 	return j;
-}
-
-static void finish(struct hash_job *j, enum err result)
-{
-	j->done(j, result);
-	job_free(j);
 }
 
 /* Hands waiting jobs to free workers; jobs whose answer is known by now, or that waited too long, are finished here. */

@@ -14,7 +14,7 @@ struct hash_job {
 	char     password[PASSWORD_MAX + 1]; /* wiped after done() */
 	size_t   password_size;
 	char     hash[PASSWORD_HASH_MAX + 1];/* CHECK: against this; MAKE: the result */
-	/* Runs in hasher_receive(). result: of password_check() or password_hash(); ERR_TIMEOUT: waited too long, never looked at. The
+	/* Runs in hasher_receive(), or in hasher_free(). result: of password_check() or password_hash(); ERR_TIMEOUT: waited too long, never looked at. The
 	 * hasher frees the job afterwards. */
 	void   (*done)(struct hash_job *job, enum err result);
 	/* CHECK: asked in the owner's thread just before a worker would take it; true: known to be right by now. May be NULL. */
@@ -30,7 +30,7 @@ struct hash_job {
 struct hasher;
 /* workers 0: for tests, hasher_receive() itself works off what waits. */
 struct hasher *hasher_new(int workers);
-void hasher_free(struct hasher *h);                  /* what waits is dropped: done() does not run */
+void hasher_free(struct hasher *h);                  /* what waits ends: done(ERR_TIMEOUT), so that nothing of it is left behind */
 struct hash_job *hasher_job(enum hash_work work, struct str password, struct str hash);  /* cut to the limits */
 /* Takes the job. ERR_AGAIN: full, or too much from this network or account; the job is freed, done() does not run. */
 enum err hasher_add(struct hasher *h, struct hash_job *job) MUST_CHECK;

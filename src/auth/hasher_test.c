@@ -4,12 +4,13 @@
 #include <poll.h>
 
 static uint64_t order[2000];
-static size_t done_count;
+static size_t done_count, given_up;
 
 static void on_done(struct hash_job *job, enum err result)
 {
 	if (result == ERR_OK)
 		order[done_count++] = job->network;
+	given_up += result == ERR_TIMEOUT;
 }
 
 static enum err add(struct hasher *h, uint64_t network, uint64_t account, bool (*is_known)(struct hash_job *))
@@ -86,7 +87,9 @@ TEST(known_by_now_and_threads)
 		hasher_receive(h);
 	}
 	EXPECT_INT(done_count, 20);
+	given_up = 0;
 	for (int i = 0; i < 10; i++)
 		EXPECT_OK(add(h, 1, 50 + (uint64_t)i, NULL));
 	hasher_free(h);  /* with work under way */
+	EXPECT_INT(given_up, 10);
 }
