@@ -159,7 +159,7 @@ static enum err change_rows(struct view *v, const struct live *live, size_t n)
 	return tx_commit(&tx, &commit);
 }
 
-static enum err finish(struct view *v)
+static enum err finish(struct view *v, bool *more)
 {
 	enum err e;
 
@@ -170,6 +170,7 @@ static enum err finish(struct view *v)
 	e = forget_dead(v, v->compacting);
 	log_info("bodies compacted account=%llu file=%u", (unsigned long long)v->config.account, v->compacting);
 	v->compacting = 0;
+	*more = true;  /* perhaps another one */
 	return e;
 }
 
@@ -187,7 +188,7 @@ enum err compact_step(struct view *v, bool *more)
 			return ERR_OK;
 	}
 	if (v->compact_after >= v->compact_upto)
-		return finish(v);
+		return finish(v, more);
 	settled = email_settled(v);
 	if (v->compact_after >= settled)
 		return ERR_OK;  /* somebody is still writing: next time */

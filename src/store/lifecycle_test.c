@@ -400,6 +400,28 @@ TEST(a_full_disk_refuses_and_recovers)
 #endif
 }
 
+/* Each message over a megabyte has a file of its own: whoever erases many of them shall not wait ten minutes for each. */
+TEST(compaction_goes_on_to_the_next_file)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	const char *dir = test_dir();
+	struct view *v = open_account(dir);
+	struct uid_set all = { 0 };
+
+	for (int i = 0; i < 4; i++)
+		EXPECT_OK(append(v, 1200000, NULL));
+	uid_set_add(&all, &a, 1, 4);
+	EXPECT_OK(view_expunge(v, inbox_of(v), &all, false, &a, NULL));
+	clock_wall_offset(40 * 86400);
+	view_compact(v);
+	while (view_tick(v))
+		;
+	clock_wall_offset(0);
+	EXPECT_INT(bodies_size(dir), 0);
+	view_close(v);
+	test_dir_remove(dir);
+}
+
 /* Fills a file with what is then gone for good, behind a message that stays; *email: that one. */
 static void waste(struct view *v, uint32_t *email)
 {
