@@ -13,7 +13,7 @@
 
 /* One owner's cell may take so long, and all together: the client's next command waits behind it. */
 enum { OWNER_MS = 10000, OTHERS_MS = 30000 };
-enum { ASK_BYTES_MAX = 1500, NOOP_TRIES = 3 };
+enum { ASK_BYTES_MAX = 1500 };
 
 /* What is asked of one owner: a group for each name, those that say NONE in each of the portions. */
 struct asking {
@@ -117,8 +117,6 @@ static bool next_portion(const struct asking *a, size_t *at, uint64_t told, stru
 	return *at > begin;
 }
 
-static bool is_refused(const struct imap_reply *reply) { return reply->status == IMAP_NO && str_starts(reply->text, STR("[INUSE]")); }
-
 /* What was said before the time was over is told. */
 static struct imap_reply ask(const struct asking *a, struct imap_remote *r)
 {
@@ -135,14 +133,13 @@ static bool visit(const struct asking *a, struct str notify, uint64_t *told)
 {
 	struct imap_session *s = a->s;
 	CLEANUP(imap_remote_close) struct imap_remote *r = imap_remote_new(s, a->owner->account, a->owner->address);
-	struct imap_reply reply = { .status = IMAP_NO };
+	struct imap_reply reply;
 
 	buf_reset(&r->record);
 	imap_notify_record(s->tongue, notify, &r->record);
-	if (r->record.failed)
+	if (r->record.failed || clock_mono_ms() >= a->until_ms)
 		return false;
-	for (int i = 0; i < NOOP_TRIES && (i == 0 || is_refused(&reply)) && clock_mono_ms() < a->until_ms; i++)
-		reply = ask(a, r);
+	reply = ask(a, r);
 	s->is_cut |= reply.status == IMAP_CUT;
 	if (reply.status != IMAP_OK || !imap_remote_park(r))
 		return false;

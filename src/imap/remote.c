@@ -16,7 +16,7 @@
 #include "base/mem.h"
 #include <poll.h>
 
-enum { TAIL_MAX = 32 /* "~{18446744073709551615}" at the end of a line */, PLACE_LOOK_MS = 10, PLACE_LOOKS = 200 };
+enum { TAIL_MAX = 32 /* "~{18446744073709551615}" at the end of a line */, PLACE_LOOK_MS = 10, PLACE_LOOKS = 200, BUSY_MS = 2000, BUSY_PAUSE_MS = 20 };
 
 /* ------------------------------------------------------------------------------------------------------------ names */
 
@@ -417,13 +417,39 @@ struct imap_reply imap_remote_answer(struct imap_remote *r, struct imap_cmd *c)
 	return r == r->s->remote ? imap_remote_gone(r, c) : imap_remote_reply(c, line);
 }
 
-struct imap_reply imap_remote_command(struct imap_remote *r, struct imap_cmd *c, struct str text)
+static struct imap_reply say_once(struct imap_remote *r, struct imap_cmd *c, struct str text)
 {
 	struct link *link = imap_remote_link(r);
 
 	if (link == NULL || link_send(link, arena_printf(&c->arena, STR_FMT " " STR_FMT "\r\n", STR_ARG(c->tag), STR_ARG(text))) != ERR_OK)
 		return imap_remote_gone(r, c);
 	return imap_remote_answer(r, c);
+}
+
+bool imap_remote_is_busy(const struct imap_reply *reply) { return reply->status == IMAP_NO && !reply->is_last && str_starts(reply->text, STR("[INUSE]")); }
+
+bool imap_remote_tries_again(struct imap_remote *r, const struct imap_reply *reply, int64_t *until_ms)
+{
+	int64_t now_ms = clock_mono_ms();
+
+	if (*until_ms == 0)
+		*until_ms = now_ms + BUSY_MS;
+	if (!imap_remote_is_busy(reply) || r->link == NULL || session_is_dead(r->s->s) || now_ms >= *until_ms)
+		return false;
+	session_will_wait(r->s->s);
+	poll(NULL, 0, BUSY_PAUSE_MS);
+	return true;
+}
+
+struct imap_reply imap_remote_command(struct imap_remote *r, struct imap_cmd *c, struct str text)
+{
+	struct imap_reply reply;
+	int64_t until_ms = 0;
+
+	do
+		reply = say_once(r, c, text);
+	while (imap_remote_tries_again(r, &reply, &until_ms));
+	return reply;
 }
 
 struct imap_remote *imap_remote_for(struct imap_session *s, struct imap_cmd *c, struct str address, struct imap_remote **temporary,

@@ -45,8 +45,13 @@ void imap_remote_rest(struct imap_remote *r);
 struct imap_remote *imap_remote_for(struct imap_session *s, struct imap_cmd *c, struct str address, struct imap_remote **temporary,
                                     struct imap_reply *reply);
 
-/* Sends text as a command under the tag of ours, passes on what comes before its tagged answer, and makes that the reply to ours. */
+/* Sends text as a command under the tag of ours, passes on what comes before its tagged answer, and makes that the reply to ours. Where too many guests
+ * are busy there, it tries for two seconds. */
 struct imap_reply imap_remote_command(struct imap_remote *r, struct imap_cmd *c, struct str text);
+bool imap_remote_is_busy(const struct imap_reply *reply);   /* … and all the same there was no place */
+/* A cell that has no place for one more guest has done nothing of the command, and has a place in a moment: waits. False: that was not the answer, or
+ * it has been tried for two seconds. until_ms: 0 at first. */
+bool imap_remote_tries_again(struct imap_remote *r, const struct imap_reply *reply, int64_t *until_ms);
 /* A tagged line, or BYE, as a reply. */
 struct imap_reply imap_remote_reply(struct imap_cmd *c, struct str line);
 /* The answer to what was sent. */

@@ -76,15 +76,32 @@ static struct imap_reply do_select(struct imap_session *s, struct imap_cmd *c, s
 
 static bool begins_idle(struct str line) { return str_starts(line, STR("+")); }
 
-static struct imap_reply idle(struct imap_session *s, struct imap_cmd *c)
+/* False: the reply says why. */
+static bool begin_idle(struct imap_session *s, struct imap_cmd *c, struct imap_reply *reply)
 {
 	struct link *link = imap_remote_link(s->remote);
 	struct str line;
 
 	if (link == NULL || link_send(link, arena_printf(&c->arena, STR_FMT " IDLE\r\n", STR_ARG(c->tag))) != ERR_OK || imap_remote_line(s->remote, begins_idle, &line) != ERR_OK ||
 	    str_starts(line, STR("* BYE")))
-		return imap_remote_gone(s->remote, c);
-	return begins_idle(line) ? imap_idle(s, c) : imap_remote_reply(c, line);
+		*reply = imap_remote_gone(s->remote, c);
+	else if (begins_idle(line))
+		return true;
+	else
+		*reply = imap_remote_reply(c, line);
+	return false;
+}
+
+static struct imap_reply idle(struct imap_session *s, struct imap_cmd *c)
+{
+	struct imap_reply reply;
+	int64_t until_ms = 0;
+
+	do
+		if (begin_idle(s, c, &reply))
+			return imap_idle(s, c);
+	while (imap_remote_tries_again(s->remote, &reply, &until_ms));
+	return reply;
 }
 
 /* The owner's cell takes no more guests at the moment, or does not start: it has begun nothing, and what was known there is known as before. That

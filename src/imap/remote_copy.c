@@ -7,11 +7,10 @@
  * not before they are read: the other cell tells of removals with that answer, and the client's message numbers are from before them. */
 #include "imap/remote.h"
 #include "base/clock.h"
-#include <poll.h>
 
 #define NO_UID "4294967294"
 
-enum { MESSAGES_DROPPED_MAX = 1000000, REMOVAL_TRIES = 500, REMOVAL_PAUSE_MS = 20 };
+enum { MESSAGES_DROPPED_MAX = 1000000, REMOVAL_TRIES = 5 };
 
 /* ------------------------------------------------------------------------------------------------------ from there to here */
 
@@ -216,7 +215,7 @@ static struct imap_reply all_or_none(struct imap_cmd *c, struct imap_reply fetch
 	return imap_no(c, str_cstr(&c->arena, scan_until(&s, ']')), "these are more messages than one command may work on; name fewer");
 }
 
-static struct imap_reply fetch_all(struct copying *x, struct str set)
+static struct imap_reply fetch_once(struct copying *x, struct str set)
 {
 	struct link *link = imap_remote_link(x->r);
 	bool by_uid = x->c->is_uid || str_eq(set, STR("$"));
@@ -234,18 +233,27 @@ static struct imap_reply fetch_all(struct copying *x, struct str set)
 	return imap_remote_gone(x->r, x->c);
 }
 
-/* What is copied must go: where its owner's cell has no room for a command at the moment it is said again. */
+static struct imap_reply fetch_all(struct copying *x, struct str set)
+{
+	struct imap_reply reply;
+	int64_t until_ms = 0;
+
+	do
+		reply = fetch_once(x, set);
+	while (x->n == 0 && imap_remote_tries_again(x->r, &reply, &until_ms));
+	return reply;
+}
+
+/* What is copied must go: it is said again for longer than any other command. */
 static struct imap_reply insist(struct copying *x, struct str command)
 {
 	struct imap_reply reply;
+	int tries = 0;
 
-	for (int tries = REMOVAL_TRIES;; tries--) {
+	do
 		reply = imap_remote_command(x->r, x->c, command);
-		if (reply.status != IMAP_NO || !str_starts(reply.text, STR("[INUSE]")) || tries == 0 || session_is_dead(x->s->s))
-			return reply;
-		session_will_wait(x->s->s);
-		poll(NULL, 0, REMOVAL_PAUSE_MS);
-	}
+	while (imap_remote_is_busy(&reply) && ++tries < REMOVAL_TRIES && !session_is_dead(x->s->s));
+	return reply;
 }
 
 static struct imap_reply remove_uids(struct copying *x, const char *uids)

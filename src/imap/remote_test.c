@@ -159,9 +159,12 @@ TEST(what_another_cell_says)
 		{ "b move 1 INBOX\r\n", MESSAGE "b OK done\r\nb OK may\r\nb OK may\r\nb NO [INUSE] wait\r\nb OK stored\r\nb NO [INUSE] wait\r\n* 1 EXPUNGE\r\nb OK expunged\r\n",
 		  "* 1 EXPUNGE\r\nb OK moved", "INUSE", false },
 		/* she has no room for it now: nothing is lost by that */
-		{ "b idle\r\nc noop\r\n", "b NO [INUSE] too many\r\nc OK done\r\n", "b NO [INUSE] too many\r\nc OK done\r\n", "BYE", false },
+		{ "b idle\r\nc noop\r\n", "b NO [NOPERM] no\r\nc OK done\r\n", "b NO [NOPERM] no\r\nc OK done\r\n", "BYE", false },
+		{ "b copy 1 INBOX\r\n", "b NO [INUSE] too many\r\n" MESSAGE "b OK done\r\n", "b OK [COPYUID ", "INUSE", false },
 		{ "b idle\r\n", "* BYE no\r\n", "* BYE [UNAVAILABLE]", "+", true },
-		{ "b language fr\r\nc noop\r\n", "b NO [INUSE] too many\r\nc OK done\r\n", "b NO [INUSE] too many\r\nc OK done\r\n", "LANGUAGE", false },
+		{ "b noop\r\n", "b NO [INUSE] too many\r\nb NO [INUSE] too many\r\nb OK done\r\n", "b OK done\r\n", "INUSE", false },
+		/* both speak so, or none */
+		{ "b language fr\r\nc noop\r\n", "b NO [UNAVAILABLE] no\r\nc OK done\r\n", "b NO [UNAVAILABLE] no\r\nc OK done\r\n", "LANGUAGE", false },
 		{ "b replace 1 INBOX {3+}\r\nabc\r\n", "", "b NO [CANNOT]", NULL, false },
 		{ "b replace 1 " HERS "INBOX\" {3+}\r\nabc\r\n", "+ go\r\n* OK [APPENDUID 1 4] stored\r\n* 1 EXPUNGE\r\nb OK replaced\r\n",
 		  "* OK [APPENDUID 1 4] stored\r\n* 1 EXPUNGE\r\nb OK replaced", "+ ", false },
