@@ -105,7 +105,7 @@ def stage_fuzz():
         yield from pool.map(fuzz, campaign.all_targets())
 
 
-THREADED = ("store/threads", "store/view", "net/pool", "net/attach", "ipc/channel", "auth/hasher", "queue/role", "role/control")
+THREADED = ("store/threads", "store/view", "net/pool", "net/attach", "ipc/channel", "auth/hasher", "queue/role", "role/control", "role/mx")
 
 
 def tsan_programs():
