@@ -150,7 +150,7 @@ TEST(policies)
 		{ "large.test",    false, "mta-sts.large.test: the answer is too large" },
 		{ "garbage.test",  false, "mta-sts.garbage.test: the answer is not HTTP/1.1" },
 		{ "noaddress.test", false, "mta-sts.noaddress.test has no address" },
-		{ "closed.test",   false, "mta-sts.closed.test [127.9.9.9]: Connection refused" },
+		{ "closed.test",   false, "mta-sts.closed.test [127.9.9.9]: no connection: Connection refused" },
 		{ "lame.test", false, "the name servers of lame.test could not say whether it has an MTA-STS policy" },
 		{ "othername.test", false, "mta-sts.othername.test [127.0.0.1]: certificate refused: hostname mismatch" },
 	};
