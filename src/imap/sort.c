@@ -24,7 +24,7 @@ struct item {
 	uint32_t   number, uid;      /* as the command counts, and the UID; in the order of the mailbox */
 	uint64_t   modseq;
 	uint8_t    relevancy;
-	uint64_t   start;            /* of the first key, so that it is compared as the key is: most comparisons end here */
+	uint64_t   start;            /* of the first key, behind what all have in common: compared as the key is, and most comparisons end here */
 	union key *keys;             /* one a criterion */
 };
 
@@ -57,16 +57,32 @@ static enum gist_text text_of(enum sort_by by)
 	}
 }
 
-/* The first eight bytes of a text, as a number that is compared like them; a number, moved above zero. */
-static uint64_t start_of(const union key *key, bool is_a_text)
+/* Eight bytes of a text from there on, as a number that is compared like them; a number, moved above zero. */
+static uint64_t start_of(const union key *key, bool is_a_text, size_t from)
 {
 	uint64_t start = 0;
 
 	if (!is_a_text)
 		return (uint64_t)key->number ^ UINT64_C(1) << 63;
-	for (size_t i = 0; i < 8; i++)
+	for (size_t i = from; i < from + 8; i++)
 		start = start << 8 | (i < key->text.n ? (unsigned char)key->text.p[i] : 0);
 	return start;
+}
+
+/* Subjects of a list, or of a program that reports, begin alike, often with more than eight bytes. */
+static void skip_what_all_have(struct sorting *x)
+{
+	struct str first = x->items[0].keys[0].text;
+	size_t shared = first.n, n;
+
+	for (size_t i = 1; i < x->n_items && shared > 0; i++) {
+		struct str text = x->items[i].keys[0].text;
+		for (n = 0; n < shared && n < text.n && text.p[n] == first.p[n]; n++)
+			;
+		shared = n;
+	}
+	for (size_t i = 0; i < x->n_items; i++)
+		x->items[i].start = start_of(&x->items[i].keys[0], true, shared);
 }
 
 static union key key_of(const struct sorting *x, const struct gist *g, enum sort_by by)
@@ -89,7 +105,7 @@ static void add_item(void *context, const struct message_row *row, const struct 
 	if (x->n_items == x->items_cap)
 		x->items = arena_grow(a, x->items, x->n_items, &x->items_cap, sizeof *x->items);
 	x->items[x->n_items++] = (struct item){ x->c->is_uid ? row->uid : row->seq, row->uid, row->modseq, (uint8_t)x->q->relevancy,
-	                                        start_of(keys, is_text(x->criteria[0].by)), keys };
+	                                        start_of(keys, is_text(x->criteria[0].by), 0), keys };
 }
 
 static unsigned wanted(const struct sorting *x)
@@ -191,6 +207,7 @@ static void keep_item(struct sorting *to, const struct item *from)
 		if (is_text(to->criteria[i].by))
 			kept->keys[i].text = str_copy(a, from->keys[i].text);
 	}
+	kept->start = start_of(&kept->keys[0], is_text(to->criteria[0].by), 0);  /* what comes later may begin otherwise */
 }
 
 struct sorting *sort_keep(const struct sorting *from, struct imap_cmd *c, struct search *q)
@@ -270,6 +287,8 @@ struct imap_reply imap_sort(struct imap_session *s, struct imap_cmd *c)
 		return imap_limit_refuse(s, c);
 	e = search_run_gists(s, &q, wanted(x), &c->arena, add_item, x);
 	if (e == ERR_OK) {
+		if (x->n_items > 0 && is_text(x->criteria[0].by))
+			skip_what_all_have(x);
 		if (x->n_items > 0)
 			qsort_r(x->items, x->n_items, sizeof *x->items, compare, x);
 		collect(x, &q, &found);
