@@ -356,6 +356,17 @@ TEST(who_could_not_ask_tries_again)
 	end(&w);
 }
 
+/* Account 7 waits for account 8, which changes: it is attached. */
+static void wait_and_be_told(struct world *w, struct session *s)
+{
+	enter(w, s, 1, 7);
+	park_for(w, s, 10, true, 8);
+	turn(w);
+	parked_changed(w->parked, 8, 20);
+	turn(w);
+	assert_string_equal(w->told, "watch:8:1;1:ATTACH:;");
+}
+
 /* In IDLE: it knows what it is told there, and could not be told. It is not attached again and again for that, and hears of the next change at once. */
 TEST(who_is_not_let_in_waits_on)
 {
@@ -363,12 +374,7 @@ TEST(who_is_not_let_in_waits_on)
 	struct session s;
 
 	begin(&w);
-	enter(&w, &s, 1, 7);
-	park_for(&w, &s, 10, true, 8);
-	turn(&w);
-	parked_changed(w.parked, 8, 20);
-	turn(&w);
-	assert_string_equal(w.told, "watch:8:1;1:ATTACH:;");
+	wait_and_be_told(&w, &s);
 	changed(&s);
 	park_unasked(&w, &s, 0, WAIT_COULD_NOT_ASK);
 	turn(&w);
@@ -433,12 +439,7 @@ TEST(who_has_lost_all_is_told_once)
 	struct session s;
 
 	begin(&w);
-	enter(&w, &s, 1, 7);
-	park_for(&w, &s, 10, true, 8);
-	turn(&w);
-	parked_changed(w.parked, 8, 20);
-	turn(&w);
-	assert_string_equal(w.told, "watch:8:1;1:ATTACH:;");
+	wait_and_be_told(&w, &s);
 	park_for(&w, &s, 20, true, 8);
 	w.shares = ERR_NOTFOUND;
 	for (uint64_t modseq = 30; modseq < 60; modseq += 10) {
