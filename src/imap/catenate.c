@@ -31,21 +31,26 @@ static void close_window(struct catenation *k)
 	k->elsewhere = NULL;
 }
 
-/* The mailbox that a URL means: with "/" from the root, else beside the one that is selected                  RFC 3986 §5.2.3 */
+/* What a relative URL means beside this mailbox: that itself, or one in the same place                       RFC 3986 §5.2.3 */
+static struct str beside(struct imap_cmd *c, struct str base, const struct imap_url *url)
+{
+	ptrdiff_t cut = str_rchr(base, MAILBOX_SEPARATOR);
+
+	if (url->mailbox.p == NULL)
+		return base;
+	return arena_printf(&c->arena, STR_FMT STR_FMT, STR_ARG(str_sub(base, 0, (size_t)(cut + 1))), STR_ARG(url->mailbox));
+}
+
+/* The mailbox that a URL means: with "/" from the root, else beside the one that is selected */
 static enum err find_path(struct catenation *k, const struct imap_url *url, struct str *path)
 {
 	struct mailbox m;
-	ptrdiff_t cut;
 
 	*path = imap_path_of(k->s, url->mailbox);
 	if (!url->is_relative || k->s->selected == NULL)
 		return url->mailbox.p != NULL ? ERR_OK : ERR_NOTFOUND;
 	TRY(view_mailbox_get(k->s->view, k->s->mailbox_id, &k->c->arena, &m));
-	cut = str_rchr(m.path, MAILBOX_SEPARATOR);
-	if (url->mailbox.p == NULL)
-		*path = m.path;
-	else if (cut >= 0)
-		*path = arena_printf(&k->c->arena, STR_FMT STR_FMT, STR_ARG(str_sub(m.path, 0, (size_t)cut + 1)), STR_ARG(url->mailbox));
+	*path = beside(k->c, m.path, url);
 	return ERR_OK;
 }
 
@@ -123,13 +128,31 @@ static enum err open_elsewhere(struct catenation *k, struct str path, struct str
 	return imap_remote_examine(k->elsewhere, path, &k->elsewhere_validity);
 }
 
-/* In a mailbox of another account. */
-static enum err copy_elsewhere(struct catenation *k, const struct imap_url *url, struct str address)
+/* Is it in a mailbox of another account, in which one? validity: what its UIDVALIDITY must be; 0: as it is. */
+static bool is_elsewhere(struct catenation *k, const struct imap_url *url, struct str *path, struct str *address, uint32_t *validity)
+{
+	const struct imap_remote *r = k->s->remote;
+
+	*path = url->mailbox;
+	*validity = url->uidvalidity;
+	if (k->s->guest != NULL)
+		return false;
+	if (url->is_relative && r != NULL) {
+		*path = beside(k->c, buf_str(&r->name), url);
+		if (url->mailbox.p == NULL)  /* somebody may have given its name to another one since */
+			*validity = r->uidvalidity;
+	} else if (url->is_relative) {
+		return false;
+	}
+	return imap_is_other(*path, address);
+}
+
+static enum err copy_elsewhere(struct catenation *k, const struct imap_url *url, struct str path, struct str address, uint32_t validity)
 {
 	struct str section = arena_printf(&k->c->arena, "[" STR_FMT "]", STR_ARG(url->section));
-	enum err e = open_elsewhere(k, url->mailbox, address);
+	enum err e = open_elsewhere(k, path, address);
 
-	if (e == ERR_OK && url->uidvalidity != 0 && url->uidvalidity != k->elsewhere_validity)
+	if (e == ERR_OK && validity != 0 && validity != k->elsewhere_validity)
 		e = ERR_NOTFOUND;
 	if (e == ERR_OK && url->is_partial)
 		section = arena_printf(&k->c->arena, STR_FMT "<%llu.%llu>", STR_ARG(section), (unsigned long long)url->offset,
@@ -143,7 +166,8 @@ static enum err copy_elsewhere(struct catenation *k, const struct imap_url *url,
 
 static enum err copy_url(struct catenation *k, struct str text)
 {
-	struct str address;
+	struct str path, address;
+	uint32_t validity;
 	struct fetch_section section = { 0 };
 	struct uid_set set = { 0 };
 	struct message_row row;
@@ -153,8 +177,8 @@ static enum err copy_url(struct catenation *k, struct str text)
 
 	if (!imap_url_parse(text, &k->c->arena, &url) || !parse_section(k, &url, &section))
 		return ERR_NOTFOUND;
-	if (k->s->guest == NULL && !url.is_relative && imap_is_other(url.mailbox, &address))
-		return str_has_ctl(url.section) ? ERR_NOTFOUND : copy_elsewhere(k, &url, address);
+	if (is_elsewhere(k, &url, &path, &address, &validity))
+		return str_has_ctl(url.section) ? ERR_NOTFOUND : copy_elsewhere(k, &url, path, address, validity);
 	TRY(open_window(k, &url, &window));
 	uid_set_add(&set, &k->c->arena, url.uid, url.uid);
 	if (selected_rows_by_uid(window, &set, 0, &next, &row, 1) == 0)

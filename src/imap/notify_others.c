@@ -93,6 +93,8 @@ static struct asking asking_of(struct imap_session *s, const struct watched *w, 
 
 	for (size_t i = 0; i < s->notify->n; i++)
 		add_group(&a, w, &s->notify->groups[i]);
+	if (s->remote != NULL && s->remote->owner == owner->account)  /* of that one its own session tells */
+		add_name(&a, &a.none, &a.n_none, FILTER_MAILBOXES, 0, buf_str(&s->remote->name));
 	return a;
 }
 

@@ -13,7 +13,7 @@
 #include "imap/remote.h"
 #include "store/events.h"
 
-enum { PARK_VERSION = 1, PARK_ELSEWHERE = 2 /* a mailbox of another account is selected */, PARK_SAVED_MAX = 200 };  /* ranges of "$": 8 bytes each */
+enum { PARK_VERSION = 1, PARK_ELSEWHERE = 3 /* a mailbox of another account is selected */, PARK_SAVED_MAX = 200 };  /* ranges of "$": 8 bytes each */
 
 struct parked {
 	struct imap_tongue    tongue;
@@ -25,7 +25,8 @@ struct parked {
 	struct str            saved;   /* ranges, 8 bytes each */
 	struct str            notify;  /* notify_put() */
 	uint64_t              owner;   /* of the mailbox that is selected, in another account; 0: none is */
-	struct str            address, record;   /* whose it is, and the session that waits there … */
+	struct str            name, record;   /* what it is called, and the session that waits there … */
+	uint32_t              uidvalidity;
 	uint64_t              modseq;  /* … and knows his account up to here */
 };
 
@@ -53,7 +54,8 @@ static void put_parked(struct buf *b, const struct parked *p)
 	}
 	if (p->owner != 0) {
 		put_u64(b, p->owner);
-		put_str(b, p->address);
+		put_str(b, p->name);
+		put_u32(b, p->uidvalidity);
 		put_str(b, p->record);
 		put_u64(b, p->modseq);
 	}
@@ -98,7 +100,8 @@ static bool get_parked(struct str record, struct parked *p)
 	}
 	if (version == PARK_ELSEWHERE) {
 		p->owner = get_u64(&s);
-		p->address = get_str(&s, REMOTE_ADDRESS_MAX);
+		p->name = get_str(&s, REMOTE_NAME_MAX);
+		p->uidvalidity = get_u32(&s);
 		p->record = get_str(&s, PARK_RECORD_MAX);
 		p->modseq = get_u64(&s);
 	}
@@ -128,7 +131,8 @@ bool imap_park(void *state, struct buf *record, uint64_t *modseq)
 		if (!imap_remote_park(s->remote))
 			return false;
 		p.owner = s->remote->owner;
-		p.address = s->remote->address;
+		p.name = buf_str(&s->remote->name);
+		p.uidvalidity = s->remote->uidvalidity;
 		p.record = buf_str(&s->remote->record);
 		*modseq = s->remote->modseq;
 		p.modseq = *modseq;
@@ -163,14 +167,19 @@ static void *bye(struct session *s, const char *why) { return bye_of(s, "UNAVAIL
 static bool restore(struct imap_session *i, const struct parked *p)
 {
 	struct scan saved = scan_of(p->saved);
+	struct str address;
 
 	i->tongue = p->tongue;
 	i->is_readonly = p->is_readonly;
 	i->errors = p->errors;
 	i->mailbox_id = p->state.mailbox_id;
 	i->told_rights = p->rights;
+	if (p->owner != 0 && !imap_is_other(p->name, &address))
+		return false;
 	if (p->owner != 0) {
-		i->remote = imap_remote_new(i, p->owner, p->address);
+		i->remote = imap_remote_new(i, p->owner, address);
+		buf_add(&i->remote->name, p->name);
+		i->remote->uidvalidity = p->uidvalidity;
 		buf_reset(&i->remote->record);
 		buf_add(&i->remote->record, p->record);
 		i->remote->modseq = p->modseq;

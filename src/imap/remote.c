@@ -40,6 +40,7 @@ struct imap_remote *imap_remote_new(struct imap_session *s, uint64_t owner, stru
 	r->owner = owner;
 	r->address = str_copy(&r->arena, address);
 	r->record = BUF(PARK_RECORD_MAX);
+	r->name = BUF(REMOTE_NAME_MAX);
 	imap_fresh_record(s->tongue, &r->record);
 	return r;
 }
@@ -65,6 +66,7 @@ void imap_remote_free(struct imap_remote *r)
 	imap_remote_rest(r);
 	link_free(r->link);
 	buf_free(&r->record);
+	buf_free(&r->name);
 	arena_free(&r->arena);
 	mem_free(r);
 }
@@ -271,6 +273,15 @@ static bool may_be_told(const struct imap_remote *r, struct str line)
 	return is_in(r, told_words, COUNT_OF(told_words), word, rest);
 }
 
+/* "* OK [UIDVALIDITY 12] …" */
+static void note_validity(struct imap_remote *r, struct str line)
+{
+	struct scan s = scan_of(line);
+
+	if (scan_take_istr(&s, STR("* OK [UIDVALIDITY ")))
+		r->uidvalidity = scan_u32(&s);
+}
+
 static void tell(struct imap_remote *r, struct str bytes)
 {
 	buf_add(&r->s->out, bytes);
@@ -345,6 +356,7 @@ enum err imap_remote_line(struct imap_remote *r, bool (*wants)(struct str line),
 			continue;  /* our own is what counts */
 		if (!may_be_told(r, text))
 			return ERR_INVALID;
+		note_validity(r, text);
 		tell(r, buf_str(&head));
 		r->is_cut = true;  /* until the whole of it is there */
 		TRY(tell_rest(r, buf_str(&head), ends_line));

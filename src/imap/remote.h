@@ -7,6 +7,7 @@
 
 enum {
 	REMOTE_ADDRESS_MAX = 320,
+	REMOTE_NAME_MAX = MAILBOX_PATH_MAX + REMOTE_ADDRESS_MAX + 20,
 	REMOTE_OWNERS_MAX = 100,        /* so many are asked by one LIST */
 	REMOTE_HEAD_MAX = 8192,         /* of an answer's line, as far as it is understood here */
 	REMOTE_REPLY_MAX = 2000,        /* bytes of a tagged answer's text */
@@ -16,6 +17,8 @@ struct imap_remote {
 	struct imap_session *s;
 	uint64_t     owner;
 	struct str   address;           /* of the owner, as the client wrote it first */
+	struct buf   name;              /* of the mailbox that is selected there, as the client calls it; empty: none is */
+	uint32_t     uidvalidity;       /* its; 0: not known */
 	struct link *link;              /* NULL: it waits, in record */
 	struct buf   record;
 	uint64_t     modseq;            /* of the owner's account: known to the client when it was parked */

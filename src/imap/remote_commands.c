@@ -47,7 +47,7 @@ static struct imap_reply say_notify(struct imap_session *s, struct imap_cmd *c, 
 	return r.status == IMAP_CUT || r.is_last ? r : selected;
 }
 
-static struct imap_reply do_select(struct imap_session *s, struct imap_cmd *c, struct str address)
+static struct imap_reply do_select(struct imap_session *s, struct imap_cmd *c, struct str name, struct str address)
 {
 	CLEANUP(imap_remote_close) struct imap_remote *fresh = NULL;
 	struct str args = scan_rest(&c->args);
@@ -63,6 +63,8 @@ static struct imap_reply do_select(struct imap_session *s, struct imap_cmd *c, s
 	if (reply.status == IMAP_OK) {
 		learn_tongue(s, args);
 		s->remote = r;
+		buf_reset(&r->name);
+		buf_add(&r->name, name);
 		if (fresh != NULL && s->notify != NULL)
 			reply = say_notify(s, c, reply);
 		fresh = NULL;
@@ -296,7 +298,7 @@ static bool makes_others(struct imap_session *s, struct imap_cmd *c)
 }
 
 /* A command about a mailbox that is another account's. */
-static struct imap_reply about_other(struct imap_session *s, struct imap_cmd *c, struct str address)
+static struct imap_reply about_other(struct imap_session *s, struct imap_cmd *c, struct str name, struct str address)
 {
 	CLEANUP(imap_remote_close) struct imap_remote *temporary = NULL;
 	struct str second = STR_NONE, args = scan_rest(&c->args);
@@ -304,7 +306,7 @@ static struct imap_reply about_other(struct imap_session *s, struct imap_cmd *c,
 	struct imap_remote *r;
 
 	if (is_word(c, "SELECT") || is_word(c, "EXAMINE"))
-		return do_select(s, c, address);
+		return do_select(s, c, name, address);
 	if (is_word(c, "RENAME") && (!peek_second(s, c, &second) || !str_ieq(second, address)))
 		return imap_no(c, "CANNOT", "a mailbox stays in its account; COPY the messages");
 	r = imap_remote_for(s, c, address, &temporary, &reply);
@@ -386,7 +388,7 @@ bool imap_remote_takes(struct imap_session *s, struct imap_cmd *c, struct imap_r
 		return false;
 	if ((c->row->allowed & NAMES) && !(c->row->allowed & STREAMS)) {
 		if (peek_other(s, c, 0, &name, &address)) {
-			*reply = about_other(s, c, address);
+			*reply = about_other(s, c, name, address);
 			return true;
 		}
 		if (is_word(c, "RENAME") && peek_second(s, c, &address)) {

@@ -351,7 +351,7 @@ static void wake(struct world *w, uint64_t changed)
 	w->state = imap_engine.resume(w->s, &w->account, buf_str(&record));
 	EXPECT(w->state != NULL);
 	enum session_next next = imap_engine.input(w->state);
-	EXPECT(next == SESSION_PARK || next == SESSION_WAIT_NEWS);
+	EXPECT(next == SESSION_PARK || next == SESSION_WAIT_NEWS || next == SESSION_WAIT);
 }
 
 /* How it waits for the one other account, when it parks. */
@@ -363,6 +363,39 @@ static enum wait waits_how(struct world *w)
 	EXPECT(imap_engine.park(w->state, &record, &modseq));
 	struct str waits = session_test_waits(w->s);
 	return waits.n > 0 ? (enum wait)waits.p[waits.n - 1] : WAIT_KNOWS;
+}
+
+/* A URL beside the mailbox that is selected there, also after waiting: the one that was selected, not another that has its name now. */
+TEST(pieces_beside_the_selected_one)
+{
+#define BESIDE(url) "b append INBOX catenate (url \"" url "\" text {1+}\r\n.)\r\n"
+#define PIECE "* 1 FETCH (UID 5 BODY[] {5}\r\nabcde)\r\nb OK done\r\n"
+	static const struct { const char *command, *answers, *heard, *asked; } cases[] = {
+		{ BESIDE(";UID=5"), EXAMINED PIECE, "b OK [APPENDUID", "EXAMINE " HERS "f/INBOX\"" },
+		{ BESIDE(";UID=5"), "* OK [UIDVALIDITY 8] x\r\nb OK [READ-ONLY] opened\r\n", "b NO [BADURL ;UID=5]", "EXAMINE " HERS "f/INBOX\"" },
+		{ BESIDE("g;UIDVALIDITY=7/;UID=5"), EXAMINED PIECE, "b OK [APPENDUID", "EXAMINE " HERS "f/g\"" },
+		{ BESIDE("g;UIDVALIDITY=8/;UID=5"), EXAMINED, "b NO [BADURL", "EXAMINE " HERS "f/g\"" },
+	};
+
+	for (size_t i = 0; i < 2 * COUNT_OF(cases); i++) {
+		struct world w;
+		struct str bytes;
+		enum frame type;
+		char room[FRAME_MAX];
+		begin(&w);
+		w.answers = "* OK [UIDVALIDITY 7] x\r\n" SELECTED;
+		w.parks_after = strlen("a select " HERS "f/INBOX\"\r\n");
+		EXPECT_INT(say(&w, "a select " HERS "f/INBOX\"\r\n"), SESSION_WAIT);
+		if (i >= COUNT_OF(cases))
+			wake(&w, 0);
+		w.parks_after = 0;
+		w.answers = cases[i % COUNT_OF(cases)].answers;
+		EXPECT_INT(say(&w, cases[i % COUNT_OF(cases)].command), SESSION_WAIT);
+		EXPECT(heard(&w, cases[i % COUNT_OF(cases)].heard));
+		EXPECT(frame_receive(w.end, room, &type, &bytes) == ERR_OK && frame_receive(w.end, room, &type, &bytes) == ERR_OK);
+		EXPECT(str_find(bytes, str_of(cases[i % COUNT_OF(cases)].asked)) >= 0);
+		end(&w);
+	}
 }
 
 /* NOTIFY: each owner is visited when it begins, and then when his account has changed, and only then. */

@@ -174,6 +174,8 @@ def test_copies(server):
     said(bob.command(f'17 append Drafts catenate (url "{piece}HEADER" url "{piece}TEXT" text {{6+}}\r\nbehind)', "17 "), "17 OK [APPENDUID ")
     bob.command("18 select Drafts", "18 OK")
     said(bob.command("19 fetch 1 body[]", "19 OK"), "Subject: message ", "body of message", "behind")
+    bob.command(f'20 select "{HERS}/Team"', "20 OK")
+    said(bob.command(f'20 append Drafts catenate (url ";UID={uid}/;SECTION=HEADER" text {{6+}}\r\nbehind)', "20 "), "20 OK [APPENDUID ")
     said(bob.command(f'20 append Drafts catenate (url "/Other%20Users/{ALICE}/Secret/;UID=1")', "20 "), "20 NO [BADURL ")
     # a number means what it did when he said it, also when the owner has removed one before it meanwhile
     uids = re.findall(r"UID (\d+)", "".join(bob.command(f'21 select "{HERS}/Team"', "21 OK") + bob.command("22 fetch 1:3 (uid)", "22 OK")))
