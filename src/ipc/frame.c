@@ -46,7 +46,7 @@ enum err frame_send_both(int fd, enum frame type, struct str bytes, struct str m
 	struct iovec part[3] = { { &first, 1 }, { (void *)(uintptr_t)bytes.p, bytes.n }, { (void *)(uintptr_t)more.p, more.n } };
 	struct msghdr m = { .msg_iov = part, .msg_iovlen = more.n ? 3 : 2 };
 
-	if (bytes.n > FRAME_DATA_MAX || more.n > FRAME_DATA_MAX - bytes.n)
+	if (bytes.n > FRAME_LARGE_DATA_MAX || more.n > FRAME_LARGE_DATA_MAX - bytes.n)
 		return ERR_INVALID;
 	for (;;) {
 		if (sendmsg(fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0)
@@ -73,10 +73,10 @@ enum err frame_send(int fd, enum frame type, struct str bytes, int timeout_ms)
 	return frame_send_both(fd, type, bytes, STR_NONE, timeout_ms);
 }
 
-enum err frame_receive(int fd, char *room, enum frame *type, struct str *bytes)
+static enum err receive(int fd, char *room, size_t max, enum frame *type, struct str *bytes)
 {
 	for (bool was_reset = false;;) {
-		ssize_t n = recv(fd, room, FRAME_MAX, MSG_DONTWAIT | MSG_TRUNC);
+		ssize_t n = recv(fd, room, max, MSG_DONTWAIT | MSG_TRUNC);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0 && errno == ECONNRESET && !was_reset) {
@@ -89,10 +89,17 @@ enum err frame_receive(int fd, char *room, enum frame *type, struct str *bytes)
 			return ERR_CLOSED;
 		if (n < 0)
 			return log_errno("recv", "frame");
-		if (n > FRAME_MAX)
+		if ((size_t)n > max)
 			return ERR_INVALID;
 		*type = (enum frame)(uint8_t)room[0];
 		*bytes = str_make(room + 1, (size_t)n - 1);
 		return ERR_OK;
 	}
+}
+
+enum err frame_receive(int fd, char *room, enum frame *type, struct str *bytes) { return receive(fd, room, FRAME_MAX, type, bytes); }
+
+enum err frame_receive_large(int fd, char *room, enum frame *type, struct str *bytes)
+{
+	return receive(fd, room, FRAME_LARGE_MAX, type, bytes);
 }

@@ -1,11 +1,13 @@
 /* ipc/frame.h -- what gate and cell say to each other on the socketpair of one session (DESIGN.md §2).
- * SOCK_SEQPACKET: one datagram is one frame {u8 type, bytes}, at most FRAME_MAX. */
+ * SOCK_SEQPACKET: one datagram is one frame {u8 type, bytes}, at most FRAME_MAX; what a cell has for a client (DATA, COMPRESS) may come in
+ * frames of FRAME_LARGE_MAX, because each frame of a large answer wakes the gate and is a write to the network. */
 #ifndef FACTEUR_IPC_FRAME_H
 #define FACTEUR_IPC_FRAME_H
 #include "ipc/grant.h"
 #include "ipc/role.h"
 
-enum { FRAME_MAX = 16384, FRAME_DATA_MAX = FRAME_MAX - 1, PARK_RECORD_MAX = 2048, PARK_WAITS_MAX = 64 /* other accounts */, PARK_WAIT_SIZE = 17 };
+enum { FRAME_MAX = 16384, FRAME_DATA_MAX = FRAME_MAX - 1, FRAME_LARGE_MAX = 65536, FRAME_LARGE_DATA_MAX = FRAME_LARGE_MAX - 1,
+       PARK_RECORD_MAX = 2048, PARK_WAITS_MAX = 64 /* other accounts */, PARK_WAIT_SIZE = 17 };
 
 enum attach { ATTACH_SESSION = 1, ATTACH_RENDER = 2, ATTACH_GUEST = 3 /* a session from another account's cell; master says whose */ };
 
@@ -65,4 +67,6 @@ enum err frame_send(int fd, enum frame type, struct str bytes, int timeout_ms) M
 enum err frame_send_both(int fd, enum frame type, struct str bytes, struct str more, int timeout_ms) MUST_CHECK;
 /* Receives one into room (FRAME_MAX bytes). ERR_AGAIN: none waits (non-blocking); ERR_CLOSED; ERR_INVALID: empty or over FRAME_MAX. */
 enum err frame_receive(int fd, char *room, enum frame *type, struct str *bytes) MUST_CHECK;
+/* The same, of a cell's own gate: room has FRAME_LARGE_MAX bytes. */
+enum err frame_receive_large(int fd, char *room, enum frame *type, struct str *bytes) MUST_CHECK;
 #endif

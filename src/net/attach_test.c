@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 struct echo { struct session *s; int lines; bool wants_news; };
+static char pages[100000];
 static _Atomic int newest;   /* what has changed: an echo that wants to hear says it once */
 
 static void *echo_open(struct session *s, UNUSED void *cell)
@@ -44,6 +45,8 @@ static enum session_next echo_input(void *state)
 			return SESSION_UNAUTH;
 		for (int i = 0; i < 1000 && str_eq(line, STR("flood")); i++)
 			session_printf(e->s, "%09999d\r\n", i);
+		if (str_eq(line, STR("pages")))
+			session_write(e->s, str_make(pages, sizeof pages));
 		session_printf(e->s, "%d %.*s\r\n", ++e->lines, STR_ARG(line));
 		if (str_eq(line, STR("idle")))
 			return SESSION_PARK;
@@ -303,6 +306,45 @@ TEST(a_guest_comes_without_a_grant)
 }
 
 /* He is in the middle of something longer than half a minute: his session here goes without a word, and can go on from what it offered. */
+/* A large answer comes in few frames, of which the last byte stays for what follows; another account's cell has room for small ones only. */
+TEST(large_frames_for_the_gate)
+{
+	static char room[FRAME_LARGE_MAX];
+	struct fixture f;
+	int guest[2];
+	enum frame type;
+	struct str bytes;
+	size_t total = 0;
+
+	begin(&f);
+	int fd = attach(&f, 5, NULL, ATTACH_SESSION);
+	expect_data(fd, "hello alice\r\n");
+	EXPECT_OK(frame_send(fd, FRAME_DATA, STR("pages\r\n"), 0));
+	static const size_t want[] = { FRAME_LARGE_DATA_MAX, sizeof pages - FRAME_LARGE_DATA_MAX - 1, 1 + sizeof "1 pages\r\n" - 1 };
+	EACH(want, n) {
+		struct pollfd p = { fd, POLLIN, 0 };
+		poll(&p, 1, 5000);
+		EXPECT_OK(frame_receive_large(fd, room, &type, &bytes));
+		EXPECT_INT(type, FRAME_DATA);
+		EXPECT_INT(bytes.n, *n);
+	}
+	close(fd);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, guest), 0);
+	attached_take_guest(f.attached, guest[1], 4711);
+	CLEANUP(buf_free) struct buf b = BUF(FRAME_DATA_MAX);
+	struct session_open o = { .protocol = PROTOCOL_IMAP, .login_name = STR("bob"), .record = STR("0") };
+	put_session_open(&b, &o);
+	EXPECT_OK(frame_send(guest[0], FRAME_OPEN, buf_str(&b), 0));
+	EXPECT_OK(frame_send(guest[0], FRAME_DATA, STR("pages\r\n"), 0));
+	while (total < sizeof pages + sizeof "1 pages\r\n" - 1) {
+		EXPECT_OK(next_frame(guest[0], room, &type, &bytes));
+		EXPECT_INT(type, FRAME_DATA);
+		total += bytes.n;
+	}
+	close(guest[0]);
+	end(&f);
+}
+
 TEST(a_guest_who_takes_his_time)
 {
 	struct session_open o = { .protocol = PROTOCOL_IMAP, .login_name = STR("bob"), .record = STR("5") };

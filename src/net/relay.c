@@ -116,7 +116,7 @@ static bool flush_client(struct relay *r)
 
 	if (waiting.n == 0)
 		return stream_flush(r->stream) != ERR_CLOSED;
-	r->to_client = BUF(FRAME_MAX);
+	r->to_client = BUF(FRAME_LARGE_MAX);
 	bool is_there = give_client(r, buf_str(&waiting));
 	buf_free(&waiting);
 	compress_if_sent(r);
@@ -189,7 +189,7 @@ static bool take_frame(struct relay *r, enum frame type, struct str bytes)
 
 static bool pump_out(struct relay *r)
 {
-	char room[FRAME_MAX];
+	char room[FRAME_LARGE_MAX];
 	struct str bytes = { room, sizeof(room) };
 	enum frame type;
 
@@ -200,7 +200,7 @@ static bool pump_out(struct relay *r)
 		}
 		if (has_output(r) || bytes.n < sizeof(room) / 2)
 			return true;
-		enum err e = frame_receive(r->cell.fd, room, &type, &bytes);
+		enum err e = frame_receive_large(r->cell.fd, room, &type, &bytes);
 		if (e == ERR_AGAIN)
 			return true;
 		if (e != ERR_OK) {
@@ -261,7 +261,7 @@ void relay_start(struct relay *r, struct loop *l, struct stream *st, struct loop
                  const struct relay_owner *owner, void *context)
 {
 	*r = (struct relay){ .loop = l, .stream = st, .client = client, .cell = { .ready = cell_ready, .context = r, .fd = fd },
-	                     .owner = owner, .context = context, .to_cell = BUF(FRAME_MAX), .to_client = BUF(FRAME_MAX),
+	                     .owner = owner, .context = context, .to_cell = BUF(FRAME_MAX), .to_client = BUF(FRAME_LARGE_MAX),
 	                     .heard_ms = loop_now_ms(l), .moved_ms = loop_now_ms(l), .is_running = true,
 	                     .waits_for_start = waits_for_start };
 	client->ready = client_ready;

@@ -154,7 +154,7 @@ TEST(slow_reader)
 {
 	struct fixture f;
 	char room[FRAME_MAX];
-	static char page[FRAME_DATA_MAX];
+	static char page[FRAME_LARGE_DATA_MAX];
 	int sent = 0;
 	size_t total = 0;
 
@@ -165,7 +165,7 @@ TEST(slow_reader)
 		loop_once(f.loop, 0);
 	}
 	EXPECT(sent > 3 && sent < 200);
-	EXPECT(f.relay.to_client.n > 0 && f.relay.to_client.n < FRAME_MAX);
+	EXPECT(f.relay.to_client.n > 0 && f.relay.to_client.n < FRAME_LARGE_MAX);
 	EXPECT(f.relay.is_mid_line);
 	turn(&f);
 	EXPECT_INT(f.how, 0);

@@ -151,14 +151,17 @@ static void send_data(struct session *s, struct str bytes, struct str more)
 	s->bytes_out += bytes.n + more.n;
 }
 
-/* Sends whole frames of what waits and of bytes, from where they are: a body is not copied here. Between one byte and one frame
- * stays, so that there is always something for the frame that says COMPRESS. */
-static void send_whole_frames(struct session *s, struct str bytes)
+/* A guest's frames go to a thread of another cell, whose stack is small. */
+static size_t frame_max(const struct session *s) { return s->guest != 0 ? FRAME_DATA_MAX : FRAME_LARGE_DATA_MAX; }
+
+/* Sends of what waits and of bytes all but the last `stays`, from where they are: a body is not copied here. */
+static void send_frames(struct session *s, struct str bytes, size_t stays)
 {
 	struct str waiting = buf_str(&s->out);
 
-	while (waiting.n + bytes.n > FRAME_DATA_MAX) {
-		struct str first = str_sub(waiting, 0, FRAME_DATA_MAX), more = str_sub(bytes, 0, FRAME_DATA_MAX - first.n);
+	while (waiting.n + bytes.n > stays) {
+		size_t left = waiting.n + bytes.n - stays, n = left < frame_max(s) ? left : frame_max(s);
+		struct str first = str_sub(waiting, 0, n), more = str_sub(bytes, 0, n - first.n);
 		send_data(s, first, more);
 		waiting = str_from(waiting, first.n);
 		bytes = str_from(bytes, more.n);
@@ -169,11 +172,8 @@ static void send_whole_frames(struct session *s, struct str bytes)
 
 void session_flush(struct session *s)
 {
-	if (s->out.n == 0)
-		return;
-	send_whole_frames(s, STR_NONE);
-	send_data(s, buf_str(&s->out), STR_NONE);
-	buf_reset(&s->out);
+	if (s->out.n > 0)
+		send_frames(s, STR_NONE, 0);
 }
 
 void session_write(struct session *s, struct str bytes)
@@ -186,7 +186,7 @@ void session_write(struct session *s, struct str bytes)
 	} else if (s->out.n + bytes.n < SESSION_OUT_FULL) {
 		buf_add(&s->out, bytes);
 	} else {
-		send_whole_frames(s, bytes);
+		send_frames(s, bytes, 1);  /* the last byte may be of an OK that COMPRESS has to go with */
 	}
 }
 
@@ -204,7 +204,7 @@ void session_printf(struct session *s, const char *fmt, ...)
 void session_compress(struct session *s)
 {
 	s->info.is_compressed = true;
-	send_whole_frames(s, STR_NONE);
+	send_frames(s, STR_NONE, frame_max(s));
 	s->bytes_out += s->out.n;
 	if (s->fd >= 0 && !s->is_dead && session_frame(s, FRAME_COMPRESS, buf_str(&s->out), STR_NONE) != ERR_OK)
 		s->is_dead = true;

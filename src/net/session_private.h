@@ -3,7 +3,7 @@
 #define FACTEUR_NET_SESSION_PRIVATE_H
 #include "net/attach.h"
 
-enum { SESSION_IN_MAX = 256 * 1024, SESSION_OUT_FULL = 2 * FRAME_DATA_MAX, SESSION_WRITE_TIMEOUT_MS = 60000 };
+enum { SESSION_IN_MAX = 256 * 1024, SESSION_OUT_FULL = 32 * 1024, SESSION_WRITE_TIMEOUT_MS = 60000 };
 
 struct session {
 	int                  fd;              /* -1: a test session */
