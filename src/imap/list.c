@@ -26,6 +26,7 @@ struct name {
 	struct str path;
 	const struct mailbox *m;   /* NULL: another account's, or only a subscription */
 	bool is_subscribed;
+	bool has_chosen_inside;    /* a chosen descendant that no pattern shows by itself */
 	struct str old;            /* what it was called before a RENAME (RFC 5465 §5.4); mostly empty */
 	const struct imap_remote_name *other;   /* another account's mailbox, or what leads to one */
 };
@@ -209,15 +210,79 @@ static struct str other_returns(const struct listing *l, struct arena *a)
 	return str_copy(a, buf_str(&b));
 }
 
-/* Mailboxes in the store's order, those of others, then subscribed names that have no mailbox. */
+static int at_path(const struct sorted *sorted, size_t n, struct str path)
+{
+	const struct sorted *found = bsearch(&(struct sorted){ .path = path }, sorted, n, sizeof *sorted, by_path);
+
+	return found ? (int)found->at : -1;
+}
+
+static bool is_chosen(const struct listing *l, const struct name *name)
+{
+	if ((l->selects & SELECT_SUBSCRIBED) && !name->is_subscribed)
+		return false;
+	if ((l->selects & SELECT_SPECIAL) && (name->m == NULL || *mailbox_role_attribute(name->m->role) == '\0'))
+		return false;
+	return name->m != NULL || name->other != NULL || (l->selects & SELECT_SUBSCRIBED);
+}
+
+/* Does a parent of what is chosen count, though it is not chosen itself?       RFC 9051 §6.3.9.1 RECURSIVEMATCH; of LSUB RFC 3501 §6.3.9 */
+static bool wants_parents(const struct listing *l)
+{
+	struct str pattern = l->patterns[0];
+
+	return l->is_lsub ? pattern.n > 0 && pattern.p[pattern.n - 1] == '%' : (l->selects & SELECT_RECURSIVE) != 0;
+}
+
+/* Tells the parents of each chosen name that no pattern shows. Those that do not exist (a subscription outlives its mailbox, and may be below
+ * another that is gone) come behind the names, once each. */
+static void find_parents(const struct listing *l, struct arena *a, struct name **names, size_t *n)
+{
+	struct name *all = *names;
+	struct sorted *sorted = arena_array(a, *n + 1, sizeof *sorted), *missing;
+	size_t n_missing = 0, missing_max = 0, count = *n;
+
+	for (size_t i = 0; i < *n; i++) {
+		sorted[i] = (struct sorted){ all[i].path, i };
+		missing_max += all[i].m == NULL && all[i].other == NULL ? MAILBOX_DEPTH_MAX : 0;
+	}
+	missing = arena_array(a, missing_max + 1, sizeof *missing);
+	qsort(sorted, *n, sizeof *sorted, by_path);
+	for (size_t i = 0; i < *n; i++) {
+		if (!is_chosen(l, &all[i]) || matches(l, all[i].path))
+			continue;
+		for (size_t end = all[i].path.n; end-- > 1;) {
+			if (all[i].path.p[end] != MAILBOX_SEPARATOR)
+				continue;
+			struct str parent = str_make(all[i].path.p, end);
+			int at = at_path(sorted, *n, parent);
+			if (at >= 0)
+				all[at].has_chosen_inside = true;
+			else if (matches(l, parent) && n_missing < missing_max)
+				missing[n_missing++] = (struct sorted){ parent, 0 };
+		}
+	}
+	if (n_missing == 0)
+		return;
+	qsort(missing, n_missing, sizeof *missing, by_path);
+	*names = arena_array(a, *n + n_missing, sizeof **names);
+	memcpy(*names, all, *n * sizeof **names);
+	for (size_t i = 0; i < n_missing; i++)
+		if (i == 0 || !str_eq(missing[i].path, missing[i - 1].path))
+			(*names)[count++] = (struct name){ .path = missing[i].path, .has_chosen_inside = true };
+	*n = count;
+}
+
+/* Mailboxes in the store's order, those of others, then subscribed names that have no mailbox, and parents that have none. */
 static enum err read_names(struct imap_session *s, struct listing *l, struct arena *a, struct name **out, size_t *n)
 {
 	struct mailbox *boxes;
 	struct imap_remote_name *others;
 	struct str *subscribed;
 	struct name *names;
-	struct sorted *sorted, *found;
+	struct sorted *sorted;
 	size_t n_boxes, n_others, n_subscribed, count = 0, n_sorted;
+	int at;
 
 	TRY(view_publish(s->view));
 	TRY(view_mailboxes(s->view, a, &boxes, &n_boxes));
@@ -238,34 +303,17 @@ static enum err read_names(struct imap_session *s, struct listing *l, struct are
 		sorted[i] = (struct sorted){ names[i].path, i };
 	qsort(sorted, n_sorted, sizeof *sorted, by_path);
 	for (size_t i = 0; i < n_subscribed; i++) {
-		struct sorted key = { .path = subscribed[i] };
-		found = bsearch(&key, sorted, n_sorted, sizeof *sorted, by_path);
-		if (found == NULL)
+		at = at_path(sorted, n_sorted, subscribed[i]);
+		if (at < 0)
 			names[count++] = (struct name){ .path = subscribed[i], .is_subscribed = true };
 		else
-			names[found->at].is_subscribed = true;
+			names[at].is_subscribed = true;
 	}
 	*out = names;
 	*n = count;
+	if (wants_parents(l))
+		find_parents(l, a, out, n);
 	return ERR_OK;
-}
-
-static bool is_chosen(const struct listing *l, const struct name *name)
-{
-	if ((l->selects & SELECT_SUBSCRIBED) && !name->is_subscribed)
-		return false;
-	if ((l->selects & SELECT_SPECIAL) && (name->m == NULL || *mailbox_role_attribute(name->m->role) == '\0'))
-		return false;
-	return name->m != NULL || name->other != NULL || (l->selects & SELECT_SUBSCRIBED);
-}
-
-/* RECURSIVEMATCH: has it a chosen descendant that no pattern shows by itself? */
-static bool has_chosen_inside(const struct listing *l, const struct name *names, size_t n, const struct name *of)
-{
-	for (size_t i = 0; i < n; i++)
-		if (is_inside(names[i].path, of->path) && is_chosen(l, &names[i]) && !matches(l, names[i].path))
-			return true;
-	return false;
 }
 
 /* ---------------------------------------------------------------------------------------------------------- writing */
@@ -277,8 +325,20 @@ static void put_attribute(struct buf *b, const char *word)
 	buf_add_cstr(b, word);
 }
 
+/* childinfo-extended-item: what some descendant was chosen by                                       RFC 9051 §6.3.9.6 */
+static void put_child_info(struct buf *b, unsigned selects)
+{
+	buf_add_cstr(b, " (\"CHILDINFO\" (");
+	if (selects & SELECT_SUBSCRIBED)
+		buf_add_cstr(b, "\"SUBSCRIBED\"");
+	if (selects & SELECT_SPECIAL)
+		buf_add_cstr(b, selects & SELECT_SUBSCRIBED ? " \"SPECIAL-USE\"" : "\"SPECIAL-USE\"");
+	buf_add_cstr(b, "))");
+}
+
+/* child_info: the selection options, where CHILDINFO is to be said */
 static void put_name(struct buf *b, struct imap_tongue tongue, const char *response, const struct name *name, unsigned returns,
-                     bool has_child_info)
+                     unsigned child_info)
 {
 	buf_printf(b, "* %s (", response);
 	if (name->m == NULL && name->other == NULL)
@@ -295,8 +355,8 @@ static void put_name(struct buf *b, struct imap_tongue tongue, const char *respo
 		put_attribute(b, mailbox_role_attribute(name->m->role));
 	buf_add_cstr(b, ") \"/\" ");
 	imap_put_mailbox(b, name->path, imap_names_utf8(tongue));
-	if (has_child_info)
-		buf_add_cstr(b, " (\"CHILDINFO\" (\"SUBSCRIBED\"))");
+	if (child_info != 0)
+		put_child_info(b, child_info);
 	if (name->old.n > 0) {
 		buf_add_cstr(b, " (\"OLDNAME\" (");
 		imap_put_mailbox(b, name->old, imap_names_utf8(tongue));
@@ -309,14 +369,30 @@ void imap_put_list(struct imap_session *s, const struct mailbox *m)
 {
 	struct name name = { .path = imap_name_of(s, m->path, &s->cmd.arena), .m = m, .is_subscribed = m->is_subscribed };
 
-	put_name(&s->out, s->tongue, "LIST", &name, RETURN_CHILDREN | RETURN_SPECIAL, false);
+	put_name(&s->out, s->tongue, "LIST", &name, RETURN_CHILDREN | RETURN_SPECIAL, 0);
 }
 
 void imap_put_list_event(struct buf *b, struct imap_tongue tongue, struct str path, const struct mailbox *m, bool is_subscribed, struct str old)
 {
 	struct name name = { .path = path, .m = m, .is_subscribed = is_subscribed, .old = old };
 
-	put_name(b, tongue, "LIST", &name, RETURN_CHILDREN | RETURN_SPECIAL | RETURN_SUBSCRIBED, false);
+	put_name(b, tongue, "LIST", &name, RETURN_CHILDREN | RETURN_SPECIAL | RETURN_SUBSCRIBED, 0);
+}
+
+/* What RETURN asks for beside the name. */
+static enum err put_returns(struct imap_session *s, struct imap_cmd *c, struct listing *l, const struct name *name)
+{
+	if (name->other != NULL)
+		buf_add(&s->out, name->other->lines);
+	if (name->m == NULL)
+		return ERR_OK;
+	if ((l->returns & RETURN_STATUS) && imap_may(s, name->m->mailbox_id, RIGHT_READ) == ERR_OK)
+		TRY(imap_put_status(s, name->m, l->status, &c->arena));
+	if ((l->returns & RETURN_METADATA) && imap_may(s, name->m->mailbox_id, RIGHT_LOOKUP | RIGHT_READ) == ERR_OK)
+		TRY(imap_put_metadata(s, name->m, l->metadata));
+	if (l->returns & RETURN_MYRIGHTS)
+		imap_put_myrights(s, name->m);
+	return ERR_OK;
 }
 
 static enum err put_all(struct imap_session *s, struct imap_cmd *c, struct listing *l)
@@ -335,19 +411,12 @@ static enum err put_all(struct imap_session *s, struct imap_cmd *c, struct listi
 	for (size_t i = 0; i < n; i++) {
 		if (!matches(l, names[i].path))
 			continue;
-		bool is_ancestor = (l->selects & SELECT_RECURSIVE) && (l->selects & SELECT_SUBSCRIBED) &&
-		                   has_chosen_inside(l, names, n, &names[i]);
-		if (!is_chosen(l, &names[i]) && !is_ancestor)
+		bool is_itself = is_chosen(l, &names[i]);
+		if (!is_itself && !names[i].has_chosen_inside)
 			continue;
-		put_name(&s->out, s->tongue, "LIST", &names[i], returns, is_ancestor);
-		if (names[i].other != NULL)
-			buf_add(&s->out, names[i].other->lines);
-		if ((returns & RETURN_STATUS) && names[i].m != NULL && imap_may(s, names[i].m->mailbox_id, RIGHT_READ) == ERR_OK)
-			TRY(imap_put_status(s, names[i].m, l->status, &c->arena));
-		if ((returns & RETURN_METADATA) && names[i].m != NULL && imap_may(s, names[i].m->mailbox_id, RIGHT_LOOKUP | RIGHT_READ) == ERR_OK)
-			TRY(imap_put_metadata(s, names[i].m, l->metadata));
-		if ((returns & RETURN_MYRIGHTS) && names[i].m != NULL && is_chosen(l, &names[i]))
-			imap_put_myrights(s, names[i].m);
+		put_name(&s->out, s->tongue, "LIST", &names[i], returns, names[i].has_chosen_inside ? l->selects & (SELECT_SUBSCRIBED | SELECT_SPECIAL) : 0);
+		if (is_itself)  /* who is only a parent of it is not asked about (RFC 5819 §3, RFC 8440 §4) */
+			TRY(put_returns(s, c, l, &names[i]));
 		imap_spill(s);
 	}
 	return ERR_OK;
@@ -377,14 +446,12 @@ struct imap_reply imap_list(struct imap_session *s, struct imap_cmd *c)
 static void put_lsub(struct imap_session *s, const struct listing *l, const struct name *names, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
-		const struct name *name = &names[i];
-		if (matches(l, name->path) && (name->is_subscribed || (l->patterns[0].n > 0 &&
-		    l->patterns[0].p[l->patterns[0].n - 1] == '%' && has_chosen_inside(l, names, n, name)))) {
-			buf_add_cstr(&s->out, name->is_subscribed ? "* LSUB () \"/\" " : "* LSUB (\\Noselect) \"/\" ");
-			imap_put_mailbox(&s->out, name->path, imap_names_utf8(s->tongue));
-			buf_add_cstr(&s->out, "\r\n");
-			imap_spill(s);
-		}
+		if (!matches(l, names[i].path) || (!names[i].is_subscribed && !names[i].has_chosen_inside))
+			continue;
+		buf_add_cstr(&s->out, names[i].is_subscribed ? "* LSUB () \"/\" " : "* LSUB (\\Noselect) \"/\" ");
+		imap_put_mailbox(&s->out, names[i].path, imap_names_utf8(s->tongue));
+		buf_add_cstr(&s->out, "\r\n");
+		imap_spill(s);
 	}
 }
 
