@@ -221,6 +221,8 @@ struct imap_metadata *imap_parse_metadata_entries(struct imap_cmd *c);
 enum { METADATA_ENTRIES_TEXT_MAX = 65536 };
 void imap_put_metadata_entries(struct buf *b, const struct imap_metadata *wanted);   /* " METADATA (/shared/comment)" */
 enum err imap_put_metadata(struct imap_session *s, const struct mailbox *m, struct imap_metadata *wanted);
+/* "\\Sent" …; false: a use that no mailbox has here (RFC 6154) */
+bool imap_role_of(struct str attribute, enum mailbox_role *role);
 void imap_put_list(struct imap_session *s, const struct mailbox *m);  /* a plain LIST line (SELECT, CREATE) */
 /* LIST of a mailbox that appeared, went (m is NULL), was subscribed, or was called old before (RFC 5465 §5.4, §5.5) */
 void imap_put_list_event(struct buf *b, struct imap_tongue tongue, struct str path, const struct mailbox *m, bool is_subscribed, struct str old);

@@ -2,7 +2,18 @@
 #include "imap/notify_private.h"
 #include "imap/remote.h"
 
-/* "(" "USE" SP "(" use-attr ")" ")"; PLAIN when it is not there or empty. False: malformed, or a use we do not have. */
+bool imap_role_of(struct str attribute, enum mailbox_role *role)
+{
+	for (int r = MAILBOX_DRAFTS; r < MAILBOX_ROLES; r++) {
+		if (!str_ieq(attribute, str_of(mailbox_role_attribute((enum mailbox_role)r))))
+			continue;
+		*role = (enum mailbox_role)r;
+		return true;
+	}
+	return false;
+}
+
+/* "(" "USE" SP "(" [use-attr *(SP use-attr)] ")" ")"; PLAIN when it is not there or empty. False: malformed, or a use we do not have. */
 static bool parse_use(struct imap_cmd *c, enum mailbox_role *role, bool *is_known)
 {
 	*role = MAILBOX_PLAIN;
@@ -14,15 +25,11 @@ static bool parse_use(struct imap_cmd *c, enum mailbox_role *role, bool *is_know
 		scan_fail(&c->args);
 	imap_sp(&c->args);
 	scan_need(&c->args, '(');
-	if (scan_peek(&c->args) == '\\') {
-		struct str use = imap_flag(&c->args);
+	if (scan_peek(&c->args) == '\\')
+		*is_known = imap_role_of(imap_flag(&c->args), role);
+	while (scan_take(&c->args, ' ')) {  /* several of them at once are none that we have */
 		*is_known = false;
-		for (int r = MAILBOX_DRAFTS; r < MAILBOX_ROLES; r++) {
-			if (str_ieq(use, str_of(mailbox_role_attribute((enum mailbox_role)r)))) {
-				*role = (enum mailbox_role)r;
-				*is_known = true;
-			}
-		}
+		imap_flag(&c->args);
 	}
 	scan_need(&c->args, ')');
 	scan_need(&c->args, ')');

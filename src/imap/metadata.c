@@ -2,7 +2,9 @@
  *
  * /private is the reader's own, also where the mailbox is another account's; /shared everybody's who may read it, and to be changed by those who
  * may set flags there (RFC 5464 §3.3). The notes of the server
- * ("" as mailbox) are the account's under /private; /shared of the server is its administrator's, so nobody writes it here. */
+ * ("" as mailbox) are the account's under /private; /shared of the server is its administrator's, so nobody writes it here.
+ *
+ * /private/specialuse is what a mailbox is for, as LIST says it (RFC 6154 §4): its owner reads it here, and changes it. */
 #include "imap/imap_private.h"
 #include "store/metadata.h"
 
@@ -117,6 +119,28 @@ static void put_entry(struct buf *b, size_t *count, struct str entry)
 	buf_add_char(b, ' ');
 }
 
+/* Among the entries of a mailbox, in order, what it is for. (It may have been deleted a moment ago: then nothing.) */
+static void add_special_use(struct imap_session *s, int64_t mailbox_id, struct arena *a, struct metadata **all, size_t *n)
+{
+	struct metadata *more;
+	struct mailbox m;
+	size_t at = 0;
+
+	if (s->guest != NULL || mailbox_id == 0 || view_mailbox_get(s->view, mailbox_id, a, &m) != ERR_OK)
+		return;
+	struct str use = str_of(mailbox_role_attribute(m.role));
+	if (use.n == 0)
+		return;
+	more = arena_array(a, *n + 1, sizeof *more);
+	while (at < *n && str_cmp((*all)[at].entry, STR(METADATA_SPECIAL_USE)) < 0)
+		at++;
+	memcpy(more, *all, at * sizeof *more);
+	more[at] = (struct metadata){ STR(METADATA_SPECIAL_USE), use };
+	memcpy(more + at + 1, *all + at, (*n - at) * sizeof *more);
+	*all = more;
+	(*n)++;
+}
+
 /* "* METADATA mailbox (entry value …)"; an entry that was asked for by name and is not there is NIL. */
 static enum err put_metadata(struct imap_session *s, int64_t mailbox_id, struct str path, struct imap_metadata *w)
 {
@@ -127,6 +151,7 @@ static enum err put_metadata(struct imap_session *s, int64_t mailbox_id, struct 
 	size_t n, count = 0;
 
 	TRY(metadata_read(s->view, mailbox_id, s->guest ? s->as_guest->account : 0, &a, &all, &n));
+	add_special_use(s, mailbox_id, &a, &all, &n);
 	for (size_t i = 0; i < w->n; i++) {
 		bool is_there = false;
 		for (size_t k = 0; k < n; k++) {
@@ -240,6 +265,32 @@ static unsigned rights_for(const struct metadata *entries, size_t n)
 	return rights;
 }
 
+static bool has_special_use(const struct metadata *entries, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (str_eq(entries[i].entry, STR(METADATA_SPECIAL_USE)))
+			return true;
+	return false;
+}
+
+/* NIL: the mailbox is for nothing special any more. With other entries it would not be one step. */
+static struct imap_reply set_special_use(struct imap_session *s, struct imap_cmd *c, int64_t mailbox_id, const struct metadata *entries, size_t n)
+{
+	enum mailbox_role role = MAILBOX_PLAIN;
+	enum err e;
+
+	if (n > 1)
+		return imap_no(c, "CANNOT", METADATA_SPECIAL_USE " is set by itself, without other entries in the same command");
+	if (s->guest != NULL || (entries[0].value.p != NULL && !imap_role_of(entries[0].value, &role)))
+		return imap_no(c, "USEATTR", "a mailbox can be for \\Drafts, \\Sent, \\Junk, \\Trash or \\Archive");
+	e = view_mailbox_set_role(s->view, mailbox_id, role);
+	if (e == ERR_CONFLICT)
+		return imap_no(c, "USEATTR", "another mailbox has this use; there can be only one");
+	if (e == ERR_DENIED)
+		return imap_no(c, "USEATTR", "INBOX is for what comes in, and for nothing else");
+	return e == ERR_OK ? imap_ok(c, "noted") : imap_err(c, e);
+}
+
 /* SETMETADATA mailbox entry-values                                                               RFC 5464 §4.3 */
 struct imap_reply imap_setmetadata(struct imap_session *s, struct imap_cmd *c)
 {
@@ -258,6 +309,8 @@ struct imap_reply imap_setmetadata(struct imap_session *s, struct imap_cmd *c)
 	if (r.status != IMAP_OK)
 		return r;
 	e = find_mailbox(s, c, path, rights_for(entries, n), &mailbox_id);
+	if (e == ERR_OK && mailbox_id != 0 && has_special_use(entries, n))
+		return set_special_use(s, c, mailbox_id, entries, n);
 	if (e == ERR_OK)
 		e = metadata_write(s->view, mailbox_id, s->guest ? s->as_guest->account : 0, entries, n);
 	if (e == ERR_LIMIT)

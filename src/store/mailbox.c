@@ -5,6 +5,7 @@
 #include "base/bytes.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "store/metadata.h"
 #include "store/store_private.h"
 #include <stdlib.h>
 
@@ -461,6 +462,38 @@ enum err view_mailbox_create(struct view *v, struct str path, enum mailbox_role 
 		return ERR_QUOTA;
 	TRY(tx_commit_synced(&tx));
 	return out ? view_mailbox_get(v, box->m.mailbox_id, a, out) : ERR_OK;
+}
+
+enum err view_mailbox_set_role(struct view *v, int64_t mailbox_id, enum mailbox_role role)
+{
+	static const char sql[] = "UPDATE mailbox SET role = ?1 WHERE mailbox_id = ?2";
+	CLEANUP(tx_abandon) struct tx tx = { 0 };
+	struct box *box;
+	char *path;
+
+	TRY(tx_begin(v, TX_SYNC, &tx));
+	box = box_by_id(v, mailbox_id);
+	if (box == NULL)
+		return ERR_NOTFOUND;
+	if (box->m.role == MAILBOX_INBOX || role == MAILBOX_INBOX)
+		return ERR_DENIED;
+	if (box->m.role == role)
+		return ERR_OK;
+	if (role != MAILBOX_PLAIN && box_by_role(v, role) != NULL)
+		return ERR_CONFLICT;
+	path = mem_alloc(box->m.path.n + 1);
+	memcpy(path, box->m.path.p, box->m.path.n);
+	tx_reshape(&tx, box, path, false);
+	tx.reshapes[tx.n_reshapes - 1].role = role;
+	tx_counters(&tx, box);  /* its modseq: the change is seen */
+	tx_event(&tx, EVENT_METADATA, box->m.path, STR(METADATA_SPECIAL_USE));
+	{
+		CLEANUP(stmt_release) struct stmt *q = db_query(v->db, sql);
+		stmt_bind_int64(q, 1, role);
+		stmt_bind_int64(q, 2, mailbox_id);
+		TRY(stmt_done(q));
+	}
+	return tx_commit_synced(&tx);
 }
 
 /* ---------------------------------------------------------------------------------------------------------- delete */

@@ -11,6 +11,9 @@ enum {
 	METADATA_GUEST_MAX = 1 << 18,   /* bytes of one guest's own */
 };
 
+/* The role of a mailbox as an entry of its owner's (RFC 6154 §4): kept with the mailbox (view_mailbox_set_role()), never in this table. */
+#define METADATA_SPECIAL_USE "/private/specialuse"
+
 struct metadata {
 	struct str entry;               /* "/private/comment": lower case, checked by the caller */
 	struct str value;               /* any bytes; p == NULL: none */

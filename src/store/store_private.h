@@ -228,7 +228,7 @@ struct tx {
 	struct mailbox *counters;         /* what boxes[i]->m becomes */
 	size_t         n_boxes, boxes_cap, counters_cap;
 	int64_t        shared_bytes, kept_bytes;
-	struct reshape *reshapes;         /* mailboxes that appear, go or are renamed */
+	struct reshape *reshapes;         /* mailboxes that appear, go, are renamed or get another role */
 	size_t         n_reshapes, reshapes_cap;
 	bool           has_names;         /* it changes names of deliveries (delivered.c) … */
 	bool           wrote_names;       /* … and INBOX's row has them */
@@ -238,6 +238,7 @@ struct tx {
 struct reshape {
 	struct box *box;
 	char       *path;                 /* its name from now on (owned); NULL: it is deleted */
+	enum mailbox_role role;           /* from now on */
 	bool        is_born;
 };
 

@@ -140,7 +140,7 @@ void tx_reshape(struct tx *tx, struct box *box, char *path, bool is_born)
 {
 	if (tx->n_reshapes == tx->reshapes_cap)
 		tx->reshapes = arena_grow(&tx->arena, tx->reshapes, tx->n_reshapes, &tx->reshapes_cap, sizeof *tx->reshapes);
-	tx->reshapes[tx->n_reshapes++] = (struct reshape){ box, path, is_born };
+	tx->reshapes[tx->n_reshapes++] = (struct reshape){ box, path, box->m.role, is_born };
 }
 
 static void add_box(struct view *v, struct box *box)
@@ -162,6 +162,7 @@ static void apply_reshapes(struct tx *tx)
 			mem_free((char *)(uintptr_t)r->box->m.path.p);
 			r->box->m.path = r->box->seen.path = str_of(r->path);
 			r->path = NULL;
+			r->box->m.role = r->box->seen.role = r->role;
 		} else {
 			r->box->is_deleted = true;
 		}
@@ -183,7 +184,7 @@ static void drop_reshapes(struct tx *tx)
 
 /* --------------------------------------------------------------------------------------------------------- visible */
 
-/* The rest of a mailbox never changes, but for its path, which changes under both locks (apply_reshapes). */
+/* The rest of a mailbox never changes, but for its path and its role, which change under both locks (apply_reshapes). */
 static void copy_counters(struct mailbox *to, const struct mailbox *from)
 {
 	to->uidnext = from->uidnext;

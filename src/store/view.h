@@ -148,6 +148,8 @@ enum err view_mailbox_by_role(struct view *v, enum mailbox_role role, struct are
  * too long or deep); ERR_CONFLICT: the role is taken; ERR_QUOTA: there are mailboxes_max. out may be NULL. */
 enum err view_mailbox_create(struct view *v, struct str path, enum mailbox_role role, struct arena *a,
                              struct mailbox *out) MUST_CHECK;
+/* PLAIN takes its role from it. ERR_NOTFOUND; ERR_DENIED: INBOX is INBOX; ERR_CONFLICT: another mailbox has the role. */
+enum err view_mailbox_set_role(struct view *v, int64_t mailbox_id, enum mailbox_role role) MUST_CHECK;
 /* Its messages can be undeleted for 30 days. The subscription stays (RFC 9051 §6.3.7). Sessions that have it selected
  * get news.is_deleted. ERR_DENIED: INBOX. ERR_CONFLICT: it has children ([HASCHILDREN]). ERR_NOTFOUND. */
 enum err view_mailbox_delete(struct view *v, struct str path) MUST_CHECK;

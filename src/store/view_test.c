@@ -169,8 +169,16 @@ TEST(rename_takes_the_children_and_subscriptions_along)
 	/* the same name again is another mailbox */
 	EXPECT_OK(view_mailbox_create(v, STR("y/z/b/c"), MAILBOX_PLAIN, &a, &after));
 	EXPECT(after.mailbox_id != before.mailbox_id && after.uidvalidity > before.uidvalidity);
+	/* a role goes from one to another, and stays there */
+	EXPECT_ERR(view_mailbox_set_role(v, after.mailbox_id, MAILBOX_SENT), ERR_CONFLICT);
+	EXPECT_OK(view_mailbox_by_role(v, MAILBOX_SENT, &a, &before));
+	EXPECT_OK(view_mailbox_set_role(v, before.mailbox_id, MAILBOX_PLAIN));
+	EXPECT_OK(view_mailbox_set_role(v, after.mailbox_id, MAILBOX_SENT));
+	EXPECT_ERR(view_mailbox_set_role(v, 999, MAILBOX_SENT), ERR_NOTFOUND);
 	view_close(v);
 	v = open_french(dir);
+	EXPECT_OK(view_mailbox_by_role(v, MAILBOX_SENT, &a, &before));
+	EXPECT_STR(before.path, "y/z/b/c");
 	EXPECT_STR(str_of(names_of(v, &a)),
 			   "INBOX Archives Brouillons Corbeille Envoyés Indésirables a b +y +y/z +y/z/b y/z/b/c");
 	view_close(v);
