@@ -216,9 +216,10 @@ class Device(Worker):
     """A device with QRESYNC: a mirror of one mailbox, which it resynchronises from what it remembers, and changes. Two work in each mailbox
     (which: 0 or 1), sometimes one of them a guest's."""
 
-    def __init__(self, server, model, rng, account, mailbox, which, guest=None):
+    def __init__(self, server, model, rng, account, mailbox, which, guest=None, rights=None):
         super().__init__(server, model, rng)
         self.account, self.mailbox, self.which, self.login = account, mailbox, which, guest or account
+        self.rights = rights                                    # of guests, where they change (rights.py)
         self.known, self.validity, self.modseq = {}, 0, 0       # uid -> flags
         self.memories = []                                       # earlier (validity, modseq, known)
         self.c = None
@@ -234,7 +235,7 @@ class Device(Worker):
         self.c = Imap(self.server, self.login)
         self.c.command("ENABLE QRESYNC")
         self.has_new = False
-        r = self.c.command(f"SELECT {self.named(self.account, self.mailbox)}" + (f" (QRESYNC ({self.validity} {self.modseq}))" if self.validity else ""))
+        r = self.say(f"SELECT {self.named(self.account, self.mailbox)}" + (f" (QRESYNC ({self.validity} {self.modseq}))" if self.validity else ""))
         validity = int(code(r, "UIDVALIDITY")[0])
         if validity != self.validity:
             self.known = {}
@@ -263,8 +264,22 @@ class Device(Worker):
     def named(self, account, mailbox):
         return named(mailbox, account, self.login)
 
-    def ok(self, command, literal=None):
-        r = self.c.command(command, literal)
+    def say(self, command, literal=None, needs="", to=None):
+        """needs: which rights, in the own mailbox; to: the mailbox of this account that it adds to."""
+        if self.rights is None or self.login == self.account or self.rights.MAILBOX not in (self.mailbox, to):
+            return self.c.command(command, literal)
+        needs = ("r" + needs) * (self.mailbox == self.rights.MAILBOX) + "i" * (to == self.rights.MAILBOX)
+        before = self.rights.known(self.login)
+        try:
+            r = self.c.command(command, literal)
+        except Refused as no:
+            self.rights.judge(self.login, before, command, needs, str(no))
+            raise
+        self.rights.judge(self.login, before, command, needs, None)
+        return r
+
+    def ok(self, command, literal=None, needs="", to=None):
+        r = self.say(command, literal, needs, to)
         self.learn(r)
         return r
 
@@ -335,7 +350,7 @@ class Device(Worker):
     def flag(self, uid):
         flag, value = self.rng.choice(FLAGS_OF[self.which]), self.rng.random() < 0.5
         entry = self.model.asked_to_flag(self.account, self.mailbox, uid, flag, value)
-        self.ok(f"UID STORE {uid} {'+' if value else '-'}FLAGS ({flag})")
+        self.ok(f"UID STORE {uid} {'+' if value else '-'}FLAGS ({flag})", needs="s" if flag == "\\Seen" else "w")
         if uid in self.known:
             self.model.flagged(entry)
 
@@ -348,7 +363,7 @@ class Device(Worker):
     def copy(self, uid, number):
         account, to = self.other()
         self.model.asked_to_add(account, to, number)
-        told = code(self.ok(f"UID COPY {uid} {self.named(account, to)}"), "COPYUID")
+        told = code(self.ok(f"UID COPY {uid} {self.named(account, to)}", to=to if account == self.account else None), "COPYUID")
         if told:
             self.model.added(account, to, number, int(told[0]), int(told[2]))
 
@@ -358,7 +373,7 @@ class Device(Worker):
             self.take(uid, number, account, to)
             return
         self.model.asked_to_move(self.account, self.mailbox, to, number)
-        told = code(self.ok(f"UID MOVE {uid} {self.named(account, to)}"), "COPYUID")
+        told = code(self.ok(f"UID MOVE {uid} {self.named(account, to)}", needs="te", to=to), "COPYUID")
         if told:
             self.model.moved(self.account, self.mailbox, to, number, uid, int(told[0]), int(told[2]))
 
@@ -366,17 +381,17 @@ class Device(Worker):
         """A MOVE out of an account: no one transaction has both, so what is interrupted is in both."""
         self.model.asked_to_add(account, to, number)
         self.model.asked_to_remove(self.account, self.mailbox, number)
-        told = code(self.ok(f"UID MOVE {uid} {self.named(account, to)}"), "COPYUID")
+        told = code(self.ok(f"UID MOVE {uid} {self.named(account, to)}", needs="te"), "COPYUID")
         if told:
             self.model.added(account, to, number, int(told[0]), int(told[2]))
             self.model.removed(self.account, self.mailbox, number, uid)
 
     def expunge(self, uid, number):
         entry = self.model.asked_to_flag(self.account, self.mailbox, uid, "\\Deleted", True)
-        self.ok(f"UID STORE {uid} +FLAGS (\\Deleted)")
+        self.ok(f"UID STORE {uid} +FLAGS (\\Deleted)", needs="t")
         self.model.flagged(entry)
         self.model.asked_to_remove(self.account, self.mailbox, number)
-        self.ok(f"UID EXPUNGE {uid}")
+        self.ok(f"UID EXPUNGE {uid}", needs="e")
         self.model.removed(self.account, self.mailbox, number, uid)
 
     def compare(self, fresh):

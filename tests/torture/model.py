@@ -42,7 +42,7 @@ class Model:
         self.flags = {}         # (account, mailbox, uid, flag) -> [[value, time it was answered or None], ...]
         self.uidl = {}          # (account, uidl) -> number
         self.told = {}          # (account, mailbox) -> [(when, UIDNEXT that a session which waits was told), ...]
-        self.counted = {"acknowledged": 0, "operations": 0, "checks": 0, "by_guests": 0, "heard_by_guests": 0}
+        self.counted = {"acknowledged": 0, "operations": 0, "checks": 0, "by_guests": 0, "heard_by_guests": 0, "rights_changed": 0, "denied": 0}
         self.between = {}       # of copies and totals: [smallest "at least", largest "at most"] since watch(); see between()
 
     def __getstate__(self):
@@ -148,6 +148,14 @@ class Model:
     def by_guest(self):
         with self.lock:
             self.counted["by_guests"] += 1
+
+    def rights_changed(self):
+        with self.lock:
+            self.counted["rights_changed"] += 1
+
+    def denied(self):
+        with self.lock:
+            self.counted["denied"] += 1
 
     def uidnext_told(self, account, mailbox, uidnext, is_guest):
         with self.lock:

@@ -35,6 +35,7 @@ from elsewhere import WRITER, Elsewhere, Writer  # noqa: E402
 from faults import ACCOUNTS, Hurt, in_words, plan  # noqa: E402
 from harness import PASSWORDS, ROOT, Server, free_offset  # noqa: E402
 from model import Model, Wrong, between, text_of  # noqa: E402
+from rights import Owner, Rights  # noqa: E402
 
 LIFE = 25               # rounds that share a data folder
 DEVICE_LIFE = 6         # of a device: each life has another file system
@@ -135,7 +136,7 @@ class Round:
         self.elsewhere = campaign.elsewhere
         self.plan = plan(campaign.seed, number, campaign.device)
         self.rng = random.Random(self.plan["seed"])
-        self.wrong, self.cut_at, self.moments = [], None, None
+        self.wrong, self.cut_at, self.moments, self.rights = [], None, None, Rights(self.model)
 
     def run(self):
         server = self.server
@@ -222,7 +223,7 @@ class Round:
         for i, (account, mailbox, which, guest) in enumerate((
                 ("alice", "INBOX", 0, None), ("alice", "INBOX", 1, None), ("bob", "INBOX", 0, None), ("bob", "Archive", 1, None),
                 ("bob", "INBOX", 1, "carol"), ("bob", "Archive", 0, "alice"))):
-            d = Device(s, m, random.Random(rng.random()), account, mailbox, which, guest)
+            d = Device(s, m, random.Random(rng.random()), account, mailbox, which, guest, self.rights)
             if i in self.campaign.devices:
                 d.restore(self.campaign.devices[i])
             self.devices.append(d)
@@ -231,7 +232,8 @@ class Round:
         made += [Listener(s, m, random.Random(rng.random()), a) for a in GUESTS]
         made += [Reader(s, m, random.Random(rng.random()), "carol")]
         made += [Writer(s, self.elsewhere, random.Random(rng.random()))]
-        return made
+        self.owner = Owner(s, m, random.Random(rng.random()), self.rights)
+        return made + [self.owner]
 
     def end(self, hurt, workers):
         end, server = self.plan["end"], self.server
@@ -296,6 +298,7 @@ class Round:
         self.check_bodies(seen)
         if settles:
             self.wrong += self.elsewhere.judge(self.server)
+            self.wrong += self.owner.give_back()
             self.check_devices(seen)
         for line in self.server.log().splitlines():
             if BUGS.search(line) and "signal=9" not in line:
@@ -391,7 +394,7 @@ class Campaign:
         self.home, self.seed, self.rounds, self.build, self.device = home, seed, rounds, build, blocklog is not None
         self.notes = []
         self.next, self.findings, self.seconds, self.ended_well = 0, [], 0.0, False
-        self.totals = {"acknowledged": 0, "operations": 0, "checks": 0, "by_guests": 0, "heard_by_guests": 0, "to_elsewhere": 0, "came_twice": 0,
+        self.totals = {"acknowledged": 0, "operations": 0, "checks": 0, "by_guests": 0, "heard_by_guests": 0, "rights_changed": 0, "denied": 0, "to_elsewhere": 0, "came_twice": 0,
                        "came_back": 0}
         self.elsewhere = Elsewhere(seed)
         self.server = Folder(os.path.join(home, "life"), build, blocklog, self.elsewhere.conf)
@@ -544,6 +547,7 @@ def main():
     print(json.dumps(done) if args.json else
           f"seed {seed}: {done['rounds']} rounds, {done['hours']} h, {done['acknowledged']} messages acknowledged, {done['operations']} changes, "
           f"{done['checks']} messages checked; {done['by_guests']} steps of guests, who heard {done['heard_by_guests']} times by NOTIFY; "
+          f"{done['rights_changed']} changes of rights, {done['denied']} commands rightly refused; "
           f"{done['to_elsewhere']} messages to elsewhere, {done['came_twice']} came twice, {done['came_back']} came back after days: "
           f"{done['findings']} rounds went wrong")
     return 1 if done["findings"] else 0
