@@ -19,6 +19,7 @@ static void alarm_rings(void *context)
 
 static enum err no_grant(UNUSED void *context, UNUSED const struct grant *g, UNUSED bool goes_on) { return ERR_DENIED; }
 static void ignore_parked(UNUSED void *context, UNUSED bool wants_news) { }
+static void ignore_told(UNUSED void *context) { }
 
 static void *run_pool(void *context)
 {
@@ -29,7 +30,7 @@ static void *run_pool(void *context)
 static void open_cell(struct play *p)
 {
 	static const struct engine *const engines[] = { &imap_engine, NULL };
-	const struct attach_host host = { &p->account, p, engines, no_grant, ignore_parked };
+	const struct attach_host host = { &p->account, p, engines, no_grant, ignore_parked, ignore_told };
 
 	if (!p->has_elsewhere)
 		return;

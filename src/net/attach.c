@@ -2,8 +2,8 @@
  *
  * A session is a source of the pool; its thread runs the engine and decides at the end what comes next. Parking is agreed with
  * the gate: the cell offers a record together with the number of bytes it has read and keeps the engine until the gate closes
- * the pair; a byte that was under way simply goes on to the engine (ipc/frame.h). A render attachment is a short-lived source
- * that answers STATE frames and knows no engine state. */
+ * the pair; a byte that was under way simply goes on to the engine (ipc/frame.h). A render attachment is a source
+ * that answers STATE frames and knows no engine state; the gate keeps it a while after that. */
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -51,6 +51,14 @@ static void set_wanting(struct session *s, bool wants_news)
 	s->wants_news = wants_news;
 }
 
+static void set_counted(struct session *s, bool is_counted)
+{
+	pthread_mutex_lock(&s->owner->lock);
+	s->owner->count += (size_t)is_counted - (size_t)s->is_counted;
+	s->is_counted = is_counted;
+	pthread_mutex_unlock(&s->owner->lock);
+}
+
 static void session_end(struct session *s)
 {
 	struct attached *at = s->owner;
@@ -63,7 +71,7 @@ static void session_end(struct session *s)
 	if (s->next)
 		s->next->link = s->link;
 	*s->link = s->next;
-	at->count--;
+	at->count -= s->is_counted;
 	at->guests -= s->guest != 0;
 	pthread_mutex_unlock(&at->lock);
 	fd_close(&s->fd);
@@ -330,14 +338,18 @@ static enum pool_next render_ready(void *context)
 	struct str bytes;
 	enum err e;
 
+	set_counted(s, true);
 	while ((e = frame_receive(s->fd, room, &type, &bytes)) == ERR_OK) {
 		if (type != FRAME_STATE || render_one(s, bytes) != ERR_OK) {
 			e = ERR_CLOSED;
 			break;
 		}
+		s->owner->host.told(s->owner->host.context);
 	}
-	if (e == ERR_AGAIN)
+	if (e == ERR_AGAIN) {
+		set_counted(s, false);
 		return POOL_ARM;
+	}
 	session_end(s);
 	return POOL_GONE;
 }
@@ -353,6 +365,7 @@ static void take(struct attached *at, int fd, enum attach kind, uint64_t guest)
 	s->out = BUF(SESSION_OUT_FULL + FRAME_MAX);
 	s->epoch = UINT32_MAX;
 	s->is_render = kind == ATTACH_RENDER;
+	s->is_counted = true;
 	s->guest = guest;
 	pthread_mutex_lock(&at->lock);
 	s->next = at->first;

@@ -15,6 +15,7 @@ struct attach_host {
 	 * gate (a record, or to be rendered): its grant may have expired meanwhile, unless it ends the session, too (ipc/grant.h); all else must be right. */
 	enum err (*check)(void *context, const struct grant *g, bool goes_on);
 	void  (*parked)(void *context, bool wants_news);  /* a session of this account waits in a gate now */
+	void  (*told)(void *context);                     /* such sessions were told news */
 };
 
 struct attached *attached_new(struct pool *p, const struct attach_host *host);
@@ -26,6 +27,7 @@ void attached_take_guest(struct attached *at, int fd, uint64_t guest);
 int64_t attached_tick(struct attached *at, int64_t now_ms);
 /* The account has changed: sessions that want to hear of it look soon. Quick, from any thread. */
 void attached_changed(struct attached *at);
+/* Sessions, and attachments that render; not those that wait for the next time, which keep no cell awake. */
 size_t attached_count(struct attached *at);
 /* Ends the sessions whose grant is older than epoch (0xffffffff: all). */
 void attached_end(struct attached *at, uint32_t epoch);

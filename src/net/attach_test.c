@@ -78,6 +78,7 @@ static const struct engine *const engines[] = { &echo, NULL };
 
 static enum err check(UNUSED void *context, const struct grant *g, UNUSED bool goes_on) { return g->epoch >= 5 ? ERR_OK : ERR_DENIED; }
 static void parked(void *context, UNUSED bool wants_news) { ++*(_Atomic int *)context; }
+static void told(UNUSED void *context) { }
 
 struct fixture {
 	struct pool     *pool;
@@ -98,7 +99,7 @@ static void *run(void *context) { pool_run(((struct fixture *)context)->pool); r
 
 static void begin(struct fixture *f)
 {
-	const struct attach_host host = { NULL, &f->parks, engines, check, parked };
+	const struct attach_host host = { NULL, &f->parks, engines, check, parked, told };
 	f->parks = 0;
 	f->pool = pool_new(4, alarm_rings, f);
 	f->attached = attached_new(f->pool, &host);
@@ -463,36 +464,58 @@ TEST(a_grant_for_something_else_opens_nothing)
 	end(&f);
 }
 
-TEST(render_answers_each_state)
+static void send_state(int fd, uint32_t index, enum protocol may, uint32_t epoch)
 {
-	struct fixture f;
+	CLEANUP(buf_free) struct buf b = BUF(FRAME_DATA_MAX);
+
+	put_u32(&b, index);
+	put_grant(&b, &(struct grant){ .rights = 1u << may, .epoch = epoch });
+	put_u8(&b, PROTOCOL_IMAP);
+	put_str(&b, STR("17"));
+	EXPECT_OK(frame_send(fd, FRAME_STATE, buf_str(&b), 0));
+}
+
+static void expect_rendered(int fd, uint32_t index, bool is_bye)
+{
 	char room[FRAME_MAX];
 	enum frame type;
 	struct str bytes;
+
+	EXPECT_OK(next_frame(fd, room, &type, &bytes));
+	EXPECT_INT(type, FRAME_RENDERED);
+	struct scan s = scan_of(bytes);
+	EXPECT_INT(get_u32(&s), index);
+	EXPECT_INT(get_u8(&s), is_bye ? RENDERED_BYE : RENDERED_KEEP);
+	EXPECT_INT(get_u64(&s), is_bye ? 0 : 8);
+	EXPECT_STR(get_str(&s, 100), is_bye ? "" : "99");
+	EXPECT_STR(get_str(&s, 100), is_bye ? "" : "news after 17\r\n");
+	EXPECT(get_end(&s));
+}
+
+static void expect_count(struct fixture *f, size_t want)
+{
+	for (int i = 0; i < 500 && attached_count(f->attached) != want; i++)
+		usleep(10000);
+	EXPECT_INT(attached_count(f->attached), want);
+}
+
+TEST(render_answers_each_state)
+{
+	struct fixture f;
 	begin(&f);
 	int fd = attach(&f, 0, NULL, ATTACH_RENDER);
-	for (uint32_t i = 0; i < 4; i++) {
-		CLEANUP(buf_free) struct buf b = BUF(FRAME_DATA_MAX);
-		/* the second one is too old, the last one is for sending only */
-		struct grant g = { .rights = 1u << (i == 3 ? PROTOCOL_SUBMISSION : PROTOCOL_IMAP), .epoch = i == 1 ? 4 : 5 };
-		put_u32(&b, i);
-		put_grant(&b, &g);
-		put_u8(&b, PROTOCOL_IMAP);
-		put_str(&b, STR("17"));
-		EXPECT_OK(frame_send(fd, FRAME_STATE, buf_str(&b), 0));
-	}
-	for (uint32_t i = 0; i < 4; i++) {
-		EXPECT_OK(next_frame(fd, room, &type, &bytes));
-		EXPECT_INT(type, FRAME_RENDERED);
-		struct scan s = scan_of(bytes);
-		EXPECT_INT(get_u32(&s), i);
-		EXPECT_INT(get_u8(&s), i % 2 ? RENDERED_BYE : RENDERED_KEEP);
-		EXPECT_INT(get_u64(&s), i % 2 ? 0 : 8);
-		EXPECT_STR(get_str(&s, 100), i % 2 ? "" : "99");
-		EXPECT_STR(get_str(&s, 100), i % 2 ? "" : "news after 17\r\n");
-		EXPECT(get_end(&s));
-	}
+	EXPECT_INT(attached_count(f.attached), 1);
+	send_state(fd, 0, PROTOCOL_IMAP, 5);
+	send_state(fd, 1, PROTOCOL_IMAP, 4);        /* too old */
+	send_state(fd, 2, PROTOCOL_IMAP, 5);
+	send_state(fd, 3, PROTOCOL_SUBMISSION, 5);  /* for sending only */
+	for (uint32_t i = 0; i < 4; i++)
+		expect_rendered(fd, i, i % 2);
+	expect_count(&f, 0);                        /* the gate may keep it for the next time: no cell stays awake for that */
+	send_state(fd, 0, PROTOCOL_IMAP, 5);
+	expect_rendered(fd, 0, false);
 	close(fd);
+	expect_count(&f, 0);
 	end(&f);
 }
 

@@ -7,13 +7,15 @@
  * One render at a time for an account. It is given the sessions that lack something when it starts; who wakes up
  * meanwhile is taken out of it (its resume tells the news itself), what changes meanwhile starts the next one. A
  * cell that dies under a render has told nobody, or somebody the whole of it: each RENDERED is taken or not, so the
- * rest is simply asked again. Who waits for changes of other accounts: visits.c. */
+ * rest is simply asked again. The pair stays for KEEP_MS, because who gets one message often gets another: a new pair is twenty calls of gate, master
+ * and cell. It does not keep the cell awake; one that has left meanwhile is found out by its end, or when it is asked, and then a new pair is made
+ * at once. Who waits for changes of other accounts: visits.c. */
 #include "net/parked_private.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include <assert.h>
 
-enum { RETRY_MAX_MS = 30000, UNWATCH_AFTER_MS = 5000 };
+enum { RETRY_MAX_MS = 30000, UNWATCH_AFTER_MS = 5000, KEEP_MS = 5000, KEPT_MAX = 512 /* descriptors */ };
 
 static void render_soon(struct parked_account *a);
 
@@ -110,13 +112,34 @@ void member_forget(struct member *m)
 	m->record = STR_NONE;
 }
 
-static void render_end(struct parked_account *a)
+static void pair_close(struct parked_account *a)
+{
+	loop_timer_stop(a->table->loop, &a->keep);
+	loop_unwatch(a->table->loop, &a->pair);
+	fd_close(&a->pair.fd);
+	a->pair.fd = -1;
+	a->table->kept -= a->is_kept;
+	a->is_kept = false;
+}
+
+static void keep_due(void *context) { pair_close(context); }
+
+static void pair_keep(struct parked_account *a)
 {
 	struct parked *p = a->table;
 
-	loop_unwatch(p->loop, &a->pair);
-	fd_close(&a->pair.fd);
-	a->pair.fd = -1;
+	if (!a->is_kept && p->kept >= KEPT_MAX) {
+		pair_close(a);
+		return;
+	}
+	p->kept += !a->is_kept;
+	a->is_kept = true;
+	a->keep = (struct loop_timer){ .due = keep_due, .context = a };
+	loop_timer_in(p->loop, &a->keep, KEEP_MS);
+}
+
+static void render_end(struct parked_account *a)
+{
 	for (uint32_t i = 0; i < a->who_n; i++)
 		if (a->who[i])
 			a->who[i]->place = 0;
@@ -131,8 +154,8 @@ void parked_account_left(struct parked_account *a)
 
 	if (a->first != NULL || a->visits != NULL)
 		return;
-	if (a->pair.fd >= 0)
-		render_end(a);
+	render_end(a);
+	pair_close(a);
 	loop_timer_stop(p->loop, &a->retry);
 	loop_timer_stop(p->loop, &a->wake);
 	set_watch(a, false, false);
@@ -219,7 +242,14 @@ static bool needs_news(const struct member *m)
 
 static void render_failed(struct parked_account *a)
 {
+	bool was_kept = a->is_kept;
+
 	render_end(a);
+	pair_close(a);
+	if (was_kept) {  /* the cell that had it has left: there may be another one */
+		render_soon(a);
+		return;
+	}
 	a->retry_ms = a->retry_ms ? a->retry_ms * 2 : RETRY_FIRST_MS;
 	if (a->retry_ms > RETRY_MAX_MS)
 		a->retry_ms = RETRY_MAX_MS;
@@ -296,6 +326,10 @@ static void render_ready(void *context, UNUSED unsigned events)
 	struct str bytes;
 	enum err e = ERR_OK;
 
+	if (a->who == NULL) {  /* nobody was asked: the cell leaves */
+		pair_close(a);
+		return;
+	}
 	if (!send_states(a)) {
 		render_failed(a);
 		return;
@@ -305,11 +339,12 @@ static void render_ready(void *context, UNUSED unsigned events)
 			e = ERR_INVALID;
 			break;
 		}
-		if (map_get_u64(&p->accounts, account) != a || a->pair.fd < 0)
+		if (map_get_u64(&p->accounts, account) != a || a->who == NULL)
 			return;  /* the last session left, or the account with it */
 	}
 	if (a->answered == a->who_n) {
 		render_end(a);
+		pair_keep(a);
 		a->retry_ms = 0;
 		render_soon(a);
 	} else if (e != ERR_AGAIN) {
@@ -325,13 +360,15 @@ static void render_soon(struct parked_account *a)
 	struct parked *p = a->table;
 	uint32_t n = 0;
 
-	if (a->pair.fd >= 0 || a->retry.place)
+	if (a->who != NULL || a->retry.place)
 		return;
 	for (struct member *m = a->first; m; m = m->next)
 		n += needs_news(m);
 	if (n == 0)
 		return;
-	a->pair = (struct loop_fd){ .ready = render_ready, .context = a, .fd = p->host->attach(p->context, a->account) };
+	loop_timer_stop(p->loop, &a->keep);
+	if (a->pair.fd < 0)
+		a->pair = (struct loop_fd){ .ready = render_ready, .context = a, .fd = p->host->attach(p->context, a->account) };
 	a->retry = (struct loop_timer){ .due = retry_due, .context = a };
 	if (a->pair.fd < 0) {
 		render_failed(a);

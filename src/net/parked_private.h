@@ -18,8 +18,10 @@ struct parked_account {
 	size_t            wanting;           /* parked and wants news: watched while there is one, and a little longer */
 	bool              is_watched;
 	struct loop_timer unwatch;
-	struct loop_fd    pair;              /* of the running render; fd -1: none */
-	struct member   **who;               /* by index of its STATE; NULL: answered, or no longer parked */
+	struct loop_fd    pair;              /* of the running render, or kept for the next one; fd -1: none */
+	bool              is_kept;           /* it has served a render before: its cell may have gone since */
+	struct loop_timer keep;
+	struct member   **who;               /* NULL: no render runs. By index of its STATE; NULL: answered, or no longer parked */
 	uint32_t          who_n, sent, answered;
 	uint64_t          asked_at;          /* newest when it started */
 	struct loop_timer retry;
@@ -47,6 +49,7 @@ struct parked {
 	const struct parked_host *host;
 	void        *context;
 	struct map   accounts;
+	size_t       kept;                   /* accounts whose pair is_kept */
 };
 
 /* ---- parked.c */

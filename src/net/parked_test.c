@@ -192,11 +192,11 @@ TEST(one_render_for_all_that_want)
 	turn(&w);
 	EXPECT(strstr(w.told, "2:KEEP:* 2 EXISTS\r\n;"));
 	EXPECT(strstr(w.told, "0:KEEP") == NULL);   /* nothing to say */
-	EXPECT_INT(w.renders, 2);
+	EXPECT_INT(w.renders, 1);                       /* by the same pair */
 	EXPECT_STR(str_of(asked(&w, &first)), "r2' ");  /* the other one knows 12 already */
 	answer(&w, first, RENDERED_KEEP, 12, "r2''", "");
 	turn(&w);
-	EXPECT_INT(w.renders, 2);
+	EXPECT_INT(w.renders, 1);
 	for (int i = 0; i < 4; i++)
 		member_leave(w.parked, &s[i].m);
 	EXPECT(strstr(w.told, "watch:7:0;") && strstr(w.told, "watch:8:0;"));
@@ -545,6 +545,51 @@ TEST(a_cell_that_dies_is_asked_again)
 	EXPECT_OK(frame_send(w.cell, FRAME_RENDERED, STR("nonsense"), 0));
 	turn(&w);
 	member_leave(w.parked, &s.m);   /* while a retry is set */
+	end(&w);
+}
+
+/* The pair of a render is kept for the next one. Its cell may leave whenever it likes: who waits is told by the next one, at once. */
+TEST(a_pair_is_kept)
+{
+	struct world w;
+	struct session s;
+	uint32_t first = 0;
+
+	begin(&w);
+	enter(&w, &s, 1, 7);
+	park(&w, &s, 1, true);
+	for (int i = 2; i < 5; i++) {
+		parked_changed(w.parked, 7, (uint64_t)i);
+		EXPECT_STR(str_of(asked(&w, &first)), "r1 ");
+		answer(&w, first, RENDERED_KEEP, (uint64_t)i, "r1", "");
+		turn(&w);
+		EXPECT_INT(w.renders, 1);
+	}
+	fd_close(&w.cell);                   /* it leaves, and that is seen */
+	turn(&w);
+	parked_changed(w.parked, 7, 5);
+	EXPECT_INT(w.renders, 2);
+	EXPECT_STR(str_of(asked(&w, &first)), "r1 ");
+	answer(&w, first, RENDERED_KEEP, 5, "r1", "");
+	turn(&w);
+	fd_close(&w.cell);                   /* not seen before it is asked */
+	parked_changed(w.parked, 7, 6);
+	EXPECT_INT(w.renders, 3);
+	EXPECT_STR(str_of(asked(&w, &first)), "r1 ");
+	answer(&w, first, RENDERED_KEEP, 6, "r1", "");
+	turn(&w);
+	parked_changed(w.parked, 7, 7);      /* asked, and it leaves without having looked */
+	fd_close(&w.cell);
+	turn(&w);
+	EXPECT_INT(w.renders, 4);
+	EXPECT_STR(str_of(asked(&w, &first)), "r1 ");
+	answer(&w, first, RENDERED_KEEP, 7, "r1", "");
+	turn(&w);
+	EXPECT_OK(frame_send(w.cell, FRAME_RENDERED, STR("nobody asked"), 0));
+	turn(&w);
+	parked_changed(w.parked, 7, 8);
+	EXPECT_INT(w.renders, 5);
+	member_leave(w.parked, &s.m);
 	end(&w);
 }
 

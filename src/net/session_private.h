@@ -21,6 +21,7 @@ struct session {
 	uint64_t             test_ends_at;    /* bytes_out; 0: never */
 	uint64_t             bytes_in, bytes_out;
 	bool                 is_dead, is_eof, is_parking, is_render, is_resumed;
+	bool                 is_counted;      /* in the owner's count; under its lock */
 	bool                 is_leaving;      /* the client gave up its login; its engine is not asked any more */
 	bool                 must_park;       /* its guest's cell asks for it */
 	uint64_t             guest;           /* account; 0: of a gate */

@@ -65,6 +65,8 @@ static void on_parked(void *context, bool wants_news)
 	c->last_work_ms = clock_mono_ms();
 }
 
+static void on_told(void *context) { ((struct cell *)context)->last_work_ms = clock_mono_ms(); }
+
 /* ---- channels */
 
 static enum pool_next peer_socket_ready(void *context)
@@ -415,7 +417,7 @@ int role_cell(const struct cell_start *start)
 	log_context("account=%llu", (unsigned long long)start->account);
 	signal(SIGPIPE, SIG_IGN);
 	c->pool = pool_new(THREADS_MAX, on_alarm, c);
-	const struct attach_host host = { &c->account, c, engines, check_grant, on_parked };
+	const struct attach_host host = { &c->account, c, engines, check_grant, on_parked, on_told };
 	c->attached = attached_new(c->pool, &host);
 	c->queue = channel_new(-1, ROLE_CELL, ROLE_QUEUE, cell_queue_handlers, c, NULL);
 	c->control = channel_new(-1, ROLE_CELL, ROLE_CONTROL, cell_control_handlers, c, NULL);

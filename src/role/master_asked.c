@@ -119,6 +119,9 @@ static void on_attach(void *context, UNUSED struct channel *ch, struct message *
 	const struct waiting w = { .fd = msg->fds[0], .kind = (enum attach)kind };
 	msg->fds[0] = -1;
 	cell_attach(r->master, account, &w);
+	struct cell_slot *c = map_get_u64(&r->master->cells, account);
+	if (c != NULL)
+		c->gates |= (uintptr_t)1 << r->index;
 }
 
 /* From queue or control. A cell that runs all the same: the role has lost its channel to it and gets a new one. */
@@ -152,7 +155,10 @@ static void on_watch(void *context, UNUSED struct channel *ch, struct message *m
 	mask = on ? mask | (uintptr_t)1 << r->index : mask & ~((uintptr_t)1 << r->index);
 	map_set_u64(&r->master->watches, account, (void *)mask);
 	struct cell_slot *c = map_get_u64(&r->master->cells, account);
-	const uint8_t flags[2] = { mask != 0, tells };
+	bool has_heard = c != NULL && (c->gates >> r->index & 1) != 0;  /* what was told since that cell began */
+	const uint8_t flags[2] = { mask != 0, tells || (on && !has_heard) };
+	if (c != NULL && on)
+		c->gates |= (uintptr_t)1 << r->index;
 	if (c && c->state == SLOT_RUNNING)
 		channel_notify(c->ch, NOTICE_CELL_WATCHED, str_make(flags, sizeof flags), NULL, 0);
 }

@@ -20,6 +20,7 @@ struct cell_slot {
 	int             pid_fd;
 	struct channel *ch;
 	uint64_t        attached;       /* CELL_ATTACH messages sent to this process */
+	uintptr_t       gates;          /* a bit for each whose sessions may be there, parked or about to be: they hear of changes, as those do that watch */
 	bool            is_wanted;      /* somebody woke it while it was leaving */
 	bool            may_leave;      /* LEAVE was granted: its exit is no crash */
 	int             crashes;

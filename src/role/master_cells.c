@@ -167,8 +167,9 @@ static void on_changed(void *context, UNUSED struct channel *ch, struct message 
 		log_error("a cell reports a change of another account account=%llu", (unsigned long long)c->account);
 		return;
 	}
+	uintptr_t concerned = c->gates | (uintptr_t)map_get_u64(&c->master->watches, c->account);
 	for (int i = 0; i < c->master->gates; i++) {
-		struct running *gate = master_role(c->master, ROLE_GATE, (uint32_t)i);
+		struct running *gate = concerned & (uintptr_t)1 << i ? master_role(c->master, ROLE_GATE, (uint32_t)i) : NULL;
 		if (gate && gate->ch)
 			channel_notify(gate->ch, NOTICE_GATE_CHANGED, msg->body, NULL, 0);
 	}

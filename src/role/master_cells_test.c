@@ -19,6 +19,7 @@ struct world {
 	uint32_t        start_calls[40];
 	size_t          start_count;
 	uint64_t        changed, modseq;
+	char            watched[3];      /* the last CELL_WATCHED: two flags */
 	uint8_t         connected[ROLE_COUNT][ROLE_COUNT];   /* how often a role was given a channel to another */
 	int             ended;           /* answers to QUEUE_CELL_END */
 	uint64_t        guest;           /* of the last CELL_ATTACH */
@@ -81,7 +82,18 @@ static void on_cell_attach(void *context, UNUSED struct channel *ch, struct mess
 	EXPECT_OK(frame_send(m->fds[0], FRAME_DATA, STR("from alice"), 0));
 }
 
-static const struct channel_handler cell_side[] = { { NOTICE_CELL_ATTACH, on_cell_attach }, { NOTICE_CONNECT, ignore }, { 0 } };
+static void on_watched(void *context, UNUSED struct channel *ch, struct message *m)
+{
+	struct scan s = scan_of(m->body);
+
+	for (char *flag = ((struct world *)context)->watched; flag < ((struct world *)context)->watched + 2; flag++)
+		*flag = get_bool(&s) ? '1' : '0';
+	EXPECT(get_end(&s));
+}
+
+static const struct channel_handler cell_side[] = {
+	{ NOTICE_CELL_ATTACH, on_cell_attach }, { NOTICE_CELL_WATCHED, on_watched }, { NOTICE_CONNECT, ignore }, { 0 },
+};
 
 static void on_spawn(void *context, struct channel *ch, struct message *m)
 {
@@ -216,6 +228,18 @@ static void end(struct world *w)
 	mem_free(w);
 }
 
+static void watches(struct world *w, uint64_t account, bool on)
+{
+	CLEANUP(buf_free) struct buf body = BUF(16);
+
+	put_u64(&body, account);
+	put_bool(&body, on);
+	put_bool(&body, false);
+	EXPECT_OK(channel_notify(w->other[GATE], NOTICE_WATCH, buf_str(&body), NULL, 0));
+	rounds(w);
+	channel_receive(w->alice);
+}
+
 TEST(a_cell_tells_changes_of_its_own_account_only)
 {
 	struct world *w = begin();
@@ -226,9 +250,19 @@ TEST(a_cell_tells_changes_of_its_own_account_only)
 	EXPECT_INT(w->changed, 0);
 	tell(w, w->alice, NOTICE_CHANGED, ALICE, 0, 0);
 	EXPECT_INT(w->changed, 0);
+	tell(w, w->alice, NOTICE_CHANGED, ALICE, 4, 8);
+	EXPECT_INT(w->changed, 0);                      /* no gate has to do with her */
+	watches(w, ALICE, true);
+	assert_string_equal(w->watched, "11");          /* that one has not heard: it is told again */
 	tell(w, w->alice, NOTICE_CHANGED, ALICE, 5, 8);
 	EXPECT_INT(w->changed, ALICE);
 	EXPECT_INT(w->modseq, 5);
+	watches(w, ALICE, false);
+	assert_string_equal(w->watched, "00");
+	tell(w, w->alice, NOTICE_CHANGED, ALICE, 6, 8);
+	EXPECT_INT(w->modseq, 6);                       /* a session of it may be about to wait */
+	watches(w, ALICE, true);
+	assert_string_equal(w->watched, "10");
 	end(w);
 }
 

@@ -239,7 +239,7 @@ def test_news_of_a_waiting_session(server):
         for i in range(20):
             writes.command(f"t STORE 1 {'+-'[next(flags) % 2]}FLAGS (\\Seen)", "t OK")
             waits.until("* 1 FETCH")
-    check("STORE, and who waits hears of it", server.work.of(20, run), calls=51, wakes=11, syncs=0, bytes=8240, allocs=57)
+    check("STORE, and who waits hears of it", server.work.of(20, run), calls=32, wakes=8, syncs=0, bytes=8240, allocs=36)
     waits.close()
     writes.close()
 
@@ -306,7 +306,7 @@ def test_deliveries(server):
         return run
     told(2)()
     # many short rounds: 64 kB of zeros for 16 messages, a checkpoint, and what control notes once a second are in a few of them
-    check("4 kB in, and its owner in IDLE is told", server.work.of(2, told(2), rounds=12), calls=71, wakes=15.6, syncs=3, bytes=21200, allocs=112)
+    check("4 kB in, and its owner in IDLE is told", server.work.of(2, told(2), rounds=12), calls=52, wakes=12.5, syncs=3, bytes=21200, allocs=100)
     owner.close()
     smtp.close()
 
