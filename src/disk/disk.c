@@ -230,6 +230,44 @@ bool disk_has_writer(const struct disk_file *f)
 	return false;
 }
 
+/* Drops the first n bytes of v; returns how many pieces are used up. */
+static int advance(struct iovec *v, int count, size_t n)
+{
+	int i = 0;
+
+	while (i < count && n >= v[i].iov_len)
+		n -= v[i++].iov_len;
+	if (i < count) {
+		v[i].iov_base = (char *)v[i].iov_base + n;
+		v[i].iov_len -= n;
+	}
+	return i;
+}
+
+enum err disk_preadv(struct disk_file *f, struct iovec *v, int count, uint64_t offset, size_t *got)
+{
+	uint64_t id;
+
+	*got = 0;
+	errno = disk_fault_begin(DISK_OP_READ, f->folder, f->name, offset, STR_NONE, &id);
+	if (errno)
+		return log_errno("pread", f->name);
+	while (count > 0) {
+		ssize_t r = preadv(f->fd, v, count, (off_t)(offset + *got));
+		if (r < 0 && errno == EINTR)
+			continue;
+		if (r < 0)
+			return log_errno("pread", f->name);
+		if (r == 0)
+			break;
+		*got += (size_t)r;
+		int used = advance(v, count, (size_t)r);
+		v += used;
+		count -= used;
+	}
+	return ERR_OK;
+}
+
 enum err disk_pread(struct disk_file *f, void *p, size_t n, uint64_t offset, size_t *got)
 {
 	uint64_t id;
@@ -294,20 +332,6 @@ enum err disk_pwrite(struct disk_file *f, const void *p, size_t n, uint64_t offs
 		return log_errno("pwrite", f->name);
 	grew_to(f, offset + n);
 	return ERR_OK;
-}
-
-/* Drops the first n bytes of v; returns how many pieces are used up. */
-static int advance(struct iovec *v, int count, size_t n)
-{
-	int i = 0;
-
-	while (i < count && n >= v[i].iov_len)
-		n -= v[i++].iov_len;
-	if (i < count) {
-		v[i].iov_base = (char *)v[i].iov_base + n;
-		v[i].iov_len -= n;
-	}
-	return i;
 }
 
 static int writev_fully(int fd, struct iovec *v, int count, uint64_t offset)

@@ -51,6 +51,8 @@ const char *disk_name(const struct disk_file *f);    /* as given to disk_open() 
 
 /* Reads up to n bytes at offset; *got < n only at the end of the file. */
 enum err disk_pread(struct disk_file *f, void *p, size_t n, uint64_t offset, size_t *got) MUST_CHECK;
+/* The same into several pieces, one system call when it can; v is used up. */
+enum err disk_preadv(struct disk_file *f, struct iovec *v, int count, uint64_t offset, size_t *got) MUST_CHECK;
 /* Reads exactly n bytes; ERR_CORRUPT (logged) when the file ends before. */
 enum err disk_read_all(struct disk_file *f, void *p, size_t n, uint64_t offset) MUST_CHECK;
 /* Writes all n bytes; on an error any part may be there. */

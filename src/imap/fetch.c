@@ -329,6 +329,8 @@ struct imap_reply imap_fetch(struct imap_session *s, struct imap_cmd *c)
 		return (struct imap_reply){ .status = IMAP_CUT };
 	if (e == ERR_OK)
 		e = x.e;
+	if (e == ERR_CORRUPT)
+		return imap_no(c, "CORRUPTION", "some of these messages are damaged on the server's disk and cannot be shown; all others are above, and the administrator finds details in the log");
 	if (e != ERR_OK)
 		return imap_err(c, e);
 	if (x.is_missing)

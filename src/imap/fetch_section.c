@@ -1,6 +1,6 @@
 /* BODY[…], BINARY[…]: bytes of a message. Where a part begins is in its summary, so a part is a pread. Bytes go from the file into
- * the output buffer in large pieces. The first piece is read before its literal is announced: what is damaged is then answered
- * with NO, and only a failure in the middle of a large part costs the connection. */
+ * the output buffer in large pieces. It is compared with its checksum before its literal is announced, and the first piece is read, too:
+ * what is damaged is then answered with NO, and only a failure in the middle of a large part costs the connection. */
 #include "imap/fetch_private.h"
 #include "mime/decode.h"
 #include "mime/header.h"
@@ -43,7 +43,7 @@ static void clip(const struct fetch_section *section, uint64_t *from, uint64_t *
 		*n = section->count;
 }
 
-static enum err read_into(struct buf *b, const struct body *body, uint64_t at, uint64_t n)
+static enum err read_into(struct buf *b, struct body *body, uint64_t at, uint64_t n)
 {
 	char *room = buf_reserve(b, (size_t)n);
 
@@ -54,7 +54,7 @@ static enum err read_into(struct buf *b, const struct body *body, uint64_t at, u
 	return ERR_OK;
 }
 
-static enum err put_bytes(struct imap_session *s, const struct body *body, const struct fetch_section *section, uint64_t at,
+static enum err put_bytes(struct imap_session *s, struct body *body, const struct fetch_section *section, uint64_t at,
                           uint64_t n, bool *is_cut)
 {
 	size_t before = s->out.n;
@@ -65,6 +65,7 @@ static enum err put_bytes(struct imap_session *s, const struct body *body, const
 		return ERR_CORRUPT;
 	clip(section, &from, &n);
 	at += from;
+	TRY(body_check(body, at + n));
 	put_label(&s->out, section);
 	put_literal_size(&s->out, n);
 	for (bool is_first = true; n > 0; n -= piece, at += piece, is_first = false) {
@@ -95,7 +96,7 @@ static bool is_named(const struct fetch_section *section, struct str name)
 
 /* HEADER.FIELDS and HEADER.FIELDS.NOT: the lines as they stand, and the empty line (RFC 9051 §6.4.5.1). A header is longer than
  * MIME_HEADER_MAX by its last line, which may be as long as the message. */
-static enum err choose_fields(const struct body *body, const struct fetch_section *section, const struct summary_section *where, struct buf *chosen)
+static enum err choose_fields(struct body *body, const struct fetch_section *section, const struct summary_section *where, struct buf *chosen)
 {
 	CLEANUP(buf_free) struct buf header = BUF(where->length);
 	struct header_field field;
@@ -103,6 +104,7 @@ static enum err choose_fields(const struct body *body, const struct fetch_sectio
 
 	if (where->offset > body->size || where->length > body->size - where->offset)
 		return ERR_CORRUPT;
+	TRY(body_check(body, where->offset + where->length));
 	TRY(read_into(&header, body, where->offset, where->length));
 	scan = scan_of(buf_str(&header));
 	while (header_next(&scan, &field))
@@ -112,7 +114,7 @@ static enum err choose_fields(const struct body *body, const struct fetch_sectio
 	return ERR_OK;
 }
 
-static enum err put_fields(struct imap_session *s, const struct body *body, const struct fetch_section *section,
+static enum err put_fields(struct imap_session *s, struct body *body, const struct fetch_section *section,
                            const struct summary_section *where)
 {
 	CLEANUP(buf_free) struct buf chosen = BUF(where->length + 2);
@@ -138,7 +140,7 @@ struct decoded {
 };
 
 /* Decodes a part piece by piece; into == NULL: only counts. */
-static enum err decode(struct imap_session *s, const struct body *body, const struct summary_section *where, struct decoded *d,
+static enum err decode(struct imap_session *s, struct body *body, const struct summary_section *where, struct decoded *d,
                        bool is_output)
 {
 	CLEANUP(buf_free) struct buf in = BUF(PIECE), out = BUF(4 * PIECE);
@@ -147,6 +149,7 @@ static enum err decode(struct imap_session *s, const struct body *body, const st
 
 	if (at > body->size || left > body->size - at)
 		return ERR_CORRUPT;
+	TRY(body_check(body, at + left));
 	while (left > 0 || at != UINT64_MAX) {
 		uint64_t piece = left < PIECE ? left : PIECE;
 		buf_reset(&in);
@@ -176,7 +179,7 @@ static enum err decode(struct imap_session *s, const struct body *body, const st
 }
 
 /* BINARY[…], BINARY.SIZE[…]: decoded twice, once to count, because the length comes first (RFC 3516 §4.3) */
-static enum err put_binary(struct imap_session *s, const struct body *body, const struct fetch_section *section,
+static enum err put_binary(struct imap_session *s, struct body *body, const struct fetch_section *section,
                            const struct summary_section *where, bool *is_cut)
 {
 	struct decoded count = { 0 }, out = { 0 };
@@ -252,6 +255,7 @@ enum err fetch_read_section(struct imap_session *s, struct fetch_message *m, con
 		return ERR_CORRUPT;
 	n = where.length;
 	clip(section, &from, &n);
+	TRY(body_check(&m->body, where.offset + from + n));
 	for (uint64_t at = where.offset + from; n > 0; n -= piece, at += piece) {
 		piece = n < PIECE ? n : PIECE;
 		buf_reset(&bytes);

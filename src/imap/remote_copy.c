@@ -339,7 +339,7 @@ static enum err send_body(struct imap_session *s, struct link *link, uint32_t em
 	enum err e;
 
 	TRY(body_open(s->view, email, &body));
-	e = ERR_OK;
+	e = body_check(&body, body.size);
 	for (uint64_t at = 0; at < body.size && e == ERR_OK; ) {
 		size_t n = body.size - at < sizeof room ? (size_t)(body.size - at) : sizeof room;
 		e = body_read(&body, at, room, n);

@@ -65,7 +65,7 @@ struct imap_reply imap_err(struct imap_cmd *c, enum err e)
 	case ERR_INVALID:
 		return imap_no(c, "CANNOT", "this name cannot be used: levels are cut by \"/\", none is empty, without control characters");
 	case ERR_CORRUPT:
-		return imap_no(c, "SERVERBUG", "stored data is damaged; the administrator finds details in the log");
+		return imap_no(c, "CORRUPTION", "stored data is damaged; the administrator finds details in the log");
 	case ERR_AGAIN:
 	case ERR_TIMEOUT:
 	case ERR_UNAVAILABLE:

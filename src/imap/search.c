@@ -316,7 +316,9 @@ static enum err ask_for_rest(struct running *x, struct candidate *m, enum answer
 		x->q->relevancy += x->q->relevancy == 0;
 	}
 	arena_reset(m->arena);
-	return m->e == ERR_NOTFOUND ? ERR_OK : m->e;
+	if (m->e == ERR_CORRUPT)  /* logged; the others are found */
+		x->q->n_damaged++;
+	return m->e == ERR_NOTFOUND || m->e == ERR_CORRUPT ? ERR_OK : m->e;
 }
 
 static enum err search_batch(struct running *x, const struct message_row *rows, size_t n)
@@ -393,7 +395,11 @@ enum err search_run(struct imap_session *s, struct search *q, search_visit *visi
 	q->index_arena = &arena;
 	if (!q->is_beside)
 		search_use_index(s, q);
+	q->n_damaged = 0;
 	e = ask_all(s, q, visit, context);
+	if (e == ERR_OK && q->n_damaged > 0 && !q->is_beside)
+		buf_printf(&s->out, imap_in(s->tongue.lang, "* NO [CORRUPTION] %zu messages are damaged on the server's disk and were searched only as far as is known of them; the administrator finds details in the log\r\n"),
+		           q->n_damaged);
 	search_forget_index(q);
 	q->index_arena = NULL;
 	return e;

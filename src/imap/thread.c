@@ -24,12 +24,15 @@ static enum err read_references(struct threading *x, uint32_t email, struct aren
 	struct str references = STR_NONE, in_reply_to = STR_NONE;
 	enum err e = body_open(x->s->view, email, &body);
 
-	if (e == ERR_NOTFOUND)
-		return ERR_OK;
+	if (e == ERR_NOTFOUND || e == ERR_CORRUPT)
+		return ERR_OK;  /* a damaged one (logged) refers to nothing: the others have their threads */
 	TRY(e);
 	size_t size = body.size < OLD_HEADER_MAX ? (size_t)body.size : OLD_HEADER_MAX;
 	char *bytes = arena_alloc(scratch, size + 1);
-	TRY(body_read(&body, 0, bytes, size));
+	e = body_read(&body, 0, bytes, size);
+	if (e == ERR_CORRUPT)
+		return ERR_OK;
+	TRY(e);
 	struct str header = str_sub(str_make(bytes, size), 0, header_size(str_make(bytes, size)));
 	header_find(header, STR("References"), &references);
 	header_find(header, STR("In-Reply-To"), &in_reply_to);

@@ -72,7 +72,7 @@ static size_t piece_size(const struct body *body, uint64_t at)
 
 /* The header of a message that this client cannot take as it is, made ASCII, and where it ended; STR_NONE: send as it is.
  * first: the piece at the start of the message. A header over 256 kB is left alone. */
-static struct str header_for_ascii(struct pop3 *p, const struct body *body, struct str first, uint64_t *end)
+static struct str header_for_ascii(struct pop3 *p, struct body *body, struct str first, uint64_t *end)
 {
 	struct str header = str_sub(first, 0, header_size(first));
 
@@ -108,6 +108,8 @@ static bool send_message(struct pop3 *p, const struct pop3_message *m, const uin
 	struct str header;
 	enum err e = body_open(p->view, m->email, &body);
 
+	if (e == ERR_OK)
+		e = body_check(&body, lines ? piece_size(&body, 0) : body.size);
 	if (e == ERR_OK)
 		e = body_read(&body, 0, piece, piece_size(&body, 0));
 	if (e != ERR_OK) {

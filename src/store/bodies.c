@@ -164,11 +164,7 @@ enum err bodies_pin(struct bodies *b, uint32_t file, struct body_file **out)
 	pthread_mutex_lock(&b->lock);
 	e = pin(b, file, DISK_WRITE, out);
 	pthread_mutex_unlock(&b->lock);
-	if (e == ERR_NOTFOUND) {
-		log_error("body file missing folder=%s file=%u", disk_dir_path(b->dir), file);
-		e = ERR_CORRUPT;
-	}
-	return e;
+	return e == ERR_NOTFOUND ? ERR_CORRUPT : e;
 }
 
 void bodies_unpin(struct bodies *b, struct body_file *f)
@@ -393,33 +389,98 @@ static bool header_is_right(const char *header, const struct place *place, uint3
 	return get_u32(&s) == crc32c(0, header, RECORD_HEADER - 4) && right;
 }
 
+enum err body_file_read_message(struct body_file *f, const struct place *place, uint32_t email, void *p)
+{
+	char header[RECORD_HEADER];
+	struct iovec v[2] = { { header, sizeof header }, { p, place->size } };
+	uint32_t crc;
+	size_t got;
+
+	TRY(disk_preadv(f->f, v, COUNT_OF(v), place->at, &got));
+	if (got < sizeof header + place->size || !header_is_right(header, place, email, &crc))
+		return ERR_CORRUPT;
+	return crc32c(0, p, place->size) == crc ? ERR_OK : ERR_CORRUPT;
+}
+
+static enum err sum_up(struct body_file *f, uint64_t at, uint64_t size, uint32_t *crc)
+{
+	char *step = mem_alloc(CHECK_STEP);
+	enum err e = ERR_OK;
+
+	*crc = 0;
+	for (uint64_t n; e == ERR_OK && size > 0; at += n, size -= n) {
+		size_t got;
+		n = size < CHECK_STEP ? size : CHECK_STEP;
+		e = disk_pread(f->f, step, (size_t)n, at, &got);
+		if (e == ERR_OK && got < n)
+			e = ERR_CORRUPT;
+		if (e == ERR_OK)
+			*crc = crc32c(*crc, step, (size_t)n);
+	}
+	mem_free(step);
+	return e;
+}
+
+enum err body_file_check(struct body_file *f, const struct place *place, uint32_t email)
+{
+	char header[RECORD_HEADER];
+	uint32_t crc, is;
+	size_t got;
+
+	TRY(disk_pread(f->f, header, sizeof header, place->at, &got));
+	if (got < sizeof header || !header_is_right(header, place, email, &crc))
+		return ERR_CORRUPT;
+	TRY(sum_up(f, place->at + RECORD_HEADER, place->size, &is));
+	return is == crc ? ERR_OK : ERR_CORRUPT;
+}
+
 enum err bodies_check(struct bodies *b, const struct place *place, uint32_t email, bool *is_whole)
 {
 	struct body_file *f;
-	char *step;
-	uint32_t want = 0, crc = 0;
-	size_t got;
 	enum err e = bodies_pin(b, place->file, &f);
 
-	*is_whole = false;
-	if (e != ERR_OK)
-		return e == ERR_CORRUPT ? ERR_OK : e;
-	step = mem_alloc(CHECK_STEP);
-	e = disk_pread(f->f, step, RECORD_HEADER, place->at, &got);
-	if (e == ERR_OK && got == RECORD_HEADER && header_is_right(step, place, email, &want)) {
-		uint64_t done = 0;
-		while (e == ERR_OK && done < place->size) {
-			size_t n = place->size - done < CHECK_STEP ? (size_t)(place->size - done) : CHECK_STEP;
-			e = disk_pread(f->f, step, n, place->at + RECORD_HEADER + done, &got);
-			if (e != ERR_OK || got < n)
-				break;
-			crc = crc32c(crc, step, n);
-			done += n;
-		}
-		*is_whole = e == ERR_OK && done == place->size && crc == want;
+	if (e == ERR_OK) {
+		e = body_file_check(f, place, email);
+		bodies_unpin(b, f);
 	}
-	mem_free(step);
+	*is_whole = e == ERR_OK;
+	return e == ERR_CORRUPT ? ERR_OK : e;
+}
+
+/* The record as it is into p. */
+static enum err read_record(struct bodies *b, const struct place *from, char *p, uint32_t email, bool *is_whole)
+{
+	struct body_file *f;
+	uint32_t crc;
+	size_t got;
+	enum err e;
+
+	TRY(bodies_pin(b, from->file, &f));
+	e = disk_pread(f->f, p, RECORD_HEADER + from->size, from->at, &got);
 	bodies_unpin(b, f);
+	if (e != ERR_OK || got < RECORD_HEADER + from->size)
+		return ERR_CORRUPT;
+	*is_whole = header_is_right(p, from, email, &crc) && crc32c(0, p + RECORD_HEADER, from->size) == crc;
+	return ERR_OK;
+}
+
+enum err bodies_copy(struct bodies *b, const struct place *from, uint32_t email, struct place *to, bool *is_whole)
+{
+	uint64_t end, size = RECORD_HEADER + from->size;
+	enum err e;
+
+	*is_whole = false;
+	TRY(bodies_file_size(b, from->file, &end));
+	if (from->at > end || size > end - from->at)  /* no room is made for a size that cannot be true */
+		return ERR_CORRUPT;
+	char *p = mem_alloc(size);
+	e = read_record(b, from, p, email, is_whole);
+	if (e == ERR_OK) {
+		struct iovec v[2] = { { p, size } };
+		e = append_bytes(b, v, 1, size, to);
+		to->size = from->size;
+	}
+	mem_free(p);
 	return e;
 }
 

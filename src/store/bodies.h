@@ -45,14 +45,21 @@ void body_writer_unmap(struct str mapped);
 enum err body_writer_commit(struct body_writer **w, uint32_t email, struct place *out) MUST_CHECK;
 void body_writer_abandon(struct body_writer **w);
 
-/* ERR_CORRUPT: the file is not there. */
+/* ERR_CORRUPT: the file is not there (not logged: the caller knows whose message it was). */
 enum err bodies_pin(struct bodies *b, uint32_t file, struct body_file **out) MUST_CHECK;
 void bodies_unpin(struct bodies *b, struct body_file *f);
 enum err body_file_read(struct body_file *f, uint64_t at, void *p, size_t n) MUST_CHECK;
+/* All bytes of a message into p. ERR_CORRUPT: they, or the header before them, are not what was written (not logged). */
+enum err body_file_read_message(struct body_file *f, const struct place *place, uint32_t email, void *p) MUST_CHECK;
+/* The same, and nobody wants the bytes. */
+enum err body_file_check(struct body_file *f, const struct place *place, uint32_t email) MUST_CHECK;
 bool body_file_holds(struct body_file *f, uint64_t at, uint64_t n);   /* the file is long enough for that */
 
 /* True when the record at the place is whole. ERR_IO only for failures of the disk. */
 enum err bodies_check(struct bodies *b, const struct place *place, uint32_t email, bool *is_whole) MUST_CHECK;
+/* Appends what stands at a place as it stands, header and all: what is damaged does not get a checksum that says it is not. *is_whole as
+ * above. ERR_CORRUPT: it cannot be read (a failure of the disk is logged), and stays where it is. */
+enum err bodies_copy(struct bodies *b, const struct place *from, uint32_t email, struct place *to, bool *is_whole) MUST_CHECK;
 enum err bodies_file_size(struct bodies *b, uint32_t file, uint64_t *size) MUST_CHECK;
 /* If new records go into this file: from now on they go into a new one. */
 enum err bodies_leave(struct bodies *b, uint32_t file) MUST_CHECK;

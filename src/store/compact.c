@@ -5,7 +5,10 @@
  *
  * An email takes its number before its bytes are written, and has its row some time later: a client may need minutes for an APPEND of
  * several. So when the file has been left for new records, every email in it has a number that was given out; it goes when all
- * up to that one are settled. */
+ * up to that one are settled.
+ *
+ * What the disk has damaged is copied as it is, with the checksum that gives it away. What cannot be read at all stays where it is, and its file with
+ * it, until the account is opened again: perhaps the disk has been mended then, or the file put back. */
 #include "base/log.h"
 #include "store/store_private.h"
 
@@ -61,6 +64,21 @@ static enum err forget_dead(struct view *v, uint32_t file)
 	return e;
 }
 
+static enum err forget_missing(struct view *v, uint32_t file)
+{
+	log_error("a file of messages is missing account=%llu file=bodies/%06u; `facteur account check` says whether any message was in it",
+	          (unsigned long long)v->config.account, file);
+	return forget_dead(v, file);
+}
+
+static bool is_left_alone(const struct view *v, uint32_t file)
+{
+	for (size_t i = 0; i < v->n_compact_left; i++)
+		if (v->compact_left[i] == file)
+			return true;
+	return v->n_compact_left == COUNT_OF(v->compact_left);  /* so many of them: nothing is moved on such a disk */
+}
+
 static enum err worth_emptying(struct view *v, uint32_t *file)
 {
 	struct dead_file dead[16];
@@ -73,9 +91,11 @@ static enum err worth_emptying(struct view *v, uint32_t *file)
 	e = dead_files(v, dead, COUNT_OF(dead), &n);
 	pthread_mutex_unlock(&v->db_lock);
 	for (size_t i = 0; e == ERR_OK && i < n && *file == 0; i++) {
+		if (is_left_alone(v, dead[i].file))
+			continue;
 		e = bodies_file_size(v->bodies, dead[i].file, &size);
 		if (e == ERR_CORRUPT)
-			e = forget_dead(v, dead[i].file);  /* missing, logged: a stop came before the note that it was removed */
+			e = forget_missing(v, dead[i].file);  /* a stop came before the note that it was removed */
 		else if (e == ERR_OK && dead[i].dead > WORTH_BYTES && dead[i].dead * 100 > size * WORTH_PERCENT)
 			*file = dead[i].file;
 	}
@@ -125,22 +145,29 @@ static enum err live_read(struct view *v, uint32_t file, uint32_t after, uint32_
 	return e;
 }
 
+/* Of the file that is being emptied, something stays in it. */
+static void leave_alone(struct view *v)
+{
+	if (!is_left_alone(v, v->compacting))
+		v->compact_left[v->n_compact_left++] = v->compacting;
+}
+
+/* to.file 0: it stays where it is. */
 static enum err copy_body(struct view *v, struct live *l)
 {
-	struct body_file *f;
-	struct str bytes;
-	char *p = mem_alloc(l->from.size);
-	enum err e = bodies_pin(v->bodies, l->from.file, &f);
+	bool is_whole;
+	enum err e = bodies_copy(v->bodies, &l->from, l->email, &l->to, &is_whole);
 
-	if (e == ERR_OK) {
-		e = body_file_read(f, l->from.at + RECORD_HEADER, p, l->from.size);
-		bodies_unpin(v->bodies, f);
+	if (e == ERR_OK && is_whole)
+		return ERR_OK;
+	if (e != ERR_OK && e != ERR_CORRUPT)
+		return e;
+	body_is_damaged(v, l->email, &l->from);
+	if (e == ERR_CORRUPT) {
+		l->to = (struct place){ 0 };
+		leave_alone(v);
 	}
-	bytes = str_make(p, l->from.size);
-	if (e == ERR_OK)
-		e = bodies_append(v->bodies, l->email, &bytes, 1, &l->to);
-	mem_free(p);
-	return e;
+	return ERR_OK;
 }
 
 static enum err change_rows(struct view *v, const struct live *live, size_t n)
@@ -150,6 +177,8 @@ static enum err change_rows(struct view *v, const struct live *live, size_t n)
 
 	TRY(tx_begin(v, TX_SYNC, &tx));
 	for (size_t i = 0; i < n; i++) {
+		if (live[i].to.file == 0)
+			continue;
 		enum err e = email_set_place(v, live[i].email, &live[i].to);
 		if (e == ERR_NOTFOUND)  /* purged meanwhile: the copy is dead at once */
 			e = body_file_add_dead(v, &live[i].to);
@@ -163,6 +192,11 @@ static enum err finish(struct view *v, bool *more)
 {
 	enum err e;
 
+	if (is_left_alone(v, v->compacting)) {
+		v->compacting = 0;
+		*more = true;
+		return ERR_OK;
+	}
 	TRY(view_publish(v));  /* the rows that name the copies are durable before the old bytes go */
 	e = bodies_remove(v->bodies, v->compacting);
 	if (e != ERR_OK)

@@ -467,6 +467,114 @@ TEST(a_file_that_is_gone_is_forgotten)
 	test_dir_remove(dir);
 }
 
+static void write_into(const char *dir, unsigned file, off_t at, const char *bytes, size_t n)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	CLEANUP(fd_close) int fd = open(str_cstr(&a, arena_printf(&a, "%s/bodies/%06u", dir, file)), O_WRONLY | O_CLOEXEC);
+
+	EXPECT(fd >= 0);
+	if (n == 0)
+		EXPECT_INT(ftruncate(fd, at), 0);
+	else
+		EXPECT_INT(pwrite(fd, bytes, n, at), n);
+}
+
+static enum err read_part(struct view *v, uint32_t email, uint64_t upto)
+{
+	CLEANUP(body_close) struct body body = { 0 };
+	CLEANUP(arena_free) struct arena a = { 0 };
+
+	TRY(body_open(v, email, &body));
+	upto = upto == 0 ? body.size : upto;
+	TRY(body_check(&body, upto));
+	return body_read(&body, 0, arena_alloc(&a, upto), upto);
+}
+
+/* What a message's header and bytes may have become; none of it is shown, and the messages around it are. */
+TEST(damage_is_seen_and_said_once)
+{
+	enum { SHORT = 1000, LONG = 2000000, HEADER = 24, FIRST = HEADER + SHORT };
+	static const struct { off_t at; const char *bytes; } cases[] = {
+		{ FIRST, "FCB2" }, { FIRST + 4, "x" }, { FIRST + 8, "\xe9" }, { FIRST + 16, "z" }, { FIRST + HEADER, "y" }, { FIRST + HEADER + SHORT - 1, "y" },
+	};
+	CLEANUP(fd_close) int log = memfd_create("log", MFD_CLOEXEC);
+
+	log_setup("test", LOG_LEVEL_ERROR, false);
+	log_to_fd(log);
+	EACH(cases, c) {
+		const char *dir = test_dir();
+		struct view *v = open_account(dir);
+		uint32_t email[5];
+		for (size_t i = 0; i < COUNT_OF(email); i++)
+			EXPECT_OK(append(v, i < 3 ? SHORT : LONG, &email[i]));
+		write_into(dir, 1, c->at, c->bytes, strlen(c->bytes));
+		write_into(dir, 2, HEADER + LONG - 1, "y", 1);
+		off_t said = lseek(log, 0, SEEK_END);
+		for (int tries = 0; tries < 2; tries++) {
+			EXPECT_OK(read_part(v, email[0], 0));
+			EXPECT_ERR(read_part(v, email[1], 0), ERR_CORRUPT);
+			EXPECT_ERR(read_part(v, email[1], 10), ERR_CORRUPT);
+			EXPECT_OK(read_part(v, email[2], 10));
+			EXPECT_ERR(read_part(v, email[3], 0), ERR_CORRUPT);
+			EXPECT_ERR(read_part(v, email[3], LONG - 1), ERR_CORRUPT);
+			EXPECT_OK(read_part(v, email[3], LONG / 10));   /* only the beginning */
+			EXPECT_OK(read_part(v, email[4], LONG - 1));
+			EXPECT(tries == 0 ? lseek(log, 0, SEEK_END) > said : lseek(log, 0, SEEK_END) == said);
+			said = lseek(log, 0, SEEK_END);
+		}
+		view_close(v);
+		test_dir_remove(dir);
+	}
+	log_to_fd(STDERR_FILENO);
+}
+
+/* Its file is emptied: it goes along as it is, and nothing says that it is whole; what cannot be read at all stays, until it can be. */
+TEST(damage_is_not_hidden_by_compaction)
+{
+	enum { HEADER = 24, EACH = HEADER + 1000, LAST = 3 * EACH + 20 * (HEADER + 100000) };
+	CLEANUP(arena_free) struct arena a = { 0 };
+	const char *dir = test_dir(), *before;
+	struct view *v = open_account(dir);
+	uint32_t email[3], last;
+
+	log_setup("test", LOG_LEVEL_ERROR + 1, false);
+	EXPECT_OK(append(v, 1000, &email[0]));
+	waste(v, &email[1]);
+	write_into(dir, 1, HEADER + 500, "y", 1);
+	clock_wall_offset(40 * 86400);
+	view_compact(v);
+	while (view_tick(v))
+		;
+	EXPECT(bodies_size(dir) < 200000);   /* the first file is gone */
+	EXPECT_ERR(read_part(v, email[0], 0), ERR_CORRUPT);
+	EXPECT_OK(read_part(v, email[1], 0));
+	waste(v, &email[2]);
+	EXPECT_OK(append(v, 1000, &last));
+	before = copy_of(dir);
+	write_into(dir, 2, LAST + 500, NULL, 0);   /* the end of the newest one is lost */
+	clock_wall_offset(80 * 86400);
+	view_compact(v);
+	while (view_tick(v))
+		;
+	EXPECT(bodies_size(dir) > 2000000);
+	EXPECT_ERR(read_part(v, last, 0), ERR_CORRUPT);
+	for (size_t i = 1; i < COUNT_OF(email); i++)
+		EXPECT_OK(read_part(v, email[i], 0));
+	view_close(v);
+	EXPECT(system(str_cstr(&a, arena_printf(&a, "cp '%s/bodies/000002' '%s/bodies/000002'", before, dir))) == 0);   /* put back */
+	v = open_account(dir);
+	view_compact(v);
+	while (view_tick(v))
+		;
+	EXPECT(bodies_size(dir) < 200000);
+	EXPECT_OK(read_part(v, last, 0));
+	EXPECT_ERR(read_part(v, email[0], 0), ERR_CORRUPT);
+	clock_wall_offset(0);
+	view_close(v);
+	test_dir_remove(dir);
+	test_dir_remove(before);
+}
+
 TEST(compaction_on_a_full_disk_loses_nothing)
 {
 #ifdef FACTEUR_FAULT

@@ -36,6 +36,8 @@ enum {
 	TOLD_MAX       = 16,
 	EVENTS_MAX     = 256,         /* of mailboxes, kept in memory */
 	EVENTS_BYTES_MAX = 65536,     /* of their names */
+	LONG_WHOLE     = 16,
+	DAMAGED_TOLD   = 64,
 };
 
 /* --------------------------------------------------------------------------------------------- arrays and sessions */
@@ -174,6 +176,8 @@ struct view {
 	atomic_flag        is_ticking;
 	atomic_bool        is_pruning;       /* also set by view_compact() */
 	bool               is_compacting;
+	uint32_t           compact_left[16]; /* files with bytes that cannot be read: they are not emptied */
+	size_t             n_compact_left;
 	uint32_t           compacting;       /* file being emptied; 0: none */
 	uint32_t           compact_after;    /* its emails up to this one are done … */
 	uint32_t           compact_upto;     /* … and it has none behind this one */
@@ -209,6 +213,9 @@ struct view {
 
 	pthread_mutex_t    index_lock;       /* before db */
 	struct index      *index;            /* NULL: not opened yet */
+
+	atomic_uint        whole[LONG_WHOLE];   /* body.c: long messages that were compared lately */
+	struct damaged { uint32_t emails[DAMAGED_TOLD]; size_t n; } damaged;   /* that were told of; under the memory lock */
 
 	pthread_mutex_t    gists_lock;       /* alone */
 	struct gists      *gists;            /* NULL: none are kept */
@@ -378,6 +385,9 @@ enum err email_set_place(struct view *v, uint32_t email, const struct place *to)
 enum err email_delete(struct tx *tx, uint32_t email) MUST_CHECK;
 /* Emails after < email ≤ upto in ascending order, committed, read or not; at most max. Takes the db lock. */
 enum err emails_after(struct view *v, uint32_t after, uint32_t upto, uint32_t *out, size_t max, size_t *n) MUST_CHECK;
+
+/* body.c: its bytes are not those that were stored, or cannot be read; says so in the log, once while the account is open. */
+void body_is_damaged(struct view *v, uint32_t email, const struct place *place);
 
 /* append.c: every email up to this one is committed, or never will be. Takes the memory lock. */
 uint32_t email_settled(struct view *v);

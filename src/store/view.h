@@ -363,12 +363,19 @@ void thread_id_text(uint64_t threadid, char out[18]);
 struct body {  /* all zeros: closed */
 	struct view *view;
 	uint64_t     size;           /* bytes of the message */
-	uint64_t     at;             /* private: where it starts in its file */
-	void        *file;           /* private */
+	uint64_t     at;             /* private, as all below: where its record starts in its file */
+	uint32_t     email, in_file;
+	void        *file;
+	char        *kept;           /* the message, compared; NULL: not in memory */
 };
 /* Pins the bytes of an email until body_close(). ERR_NOTFOUND: expunged and purged. */
 enum err body_open(struct view *v, uint32_t email, struct body *out) MUST_CHECK;
 void body_close(struct body *b);  /* for CLEANUP too */
-/* Exactly n bytes from offset into p; offset + n ≤ size, else ERR_INVALID. Outside all locks. */
-enum err body_read(const struct body *b, uint64_t offset, void *p, size_t n) MUST_CHECK;
+/* Exactly n bytes from offset into p; offset + n ≤ size, else ERR_INVALID. Outside all locks. ERR_CORRUPT: the bytes of this message are
+ * not those that were stored (logged, once a message): always found out of messages up to BODY_KEPT bytes, and when all is read at once. */
+enum err body_read(struct body *b, uint64_t offset, void *p, size_t n) MUST_CHECK;
+/* For who reads a longer one in pieces, and cannot take back what he passed on: up to here it will be read. ERR_CORRUPT: as above. What is asked
+ * of it lies in its first eighth (a header, a text before large attachments): nothing is compared, that would cost a multiple of the reading. */
+enum err body_check(struct body *b, uint64_t upto) MUST_CHECK;
+enum { BODY_KEPT = 127 << 10 };   /* what malloc has at hand */
 #endif

@@ -9,7 +9,7 @@ import socket
 
 from harness import ROOT, Server, expect
 
-ONLY_THERE = re.compile(rb"^@(render|wake|guest|limit)\b", re.M)
+ONLY_THERE = re.compile(rb"^@(render|wake|guest|limit|damage)\b", re.M)
 
 
 def is_for_servers(path):
