@@ -57,6 +57,24 @@ TEST(base64)
 
 TEST(crc32c_check_value) { EXPECT_INT(crc32c(0, "123456789", 9), 0xe3069283u); }
 
+/* Long ones are summed up another way than short ones, a part of them each. */
+TEST(crc32c_of_a_whole_is_that_of_its_pieces)
+{
+	static const size_t sizes[] = { 3071, 3072, 3073, 6144, 9999, 20000 };
+	static char bytes[20000];
+
+	for (size_t i = 0; i < sizeof bytes; i++)
+		bytes[i] = (char)(i * 2654435761u >> 13);
+	EACH(sizes, n) {
+		uint32_t crc = 0;
+		for (size_t at = 0, step; at < *n; at += step) {
+			step = *n - at < 100 ? *n - at : 100;
+			crc = crc32c(crc, bytes + at, step);
+		}
+		EXPECT_INT(crc32c(0, bytes, *n), crc);
+	}
+}
+
 TEST(wire_round_trip)
 {
 	CLEANUP(buf_free) struct buf b = BUF(1000);
