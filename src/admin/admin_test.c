@@ -286,6 +286,7 @@ TEST(what_an_account_shows)
 	gives(o, "account compact", "'address':'bob@example.test'", "");
 	wants(o, "account index", "'address':'bob@example.test','rebuild':true", -1, "indexed", "0");
 	gives(o, "account index", "'address':'nobody@example.test'", "notfound");
+	gives(o, "account check", "'address':'bob@example.test'", "");
 	end();
 }
 
@@ -311,6 +312,7 @@ TEST(an_account_that_was_not_closed_cleanly)
 		wants(o, "account mailboxes", "'address':'bob@example.test'", 0, "mailbox", "\"INBOX\"");
 		gives(o, "message undelete", "'address':'bob@example.test'", "");
 		gives(o, "account compact", "'address':'bob@example.test'", "conflict");
+		gives(o, "account check", "'address':'bob@example.test'", "conflict");
 	}
 	end();
 }

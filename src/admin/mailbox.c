@@ -1,4 +1,4 @@
-/* account mailboxes, account compact, account index, message undelete: what the account's cell is asked (store/command.h). */
+/* account mailboxes, account compact, account index, account check, message undelete: what the account's cell is asked (store/command.h). */
 #include "admin/admin_private.h"
 #include "base/clock.h"
 
@@ -70,6 +70,43 @@ enum err admin_account_index(struct admin_call *c)
 	admin_put_number(admin_result(c), "unindexed", answer.index.todo);
 	admin_put_number(admin_result(c), "size", answer.index.bytes);
 	return ask.index_rebuilt ? admin_said(c, TEXT_ADMIN_INDEX_FORGOTTEN, x.address) : ERR_OK;
+}
+
+static void put_damaged(struct admin_call *c, const struct damaged_message *m)
+{
+	json_t *row = admin_row(c);
+
+	admin_put_text(row, "mailbox", m->path);
+	admin_put_number(row, "uid", m->uid);
+	admin_put_number(row, "received", (uint64_t)m->received);
+	admin_put_number(row, "size", m->size);
+	admin_put_text(row, "damage", str_of(m->is_unreadable ? "unreadable" : "damaged"));
+	admin_put_text(row, "file", arena_printf(&c->arena, "bodies/%06u", m->file));
+	admin_put_text(row, "message_id", m->message_id);
+}
+
+enum err admin_account_check(struct admin_call *c)
+{
+	struct store_command ask = { .kind = STORE_COMMAND_CHECK };
+	uint64_t checked = 0, damaged = 0;
+	struct directory_account x;
+	struct store_answer answer;
+
+	TRY(admin_account(c, admin_text(c, "address"), &x));
+	do {
+		TRY(admin_ask_cell(c, &x, &ask, &answer));
+		for (size_t i = 0; i < answer.damage.n; i++)
+			put_damaged(c, &answer.damage.messages[i]);
+		checked += answer.damage.checked;
+		damaged += answer.damage.n;
+		if (answer.damage.next != 0 && answer.damage.next <= ask.first_email)
+			return ERR_INVALID;
+		ask.first_email = answer.damage.next;
+	} while (ask.first_email != 0);
+	if (damaged == 0)
+		return admin_said(c, TEXT_ADMIN_CHECKED_WHOLE, x.address, admin_number_text(c, checked));
+	c->has_fault = true;
+	return admin_said(c, TEXT_ADMIN_CHECKED_DAMAGED, x.address, admin_number_text(c, checked), admin_number_text(c, damaged));
 }
 
 enum err admin_message_undelete(struct admin_call *c)

@@ -286,7 +286,7 @@ static enum err host_cell(void *context, uint64_t account, const struct store_co
 	e = view_open(folder, &config, &v);
 	if (e == ERR_OK) {
 		bool was_unclean = view_was_unclean(v);
-		e = was_unclean && c->kind == STORE_COMMAND_COMPACT ? ERR_CONFLICT : serve_in_view(v, c, a, out);
+		e = was_unclean && (c->kind == STORE_COMMAND_COMPACT || c->kind == STORE_COMMAND_CHECK) ? ERR_CONFLICT : serve_in_view(v, c, a, out);
 		if (e == ERR_OK && tells_shares(c))
 			e = acl_subjects(v, a, &with, &n_with);
 		view_quota(v, &used);

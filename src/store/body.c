@@ -125,3 +125,24 @@ enum err body_check(struct body *b, uint64_t upto)
 	atomic_store(whole, b->email);
 	return ERR_OK;
 }
+
+enum err body_compare(struct view *v, uint32_t email, struct place *place)
+{
+	struct body_file *f = NULL;
+	enum err e;
+
+	*place = (struct place){ 0 };
+	pthread_mutex_lock(&v->db_lock);
+	e = email_place(v, email, place);
+	enum err pinned = e == ERR_OK ? bodies_pin(v->bodies, place->file, &f) : e;
+	pthread_mutex_unlock(&v->db_lock);
+	TRY(e);
+	e = pinned == ERR_OK ? body_file_check(f, place, email) : pinned;
+	if (e == ERR_CORRUPT)
+		body_is_damaged(v, email, place);
+	if (e == ERR_CORRUPT && (f == NULL || !body_file_holds(f, place->at, RECORD_HEADER + place->size)))
+		e = ERR_IO;
+	if (f != NULL)
+		bodies_unpin(v->bodies, f);
+	return e;
+}

@@ -60,6 +60,9 @@ void store_command_encode(const struct store_command *c, struct buf *out)
 	case STORE_COMMAND_INDEX:
 		put_bool(out, c->index_rebuilt);
 		break;
+	case STORE_COMMAND_CHECK:
+		put_u32(out, c->first_email);
+		break;
 	case STORE_COMMAND_COMPACT:
 	case STORE_COMMAND_SENDING:
 	case STORE_COMMAND_FORGIVE:
@@ -101,6 +104,9 @@ enum err store_command_decode(struct str bytes, struct store_command *out)
 		break;
 	case STORE_COMMAND_INDEX:
 		out->index_rebuilt = get_bool(&s);
+		break;
+	case STORE_COMMAND_CHECK:
+		out->first_email = get_u32(&s);
 		break;
 	case STORE_COMMAND_COMPACT:
 	case STORE_COMMAND_SENDING:
@@ -149,6 +155,40 @@ static void get_sending(struct scan *s, struct sending_facts *f)
 	f->days = get_u64(s);
 }
 
+static void put_damage(const struct damage *d, struct buf *out)
+{
+	put_u32(out, d->next);
+	put_u64(out, d->checked);
+	put_u64(out, d->bytes);
+	put_u32(out, (uint32_t)d->n);
+	for (size_t i = 0; i < d->n; i++) {
+		put_str(out, d->messages[i].path);
+		put_str(out, d->messages[i].message_id);
+		put_u32(out, d->messages[i].uid);
+		put_u32(out, d->messages[i].file);
+		put_i64(out, d->messages[i].received);
+		put_u64(out, d->messages[i].size);
+		put_bool(out, d->messages[i].is_unreadable);
+	}
+}
+
+static void get_damage(struct scan *s, struct damage *d)
+{
+	d->next = get_u32(s);
+	d->checked = get_u64(s);
+	d->bytes = get_u64(s);
+	d->n = get_count(s, DAMAGE_AT_ONCE);
+	for (size_t i = 0; i < d->n; i++) {
+		d->messages[i].path = get_str(s, MAILBOX_PATH_MAX);
+		d->messages[i].message_id = get_str(s, DAMAGE_MESSAGE_ID_MAX);
+		d->messages[i].uid = get_u32(s);
+		d->messages[i].file = get_u32(s);
+		d->messages[i].received = get_i64(s);
+		d->messages[i].size = get_u64(s);
+		d->messages[i].is_unreadable = get_bool(s);
+	}
+}
+
 enum err store_answer_decode(struct str bytes, struct arena *a, struct store_answer *out)
 {
 	struct scan s = scan_of(bytes);
@@ -194,6 +234,9 @@ enum err store_answer_decode(struct str bytes, struct arena *a, struct store_ans
 		break;
 	case STORE_COMMAND_INDEX:
 		out->index = (struct index_facts){ .emails = get_u64(&s), .todo = get_u64(&s), .bytes = get_u64(&s) };
+		break;
+	case STORE_COMMAND_CHECK:
+		get_damage(&s, &out->damage);
 		break;
 	case STORE_COMMAND_COMPACT:
 	case STORE_COMMAND_LIMITS:
@@ -359,6 +402,17 @@ static enum err serve_index(struct view *v, bool rebuilt, struct buf *answer)
 	return ERR_OK;
 }
 
+static enum err serve_check(struct view *v, uint32_t first, struct buf *answer)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct damage damage;
+
+	TRY(damage_look(v, first, &a, &damage));
+	put_head(v, STORE_COMMAND_CHECK, answer);
+	put_damage(&damage, answer);
+	return ERR_OK;
+}
+
 enum err store_command_serve(struct view *v, struct str request, struct buf *answer)
 {
 	struct store_command c;
@@ -379,6 +433,8 @@ enum err store_command_serve(struct view *v, struct str request, struct buf *ans
 		return serve_share(v, &c, answer);
 	case STORE_COMMAND_INDEX:
 		return serve_index(v, c.index_rebuilt, answer);
+	case STORE_COMMAND_CHECK:
+		return serve_check(v, c.first_email, answer);
 	case STORE_COMMAND_COMPACT:
 		view_compact(v);
 		break;

@@ -4,6 +4,7 @@
 #define FACTEUR_STORE_COMMAND_H
 #include "base/arena.h"
 #include "base/wire.h"
+#include "store/damage.h"
 #include "store/rights.h"
 #include "store/index.h"
 #include "store/sending.h"
@@ -19,6 +20,7 @@ enum store_command_kind {
 	STORE_COMMAND_SHARES,          /* who may do what with which mailbox: lines of rights, first_line and following */
 	STORE_COMMAND_SHARE,           /* sets such a line, or removes it */
 	STORE_COMMAND_INDEX,           /* how far the search index is; index_rebuilt: it is thrown away first */
+	STORE_COMMAND_CHECK,           /* which bodies are damaged: damage.h, first_email and following */
 	STORE_COMMAND_KINDS
 };
 
@@ -35,6 +37,7 @@ struct store_command {
 	struct acl_entry line;
 	bool       is_tree;
 	bool       index_rebuilt;      /* INDEX */
+	uint32_t   first_email;        /* CHECK: continue here (from the answer's damage.next) */
 };
 
 struct store_command_share {       /* a line of the list of rights of a mailbox */
@@ -63,6 +66,7 @@ struct store_answer {
 	uint32_t   next_line;          /* 0: that was all */
 	struct store_command_share *shares;   /* n of them */
 	struct index_facts index;      /* INDEX */
+	struct damage damage;          /* CHECK */
 	uint32_t   mailboxes_shared;   /* SHARE: in so many mailboxes it is now so; 0: none had a line of that name */
 };
 

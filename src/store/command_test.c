@@ -48,6 +48,7 @@ TEST(limits_undelete_and_nonsense)
 	struct view_config config = { .account = 1 };
 	struct store_command limits = { .kind = STORE_COMMAND_LIMITS, .limits = { .quota_bytes = 12345, .message_size_max = 99, .messages_max = 7, .mailboxes_max = 8, .disk_reserve = 9 } };
 	struct store_command index = { .kind = STORE_COMMAND_INDEX, .index_rebuilt = true };
+	struct store_command check = { .kind = STORE_COMMAND_CHECK };
 	struct store_command undelete = { .kind = STORE_COMMAND_UNDELETE, .since = 0 };
 	struct store_answer answer;
 	struct view *v;
@@ -60,6 +61,8 @@ TEST(limits_undelete_and_nonsense)
 	EXPECT_INT(answer.restored, 0);
 	ask(v, &index, &a, &answer);
 	EXPECT_INT(answer.index.emails + answer.index.todo + answer.index.bytes, 0);
+	ask(v, &check, &a, &answer);
+	EXPECT_INT(answer.damage.checked + answer.damage.n + answer.damage.next, 0);
 	EXPECT_ERR(store_command_serve(v, STR("\x7f"), &reply), ERR_INVALID);
 	EXPECT_ERR(store_command_serve(v, STR("\x09"), &reply), ERR_INVALID);
 	EXPECT_ERR(store_command_serve(v, STR("\x01"), &reply), ERR_INVALID);

@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "base/test.h"
 #include "store/account_test.h"
+#include "store/damage.h"
 #include "store/view.h"
 #include <fcntl.h>
 #include <stdlib.h>
@@ -497,6 +498,7 @@ TEST(damage_is_seen_and_said_once)
 	static const struct { off_t at; const char *bytes; } cases[] = {
 		{ FIRST, "FCB2" }, { FIRST + 4, "x" }, { FIRST + 8, "\xe9" }, { FIRST + 16, "z" }, { FIRST + HEADER, "y" }, { FIRST + HEADER + SHORT - 1, "y" },
 	};
+	CLEANUP(arena_free) struct arena a = { 0 };
 	CLEANUP(fd_close) int log = memfd_create("log", MFD_CLOEXEC);
 
 	log_setup("test", LOG_LEVEL_ERROR, false);
@@ -522,6 +524,16 @@ TEST(damage_is_seen_and_said_once)
 			EXPECT(tries == 0 ? lseek(log, 0, SEEK_END) > said : lseek(log, 0, SEEK_END) == said);
 			said = lseek(log, 0, SEEK_END);
 		}
+		struct damage damage;
+		EXPECT_OK(damage_look(v, 0, &a, &damage));
+		EXPECT_INT(damage.checked, COUNT_OF(email));
+		EXPECT_INT(damage.bytes, 3 * SHORT + 2 * LONG);
+		EXPECT_INT(damage.n, 2);
+		EXPECT(damage.messages[0].uid == 2 && damage.messages[0].file == 1 && !damage.messages[0].is_unreadable);
+		EXPECT(damage.messages[1].uid == 4 && damage.messages[1].file == 2 && damage.messages[1].size == LONG);
+		EXPECT(str_eq(damage.messages[1].path, STR("INBOX")));
+		EXPECT_OK(damage_look(v, email[3], &a, &damage));
+		EXPECT_INT(damage.n, 1);
 		view_close(v);
 		test_dir_remove(dir);
 	}
@@ -535,6 +547,7 @@ TEST(damage_is_not_hidden_by_compaction)
 	CLEANUP(arena_free) struct arena a = { 0 };
 	const char *dir = test_dir(), *before;
 	struct view *v = open_account(dir);
+	struct damage damage;
 	uint32_t email[3], last;
 
 	log_setup("test", LOG_LEVEL_ERROR + 1, false);
@@ -558,6 +571,8 @@ TEST(damage_is_not_hidden_by_compaction)
 		;
 	EXPECT(bodies_size(dir) > 2000000);
 	EXPECT_ERR(read_part(v, last, 0), ERR_CORRUPT);
+	EXPECT_OK(damage_look(v, last, &a, &damage));
+	EXPECT(damage.n == 1 && damage.messages[0].is_unreadable);
 	for (size_t i = 1; i < COUNT_OF(email); i++)
 		EXPECT_OK(read_part(v, email[i], 0));
 	view_close(v);

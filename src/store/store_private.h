@@ -388,6 +388,8 @@ enum err emails_after(struct view *v, uint32_t after, uint32_t upto, uint32_t *o
 
 /* body.c: its bytes are not those that were stored, or cannot be read; says so in the log, once while the account is open. */
 void body_is_damaged(struct view *v, uint32_t email, const struct place *place);
+/* Compares all of it. ERR_NOTFOUND: purged; ERR_CORRUPT: damaged; ERR_IO: it cannot be read, or its file is gone or too short. */
+enum err body_compare(struct view *v, uint32_t email, struct place *place) MUST_CHECK;
 
 /* append.c: every email up to this one is committed, or never will be. Takes the memory lock. */
 uint32_t email_settled(struct view *v);

@@ -2,7 +2,9 @@
 import concurrent.futures
 import contextlib
 import imaplib
+import json
 import os
+import poplib
 import re
 import signal
 import smtplib
@@ -155,6 +157,48 @@ def test_quota_that_changes(server):
     server.cli("config", "unset", "over_quota_temporary")
     server.cli("config", "set", "quota", "10MB", "--account", "dave@example.test")
     expect(rcpt(server, "dave@example.test")[0] == 250, "with more room it is taken at once")
+
+
+def spoil(server, name, text):
+    """The disk gives back another byte; whether a cell runs or not."""
+    folder = os.path.join(server.dir, "accounts", str(server.cli_json("account", "show", f"{name}@example.test")["account"]), "bodies")
+    for file in sorted(os.listdir(folder)):
+        with open(os.path.join(folder, file), "r+b") as f:
+            at = f.read().find(text)
+            if at >= 0:
+                f.seek(at)
+                f.write(b"?")
+                return file
+    raise AssertionError(f"{text} is in no file of {folder}")
+
+
+def test_damaged_message(server):
+    for word in "violet", "yellow":
+        server.deliver("carol@example.test", body=f"The {word} house\r\n")
+    box = server.imap("carol")
+    wait_for(lambda: box.select("INBOX")[0] == "OK" and box.uid("SEARCH", "BODY", "yellow")[1][0], 10, "delivered")
+    uid = box.uid("SEARCH", "BODY", "yellow")[1][0].decode()
+    expect("as they were stored" in server.cli("account", "check", "carol@example.test"), "all is well")
+    file = spoil(server, "carol", b"yellow")
+    kind, data = box.uid("FETCH", uid, "(BODY.PEEK[])")
+    expect(kind == "NO" and b"CORRUPTION" in data[0], f"the client is told: {kind} {data}")
+    with contextlib.closing(server.pop3("carol")) as pop:
+        whole, refused = 0, ""
+        for number in range(1, pop.stat()[0] + 1):
+            try:
+                whole += b"." not in pop.retr(number)[1]
+            except poplib.error_proto as e:
+                refused += str(e)
+        expect(whole >= 1 and refused.count("damaged") == 1, f"POP3: {whole} {refused}")
+        pop.quit()
+    done = server.cli("account", "check", "carol@example.test", "--json", check=False)
+    rows = json.loads(done.stdout)
+    expect(done.returncode == 1 and len(rows) == 1, f"one is damaged: {done}")
+    expect(rows[0]["mailbox"] == "INBOX" and str(rows[0]["uid"]) == uid and rows[0]["damage"] == "damaged" and rows[0]["file"] == f"bodies/{file}", f"{rows}")
+    expect(server.log().count("a message is damaged on the disk") >= 1, "and it is in the log")
+    box.uid("STORE", uid, "+FLAGS", "\\Deleted")
+    box.expunge()
+    box.logout()
 
 
 def test_full_account_that_is_emptied(server):
