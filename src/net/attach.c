@@ -119,6 +119,16 @@ static bool begin_guest(struct session *s, struct str record)
 	return s->state != NULL;
 }
 
+static void set_log_context(struct session *s)
+{
+	bool is_guest = s->guest != 0;
+
+	s->log_text = arena_printf(&s->arena, "%s=%llu session=%llu peer=%.*s", is_guest ? "guest" : "account",
+	                           (unsigned long long)(is_guest ? s->guest : s->info.grant.account),
+	                           (unsigned long long)s->info.grant.session, STR_ARG(s->info.peer));
+	log_context("%.*s", STR_ARG(s->log_text));
+}
+
 /* The first frame of a session says who it is. False: refused. */
 static bool session_begin(struct session *s)
 {
@@ -144,6 +154,7 @@ static bool session_begin(struct session *s)
 	s->info.record = STR_NONE;
 	s->info.changed = str_copy(&s->arena, o.changed);
 	s->engine = engine_of(at, o.protocol);
+	set_log_context(s);
 	if (s->guest != 0)
 		return begin_guest(s, o.record);
 	if (s->engine == NULL || !may_enter(&at->host, &o.grant, o.protocol, o.record.n > 0)) {
@@ -216,6 +227,7 @@ static bool session_give_back(struct session *s)
 /* Runs the engine on what is there; says what comes next. One frame is taken here: engines take what follows as they need it. */
 static enum session_next session_run(struct session *s)
 {
+	s->is_drained = false;
 	bool has_more = session_fill(s, 0) == ERR_OK;
 
 	if (has_more) {  /* what was offered is not agreed to: the client had already sent more */
@@ -235,16 +247,6 @@ static enum session_next session_run(struct session *s)
 	return s->is_eof ? SESSION_CLOSE : SESSION_WAIT;
 }
 
-/* Each line of the log that a session's thread writes says whose it is; of a new one that is known when its OPEN is read. */
-static void session_log_context(const struct session *s)
-{
-	if (s->guest != 0)
-		log_context("guest=%llu session=%llu peer=%.*s", (unsigned long long)s->guest, (unsigned long long)s->info.grant.session,
-		            STR_ARG(s->info.peer));
-	else
-		log_context("account=%llu session=%llu peer=%.*s", (unsigned long long)s->info.grant.account,
-		            (unsigned long long)s->info.grant.session, STR_ARG(s->info.peer));
-}
 
 static enum pool_next session_step(struct session *s)
 {
@@ -254,7 +256,6 @@ static enum pool_next session_step(struct session *s)
 	s->waits_since_ms = 0;
 	if (s->state == NULL && !session_begin(s))
 		return finish(s, s->engine ? SESSION_CLOSE : SESSION_WAIT);
-	session_log_context(s);
 	enum session_next next = session_run(s);
 	s->is_leaving |= next == SESSION_UNAUTH;
 	if (next == SESSION_CLOSE || s->must_end || s->is_dead || s->is_eof || (next == SESSION_UNAUTH && !session_give_back(s)))
@@ -292,7 +293,7 @@ static enum pool_next session_ready(void *context)
 {
 	struct session *s = context;
 
-	session_log_context(s);
+	log_context("%.*s", STR_ARG(s->log_text));
 	enum pool_next next = session_step(s);
 	log_context_clear();
 	return next;

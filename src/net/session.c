@@ -41,6 +41,8 @@ enum err session_fill(struct session *s, int timeout_ms)
 	for (;;) {
 		if (s->is_eof || s->is_dead)
 			return ERR_CLOSED;
+		if (s->is_drained && timeout_ms == 0)
+			return ERR_AGAIN;
 		enum err e = s->fd >= 0 ? frame_receive(s->fd, room, &type, &bytes) : timeout_ms == 0 ? ERR_AGAIN : ERR_CLOSED;
 		if (e == ERR_AGAIN) {
 			int64_t left = until - clock_mono_ms();
@@ -77,6 +79,7 @@ enum err session_fill(struct session *s, int timeout_ms)
 		}
 		buf_add(&s->in, bytes);
 		s->bytes_in += bytes.n;
+		s->is_drained = bytes.n < FRAME_DATA_MAX / 2;
 		return ERR_OK;
 	}
 }

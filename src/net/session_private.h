@@ -14,6 +14,7 @@ struct session {
 	void                *state;
 	struct session_open  info;
 	struct arena         arena;           /* info's strings and the engine's own */
+	struct str           log_text;        /* whose it is, in each line of the log that its thread writes; empty before its OPEN is read */
 	struct buf           in;              /* not yet read by the engine: in.p + in_at … in.n */
 	size_t               in_at;
 	struct buf           out;
@@ -21,6 +22,7 @@ struct session {
 	uint64_t             test_ends_at;    /* bytes_out; 0: never */
 	uint64_t             bytes_in, bytes_out;
 	bool                 is_dead, is_eof, is_parking, is_render, is_resumed;
+	bool                 is_drained;      /* the last frame was short: whether there are more is not asked, the pool will say so */
 	bool                 is_counted;      /* in the owner's count; under its lock */
 	bool                 is_leaving;      /* the client gave up its login; its engine is not asked any more */
 	bool                 must_park;       /* its guest's cell asks for it */
