@@ -1,5 +1,6 @@
 /* filter-mailboxes: which mailboxes a NOTIFY (RFC 5465 §6) or an ESEARCH (RFC 7377 §2.2) is about. */
 #include "imap/notify_private.h"
+#include "imap/remote.h"
 
 static const char *const words[FILTER_KINDS] = { "SELECTED", "SELECTED-DELAYED", "INBOXES", "PERSONAL", "SUBSCRIBED", "SUBTREE", "SUBTREE-ONE", "MAILBOXES" };
 
@@ -50,13 +51,15 @@ static bool is_below(struct str path, struct str parent)
 
 bool filter_matches(const struct filter *f, struct str path, bool is_subscribed)
 {
+	struct str address;
+
 	switch (f->kind) {
 	case FILTER_SELECTED:
 	case FILTER_SELECTED_DELAYED:
 		return false;
 	case FILTER_INBOXES:  /* a script may deliver anywhere: then it means PERSONAL (RFC 5465 §6.3) */
 	case FILTER_PERSONAL:
-		return true;
+		return !imap_is_other(path, &address);
 	case FILTER_SUBSCRIBED:
 		return is_subscribed;
 	default:

@@ -224,8 +224,10 @@ enum err imap_put_metadata(struct imap_session *s, const struct mailbox *m, stru
 /* "\\Sent" …; false: a use that no mailbox has here (RFC 6154) */
 bool imap_role_of(struct str attribute, enum mailbox_role *role);
 void imap_put_list(struct imap_session *s, const struct mailbox *m);  /* a plain LIST line (SELECT, CREATE) */
-/* LIST of a mailbox that appeared, went (m is NULL), was subscribed, or was called old before (RFC 5465 §5.4, §5.5) */
-void imap_put_list_event(struct buf *b, struct imap_tongue tongue, struct str path, const struct mailbox *m, bool is_subscribed, struct str old);
+/* LIST of a mailbox that appeared, went (m and other are NULL), was subscribed, or was called old before (RFC 5465 §5.4, §5.5) */
+struct imap_remote_name;
+void imap_put_list_event(struct buf *b, struct imap_tongue tongue, struct str path, const struct mailbox *m, const struct imap_remote_name *other,
+                         bool is_subscribed, struct str old);
 
 /* message_limit.c, RFC 9738. Leaves the newest of these that the limit allows (of those with all of flags, changed after since), as UIDs.
  * False: they are few enough. */

@@ -27,6 +27,7 @@ struct name {
 	const struct mailbox *m;   /* NULL: another account's, or only a subscription */
 	bool is_subscribed;
 	bool has_chosen_inside;    /* a chosen descendant that no pattern shows by itself */
+	bool is_denied;            /* another account's, that was seen before */
 	struct str old;            /* what it was called before a RENAME (RFC 5465 §5.4); mostly empty */
 	const struct imap_remote_name *other;   /* another account's mailbox, or what leads to one */
 };
@@ -343,6 +344,8 @@ static void put_name(struct buf *b, struct imap_tongue tongue, const char *respo
 	buf_printf(b, "* %s (", response);
 	if (name->m == NULL && name->other == NULL)
 		put_attribute(b, "\\NonExistent");
+	if (name->is_denied)
+		put_attribute(b, "\\NoAccess");
 	if (name->other != NULL && name->other->is_noselect)
 		put_attribute(b, "\\Noselect");
 	if ((returns & RETURN_CHILDREN) && name->other != NULL)
@@ -372,9 +375,13 @@ void imap_put_list(struct imap_session *s, const struct mailbox *m)
 	put_name(&s->out, s->tongue, "LIST", &name, RETURN_CHILDREN | RETURN_SPECIAL, 0);
 }
 
-void imap_put_list_event(struct buf *b, struct imap_tongue tongue, struct str path, const struct mailbox *m, bool is_subscribed, struct str old)
+void imap_put_list_event(struct buf *b, struct imap_tongue tongue, struct str path, const struct mailbox *m, const struct imap_remote_name *other,
+                         bool is_subscribed, struct str old)
 {
-	struct name name = { .path = path, .m = m, .is_subscribed = is_subscribed, .old = old };
+	struct str address;
+	struct name name = { .path = path, .m = m, .other = other, .is_subscribed = is_subscribed, .old = old };
+
+	name.is_denied = m == NULL && other == NULL && imap_is_other(path, &address);
 
 	put_name(b, tongue, "LIST", &name, RETURN_CHILDREN | RETURN_SPECIAL | RETURN_SUBSCRIBED, 0);
 }

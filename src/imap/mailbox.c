@@ -123,7 +123,7 @@ static struct imap_reply subscribe(struct imap_session *s, struct imap_cmd *c, b
 	e = view_subscribe(s->view, path, is_on);
 	if (e != ERR_OK)
 		return imap_err(c, e);
-	if (is_on && imap_is_other(path, &address) && !notify_others_begin(s, false))
+	if (is_on && imap_is_other(path, &address) && !notify_others_begin(s, s->notify, false))
 		return (struct imap_reply){ .status = IMAP_CUT };
 	return is_on ? imap_ok(c, "subscribed") : imap_ok(c, "unsubscribed");
 }

@@ -209,6 +209,16 @@ static void send_others(struct imap_session *s, uint64_t looked_at)
 		s->notify->told = looked_at;
 }
 
+/* Names of others that were found to be different are events of this account by now. With a mailbox selected they wait until that is looked at again. */
+static bool send_elsewhere(struct imap_session *s)
+{
+	if (!notify_others_tell(s))
+		return false;
+	if (s->selected == NULL && notify_put_news(&s->out, s->s, s->tongue, s->view, 0, s->notify, NULL) != ERR_OK)
+		log_warn("news of mailboxes of others could not be told");
+	return true;
+}
+
 bool imap_send_news(struct imap_session *s, bool removals, struct arena *a)
 {
 	uint64_t now = view_modseq(s->view);
@@ -222,7 +232,7 @@ bool imap_send_news(struct imap_session *s, bool removals, struct arena *a)
 		imap_put_rights_news(s);
 	if (is_welcome && s->notify != NULL && s->notify->n > 0)
 		send_others(s, now);
-	if (s->notify != NULL && s->notify->n_owners > 0 && !notify_others_tell(s))
+	if (s->notify != NULL && s->notify->n_owners > 0 && !send_elsewhere(s))
 		return false;
 	imap_flush(s);
 	return true;

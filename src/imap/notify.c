@@ -213,7 +213,8 @@ static struct imap_reply tell_owner(struct imap_session *s, struct imap_cmd *c, 
 	return imap_remote_command(s->remote, c, notify_of_selected(n, &c->arena));
 }
 
-/* NOTIFY SET: what has happened so far is told as ever, then the new rules hold. */
+/* NOTIFY SET: what has happened so far is told as ever, then the new rules hold. What others share is compared before: what is found by that is
+ * nothing new to this client. */
 static struct imap_reply set(struct imap_session *s, struct imap_cmd *c, struct imap_notify *n, bool wants_status)
 {
 	struct imap_reply there = tell_owner(s, c, n);
@@ -222,6 +223,10 @@ static struct imap_reply set(struct imap_session *s, struct imap_cmd *c, struct 
 	if (there.status != IMAP_OK) {
 		notify_free(n);
 		return there;
+	}
+	if (!notify_others_begin(s, n, wants_status)) {
+		notify_free(n);
+		return (struct imap_reply){ .status = IMAP_CUT };
 	}
 	install(s, NULL);
 	if (!imap_send_news(s, true, &c->arena)) {
@@ -234,8 +239,6 @@ static struct imap_reply set(struct imap_session *s, struct imap_cmd *c, struct 
 		return imap_bad(c, "items of FETCH");  /* was well formed a moment ago */
 	if (wants_status)
 		e = notify_put_status(s, n);
-	if (e == ERR_OK && !notify_others_begin(s, wants_status))
-		return (struct imap_reply){ .status = IMAP_CUT };
 	return e == ERR_OK ? imap_ok(c, "you will hear of these") : imap_err(c, e);
 }
 

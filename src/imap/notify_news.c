@@ -5,6 +5,7 @@
  * All comes out of the account's clock: one number says what was told, for 10,000 mailboxes as for one. STATUS has UNSEEN as well, so
  * that a client without CONDSTORE hears of read messages, and a list of folders with counters needs no question more. */
 #include "imap/notify_private.h"
+#include "imap/remote.h"
 #include "store/events.h"
 
 struct telling {
@@ -17,6 +18,8 @@ struct telling {
 	struct str         *subscribed;     /* in the order of view_subscriptions(); read once, where it matters */
 	size_t              n_subscribed;
 	bool                has_subscribed;
+	struct shared_names *kept;          /* names of others; read once, where there are any */
+	size_t              n_kept;
 	struct imap_session *guest;
 };
 
@@ -89,26 +92,45 @@ static enum err tell_messages(struct telling *t, int64_t selected_id)
 	return ERR_OK;
 }
 
+static enum err put_other(struct telling *t, struct str path, struct str old)
+{
+	struct imap_remote_name name;
+	bool is_there;
+
+	if (t->kept == NULL)
+		TRY(shared_names_read(t->v, &t->arena, &t->kept, &t->n_kept));
+	TRY(read_subscribed(t));
+	is_there = remote_names_find(t->kept, t->n_kept, path, &name);
+	imap_put_list_event(t->b, t->tongue, path, NULL, is_there ? &name : NULL, is_subscribed(t, path), old);
+	drain(t);
+	return ERR_OK;
+}
+
 static enum err put_name(struct telling *t, struct str path, struct str old)
 {
+	struct str address;
 	struct mailbox m;
-	enum err e = view_mailbox_find(t->v, path, &t->arena, &m);
+	enum err e;
 
+	if (imap_is_other(path, &address))
+		return put_other(t, path, old);
+	e = view_mailbox_find(t->v, path, &t->arena, &m);
 	if (e != ERR_OK && e != ERR_NOTFOUND)
 		return e;
 	if (e == ERR_NOTFOUND)
 		TRY(read_subscribed(t));
-	imap_put_list_event(t->b, t->tongue, path, e == ERR_OK ? &m : NULL, e == ERR_OK ? m.is_subscribed : is_subscribed(t, path), old);
+	imap_put_list_event(t->b, t->tongue, path, e == ERR_OK ? &m : NULL, NULL, e == ERR_OK ? m.is_subscribed : is_subscribed(t, path), old);
 	drain(t);
 	return ERR_OK;
 }
 
 static enum err tell_name(struct telling *t, const struct event *e)
 {
+	struct str address;
 	ptrdiff_t cut = -1;
 
 	TRY(put_name(t, e->path, e->kind == EVENT_RENAMED ? e->more : STR_NONE));
-	if (e->kind != EVENT_CREATED && e->kind != EVENT_DELETED)
+	if ((e->kind != EVENT_CREATED && e->kind != EVENT_DELETED) || imap_is_other(e->path, &address))
 		return ERR_OK;
 	for (size_t i = 0; i < e->path.n; i++)
 		if (e->path.p[i] == MAILBOX_SEPARATOR)

@@ -5,7 +5,9 @@
  * from what the client asked for, which hears what is new and goes again (guest.c, notify_is_for_guest()). So a hundred programs that watch a
  * mailbox of a group cost their owner nothing while nothing happens, and an owner's cell never speaks to who has not asked.
  *
- * Only of messages there is news: names come with the next LIST. Accounts are known here by their main addresses, as LIST shows them. */
+ * Who watches names asks besides, in a second visit, which there are now. What is different from what this account has heard before becomes events of
+ * its own (remote_names.c), so it is told like the names of its own mailboxes, and to all of its sessions; the second visit comes after the first one, whose
+ * modseq says what is waited for from then on. Accounts are known here by their main addresses, as LIST shows them. */
 #include "imap/notify_private.h"
 #include "imap/remote.h"
 #include "base/clock.h"
@@ -22,6 +24,7 @@ struct asking {
 	const struct share_owner *owner;
 	struct notify_group *none, *wanted;
 	size_t n_none, n_wanted;
+	bool   wants_names;
 };
 
 struct watched {
@@ -72,12 +75,34 @@ static void add_name(struct asking *a, struct notify_group **list, size_t *n, en
 	(*list)[(*n)++] = (struct notify_group){ .filter = { .kind = kind, .names = names, .n_names = 1 }, .events = events };
 }
 
+/* Is this name one of this owner's mailboxes, or all that others share, or all of this one? */
+static bool is_about(const struct share_owner *owner, enum filter_kind kind, struct str name)
+{
+	struct str address;
+
+	if (kind == FILTER_SUBTREE && str_eq(name, STR(IMAP_OTHERS)))
+		return true;
+	return imap_is_other(name, &address) && str_ieq(address, owner->address);
+}
+
+static bool names_are_about(const struct asking *a, const struct watched *w, const struct notify_group *g)
+{
+	for (size_t i = 0; g->filter.kind == FILTER_SUBSCRIBED && i < w->n_subscribed; i++)
+		if (is_about(a->owner, FILTER_MAILBOXES, w->subscribed[i]))
+			return true;
+	for (size_t i = 0; g->filter.kind >= FILTER_SUBTREE && i < g->filter.n_names; i++)
+		if (is_about(a->owner, g->filter.kind, g->filter.names[i]))
+			return true;
+	return false;
+}
+
 static void add_group(struct asking *a, const struct watched *w, const struct notify_group *g)
 {
 	unsigned events = g->events & NOTIFY_MESSAGES;
 	struct notify_group **list = g->events == 0 ? &a->none : &a->wanted;
 	size_t *n = g->events == 0 ? &a->n_none : &a->n_wanted;
 
+	a->wants_names |= (g->events & NOTIFY_NAME) && names_are_about(a, w, g);
 	if (g->events != 0 && events == 0)
 		return;
 	for (size_t i = 0; g->filter.kind == FILTER_SUBSCRIBED && i < w->n_subscribed; i++)
@@ -86,13 +111,13 @@ static void add_group(struct asking *a, const struct watched *w, const struct no
 		add_name(a, list, n, g->filter.kind, events, g->filter.names[i]);
 }
 
-static struct asking asking_of(struct imap_session *s, const struct watched *w, const struct share_owner *owner)
+static struct asking asking_of(struct imap_session *s, const struct imap_notify *n, const struct watched *w, const struct share_owner *owner)
 {
 	int64_t until_ms = clock_mono_ms() + OWNER_MS;
 	struct asking a = { .s = s, .owner = owner, .until_ms = until_ms < w->until_ms ? until_ms : w->until_ms };
 
-	for (size_t i = 0; i < s->notify->n; i++)
-		add_group(&a, w, &s->notify->groups[i]);
+	for (size_t i = 0; i < n->n; i++)
+		add_group(&a, w, &n->groups[i]);
 	if (s->remote != NULL && s->remote->owner == owner->account)  /* of that one its own session tells */
 		add_name(&a, &a.none, &a.n_none, FILTER_MAILBOXES, 0, buf_str(&s->remote->name));
 	return a;
@@ -105,7 +130,7 @@ static bool next_portion(const struct asking *a, size_t *at, uint64_t told, stru
 	struct imap_notify n = { .groups = groups, .told = told };
 	size_t bytes = 0, begin = *at;
 
-	for (size_t i = 0; i < a->n_none && n.n < NOTIFY_GROUPS_MAX; i++) {
+	for (size_t i = 0; i < a->n_none && a->n_wanted > 0 && n.n < NOTIFY_GROUPS_MAX; i++) {
 		groups[n.n++] = a->none[i];
 		bytes += a->none[i].filter.names[0].n + 16;
 	}
@@ -115,22 +140,15 @@ static bool next_portion(const struct asking *a, size_t *at, uint64_t told, stru
 			break;
 		groups[n.n++] = a->wanted[*at];
 	}
+	if (a->n_wanted == 0) {  /* it is only to be said how far its account is */
+		static struct str inbox = { "INBOX", 5 };
+		groups[n.n++] = (struct notify_group){ .filter = { .kind = FILTER_MAILBOXES, .names = &inbox, .n_names = 1 } };
+	}
 	notify_put(notify, &n);
-	return *at > begin;
+	return *at > begin || a->n_wanted == 0;
 }
 
-/* What was said before the time was over is told. */
-static struct imap_reply ask(const struct asking *a, struct imap_remote *r)
-{
-	struct link *link = imap_remote_link(r);
-
-	if (link == NULL)
-		return imap_remote_gone(r, &a->s->cmd);
-	link_hurry(link, a->until_ms);
-	return imap_remote_command(r, &a->s->cmd, STR("NOOP"));
-}
-
-/* One visit: what is new there is told, and *told is how far. False: it did not come to that. */
+/* One visit: what is new there is told, also what was said before the time was over; *told is how far. False: it did not come to that. */
 static bool visit(const struct asking *a, struct str notify, uint64_t *told)
 {
 	struct imap_session *s = a->s;
@@ -141,7 +159,8 @@ static bool visit(const struct asking *a, struct str notify, uint64_t *told)
 	imap_notify_record(s->tongue, notify, &r->record);
 	if (r->record.failed || clock_mono_ms() >= a->until_ms)
 		return false;
-	reply = ask(a, r);
+	r->until_ms = a->until_ms;
+	reply = imap_remote_command(r, &s->cmd, STR("NOOP"));
 	s->is_cut |= reply.status == IMAP_CUT;
 	if (reply.status != IMAP_OK || !imap_remote_park(r))
 		return false;
@@ -149,26 +168,33 @@ static bool visit(const struct asking *a, struct str notify, uint64_t *told)
 	return true;
 }
 
-/* All portions; told up to what the first of them said. */
-static void look(const struct asking *a, struct notify_owner *o)
+/* All portions; told up to what the first of them said. False: not all of them. */
+static bool look_at_messages(const struct asking *a, struct notify_owner *o)
 {
-	uint64_t since = o->told, told = since == NOTIFY_ANEW ? NOTIFY_SINCE_EVER : since;
+	uint64_t since = o->told, told = since;
 	size_t at = 0;
 
-	o->must_look = o->could_not_ask = false;
-	while (at < a->n_wanted && !a->s->is_cut) {
+	do {
 		CLEANUP(buf_free) struct buf notify = BUF(NOTIFY_RECORD_MAX);
 		bool is_first = at == 0;
 		uint64_t now;
 		if (!next_portion(a, &at, since, &notify) || notify.failed || !visit(a, buf_str(&notify), &now)) {
-			told = since == NOTIFY_ANEW ? NOTIFY_SINCE_EVER : since;
-			o->could_not_ask = true;
-			break;
+			o->told = since == NOTIFY_ANEW ? NOTIFY_SINCE_EVER : since;
+			return false;
 		}
 		told = is_first || now < told ? now : told;
-	}
+	} while (at < a->n_wanted && !a->s->is_cut);
 	o->told = told == NOTIFY_ANEW ? NOTIFY_SINCE_EVER : told;
+	return true;
 }
+
+static void look(const struct asking *a, struct notify_owner *o)
+{
+	o->must_look = false;
+	o->could_not_ask = !look_at_messages(a, o) || (a->wants_names && !a->s->is_cut && !imap_remote_hear_names(a->s, a->owner, a->until_ms));
+}
+
+static bool wants_any(const struct asking *a) { return a->n_wanted > 0 || a->wants_names; }
 
 static struct notify_owner *owner_of(struct imap_notify *n, uint64_t account)
 {
@@ -178,27 +204,35 @@ static struct notify_owner *owner_of(struct imap_notify *n, uint64_t account)
 	return NULL;
 }
 
-bool notify_others_begin(struct imap_session *s, bool wants_status)
+/* Those whose mailboxes are watched, and of whom nothing is known yet. */
+static void begin(struct imap_session *s, struct imap_notify *n, const struct watched *w, bool wants_status)
 {
-	struct imap_notify *n = s->notify;
-	struct watched w = { 0 };
 	size_t names = 0;
 
-	if (s->guest != NULL || s->account->others == NULL || n == NULL || !notify_wants(n, NOTIFY_MESSAGES) || read_watched(s, &w) != ERR_OK)
-		return true;
-	for (size_t i = 0; i < w.n_owners && !s->is_cut; i++) {
-		struct asking a = asking_of(s, &w, &w.owners[i]);
+	for (size_t i = 0; i < w->n_owners && !s->is_cut; i++) {
+		struct asking a = asking_of(s, n, w, &w->owners[i]);
 		if (n->n_owners == NOTIFY_OWNERS_MAX || (names += a.n_wanted) > NOTIFY_OTHERS_MAX)
 			break;
-		if (a.n_wanted == 0 || owner_of(n, w.owners[i].account) != NULL)
+		if (!wants_any(&a) || owner_of(n, w->owners[i].account) != NULL)
 			continue;
 		if (n->owners == NULL)
 			n->owners = arena_array(&n->arena, NOTIFY_OWNERS_MAX, sizeof *n->owners);
 		struct notify_owner *o = &n->owners[n->n_owners++];
-		*o = (struct notify_owner){ .account = w.owners[i].account, .told = wants_status ? NOTIFY_ANEW : UINT64_MAX };
+		*o = (struct notify_owner){ .account = w->owners[i].account, .told = wants_status ? NOTIFY_ANEW : UINT64_MAX };
 		look(&a, o);
 		o->told = o->told == UINT64_MAX ? NOTIFY_SINCE_EVER : o->told;  /* could not be asked: all that was ever new there is told once */
 	}
+}
+
+bool notify_others_begin(struct imap_session *s, struct imap_notify *n, bool wants_status)
+{
+	struct watched w = { 0 };
+
+	if (s->guest != NULL || s->account->others == NULL || n == NULL || !notify_wants(n, NOTIFY_MESSAGES | NOTIFY_NAME) || read_watched(s, &w) != ERR_OK)
+		return true;
+	if (notify_wants(n, NOTIFY_NAME))
+		imap_remote_forget_names(s, w.owners, w.n_owners);
+	begin(s, n, &w, wants_status);
 	return !s->is_cut;
 }
 
@@ -208,12 +242,26 @@ static bool look_or_leave(struct imap_session *s, const struct watched *w, struc
 	for (size_t i = 0; i < w->n_owners; i++) {
 		if (w->owners[i].account != o->account)
 			continue;
-		struct asking a = asking_of(s, w, &w->owners[i]);
-		if (a.n_wanted > 0)
+		struct asking a = asking_of(s, s->notify, w, &w->owners[i]);
+		if (wants_any(&a))
 			look(&a, o);
-		return a.n_wanted == 0;
+		return !wants_any(&a);
 	}
 	return true;
+}
+
+static void look_at_all(struct imap_session *s, struct imap_notify *n, const struct watched *w)
+{
+	for (size_t i = 0; i < n->n_owners && !s->is_cut; ) {
+		if (n->owners[i].must_look && look_or_leave(s, w, &n->owners[i]))
+			n->owners[i] = n->owners[--n->n_owners];
+		else
+			i++;
+	}
+	if (!notify_wants(n, NOTIFY_NAME))
+		return;
+	imap_remote_forget_names(s, w->owners, w->n_owners);
+	begin(s, n, w, false);  /* who shares something since */
 }
 
 bool notify_others_tell(struct imap_session *s)
@@ -229,12 +277,7 @@ bool notify_others_tell(struct imap_session *s)
 		return true;
 	if (s->cmd.row == NULL)  /* no command of the client's runs; the owner's cell has to be sent one, under some tag */
 		s->cmd.tag = STR("notify");
-	for (size_t i = 0; i < n->n_owners && !s->is_cut; ) {
-		if (n->owners[i].must_look && look_or_leave(s, &w, &n->owners[i]))
-			n->owners[i] = n->owners[--n->n_owners];
-		else
-			i++;
-	}
+	look_at_all(s, n, &w);
 	s->cmd.tag = tag;
 	return !s->is_cut;
 }

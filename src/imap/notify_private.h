@@ -94,8 +94,8 @@ enum err notify_put_status(struct imap_session *s, const struct imap_notify *n);
 
 /* Finds out whose mailboxes are watched, and what is known of them: at NOTIFY SET, and when a subscription of one changes. wants_status: tells their
  * STATUS. False: the connection ends. */
-bool notify_others_begin(struct imap_session *s, bool wants_status);
-/* Tells what is new with those that must be looked at. False: the connection ends. */
+bool notify_others_begin(struct imap_session *s, struct imap_notify *n, bool wants_status);
+/* Tells what is new with those that must be looked at; what is about names becomes events of this account. False: the connection ends. */
 bool notify_others_tell(struct imap_session *s);
 /* These accounts have changed (session_open.changed). */
 void notify_others_changed(struct imap_notify *n, struct str accounts);

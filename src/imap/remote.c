@@ -122,6 +122,8 @@ struct link *imap_remote_link(struct imap_remote *r)
 		r->why = others->visit(others->context, r->owner, &fd);
 		if (r->why == ERR_OK)
 			r->link = link_open(r->s->s, fd, r->address, buf_str(&r->record));
+		if (r->link != NULL && r->until_ms != 0)
+			link_hurry(r->link, r->until_ms);
 	}
 	r->is_lost |= r->link == NULL;
 	return r->link;

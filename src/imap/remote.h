@@ -4,6 +4,7 @@
 #define FACTEUR_IMAP_REMOTE_H
 #include "imap/imap_private.h"
 #include "net/link.h"
+#include "store/shared_names.h"
 
 enum {
 	REMOTE_ADDRESS_MAX = 320,
@@ -21,6 +22,7 @@ struct imap_remote {
 	uint32_t     uidvalidity;       /* its; 0: not known */
 	struct link *link;              /* NULL: it waits, in record */
 	struct buf   record;
+	int64_t      until_ms;          /* so long it may take in all (link_hurry()); 0: as ever */
 	uint64_t     modseq;            /* of the owner's account: known to the client when it was parked */
 	bool         is_lost;           /* nothing more comes of it */
 	bool         is_unshared;       /* … because the owner does not let us in any more, as her cell says */
@@ -97,9 +99,24 @@ struct imap_remote_name {
 	struct str path;
 	bool       is_noselect, has_children;
 	struct str lines;
+	struct str id;                  /* MAILBOXID, if it was said */
 };
 /* levels: how deep the patterns can reach ("Other Users" is 1, its owners 2); from 3 on the owners' cells are asked. RETURN options to be passed on are
  * in returns (" STATUS (MESSAGES)"), or empty. Owners that cannot be asked are there as they were heard last, and the client is told of it. False: names
  * that were listed before are missing all the same. */
 bool imap_remote_names(struct imap_session *s, struct imap_cmd *c, int levels, struct str returns, struct imap_remote_name **out, size_t *n);
+/* For NOTIFY: asks one owner, and forgets those who share nothing any more. What is different then becomes events of this account, as it does when LIST
+ * finds it. False: it could not be asked now. */
+bool imap_remote_hear_names(struct imap_session *s, const struct share_owner *owner, int64_t until_ms);
+void imap_remote_forget_names(struct imap_session *s, const struct share_owner *owners, size_t n);
+
+/* ---- what was heard last (remote_names.c) */
+/* NULL: nothing, and there are no names. False: they were too many to be kept. */
+bool remote_names_get(const struct shared_names *kept, struct arena *a, struct imap_remote_name **out, size_t *n);
+bool remote_names_are_too_many(const struct shared_names *kept);
+/* Keeps these in place of before (NULL: none), and tells what is different. lines may say the MAILBOXID; ids are set. */
+void remote_names_keep(struct imap_session *s, const struct shared_names *before, const struct share_owner *owner, struct imap_remote_name *names, size_t n);
+void remote_names_forget(struct imap_session *s, const struct shared_names *before);
+/* Is a mailbox of this name shared, or does it lead to one? */
+bool remote_names_find(const struct shared_names *kept, size_t n_kept, struct str path, struct imap_remote_name *out);
 #endif

@@ -7,16 +7,9 @@
  * cannot be missed. What was too much to be kept can: then the command itself ends with NO. */
 #include "imap/remote.h"
 #include "base/clock.h"
-#include "base/log.h"
-#include "base/wire.h"
-#include "store/shared_names.h"
 
 /* Of all owners together, but for OWNER_MS. */
 enum { NAMES_MAX = 20000, BYTES_MAX = 8 << 20, OWNER_MS = 10000, LIST_MS = 30000 };
-
-/* How what was heard of an owner is kept: a byte, and names behind it. */
-enum { KEPT_NAMES = 1, KEPT_TOO_MANY = 2 };
-enum { NAME_NOSELECT = 1, NAME_HAS_CHILDREN = 2 };
 
 struct listing {
 	struct imap_session *s;
@@ -85,7 +78,7 @@ static void add_name(struct listing *l, struct imap_remote *r, struct str line)
 	attributes = scan_until(&scan, ')');
 	scan_need_str(&scan, STR(") \"/\" "));
 	path = imap_mailbox(&scan, &l->c->arena, imap_names_utf8(l->s->tongue));
-	if (scan.failed || !imap_is_other(path, &address) || !str_ieq(address, r->address) || path.n > MAILBOX_PATH_MAX + REMOTE_ADDRESS_MAX + 20)
+	if (scan.failed || !imap_is_other(path, &address) || !str_ieq(address, r->address) || path.n > REMOTE_NAME_MAX)
 		return;
 	add_parents(l, path);
 	add(l, (struct imap_remote_name){
@@ -169,28 +162,6 @@ static const struct shared_names *kept_of(const struct listing *l, const struct 
 	return NULL;
 }
 
-static void keep(struct listing *l, const struct share_owner *owner, size_t first)
-{
-	CLEANUP(buf_free) struct buf b = BUF(SHARED_NAMES_MAX);
-	const struct shared_names *before = kept_of(l, owner);
-	struct shared_names now = { .owner = owner->account, .address = owner->address };
-
-	put_u8(&b, KEPT_NAMES);
-	for (size_t i = first; i < l->n; i++) {
-		put_u8(&b, (uint8_t)((l->names[i].is_noselect ? NAME_NOSELECT : 0) | (l->names[i].has_children ? NAME_HAS_CHILDREN : 0)));
-		put_str(&b, l->names[i].path);
-	}
-	if (b.failed) {
-		buf_reset(&b);
-		put_u8(&b, KEPT_TOO_MANY);
-	}
-	now.names = buf_str(&b);
-	if (before != NULL && str_eq(before->names, now.names))
-		return;
-	if (shared_names_write(l->s->view, &now) != ERR_OK)
-		log_info("what another account shares could not be noted owner=%llu", (unsigned long long)owner->account);
-}
-
 /* Who shares nothing any more is not missed. */
 static void forget_others(struct listing *l, const struct share_owner *owners, size_t n)
 {
@@ -198,8 +169,8 @@ static void forget_others(struct listing *l, const struct share_owner *owners, s
 		bool is_there = false;
 		for (size_t k = 0; k < n; k++)
 			is_there |= owners[k].account == l->kept[i].owner;
-		if (!is_there && shared_names_write(l->s->view, &(struct shared_names){ .owner = l->kept[i].owner }) != ERR_OK)
-			log_info("what another account shared could not be forgotten owner=%llu", (unsigned long long)l->kept[i].owner);
+		if (!is_there)
+			remote_names_forget(l->s, &l->kept[i]);
 	}
 }
 
@@ -207,20 +178,17 @@ static void forget_others(struct listing *l, const struct share_owner *owners, s
 static void recall(struct listing *l, const struct share_owner *owner, size_t first)
 {
 	const struct shared_names *kept = kept_of(l, owner);
-	struct scan s = scan_of(kept != NULL ? kept->names : STR(""));
-	uint8_t how = get_u8(&s);
+	struct imap_remote_name *names;
+	size_t n;
 
-	l->lacks |= how == KEPT_TOO_MANY;
-	if (how == KEPT_NAMES)
+	l->lacks |= remote_names_are_too_many(kept);
+	bool is_known = remote_names_get(kept, &l->c->arena, &names, &n) && kept != NULL;
+	if (is_known)
 		l->n = first;
-	while (how == KEPT_NAMES && !scan_done(&s)) {
-		uint8_t bits = get_u8(&s);
-		struct str path = get_str(&s, MAILBOX_PATH_MAX + REMOTE_ADDRESS_MAX + 20);
-		if (!s.failed)
-			add(l, (struct imap_remote_name){ .path = path, .is_noselect = bits & NAME_NOSELECT, .has_children = bits & NAME_HAS_CHILDREN });
-	}
+	for (size_t i = 0; is_known && i < n; i++)
+		add(l, names[i]);
 	enum lang lang = l->s->tongue.lang;
-	if (how == KEPT_NAMES)
+	if (is_known)
 		buf_printf(&l->s->out, imap_in(lang, "* NO [UNAVAILABLE] the account of " STR_FMT " does not answer at the moment; its mailboxes are listed as they were seen last\r\n"),
 		           STR_ARG(owner->address));
 	else
@@ -243,11 +211,48 @@ static void list_owner(struct listing *l, const struct share_owner *owner, struc
 	size_t first = l->n;
 
 	if (clock_mono_ms() < l->until_ms && !session_is_dead(l->s->s) && ask(l, r, returns))
-		keep(l, owner, first);
+		remote_names_keep(l->s, kept_of(l, owner), owner, &l->names[first], l->n - first);
 	else if (r->is_cut)  /* half an answer has gone out */
 		l->s->is_cut = true;
 	else
 		recall(l, owner, first);
+}
+
+/* What leads to his names; their place is returned. */
+static size_t add_top(struct listing *l, const struct share_owner *owner)
+{
+	add_parents(l, arena_printf(&l->c->arena, IMAP_OTHERS "/" STR_FMT "/", STR_ARG(owner->address)));
+	return l->n;
+}
+
+static void read_kept(struct listing *l)
+{
+	if (shared_names_read(l->s->view, &l->c->arena, &l->kept, &l->n_kept) != ERR_OK)
+		l->n_kept = 0;
+}
+
+bool imap_remote_hear_names(struct imap_session *s, const struct share_owner *owner, int64_t until_ms)
+{
+	CLEANUP(imap_remote_close) struct imap_remote *r = imap_remote_new(s, owner->account, owner->address);
+	struct listing l = { .s = s, .c = &s->cmd, .until_ms = until_ms };
+	size_t first;
+	bool is_heard;
+
+	read_kept(&l);
+	first = add_top(&l, owner);
+	is_heard = clock_mono_ms() < until_ms && ask(&l, r, STR(" STATUS (MAILBOXID)"));
+	if (is_heard)
+		remote_names_keep(s, kept_of(&l, owner), owner, &l.names[first], l.n - first);
+	s->is_cut |= r->is_cut;
+	return is_heard;
+}
+
+void imap_remote_forget_names(struct imap_session *s, const struct share_owner *owners, size_t n)
+{
+	struct listing l = { .s = s, .c = &s->cmd };
+
+	read_kept(&l);
+	forget_others(&l, owners, n);
 }
 
 bool imap_remote_names(struct imap_session *s, struct imap_cmd *c, int levels, struct str returns, struct imap_remote_name **out, size_t *n)
@@ -262,14 +267,13 @@ bool imap_remote_names(struct imap_session *s, struct imap_cmd *c, int levels, s
 	if (others == NULL || s->guest != NULL || levels == 0)
 		return true;
 	session_will_wait(s->s);
-	if (shared_names_read(s->view, &c->arena, &l.kept, &l.n_kept) != ERR_OK)
-		l.n_kept = 0;
+	read_kept(&l);
 	if (others->list(others->context, &c->arena, &owners, &n_owners) == ERR_OK)
 		forget_others(&l, owners, n_owners);
 	else
 		owners_kept(&l, &owners, &n_owners);
 	for (size_t i = 0; i < n_owners && i < REMOTE_OWNERS_MAX && !s->is_cut; i++) {
-		add_parents(&l, arena_printf(&c->arena, IMAP_OTHERS "/" STR_FMT "/", STR_ARG(owners[i].address)));
+		add_top(&l, &owners[i]);
 		if (levels > 2)
 			list_owner(&l, &owners[i], returns);
 	}

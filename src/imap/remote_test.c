@@ -19,6 +19,7 @@ struct world {
 	void           *state;
 	struct buf      out;
 	const char     *answers;      /* of the other cell, to all that it is asked in one visit */
+	const char     *names;        /* … and to every second one, if it is asked for names there */
 	const char     *dave;         /* what a third one answers */
 	int             dave_end;     /* its end, with what it was sent */
 	int             end;          /* its end of the pair */
@@ -67,9 +68,10 @@ static enum err visit(void *context, uint64_t owner, int *fd)
 	if (w->refuses != ERR_OK)
 		return w->refuses;
 	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair), 0);
-	for (struct str rest = str_of(owner == 3 ? w->dave : w->answers); rest.n > 0; rest = str_from(rest, FRAME_DATA_MAX))
+	bool for_names = w->names != NULL && w->visits % 2 == 0;
+	for (struct str rest = str_of(owner == 3 ? w->dave : for_names ? w->names : w->answers); rest.n > 0; rest = str_from(rest, FRAME_DATA_MAX))
 		EXPECT_OK(frame_send(pair[1], FRAME_DATA, str_sub(rest, 0, FRAME_DATA_MAX), 0));
-	if (w->parks || w->parks_after > 0)
+	if (!for_names && (w->parks || w->parks_after > 0))
 		offer(w, pair[1]);
 	if (!w->stays_open)
 		shutdown(pair[1], SHUT_WR);
@@ -409,7 +411,7 @@ TEST(notify_of_others)
 	w.parks_after = strlen("a NOOP\r\n");
 	w.modseq = 50;
 	EXPECT_INT(say(&w, "a notify set status (subscribed (messagenew messageexpunge))\r\n"), SESSION_WAIT_NEWS);
-	EXPECT(heard(&w, "f\" (MESSAGES 3 UIDNEXT 4 UIDVALIDITY 1 UNSEEN 0)\r\na OK"));
+	EXPECT(heard(&w, "f\" (MESSAGES 3 UIDNEXT 4 UIDVALIDITY 1 UNSEEN 0)\r\n") && heard(&w, "a OK"));
 	EXPECT_INT(w.visits, 1);
 	w.answers = "* STATUS " HERS "f\" (MESSAGES 4 UIDNEXT 5 UIDVALIDITY 1 UNSEEN 1)\r\nnotify OK done\r\n";
 	w.parks_after = strlen("notify NOOP\r\n");
@@ -430,6 +432,53 @@ TEST(notify_of_others)
 	EXPECT_INT(say(&w, "c subscribe " HERS "g\"\r\n"), SESSION_WAIT_NEWS);
 	EXPECT_INT(w.visits, 4);
 	EXPECT_INT(say(&w, "d notify none\r\n"), SESSION_WAIT);
+	end(&w);
+}
+
+/* Names that appear, go and change: found by a visit when the owner's account has changed, and told once. */
+TEST(notify_of_names_of_others)
+{
+#define LISTED(flags, name, id) "* LIST (" flags ") \"/\" " HERS name "\"\r\n* STATUS " HERS name "\" (MAILBOXID (" id "))\r\n"
+#define TOLD(flags, name) "* LIST (" flags ") \"/\" " HERS name "\"\r\n"
+	static const struct { const char *names, *told; } wakes[] = {
+		{ LISTED("\\HasNoChildren", "f", "F1"), "" },
+		{ LISTED("\\HasNoChildren", "f", "F1") LISTED("", "g", "F2"), TOLD("\\HasNoChildren", "g") },
+		{ LISTED("\\HasNoChildren", "h", "F1") LISTED("", "g", "F2"),
+		  "* LIST (\\HasNoChildren) \"/\" " HERS "h\" (\"OLDNAME\" (" HERS "f\"))\r\n" },
+		{ LISTED("", "g", "F2"), TOLD("\\NonExistent \\NoAccess", "h") },
+		{ LISTED("", "g", "F9"), "" },
+		{ LISTED("", "a", "F3") LISTED("", "g", "F9"), TOLD("\\HasNoChildren", "a") },
+		{ LISTED("\\HasChildren", "a", "F3") LISTED("", "a/x", "F4") LISTED("", "g", "F9"), TOLD("\\HasChildren", "a") TOLD("\\HasNoChildren", "a/x") },
+		{ LISTED("\\HasChildren", "b", "F3") LISTED("", "b/x", "F4") LISTED("", "g", "F9"),
+		  "* LIST (\\HasChildren) \"/\" " HERS "b\" (\"OLDNAME\" (" HERS "a\"))\r\n" },
+		{ LISTED("", "b/x", "F4") LISTED("", "g", "F9"), TOLD("\\Noselect \\HasChildren", "b") },
+		{ "", "* LIST (\\NonExistent \\NoAccess) \"/\" \"Other Users/alice@x\"\r\n" TOLD("\\NonExistent \\NoAccess", "b") TOLD("\\NonExistent \\NoAccess", "b/x") TOLD("\\NonExistent \\NoAccess", "g") },
+	};
+	struct world w;
+
+	begin(&w);
+	w.names = LISTED("\\HasNoChildren", "f", "F1") "a OK listed\r\n";
+	w.answers = "a OK done\r\n";
+	w.parks_after = strlen("a NOOP\r\n");
+	w.modseq = 50;
+	EXPECT_INT(say(&w, "a notify set (subtree \"Other Users\" (mailboxname))\r\n"), SESSION_WAIT_NEWS);
+	EXPECT_STR(buf_str(&w.out), "a OK you will hear of these\r\n");
+	EXPECT_INT(w.visits, 2);
+	w.answers = "notify OK done\r\n";
+	w.parks_after = strlen("notify NOOP\r\n");
+	EACH(wakes, c) {
+		char names[2000];
+		snprintf(names, sizeof names, "%snotify OK listed\r\n", c->names);
+		w.names = names;
+		wake(&w, 2);
+		EXPECT_STR(buf_str(&w.out), c->told);
+		wake(&w, 0);
+		EXPECT_STR(buf_str(&w.out), "");
+	}
+	w.names = "";  /* not heard: asked again, and nothing is gone for it */
+	wake(&w, 2);
+	EXPECT_STR(buf_str(&w.out), "");
+	EXPECT_INT(waits_how(&w), WAIT_COULD_NOT_ASK);
 	end(&w);
 }
 

@@ -1,4 +1,5 @@
-/* Rows of `shared_names`: copies of what others say about themselves, without a modseq, because nothing of this account has changed. */
+/* Rows of `shared_names`: copies of what others say about themselves. They have no modseq, because nothing of this account has changed; but what they
+ * tell sessions of has one, as every event has. */
 #include "store/shared_names.h"
 #include "store/store_private.h"
 
@@ -51,4 +52,20 @@ enum err shared_names_write(struct view *v, const struct shared_names *names)
 	enum err e = write_row(v, names);
 	pthread_mutex_unlock(&v->db_lock);
 	return e;
+}
+
+enum err shared_names_heard(struct view *v, const struct shared_names *names, const struct shared_change *changes, size_t n)
+{
+	CLEANUP(tx_abandon) struct tx tx = { 0 };
+	uint64_t commit;
+
+	if (n == 0)
+		return shared_names_write(v, names);
+	if (names->names.n > SHARED_NAMES_MAX)
+		return ERR_LIMIT;
+	TRY(tx_begin(v, TX_FLAGS, &tx));
+	TRY(write_row(v, names));
+	for (size_t i = 0; i < n; i++)
+		tx_event(&tx, changes[i].is_gone ? EVENT_DELETED : changes[i].old.n > 0 ? EVENT_RENAMED : EVENT_CREATED, changes[i].path, changes[i].old);
+	return tx_commit(&tx, &commit);
 }

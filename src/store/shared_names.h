@@ -20,4 +20,11 @@ enum err shared_names_read(struct view *v, struct arena *a, struct shared_names 
 /* Replaces what is kept of this owner; names.p == NULL: forgets it. Not synced for its own sake: a power cut may bring back what was heard before.
  * ERR_LIMIT: too long, or of too many. */
 enum err shared_names_write(struct view *v, const struct shared_names *names) MUST_CHECK;
+/* What is different about them now; sessions that watch names hear of it (events.h). old: renamed; is_gone: to be seen no more; else it has appeared. */
+struct shared_change {
+	struct str path, old;
+	bool       is_gone;
+};
+/* shared_names_write(), and tells of the changes. */
+enum err shared_names_heard(struct view *v, const struct shared_names *names, const struct shared_change *changes, size_t n) MUST_CHECK;
 #endif

@@ -277,6 +277,33 @@ def test_notify(server):
         c.close()
 
 
+def test_notify_names(server):
+    """He hears which mailboxes others begin to share, rename, and share no longer, waiting or not, and once."""
+    alice, bob, carol, second = login(server, ALICE), login(server, BOB), login(server, CAROL), login(server, BOB)
+    gone = '* LIST (\\NonExistent \\NoAccess) "/" "'
+    for c in (bob, second):
+        unsaid(c.command('b notify set (subtree "Other Users" (MailboxName)) (personal (MailboxName))', "b OK"), "* LIST")
+    parked(server, 2)
+    alice.command("a create Team/New", "a OK")
+    server.cli("account", "share", ALICE, "Team/New", BOB, "lr")
+    for c in (bob, second):
+        said(c.until(f'* LIST (\\HasNoChildren) "/" "{HERS}/Team/New"', 6), f'* LIST (\\HasChildren \\Subscribed) "/" "{HERS}/Team"')
+    alice.command("a rename Team/New Team/Newer", "a OK")
+    for c in (bob, second):
+        unsaid(c.until(f'* LIST (\\HasNoChildren) "/" "{HERS}/Team/Newer" ("OLDNAME" ("{HERS}/Team/New"))', 6), "NoAccess")
+    server.cli("account", "unshare", ALICE, "Team/Newer", BOB)
+    for c in (bob, second):
+        c.until(f'{gone}{HERS}/Team/Newer"', 6)
+    for name in ("Plans", "Inbound"):
+        server.cli("account", "unshare", CAROL, name, BOB)
+    for c in (bob, second):
+        c.until(f'* LIST (\\NonExistent \\NoAccess \\Subscribed) "/" "Other Users/{CAROL}/Plans"', 6)
+    server.cli("account", "share", CAROL, "Plans", BOB, "lr")
+    unsaid(bob.command("b noop", "b OK"), HERS)
+    for c in (alice, bob, carol, second):
+        c.close()
+
+
 def test_the_owner_goes(server):
     """Her cell dies: he is told in words, and finds everything again."""
     bob = login(server, BOB)
