@@ -240,7 +240,8 @@ bool imap_list_match(struct str pattern, struct str path)
 
 /* --------------------------------------------------------------------------------------------------- numbers, flags */
 
-/* seq-number = nz-number / "*" */
+/* seq-number = nz-number / "*". The largest number is what "*" is kept as, and no message ever has it (message.c): written out it is one that is
+ * not there, never the last message. */
 static uint32_t seq_number(struct scan *s)
 {
 	uint32_t n;
@@ -250,7 +251,7 @@ static uint32_t seq_number(struct scan *s)
 	n = scan_u32(s);
 	if (n == 0)
 		scan_fail(s);
-	return n;
+	return n < UINT32_MAX ? n : UINT32_MAX - 1;
 }
 
 /* sequence-set = (seq-number / seq-range) ["," sequence-set] */

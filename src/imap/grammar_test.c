@@ -15,6 +15,7 @@ TEST(sequence_set)
 		{ "4,2,3,9:11", "2:4,9:11" },
 		{ "2:*", "2:4294967295" },   /* the caller puts the largest number there */
 		{ "*:5", "5:4294967295" },
+		{ "1:4294967295", "1:4294967294" },  /* a number, though the largest, is never "*" */
 		{ "4294967296", NULL },      /* does not fit 32 bits */
 		{ "0", NULL },
 		{ "1,", NULL },
