@@ -215,6 +215,8 @@ static enum err put_batch(struct fetching *x, struct message_row *rows, size_t n
 			uids[i] = rows[i].uid;
 		TRY(view_saved(x->s->view, x->s->mailbox_id, uids, n, saved));
 	}
+	if ((x->f.items & FETCH_FLAGS) || x->f.sets_seen)
+		imap_put_new_keywords(x->s, rows, n);
 	for (size_t i = 0; i < n && !x->is_cut; i++) {
 		unsigned items = x->f.items;
 		if (was_marked[i])  /* with the UID where every change of flags has it (RFC 7162 §3.2.4) */

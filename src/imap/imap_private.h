@@ -195,6 +195,8 @@ void imap_put_flags(struct buf *b, struct imap_flag_words *w, struct view *v, ui
 void imap_put_rights_news(struct imap_session *s);
 /* "* FLAGS (…)" and its line end: the keywords among these */
 void imap_put_flags_line(struct buf *b, struct view *v, uint64_t keywords);
+/* That line if these messages may have keywords that the client has not heard of: it stands before their flags. */
+void imap_put_new_keywords(struct imap_session *s, const struct message_row *rows, size_t n);
 /* The keywords that this client knows of: a guest of those only that a message of the selected mailbox has. */
 uint64_t imap_keywords_known(struct imap_session *s);
 /* All of the news; when it grows beyond IMAP_OUT_PIECE it is drained into the session (NULL: kept whole). */

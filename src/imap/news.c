@@ -149,17 +149,24 @@ static bool is_own(const struct imap_session *s)
 }
 
 /* A guest hears of a keyword when a message here gets it, not when the owner makes it for another mailbox. */
-static void put_guest_keywords(struct imap_session *s, struct news *news)
+static void put_guest_keywords(struct imap_session *s, const struct message_row *rows, size_t n)
 {
 	uint64_t flags = 0;
 
-	for (size_t i = 0; i < news->n_changed; i++)
-		flags |= news->changed[i].flags;
-	news->has_keywords = false;
+	for (size_t i = 0; i < n; i++)
+		flags |= rows[i].flags;
 	if ((flags & ~imap_keywords_known(s) & ~FLAG_GONE) == 0)
 		return;
 	s->told_keywords |= flags;
 	imap_put_flags_line(&s->out, s->view, s->told_keywords);
+}
+
+void imap_put_new_keywords(struct imap_session *s, const struct message_row *rows, size_t n)
+{
+	if (s->guest != NULL)
+		put_guest_keywords(s, rows, n);
+	else if (selected_new_keywords(s->selected))
+		imap_put_flags_line(&s->out, s->view, UINT64_MAX);
 }
 
 static bool send_selected(struct imap_session *s, bool removals, struct arena *a)
@@ -182,8 +189,10 @@ static bool send_selected(struct imap_session *s, bool removals, struct arena *a
 	shown = news;
 	if (!(events & NOTIFY_FLAGS))
 		shown.n_changed = 0;
-	if (s->guest != NULL)
-		put_guest_keywords(s, &shown);
+	if (s->guest != NULL) {
+		put_guest_keywords(s, shown.changed, shown.n_changed);
+		shown.has_keywords = false;
+	}
 	contexts_put_removed(s, &news, a);
 	imap_put_news(&s->out, s->s, s->tongue, s->view, &shown, s->notify != NULL);
 	if (!contexts_put_changed(s, &news, known, a))

@@ -393,6 +393,14 @@ static void add_flags(struct selected *s, size_t known_before, struct arena *a, 
 			add_changed(s, indices[i], a, out, &cap);
 }
 
+bool selected_new_keywords(struct selected *s)
+{
+	uint32_t before = s->keywords;
+
+	s->keywords = atomic_load(&s->v->n_keywords);
+	return s->keywords != before;
+}
+
 void selected_news(struct selected *s, bool removals, struct arena *a, struct news *out)
 {
 	struct array *ar = s->array;
@@ -403,8 +411,7 @@ void selected_news(struct selected *s, bool removals, struct arena *a, struct ne
 	pthread_mutex_lock(&s->v->memory_lock);
 	known_before = s->known;
 	out->is_deleted = s->box->is_deleted;
-	out->has_keywords = s->keywords != atomic_load(&s->v->n_keywords);
-	s->keywords = atomic_load(&s->v->n_keywords);
+	out->has_keywords = selected_new_keywords(s);
 	if (out->is_deleted || (s->modseq == s->box->seen.highestmodseq && !(removals && s->holds_removals)))
 		goto out;
 	if (removals) {

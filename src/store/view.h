@@ -221,6 +221,9 @@ uint32_t selected_seq(struct selected *s, uint32_t uid);
 void selected_to_uids(struct selected *s, const struct uid_set *seqs, struct arena *a, struct uid_set *uids);
 void selected_to_seqs(struct selected *s, const struct uid_set *uids, struct arena *a, struct uid_set *seqs);
 
+/* Has the account names of keywords that this client was not told of? They count as told from now on. */
+bool selected_new_keywords(struct selected *s);
+
 /* What a client has to hear, in the order of announcing: removals, EXISTS, flags. */
 struct news {
 	/* Highest sequence number first, so that each EXPUNGE is right when it is sent (RFC 9051 §7.5.1). */
