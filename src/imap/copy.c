@@ -30,8 +30,11 @@ static struct imap_reply transfer(struct imap_session *s, struct imap_cmd *c, bo
 	e = imap_find(s, name, RIGHT_INSERT, &c->arena, &to);
 	if (e == ERR_OK && is_move)
 		e = imap_may(s, s->mailbox_id, RIGHT_DELETED | RIGHT_EXPUNGE);
+	if (e == ERR_OK && is_move && (e = imap_claim_begin(s, &from)) != ERR_OK)
+		return imap_claim_refuse(c, e);
 	if (e == ERR_OK)  /* synced when it returns */
 		e = view_transfer(s->view, s->mailbox_id, &from, to.mailbox_id, is_move, left_out(s, to.mailbox_id), &c->arena, &done);
+	imap_claim_end(s);
 	if (e == ERR_NOTFOUND)
 		return imap_no(c, "TRYCREATE", "there is no such mailbox; CREATE it first");
 	if (e != ERR_OK)

@@ -29,6 +29,7 @@ void imap_session_free(void *state)
 	struct imap_session *s = state;
 
 	contexts_end(s);
+	imap_claim_end(s);
 	selected_close(s->selected);
 	imap_remote_free(s->remote);
 	imap_guest_free(s->as_guest);
@@ -89,6 +90,8 @@ static bool run_one(struct imap_session *s)
 
 	if (s->selected != NULL && selected_count(s->selected) > IMAP_LARGE)
 		session_will_wait(s->s);  /* deliveries and other sessions of the account go on */
+	if (c->row->run != imap_store && c->row->run != imap_uid_expunge)
+		imap_claim_end(s);
 	s->own_before = events_own(s->view);
 	s->progress_ms = 0;
 	enum err e = imap_welcome(s);

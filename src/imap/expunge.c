@@ -10,6 +10,7 @@ static struct imap_reply expunge(struct imap_session *s, struct imap_cmd *c, con
 	e = imap_may(s, s->mailbox_id, RIGHT_EXPUNGE);
 	if (e == ERR_OK)
 		e = view_expunge(s->view, s->mailbox_id, uids, true, &c->arena, NULL);
+	imap_claim_end(s);
 	if (e != ERR_OK)
 		return imap_err(c, e);
 	if (!s->tongue.is_condstore)

@@ -32,6 +32,7 @@ static inline bool imap_names_utf8(struct imap_tongue t) { return t.is_utf8 || t
 static inline bool imap_adds_uid(struct imap_tongue t) { return (t.is_qresync || t.is_rev2) && !t.is_uidonly; }
 
 struct imap_cmd;
+struct imap_claim;
 struct imap_context;
 struct imap_notify;
 struct imap_session;
@@ -97,6 +98,7 @@ struct imap_session {
 	uint64_t         told_modseq;   /* of a guest's session: all of this account up to here was looked at for news */
 	uint64_t         told_keywords; /* the same: those that he has seen, and all that is no keyword; 0: not known here */
 	unsigned         told_rights;   /* the same: what he may do in the selected mailbox, as he was told (PERMANENTFLAGS) */
+	struct imap_claim *claim;       /* what it moves into another account (claim.c); NULL: nothing */
 	struct imap_remote *remote;     /* a mailbox of another account is selected (remote.h); then selected is NULL */
 	struct imap_cmd  cmd;
 };
@@ -236,6 +238,13 @@ void imap_put_list_event(struct buf *b, struct imap_tongue tongue, struct str pa
 bool imap_limit_set(struct imap_session *s, struct imap_cmd *c, struct uid_set *set, bool *by_uid, uint64_t since, uint64_t flags);
 struct imap_reply imap_limit_refuse(struct imap_session *s, struct imap_cmd *c);
 struct imap_reply imap_limit_reply(struct imap_session *s, struct imap_cmd *c, struct imap_reply r);
+
+/* claim.c. These messages of the selected mailbox are moved by this session: by no other before imap_claim_end(). ERR_CONFLICT: by another. */
+enum err imap_claim_begin(struct imap_session *s, const struct uid_set *uids) MUST_CHECK;
+/* The same of messages that are all there; ERR_NOTFOUND: not all of them. */
+enum err imap_claim_all(struct imap_session *s, const struct uid_set *uids) MUST_CHECK;
+void imap_claim_end(struct imap_session *s);
+struct imap_reply imap_claim_refuse(struct imap_cmd *c, enum err e);
 
 /* park.c */
 bool imap_park(void *state, struct buf *record, uint64_t *modseq);

@@ -384,7 +384,7 @@ bool imap_remote_takes(struct imap_session *s, struct imap_cmd *c, struct imap_r
 {
 	struct str name, address;
 
-	if (s->guest != NULL)
+	if (s->guest != NULL || is_word(c, "CLAIM"))
 		return false;
 	if ((c->row->allowed & NAMES) && !(c->row->allowed & STREAMS)) {
 		if (peek_other(s, c, 0, &name, &address)) {

@@ -3,12 +3,10 @@
  * in the other account. How many there are is asked before their bodies are read.
  *
  * All or none, as within an account: one append, committed when everything has come. MOVE removes afterwards what was copied, and nothing else; a
- * server that is killed in between leaves the messages in both places. Whether they may be removed is asked before, of a uid that no message has; but
- * not before they are read: the other cell tells of removals with that answer, and the client's message numbers are from before them. */
+ * server that is killed in between leaves the messages in both places. Whether they may be removed is asked before, and they are claimed by that
+ * (claim.c); but not before they are read: the other cell tells of removals with that answer, and the client's message numbers are from before them. */
 #include "imap/remote.h"
 #include "base/clock.h"
-
-#define NO_UID "4294967294"
 
 enum { MESSAGES_DROPPED_MAX = 1000000, REMOVAL_TRIES = 5 };
 
@@ -256,18 +254,20 @@ static struct imap_reply insist(struct copying *x, struct str command)
 	return reply;
 }
 
-static struct imap_reply remove_uids(struct copying *x, const char *uids)
+/* Removes what was copied. */
+static struct imap_reply remove_there(struct copying *x)
 {
+	const char *uids = uid_set_text(&x->from, &x->c->arena);
 	struct imap_reply reply = insist(x, arena_printf(&x->c->arena, "UID STORE %s +FLAGS.SILENT (\\Deleted)", uids));
 
 	return reply.status == IMAP_OK ? insist(x, arena_printf(&x->c->arena, "UID EXPUNGE %s", uids)) : reply;
 }
 
-/* Removes what was copied. */
-static struct imap_reply remove_there(struct copying *x) { return remove_uids(x, uid_set_text(&x->from, &x->c->arena)); }
-
-/* May messages of the selected mailbox there be removed? */
-static struct imap_reply ask_removal(struct copying *x) { return remove_uids(x, NO_UID); }
+/* Are these messages there still, may they be removed, and does nobody else move them? From here on nobody does (claim.c). */
+static struct imap_reply claim(struct copying *x)
+{
+	return imap_remote_command(x->r, x->c, arena_printf(&x->c->arena, "CLAIM %s", uid_set_text(&x->from, &x->c->arena)));
+}
 
 static struct imap_reply ask_before(struct copying *x, struct str set)
 {
@@ -323,7 +323,7 @@ struct imap_reply imap_remote_copy_from(struct imap_session *s, struct imap_cmd 
 	if (reply.status == IMAP_OK && x.n == 0)
 		return imap_ok(c, "none of these messages is there");
 	if (reply.status == IMAP_OK && is_move && x.e == ERR_OK)
-		reply = ask_removal(&x);
+		reply = claim(&x);
 	if (reply.status == IMAP_OK || (reply.status == IMAP_NO && !reply.is_last && x.n > 0 && x.e != ERR_OK))
 		reply = here_it_is(&x, is_move);
 	append = x.append;  /* NULL once it is committed */
@@ -399,7 +399,7 @@ static struct imap_reply moved_away(struct imap_session *s, struct imap_cmd *c, 
 	return e == ERR_OK ? imap_ok(c, "moved") : imap_err(c, e);
 }
 
-struct imap_reply imap_remote_copy_to(struct imap_session *s, struct imap_cmd *c, const struct uid_set *uids, struct str name, struct str address, bool is_move)
+static struct imap_reply copy_to(struct imap_session *s, struct imap_cmd *c, const struct uid_set *uids, struct str name, struct str address, bool is_move)
 {
 	CLEANUP(imap_remote_close) struct imap_remote *r = NULL;
 	CLEANUP(buf_free) struct buf head = BUF(IMAP_LINE_MAX);
@@ -445,6 +445,38 @@ struct imap_reply imap_remote_copy_to(struct imap_session *s, struct imap_cmd *c
 	return reply.status == IMAP_OK ? moved_away(s, c, &from, append_uid(reply.text), is_move) : reply;
 }
 
+/* Those of them that the client has been told of. */
+static struct uid_set known_uids(struct imap_session *s, struct arena *a, const struct uid_set *uids)
+{
+	struct message_row rows[IMAP_BATCH];
+	struct uid_set known = { 0 };
+	uint32_t next = 0;
+	size_t n;
+
+	while ((n = selected_rows_by_uid(s->selected, uids, 0, &next, rows, COUNT_OF(rows))) > 0)
+		for (size_t i = 0; i < n; i++)
+			if (!(rows[i].flags & FLAG_GONE))
+				uid_set_add(&known, a, rows[i].uid, rows[i].uid);
+	return known;
+}
+
+struct imap_reply imap_remote_copy_to(struct imap_session *s, struct imap_cmd *c, const struct uid_set *uids, struct str name, struct str address, bool is_move)
+{
+	struct uid_set known;
+	struct imap_reply reply;
+	enum err e;
+
+	if (!is_move)
+		return copy_to(s, c, uids, name, address, false);
+	known = known_uids(s, &c->arena, uids);
+	e = imap_claim_all(s, &known);
+	if (e != ERR_OK)
+		return imap_claim_refuse(c, e);
+	reply = copy_to(s, c, &known, name, address, true);
+	imap_claim_end(s);
+	return reply;
+}
+
 /* ------------------------------------------------------------------------------------------------- from there to a third one */
 
 /* The APPEND is whole, or nothing of it is to be: a connection that ends in the middle leaves nothing behind. */
@@ -457,7 +489,7 @@ static struct imap_reply end_across(struct copying *x, bool is_move)
 		return imap_remote_reply(x->c, x->refused);
 	if (x->e == ERR_LIMIT)
 		return too_many(x->c);
-	reply = is_move && x->e == ERR_OK ? ask_removal(x) : (struct imap_reply){ .status = IMAP_OK };
+	reply = is_move && x->e == ERR_OK ? claim(x) : (struct imap_reply){ .status = IMAP_OK };
 	if (reply.status != IMAP_OK)
 		return reply;
 	if (x->e != ERR_OK || link_send(x->to->link, STR("\r\n")) != ERR_OK)

@@ -156,9 +156,10 @@ TEST(what_another_cell_says)
 		{ "b uid copy 1:* INBOX\r\n", "* ESEARCH (TAG \"b\") UID COUNT 0\r\nb OK searched\r\nb OK fetched\r\n", "b OK none of these", "ESEARCH", false },
 		{ "b copy 1:1001 INBOX\r\n", "b BAD no such number\r\n", "b BAD no such number", NULL, false },
 		/* MOVE asks whether it may remove, when it has read: numbers mean what they did when the client said them */
-		{ "b move 1 INBOX\r\n", MESSAGE "b OK done\r\nb OK may\r\n* 1 EXPUNGE\r\nb NO [NOPERM] no\r\n", "* 1 EXPUNGE\r\nb NO [NOPERM] no", "COPYUID", false },
+		{ "b move 1 INBOX\r\n", MESSAGE "b OK done\r\n* 1 EXPUNGE\r\nb NO [NOPERM] no\r\n", "* 1 EXPUNGE\r\nb NO [NOPERM] no", "COPYUID", false },
+		{ "b move 1 INBOX\r\n", MESSAGE "b OK done\r\nb NO [INUSE] wait\r\n* 1 EXPUNGE\r\nb NO [EXPUNGEISSUED] gone\r\n", "* 1 EXPUNGE\r\nb NO [EXPUNGEISSUED] gone", "COPYUID", false },
 		/* what is copied is removed, also when she has no room for the command at once: else it would be there twice */
-		{ "b move 1 INBOX\r\n", MESSAGE "b OK done\r\nb OK may\r\nb OK may\r\nb NO [INUSE] wait\r\nb OK stored\r\nb NO [INUSE] wait\r\n* 1 EXPUNGE\r\nb OK expunged\r\n",
+		{ "b move 1 INBOX\r\n", MESSAGE "b OK done\r\nb OK claimed\r\nb NO [INUSE] wait\r\nb OK stored\r\nb NO [INUSE] wait\r\n* 1 EXPUNGE\r\nb OK expunged\r\n",
 		  "* 1 EXPUNGE\r\nb OK moved", "INUSE", false },
 		/* she has no room for it now: nothing is lost by that */
 		{ "b idle\r\nc noop\r\n", "b NO [NOPERM] no\r\nc OK done\r\n", "b NO [NOPERM] no\r\nc OK done\r\n", "BYE", false },
@@ -508,7 +509,7 @@ TEST(copies_between_two_others)
 		{ "b copy 1 \"Other Users/dave@x/f\"\r\n", MESSAGE "b OK done\r\n", "* 7 EXISTS\r\n", "b NO [UNAVAILABLE]" },
 		{ "b copy 1 \"Other Users/dave@x/f\"\r\n", "b OK done\r\n", "", "b OK none of these" },
 		{ "b move 1:2 \"Other Users/dave@x/f\"\r\n", MESSAGE "b OK [MESSAGELIMIT 1 7] fetched\r\n", "+ go\r\n", "b NO [MESSAGELIMIT 1 7] " },
-		{ "b move 1 \"Other Users/dave@x/f\"\r\n", MESSAGE "b OK done\r\nb OK may\r\nb OK may\r\nb OK stored\r\n* 1 EXPUNGE\r\nb OK expunged\r\n",
+		{ "b move 1 \"Other Users/dave@x/f\"\r\n", MESSAGE "b OK done\r\nb OK claimed\r\nb OK stored\r\n* 1 EXPUNGE\r\nb OK expunged\r\n",
 		  "+ go\r\nb OK [APPENDUID 9 3] stored\r\n", "* OK [COPYUID 9 7 3] these\r\n* 1 EXPUNGE\r\nb OK moved" },
 		{ "b move 1 \"Other Users/dave@x/f\"\r\n", MESSAGE "b OK done\r\nb NO [NOPERM] no\r\n", "+ go\r\n", "b NO [NOPERM] no" },
 	};

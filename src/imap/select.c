@@ -17,6 +17,7 @@ struct qresync {
 void imap_unselect_mailbox(struct imap_session *s)
 {
 	contexts_end(s);
+	imap_claim_end(s);
 	selected_close(s->selected);
 	s->selected = NULL;
 	s->mailbox_id = 0;

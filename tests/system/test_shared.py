@@ -304,6 +304,31 @@ def test_notify_names(server):
         c.close()
 
 
+def test_two_move_the_same(server):
+    """Two guests move the same messages into their own accounts at the same moment: each message is in one of them, and nowhere else."""
+    alice, bob, carol = login(server, ALICE), login(server, BOB), login(server, CAROL)
+    alice.command("a create Race", "a OK")
+    for who in (BOB, CAROL):
+        server.cli("account", "share", ALICE, "Race", who, "lrste")
+    for i in range(12):
+        append(alice, "Race", f"race {i}")
+    for c in (bob, carol):
+        c.command("r create Mine", "r OK")
+        c.command(f'r select "{HERS}/Race"', "r OK")
+    for i in range(1, 13):
+        bob.send(f"m uid move {i} Mine\r\n")
+        carol.send(f"m uid move {i} Mine\r\n")
+        for c in (bob, carol):
+            c.until("m ")
+    for c in (bob, carol):
+        c.command("r select Mine", "r OK")
+    had = [re.findall(r"Subject: (race \d+)", "".join(c.command("r uid fetch 1:* (body.peek[header.fields (subject)])", "r "))) for c in (bob, carol)]
+    expect(sorted(had[0] + had[1]) == sorted(f"race {i}" for i in range(12)), f"bob has {had[0]}, carol {had[1]}")
+    said(alice.command("a status Race (messages)", "a OK"), "MESSAGES 0")
+    for c in (alice, bob, carol):
+        c.close()
+
+
 def test_the_owner_goes(server):
     """Her cell dies: he is told in words, and finds everything again."""
     bob = login(server, BOB)
