@@ -330,6 +330,7 @@ static enum err sync_current(struct bodies *b, struct body_file *f, bool new_nam
 
 enum err bodies_sync(struct bodies *b)
 {
+	bool has_synced = false;
 	uint64_t wanted;
 	enum err e;
 
@@ -356,10 +357,12 @@ enum err bodies_sync(struct bodies *b)
 			b->synced = target;
 		else
 			b->has_failed = true;
-		pthread_cond_broadcast(&b->sync_done);
+		has_synced = true;
 	}
 	e = b->has_failed ? ERR_IO : ERR_OK;
 	pthread_mutex_unlock(&b->lock);
+	if (has_synced)  /* outside the lock, which those that wait take next */
+		pthread_cond_broadcast(&b->sync_done);
 	return e;
 }
 

@@ -393,6 +393,7 @@ static enum err sync_files(struct view *v, uint64_t *target, uint64_t *reserved)
 
 enum err view_sync(struct view *v, uint64_t commit)
 {
+	bool has_synced = false;
 	enum err e = ERR_OK;
 
 	pthread_mutex_lock(&v->sync_lock);
@@ -423,10 +424,12 @@ enum err view_sync(struct view *v, uint64_t commit)
 			atomic_store(&v->is_broken, true);
 		}
 		v->is_syncing = false;
-		pthread_cond_broadcast(&v->sync_done);
+		has_synced = true;
 	}
 	e = v->synced >= commit ? ERR_OK : ERR_IO;
 	pthread_mutex_unlock(&v->sync_lock);
+	if (has_synced)  /* outside the lock, which those that wait take next */
+		pthread_cond_broadcast(&v->sync_done);
 	return e;
 }
 
