@@ -52,7 +52,9 @@ struct imap_reply imap_create(struct imap_session *s, struct imap_cmd *c)
 
 	if (!parse_use(c, &role, &is_known) || !imap_arg_end(c))
 		return imap_bad(c, "mailbox [(USE (\\Attribute))]");
-	if (!is_known || (s->guest != NULL && role != MAILBOX_PLAIN))
+	if (s->guest != NULL && (!is_known || role != MAILBOX_PLAIN))
+		return imap_no(c, "USEATTR", "what a mailbox of another account is for, only its owner says");
+	if (!is_known)
 		return imap_no(c, "USEATTR", "a mailbox can be for \\Drafts, \\Sent, \\Junk, \\Trash or \\Archive");
 	e = imap_may_create(s, path, &c->arena);
 	if (e == ERR_OK)

@@ -281,7 +281,9 @@ static struct imap_reply set_special_use(struct imap_session *s, struct imap_cmd
 
 	if (n > 1)
 		return imap_no(c, "CANNOT", METADATA_SPECIAL_USE " is set by itself, without other entries in the same command");
-	if (s->guest != NULL || (entries[0].value.p != NULL && !imap_role_of(entries[0].value, &role)))
+	if (s->guest != NULL)
+		return imap_no(c, "USEATTR", "what a mailbox of another account is for, only its owner says");
+	if (entries[0].value.p != NULL && !imap_role_of(entries[0].value, &role))
 		return imap_no(c, "USEATTR", "a mailbox can be for \\Drafts, \\Sent, \\Junk, \\Trash or \\Archive");
 	e = view_mailbox_set_role(s->view, mailbox_id, role);
 	if (e == ERR_CONFLICT)
