@@ -119,16 +119,13 @@ static void put_entry(struct buf *b, size_t *count, struct str entry)
 	buf_add_char(b, ' ');
 }
 
-/* Among the entries of a mailbox, in order, what it is for. (It may have been deleted a moment ago: then nothing.) */
-static void add_special_use(struct imap_session *s, int64_t mailbox_id, struct arena *a, struct metadata **all, size_t *n)
+/* Among the entries of a mailbox, in order, what it is for. */
+static void add_special_use(struct imap_session *s, const struct mailbox *m, struct arena *a, struct metadata **all, size_t *n)
 {
+	struct str use = m != NULL && s->guest == NULL ? str_of(mailbox_role_attribute(m->role)) : STR("");
 	struct metadata *more;
-	struct mailbox m;
 	size_t at = 0;
 
-	if (s->guest != NULL || mailbox_id == 0 || view_mailbox_get(s->view, mailbox_id, a, &m) != ERR_OK)
-		return;
-	struct str use = str_of(mailbox_role_attribute(m.role));
 	if (use.n == 0)
 		return;
 	more = arena_array(a, *n + 1, sizeof *more);
@@ -141,8 +138,8 @@ static void add_special_use(struct imap_session *s, int64_t mailbox_id, struct a
 	(*n)++;
 }
 
-/* "* METADATA mailbox (entry value …)"; an entry that was asked for by name and is not there is NIL. */
-static enum err put_metadata(struct imap_session *s, int64_t mailbox_id, struct str path, struct imap_metadata *w)
+/* "* METADATA mailbox (entry value …)"; an entry that was asked for by name and is not there is NIL. m NULL: the account. */
+static enum err put_metadata(struct imap_session *s, const struct mailbox *m, struct imap_metadata *w)
 {
 	CLEANUP(arena_free) struct arena a = { 0 };
 	CLEANUP(buf_free) struct buf line = BUF(METADATA_TOTAL_MAX + METADATA_ENTRIES_MAX * 400);
@@ -150,8 +147,8 @@ static enum err put_metadata(struct imap_session *s, int64_t mailbox_id, struct 
 	struct metadata *all;
 	size_t n, count = 0;
 
-	TRY(metadata_read(s->view, mailbox_id, s->guest ? s->as_guest->account : 0, &a, &all, &n));
-	add_special_use(s, mailbox_id, &a, &all, &n);
+	TRY(metadata_read(s->view, m ? m->mailbox_id : 0, s->guest ? s->as_guest->account : 0, &a, &all, &n));
+	add_special_use(s, m, &a, &all, &n);
 	for (size_t i = 0; i < w->n; i++) {
 		bool is_there = false;
 		for (size_t k = 0; k < n; k++) {
@@ -173,10 +170,10 @@ static enum err put_metadata(struct imap_session *s, int64_t mailbox_id, struct 
 	if (count == 0)
 		return ERR_OK;
 	buf_add_cstr(&s->out, "* METADATA ");
-	if (path.n == 0)
+	if (m == NULL)
 		buf_add_cstr(&s->out, "\"\"");
 	else
-		imap_put_mailbox(&s->out, imap_name_of(s, path, &a), is_utf8);
+		imap_put_mailbox(&s->out, imap_name_of(s, m->path, &a), is_utf8);
 	buf_add_char(&s->out, ' ');
 	buf_add(&s->out, buf_str(&line));
 	buf_add_cstr(&s->out, ")\r\n");
@@ -184,23 +181,19 @@ static enum err put_metadata(struct imap_session *s, int64_t mailbox_id, struct 
 	return ERR_OK;
 }
 
-static enum err find_mailbox(struct imap_session *s, struct imap_cmd *c, struct str path, unsigned rights, int64_t *mailbox_id)
+static enum err find_mailbox(struct imap_session *s, struct imap_cmd *c, struct str path, unsigned rights, struct mailbox *m)
 {
-	struct mailbox m;
-
-	*mailbox_id = 0;
+	*m = (struct mailbox){ 0 };
 	if (path.n == 0)
 		return s->guest == NULL ? ERR_OK : ERR_NOTFOUND;  /* those of the account are its owner's */
-	TRY(imap_find(s, path, rights, &c->arena, &m));
-	*mailbox_id = m.mailbox_id;
-	return ERR_OK;
+	return imap_find(s, path, rights, &c->arena, m);
 }
 
 /* GETMETADATA [options] mailbox entries                                                          RFC 5464 §4.2 */
 struct imap_reply imap_getmetadata(struct imap_session *s, struct imap_cmd *c)
 {
 	struct imap_metadata *w = ARENA_NEW(&c->arena, struct imap_metadata);
-	int64_t mailbox_id;
+	struct mailbox m;
 	struct str path;
 	enum err e;
 
@@ -213,9 +206,9 @@ struct imap_reply imap_getmetadata(struct imap_session *s, struct imap_cmd *c)
 	parse_entries(c, w);
 	if (!imap_arg_end(c))
 		return imap_bad(c, "[(MAXSIZE n DEPTH 0/1/infinity)] mailbox (entries)");
-	e = find_mailbox(s, c, path, RIGHT_LOOKUP | RIGHT_READ, &mailbox_id);
+	e = find_mailbox(s, c, path, RIGHT_LOOKUP | RIGHT_READ, &m);
 	if (e == ERR_OK)
-		e = put_metadata(s, mailbox_id, path, w);
+		e = put_metadata(s, path.n > 0 ? &m : NULL, w);
 	if (e != ERR_OK)
 		return imap_err(c, e);
 	if (w->longest > 0)
@@ -299,7 +292,7 @@ struct imap_reply imap_setmetadata(struct imap_session *s, struct imap_cmd *c)
 	struct metadata *entries = arena_array(&c->arena, METADATA_ENTRIES_MAX, sizeof *entries);
 	struct str path = imap_arg_mailbox(c, s);
 	struct imap_reply r;
-	int64_t mailbox_id;
+	struct mailbox m;
 	size_t n;
 	enum err e;
 
@@ -310,11 +303,11 @@ struct imap_reply imap_setmetadata(struct imap_session *s, struct imap_cmd *c)
 	r = refuse_value(c, entries, n, path.n == 0);
 	if (r.status != IMAP_OK)
 		return r;
-	e = find_mailbox(s, c, path, rights_for(entries, n), &mailbox_id);
-	if (e == ERR_OK && mailbox_id != 0 && has_special_use(entries, n))
-		return set_special_use(s, c, mailbox_id, entries, n);
+	e = find_mailbox(s, c, path, rights_for(entries, n), &m);
+	if (e == ERR_OK && path.n > 0 && has_special_use(entries, n))
+		return set_special_use(s, c, m.mailbox_id, entries, n);
 	if (e == ERR_OK)
-		e = metadata_write(s->view, mailbox_id, s->guest ? s->as_guest->account : 0, entries, n);
+		e = metadata_write(s->view, m.mailbox_id, s->guest ? s->as_guest->account : 0, entries, n);
 	if (e == ERR_LIMIT)
 		return imap_no(c, "METADATA TOOMANY", "a mailbox has at most %d entries, and an account at most 4 MB of them", METADATA_ENTRIES_MAX);
 	return e == ERR_OK ? imap_ok(c, "noted") : imap_err(c, e);
@@ -343,5 +336,5 @@ void imap_put_metadata_entries(struct buf *b, const struct imap_metadata *wanted
 
 enum err imap_put_metadata(struct imap_session *s, const struct mailbox *m, struct imap_metadata *wanted)
 {
-	return put_metadata(s, m->mailbox_id, m->path, wanted);
+	return put_metadata(s, m, wanted);
 }
