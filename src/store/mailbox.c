@@ -46,6 +46,19 @@ enum err mailbox_path(struct str path, struct arena *a, struct str *out)
 	return ERR_OK;
 }
 
+/* For a name that is new: nor the controls and the separators of lines and paragraphs beyond ASCII (RFC 6855 §3). path is valid UTF-8. */
+static bool is_net_unicode(struct str path)
+{
+	struct scan s = scan_of(path);
+
+	while (!scan_done(&s)) {
+		int32_t c = utf8_next(&s);
+		if ((c >= 0x80 && c <= 0x9f) || c == 0x2028 || c == 0x2029)
+			return false;
+	}
+	return true;
+}
+
 /* Is this path below the other? */
 static bool is_below(struct str path, struct str parent)
 {
@@ -451,6 +464,8 @@ enum err view_mailbox_create(struct view *v, struct str path, enum mailbox_role 
 	struct box *box;
 
 	TRY(mailbox_path(path, a, &right));
+	if (!is_net_unicode(right))
+		return ERR_INVALID;
 	TRY(tx_begin(v, TX_SYNC, &tx));
 	if (box_by_path(v, right) != NULL)
 		return ERR_EXISTS;
@@ -627,6 +642,8 @@ enum err view_mailbox_rename(struct view *v, struct str from, struct str to)
 	if (mailbox_path(from, &a, &source) != ERR_OK)
 		return ERR_NOTFOUND;
 	TRY(mailbox_path(to, &a, &target));
+	if (!is_net_unicode(target))
+		return ERR_INVALID;
 	if (str_eq(target, STR("INBOX")))
 		return ERR_EXISTS;
 	if (str_eq(source, STR("INBOX")))

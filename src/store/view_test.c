@@ -129,6 +129,10 @@ TEST(names_of_mailboxes)
 		{ "", ERR_INVALID },
 		{ "x\x01y", ERR_INVALID },
 		{ "bad\xff", ERR_INVALID },
+		{ "c1\xc2\x85", ERR_INVALID },     /* U+0085, a control */
+		{ "line\xe2\x80\xa8", ERR_INVALID },
+		{ "par\xe2\x80\xa9", ERR_INVALID },
+		{ "nbsp\xc2\xa0", ERR_OK },
 		{ "iNbOx", ERR_EXISTS },
 		{ "inbox/x", ERR_OK },
 		{ "INBOX/x", ERR_EXISTS },
