@@ -129,6 +129,16 @@ struct link *imap_remote_link(struct imap_remote *r)
 	return r->link;
 }
 
+bool imap_remote_comes_again(struct imap_remote *r)
+{
+	if (r->came_again || r->link == NULL || r->is_cut || !link_never_began(r->link) || session_is_dead(r->s->s))
+		return false;
+	link_free(r->link);
+	r->link = NULL;
+	r->came_again = true;
+	return true;
+}
+
 enum err imap_remote_settle(struct imap_remote *r, struct str *record)
 {
 	struct str line;
@@ -419,25 +429,43 @@ struct imap_reply imap_remote_reply(struct imap_cmd *c, struct str line)
 	return imap_no(c, "SERVERBUG", "the owner's account gave an answer that makes no sense");
 }
 
-struct imap_reply imap_remote_answer(struct imap_remote *r, struct imap_cmd *c)
+static struct imap_reply answer(struct imap_remote *r, struct imap_cmd *c, enum err e, struct str line)
 {
-	struct str line;
-
-	if (r->link == NULL || imap_remote_line(r, NULL, &line) != ERR_OK)
+	if (e != ERR_OK)
 		return imap_remote_gone(r, c);
+	r->came_again = false;
 	if (!str_starts(line, STR("* BYE")))
 		return imap_remote_reply(c, line);
 	r->is_lost = true;
 	return r == r->s->remote ? imap_remote_gone(r, c) : imap_remote_reply(c, line);
 }
 
-static struct imap_reply say_once(struct imap_remote *r, struct imap_cmd *c, struct str text)
+struct imap_reply imap_remote_answer(struct imap_remote *r, struct imap_cmd *c)
+{
+	struct str line = STR_NONE;
+
+	return answer(r, c, r->link == NULL ? ERR_CLOSED : imap_remote_line(r, NULL, &line), line);
+}
+
+static enum err ask(struct imap_remote *r, struct imap_cmd *c, struct str text, struct str *line)
 {
 	struct link *link = imap_remote_link(r);
 
-	if (link == NULL || link_send(link, arena_printf(&c->arena, STR_FMT " " STR_FMT "\r\n", STR_ARG(c->tag), STR_ARG(text))) != ERR_OK)
-		return imap_remote_gone(r, c);
-	return imap_remote_answer(r, c);
+	if (link == NULL)
+		return ERR_CLOSED;
+	TRY(link_send(link, arena_printf(&c->arena, STR_FMT " " STR_FMT "\r\n", STR_ARG(c->tag), STR_ARG(text))));
+	return imap_remote_line(r, NULL, line);
+}
+
+static struct imap_reply say_once(struct imap_remote *r, struct imap_cmd *c, struct str text)
+{
+	struct str line = STR_NONE;
+	enum err e;
+
+	do
+		e = ask(r, c, text, &line);
+	while (e != ERR_OK && imap_remote_comes_again(r));
+	return answer(r, c, e, line);
 }
 
 bool imap_remote_is_busy(const struct imap_reply *reply) { return reply->status == IMAP_NO && !reply->is_last && str_starts(reply->text, STR("[INUSE]")); }

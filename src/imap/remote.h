@@ -30,6 +30,7 @@ struct imap_remote {
 	bool         is_counted;        /* in account.visits */
 	bool         is_unasked;        /* no command waits: it is looked for news, and not at any price */
 	bool         is_busy;           /* it was not, because too many are: nothing is lost */
+	bool         came_again;        /* after it had come as the owner's cell ended */
 	bool         could_not_ask;     /* the owner's cell did not let us in: nothing is lost either, it waits on */
 	enum err     why;               /* … no pair was to be had */
 	struct arena arena;
@@ -44,6 +45,9 @@ void imap_remote_free(struct imap_remote *r);   /* NULL is fine */
 void imap_remote_close(struct imap_remote **r); /* for CLEANUP */
 /* The session there, begun or gone on with. NULL: it cannot be had, imap_remote_gone() says why. */
 struct link *imap_remote_link(struct imap_remote *r);
+/* After an error: the owner's cell ended in the moment in which we came, or did not let us in. Nothing is lost, and one more visit may find the next one. False: that
+ * is not it, or it was tried. */
+bool imap_remote_comes_again(struct imap_remote *r);
 /* Nothing is waited for there now. NULL is fine. */
 void imap_remote_rest(struct imap_remote *r);
 /* The same to the owner of this name: the selected one (*temporary stays NULL), or a new one. NULL: *reply says why. */

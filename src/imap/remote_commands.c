@@ -85,12 +85,15 @@ static bool begin_idle(struct imap_session *s, struct imap_cmd *c, struct imap_r
 	struct str line;
 
 	if (link == NULL || link_send(link, arena_printf(&c->arena, STR_FMT " IDLE\r\n", STR_ARG(c->tag))) != ERR_OK || imap_remote_line(s->remote, begins_idle, &line) != ERR_OK ||
-	    str_starts(line, STR("* BYE")))
+	    str_starts(line, STR("* BYE"))) {
+		if (imap_remote_comes_again(s->remote))
+			return begin_idle(s, c, reply);
 		*reply = imap_remote_gone(s->remote, c);
-	else if (begins_idle(line))
+		return false;
+	}
+	if (begins_idle(line))
 		return true;
-	else
-		*reply = imap_remote_reply(c, line);
+	*reply = imap_remote_reply(c, line);
 	return false;
 }
 

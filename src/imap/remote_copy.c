@@ -228,7 +228,7 @@ static struct imap_reply fetch_once(struct copying *x, struct str set)
 		if (!take_message(x, line))
 			break;
 	}
-	return imap_remote_gone(x->r, x->c);
+	return x->n == 0 && imap_remote_comes_again(x->r) ? fetch_once(x, set) : imap_remote_gone(x->r, x->c);
 }
 
 static struct imap_reply fetch_all(struct copying *x, struct str set)

@@ -121,7 +121,7 @@ static enum err add_lines(struct listing *l, struct imap_remote *r, struct str l
 }
 
 /* True: that was all of it. */
-static bool ask(struct listing *l, struct imap_remote *r, struct str returns)
+static bool ask_once(struct listing *l, struct imap_remote *r, struct str returns)
 {
 	struct link *link = imap_remote_link(r);
 	CLEANUP(buf_free) struct buf ask = BUF(4096 + METADATA_ENTRIES_TEXT_MAX);
@@ -150,6 +150,16 @@ static bool ask(struct listing *l, struct imap_remote *r, struct str returns)
 			add_name(l, r, line);
 	}
 	return false;
+}
+
+static bool ask(struct listing *l, struct imap_remote *r, struct str returns)
+{
+	bool is_heard;
+
+	do
+		is_heard = ask_once(l, r, returns);
+	while (!is_heard && imap_remote_comes_again(r));
+	return is_heard;
 }
 
 /* ------------------------------------------------------------------------------------------------- what was heard before */

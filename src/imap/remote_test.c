@@ -27,6 +27,7 @@ struct world {
 	uint64_t        parks_after, modseq;   /* bytes of the command */
 	bool            parks, stays_open;
 	enum err        refuses;      /* no pair is to be had */
+	int             ends;         /* so many visits come as the other cell ends */
 	struct arena    arena;
 };
 
@@ -69,7 +70,8 @@ static enum err visit(void *context, uint64_t owner, int *fd)
 		return w->refuses;
 	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair), 0);
 	bool for_names = w->names != NULL && w->visits % 2 == 0;
-	for (struct str rest = str_of(owner == 3 ? w->dave : for_names ? w->names : w->answers); rest.n > 0; rest = str_from(rest, FRAME_DATA_MAX))
+	const char *answers = w->ends-- > 0 ? "" : owner == 3 ? w->dave : for_names ? w->names : w->answers;
+	for (struct str rest = str_of(answers); rest.n > 0; rest = str_from(rest, FRAME_DATA_MAX))
 		EXPECT_OK(frame_send(pair[1], FRAME_DATA, str_sub(rest, 0, FRAME_DATA_MAX), 0));
 	if (!for_names && (w->parks || w->parks_after > 0))
 		offer(w, pair[1]);
@@ -401,6 +403,38 @@ TEST(pieces_beside_the_selected_one)
 	}
 }
 
+/* In the millisecond in which the owner's cell ends: it has begun nothing, and one more visit finds the next one. */
+TEST(who_comes_as_a_cell_ends_comes_again)
+{
+	static const struct { const char *command, *answers, *heard; int ends, visits; } cases[] = {
+		{ "b status " HERS "f\" (messages)\r\n", "* STATUS " HERS "f\" (MESSAGES 3)\r\nb OK counted\r\n", "b OK counted", 1, 2 },
+		{ "b status " HERS "f\" (messages)\r\n", "* STATUS " HERS "f\" (MESSAGES 3)\r\nb OK counted\r\n", "b NO [UNAVAILABLE]", 2, 2 },
+		{ "b select " HERS "f\"\r\n", "* 3 EXISTS\r\nb OK [READ-WRITE] selected\r\n", "b OK [READ-WRITE]", 1, 2 },
+		{ "b list \"\" *\r\n", "* LIST () \"/\" " HERS "f\"\r\nb OK listed\r\n", HERS "f\"", 1, 2 },
+		{ "b idle\r\n", "+ idling\r\n", "+ idling", 1, 3 },
+		{ "b copy 1 INBOX\r\n", MESSAGE "b OK done\r\n", "b OK [COPYUID", 1, 3 },
+		{ "b status " HERS "f\" (messages)\r\n", "* STATUS " HERS "f\" (MESS", "b NO [UNAVAILABLE]", 0, 1 },  /* it had begun */
+	};
+
+	EACH(cases, c) {
+		struct world w;
+		begin(&w);
+		if (c->visits == 3) {  /* with a mailbox selected there, after waiting */
+			w.answers = SELECTED;
+			w.parks_after = strlen("a select " HERS "f\"\r\n");
+			EXPECT_INT(say(&w, "a select " HERS "f\"\r\n"), SESSION_WAIT);
+			wake(&w, 0);
+			w.parks_after = 0;
+		}
+		w.answers = c->answers;
+		w.ends = c->ends;
+		EXPECT(say(&w, c->command) != SESSION_CLOSE);
+		EXPECT(heard(&w, c->heard) && !heard(&w, "* NO"));
+		EXPECT_INT(w.visits, c->visits);
+		end(&w);
+	}
+}
+
 /* NOTIFY: each owner is visited when it begins, and then when his account has changed, and only then. */
 TEST(notify_of_others)
 {
@@ -476,7 +510,7 @@ TEST(notify_of_names_of_others)
 		wake(&w, 0);
 		EXPECT_STR(buf_str(&w.out), "");
 	}
-	w.names = "";  /* not heard: asked again, and nothing is gone for it */
+	w.names = "* BYE later\r\n";  /* not heard: asked again, and nothing is gone for it */
 	wake(&w, 2);
 	EXPECT_STR(buf_str(&w.out), "");
 	EXPECT_INT(waits_how(&w), WAIT_COULD_NOT_ASK);

@@ -228,6 +228,8 @@ enum err link_part(struct link *l, size_t max, struct str *bytes, bool *ends_lin
 	return ERR_OK;
 }
 
+bool link_never_began(const struct link *l) { return l->over == ERR_UNAVAILABLE; }
+
 bool link_has_left(struct link *l, struct str *record)
 {
 	char room[FRAME_MAX];

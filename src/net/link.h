@@ -27,6 +27,8 @@ enum err link_line(struct link *l, size_t max, struct str *line) MUST_CHECK;
 enum err link_read(struct link *l, size_t max, struct str *bytes) MUST_CHECK;
 /* The same up to the end of a line, with it (*ends_line), or max bytes of it. */
 enum err link_part(struct link *l, size_t max, struct str *bytes, bool *ends_line) MUST_CHECK;
+/* Nothing of what was sent was seen: the other cell refused it, or ended as it came. */
+bool link_never_began(const struct link *l);
 /* It was parked and ended there while nothing was asked: *record (valid until link_free()) goes on. */
 bool link_has_left(struct link *l, struct str *record);
 /* Parks it: *record goes on later, by link_open(), and knows the account up to *modseq. It is valid until link_free(). What was said before that and is not
