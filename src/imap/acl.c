@@ -185,6 +185,20 @@ static void put_line(struct imap_session *s, struct str name, bool is_negative, 
 	imap_spill(s);
 }
 
+/* A group that is gone gives nobody anything, nor does the next one of its address get what was given to it. What was taken from it is taken from that
+ * one, too (store/rights.c), so such a line stays. *can_ask: control answers. */
+static bool is_gone(struct imap_session *s, struct imap_cmd *c, const struct acl_entry *line, bool *can_ask)
+{
+	struct subject now;
+	enum err e;
+
+	if (line->who.kind != SUBJECT_GROUP || line->is_negative || !*can_ask)
+		return false;
+	e = who_is(s, c, line->who.name, &now);
+	*can_ask = e == ERR_OK || e == ERR_NOTFOUND;
+	return e == ERR_NOTFOUND || (e == ERR_OK && !subject_is(&now, &line->who));
+}
+
 /* GETACL mailbox                                                                                  RFC 4314 §3.3 */
 struct imap_reply imap_getacl(struct imap_session *s, struct imap_cmd *c)
 {
@@ -192,6 +206,7 @@ struct imap_reply imap_getacl(struct imap_session *s, struct imap_cmd *c)
 	struct acl_entry *lines;
 	struct guest owner;
 	struct mailbox m;
+	bool can_ask = true;
 	size_t n;
 	enum err e;
 
@@ -209,7 +224,8 @@ struct imap_reply imap_getacl(struct imap_session *s, struct imap_cmd *c)
 	put_head(s, "ACL", &m);
 	put_line(s, owner.address, false, RIGHTS_ALL);
 	for (size_t i = 0; i < n; i++)
-		put_line(s, lines[i].who.name, lines[i].is_negative, lines[i].rights);
+		if (!is_gone(s, c, &lines[i], &can_ask))
+			put_line(s, lines[i].who.name, lines[i].is_negative, lines[i].rights);
 	buf_add_cstr(&s->out, "\r\n");
 	return imap_ok(c, "that is all");
 }

@@ -304,6 +304,24 @@ def test_notify_names(server):
         c.close()
 
 
+def test_a_group_that_goes(server):
+    """Its line leaves the list with it, and one of its name that is made anew has none; what was taken from it stays."""
+    alice = login(server, ALICE)
+    acl = lambda: alice.command("g getacl Secret", "g OK")[0]
+    server.cli("group", "add", "staff@example.test", BOB)
+    alice.command("g setacl Secret staff@example.test lr", "g OK")
+    alice.command("g setacl Secret -staff@example.test w", "g OK")
+    said([acl()], '"$staff@example.test" lr', '"-$staff@example.test" w')
+    for change in (("remove",), ("add", BOB)):
+        server.cli("group", change[0], "staff@example.test", *change[1:])
+        unsaid([acl()], '"$staff@example.test"')
+        said([acl()], '"-$staff@example.test" w')
+    alice.command("g setacl Secret staff@example.test lrs", "g OK")
+    said([acl()], '"$staff@example.test" lrs', '"-$staff@example.test" w')
+    alice.command("g deleteacl Secret staff@example.test", "g OK")
+    alice.close()
+
+
 def test_two_move_the_same(server):
     """Two guests move the same messages into their own accounts at the same moment: each message is in one of them, and nowhere else."""
     alice, bob, carol = login(server, ALICE), login(server, BOB), login(server, CAROL)
