@@ -121,13 +121,7 @@ void view_quota(struct view *v, struct quota *out)
 
 	pthread_mutex_lock(&v->memory_lock);
 	*out = (struct quota){ .used_bytes = v->used.bytes, .limit_bytes = limits->quota_bytes, .messages_max = limits->messages_max,
-	                       .mailboxes_max = limits->mailboxes_max };
-	for (size_t i = 0; i < v->n_boxes; i++) {
-		if (v->boxes[i]->is_deleted)
-			continue;
-		out->messages += v->boxes[i]->seen.messages;
-		out->mailboxes++;
-	}
+	                       .messages = v->used.messages, .mailboxes = v->used.mailboxes, .mailboxes_max = limits->mailboxes_max };
 	out->percent = percent(v->used.bytes, limits->quota_bytes);
 	messages = percent(v->used.messages, limits->messages_max);
 	if (messages > out->percent)

@@ -254,9 +254,9 @@ static enum err background(struct view *v, int64_t now_ms, bool *more)
 			v->is_compacting = true;
 		} else {
 			TRY(compact_step(v, &again));
-			v->is_compacting = again;
+			v->is_compacting = again || v->compacting != 0;  /* somebody writes or reads there: the next tick looks again */
+			*more = again;
 		}
-		*more = v->is_pruning || v->is_compacting;
 	}
 	return ERR_OK;
 }

@@ -102,7 +102,7 @@ enum err view_publish(struct view *v) MUST_CHECK;
 uint64_t view_modseq(struct view *v);   /* the newest visible modseq of the account */
 
 struct quota {
-	uint64_t used_bytes;    /* of all that is committed, seen or not; not of what is expunged; once for an email in two mailboxes */
+	uint64_t used_bytes;    /* as all here of what is committed, seen or not; not of what is expunged; once for an email in two mailboxes */
 	uint64_t limit_bytes;   /* 0: none */
 	uint64_t messages, messages_max;     /* copies count, expunged ones do not; max 0: no limit */
 	uint64_t mailboxes, mailboxes_max;

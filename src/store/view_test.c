@@ -2,6 +2,7 @@
 #include "base/test.h"
 #include "mime/summary.h"
 #include "store/account_test.h"
+#include "store/delivered.h"
 #include "store/gist.h"
 #include "store/store_private.h"
 
@@ -394,6 +395,15 @@ TEST(limits_of_messages_and_mailboxes)
 	EXPECT_INT(q.messages_max, 3);
 	EXPECT_INT(q.percent, 100);
 	EXPECT_INT(q.mailboxes, 6);
+	view_set_limits(v, &(struct view_limits){ .messages_max = 4, .mailboxes_max = 8 });
+	EXPECT_OK(append_begin(v, &ap));
+	EXPECT_OK(append_message(ap, &in, 1));
+	EXPECT_OK(append_write(ap, STR("4")));
+	EXPECT_OK(append_end(ap));
+	EXPECT_OK(append_commit_later(&ap, &a, &done, &n));
+	EXPECT(view_has_unseen(v));
+	view_quota(v, &q);
+	EXPECT(q.messages == 4 && q.percent == 100);  /* a delivery that nobody has seen yet */
 	EXPECT_ERR(view_mailbox_create(v, STR("x/y/z"), MAILBOX_PLAIN, &a, NULL), ERR_QUOTA);  /* would be 9 */
 	EXPECT_OK(view_mailbox_create(v, STR("x/y"), MAILBOX_PLAIN, &a, NULL));
 	EXPECT_ERR(view_mailbox_create(v, STR("z"), MAILBOX_PLAIN, &a, NULL), ERR_QUOTA);
