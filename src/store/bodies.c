@@ -30,7 +30,7 @@ enum {
 	AHEAD = 64 << 10,              /* bytes */
 	LONE_SYNCS = 3,                /* one after the other: it will go on like that */
 #endif
-	FEW = 4,                       /* writes that a sync covers */
+	FEW = AHEAD / 3,               /* bytes that a sync covers: of more, zeros would double what is written and save little */
 };
 static const uint32_t RECORD_MAGIC = 0x31424346;  /* "FCB1" */
 
@@ -275,6 +275,7 @@ static enum err append_bytes(struct bodies *b, struct iovec *v, int n, uint64_t 
 		pthread_mutex_lock(&b->lock);
 		f->pins--;
 		b->written++;
+		b->unsynced_bytes += bytes;
 		pthread_mutex_unlock(&b->lock);
 	}
 	pthread_mutex_unlock(&b->append_lock);
@@ -342,7 +343,7 @@ enum err bodies_sync(struct bodies *b)
 			continue;
 		}
 		struct body_file *f = b->current;
-		uint64_t target = b->written;
+		uint64_t target = b->written, bytes = b->unsynced_bytes;
 		bool new_name = b->has_new_name;
 		b->is_syncing = true;
 		b->has_new_name = false;
@@ -352,7 +353,8 @@ enum err bodies_sync(struct bodies *b)
 		pthread_mutex_lock(&b->lock);
 		f->pins--;
 		b->is_syncing = false;
-		b->lone_syncs = target - b->synced <= FEW ? b->lone_syncs + 1 : 0;
+		b->lone_syncs = bytes <= FEW ? b->lone_syncs + 1 : 0;
+		b->unsynced_bytes -= bytes;
 		if (e == ERR_OK)
 			b->synced = target;
 		else

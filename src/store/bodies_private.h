@@ -25,10 +25,11 @@ struct bodies {
 	struct body_file *current;       /* pinned; NULL before the first append */
 	uint64_t          end;           /* where the next record goes */
 	uint64_t          size;          /* of the current file; zeros from end on */
-	unsigned          lone_syncs;    /* the last ones covered few writes */
+	unsigned          lone_syncs;    /* the last ones covered few bytes */
 	bool              has_new_name;  /* the folder needs a sync too */
 	bool              is_syncing, has_failed;
-	uint64_t          written, synced;
+	uint64_t          written, synced;   /* writes */
+	uint64_t          unsynced_bytes;
 };
 
 void body_file_name(char out[24], uint32_t file, bool is_new);

@@ -46,6 +46,29 @@ TEST(zeros_are_written_ahead)
 	test_dir_remove(folder);
 }
 
+/* Zeros before large records would be written for nothing: each of these is longer than what they are ahead. */
+TEST(no_zeros_ahead_of_large_records)
+{
+	enum { LARGE = 70000 };
+	CLEANUP(disk_dir_close) struct disk_dir *dir = NULL;
+	CLEANUP(bodies_close) struct bodies *b = NULL;
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct str text = str_make(memset(arena_alloc(&a, LARGE), 'x', LARGE), LARGE);
+	const char *folder = test_dir();
+	struct place place;
+	uint64_t size;
+
+	EXPECT_OK(disk_dir_open(folder, &dir));
+	EXPECT_OK(bodies_open(dir, &b));
+	for (uint32_t i = 0; i < 10; i++) {
+		EXPECT_OK(bodies_append(b, i, &text, 1, &place));
+		EXPECT_OK(bodies_sync(b));
+	}
+	EXPECT_OK(bodies_file_size(b, 1, &size));
+	EXPECT_INT(size, 10 * (RECORD_HEADER + LARGE));
+	test_dir_remove(folder);
+}
+
 #ifdef FACTEUR_FAULT
 enum { RECORDS = 6 };
 
