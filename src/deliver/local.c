@@ -233,7 +233,7 @@ void deliver_batch(struct view *v, const struct deliver_settings *settings, cons
 	}
 	if (begun != ERR_OK)
 		return;
-	append_forget_delivered(ap, batch->prune_log_id, batch->prune_seq);
+	append_forget_delivered(ap, batch->prune_log_id, batch->prune_seq, batch->is_only_log);
 	e = commit(&ap, settings, a);
 	for (size_t i = 0; i < batch->n; i++) {
 		const struct delivery *d = &batch->deliveries[i];

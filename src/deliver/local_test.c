@@ -171,6 +171,38 @@ TEST(names_of_any_number_of_deliveries)
 	}
 }
 
+/* The queue's log was made anew (6): names of the old one (5) stay as long as the queue has something of it, and then go. */
+TEST(names_of_a_log_that_is_gone)
+{
+	static const uint64_t ends[] = { 3, 128, 300 };
+
+	EACH(ends, end) {
+		const char *dir = test_dir();
+		struct view *v = open_account(dir);
+		deliver_to(v, 1, *end, "", 0);
+		for (uint64_t seq = 1; seq <= 4; seq++) {
+			CLEANUP(arena_free) struct arena a = { 0 };
+			struct delivery d = letter(seq, "Subject: new\r\n\r\n");
+			struct delivery_batch batch = { .account = 7, .prune_log_id = 6, .prune_seq = seq - 1, .is_only_log = seq > 2, .n = 1, .deliveries = &d };
+			struct delivery_result *results;
+			d.log_id = 6;
+			deliver_batch(v, &(struct deliver_settings){ 0 }, &batch, &a, &results);
+			EXPECT_INT(results[0].outcome, DELIVERY_DONE);
+			expect_known(v, 5, 1, *end, seq > 2 ? ERR_NOTFOUND : ERR_OK);
+			expect_known(v, 6, seq, seq, ERR_OK);
+			expect_known(v, 6, seq - 1, seq - 1, ERR_NOTFOUND);
+			view_close(v);
+			v = open_account(dir);
+		}
+		deliver_to(v, 1, 200, "", 0);   /* the table that was empty is not taken to be so for ever */
+		view_close(v);
+		v = open_account(dir);
+		expect_known(v, 5, 1, 200, ERR_OK);
+		view_close(v);
+		test_dir_remove(dir);
+	}
+}
+
 TEST(names_of_deliveries_into_other_mailboxes)
 {
 	CLEANUP(arena_free) struct arena a = { 0 };
@@ -212,7 +244,7 @@ TEST(names_stay_when_nothing_is_committed)
 		EXPECT_OK(append_write(ap, STR("x\r\n")));
 		EXPECT_OK(append_end(ap));
 		append_delivered(ap, &(struct delivery_key){ 5, 129, 0 });
-		append_forget_delivered(ap, 5, forget);
+		append_forget_delivered(ap, 5, forget, true);
 		view_set_limits(v, &(struct view_limits){ .quota_bytes = 1 });
 		EXPECT_ERR(append_commit_later(&ap, &a, &done, &n), ERR_QUOTA);
 		view_set_limits(v, &(struct view_limits){ 0 });

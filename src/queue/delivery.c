@@ -71,6 +71,7 @@ enum err delivery_batch_encode(const struct delivery_batch *batch, struct buf *r
 	put_u64(&b, batch->account);
 	put_u64(&b, batch->prune_log_id);
 	put_u64(&b, batch->prune_seq);
+	put_bool(&b, batch->is_only_log);
 	put_u32(&b, (uint32_t)batch->n);
 	for (size_t i = 0; i < batch->n; i++)
 		put_delivery(&b, &batch->deliveries[i], &files);
@@ -132,6 +133,7 @@ static bool batch_parse(struct str bytes, struct arena *a, struct delivery_batch
 	out->account = get_u64(&s);
 	out->prune_log_id = get_u64(&s);
 	out->prune_seq = get_u64(&s);
+	out->is_only_log = get_bool(&s);
 	out->n = get_count(&s, DELIVERY_BATCH_MAX);
 	out->deliveries = arena_array(a, out->n + 1, sizeof(struct delivery));
 	for (size_t i = 0; i < out->n; i++)

@@ -43,8 +43,9 @@ struct delivery {
 struct delivery_batch {
 	uint64_t account;
 	/* What the cell may forget: every delivery of this log with seq ≤ prune_seq is answered and will never be sent
-	 * again (≤ W, and below the oldest late delivery of this account). */
+	 * again (≤ W, and below the oldest late delivery of this account); is_only_log: the same holds of all other logs. */
 	uint64_t prune_log_id, prune_seq;
+	bool     is_only_log;
 	size_t   n;
 	struct delivery *deliveries;
 };

@@ -27,7 +27,7 @@ TEST(small_batch_travels_in_the_request)
 	CLEANUP(arena_free) struct arena a = { 0 };
 	CLEANUP(buf_free) struct buf request = BUF(MESSAGE_BODY_MAX);
 	struct delivery d[2] = { example(1, STR("Subject: one\r\n\r\n")), example(2, STR("Subject: two\r\n\r\nx\r\n")) };
-	struct delivery_batch batch = { .account = 9, .prune_log_id = 77, .prune_seq = 4, .n = 2, .deliveries = d };
+	struct delivery_batch batch = { .account = 9, .prune_log_id = 77, .prune_seq = 4, .is_only_log = true, .n = 2, .deliveries = d };
 	struct delivery_batch_in in;
 	struct message m;
 	int fds[MESSAGE_FDS_MAX], fd_count, memfd;
@@ -38,6 +38,7 @@ TEST(small_batch_travels_in_the_request)
 	EXPECT_OK(delivery_batch_decode(&m, &a, &in));
 	EXPECT_INT(in.batch.account, 9);
 	EXPECT_INT(in.batch.prune_seq, 4);
+	EXPECT(in.batch.is_only_log);
 	EXPECT_INT(in.batch.n, 2);
 	EXPECT_INT(in.batch.deliveries[1].seq, 2);
 	EXPECT_STR(in.batch.deliveries[1].detail, "x");

@@ -38,6 +38,7 @@ struct post {
 	bool             is_listed;
 	struct post     *next;
 	uint64_t         asked_w, prune_seq;
+	bool             is_only_log;
 	uint32_t         replayed_call;   /* 0: nobody asks */
 };
 
@@ -314,15 +315,14 @@ static void fill(struct post *p, struct batch *b, struct delivery *out, struct a
 	}
 }
 
-static uint64_t prune_seq(struct post *p)
+static void ask_prune(struct post *p)
 {
 	struct dispatch *d = p->dispatch;
 
-	if (p->asked_w != d->w) {
-		p->asked_w = d->w;
-		p->prune_seq = d->host.prune(d->host.context, p->target->account);
-	}
-	return p->prune_seq;
+	if (p->asked_w == d->w)
+		return;
+	p->asked_w = d->w;
+	p->prune_seq = d->host.prune(d->host.context, p->target->account, &p->is_only_log);
 }
 
 static enum err send_deliveries(struct post *p, struct batch *b, struct delivery *deliveries)
@@ -330,9 +330,10 @@ static enum err send_deliveries(struct post *p, struct batch *b, struct delivery
 	CLEANUP(buf_free) struct buf request = BUF(MESSAGE_BODY_MAX);
 	CLEANUP(fd_close) int memfd = -1;
 	struct dispatch *d = p->dispatch;
-	struct delivery_batch out = { p->target->account, d->log_id, prune_seq(p), b->n, deliveries };
 	int fds[MESSAGE_FDS_MAX], fd_count;
 
+	ask_prune(p);
+	struct delivery_batch out = { p->target->account, d->log_id, p->prune_seq, p->is_only_log, b->n, deliveries };
 	TRY(delivery_batch_encode(&out, &request, fds, &fd_count, &memfd));
 	return channel_ask(p->ch, REQUEST_DELIVER, buf_str(&request), fds, fd_count, DISPATCH_TIMEOUT_MS, on_answer, p);
 }

@@ -38,7 +38,7 @@ struct dispatch_host {
 	/* The result of one delivery; the due is the host's from now on. */
 	void (*answered)(void *context, struct due *d, const struct delivery_result *r);
 	/* Up to which seq of this log the account may forget names. Asked again when W has changed. */
-	uint64_t (*prune)(void *context, uint64_t account);
+	uint64_t (*prune)(void *context, uint64_t account, bool *is_only_log);
 };
 
 struct dispatch *dispatch_new(struct backlog *b, uint64_t log_id, const struct dispatch_host *host);

@@ -201,6 +201,8 @@ bool late_report_is_due(struct late *l, int64_t now);
 /* The smallest seq of this log with a row of this account that is not finished; UINT64_MAX: none. The cell may forget
  * names below it (queue/delivery.h: prune_seq). */
 enum err late_oldest_seq(struct late *l, uint64_t account, uint64_t log_id, uint64_t *seq) MUST_CHECK;
+/* Has this account a row that is not finished, of another log than this one? True also when it is not known (a failure). */
+bool late_has_other_log(struct late *l, uint64_t account, uint64_t log_id);
 bool late_names_spool(struct late *l, uint64_t spool);   /* also true when it is not known (a failure) */
 
 /* ---- for the administrator */

@@ -195,6 +195,18 @@ enum err late_oldest_seq(struct late *l, uint64_t account, uint64_t log_id, uint
 	return stmt_end(q);
 }
 
+bool late_has_other_log(struct late *l, uint64_t account, uint64_t log_id)
+{
+	static const char sql[] = "SELECT 1 FROM recipient WHERE account = ?1 AND log_id < ?2 AND state < 3 UNION ALL "
+							  "SELECT 1 FROM recipient WHERE account = ?1 AND log_id > ?2 AND state < 3 LIMIT 1";
+	CLEANUP(late_unlock) UNUSED struct late *held = late_lock(l);
+	CLEANUP(stmt_release) struct stmt *q = db_query(l->db, sql);
+
+	stmt_bind_u64(q, 1, account);
+	stmt_bind_u64(q, 2, log_id);
+	return stmt_row(q) || stmt_end(q) != ERR_OK;
+}
+
 /* ------------------------------------------------------------------------------------------------------------ bodies */
 
 struct body_place {

@@ -353,6 +353,9 @@ TEST(the_oldest_late_delivery_of_an_account)
 	finish(&p, 5, 1);
 	EXPECT_OK(late_oldest_seq(p.l, 2, LOG_ID, &seq));
 	EXPECT_INT(seq, 9);
+	EXPECT(late_has_other_log(p.l, 2, 1));
+	EXPECT(!late_has_other_log(p.l, 2, LOG_ID));
+	EXPECT(!late_has_other_log(p.l, 3, 1));
 	EXPECT_OK(late_oldest_seq(p.l, 2, 1, &seq));
 	EXPECT(seq == UINT64_MAX);
 	EXPECT_OK(late_oldest_seq(p.l, 3, LOG_ID, &seq));

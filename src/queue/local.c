@@ -159,11 +159,12 @@ static void on_answered(void *context, struct due *d, const struct delivery_resu
 	}
 }
 
-static uint64_t on_prune(void *context, uint64_t account)
+static uint64_t on_prune(void *context, uint64_t account, bool *is_only_log)
 {
 	struct queue *q = context;
 	uint64_t oldest;
 
+	*is_only_log = !late_has_other_log(q->late, account, log_id(q->log));
 	if (late_oldest_seq(q->late, account, log_id(q->log), &oldest) != ERR_OK)
 		return 0;
 	return oldest <= q->w ? oldest - 1 : q->w;

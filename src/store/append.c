@@ -49,6 +49,7 @@ struct append {
 	uint32_t            replaced_uid;
 	uint64_t            freed;     /* its bytes, as far as one can say before */
 	struct delivery_key forget;    /* names up to its seq go in the same transaction; log_id 0: none */
+	bool                forgets_others;   /* and all of other logs */
 	struct append      *next, **link;   /* in view.appends, once it has taken a number; under the memory lock */
 	uint32_t            first_email;
 };
@@ -285,9 +286,10 @@ void append_delivered(struct append *ap, const struct delivery_key *key)
 	ap->messages[ap->n - 1].key = *key;
 }
 
-void append_forget_delivered(struct append *ap, uint64_t log_id, uint64_t seq)
+void append_forget_delivered(struct append *ap, uint64_t log_id, uint64_t seq, bool is_only_log)
 {
 	ap->forget = (struct delivery_key){ .log_id = log_id, .seq = seq };
+	ap->forgets_others = is_only_log;
 }
 
 /* ---------------------------------------------------------------------------------------------------------- commit */
@@ -331,7 +333,7 @@ static enum err insert_all(struct append *ap, struct appended *out, uint64_t *co
 	for (size_t i = 0; i < ap->n; i++)
 		TRY(insert_one(&tx, &ap->messages[i], &out[i]));
 	if (ap->forget.log_id != 0)
-		TRY(delivered_prune(&tx, &ap->forget));
+		TRY(delivered_prune(&tx, &ap->forget, ap->forgets_others));
 	if (!ap->is_delivery && !usage_fits(&tx))
 		return ERR_QUOTA;
 	return tx_commit(&tx, commit);

@@ -7,7 +7,12 @@
  * A row in a table of names would cost each lone delivery a page of the log, and most names live for seconds, until the queue's W has passed
  * them. So the newest ones stand in a column of INBOX's row, whose page is written anyway; when one more comes than fits there, they all go into
  * the table together. Memory has what the row says, twice: as it is committed, and as the open transaction leaves it, which a rollback
- * forgets. Whether the table may have names belongs to both: else it could be taken for empty because of a DELETE that was undone. */
+ * forgets. Whether the table may have names belongs to both: else it could be taken for empty because of a DELETE that was undone. That it is empty
+ * stands in the row, too, in the first free place, so that who wakes for one delivery does not ask. (A release that does not know this clears
+ * that place before it puts names into the table.)
+ *
+ * A queue whose log was made anew, or an account that came from another server, leaves names of a log that nobody will speak of again: the queue
+ * says when it has nothing of any other log, and they go. */
 #include "base/log.h"
 #include "store/delivered.h"
 #include "store/store_private.h"
@@ -15,6 +20,7 @@
 
 enum {
 	NAMES_MAX = 128,          /* 3 kB: the row is one of a page, and its page is not larger */
+	TABLE_IS_EMPTY = 1,       /* seq of the first free place */
 #ifdef FACTEUR_FAULT
 	NAMES_FULL = 6,           /* the crash tests fill it often */
 #else
@@ -30,6 +36,7 @@ struct name_list {
 	struct name names[NAMES_MAX];   /* the first n are taken */
 	size_t      n;
 	bool        has_table;          /* there may be names in the table, too */
+	uint64_t    table_log, table_first;   /* those of this log begin there; log 0: not known */
 };
 
 struct names {                      /* under the db lock */
@@ -62,6 +69,7 @@ enum err delivered_load(struct view *v, struct str column)
 		memcpy(l->names, column.p, column.n);
 	while (l->n < NAMES_MAX && l->names[l->n].log_id != 0)
 		l->n++;
+	l->has_table = l->n == NAMES_MAX || le64toh(l->names[l->n].seq) != TABLE_IS_EMPTY;
 	return ERR_OK;
 }
 
@@ -83,8 +91,10 @@ static const struct name_list *current(const struct tx *tx)
 
 struct str delivered_column(const struct tx *tx)
 {
-	const struct name_list *l = &tx->v->names->changed;
+	struct name_list *l = &tx->v->names->changed;
 
+	if (tx->has_names && l->n < NAMES_MAX)
+		l->names[l->n] = (struct name){ .seq = htole64(l->has_table ? 0 : TABLE_IS_EMPTY) };
 	return tx->has_names ? str_make((const char *)l->names, sizeof l->names) : STR_NONE;
 }
 
@@ -210,25 +220,25 @@ enum err delivered_repair(struct view *v, uint32_t email, const struct str *piec
 	return ERR_OK;
 }
 
-static bool is_pruned(const struct name *name, const struct delivery_key *upto)
+static bool is_pruned(const struct name *name, const struct delivery_key *upto, bool with_others)
 {
 	struct delivery_key key = key_of(name);
 
-	return key.log_id == upto->log_id && key.seq <= upto->seq;
+	return key.log_id == upto->log_id ? key.seq <= upto->seq : with_others;
 }
 
-static void prune_row(struct tx *tx, const struct delivery_key *upto)
+static void prune_row(struct tx *tx, const struct delivery_key *upto, bool with_others)
 {
 	const struct name_list *was = current(tx);
 	size_t n = 0;
 
-	while (n < was->n && !is_pruned(&was->names[n], upto))
+	while (n < was->n && !is_pruned(&was->names[n], upto, with_others))
 		n++;
 	if (n == was->n)
 		return;
 	struct name_list *l = changing(tx);
 	for (size_t i = n; i < l->n; i++)
-		if (!is_pruned(&l->names[i], upto))
+		if (!is_pruned(&l->names[i], upto, with_others))
 			l->names[n++] = l->names[i];
 	memset(&l->names[n], 0, (l->n - n) * sizeof l->names[0]);
 	l->n = n;
@@ -243,25 +253,65 @@ static enum err table_has_names(struct view *v, bool *has)
 	return *has ? ERR_OK : stmt_end(q);
 }
 
-static enum err prune_table(struct tx *tx, const struct delivery_key *upto)
+/* The lowest of this log that the table has; UINT64_MAX: none. */
+static enum err first_in_table(struct view *v, uint64_t log_id, uint64_t *seq)
+{
+	static const char sql[] = "SELECT seq FROM delivered WHERE log_id = ?1 ORDER BY seq LIMIT 1";
+	CLEANUP(stmt_release) struct stmt *q = db_query(v->db, sql);
+
+	stmt_bind_u64(q, 1, log_id);
+	*seq = stmt_row(q) ? stmt_u64(q, 0) : UINT64_MAX;
+	return *seq != UINT64_MAX ? ERR_OK : stmt_end(q);
+}
+
+static enum err delete_from_table(struct view *v, const struct delivery_key *upto)
 {
 	static const char sql[] = "DELETE FROM delivered WHERE log_id = ?1 AND seq <= ?2";
-	CLEANUP(stmt_release) struct stmt *q = db_query(tx->v->db, sql);
+	CLEANUP(stmt_release) struct stmt *q = db_query(v->db, sql);
 
 	stmt_bind_u64(q, 1, upto->log_id);
 	stmt_bind_u64(q, 2, upto->seq);
-	TRY(stmt_done(q));
-	return table_has_names(tx->v, &changing(tx)->has_table);
+	return stmt_done(q);
 }
 
-/* Most batches come with the seq of the one before. If the transaction is undone the names stay until the next seq. */
-enum err delivered_prune(struct tx *tx, const struct delivery_key *upto)
+static enum err delete_others(struct view *v, uint64_t log_id)
 {
-	struct delivery_key *pruned = &tx->v->pruned;
+	static const char sql[] = "DELETE FROM delivered WHERE log_id <> ?1";
+	CLEANUP(stmt_release) struct stmt *q = db_query(v->db, sql);
 
-	if (upto->log_id == pruned->log_id && upto->seq <= pruned->seq)
+	stmt_bind_u64(q, 1, log_id);
+	return stmt_done(q);
+}
+
+static enum err prune_table(struct tx *tx, const struct delivery_key *upto, bool with_others)
+{
+	const struct name_list *was = current(tx);
+
+	if (!was->has_table || (!with_others && was->table_log == upto->log_id && upto->seq < was->table_first))
 		return ERR_OK;
-	*pruned = *upto;
-	prune_row(tx, upto);
-	return current(tx)->has_table ? prune_table(tx, upto) : ERR_OK;
+	if (with_others)
+		TRY(delete_others(tx->v, upto->log_id));
+	TRY(delete_from_table(tx->v, upto));
+	struct name_list *l = changing(tx);
+	l->table_log = upto->log_id;
+	TRY(first_in_table(tx->v, upto->log_id, &l->table_first));
+	if (l->table_first != UINT64_MAX)
+		return ERR_OK;
+	return table_has_names(tx->v, &l->has_table);
+}
+
+/* Most batches come with the seq of the one before. If the transaction is undone the names stay until the next seq, those of
+ * other logs until the account is opened again. */
+enum err delivered_prune(struct tx *tx, const struct delivery_key *upto, bool is_only_log)
+{
+	struct view *v = tx->v;
+	bool is_same_log = upto->log_id == v->pruned.log_id;
+	bool with_others = is_only_log && !(is_same_log && v->pruned_others);
+
+	if (is_same_log && upto->seq <= v->pruned.seq && !with_others)
+		return ERR_OK;
+	v->pruned = *upto;
+	v->pruned_others = is_only_log;
+	prune_row(tx, upto, with_others);
+	return prune_table(tx, upto, with_others);
 }

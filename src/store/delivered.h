@@ -15,8 +15,9 @@ struct delivery_key {
 void append_for_delivery(struct append *ap);
 /* The message that append_end() just finished is this delivery; noted in the same transaction. */
 void append_delivered(struct append *ap, const struct delivery_key *key);
-/* Every delivery of this log up to seq is answered for good: their names are forgotten in the same transaction. */
-void append_forget_delivered(struct append *ap, uint64_t log_id, uint64_t seq);
+/* Every delivery of this log up to seq is answered for good, and of all other logs if is_only_log: their names are forgotten in the same
+ * transaction. */
+void append_forget_delivered(struct append *ap, uint64_t log_id, uint64_t seq, bool is_only_log);
 /* Like append_commit(), but durable and visible only after the next sync (view_publish()), unless a session is there:
  * then it is synced at once. */
 enum err append_commit_later(struct append **ap, struct arena *a, struct appended **out, size_t *n) MUST_CHECK;

@@ -156,6 +156,7 @@ struct view {
 	atomic_ullong      committed;        /* number of the newest commit of this process */
 	struct names      *names;            /* delivered.c: those that stand in INBOX's row */
 	struct delivery_key pruned;          /* up to which names of deliveries were forgotten last */
+	bool               pruned_others;    /* and all of other logs */
 	int64_t            shared_bytes;     /* counted in more than one mailbox: see usage() in message.c */
 	int64_t            kept_bytes;       /* of emails that are in no mailbox and wait for their end in expunged.c */
 	struct allowance_level { bool is_known; int64_t level, at; } levels[ALLOWANCES];   /* allowance.c: the rows of its table */
@@ -400,7 +401,7 @@ enum err delivered_load(struct view *v, struct str column) MUST_CHECK;   /* of I
 struct str delivered_column(const struct tx *tx);
 void delivered_committed(struct tx *tx);       /* they are found from now on */
 enum err delivered_add(struct tx *tx, const struct delivery_key *key, uint32_t email) MUST_CHECK;
-enum err delivered_prune(struct tx *tx, const struct delivery_key *upto) MUST_CHECK;
+enum err delivered_prune(struct tx *tx, const struct delivery_key *upto, bool is_only_log) MUST_CHECK;
 
 /* expunged.c: forgets what was expunged before that time, and the oldest of what is too much; at most max a call. */
 enum err expunged_prune(struct view *v, int64_t before, size_t max, bool *more) MUST_CHECK;
