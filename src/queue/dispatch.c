@@ -14,6 +14,7 @@
 #include "queue/dispatch.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "text/text.h"
 #include <assert.h>
 
 enum post_state { POST_ASLEEP, POST_WAKING, POST_AWAKE, POST_ENDING };
@@ -226,9 +227,7 @@ static void lose_batch(struct post *p)
 		if (dues[n]->losses < UINT8_MAX)
 			dues[n]->losses++;
 		if (dues[n]->losses >= DISPATCH_LOSSES_MAX)
-			answer_all_deferred(
-				p->dispatch, &dues[n], 1,
-				"The mailbox's process ended several times during this delivery; see the server's log.");
+			answer_all_deferred(p->dispatch, &dues[n], 1, text_get(LANG_EN, TEXT_REASON_CELL_ENDED));
 		else
 			backlog_give_back(dues[n]);
 	}
@@ -257,7 +256,7 @@ static void take_results(struct post *p, struct message *answer)
 		!results_match(b, results, n)) {
 		log_error("a cell did not understand a delivery, or its answer cannot be understood account=%llu status=%s",
 		          (unsigned long long)p->target->account, err_name(answer->status));
-		defer_batch(p, "The mailbox gave no usable answer; see the server's log.");
+		defer_batch(p, text_get(LANG_EN, TEXT_REASON_CELL_NONSENSE));
 		return;
 	}
 	memcpy(dues, b->dues, n * sizeof *dues);
@@ -301,7 +300,7 @@ static void fill(struct post *p, struct batch *b, struct delivery *out, struct a
 		*to = (struct delivery){ .fd = -1 };
 		if (d->host.load(d->host.context, due, a, to) != ERR_OK) {
 			due = backlog_take(p->target);
-			answer_all_deferred(d, &due, 1, "The queued message cannot be read; see the server's log.");
+			answer_all_deferred(d, &due, 1, text_get(LANG_EN, TEXT_REASON_UNREADABLE));
 			continue;
 		}
 		if ((b->n > 0 && b->bytes + to->body.n > DISPATCH_BATCH_BYTES) || (to->fd >= 0 && files == DELIVERY_FDS_MAX)) {
@@ -445,9 +444,9 @@ void dispatch_ended(struct dispatch *d, uint64_t account, enum err result)
 		return;  /* dispatch_tick() asks again */
 	p->hangs++;
 	if (p->batch != NULL)
-		defer_batch(p, "The mailbox did not answer in time.");
+		defer_batch(p, text_get(LANG_EN, TEXT_REASON_CELL_SILENT));
 	if (p->hangs >= HANGS_MAX)
-		defer_waiting(p, "The mailbox did not answer in time, several times.");
+		defer_waiting(p, text_get(LANG_EN, TEXT_REASON_CELL_SILENT_OFTEN));
 	set_state(p, p->ch != NULL ? POST_AWAKE : POST_ASLEEP);
 	forget_idle(p);
 }
@@ -492,7 +491,7 @@ static void tick_post(struct post *p, int64_t now_ms)
 		channel_expire(p->ch, now_ms);
 	if (p->state == POST_WAKING && now_ms - p->since_ms >= DISPATCH_TIMEOUT_MS) {
 		log_warn("no cell came for a delivery account=%llu", (unsigned long long)p->target->account);
-		defer_waiting(p, "The mailbox could not be opened in time.");
+		defer_waiting(p, text_get(LANG_EN, TEXT_REASON_CELL_CLOSED));
 		set_state(p, POST_ASLEEP);
 	} else if (p->state == POST_ENDING && now_ms - p->since_ms >= END_AGAIN_MS) {
 		p->since_ms = now_ms;
@@ -524,7 +523,7 @@ size_t dispatch_defer_old(struct dispatch *d, uint64_t upto, int64_t since_ms, s
 		while (n < max && t->waiting.first != NULL && t->waiting.first->message->seq <= upto &&
 		       !queued_is_late(t->waiting.first->message) && t->waiting.first->message->since_ms < since_ms) {
 			struct due *due = backlog_take(t);
-			answer_all_deferred(d, &due, 1, "The mailbox could not be reached while the queue was filling up.");
+			answer_all_deferred(d, &due, 1, text_get(LANG_EN, TEXT_REASON_CELL_CROWD));
 			n++;
 		}
 		if (t->owner != NULL && t->waiting.n == 0 && ((struct post *)t->owner)->is_listed)

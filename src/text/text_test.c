@@ -57,6 +57,10 @@ TEST(reasons)
 		  "les serveurs de courrier de example.net n'ont pu être cherchés : les serveurs de noms n'ont pas répondu en 30 secondes" },
 		{ "id.example.net [192.0.2.1]: no connection: Connection refused", "id.example.net [192.0.2.1] : pas de connexion : connexion refusée" },
 		{ "id.example.net: the answer is too large", "id.example.net : la réponse est trop grande" },
+		{ "id.example.net: a chunk of the answer is malformed", "id.example.net : un morceau de la réponse est mal formé" },
+		{ "id.example.net: the header of the answer is too large", "id.example.net : l'en-tête de la réponse est trop grand" },
+		{ "The mailbox did not answer in time, several times.", "La boîte n'a pas répondu à temps, plusieurs fois." },
+		{ "The mailbox did not answer in time.", "La boîte n'a pas répondu à temps." },
 		{ "greylisted, come back", "greylisted, come back" },   /* another server's */
 		{ "", "" },
 	};
