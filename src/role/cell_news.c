@@ -31,7 +31,7 @@ void cell_tell_newest(struct cell *c)
 	tell_changed(c);
 }
 
-/* Only sessions that wait in a gate hear of a change this way, and each notice wakes master and every gate: while none waits it is kept
+/* Only sessions that wait in a gate hear of a change this way, and each notice wakes master and gates: while none waits it is kept
  * back. Either this thread sees that somebody began to wait, or the one that saw it begin sees the change (cell_watch()). */
 void cell_on_changed(void *context, UNUSED uint64_t account, uint64_t modseq)
 {
