@@ -34,8 +34,9 @@ static void log_in(struct play *p, struct client *c)
 	if (c->is_qresync)
 		say(p, c, &a, c->is_uidonly ? "ENABLE QRESYNC UIDONLY" : "ENABLE QRESYNC");
 	if (c->watches)
-		say(p, c, &a, "NOTIFY SET STATUS (selected-delayed (MessageNew MessageExpunge FlagChange)) (%s (MessageNew MessageExpunge FlagChange))",
-		    c->is_elsewhere ? "mailboxes (\"Other Users/a@x/INBOX\" \"Other Users/a@x/Drafts\" \"Other Users/a@x/Archive\")" : "personal");
+		say(p, c, &a, "NOTIFY SET STATUS (selected-delayed (MessageNew MessageExpunge FlagChange)) (%s (MessageNew MessageExpunge FlagChange))%s",
+		    c->is_elsewhere ? "mailboxes (\"Other Users/a@x/INBOX\" \"Other Users/a@x/Drafts\" \"Other Users/a@x/Archive\")" : "personal",
+		    c->is_elsewhere ? " (subtree \"Other Users\" (MailboxName))" : "");
 }
 
 static void hang_up(struct client *c)

@@ -319,6 +319,8 @@ static void hear(struct play *p, struct client *c, struct str line, struct answe
 		hear_esearch(p, c, line, a);
 	} else if (str_starts(line, STR("* STATUS "))) {
 		hear_status(c, line, a);
+	} else if (str_starts(line, STR("* LIST "))) {
+		wrong(p, "of a name that is as it was: " STR_FMT, STR_ARG(line));
 	} else if (line.n > 2 && chr_digit(line.p[2])) {
 		hear_numbered(p, c, str_from(line, 2), a);
 	}

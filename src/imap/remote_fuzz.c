@@ -4,6 +4,7 @@
  * The first byte chooses the half. Then bytes are fragments of commands, as in engine_fuzz.c, up to a byte 255; what follows are the other cell's
  * answers, those of one visit after the other, cut by bytes 254. */
 #include "base/test.h"
+#include "base/wire.h"
 #include "imap/engine.h"
 #include "imap/imap_private.h"
 #include "imap/remote.h"
@@ -30,6 +31,11 @@ static const char *const fragments[] = {
 	"* 1 FETCH (UID 6 BODY[] {4000000000}\r\n", "* 2 FETCH (FLAGS ())\r\n", "* LIST (\\HasChildren) \"/\" " HERS "f\"\r\n", "* LIST () \"/\" INBOX\r\n",
 	"* STATUS " HERS "f\" (MESSAGES 1)\r\n", "* STATUS INBOX (MESSAGES 1)\r\n", "* CAPABILITY x\r\n", "* ENABLED\r\n", "* VANISHED 1:9\r\n", "x OK no\r\n", "* ", "{3}\r\n",
 	"* OK [CLOSED]\r\n", "~{18446744073709551615}\r\n", "{18446744073709551616}\r\n",
+	/* names that are watched, messages that are claimed */
+	"a1 NOTIFY SET STATUS (SUBTREE \"Other Users\" (MessageNew MessageExpunge MailboxName)) (PERSONAL (MailboxName))\r\n",
+	"a1 NOTIFY SET (MAILBOXES " HERS "f\" (MailboxName)) (SELECTED (MessageNew MessageExpunge))\r\n", "notify OK done\r\n", "notify NO [INUSE] no\r\n",
+	"* STATUS " HERS "f\" (MAILBOXID (F1))\r\n", "* STATUS " HERS "g\" (MAILBOXID (F1))\r\n", "* LIST (\\Noselect) \"/\" " HERS "g\"\r\n", "* LIST () \"/\" " HERS "f/g\"\r\n",
+	"a1 CLAIM 1:5\r\n", "a1 OK claimed\r\n", "UID MOVE 1:* " HERS "f\"\r\n", "UID EXPUNGE 1:5\r\n", "a1 APPEND INBOX CATENATE (URL \";UID=5\")\r\n", "* OK [UIDVALIDITY 7] x\r\n",
 };
 
 enum { CUT_ANSWERS = 255, CUT_VISIT = 254, ANSWER_MAX = 30000, VISITS_MAX = 40, MESSAGES_MAX = 100, PARK = 253 };
@@ -135,12 +141,14 @@ static void *park(struct session *s, void *state, struct buf *record)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
-	static const struct session_open info = { .protocol = PROTOCOL_IMAP, .command = STR("a0 LOGIN"), .login_name = STR("alice@x") };
-	CLEANUP(buf_free) struct buf out = BUF(256 << 20), pending = BUF(1 << 20), record = BUF(PARK_RECORD_MAX);
+	struct session_open info = { .protocol = PROTOCOL_IMAP, .command = STR("a0 LOGIN"), .login_name = STR("alice@x") };
+	CLEANUP(buf_free) struct buf out = BUF(256 << 20), pending = BUF(1 << 20), record = BUF(PARK_RECORD_MAX), changed = BUF(8);
 	bool is_guest = n > 0 && data[0] & 1;
 	size_t cut = 1;
 	enum session_next next = SESSION_WAIT;
 
+	put_u64(&changed, 2);  /* alice's account has always changed */
+	info.changed = buf_str(&changed);
 	make_account();
 	while (cut < n && data[cut] != CUT_ANSWERS)
 		cut++;
