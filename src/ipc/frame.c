@@ -1,10 +1,13 @@
 /* Frames between gate and cell; see the header. One datagram, one frame: nothing to reassemble, nothing half read. */
 #include "ipc/frame.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include <errno.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
+
+enum { LOOK_MS = 1000 };
 
 void put_session_open(struct buf *b, const struct session_open *o)
 {
@@ -45,6 +48,7 @@ enum err frame_send_both(int fd, enum frame type, struct str bytes, struct str m
 	uint8_t first = (uint8_t)type;
 	struct iovec part[3] = { { &first, 1 }, { (void *)(uintptr_t)bytes.p, bytes.n }, { (void *)(uintptr_t)more.p, more.n } };
 	struct msghdr m = { .msg_iov = part, .msg_iovlen = more.n ? 3 : 2 };
+	int64_t until = timeout_ms == 0 ? 0 : clock_mono_ms() + timeout_ms;
 
 	if (bytes.n > FRAME_LARGE_DATA_MAX || more.n > FRAME_LARGE_DATA_MAX - bytes.n)
 		return ERR_INVALID;
@@ -55,15 +59,19 @@ enum err frame_send_both(int fd, enum frame type, struct str bytes, struct str m
 			continue;
 		if (errno == EPIPE || errno == ECONNRESET || errno == ENOTCONN)
 			return ERR_CLOSED;
+		if (errno == EMSGSIZE)
+			return ERR_LIMIT;
 		if (errno != EAGAIN && errno != ENOBUFS)
 			return log_errno("send", "frame");
 		if (timeout_ms == 0)
 			return ERR_AGAIN;
-		struct pollfd p = { fd, POLLOUT, 0 };
-		int ready = poll(&p, 1, timeout_ms);
-		if (ready == 0)
+		int64_t left = until - clock_mono_ms();
+		if (left <= 0)
 			return ERR_TIMEOUT;
-		if (ready < 0 && errno != EINTR)
+		/* tried again now and then: the kernel says that there is room when three quarters are free, with large frames all of it, and
+		 * who reads slowly has taken a frame long before */
+		struct pollfd p = { fd, POLLOUT, 0 };
+		if (poll(&p, 1, left < LOOK_MS ? (int)left : LOOK_MS) < 0 && errno != EINTR)
 			return log_errno("poll", "frame");
 	}
 }

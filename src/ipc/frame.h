@@ -61,7 +61,8 @@ struct session_open {
 void put_session_open(struct buf *b, const struct session_open *o);
 bool get_session_open(struct scan *s, struct session_open *o);   /* false: malformed */
 
-/* Sends one frame; waits while the peer's buffer is full, at most timeout_ms (0: never waits, ERR_AGAIN). */
+/* Sends one frame; waits while there is no room for it with the peer, at most timeout_ms (0: never waits, ERR_AGAIN). ERR_TIMEOUT; ERR_CLOSED;
+ * ERR_LIMIT: the pair takes no frame of this size (net.core.wmem_default is small). */
 enum err frame_send(int fd, enum frame type, struct str bytes, int timeout_ms) MUST_CHECK;
 /* The same, of two pieces of memory. */
 enum err frame_send_both(int fd, enum frame type, struct str bytes, struct str more, int timeout_ms) MUST_CHECK;

@@ -247,7 +247,6 @@ static enum session_next session_run(struct session *s)
 	return s->is_eof ? SESSION_CLOSE : SESSION_WAIT;
 }
 
-
 static enum pool_next session_step(struct session *s)
 {
 	int64_t waited_since = s->waits_since_ms;
@@ -368,6 +367,7 @@ static void take(struct attached *at, int fd, enum attach kind, uint64_t guest)
 	s->is_render = kind == ATTACH_RENDER;
 	s->is_counted = true;
 	s->guest = guest;
+	s->takes_large = guest == 0;  /* a guest's are read by a thread of another cell, whose stack is small */
 	pthread_mutex_lock(&at->lock);
 	s->next = at->first;
 	s->link = &at->first;

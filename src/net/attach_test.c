@@ -306,7 +306,6 @@ TEST(a_guest_comes_without_a_grant)
 	end(&f);
 }
 
-/* He is in the middle of something longer than half a minute: his session here goes without a word, and can go on from what it offered. */
 /* A large answer comes in few frames, of which the last byte stays for what follows; another account's cell has room for small ones only. */
 TEST(large_frames_for_the_gate)
 {
@@ -346,6 +345,64 @@ TEST(large_frames_for_the_gate)
 	end(&f);
 }
 
+/* The pair of a host with small buffers for sockets: net.core.wmem_default. */
+TEST(large_frames_do_not_fit)
+{
+	struct fixture f;
+	char room[FRAME_MAX];
+	enum frame type;
+	struct str bytes;
+	size_t total = 0;
+	const int small = 10000;   /* the kernel doubles it */
+
+	begin(&f);
+	struct session_open o = { .grant = { .account = 1, .rights = 1u << PROTOCOL_IMAP, .epoch = 5 }, .protocol = PROTOCOL_IMAP };
+	CLEANUP(buf_free) struct buf b = BUF(FRAME_DATA_MAX);
+	int pair[2];
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair), 0);
+	assert_int_equal(setsockopt(pair[1], SOL_SOCKET, SO_SNDBUF, &small, sizeof small), 0);
+	put_session_open(&b, &o);
+	EXPECT_OK(frame_send(pair[0], FRAME_OPEN, buf_str(&b), 0));
+	EXPECT_OK(frame_send(pair[0], FRAME_DATA, STR("pages\r\n"), 0));
+	attached_take(f.attached, pair[1], ATTACH_SESSION);
+	while (total < sizeof "hello \r\n" - 1 + sizeof pages + sizeof "1 pages\r\n" - 1 && next_frame(pair[0], room, &type, &bytes) == ERR_OK) {
+		EXPECT_INT(type, FRAME_DATA);
+		total += bytes.n;
+	}
+	EXPECT_INT(total, sizeof "hello \r\n" - 1 + sizeof pages + sizeof "1 pages\r\n" - 1);
+	close(pair[0]);
+	end(&f);
+}
+
+static void *read_one(void *fd)
+{
+	static char room[FRAME_LARGE_MAX];
+	enum frame type;
+	struct str bytes;
+
+	usleep(100000);   /* the other one waits by then */
+	EXPECT_OK(frame_receive_large(*(int *)fd, room, &type, &bytes));
+	return NULL;
+}
+
+/* Who reads slowly, but reads, is waited for: there is room for a frame long before the kernel says so. */
+TEST(one_frame_read_is_room_for_one)
+{
+	pthread_t reader;
+	int pair[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair), 0);
+	while (frame_send(pair[0], FRAME_DATA, str_make(pages, FRAME_LARGE_DATA_MAX), 0) == ERR_OK)
+		;
+	EXPECT_ERR(frame_send(pair[0], FRAME_DATA, str_make(pages, FRAME_LARGE_DATA_MAX), 1), ERR_TIMEOUT);
+	pthread_create(&reader, NULL, read_one, &pair[1]);
+	EXPECT_OK(frame_send(pair[0], FRAME_DATA, str_make(pages, FRAME_LARGE_DATA_MAX), 20000));
+	pthread_join(reader, NULL);
+	close(pair[0]);
+	close(pair[1]);
+}
+
+/* He is in the middle of something longer than half a minute: his session here goes without a word, and can go on from what it offered. */
 TEST(a_guest_who_takes_his_time)
 {
 	struct session_open o = { .protocol = PROTOCOL_IMAP, .login_name = STR("bob"), .record = STR("5") };

@@ -141,21 +141,26 @@ enum err session_frame(struct session *s, enum frame type, struct str bytes, str
 	return e;
 }
 
-static void send_data(struct session *s, struct str bytes, struct str more)
+static size_t frame_max(const struct session *s) { return s->takes_large ? FRAME_LARGE_DATA_MAX : FRAME_DATA_MAX; }
+
+/* False: not as one frame, but as smaller ones. */
+static bool send_data(struct session *s, struct str bytes, struct str more)
 {
 	enum err e;
 
 	if (s->fd < 0 || s->is_dead)
-		return;
+		return true;
 	e = session_frame(s, FRAME_DATA, bytes, more);
+	if (e == ERR_LIMIT && s->takes_large) {
+		s->takes_large = false;
+		return false;
+	}
 	if (e == ERR_TIMEOUT)
 		log_info("client reads too slowly, session ended");
 	s->is_dead = e != ERR_OK;
 	s->bytes_out += bytes.n + more.n;
+	return true;
 }
-
-/* A guest's frames go to a thread of another cell, whose stack is small. */
-static size_t frame_max(const struct session *s) { return s->guest != 0 ? FRAME_DATA_MAX : FRAME_LARGE_DATA_MAX; }
 
 /* Sends of what waits and of bytes all but the last `stays`, from where they are: a body is not copied here. */
 static void send_frames(struct session *s, struct str bytes, size_t stays)
@@ -165,7 +170,8 @@ static void send_frames(struct session *s, struct str bytes, size_t stays)
 	while (waiting.n + bytes.n > stays) {
 		size_t left = waiting.n + bytes.n - stays, n = left < frame_max(s) ? left : frame_max(s);
 		struct str first = str_sub(waiting, 0, n), more = str_sub(bytes, 0, n - first.n);
-		send_data(s, first, more);
+		if (!send_data(s, first, more))
+			continue;
 		waiting = str_from(waiting, first.n);
 		bytes = str_from(bytes, more.n);
 	}
@@ -207,7 +213,7 @@ void session_printf(struct session *s, const char *fmt, ...)
 void session_compress(struct session *s)
 {
 	s->info.is_compressed = true;
-	send_frames(s, STR_NONE, frame_max(s));
+	send_frames(s, STR_NONE, FRAME_DATA_MAX);
 	s->bytes_out += s->out.n;
 	if (s->fd >= 0 && !s->is_dead && session_frame(s, FRAME_COMPRESS, buf_str(&s->out), STR_NONE) != ERR_OK)
 		s->is_dead = true;

@@ -23,6 +23,7 @@ struct session {
 	uint64_t             bytes_in, bytes_out;
 	bool                 is_dead, is_eof, is_parking, is_render, is_resumed;
 	bool                 is_drained;      /* the last frame was short: whether there are more is not asked, the pool will say so */
+	bool                 takes_large;     /* frames of FRAME_LARGE_MAX: its gate does, unless the kernel's buffers are too small for them */
 	bool                 is_counted;      /* in the owner's count; under its lock */
 	bool                 is_leaving;      /* the client gave up its login; its engine is not asked any more */
 	bool                 must_park;       /* its guest's cell asks for it */
