@@ -3,6 +3,7 @@
 #include "pop3/engine.h"
 #include "store/view.h"
 #include "submit/account.h"
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -300,6 +301,37 @@ TEST(pieces)
 	}
 	buf_free(&text);
 	buf_free(&want);
+	close_world(&w);
+}
+
+/* The last byte of what was stored. */
+static void damage(struct world *w, struct str text)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	CLEANUP(fd_close) int fd = open(str_cstr(&a, arena_printf(&a, "%s/bodies/000001", w->path)), O_WRONLY | O_CLOEXEC);
+
+	EXPECT(fd >= 0 && pwrite(fd, "?", 1, 24 + (off_t)text.n - 1) == 1);
+}
+
+/* A client that wants all without having it marked asks for more lines than there are. */
+TEST(a_damaged_message_is_not_given_out)
+{
+	CLEANUP(buf_free) struct buf text = BUF(1 << 20);
+	struct world w;
+
+	open_world(&w);
+	buf_add_cstr(&text, "Subject: long\r\n\r\n");
+	while (text.n < 300000)
+		buf_add_cstr(&text, "a line of this message\r\n");
+	add(&w, buf_str(&text));
+	add(&w, STR("Subject: whole\r\n\r\n"));
+	damage(&w, buf_str(&text));
+	log_in(&w);
+	EXPECT_STARTS(say(&w, "RETR 1"), "-ERR [SYS/PERM] this message is damaged");
+	EXPECT_STARTS(say(&w, "TOP 1 99999999"), "-ERR [SYS/PERM] this message is damaged");
+	EXPECT_STARTS(say(&w, "TOP 1 18446744073709551615"), "-ERR [SYS/PERM] this message is damaged");
+	EXPECT_STARTS(say(&w, "TOP 1 3"), "+OK ");   /* the beginning of a long one, without reading all of it */
+	EXPECT_STR(say(&w, "RETR 2"), "+OK 18 octets\r\nSubject: whole\r\n\r\n.\r\n");
 	close_world(&w);
 }
 

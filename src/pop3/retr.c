@@ -6,7 +6,7 @@
 #include "pop3/downgrade.h"
 #include "pop3/pop3_private.h"
 
-enum { PIECE = 32768 };
+enum { PIECE = 32768, LINE = 1000 /* no line is longer (RFC 5322 §2.1.1) */ };
 
 struct sender {
 	struct session *s;
@@ -70,6 +70,14 @@ static size_t piece_size(const struct body *body, uint64_t at)
 	return body->size - at < PIECE ? (size_t)(body->size - at) : PIECE;
 }
 
+/* How far into a message TOP may come with so many lines; those who want all of it ask for more lines than there are. */
+static uint64_t reaches(const struct body *body, uint64_t lines)
+{
+	uint64_t header = piece_size(body, 0);
+
+	return lines < (body->size - header) / LINE ? header + lines * LINE : body->size;
+}
+
 /* The header of a message that this client cannot take as it is, made ASCII, and where it ended; STR_NONE: send as it is.
  * first: the piece at the start of the message. A header over 256 kB is left alone. */
 static struct str header_for_ascii(struct pop3 *p, struct body *body, struct str first, uint64_t *end)
@@ -109,7 +117,7 @@ static bool send_message(struct pop3 *p, const struct pop3_message *m, const uin
 	enum err e = body_open(p->view, m->email, &body);
 
 	if (e == ERR_OK)
-		e = body_check(&body, lines ? piece_size(&body, 0) : body.size);
+		e = body_check(&body, lines ? reaches(&body, *lines) : body.size);
 	if (e == ERR_OK)
 		e = body_read(&body, 0, piece, piece_size(&body, 0));
 	if (e != ERR_OK) {
