@@ -309,6 +309,8 @@ static enum err ask_for_rest(struct running *x, struct candidate *m, enum answer
 	if (*a == OPEN) {
 		x->q->n_read++;
 		*a = ask(m, x->q->key, STEP_MESSAGE);
+		if (m->e != ERR_OK)  /* it could not be read: that it has not these words is not known either */
+			*a = NO;
 	}
 	x->q->relevancy = 0;
 	if (*a == YES && x->q->wants_relevancy) {
