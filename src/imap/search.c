@@ -120,6 +120,8 @@ static bool read_message(struct candidate *m)
 	if (m->e == ERR_OK) {
 		bytes = arena_alloc(m->arena, (size_t)body.size + 1);
 		m->e = body_read(&body, 0, bytes, (size_t)body.size);
+		if (m->e == ERR_IO)  /* a bad block is one message's misfortune */
+			m->e = ERR_CORRUPT;
 		m->message = str_make(bytes, (size_t)body.size);
 	}
 	return m->e == ERR_OK;
@@ -400,7 +402,7 @@ enum err search_run(struct imap_session *s, struct search *q, search_visit *visi
 	q->n_damaged = 0;
 	e = ask_all(s, q, visit, context);
 	if (e == ERR_OK && q->n_damaged > 0 && !q->is_beside)
-		buf_printf(&s->out, imap_in(s->tongue.lang, "* NO [CORRUPTION] %zu messages are damaged on the server's disk and were searched only as far as is known of them; the administrator finds details in the log\r\n"),
+		buf_printf(&s->out, imap_in(s->tongue.lang, "* NO [CORRUPTION] %zu messages are damaged on the server's disk, or cannot be read from it, and were searched only as far as is known of them; the administrator finds details in the log\r\n"),
 		           q->n_damaged);
 	search_forget_index(q);
 	q->index_arena = NULL;

@@ -59,7 +59,7 @@ struct search {
 	/* while it runs */
 	unsigned relevancy;            /* of the message that is visited: 1 to 100, if wants_relevancy */
 	size_t   n_read;               /* messages that had to be read */
-	size_t   n_damaged;            /* … and could not be: their bytes are not those that were stored */
+	size_t   n_damaged;            /* … and could not be, or their bytes are not those that were stored */
 	bool     is_index_made;        /* as far as it can be */
 	struct arena *index_arena;     /* what the index said: some bytes for each email of the account, so not kept beyond search_run() */
 };

@@ -1,12 +1,16 @@
 /* A search must answer the same with the index as without it. Each program is run on an account that has none, and again when it is made. */
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/test.h"
 #include "imap/engine.h"
 #include "imap/imap_private.h"
 #include "store/index.h"
 #include "submit/account.h"
+#include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
 
 enum { MESSAGES = 80, MANY = 260, ANSWER_MAX = 1 << 20 };
 
@@ -230,6 +234,42 @@ TEST(a_wrong_letter_is_forgiven_everywhere)
 	EXPECT_STR(answer(&w, &a, "t SEARCH FUZZY FROM exemple"), "* SEARCH 1 2 3 4 5 6 7 8\r\nt OK searched\r\n");
 	EXPECT_STR(answer(&w, &a, "t SEARCH FUZZY SUBJECT nothing"), "* SEARCH\r\nt OK searched\r\n");
 	end(&w);
+}
+
+#ifdef FACTEUR_FAULT
+#include "disk/fault.h"
+
+static void disk_shall(const char *path, const char *rule)
+{
+	CLEANUP(fd_close) int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+
+	EXPECT(fd >= 0 && write(fd, rule, strlen(rule)) == (ssize_t)strlen(rule));
+	setenv("FACTEUR_DISK_FAULT", path, 1);
+	disk_fault_start();
+}
+#endif
+
+/* A bad block under one message does not keep the others from being found. */
+TEST(what_cannot_be_read_does_not_stop_a_search)
+{
+#ifdef FACTEUR_FAULT
+	CLEANUP(arena_free) struct arena a = { 0 };
+	const char *control = test_dir(), *rules = str_cstr(&a, arena_printf(&a, "%s/rules", control));
+	struct world w;
+
+	log_setup("test", LOG_LEVEL_ERROR + 1, false);
+	begin(&w, 5);
+	for (int i = 0; i < 2; i++) {
+		disk_shall(rules, "read bodies eio-once 2\n");
+		struct str got = answer(&w, &a, i == 0 ? "t SEARCH HEADER Received secret" : "t SEARCH NOT HEADER Received other");
+		EXPECT(str_starts(got, STR("* NO [CORRUPTION] 1 messages ")));
+		EXPECT(str_ends(got, STR("\r\n* SEARCH 1 3 4 5\r\nt OK searched\r\n")));
+		disk_shall(rules, "# nothing\n");
+		EXPECT_STR(answer(&w, &a, "t SEARCH HEADER Received secret"), "* SEARCH 1 2 3 4 5\r\nt OK searched\r\n");
+	}
+	end(&w);
+	test_dir_remove(control);
+#endif
 }
 
 TEST(long_commands_say_how_far_they_are)

@@ -30,7 +30,7 @@ static enum err read_references(struct threading *x, uint32_t email, struct aren
 	size_t size = body.size < OLD_HEADER_MAX ? (size_t)body.size : OLD_HEADER_MAX;
 	char *bytes = arena_alloc(scratch, size + 1);
 	e = body_read(&body, 0, bytes, size);
-	if (e == ERR_CORRUPT)
+	if (e == ERR_CORRUPT || e == ERR_IO)
 		return ERR_OK;
 	TRY(e);
 	struct str header = str_sub(str_make(bytes, size), 0, header_size(str_make(bytes, size)));
