@@ -42,12 +42,12 @@ static enum err look_through(struct view *v, uint32_t from, struct damage *out, 
 	do {
 		TRY(emails_after(v, after, settled, emails, COUNT_OF(emails), &n));
 		for (size_t i = 0; i < n; i++) {
-			if (out->n == DAMAGE_AT_ONCE || clock_mono_ms() >= until_ms) {
-				out->next = emails[i];
-				return ERR_OK;
-			}
 			TRY(look_at(v, emails[i], out, found));
 			after = emails[i];
+			if (out->n == DAMAGE_AT_ONCE || clock_mono_ms() >= until_ms) {  /* behind one at least: each call comes further */
+				out->next = after + 1;
+				return ERR_OK;
+			}
 		}
 	} while (n == COUNT_OF(emails));
 	return ERR_OK;
