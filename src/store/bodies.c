@@ -216,9 +216,12 @@ static enum err find_end(struct bodies *b)
 	return ERR_OK;
 }
 
-/* Both locks are held, so no write to the file that is left is under way. */
+/* Both locks are held, so no write to the file that is left is under way. It stays the current one until the next one is there: that cannot be
+ * begun on a full disk, and there may be a sync to come. */
 enum err bodies_open_current(struct bodies *b)
 {
+	struct body_file *next;
+
 	if (b->current == NULL && b->newest > 0) {
 		TRY(pin(b, b->newest, DISK_WRITE, &b->current));
 		TRY(disk_size(b->current->f, &b->size));
@@ -226,12 +229,12 @@ enum err bodies_open_current(struct bodies *b)
 	}
 	if (b->current != NULL && b->end < BODY_FILE_SEAL)
 		return ERR_OK;
-	if (b->current != NULL) {
+	if (b->current != NULL)
 		TRY(leave_synced(b));
+	TRY(pin(b, b->newest + 1, DISK_NEW, &next));
+	if (b->current != NULL)
 		b->current->pins--;
-		b->current = NULL;
-	}
-	TRY(pin(b, b->newest + 1, DISK_NEW, &b->current));
+	b->current = next;
 	b->newest++;
 	b->end = b->size = 0;
 	b->has_new_name = true;
@@ -509,8 +512,11 @@ enum err bodies_leave(struct bodies *b, uint32_t file)
 	if ((b->current ? b->current->file : b->newest) == file) {
 		e = bodies_open_current(b);
 		if (e == ERR_OK && b->current->file == file) {
+			uint64_t end = b->end;
 			b->end = BODY_FILE_SEAL;
 			e = bodies_open_current(b);
+			if (e != ERR_OK)
+				b->end = end;
 		}
 	}
 	pthread_mutex_unlock(&b->lock);

@@ -1,4 +1,5 @@
 /* What is durable of bodies when one process was killed, another took over, and then the power went. */
+#include "base/log.h"
 #include "base/mem.h"
 #include "disk/powercut_test.h"
 #include "store/bodies.h"
@@ -118,5 +119,54 @@ TEST(settled_by_the_next_process)
 		test_dir_remove(after);
 	}
 	test_dir_remove(folder);
+#endif
+}
+
+#ifdef FACTEUR_FAULT
+static void disk_shall(const char *path, const char *rule)
+{
+	CLEANUP(fd_close) int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+
+	EXPECT(fd >= 0 && write(fd, rule, strlen(rule)) == (ssize_t)strlen(rule));
+	setenv("FACTEUR_DISK_FAULT", path, 1);
+	disk_fault_start();
+}
+#endif
+
+/* The disk is full where the next file is to begin: what is in the one before can still be synced, and followed. */
+TEST(the_next_file_cannot_be_begun)
+{
+#ifdef FACTEUR_FAULT
+	enum { MORE = 4 };
+	CLEANUP(disk_dir_close) struct disk_dir *dir = NULL;
+	CLEANUP(bodies_close) struct bodies *b = NULL;
+	CLEANUP(arena_free) struct arena a = { 0 };
+	const char *folder = test_dir(), *control = test_dir(), *rules = str_cstr(&a, arena_printf(&a, "%s/rules", control));
+	struct place place[MORE];
+	struct body_writer *w;
+
+	log_setup("test", LOG_LEVEL_ERROR + 1, false);
+	EXPECT_OK(disk_dir_open(folder, &dir));
+	EXPECT_OK(bodies_open(dir, &b));
+	append(b, 0, &place[0]);
+	EXPECT_OK(body_writer_begin(b, &w));
+	EXPECT_OK(body_writer_write(w, STR("a long one, in a file of its own")));
+	disk_shall(rules, "open bodies enospc 1\n");
+	EXPECT_ERR(bodies_leave(b, 1), ERR_LIMIT);
+	EXPECT_OK(bodies_sync(b));
+	append(b, 1, &place[1]);
+	EXPECT_INT(place[1].file, 1);
+	EXPECT_INT(place[1].at, RECORD_HEADER + place[0].size);
+	EXPECT_ERR(bodies_leave(b, 1), ERR_LIMIT);
+	EXPECT_OK(bodies_sync(b));
+	disk_shall(rules, "# nothing\n");
+	EXPECT_OK(body_writer_commit(&w, 2, &place[2]));
+	EXPECT_OK(bodies_leave(b, 1));
+	append(b, 3, &place[3]);
+	EXPECT_OK(bodies_sync(b));
+	EXPECT(place[3].file == place[2].file);
+	expect_whole(b, place, MORE);
+	test_dir_remove(folder);
+	test_dir_remove(control);
 #endif
 }
