@@ -435,6 +435,8 @@ static struct imap_reply copy_to(struct imap_session *s, struct imap_cmd *c, con
 		return imap_remote_reply(c, line);
 	if (e == ERR_LIMIT)
 		return imap_no(c, "LIMIT", "between accounts at most %d messages are copied at a time", APPEND_MESSAGES_MAX);
+	if (e == ERR_CORRUPT)  /* one of these here; there nothing is stored of an APPEND without its end */
+		return imap_err(c, e);
 	if (e != ERR_OK)
 		return imap_remote_gone(r, c);
 	if (count == 0)

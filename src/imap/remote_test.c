@@ -3,6 +3,7 @@
 #include "base/test.h"
 #include "imap/engine.h"
 #include "imap/imap_private.h"
+#include <fcntl.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -563,6 +564,37 @@ TEST(copies_between_two_others)
 		}
 		if (str_find(str_of(c->heard), STR("COPYUID")) >= 0)
 			EXPECT_STR(sent_to_dave(&w), "b APPEND \"Other Users/dave@x/f\" (\\Seen k) \"17-Jul-1996 09:44:25 +0000\" {5}\r\nabcde\r\n");
+		EXPECT_INT(w.account.visits, 0);
+		end(&w);
+	}
+}
+
+static void damage(struct world *w, off_t at)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	CLEANUP(fd_close) int fd = open(str_cstr(&a, arena_printf(&a, "%s/bodies/000001", w->dir)), O_WRONLY | O_CLOEXEC);
+
+	EXPECT(fd >= 0 && pwrite(fd, "?", 1, at) == 1);
+}
+
+/* Nothing of it comes to the other account, nothing leaves this one, and it is not the other one that is to blame. */
+TEST(what_is_damaged_is_not_copied)
+{
+	static const char *const commands[] = { "b copy 1:2 " HERS "f\"\r\n", "b move 1:2 " HERS "f\"\r\n" };
+
+	EACH(commands, c) {
+		struct world w;
+		begin(&w);
+		EXPECT_INT(say(&w, "x append inbox {14+}\r\nSubject: a\r\n\r\n {14+}\r\nSubject: b\r\n\r\n\r\n"), SESSION_WAIT);
+		damage(&w, 24 + 14 + 24 + 9);
+		w.answers = "";
+		EXPECT_INT(say(&w, "a select INBOX\r\n"), SESSION_WAIT);
+		EXPECT(heard(&w, "* 2 EXISTS"));
+		w.answers = "+ go\r\n+ go\r\nb OK [APPENDUID 9 3:4] stored\r\n";
+		EXPECT_INT(say(&w, *c), SESSION_WAIT);
+		EXPECT(str_starts(buf_str(&w.out), STR("b NO [CORRUPTION] ")));
+		EXPECT_INT(say(&w, "d uid search all\r\n"), SESSION_WAIT);
+		EXPECT(heard(&w, "* SEARCH 1 2\r\n"));
 		EXPECT_INT(w.account.visits, 0);
 		end(&w);
 	}
