@@ -15,7 +15,7 @@
 #include "base/mem.h"
 #include <assert.h>
 
-enum { RETRY_MAX_MS = 30000, UNWATCH_AFTER_MS = 5000, KEEP_MS = 5000, KEPT_MAX = 512 /* descriptors */ };
+enum { RETRY_MAX_MS = 30000, UNWATCH_AFTER_MS = 5000, KEEP_MS = 5000 };
 
 static void render_soon(struct parked_account *a);
 
@@ -56,13 +56,14 @@ void parked_unwant(struct parked_account *a)
 		unwatch_soon(a);
 }
 
-struct parked *parked_new(struct loop *l, const struct parked_host *host, void *context)
+struct parked *parked_new(struct loop *l, const struct parked_host *host, void *context, size_t pairs_max)
 {
 	struct parked *p = MEM_NEW(struct parked);
 
 	p->loop = l;
 	p->host = host;
 	p->context = context;
+	p->kept_max = pairs_max;
 	return p;
 }
 
@@ -128,7 +129,7 @@ static void pair_keep(struct parked_account *a)
 {
 	struct parked *p = a->table;
 
-	if (!a->is_kept && p->kept >= KEPT_MAX) {
+	if (!a->is_kept && p->kept >= p->kept_max) {
 		pair_close(a);
 		return;
 	}

@@ -43,7 +43,8 @@ struct parked_host {
 };
 
 struct parked;
-struct parked *parked_new(struct loop *l, const struct parked_host *host, void *context);
+/* pairs_max: of those that told news, so many are kept for the next ones, each a descriptor. */
+struct parked *parked_new(struct loop *l, const struct parked_host *host, void *context, size_t pairs_max);
 void parked_free(struct parked *p);          /* all members have left */
 
 /* A session of this account begins (grant and protocol are set), ends. */

@@ -49,7 +49,7 @@ struct parked {
 	const struct parked_host *host;
 	void        *context;
 	struct map   accounts;
-	size_t       kept;                   /* accounts whose pair is_kept */
+	size_t       kept, kept_max;         /* accounts whose pair is_kept */
 };
 
 /* ---- parked.c */

@@ -75,7 +75,7 @@ static const struct parked_host host = { on_watch, on_may_wait, on_attach, on_ne
 static void begin(struct world *w)
 {
 	*w = (struct world){ .loop = loop_new(), .cell = -1 };
-	w->parked = parked_new(w->loop, &host, w);
+	w->parked = parked_new(w->loop, &host, w, 1);
 }
 
 static void end(struct world *w)
@@ -590,6 +590,46 @@ TEST(a_pair_is_kept)
 	parked_changed(w.parked, 7, 8);
 	EXPECT_INT(w.renders, 5);
 	member_leave(w.parked, &s.m);
+	end(&w);
+}
+
+/* News of that account, told. Whether the pair is kept for the next ones. */
+static bool news_and_kept(struct world *w, uint64_t account, uint64_t modseq)
+{
+	char room[FRAME_MAX];
+	enum frame type;
+	struct str bytes;
+	uint32_t index = 0;
+
+	parked_changed(w->parked, account, modseq);
+	asked(w, &index);
+	answer(w, index, RENDERED_KEEP, modseq, "r", "");
+	turn(w);
+	return frame_receive(w->cell, room, &type, &bytes) == ERR_AGAIN;
+}
+
+/* Each is a descriptor: one of all accounts here. */
+TEST(few_pairs_are_kept)
+{
+	struct world w;
+	struct session s[2];
+
+	begin(&w);
+	for (int i = 0; i < 2; i++) {
+		enter(&w, &s[i], i, 7 + (uint64_t)i);
+		park(&w, &s[i], 1, true);
+	}
+	EXPECT(news_and_kept(&w, 7, 2));
+	int cell_of_7 = w.cell;
+	w.cell = -1;
+	EXPECT(!news_and_kept(&w, 8, 2));
+	close(cell_of_7);
+	turn(&w);
+	EXPECT(news_and_kept(&w, 8, 3));
+	EXPECT(news_and_kept(&w, 8, 4));
+	EXPECT_INT(w.renders, 3);
+	for (int i = 0; i < 2; i++)
+		member_leave(w.parked, &s[i].m);
 	end(&w);
 }
 

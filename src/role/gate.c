@@ -14,7 +14,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-enum { STOP_GRACE_MS = 2000, DESCRIPTORS_KEPT = 128 };
+enum { STOP_GRACE_MS = 2000, DESCRIPTORS_KEPT = 128, PAIRS_MAX = 512 };
 
 /* ---- doors */
 
@@ -256,12 +256,13 @@ int role_gate(const struct role_start *start)
 
 	getrlimit(RLIMIT_NOFILE, &files);
 	g->start = start;
-	/* each connection has itself and perhaps its pair */
-	rlim_t for_clients = files.rlim_cur > 2 * DESCRIPTORS_KEPT ? files.rlim_cur - DESCRIPTORS_KEPT : DESCRIPTORS_KEPT;
+	/* each connection has itself and perhaps its pair; those that told news are kept for the next ones */
+	rlim_t pairs = files.rlim_cur / 8 < PAIRS_MAX ? files.rlim_cur / 8 : PAIRS_MAX;
+	rlim_t for_clients = files.rlim_cur > 2 * DESCRIPTORS_KEPT ? files.rlim_cur - DESCRIPTORS_KEPT - pairs : DESCRIPTORS_KEPT;
 	g->count_max = for_clients > 1u << 20 ? 1u << 19 : (uint32_t)for_clients / 2;
 	g->next_session = (uint64_t)clock_wall_s() << 20 | (start->index & 7);
 	g->loop = loop_new();
-	g->parked = parked_new(g->loop, &gate_parked_host, g);
+	g->parked = parked_new(g->loop, &gate_parked_host, g, pairs);
 	g->tls = tls_server_new();  /* reads OpenSSL's configuration: not behind the door */
 	jwt_setup();                /* takes its random number: nor is this */
 	g->admissions = admissions_new(&none, &counts);  /* sets the size of a file: nor is this */
