@@ -290,7 +290,8 @@ def test_deliveries(server):
         return run
 
     one_by_one(5)()
-    check("4 kB in, alone", server.work.of(20, one_by_one(20), one_by_one(1)), calls=27.5, wakes=6.5, syncs=1, bytes=22400, allocs=80)
+    # the queue's writer finds its thread awake, or wakes it for each: 25.5 calls or 29.5
+    check("4 kB in, alone", server.work.of(20, one_by_one(20), one_by_one(1)), calls=29.5, wakes=7, syncs=1, bytes=22400, allocs=80)
     check("4 kB in, 40 together", server.work.of(40, together(40), one_by_one(1)), calls=19.5, wakes=4.6, syncs=1, bytes=10300, allocs=59)
 
     owner = login(server, "bob")
