@@ -12,6 +12,7 @@ enum {
 	REMOTE_OWNERS_MAX = 100,        /* so many are asked by one LIST */
 	REMOTE_HEAD_MAX = 8192,         /* of an answer's line, as far as it is understood here */
 	REMOTE_REPLY_MAX = 2000,        /* bytes of a tagged answer's text */
+	REMOTE_WORD_MAX = 64,           /* of a word for all names that an owner shares */
 };
 
 struct imap_remote {
@@ -109,7 +110,7 @@ struct imap_remote_name {
  * in returns (" STATUS (MESSAGES)"), or empty. Owners that cannot be asked are there as they were heard last, and the client is told of it. False: names
  * that were listed before are missing all the same. */
 bool imap_remote_names(struct imap_session *s, struct imap_cmd *c, int levels, struct str returns, struct imap_remote_name **out, size_t *n);
-/* For NOTIFY: asks one owner, and forgets those who share nothing any more. What is different then becomes events of this account, as it does when LIST
+/* For NOTIFY: asks one owner, if her cell says another word for them than before, and forgets those who share nothing any more. What is different then becomes events of this account, as it does when LIST
  * finds it. False: it could not be asked now. */
 bool imap_remote_hear_names(struct imap_session *s, const struct share_owner *owner, int64_t until_ms);
 void imap_remote_forget_names(struct imap_session *s, const struct share_owner *owners, size_t n);
@@ -118,8 +119,11 @@ void imap_remote_forget_names(struct imap_session *s, const struct share_owner *
 /* NULL: nothing, and there are no names. False: they were too many to be kept. */
 bool remote_names_get(const struct shared_names *kept, struct arena *a, struct imap_remote_name **out, size_t *n);
 bool remote_names_are_too_many(const struct shared_names *kept);
-/* Keeps these in place of before (NULL: none), and tells what is different. lines may say the MAILBOXID; ids are set. */
-void remote_names_keep(struct imap_session *s, const struct shared_names *before, const struct share_owner *owner, struct imap_remote_name *names, size_t n);
+/* What the owner's cell said, before it said them, that they are in one word (guest_names.c); empty: not known. */
+struct str remote_names_word(const struct shared_names *kept);
+/* Keeps these in place of before (NULL: none), and tells what is different. word may be empty. lines may say the MAILBOXID; ids are set. */
+void remote_names_keep(struct imap_session *s, const struct shared_names *before, const struct share_owner *owner, struct str word,
+                       struct imap_remote_name *names, size_t n);
 void remote_names_forget(struct imap_session *s, const struct shared_names *before);
 /* Is a mailbox of this name shared, or does it lead to one? */
 bool remote_names_find(const struct shared_names *kept, size_t n_kept, struct str path, struct imap_remote_name *out);

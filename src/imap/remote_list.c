@@ -4,7 +4,9 @@
  *
  * Who does not answer now is listed as he answered last (store/shared_names.h), and the client is told so by an untagged NO. For a program that
  * synchronises takes a name that is missing for a mailbox that was deleted, and may delete its own copy (mbsync, "Remove Near"). What was never heard
- * cannot be missed. What was too much to be kept can: then the command itself ends with NO. */
+ * cannot be missed. What was too much to be kept can: then the command itself ends with NO.
+ *
+ * NOTIFY asks for a word that stands for all of them before it asks for the names. */
 #include "imap/remote.h"
 #include "base/clock.h"
 
@@ -221,7 +223,7 @@ static void list_owner(struct listing *l, const struct share_owner *owner, struc
 	size_t first = l->n;
 
 	if (clock_mono_ms() < l->until_ms && !session_is_dead(l->s->s) && ask(l, r, returns))
-		remote_names_keep(l->s, kept_of(l, owner), owner, &l->names[first], l->n - first);
+		remote_names_keep(l->s, kept_of(l, owner), owner, STR(""), &l->names[first], l->n - first);
 	else if (r->is_cut)  /* half an answer has gone out */
 		l->s->is_cut = true;
 	else
@@ -241,18 +243,37 @@ static void read_kept(struct listing *l)
 		l->n_kept = 0;
 }
 
+/* "[NAMES word] …". What happens between it and the names changes the next one. Empty: it has none, then the names are asked for. */
+static struct str ask_word(struct listing *l, struct imap_remote *r)
+{
+	struct imap_reply reply = imap_remote_command(r, l->c, STR("NAMES"));
+	struct scan s = scan_of(reply.text);
+	struct str word;
+
+	scan_need_str(&s, STR("[NAMES "));
+	word = scan_until(&s, ']');
+	return reply.status == IMAP_OK && !s.failed && word.n <= REMOTE_WORD_MAX ? word : STR("");
+}
+
 bool imap_remote_hear_names(struct imap_session *s, const struct share_owner *owner, int64_t until_ms)
 {
 	CLEANUP(imap_remote_close) struct imap_remote *r = imap_remote_new(s, owner->account, owner->address);
 	struct listing l = { .s = s, .c = &s->cmd, .until_ms = until_ms };
+	struct str word;
 	size_t first;
 	bool is_heard;
 
+	if (clock_mono_ms() >= until_ms)
+		return false;
+	r->until_ms = until_ms;
 	read_kept(&l);
+	word = ask_word(&l, r);
 	first = add_top(&l, owner);
-	is_heard = clock_mono_ms() < until_ms && ask(&l, r, STR(" STATUS (MAILBOXID)"));
-	if (is_heard)
-		remote_names_keep(s, kept_of(&l, owner), owner, &l.names[first], l.n - first);
+	is_heard = word.n > 0 && str_eq(word, remote_names_word(kept_of(&l, owner)));
+	if (!is_heard && ask(&l, r, STR(" STATUS (MAILBOXID)"))) {
+		remote_names_keep(s, kept_of(&l, owner), owner, word, &l.names[first], l.n - first);
+		is_heard = true;
+	}
 	s->is_cut |= r->is_cut;
 	return is_heard;
 }

@@ -5,14 +5,17 @@
  * One that goes is told as \NonExistent and as \NoAccess: what he may not see does not exist to a guest (RFC 4314 §6), so her cell does not say which
  * of the two it was. One that has the MAILBOXID of another that has gone was renamed; what lay below went along, and is not told of by itself.
  *
+ * With them stands the word that her cell had for all of this (guest_names.c): while it is the same, and it is after whatever changes but names and rights, nobody
+ * asks for the names again.
+ *
  * Of an owner who shares more names than are kept nothing is compared. */
 #include "imap/remote.h"
 #include "base/log.h"
 #include "base/wire.h"
 #include <stdlib.h>
 
-/* How an owner's names are kept: a byte, and names behind it. KEPT_NAMES is of before there were ids. */
-enum { KEPT_NAMES = 1, KEPT_TOO_MANY = 2, KEPT_WITH_IDS = 3 };
+/* How an owner's names are kept: a byte, and names behind it. KEPT_NAMES is of before there were ids, KEPT_WITH_IDS of before there was a word. */
+enum { KEPT_NAMES = 1, KEPT_TOO_MANY = 2, KEPT_WITH_IDS = 3, KEPT_WITH_WORD = 4 };
 enum { NAME_NOSELECT = 1, NAME_HAS_CHILDREN = 2 };
 enum { MAILBOXID_MAX = 255 };  /* RFC 8474 §4 */
 
@@ -25,6 +28,15 @@ struct difference {
 	size_t n, cap, of_cap;
 };
 
+struct str remote_names_word(const struct shared_names *kept)
+{
+	struct scan s = scan_of(kept != NULL ? kept->names : STR(""));
+	uint8_t how = get_u8(&s);
+	struct str word = get_str(&s, REMOTE_WORD_MAX);
+
+	return !s.failed && (how == KEPT_TOO_MANY || how == KEPT_WITH_WORD) ? word : STR("");
+}
+
 bool remote_names_get(const struct shared_names *kept, struct arena *a, struct imap_remote_name **out, size_t *n)
 {
 	struct scan s = scan_of(kept != NULL ? kept->names : STR(""));
@@ -33,11 +45,13 @@ bool remote_names_get(const struct shared_names *kept, struct arena *a, struct i
 
 	*out = NULL;
 	*n = 0;
+	if (how == KEPT_WITH_WORD)
+		get_str(&s, REMOTE_WORD_MAX);
 	while (how != KEPT_TOO_MANY && !scan_done(&s)) {
 		uint8_t bits = get_u8(&s);
 		struct imap_remote_name name = { .is_noselect = bits & NAME_NOSELECT, .has_children = bits & NAME_HAS_CHILDREN };
 		name.path = get_str(&s, REMOTE_NAME_MAX);
-		if (how == KEPT_WITH_IDS)
+		if (how != KEPT_NAMES)
 			name.id = get_str(&s, MAILBOXID_MAX);
 		if (s.failed)
 			break;
@@ -49,9 +63,10 @@ bool remote_names_get(const struct shared_names *kept, struct arena *a, struct i
 
 bool remote_names_are_too_many(const struct shared_names *kept) { return kept != NULL && kept->names.n > 0 && kept->names.p[0] == KEPT_TOO_MANY; }
 
-static void put_names(struct buf *b, const struct imap_remote_name *names, size_t n)
+static void put_names(struct buf *b, struct str word, const struct imap_remote_name *names, size_t n)
 {
-	put_u8(b, KEPT_WITH_IDS);
+	put_u8(b, KEPT_WITH_WORD);
+	put_str(b, word);
 	for (size_t i = 0; i < n; i++) {
 		put_u8(b, (uint8_t)((names[i].is_noselect ? NAME_NOSELECT : 0) | (names[i].has_children ? NAME_HAS_CHILDREN : 0)));
 		put_str(b, names[i].path);
@@ -60,6 +75,7 @@ static void put_names(struct buf *b, const struct imap_remote_name *names, size_
 	if (b->failed) {
 		buf_reset(b);
 		put_u8(b, KEPT_TOO_MANY);
+		put_str(b, word);
 	}
 }
 
@@ -191,7 +207,21 @@ static void take_ids(struct difference *d, struct imap_remote_name *names, size_
 	}
 }
 
-void remote_names_keep(struct imap_session *s, const struct shared_names *before, const struct share_owner *owner, struct imap_remote_name *names, size_t n)
+/* So they are kept. False: as before, which stands for an unknown word, too. */
+static bool write_names(struct buf *b, const struct shared_names *before, struct str word, const struct imap_remote_name *names, size_t n)
+{
+	struct str word_before = remote_names_word(before);
+
+	put_names(b, word_before, names, n);
+	if (before != NULL && str_eq(before->names, buf_str(b)) && (word.n == 0 || str_eq(word, word_before)))
+		return false;
+	buf_reset(b);
+	put_names(b, word, names, n);
+	return true;
+}
+
+void remote_names_keep(struct imap_session *s, const struct shared_names *before, const struct share_owner *owner, struct str word,
+                       struct imap_remote_name *names, size_t n)
 {
 	CLEANUP(arena_free) struct arena a = { 0 };
 	CLEANUP(buf_free) struct buf b = BUF(SHARED_NAMES_MAX);
@@ -201,10 +231,9 @@ void remote_names_keep(struct imap_session *s, const struct shared_names *before
 
 	d.before = in_order(&a, owner->address, d.before, &d.n_before);
 	take_ids(&d, names, n);
-	put_names(&b, names, n);
-	now.names = buf_str(&b);
-	if (before != NULL && str_eq(before->names, now.names))
+	if (!write_names(&b, before, word, names, n))
 		return;
+	now.names = buf_str(&b);
 	d.n_now = n;
 	d.now = in_order(&a, owner->address, names, &d.n_now);
 	if (is_known && !remote_names_are_too_many(&now))

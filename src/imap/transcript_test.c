@@ -392,3 +392,52 @@ TEST(guests_leave_room_for_each_other)
 		end(&p, dir);
 	}
 }
+
+static struct str names_word(struct play *p, struct arena *a)
+{
+	struct client *bob = &p->clients[1];
+	struct scan s;
+
+	buf_reset(&bob->out);
+	say(p, "C2: n NAMES");
+	run(bob);
+	s = scan_of(str_copy(a, buf_str(&bob->out)));
+	buf_reset(&bob->out);
+	scan_need_str(&s, STR("n OK [NAMES "));
+	struct str word = scan_until(&s, ']');
+	EXPECT(!s.failed && word.n == 32);
+	return word;
+}
+
+/* What is shared with a guest is another word when a name or a right of it has changed, and when nothing else has. */
+TEST(names_shared_are_one_word)
+{
+	static const struct { const char *command; bool changes; } cases[] = {
+		{ "CREATE Work", false }, { "SETACL Work bob@example.test lr", true }, { "APPEND INBOX {1+}\r\nx", false }, { "CREATE Work/a", true },
+		{ "SETACL Work carol@example.test lr", false }, { "SETACL Work bob@example.test l", true }, { "SETACL Work bob@example.test lws", false },
+		{ "RENAME Work/a Work/b", true }, { "SUBSCRIBE Work/b", false }, { "SETACL INBOX team@example.test lr", true }, { "SETACL INBOX bob@example.test lr", false },
+		{ "DELETE Work/b", true }, { "CREATE Work/b", true }, { "CREATE Mine", false }, { "DELETEACL Work bob@example.test", true },
+	};
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct play p = { .file = "names" };
+	const char *dir = test_dir();
+	struct str before;
+
+	begin(&p, dir);
+	say(&p, "@people");
+	say(&p, "@guest 2");
+	before = names_word(&p, &a);
+	EACH(cases, c) {
+		say(&p, "C: a2 %s", c->command);
+		run(&p.clients[0]);
+		EXPECT(str_find(buf_str(&p.clients[0].out), STR("a2 OK")) >= 0);
+		buf_reset(&p.clients[0].out);
+		struct str now = names_word(&p, &a);
+		if (str_eq(before, now) == c->changes)
+			fail_here(&p, "wrong word after", str_of(c->command));
+		before = now;
+	}
+	say(&p, "C: a3 NAMES");
+	say(&p, "S: a3 BAD ...");
+	end(&p, dir);
+}
