@@ -1,7 +1,8 @@
 /* FETCH. Messages are taken in batches: rows from memory (never SQL for FLAGS, UID, MODSEQ), summaries in one pass of the database,
  * bodies one at a time. Nothing is allocated for each message; numbers are formatted by hand, the text of the last flags is kept.
  *
- * \Seen (BODY[] without .PEEK): written for a batch before its bytes go out, and told in the same response (RFC 9051 §6.4.5). */
+ * \Seen (BODY[] without .PEEK): written for a batch before its bytes go out, and told in the same response (RFC 9051 §6.4.5); taken
+ * back from those that could not be shown. */
 #include "base/log.h"
 #include "imap/context_private.h"
 
@@ -139,7 +140,7 @@ static enum err put_contents(struct fetching *x, const struct message_row *row, 
 }
 
 /* "* n FETCH (…)"; what failed before its literal began leaves nothing behind. */
-static void put_message(struct fetching *x, const struct message_row *row, const struct summary *sum, int64_t saved, unsigned items)
+static enum err put_message(struct fetching *x, const struct message_row *row, const struct summary *sum, int64_t saved, unsigned items)
 {
 	struct buf *b = &x->s->out;
 	size_t start = b->n;
@@ -148,7 +149,7 @@ static void put_message(struct fetching *x, const struct message_row *row, const
 
 	if (sum != NULL && sum->email == 0) {
 		x->is_missing = true;
-		return;
+		return ERR_OK;
 	}
 	imap_put_fetch(b, x->s->tongue, row);
 	x->is_first = true;
@@ -166,6 +167,7 @@ static void put_message(struct fetching *x, const struct message_row *row, const
 		x->e = e;
 	if (e == ERR_OK)
 		buf_add_bytes(b, ")\r\n", 3);
+	return e;
 }
 
 static enum err mark_seen(struct fetching *x, struct message_row *rows, size_t n, bool *was_marked)
@@ -193,6 +195,15 @@ static enum err mark_seen(struct fetching *x, struct message_row *rows, size_t n
 	return ERR_OK;
 }
 
+/* The client was not told of it, and hears at the end of the command that they are as they were. */
+static enum err unmark_seen(struct fetching *x, const struct uid_set *unseen)
+{
+	static const struct flags_change change = { .op = FLAGS_REMOVE, .flags = FLAG_SEEN };
+	uint64_t modseq;
+
+	return unseen->n > 0 ? view_store_flags(x->s->view, x->s->mailbox_id, unseen, &change, &x->arena, NULL, &modseq) : ERR_OK;
+}
+
 static enum err put_batch(struct fetching *x, struct message_row *rows, size_t n)
 {
 	bool needs_record = fetch_needs_record(&x->f), needs_summary = needs_record || (x->f.items & FETCH_NUMBERS);
@@ -201,6 +212,7 @@ static enum err put_batch(struct fetching *x, struct message_row *rows, size_t n
 	struct summary sums[IMAP_BATCH];
 	uint32_t emails[IMAP_BATCH];
 	int64_t saved[IMAP_BATCH] = { 0 };
+	struct uid_set unseen = { 0 };
 
 	if (x->f.sets_seen && !x->s->is_readonly && imap_may(x->s, x->s->mailbox_id, RIGHT_SEEN) == ERR_OK)
 		TRY(mark_seen(x, rows, n, was_marked));
@@ -221,10 +233,11 @@ static enum err put_batch(struct fetching *x, struct message_row *rows, size_t n
 		unsigned items = x->f.items;
 		if (was_marked[i])  /* with the UID where every change of flags has it (RFC 7162 §3.2.4) */
 			items |= FETCH_FLAGS | (tongue.is_condstore ? FETCH_MODSEQ : 0) | (imap_adds_uid(tongue) ? FETCH_UID : 0);
-		put_message(x, &rows[i], needs_summary ? &sums[i] : NULL, saved[i], items);
+		if (put_message(x, &rows[i], needs_summary ? &sums[i] : NULL, saved[i], items) != ERR_OK && was_marked[i])
+			uid_set_add(&unseen, &x->arena, rows[i].uid, rows[i].uid);
 		imap_spill(x->s);
 	}
-	return ERR_OK;
+	return unmark_seen(x, &unseen);
 }
 
 static enum err put_all(struct fetching *x, const struct uid_set *set, bool by_uid)
