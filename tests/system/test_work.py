@@ -116,10 +116,10 @@ def test_many_at_once(server):
     fill(c, "From", 100)
     c.command("c CREATE To", "c OK")
     c.command("s SELECT From", "s OK")
-    check("COPY of 100", of(2, commands(c, 2, "COPY 1:100 To")), calls=13, wakes=3, syncs=1, bytes=33000, allocs=540)
+    check("COPY of 100", of(2, commands(c, 2, "COPY 1:100 To")), calls=12, wakes=3, syncs=1, bytes=24800, allocs=340)
     c.command("s SELECT To", "s OK")
     check("EXPUNGE of 100", of(1, commands(c, 1, "EXPUNGE"), commands(c, 1, "STORE 1:100 +FLAGS.SILENT (\\Deleted)")),
-          calls=13, wakes=3, syncs=1, bytes=24800, allocs=635)
+          calls=12, wakes=3, syncs=1, bytes=24800, allocs=560)
     c.close()
 
 
@@ -133,7 +133,7 @@ def test_append(server):
         for _ in range(20):
             c.send(commands_of)
             c.until("p OK")
-    check("APPEND of 4 kB", server.work.of(20, run), calls=15, wakes=3, syncs=2, bytes=21000, allocs=27)  # 64 kB of zeros for 16 of them
+    check("APPEND of 4 kB", server.work.of(20, run), calls=14, wakes=3, syncs=2, bytes=21000, allocs=28)  # 64 kB of zeros for 16 of them
     c.close()
 
 
@@ -223,7 +223,7 @@ def test_sessions(server):
             c.command("s SELECT INBOX", "s OK")
             c.command("q LOGOUT", "q OK")
             c.close()
-    check("LOGIN, SELECT, LOGOUT", server.work.of(10, run), calls=74, wakes=15, bytes=0, allocs=92)
+    check("LOGIN, SELECT, LOGOUT", server.work.of(10, run), calls=70, wakes=15, bytes=0, allocs=87)
 
 
 def test_news_of_a_waiting_session(server):
