@@ -474,13 +474,14 @@ static enum err read_record(struct bodies *b, const struct place *from, char *p,
 
 enum err bodies_copy(struct bodies *b, const struct place *from, uint32_t email, struct place *to, bool *is_whole)
 {
-	uint64_t end, size = RECORD_HEADER + from->size;
+	uint64_t end;
 	enum err e;
 
 	*is_whole = false;
 	TRY(bodies_file_size(b, from->file, &end));
-	if (from->at > end || size > end - from->at)  /* no room is made for a size that cannot be true */
+	if (from->at > end || end - from->at < RECORD_HEADER || end - from->at - RECORD_HEADER < from->size)  /* no room is made for a size that cannot be true */
 		return ERR_CORRUPT;
+	uint64_t size = RECORD_HEADER + from->size;
 	char *p = mem_alloc(size);
 	e = read_record(b, from, p, email, is_whole);
 	if (e == ERR_OK) {

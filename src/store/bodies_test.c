@@ -70,6 +70,29 @@ TEST(no_zeros_ahead_of_large_records)
 	test_dir_remove(folder);
 }
 
+/* What a damaged row says of a place is not believed. */
+TEST(places_that_cannot_be)
+{
+	static const struct place cases[] = { { 1, 0, UINT64_MAX - 10 }, { 1, 0, UINT64_MAX - 23 }, { 1, 1, 1 << 20 }, { 1, 1 << 20, 10 }, { 1, 60, 20 }, { 2, 0, 10 } };
+	CLEANUP(disk_dir_close) struct disk_dir *dir = NULL;
+	CLEANUP(bodies_close) struct bodies *b = NULL;
+	const char *folder = test_dir();
+	struct place place, to;
+	bool is_whole;
+
+	EXPECT_OK(disk_dir_open(folder, &dir));
+	EXPECT_OK(bodies_open(dir, &b));
+	append(b, 7, &place);
+	EACH(cases, c) {
+		EXPECT_ERR(bodies_copy(b, c, 7, &to, &is_whole), ERR_CORRUPT);
+		EXPECT_OK(bodies_check(b, c, 7, &is_whole));
+		EXPECT(!is_whole);
+	}
+	EXPECT_OK(bodies_copy(b, &place, 7, &to, &is_whole));
+	EXPECT(is_whole);
+	test_dir_remove(folder);
+}
+
 #ifdef FACTEUR_FAULT
 enum { RECORDS = 6 };
 
