@@ -159,7 +159,7 @@ static void on_watch(void *context, UNUSED struct channel *ch, struct message *m
 	const uint8_t flags[2] = { mask != 0, tells || (on && !has_heard) };
 	if (c != NULL && on)
 		c->gates |= (uintptr_t)1 << r->index;
-	if (c && c->state == SLOT_RUNNING)
+	if (c && c->ch)  /* also of one that starts: it was asked for with what was known then */
 		channel_notify(c->ch, NOTICE_CELL_WATCHED, str_make(flags, sizeof flags), NULL, 0);
 }
 

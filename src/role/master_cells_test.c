@@ -13,8 +13,8 @@ struct world {
 	struct master   master;
 	struct channel *other[OTHERS];   /* the test's ends */
 	struct channel *alice, *bob;     /* what their cells would hold */
-	bool            keys_are_slow;
-	uint32_t        key_call, spawned_epoch, next_pid;
+	bool            keys_are_slow, nursery_is_slow;
+	uint32_t        spawn_call, key_call, spawned_epoch, next_pid;
 	uint64_t        started[40];     /* accounts whose keys were asked for, in order */
 	uint32_t        start_calls[40];
 	size_t          start_count;
@@ -95,9 +95,16 @@ static const struct channel_handler cell_side[] = {
 	{ NOTICE_CELL_ATTACH, on_cell_attach }, { NOTICE_CELL_WATCHED, on_watched }, { NOTICE_CONNECT, ignore }, { 0 },
 };
 
-static void on_spawn(void *context, struct channel *ch, struct message *m)
+static void spawned(struct world *w)
 {
 	CLEANUP(buf_free) struct buf b = BUF(16);
+
+	put_u32(&b, ++w->next_pid);
+	channel_reply(w->other[NURSERY], w->spawn_call, ERR_OK, buf_str(&b), NULL, 0);
+}
+
+static void on_spawn(void *context, UNUSED struct channel *ch, struct message *m)
+{
 	struct world *w = context;
 	struct scan s = scan_of(m->body);
 	struct channel **cell = get_u64(&s) == ALICE ? &w->alice : &w->bob;
@@ -105,8 +112,9 @@ static void on_spawn(void *context, struct channel *ch, struct message *m)
 	w->spawned_epoch = get_u32(&s);
 	*cell = channel_new(m->fds[0], ROLE_CELL, ROLE_MASTER, cell_side, w, NULL);
 	m->fds[0] = -1;
-	put_u32(&b, ++w->next_pid);
-	channel_reply(ch, m->call, ERR_OK, buf_str(&b), NULL, 0);
+	w->spawn_call = m->call;
+	if (!w->nursery_is_slow)
+		spawned(w);
 }
 
 static void on_changed(void *context, UNUSED struct channel *ch, struct message *m)
@@ -263,6 +271,21 @@ TEST(a_cell_tells_changes_of_its_own_account_only)
 	EXPECT_INT(w->modseq, 6);                       /* a session of it may be about to wait */
 	watches(w, ALICE, true);
 	assert_string_equal(w->watched, "10");
+	end(w);
+}
+
+/* The nursery has been told already whether anybody waits: a cell that does not hear of it keeps its changes to itself. */
+TEST(who_begins_to_wait_while_a_cell_starts)
+{
+	struct world *w = begin();
+
+	w->nursery_is_slow = true;
+	tell(w, w->other[QUEUE], NOTICE_WAKE, ALICE, 0, 0);
+	EXPECT(w->alice != NULL);
+	watches(w, ALICE, true);
+	assert_string_equal(w->watched, "11");
+	spawned(w);
+	rounds(w);
 	end(w);
 }
 
