@@ -1,10 +1,11 @@
 /* An account on a disk that lies: pages, values and bodies are changed, then a client opens it and reads, searches, copies and expunges
- * all there is. The input is a list of changes; the account is the same before each. Whatever it holds, nothing may crash or hang. */
+ * all there is, it is looked through for damage, and its files of bodies are compacted. The input is a list of changes; the account is the same before each. Whatever it holds, nothing may crash or hang. */
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/test.h"
 #include "db/db.h"
 #include "imap/engine.h"
+#include "store/damage.h"
 #include "store/view.h"
 #include "submit/account.h"
 #include <assert.h>
@@ -61,7 +62,7 @@ static const char *const changes[] = {  /* each names ?2, so both can be bound *
 	"UPDATE shared SET live = ?2, total = -?2",
 	"INSERT OR REPLACE INTO gap VALUES (?2, 1)",
 	"INSERT OR REPLACE INTO subscription SELECT ?1 WHERE ?2 IS NOT NULL",
-	"INSERT OR REPLACE INTO body_file VALUES (?2, ?2)",
+	"INSERT OR REPLACE INTO body_file VALUES (?2 & 3, ?2)",
 	"UPDATE reference SET thread = ?2",
 	"UPDATE email SET summary = substr(summary, 1, ?2)",
 	"UPDATE email SET summary = CAST(substr(summary, 1, ?2) || ?1 || substr(summary, ?2 + 1 + length(?1)) AS BLOB)",
@@ -83,8 +84,13 @@ static void talk(const char *script)
 		imap_engine.close(state);
 	}
 	session_test_free(s);
-	for (int i = 0; i < 5 && view_tick(account.view); i++)
+	struct damage damage;
+	CLEANUP(arena_free) struct arena a = { 0 };
+	(void)!damage_look(account.view, 0, &a, &damage);
+	view_compact(account.view);
+	for (int i = 0; i < 9 && view_tick(account.view); i++)
 		;
+	(void)!damage_look(account.view, 0, &a, &damage);
 	(void)!view_close(account.view);
 }
 
