@@ -134,8 +134,10 @@ enum err imap_may_create(struct imap_session *s, struct str path, struct arena *
 	while ((end = str_rchr(path, MAILBOX_SEPARATOR)) > 0) {
 		path = str_sub(path, 0, (size_t)end);
 		enum err e = imap_find(s, path, RIGHT_CREATE, a, &parent);
-		if (e != ERR_NOTFOUND || view_mailbox_find(s->view, path, a, &parent) == ERR_OK)
+		if (e != ERR_NOTFOUND)
 			return e;
+		if (view_mailbox_find(s->view, path, a, &parent) == ERR_OK)
+			return ERR_DENIED;  /* he does not see it: the same as where nothing is */
 	}
 	return ERR_DENIED;  /* the top of the account is its owner's */
 }
