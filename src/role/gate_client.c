@@ -45,23 +45,32 @@ static void slot_give(struct gate *g, const struct client *c)
 
 /* ---- ending */
 
-void client_end(struct client *c)
+/* It counts for nobody any more. */
+static void leave(struct client *c)
 {
-	struct gate *g = c->gate;
-
+	if (c->has_left)
+		return;
+	c->has_left = true;
 	if (c->member.of)
 		log_info("session ended protocol=%s session=%llu account=%llu seconds=%lld bytes_in=%llu bytes_out=%llu",
 		         protocol_name(c->protocol), (unsigned long long)c->session,
 		         (unsigned long long)c->member.grant.account, (long long)(clock_wall_s() - c->since_s),
 		         (unsigned long long)c->stream.bytes_in, (unsigned long long)c->stream.bytes_out);
+	session_leave(c);
+	admission_leave(c->gate->admissions, (enum protocol)c->protocol, &c->peer);
+}
+
+void client_end(struct client *c)
+{
+	struct gate *g = c->gate;
+
 	login_end(c);
 	web_end(c);
 	session_drop(c);
-	session_leave(c);
+	leave(c);
 	loop_timer_stop(g->loop, &c->timer);
 	loop_unwatch(g->loop, &c->watch);
 	stream_close(&c->stream);
-	admission_leave(g->admissions, (enum protocol)c->protocol, &c->peer);
 	slot_give(g, c);
 	buf_free(&c->out);
 	mem_free(c->login_name);
@@ -100,28 +109,42 @@ bool client_flush(struct client *c, bool *is_gone)
 	return false;
 }
 
+static bool has_hung_up(const struct client *c)
+{
+	char dropped[LINGER_PIECE];
+
+	return recv(c->stream.fd, dropped, sizeof dropped, MSG_DONTWAIT) == 0;
+}
+
 static void lingering_ready(void *context, unsigned events)
 {
 	struct client *c = context;
-	char dropped[LINGER_PIECE];
 
-	if ((events & LOOP_GONE) || recv(c->stream.fd, dropped, sizeof dropped, MSG_DONTWAIT) == 0)
+	if ((events & LOOP_GONE) || has_hung_up(c))
 		client_end(c);
 }
 
-/* All of out is sent. Who asks for a web page may still be sending what was refused: closing now would answer that with a reset, and the
- * reset would take our answer from him. So the rest is read and dropped, for a moment. */
+/* All of out is sent. The client may still be sending what was refused (a web page, a literal that is too large, a line without an end): closing now
+ * would answer that with a reset, and the reset may take our last word from it. So the rest is read and dropped, for a moment; not by a gate that ends
+ * itself, whom everybody would have to wait for. */
 static void finish(struct client *c)
 {
-	if (c->protocol != PROTOCOL_HTTP) {
+	struct gate *g = c->gate;
+
+	if (g->stops || g->drains) {
 		client_end(c);
 		return;
 	}
 	if (c->stream.tls)
 		tls_close(c->stream.tls);
 	shutdown(c->stream.fd, SHUT_WR);
+	if (has_hung_up(c)) {
+		client_end(c);
+		return;
+	}
+	leave(c);
 	client_watch(c, lingering_ready, LOOP_READ);
-	loop_timer_in(c->gate->loop, &c->timer, LINGER_MS);
+	loop_timer_in(g->loop, &c->timer, LINGER_MS);
 }
 
 static void closing_ready(void *context, unsigned events)

@@ -75,6 +75,7 @@ struct client {
 	uint32_t          slot;
 	uint8_t           phase, protocol;
 	bool              is_printer;
+	bool              has_left;           /* what is said is said; it is counted no more, and its last bytes are dropped */
 	uint64_t          session;
 	int64_t           since_s;            /* connected, then logged in */
 	int64_t           born_ms, heard_ms;  /* accepted; last byte of the client */

@@ -73,6 +73,22 @@ def test_imap_literals(server):
     c.close()
 
 
+def test_last_word_reaches_who_is_still_sending(server):
+    for port, sent, word in ((993, b"a LOGIN {2000000+}\r\n", "* BYE this command is too long"), (110, b"", "-ERR ")):
+        c = server.raw(port, tls=port == 993)
+        c.line()
+        c.send(sent)
+        for _ in range(30):                                    # refused long before its end: no write fails
+            c.send(b"x" * 100000)
+            time.sleep(0.005)
+        expect(c.line().startswith(word), "why it ends")
+        try:
+            rest = c.line()
+        except EOFError:                                       # and the end, no reset
+            continue
+        raise AssertionError(f"nothing is said behind the last word: {rest}")
+
+
 def test_imap_authenticate(server):
     c = tls(server, 993)
     expect(c.command("a AUTHENTICATE PLAIN " + plain(server), "a ")[-1].startswith("a OK"), "SASL-IR")
