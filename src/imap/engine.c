@@ -192,6 +192,15 @@ static bool goes_back(const struct imap_session *s, bool was_asked)
 	return !was_asked && (s->notify->n_owners > 0 || listens_elsewhere(s) || s->guest != NULL);
 }
 
+/* Of other accounts the gate says that they have changed, also to who cannot be parked. */
+static void notice_others(struct imap_session *s)
+{
+	struct str changed = session_take_changed(s->s, &s->cmd.arena);
+
+	if (s->notify != NULL)
+		notify_others_changed(s->notify, changed);
+}
+
 static enum session_next imap_input(void *state)
 {
 	struct imap_session *s = state;
@@ -199,6 +208,7 @@ static enum session_next imap_input(void *state)
 	bool was_asked = false;
 	enum err e;
 
+	notice_others(s);
 	while (!session_is_dead(s->s)) {
 		if (s->idle_tag.n > 0 && !end_idle(s, &e))
 			return e == ERR_AGAIN && send_unasked(s) && (s->remote == NULL || s->remote->link != NULL || imap_remote_listen(s)) ? SESSION_PARK

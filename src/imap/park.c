@@ -3,7 +3,7 @@
  * parks; what was expunged meanwhile is still told with the right numbers. The one thing that may not fit is a saved search
  * result ("$"): then an idle session forgets it (RFC 5182 §2.1 lets a server drop it; "$" is then empty), any other session
  * stays attached. So does one whose NOTIFY names more than NOTIFY_RECORD_MAX bytes of mailboxes: it hears its news all the same
- * (SESSION_WAIT_NEWS), for the price of a cell that does not leave. And one that keeps results up to date (RFC 5267): what they are
+ * (SESSION_WAIT_NEWS), also of other accounts (FRAME_WAITS), for the price of a cell that does not leave. And one that keeps results up to date (RFC 5267): what they are
  * made of has no bound that a record could hold.
  *
  * render() speaks for a parked session in IDLE, or with NOTIFY: same news, same words as attached. More than a frame, or what needs the
@@ -108,6 +108,17 @@ static bool get_parked(struct str record, struct parked *p)
 	return get_end(&s) && (version == PARK_VERSION || (version == PARK_ELSEWHERE && p->owner != 0 && !p->is_selected)) && p->saved.n % 8 == 0;
 }
 
+/* Said whether it can be parked or not. */
+static void wait_for_others(const struct imap_session *s)
+{
+	if (s->notify == NULL || s->notify->n == 0)
+		return;
+	session_waits_for_own(s->s);
+	for (size_t i = 0; i < s->notify->n_owners; i++)
+		session_waits_for(s->s, s->notify->owners[i].account, s->notify->owners[i].told,
+		                  s->notify->owners[i].must_look || s->notify->owners[i].could_not_ask ? WAIT_COULD_NOT_ASK : WAIT_ASKS_ONCE);
+}
+
 bool imap_park(void *state, struct buf *record, uint64_t *modseq)
 {
 	struct imap_session *s = state;
@@ -115,8 +126,10 @@ bool imap_park(void *state, struct buf *record, uint64_t *modseq)
 	struct parked p = { .tongue = s->tongue, .is_readonly = s->is_readonly, .is_selected = s->selected != NULL,
 	                    .errors = (uint16_t)s->errors, .idle_tag = s->idle_tag, .rights = (uint16_t)s->told_rights };
 
-	if (s->contexts != NULL || (s->saved.n > PARK_SAVED_MAX && s->idle_tag.n == 0))
+	if (s->contexts != NULL || (s->saved.n > PARK_SAVED_MAX && s->idle_tag.n == 0)) {
+		wait_for_others(s);
 		return false;
+	}
 	for (size_t i = 0; i < s->saved.n && s->saved.n <= PARK_SAVED_MAX; i++) {
 		put_u32(&saved, s->saved.r[i].first);
 		put_u32(&saved, s->saved.r[i].last);
@@ -144,13 +157,9 @@ bool imap_park(void *state, struct buf *record, uint64_t *modseq)
 		p.has_notify = true;
 		p.notify = buf_str(&notify);
 	}
-	if (s->notify != NULL && s->notify->n > 0) {
+	if (s->notify != NULL && s->notify->n > 0)
 		*modseq = s->notify->told;
-		session_waits_for_own(s->s);
-		for (size_t i = 0; i < s->notify->n_owners; i++)
-			session_waits_for(s->s, s->notify->owners[i].account, s->notify->owners[i].told,
-			                  s->notify->owners[i].must_look || s->notify->owners[i].could_not_ask ? WAIT_COULD_NOT_ASK : WAIT_ASKS_ONCE);
-	}
+	wait_for_others(s);
 	put_parked(record, &p);
 	return !record->failed && !notify.failed;
 }

@@ -35,6 +35,10 @@ enum frame {
 	FRAME_RENDERED,    /* u32 index, u8 enum rendered, u64 modseq, str record, str bytes */
 	FRAME_REFUSED,     /* master or cell: no session now: u8 enum err, str sentence for the client */
 	FRAME_STAYS,       /* (empty) this session cannot be parked now */
+	FRAME_WAITS,       /* one that cannot be parked waits all the same: as the str of PARK that says for whom, never empty. Holds until
+	                    * CHANGED, the next WAITS or PARK */
+	/* gate -> cell */
+	FRAME_CHANGED,     /* the answer: as session_open.changed. Counts as one byte of DATA, so that no PARK is agreed to that knows nothing of it */
 };
 
 enum rendered {

@@ -11,7 +11,8 @@
 #include <pthread.h>
 #include <unistd.h>
 
-enum { PARK_AFTER_MS = 2000, RENDER_BYTES_MAX = 12 * 1024, GUESTS_MAX = 100, GUEST_MAX = 50 /* of the same account */, GUEST_TAKES_MS = 30000, GUESTS_WAITING_MAX = 3 };
+enum { PARK_AFTER_MS = 2000, RENDER_BYTES_MAX = 12 * 1024, GUESTS_MAX = 100, GUEST_MAX = 50 /* of the same account */, GUEST_TAKES_MS = 30000, GUESTS_WAITING_MAX = 3,
+       CHANGED_MAX = 8 * 8 * PARK_WAITS_MAX };
 
 struct attached {
 	struct pool        *pool;
@@ -78,6 +79,7 @@ static void session_end(struct session *s)
 	buf_free(&s->in);
 	buf_free(&s->out);
 	buf_free(&s->waits);
+	buf_free(&s->changed);
 	arena_free(&s->arena);
 	mem_free(s);
 }
@@ -172,6 +174,24 @@ static bool session_begin(struct session *s)
 	return s->state != NULL;
 }
 
+static void put_waits(const struct session *s, struct buf *b)
+{
+	if (s->waits.n == 0)
+		return;
+	put_bool(b, s->waits_own);
+	buf_add(b, buf_str(&s->waits));
+}
+
+/* It stays, and what happens in its own account is heard here. Of others the gate says it. */
+static void say_waits(struct session *s)
+{
+	CLEANUP(buf_free) struct buf waits = BUF(1 + PARK_WAITS_MAX * PARK_WAIT_SIZE);
+
+	put_waits(s, &waits);
+	if (waits.n > 0 && s->guest == 0 && session_frame(s, FRAME_WAITS, buf_str(&waits), STR_NONE) != ERR_OK)
+		log_debug("what a session waits for was not said");
+}
+
 /* Offers the session to the gate. False: it cannot be parked now. */
 static bool session_park(struct session *s, bool wants_news)
 {
@@ -181,17 +201,18 @@ static bool session_park(struct session *s, bool wants_news)
 	buf_free(&s->waits);
 	s->waits = BUF(PARK_WAITS_MAX * PARK_WAIT_SIZE);
 	s->waits_own = false;
-	if (s->engine->park == NULL || session_has_input(s) || s->is_eof || !s->engine->park(s->state, &record, &modseq) ||
-	    record.failed)
+	if (s->engine->park == NULL || session_has_input(s) || s->is_eof)
 		return false;
+	if (!s->engine->park(s->state, &record, &modseq) || record.failed) {
+		if (wants_news)
+			say_waits(s);
+		return false;
+	}
 	put_u64(&frame, s->bytes_in);
 	put_u64(&frame, modseq);
 	put_bool(&frame, wants_news);
 	put_str(&frame, buf_str(&record));
-	if (s->waits.n > 0) {
-		put_bool(&waits, s->waits_own);
-		buf_add(&waits, buf_str(&s->waits));
-	}
+	put_waits(s, &waits);
 	put_str(&frame, buf_str(&waits));
 	s->owner->host.parked(s->owner->host.context, wants_news);
 	if (session_frame(s, FRAME_PARK, buf_str(&frame), STR_NONE) != ERR_OK)
@@ -363,6 +384,7 @@ static void take(struct attached *at, int fd, enum attach kind, uint64_t guest)
 	s->owner = at;
 	s->in = BUF(SESSION_IN_MAX + FRAME_MAX);
 	s->out = BUF(SESSION_OUT_FULL + FRAME_MAX);
+	s->changed = BUF(CHANGED_MAX);
 	s->epoch = UINT32_MAX;
 	s->is_render = kind == ATTACH_RENDER;
 	s->is_counted = true;

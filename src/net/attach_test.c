@@ -8,7 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-struct echo { struct session *s; int lines; bool wants_news; };
+struct echo { struct session *s; int lines; bool wants_news, stays; };
 static char pages[100000];
 static _Atomic int newest;   /* what has changed: an echo that wants to hear says it once */
 
@@ -36,6 +36,9 @@ static enum session_next echo_input(void *state)
 	struct str line;
 	static _Atomic int told;
 	int now = newest;
+	struct str changed = session_take_changed(e->s, session_arena(e->s));
+	if (changed.n > 0)
+		session_printf(e->s, "changed %.*s\r\n", STR_ARG(changed));
 	if (e->wants_news && told != now)
 		session_printf(e->s, "news %d\r\n", told = now);
 	while (session_line(e->s, 1000, &line) == ERR_OK) {
@@ -48,17 +51,24 @@ static enum session_next echo_input(void *state)
 		if (str_eq(line, STR("pages")))
 			session_write(e->s, str_make(pages, sizeof pages));
 		session_printf(e->s, "%d %.*s\r\n", ++e->lines, STR_ARG(line));
-		if (str_eq(line, STR("idle")))
+		e->stays |= str_eq(line, STR("stay"));
+		if (str_eq(line, STR("idle")) || e->stays)
 			return SESSION_PARK;
 		e->wants_news |= str_eq(line, STR("watch"));
 	}
-	return e->wants_news ? SESSION_WAIT_NEWS : SESSION_WAIT;
+	return e->stays ? SESSION_PARK : e->wants_news ? SESSION_WAIT_NEWS : SESSION_WAIT;
 }
 
 static bool echo_park(void *state, struct buf *record, uint64_t *modseq)
 {
+	struct echo *e = state;
+
+	if (e->stays) {
+		session_waits_for(e->s, 8, (uint64_t)e->lines, WAIT_ASKS_ONCE);
+		return false;
+	}
 	*modseq = 7;
-	buf_printf(record, "%d", ((struct echo *)state)->lines);
+	buf_printf(record, "%d", e->lines);
 	return true;
 }
 
@@ -269,6 +279,46 @@ TEST(who_wants_to_hear_of_changes_hears_without_a_word)
 	expect_data(deaf, "1 x\r\n");
 	close(fd);
 	close(deaf);
+	end(&f);
+}
+
+static void expect_waits(int fd, uint64_t modseq)
+{
+	char room[FRAME_MAX];
+	enum frame type;
+	struct str bytes;
+
+	EXPECT_OK(next_frame(fd, room, &type, &bytes));
+	EXPECT_INT(type, FRAME_WAITS);
+	struct scan s = scan_of(bytes);
+	EXPECT(!get_bool(&s));
+	EXPECT_INT(get_u64(&s), 8);
+	EXPECT_INT(get_u64(&s), modseq);
+	EXPECT_INT(get_u8(&s), WAIT_ASKS_ONCE);
+	EXPECT(get_end(&s));
+}
+
+/* One that cannot be parked says for whom it waits, and hears of them, also in the middle of a line of its client. */
+TEST(who_stays_hears_of_others)
+{
+	struct fixture f;
+
+	begin(&f);
+	int fd = attach(&f, 5, NULL, ATTACH_SESSION);
+	expect_data(fd, "hello alice\r\n");
+	EXPECT_OK(frame_send(fd, FRAME_DATA, STR("stay\r\n"), 0));
+	expect_data(fd, "1 stay\r\n");
+	expect_waits(fd, 1);
+	EXPECT_OK(frame_send(fd, FRAME_CHANGED, STR("12345678"), 0));
+	expect_data(fd, "changed 12345678\r\n");
+	expect_waits(fd, 1);
+	EXPECT_OK(frame_send(fd, FRAME_DATA, STR("he"), 0));
+	EXPECT_OK(frame_send(fd, FRAME_CHANGED, STR("abcdefgh"), 0));
+	expect_data(fd, "changed abcdefgh\r\n");
+	EXPECT_OK(frame_send(fd, FRAME_DATA, STR("re\r\n"), 0));
+	expect_data(fd, "2 here\r\n");
+	expect_waits(fd, 2);
+	close(fd);
 	end(&f);
 }
 

@@ -218,6 +218,7 @@ bool member_park(UNUSED struct parked *p, struct member *m, struct str frame)
 	if (!get_end(&s) || record.n == 0)
 		return false;
 	visits_doubt(m);
+	m->listens = false;
 	m->waits_own = wants_news;
 	if (wants_news && waits.n > 0 && !visits_begin(m, waits)) {
 		m->waits_own = false;
@@ -232,6 +233,18 @@ bool member_park(UNUSED struct parked *p, struct member *m, struct str frame)
 		parked_want(a, false);
 	render_soon(a);
 	return true;
+}
+
+bool member_waits(struct member *m, struct str frame)
+{
+	bool is_read;
+
+	visits_doubt(m);
+	is_read = frame.n > 0 && visits_begin(m, frame);
+	visits_end(m);
+	m->waits_own = false;  /* of those its own cell knows */
+	m->listens = is_read;
+	return is_read;
 }
 
 /* ---- rendering */

@@ -4,7 +4,7 @@
  *
  * A session that looks into other accounts waits for their changes (visits), and is attached again when there are some: its own cell asks
  * the other ones what they are. For which account it waits its cell says, which may have been broken into: so master is asked whether it may, and of an
- * account that shares nothing with it it learns nothing.
+ * account that shares nothing with it it learns nothing. A session that cannot be parked waits so, too: its cell is told.
  *
  * Intrusive: a connection embeds a struct member; a parked one costs that and its record. The host writes to clients
  * and talks to master. Callbacks may make their own member leave, no other one. */
@@ -27,6 +27,7 @@ struct member {   /* all zeros: of no account */
 	uint32_t       place;       /* in the running render, from 1 */
 	uint8_t        protocol;    /* enum protocol */
 	bool           is_parked, wants_news;
+	bool           listens;     /* attached, and its cell is told once when what it waits for has changed */
 	bool           is_busy;     /* the client has not read the last news: no more before it has; see parked_again() */
 };
 
@@ -39,6 +40,8 @@ struct parked_host {
 	/* A parked session: KEEP: tell the client bytes (m already has the new record); ATTACH: attach it again;
 	 * BYE: tell and close. */
 	void (*news)(void *context, struct member *m, enum rendered how, struct str bytes);
+	/* An attached one that listens: FRAME_CHANGED to its cell. False: not now. */
+	bool (*changed)(void *context, struct member *m, struct str accounts);
 	void (*revoked)(void *context, struct member *m);          /* its grant is older than the account's epoch: ends now */
 };
 
@@ -52,6 +55,8 @@ void member_enter(struct parked *p, struct member *m);
 void member_leave(struct parked *p, struct member *m);      /* harmless when it never entered */
 /* Parks with what FRAME_PARK says (copied). False: the frame is malformed, or there is no record. */
 bool member_park(struct parked *p, struct member *m, struct str frame);
+/* It cannot be parked, and waits for others as FRAME_WAITS says. False: the frame is malformed. */
+bool member_waits(struct member *m, struct str frame);
 /* It is attached again: no news from here on. The record stays until member_forget() or the next member_park(). */
 void member_wake(struct parked *p, struct member *m);
 void member_forget(struct member *m);

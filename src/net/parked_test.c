@@ -15,6 +15,7 @@ struct world {
 	uint64_t       asked[50][2];  /* MAY_WAIT: guest and owner, not answered yet */
 	int            asks, asked_n;
 	enum err       shares;        /* the answer */
+	bool           takes_nothing; /* the cell of one that is attached */
 	char           told[4000];    /* "1:KEEP:bytes;" by session number, "watch:7:1;" */
 };
 
@@ -64,13 +65,27 @@ static void on_news(void *context, struct member *m, enum rendered how, struct s
 		member_wake(w->parked, m);
 }
 
+static bool on_changed(void *context, struct member *m, struct str accounts)
+{
+	struct world *w = context;
+	struct scan s = scan_of(accounts);
+
+	if (w->takes_nothing)
+		return false;
+	tell(w, "%d:CHANGED:", number_of(m));
+	while (!scan_done(&s))
+		tell(w, "%d ", (int)get_u64(&s));
+	tell(w, ";");
+	return true;
+}
+
 static void on_revoked(void *context, struct member *m)
 {
 	((struct world *)context)->revoked++;
 	member_leave(((struct world *)context)->parked, m);
 }
 
-static const struct parked_host host = { on_watch, on_may_wait, on_attach, on_news, on_revoked };
+static const struct parked_host host = { on_watch, on_may_wait, on_attach, on_news, on_changed, on_revoked };
 
 static void begin(struct world *w)
 {
@@ -293,6 +308,7 @@ TEST(waits_for_several)
 	assert_string_equal(w.told, "1:ATTACH:;");
 	EXPECT_STR(str_of(changed(&s)), "9 ");
 	parked_changed(w.parked, 8, 21);       /* while it is attached */
+	turn(&w);
 	park_with_both(&w, &s, 11, 20, 30);    /* 9 was asked, whatever it said: not again before it changes again */
 	turn(&w);
 	assert_string_equal(w.told, "1:ATTACH:;1:ATTACH:;");
@@ -306,6 +322,73 @@ TEST(waits_for_several)
 	park(&w, &s, 11, false);
 	member_leave(w.parked, &s.m);
 	EXPECT(strstr(w.told, "watch:8:0;") != NULL);
+	end(&w);
+}
+
+static void listen_to_both(struct session *s, uint64_t eight, uint64_t nine)
+{
+	CLEANUP(buf_free) struct buf b = BUF(100);
+
+	put_bool(&b, true);
+	add_wait(&b, 8, eight, WAIT_ASKS_ONCE);
+	add_wait(&b, 9, nine, WAIT_ASKS_ONCE);
+	EXPECT(member_waits(&s->m, buf_str(&b)));
+}
+
+/* One that cannot be parked: its cell is told, once each time that it has said what it waits for, and of its own account nothing. */
+TEST(who_stays_attached_listens)
+{
+	struct world w;
+	struct session s;
+
+	begin(&w);
+	enter(&w, &s, 1, 7);
+	EXPECT(!member_waits(&s.m, STR("")) && !member_waits(&s.m, STR("\1abc")));
+	listen_to_both(&s, 20, 30);
+	turn(&w);
+	assert_string_equal(w.told, "1:CHANGED:9 8 ;watch:9:1;watch:8:1;");
+	w.told[0] = 0;
+	parked_changed(w.parked, 7, 11);
+	listen_to_both(&s, 20, 30);
+	turn(&w);
+	assert_string_equal(w.told, "");
+	parked_changed(w.parked, 8, 21);
+	turn(&w);
+	assert_string_equal(w.told, "1:CHANGED:8 ;");
+	w.told[0] = 0;
+	parked_changed(w.parked, 9, 31);      /* while it looks */
+	turn(&w);
+	assert_string_equal(w.told, "");
+	listen_to_both(&s, 21, 30);
+	turn(&w);
+	assert_string_equal(w.told, "1:CHANGED:9 ;");
+	w.told[0] = 0;
+	listen_to_both(&s, 21, 31);
+	w.takes_nothing = true;
+	parked_changed(w.parked, 8, 22);
+	turn(&w);
+	assert_string_equal(w.told, "");
+	w.takes_nothing = false;
+	parked_changed(w.parked, 9, 32);      /* or a second later */
+	turn(&w);
+	assert_string_equal(w.told, "1:CHANGED:9 8 ;");
+	w.told[0] = 0;
+	w.shares = ERR_NOTFOUND;              /* and nothing is shared with it any more: it hears of that, and then no more */
+	listen_to_both(&s, 22, 32);
+	parked_changed(w.parked, 8, 23);
+	turn(&w);
+	assert_string_equal(w.told, "1:CHANGED:8 ;");
+	w.told[0] = 0;
+	parked_changed(w.parked, 8, 24);
+	listen_to_both(&s, 23, 32);
+	turn(&w);
+	assert_string_equal(w.told, "");
+	w.shares = ERR_OK;
+	park_with_both(&w, &s, 11, 23, 32);
+	parked_changed(w.parked, 9, 33);
+	turn(&w);
+	EXPECT(strstr(w.told, "1:ATTACH:;") != NULL && strstr(w.told, "CHANGED") == NULL);
+	member_leave(w.parked, &s.m);
 	end(&w);
 }
 

@@ -169,6 +169,11 @@ static bool take_frame(struct relay *r, enum frame type, struct str bytes)
 			return true;
 		how = RELAY_PARKED;
 		break;
+	case FRAME_WAITS:
+		if (r->owner->waits != NULL && r->owner->waits(r->context, bytes))
+			return true;
+		log_error("malformed WAITS from cell");
+		break;
 	case FRAME_LOGOUT:
 		how = RELAY_LOGOUT;
 		break;
@@ -276,6 +281,14 @@ void relay_give(struct relay *r, struct str bytes)
 	buf_add(&r->to_cell, bytes);
 	flush_cell(r);
 	arm(r);
+}
+
+bool relay_changed(struct relay *r, struct str accounts)
+{
+	if (!r->is_running || r->is_eof || r->cell_is_deaf || r->to_cell.n > 0 || !give_cell(r, FRAME_CHANGED, accounts))
+		return false;
+	r->sent++;
+	return true;
 }
 
 void relay_stop(struct relay *r)

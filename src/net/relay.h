@@ -24,6 +24,8 @@ struct relay_owner {
 	void (*started)(void *context);
 	/* Once; the relay is idle then and may be stopped or freed here. bytes: valid during the call. */
 	void (*ended)(void *context, enum relay_end how, struct str bytes);
+	/* FRAME_WAITS. False: malformed, the relay ends. May be NULL; the relay is not to be touched here. */
+	bool (*waits)(void *context, struct str bytes);
 };
 
 struct relay {   /* read-only for the owner */
@@ -34,7 +36,7 @@ struct relay {   /* read-only for the owner */
 	const struct relay_owner *owner;
 	void           *context;
 	struct buf      to_cell, to_client;  /* what did not fit; memory only while there is something */
-	uint64_t        sent;                /* DATA bytes given to this pair */
+	uint64_t        sent;                /* DATA bytes given to this pair, and CHANGED as one each */
 	int64_t         heard_ms, moved_ms;  /* when the client last sent; when bytes last went either way to or from it */
 	bool            is_running, has_started, waits_for_start, must_compress;
 	bool            is_eof, eof_sent, cell_is_deaf, cell_is_gone;
@@ -47,6 +49,8 @@ void relay_start(struct relay *r, struct loop *l, struct stream *st, struct loop
                  const struct relay_owner *owner, void *context);
 /* Bytes of the client that came before the relay; at most FRAME_MAX, and only right after relay_start(). */
 void relay_give(struct relay *r, struct str bytes);
+/* FRAME_CHANGED. False: there is no room for it now, or nobody there. */
+bool relay_changed(struct relay *r, struct str accounts);
 /* Closes the pair and frees buffers, except what the client has not read yet: to_client stays for the owner, who
  * frees it. The client's watch stays as it is. Harmless when not running. */
 void relay_stop(struct relay *r);

@@ -19,6 +19,8 @@ struct fixture {
 	enum relay_end how;
 	char           said[1000];     /* with the end */
 	size_t         said_n;
+	char           waits[100];     /* as its newest WAITS said */
+	size_t         waits_n;
 };
 
 static void on_started(void *context) { ((struct fixture *)context)->started++; }
@@ -32,7 +34,17 @@ static void on_ended(void *context, enum relay_end how, struct str bytes)
 		memcpy(f->said, bytes.p, f->said_n);
 }
 
-static const struct relay_owner owner = { on_started, on_ended };
+static bool on_waits(void *context, struct str bytes)
+{
+	struct fixture *f = context;
+
+	f->waits_n = bytes.n;
+	if (bytes.n > 0)
+		memcpy(f->waits, bytes.p, bytes.n);
+	return bytes.n > 0;
+}
+
+static const struct relay_owner owner = { on_started, on_ended, on_waits };
 
 static void begin(struct fixture *f, bool waits_for_start)
 {
@@ -251,6 +263,38 @@ TEST(park_needs_every_byte)
 	EXPECT_INT(f.how, RELAY_PARKED);
 	EXPECT_STR(str_sub(str_make(f.said, f.said_n), f.said_n - 6, 6), "record");
 	EXPECT_STR(hears(f.client, room, sizeof(room)), "a OK\r\n");   /* said before it was parked */
+	end(&f);
+}
+
+/* For one that cannot be parked; if it can after all, not before it has heard of the change. */
+TEST(a_session_that_stays_waits)
+{
+	struct fixture f;
+	char room[FRAME_MAX];
+	struct str bytes;
+
+	begin(&f, false);
+	says(f.client, "a IDLE\r\n");
+	turn(&f);
+	EXPECT_INT(cell_gets(&f, room, &bytes), FRAME_DATA);
+	cell_says(&f, FRAME_WAITS, "for whom");
+	turn(&f);
+	EXPECT_STR(str_make(f.waits, f.waits_n), "for whom");
+	EXPECT(relay_changed(&f.relay, STR("12345678")));
+	cell_offers_park(&f, 8);
+	turn(&f);
+	EXPECT_INT(f.how, 0);
+	EXPECT_INT(cell_gets(&f, room, &bytes), FRAME_CHANGED);
+	EXPECT_STR(bytes, "12345678");
+	cell_offers_park(&f, 9);
+	turn(&f);
+	EXPECT_INT(f.how, RELAY_PARKED);
+	EXPECT(!relay_changed(&f.relay, STR("12345678")));
+	end(&f);
+	begin(&f, false);
+	cell_says(&f, FRAME_WAITS, "");
+	turn(&f);
+	EXPECT_INT(f.how, RELAY_CELL_GONE);
 	end(&f);
 }
 

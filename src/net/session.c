@@ -68,6 +68,11 @@ enum err session_fill(struct session *s, int timeout_ms)
 			s->must_park = true;
 			continue;
 		}
+		if (type == FRAME_CHANGED && s->guest == 0) {
+			buf_add(&s->changed, bytes);
+			s->bytes_in++;
+			return ERR_OK;
+		}
 		if (type != FRAME_DATA) {
 			log_error("unexpected frame from gate type=%d", (int)type);
 			s->is_dead = true;
@@ -119,7 +124,7 @@ enum err session_line_wait(struct session *s, size_t max, int timeout_ms, struct
 
 enum err session_read(struct session *s, size_t max, int timeout_ms, struct str *bytes)
 {
-	if (!session_has_input(s))
+	while (!session_has_input(s))
 		TRY(session_fill(s, timeout_ms));
 	*bytes = str_sub(str_make(s->in.p + s->in_at, s->in.n - s->in_at), 0, max);
 	s->in_at += bytes->n;
@@ -229,6 +234,14 @@ void session_slim(struct session *s)
 	buf_free(&s->out);
 }
 
+struct str session_take_changed(struct session *s, struct arena *a)
+{
+	struct str changed = str_copy(a, buf_str(&s->changed));
+
+	buf_reset(&s->changed);
+	return changed;
+}
+
 struct session *session_for_test(const struct session_open *info, struct str input, struct buf *output)
 {
 	struct session *s = MEM_NEW(struct session);
@@ -237,6 +250,7 @@ struct session *session_for_test(const struct session_open *info, struct str inp
 	s->info = *info;
 	s->in = BUF(64 << 20);
 	s->waits = BUF(PARK_WAITS_MAX * PARK_WAIT_SIZE);
+	s->changed = BUF(PARK_WAITS_MAX * 8);
 	s->test_out = output;
 	buf_add(&s->in, input);
 	return s;
@@ -259,6 +273,7 @@ void session_test_free(struct session *s)
 {
 	buf_free(&s->in);
 	buf_free(&s->waits);
+	buf_free(&s->changed);
 	arena_free(&s->arena);
 	mem_free(s);
 }

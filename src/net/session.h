@@ -43,9 +43,11 @@ struct engine {
 const struct session_open *session_info(const struct session *s);   /* record is empty here */
 uint64_t session_guest(const struct session *s);                    /* the account whose cell it comes from; 0: from a gate */
 /* For park(): news are not this account's, or is_own not only, but those of others, PARK_WAITS_MAX at most. What is known of that one is modseq;
- * how: ipc/frame.h. */
+ * how: ipc/frame.h. It is asked also when park() says that it cannot be. */
 void session_waits_for(struct session *s, uint64_t account, uint64_t modseq, enum wait how);
 void session_waits_for_own(struct session *s);
+/* Beside those of session_info(): of the accounts that it waits for with WAIT_ASKS_ONCE, those that have changed since it could not be parked, u64 each. */
+struct str session_take_changed(struct session *s, struct arena *a);
 
 /* A line ended by LF (a CR before it is cut off), at most max bytes without the ending; *line is valid until the next read.
  * ERR_AGAIN: not complete yet; ERR_LIMIT: longer than max (the engine answers and closes); ERR_CLOSED. */

@@ -30,6 +30,7 @@ struct session {
 	uint64_t             guest;           /* account; 0: of a gate */
 	bool                 waits_own;       /* beside those in waits, PARK_WAIT_SIZE bytes each (FRAME_PARK); without any, in any case */
 	struct buf           waits;
+	struct buf           changed;         /* session_take_changed() */
 	_Atomic int64_t      offered_ms;      /* a guest's session: parking was offered then; 0: it is not */
 	_Atomic int64_t      waits_since_ms;  /* 0: not waiting, or it cannot be parked before its next command */
 	_Atomic uint32_t     epoch;           /* of its grant; UINT32_MAX before it is known */
@@ -39,7 +40,7 @@ struct session {
 	struct session      *next, **link;    /* in the owner's list */
 };
 
-/* Takes one more frame into `in`, waiting up to timeout_ms. ERR_AGAIN without a frame (timeout 0), ERR_TIMEOUT, ERR_CLOSED. */
+/* Takes one more frame, of the client's bytes into `in`, waiting up to timeout_ms. ERR_AGAIN without a frame (timeout 0), ERR_TIMEOUT, ERR_CLOSED. */
 enum err session_fill(struct session *s, int timeout_ms);
 /* A frame to the other side, waiting for it to read. ERR_TIMEOUT: it does not. */
 enum err session_frame(struct session *s, enum frame type, struct str bytes, struct str more);

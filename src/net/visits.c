@@ -1,6 +1,7 @@
 /* Who waits for changes of other accounts.
  *
- * Visits stay while their member is attached, so that a change between two parkings is not missed; what it waits for is compared when it parks.
+ * Visits stay while their member is attached, so that a change between two parkings is not missed; what it waits for is compared when it parks. One that
+ * cannot be parked listens instead: its cell is told of the change, once, and says anew what it waits for when it has looked.
  *
  * For what a session waits its cell says, and a cell may have been broken into. So each time when there would be something to be told, master is asked
  * first whether the account shares anything with the session's (role/master_pairs.c), and what is new counts from its answer on. Who has
@@ -17,10 +18,12 @@ static bool has_changed(const struct visit *v) { return v->must_look || v->modse
 
 static bool wants_to_look(const struct visit *v, int64_t now_ms) { return has_changed(v) || (v->look_ms != 0 && now_ms >= v->look_ms); }
 
-/* It begins to wait, or there would be something to tell, if it may be told. */
-static bool wants_to_ask(const struct visit *v, int64_t now_ms)
+static bool is_waiting(const struct member *m) { return m->is_parked || m->listens; }
+
+/* It begins to wait, or there would be something to tell, if it may be told. waits: now, or in a moment. */
+static bool wants_to_ask(const struct visit *v, bool waits, int64_t now_ms)
 {
-	bool is_new = v->m->is_parked && v->modseq < v->at->newest && v->asked_at < v->at->newest;
+	bool is_new = waits && v->modseq < v->at->newest && v->asked_at < v->at->newest;
 
 	return !v->is_asked && (v->must_ask || is_new) && now_ms >= v->ask_ms;
 }
@@ -82,6 +85,28 @@ static void ask(struct visit *v)
 		p->host->may_wait(p->context, v->m->of->account, v->at->account);
 }
 
+/* Of what it waits for with WAIT_ASKS_ONCE: has it changed? */
+static bool is_to_be_told(const struct visit *v) { return v->asks_once && wants_to_look(v, loop_now_ms(v->at->table->loop)); }
+
+/* To one that is attached; if its cell takes nothing now, a little later. */
+static void tell_cell(struct visit *at)
+{
+	CLEANUP(buf_free) struct buf changed = BUF(PARK_WAITS_MAX * 8);
+	struct parked *p = at->at->table;
+	struct member *m = at->m;
+
+	for (const struct visit *v = m->visits; v != NULL; v = v->more)
+		if (is_to_be_told(v))
+			put_u64(&changed, v->at->account);
+	if (!p->host->changed(p->context, m, buf_str(&changed))) {
+		wake_at(at->at, loop_now_ms(p->loop) + RETRY_FIRST_MS);
+		return;
+	}
+	buf_reset(&changed);
+	member_changed(m, &changed);
+	m->listens = false;
+}
+
 static void wake_due(void *context)
 {
 	struct parked_account *a = context;
@@ -95,12 +120,16 @@ static void wake_due(void *context)
 			wake_at(a, v->look_ms);
 		if (v->ask_ms > now_ms)
 			wake_at(a, v->ask_ms);
-		else if (wants_to_ask(v, now_ms))
+		else if (wants_to_ask(v, is_waiting(v->m), now_ms))
 			ask(v);
 	}
 	for (struct visit *v = a->visits; v != NULL; v = next) {  /* a goes with the last of them */
 		next = v->next;
-		if (v->m->is_parked && wants_to_look(v, now_ms))
+		if (!is_waiting(v->m) || !wants_to_look(v, now_ms))
+			continue;
+		if (v->m->listens)
+			tell_cell(v);
+		else
 			host->news(host_context, v->m, RENDERED_ATTACH, STR(""));
 	}
 }
@@ -216,7 +245,7 @@ static void visit_again(struct member *m, uint64_t account, uint64_t modseq, enu
 	v->is_kept = true;
 	v->must_ask |= !v->may_wait;
 	look_again(v, how == WAIT_COULD_NOT_ASK);
-	if (has_changed(v) || wants_to_ask(v, loop_now_ms(v->at->table->loop)))
+	if (has_changed(v) || wants_to_ask(v, true, loop_now_ms(v->at->table->loop)))
 		wake_soon(v->at);
 }
 
@@ -242,7 +271,7 @@ bool visits_begin(struct member *m, struct str waits)
 void member_changed(struct member *m, struct buf *out)
 {
 	for (struct visit *v = m->visits; v != NULL; v = v->more) {
-		bool is_told = v->asks_once && wants_to_look(v, loop_now_ms(v->at->table->loop));
+		bool is_told = is_to_be_told(v);
 		if (is_told || !v->asks_once)
 			v->must_look = false;
 		if (!is_told)

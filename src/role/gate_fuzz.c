@@ -45,6 +45,7 @@ static const struct fuzz_row rows[] = {
 	{ FUZZ_DIE, ROLE_CONTROL, 0, NULL },
 	{ FUZZ_FRAME, ROLE_CELL, FRAME_PARK, "88=1s{ba8%3}" },
 	{ FUZZ_ANSWER, ROLE_MASTER, REQUEST_MAY_WAIT, "" },
+	{ FUZZ_FRAME, ROLE_CELL, FRAME_WAITS, "b{a8%3}" },
 };
 
 static const struct fuzz_role gate = { .role = ROLE_GATE, .rows = rows, .row_count = COUNT_OF(rows), .listens = PROTOCOL_IMAP,

@@ -228,7 +228,9 @@ static void on_ended(void *context, enum relay_end how, struct str bytes)
 	}
 }
 
-static const struct relay_owner relay_owner = { on_started, on_ended };
+static bool on_waits(void *context, struct str bytes) { return member_waits(&((struct client *)context)->member, bytes); }
+
+static const struct relay_owner relay_owner = { on_started, on_ended, on_waits };
 
 /* ---- parked */
 
@@ -352,9 +354,11 @@ static void on_news(UNUSED void *context, struct member *m, enum rendered how, s
 	}
 }
 
+static bool on_changed(UNUSED void *context, struct member *m, struct str accounts) { return client_of(m)->relay != NULL && relay_changed(client_of(m)->relay, accounts); }
+
 static void on_revoked(UNUSED void *context, struct member *m) { client_bye(client_of(m), TEXT_GATE_LOGIN_ENDED); }
 
-const struct parked_host gate_parked_host = { on_watch, on_may_wait, on_attach, on_news, on_revoked };
+const struct parked_host gate_parked_host = { on_watch, on_may_wait, on_attach, on_news, on_changed, on_revoked };
 
 /* ---- time */
 

@@ -304,6 +304,31 @@ def test_notify_names(server):
         c.close()
 
 
+def test_notify_of_one_that_stays(server):
+    """He has a search kept up to date, so he is never parked; of others he hears all the same, in IDLE and out of it, and goes on hearing."""
+    alice, bob = login(server, ALICE), login(server, BOB)
+    bob.command("b select INBOX", "b OK")
+    bob.command("b search return (update all) all", "b OK")
+    bob.command(f'b notify set (mailboxes "{HERS}/Team" (MessageNew MessageExpunge)) (subtree "Other Users" (MailboxName)) '
+                "(selected (MessageNew MessageExpunge))", "b OK")
+    for subject in ("heard", "heard again"):
+        append(alice, "Team", subject)
+        bob.until(f'* STATUS "{HERS}/Team"', 6)
+    alice.command("a create Team/Stays", "a OK")
+    bob.until(f'* LIST (\\HasNoChildren) "/" "{HERS}/Team/Stays"', 6)
+    bob.send("c idle\r\n")
+    bob.until("+")
+    append(alice, "Team", "heard in IDLE")
+    bob.until(f'* STATUS "{HERS}/Team"', 6)
+    server.deliver(BOB, "and of his own")
+    bob.until("* ", 6)
+    bob.command("done", "c OK")
+    alice.command("a delete Team/Stays", "a OK")
+    bob.until(f'* LIST (\\NonExistent \\NoAccess) "/" "{HERS}/Team/Stays"', 6)
+    for c in (alice, bob):
+        c.close()
+
+
 def test_a_group_that_goes(server):
     """Its line leaves the list with it, and one of its name that is made anew has none; what was taken from it stays."""
     alice = login(server, ALICE)
