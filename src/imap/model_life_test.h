@@ -37,6 +37,7 @@ static void log_in(struct play *p, struct client *c)
 		say(p, c, &a, "NOTIFY SET STATUS (selected-delayed (MessageNew MessageExpunge FlagChange)) (%s (MessageNew MessageExpunge FlagChange))%s",
 		    c->is_elsewhere ? "mailboxes (\"Other Users/a@x/INBOX\" \"Other Users/a@x/Drafts\" \"Other Users/a@x/Archive\")" : "personal",
 		    c->is_elsewhere ? " (subtree \"Other Users\" (MailboxName))" : "");
+	c->folders = folders_seen(p);
 }
 
 static void hang_up(struct client *c)

@@ -315,6 +315,32 @@ static void noop(struct play *p, struct client *c)
 	check_told(p, c, true);
 }
 
+/* The owner makes a folder, or deletes, renames, shares it, or takes it back. */
+static void change_folder(struct play *p, struct client *c, const struct operation *o)
+{
+	unsigned i = o->a % FOLDERS, to = (o->a >> 8) % FOLDERS;
+	struct answer a;
+
+	if (p->folders[i] == NO_FOLDER) {
+		say(p, c, &a, "CREATE Folder%u", i);
+		p->folders[i] = FOLDER_OWN;
+		if (o->b & 1)
+			share_folder(p, i, true);
+	} else if (o->b % 3 == 0) {
+		say(p, c, &a, "DELETE Folder%u", i);
+		p->folders[i] = NO_FOLDER;
+	} else if (o->b % 3 == 1 && p->folders[to] == NO_FOLDER) {
+		say(p, c, &a, "RENAME Folder%u Folder%u", i, to);
+		p->folders[to] = p->folders[i];
+		p->folders[i] = NO_FOLDER;
+	} else {
+		share_folder(p, i, p->folders[i] == FOLDER_OWN);
+		say(p, c, &a, "NOOP");
+	}
+	want_ok(p, &a);
+	check_told(p, c, true);
+}
+
 static void run(struct play *p, const struct operation *o)
 {
 	struct client *c = &p->clients[o->what % SESSIONS];
@@ -364,7 +390,10 @@ static void run(struct play *p, const struct operation *o)
 		park(p, c);
 		break;
 	case 18:
-		append_one(p, c, o);
+		if (c == &p->clients[0])
+			change_folder(p, c, o);
+		else
+			append_one(p, c, o);
 		break;
 	default:
 		if ((o->b >> 16) % 24 == 0)
@@ -383,6 +412,7 @@ static void run(struct play *p, const struct operation *o)
 	if (!p->wrong[0] && was_told) {
 		check_told(p, c, false);
 		check_watched(p, c, box_before);
+		check_folders(p, c);
 	}
 	if (!p->wrong[0] && c->context != NO_CONTEXT && p->spoke)
 		check_results(p, c);

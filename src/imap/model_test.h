@@ -15,7 +15,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 
-enum { SESSIONS = 3, BOXES = 3, MESSAGES_MAX = 60, MANY = 40, GONE_MAX = 4000, OPERATIONS = 400, FLAGS = 7, SUBJECTS = 4, WORDS = 4 };
+enum { SESSIONS = 3, BOXES = 3, MESSAGES_MAX = 60, MANY = 40, GONE_MAX = 4000, OPERATIONS = 400, FLAGS = 7, SUBJECTS = 4, WORDS = 4, FOLDERS = 4 };
 
 static const char *const box_names[BOXES] = { "INBOX", "Drafts", "Archive" };
 static const char *const guest_names[BOXES] = { "\"Other Users/a@x/INBOX\"", "\"Other Users/a@x/Drafts\"", "\"Other Users/a@x/Archive\"" };
@@ -64,6 +64,7 @@ struct client {
 	uint32_t        uidvalidity[BOXES];
 	/* of the mailboxes it watches by NOTIFY: what STATUS said last */
 	struct counts { uint32_t messages, uidnext, unseen; } heard[BOXES];
+	unsigned        folders; /* what it was told of them: a bit for each that is there */
 	/* results that are kept up to date: numbers of a SEARCH UNSEEN, or UIDs of a SORT by size of UNDELETED, in its order */
 	enum { NO_CONTEXT, SEARCHED, SORTED } context;
 	uint32_t        results[2 * MESSAGES_MAX + 200];
@@ -103,6 +104,7 @@ struct play {
 	struct attached *attached;
 	pthread_t      thread;
 	struct box     boxes[BOXES];
+	enum { NO_FOLDER, FOLDER_OWN, FOLDER_SHARED } folders[FOLDERS];   /* model_names_test.h */
 	struct client  clients[SESSIONS];
 	struct arena   arena;
 	unsigned       tick;
