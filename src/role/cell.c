@@ -8,8 +8,8 @@
  * cleanly closed either.
  *
  * Leaving: asked of master with the number of attachments seen; master refuses when one is under way, so none is lost. After
- * the permission nothing new arrives from gates; what queue sent meanwhile is unanswered and will be sent again to the next
- * cell, marked as perhaps delivered. */
+ * the permission nothing new arrives from gates, but for questions on a pair that one kept (net/parked.c): it asks the next cell. What queue sent meanwhile
+ * is unanswered and will be sent again to the next cell, marked as perhaps delivered. */
 #include "role/cell_private.h"
 #include "base/bytes.h"
 #include "base/clock.h"
