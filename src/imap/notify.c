@@ -289,7 +289,8 @@ bool notify_is_for_guest(const struct imap_notify *n)
 	for (size_t i = 0; i < n->n; i++) {
 		const struct notify_group *g = &n->groups[i];
 		bool is_selected = g->filter.kind == FILTER_SELECTED || g->filter.kind == FILTER_SELECTED_DELAYED;
-		if ((!is_selected && g->filter.kind != FILTER_MAILBOXES && g->filter.kind != FILTER_SUBTREE) || (g->events & ~(unsigned)NOTIFY_MESSAGES))
+		bool is_named = g->filter.kind == FILTER_MAILBOXES || g->filter.kind == FILTER_SUBTREE || g->filter.kind == FILTER_PERSONAL;
+		if ((!is_selected && !is_named) || (g->events & ~(unsigned)NOTIFY_MESSAGES))
 			return false;
 	}
 	return n->n_owners == 0;

@@ -1,4 +1,4 @@
-/* NOTIFY in mailboxes of other accounts: those that are subscribed, or named.
+/* NOTIFY in mailboxes of other accounts: those that are subscribed, or named, by themselves or by a tree that they are in.
  *
  * Nothing is kept open for it. Of each such account the session knows one number, the modseq that it was told up to; the gate wakes it when the account
  * has changed since (net/parked.h), and then it visits that account once: as a session that is parked there with a NOTIFY of its own, made here
@@ -61,18 +61,31 @@ static bool is_his(const struct share_owner *owner, struct str name, struct str 
 	return path->n > 0;
 }
 
+/* A tree that begins above her mailboxes: whatever she lets him see. */
+static bool is_all_of(const struct share_owner *owner, enum filter_kind kind, struct str name)
+{
+	struct str address;
+
+	if (kind != FILTER_SUBTREE)
+		return false;
+	return str_eq(name, STR(IMAP_OTHERS)) ||
+	       (imap_is_other(name, &address) && str_ieq(address, owner->address) && name.n == sizeof IMAP_OTHERS + address.n);
+}
+
 static void add_name(struct asking *a, struct notify_group **list, size_t *n, enum filter_kind kind, unsigned events, struct str name)
 {
 	struct arena *arena = &a->s->cmd.arena;
-	struct str path, *names;
+	bool is_all = is_all_of(a->owner, kind, name);
+	struct str path = { 0 }, *names;
 
-	if (*n == NOTIFY_OTHERS_MAX || !is_his(a->owner, name, &path))
+	if (*n == NOTIFY_OTHERS_MAX || (!is_all && !is_his(a->owner, name, &path)))
 		return;
 	if (*list == NULL)
 		*list = arena_array(arena, NOTIFY_OTHERS_MAX, sizeof **list);
 	names = arena_array(arena, 1, sizeof *names);
 	*names = path;
-	(*list)[(*n)++] = (struct notify_group){ .filter = { .kind = kind, .names = names, .n_names = 1 }, .events = events };
+	(*list)[(*n)++] = (struct notify_group){
+		.filter = { .kind = is_all ? FILTER_PERSONAL : kind, .names = names, .n_names = is_all ? 0 : 1 }, .events = events };
 }
 
 /* Is this name one of this owner's mailboxes, or all that others share, or all of this one? */

@@ -273,6 +273,13 @@ def test_notify(server):
     append(carol, "Plans", "two")
     unsaid(said(bob.until("* STATUS", 6), f'* STATUS "Other Users/{CAROL}/Plans" (MESSAGES 2'), "Team")
     server.cli("account", "share", ALICE, "Team", BOB, "lrswite")
+    for tree, n in ((HERS, 12), ("Other Users", 13)):  # whatever he may see, without a name of each
+        lines = bob.command(f'b notify set status (subtree "{tree}" (MessageNew MessageExpunge FlagChange))', "b OK")
+        unsaid(said(lines, f'* STATUS "{HERS}/Team" (MESSAGES {n}'), "Secret")
+        wait_for(lambda: all(s["parked"] for s in server.cli_json("sessions", BOB)), 10, "bob waits")
+        append(alice, "Secret", "not for bob either")
+        append(alice, "Team", "for all")
+        said(bob.until("* STATUS", 6), f'* STATUS "{HERS}/Team" (MESSAGES {n + 1}')
     for c in (alice, bob, carol):
         c.close()
 
