@@ -35,7 +35,8 @@ static const char *const fragments[] = {
 	"a1 NOTIFY SET STATUS (SUBTREE \"Other Users\" (MessageNew MessageExpunge MailboxName)) (PERSONAL (MailboxName))\r\n",
 	"a1 NOTIFY SET (MAILBOXES " HERS "f\" (MailboxName)) (SELECTED (MessageNew MessageExpunge))\r\n", "notify OK done\r\n", "notify NO [INUSE] no\r\n",
 	"* STATUS " HERS "f\" (MAILBOXID (F1))\r\n", "* STATUS " HERS "g\" (MAILBOXID (F1))\r\n", "* LIST (\\Noselect) \"/\" " HERS "g\"\r\n", "* LIST () \"/\" " HERS "f/g\"\r\n",
-	"notify OK [NAMES 1f] x\r\n", "a1 NAMES\r\n", "a1 CLAIM 1:5\r\n", "a1 OK claimed\r\n", "UID MOVE 1:* " HERS "f\"\r\n", "UID EXPUNGE 1:5\r\n", "a1 APPEND INBOX CATENATE (URL \";UID=5\")\r\n", "* OK [UIDVALIDITY 7] x\r\n",
+	"a1 CLAIM 1:5\r\n", "a1 OK claimed\r\n", "UID MOVE 1:* " HERS "f\"\r\n", "UID EXPUNGE 1:5\r\n", "a1 APPEND INBOX CATENATE (URL \";UID=5\")\r\n", "* OK [UIDVALIDITY 7] x\r\n",
+	"notify OK [NAMES 1f] x\r\n", "a1 NAMES\r\n",
 };
 
 enum { CUT_ANSWERS = 255, CUT_VISIT = 254, ANSWER_MAX = 30000, VISITS_MAX = 40, MESSAGES_MAX = 100, PARK = 253 };
