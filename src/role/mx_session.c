@@ -18,7 +18,7 @@
 #include <errno.h>
 #include <sys/socket.h>
 
-enum { READ_PIECE = 16384, ROUND_MAX = 16, OUT_MAX = 32768, RATE_MIN = 500, HANDSHAKE_MS = 60000, DRAIN_MAX = 65536 };
+enum { READ_PIECE = 16384, ROUND_MAX = 16, OUT_MAX = 32768, RATE_MIN = 500, HANDSHAKE_MS = 60000, DRAIN_MAX = 65536, LINGER_MS = 2000 };
 
 struct mx_session {
 	struct mx         *mx;
@@ -37,6 +37,7 @@ struct mx_session {
 	struct smtpd      *smtpd;
 	struct buf         in, out;       /* read but not taken; to be sent */
 	bool               closes;        /* when out is empty */
+	bool               lingers;       /* all is said; what the client still sends is dropped */
 	bool               starts_tls;    /* when out is empty */
 	bool               is_drained;    /* the last read took all there was: no use in another one */
 	bool               has_answer;    /* the machine wants to be called, also without input */
@@ -79,14 +80,13 @@ static void session_end(struct mx_session *s)
 	struct loop *l = s->mx->loop;
 
 	if (!s->is_gone) {
-		if (s->closes && s->stream.tls == NULL)
-			drain(s->stream.fd);
 		s->is_gone = true;
 		loop_unwatch(l, &s->watch);
 		loop_timer_stop(l, &s->timer);
 		loop_defer_cancel(l, &s->again);
 		stream_close(&s->stream);
-		admission_leave(s->mx->admissions, PROTOCOL_SMTP, &s->peer);
+		if (!s->lingers)
+			admission_leave(s->mx->admissions, PROTOCOL_SMTP, &s->peer);
 	}
 	if (!smtpd_is_waiting(s->smtpd))
 		session_free(s);
@@ -333,6 +333,10 @@ static void on_timer(void *context)
 	int64_t now = clock_mono_ms();
 	size_t taken;
 
+	if (s->lingers) {
+		session_end(s);
+		return;
+	}
 	if (smtpd_is_waiting(s->smtpd))
 		s->deadline_ms = now + s->mx->timeout_ms;  /* we are the slow ones */
 	if (now < s->deadline_ms) {
@@ -431,6 +435,34 @@ static enum progress feed(struct mx_session *s, struct str bytes, bool is_kept)
 	return GO_ON;
 }
 
+/* Nothing waits, and nothing more will come. */
+static bool has_hung_up(int fd)
+{
+	char dropped[READ_PIECE];
+	ssize_t n = recv(fd, dropped, sizeof(dropped), MSG_DONTWAIT);
+
+	return n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR);
+}
+
+/* All is said. The client may still be sending what was refused (a chunk that is too large): closing now would answer that with a reset. So it is
+ * dropped for a moment, in which the session counts for nobody; not by a server that stops. */
+static enum progress finish(struct mx_session *s)
+{
+	if (!s->lingers) {
+		s->lingers = true;
+		admission_leave(s->mx->admissions, PROTOCOL_SMTP, &s->peer);
+		if (s->stream.tls)
+			tls_close(s->stream.tls);
+		drain(s->stream.fd);
+		loop_timer_in(s->mx->loop, &s->timer, LINGER_MS);
+	}
+	if (s->mx->stops || has_hung_up(s->stream.fd))
+		session_end(s);
+	else
+		loop_watch(s->mx->loop, &s->watch, LOOP_READ);
+	return STOP_HERE;
+}
+
 static enum progress read_in(struct mx_session *s)
 {
 	char room[READ_PIECE];
@@ -456,10 +488,8 @@ static enum progress step(struct mx_session *s)
 		return handshake(s);
 	if (s->out.n > 0)
 		return send_out(s);
-	if (s->closes) {
-		session_end(s);
-		return STOP_HERE;
-	}
+	if (s->closes)
+		return finish(s);
 	if (s->starts_tls)
 		return begin_tls(s);
 	if (smtpd_is_waiting(s->smtpd))

@@ -114,6 +114,23 @@ def test_chunking_and_binary(server):
     box.logout()
 
 
+def test_last_word_reaches_who_is_still_sending(server):
+    c, _ = greet(server, 25)
+    for command in ("MAIL FROM:<who@elsewhere.test>", "RCPT TO:<bob@example.test>"):
+        expect(c.smtp(command)[0] == 250, command)
+    c.send("BDAT 9999999999\r\n")
+    for _ in range(30):                                        # refused long before its end: no write fails
+        c.send(b"x" * 100000)
+        time.sleep(0.005)
+    code, text = c.smtp(None)
+    expect(code in (421, 552), f"why it ends: {code} {text}")
+    try:
+        rest = c.line()
+    except EOFError:                                           # and the end, no reset
+        return
+    raise AssertionError(f"nothing is said behind the last word: {rest}")
+
+
 def test_large_message(server):
     data = os.urandom(25_000_000)
     text = base64.encodebytes(data).replace(b"\n", b"\r\n")
