@@ -270,23 +270,9 @@ enum err disk_preadv(struct disk_file *f, struct iovec *v, int count, uint64_t o
 
 enum err disk_pread(struct disk_file *f, void *p, size_t n, uint64_t offset, size_t *got)
 {
-	uint64_t id;
+	struct iovec v = { p, n };
 
-	*got = 0;
-	errno = disk_fault_begin(DISK_OP_READ, f->folder, f->name, offset, STR_NONE, &id);
-	if (errno)
-		return log_errno("pread", f->name);
-	while (*got < n) {
-		ssize_t r = pread(f->fd, (char *)p + *got, n - *got, (off_t)(offset + *got));
-		if (r < 0 && errno == EINTR)
-			continue;
-		if (r < 0)
-			return log_errno("pread", f->name);
-		if (r == 0)
-			break;
-		*got += (size_t)r;
-	}
-	return ERR_OK;
+	return disk_preadv(f, &v, 1, offset, got);
 }
 
 enum err disk_read_all(struct disk_file *f, void *p, size_t n, uint64_t offset)
