@@ -14,38 +14,10 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "role/mx_private.h"
-#include "submit/fixup.h"
 #include <errno.h>
 #include <sys/socket.h>
 
 enum { READ_PIECE = 16384, ROUND_MAX = 16, OUT_MAX = 32768, RATE_MIN = 500, HANDSHAKE_MS = 60000, DRAIN_MAX = 65536, LINGER_MS = 2000 };
-
-struct mx_session {
-	struct mx         *mx;
-	struct mx_session *next, **link;
-	struct stream      stream;
-	struct loop_fd     watch;
-	struct loop_timer  timer;
-	struct loop_task   again;         /* more can be read at once */
-	struct peer        peer;
-	struct arena       arena;         /* texts of the client that live as long as the session */
-	char               peer_room[PEER_TEXT_MAX];
-	struct str         name, who;     /* of the session; of the peer, for the log */
-	struct mx_caller   caller;        /* of a local program */
-	bool               is_local;
-	uint64_t           concerned;     /* account whose full mailbox is the reason of the refusal under way; 0: none */
-	struct smtpd      *smtpd;
-	struct buf         in, out;       /* read but not taken; to be sent */
-	bool               closes;        /* when out is empty */
-	bool               lingers;       /* all is said; what the client still sends is dropped */
-	bool               starts_tls;    /* when out is empty */
-	bool               is_drained;    /* the last read took all there was: no use in another one */
-	bool               has_answer;    /* the machine wants to be called, also without input */
-	bool               is_gone;       /* the socket is closed; waits for an answer only */
-	bool               was_in_body;
-	int64_t            deadline_ms, body_since_ms;
-	uint64_t           body_bytes;
-};
 
 static void go_on(struct mx_session *s);
 
@@ -92,136 +64,12 @@ static void session_end(struct mx_session *s)
 		session_free(s);
 }
 
-static void set_context(const struct mx_session *s)
+void mx_session_context(const struct mx_session *s)
 {
 	log_context("session=" STR_FMT " peer=" STR_FMT, STR_ARG(s->name), STR_ARG(s->who));
 }
 
-/* ---- what the machine asks ---- */
-
-static struct smtp_reply may_send_only(const struct mx_session *s, struct arena *a)
-{
-	return smtp_reply_printf(a, 553, "5.7.1", "user %u may send as " STR_FMT " only", s->caller.uid,
-							 STR_ARG(s->caller.address));
-}
-
-static struct smtp_reply host_sender(void *context, const struct envelope *e, struct arena *a)
-{
-	struct mx_session *s = context;
-
-	if (!s->is_local || e->sender.n == 0 || mx_caller_may_send(s->mx, &s->caller, e->sender, a))
-		return (struct smtp_reply){ 0 };
-	return may_send_only(s, a);
-}
-
-static struct smtp_reply found_reply(const struct lookup_result *r)
-{
-	bool is_full = r->n > 0, is_temporary = false;
-
-	for (size_t i = 0; i < r->n; i++) {
-		is_full = is_full && r->targets[i].is_full;
-		is_temporary = is_temporary || r->targets[i].full_is_temporary;
-	}
-	if (!is_full)
-		return (struct smtp_reply){ 0 };
-	if (is_temporary)
-		return SMTP_REPLY(452, "4.2.2", "this mailbox is full at the moment: please try again later");
-	return SMTP_REPLY(552, "5.2.2", "this mailbox is full; please tell the person in another way");
-}
-
-/* Without a token in the address nobody knows who leaves. */
-static struct smtp_reply leave_reply(const struct mx_session *s, const struct lookup_result *r, struct arena *a)
-{
-	struct list_address what;
-
-	if (r->n != 1 || r->targets[0].order != LIST_LEAVE || !lookup_list_order(s->mx->lookup, r->targets[0].remote, a, &what) || what.token.n > 0)
-		return (struct smtp_reply){ 0 };
-	return SMTP_REPLY(550, "5.7.1", "to leave the group, use the address or the link in List-Unsubscribe of a message you got from it");
-}
-
-/* A group takes it from whom it says, and nothing that has no sender: bounces and automatic answers are not for its members. */
-static struct smtp_reply group_reply(const struct mx_session *s, const struct lookup_result *r, const struct envelope *e, struct arena *a)
-{
-	for (size_t i = 0; i < r->n; i++) {
-		struct lookup_group g;
-		if (!r->targets[i].is_group || !lookup_group(s->mx->lookup, r->targets[i].remote, &g))
-			continue;
-		if (e->sender.n == 0)
-			return smtpd_group_takes_no_bounce();
-		if (!s->caller.is_administrator && !lookup_group_may_post(s->mx->lookup, &g, e->sender, s->caller.account))
-			return smtpd_group_refusal(r->targets[i].remote, s->caller.account == 0 ? e->sender : STR(""), a);
-	}
-	return (struct smtp_reply){ 0 };
-}
-
-static struct smtp_reply host_recipient(void *context, const struct envelope *e,
-										const struct envelope_recipient *asked, struct arena *a)
-{
-	struct mx_session *s = context;
-	struct smtp_reply reply;
-	struct lookup_result r;
-
-	s->concerned = 0;
-	switch (lookup_resolve(s->mx->lookup, asked->address, a, &r)) {
-	case LOOKUP_FOUND:
-		s->concerned = r.n == 1 ? r.targets[0].account : 0;
-		reply = group_reply(s, &r, e, a);
-		if (reply.code == 0)
-			reply = leave_reply(s, &r, a);
-		return reply.code != 0 ? reply : found_reply(&r);
-	case LOOKUP_FOREIGN:
-		if (s->is_local)
-			return (struct smtp_reply){ 0 };  /* kept in the queue, to be sent on */
-		return smtp_reply_printf(a, 550, "5.7.1",
-								 "this server takes no mail for <" STR_FMT ">: it is not responsible for that domain",
-								 STR_ARG(asked->address));
-	case LOOKUP_UNKNOWN:
-		return smtp_reply_printf(a, 550, "5.1.1", "there is nobody called <" STR_FMT "> here: please check the address",
-								 STR_ARG(asked->address));
-	case LOOKUP_INVALID:
-		break;
-	}
-	return SMTP_REPLY(553, "5.1.3", "this is not an address that can exist");
-}
-
-static struct smtp_reply check_authors(struct mx_session *s, const struct fixup *f, struct arena *a)
-{
-	struct authors authors;
-
-	if (fixup_authors(f, a, &authors) != ERR_OK)
-		return SMTP_REPLY(554, "5.6.0", "the From field of the message has no address, or what is none, or too many");
-	for (size_t i = 0; i < authors.n; i++)
-		if (!mx_caller_may_send(s->mx, &s->caller, authors.addresses[i], a))
-			return may_send_only(s, a);
-	return (struct smtp_reply){ 0 };
-}
-
-/* What a local program leaves out is supplied, as for everybody who submits (submit/fixup.h). */
-static struct smtp_reply host_header(void *context, UNUSED const struct envelope *e, struct str header, struct buf *out,
-									 struct arena *a)
-{
-	CLEANUP(fixup_free) struct fixup f = { 0 };
-	struct mx_session *s = context;
-	struct fixup_facts facts = { .from = s->caller.address, .now_s = clock_wall_s() };
-	struct smtp_reply r = { 0 };
-	struct str local;
-
-	if (!s->is_local)
-		return r;
-	fixup_begin(&f);
-	if (fixup_take(&f, &header) != ERR_OK)
-		return SMTP_REPLY(554, "5.6.0", "the header of the message is too large");
-	fixup_end(&f);
-	if (!s->caller.is_administrator)
-		r = check_authors(s, &f, a);
-	str_cut(s->caller.address, '@', &local, &facts.domain);
-	fixup_write(&f, &facts, out);
-	buf_add(out, header);  /* what it did not take */
-	return r;
-}
-
-/* An answer of the queue has come: the session goes on, or is free at last. */
-static void answered(struct mx_session *s)
+void mx_session_answered(struct mx_session *s)
 {
 	if (s->is_gone) {
 		if (!smtpd_is_waiting(s->smtpd))
@@ -232,78 +80,6 @@ static void answered(struct mx_session *s)
 	s->has_answer = true;
 	go_on(s);
 }
-
-static void on_spooled(void *context, enum err result, uint64_t spool, int fd)
-{
-	struct mx_session *s = context;
-
-	set_context(s);
-	smtpd_spooled(s->smtpd, result, spool, fd);
-	answered(s);
-	log_context_clear();
-}
-
-static void host_spool(void *context)
-{
-	struct mx_session *s = context;
-	enum err e = queue_spool_ask(s->mx->queue, on_spooled, s);
-
-	if (e != ERR_OK)
-		smtpd_spooled(s->smtpd, e, 0, -1);
-}
-
-static void on_rewritten(void *context)
-{
-	struct mx_session *s = context;
-
-	set_context(s);
-	smtpd_rewritten(s->smtpd);
-	answered(s);
-	log_context_clear();
-}
-
-static void host_rewrite(void *context, struct smtpd_rewrite *w)
-{
-	mx_rewrite(((struct mx_session *)context)->mx, w, on_rewritten, context);
-}
-
-static void on_added(void *context, enum err result, struct queue_id id)
-{
-	struct mx_session *s = context;
-
-	set_context(s);
-	smtpd_added(s->smtpd, result, id);
-	answered(s);
-	log_context_clear();
-}
-
-static void host_add(void *context, const struct envelope *e, const struct queue_body *body)
-{
-	struct mx_session *s = context;
-	struct envelope full = *e;
-	enum err result;
-
-	full.submitter = s->caller.account;
-	result = queue_add_ask(s->mx->queue, &full, body, on_added, s);
-	if (result != ERR_OK)
-		smtpd_added(s->smtpd, result, (struct queue_id){ 0 });
-}
-
-static void host_refused(void *context, const struct envelope *e, struct str recipient, const struct smtp_reply *r)
-{
-	CLEANUP(arena_free) struct arena a = { 0 };
-	struct mx_session *s = context;
-
-	struct trail_event refused = smtpd_refusal_event(e, recipient, r, &a);
-
-	refused.account = s->is_local ? s->caller.account : recipient.n > 0 ? s->concerned : 0;
-	mx_note_refusal(s->mx, &refused);
-}
-
-static const struct smtpd_host host = {
-	.sender = host_sender, .recipient = host_recipient, .header = host_header, .spool = host_spool,
-	.rewrite = host_rewrite, .add = host_add, .refused = host_refused,
-};
 
 /* ---- patience ---- */
 
@@ -343,7 +119,7 @@ static void on_timer(void *context)
 		loop_timer_at(s->mx->loop, &s->timer, s->deadline_ms);
 		return;
 	}
-	set_context(s);
+	mx_session_context(s);
 	if (!s->closes && !s->stream.is_handshaking && s->out.n == 0) {
 		smtpd_bye(s->smtpd, "4.4.2", "nothing, or too little, has come for too long: goodbye", &s->out);
 		if (stream_write(&s->stream, buf_str(&s->out), &taken) != ERR_OK)
@@ -525,7 +301,7 @@ static void on_again(void *context)
 {
 	struct mx_session *s = context;
 
-	set_context(s);
+	mx_session_context(s);
 	go_on(s);
 	log_context_clear();
 }
@@ -534,7 +310,7 @@ static void on_ready(void *context, unsigned events)
 {
 	struct mx_session *s = context;
 
-	set_context(s);
+	mx_session_context(s);
 	if (!smtpd_is_waiting(s->smtpd) || s->out.n > 0)
 		go_on(s);
 	else if (events & LOOP_GONE)
@@ -600,11 +376,11 @@ static void session_start(struct mx_session *s, int fd, const struct smtpd_clien
 	s->watch = (struct loop_fd){ .ready = on_ready, .context = s, .fd = fd };
 	s->timer = (struct loop_timer){ .due = on_timer, .context = s };
 	s->again = (struct loop_task){ .run = on_again, .context = s };
-	s->smtpd = smtpd_new(&m->server, client, &host, s);
+	s->smtpd = smtpd_new(&m->server, client, &mx_session_host, s);
 	s->deadline_ms = clock_mono_ms() + m->timeout_ms;
 	loop_timer_at(m->loop, &s->timer, s->deadline_ms);
 	smtpd_greet(s->smtpd, &s->out);
-	set_context(s);
+	mx_session_context(s);
 	go_on(s);
 	log_context_clear();
 }
@@ -679,7 +455,7 @@ void mx_sessions_stop(struct mx *m)
 {
 	for (struct mx_session *s = m->sessions, *next; s; s = next) {
 		next = s->next;
-		set_context(s);
+		mx_session_context(s);
 		if (!s->is_gone && !s->stream.is_handshaking)
 			go_on(s);  /* sees m->stops */
 		else if (!s->is_gone)
