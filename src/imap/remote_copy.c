@@ -271,7 +271,9 @@ static struct imap_reply claim(struct copying *x)
 
 static struct imap_reply ask_before(struct copying *x, struct str set)
 {
-	return is_small(set) ? (struct imap_reply){ .status = IMAP_OK } : count_there(x, set);
+	if (is_small(set))
+		return (struct imap_reply){ .status = IMAP_OK };
+	return count_there(x, set);
 }
 
 static struct imap_reply here_it_is(struct copying *x, bool is_move)

@@ -90,7 +90,7 @@ static enum err find_places(struct view *v, const struct found *found, struct ar
 
 enum err damage_look(struct view *v, uint32_t from, struct arena *a, struct damage *out)
 {
-	struct found found[DAMAGE_AT_ONCE];
+	struct found found[DAMAGE_AT_ONCE] = { 0 };
 	struct summary sum;
 
 	*out = (struct damage){ 0 };
