@@ -186,10 +186,10 @@ static const struct told told_numbers[] = {
 	{ { "RECENT", 6 }, ABOUT_SELECTED },
 };
 static const struct told told_codes[] = {   /* of OK and NO; no [ALERT], which people take for a word of their server */
-	{ { "PERMANENTFLAGS", 14 }, ABOUT_SELECTED }, { { "UNSEEN", 6 }, ABOUT_SELECTED }, { { "UIDVALIDITY", 11 }, ABOUT_SELECTED },
+	{ { "PERMANENTFLAGS", 14 }, ABOUT_SELECTED }, { { "READ-ONLY", 9 }, ABOUT_SELECTED }, { { "READ-WRITE", 10 }, ABOUT_SELECTED }, { { "UNSEEN", 6 }, ABOUT_SELECTED }, { { "UIDVALIDITY", 11 }, ABOUT_SELECTED },
 	{ { "UIDNEXT", 7 }, ABOUT_SELECTED }, { { "HIGHESTMODSEQ", 13 }, ABOUT_SELECTED }, { { "MAILBOXID", 9 }, ABOUT_SELECTED },
 	{ { "CLOSED", 6 }, ABOUT_SELECTED }, { { "COPYUID", 7 }, ABOUT_SELECTED }, { { "APPENDUID", 9 }, ABOUT_SELECTED }, { { "MESSAGELIMIT", 12 }, ABOUT_NOTHING },
-	{ { "NOUPDATE", 8 }, ABOUT_NOTHING }, { { "INPROGRESS", 10 }, ABOUT_NOTHING },
+	{ { "NOUPDATE", 8 }, ABOUT_NOTHING }, { { "INPROGRESS", 10 }, ABOUT_NOTHING }, { { "CORRUPTION", 10 }, ABOUT_NOTHING },
 };
 
 /* Is it the name of a mailbox of this owner, however it is written? */

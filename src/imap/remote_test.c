@@ -23,6 +23,8 @@ TEST(what_another_cell_says)
 		{ "b noop\r\n", "* OK [ALERT] your password has expired\r\nb OK done\r\n", "* BYE [UNAVAILABLE]", "ALERT", true },
 		{ "b noop\r\n", "* ESEARCH (TAG \"x MAILBOX Other Users/alice@x/f\" MAILBOX INBOX) ALL 1\r\nb OK done\r\n", "* BYE [UNAVAILABLE]", "ESEARCH", true },
 		{ "b noop\r\n", "b NO [ALERT] your password has expired\r\n", "b NO your", "ALERT", false },
+		{ "b noop\r\n", "* NO [CORRUPTION] one is damaged\r\n* OK [READ-WRITE] now\r\nb OK done\r\n", "* NO [CORRUPTION] one is damaged\r\n* OK [READ-WRITE] now\r\nb OK done", "BYE", false },
+		{ "b fetch 1 body[]\r\n", "b NO [CORRUPTION] damaged\r\n", "b NO [CORRUPTION] damaged", "BYE", false },
 		{ "b status " HERS "f\" (messages)\r\n", "* STATUS \"Other Users/carol@x/f\" (MESSAGES 0)\r\nb OK done\r\n", "* BYE [UNAVAILABLE]", "carol", true },
 		{ "b noop\r\n", "* LIST () \"/\" INBOX (\"CHILDINFO\" (\"\"/\" Other Users/alice@x/\"))\r\nb OK done\r\n", "* BYE [UNAVAILABLE]", "LIST", true },
 		/* in the middle of a literal only hanging up is left */
