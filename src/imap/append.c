@@ -226,7 +226,7 @@ static uint32_t replaced_uid(struct imap_session *s, struct imap_cmd *c, struct 
 		*r = imap_bad(c, "message " APPEND_USAGE);
 		return 0;
 	}
-	if (s->is_readonly) {
+	if (imap_is_readonly(s)) {
 		*r = imap_readonly(s, c);
 		return 0;
 	}

@@ -140,7 +140,7 @@ struct imap_reply imap_claim(struct imap_session *s, struct imap_cmd *c)
 		return imap_bad(c, "a command of the IMAP standards; this one is said between the processes of the server");
 	if (!imap_sequence_set(&c->args, &c->arena, &uids) || !imap_arg_end(c))
 		return imap_bad(c, "uid-set");
-	if (s->is_readonly)
+	if (imap_is_readonly(s))
 		return imap_readonly(s, c);
 	e = imap_may(s, s->mailbox_id, RIGHT_DELETED | RIGHT_EXPUNGE);
 	if (e != ERR_OK)

@@ -20,7 +20,7 @@ static struct imap_reply transfer(struct imap_session *s, struct imap_cmd *c, bo
 	name = imap_arg_mailbox(c, s);
 	if (!imap_arg_end(c))
 		return imap_bad(c, "sequence-set mailbox");
-	if (is_move && s->is_readonly)
+	if (is_move && imap_is_readonly(s))
 		return imap_readonly(s, c);
 	bool by_uid = true;
 	if (imap_limit_set(s, c, &from, &by_uid, 0, 0) && !is_move)

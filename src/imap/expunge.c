@@ -5,7 +5,7 @@ static struct imap_reply expunge(struct imap_session *s, struct imap_cmd *c, con
 {
 	enum err e;
 
-	if (s->is_readonly)
+	if (imap_is_readonly(s))
 		return imap_readonly(s, c);
 	e = imap_may(s, s->mailbox_id, RIGHT_EXPUNGE);
 	if (e == ERR_OK)

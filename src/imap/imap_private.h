@@ -147,6 +147,7 @@ struct imap_reply imap_no(struct imap_cmd *c, const char *code, const char *fmt,
 /* usage: what was expected; says c->why instead when an argument knows better. Where c->why begins with a response code the argument was
  * understood but cannot be had, so it is NO, but for [CLIENTBUG] and [UIDREQUIRED]. */
 struct imap_reply imap_bad(struct imap_cmd *c, const char *usage);
+bool imap_is_readonly(struct imap_session *s);   /* nothing can be changed in the selected mailbox: EXAMINE, or a guest who may only read, at this moment */
 struct imap_reply imap_readonly(struct imap_session *s, struct imap_cmd *c);  /* to a command that would change a mailbox that was opened to be read */
 struct imap_reply imap_err(struct imap_cmd *c, enum err e);  /* the one place that turns enum err into a reply */
 

@@ -139,7 +139,7 @@ static void put_permanent_flags(struct imap_session *s)
 	for (size_t k = 0; k < w.n; k++)
 		all |= FLAG_KEYWORD(k) & imap_keywords_known(s);
 	buf_add_cstr(&s->out, "* OK [PERMANENTFLAGS ");
-	if (s->is_readonly) {
+	if (imap_is_readonly(s)) {
 		buf_add_cstr(&s->out, "()] read only\r\n");
 		return;
 	}
@@ -153,7 +153,14 @@ static void put_permanent_flags(struct imap_session *s)
 
 void imap_put_rights_news(struct imap_session *s)
 {
-	if (!s->is_readonly && imap_flags_of(imap_rights(s, s->mailbox_id)) != imap_flags_of(s->told_rights))
+	unsigned told = s->told_rights, rights = imap_rights(s, s->mailbox_id);
+
+	if (s->is_readonly || rights == told)
+		return;
+	s->told_rights = rights;
+	if (!(told & RIGHTS_CHANGE) != !(rights & RIGHTS_CHANGE))  /* RFC 9051 §7.1 */
+		buf_add_cstr(&s->out, rights & RIGHTS_CHANGE ? "* OK [READ-WRITE] you may change something here now\r\n" : "* OK [READ-ONLY] you may only read here now\r\n");
+	if (imap_flags_of(rights) != imap_flags_of(told))
 		put_permanent_flags(s);
 }
 
@@ -233,7 +240,7 @@ static struct imap_reply do_select(struct imap_session *s, struct imap_cmd *c, b
 	if (e != ERR_OK)
 		return imap_err(c, e);
 	s->mailbox_id = m.mailbox_id;
-	s->is_readonly = is_readonly || !(imap_rights(s, m.mailbox_id) & RIGHTS_CHANGE);
+	s->is_readonly = is_readonly;
 	s->tongue.is_condstore |= condstore || q.is_asked;
 	put_mailbox_state(s, &m);
 	if (q.is_asked && q.uidvalidity == selected_uidvalidity(s->selected))
@@ -242,8 +249,11 @@ static struct imap_reply do_select(struct imap_session *s, struct imap_cmd *c, b
 		imap_unselect_mailbox(s);
 		return imap_err(c, e);
 	}
-	return imap_ok(c, s->is_readonly ? "[READ-ONLY] examined" : "[READ-WRITE] selected");
+	return imap_ok(c, imap_is_readonly(s) ? "[READ-ONLY] examined" : "[READ-WRITE] selected");
 }
+
+/* Rights come and go while a mailbox is selected; EXAMINE stays. */
+bool imap_is_readonly(struct imap_session *s) { return s->is_readonly || !(imap_rights(s, s->mailbox_id) & RIGHTS_CHANGE); }
 
 struct imap_reply imap_readonly(struct imap_session *s, struct imap_cmd *c)
 {

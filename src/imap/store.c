@@ -88,7 +88,7 @@ struct imap_reply imap_store(struct imap_session *s, struct imap_cmd *c)
 	enum err e;
 
 	imap_sp(&c->args);
-	if (s->is_readonly)
+	if (imap_is_readonly(s))
 		return imap_readonly(s, c);
 	parse_modifiers(s, c, &ch);
 	parse_item(s, c, &ch);

@@ -202,7 +202,7 @@ def test_rights(server):
     bob.command(f'6 select "{HERS}/Team"', "6 OK")
     server.cli("account", "share", ALICE, "Team", BOB, "lr")
     bob.command("7 language fr", "7 OK")
-    bob.command("7 store 1 +flags (\\Seen)", "7 NO [NOPERM] impossible")
+    bob.command("7 store 1 +flags (\\Seen)", "7 NO [NOPERM] le propriétaire de cette boîte")
     bob.command("7 language en", "7 OK")
     bob.command("8 uid move 1:* INBOX", "8 NO [NOPERM]")
     expect("not" not in "".join(bob.command("9 fetch 1 body[]", "9 OK")), "reading goes on")
