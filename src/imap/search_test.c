@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/test.h"
+#include "disk/fault_test.h"
 #include "imap/engine.h"
 #include "imap/imap_private.h"
 #include "store/index.h"
@@ -235,19 +236,6 @@ TEST(a_wrong_letter_is_forgiven_everywhere)
 	EXPECT_STR(answer(&w, &a, "t SEARCH FUZZY SUBJECT nothing"), "* SEARCH\r\nt OK searched\r\n");
 	end(&w);
 }
-
-#ifdef FACTEUR_FAULT
-#include "disk/fault.h"
-
-static void disk_shall(const char *path, const char *rule)
-{
-	CLEANUP(fd_close) int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-
-	EXPECT(fd >= 0 && write(fd, rule, strlen(rule)) == (ssize_t)strlen(rule));
-	setenv("FACTEUR_DISK_FAULT", path, 1);
-	disk_fault_start();
-}
-#endif
 
 /* A bad block under one message does not keep the others from being found. */
 TEST(what_cannot_be_read_does_not_stop_a_search)

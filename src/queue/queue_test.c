@@ -1,5 +1,5 @@
 #include "directory/directory.h"
-#include "disk/fault.h"
+#include "disk/fault_test.h"
 #include "queue/command.h"
 #include "queue/world_test.h"
 
@@ -49,17 +49,6 @@ TEST(after_a_kill_all_is_sent_again_and_says_so)
 	EXPECT_INT(w->cells[0].n_kept, 100);
 	world_free(w);
 }
-
-#ifdef FACTEUR_FAULT
-static void set_fault(const char *path, const char *rules)
-{
-	FILE *f = fopen(path, "w");
-
-	EXPECT(f != NULL && fputs(rules, f) >= 0 && fclose(f) == 0);
-	setenv("FACTEUR_DISK_FAULT", path, 1);
-	disk_fault_start();
-}
-#endif
 
 static size_t spool_files(const struct world *w)
 {
@@ -467,12 +456,12 @@ TEST(a_log_that_fails_takes_nothing_until_it_is_opened_again)
 	log_setup("test", LOG_LEVEL_ERROR + 1, false);
 	world_add(w, 1, to, 1, 100);
 	WORLD_UNTIL(w, w->cells[0].n_kept == 1);
-	set_fault(path, "sync /log/ eio 1\n");
+	disk_shall(path, "sync /log/ eio 1\n");
 	world_add(w, 2, to, 1, 100);
 	WORLD_UNTIL(w, w->answered == 2);
 	EXPECT_INT(w->refused, 1);
 	EXPECT(!queue_needs_restart(w->queue));
-	set_fault(path, "# well again\n");
+	disk_shall(path, "# well again\n");
 	world_add(w, 3, to, 1, 100);  /* nothing is believed all the same */
 	WORLD_UNTIL(w, w->refused == 2);
 	world_rounds(w, 5);

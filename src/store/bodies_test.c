@@ -1,6 +1,7 @@
 /* What is durable of bodies when one process was killed, another took over, and then the power went. */
 #include "base/log.h"
 #include "base/mem.h"
+#include "disk/fault_test.h"
 #include "disk/powercut_test.h"
 #include "store/bodies.h"
 
@@ -144,17 +145,6 @@ TEST(settled_by_the_next_process)
 	test_dir_remove(folder);
 #endif
 }
-
-#ifdef FACTEUR_FAULT
-static void disk_shall(const char *path, const char *rule)
-{
-	CLEANUP(fd_close) int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-
-	EXPECT(fd >= 0 && write(fd, rule, strlen(rule)) == (ssize_t)strlen(rule));
-	setenv("FACTEUR_DISK_FAULT", path, 1);
-	disk_fault_start();
-}
-#endif
 
 /* The disk is full where the next file is to begin: what is in the one before can still be synced, and followed. */
 TEST(the_next_file_cannot_be_begun)

@@ -2,6 +2,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/test.h"
+#include "disk/fault_test.h"
 #include "store/account_test.h"
 #include "store/damage.h"
 #include "store/view.h"
@@ -329,19 +330,6 @@ TEST(replacing_needs_no_room_for_both)
 	view_close(v);
 	test_dir_remove(dir);
 }
-
-#ifdef FACTEUR_FAULT
-#include "disk/fault.h"
-
-static void disk_shall(const char *path, const char *rule)
-{
-	CLEANUP(fd_close) int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
-
-	EXPECT(fd >= 0 && write(fd, rule, strlen(rule)) == (ssize_t)strlen(rule));
-	setenv("FACTEUR_DISK_FAULT", path, 1);
-	disk_fault_start();
-}
-#endif
 
 /* DESIGN §4.8 */
 TEST(a_failed_sync_ends_all_promises)
