@@ -130,14 +130,12 @@ struct imap_reply imap_claim_refuse(struct imap_cmd *c, enum err e)
 	return imap_err(c, e);
 }
 
-/* CLAIM uid-set: said by another account's cell before it moves these messages, and by nobody else. May they be removed, too? */
+/* CLAIM uid-set: the other account's cell will move these messages. May they be removed, too? */
 struct imap_reply imap_claim(struct imap_session *s, struct imap_cmd *c)
 {
 	struct uid_set uids = { 0 };
 	enum err e;
 
-	if (s->guest == NULL)
-		return imap_bad(c, "a command of the IMAP standards; this one is said between the processes of the server");
 	if (!imap_sequence_set(&c->args, &c->arena, &uids) || !imap_arg_end(c))
 		return imap_bad(c, "uid-set");
 	if (imap_is_readonly(s))

@@ -158,7 +158,7 @@ static enum imap_read check(struct imap_session *s)
 {
 	const struct imap_command *row = s->cmd.row;
 
-	if (row == NULL)
+	if (row == NULL || ((row->allowed & CELLS) && s->guest == NULL))
 		return refuse(s, "BAD unknown command, or one that belongs before the login");
 	if (s->guest != NULL && (row->allowed & IN_AUTH) && !(row->allowed & (GUESTS | NAMES)))
 		return refuse(s, "NO [CANNOT] this is not possible in mailboxes of other accounts");

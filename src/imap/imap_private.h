@@ -17,7 +17,7 @@ enum {
 };
 
 /* Where a command is allowed, and how it is run (commands.def). */
-enum { IN_AUTH = 1, IN_SELECTED = 2, HOLDS = 4, STREAMS = 8, NUMBERS = 16, NAMES = 32, GUESTS = 64, REMOVES = 128 };
+enum { IN_AUTH = 1, IN_SELECTED = 2, HOLDS = 4, STREAMS = 8, NUMBERS = 16, NAMES = 32, GUESTS = 64, REMOVES = 128, CELLS = 256 };
 
 enum { IMAP_VISITS_MAX = GUEST_AT_ONCE };  /* threads at once: struct account */
 #define IMAP_OTHERS "Other Users"   /* RFC 2342: the namespace of what other accounts share */

@@ -24,6 +24,7 @@ TEST(what_another_cell_says)
 		{ "b noop\r\n", "* ESEARCH (TAG \"x MAILBOX Other Users/alice@x/f\" MAILBOX INBOX) ALL 1\r\nb OK done\r\n", "* BYE [UNAVAILABLE]", "ESEARCH", true },
 		{ "b noop\r\n", "b NO [ALERT] your password has expired\r\n", "b NO your", "ALERT", false },
 		{ "b noop\r\n", "* NO [CORRUPTION] one is damaged\r\n* OK [READ-WRITE] now\r\nb OK done\r\n", "* NO [CORRUPTION] one is damaged\r\n* OK [READ-WRITE] now\r\nb OK done", "BYE", false },
+		{ "b claim 1\r\n", "b OK claimed\r\n", "b BAD unknown command", "claimed", false },
 		{ "b fetch 1 body[]\r\n", "b NO [CORRUPTION] damaged\r\n", "b NO [CORRUPTION] damaged", "BYE", false },
 		{ "b status " HERS "f\" (messages)\r\n", "* STATUS \"Other Users/carol@x/f\" (MESSAGES 0)\r\nb OK done\r\n", "* BYE [UNAVAILABLE]", "carol", true },
 		{ "b noop\r\n", "* LIST () \"/\" INBOX (\"CHILDINFO\" (\"\"/\" Other Users/alice@x/\"))\r\nb OK done\r\n", "* BYE [UNAVAILABLE]", "LIST", true },
