@@ -160,6 +160,21 @@ bool stream_has_input(const struct stream *st)
 	return (st->deflate && deflate_has_input(st->deflate)) || (st->tls && !st->is_handshaking && tls_has_input(st->tls));
 }
 
+void stream_end_output(struct stream *st)
+{
+	if (st->tls)
+		tls_close(st->tls);
+	shutdown(st->fd, SHUT_WR);
+}
+
+bool stream_drop_input(struct stream *st)
+{
+	char dropped[PIECE];
+	ssize_t n = recv(st->fd, dropped, sizeof(dropped), MSG_DONTWAIT);
+
+	return n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR));
+}
+
 void stream_close(struct stream *st)
 {
 	char dropped[PIECE];

@@ -35,6 +35,10 @@ void stream_park(struct stream *st);              /* nobody uses it for a while:
  * first. */
 unsigned stream_wants(const struct stream *st, bool reads, bool writes);
 bool stream_has_input(const struct stream *st);   /* bytes wait inside TLS or compression: read without waiting for the socket */
+/* For who has said all, while the client may still be sending what was refused: to close now would answer that with a reset, which may take our last
+ * word from it. Ends our half; then the caller drops what comes, for a moment. */
+void stream_end_output(struct stream *st);
+bool stream_drop_input(struct stream *st);        /* drops a piece of what has come. False: nothing more will come */
 /* close_notify, close; never waits. What the client has sent meanwhile is read and dropped: the system would
  * otherwise answer with a reset, and the client might never see our last words. */
 void stream_close(struct stream *st);

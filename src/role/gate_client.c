@@ -9,10 +9,9 @@
 #include "base/mem.h"
 #include "ipc/sessions.h"
 #include "role/gate_private.h"
-#include <sys/socket.h>
 #include <unistd.h>
 
-enum { CLOSING_MAX_MS = 30000, LINGER_MS = 2000, LINGER_PIECE = 64 << 10, OUT_MAX = 128 * 1024, HANDSHAKES_A_ROUND = 16, REFUSAL_LOG_EVERY_MS = 1000 };
+enum { CLOSING_MAX_MS = 30000, LINGER_MS = 2000, OUT_MAX = 128 * 1024, HANDSHAKES_A_ROUND = 16, REFUSAL_LOG_EVERY_MS = 1000 };
 
 const struct login_protocol *client_row(const struct client *c)
 {
@@ -109,24 +108,16 @@ bool client_flush(struct client *c, bool *is_gone)
 	return false;
 }
 
-static bool has_hung_up(const struct client *c)
-{
-	char dropped[LINGER_PIECE];
-
-	return recv(c->stream.fd, dropped, sizeof dropped, MSG_DONTWAIT) == 0;
-}
-
 static void lingering_ready(void *context, unsigned events)
 {
 	struct client *c = context;
 
-	if ((events & LOOP_GONE) || has_hung_up(c))
+	if ((events & LOOP_GONE) || !stream_drop_input(&c->stream))
 		client_end(c);
 }
 
-/* All of out is sent. The client may still be sending what was refused (a web page, a literal that is too large, a line without an end): closing now
- * would answer that with a reset, and the reset may take our last word from it. So the rest is read and dropped, for a moment; not by a gate that ends
- * itself, whom everybody would have to wait for. */
+/* All of out is sent. What still comes (of a web page, a literal that is too large, a line without an end) is dropped for a moment; not by a gate that
+ * ends itself, whom everybody would have to wait for. */
 static void finish(struct client *c)
 {
 	struct gate *g = c->gate;
@@ -135,10 +126,8 @@ static void finish(struct client *c)
 		client_end(c);
 		return;
 	}
-	if (c->stream.tls)
-		tls_close(c->stream.tls);
-	shutdown(c->stream.fd, SHUT_WR);
-	if (has_hung_up(c)) {
+	stream_end_output(&c->stream);
+	if (!stream_drop_input(&c->stream)) {
 		client_end(c);
 		return;
 	}

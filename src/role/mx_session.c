@@ -14,10 +14,9 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "role/mx_private.h"
-#include <errno.h>
 #include <sys/socket.h>
 
-enum { READ_PIECE = 16384, ROUND_MAX = 16, OUT_MAX = 32768, RATE_MIN = 500, HANDSHAKE_MS = 60000, DRAIN_MAX = 65536, LINGER_MS = 2000 };
+enum { READ_PIECE = 16384, ROUND_MAX = 16, OUT_MAX = 32768, RATE_MIN = 500, HANDSHAKE_MS = 60000, LINGER_MS = 2000 };
 
 static void go_on(struct mx_session *s);
 
@@ -33,17 +32,6 @@ static void session_free(struct mx_session *s)
 	buf_free(&s->out);
 	arena_free(&s->arena);
 	mem_free(s);
-}
-
-/* Reads away what has come: closing over unread bytes would reset the connection, and the client would never see our
- * last line. */
-static void drain(int fd)
-{
-	char room[4096];
-
-	shutdown(fd, SHUT_WR);
-	for (size_t n = 0; n < DRAIN_MAX && recv(fd, room, sizeof(room), MSG_DONTWAIT) > 0;)
-		n += sizeof(room);
 }
 
 /* The connection ends. */
@@ -211,28 +199,17 @@ static enum progress feed(struct mx_session *s, struct str bytes, bool is_kept)
 	return GO_ON;
 }
 
-/* Nothing waits, and nothing more will come. */
-static bool has_hung_up(int fd)
-{
-	char dropped[READ_PIECE];
-	ssize_t n = recv(fd, dropped, sizeof(dropped), MSG_DONTWAIT);
-
-	return n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR);
-}
-
-/* All is said. The client may still be sending what was refused (a chunk that is too large): closing now would answer that with a reset. So it is
- * dropped for a moment, in which the session counts for nobody; not by a server that stops. */
+/* All is said. What still comes (of a chunk that is too large) is dropped for a moment, in which the session counts for nobody; not by a server that
+ * stops. */
 static enum progress finish(struct mx_session *s)
 {
 	if (!s->lingers) {
 		s->lingers = true;
 		admission_leave(s->mx->admissions, PROTOCOL_SMTP, &s->peer);
-		if (s->stream.tls)
-			tls_close(s->stream.tls);
-		drain(s->stream.fd);
+		stream_end_output(&s->stream);
 		loop_timer_in(s->mx->loop, &s->timer, LINGER_MS);
 	}
-	if (s->mx->stops || has_hung_up(s->stream.fd))
+	if (s->mx->stops || !stream_drop_input(&s->stream))
 		session_end(s);
 	else
 		loop_watch(s->mx->loop, &s->watch, LOOP_READ);
@@ -326,12 +303,13 @@ static void on_ready(void *context, unsigned events)
 static void turn_away(int fd, const struct smtp_reply *r)
 {
 	CLEANUP(buf_free) struct buf b = BUF(OUT_MAX);
+	struct stream st = { .fd = fd };
+	size_t taken;
 
 	smtp_put_reply(&b, r);
-	if (send(fd, b.p, b.n, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+	if (stream_write(&st, buf_str(&b), &taken) != ERR_OK)
 		log_debug("the refusal could not be sent");
-	drain(fd);
-	fd_close(&fd);
+	stream_close(&st);
 }
 
 static bool admit(struct mx *m, int fd, const struct peer *peer)
