@@ -7,6 +7,9 @@
  * to turn a policy off. What was never had cannot be missed: then mail goes as if there were none. A domain is in the table as long
  * as somebody asks or there is something to remember; most have no policy and leave nothing behind.
  *
+ * Its end must not be such a moment: so it is fetched again while it has time left, each day, beside the messages, which go by the one that
+ * is kept.
+ *
  * One look at a time for each domain, however many messages wait for it. */
 #include "deliver/sts.h"
 #include "base/clock.h"
@@ -16,7 +19,7 @@
 #include "http/fetch.h"
 #include <stdio.h>
 
-enum { KEPT_BYTES_MAX = 16 << 20 };
+enum { KEPT_BYTES_MAX = 16 << 20, LOOK_AGAIN_S = 86400 };
 
 struct sts_search {
 	struct sts_search *next, **link;
@@ -269,6 +272,14 @@ static void wait_for_fetch(struct entry *e)
 
 /* ---- the TXT record ---- */
 
+/* RFC 8461 §3.3 suggests once a day; what is kept for less than two days, when half of that is over. */
+static bool is_old(const struct entry *e)
+{
+	int64_t most_s = e->policy.max_age_s, at_s = most_s / 2 < LOOK_AGAIN_S ? most_s / 2 : LOOK_AGAIN_S;
+
+	return e->expires_s - now_s() <= most_s - at_s;
+}
+
 static void answered(void *context, const struct dns_answer *a)
 {
 	struct entry *e = context;
@@ -280,11 +291,13 @@ static void answered(void *context, const struct dns_answer *a)
 	if (r == ERR_AGAIN && !holds(e)) {
 		struct str why = arena_printf(&arena, "the name servers of " STR_FMT " could not say whether it has an MTA-STS policy", STR_ARG(e->domain));
 		finish(e, why, TLS_RESULT_GOOD);
-	} else if (r != ERR_OK || (holds(e) && str_eq(id, e->id))) {
+	} else if (r != ERR_OK || (holds(e) && str_eq(id, e->id) && !is_old(e))) {
 		finish(e, STR_NONE, TLS_RESULT_GOOD);
 	} else if (now_s() < e->failed_until_s && str_eq(id, str_of(e->failed_id))) {
 		finish(e, e->why, e->trouble);
 	} else {
+		if (holds(e) && str_eq(id, e->id))
+			tell(e, STR_NONE, TLS_RESULT_GOOD);
 		snprintf(e->new_id, sizeof e->new_id, STR_FMT, STR_ARG(id));
 		wait_for_fetch(e);
 	}

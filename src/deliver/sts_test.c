@@ -272,7 +272,38 @@ TEST(kept)
 	EXPECT(!never.is_done);
 }
 
-/* Freed in the middle of everything: nobody is called, nothing is left. */
+static void wait_for_requests(struct world *w, uint64_t n)
+{
+	for (int i = 0; i < 500 && requests(w) < n; i++)
+		loop_once(w->loop, 10);
+	EXPECT_INT(requests(w), n);
+}
+
+/* RFC 8461 §3.3: who keeps us from the web server for the one moment in which a policy runs out has not turned it off: it was looked at again
+ * long before, beside the mail, and each such look makes its time longer. */
+TEST(looked_at_again_in_its_time)
+{
+	static const struct { int64_t after_s; bool is_gone; uint64_t requests; } steps[] = {
+		{ 0,     false, 1 }, { 43000, false, 1 },
+		{ 300,   false, 2 },                     /* half of its time is over */
+		{ 43300, true,  3 }, { 200,   true,  3 }, { 200, true, 4 },   /* in vain, and not with each message */
+		{ 42000, false, 5 },                     /* 85,700 seconds old */
+		{ 43000, false, 5 },
+	};
+	struct world w = begin();
+
+	EACH(steps, s) {
+		script_do(&w.web, s->is_gone ? PAGE("good.test", "404 text/plain gone") : PAGE("good.test", POLICY));
+		clock_mono_advance(s->after_s * 1000);
+		struct found f = find(&w, "good.test");
+		EXPECT(f.has_policy && f.mode == MTA_STS_ENFORCE);
+		wait_for_requests(&w, s->requests);
+		loop_once(w.loop, 10);
+		arena_free(&f.arena);
+	}
+	end(&w);
+}
+
 /* A stranger's domain does not make us knock at doors of our own network. */
 TEST(no_policy_from_a_private_network)
 {
@@ -286,6 +317,7 @@ TEST(no_policy_from_a_private_network)
 	end(&w);
 }
 
+/* Freed in the middle of everything: nobody is called, nothing is left. */
 TEST(freed_while_looking)
 {
 	struct world w = begin();
