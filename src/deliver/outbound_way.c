@@ -54,6 +54,35 @@ static void settle_all(struct outbound_job *j, enum delivery_outcome outcome, co
 /* This machine has no descriptor, memory or port to spare: nothing the destination could do about it, and no reason to give it a rest. */
 static bool is_our_want(int e) { return e == EMFILE || e == ENFILE || e == ENOMEM || e == ENOBUFS || e == EAGAIN; }
 
+static bool was_tried(const struct outbound_job *j, size_t host)
+{
+	for (size_t i = 0; i < j->target; i++)
+		if (j->route->targets[i].host == host)
+			return true;
+	return false;
+}
+
+/* Hosts behind the target that nothing was tried of yet. */
+static size_t hosts_left(const struct outbound_job *j)
+{
+	bool seen[MX_HOSTS_MAX] = { 0 };
+	size_t n = 0;
+
+	for (size_t i = j->target + 1; i < j->route->target_count; i++) {
+		size_t host = j->route->targets[i].host;
+		n += !seen[host] && !was_tried(j, host);
+		seen[host] = true;
+	}
+	return n;
+}
+
+/* A further address of a host, when the addresses that may be tried are just enough for the hosts that have not had their turn: a backup must
+ * not wait for ever behind a host that is down with all its eight addresses. */
+static bool gives_way(const struct outbound_job *j)
+{
+	return !j->in_clear && was_tried(j, j->route->targets[j->target].host) && hosts_left(j) >= ATTEMPT_ADDRESSES_MAX - j->attempt_count;
+}
+
 void job_next_target(struct outbound_job *j)
 {
 	if (job_must_end(j)) {
@@ -64,6 +93,11 @@ void job_next_target(struct outbound_job *j)
 		const struct mx_target *t = &j->route->targets[j->target];
 		const struct mx_host *host = &j->route->hosts[t->host];
 		struct str why;
+		if (gives_way(j)) {
+			j->all_refused = false;
+			j->target++;
+			continue;
+		}
 		if (job_has_policy(j, host) && !j->is_allowed[t->host]) {
 			report_passed_over(j);
 			skip_host(j, host, "4.7.5", STR("it is none of the mail hosts that the domain's policy (MTA-STS) allows"));

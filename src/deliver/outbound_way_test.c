@@ -18,6 +18,11 @@ static const char *const zones[] = {
 	"add lost.test MX 10 mx.lost.test",
 	"add lost.test MX 20 mx.shared.test",
 	"add mx.lost.test A 127.0.0.9",
+	"add many.test MX 10 mx1.many.test", "add many.test MX 10 mx2.many.test", "add many.test MX 20 mx3.many.test", "add many.test MX 30 mx.shared.test",
+	"add mx1.many.test A 127.1.0.1", "add mx1.many.test A 127.1.0.2", "add mx1.many.test A 127.1.0.3", "add mx1.many.test A 127.1.0.4",
+	"add mx1.many.test A 127.1.0.5", "add mx1.many.test A 127.1.0.6", "add mx1.many.test A 127.1.0.7", "add mx1.many.test A 127.1.0.8",
+	"add mx2.many.test A 127.1.1.1", "add mx2.many.test A 127.1.1.2", "add mx2.many.test A 127.1.1.3", "add mx2.many.test A 127.1.1.4",
+	"add mx3.many.test A 127.1.2.1", "add mx3.many.test A 127.1.2.2", "add mx3.many.test A 127.1.2.3", "add mx3.many.test A 127.1.2.4",
 };
 
 static void begin(struct world *w, const struct nameserver *ns, const char *const *scripts, size_t per_address_max)
@@ -71,6 +76,27 @@ static void ask_for(struct world *w, uint64_t number, const char *destination)
 	s.number = number;
 	s.destination = str_of(destination);
 	ask(w, &s);
+}
+
+/* More addresses than are tried for one SEND, and nobody at home but at the last host: it has its try, each time (RFC 5321 §5.1). */
+TEST(the_last_of_many_hosts)
+{
+	static const char *const scripts[] = { HELLO MAIL RCPT DATA "<QUIT\n221 bye\n", NULL };
+	struct nameserver ns = nameserver_start(zones, COUNT_OF(zones));
+	struct world w;
+
+	begin(&w, &ns, scripts, 20);
+	ask_for(&w, 1, "many.test");
+	EXPECT_INT(w.answer.results[0].outcome, DELIVERY_DONE);
+	EXPECT_INT(w.answer.n_attempts, 7);
+	EXPECT(str_starts(w.answer.results[0].host, STR("mx.shared.test ")));
+	for (size_t i = 0, of_third = 0; i < w.answer.n_attempts; i++) {
+		of_third += str_starts(w.answer.attempts[i].host, STR("mx3.many.test "));
+		EXPECT(of_third == (i == 6));  /* in their order, and once */
+	}
+	sent(&w, 1);
+	teardown(&w);
+	nameserver_stop(&ns);
 }
 
 /* Two domains with the same mail host: one connection. A third one whose host is only the same address: its own, and what was kept for
