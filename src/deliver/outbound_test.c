@@ -24,6 +24,9 @@ TEST(outcomes)
 		{ "not SMTP", { "SSH-2.0-x\nX\n" }, DELIVERY_DEFERRED, "4.5.0", "does not speak SMTP", SEND_UNREACHABLE },
 		{ "STARTTLS that is none, then in clear", { "220 p\n<EHLO\n250-p\n250 STARTTLS\n<STARTTLS\n220 go\nX\n", HELLO MAIL RCPT DATA "<QUIT\n221 bye\n" },
 		  DELIVERY_DONE, "2.0.0", "queued", SEND_GOOD },
+		{ "STARTTLS that is none, and not without it", { "220 p\n<EHLO\n250-p\n250 STARTTLS\n<STARTTLS\n220 go\nX\n",
+		                                                 HELLO "<MAIL\n530 5.7.0 Must issue a STARTTLS command first\n<QUIT\n221 bye\n" },
+		  DELIVERY_DEFERRED, "4.4.1", "530 5.7.0 Must issue", SEND_BUSY },
 	};
 
 	EACH(cases, c) {
