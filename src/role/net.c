@@ -98,25 +98,29 @@ static void apply_settings(struct net *n)
 	outbound_configure(n->outbound, &s);
 }
 
+/* What the queue asks waits until it is known who we are: each message that was given back would look as if we had died with it. */
+static void hear_queue(struct net *n)
+{
+	if (n->queue != NULL && n->lookup != NULL)
+		loop_channel(n->loop, n->queue);
+}
+
 static void on_directory(void *context, struct channel *ch, struct message *msg)
 {
 	struct net *n = context;
+	bool is_first = n->lookup == NULL;
 	enum err e = lookup_replace(&n->lookup, msg);
 
 	if (e == ERR_OK)
 		apply_settings(n);
+	if (e == ERR_OK && is_first) {
+		hear_queue(n);
+		net_policy_awaited(&n->policy);
+	}
 	channel_reply(ch, msg->call, e, STR(""), NULL, 0);
 }
 
-static void on_send(void *context, struct channel *ch, struct message *msg)
-{
-	struct net *n = context;
-
-	if (n->lookup == NULL)  /* who we are is not known yet */
-		channel_reply(ch, msg->call, ERR_UNAVAILABLE, STR(""), NULL, 0);
-	else
-		outbound_on_send(n->outbound, ch, msg);
-}
+static void on_send(void *context, struct channel *ch, struct message *msg) { outbound_on_send(((struct net *)context)->outbound, ch, msg); }
 
 static void on_sent(void *context, UNUSED struct channel *ch, struct message *msg) { outbound_on_sent(((struct net *)context)->outbound, msg); }
 static void on_sends_end(void *context, UNUSED struct channel *ch, UNUSED struct message *msg)
@@ -212,7 +216,10 @@ static void on_connect(void *context, UNUSED struct channel *ch, struct message 
 	else
 		channel_replace(*peer, msg->fds[0]);
 	msg->fds[0] = -1;
-	loop_channel(n->loop, *peer);
+	if (role == ROLE_QUEUE)
+		hear_queue(n);
+	else
+		loop_channel(n->loop, *peer);
 	if (role == ROLE_CONTROL)
 		net_policy_control(&n->policy, *peer);
 }

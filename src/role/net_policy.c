@@ -1,6 +1,6 @@
 /* What net has from control and tells it, since it keeps nothing itself: policies of MTA-STS over its restarts, and how TLS to other servers
- * went. The policies are asked for as soon as control is there, page by page; until they have come, or control has had its time, messages
- * wait for theirs. */
+ * went. The policies are asked for as soon as control is there, page by page; until they have come, or control, which has told us all else that is
+ * needed to send, has had its time, messages wait for theirs. */
 #include "role/net_private.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -38,8 +38,8 @@ static void on_page(void *context, struct message *answer)
 	p->is_asking = false;
 	if (p->is_restored)
 		return;
-	if (answer->status == ERR_UNAVAILABLE) {  /* another control is there, or will be in a moment: it is asked from the beginning */
-		if (channel_is_open(p->control))
+	if (answer->status == ERR_UNAVAILABLE || answer->status == ERR_TIMEOUT) {
+		if (channel_is_open(p->control))  /* another control is there, or it is busy: from the beginning. Else another one will be in a moment */
 			ask_page(p, 0);
 		return;
 	}
@@ -76,6 +76,12 @@ void net_policy_control(struct net_policy *p, struct channel *control)
 		ask_page(p, 0);
 }
 
+void net_policy_awaited(struct net_policy *p)
+{
+	if (!p->is_restored)
+		loop_timer_in(p->loop, &p->patience, RESTORE_MS);
+}
+
 /* ---- counts ---- */
 
 static void tell(struct net_policy *p)
@@ -107,7 +113,6 @@ void net_policy_open(struct net_policy *p, struct loop *loop, struct sts *sts)
 	p->patience = (struct loop_timer){ .due = on_patience, .context = p };
 	sts_on_kept(sts, on_kept, p);
 	sts_restore_begin(sts);
-	loop_timer_in(loop, &p->patience, RESTORE_MS);
 }
 
 void net_policy_stop(struct net_policy *p) { tell(p); }

@@ -16,6 +16,7 @@ struct net_policy {
 };
 void net_policy_open(struct net_policy *p, struct loop *loop, struct sts *sts);
 void net_policy_control(struct net_policy *p, struct channel *control);   /* it is connected, or another one */
+void net_policy_awaited(struct net_policy *p);                            /* mail may leave from now on, and waits for them: not for ever */
 void net_policy_stop(struct net_policy *p);                               /* tells what is counted */
 void net_policy_close(struct net_policy *p);                              /* after the channels, before sts */
 #endif

@@ -45,6 +45,22 @@ def test_many_messages_over_few_connections(w):
     expect(peer.sessions < 20, f"{peer.sessions} connections for 20 messages")
 
 
+def test_mail_waits_for_who_starts_again(w):
+    """net starts again while control, which tells it who we are, does not answer: what is to leave meanwhile goes as soon as it knows."""
+    peer, s = w.peer("patient"), w.here.submission("alice")
+    control, net = w.here.pids_of("control")[0], w.here.pids_of("net")[0]
+    os.kill(control, signal.SIGSTOP)
+    try:
+        os.kill(net, signal.SIGKILL)
+        wait_for(lambda: w.here.pids_of("net") not in ([], [net]), 10, "net starts again")
+        s.sendmail("alice@example.test", ["x@patient.peer.test"], b"From: alice@example.test\r\nSubject: patient\r\n\r\ntext\r\n")
+        time.sleep(2)
+    finally:
+        os.kill(control, signal.SIGCONT)
+    s.quit()
+    expect(len(w.arrives(peer, "patient")) == 1, "once")
+
+
 def test_plain_and_slow_peers_get_their_mail(w):
     peers = {"plain": w.peer("plain"), "slow": w.peer("slow", delay=0.3, keywords=("PIPELINING",)),
              "tls": w.peer("tls", certificate=w.certificate("wrong.name.test")[0])}
