@@ -173,7 +173,10 @@ void job_ready(struct outbound_job *j)
 /* A server that insists on TLS, and whose TLS did not work a moment ago: its "never" is about that connection (RFC 3207 §4). */
 static bool is_about_tls(const struct outbound_job *j, const struct smtp_result *r)
 {
-	return j->way.tls == OUTBOUND_TLS_MAY && j->connection->tls == SMTP_TLS_NEVER && (r->code == 530 || str_eq(r->status, STR("5.7.10")));
+	const struct outbound_connection *c = j->connection;
+	bool has_failed = c->tls == SMTP_TLS_NEVER || (smtp_sender_offers(c->sender)->has & SMTP_OFFERS_STARTTLS && !smtp_sender_is_secure(c->sender));
+
+	return j->way.tls == OUTBOUND_TLS_MAY && has_failed && (r->code == 530 || str_eq(r->status, STR("5.7.10")));
 }
 
 void job_finished(struct outbound_job *j)
@@ -184,8 +187,10 @@ void job_finished(struct outbound_job *j)
 
 	if (results[0].at == SMTP_AT_MAIL && (results[0].outcome == SMTP_OUTCOME_DEFERRED || is_about_tls(j, &results[0]))) {
 		bool is_reused = c->is_reused;  /* "enough over this one" is no word about the next */
-		if (!is_reused)
+		if (!is_reused) {
 			note_failure(j, &results[0]);
+			j->all_refused = false;
+		}
 		smtp_sender_next(c->sender);
 		j->connection = NULL;
 		connection_leave(c);

@@ -27,6 +27,10 @@ TEST(outcomes)
 		{ "STARTTLS that is none, and not without it", { "220 p\n<EHLO\n250-p\n250 STARTTLS\n<STARTTLS\n220 go\nX\n",
 		                                                 HELLO "<MAIL\n530 5.7.0 Must issue a STARTTLS command first\n<QUIT\n221 bye\n" },
 		  DELIVERY_DEFERRED, "4.4.1", "530 5.7.0 Must issue", SEND_BUSY },
+		{ "STARTTLS not now, and not without it", { "220 p\n<EHLO\n250-p\n250 STARTTLS\n<STARTTLS\n454 4.7.0 not now\n"
+		                                            "<MAIL\n530 5.7.0 Must issue a STARTTLS command first\n<QUIT\n221 bye\n" },
+		  DELIVERY_DEFERRED, "4.4.1", "530 5.7.0 Must issue", SEND_BUSY },
+		{ "a login is wanted", { HELLO "<MAIL\n530 5.7.0 Authentication required\n<QUIT\n221 bye\n" }, DELIVERY_REFUSED, "5.7.0", "530 5.7.0", SEND_GOOD },
 	};
 
 	EACH(cases, c) {
