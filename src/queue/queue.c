@@ -17,6 +17,8 @@
 #include "queue/queue_private.h"
 #include "queue/parcels.h"
 
+static const int64_t UNKNOWN_LIFETIME_S = INT64_C(1) << 40;   /* for ever */
+
 enum {
 	TICK_MS = 1000, SWEEP_MS = 60000,
 	W_ALONE_AFTER_MS = 300000,    /* nothing has come for so long: W is written without company */
@@ -324,6 +326,8 @@ enum err queue_open(const struct queue_config *config, const struct queue_host *
 	enum err e;
 
 	q->config = *config;
+	if (q->config.lifetime_s == 0)
+		q->config.lifetime_s = UNKNOWN_LIFETIME_S;
 	q->host = *host;
 	q->lookup = config->lookup;
 	q->now_ms = q->added_ms = q->swept_ms = clock_mono_ms();

@@ -38,7 +38,7 @@ struct queue_config {
 	struct disk_dir  *dir;            /* DIR/queue; log/, spool/, late/ and queue.db are made in it */
 	struct log_config ring;           /* of a new log; one that exists keeps its sizes */
 	uint64_t          disk_reserve;   /* bytes; with less free nothing is accepted */
-	int64_t           lifetime_s;     /* how long an undeliverable message is tried */
+	int64_t           lifetime_s;     /* how long an undeliverable message is tried; 0: not known before queue_configure(), as long as that */
 	int64_t           delay_notice_s; /* after which its sender is told that it takes long; 0: never by itself */
 	bool              holds_elsewhere; /* nothing leaves for other servers; it waits */
 	int               sync_every_ms;  /* 0: SYNC_EVERY_MS */

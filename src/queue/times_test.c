@@ -218,3 +218,26 @@ TEST(what_is_parked_grows_old_like_everything_else)
 	close(pair[0]);
 	world_free(w);
 }
+
+/* The queue is open before control has said anything. */
+TEST(nothing_is_too_old_before_it_is_known_how_old_it_may_be)
+{
+	const uint64_t to[] = { 1 };
+	struct world *w = world_new(4, 1 << 20);
+
+	w->wakes = false;
+	world_add(w, 1, to, 1, 100);
+	WORLD_UNTIL(w, w->answered == 1);
+	world_kill(w);
+	w->knows_no_lifetime = true;
+	world_open(w);
+	clock_wall_offset(6 * 86400);
+	w->hurry_ms = 500;
+	WORLD_UNTIL(w, late(w).waiting + late(w).held == 1 && backlog(w) == 0);
+	EXPECT_INT(late(w).held, 0);
+	queue_configure(w->queue, &(struct queue_config){ .lifetime_s = 5 * 86400 });
+	clock_wall_offset(6 * 86400 + 20);
+	WORLD_UNTIL(w, late(w).held == 1);   /* its sender cannot be told */
+	clock_wall_offset(0);
+	world_free(w);
+}

@@ -45,6 +45,7 @@ struct world {
 	int64_t           clock_ms;                /* added to the real one */
 	int64_t           hurry_ms;                /* added to that in each round */
 	int               sync_every_ms;           /* 0: as ever */
+	bool              knows_no_lifetime;       /* its settings have not come yet */
 	size_t            refused_elsewhere;     /* recipients, of messages of account WORLD_SUBMITTER */
 	size_t            answered, accepted, refused;
 	bool              is_acked[WORLD_MESSAGES];
@@ -164,7 +165,7 @@ static void world_open(struct world *w)
 {
 	const struct queue_host host = { w, world_watch, world_forget, world_wake, world_end, world_sync_accounts, w->report, world_refused };
 	const struct queue_config config = {
-		.dir = w->dir, .ring = w->ring, .disk_reserve = 1 << 20, .lifetime_s = 5 * 86400, .is_resolved = true,
+		.dir = w->dir, .ring = w->ring, .disk_reserve = 1 << 20, .lifetime_s = w->knows_no_lifetime ? 0 : 5 * 86400, .is_resolved = true,
 		.sync_every_ms = w->sync_every_ms,
 	};
 	int pair[2];

@@ -188,6 +188,8 @@ static enum err open_queue(struct queue_role *r, const struct conf *c)
 	int fds[2];
 
 	configure(c, &config);
+	if (r->lookup == NULL)  /* control may keep us waiting: nobody's mail comes back, or is said to be late, by settings that are not ours */
+		config.lifetime_s = config.delay_notice_s = 0;
 	TRY(queue_open(&config, &host, &r->queue));
 	r->lists.queue = r->queue;
 	if (r->lookup != NULL)  /* at a start it opens with the settings it had, before control is there */
