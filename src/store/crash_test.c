@@ -24,6 +24,7 @@ struct moment {                  /* what a client knew after an operation */
 	size_t   at;
 	uint64_t modseq;
 	uint32_t inbox_uidnext;
+	uint64_t inbox_highest;      /* HIGHESTMODSEQ */
 	uint64_t flags_modseq;       /* of the newest flag change */
 	uint32_t flagged;            /* messages with \Flagged then */
 };
@@ -146,11 +147,12 @@ static void do_flag(struct story *t)
 {
 	CLEANUP(arena_free) struct arena a = { 0 };
 	struct history *h = some_message(t);
-	struct flags_change change = { .op = FLAGS_ADD, .flags = FLAG_FLAGGED };
+	struct flags_change change = { .op = FLAGS_REPLACE, .flags = FLAG_FLAGGED };
 	struct uid_set set = { 0 };
 
 	if (h == NULL)
 		return;
+	change.flags |= (rand_r(&t->seed) % 2 ? FLAG_SEEN : 0) | (rand_r(&t->seed) % 2 ? FLAG_DELETED : 0);
 	uid_set_add(&set, &a, h->inbox_uid, h->inbox_uid);
 	EXPECT_OK(view_store_flags(t->v, t->inbox, &set, &change, &a, NULL, NULL));
 }
@@ -172,7 +174,7 @@ static void note_moment(struct story *t)
 
 	EXPECT_OK(view_mailbox_get(t->v, t->inbox, &a, &m));
 	t->moments[t->n_moments++] = (struct moment){ .at = powercut_position(t->trace_path), .modseq = view_modseq(t->v),
-		.inbox_uidnext = m.uidnext, .flagged = count_flagged(t->v, t->inbox) };
+		.inbox_uidnext = m.uidnext, .inbox_highest = m.highestmodseq, .flagged = count_flagged(t->v, t->inbox) };
 }
 
 static void run_story(struct story *t)
@@ -303,16 +305,20 @@ static void check_counters(struct view *v, int64_t mailbox_id)
 	struct message_row rows[MESSAGES_MAX];
 	struct selected *s;
 	struct mailbox m;
-	uint32_t next = 0, unseen = 0;
+	uint32_t next = 0, unseen = 0, deleted = 0;
 	size_t n;
 
 	EXPECT_OK(view_mailbox_get(v, mailbox_id, &a, &m));
 	EXPECT_OK(selected_open(v, mailbox_id, NULL, &s));
 	n = selected_rows(s, NULL, 0, &next, rows, COUNT_OF(rows));
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; i < n; i++) {
 		unseen += !(rows[i].flags & FLAG_SEEN);
+		deleted += !!(rows[i].flags & FLAG_DELETED);
+		EXPECT(rows[i].modseq <= m.highestmodseq);
+	}
 	EXPECT_INT(m.messages, n);
 	EXPECT_INT(m.unseen, unseen);
+	EXPECT_INT(m.deleted, deleted);
 	selected_close(s);
 }
 
@@ -323,6 +329,7 @@ static void check_cut(const struct story *t, struct str trace, size_t cut, unsig
 	struct view_config config = { .account = 7 };
 	struct append_new in = { .mailbox_id = t->inbox };
 	struct moment knew = { 0 };
+	struct mailbox inbox;
 	struct append *ap;
 	struct appended *done;
 	struct view *v;
@@ -339,6 +346,8 @@ static void check_cut(const struct story *t, struct str trace, size_t cut, unsig
 		check_index(t, v);
 	for (size_t i = 0; i < t->n_moments && t->moments[i].at <= cut; i++)
 		knew = t->moments[i];
+	EXPECT_OK(view_mailbox_get(v, t->inbox, &a, &inbox));
+	EXPECT(inbox.highestmodseq >= knew.inbox_highest);
 	/* a client that knows all up to a modseq that still counts has the right flags */
 	if (view_modseq_floor(v, knew.modseq) != 0 && knew.modseq == view_modseq(v))
 		EXPECT_INT(count_flagged(v, t->inbox), knew.flagged);

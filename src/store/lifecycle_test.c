@@ -5,7 +5,7 @@
 #include "disk/fault_test.h"
 #include "store/account_test.h"
 #include "store/damage.h"
-#include "store/view.h"
+#include "store/store_private.h"
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -98,6 +98,97 @@ TEST(unclean_stop_leaves_a_gap_of_modseqs)
 	view_close(v);
 	test_dir_remove(dir);
 	test_dir_remove(copy);
+}
+
+static void expect_inbox(struct view *v, uint32_t messages, uint32_t unseen, uint32_t deleted, uint64_t highest)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct mailbox m;
+
+	EXPECT_OK(view_mailbox_by_role(v, MAILBOX_INBOX, &a, &m));
+	EXPECT_INT(m.messages, messages);
+	EXPECT_INT(m.unseen, unseen);
+	EXPECT_INT(m.deleted, deleted);
+	EXPECT_INT(m.highestmodseq, highest);
+}
+
+/* So that they are counted anew: the row of the mailbox is behind. */
+static struct view *open_killed(const char *dir, const char **copy)
+{
+	struct view *v = open_account(*copy = copy_of(dir));
+
+	EXPECT(view_was_unclean(v));
+	return v;
+}
+
+TEST(counters_after_a_stop_in_the_middle_of_flags)
+{
+	enum { MESSAGES = 20 };   /* three chunks in the build with faults */
+	CLEANUP(arena_free) struct arena a = { 0 };
+	const char *dir = test_dir(), *copy;
+	struct view *v = open_account(dir), *again;
+	struct uid_set gone;
+	uint64_t highest;
+
+	for (uint32_t uid = 1; uid <= MESSAGES; uid++)
+		EXPECT_OK(append(v, 10, NULL));
+	for (uint32_t uid = 1; uid <= MESSAGES; uid++)
+		EXPECT_OK(flag(v, uid, uid % 2 ? FLAG_SEEN : uid % 4 ? 0 : FLAG_DELETED));
+	highest = view_modseq(v);
+	expect_inbox(v, MESSAGES, MESSAGES / 2, MESSAGES / 4, highest);
+	again = open_killed(dir, &copy);
+	expect_inbox(again, MESSAGES, MESSAGES / 2, MESSAGES / 4, view_modseq(again));
+	EXPECT(inbox_modseq(again) > highest);
+	EXPECT_OK(view_expunge(again, inbox_of(again), NULL, true, &a, &gone));   /* finds nothing where the counter says 0 */
+	EXPECT_STR(str_of(uid_set_text(&gone, &a)), "4,8,12,16,20");
+	EXPECT_OK(view_close(again));
+	again = open_account(copy);
+	EXPECT(!view_was_unclean(again));
+	expect_inbox(again, MESSAGES * 3 / 4, MESSAGES / 4, 0, view_modseq(again));
+	EXPECT_OK(view_close(again));
+	test_dir_remove(copy);
+
+	copy = copy_of(dir);   /* opened and closed, and nothing in between: the clean end has what was counted */
+	EXPECT_OK(view_close(open_account(copy)));
+	again = open_account(copy);
+	EXPECT(!view_was_unclean(again));
+	expect_inbox(again, MESSAGES, MESSAGES / 2, MESSAGES / 4, view_modseq(again));
+	EXPECT_OK(view_close(again));
+	test_dir_remove(copy);
+
+	EXPECT_OK(view_close(v));
+	v = open_account(dir);   /* the clean end had it, too */
+	EXPECT(!view_was_unclean(v));
+	expect_inbox(v, MESSAGES, MESSAGES / 2, MESSAGES / 4, highest);
+	EXPECT_OK(view_close(v));
+	test_dir_remove(dir);
+}
+
+/* Where the block of modseqs is used up there is no gap behind which every mailbox would go. */
+TEST(no_mailbox_goes_back_at_the_end_of_a_block)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	const char *dir = test_dir(), *copy;
+	struct view *v = open_account(dir), *again;
+	struct mailbox other;
+	uint64_t known;
+
+	EXPECT_OK(append(v, 10, NULL));
+	EXPECT_OK(flag(v, 1, FLAG_SEEN | FLAG_DELETED));
+	known = inbox_modseq(v);
+	for (bool on = true; v->modseq + 1 < v->reserved; on = !on)   /* numbers that no mailbox has */
+		EXPECT_OK(view_subscribe(v, STR("x"), on));
+	EXPECT_OK(view_mailbox_create(v, STR("x"), MAILBOX_PLAIN, &a, &other));
+	EXPECT_INT(other.highestmodseq, v->reserved);
+	EXPECT_INT(inbox_modseq(v), known);
+	again = open_killed(dir, &copy);
+	expect_inbox(again, 1, 0, 1, known);
+	EXPECT_INT(view_modseq(again), other.highestmodseq);
+	EXPECT_INT(view_modseq_floor(again, known), known);
+	EXPECT_OK(view_close(again));
+	EXPECT_OK(view_close(v));
+	test_dir_remove(copy);
+	test_dir_remove(dir);
 }
 
 TEST(only_one_process_has_an_account)

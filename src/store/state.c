@@ -10,7 +10,7 @@
  * gap that no longer are. From then on every mailbox says a HIGHESTMODSEQ behind the gap, so that it happens once.
  *
  * The row is written once a block, at a clean end, and for the rare counters; the modseq itself is the newest of the
- * mailboxes', so that a delivery does not touch this page. */
+ * mailboxes' (which may stand in a chunk only, see mailbox.c), so that a delivery does not touch this page. */
 #include "base/clock.h"
 #include "base/log.h"
 #include "store/store_private.h"
@@ -106,6 +106,8 @@ enum err state_load(struct view *v)
 	}
 	TRY(gap_load(v));
 	TRY(email_next_load(v, email_next));
+	if (!clean)
+		TRY(mailbox_count_flags(v));
 	for (size_t i = 0; i < v->n_boxes; i++)
 		if (v->boxes[i]->m.highestmodseq > v->modseq)
 			v->modseq = v->boxes[i]->m.highestmodseq;

@@ -68,6 +68,7 @@ struct box {                      /* a mailbox; lives until view_close(), also w
 	uint64_t      added_modseq, flags_modseq, vanished_modseq;   /* newest addition, flag change and removal that are visible */
 	struct array *array;          /* NULL: not loaded; under the memory lock */
 	bool          is_deleted;
+	bool          is_ahead;       /* of its row, which lacks changes of flags: see mailbox.c; under the db lock */
 };
 
 struct selected {
@@ -306,6 +307,8 @@ enum err schema_prepare(struct db *db) MUST_CHECK;
 enum err mailbox_load(struct view *v) MUST_CHECK;
 enum err mailbox_create_defaults(struct view *v) MUST_CHECK;
 enum err mailbox_write(struct tx *tx, const struct mailbox *m) MUST_CHECK;
+enum err mailbox_count_flags(struct view *v) MUST_CHECK;        /* after a stop that was not clean; nobody has the view yet */
+enum err mailbox_write_flags(struct view *v) MUST_CHECK;        /* what rows lack, in the open transaction: for a clean end */
 enum err mailbox_write_names(struct tx *tx) MUST_CHECK;   /* of deliveries, where INBOX's row was not written for anything else */
 /* INBOX in any case, no '/' at the end; ERR_INVALID. */
 enum err mailbox_path(struct str path, struct arena *a, struct str *out) MUST_CHECK;

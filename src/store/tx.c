@@ -239,11 +239,11 @@ static void tell(struct view *v, uint64_t modseq)
 
 /* ---------------------------------------------------------------------------------------------------------- commit */
 
-/* Columns of the mailboxes it touched; then COMMIT. */
+/* Columns of the mailboxes it touched, but for flags alone (mailbox.c); then COMMIT. */
 static enum err tx_write(struct tx *tx)
 {
 	TRY(chunk_flush(tx->v));
-	for (size_t i = 0; i < tx->n_boxes; i++)
+	for (size_t i = 0; tx->kind == TX_SYNC && i < tx->n_boxes; i++)
 		TRY(mailbox_write(tx, &tx->counters[i]));
 	if (tx->has_names && !tx->wrote_names)
 		TRY(mailbox_write_names(tx));
@@ -276,8 +276,10 @@ enum err tx_commit(struct tx *tx, uint64_t *commit)
 		tx_abandon(tx);
 		return e;
 	}
-	for (size_t i = 0; i < tx->n_boxes; i++)
+	for (size_t i = 0; i < tx->n_boxes; i++) {
 		copy_counters(&tx->boxes[i]->m, &tx->counters[i]);
+		tx->boxes[i]->is_ahead = tx->kind == TX_FLAGS;
+	}
 	if (tx->n_reshapes > 0)
 		apply_reshapes(tx);
 	delivered_committed(tx);

@@ -136,6 +136,8 @@ static enum err note_clean_end(struct view *v)
 	pthread_mutex_lock(&v->db_lock);
 	e = db_begin(v->db);
 	if (e == ERR_OK)
+		e = mailbox_write_flags(v);
+	if (e == ERR_OK)
 		e = state_write_counters(v, v->modseq, true);
 	if (e == ERR_OK)
 		e = db_commit(v->db);

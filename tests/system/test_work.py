@@ -105,7 +105,7 @@ def test_small_commands(server):
     c.command("s SELECT Many", "s OK")
     check("NOOP", of(200, commands(c, 200, "NOOP")), calls=10, wakes=3, bytes=0, allocs=3)
     check("STORE of one flag", of(200, commands(c, 200, lambda i: f"STORE {i + 1} +FLAGS (\\Seen)"),
-                                  commands(c, 1, "STORE 1:* FLAGS.SILENT ()")), calls=11, wakes=3, syncs=0, bytes=8240, allocs=10.1)
+                                  commands(c, 1, "STORE 1:* FLAGS.SILENT ()")), calls=11, wakes=3, syncs=0, bytes=4120, allocs=6)
     check("FETCH 1:1000 FLAGS", of(10, commands(c, 10, "FETCH 1:* FLAGS")), calls=10, allocs=11)
     check("SELECT of 1,000", of(10, commands(c, 10, "SELECT Many")), calls=10, wakes=3, bytes=0, allocs=8)
     c.close()
@@ -239,7 +239,7 @@ def test_news_of_a_waiting_session(server):
         for i in range(20):
             writes.command(f"t STORE 1 {'+-'[next(flags) % 2]}FLAGS (\\Seen)", "t OK")
             waits.until("* 1 FETCH")
-    check("STORE, and who waits hears of it", server.work.of(20, run), calls=32, wakes=8, syncs=0, bytes=8240, allocs=36)
+    check("STORE, and who waits hears of it", server.work.of(20, run), calls=32, wakes=8, syncs=0, bytes=4120, allocs=29)
     waits.close()
     writes.close()
 
