@@ -165,11 +165,11 @@ search-bench: $(OUT)/bench/search_bench
 $(OUT)/bench/%_load: tests/bench/%_load.c tests/bench/load.c tests/bench/load.h
 	@mkdir -p $(@D)
 	$(Q)$(CC) -std=c17 -O2 -Wall -Wextra -Werror -D_GNU_SOURCE -o $@ $(filter %.c,$^) -lssl -lcrypto -lz -lpthread
-$(OUT)/bench/awake: tests/bench/awake.c
+$(OUT)/bench/awake $(OUT)/bench/pace: $(OUT)/bench/%: tests/bench/%.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) -std=c17 -O2 -Wall -Wextra -Werror -D_GNU_SOURCE -o $@ $<
 # The whole server beside Debian's Postfix and Dovecot: make bench, or make bench BENCH="smtp imap --rounds 3 --json"
-bench: all $(OUT)/bench/smtp_load $(OUT)/bench/mail_load $(OUT)/bench/awake $(OUT)/calls/count_calls.so
+bench: all $(OUT)/bench/smtp_load $(OUT)/bench/mail_load $(OUT)/bench/awake $(OUT)/bench/pace $(OUT)/calls/count_calls.so
 	@tools/install bench
 	$(Q)python3 tests/bench/bench.py $(BENCH)
 # Campaigns of kills, power cuts and failing disks (docs/robustness.md); they go on where they were stopped. `torture` rebuilds the data folder

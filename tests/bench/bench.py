@@ -25,6 +25,7 @@ sys.path[:0] = [HERE, os.path.dirname(HERE)]
 import awake  # noqa: E402
 import debian  # noqa: E402
 import ending  # noqa: E402
+import pace  # noqa: E402
 import parts  # noqa: E402
 import peers  # noqa: E402
 import report  # noqa: E402
@@ -37,6 +38,7 @@ class Rows:
 
     def __init__(self):
         self.rows, self.notes, self.part, self.contestant, self.contestants, self.how = {}, [], None, None, [], "not measured"
+        self.pace = []
 
     def __call__(self, what, value, unit, more=False, budget=None):
         row = self.rows.setdefault((self.part, what), {"part": self.part, "what": what.strip(), "unit": unit, "more": more, "budget": budget,
@@ -89,6 +91,7 @@ def run_part(name, args, rows, progress):
             progress(f"{name}: preparing {c.label}")
             part.prepare(c)
         for k in range(args.rounds):
+            rows.pace.append({"part": name, **pace.measure()})
             for c in made[k % len(made):] + made[:k % len(made)]:  # nobody is always the first
                 progress(f"{name}: round {k + 1} of {args.rounds}, {c.label}")
                 rows.contestant = c.label
@@ -130,7 +133,7 @@ def measure(args):
             rows.notes.append(f"{name} was not measured to its end: {str(why).splitlines()[0] if str(why) else type(why).__name__}")
             print(f"{name}: {why}", file=sys.stderr)
             failed = True
-        results.update(rows=list(rows.rows.values()), notes=rows.notes, cpu=rows.how, contestants=rows.contestants)
+        results.update(rows=list(rows.rows.values()), notes=rows.notes, cpu=rows.how, contestants=rows.contestants, pace=rows.pace)
         if args.save:
             with open(args.save, "w") as f:
                 json.dump(results, f, indent=1)
@@ -150,6 +153,7 @@ def saved(files):
             raise RuntimeError(f"{name} and {files[0]} are not to be compared: one was measured with --awake, one without")
         again = {r["part"] for r in results["rows"]}
         all_of_them["rows"] = [r for r in all_of_them["rows"] if r["part"] not in again] + results["rows"]
+        all_of_them["pace"] = [p for p in all_of_them.get("pace", []) if p["part"] not in again] + results.get("pace", [])
         all_of_them["notes"] += results["notes"]
         all_of_them["contestants"] += [c for c in results["contestants"] if c not in all_of_them["contestants"]]
     order = list(parts.PARTS)

@@ -56,6 +56,15 @@ def processors(results):
     return "kept from idling" if results.get("awake") else "left to idle"
 
 
+PACES = (("round_trip_us", "a round trip"), ("page_us", "a page written"), ("body_us", "28 kB"))
+
+
+def paces(results):
+    """What the machine took for work of a fixed size, beside the rounds (pace.c); nothing for a run that is older than this."""
+    said = [f"{what} {number(median(v))} µs{span(v) and f' ({span(v)})'}" for key, what in PACES for v in [[p[key] for p in results.get("pace", [])]] if v]
+    return f" Pace: {', '.join(said)}." if said else ""
+
+
 def table(results, colour):
     def paint(text, code):
         return f"\033[{code}m{text}\033[0m" if colour else text
@@ -82,7 +91,7 @@ def table(results, colour):
     for note in results["notes"]:
         print(paint(f"! {note}", 33))
     print(f"Medians of {results['rounds']} rounds, {' and '.join(results['contestants'])} in turn. CPU: {results['cpu']}. "
-          f"Processors: {processors(results)}. A ratio is how many times better facteur is.")
+          f"Processors: {processors(results)}. A ratio is how many times better facteur is.{paces(results)}")
 
 
 def markdown(results):
@@ -103,7 +112,7 @@ def markdown(results):
             many = f" ({number(low)}-{number(high)})" if low is not None and len(ours) > 1 else ""
             cells.append("" if x is None else f"{number(x)} ×{many}" if x >= 1 else f"**slower: {number(x)} ×**{many}")
         print(f"| {r['what']} | {number(median(ours))} {r['unit']} | {budget} | {' | '.join(cells)} |")
-    print(f"\nMedians of {results['rounds']} rounds; processors: {processors(results)}.")
+    print(f"\nMedians of {results['rounds']} rounds; processors: {processors(results)}.{paces(results)}")
 
 
 STYLE = """
