@@ -68,8 +68,10 @@ static enum err put_bytes(struct imap_session *s, struct body *body, const struc
 	TRY(body_check(body, at + n));
 	put_label(&s->out, section);
 	put_literal_size(&s->out, n);
+	/* all of one that is not long is read to where it is sent from */
+	uint64_t most = n == body->size && n <= BODY_KEPT ? n : PIECE;
 	for (bool is_first = true; n > 0; n -= piece, at += piece, is_first = false) {
-		piece = n < PIECE ? n : PIECE;
+		piece = n < most ? n : most;
 		e = read_into(&s->out, body, at, piece);
 		if (e != ERR_OK) {
 			*is_cut = !is_first;

@@ -1,4 +1,4 @@
-/* RETR and TOP: a message on its way out, in pieces of 32 kB: dots doubled at the start of a line (RFC 1939 §3), the last line ended.
+/* RETR and TOP: a message on its way out, from where it is kept, or in pieces of 32 kB: dots doubled at the start of a line (RFC 1939 §3), the last line ended.
  * A dot is rare, so the scanner looks for dots (memchr, 30 GB/s on base64) and then at the byte before; what lies between goes
  * out in one piece. A message may hold a bare LF (IMAP APPEND keeps it): a dot behind it is doubled too, since many clients
  * take LF for the end of a line, and they all undouble. */
@@ -70,6 +70,18 @@ static size_t piece_size(const struct body *body, uint64_t at)
 	return body->size - at < PIECE ? (size_t)(body->size - at) : PIECE;
 }
 
+/* What comes at `at`: the rest of a message that is in memory whole, else a piece, in room. */
+static enum err next_piece(struct body *body, uint64_t at, char *room, struct str *out)
+{
+	if (body->size > BODY_KEPT) {
+		*out = str_make(room, piece_size(body, at));
+		return body_read(body, at, room, out->n);
+	}
+	TRY(body_look(body, out));
+	*out = str_from(*out, (size_t)at);
+	return ERR_OK;
+}
+
 /* How far into a message TOP may come with so many lines; those who want all of it ask for more lines than there are. */
 static uint64_t reaches(const struct body *body, uint64_t lines)
 {
@@ -111,39 +123,39 @@ static bool send_message(struct pop3 *p, const struct pop3_message *m, const uin
 	CLEANUP(body_close) struct body body = { 0 };
 	struct sender out = { p->s, '\n', '\r' };
 	struct top top = { lines ? *lines : 0, false, true };
-	char piece[PIECE];
+	char room[PIECE];
 	uint64_t at, end = 0;
-	struct str header;
+	struct str header, piece;
 	enum err e = body_open(p->view, m->email, &body);
 
 	if (e == ERR_OK)
 		e = body_check(&body, lines ? reaches(&body, *lines) : body.size);
 	if (e == ERR_OK)
-		e = body_read(&body, 0, piece, piece_size(&body, 0));
+		e = next_piece(&body, 0, room, &piece);
 	if (e != ERR_OK) {
 		pop3_failure(p, e);
 		return false;
 	}
-	header = header_for_ascii(p, &body, str_make(piece, piece_size(&body, 0)), &end);
+	header = header_for_ascii(p, &body, piece, &end);
 	session_printf(p->s, "+OK %llu octets\r\n", (unsigned long long)body.size - end + header.n);
 	send_stuffed(&out, header);
 	top.in_body = end > 0;
 	for (at = end; at < body.size && !session_is_dead(p->s);) {
-		size_t n = piece_size(&body, at), takes;
+		size_t takes;
 
 		if (at > 0)
-			e = body_read(&body, at, piece, n);
+			e = next_piece(&body, at, room, &piece);
 		if (e != ERR_OK) {
 			p->is_over = true;
 			return false;
 		}
-		if (n > 1 && piece[n - 1] == '\r' && at + n < body.size)
-			n--;  /* a piece never ends between CR and LF: top_takes() sees a blank line whole */
-		takes = lines ? top_takes(&top, str_make(piece, n)) : n;
-		send_stuffed(&out, str_make(piece, takes));
-		if (takes < n)
+		if (piece.n > 1 && piece.p[piece.n - 1] == '\r' && at + piece.n < body.size)
+			piece.n--;  /* a piece never ends between CR and LF: top_takes() sees a blank line whole */
+		takes = lines ? top_takes(&top, piece) : piece.n;
+		send_stuffed(&out, str_sub(piece, 0, takes));
+		if (takes < piece.n)
 			break;
-		at += n;
+		at += piece.n;
 	}
 	if (at < body.size && session_is_dead(p->s)) {  /* cut short by the end of the session: it must not look whole */
 		p->is_over = true;

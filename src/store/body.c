@@ -84,7 +84,7 @@ static enum err read_all(struct body *b, void *p)
 
 static enum err keep(struct body *b)
 {
-	char *p = mem_alloc((size_t)b->size);
+	char *p = mem_resize(NULL, (size_t)b->size);  /* not zeroed: all of it is read, or it is freed */
 	enum err e = read_all(b, p);
 
 	if (e == ERR_OK)
@@ -107,6 +107,16 @@ enum err body_read(struct body *b, uint64_t offset, void *p, size_t n)
 	if (b->kept == NULL)
 		TRY(keep(b));
 	memcpy(p, b->kept + offset, n);
+	return ERR_OK;
+}
+
+enum err body_look(struct body *b, struct str *all)
+{
+	if (b->size > BODY_KEPT)
+		return ERR_LIMIT;
+	if (b->kept == NULL)
+		TRY(keep(b));
+	*all = str_make(b->kept, (size_t)b->size);
 	return ERR_OK;
 }
 

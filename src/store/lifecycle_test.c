@@ -569,6 +569,17 @@ static enum err read_part(struct view *v, uint32_t email, uint64_t upto)
 	return body_read(&body, 0, arena_alloc(&a, upto), upto);
 }
 
+static enum err look(struct view *v, uint32_t email)
+{
+	CLEANUP(body_close) struct body body = { 0 };
+	struct str all;
+
+	TRY(body_open(v, email, &body));
+	TRY(body_look(&body, &all));
+	EXPECT(all.n == body.size && all.p[0] == 'x' && all.p[all.n - 1] == 'x');
+	return ERR_OK;
+}
+
 /* What a message's header and bytes may have become; none of it is shown, and the messages around it are. */
 TEST(damage_is_seen_and_said_once)
 {
@@ -594,6 +605,9 @@ TEST(damage_is_seen_and_said_once)
 			EXPECT_OK(read_part(v, email[0], 0));
 			EXPECT_ERR(read_part(v, email[1], 0), ERR_CORRUPT);
 			EXPECT_ERR(read_part(v, email[1], 10), ERR_CORRUPT);
+			EXPECT_ERR(look(v, email[1]), ERR_CORRUPT);
+			EXPECT_OK(look(v, email[2]));
+			EXPECT_ERR(look(v, email[4]), ERR_LIMIT);
 			EXPECT_OK(read_part(v, email[2], 10));
 			EXPECT_ERR(read_part(v, email[3], 0), ERR_CORRUPT);
 			EXPECT_ERR(read_part(v, email[3], LONG - 1), ERR_CORRUPT);

@@ -377,6 +377,8 @@ void body_close(struct body *b);  /* for CLEANUP too */
 /* Exactly n bytes from offset into p; offset + n ≤ size, else ERR_INVALID. Outside all locks. ERR_CORRUPT: the bytes of this message are
  * not those that were stored (logged, once a message): always found out of messages up to BODY_KEPT bytes, and when all is read at once. */
 enum err body_read(struct body *b, uint64_t offset, void *p, size_t n) MUST_CHECK;
+/* All of a message of up to BODY_KEPT bytes, where it is kept until body_close(). ERR_LIMIT: it is longer. ERR_CORRUPT: as above. */
+enum err body_look(struct body *b, struct str *all) MUST_CHECK;
 /* For who reads a longer one in pieces, and cannot take back what he passed on: up to here it will be read. ERR_CORRUPT: as above. What is asked
  * of it lies in its first eighth (a header, a text before large attachments): nothing is compared, that would cost a multiple of the reading. */
 enum err body_check(struct body *b, uint64_t upto) MUST_CHECK;
