@@ -17,7 +17,8 @@ struct mail_address {
 };
 
 /* All mailboxes and group marks of a field value (raw or unfolded), in order; *list in the arena; returns how many.
- * Members of a group stand between its BEGIN and END. At most MAIL_ADDRESSES_MAX, the rest is dropped. */
+ * Members of a group stand between its BEGIN and END. At most MAIL_ADDRESSES_MAX, the rest is dropped: where it returns
+ * MAIL_ADDRESSES_MAX - 1 or more, there may have been one. */
 size_t address_list_parse(struct arena *a, struct str value, struct mail_address **list);
 /* "local@domain", the local part quoted when it must be; "local" alone without a domain. */
 struct str address_text(struct arena *a, const struct mail_address *m);

@@ -120,6 +120,8 @@ enum err fixup_authors(const struct fixup *f, struct arena *a, struct authors *o
 			continue;
 		size_t before = out->n, n = address_list_parse(a, field.value, &list);
 		out->has_from = true;
+		if (n >= MAIL_ADDRESSES_MAX - 1)  /* what stands behind was not read; another reader may show it */
+			return ERR_LIMIT;
 		for (size_t i = 0; i < n; i++) {
 			if (list[i].kind != ADDRESS_MAILBOX)
 				continue;

@@ -1,6 +1,7 @@
 /* What comes in, what goes on; cut in every place, because bytes arrive as they like. */
 #include "submit/fixup.h"
 #include "base/test.h"
+#include "mime/address.h"
 #include "mime/header.h"
 
 static const struct fixup_facts facts = {
@@ -165,5 +166,24 @@ TEST(limits)
 	in = buf_str(&big);
 	EXPECT_OK(fixup_take(&f, &in));
 	EXPECT(f.is_whole);
+	EXPECT_ERR(fixup_authors(&f, &a, &got), ERR_LIMIT);
+}
+
+/* A list that is read only up to a limit must not hide who stands behind it. */
+TEST(no_author_hides_behind_groups)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	CLEANUP(fixup_free) struct fixup f;
+	CLEANUP(buf_free) struct buf big = BUF(1 << 20);
+	struct authors got;
+	struct str in;
+
+	buf_add(&big, STR("From: alice@example.test, "));
+	for (int i = 0; i < MAIL_ADDRESSES_MAX / 2; i++)
+		buf_add(&big, STR("g:;"));
+	buf_add(&big, STR(", bob@example.test\r\n\r\n"));
+	fixup_begin(&f);
+	in = buf_str(&big);
+	EXPECT_OK(fixup_take(&f, &in));
 	EXPECT_ERR(fixup_authors(&f, &a, &got), ERR_LIMIT);
 }
