@@ -20,7 +20,7 @@ LINK := -pie -Wl,-z,relro,-z,now,-z,noexecstack,-z,separate-code,-z,ibt,-z,shstk
 # Hundreds of test programs: a linker that takes a fifth of the time, where there is one. What is installed is linked by the default one.
 LINK_TEST := -pie -Wl,--as-needed $(if $(shell command -v ld.lld),-fuse-ld=lld)
 CPP  := -std=c17 -D_GNU_SOURCE -Isrc -I$(OUT)/gen
-LIBS := -lssl -lcrypto -lsqlite3 -licuuc -licui18n -licudata -lidn2 -lunbound -lcrypt -lseccomp -ljansson -linih -lz -lpthread
+LIBS := -lssl -lcrypto -lsqlite3 -licuuc -licui18n -licudata -lidn2 -lunbound -lcrypt -lseccomp -ljansson -lz -lpthread
 
 # The sanitizers' kinds have lines for their reports, and no variables: they are compiled a fifth faster so.
 RELEASE := -O2 -g -D_FORTIFY_SOURCE=3

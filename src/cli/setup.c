@@ -41,7 +41,7 @@ static bool make_folder(struct cli *c, const char *path)
 	return false;
 }
 
-/* In lines of a width that people read, and that libinih reads: it knows no line over 200 bytes, not even a comment. */
+/* In lines of a width that people read. */
 static void put_comment(struct buf *b, struct str text)
 {
 	while (text.n > COMMENT_WIDTH) {

@@ -44,7 +44,9 @@ struct str conf_text(const struct conf *c, enum setting s);    /* TEXT; borrowed
 bool       conf_is_set(const struct conf *c, enum setting s);  /* not the default by silence */
 
 /* Why a value was refused. conf_explain() makes the sentence: what happened, why, what would be right. */
-enum conf_problem_kind { CONF_FINE, CONF_UNKNOWN, CONF_NOT_A_VALUE, CONF_TOO_SMALL, CONF_TOO_LARGE, CONF_WRONG_PLACE, CONF_SYNTAX, CONF_UNREADABLE };
+enum conf_problem_kind {
+	CONF_FINE, CONF_UNKNOWN, CONF_NOT_A_VALUE, CONF_TOO_SMALL, CONF_TOO_LARGE, CONF_WRONG_PLACE, CONF_TWICE, CONF_SYNTAX, CONF_UNREADABLE,
+};
 struct conf_problem {
 	enum conf_problem_kind kind;
 	enum setting setting;          /* unless UNKNOWN, SYNTAX, UNREADABLE */
@@ -66,7 +68,8 @@ struct str conf_show_range(struct arena *a, const struct setting_row *row);
 /* "2d", "12h", "90": seconds. False: not a length of time. */
 bool conf_parse_duration(struct str text, uint64_t *seconds);
 
-/* Reads DIR/facteur.conf (`name = value`, # comments) into c: settings of scope FILE only. No file: true, nothing set. */
+/* Reads DIR/facteur.conf (`name = value`, # comments; at most 64 kB) into c, which has nothing set: settings of scope FILE only, each once.
+ * No file: true, nothing set. */
 bool conf_read_file(struct conf *c, const char *path, struct conf_problem *p) MUST_CHECK;
 
 /* What is set, as bytes. Decoding sets it over what is there: overlays. Unknown names and values out of range are skipped,

@@ -64,6 +64,10 @@ TEST(names)
 	EXPECT(!setting_find(STR(""), &s));
 	EXPECT_STR(str_of(setting_nearest(STR("mesage_size_max"))), "message_size_max");
 	EXPECT(setting_nearest(STR("zzz")) == NULL);
+
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct conf_problem p = conf_unknown(STR("zzz"));
+	EXPECT(str_find(conf_explain(&a, &p, false), STR("config list --all")) > 0 && str_find(conf_explain(&a, &p, true), STR("config list --all")) > 0);
 }
 
 TEST(travels_and_overlays)
@@ -87,6 +91,9 @@ TEST(travels_and_overlays)
 	conf_free(account);
 }
 
+#define ADDRESSES "2001:db8:1111:2222:3333:4444:5555:6666 2001:db8:1111:2222:3333:4444:5555:7777 "
+#define LONG_LINE "bind = " ADDRESSES ADDRESSES ADDRESSES ADDRESSES "::1\n"
+
 TEST(file)
 {
 	static const struct { const char *text; enum conf_problem_kind kind; int line; } cases[] = {
@@ -96,6 +103,13 @@ TEST(file)
 		{ "bnd = ::1\n", CONF_UNKNOWN, 1 },
 		{ "\n\nport-offset = many\n", CONF_NOT_A_VALUE, 3 },
 		{ "just words\n", CONF_SYNTAX, 1 },
+		{ "; comment\r\n[section]\r\n  sandbox = off\r\nbind\t=127.0.0.1 ::1", CONF_FINE, 0 },
+		{ "\xef\xbb\xbf" "bind = 127.0.0.1 ::1\nsandbox=off\n", CONF_FINE, 0 },  /* as Windows begins a file */
+		{ "bind = 127.0.0.1\n  ::1\n", CONF_SYNTAX, 2 },              /* not "::1 alone", which would be half of what was meant */
+		{ "bind = 127.0.0.1\nsandbox=on\nbind = ::1\n", CONF_TWICE, 3 },
+		{ "bind =\nbind = ::1\n", CONF_TWICE, 2 },
+		{ "= ::1\n", CONF_UNKNOWN, 1 },
+		{ LONG_LINE, CONF_FINE, 0 },
 	};
 	const char *dir = test_dir();
 
@@ -109,7 +123,7 @@ TEST(file)
 		EXPECT_INT(conf_read_file(c, path, &p), t->kind == CONF_FINE);
 		EXPECT_INT(p.kind, t->kind);
 		EXPECT_INT(p.line, t->line);
-		if (strstr(t->text, "sandbox"))
+		if (t->kind == CONF_FINE && strstr(t->text, "sandbox"))
 			EXPECT(!conf_on(c, SETTING_sandbox) && str_eq(conf_text(c, SETTING_bind), STR("127.0.0.1 ::1")));
 		unlink(path);
 		conf_free(c);

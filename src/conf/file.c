@@ -1,40 +1,67 @@
-/* DIR/facteur.conf: what is needed before the database opens. Read by libinih (packaged, tried by many); we judge the names
- * and values. Sections carry no meaning and are accepted for readers' eyes. */
+/* DIR/facteur.conf: what is needed before the database opens. A line says one thing or nothing: what could be read in two ways (a value that
+ * goes on in the next line, a name that stands there twice) is refused with its line, since half of what was meant is worse than nothing. Lines
+ * "[section]" carry no meaning and are accepted for readers' eyes. */
+#include "base/buf.h"
 #include "base/log.h"
 #include "conf/conf_private.h"
 #include <errno.h>
-#include <ini.h>
 #include <stdio.h>
 
-struct reading {
-	struct conf         *conf;
-	struct conf_problem *problem;
-};
+enum { FILE_BYTES_MAX = 64 << 10 };
 
-static int on_line(void *user, UNUSED const char *section, const char *name, const char *value)
+/* name "=" value, of a setting that belongs here. */
+static bool take_setting(struct conf *c, struct str line, struct conf_problem *p)
 {
-	struct reading *r = user;
+	struct str name, value;
 	enum setting s;
 
-	if (r->problem->kind != CONF_FINE)
-		return 0;
-	if (value == NULL || !setting_find(str_of(name), &s)) {
-		*r->problem = (struct conf_problem){ .kind = value ? CONF_UNKNOWN : CONF_SYNTAX };
-		conf_problem_word(r->problem, str_of(name));
-		return 0;
+	if (!str_cut(line, '=', &name, &value) || memchr(line.p, 0, line.n) != NULL)
+		*p = (struct conf_problem){ .kind = CONF_SYNTAX };
+	else if (!setting_find(str_trim(name), &s))
+		*p = conf_unknown(str_trim(name));
+	else if (setting_row(s)->scope != SCOPE_FILE)
+		*p = (struct conf_problem){ .kind = CONF_WRONG_PLACE, .setting = s };
+	else if (conf_is_set(c, s))
+		*p = (struct conf_problem){ .kind = CONF_TWICE, .setting = s };
+	else
+		return conf_set(c, s, value, p);
+	return false;
+}
+
+static bool is_remark(struct str line) { return line.n == 0 || strchr("#;[", line.p[0] ? line.p[0] : ' ') != NULL; }
+
+static bool take_text(struct conf *c, struct str text, struct conf_problem *p)
+{
+	struct str line;
+
+	if (str_starts(text, STR("\xef\xbb\xbf")))  /* some editors begin a file with it */
+		text = str_from(text, 3);
+	for (int number = 1; text.n > 0; number++) {
+		str_cut(text, '\n', &line, &text);
+		line = str_trim(line);
+		if (!is_remark(line) && !take_setting(c, line, p)) {
+			p->line = number;
+			return false;
+		}
 	}
-	if (setting_row(s)->scope != SCOPE_FILE) {
-		*r->problem = (struct conf_problem){ .kind = CONF_WRONG_PLACE, .setting = s };
-		return 0;
-	}
-	return conf_set(r->conf, s, str_of(value), r->problem);
+	return true;
+}
+
+static bool read_all(FILE *f, struct buf *out)
+{
+	char room[4096];
+	size_t n;
+
+	while ((n = fread(room, 1, sizeof room, f)) > 0)
+		buf_add_bytes(out, room, n);
+	return !ferror(f) && !out->failed;
 }
 
 bool conf_read_file(struct conf *c, const char *path, struct conf_problem *p)
 {
-	struct reading r = { c, p };
+	CLEANUP(buf_free) struct buf text = BUF(FILE_BYTES_MAX);
 	FILE *f = fopen(path, "re");
-	int line;
+	bool is_read;
 
 	*p = (struct conf_problem){ .kind = CONF_FINE };
 	if (f == NULL && errno == ENOENT)
@@ -44,10 +71,9 @@ bool conf_read_file(struct conf *c, const char *path, struct conf_problem *p)
 		p->kind = CONF_UNREADABLE;
 		return false;
 	}
-	line = ini_parse_file(f, on_line, &r);
+	is_read = read_all(f, &text);
 	fclose(f);
-	if (line != 0 && p->kind == CONF_FINE)
-		p->kind = line < 0 ? CONF_UNREADABLE : CONF_SYNTAX;
-	p->line = line > 0 ? line : 0;
-	return p->kind == CONF_FINE;
+	if (!is_read)
+		p->kind = CONF_UNREADABLE;
+	return is_read && take_text(c, buf_str(&text), p);
 }

@@ -152,8 +152,8 @@ static struct str explain_kind(struct arena *a, const struct conf_problem *p, bo
 		if (near)
 			return arena_printf(a, french ? "il n'y a pas de réglage « %s » : vouliez-vous dire %s ?"
 			                              : "there is no setting \"%s\": did you mean %s?", p->word, near);
-		return arena_printf(a, french ? "il n'y a pas de réglage « %s » : `facteur config list` les montre tous"
-		                              : "there is no setting \"%s\": `facteur config list` shows them all", p->word);
+		return arena_printf(a, french ? "il n'y a pas de réglage « %s » : `facteur config list --all` les montre tous"
+		                              : "there is no setting \"%s\": `facteur config list --all` shows them all", p->word);
 	case CONF_NOT_A_VALUE:
 		return arena_printf(a, french ? "« %s » n'est pas une valeur pour %s : il faut %s" : "\"%s\" is not a value for %s: give %s",
 		                    p->word, row->name, example(row->type, french));
@@ -167,6 +167,9 @@ static struct str explain_kind(struct arena *a, const struct conf_problem *p, bo
 		return arena_printf(a, french ? "%s ne se règle pas à cet endroit : `facteur config set %s VALEUR`%s"
 		                              : "%s is not set in this place: `facteur config set %s VALUE`%s", row->name, row->name,
 		                    row->scope == SCOPE_SERVER ? (french ? " (pour tout le serveur)" : " (for the whole server)") : "");
+	case CONF_TWICE:
+		return arena_printf(a, french ? "%s est déjà fixé plus haut : gardez une seule ligne, les valeurs séparées par des espaces"
+		                              : "%s is set above already: keep one line, with spaces between values", row->name);
 	case CONF_SYNTAX:
 		return str_of(french ? "cette ligne n'a pas la forme « nom = valeur »" : "this line does not read \"name = value\"");
 	case CONF_UNREADABLE:
