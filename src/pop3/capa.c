@@ -1,5 +1,4 @@
-/* CAPA. One list for both states: RFC 2449 §5 lets a server announce everything always, but what depends on TLS and on the
- * login is added by the caller's facts. */
+/* CAPA. One list for both states, as RFC 2449 §5 wants it: a client may ask once. Only STLS is said where it is possible (RFC 2595 §4). */
 #include "pop3/capa.h"
 
 void pop3_put_capa(struct buf *b, const struct pop3_capa *c)

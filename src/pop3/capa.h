@@ -5,7 +5,7 @@
 
 struct pop3_capa {
 	bool       offers_stls;   /* STLS is possible now */
-	bool       offers_login;  /* USER and SASL: never in clear text, unless the setting allows it */
+	bool       offers_login;  /* USER and SASL: never in clear text, unless the setting allows it; after the login, too (RFC 2449 §6.2) */
 	struct str sasl;          /* "PLAIN LOGIN" (auth/sasl.h: sasl_list()); empty: no SASL line */
 };
 /* The whole multi-line answer, with "+OK" and ".". */

@@ -47,7 +47,7 @@ void pop3_capa(struct pop3 *p, struct str rest)
 		pop3_error(p, "this command has no arguments");
 		return;
 	}
-	pop3_put_capa(&b, &(struct pop3_capa){ 0 });
+	pop3_put_capa(&b, &(struct pop3_capa){ .offers_login = true, .sasl = p->sasl });
 	session_write(p->s, buf_str(&b));
 }
 
@@ -65,13 +65,15 @@ static void engine_close(void *state)
 static void *engine_open(struct session *s, void *cell)
 {
 	struct pop3 *p = MEM_NEW(struct pop3);
+	struct str charset;
 	uint32_t count;
 	uint64_t size;
 	enum err e;
 
 	p->s = s;
 	p->header = BUF(4 * POP3_HEADER_MAX);
-	p->has_utf8 = str_eq(session_info(s)->command, STR("UTF8"));
+	str_cut(session_info(s)->command, ' ', &charset, &p->sasl);
+	p->has_utf8 = str_eq(charset, STR("UTF8"));
 	e = maildrop_open(p, cell);
 	if (e == ERR_AGAIN)  /* RFC 2449 §8.1.1 */
 		session_write(s, STR("-ERR [IN-USE] another program is reading this mailbox by POP3; please try again when it has finished\r\n"));

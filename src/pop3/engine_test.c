@@ -72,7 +72,7 @@ static struct str log_in_as(struct world *w, const char *command)
 	return buf_str(&w->out);
 }
 
-static struct str log_in(struct world *w) { return log_in_as(w, ""); }
+static struct str log_in(struct world *w) { return log_in_as(w, "ASCII PLAIN LOGIN"); }
 
 static struct str say_bytes(struct world *w, struct str bytes, enum session_next want)
 {
@@ -132,7 +132,7 @@ TEST(read)
 	EXPECT_STR(say(&w, "RETR 0"), "-ERR there is no message with this number\r\n");
 	EXPECT_STR(say(&w, "RETR 1 2"), "-ERR expected: the number of a message, as LIST shows it\r\n");
 	EXPECT_STARTS(say(&w, "UIDL 1"), "+OK 1 M");
-	EXPECT_STARTS(say(&w, "CAPA"), "+OK this server can\r\nTOP\r\nUIDL\r\nRESP-CODES\r\nAUTH-RESP-CODE\r\nPIPELINING\r\n");
+	EXPECT_STARTS(say(&w, "CAPA"), "+OK this server can\r\nUSER\r\nSASL PLAIN LOGIN\r\nTOP\r\nUIDL\r\nRESP-CODES\r\nAUTH-RESP-CODE\r\nPIPELINING\r\n");
 	EXPECT_STARTS(say(&w, "USER bob"), "-ERR you are logged in already");
 	EXPECT_STARTS(say(&w, "XYZZY"), "-ERR unknown command");
 	EXPECT_STARTS(say(&w, "NOOP x"), "-ERR this command has no arguments");
@@ -167,7 +167,7 @@ TEST(utf8)
 	EXPECT(str_ends(say(&w, "TOP 1 0"), STR("To: a@example.test\r\n\r\n.\r\n")));
 	EXPECT_STR(say(&w, "RETR 2"), "+OK 19 octets\r\nSubject: \xe9t\xe9\r\n\r\nx\r\n.\r\n");  /* Latin-1: as it always was */
 	hang_up(&w);
-	log_in_as(&w, "UTF8");
+	log_in_as(&w, "UTF8 PLAIN");
 	EXPECT(str_find(say(&w, "RETR 1"), STR("Subject: \xc3\xa9t\xc3\xa9\r\n")) > 0);
 	close_world(&w);
 }

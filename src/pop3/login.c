@@ -203,6 +203,16 @@ static enum login_want run(struct login *l, struct str line, struct buf *out)
 	return err(l, out, "unknown command; CAPA says what there is");
 }
 
+/* "UTF8" or "ASCII", then what AUTH offered: CAPA says the same after the login (RFC 2449 §5). */
+static struct str for_cell(struct login *l)
+{
+	CLEANUP(buf_free) struct buf b = BUF(200);
+
+	buf_add_cstr(&b, state_of(l)->has_utf8 ? "UTF8 " : "ASCII ");
+	login_put_mechanisms(l, &b, "", " ");
+	return str_copy(&l->arena, buf_str(&b));
+}
+
 static enum login_want input(struct login *l, struct str in, size_t *used, struct buf *out)
 {
 	enum login_want want = LOGIN_INPUT;
@@ -219,7 +229,7 @@ static enum login_want input(struct login *l, struct str in, size_t *used, struc
 	if (want == LOGIN_INPUT && in.n - *used > POP3_LOGIN_LINE_MAX + 1)
 		return end(TEXT_COMMAND_TOO_LONG, out);
 	if (want == LOGIN_OPEN || want == LOGIN_ASK)
-		l->command = state_of(l)->has_utf8 ? STR("UTF8") : STR("");
+		l->command = for_cell(l);
 	return want;
 }
 

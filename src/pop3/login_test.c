@@ -17,7 +17,7 @@ TEST(clear_text)
 		"C: CAPA", "S: +OK ...", "S: USER", "S: SASL PLAIN LOGIN", ALWAYS,
 		"C: STLS", "S: -ERR TLS is active already",
 		"C: USER alice", "S: +OK ...",
-		"C: PASS secret", "K: alice secret OK", "=OPEN ");
+		"C: PASS secret", "K: alice secret OK", "=OPEN ASCII PLAIN LOGIN");
 }
 
 TEST(user_and_pass)
@@ -36,7 +36,7 @@ TEST(user_and_pass)
 		"C: USER bob", "S: +OK ...",
 		"C: PASS s", "K: bob s THROTTLED", "S: -ERR [LOGIN-DELAY] ...30 seconds...",
 		"C: USER bob", "S: +OK ...", "C: PASS s", "K: bob s LOST", "S: -ERR [SYS/TEMP] ...",
-		"C: USER bob", "S: +OK ...", "C: PASS s", "K: bob s OK", "=OPEN UTF8", "REFUSED", "S: -ERR [SYS/TEMP] no room", "=INPUT",
+		"C: USER bob", "S: +OK ...", "C: PASS s", "K: bob s OK", "=OPEN UTF8 PLAIN LOGIN", "REFUSED", "S: -ERR [SYS/TEMP] no room", "=INPUT",
 		"C: USER b", "S: +OK ...", "C: PASS s", "K: b s WRONG", "S: -ERR [AUTH] wrong...",
 		"C: USER b", "S: +OK ...", "C: PASS s", "K: b s WRONG", "S: -ERR [AUTH] too many wrong passwords...", "=CLOSE");
 	LOGIN_PLAY(&pop3_login, &login_tls, GREETING, "C: QUIT", "S: +OK goodbye", "=CLOSE");
@@ -46,7 +46,7 @@ TEST(user_and_pass)
 TEST(pipelined)
 {
 	LOGIN_PLAY(&pop3_login, &login_tls,
-		GREETING, "C: USER alice\r\nPASS secret\r\nSTAT\r\nQUIT", "S: +OK ...", "K: alice secret OK", "=OPEN ");
+		GREETING, "C: USER alice\r\nPASS secret\r\nSTAT\r\nQUIT", "S: +OK ...", "K: alice secret OK", "=OPEN ASCII PLAIN LOGIN");
 }
 
 TEST(auth)
@@ -60,7 +60,7 @@ TEST(auth)
 		"C: AUTH PLAIN Ym9iAGFsaWNlAHNlY3JldA==", "S: -ERR [AUTH] acting for another account...",
 		"C: AUTH LOGIN", "S: + VXNlcm5hbWU6", "C: YWxpY2U=", "S: + UGFzc3dvcmQ6", "C: c2VjcmV0", "K: alice secret NOT_ALLOWED",
 		"S: -ERR [AUTH] ...",
-		"C: auth plain AGFsaWNlAHNlY3JldA==", "K: alice secret OK", "=OPEN ");
+		"C: auth plain AGFsaWNlAHNlY3JldA==", "K: alice secret OK", "=OPEN ASCII PLAIN LOGIN");
 }
 
 TEST(tokens_and_certificates)
@@ -73,7 +73,7 @@ TEST(tokens_and_certificates)
 		"S: +OK ...", "C: AUTH", "S: +OK ...", "S: PLAIN", "S: LOGIN", "S: OAUTHBEARER", "S: XOAUTH2", "S: EXTERNAL", "S: .",
 		"C: AUTH XOAUTH2 dXNlcj1hbGljZQFhdXRoPUJlYXJlciBleUpoYkdjaU9pSlNVekkxTmlJc0ltdHBaQ0k2SW1zeEluMC5lMzAuQUFBQQEB", "K: BEARER alice k1 WRONG", "S: + eyJzdGF0dXMiOiI0MDEiLCJzY2hlbWVzIjoiYmVhcmVyIiwic2NvcGUiOiIifQ==", "C: ", "S: -ERR [AUTH] the token...",
 		"C: AUTH EXTERNAL =", "K: CERTIFICATE  WRONG", "S: -ERR [AUTH] the certificate...",
-		"C: AUTH OAUTHBEARER", "S: + ", "C: bixhPWFsaWNlLAFhdXRoPUJlYXJlciBleUpoYkdjaU9pSlNVekkxTmlJc0ltdHBaQ0k2SW1zeEluMC5lMzAuQUFBQQEB", "K: BEARER alice k1 OK", "=OPEN");
+		"C: AUTH OAUTHBEARER", "S: + ", "C: bixhPWFsaWNlLAFhdXRoPUJlYXJlciBleUpoYkdjaU9pSlNVekkxTmlJc0ltdHBaQ0k2SW1zeEluMC5lMzAuQUFBQQEB", "K: BEARER alice k1 OK", "=OPEN ASCII PLAIN LOGIN OAUTHBEARER XOAUTH2 EXTERNAL");
 }
 
 TEST(injection)

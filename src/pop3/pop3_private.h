@@ -22,6 +22,7 @@ struct pop3 {
 	struct pop3_message *messages;  /* number n is messages[n - 1] */
 	uint32_t        count;
 	bool            has_lock, has_utf8, is_over;
+	struct str      sasl;           /* the mechanisms that were offered before the login, for CAPA */
 	struct arena    arena;          /* of one command */
 	struct buf      header;         /* made ASCII for a client without UTF8 (downgrade.h) */
 	struct arena    seen_arena;
