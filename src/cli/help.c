@@ -4,7 +4,7 @@
 #include "cli/flags.h"
 #include "conf/conf.h"
 
-enum { HELP_MAX = 1 << 20, MEANING_MIN = 20 };
+enum { HELP_MAX = 1 << 20, MEANING_MIN = 20, WORDS_MIN = 20 };
 
 const struct builtin builtins[] = {
 #define COMMAND(word, run, usage, en, en_options, fr, fr_options) \
@@ -71,17 +71,30 @@ static void put_requests(struct cli *c, struct buf *b, struct str group, size_t 
 	}
 }
 
+/* Columns for the words of these commands. */
+static size_t width_of(struct str group)
+{
+	size_t wide = WORDS_MIN;
+
+	for (int i = 0; i < ADMIN_COMMAND_COUNT; i++) {
+		const char *words = admin_command_row((enum admin_command)i)->words;
+		if (group.n == 0 || str_eq(first_word(words), group))
+			wide = strlen(words) > wide ? strlen(words) : wide;
+	}
+	return wide;
+}
+
 static void put_all(struct cli *c, struct buf *b)
 {
-	enum { WIDE = 20 };
+	size_t wide = width_of(STR_NONE);
 
 	buf_printf(b, "%s\n\n", text_get(c->lang, TEXT_CLI_HELP_INTRO));
 	put_heading(c, b, text_get(c->lang, TEXT_CLI_HELP_SERVER));
 	for (size_t i = 0; i < builtin_count; i++)
-		put_line(c, b, builtins[i].word, builtins[i].meaning[c->lang], WIDE);
+		put_line(c, b, builtins[i].word, builtins[i].meaning[c->lang], wide);
 	buf_add_char(b, '\n');
 	put_heading(c, b, text_get(c->lang, TEXT_CLI_HELP_ADMINISTER));
-	put_requests(c, b, STR_NONE, WIDE);
+	put_requests(c, b, STR_NONE, wide);
 	buf_printf(b, "\n%s\n", text_get(c->lang, TEXT_CLI_HELP_OPTIONS));
 }
 
@@ -138,7 +151,7 @@ int help_for(struct cli *c, const struct str *words, size_t n)
 	else if (admin_command_find(words, n, &command, &taken))
 		put_request(c, &b, command);
 	else if (help_has_group(words[0])) {
-		put_requests(c, &b, words[0], 20);
+		put_requests(c, &b, words[0], width_of(words[0]));
 		buf_printf(&b, "\n%s\n", text_get(c->lang, TEXT_CLI_HELP_ONE));
 	} else {
 		complain(c, TEXT_CLI_UNKNOWN_COMMAND, words[0]);
