@@ -1,5 +1,6 @@
-/* The keyring. A reload builds a new state beside the old one and swaps: a half-copied file, or a certificate that was renewed
- * before its key, leaves what worked in use (and is tried again when it changes). Change is seen by names, sizes and times of
+/* The keyring. A reload builds a new state beside the old one and swaps. Whoever renews copies certificate and key one after the other, or
+ * forgets one: a certificate without its key leaves in use what its host had, else mail programs would be shown another host's. Files
+ * of which nothing can be used change nothing. All is tried again when a file changes. Change is seen by names, sizes and times of
  * the files, looked at every few seconds: no inotify, which would need another descriptor kind in the sandbox and misses
  * network file systems. */
 #include "auth/keyring.h"
@@ -154,16 +155,66 @@ static void read_certificate(struct state *s, struct str name, struct str pem, s
 	(*count)++;
 }
 
-/* Leaves out certificates without a key. */
-static void match(struct state *s, struct tls_certificate *list, size_t count)
+static struct pkey *key_of(const struct state *s, const struct tls_certificate *t) { return map_get(&s->keys, str_make(t->key_hash, TLS_KEY_HASH_SIZE)); }
+
+static bool is_of_same_host(const struct tls_certificate *a, const struct tls_certificate *b)
+{
+	return a->name_count > 0 && b->name_count > 0 && str_eq(a->names[0], b->names[0]);
+}
+
+static bool has_usable(const struct state *s, const struct tls_certificate *list, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (key_of(s, list + i) != NULL)
+			return true;
+	return false;
+}
+
+/* The certificate of this host that is in use; NULL: there is none, or another file has a new one. */
+static const struct tls_certificate *in_use(const struct state *old, const struct state *s, const struct tls_certificate *list, size_t count,
+                                            const struct tls_certificate *t)
+{
+	for (size_t i = 0; i < count; i++)
+		if (is_of_same_host(list + i, t) && key_of(s, list + i) != NULL)
+			return NULL;
+	for (size_t i = 0; i < old->list.count; i++)
+		if (is_of_same_host(old->list.list + i, t))
+			return old->list.list + i;
+	return NULL;
+}
+
+/* Takes a certificate and its key over. */
+static void keep(struct state *s, struct state *old, const struct tls_certificate *from, struct tls_certificate *to)
+{
+	struct str hash = str_make(from->key_hash, TLS_KEY_HASH_SIZE);
+
+	*to = *from;
+	to->names = arena_array(&s->arena, from->name_count, sizeof *to->names);
+	to->chain = arena_array(&s->arena, from->chain_count, sizeof *to->chain);
+	for (size_t i = 0; i < from->name_count; i++)
+		to->names[i] = str_copy(&s->arena, from->names[i]);
+	for (size_t i = 0; i < from->chain_count; i++)
+		to->chain[i] = str_copy(&s->arena, from->chain[i]);
+	if (key_of(s, to) == NULL) {
+		map_set(&s->keys, hash, key_of(old, from));
+		map_set(&old->keys, hash, NULL);
+	}
+}
+
+/* Leaves out certificates without a key; where the key is still to come, or has come first, what the host had stays in use. */
+static void match(struct state *s, struct state *old, struct tls_certificate *list, size_t count)
 {
 	size_t n = 0;
 
 	for (size_t i = 0; i < count; i++) {
-		if (map_get(&s->keys, str_make(list[i].key_hash, TLS_KEY_HASH_SIZE)) == NULL)
-			log_error("a certificate in tls/ has no private key there name=" STR_FMT,
-			          STR_ARG(list[i].name_count ? list[i].names[0] : STR("?")));
-		else
+		const struct tls_certificate *before = key_of(s, list + i) == NULL ? in_use(old, s, list, count, list + i) : NULL;
+
+		if (key_of(s, list + i) == NULL)
+			log_error("a certificate in tls/ has no private key there name=" STR_FMT "%s", STR_ARG(list[i].name_count ? list[i].names[0] : STR("?")),
+			          before ? ": the one before it stays in use" : "");
+		if (before != NULL)
+			keep(s, old, before, list + i);
+		if (key_of(s, list + i) != NULL)
 			list[n++] = list[i];
 	}
 	s->list.list = list;
@@ -202,12 +253,12 @@ bool keyring_reload(struct keyring *k)
 		arena_free(&file);
 	}
 	arena_free(&a);
-	match(s, list, count);
-	if (s->list.count == 0 && k->state->list.count > 0) {
+	if (!has_usable(s, list, count) && k->state->list.count > 0) {
 		log_error("no certificate in tls/ can be used any more: the ones read before stay in use");
 		state_free(s);
 		return false;
 	}
+	match(s, k->state, list, count);
 	memcpy(s->list.ticket_keys, k->state->list.ticket_keys, sizeof s->list.ticket_keys);
 	s->list.ticket_key_count = k->state->list.ticket_key_count;
 	state_free(k->state);

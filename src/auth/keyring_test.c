@@ -16,6 +16,59 @@ static struct ca_pair issue(struct arena *a, const struct ca_pair *ca, const cha
 	return out;
 }
 
+/* The certificate in use for a host can be signed with. */
+static const struct tls_certificate *usable(const struct keyring *k, const char *host)
+{
+	CLEANUP(buf_free) struct buf signature = BUF(TLS_SIGNATURE_MAX);
+	const struct tls_certificates *l = keyring_list(k);
+
+	for (size_t i = 0; i < l->count; i++) {
+		struct tls_sign r = { .scheme = TLS_ECDSA_SECP256R1_SHA256, .message = STR("hello") };
+		if (!str_eq(l->list[i].names[0], str_of(host)))
+			continue;
+		memcpy(r.key_hash, l->list[i].key_hash, sizeof r.key_hash);
+		EXPECT_OK(keyring_sign(k, &r, &signature));
+		return &l->list[i];
+	}
+	return NULL;
+}
+
+/* Certificate and key of a host are renewed one after the other, in either order: between the two the old ones stay. */
+static void test_renewal(struct keyring *k, struct disk_dir *dir, const struct ca_pair *ca, struct arena *a)
+{
+	struct ca_pair first = issue(a, ca, "five.test"), second = issue(a, ca, "five.test"), third = issue(a, ca, "five.test");
+	struct ca_pair other = issue(a, ca, "six.test");
+	struct str chain;
+
+	put(dir, "default.pem", arena_printf(a, STR_FMT STR_FMT, STR_ARG(other.key_pem), STR_ARG(other.certificate_pem)));
+	put(dir, "e.crt", first.certificate_pem);
+	put(dir, "e.key", first.key_pem);
+	EXPECT(keyring_reload(k) && usable(k, "five.test") != NULL);
+	chain = str_copy(a, usable(k, "five.test")->chain[0]);
+
+	put(dir, "e.crt", second.certificate_pem);
+	EXPECT(keyring_reload(k) && usable(k, "five.test") != NULL);
+	EXPECT(str_eq(usable(k, "five.test")->chain[0], chain));
+	put(dir, "e.key", second.key_pem);
+	EXPECT(keyring_reload(k) && usable(k, "five.test") != NULL);
+	EXPECT(!str_eq(usable(k, "five.test")->chain[0], chain));
+	chain = str_copy(a, usable(k, "five.test")->chain[0]);
+
+	put(dir, "e.key", third.key_pem);
+	EXPECT(keyring_reload(k) && usable(k, "five.test") != NULL);
+	EXPECT(str_eq(usable(k, "five.test")->chain[0], chain));
+	put(dir, "e.crt", third.certificate_pem);
+	EXPECT(keyring_reload(k) && usable(k, "five.test") != NULL);
+	EXPECT(!str_eq(usable(k, "five.test")->chain[0], chain));
+
+	/* a certificate that never had a key takes no place */
+	put(dir, "f.pem", issue(a, ca, "seven.test").certificate_pem);
+	EXPECT(keyring_reload(k) && usable(k, "seven.test") == NULL);
+	EXPECT_OK(disk_remove(dir, "e.key"));
+	EXPECT_OK(disk_remove(dir, "e.crt"));
+	EXPECT(keyring_reload(k) && usable(k, "five.test") == NULL);
+}
+
 TEST(keyring)
 {
 	const char *path = test_dir();
@@ -68,6 +121,8 @@ TEST(keyring)
 	EXPECT_OK(disk_remove(dir, "default.pem"));
 	EXPECT(!keyring_reload(k));
 	EXPECT_INT(keyring_list(k)->count, 3);
+
+	test_renewal(k, dir, &ca, &a);
 
 	EXPECT(keyring_rotate_tickets(k, 0));
 	EXPECT(!keyring_rotate_tickets(k, 1000));
