@@ -14,6 +14,8 @@ enum err admin_address(struct admin_call *c, struct str text, struct directory_a
 
 enum err admin_local_address(struct admin_call *c, struct str text, struct directory_address *out)
 {
+	if (str_starts(text, STR("@")) || str_starts(text, STR("*@")))  /* "*" is a name like any other, and never what is meant */
+		return admin_refuse(c, ERR_INVALID, TEXT_ADMIN_ADDRESS_OF_ALL, str_from(text, (size_t)str_rchr(text, '@') + 1));
 	TRY(admin_address(c, text, out));
 	if (domain_exists(c->directory, out->domain))
 		return ERR_OK;

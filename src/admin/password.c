@@ -41,6 +41,8 @@ enum err admin_protocols(struct admin_call *c, struct str text, uint32_t *rights
 			}
 		}
 	}
+	if (text.p != NULL && *rights == 0)  /* an empty list is a slip, and must not come to mean all */
+		found = false;
 	return found ? ERR_OK : admin_refuse(c, ERR_INVALID, TEXT_ADMIN_NOT_PROTOCOLS, text);
 }
 

@@ -177,6 +177,22 @@ static enum err check_source(struct admin_call *c, enum setting s, struct str va
 	return admin_refuse(c, ERR_INVALID, s == SETTING_source_ipv6 ? TEXT_ADMIN_NOT_AN_IPV6 : TEXT_ADMIN_NOT_AN_IPV4, value);
 }
 
+/* local_users: "33=www@example.org 1000=alice@example.org" */
+static enum err check_local_users(struct admin_call *c, struct str rest)
+{
+	struct str word, number, address;
+	struct directory_account x;
+	uint64_t uid;
+
+	for (rest = str_trim(rest); rest.n; rest = str_trim(rest)) {
+		str_cut(rest, ' ', &word, &rest);
+		if (!str_cut(word, '=', &number, &address) || !str_to_u64(number, &uid) || uid > UINT32_MAX)
+			return admin_refuse(c, ERR_INVALID, TEXT_ADMIN_NOT_A_LOCAL_USER, word);
+		TRY(admin_living_account(c, address, &x));
+	}
+	return ERR_OK;
+}
+
 /* A setting that names an account or an address has to name one that exists. */
 static enum err check_meaning(struct admin_call *c, enum setting s, struct str value)
 {
@@ -189,6 +205,8 @@ static enum err check_meaning(struct admin_call *c, enum setting s, struct str v
 		return admin_refuse(c, ERR_INVALID, TEXT_ADMIN_NOT_A_DOMAIN, value);
 	if (s == SETTING_mta_sts && !mta_sts_mode_parse(str_trim(value), &mode))
 		return admin_refuse(c, ERR_INVALID, TEXT_ADMIN_NOT_A_STS_MODE, value);
+	if (s == SETTING_local_users)
+		return check_local_users(c, value);
 	if (s == SETTING_source_ipv4 || s == SETTING_source_ipv6)
 		return check_source(c, s, str_trim(value));
 	return s == SETTING_mta_sts_hosts ? check_hosts(c, value) : ERR_OK;
