@@ -2,8 +2,10 @@
 #include "base/test.h"
 #include "base/buf.h"
 #include "base/bytes.h"
+#include "base/log.h"
 #include "base/map.h"
 #include "base/wire.h"
+#include <unistd.h>
 
 TEST(numbers)
 {
@@ -100,6 +102,38 @@ TEST(buf_failure_is_sticky)
 	buf_add(&b, STR("f"));
 	EXPECT(b.failed);
 	EXPECT_STR(buf_str(&b), "abc");
+}
+
+/* The pipe is full: lines are dropped and counted, and whoever has its other descriptor still waits as he wants to. */
+TEST(a_log_that_nobody_reads_holds_nobody)
+{
+	static char said[200000];
+	int ends[2], kept;
+	size_t n = 0;
+
+	EXPECT(pipe(ends) == 0);
+	kept = dup(ends[1]);
+	log_never_waits(ends[1]);
+	log_to_fd(ends[1]);
+	for (int i = 0; i < 4000; i++)
+		log_warn("one line of many number=%d", i);
+	while (n < 60000)
+		n += (size_t)read(ends[0], said + n, sizeof(said) - n);
+	log_warn("there is room again");
+	log_to_fd(2);
+	close(ends[1]);
+	EXPECT(write(kept, "end", 3) == 3);
+	close(kept);
+	for (ssize_t got; (got = read(ends[0], said + n, sizeof(said) - n)) > 0;)
+		n += (size_t)got;
+	close(ends[0]);
+	unsigned lost = 0, lines = 0;
+	for (size_t i = 0; i < n; i++)
+		lines += said[i] == '\n';
+	const char *told = strstr(said, "lines are missing here count=");
+	EXPECT(told != NULL && sscanf(told, "lines are missing here count=%u", &lost) == 1);
+	EXPECT_INT(lost + lines, 4000 + 2);
+	EXPECT(strstr(said, "there is room again") != NULL);
 }
 
 TEST(map_many)

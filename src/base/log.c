@@ -1,8 +1,13 @@
-/* One line, one write. Bytes that are not printable UTF-8 are escaped here, so that no caller can forget it. */
+/* One line, one write. Bytes that are not printable UTF-8 are escaped here, so that no caller can forget it.
+ * A pipe or a socket whose reader has stopped (a logger that hangs, a full disk behind `tee`) would hold whoever writes a line, one role after
+ * the other, until nobody is served. What does not fit there is dropped, counted, and the count is told when there is room again. */
 #include "base/log.h"
 #include "base/bytes.h"
 #include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 #include "base/clock.h"
@@ -11,6 +16,7 @@ static const char *role_name = "facteur";
 static enum log_level least_level = LOG_LEVEL_INFO;
 static bool as_json;
 static int log_fd = 2;
+static atomic_uint lost_lines;  /* since the last one that was written */
 static _Thread_local char context[160];
 
 void log_setup(const char *role, enum log_level least, bool json)
@@ -23,6 +29,30 @@ void log_setup(const char *role, enum log_level least, bool json)
 void log_role(const char *role) { role_name = role; }
 
 void log_to_fd(int fd) { log_fd = fd; }
+
+/* A pipe is opened once more: whoever else has it waits as before. A socket is the service manager's, and ours alone. */
+void log_never_waits(int fd)
+{
+	char path[32];
+	struct stat st;
+	int own;
+
+	if (fstat(fd, &st) < 0)
+		return;
+	if (S_ISSOCK(st.st_mode)) {
+		int flags = fcntl(fd, F_GETFL);
+		if (flags >= 0)
+			fcntl(fd, F_SETFL, flags | O_NONBLOCK);
+	}
+	if (!S_ISFIFO(st.st_mode))
+		return;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	own = open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+	if (own < 0)
+		return;  /* nobody reads it: nobody waits either */
+	dup2(own, fd);
+	close(own);
+}
 
 void log_context(const char *fmt, ...)
 {
@@ -59,12 +89,30 @@ static void add_escaped(struct buf *b, struct str text)
 	}
 }
 
-void log_line(enum log_level level, const char *fmt, ...)
+static void add_line(struct buf *line, enum log_level level, struct str text)
 {
 	static const char *const level_name[] = { "debug", "info", "warn", "error" };
-	CLEANUP(buf_free) struct buf text = BUF(4096);
-	CLEANUP(buf_free) struct buf line = BUF(16384);
 	struct tm tm;
+	int64_t now = clock_wall_ms();
+	time_t seconds = (time_t)(now / 1000);
+
+	gmtime_r(&seconds, &tm);
+	buf_printf(line, as_json ? "{\"time\":\"%04d-%02d-%02dT%02d:%02d:%02d.%03dZ\"," : "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ ",
+	           tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec, (int)(now % 1000));
+	buf_printf(line, as_json ? "\"level\":\"%s\",\"role\":\"%s\",\"pid\":%d," : "%s %s[%d] ", level_name[level], role_name,
+	           (int)getpid());
+	if (as_json)
+		buf_add_cstr(line, "\"context\":\"");
+	add_escaped(line, str_of(context));
+	buf_add_cstr(line, as_json ? "\",\"text\":\"" : context[0] ? ": " : "");
+	add_escaped(line, text);
+	buf_add_cstr(line, as_json ? "\"}\n" : "\n");
+}
+
+void log_line(enum log_level level, const char *fmt, ...)
+{
+	CLEANUP(buf_free) struct buf text = BUF(4096);
+	CLEANUP(buf_free) struct buf lines = BUF(16384);
 	va_list ap;
 
 	if (level < least_level)
@@ -72,21 +120,15 @@ void log_line(enum log_level level, const char *fmt, ...)
 	va_start(ap, fmt);
 	buf_vprintf(&text, fmt, ap);
 	va_end(ap);
-	int64_t now = clock_wall_ms();
-	time_t seconds = (time_t)(now / 1000);
-	gmtime_r(&seconds, &tm);
-	buf_printf(&line, as_json ? "{\"time\":\"%04d-%02d-%02dT%02d:%02d:%02d.%03dZ\"," : "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ ",
-	           tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec, (int)(now % 1000));
-	buf_printf(&line, as_json ? "\"level\":\"%s\",\"role\":\"%s\",\"pid\":%d," : "%s %s[%d] ", level_name[level], role_name,
-	           (int)getpid());
-	if (as_json)
-		buf_add_cstr(&line, "\"context\":\"");
-	add_escaped(&line, str_of(context));
-	buf_add_cstr(&line, as_json ? "\",\"text\":\"" : context[0] ? ": " : "");
-	add_escaped(&line, text.failed ? STR("(a log line over 4096 bytes)") : buf_str(&text));
-	buf_add_cstr(&line, as_json ? "\"}\n" : "\n");
-	ssize_t ignored = write(log_fd, line.p, line.n);
-	(void)ignored;
+	unsigned lost = atomic_exchange(&lost_lines, 0);
+	if (lost) {
+		char told[80];
+		snprintf(told, sizeof(told), "whoever reads this log had stopped: lines are missing here count=%u", lost);
+		add_line(&lines, LOG_LEVEL_WARN, str_of(told));
+	}
+	add_line(&lines, level, text.failed ? STR("(a log line over 4096 bytes)") : buf_str(&text));
+	if (write(log_fd, lines.p, lines.n) < 0 && errno == EAGAIN)
+		atomic_fetch_add(&lost_lines, lost + 1);
 }
 
 enum err log_errno(const char *what, const char *object)

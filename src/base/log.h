@@ -11,6 +11,8 @@ enum log_level { LOG_LEVEL_DEBUG, LOG_LEVEL_INFO, LOG_LEVEL_WARN, LOG_LEVEL_ERRO
 void log_setup(const char *role, enum log_level least, bool json);  /* role is kept, not copied */
 void log_role(const char *role);                                     /* another name, the rest as it was set up: in a forked child */
 void log_to_fd(int fd);                                              /* default 2; for reopening on SIGHUP: dup2 over it */
+/* Lines that do not fit the pipe or socket behind fd are dropped from now on, instead of waiting for who reads it; the next one says how many. */
+void log_never_waits(int fd);
 void log_line(enum log_level level, const char *fmt, ...) PRINTF_LIKE(2, 3);
 #define log_debug(...) log_line(LOG_LEVEL_DEBUG, __VA_ARGS__)
 #define log_info(...)  log_line(LOG_LEVEL_INFO, __VA_ARGS__)

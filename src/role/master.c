@@ -231,11 +231,11 @@ static void role_ended(struct running *r, int status)
 	}
 }
 
-/* -1: there is none, or it cannot be opened (logged). */
+/* -1: there is none, or it cannot be opened (logged). It may be a pipe, which then never waits for its reader. */
 static int open_log_file(const struct master *m)
 {
 	struct str path = conf_text(m->conf, SETTING_log_file);
-	int fd = path.n ? open(path.p, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640) : -1;
+	int fd = path.n ? open(path.p, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NONBLOCK, 0640) : -1;
 
 	if (path.n && fd < 0)
 		(void)log_errno("open", path.p);
@@ -547,6 +547,7 @@ int master_run(const struct serve_options *options)
 	/* until here to standard error: why a server does not start is told to whoever starts it */
 	if (open_log(&m) != ERR_OK)
 		return 1;
+	log_never_waits(STDERR_FILENO);
 	prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
 	watch_children(&m);
 	add_role(&m, ROLE_NURSERY, 0);

@@ -1,4 +1,5 @@
 """What master does for all: the log that is moved away and opened anew, facteur.conf, ports that stay while a role is started again."""
+import contextlib
 import ctypes
 import errno
 import json
@@ -42,6 +43,37 @@ def test_the_log_is_opened_anew():
     finally:
         server.close()
         subprocess.run(["rm", "-r", folder], check=True)
+
+
+def test_a_log_that_nobody_reads_stops_nobody():
+    """What reads the log hangs: the pipe to it fills, and mail goes on."""
+    server, (reader, writer) = Server(), os.pipe()
+    try:
+        server.stop()
+        server.process = subprocess.Popen([server.binary, "-d", server.dir, "serve", "--port-offset", str(server.offset)], stdout=writer, stderr=writer,
+                                          env=server.env, start_new_session=True)
+        server.wait_ready()
+        os.set_blocking(writer, False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                os.write(writer, b"-" * 4096)
+        server.deliver("alice@example.test", subject="with a log that nobody reads")
+        box = server.imap("alice")
+        expect(box.select("INBOX") == ("OK", [b"1"]), "it is read")
+        box.logout()
+        os.set_blocking(reader, False)
+        with contextlib.suppress(BlockingIOError):
+            while os.read(reader, 65536):
+                pass
+        server.deliver("alice@example.test", subject="with one that is read again")
+        said = b""
+        os.set_blocking(reader, True)
+        while b"lines are missing here count=" not in said:
+            said += os.read(reader, 65536)
+    finally:
+        server.close()
+        os.close(reader)
+        os.close(writer)
 
 
 def test_a_wrong_setting_is_explained():
