@@ -3,6 +3,7 @@
 #ifndef FACTEUR_CLI_CLI_PRIVATE_H
 #define FACTEUR_CLI_CLI_PRIVATE_H
 #include "cli/table.h"
+#include <jansson.h>
 #include "text/text.h"
 
 enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
@@ -27,8 +28,11 @@ void cli_warn(struct cli *c, enum text id, const struct str *args, size_t n);
 	sizeof((const struct str[]){ STR_NONE, __VA_ARGS__ }) / sizeof(struct str) - 1)
 #define warn(c, id, ...) cli_warn((c), (id), (const struct str[]){ STR_NONE, __VA_ARGS__ } + 1, \
 	sizeof((const struct str[]){ STR_NONE, __VA_ARGS__ }) / sizeof(struct str) - 1)
-/* All of it to standard output. */
+/* All of it to standard output. What fails is said by cli_end(). */
 void cli_write(struct str s);
+void cli_write_json(const json_t *v, size_t how);  /* JSON_… flags; and a newline */
+/* The exit code of a command that ended with code: where its output could not be written (a full disk), that is said and it is none of success. */
+int cli_end(struct cli *c, int code);
 
 /* The commands that are not requests to control. argv[0] is the command's own word. They return the exit code. */
 int cli_serve(struct cli *c, int argc, char **argv);

@@ -10,6 +10,7 @@
 #include "cli/request.h"
 #include "cli/sendmail.h"
 #include "role/role.h"
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
@@ -110,11 +111,20 @@ static bool is_sendmail(const char *name)
 	return str_ends(s, STR("sendmail")) || str_ends(s, STR("mailq")) || str_ends(s, STR("newaliases"));
 }
 
+/* Started with one of the three closed, the next file that is opened would take its place, and be written into. */
+static void fill_closed_descriptors(void)
+{
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+		if (fcntl(fd, F_GETFD) < 0)
+			(void)open("/dev/null", fd == STDOUT_FILENO ? O_RDONLY : O_RDWR);  /* so that a write to it still fails */
+}
+
 int main(int argc, char **argv)
 {
 	struct cli c = { .dir = getenv("FACTEUR_DIR"), .lang = lang_of_environment() };
 	int at = 1;
 
+	fill_closed_descriptors();
 	if (c.dir == NULL || *c.dir == '\0')
 		c.dir = "/var/lib/facteur";
 	if (argc > 0 && is_sendmail(argv[0]))
@@ -122,6 +132,7 @@ int main(int argc, char **argv)
 	if (argc > 1 && strcmp(argv[1], "--role") == 0)
 		return role_main(argc, argv);
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN);  /* roles inherit it: a limit of file sizes is an error of that write, and ends nobody */
 	log_setup("facteur", LOG_LEVEL_WARN, false);
 	admin_json_setup();
 	look_at_terminal(&c);
@@ -137,9 +148,9 @@ int main(int argc, char **argv)
 			c.json = true;
 		} else if (str_eq(word, STR("--version"))) {
 			cli_write(STR("facteur " FACTEUR_VERSION "\n"));
-			return EXIT_OK;
+			return cli_end(&c, EXIT_OK);
 		} else if (str_eq(word, STR("--help")) || str_eq(word, STR("-h"))) {
-			return help_for(&c, NULL, 0);
+			return cli_end(&c, help_for(&c, NULL, 0));
 		} else {
 			complain(&c, TEXT_CLI_UNKNOWN_COMMAND, word);
 			return EXIT_USAGE;
@@ -149,7 +160,7 @@ int main(int argc, char **argv)
 		help_for(&c, NULL, 0);
 		return EXIT_USAGE;
 	}
-	int code = dispatch(&c, argc - at, argv + at);
+	int code = cli_end(&c, dispatch(&c, argc - at, argv + at));
 	arena_free(&c.arena);
 	return code;
 }

@@ -199,9 +199,7 @@ static bool has_events(const struct admin_column *const *columns, size_t n)
 
 static void print_json(const json_t *v)
 {
-	json_dumpf(v, stdout, (isatty(STDOUT_FILENO) == 1 ? JSON_INDENT(2) : JSON_COMPACT) | JSON_ENCODE_ANY);
-	fputc('\n', stdout);
-	fflush(stdout);
+	cli_write_json(v, (isatty(STDOUT_FILENO) == 1 ? JSON_INDENT(2) : JSON_COMPACT) | JSON_ENCODE_ANY);
 }
 
 static void render_json(const struct answer *a, size_t column_count)

@@ -2,9 +2,19 @@
 #include "admin/wire.h"
 #include "cli/cli_private.h"
 #include <errno.h>
+#include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 enum { COMPLAINT_MAX = 64 << 10 };
+
+static int output_error;  /* errno of the first write to standard output that failed; 0: none. A reader that has left, as `head` does, is none */
+
+static void note_failure(void)
+{
+	if (output_error == 0 && errno != EPIPE)
+		output_error = errno;
+}
 
 static void write_all(int fd, struct str s)
 {
@@ -12,13 +22,23 @@ static void write_all(int fd, struct str s)
 		ssize_t n = write(fd, s.p, s.n);
 		if (n < 0 && errno == EINTR)
 			continue;
-		if (n <= 0)
-			return;  /* nobody reads any more */
+		if (n <= 0) {
+			if (fd == STDOUT_FILENO)
+				note_failure();
+			return;
+		}
 		s = str_from(s, (size_t)n);
 	}
 }
 
 void cli_write(struct str s) { write_all(STDOUT_FILENO, s); }
+
+void cli_write_json(const json_t *v, size_t how)
+{
+	errno = 0;
+	if (json_dumpf(v, stdout, how) < 0 || fputc('\n', stdout) == EOF || fflush(stdout) != 0)
+		note_failure();
+}
 
 static struct str sentence(struct cli *c, enum text id, const struct str *args, size_t n)
 {
@@ -42,6 +62,14 @@ void cli_warn(struct cli *c, enum text id, const struct str *args, size_t n)
 	struct str line = sentence(c, id, args, n);
 
 	write_all(STDERR_FILENO, arena_printf(&c->arena, "facteur: " STR_FMT "\n", STR_ARG(line)));
+}
+
+int cli_end(struct cli *c, int code)
+{
+	if (output_error == 0)
+		return code;
+	warn(c, TEXT_CLI_OUTPUT_FAILED, str_of(strerror(output_error)));
+	return code == EXIT_OK ? EXIT_FAILED : code;
 }
 
 void cli_complain(struct cli *c, enum text id, const struct str *args, size_t n)

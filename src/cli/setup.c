@@ -284,8 +284,7 @@ static void report_json(const struct cli *c, const struct wishes *w)
 	for (size_t i = 0; i < COUNT_OF(facts); i++)
 		if (facts[i].value.n)
 			json_object_set_new(out, facts[i].key, json_stringn(facts[i].value.p, facts[i].value.n));
-	json_dumpf(out, stdout, JSON_COMPACT);
-	fputc('\n', stdout);
+	cli_write_json(out, JSON_COMPACT);
 }
 
 static void report(struct cli *c, const struct wishes *w)

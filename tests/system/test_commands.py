@@ -47,6 +47,19 @@ def test_exit_codes(server):
     expect("account list" in err, f"the nearest command is named: {err}")
 
 
+def test_output_that_cannot_be_written(server):
+    """A full disk is no success; a reader that has read enough is one."""
+    for args in (("account", "list"), ("account", "list", "--json"), ("--help",), ("--version",)):
+        with open("/dev/full", "wb") as full:
+            done = subprocess.run([server.binary, "-d", server.dir, *args], stdout=full, stderr=subprocess.PIPE, env=server.env, timeout=20)
+        expect(done.returncode == 1 and b"could not be written" in done.stderr and b"No space left" in done.stderr, (args, done))
+    done = subprocess.run(["bash", "-c", '"$0" -d "$1" account list >&-', server.binary, server.dir], stderr=subprocess.PIPE, env=server.env, timeout=20)
+    expect(done.returncode == 1 and b"could not be written" in done.stderr, done)
+    done = subprocess.run(["bash", "-c", '"$0" -d "$1" account list | true; exit ${PIPESTATUS[0]}', server.binary, server.dir],
+                          stderr=subprocess.PIPE, env=server.env, timeout=20)
+    expect(done.returncode == 0 and not done.stderr, done)
+
+
 def test_a_tab_offers_names_and_runs_none(server):
     wild, plain = "`touch${IFS}ran`@example.test", "info@example.test"
     for alias in (wild, plain):
