@@ -28,6 +28,7 @@
 #include <unistd.h>
 
 enum { CLOSED_GRACE_MS = 1000, BACK_OFF_FIRST_MS = 100, BACK_OFF_MAX_MS = 10000, STABLE_MS = 30000, YOUNG_MS = 1000, MENDED_EVERY_MS = 200 };
+enum { FILES_LEAST = 256 };  /* that may be open: with fewer the roles lose each other one by one */
 
 /* Who talks to whom (docs/architecture.md). */
 static const struct { enum role a, b; } links[] = {
@@ -468,7 +469,8 @@ static bool choose_sandbox(struct master *m)
 	return true;
 }
 
-static void choose_sizes(struct master *m)
+/* False: too few files, which is said. */
+static bool choose_sizes(struct master *m)
 {
 	long cpus = sysconf(_SC_NPROCESSORS_ONLN), pages = sysconf(_SC_PHYS_PAGES);
 	struct rlimit files;
@@ -480,15 +482,21 @@ static void choose_sizes(struct master *m)
 	if (m->cells_max == 0)
 		m->cells_max = (size_t)((double)pages * (double)sysconf(_SC_PAGESIZE) / 2 / 1.5e6);
 	if (getrlimit(RLIMIT_NOFILE, &files) < 0)
-		return;
+		return true;
 	files.rlim_cur = files.rlim_max;
 	setrlimit(RLIMIT_NOFILE, &files);
+	if (files.rlim_max < FILES_LEAST) {
+		log_error("at most %llu files may be open, and the server needs %d: raise LimitNOFILE= of the service, or ulimit -n",
+		          (unsigned long long)files.rlim_max, FILES_LEAST);
+		return false;
+	}
 	/* a cell costs master three descriptors, queue and control two each; a quarter is for sessions whose cell starts */
 	size_t room = files.rlim_max > 1u << 20 ? 1u << 20 : (size_t)files.rlim_max;
 	if (m->cells_max > room / 4)
 		m->cells_max = room / 4;
 	m->attaches_max = room / 8;
 	log_info("limits open_files=%zu accounts_at_once=%zu gates=%d", room, m->cells_max, m->gates);
+	return true;
 }
 
 static enum err make_folders(const struct master *m)
@@ -531,14 +539,19 @@ int master_run(const struct serve_options *options)
 	prctl(PR_SET_NAME, "facteur");  /* begun by the demonstration, by /proc/self/exe, it would be called "exe" */
 	if (!read_conf(&m) || !choose_sandbox(&m))
 		return 1;
-	choose_sizes(&m);
+	if (!choose_sizes(&m))
+		return 1;
 	find_users(&m);
 	if (!role_net_can_start(m.conf, m.uid, m.gid))
 		return 1;
 	snprintf(path, sizeof(path), "%s/lock", options->dir);
 	CLEANUP(fd_close) int lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-	if (lock < 0 || flock(lock, LOCK_EX | LOCK_NB) < 0) {
-		log_error("another facteur is using %s (or the folder cannot be written): %s", options->dir, strerror(errno));
+	if (lock < 0) {
+		log_error("%s cannot be written: %s", options->dir, strerror(errno));
+		return 1;
+	}
+	if (flock(lock, LOCK_EX | LOCK_NB) < 0) {
+		log_error("another facteur is using %s: %s", options->dir, strerror(errno));
 		return 1;
 	}
 	umask(077);

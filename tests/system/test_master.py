@@ -4,6 +4,7 @@ import ctypes
 import errno
 import json
 import os
+import resource
 import signal
 import smtplib
 import socket
@@ -90,6 +91,26 @@ def test_a_wrong_setting_is_explained():
                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=20)
             said = done.stdout.decode()
             expect(done.returncode == 1 and told in said and "facteur.conf" in said, said)
+    finally:
+        server.close()
+
+
+def test_limits_of_the_service_are_explained():
+    """Too few files: it does not begin. Too small ones: what has to be larger fails, and the roles live on."""
+    server = Server()
+    try:
+        server.stop()
+        args = [server.binary, "-d", server.dir, "serve", "--port-offset", str(server.offset)]
+        done = subprocess.run(args, env=server.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=20,
+                              preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64)))
+        expect(done.returncode == 1 and "LimitNOFILE" in done.stdout.decode(), done.stdout.decode())
+        with open(server.log_path, "ab") as log:
+            server.process = subprocess.Popen(args, stdout=log, stderr=log, env=server.env, start_new_session=True,
+                                              preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20)))
+        server.wait_ready()
+        server.deliver("alice@example.test")
+        wait_for(lambda: server.imap("alice").select("INBOX") == ("OK", [b"1"]), 10, "it serves")
+        expect("role ended" not in server.log() and "File too large" in server.log(), server.log())
     finally:
         server.close()
 
