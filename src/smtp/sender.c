@@ -100,7 +100,9 @@ static void give_up_reply(struct smtp_sender *s, const struct smtp_answer *r, en
 {
 	struct smtp_result why = sender_result(&s->own, r, at);
 
-	if (why.outcome == SMTP_OUTCOME_DONE)  /* a 2xx or 3xx where it makes no sense */
+	if (why.outcome == SMTP_OUTCOME_DONE && sender_awaits_nothing(s))
+		why = sender_own(&s->own, SMTP_OUTCOME_DEFERRED, "4.5.0", at, "the server answered before it was asked: \"" STR_FMT "\"", STR_ARG(why.text));
+	else if (why.outcome == SMTP_OUTCOME_DONE)  /* a 2xx or 3xx where it makes no sense */
 		why = sender_own(&s->own, SMTP_OUTCOME_DEFERRED, "4.5.0", at, "the server answered %s with \"" STR_FMT "\", which makes no sense there",
 		                 smtp_stage_name(at), STR_ARG(why.text));
 	sender_give_up(s, why);
@@ -314,8 +316,9 @@ void smtp_sender_closed(struct smtp_sender *s, struct str why, bool is_clean)
 		of = SMTP_AT_END;
 	else if (at == SMTP_AT_END)
 		of = SMTP_AT_CONTENT;
-	sender_give_up(s, sender_own(&s->own, SMTP_OUTCOME_DEFERRED, "4.4.2", of, STR_FMT " (waiting for the answer to %s)%s", STR_ARG(why),
-	                      smtp_stage_name(at), of == SMTP_AT_END ? ": the whole message had been sent, and it may have arrived" : ""));
+	sender_give_up(s, sender_own(&s->own, SMTP_OUTCOME_DEFERRED, "4.4.2", of, STR_FMT " (%s%s)%s", STR_ARG(why),
+	                      s->state == SMTP_SENDER_STARTTLS ? "in the TLS handshake" : "waiting for the answer to ",
+	                      s->state == SMTP_SENDER_STARTTLS ? "" : smtp_stage_name(at), of == SMTP_AT_END ? ": the whole message had been sent, and it may have arrived" : ""));
 }
 
 /* ---- what goes out ---- */

@@ -220,6 +220,26 @@ TEST(injection_before_tls)
 	smtp_sender_free(s);
 }
 
+/* What the postmaster reads in the queue says what really was waited for. */
+TEST(words_of_what_was_going_on)
+{
+	static const struct { const char *script, *text; } cases[] = {
+		{ "S: 220 x\nC: EHLO me.test\nX\n", "the connection was closed (waiting for the answer to EHLO)" },
+		{ "S: 220 x\nC: EHLO me.test\nS: 250-x\nS: 250 STARTTLS\nC: STARTTLS\nS: 220 go\nX\n", "the connection was closed (in the TLS handshake)" },
+		{ "S: 220 x\nC: EHLO me.test\nS: 250 x\nS: 250 ok\n", "the server answered before it was asked: \"250 ok\"" },
+	};
+
+	EACH(cases, c) {
+		struct smtp_sender_config config = { .hostname = STR("me.test") };
+		struct peer p = { .s = smtp_sender_new(&config), .said = BUF(1 << 20) };
+
+		run(&p, c->script);
+		EXPECT_STR(smtp_sender_failure(p.s)->text, c->text);
+		buf_free(&p.said);
+		smtp_sender_free(p.s);
+	}
+}
+
 TEST(second_message_and_reset)
 {
 	struct smtp_sender_config config = { .hostname = STR("me.test") };
