@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "ipc/sandbox.h"
+#include "role/memory.h"
 #include "role/notify.h"
 #include "role/role_private.h"
 #include "role/threads.h"
@@ -474,13 +475,14 @@ static bool choose_sizes(struct master *m)
 {
 	long cpus = sysconf(_SC_NPROCESSORS_ONLN), pages = sysconf(_SC_PHYS_PAGES);
 	struct rlimit files;
+	uint64_t memory = memory_allowed((uint64_t)pages * (uint64_t)sysconf(_SC_PAGESIZE), "/proc/self/cgroup", "/sys/fs/cgroup");
 
 	m->gates = (int)conf_number(m->conf, SETTING_gates);
 	if (m->gates == 0)
 		m->gates = cpus > 2 ? (cpus > GATES_MAX ? GATES_MAX : (int)cpus) : 2;
 	m->cells_max = (size_t)conf_number(m->conf, SETTING_cells_max);
 	if (m->cells_max == 0)
-		m->cells_max = (size_t)((double)pages * (double)sysconf(_SC_PAGESIZE) / 2 / 1.5e6);
+		m->cells_max = (size_t)(memory / 3000000) + 1;  /* half of it, at 1.5 MB each */
 	if (getrlimit(RLIMIT_NOFILE, &files) < 0)
 		return true;
 	files.rlim_cur = files.rlim_max;
@@ -495,7 +497,7 @@ static bool choose_sizes(struct master *m)
 	if (m->cells_max > room / 4)
 		m->cells_max = room / 4;
 	m->attaches_max = room / 8;
-	log_info("limits open_files=%zu accounts_at_once=%zu gates=%d", room, m->cells_max, m->gates);
+	log_info("limits open_files=%zu memory_mb=%llu accounts_at_once=%zu gates=%d", room, (unsigned long long)(memory >> 20), m->cells_max, m->gates);
 	return true;
 }
 
