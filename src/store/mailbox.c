@@ -13,6 +13,7 @@
 #include "store/chunk.h"
 #include "store/metadata.h"
 #include "store/store_private.h"
+#include "text/fold.h"
 #include <stdlib.h>
 
 const char *mailbox_role_attribute(enum mailbox_role role)
@@ -110,6 +111,59 @@ static bool has_children(struct view *v, struct str path)
 		if (!v->boxes[i]->is_deleted && is_below(v->boxes[i]->m.path, path))
 			return true;
 	return false;
+}
+
+static struct str inside(struct str parent, struct str level, struct arena *a)
+{
+	return parent.n == 0 ? level : arena_printf(a, STR_FMT "%c" STR_FMT, STR_ARG(parent), MAILBOX_SEPARATOR, STR_ARG(level));
+}
+
+/* The mailbox in this parent that is spelled so; else composed; else in any other form, if there is one. */
+static struct str stored_level(struct view *v, struct str parent, struct str level, struct arena *a)
+{
+	struct str as_asked = inside(parent, level, a), composed = fold_composed(a, level), best, above, its;
+
+	if (str_is_ascii(level) || box_by_path(v, as_asked) != NULL)
+		return as_asked;
+	best = inside(parent, composed, a);
+	if (box_by_path(v, best) != NULL)
+		return best;
+	for (size_t i = 0; i < v->n_boxes; i++) {
+		struct str path = v->boxes[i]->m.path;
+		size_t from = (size_t)(str_rchr(path, MAILBOX_SEPARATOR) + 1);
+		above = str_sub(path, 0, from > 0 ? from - 1 : 0);
+		its = str_from(path, from);
+		if (!v->boxes[i]->is_deleted && !str_is_ascii(its) && str_eq(above, parent) && str_eq(fold_composed(a, its), composed))
+			return path;
+	}
+	return best;
+}
+
+/* How this name is stored, or would be: composed (RFC 9051 §6.3.4), but for the levels that are there in another form: accounts have such from before names
+ * were composed, and what is made in them stays in them. */
+static struct str stored_name(struct view *v, struct str path, struct arena *a)
+{
+	struct str out = STR_NONE, left = path, level;
+	bool more = true;
+
+	if (str_is_ascii(path) || box_by_path(v, path) != NULL)
+		return path;
+	while (more) {
+		more = str_cut(left, MAILBOX_SEPARATOR, &level, &left);
+		out = stored_level(v, out, level, a);
+	}
+	return str_copy(a, out);
+}
+
+enum err view_mailbox_name(struct view *v, struct str path, struct arena *a, struct str *out)
+{
+	struct str right;
+
+	TRY(mailbox_path(path, a, &right));
+	pthread_mutex_lock(&v->memory_lock);
+	*out = stored_name(v, right, a);
+	pthread_mutex_unlock(&v->memory_lock);
+	return out->n > MAILBOX_PATH_MAX ? ERR_INVALID : ERR_OK;
 }
 
 /* ------------------------------------------------------------------------------------------------------------ rows */
@@ -504,7 +558,7 @@ enum err view_mailbox_find(struct view *v, struct str path, struct arena *a, str
 {
 	struct str right;
 
-	if (mailbox_path(path, a, &right) != ERR_OK)
+	if (view_mailbox_name(v, path, a, &right) != ERR_OK)
 		return ERR_NOTFOUND;
 	TRY(give_out(v, find_path, &right, a, out));
 	return read_rest(v, out);
@@ -531,7 +585,7 @@ enum err view_mailbox_create(struct view *v, struct str path, enum mailbox_role 
 	struct str right;
 	struct box *box;
 
-	TRY(mailbox_path(path, a, &right));
+	TRY(view_mailbox_name(v, path, a, &right));
 	if (!is_net_unicode(right))
 		return ERR_INVALID;
 	TRY(tx_begin(v, TX_SYNC, &tx));
@@ -702,14 +756,23 @@ static enum err rename_inbox(struct view *v, struct str to, struct arena *a)
 	return view_move(v, inbox.mailbox_id, &all, target.mailbox_id, a, &moved);
 }
 
+static struct str with_last_level_composed(struct str path, struct arena *a)
+{
+	size_t from = (size_t)(str_rchr(path, MAILBOX_SEPARATOR) + 1);
+
+	return arena_printf(a, STR_FMT STR_FMT, STR_ARG(str_sub(path, 0, from)), STR_ARG(fold_composed(a, str_from(path, from))));
+}
+
 enum err view_mailbox_rename(struct view *v, struct str from, struct str to)
 {
 	CLEANUP(arena_free) struct arena a = { 0 };
 	struct str source, target;
 
-	if (mailbox_path(from, &a, &source) != ERR_OK)
+	if (view_mailbox_name(v, from, &a, &source) != ERR_OK)
 		return ERR_NOTFOUND;
-	TRY(mailbox_path(to, &a, &target));
+	TRY(view_mailbox_name(v, to, &a, &target));
+	if (str_eq(target, source))
+		target = with_last_level_composed(source, &a);
 	if (!is_net_unicode(target))
 		return ERR_INVALID;
 	if (str_eq(target, STR("INBOX")))

@@ -139,7 +139,10 @@ struct mailbox {
 /* All mailboxes, INBOX first, then by name, children after their parent. The counters are visible ones: what is not
  * synced yet is not in them. */
 enum err view_mailboxes(struct view *v, struct arena *a, struct mailbox **out, size_t *n) MUST_CHECK;
-/* path: any case of INBOX means INBOX. ERR_NOTFOUND. */
+/* A name as it is stored, or would be if a mailbox were made: INBOX in capitals, letters composed (RFC 5198 §3), and each level that is there as it is
+ * there. ERR_INVALID: no name. */
+enum err view_mailbox_name(struct view *v, struct str path, struct arena *a, struct str *out) MUST_CHECK;
+/* path: any case of INBOX means INBOX, and any form of a letter (composed or not) that letter. ERR_NOTFOUND. */
 enum err view_mailbox_find(struct view *v, struct str path, struct arena *a, struct mailbox *out) MUST_CHECK;
 enum err view_mailbox_get(struct view *v, int64_t mailbox_id, struct arena *a, struct mailbox *out) MUST_CHECK;
 enum err view_mailbox_by_role(struct view *v, enum mailbox_role role, struct arena *a, struct mailbox *out) MUST_CHECK;  /* is_subscribed and has_children are not set */
@@ -155,9 +158,9 @@ enum err view_mailbox_set_role(struct view *v, int64_t mailbox_id, enum mailbox_
 enum err view_mailbox_delete(struct view *v, struct str path) MUST_CHECK;
 /* With its children and their subscriptions; missing parents of the new name are made. INBOX: its messages move to the
  * new mailbox, INBOX stays, empty (RFC 9051 §6.3.6). ERR_NOTFOUND, ERR_EXISTS, ERR_INVALID (also: into its own child).
- */
+ * One that is stored decomposed may get the same name, composed. */
 enum err view_mailbox_rename(struct view *v, struct str from, struct str to) MUST_CHECK;
-/* A subscription is a name; the mailbox need not exist (any more). Unknown to unsubscribe: ERR_OK. ERR_INVALID,
+/* A subscription is a name, as written; the mailbox need not exist (any more). Unknown to unsubscribe: ERR_OK. ERR_INVALID,
  * ERR_LIMIT. */
 enum err view_subscribe(struct view *v, struct str path, bool subscribed) MUST_CHECK;
 /* Subscribed names in order, also those without a mailbox. */

@@ -148,6 +148,78 @@ TEST(names_of_mailboxes)
 	test_dir_remove(dir);
 }
 
+/* "é" in one character, and as "e" with an accent of its own. */
+#define COMPOSED "caf\xc3\xa9"
+#define APART    "cafe\xcc\x81"
+
+TEST(names_are_composed)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	const char *dir = test_dir();
+	struct view *v = open_french(dir);
+	struct mailbox m, found;
+
+	EXPECT_OK(view_mailbox_create(v, STR(APART "/" APART), MAILBOX_PLAIN, &a, &m));
+	EXPECT_STR(m.path, COMPOSED "/" COMPOSED);
+	EXPECT_ERR(view_mailbox_create(v, STR(COMPOSED "/" APART), MAILBOX_PLAIN, &a, NULL), ERR_EXISTS);
+	EXPECT_OK(view_mailbox_find(v, STR(APART "/" COMPOSED), &a, &found));
+	EXPECT_INT(found.mailbox_id, m.mailbox_id);
+	EXPECT_OK(view_mailbox_rename(v, STR(APART), STR(APART "2")));
+	EXPECT_OK(view_mailbox_find(v, STR(COMPOSED "2/" APART), &a, &found));
+	EXPECT_ERR(view_mailbox_rename(v, STR(APART "2"), STR(COMPOSED "2")), ERR_EXISTS);
+	EXPECT_OK(view_mailbox_delete(v, STR(APART "2/" APART)));
+	view_close(v);
+	test_dir_remove(dir);
+}
+
+static void rename_row(struct view *v, struct str path, struct str to)
+{
+	CLEANUP(stmt_release) struct stmt *q = db_query(v->db, "UPDATE mailbox SET path = ?1 WHERE path = ?2");
+
+	stmt_bind_text(q, 1, to);
+	stmt_bind_text(q, 2, path);
+	EXPECT_OK(stmt_done(q));
+	EXPECT_INT(db_changes(v->db), 1);
+}
+
+/* From before names were composed. */
+TEST(an_account_with_both_forms_of_a_name_has_two_mailboxes)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	const char *dir = test_dir();
+	struct view *v = open_french(dir);
+	struct mailbox m, one, other;
+
+	EXPECT_OK(view_mailbox_create(v, STR(COMPOSED), MAILBOX_PLAIN, &a, &one));
+	EXPECT_OK(view_mailbox_create(v, STR("x"), MAILBOX_PLAIN, &a, &other));
+	rename_row(v, STR("x"), STR(APART));
+	view_close(v);
+	v = open_french(dir);
+	EXPECT_OK(view_mailbox_find(v, STR(COMPOSED), &a, &m));
+	EXPECT_INT(m.mailbox_id, one.mailbox_id);
+	EXPECT_OK(view_mailbox_find(v, STR(APART), &a, &m));
+	EXPECT_INT(m.mailbox_id, other.mailbox_id);
+	EXPECT_ERR(view_mailbox_create(v, STR(APART), MAILBOX_PLAIN, &a, NULL), ERR_EXISTS);
+	EXPECT_ERR(view_mailbox_rename(v, STR(APART), STR(COMPOSED)), ERR_EXISTS);
+	/* what is made in one of them stays in it */
+	EXPECT_OK(view_mailbox_create(v, STR(APART "/" APART), MAILBOX_PLAIN, &a, &m));
+	EXPECT_STR(m.path, APART "/" COMPOSED);
+	EXPECT_OK(view_mailbox_create(v, STR(COMPOSED "/" APART), MAILBOX_PLAIN, &a, &m));
+	EXPECT_STR(m.path, COMPOSED "/" COMPOSED);
+	EXPECT_OK(view_mailbox_delete(v, STR(COMPOSED "/" COMPOSED)));
+	EXPECT_OK(view_mailbox_delete(v, STR(COMPOSED)));
+	/* now there is one, and any form of its name finds it; it may be given the other one */
+	EXPECT_OK(view_mailbox_find(v, STR(COMPOSED), &a, &m));
+	EXPECT_INT(m.mailbox_id, other.mailbox_id);
+	EXPECT_OK(view_mailbox_rename(v, STR(APART), STR(COMPOSED)));
+	EXPECT_OK(view_mailbox_get(v, other.mailbox_id, &a, &m));
+	EXPECT_STR(m.path, COMPOSED);
+	EXPECT_OK(view_mailbox_find(v, STR(APART "/" APART), &a, &m));
+	EXPECT_STR(m.path, COMPOSED "/" COMPOSED);
+	view_close(v);
+	test_dir_remove(dir);
+}
+
 TEST(rename_takes_the_children_and_subscriptions_along)
 {
 	CLEANUP(arena_free) struct arena a = { 0 };

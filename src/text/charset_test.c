@@ -63,6 +63,26 @@ TEST(fold_casemap)
 	arena_free(&a);
 }
 
+TEST(fold_composed)
+{
+	static const struct { const char *in, *out; } cases[] = {
+		{ "plain", "plain" }, { "\xc3\xa9t\xc3\xa9", "\xc3\xa9t\xc3\xa9" }, { "e\xcc\x81te\xcc\x81/x", "\xc3\xa9t\xc3\xa9/x" },
+		{ "q\xcc\xa3\xcc\x87", "q\xcc\xa3\xcc\x87" }, { "q\xcc\x87\xcc\xa3", "q\xcc\xa3\xcc\x87" },  /* the order of two accents */
+		{ "\xe1\x84\x92\xe1\x85\xa1\xe1\x86\xab", "\xed\x95\x9c" },  /* Hangul, as macOS writes it */
+		{ "\xef\xac\x81", "\xef\xac\x81" },                      /* a ligature is another letter */
+		{ "\xe0\xa5\x98", "\xe0\xa4\x95\xe0\xa4\xbc" },          /* one that is never composed: longer than it was */
+		{ "bad\xff" "e\xcc\x81", "bad\xff" "e\xcc\x81" },
+	};
+	CLEANUP(arena_free) struct arena a = { 0 };
+	char *longest = arena_alloc(&a, FOLD_NAME_MAX + 3);
+
+	EACH(cases, c) EXPECT_STR(fold_composed(&a, str_of(c->in)), c->out);
+	for (size_t i = 0; i < FOLD_NAME_MAX; i += 2)
+		memcpy(longest + i, "\xcd\x84", 2);  /* U+0344 becomes two of two bytes */
+	EXPECT_INT(fold_composed(&a, str_make(longest, FOLD_NAME_MAX)).n, 2 * FOLD_NAME_MAX);
+	EXPECT_INT(fold_composed(&a, str_make(longest, FOLD_NAME_MAX + 2)).n, FOLD_NAME_MAX + 2);
+}
+
 /* As ICU has it, for every character, also when it is asked again; in pieces as in one. */
 TEST(fold_casemap_of_every_character)
 {

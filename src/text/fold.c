@@ -7,6 +7,7 @@
 #include <stdatomic.h>
 #include <unicode/uchar.h>
 #include <unicode/unorm2.h>
+#include <unicode/ustring.h>
 
 enum { OUR_VERSION = 1 };     /* grows when what comes out of this folder does */
 enum { DECOMPOSED_MAX = 32 };  /* UTF-16 units; the longest in Unicode has 18 */
@@ -203,6 +204,28 @@ struct str fold_accents(struct arena *a, struct str in)
 			put_plain(&b, parts[i]);
 	}
 	return into_arena(a, &b);
+}
+
+struct str fold_composed(struct arena *a, struct str in)
+{
+	UChar units[FOLD_NAME_MAX], composed[3 * FOLD_NAME_MAX];  /* no unit becomes more than three */
+	UErrorCode status = U_ZERO_ERROR;
+	int32_t n, room;
+	char *out;
+
+	if (str_is_ascii(in) || in.n > FOLD_NAME_MAX)
+		return in;
+	const UNormalizer2 *nfc = unorm2_getNFCInstance(&status);
+	u_strFromUTF8(units, COUNT_OF(units), &n, in.p, (int32_t)in.n, &status);
+	if (unorm2_isNormalized(nfc, units, n, &status) || U_FAILURE(status))
+		return in;
+	n = unorm2_normalize(nfc, units, n, composed, COUNT_OF(composed), &status);
+	if (U_FAILURE(status))
+		return in;
+	room = 3 * n + 1;
+	out = arena_alloc(a, (size_t)room);
+	u_strToUTF8(out, room, &n, composed, n, &status);
+	return U_FAILURE(status) ? in : str_make(out, (size_t)n);
 }
 
 uint32_t fold_version(void)

@@ -14,6 +14,10 @@ void fold_casemap_into(struct buf *b, struct str in);
 /* Looser, for search boxes and the index: lower case, no accents, ligatures and special letters spelled out (é = e, œ
  * = oe, ß = ss, ø = o), every kind of white space is one SP. */
 struct str fold_accents(struct arena *a, struct str in);
+/* The composed form (NFC, RFC 5198 §3): names that are equal but for how their accents are written become the same bytes. in itself when it is that
+ * already, or is malformed, or longer than FOLD_NAME_MAX bytes. */
+enum { FOLD_NAME_MAX = 4000 };
+struct str fold_composed(struct arena *a, struct str in);
 /* Another number when any of them, or words.h, may say something else of the same text than before: the system has a newer Unicode, or we
  * changed. What they made and was kept on disk is made anew then. */
 uint32_t fold_version(void);
