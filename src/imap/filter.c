@@ -20,7 +20,7 @@ static void parse_names(struct imap_session *s, struct imap_cmd *c, struct filte
 			return;
 		if (out->n_names == cap)
 			out->names = arena_grow(&c->arena, out->names, out->n_names, &cap, sizeof *out->names);
-		out->names[out->n_names++] = name;
+		out->names[out->n_names++] = imap_stored_name(s, name, &c->arena);
 	} while (is_list && scan_take(&c->args, ' '));
 	if (is_list)
 		scan_need(&c->args, ')');

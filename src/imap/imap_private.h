@@ -228,7 +228,12 @@ void imap_put_metadata_entries(struct buf *b, const struct imap_metadata *wanted
 enum err imap_put_metadata(struct imap_session *s, const struct mailbox *m, struct imap_metadata *wanted);
 /* "\\Sent" …; false: a use that no mailbox has here (RFC 6154) */
 bool imap_role_of(struct str attribute, enum mailbox_role *role);
-void imap_put_list(struct imap_session *s, const struct mailbox *m);  /* a plain LIST line (SELECT, CREATE) */
+/* What the client called this mailbox, where that is not how it is stored; else empty. */
+struct str imap_old_name(struct str path, struct str given);
+/* A plain LIST line (SELECT), with OLDNAME if old is not empty (RFC 9051 §6.3.9.7). is_gone: it was deleted. */
+void imap_put_list(struct imap_session *s, const struct mailbox *m, struct str old, bool is_gone);
+/* The name of a mailbox here, or of another account, as it is stored, if there is one; else composed (store/view.h). */
+struct str imap_stored_name(struct imap_session *s, struct str name, struct arena *a);
 /* LIST of a mailbox that appeared, went (m and other are NULL), was subscribed, or was called old before (RFC 5465 §5.4, §5.5) */
 struct imap_remote_name;
 void imap_put_list_event(struct buf *b, struct imap_tongue tongue, struct str path, const struct mailbox *m, const struct imap_remote_name *other,

@@ -5,6 +5,7 @@
  * (the store makes them), except those of subscriptions to mailboxes that are gone: they are listed as \NonExistent only where a
  * rule asks for it. */
 #include "imap/remote.h"
+#include "text/fold.h"
 #include <stdlib.h>
 
 enum { PATTERNS_MAX = 50 };
@@ -14,6 +15,7 @@ enum { RETURN_SUBSCRIBED = 1, RETURN_CHILDREN = 2, RETURN_SPECIAL = 4, RETURN_ST
 struct listing {
 	unsigned   selects, returns;
 	bool       is_extended, is_lsub;
+	bool       is_empty;       /* a pattern */
 	bool       lacks;          /* names of others that were listed before */
 	struct imap_status_items status;
 	struct imap_metadata *metadata;
@@ -106,9 +108,10 @@ static void parse_patterns(struct imap_session *s, struct imap_cmd *c, struct li
 			scan_fail(&c->args);
 		if (c->args.failed)
 			return;
+		l->is_empty |= pattern.n == 0;
 		if (l->reference.n > 0)
 			pattern = arena_printf(&c->arena, STR_FMT STR_FMT, STR_ARG(l->reference), STR_ARG(pattern));
-		l->patterns[l->n_patterns++] = pattern;
+		l->patterns[l->n_patterns++] = fold_composed(&c->arena, pattern);
 	} while (is_list && scan_take(&c->args, ' '));
 	if (is_list)
 		scan_need(&c->args, ')');
@@ -132,6 +135,9 @@ static bool parse(struct imap_session *s, struct imap_cmd *c, struct listing *l)
 
 static bool matches(const struct listing *l, struct str path)
 {
+	CLEANUP(arena_free) struct arena a = { 0 };
+
+	path = fold_composed(&a, path);
 	for (size_t i = 0; i < l->n_patterns; i++)
 		if (imap_list_match(l->patterns[i], path))
 			return true;
@@ -368,10 +374,19 @@ static void put_name(struct buf *b, struct imap_tongue tongue, const char *respo
 	buf_add_cstr(b, "\r\n");
 }
 
-void imap_put_list(struct imap_session *s, const struct mailbox *m)
+struct str imap_old_name(struct str path, struct str given)
 {
-	struct name name = { .path = imap_name_of(s, m->path, &s->cmd.arena), .m = m, .is_subscribed = m->is_subscribed };
+	if (given.n > 0 && given.p[given.n - 1] == MAILBOX_SEPARATOR)
+		given.n--;
+	return str_eq(path, given) ? STR_NONE : given;
+}
 
+void imap_put_list(struct imap_session *s, const struct mailbox *m, struct str old, bool is_gone)
+{
+	struct name name = { .path = imap_name_of(s, m->path, &s->cmd.arena), .m = is_gone ? NULL : m, .is_subscribed = m->is_subscribed };
+
+	if (old.n > 0)
+		name.old = imap_name_of(s, old, &s->cmd.arena);
 	put_name(&s->out, s->tongue, "LIST", &name, RETURN_CHILDREN | RETURN_SPECIAL, 0);
 }
 
@@ -437,7 +452,7 @@ struct imap_reply imap_list(struct imap_session *s, struct imap_cmd *c)
 
 	if (!parse(s, c, &l))
 		return imap_bad(c, "[(SUBSCRIBED RECURSIVEMATCH SPECIAL-USE)] reference pattern [RETURN (SUBSCRIBED CHILDREN SPECIAL-USE STATUS (items) METADATA (entries) MYRIGHTS)]");
-	if (!l.is_extended && l.patterns[0].n == l.reference.n) {  /* an empty pattern asks for the separator */
+	if (!l.is_extended && l.is_empty) {  /* an empty pattern asks for the separator */
 		buf_add_cstr(&s->out, "* LIST (\\Noselect) \"/\" \"\"\r\n");
 		return imap_ok(c, "the separator");
 	}

@@ -41,6 +41,22 @@ static struct imap_reply too_many(struct imap_cmd *c)
 	return imap_no(c, "OVERQUOTA", "the account has as many mailboxes as it may have (GETQUOTAROOT says how many); DELETE one that is not needed");
 }
 
+/* A mailbox was called otherwise than it is stored, and who speaks IMAP4rev2 knows how to hear of that: RFC 9051 §6.3.9.7. */
+static void tell_stored(struct imap_session *s, const struct mailbox *m, struct str given, bool is_gone)
+{
+	struct str old = imap_old_name(m->path, given);
+
+	if (s->tongue.is_rev2 && old.n > 0)
+		imap_put_list(s, m, old, is_gone);
+}
+
+/* … by one of these two names: the old one as it was given stands beside the new one as it is stored (§6.3.6). */
+static void tell_renamed(struct imap_session *s, const struct mailbox *before, struct str from, const struct mailbox *now, struct str to)
+{
+	if (s->tongue.is_rev2 && (imap_old_name(before->path, from).n > 0 || imap_old_name(now->path, to).n > 0))
+		imap_put_list(s, now, from, false);
+}
+
 /* CREATE mailbox [SP "(" "USE" SP "(" [use-attr] ")" ")"]                    RFC 9051 §6.3.4, RFC 6154 §3, RFC 8474 §4.1 */
 struct imap_reply imap_create(struct imap_session *s, struct imap_cmd *c)
 {
@@ -65,6 +81,7 @@ struct imap_reply imap_create(struct imap_session *s, struct imap_cmd *c)
 		return imap_no(c, "USEATTR", "another mailbox has this use; there can be only one");
 	if (e != ERR_OK)
 		return imap_err(c, e);
+	tell_stored(s, &m, path, false);
 	return imap_ok(c, "[MAILBOXID (%s)] created", m.mailboxid);
 }
 
@@ -90,6 +107,7 @@ struct imap_reply imap_delete(struct imap_session *s, struct imap_cmd *c)
 		imap_unselect_mailbox(s);
 		buf_add_cstr(&s->out, "* OK [CLOSED] it was selected\r\n");
 	}
+	tell_stored(s, &m, path, true);
 	return imap_ok(c, "deleted");
 }
 
@@ -97,7 +115,7 @@ struct imap_reply imap_delete(struct imap_session *s, struct imap_cmd *c)
 struct imap_reply imap_rename(struct imap_session *s, struct imap_cmd *c)
 {
 	struct str from = imap_arg_mailbox(c, s), to;
-	struct mailbox m;
+	struct mailbox m, now;
 	enum err e;
 
 	imap_sp(&c->args);
@@ -112,17 +130,40 @@ struct imap_reply imap_rename(struct imap_session *s, struct imap_cmd *c)
 		e = view_mailbox_rename(s->view, from, to);
 	if (e == ERR_QUOTA)
 		return too_many(c);
-	return e == ERR_OK ? imap_ok(c, "renamed") : imap_err(c, e);
+	if (e != ERR_OK)
+		return imap_err(c, e);
+	if (view_mailbox_find(s->view, to, &c->arena, &now) == ERR_OK)
+		tell_renamed(s, &m, from, &now, to);
+	return imap_ok(c, "renamed");
+}
+
+/* One that is written as it was given may be older than the mailbox of that name. */
+static enum err find_subscription(struct imap_session *s, struct imap_cmd *c, struct str *path)
+{
+	struct str *names;
+	size_t n, i = 0;
+
+	TRY(view_subscriptions(s->view, &c->arena, &names, &n));
+	while (i < n && !str_eq(names[i], *path))
+		i++;
+	if (i == n)
+		*path = imap_stored_name(s, *path, &c->arena);
+	return ERR_OK;
 }
 
 static struct imap_reply subscribe(struct imap_session *s, struct imap_cmd *c, bool is_on)
 {
 	struct str path = imap_arg_mailbox(c, s), address;
-	enum err e;
+	enum err e = ERR_OK;
 
 	if (!imap_arg_end(c))
 		return imap_bad(c, "mailbox");
-	e = view_subscribe(s->view, path, is_on);
+	if (is_on)
+		path = imap_stored_name(s, path, &c->arena);
+	else
+		e = find_subscription(s, c, &path);
+	if (e == ERR_OK)
+		e = view_subscribe(s->view, path, is_on);
 	if (e != ERR_OK)
 		return imap_err(c, e);
 	if (is_on && imap_is_other(path, &address) && !notify_others_begin(s, s->notify, false))

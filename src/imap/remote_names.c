@@ -12,6 +12,7 @@
 #include "imap/remote.h"
 #include "base/log.h"
 #include "base/wire.h"
+#include "text/fold.h"
 #include <stdlib.h>
 
 /* How an owner's names are kept: a byte, and names behind it. KEPT_NAMES is of before there were ids, KEPT_WITH_IDS of before there was a word. */
@@ -271,6 +272,21 @@ static bool find_in(const struct imap_remote_name *names, size_t n, struct str p
 	}
 	*out = (struct imap_remote_name){ .path = path, .is_noselect = true, .has_children = true };
 	return leads;
+}
+
+struct str imap_stored_name(struct imap_session *s, struct str name, struct arena *a)
+{
+	struct str out, composed, address;
+	struct shared_names *kept;
+	struct imap_remote_name found;
+	size_t n;
+
+	if (!imap_is_other(name, &address))
+		return view_mailbox_name(s->view, name, a, &out) == ERR_OK ? out : name;
+	composed = fold_composed(a, name);
+	if (str_eq(composed, name) || shared_names_read(s->view, a, &kept, &n) != ERR_OK || remote_names_find(kept, n, name, &found))
+		return name;
+	return composed;
 }
 
 bool remote_names_find(const struct shared_names *kept, size_t n_kept, struct str path, struct imap_remote_name *out)

@@ -164,7 +164,7 @@ void imap_put_rights_news(struct imap_session *s)
 		put_permanent_flags(s);
 }
 
-static void put_mailbox_state(struct imap_session *s, const struct mailbox *m)
+static void put_mailbox_state(struct imap_session *s, const struct mailbox *m, struct str given)
 {
 	uint32_t unseen;
 
@@ -181,7 +181,7 @@ static void put_mailbox_state(struct imap_session *s, const struct mailbox *m)
 	buf_printf(&s->out, "* OK [HIGHESTMODSEQ %llu] of all changes\r\n* OK [MAILBOXID (%s)] of this mailbox\r\n",
 	           (unsigned long long)selected_modseq(s->selected), m->mailboxid);
 	if (s->tongue.is_rev2)
-		imap_put_list(s, m);
+		imap_put_list(s, m, imap_old_name(m->path, given), false);
 	imap_spill(s);
 }
 
@@ -242,7 +242,7 @@ static struct imap_reply do_select(struct imap_session *s, struct imap_cmd *c, b
 	s->mailbox_id = m.mailbox_id;
 	s->is_readonly = is_readonly;
 	s->tongue.is_condstore |= condstore || q.is_asked;
-	put_mailbox_state(s, &m);
+	put_mailbox_state(s, &m, path);
 	if (q.is_asked && q.uidvalidity == selected_uidvalidity(s->selected))
 		e = put_resync(s, c, &q);
 	if (e != ERR_OK) {
