@@ -35,6 +35,9 @@ TEST(values)
 		{ SETTING_hostname, "a\nb", CONF_NOT_A_VALUE, 0, NULL },
 		{ SETTING_address_separator, "", CONF_FINE, 0, "" },
 		{ SETTING_address_separator, "++", CONF_TOO_LARGE, 0, NULL },
+		{ SETTING_imap_message_limit, "999", CONF_TOO_SMALL, 0, NULL },
+		{ SETTING_imap_message_limit, "1000", CONF_FINE, 1000, "1000" },
+		{ SETTING_imap_message_limit, "0", CONF_FINE, 0, "0" },   /* none */
 	};
 
 	EACH(cases, t) {

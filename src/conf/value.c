@@ -54,6 +54,9 @@ static bool parse_switch(struct str value, uint64_t *number)
 	return false;
 }
 
+/* 0 is none, and the default, though what is not none begins at min. */
+static bool may_be_none(const struct setting_row *row) { return row->min > 0 && strcmp(row->fallback, "0") == 0; }
+
 enum conf_problem_kind conf_parse_value(const struct setting_row *row, struct str value, uint64_t *number)
 {
 	bool fine = false;
@@ -67,6 +70,8 @@ enum conf_problem_kind conf_parse_value(const struct setting_row *row, struct st
 	}
 	if (!fine)
 		return CONF_NOT_A_VALUE;
+	if (*number == 0 && may_be_none(row))
+		return CONF_FINE;
 	return *number < row->min ? CONF_TOO_SMALL : *number > row->max ? CONF_TOO_LARGE : CONF_FINE;
 }
 
@@ -94,7 +99,7 @@ struct str conf_show_range(struct arena *a, const struct setting_row *row)
 	if (row->type == TYPE_TEXT)
 		return arena_printf(a, "≤ %llu B", (unsigned long long)row->max);
 	struct str min = conf_show_number(a, row, row->min), max = conf_show_number(a, row, row->max);
-	return arena_printf(a, STR_FMT " … " STR_FMT, STR_ARG(min), STR_ARG(max));
+	return arena_printf(a, "%s" STR_FMT " … " STR_FMT, may_be_none(row) ? "0, " : "", STR_ARG(min), STR_ARG(max));
 }
 
 struct conf_problem conf_unknown(struct str name)
@@ -134,9 +139,9 @@ static struct str explain_range(struct arena *a, const struct conf_problem *p, b
 		                    (unsigned long long)row->max);
 	min = conf_show_number(a, row, row->min);
 	max = conf_show_number(a, row, row->max);
-	return arena_printf(a, french ? "« %s » ne convient pas à %s : il faut une valeur entre " STR_FMT " et " STR_FMT
-	                              : "\"%s\" is out of range for %s: give a value from " STR_FMT " to " STR_FMT,
-	                    p->word, row->name, STR_ARG(min), STR_ARG(max));
+	return arena_printf(a, french ? "« %s » ne convient pas à %s : il faut une valeur entre " STR_FMT " et " STR_FMT "%s"
+	                              : "\"%s\" is out of range for %s: give a value from " STR_FMT " to " STR_FMT "%s",
+	                    p->word, row->name, STR_ARG(min), STR_ARG(max), !may_be_none(row) ? "" : french ? ", ou 0 (aucune)" : ", or 0 (none)");
 }
 
 static struct str explain_kind(struct arena *a, const struct conf_problem *p, bool french)

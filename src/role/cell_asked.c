@@ -55,8 +55,7 @@ static void on_sync(void *context, struct channel *ch, struct message *m)
 void cell_use_settings(struct cell *c, const struct account_info *info)
 {
 	pthread_mutex_lock(&c->delivering);
-	int64_t limit = conf_number(info->conf, SETTING_imap_message_limit);
-	c->account.message_limit = (uint32_t)(limit == 0 || limit > MESSAGE_LIMIT_MIN ? limit : MESSAGE_LIMIT_MIN);
+	c->account.message_limit = (uint32_t)conf_number(info->conf, SETTING_imap_message_limit);
 	c->delivery.detail_is_folder = conf_on(info->conf, SETTING_detail_is_folder);
 	c->delivery.full_is_refused = !conf_on(info->conf, SETTING_over_quota_temporary);
 	pthread_mutex_unlock(&c->delivering);

@@ -9,7 +9,6 @@
 struct view;
 
 enum { GUESTS_AT_ONCE = 6, GUEST_AT_ONCE = 3 };
-enum { MESSAGE_LIMIT_MIN = 1000 };   /* RFC 9738 §3: not lower than this */
 
 /* How an engine meets other accounts (shared mailboxes): through control and master; in tests, without them, and perhaps without list. Each call may wait. */
 struct others {
