@@ -7,6 +7,7 @@
  * /private/specialuse is what a mailbox is for, as LIST says it (RFC 6154 §4): its owner reads it here, and changes it. */
 #include "imap/imap_private.h"
 #include "store/metadata.h"
+#include <stdlib.h>
 
 enum { DEPTH_ALL = 2 };
 
@@ -16,6 +17,9 @@ struct imap_metadata {
 	uint64_t   max_size;        /* bytes of a value; longer ones are counted only */
 	int        depth;           /* 0: exactly these; 1: and what is directly below; DEPTH_ALL */
 	uint64_t   longest;         /* of the values that were too long */
+	bool       is_read;         /* LIST: those of all mailboxes are here, by mailbox_id */
+	struct metadata *all;
+	size_t     n_all;
 };
 
 static struct str lower(struct imap_cmd *c, struct str s)
@@ -139,15 +143,13 @@ static void add_special_use(struct imap_session *s, const struct mailbox *m, str
 }
 
 /* "* METADATA mailbox (entry value …)"; an entry that was asked for by name and is not there is NIL. m NULL: the account. */
-static enum err put_metadata(struct imap_session *s, const struct mailbox *m, struct imap_metadata *w)
+static void put_metadata(struct imap_session *s, const struct mailbox *m, struct imap_metadata *w, struct metadata *all, size_t n)
 {
 	CLEANUP(arena_free) struct arena a = { 0 };
 	CLEANUP(buf_free) struct buf line = BUF(METADATA_TOTAL_MAX + METADATA_ENTRIES_MAX * 400);
 	bool is_utf8 = imap_names_utf8(s->tongue);
-	struct metadata *all;
-	size_t n, count = 0;
+	size_t count = 0;
 
-	TRY(metadata_read(s->view, m ? m->mailbox_id : 0, s->guest ? s->as_guest->account : 0, &a, &all, &n));
 	add_special_use(s, m, &a, &all, &n);
 	for (size_t i = 0; i < w->n; i++) {
 		bool is_there = false;
@@ -168,7 +170,7 @@ static enum err put_metadata(struct imap_session *s, const struct mailbox *m, st
 		}
 	}
 	if (count == 0)
-		return ERR_OK;
+		return;
 	buf_add_cstr(&s->out, "* METADATA ");
 	if (m == NULL)
 		buf_add_cstr(&s->out, "\"\"");
@@ -178,8 +180,10 @@ static enum err put_metadata(struct imap_session *s, const struct mailbox *m, st
 	buf_add(&s->out, buf_str(&line));
 	buf_add_cstr(&s->out, ")\r\n");
 	imap_spill(s);
-	return ERR_OK;
 }
+
+/* Whose "/private" is meant. */
+static uint64_t reader_of(const struct imap_session *s) { return s->guest != NULL ? s->as_guest->account : 0; }
 
 static enum err find_mailbox(struct imap_session *s, struct imap_cmd *c, struct str path, unsigned rights, struct mailbox *m)
 {
@@ -193,8 +197,10 @@ static enum err find_mailbox(struct imap_session *s, struct imap_cmd *c, struct 
 struct imap_reply imap_getmetadata(struct imap_session *s, struct imap_cmd *c)
 {
 	struct imap_metadata *w = ARENA_NEW(&c->arena, struct imap_metadata);
+	struct metadata *all;
 	struct mailbox m;
 	struct str path;
+	size_t n;
 	enum err e;
 
 	w->max_size = UINT64_MAX;
@@ -208,9 +214,10 @@ struct imap_reply imap_getmetadata(struct imap_session *s, struct imap_cmd *c)
 		return imap_bad(c, "[(MAXSIZE n DEPTH 0/1/infinity)] mailbox (entries)");
 	e = find_mailbox(s, c, path, RIGHT_LOOKUP | RIGHT_READ, &m);
 	if (e == ERR_OK)
-		e = put_metadata(s, path.n > 0 ? &m : NULL, w);
+		e = metadata_read(s->view, m.mailbox_id, reader_of(s), &c->arena, &all, &n);
 	if (e != ERR_OK)
 		return imap_err(c, e);
+	put_metadata(s, path.n > 0 ? &m : NULL, w, all, n);
 	if (w->longest > 0)
 		return imap_ok(c, "[METADATA LONGENTRIES %llu] the longer ones are left out", (unsigned long long)w->longest);
 	return imap_ok(c, "that is all");
@@ -334,7 +341,27 @@ void imap_put_metadata_entries(struct buf *b, const struct imap_metadata *wanted
 	buf_add_char(b, ')');
 }
 
+static int by_mailbox(const void *left, const void *right)
+{
+	const struct metadata *l = left, *r = right;
+
+	return l->mailbox_id < r->mailbox_id ? -1 : l->mailbox_id > r->mailbox_id;
+}
+
 enum err imap_put_metadata(struct imap_session *s, const struct mailbox *m, struct imap_metadata *wanted)
 {
-	return put_metadata(s, m, wanted);
+	struct metadata *first, *end;
+
+	if (!wanted->is_read)  /* all at once: of 10,000 mailboxes each by itself took 0.2 s */
+		TRY(metadata_read_all(s->view, reader_of(s), &s->cmd.arena, &wanted->all, &wanted->n_all));
+	wanted->is_read = true;
+	end = wanted->all + wanted->n_all;
+	first = wanted->n_all == 0 ? NULL : bsearch(&(struct metadata){ .mailbox_id = m->mailbox_id }, wanted->all, wanted->n_all, sizeof *first, by_mailbox);
+	struct metadata *last = first;
+	while (first != NULL && first > wanted->all && first[-1].mailbox_id == m->mailbox_id)
+		first--;
+	while (last != NULL && last < end && last->mailbox_id == m->mailbox_id)
+		last++;
+	put_metadata(s, m, wanted, first, (size_t)(last - first));
+	return ERR_OK;
 }

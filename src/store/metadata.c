@@ -1,4 +1,5 @@
-/* Rows of `metadata`. They carry no modseq; that they changed is told by an event to who asked for that (RFC 5465 §5.6, §5.7).
+/* Rows of `metadata`. They carry no modseq, but their mailbox gets a new one with each change (RFC 7162 §3.2); and that they changed is told by an event
+ * to who asked for that (RFC 5465 §5.6, §5.7).
  *
  * A guest's own, "/private/comment", stands there as "/guest/7/private/comment", which no client can write: so an account needs no more than one
  * table, and what a guest notes goes with the mailbox. It counts by itself, so that guests cannot use up what is the owner's. */
@@ -21,32 +22,53 @@ static struct str stored_name(struct str entry, uint64_t guest, struct arena *a)
 	return arena_printf(a, STR_FMT STR_FMT, STR_ARG(prefix_of(guest, a)), STR_ARG(entry));
 }
 
+/* What a reader may see of them: what is shared, and his own. */
+#define READABLE "(substr(entry, 1, 7) = '" SHARED "' OR substr(entry, 1, length(?2)) = ?2)"
+
+/* The rows of one of these two statements. */
+static enum err read_rows(struct view *v, const char *sql, int64_t mailbox_id, uint64_t guest, struct arena *a, struct metadata **out, size_t *n)
+{
+	struct str prefix = prefix_of(guest, a), private = arena_printf(a, STR_FMT "/private", STR_ARG(prefix));
+	CLEANUP(stmt_release) struct stmt *q = db_query(v->db, sql);
+	size_t cap = 0;
+
+	*out = NULL;
+	*n = 0;
+	stmt_bind_int64(q, 1, mailbox_id);
+	stmt_bind_text(q, 2, private);
+	while (stmt_row(q)) {
+		if (*n == cap)
+			*out = arena_grow(a, *out, *n, &cap, sizeof **out);
+		struct metadata *m = &(*out)[(*n)++];
+		m->entry = str_copy(a, stmt_str(q, 0));
+		if (guest != 0 && str_starts(m->entry, STR(GUESTS)))
+			m->entry = str_from(m->entry, prefix.n);
+		m->value = str_copy(a, stmt_str(q, 1));
+		if (m->value.p == NULL)
+			m->value = STR("");
+		m->mailbox_id = stmt_int64(q, 2);
+	}
+	return stmt_end(q);
+}
+
 enum err metadata_read(struct view *v, int64_t mailbox_id, uint64_t guest, struct arena *a, struct metadata **out, size_t *n)
 {
-	static const char sql[] = "SELECT entry, value FROM metadata WHERE mailbox_id = ?1 AND (substr(entry, 1, 7) = '" SHARED "'"
-	                          " OR substr(entry, 1, length(?3)) = ?3) ORDER BY entry LIMIT ?2";
-	struct str prefix = prefix_of(guest, a), private = arena_printf(a, STR_FMT "/private", STR_ARG(prefix));
+	static const char sql[] = "SELECT entry, value, mailbox_id FROM metadata WHERE mailbox_id = ?1 AND " READABLE " ORDER BY entry";
 	enum err e;
 
-	*out = arena_array(a, 2 * METADATA_ENTRIES_MAX, sizeof **out);
-	*n = 0;
 	pthread_mutex_lock(&v->db_lock);
-	{
-		CLEANUP(stmt_release) struct stmt *q = db_query(v->db, sql);
-		stmt_bind_int64(q, 1, mailbox_id);
-		stmt_bind_int64(q, 2, 2 * METADATA_ENTRIES_MAX);
-		stmt_bind_text(q, 3, private);
-		while (*n < 2 * METADATA_ENTRIES_MAX && stmt_row(q)) {
-			struct metadata *m = &(*out)[(*n)++];
-			m->entry = str_copy(a, stmt_str(q, 0));
-			if (guest != 0 && str_starts(m->entry, STR(GUESTS)))
-				m->entry = str_from(m->entry, prefix.n);
-			m->value = str_copy(a, stmt_str(q, 1));
-			if (m->value.p == NULL)
-				m->value = STR("");
-		}
-		e = *n == 2 * METADATA_ENTRIES_MAX ? ERR_OK : stmt_end(q);
-	}
+	e = read_rows(v, sql, mailbox_id, guest, a, out, n);
+	pthread_mutex_unlock(&v->db_lock);
+	return e;
+}
+
+enum err metadata_read_all(struct view *v, uint64_t guest, struct arena *a, struct metadata **out, size_t *n)
+{
+	static const char sql[] = "SELECT entry, value, mailbox_id FROM metadata WHERE mailbox_id >= ?1 AND " READABLE " ORDER BY mailbox_id, entry";
+	enum err e;
+
+	pthread_mutex_lock(&v->db_lock);
+	e = read_rows(v, sql, 0, guest, a, out, n);
 	pthread_mutex_unlock(&v->db_lock);
 	return e;
 }
@@ -86,7 +108,7 @@ static enum err write_all(struct view *v, int64_t mailbox_id, uint64_t guest, co
 	if (mailbox_id != 0 && (box == NULL || box->is_deleted))
 		return ERR_NOTFOUND;
 	for (size_t i = 0; i < n; i++)
-		TRY(write_one(v, mailbox_id, &(struct metadata){ stored_name(entries[i].entry, guest, a), entries[i].value }));
+		TRY(write_one(v, mailbox_id, &(struct metadata){ stored_name(entries[i].entry, guest, a), entries[i].value, mailbox_id }));
 	TRY(within_limits(v, mailbox_id, STR(""), METADATA_TOTAL_MAX));
 	if (guest == 0)
 		return ERR_OK;
@@ -116,6 +138,8 @@ enum err metadata_write(struct view *v, int64_t mailbox_id, uint64_t guest, cons
 	TRY(tx_begin(v, TX_FLAGS, &tx));  /* view_tick() syncs it */
 	TRY(write_all(v, mailbox_id, guest, entries, n, &a));
 	box = mailbox_id ? box_by_id(v, mailbox_id) : NULL;
+	if (box != NULL)
+		tx_counters(&tx, box);
 	if (names.n > 0)
 		tx_event(&tx, EVENT_METADATA, box ? box->m.path : STR(""), names);
 	return tx_commit(&tx, &commit);

@@ -17,12 +17,15 @@ enum {
 struct metadata {
 	struct str entry;               /* "/private/comment": lower case, checked by the caller */
 	struct str value;               /* any bytes; p == NULL: none */
+	int64_t    mailbox_id;          /* as read; 0: the account */
 };
 
 /* guest: whose "/private" it is; 0: the owner's. What is "/shared" is one for all. What they may see and change the caller decides. */
 
 /* All entries of a mailbox (0: of the account), by name. */
 enum err metadata_read(struct view *v, int64_t mailbox_id, uint64_t guest, struct arena *a, struct metadata **out, size_t *n) MUST_CHECK;
+/* Those of all mailboxes, and of the account: by mailbox_id, then by name. */
+enum err metadata_read_all(struct view *v, uint64_t guest, struct arena *a, struct metadata **out, size_t *n) MUST_CHECK;
 /* Sets them, or removes those whose value is none: all or nothing. Durable as flags are. ERR_NOTFOUND: no such mailbox. ERR_LIMIT: over
  * METADATA_ENTRIES_MAX, METADATA_TOTAL_MAX or METADATA_GUEST_MAX. They go with their mailbox. */
 enum err metadata_write(struct view *v, int64_t mailbox_id, uint64_t guest, const struct metadata *entries, size_t n) MUST_CHECK;

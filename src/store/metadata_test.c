@@ -41,6 +41,36 @@ TEST(limits_hold_for_all_or_nothing)
 	test_dir_remove(dir);
 }
 
+/* RFC 7162 §3.2: who asks a mailbox for HIGHESTMODSEQ sees that there is something new. */
+TEST(a_change_is_one_of_its_mailbox)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	const char *dir = test_dir();
+	struct view *v = open_account(dir);
+	struct mailbox before, after;
+	struct metadata *all;
+	size_t n;
+
+	EXPECT_OK(view_mailbox_find(v, STR("INBOX"), &a, &before));
+	EXPECT_OK(metadata_write(v, before.mailbox_id, 0, &(struct metadata){ STR("/private/comment"), STR("x") }, 1));
+	EXPECT_OK(view_publish(v));
+	EXPECT_OK(view_mailbox_find(v, STR("INBOX"), &a, &after));
+	EXPECT(after.highestmodseq > before.highestmodseq);
+	EXPECT_OK(metadata_write(v, 0, 0, &(struct metadata){ STR("/private/comment"), STR("y") }, 1));
+	EXPECT_OK(metadata_write(v, 2, 0, (struct metadata[]){ { STR("/private/b"), STR("2") }, { STR("/private/a"), STR("1") } }, 2));
+	EXPECT_OK(view_close(v));
+	v = open_account(dir);
+	EXPECT_OK(view_mailbox_find(v, STR("INBOX"), &a, &before));
+	EXPECT_INT(before.highestmodseq, after.highestmodseq);
+	EXPECT_OK(metadata_read_all(v, 0, &a, &all, &n));
+	EXPECT_INT(n, 4);
+	EXPECT(all[0].mailbox_id == 0 && all[1].mailbox_id == before.mailbox_id && all[2].mailbox_id == 2 && all[3].mailbox_id == 2);
+	EXPECT_STR(all[2].entry, "/private/a");
+	EXPECT_STR(all[3].value, "2");
+	EXPECT_OK(view_close(v));
+	test_dir_remove(dir);
+}
+
 static size_t count(struct view *v, uint64_t guest)
 {
 	CLEANUP(arena_free) struct arena a = { 0 };
