@@ -28,8 +28,8 @@ struct imap_tongue {
 	enum lang lang;                 /* of sentences for people */
 };
 static inline bool imap_names_utf8(struct imap_tongue t) { return t.is_utf8 || t.is_rev2; }
-/* Changed flags come with the UID (RFC 7162 §3.2.4); after ENABLE UIDONLY it stands in front already. */
-static inline bool imap_adds_uid(struct imap_tongue t) { return (t.is_qresync || t.is_rev2) && !t.is_uidonly; }
+/* Changed flags come with the UID, also to who speaks CONDSTORE only (RFC 7162 §3.2.4); after ENABLE UIDONLY it stands in front already. */
+static inline bool imap_adds_uid(struct imap_tongue t) { return (t.is_condstore || t.is_rev2) && !t.is_uidonly; }
 
 struct imap_cmd;
 struct imap_claim;

@@ -51,8 +51,9 @@ static size_t put_flags_now(struct imap_session *s, struct imap_cmd *c, const st
 			if (rows[i].flags & FLAG_GONE)
 				continue;
 			seen++;
-			/* silent: only the new modseq, to a client that wants modseqs (RFC 7162 §3.1.3) */
-			if ((modified->n > 0 && uid_set_has(modified, rows[i].uid)) || (ch->is_silent && !(with_modseq && is_changed)))
+			/* silent: only the new modseq, to a client that wants modseqs; after UNCHANGEDSINCE that of each message, changed or not (RFC 7162 §3.1.3) */
+			if ((modified->n > 0 && uid_set_has(modified, rows[i].uid)) ||
+			    (ch->is_silent && !(with_modseq && (is_changed || ch->how.has_unchanged_since))))
 				continue;
 			imap_put_fetch(&s->out, s->tongue, &rows[i]);
 			if ((c->is_uid && !s->tongue.is_uidonly) || imap_adds_uid(s->tongue)) {
