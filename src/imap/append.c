@@ -280,6 +280,6 @@ struct imap_reply imap_replace(struct imap_session *s, struct imap_cmd *c)
 		ap.e = append_commit(&append, &c->arena, &done, &n);
 	if (ap.e != ERR_OK)
 		return append_failure(s, c, ap.e, ap.is_binary);
-	buf_printf(&s->out, "* OK [APPENDUID %u %u] the new message is stored\r\n", done[0].uidvalidity, done[0].uid);
+	buf_printf(&s->out, imap_in(s->tongue.lang, "* OK [APPENDUID %u %u] the new message is stored\r\n"), done[0].uidvalidity, done[0].uid);
 	return imap_ok(c, "replaced");
 }

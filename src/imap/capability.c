@@ -165,13 +165,18 @@ struct imap_reply imap_unauthenticate(struct imap_session *s, struct imap_cmd *c
 	return r;
 }
 
+void imap_put_namespaces(struct imap_session *s)
+{
+	buf_printf(&s->out, "* NAMESPACE ((\"\" \"/\")) ((\"" IMAP_OTHERS "/\" \"/\"%s)) NIL\r\n",
+	           s->tongue.lang == LANG_FR ? " \"TRANSLATION\" (\"Autres utilisateurs/\")" : "");  /* RFC 5255 §3.4 */
+}
+
 /* NAMESPACE                                                                                      RFC 9051 §6.3.10 */
 struct imap_reply imap_namespace(struct imap_session *s, struct imap_cmd *c)
 {
 	if (!imap_arg_end(c))
 		return imap_bad(c, "");
-	buf_printf(&s->out, "* NAMESPACE ((\"\" \"/\")) ((\"" IMAP_OTHERS "/\" \"/\"%s)) NIL\r\n",
-	           c->lang == LANG_FR ? " \"TRANSLATION\" (\"Autres utilisateurs/\")" : "");  /* RFC 5255 §3.4 */
+	imap_put_namespaces(s);
 	return imap_ok(c, "yours, and what others share with you");
 }
 

@@ -217,6 +217,7 @@ struct imap_status_items { unsigned bits; };
 bool imap_parse_status_items(struct imap_cmd *c, struct imap_status_items *items);
 struct str imap_status_items_text(struct imap_status_items items, struct arena *a);   /* "(MESSAGES UNSEEN)" */
 enum err imap_put_status(struct imap_session *s, const struct mailbox *m, struct imap_status_items items, struct arena *a);
+void imap_put_namespaces(struct imap_session *s);  /* "* NAMESPACE …", in the session's language (capability.c) */
 void imap_put_myrights(struct imap_session *s, const struct mailbox *m);  /* acl.c */
 /* In a loop that may take long (progress.c): says so now and then, but not between the untagged answers of one list. */
 void imap_progress(struct imap_session *s, uint64_t done, uint64_t goal);

@@ -83,6 +83,8 @@ struct imap_reply imap_language(struct imap_session *s, struct imap_cmd *c)
 		return imap_bad(c, "languages, the most wanted first, or none to ask which there are");
 	case IMAP_LANGUAGE_CHOSEN:
 	default:
+		if (c->lang != s->tongue.lang && s->guest == NULL)  /* their names are in another language, too (RFC 5255 §3.2) */
+			imap_put_namespaces(s);
 		c->lang = s->tongue.lang;
 		return imap_ok(c, c->lang == LANG_FR ? "French from now on" : "English from now on");
 	}

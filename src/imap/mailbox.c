@@ -105,7 +105,7 @@ struct imap_reply imap_delete(struct imap_session *s, struct imap_cmd *c)
 		return imap_err(c, e);
 	if (s->selected != NULL && s->mailbox_id == m.mailbox_id) {  /* our own: no BYE for what we asked for */
 		imap_unselect_mailbox(s);
-		buf_add_cstr(&s->out, "* OK [CLOSED] it was selected\r\n");
+		buf_add_cstr(&s->out, imap_in(s->tongue.lang, "* OK [CLOSED] it was selected\r\n"));
 	}
 	tell_stored(s, &m, path, true);
 	return imap_ok(c, "deleted");

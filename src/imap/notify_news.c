@@ -190,9 +190,9 @@ static enum err tell_mailboxes(struct telling *t)
 	return ERR_OK;
 }
 
-static void give_up(struct buf *b, struct imap_notify *n)
+static void give_up(struct buf *b, enum lang lang, struct imap_notify *n)
 {
-	buf_add_cstr(b, "* OK [NOTIFICATIONOVERFLOW] more has happened than can be told; LIST the mailboxes, then say NOTIFY again\r\n");
+	buf_add_cstr(b, imap_in(lang, "* OK [NOTIFICATIONOVERFLOW] more has happened than can be told; LIST the mailboxes, then say NOTIFY again\r\n"));
 	n->n = 0;
 	n->selected = 0;
 	n->items = STR_NONE;
@@ -214,7 +214,7 @@ enum err notify_put_news(struct buf *b, struct session *session, struct imap_ton
 	if (notify_wants(n, NOTIFY_MAILBOXES))
 		e = tell_mailboxes(&t);
 	if (e == ERR_CONFLICT) {
-		give_up(b, n);
+		give_up(b, tongue.lang, n);
 		e = ERR_OK;
 	}
 	if (e == ERR_OK && notify_wants(n, NOTIFY_MESSAGES))

@@ -16,7 +16,7 @@ void imap_progress(struct imap_session *s, uint64_t done, uint64_t goal)
 	s->progress_ms = now_ms + PROGRESS_EVERY_MS;
 	if (goal > UINT32_MAX)  /* number, RFC 9051 §9 */
 		return;
-	buf_printf(&s->out, "* OK [INPROGRESS (\"" STR_FMT "\" %u %u)] still at it\r\n", STR_ARG(s->cmd.tag), (unsigned)(done < goal ? done : goal),
+	buf_printf(&s->out, imap_in(s->tongue.lang, "* OK [INPROGRESS (\"%.*s\" %u %u)] still at it\r\n"), STR_ARG(s->cmd.tag), (unsigned)(done < goal ? done : goal),
 	           (unsigned)goal);
 	imap_flush(s);
 	session_flush(s->s);

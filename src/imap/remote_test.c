@@ -64,7 +64,7 @@ TEST(what_another_cell_says)
 		{ "b uid replace 7 " HERS "f\" {3+}\r\nabc\r\nc noop\r\n", "b NO [NOPERM] no\r\nc OK x\r\n", "b NO [NOPERM] no\r\nc OK x", NULL, false },
 		{ "b select INBOX\r\n", "", "b OK [READ-WRITE]", NULL, false },
 		/* LANGUAGE is for both, and our own answer is the client's */
-		{ "b language fr\r\nc noop\r\n", "* LANGUAGE (x)\r\nb OK x\r\nc OK rien\r\n", "* LANGUAGE (fr)\r\nb OK d\xc3\xa9sormais en fran\xc3\xa7" "ais\r\nc OK rien", "(x)", false },
+		{ "b language fr\r\nc noop\r\n", "* LANGUAGE (x)\r\nb OK x\r\nc OK rien\r\n", "* LANGUAGE (fr)\r\n* NAMESPACE ((\"\" \"/\")) ((\"Other Users/\" \"/\" \"TRANSLATION\" (\"Autres utilisateurs/\"))) NIL\r\nb OK d\xc3\xa9sormais en fran\xc3\xa7" "ais\r\nc OK rien", "(x)", false },
 		{ "b close\r\nc fetch 1 flags\r\n", "b OK closed\r\n", "c BAD no mailbox is selected", NULL, false },
 	};
 

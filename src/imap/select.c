@@ -140,7 +140,7 @@ static void put_permanent_flags(struct imap_session *s)
 		all |= FLAG_KEYWORD(k) & imap_keywords_known(s);
 	buf_add_cstr(&s->out, "* OK [PERMANENTFLAGS ");
 	if (imap_is_readonly(s)) {
-		buf_add_cstr(&s->out, "()] read only\r\n");
+		buf_add_cstr(&s->out, imap_in(s->tongue.lang, "()] read only\r\n"));
 		return;
 	}
 	imap_put_flags(&s->out, &w, s->view, all & imap_flags_of(s->told_rights));
@@ -148,7 +148,7 @@ static void put_permanent_flags(struct imap_session *s)
 		buf_truncate(&s->out, s->out.n - 1);
 		buf_add_cstr(&s->out, " \\*)");
 	}
-	buf_add_cstr(&s->out, "] these flags are kept\r\n");
+	buf_add_cstr(&s->out, imap_in(s->tongue.lang, "] these flags are kept\r\n"));
 }
 
 void imap_put_rights_news(struct imap_session *s)
@@ -159,13 +159,15 @@ void imap_put_rights_news(struct imap_session *s)
 		return;
 	s->told_rights = rights;
 	if (!(told & RIGHTS_CHANGE) != !(rights & RIGHTS_CHANGE))  /* RFC 9051 §7.1 */
-		buf_add_cstr(&s->out, rights & RIGHTS_CHANGE ? "* OK [READ-WRITE] you may change something here now\r\n" : "* OK [READ-ONLY] you may only read here now\r\n");
+		buf_add_cstr(&s->out, imap_in(s->tongue.lang, rights & RIGHTS_CHANGE ? "* OK [READ-WRITE] you may change something here now\r\n"
+		                                                                      : "* OK [READ-ONLY] you may only read here now\r\n"));
 	if (imap_flags_of(rights) != imap_flags_of(told))
 		put_permanent_flags(s);
 }
 
 static void put_mailbox_state(struct imap_session *s, const struct mailbox *m, struct str given)
 {
+	enum lang lang = s->tongue.lang;
 	uint32_t unseen;
 
 	imap_put_flags_line(&s->out, s->view, imap_keywords_known(s));
@@ -174,12 +176,12 @@ static void put_mailbox_state(struct imap_session *s, const struct mailbox *m, s
 	if (!s->tongue.is_rev2) {
 		buf_add_cstr(&s->out, "* 0 RECENT\r\n");
 		if (m->unseen > 0 && !s->tongue.is_uidonly && (unseen = first_unseen(s->selected)) > 0)
-			buf_printf(&s->out, imap_in(s->tongue.lang, "* OK [UNSEEN %u] the first message that was not read\r\n"), unseen);
+			buf_printf(&s->out, imap_in(lang, "* OK [UNSEEN %u] the first message that was not read\r\n"), unseen);
 	}
-	buf_printf(&s->out, "* OK [UIDVALIDITY %u] of this mailbox\r\n* OK [UIDNEXT %u] of the next message\r\n",
-	           selected_uidvalidity(s->selected), selected_uidnext(s->selected));
-	buf_printf(&s->out, "* OK [HIGHESTMODSEQ %llu] of all changes\r\n* OK [MAILBOXID (%s)] of this mailbox\r\n",
-	           (unsigned long long)selected_modseq(s->selected), m->mailboxid);
+	buf_printf(&s->out, imap_in(lang, "* OK [UIDVALIDITY %u] of this mailbox\r\n"), selected_uidvalidity(s->selected));
+	buf_printf(&s->out, imap_in(lang, "* OK [UIDNEXT %u] of the next message\r\n"), selected_uidnext(s->selected));
+	buf_printf(&s->out, imap_in(lang, "* OK [HIGHESTMODSEQ %llu] of all changes\r\n"), (unsigned long long)selected_modseq(s->selected));
+	buf_printf(&s->out, imap_in(lang, "* OK [MAILBOXID (%s)] of this mailbox\r\n"), m->mailboxid);
 	if (s->tongue.is_rev2)
 		imap_put_list(s, m, imap_old_name(m->path, given), false);
 	imap_spill(s);
