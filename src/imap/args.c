@@ -55,7 +55,8 @@ void imap_arg_partial(struct imap_cmd *c, struct imap_partial *out)
 	out->last = scan_u32(&c->args);
 	if (out->first == 0 || out->last == 0)
 		refuse(c, "PARTIAL wants two positions from 1 on, 1:100, or from the end, -1:-100 (RFC 9394 section 4)");
-	if (out->first > out->last) {
+	out->is_reversed = out->first > out->last;
+	if (out->is_reversed) {
 		n = out->first;
 		out->first = out->last;
 		out->last = n;

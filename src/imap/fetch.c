@@ -276,8 +276,8 @@ static enum err put_vanished(struct fetching *x, struct imap_cmd *c, const struc
 	return ERR_OK;
 }
 
-/* Those of the set that exist, and changed since, numbered from 1 or from the end: the set becomes the uids of one page of them.
- * VANISHED is told for the whole set, as without PARTIAL.                                                    RFC 9394 §3.3 */
+/* Those of the set that exist, numbered from 1 or from the end: the set becomes the uids of one page of them, of which CHANGEDSINCE leaves some out.
+ * VANISHED is told for the whole set, as without PARTIAL.                                              RFC 9394 §3.3, §3.4 */
 static void pick_partial(struct fetching *x, struct imap_cmd *c, struct uid_set *set, bool *by_uid)
 {
 	const struct imap_partial *p = &x->f.partial;
@@ -288,12 +288,12 @@ static void pick_partial(struct fetching *x, struct imap_cmd *c, struct uid_set 
 	size_t n;
 
 	if (p->is_from_end) {
-		while ((n = (*by_uid ? selected_rows_by_uid : selected_rows)(x->s->selected, set, x->f.since, &next, rows, IMAP_BATCH)) > 0)
+		while ((n = (*by_uid ? selected_rows_by_uid : selected_rows)(x->s->selected, set, 0, &next, rows, IMAP_BATCH)) > 0)
 			total += n;
 		from = total >= p->last ? total - p->last + 1 : 1;
 		to = total >= p->first ? total - p->first + 1 : 0;
 	}
-	for (next = 0; at < to && (n = (*by_uid ? selected_rows_by_uid : selected_rows)(x->s->selected, set, x->f.since, &next, rows, IMAP_BATCH)) > 0;)
+	for (next = 0; at < to && (n = (*by_uid ? selected_rows_by_uid : selected_rows)(x->s->selected, set, 0, &next, rows, IMAP_BATCH)) > 0;)
 		for (size_t i = 0; i < n; i++)
 			if (++at >= from && at <= to)
 				uid_set_add(&page, &c->arena, rows[i].uid, rows[i].uid);

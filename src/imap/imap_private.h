@@ -37,10 +37,10 @@ struct imap_context;
 struct imap_notify;
 struct imap_session;
 
-/* A page of results: "1:100" the first hundred, "-1:-100" the last; first ≤ last                    RFC 9394 §3.1 */
+/* A page of results: "1:100" the first hundred, "-1:-100" the last; first ≤ last. "100:1" is the same, and answered so    RFC 9394 §3.1, §4 */
 struct imap_partial {
 	uint32_t first, last;
-	bool     is_from_end;
+	bool     is_from_end, is_reversed;
 };
 
 enum imap_status { IMAP_OK, IMAP_NO, IMAP_BAD, IMAP_PARK, IMAP_CUT /* in the middle of a literal: only hanging up is left */ };

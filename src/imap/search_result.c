@@ -97,7 +97,8 @@ static void put_partial(struct imap_session *s, struct imap_cmd *c, const struct
 	const char *sign = q->partial.is_from_end ? "-" : "";
 
 	positions(&q->partial, f->count, &first, &length);
-	buf_printf(&s->out, " PARTIAL (%s%u:%s%u ", sign, q->partial.first, sign, q->partial.last);
+	buf_printf(&s->out, " PARTIAL (%s%u:%s%u ", sign, q->partial.is_reversed ? q->partial.last : q->partial.first, sign,
+	           q->partial.is_reversed ? q->partial.first : q->partial.last);
 	if (length == 0) {
 		buf_add_cstr(&s->out, "NIL");
 	} else if (f->order != NULL) {
