@@ -48,6 +48,8 @@ struct admin_host {
 					 struct store_answer *out);
 	/* Settings changed: running cells are told their limits anew; account 0: all of them. Does not wait. */
 	void     (*limits_changed)(void *context, uint64_t account);
+	/* Somebody came into the group or alias of this name: who may see what is shared with it hears of that. Does not wait. */
+	void     (*joined)(void *context, const struct directory_address *name);
 	/* Ends the cell of the account; ERR_OK also when there is none. waits. */
 	enum err (*end_cell)(void *context, uint64_t account);
 	/* The queue; ERR_UNAVAILABLE when it does not run. waits. */

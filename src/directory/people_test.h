@@ -24,6 +24,7 @@ struct people {
 	struct channel   *control;     /* the cell's end; NULL: cut off */
 	struct channel   *other;
 	atomic_ullong     asker;       /* whose cell asks */
+	struct share_gains gained;     /* by the newest SHARES */
 	pthread_t         thread;
 	atomic_bool       is_over;
 };
@@ -33,11 +34,14 @@ static inline void people_asked(void *context, struct channel *ch, struct messag
 	CLEANUP(buf_free) struct buf answer = BUF(MESSAGE_BODY_MAX);
 	struct people *w = context;
 	uint64_t account = atomic_load(&w->asker);
+	struct share_gains gained = { 0 };
 	enum err e = m->type == REQUEST_SUBJECT ? subject_serve(w->d, account, m->body, &answer)
 	             : m->type == REQUEST_GUEST ? guest_serve(w->d, account, m->body, &answer)
-	             : m->type == REQUEST_SHARES ? shares_serve(w->d, account, m->body)
+	             : m->type == REQUEST_SHARES ? shares_serve(w->d, account, m->body, &gained)
 	                                         : shared_serve(w->d, account, m->body, &answer);
 
+	if (m->type == REQUEST_SHARES)
+		w->gained = gained;
 	channel_reply(ch, m->call, e, e == ERR_OK ? buf_str(&answer) : STR(""), NULL, 0);
 }
 

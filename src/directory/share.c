@@ -18,6 +18,9 @@ enum { ANSWER_FULL = 50000 };
 	"WITH RECURSIVE way(key) AS (SELECT key FROM name WHERE account = ?1" \
 	" UNION SELECT target.key FROM way JOIN target ON target.target_key = way.key JOIN name ON name.key = target.key AND name.kind IN (3, 4))"
 
+/* Every name that mail to ?1 can come to: the same way, down. */
+#define BELOW_NAME "WITH RECURSIVE way(key) AS (SELECT ?1 UNION SELECT target_key FROM way JOIN target ON target.key = way.key)"
+
 /* "#2", for a key */
 #define FORMER(key) "coalesce((SELECT '#' || times FROM former_group WHERE former_group.key = " key "), '')"
 
@@ -191,9 +194,112 @@ enum err shares_replace(struct directory *d, uint64_t account, const struct subj
 	return db_commit(d->db);
 }
 
+/* ---- who may see something that he could not see before? ---- */
+
+void share_gains_add(struct share_gains *g, uint64_t account)
+{
+	for (size_t i = 0; i < g->n; i++)
+		if (g->accounts[i] == account)
+			return;
+	if (g->n < SHARE_GAINS_MAX)
+		g->accounts[g->n++] = account;
+	else
+		g->is_many = true;
+}
+
+void put_share_gains(struct buf *b, const struct share_gains *g)
+{
+	for (size_t i = 0; i < g->n && !g->is_many; i++)
+		put_u64(b, g->accounts[i]);
+}
+
+static enum err take_gains(struct stmt *q, struct share_gains *g)
+{
+	while (!g->is_many && stmt_row(q))
+		share_gains_add(g, stmt_u64(q, 0));
+	return g->is_many ? ERR_OK : stmt_end(q);
+}
+
+static enum err gains_of_group(struct directory *d, struct str group, struct share_gains *g)
+{
+	static const char sql[] = BELOW_NAME " SELECT DISTINCT account FROM way JOIN name ON name.key = way.key WHERE account > 0"
+	                                     " AND ?1 || " FORMER("?1") " = ?2 LIMIT ?3";
+	CLEANUP(stmt_release) struct stmt *q = db_query(d->db, sql);
+	ptrdiff_t number = str_rchr(group, '#');
+	bool has_number = number > str_rchr(group, '@');
+
+	stmt_bind_text(q, 1, str_sub(group, 0, has_number ? (size_t)number : group.n));
+	stmt_bind_text(q, 2, group);
+	stmt_bind_int64(q, 3, SHARE_GAINS_MAX + 1);
+	return take_gains(q, g);
+}
+
+static enum err gains_of_anyone(struct directory *d, uint64_t owner, struct share_gains *g)
+{
+	static const char sql[] = "SELECT account FROM account WHERE domain = ?1 AND deleted = 0 LIMIT ?2";
+	CLEANUP(arena_free) struct arena a = { 0 };
+	CLEANUP(stmt_release) struct stmt *q = db_query(d->db, sql);
+	struct directory_account x;
+	struct conf *conf;
+
+	TRY(account_get(d, owner, &a, &x));
+	TRY(directory_domain_conf(d, domain_of(x.address), &conf));
+	g->is_many |= conf_on(conf, SETTING_anyone_is_server);
+	conf_free(conf);
+	stmt_bind_text(q, 1, domain_of(x.address));
+	stmt_bind_int64(q, 2, SHARE_GAINS_MAX + 1);
+	return take_gains(q, g);
+}
+
+static enum err was_there(struct directory *d, uint64_t owner, const struct subject *with, bool *was)
+{
+	static const char sql[] = "SELECT 1 FROM share WHERE owner = ?1 AND kind = ?2 AND account = ?3 AND grp = ?4";
+	CLEANUP(stmt_release) struct stmt *q = db_query(d->db, sql);
+
+	stmt_bind_u64(q, 1, owner);
+	stmt_bind_int64(q, 2, with->kind);
+	stmt_bind_u64(q, 3, with->account);
+	stmt_bind_text(q, 4, with->group);
+	*was = stmt_row(q);
+	return *was ? ERR_OK : stmt_end(q);
+}
+
+static enum err find_gains(struct directory *d, uint64_t owner, const struct subject *with, size_t n, struct share_gains *g)
+{
+	for (size_t i = 0; i < n && !g->is_many; i++) {
+		bool was;
+		TRY(was_there(d, owner, &with[i], &was));
+		if (was)
+			continue;
+		if (with[i].kind == SUBJECT_ACCOUNT)
+			share_gains_add(g, with[i].account);
+		else
+			TRY(with[i].kind == SUBJECT_GROUP ? gains_of_group(d, with[i].group, g) : gains_of_anyone(d, owner, g));
+	}
+	return ERR_OK;
+}
+
+enum err share_gains_of_name(struct directory *d, const struct directory_address *x, struct share_gains *gained)
+{
+	static const char shared[] = "WITH RECURSIVE way(key) AS (SELECT ?1 UNION SELECT target.key FROM way JOIN target ON target.target_key = way.key)"
+		" SELECT 1 FROM way CROSS JOIN share ON kind = 3 AND share.account = 0 AND grp = way.key || " FORMER("way.key") " LIMIT 1";
+	static const char sql[] = BELOW_NAME " SELECT DISTINCT account FROM way JOIN name ON name.key = way.key WHERE account > 0 LIMIT ?2";
+	CLEANUP(arena_free) struct arena a = { 0 };
+	CLEANUP(stmt_release) struct stmt *is_shared = db_query(d->db, shared);
+	CLEANUP(stmt_release) struct stmt *q = db_query(d->db, sql);
+	struct str key = directory_address_key(&a, x->local, x->domain);
+
+	stmt_bind_text(is_shared, 1, key);
+	if (!stmt_row(is_shared))
+		return stmt_end(is_shared);
+	stmt_bind_text(q, 1, key);
+	stmt_bind_int64(q, 2, SHARE_GAINS_MAX + 1);
+	return take_gains(q, gained);
+}
+
 enum err share_delete_of_account(struct directory *d, uint64_t account) { return clear(d, account); }
 
-enum err shares_serve(struct directory *d, uint64_t account, struct str request)
+enum err shares_serve(struct directory *d, uint64_t account, struct str request, struct share_gains *gained)
 {
 	CLEANUP(arena_free) struct arena a = { 0 };
 	struct scan s = scan_of(request);
@@ -209,7 +315,10 @@ enum err shares_serve(struct directory *d, uint64_t account, struct str request)
 			(with[i].kind == SUBJECT_GROUP) != (with[i].group.n > 0))
 			scan_fail(&s);
 	}
-	return get_end(&s) ? shares_replace(d, account, with, n) : ERR_INVALID;
+	if (!get_end(&s))
+		return ERR_INVALID;
+	TRY(find_gains(d, account, with, n, gained));
+	return shares_replace(d, account, with, n);
 }
 
 struct search {                   /* for the owners who share with a guest */

@@ -30,6 +30,16 @@ struct subject {
 	struct str group;              /* GROUP */
 	struct str name;               /* as people see it: "anyone", "bob@example.org", "$team@example.org" */
 };
+/* Accounts that may see something of somebody's which they could not see before. */
+enum { SHARE_GAINS_MAX = 1000 };
+struct share_gains {
+	bool     is_many;              /* more than that: perhaps any */
+	size_t   n;
+	uint64_t accounts[SHARE_GAINS_MAX];
+};
+void share_gains_add(struct share_gains *g, uint64_t account);   /* once, however often it is named */
+/* As GAINED says it; nothing where nobody has gained anything. */
+void put_share_gains(struct buf *b, const struct share_gains *g);
 bool subject_is(const struct subject *x, const struct subject *y);   /* the same one, whatever it is called */
 
 /* Somebody who looks at another account's mailboxes. */
@@ -69,7 +79,9 @@ enum err shared_find(struct channel *control, struct str address, int timeout_ms
 struct directory;
 enum err subject_serve(struct directory *d, uint64_t account, struct str request, struct buf *answer) MUST_CHECK;
 enum err guest_serve(struct directory *d, uint64_t account, struct str request, struct buf *answer) MUST_CHECK;
-enum err shares_serve(struct directory *d, uint64_t account, struct str request) MUST_CHECK;
+/* gained: who may see something of this account's from now on and is named, or in a group or domain that is named, for the first time. */
+struct share_gains;
+enum err shares_serve(struct directory *d, uint64_t account, struct str request, struct share_gains *gained) MUST_CHECK;
 enum err shared_serve(struct directory *d, uint64_t account, struct str request, struct buf *answer) MUST_CHECK;
 /* SHARES_WITH, which master asks: u64 guest, u64 owner. ERR_NOTFOUND: the owner shares nothing with him, or one of them is not there. */
 enum err shares_with_serve(struct directory *d, struct str request) MUST_CHECK;
@@ -77,6 +89,9 @@ enum err shares_with_serve(struct directory *d, struct str request) MUST_CHECK;
 enum err subject_find(struct directory *d, uint64_t account, struct str text, struct arena *a,
 					  struct subject *out) MUST_CHECK;
 enum err shares_replace(struct directory *d, uint64_t account, const struct subject *with, size_t n) MUST_CHECK;
+/* Somebody came into the group or alias of this name: who is in it now, if anything is shared with it or with a group that it is in. */
+struct directory_address;
+enum err share_gains_of_name(struct directory *d, const struct directory_address *x, struct share_gains *gained) MUST_CHECK;
 /* Who shares something with this account; the first of them, at most SHARED_OWNERS_MAX or 50,000 bytes. */
 enum err shared_list(struct directory *d, uint64_t account, struct arena *a, struct share_owner **out,
 					 size_t *n) MUST_CHECK;

@@ -189,7 +189,7 @@ static bool listens_elsewhere(const struct imap_session *s) { return s->remote !
  * another cell goes back to it. */
 static bool goes_back(const struct imap_session *s, bool was_asked)
 {
-	return !was_asked && (s->notify->n_owners > 0 || listens_elsewhere(s) || s->guest != NULL);
+	return !was_asked && (s->notify->n_owners > 0 || notify_watches_others(s->notify) || listens_elsewhere(s) || s->guest != NULL);
 }
 
 /* Of other accounts the gate says that they have changed, also to who cannot be parked. */

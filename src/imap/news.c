@@ -241,7 +241,7 @@ bool imap_send_news(struct imap_session *s, bool removals, struct arena *a)
 		imap_put_rights_news(s);
 	if (is_welcome && s->notify != NULL && s->notify->n > 0)
 		send_others(s, now);
-	if (s->notify != NULL && s->notify->n_owners > 0 && !send_elsewhere(s))
+	if (s->notify != NULL && (s->notify->n_owners > 0 || s->notify->must_look_anew) && !send_elsewhere(s))
 		return false;
 	imap_flush(s);
 	return true;

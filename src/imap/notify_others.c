@@ -7,7 +7,7 @@
  *
  * Who watches names asks besides, in a second visit, which there are now. What is different from what this account has heard before becomes events of
  * its own (remote_names.c), so it is told like the names of its own mailboxes, and to all of its sessions; the second visit comes after the first one, whose
- * modseq says what is waited for from then on. Accounts are known here by their main addresses, as LIST shows them. */
+ * modseq says what is waited for from then on. Of an owner who shared nothing before the gate says so (net/gains.c). Accounts are known here by their main addresses, as LIST shows them. */
 #include "imap/notify_private.h"
 #include "imap/remote.h"
 #include "base/clock.h"
@@ -249,6 +249,23 @@ bool notify_others_begin(struct imap_session *s, struct imap_notify *n, bool wan
 	return !s->is_cut;
 }
 
+bool notify_watches_others(const struct imap_notify *n)
+{
+	struct str address;
+
+	for (size_t i = 0; i < n->n; i++) {
+		const struct filter *f = &n->groups[i].filter;
+		if ((n->groups[i].events & (NOTIFY_MESSAGES | NOTIFY_NAME)) == 0)
+			continue;
+		if (f->kind == FILTER_SUBSCRIBED)
+			return true;
+		for (size_t k = 0; f->kind >= FILTER_SUBTREE && k < f->n_names; k++)
+			if (str_eq(f->names[k], STR(IMAP_OTHERS)) || imap_is_other(f->names[k], &address))
+				return true;
+	}
+	return false;
+}
+
 /* Has nothing (more) of it to be told: it is not waited for any longer. */
 static bool look_or_leave(struct imap_session *s, const struct watched *w, struct notify_owner *o)
 {
@@ -265,16 +282,19 @@ static bool look_or_leave(struct imap_session *s, const struct watched *w, struc
 
 static void look_at_all(struct imap_session *s, struct imap_notify *n, const struct watched *w)
 {
+	bool is_anew = n->must_look_anew;
+
+	n->must_look_anew = false;
 	for (size_t i = 0; i < n->n_owners && !s->is_cut; ) {
 		if (n->owners[i].must_look && look_or_leave(s, w, &n->owners[i]))
 			n->owners[i] = n->owners[--n->n_owners];
 		else
 			i++;
 	}
-	if (!notify_wants(n, NOTIFY_NAME))
-		return;
-	imap_remote_forget_names(s, w->owners, w->n_owners);
-	begin(s, n, w, false);  /* who shares something since */
+	if (notify_wants(n, NOTIFY_NAME))
+		imap_remote_forget_names(s, w->owners, w->n_owners);
+	if (notify_wants(n, NOTIFY_NAME) || is_anew)
+		begin(s, n, w, false);  /* who shares something since */
 }
 
 bool notify_others_tell(struct imap_session *s)
@@ -282,7 +302,7 @@ bool notify_others_tell(struct imap_session *s)
 	struct imap_notify *n = s->notify;
 	struct str tag = s->cmd.tag;
 	struct watched w = { 0 };
-	bool must_look = false;
+	bool must_look = n->must_look_anew;
 
 	for (size_t i = 0; i < n->n_owners; i++)
 		must_look |= n->owners[i].must_look;
@@ -300,7 +320,9 @@ void notify_others_changed(struct imap_notify *n, struct str accounts)
 	struct scan s = scan_of(accounts);
 
 	while (!scan_done(&s)) {
-		struct notify_owner *o = owner_of(n, get_u64(&s));
+		uint64_t account = get_u64(&s);
+		struct notify_owner *o = owner_of(n, account);
+		n->must_look_anew |= account == 0;
 		if (o != NULL)
 			o->must_look = true;
 	}

@@ -63,6 +63,7 @@ struct imap_notify {               /* without groups: NOTIFY NONE */
 	uint64_t      told;            /* modseq of the account: other mailboxes were told up to here */
 	struct notify_owner *owners;   /* NOTIFY_OWNERS_MAX of them, or NULL; notify_others.c */
 	size_t        n_owners;
+	bool          must_look_anew;  /* somebody shares something with us who did not before */
 };
 
 struct imap_notify *notify_new(void);
@@ -95,8 +96,10 @@ enum err notify_put_status(struct imap_session *s, const struct imap_notify *n);
 /* Finds out whose mailboxes are watched, and what is known of them: at NOTIFY SET, and when a subscription of one changes. wants_status: tells their
  * STATUS. False: the connection ends. */
 bool notify_others_begin(struct imap_session *s, struct imap_notify *n, bool wants_status);
+/* May it be about mailboxes of others who share nothing yet? */
+bool notify_watches_others(const struct imap_notify *n);
 /* Tells what is new with those that must be looked at; what is about names becomes events of this account. False: the connection ends. */
 bool notify_others_tell(struct imap_session *s);
-/* These accounts have changed (session_open.changed). */
+/* These accounts have changed (session_open.changed; 0: another one has begun to share). */
 void notify_others_changed(struct imap_notify *n, struct str accounts);
 #endif

@@ -114,6 +114,8 @@ static void wait_for_others(const struct imap_session *s)
 	if (s->notify == NULL || s->notify->n == 0)
 		return;
 	session_waits_for_own(s->s);
+	if (session_guest(s->s) == 0 && notify_watches_others(s->notify))
+		session_waits_for_gains(s->s, s->notify->must_look_anew);
 	for (size_t i = 0; i < s->notify->n_owners; i++)
 		session_waits_for(s->s, s->notify->owners[i].account, s->notify->owners[i].told,
 		                  s->notify->owners[i].must_look || s->notify->owners[i].could_not_ask ? WAIT_COULD_NOT_ASK : WAIT_ASKS_ONCE);

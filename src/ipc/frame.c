@@ -39,7 +39,7 @@ bool get_session_open(struct scan *s, struct session_open *o)
 	o->command = get_str(s, 1024);
 	o->tls_text = get_str(s, 128);
 	o->record = get_str(s, PARK_RECORD_MAX);
-	o->changed = get_str(s, PARK_WAITS_MAX * 8);
+	o->changed = get_str(s, PARK_CHANGED_MAX);
 	return get_end(s) && o->protocol > 0 && o->protocol < PROTOCOL_COUNT;
 }
 

@@ -7,13 +7,21 @@
 #include "ipc/role.h"
 
 enum { FRAME_MAX = 16384, FRAME_DATA_MAX = FRAME_MAX - 1, FRAME_LARGE_MAX = 65536, FRAME_LARGE_DATA_MAX = FRAME_LARGE_MAX - 1,
-       PARK_RECORD_MAX = 2048, PARK_WAITS_MAX = 64 /* other accounts */, PARK_WAIT_SIZE = 17 };
+       PARK_RECORD_MAX = 2048, PARK_WAITS_MAX = 64 /* other accounts */, PARK_WAIT_SIZE = 17,
+       PARK_CHANGED_MAX = 8 * (PARK_WAITS_MAX + 1) };
 
 enum attach { ATTACH_SESSION = 1, ATTACH_RENDER = 2, ATTACH_GUEST = 3 /* a session from another account's cell; master says whose */ };
 
 /* How a parked session waits for another account: attached again until it knows the newest change; asked once for each change, whatever it knows
  * then; the same, and it could not ask for the last one. */
 enum wait { WAIT_KNOWS, WAIT_ASKS_ONCE, WAIT_COULD_NOT_ASK };
+
+/* What a session waits for besides; bits. */
+enum {
+	WAIT_OWN = 1,               /* changes of its own account */
+	WAIT_GAINS = 2,             /* somebody shares something with it who did not before */
+	WAIT_GAINS_UNKNOWN = 4,     /* the same, and what it was told of last it could not look at */
+};
 
 enum frame {
 	/* gate -> cell */
@@ -25,7 +33,7 @@ enum frame {
 	FRAME_PARK,        /* u64 bytes_in, u64 modseq, bool wants_news, str record. bytes_in: all DATA bytes the cell has read. The
 	                    * gate agrees by closing the pair; when it has sent more than bytes_in it ignores the frame and the
 	                    * session goes on, so that no byte is lost between the two. Then str: whose changes it waits for. Empty: this
-	                    * account's. Else bool: this one's, too; and for each other one u64 account, u64 modseq that it knows, u8 enum wait
+	                    * account's. Else u8: WAIT_OWN and the like; and for each other one u64 account, u64 modseq that it knows, u8 enum wait
 	                    * (net/parked.h). The whole frame empty, to the cell of a guest's session: park now, or say STAYS. */
 	FRAME_COMPRESS,    /* bytes for the client, still plain (the OK); what follows is deflated in both directions (RFC 4978). One
 	                    * frame, because the client compresses as soon as it has read the OK; gate does it */
@@ -59,7 +67,7 @@ struct session_open {
 	struct str    command;      /* protocol's own: IMAP: tag and what was done ("a1 LOGIN", perhaps " fr"); submission: the EHLO name; POP3: "UTF8" if it was asked for */
 	struct str    tls_text;     /* "TLSv1.3 TLS_AES_128_GCM_SHA256", for Received and the session list */
 	struct str    record;       /* empty: new session; else the parked state to go on from */
-	struct str    changed;      /* of the accounts that it waited for with WAIT_ASKS_ONCE: those that have changed, u64 each */
+	struct str    changed;      /* of the accounts that it waited for with WAIT_ASKS_ONCE: those that have changed, u64 each; 0: WAIT_GAINS */
 };
 
 void put_session_open(struct buf *b, const struct session_open *o);

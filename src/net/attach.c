@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 enum { PARK_AFTER_MS = 2000, RENDER_BYTES_MAX = 12 * 1024, GUESTS_MAX = 100, GUEST_MAX = 50 /* of the same account */, GUEST_TAKES_MS = 30000, GUESTS_WAITING_MAX = 3,
-       CHANGED_MAX = 8 * 8 * PARK_WAITS_MAX };
+       CHANGED_MAX = 8 * PARK_CHANGED_MAX };
 
 struct attached {
 	struct pool        *pool;
@@ -176,9 +176,9 @@ static bool session_begin(struct session *s)
 
 static void put_waits(const struct session *s, struct buf *b)
 {
-	if (s->waits.n == 0)
+	if (s->waits.n == 0 && (s->waits_also & ~WAIT_OWN) == 0)  /* its own account's changes, in any case */
 		return;
-	put_bool(b, s->waits_own);
+	put_u8(b, s->waits_also);
 	buf_add(b, buf_str(&s->waits));
 }
 
@@ -200,7 +200,7 @@ static bool session_park(struct session *s, bool wants_news)
 
 	buf_free(&s->waits);
 	s->waits = BUF(PARK_WAITS_MAX * PARK_WAIT_SIZE);
-	s->waits_own = false;
+	s->waits_also = 0;
 	if (s->engine->park == NULL || session_has_input(s) || s->is_eof)
 		return false;
 	if (!s->engine->park(s->state, &record, &modseq) || record.failed) {

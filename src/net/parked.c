@@ -9,7 +9,7 @@
  * cell that dies under a render has told nobody, or somebody the whole of it: each RENDERED is taken or not, so the
  * rest is simply asked again. The pair stays for KEEP_MS, because who gets one message often gets another: a new pair is twenty calls of gate, master
  * and cell. It does not keep the cell awake; one that has left meanwhile is found out by its end, or when it is asked, and then a new pair is made
- * at once. Who waits for changes of other accounts: visits.c. */
+ * at once. Who waits for changes of other accounts: visits.c; for others that begin to share: gains.c. */
 #include "net/parked_private.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -64,6 +64,7 @@ struct parked *parked_new(struct loop *l, const struct parked_host *host, void *
 	p->host = host;
 	p->context = context;
 	p->kept_max = pairs_max;
+	p->gains_end = &p->gains_first;
 	return p;
 }
 
@@ -100,6 +101,7 @@ void member_enter(struct parked *p, struct member *m)
 
 	assert(m->of == NULL);
 	m->of = a;
+	m->gains_seen = a->gains;
 	m->next = a->first;
 	m->link = &a->first;
 	if (m->next)
@@ -159,6 +161,7 @@ void parked_account_left(struct parked_account *a)
 	pair_close(a);
 	loop_timer_stop(p->loop, &a->retry);
 	loop_timer_stop(p->loop, &a->wake);
+	gains_forget(a);
 	set_watch(a, false, false);
 	map_set_u64(&p->accounts, a->account, NULL);
 	mem_free(a);
@@ -220,6 +223,7 @@ bool member_park(UNUSED struct parked *p, struct member *m, struct str frame)
 	visits_doubt(m);
 	m->listens = false;
 	m->waits_own = wants_news;
+	m->waits_gains = false;
 	if (wants_news && waits.n > 0 && !visits_begin(m, waits)) {
 		m->waits_own = false;
 		return false;
@@ -240,6 +244,7 @@ bool member_waits(struct member *m, struct str frame)
 	bool is_read;
 
 	visits_doubt(m);
+	m->waits_gains = false;
 	is_read = frame.n > 0 && visits_begin(m, frame);
 	visits_end(m);
 	m->waits_own = false;  /* of those its own cell knows */

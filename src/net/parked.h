@@ -24,6 +24,8 @@ struct member {   /* all zeros: of no account */
 	struct str     record;      /* parked: the state of its engine; owned */
 	struct visit  *visits;      /* it waits for changes of other accounts */
 	bool           waits_own;   /* … and of its own */
+	bool           waits_gains; /* … and that somebody shares something with its account who did not before */
+	uint32_t       gains_seen;  /* of its account's, as its cell was told last */
 	uint32_t       place;       /* in the running render, from 1 */
 	uint8_t        protocol;    /* enum protocol */
 	bool           is_parked, wants_news;
@@ -41,7 +43,7 @@ struct parked_host {
 	 * BYE: tell and close. */
 	void (*news)(void *context, struct member *m, enum rendered how, struct str bytes);
 	/* An attached one that listens: FRAME_CHANGED to its cell. False: not now. */
-	bool (*changed)(void *context, struct member *m, struct str accounts);
+	bool (*changed)(void *context, struct member *m, struct str accounts);   /* as member_changed() */
 	void (*revoked)(void *context, struct member *m);          /* its grant is older than the account's epoch: ends now */
 };
 
@@ -63,7 +65,7 @@ void member_forget(struct member *m);
 /* Before it is attached: which of the accounts that it waits for with WAIT_ASKS_ONCE have changed, u64 each. Those are not asked for again before they
  * change again, whatever the cell says it knows then, unless it says that it could not ask; and one that it did not wait for before counts as
  * changed once, as nobody can tell. */
-void member_changed(struct member *m, struct buf *out);
+void member_changed(struct member *m, struct buf *out);   /* 0: somebody shares something with it who did not before */
 /* A busy one is no longer busy. */
 void parked_again(struct parked *p, struct member *m);
 
@@ -71,5 +73,9 @@ void parked_again(struct parked *p, struct member *m);
 void parked_may_wait(struct parked *p, uint64_t guest, uint64_t owner, enum err e);
 void parked_changed(struct parked *p, uint64_t account, uint64_t modseq);   /* GATE_CHANGED */
 void parked_epoch(struct parked *p, uint64_t account, uint32_t epoch);      /* GATE_EPOCH */
+/* GATE_GAINED: somebody shares something with this account who did not before. 0: perhaps with any. Sessions that wait for that are attached, or told,
+ * GAINS_AT_ONCE accounts at once and as many each second. */
+enum { GAINS_AT_ONCE = 50 };
+void parked_gained(struct parked *p, uint64_t account);
 size_t parked_accounts(const struct parked *p);
 #endif

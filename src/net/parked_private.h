@@ -1,5 +1,5 @@
-/* net/parked_private.h -- the tables behind net/parked.h: parked.c (accounts, who is parked, rendering) and visits.c (who waits for changes of other
- * accounts). */
+/* net/parked_private.h -- the tables behind net/parked.h: parked.c (accounts, who is parked, rendering), visits.c (who waits for changes of other
+ * accounts) and gains.c (who waits for other accounts that begin to share). */
 #ifndef FACTEUR_NET_PARKED_PRIVATE_H
 #define FACTEUR_NET_PARKED_PRIVATE_H
 #include "base/map.h"
@@ -26,6 +26,8 @@ struct parked_account {
 	uint64_t          asked_at;          /* newest when it started */
 	struct loop_timer retry;
 	int64_t           retry_ms;
+	uint32_t          gains;             /* how often somebody began to share something with it while we had sessions of it */
+	struct parked_account *gains_next, **gains_link;   /* sessions of it are to hear of that; link NULL: none */
 };
 
 struct visit {
@@ -50,6 +52,10 @@ struct parked {
 	void        *context;
 	struct map   accounts;
 	size_t       kept, kept_max;         /* accounts whose pair is_kept */
+	struct parked_account *gains_first, **gains_end;   /* those whose sessions are to hear of gains, in their turn, … */
+	size_t       gains_n;                /* … how many … */
+	struct loop_timer gains_turn;        /* … and when it is … */
+	int64_t      gains_ms;               /* … not before then */
 };
 
 /* ---- parked.c */
@@ -70,4 +76,14 @@ void visits_doubt(struct member *m);
 void visits_end(struct member *m);
 /* The account has changed. */
 void visits_changed(struct parked_account *a);
+/* To one that is attached and listens: what has changed of that for which it waits. False: its cell takes nothing now. */
+bool visits_tell_cell(struct member *m);
+
+/* ---- gains.c */
+
+/* It begins to wait. is_unknown: what its cell was told last counts as not told. */
+void gains_begin(struct member *m, bool is_unknown);
+/* Has it something to hear of that its cell was not told? */
+bool gains_are_new(const struct member *m);
+void gains_forget(struct parked_account *a);
 #endif

@@ -1,5 +1,5 @@
 /* Parked sessions and their news. */
-#include "net/parked_visits_test.h"
+#include "net/parked_gains_test.h"
 
 TEST(one_render_for_all_that_want)
 {

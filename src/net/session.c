@@ -10,7 +10,8 @@
 
 const struct session_open *session_info(const struct session *s) { return &s->info; }
 uint64_t session_guest(const struct session *s) { return s->guest; }
-void session_waits_for_own(struct session *s) { s->waits_own = true; }
+void session_waits_for_own(struct session *s) { s->waits_also |= WAIT_OWN; }
+void session_waits_for_gains(struct session *s, bool is_unknown) { s->waits_also |= is_unknown ? WAIT_GAINS_UNKNOWN : WAIT_GAINS; }
 struct arena *session_arena(struct session *s) { return &s->arena; }
 bool session_is_dead(const struct session *s) { return s->is_dead || s->must_end; }
 uint64_t session_bytes_out(const struct session *s) { return s->bytes_out; }
@@ -250,7 +251,7 @@ struct session *session_for_test(const struct session_open *info, struct str inp
 	s->info = *info;
 	s->in = BUF(64 << 20);
 	s->waits = BUF(PARK_WAITS_MAX * PARK_WAIT_SIZE);
-	s->changed = BUF(PARK_WAITS_MAX * 8);
+	s->changed = BUF(PARK_CHANGED_MAX);
 	s->test_out = output;
 	buf_add(&s->in, input);
 	return s;

@@ -46,7 +46,10 @@ uint64_t session_guest(const struct session *s);                    /* the accou
  * how: ipc/frame.h. It is asked also when park() says that it cannot be. */
 void session_waits_for(struct session *s, uint64_t account, uint64_t modseq, enum wait how);
 void session_waits_for_own(struct session *s);
-/* Beside those of session_info(): of the accounts that it waits for with WAIT_ASKS_ONCE, those that have changed since it could not be parked, u64 each. */
+/* Who shares something with this account, and did not before. is_unknown: it was told that there is somebody, and could not look. */
+void session_waits_for_gains(struct session *s, bool is_unknown);
+/* Beside those of session_info(): of the accounts that it waits for with WAIT_ASKS_ONCE, those that have changed since it could not be parked, u64 each;
+ * 0: somebody shares something with this account who did not before. */
 struct str session_take_changed(struct session *s, struct arena *a);
 
 /* A line ended by LF (a CR before it is cut off), at most max bytes without the ending; *line is valid until the next read.

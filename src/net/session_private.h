@@ -28,7 +28,7 @@ struct session {
 	bool                 is_leaving;      /* the client gave up its login; its engine is not asked any more */
 	bool                 must_park;       /* its guest's cell asks for it */
 	uint64_t             guest;           /* account; 0: of a gate */
-	bool                 waits_own;       /* beside those in waits, PARK_WAIT_SIZE bytes each (FRAME_PARK); without any, in any case */
+	uint8_t              waits_also;      /* WAIT_OWN and the like, beside those in waits, PARK_WAIT_SIZE bytes each (FRAME_PARK) */
 	struct buf           waits;
 	struct buf           changed;         /* session_take_changed() */
 	_Atomic int64_t      offered_ms;      /* a guest's session: parking was offered then; 0: it is not */

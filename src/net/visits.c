@@ -88,23 +88,22 @@ static void ask(struct visit *v)
 /* Of what it waits for with WAIT_ASKS_ONCE: has it changed? */
 static bool is_to_be_told(const struct visit *v) { return v->asks_once && wants_to_look(v, loop_now_ms(v->at->table->loop)); }
 
-/* To one that is attached; if its cell takes nothing now, a little later. */
-static void tell_cell(struct visit *at)
+bool visits_tell_cell(struct member *m)
 {
-	CLEANUP(buf_free) struct buf changed = BUF(PARK_WAITS_MAX * 8);
-	struct parked *p = at->at->table;
-	struct member *m = at->m;
+	CLEANUP(buf_free) struct buf changed = BUF(PARK_CHANGED_MAX);
+	struct parked *p = m->of->table;
 
 	for (const struct visit *v = m->visits; v != NULL; v = v->more)
 		if (is_to_be_told(v))
 			put_u64(&changed, v->at->account);
-	if (!p->host->changed(p->context, m, buf_str(&changed))) {
-		wake_at(at->at, loop_now_ms(p->loop) + RETRY_FIRST_MS);
-		return;
-	}
+	if (gains_are_new(m))
+		put_u64(&changed, 0);
+	if (!p->host->changed(p->context, m, buf_str(&changed)))
+		return false;
 	buf_reset(&changed);
 	member_changed(m, &changed);
 	m->listens = false;
+	return true;
 }
 
 static void wake_due(void *context)
@@ -127,10 +126,10 @@ static void wake_due(void *context)
 		next = v->next;
 		if (!is_waiting(v->m) || !wants_to_look(v, now_ms))
 			continue;
-		if (v->m->listens)
-			tell_cell(v);
-		else
+		if (v->m->is_parked)
 			host->news(host_context, v->m, RENDERED_ATTACH, STR(""));
+		else if (!visits_tell_cell(v->m))  /* it takes nothing now */
+			wake_at(a, now_ms + RETRY_FIRST_MS);
 	}
 }
 
@@ -252,8 +251,11 @@ static void visit_again(struct member *m, uint64_t account, uint64_t modseq, enu
 bool visits_begin(struct member *m, struct str waits)
 {
 	struct scan s = scan_of(waits);
-	bool is_own = get_bool(&s);
+	uint8_t also = get_u8(&s);
+	bool is_own = also & WAIT_OWN;
 
+	if (also > (WAIT_OWN | WAIT_GAINS | WAIT_GAINS_UNKNOWN))
+		return false;
 	while (!scan_done(&s)) {
 		uint64_t account = get_u64(&s), modseq = get_u64(&s);
 		uint8_t how = get_u8(&s);
@@ -265,11 +267,16 @@ bool visits_begin(struct member *m, struct str waits)
 			visit_again(m, account, modseq, (enum wait)how);
 	}
 	m->waits_own = is_own;
+	if (!s.failed && (also & ~WAIT_OWN) != 0)
+		gains_begin(m, also & WAIT_GAINS_UNKNOWN);
 	return !s.failed;
 }
 
 void member_changed(struct member *m, struct buf *out)
 {
+	if (gains_are_new(m))
+		put_u64(out, 0);
+	m->gains_seen = m->of->gains;
 	for (struct visit *v = m->visits; v != NULL; v = v->more) {
 		bool is_told = is_to_be_told(v);
 		if (is_told || !v->asks_once)

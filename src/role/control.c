@@ -157,16 +157,19 @@ static void on_resolve(void *context, struct channel *ch, struct message *m)
 static void on_share(void *context, struct channel *ch, struct message *m)
 {
 	struct control_cell *cell = context;
+	struct share_gains gained = { 0 };
 	struct directory *d = cell->control->directory;
 	CLEANUP(buf_free) struct buf answer = BUF(MESSAGE_BODY_MAX);
 	WITH_LOCK(cell->control);
 	enum err e = m->type == REQUEST_SUBJECT ? subject_serve(d, cell->account, m->body, &answer)
 	             : m->type == REQUEST_GUEST ? guest_serve(d, cell->account, m->body, &answer)
-	             : m->type == REQUEST_SHARES ? shares_serve(d, cell->account, m->body)
+	             : m->type == REQUEST_SHARES ? shares_serve(d, cell->account, m->body, &gained)
 	                                         : shared_serve(d, cell->account, m->body, &answer);
 
-	if (e == ERR_OK && m->type == REQUEST_SHARES)
+	if (e == ERR_OK && m->type == REQUEST_SHARES) {
 		tell_shares_changed(cell->control, cell->account);
+		control_gains_take(cell, &gained);
+	}
 	channel_reply(ch, m->call, e, e == ERR_OK ? buf_str(&answer) : STR(""), NULL, 0);
 }
 
@@ -215,6 +218,7 @@ static void forget_cell(struct control_cell *cell)
 	struct control *c = cell->control;
 
 	control_usage_gone(cell);
+	control_gains_gone(cell);
 	if (map_get_u64(&c->cells, cell->account) == cell)
 		map_set_u64(&c->cells, cell->account, NULL);
 	watch_forget(c->watch, cell->ch);
@@ -370,6 +374,7 @@ static void tick(struct control *c)
 	while (map_next(&c->cells, &at, NULL, &v))
 		channel_expire(((struct control_cell *)v)->ch, now);
 	control_usage_tick(c, now);
+	control_gains_tick(c, now);
 	if (now >= c->purge_ms) {
 		c->purge_ms = now + PURGE_EVERY_MS;
 		control_purge(c);

@@ -220,6 +220,15 @@ static enum err host_cell(void *context, uint64_t account, const struct store_co
 	return e == ERR_OK ? store_answer_decode(answer.body, a, out) : e;
 }
 
+static void host_joined(void *context, const struct directory_address *name)
+{
+	struct control *c = context;
+	struct share_gains gained = { 0 };
+
+	if (share_gains_of_name(c->directory, name, &gained) == ERR_OK)
+		control_gains_tell(c, &gained);
+}
+
 static void limits_known(UNUSED void *context, UNUSED struct message *answer) { }
 
 static void tell_limits(struct control *c, struct control_cell *cell)
@@ -374,6 +383,7 @@ static void run_request(struct connection *x, struct str request)
 		.remove_folder = host_remove_folder,
 		.cell = host_cell,
 		.limits_changed = host_limits_changed,
+		.joined = host_joined,
 		.end_cell = host_end_cell,
 		.queue = host_queue,
 		.certificates = host_certificates,

@@ -9,6 +9,7 @@
 #include "admin/admin.h"
 #include "base/map.h"
 #include "directory/lookup.h"
+#include "directory/share.h"
 #include "role/lost.h"
 #include "role/role.h"
 #include "role/watch.h"
@@ -39,6 +40,8 @@ struct control_cell {             /* the channel to one running cell */
 	uint64_t          used_bytes, messages;  /* its newest USAGE … */
 	bool              is_full, has_usage;    /* … and whether its fullness is still to be noted */
 	int64_t           note_ms;               /* when the next one may be */
+	struct share_gains *gains;               /* who has still to hear that it shares something with them; NULL: nobody … */
+	int64_t           gains_ms;              /* … then */
 };
 
 struct control_trail {
@@ -100,6 +103,12 @@ void control_usage_take(struct control_cell *cell, struct str report);   /* USAG
 void control_usage_gone(struct control_cell *cell);
 void control_usage_tick(struct control *c, int64_t now_ms);
 void control_usage_write(struct control *c);   /* what waits, now */
+
+/* Who may see something of this cell's account from now on (control_gains.c). Lock held. */
+void control_gains_take(struct control_cell *cell, const struct share_gains *gained);
+void control_gains_gone(struct control_cell *cell);
+void control_gains_tick(struct control *c, int64_t now_ms);
+void control_gains_tell(struct control *c, const struct share_gains *gained);   /* at once */
 
 /* SENDING of a cell (control_sending.c). Lock held. */
 enum err control_sending_take(struct control_cell *cell, struct str notice, struct buf *answer) MUST_CHECK;

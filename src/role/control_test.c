@@ -39,6 +39,9 @@ struct world {
 	int               fetches;                         /* FETCH seen by net */
 	uint64_t          shares_of;                       /* the newest SHARES_CHANGED, and how many there were */
 	int               shares_changed;
+	uint64_t          gained[4];                       /* the newest GAINED, and how many there were */
+	size_t            gained_n;
+	int               gains;
 };
 
 static void *control_main(void *context) { return (void *)(intptr_t)role_control(&((struct world *)context)->start); }
@@ -141,7 +144,19 @@ static void on_shares_changed(void *context, UNUSED struct channel *ch, struct m
 	w->shares_changed++;
 }
 
+static void on_gained(void *context, UNUSED struct channel *ch, struct message *m)
+{
+	struct world *w = context;
+	struct scan s = scan_of(m->body);
+
+	w->gains++;
+	for (w->gained_n = 0; w->gained_n < COUNT_OF(w->gained) && !scan_done(&s); w->gained_n++)
+		w->gained[w->gained_n] = get_u64(&s);
+	EXPECT(get_end(&s));
+}
+
 static const struct channel_handler master_side[] = {
+	{ NOTICE_GAINED, on_gained },
 	{ NOTICE_SHARES_CHANGED, on_shares_changed },
 	{ NOTICE_READY, on_ready }, { NOTICE_EPOCH, on_epoch }, { NOTICE_CONTROL_WAKE, on_wake },
 	{ REQUEST_ACCOUNT_FOLDER, on_folder }, { 0 },
@@ -514,6 +529,37 @@ TEST(master_hears_who_shares_with_whom)
 	EXPECT_ERR(shares_with(w, ALICE, 999), ERR_NOTFOUND);
 	gives(w, "account delete", "'address':'bob@example.test'", "");
 	EXPECT_ERR(shares_with(w, ALICE + 1, ALICE), ERR_NOTFOUND);
+	end(w);
+}
+
+/* Who shares with somebody for the first time is told of at once; again and again, once in a while, with all that came together. */
+TEST(master_hears_who_gains)
+{
+	struct world *w = begin();
+	const struct subject bob = { .kind = SUBJECT_ACCOUNT, .account = ALICE + 1, .group = STR("") };
+	const struct subject team = { .kind = SUBJECT_GROUP, .group = STR("team@example.test") };
+
+	gives(w, "account add", "'address':'bob@example.test'", "");
+	gives(w, "account add", "'address':'carol@example.test'", "");
+	gives(w, "group add", "'group':'team@example.test','member':['carol@example.test']", "");
+	connect_cell(w, ALICE);
+	EXPECT_OK(shares_tell(w->cell, &bob, 1, PATIENCE_MS));
+	UNTIL(w->gains == 1);
+	EXPECT(w->gained_n == 1 && w->gained[0] == ALICE + 1);
+	EXPECT_OK(shares_tell(w->cell, &bob, 1, PATIENCE_MS));   /* as before */
+	for (int i = 0; i < 10; i++) {
+		EXPECT_OK(shares_tell(w->cell, NULL, 0, PATIENCE_MS));
+		EXPECT_OK(shares_tell(w->cell, i < 9 ? &bob : &team, 1, PATIENCE_MS));
+	}
+	NOT_FOR(100, w->gains != 1);
+	clock_mono_advance(11000);
+	UNTIL(w->gains == 2);
+	EXPECT(w->gained_n == 2 && w->gained[0] == ALICE + 1 && w->gained[1] == ALICE + 2);
+	gives(w, "group member add", "'group':'team@example.test','member':['bob@example.test']", "");
+	UNTIL(w->gains == 3);
+	EXPECT_INT(w->gained_n, 2);
+	gives(w, "alias add", "'alias':'info@example.test','target':['bob@example.test']", "");   /* nothing is shared with that */
+	NOT_FOR(100, w->gains != 3);
 	end(w);
 }
 

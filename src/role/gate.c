@@ -194,13 +194,27 @@ static void on_drain(void *context, UNUSED struct channel *ch, UNUSED struct mes
 			client_bye(g->slots[i], TEXT_GATE_STOPPING);
 }
 
+static void on_gained(void *context, UNUSED struct channel *ch, struct message *m)
+{
+	struct gate *g = context;
+	struct scan s = scan_of(m->body);
+
+	if (m->body.n == 0)
+		parked_gained(g->parked, 0);
+	while (!scan_done(&s)) {
+		uint64_t account = get_u64(&s);
+		if (account != 0)
+			parked_gained(g->parked, account);
+	}
+}
+
 static void on_stop(void *context, UNUSED struct channel *ch, UNUSED struct message *m) { stop(context); }
 static void on_master_gone(void *context, UNUSED struct channel *ch) { stop(context); }
 
 static const struct channel_handler master_handlers[] = {
 	{ NOTICE_CONNECT, on_connect },   { NOTICE_LISTEN, on_listen },   { NOTICE_GATE_CHANGED, on_changed },
 	{ NOTICE_GATE_EPOCH, on_epoch },  { NOTICE_STOP, on_stop },       { NOTICE_LOG, role_on_log },
-	{ NOTICE_GATE_COUNTS, on_counts },
+	{ NOTICE_GATE_COUNTS, on_counts }, { NOTICE_GATE_GAINED, on_gained },
 	{ NOTICE_DRAIN, on_drain },           { 0 },
 };
 static const struct channel_handler keys_handlers[] = { { REQUEST_CERTIFICATES, on_certificates }, { 0 } };

@@ -43,9 +43,10 @@ static const struct fuzz_row rows[] = {
 	{ FUZZ_HANG_UP, ROLE_GATE, 0, NULL },
 	{ FUZZ_DIE, ROLE_KEYS, 0, NULL },
 	{ FUZZ_DIE, ROLE_CONTROL, 0, NULL },
-	{ FUZZ_FRAME, ROLE_CELL, FRAME_PARK, "88=1s{ba8%3}" },
+	{ FUZZ_FRAME, ROLE_CELL, FRAME_PARK, "88=1s{%8a8%3}" },
 	{ FUZZ_ANSWER, ROLE_MASTER, REQUEST_MAY_WAIT, "" },
-	{ FUZZ_FRAME, ROLE_CELL, FRAME_WAITS, "b{a8%3}" },
+	{ FUZZ_FRAME, ROLE_CELL, FRAME_WAITS, "%8{a8%3}" },
+	{ FUZZ_SEND, ROLE_MASTER, NOTICE_GATE_GAINED, "{a}" },
 };
 
 static const struct fuzz_role gate = { .role = ROLE_GATE, .rows = rows, .row_count = COUNT_OF(rows), .listens = PROTOCOL_IMAP,

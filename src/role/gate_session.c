@@ -66,7 +66,7 @@ static int64_t end_of(const struct client *c)
 static bool enter_cell(struct client *c, struct str command, struct str given, bool waits_for_start)
 {
 	CLEANUP(buf_free) struct buf b = BUF(OPEN_FRAME_MAX);
-	CLEANUP(buf_free) struct buf changed = BUF(PARK_WAITS_MAX * 8);
+	CLEANUP(buf_free) struct buf changed = BUF(PARK_CHANGED_MAX);
 	CLEANUP(arena_free) struct arena a = { 0 };
 	char room[PEER_TEXT_MAX];
 	member_changed(&c->member, &changed);

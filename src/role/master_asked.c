@@ -106,6 +106,38 @@ static void on_shares_changed(void *context, UNUSED struct channel *ch, struct m
 		pairs_forget(((struct running *)context)->master, owner);
 }
 
+static bool has_sessions(const struct master *m, int gate, uint64_t account)
+{
+	const struct cell_slot *c = map_get_u64(&m->cells, account);
+	uintptr_t gates = (uintptr_t)map_get_u64(&m->watches, account) | (c != NULL ? c->gates : 0);
+
+	return (gates >> gate & 1) != 0;
+}
+
+/* Only those accounts that a gate has sessions of; where it may be any, it looks itself. */
+static void tell_gained(struct master *m, int gate, struct str accounts)
+{
+	CLEANUP(buf_free) struct buf b = BUF(MESSAGE_BODY_MAX);
+	struct running *r = master_role(m, ROLE_GATE, (uint32_t)gate);
+	struct scan s = scan_of(accounts);
+
+	while (!scan_done(&s)) {
+		uint64_t account = get_u64(&s);
+		if (account != 0 && has_sessions(m, gate, account))
+			put_u64(&b, account);
+	}
+	if (r != NULL && r->ch != NULL && (b.n > 0 || accounts.n == 0))
+		channel_notify(r->ch, NOTICE_GATE_GAINED, buf_str(&b), NULL, 0);
+}
+
+static void on_gained(void *context, UNUSED struct channel *ch, struct message *msg)
+{
+	struct master *m = ((struct running *)context)->master;
+
+	for (int i = 0; i < m->gates; i++)
+		tell_gained(m, i, msg->body);
+}
+
 /* ATTACH from a gate: a descriptor for the account's cell. */
 static void on_attach(void *context, UNUSED struct channel *ch, struct message *msg)
 {
@@ -269,5 +301,5 @@ const struct channel_handler master_handlers[] = {
 	{ REQUEST_CELL_END, on_end },     { REQUEST_QUEUE_CELL_END, on_end },   { REQUEST_ACCOUNT_FOLDER, on_account_folder },
 	{ NOTICE_EXITED, on_exited },     { REQUEST_ACCOUNT_REMOVE, on_account_remove },
 	{ NOTICE_COUNTS, gate_on_counts },  { NOTICE_LOST, role_on_lost },
-	{ REQUEST_MAY_WAIT, on_may_wait }, { NOTICE_SHARES_CHANGED, on_shares_changed }, { 0 },
+	{ REQUEST_MAY_WAIT, on_may_wait }, { NOTICE_SHARES_CHANGED, on_shares_changed }, { NOTICE_GAINED, on_gained }, { 0 },
 };

@@ -19,6 +19,9 @@ struct world {
 	uint32_t        start_calls[40];
 	size_t          start_count;
 	uint64_t        changed, modseq;
+	uint64_t        gained[3];     /* GATE_GAINED, and how many of them */
+	size_t          gained_n;
+	int             gains;
 	char            watched[3];      /* the last CELL_WATCHED: two flags */
 	uint8_t         connected[ROLE_COUNT][ROLE_COUNT];   /* how often a role was given a channel to another */
 	int             ended;           /* answers to QUEUE_CELL_END */
@@ -140,7 +143,18 @@ static void on_shares_with(void *context, struct channel *ch, struct message *m)
 		channel_reply(ch, m->call, w->shares, STR(""), NULL, 0);
 }
 
+static void on_gained(void *context, UNUSED struct channel *ch, struct message *m)
+{
+	struct world *w = context;
+	struct scan s = scan_of(m->body);
+
+	w->gains++;
+	for (w->gained_n = 0; w->gained_n < COUNT_OF(w->gained) && !scan_done(&s); w->gained_n++)
+		w->gained[w->gained_n] = get_u64(&s);
+}
+
 static const struct channel_handler handlers[] = {
+	{ NOTICE_GATE_GAINED, on_gained },
 	{ REQUEST_SHARES_WITH, on_shares_with },
 	{ REQUEST_CELL_KEY, on_cell_key },    { REQUEST_SPAWN, on_spawn },
 	{ NOTICE_GATE_CHANGED, on_changed }, { NOTICE_GATE_EPOCH, ignore },
@@ -581,6 +595,28 @@ TEST(a_gate_hears_who_may_wait)
 	channel_reply(w->other[CONTROL], w->pair_call, ERR_OK, STR(""), NULL, 0);
 	rounds(w);
 	EXPECT_ERR(w->visited, ERR_AGAIN);
+	end(w);
+}
+
+/* A gate hears of those accounts whose sessions it has; where it may be about any, it looks itself. */
+TEST(a_gate_hears_who_gains)
+{
+	struct world *w = begin();
+	int fd;
+
+	tell(w, w->other[CONTROL], NOTICE_GAINED, ALICE, BOB, 8);
+	EXPECT_INT(w->gains, 0);
+	tell(w, w->other[QUEUE], NOTICE_WAKE, ALICE, 0, 0);  /* a cell, and no session */
+	watches(w, BOB, true);
+	tell(w, w->other[CONTROL], NOTICE_GAINED, ALICE, BOB, 8);
+	EXPECT(w->gains == 1 && w->gained_n == 1 && w->gained[0] == BOB);
+	log_in(w, ALICE, &fd);   /* attached, and not parked yet */
+	tell(w, w->other[CONTROL], NOTICE_GAINED, ALICE, 0, 8);
+	EXPECT(w->gains == 2 && w->gained_n == 1 && w->gained[0] == ALICE);
+	EXPECT_OK(channel_notify(w->other[CONTROL], NOTICE_GAINED, STR(""), NULL, 0));
+	rounds(w);
+	EXPECT(w->gains == 3 && w->gained_n == 0);
+	close(fd);
 	end(w);
 }
 

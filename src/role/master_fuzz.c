@@ -52,7 +52,7 @@ static void hears(void *context, UNUSED struct channel *ch, struct message *m)
 
 static const struct channel_handler handlers[] = {
 	{ REQUEST_CELL_KEY, hears }, { REQUEST_SPAWN, hears }, { NOTICE_GATE_CHANGED, hears }, { NOTICE_GATE_EPOCH, hears },
-	{ NOTICE_CELL_CHANNEL, hears }, { NOTICE_CONTROL_CELL, hears }, { REQUEST_SHARES_WITH, hears }, { 0 },
+	{ NOTICE_CELL_CHANNEL, hears }, { NOTICE_CONTROL_CELL, hears }, { REQUEST_SHARES_WITH, hears }, { NOTICE_GATE_GAINED, hears }, { 0 },
 };
 
 static void connect_other(struct world *w, struct end *e)
@@ -119,7 +119,7 @@ static void say(struct channel *ch, uint16_t type, bool is_request, struct scan 
 	switch (type) {
 	case NOTICE_ATTACH:  put_u8(&b, more); break;
 	case NOTICE_WATCH:   put_u8(&b, more & 1); put_u8(&b, more >> 1 & 1); break;
-	case REQUEST_MAY_WAIT: put_u64(&b, more % 4); break;
+	case REQUEST_MAY_WAIT: case NOTICE_GAINED: put_u64(&b, more % 4); break;
 	case NOTICE_EPOCH:   put_u32(&b, more); break;
 	case NOTICE_EXITED:  put_u32(&b, more); put_u32(&b, get_u8(s) << 8); break;
 	case NOTICE_CHANGED: put_u64(&b, more); break;
@@ -141,6 +141,7 @@ static void step(struct world *w, struct end ends[OTHERS], struct scan *s)
 		{ CONTROL, REQUEST_CELL_END, true }, { CONTROL, NOTICE_EPOCH, false }, { CONTROL, REQUEST_ACCOUNT_FOLDER, true },
 		{ CONTROL, REQUEST_ACCOUNT_REMOVE, true }, { NURSERY, NOTICE_EXITED, false }, { GATE, NOTICE_LOST, false },
 		{ GATE, REQUEST_MAY_WAIT, true }, { CONTROL, NOTICE_SHARES_CHANGED, false },
+		{ CONTROL, NOTICE_GAINED, false },
 	};
 	uint8_t what = get_u8(s), which = get_u8(s);
 

@@ -244,6 +244,26 @@ static void children(struct world *w)
 	EXPECT_STR(list(w, "May"), "");                             /* another mailbox with the same name */
 }
 
+/* A bit for each account. */
+static int gained(const struct share_gains *g)
+{
+	int bits = 0;
+
+	EXPECT(!g->is_many);
+	for (size_t i = 0; i < g->n; i++)
+		bits |= 1 << g->accounts[i];
+	return bits;
+}
+
+static int gains_of(struct world *w, const char *name)
+{
+	struct directory_address x = people_address(&w->people, name);
+	struct share_gains g = { 0 };
+
+	EXPECT_OK(share_gains_of_name(w->people.d, &x, &g));
+	return gained(&g);
+}
+
 TEST(control_knows_who_shares_with_whom)
 {
 	struct world w;
@@ -259,6 +279,7 @@ TEST(control_knows_who_shares_with_whom)
 	EXPECT(acl_is_untold(w.v));                                  /* the next one tells */
 	EXPECT_OK(acl_tell(w.v, w.people.control, WAIT_MS));
 	EXPECT(!acl_is_untold(w.v));
+	EXPECT(w.people.gained.n == 1 && w.people.gained.accounts[0] == BOB && !w.people.gained.is_many);
 	reopen(&w);
 	EXPECT(!acl_is_untold(w.v));
 	EXPECT_STR(sharers(&w, BOB), "alice@example.test");
@@ -273,10 +294,15 @@ TEST(control_knows_who_shares_with_whom)
 	struct directory_address carol = people_address(&w.people, "carol@example.test");
 	EXPECT_OK(name_target_remove(w.people.d, &x, &carol));
 	EXPECT_STR(sharers(&w, CAROL), "");                          /* out of the group: nothing had to be told */
+	EXPECT_INT(gains_of(&w, "chef@example.test"), 0);           /* nothing is shared with that name */
+	EXPECT_OK(name_target_add(w.people.d, &x, &carol));
+	EXPECT_INT(gains_of(&w, "all@example.test"), 1 << BOB | 1 << CAROL);
+	EXPECT_OK(name_target_remove(w.people.d, &x, &carol));
 	EXPECT_OK(change(&w, "Trash", ACL_SET, "anyone", "l"));
 	EXPECT_OK(acl_tell(w.v, w.people.control, WAIT_MS));
 	EXPECT_STR(sharers(&w, CAROL), "alice@example.test");
 	EXPECT_STR(sharers(&w, DAVE), "");
+	EXPECT_INT(gained(&w.people.gained), 1 << ALICE | 1 << BOB | 1 << CAROL);
 	EXPECT_OK(setting_store(w.people.d, SCOPE_SERVER, STR(""), SETTING_anyone_is_server, STR("on")));
 	EXPECT_STR(sharers(&w, DAVE), "alice@example.test");
 	EXPECT_STR(sharers(&w, ALICE), "");                          /* nobody is his own guest */

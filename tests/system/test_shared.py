@@ -305,9 +305,41 @@ def test_notify_names(server):
         server.cli("account", "unshare", CAROL, name, BOB)
     for c in (bob, second):
         c.until(f'* LIST (\\NonExistent \\NoAccess \\Subscribed) "/" "Other Users/{CAROL}/Plans"', 6)
-    server.cli("account", "share", CAROL, "Plans", BOB, "lr")
-    unsaid(bob.command("b noop", "b OK"), HERS)
+    parked(server, 2)
+    server.cli("account", "share", CAROL, "Plans", BOB, "lr")  # she shares nothing with him any more, so nobody waits for her account
+    for c in (bob, second):
+        c.until(f'* LIST (\\HasNoChildren \\Subscribed) "/" "Other Users/{CAROL}/Plans"', 6)
     for c in (alice, bob, carol, second):
+        c.close()
+
+
+def test_notify_of_first_sharers(server):
+    """Who shared nothing before is heard of at once: with him, with a group that he is in or comes into, with anyone; also by who is never parked."""
+    dave_, *others = (f"{name}@example.test" for name in ("dave", "eve", "frank", "grace"))
+    for who in (dave_, *others):
+        server.add_account(who.split("@")[0])
+        login(server, who).command("e create Firsts", "e OK")
+    eve, frank, grace = others
+    bob, dave, stays = login(server, BOB), login(server, dave_), login(server, dave_)
+    for c in (bob, dave, stays):
+        c.command('b notify set (subtree "Other Users" (MailboxName))', "b OK")
+    stays.command("b select INBOX", "b OK")
+    stays.command("b search return (update all) all", "b OK")
+    parked(server, 2)
+    appears = '* LIST (\\HasNoChildren) "/" "Other Users/{}/Firsts"'.format
+    server.cli("account", "share", eve, "Firsts", dave_, "lr")
+    for c in (dave, stays):
+        c.until(appears(eve), 6)
+    server.cli("group", "add", "first@example.test", BOB)
+    server.cli("account", "share", frank, "Firsts", "first@example.test", "lr")
+    unsaid(bob.until(appears(frank), 6), eve)
+    parked(server, 2)
+    server.cli("group", "member", "add", "first@example.test", dave_)
+    for c in (dave, stays):
+        unsaid(c.until(appears(frank), 6), "NoAccess")
+    server.cli("account", "share", grace, "Firsts", "anyone", "lr")
+    for c in (bob, dave, stays):
+        c.until(appears(grace), 6)
         c.close()
 
 
