@@ -67,7 +67,7 @@ void admin_put_text(json_t *to, const char *key, struct str value);  /* what is 
 void admin_put_number(json_t *to, const char *key, uint64_t value);
 void admin_put_switch(json_t *to, const char *key, bool value);
 void admin_put_list(json_t *to, const char *key, const struct str *list, size_t n);
-void admin_progress(struct admin_call *c, uint64_t done, uint64_t total);
+bool admin_progress(struct admin_call *c, uint64_t done, uint64_t total);   /* false: nobody waits for the answer any more */
 
 /* ---- what several commands do */
 /* Everybody has heard of the change. Sets the sentence on failure. */

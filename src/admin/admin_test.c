@@ -669,3 +669,29 @@ TEST(files_belong_to_the_roles)
 	EXPECT_INT(geteuid(), 0);
 	test_dir_remove(folder);
 }
+
+struct asker { int heard, portions; };
+
+static bool heard_once(void *context, UNUSED struct str message) { return ++((struct asker *)context)->heard == 1; }
+
+static enum err check_goes_on(void *context, UNUSED uint64_t account, const struct store_command *c, UNUSED struct arena *a, struct store_answer *out)
+{
+	((struct asker *)context)->portions++;
+	*out = (struct store_answer){ .damage = { .checked = 64, .next = c->first_email + 64 }, .quota = { .messages = 1000000 } };
+	return ERR_OK;
+}
+
+/* Whoever asked has gone (Ctrl-C): nobody reads a large account to its end for him. */
+TEST(a_check_ends_with_who_asked)
+{
+	struct admin_offline *o = begin();
+	struct asker asker = { 0 };
+
+	gives(o, "account add", "'address':'bob@example.test','generate':true", "");
+	struct admin_host host = *admin_offline_host(o);
+	host.context = &asker;
+	host.cell = check_goes_on;
+	admin_run(&host, STR("{\"command\":\"account check\",\"args\":{\"address\":\"bob@example.test\"},\"lang\":\"en\"}"), heard_once, &asker);
+	EXPECT_INT(asker.portions, 2);
+	end();
+}

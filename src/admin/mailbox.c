@@ -102,8 +102,9 @@ enum err admin_account_check(struct admin_call *c)
 		if (answer.damage.next != 0 && answer.damage.next <= ask.first_email)
 			return ERR_INVALID;
 		ask.first_email = answer.damage.next;
-		if (ask.first_email != 0)  /* whoever waits hears each second that it goes on */
-			admin_progress(c, checked, answer.quota.messages > checked ? answer.quota.messages : checked);
+		/* whoever waits hears each second that it goes on; without him it ends */
+		if (ask.first_email != 0 && !admin_progress(c, checked, answer.quota.messages > checked ? answer.quota.messages : checked))
+			return ERR_CLOSED;
 	} while (ask.first_email != 0);
 	if (damaged == 0)
 		return admin_said(c, TEXT_ADMIN_CHECKED_WHOLE, x.address, admin_number_text(c, checked));

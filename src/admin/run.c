@@ -47,7 +47,7 @@ static void send_rows(struct admin_call *c)
 		c->is_cut = true;
 }
 
-void admin_progress(struct admin_call *c, uint64_t done, uint64_t total)
+bool admin_progress(struct admin_call *c, uint64_t done, uint64_t total)
 {
 	CLEANUP(admin_json_free) json_t *message = json_object();
 	json_t *progress = json_object();
@@ -55,7 +55,7 @@ void admin_progress(struct admin_call *c, uint64_t done, uint64_t total)
 	admin_put_number(progress, "done", done);
 	admin_put_number(progress, "total", total);
 	json_object_set_new(message, "progress", progress);
-	send_json(c, message);
+	return send_json(c, message) != ERR_CLOSED;
 }
 
 /* Values in the newest row: a group may have 10,000 members. */

@@ -166,13 +166,21 @@ bool imap_park(void *state, struct buf *record, uint64_t *modseq)
 	return !record->failed && !notify.failed;
 }
 
-static void *bye_of(struct session *s, const char *code, const char *why)
+#define BYE(why) "* BYE [UNAVAILABLE] " why "; please connect again\r\n"
+
+static const char is_old[] = BYE("the server was updated"), is_deleted[] = BYE("the selected mailbox was deleted by another program");
+
+static void *bye(struct session *s, enum lang lang, const char *line)
 {
-	session_printf(s, "* BYE [%s] %s; please connect again\r\n", code, why);
+	session_write(s, str_of(imap_in(lang, line)));
 	return NULL;
 }
 
-static void *bye(struct session *s, const char *why) { return bye_of(s, "UNAVAILABLE", why); }
+/* What the record knows cannot be brought up to date. After an unclean stop the numbers that its cell may have used are given to nobody else. */
+static const char *lost_track(const struct view *v)
+{
+	return view_was_unclean(v) ? BYE("the process of this mailbox was interrupted") : BYE("too much has changed in the mailbox");
+}
 
 /* False: the record is not ours. */
 static bool restore(struct imap_session *i, const struct parked *p)
@@ -222,13 +230,13 @@ void *imap_resume(struct session *s, void *cell, struct str record)
 	enum err e = ERR_OK;
 
 	if (!get_parked(record, &p))
-		return bye(s, "the server was updated");
-	if (p.owner != 0 && (session_guest(s) != 0 || account->others == NULL))
-		return bye(s, "a guest of this account sees the mailboxes that are shared with him, and no others");  /* no honest cell asks for more */
+		return bye(s, LANG_EN, is_old);
+	if (p.owner != 0 && (session_guest(s) != 0 || account->others == NULL))  /* no honest cell asks for more */
+		return bye(s, LANG_EN, BYE("a guest of this account sees the mailboxes that are shared with him, and no others"));
 	i = imap_session_new(s, account);
 	if (!restore(i, &p)) {
 		imap_session_free(i);
-		return bye(s, "the server was updated");
+		return bye(s, p.tongue.lang, is_old);
 	}
 	if (session_guest(s) != 0 && account->others == NULL)
 		e = ERR_DENIED;
@@ -243,18 +251,18 @@ void *imap_resume(struct session *s, void *cell, struct str record)
 	if (e == ERR_OK && (p.idle_tag.n == 0 || imap_send_news(i, true, &i->cmd.arena)))  /* for NOTIFY input() does it */
 		return i;
 	if (e == ERR_NOTFOUND)
-		bye(s, "the selected mailbox was deleted by another program");
+		bye(s, p.tongue.lang, is_deleted);
 	else if (e == ERR_DENIED)
-		bye_of(s, "NOPERM", "the owner does not share this mailbox with you any more");
+		bye(s, p.tongue.lang, "* BYE [NOPERM] the owner does not share this mailbox with you any more; please connect again\r\n");
 	else if (e != ERR_OK)
-		bye(s, "too much has changed in the mailbox");
+		bye(s, p.tongue.lang, lost_track(i->view));
 	imap_session_free(i);
 	return NULL;
 }
 
-static enum rendered bye_in(struct buf *bytes, const char *why)
+static enum rendered bye_in(struct buf *bytes, enum lang lang, const char *line)
 {
-	buf_printf(bytes, "* BYE [UNAVAILABLE] %s; please connect again\r\n", why);
+	buf_add_cstr(bytes, imap_in(lang, line));
 	return RENDERED_BYE;
 }
 
@@ -271,9 +279,9 @@ static enum rendered render_selected(struct view *v, struct parked *p, const str
 		return RENDERED_KEEP;
 	e = view_news(v, &p->state, removals, &a, &news);
 	if (e == ERR_CONFLICT)
-		return bye_in(bytes, "too much has changed in the mailbox");
+		return bye_in(bytes, p->tongue.lang, lost_track(v));
 	if (e == ERR_NOTFOUND || (e == ERR_OK && news.is_deleted))
-		return bye_in(bytes, "the selected mailbox was deleted by another program");
+		return bye_in(bytes, p->tongue.lang, is_deleted);
 	if (e != ERR_OK || (news.has_new && notify != NULL && notify->items.n > 0))
 		return RENDERED_ATTACH;  /* what new messages are is read by the session */
 	if (!(events & NOTIFY_FLAGS))
@@ -292,7 +300,7 @@ enum rendered imap_render(void *cell, struct str record, struct buf *bytes, stru
 
 	if (!get_parked(record, &p) || (p.has_notify && !notify_get(p.notify, &notify))) {
 		arena_free(&notify.arena);
-		return bye_in(bytes, "the server was updated");
+		return bye_in(bytes, LANG_EN, is_old);
 	}
 	if (p.owner != 0) {  /* what is new lies elsewhere */
 		arena_free(&notify.arena);

@@ -176,3 +176,26 @@ def test_goodbye_at_the_end(server):
     expect(busy.until("* BYE", 5), "the busy one is told")
     expect(new.line(5).startswith("-ERR"), "who had not logged in is told")
     server.start()
+
+
+def test_a_cell_that_is_killed_says_so(server):
+    """Who waited for its news is told that it was interrupted, in the language of the session, and not that much has changed."""
+    sentences = {"en": "* BYE [UNAVAILABLE] the process of this mailbox was interrupted", "fr": "* BYE [UNAVAILABLE] le processus de cette boîte a été interrompu"}
+    waiting = {lang: server.raw(143) for lang in sentences}
+    for lang, c in waiting.items():
+        c.line()
+        c.command(f'a login alice@example.test "{server.passwords["alice@example.test"]}"', "a OK")
+        c.command(f"a language {lang}", "a OK")
+        c.command("a select INBOX", "a OK")
+        c.send("a idle\r\n")
+        c.until("+")
+    server.deliver("alice@example.test", "before")
+    for c in waiting.values():
+        c.until("* ")
+    wait_for(lambda: all(s["parked"] for s in server.cli_json("sessions", "alice@example.test")), 10, "both wait")
+    for pid in server.pids_of("cell"):
+        os.kill(pid, signal.SIGKILL)
+    server.deliver("alice@example.test", "after")
+    for lang, c in waiting.items():
+        expect(any(line.startswith(sentences[lang]) for line in c.until("* BYE")), f"the true sentence, {lang}")
+        c.close()
