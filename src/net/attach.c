@@ -11,15 +11,16 @@
 #include <pthread.h>
 #include <unistd.h>
 
-enum { PARK_AFTER_MS = 2000, RENDER_BYTES_MAX = 12 * 1024, GUESTS_MAX = 100, GUEST_MAX = 50 /* of the same account */, GUEST_TAKES_MS = 30000, GUESTS_WAITING_MAX = 3,
+enum { PARK_AFTER_MS = 2000, RENDER_BYTES_MAX = 12 * 1024, GUESTS_MAX = 100, GUEST_MAX = 50 /* of the same account */, GUEST_TAKES_MS = 30000, GUESTS_WAITING_MAX = 3, KEPT_FREE = 2 /* threads */, CROWDED_MS = 3000,
        CHANGED_MAX = 8 * PARK_CHANGED_MAX };
 
 struct attached {
 	struct pool        *pool;
 	struct attach_host  host;
-	pthread_mutex_t     lock;   /* of the list and count */
+	pthread_mutex_t     lock;   /* of the list, count and waiting */
 	struct session     *first;
 	size_t              count, guests;
+	int                 waiting;    /* threads that wait for a client to read */
 	_Atomic int         guests_waiting;   /* threads that wait for a guest's cell to read */
 	_Atomic int         wanting;    /* sessions that want to hear of changes */
 	_Atomic uint64_t    changes;
@@ -44,6 +45,29 @@ bool attached_guest_waits(struct attached *at)
 }
 
 void attached_guest_waited(struct attached *at) { at->guests_waiting--; }
+
+static void add_waiting(struct attached *at, int n)
+{
+	pthread_mutex_lock(&at->lock);
+	at->waiting += n;
+	pthread_mutex_unlock(&at->lock);
+}
+
+void attached_waits_for_client(struct attached *at) { add_waiting(at, 1); }
+void attached_waited_for_client(struct attached *at) { add_waiting(at, -1); }
+
+bool attached_gives_up(struct attached *at, int64_t since_ms)
+{
+	bool gives_up;
+
+	if (clock_mono_ms() < since_ms + CROWDED_MS)
+		return false;
+	pthread_mutex_lock(&at->lock);
+	gives_up = at->waiting > pool_threads_max(at->pool) - KEPT_FREE;
+	at->waiting -= gives_up;
+	pthread_mutex_unlock(&at->lock);
+	return gives_up;
+}
 
 static void set_wanting(struct session *s, bool wants_news)
 {

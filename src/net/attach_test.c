@@ -504,6 +504,36 @@ TEST(guests_who_do_not_read)
 	end(&f);
 }
 
+/* More of them than the account has threads: who logs in waits some seconds, not the minute after which one of them is given up by itself. */
+TEST(clients_who_do_not_read)
+{
+	struct fixture f;
+	int fds[6];
+
+	begin(&f);
+	for (int i = 0; i < 6; i++) {
+		fds[i] = attach(&f, 5, NULL, ATTACH_SESSION);
+		expect_data(fds[i], "hello alice\r\n");
+	}
+	for (int i = 0; i < 6; i++)
+		EXPECT_OK(frame_send(fds[i], FRAME_DATA, STR("flood\r\n"), 0));
+	usleep(300 * 1000);  /* four of them have all the threads */
+	int64_t begin_ms = clock_mono_ms();
+	int fd = attach(&f, 5, NULL, ATTACH_SESSION);
+	struct pollfd p = { fd, POLLIN, 0 };
+	EXPECT_INT(poll(&p, 1, 30000), 1);
+	expect_data(fd, "hello alice\r\n");
+	EXPECT(clock_mono_ms() < begin_ms + 30000);
+	for (int i = 0; i < 100 && attached_count(f.attached) > 3; i++)
+		usleep(100 * 1000);
+	sleep(4);
+	EXPECT_INT(attached_count(f.attached), 3);  /* two of them wait on, as long as they like: there is room */
+	close(fd);
+	for (int i = 0; i < 6; i++)
+		close(fds[i]);
+	end(&f);
+}
+
 /* However often one of them comes, there is room for the next one. */
 TEST(guests_leave_room)
 {

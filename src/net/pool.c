@@ -206,6 +206,8 @@ static void *thread_main(void *pool)
 	return NULL;
 }
 
+int pool_threads_max(const struct pool *p) { return p->threads_max; }
+
 void pool_will_wait(struct pool *p)
 {
 	pthread_mutex_lock(&p->lock);

@@ -25,6 +25,7 @@ void pool_hold(struct pool *p, uint64_t source, bool is_held);
 void pool_alarm(struct pool *p, int64_t at_mono_ms);/* an earlier one that was set stays */
 /* The calling thread is about to wait for a peer or the disk: makes sure that another thread listens. */
 void pool_will_wait(struct pool *p);
+int pool_threads_max(const struct pool *p);
 void pool_run(struct pool *p);                      /* works until pool_stop() and all threads have finished */
 void pool_stop(struct pool *p);
 #endif

@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <unistd.h>
 
+enum { LOOK_AGAIN_MS = 250 };
+
 const struct session_open *session_info(const struct session *s) { return &s->info; }
 uint64_t session_guest(const struct session *s) { return s->guest; }
 void session_waits_for_own(struct session *s) { s->waits_also |= WAIT_OWN; }
@@ -132,6 +134,20 @@ enum err session_read(struct session *s, size_t max, int timeout_ms, struct str 
 	return ERR_OK;
 }
 
+/* A client may take his time, unless so many do that nobody else of this account could log in: then those go who have read nothing for some seconds. */
+static enum err wait_and_send(struct session *s, enum frame type, struct str bytes, struct str more)
+{
+	int64_t since_ms = clock_mono_ms();
+	enum err e;
+
+	attached_waits_for_client(s->owner);
+	while ((e = frame_send_both(s->fd, type, bytes, more, LOOK_AGAIN_MS)) == ERR_TIMEOUT && clock_mono_ms() < since_ms + SESSION_WRITE_TIMEOUT_MS)
+		if (attached_gives_up(s->owner, since_ms))
+			return ERR_TIMEOUT;
+	attached_waited_for_client(s->owner);
+	return e;
+}
+
 enum err session_frame(struct session *s, enum frame type, struct str bytes, struct str more)
 {
 	enum err e = frame_send_both(s->fd, type, bytes, more, 0);
@@ -141,7 +157,7 @@ enum err session_frame(struct session *s, enum frame type, struct str bytes, str
 	if (s->guest != 0 && !attached_guest_waits(s->owner))
 		return ERR_TIMEOUT;
 	session_will_wait(s);
-	e = frame_send_both(s->fd, type, bytes, more, SESSION_WRITE_TIMEOUT_MS);
+	e = wait_and_send(s, type, bytes, more);
 	if (s->guest != 0)
 		attached_guest_waited(s->owner);
 	return e;

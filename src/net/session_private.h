@@ -47,6 +47,11 @@ enum err session_frame(struct session *s, enum frame type, struct str bytes, str
 /* A guest's cell that does not read holds a thread: only so many at once, else its owner would have none left. False: too many do. */
 bool attached_guest_waits(struct attached *at);
 void attached_guest_waited(struct attached *at);
+/* Whoever waits for his client to read holds a thread, too: he counts between these two. */
+void attached_waits_for_client(struct attached *at);
+void attached_waited_for_client(struct attached *at);
+/* So many wait that new sessions could not begin, and this one has waited long enough, since since_ms: it ends, and does not count any more. */
+bool attached_gives_up(struct attached *at, int64_t since_ms);
 /* Frees buffers that are empty: a session that waits costs little. */
 void session_slim(struct session *s);
 #endif
