@@ -113,6 +113,7 @@ static enum err list_accounts(struct admin_call *c, struct directory_account **l
 {
 	struct str domain = STR("");
 
+	c->host->usage(c->host->context, 0);
 	if (admin_text(c, "domain").p != NULL)
 		TRY(admin_domain(c, admin_text(c, "domain"), &domain));
 	return account_list(c->directory, domain, &c->arena, list, n);
@@ -215,6 +216,8 @@ enum err admin_account_show(struct admin_call *c)
 	json_t *result;
 
 	TRY(admin_account(c, admin_text(c, "address"), &x));
+	c->host->usage(c->host->context, x.account);
+	TRY(admin_account(c, admin_text(c, "address"), &x));  /* as it is now */
 	TRY(admin_quota(c, &x, &quota, &messages));
 	result = admin_result(c);
 	admin_put_text(result, "address", x.address);

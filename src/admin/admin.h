@@ -48,6 +48,9 @@ struct admin_host {
 					 struct store_answer *out);
 	/* Settings changed: running cells are told their limits anew; account 0: all of them. Does not wait. */
 	void     (*limits_changed)(void *context, uint64_t account);
+	/* Running cells say how full their accounts are, so that the directory is up to date; 0: all of them, else the one of this account. One that
+	 * does not answer within a second stays as it was heard last. waits. */
+	void     (*usage)(void *context, uint64_t account);
 	/* Somebody came into the group or alias of this name: who may see what is shared with it hears of that. Does not wait. */
 	void     (*joined)(void *context, const struct directory_address *name);
 	/* Ends the cell of the account; ERR_OK also when there is none. waits. */

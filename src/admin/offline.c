@@ -77,6 +77,7 @@ static enum err host_end_sessions(UNUSED void *context, UNUSED uint64_t account,
 }
 static enum err host_end_cell(UNUSED void *context, UNUSED uint64_t account) { return ERR_OK; }
 static void host_limits_changed(UNUSED void *context, UNUSED uint64_t account) { }
+static void host_usage(UNUSED void *context, UNUSED uint64_t account) { }
 static void host_joined(UNUSED void *context, UNUSED const struct directory_address *name) { }
 
 static enum err host_queue(UNUSED void *context, UNUSED const struct queue_command *c, UNUSED struct arena *a,
@@ -412,6 +413,7 @@ enum err admin_offline_open(const char *dir, struct admin_offline **out)
 		.cell = host_cell,
 		.limits_changed = host_limits_changed,
 		.joined = host_joined,
+		.usage = host_usage,
 		.end_cell = host_end_cell,
 		.queue = host_queue,
 		.certificates = host_certificates,

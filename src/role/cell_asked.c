@@ -113,4 +113,12 @@ static void on_command(void *context, struct channel *ch, struct message *m)
 }
 
 const struct channel_handler cell_queue_handlers[] = { { REQUEST_DELIVER, on_deliver }, { REQUEST_CELL_SYNC, on_sync }, { 0 } };
-const struct channel_handler cell_control_handlers[] = { { REQUEST_CELL_COMMAND, on_command }, { 0 } };
+static void on_tell_usage(void *context, UNUSED struct channel *ch, UNUSED struct message *m)
+{
+	struct cell *c = context;
+
+	if (c->account.view != NULL)  /* else it says so when it is open */
+		cell_report_usage(c, true);
+}
+
+const struct channel_handler cell_control_handlers[] = { { REQUEST_CELL_COMMAND, on_command }, { NOTICE_TELL_USAGE, on_tell_usage }, { 0 } };

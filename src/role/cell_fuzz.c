@@ -126,6 +126,7 @@ static const struct fuzz_row rows[] = {
 	{ FUZZ_HANG_UP, ROLE_GATE, 0, NULL },
 	{ FUZZ_DIE, ROLE_QUEUE, 0, NULL },
 	{ FUZZ_DIE, ROLE_CONTROL, 0, NULL },
+	{ FUZZ_SEND, ROLE_CONTROL, NOTICE_TELL_USAGE, "" },
 };
 
 static const struct fuzz_role cell = { .role = ROLE_CELL, .rows = rows, .row_count = COUNT_OF(rows), .prepare = prepare, .reset = reset,

@@ -220,6 +220,8 @@ static enum err host_cell(void *context, uint64_t account, const struct store_co
 	return e == ERR_OK ? store_answer_decode(answer.body, a, out) : e;
 }
 
+static void host_usage(void *context, uint64_t account) { control_usage_ask(context, account); }
+
 static void host_joined(void *context, const struct directory_address *name)
 {
 	struct control *c = context;
@@ -384,6 +386,7 @@ static void run_request(struct connection *x, struct str request)
 		.cell = host_cell,
 		.limits_changed = host_limits_changed,
 		.joined = host_joined,
+		.usage = host_usage,
 		.end_cell = host_end_cell,
 		.queue = host_queue,
 		.certificates = host_certificates,

@@ -39,6 +39,7 @@ struct control_cell {             /* the channel to one running cell */
 	int             users;        /* the map, and commands that ask it: the last one frees */
 	uint64_t          used_bytes, messages;  /* its newest USAGE … */
 	bool              is_full, has_usage;    /* … and whether its fullness is still to be noted */
+	bool              has_told, is_asked;    /* it has said one; it is to say one now, and has not yet */
 	int64_t           note_ms;               /* when the next one may be */
 	struct share_gains *gains;               /* who has still to hear that it shares something with them; NULL: nobody … */
 	int64_t           gains_ms;              /* … then */
@@ -76,6 +77,7 @@ struct control {
 	struct map        refused;    /* account -> recipients elsewhere that its cell has still to hear of */
 	struct map        uses;       /* account -> struct account_use: figures that are still to be written … */
 	int64_t           uses_ms;    /* … then, at the latest */
+	size_t            uses_asked; /* cells that are to say theirs now */
 	int64_t           purge_ms;   /* when deleted accounts are looked at next */
 	int64_t           keys_ms;    /* … and DKIM keys that wait … */
 	int64_t           reports_ms; /* … and days to be reported … */
@@ -103,6 +105,9 @@ void control_usage_take(struct control_cell *cell, struct str report);   /* USAG
 void control_usage_gone(struct control_cell *cell);
 void control_usage_tick(struct control *c, int64_t now_ms);
 void control_usage_write(struct control *c);   /* what waits, now */
+/* The cell of this account (0: all that run) says how full it is, and that is written. Waits, with the lock open, a second at most for those that do not
+ * answer. */
+void control_usage_ask(struct control *c, uint64_t account);
 
 /* Who may see something of this cell's account from now on (control_gains.c). Lock held. */
 void control_gains_take(struct control_cell *cell, const struct share_gains *gained);

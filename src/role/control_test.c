@@ -35,6 +35,8 @@ struct world {
 	uint32_t          epoch;
 	uint32_t          refused;                         /* STORE_COMMAND_REFUSED, added up */
 	int               limits;                          /* STORE_COMMAND_LIMITS seen by the cell */
+	uint64_t          used_bytes;                      /* what it says to TELL_USAGE … */
+	int               usages;                          /* … so often */
 	int               directories;                     /* DIRECTORY seen by mx */
 	int               fetches;                         /* FETCH seen by net */
 	uint64_t          shares_of;                       /* the newest SHARES_CHANGED, and how many there were */
@@ -135,6 +137,17 @@ static void on_cell_command(void *context, UNUSED struct channel *ch, struct mes
 		cell_done(w, m->call, c.kind);
 }
 
+static void says_usage(struct world *w, uint64_t bytes)
+{
+	CLEANUP(buf_free) struct buf b = BUF(64);
+
+	put_u64(&b, ALICE);
+	put_u64(&b, bytes);
+	put_u64(&b, 7);
+	put_bool(&b, false);
+	channel_notify(w->cell, NOTICE_USAGE, buf_str(&b), NULL, 0);
+}
+
 static void on_shares_changed(void *context, UNUSED struct channel *ch, struct message *m)
 {
 	struct world *w = context;
@@ -163,7 +176,16 @@ static const struct channel_handler master_side[] = {
 };
 static const struct channel_handler keys_side[] = { { REQUEST_DIRECTORY, on_keys_directory }, { REQUEST_SECRET_COMMAND, on_secret }, { 0 } };
 static const struct channel_handler mx_side[] = { { REQUEST_DIRECTORY, on_mx_directory }, { 0 } };
-static const struct channel_handler cell_side[] = { { REQUEST_CELL_COMMAND, on_cell_command }, { 0 } };
+static void on_tell_usage(void *context, UNUSED struct channel *ch, UNUSED struct message *m)
+{
+	struct world *w = context;
+
+	w->usages++;
+	if (!w->cell_is_mute)
+		says_usage(w, w->used_bytes);
+}
+
+static const struct channel_handler cell_side[] = { { REQUEST_CELL_COMMAND, on_cell_command }, { NOTICE_TELL_USAGE, on_tell_usage }, { 0 } };
 
 static void pump(struct world *w)
 {
@@ -561,6 +583,7 @@ TEST(master_hears_who_gains)
 	gives(w, "alias add", "'alias':'info@example.test','target':['bob@example.test']", "");   /* nothing is shared with that */
 	NOT_FOR(100, w->gains != 3);
 	end(w);
+	clock_mono_advance(-11000);
 }
 
 static void refuses(struct channel *queue, uint64_t account, uint32_t n)
@@ -602,6 +625,7 @@ TEST(keys_of_issuers_are_kept_up_to_date)
 	EXPECT_INT(w->fetches, 6);
 	clock_wall_offset(0);
 	end(w);
+	clock_mono_advance(-70 * 1000);
 }
 
 TEST(the_cell_hears_what_other_servers_refuse)
@@ -643,25 +667,54 @@ TEST(usage_is_published_when_it_crosses_the_line)
 	end(w);
 }
 
+static void shows(struct world *w, const char *command, const char *bytes)
+{
+	CLEANUP(buf_free) struct buf shown = BUF(ADMIN_REPLY_MAX);
+	int64_t latest_ms = clock_mono_ms() + 3000;
+	CLEANUP(fd_close) int fd = send_command(w, command, strcmp(command, "account show") == 0 ? "'address':'alice@example.test'" : "");
+
+	UNTIL(has_answer(fd));
+	EXPECT(clock_mono_ms() < latest_ms);
+	EXPECT_OK(admin_receive(fd, &shown, PATIENCE_MS));
+	EXPECT(str_find(buf_str(&shown), str_of(bytes)) >= 0);
+}
+
 /* Figures gather before they are written, but whoever asks sees the newest. */
 TEST(a_command_shows_the_newest_usage)
 {
 	struct world *w = begin();
-	CLEANUP(buf_free) struct buf report = BUF(64), shown = BUF(ADMIN_REPLY_MAX);
 	int before = w->directories;
 
 	connect_cell(w, ALICE);
-	put_u64(&report, ALICE);
-	put_u64(&report, 5000);
-	put_u64(&report, 7);
-	put_bool(&report, false);
-	channel_notify(w->cell, NOTICE_USAGE, buf_str(&report), NULL, 0);
-	NOT_FOR(100, false);
-	CLEANUP(fd_close) int fd = send_command(w, "account list", "");
-	UNTIL(has_answer(fd));
-	EXPECT_OK(admin_receive(fd, &shown, PATIENCE_MS));
-	EXPECT(str_find(buf_str(&shown), STR("5000")) >= 0);
+	says_usage(w, 5000);
+	w->used_bytes = 6000;
+	shows(w, "account list", "6000");
+	w->used_bytes = 7000;
+	shows(w, "account show", "7000");
 	EXPECT_INT(w->directories, before);   /* nobody else needs to know */
+	end(w);
+}
+
+/* One that hangs is shown as it was heard last, and keeps nobody waiting. */
+TEST(a_cell_that_hangs_keeps_no_list_waiting)
+{
+	struct world *w = begin();
+
+	connect_cell(w, ALICE);
+	says_usage(w, 5000);
+	w->cell_is_mute = true;
+	w->used_bytes = 6000;
+	for (int i = 0; i < 3; i++)
+		shows(w, "account list", "5000");
+	EXPECT_INT(w->usages, 1);             /* nobody asks it again */
+	says_usage(w, 6000);
+	w->cell_is_mute = false;
+	shows(w, "account list", "6000");
+	w->cell_is_mute = true;
+	CLEANUP(fd_close) int fd = send_command(w, "account list", "");
+	UNTIL(w->usages == 3);
+	cell_ends(w);                         /* it dies meanwhile */
+	UNTIL(has_answer(fd));
 	end(w);
 }
 

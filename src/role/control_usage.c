@@ -5,13 +5,16 @@
  *
  * Else it is a figure for lists. Every cell says it when it begins and when it leaves, and a transaction of directory.db is two syncs
  * (measured: 40 of 300 syncs for 200 messages to 20 accounts that slept), so figures gather for some seconds, or until a command is
- * run, and are written together. Those that a crash takes are the ones of before until the account's cell is here again. */
+ * run, and are written together. Those that a crash takes are the ones of before until the account's cell is here again.
+ *
+ * Who looks at such a list has the cells that run say theirs first. One that does not answer costs him a second, once for all of them, and is shown as it
+ * was heard last. */
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "role/control_private.h"
 
-enum { USAGE_EVERY_MS = 1000, USAGE_AHEAD_MS = 3000, GATHER_MS = 5000 };
+enum { USAGE_EVERY_MS = 1000, USAGE_AHEAD_MS = 3000, GATHER_MS = 5000, ASK_MS = 1000 };
 
 void control_usage_write(struct control *c)
 {
@@ -68,6 +71,40 @@ static bool is_full_as_published(const struct control_cell *cell)
 	return lookup_account(cell->control->lookup, cell->account, &x) && x.is_full;
 }
 
+static void answered(struct control_cell *cell)
+{
+	if (!cell->is_asked)
+		return;
+	cell->is_asked = false;
+	cell->control->uses_asked--;
+	pthread_cond_broadcast(&cell->control->news);
+}
+
+static void ask(struct control_cell *cell)
+{
+	if (cell->is_asked || channel_notify(cell->ch, NOTICE_TELL_USAGE, STR(""), NULL, 0) != ERR_OK)
+		return;
+	cell->is_asked = true;
+	cell->control->uses_asked++;
+}
+
+void control_usage_ask(struct control *c, uint64_t account)
+{
+	int64_t until_ms = clock_mono_ms() + ASK_MS;
+	struct control_cell *one = account != 0 ? map_get_u64(&c->cells, account) : NULL;
+	size_t at = 0;
+	void *v;
+
+	if (one != NULL)
+		ask(one);
+	while (account == 0 && map_next(&c->cells, &at, NULL, &v))
+		ask(v);
+	while (c->uses_asked > 0)
+		if (!control_wait(c, until_ms))
+			break;
+	control_usage_write(c);
+}
+
 void control_usage_take(struct control_cell *cell, struct str report)
 {
 	struct scan s = scan_of(report);
@@ -77,6 +114,10 @@ void control_usage_take(struct control_cell *cell, struct str report)
 
 	if (!get_end(&s) || account != cell->account)
 		return;
+	answered(cell);
+	if (cell->has_told && bytes == cell->used_bytes && messages == cell->messages && is_full == cell->is_full)
+		return;
+	cell->has_told = true;
 	cell->used_bytes = bytes;
 	cell->messages = messages;
 	cell->is_full = is_full;
@@ -91,6 +132,7 @@ void control_usage_take(struct control_cell *cell, struct str report)
 
 void control_usage_gone(struct control_cell *cell)
 {
+	answered(cell);
 	if (cell->has_usage)
 		note_full(cell, clock_mono_ms());
 }

@@ -361,3 +361,17 @@ def test_whatever_dies_an_account_is_whole_or_not_there(server):
         server.passwords[name] = f"password {i}"
         server.imap(f"torn{i}").logout()
         expect(rcpt(server, name)[0] == 250, f"mail for {name}")
+
+
+def test_figures_while_somebody_works(server):
+    """account list and account show have what the cell that runs knows, not what it said when it began."""
+    server.add_account("busy")
+    c = server.raw(993, tls=True)
+    c.line()
+    c.command(f'a login busy@example.test "{server.passwords["busy@example.test"]}"', "a OK")
+    for n in range(1, 4):
+        c.send("a append INBOX {6+}\r\nx: y\r\n\r\n")
+        c.until("a OK")
+        expect(server.cli_json("account", "show", "busy@example.test")["messages"] == n, f"{n} shown")
+        expect([a["messages"] for a in server.cli_json("account", "list") if a["address"] == "busy@example.test"] == [n], f"{n} listed")
+    c.close()
