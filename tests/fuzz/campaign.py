@@ -122,11 +122,12 @@ def recorded(name):
 
 def record():
     """All targets, also those that were not chosen: a line each."""
+    targets = all_targets()                            # before the file is emptied: it is where most of them are known from
     with open(RECORD, "w") as f:
         f.write("# Minutes of processor time that `make fuzz` has given each target: written by make fuzz FUZZ=\"--report --record\",\n"
                 "# read where build/fuzz/state has nothing. files: a sum over the files that the target tries (tests/fuzz/README.md).\n"
                 f"#{'target':<21} {'files':<12} {'minutes':>7} {'in_all':>7} {'runs':>12} {'in_all':>12} {'edges':>6} {'of':>6}\n")
-        for t in all_targets():
+        for t in targets:
             s = t.state
             f.write(f"{t.name:<22} {s['files'] or '-':<12} {s['seconds'] / 60:7.1f} {s['all_seconds'] / 60:7.1f} {s['runs']:12} {s['all_runs']:12} "
                     f"{s['edges']:6} {s['edges_of']:6}\n")
