@@ -135,9 +135,11 @@ static void add_special_use(struct imap_session *s, const struct mailbox *m, str
 	more = arena_array(a, *n + 1, sizeof *more);
 	while (at < *n && str_cmp((*all)[at].entry, STR(METADATA_SPECIAL_USE)) < 0)
 		at++;
-	memcpy(more, *all, at * sizeof *more);
+	if (*n > 0) {
+		memcpy(more, *all, at * sizeof *more);
+		memcpy(more + at + 1, *all + at, (*n - at) * sizeof *more);
+	}
 	more[at] = (struct metadata){ STR(METADATA_SPECIAL_USE), use };
-	memcpy(more + at + 1, *all + at, (*n - at) * sizeof *more);
 	*all = more;
 	(*n)++;
 }
