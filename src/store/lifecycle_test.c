@@ -5,6 +5,7 @@
 #include "disk/fault_test.h"
 #include "store/account_test.h"
 #include "store/damage.h"
+#include "store/metadata.h"
 #include "store/store_private.h"
 #include <fcntl.h>
 #include <stdlib.h>
@@ -175,6 +176,7 @@ TEST(no_mailbox_goes_back_at_the_end_of_a_block)
 
 	EXPECT_OK(append(v, 10, NULL));
 	EXPECT_OK(flag(v, 1, FLAG_SEEN | FLAG_DELETED));
+	EXPECT_OK(metadata_write(v, inbox_of(v), 0, &(struct metadata){ STR("/private/comment"), STR("no message has its modseq") }, 1));
 	known = inbox_modseq(v);
 	for (bool on = true; v->modseq + 1 < v->reserved; on = !on)   /* numbers that no mailbox has */
 		EXPECT_OK(view_subscribe(v, STR("x"), on));

@@ -138,8 +138,8 @@ enum err metadata_write(struct view *v, int64_t mailbox_id, uint64_t guest, cons
 	TRY(tx_begin(v, TX_FLAGS, &tx));  /* view_tick() syncs it */
 	TRY(write_all(v, mailbox_id, guest, entries, n, &a));
 	box = mailbox_id ? box_by_id(v, mailbox_id) : NULL;
-	if (box != NULL)
-		tx_counters(&tx, box);
+	if (box != NULL)  /* no chunk has this modseq, from which it could be counted */
+		TRY(mailbox_write(&tx, tx_counters(&tx, box)));
 	if (names.n > 0)
 		tx_event(&tx, EVENT_METADATA, box ? box->m.path : STR(""), names);
 	return tx_commit(&tx, &commit);
