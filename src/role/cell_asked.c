@@ -112,7 +112,6 @@ static void on_command(void *context, struct channel *ch, struct message *m)
 	c->last_delivery_ms = clock_mono_ms();
 }
 
-const struct channel_handler cell_queue_handlers[] = { { REQUEST_DELIVER, on_deliver }, { REQUEST_CELL_SYNC, on_sync }, { 0 } };
 static void on_tell_usage(void *context, UNUSED struct channel *ch, UNUSED struct message *m)
 {
 	struct cell *c = context;
@@ -121,4 +120,5 @@ static void on_tell_usage(void *context, UNUSED struct channel *ch, UNUSED struc
 		cell_report_usage(c, true);
 }
 
+const struct channel_handler cell_queue_handlers[] = { { REQUEST_DELIVER, on_deliver }, { REQUEST_CELL_SYNC, on_sync }, { 0 } };
 const struct channel_handler cell_control_handlers[] = { { REQUEST_CELL_COMMAND, on_command }, { NOTICE_TELL_USAGE, on_tell_usage }, { 0 } };

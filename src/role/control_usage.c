@@ -88,6 +88,14 @@ static void ask(struct control_cell *cell)
 	cell->control->uses_asked++;
 }
 
+/* The cell of this account (0: any), which may have gone. */
+static bool is_awaited(struct control *c, uint64_t account)
+{
+	const struct control_cell *one = account != 0 ? map_get_u64(&c->cells, account) : NULL;
+
+	return account != 0 ? one != NULL && one->is_asked : c->uses_asked > 0;
+}
+
 void control_usage_ask(struct control *c, uint64_t account)
 {
 	int64_t until_ms = clock_mono_ms() + ASK_MS;
@@ -99,7 +107,7 @@ void control_usage_ask(struct control *c, uint64_t account)
 		ask(one);
 	while (account == 0 && map_next(&c->cells, &at, NULL, &v))
 		ask(v);
-	while (c->uses_asked > 0)
+	while (is_awaited(c, account))
 		if (!control_wait(c, until_ms))
 			break;
 	control_usage_write(c);
