@@ -570,7 +570,9 @@ def show(results):
 def main():
     args = sys.argv[1:]
     chosen = [a for a in args if not a.startswith("--")] or list(PARTS)
-    unknown = [a for a in chosen if a not in PARTS]
+    if "--help" in args:
+        sys.exit(__doc__)
+    unknown = [a for a in args if a not in (*PARTS, "--json", "--again")]
     if unknown:
         sys.exit(f"no such part: {' '.join(unknown)}; there are: {' '.join(PARTS)}")
     os.makedirs(KEPT, exist_ok=True)

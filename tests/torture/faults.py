@@ -59,6 +59,7 @@ class Hurt:
 
     def __init__(self, server, elsewhere):
         self.server, self.elsewhere, self.lines, self.stopped, self.undo = server, elsewhere, [], [], []
+        self.hung = {}                                      # account: since when its cell hangs, and syncs nothing
 
     def write_rules(self):
         with open(self.server.rules, "w") as f:             # in place: the roles have it open
@@ -104,10 +105,13 @@ class Hurt:
             until = time.monotonic() + 3
             while not (pids := self.cell_of("dave")) and time.monotonic() < until:
                 time.sleep(0.1)
+            self.hung.setdefault("dave", time.monotonic())
             self.signal(pids, signal.SIGSTOP)
             self.stopped += pids
             return 12
         elif kind == "ring":                                # every cell hangs, mail goes on coming in: the ring fills
+            for account in ACCOUNTS:
+                self.hung.setdefault(account, time.monotonic())
             for _ in range(24):
                 pids = self.server.pids_of("cell")
                 self.signal(pids, signal.SIGSTOP)

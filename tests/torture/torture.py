@@ -136,7 +136,7 @@ class Round:
         self.elsewhere = campaign.elsewhere
         self.plan = plan(campaign.seed, number, campaign.device)
         self.rng = random.Random(self.plan["seed"])
-        self.wrong, self.cut_at, self.moments, self.rights = [], None, None, Rights(self.model)
+        self.wrong, self.cut_at, self.hung, self.moments, self.rights = [], None, {}, None, Rights(self.model)
 
     def run(self):
         server = self.server
@@ -246,6 +246,7 @@ class Round:
             self.position = server.device.position() if server.device and end == "cut" else 0
         if disk_failed or end == "cut":
             self.cut_at = time.monotonic()
+        self.hung = hurt.hung
         hurt.end_rules()
         if end == "live" and disk_failed:               # after a failed sync somebody has to look and restart it (queue/README.md)
             server.stop()
@@ -294,7 +295,7 @@ class Round:
             self.wrong.append(f"not settled {SETTLE_SECONDS} s after it was well again: {status[:1500]}")
             return
         for account in ACCOUNTS:
-            self.wrong += self.model.judge(account, seen[account], self.cut_at)
+            self.wrong += self.model.judge(account, seen[account], self.cut_at, self.hung.get(account))
         self.check_bodies(seen)
         if settles:
             self.wrong += self.elsewhere.judge(self.server)
