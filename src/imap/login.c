@@ -4,6 +4,9 @@
  * it but how far leave was given to send ("+ ..."). A literal that waits for leave gets none when the answer is NO or BAD anyway:
  * so a password in a literal never travels in clear text.
  *
+ * A command that does not fit the input is passed over and answered NO. An ID may be as long (30 fields of 30 bytes with values of 1024, RFC 2971 §3.3,
+ * each of them perhaps behind a backslash); it tells us nothing that we use, so it is passed over, too, and answered like any other.
+ *
  * The tag is kept in the state: the outcome of a login comes later, and the cell says the tagged OK itself ("a1 LOGIN", "a1 LOGIN fr"). */
 #include "auth/login.h"
 #include "imap/capability.h"
@@ -15,6 +18,12 @@ struct imap_login {
 	char   tag[IMAP_TAG_MAX];
 	size_t tag_n;
 	size_t leave;    /* input up to here was asked for: leave was given for the literal that begins here */
+	bool   is_passing_over, is_id;   /* the rest of a command that is too long; of an ID */
+	size_t passed_over, literal_left;
+};
+enum {
+	PASS_OVER_MAX = 65536,  /* of one command */
+	ANNOUNCED_MAX = 64,     /* where a line is passed over in pieces, so much of its end is kept: a literal may be announced there */
 };
 
 struct command {
@@ -127,14 +136,19 @@ static enum login_want logout(struct login *l, struct command *c, struct buf *ou
 	return LOGIN_CLOSE;
 }
 
+static enum login_want greet_back(struct login *l, struct buf *out)
+{
+	buf_add_cstr(out, "* ID (\"name\" \"facteur\")\r\n");
+	say(l, out, "OK", NULL, str_of(imap_in(l->lang, "pleased to meet you")));
+	return LOGIN_INPUT;
+}
+
 /* ID (NIL / "(" *(string SP nstring) ")")                                                             RFC 2971 §3 */
 static enum login_want id(struct login *l, struct command *c, struct buf *out)
 {
 	if (!imap_scan_id(&c->args, &l->arena) || !args_end(c))
 		return bad(l, out, "expected: NIL, or (field value ...), at most 30 of them");
-	buf_add_cstr(out, "* ID (\"name\" \"facteur\")\r\n");
-	say(l, out, "OK", NULL, str_of(imap_in(l->lang, "pleased to meet you")));
-	return LOGIN_INPUT;
+	return greet_back(l, out);
 }
 
 /* LANGUAGE *(SP lang-range-quoted)                                                                RFC 5255 §3.2 */
@@ -287,7 +301,8 @@ static enum login_want read_head(struct login *l, struct str text, struct comman
 enum whole { WHOLE, PARTIAL, REFUSES_LITERAL, TOO_LONG };
 
 /* Finds the end of the command that begins in: *size bytes of it, *text without the last line end. Asks for literals that wait,
- * when the row takes any. A literal that comes without leave is skipped for a refused command too: it is part of it. */
+ * when the row takes any. A literal that comes without leave is skipped for a refused command too: it is part of it.
+ * TOO_LONG: *size is where the line begins that does not fit, or whose literal does not. */
 static enum whole find_end(struct login *l, struct str in, bool takes_literals, struct buf *out, struct str *text, size_t *size)
 {
 	struct imap_literal literal;
@@ -295,16 +310,19 @@ static enum whole find_end(struct login *l, struct str in, bool takes_literals, 
 	size_t at = 0, n;
 
 	for (;;) {
+		*size = at;
 		if (!login_line(str_from(in, at), &line, &n))
-			return PARTIAL;
+			return in.n < LOGIN_INPUT_MAX ? PARTIAL : TOO_LONG;
 		*size = at + n;
 		*text = str_sub(in, 0, at + line.n);
 		if (!imap_literal_announced(line, &literal))
 			return WHOLE;
 		if (!takes_literals && literal.waits)
 			return REFUSES_LITERAL;
-		if (*size >= LOGIN_INPUT_MAX || literal.n >= LOGIN_INPUT_MAX - *size)
+		if (*size >= LOGIN_INPUT_MAX || literal.n >= LOGIN_INPUT_MAX - *size) {
+			*size = at;
 			return TOO_LONG;
+		}
 		if (literal.waits && state_of(l)->leave < *size) {
 			buf_add_cstr(out, "+ send the literal\r\n");
 			state_of(l)->leave = *size;
@@ -313,6 +331,53 @@ static enum whole find_end(struct login *l, struct str in, bool takes_literals, 
 		if (at > in.n)
 			return PARTIAL;
 	}
+}
+
+/* More of a command that is too long, up to its end or to a literal that waits for leave, which only an ID gets. */
+static enum login_want pass_over(struct login *l, struct str in, size_t *used, struct buf *out)
+{
+	struct imap_login *st = state_of(l);
+	struct imap_literal literal = { 0 };
+	bool goes_on = true;
+	struct str line;
+
+	*used = 0;
+	if (st->literal_left > 0) {
+		*used = st->literal_left < in.n ? st->literal_left : in.n;
+		st->literal_left -= *used;
+	} else if (login_line(in, &line, used)) {
+		goes_on = imap_literal_announced(line, &literal) && (st->is_id || !literal.waits);
+	} else if (in.n > ANNOUNCED_MAX) {
+		*used = in.n - ANNOUNCED_MAX;
+	}
+	st->passed_over += *used;
+	if (st->passed_over > PASS_OVER_MAX || (goes_on && literal.n > PASS_OVER_MAX - st->passed_over))
+		return end(l, TEXT_COMMAND_TOO_LONG, out);
+	if (goes_on) {
+		if (literal.waits)
+			buf_add_cstr(out, "+ send the literal\r\n");
+		st->literal_left += (size_t)literal.n;
+		return LOGIN_INPUT;
+	}
+	st->is_passing_over = false;
+	if (st->is_id)
+		return greet_back(l, out);
+	say(l, out, "NO", "LIMIT", str_of(imap_in(l->lang, "before the login a command is at most 16384 bytes long")));
+	return login_mistake(l, out);
+}
+
+static enum login_want begin_passing_over(struct login *l, const struct row *row, struct str in, size_t at, size_t *used, struct buf *out)
+{
+	struct imap_login *st = state_of(l);
+
+	st->is_passing_over = true;
+	st->is_id = row != NULL && row->run == id;
+	st->passed_over = at;
+	st->literal_left = 0;
+	st->leave = 0;
+	enum login_want want = pass_over(l, str_from(in, at), used, out);
+	*used += at;
+	return want;
 }
 
 /* The first complete command of in; *used 0: none is there. */
@@ -325,17 +390,19 @@ static enum login_want run_command(struct login *l, struct str in, size_t *used,
 	uint32_t mistakes = l->mistakes;
 	enum login_want want;
 	size_t n, size;
+	bool has_line = login_line(in, &line, &n);
 
-	if (!login_line(in, &line, &n))
+	if (!has_line && in.n < LOGIN_INPUT_MAX)
 		return LOGIN_INPUT;
 	login_forget(l);
-	want = read_head(l, line, &c, &row, &refusal);
+	want = read_head(l, has_line ? line : in, &c, &row, &refusal);
 	switch (find_end(l, in, row != NULL && row->takes_literals, out, &text, &size)) {
 	case PARTIAL:
 		l->mistakes = mistakes;  /* it is looked at again when more has come */
 		return LOGIN_INPUT;
 	case TOO_LONG:
-		return end(l, TEXT_COMMAND_TOO_LONG, out);
+		l->mistakes = mistakes;
+		return begin_passing_over(l, row, in, size, used, out);
 	case REFUSES_LITERAL:
 		if (row != NULL)
 			want = bad(l, &refusal, "no literal can stand here");
@@ -365,7 +432,9 @@ static enum login_want input(struct login *l, struct str in, size_t *used, struc
 		struct str rest = str_from(in, *used);
 
 		n = 0;
-		if (!l->in_sasl)
+		if (state_of(l)->is_passing_over)
+			want = pass_over(l, rest, &n, out);
+		else if (!l->in_sasl)
 			want = run_command(l, rest, &n, out);
 		else if (login_line(rest, &line, &n))
 			want = login_sasl_line(l, line, out);

@@ -152,23 +152,105 @@ TEST(injection)
 TEST(limits)
 {
 	struct login_facts facts = login_tls;
-	struct login *l = login_new(&imap_login, &facts);
-	struct buf out = BUF(LOGIN_OUTPUT_MAX), in = BUF(LOGIN_INPUT_MAX);
-	size_t used;
 
-	buf_add_cstr(&in, "a LOGIN ");
-	while (in.n < LOGIN_INPUT_MAX)
-		buf_add_char(&in, 'x');
-	EXPECT_INT(login_input(l, buf_str(&in), &used, &out), LOGIN_CLOSE);
-	EXPECT(str_starts(buf_str(&out), STR("* BYE this command is too long")));
-	login_free(l);
-	buf_free(&in);
-	buf_free(&out);
-	LOGIN_PLAY(&imap_login, &facts, TLS_GREETING, "C: a LOGIN {16384}", "S: * BYE this command is too long...", "=CLOSE");
-	LOGIN_PLAY(&imap_login, &facts, TLS_GREETING, "C: a LOGIN {99999999999999999999}", "S: * BYE this command is too long...", "=CLOSE");
+	LOGIN_PLAY(&imap_login, &facts, TLS_GREETING,
+		"C: a LOGIN {16384}", "S: a NO [LIMIT] before the login...",  /* no leave to send it */
+		"C: a LOGIN {99999999999999999999}", "S: a NO [LIMIT] ...",
+		"C: a NOOP", "S: a OK done",
+		"C: a LOGIN {99999999999999999999+}", "S: * BYE this command is too long...", "=CLOSE");
 	facts.mistakes_max = 3;
 	LOGIN_PLAY(&imap_login, &facts, TLS_GREETING,
 		"C: GET / HTTP/1.1", "S: GET BAD unknown command...",
 		"C: Host: x", "S: Host: BAD unknown command...",
 		"C: Accept: *", "S: Accept: BAD unknown...", "S: * BYE too many commands...", "=CLOSE");
+}
+
+/* What a client says, as the gate gives it: one line more at a time, or a full buffer. */
+static struct buf told(struct str said, enum login_want ends)
+{
+	struct login_facts facts = login_tls;
+	struct login *l = login_new(&imap_login, &facts);
+	struct buf out = BUF(LOGIN_OUTPUT_MAX), in = BUF(LOGIN_INPUT_MAX);
+	enum login_want want = LOGIN_INPUT;
+	size_t tried = 0, used;
+
+	while (want == LOGIN_INPUT) {
+		struct str more = str_sub(said, 0, LOGIN_INPUT_MAX - in.n);
+		buf_add(&in, more);
+		said = str_from(said, more.n);
+		ptrdiff_t line = str_chr(str_from(buf_str(&in), tried), '\n');
+		size_t n = line >= 0 ? tried + (size_t)line + 1 : in.n;
+		if (n == tried || (line < 0 && n < LOGIN_INPUT_MAX))
+			break;
+		want = login_input(l, str_sub(buf_str(&in), 0, n), &used, &out);
+		tried = used ? 0 : n;
+		buf_drop_front(&in, used);
+	}
+	EXPECT_INT(want, ends);
+	EXPECT(want != LOGIN_INPUT || (in.n == 0 && said.n == 0));
+	login_free(l);
+	buf_free(&in);
+	return out;
+}
+
+static void put_long(struct buf *b, const char *begin, size_t n, const char *end)
+{
+	buf_add_cstr(b, begin);
+	for (size_t i = 0; i < n; i++)
+		buf_add_char(b, 'x');
+	buf_add_cstr(b, end);
+}
+
+/* 30 fields of 30 bytes, with values of 1024 bytes (RFC 2971 §3.3): in quotes; in literals, at once or with leave */
+static void put_long_id(struct buf *b, const char *begin, const char *end)
+{
+	buf_add_cstr(b, "a ID (");
+	for (int i = 0; i < 30; i++) {
+		buf_printf(b, "%s\"%030d\" ", i > 0 ? " " : "", i);
+		put_long(b, begin, 1024, end);
+	}
+	buf_add_cstr(b, ")\r\n");
+}
+
+TEST(longer_than_the_buffer)
+{
+	static const struct { const char *begin; size_t n; const char *end, *answer; enum login_want want; } cases[] = {
+		{ "a ID (\"name\" \"", 20000, "\")\r\n", "* ID (\"name\" \"facteur\")\r\na OK pleased to meet you\r\nb OK done\r\n", LOGIN_INPUT },
+		{ "a ID (\"name\" {20000+}\r\n", 20000, ")\r\n", "* ID (\"name\" \"facteur\")\r\na OK pleased to meet you\r\nb OK done\r\n", LOGIN_INPUT },
+		{ "a ID (\"name\" {20000}\r\n", 20000, ")\r\n", "+ send the literal\r\n* ID (\"name\" \"facteur\")\r\na OK pleased to meet you\r\nb OK done\r\n", LOGIN_INPUT },
+		{ "a LOGIN ", 16400, " secret\r\n", "a NO [LIMIT] before the login a command is at most 16384 bytes long\r\nb OK done\r\n", LOGIN_INPUT },
+		{ "a LOGIN ", 16384 - 8, " {5+}\r\nalice\r\n", "a NO [LIMIT] before the login a command is at most 16384 bytes long\r\nb OK done\r\n", LOGIN_INPUT },
+		{ "a LOGIN {16384+}\r\n", 16384, " {5}\r\n", "a NO [LIMIT] before the login a command is at most 16384 bytes long\r\nb OK done\r\n", LOGIN_INPUT },
+		{ "a SELECT ", 30000, "\r\n", "a NO [LIMIT] before the login a command is at most 16384 bytes long\r\nb OK done\r\n", LOGIN_INPUT },
+		{ "", 30000, "\r\n", "* NO [LIMIT] before the login a command is at most 16384 bytes long\r\nb OK done\r\n", LOGIN_INPUT },
+		{ "a ID (\"name\" \"", 70000, "\")\r\n", "* BYE this command is too long for the time before the login\r\n", LOGIN_CLOSE },
+		{ "a ID (\"name\" {70000}\r\n", 0, "", "* BYE this command is too long for the time before the login\r\n", LOGIN_CLOSE },
+		{ "a ID (\"name\" {70000+}\r\n", 0, "", "* BYE this command is too long for the time before the login\r\n", LOGIN_CLOSE },
+	};
+
+	EACH(cases, c) {
+		struct buf said = BUF(100000);
+		put_long(&said, c->begin, c->n, c->end);
+		if (c->want == LOGIN_INPUT)
+			buf_add_cstr(&said, "b NOOP\r\n");
+		struct buf out = told(buf_str(&said), c->want);
+		EXPECT_STR(buf_str(&out), c->answer);
+		buf_free(&said);
+		buf_free(&out);
+	}
+}
+
+TEST(id_as_long_as_it_may_be)  /* RFC 2971 §3.3 */
+{
+	static const char *const quotes[][2] = { { "\"", "\"" }, { "{1024+}\r\n", "" }, { "{1024}\r\n", "" } };
+
+	EACH(quotes, q) {
+		struct buf said = BUF(100000);
+		put_long_id(&said, (*q)[0], (*q)[1]);
+		buf_add_cstr(&said, "b NOOP\r\n");
+		struct buf out = told(buf_str(&said), LOGIN_INPUT);
+		EXPECT(str_ends(buf_str(&out), STR("* ID (\"name\" \"facteur\")\r\na OK pleased to meet you\r\nb OK done\r\n")));
+		buf_free(&said);
+		buf_free(&out);
+	}
 }
