@@ -2,6 +2,7 @@
  * against what a client would know. After each round the account is closed (or not: the process "dies") and opened
  * again. */
 #include "base/test.h"
+#include "store/metadata.h"
 #include "store/rights.h"
 #include "store/view.h"
 #include <stdlib.h>
@@ -38,7 +39,7 @@ struct world {
 	struct view     *v;
 	struct model_box box[BOXES];
 	struct client    client[SESSIONS];
-	uint64_t         modseq;
+	uint64_t         modseq, highest[BOXES];   /* HIGHESTMODSEQ that somebody was told */
 	unsigned         seed;
 };
 
@@ -111,6 +112,14 @@ static void do_share(struct world *w)
 	EXPECT_OK(acl_write(w->v, b->mailbox_id, how, &line));
 	expect_modseq_grew(w, *model != before);
 	check_rights(w);
+}
+
+static void do_note(struct world *w)
+{
+	const struct metadata note = { STR("/private/comment"), str_make("0123456789", pick(w, 10)), 0 };
+
+	EXPECT_OK(metadata_write(w->v, w->box[pick(w, BOXES)].mailbox_id, 0, &note, 1));
+	expect_modseq_grew(w, true);
 }
 
 static void do_append(struct world *w, struct arena *a)
@@ -347,6 +356,8 @@ static void check_counters(struct world *w, struct arena *a)
 		EXPECT_INT(m.deleted, deleted);
 		EXPECT_INT(m.size, size);
 		EXPECT_INT(m.uidnext, b->uidnext);
+		EXPECT(m.highestmodseq >= w->highest[i] && m.highestmodseq <= view_modseq(w->v));
+		w->highest[i] = m.highestmodseq;
 		messages += count;
 	}
 	view_quota(w->v, &quota);
@@ -391,6 +402,8 @@ static void step(struct world *w)
 	case 9:
 		if (pick(w, 4) == 0)  /* each waits for the disk */
 			do_share(w);
+		else
+			do_note(w);
 		break;
 	default:
 		client_looks(w, &w->client[pick(w, SESSIONS)], &a);
@@ -410,13 +423,41 @@ static void open_world(struct world *w)
 	w->modseq = view_modseq(w->v);
 }
 
-static void close_world(struct world *w)
+/* Cleanly, or as if the process died. */
+static void close_world(struct world *w, bool dies)
 {
 	for (int i = 0; i < SESSIONS; i++) {
 		selected_close(w->client[i].s);
 		w->client[i].s = NULL;
 	}
-	view_close(w->v);
+	if (dies)
+		view_close_unclean(w->v);
+	else
+		EXPECT_OK(view_close(w->v));
+}
+
+/* What the database says of each message. */
+static void check_messages(struct world *w)
+{
+	struct message_row rows[MESSAGES_MAX];
+
+	for (int i = 0; i < BOXES; i++) {
+		struct selected *s;
+		uint32_t next = 0;
+		EXPECT_OK(selected_open(w->v, w->box[i].mailbox_id, NULL, &s));
+		size_t n = selected_rows(s, NULL, 0, &next, rows, COUNT_OF(rows)), at = 0;
+		for (size_t k = 0; k < w->box[i].n; k++) {
+			const struct model_message *m = &w->box[i].m[k];
+			if (m->is_gone)
+				continue;
+			EXPECT(at < n);
+			EXPECT_INT(rows[at].uid, m->uid);
+			EXPECT_INT(rows[at].flags, m->flags);
+			EXPECT_INT(rows[at++].modseq, m->modseq);
+		}
+		EXPECT_INT(at, n);
+		selected_close(s);
+	}
 }
 
 TEST(random_operations_agree_with_a_model)
@@ -439,11 +480,12 @@ TEST(random_operations_agree_with_a_model)
 		for (int i = 0; i < STEPS; i++)
 			step(w);
 		check_counters(w, &a);
-		close_world(w);
+		close_world(w, pick(w, 2));
 		open_world(w);
 		check_counters(w, &a);
+		check_messages(w);
 		check_rights(w);
 	}
-	close_world(w);
+	close_world(w, false);
 	test_dir_remove(w->dir);
 }
