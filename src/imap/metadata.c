@@ -10,6 +10,8 @@
 #include <stdlib.h>
 
 enum { DEPTH_ALL = 2 };
+/* What a guest may see of one mailbox, all asked for: what is shared, his own; a value of up to 1000 bytes is quoted, and may get as many \. */
+enum { LINE_MAX_BYTES = METADATA_TOTAL_MAX + METADATA_GUEST_MAX + 2 * METADATA_ENTRIES_MAX * 1400 };
 
 struct imap_metadata {
 	struct str entries[METADATA_ENTRIES_MAX];
@@ -48,6 +50,14 @@ static struct str parse_entry(struct imap_cmd *c)
 	return name;
 }
 
+static bool has_entry(const struct imap_metadata *w, struct str entry)
+{
+	for (size_t i = 0; i < w->n; i++)
+		if (str_eq(w->entries[i], entry))
+			return true;
+	return false;
+}
+
 /* entries = entry / "(" entry *(SP entry) ")" */
 static void parse_entries(struct imap_cmd *c, struct imap_metadata *w)
 {
@@ -59,7 +69,8 @@ static void parse_entries(struct imap_cmd *c, struct imap_metadata *w)
 		struct str entry = parse_entry(c);
 		if (c->args.failed)
 			return;
-		w->entries[w->n++] = entry;
+		if (!has_entry(w, entry))
+			w->entries[w->n++] = entry;
 	} while (is_list && scan_take(&c->args, ' '));
 	if (is_list)
 		scan_need(&c->args, ')');
@@ -144,21 +155,26 @@ static void add_special_use(struct imap_session *s, const struct mailbox *m, str
 	(*n)++;
 }
 
-/* "* METADATA mailbox (entry value …)"; an entry that was asked for by name and is not there is NIL. m NULL: the account. */
+/* "* METADATA mailbox (entry value …)", each entry once, also where it lies below two that were asked for; one that was asked for by name and is not there
+ * is NIL. m NULL: the account. */
 static void put_metadata(struct imap_session *s, const struct mailbox *m, struct imap_metadata *w, struct metadata *all, size_t n)
 {
 	CLEANUP(arena_free) struct arena a = { 0 };
-	CLEANUP(buf_free) struct buf line = BUF(METADATA_TOTAL_MAX + METADATA_ENTRIES_MAX * 400);
+	CLEANUP(buf_free) struct buf line = BUF(LINE_MAX_BYTES);
 	bool is_utf8 = imap_names_utf8(s->tongue);
 	size_t count = 0;
 
 	add_special_use(s, m, &a, &all, &n);
+	bool *is_told = arena_array(&a, n + 1, sizeof *is_told);
 	for (size_t i = 0; i < w->n; i++) {
 		bool is_there = false;
 		for (size_t k = 0; k < n; k++) {
 			if (!is_wanted(all[k].entry, w->entries[i], w->depth))
 				continue;
 			is_there |= str_eq(all[k].entry, w->entries[i]);
+			if (is_told[k])
+				continue;
+			is_told[k] = true;
 			if (all[k].value.n > w->max_size) {
 				w->longest = all[k].value.n > w->longest ? all[k].value.n : w->longest;
 				continue;
