@@ -27,10 +27,8 @@ void imap_put_capabilities(struct buf *b, uint64_t append_limit, uint32_t messag
 	for (size_t i = 0; i < COUNT_OF(words); i++)
 		if (words[i] != NULL)
 			put_word(b, words[i]);
-	if (!is_compressed) {
+	if (!is_compressed)
 		put_word(b, "COMPRESS=DEFLATE");
-		put_word(b, "UNAUTHENTICATE");
-	}
 	buf_printf(b, " APPENDLIMIT=%llu", (unsigned long long)append_limit);
 	if (message_limit > 0)
 		buf_printf(b, " MESSAGELIMIT=%u", message_limit);
@@ -150,16 +148,13 @@ struct imap_reply imap_compress(struct imap_session *s, struct imap_cmd *c)
 	return r;
 }
 
-/* UNAUTHENTICATE: all of the session's state ends here, the gate begins anew. Where the client ends its compressed bytes could not be told
- * from where they are read, so it is not offered then.                                                 RFC 8437 §3 */
+/* UNAUTHENTICATE: all of the session's state ends here, the gate begins anew, and there ends compression (net/relay.c).        RFC 8437 §3 */
 struct imap_reply imap_unauthenticate(struct imap_session *s, struct imap_cmd *c)
 {
 	struct imap_reply r;
 
 	if (!imap_arg_end(c))
 		return imap_bad(c, "");
-	if (session_info(s->s)->is_compressed)
-		return imap_bad(c, "it before COMPRESS; now LOGOUT, and connect again");
 	r = imap_ok(c, "the login is given up");
 	r.gives_up = true;
 	return r;

@@ -8,21 +8,28 @@
  *     for the short answers of a session that wakes up.
  *   - Theirs: the client goes on with its own compressor and may refer to the last 32 kB it has sent. All of it is
  *     kept; a client that waits has mostly sent a few commands. Where it stopped inside a block the decompressor stays
- *     as it is. */
+ *     as it is.
+ *
+ * A client may stop compressing (UNAUTHENTICATE, RFC 8437 §4.1), and what it sends behind that goes through the decompressor before anybody
+ * has understood it: nonsense comes out, or an error. So the input since the last place where it could have stopped is kept: each flush ends with an
+ * empty stored block, four bytes 00 00 ff ff, and input is taken in steps that end there. */
 #include "net/deflate.h"
 #include "base/mem.h"
 #include <assert.h>
 #include <zlib.h>
 
-enum { WINDOW_BITS = 14, MEMORY_LEVEL = 7, LEVEL = 3, OUR_DICTIONARY = 2048, THEIR_DICTIONARY = 32768, PIECE = 16384 };
+enum { WINDOW_BITS = 14, MEMORY_LEVEL = 7, LEVEL = 3, OUR_DICTIONARY = 2048, THEIR_DICTIONARY = 32768, PIECE = 16384, FED_MAX = PIECE * 2 };
 
 struct deflate {
 	z_stream  *out, *in;         /* NULL: parked */
 	char      *out_dictionary, *in_dictionary;
 	unsigned   out_dictionary_n, in_dictionary_n;
-	struct buf fed;              /* compressed input that waits: fed.p + fed_at … */
+	struct buf fed;              /* their input: what is kept, and from fed_at on what waits */
 	size_t     fed_at;
 	bool       may_have_more;    /* the last output filled its room */
+	bool       has_mark;         /* at fed.p + mark_at the client could have stopped … */
+	size_t     mark_at;
+	uint64_t   given, mark;      /* … when it had said so much of all that was given */
 };
 
 static void *take_memory(UNUSED void *context, unsigned count, unsigned size) { return mem_array(count, size); }
@@ -32,7 +39,8 @@ struct deflate *deflate_new(void)
 {
 	struct deflate *d = MEM_NEW(struct deflate);
 
-	d->fed = BUF(PIECE * 2);
+	d->fed = BUF(FED_MAX);
+	d->has_mark = true;
 	return d;
 }
 
@@ -129,36 +137,90 @@ static void begin_in(struct deflate *d)
 
 bool deflate_has_input(const struct deflate *d) { return d->fed_at < d->fed.n || d->may_have_more; }
 
+static void forget(struct deflate *d)
+{
+	buf_free(&d->fed);
+	d->fed_at = d->mark_at = 0;
+	d->has_mark = false;
+}
+
 void deflate_feed(struct deflate *d, struct str bytes)
 {
-	assert(!deflate_has_input(d) && bytes.n <= PIECE * 2);
-	d->fed_at = 0;
-	buf_reset(&d->fed);
+	assert(!deflate_has_input(d) && bytes.n <= FED_MAX);
+	buf_drop_front(&d->fed, d->mark_at);
+	d->fed_at -= d->mark_at;
+	d->mark_at = 0;
+	if (d->fed.n + bytes.n > FED_MAX)
+		forget(d);
 	buf_add(&d->fed, bytes);
 }
 
-enum err deflate_get(struct deflate *d, char *room, size_t n, size_t *got)
+/* Between two blocks and on a byte boundary: zlib says so in data_type (inflate() in zlib.h). */
+static bool is_between_blocks(const z_stream *z)
 {
-	*got = 0;
-	if (!deflate_has_input(d))
-		return ERR_AGAIN;
-	if (d->in == NULL)
-		begin_in(d);
-	d->in->next_in = (z_const Bytef *)(d->fed.p + d->fed_at);
-	d->in->avail_in = (uInt)(d->fed.n - d->fed_at);
-	d->in->next_out = (Bytef *)room;
-	d->in->avail_out = (uInt)n;
-	int r = inflate(d->in, Z_SYNC_FLUSH);
-	d->fed_at = d->fed.n - d->in->avail_in;
-	*got = n - d->in->avail_out;
-	d->may_have_more = d->in->avail_out == 0;
+	return (z->data_type & 128) && !(z->data_type & 64) && (z->data_type & 7) == 0;
+}
+
+/* Up to where input is taken in one step: perhaps a flush ends there. */
+static size_t step_end(const struct deflate *d)
+{
+	size_t from = d->fed_at > 3 ? d->fed_at - 3 : 0;
+	ptrdiff_t at = str_find(str_from(buf_str(&d->fed), from), STR("\0\0\xff\xff"));
+
+	return at < 0 ? d->fed.n : from + (size_t)at + 4;
+}
+
+static void set_mark(struct deflate *d)
+{
 	if (d->fed_at == d->fed.n) {
 		buf_free(&d->fed);
 		d->fed_at = 0;
 	}
+	d->has_mark = true;
+	d->mark_at = d->fed_at;
+	d->mark = d->given;
+}
+
+static int inflate_step(struct deflate *d, char *room, size_t n, size_t *got)
+{
+	size_t end = step_end(d);
+
+	d->in->next_in = (z_const Bytef *)(d->fed.p + d->fed_at);
+	d->in->avail_in = (uInt)(end - d->fed_at);
+	d->in->next_out = (Bytef *)room;
+	d->in->avail_out = (uInt)n;
+	int r = inflate(d->in, Z_SYNC_FLUSH);
+	d->fed_at = end - d->in->avail_in;
+	*got = n - d->in->avail_out;
+	d->given += *got;
+	d->may_have_more = d->in->avail_out == 0;
+	if (r == Z_STREAM_END || (r == Z_OK && d->fed_at == end && is_between_blocks(d->in)))
+		set_mark(d);
+	return r;
+}
+
+enum err deflate_get(struct deflate *d, char *room, size_t n, size_t *got)
+{
+	int r = Z_OK;
+
+	*got = 0;
+	if (d->in == NULL && deflate_has_input(d))
+		begin_in(d);
+	while (*got == 0 && r == Z_OK && deflate_has_input(d))
+		r = inflate_step(d, room, n, got);
 	if (*got)
 		return ERR_OK;
 	return r == Z_OK || r == Z_BUF_ERROR ? ERR_AGAIN : r == Z_STREAM_END ? ERR_CLOSED : ERR_INVALID;
+}
+
+bool deflate_stopped(const struct deflate *d, size_t n, struct str *raw)
+{
+	if (d->has_mark && d->given - d->mark == n) {
+		*raw = str_from(buf_str(&d->fed), d->mark_at);
+		return true;
+	}
+	*raw = STR_NONE;  /* a client that waits for the answer need not have flushed all that its compressor had to say */
+	return n == 0 && !deflate_has_input(d);
 }
 
 /* ---- parking */
@@ -174,12 +236,6 @@ static void park_out(struct deflate *d)
 	d->out_dictionary = mem_alloc(d->out_dictionary_n);
 	memcpy(d->out_dictionary, window + n - d->out_dictionary_n, d->out_dictionary_n);
 	end_out(d);
-}
-
-/* Between two blocks and on a byte boundary: zlib says so in data_type (inflate() in zlib.h). */
-static bool is_between_blocks(const z_stream *z)
-{
-	return (z->data_type & 128) && !(z->data_type & 64) && (z->data_type & 7) == 0;
 }
 
 static void park_in(struct deflate *d)
@@ -199,4 +255,6 @@ void deflate_park(struct deflate *d)
 {
 	park_out(d);
 	park_in(d);
+	if (d->fed.n > 0 && !deflate_has_input(d))
+		forget(d);
 }

@@ -164,3 +164,74 @@ TEST(hostile_input)
 	EXPECT_ERR(e, ERR_INVALID);
 	deflate_free(d);
 }
+
+/* The client stops compressing behind "u UNAUTHENTICATE" and goes on in plain text (RFC 8437 §4.1). */
+TEST(the_client_stops)
+{
+	static const struct { int flush; const char *behind; size_t step; bool is_known; } cases[] = {
+		{ Z_SYNC_FLUSH, "", 1000, true }, { Z_FULL_FLUSH, "", 1000, true }, { Z_FINISH, "", 1000, true }, { Z_PARTIAL_FLUSH, "", 1000, true },
+		{ Z_SYNC_FLUSH, "a2 AUTHENTICATE PLAIN AGFsaWNl\r\n", 1000, true }, { Z_FINISH, "a2 AUTHENTICATE PLAIN AGFsaWNl\r\n", 1000, true },
+		{ Z_SYNC_FLUSH, "B2 LOGIN bob secret\r\nc2 NOOP\r\n", 1, true }, { Z_FINISH, "c2 NOOP\r\n", 1, true },
+		{ Z_PARTIAL_FLUSH, "B2 LOGIN bob secret\r\nc2 NOOP\r\n", 1000, false },
+	};
+
+	EACH(cases, k)
+		for (size_t piece = 1; piece < 200; piece += piece < 12 ? 1 : 17) {
+			struct client c;
+			struct deflate *d = deflate_new();
+			CLEANUP(buf_free) struct buf wire = BUF(1000), plain = BUF(100000);
+			char room[1000];
+			size_t got;
+			struct str raw;
+			enum err e = ERR_AGAIN;
+
+			client_begin(&c);
+			buf_add(&wire, client_puts(&c, STR("a CAPABILITY\r\n"), room, sizeof(room), Z_SYNC_FLUSH));
+			buf_add(&wire, client_puts(&c, STR("b NOOP\r\nu UNAUTHENTICATE\r\n"), room, sizeof(room), k->flush));
+			buf_add_cstr(&wire, k->behind);
+			for (struct str rest = buf_str(&wire); rest.n > 0 && e == ERR_AGAIN; rest = str_from(rest, piece)) {
+				deflate_feed(d, str_sub(rest, 0, piece));
+				while ((e = deflate_get(d, room, k->step, &got)) == ERR_OK)
+					buf_add_bytes(&plain, room, got);
+				if (e != ERR_AGAIN && rest.n > piece) {  /* nobody reads on; what is left comes as it is */
+					EXPECT(deflate_stopped(d, plain.n - 40, &raw) == k->is_known);
+					EXPECT(!k->is_known || str_starts(str_of(k->behind), raw));
+				}
+			}
+			EXPECT(str_starts(buf_str(&plain), STR("a CAPABILITY\r\nb NOOP\r\nu UNAUTHENTICATE\r\n")));
+			EXPECT(deflate_stopped(d, plain.n - 40, &raw) == k->is_known);
+			EXPECT(!k->is_known || str_starts(str_of(k->behind), raw));
+			EXPECT(!k->is_known || raw.n > 0 || k->behind[0] == 0 || e != ERR_AGAIN);
+			EXPECT(!deflate_stopped(d, plain.n - 10, &raw));   /* in the middle of something */
+			deflate_free(d);
+			client_end(&c);
+		}
+}
+
+/* What is kept for that is bounded, and nothing is lost of a client that says much and flushes once. */
+TEST(much_without_a_flush)
+{
+	struct client c;
+	struct deflate *d = deflate_new();
+	static char noise[100000], wire[120000], room[16384];
+	CLEANUP(buf_free) struct buf plain = BUF(200000);
+	struct str rest, raw;
+	size_t got;
+
+	client_begin(&c);
+	random_bytes(noise, sizeof(noise));
+	for (int turn = 0; turn < 2; turn++) {
+		rest = client_puts(&c, str_make(noise, sizeof(noise)), wire, sizeof(wire), Z_SYNC_FLUSH);
+		for (; rest.n > 0; rest = str_from(rest, 16384)) {
+			deflate_feed(d, str_sub(rest, 0, 16384));
+			while (deflate_get(d, room, sizeof(room), &got) == ERR_OK)
+				buf_add_bytes(&plain, room, got);
+			deflate_park(d);
+		}
+		EXPECT(deflate_stopped(d, 0, &raw) && raw.n == 0);
+	}
+	EXPECT_INT(plain.n, 2 * sizeof(noise));
+	EXPECT(memcmp(plain.p, noise, sizeof(noise)) == 0 && memcmp(plain.p + sizeof(noise), noise, sizeof(noise)) == 0);
+	deflate_free(d);
+	client_end(&c);
+}

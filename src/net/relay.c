@@ -137,6 +137,30 @@ static bool agrees_to_park(const struct relay *r, struct str offer)
 	return has_all(r, offer) && !r->is_eof && !stream_has_input(r->stream);
 }
 
+/* The client gives up its login; with it ends compression, both ways, and what the cell has not understood is raw input (RFC 8437 §4.1).
+ * The relay ends. */
+static void give_up(struct relay *r, struct str offer)
+{
+	CLEANUP(buf_free) struct buf raw = BUF(FRAME_MAX), plain = BUF(2 * FRAME_MAX);
+	struct scan s = scan_of(offer);
+	uint64_t sent = get_u64(&s);
+	struct str rest = get_str(&s, FRAME_MAX);
+
+	if (r->stream->deflate == NULL) {
+		end(r, RELAY_UNAUTH, offer);
+	} else if (!get_end(&s)) {
+		log_error("malformed UNAUTH from cell");
+		end(r, RELAY_CELL_GONE, STR(""));
+	} else if (!stream_decompress(r->stream, rest.n, &raw)) {
+		log_info("client has sent something behind UNAUTHENTICATE, and where its compression ended cannot be told");
+		end(r, RELAY_CLIENT_GONE, STR(""));
+	} else {
+		put_u64(&plain, sent);
+		put_str(&plain, buf_str(&raw));
+		end(r, RELAY_UNAUTH, buf_str(&plain));
+	}
+}
+
 /* False: the relay has ended (and may be gone). */
 static bool take_frame(struct relay *r, enum frame type, struct str bytes)
 {
@@ -180,8 +204,8 @@ static bool take_frame(struct relay *r, enum frame type, struct str bytes)
 	case FRAME_UNAUTH:
 		if (!has_all(r, bytes))
 			return true;
-		how = RELAY_UNAUTH;
-		break;
+		give_up(r, bytes);
+		return false;
 	case FRAME_REFUSED:
 		how = RELAY_REFUSED;
 		break;

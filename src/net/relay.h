@@ -13,7 +13,7 @@
 enum relay_end {
 	RELAY_PARKED = 1,   /* the cell offered a record and every byte of the client is in it: bytes is the body of FRAME_PARK */
 	RELAY_LOGOUT,       /* all is sent; close the connection */
-	RELAY_UNAUTH,       /* all is sent; back to the login phase: bytes is the body of FRAME_UNAUTH */
+	RELAY_UNAUTH,       /* all is sent; back to the login phase, without compression: bytes is the body of FRAME_UNAUTH */
 	RELAY_REFUSED,      /* bytes is the body of FRAME_REFUSED */
 	RELAY_CELL_GONE,    /* without a word */
 	RELAY_CLIENT_GONE,

@@ -93,6 +93,14 @@ static enum frame cell_gets(struct fixture *f, char *room, struct str *bytes)
 
 static void cell_says(struct fixture *f, enum frame type, const char *text) { EXPECT_OK(frame_send(f->cell, type, str_of(text), 0)); }
 
+static void cell_gives_back(struct fixture *f, uint64_t bytes_in, struct str rest)
+{
+	CLEANUP(buf_free) struct buf b = BUF(200);
+	put_u64(&b, bytes_in);
+	put_str(&b, rest);
+	EXPECT_OK(frame_send(f->cell, FRAME_UNAUTH, buf_str(&b), 0));
+}
+
 static void cell_offers_park(struct fixture *f, uint64_t bytes_in)
 {
 	CLEANUP(buf_free) struct buf b = BUF(100);
@@ -337,6 +345,53 @@ TEST(compress_begins_between_two_frames)
 	}
 	EXPECT_INT(got, sizeof(zeros));
 	end(&f);
+}
+
+/* UNAUTHENTICATE ends compression; what the client has sent behind it in plain text is for the login phase (RFC 8437 §4.1). */
+TEST(who_gives_up_stops_compressing)
+{
+	static const struct { int flush; const char *behind, *garbled; enum relay_end how; } cases[] = {
+		{ Z_SYNC_FLUSH, "", "", RELAY_UNAUTH }, { Z_FINISH, "", "", RELAY_UNAUTH },
+		{ Z_SYNC_FLUSH, "a2 NOOP\r\n", "", RELAY_UNAUTH }, { Z_FINISH, "a2 NOOP\r\n", "", RELAY_UNAUTH },
+		{ Z_PARTIAL_FLUSH, "a2 NOOP\r\n", "", RELAY_CLIENT_GONE },
+		{ Z_SYNC_FLUSH, "", "u", RELAY_CLIENT_GONE },  /* the cell speaks of bytes that were never there */
+	};
+
+	EACH(cases, c) {
+		struct fixture f;
+		char room[FRAME_MAX];
+		struct str bytes;
+		z_stream out = { 0 };
+
+		begin(&f, false);
+		cell_says(&f, FRAME_COMPRESS, "c OK\r\n");
+		turn(&f);
+		hears(f.client, room, sizeof(room));
+		deflateInit2(&out, 9, Z_DEFLATED, -15, 9, Z_DEFAULT_STRATEGY);
+		out.next_in = (Bytef *)(uintptr_t)"u UNAUTHENTICATE\r\n";
+		out.avail_in = 18;
+		out.next_out = (Bytef *)room;
+		out.avail_out = sizeof(room);
+		deflate(&out, c->flush);
+		size_t n = sizeof(room) - out.avail_out;
+		memcpy(room + n, c->behind, strlen(c->behind));
+		n += strlen(c->behind);
+		assert_int_equal(write(f.client, room, n), (ssize_t)n);
+		deflateEnd(&out);
+		turn(&f);
+		EXPECT_INT(cell_gets(&f, room, &bytes), FRAME_DATA);
+		EXPECT(str_starts(bytes, STR("u UNAUTHENTICATE\r\n")));
+		cell_gives_back(&f, bytes.n, c->garbled[0] ? str_of(c->garbled) : str_from(bytes, 18));
+		turn(&f);
+		EXPECT_INT(f.how, c->how);
+		if (c->how == RELAY_UNAUTH) {
+			struct scan s = scan_of(str_make(f.said, f.said_n));
+			get_u64(&s);
+			EXPECT_STR(get_str(&s, 100), c->behind);
+			EXPECT(get_end(&s) && f.relay.stream->deflate == NULL);
+		}
+		end(&f);
+	}
 }
 
 TEST(unexpected_frame_ends_it)

@@ -83,6 +83,18 @@ void stream_compress(struct stream *st)
 	st->deflated = BUF(deflate_bound(PIECE) * 2);
 }
 
+bool stream_decompress(struct stream *st, size_t n, struct buf *raw)
+{
+	struct str rest;
+
+	if (!deflate_stopped(st->deflate, n, &rest))
+		return false;
+	buf_add(raw, rest);
+	deflate_free(st->deflate);
+	st->deflate = NULL;
+	return !raw->failed;
+}
+
 static enum err inflated_read(struct stream *st, char *room, size_t n, size_t *got)
 {
 	char raw[PIECE];

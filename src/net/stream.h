@@ -25,6 +25,9 @@ enum err stream_handshake(struct stream *st) MUST_CHECK;
 enum err stream_read(struct stream *st, char *room, size_t n, size_t *got) MUST_CHECK;
 /* From here on compressed both ways (RFC 4978). Everything written before must be flushed. */
 void stream_compress(struct stream *st);
+/* From here on as it is, both ways: the client has stopped compressing n bytes before the last one that stream_read() gave, and what it has sent since
+ * is added to raw. Everything written before must be flushed. False: where that was cannot be told (net/deflate.h), or raw has no room. */
+bool stream_decompress(struct stream *st, size_t n, struct buf *raw) MUST_CHECK;
 /* *taken > 0 bytes; ERR_AGAIN; ERR_CLOSED. With compression the last of them may still wait: stream_flush(). */
 enum err stream_write(struct stream *st, struct str bytes, size_t *taken) MUST_CHECK;
 bool stream_is_flushed(const struct stream *st);

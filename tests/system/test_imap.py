@@ -1,6 +1,7 @@
 """IMAP with two devices on one account, over real TLS."""
 import glob
 import imaplib
+import itertools
 import os
 import re
 import signal
@@ -275,6 +276,32 @@ def test_unauthenticate(server):
     ok(c, "UNAUTHENTICATE")
     expect(c.command("w SELECT INBOX", "w ")[-1].startswith("w BAD this command comes after the login"), "nobody is logged in")
     ok(c, "LOGOUT")
+    c.close()
+
+
+def test_unauthenticate_compressed(server):
+    """Compression ends with the login, both ways, also for who goes on at once, and each time it can begin anew (RFC 8437 §4.1)."""
+    import zlib
+    bob = server.passwords["bob@example.test"]
+    c = login(server)
+    for turn, (flush, waits) in enumerate(itertools.product((zlib.Z_SYNC_FLUSH, zlib.Z_FINISH, zlib.Z_SYNC_FLUSH), (True, False))):
+        expect(c.command("z COMPRESS DEFLATE", "z ")[-1].startswith("z OK"), f"turn {turn}: COMPRESS")
+        out, inn, text = zlib.compressobj(wbits=-15), zlib.decompressobj(wbits=-15), b""
+        last = f'v LOGIN bob@example.test "{bob}"\r\n'.encode()
+        commands = out.compress(b"x CAPABILITY\r\nu UNAUTHENTICATE\r\n") + out.flush(flush)
+        c.sock.sendall(commands if waits else commands + last)
+        raw = b""
+        while b"\r\nu OK the login is given up\r\n" not in text:
+            raw += c.sock.recv(65536)
+            while b"\0\0\xff\xff" in raw and b"\r\nu OK" not in text:
+                end = raw.index(b"\0\0\xff\xff") + 4
+                text += inn.decompress(raw[:end])
+                raw = raw[end:]
+        c.buffer += raw
+        expect(b" UNAUTHENTICATE" in text and b"COMPRESS=DEFLATE" not in text, f"turn {turn}: {text}")
+        if waits:
+            c.sock.sendall(last)
+        expect(c.until("v ")[-1].startswith("v OK [CAPABILITY"), f"turn {turn}: logged in anew, in plain text")
     c.close()
 
 
