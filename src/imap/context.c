@@ -118,6 +118,10 @@ void context_begin(struct imap_session *s, struct imap_cmd *c, const struct sear
 {
 	struct imap_context *x;
 
+	if (session_guest(s->s) != 0) {  /* it could not be parked, and his own cell hears only of parked ones: IDLE would tell him nothing at all */
+		context_refuse(s, c, "results in mailboxes of others are not kept up to date");
+		return;
+	}
 	if (count(s) == CONTEXTS_MAX) {
 		context_refuse(s, c, "so many results are kept up to date already; CANCELUPDATE one of them");
 		return;

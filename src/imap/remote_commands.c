@@ -127,7 +127,7 @@ static void wait_on(struct imap_remote *r)
 	imap_remote_rest(r);
 }
 
-/* All that is new, up to the moment when it waits there again. ERR_AGAIN: told; or it cannot wait now, because results of a search are kept up to date
+/* All that is new, up to the moment when it waits there again. ERR_AGAIN: told; or it cannot wait now, because a result in many pieces is saved
  * there, and tells with the next command. */
 static enum err hear_all(struct imap_remote *r)
 {

@@ -227,6 +227,7 @@ def test_news_while_parked(server):
     """He waits in IDLE, the cell of the owner is let go, and a new message wakes him all the same."""
     bob = login(server, BOB)
     bob.command(f'1 select "{HERS}/Team"', "1 OK")
+    said(bob.command("1a search return (update count) all", "1a OK"), 'NO [NOUPDATE "1a"]')  # it would keep him from being parked, and hearing anything
     bob.send("2 idle\r\n")
     bob.until("+")
     parked(server, 1)
