@@ -186,6 +186,25 @@ static struct search_key *parse_keys(struct parsing *p)
 	return all;
 }
 
+/* Behind "OR" SP: search-key SP search-key. Those that are OR themselves are of the same list: programs write a hundred alternatives as OR a OR b OR c d, or
+ * as OR OR OR a b c d, which are not a hundred keys inside each other. */
+static void parse_or(struct parsing *p, struct search_key *key)
+{
+	struct search_key **end = &key->child;
+
+	for (size_t missing = 2; missing > 0 && !p->c->args.failed;) {
+		if (imap_word(&p->c->args, "OR")) {
+			missing++;
+		} else {
+			*end = parse_key(p);
+			end = &(*end)->next;
+			missing--;
+		}
+		if (missing > 0)
+			imap_sp(&p->c->args);
+	}
+}
+
 static void parse_by_word(struct parsing *p, struct search_key *key)
 {
 	struct imap_cmd *c = p->c;
@@ -199,9 +218,7 @@ static void parse_by_word(struct parsing *p, struct search_key *key)
 	if (imap_word(&c->args, "OR")) {
 		key->op = KEY_OR;
 		imap_sp(&c->args);
-		key->child = parse_key(p);
-		imap_sp(&c->args);
-		key->child->next = parse_key(p);
+		parse_or(p, key);
 		return;
 	}
 	if (imap_word(&c->args, "FUZZY")) {
