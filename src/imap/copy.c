@@ -37,6 +37,8 @@ static struct imap_reply transfer(struct imap_session *s, struct imap_cmd *c, bo
 	imap_claim_end(s);
 	if (e == ERR_NOTFOUND)
 		return imap_no(c, "TRYCREATE", "there is no such mailbox; CREATE it first");
+	if (e == ERR_LIMIT)
+		return imap_no(c, "LIMIT", "one of these messages is in this account a thousand times already, with the copies that were removed lately; nothing was copied");
 	if (e != ERR_OK)
 		return imap_err(c, e);
 	if (done.to.n == 0)
