@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "db/db_private.h"
 #include <stdio.h>
+#include <string.h>
 
 enum { CACHE_KIB = 256, WAL_FRAME = 4096 + 24 };
 
@@ -64,22 +65,26 @@ static uint32_t pages_left_behind(struct db *db)
 	return (uint32_t)(size / WAL_FRAME);
 }
 
-enum err db_open(struct disk_dir *dir, const char *name, const struct db_options *options, struct db **out)
+static enum err open_handle(struct db *db, const char *name, const struct db_options *options)
 {
 	static pthread_once_t once = PTHREAD_ONCE_INIT;
-	struct db *db = MEM_NEW(struct db);
-	enum err e;
 	int rc;
 
 	pthread_once(&once, configure_library);
-	db->dir = dir;
 	pthread_mutex_init(&db->wal.lock, NULL);
 	pthread_mutex_init(&db->wal.sync_lock, NULL);
-	e = vfs_register(db);
-	if (e == ERR_OK) {
-		rc = sqlite3_open_v2(name, &db->handle, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, db->vfs_name);
-		e = rc == SQLITE_OK ? set_up(db, options) : db_error(db, rc, name);
-	}
+	TRY(vfs_register(db));
+	rc = sqlite3_open_v2(name, &db->handle, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, db->vfs_name);
+	return rc == SQLITE_OK ? set_up(db, options) : db_error(db, rc, name);
+}
+
+enum err db_open(struct disk_dir *dir, const char *name, const struct db_options *options, struct db **out)
+{
+	struct db *db = MEM_NEW(struct db);
+	enum err e;
+
+	db->dir = dir;
+	e = open_handle(db, name, options);
 	if (e != ERR_OK) {
 		db_close(&db);
 		return e;
@@ -133,15 +138,17 @@ static enum err note_step(struct db *db, const char *component, int step)
 	return stmt_done(q);
 }
 
-static enum err run_step(struct db *db, const char *component, const struct db_step *step)
+static enum err run_steps(struct db *db, const char *component, const struct db_step *steps, size_t n)
 {
 	CLEANUP(db_rollback_if_open) struct db *tx = db;
 
 	TRY(db_begin(tx));
-	TRY(run(db, step->sql));
-	if (step->then != NULL)
-		TRY(step->then(db));
-	TRY(note_step(db, component, step->number));
+	for (size_t i = 0; i < n; i++) {
+		TRY(run(db, steps[i].sql));
+		if (steps[i].then != NULL)
+			TRY(steps[i].then(db));
+	}
+	TRY(note_step(db, component, steps[n - 1].number));
 	return db_commit(db);
 }
 
@@ -160,9 +167,56 @@ enum err db_migrate(struct db *db, const char *component, const struct db_step *
 	}
 	if ((size_t)reached == n)
 		return ERR_OK;
-	for (size_t i = (size_t)reached; i < n; i++)
-		TRY(run_step(db, component, &steps[i]));
+	if (reached == 0)
+		TRY(run_steps(db, component, steps, n));  /* no table yet: the pages of all of them are written once */
+	else
+		for (size_t i = (size_t)reached; i < n; i++)
+			TRY(run_steps(db, component, &steps[i], 1));
 	return db_sync_wal(db);
+}
+
+/* ---------------------------------------------------------------------------------------------------------- images */
+
+/* The two bytes of a database file that say whether a write-ahead log belongs to it (https://sqlite.org/fileformat.html, 1.3): 2 for yes. */
+enum { WRITE_VERSION = 18, READ_VERSION, HAS_WAL = 2 };
+
+enum err db_image_make(const char *component, const struct db_step *steps, size_t n, struct str *image)
+{
+	static const struct db_options options = { .durability = DB_NORMAL };
+	struct db *db = MEM_NEW(struct db);
+	sqlite3_int64 size = 0;
+	unsigned char *bytes = NULL;
+	enum err e = open_handle(db, ":memory:", &options);
+
+	if (e == ERR_OK)
+		e = db_migrate(db, component, steps, n);
+	if (e == ERR_OK) {
+		bytes = sqlite3_serialize(db->handle, "main", &size, 0);
+		e = bytes != NULL && size > READ_VERSION ? ERR_OK : ERR_IO;
+	}
+	if (e == ERR_OK) {
+		bytes[WRITE_VERSION] = bytes[READ_VERSION] = HAS_WAL;
+		*image = (struct str){ memcpy(mem_alloc((size_t)size), bytes, (size_t)size), (size_t)size };
+	}
+	sqlite3_free(bytes);
+	db_close(&db);
+	return e;
+}
+
+enum err db_create(struct disk_dir *dir, const char *name, struct str image)
+{
+	static const char *const others[] = { "-wal", "-journal" };
+	char other[DISK_NAME_MAX + 1];
+
+	if (disk_exists(dir, name))
+		return ERR_OK;
+	for (size_t i = 0; i < COUNT_OF(others); i++) {
+		if ((size_t)snprintf(other, sizeof(other), "%s%s", name, others[i]) >= sizeof(other))
+			return ERR_LIMIT;
+		if (disk_exists(dir, other))
+			return ERR_OK;  /* of a file that is gone: db_open() knows what to do about it */
+	}
+	return disk_write_file(dir, name, image);
 }
 
 /* --------------------------------------------------------------------------------------------------- transactions */

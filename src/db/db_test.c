@@ -157,6 +157,78 @@ TEST(the_log_stays_short_over_many_lives)
 	test_dir_remove(path);
 }
 
+static void copy_image(struct disk_dir *dir, struct str image)
+{
+	struct db *db = NULL;
+
+	EXPECT_OK(db_create(dir, "a.db", image));
+	EXPECT_OK(db_open(dir, "a.db", &normal, &db));
+	EXPECT_OK(db_migrate(db, "note", steps, 2));
+	EXPECT_OK(add(db, STR("one"), STR("x")));
+	EXPECT_OK(db_sync_wal(db));
+	db_close(&db);
+}
+
+TEST(a_copy_of_an_image)
+{
+	const char *path = test_dir();
+	CLEANUP(disk_dir_close) struct disk_dir *dir = NULL;
+	struct str image = STR_NONE;
+	struct db *db = NULL;
+
+	EXPECT_OK(disk_dir_open(path, &dir));
+	EXPECT_OK(db_image_make("note", steps, 2, &image));
+	copy_image(dir, image);
+	EXPECT_OK(db_create(dir, "a.db", image));  /* what is there stays */
+	EXPECT_OK(db_open(dir, "a.db", &normal, &db));
+	EXPECT_INT(count(db), 1);
+	EXPECT_OK(db_checkpoint(db));
+	EXPECT_OK(add(db, STR("two"), STR("x")));
+	db_close(&db);
+	EXPECT_OK(disk_remove(dir, "a.db"));  /* the log of a file that is gone is none of the next one */
+	EXPECT_OK(db_create(dir, "a.db", image));
+	EXPECT(!disk_exists(dir, "a.db"));
+	EXPECT_OK(db_open(dir, "a.db", &normal, &db));
+	EXPECT_OK(db_migrate(db, "note", steps, 2));
+	EXPECT_INT(count(db), 0);
+	db_close(&db);
+	mem_free((char *)(uintptr_t)image.p);
+	test_dir_remove(path);
+}
+
+/* The power goes while it is made: then it is not there, or whole, and what was confirmed is in it. */
+TEST(a_copy_of_an_image_and_a_power_cut)
+{
+#ifdef FACTEUR_FAULT
+	CLEANUP(arena_free) struct arena a = { 0 };
+	CLEANUP(disk_dir_close) struct disk_dir *dir = NULL;
+	const char *path = test_dir();
+	const char *trace_path = powercut_start(&a, path);
+	struct str image = STR_NONE;
+
+	EXPECT_OK(disk_dir_open(path, &dir));
+	EXPECT_OK(db_image_make("note", steps, 2, &image));
+	copy_image(dir, image);
+	struct str trace = powercut_stop(&a, trace_path);
+	for (unsigned seed = 0; seed < 120; seed++) {
+		CLEANUP(disk_dir_close) struct disk_dir *cut = NULL;
+		char *after = mem_strdup(str_cstr(&a, arena_printf(&a, "%s.cut", path)));
+		size_t upto = seed < 20 ? trace.n : trace.n * (seed - 20) / 100;
+		struct db *db = NULL;
+		powercut_rebuild(trace, upto, path, after, seed);
+		EXPECT_OK(disk_dir_open(after, &cut));
+		EXPECT_OK(db_create(cut, "a.db", image));
+		EXPECT_OK(db_open(cut, "a.db", &normal, &db));
+		EXPECT_OK(db_migrate(db, "note", steps, 2));
+		EXPECT(count(db) == 1 || (count(db) == 0 && upto < trace.n));
+		db_close(&db);
+		test_dir_remove(after);
+	}
+	mem_free((char *)(uintptr_t)image.p);
+	test_dir_remove(path);
+#endif
+}
+
 TEST(killed_in_the_middle)
 {
 	const char *path = test_dir();

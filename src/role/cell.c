@@ -379,6 +379,7 @@ void cell_preload(UNUSED const char *dir)
 	tzset();
 	random_u64();
 	grant_sign(&g, key);  /* loads libcrypto's configuration and algorithms */
+	view_preload();
 }
 
 /* serve --single: the process goes on */

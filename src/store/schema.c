@@ -105,6 +105,31 @@ static const struct db_step steps[] = {
 	{ 13, step_13, NULL }, { 14, step_14, NULL },
 };
 
+static struct str image;   /* .n == 0: could not be made; then an account is made step by step */
+
+static void make_image(void)
+{
+	if (db_image_make("store", steps, COUNT_OF(steps), &image) != ERR_OK)
+		image = STR_NONE;
+}
+
+static struct str new_account(void)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+	pthread_once(&once, make_image);
+	return image;
+}
+
+void view_preload(void) { new_account(); }
+
+enum err schema_create(struct disk_dir *dir)
+{
+	if (disk_exists(dir, "account.db"))
+		return ERR_OK;
+	return new_account().n > 0 ? db_create(dir, "account.db", image) : ERR_OK;
+}
+
 enum err schema_prepare(struct db *db)
 {
 	return db_migrate(db, "store", steps, COUNT_OF(steps));

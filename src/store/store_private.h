@@ -301,6 +301,7 @@ enum err gists_write(struct view *v, bool *more) MUST_CHECK;    /* some of what 
 enum err gists_forget(struct view *v, uint32_t email) MUST_CHECK;   /* in the transaction that purges it */
 
 /* schema.c */
+enum err schema_create(struct disk_dir *dir) MUST_CHECK;        /* before account.db is opened: the tables of a new account, in one write */
 enum err schema_prepare(struct db *db) MUST_CHECK;
 
 /* mailbox.c */

@@ -226,6 +226,21 @@ def test_sessions(server):
     check("LOGIN, SELECT, LOGOUT", server.work.of(10, run), calls=70, wakes=15, bytes=0, allocs=87)
 
 
+def test_first_session_of_an_account(server):
+    """Its tables are copied from what the nursery has made, not made anew; two syncs for them, two for the log, one for the folder of bodies, one for
+    the rows."""
+    names = [f"new{i}" for i in range(5)]
+    for name in names:
+        server.add_account(name)
+
+    def run():
+        c = login(server, names.pop())
+        c.command("s SELECT INBOX", "s OK")
+        c.command("q LOGOUT", "q OK")
+        c.close()
+    check("first LOGIN, SELECT, LOGOUT of an account", server.work.of(1, run, rounds=5), calls=168, syncs=6, bytes=118_912, allocs=1730)
+
+
 def test_news_of_a_waiting_session(server):
     waits, writes = login(server), login(server)
     fill(writes, "News", 10)
