@@ -16,6 +16,8 @@ struct fetching {
 	bool                   is_first;   /* item of its message */
 	bool                   is_missing, is_unknown_cte, is_cut;
 	enum err               e;          /* the first failure that is not a missing message */
+	unsigned               news_items; /* what news of changed flags would say; 0: nobody asked for these messages */
+	uint64_t               told;       /* flags up to here are no news */
 };
 
 static void begin_item(struct fetching *x)
@@ -165,9 +167,12 @@ static enum err put_message(struct fetching *x, const struct message_row *row, c
 		x->is_missing = true;
 	else if (e != ERR_OK && x->e == ERR_OK)
 		x->e = e;
-	if (e == ERR_OK)
-		buf_add_bytes(b, ")\r\n", 3);
-	return e;
+	if (e != ERR_OK)
+		return e;
+	buf_add_bytes(b, ")\r\n", 3);
+	if (x->news_items != 0 && (items & x->news_items) == x->news_items && row->modseq > x->told)
+		uid_set_add(&x->s->shown, &x->s->cmd.arena, row->uid, row->uid);
+	return ERR_OK;
 }
 
 static enum err mark_seen(struct fetching *x, struct message_row *rows, size_t n, bool *was_marked)
@@ -313,6 +318,16 @@ bool fetch_put_unasked(struct imap_session *s, const struct fetch *f, const stru
 	return !x.is_cut;
 }
 
+/* What others have changed, and this FETCH says, is not to be said once more behind it. What they change while it runs is. */
+static void note_shown(struct fetching *x)
+{
+	struct imap_tongue tongue = x->s->tongue;
+
+	x->news_items = FETCH_FLAGS | (tongue.is_condstore ? FETCH_MODSEQ : 0u) | (imap_adds_uid(tongue) ? FETCH_UID : 0u);
+	x->told = selected_modseq(x->s->selected);
+	x->s->shown_modseq = view_modseq(x->s->view);
+}
+
 /* FETCH sequence-set ("ALL" / "FULL" / "FAST" / fetch-att / "(" fetch-att *(SP fetch-att) ")") [fetch-modifiers]
  * RFC 9051 §6.4.5, RFC 7162 §3.1.4 */
 struct imap_reply imap_fetch(struct imap_session *s, struct imap_cmd *c)
@@ -330,6 +345,7 @@ struct imap_reply imap_fetch(struct imap_session *s, struct imap_cmd *c)
 	if (x.f.has_since)
 		x.f.since = view_modseq_floor(s->view, x.f.since);
 	imap_flag_words(&x.words, s->view);
+	note_shown(&x);
 	if (x.f.has_partial)
 		pick_partial(&x, c, &set, &by_uid);
 	if (imap_limit_set(s, c, &set, &by_uid, x.f.since, 0) && x.f.has_partial) {

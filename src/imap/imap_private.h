@@ -94,6 +94,8 @@ struct imap_session {
 	struct imap_context *contexts;  /* results that are kept up to date (context.c) */
 	struct uid_set   own_changed;   /* whose flags the running command changed; in its arena; only where there are contexts */
 	uint64_t         own_before;    /* events_own() before the running command */
+	struct uid_set   shown;         /* what the running command has said all of that a change of flags would say, as they were at shown_modseq; in its arena */
+	uint64_t         shown_modseq;
 	int64_t          progress_ms;   /* when the command at hand says how far it is; 0: it has not been asked yet */
 	uint64_t         told_modseq;   /* of a guest's session: all of this account up to here was looked at for news */
 	uint64_t         told_keywords; /* the same: those that he has seen, and all that is no keyword; 0: not known here */

@@ -297,10 +297,11 @@ static void fetch(struct play *p, struct client *c, const struct operation *o)
 	first = o->b % c->n;
 	last = first + (o->b >> 8) % 10;
 	last = last < c->n ? last : (uint32_t)c->n - 1;
+	const char *modseq = c->is_qresync && (o->a & 2) ? " MODSEQ" : "";
 	if (by_uid)
-		say(p, c, &a, "UID FETCH %u:%u (FLAGS RFC822.SIZE)", c->list[first].uid, c->list[last].uid);
+		say(p, c, &a, "UID FETCH %u:%u (FLAGS%s RFC822.SIZE)", c->list[first].uid, c->list[last].uid, modseq);
 	else
-		say(p, c, &a, "FETCH %u:%u (UID FLAGS RFC822.SIZE)", first + 1, last + 1);
+		say(p, c, &a, "FETCH %u:%u (UID FLAGS%s RFC822.SIZE)", first + 1, last + 1, modseq);
 	if (a.status == 'B')
 		wrong(p, "answered " STR_FMT, STR_ARG(a.text));
 	check_told(p, c, by_uid);

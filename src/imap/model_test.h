@@ -83,7 +83,7 @@ struct answer {
 	size_t   n;
 	bool     has_list;
 	struct uid_set fetched;  /* uids of FETCH responses with UID */
-	struct uid_set sized;    /* … and RFC822.SIZE: nobody says that without being asked */
+	struct uid_set sized, sized_modseq;   /* … and RFC822.SIZE: nobody says that without being asked; … and MODSEQ */
 	uint32_t min, max;       /* of an ESEARCH */
 	struct uid_set earlier;  /* VANISHED (EARLIER) */
 	uint64_t highest;        /* HIGHESTMODSEQ code */

@@ -92,12 +92,18 @@ static void hear_fetch(struct play *p, struct client *c, uint32_t seq, struct st
 		t->uid = uid;
 		uid_set_add(&a->fetched, &p->arena, uid, uid);
 	}
+	bool has_modseq = str_find(items, STR("MODSEQ (")) >= 0, is_told = t->uid != 0 && uid_set_has(has_modseq ? &a->sized_modseq : &a->sized, t->uid);
 	if (t->uid != 0 && size != 0)
 		uid_set_add(&a->sized, &p->arena, t->uid, t->uid);
+	if (t->uid != 0 && size != 0 && has_modseq)
+		uid_set_add(&a->sized_modseq, &p->arena, t->uid, t->uid);
 	if (at >= 0) {
 		struct str flags = str_from(items, (size_t)at + 7);
 		flags = str_sub(flags, 0, (size_t)str_chr(flags, ')'));
-		t->flags = read_flags(flags);
+		uint32_t now = read_flags(flags);
+		if (size == 0 && is_told && t->has_flags && t->flags == now)
+			wrong(p, "uid %u: told flags %x, and once more as news", t->uid, now);
+		t->flags = now;
 		t->has_flags = true;
 	}
 	m = t->uid ? find(box_of(p, c), t->uid) : NULL;

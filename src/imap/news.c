@@ -169,6 +169,21 @@ void imap_put_new_keywords(struct imap_session *s, const struct message_row *row
 		imap_put_flags_line(&s->out, s->view, UINT64_MAX);
 }
 
+/* What the command has said itself. */
+static void leave_out_shown(struct news *news, const struct uid_set *told, uint64_t modseq, struct arena *a)
+{
+	const struct message_row *all = news->changed;
+	size_t n = news->n_changed;
+
+	if (told->n == 0 || n == 0)
+		return;
+	news->changed = arena_array(a, n, sizeof *news->changed);
+	news->n_changed = 0;
+	for (size_t i = 0; i < n; i++)
+		if (all[i].modseq > modseq || !uid_set_has(told, all[i].uid))
+			news->changed[news->n_changed++] = all[i];
+}
+
 static bool send_selected(struct imap_session *s, bool removals, struct arena *a)
 {
 	unsigned events = s->notify ? s->notify->selected : (unsigned)NOTIFY_MESSAGES;
@@ -189,6 +204,7 @@ static bool send_selected(struct imap_session *s, bool removals, struct arena *a
 	shown = news;
 	if (!(events & NOTIFY_FLAGS))
 		shown.n_changed = 0;
+	leave_out_shown(&shown, &s->shown, s->shown_modseq, a);
 	if (s->guest != NULL) {
 		put_guest_keywords(s, shown.changed, shown.n_changed);
 		shown.has_keywords = false;
@@ -237,6 +253,7 @@ bool imap_send_news(struct imap_session *s, bool removals, struct arena *a)
 	bool is_welcome = imap_welcome(s) == ERR_OK;  /* else he has lost his rights, and learns nothing more */
 	if (is_welcome && s->selected != NULL && !send_selected(s, removals, a))
 		return false;
+	s->shown = (struct uid_set){ 0 };
 	if (is_welcome && s->selected != NULL && s->guest != NULL)
 		imap_put_rights_news(s);
 	if (is_welcome && s->notify != NULL && s->notify->n > 0)
