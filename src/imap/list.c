@@ -383,7 +383,7 @@ struct str imap_old_name(struct str path, struct str given)
 
 void imap_put_list(struct imap_session *s, const struct mailbox *m, struct str old, bool is_gone)
 {
-	struct name name = { .path = imap_name_of(s, m->path, &s->cmd.arena), .m = is_gone ? NULL : m, .is_subscribed = m->is_subscribed };
+	struct name name = { .path = imap_name_of(s, m->path, &s->cmd.arena), .m = is_gone ? NULL : m };
 
 	if (old.n > 0)
 		name.old = imap_name_of(s, old, &s->cmd.arena);

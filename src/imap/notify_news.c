@@ -110,16 +110,13 @@ static enum err put_name(struct telling *t, struct str path, struct str old)
 {
 	struct str address;
 	struct mailbox m;
-	enum err e;
+	bool is_there, subscribed;
 
 	if (imap_is_other(path, &address))
 		return put_other(t, path, old);
-	e = view_mailbox_find(t->v, path, &t->arena, &m);
-	if (e != ERR_OK && e != ERR_NOTFOUND)
-		return e;
-	if (e == ERR_NOTFOUND)
-		TRY(read_subscribed(t));
-	imap_put_list_event(t->b, t->tongue, path, e == ERR_OK ? &m : NULL, NULL, e == ERR_OK ? m.is_subscribed : is_subscribed(t, path), old);
+	is_there = view_mailbox_find(t->v, path, &t->arena, &m) == ERR_OK;
+	TRY(view_is_subscribed(t->v, is_there ? m.path : path, &subscribed));
+	imap_put_list_event(t->b, t->tongue, path, is_there ? &m : NULL, NULL, subscribed, old);
 	drain(t);
 	return ERR_OK;
 }

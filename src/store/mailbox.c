@@ -505,32 +505,34 @@ enum err view_mailboxes(struct view *v, struct arena *a, struct mailbox **out, s
 	return ERR_OK;
 }
 
-static enum err read_rest(struct view *v, struct mailbox *m)
+enum err view_is_subscribed(struct view *v, struct str path, bool *out)
 {
 	static const char sql[] = "SELECT 1 FROM subscription WHERE path = ?1";
 	enum err e;
 
 	pthread_mutex_lock(&v->db_lock);
-	m->has_children = has_children(v, m->path);
 	{
 		CLEANUP(stmt_release) struct stmt *q = db_query(v->db, sql);
-		stmt_bind_text(q, 1, m->path);
-		m->is_subscribed = stmt_row(q);
-		e = m->is_subscribed ? ERR_OK : stmt_end(q);
+		stmt_bind_text(q, 1, path);
+		*out = stmt_row(q);
+		e = stmt_end(q);
 	}
 	pthread_mutex_unlock(&v->db_lock);
 	return e;
 }
 
-static enum err give_out(struct view *v, struct box *(*find)(struct view *v, const void *key), const void *key,
+/* Out of memory alone: what asks for nothing else takes no lock that a long transaction holds. */
+static enum err give_out(struct view *v, struct box *(*find)(struct view *v, const void *key), const void *key, bool with_children,
 						 struct arena *a, struct mailbox *out)
 {
 	struct box *box;
 
 	pthread_mutex_lock(&v->memory_lock);
 	box = find(v, key);
-	if (box != NULL)
+	if (box != NULL) {
 		copy_out(box, a, out);
+		out->has_children = with_children && has_children(v, out->path);
+	}
 	pthread_mutex_unlock(&v->memory_lock);
 	return box ? ERR_OK : ERR_NOTFOUND;
 }
@@ -544,14 +546,12 @@ static struct box *find_role(struct view *v, const void *key)
 
 enum err view_mailbox_get(struct view *v, int64_t mailbox_id, struct arena *a, struct mailbox *out)
 {
-	TRY(give_out(v, find_id, &mailbox_id, a, out));
-	return read_rest(v, out);
+	return give_out(v, find_id, &mailbox_id, true, a, out);
 }
 
 enum err view_mailbox_by_role(struct view *v, enum mailbox_role role, struct arena *a, struct mailbox *out)
 {
-	/* without the rest: each delivery asks, and would pay 3 % of its work for a subscription, more for the names of ten thousand mailboxes */
-	return give_out(v, find_role, &role, a, out);
+	return give_out(v, find_role, &role, false, a, out);  /* each delivery asks, and would pay for the names of ten thousand mailboxes */
 }
 
 enum err view_mailbox_find(struct view *v, struct str path, struct arena *a, struct mailbox *out)
@@ -560,8 +560,7 @@ enum err view_mailbox_find(struct view *v, struct str path, struct arena *a, str
 
 	if (view_mailbox_name(v, path, a, &right) != ERR_OK)
 		return ERR_NOTFOUND;
-	TRY(give_out(v, find_path, &right, a, out));
-	return read_rest(v, out);
+	return give_out(v, find_path, &right, true, a, out);
 }
 
 /* ---------------------------------------------------------------------------------------------------------- create */

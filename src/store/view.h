@@ -130,7 +130,8 @@ struct mailbox {
 	int64_t    mailbox_id;
 	struct str path;            /* "INBOX", "Travail/Été"; UTF-8, levels cut by '/' */
 	enum mailbox_role role;
-	bool       is_subscribed, has_children;
+	bool       is_subscribed;   /* set by view_mailboxes() alone; for one of them: view_is_subscribed() */
+	bool       has_children;    /* not set by view_mailbox_by_role() */
 	uint32_t   uidvalidity, uidnext;
 	uint32_t   messages, unseen, deleted;   /* unseen: without \Seen; deleted: with \Deleted */
 	uint64_t   size;            /* sum of its messages' RFC822.SIZE (STATUS=SIZE) */
@@ -147,7 +148,7 @@ enum err view_mailbox_name(struct view *v, struct str path, struct arena *a, str
 /* path: any case of INBOX means INBOX, and any form of a letter (composed or not) that letter. ERR_NOTFOUND. */
 enum err view_mailbox_find(struct view *v, struct str path, struct arena *a, struct mailbox *out) MUST_CHECK;
 enum err view_mailbox_get(struct view *v, int64_t mailbox_id, struct arena *a, struct mailbox *out) MUST_CHECK;
-enum err view_mailbox_by_role(struct view *v, enum mailbox_role role, struct arena *a, struct mailbox *out) MUST_CHECK;  /* is_subscribed and has_children are not set */
+enum err view_mailbox_by_role(struct view *v, enum mailbox_role role, struct arena *a, struct mailbox *out) MUST_CHECK;
 /* Makes the missing parents as well (RFC 9051 §6.3.4). role: MAILBOX_PLAIN or one that no mailbox has yet (CREATE …
  * USE). One trailing '/' is ignored. ERR_EXISTS; ERR_INVALID: not a name (empty level, control character, not UTF-8,
  * too long or deep); ERR_CONFLICT: the role is taken; ERR_QUOTA: there are mailboxes_max. out may be NULL. */
@@ -165,6 +166,7 @@ enum err view_mailbox_rename(struct view *v, struct str from, struct str to) MUS
 /* A subscription is a name, as written; the mailbox need not exist (any more). Unknown to unsubscribe: ERR_OK. ERR_INVALID,
  * ERR_LIMIT. */
 enum err view_subscribe(struct view *v, struct str path, bool subscribed) MUST_CHECK;
+enum err view_is_subscribed(struct view *v, struct str path, bool *out) MUST_CHECK;   /* path as it is stored */
 /* Subscribed names in order, also those without a mailbox. */
 enum err view_subscriptions(struct view *v, struct arena *a, struct str **out, size_t *n) MUST_CHECK;
 

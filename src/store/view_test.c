@@ -5,6 +5,7 @@
 #include "store/delivered.h"
 #include "store/gist.h"
 #include "store/store_private.h"
+#include <unistd.h>
 
 static struct view *open_french(const char *dir)
 {
@@ -104,12 +105,14 @@ TEST(new_account_has_its_special_mailboxes_and_they_stay)
 	const char *dir = test_dir();
 	struct view *v = open_french(dir);
 	struct mailbox m;
+	bool subscribed;
 
 	EXPECT_STR(str_of(names_of(v, &a)), "INBOX Archives Brouillons Corbeille Envoyés Indésirables");
 	EXPECT_OK(view_mailbox_by_role(v, MAILBOX_SENT, &a, &m));
 	EXPECT_STR(m.path, "Envoyés");
 	EXPECT_OK(view_mailbox_find(v, m.path, &a, &m));
-	EXPECT(m.is_subscribed);
+	EXPECT_OK(view_is_subscribed(v, m.path, &subscribed));
+	EXPECT(subscribed);
 	EXPECT_OK(view_mailbox_find(v, STR("inbox"), &a, &m));
 	EXPECT_STR(m.path, "INBOX");
 	view_close(v);
@@ -226,6 +229,7 @@ TEST(rename_takes_the_children_and_subscriptions_along)
 	const char *dir = test_dir();
 	struct view *v = open_french(dir);
 	struct mailbox before, after;
+	bool subscribed;
 
 	EXPECT_OK(view_mailbox_create(v, STR("a/b/c"), MAILBOX_PLAIN, &a, &before));
 	EXPECT_OK(view_mailbox_create(v, STR("a b"), MAILBOX_PLAIN, &a, NULL));
@@ -235,7 +239,8 @@ TEST(rename_takes_the_children_and_subscriptions_along)
 	EXPECT_ERR(view_mailbox_rename(v, STR("nope"), STR("z")), ERR_NOTFOUND);
 	EXPECT_OK(view_mailbox_rename(v, STR("a"), STR("y/z")));
 	EXPECT_OK(view_mailbox_find(v, STR("y/z/b/c"), &a, &after));
-	EXPECT(after.is_subscribed);
+	EXPECT_OK(view_is_subscribed(v, after.path, &subscribed));
+	EXPECT(subscribed);
 	EXPECT_INT(after.mailbox_id, before.mailbox_id);
 	EXPECT_INT(after.uidvalidity, before.uidvalidity);
 	EXPECT_ERR(view_mailbox_find(v, STR("a"), &a, &after), ERR_NOTFOUND);
@@ -801,5 +806,46 @@ TEST(threads_by_references_and_subject)
 	uint64_t orphan = thread_of(v, "Message-ID: <f@x>\r\nIn-Reply-To: <p@x>\r\nSubject: Re: Tea\r\n\r\n");
 	EXPECT(thread_of(v, "Message-ID: <g@x>\r\nIn-Reply-To: <p@x>\r\nSubject: Re: Tea\r\n\r\n") == orphan);
 	view_close(v);
+	test_dir_remove(dir);
+}
+
+struct selecting {
+	struct view *v;
+	atomic_bool  is_done;
+};
+
+static void *select_inbox(void *context)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct selecting *w = context;
+	struct selected *s;
+	struct mailbox m;
+
+	EXPECT_OK(view_mailbox_find(w->v, STR("INBOX"), &a, &m));
+	EXPECT_OK(view_mailbox_get(w->v, m.mailbox_id, &a, &m));
+	EXPECT_OK(selected_open(w->v, m.mailbox_id, NULL, &s));
+	selected_close(s);
+	atomic_store(&w->is_done, true);
+	return NULL;
+}
+
+/* A mailbox that is in memory is selected out of memory alone: neither a statement, nor a wait for who has the database (COPY of a million). */
+TEST(a_mailbox_in_memory_is_selected_without_the_database)
+{
+	const char *dir = test_dir();
+	struct selecting w = { .v = open_french(dir) };
+	pthread_t thread;
+
+	add(w.v, inbox_of(w.v), "Subject: x\r\n\r\n", 0);
+	select_inbox(&w);
+	w.is_done = false;
+	pthread_mutex_lock(&w.v->db_lock);
+	EXPECT(pthread_create(&thread, NULL, select_inbox, &w) == 0);
+	for (int64_t end_ms = clock_mono_ms() + 10000; !atomic_load(&w.is_done) && clock_mono_ms() < end_ms; usleep(1000))
+		;
+	EXPECT(atomic_load(&w.is_done));
+	pthread_mutex_unlock(&w.v->db_lock);
+	pthread_join(thread, NULL);
+	view_close(w.v);
 	test_dir_remove(dir);
 }
