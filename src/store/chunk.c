@@ -70,6 +70,7 @@ static void set_u64(unsigned char *p, uint64_t v)
 static uint32_t uid_of(const struct chunk *c, size_t i) { return u32_at(c->slots + i * SLOT_BYTES); }
 
 size_t chunk_count(const struct chunk *c) { return c->n; }
+uint32_t chunk_key(const struct chunk *c) { return (uint32_t)c->key; }
 uint32_t chunk_last_uid(const struct chunk *c) { return uid_of(c, c->n - 1); }
 
 size_t chunk_find(const struct chunk *c, uint32_t uid)
@@ -91,6 +92,12 @@ struct slot chunk_slot(const struct chunk *c, size_t i)
 	const unsigned char *p = c->slots + i * SLOT_BYTES;
 
 	return (struct slot){ u32_at(p), u32_at(p + AT_EMAIL), u64_at(p + AT_MODSEQ), u64_at(p + AT_FLAGS) & ~FLAG_GONE, u32_at(p + AT_SAVED) };
+}
+
+void chunk_entries(const struct chunk *c, size_t i, struct entry *out)
+{
+	for (const unsigned char *p = c->slots + i * SLOT_BYTES, *end = c->slots + c->n * SLOT_BYTES; p < end; p += SLOT_BYTES)
+		*out++ = (struct entry){ u32_at(p), u32_at(p + AT_EMAIL), u64_at(p + AT_MODSEQ), u64_at(p + AT_FLAGS) & ~FLAG_GONE };
 }
 
 void chunk_set_flags(struct chunk *c, size_t i, uint64_t flags, uint64_t modseq)
@@ -133,7 +140,9 @@ static enum err take_row(struct view *v, struct stmt *q, struct chunk **out)
 	if (!stmt_row(q))
 		return stmt_end(q);
 	slots = stmt_str(q, 1);
-	*c = (struct chunk){ .key = stmt_int64(q, 0), .n = slots.n / SLOT_BYTES };
+	c->key = stmt_int64(q, 0);
+	c->n = slots.n / SLOT_BYTES;
+	c->is_last = c->is_dirty = false;
 	if (slots.n == 0 || slots.n > sizeof c->slots || slots.n % SLOT_BYTES != 0) {
 		c->n = 0;
 	} else {
@@ -230,6 +239,29 @@ enum err chunk_seek(struct view *v, int64_t mailbox_id, uint32_t uid, struct chu
 	if (*out != NULL && chunk_last_uid(*out) >= uid)
 		return ERR_OK;
 	return uid == UINT32_MAX ? (*out = NULL, ERR_OK) : read_oldest(v, key_of(mailbox_id, uid + 1), end, out);
+}
+
+enum err chunk_each(struct view *v, int64_t mailbox_id, uint32_t key, size_t max, chunk_taker *take, void *context, bool *more)
+{
+	static const char sql[] = "SELECT chunk_id, slots FROM chunk WHERE chunk_id BETWEEN ?1 AND ?2 ORDER BY chunk_id";
+	struct chunk *c = held(v);
+	size_t n = 0;
+
+	*more = false;
+	if (!can_have_key(mailbox_id))
+		return ERR_OK;
+	TRY(chunk_flush(v));
+	CLEANUP(stmt_release) struct stmt *q = db_query(v->db, sql);
+	stmt_bind_int64(q, 1, key_of(mailbox_id, key));
+	stmt_bind_int64(q, 2, key_of(mailbox_id, UINT32_MAX));
+	for (; n < max; n++) {
+		TRY(take_row(v, q, &c));
+		if (c == NULL)
+			return ERR_OK;
+		take(context, c);
+	}
+	*more = true;
+	return ERR_OK;
 }
 
 /* Holds the last one of the mailbox; key 0: it has none. */

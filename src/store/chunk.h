@@ -9,6 +9,7 @@
 
 struct view;
 struct chunk;
+struct entry;
 
 enum { CHUNK_MAX = 140 };         /* 28 bytes each: a page of the database */
 
@@ -20,9 +21,14 @@ struct slot {                     /* a message in a mailbox */
 
 /* The first chunk of the mailbox with a uid of at least this one; *out is NULL if there is none. ERR_CORRUPT: logged. */
 enum err chunk_seek(struct view *v, int64_t mailbox_id, uint32_t uid, struct chunk **out) MUST_CHECK;
+/* Those whose key is at least this one, by one statement, in order, at most max; *more: there may be others. */
+typedef void chunk_taker(void *context, const struct chunk *c);
+enum err chunk_each(struct view *v, int64_t mailbox_id, uint32_t key, size_t max, chunk_taker *take, void *context, bool *more) MUST_CHECK;
+uint32_t chunk_key(const struct chunk *c);                       /* the uid that its first message had: it may be gone */
 size_t chunk_count(const struct chunk *c);                       /* at least one, as it comes */
 size_t chunk_find(const struct chunk *c, uint32_t uid);          /* index of the first with at least this uid; the count: there is none */
 struct slot chunk_slot(const struct chunk *c, size_t i);
+void chunk_entries(const struct chunk *c, size_t i, struct entry *out);   /* all from the i-th on */
 uint32_t chunk_last_uid(const struct chunk *c);
 void chunk_set_flags(struct chunk *c, size_t i, uint64_t flags, uint64_t modseq);
 /* Behind the last of the mailbox. ERR_CORRUPT: its uid is not above that one's (logged). */

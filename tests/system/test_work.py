@@ -107,7 +107,11 @@ def test_small_commands(server):
     check("STORE of one flag", of(200, commands(c, 200, lambda i: f"STORE {i + 1} +FLAGS (\\Seen)"),
                                   commands(c, 1, "STORE 1:* FLAGS.SILENT ()")), calls=11, wakes=3, syncs=0, bytes=4120, allocs=6)
     check("FETCH 1:1000 FLAGS", of(10, commands(c, 10, "FETCH 1:* FLAGS")), calls=10, allocs=11)
-    check("SELECT of 1,000", of(10, commands(c, 10, "SELECT Many")), calls=10, wakes=3, bytes=0, allocs=8)
+    for i in range(ROUNDS):
+        fill(c, f"Cold{i}", 1000)
+    cold = iter(range(ROUNDS))
+    check("SELECT of 1,000 that nobody has had open", of(1, lambda: c.command(f"t SELECT Cold{next(cold)}", "t OK")), calls=10, wakes=3, bytes=0, allocs=11)
+    check("SELECT of 1,000", of(10, commands(c, 10, "SELECT Many")), calls=10, wakes=3, bytes=0, allocs=7)
     c.close()
 
 
