@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/map.h"
 #include "base/wire.h"
+#include <limits.h>
 #include <unistd.h>
 
 TEST(numbers)
@@ -134,6 +135,34 @@ TEST(a_log_that_nobody_reads_holds_nobody)
 	EXPECT(told != NULL && sscanf(told, "lines are missing here count=%u", &lost) == 1);
 	EXPECT_INT(lost + lines, 4000 + 2);
 	EXPECT(strstr(said, "there is room again") != NULL);
+}
+
+/* One write of more than PIPE_BUF bytes to a full pipe is torn, and a line without its end would take the next one along. */
+TEST(a_log_line_is_whole_however_long_its_words)
+{
+	static const struct { bool is_json; const char *bytes; } cases[] = { { false, "\x01" }, { true, "\x01" }, { true, "\xff" }, { true, "\"" }, { false, "\xc3\xa9" }, { false, "a" } };
+	static char said[PIPE_BUF + 100];
+
+	EACH(cases, c) {
+		char words[4001];
+		int ends[2];
+		size_t n = 0;
+		for (size_t each = strlen(c->bytes); n + each < sizeof(words); n += each)
+			memcpy(words + n, c->bytes, each);
+		words[n] = '\0';
+		EXPECT(pipe(ends) == 0);
+		log_setup("facteur", LOG_LEVEL_INFO, c->is_json);
+		log_to_fd(ends[1]);
+		log_warn("said=%s", words);
+		log_to_fd(2);
+		log_setup("facteur", LOG_LEVEL_INFO, false);
+		close(ends[1]);
+		ssize_t got = read(ends[0], said, sizeof(said));
+		close(ends[0]);
+		EXPECT(got > 0 && got <= PIPE_BUF && str_ends(str_make(said, (size_t)got), c->is_json ? STR("\"}\n") : STR("\n")));
+		EXPECT(str_find(str_make(said, (size_t)(got > 0 ? got : 0)), STR("said=")) > 0);
+		EXPECT(utf8_valid(str_make(said, (size_t)(got > 0 ? got : 0))));
+	}
 }
 
 TEST(map_many)

@@ -1,16 +1,21 @@
-/* One line, one write. Bytes that are not printable UTF-8 are escaped here, so that no caller can forget it.
+/* One line, one write, of at most PIPE_BUF bytes: more than that would be torn where a pipe has not room for all of it, and what one role
+ * says be mixed with another one's. Bytes that are not printable UTF-8 are escaped here, so that no caller can forget it.
  * A pipe or a socket whose reader has stopped (a logger that hangs, a full disk behind `tee`) would hold whoever writes a line, one role after
- * the other, until nobody is served. What does not fit there is dropped, counted, and the count is told when there is room again. */
+ * the other, until nobody is served. What does not fit there, or on a full disk, is dropped, counted, and the count is told when there is room
+ * again. */
 #include "base/log.h"
 #include "base/bytes.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 #include "base/clock.h"
+
+enum { WORDS_MAX = PIPE_BUF - 16 /* an escape, "...", the end of the line */ };
 
 static const char *role_name = "facteur";
 static enum log_level least_level = LOG_LEVEL_INFO;
@@ -67,17 +72,22 @@ void log_context_clear(void) { context[0] = '\0'; }
 
 static bool is_plain(char c) { return c >= 32 && c < 127 && !(as_json && (c == '"' || c == '\\')); }
 
+/* What has no room is cut off, and "..." says so. */
 static void add_escaped(struct buf *b, struct str text)
 {
 	struct scan s = scan_of(text);
 
 	while (!scan_done(&s)) {
 		const char *from = s.p;
-		while (s.p < s.end && is_plain(*s.p))
+		if (b->n >= WORDS_MAX) {
+			buf_add_cstr(b, "...");
+			return;
+		}
+		while (s.p < s.end && is_plain(*s.p) && b->n + (size_t)(s.p - from) < WORDS_MAX)
 			s.p++;
 		buf_add_bytes(b, from, (size_t)(s.p - from));
-		if (scan_done(&s))
-			break;
+		if (scan_done(&s) || b->n >= WORDS_MAX)
+			continue;
 		from = s.p;
 		int32_t c = utf8_next(&s);
 		if (c >= 32 && c != 127 && c != 0xfffd && !(as_json && (c == '"' || c == '\\')))
@@ -109,10 +119,19 @@ static void add_line(struct buf *line, enum log_level level, struct str text)
 	buf_add_cstr(line, as_json ? "\"}\n" : "\n");
 }
 
+/* False: it is not there, or a part of it. */
+static bool write_line(enum log_level level, struct str text)
+{
+	CLEANUP(buf_free) struct buf line = BUF(PIPE_BUF);
+
+	add_line(&line, level, text);
+	return write(log_fd, line.p, line.n) == (ssize_t)line.n;
+}
+
 void log_line(enum log_level level, const char *fmt, ...)
 {
 	CLEANUP(buf_free) struct buf text = BUF(4096);
-	CLEANUP(buf_free) struct buf lines = BUF(16384);
+	char told[120];
 	va_list ap;
 
 	if (level < least_level)
@@ -121,14 +140,11 @@ void log_line(enum log_level level, const char *fmt, ...)
 	buf_vprintf(&text, fmt, ap);
 	va_end(ap);
 	unsigned lost = atomic_exchange(&lost_lines, 0);
-	if (lost) {
-		char told[80];
-		snprintf(told, sizeof(told), "whoever reads this log had stopped: lines are missing here count=%u", lost);
-		add_line(&lines, LOG_LEVEL_WARN, str_of(told));
-	}
-	add_line(&lines, level, text.failed ? STR("(a log line over 4096 bytes)") : buf_str(&text));
-	if (write(log_fd, lines.p, lines.n) < 0 && errno == EAGAIN)
+	snprintf(told, sizeof(told), "whoever reads this log had stopped, or its disk was full: lines are missing here count=%u", lost);
+	if (lost > 0 && !write_line(LOG_LEVEL_WARN, str_of(told)))
 		atomic_fetch_add(&lost_lines, lost + 1);
+	else if (!write_line(level, text.failed ? STR("(a log line over 4096 bytes)") : buf_str(&text)))
+		atomic_fetch_add(&lost_lines, 1);
 }
 
 enum err log_errno(const char *what, const char *object)
