@@ -46,11 +46,12 @@ bool       conf_is_set(const struct conf *c, enum setting s);  /* not the defaul
 /* Why a value was refused. conf_explain() makes the sentence: what happened, why, what would be right. */
 enum conf_problem_kind {
 	CONF_FINE, CONF_UNKNOWN, CONF_NOT_A_VALUE, CONF_TOO_SMALL, CONF_TOO_LARGE, CONF_WRONG_PLACE, CONF_TWICE, CONF_SYNTAX, CONF_UNREADABLE,
+	CONF_NO_PLAIN_FILE,
 };
 struct conf_problem {
 	enum conf_problem_kind kind;
-	enum setting setting;          /* unless UNKNOWN, SYNTAX, UNREADABLE */
-	char         word[64];         /* the unknown name or the bad value, cut */
+	enum setting setting;          /* unless UNKNOWN, SYNTAX, UNREADABLE, NO_PLAIN_FILE */
+	char         word[64];         /* the unknown name or the bad value, cut; why it is unreadable */
 	int          line;             /* of the file; 0: no file */
 };
 /* The problem of a name that is no setting. */

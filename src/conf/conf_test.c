@@ -1,5 +1,6 @@
 #include "base/test.h"
 #include "conf/conf.h"
+#include <sys/stat.h>
 #include <unistd.h>
 
 TEST(every_default_is_a_value)
@@ -94,6 +95,74 @@ TEST(travels_and_overlays)
 	conf_free(account);
 }
 
+/* What stands in the place of facteur.conf and is no text to be read: nobody waits for it, and what it should be is said. */
+TEST(no_plain_file)
+{
+	enum { FOLDER, PIPE, HUGE, UNENDED };
+	const char *dir = test_dir();
+
+	for (int i = FOLDER; i <= UNENDED; i++) {
+		CLEANUP(arena_free) struct arena a = { 0 };
+		struct conf *c = conf_new();
+		struct conf_problem p;
+		const char *path = arena_printf(&a, "%s/facteur.conf", dir).p;
+
+		if (i == FOLDER) {
+			EXPECT(mkdir(path, 0700) == 0);
+		} else if (i == PIPE) {
+			EXPECT(mkfifo(path, 0600) == 0);
+		} else if (i == HUGE) {
+			FILE *f = fopen(path, "w");
+			for (int k = 0; f && k < 1 << 20; k++)
+				fputc('#', f);
+			if (f)
+				fclose(f);
+		} else {
+			EXPECT(symlink("/dev/zero", path) == 0);
+		}
+		EXPECT(!conf_read_file(c, path, &p));
+		EXPECT_INT(p.kind, CONF_NO_PLAIN_FILE);
+		EXPECT_STR(conf_explain(&a, &p, false), "facteur.conf must be a plain file of at most 64 kB");
+		EXPECT(str_find(conf_explain(&a, &p, true), STR("64 ko")) > 0);
+		EXPECT(remove(path) == 0);
+		conf_free(c);
+	}
+	test_dir_remove(dir);
+}
+
+static const char *put_file(struct arena *a, const char *dir, const char *text)
+{
+	const char *path = arena_printf(a, "%s/facteur.conf", dir).p;
+	FILE *f = fopen(path, "w");
+
+	EXPECT(f != NULL && fputs(text, f) >= 0 && fclose(f) == 0);
+	return path;
+}
+
+/* Each sentence says what to do, and only what can be done: a switch has no second value. */
+TEST(sentences_of_a_file)
+{
+	static const struct { const char *text, *says; } cases[] = {
+		{ "bind = ::1\nbind = 127.0.0.1\n", "facteur.conf, line 2: bind is set above already: keep one line, with spaces between values" },
+		{ "sandbox = on\nsandbox = off\n", "facteur.conf, line 2: sandbox is set above already: keep one line" },
+		{ "bind = ::1\n  127.0.0.1\n", "facteur.conf, line 2: this line does not read \"name = value\": write each setting into one line, comments behind #" },
+	};
+	const char *dir = test_dir();
+
+	EACH(cases, t) {
+		CLEANUP(arena_free) struct arena a = { 0 };
+		struct conf *c = conf_new();
+		struct conf_problem p;
+		const char *path = put_file(&a, dir, t->text);
+
+		EXPECT(!conf_read_file(c, path, &p));
+		EXPECT_STR(conf_explain(&a, &p, false), t->says);
+		EXPECT(conf_explain(&a, &p, true).n > 0);
+		conf_free(c);
+	}
+	test_dir_remove(dir);
+}
+
 #define ADDRESSES "2001:db8:1111:2222:3333:4444:5555:6666 2001:db8:1111:2222:3333:4444:5555:7777 "
 #define LONG_LINE "bind = " ADDRESSES ADDRESSES ADDRESSES ADDRESSES "::1\n"
 
@@ -118,11 +187,9 @@ TEST(file)
 
 	EACH(cases, t) {
 		CLEANUP(arena_free) struct arena a = { 0 };
-		const char *path = arena_printf(&a, "%s/facteur.conf", dir).p;
+		const char *path = put_file(&a, dir, t->text);
 		struct conf *c = conf_new();
 		struct conf_problem p;
-		FILE *f = fopen(path, "w");
-		EXPECT(f != NULL && fputs(t->text, f) >= 0 && fclose(f) == 0);
 		EXPECT_INT(conf_read_file(c, path, &p), t->kind == CONF_FINE);
 		EXPECT_INT(p.kind, t->kind);
 		EXPECT_INT(p.line, t->line);

@@ -2,10 +2,13 @@
  * goes on in the next line, a name that stands there twice) is refused with its line, since half of what was meant is worse than nothing. Lines
  * "[section]" carry no meaning and are accepted for readers' eyes. */
 #include "base/buf.h"
-#include "base/log.h"
+#include "base/err.h"
 #include "conf/conf_private.h"
 #include <errno.h>
-#include <stdio.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 enum { FILE_BYTES_MAX = 64 << 10 };
 
@@ -47,33 +50,45 @@ static bool take_text(struct conf *c, struct str text, struct conf_problem *p)
 	return true;
 }
 
-static bool read_all(FILE *f, struct buf *out)
+static void unreadable(struct conf_problem *p)
 {
-	char room[4096];
-	size_t n;
+	*p = (struct conf_problem){ .kind = CONF_UNREADABLE };
+	conf_problem_word(p, str_of(strerror(errno)));
+}
 
-	while ((n = fread(room, 1, sizeof room, f)) > 0)
-		buf_add_bytes(out, room, n);
-	return !ferror(f) && !out->failed;
+/* Of a pipe in its place nobody waits for the other end. */
+static bool read_all(int fd, struct buf *out, struct conf_problem *p)
+{
+	struct stat st;
+	ssize_t n = 1;
+
+	if (fstat(fd, &st) < 0) {
+		unreadable(p);
+		return false;
+	}
+	for (char room[4096]; S_ISREG(st.st_mode) && n > 0 && !out->failed;) {
+		n = read(fd, room, sizeof room);
+		if (n > 0)
+			buf_add_bytes(out, room, (size_t)n);
+	}
+	if (n < 0)
+		unreadable(p);
+	else if (!S_ISREG(st.st_mode) || out->failed)
+		*p = (struct conf_problem){ .kind = CONF_NO_PLAIN_FILE };
+	return p->kind == CONF_FINE;
 }
 
 bool conf_read_file(struct conf *c, const char *path, struct conf_problem *p)
 {
 	CLEANUP(buf_free) struct buf text = BUF(FILE_BYTES_MAX);
-	FILE *f = fopen(path, "re");
-	bool is_read;
+	CLEANUP(fd_close) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 
 	*p = (struct conf_problem){ .kind = CONF_FINE };
-	if (f == NULL && errno == ENOENT)
+	if (fd < 0 && errno == ENOENT)
 		return true;
-	if (f == NULL) {
-		log_errno("open", path);
-		p->kind = CONF_UNREADABLE;
+	if (fd < 0) {
+		unreadable(p);
 		return false;
 	}
-	is_read = read_all(f, &text);
-	fclose(f);
-	if (!is_read)
-		p->kind = CONF_UNREADABLE;
-	return is_read && take_text(c, buf_str(&text), p);
+	return read_all(fd, &text, p) && take_text(c, buf_str(&text), p);
 }

@@ -173,12 +173,15 @@ static struct str explain_kind(struct arena *a, const struct conf_problem *p, bo
 		                              : "%s is not set in this place: `facteur config set %s VALUE`%s", row->name, row->name,
 		                    row->scope == SCOPE_SERVER ? (french ? " (pour tout le serveur)" : " (for the whole server)") : "");
 	case CONF_TWICE:
-		return arena_printf(a, french ? "%s est déjà fixé plus haut : gardez une seule ligne, les valeurs séparées par des espaces"
-		                              : "%s is set above already: keep one line, with spaces between values", row->name);
+		return arena_printf(a, french ? "%s est déjà fixé plus haut : gardez une seule ligne%s" : "%s is set above already: keep one line%s", row->name,
+		                    strcmp(row->unit, "addresses") != 0 ? "" : french ? ", les valeurs séparées par des espaces" : ", with spaces between values");
 	case CONF_SYNTAX:
-		return str_of(french ? "cette ligne n'a pas la forme « nom = valeur »" : "this line does not read \"name = value\"");
+		return str_of(french ? "cette ligne n'a pas la forme « nom = valeur » : écrivez chaque réglage sur une ligne, les commentaires derrière #"
+		                     : "this line does not read \"name = value\": write each setting into one line, comments behind #");
 	case CONF_UNREADABLE:
-		return str_of(french ? "le fichier facteur.conf ne peut pas être lu" : "the file facteur.conf cannot be read");
+		return arena_printf(a, french ? "le fichier facteur.conf ne peut pas être lu : %s" : "the file facteur.conf cannot be read: %s", p->word);
+	case CONF_NO_PLAIN_FILE:
+		return str_of(french ? "facteur.conf doit être un simple fichier de 64 ko au plus" : "facteur.conf must be a plain file of at most 64 kB");
 	}
 	return STR("");
 }
