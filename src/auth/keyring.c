@@ -1,5 +1,6 @@
 /* The keyring. A reload builds a new state beside the old one and swaps. Whoever renews copies certificate and key one after the other, or
- * forgets one: a certificate without its key leaves in use what its host had, else mail programs would be shown another host's. Files
+ * forgets one: a certificate without its key leaves in use what its host had, else mail programs would be shown another host's. So does
+ * a file that was one, and is being written, or cannot be read any more; one that is removed takes its certificate along. Files
  * of which nothing can be used change nothing. All is tried again when a file changes. Change is seen by names, sizes and times of
  * the files, looked at every few seconds: no inotify, which would need another descriptor kind in the sandbox and misses
  * network file systems. */
@@ -20,6 +21,12 @@ struct state {
 	struct arena            arena;
 	struct map              keys;     /* key_hash -> struct pkey */
 	struct tls_certificates list;
+	struct source          *sources;  /* of each in the list */
+};
+
+struct source {
+	struct str file;
+	bool       is_before;   /* there is none in it now: the one of the state before */
 };
 
 struct keyring {
@@ -165,7 +172,16 @@ static bool is_of_same_host(const struct tls_certificate *a, const struct tls_ce
 static bool has_usable(const struct state *s, const struct tls_certificate *list, size_t count)
 {
 	for (size_t i = 0; i < count; i++)
-		if (key_of(s, list + i) != NULL)
+		if (!s->sources[i].is_before && key_of(s, list + i) != NULL)
+			return true;
+	return false;
+}
+
+/* Has another file one for the same host, with its key? */
+static bool is_replaced(const struct state *s, const struct tls_certificate *list, size_t count, const struct tls_certificate *t)
+{
+	for (size_t i = 0; i < count; i++)
+		if (!s->sources[i].is_before && is_of_same_host(list + i, t) && key_of(s, list + i) != NULL)
 			return true;
 	return false;
 }
@@ -174,11 +190,19 @@ static bool has_usable(const struct state *s, const struct tls_certificate *list
 static const struct tls_certificate *in_use(const struct state *old, const struct state *s, const struct tls_certificate *list, size_t count,
                                             const struct tls_certificate *t)
 {
-	for (size_t i = 0; i < count; i++)
-		if (is_of_same_host(list + i, t) && key_of(s, list + i) != NULL)
-			return NULL;
+	if (is_replaced(s, list, count, t))
+		return NULL;
 	for (size_t i = 0; i < old->list.count; i++)
 		if (is_of_same_host(old->list.list + i, t))
+			return old->list.list + i;
+	return NULL;
+}
+
+/* The certificate that this file had. */
+static const struct tls_certificate *had(const struct state *old, struct str file)
+{
+	for (size_t i = 0; i < old->list.count; i++)
+		if (str_eq(old->sources[i].file, file))
 			return old->list.list + i;
 	return NULL;
 }
@@ -201,21 +225,40 @@ static void keep(struct state *s, struct state *old, const struct tls_certificat
 	}
 }
 
+/* What stays in use in the place of this one; NULL: nothing. It is said. */
+static const struct tls_certificate *stays(const struct state *s, const struct state *old, const struct tls_certificate *list, size_t count, size_t i)
+{
+	struct str name = list[i].name_count ? list[i].names[0] : STR("?");
+	const struct tls_certificate *before;
+
+	if (s->sources[i].is_before) {
+		before = is_replaced(s, list, count, list + i) ? NULL : had(old, s->sources[i].file);
+		if (before)
+			log_error("tls/" STR_FMT " has no certificate that can be used: the one it had stays in use, until the file is mended or removed name="
+			          STR_FMT, STR_ARG(s->sources[i].file), STR_ARG(name));
+		return before;
+	}
+	if (key_of(s, list + i) != NULL)
+		return NULL;
+	before = in_use(old, s, list, count, list + i);
+	log_error("a certificate in tls/ has no private key there name=" STR_FMT "%s", STR_ARG(name), before ? ": the one before it stays in use" : "");
+	return before;
+}
+
 /* Leaves out certificates without a key; where the key is still to come, or has come first, what the host had stays in use. */
 static void match(struct state *s, struct state *old, struct tls_certificate *list, size_t count)
 {
 	size_t n = 0;
 
 	for (size_t i = 0; i < count; i++) {
-		const struct tls_certificate *before = key_of(s, list + i) == NULL ? in_use(old, s, list, count, list + i) : NULL;
+		const struct tls_certificate *before = stays(s, old, list, count, i);
 
-		if (key_of(s, list + i) == NULL)
-			log_error("a certificate in tls/ has no private key there name=" STR_FMT "%s", STR_ARG(list[i].name_count ? list[i].names[0] : STR("?")),
-			          before ? ": the one before it stays in use" : "");
 		if (before != NULL)
 			keep(s, old, before, list + i);
-		if (key_of(s, list + i) != NULL)
-			list[n++] = list[i];
+		if (before != NULL || (!s->sources[i].is_before && key_of(s, list + i) != NULL)) {
+			list[n] = list[i];
+			s->sources[n++] = s->sources[i];
+		}
 	}
 	s->list.list = list;
 	s->list.count = n;
@@ -237,8 +280,11 @@ bool keyring_reload(struct keyring *k)
 	memcpy(k->seen, seen, sizeof seen);
 	s = MEM_NEW(struct state);
 	list = arena_array(&s->arena, n + 1, sizeof *list);
+	s->sources = arena_array(&s->arena, n + 1, sizeof *s->sources);
 	for (size_t i = 0; i < n && count < TLS_CERTIFICATES_MAX; i++) {
 		struct arena file = { 0 };
+		const struct tls_certificate *before = had(k->state, names[i]);
+		size_t found = count;
 		struct str pem;
 		enum err e = disk_read_file(k->dir, str_cstr(&file, names[i]), PKEY_PEM_MAX, &file, &pem);
 
@@ -251,6 +297,9 @@ bool keyring_reload(struct keyring *k)
 			          STR_ARG(names[i]), err_name(e));
 		}
 		arena_free(&file);
+		s->sources[found] = (struct source){ str_copy(&s->arena, names[i]), count == found };
+		if (count == found && before != NULL)
+			list[count++] = *before;
 	}
 	arena_free(&a);
 	if (!has_usable(s, list, count) && k->state->list.count > 0) {

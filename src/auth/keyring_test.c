@@ -69,6 +69,30 @@ static void test_renewal(struct keyring *k, struct disk_dir *dir, const struct c
 	EXPECT(keyring_reload(k) && usable(k, "five.test") == NULL);
 }
 
+/* A look at the folder while a file is being written, or after a renewal that left it unreadable: what it had stays in use, in its place. */
+static void test_half_a_file(struct keyring *k, struct disk_dir *dir, const struct ca_pair *ca, struct arena *a)
+{
+	struct ca_pair first = issue(a, ca, "eight.test"), second = issue(a, ca, "eight.test");
+	struct str both = arena_printf(a, STR_FMT STR_FMT, STR_ARG(second.key_pem), STR_ARG(second.certificate_pem)), chain;
+	const struct str halves[] = { second.key_pem, str_sub(both, 0, both.n - 200), STR("") };
+
+	put(dir, "default.pem", arena_printf(a, STR_FMT STR_FMT, STR_ARG(first.certificate_pem), STR_ARG(first.key_pem)));
+	EXPECT(keyring_reload(k) && usable(k, "eight.test") != NULL);
+	chain = str_copy(a, usable(k, "eight.test")->chain[0]);
+	for (size_t i = 0; i < 2 * COUNT_OF(halves); i++) {
+		put(dir, "default.pem", halves[i % COUNT_OF(halves)]);
+		EXPECT(keyring_reload(k) && usable(k, "eight.test") != NULL);
+		EXPECT_STR(keyring_list(k)->list[0].names[0], "eight.test");
+		EXPECT(usable(k, "eight.test") && str_eq(usable(k, "eight.test")->chain[0], chain));
+	}
+	put(dir, "h.pem", both);   /* the new one comes in another file */
+	EXPECT(keyring_reload(k) && usable(k, "eight.test") != NULL);
+	EXPECT(usable(k, "eight.test") && !str_eq(usable(k, "eight.test")->chain[0], chain));
+	EXPECT_OK(disk_remove(dir, "h.pem"));
+	EXPECT_OK(disk_remove(dir, "default.pem"));
+	EXPECT(keyring_reload(k) && usable(k, "eight.test") == NULL);
+}
+
 TEST(keyring)
 {
 	const char *path = test_dir();
@@ -123,6 +147,8 @@ TEST(keyring)
 	EXPECT_INT(keyring_list(k)->count, 3);
 
 	test_renewal(k, dir, &ca, &a);
+	put(dir, "x.pem", arena_printf(&a, STR_FMT STR_FMT, STR_ARG(one.certificate_pem), STR_ARG(one.key_pem)));
+	test_half_a_file(k, dir, &ca, &a);
 
 	EXPECT(keyring_rotate_tickets(k, 0));
 	EXPECT(!keyring_rotate_tickets(k, 1000));
