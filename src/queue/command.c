@@ -7,6 +7,7 @@
 #include "queue/delivery.h"
 #include "queue/destination_list.h"
 #include "queue/parcels.h"
+#include "text/text.h"
 
 enum { NAME_MAX_BYTES = 64, ANSWER_FULL = 50000, LIST_PAGE = 50, SHOW_PAGE = 200, REASON_MAX = LATE_REASON_MAX, HURRIED_MAX = 1000 };
 
@@ -277,6 +278,11 @@ static enum err list_message(struct late *l, const struct late_message *m, struc
 
 	TRY(late_row_with(l, m->log_id, m->seq, text, a, &first));
 	TRY(late_summarise(l, m->log_id, m->seq, &sum));
+	if (m->is_damaged) {
+		struct str name = queue_name((struct queue_id){ m->log_id, m->seq }, a);
+		first.status = STR("5.3.0");
+		first.reason = text_format(a, LANG_EN, TEXT_REASON_DAMAGED, &name, 1);
+	}
 	*out = (struct queue_listed){ .id = { m->log_id, m->seq }, .sender = m->envelope.sender, .size = m->size,
 		.received = m->envelope.received, .waiting = sum.waiting, .held = sum.held, .next_due = sum.next_due,
 		.address = first.recipient.address, .status = first.status, .reason = first.reason };
@@ -319,8 +325,10 @@ static enum err serve_show(struct late *l, uint64_t log_id, uint64_t seq, uint16
 	struct queue_listed listed;
 	struct late_row *rows;
 	size_t n, sent = 0;
+	enum err e = late_message_find(l, log_id, seq, &a, &m);
 
-	TRY(late_message_find(l, log_id, seq, &a, &m));
+	if (e != ERR_CORRUPT)
+		TRY(e);
 	TRY(list_message(l, &m, STR(""), &a, &listed));
 	TRY(late_rows(l, log_id, seq, from, SHOW_PAGE + 1, &a, &rows, &n));
 	for (; sent < n && sent < SHOW_PAGE && page.n < ANSWER_FULL; sent++) {

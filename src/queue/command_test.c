@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "base/test.h"
 #include "queue/command.h"
+#include "queue/late_private.h"
 
 enum { LOG_ID_HIGH = 0x3f2a9c01 };
 static const uint64_t LOG_ID = UINT64_C(0x3f2a9c0112345678);
@@ -103,6 +104,48 @@ TEST(the_list_in_pages)
 	} while (answer.has_more);
 	EXPECT_INT(seq, 130);
 	EXPECT(pages >= 2);
+	stop(&p);
+}
+
+static void damage(struct place *p, uint64_t seq)
+{
+	struct stmt *q = db_query(p->l->db, "UPDATE message SET envelope = x'00' WHERE seq = ?1");
+
+	stmt_bind_u64(q, 1, seq);
+	EXPECT_OK(stmt_done(q));
+	stmt_release(&q);
+}
+
+/* Its envelope cannot be read: the others are listed, and it is named, with what to do. It can be looked at, and taken out. */
+TEST(a_damaged_one_among_others)
+{
+	struct queue_command c = { .kind = QUEUE_LIST };
+	struct queue_answer answer;
+	struct place p;
+	bool changed;
+
+	start(&p);
+	for (uint64_t i = 1; i <= 3; i++)
+		add(&p, i, 2, STR("ann@example.org"));
+	damage(&p, 2);
+	EXPECT_OK(ask(&p, c, &answer, &changed));
+	EXPECT_INT(answer.n, 3);
+	for (size_t i = 0; i < answer.n; i++) {
+		const struct queue_listed *m = &answer.messages[i];
+		bool is_whole = m->id.seq != 2;
+		EXPECT_STR(m->sender, is_whole ? "ann@example.org" : "?");
+		EXPECT_STR(m->address, "user0@example.test");
+		EXPECT_INT(m->received, 1700000000);
+		EXPECT((str_find(m->reason, STR("`facteur queue remove 3f2a9c01-2`")) > 0) == !is_whole);
+	}
+	EXPECT_OK(ask(&p, (struct queue_command){ .kind = QUEUE_SHOW, .name = STR("3f2a9c01-2") }, &answer, &changed));
+	EXPECT_INT(answer.n, 2);
+	EXPECT_STR(answer.recipients[1].address, "user1@example.test");
+	EXPECT(str_find(answer.messages[0].reason, STR("remove 3f2a9c01-2")) > 0);
+	EXPECT_OK(ask(&p, (struct queue_command){ .kind = QUEUE_REMOVE, .name = STR("3f2a9c01-2"), .recipient = -1 }, &answer, &changed));
+	EXPECT_INT(answer.changed, 2);
+	EXPECT_OK(ask(&p, c, &answer, &changed));
+	EXPECT_INT(answer.n, 2);
 	stop(&p);
 }
 

@@ -120,12 +120,14 @@ struct late_row {
 struct late_message {
 	uint64_t   log_id, seq;
 	struct envelope envelope;              /* n == 0: its recipients are rows */
+	bool       is_damaged;                 /* it cannot be read: sender "?", and of the rest only when it was received */
 	uint64_t   size;
 	uint32_t   crc;
 	uint64_t   spool;                      /* 0: not in a spool file */
 };
 /* ERR_NOTFOUND: no such row; finished ones are found. */
 enum err late_find(struct late *l, const struct late_key *key, struct arena *a, struct late_row *out) MUST_CHECK;
+/* ERR_NOTFOUND: there is none. ERR_CORRUPT: its envelope cannot be read (logged), *out says what is known (is_damaged). */
 enum err late_message_find(struct late *l, uint64_t log_id, uint64_t seq, struct arena *a,
                            struct late_message *out) MUST_CHECK;
 /* The body: up to LATE_SHARED_MAX in bytes (emptied first; *fd is -1), else *fd is the caller's to close: read only, of
@@ -213,7 +215,7 @@ struct late_counts {
 };
 enum err late_count(struct late *l, struct late_counts *out) MUST_CHECK;
 
-/* Messages behind (log_id, seq) in the order of (seq, log_id), at most max; begin with 0, 0. */
+/* Messages behind (log_id, seq) in the order of (seq, log_id), at most max, damaged ones, too (is_damaged); begin with 0, 0. */
 enum err late_list(struct late *l, uint64_t log_id, uint64_t seq, size_t max, struct arena *a,
                    struct late_message **out, size_t *n) MUST_CHECK;
 /* Rows of one message from an index on, at most max, without the finished ones. */

@@ -6,7 +6,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
-#define MESSAGE_COLUMNS "log_id, seq, size, crc, spool, envelope"
+#define MESSAGE_COLUMNS "log_id, seq, size, crc, spool, envelope, received"
 #define HAS_ROWS "EXISTS (SELECT 1 FROM recipient r WHERE r.seq = m.seq AND r.log_id = m.log_id AND r.state < 3)"
 
 void late_read_row(struct stmt *q, struct arena *a, struct late_row *out)
@@ -35,6 +35,8 @@ static enum err read_message(struct stmt *q, struct arena *a, struct late_messag
 	if (envelope_head_decode(str_copy(a, stmt_str(q, 5)), &out->envelope))
 		return ERR_OK;
 	log_error("an envelope in queue.db is damaged seq=%llu", (unsigned long long)out->seq);
+	out->is_damaged = true;
+	out->envelope = (struct envelope){ .sender = STR("?"), .peer = STR(""), .received = stmt_int64(q, 6) };
 	return ERR_CORRUPT;
 }
 
@@ -339,7 +341,7 @@ enum err late_list(struct late *l, uint64_t log_id, uint64_t seq, size_t max, st
 	stmt_bind_int64(q, 3, (int64_t)max);
 	while (stmt_row(q)) {
 		*out = arena_grow(a, *out, *n, &cap, sizeof(**out));
-		TRY(read_message(q, a, &(*out)[(*n)++]));
+		(void)!read_message(q, a, &(*out)[(*n)++]);  /* a damaged one is listed, too */
 	}
 	return stmt_end(q);
 }
