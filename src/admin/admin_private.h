@@ -19,6 +19,7 @@ struct admin_call {
 	json_t    *rows, *result;           /* NULL: none yet */
 	size_t     weight;                  /* values in the rows */
 	bool       is_cut;                  /* a piece was too large to be sent */
+	bool       is_gone;                 /* nobody waits for the answer any more: a long list may end */
 	bool       has_more;                /* the rows are not all; the sentence says how to get the others */
 	bool       has_fault;               /* all went well, but what was looked at is not as it should be: exit 1 */
 	struct str sentence;                /* in the arena */
@@ -58,7 +59,7 @@ enum err admin_say(struct admin_call *c, enum err e, enum text id, const struct 
 /* What is wrong with the queue, and what to do, for a field "trouble"; "" if nothing is. */
 struct str admin_queue_trouble(struct admin_call *c, const struct queue_counters *q);
 /* "451 4.4.3 …": another server's words, or ours about a domain that none could be asked of, in the same form: ours are said in their language. */
-struct str admin_reply_text(struct admin_call *c, struct str text);
+struct str admin_reply_text(struct arena *a, enum lang lang, struct str text);
 struct str admin_number_text(struct admin_call *c, uint64_t n);
 /* A new row of a list, or the one result; the values are put into it. Borrowed. */
 json_t *admin_row(struct admin_call *c);

@@ -695,3 +695,48 @@ TEST(a_check_ends_with_who_asked)
 	EXPECT_INT(asker.portions, 2);
 	end();
 }
+
+enum { PAGES = 400, OF_PAGE = 50 };
+struct long_queue { size_t pages, rows_heard, stays; size_t most_bytes; };
+
+static bool hears(void *context, struct str message)
+{
+	struct long_queue *q = context;
+
+	for (struct str rest = message; str_find(rest, STR("\"message\"")) >= 0; q->rows_heard++)
+		rest = str_from(rest, (size_t)str_find(rest, STR("\"message\"")) + 9);
+	return q->rows_heard < q->stays;
+}
+
+static enum err page_of_many(void *context, UNUSED const struct queue_command *c, struct arena *a, struct queue_answer *out)
+{
+	struct long_queue *q = context;
+
+	if (a->total > q->most_bytes)
+		q->most_bytes = a->total;
+	*out = (struct queue_answer){ .kind = QUEUE_LIST, .has_more = ++q->pages < PAGES, .n = OF_PAGE };
+	out->messages = arena_array(a, OF_PAGE, sizeof *out->messages);
+	for (size_t i = 0; i < OF_PAGE; i++)
+		out->messages[i] = (struct queue_listed){ .id = { 1, q->pages * OF_PAGE + i }, .sender = STR("ann@example.org"), .waiting = 1,
+			.address = STR("bob@example.test"), .status = STR("4.4.1"), .reason = STR("451 4.4.1 not now") };
+	return ERR_OK;
+}
+
+/* Control holds a page of the queue, however long it is; and it asks for no more of them than somebody wants to read. */
+TEST(a_long_queue_in_pages)
+{
+	static const struct { size_t stays, pages; } cases[] = { { SIZE_MAX, PAGES }, { 1, 10 } };
+	struct admin_offline *o = begin();
+
+	EACH(cases, t) {
+		struct long_queue q = { .stays = t->stays };
+		struct admin_host host = *admin_offline_host(o);
+		host.context = &q;
+		host.queue = page_of_many;
+		host.is_running = true;
+		admin_run(&host, STR("{\"command\":\"queue list\",\"args\":{},\"lang\":\"fr\"}"), hears, &q);
+		EXPECT(q.pages <= t->pages && (t->stays == 1 || q.rows_heard == PAGES * OF_PAGE));
+		EXPECT(q.most_bytes < 100000);
+	}
+	end();
+}

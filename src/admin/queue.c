@@ -4,13 +4,14 @@
 #include "queue/destination.h"
 #include "text/reason.h"
 
-static enum err ask_queue(struct admin_call *c, const struct queue_command *ask, struct queue_answer *out)
+/* The answer is in a. */
+static enum err ask_queue(struct admin_call *c, const struct queue_command *ask, struct arena *a, struct queue_answer *out)
 {
 	enum err e;
 
 	if (!c->host->is_running)
 		return admin_refuse(c, ERR_UNAVAILABLE, TEXT_ADMIN_NOT_RUNNING, STR(""));
-	e = c->host->queue(c->host->context, ask, &c->arena, out);
+	e = c->host->queue(c->host->context, ask, a, out);
 	if (e == ERR_NOTFOUND && ask->name.n)
 		return admin_refuse(c, e, TEXT_ADMIN_NO_SUCH_MESSAGE, ask->name);
 	return e;
@@ -21,41 +22,41 @@ static void put_due(json_t *row, int64_t due)
 	admin_put_number(row, "next_try", due == LATE_NEVER || due < 0 ? 0 : (uint64_t)due);
 }
 
-struct str admin_reply_text(struct admin_call *c, struct str text)
+struct str admin_reply_text(struct arena *a, enum lang lang, struct str text)
 {
 	struct str code, status, words;
 
 	if (!str_cut(text, ' ', &code, &words) || !str_cut(words, ' ', &status, &words))
 		return text;
-	return arena_printf(&c->arena, STR_FMT " " STR_FMT " " STR_FMT, STR_ARG(code), STR_ARG(status), STR_ARG(text_reason(&c->arena, c->lang, words)));
+	return arena_printf(a, STR_FMT " " STR_FMT " " STR_FMT, STR_ARG(code), STR_ARG(status), STR_ARG(text_reason(a, lang, words)));
 }
 
 /* "4.2.2 the mailbox is full". What is parked was perhaps never tried, and has no reason of its own. */
-static struct str reason(struct admin_call *c, struct str status, struct str text, bool is_never_tried)
+static struct str reason(struct arena *a, enum lang lang, struct str status, struct str text, bool is_never_tried)
 {
 	if (text.n == 0 && is_never_tried)
-		return str_of(text_get(c->lang, TEXT_ADMIN_QUEUE_ELSEWHERE));
+		return str_of(text_get(lang, TEXT_ADMIN_QUEUE_ELSEWHERE));
 	if (text.n >= 3 && chr_digit(text.p[0]) && chr_digit(text.p[1]) && chr_digit(text.p[2]))
-		return admin_reply_text(c, text);
-	text = text_reason(&c->arena, c->lang, text);
-	return status.n ? arena_printf(&c->arena, STR_FMT " " STR_FMT, STR_ARG(status), STR_ARG(text)) : text;
+		return admin_reply_text(a, lang, text);
+	text = text_reason(a, lang, text);
+	return status.n ? arena_printf(a, STR_FMT " " STR_FMT, STR_ARG(status), STR_ARG(text)) : text;
 }
 
-static void put_listed(struct admin_call *c, const struct queue_listed *m)
+static void put_listed(struct admin_call *c, struct arena *a, const struct queue_listed *m)
 {
 	json_t *row = admin_row(c);
 	uint32_t others = m->waiting + m->held > 1 ? m->waiting + m->held - 1 : 0;
 
-	admin_put_text(row, "message", queue_name(m->id, &c->arena));
+	admin_put_text(row, "message", queue_name(m->id, a));
 	admin_put_text(row, "recipient",
-				   others ? arena_printf(&c->arena, STR_FMT " +%u", STR_ARG(m->address), others) : m->address);
+				   others ? arena_printf(a, STR_FMT " +%u", STR_ARG(m->address), others) : m->address);
 	admin_put_text(row, "sender", m->sender.n ? m->sender : STR("<>"));
 	admin_put_number(row, "size", m->size);
 	admin_put_number(row, "received", (uint64_t)m->received);
 	admin_put_number(row, "waiting", m->waiting);
 	admin_put_number(row, "held", m->held);
 	put_due(row, m->waiting > 0 ? m->next_due : LATE_NEVER);
-	admin_put_text(row, "reason", reason(c, m->status, m->reason, m->waiting > 0 && m->next_due == LATE_NEVER));
+	admin_put_text(row, "reason", reason(a, c->lang, m->status, m->reason, m->waiting > 0 && m->next_due == LATE_NEVER));
 }
 
 static bool is_bounce(struct str sender) { return str_eq(sender, STR("<>")); }
@@ -73,17 +74,19 @@ enum err admin_queue_list(struct admin_call *c)
 {
 	struct str recipient = admin_text(c, "recipient");
 	struct queue_command ask = { .kind = QUEUE_LIST, .recipient = -1, .name = STR(""), .text = recipient.p != NULL ? recipient : STR("") };
+	CLEANUP(arena_free) struct arena page = { 0 };
 	struct queue_answer answer = { 0 };
 
 	if (recipient.n > ENVELOPE_ADDRESS_MAX)
 		return ERR_OK;  /* no address is that long */
 	do {
-		TRY(ask_queue(c, &ask, &answer));
+		arena_reset(&page);
+		TRY(ask_queue(c, &ask, &page, &answer));
 		for (size_t i = 0; i < answer.n; i++)
 			if (is_wanted(c, &answer.messages[i]))
-				put_listed(c, &answer.messages[i]);
+				put_listed(c, &page, &answer.messages[i]);
 		ask.after = answer.last;
-	} while (answer.has_more);
+	} while (answer.has_more && !c->is_gone);
 	return ERR_OK;
 }
 
@@ -95,10 +98,12 @@ static struct str state_word(enum late_state s)
 enum err admin_queue_show(struct admin_call *c)
 {
 	struct queue_command ask = { .kind = QUEUE_SHOW, .recipient = -1, .name = admin_text(c, "message") };
+	CLEANUP(arena_free) struct arena page = { 0 };
 	struct queue_answer answer = { 0 };
 
 	do {
-		TRY(ask_queue(c, &ask, &answer));
+		arena_reset(&page);
+		TRY(ask_queue(c, &ask, &page, &answer));
 		for (size_t i = 0; i < answer.n; i++) {
 			const struct queue_shown *r = &answer.recipients[i];
 			json_t *row = admin_row(c);
@@ -106,7 +111,7 @@ enum err admin_queue_show(struct admin_call *c)
 			admin_put_text(row, "state", state_word(r->state));
 			admin_put_number(row, "tries", r->tries);
 			put_due(row, r->state == LATE_HELD ? LATE_NEVER : r->due);
-			admin_put_text(row, "reason", reason(c, r->status, r->reason, r->state == LATE_WAITING && r->due == LATE_NEVER));
+			admin_put_text(row, "reason", reason(&page, c->lang, r->status, r->reason, r->state == LATE_WAITING && r->due == LATE_NEVER));
 			ask.from = (uint16_t)(r->index + 1);
 		}
 	} while (answer.has_more && answer.n > 0);
@@ -126,7 +131,7 @@ static enum err order(struct admin_call *c, enum queue_command_kind kind, struct
 
 	if (ask.name.p == NULL)
 		ask.name = STR("");
-	return ask_queue(c, &ask, out);
+	return ask_queue(c, &ask, &c->arena, out);
 }
 
 enum err admin_queue_retry(struct admin_call *c)
@@ -156,14 +161,14 @@ enum err admin_queue_release(struct admin_call *c)
 }
 
 /* Of a page; what went meanwhile by itself is none of ours. */
-static enum err remove_of(struct admin_call *c, const struct queue_answer *page, struct str sender, uint64_t *removed)
+static enum err remove_of(struct admin_call *c, struct arena *a, const struct queue_answer *page, struct str sender, uint64_t *removed)
 {
 	for (size_t i = 0; i < page->n; i++) {
-		struct queue_command ask = { .kind = QUEUE_REMOVE, .recipient = -1, .name = queue_name(page->messages[i].id, &c->arena) };
+		struct queue_command ask = { .kind = QUEUE_REMOVE, .recipient = -1, .name = queue_name(page->messages[i].id, a) };
 		struct queue_answer answer = { 0 };
 		if (!str_ieq(page->messages[i].sender, is_bounce(sender) ? STR("") : sender))
 			continue;
-		enum err e = c->host->queue(c->host->context, &ask, &c->arena, &answer);
+		enum err e = c->host->queue(c->host->context, &ask, a, &answer);
 		if (e != ERR_OK && e != ERR_NOTFOUND)
 			return e;
 		*removed += e == ERR_OK;
@@ -175,12 +180,14 @@ static enum err remove_of(struct admin_call *c, const struct queue_answer *page,
 static enum err remove_from(struct admin_call *c, struct str sender)
 {
 	struct queue_command ask = { .kind = QUEUE_LIST, .recipient = -1, .name = STR("") };
+	CLEANUP(arena_free) struct arena a = { 0 };
 	struct queue_answer page = { 0 };
 	uint64_t removed = 0;
 
 	do {
-		TRY(ask_queue(c, &ask, &page));
-		TRY(remove_of(c, &page, sender, &removed));
+		arena_reset(&a);
+		TRY(ask_queue(c, &ask, &a, &page));
+		TRY(remove_of(c, &a, &page, sender, &removed));
 		ask.after = page.last;
 	} while (page.has_more);
 	return admin_said(c, TEXT_ADMIN_QUEUE_REMOVED_FROM, admin_number_text(c, removed), sender);
@@ -219,7 +226,7 @@ enum err admin_queue_destinations(struct admin_call *c)
 	struct queue_command ask = { .kind = QUEUE_DESTINATIONS, .recipient = -1, .name = STR("") };
 	struct queue_answer answer = { 0 };
 
-	TRY(ask_queue(c, &ask, &answer));
+	TRY(ask_queue(c, &ask, &c->arena, &answer));
 	for (size_t i = 0; i < answer.n; i++) {
 		const struct queue_destination *d = &answer.destinations[i];
 		json_t *row = admin_row(c);
@@ -286,7 +293,7 @@ enum err admin_queue_status(struct admin_call *c)
 	struct queue_answer answer = { 0 };
 	json_t *result;
 
-	TRY(ask_queue(c, &ask, &answer));
+	TRY(ask_queue(c, &ask, &c->arena, &answer));
 	result = admin_result(c);
 	admin_put_number(result, "backlog", answer.counters.backlog);
 	admin_put_number(result, "deferred", answer.counters.late.waiting);

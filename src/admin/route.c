@@ -177,7 +177,7 @@ static enum err test_failed(struct admin_call *c, struct str address, const stru
 {
 	const struct refusal *known = refusal_find(r->status, r->text);
 	const struct refusal_facts facts = { .recipient = address, .host = r->host, .reply = r->text };
-	struct str said = admin_reply_text(c, r->text);
+	struct str said = admin_reply_text(&c->arena, c->lang, r->text);
 
 	if (r->host.n > 0)
 		said = arena_printf(&c->arena, STR_FMT ": " STR_FMT, STR_ARG(r->host), STR_ARG(said));

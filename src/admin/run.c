@@ -43,8 +43,9 @@ static void send_rows(struct admin_call *c)
 	json_object_set_new(piece, "rows", c->rows);
 	c->rows = json_array();
 	c->weight = 0;
-	if (send_json(c, piece) == ERR_LIMIT)
-		c->is_cut = true;
+	enum err e = send_json(c, piece);
+	c->is_cut |= e == ERR_LIMIT;
+	c->is_gone |= e == ERR_CLOSED;
 }
 
 bool admin_progress(struct admin_call *c, uint64_t done, uint64_t total)
