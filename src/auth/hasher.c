@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/thread.h"
 #include <assert.h>
 #include <pthread.h>
 #include <sys/eventfd.h>
@@ -114,11 +115,8 @@ struct hasher *hasher_new(int workers)
 	pthread_cond_init(&h->wake, NULL);
 	h->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	assert(h->event_fd >= 0);
-	for (; h->workers < workers; h->workers++) {
-		int bad = pthread_create(&h->thread[h->workers], NULL, worker, h);
-
-		assert(bad == 0);
-	}
+	for (; h->workers < workers; h->workers++)
+		thread_begin(&h->thread[h->workers], worker, h);
 	return h;
 }
 

@@ -4,8 +4,10 @@
 #include "base/bytes.h"
 #include "base/log.h"
 #include "base/map.h"
+#include "base/thread.h"
 #include "base/wire.h"
 #include <limits.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 TEST(numbers)
@@ -163,6 +165,32 @@ TEST(a_log_line_is_whole_however_long_its_words)
 		EXPECT(str_find(str_make(said, (size_t)(got > 0 ? got : 0)), STR("said=")) > 0);
 		EXPECT(utf8_valid(str_make(said, (size_t)(got > 0 ? got : 0))));
 	}
+}
+
+static void *nothing(void *context) { return context; }
+
+/* It ends with a sentence; nobody waits for a thread that never began. */
+TEST(no_room_for_a_thread)
+{
+	char said[1000] = "";
+	pthread_attr_t attr;
+	pthread_t thread;
+	int ends[2], status = 0;
+
+	EXPECT(pipe(ends) == 0);
+	pid_t pid = fork();
+	if (pid == 0) {
+		log_to_fd(ends[1]);
+		pthread_attr_init(&attr);
+		if (pthread_attr_setstacksize(&attr, (size_t)1 << 46) == 0 && pthread_setattr_default_np(&attr) == 0)
+			thread_begin(&thread, nothing, NULL);
+		_exit(0);
+	}
+	close(ends[1]);
+	EXPECT(read(ends[0], said, sizeof(said) - 1) > 0);
+	EXPECT(strstr(said, "LimitAS=") != NULL && strstr(said, "a thread cannot begin (Resource temporarily unavailable)") != NULL);
+	close(ends[0]);
+	EXPECT(waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 1);
 }
 
 TEST(map_many)

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/map.h"
 #include "base/mem.h"
+#include "base/thread.h"
 #include <assert.h>
 #include <pthread.h>
 #include <sys/eventfd.h>
@@ -177,11 +178,8 @@ struct dkim_worker *dkim_worker_new(struct secrets *s, bool has_thread)
 	pthread_cond_init(&w->wake, NULL);
 	w->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	assert(w->event_fd >= 0);
-	if (has_thread) {
-		int bad = pthread_create(&w->thread, NULL, thread_main, w);
-
-		assert(bad == 0);
-	}
+	if (has_thread)
+		thread_begin(&w->thread, thread_main, w);
 	return w;
 }
 

@@ -1,6 +1,7 @@
 /* A list of jobs, one lock; what is finished goes back by handback.h. */
 #include "queue/worker.h"
 #include "base/mem.h"
+#include "base/thread.h"
 #include <stdbool.h>
 
 struct worker {
@@ -47,7 +48,7 @@ struct worker *worker_new(void)
 	pthread_cond_init(&w->has_work, NULL);
 	handed_list_init(&w->waiting);
 	handback_init(&w->back);
-	pthread_create(&w->thread, NULL, work, w);
+	thread_begin(&w->thread, work, w);
 	return w;
 }
 

@@ -19,6 +19,7 @@
 #include "queue/writer.h"
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/thread.h"
 #include "base/wire.h"
 #include <limits.h>
 #include <time.h>
@@ -250,7 +251,7 @@ struct writer *writer_new(struct log *l)
 	w->w = w->written_w = log_w(l);
 	handed_list_init(&w->waiting);
 	handback_init(&w->back);
-	pthread_create(&w->thread, NULL, work, w);
+	thread_begin(&w->thread, work, w);
 	return w;
 }
 

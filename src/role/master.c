@@ -30,6 +30,7 @@
 
 enum { CLOSED_GRACE_MS = 1000, BACK_OFF_FIRST_MS = 100, BACK_OFF_MAX_MS = 10000, STABLE_MS = 30000, YOUNG_MS = 1000, MENDED_EVERY_MS = 200 };
 enum { FILES_LEAST = 256 };  /* that may be open: with fewer the roles lose each other one by one */
+enum { ADDRESSES_LEAST_MB = 512 };  /* of a process: with less the threads of some roles cannot begin, and others end in the middle of their work */
 
 /* Who talks to whom (docs/architecture.md). */
 static const struct { enum role a, b; } links[] = {
@@ -470,6 +471,18 @@ static bool choose_sandbox(struct master *m)
 	return true;
 }
 
+/* False: the threads and memory of a role have no room, which is said. Where a role has that trouble is not where it can be seen what to do. */
+static bool has_addresses(void)
+{
+	struct rlimit addresses;
+
+	if (getrlimit(RLIMIT_AS, &addresses) < 0 || addresses.rlim_cur >= (rlim_t)ADDRESSES_LEAST_MB << 20)
+		return true;
+	log_error("a process may have at most %llu MB of addresses, and the server needs %d: raise LimitAS= of the service, or ulimit -v; what it really "
+	          "takes of the memory is limited by MemoryMax=", (unsigned long long)(addresses.rlim_cur >> 20), ADDRESSES_LEAST_MB);
+	return false;
+}
+
 /* False: too few files, which is said. */
 static bool choose_sizes(struct master *m)
 {
@@ -541,7 +554,7 @@ int master_run(const struct serve_options *options)
 	prctl(PR_SET_NAME, "facteur");  /* begun by the demonstration, by /proc/self/exe, it would be called "exe" */
 	if (!read_conf(&m) || !choose_sandbox(&m))
 		return 1;
-	if (!choose_sizes(&m))
+	if (!has_addresses() || !choose_sizes(&m))
 		return 1;
 	find_users(&m);
 	if (!role_net_can_start(m.conf, m.uid, m.gid))

@@ -104,6 +104,9 @@ def test_limits_of_the_service_are_explained():
         done = subprocess.run(args, env=server.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=20,
                               preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64)))
         expect(done.returncode == 1 and "LimitNOFILE" in done.stdout.decode(), done.stdout.decode())
+        done = subprocess.run(args, env=server.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=20,
+                              preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (60 << 20, 60 << 20)))
+        expect(done.returncode == 1 and "LimitAS" in done.stdout.decode() and "role" not in done.stdout.decode(), done.stdout.decode())
         with open(server.log_path, "ab") as log:
             server.process = subprocess.Popen(args, stdout=log, stderr=log, env=server.env, start_new_session=True,
                                               preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20)))
