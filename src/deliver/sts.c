@@ -8,7 +8,7 @@
  * as somebody asks or there is something to remember; most have no policy and leave nothing behind.
  *
  * Its end must not be such a moment: so it is fetched again while it has time left, each day, beside the messages, which go by the one that
- * is kept.
+ * is kept, also those that come while it is being fetched: a web server that lets us wait holds up nobody's mail.
  *
  * One look at a time for each domain, however many messages wait for it. */
 #include "deliver/sts.h"
@@ -35,6 +35,7 @@ struct entry {                      /* a domain */
 	size_t             counted;         /* bytes of them in sts->bytes */
 	struct sts_search *searches;
 	bool               is_looking;      /* question or fetch is open, or it waits for one, or results are told */
+	bool               is_beside;       /* a fetch is open, or it waits for one, and nobody waits for it */
 	struct question   *question;
 	struct http_fetch *fetch;
 	struct entry      *waits;           /* behind it, for a fetch */
@@ -119,7 +120,7 @@ static void make_room(struct sts *s)
 {
 	for (struct entry *e = s->oldest, *next; e && (s->entries.n > STS_KEPT_MAX || s->bytes > KEPT_BYTES_MAX); e = next) {
 		next = e->newer;
-		if (!e->is_looking && e->searches == NULL)
+		if (!e->is_looking && !e->is_beside && e->searches == NULL)
 			entry_free(e);
 	}
 }
@@ -150,10 +151,12 @@ static void look(struct entry *e);
 static void finish(struct entry *e, struct str why, enum tls_result trouble)
 {
 	tell(e, why, trouble);
-	e->is_looking = false;
+	e->is_looking = e->question != NULL;
+	if (e->is_looking)
+		return;
 	if (e->searches)
 		look(e);
-	else if (!holds(e) && now_s() >= e->failed_until_s)
+	else if (!e->is_beside && !holds(e) && now_s() >= e->failed_until_s)
 		entry_free(e);
 }
 
@@ -223,6 +226,7 @@ static void fetched(void *context, const struct http_fetched *f)
 	struct str why;
 
 	e->fetch = NULL;
+	e->is_beside = false;
 	s->fetches--;
 	if (read_policy(f, &kept, &policy, &why, &trouble) == ERR_OK) {
 		keep(e, &kept, &policy, str_of(e->new_id), policy.max_age_s);
@@ -288,18 +292,21 @@ static void answered(void *context, const struct dns_answer *a)
 	enum err r = mta_sts_record(a, &arena, &id);
 
 	e->question = NULL;
-	if (r == ERR_AGAIN && !holds(e)) {
+	if (e->is_beside && !holds(e)) {  /* it has run out meanwhile: the fetch decides */
+		e->is_looking = false;
+	} else if (r == ERR_AGAIN && !holds(e)) {
 		struct str why = arena_printf(&arena, "the name servers of " STR_FMT " could not say whether it has an MTA-STS policy", STR_ARG(e->domain));
 		finish(e, why, TLS_RESULT_GOOD);
-	} else if (r != ERR_OK || (holds(e) && str_eq(id, e->id) && !is_old(e))) {
+	} else if (e->is_beside || r != ERR_OK || (holds(e) && str_eq(id, e->id) && !is_old(e))) {
 		finish(e, STR_NONE, TLS_RESULT_GOOD);
 	} else if (now_s() < e->failed_until_s && str_eq(id, str_of(e->failed_id))) {
 		finish(e, e->why, e->trouble);
 	} else {
-		if (holds(e) && str_eq(id, e->id))
-			tell(e, STR_NONE, TLS_RESULT_GOOD);
+		e->is_beside = holds(e) && str_eq(id, e->id);
 		snprintf(e->new_id, sizeof e->new_id, STR_FMT, STR_ARG(id));
 		wait_for_fetch(e);
+		if (e->is_beside)
+			finish(e, STR_NONE, TLS_RESULT_GOOD);
 	}
 }
 

@@ -304,6 +304,47 @@ TEST(looked_at_again_in_its_time)
 	end(&w);
 }
 
+/* The web server takes the connection and says nothing: whoever sends meanwhile goes by the policy that is kept, too, and none of them waits
+ * for it. What is known after the look in vain is told as ever. */
+TEST(a_look_that_hangs_holds_up_nobody)
+{
+	struct world w = begin();
+	struct found f = find(&w, "good.test");
+	struct found both[2] = { 0 };
+	int64_t begin_ms;
+
+	arena_free(&f.arena);
+	script_do(&w.web, PAGE("good.test", "-1 - -"));
+	clock_mono_advance(43300 * 1000);
+	begin_ms = clock_mono_ms();
+	for (int i = 0; i < 3; i++) {
+		f = find(&w, "good.test");
+		EXPECT(f.has_policy && f.mode == MTA_STS_ENFORCE);
+		arena_free(&f.arena);
+		wait_for_requests(&w, 2);
+	}
+	for (size_t i = 0; i < COUNT_OF(both); i++)
+		EXPECT(sts_find(w.sts, STR("good.test"), keep, &both[i]) != NULL);
+	for (size_t i = 0; i < COUNT_OF(both); i++) {
+		loop_until(w.loop, &both[i].is_done);
+		EXPECT(both[i].has_policy);
+		arena_free(&both[i].arena);
+	}
+	EXPECT(clock_mono_ms() < begin_ms + STS_DEADLINE_MS / 2);
+	clock_mono_advance(STS_DEADLINE_MS + 1000);   /* it is given up, while somebody asks */
+	for (int i = 0; i < 3; i++) {
+		f = find(&w, "good.test");
+		EXPECT(f.has_policy && f.mode == MTA_STS_ENFORCE);
+		arena_free(&f.arena);
+		loop_once(w.loop, 10);
+	}
+	wait_for_requests(&w, 2);
+	f = (struct found){ 0 };
+	EXPECT(sts_find(w.sts, STR("good.test"), keep, &f) != NULL);
+	end(&w);
+	EXPECT(!f.is_done);
+}
+
 /* A stranger's domain does not make us knock at doors of our own network. */
 TEST(no_policy_from_a_private_network)
 {
