@@ -1,5 +1,6 @@
 """Mail between servers: two facteurs on loopback addresses, a name server of our own, and peers that behave oddly. Nothing may be lost,
 and nothing come twice where the peer said that it has it."""
+import contextlib
 import os
 import signal
 import socket
@@ -98,6 +99,42 @@ def test_later_is_later(w):
         got = w.arrives(peer, f"{name} at first", retries=True)
         expect(len(got) == 1, f"{name}: once, not {len(got)} times")
     expect(len(drops.dropped) == 1, "sent again after the connection was lost, and once only")
+
+
+def test_silent_servers_hold_up_nobody_but_their_sender(w):
+    """What one account has for 400 servers that take the connection and say nothing leaves places for what others send."""
+    silent = [socket.create_server((f"127.3.{i // 200}.{i % 200 + 1}", w.port)) for i in range(400)]
+    for i, s in enumerate(silent):
+        w.dns.set(f"q{i}.peer.test", "A", s.getsockname()[0])
+    w.here.add_account("carol")
+    answers = w.peer("answers")
+    for first in range(0, len(silent), 100):
+        w.send(*[f"x@q{i}.peer.test" for i in range(first, first + 100)], subject="not heard")
+
+    held = []
+    for s in silent:
+        s.setblocking(False)
+
+    def held_up():
+        for s in silent:
+            with contextlib.suppress(BlockingIOError):
+                held.append(s.accept()[0])
+        return len(held)
+    try:
+        wait_for(lambda: held_up() >= 150, 60, "half of all places are taken")
+        begin = time.monotonic()
+        s = w.here.submission("carol")
+        s.sendmail("carol@example.test", ["x@answers.peer.test"], b"From: carol@example.test\r\nSubject: of another\r\n\r\ntext\r\n")
+        s.quit()
+        expect(len(w.arrives(answers, "of another")) == 1, "once")
+        expect(time.monotonic() - begin < 5, f"{time.monotonic() - begin:.1f} s")
+        expect(held_up() == 150, f"no more than half of the places are hers: {len(held)}")
+    finally:
+        for s in silent + held:
+            s.close()
+    wait_for(lambda: w.here.cli_json("queue", "status")["backlog"] == 0, 60, "what was being sent waits")
+    w.here.cli("queue", "remove", "--from", "alice@example.test")
+    expect(not w.here.cli_json("queue", "list"), "nothing is left")
 
 
 def test_a_restart_sends_nothing_twice(w):
