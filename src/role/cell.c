@@ -19,6 +19,7 @@
 #include "pop3/engine.h"
 #include "role/door.h"
 #include "role/role.h"
+#include "role/threads.h"
 #include "smtpd/submission.h"
 #include "store/view.h"
 #include <poll.h>
@@ -379,7 +380,8 @@ void cell_preload(UNUSED const char *dir)
 	tzset();
 	random_u64();
 	grant_sign(&g, key);  /* loads libcrypto's configuration and algorithms */
-	view_preload();
+	if (!threads_are_used())
+		view_preload();
 }
 
 /* serve --single: the process goes on */
