@@ -79,8 +79,11 @@ void cell_opened(struct cell *c)
 	pthread_mutex_lock(&c->holding);
 	c->is_open = true;
 	pthread_mutex_unlock(&c->holding);
-	if (view_was_unclean(c->account.view))
+	if (view_was_unclean(c->account.view)) {
+		if (c->is_watched)
+			cell_tell_newest(c);  /* the last one may have changed something, and died before it said so */
 		cell_ask_replayed(c);
-	else
+	} else {
 		serve_sessions(c);  /* those that came while it was being opened */
+	}
 }

@@ -9,6 +9,7 @@
 #include "ipc/grant.h"
 #include "role/cell.h"
 #include "store/account_folder.h"
+#include "store/view.h"
 #include <pthread.h>
 #include <stdio.h>
 #include <sys/socket.h>
@@ -23,6 +24,7 @@ struct world {
 	struct channel   *master, *control;
 	struct buf        info;      /* control's answer about the account */
 	bool              is_ready;
+	uint64_t          told;      /* the modseq of its last CHANGED */
 };
 
 static void *cell_main(void *context) { return (void *)(intptr_t)role_cell(&((struct world *)context)->start); }
@@ -34,9 +36,17 @@ static void on_info(void *context, struct channel *ch, struct message *m)
 	channel_reply(ch, m->call, ERR_OK, buf_str(&((struct world *)context)->info), NULL, 0);
 }
 
+static void on_changed(void *context, UNUSED struct channel *ch, struct message *m)
+{
+	struct scan s = scan_of(m->body);
+
+	get_u64(&s);
+	((struct world *)context)->told = get_u64(&s);
+}
+
 static void ignore(UNUSED void *context, UNUSED struct channel *ch, UNUSED struct message *m) {}
 
-static const struct channel_handler master_side[] = { { NOTICE_READY, on_ready }, { NOTICE_CHANGED, ignore }, { 0 } };
+static const struct channel_handler master_side[] = { { NOTICE_READY, on_ready }, { NOTICE_CHANGED, on_changed }, { 0 } };
 static const struct channel_handler control_side[] = { { REQUEST_ACCOUNT_INFO, on_info }, { NOTICE_USAGE, ignore }, { 0 } };
 
 static void make_account(struct world *w)
@@ -65,14 +75,30 @@ static void make_account(struct world *w)
 	disk_dir_close(&d);
 }
 
+/* It has changed something, and was killed. */
+static void live_and_die(struct world *w)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct view *v;
+	char path[300];
+
+	snprintf(path, sizeof path, "%s/accounts/1", w->start.dir);
+	EXPECT_OK(view_open(path, &(struct view_config){ .account = 1 }, &v));
+	EXPECT_OK(view_mailbox_create(v, STR("new"), MAILBOX_PLAIN, &a, NULL));
+	view_close_unclean(v);
+}
+
 /* The cell waits for control: it has no account yet. */
-static void begin(struct world *w)
+static void begin(struct world *w, bool was_killed)
 {
 	static const uint8_t key[GRANT_KEY_SIZE] = "the key of the account's grants";
 	int pair[2], ends[2];
 
 	*w = (struct world){ .info = BUF(MESSAGE_BODY_MAX), .start = { .account = 1, .dir = test_dir() } };
 	make_account(w);
+	if (was_killed)
+		live_and_die(w);
+	w->start.is_watched = was_killed;
 	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair), 0);
 	assert_int_equal(pipe(ends), 0);
 	assert_int_equal(write(ends[1], key, sizeof key), sizeof key);
@@ -126,10 +152,24 @@ TEST(somebody_waits_before_the_account_is_open)
 {
 	struct world w;
 
-	begin(&w);
+	begin(&w, false);
 	channel_notify(w.master, NOTICE_CELL_WATCHED, str_make("\1\0", 2), NULL, 0);
 	channel_notify(w.master, NOTICE_CELL_WATCHED, str_make("\1\1", 2), NULL, 0);
 	connect_control(&w);
 	until_ready(&w);
+	end(&w);
+}
+
+/* What the last one changed and had not told yet: who waits in a gate is made to look. */
+TEST(who_waits_hears_that_the_last_cell_was_killed)
+{
+	struct world w;
+
+	begin(&w, true);
+	connect_control(&w);
+	until_ready(&w);
+	for (int64_t until_ms = clock_mono_ms() + PATIENCE_MS; w.told == 0 && clock_mono_ms() < until_ms; usleep(500))
+		channel_receive(w.master);
+	EXPECT(w.told > 1);
 	end(&w);
 }

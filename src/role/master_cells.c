@@ -127,6 +127,8 @@ void cell_collected(struct cell_slot *c, int status)
 		         WIFSIGNALED(status) ? "signal" : "code", WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
 		if (++c->crashes >= CRASHES_BEFORE_PAUSE)
 			c->not_before_ms = clock_mono_ms() + CELL_CRASH_PAUSE_MS;
+		else if (map_get_u64(&c->master->watches, c->account) != NULL)
+			c->is_wanted = true;  /* it may have died between a change and its notice: the next one tells who waits to look */
 	}
 	if (is_clean)
 		c->crashes = 0;

@@ -493,6 +493,28 @@ TEST(who_comes_when_the_cell_has_just_died_waits_for_the_next)
 	end(w);
 }
 
+/* Killed between a change and the notice of it: whoever waits in a gate would hear with the next change only. */
+TEST(who_waits_gets_another_cell_for_one_that_was_killed)
+{
+	struct world *w = begin();
+
+	tell(w, w->other[QUEUE], NOTICE_WAKE, ALICE, 0, 0);
+	for (int i = 0; i < 4; i++) {
+		EXPECT(w->alice != NULL);
+		if (i == 1)
+			watches(w, ALICE, true);
+		channel_free(w->alice);
+		w->alice = NULL;
+		exits(w, ALICE, w->next_pid);
+		EXPECT((w->alice != NULL) == (i == 1));  /* nobody waits; somebody does; it dies again and again */
+		if (i == 0)
+			tell(w, w->other[QUEUE], NOTICE_WAKE, ALICE, 0, 0);
+		if (i == 2)
+			break;
+	}
+	end(w);
+}
+
 static void on_visited(void *context, struct message *answer)
 {
 	struct world *w = context;
