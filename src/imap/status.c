@@ -163,3 +163,28 @@ struct imap_reply imap_getquotaroot(struct imap_session *s, struct imap_cmd *c)
 	put_quota(s);
 	return imap_ok(c, "that is all");
 }
+
+/* setquota-list = "(" [setquota-resource *(SP setquota-resource)] ")", each resource-name SP resource-limit        RFC 9208 §7 */
+static void skip_limits(struct imap_cmd *c)
+{
+	scan_need(&c->args, '(');
+	for (bool is_first = true; !c->args.failed && scan_peek(&c->args) != ')'; is_first = false) {
+		if (!is_first)
+			imap_sp(&c->args);
+		imap_atom(&c->args);
+		imap_sp(&c->args);
+		imap_number64(&c->args);
+	}
+	scan_need(&c->args, ')');
+}
+
+/* SETQUOTA: limits are the administrator's, who has no login here. Not for anybody, so QUOTASET is not announced.        RFC 9208 §4.1.3 */
+struct imap_reply imap_setquota(UNUSED struct imap_session *s, struct imap_cmd *c)
+{
+	imap_astring(&c->args, &c->arena);
+	imap_sp(&c->args);
+	skip_limits(c);
+	if (!imap_arg_end(c))
+		return imap_bad(c, "quota-root (resource limit ...)");
+	return imap_no(c, "NOPERM", "limits are set by the administrator: facteur config set quota, quota_messages or quota_mailboxes, with --account");
+}
