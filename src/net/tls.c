@@ -18,11 +18,15 @@
 #include "base/mem.h"
 #include "net/loop.h"
 #include "net/tls_private.h"
+#include <assert.h>
 #include <errno.h>
+#include <openssl/bio.h>
 #include <openssl/core_names.h>
 #include <openssl/err.h>
 #include <openssl/x509.h>
+#include <pthread.h>
 #include <stdio.h>
+#include <sys/socket.h>
 
 enum { CLIENT_CHAIN_MAX = 32768, TICKET_LIFE_S = 24 * 3600, OWN_TICKET_KEY_S = 12 * 3600 };
 
@@ -358,11 +362,54 @@ static bool ask_certificate(SSL *ssl)
 	return SSL_set_session_id_context(ssl, session_context, sizeof(session_context) - 1) == 1;
 }
 
+/* A record is 16 kB, and each one sent is a trip through TCP to the client, who is woken for it. Of one write all but the last are only queued
+ * (MSG_MORE): whoever writes more than a record goes on at once, or waits until there is room, which is when what is queued goes out. */
+static _Thread_local bool more_follows;
+
+static int socket_write(BIO *bio, const char *bytes, int n)
+{
+	ssize_t sent = send((int)BIO_get_fd(bio, NULL), bytes, (size_t)n, MSG_DONTWAIT | MSG_NOSIGNAL | (more_follows ? MSG_MORE : 0));
+
+	BIO_clear_retry_flags(bio);
+	if (sent <= 0 && BIO_sock_should_retry((int)sent))
+		BIO_set_retry_write(bio);
+	return (int)sent;
+}
+
+static BIO_METHOD *socket_method;
+
+static void make_socket_method(void)
+{
+	const BIO_METHOD *plain = BIO_s_socket();
+
+	socket_method = BIO_meth_new(BIO_TYPE_SOCKET, "socket");
+	assert(socket_method != NULL);
+	BIO_meth_set_write(socket_method, socket_write);
+	BIO_meth_set_read(socket_method, BIO_meth_get_read(plain));
+	BIO_meth_set_ctrl(socket_method, BIO_meth_get_ctrl(plain));
+	BIO_meth_set_create(socket_method, BIO_meth_get_create(plain));
+	BIO_meth_set_destroy(socket_method, BIO_meth_get_destroy(plain));
+}
+
+static bool set_socket(SSL *ssl, int fd)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+	BIO *bio;
+
+	pthread_once(&once, make_socket_method);
+	bio = BIO_new(socket_method);
+	if (bio == NULL)
+		return false;
+	BIO_set_fd(bio, fd, BIO_NOCLOSE);
+	SSL_set_bio(ssl, bio, bio);
+	return true;
+}
+
 struct tls *tls_accept(struct tls_server *s, int fd, enum protocol protocol)
 {
 	SSL *ssl = s->count ? SSL_new(entry_context(s, &s->entries[0])) : NULL;
 
-	if (ssl == NULL || SSL_set_fd(ssl, fd) != 1 || (s->asks_certificates && protocol != PROTOCOL_HTTP && !ask_certificate(ssl))) {
+	if (ssl == NULL || !set_socket(ssl, fd) || (s->asks_certificates && protocol != PROTOCOL_HTTP && !ask_certificate(ssl))) {
 		log_error("TLS connection not made reason=%s", s->count ? ssl_reason() : "no certificate");
 		SSL_free(ssl);
 		return NULL;
@@ -412,7 +459,9 @@ enum err tls_write(struct tls *t, struct str bytes, size_t *taken)
 	*taken = 0;
 	if (bytes.n == 0)
 		return ERR_OK;
+	more_follows = bytes.n > SSL3_RT_MAX_PLAIN_LENGTH;
 	int r = SSL_write_ex(ssl_of(t), bytes.p, bytes.n, taken);
+	more_follows = false;
 	return r == 1 ? ERR_OK : outcome(t, r);
 }
 

@@ -31,7 +31,8 @@ void tls_free(struct tls *t);                          /* NULL is fine */
 enum err tls_handshake(struct tls *t) MUST_CHECK;
 /* *got > 0 bytes. ERR_AGAIN (tls_wants()), ERR_CLOSED: end of the stream, also without close_notify; ERR_INVALID: broken. */
 enum err tls_read(struct tls *t, char *room, size_t n, size_t *got) MUST_CHECK;
-/* *taken > 0 of the bytes are sent or will be. ERR_AGAIN: none was taken; try later with bytes that start the same. */
+/* *taken > 0 of the bytes are sent or will be; of more than 16 kB the first 16 are taken, and go out with what the caller writes next: the rest, at
+ * once. ERR_AGAIN: none was taken; try later with bytes that start the same. */
 enum err tls_write(struct tls *t, struct str bytes, size_t *taken) MUST_CHECK;
 unsigned tls_wants(const struct tls *t);               /* LOOP_READ or LOOP_WRITE: what ERR_AGAIN waits for */
 bool tls_has_input(const struct tls *t);               /* decrypted bytes wait: tls_read() gives some though the socket is quiet */

@@ -7,6 +7,9 @@
 #include "crypto/pkey.h"
 #include "net/loop.h"
 #include "net/stream.h"
+#include <fcntl.h>
+#include <linux/tcp.h>
+#include <netinet/in.h>
 #include <openssl/bio.h>
 #include <openssl/ssl.h>
 #include <poll.h>
@@ -125,11 +128,11 @@ static void tear_down(struct setting *s)
 struct connection { struct stream server; SSL *client; int client_fd; enum err outcome; };
 
 /* Both sides step until they are done or one has failed. */
-static void connect_both(struct setting *s, struct connection *c, const char *name, int version, SSL_SESSION *resume, const char *alpn)
+static void connect_over(const int pair[2], struct setting *s, struct connection *c, const char *name, int version, SSL_SESSION *resume,
+                         const char *alpn)
 {
-	int pair[2], client = 0;
+	int client = 0;
 
-	EXPECT_INT(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0);
 	*c = (struct connection){ .server = { .fd = pair[0] }, .client = SSL_new(s->client), .client_fd = pair[1], .outcome = ERR_AGAIN };
 	SSL_set_fd(c->client, pair[1]);
 	SSL_set_min_proto_version(c->client, version);
@@ -147,6 +150,14 @@ static void connect_both(struct setting *s, struct connection *c, const char *na
 		if (c->outcome == ERR_AGAIN)
 			c->outcome = stream_handshake(&c->server);
 	}
+}
+
+static void connect_both(struct setting *s, struct connection *c, const char *name, int version, SSL_SESSION *resume, const char *alpn)
+{
+	int pair[2];
+
+	EXPECT_INT(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0);
+	connect_over(pair, s, c, name, version, resume, alpn);
 }
 
 static void disconnect(struct connection *c)
@@ -434,6 +445,63 @@ TEST(no_signature_when_keys_is_away)
 	channel_replace(s.ch, -1);
 	connect_both(&s, &c, NULL, TLS1_3_VERSION, NULL, NULL);
 	EXPECT_ERR(c.outcome, ERR_INVALID);
+	disconnect(&c);
+	tear_down(&s);
+}
+
+static void tcp_pair(int pair[2])
+{
+	CLEANUP(fd_close) int door = socket(AF_INET, SOCK_STREAM, 0);
+	struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	socklen_t n = sizeof(at);
+
+	EXPECT_INT(bind(door, (struct sockaddr *)&at, sizeof(at)), 0);
+	EXPECT_INT(listen(door, 1), 0);
+	EXPECT_INT(getsockname(door, (struct sockaddr *)&at, &n), 0);
+	pair[1] = socket(AF_INET, SOCK_STREAM, 0);
+	EXPECT_INT(connect(pair[1], (struct sockaddr *)&at, sizeof(at)), 0);
+	pair[0] = accept(door, NULL, NULL);
+	for (int i = 0; i < 2; i++) {
+		EXPECT_INT(fcntl(pair[i], F_SETFL, O_NONBLOCK), 0);
+		EXPECT_INT(setsockopt(pair[i], IPPROTO_TCP, TCP_NODELAY, &(int){ 1 }, sizeof(int)), 0);
+	}
+}
+
+static uint32_t segments_sent(int fd)
+{
+	struct tcp_info info = { 0 };
+	socklen_t n = sizeof(info);
+
+	EXPECT_INT(getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &n), 0);
+	return info.tcpi_data_segs_out;
+}
+
+/* Each would wake the client, and cost a trip through TCP. */
+TEST(records_of_one_write_go_out_together)
+{
+	static char bytes[60000], room[sizeof(bytes)];
+	struct setting s = { 0 };
+	struct connection c;
+	uint32_t segments = 0;
+	int pair[2];
+
+	set_up(&s, PKEY_EC);
+	tcp_pair(pair);
+	connect_over(pair, &s, &c, NULL, TLS1_3_VERSION, NULL, NULL);
+	EXPECT_OK(c.outcome);
+	for (int round = 0; round < 8; round++) {  /* its window grows by and by */
+		size_t sent = 0, got = 0, n;
+		memset(bytes, 'a' + round, sizeof(bytes));
+		segments = segments_sent(pair[0]);
+		for (; sent < sizeof(bytes); sent += n)
+			EXPECT_OK(stream_write(&c.server, str_make(bytes + sent, sizeof(bytes) - sent), &n));
+		segments = segments_sent(pair[0]) - segments;
+		for (; got < sizeof(bytes) && SSL_read_ex(c.client, room + got, sizeof(bytes) - got, &n) == 1; got += n)
+			;
+		EXPECT_INT(got, sizeof(bytes));  /* nothing is kept back */
+		EXPECT(memcmp(bytes, room, sizeof(bytes)) == 0);
+	}
+	EXPECT(segments <= 2);  /* 4 records */
 	disconnect(&c);
 	tear_down(&s);
 }
