@@ -86,42 +86,49 @@ struct imap_reply imap_logout(struct imap_session *s, struct imap_cmd *c)
 	return r;
 }
 
-/* ENABLE capability *(SP capability)                                                              RFC 9051 §6.3.1 */
-struct imap_reply imap_enable(struct imap_session *s, struct imap_cmd *c)
+enum { ENABLE_CONDSTORE = 1, ENABLE_QRESYNC = 2, ENABLE_UTF8 = 4, ENABLE_REV2 = 8, ENABLE_UIDONLY = 16 };
+static const struct { struct str word; unsigned bits; } can_be_enabled[] = {
+	{ { "CONDSTORE", 9 }, ENABLE_CONDSTORE }, { { "QRESYNC", 7 }, ENABLE_QRESYNC }, { { "UTF8=ACCEPT", 11 }, ENABLE_UTF8 },
+	{ { "IMAP4rev2", 9 }, ENABLE_REV2 }, { { "UIDONLY", 7 }, ENABLE_UIDONLY },
+};
+
+/* What is unknown is passed over; names: those that are known, once each, as the client has them in order. */
+static unsigned parse_enabled(struct imap_cmd *c, struct buf *names)
 {
-	CLEANUP(buf_free) struct buf enabled = BUF(200);
+	unsigned all = 0;
 
 	do {
 		struct str word = imap_atom(&c->args);
-		struct imap_tongue *t = &s->tongue;
-		if (c->args.failed)
-			return imap_bad(c, "capability *(SP capability)");
-		if (str_ieq(word, STR("CONDSTORE"))) {
-			imap_enable_condstore(s);
-			buf_add_cstr(&enabled, " CONDSTORE");
-		} else if (str_ieq(word, STR("QRESYNC"))) {
-			imap_enable_condstore(s);
-			t->is_qresync = true;
-			buf_add_cstr(&enabled, " QRESYNC");
-		} else if (str_ieq(word, STR("UTF8=ACCEPT"))) {
-			t->is_utf8 = true;
-			buf_add_cstr(&enabled, " UTF8=ACCEPT");
-		} else if (str_ieq(word, STR("IMAP4rev2"))) {
-			t->is_rev2 = true;
-			buf_add_cstr(&enabled, " IMAP4rev2");
-		} else if (str_ieq(word, STR("UIDONLY"))) {
-			t->is_uidonly = true;
-			buf_add_cstr(&enabled, " UIDONLY");
+		for (size_t i = 0; i < COUNT_OF(can_be_enabled) && !c->args.failed; i++) {
+			if (!str_ieq(word, can_be_enabled[i].word) || (all & can_be_enabled[i].bits) != 0)
+				continue;
+			all |= can_be_enabled[i].bits;
+			buf_add_char(names, ' ');
+			buf_add(names, can_be_enabled[i].word);
 		}
-		if (enabled.failed)
-			return imap_bad(c, "each capability once");
 	} while (scan_take(&c->args, ' '));
+	return all;
+}
+
+/* ENABLE capability *(SP capability)                                                              RFC 9051 §6.3.1 */
+struct imap_reply imap_enable(struct imap_session *s, struct imap_cmd *c)
+{
+	CLEANUP(buf_free) struct buf names = BUF(200);
+	unsigned wanted = parse_enabled(c, &names);
+	struct imap_tongue *t = &s->tongue;
+
 	if (!imap_arg_end(c))
 		return imap_bad(c, "capability *(SP capability)");
+	if (wanted & (ENABLE_CONDSTORE | ENABLE_QRESYNC))
+		imap_enable_condstore(s);
+	t->is_qresync |= (wanted & ENABLE_QRESYNC) != 0;
+	t->is_utf8 |= (wanted & ENABLE_UTF8) != 0;
+	t->is_rev2 |= (wanted & ENABLE_REV2) != 0;
+	t->is_uidonly |= (wanted & ENABLE_UIDONLY) != 0;
 	buf_add_cstr(&s->out, "* ENABLED");
-	buf_add(&s->out, buf_str(&enabled));
+	buf_add(&s->out, buf_str(&names));
 	buf_add_cstr(&s->out, "\r\n");
-	return imap_ok(c, enabled.n ? "enabled" : "nothing of this can be enabled");
+	return imap_ok(c, wanted ? "enabled" : "nothing of this can be enabled");
 }
 
 /* ID (NIL / "(" *(string SP nstring) ")")                                                             RFC 2971 §3 */
