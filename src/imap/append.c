@@ -77,16 +77,28 @@ bool append_mailbox(struct imap_session *s, struct imap_cmd *c, struct str *path
 }
 
 /* [flag-list SP] [date-time SP] */
-static void parse_options(struct imap_session *s, struct imap_cmd *c, struct append_new *in)
+static void parse_options(struct imap_cmd *c, struct imap_flags *flags, struct append_new *in)
 {
+	*flags = (struct imap_flags){ 0 };
 	if (scan_peek(&c->args) == '(') {
-		in->flags = imap_arg_flags(c, s, false);
+		imap_arg_flags(c, false, flags);
 		imap_sp(&c->args);
 	}
 	if (scan_peek(&c->args) == '"') {
 		in->internal_date = imap_date_time(&c->args);
 		imap_sp(&c->args);
 	}
+}
+
+bool append_flags(struct imap_session *s, struct imap_cmd *c, struct appending *ap, struct append_new *in)
+{
+	if (ap->e == ERR_OK)
+		in->flags = imap_flag_bits(c, s, &ap->flags, true);
+	if (s->guest != NULL)
+		in->flags &= imap_flags_of(imap_rights(s, ap->to.mailbox_id));
+	if (c->args.failed)
+		ap->reply = append_refuse(s, c, imap_bad(c, APPEND_USAGE));
+	return !c->args.failed;
 }
 
 bool append_parse_literal(struct imap_cmd *c, struct imap_literal *l, bool *in_utf8)
@@ -137,7 +149,7 @@ bool append_take_literal(struct imap_session *s, struct appending *ap, const str
 }
 
 /* literal / literal8 / "UTF8" SP "(" literal8 ")": a message in one piece. False: the reply is in ap->reply. */
-static bool take_message(struct imap_session *s, struct imap_cmd *c, struct appending *ap, const struct append_new *in)
+static bool take_message(struct imap_session *s, struct imap_cmd *c, struct appending *ap, struct append_new *in)
 {
 	struct imap_literal l = { .waits = true };
 	bool in_utf8;
@@ -150,6 +162,8 @@ static bool take_message(struct imap_session *s, struct imap_cmd *c, struct appe
 		ap->reply = append_refuse(s, c, imap_bad(c, "ENABLE UTF8=ACCEPT before APPEND with UTF8"));
 		return false;
 	}
+	if (!append_flags(s, c, ap, in))
+		return false;
 	ap->is_binary |= l.is_binary;
 	if (ap->e == ERR_OK)
 		ap->e = append_message(ap->append, in, l.n);
@@ -172,9 +186,7 @@ static bool take_all(struct imap_session *s, struct imap_cmd *c, struct appendin
 {
 	for (;;) {
 		struct append_new in = { .mailbox_id = ap->to.mailbox_id, .internal_date = clock_wall_s() };
-		parse_options(s, c, &in);
-		if (s->guest != NULL)
-			in.flags &= imap_flags_of(imap_rights(s, ap->to.mailbox_id));
+		parse_options(c, &ap->flags, &in);
 		if (imap_word(&c->args, "CATENATE") ? !append_catenate(s, c, ap, &in) : !take_message(s, c, ap, &in))
 			return false;
 		if (ap->e == ERR_OK)

@@ -13,6 +13,7 @@ struct appending {
 	bool           is_binary;    /* a literal8 was among them */
 	bool           is_single;    /* REPLACE: one message, no more */
 	size_t         n_pieces;     /* of CATENATE */
+	struct imap_flags flags;     /* of the message that begins */
 	struct imap_reply reply;
 };
 
@@ -23,7 +24,9 @@ bool append_take_literal(struct imap_session *s, struct appending *ap, const str
 /* Adds the next line to c->text and puts the cursor at its start. False: the peer is gone, or the command is too long. */
 bool append_next_line(struct imap_session *s, struct imap_cmd *c);
 /* "CATENATE" was read: SP "(" cat-part *(SP cat-part) ")". False: the reply is in ap->reply. */
-bool append_catenate(struct imap_session *s, struct imap_cmd *c, struct appending *ap, const struct append_new *in);
+bool append_catenate(struct imap_session *s, struct imap_cmd *c, struct appending *ap, struct append_new *in);
+/* in->flags: those of ap, as far as they may be set there. False: there is no room for more keywords; the reply is in ap->reply. */
+bool append_flags(struct imap_session *s, struct imap_cmd *c, struct appending *ap, struct append_new *in);
 
 /* The mailbox, which may be a literal itself. False: syntax, or the peer is gone. */
 bool append_mailbox(struct imap_session *s, struct imap_cmd *c, struct str *path);

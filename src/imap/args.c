@@ -100,53 +100,45 @@ static uint64_t one_flag(struct imap_cmd *c, struct str *keyword)
 	return 0;
 }
 
-/* The bits of these keywords. New ones are made when there is room for all of them: a command that fails makes none. A guest uses what the
- * owner has: the 58 are the account's. */
-static uint64_t keyword_bits(struct imap_cmd *c, struct imap_session *s, const struct str *keywords, size_t n)
-{
-	struct str names[KEYWORDS_MAX];
-	uint64_t bits = 0, bit;
-	size_t room = KEYWORDS_MAX - view_keywords(s->view, names), missing = 0;
-
-	for (size_t i = 0; i < n; i++)
-		missing += view_keyword(s->view, keywords[i], false) == 0;
-	for (size_t i = 0; i < n; i++) {
-		bit = missing <= room ? view_keyword(s->view, keywords[i], s->guest == NULL) : 0;
-		if (bit == 0 && s->guest != NULL)
-			continue;
-		if (bit == 0) {
-			refuse(c, "[LIMIT] an account has at most 58 different keywords, these would be more; use others that are there already");
-			return 0;
-		}
-		bits |= bit;
-	}
-	return bits;
-}
-
-uint64_t imap_arg_flags(struct imap_cmd *c, struct imap_session *s, bool is_bare)
+void imap_arg_flags(struct imap_cmd *c, bool is_bare, struct imap_flags *out)
 {
 	bool in_list = scan_take(&c->args, '(');
-	struct str keywords[IMAP_FLAGS_MAX];
-	uint64_t flags = 0;
-	size_t n_keywords = 0;
 
+	*out = (struct imap_flags){ 0 };
 	if (!in_list && !is_bare)
 		scan_fail(&c->args);
 	if (in_list && scan_take(&c->args, ')'))
-		return 0;
+		return;
 	for (int n = 0; !c->args.failed; n++) {
 		struct str keyword = STR_NONE;
 		if (n == IMAP_FLAGS_MAX) {
 			refuse(c, "too many flags in one command");
 			break;
 		}
-		flags |= one_flag(c, &keyword);
+		out->system |= one_flag(c, &keyword);
 		if (keyword.n > 0)
-			keywords[n_keywords++] = keyword;
+			out->keywords[out->n++] = keyword;
 		if (!scan_take(&c->args, ' '))
 			break;
 	}
 	if (in_list)
 		scan_need(&c->args, ')');
-	return c->args.failed ? 0 : flags | keyword_bits(c, s, keywords, n_keywords);
+}
+
+uint64_t imap_flag_bits(struct imap_cmd *c, struct imap_session *s, const struct imap_flags *flags, bool makes_keywords)
+{
+	bool makes = makes_keywords && s->guest == NULL;
+	struct str names[KEYWORDS_MAX];
+	uint64_t bits = flags->system, bit;
+	size_t room = KEYWORDS_MAX - view_keywords(s->view, names), missing = 0;
+
+	for (size_t i = 0; makes && i < flags->n; i++)
+		missing += view_keyword(s->view, flags->keywords[i], false) == 0;
+	for (size_t i = 0; i < flags->n && !c->args.failed; i++) {
+		bit = missing <= room ? view_keyword(s->view, flags->keywords[i], makes) : 0;
+		if (bit == 0 && makes)
+			refuse(c, "[LIMIT] an account has at most 58 different keywords, these would be more; use others that are there already");
+		bits |= bit;
+	}
+	return c->args.failed ? 0 : bits;
 }

@@ -289,12 +289,14 @@ static bool add_pieces(struct catenation *k)
 }
 
 /* SP "(" cat-part *(SP cat-part) ")"                                                                          RFC 4469 §3 */
-bool append_catenate(struct imap_session *s, struct imap_cmd *c, struct appending *ap, const struct append_new *in)
+bool append_catenate(struct imap_session *s, struct imap_cmd *c, struct appending *ap, struct append_new *in)
 {
 	CLEANUP(close_window) struct catenation k = { .s = s, .c = c, .ap = ap };
 
 	imap_sp(&c->args);
 	scan_need(&c->args, '(');
+	if (!c->args.failed && !append_flags(s, c, ap, in))
+		return false;
 	if (ap->e == ERR_OK)
 		ap->e = append_message(ap->append, in, 0);
 	session_will_wait(s->s);

@@ -168,8 +168,16 @@ struct uid_set imap_arg_messages(struct imap_cmd *c, struct imap_session *s);
 /* partial-range of RFC 9394 §4: both numbers positive or both negative, in any order */
 void imap_arg_partial(struct imap_cmd *c, struct imap_partial *out);
 struct str imap_arg_mailbox(struct imap_cmd *c, struct imap_session *s);
-/* "(" flag … ")" or, is_bare: also without parentheses. Makes keywords. */
-uint64_t imap_arg_flags(struct imap_cmd *c, struct imap_session *s, bool is_bare);
+/* "(" flag … ")" or, is_bare: also without parentheses. The keywords are borrowed from the command. */
+struct imap_flags {
+	uint64_t   system;
+	struct str keywords[IMAP_FLAGS_MAX];
+	size_t     n;
+};
+void imap_arg_flags(struct imap_cmd *c, bool is_bare, struct imap_flags *out);
+/* Their bits. Keywords that the account does not have are left out, or, makes_keywords, made if there is room for all of them (else it is a failure): the 58
+ * are for ever, so not before the command is understood, and only where a message gets them. For a guest none are made: they are the owner's. */
+uint64_t imap_flag_bits(struct imap_cmd *c, struct imap_session *s, const struct imap_flags *flags, bool makes_keywords);
 
 /* ------------------------------------------------------------------------------------------- reading commands (command.c) */
 

@@ -24,14 +24,22 @@ static void parse_modifiers(struct imap_session *s, struct imap_cmd *c, struct c
 }
 
 /* store-att-flags = (["+" / "-"] "FLAGS" [".SILENT"]) SP (flag-list / (flag *(SP flag))) */
-static void parse_item(struct imap_session *s, struct imap_cmd *c, struct change *ch)
+static void parse_item(struct imap_cmd *c, struct change *ch, struct imap_flags *flags)
 {
 	ch->how.op = scan_take(&c->args, '+') ? FLAGS_ADD : scan_take(&c->args, '-') ? FLAGS_REMOVE : FLAGS_REPLACE;
 	ch->is_silent = imap_word(&c->args, "FLAGS.SILENT");
 	if (!ch->is_silent && !imap_word(&c->args, "FLAGS"))
 		scan_fail(&c->args);
 	imap_sp(&c->args);
-	ch->how.flags = imap_arg_flags(c, s, true);
+	imap_arg_flags(c, true, flags);
+}
+
+static bool is_any_there(struct imap_session *s, const struct uid_set *uids)
+{
+	struct message_row row;
+	uint32_t next = 0;
+
+	return selected_rows_by_uid(s->selected, uids, 0, &next, &row, 1) > 0;
 }
 
 /* Returns how many messages of the set are there. */
@@ -82,7 +90,9 @@ struct imap_reply imap_store(struct imap_session *s, struct imap_cmd *c)
 {
 	bool by_number = !c->is_uid && scan_peek(&c->args) != '$';  /* what was removed is no longer in "$" (RFC 5182 §2.1) */
 	struct uid_set uids = imap_arg_messages(c, s), modified = { 0 };
+	static const char usage[] = "sequence-set [(UNCHANGEDSINCE modseq)] [+-]FLAGS[.SILENT] (flags)";
 	struct change ch = { 0 };
+	struct imap_flags flags;
 	uint64_t modseq = 0, asked = uid_set_count(&uids);
 	size_t there;
 	uint64_t told = s->told_changes;
@@ -92,10 +102,13 @@ struct imap_reply imap_store(struct imap_session *s, struct imap_cmd *c)
 	if (imap_is_readonly(s))
 		return imap_readonly(s, c);
 	parse_modifiers(s, c, &ch);
-	parse_item(s, c, &ch);
-	ch.how.untouched = s->guest != NULL ? ~imap_flags_of(imap_rights(s, s->mailbox_id)) : 0;
+	parse_item(c, &ch, &flags);
 	if (!imap_arg_end(c))
-		return imap_bad(c, "sequence-set [(UNCHANGEDSINCE modseq)] [+-]FLAGS[.SILENT] (flags)");
+		return imap_bad(c, usage);
+	ch.how.flags = imap_flag_bits(c, s, &flags, ch.how.op != FLAGS_REMOVE && is_any_there(s, &uids));
+	if (c->args.failed)
+		return imap_bad(c, usage);
+	ch.how.untouched = s->guest != NULL ? ~imap_flags_of(imap_rights(s, s->mailbox_id)) : 0;
 	/* some of them are changed without a word about the others: clients do not take a NO well (RFC 4314 §4) */
 	if (s->guest != NULL && (~ch.how.untouched == 0 || ((ch.how.flags & ~ch.how.untouched) == 0 && (ch.how.flags != 0 || ch.how.op != FLAGS_REPLACE))))
 		return imap_err(c, ERR_DENIED);
