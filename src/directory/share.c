@@ -314,6 +314,9 @@ enum err shares_serve(struct directory *d, uint64_t account, struct str request,
 			(with[i].kind == SUBJECT_ACCOUNT) != (with[i].account != 0) ||
 			(with[i].kind == SUBJECT_GROUP) != (with[i].group.n > 0))
 			scan_fail(&s);
+		for (size_t k = 0; k < i && !s.failed; k++)
+			if (subject_is(&with[k], &with[i]))  /* no honest cell names one twice; each costs a look for who is in it */
+				scan_fail(&s);
 	}
 	if (!get_end(&s))
 		return ERR_INVALID;

@@ -586,6 +586,26 @@ TEST(master_hears_who_gains)
 	clock_mono_advance(-11000);
 }
 
+/* A cell that was broken into names the same group a thousand times: control does not look a thousand times for who is in it. */
+TEST(nobody_is_shared_with_twice)
+{
+	struct world *w = begin();
+	struct subject with[1000];
+
+	gives(w, "group add", "'group':'team@example.test','member':['carol@elsewhere.test']", "");
+	connect_cell(w, ALICE);
+	for (size_t i = 0; i < COUNT_OF(with); i++)
+		with[i] = (struct subject){ .kind = SUBJECT_GROUP, .group = STR("team@example.test") };
+	EXPECT_ERR(shares_tell(w->cell, with, COUNT_OF(with), PATIENCE_MS), ERR_INVALID);
+	EXPECT_OK(shares_tell(w->cell, with, 1, PATIENCE_MS));
+	for (size_t i = 0; i < COUNT_OF(with); i++)
+		with[i] = (struct subject){ .kind = SUBJECT_ACCOUNT, .account = i + 1, .group = STR("") };
+	EXPECT_OK(shares_tell(w->cell, with, COUNT_OF(with), PATIENCE_MS));
+	with[999].account = 1;
+	EXPECT_ERR(shares_tell(w->cell, with, COUNT_OF(with), PATIENCE_MS), ERR_INVALID);
+	end(w);
+}
+
 static void refuses(struct channel *queue, uint64_t account, uint32_t n)
 {
 	CLEANUP(buf_free) struct buf b = BUF(16);
