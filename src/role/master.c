@@ -241,7 +241,8 @@ static int open_log_file(const struct master *m)
 	int fd = path.n ? open(path.p, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NONBLOCK, 0640) : -1;
 
 	if (path.n && fd < 0)
-		(void)log_errno("open", path.p);
+		log_error("log_file (facteur.conf) cannot be written path=%s: %s", path.p,
+		          errno == ENXIO ? "it is a pipe that nobody reads; begin what reads it first" : strerror(errno));
 	return fd;
 }
 

@@ -44,6 +44,22 @@ TEST(the_least_of_all_groups_counts)
 		EXPECT_INT(memory_allowed(8000, groups, folder), c->allowed);
 	}
 	EXPECT_INT(memory_allowed(8000, "/nowhere", "/nowhere"), 8000);
+
+	/* Control groups v1: a machine, or the host of a container, that has not changed to the unified hierarchy. */
+	static const struct { const char *groups, *own, *around; uint64_t allowed; } old[] = {
+		{ "4:memory:/other\n0::/\n", "4000\n", "9223372036854771712\n", 4000 },
+		{ "2:cpu,cpuacct:/x\n4:hugetlb,memory:/other\n", "4000\n", "9223372036854771712\n", 4000 },
+		{ "4:memory:/docker/abc\n", "9223372036854771712\n", "4500\n", 4500 },   /* the name is the host's, what is mounted begins with ours */
+		{ "4:memory:/other\n", "9223372036854771712\n", "9223372036854771712\n", 8000 },
+	};
+	snprintf(command, sizeof(command), "rm -r %s/outer %s/memory.max && mkdir -p %s/memory/other", folder, folder, folder);
+	EXPECT(system(command) == 0);
+	EACH(old, c) {
+		write_file(folder, "groups", c->groups);
+		write_file(folder, "memory/memory.limit_in_bytes", c->around);
+		write_file(folder, "memory/other/memory.limit_in_bytes", c->own);
+		EXPECT_INT(memory_allowed(8000, groups, folder), c->allowed);
+	}
 	snprintf(command, sizeof(command), "rm -r %s", folder);
 	EXPECT(system(command) == 0);
 }

@@ -83,8 +83,9 @@ def test_a_wrong_setting_is_explained():
         server.stop()
         conf = os.path.join(server.dir, "facteur.conf")
         fine = open(conf).read()
+        os.mkfifo(os.path.join(server.dir, "pipe"))
         for line, told in (("binnd = 127.0.0.1", "binnd"), ("dns_server = 192.0.2.300", "192.0.2.300"),
-                           ("dns_trust_anchor = /nowhere/root.key", "/nowhere/root.key")):
+                           ("dns_trust_anchor = /nowhere/root.key", "/nowhere/root.key"), (f"log_file = {server.dir}/pipe", "nobody reads")):
             with open(conf, "w") as f:
                 f.write("".join(kept + "\n" for kept in fine.splitlines() if not kept.startswith(line.split()[0])) + line + "\n")
             done = subprocess.run([server.binary, "-d", server.dir, "serve", "--port-offset", str(server.offset)], env=server.env,
