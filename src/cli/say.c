@@ -1,12 +1,13 @@
 /* Sentences to people. */
 #include "admin/wire.h"
+#include "base/buf.h"
 #include "cli/cli_private.h"
 #include <errno.h>
-#include <stdio.h>
+#include <poll.h>
 #include <string.h>
 #include <unistd.h>
 
-enum { COMPLAINT_MAX = 64 << 10 };
+enum { COMPLAINT_MAX = 64 << 10, WRITE_MAX = 64 << 10 };
 
 static int output_error;  /* errno of the first write to standard output that failed; 0: none. A reader that has left, as `head` does, is none */
 
@@ -22,6 +23,8 @@ static void write_all(int fd, struct str s)
 		ssize_t n = write(fd, s.p, s.n);
 		if (n < 0 && errno == EINTR)
 			continue;
+		if (n < 0 && errno == EAGAIN && poll(&(struct pollfd){ .fd = fd, .events = POLLOUT }, 1, -1) >= 0)  /* whoever has it, too, made it so */
+			continue;
 		if (n <= 0) {
 			if (fd == STDOUT_FILENO)
 				note_failure();
@@ -33,11 +36,28 @@ static void write_all(int fd, struct str s)
 
 void cli_write(struct str s) { write_all(STDOUT_FILENO, s); }
 
+static int add_piece(const char *bytes, size_t n, void *pending)
+{
+	struct buf *b = pending;
+
+	if (b->n + n > WRITE_MAX) {
+		cli_write(buf_str(b));
+		buf_reset(b);
+	}
+	if (n > WRITE_MAX)
+		cli_write(str_make(bytes, n));
+	else
+		buf_add_bytes(b, bytes, n);
+	return 0;
+}
+
 void cli_write_json(const json_t *v, size_t how)
 {
-	errno = 0;
-	if (json_dumpf(v, stdout, how) < 0 || fputc('\n', stdout) == EOF || fflush(stdout) != 0)
-		note_failure();
+	CLEANUP(buf_free) struct buf pending = BUF(WRITE_MAX);
+
+	json_dump_callback(v, add_piece, &pending, how);
+	(void)add_piece("\n", 1, &pending);
+	cli_write(buf_str(&pending));
 }
 
 static struct str sentence(struct cli *c, enum text id, const struct str *args, size_t n)

@@ -1,4 +1,5 @@
 """The command line: what a person and a script see, with the server running and without."""
+import fcntl
 import imaplib
 import json
 import os
@@ -7,6 +8,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 
 from harness import ROOT, Server, expect, wait_for
 
@@ -53,6 +55,18 @@ def test_output_that_cannot_be_written(server):
         with open("/dev/full", "wb") as full:
             done = subprocess.run([server.binary, "-d", server.dir, *args], stdout=full, stderr=subprocess.PIPE, env=server.env, timeout=20)
         expect(done.returncode == 1 and b"could not be written" in done.stderr and b"No space left" in done.stderr, (args, done))
+    for args in (("help", "--markdown", "settings"), ("config", "list", "--all", "--json")):
+        whole = server.cli(*args)
+        reader, writer = os.pipe()
+        fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
+        os.write(writer, b"-" * 4000)
+        os.set_blocking(writer, False)  # as whoever started us has left it: what does not fit now is waited for
+        process = subprocess.Popen([server.binary, "-d", server.dir, *args], stdout=writer, stderr=subprocess.PIPE, env=server.env)
+        os.close(writer)
+        time.sleep(0.5)
+        with open(reader, encoding="utf-8") as f:
+            said = f.read()
+        expect(process.wait(20) == 0 and said[4000:] == whole, (args, len(said), len(whole), process.stderr.read()))
     done = subprocess.run(["bash", "-c", '"$0" -d "$1" account list >&-', server.binary, server.dir], stderr=subprocess.PIPE, env=server.env, timeout=20)
     expect(done.returncode == 1 and b"could not be written" in done.stderr, done)
     done = subprocess.run(["bash", "-c", '"$0" -d "$1" account list | true; exit ${PIPESTATUS[0]}', server.binary, server.dir],
