@@ -355,13 +355,13 @@ static void drop(struct imap_session *s, struct imap_context **link)
 	context_free(x);
 }
 
-bool contexts_put_changed(struct imap_session *s, const struct news *news, uint32_t first_new, struct arena *a)
+void contexts_put_changed(struct imap_session *s, const struct news *news, uint32_t first_new, struct fetch_wish *wishes, size_t *n, struct arena *a)
 {
 	struct uid_set changed = s->own_changed;
 
 	s->own_changed = (struct uid_set){ 0 };
 	if (s->contexts == NULL)
-		return true;
+		return;
 	for (size_t i = 0; i < news->n_changed; i++)
 		uid_set_add(&changed, a, news->changed[i].uid, news->changed[i].uid);
 	if (news->has_new && selected_uidnext(s->selected) > first_new)
@@ -370,8 +370,8 @@ bool contexts_put_changed(struct imap_session *s, const struct news *news, uint3
 		struct imap_context *x = *link;
 		struct uid_set new = { 0 };
 		enum err e = update(s, x, &changed, news->has_new ? first_new : UINT32_MAX, a, &new);
-		if (e == ERR_OK && x->has_items && new.n > 0 && !fetch_put_unasked(s, &x->items, &new))
-			return false;
+		if (e == ERR_OK && x->has_items && new.n > 0)
+			wishes[(*n)++] = (struct fetch_wish){ &x->items, new };
 		if (e == ERR_OK) {
 			link = &x->next;
 			continue;
@@ -379,7 +379,6 @@ bool contexts_put_changed(struct imap_session *s, const struct news *news, uint3
 		log_warn("a search result is not kept up to date any more: %s", err_name(e));
 		drop(s, link);
 	}
-	return true;
 }
 
 /* ----------------------------------------------------------------------------------------------------------- cancel */

@@ -21,8 +21,8 @@ void contexts_note(struct imap_session *s, const struct uid_set *uids);
 /* "* ESEARCH (TAG "a1") REMOVEFROM (0 4)" of what was removed, before the EXPUNGEs. */
 void contexts_put_removed(struct imap_session *s, const struct news *news, struct arena *a);
 /* What changed otherwise, after EXISTS and FETCH: new messages from uid first_new on, those whose flags others changed, and those this
- * session changed itself. False: the connection ends. */
-bool contexts_put_changed(struct imap_session *s, const struct news *news, uint32_t first_new, struct arena *a);
+ * session changed itself. What is to be told of new ones is added to wishes, which has room for CONTEXTS_MAX. */
+void contexts_put_changed(struct imap_session *s, const struct news *news, uint32_t first_new, struct fetch_wish *wishes, size_t *n, struct arena *a);
 
 /* sort.c: the results of a SORT for as long as c lives; q finds more of them. */
 struct sorting *sort_keep(const struct sorting *from, struct imap_cmd *c, struct search *q);

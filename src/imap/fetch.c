@@ -306,13 +306,70 @@ static void pick_partial(struct fetching *x, struct imap_cmd *c, struct uid_set 
 	*by_uid = true;
 }
 
-bool fetch_put_unasked(struct imap_session *s, const struct fetch *f, const struct uid_set *uids)
+/* Is the uid in it? *last: so far it is the same for those behind it. */
+static bool has_uid(const struct uid_set *set, uint32_t uid, uint32_t *last)
 {
-	struct fetching x = { .s = s, .f = *f };
-	enum err e;
+	for (size_t i = 0; i < set->n; i++) {
+		if (set->r[i].last < uid)
+			continue;
+		bool is_in = set->r[i].first <= uid;
+		uint32_t end = is_in ? set->r[i].last : set->r[i].first - 1;
+		*last = end < *last ? end : *last;
+		return is_in;
+	}
+	return false;
+}
+
+static bool has_section(const struct fetch *f, const struct fetch_section *x)
+{
+	for (size_t i = 0; i < f->n_sections; i++) {
+		const struct fetch_section *y = &f->sections[i];
+		if (y->how == x->how && str_eq(y->label, x->label) && y->is_partial == x->is_partial && y->offset == x->offset && y->count == x->count)
+			return true;
+	}
+	return false;
+}
+
+static void add_wish(struct fetch *all, const struct fetch *more, struct arena *a)
+{
+	struct fetch_section *sections = arena_array(a, all->n_sections + more->n_sections, sizeof *sections);
+
+	if (all->n_sections > 0)
+		memcpy(sections, all->sections, all->n_sections * sizeof *sections);
+	all->items |= more->items;
+	all->sections = sections;
+	for (size_t i = 0; i < more->n_sections; i++)
+		if (!has_section(all, &more->sections[i]))
+			sections[all->n_sections++] = more->sections[i];
+}
+
+/* From this uid on to *last all are wished for alike. */
+static struct fetch wished(const struct fetch_wish *wishes, size_t n, uint32_t uid, uint32_t *last, struct arena *a)
+{
+	struct fetch all = { 0 };
+
+	*last = UINT32_MAX;
+	for (size_t i = 0; i < n; i++)
+		if (has_uid(&wishes[i].uids, uid, last))
+			add_wish(&all, wishes[i].what, a);
+	return all;
+}
+
+bool fetch_put_unasked(struct imap_session *s, const struct fetch_wish *wishes, size_t n)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct fetching x = { .s = s };
+	enum err e = ERR_OK;
 
 	imap_flag_words(&x.words, s->view);
-	e = put_all(&x, uids, true);
+	for (uint32_t uid = 1, last = 0; n > 0 && e == ERR_OK && !x.is_cut && last < UINT32_MAX; uid = last + 1) {
+		struct uid_set set = { 0 };
+		arena_reset(&a);
+		x.f = wished(wishes, n, uid, &last, &a);
+		uid_set_add(&set, &a, uid, last);
+		if (x.f.items != 0 || x.f.n_sections > 0)
+			e = put_all(&x, &set, true);
+	}
 	if (e != ERR_OK || x.e != ERR_OK)
 		log_warn("new messages could not be told: %s", err_name(e != ERR_OK ? e : x.e));
 	return !x.is_cut;

@@ -40,8 +40,13 @@ bool fetch_parse(struct imap_session *s, struct imap_cmd *c, struct fetch *f);
 /* "(" fetch-att … ")" alone, inside another command */
 void fetch_parse_items(struct imap_session *s, struct imap_cmd *c, struct fetch *f);
 bool fetch_needs_record(const struct fetch *f);
-/* FETCH responses of these messages that nobody has asked for now (NOTIFY, UPDATE). False: the connection ends inside a literal. */
-bool fetch_put_unasked(struct imap_session *s, const struct fetch *f, const struct uid_set *uids);
+/* What is told of these messages, though nobody asks for it now (NOTIFY, UPDATE); one that several wish for has one FETCH. False: the connection ends inside
+ * a literal. */
+struct fetch_wish {
+	const struct fetch *what;
+	struct uid_set      uids;
+};
+bool fetch_put_unasked(struct imap_session *s, const struct fetch_wish *wishes, size_t n);
 /* "[" section-spec "]" into *section, without a partial; name is the word of its label. Failures are in c->args. */
 void fetch_parse_section(struct imap_cmd *c, const char *name, enum fetch_how how, struct fetch_section *section);
 

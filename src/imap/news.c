@@ -189,11 +189,14 @@ static bool send_selected(struct imap_session *s, bool removals, struct arena *a
 	unsigned events = s->notify ? s->notify->selected : (unsigned)NOTIFY_MESSAGES;
 	uint32_t known = selected_uidnext(s->selected);
 	static const struct news nothing = { 0 };
-	struct uid_set new = { 0 };
+	struct fetch_wish wishes[CONTEXTS_MAX + 1];
 	struct news news, shown;
+	size_t n = 0;
 
-	if (events == 0 && (s->cmd.row == NULL || !(s->cmd.row->allowed & REMOVES)))  /* what it sees stays until it asks (RFC 5465 §5) */
-		return contexts_put_changed(s, &nothing, UINT32_MAX, a);
+	if (events == 0 && (s->cmd.row == NULL || !(s->cmd.row->allowed & REMOVES))) {  /* what it sees stays until it asks (RFC 5465 §5) */
+		contexts_put_changed(s, &nothing, UINT32_MAX, wishes, &n, a);
+		return true;
+	}
 	selected_news(s->selected, removals, a, &news);
 	if (news.is_deleted) {
 		imap_flush(s);
@@ -211,12 +214,12 @@ static bool send_selected(struct imap_session *s, bool removals, struct arena *a
 	}
 	contexts_put_removed(s, &news, a);
 	imap_put_news(&s->out, s->s, s->tongue, s->view, &shown, s->notify != NULL);
-	if (!contexts_put_changed(s, &news, known, a))
-		return false;
-	if (!news.has_new || s->notify == NULL || s->notify->items.n == 0 || is_own(s))
-		return true;
-	uid_set_add(&new, a, known, UINT32_MAX);
-	return fetch_put_unasked(s, &s->notify->fetch, &new);
+	contexts_put_changed(s, &news, known, wishes, &n, a);
+	if (news.has_new && s->notify != NULL && s->notify->items.n > 0 && !is_own(s)) {
+		wishes[n] = (struct fetch_wish){ .what = &s->notify->fetch };
+		uid_set_add(&wishes[n++].uids, a, known, UINT32_MAX);
+	}
+	return fetch_put_unasked(s, wishes, n);
 }
 
 /* looked_at: so far the selected one was looked at. What happened there since is not to count as told. */
