@@ -309,6 +309,7 @@ enum err admin_account_delete(struct admin_call *c)
 
 enum err admin_account_undelete(struct admin_call *c)
 {
+	struct share_gains gained = { 0 };
 	struct directory_account x;
 
 	TRY(admin_account(c, admin_text(c, "address"), &x));
@@ -318,6 +319,7 @@ enum err admin_account_undelete(struct admin_call *c)
 		return admin_refuse(c, ERR_NOTFOUND, TEXT_ADMIN_ACCOUNT_DOOMED, x.address);
 	TRY(account_undelete(c->directory, x.account));
 	TRY(admin_publish(c));
+	admin_gained(c, share_gains_of_owner(c->directory, x.account, &gained), &gained);
 	return admin_said(c, TEXT_ADMIN_ACCOUNT_BACK, x.address);
 }
 

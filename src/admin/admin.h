@@ -8,6 +8,7 @@
 #include "auth/dkim.h"
 #include "auth/route_password.h"
 #include "directory/directory.h"
+#include "directory/share.h"
 #include "dns/resolver.h"
 #include "http/fetch_call.h"
 #include "ipc/sessions.h"
@@ -51,8 +52,8 @@ struct admin_host {
 	/* Running cells say how full their accounts are, so that the directory is up to date; 0: all of them, else the one of this account. One that
 	 * does not answer within a second stays as it was heard last. waits. */
 	void     (*usage)(void *context, uint64_t account);
-	/* Somebody came into the group or alias of this name: who may see what is shared with it hears of that. Does not wait. */
-	void     (*joined)(void *context, const struct directory_address *name);
+	/* These may see something of others' that they could not see before: they hear of it. Does not wait. */
+	void     (*gained)(void *context, const struct share_gains *gained);
 	/* Ends the cell of the account; ERR_OK also when there is none. waits. */
 	enum err (*end_cell)(void *context, uint64_t account);
 	/* The queue; ERR_UNAVAILABLE when it does not run. waits. */

@@ -73,6 +73,9 @@ bool admin_progress(struct admin_call *c, uint64_t done, uint64_t total);   /* f
 /* ---- what several commands do */
 /* Everybody has heard of the change. Sets the sentence on failure. */
 enum err admin_publish(struct admin_call *c) MUST_CHECK;
+/* Whoever gained something by what was done hears of it; e: whether they could be found. */
+void admin_gained(struct admin_call *c, enum err e, const struct share_gains *gained);
+void admin_joined(struct admin_call *c, const struct directory_address *name);   /* … because somebody came into this group or alias */
 /* The account's epoch is raised and published: whoever is logged in is out, and grants given before are void. */
 enum err admin_end_sessions(struct admin_call *c, uint64_t account) MUST_CHECK;
 /* keys answers; a failure of keys itself gets its sentence. */

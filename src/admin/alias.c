@@ -91,7 +91,7 @@ enum err admin_alias_add(struct admin_call *c)
 		return admin_in_use(c, &x);
 	if (e != ERR_OK)
 		return e;
-	c->host->joined(c->host->context, &x);
+	admin_joined(c, &x);
 	TRY(admin_publish(c));
 	TRY(name_find(c->directory, &x, &c->arena, &name));
 	return admin_said(c, TEXT_ADMIN_ALIAS_SET, name.address, joined(c, name.targets, name.target_count));

@@ -102,6 +102,19 @@ enum err admin_publish(struct admin_call *c)
 	return e == ERR_TIMEOUT ? admin_refuse(c, e, TEXT_ADMIN_NOT_PUBLISHED, STR("")) : e;
 }
 
+void admin_gained(struct admin_call *c, enum err e, const struct share_gains *gained)
+{
+	if (e == ERR_OK)
+		c->host->gained(c->host->context, gained);
+}
+
+void admin_joined(struct admin_call *c, const struct directory_address *name)
+{
+	struct share_gains gained = { 0 };
+
+	admin_gained(c, share_gains_of_name(c->directory, name, &gained), &gained);
+}
+
 enum err admin_secret(struct admin_call *c, const struct secret_command *command, struct secret_reply *out)
 {
 	return c->host->secret(c->host->context, command, &c->arena, out);

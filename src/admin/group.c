@@ -193,7 +193,7 @@ enum err admin_group_member_add(struct admin_call *c)
 	TRY(admin_named(c, admin_text(c, "group"), NAME_GROUP, &x, &name));
 	TRY(admin_targets(c, "member", &list, &n));
 	TRY(admin_add_targets(c, &x, list, n));
-	c->host->joined(c->host->context, &x);
+	admin_joined(c, &x);
 	return said_members(c, &x);
 }
 

@@ -78,7 +78,7 @@ static enum err host_end_sessions(UNUSED void *context, UNUSED uint64_t account,
 static enum err host_end_cell(UNUSED void *context, UNUSED uint64_t account) { return ERR_OK; }
 static void host_limits_changed(UNUSED void *context, UNUSED uint64_t account) { }
 static void host_usage(UNUSED void *context, UNUSED uint64_t account) { }
-static void host_joined(UNUSED void *context, UNUSED const struct directory_address *name) { }
+static void host_gained(UNUSED void *context, UNUSED const struct share_gains *gained) { }
 
 static enum err host_queue(UNUSED void *context, UNUSED const struct queue_command *c, UNUSED struct arena *a,
 						   UNUSED struct queue_answer *out)
@@ -412,7 +412,7 @@ enum err admin_offline_open(const char *dir, struct admin_offline **out)
 		.remove_folder = host_remove_folder,
 		.cell = host_cell,
 		.limits_changed = host_limits_changed,
-		.joined = host_joined,
+		.gained = host_gained,
 		.usage = host_usage,
 		.end_cell = host_end_cell,
 		.queue = host_queue,

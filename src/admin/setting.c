@@ -138,10 +138,14 @@ static enum err judge_fullness(struct admin_call *c, const struct place *place)
 /* The directory has it: everybody else hears of it. */
 static enum err changed(struct admin_call *c, enum setting s, const struct place *place)
 {
+	struct share_gains gained = { 0 };
+
 	if (s == SETTING_quota || s == SETTING_quota_messages)
 		TRY(judge_fullness(c, place));
 	TRY(admin_publish(c));
 	c->host->limits_changed(c->host->context, place->account.account);  /* cells read theirs again */
+	if (s == SETTING_anyone_is_server)
+		admin_gained(c, share_gains_of_all(c->directory, &gained), &gained);
 	return ERR_OK;
 }
 

@@ -264,19 +264,47 @@ static enum err was_there(struct directory *d, uint64_t owner, const struct subj
 	return *was ? ERR_OK : stmt_end(q);
 }
 
+static enum err gains_of(struct directory *d, uint64_t owner, const struct subject *with, struct share_gains *g)
+{
+	if (with->kind == SUBJECT_ACCOUNT)
+		share_gains_add(g, with->account);
+	else
+		return with->kind == SUBJECT_GROUP ? gains_of_group(d, with->group, g) : gains_of_anyone(d, owner, g);
+	return ERR_OK;
+}
+
 static enum err find_gains(struct directory *d, uint64_t owner, const struct subject *with, size_t n, struct share_gains *g)
 {
 	for (size_t i = 0; i < n && !g->is_many; i++) {
 		bool was;
 		TRY(was_there(d, owner, &with[i], &was));
-		if (was)
-			continue;
-		if (with[i].kind == SUBJECT_ACCOUNT)
-			share_gains_add(g, with[i].account);
-		else
-			TRY(with[i].kind == SUBJECT_GROUP ? gains_of_group(d, with[i].group, g) : gains_of_anyone(d, owner, g));
+		if (!was)
+			TRY(gains_of(d, owner, &with[i], g));
 	}
 	return ERR_OK;
+}
+
+enum err share_gains_of_owner(struct directory *d, uint64_t owner, struct share_gains *gained)
+{
+	static const char sql[] = "SELECT kind, account, grp FROM share WHERE owner = ?1";
+	CLEANUP(stmt_release) struct stmt *q = db_query(d->db, sql);
+
+	stmt_bind_u64(q, 1, owner);
+	while (!gained->is_many && stmt_row(q)) {
+		const struct subject with = { .kind = (enum subject_kind)stmt_int64(q, 0), .account = stmt_u64(q, 1), .group = stmt_str(q, 2) };
+		TRY(gains_of(d, owner, &with, gained));
+	}
+	return gained->is_many ? ERR_OK : stmt_end(q);
+}
+
+enum err share_gains_of_all(struct directory *d, struct share_gains *gained)
+{
+	static const char sql[] = "SELECT 1 FROM share WHERE kind = ?1 LIMIT 1";
+	CLEANUP(stmt_release) struct stmt *q = db_query(d->db, sql);
+
+	stmt_bind_int64(q, 1, SUBJECT_ANYONE);
+	gained->is_many = stmt_row(q);
+	return gained->is_many ? ERR_OK : stmt_end(q);
 }
 
 enum err share_gains_of_name(struct directory *d, const struct directory_address *x, struct share_gains *gained)

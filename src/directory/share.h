@@ -92,6 +92,10 @@ enum err shares_replace(struct directory *d, uint64_t account, const struct subj
 /* Somebody came into the group or alias of this name: who is in it now, if anything is shared with it or with a group that it is in. */
 struct directory_address;
 enum err share_gains_of_name(struct directory *d, const struct directory_address *x, struct share_gains *gained) MUST_CHECK;
+/* An account that was deleted is back: all with whom it shares something. */
+enum err share_gains_of_owner(struct directory *d, uint64_t owner, struct share_gains *gained) MUST_CHECK;
+/* "anyone" means others than before: perhaps everybody, if anything is shared with anyone. */
+enum err share_gains_of_all(struct directory *d, struct share_gains *gained) MUST_CHECK;
 /* Who shares something with this account; the first of them, at most SHARED_OWNERS_MAX or 50,000 bytes. */
 enum err shared_list(struct directory *d, uint64_t account, struct arena *a, struct share_owner **out,
 					 size_t *n) MUST_CHECK;

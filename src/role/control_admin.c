@@ -222,14 +222,7 @@ static enum err host_cell(void *context, uint64_t account, const struct store_co
 
 static void host_usage(void *context, uint64_t account) { control_usage_ask(context, account); }
 
-static void host_joined(void *context, const struct directory_address *name)
-{
-	struct control *c = context;
-	struct share_gains gained = { 0 };
-
-	if (share_gains_of_name(c->directory, name, &gained) == ERR_OK)
-		control_gains_tell(c, &gained);
-}
+static void host_gained(void *context, const struct share_gains *gained) { control_gains_tell(context, gained); }
 
 static void limits_known(UNUSED void *context, UNUSED struct message *answer) { }
 
@@ -385,7 +378,7 @@ static void run_request(struct connection *x, struct str request)
 		.remove_folder = host_remove_folder,
 		.cell = host_cell,
 		.limits_changed = host_limits_changed,
-		.joined = host_joined,
+		.gained = host_gained,
 		.usage = host_usage,
 		.end_cell = host_end_cell,
 		.queue = host_queue,

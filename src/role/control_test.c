@@ -606,6 +606,41 @@ TEST(nobody_is_shared_with_twice)
 	end(w);
 }
 
+/* An owner who was deleted and comes back, and "anyone" who means the whole server: for those whom it is about that is as a first time. */
+TEST(who_is_back_is_told_of)
+{
+	struct world *w = begin();
+	const struct subject with[] = { { .kind = SUBJECT_ACCOUNT, .account = ALICE + 1, .group = STR("") }, { .kind = SUBJECT_GROUP, .group = STR("team@example.test") } };
+	const struct subject anyone = { .kind = SUBJECT_ANYONE, .group = STR("") };
+
+	gives(w, "account add", "'address':'bob@example.test'", "");
+	gives(w, "account add", "'address':'carol@example.test'", "");
+	gives(w, "group add", "'group':'team@example.test','member':['carol@example.test','bob@example.test']", "");
+	gives(w, "config set", "'setting':'anyone_is_server','value':'on'", "");   /* nobody shares with anyone */
+	gives(w, "config set", "'setting':'anyone_is_server','value':'off'", "");
+	connect_cell(w, ALICE);
+	EXPECT_OK(shares_tell(w->cell, with, 2, PATIENCE_MS));
+	UNTIL(w->gains == 1);
+	gives(w, "account delete", "'address':'bob@example.test'", "");
+	gives(w, "account undelete", "'address':'bob@example.test'", "");   /* he shares nothing */
+	NOT_FOR(100, w->gains != 1);
+	gives(w, "account delete", "'address':'alice@example.test'", "");
+	gives(w, "account undelete", "'address':'alice@example.test'", "");
+	UNTIL(w->gains == 2);
+	EXPECT_INT(w->gained_n, 2);
+	end(w);
+	w = begin();
+	connect_cell(w, ALICE);
+	EXPECT_OK(shares_tell(w->cell, &anyone, 1, PATIENCE_MS));
+	UNTIL(w->gains == 1);
+	gives(w, "config set", "'setting':'anyone_is_server','value':'on'", "");
+	UNTIL(w->gains == 2);
+	EXPECT_INT(w->gained_n, 0);   /* perhaps everybody */
+	gives(w, "config set", "'setting':'quota','value':'1GB'", "");
+	NOT_FOR(100, w->gains != 2);
+	end(w);
+}
+
 static void refuses(struct channel *queue, uint64_t account, uint32_t n)
 {
 	CLEANUP(buf_free) struct buf b = BUF(16);
