@@ -149,7 +149,8 @@ static enum err put_message(struct fetching *x, const struct message_row *row, c
 	uint64_t flushes = x->s->flushes;
 	enum err e = ERR_OK;
 
-	if (sum != NULL && sum->email == 0) {
+	/* removed, and purged since, or while the session was parked: then nobody knows its flags any more */
+	if ((sum != NULL && sum->email == 0) || (row->email == 0 && (items & FETCH_FLAGS))) {
 		x->is_missing = true;
 		return ERR_OK;
 	}
@@ -421,7 +422,7 @@ struct imap_reply imap_fetch(struct imap_session *s, struct imap_cmd *c)
 		return imap_no(c, "CORRUPTION", "some of these messages are damaged on the server's disk and cannot be shown; all others are above, and the administrator finds details in the log");
 	if (e != ERR_OK)
 		return imap_err(c, e);
-	if (x.is_missing)
+	if (x.is_missing && !c->is_uid)  /* a UID that is not there is passed over without a word (RFC 9051 §6.4.9); its EXPUNGE comes with this answer */
 		return imap_no(c, "EXPUNGEISSUED", "some of these messages no longer exist");
 	if (x.is_unknown_cte)
 		return imap_no(c, "UNKNOWN-CTE", "a part has an encoding that nobody knows; fetch it with BODY[]");
