@@ -98,20 +98,6 @@ static bool parse_params(struct imap_session *s, struct imap_cmd *c, bool *conds
 	return imap_arg_end(c);
 }
 
-/* The first message without \Seen, for clients of IMAP4rev1. */
-static uint32_t first_unseen(struct selected *selected)
-{
-	struct message_row rows[IMAP_BATCH];
-	uint32_t next = 0;
-	size_t n;
-
-	while ((n = selected_rows(selected, NULL, 0, &next, rows, COUNT_OF(rows))) > 0)
-		for (size_t i = 0; i < n; i++)
-			if (!(rows[i].flags & FLAG_SEEN))
-				return rows[i].seq;
-	return 0;
-}
-
 uint64_t imap_keywords_known(struct imap_session *s)
 {
 	struct message_row rows[IMAP_BATCH];
@@ -168,14 +154,14 @@ void imap_put_rights_news(struct imap_session *s)
 static void put_mailbox_state(struct imap_session *s, const struct mailbox *m, struct str given)
 {
 	enum lang lang = s->tongue.lang;
-	uint32_t unseen;
+	uint32_t unseen;  /* for clients of IMAP4rev1 */
 
 	imap_put_flags_line(&s->out, s->view, imap_keywords_known(s));
 	put_permanent_flags(s);
 	buf_printf(&s->out, "* %u EXISTS\r\n", selected_count(s->selected));
 	if (!s->tongue.is_rev2) {
 		buf_add_cstr(&s->out, "* 0 RECENT\r\n");
-		if (m->unseen > 0 && !s->tongue.is_uidonly && (unseen = first_unseen(s->selected)) > 0)
+		if (m->unseen > 0 && !s->tongue.is_uidonly && (unseen = selected_first_unseen(s->selected)) > 0)
 			buf_printf(&s->out, imap_in(lang, "* OK [UNSEEN %u] the first message that was not read\r\n"), unseen);
 	}
 	buf_printf(&s->out, imap_in(lang, "* OK [UIDVALIDITY %u] of this mailbox\r\n"), selected_uidvalidity(s->selected));

@@ -103,6 +103,8 @@ void array_flags(struct array *ar, uint32_t uid, uint64_t modseq, uint64_t flags
 		return;
 	ar->e[i].modseq = modseq;
 	ar->e[i].flags = flags;
+	if (!(flags & FLAG_SEEN) && i < ar->seen_upto)
+		ar->seen_upto = i;
 	if (ar->recent[ar->recent_at].modseq > ar->recent_floor)
 		ar->recent_floor = ar->recent[ar->recent_at].modseq;  /* overwritten now */
 	ar->recent[ar->recent_at].modseq = modseq;
@@ -179,6 +181,7 @@ void array_insert_gone(struct array *ar, const struct uid_set *uids, uint64_t mo
 	ar->e = merged;
 	ar->cap = ar->n + more;
 	ar->n = n;
+	ar->seen_upto = 0;
 	collect_gone(ar);
 	sessions_to_indices(ar);
 }
@@ -199,6 +202,7 @@ void array_compact(struct array *ar)
 		if (!(ar->e[i].flags & FLAG_GONE))
 			ar->e[kept++] = ar->e[i];
 	ar->n = kept;
+	ar->seen_upto -= index_lower(ar->gone, ar->n_gone, (uint32_t)ar->seen_upto);
 	ar->n_gone = 0;
 	sessions_to_indices(ar);
 }

@@ -283,6 +283,7 @@ static void client_hears(struct client *c, const struct news *news)
 static void client_is_right(struct world *w, const struct client *c)
 {
 	const struct model_box *b = &w->box[c->box];
+	uint32_t unseen = 0;
 	size_t at = 0;
 
 	for (size_t i = 0; i < b->n; i++) {
@@ -291,9 +292,12 @@ static void client_is_right(struct world *w, const struct client *c)
 		EXPECT(at < c->n);
 		EXPECT_INT(c->uid[at], b->m[i].uid);
 		EXPECT_INT(c->flags[at], b->m[i].flags);
+		if (unseen == 0 && !(c->flags[at] & FLAG_SEEN))
+			unseen = (uint32_t)at + 1;
 		at++;
 	}
 	EXPECT_INT(at, c->n);
+	EXPECT_INT(selected_first_unseen(c->s), unseen);
 }
 
 static void client_looks(struct world *w, struct client *c, struct arena *a)
@@ -456,6 +460,9 @@ static void check_messages(struct world *w)
 			EXPECT_INT(rows[at++].modseq, m->modseq);
 		}
 		EXPECT_INT(at, n);
+		for (at = 0; at < n && (rows[at].flags & FLAG_SEEN); at++)
+			;
+		EXPECT_INT(selected_first_unseen(s), at < n ? rows[at].seq : 0);
 		selected_close(s);
 	}
 }

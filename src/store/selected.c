@@ -269,6 +269,20 @@ size_t selected_rows_by_uid(struct selected *s, const struct uid_set *uids, uint
 	return n;
 }
 
+uint32_t selected_first_unseen(struct selected *s)
+{
+	struct array *ar = s->array;
+	uint32_t seq = 0;
+
+	pthread_mutex_lock(&s->v->memory_lock);
+	while (ar->seen_upto < s->known && (ar->e[ar->seen_upto].flags & (FLAG_SEEN | FLAG_GONE)))
+		ar->seen_upto++;
+	if (ar->seen_upto < s->known)
+		seq = seq_of_index(s, ar->seen_upto);
+	pthread_mutex_unlock(&s->v->memory_lock);
+	return seq;
+}
+
 uint32_t selected_uid(struct selected *s, uint32_t seq)
 {
 	uint32_t uid = 0;

@@ -51,6 +51,7 @@ struct array {
 	struct entry *e;
 	size_t        n, cap;
 	size_t        changed;        /* index of the newest change; a guess */
+	size_t        seen_upto;      /* entries below this index have \Seen or are gone */
 	uint32_t     *gone;           /* sorted indices of the entries with FLAG_GONE */
 	size_t        n_gone, gone_cap;
 	struct selected *sessions;

@@ -221,6 +221,8 @@ size_t selected_rows(struct selected *s, const struct uid_set *seqs, uint64_t si
 /* The same for a set of uids; UIDs that do not exist are silently skipped (RFC 9051 §6.4.9). */
 size_t selected_rows_by_uid(struct selected *s, const struct uid_set *uids, uint64_t since, uint32_t *next,
                             struct message_row *out, size_t max);
+/* The number of the first message without \Seen that is there; 0: all have it. Does not look again at what had it the last time. */
+uint32_t selected_first_unseen(struct selected *s);
 /* seq -> uid, 0 if out of range; uid -> seq, 0 if not there. */
 uint32_t selected_uid(struct selected *s, uint32_t seq);
 uint32_t selected_seq(struct selected *s, uint32_t uid);

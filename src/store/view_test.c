@@ -809,6 +809,34 @@ TEST(threads_by_references_and_subject)
 	test_dir_remove(dir);
 }
 
+TEST(who_looks_for_the_first_unseen_message_looks_once)
+{
+	static const struct flags_change unread = { .op = FLAGS_REMOVE, .flags = FLAG_SEEN };
+	CLEANUP(arena_free) struct arena a = { 0 };
+	const char *dir = test_dir();
+	struct view *v = open_french(dir);
+	struct uid_set third = { 0 };
+	struct selected *s;
+
+	for (int i = 0; i < 5; i++)
+		add(v, inbox_of(v), "Subject: x\r\n\r\n", i < 4 ? FLAG_SEEN : 0);
+	EXPECT_OK(selected_open(v, inbox_of(v), NULL, &s));
+	EXPECT_INT(selected_first_unseen(s), 5);
+	EXPECT_INT(s->array->seen_upto, 4);
+	uid_set_add(&third, &a, 3, 3);
+	EXPECT_OK(view_store_flags(v, inbox_of(v), &third, &unread, &a, NULL, NULL));
+	EXPECT_INT(selected_first_unseen(s), 3);
+	EXPECT_OK(view_expunge(v, inbox_of(v), &third, false, &a, NULL));
+	EXPECT_INT(selected_first_unseen(s), 5);  /* it has not heard of that yet */
+	selected_close(s);
+	EXPECT_OK(selected_open(v, inbox_of(v), NULL, &s));
+	EXPECT_INT(selected_first_unseen(s), 4);
+	EXPECT_INT(s->array->seen_upto, 3);
+	selected_close(s);
+	view_close(v);
+	test_dir_remove(dir);
+}
+
 struct selecting {
 	struct view *v;
 	atomic_bool  is_done;
