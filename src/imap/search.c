@@ -9,7 +9,7 @@
 #include "mime/text.h"
 #include "text/fold.h"
 
-enum { BATCH = 100, INDEX_AFTER_READ = 300 /* messages */ };
+enum { BATCH = 100, INDEX_AFTER_READ = 300 /* messages */, LARGE_MESSAGE = 1 << 20 };
 enum answer { NO, YES, OPEN };
 enum step { STEP_ROW, STEP_SUMMARY, STEP_MESSAGE };
 
@@ -118,6 +118,8 @@ static bool read_message(struct candidate *m)
 		return m->e == ERR_OK;
 	m->e = body_open(m->s->view, m->row->email, &body);
 	if (m->e == ERR_OK) {
+		if (body.size > LARGE_MESSAGE)  /* the account's other sessions go on while it is read and taken apart */
+			session_will_wait(m->s->s);
 		bytes = arena_alloc(m->arena, (size_t)body.size + 1);
 		m->e = body_read(&body, 0, bytes, (size_t)body.size);
 		if (m->e == ERR_IO)  /* a bad block is one message's misfortune */

@@ -345,12 +345,21 @@ static bool step_until(struct view *v, struct index *x, unsigned least, int64_t 
 	return more && e == ERR_OK;
 }
 
+/* A step may take long (one large message: 0.2 s): who waits for it holds a thread, which the account's other sessions need. */
+static void wait_for_work(struct view *v, struct index *x)
+{
+	if (pthread_mutex_trylock(&x->work) == 0)
+		return;
+	will_wait(v);
+	pthread_mutex_lock(&x->work);
+}
+
 static bool step_for(struct view *v, unsigned least, int budget_ms)
 {
 	struct index *x = index_of(v);
 	int64_t until_ms = clock_mono_ms() + budget_ms;
 
-	pthread_mutex_lock(&x->work);
+	wait_for_work(v, x);
 	return step_until(v, x, least, until_ms);
 }
 

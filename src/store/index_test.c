@@ -3,9 +3,11 @@
 #include "base/test.h"
 #include "base/mem.h"
 #include "disk/disk.h"
-#include "store/index.h"
+#include "store/index_private.h"
 #include "text/fold.h"
+#include <pthread.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 enum { ROUNDS = 7, EACH_ROUND = 70, EMAILS = ROUNDS * EACH_ROUND };
 
@@ -647,3 +649,36 @@ static void purge(bool forgets)
 
 TEST(purged_emails_make_room) { purge(false); }
 TEST(what_was_to_make_room_is_thrown_away) { purge(true); }
+
+static void on_wait(void *context) { atomic_fetch_add((_Atomic int *)context, 1); }
+
+static void *search(void *view)
+{
+	index_step(view, 1);
+	return NULL;
+}
+
+/* Who needs the index while another one takes a large message apart holds a thread, and says so: the account's other sessions go on. */
+TEST(who_waits_for_the_index_gives_others_a_thread)
+{
+	_Atomic int waits = 0;
+	const struct view_config config = { .account = 7, .on_wait = on_wait, .context = &waits };
+	const char *dir = test_dir();
+	struct view *v;
+	struct index *x;
+	pthread_t t;
+
+	EXPECT_OK(view_open(dir, &config, &v));
+	x = index_of(v);
+	index_step(v, 1);
+	waits = 0;
+	pthread_mutex_lock(&x->work);
+	pthread_create(&t, NULL, search, v);
+	for (int64_t until_ms = clock_mono_ms() + 5000; waits == 0 && clock_mono_ms() < until_ms; usleep(500))
+		;
+	EXPECT_INT(waits, 1);
+	pthread_mutex_unlock(&x->work);
+	pthread_join(t, NULL);
+	EXPECT_OK(view_close(v));
+	test_dir_remove(dir);
+}

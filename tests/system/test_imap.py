@@ -5,6 +5,7 @@ import itertools
 import os
 import re
 import signal
+import threading
 import time
 
 from harness import Server, expect, wait_for
@@ -340,6 +341,33 @@ def test_search_index_outlives_its_cell_and_its_files(server):
         expect(found_by(server, "bob", "FUZZY TEXT others").pop().endswith(" 400"), f"{damage}: all of them")
         state = server.cli_json("account", "index", "bob@example.test")
         expect(state["indexed"] >= 400 and state["size"] > 0, f"{damage}: {state}")
+
+
+def test_searches_of_large_messages_leave_others_a_thread(server):
+    """Two sessions search ten megabytes of HTML, three times; a third one of the account is answered meanwhile."""
+    server.add_account("erin")
+    one, two, third = (login(server, "erin") for _ in range(3))
+    html = b"Subject: big\r\nMIME-Version: 1.0\r\nContent-Type: text/html; charset=utf-8\r\n\r\n" + b"".join(
+        b'<p>word%d <b>in</b> &eacute;t&eacute; <a href="http://x.test/%d">link%d</a></p>\r\n' % (i, i, i) for i in range(120000))
+    for text in (b"Subject: small\r\n\r\nhello\r\n", html, html, html):
+        one.send(b"a APPEND INBOX {%d+}\r\n" % len(text) + text + b"\r\n")
+        expect(one.until("a ", 60)[-1].startswith("a OK"), "stored")
+    for c in (one, two, third):
+        ok(c, "SELECT INBOX")
+    start = time.monotonic()
+    searches = [threading.Thread(target=c.command, args=(f'q SEARCH TEXT "{text}"', "q ", 60)) for c, text in ((one, "nowhere to be found"), (two, "hello"))]
+    for search in searches:
+        search.start()
+    worst = 0
+    while any(search.is_alive() for search in searches):
+        asked = time.monotonic()
+        ok(third, "FETCH 1 (FLAGS BODY.PEEK[])")
+        worst = max(worst, time.monotonic() - asked)
+        time.sleep(0.002)
+    took = time.monotonic() - start
+    expect(worst < took / 4, f"answered after {worst:.2f} s, while the searches took {took:.2f}")
+    for c in (one, two, third):
+        c.close()
 
 
 def test_10000_messages(server):
