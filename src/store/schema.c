@@ -125,6 +125,18 @@ static struct str new_account(void)
 	return image;
 }
 
+/* Not on the heap, and private: a cell that was taken over may make it writable, and changes only what it has itself. */
+static struct str copied(const void *bytes, size_t n)
+{
+	void *copy = mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (copy == MAP_FAILED)
+		return STR_NONE;
+	memcpy(copy, bytes, n);
+	(void)!mprotect(copy, n, PROT_READ);
+	return str_make(copy, n);
+}
+
 /* In a child, so that the heap which others inherit stays as it is: each would have 20 pages more to copy. */
 void view_preload(void)
 {
@@ -141,9 +153,9 @@ void view_preload(void)
 		}
 		_exit(0);
 	}
-	if (child > 0 && waitpid(child, NULL, 0) == child && *made > 0 && mprotect(room, ROOM, PROT_READ) == 0)
-		image = (struct str){ (const char *)(made + 1), *made };
-	else if (room != MAP_FAILED)
+	if (child > 0 && waitpid(child, NULL, 0) == child && *made > 0)
+		image = copied(made + 1, *made);
+	if (room != MAP_FAILED)
 		munmap(room, ROOM);
 }
 
