@@ -176,6 +176,18 @@ static enum err put_message(struct fetching *x, const struct message_row *row, c
 	return ERR_OK;
 }
 
+/* Others may have changed flags of them, too, since they were read. */
+static void look_again(struct fetching *x, const struct uid_set *uids, struct message_row *rows, size_t n)
+{
+	struct message_row now[IMAP_BATCH];
+	uint32_t next = 0;
+	size_t n_now = selected_rows_by_uid(x->s->selected, uids, 0, &next, now, COUNT_OF(now));
+
+	for (size_t i = 0, at = 0; i < n && at < n_now; i++)
+		if (rows[i].uid == now[at].uid)
+			rows[i] = now[at++];
+}
+
 static enum err mark_seen(struct fetching *x, struct message_row *rows, size_t n, bool *was_marked)
 {
 	static const struct flags_change seen = { .op = FLAGS_ADD, .flags = FLAG_SEEN };
@@ -190,14 +202,9 @@ static enum err mark_seen(struct fetching *x, struct message_row *rows, size_t n
 	if (uids.n == 0)
 		return ERR_OK;
 	TRY(view_store_flags(x->s->view, x->s->mailbox_id, &uids, &seen, &x->arena, NULL, &modseq));
-	selected_told(x->s->selected, modseq);
+	selected_told(x->s->selected, modseq, true);
 	contexts_note(x->s, &uids);
-	for (size_t i = 0; i < n; i++) {
-		if (was_marked[i]) {
-			rows[i].flags |= FLAG_SEEN;
-			rows[i].modseq = modseq ? modseq : rows[i].modseq;
-		}
-	}
+	look_again(x, &uids, rows, n);
 	return ERR_OK;
 }
 

@@ -125,7 +125,7 @@ struct imap_reply imap_store(struct imap_session *s, struct imap_cmd *c)
 		return imap_err(c, e);
 	contexts_note(s, &uids);
 	there = put_flags_now(s, c, &uids, &modified, &ch, modseq);
-	selected_told(s->selected, modseq);
+	selected_told(s->selected, modseq, !ch.is_silent);
 	if (modified.n > 0) {
 		struct uid_set numbers = { 0 };
 		if (!c->is_uid)

@@ -95,12 +95,21 @@ static size_t find_next(struct array *ar, uint32_t uid)
 	return ar->changed;
 }
 
+/* Another device's change is hidden by this one from a session that has not heard of it. */
+static void note_mixed(struct array *ar, uint64_t before, uint64_t modseq)
+{
+	for (struct selected *s = ar->sessions; s != NULL; s = s->next)
+		if (before > s->modseq && s->mixed == 0 && !selected_was_told(s, before))
+			s->mixed = modseq;
+}
+
 void array_flags(struct array *ar, uint32_t uid, uint64_t modseq, uint64_t flags)
 {
 	size_t i = find_next(ar, uid);
 
 	if (i == ar->n || ar->e[i].uid != uid || (ar->e[i].flags & FLAG_GONE))
 		return;
+	note_mixed(ar, ar->e[i].modseq, modseq);
 	ar->e[i].modseq = modseq;
 	ar->e[i].flags = flags;
 	if (!(flags & FLAG_SEEN) && i < ar->seen_upto)

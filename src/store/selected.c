@@ -350,7 +350,7 @@ static void add_removed(struct selected *s, size_t known_before, struct arena *a
 		uid_set_add(&out->vanished, a, out->removed[i].uid, out->removed[i].uid);
 }
 
-static bool was_told(const struct selected *s, uint64_t modseq)
+bool selected_was_told(const struct selected *s, uint64_t modseq)
 {
 	for (size_t i = 0; i < s->n_told; i++)
 		if (s->told[i] == modseq)
@@ -362,7 +362,7 @@ static void add_changed(struct selected *s, size_t index, struct arena *a, struc
 {
 	const struct entry *e = &s->array->e[index];
 
-	if (e->modseq <= s->modseq || (e->flags & FLAG_GONE) || was_told(s, e->modseq))
+	if (e->modseq <= s->modseq || (e->flags & FLAG_GONE) || selected_was_told(s, e->modseq))
 		return;
 	if (out->n_changed == *cap)
 		out->changed = arena_grow(a, out->changed, out->n_changed, cap, sizeof *out->changed);
@@ -447,18 +447,21 @@ void selected_news(struct selected *s, bool removals, struct arena *a, struct ne
 	if (!s->holds_removals)
 		s->removed_modseq = s->modseq;
 	s->n_told = 0;
+	s->mixed = 0;
 	array_compact(ar);
 out:
 	pthread_mutex_unlock(&s->v->memory_lock);
 }
 
-void selected_told(struct selected *s, uint64_t modseq)
+void selected_told(struct selected *s, uint64_t modseq, bool as_they_are)
 {
-	if (modseq == 0)
-		return;
-	if (s->n_told == TOLD_MAX)  /* the oldest will be told twice: harmless */
-		memmove(s->told, s->told + 1, --s->n_told * sizeof s->told[0]);
-	s->told[s->n_told++] = modseq;
+	pthread_mutex_lock(&s->v->memory_lock);
+	if (modseq != 0 && (as_they_are || s->mixed == 0 || modseq < s->mixed)) {
+		if (s->n_told == TOLD_MAX)  /* the oldest will be told twice: harmless */
+			memmove(s->told, s->told + 1, --s->n_told * sizeof s->told[0]);
+		s->told[s->n_told++] = modseq;
+	}
+	pthread_mutex_unlock(&s->v->memory_lock);
 }
 
 /* Mail that arrived is told out of the counters alone; anything else needs the numbering, so the array. */

@@ -89,7 +89,10 @@ struct selected {
 	bool          is_opening;     /* its skips are not known yet: nothing may be dropped */
 	uint64_t      told[TOLD_MAX];
 	size_t        n_told;
+	uint64_t      mixed;          /* changes from this modseq on may lie over another one of the same message that was not told; 0: none does */
 };
+
+bool selected_was_told(const struct selected *s, uint64_t modseq);   /* under the memory lock */
 
 /* array.c; all under the memory lock */
 void array_add(struct array *ar, uint32_t uid, uint32_t email, uint64_t modseq, uint64_t flags);  /* not twice */

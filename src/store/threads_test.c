@@ -53,7 +53,7 @@ static enum err change_some(struct worker *w, struct selected *s, unsigned what,
 	if (what == 1)
 		return view_expunge(w->v, w->inbox, &set, false, a, NULL);
 	TRY(view_store_flags(w->v, w->inbox, &set, &change, a, NULL, &modseq));
-	selected_told(s, modseq);
+	selected_told(s, modseq, false);
 	return ERR_OK;
 }
 

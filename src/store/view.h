@@ -250,9 +250,9 @@ struct news {
  * SEARCH (not their UID forms) and when no command runs (RFC 9051 §7.5.1): they wait for a later call. Never SQL when
  * nothing changed: a compare of two numbers. */
 void selected_news(struct selected *s, bool removals, struct arena *a, struct news *out);
-/* The session told its client the flags of everything that transaction changed (its own STORE): not to be news again.
- */
-void selected_told(struct selected *s, uint64_t modseq);
+/* The session made that change (its own STORE), or told its client the flags of all that it changed, as_they_are since: not to be news again. If it did not
+ * tell them, and another device's change of one of these messages was not told yet, all of it is news: the client would not hear of the other's. */
+void selected_told(struct selected *s, uint64_t modseq, bool as_they_are);
 /* When these messages came into the mailbox (SAVEDATE of RFC 8514): seconds since 1970; 0: it is not there any more. */
 enum err view_saved(struct view *v, int64_t mailbox_id, const uint32_t *uids, size_t n, int64_t *saved) MUST_CHECK;
 /* The same for a parked session, without building the array if the mailbox has none (gate's render): state advances.

@@ -6,7 +6,6 @@
 #include "store/gist.h"
 #include "store/store_private.h"
 #include <stdio.h>
-#include <string.h>
 #include <unistd.h>
 
 static struct view *open_french(const char *dir)
@@ -642,13 +641,49 @@ TEST(own_changes_are_not_news)
 	EXPECT_OK(selected_open(v, inbox, NULL, &s));
 	uid_set_add(&set, &a, 1, 2);
 	EXPECT_OK(view_store_flags(v, inbox, &set, &seen, &a, NULL, &modseq));
-	selected_told(s, modseq);
+	selected_told(s, modseq, false);
 	store(v, inbox, 2, 2, FLAGS_ADD, FLAG_FLAGGED);  /* somebody else, after us */
 	selected_news(s, true, &a, &news);
 	EXPECT_INT(news.n_changed, 1);
 	EXPECT_INT(news.changed[0].uid, 2);
 	selected_close(s);
 	view_close(v);
+	test_dir_remove(dir);
+}
+
+/* Another device sets one flag, and before this session has heard of it it sets another one of the same message, and does not say how it is now. */
+TEST(an_own_change_hides_none_of_another_device)
+{
+	static const struct flags_change seen = { .op = FLAGS_ADD, .flags = FLAG_SEEN }, drafts = { .op = FLAGS_REPLACE, .flags = FLAG_DRAFT };
+	CLEANUP(arena_free) struct arena a = { 0 };
+	const char *dir = test_dir();
+	struct view *v = open_french(dir);
+	struct uid_set both = { 0 };
+	struct selected *s;
+	struct news news;
+	uint64_t modseq;
+
+	add(v, inbox_of(v), "Subject: x\r\n\r\n", 0);
+	add(v, inbox_of(v), "Subject: y\r\n\r\n", 0);
+	EXPECT_OK(selected_open(v, inbox_of(v), NULL, &s));
+	uid_set_add(&both, &a, 1, 2);
+	store(v, inbox_of(v), 1, 1, FLAGS_ADD, FLAG_FLAGGED);
+	EXPECT_OK(view_store_flags(v, inbox_of(v), &both, &seen, &a, NULL, &modseq));
+	selected_told(s, modseq, false);
+	selected_news(s, false, &a, &news);
+	EXPECT(news.n_changed == 2 && news.changed[0].uid == 1);
+	EXPECT_INT(news.changed[0].flags, FLAG_FLAGGED | FLAG_SEEN);
+	store(v, inbox_of(v), 2, 2, FLAGS_REMOVE, FLAG_SEEN);
+	EXPECT_OK(view_store_flags(v, inbox_of(v), &both, &seen, &a, NULL, &modseq));
+	selected_told(s, modseq, true);
+	selected_news(s, false, &a, &news);
+	EXPECT_INT(news.n_changed, 0);
+	EXPECT_OK(view_store_flags(v, inbox_of(v), &both, &drafts, &a, NULL, &modseq));
+	selected_told(s, modseq, false);
+	selected_news(s, false, &a, &news);
+	EXPECT_INT(news.n_changed, 0);  /* nothing was hidden */
+	selected_close(s);
+	EXPECT_OK(view_close(v));
 	test_dir_remove(dir);
 }
 

@@ -105,6 +105,35 @@ def test_two_devices_see_each_other(server):
     b.close()
 
 
+def test_own_changes_hide_none_of_others(server):
+    """Another device sets a flag while this one reads (\\Seen) or stores another flag of the same messages: each is told in the end."""
+    a, b = login(server), login(server)
+    ok(a, "CREATE Race")
+    for i in range(40):
+        append(a, "Race", f"Subject: {i}\n\nbody\n")
+    ok(a, "SELECT Race")
+    ok(b, "SELECT Race")
+    for turn in range(100):
+        ok(a, "STORE 1:* -FLAGS (\\Seen \\Flagged)")
+        ok(b, "NOOP")
+        go = threading.Barrier(2)
+
+        def other():
+            go.wait()
+            ok(b, "STORE 1:* +FLAGS.SILENT (\\Flagged)")
+        thread = threading.Thread(target=other)
+        thread.start()
+        go.wait()
+        lines = ok(a, "FETCH 1:* (BODY[TEXT])" if turn % 2 else "STORE 1:* +FLAGS.SILENT (\\Seen)")
+        thread.join()
+        told = dict(re.findall(r"^\* (\d+) FETCH .*FLAGS \(([^)]*)\)", "\n".join(lines + ok(a, "NOOP")), re.M))
+        expect(all("Flagged" in told.get(str(i), "") for i in range(1, 41)), f"turn {turn}: {told}")
+    ok(a, "UNSELECT")
+    ok(a, "DELETE Race")
+    a.close()
+    b.close()
+
+
 def test_parked_session_goes_on(server):
     a = login(server)
     ok(a, "SELECT INBOX")
