@@ -317,15 +317,21 @@ static void pick_partial(struct fetching *x, struct imap_cmd *c, struct uid_set 
 /* Is the uid in it? *last: so far it is the same for those behind it. */
 static bool has_uid(const struct uid_set *set, uint32_t uid, uint32_t *last)
 {
-	for (size_t i = 0; i < set->n; i++) {
-		if (set->r[i].last < uid)
-			continue;
-		bool is_in = set->r[i].first <= uid;
-		uint32_t end = is_in ? set->r[i].last : set->r[i].first - 1;
-		*last = end < *last ? end : *last;
-		return is_in;
+	size_t low = 0, high = set->n;
+
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+		if (set->r[mid].last < uid)
+			low = mid + 1;
+		else
+			high = mid;
 	}
-	return false;
+	if (low == set->n)
+		return false;
+	bool is_in = set->r[low].first <= uid;
+	uint32_t end = is_in ? set->r[low].last : set->r[low].first - 1;
+	*last = end < *last ? end : *last;
+	return is_in;
 }
 
 static bool has_section(const struct fetch *f, const struct fetch_section *x)
@@ -370,7 +376,11 @@ bool fetch_put_unasked(struct imap_session *s, const struct fetch_wish *wishes, 
 	enum err e = ERR_OK;
 
 	imap_flag_words(&x.words, s->view);
-	for (uint32_t uid = 1, last = 0; n > 0 && e == ERR_OK && !x.is_cut && last < UINT32_MAX; uid = last + 1) {
+	if (n == 1) {  /* in batches, also where every other message is one of them */
+		add_wish(&x.f, wishes[0].what, &a);
+		e = put_all(&x, &wishes[0].uids, true);
+	}
+	for (uint32_t uid = 1, last = 0; n > 1 && e == ERR_OK && !x.is_cut && last < UINT32_MAX; uid = last + 1) {
 		struct uid_set set = { 0 };
 		arena_reset(&a);
 		x.f = wished(wishes, n, uid, &last, &a);
