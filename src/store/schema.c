@@ -141,6 +141,9 @@ static struct str copied(const void *bytes, size_t n)
 void view_preload(void)
 {
 	enum { ROOM = 1 << 20 };
+
+	if (image.n > 0)
+		return;  /* made already */
 	char *room = mmap(NULL, ROOM, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	size_t *made = (size_t *)(void *)room;
 	pid_t child = room == MAP_FAILED ? -1 : fork();
