@@ -243,7 +243,8 @@ static void array_push_chunk(void *context, const struct chunk *c)
 	r->ar->n += n;
 	pthread_mutex_unlock(&r->v->memory_lock);
 	r->key = chunk_key(c);
-	r->from = chunk_last_uid(c) + 1;
+	if (n > 0)  /* else all of it stands in earlier ones, too: damage, which must not begin them again */
+		r->from = chunk_last_uid(c) + 1;
 }
 
 /* Reads the rows in steps, so that nobody waits long for the database. Additions published meanwhile are not applied:

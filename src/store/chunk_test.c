@@ -253,6 +253,31 @@ TEST(damage_is_found_and_spreads_no_further)
 	log_to_fd(STDERR_FILENO);
 }
 
+TEST(a_message_that_stands_in_two_of_them_is_there_once)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	const char *dir = test_dir();
+	struct view *v = open_account(dir);
+	int64_t inbox = mailbox_of(v, MAILBOX_INBOX);
+	struct message_row rows[20];
+	struct selected *s;
+	uint32_t next = 0;
+
+	EXPECT_INT(inbox, 1);
+	fill(v, inbox, 5);
+	EXPECT_OK(view_close(v));
+	struct base b = open_base(dir);
+	sql(b.db, "INSERT INTO chunk SELECT chunk_id + 1, CAST(substr(slots, 29, 28) AS BLOB) FROM chunk WHERE chunk_id = (1 << 32) + 1");
+	sql(b.db, "INSERT INTO chunk SELECT chunk_id + 2, CAST(substr(slots, 57) AS BLOB) FROM chunk WHERE chunk_id = (1 << 32) + 1");
+	close_base(&b);
+	v = open_account(dir);
+	EXPECT_OK(selected_open(v, inbox, NULL, &s));
+	EXPECT_INT(selected_rows(s, NULL, 0, &next, rows, COUNT_OF(rows)), 5);
+	selected_close(s);
+	EXPECT_OK(view_close(v));
+	test_dir_remove(dir);
+}
+
 TEST(damage_to_names_of_deliveries)
 {
 	static const struct { const char *sql; enum err opened; } cases[] = {
