@@ -122,53 +122,6 @@ def test_a_cell_that_dies(server):
     again.close()
 
 
-def flags_told(lines, known):
-    for line in lines:
-        found = re.match(r"\* (\d+) FETCH .*FLAGS \(([^)]*)\)", line)
-        if found:
-            known[int(found[1])] = set(found[2].split()) - {r"\Recent"}
-    return known
-
-
-def test_flags_of_two_devices_at_once(server):
-    """One flags and unflags all messages as fast as it can, the other changes the same messages and reads them, which marks them as read: what was
-    changed just before its own change is in no news, so it has to be told with that. After a NOOP it knows what is so."""
-    server.add_account("ella")
-    for i in range(10):
-        server.deliver("ella@example.test", f"message {i}")
-
-    def select():
-        c = server.raw(143)
-        c.line()
-        c.command(f'a login ella@example.test "{server.passwords["ella@example.test"]}"', "a OK")
-        return c, flags_told(c.command("b select INBOX", "b OK") + c.command("c fetch 1:10 FLAGS", "c OK"), {})
-    wait_for(lambda: len(select()[1]) == 10, 10, "ten messages")
-    (reader, known), (other, _) = select(), select()
-    end = time.monotonic() + 4
-    while time.monotonic() < end:
-        done = threading.Event()
-
-        def toggle():
-            for sign in 100 * ("+", "-", "+"):
-                other.command(f"t store 1:10 {sign}FLAGS.SILENT (\\Flagged)", "t OK")
-                if done.is_set():
-                    return
-        thread = threading.Thread(target=toggle)
-        thread.start()
-        for i in range(4):
-            flags_told(reader.command(f"u store 1:10 {'+-'[i % 2]}FLAGS.SILENT (\\Answered)", "u OK"), known)
-            flags_told(reader.command("v store 1:10 -FLAGS (\\Seen)", "v OK"), known)
-            flags_told(reader.command("w fetch 1:10 BODY[]", "w OK"), known)
-        done.set()
-        thread.join()
-        flags_told(reader.command("n noop", "n OK"), known)
-        truth = select()[1]
-        for i in truth:
-            expect((r"\Flagged" in truth[i]) == (r"\Flagged" in known[i]), f"message {i} has {truth[i]}, its reader was told {known[i]}")
-    reader.close()
-    other.close()
-
-
 def test_compressed_and_parked(server):
     c = open_inbox(server)
     c.command("c compress deflate", "c OK")
