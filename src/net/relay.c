@@ -13,6 +13,7 @@
  * kernel. */
 #include "net/relay.h"
 #include "base/log.h"
+#include "base/mem.h"
 #include <assert.h>
 
 enum { ROUNDS = 16 };   /* frames a session may move before others have their turn */
@@ -159,6 +160,8 @@ static void give_up(struct relay *r, struct str offer)
 		put_str(&plain, buf_str(&raw));
 		end(r, RELAY_UNAUTH, buf_str(&plain));
 	}
+	mem_wipe(raw.p, raw.n);  /* perhaps a password */
+	mem_wipe(plain.p, plain.n);
 }
 
 /* False: the relay has ended (and may be gone). */
