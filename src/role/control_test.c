@@ -756,18 +756,20 @@ TEST(a_cell_that_hangs_keeps_no_list_waiting)
 	struct world *w = begin();
 
 	connect_cell(w, ALICE);
-	says_usage(w, 5000);
+	w->used_bytes = 5000;
+	shows(w, "account list", "5000");     /* it was asked, and nothing else that it said is under way */
 	w->cell_is_mute = true;
 	w->used_bytes = 6000;
 	for (int i = 0; i < 3; i++)
 		shows(w, "account list", "5000");
-	EXPECT_INT(w->usages, 1);             /* nobody asks it again */
+	EXPECT_INT(w->usages, 2);             /* nobody asks it again */
 	says_usage(w, 6000);
 	w->cell_is_mute = false;
 	shows(w, "account list", "6000");
 	w->cell_is_mute = true;
+	int asked = w->usages;
 	CLEANUP(fd_close) int fd = send_command(w, "account list", "");
-	UNTIL(w->usages == 3);
+	UNTIL(w->usages > asked);
 	cell_ends(w);                         /* it dies meanwhile */
 	UNTIL(has_answer(fd));
 	end(w);
