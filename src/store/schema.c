@@ -3,10 +3,6 @@
  * log, and a delivery touches mailbox, email, chunk and reference. */
 #include "store/chunk.h"
 #include "store/store_private.h"
-#include <string.h>
-#include <sys/mman.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 static const char step_1[] =
 	/* state.c: one row. clean: closed in order, modseq is exact; else the account goes on at `reserved`. */
@@ -109,67 +105,9 @@ static const struct db_step steps[] = {
 	{ 13, step_13, NULL }, { 14, step_14, NULL },
 };
 
-static struct str image;   /* .n == 0: could not be made; then an account is made step by step */
-
-static void make_image(void)
-{
-	if (image.n == 0 && db_image_make("store", steps, COUNT_OF(steps), &image) != ERR_OK)
-		image = STR_NONE;
-}
-
-static struct str new_account(void)
-{
-	static pthread_once_t once = PTHREAD_ONCE_INIT;
-
-	pthread_once(&once, make_image);
-	return image;
-}
-
-/* Not on the heap, and private: a cell that was taken over may make it writable, and changes only what it has itself. */
-static struct str copied(const void *bytes, size_t n)
-{
-	void *copy = mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-	if (copy == MAP_FAILED)
-		return STR_NONE;
-	memcpy(copy, bytes, n);
-	(void)!mprotect(copy, n, PROT_READ);
-	return str_make(copy, n);
-}
-
-/* In a child, so that the heap which others inherit stays as it is: each would have 20 pages more to copy. */
-void view_preload(void)
-{
-	enum { ROOM = 1 << 20 };
-
-	if (image.n > 0)
-		return;  /* made already */
-	char *room = mmap(NULL, ROOM, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	size_t *made = (size_t *)(void *)room;
-	pid_t child = room == MAP_FAILED ? -1 : fork();
-
-	if (child == 0) {
-		struct str s = new_account();
-		if (s.n > 0 && s.n <= ROOM - sizeof(*made)) {
-			memcpy(made + 1, s.p, s.n);
-			*made = s.n;
-		}
-		_exit(0);
-	}
-	if (child > 0 && waitpid(child, NULL, 0) == child && *made > 0)
-		image = copied(made + 1, *made);
-	if (room != MAP_FAILED)
-		munmap(room, ROOM);
-}
-
-enum err schema_create(struct disk_dir *dir)
-{
-	if (disk_exists(dir, "account.db"))
-		return ERR_OK;
-	return new_account().n > 0 ? db_create(dir, "account.db", image) : ERR_OK;
-}
-
 enum err schema_prepare(struct db *db)
 {
 	return db_migrate(db, "store", steps, COUNT_OF(steps));
 }
+
+enum err schema_image(struct str *image) { return db_image_make("store", steps, COUNT_OF(steps), image); }

@@ -304,8 +304,11 @@ void gists_tick(struct view *v, int64_t now_ms);
 enum err gists_write(struct view *v, bool *more) MUST_CHECK;    /* some of what was made, for view_tick() */
 enum err gists_forget(struct view *v, uint32_t email) MUST_CHECK;   /* in the transaction that purges it */
 
+/* new_account.c */
+enum err new_account_create(struct disk_dir *dir) MUST_CHECK;   /* before account.db is opened: where there is none, one with all tables */
+
 /* schema.c */
-enum err schema_create(struct disk_dir *dir) MUST_CHECK;        /* before account.db is opened: the tables of a new account, in one write */
+enum err schema_image(struct str *image) MUST_CHECK;            /* as db_image_make() */
 enum err schema_prepare(struct db *db) MUST_CHECK;
 
 /* mailbox.c */

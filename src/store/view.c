@@ -44,7 +44,7 @@ static enum err open_files(struct view *v, const char *folder)
 	TRY(disk_dir_open(folder, &v->dir));
 	TRY(disk_open(v->dir, "account.lock", DISK_CREATE, &v->lock_file));
 	TRY(disk_lock(v->lock_file));
-	TRY(schema_create(v->dir));
+	TRY(new_account_create(v->dir));
 	TRY(db_open(v->dir, "account.db", &options, &v->db));
 	TRY(schema_prepare(v->db));
 	return bodies_open(v->dir, &v->bodies);
