@@ -314,26 +314,6 @@ static void pick_partial(struct fetching *x, struct imap_cmd *c, struct uid_set 
 	*by_uid = true;
 }
 
-/* Is the uid in it? *last: so far it is the same for those behind it. */
-static bool has_uid(const struct uid_set *set, uint32_t uid, uint32_t *last)
-{
-	size_t low = 0, high = set->n;
-
-	while (low < high) {
-		size_t mid = low + (high - low) / 2;
-		if (set->r[mid].last < uid)
-			low = mid + 1;
-		else
-			high = mid;
-	}
-	if (low == set->n)
-		return false;
-	bool is_in = set->r[low].first <= uid;
-	uint32_t end = is_in ? set->r[low].last : set->r[low].first - 1;
-	*last = end < *last ? end : *last;
-	return is_in;
-}
-
 static bool has_section(const struct fetch *f, const struct fetch_section *x)
 {
 	for (size_t i = 0; i < f->n_sections; i++) {
@@ -363,9 +343,12 @@ static struct fetch wished(const struct fetch_wish *wishes, size_t n, uint32_t u
 	struct fetch all = { 0 };
 
 	*last = UINT32_MAX;
-	for (size_t i = 0; i < n; i++)
-		if (has_uid(&wishes[i].uids, uid, last))
+	for (size_t i = 0; i < n; i++) {
+		uint32_t end;
+		if (uid_set_run(&wishes[i].uids, uid, &end))
 			add_wish(&all, wishes[i].what, a);
+		*last = end < *last ? end : *last;
+	}
 	return all;
 }
 

@@ -31,9 +31,8 @@ void view_preload(void)
 
 	if (image.n > 0)
 		return;  /* made already */
-	char *room = mmap(NULL, ROOM, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	size_t *made = (size_t *)(void *)room;
-	pid_t child = room == MAP_FAILED ? -1 : fork();
+	size_t *made = mmap(NULL, ROOM, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	pid_t child = made == MAP_FAILED ? -1 : fork();
 
 	if (child == 0) {
 		struct str s = new_account();
@@ -45,8 +44,8 @@ void view_preload(void)
 	}
 	if (child > 0 && waitpid(child, NULL, 0) == child && *made > 0)
 		image = str_make(memcpy(mem_alloc(*made), made + 1, *made), *made);
-	if (room != MAP_FAILED)
-		munmap(room, ROOM);
+	if (made != MAP_FAILED)
+		munmap(made, ROOM);
 }
 
 enum err new_account_create(struct disk_dir *dir)

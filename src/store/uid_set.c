@@ -62,20 +62,27 @@ void uid_set_add(struct uid_set *set, struct arena *a, uint32_t first, uint32_t 
 	uid_set_sort(set);
 }
 
-bool uid_set_has(const struct uid_set *set, uint32_t uid)
+bool uid_set_run(const struct uid_set *set, uint32_t uid, uint32_t *last)
 {
 	size_t low = 0, high = set->n;
 
 	while (low < high) {
 		size_t mid = low + (high - low) / 2;
-		if (uid < set->r[mid].first)
-			high = mid;
-		else if (uid > set->r[mid].last)
+		if (uid > set->r[mid].last)
 			low = mid + 1;
 		else
-			return true;
+			high = mid;
 	}
-	return false;
+	bool is_in = low < set->n && uid >= set->r[low].first;
+	*last = low == set->n ? UINT32_MAX : is_in ? set->r[low].last : set->r[low].first - 1;
+	return is_in;
+}
+
+bool uid_set_has(const struct uid_set *set, uint32_t uid)
+{
+	uint32_t last;
+
+	return uid_set_run(set, uid, &last);
 }
 
 uint64_t uid_set_count(const struct uid_set *set)

@@ -24,6 +24,8 @@ void uid_set_add(struct uid_set *set, struct arena *a, uint32_t first, uint32_t 
 void uid_set_push(struct uid_set *set, struct arena *a, uint32_t first, uint32_t last);  /* as it comes, unsorted */
 void uid_set_sort(struct uid_set *set);                            /* after pushes: the invariant again */
 bool uid_set_has(const struct uid_set *set, uint32_t uid);
+/* The same, and up to *last it is so for all behind it. */
+bool uid_set_run(const struct uid_set *set, uint32_t uid, uint32_t *last);
 uint64_t uid_set_count(const struct uid_set *set);
 /* Puts largest in the place of UINT32_MAX ("*"), as RFC 9051 §9 wants: "559:*" is 559:largest or largest:559.
  * largest 0 (an empty mailbox) removes such ranges. Before sorting or after. */

@@ -51,6 +51,10 @@ TEST(has_and_count)
 	for (uint32_t i = 10; i < 1000; i += 10)
 		uid_set_add(&set, &a, i, i + 1);
 	EXPECT_INT(uid_set_count(&set), 198);
-	for (uint32_t i = 1; i < 1010; i++)
+	for (uint32_t i = 1; i < 1010; i++) {
+		uint32_t last;
 		EXPECT_INT(uid_set_has(&set, i), i >= 10 && i < 1000 && i % 10 < 2);
+		EXPECT(uid_set_run(&set, i, &last) == uid_set_has(&set, i));
+		EXPECT_INT(last, i < 10 ? 9 : i >= 992 ? UINT32_MAX : i % 10 < 2 ? i / 10 * 10 + 1 : i / 10 * 10 + 9);
+	}
 }
