@@ -243,8 +243,9 @@ class Device(Worker):
         self.learn(r)
 
     def learn(self, responses):
-        """New messages are fetched before the modseq that covers them is believed."""
-        modseq = self.modseq
+        """New messages are fetched before the modseq that covers them is believed: all behind those known so far, since the responses that tell
+        of several may have the flags of the last one only."""
+        modseq, first_new = self.modseq, max(self.known, default=0) + 1
         for line, literals in responses:
             gone = re.match(r"\* VANISHED (?:\(EARLIER\) )?(\S+)$", line)
             self.has_new |= bool(re.match(r"\* \d+ EXISTS", line))
@@ -258,7 +259,7 @@ class Device(Worker):
             modseq = max([modseq] + [int(m) for m in re.findall(r"HIGHESTMODSEQ (\d+)", line)])
         if self.has_new:
             self.has_new = False
-            self.learn(self.c.command(f"UID FETCH {max(self.known, default=0) + 1}:* (FLAGS)"))
+            self.learn(self.c.command(f"UID FETCH {first_new}:* (FLAGS)"))
         self.modseq = max(self.modseq, modseq)
 
     def named(self, account, mailbox):

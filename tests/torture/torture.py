@@ -275,6 +275,7 @@ class Round:
         until = time.monotonic() + SETTLE_SECONDS
         while True:
             try:
+                seen, last = None, "the queue is not empty"
                 done = self.settled()
                 seen = {a: look(self.server, a) for a in ACCOUNTS} if done else None
                 if done and not any(self.model.missing(a, seen[a]) for a in ACCOUNTS):
@@ -292,7 +293,7 @@ class Round:
                 status = self.server.cli("queue", "status") + self.server.cli("queue", "list")
             except AssertionError as e:
                 status = str(e)
-            self.wrong.append(f"not settled {SETTLE_SECONDS} s after it was well again: {status[:1500]}")
+            self.wrong.append(f"not settled {SETTLE_SECONDS} s after it was well again: {last}; {status[:1500]}")
             return
         for account in ACCOUNTS:
             self.wrong += self.model.judge(account, seen[account], self.cut_at, self.hung.get(account))
