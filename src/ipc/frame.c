@@ -81,6 +81,23 @@ enum err frame_send(int fd, enum frame type, struct str bytes, int timeout_ms)
 	return frame_send_both(fd, type, bytes, STR_NONE, timeout_ms);
 }
 
+void frame_refuse(int fd, enum err why, enum text sentence)
+{
+	CLEANUP(buf_free) struct buf b = BUF(8);
+
+	put_u8(&b, (uint8_t)why);
+	put_u16(&b, (uint16_t)sentence);
+	if (frame_send(fd, FRAME_REFUSED, buf_str(&b), 0) != ERR_OK)
+		log_debug("refusal not sent");
+}
+
+bool get_refusal(struct scan *s, enum err *why, enum text *sentence)
+{
+	*why = (enum err)get_u8(s);
+	*sentence = (enum text)get_u16(s);
+	return get_end(s) && *why != ERR_OK && *why < ERR_COUNT && *sentence < TEXT_COUNT;
+}
+
 static enum err receive(int fd, char *room, size_t max, enum frame *type, struct str *bytes)
 {
 	for (bool was_reset = false;;) {

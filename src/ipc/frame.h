@@ -5,6 +5,7 @@
 #define FACTEUR_IPC_FRAME_H
 #include "ipc/grant.h"
 #include "ipc/role.h"
+#include "text/text.h"
 
 enum { FRAME_MAX = 16384, FRAME_DATA_MAX = FRAME_MAX - 1, FRAME_LARGE_MAX = 65536, FRAME_LARGE_DATA_MAX = FRAME_LARGE_MAX - 1,
        PARK_RECORD_MAX = 2048, PARK_WAITS_MAX = 64 /* other accounts */, PARK_WAIT_SIZE = 17,
@@ -41,7 +42,7 @@ enum frame {
 	FRAME_UNAUTH,      /* back to the login phase (RFC 8437): u64 bytes_in, str what the client sent after it gave up its login. The gate
 	                    * agrees and goes on as with PARK: by closing the pair, or with more bytes, which the cell sends back in the next one */
 	FRAME_RENDERED,    /* u32 index, u8 enum rendered, u64 modseq, str record, str bytes */
-	FRAME_REFUSED,     /* master or cell: no session now: u8 enum err, str sentence for the client */
+	FRAME_REFUSED,     /* master or cell: no session now: u8 enum err, u16 enum text: what the client is told (frame_refuse()) */
 	FRAME_STAYS,       /* (empty) this session cannot be parked now */
 	FRAME_WAITS,       /* one that cannot be parked waits all the same: as the str of PARK that says for whom, never empty. Holds until
 	                    * CHANGED, the next WAITS or PARK */
@@ -78,6 +79,9 @@ bool get_session_open(struct scan *s, struct session_open *o);   /* false: malfo
 enum err frame_send(int fd, enum frame type, struct str bytes, int timeout_ms) MUST_CHECK;
 /* The same, of two pieces of memory. */
 enum err frame_send_both(int fd, enum frame type, struct str bytes, struct str more, int timeout_ms) MUST_CHECK;
+/* No session now, and why. Never waits: who does not read it sees the pair close. */
+void frame_refuse(int fd, enum err why, enum text sentence);
+bool get_refusal(struct scan *s, enum err *why, enum text *sentence);   /* false: malformed */
 /* Receives one into room (FRAME_MAX bytes). ERR_AGAIN: none waits (non-blocking); ERR_CLOSED; ERR_INVALID: empty or over FRAME_MAX. */
 enum err frame_receive(int fd, char *room, enum frame *type, struct str *bytes) MUST_CHECK;
 /* The same, of a cell's own gate: room has FRAME_LARGE_MAX bytes. */

@@ -108,16 +108,6 @@ static void session_end(struct session *s)
 	mem_free(s);
 }
 
-static void refuse(struct session *s, enum err why, struct str sentence)
-{
-	CLEANUP(buf_free) struct buf b = BUF(1024);
-
-	put_u8(&b, (uint8_t)why);
-	put_str(&b, sentence);
-	if (frame_send(s->fd, FRAME_REFUSED, buf_str(&b), 0) != ERR_OK)
-		log_debug("refusal not sent");
-}
-
 static const struct engine *engine_of(struct attached *at, enum protocol protocol)
 {
 	for (const struct engine *const *e = at->host.engines; *e; e++)
@@ -185,7 +175,7 @@ static bool session_begin(struct session *s)
 		return begin_guest(s, o.record);
 	if (s->engine == NULL || !may_enter(&at->host, &o.grant, o.protocol, o.record.n > 0)) {
 		log_warn("session refused protocol=%s peer=%.*s", protocol_name(o.protocol), STR_ARG(o.peer));
-		refuse(s, ERR_DENIED, STR("the login is no longer valid; please log in again"));
+		frame_refuse(s->fd, ERR_DENIED, TEXT_CELL_LOGIN_OLD);
 		return false;
 	}
 	if (!o.record.n)

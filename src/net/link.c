@@ -107,8 +107,10 @@ static void take_offer(struct link *l, struct str frame)
 static void take_refusal(struct link *l, struct str frame)
 {
 	struct scan s = scan_of(frame);
+	enum text sentence;
+	enum err why;
 
-	l->over = get_u8(&s) == ERR_DENIED ? ERR_DENIED : ERR_UNAVAILABLE;
+	l->over = get_refusal(&s, &why, &sentence) && why == ERR_DENIED ? ERR_DENIED : ERR_UNAVAILABLE;
 }
 
 static void take_frame(struct link *l, enum frame type, struct str bytes)

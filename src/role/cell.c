@@ -384,6 +384,17 @@ void cell_preload(UNUSED const char *dir)
 		view_preload();
 }
 
+/* Who waits, or has come just now, hears why there is no account. */
+static void refuse_held(struct cell *c, enum text sentence)
+{
+	channel_receive(c->master);
+	for (size_t i = 0; i < c->held_count; i++) {
+		frame_refuse(c->held[i].fd, ERR_UNAVAILABLE, sentence);
+		close(c->held[i].fd);
+	}
+	c->held_count = 0;
+}
+
 /* serve --single: the process goes on */
 static void cell_free(struct cell *c)
 {
@@ -409,6 +420,7 @@ static void cell_free(struct cell *c)
 int role_cell(const struct cell_start *start)
 {
 	struct cell *c = MEM_NEW(struct cell);
+	enum err e;
 
 	c->start = *start;
 	c->epoch = start->epoch;
@@ -430,9 +442,13 @@ int role_cell(const struct cell_start *start)
 	c->account.control = c->control;
 	c->others = (struct others){ others_find, others_list, others_guest, others_visit, c };
 	c->account.others = &c->others;
-	if (read_key(c) != ERR_OK || open_account(c) != ERR_OK) {
+	e = read_key(c);
+	if (e == ERR_OK)
+		e = open_account(c);
+	if (e != ERR_OK) {
+		refuse_held(c, e == ERR_LIMIT ? TEXT_CELL_DISK_FULL : TEXT_CELL_NOT_OPENED);
 		cell_free(c);
-		return 1;
+		return e == ERR_LIMIT ? CELL_DISK_FULL : CELL_FAILED;
 	}
 	watch_socket(c, c->master);
 	watch_wake(c, c->master);

@@ -19,6 +19,7 @@ struct cell_start {
 
 /* Opened before any door closes: time zone, character tables, library configuration. Called once by the nursery. */
 void cell_preload(const char *dir);
-/* Serves until it has nothing to do and master lets it leave; returns the exit code. */
+/* Serves until it has nothing to do and master lets it leave; returns the exit code: 0, or one of these if the account could not be opened. */
+enum { CELL_FAILED = 1, CELL_DISK_FULL = 2 };
 int role_cell(const struct cell_start *start);
 #endif

@@ -161,12 +161,14 @@ static void ask_keys(struct client *c)
 	            keys_answered, t->ask);
 }
 
-void login_is_refused(struct client *c, enum err why, struct str sentence)
+void login_is_refused(struct client *c, enum err why, enum text sentence)
 {
+	struct login *l = c->talk->login;
+
 	log_info("session not opened session=%llu account=%llu error=%s", (unsigned long long)c->session,
-	         (unsigned long long)c->talk->login->grant.account, err_name(why));
+	         (unsigned long long)l->grant.account, err_name(why));
 	c->phase = PHASE_LOGIN;
-	login_said(c, login_refused(c->talk->login, why, sentence, &c->out));
+	login_said(c, login_refused(l, why, str_of(text_get(l->lang, sentence)), &c->out));
 }
 
 /* ---- going on */

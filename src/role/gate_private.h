@@ -104,7 +104,7 @@ void gate_list_sessions(struct gate *g, uint32_t from, struct buf *out);
 /* PHASE_LOGIN. input: what the client has sent already, at most LOGIN_INPUT_MAX. */
 void login_begin(struct client *c, bool greets, struct str input);
 void login_tls_done(struct client *c);                  /* the handshake is over: greets, or goes on after STARTTLS */
-void login_is_refused(struct client *c, enum err why, struct str sentence);
+void login_is_refused(struct client *c, enum err why, enum text sentence);
 void login_due(struct client *c);                       /* the timer rang */
 struct login *login_of(const struct client *c);         /* while there is talk */
 struct str login_rest(const struct client *c);          /* what the client sent after the login */

@@ -118,7 +118,7 @@ void session_begin(struct client *c)
 
 	if (!admission_account_enter(c->gate->admissions, (enum protocol)c->protocol, l->grant.account, loop_now_ms(c->gate->loop))) {
 		log_info("too many sessions of one account, limit=sessions_per_account account=%llu", (unsigned long long)l->grant.account);
-		login_is_refused(c, ERR_LIMIT, str_of(text_get(LANG_EN, TEXT_GATE_SESSIONS)));
+		login_is_refused(c, ERR_LIMIT, TEXT_GATE_SESSIONS);
 		return;
 	}
 	c->member.grant = l->grant;
@@ -134,7 +134,7 @@ void session_begin(struct client *c)
 	/* what the client sent already goes along, and is kept until the cell has taken the session: it may refuse it */
 	if (!enter_cell(c, l->command, login_rest(c), true)) {
 		session_leave(c);
-		login_is_refused(c, ERR_UNAVAILABLE, str_of(text_get(LANG_EN, TEXT_SERVER_BUSY)));
+		login_is_refused(c, ERR_UNAVAILABLE, TEXT_SERVER_BUSY);
 	}
 }
 
@@ -157,11 +157,8 @@ static void on_started(void *context)
 /* ---- the end */
 
 /* The cell or master will not have it. Before the session has begun that is an answer to the login. */
-static void on_refused(struct client *c, enum err why, struct str sentence)
+static void on_refused(struct client *c, enum err why, enum text sentence)
 {
-	CLEANUP(arena_free) struct arena a = { 0 };
-
-	sentence = str_copy(&a, sentence);  /* its frame lies in the relay's hands */
 	session_drop(c);
 	if (c->phase == PHASE_OPENING) {
 		session_leave(c);
@@ -169,7 +166,7 @@ static void on_refused(struct client *c, enum err why, struct str sentence)
 		              c->born_ms + (int64_t)conf_number(lookup_conf(c->gate->lookup), SETTING_login_timeout) * 1000);
 		login_is_refused(c, why, sentence);
 	} else {
-		client_bye(c, why == ERR_DENIED ? TEXT_GATE_LOGIN_ENDED : TEXT_GATE_CELL_GONE);
+		client_bye(c, why == ERR_DENIED ? TEXT_GATE_LOGIN_ENDED : sentence);
 	}
 }
 
@@ -194,6 +191,7 @@ static void on_ended(void *context, enum relay_end how, struct str bytes)
 {
 	struct client *c = context;
 	struct scan s = scan_of(bytes);
+	enum text sentence;
 	enum err why;
 
 	switch (how) {
@@ -214,12 +212,16 @@ static void on_ended(void *context, enum relay_end how, struct str bytes)
 		on_unauthenticated(c, get_str(&s, LOGIN_INPUT_MAX));
 		return;
 	case RELAY_REFUSED:
-		why = (enum err)get_u8(&s);
-		on_refused(c, why, get_str(&s, 1000));
+		if (!get_refusal(&s, &why, &sentence)) {
+			log_error("malformed REFUSED from cell account=%llu", (unsigned long long)c->member.grant.account);
+			why = ERR_UNAVAILABLE;
+			sentence = TEXT_GATE_CELL_GONE;
+		}
+		on_refused(c, why, sentence);
 		return;
 	case RELAY_CELL_GONE:
 		if (c->phase == PHASE_OPENING)
-			on_refused(c, ERR_UNAVAILABLE, str_of(text_get(LANG_EN, TEXT_GATE_CELL_GONE)));
+			on_refused(c, ERR_UNAVAILABLE, TEXT_GATE_CELL_GONE);
 		else
 			client_bye(c, TEXT_GATE_CELL_GONE);
 		return;
@@ -371,7 +373,7 @@ void session_due(struct client *c)
 	bool has_output = c->out.n || !stream_is_flushed(&c->stream) || (r && r->to_client.n);
 
 	if (c->phase == PHASE_OPENING) {
-		on_refused(c, ERR_TIMEOUT, str_of(text_get(LANG_EN, TEXT_SERVER_BUSY)));
+		on_refused(c, ERR_TIMEOUT, TEXT_SERVER_BUSY);
 		return;
 	}
 	if (has_output && (r == NULL || now >= r->moved_ms + STALL_MS)) {

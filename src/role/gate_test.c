@@ -269,12 +269,9 @@ static void cell_parks(struct world *w, uint64_t bytes_in, uint64_t modseq, cons
 	w->attached = -1;
 }
 
-static void cell_refuses(struct world *w, enum err why, const char *sentence)
+static void cell_refuses(struct world *w, enum err why, enum text sentence)
 {
-	CLEANUP(buf_free) struct buf b = BUF(200);
-	put_u8(&b, (uint8_t)why);
-	put_str(&b, str_of(sentence));
-	cell_says(w, FRAME_REFUSED, buf_str(&b));
+	frame_refuse(w->attached, why, sentence);
 	fd_close(&w->attached);
 	w->attached = -1;
 }
@@ -367,7 +364,7 @@ TEST(refused_then_tried_again)
 	EXPECT_LINE(fd, "* OK");
 	says(fd, "c1 LOGIN alice secret\r\nc2 NOOP\r\n");
 	cell_opens(w);
-	cell_refuses(w, ERR_UNAVAILABLE, "too many mailboxes are in use");
+	cell_refuses(w, ERR_UNAVAILABLE, TEXT_CELL_NO_ROOM);
 	EXPECT_LINE(fd, "c1 NO [UNAVAILABLE] too many mailboxes are in use");
 	EXPECT_LINE(fd, "c2 OK");      /* what came behind the login was not lost */
 	says(fd, "c3 LOGIN alice secret\r\n");
@@ -375,6 +372,19 @@ TEST(refused_then_tried_again)
 	fd_close(&w->attached);        /* the cell died before it said anything */
 	w->attached = -1;
 	EXPECT_LINE(fd, "c3 NO [UNAVAILABLE]");
+	says(fd, "f LANGUAGE fr\r\n");
+	EXPECT_LINE(fd, "* LANGUAGE (fr)");
+	EXPECT_LINE(fd, "f OK");
+	says(fd, "f LOGIN alice secret\r\n");
+	cell_opens(w);
+	cell_refuses(w, ERR_UNAVAILABLE, TEXT_CELL_DISK_FULL);
+	EXPECT_LINE(fd, "f NO [UNAVAILABLE] le disque du serveur est plein");
+	says(fd, "f LOGIN alice secret\r\n");
+	cell_opens(w);
+	cell_says(w, FRAME_REFUSED, STR("\014no"));   /* a cell that was taken over */
+	fd_close(&w->attached);
+	w->attached = -1;
+	EXPECT_LINE(fd, "f NO [UNAVAILABLE] votre boîte a dû être fermée");
 	says(fd, "c4 LOGIN alice secret\r\n");
 	cell_opens(w);
 	cell_says(w, FRAME_DATA, STR("c4 OK in\r\n"));

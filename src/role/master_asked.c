@@ -31,7 +31,7 @@ void cell_attach(struct master *m, uint64_t account, const struct waiting *w)
 		return;
 	if (c == NULL || c->waiting_count == WAITING_MAX || m->attaches_waiting >= m->attaches_max ||
 	    (c->state == SLOT_EMPTY && clock_mono_ms() < c->not_before_ms)) {
-		attach_refuse(w->fd, ERR_UNAVAILABLE, STR("the mailbox cannot be opened at the moment; please try again in a minute"));
+		attach_refuse(w->fd, c != NULL && c->was_full ? TEXT_CELL_DISK_FULL : TEXT_CELL_NOT_OPENED);
 		return;
 	}
 	if (c->waiting_count == c->waiting_cap) {

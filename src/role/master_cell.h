@@ -24,6 +24,7 @@ struct cell_slot {
 	bool            is_wanted;      /* somebody woke it while it was leaving */
 	bool            may_leave;      /* LEAVE was granted: its exit is no crash */
 	int             crashes;
+	bool            was_full;       /* the last one ended because the disk is full */
 	int64_t         not_before_ms;  /* after crashes: the next start; who asks before it is refused */
 	int64_t         again_ms;       /* keys was not ready, or there was no room: the next start; who asks before it waits */
 	bool            is_opening;     /* counted in cells_opening */
@@ -72,8 +73,8 @@ void cell_connect(struct cell_slot *c, enum role role, uint16_t notice);
 /* The process is gone and collected: the account is free for the next cell. Perhaps c is, too. */
 void cell_collected(struct cell_slot *c, int status);
 /* Takes fd. */
-void attach_refuse(int fd, enum err why, struct str sentence);
-void cell_refuse_waiting(struct cell_slot *c, enum err why, struct str sentence);
+void attach_refuse(int fd, enum text sentence);
+void cell_refuse_waiting(struct cell_slot *c, enum text sentence);
 
 /* False: later; who wants it waits, or was refused. True: now, and it counts as opening until turn_is_over(). */
 bool turn_has_come(struct cell_slot *c);

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "role/cell.h"
 #include "role/master_cell.h"
 #include <errno.h>
 #include <poll.h>
@@ -48,21 +49,16 @@ static void slot_free(struct cell_slot *c)
 	mem_free(c);
 }
 
-void attach_refuse(int fd, enum err why, struct str sentence)
+void attach_refuse(int fd, enum text sentence)
 {
-	CLEANUP(buf_free) struct buf b = BUF(1024);
-
-	put_u8(&b, (uint8_t)why);
-	put_str(&b, sentence);
-	if (frame_send(fd, FRAME_REFUSED, buf_str(&b), 0) != ERR_OK)
-		log_debug("refusal not sent");
+	frame_refuse(fd, ERR_UNAVAILABLE, sentence);
 	close(fd);
 }
 
-void cell_refuse_waiting(struct cell_slot *c, enum err why, struct str sentence)
+void cell_refuse_waiting(struct cell_slot *c, enum text sentence)
 {
 	for (size_t i = 0; i < c->waiting_count; i++)
-		attach_refuse(c->waiting[i].fd, why, sentence);
+		attach_refuse(c->waiting[i].fd, sentence);
 	c->master->attaches_waiting -= c->waiting_count;
 	c->waiting_count = 0;
 }
@@ -93,7 +89,7 @@ bool cell_send_attach(struct cell_slot *c, const struct waiting *w)
 		return false;
 	}
 	if (e != ERR_OK) {
-		attach_refuse(fd, ERR_UNAVAILABLE, STR("this mailbox has more sessions than it can begin at once; please try again in a minute"));
+		attach_refuse(fd, TEXT_CELL_MANY_SESSIONS);
 		return true;
 	}
 	c->attached++;
@@ -122,6 +118,7 @@ void cell_collected(struct cell_slot *c, int status)
 {
 	bool is_clean = c->may_leave && WIFEXITED(status) && WEXITSTATUS(status) == 0;
 
+	c->was_full = WIFEXITED(status) && WEXITSTATUS(status) == CELL_DISK_FULL;
 	if (!is_clean && c->end_count == 0 && !c->master->stops) {
 		log_warn("cell ended unexpectedly account=%llu pid=%d %s=%d", (unsigned long long)c->account, (int)c->pid,
 		         WIFSIGNALED(status) ? "signal" : "code", WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
@@ -142,7 +139,7 @@ void cell_collected(struct cell_slot *c, int status)
 	turn_is_over(c);
 	end_answer(c);
 	if (c->master->stops)
-		cell_refuse_waiting(c, ERR_UNAVAILABLE, STR("the server is stopping; please try again in a moment"));
+		cell_refuse_waiting(c, TEXT_GATE_STOPPING);
 	if ((c->is_wanted || c->waiting_count) && !c->master->stops)
 		cell_start(c);
 	else if (c->crashes == 0 || c->master->stops)
@@ -235,9 +232,10 @@ void cells_reconnect(struct master *m, enum role role)
 static void start_failed(struct cell_slot *c, const char *what, enum err e)
 {
 	log_error("cell not started account=%llu step=%s error=%s", (unsigned long long)c->account, what, err_name(e));
-	cell_refuse_waiting(c, ERR_UNAVAILABLE, STR("the mailbox cannot be opened at the moment; please try again in a minute"));
+	cell_refuse_waiting(c, TEXT_CELL_NOT_OPENED);
 	free_channel(c);
 	c->state = SLOT_EMPTY;
+	c->was_full = false;
 	c->left_ms = clock_mono_ms();
 	c->master->cells_running--;
 	c->not_before_ms = clock_mono_ms() + CELL_CRASH_PAUSE_MS;
@@ -269,7 +267,7 @@ static void on_spawned(void *context, struct message *answer)
 		turn_tell_crowded(c);
 	for (size_t i = 0; i < c->waiting_count; i++)
 		if (!cell_send_attach(c, &c->waiting[i]))
-			attach_refuse(c->waiting[i].fd, ERR_UNAVAILABLE, STR("the mailbox's process ended as it started; please try again in a minute"));
+			attach_refuse(c->waiting[i].fd, TEXT_CELL_NOT_OPENED);
 	c->master->attaches_waiting -= c->waiting_count;
 	c->waiting_count = 0;
 	if (c->end_count)

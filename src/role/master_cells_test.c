@@ -2,9 +2,11 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/test.h"
+#include "role/cell.h"
 #include "role/master_cell.h"
 #include <errno.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 enum { ALICE = 7, BOB = 8, GATE = 0, KEYS, NURSERY, QUEUE, CONTROL, OTHERS };
@@ -212,16 +214,18 @@ static void tell(struct world *w, struct channel *from, uint16_t notice, uint64_
 	rounds(w);
 }
 
-static void exits(struct world *w, uint64_t account, uint32_t pid)
+static void exits_with(struct world *w, uint64_t account, uint32_t pid, int code)
 {
 	CLEANUP(buf_free) struct buf body = BUF(16);
 
 	put_u64(&body, account);
 	put_u32(&body, pid);
-	put_u32(&body, 0);
+	put_u32(&body, (uint32_t)W_EXITCODE(code, 0));
 	EXPECT_OK(channel_notify(w->other[NURSERY], NOTICE_EXITED, buf_str(&body), NULL, 0));
 	rounds(w);
 }
+
+static void exits(struct world *w, uint64_t account, uint32_t pid) { exits_with(w, account, pid, 0); }
 
 static void end(struct world *w)
 {
@@ -512,6 +516,37 @@ TEST(who_waits_gets_another_cell_for_one_that_was_killed)
 		if (i == 2)
 			break;
 	}
+	end(w);
+}
+
+/* Who comes again and again is not given a new process each time, and hears why all the same. */
+TEST(on_a_full_disk_each_hears_so)
+{
+	struct world *w = begin();
+	char room[FRAME_MAX];
+	enum text sentence;
+	enum frame type;
+	struct str bytes;
+	enum err why;
+	int fd;
+
+	for (int i = 0; i < 4; i++) {
+		log_in(w, ALICE, &fd);
+		if (w->alice == NULL)
+			break;
+		close(fd);
+		channel_free(w->alice);
+		w->alice = NULL;
+		exits_with(w, ALICE, w->next_pid, CELL_DISK_FULL);
+	}
+	EXPECT(w->alice == NULL);
+	EXPECT_OK(frame_receive(fd, room, &type, &bytes));
+	EXPECT_INT(type, FRAME_REFUSED);
+	struct scan s = scan_of(bytes);
+	EXPECT(get_refusal(&s, &why, &sentence));
+	EXPECT_INT(why, ERR_UNAVAILABLE);
+	EXPECT_INT(sentence, TEXT_CELL_DISK_FULL);
+	close(fd);
 	end(w);
 }
 

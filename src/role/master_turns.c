@@ -118,7 +118,7 @@ static void wait_for_room(struct cell_slot *c)
 		return;
 	log_warn("no room for another cell account=%llu running=%zu limit=\"cells_max, or the limit of open files\"",
 	         (unsigned long long)c->account, c->master->cells_running);
-	cell_refuse_waiting(c, ERR_UNAVAILABLE, STR("too many mailboxes are in use at the moment; please try again in a minute"));
+	cell_refuse_waiting(c, TEXT_CELL_NO_ROOM);
 	c->no_room_ms = 0;
 	c->not_before_ms = now + CELL_CRASH_PAUSE_MS;
 }

@@ -71,6 +71,32 @@ def test_a_full_disk_refuses_and_recovers():
         os.unlink(faults.path)
 
 
+def test_who_comes_first_on_a_full_disk_hears_so():
+    faults = Faults()
+    faults.set()
+    server = Server(build="fault", settings=(("plain_login_loopback", "on"),), env={"FACTEUR_DISK_FAULT": faults.path})
+    try:
+        login = f'login alice@example.test "{server.passwords["alice@example.test"]}"'
+        faults.set("write accounts enospc 1")
+        c = server.raw(143)
+        c.line()
+        c.command("f language fr", "f ")
+        for _ in range(5):                         # after some tries no process is started for a moment
+            answer = c.command(f"f {login}", "f ")[-1]
+            expect(answer.startswith("f NO [UNAVAILABLE] le disque du serveur est plein : réessayez"), answer)
+        p = server.raw(110)
+        for line in ("", "USER alice@example.test", f"PASS {server.passwords['alice@example.test']}"):
+            p.send(line + "\r\n" if line else "")
+            answer = p.line()
+        expect(answer.startswith("-ERR [SYS/TEMP] the server's disk is full: try again"), answer)
+        expect("No space left on device" in server.log(), "the log says what it was")
+        faults.set()
+        wait_for(lambda: c.command(f"a {login}", "a ")[-1].startswith("a OK"), 10, "she is in when there is room")
+    finally:
+        server.close()
+        os.unlink(faults.path)
+
+
 def test_mail_for_others_outlasts_a_full_disk():
     faults = Faults()
     faults.set()
