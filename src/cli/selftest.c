@@ -41,6 +41,12 @@ static bool become(const struct users *u, enum role role)
 	return uid == 0 || (setgroups(0, NULL) == 0 && setresgid(gid, gid, gid) == 0 && setresuid(uid, uid, uid) == 0);
 }
 
+/* A cell stands behind nursery's door, too: its own refuses only what that one leaves open. */
+static bool close_door(const struct stage *s, enum role role)
+{
+	return (role != ROLE_CELL || door_close(ROLE_NURSERY, s->dir, 0, NULL) == ERR_OK) && door_close(role, s->dir, OWN_ACCOUNT, NULL) == ERR_OK;
+}
+
 static struct result try_one(const struct stage *s, const struct users *u, enum role role, const struct attempt *a)
 {
 	struct result r = { OUTCOME_ERRNO, EIO };
@@ -49,7 +55,7 @@ static struct result try_one(const struct stage *s, const struct users *u, enum 
 
 	if (pid == 0) {
 		alarm(10);
-		if (dup2(s->log_fd, STDERR_FILENO) < 0 || !become(u, role) || door_close(role, s->dir, OWN_ACCOUNT, NULL) != ERR_OK)
+		if (dup2(s->log_fd, STDERR_FILENO) < 0 || !become(u, role) || !close_door(s, role))
 			_exit(EXIT_NO_SANDBOX);
 		_exit(a->run(s) == 0 ? 0 : errno > 0 && errno < EXIT_NO_SANDBOX ? errno : EIO);
 	}
