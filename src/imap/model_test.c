@@ -26,17 +26,6 @@ static void new_message(const struct operation *o, struct model_message *m, char
 	m->size = (uint32_t)n;
 }
 
-static size_t flag_list(uint32_t flags, char *out, size_t room)
-{
-	size_t n = 0;
-
-	out[0] = '\0';
-	for (int f = 0; f < FLAGS; f++)
-		if (flags & 1u << f)
-			n += (size_t)snprintf(out + n, room - n, "%s%s", n ? " " : "", flag_names[f]);
-	return n;
-}
-
 static void append_one(struct play *p, struct client *c, const struct operation *o)
 {
 	struct box *b = &p->boxes[(o->a >> 16) % BOXES];

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/test.h"
+#include "imap/answers_test.h"
 #include "imap/engine.h"
 #include "imap/imap_private.h"
 #include "net/attach.h"
@@ -15,16 +16,14 @@
 #include <pthread.h>
 #include <stdlib.h>
 
-enum { SESSIONS = 3, BOXES = 3, MESSAGES_MAX = 60, MANY = 40, GONE_MAX = 4000, OPERATIONS = 400, FLAGS = 7, SUBJECTS = 4, WORDS = 4, FOLDERS = 4 };
+enum { SESSIONS = 3, BOXES = 3, MESSAGES_MAX = 60, MANY = 40, GONE_MAX = 4000, OPERATIONS = 400, SUBJECTS = 4, WORDS = 4, FOLDERS = 4 };
 
 static const char *const box_names[BOXES] = { "INBOX", "Drafts", "Archive" };
 static const char *const guest_names[BOXES] = { "\"Other Users/a@x/INBOX\"", "\"Other Users/a@x/Drafts\"", "\"Other Users/a@x/Archive\"" };
 enum { GUEST = 7 };
-static const char *const flag_names[FLAGS] = { "\\Seen", "\\Answered", "\\Flagged", "\\Deleted", "\\Draft", "k1", "k2" };
 static const char *const subjects[SUBJECTS] = { "Re: apples", "Zebra", "apples", "[list] Bananas" };
 static const char *const words[WORDS] = { " lemon", " Walnut", " cherries", " date" };   /* of bodies, in this order */
 static const int subject_rank[SUBJECTS] = { 0, 2, 0, 1 };   /* by base subject */
-enum { SEEN = 1, DELETED = 8 };
 
 /* ---- the model */
 

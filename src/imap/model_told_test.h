@@ -5,36 +5,15 @@
 
 /* ---- reading answers */
 
-static uint32_t read_flags(struct str text)
-{
-	struct str word;
-	uint32_t flags = 0;
-
-	while (str_cut(text, ' ', &word, &text) || (word.n > 0 && text.n == 0)) {
-		for (int f = 0; f < FLAGS; f++)
-			if (str_ieq(word, str_of(flag_names[f])))
-				flags |= 1u << f;
-		if (text.n == 0)
-			break;
-	}
-	return flags;
-}
-
 static void forget(struct client *c, size_t at)
 {
 	memmove(&c->list[at], &c->list[at + 1], (c->n - at - 1) * sizeof *c->list);
 	c->n--;
 }
 
-static void read_set(struct play *p, struct str text, struct uid_set *out)
+static void read_uids(struct play *p, struct str text, struct uid_set *out)
 {
-	struct scan s = scan_of(text);
-
-	do {
-		uint32_t first = scan_u32(&s), last = scan_take(&s, ':') ? scan_u32(&s) : first;
-		uid_set_add(out, &p->arena, first, last);
-	} while (scan_take(&s, ','));
-	if (s.failed || !scan_done(&s))
+	if (!read_set(&p->arena, text, out))
 		wrong(p, "not a set: " STR_FMT, STR_ARG(text));
 }
 
@@ -43,10 +22,10 @@ static void hear_vanished(struct play *p, struct client *c, struct str text, str
 	struct uid_set set = { 0 };
 
 	if (str_starts(text, STR("(EARLIER) "))) {
-		read_set(p, str_from(text, 10), &a->earlier);
+		read_uids(p, str_from(text, 10), &a->earlier);
 		return;
 	}
-	read_set(p, text, &set);
+	read_uids(p, text, &set);
 	uint64_t left = uid_set_count(&set);
 	for (size_t i = c->n; i-- > 0;) {
 		if (c->list[i].uid != 0 && uid_set_has(&set, c->list[i].uid)) {
@@ -62,17 +41,6 @@ static void hear_vanished(struct play *p, struct client *c, struct str text, str
 	}
 	if (left > 0)
 		wrong(p, "VANISHED of what was never announced: " STR_FMT, STR_ARG(text));
-}
-
-static uint32_t number_after(struct str text, const char *word)
-{
-	ptrdiff_t at = str_find(text, str_of(word));
-	struct scan s;
-
-	if (at < 0)
-		return 0;
-	s = scan_of(str_from(text, (size_t)at + strlen(word)));
-	return scan_u32(&s);
 }
 
 static void hear_fetch(struct play *p, struct client *c, uint32_t seq, struct str items, struct answer *a)
