@@ -3,7 +3,7 @@
 #   make test-FOLDER   the unit tests of one folder, linked only with the folders above it
 #   make analyze       static analysis; make valgrind: memcheck on the whole server
 #   make fuzz          every fuzz target, 30 minutes each, resumable; make bench: what the hot paths cost, beside Postfix and Dovecot
-#   make torture       a thousand rounds of kills, power cuts and failing disks; goes on where it was stopped; make torture-sending: mail that leaves; make torture-imap: millions of IMAP commands
+#   make torture       a thousand rounds of kills, power cuts and failing disks; goes on where it was stopped; make torture-sending: mail that leaves; make torture-imap, torture-crowd: millions of IMAP commands
 #   make clients       Thunderbird, mbsync and offlineimap of Debian: two-way sync against changing mailboxes
 #   make load          ten thousand clients, floods, and what grows
 # The Makefile finds src/*/*.c by itself. FOLDER/NAME_test.c is a unit test, FOLDER/NAME_fuzz.c a libFuzzer harness.
@@ -192,10 +192,15 @@ torture-imap:
 	$(Q)$(MAKE) --no-print-directory $(O)/release/imap/model_test
 	$(Q)$(MAKE) --no-print-directory BUILD=asan $(O)/asan/imap/model_test
 	nice -n 19 python3 tests/torture/imap.py $(if $(OPERATIONS),--operations $(OPERATIONS))
+# imap/crowd_test in the same way: make torture-crowd [OPERATIONS=5000000]
+torture-crowd:
+	$(Q)$(MAKE) --no-print-directory $(O)/release/imap/crowd_test
+	$(Q)$(MAKE) --no-print-directory BUILD=tsan $(O)/tsan/imap/crowd_test
+	nice -n 19 python3 tests/torture/imap.py --test crowd $(if $(OPERATIONS),--operations $(OPERATIONS))
 $(O)/torture/blocklog: tests/torture/blocklog.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) -std=c17 -O2 $(WARN) -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -o $@ $< $$(pkg-config --cflags --libs fuse3)
-.PHONY: store-bench search-bench bench torture torture-disk torture-sending torture-imap
+.PHONY: store-bench search-bench bench torture torture-disk torture-sending torture-imap torture-crowd
 # What tests/work.py puts before a server to count its calls
 $(OUT)/calls/count_calls.so: tests/calls/count_calls.c
 	@mkdir -p $(@D)

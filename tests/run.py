@@ -66,7 +66,7 @@ def stage_unit():
         if code:
             yield f"unit tests build ({build})", False, out
             continue
-        tests.sort(key=lambda t: not re.search(r"crash|random|/role/|/queue/", t))  # those that take long, first
+        tests.sort(key=lambda t: not re.search(r"crash|crowd|random|/role/|/queue/", t))  # those that take long, first
         with ThreadPoolExecutor(2 * int(JOBS)) as pool:  # they mostly wait for the disk and for clocks
             for program, (code, out) in zip(tests, pool.map(lambda t: command([t], timeout=180), tests)):
                 passed = re.findall(r"\[       OK \] (\w+)", out)
@@ -105,7 +105,7 @@ def stage_fuzz():
         yield from pool.map(fuzz, campaign.all_targets())
 
 
-THREADED = ("store/threads", "store/view", "net/pool", "net/attach", "ipc/channel", "auth/hasher", "queue/role", "role/control", "role/mx")
+THREADED = ("imap/crowd", "store/threads", "store/view", "net/pool", "net/attach", "ipc/channel", "auth/hasher", "queue/role", "role/control", "role/mx")
 
 
 def tsan_programs():

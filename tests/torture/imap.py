@@ -1,7 +1,8 @@
-"""Millions of operations of imap/model_test, slice by slice; stopped, it goes on where it was. `make torture-imap [OPERATIONS=5000000]`.
+"""Millions of operations of imap/model_test (or crowd_test), slice by slice; stopped, it goes on where it was. `make torture-imap [OPERATIONS=5000000]`,
+`make torture-crowd [OPERATIONS=5000000]`.
 
-A slice is a number of plays, one after the other by their seeds, with the release build; each tenth is played with ASan and UBSan as well. A play that goes
-wrong is made small and shown by the test itself; its slice is kept in build/torture-imap/findings, and the campaign goes on behind it. Exit code 1: there was one."""
+A slice is a number of plays, one after the other by their seeds, with the release build; now and then one is played with a sanitizer as well. A play that goes
+wrong is shown by the test itself; its slice is kept in build/torture-imap/findings, and the campaign goes on behind it. Exit code 1: there was one."""
 import argparse
 import json
 import os
@@ -11,17 +12,25 @@ import sys
 import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-FOLDER = os.path.join(ROOT, "build/torture-imap")
-STATE = os.path.join(FOLDER, "state.json")
-PLAY, PLAYS = 400, 100       # operations of a play (model_test.h); plays of a slice
 FIRST = 1001                 # the seeds before it are those of ./test
-SANITIZED_EACH = 10
 
 
-def played(build, first):
+class Test:
+    """play: its operations, as the test has it; plays of a slice; sanitizer: of each so many slices one."""
+
+    def __init__(self, name, play, plays, sanitizer, sanitized_each):
+        self.name, self.play, self.plays, self.sanitizer, self.sanitized_each = name, play, plays, sanitizer, sanitized_each
+        self.folder = os.path.join(ROOT, f"build/torture-{'imap' if name == 'model' else name}")
+        self.state = os.path.join(self.folder, "state.json")
+
+
+TESTS = {t.name: t for t in (Test("model", 400, 100, "asan", 10), Test("crowd", 2000, 25, "tsan", 40))}
+
+
+def played(test, build, first):
     """The seed that went wrong, or None; and what was said."""
-    done = subprocess.run([os.path.join(ROOT, f"build/{build}/imap/model_test")], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=ROOT,
-                          env=dict(os.environ, FACTEUR_FIRST=str(first), FACTEUR_OPERATIONS=str(PLAYS * PLAY)))
+    done = subprocess.run([os.path.join(ROOT, f"build/{build}/imap/{test.name}_test")], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=ROOT,
+                          env=dict(os.environ, FACTEUR_FIRST=str(first), FACTEUR_OPERATIONS=str(test.plays * test.play)))
     said = done.stdout.decode("utf-8", "replace")
     if done.returncode == 0:
         return None, said
@@ -32,32 +41,34 @@ def played(build, first):
 def main():
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--operations", type=int, default=5000000, help="in all, with those of earlier runs")
+    options.add_argument("--test", choices=TESTS, default="model")
     options = options.parse_args()
-    os.makedirs(os.path.join(FOLDER, "findings"), exist_ok=True)
+    test = TESTS[options.test]
+    os.makedirs(os.path.join(test.folder, "findings"), exist_ok=True)
     state = {"next": FIRST, "operations": 0, "sanitized": 0, "wrong": [], "seconds": 0}
-    if os.path.exists(STATE):
-        with open(STATE) as f:
+    if os.path.exists(test.state):
+        with open(test.state) as f:
             state = json.load(f)
     print(f"goes on with seed {state['next']}, after {state['operations']:,} operations", flush=True)
     while state["operations"] < options.operations:
         begin, first = time.monotonic(), state["next"]
-        builds = ["release"] + ["asan"] * ((first - FIRST) // PLAYS % SANITIZED_EACH == 0)
+        builds = ["release"] + [test.sanitizer] * ((first - FIRST) // test.plays % test.sanitized_each == 0)
         for build in builds:
-            wrong, said = played(build, first)
+            wrong, said = played(test, build, first)
             if wrong is not None:
                 state["wrong"].append([build, wrong])
-                path = os.path.join(FOLDER, "findings", f"{build}-{wrong}.log")
+                path = os.path.join(test.folder, "findings", f"{build}-{wrong}.log")
                 with open(path, "w") as f:
                     f.write(said)
                 print(f"  FAIL  {build}, seed {wrong}: {path}", flush=True)
-        state["next"] += PLAYS
-        state["operations"] += PLAYS * PLAY
-        state["sanitized"] += PLAYS * PLAY * ("asan" in builds)
+        state["next"] += test.plays
+        state["operations"] += test.plays * test.play
+        state["sanitized"] += test.plays * test.play * (len(builds) > 1)
         state["seconds"] += time.monotonic() - begin
-        with open(STATE + ".new", "w") as f:
+        with open(test.state + ".new", "w") as f:
             json.dump(state, f)
-        os.rename(STATE + ".new", STATE)
-    print(f"{state['operations']:,} operations in {state['seconds'] / 3600:.2f} h, {state['sanitized']:,} of them with ASan, too; "
+        os.rename(test.state + ".new", test.state)
+    print(f"{state['operations']:,} operations in {state['seconds'] / 3600:.2f} h, {state['sanitized']:,} of them with a sanitizer, too; "
           f"{len(state['wrong'])} plays went wrong{': ' if state['wrong'] else ''}{', '.join(f'{b} {s}' for b, s in state['wrong'])}")
     return 1 if state["wrong"] else 0
 
