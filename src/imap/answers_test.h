@@ -3,9 +3,10 @@
 #define FACTEUR_IMAP_ANSWERS_TEST_H
 #include "base/scan.h"
 #include "store/uid_set.h"
+#include <stdio.h>
 #include <string.h>
 
-enum { FLAGS = 7, SEEN = 1, DELETED = 8 };
+enum { FLAGS = 7, SEEN = 1, FLAGGED = 4, DELETED = 8 };
 static const char *const flag_names[FLAGS] = { "\\Seen", "\\Answered", "\\Flagged", "\\Deleted", "\\Draft", "k1", "k2" };
 
 static uint32_t read_flags(struct str text)

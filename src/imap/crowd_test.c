@@ -1,4 +1,4 @@
-/* Several clients of one account, and a guest, each in a thread of its own, all on the same few mailboxes at once: what one changes while another's command
+/* Several clients of one account, and two guests, each in a thread of its own, all on the same few mailboxes at once: what one changes while another's command
  * runs is what this is about. Commands are drawn by the seed; how they meet is the machine's doing, so that a seed that failed may pass the next time:
  * what was said, in the order in which it was heard, is printed.
  *
@@ -7,13 +7,14 @@
  *
  * FACTEUR_SEED=n repeats one play, FACTEUR_OPERATIONS=n plays as many in all, FACTEUR_FIRST=n from that seed on (`make torture-crowd`). */
 #include "imap/crowd_told_test.h"
+#include "store/delivered.h"
 #include "store/rights.h"
 #include "store/view.h"
 #include <sched.h>
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { ROUNDS = 40, STEPS = 10, KEEP = 40, PLAY = CLIENTS * ROUNDS * STEPS };
+enum { ROUNDS = 40, STEPS = 10, KEEP = 40, KEEPS_RESULTS = 2, PLAY = CLIENTS * ROUNDS * STEPS };
 #ifdef FACTEUR_SANITIZER
 enum { OPERATIONS_IN_ALL = 3 * PLAY };
 #else
@@ -33,7 +34,7 @@ static void say(struct client *c)
 	CLEANUP(buf_free) struct buf all = BUF(100000);
 
 	for (size_t i = 0; i < c->n_commands; i++)
-		buf_printf(&all, "t %s\r\n", c->commands[i].text);
+		buf_printf(&all, "%s %s\r\n", c->commands[i].tag, c->commands[i].text);
 	c->current = 0;
 	begin_command(c);
 	session_test_input(c->s, buf_str(&all));
@@ -52,7 +53,7 @@ static struct command *add(struct client *c, const char *fmt, ...)
 	va_list args;
 
 	assert_true(c->n_commands <= PIPELINE_MAX);
-	*new = (struct command){ .releases = true };
+	*new = (struct command){ .tag = "t", .releases = true };
 	va_start(args, fmt);
 	vsnprintf(new->text, sizeof new->text, fmt, args);
 	va_end(args);
@@ -67,13 +68,20 @@ static void say_one(struct client *c, const char *text, bool may_fail)
 	say(c);
 }
 
+static struct account *account_of(const struct client *c) { return c->is_elsewhere ? &c->crowd->elsewhere.account : &c->crowd->account; }
+
 static bool resume(struct client *c, struct str record)
 {
-	static const struct session_open info = { .protocol = PROTOCOL_IMAP, .login_name = STR("a@x") };
+	CLEANUP(buf_free) struct buf changed = BUF(8);
+	struct session_open info = { .protocol = PROTOCOL_IMAP, .login_name = STR("a@x") };
 
+	if (c->is_elsewhere) {
+		put_u64(&changed, OWNER);
+		info.changed = buf_str(&changed);
+	}
 	c->s = session_for_test(&info, STR(""), &c->out);
-	session_test_guest(c->s, c->is_guest ? GUEST : 0);
-	c->state = imap_engine.resume(c->s, &c->crowd->account, record);
+	session_test_guest(c->s, c->is_guest && !c->is_elsewhere ? GUEST : 0);
+	c->state = imap_engine.resume(c->s, account_of(c), record);
 	if (c->state == NULL)
 		session_test_free(c->s);
 	return c->state != NULL;
@@ -85,7 +93,7 @@ static void log_in(struct client *c)
 
 	c->box = -1;
 	c->n = 0;
-	c->is_idle = c->is_over = false;
+	c->is_idle = c->is_over = c->has_results = false;
 	memset(c->is_heard, 0, sizeof c->is_heard);
 	imap_fresh_record((struct imap_tongue){ 0 }, &record);
 	if (!resume(c, buf_str(&record)))
@@ -120,15 +128,18 @@ static void park(struct client *c, unsigned renders)
 	enum rendered how = RENDERED_KEEP;
 	uint64_t modseq;
 
-	if (!imap_engine.park(c->state, &record, &modseq)) {
-		wrong(c, "cannot be parked");
+	bool is_parked = imap_engine.park(c->state, &record, &modseq);
+	hear_all(c);  /* another account's cell may have something to say before */
+	if (!is_parked) {
+		if (!c->is_elsewhere && !c->has_results)
+			wrong(c, "cannot be parked");
 		return;
 	}
 	hang_up(c);
 	note(c, "parked", STR(""));
 	for (unsigned i = 0; i < renders && how == RENDERED_KEEP && !c->is_guest; i++) {
 		CLEANUP(buf_free) struct buf next = BUF(PARK_RECORD_MAX), bytes = BUF(1 << 20);
-		how = imap_engine.render(&c->crowd->account, buf_str(&record), &bytes, &next, &modseq);
+		how = imap_engine.render(account_of(c), buf_str(&record), &bytes, &next, &modseq);
 		if (how != RENDERED_KEEP)
 			break;
 		buf_add(&c->out, buf_str(&bytes));
@@ -177,7 +188,7 @@ static void add_store(struct client *c, bool by_uid, uint32_t a, uint32_t b)
 {
 	static const char *const ops[] = { "", "+", "-" };
 	uint32_t flags = 1u << b % FLAGS | ((b >> 4) % 2 ? 1u << (b >> 5) % FLAGS : 0);
-	struct command how = { .by_uid = by_uid, .op = (b >> 8) % 3, .is_silent = (b >> 10) % 2, .flags = (b >> 11) % 4 ? flags & ~(uint32_t)DELETED : flags };
+	struct command how = { .tag = "t", .by_uid = by_uid, .op = (b >> 8) % 3, .is_silent = (b >> 10) % 2, .flags = (b >> 11) % 4 ? flags & ~(uint32_t)DELETED : flags };
 	char names[200], condition[60] = "";
 
 	pick_range(c, &how, a);
@@ -239,15 +250,17 @@ static void add_append(struct client *c, int box, uint32_t b)
 static void add_change(struct client *c, uint32_t what, bool by_uid, uint32_t a, uint32_t b)
 {
 	int to = some_box(c, b);
+	bool is_own = c->is_elsewhere && (b >> 8) % 4 == 0;  /* into his own account */
+	const char *where = is_own ? "INBOX" : name_of(c, to);
 	bool has_room = c->crowd->truth[to].n <= KEEP;
 	struct command range = { .by_uid = by_uid };
 	struct command *now;
 
 	pick_range(c, &range, a);
 	if (what == 0 && has_room)
-		now = add(c, "%sCOPY %u:%u %s", by_uid ? "UID " : "", range.first, range.last, name_of(c, to));
-	else if (what == 1 && to != c->box && has_room)
-		now = add(c, "%sMOVE %u:%u %s", by_uid ? "UID " : "", range.first, range.last, name_of(c, to));
+		now = add(c, "%sCOPY %u:%u %s", by_uid ? "UID " : "", range.first, range.last, where);
+	else if (what == 1 && (to != c->box || is_own) && has_room)
+		now = add(c, "%sMOVE %u:%u %s", by_uid ? "UID " : "", range.first, range.last, where);
 	else if (what == 2)
 		now = add(c, "EXPUNGE");
 	else if (what == 3)
@@ -344,6 +357,13 @@ static void select_some(struct client *c, uint32_t a, uint32_t b)
 	now->may_fail = box == FOLDER;
 	now->from = remembers ? m : NULL;
 	say(c);
+	if (c->number != KEEPS_RESULTS || c->box < 0 || c->is_over || c->crowd->is_wrong || a % 3 == 0)
+		return;
+	c->n_commands = 0;
+	now = add(c, "UID SEARCH RETURN (ALL UPDATE) FLAGGED");
+	now->tag = "u";
+	now->is_search_by_uid = now->may_fail = true;
+	say(c);
 }
 
 static void idle(struct client *c, uint32_t a)
@@ -354,7 +374,7 @@ static void idle(struct client *c, uint32_t a)
 	say(c);
 	for (unsigned i = 0; i < 1 + a % 4 && !c->is_over && !c->crowd->is_wrong; i++) {
 		sched_yield();
-		if ((a >> (4 + i)) % 2)
+		if ((a >> (4 + i)) % 2 && !c->is_elsewhere)
 			be_woken(c);
 		else
 			park(c, 1 + (a >> 8) % 3);
@@ -383,6 +403,34 @@ static void change_folder(struct client *c, uint32_t a)
 		add(c, "CREATE Crowd")->may_fail = true;
 	}
 	say(c);
+}
+
+/* Mail that comes in: nobody sees it before somebody else's change is synced, or a second has passed (view_tick()). */
+static void deliver(struct client *c, int box)
+{
+	struct append_new in = { .internal_date = 1 };
+	struct append *ap;
+	struct appended *out;
+	struct mailbox m;
+	size_t n;
+
+	if (c->crowd->truth[box].n > KEEP || view_mailbox_find(c->crowd->account.view, str_of(box_names[box]), &c->arena, &m) != ERR_OK)
+		return;
+	note(c, "delivers to", str_of(box_names[box]));
+	in.mailbox_id = m.mailbox_id;
+	enum err e = append_begin(c->crowd->account.view, &ap);
+	if (e == ERR_OK)
+		e = append_message(ap, &in, 0);
+	if (e == ERR_OK)
+		e = append_write(ap, STR("Subject: delivered\r\n\r\nabc"));
+	if (e == ERR_OK)
+		e = append_end(ap);
+	if (e == ERR_OK)
+		e = append_commit_later(&ap, &c->arena, &out, &n);
+	else
+		append_abandon(&ap);
+	if (e != ERR_OK && (e != ERR_NOTFOUND || box != FOLDER))
+		wrong(c, "not delivered to %s: %s", box_names[box], err_name(e));
 }
 
 /* What a client asks after EXISTS. */
@@ -425,7 +473,9 @@ static void step(struct client *c)
 		change_folder(c, a);
 	} else if (what == 11) {
 		view_tick(c->crowd->account.view);
-	} else if (what == 12 && c->watches) {
+	} else if (what < 14) {
+		deliver(c, some_box(c, a));
+	} else if (what == 14 && c->watches) {
 		be_woken(c);
 	} else {
 		c->n_commands = 0;
@@ -468,6 +518,22 @@ static void compare(struct client *c, const char *how)
 	}
 }
 
+static void compare_results(struct client *c)
+{
+	const struct client *truth = truth_of(c);
+	size_t n = 0;
+
+	for (size_t i = 0; truth != NULL && i < truth->n; i++) {
+		if (!(truth->list[i].flags & FLAGGED))
+			continue;
+		if (result_at(c, truth->list[i].uid) == c->n_results)
+			wrong(c, "uid %u is not among the results", truth->list[i].uid);
+		n++;
+	}
+	if (truth != NULL && n != c->n_results)
+		wrong(c, "%zu results, should be %zu", c->n_results, n);
+}
+
 static void compare_heard(struct client *c)
 {
 	for (int b = 0; b < FOLDER; b++) {
@@ -489,7 +555,7 @@ static void compare_memory(struct client *c, struct client *again, int box, uint
 
 	if (m->modseq == 0 || c->crowd->is_wrong)
 		return;
-	*again = (struct client){ .crowd = c->crowd, .number = c->number, .is_guest = c->is_guest, .is_condstore = true, .is_qresync = true, .out = again->out,
+	*again = (struct client){ .crowd = c->crowd, .number = c->number, .is_guest = c->is_guest, .is_elsewhere = c->is_elsewhere, .is_condstore = true, .is_qresync = true, .out = again->out,
 	                          .log = c->log, .arena = again->arena };
 	log_in(again);
 	again->n_commands = 0;
@@ -520,6 +586,8 @@ static void judge(struct client *c, struct client *again)
 	ask_for_new(c);
 	if (c->box >= 0 && !c->crowd->is_wrong)
 		compare(c, "in the end");
+	if (c->has_results && c->box >= 0 && !c->crowd->is_wrong)
+		compare_results(c);
 	if (c->watches && !c->crowd->is_wrong) {
 		be_woken(c);
 		compare_heard(c);
@@ -573,8 +641,16 @@ static void *run(void *context)
 
 static enum err who_is(UNUSED void *context, uint64_t account, UNUSED struct arena *a, struct guest *out)
 {
-	*out = (struct guest){ .account = account, .address = STR("b@x") };
+	*out = (struct guest){ .account = account, .address = account == GUEST ? STR("b@x") : STR("c@x") };
 	return ERR_OK;
+}
+
+static void tell_changed(void *context, UNUSED uint64_t account, UNUSED uint64_t modseq)
+{
+	struct crowd *w = context;
+
+	if (w->has_cell)
+		attached_changed(w->elsewhere.attached);
 }
 
 /* The disk here is none: who waits for it lets others go on all the same. */
@@ -591,28 +667,34 @@ static void wait_a_little(UNUSED void *context)
 static void begin(struct crowd *w)
 {
 	static const struct others others = { .guest = who_is };
-	static const struct acl_entry all = { .who = { .kind = SUBJECT_ACCOUNT, .account = GUEST, .name = STR("b@x") }, .rights = RIGHTS_ALL };
+	static const struct acl_entry all[] = {
+		{ .who = { .kind = SUBJECT_ACCOUNT, .account = GUEST, .name = STR("b@x") }, .rights = RIGHTS_ALL },
+		{ .who = { .kind = SUBJECT_ACCOUNT, .account = GUEST_ELSEWHERE, .name = STR("c@x") }, .rights = RIGHTS_ALL },
+	};
 	CLEANUP(arena_free) struct arena a = { 0 };
 	struct mailbox m;
 
 	w->dir = test_dir();
-	w->account.account = 1;
+	w->account.account = OWNER;
 	w->account.others = &others;
 	pthread_mutex_init(&w->lock, NULL);
 	pthread_barrier_init(&w->barrier, NULL, CLIENTS + 1);
-	EXPECT_OK(view_open(w->dir, &(struct view_config){ .account = 1, .on_wait = wait_a_little }, &w->account.view));
+	EXPECT_OK(view_open(w->dir, &(struct view_config){ .account = OWNER, .on_wait = wait_a_little, .on_changed = tell_changed, .context = w }, &w->account.view));
 	for (int f = 0; f < FLAGS; f++)
 		EXPECT(flag_names[f][0] == '\\' || view_keyword(w->account.view, str_of(flag_names[f]), true) != 0);
 	EXPECT_OK(view_mailbox_create(w->account.view, STR("Crowd"), MAILBOX_PLAIN, &a, NULL));
 	for (int b = 0; b < BOXES; b++) {
 		EXPECT_OK(view_mailbox_find(w->account.view, str_of(box_names[b]), &a, &m));
 		if (b < FOLDER)
-			EXPECT_OK(acl_write(w->account.view, m.mailbox_id, ACL_SET, &all));
+			EACH(all, line) EXPECT_OK(acl_write(w->account.view, m.mailbox_id, ACL_SET, line));
 		w->truth[b] = (struct client){ .crowd = w, .out = BUF(1 << 20), .log = BUF(8 << 20), .is_condstore = true, .box = -1 };
 	}
+	begin_elsewhere(&w->elsewhere, &w->account, GUEST_ELSEWHERE);
+	open_cell(&w->elsewhere);
+	w->has_cell = true;
 	for (unsigned i = 0; i < CLIENTS; i++) {
 		w->clients[i] = (struct client){ .crowd = w, .number = i, .random = w->seed * 2654435761u + i * 40503u + 1, .out = BUF(1 << 20), .log = BUF(8 << 20),
-		                                 .is_condstore = i > 0, .is_qresync = i > 1, .watches = i == 3, .is_guest = i == 4 };
+		                                 .is_condstore = i > 0, .is_qresync = i > 1, .watches = i == 3, .is_guest = i >= 4, .is_elsewhere = i == 5 };
 		log_in(&w->clients[i]);
 	}
 }
@@ -631,6 +713,9 @@ static void end(struct crowd *w)
 		free_client(&w->clients[i]);
 	for (int b = 0; b < BOXES; b++)
 		free_client(&w->truth[b]);
+	close_cell(&w->elsewhere);
+	w->has_cell = false;
+	end_elsewhere(&w->elsewhere);
 	pthread_barrier_destroy(&w->barrier);
 	pthread_mutex_destroy(&w->lock);
 	EXPECT_OK(view_close(w->account.view));

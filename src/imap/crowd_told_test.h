@@ -6,15 +6,12 @@
 #ifndef FACTEUR_IMAP_CROWD_TOLD_TEST_H
 #define FACTEUR_IMAP_CROWD_TOLD_TEST_H
 #include "base/mem.h"
-#include "base/test.h"
 #include "imap/answers_test.h"
-#include "imap/engine.h"
+#include "imap/cell_test.h"
 #include "imap/imap_private.h"
-#include "submit/account.h"
-#include <pthread.h>
 #include <stdatomic.h>
 
-enum { CLIENTS = 5, BOXES = 3, FOLDER = 2 /* this one is deleted, renamed and made again */, MESSAGES_MAX = 1500, MEMORIES = 3, PIPELINE_MAX = 4, GUEST = 7 };
+enum { CLIENTS = 6, BOXES = 3, FOLDER = 2 /* this one is deleted, renamed and made again */, MESSAGES_MAX = 1500, MEMORIES = 3, PIPELINE_MAX = 4, GUEST = 7, GUEST_ELSEWHERE = 8 };
 enum op { OP_SET, OP_ADD, OP_REMOVE };
 
 static const char *const box_names[BOXES] = { "INBOX", "Drafts", "Crowd" };
@@ -34,6 +31,7 @@ struct memory {                       /* what it knows of a mailbox that it has 
 	struct { uint32_t uid, flags; } list[MESSAGES_MAX];
 };
 struct command {
+	const char *tag;
 	char     text[400];
 	bool     holds, selects, releases;   /* no removals are told while it runs; … all of them are, before its OK */
 	bool     wants_plain_flags;          /* a FETCH that did not ask for MODSEQ */
@@ -51,7 +49,7 @@ struct client {
 	struct crowd  *crowd;
 	unsigned       number;
 	uint64_t       random;
-	bool           is_guest, is_condstore, is_qresync, watches;
+	bool           is_guest, is_elsewhere, is_condstore, is_qresync, watches;   /* a guest's session is in the owner's cell, or elsewhere */
 	struct session *s;
 	void          *state;
 	struct buf     out, log;
@@ -69,12 +67,17 @@ struct client {
 	const struct memory *joins;          /* SELECT runs, and has told nothing yet but what was before it; … */
 	bool           has_exists;           /* … and this much of it */
 	struct memory  memories[BOXES][MEMORIES];
+	bool           has_results;          /* of a search that is kept up to date (RFC 5267) */
+	uint32_t       results[MESSAGES_MAX];   /* uids */
+	size_t         n_results;
 	struct counts  heard[BOXES], is_heard[BOXES];   /* by NOTIFY; since it changed something there itself? */
 	uint64_t       n_said;
 };
 
 struct crowd {
 	struct account    account;
+	struct elsewhere  elsewhere;
+	atomic_bool       has_cell;
 	const char       *dir;
 	unsigned          seed, round;
 	struct client     clients[CLIENTS], truth[BOXES];
@@ -167,6 +170,15 @@ static void join_memory(struct client *c)
 	}
 }
 
+static size_t result_at(const struct client *c, uint32_t uid)
+{
+	size_t at = 0;
+
+	while (at < c->n_results && c->results[at] != uid)
+		at++;
+	return at;
+}
+
 static void hear_removal(struct client *c, size_t at, struct str line)
 {
 	const struct command *now = running(c);
@@ -177,6 +189,8 @@ static void hear_removal(struct client *c, size_t at, struct str line)
 		wrong(c, "removes while %s runs", now->text);
 	else if (now == NULL && c->watches && !c->is_idle)
 		wrong(c, "removes without being asked, after SELECTED-DELAYED");
+	else if (c->has_results && c->list[at].uid != 0 && result_at(c, c->list[at].uid) < c->n_results)
+		wrong(c, "removes uid %u, which is among the results", c->list[at].uid);
 	else
 		forget(c, at);
 }
@@ -277,15 +291,45 @@ static void hear_search(struct client *c, struct str numbers, struct str line)
 	}
 }
 
+/* "ADDTO (0 3:4)": those come, or go. */
+static void hear_update(struct client *c, struct str line, const char *word, bool adds)
+{
+	ptrdiff_t at = str_find(line, str_of(word));
+	struct str set = at >= 0 ? str_from(line, (size_t)at + strlen(word)) : STR("");
+	struct uid_set uids = { 0 };
+
+	if (at < 0)
+		return;
+	if (!read_set(&c->arena, str_sub(set, 0, (size_t)str_chr(set, ')')), &uids))
+		wrong(c, "no set: " STR_FMT, STR_ARG(line));
+	for (size_t r = 0; r < uids.n; r++) {
+		for (uint32_t uid = uids.r[r].first; uid <= uids.r[r].last && !c->crowd->is_wrong; uid++) {
+			size_t result = result_at(c, uid);
+			if ((result < c->n_results) == adds || (adds && (place_of(c, uid) == c->n || c->n_results == MESSAGES_MAX)))
+				wrong(c, "result %u: " STR_FMT, uid, STR_ARG(line));
+			else if (adds)
+				c->results[c->n_results++] = uid;
+			else
+				c->results[result] = c->results[--c->n_results];
+		}
+	}
+}
+
 static void hear_esearch(struct client *c, struct str line)
 {
 	ptrdiff_t all = str_find(line, STR(" ALL "));
 	struct str set, rest;
 
-	if (all < 0)
+	if (all >= 0) {
+		str_cut(str_from(line, (size_t)all + 5), ' ', &set, &rest);
+		hear_results(c, set, line);
+	}
+	if (str_find(line, STR("(TAG \"u\")")) < 0)
 		return;
-	str_cut(str_from(line, (size_t)all + 5), ' ', &set, &rest);
-	hear_results(c, set, line);
+	if (all >= 0)
+		hear_update(c, str_copy(&c->arena, arena_printf(&c->arena, STR_FMT ")", STR_ARG(line))), " ALL ", true);
+	hear_update(c, line, " REMOVEFROM (0 ", false);
+	hear_update(c, line, " ADDTO (0 ", true);
 }
 
 static void hear_status(struct client *c, struct str line)
@@ -351,12 +395,17 @@ static void begin_command(struct client *c)
 		c->box = -1;
 		c->n = 0;
 		c->synced = c->seen = 0;
-		c->has_exists = false;
+		c->has_exists = c->has_results = false;
 		c->joins = now->from;
+	}
+	if (now->tag[0] == 'u') {
+		c->has_results = true;
+		c->n_results = 0;
 	}
 	for (size_t i = 0; i < c->n && now->is_silent; i++) {
 		struct entry *e = &c->list[i];
 		uint32_t number = now->by_uid ? e->uid : (uint32_t)i + 1;
+		e->has_flags &= number != 0;  /* it was told of its flags, and does not know whether this is one of them */
 		if (number < now->first || number > now->last || !e->has_flags)
 			continue;
 		e->before = e->flags;
@@ -440,8 +489,9 @@ static void hear(struct client *c, struct str line)
 	if (str_starts(line, STR("* OK [CLOSED]")) && running(c) != NULL && !running(c)->selects) {
 		c->box = -1;
 		c->n = 0;
+		c->has_results = false;
 	}
-	if (str_starts(line, STR("t ")))
+	if (str_starts(line, STR("t ")) || str_starts(line, STR("u ")))
 		end_command(c, str_from(line, 2));
 	else if (str_starts(line, STR("* VANISHED ")))
 		hear_vanished(c, str_from(line, 11), line);

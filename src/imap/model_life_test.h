@@ -4,14 +4,14 @@
  * A kill between two operations leaves what the files say at that moment: they are copied, the old cell ends on the old ones, and the next one opens the copy. */
 #ifndef FACTEUR_IMAP_MODEL_LIFE_TEST_H
 #define FACTEUR_IMAP_MODEL_LIFE_TEST_H
-#include "imap/model_cell_test.h"
+#include "imap/model_told_test.h"
 #include "store/index.h"
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-static struct account *account_of(struct play *p, const struct client *c) { return c->is_elsewhere ? &p->elsewhere : &p->account; }
+static struct account *account_of(struct play *p, const struct client *c) { return c->is_elsewhere ? &p->elsewhere.account : &p->account; }
 
 /* In the owner's cell. */
 static bool is_visitor(const struct client *c) { return c->is_guest && !c->is_elsewhere; }
@@ -118,7 +118,7 @@ static bool is_woken_elsewhere(struct play *p, struct client *c)
 	put_u64(&changed, OWNER);
 	info.changed = buf_str(&changed);
 	c->s = session_for_test(&info, STR(""), &c->out);
-	c->state = imap_engine.resume(c->s, &p->elsewhere, buf_str(&record));
+	c->state = imap_engine.resume(c->s, &p->elsewhere.account, buf_str(&record));
 	if (c->state == NULL || imap_engine.input(c->state) == SESSION_CLOSE) {
 		wrong(p, "ends when it is woken: " STR_FMT, STR_ARG(buf_str(&c->out)));
 		return false;
@@ -185,12 +185,14 @@ static void kill_cell(struct play *p, const struct operation *o)
 	copy_folder(p, p->dir, after);
 	for (int i = 0; i < SESSIONS; i++)
 		hang_up(&p->clients[i]);
-	close_cell(p);
+	if (p->has_elsewhere)
+		close_cell(&p->elsewhere);
 	EXPECT_OK(view_close(p->account.view));
 	test_dir_remove(p->dir);
 	p->dir = after;
 	EXPECT_OK(view_open(p->dir, &(struct view_config){ .account = OWNER }, &p->account.view));
-	open_cell(p);
+	if (p->has_elsewhere)
+		open_cell(&p->elsewhere);
 	for (int i = 0; i < SESSIONS; i++) {
 		struct client *c = &p->clients[i];
 		if (records[i].n == 0 || !come_back(p, c, buf_str(&records[i])))
@@ -249,8 +251,10 @@ static void begin(struct play *p, bool has_elsewhere)
 	p->has_elsewhere = has_elsewhere;
 	EXPECT_OK(view_open(p->dir, &(struct view_config){ .account = OWNER }, &p->account.view));
 	let_in(p);
-	begin_elsewhere(p);
-	open_cell(p);
+	if (has_elsewhere) {
+		begin_elsewhere(&p->elsewhere, &p->account, GUEST);
+		open_cell(&p->elsewhere);
+	}
 	for (int i = 0; i < BOXES; i++)
 		p->boxes[i].uidnext = 1;
 	for (int i = 0; i < SESSIONS; i++) {
@@ -265,8 +269,10 @@ static void end(struct play *p)
 		hang_up(&p->clients[i]);
 		buf_free(&p->clients[i].out);
 	}
-	close_cell(p);
-	end_elsewhere(p);
+	if (p->has_elsewhere) {
+		close_cell(&p->elsewhere);
+		end_elsewhere(&p->elsewhere);
+	}
 	arena_free(&p->arena);
 	EXPECT_OK(view_close(p->account.view));
 	test_dir_remove(p->dir);

@@ -6,14 +6,9 @@
 #define FACTEUR_IMAP_MODEL_TEST_H
 #include "base/log.h"
 #include "base/mem.h"
-#include "base/test.h"
 #include "imap/answers_test.h"
-#include "imap/engine.h"
+#include "imap/cell_test.h"
 #include "imap/imap_private.h"
-#include "net/attach.h"
-#include "store/view.h"
-#include "submit/account.h"
-#include <pthread.h>
 #include <stdlib.h>
 
 enum { SESSIONS = 3, BOXES = 3, MESSAGES_MAX = 60, MANY = 40, GONE_MAX = 4000, OPERATIONS = 400, SUBJECTS = 4, WORDS = 4, FOLDERS = 4 };
@@ -95,13 +90,8 @@ struct operation { uint32_t what, a, b; };
 struct play {
 	const char    *dir;
 	struct account account;
-	bool           has_elsewhere;    /* the guest's session is in his own account's cell (model_cell_test.h) … */
-	const char    *elsewhere_dir;
-	struct account elsewhere;
-	struct others  others;
-	struct pool   *pool;             /* … and here are the threads of the owner's */
-	struct attached *attached;
-	pthread_t      thread;
+	bool           has_elsewhere;    /* the guest's session is in his own account's cell */
+	struct elsewhere elsewhere;
 	struct box     boxes[BOXES];
 	enum { NO_FOLDER, FOLDER_OWN, FOLDER_SHARED } folders[FOLDERS];   /* model_names_test.h */
 	struct client  clients[SESSIONS];
