@@ -136,6 +136,7 @@ static enum text general_sentence(enum err e)
 	switch (e) {
 	case ERR_LIMIT:
 	case ERR_QUOTA:       return TEXT_ADMIN_LIMIT;
+	case ERR_FULL:        return TEXT_ADMIN_FULL;
 	case ERR_IO:
 	case ERR_CORRUPT:     return TEXT_ADMIN_DISK;
 	case ERR_TIMEOUT:

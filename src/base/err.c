@@ -9,7 +9,7 @@ const char *err_name(enum err e)
 		[ERR_OK] = "ok", [ERR_NOTFOUND] = "notfound", [ERR_EXISTS] = "exists", [ERR_DENIED] = "denied",
 		[ERR_QUOTA] = "quota", [ERR_LIMIT] = "limit", [ERR_CONFLICT] = "conflict", [ERR_INVALID] = "invalid",
 		[ERR_IO] = "io", [ERR_TIMEOUT] = "timeout", [ERR_CLOSED] = "closed", [ERR_AGAIN] = "again",
-		[ERR_UNAVAILABLE] = "unavailable", [ERR_CORRUPT] = "corrupt",
+		[ERR_UNAVAILABLE] = "unavailable", [ERR_FULL] = "full", [ERR_CORRUPT] = "corrupt",
 	};
 	return (unsigned)e < ERR_COUNT && names[e] ? names[e] : "unknown";
 }
@@ -21,7 +21,8 @@ enum err err_from_errno(int errnum)
 	case ENOENT: return ERR_NOTFOUND;
 	case EEXIST: return ERR_EXISTS;
 	case EACCES: case EPERM: return ERR_DENIED;
-	case ENOSPC: case EDQUOT: case EMFILE: case ENFILE: case EFBIG: return ERR_LIMIT;
+	case ENOSPC: case EDQUOT: return ERR_FULL;
+	case EMFILE: case ENFILE: case EFBIG: return ERR_LIMIT;
 	case EAGAIN: return ERR_AGAIN;
 	case ETIMEDOUT: return ERR_TIMEOUT;
 	case EPIPE: case ECONNRESET: case ENOTCONN: return ERR_CLOSED;

@@ -18,13 +18,14 @@ enum err {
 	ERR_CLOSED,       /* the peer went away */
 	ERR_AGAIN,        /* not now: would block, busy, full for the moment */
 	ERR_UNAVAILABLE,  /* the role that would answer is not there; try later */
+	ERR_FULL,         /* the disk is full: the same goes well when there is room; already logged */
 	ERR_CORRUPT,      /* stored data does not match its checksum; already logged */
 	ERR_COUNT
 };
 
 /* A word for logs ("notfound"); never NULL. */
 const char *err_name(enum err e);
-/* Maps errno (ENOENT -> NOTFOUND, EEXIST -> EXISTS, EACCES -> DENIED, ENOSPC/EDQUOT -> LIMIT, EAGAIN -> AGAIN, else IO). */
+/* Maps errno (ENOENT -> NOTFOUND, EEXIST -> EXISTS, EACCES -> DENIED, ENOSPC/EDQUOT -> FULL, EMFILE/ENFILE/EFBIG -> LIMIT, EAGAIN -> AGAIN, else IO). */
 enum err err_from_errno(int errnum);
 
 #define MUST_CHECK __attribute__((warn_unused_result))

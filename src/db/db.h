@@ -25,7 +25,7 @@ struct db_options {
 };
 
 /* Opens or makes the file `name` in dir (which must outlive the connection) and takes it for this process alone.
- * ERR_AGAIN: another process has it. ERR_CORRUPT: not a database, or damaged. ERR_LIMIT: disk full. ERR_IO. All logged. */
+ * ERR_AGAIN: another process has it. ERR_CORRUPT: not a database, or damaged. ERR_FULL: the disk is. ERR_IO. All logged. */
 enum err db_open(struct disk_dir *dir, const char *name, const struct db_options *options, struct db **out) MUST_CHECK;
 /* Rolls back an open transaction and closes; no checkpoint (call db_empty_wal() before if nobody waits). NULL is fine. */
 void db_close(struct db **db);
@@ -46,7 +46,7 @@ enum err db_migrate(struct db *db, const char *component, const struct db_step *
 /* What db_migrate() makes of nothing, as the bytes of a file; mem_free(image->p). Some 100 kB, 3 ms. ERR_IO; logged. */
 enum err db_image_make(const char *component, const struct db_step *steps, size_t n, struct str *image) MUST_CHECK;
 /* Before db_open(): where there is no file `name`, nor a log of one, it is the image, durable when ERR_OK is returned; else nothing is done. Not beside
- * another process that may do the same (hold a lock of your own). ERR_LIMIT: disk full. ERR_IO. */
+ * another process that may do the same (hold a lock of your own). ERR_FULL: the disk is. ERR_IO. */
 enum err db_create(struct disk_dir *dir, const char *name, struct str image) MUST_CHECK;
 
 /* ---- transactions. Not nested. Writing outside one commits by itself. */
@@ -77,7 +77,7 @@ uint64_t stmt_u64(struct stmt *q, int column);
 struct str stmt_str(struct stmt *q, int column);   /* text or blob: the bytes as stored */
 bool     stmt_is_null(struct stmt *q, int column);
 /* After rows: ERR_OK is never returned; `at_end` if the statement simply had no (further) row, else the failure
- * (ERR_EXISTS: a UNIQUE or PRIMARY KEY constraint; ERR_LIMIT: disk full; ERR_CORRUPT; ERR_IO). */
+ * (ERR_EXISTS: a UNIQUE or PRIMARY KEY constraint; ERR_FULL: the disk is; ERR_CORRUPT; ERR_IO). */
 enum err stmt_err(struct stmt *q, enum err at_end);
 /* Runs a statement that returns nothing to its end: ERR_OK or the failure. */
 enum err stmt_done(struct stmt *q) MUST_CHECK;

@@ -413,7 +413,7 @@ TEST(disk_full_at_a_commit)
 		}
 		if (e == ERR_OK)
 			e = db_commit(db);
-		EXPECT_ERR(e, ERR_LIMIT);
+		EXPECT_ERR(e, ERR_FULL);
 		db_rollback(db);
 		disk_rule(rules, "");
 		EXPECT_INT(count(db), 1 + (n - sizes));

@@ -14,7 +14,8 @@ static enum err outcome(int rc)
 	case SQLITE_CONSTRAINT:
 		return rc == SQLITE_CONSTRAINT_UNIQUE || rc == SQLITE_CONSTRAINT_PRIMARYKEY || rc == SQLITE_CONSTRAINT_ROWID
 			? ERR_EXISTS : ERR_CONFLICT;
-	case SQLITE_FULL: case SQLITE_TOOBIG: return ERR_LIMIT;
+	case SQLITE_FULL: return ERR_FULL;
+	case SQLITE_TOOBIG: return ERR_LIMIT;
 	case SQLITE_CORRUPT: case SQLITE_NOTADB: return ERR_CORRUPT;
 	case SQLITE_BUSY: case SQLITE_LOCKED: return ERR_AGAIN;
 	default: return ERR_IO;

@@ -29,7 +29,7 @@ struct vfs_file {
 	bool              is_wal, is_new;
 };
 
-static int to_rc(enum err e, int rc) { return e == ERR_OK ? SQLITE_OK : e == ERR_LIMIT ? SQLITE_FULL : rc; }
+static int to_rc(enum err e, int rc) { return e == ERR_OK ? SQLITE_OK : e == ERR_FULL ? SQLITE_FULL : rc; }
 
 /* Writes what is held; it is given up if that fails, since the transaction is. */
 static enum err let_go(struct vfs_file *v)

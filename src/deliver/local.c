@@ -61,6 +61,11 @@ static struct delivery_result answer_full(struct view *v, const struct delivery 
 	                                                     : "The mailbox is full; delivery is tried again.");
 }
 
+static struct delivery_result answer_failed(const struct delivery *d)
+{
+	return answer(d, DELIVERY_DEFERRED, "4.3.0", "The account's storage failed; see the server's log.");
+}
+
 /* where: the mailbox, when it is delivered. */
 static struct delivery_result answer_err(struct view *v, const struct delivery *d, const struct deliver_settings *settings,
 										 enum err e, struct str where)
@@ -74,9 +79,11 @@ static struct delivery_result answer_err(struct view *v, const struct delivery *
 		return done;
 	case ERR_QUOTA:
 		return answer_full(v, d, settings);
+	case ERR_FULL:
+		return answer(d, DELIVERY_DEFERRED, "4.3.1", "The server's disk is full; delivery is tried again.");
 	case ERR_LIMIT:
-		if (stored_size(d) <= view_message_size_max(v))
-			return answer(d, DELIVERY_DEFERRED, "4.3.1", "The server's disk is full; delivery is tried again.");
+		if (stored_size(d) <= view_message_size_max(v))  /* of the process, not of the message */
+			return answer_failed(d);
 		return answer(d, DELIVERY_REFUSED, "5.3.4", "The message is larger than this account accepts.");
 	case ERR_INVALID:
 		return answer(d, DELIVERY_REFUSED, "5.6.0", "The message is empty or has a NUL byte.");
@@ -84,7 +91,7 @@ static struct delivery_result answer_err(struct view *v, const struct delivery *
 		return answer(d, DELIVERY_DEFERRED, "4.3.0",
 					  "The queued message does not match its checksum; see the server's log.");
 	default:
-		return answer(d, DELIVERY_DEFERRED, "4.3.0", "The account's storage failed; see the server's log.");
+		return answer_failed(d);
 	}
 }
 

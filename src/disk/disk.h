@@ -8,7 +8,7 @@
  *
  * Names are relative to the folder: "account.db", "bodies/000001"; no "..", no leading "/", at most 255 bytes.
  * Failures are logged here once ("pwrite failed object=bodies/000001 error=..."), except ERR_NOTFOUND and ERR_EXISTS of
- * open, remove and replace, and ERR_AGAIN of lock. ERR_LIMIT: the disk (or the user's disk quota) is full. ERR_IO: all else.
+ * open, remove and replace, and ERR_AGAIN of lock. ERR_FULL: the disk (or the user's disk quota) is. ERR_IO: all else.
  * Any number of threads may use a folder and a file at once (appends to one file: one thread).
  *
  * Test builds (FACTEUR_FAULT) record each operation in a trace and can make it fail: disk/fault.h. */

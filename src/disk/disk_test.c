@@ -92,9 +92,9 @@ TEST(failures_on_demand_and_the_trace)
 	EXPECT_OK(disk_append(f, STR("two"), &at));
 	EXPECT_ERR(disk_sync(f), ERR_IO);
 	EXPECT_OK(disk_sync(f));
-	EXPECT_ERR(disk_append(f, STR("three"), &at), ERR_LIMIT);
-	EXPECT_ERR(disk_append(f, STR("three"), &at), ERR_LIMIT);
-	EXPECT_ERR(disk_written_elsewhere(f), ERR_LIMIT);
+	EXPECT_ERR(disk_append(f, STR("three"), &at), ERR_FULL);
+	EXPECT_ERR(disk_append(f, STR("three"), &at), ERR_FULL);
+	EXPECT_ERR(disk_written_elsewhere(f), ERR_FULL);
 	unsetenv("FACTEUR_DISK_TRACE");
 	unsetenv("FACTEUR_DISK_FAULT");
 	disk_fault_start();

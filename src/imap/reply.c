@@ -60,6 +60,8 @@ struct imap_reply imap_err(struct imap_cmd *c, enum err e)
 		return imap_no(c, "OVERQUOTA", "the account it would go to is full (GETQUOTAROOT says of what, to its owner); nothing was stored. Remove messages nobody needs any more, or ask for more room");
 	case ERR_LIMIT:
 		return imap_no(c, "LIMIT", "this is more than the server takes; nothing was changed");
+	case ERR_FULL:
+		return imap_no(c, "UNAVAILABLE", "the server's disk is full; nothing was changed, try again once the administrator has made room");
 	case ERR_CONFLICT:
 		return imap_no(c, "INUSE", "something else changed it at the same moment; please try again");
 	case ERR_INVALID:

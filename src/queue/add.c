@@ -400,7 +400,7 @@ void add_on_spool(void *context, struct channel *ch, struct message *m)
 		e = spool_new(q->spool, asker->number, asker->account != 0 ? CELL_SPOOLS_MAX : SPOOL_OPEN_MAX, q->now_ms,
 					  &number, &fd);
 	if (e != ERR_OK) {
-		channel_reply(ch, m->call, e == ERR_LIMIT ? ERR_AGAIN : e, STR(""), NULL, 0);
+		channel_reply(ch, m->call, e == ERR_FULL || e == ERR_LIMIT ? ERR_AGAIN : e, STR(""), NULL, 0);
 		return;
 	}
 	queue_spool_answer(number, &b);

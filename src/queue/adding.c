@@ -66,7 +66,7 @@ static void spool_stored(struct job *j)
 	if (a->result == ERR_OK)
 		a->ready(a, make_record(a));
 	else
-		a->ready(a, a->result == ERR_LIMIT ? ERR_AGAIN : ERR_IO);
+		a->ready(a, a->result == ERR_FULL || a->result == ERR_LIMIT ? ERR_AGAIN : ERR_IO);
 }
 
 /* Does it go into the record, or into a file of its own? */

@@ -19,7 +19,7 @@
  * it with the last row that names it. At start the role removes what neither a record above W nor late names.
  *
  * Everything is durable (synchronous=FULL) when a call returns ERR_OK. Any thread may call; one call runs at a time.
- * ERR_IO after a failed sync: nothing is believed until the process has started again. ERR_LIMIT: the disk is full. */
+ * ERR_IO after a failed sync: nothing is believed until the process has started again. ERR_FULL: the disk is. */
 #ifndef FACTEUR_QUEUE_LATE_H
 #define FACTEUR_QUEUE_LATE_H
 #include "directory/lookup.h"

@@ -19,7 +19,7 @@ struct spool;
 enum err spool_open(struct disk_dir *dir, struct spool **out) MUST_CHECK;
 void spool_close(struct spool *s);      /* NULL is fine; files stay */
 
-/* A new empty file; *fd is the caller's. ERR_LIMIT: the disk is full, or SPOOL_OPEN_MAX files wait to be used, or
+/* A new empty file; *fd is the caller's. ERR_FULL: the disk is. ERR_LIMIT: SPOOL_OPEN_MAX files wait to be used, or
  * `most` of this owner. */
 enum err spool_new(struct spool *s, uint64_t owner, size_t most, int64_t now_ms, uint64_t *number, int *fd) MUST_CHECK;
 /* The owner is gone: its unused files go. */
@@ -27,7 +27,7 @@ void spool_owner_gone(struct spool *s, uint64_t owner);
 /* The owner says it is complete. ERR_NOTFOUND: not this owner's, or used already. ERR_INVALID: not of this size, or somebody
  * has it open for writing. */
 enum err spool_take(struct spool *s, uint64_t owner, uint64_t number, uint64_t size) MUST_CHECK;
-/* A file with these bytes, head before rest, not yet synced. ERR_LIMIT: the disk is full. */
+/* A file with these bytes, head before rest, not yet synced. ERR_FULL: the disk is. */
 enum err spool_write(struct spool *s, struct str head, struct str rest, uint64_t *number) MUST_CHECK;
 /* Bytes and name are durable when it returns ERR_OK. */
 enum err spool_sync(struct spool *s, uint64_t number) MUST_CHECK;

@@ -446,9 +446,9 @@ int role_cell(const struct cell_start *start)
 	if (e == ERR_OK)
 		e = open_account(c);
 	if (e != ERR_OK) {
-		refuse_held(c, e == ERR_LIMIT ? TEXT_CELL_DISK_FULL : TEXT_CELL_NOT_OPENED);
+		refuse_held(c, e == ERR_FULL ? TEXT_CELL_DISK_FULL : TEXT_CELL_NOT_OPENED);
 		cell_free(c);
-		return e == ERR_LIMIT ? CELL_DISK_FULL : CELL_FAILED;
+		return e == ERR_FULL ? CELL_DISK_FULL : CELL_FAILED;
 	}
 	watch_socket(c, c->master);
 	watch_wake(c, c->master);

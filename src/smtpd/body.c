@@ -56,7 +56,7 @@ void smtpd_refuse(struct smtpd *s, struct smtp_reply r)
 
 static void refuse_err(struct smtpd *s, enum err e)
 {
-	if (e == ERR_AGAIN || e == ERR_LIMIT)
+	if (e == ERR_AGAIN || e == ERR_FULL || e == ERR_LIMIT)
 		smtpd_refuse(s, SMTP_REPLY(452, "4.3.1",
 								   "this server has no room for the message at the moment: please try again later"));
 	else

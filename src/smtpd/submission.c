@@ -207,6 +207,8 @@ static struct smtp_reply spend(struct submission *p, const struct submit_message
 		return too_many_today(p, wait_s, a);
 	case ERR_LIMIT:
 		return too_much_waits(p, wait_s, a);
+	case ERR_FULL:
+		return SMTP_REPLY(452, "4.3.1", "this server has no room for the message at the moment: please try again later");
 	default:
 		p->info_at_ms = 0;  /* control knows more by now */
 		return e == ERR_DENIED ? stopped() : try_later();

@@ -24,7 +24,7 @@ struct place {
 enum err bodies_open(struct disk_dir *account, struct bodies **out) MUST_CHECK;
 void bodies_close(struct bodies **b);
 
-/* Appends one record made of up to 7 pieces; durable after bodies_sync(). ERR_LIMIT: disk full. */
+/* Appends one record made of up to 7 pieces; durable after bodies_sync(). ERR_FULL: the disk is. */
 enum err bodies_append(struct bodies *b, uint32_t email, const struct str *pieces, size_t n,
 					   struct place *out) MUST_CHECK;
 /* The same for several, in one write. They stand in bytes one after the other, each behind RECORD_HEADER bytes of room, which are filled

@@ -165,12 +165,12 @@ TEST(the_next_file_cannot_be_begun)
 	EXPECT_OK(body_writer_begin(b, &w));
 	EXPECT_OK(body_writer_write(w, STR("a long one, in a file of its own")));
 	disk_shall(rules, "open bodies enospc 1\n");
-	EXPECT_ERR(bodies_leave(b, 1), ERR_LIMIT);
+	EXPECT_ERR(bodies_leave(b, 1), ERR_FULL);
 	EXPECT_OK(bodies_sync(b));
 	append(b, 1, &place[1]);
 	EXPECT_INT(place[1].file, 1);
 	EXPECT_INT(place[1].at, RECORD_HEADER + place[0].size);
-	EXPECT_ERR(bodies_leave(b, 1), ERR_LIMIT);
+	EXPECT_ERR(bodies_leave(b, 1), ERR_FULL);
 	EXPECT_OK(bodies_sync(b));
 	disk_shall(rules, "# nothing\n");
 	EXPECT_OK(body_writer_commit(&w, 2, &place[2]));

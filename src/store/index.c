@@ -306,7 +306,7 @@ static void fail(struct view *v, struct index *x, enum err e)
 		throw_away(x);
 		return;
 	}
-	if (e == ERR_LIMIT) {
+	if (e == ERR_FULL || e == ERR_LIMIT) {
 		drop_work(x);
 		index_note_written(x);
 		pause_work(v, x);

@@ -468,8 +468,8 @@ TEST(a_full_disk_refuses_and_recovers)
 	for (size_t i = 0; i < COUNT_OF(failures); i++) {
 		EXPECT_OK(view_mailbox_by_role(v, MAILBOX_INBOX, &a, &before));
 		disk_shall(rules, failures[i]);
-		EXPECT(append(v, 10, NULL) != ERR_OK);
-		EXPECT(append(v, 2000000, NULL) != ERR_OK);
+		EXPECT_ERR(append(v, 10, NULL), ERR_FULL);
+		EXPECT_ERR(append(v, 2000000, NULL), ERR_FULL);
 		disk_shall(rules, "");
 		EXPECT_OK(append(v, 10, NULL));
 		EXPECT_OK(view_mailbox_by_role(v, MAILBOX_INBOX, &a, &after));

@@ -97,6 +97,42 @@ def test_who_comes_first_on_a_full_disk_hears_so():
         os.unlink(faults.path)
 
 
+def test_a_full_disk_is_called_so_wherever_something_is_written():
+    faults = Faults()
+    faults.set()
+    server = Server(build="fault", env={"FACTEUR_DISK_FAULT": faults.path})
+    try:
+        box = server.imap("alice")
+        box.append("INBOX", None, None, b"Subject: before\r\n\r\ntext\r\n")
+        box.select("INBOX")
+        tries = (lambda: box.append("INBOX", None, None, b"Subject: new\r\n\r\ntext\r\n"), lambda: box.store("1", "+FLAGS", "\\Flagged"),
+                 lambda: box.create("Work"), lambda: box.copy("1", "INBOX"))
+        faults.set("write accounts enospc 1")
+        for attempt in tries:
+            kind, said = attempt()
+            expect(kind == "NO" and said[0].startswith(b"[UNAVAILABLE] the server's disk is full"), said)
+        with server.submission("alice") as s:
+            try:
+                s.sendmail("alice@example.test", ["bob@example.test"], b"Subject: sent\r\n\r\ntext\r\n")
+                raise AssertionError("it was taken")
+            except smtplib.SMTPDataError as e:
+                expect(e.smtp_code == 452 and b"no room" in e.smtp_error, e)
+        faults.set("write directory.db enospc 1")
+        said = server.cli("account", "add", "carol@example.test", "--password-stdin", stdin="a password of hers\n", check=False)
+        expect("the disk is full" in str(said), said)
+        faults.set()
+        for attempt in tries:
+            kind, said = attempt()
+            expect(kind == "OK", said)
+        with server.submission("alice") as s:
+            s.sendmail("alice@example.test", ["bob@example.test"], b"Subject: sent\r\n\r\ntext\r\n")
+        wait_for(lambda: comes(server, "bob", "sent"), 10, "it goes on by itself")
+        server.cli("account", "add", "carol@example.test", "--password-stdin", stdin="a password of hers\n")
+    finally:
+        server.close()
+        os.unlink(faults.path)
+
+
 def test_mail_for_others_outlasts_a_full_disk():
     faults = Faults()
     faults.set()
