@@ -228,16 +228,22 @@ static bool may_leave(struct cell *c, int64_t now)
 	       now >= c->last_delivery_ms + LEAVE_AFTER_DELIVERY_MS;
 }
 
-static void leave(struct cell *c)
+/* True: master sends nobody else. */
+static bool master_lets_go(struct cell *c)
 {
 	CLEANUP(arena_free) struct arena a = { 0 };
 	CLEANUP(buf_free) struct buf b = BUF(16);
 	struct message answer;
 
-	cell_report_usage(c, true);
 	put_u64(&b, c->attaches_seen);
+	return channel_call(c->master, REQUEST_LEAVE, buf_str(&b), NULL, 0, LEAVE_TIMEOUT_MS, &a, &answer) == ERR_OK;
+}
+
+static void leave(struct cell *c)
+{
+	cell_report_usage(c, true);
 	pool_will_wait(c->pool);
-	if (channel_call(c->master, REQUEST_LEAVE, buf_str(&b), NULL, 0, LEAVE_TIMEOUT_MS, &a, &answer) == ERR_OK)
+	if (master_lets_go(c))
 		pool_stop(c->pool);
 }
 
@@ -384,15 +390,19 @@ void cell_preload(UNUSED const char *dir)
 		view_preload();
 }
 
-/* Who waits, or has come just now, hears why there is no account. */
-static void refuse_held(struct cell *c, enum text sentence)
+/* There is no account. Who waits, or still comes, hears why. */
+static void refuse_all(struct cell *c, enum text sentence)
 {
-	channel_receive(c->master);
-	for (size_t i = 0; i < c->held_count; i++) {
-		frame_refuse(c->held[i].fd, ERR_UNAVAILABLE, sentence);
-		close(c->held[i].fd);
-	}
-	c->held_count = 0;
+	int64_t until = clock_mono_ms() + START_TIMEOUT_MS;
+
+	do {
+		channel_receive(c->master);
+		for (size_t i = 0; i < c->held_count; i++) {
+			frame_refuse(c->held[i].fd, ERR_UNAVAILABLE, sentence);
+			close(c->held[i].fd);
+		}
+		c->held_count = 0;
+	} while (!master_lets_go(c) && channel_is_open(c->master) && clock_mono_ms() < until);
 }
 
 /* serve --single: the process goes on */
@@ -446,7 +456,7 @@ int role_cell(const struct cell_start *start)
 	if (e == ERR_OK)
 		e = open_account(c);
 	if (e != ERR_OK) {
-		refuse_held(c, e == ERR_FULL ? TEXT_CELL_DISK_FULL : TEXT_CELL_NOT_OPENED);
+		refuse_all(c, e == ERR_FULL ? TEXT_CELL_DISK_FULL : TEXT_CELL_NOT_OPENED);
 		cell_free(c);
 		return e == ERR_FULL ? CELL_DISK_FULL : CELL_FAILED;
 	}

@@ -81,7 +81,7 @@ def test_who_comes_first_on_a_full_disk_hears_so():
         c = server.raw(143)
         c.line()
         c.command("f language fr", "f ")
-        for _ in range(5):                         # after some tries no process is started for a moment
+        for _ in range(9):                         # after some tries no process is started for a moment
             answer = c.command(f"f {login}", "f ")[-1]
             expect(answer.startswith("f NO [UNAVAILABLE] le disque du serveur est plein : réessayez"), answer)
         p = server.raw(110)
