@@ -2,6 +2,9 @@
  *   - names, not paths: everything is openat() below a folder opened before the sandbox closed; O_NOFOLLOW, no "..".
  *   - fdatasync, not fsync: size is metadata that it writes when needed; times are nobody's business.
  *   - the end of a file is remembered, not asked for, so an append is one pwrite and a failed one can be cut off again.
+ *   - what is written and synced 4 kB at a time goes past the page cache: to fill a page, find it again and empty it is 40 of the 110 µs of
+ *     CPU that such a sync takes, and a third of its time (ext4, 100 times 3.9 kB in turn, medians of 30 rounds). A disk with sectors of
+ *     4 kB refuses ours (EINVAL): then the file is written as before.
  *   - EINTR is retried for reads and writes, never for a sync: there the first answer is the truth.
  *   - after a failed sync the kernel calls the lost pages clean and goes on showing them, to every process, until they leave its
  *     memory; a write-ahead log with such a hole is read whole, continued and synced with success, and ends at the hole when the
@@ -32,7 +35,7 @@ struct disk_dir {
 };
 
 struct disk_file {
-	int      fd;
+	int      fd, direct_fd;  /* direct_fd: past the page cache; -1: there is no such way */
 	uint64_t end;      /* where the next append goes */
 	char    *folder;   /* path of its folder, for the trace */
 	char     name[DISK_NAME_MAX + 1];
@@ -201,6 +204,7 @@ enum err disk_open(struct disk_dir *d, const char *name, enum disk_how how, stru
 	}
 	struct disk_file *f = MEM_NEW(struct disk_file);
 	f->fd = fd;
+	f->direct_fd = -1;
 	f->end = (uint64_t)st.st_size;
 	f->folder = mem_strdup(d->path);
 	memcpy(f->name, name, strlen(name) + 1);
@@ -213,6 +217,7 @@ void disk_close(struct disk_file **f)
 	if (*f == NULL)
 		return;
 	fd_close(&(*f)->fd);
+	fd_close(&(*f)->direct_fd);
 	mem_free((*f)->folder);
 	mem_free(*f);
 	*f = NULL;
@@ -313,6 +318,36 @@ enum err disk_pwrite(struct disk_file *f, const void *p, size_t n, uint64_t offs
 
 	errno = disk_fault_begin(DISK_OP_WRITE, f->folder, f->name, offset, str_make(p, n), &id);
 	int bad = errno || write_fully(f->fd, p, n, offset) < 0;
+	disk_fault_done(id, bad ? errno : 0);
+	if (bad)
+		return log_errno("pwrite", f->name);
+	grew_to(f, offset + n);
+	return ERR_OK;
+}
+
+void disk_direct(struct disk_dir *d, struct disk_file *f)
+{
+	fd_close(&f->direct_fd);
+	f->direct_fd = openat(d->fd, f->name, O_WRONLY | O_DIRECT | O_NOFOLLOW | O_NOCTTY | O_CLOEXEC);
+}
+
+static int write_directly(struct disk_file *f, const void *p, size_t n, uint64_t offset)
+{
+	if (f->direct_fd >= 0 && write_fully(f->direct_fd, p, n, offset) == 0)
+		return 0;
+	if (f->direct_fd >= 0 && errno != EINVAL)
+		return -1;
+	fd_close(&f->direct_fd);
+	return write_fully(f->fd, p, n, offset);
+}
+
+enum err disk_pwrite_direct(struct disk_file *f, const void *p, size_t n, uint64_t offset)
+{
+	uint64_t id;
+
+	assert(offset % DISK_SECTOR == 0 && n % DISK_SECTOR == 0 && (uintptr_t)p % DISK_ALIGNED == 0);
+	errno = disk_fault_begin(DISK_OP_WRITE, f->folder, f->name, offset, str_make(p, n), &id);
+	int bad = errno || write_directly(f, p, n, offset) < 0;
 	disk_fault_done(id, bad ? errno : 0);
 	if (bad)
 		return log_errno("pwrite", f->name);

@@ -19,7 +19,7 @@
 #include "base/str.h"
 #include <sys/uio.h>
 
-enum { DISK_SECTOR = 512, DISK_NAME_MAX = 255 };
+enum { DISK_SECTOR = 512, DISK_ALIGNED = 4096, DISK_NAME_MAX = 255 };
 
 struct disk_dir;    /* a folder */
 struct disk_file;   /* an open file */
@@ -59,6 +59,12 @@ enum err disk_read_all(struct disk_file *f, void *p, size_t n, uint64_t offset) 
 enum err disk_pwrite(struct disk_file *f, const void *p, size_t n, uint64_t offset) MUST_CHECK;
 /* The same for several pieces, one system call when it can; v is used up. */
 enum err disk_pwritev(struct disk_file *f, struct iovec *v, int count, uint64_t offset) MUST_CHECK;
+/* From now on disk_pwrite_direct() of a file of this folder, which is open for writing, goes past the page cache. Where the file system cannot
+ * do that, nothing changes. */
+void disk_direct(struct disk_dir *d, struct disk_file *f);
+/* Writes whole sectors, offset and n being multiples of DISK_SECTOR, from memory that is aligned to DISK_ALIGNED. Promises what disk_pwrite()
+ * promises; who reads them next reads them from the disk. For what is synced at once in small pieces. */
+enum err disk_pwrite_direct(struct disk_file *f, const void *p, size_t n, uint64_t offset) MUST_CHECK;
 /* Writes at the end; *offset is where it starts. On an error the file is cut back to what it was (best effort). */
 enum err disk_append(struct disk_file *f, struct str bytes, uint64_t *offset) MUST_CHECK;
 enum err disk_truncate(struct disk_file *f, uint64_t size) MUST_CHECK;

@@ -71,6 +71,37 @@ TEST(files_and_names)
 	test_dir_remove(path);
 }
 
+/* What was written each way is what both ways of reading find, whatever was in memory before. */
+TEST(past_the_page_cache)
+{
+	static char room[2 * 1024 + DISK_ALIGNED];
+	char *aligned = room + (DISK_ALIGNED - (uintptr_t)room % DISK_ALIGNED), found[2048];
+	const char *path = test_dir();
+	CLEANUP(disk_dir_close) struct disk_dir *d = NULL;
+	CLEANUP(disk_close) struct disk_file *f = NULL, *g = NULL;
+
+	EXPECT_OK(disk_dir_open(path, &d));
+	EXPECT_OK(disk_open(d, "log", DISK_CREATE, &f));
+	EXPECT_OK(disk_open(d, "log", DISK_READ, &g));
+	memset(aligned, 'a', 2048);
+	EXPECT_OK(disk_pwrite_direct(f, aligned, 2048, 0));  /* there is no such way yet: as any other write */
+	EXPECT_OK(disk_read_all(g, found, 2048, 0));
+	disk_direct(d, f);
+	memset(aligned, 'b', 1024);
+	EXPECT_OK(disk_pwrite_direct(f, aligned, 1024, 512));
+	EXPECT_OK(disk_sync(f));
+	EXPECT_OK(disk_pwrite(f, "c", 1, 600));
+	memset(aligned, 'd', 512);
+	EXPECT_OK(disk_pwrite_direct(f, aligned, 512, 1024));
+	EXPECT_OK(disk_read_all(g, found, 2048, 0));
+	for (size_t i = 0; i < sizeof(found); i++)
+		EXPECT(found[i] == (i < 512 || i >= 1536 ? 'a' : i == 600 ? 'c' : i < 1024 ? 'b' : 'd'));
+	disk_close(&f);
+	disk_close(&g);
+	disk_dir_close(&d);
+	test_dir_remove(path);
+}
+
 TEST(failures_on_demand_and_the_trace)
 {
 #ifdef FACTEUR_FAULT

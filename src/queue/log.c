@@ -26,7 +26,7 @@
 #include <assert.h>
 #include <endian.h>
 
-enum { HEADER = LOG_RECORD_HEADER, BATCH_MAX = 500, STAGED_MAX = 512 };
+enum { HEADER = LOG_RECORD_HEADER, BATCH_MAX = 500, STAGED_MAX = 512, IMAGE_MAX = 64 << 10 };
 
 /* ------------------------------------------------------------------------------------------------------- a record */
 
@@ -105,6 +105,7 @@ struct log_batch {
 	struct log_entry *entries[BATCH_MAX];
 	struct log_entry  segment_header;
 	char              segment_payload[LOG_SEGMENT_PAYLOAD];
+	char              image[IMAGE_MAX + DISK_ALIGNED];  /* room for one that begins aligned */
 };
 
 static bool is_free(struct log *l, uint64_t generation) { return log_segment_of(l, generation)->last_seq <= l->w; }
@@ -202,6 +203,45 @@ static void begin_batch(struct log *l)
 	b->next_seq = l->next_seq;
 }
 
+static uint32_t sector_of(uint32_t offset) { return offset / DISK_SECTOR * DISK_SECTOR; }
+
+static char *image_of(struct log_batch *b) { return b->image + (DISK_ALIGNED - (uintptr_t)b->image % DISK_ALIGNED); }
+
+/* The batch as it will stand on the disk: before it what its first sector has, behind it zeros. */
+static enum err make_image(struct log *l, struct disk_file *f, char *image, size_t n)
+{
+	struct log_batch *b = l->batch;
+	uint32_t from = sector_of(b->start);
+	size_t at = b->start - from;
+
+	if (at > 0 && !l->has_tail)
+		TRY(disk_read_all(f, l->tail, at, from));
+	memcpy(image, l->tail, at);
+	for (int i = 0; i < b->iov_n; at += b->iov[i++].iov_len)
+		memcpy(image + at, b->iov[i].iov_base, b->iov[i].iov_len);
+	memset(image + at, 0, n - at);
+	return ERR_OK;
+}
+
+/* What is small goes in whole sectors past the page cache. What is large does not: many records in a batch come faster than they leave, and who delivers
+ * them reads them. */
+static enum err write_batch(struct log *l, struct disk_file *f)
+{
+	struct log_batch *b = l->batch;
+	uint32_t from = sector_of(b->start), to = sector_of(b->end + DISK_SECTOR - 1), last = sector_of(b->end);
+	char *image = image_of(b);
+
+	if (to - from > IMAGE_MAX) {
+		l->has_tail = false;
+		return disk_pwritev(f, b->iov, b->iov_n, b->start);
+	}
+	TRY(make_image(l, f, image, to - from));
+	TRY(disk_pwrite_direct(f, image, to - from, from));
+	memcpy(l->tail, image + (last - from), b->end - last);
+	l->has_tail = true;
+	return ERR_OK;
+}
+
 /* One write, one sync. Then, and only then, the records exist. */
 static void put_batch(struct log *l)
 {
@@ -212,7 +252,7 @@ static void put_batch(struct log *l)
 	if (b->n == 0)
 		return;
 	if (e == ERR_OK)
-		e = disk_pwritev(g->file, b->iov, b->iov_n, b->start);
+		e = write_batch(l, g->file);
 	if (e == ERR_OK)
 		e = disk_sync(g->file);
 	if (e != ERR_OK && !l->failed)

@@ -117,6 +117,7 @@ static enum err make_ring(struct log *l, const struct log_config *config)
 	for (uint32_t i = 0; i < l->segments; i++) {
 		segment_name(i, name);
 		TRY(disk_open(l->dir, name, DISK_CREATE, &l->segment[i].file));
+		disk_direct(l->dir, l->segment[i].file);
 		TRY(refuse_used(l->segment[i].file));
 	}
 	for (uint32_t i = 0; i < l->segments; i++)
@@ -137,6 +138,7 @@ static enum err open_ring(struct log *l)
 	for (uint32_t i = 0; i < l->segments; i++) {
 		segment_name(i, name);
 		TRY(disk_open(l->dir, name, DISK_WRITE, &l->segment[i].file));
+		disk_direct(l->dir, l->segment[i].file);
 		TRY(disk_size(l->segment[i].file, &size));
 		if (size != l->segment_bytes) {
 			log_error("a segment of the queue's log has the wrong size name=%s size_bytes=%llu", name, (unsigned long long)size);

@@ -2,6 +2,7 @@
 #ifndef FACTEUR_QUEUE_LOG_PRIVATE_H
 #define FACTEUR_QUEUE_LOG_PRIVATE_H
 #include "base/scan.h"
+#include "disk/disk.h"
 #include "queue/log.h"
 #include <pthread.h>
 #include <sys/uio.h>
@@ -29,6 +30,8 @@ struct log {
 	uint32_t           segments, segment_bytes;
 	struct log_segment segment[LOG_SEGMENTS_MAX];
 	struct log_batch  *batch;         /* the writer's */
+	char               tail[DISK_SECTOR];  /* the writer's: what stands in the sector of offset, before it … */
+	bool               has_tail;      /* … if it is known */
 	pthread_mutex_t    lock;          /* guards what follows; the writer alone changes it */
 	uint64_t           generation;    /* of the segment that is written; its index is generation % segments */
 	uint32_t           offset;        /* where the next record goes */
