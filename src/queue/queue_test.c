@@ -17,6 +17,31 @@ TEST(a_message_goes_in_and_out)
 	world_free(w);
 }
 
+/* What the only delivery that is out has to say can wait; not where something waits behind it, where the cell itself asks, or when nothing is out. */
+TEST(answers_wait_while_nobody_wants_them)
+{
+	struct world *w = world_new(4, 1 << 20);
+	const uint64_t to[] = { 1 };
+
+	world_add(w, 1, to, 1, 100);
+	WORLD_UNTIL(w, w->cells[0].n_kept == 1);
+	world_rounds(w, 5);
+	EXPECT_INT(queue_answers_wait_ms(w->queue), 0);
+	w->cells[0].is_held = true;
+	for (uint32_t i = 2; i <= 3; i++) {
+		world_add(w, i, to, 1, 100);
+		int most_ms = 0, waits_ms = -1;
+		for (int64_t end = clock_mono_ms() + 60000; w->answered < i && clock_mono_ms() < end;) {
+			world_round(w);
+			waits_ms = queue_answers_wait_ms(w->queue);
+			most_ms = waits_ms > most_ms ? waits_ms : most_ms;
+		}
+		EXPECT(i == 2 ? most_ms >= 1 && most_ms <= 2 : waits_ms == 0);
+	}
+	EXPECT_INT(queue_answers_wait_ms(w->queue), 0);
+	world_free(w);
+}
+
 TEST(a_clean_restart_replays_nothing)
 {
 	struct world *w = world_new(4, 1 << 20);
