@@ -1,6 +1,6 @@
 #include "base/test.h"
 #include "base/bytes.h"
-#include "db/db.h"
+#include "db/db_private.h"
 #include "base/mem.h"
 #include "disk/powercut_test.h"
 #include <fcntl.h>
@@ -133,6 +133,28 @@ static uint64_t size_of(struct disk_dir *dir, const char *name)
 }
 
 /* Lives that each add a little: what the next one has to read of the log never becomes much, also when one of them was checkpointed. */
+/* The library would plan anew for each value that is bound where a partial index could fit that value. */
+TEST(a_query_is_planned_once)
+{
+	static const struct db_step partial[] = { { 1, "CREATE TABLE due(account INTEGER, at INTEGER); CREATE INDEX due_at ON due(at) WHERE account = 0;" } };
+	static const char sql[] = "SELECT at FROM due WHERE account = ?1 ORDER BY at";
+	const char *path = test_dir();
+	CLEANUP(disk_dir_close) struct disk_dir *dir = NULL;
+	struct db *db = NULL;
+
+	EXPECT_OK(disk_dir_open(path, &dir));
+	EXPECT_OK(db_open(dir, "a.db", &normal, &db));
+	EXPECT_OK(db_migrate(db, "due", partial, 1));
+	for (int64_t i = 0; i < 5; i++) {
+		CLEANUP(stmt_release) struct stmt *q = db_query(db, sql);
+		stmt_bind_int64(q, 1, i);
+		EXPECT(!stmt_row(q));
+		EXPECT_INT(sqlite3_stmt_status(q->prepared, SQLITE_STMTSTATUS_REPREPARE, 0), 0);
+	}
+	db_close(&db);
+	test_dir_remove(path);
+}
+
 TEST(the_log_stays_short_over_many_lives)
 {
 	enum { LIVES = 60, MOST = 20, FRAME = 4096 + 24 };
