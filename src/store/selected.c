@@ -141,7 +141,7 @@ enum err selected_open(struct view *v, int64_t mailbox_id, const struct selected
 	if (known != NULL) {
 		enum err e = ERR_CONFLICT;
 		if (can_resume(v, box, known))
-			e = vanished_since(v, mailbox_id, known->modseq, UINT32_MAX, &a, &vanished);
+			e = vanished_since(v, mailbox_id, known->modseq, known->uidnext, &a, &vanished);
 		if (e != ERR_OK) {
 			selected_close(s);
 			return e;

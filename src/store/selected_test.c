@@ -176,6 +176,63 @@ TEST(parked_session_is_told_everything)
 	test_dir_remove(dir);
 }
 
+struct returning {
+	struct view           *v;        /* NULL: nobody does anything */
+	int                    waits;
+	struct selected_state  known;
+	struct selected       *s;
+};
+
+/* Two messages are committed, and wait for their sync, when somebody removes the second; and that waits when a parked session comes back. */
+static void come_back(void *context)
+{
+	struct returning *r = context;
+
+	if (r->v != NULL && r->waits++ == 0)
+		expunge(r->v, r->known.mailbox_id, 3, 3);
+	else if (r->v != NULL && r->waits == 2)
+		EXPECT_OK(selected_open(r->v, r->known.mailbox_id, &r->known, &r->s));
+}
+
+/* What it hears nothing of, because it was never there, must not stand in the way of what comes. */
+TEST(who_comes_back_hears_nothing_of_what_was_never_there)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct returning back = { 0 };
+	const struct view_config config = { .account = 7, .on_wait = come_back, .context = &back };
+	const struct append_new in = { .mailbox_id = 1, .internal_date = 1 };
+	const char *dir = test_dir();
+	struct appended *done;
+	struct append *ap;
+	struct selected *s;
+	struct view *v;
+	struct news news;
+	size_t n;
+
+	EXPECT_OK(view_open(dir, &config, &v));
+	EXPECT_INT(inbox_of(v), in.mailbox_id);
+	add(v, in.mailbox_id, "x\r\n", 0);
+	EXPECT_OK(selected_open(v, in.mailbox_id, NULL, &s));
+	selected_state(s, &back.known);
+	EXPECT_OK(append_begin(v, &ap));
+	for (int i = 0; i < 2; i++) {
+		EXPECT_OK(append_message(ap, &in, 0));
+		EXPECT_OK(append_write(ap, STR("y\r\n")));
+		EXPECT_OK(append_end(ap));
+	}
+	back.v = v;
+	EXPECT_OK(append_commit(&ap, &a, &done, &n));
+	back.v = NULL;
+	selected_news(s, true, &a, &news);
+	EXPECT(news.exists == 2 && news.n_removed == 0 && selected_uid(s, 2) == 2);
+	selected_news(back.s, true, &a, &news);
+	EXPECT(news.exists == 2 && news.n_removed == 0 && selected_uid(back.s, 2) == 2);
+	selected_close(back.s);
+	selected_close(s);
+	EXPECT_OK(view_close(v));
+	test_dir_remove(dir);
+}
+
 TEST(who_looks_for_the_first_unseen_message_looks_once)
 {
 	static const struct flags_change unread = { .op = FLAGS_REMOVE, .flags = FLAG_SEEN };
