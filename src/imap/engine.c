@@ -82,6 +82,12 @@ static struct imap_reply not_welcome(struct imap_session *s, struct imap_cmd *c,
 	return imap_no(c, "NOPERM", "the owner does not share this mailbox with you any more");
 }
 
+/* A guest's cell says by itself once more what found no room ([INUSE], remote.c): what is a number in it must mean the same message then. */
+static bool keeps_numbers(const struct imap_session *s, const struct imap_cmd *c, const struct imap_reply *r)
+{
+	return (c->row->allowed & HOLDS) || (s->as_guest != NULL && imap_remote_is_busy(r));
+}
+
 /* One command. True: the session goes on. */
 static bool run_one(struct imap_session *s)
 {
@@ -109,7 +115,7 @@ static bool run_one(struct imap_session *s)
 		r = imap_limit_reply(s, c, r);
 	if (r.status == IMAP_PARK)
 		return imap_send_news(s, true, &c->arena);
-	if (!r.is_last && !r.gives_up && !imap_send_news(s, !(c->row->allowed & HOLDS), &c->arena))
+	if (!r.is_last && !r.gives_up && !imap_send_news(s, !keeps_numbers(s, c, &r), &c->arena))
 		return false;
 	send_reply(s, c, &r);
 	if (r.compresses)
