@@ -5,6 +5,7 @@
  * owner calls db_checkpoint() when he is idle. A write-ahead log that is left behind is replayed at the next open. */
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/wire.h"
 #include "db/db_private.h"
 #include <stdio.h>
 #include <string.h>
@@ -27,13 +28,13 @@ static int on_wal(void *context, UNUSED sqlite3 *handle, UNUSED const char *name
 
 static enum err run(struct db *db, const char *sql) { return db_error(db, sqlite3_exec(db->handle, sql, NULL, NULL, NULL), sql); }
 
+static const char exclusive[] = "PRAGMA locking_mode=EXCLUSIVE", with_wal[] = "PRAGMA journal_mode=WAL";
+
 static enum err set_up(struct db *db, const struct db_options *options)
 {
 	static const char common[] =
-		"PRAGMA locking_mode=EXCLUSIVE;"
 		"PRAGMA page_size=4096;"
 		"PRAGMA temp_store=MEMORY;"
-		"PRAGMA journal_mode=WAL;"
 		"PRAGMA wal_autocheckpoint=0;";
 	static const char normal[] = "PRAGMA synchronous=NORMAL;", full[] = "PRAGMA synchronous=FULL;";
 	char cache[64];
@@ -48,6 +49,10 @@ static enum err set_up(struct db *db, const struct db_options *options)
 	sqlite3_db_config(db->handle, SQLITE_DBCONFIG_ENABLE_QPSG, 1, NULL);
 	sqlite3_limit(db->handle, SQLITE_LIMIT_ATTACHED, 0);
 	TRY(run(db, common));
+	if (db->image.n == 0) {
+		TRY(run(db, exclusive));
+		TRY(run(db, with_wal));
+	}
 	TRY(run(db, options->durability == DB_FULL ? full : normal));
 	snprintf(cache, sizeof(cache), "PRAGMA cache_size=-%d;", options->cache_kib > 0 ? options->cache_kib : CACHE_KIB);
 	TRY(run(db, cache));
@@ -67,12 +72,20 @@ static uint32_t pages_left_behind(struct db *db)
 	return (uint32_t)(size / WAL_FRAME);
 }
 
+static void note_log(struct db *db)
+{
+	db->wal_pages = pages_left_behind(db);
+	if (db->durability == DB_FULL)
+		wal_name_in_doubt(db);
+}
+
 static enum err open_handle(struct db *db, const char *name, const struct db_options *options)
 {
 	static pthread_once_t once = PTHREAD_ONCE_INIT;
 	int rc;
 
 	pthread_once(&once, configure_library);
+	db->durability = options->durability;
 	pthread_mutex_init(&db->wal.lock, NULL);
 	pthread_mutex_init(&db->wal.sync_lock, NULL);
 	TRY(vfs_register(db));
@@ -91,9 +104,7 @@ enum err db_open(struct disk_dir *dir, const char *name, const struct db_options
 		db_close(&db);
 		return e;
 	}
-	db->wal_pages = pages_left_behind(db);
-	if (options->durability == DB_FULL)
-		wal_name_in_doubt(db);
+	note_log(db);
 	*out = db;
 	return ERR_OK;
 }
@@ -108,9 +119,10 @@ void db_close(struct db **out)
 		db_rollback(db);
 		stmt_free_all(db);
 		if (sqlite3_close(db->handle) != SQLITE_OK)
-			log_error("database is closed while in use folder=%s", disk_dir_path(db->dir));
+			log_error("database is closed while in use folder=%s", db_folder(db));
 	}
 	vfs_unregister(db);
+	buf_free(&db->tables);
 	pthread_mutex_destroy(&db->wal.lock);
 	pthread_mutex_destroy(&db->wal.sync_lock);
 	mem_free(db);
@@ -118,6 +130,14 @@ void db_close(struct db **out)
 }
 
 /* --------------------------------------------------------------------------------------------------------- schema */
+
+static enum err make_table_of_steps(struct db *db)
+{
+	static const char sql[] = "CREATE TABLE IF NOT EXISTS schema_step(component TEXT PRIMARY KEY, step INTEGER NOT NULL) WITHOUT ROWID";
+	CLEANUP(stmt_release) struct stmt *q = db_query(db, sql);
+
+	return stmt_done(q);
+}
 
 static enum err step_reached(struct db *db, const char *component, int *step)
 {
@@ -156,15 +176,13 @@ static enum err run_steps(struct db *db, const char *component, const struct db_
 
 enum err db_migrate(struct db *db, const char *component, const struct db_step *steps, size_t n)
 {
-	static const char table[] =
-		"CREATE TABLE IF NOT EXISTS schema_step(component TEXT PRIMARY KEY, step INTEGER NOT NULL) WITHOUT ROWID";
 	int reached;
 
-	TRY(run(db, table));
+	TRY(make_table_of_steps(db));
 	TRY(step_reached(db, component, &reached));
 	if (reached < 0 || (size_t)reached > n) {
 		log_error("the database is newer than this program; start the program that had it last, or put back a copy from before it "
-		          "folder=%s component=%s step=%d known=%zu", disk_dir_path(db->dir), component, reached, n);
+		          "folder=%s component=%s step=%d known=%zu", db_folder(db), component, reached, n);
 		return ERR_CONFLICT;
 	}
 	if ((size_t)reached == n)
@@ -174,21 +192,29 @@ enum err db_migrate(struct db *db, const char *component, const struct db_step *
 	else
 		for (size_t i = (size_t)reached; i < n; i++)
 			TRY(run_steps(db, component, &steps[i], 1));
+	stmt_free_all(db);  /* most asked for tables that are gone */
 	return db_sync_wal(db);
 }
 
 /* ---------------------------------------------------------------------------------------------------------- images */
 
-/* The two bytes of a database file that say whether a write-ahead log belongs to it (https://sqlite.org/fileformat.html, 1.3): 2 for yes. */
-enum { WRITE_VERSION = 18, READ_VERSION, HAS_WAL = 2 };
+enum err db_open_memory(struct db **out)
+{
+	static const struct db_options options = { .durability = DB_NORMAL };
+	CLEANUP(db_close) struct db *db = MEM_NEW(struct db);
+
+	TRY(open_handle(db, ":memory:", &options));
+	*out = db;
+	db = NULL;
+	return ERR_OK;
+}
 
 enum err db_image_make(const char *component, const struct db_step *steps, size_t n, struct str *image)
 {
-	static const struct db_options options = { .durability = DB_NORMAL };
-	struct db *db = MEM_NEW(struct db);
+	struct db *db = NULL;
 	sqlite3_int64 size = 0;
 	unsigned char *bytes = NULL;
-	enum err e = open_handle(db, ":memory:", &options);
+	enum err e = db_open_memory(&db);
 
 	if (e == ERR_OK)
 		e = db_migrate(db, component, steps, n);
@@ -219,6 +245,65 @@ enum err db_create(struct disk_dir *dir, const char *name, struct str image)
 			return ERR_OK;  /* of a file that is gone: db_open() knows what to do about it */
 	}
 	return disk_write_file(dir, name, image);
+}
+
+/* --------------------------------------------------------------------------------------------------------- inherited */
+
+enum { TABLES_MAX = 1 << 20 };
+
+/* Whatever the library knows of tables: it is made of these rows alone. Reading them has it learn what it did not know. */
+static enum err put_tables(struct db *db, struct buf *out)
+{
+	static const char sql[] = "SELECT type, name, tbl_name, rootpage, sql FROM sqlite_schema";
+	CLEANUP(stmt_release) struct stmt *q = db_query(db, sql);
+
+	while (stmt_row(q)) {
+		for (int i = 0; i < 5; i++) {
+			struct str s = stmt_str(q, i);
+			put_u64(out, s.n);
+			buf_add(out, s);
+		}
+	}
+	return stmt_end(q);
+}
+
+enum err db_open_image(struct str image, const char *name, const struct db_options *options, struct db **out)
+{
+	CLEANUP(db_close) struct db *db = MEM_NEW(struct db);
+
+	db->image = image;
+	db->tables = (struct buf)BUF(TABLES_MAX);
+	TRY(open_handle(db, name, options));
+	TRY(put_tables(db, &db->tables));
+	TRY(run(db, exclusive));                /* from the next reading on: what was read is no longer locked */
+	sqlite3_db_release_memory(db->handle);  /* the pages of the image; the file may be at the same number of changes */
+	db->image = STR_NONE;
+	*out = db;
+	db = NULL;
+	return ERR_OK;
+}
+
+/* The number by which the library itself tells that tables have changed counts the changes: accounts that came to theirs in different ways may have
+ * the same, and other pages. */
+static enum err check_tables(struct db *db)
+{
+	static const char forget[] = "PRAGMA writable_schema=RESET";
+	CLEANUP(buf_free) struct buf tables = BUF(TABLES_MAX);
+
+	TRY(put_tables(db, &tables));
+	return !tables.failed && str_eq(buf_str(&tables), buf_str(&db->tables)) ? ERR_OK : run(db, forget);
+}
+
+enum err db_adopt(struct db *db, struct disk_dir *dir)
+{
+	db->dir = dir;
+	sqlite3_randomness(0, NULL);  /* not what the next child draws */
+	TRY(vfs_adopt(db, sqlite3_db_filename(db->handle, "main")));
+	TRY(check_tables(db));
+	if (db->wal.file == NULL)
+		TRY(run(db, with_wal));
+	note_log(db);
+	return ERR_OK;
 }
 
 /* --------------------------------------------------------------------------------------------------- transactions */

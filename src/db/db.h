@@ -45,9 +45,23 @@ enum err db_migrate(struct db *db, const char *component, const struct db_step *
  * Making one by itself takes ten times as long as opening it: a journal that ends as soon as it began, and every table understood anew. */
 /* What db_migrate() makes of nothing, as the bytes of a file; mem_free(image->p). Some 100 kB, 3 ms. ERR_IO; logged. */
 enum err db_image_make(const char *component, const struct db_step *steps, size_t n, struct str *image) MUST_CHECK;
+/* A database that never reaches a disk. ERR_IO; logged. */
+enum err db_open_memory(struct db **out) MUST_CHECK;
 /* Before db_open(): where there is no file `name`, nor a log of one, it is the image, durable when ERR_OK is returned; else nothing is done. Not beside
  * another process that may do the same (hold a lock of your own). ERR_FULL: the disk is. ERR_IO. */
 enum err db_create(struct disk_dir *dir, const char *name, struct str image) MUST_CHECK;
+
+/* ---- connections that are inherited: a process that forks others, each of which opens one database with the tables of the image, opens one to the image itself
+ * before. A child has then what the library made of the tables, and the statements that were compiled, and only goes on from there with its
+ * own file. (The library's warning about fork() is about locks and descriptors, of which such a connection has none.) */
+/* image: of db_image_make(); read during the call. Nothing but db_prepare(), db_adopt() and db_close() may be called with it. ERR_IO; logged. */
+enum err db_open_image(struct str image, const char *name, const struct db_options *options, struct db **out) MUST_CHECK;
+/* Compiles this statement now, for db_query(). */
+void db_prepare(struct db *db, const char *sql);
+/* The statements that were used with this connection, at most max of them. */
+size_t db_statements(const struct db *db, const char **sql, size_t max);
+/* As db_open() of the file with the name given to db_open_image(). Where its tables are not those of the image, they are read. After an error: db_close(). */
+enum err db_adopt(struct db *db, struct disk_dir *dir) MUST_CHECK;
 
 /* ---- transactions. Not nested. Writing outside one commits by itself. */
 enum err db_begin(struct db *db) MUST_CHECK;      /* BEGIN IMMEDIATE */

@@ -1,6 +1,7 @@
 /* db/db_private.h -- the connection, shared by db.c (connections, transactions), stmt.c (statements) and vfs.c (files). */
 #ifndef FACTEUR_DB_DB_PRIVATE_H
 #define FACTEUR_DB_DB_PRIVATE_H
+#include "base/buf.h"
 #include "base/map.h"
 #include "db/db.h"
 #include <pthread.h>
@@ -9,6 +10,9 @@
 
 /* Fifteen frames, less than 64 kB: one record in the trace of the crash tests. */
 enum { WAL_HEADER = 24, WAL_PAGE = 4096, WAL_HELD_MAX = 30 };
+
+/* The two bytes of a database file that say whether a write-ahead log belongs to it (https://sqlite.org/fileformat.html, 1.3). */
+enum { WRITE_VERSION = 18, READ_VERSION, NO_WAL = 1, HAS_WAL = 2 };
 
 struct stmt {
 	struct db    *db;
@@ -37,8 +41,11 @@ struct wal {
 };
 
 struct db {
-	struct disk_dir *dir;
+	struct disk_dir *dir;          /* NULL: no file yet, or none ever */
+	struct str       image;        /* while it is read */
+	struct buf       tables;       /* of the image: the rows of sqlite_schema */
 	sqlite3         *handle;
+	enum db_durability durability;
 	sqlite3_vfs      vfs;
 	char             vfs_name[32];
 	struct wal       wal;
@@ -49,9 +56,13 @@ struct db {
 /* Registers the files of this connection with the library, under db->vfs_name. */
 enum err vfs_register(struct db *db) MUST_CHECK;
 void vfs_unregister(struct db *db);
+/* From the image to the file of this name in db->dir. */
+enum err vfs_adopt(struct db *db, const char *name) MUST_CHECK;
 /* fsync of the write-ahead log up to what is written now. */
 void wal_name_in_doubt(struct db *db);  /* the next sync covers the name, too */
 enum err wal_sync(struct db *db) MUST_CHECK;
+
+static inline const char *db_folder(const struct db *db) { return db->dir != NULL ? disk_dir_path(db->dir) : "none"; }   /* for the log */
 
 /* Maps a result of the library; logs what is neither success nor an expected constraint. sql may be NULL. */
 enum err db_error(struct db *db, int rc, const char *sql);

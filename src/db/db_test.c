@@ -218,6 +218,134 @@ TEST(a_copy_of_an_image)
 	test_dir_remove(path);
 }
 
+/* ---- connections that are inherited */
+
+static const char some[] = "SELECT count(*) FROM note WHERE note_id > 0";
+
+static struct db *inherited(void)
+{
+	struct str image = STR_NONE;
+	struct db *db = NULL;
+
+	EXPECT_OK(db_image_make("note", steps, 2, &image));
+	EXPECT_OK(db_open_image(image, "a.db", &normal, &db));
+	mem_free((char *)(uintptr_t)image.p);
+	db_prepare(db, some);
+	return db;
+}
+
+static int64_t some_of(struct db *db)
+{
+	CLEANUP(stmt_release) struct stmt *q = db_query(db, some);
+
+	return stmt_row(q) ? stmt_int64(q, 0) : -1;
+}
+
+static bool is_whole(struct db *db)
+{
+	static const char sql[] = "PRAGMA integrity_check";
+	CLEANUP(stmt_release) struct stmt *q = db_query(db, sql);
+
+	return stmt_row(q) && str_eq(stmt_str(q, 0), STR("ok"));
+}
+
+/* Whatever file it gets: what is there is found, and what is added is found by who opens it without anything inherited. */
+static void adopt_and_add(const char *path, int64_t before)
+{
+	CLEANUP(disk_dir_close) struct disk_dir *dir = NULL;
+	struct db *db = inherited();
+
+	EXPECT_OK(disk_dir_open(path, &dir));
+	EXPECT_OK(db_adopt(db, dir));
+	EXPECT_OK(db_migrate(db, "note", steps, 2));
+	EXPECT_INT(count(db), before);
+	EXPECT_INT(some_of(db), before);
+	EXPECT_OK(add(db, STR("more"), STR("x")));
+	EXPECT(disk_exists(dir, "a.db-wal"));
+	EXPECT_OK(db_sync_wal(db));
+	EXPECT_INT(some_of(db), before + 1);
+	EXPECT(is_whole(db));
+	db_close(&db);
+	EXPECT_OK(db_open(dir, "a.db", &normal, &db));
+	EXPECT_INT(count(db), before + 1);
+	EXPECT(is_whole(db));
+	db_close(&db);
+}
+
+static void put_notes(const char *path, const struct db_step *made_by, int n, bool checkpoint)
+{
+	CLEANUP(disk_dir_close) struct disk_dir *dir = NULL;
+	struct db *db = NULL;
+	char text[20];
+
+	EXPECT_OK(disk_dir_open(path, &dir));
+	EXPECT_OK(db_open(dir, "a.db", &normal, &db));
+	EXPECT_OK(db_migrate(db, "note", made_by, 2));
+	for (int i = 0; i < n; i++) {
+		snprintf(text, sizeof text, "note %d", i);
+		EXPECT_OK(add(db, str_of(text), STR("x")));
+	}
+	if (checkpoint)
+		EXPECT_OK(db_checkpoint(db));
+	db_close(&db);
+}
+
+TEST(an_inherited_connection)
+{
+	/* as many changes of the tables as steps[] has, and each table on another page */
+	static const struct db_step other_way[] = {
+		{ 1, "CREATE TABLE more(x INTEGER); CREATE INDEX more_x ON more(x);" },
+		{ 2, "CREATE TABLE note(note_id INTEGER PRIMARY KEY, text TEXT UNIQUE, bytes BLOB);" },
+	};
+	static const struct db_step one_less[] = { { 1, "CREATE TABLE more(x INTEGER); CREATE INDEX more_x ON more(x);" }, { 2, "" } };
+	CLEANUP(disk_dir_close) struct disk_dir *dir = NULL;
+	const char *path = test_dir();
+	struct str image = STR_NONE;
+	struct db *db = NULL, *second = inherited();
+
+	EXPECT_OK(disk_dir_open(path, &dir));
+	EXPECT_OK(db_image_make("note", steps, 2, &image));
+	EXPECT_OK(db_create(dir, "a.db", image));
+	mem_free((char *)(uintptr_t)image.p);
+	adopt_and_add(path, 0);
+	EXPECT_OK(db_open(dir, "a.db", &normal, &db));
+	EXPECT_ERR(db_adopt(second, dir), ERR_AGAIN);
+	db_close(&second);
+	db_close(&db);
+	test_dir_remove(path);
+
+	path = test_dir();
+	adopt_and_add(path, 0);   /* no file */
+	test_dir_remove(path);
+
+	const struct db_step *const ways[] = { steps, other_way };
+	for (size_t i = 0; i < 2 * COUNT_OF(ways); i++) {
+		path = test_dir();
+		put_notes(path, ways[i / 2], 50, i % 2);
+		adopt_and_add(path, 50);
+		test_dir_remove(path);
+	}
+
+	path = test_dir();
+	disk_dir_close(&dir);
+	EXPECT_OK(disk_dir_open(path, &dir));
+	EXPECT_OK(disk_write_file(dir, "a.db", STR("this is no database, and it is longer than the header of one, which has a hundred bytes: so it is read as what it is")));
+	second = inherited();
+	EXPECT_ERR(db_adopt(second, dir), ERR_CORRUPT);
+	db_close(&second);
+	test_dir_remove(path);
+
+	path = test_dir();
+	put_notes(path, one_less, 0, true);
+	second = inherited();
+	disk_dir_close(&dir);
+	EXPECT_OK(disk_dir_open(path, &dir));
+	EXPECT_OK(db_adopt(second, dir));
+	EXPECT_INT(some_of(second), -1);  /* the table that is not there is not believed in */
+	db_close(&second);
+	test_dir_remove(path);
+}
+
 /* The power goes while it is made: then it is not there, or whole, and what was confirmed is in it. */
 TEST(a_copy_of_an_image_and_a_power_cut)
 {

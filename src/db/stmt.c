@@ -27,7 +27,7 @@ enum err db_error(struct db *db, int rc, const char *sql)
 	enum err e = outcome(rc);
 
 	if (e != ERR_OK && e != ERR_EXISTS)
-		log_error("SQL failed folder=%s error=%s code=%d text=%s sql=%s", disk_dir_path(db->dir), sqlite3_errstr(rc), rc,
+		log_error("SQL failed folder=%s error=%s code=%d text=%s sql=%s", db_folder(db), sqlite3_errstr(rc), rc,
 		          db->handle ? sqlite3_errmsg(db->handle) : "", sql ? sql : "");
 	return e;
 }
@@ -61,6 +61,22 @@ struct stmt *db_query(struct db *db, const char *sql)
 	}
 	q->is_taken = true;
 	return q;
+}
+
+void db_prepare(struct db *db, const char *sql)
+{
+	CLEANUP(stmt_release) struct stmt *q = db_query(db, sql);
+}
+
+size_t db_statements(const struct db *db, const char **sql, size_t max)
+{
+	size_t at = 0, n = 0;
+	struct str key;
+	void *value;
+
+	while (n < max && map_next(&db->statements, &at, &key, &value))
+		sql[n++] = ((const struct stmt *)value)->sql;
+	return n;
 }
 
 void stmt_reset(struct stmt *q)

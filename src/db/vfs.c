@@ -87,13 +87,29 @@ static int file_close(sqlite3_file *file)
 	return SQLITE_OK;
 }
 
+/* As a database without a write-ahead log: as long as there is no folder there can be none. */
+static size_t read_image(struct str image, char *p, size_t n, uint64_t offset)
+{
+	struct str part = str_sub(image, (size_t)offset, n);
+
+	memcpy(p, part.p, part.n);
+	for (uint64_t at = WRITE_VERSION; at <= READ_VERSION; at++)
+		if (at >= offset && at < offset + part.n)
+			p[at - offset] = NO_WAL;
+	return part.n;
+}
+
 static int file_read(sqlite3_file *file, void *p, int n, sqlite3_int64 offset)
 {
 	struct vfs_file *v = (struct vfs_file *)file;
 	size_t got;
 
 	v->db->wal.was_read |= v->is_wal;
-	if ((v->is_wal && let_go(v) != ERR_OK) || disk_pread(v->f, p, (size_t)n, (uint64_t)offset, &got) != ERR_OK)
+	if (v->f == NULL && v->db->image.n == 0)
+		return SQLITE_IOERR_READ;  /* what is read now would be taken for what the file says */
+	if (v->f == NULL)
+		got = read_image(v->db->image, p, (size_t)n, (uint64_t)offset);
+	else if ((v->is_wal && let_go(v) != ERR_OK) || disk_pread(v->f, p, (size_t)n, (uint64_t)offset, &got) != ERR_OK)
 		return SQLITE_IOERR_READ;
 	if (got == (size_t)n)
 		return SQLITE_OK;
@@ -107,6 +123,8 @@ static int file_write(sqlite3_file *file, const void *p, int n, sqlite3_int64 of
 	struct wal *w = &v->db->wal;
 	enum err e;
 
+	if (v->f == NULL)
+		return SQLITE_READONLY;
 	if (v->is_wal && w->holds)
 		return to_rc(hold(v, p, (size_t)n, (uint64_t)offset), SQLITE_IOERR_WRITE);
 	e = disk_pwrite(v->f, p, (size_t)n, (uint64_t)offset);
@@ -189,10 +207,10 @@ static int file_sync(sqlite3_file *file, UNUSED int flags)
 static int file_size(sqlite3_file *file, sqlite3_int64 *size)
 {
 	struct vfs_file *v = (struct vfs_file *)file;
-	uint64_t n = 0;
+	uint64_t n = v->db->image.n;
 	enum err e = v->is_wal ? let_go(v) : ERR_OK;
 
-	if (e == ERR_OK)
+	if (e == ERR_OK && v->f != NULL)
 		e = disk_size(v->f, &n);
 
 	*size = e == ERR_OK ? (sqlite3_int64)n : 0;
@@ -224,28 +242,41 @@ static const sqlite3_io_methods methods = {
 	.xFileControl = file_control, .xSectorSize = file_sector_size, .xDeviceCharacteristics = file_characteristics,
 };
 
+/* Nobody else has the main file as long as it is open here. */
+static enum err open_file(struct db *db, const char *name, bool is_main, struct disk_file **f)
+{
+	enum err e = disk_open(db->dir, name, DISK_CREATE, f);
+
+	if (e == ERR_OK && is_main)
+		e = disk_lock(*f);
+	if (e != ERR_OK)
+		disk_close(f);
+	return e;
+}
+
 static int vfs_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *file, int flags, int *out_flags)
 {
 	struct db *db = vfs->pAppData;
 	struct vfs_file *v = (struct vfs_file *)file;
 	struct disk_file *f = NULL;
-	enum err e;
+	bool is_new = false;
+	enum err e = ERR_OK;
 
 	v->base.pMethods = NULL;
 	if (name == NULL) {  /* temp_store=MEMORY: nothing temporary belongs on the disk */
 		log_error("the SQL library asks for a temporary file flags=%d", flags);
 		return SQLITE_CANTOPEN;
 	}
-	bool is_new = !disk_exists(db->dir, name);
-	if (is_new && !(flags & SQLITE_OPEN_CREATE))
+	if (db->dir != NULL) {
+		is_new = !disk_exists(db->dir, name);
+		if (is_new && !(flags & SQLITE_OPEN_CREATE))
+			return SQLITE_CANTOPEN;
+		e = open_file(db, name, (flags & SQLITE_OPEN_MAIN_DB) != 0, &f);
+	} else if (!(flags & SQLITE_OPEN_MAIN_DB)) {
 		return SQLITE_CANTOPEN;
-	e = disk_open(db->dir, name, DISK_CREATE, &f);
-	if (e == ERR_OK && (flags & SQLITE_OPEN_MAIN_DB))
-		e = disk_lock(f);
-	if (e != ERR_OK) {
-		disk_close(&f);
-		return e == ERR_AGAIN ? SQLITE_BUSY : to_rc(e, SQLITE_CANTOPEN);
 	}
+	if (e != ERR_OK)
+		return e == ERR_AGAIN ? SQLITE_BUSY : to_rc(e, SQLITE_CANTOPEN);
 	*v = (struct vfs_file){ .base.pMethods = &methods, .db = db, .f = f, .is_wal = (flags & SQLITE_OPEN_WAL) != 0, .is_new = is_new };
 	if (v->is_wal) {
 		pthread_mutex_lock(&db->wal.lock);
@@ -257,6 +288,16 @@ static int vfs_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *file, int 
 	if (out_flags)
 		*out_flags = flags;
 	return SQLITE_OK;
+}
+
+enum err vfs_adopt(struct db *db, const char *name)
+{
+	sqlite3_file *file = NULL;
+
+	TRY(db_error(db, sqlite3_file_control(db->handle, "main", SQLITE_FCNTL_FILE_POINTER, &file), NULL));
+	struct vfs_file *v = (struct vfs_file *)file;
+	v->is_new = !disk_exists(db->dir, name);
+	return open_file(db, name, true, &v->f);
 }
 
 static int vfs_delete(sqlite3_vfs *vfs, const char *name, int sync)
@@ -273,7 +314,9 @@ static int vfs_delete(sqlite3_vfs *vfs, const char *name, int sync)
 
 static int vfs_access(sqlite3_vfs *vfs, const char *name, UNUSED int flags, int *out)
 {
-	*out = disk_exists(((struct db *)vfs->pAppData)->dir, name);
+	const struct db *db = vfs->pAppData;
+
+	*out = db->dir != NULL && disk_exists(db->dir, name);
 	return SQLITE_OK;
 }
 

@@ -1,6 +1,6 @@
-/* The nursery forks cells. It is small, single-threaded, and holds nothing: a forked child starts in 1 ms because there is
- * little to copy, and inherits no secret. It never reads the key descriptor that it passes on. Its door (role/door.h) leaves it all accounts, and
- * what a cell may call; each child closes another one behind itself, with a list of calls that is made here once.
+/* The nursery forks cells. It is small, single-threaded, and knows what is the same for every account (cell_preload()), and nothing else: a forked
+ * child starts in 2 ms because there is little to copy, and inherits no secret. It never reads the key descriptor that it passes on. Its door (role/door.h)
+ * leaves it all accounts, and what a cell may call; each child closes another one behind itself, with a list of calls that is made here once.
  * It collects its children and tells master; when it dies, master (child subreaper) collects them itself. */
 #include "base/log.h"
 #include "base/mem.h"

@@ -305,7 +305,10 @@ enum err gists_write(struct view *v, bool *more) MUST_CHECK;    /* some of what 
 enum err gists_forget(struct view *v, uint32_t email) MUST_CHECK;   /* in the transaction that purges it */
 
 /* new_account.c */
-enum err new_account_create(struct disk_dir *dir) MUST_CHECK;   /* before account.db is opened: where there is none, one with all tables */
+enum err account_db_open(struct disk_dir *dir, struct db **out) MUST_CHECK;   /* account.db; where there is none, one with all tables is made. Also after an error: db_close() */
+
+/* view.c. Opens an account with this database and nothing else, delivers a message, and ends it as view_close() would. */
+enum err view_rehearse(struct db *db) MUST_CHECK;
 
 /* schema.c */
 enum err schema_image(struct str *image) MUST_CHECK;            /* as db_image_make() */

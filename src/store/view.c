@@ -39,13 +39,10 @@ static void locks_init(struct view *v)
 
 static enum err open_files(struct view *v, const char *folder)
 {
-	struct db_options options = { .durability = DB_NORMAL };
-
 	TRY(disk_dir_open(folder, &v->dir));
 	TRY(disk_open(v->dir, "account.lock", DISK_CREATE, &v->lock_file));
 	TRY(disk_lock(v->lock_file));
-	TRY(new_account_create(v->dir));
-	TRY(db_open(v->dir, "account.db", &options, &v->db));
+	TRY(account_db_open(v->dir, &v->db));
 	TRY(schema_prepare(v->db));
 	return bodies_open(v->dir, &v->bodies);
 }
@@ -102,17 +99,23 @@ static void release(struct view *v)
 	mem_free(v);
 }
 
-enum err view_open(const char *folder, const struct view_config *config, struct view **out)
+static struct view *view_new(const struct view_config *config)
 {
 	struct view *v = MEM_NEW(struct view);
-	enum err e;
 
 	locks_init(v);
 	v->config = *config;
 	v->gists_most = GISTS_MAX;
 	view_set_limits(v, &config->limits);
 	view_set_undelete_days(v, UNDELETE_DAYS);
-	e = open_files(v, folder);
+	return v;
+}
+
+enum err view_open(const char *folder, const struct view_config *config, struct view **out)
+{
+	struct view *v = view_new(config);
+	enum err e = open_files(v, folder);
+
 	if (e == ERR_OK)
 		e = load(v);
 	if (e == ERR_OK && v->was_unclean)
@@ -146,6 +149,42 @@ static enum err note_clean_end(struct view *v)
 		db_rollback(v->db);
 	atomic_fetch_add(&v->committed, 1);
 	pthread_mutex_unlock(&v->db_lock);
+	return e;
+}
+
+static enum err deliver_one(struct view *v)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	CLEANUP(tx_abandon) struct tx tx = { 0 };
+	struct box *inbox = box_by_role(v, MAILBOX_INBOX);
+	struct email_new email = { .email = 1, .place = { .file = 1, .size = 1 } };
+	struct row row = { .email = 1, .size = 1 };
+	uint64_t commit;
+
+	digest_message(STR("Message-ID: <1@example.org>\r\n\r\n"), &a, &email.digest);
+	TRY(tx_begin(v, TX_SYNC, &tx));
+	TRY(email_insert(&tx, &email));
+	TRY(message_insert(&tx, inbox, MESSAGE_NEW, &row));
+	return tx_commit(&tx, &commit);
+}
+
+enum err view_rehearse(struct db *db)
+{
+	static const struct view_config config = { .account = 0 };
+	struct view *v = view_new(&config);
+	enum err e;
+
+	v->db = db;
+	v->synced = UINT64_MAX;  /* there is no disk */
+	e = schema_prepare(db);
+	if (e == ERR_OK)
+		e = load(v);
+	if (e == ERR_OK)
+		e = deliver_one(v);
+	if (e == ERR_OK)
+		e = note_clean_end(v);
+	v->db = NULL;
+	release(v);
 	return e;
 }
 

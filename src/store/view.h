@@ -71,7 +71,8 @@ struct view_config {
 	void    *context;
 };
 
-/* Before a process, which has one thread, makes children that open accounts: they inherit what a new account begins with (100 kB), instead of making it. */
+/* Before a process, which has one thread, makes children that open accounts: they inherit what a new account begins with (100 kB), instead of making it, and
+ * each what the SQL library has to know to open its first account. */
 void view_preload(void);
 /* Opens accounts/N (made by master; an empty folder becomes a new account with its special-use mailboxes) and holds its
  * account.lock. After an unclean stop it notes the gap of modseqs (see view_modseq_floor); the caller serves nobody
