@@ -239,10 +239,10 @@ static bool master_lets_go(struct cell *c)
 	return channel_call(c->master, REQUEST_LEAVE, buf_str(&b), NULL, 0, LEAVE_TIMEOUT_MS, &a, &answer) == ERR_OK;
 }
 
+/* What the queue sends while master decides is, as a rule, for the next cell: no thread is begun for it. */
 static void leave(struct cell *c)
 {
 	cell_report_usage(c, true);
-	pool_will_wait(c->pool);
 	if (master_lets_go(c))
 		pool_stop(c->pool);
 }

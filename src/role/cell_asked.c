@@ -31,7 +31,8 @@ static void on_deliver(void *context, struct channel *ch, struct message *m)
 	struct cell *c = context;
 	CLEANUP(buf_free) struct buf answer = BUF(MESSAGE_BODY_MAX);
 
-	pool_will_wait(c->pool);
+	if (m->fd_count > 0 || attached_count(c->attached) > 0)  /* else it takes some milliseconds, and nobody is here whom they would keep */
+		pool_will_wait(c->pool);
 	pthread_mutex_lock(&c->delivering);
 	enum err e = deliver_serve(c->account.view, &c->delivery, m, &answer);
 	pthread_mutex_unlock(&c->delivering);
