@@ -1,9 +1,10 @@
-/* imap/answers_test.h -- words of answers, read by the clients of model_test.c and crowd_test.c. */
+/* imap/answers_test.h -- words of answers, read by the clients of model_test.c and crowd_test.c; and numbers that choose what these play. */
 #ifndef FACTEUR_IMAP_ANSWERS_TEST_H
 #define FACTEUR_IMAP_ANSWERS_TEST_H
 #include "base/scan.h"
 #include "store/uid_set.h"
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { FLAGS = 7, SEEN = 1, FLAGGED = 4, DELETED = 8 };
@@ -60,4 +61,12 @@ static uint64_t long_after(struct str text, const char *word)
 }
 
 static uint32_t number_after(struct str text, const char *word) { return (uint32_t)long_after(text, word); }
+
+/* Out of the environment. */
+static unsigned number_of(const char *name, unsigned otherwise)
+{
+	const char *text = getenv(name);
+
+	return text ? (unsigned)strtoul(text, NULL, 10) : otherwise;
+}
 #endif

@@ -393,7 +393,12 @@ static void change_folder(struct client *c, uint32_t a)
 	if (c->is_guest)
 		return;
 	c->n_commands = 0;
-	if (a % 3 == 0) {
+	if (a % 7 == 0) {  /* all messages leave it, and it stays (RFC 9051 §6.3.6) */
+		struct command *now = add(c, "RENAME INBOX Old");
+		now->may_fail = true;
+		now->touches = 1;
+		add(c, "DELETE Old")->may_fail = true;
+	} else if (a % 3 == 0) {
 		add(c, "DELETE Crowd")->may_fail = true;
 		add(c, "CREATE Crowd")->may_fail = true;
 	} else {
@@ -774,13 +779,6 @@ static void play(unsigned seed)
 	mem_free(w);
 	if (is_wrong)
 		fail();
-}
-
-static unsigned number_of(const char *name, unsigned otherwise)
-{
-	const char *text = getenv(name);
-
-	return text ? (unsigned)strtoul(text, NULL, 10) : otherwise;
 }
 
 TEST(no_client_of_many_is_wrong)

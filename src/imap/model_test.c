@@ -495,13 +495,6 @@ static void one_play(unsigned seed)
 		show(all, shrink(all, n + 1, seed), seed);
 }
 
-static unsigned number_of(const char *name, unsigned otherwise)
-{
-	const char *text = getenv(name);
-
-	return text ? (unsigned)strtoul(text, NULL, 10) : otherwise;
-}
-
 TEST(the_real_mailbox_is_the_model)
 {
 	unsigned only = number_of("FACTEUR_SEED", 0), first = only ? only : number_of("FACTEUR_FIRST", 1);
