@@ -26,7 +26,7 @@
 #include <assert.h>
 #include <endian.h>
 
-enum { HEADER = LOG_RECORD_HEADER, BATCH_MAX = 500, STAGED_MAX = 512, IMAGE_MAX = 64 << 10 };
+enum { HEADER = LOG_RECORD_HEADER, BATCH_MAX = 500, STAGED_MAX = 512, IMAGE_MAX = 512 << 10 };
 
 /* ------------------------------------------------------------------------------------------------------- a record */
 
@@ -223,8 +223,8 @@ static enum err make_image(struct log *l, struct disk_file *f, char *image, size
 	return ERR_OK;
 }
 
-/* What is small goes in whole sectors past the page cache. What is large does not: many records in a batch come faster than they leave, and who delivers
- * them reads them. */
+/* In whole sectors past the page cache, unless it is so large that to copy it once more costs what that saves. Who reads a record that is no longer in
+ * content.c reads it from the disk, with those behind it. */
 static enum err write_batch(struct log *l, struct disk_file *f)
 {
 	struct log_batch *b = l->batch;
