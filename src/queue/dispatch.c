@@ -487,7 +487,7 @@ size_t dispatch_out(const struct dispatch *d) { return d->out; }
 
 bool dispatch_is_patient(const struct dispatch *d)
 {
-	return d->out > 0 && d->awaited == 0 && d->asking == 0 && d->ready.first == NULL;
+	return d->awaited == 0 && d->asking == 0 && d->ready.first == NULL;
 }
 
 /* ------------------------------------------------------------------------------------------------------------ time */

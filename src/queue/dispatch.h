@@ -65,7 +65,7 @@ bool dispatch_run(struct dispatch *d, int64_t now_ms);
 /* About once a second: deadlines. */
 void dispatch_tick(struct dispatch *d, int64_t now_ms);
 size_t dispatch_out(const struct dispatch *d);                /* batches without an answer */
-/* Some are, nothing waits for an answer to go out itself, and no cell wants to hear that it is replayed. */
+/* Nothing waits for the answer of a batch to go out itself, and no cell wants to hear that it is replayed. */
 bool dispatch_is_patient(const struct dispatch *d);
 /* Gives to the host, as deferred, what waits for its turn in messages with seq ≤ upto that came before since_ms; at
  * most max. */
