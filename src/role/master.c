@@ -70,6 +70,8 @@ static void become_role(const struct running *r, int channel_fd)
 		}
 	}
 	snprintf(index, sizeof(index), "%u", r->index);
+	if (is_cells)
+		setenv("LD_BIND_NOW", "1", 1);  /* what is looked up at its first call, each cell would look up anew: 20 pages */
 	execl("/proc/self/exe", "facteur", "--role", role_name(r->role), "--index", index, "--dir", m->options.dir, "--sandbox",
 	      m->sandbox ? "on" : "off", "--log", conf_on(m->conf, SETTING_log_json) ? "json" : "text", (char *)NULL);
 	log_errno("exec", "/proc/self/exe");
