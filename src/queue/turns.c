@@ -4,7 +4,10 @@
  * looked at once for each place that gets free, and no sender waits behind another one's thousands.
  *
  * Places. With `out` of TURNS_OUT_MAX taken, a sender may have at most as many as are still free. One alone gets half of them, two
- * a third each; a sender who has nothing out always finds a place, until some 300 of them send at once.
+ * a third each; a sender who has nothing out always finds a place, until some 300 of them send at once. Servers that say nothing keep
+ * the half of one sender for minutes. So what he has for destinations that have answered lately stands in a line of its own: the
+ * two lines take turns, and when his half is taken that one has a few places more. Which those are is kept in a table of fixed size, where a
+ * newer one may push an older one out: it only chooses who goes first.
  *
  * The window of a destination grows by one for each window of successes, as TCP's does, and halves when the other side says that
  * we are too many. Answers that were under way when a pause began say nothing new: they do not make it longer. */
@@ -14,15 +17,17 @@
 #include "base/mem.h"
 #include <assert.h>
 
-enum { BUSY_PAUSE_MS = 30000, FORGET_AFTER_MS = 60000 };
+enum { BUSY_PAUSE_MS = 30000, FORGET_AFTER_MS = 60000, ANSWERED_MAX = 4096 };
 
 struct line {                        /* of flows */
 	struct flow *first, *last;
+	unsigned     urgent;             /* flows in a row that went before others of it */
 };
 
 struct destination {
 	char        *text, *why_text;
 	struct str   name, why;
+	uint64_t     hash;               /* of the name; never 0 */
 	size_t       flows, waiting, here, out, window, goods;
 	struct line  stalled;            /* flows that wait for room here */
 	struct flow *all;                /* its flows */
@@ -35,13 +40,13 @@ struct sender {
 	char          *text;
 	struct str     name;
 	size_t         flows, out;
-	unsigned       urgent;           /* flows in a row that went before others of his */
-	struct line    ready;
+	size_t         beyond;           /* of out: taken when his half was */
+	struct line    ready, quick;     /* quick: to destinations that have answered lately */
 	struct sender *next;
-	bool           is_listed, is_signed;
+	bool           is_listed, is_signed, was_quick;
 };
 
-enum flow_place { FLOW_NOWHERE, FLOW_READY, FLOW_STALLED };
+enum flow_place { FLOW_NOWHERE, FLOW_READY, FLOW_QUICK, FLOW_STALLED };
 
 struct flow {
 	struct sender      *sender;
@@ -58,7 +63,28 @@ struct turns {
 	struct sender *first, *last;     /* with something ready */
 	size_t         n_listed, out;
 	bool           is_held;          /* nobody's turn comes */
+	int64_t        now_ms;           /* as last told */
+	struct { uint64_t hash; int64_t at_ms; } answered[ANSWERED_MAX];  /* hash 0: nobody */
 };
+
+/* ------------------------------------------------------------------------------------------------------- who answers */
+
+static bool answers_lately(const struct turns *t, const struct destination *d)
+{
+	size_t at = d->hash % ANSWERED_MAX;
+
+	return t->answered[at].hash == d->hash && t->now_ms - t->answered[at].at_ms < TURNS_LATELY_MS;
+}
+
+static void note_answered(struct turns *t, const struct destination *d, bool answers)
+{
+	size_t at = d->hash % ANSWERED_MAX;
+
+	if (answers || t->answered[at].hash == d->hash) {
+		t->answered[at].hash = answers ? d->hash : 0;
+		t->answered[at].at_ms = t->now_ms;
+	}
+}
 
 /* ---------------------------------------------------------------------------------------------------------- lines */
 
@@ -72,18 +98,19 @@ static void line_add(struct line *l, struct flow *f, enum flow_place place)
 }
 
 /* At the front, if it has something urgent and those behind it have not waited for such for long. */
-static void line_add_ready(struct flow *f)
+static void line_add_ready(const struct turns *t, struct flow *f)
 {
-	struct sender *s = f->sender;
-	struct line *l = &s->ready;
+	bool is_quick = answers_lately(t, f->to);
+	enum flow_place place = is_quick ? FLOW_QUICK : FLOW_READY;
+	struct line *l = is_quick ? &f->sender->quick : &f->sender->ready;
 
-	if (l->first == NULL || f->first->priority <= 0 || s->urgent >= TURNS_OVERTAKEN_MAX) {
-		line_add(l, f, FLOW_READY);
-		s->urgent = 0;
+	if (l->first == NULL || f->first->priority <= 0 || l->urgent >= TURNS_OVERTAKEN_MAX) {
+		line_add(l, f, place);
+		l->urgent = 0;
 		return;
 	}
-	s->urgent++;
-	f->place = FLOW_READY;
+	l->urgent++;
+	f->place = place;
 	f->before = NULL;
 	f->after = l->first;
 	l->first->before = f;
@@ -92,7 +119,7 @@ static void line_add_ready(struct flow *f)
 
 static void unline(struct flow *f)
 {
-	struct line *l = f->place == FLOW_READY ? &f->sender->ready : &f->to->stalled;
+	struct line *l = f->place == FLOW_READY ? &f->sender->ready : f->place == FLOW_QUICK ? &f->sender->quick : &f->to->stalled;
 
 	if (f->place == FLOW_NOWHERE)
 		return;
@@ -100,6 +127,9 @@ static void unline(struct flow *f)
 	*(f->after != NULL ? &f->after->before : &l->last) = f->before;
 	f->place = FLOW_NOWHERE;
 }
+
+static bool is_ready(const struct flow *f) { return f->place == FLOW_READY || f->place == FLOW_QUICK; }
+static bool has_ready(const struct sender *s) { return s->ready.first != NULL || s->quick.first != NULL; }
 
 static void list_sender(struct turns *t, struct sender *s)
 {
@@ -126,10 +156,10 @@ static struct sender *next_sender(struct turns *t)
 
 static void make_ready(struct turns *t, struct flow *f)
 {
-	if (f->place == FLOW_READY || f->first == NULL)
+	if (is_ready(f) || f->first == NULL)
 		return;
 	unline(f);
-	line_add_ready(f);
+	line_add_ready(t, f);
 	list_sender(t, f->sender);
 }
 
@@ -156,6 +186,7 @@ static struct destination *destination_of(struct turns *t, struct str name)
 		return d;
 	d = MEM_NEW(struct destination);
 	d->name = keep(name, &d->text);
+	d->hash = str_hash(name, 0) | 1;
 	d->window = TURNS_WINDOW_START;
 	map_set(&t->destinations, name, d);
 	return d;
@@ -303,7 +334,7 @@ static void put_behind(struct turns *t, struct turn *x, struct turn *before)
 	x->after = after;
 	*(before != NULL ? &before->after : &f->first) = x;
 	*(after != NULL ? &after->before : &f->last) = x;
-	if (before == NULL && f->place == FLOW_READY && x->priority > 0)
+	if (before == NULL && is_ready(f) && x->priority > 0)
 		unline(f);  /* its sender's most urgent perhaps */
 	if (f->place == FLOW_NOWHERE)
 		make_ready(t, f);
@@ -359,6 +390,8 @@ static void give_up_place(struct turns *t, struct turn *x)
 		return;
 	x->before = NULL;
 	x->flow->sender->out--;
+	x->flow->sender->beyond -= x->is_beyond;
+	x->is_beyond = false;
 	x->flow->to->out--;
 	t->out--;
 	wake(t, x->flow->to, INT64_MAX);  /* a pause is looked at when it is taken */
@@ -391,11 +424,20 @@ void turns_leave(struct turns *t, struct turn *x)
 		flow_free(t, f);
 }
 
-static struct turn *take_of(struct turns *t, struct sender *s, int64_t now_ms)
+/* The two lines take turns; beyond his half there is only one. */
+static struct flow *next_flow(const struct sender *s, bool is_beyond)
+{
+	bool quick_goes = is_beyond || s->ready.first == NULL || (s->quick.first != NULL && !s->was_quick);
+
+	return quick_goes ? s->quick.first : s->ready.first;
+}
+
+static struct turn *take_of(struct turns *t, struct sender *s, int64_t now_ms, bool is_beyond)
 {
 	struct flow *f;
 
-	while ((f = s->ready.first) != NULL) {
+	while ((f = next_flow(s, is_beyond)) != NULL) {
+		bool is_quick = f->place == FLOW_QUICK;
 		unline(f);
 		if (!has_room(t, f->to, now_ms)) {
 			line_add(&f->to->stalled, f, FLOW_STALLED);
@@ -404,23 +446,33 @@ static struct turn *take_of(struct turns *t, struct sender *s, int64_t now_ms)
 		struct turn *x = f->first;
 		pull_out(x);
 		x->before = x;
+		x->is_beyond = is_beyond;
+		s->beyond += is_beyond;
+		s->was_quick = is_quick;
 		s->out++;
 		f->to->out++;
 		t->out++;
 		if (f->first != NULL)
-			line_add_ready(f);
+			line_add_ready(t, f);
 		return x;
 	}
 	return NULL;
 }
 
+static bool has_place_beyond(const struct turns *t, const struct sender *s)
+{
+	return s->beyond < TURNS_BEYOND_MAX && t->out < TURNS_OUT_MAX - TURNS_FREE_MIN;
+}
+
 struct turn *turns_take(struct turns *t, int64_t now_ms, bool can_sign)
 {
+	t->now_ms = now_ms;
 	for (size_t n = t->n_listed; n > 0 && t->out < TURNS_OUT_MAX; n--) {
 		struct sender *s = next_sender(t);
-		bool may_go = s->out < TURNS_OUT_MAX - t->out && (can_sign || !s->is_signed);
-		struct turn *x = may_go ? take_of(t, s, now_ms) : NULL;
-		if (s->ready.first != NULL)
+		bool has_half = s->out - s->beyond >= TURNS_OUT_MAX - t->out;
+		bool may_go = (can_sign || !s->is_signed) && (!has_half || has_place_beyond(t, s));
+		struct turn *x = may_go ? take_of(t, s, now_ms, has_half) : NULL;
+		if (has_ready(s))
 			list_sender(t, s);
 		if (x != NULL)
 			return x;
@@ -464,6 +516,15 @@ void turns_explain(struct turn *x, struct str why)
 
 static void note_good(struct turns *t, struct destination *d, int64_t now_ms)
 {
+	bool is_news = !answers_lately(t, d);
+
+	note_answered(t, d, true);
+	for (struct flow *f = is_news ? d->all : NULL; f != NULL; f = f->all_after) {
+		if (f->place != FLOW_READY)
+			continue;
+		unline(f);
+		line_add_ready(t, f);
+	}
 	d->failures = 0;
 	d->again_ms = 0;
 	if (++d->goods >= d->window && d->window < TURNS_WINDOW_MAX) {
@@ -477,6 +538,7 @@ bool turns_feedback(struct turns *t, struct turn *x, enum send_feedback f, int64
 {
 	struct destination *d = x->flow->to;
 
+	t->now_ms = now_ms;
 	switch (f) {
 	case SEND_GOOD:
 		note_good(t, d, now_ms);
@@ -492,6 +554,7 @@ bool turns_feedback(struct turns *t, struct turn *x, enum send_feedback f, int64
 	default:
 		if (now_ms < d->again_ms)
 			return true;
+		note_answered(t, d, false);
 		d->failures++;
 		d->again_ms = now_ms + pause_ms(d->failures);
 		d->window = TURNS_WINDOW_START;
@@ -505,6 +568,7 @@ void turns_pass(struct turns *t, int64_t now_ms)
 	size_t at = 0;
 	void *v;
 
+	t->now_ms = now_ms;
 	while (map_next(&t->destinations, &at, NULL, &v)) {
 		struct destination *d = v;
 		wake(t, d, now_ms);

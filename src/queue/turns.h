@@ -4,7 +4,9 @@
  *   destination   so many at a time (its window), which grows while all goes well, and shrinks where it does not; after
  *                 nobody could be reached there, one probe after a pause that gets longer; or paused by the administrator
  *   sender        an account, or the address of a stranger. Senders take turns, one message each; one of them gets at
- *                 most half of the places that are left, so that some are always free for the others
+ *                 most half of the places that are left, so that some are always free for the others; and, as long as TURNS_FREE_MIN are
+ *                 free, TURNS_BEYOND_MAX more for destinations that have answered in the last TURNS_LATELY_MS: silent ones do not hold
+ *                 up what else he sends
  *   priority      orders what one sender has (RFC 6710): nobody is overtaken by it more than TURNS_OVERTAKEN_MAX times, and
  *                 what others send does not wait for it
  *
@@ -19,6 +21,7 @@ enum {
 	TURNS_WINDOW_START = 5, TURNS_WINDOW_MAX = 20,   /* of a destination */
 	TURNS_PAUSE_FIRST_MS = 60000, TURNS_PAUSE_MOST_MS = 3600000,
 	TURNS_OVERTAKEN_MAX = 50,
+	TURNS_BEYOND_MAX = 10, TURNS_FREE_MIN = 30, TURNS_LATELY_MS = 24 * 3600 * 1000,
 };
 
 struct turns;
@@ -29,7 +32,7 @@ struct turn {
 	size_t       weight;
 	int8_t       priority;
 	uint8_t      overtaken;         /* how often */
-	bool         is_waiting;
+	bool         is_waiting, is_beyond;
 };
 struct turn_kind {
 	struct str sender, destination;

@@ -82,6 +82,95 @@ TEST(a_sender_gets_at_most_as_many_places_as_are_left)
 	}
 }
 
+static void answers(struct scene *s, const char *destination, enum send_feedback f, int64_t now_ms)
+{
+	struct item *i = add(s, "bob@example.org", destination);
+
+	while (!i->is_out)
+		EXPECT(take(s, now_ms) != NULL);
+	(void)turns_feedback(s->turns, &i->turn, f, now_ms);
+	leave(s, i);
+}
+
+/* Her half of the places is held by servers that say nothing. */
+TEST(silent_servers_keep_nobody_from_those_that_answer)
+{
+	enum { HOUR = 3600 * 1000 };
+	static const struct { const char *before; int64_t at_ms; size_t others, goes; } cases[] = {
+		{ "g",  1, 0, TURNS_BEYOND_MAX },
+		{ "",   1, 0, 0 },
+		{ "gu", 1, 0, 0 },                                  /* it did, and does not now */
+		{ "gb", 1, 0, TURNS_BEYOND_MAX },                   /* it wants fewer of us, and says so */
+		{ "g",  24 * (int64_t)HOUR - 1, 0, TURNS_BEYOND_MAX },
+		{ "g",  24 * (int64_t)HOUR, 0, 0 },
+		{ "g",  1, 7, 3 },                                  /* eight have 267: thirty places stay free */
+		{ "g",  1, 8, 0 },                                  /* nine have 270 */
+	};
+
+	EACH(cases, c) {
+		struct scene *s = begin();
+		char name[40];
+		for (size_t i = 0; i < 20; i++) {
+			snprintf(name, sizeof name, "quick%zu.example", i);
+			for (const char *f = c->before; *f != '\0'; f++)
+				answers(s, name, *f == 'g' ? SEND_GOOD : *f == 'b' ? SEND_BUSY : SEND_UNREACHABLE, 0);
+		}
+		for (size_t i = 0; i < c->others; i++) {
+			snprintf(name, sizeof name, "other%zu", i);
+			add_spread(s, 150, name);
+		}
+		add_spread(s, 400, "alice@example.org");
+		turns_pass(s->turns, c->at_ms);
+		(void)take_all(s, c->at_ms);
+		size_t first = s->n;
+		for (size_t i = 0; i < 20; i++) {
+			snprintf(name, sizeof name, "quick%zu.example", i);
+			(void)add(s, "alice@example.org", name);
+		}
+		EXPECT_INT(take_all(s, c->at_ms), c->goes);
+		for (size_t i = 0; i < 5 && c->goes > 0; i++) {     /* one that is done makes room for the next one of them */
+			struct item *done = s->out[s->n_out - 1];
+			EXPECT(done->number > first);
+			leave(s, done);
+			EXPECT_INT(take_all(s, c->at_ms), 1);
+		}
+		end(s);
+	}
+}
+
+/* Below her half they take turns: neither waits for all of the other. */
+TEST(who_answers_and_who_is_not_known_take_turns)
+{
+	struct scene *s = begin();
+
+	answers(s, "quick.example", SEND_GOOD, 0);
+	add_many(s, 200, "alice@example.org", "quick.example");
+	add_spread(s, 200, "alice@example.org");
+	for (size_t i = 0; i < 200; i++) {
+		struct item *one = take(s, 1), *two = take(s, 1);
+		EXPECT(one != NULL && two != NULL);
+		EXPECT(str_eq(turn_destination(&one->turn), STR("quick.example")) != str_eq(turn_destination(&two->turn), STR("quick.example")));
+		leave(s, one);
+		leave(s, two);
+	}
+	end(s);
+}
+
+/* What waited before somebody else's mail was answered there goes as well. */
+TEST(the_first_answer_is_heard_by_what_waits)
+{
+	struct scene *s = begin();
+
+	add_spread(s, 400, "alice@example.org");
+	struct item *hers = add(s, "alice@example.org", "quick.example");
+	EXPECT_INT(take_all(s, 0), TURNS_OUT_MAX / 2);
+	EXPECT(!hers->is_out);
+	answers(s, "quick.example", SEND_GOOD, 0);
+	EXPECT_INT(take_all(s, 0), 1);
+	EXPECT(hers->is_out);
+	end(s);
+}
+
 /* ------------------------------------------------------------------------------------------------ priority, signatures */
 
 static struct item *add_kind(struct scene *s, const char *sender, const char *destination, int8_t priority, bool is_signed)

@@ -129,6 +129,10 @@ def test_silent_servers_hold_up_nobody_but_their_sender(w):
         expect(len(w.arrives(answers, "of another")) == 1, "once")
         expect(time.monotonic() - begin < 5, f"{time.monotonic() - begin:.1f} s")
         expect(held_up() == 150, f"no more than half of the places are hers: {len(held)}")
+        begin = time.monotonic()
+        w.send("x@answers.peer.test", subject="her next one")     # that server has answered just now
+        expect(len(w.arrives(answers, "her next one")) == 1, "once")
+        expect(time.monotonic() - begin < 5, f"{time.monotonic() - begin:.1f} s")
     finally:
         for s in silent + held:
             s.close()
