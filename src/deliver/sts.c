@@ -8,7 +8,8 @@
  * as somebody asks or there is something to remember; most have no policy and leave nothing behind.
  *
  * Its end must not be such a moment: so it is fetched again while it has time left, each day, beside the messages, which go by the one that
- * is kept, also those that come while it is being fetched: a web server that lets us wait holds up nobody's mail.
+ * is kept, also those that come while it is being fetched: a web server that lets us wait holds up nobody's mail. Where no mail goes, a
+ * look each minute finds those whose time it is (§3.3, §10.2): else the first message after a quiet month would be the one to attack.
  *
  * One look at a time for each domain, however many messages wait for it. */
 #include "deliver/sts.h"
@@ -19,7 +20,7 @@
 #include "http/fetch.h"
 #include <stdio.h>
 
-enum { KEPT_BYTES_MAX = 16 << 20, LOOK_AGAIN_S = 86400 };
+enum { KEPT_BYTES_MAX = 16 << 20, LOOK_AGAIN_S = 86400, REFRESHED_MAX = 10 /* a minute: 14,400 a day */, UNUSED_S = 90 * 86400 };
 
 struct sts_search {
 	struct sts_search *next, **link;
@@ -43,7 +44,7 @@ struct entry {                      /* a domain */
 	struct mta_sts_policy policy;
 	struct str         id, why;
 	enum tls_result    trouble;         /* of why */
-	int64_t            expires_s, failed_until_s;   /* clock_mono_ms() / 1000 */
+	int64_t            expires_s, failed_until_s, looked_s, used_s;   /* clock_mono_ms() / 1000 */
 	char               new_id[MTA_STS_ID_MAX + 1], failed_id[MTA_STS_ID_MAX + 1];   /* of the TXT record */
 };
 
@@ -112,6 +113,7 @@ static struct entry *entry_of(struct sts *s, struct str domain)
 		map_set(&s->entries, e->domain, e);
 	}
 	use_entry(e);
+	e->used_s = now_s();
 	return e;
 }
 
@@ -277,12 +279,14 @@ static void wait_for_fetch(struct entry *e)
 /* ---- the TXT record ---- */
 
 /* RFC 8461 §3.3 suggests once a day; what is kept for less than two days, when half of that is over. */
-static bool is_old(const struct entry *e)
+static int64_t look_again_s(const struct entry *e)
 {
-	int64_t most_s = e->policy.max_age_s, at_s = most_s / 2 < LOOK_AGAIN_S ? most_s / 2 : LOOK_AGAIN_S;
+	int64_t half_s = e->policy.max_age_s / 2;
 
-	return e->expires_s - now_s() <= most_s - at_s;
+	return half_s < LOOK_AGAIN_S ? half_s : LOOK_AGAIN_S;
 }
+
+static bool is_old(const struct entry *e) { return e->expires_s - now_s() <= e->policy.max_age_s - look_again_s(e); }
 
 static void answered(void *context, const struct dns_answer *a)
 {
@@ -316,6 +320,7 @@ static void look(struct entry *e)
 	struct str name = arena_printf(&a, "_mta-sts." STR_FMT, STR_ARG(e->domain));
 
 	e->is_looking = true;
+	e->looked_s = now_s();
 	e->question = resolver_ask(e->sts->resolver, name, DNS_TXT, answered, e);
 }
 
@@ -343,6 +348,25 @@ void sts_cancel(struct sts_search *x)
 	if (x->next)
 		x->next->link = x->link;
 	mem_free(x);
+}
+
+/* A look in vain is tried again a few times before the policy ends, and not each minute. */
+static bool wants_refresh(const struct entry *e)
+{
+	return !e->is_looking && !e->is_beside && holds(e) && e->policy.mode != MTA_STS_NONE && is_old(e) && now_s() < e->used_s + UNUSED_S &&
+	       now_s() >= e->looked_s + look_again_s(e) / 4;
+}
+
+void sts_refresh(struct sts *s)
+{
+	size_t n = 0;
+
+	for (struct entry *e = s->is_restoring ? NULL : s->newest; e != NULL && n < REFRESHED_MAX; e = e->older) {
+		if (!wants_refresh(e))
+			continue;
+		look(e);
+		n++;
+	}
 }
 
 /* ---- over a restart ---- */

@@ -28,6 +28,9 @@ typedef void (*sts_done)(void *context, const struct mta_sts_policy *policy, str
 /* domain: A-labels. done runs once, from the loop, never before this returns; not after sts_cancel(). */
 struct sts_search *sts_find(struct sts *s, struct str domain, sts_done done, void *context);
 void sts_cancel(struct sts_search *x);   /* NULL is fine */
+/* About once a minute: looks again at policies whose time it is, also of domains that nobody asks for (§3.3), until 90 days after they were
+ * asked for last (after a restart: after that). */
+void sts_refresh(struct sts *s);
 
 /* Over a restart: kept is told each policy that was fetched, and what it was told comes back between begin and end. Until then nobody is
  * answered: who drops packets during a restart must not turn a policy off either. */

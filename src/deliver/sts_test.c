@@ -304,6 +304,50 @@ TEST(looked_at_again_in_its_time)
 	end(&w);
 }
 
+/* Also where no mail goes: the policy that was had once does not run out, whoever keeps us from looking at one moment. */
+TEST(refreshed_where_no_mail_goes)
+{
+	enum { DAY = 86400 };
+	static const struct { int64_t after_s; const char *page; uint64_t requests; } steps[] = {
+		{ 43000, PAGE("good.test", POLICY), 1 }, { 300, PAGE("good.test", POLICY), 2 },     /* half of its time is over */
+		{ 60, PAGE("good.test", POLICY), 2 },
+		{ 43300, PAGE("good.test", "404 text/plain gone"), 3 }, { 60, PAGE("good.test", POLICY), 3 },
+		{ 11000, PAGE("good.test", POLICY), 4 },                                             /* in vain: some hours later again */
+		{ 43300, PAGE("good.test", POLICY), 5 }, { 43300, PAGE("good.test", POLICY), 6 },
+		{ 43300, PAGE("good.test", "200 text/plain version: STSv1\\nmode: none\\nmax_age: 86400\\n"), 7 },
+		{ 43300, PAGE("good.test", POLICY), 7 },                                             /* nothing to keep up */
+	};
+	struct world w = begin();
+	struct found f = find(&w, "good.test");
+
+	EACH(steps, s) {
+		script_do(&w.web, s->page);
+		clock_mono_advance(s->after_s * 1000);
+		sts_refresh(w.sts);
+		wait_for_requests(&w, s->requests);
+		for (int i = 0; i < 5; i++)
+			loop_once(w.loop, 10);
+	}
+	arena_free(&f.arena);
+	script_do(&w.web, PAGE("good.test", POLICY));
+	clock_mono_advance(DAY * 1000);
+	f = find(&w, "good.test");
+	EXPECT(f.has_policy);
+	script_do(&w.ns.script, "fail _mta-sts.good.test servfail");
+	for (int i = 0; i < 8; i++) {                                                            /* nobody says that it is gone */
+		clock_mono_advance(DAY / 10 * 1000);
+		sts_refresh(w.sts);
+		for (int j = 0; j < 5; j++)
+			loop_once(w.loop, 10);
+	}
+	arena_free(&f.arena);
+	f = find(&w, "good.test");
+	EXPECT(f.has_policy);
+	EXPECT_INT(requests(&w), 8);
+	arena_free(&f.arena);
+	end(&w);
+}
+
 /* The web server takes the connection and says nothing: whoever sends meanwhile goes by the policy that is kept, too, and none of them waits
  * for it. What is known after the look in vain is told as ever. */
 TEST(a_look_that_hangs_holds_up_nobody)

@@ -25,7 +25,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { OWN_MAX = 64, LAST_CALL_MS = 3000, TRIM_MS = 60000, KEYS_MS = 10000 };
+enum { OWN_MAX = 64, LAST_CALL_MS = 3000, MINUTE_MS = 60000, KEYS_MS = 10000 };
 
 struct net {
 	const struct role_start *start;
@@ -42,7 +42,7 @@ struct net {
 	struct peer       own[OWN_MAX];   /* addresses of this server */
 	size_t            own_count;
 	struct loop_timer last_call;   /* STOP: then the rest is cut off */
-	struct loop_timer trim;
+	struct loop_timer minute;
 	struct loop_timer look;        /* runs while queue is lost */
 	struct lost       queue_lost;
 	bool              stops, is_over;
@@ -226,13 +226,13 @@ static void on_connect(void *context, UNUSED struct channel *ch, struct message 
 
 /* ---- the end ---- */
 
-/* A thousand names at once leave the resolver's heaps several times as large as what is kept. */
-static void on_trim(void *context)
+static void on_minute(void *context)
 {
 	struct net *n = context;
 
-	mem_trim();
-	loop_timer_in(n->loop, &n->trim, TRIM_MS);
+	mem_trim();  /* a thousand names at once leave the resolver's heaps several times as large as what is kept */
+	sts_refresh(n->sts);
+	loop_timer_in(n->loop, &n->minute, MINUTE_MS);
 }
 
 static void on_last_call(void *context) { ((struct net *)context)->is_over = true; }
@@ -364,13 +364,13 @@ int role_net(const struct role_start *start)
 
 	n.last_call = (struct loop_timer){ .due = on_last_call, .context = &n };
 	n.look = (struct loop_timer){ .due = on_look, .context = &n };
-	n.trim = (struct loop_timer){ .due = on_trim, .context = &n };
+	n.minute = (struct loop_timer){ .due = on_minute, .context = &n };
 	if (open_all(&n) != ERR_OK) {
 		loop_free(n.loop);
 		return code;
 	}
 	if (!start->sandbox || door_close(ROLE_NET, start->dir, 0, NULL) == ERR_OK) {
-		loop_timer_in(n.loop, &n.trim, TRIM_MS);
+		loop_timer_in(n.loop, &n.minute, MINUTE_MS);
 		serve(&n);
 		code = 0;
 	}
@@ -380,7 +380,7 @@ int role_net(const struct role_start *start)
 	free_channel(&n, n.keys);
 	free_channel(&n, n.master);
 	loop_timer_stop(n.loop, &n.last_call);
-	loop_timer_stop(n.loop, &n.trim);
+	loop_timer_stop(n.loop, &n.minute);
 	loop_timer_stop(n.loop, &n.look);
 	outbound_free(n.outbound);
 	net_policy_close(&n.policy);
