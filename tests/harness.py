@@ -4,6 +4,7 @@ A test module is tests/system/test_*.py with functions test_*(server) or test_*(
 the tests of one module. A test passes when it returns; expect() and plain assert say what was expected and what came."""
 import base64
 import contextlib
+import fcntl
 import glob
 import importlib.util
 import json
@@ -45,11 +46,56 @@ def wait_for(check, seconds, what):
         time.sleep(0.05)
 
 
+CLAIMS = []     # the file in which every process locks a byte for each block of ports it has chosen; a lock ends with its process
+CLAIMED = set()
+
+
+def claim(offset):
+    """True: nobody has chosen this block, who perhaps does not listen yet."""
+    if not CLAIMS:
+        CLAIMS.append(open(os.path.join("/tmp", f"facteur-test-ports.{os.getuid()}"), "a+b"))
+    if offset in CLAIMED:
+        return False
+    try:
+        fcntl.lockf(CLAIMS[0], fcntl.LOCK_EX | fcntl.LOCK_NB, 1, offset)
+    except OSError:
+        return False
+    CLAIMED.add(offset)
+    return True
+
+
+def give_back(offset):
+    if offset in CLAIMED:
+        CLAIMED.remove(offset)
+        fcntl.lockf(CLAIMS[0], fcntl.LOCK_UN, 1, offset)
+
+
+def listeners(ports):
+    """[(port, pid, program)] of who listens on these ports of IPv4, as far as this user may look."""
+    sockets, found = {}, []
+    with open("/proc/net/tcp") as f:
+        for line in list(f)[1:]:
+            fields = line.split()
+            port = int(fields[1].split(":")[1], 16)
+            if fields[3] == "0A" and port in ports:
+                sockets[f"socket:[{fields[9]}]"] = port
+    for fd in glob.glob("/proc/[0-9]*/fd/*"):
+        with contextlib.suppress(OSError):
+            port = sockets.get(os.readlink(fd))
+            if port:
+                pid = int(fd.split("/")[2])
+                with open(f"/proc/{pid}/comm") as f:
+                    found.append((port, pid, f.read().strip()))
+    return sorted(set(found))
+
+
 def free_offset():
     """Of a block of ports nobody has; what runs beside us (LANES) looks for its own elsewhere."""
     lane, width = int(os.environ.get("FACTEUR_TEST_LANE", "0")), 7200
     for _ in range(200):
         offset = random.randrange(10000 + lane * width, 16200 + lane * width, 7)  # below the ports clients get by chance (32768 and up)
+        if not claim(offset):
+            continue
         busy = False
         for port in PORTS:
             with contextlib.closing(socket.socket()) as s:
@@ -61,6 +107,7 @@ def free_offset():
                     break
         if not busy:
             return offset
+        give_back(offset)
     raise RuntimeError("no free block of ports")
 
 
@@ -168,6 +215,11 @@ class Server:
             except OSError:
                 pass
         return found
+
+    def strangers(self):
+        """[(port, pid, program)] of who listens on a port of this server's, and is none of its processes."""
+        own = self.pids() if self.process and self.process.poll() is None else {}
+        return [found for found in listeners({self.port(p) for p in PORTS}) if found[1] not in own]
 
     def pids_of(self, role):
         return [p for p, r in self.pids().items() if r == role]

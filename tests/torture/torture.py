@@ -33,7 +33,7 @@ import powercut  # noqa: E402
 from clients import GUESTS, LOST, RIGHTS, SHARED, Device, Imap, Listener, Reader, Sender, Watcher, code, look, named, read_bodies  # noqa: E402
 from elsewhere import WRITER, Elsewhere, Writer  # noqa: E402
 from faults import ACCOUNTS, Hurt, in_words, plan  # noqa: E402
-from harness import PASSWORDS, ROOT, Server, free_offset  # noqa: E402
+from harness import PASSWORDS, ROOT, Server, free_offset, give_back  # noqa: E402
 from model import Model, Wrong, between, text_of  # noqa: E402
 from rights import Owner, Rights  # noqa: E402
 
@@ -60,7 +60,7 @@ class Folder(Server):
         self.rules, self.clock = os.path.join(work, "rules"), os.path.join(work, "clock")
         self.env = dict(os.environ, LANG="C.UTF-8", FACTEUR_DISK_FAULT=self.rules, FACTEUR_CLOCK=self.clock, ASAN_OPTIONS="detect_leaks=0")
         self.env.pop("LANGUAGE", None)
-        self.offset = free_offset()
+        self.offset = None
         self.log_path = os.path.join(work, "server.log")
         self.passwords = {f"{a}@example.test": PASSWORDS.get(a, "password of " + a) for a in ACCOUNTS + (WRITER,)}
         self.numbers = {}
@@ -94,14 +94,18 @@ class Folder(Server):
 
     def begin(self):
         """Starts on free ports; another program may take one in between, once."""
-        self.offset = free_offset()
+        self.change_ports()
         try:
             self.start()
         except AssertionError:
             if "in use" not in self.log()[-3000:]:
                 raise
-            self.offset = free_offset()
+            self.change_ports()
             self.start()
+
+    def change_ports(self):
+        give_back(self.offset)
+        self.offset = free_offset()
 
     def folder_of(self, account):
         if account not in self.numbers:
@@ -466,6 +470,7 @@ class Campaign:
         return not wrong
 
     def keep(self, number, this, wrong):
+        wrong = wrong + [f"port {port} is not ours: {program} has it, pid {pid}" for port, pid, program in self.server.strangers()]
         if self.server.process and self.server.process.poll() is None:
             self.server.kill_all()
         self.server.env.pop("FACTEUR_DISK_TRACE", None)
