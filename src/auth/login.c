@@ -174,7 +174,7 @@ enum login_want login_verify(struct login *l, struct str name, struct str passwo
 
 enum login_want login_printer(struct login *l)
 {
-	const struct printer_request r = { l->facts.session, l->facts.peer };
+	const struct printer_request r = { .session = l->facts.session };
 
 	buf_reset(&l->request);
 	put_printer_request(&l->request, &r);

@@ -125,6 +125,6 @@ void login_put_mechanisms(const struct login *l, struct buf *b, const char *pref
 /* Begins a SASL exchange; initial p == NULL: none was sent. While in_sasl is true, each line goes to login_sasl_line(). */
 enum login_want login_sasl(struct login *l, enum sasl_mechanism m, struct str initial, struct buf *out);
 enum login_want login_sasl_line(struct login *l, struct str line, struct buf *out);
-/* Asks for the grant of the printer at facts.peer (no password; keys looks it up itself). */
+/* Asks for the grant of the printer at the other end (no password): the gate sends its socket along, keys looks the address up. */
 enum login_want login_printer(struct login *l);
 #endif

@@ -130,7 +130,7 @@ static void login_play_ask(struct login_play *p, struct str question, struct str
 			login_play_fail(p, "keys is asked", buf_str(&p->l->request));
 	} else if (str_eq(question, STR("PRINTER"))) {
 		EXPECT_INT(p->l->request_type, REQUEST_PRINTER);
-		EXPECT(get_printer_request(&s, &printer) && str_eq(printer.peer, p->facts.peer));
+		EXPECT(get_printer_request(&s, &printer) && printer.session == p->facts.session);
 	} else {
 		EXPECT_INT(p->l->request_type, REQUEST_VERIFY);
 		str_cut(question, ' ', &name, &password);

@@ -179,13 +179,10 @@ bool get_bearer_request(struct scan *s, struct bearer_request *r)
 void put_printer_request(struct buf *b, const struct printer_request *r)
 {
 	put_u64(b, r->session);
-	put_str(b, r->peer);
 }
 
 bool get_printer_request(struct scan *s, struct printer_request *r)
 {
-	*r = (struct printer_request){ 0 };
-	r->session = get_u64(s);
-	r->peer = get_str(s, PEER_MAX);
-	return get_end(s) && r->peer.n > 0;
+	*r = (struct printer_request){ .session = get_u64(s) };
+	return get_end(s);
 }

@@ -109,12 +109,12 @@ struct bearer_request {
 void put_bearer_request(struct buf *b, const struct bearer_request *r);
 bool get_bearer_request(struct scan *s, struct bearer_request *r);
 
-/* PRINTER: the grant for a device that cannot log in; answered by a struct verify_reply. keys looks the address up itself: the gate
- * says which address it sees, never whose printer it is. VERIFY_WRONG: it is not on the list; VERIFY_SUSPENDED, VERIFY_NOT_ALLOWED:
- * its account is suspended, or may not submit. */
+/* PRINTER: the grant for a device that cannot log in; answered by a struct verify_reply. With it comes the socket of its connection, of
+ * which keys reads the address itself: a gate that was taken over cannot make one (ipc/sandbox.h), and has none of an address that has not
+ * called. VERIFY_WRONG: it is not on the list; VERIFY_SUSPENDED, VERIFY_NOT_ALLOWED: its account is suspended, or may not submit. */
 struct printer_request {
 	uint64_t   session;
-	struct str peer;
+	struct str peer;             /* not sent: as keys found it */
 };
 void put_printer_request(struct buf *b, const struct printer_request *r);
 bool get_printer_request(struct scan *s, struct printer_request *r);

@@ -74,6 +74,17 @@ static bool same_bits(const uint8_t *a, const uint8_t *b, unsigned bits)
 	return bits % 8 == 0 || ((a[bits / 8] ^ b[bits / 8]) >> (8 - bits % 8)) == 0;
 }
 
+bool peer_of_socket(struct peer *p, int fd)
+{
+	struct sockaddr_storage a;
+	socklen_t n = sizeof(a);
+
+	if (getpeername(fd, (struct sockaddr *)&a, &n) < 0 || (a.ss_family != AF_INET && a.ss_family != AF_INET6))
+		return false;
+	peer_from_sockaddr(p, (const struct sockaddr *)&a);
+	return true;
+}
+
 bool peer_is_in(const struct peer *p, struct str network)
 {
 	char text[PEER_TEXT_MAX];

@@ -20,6 +20,8 @@ bool peer_parse(struct str in, struct peer *out);
 bool peer_is_v4(const struct peer *p);
 bool peer_is_loopback(const struct peer *p);
 void peer_from_sockaddr(struct peer *p, const struct sockaddr *a);   /* sets address and port */
+/* Who is at the other end; address and port. False: it is no connected socket of the internet (any more). */
+bool peer_of_socket(struct peer *p, int fd);
 /* "192.0.2.7", "192.0.2.0/24", "2001:db8::/32": true when the peer is in it; false also when the text is no network. */
 bool peer_is_in(const struct peer *p, struct str network);
 

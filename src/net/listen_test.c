@@ -60,6 +60,15 @@ TEST(accepts)
 	struct listener *ls = listener_new(l, fd, on_accept, &seen);
 	int c = socket(AF_INET, SOCK_STREAM, 0);
 	EXPECT_INT(connect(c, (struct sockaddr *)(void *)&a, n), 0);
+	struct peer other, none;
+	int pair[2];
+	EXPECT(peer_of_socket(&other, c) && peer_is_loopback(&other) && other.port == ntohs(a.sin_port));
+	EXPECT(!peer_of_socket(&none, fd));                 /* listens, and is connected with nobody */
+	EXPECT_INT(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+	EXPECT(!peer_of_socket(&none, pair[0]));            /* of no network */
+	EXPECT(!peer_of_socket(&none, -1));
+	close(pair[0]);
+	close(pair[1]);
 	loop_once(l, 1000);
 	EXPECT_INT(seen.count, 1);
 	EXPECT(peer_is_loopback(&seen.last));

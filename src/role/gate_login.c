@@ -153,12 +153,13 @@ static void keys_answered(void *context, struct message *answer)
 static void ask_keys(struct client *c)
 {
 	struct talk *t = c->talk;
+	bool shows_socket = t->login->request_type == REQUEST_PRINTER;  /* keys reads the address off it */
 
 	t->waits = true;
 	t->ask = MEM_NEW(struct ask);
 	t->ask->client = c;
-	channel_ask(c->gate->keys, t->login->request_type, buf_str(&t->login->request), NULL, 0, ASK_TIMEOUT_MS,
-	            keys_answered, t->ask);
+	channel_ask(c->gate->keys, t->login->request_type, buf_str(&t->login->request), shows_socket ? &c->stream.fd : NULL,
+	            shows_socket ? 1 : 0, ASK_TIMEOUT_MS, keys_answered, t->ask);
 }
 
 void login_is_refused(struct client *c, enum err why, enum text sentence)

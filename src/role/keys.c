@@ -17,6 +17,7 @@
 #include "crypto/digest.h"
 #include "directory/lookup.h"
 #include "mailauth/dkim_worker.h"
+#include "net/listen.h"
 #include "role/door.h"
 #include "role/lost.h"
 #include "role/role.h"
@@ -25,11 +26,11 @@
 #include <stdio.h>
 #include <unistd.h>
 
-enum { PEERS_MAX = 32, TICK_MS = 1000, RELOAD_EVERY_MS = 5000, CERTIFICATES_TIMEOUT_MS = 30000 };
+enum { NEIGHBOURS_MAX = 32, TICK_MS = 1000, RELOAD_EVERY_MS = 5000, CERTIFICATES_TIMEOUT_MS = 30000 };
 
 struct keys;
 
-struct peer {
+struct neighbour {   /* another role */
 	struct keys    *keys;
 	struct channel *ch;
 	enum role       role;
@@ -42,8 +43,8 @@ struct keys {
 	const struct role_start *start;
 	struct watch     *watch;
 	struct channel   *master;
-	struct peer       peers[PEERS_MAX];
-	size_t            peer_count;
+	struct neighbour       neighbours[NEIGHBOURS_MAX];
+	size_t            neighbour_count;
 	struct disk_dir  *dir, *tls_dir;
 	struct secrets   *secrets;
 	struct verifier  *verifier;
@@ -56,12 +57,12 @@ struct keys {
 
 /* A request that is answered later. */
 struct later {
-	struct peer *peer;
+	struct neighbour *neighbour;
 	uint64_t     generation;
 	uint32_t     call;
 };
 
-static struct later *later_new(struct peer *p, uint32_t call)
+static struct later *later_new(struct neighbour *p, uint32_t call)
 {
 	struct later *l = MEM_NEW(struct later);
 
@@ -71,8 +72,8 @@ static struct later *later_new(struct peer *p, uint32_t call)
 
 static void later_reply(struct later *l, enum err status, struct str body)
 {
-	if (l->peer->generation == l->generation)
-		channel_reply(l->peer->ch, l->call, status, body, NULL, 0);
+	if (l->neighbour->generation == l->generation)
+		channel_reply(l->neighbour->ch, l->call, status, body, NULL, 0);
 	mem_free(l);
 }
 
@@ -126,9 +127,9 @@ static size_t issuers(void *context, struct arena *a, struct issuer **out)
 
 static struct channel *channel_to(struct keys *k, enum role role)
 {
-	for (size_t i = 0; i < k->peer_count; i++)
-		if (k->peers[i].role == role && channel_is_open(k->peers[i].ch))
-			return k->peers[i].ch;
+	for (size_t i = 0; i < k->neighbour_count; i++)
+		if (k->neighbours[i].role == role && channel_is_open(k->neighbours[i].ch))
+			return k->neighbours[i].ch;
 	return NULL;
 }
 
@@ -152,7 +153,7 @@ static void verify_answer(void *context, const struct verify_reply *r)
 }
 
 /* Restarted, and control has not yet sent its directory: nobody is known here. Who comes then shall come back, not hear that his password is wrong. */
-static bool knows_accounts(const struct peer *p, struct channel *ch, const struct message *m)
+static bool knows_accounts(const struct neighbour *p, struct channel *ch, const struct message *m)
 {
 	if (p->keys->lookup != NULL)
 		return true;
@@ -163,7 +164,7 @@ static bool knows_accounts(const struct peer *p, struct channel *ch, const struc
 
 static void on_verify(void *context, struct channel *ch, struct message *m)
 {
-	struct peer *p = context;
+	struct neighbour *p = context;
 	struct scan s = scan_of(m->body);
 	struct verify_request r;
 
@@ -177,7 +178,7 @@ static void on_verify(void *context, struct channel *ch, struct message *m)
 
 static void on_scram_first(void *context, struct channel *ch, struct message *m)
 {
-	struct peer *p = context;
+	struct neighbour *p = context;
 	CLEANUP(arena_free) struct arena a = { 0 };
 	CLEANUP(buf_free) struct buf b = BUF(MESSAGE_BODY_MAX);
 	struct scan s = scan_of(m->body);
@@ -205,7 +206,7 @@ static void reply_verified(struct channel *ch, uint32_t call, const struct verif
 
 static void on_scram_final(void *context, struct channel *ch, struct message *m)
 {
-	struct peer *p = context;
+	struct neighbour *p = context;
 	CLEANUP(arena_free) struct arena a = { 0 };
 	struct scan s = scan_of(m->body);
 	struct scram_final_request r;
@@ -223,24 +224,27 @@ static void on_scram_final(void *context, struct channel *ch, struct message *m)
 
 static void on_printer(void *context, struct channel *ch, struct message *m)
 {
-	struct peer *p = context;
+	struct neighbour *p = context;
 	struct scan s = scan_of(m->body);
 	struct printer_request r;
 	struct verify_reply out;
+	struct peer peer;
+	char room[PEER_TEXT_MAX];
 
 	if (!knows_accounts(p, ch, m))
 		return;
-	if (!get_printer_request(&s, &r)) {
+	if (!get_printer_request(&s, &r) || m->fd_count != 1 || !peer_of_socket(&peer, m->fds[0])) {
 		channel_reply(ch, m->call, ERR_INVALID, STR(""), NULL, 0);
 		return;
 	}
+	r.peer = peer_text(&peer, room);
 	verifier_printer(p->keys->verifier, &r, &out);
 	reply_verified(ch, m->call, &out);
 }
 
 static void on_certificate_login(void *context, struct channel *ch, struct message *m)
 {
-	struct peer *p = context;
+	struct neighbour *p = context;
 	CLEANUP(arena_free) struct arena a = { 0 };
 	struct scan s = scan_of(m->body);
 	struct certificate_login_request r;
@@ -258,7 +262,7 @@ static void on_certificate_login(void *context, struct channel *ch, struct messa
 
 static void on_bearer(void *context, struct channel *ch, struct message *m)
 {
-	struct peer *p = context;
+	struct neighbour *p = context;
 	CLEANUP(arena_free) struct arena a = { 0 };
 	struct scan s = scan_of(m->body);
 	struct bearer_request r;
@@ -278,7 +282,7 @@ static void on_bearer(void *context, struct channel *ch, struct message *m)
 
 static void on_tls_sign(void *context, struct channel *ch, struct message *m)
 {
-	struct peer *p = context;
+	struct neighbour *p = context;
 	CLEANUP(buf_free) struct buf signature = BUF(TLS_SIGNATURE_MAX), b = BUF(TLS_SIGNATURE_MAX + 16);
 	struct scan s = scan_of(m->body);
 	struct tls_sign r;
@@ -291,13 +295,13 @@ static void on_tls_sign(void *context, struct channel *ch, struct message *m)
 
 static void certificates_used(void *context, struct message *answer)
 {
-	struct peer *p = context;
+	struct neighbour *p = context;
 
 	if (answer->status != ERR_OK && answer->status != ERR_UNAVAILABLE)
 		log_error("certificates refused by=%s index=%u error=%s", role_name(p->role), p->index, err_name(answer->status));
 }
 
-static void send_certificates(struct keys *k, struct peer *only)
+static void send_certificates(struct keys *k, struct neighbour *only)
 {
 	CLEANUP(buf_free) struct buf b = BUF(TLS_CERTIFICATES_BYTES_MAX);
 	CLEANUP(fd_close) int fd = -1;
@@ -311,8 +315,8 @@ static void send_certificates(struct keys *k, struct peer *only)
 	}
 	if (fd >= 0)
 		body = STR("");
-	for (size_t i = 0; i < k->peer_count; i++) {
-		struct peer *p = &k->peers[i];
+	for (size_t i = 0; i < k->neighbour_count; i++) {
+		struct neighbour *p = &k->neighbours[i];
 
 		if ((only == NULL || only == p) && (p->role == ROLE_GATE || p->role == ROLE_MX) && channel_is_open(p->ch))
 			channel_ask(p->ch, REQUEST_CERTIFICATES, body, &fd, fd >= 0 ? 1 : 0, CERTIFICATES_TIMEOUT_MS, certificates_used, p);
@@ -333,7 +337,7 @@ static void dkim_sign_answer(void *context, enum err status, struct str prefix) 
 
 static void on_dkim_sign(void *context, struct channel *ch, struct message *m)
 {
-	struct peer *p = context;
+	struct neighbour *p = context;
 	struct scan s = scan_of(m->body);
 	struct dkim_request r;
 
@@ -348,23 +352,23 @@ static void on_dkim_sign(void *context, struct channel *ch, struct message *m)
 /* Before whoever changed the keys is answered: what he sends next is signed. */
 static void tell_queue(const struct keys *k)
 {
-	for (size_t i = 0; i < k->peer_count; i++)
-		if (k->peers[i].role == ROLE_QUEUE)
-			channel_notify(k->peers[i].ch, NOTICE_DKIM_KEYS, STR(""), NULL, 0);
+	for (size_t i = 0; i < k->neighbour_count; i++)
+		if (k->neighbours[i].role == ROLE_QUEUE)
+			channel_notify(k->neighbours[i].ch, NOTICE_DKIM_KEYS, STR(""), NULL, 0);
 }
 
 static void dkim_command_answer(void *context, enum err status, const struct dkim_keys *list)
 {
 	CLEANUP(buf_free) struct buf b = BUF(MESSAGE_BODY_MAX);
 
-	tell_queue(((struct later *)context)->peer->keys);
+	tell_queue(((struct later *)context)->neighbour->keys);
 	put_dkim_keys(&b, list);
 	later_reply(context, status, buf_str(&b));
 }
 
 static void on_dkim_command(void *context, struct channel *ch, struct message *m)
 {
-	struct peer *p = context;
+	struct neighbour *p = context;
 	struct scan s = scan_of(m->body);
 	struct dkim_command c;
 
@@ -378,7 +382,7 @@ static void on_dkim_command(void *context, struct channel *ch, struct message *m
 
 static void on_route_password(void *context, struct channel *ch, struct message *m)
 {
-	struct peer *p = context;
+	struct neighbour *p = context;
 	struct arena a = { 0 };
 	struct scan s = scan_of(m->body);
 	struct str name, password = STR("");
@@ -391,7 +395,7 @@ static void on_route_password(void *context, struct channel *ch, struct message 
 
 static void on_route_command(void *context, struct channel *ch, struct message *m)
 {
-	struct peer *p = context;
+	struct neighbour *p = context;
 	CLEANUP(buf_free) struct buf b = BUF(16);
 	struct scan s = scan_of(m->body);
 	struct route_password_command c;
@@ -416,7 +420,7 @@ static void command_answer(void *context, enum err status, const struct secret_r
 
 static void on_secret_command(void *context, struct channel *ch, struct message *m)
 {
-	struct peer *p = context;
+	struct neighbour *p = context;
 	struct scan s = scan_of(m->body);
 	struct secret_command c;
 
@@ -428,7 +432,7 @@ static void on_secret_command(void *context, struct channel *ch, struct message 
 
 static void on_certificate_list(void *context, struct channel *ch, struct message *m)
 {
-	struct peer *p = context;
+	struct neighbour *p = context;
 	CLEANUP(buf_free) struct buf b = BUF(MESSAGE_BODY_MAX);
 	enum err e = certificates_serve(p->keys->keyring, m->body, &b);
 
@@ -437,7 +441,7 @@ static void on_certificate_list(void *context, struct channel *ch, struct messag
 
 static void on_directory(void *context, struct channel *ch, struct message *m)
 {
-	struct peer *p = context;
+	struct neighbour *p = context;
 	struct lookup *fresh = NULL;
 	enum err e = m->fd_count == 1 ? lookup_open(m->fds[0], &fresh) : ERR_INVALID;
 
@@ -509,11 +513,11 @@ static const struct channel_handler *handlers_of(enum role role)
 	}
 }
 
-static struct peer *find_peer(struct keys *k, enum role role, uint32_t index)
+static struct neighbour *find_neighbour(struct keys *k, enum role role, uint32_t index)
 {
-	for (size_t i = 0; i < k->peer_count; i++)
-		if (k->peers[i].role == role && k->peers[i].index == index)
-			return &k->peers[i];
+	for (size_t i = 0; i < k->neighbour_count; i++)
+		if (k->neighbours[i].role == role && k->neighbours[i].index == index)
+			return &k->neighbours[i];
 	return NULL;
 }
 
@@ -521,21 +525,21 @@ static void on_connect(void *context, UNUSED struct channel *ch, struct message 
 {
 	struct keys *k = context;
 	const struct channel_handler *handlers;
-	struct peer *p;
+	struct neighbour *p;
 	enum role role;
 	uint32_t index;
 
 	if (!get_connect(m, &role, &index))
 		return;
 	handlers = handlers_of(role);
-	p = find_peer(k, role, index);
-	if (handlers == NULL || (p == NULL && k->peer_count == PEERS_MAX)) {
+	p = find_neighbour(k, role, index);
+	if (handlers == NULL || (p == NULL && k->neighbour_count == NEIGHBOURS_MAX)) {
 		log_error("unexpected peer role=%s index=%u", role_name(role), index);
 		return;
 	}
 	if (p == NULL) {
-		p = &k->peers[k->peer_count++];
-		*p = (struct peer){ .keys = k, .role = role, .index = index };
+		p = &k->neighbours[k->neighbour_count++];
+		*p = (struct neighbour){ .keys = k, .role = role, .index = index };
 		p->ch = channel_new(m->fds[0], ROLE_KEYS, role, handlers, p, NULL);
 	} else {
 		channel_replace(p->ch, m->fds[0]);
@@ -563,10 +567,10 @@ static void tick(struct keys *k)
 		return;
 	k->ticked_ms = now;
 	verifier_tick(k->verifier);
-	for (size_t i = 0; i < k->peer_count; i++)
-		channel_expire(k->peers[i].ch, now);
-	for (size_t i = 0; i < k->peer_count; i++)
-		(void)lost_look(&k->peers[i].lost, k->peers[i].ch, k->peers[i].role, k->peers[i].index, k->master, now);
+	for (size_t i = 0; i < k->neighbour_count; i++)
+		channel_expire(k->neighbours[i].ch, now);
+	for (size_t i = 0; i < k->neighbour_count; i++)
+		(void)lost_look(&k->neighbours[i].lost, k->neighbours[i].ch, k->neighbours[i].role, k->neighbours[i].index, k->master, now);
 	if (now - k->reloaded_ms >= RELOAD_EVERY_MS) {
 		k->reloaded_ms = now;
 		reload(k);
@@ -625,9 +629,9 @@ int role_keys(const struct role_start *start)
 	}
 	verifier_free(k.verifier);
 	dkim_worker_free(k.dkim);
-	for (size_t i = 0; i < k.peer_count; i++) {
-		watch_forget(k.watch, k.peers[i].ch);
-		channel_free(k.peers[i].ch);
+	for (size_t i = 0; i < k.neighbour_count; i++) {
+		watch_forget(k.watch, k.neighbours[i].ch);
+		channel_free(k.neighbours[i].ch);
 	}
 	if (k.master != NULL) {
 		watch_forget(k.watch, k.master);
