@@ -508,6 +508,7 @@ enum lookup_kind lookup_resolve(const struct lookup *l, struct str address, stru
 	}
 	if (resolve_routed(l, address, x.domain, a, out))
 		return out->kind;
-	fill_targets(l, &domain, a, out);  /* catch-all, or unknown */
+	out->is_catch_all = true;
+	fill_targets(l, &domain, a, out);  /* or unknown */
 	return out->kind;
 }

@@ -85,6 +85,7 @@ struct lookup_result {
 	struct lookup_target *targets;   /* in the arena; aliases are expanded, groups stand as one target; each once */
 	size_t                n;
 	struct str            detail;    /* "shop" of bob+shop@, unquoted; in the arena or the address; empty if none */
+	bool                  is_catch_all;  /* nobody has this name: it goes where the domain's unknown names go */
 };
 /* Who gets mail for local@domain (no angle brackets; the local part may be quoted). */
 enum lookup_kind lookup_resolve(const struct lookup *l, struct str address, struct arena *a, struct lookup_result *out);

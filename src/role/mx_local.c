@@ -93,7 +93,8 @@ bool mx_caller_may_send(const struct mx *m, const struct mx_caller *c, struct st
 
 	if (c->is_administrator)
 		return true;
-	/* an address or alias that leads to this account and nowhere else: a member may not speak for the group */
-	return sender.n > 0 && lookup_resolve(m->lookup, sender, a, &r) == LOOKUP_FOUND && r.n == 1 &&
+	/* an address or alias that leads to this account and nowhere else: a member may not speak for the group, nor who gets the mail for
+	 * unknown names for all of these (as after a login: submit/sender.h) */
+	return sender.n > 0 && lookup_resolve(m->lookup, sender, a, &r) == LOOKUP_FOUND && r.n == 1 && !r.is_catch_all &&
 		   r.targets[0].account == c->account;
 }

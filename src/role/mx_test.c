@@ -198,6 +198,8 @@ static void send_directory(struct world *w)
 	EXPECT_OK(domain_add(d, STR("example.test")));
 	add_account(d, "alice@example.test", false);
 	add_account(d, "full@example.test", true);
+	EXPECT_OK(domain_add(d, STR("other.test")));
+	EXPECT_OK(domain_catch_all(d, STR("other.test"), STR("alice@example.test")));
 	EXPECT_OK(setting_store(d, SCOPE_SERVER, STR(""), SETTING_message_size_max, STR("2MB")));
 	EXPECT_OK(setting_store(d, SCOPE_SERVER, STR(""), SETTING_local_users, STR("1=nobody@example.test 4321=alice@example.test")));
 	EXPECT_OK(lookup_build(d, directory_version(d), &bytes));
@@ -649,6 +651,7 @@ TEST(other_users_of_this_machine)
 	static const struct { const char *says, *want; } dialogue[] = {
 		{ "EHLO localhost\r\n", "250 XCALLER alice@example.test" },
 		{ "MAIL FROM:<full@example.test>\r\n", "553 5.7.1 user 4321 may send as alice@example.test only" },
+		{ "MAIL FROM:<unused@other.test>\r\n", "553 5.7.1" },   /* a catch-all receives; it is nobody's name */
 		{ "MAIL FROM:<Alice+cron@example.test>\r\n", "250 2.1.0" },
 		{ "RCPT TO:<friend@elsewhere.test>\r\n", "250 2.1.5" },
 		{ "DATA\r\n", "354 " },
