@@ -38,6 +38,7 @@ static void on_cell_synced(void *context, UNUSED struct channel *ch, UNUSED stru
 {
 	struct asker *a = context;
 
+	a->is_synced = true;
 	sync_closed(a->queue->sync, a->account);
 }
 
@@ -80,9 +81,12 @@ static void lose_cell(struct asker *a)
 {
 	struct queue *q = a->queue;
 	uint64_t account = a->account;
+	bool is_synced = a->is_synced;
 
 	map_set_u64(&q->cells, account, NULL);
 	asker_free(a);
+	if (!is_synced)
+		sync_lost(q->sync, account);
 	dispatch_asleep(q->dispatch, account);
 }
 

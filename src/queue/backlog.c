@@ -161,17 +161,47 @@ void backlog_give_back(struct due *d)
 	add_front(&d->target->waiting, d);
 }
 
-void backlog_settle(struct backlog *b, struct due *d)
+static void free_due(struct backlog *b, struct due *d)
 {
-	struct queued *q = d->message;
-
-	assert(q->left > 0 && b->dues > 0);
+	assert(b->dues > 0);
 	if (d->target != NULL) {
 		d->target->dues--;
 		d->target->duplicates -= d->may_be_duplicate;
 	}
 	b->dues--;
+	mem_free(d);
+}
+
+static void one_less(struct backlog *b, struct queued *q)
+{
+	assert(q->left > 0);
 	if (--q->left == 0)
 		drop_message(b, q);
-	mem_free(d);
+}
+
+void backlog_settle(struct backlog *b, struct due *d)
+{
+	struct queued *q = d->message;
+
+	free_due(b, d);
+	one_less(b, q);
+}
+
+void backlog_delivered(struct backlog *b, struct due *d)
+{
+	d->message->moving++;
+	free_due(b, d);
+}
+
+void backlog_durable(struct backlog *b, struct queued *q)
+{
+	q->moving--;
+	one_less(b, q);
+}
+
+struct due *backlog_again(struct backlog *b, struct queued *q, uint64_t account, uint16_t recipient)
+{
+	q->moving--;
+	q->left--;
+	return backlog_due(b, q, account, recipient, true);
 }

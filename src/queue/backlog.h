@@ -6,7 +6,7 @@
  *   struct target   an account: what waits for it, in order
  *
  * A due is in exactly one place: waiting at its target, or taken by the caller (sent, or on its way to queue.db) until
- * it is given back, or settled for good. A due costs 48 bytes, so what the ring can hold fits; bodies are read when
+ * it is given back, or settled for good; or it is delivered and not durable yet: then its message stays, and knows how many. A due costs 48 bytes, so what the ring can hold fits; bodies are read when
  * they are sent. */
 #ifndef FACTEUR_QUEUE_BACKLOG_H
 #define FACTEUR_QUEUE_BACKLOG_H
@@ -18,7 +18,7 @@ struct queued {
 	struct log_place place;         /* in the log; length 0: in queue.db */
 	int64_t          since_ms;      /* when it came to the backlog */
 	uint32_t         left;          /* recipients that are not settled */
-	uint32_t         moving;        /* of them: on their way to queue.db */
+	uint32_t         moving;        /* of them: on their way to queue.db, or delivered and not durable */
 	struct queued   *before, *after;
 };
 
@@ -28,7 +28,7 @@ struct due {
 	struct due    *next;
 	struct parcel *parcel;          /* parcels.c; NULL: an account's, or nobody there knows it any more */
 	uint16_t       recipient;       /* index in the envelope */
-	uint8_t        losses;          /* cells that died with it */
+	uint8_t        losses;          /* cells that died with it, or before what it had left there was durable */
 	bool           may_be_duplicate;
 	bool           tells_success;   /* its sender asked to hear that it arrived */
 	bool           is_parking;      /* parcels.c: on its way to queue.db, to wait there without a time */
@@ -77,9 +77,14 @@ struct due *backlog_take(struct target *t);
 void backlog_give_back(struct due *d);
 /* It is delivered for good, or a row of queue.db; frees it, and its message with the last one. */
 void backlog_settle(struct backlog *b, struct due *d);
+/* It is delivered, and not durable: frees it, its message stays until backlog_durable() or backlog_again(), once for each. */
+void backlog_delivered(struct backlog *b, struct due *d);
+void backlog_durable(struct backlog *b, struct queued *q);
+/* It may be lost: it waits again, as something that may have been delivered. */
+struct due *backlog_again(struct backlog *b, struct queued *q, uint64_t account, uint16_t recipient);
 
 static inline bool queued_is_late(const struct queued *q) { return q->place.length == 0; }
-/* The smallest seq with a recipient that is neither settled nor moving; UINT64_MAX: none. */
+/* The smallest seq with a recipient that is neither settled nor moving nor delivered; UINT64_MAX: none. */
 uint64_t backlog_lowest(const struct backlog *b);
 
 void due_list_init(struct due_list *l);

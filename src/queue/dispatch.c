@@ -307,6 +307,11 @@ static void fill(struct post *p, struct batch *b, struct delivery *out, struct a
 		struct due *due = p->target->waiting.first;
 		struct delivery *to = &out[b->n];
 		*to = (struct delivery){ .fd = -1 };
+		if (due->losses >= DISPATCH_LOSSES_MAX) {  /* the last ones after they had taken it */
+			due = backlog_take(p->target);
+			answer_all_deferred(d, &due, 1, text_get(LANG_EN, TEXT_REASON_CELL_ENDED));
+			continue;
+		}
 		if (d->host.load(d->host.context, due, a, to) != ERR_OK) {
 			due = backlog_take(p->target);
 			answer_all_deferred(d, &due, 1, text_get(LANG_EN, TEXT_REASON_UNREADABLE));

@@ -146,12 +146,14 @@ static void on_answered(void *context, struct due *d, const struct delivery_resu
 	struct sync_result result = { .outcome = r->outcome, .status = r->status, .reason = r->reason };
 
 	if (r->outcome == DELIVERY_DONE && !r->is_synced)
-		sync_delivered(q->sync, account, d->message->place.length);
+		sync_dirty(q->sync, account, d->message->place.length);
 	log_try(&key, account, r);
 	note_result(q, &key, account, r, r->outcome == DELIVERY_DEFERRED ? next_try(q, &key, is_late) : 0);
 	if (is_late) {
-		sync_late(q->sync, &key, &result);
+		sync_late(q->sync, &key, account, &result);
 		backlog_settle(&q->backlog, d);
+	} else if (r->outcome == DELIVERY_DONE && !d->tells_success && !r->is_synced) {
+		sync_delivered(q->sync, d);
 	} else if (r->outcome == DELIVERY_DONE && !d->tells_success) {
 		backlog_settle(&q->backlog, d);
 	} else {
@@ -239,5 +241,5 @@ void queue_give_up(struct queue *q, const struct late_row *row, const struct env
 		return;
 	map_set(&q->late_out, late_key_bytes(&row->key, bytes), q);
 	note_result(q, &row->key, row->recipient.account, &here, 0);
-	sync_late(q->sync, &row->key, result);
+	sync_late(q->sync, &row->key, row->recipient.account, result);
 }

@@ -23,6 +23,7 @@ struct asker {
 	uint64_t        number;
 	uint64_t        account;      /* of a cell; 0: mx */
 	size_t          adding;       /* its ADDs without an answer */
+	bool            is_synced;    /* of a cell: all it got is, and its account is closed */
 	struct channel *ch;
 };
 

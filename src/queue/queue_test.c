@@ -463,6 +463,49 @@ TEST(after_a_failed_sync_nothing_is_taken_and_nothing_let_go)
 	world_free(w);
 }
 
+/* A cell whose disk fails loses what nobody had synced, and the next one can sync what is left. */
+TEST(what_a_lost_cell_had_not_synced_is_delivered_again)
+{
+	struct world *w = world_new(4, 1 << 20);
+	const uint64_t to[] = { 1, 2 };
+
+	w->sync_every_ms = 60000;
+	world_kill(w);
+	world_open(w);
+	world_add(w, 1, to, 2, 100);
+	WORLD_UNTIL(w, w->cells[0].n_kept == 1 && w->cells[1].n_kept == 1);
+	world_rounds(w, 20);
+	w->cells[0].n_kept = 0;
+	cell_stop(&w->cells[0]);
+	WORLD_UNTIL(w, w->cells[0].n_kept == 1);
+	EXPECT_INT(world_count(w, 1, 1), 1);
+	EXPECT_INT(w->cells[1].batches, 1);
+	world_free(w);
+}
+
+/* One that takes a message and ends, again and again, holds up nobody. */
+TEST(a_cell_that_ends_after_each_answer_does_not_hold_up_the_log)
+{
+	struct world *w = world_new(4, 1 << 20);
+	const uint64_t to[] = { 1 };
+
+	w->sync_every_ms = 60000;
+	world_kill(w);
+	world_open(w);
+	world_add(w, 1, to, 1, 100);
+	for (unsigned i = 1; i <= 3; i++) {
+		WORLD_UNTIL(w, w->cells[0].batches == i);
+		world_rounds(w, 20);
+		cell_stop(&w->cells[0]);
+	}
+	WORLD_UNTIL(w, w->cells[0].ch != NULL);
+	world_rounds(w, 20);
+	w->clock_ms += 60000;
+	WORLD_UNTIL(w, world_late(w, false) == 1);
+	EXPECT_INT(w->cells[0].batches, 3);
+	world_free(w);
+}
+
 TEST(few_accounts_are_synced_by_their_cells)
 {
 	struct world *w = world_new(4, 1 << 20);

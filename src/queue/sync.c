@@ -35,13 +35,23 @@ struct move {
 
 struct result {  /* of a late delivery */
 	struct late_key key;
+	uint64_t        account;           /* 0: elsewhere */
 	struct tried    tried;
 	int64_t         next;              /* when not tried: when it shall be */
+};
+
+struct delivered {
+	struct queued *message;
+	uint64_t       account;
+	uint16_t       recipient;
+	uint8_t        losses;
 };
 
 struct work {
 	struct move   *moves;
 	size_t         n_moves, moves_cap;
+	struct delivered *delivered;
+	size_t         n_delivered, delivered_cap;
 	struct result *results;
 	size_t         n_results, results_cap;
 	struct map     dirty;              /* account -> itself */
@@ -81,6 +91,8 @@ struct sync *sync_new(const struct sync_config *c, const struct sync_host *host)
 	return s;
 }
 
+static bool is_done(const struct tried *t) { return t->outcome == DELIVERY_DONE; }
+
 static void tried_free(struct tried *t)
 {
 	buf_free(&t->reason);
@@ -94,6 +106,7 @@ static void work_free(struct work *w)
 	for (size_t i = 0; i < w->n_results; i++)
 		tried_free(&w->results[i].tried);
 	mem_free(w->moves);
+	mem_free(w->delivered);
 	mem_free(w->results);
 	map_free(&w->dirty);
 	*w = (struct work){ 0 };
@@ -108,6 +121,8 @@ void sync_free(struct sync *s)
 		s->work.moves[i].due->message->moving--;
 		backlog_settle(s->config.backlog, s->work.moves[i].due);
 	}
+	for (size_t i = 0; i < s->work.n_delivered; i++)
+		backlog_durable(s->config.backlog, s->work.delivered[i].message);
 	work_free(&s->work);
 	mem_free(s);
 }
@@ -122,7 +137,7 @@ void sync_known(struct sync *s, uint64_t seq) { s->known = seq; }
 bool sync_is_running(const struct sync *s) { return s->round != NULL; }
 bool sync_has_failed(const struct sync *s) { return s->failed; }
 
-void sync_delivered(struct sync *s, uint64_t account, size_t bytes)
+void sync_dirty(struct sync *s, uint64_t account, size_t bytes)
 {
 	map_set_u64(&s->work.dirty, account, s);
 	s->work.bytes += bytes;
@@ -156,6 +171,18 @@ static void *grown(void *array, size_t n, size_t *cap, size_t size)
 	return mem_resize(array, *cap * size);
 }
 
+static void add_delivered(struct work *w, const struct delivered *d)
+{
+	w->delivered = grown(w->delivered, w->n_delivered, &w->delivered_cap, sizeof *w->delivered);
+	w->delivered[w->n_delivered++] = *d;
+}
+
+void sync_delivered(struct sync *s, struct due *d)
+{
+	add_delivered(&s->work, &(struct delivered){ d->message, d->target->account, d->recipient, d->losses });
+	backlog_delivered(s->config.backlog, d);
+}
+
 static struct move *add_move(struct sync *s, struct due *d)
 {
 	struct work *w = &s->work;
@@ -182,17 +209,75 @@ void sync_put_aside(struct sync *s, struct due *d, int64_t due, const struct syn
 	m->tried.at = 0;
 }
 
-static struct result *add_result(struct sync *s, const struct late_key *key)
+static struct result *add_result(struct sync *s, const struct late_key *key, uint64_t account)
 {
 	struct work *w = &s->work;
 
 	w->results = grown(w->results, w->n_results, &w->results_cap, sizeof *w->results);
-	w->results[w->n_results] = (struct result){ .key = *key };
+	w->results[w->n_results] = (struct result){ .key = *key, .account = account };
 	return &w->results[w->n_results++];
 }
 
-void sync_postpone(struct sync *s, const struct late_key *key, int64_t due) { add_result(s, key)->next = due; }
-void sync_late(struct sync *s, const struct late_key *key, const struct sync_result *r) { keep_tried(&add_result(s, key)->tried, r); }
+void sync_postpone(struct sync *s, const struct late_key *key, int64_t due) { add_result(s, key, 0)->next = due; }
+
+void sync_late(struct sync *s, const struct late_key *key, uint64_t account, const struct sync_result *r)
+{
+	keep_tried(&add_result(s, key, account)->tried, r);
+}
+
+/* --------------------------------------------------------------------------------------------- a cell that is lost */
+
+static uint8_t one_more(uint8_t losses) { return losses < UINT8_MAX ? losses + 1 : losses; }
+
+static void lose_delivered(struct sync *s, uint64_t account)
+{
+	struct work *w = &s->work;
+	size_t n = 0;
+
+	for (size_t i = 0; i < w->n_delivered; i++) {
+		const struct delivered d = w->delivered[i];
+		if (d.account == account)
+			backlog_again(s->config.backlog, d.message, account, d.recipient)->losses = one_more(d.losses);
+		else
+			w->delivered[n++] = d;
+	}
+	w->n_delivered = n;
+}
+
+/* Those whose sender wants to hear of it. */
+static void lose_moves(struct sync *s, uint64_t account)
+{
+	struct work *w = &s->work;
+	size_t n = 0;
+
+	for (size_t i = 0; i < w->n_moves; i++) {
+		struct move *m = &w->moves[i];
+		if (!is_done(&m->tried) || m->due->target == NULL || m->due->target->account != account) {
+			w->moves[n++] = *m;
+			continue;
+		}
+		tried_free(&m->tried);
+		m->due->message->moving--;
+		m->due->losses = one_more(m->due->losses);
+		backlog_give_back(m->due);
+	}
+	w->n_moves = n;
+}
+
+void sync_lost(struct sync *s, uint64_t account)
+{
+	lose_delivered(s, account);
+	lose_moves(s, account);
+	for (size_t i = 0; i < s->work.n_results; i++) {
+		struct result *r = &s->work.results[i];
+		if (r->account != account || !is_done(&r->tried))
+			continue;
+		tried_free(&r->tried);
+		r->tried = (struct tried){ 0 };
+		r->next = clock_wall_s();
+	}
+	map_set_u64(&s->work.dirty, account, NULL);   /* nothing of it is left to be proved */
+}
 
 /* ------------------------------------------------------------------------------------------ in the worker: queue.db */
 
@@ -284,8 +369,6 @@ static enum err add_message(struct sync *s, struct adding_late *a, const struct 
 	a->bytes += c->payload.n;
 	return a->n == ADD_MESSAGES || a->bytes > ADD_BYTES ? add_now(s, a) : ERR_OK;
 }
-
-static bool is_done(const struct tried *t) { return t->outcome == DELIVERY_DONE; }
 
 /* Those that are done stand behind, and each message's together. */
 static int by_message(const void *left, const void *right)
@@ -420,6 +503,17 @@ static void give_back(struct sync *s, struct work *from)
 	from->n_moves = from->n_results = 0;
 }
 
+/* What the accounts have is durable, or the log will send it again: then nobody is to let go of it. */
+static void settle_delivered(struct sync *s, struct work *w, bool is_durable)
+{
+	for (size_t i = 0; i < w->n_delivered; i++) {
+		if (is_durable)
+			backlog_durable(s->config.backlog, w->delivered[i].message);
+		else
+			add_delivered(&s->work, &w->delivered[i]);
+	}
+}
+
 static void settle_all(struct sync *s, struct work *w)
 {
 	for (size_t i = 0; i < w->n_moves; i++) {
@@ -445,6 +539,7 @@ static void round_done(struct job *job)
 		s->failed = true;
 		s->host.failed(s->host.context);
 	}
+	settle_delivered(s, &r->work, r->sync_result == ERR_OK);
 	if (r->late_result != ERR_OK) {
 		if (!s->late_fails)
 			log_error("queue.db cannot be written: what could not be delivered stays in the log error=%s",
@@ -520,7 +615,7 @@ static void begin(struct sync *s, int64_t now_ms)
 
 void sync_tick(struct sync *s, int64_t now_ms, bool now)
 {
-	bool has_work = s->work.dirty.n > 0 || s->work.n_moves > 0 || s->work.n_results > 0 || candidate_of(s) > s->passed;
+	bool has_work = s->work.dirty.n > 0 || s->work.n_moves > 0 || s->work.n_results > 0 || s->work.n_delivered > 0 || candidate_of(s) > s->passed;
 
 	if (s->round != NULL || s->failed)
 		return;

@@ -4,7 +4,8 @@
  * A round: (1) what could not be delivered moves to queue.db; (2) the accounts that got something are synced, by
  * themselves when they are few, else with one syncfs; (3) what was late and has been delivered is finished in queue.db;
  * (4) W is what was the oldest unfinished message minus one when the round began. One round at a time, about one a
- * second and a half. One thread calls; the slow parts run in the worker. */
+ * second and a half. Until a round has proved it, what was delivered is remembered here: when its cell ends without the word that
+ * all is synced it is delivered again (the account knows what it has). One thread calls; the slow parts run in the worker. */
 #ifndef FACTEUR_QUEUE_SYNC_H
 #define FACTEUR_QUEUE_SYNC_H
 #include "queue/backlog.h"
@@ -59,10 +60,15 @@ void sync_configure(struct sync *s, int64_t lifetime_s, int64_t delay_notice_s);
 
 /* All records up to seq are in the backlog. */
 void sync_known(struct sync *s, uint64_t seq);
-/* This account has got so many bytes, which are not synced. */
-void sync_delivered(struct sync *s, uint64_t account, size_t bytes);
+/* Something is delivered to this account (bytes: of the message, 0 for a row of queue.db), which is not synced. */
+void sync_dirty(struct sync *s, uint64_t account, size_t bytes);
+/* A recipient of a message of the log, delivered to a dirty account; takes d. */
+void sync_delivered(struct sync *s, struct due *d);
 /* The account's cell has ended well, and synced all it got. */
 void sync_closed(struct sync *s, uint64_t account);
+/* The account's cell has ended without that word. What it got since the last round began waits again: perhaps its disk has failed, and
+ * the next cell can sync what is left without a hint that something is missing. */
+void sync_lost(struct sync *s, uint64_t account);
 /* A recipient of a message of the log goes to queue.db, with the result of its try. DONE: the sender wants to hear of it; the row says
  * so only when the account is synced. */
 void sync_move(struct sync *s, struct due *d, const struct sync_result *r);
@@ -70,8 +76,8 @@ void sync_move(struct sync *s, struct due *d, const struct sync_result *r);
 void sync_put_aside(struct sync *s, struct due *d, int64_t due, const struct sync_result *why);
 /* A row of queue.db is due then, or (LATE_NEVER) parked until its destination has room (queue/late.h); host.finished() as for a result. */
 void sync_postpone(struct sync *s, const struct late_key *key, int64_t due);
-/* The result of a late delivery. */
-void sync_late(struct sync *s, const struct late_key *key, const struct sync_result *r);
+/* The result of a late delivery; account: whose row it is, 0: elsewhere. */
+void sync_late(struct sync *s, const struct late_key *key, uint64_t account, const struct sync_result *r);
 
 /* Begins a round when one is due; now: at once, if there is anything at all to do. */
 void sync_tick(struct sync *s, int64_t now_ms, bool now);
