@@ -72,13 +72,6 @@ static uint32_t pages_left_behind(struct db *db)
 	return (uint32_t)(size / WAL_FRAME);
 }
 
-static void note_log(struct db *db)
-{
-	db->wal_pages = pages_left_behind(db);
-	if (db->durability == DB_FULL)
-		wal_name_in_doubt(db);
-}
-
 static enum err open_handle(struct db *db, const char *name, const struct db_options *options)
 {
 	static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -99,12 +92,13 @@ enum err db_open(struct disk_dir *dir, const char *name, const struct db_options
 	enum err e;
 
 	db->dir = dir;
+	db->settles = options->settles || options->durability == DB_FULL;
 	e = open_handle(db, name, options);
 	if (e != ERR_OK) {
 		db_close(&db);
 		return e;
 	}
-	note_log(db);
+	db->wal_pages = pages_left_behind(db);
 	*out = db;
 	return ERR_OK;
 }
@@ -302,7 +296,7 @@ enum err db_adopt(struct db *db, struct disk_dir *dir)
 	TRY(check_tables(db));
 	if (db->wal.file == NULL)
 		TRY(run(db, with_wal));
-	note_log(db);
+	db->wal_pages = pages_left_behind(db);
 	return ERR_OK;
 }
 
@@ -367,12 +361,6 @@ int64_t db_last_rowid(const struct db *db) { return sqlite3_last_insert_rowid(db
 /* ----------------------------------------------------------------------------------------------------- durability */
 
 enum err db_sync_wal(struct db *db) { return wal_sync(db); }
-
-enum err db_settle(struct db *db)
-{
-	wal_name_in_doubt(db);
-	return db_sync_wal(db);
-}
 
 static enum err checkpoint(struct db *db, int mode)
 {

@@ -22,6 +22,9 @@ enum db_durability {
 struct db_options {
 	enum db_durability durability;
 	int                cache_kib;   /* page cache, grown as needed; 0: 256 */
+	/* After an unclean stop: what a killed process wrote and did not sync, bytes and names, is durable before it is read, and what it failed
+	 * to sync is gone (disk_settle()). DB_FULL always does it. */
+	bool               settles;
 };
 
 /* Opens or makes the file `name` in dir (which must outlive the connection) and takes it for this process alone.
@@ -107,9 +110,6 @@ int64_t db_last_rowid(const struct db *db);
 /* Makes all that was committed before the call durable: fsync of the write-ahead log. Needs no lock: any thread, beside a
  * statement in progress. Cheap when nothing was written since. After a failure every later call fails too (nothing is believed). */
 enum err db_sync_wal(struct db *db) MUST_CHECK;
-/* The same after an unclean stop: what a killed process wrote and did not sync, bytes and names, is durable when it returns. With DB_FULL
- * the first commit does it. */
-enum err db_settle(struct db *db) MUST_CHECK;
 /* Copies the write-ahead log into the file, synced, and starts it anew. Needs the lock; not inside a transaction. */
 enum err db_checkpoint(struct db *db) MUST_CHECK;
 /* Before the end, where the write-ahead log has more than so many pages: the same, and the log is empty, so that the next opening has

@@ -51,6 +51,7 @@ struct db {
 	struct wal       wal;
 	struct map       statements;   /* by address of the text */
 	uint32_t         wal_pages;
+	bool             settles;
 };
 
 /* Registers the files of this connection with the library, under db->vfs_name. */
@@ -59,7 +60,6 @@ void vfs_unregister(struct db *db);
 /* From the image to the file of this name in db->dir. */
 enum err vfs_adopt(struct db *db, const char *name) MUST_CHECK;
 /* fsync of the write-ahead log up to what is written now. */
-void wal_name_in_doubt(struct db *db);  /* the next sync covers the name, too */
 enum err wal_sync(struct db *db) MUST_CHECK;
 
 static inline const char *db_folder(const struct db *db) { return db->dir != NULL ? disk_dir_path(db->dir) : "none"; }   /* for the log */

@@ -144,14 +144,6 @@ static int file_truncate(sqlite3_file *file, sqlite3_int64 size)
 	return to_rc(e != ERR_OK ? e : disk_truncate(v->f, (uint64_t)size), SQLITE_IOERR_TRUNCATE);
 }
 
-/* A process that was killed before its first sync left a file that everybody sees, and no disk has its name. */
-void wal_name_in_doubt(struct db *db)
-{
-	pthread_mutex_lock(&db->wal.lock);
-	db->wal.is_new = true;
-	pthread_mutex_unlock(&db->wal.lock);
-}
-
 enum err wal_sync(struct db *db)
 {
 	struct wal *w = &db->wal;
@@ -242,13 +234,23 @@ static const sqlite3_io_methods methods = {
 	.xFileControl = file_control, .xSectorSize = file_sector_size, .xDeviceCharacteristics = file_characteristics,
 };
 
+/* The log that another process left, before it is read: its bytes, and its name, which a process that was killed before its first sync
+ * has left in no folder of the disk. */
+static enum err settle(struct db *db, struct disk_file *wal)
+{
+	TRY(disk_settle(wal));
+	return disk_dir_sync(db->dir);
+}
+
 /* Nobody else has the main file as long as it is open here. */
-static enum err open_file(struct db *db, const char *name, bool is_main, struct disk_file **f)
+static enum err open_file(struct db *db, const char *name, int flags, bool is_new, struct disk_file **f)
 {
 	enum err e = disk_open(db->dir, name, DISK_CREATE, f);
 
-	if (e == ERR_OK && is_main)
+	if (e == ERR_OK && (flags & SQLITE_OPEN_MAIN_DB))
 		e = disk_lock(*f);
+	if (e == ERR_OK && (flags & SQLITE_OPEN_WAL) && db->settles && !is_new)
+		e = settle(db, *f);
 	if (e != ERR_OK)
 		disk_close(f);
 	return e;
@@ -271,7 +273,7 @@ static int vfs_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *file, int 
 		is_new = !disk_exists(db->dir, name);
 		if (is_new && !(flags & SQLITE_OPEN_CREATE))
 			return SQLITE_CANTOPEN;
-		e = open_file(db, name, (flags & SQLITE_OPEN_MAIN_DB) != 0, &f);
+		e = open_file(db, name, flags, is_new, &f);
 	} else if (!(flags & SQLITE_OPEN_MAIN_DB)) {
 		return SQLITE_CANTOPEN;
 	}
@@ -297,7 +299,7 @@ enum err vfs_adopt(struct db *db, const char *name)
 	TRY(db_error(db, sqlite3_file_control(db->handle, "main", SQLITE_FCNTL_FILE_POINTER, &file), NULL));
 	struct vfs_file *v = (struct vfs_file *)file;
 	v->is_new = !disk_exists(db->dir, name);
-	return open_file(db, name, true, &v->f);
+	return open_file(db, name, SQLITE_OPEN_MAIN_DB, false, &v->f);
 }
 
 static int vfs_delete(sqlite3_vfs *vfs, const char *name, int sync)

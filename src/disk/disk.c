@@ -9,6 +9,9 @@
  *   - after a failed sync the kernel calls the lost pages clean and goes on showing them, to every process, until they leave its
  *     memory; a write-ahead log with such a hole is read whole, continued and synced with success, and ends at the hole when the
  *     power goes. So the file is taken out of the page cache at once: who opens it next recovers from what is on the disk.
+ *     But pages that somebody is just changing stay (large folios make them many), so who opens it does the same once more, when
+ *     nobody else has it (disk_settle()). To write such pages again does not help: ext4 keeps a block whose first write failed as one
+ *     that holds nothing, whatever is written there later, until it is read from the disk.
  * Every operation that changes something passes disk_fault_begin()/done(), nothing in release builds. */
 #include "disk/disk.h"
 #include "base/buf.h"
@@ -435,8 +438,16 @@ enum err disk_sync(struct disk_file *f)
 	if (!bad)
 		return ERR_OK;
 	enum err e = log_errno("fdatasync", f->name);
-	(void)posix_fadvise(f->fd, 0, 0, POSIX_FADV_DONTNEED);  /* see above */
+	if (disk_fault_begin(DISK_OP_FORGET, f->folder, f->name, 0, STR_NONE, &id) == 0)
+		(void)posix_fadvise(f->fd, 0, 0, POSIX_FADV_DONTNEED);  /* see above */
 	return e;
+}
+
+enum err disk_settle(struct disk_file *f)
+{
+	TRY(disk_sync(f));
+	(void)posix_fadvise(f->fd, 0, 0, POSIX_FADV_DONTNEED);  /* see above */
+	return ERR_OK;
 }
 
 enum err disk_written_elsewhere(UNUSED struct disk_file *f)

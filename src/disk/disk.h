@@ -71,6 +71,9 @@ enum err disk_truncate(struct disk_file *f, uint64_t size) MUST_CHECK;
 enum err disk_size(struct disk_file *f, uint64_t *size) MUST_CHECK;
 /* The bytes and the size of this file (fdatasync). The name of a new file: disk_dir_sync_name(). */
 enum err disk_sync(struct disk_file *f) MUST_CHECK;
+/* A file that a process which did not end well has left, and that nobody else has open now, before it is read: what was written is durable, and
+ * what a sync of that process has failed to write is not shown any more. */
+enum err disk_settle(struct disk_file *f) MUST_CHECK;
 /* The file was written through a descriptor that was given away (disk_fd()): its bytes enter the trace of the test build, so that a
  * sync that follows covers them there as it does in the kernel; where such a write shall fail, that is said here. Elsewhere nothing. */
 enum err disk_written_elsewhere(struct disk_file *f) MUST_CHECK;

@@ -81,6 +81,7 @@ static bool op_is(struct str word, enum disk_op op)
 		[DISK_OP_DONE] = "done", [DISK_OP_CREATE] = "open", [DISK_OP_WRITE] = "write", [DISK_OP_TRUNCATE] = "truncate",
 		[DISK_OP_SYNC] = "sync", [DISK_OP_DIRSYNC] = "dirsync", [DISK_OP_SYNCFS] = "sync", [DISK_OP_REMOVE] = "remove",
 		[DISK_OP_REPLACE] = "replace", [DISK_OP_MKDIR] = "open", [DISK_OP_READ] = "read", [DISK_OP_OPEN] = "open",
+		[DISK_OP_FORGET] = "forget",
 	};
 	return str_eq(word, STR("any")) || str_eq(word, str_of(words[op])) || (op == DISK_OP_SYNCFS && str_eq(word, STR("syncfs")));
 }
@@ -151,7 +152,7 @@ int disk_fault_begin(enum disk_op op, const char *folder, const char *name, uint
 	int errnum = fault.fails ? ask_control(op, folder, name) : 0;
 
 	*id = 0;
-	if (errnum != 0 || !fault.traces || op == DISK_OP_READ || op == DISK_OP_OPEN)
+	if (errnum != 0 || !fault.traces || op == DISK_OP_READ || op == DISK_OP_OPEN || op == DISK_OP_FORGET)
 		return errnum;
 	*id = ((uint64_t)getpid() << 32) | (1 + (uint32_t)__atomic_fetch_add(&fault.next_id, 1, __ATOMIC_RELAXED));
 	do {

@@ -29,6 +29,7 @@ enum disk_op {
 	DISK_OP_MKDIR,
 	DISK_OP_READ,            /* not in the trace; only for failures */
 	DISK_OP_OPEN,            /* not in the trace; only for failures */
+	DISK_OP_FORGET,          /* pages that a sync has failed to write leave the kernel's memory; not in the trace; fails: they stay */
 	DISK_OP_COUNT
 };
 

@@ -371,6 +371,14 @@ enum err bodies_sync(struct bodies *b)
 	return e;
 }
 
+bool bodies_have_failed(struct bodies *b)
+{
+	pthread_mutex_lock(&b->lock);
+	bool has_failed = b->has_failed;
+	pthread_mutex_unlock(&b->lock);
+	return has_failed;
+}
+
 enum err bodies_settle(struct bodies *b)
 {
 	struct body_file *f;
@@ -379,7 +387,9 @@ enum err bodies_settle(struct bodies *b)
 	if (b->newest == 0)
 		return ERR_OK;
 	TRY(bodies_pin(b, b->newest, &f));  /* only the newest is ever dirty */
-	e = sync_current(b, f, true);
+	e = disk_settle(f->f);
+	if (e == ERR_OK)
+		e = disk_dir_sync(b->dir);
 	bodies_unpin(b, f);
 	return e;
 }

@@ -30,10 +30,13 @@ enum err bodies_append(struct bodies *b, uint32_t email, const struct str *piece
 /* The same for several, in one write. They stand in bytes one after the other, each behind RECORD_HEADER bytes of room, which are filled
  * in; out has their sizes before and their places afterwards. */
 enum err bodies_append_all(struct bodies *b, struct buf *bytes, const uint32_t *emails, size_t n, struct place *out) MUST_CHECK;
-/* After an unclean stop: what the last process wrote and did not sync, bytes and names, is durable when it returns. */
+/* After an unclean stop: what the last process wrote and did not sync, bytes and names, is durable when it returns; what it failed to sync
+ * is seen to be torn. */
 enum err bodies_settle(struct bodies *b) MUST_CHECK;
 /* Everything appended before this call is durable when it returns; concurrent calls share one fsync. */
 enum err bodies_sync(struct bodies *b) MUST_CHECK;
+/* A sync has failed: nothing is appended any more. */
+bool bodies_have_failed(struct bodies *b);
 
 enum err body_writer_begin(struct bodies *b, struct body_writer **out) MUST_CHECK;
 enum err body_writer_write(struct body_writer *w, struct str bytes) MUST_CHECK;

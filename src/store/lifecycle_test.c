@@ -440,9 +440,11 @@ TEST(a_failed_sync_ends_all_promises)
 		EXPECT_OK(append(v, 10, NULL));
 		EXPECT_OK(view_mailbox_by_role(v, MAILBOX_INBOX, &a, &m));
 		disk_shall(rules, failures[i]);
+		EXPECT(!view_has_failed(v));
 		EXPECT_ERR(append(v, 10, NULL), ERR_IO);
 		disk_shall(rules, "");
 		EXPECT_ERR(append(v, 10, NULL), ERR_IO);  /* the kernel forgets a failure; we do not */
+		EXPECT(view_has_failed(v));
 		view_close(v);
 		v = open_account(dir);
 		EXPECT_OK(append(v, 10, NULL));

@@ -92,3 +92,11 @@ enum err account_db_open(struct disk_dir *dir, struct db **out)
 	*out = atomic_exchange(&ready, NULL);
 	return *out != NULL ? db_adopt(*out, dir) : db_open(dir, ACCOUNT_DB, &account_options, out);
 }
+
+enum err account_db_open_settled(struct disk_dir *dir, struct db **out)
+{
+	struct db_options options = account_options;
+
+	options.settles = true;
+	return db_open(dir, ACCOUNT_DB, &options, out);
+}

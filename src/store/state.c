@@ -94,6 +94,15 @@ static enum err state_read(struct view *v, bool *found, bool *clean, uint32_t *e
 /* Far below the end of what RFC 7162 allows (63 bits), and never reached by counting. */
 static const uint64_t MODSEQ_END = UINT64_C(1) << 61;
 
+enum err state_peek(struct view *v, bool *is_clean)
+{
+	uint32_t email_next;
+	bool found;
+
+	*is_clean = true;
+	return state_read(v, &found, is_clean, &email_next);
+}
+
 enum err state_load(struct view *v)
 {
 	bool found, clean = true;

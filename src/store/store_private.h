@@ -289,6 +289,8 @@ void events_note_own(const struct view *v, uint64_t modseq);
 /* state.c */
 uint64_t modseq_floor(const struct view *v, uint64_t modseq);   /* memory lock */
 enum err state_load(struct view *v) MUST_CHECK;
+/* Did the last process end cleanly? A new account: yes. */
+enum err state_peek(struct view *v, bool *is_clean) MUST_CHECK;
 enum err state_reserve(struct view *v) MUST_CHECK;              /* the next block, in the open transaction */
 enum err state_set_bytes(struct view *v, int64_t shared, int64_t kept) MUST_CHECK;  /* in the open transaction */
 enum err state_write_counters(struct view *v, uint64_t modseq, bool clean) MUST_CHECK;   /* the same */
@@ -306,6 +308,7 @@ enum err gists_forget(struct view *v, uint32_t email) MUST_CHECK;   /* in the tr
 
 /* new_account.c */
 enum err account_db_open(struct disk_dir *dir, struct db **out) MUST_CHECK;   /* account.db; where there is none, one with all tables is made. Also after an error: db_close() */
+enum err account_db_open_settled(struct disk_dir *dir, struct db **out) MUST_CHECK;   /* once more, when it turned out that it was not left cleanly */
 
 /* view.c. Opens an account with this database and nothing else, delivers a message, and ends it as view_close() would. */
 enum err view_rehearse(struct db *db) MUST_CHECK;

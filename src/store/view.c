@@ -37,13 +37,22 @@ static void locks_init(struct view *v)
 	pthread_cond_init(&v->sync_done, NULL);
 }
 
+/* A process that was killed leaves rows and bytes that everybody can read and no disk has yet. Sessions would see them, and the
+ * queue would take them for synced by us; so they are, before anything else: rows here, bytes when all is loaded. */
 static enum err open_files(struct view *v, const char *folder)
 {
+	bool is_clean;
+
 	TRY(disk_dir_open(folder, &v->dir));
 	TRY(disk_open(v->dir, "account.lock", DISK_CREATE, &v->lock_file));
 	TRY(disk_lock(v->lock_file));
 	TRY(account_db_open(v->dir, &v->db));
 	TRY(schema_prepare(v->db));
+	TRY(state_peek(v, &is_clean));
+	if (!is_clean) {
+		db_close(&v->db);
+		TRY(account_db_open_settled(v->dir, &v->db));
+	}
 	return bodies_open(v->dir, &v->bodies);
 }
 
@@ -55,14 +64,6 @@ static enum err load(struct view *v)
 	TRY(acl_open(v));
 	v->used = usage_committed(v);
 	return v->n_boxes == 0 ? mailbox_create_defaults(v) : ERR_OK;
-}
-
-/* A process that was killed leaves rows and bytes that everybody can read and no disk has yet. Sessions would see them, and the
- * queue would take them for synced by us; so they are, before anything else. */
-static enum err settle(struct view *v)
-{
-	TRY(bodies_settle(v->bodies));
-	return db_settle(v->db);
 }
 
 /* Frees all; writes nothing. */
@@ -119,7 +120,7 @@ enum err view_open(const char *folder, const struct view_config *config, struct 
 	if (e == ERR_OK)
 		e = load(v);
 	if (e == ERR_OK && v->was_unclean)
-		e = settle(v);
+		e = bodies_settle(v->bodies);
 	if (e != ERR_OK) {
 		release(v);
 		return e;
@@ -229,7 +230,7 @@ void view_close_unclean(struct view *v)
 	release(v);
 }
 
-bool view_has_failed(const struct view *v) { return atomic_load(&v->is_broken); }
+bool view_has_failed(const struct view *v) { return atomic_load(&v->is_broken) || bodies_have_failed(v->bodies); }
 bool view_was_unclean(const struct view *v) { return v->was_unclean; }
 void view_replayed(struct view *v) { atomic_store(&v->is_replayed, true); }
 

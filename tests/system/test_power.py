@@ -27,3 +27,19 @@ def run_case(name):
 
 def test_a_lost_page_of_a_write_ahead_log():
     run_case("a_lost_page_of_a_write_ahead_log")
+
+
+def test_a_lost_page_of_a_body():
+    run_case("a_lost_page_of_a_body")
+
+
+def test_a_lost_page_of_a_body_that_somebody_waits_for():
+    run_case("a_lost_page_of_a_body_that_somebody_waits_for")
+
+
+def test_a_lost_page_that_the_kernel_keeps():
+    run_case("a_lost_page_that_the_kernel_keeps")
+
+
+def test_a_lost_body_that_the_kernel_keeps():
+    run_case("a_lost_body_that_the_kernel_keeps")

@@ -21,7 +21,8 @@ JUMPS = (0, 0, -3600, 60, 3600, 86400, -86400 * 30, 86400 * 45, 86400 * 400)
 
 def draw_fault(rng, on_device):
     if on_device and rng.random() < 0.12:
-        return {"kind": "disk", "after": round(rng.uniform(0.1, 1.5), 2), "skip": rng.randrange(60), "count": rng.choice((1, 1, 3, 20, 200))}
+        return {"kind": "disk", "after": round(rng.uniform(0.1, 1.5), 2), "skip": rng.randrange(60), "count": rng.choice((1, 1, 3, 20, 200)),
+                "keeps": rng.random() < 0.5}                # the kernel does not let go of pages that it could not write
     kind = rng.choices(("role", "eio", "enospc", "slow", "clock", "ring", "freeze", "quota", "suspend"), (30, 14, 6, 8, 8, 2, 3, 5, 4))[0]
     fault = {"kind": kind, "after": round(rng.uniform(0.1, 1.5), 2)}
     if kind == "role":
@@ -98,6 +99,9 @@ class Hurt:
             self.lines.append(fault["line"])
             self.write_rules()
         elif kind == "disk":
+            if fault["keeps"]:
+                self.lines.append("forget * eio 1")
+                self.write_rules()
             self.server.device.fail(fault["skip"], fault["count"])
         elif kind == "clock":
             self.clock(fault["seconds"])

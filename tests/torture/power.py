@@ -1,13 +1,15 @@
 """Cases of tests/system/test_power.py, each in a process with mounts of its own: power.py CASE. Exit 77: this machine lets nobody mount."""
+import contextlib
 import os
 import re
 import shutil
 import sys
 import tempfile
+import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.dirname(HERE)]
-from clients import LOST, Imap, look  # noqa: E402
+from clients import LOST, Imap, fetched, look  # noqa: E402
 from harness import ROOT, expect, wait_for  # noqa: E402
 from torture import Folder  # noqa: E402
 
@@ -50,6 +52,97 @@ def a_lost_page_of_a_write_ahead_log(server):
     expect(found == [1, 2, 3, 4], f"confirmed were 1, 2, 3, 4; after the power cut there are {found}")
 
 
+def keep_pages(server):
+    """The kernel is told to forget what it could not write, and need not listen."""
+    with open(server.rules, "w") as f:
+        f.write("forget * eio 1\n")
+
+
+def a_lost_page_that_the_kernel_keeps(server):
+    keep_pages(server)
+    a_lost_page_of_a_write_ahead_log(server)
+
+
+def a_lost_body_that_the_kernel_keeps(server):
+    keep_pages(server)
+    a_lost_page_of_a_body(server)
+
+
+def sent(server, number):
+    """A message to alice from port 25; a marker in its body."""
+    import smtplib
+    s = smtplib.SMTP("127.0.0.1", server.port(25), timeout=20)
+    try:
+        s.sendmail("sender@elsewhere.test", ["alice@example.test"], f"Subject: no {number:07d}\r\n\r\nmarkerbody\r\n".encode())
+        return True
+    except smtplib.SMTPException:
+        return False
+    finally:
+        s.close()
+
+
+def a_lost_page_of_a_body(server):
+    """The body of a delivery is lost by the disk, once, and the queue has heard that it is delivered. Then somebody comes, and the cell syncs
+    for him, in vain. The next cell can sync all that is left; the queue must not let go of the message for that."""
+    lose_a_body(server, None)
+
+
+def a_lost_page_of_a_body_that_somebody_waits_for(server):
+    """The same where the cell syncs before it answers, since a session waits: the queue hears "not now", and the account must not stay as it is,
+    refusing everything, as long as anybody is there."""
+    watcher = Imap(server, "alice")
+    watcher.command("SELECT INBOX")
+    lose_a_body(server, watcher)
+
+
+def lose_a_body(server, watcher):
+    expect(sent(server, 1), "a first message")
+    wait_for(lambda: len(look(server, "alice")["INBOX"][2]) == 1, 20, "it is there")
+    if not watcher:
+        time.sleep(3)                               # its cell has left
+    server.device.fail(1, 1, b"markerbody")         # the queue's log is written, the account's file is not
+    expect(sent(server, 2), "a second message")
+    if not watcher:
+        wait_for(lambda: server.log().count(" delivered queue=") == 2, 1, "it is delivered")
+        with contextlib.suppress(*LOST):
+            look(server, "alice")
+    wait_for(lambda: re.search(r"fdatasync failed object=0", server.log()), 20, "the failure is in the log")
+    wait_for(lambda: append(server, 3), 20, "the account works again")
+    wait_for(lambda: settled(server), 30, "the queue takes mail again")
+    for number in (4, 5):                           # the second one's record says how far the queue is
+        expect(sent(server, number), f"message {number}")
+        wait_for(lambda: settled(server), 30, "it is delivered")
+        time.sleep(3)                               # a round of syncs
+    server.kill_all()
+    position = server.device.position()
+    server.device.unmount()
+    server.device.cut(position, 1)
+    server.device.mount(begins=False)
+    server.begin()
+    wait_for(lambda: len(look(server, "alice")["INBOX"][2]) >= 4, 20, "all that was accepted is there")
+    whole = read_whole(server, "alice", "INBOX")
+    expect(whole == 4, f"four messages were accepted; after the power cut {whole} are there and whole")
+
+
+def settled(server):
+    server.cli("queue", "retry")
+    said = server.cli_json("queue", "status")
+    return not said["trouble"] and said["backlog"] == said["deferred"] == 0
+
+
+def read_whole(server, account, mailbox):
+    """How many of its messages are as they were sent."""
+    c = Imap(server, account)
+    try:
+        c.command(f"EXAMINE {mailbox}")
+        said = c.command("UID FETCH 1:* (BODY.PEEK[])")
+        return sum(literals[0].endswith(b"markerbody\r\n") for _, _, _, literals in fetched(said) if literals)
+    except LOST:
+        return 0
+    finally:
+        c.close()
+
+
 class First:
     """Stands for a random choice: always the first."""
 
@@ -69,7 +162,11 @@ def main():
             print(e)
             return 77
         server.begin()
-        globals()[sys.argv[1]](server)
+        try:
+            globals()[sys.argv[1]](server)
+        except AssertionError:
+            print(server.log()[-6000:])
+            raise
         server.stop()
         return 0
     finally:
