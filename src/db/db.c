@@ -310,19 +310,19 @@ enum err db_begin(struct db *db)
 	return stmt_done(q);
 }
 
-static bool is_believed(struct db *db)
+bool db_has_failed(struct db *db)
 {
 	pthread_mutex_lock(&db->wal.lock);
 	bool failed = db->wal.failed;
 	pthread_mutex_unlock(&db->wal.lock);
-	return !failed;
+	return failed;
 }
 
 enum err db_commit(struct db *db)
 {
 	static const char sql[] = "COMMIT";
 	CLEANUP(stmt_release) struct stmt *q = db_query(db, sql);
-	enum err e = is_believed(db) ? ERR_OK : ERR_IO;
+	enum err e = db_has_failed(db) ? ERR_IO : ERR_OK;
 
 	db->wal.holds = true;
 	db->wal.was_read = false;
@@ -366,7 +366,7 @@ static enum err checkpoint(struct db *db, int mode)
 {
 	int rc;
 
-	if (!is_believed(db))
+	if (db_has_failed(db))
 		return ERR_IO;
 	rc = sqlite3_wal_checkpoint_v2(db->handle, NULL, mode, NULL, NULL);
 	if (rc != SQLITE_OK)

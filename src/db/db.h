@@ -110,6 +110,7 @@ int64_t db_last_rowid(const struct db *db);
 /* Makes all that was committed before the call durable: fsync of the write-ahead log. Needs no lock: any thread, beside a
  * statement in progress. Cheap when nothing was written since. After a failure every later call fails too (nothing is believed). */
 enum err db_sync_wal(struct db *db) MUST_CHECK;
+bool db_has_failed(struct db *db);                 /* a sync did: no later one is believed */
 /* Copies the write-ahead log into the file, synced, and starts it anew. Needs the lock; not inside a transaction. */
 enum err db_checkpoint(struct db *db) MUST_CHECK;
 /* Before the end, where the write-ahead log has more than so many pages: the same, and the log is empty, so that the next opening has

@@ -76,6 +76,8 @@ static int file_close(sqlite3_file *file)
 {
 	struct vfs_file *v = (struct vfs_file *)file;
 
+	if (v->f != NULL && db_has_failed(v->db))
+		(void)!disk_settle(v->f);  /* the next process sees what is on the disk, whatever it takes us for */
 	if (v->is_wal) {
 		pthread_mutex_lock(&v->db->wal.sync_lock);  /* not while it is being synced */
 		pthread_mutex_lock(&v->db->wal.lock);
@@ -234,12 +236,13 @@ static const sqlite3_io_methods methods = {
 	.xFileControl = file_control, .xSectorSize = file_sector_size, .xDeviceCharacteristics = file_characteristics,
 };
 
-/* The log that another process left, before it is read: its bytes, and its name, which a process that was killed before its first sync
- * has left in no folder of the disk. */
-static enum err settle(struct db *db, struct disk_file *wal)
+/* What another process left, before it is read: the log's bytes, and its name, which a process that was killed before its first sync
+ * has left in no folder of the disk; and the database, of which a checkpoint may have failed to write pages that the next one would then
+ * write in vain. */
+static enum err settle(struct db *db, int flags, struct disk_file *f)
 {
-	TRY(disk_settle(wal));
-	return disk_dir_sync(db->dir);
+	TRY(disk_settle(f));
+	return (flags & SQLITE_OPEN_WAL) ? disk_dir_sync(db->dir) : ERR_OK;
 }
 
 /* Nobody else has the main file as long as it is open here. */
@@ -249,8 +252,8 @@ static enum err open_file(struct db *db, const char *name, int flags, bool is_ne
 
 	if (e == ERR_OK && (flags & SQLITE_OPEN_MAIN_DB))
 		e = disk_lock(*f);
-	if (e == ERR_OK && (flags & SQLITE_OPEN_WAL) && db->settles && !is_new)
-		e = settle(db, *f);
+	if (e == ERR_OK && (flags & (SQLITE_OPEN_WAL | SQLITE_OPEN_MAIN_DB)) && db->settles && !is_new)
+		e = settle(db, flags, *f);
 	if (e != ERR_OK)
 		disk_close(f);
 	return e;

@@ -97,6 +97,8 @@ void bodies_close(struct bodies **bodies)
 	if (b == NULL)
 		return;
 	for (size_t i = 0; i < b->n_open; i++) {
+		if (b->has_failed)
+			(void)!disk_settle(b->open[i]->f);  /* no row may say that this process was not the last one: the next may not see the lost pages */
 		disk_close(&b->open[i]->f);
 		mem_free(b->open[i]);
 	}

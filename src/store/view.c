@@ -39,19 +39,18 @@ static void locks_init(struct view *v)
 
 /* A process that was killed leaves rows and bytes that everybody can read and no disk has yet. Sessions would see them, and the
  * queue would take them for synced by us; so they are, before anything else: rows here, bytes when all is loaded. */
-static enum err open_files(struct view *v, const char *folder)
+static enum err open_files(struct view *v, const char *folder, bool *is_clean)
 {
-	bool is_clean;
-
 	TRY(disk_dir_open(folder, &v->dir));
 	TRY(disk_open(v->dir, "account.lock", DISK_CREATE, &v->lock_file));
 	TRY(disk_lock(v->lock_file));
 	TRY(account_db_open(v->dir, &v->db));
 	TRY(schema_prepare(v->db));
-	TRY(state_peek(v, &is_clean));
-	if (!is_clean) {
+	TRY(state_peek(v, is_clean));
+	if (!*is_clean) {
 		db_close(&v->db);
 		TRY(account_db_open_settled(v->dir, &v->db));
+		TRY(schema_prepare(v->db));  /* what the first one made of older tables may be gone, too */
 	}
 	return bodies_open(v->dir, &v->bodies);
 }
@@ -115,12 +114,15 @@ static struct view *view_new(const struct view_config *config)
 enum err view_open(const char *folder, const struct view_config *config, struct view **out)
 {
 	struct view *v = view_new(config);
-	enum err e = open_files(v, folder);
+	bool was_clean;
+	enum err e = open_files(v, folder, &was_clean);
 
 	if (e == ERR_OK)
 		e = load(v);
-	if (e == ERR_OK && v->was_unclean)
+	if (e == ERR_OK && !was_clean) {
+		v->was_unclean = true;  /* also where what said so was only in the kernel's memory */
 		e = bodies_settle(v->bodies);
+	}
 	if (e != ERR_OK) {
 		release(v);
 		return e;
@@ -230,7 +232,7 @@ void view_close_unclean(struct view *v)
 	release(v);
 }
 
-bool view_has_failed(const struct view *v) { return atomic_load(&v->is_broken) || bodies_have_failed(v->bodies); }
+bool view_has_failed(const struct view *v) { return atomic_load(&v->is_broken) || bodies_have_failed(v->bodies) || db_has_failed(v->db); }
 bool view_was_unclean(const struct view *v) { return v->was_unclean; }
 void view_replayed(struct view *v) { atomic_store(&v->is_replayed, true); }
 

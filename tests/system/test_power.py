@@ -43,3 +43,11 @@ def test_a_lost_page_that_the_kernel_keeps():
 
 def test_a_lost_body_that_the_kernel_keeps():
     run_case("a_lost_body_that_the_kernel_keeps")
+
+
+def test_a_lost_body_before_its_row():
+    run_case("a_lost_body_before_its_row")
+
+
+def test_a_lost_page_of_a_checkpoint():
+    run_case("a_lost_page_of_a_checkpoint")

@@ -68,6 +68,70 @@ def a_lost_body_that_the_kernel_keeps(server):
     a_lost_page_of_a_body(server)
 
 
+def a_lost_body_before_its_row(server):
+    """The body of a client's message is lost by the disk before there is a row of it, in an account that was left cleanly and so looks as if it
+    were still so. What is confirmed afterwards shares a page with it."""
+    keep_pages(server)
+    expect(append_marked(server, 1), "a first message")
+    server.stop()                                   # its cell leaves
+    server.begin()
+    server.device.fail(0, 1, b"lostbody")
+    expect(not append_marked(server, 2, "x" * 5000 + "lostbody"), "a message that the disk has lost is not confirmed")
+    expect(re.search(r"fdatasync failed object=0", server.log()), "the failure is in the log")
+    wait_for(lambda: append_marked(server, 3), 20, "the account works again")
+    expect(append_marked(server, 4), "message 4")
+    server.kill_all()
+    position = server.device.position()
+    server.device.unmount()
+    server.device.cut(position, 1)
+    server.device.mount(begins=False)
+    server.begin()
+    whole = read_whole(server, "alice", "Drafts")
+    expect(whole == 3, f"three messages were confirmed; after the power cut {whole} are there and whole")
+
+
+def append_marked(server, number, body="markerbody"):
+    c = Imap(server, "alice")
+    try:
+        c.command("APPEND Drafts", f"Subject: no {number:07d}\r\n\r\n{body}\r\n".encode())
+        return True
+    except LOST:
+        return False
+    finally:
+        c.close()
+
+
+def a_lost_page_of_a_checkpoint(server):
+    """A page that the database gets for the first time is lost when the log is copied into it. The next process copies it once more; that must
+    not be in vain, since then the log begins anew."""
+    keep_pages(server)
+    names = [f"mailbox{number:03d}" + "x" * 180 for number in range(60)] + ["markermailbox"]
+    server.device.fail(1, 1, b"markermailbox")      # the log is written, the database is not
+    create(server, names)
+    wait_for(lambda: re.search(r"fdatasync failed object=account.db ", server.log()), 20, "the failure is in the log")
+    wait_for(lambda: append(server, 1), 20, "the account works again")
+    create(server, [f"another{number:03d}" + "x" * 180 for number in range(60)])
+    time.sleep(8)                                   # a checkpoint
+    expect(append(server, 2), "the log begins anew")
+    server.kill_all()
+    position = server.device.position()
+    server.device.unmount()
+    server.device.cut(position, 1)
+    server.device.mount(begins=False)
+    server.begin()
+    there = look(server, "alice")
+    expect(all(name in there for name in names), f"after the power cut there are {sorted(there)}")
+
+
+def create(server, names):
+    c = Imap(server, "alice")
+    try:
+        for name in names:
+            c.command(f"CREATE {name}")
+    finally:
+        c.close()
+
+
 def sent(server, number):
     """A message to alice from port 25; a marker in its body."""
     import smtplib
