@@ -249,7 +249,7 @@ void deliver_batch(struct view *v, const struct deliver_settings *settings, cons
 			alone = deliver_alone(v, settings, d, a, &where[i]);
 		if (is_added[i] && e != ERR_OK)
 			results[i] = answer_err(v, d, settings, alone, where[i]);
-		results[i].is_synced = settings->sync_now && results[i].outcome == DELIVERY_DONE;
+		results[i].is_synced = settings->sync_now && is_added[i] && results[i].outcome == DELIVERY_DONE;
 	}
 }
 

@@ -260,6 +260,30 @@ TEST(names_stay_when_nothing_is_committed)
 	test_dir_remove(dir);
 }
 
+/* Delivered while nobody looked, sent again when somebody does: this delivery has synced nothing. */
+TEST(a_duplicate_is_not_called_synced)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	const char *dir = test_dir();
+	struct view *v = open_account(dir);
+	struct deliver_settings settings = { 0 };
+	struct delivery d = letter(1, "Subject: again\r\n\r\nsome text\r\n");
+	struct delivery_batch batch = { .account = 7, .n = 1, .deliveries = &d };
+	struct delivery_result *results;
+
+	deliver_batch(v, &settings, &batch, &a, &results);
+	d.may_be_duplicate = true;
+	settings.sync_now = true;
+	deliver_batch(v, &settings, &batch, &a, &results);
+	EXPECT_INT(results[0].outcome, DELIVERY_DONE);
+	EXPECT(!results[0].is_synced);
+	EXPECT_INT(find(v, "INBOX", &a).messages, 0);
+	EXPECT_OK(view_publish(v));
+	EXPECT_INT(find(v, "INBOX", &a).messages, 1);
+	view_close(v);
+	test_dir_remove(dir);
+}
+
 TEST(a_torn_body_is_written_again)
 {
 	CLEANUP(arena_free) struct arena a = { 0 };
