@@ -472,6 +472,20 @@ TEST(an_answer_that_comes_twice_counts_once)
 	close(pair[1]);
 }
 
+/* Who asks takes ERR_LIMIT for too much of something that stays too much, and refuses the message for ever. */
+TEST(no_descriptor_is_no_limit_of_a_message)
+{
+	struct rlimit was, none;
+	int fd = -1;
+
+	EXPECT(getrlimit(RLIMIT_NOFILE, &was) == 0);
+	none = was;
+	none.rlim_cur = 3;
+	EXPECT(setrlimit(RLIMIT_NOFILE, &none) == 0);
+	EXPECT_ERR(memfd_make("test", STR("hello"), &fd), ERR_IO);
+	EXPECT(setrlimit(RLIMIT_NOFILE, &was) == 0);
+}
+
 TEST(memfd_needs_seals)
 {
 	struct str got;

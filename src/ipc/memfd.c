@@ -9,25 +9,32 @@
 
 enum { SEALS = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE };
 
+/* Also where no descriptor is left: ERR_LIMIT, which that would be, means to those who ask that the bytes are too many, today and tomorrow. */
+static enum err fail(const char *what, const char *name)
+{
+	(void)!log_errno(what, name);
+	return ERR_IO;
+}
+
 enum err memfd_make(const char *name, struct str bytes, int *fd)
 {
 	int made = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
 
 	if (made < 0)
-		return log_errno("memfd_create", name);
+		return fail("memfd_create", name);
 	for (size_t at = 0; at < bytes.n;) {
 		ssize_t n = write(made, bytes.p + at, bytes.n - at);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n <= 0) {
-			enum err e = log_errno("write", name);
+			enum err e = fail("write", name);
 			close(made);
 			return e;
 		}
 		at += (size_t)n;
 	}
 	if (fcntl(made, F_ADD_SEALS, SEALS | F_SEAL_SEAL) < 0) {
-		enum err e = log_errno("seal", name);
+		enum err e = fail("seal", name);
 		close(made);
 		return e;
 	}
