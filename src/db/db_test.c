@@ -290,6 +290,26 @@ static void put_notes(const char *path, const struct db_step *made_by, int n, bo
 	db_close(&db);
 }
 
+/* Somebody has had the library make the file anew, with his own idea of how a file should be. */
+TEST(an_inherited_connection_to_a_file_that_was_made_otherwise)
+{
+	static const char *const ideas[] = { "page_size=512", "page_size=8192", "page_size=65536", "auto_vacuum=1", "auto_vacuum=2", "application_id=7" };
+
+	EACH(ideas, idea) {
+		const char *path = test_dir();
+		char sql[200], file[600];
+		sqlite3 *raw = NULL;
+		put_notes(path, steps, 50, true);
+		snprintf(file, sizeof file, "%s/a.db", path);
+		snprintf(sql, sizeof sql, "PRAGMA journal_mode=DELETE; PRAGMA %s; VACUUM", *idea);
+		EXPECT(sqlite3_open(file, &raw) == SQLITE_OK);
+		EXPECT(sqlite3_exec(raw, sql, NULL, NULL, NULL) == SQLITE_OK);
+		sqlite3_close(raw);
+		adopt_and_add(path, 50);
+		test_dir_remove(path);
+	}
+}
+
 TEST(an_inherited_connection)
 {
 	/* as many changes of the tables as steps[] has, and each table on another page */
