@@ -150,8 +150,7 @@ static void on_answered(void *context, struct due *d, const struct delivery_resu
 	log_try(&key, account, r);
 	note_result(q, &key, account, r, r->outcome == DELIVERY_DEFERRED ? next_try(q, &key, is_late) : 0);
 	if (is_late) {
-		sync_late(q->sync, &key, account, &result);
-		backlog_settle(&q->backlog, d);
+		sync_late_here(q->sync, d, &result);
 	} else if (r->outcome == DELIVERY_DONE && !d->tells_success && !r->is_synced) {
 		sync_delivered(q->sync, d);
 	} else if (r->outcome == DELIVERY_DONE && !d->tells_success) {
@@ -241,5 +240,5 @@ void queue_give_up(struct queue *q, const struct late_row *row, const struct env
 		return;
 	map_set(&q->late_out, late_key_bytes(&row->key, bytes), q);
 	note_result(q, &row->key, row->recipient.account, &here, 0);
-	sync_late(q->sync, &row->key, row->recipient.account, result);
+	sync_late(q->sync, &row->key, result);
 }

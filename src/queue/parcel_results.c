@@ -26,7 +26,7 @@ static void put_off(struct parcel *p, struct item *i, const struct sync_result *
 	if (is_logged)
 		sync_move(sync, due, result);
 	else
-		sync_late(sync, &key, 0, result);
+		sync_late(sync, &key, result);
 }
 
 /* The row that a sender's wish to hear of it needs is made, or changed, like any other: W waits for it. */
@@ -40,7 +40,7 @@ static void settle_done(struct parcel *p, struct item *i)
 	item_unparcel(i);
 	i->state = ITEM_SETTLED;
 	if (!is_logged)
-		sync_late(q->sync, &key, 0, &i->done);
+		sync_late(q->sync, &key, &i->done);
 	else if (due->tells_success && (!i->done.peer_tells || p->watches_time))
 		sync_move(q->sync, due, &i->done);
 	else

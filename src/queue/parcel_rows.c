@@ -173,7 +173,7 @@ void parcels_give_up(struct parcels *r, const struct late_row *row, const struct
 		return;
 	remember_row(r, row->key, r);
 	note_sent(r->queue, &row->key, row->recipient.address, &past, &said);
-	sync_late(r->queue->sync, &row->key, 0, result);
+	sync_late(r->queue->sync, &row->key, result);
 }
 
 /* Rows that wait for a destination that is paused would take the room of all others. */
@@ -238,7 +238,7 @@ static void refuse_row(struct parcels *r, const struct late_key *key, struct str
 		                       STR_ARG(address)) };
 
 	remember_row(r, *key, r);
-	sync_late(r->queue->sync, key, 0, &refused);
+	sync_late(r->queue->sync, key, &refused);
 }
 
 /* As many rows of one destination as are free: one alone gets half of the memory, two get a third each, and who has nothing here yet

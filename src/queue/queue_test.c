@@ -506,6 +506,39 @@ TEST(a_cell_that_ends_after_each_answer_does_not_hold_up_the_log)
 	world_free(w);
 }
 
+/* The same for what was late: it is delivered again before anybody sees the account, and not for ever. */
+TEST(what_was_late_and_not_synced_is_delivered_again)
+{
+	struct world *w = world_new(4, 1 << 20);
+	struct fake_cell *c = &w->cells[0];
+	const uint64_t to[] = { 1 };
+
+	c->refuses = c->asks = true;
+	world_add(w, 1, to, 1, 100);
+	WORLD_UNTIL(w, world_late(w, false) == 1);
+	world_kill(w);
+	w->sync_every_ms = 60000;
+	world_open(w);
+	w->wakes = c->refuses = false;
+	c->batches = 0;
+	for (unsigned i = 1; i <= 3; i++) {
+		world_start_cell(w, 1);
+		WORLD_UNTIL(w, c->is_replayed);
+		EXPECT_INT(c->batches, i);
+		EXPECT_INT(c->n_kept, 1);
+		c->n_kept = 0;
+		cell_stop(c);
+		world_rounds(w, 3);
+	}
+	world_start_cell(w, 1);
+	WORLD_UNTIL(w, c->is_replayed);
+	w->clock_ms += 60000;
+	world_rounds(w, 50);
+	EXPECT_INT(c->batches, 3);
+	EXPECT_INT(world_late(w, false), 1);
+	world_free(w);
+}
+
 TEST(few_accounts_are_synced_by_their_cells)
 {
 	struct world *w = world_new(4, 1 << 20);

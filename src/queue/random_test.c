@@ -3,6 +3,7 @@
  *
  * A power cut (half of the restarts) takes from every account what was not synced. That is harsher than a disk: there
  * some of it survives; crash_test.c has that. SEED=n repeats a run. */
+#include "queue/queue_private.h"
 #include "queue/world_test.h"
 
 enum { ACCOUNTS = 12, DESTINATIONS = 6, STEPS = 400, RECIPIENTS = 5 };
@@ -63,7 +64,7 @@ static void misbehave(struct story *s)
 {
 	struct fake_cell *c = &s->w->cells[pick(s, ACCOUNTS)];
 
-	switch (pick(s, 6)) {
+	switch (pick(s, 7)) {
 	case 0:
 		c->dies_after = (int)pick(s, 3);
 		c->dies_before_answer = pick(s, 2);
@@ -80,6 +81,12 @@ static void misbehave(struct story *s)
 	case 4:
 		if (c->ch != NULL)
 			cell_stop(c);
+		break;
+	case 5:
+		if (c->ch != NULL && !sync_is_running(s->w->queue->sync)) {  /* a sync of its own has failed; one of all would say so */
+			cell_stop(c);
+			lose_unsynced(c);
+		}
 		break;
 	default:
 		c->leaves = !c->leaves;

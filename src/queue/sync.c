@@ -35,7 +35,8 @@ struct move {
 
 struct result {  /* of a late delivery */
 	struct late_key key;
-	uint64_t        account;           /* 0: elsewhere */
+	uint64_t        account;           /* that was asked; 0: nobody here */
+	uint8_t         losses;
 	struct tried    tried;
 	int64_t         next;              /* when not tried: when it shall be */
 };
@@ -209,20 +210,28 @@ void sync_put_aside(struct sync *s, struct due *d, int64_t due, const struct syn
 	m->tried.at = 0;
 }
 
-static struct result *add_result(struct sync *s, const struct late_key *key, uint64_t account)
+static struct result *add_result(struct sync *s, const struct late_key *key)
 {
 	struct work *w = &s->work;
 
 	w->results = grown(w->results, w->n_results, &w->results_cap, sizeof *w->results);
-	w->results[w->n_results] = (struct result){ .key = *key, .account = account };
+	w->results[w->n_results] = (struct result){ .key = *key };
 	return &w->results[w->n_results++];
 }
 
-void sync_postpone(struct sync *s, const struct late_key *key, int64_t due) { add_result(s, key, 0)->next = due; }
+void sync_postpone(struct sync *s, const struct late_key *key, int64_t due) { add_result(s, key)->next = due; }
 
-void sync_late(struct sync *s, const struct late_key *key, uint64_t account, const struct sync_result *r)
+void sync_late(struct sync *s, const struct late_key *key, const struct sync_result *r) { keep_tried(&add_result(s, key)->tried, r); }
+
+void sync_late_here(struct sync *s, struct due *d, const struct sync_result *r)
 {
-	keep_tried(&add_result(s, key, account)->tried, r);
+	const struct late_key key = { d->message->log_id, d->message->seq, d->recipient };
+	struct result *kept = add_result(s, &key);
+
+	kept->account = d->target->account;
+	kept->losses = d->losses;
+	keep_tried(&kept->tried, r);
+	backlog_settle(s->config.backlog, d);
 }
 
 /* --------------------------------------------------------------------------------------------- a cell that is lost */
@@ -264,18 +273,30 @@ static void lose_moves(struct sync *s, uint64_t account)
 	w->n_moves = n;
 }
 
+/* Rows of queue.db: they are still as they were before the try. */
+static void lose_results(struct sync *s, uint64_t account)
+{
+	struct work *w = &s->work;
+	size_t n = 0;
+
+	for (size_t i = 0; i < w->n_results; i++) {
+		struct result *r = &w->results[i];
+		if (!is_done(&r->tried) || r->account != account) {
+			w->results[n++] = *r;
+			continue;
+		}
+		struct queued *q = backlog_late(s->config.backlog, r->key.log_id, r->key.seq, clock_mono_ms());
+		backlog_due(s->config.backlog, q, account, r->key.recipient, true)->losses = one_more(r->losses);
+		tried_free(&r->tried);
+	}
+	w->n_results = n;
+}
+
 void sync_lost(struct sync *s, uint64_t account)
 {
 	lose_delivered(s, account);
 	lose_moves(s, account);
-	for (size_t i = 0; i < s->work.n_results; i++) {
-		struct result *r = &s->work.results[i];
-		if (r->account != account || !is_done(&r->tried))
-			continue;
-		tried_free(&r->tried);
-		r->tried = (struct tried){ 0 };
-		r->next = clock_wall_s();
-	}
+	lose_results(s, account);
 	map_set_u64(&s->work.dirty, account, NULL);   /* nothing of it is left to be proved */
 }
 

@@ -76,8 +76,10 @@ void sync_move(struct sync *s, struct due *d, const struct sync_result *r);
 void sync_put_aside(struct sync *s, struct due *d, int64_t due, const struct sync_result *why);
 /* A row of queue.db is due then, or (LATE_NEVER) parked until its destination has room (queue/late.h); host.finished() as for a result. */
 void sync_postpone(struct sync *s, const struct late_key *key, int64_t due);
-/* The result of a late delivery; account: whose row it is, 0: elsewhere. */
-void sync_late(struct sync *s, const struct late_key *key, uint64_t account, const struct sync_result *r);
+/* The result of a row of queue.db. */
+void sync_late(struct sync *s, const struct late_key *key, const struct sync_result *r);
+/* The same of one that an account was asked to take; takes d. */
+void sync_late_here(struct sync *s, struct due *d, const struct sync_result *r);
 
 /* Begins a round when one is due; now: at once, if there is anything at all to do. */
 void sync_tick(struct sync *s, int64_t now_ms, bool now);
