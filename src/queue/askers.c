@@ -4,6 +4,8 @@
 #include "queue/parcels.h"
 #include "queue/queue_private.h"
 
+enum { LAST_WORDS_MAX = 64 };
+
 static struct asker *asker_new(struct queue *q, uint64_t account)
 {
 	struct asker *a = MEM_NEW(struct asker);
@@ -92,10 +94,20 @@ static void lose_cell(struct asker *a)
 
 static void on_cell_closed(void *context, UNUSED struct channel *ch) { lose_cell(context); }
 
-void queue_cell(struct queue *q, uint64_t account, int fd)
+/* The process is gone, as master says; what it said before is still to be read. Lost, its deliveries would be made again, and count as
+ * losses. */
+static void hear_out(struct queue *q, uint64_t account)
 {
 	struct asker *a = map_get_u64(&q->cells, account);
 
+	for (int i = 0; a != NULL && i < LAST_WORDS_MAX && channel_receive(a->ch) == ERR_OK; i++)
+		;
+}
+
+void queue_cell(struct queue *q, uint64_t account, int fd)
+{
+	hear_out(q, account);
+	struct asker *a = map_get_u64(&q->cells, account);
 	if (a != NULL)
 		lose_cell(a);
 	a = asker_new(q, account);
@@ -110,6 +122,8 @@ void queue_keys(struct queue *q, int fd) { parcels_keys(q->parcels, fd); }
 
 void queue_cell_ended(struct queue *q, uint64_t account, enum err result)
 {
+	if (result == ERR_OK)
+		hear_out(q, account);
 	dispatch_ended(q->dispatch, account, result);
 }
 

@@ -539,6 +539,22 @@ TEST(what_was_late_and_not_synced_is_delivered_again)
 	world_free(w);
 }
 
+/* What a cell said last is heard, also when the next one is there before that was read. */
+TEST(the_last_words_of_a_cell)
+{
+	struct world *w = world_new(4, 1 << 20);
+	struct fake_cell *c = &w->cells[0];
+	const uint64_t to[] = { 1 };
+
+	c->leaves = true;
+	world_add(w, 1, to, 1, 100);
+	WORLD_UNTIL(w, c->n_kept == 1);
+	world_start_cell(w, 1);
+	world_rounds(w, 50);
+	EXPECT_INT(c->batches, 1);
+	world_free(w);
+}
+
 TEST(few_accounts_are_synced_by_their_cells)
 {
 	struct world *w = world_new(4, 1 << 20);
