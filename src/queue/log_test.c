@@ -312,6 +312,67 @@ TEST(many_turns_of_the_ring)
 	end(&r);
 }
 
+struct found { const struct log_entry *e; size_t at, n; };
+
+static enum err compare(void *context, struct log_place place, struct str payload)
+{
+	struct found *f = context;
+
+	EXPECT(f->at < f->n && place.seq == f->e[f->at].place.seq && str_eq(payload, f->e[f->at].body));
+	f->at++;
+	return ERR_OK;
+}
+
+/* Batches that go past the page cache and such that go through it, one behind the other; ends within sectors, and of them. Read at once, and by
+ * the next process. */
+TEST(large_and_small_batches_beside_each_other)
+{
+	enum { N = 300, MOST = 700000 };
+	CLEANUP(buf_free) struct buf got = BUF(4 << 20);
+	const struct log_config config = { SEGMENTS, 16 << 20 };
+	char *text = mem_alloc(MOST);
+	struct log_entry *e = mem_array(N, sizeof *e), *entries[N];
+	unsigned seed = 5;
+	struct ring r = { .path = test_dir() };
+	uint32_t end = 0;
+
+	for (size_t i = 0; i < MOST; i++)
+		text[i] = (char)rand_r(&seed);
+	EXPECT_OK(disk_dir_open(r.path, &r.dir));
+	EXPECT_OK(log_open(r.dir, &config, &r.l));
+	for (size_t at = 0, n; at < N; at += n) {
+		n = 1 + (unsigned)rand_r(&seed) % 3;
+		n = n < N - at ? n : N - at;
+		for (size_t i = at; i < at + n; i++) {
+			size_t size = 1 + (unsigned)rand_r(&seed) % (rand_r(&seed) % 4 ? 3000 : rand_r(&seed) % 2 ? 540000 : 60000);
+			if (n == 1 && rand_r(&seed) % 2)  /* up to the end of a sector */
+				size += (DISK_SECTOR - (end + LOG_RECORD_HEADER + size) % DISK_SECTOR) % DISK_SECTOR;
+			e[i] = (struct log_entry){ .kind = LOG_MESSAGE, .body = str_make(text + i, size) };
+			entries[i] = &e[i];
+		}
+		log_write(r.l, entries + at, n);
+		for (size_t i = at; i < at + n; i++)
+			EXPECT_OK(e[i].result);
+		end = (e[at + n - 1].place.offset + e[at + n - 1].place.length + 7) & ~7U;
+		for (size_t i = at > 4 ? at - 4 : 0; i < at + n; i++) {
+			EXPECT_OK(log_read(r.l, e[i].place, &got));
+			EXPECT(str_eq(buf_str(&got), e[i].body));
+		}
+		if (rand_r(&seed) % 20)
+			continue;
+		log_close(&r.l);
+		EXPECT_OK(log_open(r.dir, &config, &r.l));
+		struct found f = { e, 0, at + n };
+		EXPECT_OK(log_replay(r.l, LOG_MESSAGE, compare, &f));
+		EXPECT_INT(f.at, f.n);
+		end = 0;
+	}
+	mem_free(text);
+	mem_free(e);
+	close_ring(&r);
+	test_dir_remove(r.path);
+}
+
 /* Messages are refused before LOG_W is; when W passes, there is room again. */
 TEST(a_full_ring)
 {
