@@ -46,6 +46,20 @@ static void lose_unsynced(struct fake_cell *c)
 	c->n_kept = left;
 }
 
+/* A sync of its own has failed, and it ends. Heard before a round begins: one that syncs all accounts would be told. */
+static void fail_sync(struct story *s, struct fake_cell *c)
+{
+	struct queue *q = s->w->queue;
+	struct asker *a = map_get_u64(&q->cells, c->account);
+
+	if (c->ch == NULL || sync_is_running(q->sync))
+		return;
+	cell_stop(c);
+	lose_unsynced(c);
+	while (a != NULL && map_get_u64(&q->cells, c->account) == a)
+		(void)channel_receive(a->ch);
+}
+
 static void restart(struct story *s, bool with_power_cut)
 {
 	struct world *w = s->w;
@@ -83,10 +97,7 @@ static void misbehave(struct story *s)
 			cell_stop(c);
 		break;
 	case 5:
-		if (c->ch != NULL && !sync_is_running(s->w->queue->sync)) {  /* a sync of its own has failed; one of all would say so */
-			cell_stop(c);
-			lose_unsynced(c);
-		}
+		fail_sync(s, c);
 		break;
 	default:
 		c->leaves = !c->leaves;
