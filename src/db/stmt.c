@@ -65,7 +65,7 @@ struct stmt *db_query(struct db *db, const char *sql)
 
 void db_prepare(struct db *db, const char *sql)
 {
-	CLEANUP(stmt_release) struct stmt *q = db_query(db, sql);
+	CLEANUP(stmt_release) UNUSED struct stmt *q = db_query(db, sql);
 }
 
 size_t db_statements(const struct db *db, const char **sql, size_t max)
