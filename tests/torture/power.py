@@ -124,12 +124,26 @@ def a_lost_page_of_a_checkpoint(server):
 
 
 def create(server, names):
-    c = Imap(server, "alice")
-    try:
-        for name in names:
+    """Connects again where a cell ends meanwhile; a name that is there by then was made."""
+    c = None
+
+    def made(name):
+        nonlocal c
+        try:
+            c = c or Imap(server, "alice")
             c.command(f"CREATE {name}")
-    finally:
-        c.close()
+            return True
+        except LOST as e:
+            if "[ALREADYEXISTS]" in str(e):
+                return True
+            if c:
+                c.close()
+            c = None
+            return False
+
+    for name in names:
+        wait_for(lambda: made(name), 20, f"{name} is made")
+    c.close()
 
 
 def sent(server, number):
