@@ -78,6 +78,14 @@ void queue_on_control_add(struct queue *q, struct channel *ch, struct message *m
 	add_on_add(q->control, ch, m);
 }
 
+/* Its cell is ended by whoever deletes it, and shall not be woken again. A round proves what it has got, with all others. */
+static bool is_deleted(const struct queue *q, uint64_t account)
+{
+	struct lookup_account found;
+
+	return q->lookup != NULL && !lookup_account(q->lookup, account, &found);
+}
+
 /* The asks of the channel end first (channel_free), so that what was out waits again. */
 static void lose_cell(struct asker *a)
 {
@@ -87,7 +95,7 @@ static void lose_cell(struct asker *a)
 
 	map_set_u64(&q->cells, account, NULL);
 	asker_free(a);
-	if (!is_synced)
+	if (!is_synced && !is_deleted(q, account))
 		sync_lost(q->sync, account);
 	dispatch_asleep(q->dispatch, account);
 }
