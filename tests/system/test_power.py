@@ -29,10 +29,6 @@ def test_a_lost_page_of_a_write_ahead_log():
     run_case("a_lost_page_of_a_write_ahead_log")
 
 
-def test_a_lost_page_of_a_body():
-    run_case("a_lost_page_of_a_body")
-
-
 def test_a_lost_page_of_a_body_that_somebody_waits_for():
     run_case("a_lost_page_of_a_body_that_somebody_waits_for")
 
