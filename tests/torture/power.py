@@ -14,15 +14,25 @@ from harness import ROOT, expect, wait_for  # noqa: E402
 from torture import Folder  # noqa: E402
 
 
-def append(server, number):
+def append(server, number, body="markerbody"):
     c = Imap(server, "alice")
     try:
-        c.command("APPEND Drafts", f"Subject: no {number:07d}\r\n\r\ntext\r\n".encode())
+        c.command("APPEND Drafts", f"Subject: no {number:07d}\r\n\r\n{body}\r\n".encode())
         return True
     except LOST:
         return False
     finally:
         c.close()
+
+
+def lose_power(server):
+    """Everything is killed, and the disk is what was under its last flush, and of the rest some part; then the server starts again."""
+    server.kill_all()
+    position = server.device.position()
+    server.device.unmount()
+    server.device.cut(position, 1)
+    server.device.mount(begins=False)
+    server.begin()
 
 
 def a_lost_page_of_a_write_ahead_log(server):
@@ -42,12 +52,7 @@ def a_lost_page_of_a_write_ahead_log(server):
     wait_for(lambda: append(server, 2), 20, "the account works again")
     for number in (3, 4):
         expect(append(server, number), f"message {number}")
-    server.kill_all()
-    position = server.device.position()
-    server.device.unmount()
-    server.device.cut(position, 1)
-    server.device.mount(begins=False)
-    server.begin()
+    lose_power(server)
     found = sorted(number for number, _ in look(server, "alice")["Drafts"][2].values())
     expect(found == [1, 2, 3, 4], f"confirmed were 1, 2, 3, 4; after the power cut there are {found}")
 
@@ -72,33 +77,17 @@ def a_lost_body_before_its_row(server):
     """The body of a client's message is lost by the disk before there is a row of it, in an account that was left cleanly and so looks as if it
     were still so. What is confirmed afterwards shares a page with it."""
     keep_pages(server)
-    expect(append_marked(server, 1), "a first message")
+    expect(append(server, 1), "a first message")
     server.stop()                                   # its cell leaves
     server.begin()
     server.device.fail(0, 1, b"lostbody")
-    expect(not append_marked(server, 2, "x" * 5000 + "lostbody"), "a message that the disk has lost is not confirmed")
+    expect(not append(server, 2, "x" * 5000 + "lostbody"), "a message that the disk has lost is not confirmed")
     expect(re.search(r"fdatasync failed object=0", server.log()), "the failure is in the log")
-    wait_for(lambda: append_marked(server, 3), 20, "the account works again")
-    expect(append_marked(server, 4), "message 4")
-    server.kill_all()
-    position = server.device.position()
-    server.device.unmount()
-    server.device.cut(position, 1)
-    server.device.mount(begins=False)
-    server.begin()
+    wait_for(lambda: append(server, 3), 20, "the account works again")
+    expect(append(server, 4), "message 4")
+    lose_power(server)
     whole = read_whole(server, "alice", "Drafts")
     expect(whole == 3, f"three messages were confirmed; after the power cut {whole} are there and whole")
-
-
-def append_marked(server, number, body="markerbody"):
-    c = Imap(server, "alice")
-    try:
-        c.command("APPEND Drafts", f"Subject: no {number:07d}\r\n\r\n{body}\r\n".encode())
-        return True
-    except LOST:
-        return False
-    finally:
-        c.close()
 
 
 def a_lost_page_of_a_checkpoint(server):
@@ -113,12 +102,7 @@ def a_lost_page_of_a_checkpoint(server):
     create(server, [f"another{number:03d}" + "x" * 180 for number in range(60)])
     time.sleep(8)                                   # a checkpoint
     expect(append(server, 2), "the log begins anew")
-    server.kill_all()
-    position = server.device.position()
-    server.device.unmount()
-    server.device.cut(position, 1)
-    server.device.mount(begins=False)
-    server.begin()
+    lose_power(server)
     there = look(server, "alice")
     expect(all(name in there for name in names), f"after the power cut there are {sorted(there)}")
 
@@ -194,12 +178,7 @@ def lose_a_body(server, watcher):
         expect(sent(server, number), f"message {number}")
         wait_for(lambda: settled(server), 30, "it is delivered")
         time.sleep(2)                               # a round of syncs
-    server.kill_all()
-    position = server.device.position()
-    server.device.unmount()
-    server.device.cut(position, 1)
-    server.device.mount(begins=False)
-    server.begin()
+    lose_power(server)
     wait_for(lambda: len(look(server, "alice")["INBOX"][2]) >= 4, 20, "all that was accepted is there")
     whole = read_whole(server, "alice", "INBOX")
     expect(whole == 4, f"four messages were accepted; after the power cut {whole} are there and whole")
