@@ -3,26 +3,10 @@
 #include "base/clock.h"
 #include "base/test.h"
 #include "mime/summary.h"
-#include "store/account_test.h"
 #include "store/gist.h"
+#include "store/messages_test.h"
 #include "store/store_private.h"
 #include "text/fold.h"
-
-static struct appended add(struct view *v, const char *text)
-{
-	CLEANUP(arena_free) struct arena a = { 0 };
-	struct append_new in = { .mailbox_id = inbox_of(v), .internal_date = 1700000000 };
-	struct append *ap;
-	struct appended *done;
-	size_t n;
-
-	EXPECT_OK(append_begin(v, &ap));
-	EXPECT_OK(append_message(ap, &in, 0));
-	EXPECT_OK(append_write(ap, str_of(text)));
-	EXPECT_OK(append_end(ap));
-	EXPECT_OK(append_commit(&ap, &a, &done, &n));
-	return done[0];
-}
 
 static const char reply_of_bob[] = "Subject: Re:  Hello\r\nFrom: Bob B <bob@x.test>\r\nDate: Sat, 1 Jan 2000 00:00:00 +0000\r\n"
                                    "Message-ID: <b@x.test>\r\nReferences: <r@x.test> <a@x.test>\r\n\r\nx\r\n";
@@ -47,7 +31,7 @@ TEST(gists_are_what_the_message_says_also_when_they_are_kept)
 	CLEANUP(arena_free) struct arena a = { 0 };
 	const char *dir = test_dir();
 	struct view *v = open_account(dir);
-	const uint32_t emails[] = { add(v, reply_of_bob).email, add(v, "X: y\r\n\r\n").email, 4711 };
+	const uint32_t emails[] = { add(v, inbox_of(v), reply_of_bob, 0).email, add(v, inbox_of(v), "X: y\r\n\r\n", 0).email, 4711 };
 	static const struct { unsigned wants; const char *subject, *from; bool has_references; size_t kept; } cases[] = {
 		{ 0, NULL, NULL, false, 2 },  /* only numbers */
 		{ GIST_SENT, NULL, NULL, false, 2 },
