@@ -15,14 +15,17 @@ from torture import Folder  # noqa: E402
 
 
 def append(server, number, body="markerbody"):
-    c = Imap(server, "alice")
+    """False: refused, also at the door, where the account is being closed just then."""
+    c = None
     try:
+        c = Imap(server, "alice")
         c.command("APPEND Drafts", f"Subject: no {number:07d}\r\n\r\n{body}\r\n".encode())
         return True
     except LOST:
         return False
     finally:
-        c.close()
+        if c:
+            c.close()
 
 
 def lose_power(server):
