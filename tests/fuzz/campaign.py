@@ -4,6 +4,7 @@ has had its minutes is left alone until the files that it tries change.
 
     make fuzz                                all targets, 30 minutes each
     make fuzz FUZZ="imap/engine role --minutes 5 --jobs 1"      one target, a folder
+    make fuzz FUZZ=--until-quiet             30 minutes, or until nothing new was found for twice the time that all finds took (6 at least)
     make fuzz FUZZ="--report --coverage"     the table of what was done so far, with line coverage; --json for programs
     make fuzz FUZZ="--repeat imap/engine @FILE"                 one input again, from a file or as base64
     make fuzz FUZZ="--merge"                 the corpora made small, into tests/fuzz/TARGET
@@ -33,6 +34,7 @@ RECORD = os.path.join(ROOT, "docs/fuzzing.txt")
 FIRST = ("smtpd/smtpd", "smtp/smtp", "mime/mime", "smtpd/login", "imap/login", "pop3/login", "auth/sasl", "mime/header", "mime/address",
          "role/mx", "role/net", "role/gate", "imap/engine", "pop3/engine", "submit/fixup", "net/deflate")
 SLICE_S = 120
+QUIET_MIN_S = 3 * SLICE_S - 5      # slices are some seconds shorter in processor time than by the clock
 UNIT_S, MEMORY_MB = 20, 2048       # one input may take so long and so much
 COMMITTED_MAX = 36_000             # bytes of a corpus in the repository
 # accounts and queues of a target: in memory, where a sync costs nothing
@@ -47,7 +49,7 @@ class Target:
         self.corpus, self.seeds = f"{OUT}/corpus/{self.flat}", f"{HERE}/{self.flat}"
         self.dictionary = f"{HERE}/{self.flat}.dict"
         self.state_file = f"{OUT}/state/{self.flat}.json"
-        self.state = {"files": "", "code": "", "seconds": 0, "runs": 0, "all_seconds": 0, "all_runs": 0, "edges": 0, "edges_of": 0, "findings": []}
+        self.state = {"files": "", "code": "", "seconds": 0, "runs": 0, "new_seconds": 0, "all_seconds": 0, "all_runs": 0, "edges": 0, "edges_of": 0, "findings": []}
         if os.path.exists(self.state_file):
             self.state.update(json.load(open(self.state_file)))
         else:
@@ -65,10 +67,14 @@ class Target:
         """Minutes belong to the files that are tried, findings to the program: a change of it may have mended them."""
         files, code = sum_of(modules().get(self.name, []) + [f"src/{self.name}_fuzz.c"]), code_of(self.program)
         if files != self.state["files"]:
-            self.state.update(files=files, seconds=0, runs=0)
+            self.state.update(files=files, seconds=0, runs=0, new_seconds=0, edges=0)
         if code != self.state["code"]:
             self.state.update(code=code, findings=[])
         self.save()
+
+    def is_quiet(self):
+        """Two thirds of its time brought nothing new, as far as slices tell."""
+        return self.state["seconds"] >= max(QUIET_MIN_S, 3 * self.state["new_seconds"])
 
     def save(self):
         os.makedirs(os.path.dirname(self.state_file), exist_ok=True)
@@ -102,7 +108,9 @@ class Target:
         s["all_runs"] += runs
         edges, of = re.findall(r" cov: (\d+) ", output), re.findall(r"Loaded \d+ modules\s+\((\d+) inline", output)
         if edges:
-            s["edges"], s["edges_of"] = int(edges[-1]), int(of[0]) if of else 0
+            if int(edges[-1]) > s["edges"]:
+                s["edges"], s["new_seconds"] = int(edges[-1]), s["seconds"]
+            s["edges_of"] = int(of[0]) if of else 0
         if code != 0:
             s["findings"].append({"what": summary(output), "files": [os.path.relpath(f, ROOT) for f in files]})
             with open(f"{OUT}/findings/{self.flat}.log", "a") as f:
@@ -116,7 +124,8 @@ def recorded(name):
     for row in rows:
         if row and row[0] == name:
             return {"files": row[1], "seconds": float(row[2]) * 60, "all_seconds": float(row[3]) * 60, "runs": int(row[4]),
-                    "all_runs": int(row[5]), "edges": int(row[6]), "edges_of": int(row[7])}
+                    "all_runs": int(row[5]), "edges": int(row[6]), "edges_of": int(row[7]),
+                    "new_seconds": float(row[8]) * 60}
     return {}
 
 
@@ -125,12 +134,13 @@ def record():
     targets = all_targets()                            # before the file is emptied: it is where most of them are known from
     with open(RECORD, "w") as f:
         f.write("# Minutes of processor time that `make fuzz` has given each target: written by make fuzz FUZZ=\"--report --record\",\n"
-                "# read where build/fuzz/state has nothing. files: a sum over the files that the target tries (tests/fuzz/README.md).\n"
-                f"#{'target':<21} {'files':<12} {'minutes':>7} {'in_all':>7} {'runs':>12} {'in_all':>12} {'edges':>6} {'of':>6}\n")
+                "# read where build/fuzz/state has nothing. files: a sum over the files that the target tries (tests/fuzz/README.md);\n"
+                "# last_new: the minute at whose end the last new edge had been found.\n"
+                f"#{'target':<21} {'files':<12} {'minutes':>7} {'in_all':>7} {'runs':>12} {'in_all':>12} {'edges':>6} {'of':>6} {'last_new':>8}\n")
         for t in targets:
             s = t.state
             f.write(f"{t.name:<22} {s['files'] or '-':<12} {s['seconds'] / 60:7.1f} {s['all_seconds'] / 60:7.1f} {s['runs']:12} {s['all_runs']:12} "
-                    f"{s['edges']:6} {s['edges_of']:6}\n")
+                    f"{s['edges']:6} {s['edges_of']:6} {s['new_seconds'] / 60:8.1f}\n")
 
 
 def sum_of(files):
@@ -181,7 +191,7 @@ def build(kind="fuzz"):
         sys.exit("the fuzz targets do not build: the lines above say why (is clang there? tools/install test)")
 
 
-def campaign(targets, minutes, jobs, wall_s):
+def campaign(targets, minutes, jobs, wall_s, until_quiet):
     lock, busy = threading.Lock(), set()
     end = time.monotonic() + wall_s if wall_s else None
     wanted = minutes * 60
@@ -190,7 +200,7 @@ def campaign(targets, minutes, jobs, wall_s):
         with lock:
             if end and time.monotonic() >= end:
                 return None
-            left = [t for t in targets if t not in busy and t.state["seconds"] < wanted - 1 and not t.state["findings"]]
+            left = [t for t in targets if t not in busy and t.state["seconds"] < wanted - 1 and not t.state["findings"] and not (until_quiet and t.is_quiet())]
             if not left:
                 return None
             t = min(left, key=lambda t: (FIRST.index(t.name) if t.name in FIRST else len(FIRST), t.state["seconds"], t.state["all_seconds"]))
@@ -249,15 +259,15 @@ def report(targets, coverage, as_json):
     rows = [{"target": t.name, "minutes": round(t.state["seconds"] / 60, 1), "minutes_in_all": round(t.state["all_seconds"] / 60, 1),
              "runs": t.state["runs"], "runs_in_all": t.state["all_runs"],
              "per_second": round(t.state["all_runs"] / max(1, t.state["all_seconds"])),
-             "edges": t.state["edges"], "edges_of": t.state["edges_of"], "lines_percent": coverage.get(t.name),
+             "edges": t.state["edges"], "edges_of": t.state["edges_of"], "last_new_minutes": round(t.state["new_seconds"] / 60, 1), "lines_percent": coverage.get(t.name),
              "findings": t.state["findings"]} for t in targets]
     if as_json:
         print(json.dumps({"targets": rows}, indent=1))
         return
-    print(f"{'target':22} {'minutes':>8} {'in all':>7} {'runs in all':>12} {'runs/s':>7} {'edges':>7} {'lines':>6}  findings")
+    print(f"{'target':22} {'minutes':>8} {'in all':>7} {'runs in all':>12} {'runs/s':>7} {'edges':>7} {'last new':>8} {'lines':>6}  findings")
     for r in rows:
         lines = f"{r['lines_percent']:.0f} %" if r["lines_percent"] is not None else ""
-        print(f"{r['target']:22} {r['minutes']:8.1f} {r['minutes_in_all']:7.1f} {r['runs_in_all']:12} {r['per_second']:7} {r['edges']:7} {lines:>6}  {len(r['findings'])}")
+        print(f"{r['target']:22} {r['minutes']:8.1f} {r['minutes_in_all']:7.1f} {r['runs_in_all']:12} {r['per_second']:7} {r['edges']:7} {r['last_new_minutes']:8.1f} {lines:>6}  {len(r['findings'])}")
     for r in rows:
         for f in r["findings"]:
             print(f"{r['target']}: {f['what']}\n  " + "\n  ".join(f["files"]))
@@ -305,6 +315,7 @@ def main():
     p.add_argument("--minutes", type=float, default=30, help="of processor time for each target, with its files as they are")
     p.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     p.add_argument("--wall", type=float, default=0, metavar="MINUTES", help="stop after so many minutes in all")
+    p.add_argument("--until-quiet", action="store_true", help="less, where nothing new was found for twice as long as all finds took")
     p.add_argument("--again", action="store_true", help="forget the minutes and findings there are (not the corpora)")
     p.add_argument("--report", action="store_true", help="only print the table")
     p.add_argument("--record", action="store_true", help="write the minutes to docs/fuzzing.txt")
@@ -325,7 +336,7 @@ def main():
             t.state.update(code="")
         t.note_code()
     if not a.report:
-        campaign(targets, a.minutes, a.jobs, a.wall * 60)
+        campaign(targets, a.minutes, a.jobs, a.wall * 60, a.until_quiet)
     report(targets, line_coverage(targets) if a.coverage else {}, a.json)
     if a.record:
         record()
