@@ -128,16 +128,17 @@ void imap_arg_flags(struct imap_cmd *c, bool is_bare, struct imap_flags *out)
 uint64_t imap_flag_bits(struct imap_cmd *c, struct imap_session *s, const struct imap_flags *flags, bool makes_keywords)
 {
 	bool makes = makes_keywords && s->guest == NULL;
-	struct str names[KEYWORDS_MAX];
 	uint64_t bits = flags->system, bit;
-	size_t room = KEYWORDS_MAX - view_keywords(s->view, names), missing = 0;
+	size_t missing = 0;
 
 	for (size_t i = 0; makes && i < flags->n; i++)
 		missing += view_keyword(s->view, flags->keywords[i], false) == 0;
+	bool fits = view_keywords_fit(s->view, missing);
 	for (size_t i = 0; i < flags->n && !c->args.failed; i++) {
-		bit = missing <= room ? view_keyword(s->view, flags->keywords[i], makes) : 0;
+		bit = fits ? view_keyword(s->view, flags->keywords[i], makes) : 0;
 		if (bit == 0 && makes)
-			refuse(c, "[LIMIT] an account has at most 58 different keywords, these would be more; use others that are there already");
+			refuse(c, "[LIMIT] an account has at most 58 different keywords at a time, these would be more; use others that are there already, or take one away "
+			          "from all messages, also those that can be undeleted, and try again when all programs have been silent for a minute");
 		bits |= bit;
 	}
 	return c->args.failed ? 0 : bits;

@@ -99,6 +99,8 @@ struct imap_session {
 	int64_t          progress_ms;   /* when the command at hand says how far it is; 0: it has not been asked yet */
 	uint64_t         told_modseq;   /* of a guest's session: all of this account up to here was looked at for news */
 	uint64_t         told_keywords; /* the same: those that he has seen, and all that is no keyword; 0: not known here */
+	uint32_t         parked_keywords;      /* view_keywords_mark() of them when he was parked, … */
+	bool             has_other_keywords;   /* … and now, when they are known again, it is another one: he has not heard of all */
 	unsigned         told_rights;   /* the same: what he may do in the selected mailbox, as he was told (PERMANENTFLAGS) */
 	struct imap_claim *claim;       /* what it moves into another account (claim.c); NULL: nothing */
 	struct imap_remote *remote;     /* a mailbox of another account is selected (remote.h); then selected is NULL */
@@ -175,8 +177,8 @@ struct imap_flags {
 	size_t     n;
 };
 void imap_arg_flags(struct imap_cmd *c, bool is_bare, struct imap_flags *out);
-/* Their bits. Keywords that the account does not have are left out, or, makes_keywords, made if there is room for all of them (else it is a failure): the 58
- * are for ever, so not before the command is understood, and only where a message gets them. For a guest none are made: they are the owner's. */
+/* Their bits. Keywords that the account does not have are left out, or, makes_keywords, made if there is room for all of them (else it is a failure): there are
+ * 58 at a time, so not before the command is understood, and only where a message gets them. For a guest none are made: they are the owner's. */
 uint64_t imap_flag_bits(struct imap_cmd *c, struct imap_session *s, const struct imap_flags *flags, bool makes_keywords);
 
 /* ------------------------------------------------------------------------------------------- reading commands (command.c) */
@@ -196,7 +198,7 @@ void imap_put_fetch(struct buf *b, struct imap_tongue tongue, const struct messa
 /* Flags as text, remembering the last one: most messages have the same. */
 struct imap_flag_words {
 	struct str names[KEYWORDS_MAX];
-	size_t     n;
+	uint64_t   named;           /* FLAG_KEYWORD() of those that there are */
 	bool       has_last;
 	uint64_t   last;
 	size_t     text_n;

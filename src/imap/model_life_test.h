@@ -169,28 +169,49 @@ static void copy_folder(struct play *p, const char *from, const char *to)
 	closedir(dir);
 }
 
-/* Sessions that were parked try to come back; the others are cut off, and log in again. */
-static void kill_cell(struct play *p, const struct operation *o)
+/* Keywords come and go: those that no message has any more went when the cell left. The new ones take their bits, and have others, whatever was made first.
+ * Those of the model are there always, because a guest uses those that are there. */
+static void make_keywords(struct play *p)
+{
+	char name[20];
+	unsigned first = p->sleeps % 5, n = p->sleeps % 3 == 0 ? KEYWORDS_MAX : 20;
+
+	for (unsigned i = 0; i < n; i++) {
+		snprintf(name, sizeof name, "other%u.%u", p->sleeps, i);
+		for (int f = 5; i == first && f < FLAGS; f++)
+			EXPECT(view_keyword(p->account.view, str_of(flag_names[f]), true) != 0);
+		(void)!view_keyword(p->account.view, str_of(name), true);
+	}
+	p->sleeps++;
+}
+
+/* Sessions that were parked try to come back; the others are cut off, and log in again. is_killed: what the cell did not do at its end is not done. */
+static void end_cell(struct play *p, const struct operation *o, bool is_killed)
 {
 	struct buf records[SESSIONS];
-	const char *after = test_dir();
+	const char *after = is_killed ? test_dir() : NULL;
 
 	p->spoke = true;
-	snprintf(p->did, sizeof p->did, "the cell is killed");
+	snprintf(p->did, sizeof p->did, is_killed ? "the cell is killed" : "the cell has left");
 	for (int i = 0; i < SESSIONS; i++) {
 		records[i] = BUF(PARK_RECORD_MAX);
-		if ((o->a >> i) & 1)
+		if ((o->a >> i) & 1 || !is_killed)
 			leave(p, &p->clients[i], &records[i]);
 	}
-	copy_folder(p, p->dir, after);
+	if (is_killed)
+		copy_folder(p, p->dir, after);
 	for (int i = 0; i < SESSIONS; i++)
 		hang_up(&p->clients[i]);
 	if (p->has_elsewhere)
 		close_cell(&p->elsewhere);
 	EXPECT_OK(view_close(p->account.view));
-	test_dir_remove(p->dir);
-	p->dir = after;
+	if (is_killed) {
+		test_dir_remove(p->dir);
+		p->dir = after;
+	}
 	EXPECT_OK(view_open(p->dir, &(struct view_config){ .account = OWNER }, &p->account.view));
+	if (!is_killed)
+		make_keywords(p);
 	if (p->has_elsewhere)
 		open_cell(&p->elsewhere);
 	for (int i = 0; i < SESSIONS; i++) {
@@ -233,8 +254,7 @@ static void let_in(struct play *p)
 	const struct acl_entry all = { .who = { .kind = SUBJECT_ACCOUNT, .account = GUEST, .name = STR("b@x") }, .rights = RIGHTS_ALL };
 	struct mailbox m;
 
-	for (int f = 5; f < FLAGS; f++)  /* keywords are the account's: a guest uses those that are there */
-		EXPECT(view_keyword(p->account.view, str_of(flag_names[f]), true) != 0);
+	make_keywords(p);
 	for (int i = 0; i < BOXES; i++) {
 		EXPECT_OK(view_mailbox_find(p->account.view, str_of(box_names[i]), &p->arena, &m));
 		EXPECT_OK(acl_write(p->account.view, m.mailbox_id, ACL_SET, &all));

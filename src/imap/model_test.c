@@ -387,7 +387,9 @@ static void run(struct play *p, const struct operation *o)
 		break;
 	default:
 		if ((o->b >> 16) % 24 == 0)
-			kill_cell(p, o);
+			end_cell(p, o, true);
+		else if ((o->b >> 16) % 24 == 5)
+			end_cell(p, o, false);
 		else if ((o->b >> 16) % 24 == 1)
 			append_many(p, c, o);
 		else if ((o->b >> 16) % 24 < 5)

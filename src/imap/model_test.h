@@ -96,7 +96,7 @@ struct play {
 	enum { NO_FOLDER, FOLDER_OWN, FOLDER_SHARED } folders[FOLDERS];   /* model_names_test.h */
 	struct client  clients[SESSIONS];
 	struct arena   arena;
-	unsigned       tick;
+	unsigned       tick, sleeps;
 	bool           touched[BOXES];   /* by the running command */
 	bool           spoke;            /* an operation may find nothing to do */
 	char           wrong[600];   /* the first thing that was not as it should be */

@@ -17,7 +17,7 @@ void imap_put_fetch(struct buf *b, struct imap_tongue tongue, const struct messa
 
 void imap_flag_words(struct imap_flag_words *w, struct view *v)
 {
-	w->n = view_keywords(v, w->names);
+	w->named = view_keywords(v, w->names);
 	w->has_last = false;
 }
 
@@ -38,10 +38,8 @@ static size_t flags_text(const struct imap_flag_words *w, uint64_t flags, char *
 	for (size_t i = 0; i < 5; i++)
 		if (flags & UINT64_C(1) << i)
 			n = add_word(text, n, names[i]);
-	if (flags >> 6 != 0)
-		for (size_t k = 0; k < w->n; k++)
-			if (flags & FLAG_KEYWORD(k))
-				n = add_word(text, n, w->names[k]);
+	for (uint64_t left = flags & w->named; left != 0; left &= left - 1)
+		n = add_word(text, n, w->names[__builtin_ctzll(left >> 6)]);
 	text[n++] = ')';
 	return n;
 }
@@ -50,7 +48,7 @@ void imap_put_flags(struct buf *b, struct imap_flag_words *w, struct view *v, ui
 {
 	flags &= ~FLAG_GONE;
 	if (!w->has_last || w->last != flags) {
-		if (flags >> 6 >> w->n != 0)  /* a keyword was made after we looked */
+		if (flags & FLAGS_KEYWORDS & ~w->named)  /* a keyword was made after we looked */
 			imap_flag_words(w, v);
 		w->text_n = flags_text(w, flags, w->text);
 		w->last = flags;
@@ -64,11 +62,8 @@ void imap_put_flags_line(struct buf *b, struct view *v, uint64_t keywords)
 	struct imap_flag_words w;
 
 	imap_flag_words(&w, v);
-	uint64_t all = FLAGS_SYSTEM;
-	for (size_t k = 0; k < w.n; k++)
-		all |= FLAG_KEYWORD(k) & keywords;
 	buf_add_cstr(b, "* FLAGS ");
-	imap_put_flags(b, &w, v, all);
+	imap_put_flags(b, &w, v, FLAGS_SYSTEM | (w.named & keywords));
 	buf_add_cstr(b, "\r\n");
 }
 
@@ -155,8 +150,9 @@ static void put_guest_keywords(struct imap_session *s, const struct message_row 
 
 	for (size_t i = 0; i < n; i++)
 		flags |= rows[i].flags;
-	if ((flags & ~imap_keywords_known(s) & ~FLAG_GONE) == 0)
+	if ((flags & ~imap_keywords_known(s) & ~FLAG_GONE) == 0 && !s->has_other_keywords)
 		return;
+	s->has_other_keywords = false;
 	s->told_keywords |= flags;
 	imap_put_flags_line(&s->out, s->view, s->told_keywords);
 }

@@ -121,6 +121,12 @@ static void wait_for_others(const struct imap_session *s)
 		                  s->notify->owners[i].must_look || s->notify->owners[i].could_not_ask ? WAIT_COULD_NOT_ASK : WAIT_ASKS_ONCE);
 }
 
+/* To a guest, who knows only some of them. Where they were not looked at since he was parked last, nothing was told either. */
+static uint32_t keywords_told(const struct imap_session *s)
+{
+	return s->told_keywords == 0 || s->has_other_keywords ? s->parked_keywords : view_keywords_mark(s->view, s->told_keywords);
+}
+
 bool imap_park(void *state, struct buf *record, uint64_t *modseq)
 {
 	struct imap_session *s = state;
@@ -140,6 +146,8 @@ bool imap_park(void *state, struct buf *record, uint64_t *modseq)
 	*modseq = 0;
 	if (s->selected != NULL) {
 		selected_state(s->selected, &p.state);
+		if (s->guest != NULL)
+			p.state.keywords = keywords_told(s);
 		*modseq = p.state.modseq > s->told_modseq ? p.state.modseq : s->told_modseq;
 	}
 	if (s->remote != NULL) {
@@ -193,6 +201,7 @@ static bool restore(struct imap_session *i, const struct parked *p)
 	i->errors = p->errors;
 	i->mailbox_id = p->state.mailbox_id;
 	i->told_rights = p->rights;
+	i->parked_keywords = p->state.keywords;
 	if (p->owner != 0 && !imap_is_other(p->name, &address))
 		return false;
 	if (p->owner != 0) {

@@ -112,25 +112,23 @@ uint64_t imap_keywords_known(struct imap_session *s)
 	while ((n = selected_rows(s->selected, NULL, 0, &next, rows, COUNT_OF(rows))) > 0)
 		for (size_t i = 0; i < n; i++)
 			s->told_keywords |= rows[i].flags & ~FLAG_GONE;
+	s->has_other_keywords = view_keywords_mark(s->view, s->told_keywords) != s->parked_keywords;
 	return s->told_keywords;
 }
 
 static void put_permanent_flags(struct imap_session *s)
 {
 	struct imap_flag_words w;
-	uint64_t all = FLAGS_SYSTEM;
 
 	s->told_rights = imap_rights(s, s->mailbox_id);
 	imap_flag_words(&w, s->view);
-	for (size_t k = 0; k < w.n; k++)
-		all |= FLAG_KEYWORD(k) & imap_keywords_known(s);
 	buf_add_cstr(&s->out, "* OK [PERMANENTFLAGS ");
 	if (imap_is_readonly(s)) {
 		buf_add_cstr(&s->out, imap_in(s->tongue.lang, "()] read only\r\n"));
 		return;
 	}
-	imap_put_flags(&s->out, &w, s->view, all & imap_flags_of(s->told_rights));
-	if (w.n < KEYWORDS_MAX && s->guest == NULL) {
+	imap_put_flags(&s->out, &w, s->view, (FLAGS_SYSTEM | (w.named & imap_keywords_known(s))) & imap_flags_of(s->told_rights));
+	if (s->guest == NULL && view_keywords_fit(s->view, 1)) {
 		buf_truncate(&s->out, s->out.n - 1);
 		buf_add_cstr(&s->out, " \\*)");
 	}
@@ -157,6 +155,7 @@ static void put_mailbox_state(struct imap_session *s, const struct mailbox *m, s
 	uint32_t unseen;  /* for clients of IMAP4rev1 */
 
 	imap_put_flags_line(&s->out, s->view, imap_keywords_known(s));
+	s->has_other_keywords = false;
 	put_permanent_flags(s);
 	buf_printf(&s->out, "* %u EXISTS\r\n", selected_count(s->selected));
 	if (!s->tongue.is_rev2) {

@@ -88,6 +88,11 @@ static void nothing_left(struct play *p)
 			fail_here(p, "the server also said", buf_str(&p->clients[i].out));
 }
 
+static void open_account(struct play *p)
+{
+	EXPECT_OK(view_open(p->dir, &(struct view_config){ .account = 1, .limits = { .quota_bytes = 100000, .messages_max = 1000 } }, &p->account.view));
+}
+
 static void park(struct play *p, struct client *c)
 {
 	uint64_t modseq;
@@ -148,6 +153,16 @@ static void visit(struct play *p, struct client *c)
 	}
 	c->is_guest = true;
 	attach(p, c);
+}
+
+/* Nothing happened for a while: the cell has left, and the next one comes. */
+static void sleep_a_while(struct play *p)
+{
+	for (int i = 0; i < SESSIONS; i++)
+		if (p->clients[i].s != NULL)
+			fail_here(p, "a connection is not parked", STR(""));
+	EXPECT_OK(view_close(p->account.view));
+	open_account(p);
 }
 
 static void render(struct play *p, struct client *c)
@@ -251,6 +266,8 @@ static void play_line(struct play *p, struct str line)
 			render(p, c);
 		else if (str_eq(verb, STR("limit")))
 			p->account.message_limit = (uint32_t)(number.p[0] - '0');
+		else if (str_eq(verb, STR("sleep")))
+			sleep_a_while(p);
 		else if (str_eq(verb, STR("wake")))
 			wake(p, c);
 		else if (str_eq(verb, STR("closed")))
@@ -280,7 +297,7 @@ static void begin(struct play *p, const char *dir)
 {
 	p->dir = dir;
 	p->account.account = 1;
-	EXPECT_OK(view_open(dir, &(struct view_config){ .account = 1, .limits = { .quota_bytes = 100000, .messages_max = 1000 } }, &p->account.view));
+	open_account(p);
 }
 
 static void end(struct play *p, const char *dir)

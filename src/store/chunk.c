@@ -264,6 +264,23 @@ enum err chunk_each(struct view *v, int64_t mailbox_id, uint32_t key, size_t max
 	return ERR_OK;
 }
 
+enum err chunk_flags(struct view *v, uint64_t enough, uint64_t *flags)
+{
+	static const char sql[] = "SELECT chunk_id, slots FROM chunk";
+	struct chunk *c = held(v);
+
+	TRY(chunk_flush(v));
+	CLEANUP(stmt_release) struct stmt *q = db_query(v->db, sql);
+	while ((enough & ~*flags) != 0) {
+		TRY(take_row(v, q, &c));
+		if (c == NULL)
+			break;
+		for (size_t i = 0; i < c->n; i++)
+			*flags |= u64_at(c->slots + i * SLOT_BYTES + AT_FLAGS);
+	}
+	return ERR_OK;
+}
+
 /* Holds the last one of the mailbox; key 0: it has none. */
 static enum err hold_last(struct view *v, int64_t mailbox_id)
 {

@@ -24,6 +24,8 @@ enum err chunk_seek(struct view *v, int64_t mailbox_id, uint32_t uid, struct chu
 /* Those whose key is at least this one, by one statement, in order, at most max; *more: there may be others. */
 typedef void chunk_taker(void *context, const struct chunk *c);
 enum err chunk_each(struct view *v, int64_t mailbox_id, uint32_t key, size_t max, chunk_taker *take, void *context, bool *more) MUST_CHECK;
+/* Adds the flags of all messages of all mailboxes, until it has all of enough. */
+enum err chunk_flags(struct view *v, uint64_t enough, uint64_t *flags) MUST_CHECK;
 uint32_t chunk_key(const struct chunk *c);                       /* the uid that its first message had: it may be gone */
 size_t chunk_count(const struct chunk *c);                       /* at least one, as it comes */
 size_t chunk_find(const struct chunk *c, uint32_t uid);          /* index of the first with at least this uid; the count: there is none */

@@ -61,6 +61,19 @@ enum err expunged_count(struct view *v, uint64_t *n)
 	return e;
 }
 
+enum err expunged_flags(struct view *v, uint64_t enough, uint64_t *flags)
+{
+	static const char sql[] = "SELECT flags FROM expunged";
+	CLEANUP(stmt_release) struct stmt *q = db_query(v->db, sql);
+
+	while ((enough & ~*flags) != 0) {
+		if (!stmt_row(q))
+			return stmt_end(q);
+		*flags |= stmt_u64(q, 0);
+	}
+	return ERR_OK;
+}
+
 /* -------------------------------------------------------------------------------------------------------- undelete */
 
 enum err view_undelete(struct view *v, int64_t mailbox_id, int64_t since, uint32_t *restored)

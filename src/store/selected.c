@@ -64,7 +64,7 @@ static void select_all(struct selected *s)
 	s->known = s->array->n;
 	s->uidnext = s->box->seen.uidnext;
 	s->modseq = s->removed_modseq = s->box->seen.highestmodseq;
-	s->keywords = atomic_load(&s->v->n_keywords);
+	s->keywords = atomic_load(&s->v->keywords_mark);
 	copy_gone_as_skips(s);
 	count_again(s);
 }
@@ -411,7 +411,7 @@ bool selected_new_keywords(struct selected *s)
 {
 	uint32_t before = s->keywords;
 
-	s->keywords = atomic_load(&s->v->n_keywords);
+	s->keywords = atomic_load(&s->v->keywords_mark);
 	return s->keywords != before;
 }
 
@@ -470,10 +470,10 @@ static bool news_from_counters(struct view *v, const struct box *box, struct sel
 	if (box->array != NULL || state->modseq < box->flags_modseq || state->modseq < box->vanished_modseq ||
 	    state->uidvalidity != box->seen.uidvalidity || modseq_floor(v, state->modseq) != state->modseq)
 		return false;
-	out->has_keywords = state->keywords != atomic_load(&v->n_keywords);
+	out->has_keywords = state->keywords != atomic_load(&v->keywords_mark);
 	out->exists = box->seen.messages;
 	out->has_new = out->exists > state->count;
-	state->keywords = atomic_load(&v->n_keywords);
+	state->keywords = atomic_load(&v->keywords_mark);
 	state->count = box->seen.messages;
 	state->uidnext = box->seen.uidnext;
 	state->modseq = box->seen.highestmodseq;

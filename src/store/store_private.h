@@ -82,7 +82,7 @@ struct selected {
 	size_t        n_skips, skips_cap;
 	uint32_t      count;          /* known - n_skips; only its own thread changes it */
 	uint32_t      uidnext;        /* every known uid is below it */
-	uint32_t      keywords;       /* names told */
+	uint32_t      keywords;       /* names told: their mark */
 	uint64_t      modseq;         /* flags told up to here */
 	uint64_t      removed_modseq; /* removals told up to here */
 	bool          holds_removals; /* some are not told yet */
@@ -199,7 +199,9 @@ struct view {
 	uint64_t           seen_modseq;      /* visible */
 	struct usage       used;             /* committed, seen or not */
 	char              *keywords[KEYWORDS_MAX];
-	atomic_uint        n_keywords;
+	atomic_ullong      keywords_named;   /* FLAG_KEYWORD() of those that are there */
+	atomic_uint        keywords_mark;    /* of all of them */
+	atomic_bool        keywords_crowded; /* view_close() is to make room */
 	struct acl_lists  *acl;              /* all lists of rights; NULL: not read since they changed */
 	bool               maildrop_locked;
 	unsigned           n_selected;
@@ -356,6 +358,8 @@ enum err acl_drop(struct tx *tx, int64_t mailbox_id) MUST_CHECK;
 
 /* keyword.c */
 enum err keyword_load(struct view *v) MUST_CHECK;
+/* Names that no message has go, if the account is crowded. Only at the end: no session holds their bits any more. */
+enum err keyword_make_room(struct view *v) MUST_CHECK;
 
 /* message.c; the caller holds a tx */
 struct row {
@@ -425,6 +429,8 @@ enum err expunged_prune(struct view *v, int64_t before, size_t max, bool *more) 
 /* More is kept than the quota. Takes the db lock. */
 bool expunged_is_too_much(struct view *v);
 enum err expunged_count(struct view *v, uint64_t *n) MUST_CHECK;                          /* takes the db lock */
+/* Adds the flags of all that can be undeleted, until it has all of enough. Under the db lock. */
+enum err expunged_flags(struct view *v, uint64_t enough, uint64_t *flags) MUST_CHECK;
 
 /* index.c: the files are closed; nothing is written. For the end of the view. */
 void index_close(struct view *v);

@@ -205,6 +205,8 @@ static enum err close_cleanly(struct view *v)
 {
 	TRY(bodies_sync(v->bodies));  /* the disk may have the note first */
 	bool is_all_there = is_synced(v);
+	if (keyword_make_room(v) != ERR_OK)  /* tried again when there is none next time */
+		log_warn("no room could be made for keywords account=%llu", (unsigned long long)v->config.account);
 	TRY(note_clean_end(v));
 	return is_all_there ? ERR_OK : view_publish(v);
 }

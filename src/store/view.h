@@ -30,7 +30,7 @@ enum {
 	MAILBOX_DEPTH_MAX = 20,       /* levels */
 	MAILBOXES_MAX     = 10000,    /* in one account */
 	SUBSCRIPTIONS_MAX = 10000,
-	KEYWORDS_MAX      = 58,       /* in one account */
+	KEYWORDS_MAX      = 58,       /* in one account at a time */
 	KEYWORD_NAME_MAX  = 100,      /* bytes */
 	APPEND_MESSAGES_MAX = 1000,   /* in one struct append */
 	EMAIL_PLACES_MAX  = 1000,     /* rows that share one email, expunged ones that are kept among them: they cost no quota */
@@ -46,6 +46,7 @@ enum {
 #define FLAG_GONE     (UINT64_C(1) << 5)  /* only in struct message_row: expunged, but this session was not told yet */
 #define FLAGS_SYSTEM  UINT64_C(0x1f)
 #define FLAG_KEYWORD(k) (UINT64_C(1) << (6 + (k)))
+#define FLAGS_KEYWORDS  (~UINT64_C(0) << 6)
 
 /* ---------------------------------------------------------------------------------------------- opening an account */
 
@@ -171,10 +172,14 @@ enum err view_is_subscribed(struct view *v, struct str path, bool *out) MUST_CHE
 /* Subscribed names in order, also those without a mailbox. */
 enum err view_subscriptions(struct view *v, struct arena *a, struct str **out, size_t *n) MUST_CHECK;
 
-/* Keywords, any case, as first written. The list only grows: bit FLAG_KEYWORD(i) is names[i]. Borrowed until
- * view_close(). */
-size_t view_keywords(struct view *v, struct str names[KEYWORDS_MAX]);
-/* The bit of a keyword, made if missing and create. Returns 0: unknown, or (create) ERR_LIMIT reached or not a
+/* Keywords, any case, as first written: FLAG_KEYWORD(k) is names[k] if it is in what is returned. What a bit means stays so until view_close(), which
+ * takes names that no message has away where there are many of them (keyword.c). Borrowed until then. */
+uint64_t view_keywords(struct view *v, struct str names[KEYWORDS_MAX]);
+/* A number for the names of these flags: another one when a name or its bit is another. The same in every process. */
+uint32_t view_keywords_mark(struct view *v, uint64_t flags);
+/* Is there room for n more names? If not, view_close() looks for those that no message has. */
+bool view_keywords_fit(struct view *v, size_t n);
+/* The bit of a keyword, made if missing and create. Returns 0: unknown, or (create) there is no room or it is not a
  * flag-keyword. */
 uint64_t view_keyword(struct view *v, struct str name, bool create);
 
@@ -186,7 +191,7 @@ struct selected_state {
 	uint32_t uidvalidity, uidnext, count;
 	uint64_t modseq;            /* told everything up to here */
 	uint64_t flags_modseq;      /* … and flags up to here, while removals wait; 0: no more than that */
-	uint32_t keywords;          /* told this many keyword names */
+	uint32_t keywords;          /* told these names: view_keywords_mark() */
 };
 
 /* known == NULL: SELECT/EXAMINE; everything visible now is known and nothing is left to tell.

@@ -281,9 +281,110 @@ TEST(flags_and_counters)
 		EXPECT((view_keyword(v, str_of(name), true) != 0) == (i < 57));
 	}
 	view_close(v);
+	test_dir_remove(dir);
+}
+
+/* key0 up to before n; how many could be made */
+static int make_keywords(struct view *v, int n)
+{
+	int made = 0;
+
+	for (int i = 0; i < n; i++) {
+		char name[20];
+		snprintf(name, sizeof name, "key%d", i);
+		made += view_keyword(v, str_of(name), true) != 0;
+	}
+	return made;
+}
+
+static uint64_t flags_of(struct view *v, int64_t mailbox_id, uint32_t uid)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct uid_set one = { 0 };
+	struct message_row row = { 0 };
+	struct selected *s;
+	uint32_t next = 0;
+
+	uid_set_add(&one, &a, uid, uid);
+	EXPECT_OK(selected_open(v, mailbox_id, NULL, &s));
+	EXPECT_INT(selected_rows_by_uid(s, &one, 0, &next, &row, 1), 1);
+	selected_close(s);
+	return row.flags;
+}
+
+static bool hears_of_keywords(struct view *v, struct selected_state *state)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct news news;
+
+	EXPECT_OK(view_news(v, state, true, &a, &news));
+	return news.has_keywords;
+}
+
+TEST(a_keyword_that_no_message_has_makes_room_when_the_account_is_closed)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	const char *dir = test_dir();
+	struct view *v = open_french(dir);
+	int64_t inbox = inbox_of(v);
+	struct mailbox m;
+	struct selected_state parked;
+	struct selected *s;
+	uint32_t n;
+
+	EXPECT_OK(view_mailbox_create(v, STR("Somewhere"), MAILBOX_PLAIN, &a, &m));
+	EXPECT_INT(make_keywords(v, 60), 58);
+	add(v, inbox, "1\r\n", FLAG_KEYWORD(3));
+	add(v, inbox, "2\r\n", FLAG_KEYWORD(4));
+	add(v, inbox, "3\r\n", FLAG_KEYWORD(5));
+	add(v, m.mailbox_id, "4\r\n", FLAG_KEYWORD(57));
+	EXPECT(view_keyword(v, STR("fresh"), true) == 0);
+	expunge(v, inbox, 3, 3);  /* and can be brought back */
+	EXPECT_OK(view_mailbox_delete(v, STR("Somewhere")));
+	store(v, inbox, 2, 2, FLAGS_REMOVE, FLAG_KEYWORD(4));
+	EXPECT_OK(selected_open(v, inbox, NULL, &s));
+	selected_state(s, &parked);
+	selected_close(s);
+	EXPECT_OK(view_close(v));
+
 	v = open_french(dir);
-	EXPECT(view_keyword(v, STR("key56"), false) == FLAG_KEYWORD(57));
-	view_close(v);
+	EXPECT(view_keyword(v, STR("key3"), false) == FLAG_KEYWORD(3));
+	EXPECT(view_keyword(v, STR("key5"), false) == FLAG_KEYWORD(5));
+	EXPECT(view_keyword(v, STR("key57"), false) == FLAG_KEYWORD(57));
+	EXPECT(view_keyword(v, STR("key4"), false) == 0);
+	EXPECT(hears_of_keywords(v, &parked));
+	EXPECT(!hears_of_keywords(v, &parked));
+	EXPECT(view_keyword(v, STR("fresh"), true) == FLAG_KEYWORD(0));
+	EXPECT(hears_of_keywords(v, &parked));
+	EXPECT_INT(make_keywords(v, 58), 57);  /* as many names as before, at other places */
+	EXPECT(hears_of_keywords(v, &parked));
+	EXPECT_OK(view_undelete(v, 0, 0, &n));
+	EXPECT_INT(n, 2);
+	EXPECT(flags_of(v, inbox, 4) == FLAG_KEYWORD(5));
+	EXPECT_OK(view_close(v));
+	test_dir_remove(dir);
+}
+
+TEST(names_of_keywords_stay_where_there_is_room)
+{
+	const char *dir = test_dir();
+	struct view *v = open_french(dir);
+	struct selected_state parked = { 0 };
+	struct selected *s;
+
+	EXPECT_INT(make_keywords(v, 50), 50);
+	EXPECT_OK(selected_open(v, inbox_of(v), NULL, &s));
+	selected_state(s, &parked);
+	selected_close(s);
+	EXPECT_OK(view_close(v));
+	v = open_french(dir);
+	EXPECT(view_keyword(v, STR("KEY49"), false) == FLAG_KEYWORD(49));
+	EXPECT(!hears_of_keywords(v, &parked));
+	EXPECT(view_keyword(v, STR("key50"), true) != 0);  /* eight places were left: it looks ahead, so that nobody is refused */
+	EXPECT_OK(view_close(v));
+	v = open_french(dir);
+	EXPECT(view_keyword(v, STR("key49"), false) == 0);
+	EXPECT_OK(view_close(v));
 	test_dir_remove(dir);
 }
 

@@ -1,7 +1,7 @@
 """The transcripts of tests/imap (README.md there) spoken to a real server, in clear and over TLS: gate, frames, pump and cell are in
 between, and the pieces arrive as sockets cut them. src/imap/transcript_test.c plays the same files in process. Not played here is what only
 that can do: when a waiting session is told depends on the moment (tests/system/test_sessions.py is about that), a guest would come through
-his own cell, and a limit of three messages is none that a server takes."""
+his own cell, a limit of three messages is none that a server takes, and a cell sleeps after half a minute only."""
 import glob
 import os
 import re
@@ -9,7 +9,7 @@ import socket
 
 from harness import ROOT, Server, expect
 
-ONLY_THERE = re.compile(rb"^@(render|wake|guest|limit|damage)\b", re.M)
+ONLY_THERE = re.compile(rb"^@(render|wake|guest|limit|damage|sleep)\b", re.M)
 
 
 def is_for_servers(path):
