@@ -376,6 +376,13 @@ enum err imap_remote_line(struct imap_remote *r, bool (*wants)(struct str line),
 	}
 }
 
+/* Whoever comes back in a minute is told so; only where the owner's cell speaks of rights it is not worth trying. */
+static struct imap_reply not_let_in(struct imap_cmd *c, bool is_unshared)
+{
+	return is_unshared ? imap_no(c, "NOPERM", "the owner's account does not let you in")
+	                   : imap_no(c, "UNAVAILABLE", "the owner's account cannot be reached at the moment; please try again later");
+}
+
 struct imap_reply imap_remote_gone(struct imap_remote *r, struct imap_cmd *c)
 {
 	bool is_unshared = r->is_unshared || (r->link == NULL && r->why == ERR_NOTFOUND);
@@ -390,8 +397,7 @@ struct imap_reply imap_remote_gone(struct imap_remote *r, struct imap_cmd *c)
 	if (r->is_cut)
 		return (struct imap_reply){ .status = IMAP_CUT };
 	if (r != r->s->remote)
-		return is_unshared ? imap_no(c, "NOPERM", "the owner's account does not let you in")
-		                   : imap_no(c, "UNAVAILABLE", "the owner's account cannot be reached at the moment; please try again later");
+		return not_let_in(c, is_unshared);
 	imap_flush(r->s);
 	session_write(r->s->s, str_of(imap_in(r->s->tongue.lang, bye)));
 	return (struct imap_reply){ .status = IMAP_NO, .text = STR("[UNAVAILABLE] the other account cannot be reached any more"), .is_last = true };
@@ -422,7 +428,7 @@ struct imap_reply imap_remote_reply(struct imap_cmd *c, struct str line)
 
 	str_cut(line, ' ', &tag, &rest);
 	if (str_starts(line, STR("* BYE")))
-		return imap_no(c, "NOPERM", "the owner's account does not let you in");
+		return not_let_in(c, str_starts(line, STR("* BYE [NOPERM]")));
 	for (size_t i = 0; i < COUNT_OF(words); i++)
 		if (str_starts(rest, words[i].word) && rest.n <= REMOTE_REPLY_MAX)
 			return (struct imap_reply){ .status = words[i].status, .text = without_alarm(str_from(rest, words[i].word.n)) };

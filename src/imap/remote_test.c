@@ -92,7 +92,8 @@ TEST(names_of_others)
 	static const struct { const char *command, *answers, *heard, *unheard; } cases[] = {
 		{ "b status " HERS "f\" (messages)\r\n", "* STATUS " HERS "f\" (MESSAGES 3)\r\nb OK counted\r\n", "(MESSAGES 3)\r\nb OK counted", NULL },
 		{ "b status " HERS "f\" (messages)\r\n", "", "b NO [UNAVAILABLE]", NULL },
-		{ "b status " HERS "f\" (messages)\r\n", "* BYE no\r\n", "b NO [NOPERM]", "BYE" },
+		{ "b status " HERS "f\" (messages)\r\n", "* BYE [NOPERM] no\r\n", "b NO [NOPERM]", "BYE" },
+		{ "b status " HERS "f\" (messages)\r\n", "* BYE [UNAVAILABLE] your mailbox had to be closed\r\n", "b NO [UNAVAILABLE] the owner's account cannot be reached", "BYE" },
 		{ "b status \"Other Users/carol@x/f\" (messages)\r\n", "", "b NO [NONEXISTENT]", NULL },
 		{ "b status \"Other Users/o'b@x/f\" (messages)\r\n", "* STATUS \"Other Users/o'b@x/f\" (MESSAGES 3)\r\nb OK x\r\n", "(MESSAGES 3)\r\nb OK x", NULL },
 		{ "b status \"Other Users/o'b@x/f\" (messages)\r\n", "* STATUS \"Other Users/carol@x/f\" (MESSAGES 0)\r\nb OK x\r\n", "b NO [UNAVAILABLE]", "carol" },
