@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FLAGS = 7, SEEN = 1, FLAGGED = 4, DELETED = 8 };
+enum { FLAGS = 7, SEEN = 1, FLAGGED = 4, DELETED = 8, OTHER_FLAG = 1 << FLAGS /* any that is not named here */ };
 static const char *const flag_names[FLAGS] = { "\\Seen", "\\Answered", "\\Flagged", "\\Deleted", "\\Draft", "k1", "k2" };
 
 static uint32_t read_flags(struct str text)
@@ -16,9 +16,10 @@ static uint32_t read_flags(struct str text)
 	uint32_t flags = 0;
 
 	while (str_cut(text, ' ', &word, &text) || (word.n > 0 && text.n == 0)) {
-		for (int f = 0; f < FLAGS; f++)
-			if (str_ieq(word, str_of(flag_names[f])))
-				flags |= 1u << f;
+		int f = 0;
+		while (f < FLAGS && !str_ieq(word, str_of(flag_names[f])))
+			f++;
+		flags |= word.n > 0 ? 1u << f : 0;
 		if (text.n == 0)
 			break;
 	}

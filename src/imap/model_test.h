@@ -50,6 +50,7 @@ struct client {
 	struct buf      out;
 	int             box;     /* -1: none selected */
 	bool            is_qresync, is_uidonly, is_readonly, watches, is_guest, is_elsewhere;
+	uint32_t        named;   /* flags that FLAGS has told it of */
 	struct told     list[2 * MESSAGES_MAX + 200];
 	size_t          n;
 	/* the last HIGHESTMODSEQ it was told with everything up to it, and when that was; for each mailbox */

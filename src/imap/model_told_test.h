@@ -69,6 +69,8 @@ static void hear_fetch(struct play *p, struct client *c, uint32_t seq, struct st
 		struct str flags = str_from(items, (size_t)at + 7);
 		flags = str_sub(flags, 0, (size_t)str_chr(flags, ')'));
 		uint32_t now = read_flags(flags);
+		if (now & ~c->named)
+			wrong(p, "a flag that FLAGS has not told of: " STR_FMT, STR_ARG(items));
 		if (size == 0 && is_told && t->has_flags && t->flags == now)
 			wrong(p, "uid %u: told flags %x, and once more as news", t->uid, now);
 		t->flags = now;
@@ -293,6 +295,8 @@ static void hear(struct play *p, struct client *c, struct str line, struct answe
 		hear_esearch(p, c, line, a);
 	} else if (str_starts(line, STR("* STATUS "))) {
 		hear_status(c, line, a);
+	} else if (str_starts(line, STR("* FLAGS ("))) {
+		c->named = read_flags(str_sub(line, 9, line.n - 10)) & ~(uint32_t)OTHER_FLAG;
 	} else if (str_starts(line, STR("* LIST "))) {
 		hear_folder(p, c, line);
 	} else if (line.n > 2 && chr_digit(line.p[2])) {

@@ -216,6 +216,7 @@ static enum err put_resync(struct imap_session *s, struct imap_cmd *c, struct qr
 	}
 	imap_flag_words(&w, s->view);
 	while ((n = selected_rows_by_uid(s->selected, &q->known, since, &next, rows, COUNT_OF(rows))) > 0) {
+		imap_put_new_keywords(s, rows, n);
 		for (size_t i = 0; i < n; i++) {
 			imap_put_fetch(&s->out, s->tongue, &rows[i]);
 			if (!s->tongue.is_uidonly)

@@ -54,6 +54,8 @@ static size_t put_flags_now(struct imap_session *s, struct imap_cmd *c, const st
 
 	imap_flag_words(&w, s->view);
 	while ((n = selected_rows_by_uid(s->selected, uids, 0, &next, rows, COUNT_OF(rows))) > 0) {
+		if (!ch->is_silent)
+			imap_put_new_keywords(s, rows, n);
 		for (size_t i = 0; i < n; i++) {
 			bool is_changed = modseq != 0 && rows[i].modseq == modseq;
 			if (rows[i].flags & FLAG_GONE)
