@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FLAGS = 7, SEEN = 1, FLAGGED = 4, DELETED = 8, OTHER_FLAG = 1 << FLAGS /* any that is not named here */ };
+enum { FLAGS = 7, SEEN = 1, FLAGGED = 4, DELETED = 8, SYSTEM_FLAGS = 31, OTHER_FLAG = 1 << FLAGS /* any that is not named here */ };
 static const char *const flag_names[FLAGS] = { "\\Seen", "\\Answered", "\\Flagged", "\\Deleted", "\\Draft", "k1", "k2" };
 
 static uint32_t read_flags(struct str text)

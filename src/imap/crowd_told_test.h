@@ -50,6 +50,7 @@ struct client {
 	unsigned       number;
 	uint64_t       random;
 	bool           is_guest, is_elsewhere, is_condstore, is_qresync, watches;   /* a guest's session is in the owner's cell, or elsewhere */
+	uint32_t       named;                /* flags that FLAGS has told it of */
 	struct session *s;
 	void          *state;
 	struct buf     out, log;
@@ -226,6 +227,8 @@ static void hear_flags(struct client *c, struct entry *e, struct str items, uint
 		return;
 	}
 	uint32_t told = read_flags(str_sub(flags, 0, (size_t)str_chr(flags, ')')));
+	if (told & ~c->named)
+		wrong(c, "a flag that FLAGS has not told of: " STR_FMT, STR_ARG(items));
 	if (modseq != 0 && modseq == e->modseq && e->is_of_modseq && told != e->flags)
 		wrong(c, "uid %u had flags %x with this MODSEQ: " STR_FMT, e->uid, e->flags, STR_ARG(items));
 	if (modseq == 0 && c->is_condstore && (now == NULL || !now->wants_plain_flags))
@@ -499,6 +502,8 @@ static void hear(struct client *c, struct str line)
 		hear_search(c, str_from(line, line.p[3] == 'E' ? 8 : 6), line);
 	else if (str_starts(line, STR("* ESEARCH")))
 		hear_esearch(c, line);
+	else if (str_starts(line, STR("* FLAGS (")))
+		c->named = read_flags(str_sub(line, 9, line.n - 10)) & ~(uint32_t)OTHER_FLAG;
 	else if (str_starts(line, STR("* STATUS ")))
 		hear_status(c, line);
 	else if (str_starts(line, STR("* BYE")))
