@@ -69,7 +69,8 @@ static void select_all(struct selected *s)
 	count_again(s);
 }
 
-/* Numbers again what was removed after the client last heard of removals, and nothing else that is gone. */
+/* Numbers again what was removed after the client last heard of removals, and nothing else that is gone. What came and went since it was parked is
+ * put in as well: while removals wait it is counted, and when the session is parked again nobody could tell it from what it knew. */
 static bool select_as_known(struct selected *s, const struct selected_state *known, const struct uid_set *vanished)
 {
 	struct array *ar = s->array;
@@ -92,13 +93,15 @@ static bool select_as_known(struct selected *s, const struct selected_state *kno
 	return s->count == known->count;
 }
 
-static bool can_resume(struct view *v, const struct box *box, const struct selected_state *known)
+/* *uidnext: what may have come and gone meanwhile is below it; what is above it is in the array. */
+static bool can_resume(struct view *v, const struct box *box, const struct selected_state *known, uint32_t *uidnext)
 {
 	bool can;
 
 	pthread_mutex_lock(&v->memory_lock);
 	can = known->uidvalidity == box->seen.uidvalidity && known->uidnext <= box->seen.uidnext &&
 	       known->modseq > 0 && modseq_floor(v, known->modseq) == known->modseq;
+	*uidnext = box->seen.uidnext;
 	pthread_mutex_unlock(&v->memory_lock);
 	return can;
 }
@@ -140,8 +143,9 @@ enum err selected_open(struct view *v, int64_t mailbox_id, const struct selected
 	pthread_mutex_unlock(&v->memory_lock);
 	if (known != NULL) {
 		enum err e = ERR_CONFLICT;
-		if (can_resume(v, box, known))
-			e = vanished_since(v, mailbox_id, known->modseq, known->uidnext, &a, &vanished);
+		uint32_t uidnext;
+		if (can_resume(v, box, known, &uidnext))
+			e = vanished_since(v, mailbox_id, known->modseq, uidnext, &a, &vanished);
 		if (e != ERR_OK) {
 			selected_close(s);
 			return e;

@@ -124,6 +124,41 @@ TEST(an_own_change_hides_none_of_another_device)
 	test_dir_remove(dir);
 }
 
+TEST(what_came_and_went_while_a_session_was_parked_is_counted_as_long_as_removals_wait)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	const char *dir = test_dir();
+	struct view *v = open_french(dir);
+	int64_t inbox = inbox_of(v);
+	struct selected_state parked;
+	struct selected *s;
+	struct news news;
+
+	add(v, inbox, "1\r\n", 0);
+	EXPECT_OK(selected_open(v, inbox, NULL, &s));
+	selected_state(s, &parked);
+	selected_close(s);
+	add(v, inbox, "2\r\n", 0);
+	add(v, inbox, "3\r\n", 0);
+	expunge(v, inbox, 1, 2);
+	EXPECT_OK(selected_open(v, inbox, NULL, &s));  /* who knows of nothing else lets it be forgotten */
+	selected_close(s);
+	for (int i = 0; i < 2; i++) {
+		EXPECT_OK(selected_open(v, inbox, &parked, &s));
+		selected_news(s, false, &a, &news);
+		EXPECT_INT(news.exists, 3);
+		selected_state(s, &parked);
+		selected_close(s);
+	}
+	EXPECT_OK(selected_open(v, inbox, &parked, &s));
+	selected_news(s, true, &a, &news);
+	EXPECT_STR(str_of(uid_set_text(&news.vanished, &a)), "1:2");
+	EXPECT_INT(news.exists, 1);
+	selected_close(s);
+	EXPECT_OK(view_close(v));
+	test_dir_remove(dir);
+}
+
 TEST(parked_session_is_told_everything)
 {
 	CLEANUP(arena_free) struct arena a = { 0 };
