@@ -218,6 +218,8 @@ static void end_cell(struct play *p, const struct operation *o, bool is_killed)
 		struct client *c = &p->clients[i];
 		if (records[i].n == 0 || !come_back(p, c, buf_str(&records[i])))
 			log_in(p, c);
+		else
+			ask_for_new(p, c);
 		buf_free(&records[i]);
 	}
 }

@@ -284,14 +284,14 @@ TEST(flags_and_counters)
 	test_dir_remove(dir);
 }
 
-/* key0 up to before n; how many could be made */
-static int make_keywords(struct view *v, int n)
+/* The word and a number, from 0 to before n; how many could be made */
+static int make_keywords(struct view *v, const char *word, int n)
 {
 	int made = 0;
 
 	for (int i = 0; i < n; i++) {
 		char name[20];
-		snprintf(name, sizeof name, "key%d", i);
+		snprintf(name, sizeof name, "%s%d", word, i);
 		made += view_keyword(v, str_of(name), true) != 0;
 	}
 	return made;
@@ -333,7 +333,7 @@ TEST(a_keyword_that_no_message_has_makes_room_when_the_account_is_closed)
 	uint32_t n;
 
 	EXPECT_OK(view_mailbox_create(v, STR("Somewhere"), MAILBOX_PLAIN, &a, &m));
-	EXPECT_INT(make_keywords(v, 60), 58);
+	EXPECT_INT(make_keywords(v, "key", 60), 58);
 	add(v, inbox, "1\r\n", FLAG_KEYWORD(3));
 	add(v, inbox, "2\r\n", FLAG_KEYWORD(4));
 	add(v, inbox, "3\r\n", FLAG_KEYWORD(5));
@@ -356,11 +356,16 @@ TEST(a_keyword_that_no_message_has_makes_room_when_the_account_is_closed)
 	EXPECT(!hears_of_keywords(v, &parked));
 	EXPECT(view_keyword(v, STR("fresh"), true) == FLAG_KEYWORD(0));
 	EXPECT(hears_of_keywords(v, &parked));
-	EXPECT_INT(make_keywords(v, 58), 57);  /* as many names as before, at other places */
+	EXPECT_INT(make_keywords(v, "key", 58), 57);  /* as many names as before, at other places */
 	EXPECT(hears_of_keywords(v, &parked));
 	EXPECT_OK(view_undelete(v, 0, 0, &n));
 	EXPECT_INT(n, 2);
 	EXPECT(flags_of(v, inbox, 4) == FLAG_KEYWORD(5));
+	EXPECT_OK(view_close(v));
+
+	v = open_french(dir);
+	EXPECT_INT(make_keywords(v, "other", 58), 55);  /* the same number of names, and of bits */
+	EXPECT(hears_of_keywords(v, &parked));
 	EXPECT_OK(view_close(v));
 	test_dir_remove(dir);
 }
@@ -372,7 +377,7 @@ TEST(names_of_keywords_stay_where_there_is_room)
 	struct selected_state parked = { 0 };
 	struct selected *s;
 
-	EXPECT_INT(make_keywords(v, 50), 50);
+	EXPECT_INT(make_keywords(v, "key", 50), 50);
 	EXPECT_OK(selected_open(v, inbox_of(v), NULL, &s));
 	selected_state(s, &parked);
 	selected_close(s);
