@@ -198,7 +198,7 @@ static void begin_line(struct imap_session *s, const struct imap_context *x)
 static void put_set(struct imap_session *s, const char *word, const struct uid_set *numbers)
 {
 	buf_printf(&s->out, " %s (0 ", word);
-	uid_set_put(&s->out, numbers);
+	imap_put_set(s, numbers);
 	buf_add_char(&s->out, ')');
 }
 

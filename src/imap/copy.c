@@ -13,7 +13,6 @@ static struct imap_reply transfer(struct imap_session *s, struct imap_cmd *c, bo
 	struct str name, address;
 	struct mailbox to;
 	struct copied done = { 0 };
-	const char *code;
 	enum err e;
 
 	imap_sp(&c->args);
@@ -43,12 +42,13 @@ static struct imap_reply transfer(struct imap_session *s, struct imap_cmd *c, bo
 		return imap_err(c, e);
 	if (done.to.n == 0)
 		return imap_ok(c, "none of these messages is there");
-	code = uid_set_text(&done.from, &c->arena);
 	if (!is_move)
-		return imap_ok(c, "[COPYUID %u %s %s] copied", done.uidvalidity, code, uid_set_text(&done.to, &c->arena));
+		return imap_ok(c, "[COPYUID %u %s %s] copied", done.uidvalidity, uid_set_text(&done.from, &c->arena), uid_set_text(&done.to, &c->arena));
 	/* RFC 6851 §4.3: COPYUID comes before the EXPUNGEs, so in an untagged OK */
-	buf_printf(&s->out, "* OK [COPYUID %u %s ", done.uidvalidity, code);
-	uid_set_put(&s->out, &done.to);
+	buf_printf(&s->out, "* OK [COPYUID %u ", done.uidvalidity);
+	imap_put_set(s, &done.from);
+	buf_add_char(&s->out, ' ');
+	imap_put_set(s, &done.to);
 	buf_add_cstr(&s->out, "] these\r\n");
 	if (!imap_send_news(s, true, &c->arena))
 		return (struct imap_reply){ .status = IMAP_NO, .text = STR("the mailbox is gone"), .is_last = true };

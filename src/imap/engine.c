@@ -67,7 +67,12 @@ static void send_reply(struct imap_session *s, const struct imap_cmd *c, const s
 		return;
 	buf_add(&s->out, c->tag);
 	buf_add_cstr(&s->out, words[r->status]);
-	buf_add(&s->out, r->text);
+	if (r->text.n > IMAP_OUT_PIECE) {  /* COPYUID of a million messages */
+		imap_flush(s);
+		session_write(s->s, r->text);
+	} else {
+		buf_add(&s->out, r->text);
+	}
 	buf_add_cstr(&s->out, "\r\n");
 	imap_flush(s);
 }

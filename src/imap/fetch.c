@@ -284,7 +284,7 @@ static enum err put_vanished(struct fetching *x, struct imap_cmd *c, const struc
 	if (gone.n == 0)
 		return ERR_OK;
 	buf_add_cstr(&x->s->out, "* VANISHED (EARLIER) ");
-	uid_set_put(&x->s->out, &gone);
+	imap_put_set(x->s, &gone);
 	buf_add_cstr(&x->s->out, "\r\n");
 	return ERR_OK;
 }

@@ -5,6 +5,8 @@
 #include "imap/notify_private.h"
 #include "store/events.h"
 
+enum { SET_PIECE = 1000 };        /* ranges: 22 kB at most */
+
 void imap_put_fetch(struct buf *b, struct imap_tongue tongue, const struct message_row *row)
 {
 	buf_add_bytes(b, "* ", 2);
@@ -75,6 +77,19 @@ static void drain(struct buf *b, struct session *s)
 	buf_reset(b);
 }
 
+static void put_set(struct buf *b, struct session *s, const struct uid_set *set)
+{
+	for (size_t at = 0; at < set->n; at += SET_PIECE) {
+		const struct uid_set piece = { .r = set->r + at, .n = set->n - at < SET_PIECE ? set->n - at : SET_PIECE };
+		if (at > 0)
+			buf_add_char(b, ',');
+		uid_set_put(b, &piece);
+		drain(b, s);
+	}
+}
+
+void imap_put_set(struct imap_session *s, const struct uid_set *set) { put_set(&s->out, s->s, set); }
+
 static void put_count(struct buf *b, struct session *s, uint32_t n, const char *what)
 {
 	buf_add_cstr(b, "* ");
@@ -93,7 +108,7 @@ static void put_removed(struct buf *b, struct session *s, struct imap_tongue ton
 		return;
 	}
 	buf_add_cstr(b, "* VANISHED ");
-	uid_set_put(b, &news->vanished);
+	put_set(b, s, &news->vanished);
 	buf_add_cstr(b, "\r\n");
 	drain(b, s);
 }

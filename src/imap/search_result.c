@@ -105,7 +105,7 @@ static void put_partial(struct imap_session *s, struct imap_cmd *c, const struct
 		put_order(s, f->order + first, length);
 	} else {
 		set_slice(&f->set, first, length, &c->arena, &set);
-		uid_set_put(&s->out, &set);
+		imap_put_set(s, &set);
 	}
 	buf_add_char(&s->out, ')');
 }
@@ -149,7 +149,7 @@ void search_put_esearch(struct imap_session *s, struct imap_cmd *c, const struct
 			if (f->order != NULL)
 				put_order(s, f->order, f->count);
 			else
-				uid_set_put(b, &f->set);
+				imap_put_set(s, &f->set);
 		}
 	}
 	if (q->returns & RETURN_PARTIAL)

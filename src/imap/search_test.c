@@ -279,3 +279,38 @@ TEST(long_commands_say_how_far_they_are)
 	EXPECT_STR(buf_str(&w.out), "* OK [INPROGRESS (\"t7\" 3 10)] still at it\r\n");
 	end(&w);
 }
+
+/* Many ranges, and less room than they take: an answer goes on its way in pieces. */
+TEST(sets_of_any_length_are_told_as_a_whole)
+{
+	static const struct { const char *command, *last; } cases[] = {
+		{ "t SEARCH RETURN (ALL) FLAGGED",                                "32763,32765,32767\r\nt OK " },
+		{ "t UID SEARCH RETURN (PARTIAL 1:1000000) FLAGGED",              "32763,32765,32767)\r\nt OK " },
+		{ "t UID COPY $ Drafts",                                          "32763,32765,32767 1:16384] copied\r\n" },
+		{ "t UID MOVE $ Archive",                                         "32763,32765,32767\r\nt OK " },  /* VANISHED */
+		{ "t UID FETCH 1:* (UID) (CHANGEDSINCE 4 VANISHED)",              "32763,32765,32767\r\n" },
+	};
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct flags_change flag = { .op = FLAGS_ADD, .flags = FLAG_FLAGGED };
+	struct uid_set odd = { 0 };
+	struct imap_session *s;
+	struct world w;
+
+	begin(&w, 128);
+	s = w.state;
+	say(&w, "s ENABLE QRESYNC");
+	for (int i = 0; i < 8; i++)
+		say(&w, "s COPY 1:* INBOX");
+	for (uint32_t uid = 1; uid < 32768; uid += 2)
+		uid_set_add(&odd, &a, uid, uid);
+	EXPECT_OK(view_store_flags(w.account.view, s->mailbox_id, &odd, &flag, &a, NULL, NULL));
+	say(&w, "s SEARCH RETURN (SAVE) FLAGGED");
+	s->out.max = 60000;
+	EACH(cases, c) {
+		struct str got = answer(&w, &a, c->command);
+		if (str_find(got, str_of(c->last)) < 0 || !str_ends(got, STR("\r\n")))
+			print_error("%s: %zu bytes, without %s\n", c->command, got.n, c->last);
+		EXPECT(str_find(got, str_of(c->last)) >= 0 && str_ends(got, STR("\r\n")));
+	}
+	end(&w);
+}

@@ -211,7 +211,7 @@ static enum err put_resync(struct imap_session *s, struct imap_cmd *c, struct qr
 	leave_out_counted(s, &c->arena, &gone);
 	if (gone.n > 0) {
 		buf_add_cstr(&s->out, "* VANISHED (EARLIER) ");
-		uid_set_put(&s->out, &gone);
+		imap_put_set(s, &gone);
 		buf_add_cstr(&s->out, "\r\n");
 	}
 	imap_flag_words(&w, s->view);
