@@ -40,6 +40,8 @@ struct world {
 	struct model_box box[BOXES];
 	struct client    client[SESSIONS];
 	uint64_t         modseq, highest[BOXES];   /* HIGHESTMODSEQ that somebody was told */
+	char             keywords[KEYWORDS_MAX][20];
+	unsigned         opened;
 	unsigned         seed;
 };
 
@@ -70,7 +72,7 @@ static struct uid_set some_uids(struct world *w, struct model_box *b, struct are
 
 static uint64_t some_flags(struct world *w)
 {
-	return (uint64_t)rand_r(&w->seed) & (FLAGS_SYSTEM | FLAG_KEYWORD(0) | FLAG_KEYWORD(3));
+	return ((uint64_t)rand_r(&w->seed) & FLAGS_SYSTEM) | FLAG_KEYWORD((w->opened * 7 + pick(w, 4)) % KEYWORDS_MAX);
 }
 
 static void expect_modseq_grew(struct world *w, bool changed)
@@ -418,6 +420,36 @@ static void step(struct world *w)
 	}
 }
 
+/* What a message has is called as before; the others may have gone. */
+static void check_keywords(struct world *w)
+{
+	struct str names[KEYWORDS_MAX];
+	uint64_t named = view_keywords(w->v, names), used = 0;
+
+	for (int i = 0; i < BOXES; i++)
+		for (size_t k = 0; k < w->box[i].n; k++)
+			used |= w->box[i].m[k].is_gone ? 0 : w->box[i].m[k].flags & FLAGS_KEYWORDS;
+	EXPECT((used & ~named) == 0);
+	for (int k = 0; k < KEYWORDS_MAX; k++)
+		if (used & FLAG_KEYWORD(k))
+			EXPECT_STR(names[k], w->keywords[k]);
+}
+
+/* New ones, as many as there is room for: so the next clean end looks for those that nothing has. */
+static void make_keywords(struct world *w)
+{
+	struct str names[KEYWORDS_MAX];
+
+	for (unsigned i = 0; i < KEYWORDS_MAX; i++) {
+		char name[20];
+		snprintf(name, sizeof name, "k%u.%u", w->opened, i);
+		(void)!view_keyword(w->v, str_of(name), true);
+	}
+	EXPECT(view_keywords(w->v, names) == FLAGS_KEYWORDS);
+	for (int k = 0; k < KEYWORDS_MAX; k++)
+		snprintf(w->keywords[k], sizeof w->keywords[k], STR_FMT, STR_ARG(names[k]));
+}
+
 static void open_world(struct world *w)
 {
 	struct view_config config = { .account = 7 };
@@ -425,6 +457,9 @@ static void open_world(struct world *w)
 	EXPECT_OK(view_open(w->dir, &config, &w->v));
 	EXPECT(view_modseq(w->v) >= w->modseq);
 	w->modseq = view_modseq(w->v);
+	check_keywords(w);
+	make_keywords(w);
+	w->opened++;
 }
 
 /* Cleanly, or as if the process died. */
