@@ -45,14 +45,38 @@ static void add(struct view *v, unsigned bit, struct str name)
 	atomic_fetch_add(&v->keywords_mark, mark_of(bit, name));
 }
 
+/* flag-keyword = "$MDNSent" / … / atom: no blanks, quotes, parentheses, wildcards or 8-bit characters; RFC 9051 §9 */
+static bool is_flag_keyword(struct str name)
+{
+	if (name.n == 0 || name.n > KEYWORD_NAME_MAX)
+		return false;
+	for (size_t i = 0; i < name.n; i++)
+		if (name.p[i] <= ' ' || name.p[i] >= 127 || strchr("(){%*\"\\]", name.p[i]))
+			return false;
+	return true;
+}
+
+/* Messages may have the bit: it is not given to another name. */
+static void add_damaged(struct view *v, unsigned bit)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+
+	log_error("the account's database is damaged: the name of a keyword account=%llu bit=%u; bring it back from a backup", (unsigned long long)v->config.account, bit);
+	add(v, bit, arena_printf(&a, "damaged%u", bit));
+}
+
 enum err keyword_load(struct view *v)
 {
 	static const char sql[] = "SELECT bit, name FROM keyword WHERE bit BETWEEN 0 AND ?1";
 	CLEANUP(stmt_release) struct stmt *q = db_query(v->db, sql);
 
 	stmt_bind_int64(q, 1, KEYWORDS_MAX - 1);
-	while (stmt_row(q))
-		add(v, (unsigned)stmt_int64(q, 0), stmt_str(q, 1));
+	while (stmt_row(q)) {
+		if (is_flag_keyword(stmt_str(q, 1)))
+			add(v, (unsigned)stmt_int64(q, 0), stmt_str(q, 1));
+		else
+			add_damaged(v, (unsigned)stmt_int64(q, 0));
+	}
 	return stmt_end(q);
 }
 
@@ -81,17 +105,6 @@ bool view_keywords_fit(struct view *v, size_t n)
 	if (!fits)
 		atomic_store(&v->keywords_crowded, true);
 	return fits;
-}
-
-/* flag-keyword = "$MDNSent" / … / atom: no blanks, quotes, parentheses, wildcards or 8-bit characters; RFC 9051 §9 */
-static bool is_flag_keyword(struct str name)
-{
-	if (name.n == 0 || name.n > KEYWORD_NAME_MAX)
-		return false;
-	for (size_t i = 0; i < name.n; i++)
-		if (name.p[i] <= ' ' || name.p[i] >= 127 || strchr("(){%*\"\\]", name.p[i]))
-			return false;
-	return true;
 }
 
 static uint64_t find(struct view *v, struct str name)

@@ -370,6 +370,35 @@ TEST(a_keyword_that_no_message_has_makes_room_when_the_account_is_closed)
 	test_dir_remove(dir);
 }
 
+static void rename_keywords(struct view *v, struct str name)
+{
+	static const char sql[] = "UPDATE keyword SET name = ?1";
+	CLEANUP(stmt_release) struct stmt *q = db_query(v->db, sql);
+
+	stmt_bind_text(q, 1, name);
+	EXPECT_OK(stmt_done(q));
+}
+
+TEST(a_damaged_name_of_a_keyword_is_told_to_nobody)
+{
+	static const char *const damages[] = { "", "k) x\r\n* BYE", "0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789x" };
+
+	EACH(damages, name) {
+		const char *dir = test_dir();
+		struct view *v = open_french(dir);
+		struct str names[KEYWORDS_MAX];
+		EXPECT_INT(make_keywords(v, "key", 2), 2);
+		rename_keywords(v, str_of(*name));
+		EXPECT_OK(view_close(v));
+		v = open_french(dir);
+		EXPECT(view_keywords(v, names) == (FLAG_KEYWORD(0) | FLAG_KEYWORD(1)));
+		EXPECT_STR(names[1], "damaged1");
+		EXPECT(view_keyword(v, STR("new"), true) == FLAG_KEYWORD(2));
+		EXPECT_OK(view_close(v));
+		test_dir_remove(dir);
+	}
+}
+
 TEST(names_of_keywords_stay_where_there_is_room)
 {
 	const char *dir = test_dir();
