@@ -17,7 +17,7 @@ enum err adding_is_possible(const struct queue *q)
 {
 	if (q->stops || (q->lookup == NULL && !q->config.is_resolved))
 		return ERR_UNAVAILABLE;
-	if (q->has_failed || log_has_failed(q->log))
+	if (log_has_failed(q->log))
 		return ERR_IO;
 	return q->is_disk_full ? ERR_AGAIN : ERR_OK;
 }

@@ -142,7 +142,7 @@ void queue_on_command(struct queue *q, struct channel *ch, struct message *m)
 								.w = log_w(q->log),
 								.last_seq = log_last_seq(q->log),
 								.fill_percent = log_fill_percent(q->log),
-								.has_failed = q->has_failed || log_has_failed(q->log),
+								.has_failed = log_has_failed(q->log),
 								.is_disk_full = q->is_disk_full,
 								.backlog = q->backlog.dues };
 	bool has_changed = false;

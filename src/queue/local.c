@@ -147,6 +147,8 @@ static void on_answered(void *context, struct due *d, const struct delivery_resu
 
 	if (r->outcome == DELIVERY_DONE && !r->is_synced)
 		sync_dirty(q->sync, account, d->message->place.length);
+	if (r->outcome == DELIVERY_DONE && !r->is_synced && d->may_be_duplicate)  /* written perhaps before this process looked at the disk */
+		sync_doubt(q->sync, account);
 	log_try(&key, account, r);
 	note_result(q, &key, account, r, r->outcome == DELIVERY_DEFERRED ? next_try(q, &key, is_late) : 0);
 	if (is_late) {

@@ -182,7 +182,7 @@ bool parcels_may_send(const struct parcels *r)
 {
 	const struct queue *q = r->queue;
 
-	return r->net != NULL && channel_is_open(r->net) && !q->stops && !q->has_failed && !log_has_failed(q->log) &&
+	return r->net != NULL && channel_is_open(r->net) && !q->stops && !log_has_failed(q->log) &&
 	       (q->lookup != NULL || q->config.is_resolved);
 }
 

@@ -71,7 +71,25 @@ static enum err on_sync_accounts(void *context)
 	return q->host.sync_accounts(q->host.context);
 }
 
-static void on_failed(void *context) { ((struct queue *)context)->has_failed = true; }
+static void on_doubt_cells(void *context)
+{
+	struct queue *q = context;
+	struct str key;
+	size_t at = 0;
+	void *ignored;
+
+	while (map_next(&q->cells, &at, &key, &ignored))
+		sync_doubt(q->sync, map_key_u64(key));
+}
+
+static void on_again(void *context, uint64_t account) { dispatch_poke(((struct queue *)context)->dispatch, account); }
+
+static void on_end(void *context, uint64_t account)
+{
+	struct queue *q = context;
+
+	q->host.end(q->host.context, account);
+}
 
 /* ----------------------------------------------------------------------------------------------------------- time */
 
@@ -322,7 +340,7 @@ static void make_parts(struct queue *q)
 	uint64_t ring_part = (uint64_t)log_record_max(q->log) * 4 * ROUND_SEGMENTS;
 	const struct dispatch_host dispatch_host = local_host(q);
 	const struct sync_host sync_host = {
-		q, on_channel, on_settled, on_finished, on_passed, on_sync_accounts, on_failed
+		q, on_channel, on_settled, on_finished, on_passed, on_sync_accounts, on_doubt_cells, on_again, on_end
 	};
 
 	q->contents = content_cache_new();

@@ -58,7 +58,6 @@ struct queue {
 	int64_t               answers_ms;    /* … until when what cells say can wait; 0: it cannot */
 	int64_t               cell_added_ms; /* a cell wanted to add a message */
 	size_t                adding;        /* ADDs without an answer */
-	bool                  has_failed;    /* a sync failed: DESIGN.md §4.8 */
 	bool                  is_disk_full;
 	bool                  is_set_back;   /* the clock was, and queue.db has not heard of it */
 	bool                  has_jumped;    /* jumps are others than queue.db has */

@@ -1,6 +1,7 @@
 #include "directory/directory.h"
 #include "disk/fault_test.h"
 #include "queue/command.h"
+#include "queue/queue_private.h"
 #include "queue/world_test.h"
 
 
@@ -438,7 +439,175 @@ TEST(a_message_made_by_a_delivery_is_queued_once)
 	world_free(w);
 }
 
-TEST(after_a_failed_sync_nothing_is_taken_and_nothing_let_go)
+/* W passes all that came before, and the power goes. */
+static void cut_when_all_is_let_go(struct world *w)
+{
+	w->clock_ms += 400000;  /* W is written without company */
+	w->hurry_ms = 50;
+	WORLD_UNTIL(w, w->queue->w >= w->last_accepted);
+	w->hurry_ms = 0;
+	EXPECT_INT(w->refused, 0);
+	world_cut(w);
+	world_open(w);
+}
+
+/* Each of these accounts has messages 0 to n - 1 once, on disk. */
+static void expect_all_durable(struct world *w, uint64_t accounts, uint32_t n)
+{
+	cut_when_all_is_let_go(w);
+	world_rounds(w, 50);
+	for (uint64_t account = 1; account <= accounts; account++)
+		for (uint32_t number = 0; number < n; number++)
+			EXPECT_INT(world_count(w, account, number), 1);
+}
+
+static size_t write_errors(const struct fake_cell *c)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < c->n_kept; i++)
+		n += c->kept[i].is_lost;
+	return n;
+}
+
+/* One page of one account, when its cell is asked: its messages are delivered again, the others' are not, and mail is taken all the time. */
+TEST(a_sync_that_fails_in_one_account_is_its_own_affair)
+{
+	struct world *w = world_new(4, 1 << 20);
+	const uint64_t to[] = { 1, 2 };
+
+	log_setup("test", LOG_LEVEL_ERROR + 1, false);
+	w->cells[0].is_bad = true;
+	world_add(w, 0, to, 2, 100);
+	WORLD_UNTIL(w, write_errors(&w->cells[0]) == 1);
+	w->cells[0].is_bad = false;
+	world_add(w, 1, to, 2, 100);
+	WORLD_UNTIL(w, w->cells[0].n_kept == 2 && write_errors(&w->cells[0]) == 0);
+	EXPECT_INT(w->cells[1].n_kept, 2);
+	expect_all_durable(w, 2, 2);
+	world_free(w);
+}
+
+/* The same where so many are synced at once that nobody says whose page it was: each is asked. */
+TEST(a_file_system_that_lost_something_does_not_say_whose)
+{
+	struct world *w = world_new(4, 1 << 20);
+	uint64_t to[10];
+
+	log_setup("test", LOG_LEVEL_ERROR + 1, false);
+	for (uint64_t i = 0; i < 10; i++)
+		to[i] = i + 1;
+	w->cells[3].is_bad = true;
+	world_add(w, 0, to, 10, 100);
+	WORLD_UNTIL(w, write_errors(&w->cells[3]) == 1);
+	EXPECT(w->syncs > 0);
+	w->cells[3].is_bad = false;
+	world_add(w, 1, to, 10, 100);
+	WORLD_UNTIL(w, w->cells[3].n_kept == 2 && write_errors(&w->cells[3]) == 0);
+	expect_all_durable(w, 10, 2);
+	world_free(w);
+}
+
+/* Delivered after a round began, and lost before its syncfs, which is told: the next one is not. */
+TEST(a_failure_that_another_round_was_told_of)
+{
+	struct world *w = world_new(4, 1 << 20);
+	uint64_t to[10];
+
+	log_setup("test", LOG_LEVEL_ERROR + 1, false);
+	for (uint64_t i = 0; i < 10; i++)
+		to[i] = i + 1;
+	w->syncs_wait = true;
+	world_add(w, 0, to + 1, 9, 100);
+	WORLD_UNTIL(w, w->cells[9].n_kept == 1 && sync_is_running(w->queue->sync));
+	w->cells[0].is_bad = true;
+	world_add(w, 1, to, 10, 100);
+	WORLD_UNTIL(w, w->cells[0].n_kept == 1 && w->cells[9].n_kept == 2);
+	world_rounds(w, 20);
+	w->syncs_wait = false;
+	WORLD_UNTIL(w, write_errors(&w->cells[0]) == 1);
+	w->cells[0].is_bad = false;
+	world_add(w, 2, to, 10, 100);
+	WORLD_UNTIL(w, w->cells[0].n_kept == 2 && write_errors(&w->cells[0]) == 0);
+	cut_when_all_is_let_go(w);
+	world_rounds(w, 50);
+	for (uint64_t account = 1; account <= 10; account++)
+		for (uint32_t number = account == 1; number < 3; number++)
+			EXPECT_INT(world_count(w, account, number), 1);
+	world_free(w);
+}
+
+/* The queue was killed after it had been told, and cells live on. */
+TEST(a_failure_that_another_queue_was_told_of)
+{
+	struct world *w = world_new(4, 1 << 20);
+	uint64_t to[10];
+
+	log_setup("test", LOG_LEVEL_ERROR + 1, false);
+	for (uint64_t i = 0; i < 10; i++)
+		to[i] = i + 1;
+	w->sync_every_ms = 60000;
+	world_kill(w);
+	world_open(w);
+	world_add(w, 0, to, 10, 100);
+	WORLD_UNTIL(w, w->cells[9].n_kept == 1 && w->accepted == 1);
+	w->cells[0].is_bad = true;
+	EXPECT_INT(world_sync_accounts(w), ERR_IO);
+	w->cells[0].is_bad = false;
+	world_kill(w);
+	world_open(w);
+	expect_all_durable(w, 10, 1);
+	world_free(w);
+}
+
+/* What an account never takes leaves the log, which goes round, and waits in queue.db. */
+TEST(an_account_that_cannot_be_synced_at_all_holds_up_nobody)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct world *w = world_new(4, 1 << 18);
+	struct queue_command retry = { .kind = QUEUE_RETRY, .recipient = -1 };
+	struct queue_answer answer;
+	const uint64_t bad[] = { 1 }, good[] = { 2 };
+
+	log_setup("test", LOG_LEVEL_ERROR + 1, false);
+	w->sync_every_ms = 50;
+	world_kill(w);
+	world_open(w);
+	w->cells[0].is_bad = true;
+	for (uint32_t i = 0; i < 100; i++) {  /* three times what the log can hold */
+		world_add(w, i, i % 2 ? good : bad, 1, 30000);
+		WORLD_UNTIL(w, w->answered == i + 1 && world_count(w, 2, i) == i % 2);
+		world_rounds(w, 20);
+	}
+	EXPECT_INT(w->refused, 0);
+	WORLD_UNTIL(w, world_late(w, false) == 50);
+	w->cells[0].is_bad = false;
+	EXPECT_OK(world_command(w, &retry, &a, &answer));
+	WORLD_UNTIL(w, world_late(w, false) == 0);
+	cut_when_all_is_let_go(w);
+	world_rounds(w, 50);
+	for (uint32_t i = 0; i < 100; i++)
+		EXPECT_INT(world_count(w, 1 + i % 2, i), 1);
+	world_free(w);
+}
+
+TEST(a_cell_that_cannot_sync_and_stays_is_ended)
+{
+	struct world *w = world_new(4, 1 << 20);
+	const uint64_t to[] = { 1, 2 };
+
+	log_setup("test", LOG_LEVEL_ERROR + 1, false);
+	w->cells[0].is_bad = w->cells[0].stays = true;
+	world_add(w, 0, to, 2, 100);
+	WORLD_UNTIL(w, write_errors(&w->cells[0]) == 1);
+	w->cells[0].is_bad = false;
+	WORLD_UNTIL(w, w->ends_seen == 1);
+	expect_all_durable(w, 2, 1);
+	world_free(w);
+}
+
+/* Errors that are no account's: all is proved by the cells. */
+TEST(a_file_system_that_fails_each_time_is_done_without)
 {
 	struct world *w = world_new(4, 1 << 20);
 	uint64_t to[10];
@@ -447,19 +616,12 @@ TEST(after_a_failed_sync_nothing_is_taken_and_nothing_let_go)
 	for (uint64_t i = 0; i < 10; i++)
 		to[i] = i + 1;
 	w->fails = true;
-	world_add(w, 1, to, 10, 100);  /* ten accounts are too many to be asked one by one */
-	WORLD_UNTIL(w, w->cells[9].n_kept == 1 && w->syncs > 0);
-	world_rounds(w, 20);
-	world_add(w, 2, to, 10, 100);
-	WORLD_UNTIL(w, w->answered == 2);
-	EXPECT_INT(w->refused, 1);
-	/* after a restart it is all sent again */
-	w->fails = false;
-	world_kill(w);
-	for (size_t i = 0; i < 10; i++)
-		w->cells[i].n_kept = 0;
-	world_open(w);
-	WORLD_UNTIL(w, w->cells[0].n_kept == 1 && w->cells[9].n_kept == 1);
+	for (uint32_t i = 0; i < 2; i++) {
+		world_add(w, i, to, 10, 100);
+		WORLD_UNTIL(w, w->cells[9].syncs == i + 1);
+	}
+	EXPECT_INT(w->cells[9].batches, 2);
+	expect_all_durable(w, 10, 2);
 	world_free(w);
 }
 

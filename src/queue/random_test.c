@@ -3,7 +3,6 @@
  *
  * A power cut (half of the restarts) takes from every account what was not synced. That is harsher than a disk: there
  * some of it survives; crash_test.c has that. SEED=n repeats a run. */
-#include "queue/queue_private.h"
 #include "queue/world_test.h"
 
 enum { ACCOUNTS = 12, DESTINATIONS = 6, STEPS = 400, RECIPIENTS = 5 };
@@ -35,41 +34,17 @@ static void send_some(struct story *s)
 	}
 }
 
-/* What an account loses with the power. */
-static void lose_unsynced(struct fake_cell *c)
-{
-	size_t left = 0;
-
-	for (size_t i = 0; i < c->n_kept; i++)
-		if (c->kept[i].is_synced)
-			c->kept[left++] = c->kept[i];
-	c->n_kept = left;
-}
-
-/* A sync of its own has failed, and it ends. Heard before a round begins: one that syncs all accounts would be told. */
-static void fail_sync(struct story *s, struct fake_cell *c)
-{
-	struct queue *q = s->w->queue;
-	struct asker *a = map_get_u64(&q->cells, c->account);
-
-	if (c->ch == NULL || sync_is_running(q->sync))
-		return;
-	cell_stop(c);
-	lose_unsynced(c);
-	while (a != NULL && map_get_u64(&q->cells, c->account) == a)
-		(void)channel_receive(a->ch);
-}
-
 static void restart(struct story *s, bool with_power_cut)
 {
 	struct world *w = s->w;
 
-	world_kill(w);
+	if (with_power_cut)
+		world_cut(w);
+	else
+		world_kill(w);
 	for (size_t i = 0; i < ACCOUNTS; i++) {
-		w->cells[i].is_held = w->cells[i].refuses = false;
+		w->cells[i].is_held = w->cells[i].refuses = w->cells[i].is_bad = false;
 		w->cells[i].dies_after = -1;
-		if (with_power_cut)
-			lose_unsynced(&w->cells[i]);
 	}
 	world_open(w);
 }
@@ -97,7 +72,7 @@ static void misbehave(struct story *s)
 			cell_stop(c);
 		break;
 	case 5:
-		fail_sync(s, c);
+		c->is_bad = !c->is_bad;
 		break;
 	default:
 		c->leaves = !c->leaves;
@@ -169,7 +144,7 @@ static bool is_settled(struct story *s)
 	struct queue_answer answer;
 
 	for (size_t i = 0; i < ACCOUNTS; i++) {
-		w->cells[i].is_held = w->cells[i].refuses = false;
+		w->cells[i].is_held = w->cells[i].refuses = w->cells[i].is_bad = false;
 		w->cells[i].dies_after = -1;
 	}
 	behave_elsewhere(w);
@@ -233,7 +208,7 @@ TEST(acknowledged_is_exactly_once)
 	for (int i = 0; i < STEPS; i++)
 		step(s);
 	WORLD_UNTIL(s->w, is_settled(s));
-	restart(s, false);
+	restart(s, true);
 	WORLD_UNTIL(s->w, is_settled(s));
 	check(s);
 	EXPECT(s->w->accepted > s->n_sent / 4 && s->w->net.sends > s->n_sent / 4);

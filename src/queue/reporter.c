@@ -257,7 +257,7 @@ void reporter_tick(struct reporter *r)
 
 	if (r->must_end && q->now_ms >= r->again_ms)
 		end(r);
-	if (r->is_busy || r->stops || q->now_ms < r->again_ms || (q->lookup == NULL && !q->config.is_resolved) || q->has_failed || q->is_disk_full ||
+	if (r->is_busy || r->stops || q->now_ms < r->again_ms || (q->lookup == NULL && !q->config.is_resolved) || q->is_disk_full ||
 	    !late_report_is_due(q->late, clock_wall_s()))
 		return;
 	r->is_busy = true;

@@ -4,9 +4,16 @@
  * durable; every other recipient up to candidate is a row of queue.db when late_add() has returned. Answers that come
  * during the round belong to the next one.
  *
- * A cell that is asked to sync and does not answer proves nothing, so the round falls back to syncfs. A syncfs that
- * fails proves that something may be lost and not what: W stays for ever, and the role takes no more mail (DESIGN.md
- * §4.8). */
+ * Who can prove it? The file system as a whole (syncfs), or the account's own cell: whoever has a file open is told once of
+ * each page that the disk could not write. A cell that is asked and does not answer proves nothing, so the round falls back
+ * to syncfs. A syncfs that fails says that something is lost and not whose, perhaps nobody's here, and it says so once: pages
+ * of what was just being delivered may be among it, and the next syncfs succeeds. So from then on each cell that runs is
+ * doubted: only its own word counts, until it has given it once (it has had its files open all the time). The same for a
+ * cell that answers for what may have been delivered before: the syncfs that failed may have been another process's.
+ *
+ * What is not proved stays for the next round, and holds up W. A cell whose sync fails ends by itself, and one that is in
+ * doubt in two rounds is ended; then all of this account is delivered again (sync_lost()). So an account that can never be
+ * synced costs its own messages three tries, they go to queue.db like those of a full mailbox, and W passes them. */
 #include "queue/sync.h"
 #include "base/bytes.h"
 #include "base/clock.h"
@@ -18,6 +25,16 @@
 #include <stdlib.h>
 
 enum { ADD_MESSAGES = 64, ADD_BYTES = 8 << 20, CHANGE_ROWS = 2000 };
+
+/* What can prove that an account has on disk what was delivered to it: the values of `dirty`. Behind PROOF_CELL no cell can any more. */
+enum proof {
+	PROOF_NEEDLESS,                    /* it is proved, or nothing was delivered */
+	PROOF_ANY,                         /* a sync of its cell, or of all accounts at once */
+	PROOF_CELL,                        /* a sync of its cell */
+	PROOF_ALL,                         /* a sync of all accounts: its cell has ended */
+	PROOF_NONE,                        /* nothing does */
+};
+enum doubt { DOUBT_FIRST = 1, DOUBT_AGAIN };
 
 struct tried {  /* a struct sync_result, kept */
 	enum delivery_outcome outcome;     /* 0: not tried, elsewhere */
@@ -55,7 +72,7 @@ struct work {
 	size_t         n_delivered, delivered_cap;
 	struct result *results;
 	size_t         n_results, results_cap;
-	struct map     dirty;              /* account -> itself */
+	struct map     dirty;              /* account -> enum proof */
 	uint64_t       bytes;
 };
 
@@ -63,11 +80,18 @@ struct round {
 	struct job   job;
 	struct sync *sync;
 	struct work  work;
+	size_t       not_done;             /* of its moves, which stand in front */
 	uint64_t     candidate;
 	size_t       asked;                /* cells that have not answered yet */
+	void       (*when_asked)(struct round *r);
 	bool         needs_syncfs;
 	int64_t      syncfs_ms;
 	enum err     late_result, sync_result;
+};
+
+struct asked {
+	struct round *round;
+	uint64_t      account;
 };
 
 struct sync {
@@ -75,10 +99,11 @@ struct sync {
 	struct sync_host   host;
 	struct work        work;           /* for the next round */
 	struct round      *round;          /* NULL: none is under way */
+	struct map         doubts;         /* account -> enum doubt, where syncfs proves nothing */
 	uint64_t           known, passed;
 	int64_t            idle_ms;        /* when there was nothing to do, or a round began */
 	int64_t            syncfs_ms;
-	bool               failed, late_fails;
+	bool               syncfs_fails, late_fails;
 	struct jumps       jumps;          /* the worker's, for the round that is under way */
 };
 
@@ -125,6 +150,7 @@ void sync_free(struct sync *s)
 	for (size_t i = 0; i < s->work.n_delivered; i++)
 		backlog_durable(s->config.backlog, s->work.delivered[i].message);
 	work_free(&s->work);
+	map_free(&s->doubts);
 	mem_free(s);
 }
 
@@ -136,15 +162,53 @@ void sync_configure(struct sync *s, int64_t lifetime_s, int64_t delay_notice_s)
 
 void sync_known(struct sync *s, uint64_t seq) { s->known = seq; }
 bool sync_is_running(const struct sync *s) { return s->round != NULL; }
-bool sync_has_failed(const struct sync *s) { return s->failed; }
+
+static enum proof proof_of(const struct work *w, uint64_t account) { return (enum proof)(uintptr_t)map_get_u64(&w->dirty, account); }
+static void set_proof(struct work *w, uint64_t account, enum proof p) { map_set_u64(&w->dirty, account, (void *)(uintptr_t)p); }
+static enum doubt doubt_of(const struct sync *s, uint64_t account) { return (enum doubt)(uintptr_t)map_get_u64(&s->doubts, account); }
+static void set_doubt(struct sync *s, uint64_t account, enum doubt d) { map_set_u64(&s->doubts, account, (void *)(uintptr_t)d); }
+
+/* A copy, since who walks a map changes nothing in it. The caller's to free. */
+static uint64_t *dirty_of(const struct work *w, size_t *n)
+{
+	uint64_t *accounts = mem_array(w->dirty.n + 1, sizeof *accounts);
+	struct str key;
+	size_t at = 0;
+	void *ignored;
+
+	*n = 0;
+	while (map_next(&w->dirty, &at, &key, &ignored))
+		accounts[(*n)++] = map_key_u64(key);
+	return accounts;
+}
 
 void sync_dirty(struct sync *s, uint64_t account, size_t bytes)
 {
-	map_set_u64(&s->work.dirty, account, s);
+	set_proof(&s->work, account, PROOF_ANY);
 	s->work.bytes += bytes;
 }
 
-void sync_closed(struct sync *s, uint64_t account) { map_set_u64(&s->work.dirty, account, NULL); }
+void sync_doubt(struct sync *s, uint64_t account)
+{
+	if (doubt_of(s, account) == 0)
+		set_doubt(s, account, DOUBT_FIRST);
+}
+
+/* By its cell, which does not know what one before it had. */
+static void is_proved(struct sync *s, struct round *r, uint64_t account)
+{
+	enum proof p = r != NULL ? proof_of(&r->work, account) : PROOF_NEEDLESS;
+
+	map_set_u64(&s->doubts, account, NULL);
+	if (p == PROOF_ANY || p == PROOF_CELL)
+		set_proof(&r->work, account, PROOF_NEEDLESS);
+}
+
+void sync_closed(struct sync *s, uint64_t account)
+{
+	set_proof(&s->work, account, PROOF_NEEDLESS);
+	is_proved(s, s->round, account);
+}
 
 static void keep_text(struct buf *to, size_t max, struct str from)
 {
@@ -292,12 +356,23 @@ static void lose_results(struct sync *s, uint64_t account)
 	w->n_results = n;
 }
 
+static void cell_is_gone(struct work *w, uint64_t account)
+{
+	enum proof p = proof_of(w, account);
+
+	if (p == PROOF_ANY || p == PROOF_CELL)
+		set_proof(w, account, p == PROOF_ANY ? PROOF_ALL : PROOF_NONE);
+}
+
 void sync_lost(struct sync *s, uint64_t account)
 {
 	lose_delivered(s, account);
 	lose_moves(s, account);
 	lose_results(s, account);
-	map_set_u64(&s->work.dirty, account, NULL);   /* nothing of it is left to be proved */
+	set_proof(&s->work, account, PROOF_NEEDLESS);   /* nothing of it is left to be proved */
+	map_set_u64(&s->doubts, account, NULL);
+	if (s->round != NULL)
+		cell_is_gone(&s->round->work, account);
 }
 
 /* ------------------------------------------------------------------------------------------ in the worker: queue.db */
@@ -486,53 +561,62 @@ static enum err change_results(struct sync *s, const struct work *w, bool done)
 	return ERR_OK;
 }
 
-static void run_round(struct job *job)
+static void write_and_sync(struct job *job)
 {
 	struct round *r = (struct round *)job;
 	struct sync *s = r->sync;
 
-	size_t not_done = sort_moves(&r->work);
-
-	r->late_result = add_moves(s, r->work.moves, not_done);
+	r->not_done = sort_moves(&r->work);
+	r->late_result = add_moves(s, r->work.moves, r->not_done);
 	if (r->late_result == ERR_OK)
 		r->late_result = change_results(s, &r->work, false);
+	if (r->late_result == ERR_OK)
+		r->late_result = late_passed(s->config.late, log_w(s->config.log));
 	if (r->needs_syncfs) {
 		int64_t start = clock_mono_ms();
 		r->sync_result = s->host.sync_accounts(s->host.context);
 		r->syncfs_ms = clock_mono_ms() - start;
 	}
-	if (r->late_result == ERR_OK && r->sync_result == ERR_OK)
-		r->late_result = change_results(s, &r->work, true);
-	if (r->late_result == ERR_OK && r->sync_result == ERR_OK)
-		r->late_result = add_moves(s, r->work.moves + not_done, r->work.n_moves - not_done);
+}
+
+/* What is left of what was delivered is durable. */
+static void write_done(struct job *job)
+{
+	struct round *r = (struct round *)job;
+	struct sync *s = r->sync;
+
+	r->late_result = change_results(s, &r->work, true);
 	if (r->late_result == ERR_OK)
-		r->late_result = late_passed(s->config.late, log_w(s->config.log));
+		r->late_result = add_moves(s, r->work.moves + r->not_done, r->work.n_moves - r->not_done);
 }
 
 /* ------------------------------------------------------------------------------------------------- a round, outside */
 
+static void keep_move(struct work *w, const struct move *m)
+{
+	w->moves = grown(w->moves, w->n_moves, &w->moves_cap, sizeof *w->moves);
+	w->moves[w->n_moves++] = *m;
+}
+
+static void keep_result(struct work *w, const struct result *r)
+{
+	w->results = grown(w->results, w->n_results, &w->results_cap, sizeof *w->results);
+	w->results[w->n_results++] = *r;
+}
+
 static void give_back(struct sync *s, struct work *from)
 {
-	for (size_t i = 0; i < from->n_moves; i++) {
-		s->work.moves = grown(s->work.moves, s->work.n_moves, &s->work.moves_cap, sizeof *s->work.moves);
-		s->work.moves[s->work.n_moves++] = from->moves[i];
-	}
-	for (size_t i = 0; i < from->n_results; i++) {
-		s->work.results = grown(s->work.results, s->work.n_results, &s->work.results_cap, sizeof *s->work.results);
-		s->work.results[s->work.n_results++] = from->results[i];
-	}
+	for (size_t i = 0; i < from->n_moves; i++)
+		keep_move(&s->work, &from->moves[i]);
+	for (size_t i = 0; i < from->n_results; i++)
+		keep_result(&s->work, &from->results[i]);
 	from->n_moves = from->n_results = 0;
 }
 
-/* What the accounts have is durable, or the log will send it again: then nobody is to let go of it. */
-static void settle_delivered(struct sync *s, struct work *w, bool is_durable)
+static void settle_delivered(struct sync *s, const struct work *w)
 {
-	for (size_t i = 0; i < w->n_delivered; i++) {
-		if (is_durable)
-			backlog_durable(s->config.backlog, w->delivered[i].message);
-		else
-			add_delivered(&s->work, &w->delivered[i]);
-	}
+	for (size_t i = 0; i < w->n_delivered; i++)
+		backlog_durable(s->config.backlog, w->delivered[i].message);
 }
 
 static void settle_all(struct sync *s, struct work *w)
@@ -545,22 +629,10 @@ static void settle_all(struct sync *s, struct work *w)
 		s->host.finished(s->host.context, &w->results[i].key);
 }
 
-static void round_done(struct job *job)
+static void end_round(struct sync *s, struct round *r)
 {
-	struct round *r = (struct round *)job;
-	struct sync *s = r->sync;
-
 	s->round = NULL;
-	if (r->needs_syncfs)
-		s->syncfs_ms = r->syncfs_ms;
-	if (r->sync_result != ERR_OK) {
-		log_error(
-			"ALARM: the accounts cannot be synced to disk. No mail is accepted, what was accepted stays in the log. "
-			"Look at the disk, then restart");
-		s->failed = true;
-		s->host.failed(s->host.context);
-	}
-	settle_delivered(s, &r->work, r->sync_result == ERR_OK);
+	settle_delivered(s, &r->work);
 	if (r->late_result != ERR_OK) {
 		if (!s->late_fails)
 			log_error("queue.db cannot be written: what could not be delivered stays in the log error=%s",
@@ -569,7 +641,7 @@ static void round_done(struct job *job)
 	} else {
 		settle_all(s, &r->work);
 	}
-	if (r->late_result == ERR_OK && r->sync_result == ERR_OK && r->candidate > s->passed) {
+	if (r->late_result == ERR_OK && r->candidate > s->passed) {
 		s->passed = r->candidate;
 		s->host.passed(s->host.context, r->candidate);
 	}
@@ -578,33 +650,216 @@ static void round_done(struct job *job)
 	mem_free(r);
 }
 
-static void cell_synced(void *context, struct message *answer)
-{
-	struct round *r = context;
+static void done_is_written(struct job *job) { end_round(((struct round *)job)->sync, (struct round *)job); }
 
-	r->needs_syncfs |= answer->status != ERR_OK;
-	if (--r->asked == 0)
-		worker_add(r->sync->config.worker, &r->job);
+/* -------------------------------------------------------------------------------------------- what is not proved */
+
+static bool is_unproved(const struct round *r, uint64_t account) { return proof_of(&r->work, account) != PROOF_NEEDLESS; }
+
+static void hold_up(struct round *r, const struct queued *q)
+{
+	if (q->seq <= r->candidate)
+		r->candidate = q->seq - 1;
 }
 
-/* Asks the cells to sync what they have, if there are few and all run. False: nobody was asked. */
-static bool ask_cells(struct sync *s, struct round *r)
+static void carry_delivered(struct sync *s, struct round *r)
 {
-	struct channel *cells[SYNC_CELLS_MANY];
-	size_t most = s->syncfs_ms > SYNC_SLOW_MS ? SYNC_CELLS_MANY : SYNC_CELLS_FEW, at = 0, n = 0;
+	struct work *w = &r->work;
+	size_t n = 0;
+
+	for (size_t i = 0; i < w->n_delivered; i++) {
+		const struct delivered *d = &w->delivered[i];
+		if (!is_unproved(r, d->account)) {
+			w->delivered[n++] = *d;
+			continue;
+		}
+		hold_up(r, d->message);
+		add_delivered(&s->work, d);
+	}
+	w->n_delivered = n;
+}
+
+static void carry_moves(struct sync *s, struct round *r)
+{
+	struct work *w = &r->work;
+	size_t n = r->not_done;
+
+	for (size_t i = n; i < w->n_moves; i++) {
+		const struct move *m = &w->moves[i];
+		if (m->due->target == NULL || !is_unproved(r, m->due->target->account)) {
+			w->moves[n++] = *m;
+			continue;
+		}
+		hold_up(r, m->due->message);
+		keep_move(&s->work, m);
+	}
+	w->n_moves = n;
+}
+
+static void carry_results(struct sync *s, struct round *r)
+{
+	struct work *w = &r->work;
+	size_t n = 0;
+
+	for (size_t i = 0; i < w->n_results; i++) {
+		if (is_done(&w->results[i].tried) && is_unproved(r, w->results[i].account))
+			keep_result(&s->work, &w->results[i]);
+		else
+			w->results[n++] = w->results[i];
+	}
+	w->n_results = n;
+}
+
+/* It is in the next round, or its cell has ended and it is delivered again. */
+static void carry_account(struct sync *s, struct round *r, uint64_t account)
+{
+	if (proof_of(&r->work, account) > PROOF_CELL || s->host.channel(s->host.context, account) == NULL) {
+		sync_lost(s, account);
+		s->host.again(s->host.context, account);
+		return;
+	}
+	sync_dirty(s, account, 0);
+	if (doubt_of(s, account) == DOUBT_AGAIN)
+		s->host.end(s->host.context, account);
+	set_doubt(s, account, DOUBT_AGAIN);
+}
+
+static void carry_unproved(struct sync *s, struct round *r)
+{
+	if (r->work.dirty.n == 0)
+		return;
+	carry_delivered(s, r);
+	carry_moves(s, r);
+	carry_results(s, r);
+	size_t n;
+	uint64_t *accounts = dirty_of(&r->work, &n);
+	for (size_t i = 0; i < n; i++)
+		carry_account(s, r, accounts[i]);
+	mem_free(accounts);
+}
+
+static bool has_done(const struct round *r)
+{
+	for (size_t i = 0; i < r->work.n_results; i++)
+		if (is_done(&r->work.results[i].tried))
+			return true;
+	return r->work.n_moves > r->not_done;
+}
+
+/* All have been asked that could be. */
+static void prove(struct round *r)
+{
+	struct sync *s = r->sync;
+
+	carry_unproved(s, r);
+	if (r->late_result != ERR_OK || !has_done(r)) {
+		end_round(s, r);
+		return;
+	}
+	r->job.run = write_done;
+	r->job.done = done_is_written;
+	worker_add(s->config.worker, &r->job);
+}
+
+/* --------------------------------------------------------------------------------------------------------- asking */
+
+static void cell_synced(void *context, struct message *answer)
+{
+	struct asked *asked = context;
+	struct round *r = asked->round;
+
+	if (answer->status == ERR_OK) {
+		is_proved(r->sync, r, asked->account);
+	} else if (answer->status != ERR_IO) {
+		r->needs_syncfs |= proof_of(&r->work, asked->account) == PROOF_ANY;
+		if (answer->status == ERR_UNAVAILABLE)
+			cell_is_gone(&r->work, asked->account);
+	} else {
+		log_error("the disk has lost something of an account: its mail stays in the queue and is delivered again account=%llu",
+		          (unsigned long long)asked->account);
+		set_proof(&r->work, asked->account, PROOF_CELL);
+		sync_doubt(r->sync, asked->account);
+	}
+	mem_free(asked);
+	if (--r->asked == 0)
+		r->when_asked(r);
+}
+
+/* Asks the cells to sync what they have: all that are dirty, or those whose own word alone counts. */
+static void ask_cells(struct sync *s, struct round *r, bool all, void (*when_asked)(struct round *r))
+{
+	size_t n_dirty, n = 0;
+	uint64_t *accounts = dirty_of(&r->work, &n_dirty);
+
+	for (size_t i = 0; i < n_dirty; i++) {
+		enum proof p = proof_of(&r->work, accounts[i]);
+		if ((p == PROOF_CELL || (p == PROOF_ANY && all)) && s->host.channel(s->host.context, accounts[i]) != NULL)
+			accounts[n++] = accounts[i];
+	}
+	r->asked = n;
+	r->when_asked = when_asked;
+	for (size_t i = 0; i < n; i++) {
+		struct asked *asked = MEM_NEW(struct asked);
+		*asked = (struct asked){ r, accounts[i] };
+		int timeout_ms = proof_of(&r->work, accounts[i]) == PROOF_CELL ? SYNC_DOUBT_TIMEOUT_MS : SYNC_CELL_TIMEOUT_MS;
+		(void)channel_ask(s->host.channel(s->host.context, accounts[i]), REQUEST_CELL_SYNC, STR(""), NULL, 0, timeout_ms, cell_synced, asked);
+	}
+	mem_free(accounts);
+	if (n == 0)
+		when_asked(r);
+}
+
+/* A sync of all accounts has succeeded, or failed. */
+static void hear_of_all(struct work *w, bool fails)
+{
+	size_t n;
+	uint64_t *accounts = dirty_of(w, &n);
+
+	for (size_t i = 0; i < n; i++) {
+		enum proof p = proof_of(w, accounts[i]);
+		if (p == PROOF_ANY || p == PROOF_ALL)
+			set_proof(w, accounts[i], !fails ? PROOF_NEEDLESS : p == PROOF_ANY ? PROOF_CELL : PROOF_NONE);
+	}
+	mem_free(accounts);
+}
+
+static void is_written_and_synced(struct job *job)
+{
+	struct round *r = (struct round *)job;
+	struct sync *s = r->sync;
+	bool fails = r->sync_result != ERR_OK;
+
+	if (!r->needs_syncfs) {
+		prove(r);
+		return;
+	}
+	if (fails && !s->syncfs_fails)
+		log_error("the file system of the accounts has lost something, perhaps of nobody here: each account is asked. Look at the disk");
+	s->syncfs_fails = fails;
+	s->syncfs_ms = r->syncfs_ms;
+	hear_of_all(&r->work, fails);
+	if (!fails) {
+		prove(r);
+		return;
+	}
+	s->host.doubt_cells(s->host.context);
+	ask_cells(s, r, true, prove);
+}
+
+static void go_to_worker(struct round *r) { worker_add(r->sync->config.worker, &r->job); }
+
+/* Few, and all of them run: then they are asked, and the others are left alone. */
+static bool are_few(struct sync *s, const struct work *w)
+{
+	size_t most = s->syncfs_ms > SYNC_SLOW_MS ? SYNC_CELLS_MANY : SYNC_CELLS_FEW, at = 0;
 	struct str key;
 	void *ignored;
 
-	if (r->work.dirty.n > most)
+	if (w->dirty.n > most)
 		return false;
-	while (map_next(&r->work.dirty, &at, &key, &ignored)) {
-		cells[n] = s->host.channel(s->host.context, map_key_u64(key));
-		if (cells[n++] == NULL)
+	while (map_next(&w->dirty, &at, &key, &ignored))
+		if (s->host.channel(s->host.context, map_key_u64(key)) == NULL)
 			return false;
-	}
-	r->asked = n;
-	for (size_t i = 0; i < n; i++)
-		channel_ask(cells[i], REQUEST_CELL_SYNC, STR(""), NULL, 0, SYNC_CELL_TIMEOUT_MS, cell_synced, r);
 	return true;
 }
 
@@ -615,30 +870,44 @@ static uint64_t candidate_of(const struct sync *s)
 	return lowest - 1 < s->known ? lowest - 1 : s->known;
 }
 
+/* Those that are doubted need the word of their cell. True: there are others. */
+static bool note_doubts(const struct sync *s, struct work *w)
+{
+	bool has_others = false;
+	size_t n;
+	uint64_t *accounts = dirty_of(w, &n);
+
+	for (size_t i = 0; i < n; i++) {
+		if (doubt_of(s, accounts[i]) != 0)
+			set_proof(w, accounts[i], PROOF_CELL);
+		else
+			has_others = true;
+	}
+	mem_free(accounts);
+	return has_others;
+}
+
 static void begin(struct sync *s, int64_t now_ms)
 {
 	struct round *r = MEM_NEW(struct round);
 
 	*r = (struct round){
-		.job = { .run = run_round, .done = round_done }, .sync = s, .work = s->work, .candidate = candidate_of(s)
+		.job = { .run = write_and_sync, .done = is_written_and_synced }, .sync = s, .work = s->work, .candidate = candidate_of(s)
 	};
 	s->work = (struct work){ 0 };
 	s->round = r;
 	s->jumps = *s->config.jumps;
 	s->idle_ms = now_ms;
-	if (r->work.dirty.n == 0) {
-		worker_add(s->config.worker, &r->job);
-	} else if (!ask_cells(s, r)) {
-		r->needs_syncfs = true;
-		worker_add(s->config.worker, &r->job);
-	}
+	bool has_others = note_doubts(s, &r->work), all = are_few(s, &r->work);
+	r->needs_syncfs = has_others && !all;
+	ask_cells(s, r, all, go_to_worker);
 }
 
 void sync_tick(struct sync *s, int64_t now_ms, bool now)
 {
 	bool has_work = s->work.dirty.n > 0 || s->work.n_moves > 0 || s->work.n_results > 0 || s->work.n_delivered > 0 || candidate_of(s) > s->passed;
 
-	if (s->round != NULL || s->failed)
+	if (s->round != NULL)
 		return;
 	if (!has_work) {
 		s->idle_ms = now_ms;

@@ -5,7 +5,8 @@
  * themselves when they are few, else with one syncfs; (3) what was late and has been delivered is finished in queue.db;
  * (4) W is what was the oldest unfinished message minus one when the round began. One round at a time, about one a
  * second and a half. Until a round has proved it, what was delivered is remembered here: when its cell ends without the word that
- * all is synced it is delivered again (the account knows what it has). One thread calls; the slow parts run in the worker. */
+ * all is synced it is delivered again (the account knows what it has). A sync that fails costs only the accounts that
+ * cannot prove what they have. One thread calls; the slow parts run in the worker. */
 #ifndef FACTEUR_QUEUE_SYNC_H
 #define FACTEUR_QUEUE_SYNC_H
 #include "queue/backlog.h"
@@ -21,6 +22,7 @@ enum {
 	SYNC_CELLS_MANY = 64,           /* the same where a syncfs takes longer than SYNC_SLOW_MS */
 	SYNC_SLOW_MS = 1000,
 	SYNC_CELL_TIMEOUT_MS = 2000,
+	SYNC_DOUBT_TIMEOUT_MS = 10000,  /* the same where only the cell's word counts; without it twice, the cell is ended */
 };
 
 struct sync;
@@ -32,7 +34,9 @@ struct sync_host {
 	void (*finished)(void *context, const struct late_key *key);   /* the result of a late delivery is in queue.db */
 	void (*passed)(void *context, uint64_t w);                     /* W may be this */
 	enum err (*sync_accounts)(void *context);                      /* all of them, at once; in the worker's thread */
-	void (*failed)(void *context);                                 /* nothing is believed any more, until a restart */
+	void (*doubt_cells)(void *context);                            /* that has failed: sync_doubt() for each cell that runs */
+	void (*again)(void *context, uint64_t account);                /* something waits for it again: sync_lost() */
+	void (*end)(void *context, uint64_t account);                  /* its cell cannot sync, and shall end */
 };
 
 struct sync_config {
@@ -64,6 +68,8 @@ void sync_known(struct sync *s, uint64_t seq);
 void sync_dirty(struct sync *s, uint64_t account, size_t bytes);
 /* A recipient of a message of the log, delivered to a dirty account; takes d. */
 void sync_delivered(struct sync *s, struct due *d);
+/* Of its cell's files something may be lost, as another sync of all accounts was told: only its own sync is believed. */
+void sync_doubt(struct sync *s, uint64_t account);
 /* The account's cell has ended well, and synced all it got. */
 void sync_closed(struct sync *s, uint64_t account);
 /* The account's cell has ended without that word. What it got since the last round began waits again: perhaps its disk has failed, and
@@ -84,5 +90,4 @@ void sync_late_here(struct sync *s, struct due *d, const struct sync_result *r);
 /* Begins a round when one is due; now: at once, if there is anything at all to do. */
 void sync_tick(struct sync *s, int64_t now_ms, bool now);
 bool sync_is_running(const struct sync *s);
-bool sync_has_failed(const struct sync *s);
 #endif

@@ -175,7 +175,7 @@ void unfinished_run(struct queue *q)
 {
 	struct unfinished *u = &q->unfinished;
 
-	if (u->first == NULL || u->attempt != NULL || q->lookup == NULL || q->stops || q->has_failed || q->now_ms < u->again_ms)
+	if (u->first == NULL || u->attempt != NULL || q->lookup == NULL || q->stops || q->now_ms < u->again_ms)
 		return;
 	u->attempt = MEM_NEW(struct unfinished_attempt);
 	u->attempt->queue = q;

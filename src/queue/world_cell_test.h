@@ -15,10 +15,11 @@ struct kept {  /* one delivery in an account */
 	uint16_t recipient;
 	uint32_t number;            /* the message's own, from its text */
 	bool     is_synced;
+	bool     is_lost;           /* the disk could not write it; the kernel shows it until the account is opened anew */
 };
 
 struct fake_cell {
-	pthread_mutex_t *lock;      /* of kept: the queue's worker syncs it */
+	pthread_mutex_t *lock;      /* of kept, and of what the disk has lost: the queue's worker syncs it */
 	uint64_t        account;
 	struct channel *ch;         /* NULL: it does not run */
 	bool            is_held;    /* does not answer */
@@ -32,6 +33,11 @@ struct fake_cell {
 	size_t          n_kept, cap;
 	uint64_t        batches, syncs;
 	bool            leaves;     /* after each answer, synced */
+	bool            is_bad;     /* its disk loses what is to be written now */
+	bool            has_lost;   /* it has, since the cell began: none of its syncs succeeds any more */
+	bool           *untold;     /* the world's: something was lost, and no sync of all accounts has said so */
+	bool            lives_on;   /* only its channel was closed */
+	bool            stays;      /* also after a sync that failed */
 	bool            asks, is_replayed;
 };
 
@@ -73,7 +79,7 @@ static uint32_t delivery_number(const struct delivery *d)
 
 static void cell_keep(struct fake_cell *c, const struct delivery *d)
 {
-	struct kept kept = { d->log_id, d->seq, d->recipient, delivery_number(d), c->syncs_now };
+	struct kept kept = { d->log_id, d->seq, d->recipient, delivery_number(d), c->syncs_now && !c->is_bad, false };
 
 	if (d->may_be_duplicate && cell_find(c, d) != NULL)
 		return;
@@ -93,11 +99,40 @@ UNUSED static void cell_stop(struct fake_cell *c)
 	c->ch = NULL;
 }
 
-static void cell_sync(struct fake_cell *c)
+/* Under the lock. What is lost now is told once to who syncs everything, and to the cell for as long as it lives. */
+static void cell_write(struct fake_cell *c)
+{
+	for (size_t i = 0; i < c->n_kept; i++) {
+		struct kept *k = &c->kept[i];
+		if (k->is_synced || k->is_lost)
+			continue;
+		k->is_lost = c->is_bad;
+		k->is_synced = !c->is_bad;
+		c->has_lost |= c->is_bad;
+		*c->untold |= c->is_bad;
+	}
+}
+
+static enum err cell_sync(struct fake_cell *c)
 {
 	pthread_mutex_lock(c->lock);
+	cell_write(c);
+	enum err e = c->has_lost ? ERR_IO : ERR_OK;
+	pthread_mutex_unlock(c->lock);
+	return e;
+}
+
+/* Keeps what the disk has (with_power_cut: and nothing else), or the kernel. */
+UNUSED static void cell_reopen(struct fake_cell *c, bool with_power_cut)
+{
+	size_t left = 0;
+
+	pthread_mutex_lock(c->lock);
 	for (size_t i = 0; i < c->n_kept; i++)
-		c->kept[i].is_synced = true;
+		if (c->kept[i].is_synced || !(with_power_cut || c->kept[i].is_lost))
+			c->kept[left++] = c->kept[i];
+	c->n_kept = left;
+	c->has_lost = false;
 	pthread_mutex_unlock(c->lock);
 }
 
@@ -120,8 +155,8 @@ static void cell_answer(struct fake_cell *c, uint32_t call, const struct deliver
 	delivery_results_encode(results, batch->n, &b);
 	channel_reply(c->ch, call, ERR_OK, buf_str(&b), NULL, 0);
 	if (c->leaves) {
-		cell_sync(c);
-		channel_notify(c->ch, NOTICE_CELL_SYNCED, STR(""), NULL, 0);
+		if (cell_sync(c) == ERR_OK)
+			channel_notify(c->ch, NOTICE_CELL_SYNCED, STR(""), NULL, 0);
 		shutdown(channel_fd(c->ch), SHUT_WR);
 	}
 }
@@ -156,8 +191,10 @@ static void cell_on_sync(void *context, struct channel *ch, struct message *m)
 	if (c->is_held)
 		return;
 	c->syncs++;
-	cell_sync(c);
-	channel_reply(ch, m->call, ERR_OK, STR(""), NULL, 0);
+	enum err e = cell_sync(c);
+	channel_reply(ch, m->call, e, STR(""), NULL, 0);
+	if (e != ERR_OK && !c->stays)
+		shutdown(channel_fd(ch), SHUT_WR);
 }
 
 static const struct channel_handler world_cell_handlers[] = {

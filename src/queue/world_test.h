@@ -39,6 +39,8 @@ struct world {
 	pthread_mutex_t   kept_lock;               /* of what cells keep */
 	_Atomic size_t    syncs;                   /* of all accounts */
 	bool              fails;                   /* they fail */
+	_Atomic bool      syncs_wait;              /* they begin when it is false again */
+	bool              untold;                  /* an account has lost something: the next one says so */
 	bool              wakes;                   /* master starts cells */
 	uint64_t          to_wake[WORLD_CELLS], to_end[WORLD_CELLS];
 	size_t            n_wake, n_end, wakes_seen, ends_seen;
@@ -48,6 +50,7 @@ struct world {
 	bool              knows_no_lifetime;       /* its settings have not come yet */
 	size_t            refused_elsewhere;     /* recipients, of messages of account WORLD_SUBMITTER */
 	size_t            answered, accepted, refused;
+	uint64_t          last_accepted;           /* its seq */
 	bool              is_acked[WORLD_MESSAGES];
 	void (*dress)(struct envelope *e);         /* what a test wants its envelopes to say; NULL: nothing */
 	bool (*report)(void *context, const struct report *r, struct buf *body, enum envelope_body *type, bool *smtputf8);
@@ -107,13 +110,16 @@ static enum err world_sync_accounts(void *context)
 {
 	struct world *w = context;
 
+	while (w->syncs_wait)
+		usleep(1000);
 	pthread_mutex_lock(&w->kept_lock);
 	for (size_t i = 0; i < WORLD_CELLS; i++)
-		for (size_t k = 0; k < w->cells[i].n_kept; k++)
-			w->cells[i].kept[k].is_synced = true;
+		cell_write(&w->cells[i]);
+	bool fails = w->fails || w->untold;
+	w->untold = false;
 	w->syncs++;
 	pthread_mutex_unlock(&w->kept_lock);
-	return w->fails ? ERR_IO : ERR_OK;
+	return fails ? ERR_IO : ERR_OK;
 }
 
 /* ---- cells and net come and go */
@@ -131,6 +137,9 @@ UNUSED static void world_start_cell(struct world *w, uint64_t account)
 	world_pair(pair);
 	if (c->ch != NULL)
 		cell_stop(c);
+	if (!c->lives_on)
+		cell_reopen(c, false);
+	c->lives_on = false;
 	c->ch = channel_new(pair[0], ROLE_CELL, ROLE_QUEUE, world_cell_handlers, c, NULL);
 	queue_cell(w->queue, account, pair[1]);
 	c->is_replayed = false;
@@ -189,6 +198,7 @@ UNUSED static struct world *world_new(uint32_t segments, uint32_t segment_bytes)
 	w->wakes = true;
 	for (size_t i = 0; i < WORLD_CELLS; i++) {
 		w->cells[i].lock = &w->kept_lock;
+		w->cells[i].untold = &w->untold;
 		w->cells[i].account = i + 1;
 		w->cells[i].dies_after = -1;
 	}
@@ -268,7 +278,20 @@ UNUSED static void world_kill(struct world *w)
 	queue_close(w->queue);
 	w->queue = NULL;
 	w->n_wake = w->n_end = 0;
+	for (size_t i = 0; i < WORLD_CELLS; i++)
+		w->cells[i].lives_on |= w->cells[i].ch != NULL;
 	world_close_cells(w);
+}
+
+/* The power: nothing lives on, and accounts have what was synced. */
+UNUSED static void world_cut(struct world *w)
+{
+	world_kill(w);
+	for (size_t i = 0; i < WORLD_CELLS; i++) {
+		w->cells[i].lives_on = false;
+		cell_reopen(&w->cells[i], true);
+	}
+	w->untold = false;
 }
 
 UNUSED static void world_free(struct world *w)
@@ -311,13 +334,14 @@ struct world_add {
 	uint32_t      number;
 };
 
-static void world_added(void *context, enum err result, UNUSED struct queue_id id)
+static void world_added(void *context, enum err result, struct queue_id id)
 {
 	struct world_add *a = context;
 
 	a->world->answered++;
 	if (result == ERR_OK) {
 		a->world->accepted++;
+		a->world->last_accepted = id.seq;
 		a->world->is_acked[a->number] = true;
 	} else {
 		a->world->refused++;

@@ -7,8 +7,7 @@
  *
  * A log that failed is opened again by ending: master starts the role anew, later and later while it does not help, and
  * log_open() writes and syncs anew what it finds before anything is added (queue/log.c). A failed sync of the accounts
- * is another matter: nobody here can know what is missing, so the role goes on refusing until somebody has looked at
- * the disk and restarts the server.
+ * is another matter, and no reason to end (queue/sync.c).
  *
  * syncfs needs a descriptor of the file system that holds the accounts: the folder accounts/ itself, opened before the
  * sandbox. */
@@ -83,9 +82,11 @@ static void on_cell_ended(void *context, struct message *answer)
 static void on_end(void *context, uint64_t account)
 {
 	struct queue_role *r = context;
-	struct ending *e = MEM_NEW(struct ending);
 	CLEANUP(buf_free) struct buf b = BUF(8);
 
+	if (r->master == NULL)  /* this role ends */
+		return;
+	struct ending *e = MEM_NEW(struct ending);
 	*e = (struct ending){ r, account };
 	put_u64(&b, account);
 	channel_ask(r->master, REQUEST_QUEUE_CELL_END, buf_str(&b), NULL, 0, CELL_END_TIMEOUT_MS, on_cell_ended, e);
@@ -424,6 +425,7 @@ int role_queue(const struct role_start *role_start)
 		watch_forget(r.watch, r.control);
 		channel_free(r.master);
 		channel_free(r.control);
+		r.master = NULL;
 	}
 	queue_close(r.queue);
 	for (size_t i = 0; i < r.early_count; i++)

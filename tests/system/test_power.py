@@ -33,6 +33,10 @@ def test_a_lost_page_of_a_body_that_somebody_waits_for():
     run_case("a_lost_page_of_a_body_that_somebody_waits_for")
 
 
+def test_a_lost_page_of_a_body_that_the_queue_asks_for():
+    run_case("a_lost_page_of_a_body_that_the_queue_asks_for")
+
+
 def test_a_lost_page_that_the_kernel_keeps():
     run_case("a_lost_page_that_the_kernel_keeps")
 

@@ -160,22 +160,25 @@ def a_lost_page_of_a_body_that_somebody_waits_for(server):
     lose_a_body(server, watcher)
 
 
-def lose_a_body(server, watcher):
+def a_lost_page_of_a_body_that_the_queue_asks_for(server):
+    """The same where the cell stays, and the queue asks it to sync. No restart is needed, and nobody else's mail waits."""
+    lose_a_body(server, None, stays=True)
+    expect("the disk has lost something of an account" in server.log(), "the queue has heard of it")
+
+
+def lose_a_body(server, watcher, stays=False):
     expect(sent(server, 1), "a first message")
     wait_for(lambda: len(look(server, "alice")["INBOX"][2]) == 1, 20, "it is there")
-    if not watcher:
+    if not watcher and not stays:
         time.sleep(3)                               # its cell has left
     server.device.fail(1, 1, b"markerbody")         # the queue's log is written, the account's file is not
     expect(sent(server, 2), "a second message")
-    if not watcher:
+    if not watcher and not stays:
         wait_for(lambda: server.log().count(" delivered queue=") == 2, 10, "it is delivered")
         with contextlib.suppress(*LOST):
             look(server, "alice")
     wait_for(lambda: re.search(r"fdatasync failed object=0", server.log()), 20, "the failure is in the log")
     wait_for(lambda: append(server, 3), 20, "the account works again")
-    if server.cli_json("queue", "status")["trouble"]:   # the queue itself was the first to sync, and waits for somebody who looks
-        server.stop()
-        server.begin()
     wait_for(lambda: settled(server), 30, "the queue takes mail again")
     for number in (4, 5):                           # the second one's record says how far the queue is
         expect(sent(server, number), f"message {number}")

@@ -252,8 +252,6 @@ class Round:
             self.cut_at = time.monotonic()
         self.hung = hurt.hung
         hurt.end_rules()
-        if end == "live" and disk_failed:               # after a failed sync somebody has to look and restart it (queue/README.md)
-            server.stop()
         for w in workers:
             w.stopped.set()
         for w in workers:
@@ -270,9 +268,7 @@ class Round:
         for line in self.server.cli_json("queue", "list", "--held"):
             self.server.cli("queue", "release", line["message"] if "message" in line else line["queue"])
         said = self.server.cli_json("queue", "status")
-        if said["trouble"]:
-            self.wrong.append(f"the queue says there is trouble, though the disk is well again: {said['trouble']}")
-        return said["trouble"] or said["backlog"] == said["deferred"] == said["held"] == 0
+        return not said["trouble"] and said["backlog"] == said["deferred"] == said["held"] == 0
 
     def check(self, settles):
         """Against the model; settles: this is what everybody goes on from."""
