@@ -191,6 +191,7 @@ static void add_store(struct client *c, bool by_uid, uint32_t a, uint32_t b)
 	struct command how = { .tag = "t", .by_uid = by_uid, .op = (b >> 8) % 3, .is_silent = (b >> 10) % 2, .flags = (b >> 11) % 4 ? flags & ~(uint32_t)DELETED : flags };
 	char names[200], condition[60] = "";
 
+	how.is_silent &= !c->is_guest || (how.flags & ~(uint32_t)SYSTEM_FLAGS) == 0;  /* a keyword that the owner has not made yet is left out, and silence does not say so */
 	pick_range(c, &how, a);
 	flag_list(how.flags, names, sizeof names);
 	if (c->is_condstore && (b >> 13) % 3 == 0)
