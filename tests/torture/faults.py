@@ -61,6 +61,7 @@ class Hurt:
     def __init__(self, server, elsewhere):
         self.server, self.elsewhere, self.lines, self.stopped, self.undo = server, elsewhere, [], [], []
         self.hung = {}                                      # account: since when its cell hangs, and syncs nothing
+        self.disk_fails = None                              # since when a disk may fail
 
     def write_rules(self):
         with open(self.server.rules, "w") as f:             # in place: the roles have it open
@@ -93,6 +94,8 @@ class Hurt:
     def apply(self, fault):
         """Returns the seconds that the clients should go on working because of it."""
         kind = fault["kind"]
+        if kind in ("eio", "enospc", "disk"):
+            self.disk_fails = self.disk_fails or time.monotonic()
         if kind == "role":
             self.signal(self.server.pids_of(fault["role"]), signal.SIGKILL)
         elif kind in ("eio", "enospc", "slow"):

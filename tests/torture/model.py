@@ -172,9 +172,9 @@ class Model:
         with self.lock:
             return sorted({n for (a, m, n), (least, _) in self.copies.items() if a == account and found.get((m, n), 0) < least})
 
-    def judge(self, account, seen, cut_at, hung_at=None):
-        """seen: {mailbox: (uidvalidity, uidnext, {uid: (number, flags)})}. cut_at: when the power went, or None. hung_at: since when the cell
-        hung until then, or None. All that is wrong."""
+    def judge(self, account, seen, cut_at, unsynced_at=None):
+        """seen: {mailbox: (uidvalidity, uidnext, {uid: (number, flags)})}. cut_at: when the power went, or None. unsynced_at: since when the cell
+        hung until then, or could not sync, or None. All that is wrong."""
         wrong, found, total = [], {}, {}
         for mailbox, (validity, uidnext, messages) in seen.items():
             for uid, (number, flags) in sorted(messages.items()):
@@ -187,7 +187,7 @@ class Model:
                 found[mailbox, number] = found.get((mailbox, number), 0) + 1
                 total[number] = total.get(number, 0) + 1
             wrong += self._judge_uidnext(account, mailbox, uidnext, messages, cut_at)
-            wrong += self._judge_flags(account, mailbox, messages, cut_at if cut_at is None or hung_at is None else min(cut_at, hung_at))
+            wrong += self._judge_flags(account, mailbox, messages, cut_at if cut_at is None or unsynced_at is None else min(cut_at, unsynced_at))
         self.counted["checks"] += len(total)
         for (a, mailbox, number), (least, most) in sorted(self.copies.items()):
             n = found.get((mailbox, number), 0)

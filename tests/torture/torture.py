@@ -141,6 +141,7 @@ class Round:
         self.plan = plan(campaign.seed, number, campaign.device)
         self.rng = random.Random(self.plan["seed"])
         self.wrong, self.cut_at, self.hung, self.moments, self.rights = [], None, {}, None, Rights(self.model)
+        self.disk_fails = None
 
     def run(self):
         server = self.server
@@ -250,7 +251,7 @@ class Round:
             self.position = server.device.position() if server.device and end == "cut" else 0
         if disk_failed or end == "cut":
             self.cut_at = time.monotonic()
-        self.hung = hurt.hung
+        self.hung, self.disk_fails = hurt.hung, hurt.disk_fails
         hurt.end_rules()
         for w in workers:
             w.stopped.set()
@@ -261,6 +262,11 @@ class Round:
             self.wrong += w.wrong
         if end == "stop":
             server.stop()
+
+    def unsynced_since(self, account):
+        """When its cell began to hang, or could not sync: flags that were answered a moment before may be lost. None: neither."""
+        said = f"account sync failed, nothing more is accepted account={ACCOUNTS.index(account) + 1}\n"
+        return min((t for t in (self.hung.get(account), self.disk_fails if said in self.server.log() else None) if t), default=None)
 
     def settled(self):
         """Everything accepted is out of the queue: what waits for later is tried now, what was held after days is let go."""
@@ -296,7 +302,7 @@ class Round:
             self.wrong.append(f"not settled {SETTLE_SECONDS} s after it was well again: {last}; {status[:1500]}")
             return
         for account in ACCOUNTS:
-            self.wrong += self.model.judge(account, seen[account], self.cut_at, self.hung.get(account))
+            self.wrong += self.model.judge(account, seen[account], self.cut_at, self.unsynced_since(account))
         self.check_bodies(seen)
         if settles:
             self.wrong += self.elsewhere.judge(self.server)
