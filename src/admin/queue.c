@@ -284,7 +284,15 @@ struct str admin_queue_trouble(struct admin_call *c, const struct queue_counters
 {
 	if (q->has_failed)
 		return str_of(text_get(c->lang, TEXT_ADMIN_LOG_FAILED));
-	return q->is_disk_full ? str_of(text_get(c->lang, TEXT_ADMIN_DISK_FULL)) : STR("");
+	if (q->is_disk_full)
+		return str_of(text_get(c->lang, TEXT_ADMIN_DISK_FULL));
+	if (q->failing == 0)
+		return STR("");
+	struct directory_account who = { .address = arena_printf(&c->arena, "%llu", (unsigned long long)q->failing_account) }, found;
+	if (account_get(c->directory, q->failing_account, &c->arena, &found) == ERR_OK)
+		who = found;
+	return text_format(&c->arena, c->lang, q->failing > 1 ? TEXT_ADMIN_DISK_OF_SEVERAL : TEXT_ADMIN_DISK_OF_ONE,
+	                   ADMIN_TEXTS(who.address, arena_printf(&c->arena, "%llu", (unsigned long long)q->failing - 1)));
 }
 
 enum err admin_queue_status(struct admin_call *c)

@@ -146,6 +146,8 @@ void queue_on_command(struct queue *q, struct channel *ch, struct message *m)
 								.is_disk_full = q->is_disk_full,
 								.backlog = q->backlog.dues };
 	bool has_changed = false;
+
+	c.failing = sync_failing(q->sync, &c.failing_account);
 	enum err e = queue_command_serve(q->late, q->parcels, &c, m->body, &b, &has_changed);
 
 	channel_reply(ch, m->call, e, e == ERR_OK && b.n > 0 ? buf_str(&b) : STR(""), NULL, 0);

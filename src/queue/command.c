@@ -96,6 +96,8 @@ static void put_counters(struct buf *out, const struct queue_counters *c)
 	put_u32(out, c->fill_percent);
 	put_bool(out, c->has_failed);
 	put_bool(out, c->is_disk_full);
+	put_u64(out, c->failing);
+	put_u64(out, c->failing_account);
 	put_u64(out, c->backlog);
 	put_u64(out, c->late.waiting);
 	put_u64(out, c->late.held);
@@ -112,6 +114,8 @@ static void get_counters(struct scan *s, struct queue_counters *c)
 	c->fill_percent = get_u32(s);
 	c->has_failed = get_bool(s);
 	c->is_disk_full = get_bool(s);
+	c->failing = get_u64(s);
+	c->failing_account = get_u64(s);
 	c->backlog = get_u64(s);
 	c->late.waiting = get_u64(s);
 	c->late.held = get_u64(s);

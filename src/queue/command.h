@@ -36,6 +36,8 @@ struct queue_counters {
 	uint32_t fill_percent;         /* of the log; at 100 nothing is accepted */
 	bool     has_failed;           /* the log cannot be written: look at the disk, restart */
 	bool     is_disk_full;         /* less free than disk_reserve: nothing is accepted until there is room */
+	uint64_t failing;              /* accounts whose disk could not write what came for them */
+	uint64_t failing_account;      /* one of them; 0: none */
 	uint64_t backlog;              /* deliveries from the log that are not answered yet */
 	struct late_counts late;
 };

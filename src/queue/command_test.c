@@ -49,7 +49,7 @@ static void add(struct place *p, uint64_t seq, size_t n, struct str sender)
 static enum err ask(struct place *p, struct queue_command c, struct queue_answer *out, bool *has_changed)
 {
 	CLEANUP(buf_free) struct buf request = BUF(1000);
-	struct queue_counters counters = { .log_id = LOG_ID, .w = 3, .last_seq = 9, .fill_percent = 12, .backlog = 4 };
+	struct queue_counters counters = { .log_id = LOG_ID, .w = 3, .last_seq = 9, .fill_percent = 12, .failing = 2, .failing_account = 7, .backlog = 4 };
 
 	queue_command_encode(&c, &request);
 	buf_reset(&p->answer);
@@ -67,6 +67,8 @@ TEST(counters)
 	add(&p, 5, 4, STR("ann@example.org"));
 	EXPECT_OK(ask(&p, (struct queue_command){ .kind = QUEUE_COUNTERS }, &answer, &changed));
 	EXPECT_INT(answer.counters.fill_percent, 12);
+	EXPECT_INT(answer.counters.failing, 2);
+	EXPECT_INT(answer.counters.failing_account, 7);
 	EXPECT_INT(answer.counters.backlog, 4);
 	EXPECT_INT(answer.counters.late.waiting, 4);
 	EXPECT_INT(answer.counters.late.elsewhere, 2);

@@ -475,14 +475,17 @@ TEST(a_sync_that_fails_in_one_account_is_its_own_affair)
 {
 	struct world *w = world_new(4, 1 << 20);
 	const uint64_t to[] = { 1, 2 };
+	uint64_t account;
 
 	log_setup("test", LOG_LEVEL_ERROR + 1, false);
 	w->cells[0].is_bad = true;
 	world_add(w, 0, to, 2, 100);
-	WORLD_UNTIL(w, write_errors(&w->cells[0]) == 1);
+	WORLD_UNTIL(w, write_errors(&w->cells[0]) == 1 && sync_failing(w->queue->sync, &account) == 1);
+	EXPECT_INT(account, 1);
 	w->cells[0].is_bad = false;
 	world_add(w, 1, to, 2, 100);
 	WORLD_UNTIL(w, w->cells[0].n_kept == 2 && write_errors(&w->cells[0]) == 0);
+	WORLD_UNTIL(w, sync_failing(w->queue->sync, &account) == 0);
 	EXPECT_INT(w->cells[1].n_kept, 2);
 	expect_all_durable(w, 2, 2);
 	world_free(w);

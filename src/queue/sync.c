@@ -100,6 +100,7 @@ struct sync {
 	struct work        work;           /* for the next round */
 	struct round      *round;          /* NULL: none is under way */
 	struct map         doubts;         /* account -> enum doubt, where syncfs proves nothing */
+	struct map         failing;        /* account -> itself: its cell could not sync, and none could since */
 	uint64_t           known, passed;
 	int64_t            idle_ms;        /* when there was nothing to do, or a round began */
 	int64_t            syncfs_ms;
@@ -151,6 +152,7 @@ void sync_free(struct sync *s)
 		backlog_durable(s->config.backlog, s->work.delivered[i].message);
 	work_free(&s->work);
 	map_free(&s->doubts);
+	map_free(&s->failing);
 	mem_free(s);
 }
 
@@ -162,6 +164,16 @@ void sync_configure(struct sync *s, int64_t lifetime_s, int64_t delay_notice_s)
 
 void sync_known(struct sync *s, uint64_t seq) { s->known = seq; }
 bool sync_is_running(const struct sync *s) { return s->round != NULL; }
+
+size_t sync_failing(const struct sync *s, uint64_t *account)
+{
+	struct str key;
+	size_t at = 0;
+	void *ignored;
+
+	*account = map_next(&s->failing, &at, &key, &ignored) ? map_key_u64(key) : 0;
+	return s->failing.n;
+}
 
 static enum proof proof_of(const struct work *w, uint64_t account) { return (enum proof)(uintptr_t)map_get_u64(&w->dirty, account); }
 static void set_proof(struct work *w, uint64_t account, enum proof p) { map_set_u64(&w->dirty, account, (void *)(uintptr_t)p); }
@@ -200,6 +212,7 @@ static void is_proved(struct sync *s, struct round *r, uint64_t account)
 	enum proof p = r != NULL ? proof_of(&r->work, account) : PROOF_NEEDLESS;
 
 	map_set_u64(&s->doubts, account, NULL);
+	map_set_u64(&s->failing, account, NULL);
 	if (p == PROOF_ANY || p == PROOF_CELL)
 		set_proof(&r->work, account, PROOF_NEEDLESS);
 }
@@ -779,6 +792,7 @@ static void cell_synced(void *context, struct message *answer)
 		          (unsigned long long)asked->account);
 		set_proof(&r->work, asked->account, PROOF_CELL);
 		sync_doubt(r->sync, asked->account);
+		map_set_u64(&r->sync->failing, asked->account, r->sync);
 	}
 	mem_free(asked);
 	if (--r->asked == 0)

@@ -90,4 +90,6 @@ void sync_late_here(struct sync *s, struct due *d, const struct sync_result *r);
 /* Begins a round when one is due; now: at once, if there is anything at all to do. */
 void sync_tick(struct sync *s, int64_t now_ms, bool now);
 bool sync_is_running(const struct sync *s);
+/* How many accounts could not be synced when they were asked last, and one of them (0: none). */
+size_t sync_failing(const struct sync *s, uint64_t *account);
 #endif

@@ -231,11 +231,15 @@ def test_an_account_that_cannot_be_synced():
             wait_for(lambda: count(server, "bob", f"for both {i}") == 1, 15, "bob's mail")
             wait_for(lambda: "the disk has lost something of an account" in server.log(), 20, "the log says so")
         wait_for(lambda: server.cli_json("queue", "list"), 30, "alice's mail waits in queue.db")
+        for command in (["queue", "status"], ["status"]):
+            said = server.cli(*command)
+            expect("what came for alice@example.test" in said and "account check" in said, said)
         faults.set()
         server.cli("queue", "retry")
         for name in ("alice", "bob"):
             for i in range(3):
                 wait_for(lambda: comes(server, name, f"for both {i}"), 90, f"{name} has message {i}, once")
+        wait_for(lambda: not server.cli_json("status")["trouble"], 30, "no trouble any more")
         server.kill_all()
         server.start()
         for name in ("alice", "bob"):
