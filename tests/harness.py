@@ -29,6 +29,18 @@ PORTS = (25, 110, 143, 443, 465, 587, 993, 995)
 PASSWORDS = {"alice": "correct horse battery", "bob": "staple été 42", "carol": "third person"}
 
 
+def memory_folder(path="/dev/shm", room=1 << 30):
+    """Where a sync costs nothing; None: this machine has no such folder with room in it."""
+    with contextlib.suppress(OSError):
+        there = os.statvfs(path)
+        if os.access(path, os.W_OK) and there.f_bavail * there.f_frsize >= room:
+            return path
+    return None
+
+
+MEMORY = memory_folder()
+
+
 def expect(condition, what):
     if not condition:
         raise AssertionError(what)
@@ -91,9 +103,9 @@ def listeners(ports):
 
 def free_offset():
     """Of a block of ports nobody has; what runs beside us (LANES) looks for its own elsewhere."""
-    lane, width = int(os.environ.get("FACTEUR_TEST_LANE", "0")), 7200
+    lane, width = int(os.environ.get("FACTEUR_TEST_LANE", "0")), 5500
     for _ in range(200):
-        offset = random.randrange(10000 + lane * width, 16200 + lane * width, 7)  # below the ports clients get by chance (32768 and up)
+        offset = random.randrange(10000 + lane * width, 14500 + lane * width, 7)  # below the ports clients get by chance (32768 and up)
         if not claim(offset):
             continue
         busy = False
@@ -396,13 +408,14 @@ def needs_root():
         raise Skipped("only root can do this")
 
 
-LANES = 3  # modules that run at a time: one of them mostly waits for a disk or a clock
+LANES = 4  # modules that run at a time: one of them mostly waits for a disk or a clock
+LONG = ("test_crash", "test_power", "test_disk")
 
 
 def modules(only):
-    """Names of the modules in which a test is wanted: those with much waiting in them first."""
+    """Names of the modules in which a test is wanted: those that take long first."""
     names = [os.path.basename(p)[:-3] for p in sorted(glob.glob(os.path.join(ROOT, "tests/system/test_*.py")))]
-    names.sort(key=lambda n: n not in ("test_crash", "test_disk"))
+    names.sort(key=lambda n: LONG.index(n) if n in LONG else len(LONG))
     return [n for n in names if wanted(load(n), only)]
 
 
@@ -418,28 +431,31 @@ def wanted(module, only):
     return [(n, f) for n, f in tests if not only or any(o in n or o in module.__name__ for o in only)]
 
 
-def run_all(only, before_alone=lambda: None):
-    """Yields (name, ok, detail) of each test; ok is None for one that was skipped, and detail says why. Modules run in processes of their
-    own, some at a time; one that says ALONE = True (it counts what the machine does) has the machine for itself, at the end, after
-    before_alone() has returned."""
-    names = modules(only)
+def run_all(only, again=(), before_alone=lambda: None):
+    """Yields (name, ok, detail) of each test; ok is None for one that was skipped, and detail says why. only: None for no module but those of
+    again, which run with BUILD=asan. Modules run in processes of their own, some at a time; one that says ALONE = True (it counts what the
+    machine does) has the machine for itself, at the end, after before_alone() has returned."""
+    names = modules(only) if only is not None else []
     alone = [n for n in names if getattr(load(n), "ALONE", False)]
-    yield from run_lanes([n for n in names if n not in alone], only, LANES)
+    runs = [(n, only, None) for n in names if n not in alone]
+    first = sum(n in LONG for n, _, _ in runs)
+    yield from run_lanes(runs[:first] + [(n, [], "asan") for n in again] + runs[first:], LANES)
     if alone:
         before_alone()
-    yield from run_lanes(alone, only, 1)
+    yield from run_lanes([(n, only, None) for n in alone], 1)
 
 
-def run_lanes(names, only, lanes):
-    waiting, said = list(names), queue.SimpleQueue()
+def run_lanes(runs, lanes):
+    """runs: [(module, names of tests, build)]"""
+    waiting, said = list(runs), queue.SimpleQueue()
 
     def lane(number):
         while waiting:
             try:
-                name = waiting.pop(0)
+                name, only, build = waiting.pop(0)
             except IndexError:
                 break
-            run_apart(name, only, number, said.put)
+            run_apart(name, only, build, number, said.put)
         said.put(None)
 
     threads = [threading.Thread(target=lane, args=(n,)) for n in range(lanes)]
@@ -455,10 +471,15 @@ def run_lanes(names, only, lanes):
         thread.join()
 
 
-def run_apart(name, only, lane, say):
-    """One module in a process of its own; a process that ends early is a failure."""
+def run_apart(name, only, build, lane, say):
+    """One module in a process of its own; a process that ends early is a failure. What is looked at by a sanitizer has its files in memory:
+    the disk was waited for when the module ran without."""
+    env = dict(os.environ, FACTEUR_TEST_LANE=str(lane))
+    if build:
+        env.update({"FACTEUR_TEST_BUILD": build}, **({"TMPDIR": MEMORY} if MEMORY else {}))
+    mark = build + " " if build else ""
     process = subprocess.Popen([sys.executable, os.path.abspath(__file__), name, *only], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                               stderr=subprocess.STDOUT, env=dict(os.environ, FACTEUR_TEST_LANE=str(lane)))
+                               stderr=subprocess.STDOUT, env=env)
     noise, is_whole = [], False
     for line in process.stdout:
         if line.startswith(RESULT):
@@ -466,11 +487,11 @@ def run_apart(name, only, lane, say):
             is_whole = result is None
             if result is not None:
                 title, ok, detail = result
-                say((title, ok, detail + "\n--- printed before\n" + "".join(noise)[-3000:] if ok is False and noise else detail))
+                say((mark + title, ok, detail + "\n--- printed before\n" + "".join(noise)[-3000:] if ok is False and noise else detail))
         else:
             noise.append(line.decode("utf-8", "replace"))
     if process.wait() or not is_whole:
-        say((f"{name[5:]} (its process)", False, f"ended with {process.returncode}\n" + "".join(noise)[-8000:]))
+        say((f"{mark}{name[5:]} (its process)", False, f"ended with {process.returncode}\n" + "".join(noise)[-8000:]))
 
 
 RESULT = b"\x1fresult "  # what run_module() says begins so; the rest is what the tests print

@@ -8,12 +8,14 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 os.chdir(ROOT)
 sys.path.insert(0, os.path.join(ROOT, "tests"))
+import harness  # noqa: E402
 JOBS = str(os.cpu_count() or 2)
 FUZZ_SECONDS = int(os.environ.get("FACTEUR_FUZZ_SECONDS", "4"))
 COLOUR = sys.stdout.isatty()
@@ -33,8 +35,38 @@ def command(args, timeout=600, env=None):
         return 124, (late.stdout or b"").decode("utf-8", "replace") + f"\n(no end after {timeout} s)"
 
 
+MEMORY = {"TMPDIR": harness.MEMORY} if harness.MEMORY else {}
+
+
+class Ahead:
+    """What later stages need is compiled while tests wait for clocks and disks: behind everything else, in the order in which it is needed.
+    The stages run make again and report what failed."""
+
+    def __init__(self, chosen):
+        jobs = [("unit", "asan", ["all"] + unit_programs("asan")), ("tsan", "tsan", ["all"] + tsan_programs()), ("fuzz", "fuzz", ["fuzzers"])]
+        self.jobs = [job for job in jobs if job[0] in chosen]
+        self.is_done = {stage: threading.Event() for stage, _, _ in self.jobs}
+        self.thread = threading.Thread(target=self.run, daemon=True)
+
+    def run(self):
+        for stage, build, goals in self.jobs:
+            subprocess.run(["nice", "-n", "19", "make", "-k", "-j" + JOBS, f"BUILD={build}"] + goals, stdin=subprocess.DEVNULL,
+                           stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            self.is_done[stage].set()
+
+    def start(self):
+        if not self.thread.ident:
+            self.thread.start()
+
+    def wait(self, stages=("unit", "tsan", "fuzz")):
+        """Returns when what these stages need is compiled, where that has begun."""
+        for stage in stages:
+            if self.thread.ident and stage in self.is_done:
+                self.is_done[stage].wait()
+
+
 def stage_build():
-    for build in ("release", "fault", "asan"):
+    for build in ("release", "fault"):
         code, out = command(["make", "-j" + JOBS, f"BUILD={build}"])
         yield f"make BUILD={build}", code == 0, out
 
@@ -49,26 +81,25 @@ def stage_hardening():
     yield "hardened binary", code == 0, out
 
 
-def stage_unit():
-    """Every TEST() counts by itself; a program that dies counts as one failure. While those of the release wait for disks and clocks,
-    those with ASan are compiled."""
-    sources = [t[4:-2] for t in sorted(glob.glob("src/*/*_test.c"))]
-    make = {build: ["make", "-k", "-j" + JOBS, f"BUILD={build}"] + [f"build/{build}/{t}" for t in sources] for build in ("release", "asan")}
-    ahead = None
-    for build in ("release", "asan"):
-        tests = [f"build/{build}/{t}" for t in sources]
-        if ahead:
-            ahead.wait()
-        code, out = command(make[build])
-        if not ahead:
-            ahead = subprocess.Popen(["nice", "-n", "19"] + make["asan"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                                     stderr=subprocess.DEVNULL)
+def unit_programs(build):
+    return [f"build/{build}/{t[4:-2]}" for t in sorted(glob.glob("src/*/*_test.c"))]
+
+
+def stage_unit(ahead):
+    """Every TEST() counts by itself; a program that dies counts as one failure. Those of the release keep their files on the disk, as the
+    program does; with ASan they are about bytes, and have theirs in memory."""
+    for build, env in (("release", {}), ("asan", MEMORY)):
+        tests = unit_programs(build)
+        if build == "asan":
+            ahead.wait(["unit"])
+        code, out = command(["make", "-k", "-j" + JOBS, f"BUILD={build}"] + tests)
+        ahead.start()  # behind the tests of the release
         if code:
             yield f"unit tests build ({build})", False, out
             continue
         tests.sort(key=lambda t: not re.search(r"crash|crowd|random|/role/|/queue/", t))  # those that take long, first
         with ThreadPoolExecutor(2 * int(JOBS)) as pool:  # they mostly wait for the disk and for clocks
-            for program, (code, out) in zip(tests, pool.map(lambda t: command([t], timeout=180), tests)):
+            for program, (code, out) in zip(tests, pool.map(lambda t: command([t], timeout=180, env=env), tests)):
                 passed = re.findall(r"\[       OK \] (\w+)", out)
                 failed = re.findall(r"\[  FAILED  \] (\w+)$", out, re.M)
                 name = program.split("/", 2)[2]
@@ -80,10 +111,11 @@ def stage_unit():
                     yield f"{build} {name}", False, out
 
 
-def stage_fuzz():
+def stage_fuzz(ahead):
     """Every committed corpus is replayed, then a few seconds of new inputs: the strength is in the corpora (`make fuzz`)."""
     sys.path.insert(0, os.path.join(ROOT, "tests/fuzz"))
     import campaign
+    ahead.wait(["fuzz"])
     code, out = command(["make", "-k", "-j" + JOBS, "BUILD=fuzz", "fuzzers"], timeout=900)
     if code:
         yield "fuzz targets build", False, out
@@ -112,27 +144,10 @@ def tsan_programs():
     return [f"build/tsan/{t}_test" for t in THREADED if os.path.exists(f"src/{t}_test.c")]
 
 
-class Ahead:
-    """What later stages need is compiled while the system tests wait for clocks and disks: behind everything else, and done before
-    the tests that want the machine for themselves. The stages run make again and report what failed."""
-
-    def __init__(self, chosen):
-        jobs = []
-        if "fuzz" in chosen:
-            jobs.append(f"make -k -j{JOBS} BUILD=fuzz fuzzers")
-        if "tsan" in chosen:
-            jobs.append(f"make -k -j{JOBS} BUILD=tsan all " + " ".join(tsan_programs()))
-        self.process = subprocess.Popen(["nice", "-n", "19", "sh", "-c", "; ".join(jobs)], stdin=subprocess.DEVNULL,
-                                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) if jobs else None
-
-    def wait(self):
-        if self.process:
-            self.process.wait()
-
-
-def stage_tsan():
+def stage_tsan(ahead):
     """What has threads, under ThreadSanitizer."""
     programs = tsan_programs()
+    ahead.wait(["tsan"])
     code, out = command(["make", "-k", "-j" + JOBS, "BUILD=tsan"] + programs, timeout=900)
     if code:
         yield "tsan builds", False, out
@@ -148,38 +163,35 @@ def stage_tsan():
         yield "the whole server in one process, under load (tsan)", code == 0, out
 
 
-SANITIZED = ("spine", "imap", "pop3", "smtp", "login", "submission", "admin", "commands")
+SANITIZED = ("admin", "imap", "submission", "smtp", "commands", "login", "spine", "pop3")  # the long ones first
 
 
-def stage_sanitized():
-    """The system tests of the protocols again, on a server that ASan and UBSan watch."""
-    import harness
-    os.environ["FACTEUR_TEST_BUILD"] = "asan"
-    try:
-        for name, ok, detail in harness.run_all(["test_" + m for m in SANITIZED]):
-            yield "asan " + name, ok, detail
-    finally:
-        del os.environ["FACTEUR_TEST_BUILD"]
-
-
-def stage_system(only, chosen):
-    import harness
-    ahead = Ahead(chosen)
-    yield from harness.run_all(only, ahead.wait)
-    ahead.wait()
+def stage_servers(only, sanitized, ahead):
+    """The system tests (only: None for none of them). The protocols' modules run again ("asan ...") on a server that ASan and UBSan watch,
+    among the others: all of them wait for clocks and disks most of the time."""
+    again = []
+    if sanitized:
+        ahead.wait(["unit"])
+        code, out = command(["make", "-j" + JOBS, "BUILD=asan"], timeout=900)
+        yield "make BUILD=asan", code == 0, out
+        again = ["test_" + m for m in SANITIZED] if code == 0 else []
+    ahead.start()
+    yield from harness.run_all(only, again, ahead.wait)
 
 
 def main():
     only = sys.argv[1:]
-    stages = [("build", stage_build), ("layers", stage_layers), ("hardening", stage_hardening), ("unit", stage_unit),
-              ("system", lambda: stage_system([o for o in only if o != "system"], chosen)),
-              ("sanitized", stage_sanitized), ("tsan", stage_tsan), ("fuzz", stage_fuzz)]
+    stages = [("build", stage_build), ("layers", stage_layers), ("hardening", stage_hardening), ("unit", lambda: stage_unit(ahead)),
+              ("system", lambda: stage_servers(filters, "sanitized" in chosen, ahead)), ("sanitized", lambda: stage_servers(None, True, ahead)),
+              ("tsan", lambda: stage_tsan(ahead)), ("fuzz", lambda: stage_fuzz(ahead))]
     names = [n for n, _ in stages]
+    filters = [o for o in only if o not in names]
     chosen = [o for o in only if o in names] or (names if not only else ["system"])
+    ahead = Ahead(chosen)
     passed = failed = skipped = 0
     begin = time.monotonic()
     for name, stage in stages:
-        if name not in chosen:
+        if name not in chosen or (name == "sanitized" and "system" in chosen):  # then they were among those
             continue
         print(paint(f"== {name}", "1"), flush=True)
         start = time.monotonic()
