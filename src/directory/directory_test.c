@@ -1,8 +1,8 @@
 #include "base/test.h"
 #include "base/bytes.h"
-#include "base/clock.h"
 #include "directory/info.h"
 #include "directory/world_test.h"
+#include <time.h>
 
 TEST(addresses)
 {
@@ -611,14 +611,14 @@ TEST(speed)
 	for (int i = 0; i < 50; i++)
 		add(w, arena_printf(&a, "user%d@example.test", i).p);
 	publish(w);
-	int64_t from = clock_mono_us();
+	clock_t from = clock();
 	for (int i = 0; i < ROUNDS; i++) {
 		struct lookup_result r;
 		EXPECT_INT(lookup_resolve(w->l, STR("User17@Example.test"), &a, &r), LOOKUP_FOUND);
 		arena_reset(&a);
 	}
-	int64_t ns = (clock_mono_us() - from) * 1000 / ROUNDS;
+	int64_t ns = (int64_t)(clock() - from) * 1000 / (CLOCKS_PER_SEC / 1000000) / ROUNDS;
 	print_message("lookup_resolve: %lld ns\n", (long long)ns);
-	EXPECT(ns < 20000);   /* budget 1 µs; this machine is shared, sanitizers are slow */
+	EXPECT(ns < 20000);   /* of processor time; budget 1 µs, sanitizers are slow */
 	end(w);
 }
