@@ -30,10 +30,10 @@ PASSWORDS = {"alice": "correct horse battery", "bob": "staple été 42", "carol"
 
 
 def memory_folder(path="/dev/shm", room=1 << 30):
-    """Where a sync costs nothing; None: this machine has no such folder with room in it."""
+    """Where a sync costs nothing; None: this machine has no such folder with room in it, or no program can be run from there."""
     with contextlib.suppress(OSError):
         there = os.statvfs(path)
-        if os.access(path, os.W_OK) and there.f_bavail * there.f_frsize >= room:
+        if os.access(path, os.W_OK) and there.f_bavail * there.f_frsize >= room and not there.f_flag & os.ST_NOEXEC:
             return path
     return None
 
