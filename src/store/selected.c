@@ -106,6 +106,22 @@ static bool can_resume(struct view *v, const struct box *box, const struct selec
 	return can;
 }
 
+/* Deleted in the database, of which memory hears when it is synced. */
+static bool is_being_deleted(struct view *v, int64_t mailbox_id)
+{
+	static const char sql[] = "SELECT 1 FROM mailbox WHERE mailbox_id = ?1";
+	bool is_gone;
+
+	pthread_mutex_lock(&v->db_lock);
+	{
+		CLEANUP(stmt_release) struct stmt *q = db_query(v->db, sql);
+		stmt_bind_int64(q, 1, mailbox_id);
+		is_gone = !stmt_row(q) && stmt_end(q) == ERR_OK;
+	}
+	pthread_mutex_unlock(&v->db_lock);
+	return is_gone;
+}
+
 enum err selected_open(struct view *v, int64_t mailbox_id, const struct selected_state *known, struct selected **out)
 {
 	CLEANUP(arena_free) struct arena a = { 0 };
@@ -156,8 +172,10 @@ enum err selected_open(struct view *v, int64_t mailbox_id, const struct selected
 		pthread_mutex_unlock(&v->memory_lock);
 	}
 	if (!fits) {
-		log_warn("parked state does not fit mailbox_id=%lld", (long long)mailbox_id);
 		selected_close(s);
+		if (is_being_deleted(v, mailbox_id))
+			return ERR_NOTFOUND;
+		log_warn("parked state does not fit mailbox_id=%lld", (long long)mailbox_id);
 		return ERR_CONFLICT;
 	}
 	*out = s;

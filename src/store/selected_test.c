@@ -159,6 +159,39 @@ TEST(what_came_and_went_while_a_session_was_parked_is_counted_as_long_as_removal
 	test_dir_remove(dir);
 }
 
+static void run_sql(struct view *v, const char *sql, int64_t mailbox_id)
+{
+	CLEANUP(stmt_release) struct stmt *q = db_query(v->db, sql);
+
+	stmt_bind_int64(q, 1, mailbox_id);
+	EXPECT_OK(stmt_done(q));
+}
+
+TEST(who_comes_back_while_his_mailbox_is_being_deleted_hears_just_that)
+{
+	static const char forget[] = "DELETE FROM vanished WHERE mailbox_id = ?1", delete[] = "DELETE FROM mailbox WHERE mailbox_id = ?1";
+	const char *dir = test_dir();
+	struct view *v = open_french(dir);
+	struct selected_state parked;
+	struct selected *s;
+	int64_t inbox = inbox_of(v);
+
+	add(v, inbox, "1\r\n", 0);
+	add(v, inbox, "2\r\n", 0);
+	EXPECT_OK(selected_open(v, inbox, NULL, &s));
+	selected_state(s, &parked);
+	selected_close(s);
+	expunge(v, inbox, 1, 2);
+	EXPECT_OK(selected_open(v, inbox, NULL, &s));  /* who knows of nothing else lets it be forgotten */
+	selected_close(s);
+	run_sql(v, forget, inbox);
+	EXPECT_INT(selected_open(v, inbox, &parked, &s), ERR_CONFLICT);
+	run_sql(v, delete, inbox);
+	EXPECT_INT(selected_open(v, inbox, &parked, &s), ERR_NOTFOUND);
+	(void)!view_close(v);
+	test_dir_remove(dir);
+}
+
 TEST(parked_session_is_told_everything)
 {
 	CLEANUP(arena_free) struct arena a = { 0 };
