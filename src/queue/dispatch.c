@@ -385,12 +385,14 @@ static void send_batch(struct post *p)
 
 static void answer_replayed(struct post *p)
 {
-	if (p->replayed_call == 0 || p->target->duplicates > 0)
+	struct dispatch *d = p->dispatch;
+
+	if (p->replayed_call == 0 || p->target->duplicates > 0 || d->host.is_unproved(d->host.context, p->target->account))
 		return;
 	if (p->ch != NULL)
 		channel_reply(p->ch, p->replayed_call, ERR_OK, STR(""), NULL, 0);
 	p->replayed_call = 0;
-	p->dispatch->asking--;
+	d->asking--;
 }
 
 static void answer_all_replayed(struct dispatch *d)

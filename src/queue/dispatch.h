@@ -39,6 +39,8 @@ struct dispatch_host {
 	void (*answered)(void *context, struct due *d, const struct delivery_result *r);
 	/* Up to which seq of this log the account may forget names. Asked again when W has changed. */
 	uint64_t (*prune)(void *context, uint64_t account, bool *is_only_log);
+	/* Something that an earlier cell has taken may have to be delivered again: that is being found out. */
+	bool (*is_unproved)(void *context, uint64_t account);
 };
 
 struct dispatch *dispatch_new(struct backlog *b, uint64_t log_id, const struct dispatch_host *host);

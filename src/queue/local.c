@@ -173,9 +173,11 @@ static uint64_t on_prune(void *context, uint64_t account, bool *is_only_log)
 	return oldest <= q->w ? oldest - 1 : q->w;
 }
 
+static bool on_is_unproved(void *context, uint64_t account) { return sync_is_unproved(((struct queue *)context)->sync, account); }
+
 struct dispatch_host local_host(struct queue *q)
 {
-	return (struct dispatch_host){ q, on_wake, on_end, on_load, on_loaded_done, on_answered, on_prune };
+	return (struct dispatch_host){ q, on_wake, on_end, on_load, on_loaded_done, on_answered, on_prune, on_is_unproved };
 }
 
 /* ------------------------------------------------------------------------------------------- rows whose time has come */

@@ -356,6 +356,66 @@ TEST(after_an_unclean_stop_a_cell_waits_for_the_replay)
 	world_free(w);
 }
 
+/* Rounds begin when a test says so; accounts 1 to n. */
+static struct world *world_of_rounds(uint64_t to[], uint64_t n)
+{
+	struct world *w = world_new(4, 1 << 20);
+
+	log_setup("test", LOG_LEVEL_ERROR + 1, false);
+	for (uint64_t i = 0; i < n; i++)
+		to[i] = i + 1;
+	w->sync_every_ms = 60000;
+	world_kill(w);
+	world_open(w);
+	return w;
+}
+
+/* With all that is delivered; so many accounts that all are synced at once, when syncs_wait ends. */
+static void begin_round(struct world *w, size_t accepted)
+{
+	WORLD_UNTIL(w, w->accepted == accepted && w->queue->backlog.dues == 0);
+	w->syncs_wait = true;
+	sync_tick(w->queue->sync, world_now(w), true);
+	EXPECT(sync_is_running(w->queue->sync));
+}
+
+static void end_round(struct world *w)
+{
+	w->syncs_wait = false;
+	WORLD_UNTIL(w, !sync_is_running(w->queue->sync));
+}
+
+/* Sessions wait as well for what a round is to prove: if it cannot, it is delivered again, and may be torn until then. */
+TEST(a_cell_waits_for_the_round_of_the_one_before_it)
+{
+	uint64_t to[10];
+	struct world *w = world_of_rounds(to, 10);
+	struct fake_cell *c = &w->cells[0];
+
+	c->asks = w->fails = true;
+	world_add(w, 0, to, 10, 100);
+	begin_round(w, 1);
+	cell_stop(c);
+	world_rounds(w, 3);
+	world_start_cell(w, 1);
+	world_rounds(w, 30);
+	EXPECT(!c->is_replayed);
+	end_round(w);
+	WORLD_UNTIL(w, c->is_replayed);
+	EXPECT_INT(c->batches, 2);
+	/* nor longer than that */
+	w->fails = false;
+	world_add(w, 1, to, 10, 100);
+	begin_round(w, 2);
+	cell_stop(c);
+	world_rounds(w, 3);
+	world_start_cell(w, 1);
+	world_rounds(w, 30);
+	end_round(w);
+	WORLD_UNTIL(w, c->is_replayed);
+	world_free(w);
+}
+
 TEST(a_full_log_says_so_and_recovers)
 {
 	struct world *w = world_new(4, 1 << 16);

@@ -180,6 +180,8 @@ static void set_proof(struct work *w, uint64_t account, enum proof p) { map_set_
 static enum doubt doubt_of(const struct sync *s, uint64_t account) { return (enum doubt)(uintptr_t)map_get_u64(&s->doubts, account); }
 static void set_doubt(struct sync *s, uint64_t account, enum doubt d) { map_set_u64(&s->doubts, account, (void *)(uintptr_t)d); }
 
+bool sync_is_unproved(const struct sync *s, uint64_t account) { return s->round != NULL && proof_of(&s->round->work, account) > PROOF_CELL; }
+
 /* A copy, since who walks a map changes nothing in it. The caller's to free. */
 static uint64_t *dirty_of(const struct work *w, size_t *n)
 {
