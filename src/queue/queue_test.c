@@ -623,6 +623,39 @@ TEST(a_failure_that_another_queue_was_told_of)
 	world_free(w);
 }
 
+/* A cell comes while the round of the one before it is told of a failure, and answers for what it got meanwhile when the round has ended. */
+TEST(a_failure_that_the_round_of_an_earlier_cell_was_told_of)
+{
+	uint64_t to[10];
+	struct world *w = world_of_rounds(to, 10);
+	struct fake_cell *c = &w->cells[0];
+
+	world_add(w, 0, to, 10, 100);
+	begin_round(w, 1);
+	cell_stop(c);
+	world_rounds(w, 3);
+	world_start_cell(w, 1);
+	c->is_held = c->is_bad = true;
+	world_add(w, 1, to, 1, 100);
+	WORLD_UNTIL(w, c->n_kept == 2);
+	end_round(w);
+	EXPECT_INT(write_errors(c), 2);
+	c->is_bad = false;
+	cell_answer_held(c);
+	world_add(w, 2, to + 1, 9, 100);
+	WORLD_UNTIL(w, w->accepted == 3 && w->queue->backlog.dues == 1);  /* the first one is out again */
+	sync_tick(w->queue->sync, world_now(w), true);  /* asks it, in vain */
+	world_rounds(w, 100);
+	c->is_held = false;
+	world_start_cell(w, 1);
+	WORLD_UNTIL(w, c->n_kept == 2 && write_errors(c) == 0);
+	cut_when_all_is_let_go(w);
+	world_rounds(w, 50);
+	for (uint32_t number = 0; number < 2; number++)
+		EXPECT_INT(world_count(w, 1, number), 1);
+	world_free(w);
+}
+
 /* What an account never takes leaves the log, which goes round, and waits in queue.db. */
 TEST(an_account_that_cannot_be_synced_at_all_holds_up_nobody)
 {

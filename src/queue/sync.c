@@ -379,12 +379,17 @@ static void cell_is_gone(struct work *w, uint64_t account)
 		set_proof(w, account, p == PROOF_ANY ? PROOF_ALL : PROOF_NONE);
 }
 
-void sync_lost(struct sync *s, uint64_t account)
+static void lose(struct sync *s, uint64_t account)
 {
 	lose_delivered(s, account);
 	lose_moves(s, account);
 	lose_results(s, account);
 	set_proof(&s->work, account, PROOF_NEEDLESS);   /* nothing of it is left to be proved */
+}
+
+void sync_lost(struct sync *s, uint64_t account)
+{
+	lose(s, account);
 	map_set_u64(&s->doubts, account, NULL);
 	if (s->round != NULL)
 		cell_is_gone(&s->round->work, account);
@@ -725,17 +730,20 @@ static void carry_results(struct sync *s, struct round *r)
 	w->n_results = n;
 }
 
-/* It is in the next round, or its cell has ended and it is delivered again. */
+/* It is in the next round, or its cell has ended and it is delivered again. The next cell may run already: it stays doubted, for what it
+ * has written meanwhile and not answered yet. */
 static void carry_account(struct sync *s, struct round *r, uint64_t account)
 {
 	if (proof_of(&r->work, account) > PROOF_CELL || s->host.channel(s->host.context, account) == NULL) {
-		sync_lost(s, account);
+		lose(s, account);
 		s->host.again(s->host.context, account);
 		return;
 	}
 	sync_dirty(s, account, 0);
-	if (doubt_of(s, account) == DOUBT_AGAIN)
+	if (doubt_of(s, account) == DOUBT_AGAIN) {
+		log_warn("a cell does not say that its account is on the disk, ending it account=%llu", (unsigned long long)account);
 		s->host.end(s->host.context, account);
+	}
 	set_doubt(s, account, DOUBT_AGAIN);
 }
 

@@ -22,7 +22,7 @@ struct fake_cell {
 	pthread_mutex_t *lock;      /* of kept, and of what the disk has lost: the queue's worker syncs it */
 	uint64_t        account;
 	struct channel *ch;         /* NULL: it does not run */
-	bool            is_held;    /* does not answer */
+	bool            is_held;    /* does not answer: cell_answer_held() */
 	bool            refuses;    /* answers DEFERRED */
 	bool            refuses_for_good;
 	bool            syncs_now;
@@ -179,9 +179,19 @@ static void cell_on_deliver(void *context, UNUSED struct channel *ch, struct mes
 	}
 	for (size_t i = 0; !c->refuses && !c->refuses_for_good && i < in.batch.n; i++)
 		cell_keep(c, &in.batch.deliveries[i]);
+	c->held_call = m->call;
 	if (c->is_held)
 		return;
 	cell_answer(c, m->call, &in.batch);
+}
+
+/* The one delivery that it has kept last. */
+UNUSED static void cell_answer_held(struct fake_cell *c)
+{
+	const struct kept *k = &c->kept[c->n_kept - 1];
+	struct delivery d = { .log_id = k->log_id, .seq = k->seq, .recipient = k->recipient };
+
+	cell_answer(c, c->held_call, &(struct delivery_batch){ .n = 1, .deliveries = &d });
 }
 
 static void cell_on_sync(void *context, struct channel *ch, struct message *m)
