@@ -135,6 +135,16 @@ void queue_cell_ended(struct queue *q, uint64_t account, enum err result)
 	dispatch_ended(q->dispatch, account, result);
 }
 
+/* Whoever has brought a mailbox back under another number, and deleted this one, is done with it. */
+static size_t failing(struct queue *q, uint64_t *account)
+{
+	size_t n;
+
+	while ((n = sync_failing(q->sync, account)) > 0 && is_deleted(q, *account))
+		sync_forget_failing(q->sync, *account);
+	return n;
+}
+
 void queue_on_command(struct queue *q, struct channel *ch, struct message *m)
 {
 	CLEANUP(buf_free) struct buf b = BUF(MESSAGE_BODY_MAX);
@@ -147,7 +157,7 @@ void queue_on_command(struct queue *q, struct channel *ch, struct message *m)
 								.backlog = q->backlog.dues };
 	bool has_changed = false;
 
-	c.failing = sync_failing(q->sync, &c.failing_account);
+	c.failing = failing(q, &c.failing_account);
 	enum err e = queue_command_serve(q->late, q->parcels, &c, m->body, &b, &has_changed);
 
 	channel_reply(ch, m->call, e, e == ERR_OK && b.n > 0 ? buf_str(&b) : STR(""), NULL, 0);

@@ -551,6 +551,31 @@ TEST(a_sync_that_fails_in_one_account_is_its_own_affair)
 	world_free(w);
 }
 
+TEST(a_deleted_account_is_not_said_to_fail)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	CLEANUP(buf_free) struct buf bytes = BUF(1 << 20);
+	struct world *w = world_new(4, 1 << 20);
+	struct queue_command counters = { .kind = QUEUE_COUNTERS };
+	struct queue_answer answer;
+	const uint64_t to[] = { 1 };
+	uint64_t account;
+
+	log_setup("test", LOG_LEVEL_ERROR + 1, false);
+	w->cells[0].is_bad = true;
+	world_add(w, 0, to, 1, 100);
+	WORLD_UNTIL(w, sync_failing(w->queue->sync, &account) == 1);
+	EXPECT_OK(world_command(w, &counters, &a, &answer));
+	EXPECT_INT(answer.counters.failing_account, 1);
+	struct lookup *l = lookup_of_nobody(w, &bytes);
+	queue_use_lookup(w->queue, l);
+	EXPECT_OK(world_command(w, &counters, &a, &answer));
+	EXPECT_INT(answer.counters.failing, 0);
+	EXPECT_INT(answer.counters.failing_account, 0);
+	world_free(w);
+	lookup_close(l);
+}
+
 /* The same where so many are synced at once that nobody says whose page it was: each is asked. */
 TEST(a_file_system_that_lost_something_does_not_say_whose)
 {

@@ -175,6 +175,8 @@ size_t sync_failing(const struct sync *s, uint64_t *account)
 	return s->failing.n;
 }
 
+void sync_forget_failing(struct sync *s, uint64_t account) { map_set_u64(&s->failing, account, NULL); }
+
 static enum proof proof_of(const struct work *w, uint64_t account) { return (enum proof)(uintptr_t)map_get_u64(&w->dirty, account); }
 static void set_proof(struct work *w, uint64_t account, enum proof p) { map_set_u64(&w->dirty, account, (void *)(uintptr_t)p); }
 static enum doubt doubt_of(const struct sync *s, uint64_t account) { return (enum doubt)(uintptr_t)map_get_u64(&s->doubts, account); }

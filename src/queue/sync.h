@@ -92,6 +92,8 @@ void sync_tick(struct sync *s, int64_t now_ms, bool now);
 bool sync_is_running(const struct sync *s);
 /* How many accounts could not be synced when they were asked last, and one of them (0: none). */
 size_t sync_failing(const struct sync *s, uint64_t *account);
+/* It is deleted: it will not be asked again. */
+void sync_forget_failing(struct sync *s, uint64_t account);
 /* What a cell of this account that has ended got is in the round that is under way: it is proved by that, or waits again then. */
 bool sync_is_unproved(const struct sync *s, uint64_t account);
 #endif
