@@ -18,6 +18,7 @@ struct cell {
 	uint64_t        account;
 	struct view    *view;
 	struct channel *ch;
+	bool            shall_end;
 };
 
 struct road {
@@ -108,7 +109,21 @@ static void on_wake(void *context, uint64_t account)
 	queue_cell(r->queue, account, pair[1]);
 }
 
-static void on_end(UNUSED void *context, UNUSED uint64_t account) { fail(); }
+/* One that refuses twice what only it can prove. */
+static void on_end(void *context, uint64_t account)
+{
+	struct road *r = context;
+
+	r->cells[account - 1].shall_end = true;
+}
+
+static void end_cell(struct road *r, struct cell *c)
+{
+	c->shall_end = false;
+	channel_free(c->ch);
+	c->ch = NULL;
+	queue_cell_ended(r->queue, c->account, ERR_OK);
+}
 
 static enum err on_sync_accounts(void *context)
 {
@@ -172,9 +187,12 @@ static void round_of(struct road *r)
 			(void)channel_receive(r->watched[i]);
 	queue_run(r->queue, clock_mono_ms());
 	(void)channel_receive(r->mx);
-	for (size_t i = 0; i < ACCOUNTS; i++)
-		if (r->cells[i].ch != NULL && rand_r(&r->seed) % r->slowness == 0)
-			(void)channel_receive(r->cells[i].ch);
+	for (struct cell *c = r->cells; c < r->cells + ACCOUNTS; c++) {
+		if (c->shall_end)
+			end_cell(r, c);
+		if (c->ch != NULL && rand_r(&r->seed) % r->slowness == 0)
+			(void)channel_receive(c->ch);
+	}
 }
 
 static void stop_road(struct road *r)
