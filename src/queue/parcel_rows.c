@@ -12,6 +12,7 @@ enum { LIST_PAGE = 1000, PULL = 400, KEY_BYTES = 18, LOOK_ANEW_MS = 60000 };
 enum row_fate { ROW_HERE_ALREADY, ROW_TAKEN, ROW_LEFT, ROW_UNREAD };
 
 static const char parking_mark;   /* in rows: on its way back to queue.db */
+static const char moving_mark;    /* in rows: on its way there from the log */
 
 /* ------------------------------------------------------------------------------------------------------------- keys */
 
@@ -100,7 +101,7 @@ static void move_out(struct parcel *p)
 		if (p->items[i].state != ITEM_LOGGED)
 			continue;
 		p->items[i].state = ITEM_MOVING;
-		remember_row(r, item_key(p, &p->items[i]), r);
+		remember_row(r, item_key(p, &p->items[i]), &moving_mark);
 		sync_put_aside(r->queue->sync, p->items[i].due, clock_wall_s(), NULL);
 	}
 }
@@ -111,6 +112,18 @@ static bool has_moving(const struct parcel *p)
 		if (p->items[i].state == ITEM_MOVING)
 			return true;
 	return false;
+}
+
+/* Its row is there since before the round has ended, and an order may have made it due: then it is in another parcel already, and stays known
+ * until that has its result. */
+static void forget_moved(struct parcel *p, struct item *i)
+{
+	const struct late_key key = item_key(p, i);
+	char bytes[KEY_BYTES];
+
+	if (map_get(&p->parcels->rows, key_bytes(&key, bytes)) == &moving_mark)
+		remember_row(p->parcels, key, NULL);
+	i->state = ITEM_SETTLED;
 }
 
 void parcels_settled(struct parcels *r, struct due *d)
@@ -126,7 +139,7 @@ void parcels_settled(struct parcels *r, struct due *d)
 		p->items[i].due = NULL;
 		p->items[i].state = ITEM_LATE;
 		if (p->state == PARCEL_MOVING)
-			item_forget_row(p, &p->items[i]);
+			forget_moved(p, &p->items[i]);
 	}
 	p->place.length = 0;  /* W may pass the record now */
 	p->is_late = true;
