@@ -38,12 +38,15 @@ static void restart(struct story *s, bool with_power_cut)
 {
 	struct world *w = s->w;
 
+	bool is_told = pick(s, 4) == 0;  /* what has been lost was told to the process that ended */
 	if (with_power_cut)
 		world_cut(w);
 	else
 		world_kill(w);
+	if (is_told)
+		(void)world_sync_accounts(w);
 	for (size_t i = 0; i < ACCOUNTS; i++) {
-		w->cells[i].is_held = w->cells[i].refuses = w->cells[i].is_bad = false;
+		w->cells[i].is_held = w->cells[i].refuses = w->cells[i].is_bad = w->cells[i].stays = false;
 		w->cells[i].dies_after = -1;
 	}
 	world_open(w);
@@ -53,7 +56,7 @@ static void misbehave(struct story *s)
 {
 	struct fake_cell *c = &s->w->cells[pick(s, ACCOUNTS)];
 
-	switch (pick(s, 7)) {
+	switch (pick(s, 9)) {
 	case 0:
 		c->dies_after = (int)pick(s, 3);
 		c->dies_before_answer = pick(s, 2);
@@ -73,6 +76,14 @@ static void misbehave(struct story *s)
 		break;
 	case 5:
 		c->is_bad = !c->is_bad;
+		break;
+	case 6:
+		c->stays = !c->stays;
+		break;
+	case 7:  /* killed, and there is the next one before anybody has heard of it */
+		c->asks = true;
+		if (c->ch != NULL)
+			world_start_cell(s->w, c->account);
 		break;
 	default:
 		c->leaves = !c->leaves;
