@@ -21,11 +21,14 @@ void unit_test_add(const char *file, int line, const char *name, CMUnitTestFunct
 
 static int by_line(const void *a, const void *b) { return ((const struct added *)a)->line - ((const struct added *)b)->line; }
 
-int main(void)
+/* With an argument: only the tests of that name, in which * stands for anything. */
+int main(int argc, char **argv)
 {
 	static struct CMUnitTest tests[TESTS_MAX];
 	const char *name = strrchr(file_name, '/');
 
+	if (argc > 1)
+		cmocka_set_test_filter(argv[1]);
 	qsort(added, count, sizeof(added[0]), by_line);
 	for (size_t i = 0; i < count; i++)
 		tests[i] = added[i].test;

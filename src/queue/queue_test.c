@@ -370,10 +370,19 @@ static struct world *world_of_rounds(uint64_t to[], uint64_t n)
 	return w;
 }
 
-/* With all that is delivered; so many accounts that all are synced at once, when syncs_wait ends. */
-static void begin_round(struct world *w, size_t accepted)
+static size_t kept_by_all(const struct world *w)
 {
-	WORLD_UNTIL(w, w->accepted == accepted && w->queue->backlog.dues == 0);
+	size_t n = 0;
+
+	for (size_t i = 0; i < WORLD_CELLS; i++)
+		n += w->cells[i].n_kept;
+	return n;
+}
+
+/* With so many that are delivered, and answered, after what a queue begins when it is opened; so many accounts that all are synced at once, when syncs_wait ends. */
+static void begin_round(struct world *w, size_t delivered)
+{
+	WORLD_UNTIL(w, kept_by_all(w) == delivered && w->queue->backlog.dues == 0 && !sync_is_running(w->queue->sync));
 	w->syncs_wait = true;
 	sync_tick(w->queue->sync, world_now(w), true);
 	EXPECT(sync_is_running(w->queue->sync));
@@ -394,7 +403,7 @@ TEST(a_cell_waits_for_the_round_of_the_one_before_it)
 
 	c->asks = w->fails = true;
 	world_add(w, 0, to, 10, 100);
-	begin_round(w, 1);
+	begin_round(w, 10);
 	cell_stop(c);
 	world_rounds(w, 3);
 	world_start_cell(w, 1);
@@ -406,7 +415,7 @@ TEST(a_cell_waits_for_the_round_of_the_one_before_it)
 	/* nor longer than that */
 	w->fails = false;
 	world_add(w, 1, to, 10, 100);
-	begin_round(w, 2);
+	begin_round(w, 20);
 	cell_stop(c);
 	world_rounds(w, 3);
 	world_start_cell(w, 1);
@@ -656,7 +665,7 @@ TEST(a_failure_that_the_round_of_an_earlier_cell_was_told_of)
 	struct fake_cell *c = &w->cells[0];
 
 	world_add(w, 0, to, 10, 100);
-	begin_round(w, 1);
+	begin_round(w, 10);
 	cell_stop(c);
 	world_rounds(w, 3);
 	world_start_cell(w, 1);
