@@ -356,14 +356,20 @@ TEST(after_an_unclean_stop_a_cell_waits_for_the_replay)
 	world_free(w);
 }
 
-/* Rounds begin when a test says so; accounts 1 to n. */
-static struct world *world_of_rounds(uint64_t to[], uint64_t n)
+/* Accounts 1 to n, of whose disks the log is silent. */
+static struct world *world_of_many(uint64_t to[], uint64_t n)
 {
-	struct world *w = world_new(4, 1 << 20);
-
 	log_setup("test", LOG_LEVEL_ERROR + 1, false);
 	for (uint64_t i = 0; i < n; i++)
 		to[i] = i + 1;
+	return world_new(4, 1 << 20);
+}
+
+/* The same, and rounds begin when a test says so. */
+static struct world *world_of_rounds(uint64_t to[], uint64_t n)
+{
+	struct world *w = world_of_many(to, n);
+
 	w->sync_every_ms = 60000;
 	world_kill(w);
 	world_open(w);
@@ -588,12 +594,9 @@ TEST(a_deleted_account_is_not_said_to_fail)
 /* The same where so many are synced at once that nobody says whose page it was: each is asked. */
 TEST(a_file_system_that_lost_something_does_not_say_whose)
 {
-	struct world *w = world_new(4, 1 << 20);
 	uint64_t to[10];
+	struct world *w = world_of_many(to, 10);
 
-	log_setup("test", LOG_LEVEL_ERROR + 1, false);
-	for (uint64_t i = 0; i < 10; i++)
-		to[i] = i + 1;
 	w->cells[3].is_bad = true;
 	world_add(w, 0, to, 10, 100);
 	WORLD_UNTIL(w, write_errors(&w->cells[3]) == 1);
@@ -608,12 +611,9 @@ TEST(a_file_system_that_lost_something_does_not_say_whose)
 /* Delivered after a round began, and lost before its syncfs, which is told: the next one is not. */
 TEST(a_failure_that_another_round_was_told_of)
 {
-	struct world *w = world_new(4, 1 << 20);
 	uint64_t to[10];
+	struct world *w = world_of_many(to, 10);
 
-	log_setup("test", LOG_LEVEL_ERROR + 1, false);
-	for (uint64_t i = 0; i < 10; i++)
-		to[i] = i + 1;
 	w->syncs_wait = true;
 	world_add(w, 0, to + 1, 9, 100);
 	WORLD_UNTIL(w, w->cells[9].n_kept == 1 && sync_is_running(w->queue->sync));
@@ -637,15 +637,9 @@ TEST(a_failure_that_another_round_was_told_of)
 /* The queue was killed after it had been told, and cells live on. */
 TEST(a_failure_that_another_queue_was_told_of)
 {
-	struct world *w = world_new(4, 1 << 20);
 	uint64_t to[10];
+	struct world *w = world_of_rounds(to, 10);
 
-	log_setup("test", LOG_LEVEL_ERROR + 1, false);
-	for (uint64_t i = 0; i < 10; i++)
-		to[i] = i + 1;
-	w->sync_every_ms = 60000;
-	world_kill(w);
-	world_open(w);
 	world_add(w, 0, to, 10, 100);
 	WORLD_UNTIL(w, w->cells[9].n_kept == 1 && w->accepted == 1);
 	w->cells[0].is_bad = true;
@@ -739,12 +733,9 @@ TEST(a_cell_that_cannot_sync_and_stays_is_ended)
 /* Errors that are no account's: all is proved by the cells. */
 TEST(a_file_system_that_fails_each_time_is_done_without)
 {
-	struct world *w = world_new(4, 1 << 20);
 	uint64_t to[10];
+	struct world *w = world_of_many(to, 10);
 
-	log_setup("test", LOG_LEVEL_ERROR + 1, false);
-	for (uint64_t i = 0; i < 10; i++)
-		to[i] = i + 1;
 	w->fails = true;
 	for (uint32_t i = 0; i < 2; i++) {
 		world_add(w, i, to, 10, 100);
