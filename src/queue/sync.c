@@ -14,17 +14,12 @@
  * What is not proved stays for the next round, and holds up W. A cell whose sync fails ends by itself, and one that is in
  * doubt in two rounds is ended; then all of this account is delivered again (sync_lost()). So an account that can never be
  * synced costs its own messages three tries, they go to queue.db like those of a full mailbox, and W passes them. */
-#include "queue/sync.h"
+#include "queue/sync_work.h"
 #include "base/bytes.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "queue/content.h"
-#include "queue/fate.h"
 #include <assert.h>
-#include <stdlib.h>
-
-enum { ADD_MESSAGES = 64, ADD_BYTES = 8 << 20, CHANGE_ROWS = 2000 };
 
 /* What can prove that an account has on disk what was delivered to it: the values of `dirty`. Behind PROOF_CELL no cell can any more. */
 enum proof {
@@ -35,46 +30,6 @@ enum proof {
 	PROOF_NONE,                        /* nothing does */
 };
 enum doubt { DOUBT_FIRST = 1, DOUBT_AGAIN };
-
-struct tried {  /* a struct sync_result, kept */
-	enum delivery_outcome outcome;     /* 0: not tried, elsewhere */
-	bool                  peer_tells, has_passed_by;
-	int64_t               at;          /* seconds since 1970 */
-	char                  status[LATE_STATUS_MAX + 1];
-	struct buf            reason, host;
-};
-
-struct move {
-	struct due  *due;
-	struct tried tried;
-	int64_t      next;                 /* when not tried: when it shall be */
-};
-
-struct result {  /* of a late delivery */
-	struct late_key key;
-	uint64_t        account;           /* that was asked; 0: nobody here */
-	uint8_t         losses;
-	struct tried    tried;
-	int64_t         next;              /* when not tried: when it shall be */
-};
-
-struct delivered {
-	struct queued *message;
-	uint64_t       account;
-	uint16_t       recipient;
-	uint8_t        losses;
-};
-
-struct work {
-	struct move   *moves;
-	size_t         n_moves, moves_cap;
-	struct delivered *delivered;
-	size_t         n_delivered, delivered_cap;
-	struct result *results;
-	size_t         n_results, results_cap;
-	struct map     dirty;              /* account -> enum proof */
-	uint64_t       bytes;
-};
 
 struct round {
 	struct job   job;
@@ -117,8 +72,6 @@ struct sync *sync_new(const struct sync_config *c, const struct sync_host *host)
 	s->passed = log_w(c->log);
 	return s;
 }
-
-static bool is_done(const struct tried *t) { return t->outcome == DELIVERY_DONE; }
 
 static void tried_free(struct tried *t)
 {
@@ -397,203 +350,14 @@ void sync_lost(struct sync *s, uint64_t account)
 		cell_is_gone(&s->round->work, account);
 }
 
-/* ------------------------------------------------------------------------------------------ in the worker: queue.db */
-
-/* What becomes of it now. row: as it is in queue.db; NULL: it comes from the log. How many tries it has had: *tries. */
-static void fate_now(struct sync *s, const struct tried *t, const struct envelope *e, const struct envelope_recipient *to,
-                     const struct late_row *row, struct fate *out, uint32_t *tries)
-{
-	struct late_past past = { to->account == 0, 0, row != NULL ? row->tries : 0, row != NULL ? row->asked : 0 };
-	struct late_next next;
-	struct fate_facts f = { .envelope = e, .account = to->account, .notify = to->notify, .outcome = t->outcome,
-		                    .has_told = row != NULL && row->notice != REPORT_NOTHING, .peer_tells = t->peer_tells, .has_passed_by = t->has_passed_by,
-		                    .now = clock_wall_s(), .delay_notice_s = s->config.delay_notice_s };
-
-	(void)jumps_look(&s->jumps);   /* what is over is over by this clock */
-	past.received = jumps_moved(&s->jumps, envelope_begins(e));
-	late_next_of(&past, f.now, s->config.lifetime_s, &next);
-	f.age_s = late_age(&past, f.now);
-	f.is_over = next.is_over;
-	f.due = next.due;
-	*tries = next.tries;
-	fate_of(&f, out);
-}
-
-/* parcels look for what is due behind the last row they have seen: what comes now is not before that. */
-static int64_t later_than_now(int64_t due)
-{
-	int64_t soon = clock_wall_s() + 1;
-
-	return due > soon ? due : soon;
-}
-
-static void late_recipient_of(struct sync *s, const struct move *m, const struct content *c, struct late_recipient *out)
-{
-	struct fate fate = { LATE_WAITING, later_than_now(m->next), REPORT_NOTHING };
-	uint32_t tries = 0;
-
-	if (m->tried.outcome != 0)
-		fate_now(s, &m->tried, &c->envelope, &c->envelope.recipients[m->due->recipient], NULL, &fate, &tries);
-	*out = (struct late_recipient){ .index = m->due->recipient, .state = fate.state, .due = fate.due, .notice = fate.notice,
-		                            .tries = tries, .tried = m->tried.at, .status = str_of(m->tried.status),
-		                            .reason = buf_str(&m->tried.reason), .host = buf_str(&m->tried.host) };
-}
-
-struct adding_late {
-	struct late_new new[ADD_MESSAGES];
-	struct content *content[ADD_MESSAGES];
-	size_t          n, bytes;
-	struct arena    arena;
-};
-
-static enum err add_now(struct sync *s, struct adding_late *a)
-{
-	enum err e = a->n > 0 ? late_add(s->config.late, a->new, a->n) : ERR_OK;
-
-	for (size_t i = 0; i < a->n; i++)
-		content_free(a->content[i]);
-	a->n = a->bytes = 0;
-	arena_reset(&a->arena);
-	return e;
-}
-
-/* The moves of one message. One that cannot be read any more is lost with its record: said loudly, and W goes on. */
-static enum err add_message(struct sync *s, struct adding_late *a, const struct move *moves, size_t n)
-{
-	const struct queued *q = moves[0].due->message;
-	struct content *c = content_new();
-	struct late_recipient *recipients;
-	enum err e = content_read(s->config.log, q->place, c);
-
-	if (e != ERR_OK) {
-		content_free(c);
-		log_error("MAIL LOST: a message cannot be read and not be kept seq=%llu recipients=%zu",
-				  (unsigned long long)q->seq, n);
-		return e == ERR_CORRUPT ? ERR_OK : e;
-	}
-	recipients = arena_array(&a->arena, n, sizeof *recipients);
-	for (size_t i = 0; i < n; i++)
-		late_recipient_of(s, &moves[i], c, &recipients[i]);
-	a->content[a->n] = c;
-	a->new[a->n++] = (struct late_new){ .log_id = q->log_id,
-										.seq = q->seq,
-										.envelope = &c->envelope,
-										.body = c->body,
-										.spool = c->spool,
-										.size = c->size,
-										.crc = c->crc,
-										.n = n,
-										.recipients = recipients };
-	a->bytes += c->payload.n;
-	return a->n == ADD_MESSAGES || a->bytes > ADD_BYTES ? add_now(s, a) : ERR_OK;
-}
-
-/* Those that are done stand behind, and each message's together. */
-static int by_message(const void *left, const void *right)
-{
-	const struct move *l = left, *r = right;
-	const struct due *a = l->due, *b = r->due;
-
-	if (is_done(&l->tried) != is_done(&r->tried))
-		return is_done(&l->tried) ? 1 : -1;
-	if (a->message->seq != b->message->seq)
-		return a->message->seq < b->message->seq ? -1 : 1;
-	return (a->recipient > b->recipient) - (a->recipient < b->recipient);
-}
-
-static enum err add_moves(struct sync *s, const struct move *moves, size_t n)
-{
-	struct adding_late a = { 0 };
-	enum err e = ERR_OK;
-
-	for (size_t i = 0, end; e == ERR_OK && i < n; i = end) {
-		for (end = i + 1; end < n && moves[end].due->message == moves[i].due->message;)
-			end++;
-		e = add_message(s, &a, &moves[i], end - i);
-	}
-	enum err last = add_now(s, &a);
-	arena_free(&a.arena);
-	return e != ERR_OK ? e : last;
-}
-
-/* Sorts, and says how many are not done: only those may be rows before the accounts are synced, since a row answers for its recipient. */
-static size_t sort_moves(struct work *w)
-{
-	size_t n = 0;
-
-	if (w->n_moves > 1)
-		qsort(w->moves, w->n_moves, sizeof *w->moves, by_message);
-	while (n < w->n_moves && !is_done(&w->moves[n].tried))
-		n++;
-	return n;
-}
-
-/* Nothing of it but state and due. */
-static struct late_change moved(const struct late_row *row, enum late_state state, int64_t due)
-{
-	return (struct late_change){ .key = row->key, .state = state, .due = due, .tries = row->tries, .status = row->status,
-		                         .reason = row->reason, .host = row->host, .tried = row->tried, .asked = row->asked };
-}
-
-/* Only of what is not there it is known that nothing is left to do. A damaged one (logged) is held until somebody looks. */
-static enum err change_of(struct sync *s, const struct result *r, struct arena *a, struct late_change *out)
-{
-	struct late_row row = { 0 };
-	struct late_message m = { 0 };
-	struct fate fate;
-	uint32_t tries;
-
-	*out = (struct late_change){ .key = r->key, .state = LATE_FINISHED };
-	enum err e = late_find(s->config.late, &r->key, a, &row);
-	if (e == ERR_OK)
-		e = late_message_find(s->config.late, r->key.log_id, r->key.seq, a, &m);
-	if (e == ERR_NOTFOUND || (e == ERR_CORRUPT && is_done(&r->tried)))
-		return ERR_OK;  /* removed by the administrator meanwhile; or delivered, whatever it says */
-	if (e == ERR_CORRUPT) {
-		*out = moved(&row, LATE_HELD, LATE_NEVER);
-		return ERR_OK;
-	}
-	TRY(e);
-	if (r->tried.outcome == 0) {
-		*out = moved(&row, row.state, r->next);
-		return ERR_OK;
-	}
-	fate_now(s, &r->tried, &m.envelope, &row.recipient, &row, &fate, &tries);
-	*out = (struct late_change){ .key = r->key, .state = fate.state, .due = fate.due, .notice = fate.notice, .tries = tries, .tried = r->tried.at,
-		                         .status = str_of(r->tried.status), .reason = buf_str(&r->tried.reason),
-		                         .host = buf_str(&r->tried.host) };
-	return ERR_OK;
-}
-
-/* The results of late deliveries: those that were delivered only after the accounts were synced. Not all in one transaction: ten thousand
- * rows with their envelopes are ten megabytes that the heap would keep. */
-static enum err change_results(struct sync *s, const struct work *w, bool done)
-{
-	CLEANUP(arena_free) struct arena a = { 0 };
-
-	for (size_t i = 0; i < w->n_results; arena_reset(&a)) {
-		struct late_change *changes = arena_array(&a, CHANGE_ROWS, sizeof *changes);
-		size_t n = 0;
-		for (; i < w->n_results && n < CHANGE_ROWS; i++)
-			if (is_done(&w->results[i].tried) == done)
-				TRY(change_of(s, &w->results[i], &a, &changes[n++]));
-		if (n > 0)
-			TRY(late_change(s->config.late, changes, n));
-	}
-	return ERR_OK;
-}
+/* --------------------------------------------------------------------------------------------------- in the worker */
 
 static void write_and_sync(struct job *job)
 {
 	struct round *r = (struct round *)job;
 	struct sync *s = r->sync;
 
-	r->not_done = sort_moves(&r->work);
-	r->late_result = add_moves(s, r->work.moves, r->not_done);
-	if (r->late_result == ERR_OK)
-		r->late_result = change_results(s, &r->work, false);
-	if (r->late_result == ERR_OK)
-		r->late_result = late_passed(s->config.late, log_w(s->config.log));
+	r->late_result = work_write_waiting(&r->work, &s->config, &s->jumps, &r->not_done);
 	if (r->needs_syncfs) {
 		int64_t start = clock_mono_ms();
 		r->sync_result = s->host.sync_accounts(s->host.context);
@@ -607,9 +371,7 @@ static void write_done(struct job *job)
 	struct round *r = (struct round *)job;
 	struct sync *s = r->sync;
 
-	r->late_result = change_results(s, &r->work, true);
-	if (r->late_result == ERR_OK)
-		r->late_result = add_moves(s, r->work.moves + r->not_done, r->work.n_moves - r->not_done);
+	r->late_result = work_write_done(&r->work, &s->config, &s->jumps, r->not_done);
 }
 
 /* ------------------------------------------------------------------------------------------------- a round, outside */
