@@ -734,9 +734,7 @@ static enum err rename_tree(struct view *v, struct str from, struct str to, stru
 		if (box->is_deleted || !(str_eq(box->m.path, from) || is_below(box->m.path, from)))
 			continue;
 		tail = str_from(box->m.path, from.n);
-		path = arena_printf(a, STR_FMT STR_FMT, STR_ARG(to), STR_ARG(tail));
-		if (path.n > MAILBOX_PATH_MAX)
-			return ERR_INVALID;
+		TRY(mailbox_path(arena_printf(a, STR_FMT STR_FMT, STR_ARG(to), STR_ARG(tail)), a, &path));  /* too long, or too deep */
 		TRY(rename_row(&tx, box, path));
 	}
 	return tx_commit_synced(&tx);

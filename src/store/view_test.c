@@ -180,6 +180,23 @@ TEST(what_is_refused_leaves_nothing)
 	test_dir_remove(dir);
 }
 
+/* What a rename puts deeper than a name can be could be found under no name any more. */
+TEST(rename_within_the_levels)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	const char *dir = test_dir();
+	struct view *v = open_french(dir);
+	struct mailbox m;
+
+	EXPECT_OK(view_mailbox_create(v, STR("a/b/c/d/e/f/g/h/i/j/k"), MAILBOX_PLAIN, &a, NULL));  /* 11 levels */
+	EXPECT_ERR(view_mailbox_rename(v, STR("a"), STR("1/2/3/4/5/6/7/8/9/10/11")), ERR_INVALID);
+	EXPECT_ERR(view_mailbox_find(v, STR("1"), &a, &m), ERR_NOTFOUND);
+	EXPECT_OK(view_mailbox_rename(v, STR("a"), STR("1/2/3/4/5/6/7/8/9/10")));
+	EXPECT_OK(view_mailbox_find(v, STR("1/2/3/4/5/6/7/8/9/10/b/c/d/e/f/g/h/i/j/k"), &a, &m));
+	view_close(v);
+	test_dir_remove(dir);
+}
+
 /* RFC 9208 §5.2, §5.3 */
 TEST(limits_of_messages_and_mailboxes)
 {
