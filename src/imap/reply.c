@@ -65,7 +65,7 @@ struct imap_reply imap_err(struct imap_cmd *c, enum err e)
 	case ERR_CONFLICT:
 		return imap_no(c, "INUSE", "something else changed it at the same moment; please try again");
 	case ERR_INVALID:
-		return imap_no(c, "CANNOT", "this name cannot be used: levels are cut by \"/\", none is empty, without control characters");
+		return imap_no(c, "CANNOT", "this name cannot be used: it may have 20 levels, cut by \"/\", none of them empty, and 1,000 bytes, no control characters; so may all that is inside it");
 	case ERR_CORRUPT:
 		return imap_no(c, "CORRUPTION", "stored data is damaged; the administrator finds details in the log");
 	case ERR_AGAIN:
