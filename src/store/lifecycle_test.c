@@ -165,6 +165,83 @@ TEST(counters_after_a_stop_in_the_middle_of_flags)
 	test_dir_remove(dir);
 }
 
+#ifdef FACTEUR_FAULT
+/* A killed account of which one page cannot be read, not even when it is tried again: that of the n-th reading. NULL: it cannot be opened. */
+static struct view *open_with_bad_page(const char *dir, const char *rules, unsigned n, const char **copy)
+{
+	struct view_config config = { .account = 7 };
+	struct view *v = NULL;
+	char twice[100];
+
+	*copy = copy_of(dir);
+	snprintf(twice, sizeof twice, "read account.db eio-once %u\nread account.db eio-once %u\n", n, n + 1);
+	disk_shall(rules, twice);
+	enum err e = view_open(*copy, &config, &v);
+	disk_shall(rules, "");
+	return e == ERR_OK ? v : NULL;
+}
+
+static unsigned last_reading(const char *dir, const char *rules)
+{
+	unsigned low = 1, high = 1000;
+
+	while (low < high) {
+		const char *copy;
+		struct view *v = open_with_bad_page(dir, rules, (low + high) / 2, &copy);
+		if (v == NULL)
+			low = (low + high) / 2 + 1;
+		else
+			high = (low + high) / 2;
+		if (v != NULL)
+			EXPECT_OK(view_close(v));
+		test_dir_remove(copy);
+	}
+	return high;
+}
+#endif
+
+/* Only the mailbox that stands on it is the worse: it keeps the counters of its row. */
+TEST(a_bad_block_keeps_no_account_closed)
+{
+#ifdef FACTEUR_FAULT
+	CLEANUP(arena_free) struct arena a = { 0 };
+	const char *dir = test_dir(), *control = test_dir(), *copy;
+	const char *rules = arena_printf(&a, "%s/rules", control).p;
+	struct view *v = open_account(dir);
+	struct mailbox inbox, sent;
+	struct uid_set everything = { 0 };
+	struct copied copied;
+	bool was_without = false;
+
+	log_setup("test", LOG_LEVEL_ERROR + 1, false);
+	EXPECT_OK(view_mailbox_by_role(v, MAILBOX_SENT, &a, &sent));
+	for (uint32_t uid = 1; uid <= 20; uid++)
+		EXPECT_OK(append(v, 10, NULL));
+	uid_set_add(&everything, &a, 1, 20);
+	EXPECT_OK(view_copy(v, inbox_of(v), &everything, sent.mailbox_id, &a, &copied));
+	for (uint32_t uid = 1; uid <= 20; uid++)
+		EXPECT_OK(flag(v, uid, FLAG_SEEN));
+	unsigned last = last_reading(dir, rules);
+	for (unsigned n = last > 10 ? last - 10 : 1; n <= last; n++) {
+		struct view *again = open_with_bad_page(dir, rules, n, &copy);
+		if (again != NULL) {
+			EXPECT_OK(view_mailbox_by_role(again, MAILBOX_INBOX, &a, &inbox));
+			EXPECT_OK(view_mailbox_by_role(again, MAILBOX_SENT, &a, &sent));
+			EXPECT_INT(inbox.messages, 20);
+			EXPECT_INT(sent.unseen, 20);
+			EXPECT_OK(append(again, 10, NULL));
+			was_without |= inbox.unseen != 0;
+			EXPECT_OK(view_close(again));
+		}
+		test_dir_remove(copy);
+	}
+	EXPECT(was_without);
+	EXPECT_OK(view_close(v));
+	test_dir_remove(dir);
+	test_dir_remove(control);
+#endif
+}
+
 /* Where the block of modseqs is used up there is no gap behind which every mailbox would go. */
 TEST(no_mailbox_goes_back_at_the_end_of_a_block)
 {

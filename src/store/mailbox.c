@@ -283,7 +283,9 @@ enum err mailbox_count_flags(struct view *v)
 {
 	for (size_t i = 0; i < v->n_boxes; i++) {
 		enum err e = v->boxes[i]->m.messages > 0 ? count_flags(v, v->boxes[i]) : ERR_OK;
-		if (e != ERR_OK && e != ERR_CORRUPT)  /* a damaged mailbox does not keep the others from being read */
+		if (e == ERR_IO)
+			e = count_flags(v, v->boxes[i]);
+		if (e != ERR_OK && e != ERR_CORRUPT && e != ERR_IO)  /* a mailbox that cannot be read does not keep the others from it */
 			return e;
 	}
 	return ERR_OK;
