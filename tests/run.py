@@ -99,7 +99,7 @@ def stage_unit(ahead):
             continue
         tests.sort(key=lambda t: not re.search(r"crash|crowd|random|/role/|/queue/", t))  # those that take long, first
         with ThreadPoolExecutor(2 * int(JOBS)) as pool:  # they mostly wait for the disk and for clocks
-            for program, (code, out) in zip(tests, pool.map(lambda t: command([t], timeout=180, env=env), tests)):
+            for program, (code, out) in zip(tests, pool.map(lambda t: command([t], timeout=400, env=env), tests)):
                 passed = re.findall(r"\[       OK \] (\w+)", out)
                 failed = re.findall(r"\[  FAILED  \] (\w+)$", out, re.M)
                 name = program.split("/", 2)[2]

@@ -369,6 +369,15 @@ void sts_refresh(struct sts *s)
 	}
 }
 
+bool sts_is_looking(const struct sts *s)
+{
+	const struct entry *e = s->newest;
+
+	while (e != NULL && !e->is_looking && !e->is_beside)
+		e = e->older;
+	return e != NULL;
+}
+
 /* ---- over a restart ---- */
 
 void sts_on_kept(struct sts *s, void (*kept)(void *context, const struct sts_record *r), void *context)

@@ -31,6 +31,7 @@ void sts_cancel(struct sts_search *x);   /* NULL is fine */
 /* About once a minute: looks again at policies whose time it is, also of domains that nobody asks for (§3.3), until 90 days after they were
  * asked for last (after a restart: after that). */
 void sts_refresh(struct sts *s);
+bool sts_is_looking(const struct sts *s);   /* a question or a fetch is under way, or waits for its turn */
 
 /* Over a restart: kept is told each policy that was fetched, and what it was told comes back between begin and end. Until then nobody is
  * answered: who drops packets during a restart must not turn a policy off either. */

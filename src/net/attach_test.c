@@ -143,11 +143,11 @@ static int attach(struct fixture *f, uint32_t epoch, const char *record, enum at
 	return attach_with(f, &(struct grant){ .account = 1, .rights = 1u << PROTOCOL_IMAP, .epoch = epoch }, record, kind);
 }
 
-/* The next frame within 5 s; ERR_CLOSED at the end. */
+/* The next frame, within 30 s; ERR_CLOSED at the end. */
 static enum err next_frame(int fd, char *room, enum frame *type, struct str *bytes)
 {
 	struct pollfd p = { fd, POLLIN, 0 };
-	poll(&p, 1, 5000);
+	poll(&p, 1, 30000);
 	return frame_receive(fd, room, type, bytes);
 }
 

@@ -20,7 +20,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { ACCOUNT = 7, PATIENCE_MS = 5000 };
+enum { ACCOUNT = 7, PATIENCE_MS = 30000 };
 
 struct world {
 	pthread_t         thread;
