@@ -387,7 +387,11 @@ TEST(addresses_aliases_groups)
 		{ "group member add", "'group':'sales@example.test','member':['bob@example.test']", "conflict" },
 		{ "group member remove", "'group':'all@example.test','member':['eve@example.test']", "" },
 		{ "group member remove", "'group':'all@example.test','member':['eve@example.test']", "notfound" },
+		{ "group member remove", "'group':'all@example.test','member':['bob@example.test','eve@example.test']", "notfound" },  /* all or none */
 		{ "group show", "'group':'none@example.test'", "notfound" },
+		{ "alias add", "'alias':'sales@example.test','target':['bob@example.test','x@elsewhere.example']", "" },
+		{ "alias remove", "'alias':'sales@example.test','target':['bob@example.test','nobody@elsewhere.example']", "notfound" },
+		{ "alias remove", "'alias':'sales@example.test','target':['bob@example.test','x@elsewhere.example']", "" },
 		{ "alias remove", "'alias':'all@example.test'", "conflict" },
 		{ "address remove", "'address':'robert@example.test'", "" },
 	};

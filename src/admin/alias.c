@@ -32,29 +32,20 @@ enum err admin_targets(struct admin_call *c, const char *key, struct directory_a
 
 enum err admin_add_targets(struct admin_call *c, const struct directory_address *x, const struct directory_address *list, size_t n)
 {
-	for (size_t i = 0; i < n; i++) {
-		enum err e = name_target_add(c->directory, x, &list[i]);
-		if (e == ERR_LIMIT)
-			return admin_refuse(c, e, TEXT_ADMIN_TOO_MANY_TARGETS, directory_address_text(&c->arena, x));
-		if (e != ERR_OK && e != ERR_EXISTS)
-			return e;
-	}
-	return ERR_OK;
+	enum err e = name_targets_add(c->directory, x, list, n);
+
+	return e == ERR_LIMIT ? admin_refuse(c, e, TEXT_ADMIN_TOO_MANY_TARGETS, directory_address_text(&c->arena, x)) : e;
 }
 
 enum err admin_remove_targets(struct admin_call *c, const struct directory_address *x, const char *key)
 {
-	for (size_t i = 0; i < admin_count(c, key); i++) {
-		struct str text = admin_text_at(c, key, i);
-		struct directory_address target;
-		TRY(admin_address(c, text, &target));
-		enum err e = name_target_remove(c->directory, x, &target);
-		if (e == ERR_NOTFOUND)
-			return admin_refuse(c, e, TEXT_ADMIN_NO_SUCH_TARGET, directory_address_text(&c->arena, x), text);
-		if (e != ERR_OK)
-			return e;
-	}
-	return ERR_OK;
+	size_t n = admin_count(c, key), failed;
+	struct directory_address *list = arena_array(&c->arena, n, sizeof *list);
+
+	for (size_t i = 0; i < n; i++)
+		TRY(admin_address(c, admin_text_at(c, key, i), &list[i]));
+	enum err e = name_targets_remove(c->directory, x, list, n, &failed);
+	return e == ERR_NOTFOUND ? admin_refuse(c, e, TEXT_ADMIN_NO_SUCH_TARGET, directory_address_text(&c->arena, x), admin_text_at(c, key, failed)) : e;
 }
 
 static struct str joined(struct admin_call *c, const struct str *list, size_t n)

@@ -94,8 +94,11 @@ enum err name_add(struct directory *d, const struct directory_address *x, enum n
 enum err name_add_further(struct directory *d, const struct directory_address *x, uint64_t account) MUST_CHECK;
 /* ERR_NOTFOUND; ERR_CONFLICT: it is the main address of an account. */
 enum err name_remove(struct directory *d, const struct directory_address *x) MUST_CHECK;
-enum err name_target_add(struct directory *d, const struct directory_address *x, const struct directory_address *target) MUST_CHECK;
-enum err name_target_remove(struct directory *d, const struct directory_address *x, const struct directory_address *target) MUST_CHECK;
+/* All of them or none. A target that is there already stays. ERR_LIMIT. */
+enum err name_targets_add(struct directory *d, const struct directory_address *x, const struct directory_address *targets, size_t n) MUST_CHECK;
+/* All of them or none. ERR_NOTFOUND: the one with the index *failed is no target. */
+enum err name_targets_remove(struct directory *d, const struct directory_address *x, const struct directory_address *targets, size_t n,
+                             size_t *failed) MUST_CHECK;
 enum err name_find(struct directory *d, const struct directory_address *x, struct arena *a, struct directory_name *out) MUST_CHECK;
 /* All names, by key; kind 0: of every kind. */
 enum err name_list(struct directory *d, enum name_kind kind, struct arena *a, struct directory_name **out, size_t *n) MUST_CHECK;

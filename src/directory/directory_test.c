@@ -307,7 +307,7 @@ TEST(bounces_of_members)
 	EXPECT_INT(n, 1);
 	EXPECT_STR(all[0].address, "bob@elsewhere.test");
 	EXPECT_INT(directory_version(w->d), version);
-	EXPECT_OK(name_target_remove(w->d, &team, &bob));
+	EXPECT_OK(name_targets_remove(w->d, &team, &bob, 1, &(size_t){ 0 }));
 	EXPECT_OK(group_bounces(w->d, key, &w->arena, &all, &n));
 	EXPECT_INT(n, 0);
 	end(w);

@@ -71,7 +71,7 @@ static enum err leave(struct search *s, const struct directory_address *named)
 {
 	TRY(may_leave(s, named));
 	TRY(may_leave(s, &s->group));
-	return name_target_remove(s->d, &s->group, &s->member);
+	return name_targets_remove(s->d, &s->group, &s->member, 1, &(size_t){ 0 });
 }
 
 static enum err note_bounce(struct search *s, int64_t now_s, struct list_order_result *out)

@@ -43,17 +43,23 @@ static enum err target_insert(struct directory *d, struct str key, const struct 
 	return stmt_done(q);
 }
 
+static enum err targets_insert(struct directory *d, struct str key, const struct directory_address *targets, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		enum err e = target_insert(d, key, &targets[i]);
+		if (e != ERR_OK && e != ERR_EXISTS)  /* the same target twice is one */
+			return e;
+	}
+	return ERR_OK;
+}
+
 enum err name_add(struct directory *d, const struct directory_address *x, enum name_kind kind, const struct directory_address *targets, size_t n)
 {
 	CLEANUP(arena_free) struct arena a = { 0 };
 	DIRECTORY_CHANGE(d);
 
 	TRY(name_insert(d, x, kind, 0));
-	for (size_t i = 0; i < n; i++) {
-		enum err e = target_insert(d, name_key(&a, x), &targets[i]);
-		if (e != ERR_OK && e != ERR_EXISTS)  /* the same target twice is one */
-			return e;
-	}
+	TRY(targets_insert(d, name_key(&a, x), targets, n));
 	return directory_commit(d);
 }
 
@@ -114,28 +120,33 @@ enum err name_remove(struct directory *d, const struct directory_address *x)
 	return directory_commit(d);
 }
 
-enum err name_target_add(struct directory *d, const struct directory_address *x, const struct directory_address *target)
+enum err name_targets_add(struct directory *d, const struct directory_address *x, const struct directory_address *targets, size_t n)
 {
 	CLEANUP(arena_free) struct arena a = { 0 };
 	DIRECTORY_CHANGE(d);
 
-	TRY(target_insert(d, name_key(&a, x), target));
+	TRY(targets_insert(d, name_key(&a, x), targets, n));
 	return directory_commit(d);
 }
 
-enum err name_target_remove(struct directory *d, const struct directory_address *x, const struct directory_address *target)
+static enum err target_delete(struct directory *d, struct str key, struct str target_key)
 {
 	static const char sql[] = "DELETE FROM target WHERE key = ?1 AND target_key = ?2";
-	CLEANUP(arena_free) struct arena a = { 0 };
-	DIRECTORY_CHANGE(d);
 	CLEANUP(stmt_release) struct stmt *q = db_query(d->db, sql);
 
-	stmt_bind_text(q, 1, name_key(&a, x));
-	stmt_bind_text(q, 2, name_key(&a, target));
+	stmt_bind_text(q, 1, key);
+	stmt_bind_text(q, 2, target_key);
 	TRY(stmt_done(q));
-	if (db_changes(d->db) == 0)
-		return ERR_NOTFOUND;
-	TRY(group_delete_member(d, name_key(&a, x), name_key(&a, target)));
+	return db_changes(d->db) ? group_delete_member(d, key, target_key) : ERR_NOTFOUND;
+}
+
+enum err name_targets_remove(struct directory *d, const struct directory_address *x, const struct directory_address *targets, size_t n, size_t *failed)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	DIRECTORY_CHANGE(d);
+
+	for (*failed = 0; *failed < n; ++*failed)
+		TRY(target_delete(d, name_key(&a, x), name_key(&a, &targets[*failed])));
 	return directory_commit(d);
 }
 

@@ -259,8 +259,8 @@ static void change_members(bool leaves)
 	const struct directory_address team = at("team@ours.test", &a), bob = at("bob@ours.test", &a), cleo = at("cleo@ours.test", &a);
 
 	if (leaves)
-		EXPECT_OK(name_target_remove(directory, &team, &bob));
-	EXPECT_OK(name_target_add(directory, &team, &cleo));
+		EXPECT_OK(name_targets_remove(directory, &team, &bob, 1, &(size_t){ 0 }));
+	EXPECT_OK(name_targets_add(directory, &team, &cleo, 1));
 }
 
 /* Cut behind the message, or between its copies: a restart makes up what is missing, for each who has got nothing. */

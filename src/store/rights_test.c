@@ -292,12 +292,12 @@ TEST(control_knows_who_shares_with_whom)
 	EXPECT_STR(sharers(&w, DAVE), "");
 	x = people_address(&w.people, "all@example.test");
 	struct directory_address carol = people_address(&w.people, "carol@example.test");
-	EXPECT_OK(name_target_remove(w.people.d, &x, &carol));
+	EXPECT_OK(name_targets_remove(w.people.d, &x, &carol, 1, &(size_t){ 0 }));
 	EXPECT_STR(sharers(&w, CAROL), "");                          /* out of the group: nothing had to be told */
 	EXPECT_INT(gains_of(&w, "chef@example.test"), 0);           /* nothing is shared with that name */
-	EXPECT_OK(name_target_add(w.people.d, &x, &carol));
+	EXPECT_OK(name_targets_add(w.people.d, &x, &carol, 1));
 	EXPECT_INT(gains_of(&w, "all@example.test"), 1 << BOB | 1 << CAROL);
-	EXPECT_OK(name_target_remove(w.people.d, &x, &carol));
+	EXPECT_OK(name_targets_remove(w.people.d, &x, &carol, 1, &(size_t){ 0 }));
 	EXPECT_OK(change(&w, "Trash", ACL_SET, "anyone", "l"));
 	EXPECT_OK(acl_tell(w.v, w.people.control, WAIT_MS));
 	EXPECT_STR(sharers(&w, CAROL), "alice@example.test");
