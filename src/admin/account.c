@@ -5,7 +5,7 @@
 #include "base/log.h"
 #include "base/map.h"
 
-enum { NAME_MAX_BYTES = 250, MAKING_MAX_S = 600 };
+enum { NAME_MAX_BYTES = 250 };
 
 enum err admin_in_use(struct admin_call *c, const struct directory_address *x)
 {
@@ -13,7 +13,7 @@ enum err admin_in_use(struct admin_call *c, const struct directory_address *x)
 	struct directory_account owner;
 
 	if (account_find(c->directory, x, &c->arena, &owner) == ERR_OK && owner.deleted_s != 0)
-		return admin_refuse(c, ERR_EXISTS, TEXT_ADMIN_ADDRESS_RESERVED, text);
+		return admin_not_there(c, ERR_EXISTS, &owner, TEXT_ADMIN_ADDRESS_RESERVED);
 	return admin_refuse(c, ERR_EXISTS, TEXT_ADMIN_ADDRESS_IN_USE, text);
 }
 
@@ -133,7 +133,7 @@ enum err admin_account_list(struct admin_call *c)
 		json_t *row = admin_row(c);
 		admin_put_text(row, "address", list[i].address);
 		admin_put_text(row, "name", list[i].name);
-		admin_put_text(row, "state", admin_state(&list[i]));
+		admin_put_text(row, "state", admin_state(c, &list[i]));
 		admin_put_number(row, "used", list[i].used_bytes);
 		admin_put_number(row, "quota", quota);
 		admin_put_number(row, "messages", list[i].messages);
@@ -224,7 +224,7 @@ enum err admin_account_show(struct admin_call *c)
 	admin_put_number(result, "account", x.account);
 	admin_put_text(result, "name", x.name);
 	admin_put_text(result, "lang", str_of(lang_code(x.french ? LANG_FR : LANG_EN)));
-	admin_put_text(result, "state", admin_state(&x));
+	admin_put_text(result, "state", admin_state(c, &x));
 	admin_put_number(result, "created", (uint64_t)x.created_s);
 	if (x.deleted_s > ACCOUNT_DOOMED)
 		admin_put_number(result, "deleted", (uint64_t)x.deleted_s);
@@ -316,7 +316,7 @@ enum err admin_account_undelete(struct admin_call *c)
 	if (x.deleted_s == 0)
 		return admin_refuse(c, ERR_CONFLICT, TEXT_ADMIN_ACCOUNT_NOT_DELETED, x.address);
 	if (x.deleted_s == ACCOUNT_DOOMED)
-		return admin_refuse(c, ERR_NOTFOUND, TEXT_ADMIN_ACCOUNT_DOOMED, x.address);
+		return admin_not_there(c, ERR_NOTFOUND, &x, TEXT_ADMIN_ACCOUNT_DOOMED);
 	TRY(account_undelete(c->directory, x.account));
 	TRY(admin_publish(c));
 	admin_gained(c, share_gains_of_owner(c->directory, x.account, &gained), &gained);
@@ -332,6 +332,8 @@ static enum err purge_one(struct admin_call *c, const struct directory_account *
 
 	enum err e = account_doom(c->directory, x->account);
 
+	if (e == ERR_CONFLICT)
+		return admin_not_there(c, e, x, TEXT_ADMIN_ACCOUNT_DOOMED);
 	if (e == ERR_NOTFOUND)
 		return admin_refuse(c, ERR_CONFLICT, TEXT_ADMIN_ACCOUNT_NOT_DELETED,
 							x->address); /* brought back a moment ago */
@@ -344,12 +346,12 @@ static enum err purge_one(struct admin_call *c, const struct directory_account *
 	return account_forget(c->directory, x->account);
 }
 
-/* One that is being made looks the same until it is ready. */
-static bool is_purged(const struct directory_account *x, int64_t older_than_s, int64_t now_s)
+/* What a purge or the making of an account has left that was cut short is purged whatever its age. */
+static bool is_purged(const struct admin_call *c, const struct directory_account *x, int64_t older_than_s)
 {
 	if (x->deleted_s == ACCOUNT_DOOMED)
-		return x->created_s + MAKING_MAX_S <= now_s;
-	return x->deleted_s != 0 && x->deleted_s + older_than_s <= now_s;
+		return !account_is_being_made(c->directory, x->account);
+	return x->deleted_s != 0 && x->deleted_s + older_than_s <= clock_wall_s();
 }
 
 /* Which accounts a purge means: the one named, or all that were deleted long enough ago. */
@@ -372,7 +374,7 @@ static enum err choose_purged(struct admin_call *c, struct directory_account **l
 	}
 	TRY(account_list(c->directory, STR(""), &c->arena, list, &all));
 	for (size_t i = 0; i < all; i++)
-		if (is_purged(&(*list)[i], (int64_t)seconds, clock_wall_s()))
+		if (is_purged(c, &(*list)[i], (int64_t)seconds))
 			(*list)[kept++] = (*list)[i];
 	*n = kept;
 	return ERR_OK;

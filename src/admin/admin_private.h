@@ -105,6 +105,8 @@ enum err admin_quota(struct admin_call *c, const struct directory_account *x, ui
 /* The account's cell is asked; that it cannot be opened gets its sentence. */
 enum err admin_ask_cell(struct admin_call *c, const struct directory_account *x, const struct store_command *ask,
                         struct store_answer *out) MUST_CHECK;
-/* "active", "suspended", "full", "deleted". */
-struct str admin_state(const struct directory_account *x);
+/* "active", "suspended", "full", "deleted", "being made", "being erased". */
+struct str admin_state(const struct admin_call *c, const struct directory_account *x);
+/* The account is there for nobody: it is being made, is being erased or was left half made; or (this sentence) was deleted. */
+enum err admin_not_there(struct admin_call *c, enum err e, const struct directory_account *x, enum text deleted) MUST_CHECK;
 #endif

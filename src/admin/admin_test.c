@@ -246,10 +246,20 @@ TEST(an_account_that_is_half_there)
 	EXPECT_OK(account_reserve(d, &bob, STR(""), false, &account));
 	gives(o, "account undelete", "'address':'bob@example.test'", "notfound");
 	gives(o, "account password", "'address':'bob@example.test','password':'x'", "notfound");
-	gives(o, "account add", "'address':'bob@example.test'", "exists");
-	wants(o, "account list", "'deleted':true", 0, "state", "\"being erased\"");
+	says(o, "account add", "'address':'bob@example.test'", "bob@example.test is being made at this moment, by another command: wait until that has ended");
+	wants(o, "account list", "'deleted':true", 0, "state", "\"being made\"");
 	wants(o, "status", "", -1, "accounts", "0");
-	gives(o, "account purge", "'address':'bob@example.test','yes':true", "");
+	gives(o, "account purge", "'address':'bob@example.test','yes':true", "conflict");  /* else it would be erased as it becomes ready */
+	gives(o, "account purge", "'yes':true", "");
+	wants(o, "account list", "'deleted':true", 0, "address", "\"bob@example.test\"");
+
+	admin_offline_close(o);  /* as after kill -9: nobody makes it any more */
+	EXPECT_OK(admin_offline_open(folder, &offline));
+	o = offline;
+	d = admin_offline_host(o)->directory;
+	wants(o, "account list", "'deleted':true", 0, "state", "\"being erased\"");
+	gives(o, "account add", "'address':'bob@example.test'", "exists");
+	gives(o, "account purge", "'yes':true,'older_than':'30d'", "");
 	gives(o, "account add", "'address':'bob@example.test'", "");
 	EXPECT_ERR(account_doom(d, 2), ERR_NOTFOUND);  /* it lives */
 	end();

@@ -74,9 +74,14 @@ enum err admin_account(struct admin_call *c, struct str text, struct directory_a
 enum err admin_living_account(struct admin_call *c, struct str text, struct directory_account *out)
 {
 	TRY(admin_account(c, text, out));
-	if (out->deleted_s != 0)
-		return admin_refuse(c, ERR_NOTFOUND, TEXT_ADMIN_ACCOUNT_IS_DELETED, out->address);
-	return ERR_OK;
+	return out->deleted_s == 0 ? ERR_OK : admin_not_there(c, ERR_NOTFOUND, out, TEXT_ADMIN_ACCOUNT_IS_DELETED);
+}
+
+enum err admin_not_there(struct admin_call *c, enum err e, const struct directory_account *x, enum text deleted)
+{
+	if (account_is_being_made(c->directory, x->account))
+		return admin_refuse(c, e, TEXT_ADMIN_ACCOUNT_BEING_MADE, x->address);
+	return admin_refuse(c, e, x->deleted_s == ACCOUNT_DOOMED ? TEXT_ADMIN_ACCOUNT_DOOMED : deleted, x->address);
 }
 
 enum err admin_age(struct admin_call *c, struct str text, uint64_t *seconds)
@@ -86,8 +91,10 @@ enum err admin_age(struct admin_call *c, struct str text, uint64_t *seconds)
 	return admin_refuse(c, ERR_INVALID, TEXT_ADMIN_NOT_AN_AGE, text);
 }
 
-struct str admin_state(const struct directory_account *x)
+struct str admin_state(const struct admin_call *c, const struct directory_account *x)
 {
+	if (account_is_being_made(c->directory, x->account))
+		return STR("being made");
 	if (x->deleted_s != 0)
 		return x->deleted_s == ACCOUNT_DOOMED ? STR("being erased") : STR("deleted");
 	if (x->is_suspended)

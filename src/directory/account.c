@@ -53,8 +53,12 @@ enum err account_add(struct directory *d, const struct directory_address *x, str
 
 enum err account_reserve(struct directory *d, const struct directory_address *x, struct str name, bool french, uint64_t *account)
 {
-	return insert(d, x, name, french, ACCOUNT_DOOMED, account);
+	TRY(insert(d, x, name, french, ACCOUNT_DOOMED, account));
+	map_set_u64(&d->making, *account, d);
+	return ERR_OK;
 }
+
+bool account_is_being_made(const struct directory *d, uint64_t account) { return map_get_u64(&d->making, account) != NULL; }
 
 enum err account_find(struct directory *d, const struct directory_address *x, struct arena *a, struct directory_account *out)
 {
@@ -213,7 +217,9 @@ enum err account_ready(struct directory *d, uint64_t account)
 	CLEANUP(stmt_release) struct stmt *q = db_query(d->db, sql);
 
 	stmt_bind_u64(q, 1, account);
-	return change_itself(d, q, account);
+	TRY(change_itself(d, q, account));
+	map_set_u64(&d->making, account, NULL);
+	return ERR_OK;
 }
 
 enum err account_doom(struct directory *d, uint64_t account)
@@ -222,6 +228,8 @@ enum err account_doom(struct directory *d, uint64_t account)
 	DIRECTORY_CHANGE(d);
 	CLEANUP(stmt_release) struct stmt *q = db_query(d->db, sql);
 
+	if (account_is_being_made(d, account))
+		return ERR_CONFLICT;
 	stmt_bind_u64(q, 1, account);
 	return change_one(d, q);
 }
@@ -232,6 +240,7 @@ enum err account_forget(struct directory *d, uint64_t account)
 	DIRECTORY_CHANGE(d);
 	CLEANUP(stmt_release) struct stmt *q = db_query(d->db, sql);
 
+	map_set_u64(&d->making, account, NULL);
 	TRY(name_delete_of_account(d, account));
 	TRY(printer_delete_of_account(d, account));
 	TRY(share_delete_of_account(d, account));

@@ -94,6 +94,7 @@ void directory_close(struct directory *d)
 		log_warn("directory.db keeps its write-ahead log; nothing is lost");
 	db_close(&d->db);
 	forget_conf(d);
+	map_free(&d->making);
 	mem_free(d);
 }
 

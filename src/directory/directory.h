@@ -47,10 +47,13 @@ struct directory_account {
 /* ERR_NOTFOUND: not a domain of ours; ERR_EXISTS: the address is in use (also by a deleted account); ERR_LIMIT. */
 enum err account_add(struct directory *d, const struct directory_address *x, struct str name, bool french, uint64_t *account) MUST_CHECK;
 /* The same in two steps, with what an account needs besides (folder, password) between them: until account_ready() it is not there for
- * anybody but purges, as an account whose purge has begun (account_doom()): deleted_s is ACCOUNT_DOOMED, nothing brings it back. */
+ * anybody, as an account whose purge has begun (account_doom()): deleted_s is ACCOUNT_DOOMED, nothing brings it back. Who gives up in
+ * between calls account_forget(); where the process is killed, a purge clears away what there is. */
 enum err account_reserve(struct directory *d, const struct directory_address *x, struct str name, bool french, uint64_t *account) MUST_CHECK;
 enum err account_ready(struct directory *d, uint64_t account) MUST_CHECK;
-/* ERR_NOTFOUND: it lives. */
+/* Is somebody between those two steps now? No purge may touch it. */
+bool account_is_being_made(const struct directory *d, uint64_t account);
+/* ERR_NOTFOUND: it lives; ERR_CONFLICT: it is being made. */
 enum err account_doom(struct directory *d, uint64_t account) MUST_CHECK;
 /* By any address of its own; deleted ones too. ERR_NOTFOUND. Slices live in the arena. */
 enum err account_find(struct directory *d, const struct directory_address *x, struct arena *a, struct directory_account *out) MUST_CHECK;

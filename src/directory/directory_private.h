@@ -16,6 +16,7 @@ struct directory {
 	bool         conf_is_stale;
 	struct conf *conf;             /* of the server; NULL: not read yet */
 	struct map   places;           /* domains and accounts that have settings of their own, as setting_place() writes them */
+	struct map   making;           /* accounts between account_reserve() and account_ready(): those of a process that was killed are not here */
 };
 
 /* A change: begin, work, directory_commit() (which raises the version). Without it everything is rolled back. */

@@ -458,7 +458,7 @@ static void start_connection(struct control *c, int fd, struct str own)
 	c->connections++;
 }
 
-/* Is there a deleted account that old? So that the log says something when something is done. */
+/* Is there a deleted account that old, or what is left of one? So that the log says something when something is done. */
 static bool has_old_account(struct control *c, uint64_t days)
 {
 	CLEANUP(arena_free) struct arena a = { 0 };
@@ -468,7 +468,7 @@ static bool has_old_account(struct control *c, uint64_t days)
 	if (account_list(c->directory, STR(""), &a, &list, &n) != ERR_OK)
 		return false;
 	for (size_t i = 0; i < n; i++)
-		if (list[i].deleted_s > ACCOUNT_DOOMED && list[i].deleted_s + (int64_t)days * 86400 <= clock_wall_s())
+		if (list[i].deleted_s != 0 && list[i].deleted_s + (int64_t)days * 86400 <= clock_wall_s() && !account_is_being_made(c->directory, list[i].account))
 			return true;
 	return false;
 }
