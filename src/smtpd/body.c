@@ -101,12 +101,15 @@ void smtpd_spooled(struct smtpd *s, enum err result, uint64_t spool, int fd)
 	write_out(s);
 }
 
+/* So much of one message, when all together have what they may have. */
+static bool is_too_much(const struct smtpd *s, size_t n)
+{
+	return n > SMTPD_MEMORY_MAX || (n > SPOOL_EARLY && s->server->memory_used > s->server->memory_max);
+}
+
 static bool wants_spool(const struct smtpd *s)
 {
-	size_t n = s->body.bytes.n;
-
-	return s->body.fd < 0 && !s->body.in_header &&
-	       (n > SMTPD_MEMORY_MAX || (n > SPOOL_EARLY && s->server->memory_used > s->server->memory_max));
+	return s->body.fd < 0 && !s->body.in_header && is_too_much(s, s->body.bytes.n);
 }
 
 /* ---- the header ---- */
@@ -151,12 +154,25 @@ static void end_header(struct smtpd *s, size_t n)
 	s->body.bytes = all;
 }
 
+/* It cannot go to a file before it is whole. So many strangers who each begin a long one would have all the memory there is. */
+static void look_for_end(struct smtpd *s)
+{
+	size_t n = header_size(&s->body), so_far = n > 0 ? n : s->body.bytes.n;
+
+	smtpd_charge(s);
+	if (so_far > SMTPD_MEMORY_MAX)
+		smtpd_refuse(s, SMTP_REPLY(554, "5.6.0", "the header of the message is larger than 262144 bytes"));
+	else if (is_too_much(s, so_far))
+		refuse_err(s, ERR_FULL);
+	else if (n > 0)
+		end_header(s, n);
+}
+
 /* ---- bytes ---- */
 
 void smtpd_body_add(struct smtpd *s, struct str piece)
 {
 	struct smtpd_body *b = &s->body;
-	size_t n;
 
 	b->octets += piece.n;
 	if (s->refusal.code != 0)
@@ -169,13 +185,8 @@ void smtpd_body_add(struct smtpd *s, struct str piece)
 	}
 	buf_add(&b->bytes, piece);
 	assert(!b->bytes.failed);  /* a piece comes only when what was there before is small or written */
-	if (b->in_header) {
-		n = header_size(b);
-		if (n > SMTPD_MEMORY_MAX || (n == 0 && b->bytes.n > SMTPD_MEMORY_MAX))
-			smtpd_refuse(s, SMTP_REPLY(554, "5.6.0", "the header of the message is larger than 262144 bytes"));
-		else if (n > 0)
-			end_header(s, n);
-	}
+	if (b->in_header)
+		look_for_end(s);
 	if (s->refusal.code != 0)
 		return;
 	if (b->fd >= 0 && b->bytes.n >= WRITE_PIECE)

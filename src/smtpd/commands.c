@@ -206,6 +206,7 @@ static void add_recipient(struct smtpd *s, const struct envelope_recipient *r)
 	e->recipients = arena_grow(&s->arena, e->recipients, e->n, &s->recipients_cap, sizeof(*r));
 	e->recipients[e->n] = *r;
 	e->recipients[e->n].address = str_copy(&s->arena, r->address);
+	e->recipients[e->n].orcpt = str_copy(&s->arena, r->orcpt);
 	e->n++;
 	smtpd_charge(s);
 }
@@ -213,6 +214,7 @@ static void add_recipient(struct smtpd *s, const struct envelope_recipient *r)
 /* "RCPT TO:" ( "<Postmaster>" / Forward-path ) [SP Rcpt-parameters]                                RFC 5321 §4.1.1.3 */
 void smtpd_rcpt(struct smtpd *s, struct str argument)
 {
+	CLEANUP(arena_free) struct arena a = { 0 };  /* of a recipient that is refused nothing stays */
 	struct scan in = scan_of(argument);
 	struct envelope_recipient added = { 0 };
 	struct smtp_path path;
@@ -229,7 +231,7 @@ void smtpd_rcpt(struct smtpd *s, struct str argument)
 		smtpd_reply(s, 501, "5.1.3", "expected: RCPT TO:<address>");
 		return;
 	}
-	if (!params_fine(s, scan_rcpt_params(&in, &s->arena, &p, &bad), bad))
+	if (!params_fine(s, scan_rcpt_params(&in, &a, &p, &bad), bad))
 		return;
 	added.address = path.address;
 	added.orcpt = p.orcpt;
@@ -237,7 +239,7 @@ void smtpd_rcpt(struct smtpd *s, struct str argument)
 	if (!path_fits(&path, s->envelope.smtputf8))
 		r = SMTP_REPLY(553, "5.6.7", "an address with such characters needs SMTPUTF8 with MAIL");
 	else
-		r = s->host->recipient(s->context, &s->envelope, &added, &s->arena);
+		r = s->host->recipient(s->context, &s->envelope, &added, &a);
 	if (r.code != 0) {
 		smtpd_reply_refusal(s, path.address, r);
 		return;

@@ -427,6 +427,48 @@ TEST(memory_of_all_sessions)
 	test_host_end(&t);
 }
 
+/* Nothing of what was refused stays: "4xx" is no mistake, and may be said without end. */
+TEST(memory_of_refused_recipients)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct test_host t;
+	char orcpt[400];
+
+	memset(orcpt, 'o', sizeof orcpt);
+	test_host_begin(&t, ENVELOPE_MX);
+	talk(&t, STR(HELLO "MAIL FROM:<a@b.test>\r\n"), 0);
+	for (int i = 0; i < 1000; i++)
+		test_host_feed(&t, arena_printf(&a, "RCPT TO:<full@x.test> ORCPT=rfc822;%.*s\r\n", (int)sizeof orcpt, orcpt));
+	buf_reset(&t.out);
+	test_host_feed(&t, STR("RCPT TO:<bob@x.test> ORCPT=rfc822;b+2Bb@x.test\r\nDATA\r\n\r\n"));
+	EXPECT(t.server.memory_used < 4096);
+	test_host_feed(&t, STR(".\r\n"));
+	EXPECT(str_find(buf_str(&t.added), STR("to=bob@x.test/0/rfc822;b+b@x.test")) >= 0);
+	test_host_end(&t);
+}
+
+/* A header can only be kept in memory: where there is none, a long one has to come again. */
+TEST(memory_of_long_headers)
+{
+	static const char field[] = "X-Field: 0123456789012345678901234567890123456789012345678901234567890123456789\r\n";
+	CLEANUP(buf_free) struct buf header = BUF(1 << 20);
+	struct test_host t;
+
+	for (int i = 0; i < 1000; i++)
+		buf_add_cstr(&header, field);
+	test_host_begin(&t, ENVELOPE_MX);
+	t.server.memory_max = 1;
+	talk(&t, STR(HELLO BEGIN "DATA\r\n"), 0);
+	test_host_feed(&t, buf_str(&header));
+	EXPECT(t.server.memory_used < 32 << 10);
+	test_host_feed(&t, STR("\r\nQUIT\r\n.\r\n" BEGIN "DATA\r\n"));
+	EXPECT(str_find(buf_str(&t.out), STR("\r\n452 4.3.1 this server has no room for the message at the moment: please try again later\r\n250 2.1.0")) > 0);
+	test_host_feed(&t, str_sub(buf_str(&header), 0, 8000));
+	test_host_feed(&t, STR("\r\n\r\n.\r\n"));
+	EXPECT(str_ends(buf_str(&t.out), STR("250 2.0.0 queued as 11223344-1\r\n")));
+	test_host_end(&t);
+}
+
 TEST(what_the_queue_says)
 {
 	static const struct { enum err spool, add; const char *want; } cases[] = {
