@@ -1,5 +1,5 @@
 /* A small SMTP client. A reply may come in any pieces and have many lines (RFC 5321 §4.2.1); it is read whole, joined, and shown to
- * people as one text. Codes of later lines are not compared with the first: the last line counts, as most clients do. */
+ * people as one text. Where lines differ in their code the last one counts, as for most clients, and no status of another class. */
 #include "smtp/client.h"
 #include "base/bytes.h"
 #include "base/clock.h"
@@ -76,8 +76,9 @@ enum err scan_smtp_answer(struct scan *s, struct arena *a, struct smtp_answer *o
 		if (!scan_code(&l, &out->code, &is_last))
 			return ERR_INVALID;
 		struct str enhanced = scan_enhanced(&l, out->code);
-		if (lines == 0 && enhanced.n)
-			out->enhanced = str_copy(a, enhanced);
+		bool is_other = out->enhanced.n > 0 && out->enhanced.p[0] - '0' != out->code / 100;
+		if (lines == 0 || is_other)
+			out->enhanced = enhanced.n > 0 ? str_copy(a, enhanced) : STR("");
 		if (lines > 0)
 			buf_add_char(&text, '\n');
 		put_text(&text, scan_rest(&l));

@@ -10,6 +10,9 @@ TEST(answers)
 		{ "250 ok\r\n",                          ERR_OK, 250, "", "ok", 8 },
 		{ "250 2.1.0 ok\r\nmore",                ERR_OK, 250, "2.1.0", "ok", 14 },
 		{ "550-5.1.1 no such\r\n550 5.1.1 user\r\n", ERR_OK, 550, "5.1.1", "no such\nuser", 35 },
+		{ "550 no such\r\n",                     ERR_OK, 550, "", "no such", 13 },
+		{ "250-2.1.5 ok\r\n550 no such\r\n",     ERR_OK, 550, "", "ok\nno such", 27 },   /* two codes: the last one counts, */
+		{ "250-2.1.5 ok\r\n550 5.1.1 no\r\n",    ERR_OK, 550, "5.1.1", "ok\nno", 28 },  /* and what belongs to it */
 		{ "250\r\n",                             ERR_OK, 250, "", "", 5 },
 		{ "250 ok\n",                            ERR_OK, 250, "", "ok", 7 },              /* LF alone: read */
 		{ "250 4.1.0 x\r\n",                     ERR_OK, 250, "", "4.1.0 x", 13 },        /* a class that contradicts the code */
