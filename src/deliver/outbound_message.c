@@ -76,6 +76,17 @@ static void settle_all(struct outbound_job *j, enum delivery_outcome outcome, co
 
 static void refuse_all(struct outbound_job *j, const char *status, struct str text) { settle_all(j, DELIVERY_REFUSED, status, text); }
 
+/* Also what did not come with SMTPUTF8 may need it: an alias leads where whoever wrote to it does not know. */
+static bool needs_utf8(const struct outbound_job *j)
+{
+	const struct send *s = &j->in.send;
+	bool needs = s->smtputf8 || !str_is_ascii(s->sender);
+
+	for (size_t i = 0; i < s->n && !needs; i++)
+		needs = j->results[i].outcome == 0 && !str_is_ascii(s->recipients[i].address);
+	return needs;
+}
+
 /* Without SMTPUTF8 there: the recipients it can be sent to all the same. */
 static void refuse_utf8(struct outbound_job *j)
 {
@@ -86,7 +97,7 @@ static void refuse_utf8(struct outbound_job *j)
 	for (size_t i = 0; i < s->n; i++)
 		if (j->results[i].outcome == 0 && !str_is_ascii(s->recipients[i].address))
 			result_set(j, i, DELIVERY_REFUSED, "5.6.7", STR("the address has letters beyond ASCII, and its server does not take such addresses"));
-	if (!has_ascii_header(s))
+	if (s->smtputf8 && !has_ascii_header(s))
 		refuse_all(j, "5.6.9", STR("the header of the message has letters beyond ASCII, and the server of the recipient does not take such messages"));
 }
 
@@ -161,7 +172,7 @@ enum err message_fit(struct outbound_job *j, const struct smtp_offers *offers, b
 	if (plan == ERR_AGAIN)
 		return plan;
 	fit_deadline(j, offers, left_s);
-	if (s->smtputf8 && !has_utf8)
+	if (!has_utf8)
 		refuse_utf8(j);
 	bool is_encoded = needs_plan && fit_ascii(j, plan);
 	uint64_t size = is_encoded ? plan_size(j) : s->size + s->prefix.n;
@@ -181,7 +192,7 @@ enum err message_fit(struct outbound_job *j, const struct smtp_offers *offers, b
 		.sender = s->sender, .body = s->body_type == ENVELOPE_7BIT || is_encoded ? SMTP_BODY_7BIT : SMTP_BODY_8BITMIME,
 		.ret = s->ret == ENVELOPE_RET_FULL ? SMTP_RET_FULL : s->ret == ENVELOPE_RET_HDRS ? SMTP_RET_HDRS : SMTP_RET_NONE,
 		.by = by_of(s), .by_traces = s->wishes.by_traces, .by_s = left_s, .priority = s->wishes.priority,
-		.envid = s->envid, .smtputf8 = s->smtputf8 && has_utf8, .requiretls = send_requires_tls(s) && is_proven && !j->way.is_lmtp, .size = size,
+		.envid = s->envid, .smtputf8 = has_utf8 && needs_utf8(j), .requiretls = send_requires_tls(s) && is_proven && !j->way.is_lmtp, .size = size,
 		.read = is_encoded ? read_ascii : read_message, .context = j,
 		.n = n, .recipients = j->people,
 	};

@@ -176,6 +176,33 @@ TEST(eight_bit_text)
 	}
 }
 
+/* An alias leads to an address beyond ASCII, which who wrote to the alias knew nothing of: only a server with SMTPUTF8 is told it (RFC 6531
+ * §3.4); the others get the message for those whose address they can read, and as it is. */
+TEST(an_address_beyond_ascii)
+{
+	static const struct { const char *offers, *talk; bool is_taken; } cases[] = {
+		{ "250-p\n250 SMTPUTF8\n", "<MAIL FROM:<alice@me.test> SMTPUTF8\n250 ok\n" RCPT "<RCPT TO:<jos\xc3\xa9@x>\n250 ok\n" DATA, true },
+		{ "250 p\n", MAIL RCPT DATA, false },
+	};
+
+	EACH(cases, c) {
+		CLEANUP(arena_free) struct arena a = { 0 };
+		struct send_recipient people[] = { { .address = STR("bob@x") }, { .address = STR("jos\xc3\xa9@x") } };
+		const char *const scripts[] = { str_cstr(&a, arena_printf(&a, "220 p\n<EHLO\n%s%s<QUIT\n221 bye\n", c->offers, c->talk)), NULL };
+		struct world w;
+		struct send s = message_to(people, 2);
+
+		setup(&w, scripts);
+		ask(&w, &s);
+		EXPECT_INT(w.answer.results[0].outcome, DELIVERY_DONE);
+		EXPECT_INT(w.answer.results[1].outcome, c->is_taken ? DELIVERY_DONE : DELIVERY_REFUSED);
+		EXPECT_STR(w.answer.results[1].status, c->is_taken ? "2.0.0" : "5.6.7");
+		sent(&w, 7);
+		teardown(&w);
+		EXPECT((strstr(w.server.seen[0], "jos\xc3\xa9") != NULL) == c->is_taken);
+	}
+}
+
 /* In a file; and sent twice, for the recipient that was too many at first: encoded from its beginning again. */
 TEST(eight_bit_text_in_a_file)
 {
