@@ -97,14 +97,21 @@ static struct delivery_result answer_err(struct view *v, const struct delivery *
 
 /* ----------------------------------------------------------------------------------------------------- one message */
 
+/* The folder that the sub-address names. Whoever writes chooses it: so it is none where the owner's own mail lies (a draft may be sent, what is
+ * among the sent was written by him), and none that is emptied. */
+static bool names_folder(struct view *v, struct str detail, struct arena *a, struct mailbox *m)
+{
+	return detail.n > 0 && view_mailbox_find(v, detail, a, m) == ERR_OK && m->role != MAILBOX_DRAFTS && m->role != MAILBOX_SENT &&
+	       m->role != MAILBOX_TRASH;
+}
+
 /* Its number, and its path for the trail. */
 static int64_t mailbox_for(struct view *v, const struct deliver_settings *settings, const struct delivery *d,
 						   struct arena *a, struct str *where)
 {
 	struct mailbox m;
 
-	if ((settings->detail_is_folder && d->detail.n > 0 && view_mailbox_find(v, d->detail, a, &m) == ERR_OK) ||
-		view_mailbox_by_role(v, MAILBOX_INBOX, a, &m) == ERR_OK) {
+	if ((settings->detail_is_folder && names_folder(v, d->detail, a, &m)) || view_mailbox_by_role(v, MAILBOX_INBOX, a, &m) == ERR_OK) {
 		*where = m.path;
 		return m.mailbox_id;
 	}

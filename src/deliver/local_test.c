@@ -410,6 +410,29 @@ TEST(the_sub_address_names_an_existing_folder_only)
 	test_dir_remove(dir);
 }
 
+/* A stranger chooses the address: what looks like the owner's own mail, or is about to be erased, is not his to write. */
+TEST(the_sub_address_names_no_folder_of_the_owners_own_mail)
+{
+	static const enum mailbox_role roles[] = { MAILBOX_DRAFTS, MAILBOX_SENT, MAILBOX_TRASH };
+	CLEANUP(arena_free) struct arena a = { 0 };
+	const char *dir = test_dir();
+	struct view *v = open_account(dir);
+	struct deliver_settings settings = { .sync_now = true, .detail_is_folder = true };
+	struct delivery d[COUNT_OF(roles)] = { letter(1, "a\r\n"), letter(2, "b\r\n"), letter(3, "c\r\n") };
+	struct delivery_batch batch = { .account = 7, .n = COUNT_OF(roles), .deliveries = d };
+	struct delivery_result *results;
+	struct mailbox m;
+
+	for (size_t i = 0; i < COUNT_OF(roles); i++) {
+		EXPECT_OK(view_mailbox_by_role(v, roles[i], &a, &m));
+		d[i].detail = m.path;
+	}
+	deliver_batch(v, &settings, &batch, &a, &results);
+	EXPECT_INT(find(v, "INBOX", &a).messages, COUNT_OF(roles));
+	view_close(v);
+	test_dir_remove(dir);
+}
+
 /* What begins below the quota may pass it; then the account is full, and says so. */
 TEST(the_last_one_may_pass_the_quota)
 {
