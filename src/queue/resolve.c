@@ -10,6 +10,8 @@
 #include "base/log.h"
 #include "base/map.h"
 
+enum { LOOKED_AT_MAX = 5 * ENVELOPE_RECIPIENTS_MAX };   /* targets of all names together, those that are on the list already too */
+
 struct resolving {
 	const struct lookup   *lookup;
 	struct arena          *arena;
@@ -21,6 +23,7 @@ struct resolving {
 		uint16_t            recipient;
 	}                     *found;                         /* in the order of their mention */
 	size_t                 n, cap, orders_cap, envelope_cap, forwards_cap;
+	size_t                 looked_at;                     /* a thousand sub-addresses of one alias lead to all of it a thousand times */
 	bool                   is_accepted;                   /* who may write has been asked */
 	bool                   is_over;
 };
@@ -210,7 +213,9 @@ static void add_targets(struct resolving *r, const struct envelope_recipient *as
 		add(r, &x);
 		return;
 	}
-	for (size_t i = 0; i < found.n; i++) {
+	r->looked_at += found.n;
+	r->is_over = r->is_over || r->looked_at > LOOKED_AT_MAX;
+	for (size_t i = 0; i < found.n && !r->is_over; i++) {
 		const struct lookup_target *t = &found.targets[i];
 		if (t->is_group) {
 			add_group(r, asked, t->remote);

@@ -36,7 +36,7 @@ struct resolved {
 /* Sets out to copies of in whose recipients are the targets of its addresses: each account and each address elsewhere once, those that are
  * named themselves before members of groups. An address of ours that nobody has any more, or that is none, stays as it is, with account
  * 0. What in->recipients say of accounts is not believed: it comes from a role that cannot know. in->source and submitter are.
- * ERR_LIMIT: more than ENVELOPE_RECIPIENTS_MAX. Lives in a, and views in and l. */
+ * ERR_LIMIT: more than ENVELOPE_RECIPIENTS_MAX, or five times as many are named again and again. Lives in a, and views in and l. */
 enum err envelope_distribute(const struct lookup *l, const struct envelope *in, struct arena *a, struct resolved *out) MUST_CHECK;
 /* The same once more for the groups in `logged`, an envelope that has been resolved, of which some copies are there already: who has got it
  * by those, or by the message itself, gets none. out->copies has what is missing. */

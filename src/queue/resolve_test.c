@@ -136,6 +136,33 @@ TEST(recipients_become_targets_once_each)
 }
 
 /* What the members get is the group's mail: bounces come back to it, nobody hears of more than failures. */
+/* Each sub-address of an alias is another address, and leads to all whom the alias names. */
+TEST(a_large_alias_named_a_thousand_times)
+{
+	enum { TARGETS = 20, FEW = 1000, MANY = 6000 };
+	struct envelope_recipient *asked;
+	struct directory_address targets[TARGETS], all;
+	struct envelope in = { .sender = STR("a@b.test") }, got;
+	struct world w;
+
+	begin(&w);
+	asked = arena_array(&w.a, MANY, sizeof *asked);
+	all = address(&w.a, "everybody@example.test");
+	for (size_t i = 0; i < TARGETS; i++)
+		targets[i] = address(&w.a, str_cstr(&w.a, arena_printf(&w.a, "friend%zu@elsewhere.test", i)));
+	EXPECT_OK(name_add(w.d, &all, NAME_ALIAS, targets, TARGETS));
+	publish(&w);
+	for (size_t i = 0; i < MANY; i++)
+		asked[i].address = arena_printf(&w.a, "everybody+%zu@example.test", i);
+	in.recipients = asked;
+	in.n = FEW;
+	EXPECT_OK(envelope_resolve(w.l, &in, &w.a, &got));
+	EXPECT_INT(got.n, TARGETS);
+	in.n = MANY;
+	EXPECT_ERR(envelope_resolve(w.l, &in, &w.a, &got), ERR_LIMIT);
+	end(&w);
+}
+
 TEST(what_a_group_sends_on)
 {
 	struct envelope_recipient r = { .address = STR("all@example.test"), .notify = ENVELOPE_NOTIFY_SUCCESS };
