@@ -4,7 +4,7 @@
 #include "cli/flags.h"
 #include "conf/conf.h"
 
-enum { HELP_MAX = 1 << 20, MEANING_MIN = 20, WORDS_MIN = 20 };
+enum { HELP_MAX = 1 << 20, WORDS_MIN = 20 };
 
 const struct builtin builtins[] = {
 #define COMMAND(word, run, usage, en, en_options, fr, fr_options) \
@@ -45,13 +45,10 @@ static void put_heading(struct cli *c, struct buf *b, const char *text)
 
 static void put_line(struct cli *c, struct buf *b, const char *words, const char *meaning, size_t wide)
 {
-	struct str shown = str_of(meaning);
 	size_t n = text_columns(str_of(words));
-	size_t room = (size_t)c->style.width > wide + 4 + MEANING_MIN ? (size_t)c->style.width - wide - 4 : MEANING_MIN;
 
-	if (c->style.width)
-		shown = text_cut(&c->arena, shown, room);
-	buf_printf(b, "  %s%*s  " STR_FMT "\n", words, n < wide ? (int)(wide - n) : 0, "", STR_ARG(shown));
+	buf_printf(b, "  %s%*s  ", words, n < wide ? (int)(wide - n) : 0, "");
+	text_wrap(b, str_of(meaning), wide + 4, c->style.width);
 }
 
 /* Commands of control whose first word this is (all for none), with a blank line between groups. */
@@ -137,23 +134,31 @@ static size_t leading_words(const struct str *words, size_t n)
 	return i;
 }
 
-int help_for(struct cli *c, const struct str *words, size_t n)
+bool help_put(struct cli *c, const struct str *words, size_t n, struct buf *b)
 {
-	CLEANUP(buf_free) struct buf b = BUF(HELP_MAX);
 	enum admin_command command;
 	size_t taken;
 
 	n = leading_words(words, n);
 	if (n == 0)
-		put_all(c, &b);
+		put_all(c, b);
 	else if (builtin_find(words[0]))
-		put_builtin(c, &b, builtin_find(words[0]));
+		put_builtin(c, b, builtin_find(words[0]));
 	else if (admin_command_find(words, n, &command, &taken))
-		put_request(c, &b, command);
+		put_request(c, b, command);
 	else if (help_has_group(words[0])) {
-		put_requests(c, &b, words[0], width_of(words[0]));
-		buf_printf(&b, "\n%s\n", text_get(c->lang, TEXT_CLI_HELP_ONE));
-	} else {
+		put_requests(c, b, words[0], width_of(words[0]));
+		buf_printf(b, "\n%s\n", text_get(c->lang, TEXT_CLI_HELP_ONE));
+	} else
+		return false;
+	return true;
+}
+
+int help_for(struct cli *c, const struct str *words, size_t n)
+{
+	CLEANUP(buf_free) struct buf b = BUF(HELP_MAX);
+
+	if (!help_put(c, words, n, &b)) {
 		complain(c, TEXT_CLI_UNKNOWN_COMMAND, words[0]);
 		return EXIT_USAGE;
 	}

@@ -180,3 +180,30 @@ TEST(every_command_has_help)
 	EXPECT(help_has_group(STR("account")));
 	EXPECT(!help_has_group(STR("acc")));
 }
+
+static struct str without_blanks(struct arena *a, const struct buf *b)
+{
+	char *out = arena_alloc(a, b->n + 1);
+	size_t n = 0;
+
+	for (size_t i = 0; i < b->n; i++)
+		if (b->p[i] != ' ' && b->p[i] != '\n')
+			out[n++] = b->p[i];
+	return str_make(out, n);
+}
+
+/* On a narrow terminal help has more lines, and not less to say. */
+TEST(no_help_is_cut)
+{
+	const struct { struct str words[2]; size_t n; } cases[] = { { { STR("") }, 0 }, { { STR("account") }, 1 }, { { STR("account"), STR("share") }, 2 } };
+
+	EACH(cases, t) {
+		struct cli narrow = { .style = { .width = 60 } }, wide = { .lang = LANG_EN };
+		CLEANUP(buf_free) struct buf lines = BUF(1 << 20);
+		CLEANUP(buf_free) struct buf whole = BUF(1 << 20);
+		EXPECT(help_put(&narrow, t->words, t->n, &lines) && help_put(&wide, t->words, t->n, &whole));
+		EXPECT(lines.n > whole.n && str_eq(without_blanks(&wide.arena, &lines), without_blanks(&wide.arena, &whole)));
+		arena_free(&narrow.arena);
+		arena_free(&wide.arena);
+	}
+}

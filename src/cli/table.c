@@ -9,7 +9,7 @@
 #include "cli/table.h"
 #include "base/bytes.h"
 
-enum { GAP = 2, SHRINK_MIN = 8, PIPE_COLUMN_MAX = 80, OUT_MAX = 64 << 20 };
+enum { GAP = 2, SHRINK_MIN = 8, WRAP_MIN = 20, PIPE_COLUMN_MAX = 80, OUT_MAX = 64 << 20 };
 
 struct column {
 	struct str title;
@@ -99,6 +99,44 @@ struct str text_cut(struct arena *a, struct str s, size_t columns)
 	return arena_printf(a, STR_FMT "…", STR_ARG(str_sub(s, 0, keep)));
 }
 
+static void put_spaces(struct buf *out, size_t n)
+{
+	while (n--)
+		buf_add_char(out, ' ');
+}
+
+/* The words that fit, at least one; the rest stays. */
+static struct str take_line(struct str *rest, size_t room)
+{
+	struct str line = *rest;
+
+	for (size_t i = 0, taken = 0; i < rest->n; i++) {
+		if (rest->p[i] != ' ' && i + 1 < rest->n)
+			continue;
+		size_t end = rest->p[i] == ' ' ? i : i + 1;
+		if (text_columns(str_sub(*rest, 0, end)) > room && taken > 0) {
+			line = str_sub(*rest, 0, taken);
+			break;
+		}
+		taken = end;
+	}
+	*rest = str_trim(str_from(*rest, line.n));
+	return line;
+}
+
+void text_wrap(struct buf *out, struct str s, size_t indent, int width)
+{
+	size_t room = width > 0 ? (size_t)width : SIZE_MAX;
+
+	room = room > indent + WRAP_MIN ? room - indent : WRAP_MIN;
+	do {
+		struct str line = take_line(&s, room);
+		buf_printf(out, STR_FMT "\n", STR_ARG(line));
+		if (s.n > 0)
+			put_spaces(out, indent);
+	} while (s.n > 0);
+}
+
 struct table *table_new(struct arena *a)
 {
 	struct table *t = ARENA_NEW(a, struct table);
@@ -156,12 +194,6 @@ static bool shrink(const struct table *t, size_t *widths, size_t room)
 			return sum <= room;
 		widths[widest]--;
 	}
-}
-
-static void put_spaces(struct buf *out, size_t n)
-{
-	while (n--)
-		buf_add_char(out, ' ');
 }
 
 static void put_line(const struct table *t, const struct str *cells, const size_t *widths, bool is_cut, struct buf *out)

@@ -29,4 +29,7 @@ size_t text_columns(struct str s);
 struct str text_visible(struct arena *a, struct str s);
 /* At most `columns` wide; what is cut ends in "…". */
 struct str text_cut(struct arena *a, struct str s, size_t columns);
+/* Broken at spaces into lines that end at the column `width` (0: one line, however long), but have 20 columns at least. The first
+ * begins where out ends, which is `indent` columns in, as the others are. */
+void text_wrap(struct buf *out, struct str s, size_t indent, int width);
 #endif

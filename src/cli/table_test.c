@@ -118,6 +118,25 @@ TEST(widths_and_cuts)
 	}
 }
 
+TEST(texts_are_broken_at_spaces)
+{
+	static const struct { const char *in; int width; const char *out; } cases[] = {
+		{ "one two three four five six",         28, "- one two three four five\n  six\n" },
+		{ "one two three four five six",         0,  "- one two three four five six\n" },
+		{ "one two three four five six",         1,  "- one two three four\n  five six\n" },   /* never less than 20 columns */
+		{ "é é é é é é é é é é é é é é é",       28, "- é é é é é é é é é é é é é\n  é é\n" },
+		{ "averyveryverylongwordthatfitsnowhere", 22, "- averyveryverylongwordthatfitsnowhere\n" },
+		{ "",                                    28, "- \n" },
+	};
+
+	EACH(cases, c) {
+		CLEANUP(buf_free) struct buf b = BUF(1000);
+		buf_add(&b, STR("- "));
+		text_wrap(&b, str_of(c->in), 2, c->width);
+		EXPECT_STR(buf_str(&b), c->out);
+	}
+}
+
 TEST(a_table_without_rows_shows_its_titles)
 {
 	CLEANUP(arena_free) struct arena a = { 0 };

@@ -15,7 +15,7 @@
 #include "cli/render.h"
 #include <time.h>
 
-enum { INDENT = 4, ROOM_MIN = 20, TIME_COLUMNS = 19 };
+enum { INDENT = 4, TIME_COLUMNS = 19 };
 
 static struct str text(const json_t *object, const char *key)
 {
@@ -24,39 +24,11 @@ static struct str text(const json_t *object, const char *key)
 	return json_is_string(v) ? str_make(json_string_value(v), json_string_length(v)) : STR("");
 }
 
-/* The words that fit, at least one; the rest stays. */
-static struct str take_line(struct str *rest, size_t room)
-{
-	struct str line = *rest;
-
-	for (size_t i = 0, taken = 0; i < rest->n; i++) {
-		if (rest->p[i] != ' ' && i + 1 < rest->n)
-			continue;
-		size_t end = rest->p[i] == ' ' ? i : i + 1;
-		if (text_columns(str_sub(*rest, 0, end)) > room && taken > 0) {
-			line = str_sub(*rest, 0, taken);
-			break;
-		}
-		taken = end;
-	}
-	*rest = str_trim(str_from(*rest, line.n));
-	return line;
-}
-
 /* first stands before the first line, the others are indented as far. */
 static void put_text(struct cli *c, struct buf *out, struct str first, size_t indent, struct str what)
 {
-	struct str rest = text_visible(&c->arena, what);
-	size_t room = c->style.width > 0 ? (size_t)c->style.width : SIZE_MAX;
-
-	room = room > indent + ROOM_MIN ? room - indent : ROOM_MIN;
 	buf_printf(out, "%*s" STR_FMT, (int)(indent - text_columns(first)), "", STR_ARG(first));
-	do {
-		struct str line = take_line(&rest, room);
-		buf_printf(out, STR_FMT "\n", STR_ARG(line));
-		if (rest.n > 0)
-			buf_printf(out, "%*s", (int)indent, "");
-	} while (rest.n > 0);
+	text_wrap(out, text_visible(&c->arena, what), indent, c->style.width);
 }
 
 static struct str time_of(struct cli *c, const json_t *event)
