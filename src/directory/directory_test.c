@@ -133,6 +133,7 @@ TEST(resolving)
 		{ "anybody@second.test", "2" }, { "postmaster@second.test", "3" }, { "carol@second.test", "3" },
 		{ "dave@second.test", "2" },                           /* deleted: the catch-all gets it */
 		{ "\xc3\x89ric@b\xc3\xbc" "cher.test", "5" }, { "\xc3\xa9ric@xn--bcher-kva.test", "5" },
+		{ "hostmaster@example.test", "1" }, { "webmaster@example.test", "3" }, { "help@example.test", "help@example.test" },  /* roles that nobody made */
 	};
 	struct world *w = begin();
 
@@ -155,6 +156,9 @@ TEST(resolving)
 	LIST(w, NAME_ALIAS, "loop-a@example.test", "loop-b@example.test", "alice@example.test");
 	LIST(w, NAME_ALIAS, "loop-b@example.test", "loop-a@example.test");
 	LIST(w, NAME_ALIAS, "nobody-home@example.test", "gone@example.test");
+	LIST(w, NAME_ALIAS, "hostmaster@example.test", "postmaster@example.test");
+	LIST(w, NAME_ALIAS, "webmaster@example.test", "abuse@second.test");
+	LIST(w, NAME_GROUP, "help@example.test", "postmaster@example.test", "bob@example.test");
 	EXPECT_OK(domain_catch_all(w->d, STR("second.test"), STR("bob@example.test")));
 	publish(w);
 	EACH(cases, c) {
@@ -165,6 +169,41 @@ TEST(resolving)
 	}
 	EXPECT_STR(lookup_hostname(w->l), "mail.example.test");
 	EXPECT(lookup_domain(w->l, STR("B\xc3\x9c" "CHER.test")) && !lookup_domain(w->l, STR("third.test")));
+	end(w);
+}
+
+/* Whatever the setting says, and in whatever circle, somebody gets the mail of a role; and so does who is led to it. */
+TEST(roles_that_nobody_made)
+{
+	static const struct { const char *administrator, *postmaster, *info, *unknown; } cases[] = {
+		{ "",                        "2",   "2",   "2" },     /* of a domain without accounts: the first of the server */
+		{ "carol@example.test",      "4",   "4",   "4" },
+		{ "out@elsewhere.test",      "out@elsewhere.test", "out@elsewhere.test", "out@elsewhere.test" },
+		{ "gone@example.test",       "2",   "2",   "2" },
+		{ "postmaster@second.test",  "2",   "2",   "2" },
+		{ "info@second.test",        "2",   "2",   "2" },     /* which leads to postmaster@ */
+		{ "both@example.test",       "3,4", "3,4", "3,4" },
+	};
+	struct world *w = begin();
+	struct directory_address none = at(w, "first@example.test");
+	uint64_t first;
+
+	EXPECT_OK(account_add(w->d, &none, STR(""), false, &first));
+	EXPECT_OK(account_delete(w->d, first));
+	add(w, "alice@example.test");
+	add(w, "bob@example.test");
+	add(w, "carol@example.test");
+	EXPECT_OK(domain_add(w->d, STR("second.test")));
+	EXPECT_OK(domain_catch_all(w->d, STR("second.test"), STR("postmaster@second.test")));
+	LIST(w, NAME_ALIAS, "info@second.test", "postmaster@second.test", "info@second.test");
+	LIST(w, NAME_ALIAS, "both@example.test", "carol@example.test", "bob@example.test", "abuse@second.test");
+	EACH(cases, c) {
+		EXPECT_OK(setting_store(w->d, SCOPE_SERVER, STR(""), SETTING_administrator, str_of(c->administrator)));
+		publish(w);
+		EXPECT_STR(resolve(w, "postmaster@second.test"), c->postmaster);
+		EXPECT_STR(resolve(w, "info@second.test"), c->info);
+		EXPECT_STR(resolve(w, "nobody@second.test"), c->unknown);
+	}
 	end(w);
 }
 

@@ -25,6 +25,8 @@ struct build {
 	struct map                by_key;         /* key -> struct directory_name */
 	struct map                group_set;      /* key -> struct directory_group */
 	struct map                account_rows;   /* number -> index + 1 */
+	struct map                first_of;       /* domain -> lowest number of an account there that lives */
+	bool                      has_administrator;   /* the setting leads to somebody */
 	struct map                domain_set;
 	struct directory_route   *routes;
 	size_t                    route_count;
@@ -106,6 +108,7 @@ struct expansion {
 	struct build *b;
 	bool          is_list;    /* more than one target is possible */
 	bool          stops_at_groups;   /* a group is one target: what goes to it is a list's mail, however it is called */
+	bool          has_no_roles;      /* postmaster@ and abuse@ lead nowhere unless somebody made them */
 	struct map    seen;       /* keys of names and remotes, numbers of accounts */
 	bool          stays;      /* who is found now may not leave by himself */
 	struct buf    staying;    /* targets */
@@ -138,14 +141,14 @@ static void add_target(struct expansion *e, uint64_t account, struct str remote)
 }
 
 /* postmaster@ and abuse@ must take everything, bounces too (RFC 5321 §4.5.1): whoever makes them groups means several people. */
-static bool is_role(const struct directory_name *name)
+static bool is_role(struct str key)
 {
-	struct str local = str_sub(name->key, 0, (size_t)str_rchr(name->key, '@'));
+	struct str local = str_sub(key, 0, (size_t)str_rchr(key, '@'));
 
 	return str_eq(local, STR("postmaster")) || str_eq(local, STR("abuse"));
 }
 
-static bool is_list(const struct directory_name *name) { return name->kind == NAME_GROUP && !is_role(name); }
+static bool is_list(const struct directory_name *name) { return name->kind == NAME_GROUP && !is_role(name->key); }
 
 static void follow_all(struct expansion *e, const struct directory_name *name, int depth);
 
@@ -183,8 +186,8 @@ static bool is_routed(const struct build *b, struct str domain)
 
 /* Where one target leads, in the order they are followed. */
 struct lead {
-	enum lead_kind { LEAD_ONE, LEAD_GROUP, LEAD_ALIAS, LEAD_NOWHERE } kind;   /* ONE: an account, or an address elsewhere */
-	const struct directory_name *name;   /* NULL: elsewhere */
+	enum lead_kind { LEAD_ONE, LEAD_GROUP, LEAD_ALIAS, LEAD_ROLE, LEAD_NOWHERE } kind;   /* ONE: an account, or an address elsewhere */
+	const struct directory_name *name;   /* NULL: elsewhere; or a role that nobody made */
 	struct str                   key, address;
 };
 
@@ -211,6 +214,8 @@ static struct lead lead_of(struct build *b, struct str address)
 		lead.name = map_get(&b->by_key, directory_address_key(&b->arena, str_sub(x.local, 0, (size_t)cut), x.domain));
 	if (lead.name != NULL)
 		lead.kind = kind_of(lead.name);
+	else if (is_ours && is_role(lead.key))
+		lead.kind = LEAD_ROLE;
 	else if (!is_ours || is_routed(b, x.domain))
 		lead.kind = LEAD_ONE;
 	else
@@ -218,10 +223,35 @@ static struct lead lead_of(struct build *b, struct str address)
 	return lead;
 }
 
+static void follow(struct expansion *e, const struct lead *lead, int depth);
+
+/* postmaster@ (RFC 5321 §4.5.1) and abuse@ (RFC 2142 §2) of a domain where nobody made them. */
+static void expand_role(struct expansion *e, struct str key, int depth)
+{
+	struct build *b = e->b;
+	struct str domain = str_from(key, (size_t)str_rchr(key, '@') + 1);
+	uint64_t first = (uint64_t)(uintptr_t)map_get(&b->first_of, domain);
+	bool stayed = e->stays;
+
+	if (e->has_no_roles || map_get(&e->seen, key) || depth == DEPTH_MAX)
+		return;
+	map_set(&e->seen, key, e);
+	e->stays = depth > 0;  /* whoever gets the mail of a role is not a member himself */
+	if (b->has_administrator) {
+		struct lead lead = lead_of(b, conf_text(b->conf, SETTING_administrator));
+		follow(e, &lead, depth + 1);
+	} else {
+		add_target(e, first ? first : b->first_account, STR_NONE);
+	}
+	e->stays = stayed;
+}
+
 static void follow(struct expansion *e, const struct lead *lead, int depth)
 {
 	if (lead->name != NULL)
 		expand_name(e, lead->name, depth);
+	else if (lead->kind == LEAD_ROLE)
+		expand_role(e, lead->key, depth);
 	else if (lead->kind == LEAD_ONE)
 		add_remote(e, lead->key, lead->address);
 }
@@ -303,7 +333,7 @@ static void add_name_of(struct build *b, const struct directory_name *name)
 	struct expansion e = expansion_begin(b, name->account == 0);
 	bool is_group = is_list(name);
 
-	e.stops_at_groups = name->kind == NAME_ALIAS && !is_role(name);
+	e.stops_at_groups = name->kind == NAME_ALIAS && !is_role(name->key);
 	expand_name(&e, name, 0);
 	uint32_t leavers = expansion_end(&e);
 	if (is_group)
@@ -318,25 +348,35 @@ static void add_names(struct build *b)
 			add_name_of(b, &b->names[i]);
 }
 
-/* postmaster@ (RFC 5321 §4.5.1) and abuse@ (RFC 2142 §2), unless the administrator made them. */
-static void add_role_names(struct build *b, struct str domain, uint64_t first_of_domain)
+/* Unless the administrator made them. */
+static void add_role_names(struct build *b, struct str domain)
 {
 	static const char *const roles[] = { "postmaster", "abuse" };
 
 	for (size_t i = 0; i < COUNT_OF(roles); i++) {
 		struct str key = directory_address_key(&b->arena, str_of(roles[i]), domain);
 		struct expansion e = expansion_begin(b, true);
-		if (map_get(&b->by_key, key))
+		if (map_get(&b->by_key, key) || b->first_account == 0)  /* a server whose first account comes later */
 			continue;
-		if (first_of_domain == 0 && b->first_account == 0)
-			continue;  /* a domain whose first account comes later */
-		if (conf_text(b->conf, SETTING_administrator).n)
-			expand(&e, conf_text(b->conf, SETTING_administrator));
-		if (e.n == 0)
-			add_target(&e, first_of_domain ? first_of_domain : b->first_account, STR_NONE);
+		expand_role(&e, key, 0);
 		(void)expansion_end(&e);
 		add_name(b, key, LOOKUP_NAME_LIST, &e);
 	}
+}
+
+/* Does the setting lead to somebody? What it says of itself, by way of a role, does not count. */
+static bool finds_administrator(struct build *b)
+{
+	struct expansion e = expansion_begin(b, true);
+	size_t before = b->targets.n;
+
+	e.has_no_roles = true;
+	if (conf_text(b->conf, SETTING_administrator).n)
+		expand(&e, conf_text(b->conf, SETTING_administrator));
+	b->targets.n = before;
+	buf_free(&e.staying);
+	map_free(&e.seen);
+	return e.n > 0;
 }
 
 static enum err domain_sts(struct build *b, struct str domain, enum mta_sts_mode *out)
@@ -354,22 +394,15 @@ static enum err add_domains(struct build *b)
 {
 	for (size_t i = 0; i < b->domain_count; i++) {
 		const struct directory_domain *domain = &b->domains[i];
-		uint64_t first = 0;
 		enum mta_sts_mode sts;
 		TRY(domain_sts(b, domain->name, &sts));
 		struct expansion e = expansion_begin(b, true);
-		for (size_t n = 0; n < b->name_count; n++) {
-			const struct directory_name *x = &b->names[n];
-			if (x->kind == NAME_MAIN && (first == 0 || x->account < first) && map_get_u64(&b->account_rows, x->account) &&
-			    str_eq(str_from(x->key, (size_t)(str_rchr(x->key, '@') + 1)), domain->name))
-				first = x->account;
-		}
 		e.stops_at_groups = true;
 		if (domain->catch_all.n)
 			expand(&e, domain->catch_all);
 		(void)expansion_end(&e);
 		add_name_row(b, arena_printf(&b->arena, "@" STR_FMT, STR_ARG(domain->name)), LOOKUP_NAME_DOMAIN, &e, sts);
-		add_role_names(b, domain->name, first);
+		add_role_names(b, domain->name);
 	}
 	return ERR_OK;
 }
@@ -460,6 +493,25 @@ static enum err read_groups(struct build *b)
 	return ERR_OK;
 }
 
+static void note_first_of_domain(struct build *b, const struct directory_name *name)
+{
+	struct str domain = str_from(name->key, (size_t)(str_rchr(name->key, '@') + 1));
+	uint64_t first = (uint64_t)(uintptr_t)map_get(&b->first_of, domain);
+
+	if (name->kind == NAME_MAIN && (first == 0 || name->account < first))
+		map_set(&b->first_of, domain, (void *)(uintptr_t)name->account);
+}
+
+static void note_names(struct build *b)
+{
+	for (size_t i = 0; i < b->name_count; i++) {
+		if (!is_in_use(b, &b->names[i]))
+			continue;
+		map_set(&b->by_key, b->names[i].key, &b->names[i]);
+		note_first_of_domain(b, &b->names[i]);
+	}
+}
+
 static enum err read_all(struct build *b)
 {
 	TRY(directory_conf(b->d, &b->conf));
@@ -472,9 +524,8 @@ static enum err read_all(struct build *b)
 		map_set(&b->domain_set, b->domains[i].name, b);
 	TRY(read_groups(b));
 	TRY(add_accounts(b));
-	for (size_t i = 0; i < b->name_count; i++)
-		if (is_in_use(b, &b->names[i]))
-			map_set(&b->by_key, b->names[i].key, &b->names[i]);
+	note_names(b);
+	b->has_administrator = finds_administrator(b);
 	return ERR_OK;
 }
 
@@ -522,6 +573,7 @@ enum err lookup_build(struct directory *d, uint64_t version, struct buf *out)
 	map_free(&b.account_rows);
 	map_free(&b.domain_set);
 	map_free(&b.route_set);
+	map_free(&b.first_of);
 	buf_free(&b.accounts);
 	buf_free(&b.rows);
 	buf_free(&b.targets);
