@@ -562,7 +562,7 @@ TEST(routes)
 	gives(o, "route add", "'pattern':'example.test','server':'direct'", "");
 	wants(o, "route test", "'recipient':'bob@EXAMPLE.test'", -1, "way", "\"here\"");
 	EACH(cases, t) gives(o, t->command, t->args, t->error);
-	says(o, "route test", "'recipient':'bob@example.test'", "the server is not running: this works only while it does. Start it with `facteur serve`");
+	says(o, "route test", "'recipient':'bob@example.test'", "the server is not running: this works only while it does. Start it with `systemctl start facteur`; without systemd, with `facteur serve`");
 	wants(o, "route list", "", 0, "pattern", "\"*\"");
 	wants(o, "route list", "", 0, "server", "\"relay.example.net:587\"");
 	wants(o, "route list", "", 0, "tls_mode", "\"verify\"");

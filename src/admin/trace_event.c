@@ -84,7 +84,7 @@ static struct str received(struct admin_call *c, const struct trail_message *m, 
 	case ENVELOPE_SUBMISSION:
 		return text_fmt(a, c->lang, TEXT_TRACE_SUBMITTED, address_of(c, e->account), e->peer);
 	case ENVELOPE_LOCAL:
-		return text_fmt(a, c->lang, TEXT_TRACE_LOCAL, e->peer);
+		return text_fmt(a, c->lang, TEXT_TRACE_LOCAL, str_starts(e->peer, STR("user ")) ? text_fmt(a, c->lang, TEXT_TRACE_USER, str_from(e->peer, 5)) : e->peer);
 	case ENVELOPE_DELIVERY:
 		return str_of(text_get(c->lang, TEXT_TRACE_MADE_HERE));
 	case ENVELOPE_MX:
