@@ -736,6 +736,29 @@ static enum err page_of_many(void *context, UNUSED const struct queue_command *c
 	return ERR_OK;
 }
 
+static enum err takes_all(UNUSED void *context, UNUSED const struct queue_command *c, UNUSED struct arena *a, struct queue_answer *out)
+{
+	*out = (struct queue_answer){ 0 };
+	return ERR_OK;
+}
+
+/* Where the whole server sends nothing, it does not say of one destination that mail goes there again. */
+TEST(a_destination_goes_on_where_anything_leaves)
+{
+	struct admin_offline *o = begin();
+	struct admin_host host = *admin_offline_host(o);
+
+	host.queue = takes_all;
+	host.is_running = true;
+	own_host = &host;
+	says(o, "queue resume", "'domain':'example.net'", "mail is sent to example.net again");
+	gives(o, "config set", "'setting':'send_elsewhere','value':'off'", "");
+	says(o, "queue resume", "'domain':'example.net'",
+	     "example.net is not paused any more, but this server sends nothing to others: `facteur config set send_elsewhere on` lets it");
+	own_host = NULL;
+	end();
+}
+
 /* Control holds a page of the queue, however long it is; and it asks for no more of them than somebody wants to read. */
 TEST(a_long_queue_in_pages)
 {

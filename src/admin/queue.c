@@ -278,7 +278,16 @@ enum err admin_queue_pause(struct admin_call *c)
 	return order_domain(c, QUEUE_PAUSE, is_way ? TEXT_ADMIN_QUEUE_PAUSED : TEXT_ADMIN_QUEUE_PAUSED_UNUSED);
 }
 
-enum err admin_queue_resume(struct admin_call *c) { return order_domain(c, QUEUE_RESUME, TEXT_ADMIN_QUEUE_RESUMED); }
+/* Where the whole server sends nothing, no destination can be let go by itself. */
+enum err admin_queue_resume(struct admin_call *c)
+{
+	struct conf *conf;
+
+	TRY(directory_conf(c->directory, &conf));
+	bool is_off = !conf_on(conf, SETTING_send_elsewhere);
+	conf_free(conf);
+	return order_domain(c, QUEUE_RESUME, is_off ? TEXT_ADMIN_QUEUE_RESUMED_OFF : TEXT_ADMIN_QUEUE_RESUMED);
+}
 
 struct str admin_queue_trouble(struct admin_call *c, const struct queue_counters *q)
 {
