@@ -294,7 +294,8 @@ enum err admin_account_rename(struct admin_call *c)
 		return e;
 	TRY(admin_publish(c));
 	address = directory_address_text(&c->arena, &to);
-	return admin_said(c, drop ? TEXT_ADMIN_ACCOUNT_RENAMED_DROPPED : TEXT_ADMIN_ACCOUNT_RENAMED, x.address, address);
+	TRY(admin_said(c, drop ? TEXT_ADMIN_ACCOUNT_RENAMED_DROPPED : TEXT_ADMIN_ACCOUNT_RENAMED, x.address, address));
+	return admin_left_by_address(c, x.address);
 }
 
 enum err admin_account_delete(struct admin_call *c)
@@ -304,7 +305,8 @@ enum err admin_account_delete(struct admin_call *c)
 	TRY(admin_living_account(c, admin_text(c, "address"), &x));
 	TRY(account_delete(c->directory, x.account));
 	TRY(admin_end_sessions(c, x.account));
-	return admin_said(c, TEXT_ADMIN_ACCOUNT_DELETED, x.address);
+	TRY(admin_said(c, TEXT_ADMIN_ACCOUNT_DELETED, x.address));
+	return admin_left_by_account(c, x.account);
 }
 
 enum err admin_account_undelete(struct admin_call *c)

@@ -18,6 +18,12 @@ enum err admin_address_add(struct admin_call *c)
 	return admin_said(c, TEXT_ADMIN_ADDRESS_ADDED, x.address, directory_address_text(&c->arena, &to));
 }
 
+static void put_targets(struct admin_call *c, json_t *row, const struct directory_name *name)
+{
+	admin_put_list(row, "leads_to", name->targets, name->target_count);
+	admin_put_strays(c, row, name->targets, name->target_count);
+}
+
 enum err admin_address_list(struct admin_call *c)
 {
 	static const char *const kinds[] = {
@@ -38,7 +44,7 @@ enum err admin_address_list(struct admin_call *c)
 		admin_put_text(row, "address", names[i].address);
 		admin_put_text(row, "kind", str_of(kinds[names[i].kind]));
 		if (names[i].kind >= NAME_ALIAS)
-			admin_put_list(row, "leads_to", names[i].targets, names[i].target_count);
+			put_targets(c, row, &names[i]);
 		else if (account_get(c->directory, names[i].account, &c->arena, &owner) == ERR_OK)
 			admin_put_list(row, "leads_to", &owner.address, names[i].kind == NAME_FURTHER ? 1 : 0);
 	}
@@ -64,5 +70,6 @@ enum err admin_address_remove(struct admin_call *c)
 		return admin_refuse(c, ERR_CONFLICT, TEXT_ADMIN_ADDRESS_OTHER_KIND, text);
 	TRY(name_remove(c->directory, &x));
 	TRY(admin_publish(c));
-	return admin_said(c, TEXT_ADMIN_ADDRESS_REMOVED, text);
+	TRY(admin_said(c, TEXT_ADMIN_ADDRESS_REMOVED, text));
+	return admin_left_by_address(c, name.address);
 }

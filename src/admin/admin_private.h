@@ -97,6 +97,11 @@ enum err admin_named(struct admin_call *c, struct str text, enum name_kind kind,
 enum err admin_targets(struct admin_call *c, const char *key, struct directory_address **out, size_t *n) MUST_CHECK;
 enum err admin_add_targets(struct admin_call *c, const struct directory_address *x, const struct directory_address *list, size_t n) MUST_CHECK;
 enum err admin_remove_targets(struct admin_call *c, const struct directory_address *x, const char *key) MUST_CHECK;
+/* "strays": those of the targets that reach nobody, if there are any. */
+void admin_put_strays(struct admin_call *c, json_t *to, const struct str *targets, size_t n);
+/* Adds to what was said which aliases and groups still name an address that is gone, or the addresses of an account. */
+enum err admin_left_by_address(struct admin_call *c, struct str address) MUST_CHECK;
+enum err admin_left_by_account(struct admin_call *c, uint64_t account) MUST_CHECK;
 enum err admin_list_domain(struct admin_call *c, struct str *domain) MUST_CHECK;
 /* domain empty: every domain */
 bool admin_is_in_domain(const struct directory_name *name, struct str domain);

@@ -416,6 +416,38 @@ TEST(addresses_aliases_groups)
 	end();
 }
 
+/* Whoever takes an address away hears who still leads there, and lists show it afterwards. */
+TEST(what_leads_nowhere)
+{
+	struct admin_offline *o = begin();
+
+	gives(o, "account add", "'address':'bob@example.test'", "");
+	gives(o, "account add", "'address':'eve@example.test'", "");
+	gives(o, "address add", "'address':'bob@example.test','new_address':'robert@example.test'", "");
+	gives(o, "alias add", "'alias':'info@example.test','target':['robert@example.test','x@elsewhere.example']", "");
+	gives(o, "alias add", "'alias':'sales@example.test','target':['info@example.test','postmaster@example.test']", "");
+	gives(o, "group add", "'group':'team@example.test','member':['bob@example.test','eve@example.test','robert+list@example.test']", "");
+	gives(o, "domain catch-all", "'domain':'example.test','target':'sales@example.test'", "");
+	wants(o, "group show", "'group':'team@example.test'", -1, "strays", NULL);
+	says(o, "address remove", "'address':'Robert@example.test'",
+	     "Robert@example.test is not an address any more; still a target of info@example.test: mail goes nowhere by it");
+	wants(o, "alias list", "", 0, "strays", "[\"robert@example.test\"]");
+	wants(o, "alias list", "", 1, "strays", NULL);
+	says(o, "alias remove", "'alias':'info@example.test'", "info@example.test is removed; still a target of sales@example.test: mail goes nowhere by it");
+	says(o, "account rename", "'address':'eve@example.test','new_address':'EVE@example.test','drop_old':true", "eve@example.test is EVE@example.test now; the old address is free");
+	says(o, "account rename", "'address':'eve@example.test','new_address':'evelyn@example.test','drop_old':true",
+	     "EVE@example.test is evelyn@example.test now; the old address is free; still a target of team@example.test: mail goes nowhere by it");
+	gives(o, "address add", "'address':'evelyn@example.test','new_address':'eve@example.test'", "");
+	says(o, "account delete", "'address':'evelyn@example.test'",
+	     "evelyn@example.test is deleted: no mail, no login; `facteur account undelete evelyn@example.test` brings it back; still a target of team@example.test: mail goes nowhere by it");
+	wants(o, "group show", "'group':'team@example.test'", -1, "strays", "[\"eve@example.test\",\"robert+list@example.test\"]");
+	says(o, "alias remove", "'alias':'sales@example.test'", "sales@example.test is removed");
+	wants(o, "domain list", "", 0, "strays", "[\"sales@example.test\"]");
+	gives(o, "route add", "'pattern':'example.test','server':'192.0.2.7'", "");
+	wants(o, "domain list", "", 0, "strays", NULL);  /* the other server may have it */
+	end();
+}
+
 TEST(app_passwords)
 {
 	struct admin_offline *o = begin();

@@ -58,6 +58,29 @@ static struct str joined(struct admin_call *c, const struct str *list, size_t n)
 	return n > SHOWN ? arena_printf(&c->arena, STR_FMT " … (%zu)", STR_ARG(text), n) : text;
 }
 
+enum { LEADERS_MAX = 1000 };
+
+static enum err said_leaders(struct admin_call *c, struct str key, uint64_t account)
+{
+	struct str *leaders;
+	size_t n;
+
+	TRY(name_leaders(c->directory, key, account, LEADERS_MAX, &c->arena, &leaders, &n));
+	return n == 0 ? ERR_OK : admin_said(c, TEXT_ADMIN_STILL_NAMED, c->sentence, joined(c, leaders, n));
+}
+
+enum err admin_left_by_address(struct admin_call *c, struct str address)
+{
+	struct directory_address x;
+	struct directory_name still;
+
+	if (!directory_address_parse(address, &c->arena, &x) || name_find(c->directory, &x, &c->arena, &still) == ERR_OK)
+		return ERR_OK;
+	return said_leaders(c, directory_address_key(&c->arena, x.local, x.domain), 0);
+}
+
+enum err admin_left_by_account(struct admin_call *c, uint64_t account) { return said_leaders(c, STR(""), account); }
+
 enum err admin_list_domain(struct admin_call *c, struct str *domain)
 {
 	*domain = STR("");
@@ -102,6 +125,7 @@ enum err admin_alias_list(struct admin_call *c)
 		json_t *row = admin_row(c);
 		admin_put_text(row, "alias", names[i].address);
 		admin_put_list(row, "targets", names[i].targets, names[i].target_count);
+		admin_put_strays(c, row, names[i].targets, names[i].target_count);
 	}
 	return ERR_OK;
 }
@@ -115,7 +139,8 @@ enum err admin_alias_remove(struct admin_call *c)
 	if (admin_count(c, "target") == 0) {
 		TRY(name_remove(c->directory, &x));
 		TRY(admin_publish(c));
-		return admin_said(c, TEXT_ADMIN_ALIAS_REMOVED, name.address);
+		TRY(admin_said(c, TEXT_ADMIN_ALIAS_REMOVED, name.address));
+		return admin_left_by_address(c, name.address);
 	}
 	if (admin_count(c, "target") >= name.target_count)
 		return admin_refuse(c, ERR_CONFLICT, TEXT_ADMIN_LAST_TARGET, name.address);

@@ -28,6 +28,7 @@ enum err admin_domain_list(struct admin_call *c)
 		admin_put_text(row, "domain", list[i].name);
 		admin_put_number(row, "accounts", list[i].accounts);
 		admin_put_text(row, "catch_all", list[i].catch_all);
+		admin_put_strays(c, row, &list[i].catch_all, list[i].catch_all.n > 0);
 	}
 	return ERR_OK;
 }

@@ -23,20 +23,62 @@ enum err admin_local_address(struct admin_call *c, struct str text, struct direc
 }
 
 /* A detail ("bob+lists@") is fine where the plain address exists. */
-static bool leads_somewhere(struct admin_call *c, const struct directory_address *x)
+static bool find_name(struct admin_call *c, const struct directory_address *x, struct directory_name *out)
 {
 	struct directory_address plain = *x;
-	struct directory_name name;
 	ptrdiff_t cut = str_chr(x->local, '+');
 
-	if (name_find(c->directory, x, &c->arena, &name) == ERR_OK)
+	if (name_find(c->directory, x, &c->arena, out) == ERR_OK)
 		return true;
-	if (cut > 0) {
-		plain.local = str_sub(x->local, 0, (size_t)cut);
-		if (name_find(c->directory, &plain, &c->arena, &name) == ERR_OK)
-			return true;
-	}
-	return str_ieq(x->local, STR("postmaster")) || str_ieq(x->local, STR("abuse"));
+	plain.local = cut > 0 ? str_sub(x->local, 0, (size_t)cut) : x->local;
+	return cut > 0 && name_find(c->directory, &plain, &c->arena, out) == ERR_OK;
+}
+
+static bool leads_somewhere(struct admin_call *c, const struct directory_address *x)
+{
+	struct directory_name name;
+
+	return find_name(c, x, &name) || str_ieq(x->local, STR("postmaster")) || str_ieq(x->local, STR("abuse"));
+}
+
+/* Does what nobody here has in this domain go to another server? */
+static bool is_routed(struct admin_call *c, struct str domain)
+{
+	struct directory_route *list;
+	size_t n;
+
+	if (route_list(c->directory, &c->arena, &list, &n) != ERR_OK)
+		return false;
+	for (size_t i = 0; i < n; i++)
+		if (str_eq(list[i].pattern, domain))
+			return list[i].route.host.n > 0;
+	return false;
+}
+
+/* An address of ours that nobody has any more, or only a deleted account. */
+static bool is_stray(struct admin_call *c, struct str text)
+{
+	struct directory_address x;
+	struct directory_account owner;
+	struct directory_name name;
+
+	if (!directory_address_parse(text, &c->arena, &x) || !domain_exists(c->directory, x.domain))
+		return false;
+	if (find_name(c, &x, &name))
+		return name.account != 0 && account_get(c->directory, name.account, &c->arena, &owner) == ERR_OK && owner.deleted_s != 0;
+	return !leads_somewhere(c, &x) && !is_routed(c, x.domain);
+}
+
+void admin_put_strays(struct admin_call *c, json_t *to, const struct str *targets, size_t n)
+{
+	struct str *strays = arena_array(&c->arena, n, sizeof *strays);
+	size_t count = 0;
+
+	for (size_t i = 0; i < n; i++)
+		if (is_stray(c, targets[i]))
+			strays[count++] = targets[i];
+	if (count > 0)
+		admin_put_list(to, "strays", strays, count);
 }
 
 enum err admin_target(struct admin_call *c, struct str text, struct directory_address *out)

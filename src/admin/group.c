@@ -83,6 +83,7 @@ enum err admin_group_show(struct admin_call *c)
 	admin_put_text(admin_result(c), "replies", g.replies_to_group ? STR("group") : STR("author"));
 	admin_put_switch(admin_result(c), "leave", g.may_leave);
 	admin_put_list(admin_result(c), "members", name.targets, name.target_count);
+	admin_put_strays(c, admin_result(c), name.targets, name.target_count);
 	return put_bounces(c, name.key);
 }
 
@@ -181,7 +182,8 @@ enum err admin_group_remove(struct admin_call *c)
 	TRY(admin_named(c, admin_text(c, "group"), NAME_GROUP, &x, &name));
 	TRY(name_remove(c->directory, &x));
 	TRY(admin_publish(c));
-	return admin_said(c, TEXT_ADMIN_GROUP_REMOVED, name.address);
+	TRY(admin_said(c, TEXT_ADMIN_GROUP_REMOVED, name.address));
+	return admin_left_by_address(c, name.address);
 }
 
 enum err admin_group_member_add(struct admin_call *c)

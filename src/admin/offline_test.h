@@ -83,15 +83,15 @@ static inline void says(struct admin_offline *o, const char *command, const char
 	answer_free(&a);
 }
 
-/* One value of the result or of row i. */
+/* One value of the result or of row i; NULL: it is not there. */
 static inline void wants(struct admin_offline *o, const char *command, const char *args, int row, const char *key, const char *want)
 {
 	struct answer a = ask(o, command, args);
 	const json_t *from = row < 0 ? json_object_get(a.last, "result") : json_array_get(a.rows, (size_t)row);
 	char *got = json_dumps(json_object_get(from, key), JSON_ENCODE_ANY | JSON_COMPACT);
 
-	if (got == NULL || strcmp(got, want) != 0) {
-		print_error("%s %s: %s is %s, want %s (%s)\n", command, args, key, got ? got : "(missing)", want, text(a.last, "sentence"));
+	if ((got == NULL) != (want == NULL) || (got != NULL && strcmp(got, want) != 0)) {
+		print_error("%s %s: %s is %s, want %s (%s)\n", command, args, key, got ? got : "(missing)", want ? want : "(missing)", text(a.last, "sentence"));
 		fail();
 	}
 	json_free_t release;

@@ -161,6 +161,9 @@ TEST(values_for_people)
 		{ ADMIN_COLUMN_PERCENT, "12",            "12 %",        "12 %" },
 		{ ADMIN_COLUMN_WORD,    "\"suspended\"", "suspended",   "suspendu" },
 		{ ADMIN_COLUMN_WORD,    "\"bob\"",       "bob",         "bob" },
+		{ ADMIN_COLUMN_WORD,    "\"being erased\"",   "being erased",   "en cours d'effacement" },
+		{ ADMIN_COLUMN_WORD,    "\"server, domain\"", "server, domain", "serveur, domaine" },
+		{ ADMIN_COLUMN_WORD,    "\"trash\"",     "trash",       "corbeille" },
 		{ ADMIN_COLUMN_TEXT,    "null",          "",            "" },
 	};
 	CLEANUP(arena_free) struct arena a = { 0 };

@@ -102,6 +102,9 @@ enum err name_targets_add(struct directory *d, const struct directory_address *x
 /* All of them or none. ERR_NOTFOUND: the one with the index *failed is no target. */
 enum err name_targets_remove(struct directory *d, const struct directory_address *x, const struct directory_address *targets, size_t n,
                              size_t *failed) MUST_CHECK;
+/* The first max aliases and groups that lead to the address with this key (as struct directory_name has it), or to any address of the
+ * account (0: of none). Addresses as text, in the arena. */
+enum err name_leaders(struct directory *d, struct str key, uint64_t account, size_t max, struct arena *a, struct str **out, size_t *n) MUST_CHECK;
 enum err name_find(struct directory *d, const struct directory_address *x, struct arena *a, struct directory_name *out) MUST_CHECK;
 /* All names, by key; kind 0: of every kind. */
 enum err name_list(struct directory *d, enum name_kind kind, struct arena *a, struct directory_name **out, size_t *n) MUST_CHECK;

@@ -167,6 +167,25 @@ enum err name_senders(struct directory *d, uint64_t account, size_t max, struct 
 	return *n == max ? ERR_OK : stmt_end(q);
 }
 
+enum err name_leaders(struct directory *d, struct str key, uint64_t account, size_t max, struct arena *a, struct str **out, size_t *n)
+{
+	static const char sql[] = "SELECT DISTINCT leader.address FROM target JOIN name AS leader ON leader.key = target.key"
+	                          " WHERE target.target_key = ?1 OR target.target_key IN (SELECT key FROM name WHERE account = ?2)"
+	                          " ORDER BY leader.key LIMIT ?3";
+	CLEANUP(stmt_release) struct stmt *q = db_query(d->db, sql);
+	size_t cap = 0;
+
+	stmt_bind_text(q, 1, key);
+	stmt_bind_u64(q, 2, account);
+	stmt_bind_int64(q, 3, (int64_t)max);
+	*out = NULL;
+	for (*n = 0; stmt_row(q); ++*n) {
+		*out = arena_grow(a, *out, *n, &cap, sizeof(**out));
+		(*out)[*n] = str_copy(a, stmt_str(q, 0));
+	}
+	return stmt_end(q);
+}
+
 enum err name_is_target(struct directory *d, struct str key, char separator, bool *is_target)
 {
 	static const char sql[] = "SELECT 1 FROM target WHERE target_key = ?1 OR (target_key > ?2 AND target_key < ?3)"
