@@ -4,6 +4,7 @@ import hashlib
 import os
 import time
 
+from admin import Admin
 from group import Group
 from harness import Server
 from work import Work
@@ -24,10 +25,11 @@ class Ours:
                              settings=(("plain_login_loopback", "on"), ("smtp_messages_per_connection", 1000000), *settings))
         self.dir, self.group = self.server.dir, Group("facteur", self.pids)
         try:
+            admin = Admin(self.dir)
             for i in range(accounts):
-                self.server.cli("account", "add", f"user{i}@example.test", "--hash", HASH)
+                admin.ask("account add", address=f"user{i}@example.test", hash=HASH)
             for i in range(accounts if logins is None else logins):
-                self.passwords.append(self.server.cli_json("app-password", "add", f"user{i}@example.test", "bench")["password"])
+                self.passwords.append(admin.ask("app-password add", address=f"user{i}@example.test", label="bench")["password"])
             self.group.adopt()
         except Exception:
             self.close()

@@ -15,7 +15,6 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import tarfile
@@ -25,6 +24,7 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.dirname(HERE))
+from admin import Admin  # noqa: E402
 from harness import ROOT, Server, expect, free_offset, wait_for  # noqa: E402
 
 CLIENTS = os.path.join(ROOT, "build/release/load/clients")
@@ -43,32 +43,6 @@ def say(text):
 
 
 # ---- a server with many accounts ----------------------------------------------------------------------------------------
-
-class Admin:
-    """The admin socket: what `facteur` says to a running server, without a process for each command."""
-
-    def __init__(self, folder):
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.connect(os.path.join(folder, "admin.sock"))
-
-    def ask(self, command, **args):
-        body = json.dumps({"command": command, "args": args, "lang": "en"}).encode()
-        self.sock.sendall(len(body).to_bytes(4, "little") + body)
-        while True:
-            reply = json.loads(self.read(int.from_bytes(self.read(4), "little")))
-            if "ok" in reply:
-                expect(reply["ok"], reply)
-                return reply.get("result", {})
-
-    def read(self, n):
-        data = b""
-        while len(data) < n:
-            more = self.sock.recv(n - len(data))
-            if not more:
-                raise EOFError("control closed the connection")
-            data += more
-        return data
-
 
 class ManyAccounts(Server):
     """A server from a folder that was made once: user0 … userN@example.test, and probe@, each with an app password."""
