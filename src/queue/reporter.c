@@ -142,12 +142,20 @@ static void on_written(void *context, enum err result, struct due *hold)
 	was_written(o);
 }
 
+/* Of what is delivered the words are the mailbox that it went to: its owner's business, and the trail's. */
+static struct str words_of(const struct late_row *row)
+{
+	bool is_mailbox = row->recipient.account != 0 && row->recipient.account != ENVELOPE_GROUP;
+
+	return row->notice == REPORT_DELIVERED && is_mailbox ? STR("") : row->reason;
+}
+
 static void fill_recipients(const struct late_report *x, struct report_recipient *out)
 {
 	for (size_t i = 0; i < x->n; i++) {
 		const struct late_row *row = &x->rows[i];
 		out[i] = (struct report_recipient){ .action = (enum report_action)row->notice, .address = row->recipient.address,
-			                                .orcpt = row->recipient.orcpt, .status = row->status, .text = row->reason,
+			                                .orcpt = row->recipient.orcpt, .status = row->status, .text = words_of(row),
 			                                .host = row->host, .tried = row->tried };
 	}
 }

@@ -3,12 +3,13 @@
 #include "queue/sending_test.h"
 
 static unsigned reports;
-static char told[1000];
+static char told[1000], words[1000];
 
 static bool tell(UNUSED void *context, const struct report *r, struct buf *body, enum envelope_body *type, bool *smtputf8)
 {
 	reports++;
 	snprintf(told, sizeof told, "%d " STR_FMT, (int)r->recipients[0].action, STR_ARG(r->recipients[0].status));
+	snprintf(words, sizeof words, STR_FMT, STR_ARG(r->recipients[0].text));
 	buf_add_cstr(body, "Subject: 9\r\nFrom: postmaster@example.test\r\n\r\n");
 	*type = ENVELOPE_7BIT;
 	*smtputf8 = false;
@@ -68,6 +69,27 @@ TEST(success_is_told_once_whatever_is_killed)
 		clock_wall_offset(0);
 		world_free(w);
 	}
+}
+
+/* Into which mailbox it went is nothing to its sender. */
+TEST(success_does_not_tell_where_it_lies)
+{
+	struct world *w = begin();
+	const uint64_t to[] = { 1 };
+
+	reports = 0;
+	w->report = tell;
+	w->dress = asks_for_success;
+	world_kill(w);
+	world_open(w);
+	world_add(w, 1, to, 1, 100);
+	WORLD_UNTIL(w, w->cells[0].n_kept == 1);
+	clock_wall_offset(310);
+	WORLD_UNTIL(w, reports == 1);
+	EXPECT(str_starts(str_of(told), STR("4 2.0.0")));
+	EXPECT_STR(str_of(words), "");
+	clock_wall_offset(0);
+	world_free(w);
 }
 
 /* Where nobody was reached a moment ago, or the administrator has stopped it, mail waits: at once, with a reason to be seen. */

@@ -145,7 +145,7 @@ static void cell_answer(struct fake_cell *c, uint32_t call, const struct deliver
 		const struct delivery *d = &batch->deliveries[i];
 		const struct kept *kept = cell_find(c, d);
 		results[i] = (struct delivery_result){ d->log_id,	 d->seq,	   d->recipient, DELIVERY_DONE,
-											   kept != NULL && kept->is_synced, STR("2.0.0"), STR("") };
+											   kept != NULL && kept->is_synced, STR("2.0.0"), STR("Work/Secret") };
 		if (c->refuses || c->refuses_for_good) {
 			results[i].outcome = c->refuses ? DELIVERY_DEFERRED : DELIVERY_REFUSED;
 			results[i].status = c->refuses ? STR("4.2.2") : STR("5.2.2");

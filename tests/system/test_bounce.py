@@ -124,6 +124,7 @@ def test_dsn_parameters_are_honoured(server):
     message, recipient = fields(report)
     expect(message["Original-Envelope-Id"] == "QQ314159", message.as_string())
     expect(recipient["Action"] == "delivered" and recipient["Original-Recipient"] == "rfc822; Carol@example.test", recipient.as_string())
+    expect("INBOX" not in report.as_string(), "the sender is told which mailbox it lies in: " + report.as_string())
     expect(not reports(server, "alice", "quiet") and not reports(server, "alice", "silent"), "told without being asked")
 
 
