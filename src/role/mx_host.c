@@ -4,6 +4,7 @@
  * Recipients are looked up in the directory that control has sent, in memory: a stranger who guesses addresses costs nothing but that. */
 #include "base/clock.h"
 #include "base/log.h"
+#include "mime/header.h"
 #include "role/mx_private.h"
 #include "submit/fixup.h"
 
@@ -104,6 +105,67 @@ static struct smtp_reply check_authors(struct mx_session *s, const struct fixup 
 	return (struct smtp_reply){ 0 };
 }
 
+/* ---- what a stranger says in our name ---- */
+
+static bool is_space(char c) { return c == ' ' || c == '\t' || c == '\r' || c == '\n'; }
+
+/* [CFWS] */
+static void skip_comments(struct scan *s)
+{
+	for (int depth = 0; !scan_done(s) && (depth > 0 || is_space(*s->p) || *s->p == '('); s->p++) {
+		depth += (*s->p == '(') - (*s->p == ')');
+		if (*s->p == '\\' && s->p + 1 < s->end)
+			s->p++;
+	}
+}
+
+static bool is_word(char c) { return !is_space(c) && c != ';' && c != '"' && c != '('; }
+
+/* The name of this server, or one in a domain of ours. */
+static bool is_our_name(const struct lookup *l, struct str name)
+{
+	bool is_ours = str_ieq(name, lookup_hostname(l));
+	struct str label;
+
+	while (name.n > 0 && !is_ours) {
+		is_ours = lookup_domain(l, name);
+		str_cut(name, '.', &label, &name);
+	}
+	return is_ours;
+}
+
+/* authres-header-field = "Authentication-Results:" [CFWS] authserv-id …                                            RFC 8601 §2.2 */
+static bool is_forged_verdict(const struct lookup *l, const struct header_field *f)
+{
+	struct scan s = scan_of(f->value);
+
+	if (!str_ieq(f->name, STR("Authentication-Results")))
+		return false;
+	skip_comments(&s);
+	scan_take(&s, '"');
+	return is_our_name(l, scan_while(&s, is_word));
+}
+
+/* People's programs show what such a field says, and take it for the word of their own server (RFC 8601 §5). */
+static void drop_forged_verdicts(const struct lookup *l, struct str header, struct buf *out)
+{
+	struct scan s = scan_of(header);
+	struct header_field f;
+	const char *kept = header.p;
+
+	while (header_next(&s, &f)) {
+		if (!is_forged_verdict(l, &f))
+			continue;
+		buf_add(out, str_make(kept, (size_t)(f.line.p - kept)));
+		kept = f.line.p + f.line.n;
+	}
+	if (kept == header.p)
+		return;
+	buf_add(out, str_make(kept, (size_t)(header.p + header.n - kept)));
+	if (out->n == 0)  /* there was nothing else, not even an empty line */
+		buf_add_cstr(out, "\r\n");
+}
+
 /* What a local program leaves out is supplied, as for everybody who submits (submit/fixup.h). */
 static struct smtp_reply host_header(void *context, UNUSED const struct envelope *e, struct str header, struct buf *out,
 									 struct arena *a)
@@ -114,8 +176,10 @@ static struct smtp_reply host_header(void *context, UNUSED const struct envelope
 	struct smtp_reply r = { 0 };
 	struct str local;
 
-	if (!s->is_local)
+	if (!s->is_local) {
+		drop_forged_verdicts(s->mx->lookup, header, out);
 		return r;
+	}
 	fixup_begin(&f);
 	if (fixup_take(&f, &header) != ERR_OK)
 		return SMTP_REPLY(554, "5.6.0", "the header of the message is too large");

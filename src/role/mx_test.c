@@ -323,6 +323,34 @@ TEST(a_message)
 	end(w);
 }
 
+/* RFC 8601 §5: what claims to be this server's own verdict on a message was written by its sender. */
+TEST(forged_verdicts)
+{
+	static const struct { const char *field; bool stays; } cases[] = {
+		{ "Authentication-Results: mail.example.test; dkim=pass\r\n", false },
+		{ "authentication-results:\r\n\t(a;b (c)) \"MAIL.Example.Test\"\r\n 1; spf=pass\r\n\tx\r\n", false },
+		{ "Authentication-Results : mx.other.test; none\r\n", false },            /* below a domain of ours */
+		{ "Authentication-Results: mail.example.test\r\n", false },
+		{ "Authentication-Results: mx.b.test; dkim=pass header.d=example.test\r\n", true },
+		{ "Authentication-Results: mail.example.test.b.test; dkim=pass\r\n", true },
+		{ "X-Authentication-Results: mail.example.test; dkim=pass\r\n", true },
+	};
+	struct world *w = begin();
+
+	EACH(cases, c) {
+		int fd = in_data(w);
+		says(fd, "Subject: x\r\n");
+		says(fd, c->field);
+		says(fd, "no field\r\nTo: y\r\n\r\nAuthentication-Results: mail.example.test; in the text\r\n.\r\nQUIT\r\n");
+		EXPECT_LINE(fd, "250 2.0.0 queued");
+		EXPECT((str_find(w->last.body.bytes, str_of(c->field)) >= 0) == c->stays);
+		EXPECT(str_find(w->last.body.bytes, STR("\r\nSubject: x\r\n")) > 0 && str_find(w->last.body.bytes, STR("\r\nno field\r\nTo: y\r\n\r\nAuth")) > 0);
+		EXPECT(str_ends(w->last.body.bytes, STR("; in the text\r\n")));
+		close(fd);
+	}
+	end(w);
+}
+
 TEST(recipients)
 {
 	static const struct { const char *to, *want; } cases[] = {
