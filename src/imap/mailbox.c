@@ -111,6 +111,12 @@ struct imap_reply imap_delete(struct imap_session *s, struct imap_cmd *c)
 	return imap_ok(c, "deleted");
 }
 
+/* The INBOX stays, and what is in it is moved (RFC 9051 §6.3.6): so it takes what MOVE would, to read it included, which he may in the new one. */
+static unsigned rights_to_rename(const struct mailbox *m)
+{
+	return m->role == MAILBOX_INBOX ? RIGHT_READ | RIGHT_DELETE | RIGHT_DELETED | RIGHT_EXPUNGE : RIGHT_DELETE;
+}
+
 /* RENAME mailbox mailbox                                                                          RFC 9051 §6.3.6 */
 struct imap_reply imap_rename(struct imap_session *s, struct imap_cmd *c)
 {
@@ -122,8 +128,9 @@ struct imap_reply imap_rename(struct imap_session *s, struct imap_cmd *c)
 	to = imap_arg_mailbox(c, s);
 	if (!imap_arg_end(c))
 		return imap_bad(c, "old-mailbox new-mailbox");
-	/* the INBOX stays, and what is in it is moved (RFC 9051 §6.3.6): so it takes what MOVE would */
-	e = imap_find(s, from, str_ieq(from, STR("INBOX")) ? RIGHT_DELETE | RIGHT_DELETED | RIGHT_EXPUNGE : RIGHT_DELETE, &c->arena, &m);
+	e = view_mailbox_find(s->view, from, &c->arena, &m);
+	if (e == ERR_OK)
+		e = imap_may(s, m.mailbox_id, rights_to_rename(&m));
 	if (e == ERR_OK)
 		e = imap_may_create(s, to, &c->arena);
 	if (e == ERR_OK)
