@@ -8,12 +8,12 @@
 #include <termios.h>
 #include <unistd.h>
 
-enum { ASK_TRIES = 3 };
+enum { ASK_TRIES = 3, CTRL_C = 3 };
 
 bool ask_is_possible(void) { return isatty(STDIN_FILENO) == 1 && isatty(STDERR_FILENO) == 1; }
 
-/* Byte by byte: what follows on standard input belongs to the next question. */
-static bool read_line(struct arena *a, struct str *out)
+/* Byte by byte: what follows on standard input belongs to the next question. last: another byte that ends it, and is part of it. */
+static bool read_line(struct arena *a, char last, struct str *out)
 {
 	char line[ASK_LINE_MAX + 1];
 	size_t n = 0;
@@ -30,6 +30,8 @@ static bool read_line(struct arena *a, struct str *out)
 		if (n == sizeof(line))
 			return false;
 		line[n++] = byte;
+		if (byte == last)
+			break;
 	}
 	if (n > 0 && line[n - 1] == '\r')
 		n--;
@@ -45,7 +47,7 @@ bool ask_line(struct cli *c, enum text question, struct str fallback, struct str
 	else
 		fprintf(stderr, "%s ", text_get(c->lang, question));
 	fflush(stderr);
-	if (!read_line(&c->arena, out))
+	if (!read_line(&c->arena, '\n', out))
 		return false;
 	*out = str_trim(*out);
 	if (out->n == 0)
@@ -59,31 +61,35 @@ static bool ask_hidden(struct cli *c, enum text question, struct str *out)
 	sigset_t hold, old;
 
 	if (tcgetattr(STDIN_FILENO, &before) < 0)
-		return read_line(&c->arena, out);
+		return read_line(&c->arena, '\n', out);
 	sigemptyset(&hold);
 	sigaddset(&hold, SIGTSTP);
 	quiet = before;
 	quiet.c_lflag &= ~(tcflag_t)(ECHO | ISIG);
 	quiet.c_lflag |= ICANON | ECHONL;
-	fprintf(stderr, "%s ", text_get(c->lang, question));
-	fflush(stderr);
+	quiet.c_cc[VEOL] = CTRL_C;  /* who wants to leave does not have to type Enter, too */
 	sigprocmask(SIG_BLOCK, &hold, &old);
 	tcsetattr(STDIN_FILENO, TCSAFLUSH, &quiet);
-	bool is_read = read_line(&c->arena, out);
+	fprintf(stderr, "%s ", text_get(c->lang, question));
+	fflush(stderr);
+	bool is_read = read_line(&c->arena, CTRL_C, out);
 	tcsetattr(STDIN_FILENO, TCSAFLUSH, &before);
 	sigprocmask(SIG_SETMASK, &old, NULL);
 	/* Ctrl-C and Ctrl-D arrive as bytes while ISIG is off */
-	return is_read && !str_has_ctl(*out);
+	if (is_read && !str_has_ctl(*out))
+		return true;
+	fputs("\n", stderr);
+	return false;
 }
 
-bool ask_password(struct cli *c, struct str *out)
+bool ask_password(struct cli *c, bool may_be_random, struct str *out)
 {
 	struct str again;
 
 	for (int i = 0; i < ASK_TRIES; i++) {
-		if (!ask_hidden(c, TEXT_CLI_ASK_PASSWORD, out))
+		if (!ask_hidden(c, may_be_random ? TEXT_CLI_ASK_PASSWORD : TEXT_CLI_ASK_OTHER_PASSWORD, out))
 			return false;
-		if (out->n == 0)
+		if (out->n == 0 && may_be_random)
 			return true;
 		if (!ask_hidden(c, TEXT_CLI_ASK_PASSWORD_AGAIN, &again))
 			return false;
@@ -96,7 +102,7 @@ bool ask_password(struct cli *c, struct str *out)
 
 bool ask_secret_line(struct cli *c, struct str *out)
 {
-	if (read_line(&c->arena, out))
+	if (read_line(&c->arena, '\n', out))
 		return true;
 	complain(c, TEXT_CLI_NO_SECRET_LINE);
 	return false;

@@ -56,12 +56,21 @@ static void put_value(json_t *args, const struct admin_argument *a, struct str v
 	json_array_append_new(list, text_value(value));
 }
 
-static bool put_secret(struct cli *c, json_t *args, const struct admin_argument *a)
+/* Does the command make a password by itself where none is given? Not that of somebody else's server (`route add`). */
+static bool may_generate(const struct admin_argument *list, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (strcmp(list[i].key, "generate") == 0)
+			return true;
+	return false;
+}
+
+static bool put_secret(struct cli *c, json_t *args, const struct admin_argument *a, bool may_be_random)
 {
 	struct str secret;
 	bool is_asked = ask_is_possible();
 
-	if (is_asked ? !ask_password(c, &secret) : !ask_secret_line(c, &secret))
+	if (is_asked ? !ask_password(c, may_be_random, &secret) : !ask_secret_line(c, &secret))
 		return false;
 	if (is_asked && secret.n == 0)
 		json_object_set_new(args, "generate", json_true());
@@ -144,7 +153,7 @@ static bool take_option(struct cli *c, enum admin_command command, const struct 
 		return true;
 	}
 	if (a->kind == ADMIN_SECRET)
-		return put_secret(c, args, a);
+		return put_secret(c, args, a, may_generate(list, count));
 	if (!has_value && *at + 1 == n) {
 		complain(c, TEXT_CLI_FLAG_NEEDS_VALUE, str_from(name, 2));
 		return false;
@@ -216,9 +225,9 @@ static bool ask_missing_secret(struct cli *c, const struct admin_argument *list,
 		          strcmp(list[i].key, "remove") == 0))
 			return true;
 	}
-	if (secret == NULL || json_object_get(args, secret->key) || json_object_get(args, "generate") || !ask_is_possible())
+	if (secret == NULL || !may_generate(list, n) || json_object_get(args, secret->key) || json_object_get(args, "generate") || !ask_is_possible())
 		return true;
-	return put_secret(c, args, secret);
+	return put_secret(c, args, secret, true);
 }
 
 json_t *request_arguments(struct cli *c, enum admin_command command, const struct str *words, size_t n)

@@ -1,9 +1,13 @@
 """The command line: what a person and a script see, with the server running and without."""
+import contextlib
 import fcntl
 import imaplib
 import json
 import os
+import pty
+import select
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -87,6 +91,37 @@ def test_a_tab_offers_names_and_runs_none(server):
         lines = done.stdout.decode().splitlines()
         expect(os.listdir(folder) == [], "a name is no command")
     expect(f"<{wild}>" in lines[1] and lines[2:] == [plain, "remove"], lines)
+
+
+def typed(server, *args, keys=()):
+    """What a person sees on a terminal who types each of keys when nothing more comes; and the exit code."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execve(server.binary, [server.binary, "-d", server.dir, *args], {**server.env, "NO_COLOR": "1"})
+    seen, waiting = b"", list(keys)
+    with contextlib.suppress(OSError):  # the other side is closed
+        while True:
+            if waiting and seen.endswith(b": "):
+                os.write(terminal, waiting.pop(0))
+            elif not select.select([terminal], [], [], 20)[0]:
+                os.kill(pid, signal.SIGKILL)
+            seen += os.read(terminal, 4096)
+    os.close(terminal)
+    return seen.decode(), os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def test_a_terminal_is_asked_for_passwords(server):
+    """For one of ours, where a random one will do; for that of another server only when it is wanted, and none is made up."""
+    seen, code = typed(server, "account", "add", "typed@example.test", keys=(b"\n",))
+    expect(code == 0 and "a random one" in seen and "is ready" in seen, seen)
+    seen, code = typed(server, "route", "add", "typed.example", "192.0.2.7:2525")
+    expect(code == 0 and "assword" not in seen, seen)
+    seen, code = typed(server, "route", "add", "typed.example", "relay.example", "--login", "me", "--password-stdin", keys=(b"secret\n", b"secret\n"))
+    expect(code == 0 and "random" not in seen and "secret" not in seen, seen)
+    expect([r["login"] for r in server.cli_json("route", "list")] == ["me"], seen)
+    server.cli("route", "remove", "typed.example")
+    seen, code = typed(server, "account", "password", "typed@example.test", keys=(b"\x03",))
+    expect(code == 2, f"Ctrl-C is enough: {seen}")
 
 
 def test_json_also_when_it_fails(server):
