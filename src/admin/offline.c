@@ -373,6 +373,14 @@ static enum err open_databases(struct admin_offline *o)
 	return ERR_OK;
 }
 
+static enum err check_owner(const struct admin_offline *o, const char *name)
+{
+	char path[PATH_ROOM];
+
+	snprintf(path, sizeof path, "%s/%s", o->path, name);
+	return o->user.uid ? disk_check_owner(path, o->user.uid) : ERR_OK;
+}
+
 static enum err open_all(struct admin_offline *o)
 {
 	TRY(take_lock(o));
@@ -382,6 +390,7 @@ static enum err open_all(struct admin_offline *o)
 	TRY(make_folder(o, "accounts", 0750, (struct user){ o->cell_user.uid, o->user.gid }));
 	TRY(make_folder(o, "control", 0700, o->user));
 	TRY(make_folder(o, "keys", 0700, o->user));
+	TRY(check_owner(o, "control/directory.db"));
 	become(o, o->user);
 	return open_databases(o);
 }

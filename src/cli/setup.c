@@ -1,12 +1,13 @@
 /* facteur setup: a mail server in a folder, in one command, again and again without harm.
  *
- * What it makes, in this order: the folder and facteur.conf; the system users, when root; the domain in the directory
+ * What it makes, in this order: the folder and facteur.conf; the system users, when root, and their files theirs; the domain in the directory
  * (the same request `facteur domain add` sends, so a server may be running); a certificate (setup_certificate.c); the
  * first mailbox, if one is wished. */
 #include "cli/setup.h"
 #include "admin/wire.h"
 #include "cli/ask.h"
 #include "cli/flags.h"
+#include "cli/owners.h"
 #include "cli/request.h"
 #include "conf/conf.h"
 #include "directory/address.h"
@@ -195,7 +196,7 @@ bool setup_make(struct cli *c, struct setup *s)
 	if (!write_conf(c, s) || !users_find(c, &s->users))
 		return false;
 	users_make(c, &s->users);
-	if (!keep_root(c, s) || !fill_directory(c, s))
+	if (!keep_root(c, s) || !owners_mend(c, &s->users) || !fill_directory(c, s))
 		return false;
 	if (setup_certificate(c, s) != ERR_OK) {
 		complain(c, TEXT_SETUP_NO_CERTIFICATE, str_of(c->dir));

@@ -148,6 +148,17 @@ enum err disk_dir_sync_name(struct disk_dir *d, const char *name)
 	return sync_folder(fd, d->path, sub);
 }
 
+enum err disk_check_owner(const char *path, uid_t uid)
+{
+	struct stat st;
+
+	if (lstat(path, &st) < 0 || st.st_uid == uid)
+		return ERR_OK;
+	log_error("%s belongs to the user with the number %u, not %u: was it copied without its owner? `facteur setup`, as root, puts that right",
+	          path, (unsigned)st.st_uid, (unsigned)uid);
+	return ERR_IO;
+}
+
 enum err disk_dir_sync_all(struct disk_dir *d)
 {
 	uint64_t id;

@@ -32,6 +32,9 @@ void disk_dir_close(struct disk_dir **d);            /* for CLEANUP too; NULL is
 const char *disk_dir_path(const struct disk_dir *d); /* absolute; for messages and for the SQL library */
 enum err disk_dir_sync(struct disk_dir *d) MUST_CHECK;              /* names: created, renamed, removed */
 enum err disk_dir_sync_name(struct disk_dir *d, const char *name) MUST_CHECK;  /* of the folder that holds "bodies/000001" */
+/* Does what the path names belong to this user? What is not there does. ERR_IO (logged, with what to do about it): it is another's, as after
+ * a copy that has not kept the owners. */
+enum err disk_check_owner(const char *path, uid_t uid) MUST_CHECK;
 /* Every file of the whole file system the folder is on, data and names (syncfs(2)). */
 enum err disk_dir_sync_all(struct disk_dir *d) MUST_CHECK;
 /* Free and total bytes of the file system, as an unprivileged writer sees them. */

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "disk/disk.h"
 #include "ipc/sandbox.h"
 #include "role/memory.h"
 #include "role/notify.h"
@@ -528,6 +529,19 @@ static enum err make_folders(const struct master *m)
 	return ERR_OK;
 }
 
+/* A role that cannot open its files would be started again and again, and say only that. */
+static enum err check_owners(const struct master *m)
+{
+	const struct { const char *name; uid_t uid; } files[] = { { "control/directory.db", m->uid }, { "keys/keys.db", m->uid }, { "accounts/1", m->cell_uid } };
+
+	for (size_t i = 0; i < COUNT_OF(files) && m->uid; i++) {
+		char path[512];
+		snprintf(path, sizeof path, "%s/%s", m->options.dir, files[i].name);
+		TRY(disk_check_owner(path, files[i].uid));
+	}
+	return ERR_OK;
+}
+
 static void watch_children(struct master *m)
 {
 	sigset_t set;
@@ -573,7 +587,7 @@ int master_run(const struct serve_options *options)
 		return 1;
 	}
 	umask(077);
-	if (make_folders(&m) != ERR_OK || ports_bind(&m) != ERR_OK)
+	if (make_folders(&m) != ERR_OK || check_owners(&m) != ERR_OK || ports_bind(&m) != ERR_OK)
 		return 1;
 	/* until here to standard error: why a server does not start is told to whoever starts it */
 	if (open_log(&m) != ERR_OK)

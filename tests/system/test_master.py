@@ -96,6 +96,41 @@ def test_a_wrong_setting_is_explained():
         server.close()
 
 
+def test_a_copy_without_its_owners():
+    """Said at once, by the server and by commands, instead of roles that end again and again; setup puts it right, and follows no link."""
+    server = Server()
+    try:
+        server.deliver("alice@example.test")
+        wait_for(lambda: server.imap("alice").select("INBOX") == ("OK", [b"1"]), 10, "it is there")
+        server.stop()
+        owner = {path: os.lstat(path).st_uid for top, folders, files in os.walk(server.dir) for path in (os.path.join(top, n) for n in folders + files)}
+        outside = os.path.join(server.dir, "outside")
+        with open(outside, "w") as f:
+            f.write("root's")
+        os.symlink(outside, os.path.join(server.dir, "accounts", "1", "link"))
+        os.link(outside, os.path.join(server.dir, "accounts", "1", "name"))
+        if not any(owner.values()):
+            return  # the roles run as who starts them
+        for path in owner:
+            os.lchown(path, 0, 0)
+        done = subprocess.run([server.binary, "-d", server.dir, "serve", "--port-offset", str(server.offset)], env=server.env,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=20)
+        expect(done.returncode == 1 and b"facteur setup" in done.stdout and b"role ended" not in done.stdout, done.stdout.decode())
+        done = server.cli("account", "list", check=False)
+        expect(done.returncode == 1 and b"facteur setup" in done.stderr, done)
+        said = server.cli("setup")
+        expect("another owner" in said, said)
+        now = {path: os.lstat(path).st_uid for path in owner if os.path.lexists(path)}
+        wrong = {path: now[path] for path in now if now[path] != owner[path]}
+        expect(not wrong and os.stat(outside).st_uid == 0, wrong)
+        expect("another owner" not in server.cli("setup"), "there is nothing left to do")
+        os.unlink(os.path.join(server.dir, "accounts", "1", "name"))
+        server.start()
+        expect(server.imap("alice").select("INBOX") == ("OK", [b"1"]), "the mail is there")
+    finally:
+        server.close()
+
+
 def test_limits_of_the_service_are_explained():
     """Too few files: it does not begin. Too small ones: what has to be larger fails, and the roles live on."""
     server = Server()
