@@ -24,6 +24,8 @@ struct admin_call {
 	bool       has_fault;               /* all went well, but what was looked at is not as it should be: exit 1 */
 	struct str sentence;                /* in the arena */
 	struct str generated;               /* a password made for the answer; wiped after it */
+	bool       has_separator;           /* find.c has read the setting */
+	char       separator;
 };
 
 /* ERR_OK, or the reason; the sentence was set by one of the functions below, else it is the general one. */

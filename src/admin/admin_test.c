@@ -416,6 +416,19 @@ TEST(addresses_aliases_groups)
 	end();
 }
 
+TEST(details_by_the_separator_of_the_server)
+{
+	struct admin_offline *o = begin();
+
+	gives(o, "account add", "'address':'bob@example.test'", "");
+	gives(o, "config set", "'setting':'address_separator','value':'-'", "");
+	gives(o, "alias add", "'alias':'sales@example.test','target':['bob+shop@example.test']", "notfound");
+	gives(o, "alias add", "'alias':'sales@example.test','target':['bob-shop@example.test']", "");
+	gives(o, "config set", "'setting':'address_separator','value':''", "");
+	gives(o, "alias add", "'alias':'info@example.test','target':['bob-shop@example.test']", "notfound");
+	end();
+}
+
 /* Whoever takes an address away hears who still leads there, and lists show it afterwards. */
 TEST(what_leads_nowhere)
 {

@@ -22,14 +22,28 @@ enum err admin_local_address(struct admin_call *c, struct str text, struct direc
 	return admin_refuse(c, ERR_NOTFOUND, TEXT_ADMIN_FOREIGN_DOMAIN, out->domain);
 }
 
-/* A detail ("bob+lists@") is fine where the plain address exists. */
+/* Between a name and its detail ("bob+lists@"), as the server's settings have it; 0: addresses have none. Read once a command. */
+static char separator(struct admin_call *c)
+{
+	struct conf *conf;
+
+	if (!c->has_separator && directory_conf(c->directory, &conf) == ERR_OK) {
+		struct str text = conf_text(conf, SETTING_address_separator);
+		c->separator = text.n > 0 ? text.p[0] : '\0';
+		c->has_separator = true;
+		conf_free(conf);
+	}
+	return c->separator;
+}
+
+/* A detail is fine where the plain address exists. */
 static bool find_name(struct admin_call *c, const struct directory_address *x, struct directory_name *out)
 {
 	struct directory_address plain = *x;
-	ptrdiff_t cut = str_chr(x->local, '+');
 
 	if (name_find(c->directory, x, &c->arena, out) == ERR_OK)
 		return true;
+	ptrdiff_t cut = separator(c) != '\0' ? str_chr(x->local, separator(c)) : -1;
 	plain.local = cut > 0 ? str_sub(x->local, 0, (size_t)cut) : x->local;
 	return cut > 0 && name_find(c->directory, &plain, &c->arena, out) == ERR_OK;
 }
