@@ -1,4 +1,4 @@
-/* The serving side of ADD and SPOOL.
+/* The serving side of ADD, SPOOL and SPOOL_DROP.
  *
  * What is asked for is checked and resolved at once; then its record is made and written (adding.c), with what groups send on (copies.c), all
  * or nothing. The answer is sent when it is durable, if the one who asked is still there.
@@ -407,4 +407,14 @@ void add_on_spool(void *context, struct channel *ch, struct message *m)
 	}
 	queue_spool_answer(number, &b);
 	channel_reply(ch, m->call, ERR_OK, buf_str(&b), &fd, 1);
+}
+
+void add_on_spool_drop(void *context, UNUSED struct channel *ch, struct message *m)
+{
+	struct asker *asker = context;
+	struct scan s = scan_of(m->body);
+	uint64_t number = get_u64(&s);
+
+	if (get_end(&s))
+		spool_drop(asker->queue->spool, asker->number, number);
 }

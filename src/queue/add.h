@@ -52,13 +52,17 @@ enum err queue_add_ask(struct channel *queue, const struct envelope *e, const st
 enum err queue_spool(struct channel *queue, uint64_t *spool, int *fd) MUST_CHECK;
 typedef void (*queue_spooled)(void *context, enum err result, uint64_t spool, int fd);  /* fd is the callee's */
 enum err queue_spool_ask(struct channel *queue, queue_spooled done, void *context) MUST_CHECK;
+/* The message of this file did not come to its end, or was refused: the file goes at once, or who begins messages and never ends them would have
+ * the disk. Also after an ADD of it that failed, for whatever reason: if the message was taken all the same, its file stays. */
+void queue_spool_drop(struct channel *queue, uint64_t spool);
 
 /* ---- the serving side: what a request holds, checked.
  * ADD:    u8 where its content is (1: behind this byte; 2: in a sealed memfd, the one descriptor). The content: the envelope
  *         as a string, u8 body (1: the bytes that follow, to the end; 2: a spool file: u64 number, u64 size, u32
  *         CRC32C).
  *         Answer: u64 log id, u64 seq.
- * SPOOL:  empty. Answer: u64 number, and the file. */
+ * SPOOL:  empty. Answer: u64 number, and the file.
+ * SPOOL_DROP: u64 number. */
 struct queue_add_in {
 	struct envelope   envelope;
 	struct queue_body body;

@@ -220,6 +220,14 @@ enum err queue_spool(struct channel *queue, uint64_t *spool, int *fd)
 	return e;
 }
 
+void queue_spool_drop(struct channel *queue, uint64_t spool)
+{
+	CLEANUP(buf_free) struct buf b = BUF(8);
+
+	put_u64(&b, spool);
+	(void)!channel_notify(queue, NOTICE_SPOOL_DROP, buf_str(&b), NULL, 0);  /* a queue that is gone takes its files along */
+}
+
 static void spool_answered(void *context, struct message *answer)
 {
 	struct asked k = *(struct asked *)context;

@@ -46,10 +46,11 @@ static void on_cell_synced(void *context, UNUSED struct channel *ch, UNUSED stru
 
 static const struct channel_handler mx_handlers[] = { { REQUEST_ADD, add_on_add },
 													  { REQUEST_SPOOL, add_on_spool },
+													  { NOTICE_SPOOL_DROP, add_on_spool_drop },
 													  { 0 } };
 static const struct channel_handler cell_handlers[] = {
-	{ REQUEST_ADD, add_on_add }, { REQUEST_SPOOL, add_on_spool }, { REQUEST_CELL_REPLAYED, on_replayed },
-	{ NOTICE_CELL_SYNCED, on_cell_synced }, { 0 },
+	{ REQUEST_ADD, add_on_add }, { REQUEST_SPOOL, add_on_spool }, { NOTICE_SPOOL_DROP, add_on_spool_drop },
+	{ REQUEST_CELL_REPLAYED, on_replayed }, { NOTICE_CELL_SYNCED, on_cell_synced }, { 0 },
 };
 
 static void on_mx_closed(void *context, UNUSED struct channel *ch)

@@ -70,6 +70,7 @@ void askers_close(struct queue *q);
 /* add.c: handlers of what an asker (the context) sends. */
 void add_on_add(void *context, struct channel *ch, struct message *m);
 void add_on_spool(void *context, struct channel *ch, struct message *m);
+void add_on_spool_drop(void *context, struct channel *ch, struct message *m);
 /* A message of the queue's own. bytes and what e names are copied. done runs once, perhaps before this returns: ERR_OK, it is durable, and hold keeps W below
  * it until backlog_settle(); or why it cannot be kept now, and hold is NULL. */
 typedef void (*add_own_done)(void *context, enum err result, struct due *hold);

@@ -169,6 +169,19 @@ TEST(a_spool_file_belongs_to_who_asked_for_it)
 	add_spooled(w, w->mx, 10, &s, buf_str(&text), to);
 	WORLD_UNTIL(w, w->answered == 4);
 	EXPECT_INT(w->refused, 3);
+	/* one that is not needed goes when its owner says so; one that was taken stays */
+	EXPECT_OK(queue_spool_ask(w->mx, on_spooled, &s));
+	uint64_t taken = s.number;
+	s.result = ERR_AGAIN;
+	WORLD_UNTIL(w, s.result == ERR_OK);
+	EXPECT_INT(spool_files(w), 2);
+	queue_spool_drop(w->cells[1].ch, s.number);
+	queue_spool_drop(w->mx, taken);
+	world_rounds(w, 5);
+	EXPECT_INT(spool_files(w), 2);
+	queue_spool_drop(w->mx, s.number);
+	WORLD_UNTIL(w, spool_files(w) == 1);
+	close(s.fd);
 	/* one that was asked for and not used goes with mx */
 	EXPECT_OK(queue_spool_ask(w->mx, on_spooled, &s));
 	s.result = ERR_AGAIN;

@@ -108,6 +108,16 @@ static void forget_unused(struct spool *s, uint64_t number)
 	map_set_u64(&s->unused, number, NULL);
 }
 
+void spool_drop(struct spool *s, uint64_t owner, uint64_t number)
+{
+	const struct unused *u = map_get_u64(&s->unused, number);
+
+	if (u == NULL || u->owner != owner)
+		return;
+	forget_unused(s, number);
+	spool_remove(s, number);
+}
+
 void spool_owner_gone(struct spool *s, uint64_t owner)
 {
 	size_t at = 0;

@@ -3,7 +3,7 @@
  *
  * A file's life: made for whoever asked (its owner: one channel), written by it through the descriptor; taken by its
  * ADD, synced, named by a record; removed when W has passed that record, unless late names it. Files nobody took are
- * removed after two hours and at start. Only the owner can take a file: a number is no key to other people's mail.
+ * removed when their owner says so, after two hours and at start. Only the owner can take a file: a number is no key to other people's mail.
  *
  * spool_write(), spool_sync() and spool_read() may run in any thread, the rest belongs to one. */
 #ifndef FACTEUR_QUEUE_SPOOL_H
@@ -22,6 +22,8 @@ void spool_close(struct spool *s);      /* NULL is fine; files stay */
 /* A new empty file; *fd is the caller's. ERR_FULL: the disk is. ERR_LIMIT: SPOOL_OPEN_MAX files wait to be used, or
  * `most` of this owner. */
 enum err spool_new(struct spool *s, uint64_t owner, size_t most, int64_t now_ms, uint64_t *number, int *fd) MUST_CHECK;
+/* Its owner does not need it: it goes, unless it is taken already, or another's. */
+void spool_drop(struct spool *s, uint64_t owner, uint64_t number);
 /* The owner is gone: its unused files go. */
 void spool_owner_gone(struct spool *s, uint64_t owner);
 /* The owner says it is complete. ERR_NOTFOUND: not this owner's, or used already. ERR_INVALID: not of this size, or somebody

@@ -211,6 +211,13 @@ static void host_spool(void *context)
 		smtpd_spooled(s->smtpd, e, 0, -1);
 }
 
+static void host_drop(void *context, uint64_t spool)
+{
+	const struct mx_session *s = context;
+
+	queue_spool_drop(s->mx->queue, spool);
+}
+
 static void on_rewritten(void *context)
 {
 	struct mx_session *s = context;
@@ -260,6 +267,6 @@ static void host_refused(void *context, const struct envelope *e, struct str rec
 }
 
 const struct smtpd_host mx_session_host = {
-	.sender = host_sender, .recipient = host_recipient, .header = host_header, .spool = host_spool,
+	.sender = host_sender, .recipient = host_recipient, .header = host_header, .spool = host_spool, .drop = host_drop,
 	.rewrite = host_rewrite, .add = host_add, .refused = host_refused,
 };

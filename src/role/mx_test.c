@@ -39,7 +39,7 @@ struct world {
 	bool              queue_is_slow;         /* answers only when the test says so */
 	uint32_t          add_call, spool_call;  /* not answered yet */
 	int               spool_fd;
-	size_t            added;
+	size_t            added, dropped;
 	struct arena      arena;
 	struct queue_add_in last;                /* strings in the arena */
 	char              rest[65536];           /* read from the client, not asked for yet */
@@ -112,6 +112,13 @@ static void on_spool(void *context, UNUSED struct channel *ch, struct message *m
 		answer_spool(w);
 }
 
+static void on_drop(void *context, UNUSED struct channel *ch, struct message *m)
+{
+	struct scan s = scan_of(m->body);
+	EXPECT_INT(get_u64(&s), 9);
+	((struct world *)context)->dropped++;
+}
+
 static void answered(void *context, struct message *m)
 {
 	EXPECT_OK(m->status);
@@ -119,7 +126,7 @@ static void answered(void *context, struct message *m)
 }
 
 static const struct channel_handler master_side[] = { { NOTICE_READY, on_ready }, { 0 } };
-static const struct channel_handler queue_side[] = { { REQUEST_ADD, on_add }, { REQUEST_SPOOL, on_spool }, { 0 } };
+static const struct channel_handler queue_side[] = { { REQUEST_ADD, on_add }, { REQUEST_SPOOL, on_spool }, { NOTICE_SPOOL_DROP, on_drop }, { 0 } };
 
 static void pump(struct world *w)
 {
@@ -560,6 +567,28 @@ TEST(a_large_message_goes_to_a_spool_file)
 	EXPECT_INT(crc32c(0, room, w->last.body.size), w->last.body.crc);
 	mem_free(room);
 	close(fd);
+	end(w);
+}
+
+/* Who begins large messages and never ends them has no room on the disk for it. */
+TEST(a_large_message_that_does_not_end)
+{
+	struct world *w = begin();
+	int fd = in_data(w);
+	char piece[1025];
+
+	memset(piece, 'x', sizeof(piece));
+	memcpy(piece + 1022, "\r\n", 3);
+	says(fd, "Subject: large\r\n\r\n");
+	for (int i = 0; i < 1024; i++) {
+		says(fd, piece);
+		pump(w);
+	}
+	UNTIL(w->spool_fd >= 0);
+	EXPECT_INT(w->dropped, 0);
+	close(fd);
+	UNTIL(w->dropped == 1);
+	EXPECT_INT(w->added, 0);
 	end(w);
 }
 

@@ -35,8 +35,15 @@ void smtpd_body_begin(struct smtpd *s)
 	s->body.bytes = BUF(SMTPD_MEMORY_MAX + 2 * SMTPD_PIECE);
 }
 
+static void drop_spool(struct smtpd *s, uint64_t spool)
+{
+	if (spool != 0)
+		s->host->drop(s->context, spool);
+}
+
 void smtpd_body_drop(struct smtpd *s)
 {
+	drop_spool(s, s->body.spool);
 	buf_free(&s->body.bytes);
 	smtpd_charge(s);
 	fd_close(&s->body.fd);
@@ -90,6 +97,7 @@ void smtpd_spooled(struct smtpd *s, enum err result, uint64_t spool, int fd)
 	s->is_waiting = false;
 	if (s->phase == PHASE_OVER || s->refusal.code != 0) {  /* it is not wanted any more */
 		fd_close(&fd);
+		drop_spool(s, spool);
 		return;
 	}
 	if (result != ERR_OK) {
@@ -293,9 +301,20 @@ static void hand_over(struct smtpd *s)
 	else
 		body.bytes = buf_str(&b->bytes);
 	fd_close(&b->fd);  /* queue takes no file that somebody can still write */
+	b->added = b->spool;
+	b->spool = 0;
 	s->is_waiting = true;
 	s->host->add(s->context, &s->envelope, &body);
 	smtpd_body_drop(s);
+}
+
+void smtpd_body_added(struct smtpd *s, bool is_added)
+{
+	uint64_t spool = s->body.added;
+
+	s->body.added = 0;
+	if (!is_added)
+		drop_spool(s, spool);
 }
 
 void smtpd_rewritten(struct smtpd *s)

@@ -70,6 +70,7 @@ void smtpd_added(struct smtpd *s, enum err result, struct queue_id id)
 	CLEANUP(arena_free) struct arena a = { 0 };
 
 	s->is_waiting = false;
+	smtpd_body_added(s, result == ERR_OK);
 	if (s->phase != PHASE_ADDED)  /* the session has ended meanwhile */
 		return;
 	switch (result) {
@@ -112,6 +113,7 @@ void smtpd_added(struct smtpd *s, enum err result, struct queue_id id)
 void smtpd_refused(struct smtpd *s, struct smtp_reply r)
 {
 	s->is_waiting = false;
+	smtpd_body_added(s, false);
 	if (s->phase != PHASE_ADDED)
 		return;
 	r.text = str_copy(&s->arena, r.text);

@@ -73,6 +73,8 @@ struct smtpd_host {
 								struct arena *a);
 	/* The message is large: gets a spool file (queue_spool), then smtpd_spooled(). */
 	void (*spool)(void *context);
+	/* A spool file that was given is not needed: its message did not come to its end, or was refused (queue_spool_drop). */
+	void (*drop)(void *context, uint64_t spool);
 	/* Runs w, where others do not wait for it, then smtpd_rewritten(). w is the machine's. NULL: it is run at once. */
 	void (*rewrite)(void *context, struct smtpd_rewrite *w);
 	/* The message is complete: adds it (queue_add), then smtpd_added() or smtpd_refused(). Both are valid during the

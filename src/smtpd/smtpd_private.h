@@ -27,6 +27,7 @@ struct smtpd_body {
 	size_t     searched;    /* of bytes, for the end of the header */
 	int        fd;          /* of the spool file; -1: none */
 	uint64_t   spool, written;
+	uint64_t   added;       /* the spool file that the host was asked to add; 0: none, or it is added */
 	uint32_t   crc;
 	uint64_t   octets;      /* of the client's message, as SIZE counts */
 };
@@ -84,6 +85,7 @@ void smtpd_body_begin(struct smtpd *s);
 void smtpd_body_add(struct smtpd *s, struct str piece);        /* may set refusal, or wait for a spool file */
 void smtpd_body_end(struct smtpd *s);                          /* the last byte has come: refusal, or host->add() */
 void smtpd_body_drop(struct smtpd *s);                         /* frees what it holds */
+void smtpd_body_added(struct smtpd *s, bool is_added);         /* the host's answer: the file is needed no more, if it is not */
 void smtpd_refuse(struct smtpd *s, struct smtp_reply r);       /* the first reason counts; the body is dropped */
 
 /* wishes.c */

@@ -493,6 +493,53 @@ TEST(what_the_queue_says)
 	}
 }
 
+/* A file is either added or said to be not needed, once, whatever becomes of its message. */
+TEST(files_that_are_not_needed)
+{
+	enum { REFUSED, RESET, BYE, BYE_WHILE_ASKED, BYE_WHILE_ADDED, NOT_ADDED, ADDED };
+
+	for (int what = REFUSED; what <= ADDED; what++) {
+		struct test_host t;
+		size_t used;
+		test_host_begin(&t, ENVELOPE_MX);
+		t.is_slow = true;
+		t.add_result = what == NOT_ADDED ? ERR_AGAIN : ERR_OK;
+		talk(&t, STR(HELLO BEGIN "DATA\r\nA: b\r\n\r\n"), 0);
+		if (what == BYE_WHILE_ASKED) {
+			char zeros[300000];
+			struct str left = { zeros, sizeof zeros };
+			memset(zeros, '0', sizeof zeros);
+			for (size_t i = 998; i + 2 < sizeof zeros; i += 1000)
+				memcpy(zeros + i, "\r\n", 2);
+			for (; t.owes != OWES_SPOOL; left = str_from(left, used))
+				smtpd_input(t.smtpd, left, &used, &t.out);
+			smtpd_bye(t.smtpd, "4.3.2", "stopping", &t.out);
+			test_answer_spool(&t);
+		} else {
+			feed_lines(&t, 5000);
+			EXPECT_INT(t.dropped_count, 0);
+			if (what == REFUSED)
+				test_host_feed(&t, STR("\n"));
+			else if (what == BYE)
+				smtpd_bye(t.smtpd, "4.3.2", "stopping", &t.out);
+			if (what == BYE_WHILE_ADDED) {
+				EXPECT(smtpd_input(t.smtpd, STR(".\r\n"), &used, &t.out) == SMTPD_WAIT);
+				smtpd_bye(t.smtpd, "4.3.2", "stopping", &t.out);
+				test_answer_add(&t);
+			} else if (what == NOT_ADDED || what == ADDED) {
+				test_host_feed(&t, STR(".\r\n"));
+			}
+		}
+		EXPECT_INT(t.spooled_count, 1);
+		if (what != RESET)
+			EXPECT_INT(t.dropped_count, what != ADDED && what != BYE_WHILE_ADDED);
+		smtpd_free(t.smtpd);
+		t.smtpd = NULL;
+		EXPECT_INT(t.dropped_count, what != ADDED && what != BYE_WHILE_ADDED);
+		test_host_end(&t);
+	}
+}
+
 TEST(loops_and_huge_headers)
 {
 	struct test_host t;

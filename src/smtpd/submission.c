@@ -185,6 +185,13 @@ static void on_spool(void *context)
 	smtpd_spooled(p->machine, e, spool, fd);
 }
 
+static void on_drop(void *context, uint64_t spool)
+{
+	const struct submission *p = context;
+
+	queue_spool_drop(p->account->queue, spool);
+}
+
 static struct smtp_reply too_much_waits(const struct submission *p, uint64_t wait_s, struct arena *a)
 {
 	return smtp_reply_printf(a, 450, "4.7.1", "mail of this account leaves at %llu recipients an hour, and that of a whole day waits already: "
@@ -248,7 +255,7 @@ static void on_refused(void *context, const struct envelope *e, struct str recip
 }
 
 static const struct smtpd_host host = {
-	.sender = on_sender, .recipient = on_recipient, .header = on_header, .spool = on_spool, .add = on_add, .refused = on_refused,
+	.sender = on_sender, .recipient = on_recipient, .header = on_header, .spool = on_spool, .drop = on_drop, .add = on_add, .refused = on_refused,
 };
 
 /* ---- the engine */

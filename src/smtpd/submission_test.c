@@ -34,7 +34,7 @@ struct world {
 	struct buf        out;
 	/* what the queue was given last */
 	enum err          queue_says;
-	int               added, spool_fd;
+	int               added, spool_fd, dropped;
 	struct buf        body, to;
 	uint64_t          submitter;
 	bool              is_authenticated;
@@ -112,6 +112,8 @@ static void on_spool(void *context, struct channel *ch, struct message *m)
 	channel_reply(ch, m->call, ERR_OK, buf_str(&answer), &w->spool_fd, 1);
 }
 
+static void on_drop(void *context, UNUSED struct channel *ch, UNUSED struct message *m) { ((struct world *)context)->dropped++; }
+
 static void on_trail(void *context, UNUSED struct channel *ch, struct message *m)
 {
 	CLEANUP(arena_free) struct arena a = { 0 };
@@ -148,7 +150,7 @@ static const struct channel_handler control_handlers[] = {
 	{ REQUEST_SENDING, on_sending },
 	{ REQUEST_ACCOUNT_INFO, on_info }, { REQUEST_RESOLVE, on_resolve }, { NOTICE_TRAIL, on_trail }, { 0 },
 };
-static const struct channel_handler queue_handlers[] = { { REQUEST_ADD, on_add }, { REQUEST_SPOOL, on_spool }, { 0 } };
+static const struct channel_handler queue_handlers[] = { { REQUEST_ADD, on_add }, { REQUEST_SPOOL, on_spool }, { NOTICE_SPOOL_DROP, on_drop }, { 0 } };
 static const struct channel_handler none[] = { { 0 } };
 
 static void *serve(void *context)

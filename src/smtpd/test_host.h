@@ -20,7 +20,7 @@ struct test_host {
 	struct buf out;             /* all replies */
 	struct buf added;           /* the messages: an envelope as text, then the body */
 	int        spool_fd;        /* ours, of the machine's spool file; -1: none */
-	size_t     added_count, spooled_count, largest_in_memory;
+	size_t     added_count, spooled_count, dropped_count, largest_in_memory;
 	struct smtpd_rewrite *work;
 	bool       drops_work;      /* a rewrite is never run */
 	enum { OWES_NOTHING, OWES_SPOOL, OWES_REWRITE, OWES_ADD } owes;
@@ -73,6 +73,12 @@ static void test_spool(void *context)
 	t->owes = OWES_SPOOL;
 	if (!t->is_slow)
 		test_answer_spool(t);
+}
+
+static void test_drop(void *context, uint64_t spool)
+{
+	assert(spool == 7);
+	((struct test_host *)context)->dropped_count++;
 }
 
 static void test_answer_rewrite(struct test_host *t)
@@ -138,7 +144,7 @@ static void test_add(void *context, const struct envelope *e, const struct queue
 }
 
 static const struct smtpd_host test_host_calls = {
-	.sender = test_sender, .recipient = test_recipient, .header = test_header, .spool = test_spool, .rewrite = test_rewrite,
+	.sender = test_sender, .recipient = test_recipient, .header = test_header, .spool = test_spool, .drop = test_drop, .rewrite = test_rewrite,
 	.add = test_add,
 };
 
