@@ -363,6 +363,8 @@ TEST(mailboxes_are_shared)
 	wants(o, "account shares", "'address':'carol@example.test'", -1, "rows", "[]");
 	wants(o, "account shares", "'address':'bob@example.test'", -1, "sharers", "[]");
 	gives(o, "account unshare", "'address':'bob@example.test','mailbox':'INBOX','who':'carol@example.test','deny':true", "");
+	gives(o, "account unshare", "'address':'bob@example.test','mailbox':'INBOX','who':'carol@example.test','deny':true", "notfound");  /* nothing is left */
+	gives(o, "account unshare", "'address':'bob@example.test','mailbox':'INBOX','who':'carol@example.test'", "notfound");
 	gives(o, "account unshare", "'address':'bob@example.test','mailbox':'INBOX','who':'gone@example.test'", "notfound");
 	gives(o, "group remove", "'group':'team@example.test'", "");  /* whom nobody knows any more is removed by name */
 	gives(o, "account unshare", "'address':'bob@example.test','mailbox':'INBOX','who':'$team@example.test'", "");

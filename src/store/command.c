@@ -364,6 +364,41 @@ static enum err remove_by_name(struct view *v, const int64_t *ids, size_t *n, co
 	return ERR_OK;
 }
 
+static bool is_line_of(const struct acl_entry *there, const struct acl_entry *line)
+{
+	return there->is_negative == line->is_negative && there->who.kind == line->who.kind && there->who.account == line->who.account &&
+	       str_eq(there->who.group, line->who.group);
+}
+
+/* Leaves the mailboxes in which he has such a line. */
+static enum err keep_lined(struct view *v, int64_t *ids, size_t *n, const struct acl_entry *line)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < *n; i++) {
+		CLEANUP(arena_free) struct arena a = { 0 };
+		struct acl_entry *lines;
+		size_t count, k = 0;
+		TRY(acl_read(v, ids[i], &a, &lines, &count));
+		while (k < count && !is_line_of(&lines[k], line))
+			k++;
+		if (k < count)
+			ids[kept++] = ids[i];
+	}
+	*n = kept;
+	return ERR_OK;
+}
+
+/* *n becomes in how many something has changed. */
+static enum err write_share(struct view *v, int64_t *ids, size_t *n, const struct acl_entry *line)
+{
+	if (line->who.kind == 0)
+		return remove_by_name(v, ids, n, line);
+	if (line->rights == 0)
+		TRY(keep_lined(v, ids, n, line));
+	return *n > 0 ? acl_write_all(v, ids, *n, ACL_SET, line) : ERR_OK;
+}
+
 static enum err serve_share(struct view *v, const struct store_command *c, struct buf *answer)
 {
 	CLEANUP(arena_free) struct arena a = { 0 };
@@ -378,10 +413,7 @@ static enum err serve_share(struct view *v, const struct store_command *c, struc
 	for (size_t i = 0; i < n && c->is_tree; i++)
 		if (is_inside(boxes[i].path, m.path))
 			ids[count++] = boxes[i].mailbox_id;
-	if (c->line.who.kind == 0)
-		TRY(remove_by_name(v, ids, &count, &c->line));
-	else
-		TRY(acl_write_all(v, ids, count, ACL_SET, &c->line));
+	TRY(write_share(v, ids, &count, &c->line));
 	log_info("shared mailboxes=%zu rights=%x", count, c->line.rights);
 	put_head(v, STORE_COMMAND_SHARE, answer);
 	put_u32(answer, (uint32_t)count);
