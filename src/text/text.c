@@ -34,16 +34,31 @@ enum lang lang_of_locale(const char *locale)
 	return locale && (strncmp(locale, "fr", 2) == 0) && !chr_alpha(locale[2]) ? LANG_FR : LANG_EN;
 }
 
+/* The first language of a list that is one of ours: "de:fr_CA:en". */
+static bool first_of_list(struct str list, enum lang *out)
+{
+	struct str one;
+
+	while (list.n > 0) {
+		str_cut(list, ':', &one, &list);
+		if ((one.n < 3 || !chr_alpha(one.p[2])) && lang_find(str_sub(one, 0, 2), out))
+			return true;
+	}
+	return false;
+}
+
 enum lang lang_of_environment(void)
 {
 	static const char *const names[] = { "LC_ALL", "LC_MESSAGES", "LANG" };
+	const char *locale = "C", *list = getenv("LANGUAGE");
+	enum lang lang;
 
-	for (size_t i = 0; i < COUNT_OF(names); i++) {
-		const char *value = getenv(names[i]);
-		if (value && *value)
-			return lang_of_locale(value);
-	}
-	return LANG_EN;
+	for (size_t i = COUNT_OF(names); i-- > 0;)
+		if (getenv(names[i]) && *getenv(names[i]))
+			locale = getenv(names[i]);
+	bool is_plain = str_eq(str_of(locale), STR("C")) || str_starts(str_of(locale), STR("C.")) || str_eq(str_of(locale), STR("POSIX"));
+	/* as gettext has it: the list goes first, but says nothing where somebody has chosen no language at all */
+	return list && !is_plain && first_of_list(str_of(list), &lang) ? lang : lang_of_locale(locale);
 }
 
 bool lang_find(struct str code, enum lang *out)

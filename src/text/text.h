@@ -23,7 +23,8 @@ struct str text_format(struct arena *a, enum lang lang, enum text id, const stru
 
 /* From a locale as in LC_ALL, LC_MESSAGES or LANG ("fr_CA.UTF-8"): French for fr*, else English. */
 enum lang lang_of_locale(const char *locale);
-/* Of this process: the first of LC_ALL, LC_MESSAGES, LANG that is set. */
+/* Of this process: the first language in LANGUAGE that is one of ours; else, and where nobody has chosen a locale, of the first of LC_ALL,
+ * LC_MESSAGES, LANG that is set. */
 enum lang lang_of_environment(void);
 /* "fr" or "en"; false: neither. */
 bool lang_find(struct str code, enum lang *out);

@@ -2,6 +2,7 @@
 #include "base/bytes.h"
 #include "text/reason.h"
 #include "text/text.h"
+#include <stdlib.h>
 
 /* Each placeholder of a sentence is in both languages, and both are UTF-8 on one line. */
 TEST(both_languages_agree)
@@ -27,6 +28,24 @@ TEST(languages_of_locales)
 	};
 
 	EACH(cases, t) EXPECT_INT(lang_of_locale(t->locale), t->lang);
+}
+
+TEST(languages_of_environments)
+{
+	static const struct { const char *all, *lang, *list; enum lang want; } cases[] = {
+		{ NULL, NULL, NULL, LANG_EN }, { NULL, "fr_FR.UTF-8", NULL, LANG_FR }, { "C", "fr_FR.UTF-8", NULL, LANG_EN }, { "", "fr_FR.UTF-8", "", LANG_FR },
+		{ NULL, "en_US.UTF-8", "fr_FR:en", LANG_FR }, { NULL, "en_US.UTF-8", "fr", LANG_FR }, { NULL, "fr_FR.UTF-8", "en:fr", LANG_EN },
+		{ NULL, "fr_FR.UTF-8", "de:fro", LANG_FR },   /* none of ours: the locale counts */
+		{ NULL, "de_DE.UTF-8", "de:fr", LANG_FR }, { NULL, "C.UTF-8", "fr", LANG_EN }, { "POSIX", NULL, "fr", LANG_EN }, { NULL, NULL, "fr", LANG_EN },
+	};
+
+	unsetenv("LC_MESSAGES");
+	EACH(cases, t) {
+		const struct { const char *name, *value; } set[] = { { "LC_ALL", t->all }, { "LANG", t->lang }, { "LANGUAGE", t->list } };
+		for (size_t i = 0; i < COUNT_OF(set); i++)
+			EXPECT((set[i].value ? setenv(set[i].name, set[i].value, 1) : unsetenv(set[i].name)) == 0);
+		EXPECT_INT(lang_of_environment(), t->want);
+	}
 }
 
 /* What the queue wrote down in English, for who reads French: with what stood in it, which may be a reason too. */
