@@ -154,13 +154,18 @@ void contexts_note(struct imap_session *s, const struct uid_set *uids)
 		uid_set_add(&s->own_changed, &s->cmd.arena, uids->r[i].first, uids->r[i].last);
 }
 
-/* Those of set that are (or are not) in other */
+/* Those of set that are (or are not) in other: run by run, since a client may name all uids that there could be. */
 static void pick(const struct uid_set *set, const struct uid_set *other, bool is_in, struct arena *a, struct uid_set *out)
 {
+	uint32_t last;
+
 	for (size_t i = 0; i < set->n; i++)
-		for (uint64_t uid = set->r[i].first; uid <= set->r[i].last; uid++)
-			if (uid_set_has(other, (uint32_t)uid) == is_in)
-				uid_set_add(out, a, (uint32_t)uid, (uint32_t)uid);
+		for (uint64_t uid = set->r[i].first; uid <= set->r[i].last; uid = (uint64_t)last + 1) {
+			bool is_there = uid_set_run(other, (uint32_t)uid, &last);
+			last = last < set->r[i].last ? last : set->r[i].last;
+			if (is_there == is_in)
+				uid_set_add(out, a, (uint32_t)uid, last);
+		}
 }
 
 /* members without the one and with the other set, in new memory */
