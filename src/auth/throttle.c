@@ -10,7 +10,7 @@
 #include <arpa/inet.h>
 
 enum kind { KIND_PAIR, KIND_ACCOUNT, KIND_ADDRESS, KIND_NETWORK, KIND_COUNT };
-enum { WAYS = 4, SETS = 2048, KNOWN_DAYS = 30, ONE = 1000 };
+enum { WAYS = 4, SETS = 2048, KNOWN_DAYS = 30, ONE = 1000, TAGS = 4 };
 
 static const struct { uint32_t free, refuse, leak_s; } rules[KIND_COUNT] = {
 	[KIND_PAIR]    = { 3,  10,  60 },
@@ -23,7 +23,7 @@ struct bucket {
 	uint64_t key;      /* 0: empty */
 	int64_t  at_ms;    /* when level was right */
 	uint32_t level;    /* failures * ONE */
-	uint32_t tag;      /* pair: the last wrong password */
+	uint32_t tags[TAGS];  /* pair: the last wrong passwords */
 };
 
 struct throttle {
@@ -152,6 +152,14 @@ static uint32_t delay_of(enum kind kind, uint32_t level)
 	return beyond >= 6 ? 10000 : 250u << beyond;
 }
 
+static bool was_wrong_before(const struct bucket *b, uint32_t tag)
+{
+	for (int i = 0; i < TAGS; i++)
+		if (b->tags[i] == tag)
+			return true;
+	return false;
+}
+
 uint32_t throttle_failure(struct throttle *t, const struct throttle_who *who, uint64_t password_tag, int64_t now_ms)
 {
 	struct place p = place_of(who->peer);
@@ -163,13 +171,14 @@ uint32_t throttle_failure(struct throttle *t, const struct throttle_who *who, ui
 		if (!counts((enum kind)k, &p))
 			continue;
 		b = find(t->bucket[k], key_of((enum kind)k, who->account, &p), rules[k].leak_s, now_ms, true);
-		if (k == KIND_PAIR && b->level > 0 && b->tag == tag)
+		if (k == KIND_PAIR && b->level > 0 && was_wrong_before(b, tag))
 			return delay_of(KIND_PAIR, level_now(b, rules[k].leak_s, now_ms));  /* the same mistake again */
 		b->level = level_now(b, rules[k].leak_s, now_ms);
 		if (b->level < rules[k].refuse * ONE)
 			b->level += ONE;
 		b->at_ms = now_ms;
-		b->tag = tag;
+		memmove(b->tags + 1, b->tags, sizeof b->tags - sizeof b->tags[0]);
+		b->tags[0] = tag;
 		if (delay_of((enum kind)k, b->level) > delay_ms)
 			delay_ms = delay_of((enum kind)k, b->level);
 	}
@@ -193,5 +202,5 @@ void throttle_success(struct throttle *t, const struct throttle_who *who, int64_
 		b->at_ms = now_ms;
 	}
 	if (pair != NULL)
-		pair->tag = 0;
+		memset(pair->tags, 0, sizeof pair->tags);
 }

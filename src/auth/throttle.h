@@ -2,7 +2,8 @@
  * and the pair (account, address), each in a bucket that leaks; memory is fixed. Not thread-safe.
  *
  * Full buckets refuse (throttle_check), fuller ones delay (throttle_failure). What a refusal can do to the owner:
- * - a device with an old password repeats the same wrong one for days: the same wrong password from the same address counts once;
+ * - a device with an old password repeats the same wrong one for days, and another one beside it another: the same wrong password from the
+ *   same address counts once, while it is among the last four;
  * - a stranger guesses at the account from everywhere: the account's bucket never refuses an address from whose network the
  *   owner has logged in before;
  * - a success forgives what this pair did, and only that: an attacker with an account of his own washes nothing off. */
@@ -12,7 +13,7 @@
 #include "base/str.h"
 
 struct throttle;
-struct throttle *throttle_new(void);   /* 1 MB, touched as it fills */
+struct throttle *throttle_new(void);   /* 2 MB, touched as it fills */
 void throttle_free(struct throttle *t);
 
 struct throttle_who {

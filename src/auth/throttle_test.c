@@ -44,6 +44,22 @@ TEST(old_password_of_a_phone)
 	throttle_free(t);
 }
 
+/* All app passwords were taken away, and telephone and tablet each try theirs: who has the new one is let in beside them. */
+TEST(old_passwords_of_several_devices_at_one_address)
+{
+	struct throttle *t = throttle_new();
+	struct throttle_who w = who(1, "192.0.2.7");
+
+	for (int i = 0; i < 1000; i++) {
+		EXPECT_INT(throttle_check(t, &w, i * 10), 0);
+		throttle_failure(t, &w, 4711 + (uint64_t)i % 3, i * 10);
+	}
+	for (uint64_t i = 1; i <= 7; i++)  /* who guesses counts as ever */
+		throttle_failure(t, &w, i, 10000);
+	EXPECT(throttle_check(t, &w, 10000) > 0);
+	throttle_free(t);
+}
+
 TEST(address_and_network)
 {
 	struct throttle *t = throttle_new();
