@@ -251,6 +251,7 @@ static enum err account_config(struct admin_offline *o, uint64_t account, struct
 	TRY(directory_account_conf(o->directory, account, x.address, &conf));
 	*out = (struct view_config){ .account = account,
 								 .french = x.french,
+								 .put_back_s = (int64_t)conf_number(conf, SETTING_put_back),
 								 .limits = view_limits_of(conf) };
 	conf_free(conf);
 	return ERR_OK;

@@ -370,7 +370,7 @@ static enum err open_account(struct cell *c)
 	cell_use_settings(c, &info);
 	const struct view_config config = {
 		.account = c->start.account, .limits = view_limits_of(info.conf),
-		.french = info.french, .on_changed = cell_on_changed, .on_wait = on_wait, .context = c,
+		.french = info.french, .put_back_s = (int64_t)conf_number(info.conf, SETTING_put_back), .on_changed = cell_on_changed, .on_wait = on_wait, .context = c,
 	};
 	TRY(view_open(folder, &config, &c->account.view));
 	view_set_undelete_days(c->account.view, (uint32_t)conf_number(info.conf, SETTING_undelete_days));

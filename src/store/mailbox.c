@@ -323,6 +323,13 @@ static enum err inherit(struct tx *tx, struct str path, int64_t mailbox_id)
 	return parent_id ? acl_inherit(tx, parent_id, mailbox_id) : ERR_OK;
 }
 
+/* None is given out twice in an account. */
+static uint32_t new_uidvalidity(struct view *v, uint32_t now)
+{
+	v->uidvalidity = now > v->uidvalidity ? now : v->uidvalidity + 1;
+	return v->uidvalidity;
+}
+
 static enum err mailbox_insert(struct tx *tx, struct str path, enum mailbox_role role, struct box **out)
 {
 	static const char sql[] = "INSERT INTO mailbox VALUES (?1, ?2, ?3, ?4, 1, 0, 0, 0, 0, ?5, ?6, x'')";
@@ -332,12 +339,10 @@ static enum err mailbox_insert(struct tx *tx, struct str path, enum mailbox_role
 	struct box *box = MEM_NEW(struct box);
 	char *owned = mem_alloc(path.n + 1);
 
-	/* none is given out twice in an account */
-	v->uidvalidity = now > v->uidvalidity ? now : v->uidvalidity + 1;
 	box->created = now;
 	box->m = (struct mailbox){ .mailbox_id = v->mailbox_next++,
 							   .role = role,
-							   .uidvalidity = v->uidvalidity,
+							   .uidvalidity = new_uidvalidity(v, now),
 							   .uidnext = 1,
 							   .highestmodseq = tx->modseq };
 	box->seen = box->m;
@@ -386,6 +391,43 @@ enum err mailbox_create_defaults(struct view *v)
 		TRY(mailbox_insert(&tx, path, defaults[i].role, &box));
 		TRY(subscription_write(v, path, true));
 	}
+	return tx_commit_synced(&tx);
+}
+
+/* -------------------------------------------------------------------------------------------------------- put back */
+
+static enum err write_uidvalidity(struct view *v, const struct box *box)
+{
+	static const char sql[] = "UPDATE mailbox SET uidvalidity = ?1 WHERE mailbox_id = ?2";
+	CLEANUP(stmt_release) struct stmt *q = db_query(v->db, sql);
+
+	stmt_bind_int64(q, 1, box->m.uidvalidity);
+	stmt_bind_int64(q, 2, box->m.mailbox_id);
+	return stmt_done(q);
+}
+
+/* The copy gives out uids and modseqs again that clients know for other messages: with the old UIDVALIDITY they would show those, and never
+ * fetch the new ones. */
+enum err mailbox_put_back(struct view *v)
+{
+	CLEANUP(tx_abandon) struct tx tx = { 0 };
+	int64_t before_s = v->config.put_back_s, now = clock_wall_s();
+	size_t n = 0;
+
+	for (size_t i = 0; i < v->n_boxes && before_s <= now; i++)
+		n += v->boxes[i]->m.uidvalidity < before_s;
+	if (n == 0)
+		return ERR_OK;
+	TRY(tx_begin(v, TX_SYNC, &tx));
+	for (size_t i = 0; i < v->n_boxes; i++) {
+		struct box *box = v->boxes[i];
+		if (box->m.uidvalidity >= before_s)
+			continue;
+		box->m.uidvalidity = box->seen.uidvalidity = new_uidvalidity(v, (uint32_t)now);
+		TRY(write_uidvalidity(v, box));
+	}
+	TRY(state_write_counters(v, tx.modseq, false));  /* no mailbox has this modseq */
+	log_info("the account was put back from a copy: mail programs read its mailboxes anew account=%llu n=%zu", (unsigned long long)v->config.account, n);
 	return tx_commit_synced(&tx);
 }
 

@@ -1,3 +1,4 @@
+#include "base/clock.h"
 #include "store/messages_test.h"
 #include "store/store_private.h"
 
@@ -197,5 +198,63 @@ TEST(renaming_inbox_moves_its_messages)
 	EXPECT_INT(get(v, inbox_of(v), &a).messages, 0);
 	EXPECT_INT(get(v, inbox_of(v), &a).uidnext, 3);  /* never reused */
 	view_close(v);
+	test_dir_remove(dir);
+}
+
+static struct view *open_put_back(const char *dir, int64_t put_back_s)
+{
+	struct view_config config = { .account = 7, .put_back_s = put_back_s };
+	struct view *v = NULL;
+
+	EXPECT_OK(view_open(dir, &config, &v));
+	return v;
+}
+
+/* What mail programs know of uids that the copy does not have, they must not take for what comes now. */
+TEST(an_account_that_was_put_back_from_a_copy_has_new_uidvalidities)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	const char *dir = test_dir();
+	struct view *v = open_account(dir);
+	struct selected_state parked;
+	struct selected *s;
+	struct mailbox *before, *after, made;
+	size_t n, n_after;
+
+	add(v, inbox_of(v), "Subject: x\r\n\r\nx\r\n", 0);
+	EXPECT_OK(selected_open(v, inbox_of(v), NULL, &s));
+	selected_state(s, &parked);
+	selected_close(s);
+	EXPECT_OK(view_mailboxes(v, &a, &before, &n));
+	EXPECT_OK(view_close(v));
+	int64_t put_back_s = clock_wall_s() + 3600;
+
+	v = open_put_back(dir, put_back_s);  /* a time that has not come yet is a mistake */
+	EXPECT_INT(get(v, inbox_of(v), &a).uidvalidity, before[0].uidvalidity);
+	EXPECT_OK(view_close(v));
+
+	clock_wall_offset(3601);
+	v = open_put_back(dir, put_back_s);
+	EXPECT_OK(view_mailboxes(v, &a, &after, &n_after));
+	EXPECT_INT(n_after, n);
+	for (size_t i = 0; i < n; i++) {
+		EXPECT(after[i].uidvalidity >= put_back_s);
+		EXPECT_INT(after[i].uidnext, before[i].uidnext);
+		for (size_t k = 0; k < i; k++)  /* one that is deleted may be followed by another one of its name */
+			EXPECT(after[i].uidvalidity != after[k].uidvalidity);
+	}
+	EXPECT_INT(get(v, inbox_of(v), &a).messages, 1);
+	EXPECT_ERR(selected_open(v, inbox_of(v), &parked, &s), ERR_CONFLICT);
+	EXPECT_OK(view_mailbox_create(v, STR("new"), MAILBOX_PLAIN, &a, &made));
+	for (size_t i = 0; i < n; i++)
+		EXPECT(made.uidvalidity > after[i].uidvalidity);
+	view_close_unclean(v);
+
+	v = open_put_back(dir, put_back_s);  /* once */
+	for (size_t i = 0; i < n; i++)
+		EXPECT_INT(get(v, after[i].mailbox_id, &a).uidvalidity, after[i].uidvalidity);
+	EXPECT_INT(get(v, made.mailbox_id, &a).uidvalidity, made.uidvalidity);
+	EXPECT_OK(view_close(v));
+	clock_wall_offset(0);
 	test_dir_remove(dir);
 }

@@ -322,6 +322,7 @@ enum err schema_prepare(struct db *db) MUST_CHECK;
 /* mailbox.c */
 enum err mailbox_load(struct view *v) MUST_CHECK;
 enum err mailbox_create_defaults(struct view *v) MUST_CHECK;
+enum err mailbox_put_back(struct view *v) MUST_CHECK;           /* view_config.put_back_s; nobody has the view yet */
 enum err mailbox_write(struct tx *tx, const struct mailbox *m) MUST_CHECK;
 enum err mailbox_count_flags(struct view *v) MUST_CHECK;        /* after a stop that was not clean; nobody has the view yet */
 enum err mailbox_write_flags(struct view *v) MUST_CHECK;        /* what rows lack, in the open transaction: for a clean end */

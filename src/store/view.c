@@ -123,6 +123,8 @@ enum err view_open(const char *folder, const struct view_config *config, struct 
 		v->was_unclean = true;  /* also where what said so was only in the kernel's memory */
 		e = bodies_settle(v->bodies);
 	}
+	if (e == ERR_OK)
+		e = mailbox_put_back(v);
 	if (e != ERR_OK) {
 		release(v);
 		return e;

@@ -63,6 +63,7 @@ struct view_config {
 	uint64_t account;            /* its number */
 	struct view_limits limits;
 	bool     french;             /* names of the folders made with a new account: Brouillons, Envoyés, … */
+	int64_t  put_back_s;         /* when it was put back from an older copy, seconds since 1970; 0: never. Mailboxes from before get a new UIDVALIDITY */
 	/* After a sync that made changes visible, and after each flag change: up to this modseq there is news. Called
 	 * without locks, from the thread that made the change; must be quick. May be NULL. */
 	void   (*on_changed)(void *context, uint64_t account, uint64_t modseq);

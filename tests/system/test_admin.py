@@ -6,8 +6,10 @@ import json
 import os
 import poplib
 import re
+import shutil
 import signal
 import smtplib
+import subprocess
 import time
 
 from harness import Server, expect, wait_for
@@ -333,6 +335,32 @@ def test_commands_without_a_server(server):
     server.start()
     expect(rcpt(server, "offline@example.test")[0] == 250, "what was made without a server is known after the start")
     server.imap("alice").logout()
+
+
+def uidvalidities(server):
+    box = server.imap("alice")
+    found = {name: int(re.search(rb"UIDVALIDITY (\d+)", box.status(name, "(UIDVALIDITY)")[1][0]).group(1)) for name in ("INBOX", "Sent", "Trash")}
+    box.logout()
+    return found
+
+
+def test_mail_programs_read_anew_what_was_put_back_from_a_copy(server):
+    before = uidvalidities(server)
+    wait_for(lambda: time.time() > max(before.values()) + 1, 30, "the clock is past the beginning of the mailboxes")
+    copy = server.dir + "-copy"
+    server.stop()
+    subprocess.run(["cp", "-a", server.dir, copy], check=True)
+    server.start()
+    server.deliver("alice@example.test", subject="after the copy was made")
+    expect(uidvalidities(server) == before, "a stop and a start change nothing")
+    server.stop()
+    shutil.rmtree(server.dir)
+    os.rename(copy, server.dir)
+    server.cli("config", "set", "put_back", str(int(time.time())))
+    server.start()
+    after = uidvalidities(server)
+    expect(all(after[name] > before[name] for name in before), f"{before} {after}")
+    expect(uidvalidities(server) == after, "once")
 
 
 def test_whatever_dies_an_account_is_whole_or_not_there(server):
