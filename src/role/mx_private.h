@@ -77,8 +77,7 @@ struct mx_session {
 	bool               has_answer;    /* the machine wants to be called, also without input */
 	bool               is_gone;       /* the socket is closed; waits for an answer only */
 	bool               was_in_body;
-	int64_t            deadline_ms, body_since_ms;
-	uint64_t           body_bytes;
+	int64_t            deadline_ms;
 };
 
 /* A stranger, or a program of this machine, has connected. Owns fd. */

@@ -4,9 +4,9 @@
  * was read but not taken, then what can be read. A client that does not read what we say is not read from either. At
  * most ROUND_MAX pieces are read in one turn, so that a fast one does not keep the others waiting.
  *
- * Patience has one deadline. A command must be complete within smtp_timeout after the reply before it; a message must
- * come within smtp_timeout plus a second for every RATE_MIN bytes; so a byte a minute, which never looks silent, ends
- * just the same.
+ * Patience has one deadline. A command must be complete within smtp_timeout after the reply before it; in a message every
+ * RATE_MIN bytes put the deadline off by a second, never to more than smtp_timeout from now: so a byte a minute, which
+ * never looks silent, ends just the same, also behind many that came fast.
  *
  * While the queue owes an answer the session must stay, even when its client is gone: the answer names it. */
 #include "base/bytes.h"
@@ -71,24 +71,17 @@ void mx_session_answered(struct mx_session *s)
 
 /* ---- patience ---- */
 
-/* After input: a reply begins a new time; in a message it grows with its bytes. */
+/* After input: a reply begins a new time, but that to a chunk; in a message it grows with its bytes. */
 static void be_patient(struct mx_session *s, size_t taken, bool has_replied)
 {
-	int64_t now = loop_now_ms(s->mx->loop), earned;
+	int64_t most = loop_now_ms(s->mx->loop) + s->mx->timeout_ms, earned = s->deadline_ms + (int64_t)(taken * 1000 / RATE_MIN);
 	bool is_in_body = smtpd_is_in_body(s->smtpd);
 
-	if (is_in_body && (!s->was_in_body || has_replied)) {
-		s->body_since_ms = now;
-		s->body_bytes = 0;
-	}
+	if (is_in_body && s->was_in_body)
+		s->deadline_ms = earned < most ? earned : most;
+	else if (is_in_body || has_replied)
+		s->deadline_ms = most;
 	s->was_in_body = is_in_body;
-	if (is_in_body) {
-		s->body_bytes += taken;
-		earned = s->body_since_ms + s->mx->timeout_ms + (int64_t)(s->body_bytes * 1000 / RATE_MIN);
-		s->deadline_ms = earned < now + s->mx->timeout_ms ? earned : now + s->mx->timeout_ms;
-	} else if (has_replied) {
-		s->deadline_ms = now + s->mx->timeout_ms;
-	}
 }
 
 static void on_timer(void *context)

@@ -592,6 +592,44 @@ TEST(a_large_message_that_does_not_end)
 	end(w);
 }
 
+/* A byte now and then holds no connection, and no file, however much came before it. */
+TEST(a_fast_beginning_earns_no_slow_end)
+{
+	enum { LINES = 2000 };
+	static const char line[] = "a line of a hundred bytes, of which there are so many that they would pay for ten minutes of silence\r\n";
+
+	for (int in_chunks = 0; in_chunks <= 1; in_chunks++) {
+		struct world *w = begin();
+		int fd = in_chunks ? greeted(w) : in_data(w);
+		char begins[200];
+
+		snprintf(begins, sizeof(begins), ENVELOPE "BDAT %zu\r\n", 14 + LINES * strlen(line));
+		if (in_chunks)
+			says(fd, begins);
+		says(fd, "Subject: x\r\n\r\n");
+		for (int i = 0; i < LINES; i++)
+			says(fd, line);
+		if (in_chunks) {
+			EXPECT_LINE(fd, "250 2.1.0");
+			EXPECT_LINE(fd, "250 2.1.5");
+			EXPECT_LINE(fd, "250 2.0.0 chunk received");
+		}
+		for (int i = 0; i < 2; i++) {
+			usleep(100000);
+			pump(w);
+			clock_mono_advance(299 * 1000);
+			says(fd, in_chunks ? "BDAT 1\r\nx" : "x");
+			if (in_chunks && i == 0)
+				EXPECT_LINE(fd, "250 2.0.0 chunk received");
+		}
+		if (in_chunks)
+			EXPECT_LINE(fd, "250 2.0.0 chunk received");
+		EXPECT_LINE(fd, "421 4.4.2");
+		close(fd);
+		end(w);
+	}
+}
+
 /* In the queue of the socket: nobody accepts him yet. */
 static int connect_early(struct world *w)
 {

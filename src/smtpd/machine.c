@@ -53,7 +53,7 @@ void smtpd_free(struct smtpd *s)
 }
 
 bool smtpd_is_waiting(const struct smtpd *s) { return s->is_waiting; }
-bool smtpd_is_in_body(const struct smtpd *s) { return s->phase == PHASE_DATA || s->phase == PHASE_CHUNK; }
+bool smtpd_is_in_body(const struct smtpd *s) { return s->phase == PHASE_DATA || s->phase == PHASE_CHUNK || s->is_chunked; }
 bool smtpd_is_idle(const struct smtpd *s) { return s->phase == PHASE_COMMAND && !s->has_mail && s->line.n == 0; }
 
 /* ---- replies ---- */

@@ -120,6 +120,6 @@ void smtpd_refused(struct smtpd *s, struct smtp_reply r);   /* instead of smtpd_
 struct trail_event smtpd_refusal_event(const struct envelope *e, struct str recipient, const struct smtp_reply *r, struct arena *a);
 
 bool smtpd_is_waiting(const struct smtpd *s);    /* for an answer */
-bool smtpd_is_in_body(const struct smtpd *s);    /* in DATA or BDAT: the host watches the rate */
+bool smtpd_is_in_body(const struct smtpd *s);    /* in DATA or BDAT, also between chunks: the host watches the rate */
 bool smtpd_is_idle(const struct smtpd *s);       /* between messages: nothing is lost if the connection ends */
 #endif
