@@ -397,6 +397,7 @@ static bool resolve_forwarded(const struct lookup *l, struct str address, struct
 	if (!srs_is(local) || !srs_reverse(l->srs_key, local, clock_wall_s(), a, &original))
 		return false;
 	only_target((struct lookup_target){ .remote = original }, a, out);
+	out->is_for_bounces = true;
 	return true;
 }
 

@@ -86,6 +86,7 @@ struct lookup_result {
 	size_t                n;
 	struct str            detail;    /* "shop" of bob+shop@, unquoted; in the arena or the address; empty if none */
 	bool                  is_catch_all;  /* nobody has this name: it goes where the domain's unknown names go */
+	bool                  is_for_bounces;  /* lookup_forward_sender() has made it */
 };
 /* Who gets mail for local@domain (no angle brackets; the local part may be quoted). */
 enum lookup_kind lookup_resolve(const struct lookup *l, struct str address, struct arena *a, struct lookup_result *out);

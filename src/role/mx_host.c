@@ -74,6 +74,8 @@ static struct smtp_reply host_recipient(void *context, const struct envelope *e,
 	switch (lookup_resolve(s->mx->lookup, asked->address, a, &r)) {
 	case LOOKUP_FOUND:
 		s->concerned = r.n == 1 ? r.targets[0].account : 0;
+		if (r.is_for_bounces && e->sender.n > 0 && !s->is_local)  /* else whoever has seen it could send anything there, in our name */
+			return SMTP_REPLY(550, "5.7.1", "this address takes bounces of forwarded mail, and nothing else: please write to the sender's own address");
 		reply = group_reply(s, &r, e, a);
 		if (reply.code == 0)
 			reply = leave_reply(s, &r, a);

@@ -40,6 +40,7 @@ struct world {
 	uint32_t          add_call, spool_call;  /* not answered yet */
 	int               spool_fd;
 	size_t            added, dropped;
+	char              forwarded[200];        /* the address that forwarded mail of eve@elsewhere.test leaves with */
 	struct arena      arena;
 	struct queue_add_in last;                /* strings in the arena */
 	char              rest[65536];           /* read from the client, not asked for yet */
@@ -199,6 +200,7 @@ static void send_directory(struct world *w)
 	CLEANUP(buf_free) struct buf bytes = BUF(1 << 20), b = BUF(16);
 	struct disk_dir *dir;
 	struct directory *d;
+	struct lookup *l;
 	int fd;
 	EXPECT_OK(disk_dir_open(w->dir, &dir));
 	EXPECT_OK(directory_open(dir, &d));
@@ -211,6 +213,9 @@ static void send_directory(struct world *w)
 	EXPECT_OK(setting_store(d, SCOPE_SERVER, STR(""), SETTING_local_users, STR("1=nobody@example.test 4321=alice@example.test")));
 	EXPECT_OK(lookup_build(d, directory_version(d), &bytes));
 	EXPECT_OK(memfd_make("lookup", buf_str(&bytes), &fd));
+	EXPECT_OK(lookup_read(buf_str(&bytes), &l));
+	snprintf(w->forwarded, sizeof(w->forwarded), STR_FMT, STR_ARG(lookup_forward_sender(l, STR("eve@elsewhere.test"), &w->arena)));
+	lookup_close(l);
 	put_u64(&b, directory_version(d));
 	channel_ask(w->control, REQUEST_DIRECTORY, buf_str(&b), &fd, 1, 5000, answered, &w->has_directory);
 	close(fd);
@@ -355,6 +360,28 @@ TEST(forged_verdicts)
 		EXPECT(str_ends(w->last.body.bytes, STR("; in the text\r\n")));
 		close(fd);
 	}
+	end(w);
+}
+
+/* It goes back to whoever wrote, and is no way for others to reach him from here. */
+TEST(the_sender_of_forwarded_mail_takes_bounces_only)
+{
+	struct world *w = begin();
+	int fd = greeted(w);
+	char rcpt[300];
+
+	EXPECT(strncmp(w->forwarded, "SRS0=", 5) == 0);
+	snprintf(rcpt, sizeof(rcpt), "RCPT TO:<%s>\r\n", w->forwarded);
+	says(fd, "MAIL FROM:<spam@b.test>\r\n");
+	says(fd, rcpt);
+	EXPECT_LINE(fd, "250 2.1.0");
+	EXPECT_LINE(fd, "550 5.7.1 this address takes bounces");
+	says(fd, "RSET\r\nMAIL FROM:<>\r\n");
+	says(fd, rcpt);
+	EXPECT_LINE(fd, "250 2.0.0");
+	EXPECT_LINE(fd, "250 2.1.0");
+	EXPECT_LINE(fd, "250 2.1.5");
+	close(fd);
 	end(w);
 }
 
