@@ -296,7 +296,7 @@ void append_forget_delivered(struct append *ap, uint64_t log_id, uint64_t seq, b
 
 static enum err insert_one(struct tx *tx, const struct incoming *m, struct appended *out)
 {
-	struct box *box = box_by_id(tx->v, m->in.mailbox_id);
+	struct box *box = box_for_messages(tx->v, m->in.mailbox_id);
 	struct email_new email = {
 		.email = m->email, .place = m->place, .received = m->in.internal_date, .digest = m->digest
 	};

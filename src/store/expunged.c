@@ -88,7 +88,7 @@ enum err view_undelete(struct view *v, int64_t mailbox_id, int64_t since, uint32
 	do {
 		TRY(kept_read(v, mailbox_id, since, INT64_MAX, after_id, kept, COUNT_OF(kept), &n));
 		for (size_t i = 0; i < n; i++) {
-			struct box *box = box_by_id(v, kept[i].mailbox_id);
+			struct box *box = box_for_messages(v, kept[i].mailbox_id);
 			kept[i].row.flags &= ~FLAG_DELETED;
 			if (box == NULL)
 				box = box_by_role(v, MAILBOX_INBOX);

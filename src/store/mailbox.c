@@ -82,6 +82,13 @@ struct box *box_by_id(struct view *v, int64_t mailbox_id)
 	return NULL;
 }
 
+struct box *box_for_messages(struct view *v, int64_t mailbox_id)
+{
+	struct box *box = box_by_id(v, mailbox_id);
+
+	return box != NULL && box->is_going ? NULL : box;
+}
+
 struct box *box_by_role(struct view *v, enum mailbox_role role)
 {
 	for (size_t i = 0; i < v->n_boxes; i++)
@@ -109,6 +116,15 @@ static bool has_children(struct view *v, struct str path)
 {
 	for (size_t i = 0; i < v->n_boxes; i++)
 		if (!v->boxes[i]->is_deleted && is_below(v->boxes[i]->m.path, path))
+			return true;
+	return false;
+}
+
+/* Is it to be in a mailbox that is being deleted? */
+static bool is_in_one_that_goes(struct view *v, struct str path)
+{
+	for (size_t i = 0; i < v->n_boxes; i++)
+		if (v->boxes[i]->is_going && !v->boxes[i]->is_deleted && is_below(path, v->boxes[i]->m.path))
 			return true;
 	return false;
 }
@@ -636,6 +652,8 @@ enum err view_mailbox_create(struct view *v, struct str path, enum mailbox_role 
 		return ERR_EXISTS;
 	if (role != MAILBOX_PLAIN && box_by_role(v, role) != NULL)
 		return ERR_CONFLICT;
+	if (is_in_one_that_goes(v, right))
+		return ERR_AGAIN;
 	TRY(make_parents(&tx, right));
 	TRY(mailbox_insert(&tx, right, role, &box));
 	if (!usage_fits_mailboxes(&tx))
@@ -678,7 +696,8 @@ enum err view_mailbox_set_role(struct view *v, int64_t mailbox_id, enum mailbox_
 
 /* ---------------------------------------------------------------------------------------------------------- delete */
 
-static enum err delete_if_empty(struct view *v, int64_t mailbox_id, bool *deleted)
+/* Nothing can have come since its messages were erased (box_for_messages()). */
+static enum err delete_emptied(struct view *v, int64_t mailbox_id)
 {
 	static const char sql[] = "DELETE FROM mailbox WHERE mailbox_id = ?1";
 	static const char notes[] = "DELETE FROM metadata WHERE mailbox_id = ?1";
@@ -686,15 +705,10 @@ static enum err delete_if_empty(struct view *v, int64_t mailbox_id, bool *delete
 	CLEANUP(tx_abandon) struct tx tx = { 0 };
 	struct box *box;
 
-	*deleted = false;
 	TRY(tx_begin(v, TX_SYNC, &tx));
 	box = box_by_id(v, mailbox_id);
 	if (box == NULL)
 		return ERR_NOTFOUND;
-	if (has_children(v, box->m.path))
-		return ERR_CONFLICT;
-	if (box->m.messages > 0)
-		return ERR_OK;
 	{
 		CLEANUP(stmt_release) struct stmt *q = db_query(v->db, sql);
 		stmt_bind_int64(q, 1, mailbox_id);
@@ -714,26 +728,60 @@ static enum err delete_if_empty(struct view *v, int64_t mailbox_id, bool *delete
 	TRY(state_write_counters(v, tx.modseq, false));  /* no mailbox has this modseq */
 	tx_reshape(&tx, box, NULL, false);
 	tx_event(&tx, EVENT_DELETED, box->m.path, STR_NONE);
-	*deleted = true;
 	return tx_commit_synced(&tx);
+}
+
+static enum err may_go(struct view *v, const struct box *box, const struct mailbox *asked)
+{
+	if (box == NULL || box->is_going || !str_eq(box->m.path, asked->path))
+		return ERR_NOTFOUND;
+	return has_children(v, box->m.path) ? ERR_CONFLICT : ERR_OK;
+}
+
+/* From here on nothing comes into it or is made in it, and it keeps its name: else its messages would be erased for a NO, or under the name that
+ * somebody gave it to keep. */
+static enum err begin_delete(struct view *v, const struct mailbox *asked)
+{
+	struct box *box;
+	enum err e;
+
+	pthread_mutex_lock(&v->db_lock);
+	box = box_by_id(v, asked->mailbox_id);
+	e = may_go(v, box, asked);
+	if (e == ERR_OK)
+		box->is_going = true;
+	pthread_mutex_unlock(&v->db_lock);
+	return e;
+}
+
+static void give_up_delete(struct view *v, int64_t mailbox_id)
+{
+	pthread_mutex_lock(&v->db_lock);
+	struct box *box = box_by_id(v, mailbox_id);
+	if (box != NULL)
+		box->is_going = false;
+	pthread_mutex_unlock(&v->db_lock);
+}
+
+static enum err delete_all(struct view *v, int64_t mailbox_id, struct arena *a)
+{
+	TRY(view_expunge(v, mailbox_id, NULL, false, a, NULL));
+	return delete_emptied(v, mailbox_id);
 }
 
 enum err view_mailbox_delete(struct view *v, struct str path)
 {
 	CLEANUP(arena_free) struct arena a = { 0 };
 	struct mailbox m;
-	bool deleted = false;
 
 	TRY(view_mailbox_find(v, path, &a, &m));
 	if (m.role == MAILBOX_INBOX)
 		return ERR_DENIED;
-	if (m.has_children)
-		return ERR_CONFLICT;
-	while (!deleted) {  /* again if a message arrived meanwhile */
-		TRY(view_expunge(v, m.mailbox_id, NULL, false, &a, NULL));
-		TRY(delete_if_empty(v, m.mailbox_id, &deleted));
-	}
-	return ERR_OK;
+	TRY(begin_delete(v, &m));
+	enum err e = delete_all(v, m.mailbox_id, &a);
+	if (e != ERR_OK)
+		give_up_delete(v, m.mailbox_id);
+	return e;
 }
 
 /* ---------------------------------------------------------------------------------------------------------- rename */
@@ -764,10 +812,13 @@ static enum err rename_tree(struct view *v, struct str from, struct str to, stru
 	CLEANUP(tx_abandon) struct tx tx = { 0 };
 
 	TRY(tx_begin(v, TX_SYNC, &tx));
-	if (box_by_path(v, from) == NULL)
+	const struct box *moved = box_by_path(v, from);
+	if (moved == NULL)
 		return ERR_NOTFOUND;
 	if (box_by_path(v, to) != NULL)
 		return ERR_EXISTS;
+	if (moved->is_going || is_in_one_that_goes(v, to))
+		return ERR_AGAIN;
 	TRY(make_parents(&tx, to));
 	if (tx.n_reshapes > 0 && !usage_fits_mailboxes(&tx))
 		return ERR_QUOTA;

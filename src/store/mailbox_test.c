@@ -258,3 +258,65 @@ TEST(an_account_that_was_put_back_from_a_copy_has_new_uidvalidities)
 	clock_wall_offset(0);
 	test_dir_remove(dir);
 }
+
+struct meddler {
+	struct view *v;
+	bool         is_on;
+	int64_t      mailbox_id;
+	enum err     created, renamed, appended;
+};
+
+static enum err try_append(struct view *v, int64_t mailbox_id)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	CLEANUP(append_abandon) struct append *ap = NULL;
+	const struct append_new in = { .mailbox_id = mailbox_id, .internal_date = 1 };
+	struct appended *done;
+	size_t n;
+
+	TRY(append_begin(v, &ap));
+	TRY(append_message(ap, &in, 1));
+	TRY(append_write(ap, STR("x")));
+	TRY(append_end(ap));
+	return append_commit(&ap, &a, &done, &n);
+}
+
+/* Another session, while the one that deletes waits for the disk. */
+static void meddle(void *context)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct meddler *m = context;
+
+	if (!m->is_on)
+		return;
+	m->is_on = false;
+	m->created = view_mailbox_create(m->v, STR("Old/New"), MAILBOX_PLAIN, &a, NULL);
+	m->renamed = view_mailbox_rename(m->v, STR("Old"), STR("Kept"));
+	m->appended = try_append(m->v, m->mailbox_id);
+}
+
+/* Or all its messages were erased, and DELETE answered that it could not be done, or was done to what somebody had renamed to keep it, or to
+ * mail that had just come. */
+TEST(one_that_is_being_deleted_gets_nothing_more_and_keeps_its_name)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	const char *dir = test_dir();
+	struct meddler m = { 0 };
+	struct view_config config = { .account = 7, .on_wait = meddle, .context = &m };
+	struct mailbox old;
+
+	EXPECT_OK(view_open(dir, &config, &m.v));
+	EXPECT_OK(view_mailbox_create(m.v, STR("Old"), MAILBOX_PLAIN, &a, &old));
+	add(m.v, old.mailbox_id, "Subject: x\r\n\r\nx\r\n", 0);
+	m.mailbox_id = old.mailbox_id;
+	m.is_on = true;
+	EXPECT_OK(view_mailbox_delete(m.v, STR("Old")));
+	EXPECT_INT(m.created, ERR_AGAIN);
+	EXPECT_INT(m.renamed, ERR_AGAIN);
+	EXPECT_INT(m.appended, ERR_NOTFOUND);
+	EXPECT_ERR(view_mailbox_find(m.v, STR("Old"), &a, &old), ERR_NOTFOUND);
+	EXPECT_ERR(view_mailbox_find(m.v, STR("Kept"), &a, &old), ERR_NOTFOUND);
+	EXPECT_OK(view_mailbox_create(m.v, STR("Old/New"), MAILBOX_PLAIN, &a, NULL));
+	EXPECT_OK(view_close(m.v));
+	test_dir_remove(dir);
+}

@@ -287,7 +287,7 @@ enum err view_transfer(struct view *v, int64_t from_id, const struct uid_set *ui
 	*out = (struct copied){ 0 };
 	TRY(tx_begin(v, TX_SYNC, &tx));
 	from = box_by_id(v, from_id);
-	to = box_by_id(v, to_id);
+	to = box_for_messages(v, to_id);
 	if (from == NULL || to == NULL)
 		return ERR_NOTFOUND;
 	out->uidvalidity = to->m.uidvalidity;

@@ -69,6 +69,7 @@ struct box {                      /* a mailbox; lives until view_close(), also w
 	uint64_t      added_modseq, flags_modseq, vanished_modseq;   /* newest addition, flag change and removal that are visible */
 	struct array *array;          /* NULL: not loaded; under the memory lock */
 	bool          is_deleted;
+	bool          is_going;       /* its messages are being erased, it follows; under the db lock */
 	bool          is_ahead;       /* of its row, which lacks changes of flags: see mailbox.c; under the db lock */
 };
 
@@ -330,6 +331,7 @@ enum err mailbox_write_names(struct tx *tx) MUST_CHECK;   /* of deliveries, wher
 /* INBOX in any case, no '/' at the end; ERR_INVALID. */
 enum err mailbox_path(struct str path, struct arena *a, struct str *out) MUST_CHECK;
 struct box *box_by_id(struct view *v, int64_t mailbox_id);      /* db or memory lock; NULL if deleted or unknown */
+struct box *box_for_messages(struct view *v, int64_t mailbox_id);   /* db lock; that come into it: NULL, too, where it is being deleted */
 struct box *box_by_role(struct view *v, enum mailbox_role role);
 struct box *box_by_path(struct view *v, struct str path);
 void box_free(struct box *box);

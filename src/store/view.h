@@ -154,16 +154,18 @@ enum err view_mailbox_get(struct view *v, int64_t mailbox_id, struct arena *a, s
 enum err view_mailbox_by_role(struct view *v, enum mailbox_role role, struct arena *a, struct mailbox *out) MUST_CHECK;
 /* Makes the missing parents as well (RFC 9051 §6.3.4). role: MAILBOX_PLAIN or one that no mailbox has yet (CREATE …
  * USE). One trailing '/' is ignored. ERR_EXISTS; ERR_INVALID: not a name (empty level, control character, not UTF-8,
- * too long or deep); ERR_CONFLICT: the role is taken; ERR_QUOTA: there are mailboxes_max. out may be NULL. */
+ * too long or deep); ERR_CONFLICT: the role is taken; ERR_QUOTA: there are mailboxes_max; ERR_AGAIN: what it would be in is being deleted.
+ * out may be NULL. */
 enum err view_mailbox_create(struct view *v, struct str path, enum mailbox_role role, struct arena *a,
                              struct mailbox *out) MUST_CHECK;
 /* PLAIN takes its role from it. ERR_NOTFOUND; ERR_DENIED: INBOX is INBOX; ERR_CONFLICT: another mailbox has the role. */
 enum err view_mailbox_set_role(struct view *v, int64_t mailbox_id, enum mailbox_role role) MUST_CHECK;
 /* Its messages can be undeleted for 30 days. The subscription stays (RFC 9051 §6.3.7). Sessions that have it selected
- * get news.is_deleted. ERR_DENIED: INBOX. ERR_CONFLICT: it has children ([HASCHILDREN]). ERR_NOTFOUND. */
+ * get news.is_deleted. ERR_DENIED: INBOX. ERR_CONFLICT: it has children ([HASCHILDREN]). ERR_NOTFOUND: also where somebody else deletes it already. */
 enum err view_mailbox_delete(struct view *v, struct str path) MUST_CHECK;
 /* With its children and their subscriptions; missing parents of the new name are made. INBOX: its messages move to the
- * new mailbox, INBOX stays, empty (RFC 9051 §6.3.6). ERR_NOTFOUND, ERR_EXISTS, ERR_INVALID (also: into its own child).
+ * new mailbox, INBOX stays, empty (RFC 9051 §6.3.6). ERR_NOTFOUND, ERR_EXISTS, ERR_INVALID (also: into its own child); ERR_AGAIN: it, or what it
+ * would be in, is being deleted.
  * One that is stored decomposed may get the same name, composed. */
 enum err view_mailbox_rename(struct view *v, struct str from, struct str to) MUST_CHECK;
 /* A subscription is a name, as written; the mailbox need not exist (any more). Unknown to unsubscribe: ERR_OK. ERR_INVALID,
