@@ -227,15 +227,9 @@ static bool match(struct str pattern, struct str path)
 
 bool imap_list_match(struct str pattern, struct str path)
 {
-	char room[64];
+	size_t same = str_istarts(pattern, STR("INBOX")) && str_starts(path, STR("INBOX")) ? 5 : 0;  /* "inbox" and "Inbox/%" mean INBOX (RFC 9051 §5.1) */
 
-	/* "inbox" and "Inbox/%" mean INBOX (RFC 9051 §5.1) */
-	if (pattern.n < sizeof room && str_istarts(pattern, STR("INBOX")) && str_starts(path, STR("INBOX"))) {
-		memcpy(room, pattern.p, pattern.n);
-		memcpy(room, "INBOX", 5);
-		return match(str_make(room, pattern.n), path);
-	}
-	return match(pattern, path);
+	return match(str_from(pattern, same), str_from(path, same));
 }
 
 /* --------------------------------------------------------------------------------------------------- numbers, flags */

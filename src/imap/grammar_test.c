@@ -126,6 +126,7 @@ TEST(list_match)
 		{ "a%b/c", "axb/c", true },
 		{ "inbox", "INBOX", true },
 		{ "Inbox/%", "INBOX/x", true },
+		{ "inbox/Invoices and receipts of the year before the last one, to be kept", "INBOX/Invoices and receipts of the year before the last one, to be kept", true },
 		{ "inboxes", "inboxes", true },
 		{ "Work", "work", false },
 		{ "", "a", false },
