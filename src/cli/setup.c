@@ -259,6 +259,22 @@ static bool choose_account(struct cli *c, struct wishes *w)
 	return true;
 }
 
+/* Is it an account that somebody uses, not an alias, nor one that was deleted? */
+static bool has_account(struct cli *c, struct str address)
+{
+	static const char *const living[] = { "active", "suspended", "full" };
+	CLEANUP(answer_free) struct answer answer = { 0 };
+	CLEANUP(admin_json_free) json_t *args = json_pack("{s:s#}", "address", address.p, (int)address.n);
+
+	if (!ask(c, "account show", args, &answer) || !answer_is_ok(&answer))
+		return false;
+	const char *state = json_string_value(json_object_get(json_object_get(answer.last, "result"), "state"));
+	for (size_t i = 0; i < COUNT_OF(living); i++)
+		if (state != NULL && strcmp(state, living[i]) == 0)
+			return true;
+	return false;
+}
+
 static bool make_account(struct cli *c, struct wishes *w)
 {
 	CLEANUP(answer_free) struct answer answer = { 0 };
@@ -268,7 +284,7 @@ static bool make_account(struct cli *c, struct wishes *w)
 	if (!ask(c, "account add", args, &answer))
 		return false;
 	if (!answer_is_ok(&answer))
-		return complain_answer(c, &answer);
+		return has_account(c, w->account) || complain_answer(c, &answer);
 	const char *password = json_string_value(json_object_get(json_object_get(answer.last, "result"), "password"));
 	w->password = str_copy(&c->arena, str_of(password));
 	return true;

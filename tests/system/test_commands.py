@@ -178,6 +178,12 @@ def test_setup_again_changes_nothing(server):
     with open(os.path.join(server.dir, "ca.pem")) as f:
         before = f.read()
     server.cli("setup", "example.test", "--yes")
+    server.cli("setup", "example.test", "--account", "alice", "--yes")
+    server.imap("alice").logout()  # by the password of before
+    server.cli("alias", "add", "taken@example.test", "alice@example.test")
+    done = server.cli("setup", "example.test", "--account", "taken", "--yes", check=False)
+    expect(done.returncode == 1 and b"in use already" in done.stderr, done)
+    server.cli("alias", "remove", "taken@example.test")
     with open(os.path.join(server.dir, "ca.pem")) as f:
         expect(f.read() == before, "the same authority")
 
