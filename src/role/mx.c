@@ -39,6 +39,7 @@ static void apply_settings(struct mx *m)
 	m->server.errors_max = conf_number(c, SETTING_smtp_errors_max);
 	m->server.hold_max = conf_number(c, SETTING_submit_hold_max);
 	m->server.memory_max = conf_number(c, SETTING_smtp_memory_max);
+	m->server.disk_reserve = conf_number(c, SETTING_disk_reserve);
 }
 
 /* ---- doors ---- */

@@ -15,9 +15,10 @@
 #include <assert.h>
 #include <errno.h>
 #include <sys/mman.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
-enum { WRITE_PIECE = 64 << 10, SPOOL_EARLY = 16 << 10 };
+enum { WRITE_PIECE = 64 << 10, SPOOL_EARLY = 16 << 10, LOOK_EVERY = 4 << 20 };
 
 void smtpd_charge(struct smtpd *s)
 {
@@ -72,10 +73,25 @@ static void refuse_err(struct smtpd *s, enum err e)
 
 /* ---- the spool file ---- */
 
+/* What hundreds send at the same time would else have the disk before any of it is complete, and mailboxes could not be written. */
+static bool has_room(const struct smtpd *s)
+{
+	const struct smtpd_body *b = &s->body;
+	struct statvfs disk;
+
+	if (b->written / LOOK_EVERY == (b->written + b->bytes.n) / LOOK_EVERY || fstatvfs(b->fd, &disk) < 0)
+		return true;
+	return (uint64_t)disk.f_bavail * disk.f_frsize >= s->server->disk_reserve;
+}
+
 static void write_out(struct smtpd *s)
 {
 	struct smtpd_body *b = &s->body;
 
+	if (!has_room(s)) {
+		refuse_err(s, ERR_FULL);
+		return;
+	}
 	for (size_t at = 0; at < b->bytes.n;) {
 		ssize_t n = pwrite(b->fd, b->bytes.p + at, b->bytes.n - at, (off_t)(b->written + at));
 		if (n < 0 && errno == EINTR)

@@ -29,6 +29,7 @@ struct smtpd_server {
 	uint64_t   hold_max;             /* seconds that a message of an own user may wait for its time (RFC 4865); 0: not offered */
 	uint64_t   memory_max;           /* for messages and envelopes that are arriving, all sessions together */
 	uint64_t   memory_used;          /* kept by the machines */
+	uint64_t   disk_reserve;         /* bytes that a message on its way to a spool file leaves free */
 };
 
 /* Who is at the other end. Strings are borrowed and outlive the session (until smtpd_secured() for is_tls and

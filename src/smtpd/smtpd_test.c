@@ -493,6 +493,25 @@ TEST(what_the_queue_says)
 	}
 }
 
+/* The queue had room when it gave the file; a hundred others have come since. (A memfd says that there is no room for more.) */
+TEST(a_disk_that_fills_while_a_message_comes)
+{
+	for (int is_full = 0; is_full <= 1; is_full++) {
+		struct test_host t;
+		test_host_begin(&t, ENVELOPE_MX);
+		t.server.size_max = 64 << 20;
+		t.server.disk_reserve = is_full ? 1 : 0;
+		talk(&t, STR(HELLO BEGIN "DATA\r\nA: b\r\n\r\n"), 0);
+		for (int i = 0; i < 10; i++)
+			feed_lines(&t, 14000);
+		EXPECT_INT(t.dropped_count, is_full);
+		test_host_feed(&t, STR("QUIT\r\n.\r\nNOOP\r\n"));
+		EXPECT(str_ends(buf_str(&t.out), is_full ? STR("452 4.3.1 this server has no room for the message at the moment: please try again later\r\n250 2.0.0 fine\r\n")
+		                                         : STR("250 2.0.0 queued as 11223344-1\r\n250 2.0.0 fine\r\n")));
+		test_host_end(&t);
+	}
+}
+
 /* A file is either added or said to be not needed, once, whatever becomes of its message. */
 TEST(files_that_are_not_needed)
 {

@@ -57,6 +57,7 @@ static enum err info_read(struct submission *p)
 	p->server.errors_max = conf_number(info.conf, SETTING_smtp_errors_max);
 	p->server.hold_max = conf_number(info.conf, SETTING_submit_hold_max);
 	p->server.memory_max = conf_number(info.conf, SETTING_smtp_memory_max);
+	p->server.disk_reserve = conf_number(info.conf, SETTING_disk_reserve);
 	return ERR_OK;
 }
 
