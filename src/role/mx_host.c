@@ -4,6 +4,7 @@
  * Recipients are looked up in the directory that control has sent, in memory: a stranger who guesses addresses costs nothing but that. */
 #include "base/clock.h"
 #include "base/log.h"
+#include "dns/name.h"
 #include "mime/header.h"
 #include "role/mx_private.h"
 #include "submit/fixup.h"
@@ -123,13 +124,18 @@ static void skip_comments(struct scan *s)
 
 static bool is_word(char c) { return !is_space(c) && c != ';' && c != '"' && c != '('; }
 
-/* The name of this server, or one in a domain of ours. */
+enum { NAME_MAX_BYTES = 255, LEVELS_MAX = 8 };   /* whoever reads such a field looks for a name that he knows: none is longer, or this far below a domain */
+
+/* The name of this server, or one in a domain of ours. All that is costly is done once a field, and of fields there may be thousands. */
 static bool is_our_name(const struct lookup *l, struct str name)
 {
+	CLEANUP(arena_free) struct arena a = { 0 };
 	bool is_ours = str_ieq(name, lookup_hostname(l));
 	struct str label;
 
-	while (name.n > 0 && !is_ours) {
+	if (name.n > NAME_MAX_BYTES || (!str_is_ascii(name) && !domain_to_ascii(name, &a, &name)))
+		return false;
+	for (int i = 0; i < LEVELS_MAX && name.n > 0 && !is_ours; i++) {
 		is_ours = lookup_domain(l, name);
 		str_cut(name, '.', &label, &name);
 	}
