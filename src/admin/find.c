@@ -36,24 +36,19 @@ static char separator(struct admin_call *c)
 	return c->separator;
 }
 
-/* A detail is fine where the plain address exists. */
-static bool find_name(struct admin_call *c, const struct directory_address *x, struct directory_name *out)
+/* Whose it is; 0: an alias or a group. A detail is fine where the plain address exists. */
+static bool find_owner(struct admin_call *c, const struct directory_address *x, uint64_t *account)
 {
 	struct directory_address plain = *x;
 
-	if (name_find(c->directory, x, &c->arena, out) == ERR_OK)
+	if (name_account(c->directory, x, account) == ERR_OK)
 		return true;
 	ptrdiff_t cut = separator(c) != '\0' ? str_chr(x->local, separator(c)) : -1;
 	plain.local = cut > 0 ? str_sub(x->local, 0, (size_t)cut) : x->local;
-	return cut > 0 && name_find(c->directory, &plain, &c->arena, out) == ERR_OK;
+	return cut > 0 && name_account(c->directory, &plain, account) == ERR_OK;
 }
 
-static bool leads_somewhere(struct admin_call *c, const struct directory_address *x)
-{
-	struct directory_name name;
-
-	return find_name(c, x, &name) || str_ieq(x->local, STR("postmaster")) || str_ieq(x->local, STR("abuse"));
-}
+static bool is_role(const struct directory_address *x) { return str_ieq(x->local, STR("postmaster")) || str_ieq(x->local, STR("abuse")); }
 
 /* Does what nobody here has in this domain go to another server? */
 static bool is_routed(struct admin_call *c, struct str domain)
@@ -74,13 +69,13 @@ static bool is_stray(struct admin_call *c, struct str text)
 {
 	struct directory_address x;
 	struct directory_account owner;
-	struct directory_name name;
+	uint64_t account;
 
 	if (!directory_address_parse(text, &c->arena, &x) || !domain_exists(c->directory, x.domain))
 		return false;
-	if (find_name(c, &x, &name))
-		return name.account != 0 && account_get(c->directory, name.account, &c->arena, &owner) == ERR_OK && owner.deleted_s != 0;
-	return !leads_somewhere(c, &x) && !is_routed(c, x.domain);
+	if (find_owner(c, &x, &account))
+		return account != 0 && account_get(c->directory, account, &c->arena, &owner) == ERR_OK && owner.deleted_s != 0;
+	return !is_role(&x) && !is_routed(c, x.domain);
 }
 
 void admin_put_strays(struct admin_call *c, json_t *to, const struct str *targets, size_t n)
@@ -97,8 +92,10 @@ void admin_put_strays(struct admin_call *c, json_t *to, const struct str *target
 
 enum err admin_target(struct admin_call *c, struct str text, struct directory_address *out)
 {
+	uint64_t account;
+
 	TRY(admin_address(c, text, out));
-	if (domain_exists(c->directory, out->domain) && !leads_somewhere(c, out))
+	if (domain_exists(c->directory, out->domain) && !find_owner(c, out, &account) && !is_role(out))
 		return admin_refuse(c, ERR_NOTFOUND, TEXT_ADMIN_TARGET_LOCAL_UNKNOWN, text);
 	return ERR_OK;
 }

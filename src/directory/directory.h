@@ -106,6 +106,8 @@ enum err name_targets_remove(struct directory *d, const struct directory_address
  * account (0: of none). Addresses as text, in the arena. */
 enum err name_leaders(struct directory *d, struct str key, uint64_t account, size_t max, struct arena *a, struct str **out, size_t *n) MUST_CHECK;
 enum err name_find(struct directory *d, const struct directory_address *x, struct arena *a, struct directory_name *out) MUST_CHECK;
+/* Whose it is, without all that it leads to: *account 0: an alias, or a group. ERR_NOTFOUND. */
+enum err name_account(struct directory *d, const struct directory_address *x, uint64_t *account) MUST_CHECK;
 /* All names, by key; kind 0: of every kind. */
 enum err name_list(struct directory *d, enum name_kind kind, struct arena *a, struct directory_name **out, size_t *n) MUST_CHECK;
 

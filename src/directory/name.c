@@ -245,6 +245,19 @@ enum err name_find(struct directory *d, const struct directory_address *x, struc
 	return load_targets(d, a, out);
 }
 
+enum err name_account(struct directory *d, const struct directory_address *x, uint64_t *account)
+{
+	static const char sql[] = "SELECT account FROM name WHERE key = ?1";
+	CLEANUP(arena_free) struct arena a = { 0 };
+	CLEANUP(stmt_release) struct stmt *q = db_query(d->db, sql);
+
+	stmt_bind_text(q, 1, name_key(&a, x));
+	if (!stmt_row(q))
+		return stmt_err(q, ERR_NOTFOUND);
+	*account = stmt_u64(q, 0);
+	return ERR_OK;
+}
+
 enum err name_list(struct directory *d, enum name_kind kind, struct arena *a, struct directory_name **out, size_t *n)
 {
 	static const char sql[] = "SELECT key, address, kind, account FROM name WHERE ?1 = 0 OR kind = ?1 ORDER BY domain, key";
