@@ -97,12 +97,23 @@ static struct delivery_result answer_err(struct view *v, const struct delivery *
 
 /* ----------------------------------------------------------------------------------------------------- one message */
 
-/* The folder that the sub-address names. Whoever writes chooses it: so it is none where the owner's own mail lies (a draft may be sent, what is
- * among the sent was written by him), and none that is emptied. */
+/* Where the owner's own mail lies (a draft may be sent, what is among the sent was written by him), and what is emptied. */
+static bool is_own(const struct mailbox *m) { return m->role == MAILBOX_DRAFTS || m->role == MAILBOX_SENT || m->role == MAILBOX_TRASH; }
+
+static bool is_in_own(struct view *v, const struct mailbox *m, struct arena *a)
+{
+	struct mailbox above;
+
+	for (size_t i = 0; i < m->path.n; i++)
+		if (m->path.p[i] == MAILBOX_SEPARATOR && view_mailbox_find(v, str_sub(m->path, 0, i), a, &above) == ERR_OK && is_own(&above))
+			return true;
+	return false;
+}
+
+/* The folder that the sub-address names. Whoever writes chooses it: so it is none of those, nor one inside them. */
 static bool names_folder(struct view *v, struct str detail, struct arena *a, struct mailbox *m)
 {
-	return detail.n > 0 && view_mailbox_find(v, detail, a, m) == ERR_OK && m->role != MAILBOX_DRAFTS && m->role != MAILBOX_SENT &&
-	       m->role != MAILBOX_TRASH;
+	return detail.n > 0 && view_mailbox_find(v, detail, a, m) == ERR_OK && !is_own(m) && !is_in_own(v, m, a);
 }
 
 /* Its number, and its path for the trail. */
@@ -213,8 +224,8 @@ static enum err commit(struct append **ap, const struct deliver_settings *settin
 	return settings->sync_now ? append_commit(ap, a, &done, &n) : append_commit_later(ap, a, &done, &n);
 }
 
-static enum err deliver_alone(struct view *v, const struct deliver_settings *settings, const struct delivery *d,
-							  struct arena *a, struct str *where)
+static enum err deliver_into(struct view *v, const struct deliver_settings *settings, const struct delivery *d,
+							 struct arena *a, struct str *where)
 {
 	CLEANUP(append_abandon) struct append *ap = NULL;
 
@@ -222,6 +233,17 @@ static enum err deliver_alone(struct view *v, const struct deliver_settings *set
 	append_for_delivery(ap);
 	TRY(add_message(v, ap, settings, d, a, where));
 	return commit(&ap, settings, a);
+}
+
+/* The folder of its sub-address may be being deleted: then the inbox. */
+static enum err deliver_alone(struct view *v, const struct deliver_settings *settings, const struct delivery *d,
+							  struct arena *a, struct str *where)
+{
+	struct deliver_settings to_inbox = *settings;
+	enum err e = deliver_into(v, settings, d, a, where);
+
+	to_inbox.detail_is_folder = false;
+	return e == ERR_NOTFOUND ? deliver_into(v, &to_inbox, d, a, where) : e;
 }
 
 void deliver_batch(struct view *v, const struct deliver_settings *settings, const struct delivery_batch *batch,

@@ -418,18 +418,74 @@ TEST(the_sub_address_names_no_folder_of_the_owners_own_mail)
 	const char *dir = test_dir();
 	struct view *v = open_account(dir);
 	struct deliver_settings settings = { .sync_now = true, .detail_is_folder = true };
-	struct delivery d[COUNT_OF(roles)] = { letter(1, "a\r\n"), letter(2, "b\r\n"), letter(3, "c\r\n") };
-	struct delivery_batch batch = { .account = 7, .n = COUNT_OF(roles), .deliveries = d };
+	struct delivery d[2 * COUNT_OF(roles)];
+	struct delivery_batch batch = { .account = 7, .n = COUNT_OF(d), .deliveries = d };
 	struct delivery_result *results;
 	struct mailbox m;
 
 	for (size_t i = 0; i < COUNT_OF(roles); i++) {
 		EXPECT_OK(view_mailbox_by_role(v, roles[i], &a, &m));
-		d[i].detail = m.path;
+		d[2 * i] = letter(2 * i + 1, "a\r\n");
+		d[2 * i].detail = m.path;
+		d[2 * i + 1] = letter(2 * i + 2, "b\r\n");
+		d[2 * i + 1].detail = arena_printf(&a, STR_FMT "/2025/May", STR_ARG(m.path));  /* those that he keeps by year */
+		EXPECT_OK(view_mailbox_create(v, d[2 * i + 1].detail, MAILBOX_PLAIN, &a, NULL));
 	}
 	deliver_batch(v, &settings, &batch, &a, &results);
-	EXPECT_INT(find(v, "INBOX", &a).messages, COUNT_OF(roles));
+	EXPECT_INT(find(v, "INBOX", &a).messages, COUNT_OF(d));
 	view_close(v);
+	test_dir_remove(dir);
+}
+
+struct deletion {
+	struct view           *v;
+	bool                   is_on;
+	struct delivery_result result;
+};
+
+/* Mail comes while the session that deletes waits for the disk. */
+static void mail_comes(void *context)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct deletion *x = context;
+	struct deliver_settings settings = { .sync_now = true, .detail_is_folder = true };
+	struct delivery d = letter(1, "Subject: x\r\n\r\nx\r\n");
+	struct delivery_batch batch = { .account = 7, .n = 1, .deliveries = &d };
+	struct delivery_result *results;
+
+	if (!x->is_on)
+		return;
+	x->is_on = false;
+	d.detail = STR("Old");
+	deliver_batch(x->v, &settings, &batch, &a, &results);
+	x->result = results[0];
+	x->result.reason = str_eq(results[0].reason, STR("INBOX")) ? STR("INBOX") : STR("elsewhere");
+}
+
+/* It did not have to wait for a next try, with a reason that says the storage had failed. */
+TEST(mail_for_a_folder_that_is_being_deleted_goes_to_the_inbox)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	const char *dir = test_dir();
+	struct deletion x = { 0 };
+	struct view_config config = { .account = 7, .on_wait = mail_comes, .context = &x };
+	struct deliver_settings settings = { .sync_now = true, .detail_is_folder = true };
+	struct delivery d = letter(2, "Subject: y\r\n\r\ny\r\n");
+	struct delivery_batch batch = { .account = 7, .n = 1, .deliveries = &d };
+	struct delivery_result *results;
+
+	EXPECT_OK(view_open(dir, &config, &x.v));
+	EXPECT_OK(view_mailbox_create(x.v, STR("Old"), MAILBOX_PLAIN, &a, NULL));
+	d.detail = STR("Old");
+	deliver_batch(x.v, &settings, &batch, &a, &results);
+	EXPECT_INT(find(x.v, "Old", &a).messages, 1);
+	x.is_on = true;
+	EXPECT_OK(view_mailbox_delete(x.v, STR("Old")));
+	EXPECT(!x.is_on);
+	EXPECT_INT(x.result.outcome, DELIVERY_DONE);
+	EXPECT_STR(x.result.reason, "INBOX");
+	EXPECT_INT(find(x.v, "INBOX", &a).messages, 1);
+	view_close(x.v);
 	test_dir_remove(dir);
 }
 
