@@ -303,6 +303,8 @@ enum err mailbox_count_flags(struct view *v)
 			e = count_flags(v, v->boxes[i]);
 		if (e != ERR_OK && e != ERR_CORRUPT && e != ERR_IO)  /* a mailbox that cannot be read does not keep the others from it */
 			return e;
+		v->boxes[i]->is_uncounted = e != ERR_OK;
+		v->is_uncounted |= e == ERR_IO;  /* the disk may give it next time */
 	}
 	return ERR_OK;
 }

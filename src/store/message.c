@@ -125,13 +125,20 @@ enum err message_insert(struct tx *tx, struct box *box, enum message_origin orig
 	return chunk_append(tx->v, box->m.mailbox_id, &(struct slot){ r->uid, r->email, tx->modseq, r->flags, clock_wall_s() });
 }
 
+/* Not below 0, where it was wrong before (is_uncounted). */
+static void recount(uint32_t *n, bool was, bool is)
+{
+	*n += is;
+	*n -= was && *n > 0;
+}
+
 static enum err delete_row(struct tx *tx, struct box *box, const struct row *r)
 {
 	struct mailbox *m = tx_counters(tx, box);
 
 	m->messages--;
-	m->unseen -= !(r->flags & FLAG_SEEN);
-	m->deleted -= !!(r->flags & FLAG_DELETED);
+	recount(&m->unseen, !(r->flags & FLAG_SEEN), false);
+	recount(&m->deleted, r->flags & FLAG_DELETED, false);
 	m->size -= r->size;
 	tx_change(tx, CHANGE_GONE, box, r->uid, r->email, r->flags);
 	return chunk_remove(tx->v, box->m.mailbox_id, r->uid);
@@ -209,8 +216,8 @@ static void store_in_chunk(struct tx *tx, struct box *box, struct chunk *c, uint
 			continue;
 		if (m == NULL)
 			m = tx_counters(tx, box);
-		m->unseen += (uint32_t)!(flags & FLAG_SEEN) - (uint32_t)!(s.flags & FLAG_SEEN);
-		m->deleted += (uint32_t)!!(flags & FLAG_DELETED) - (uint32_t)!!(s.flags & FLAG_DELETED);
+		recount(&m->unseen, !(s.flags & FLAG_SEEN), !(flags & FLAG_SEEN));
+		recount(&m->deleted, s.flags & FLAG_DELETED, flags & FLAG_DELETED);
 		tx_change(tx, CHANGE_FLAGS, box, s.uid, s.email, flags);
 		chunk_set_flags(c, i, flags, tx->modseq);
 	}
@@ -365,7 +372,7 @@ static enum err expunge_step(struct view *v, int64_t mailbox_id, struct expunge_
 	box = box_by_id(v, mailbox_id);
 	if (box == NULL)
 		return ERR_NOTFOUND;
-	if (w->only_deleted && box->m.deleted == 0)
+	if (w->only_deleted && box->m.deleted == 0 && !box->is_uncounted)
 		return ERR_OK;
 	TRY(next_rows(v, mailbox_id, w, rows, COUNT_OF(rows), n));
 	if (*n == 0)

@@ -70,6 +70,7 @@ struct box {                      /* a mailbox; lives until view_close(), also w
 	struct array *array;          /* NULL: not loaded; under the memory lock */
 	bool          is_deleted;
 	bool          is_going;       /* its messages are being erased, it follows; under the db lock */
+	bool          is_uncounted;   /* unseen and deleted are those of a row that lacks changes of flags, since a page could not be read */
 	bool          is_ahead;       /* of its row, which lacks changes of flags: see mailbox.c; under the db lock */
 };
 
@@ -176,6 +177,7 @@ struct view {
 	uint64_t           gap_end;          /* of the newest gap of modseqs that an unclean stop left; 0: none */
 	uint64_t           history_floor;    /* removals at or below it are no longer known one by one */
 	bool               is_unclean;       /* the row of state says so: note the clean end at close */
+	bool               is_uncounted;     /* a mailbox is: no clean end is noted, so that the next process counts */
 	_Atomic uint32_t   undelete_days;
 	bool               was_unclean;      /* it said so when it was opened … */
 	atomic_bool        is_replayed;      /* … and what may be torn since has been sent again, or it did not say so */

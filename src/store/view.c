@@ -140,7 +140,7 @@ static enum err note_clean_end(struct view *v)
 {
 	enum err e;
 
-	if (!v->is_unclean)
+	if (!v->is_unclean || v->is_uncounted)
 		return ERR_OK;
 	pthread_mutex_lock(&v->db_lock);
 	e = db_begin(v->db);
