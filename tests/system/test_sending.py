@@ -121,7 +121,7 @@ def test_silent_servers_hold_up_nobody_but_their_sender(w):
                 held.append(s.accept()[0])
         return len(held)
     try:
-        wait_for(lambda: held_up() >= 150, 60, "half of all places are taken")
+        wait_for(lambda: held_up() >= 150, 120, "half of all places are taken")
         begin = time.monotonic()
         s = w.here.submission("carol")
         s.sendmail("carol@example.test", ["x@answers.peer.test"], b"From: carol@example.test\r\nSubject: of another\r\n\r\ntext\r\n")
@@ -136,8 +136,8 @@ def test_silent_servers_hold_up_nobody_but_their_sender(w):
     finally:
         for s in silent + held:
             s.close()
-    wait_for(lambda: w.here.cli_json("queue", "status")["backlog"] == 0, 60, "what was being sent waits")
-    w.here.cli("queue", "remove", "--from", "alice@example.test")
+        wait_for(lambda: w.here.cli_json("queue", "status")["backlog"] == 0, 60, "what was being sent waits")
+        w.here.cli("queue", "remove", "--from", "alice@example.test")   # the tests behind it do not find it
     expect(not w.here.cli_json("queue", "list"), "nothing is left")
 
 
