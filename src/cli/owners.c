@@ -19,6 +19,7 @@ struct mending {
 	uid_t    uid;
 	gid_t    gid;
 	uint64_t n;         /* had another owner */
+	uint64_t linked;    /* have one, and a second name */
 	int      failure;   /* errno of the first that could not be given; 0: none */
 };
 
@@ -30,20 +31,29 @@ static void note_failure(struct mending *m)
 		m->failure = errno;
 }
 
+/* What was looked at is what is given away, whatever has its name by then. */
+static void give(struct mending *m, int entry, const struct stat *st)
+{
+	if (st->st_uid == m->uid)
+		return;
+	if (S_ISREG(st->st_mode) && st->st_nlink > 1)
+		m->linked++;
+	else if (fchownat(entry, "", m->uid, m->gid, AT_EMPTY_PATH) == 0)
+		m->n++;
+	else
+		note_failure(m);
+}
+
 static void mend_entry(struct mending *m, int parent, const char *name, int depth)
 {
+	CLEANUP(fd_close) int entry = openat(parent, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
 	struct stat st;
 
-	if (fstatat(parent, name, &st, AT_SYMLINK_NOFOLLOW) < 0 || !(S_ISDIR(st.st_mode) || (S_ISREG(st.st_mode) && st.st_nlink == 1)))
+	if (entry < 0 || fstat(entry, &st) < 0 || !(S_ISDIR(st.st_mode) || S_ISREG(st.st_mode)))
 		return;
-	if (st.st_uid != m->uid) {
-		if (fchownat(parent, name, m->uid, m->gid, AT_SYMLINK_NOFOLLOW) == 0)
-			m->n++;
-		else
-			note_failure(m);
-	}
+	give(m, entry, &st);
 	if (S_ISDIR(st.st_mode) && depth < DEPTH_MAX)
-		mend_in(m, openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), depth + 1);
+		mend_in(m, openat(entry, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), depth + 1);
 }
 
 /* All that is in the folder, which is closed. */
@@ -63,6 +73,8 @@ static void mend_in(struct mending *m, int folder, int depth)
 	closedir(entries);
 }
 
+static struct str number(struct cli *c, uint64_t n) { return arena_printf(&c->arena, "%llu", (unsigned long long)n); }
+
 bool owners_mend(struct cli *c, const struct users *u)
 {
 	static const char *const own[] = { "control", "keys", "queue", "tls" };
@@ -81,6 +93,8 @@ bool owners_mend(struct cli *c, const struct users *u)
 		return false;
 	}
 	if (roles.n + cells.n > 0)
-		say(c, TEXT_SETUP_OWNERS, arena_printf(&c->arena, "%llu", (unsigned long long)(roles.n + cells.n)), str_of(u->user), str_of(u->cell_user));
+		say(c, TEXT_SETUP_OWNERS, number(c, roles.n + cells.n), str_of(u->user), str_of(u->cell_user));
+	if (roles.linked + cells.linked > 0)  /* or the server, which does not start with them, would send here again and again */
+		say(c, TEXT_SETUP_OWNERS_LINKED, number(c, roles.linked + cells.linked));
 	return true;
 }
