@@ -22,7 +22,8 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-enum { TIMEOUT_MS = 5 * 60 * 1000, INPUT_MAX = QUEUE_BODY_MAX, PIECE = 64 << 10 };
+enum { TIMEOUT_MS = 10 * 60 * 1000,   /* RFC 5321 §4.5.3.2.6; a queue whose disk hangs may take five (QUEUE_ADD_TIMEOUT_MS) */
+       INPUT_MAX = QUEUE_BODY_MAX, PIECE = 64 << 10 };
 
 struct sendmail {
 	struct sendmail_options options;
