@@ -55,7 +55,7 @@ enum err admin_account_shares(struct admin_call *c)
 {
 	struct store_command ask = { .kind = STORE_COMMAND_SHARES };
 	struct directory_account x;
-	struct store_answer answer;
+	struct store_answer answer = { 0 };
 
 	TRY(admin_account(c, admin_text(c, "address"), &x));
 	do {
@@ -125,7 +125,7 @@ enum err admin_account_share(struct admin_call *c)
 {
 	struct store_command ask = { 0 };
 	struct directory_account x;
-	struct store_answer answer;
+	struct store_answer answer = { 0 };
 	enum err e;
 
 	TRY(admin_living_account(c, admin_text(c, "address"), &x));
@@ -148,7 +148,7 @@ enum err admin_account_unshare(struct admin_call *c)
 {
 	struct store_command ask = { 0 };
 	struct directory_account x;
-	struct store_answer answer;
+	struct store_answer answer = { 0 };
 	enum err e;
 
 	TRY(admin_living_account(c, admin_text(c, "address"), &x));

@@ -314,7 +314,7 @@ TEST(hostile_replies_and_originals)
 	struct report r = report_of(&x, 1);
 	struct built b;
 
-	x.text = STR("550 no\r\nAction: delivered\n\n--=_x\x1b[31m\xff\xe2\x80\xae txet");
+	x.text = STR("550 no\r\nAction: delivered\n\n--=_x\x1b[31m\xff\xe2\x80\xae txet");  /* NOLINT(misc-misleading-bidirectional) */
 	x.address = STR("bob@example.net\r\nBcc: eve@example.com");
 	x.host = STR("mx\r\nX: y [192.0.2.7]");
 	r.original = STR("Subject: a\r\n b =?utf-8?q?=0D=0ABcc:_eve@example.com?=\r\nMessage-ID: <a b\"@c>\r\nno field\r\n\r\n");
@@ -324,7 +324,7 @@ TEST(hostile_replies_and_originals)
 	EXPECT(str_find(b.status, STR("\nAction: delivered")) < 0);
 	EXPECT(str_find(b.status, STR("\nBcc")) < 0 && str_find(b.status, STR("\nX: y")) < 0);
 	EXPECT_NOT(b.text, "\x1b");
-	EXPECT_NOT(b.text, "\xe2\x80\xae");  /* would turn the line around */
+	EXPECT_NOT(b.text, "\xe2\x80\xae");  /* would turn the line around NOLINT(misc-misleading-bidirectional) */
 	built_free(&b);
 
 	memset(huge, 'a', sizeof huge);  /* one line, no end, no colon */

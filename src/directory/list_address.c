@@ -79,7 +79,7 @@ bool list_address_parse(struct str key, struct str address, struct arena *a, str
 {
 	char proof[PART_CHARS];
 	struct directory_address x;
-	struct str group;
+	struct str group = STR_NONE;
 
 	*out = (struct list_address){ 0 };
 	if (str_chr(address, '=') < 0 || !directory_address_parse(address, a, &x))

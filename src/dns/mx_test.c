@@ -252,7 +252,7 @@ static struct str mx_rdata(struct arena *a, unsigned preference, const char *lab
 	return arena_printf(a, "%c%c%c%s%c", (char)(preference >> 8), (char)preference, (char)strlen(label), label, 0);
 }
 
-static struct mx_plan plan_of(struct arena *a, struct str *records, size_t n)
+static struct mx_plan plan_of(struct str *records, size_t n)
 {
 	struct mx_plan p = { .route = mx_route_new(STR("example.test")) };
 	struct dns_answer mx = { .outcome = DNS_RECORDS, .type = DNS_MX, .name = STR("example.test"), .canonical = STR("example.test"), .ttl_s = 9,
@@ -271,7 +271,7 @@ TEST(order_within_a_preference)
 
 	for (int round = 0; round < ROUNDS; round++) {
 		struct str records[] = { mx_rdata(&a, 10, "a"), mx_rdata(&a, 10, "b"), mx_rdata(&a, 10, "c"), mx_rdata(&a, 5, "best") };
-		struct mx_plan p = plan_of(&a, records, COUNT_OF(records));
+		struct mx_plan p = plan_of(records, COUNT_OF(records));
 		EXPECT_INT(p.route->host_count, 4);
 		EXPECT_STR(p.route->hosts[0].name, "best");
 		first[p.route->hosts[1].name.p[0] - 'a']++;
@@ -308,7 +308,7 @@ TEST(limits)
 		records[i] = mx_rdata(&a, 1000u - (unsigned)i, arena_printf(&a, "host%zu", i).p);
 		addresses[i] = arena_printf(&a, "\x7f%c%c%c", 1, 2, (char)(i + 1));
 	}
-	struct mx_plan p = plan_of(&a, records, COUNT_OF(records));
+	struct mx_plan p = plan_of(records, COUNT_OF(records));
 	EXPECT_INT(p.route->host_count, MX_HOSTS_MAX);
 	EXPECT_STR(p.route->hosts[0].name, "host199");
 	for (size_t i = 0; i < MX_HOSTS_MAX; i++)

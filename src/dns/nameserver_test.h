@@ -11,8 +11,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-extern char **environ;
-
 /* A program of tests/ that obeys lines: it says its port, then "ok" after each order; it ends with us. */
 struct script {
 	pid_t pid;

@@ -182,7 +182,7 @@ static void has_answered(void *context, int error, struct ub_result *u)
 	ub_resolve_free(u);
 }
 
-static void answers_are_there(void *context, unsigned events)
+static void answers_are_there(void *context, UNUSED unsigned events)
 {
 	struct resolver *r = context;
 	int error = ub_process(r->ub);

@@ -156,7 +156,7 @@ struct imap_reply imap_compress(struct imap_session *s, struct imap_cmd *c)
 }
 
 /* UNAUTHENTICATE: all of the session's state ends here, the gate begins anew, and there ends compression (net/relay.c).        RFC 8437 §3 */
-struct imap_reply imap_unauthenticate(struct imap_session *s, struct imap_cmd *c)
+struct imap_reply imap_unauthenticate(UNUSED struct imap_session *s, struct imap_cmd *c)
 {
 	struct imap_reply r;
 

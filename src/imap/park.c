@@ -34,8 +34,8 @@ static void put_parked(struct buf *b, const struct parked *p)
 {
 	put_u8(b, p->owner != 0 ? PARK_ELSEWHERE : PARK_VERSION);
 	put_u8(b, (uint8_t)(p->tongue.is_condstore | p->tongue.is_qresync << 1 | p->tongue.is_utf8 << 2 | p->tongue.is_rev2 << 3 |
-	                    p->is_readonly << 4 | p->is_selected << 5 | p->tongue.is_uidonly << 6 |
-	                    p->has_notify << 7));  /* NOLINT: 1 << 5 is taken for undefined */
+	                    p->is_readonly << 4 | p->is_selected << 5 | p->tongue.is_uidonly << 6 |  /* NOLINT: 1 << 5 is taken for undefined */
+	                    p->has_notify << 7));  /* NOLINT */
 	put_u16(b, (uint16_t)(p->errors | (p->tongue.lang == LANG_FR) << 15));
 	put_str(b, p->idle_tag);
 	if (p->is_selected) {

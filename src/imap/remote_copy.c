@@ -409,7 +409,7 @@ static struct imap_reply copy_to(struct imap_session *s, struct imap_cmd *c, con
 	struct message_row rows[IMAP_BATCH];
 	struct uid_set from = { 0 };
 	uint32_t next = 0;
-	struct str line;
+	struct str line = STR_NONE;
 	size_t n, count = 0;
 	enum err e = ERR_OK;
 

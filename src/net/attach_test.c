@@ -39,8 +39,10 @@ static enum session_next echo_input(void *state)
 	struct str changed = session_take_changed(e->s, session_arena(e->s));
 	if (changed.n > 0)
 		session_printf(e->s, "changed %.*s\r\n", STR_ARG(changed));
-	if (e->wants_news && told != now)
-		session_printf(e->s, "news %d\r\n", told = now);
+	if (e->wants_news && told != now) {
+		told = now;
+		session_printf(e->s, "news %d\r\n", now);
+	}
 	while (session_line(e->s, 1000, &line) == ERR_OK) {
 		if (str_eq(line, STR("quit")))
 			return SESSION_CLOSE;

@@ -76,7 +76,7 @@ static bool same_bits(const uint8_t *a, const uint8_t *b, unsigned bits)
 
 bool peer_of_socket(struct peer *p, int fd)
 {
-	struct sockaddr_storage a;
+	struct sockaddr_storage a = { .ss_family = AF_UNSPEC };
 	socklen_t n = sizeof(a);
 
 	if (getpeername(fd, (struct sockaddr *)&a, &n) < 0 || (a.ss_family != AF_INET && a.ss_family != AF_INET6))

@@ -139,9 +139,9 @@ static void do_fail(struct story *t)
 	close_late(t);
 	open_late(t);
 	for (size_t i = 0; i < n; i++) {
-		for (uint16_t k = 0; k < RECIPIENTS; k++) {
+		for (unsigned k = 0; k < RECIPIENTS; k++) {
 			CLEANUP(arena_free) struct arena a = { 0 };
-			struct late_key key = { LOG_ID, t->seq - i, k };
+			struct late_key key = { LOG_ID, t->seq - i, (uint16_t)k };
 			struct history *h = &t->rows[t->seq - i][k];
 			struct late_row row;
 			if (late_find(t->l, &key, &a, &row) != ERR_OK) {
@@ -279,9 +279,9 @@ static void check_rows(const struct story *t, struct late *l, size_t cut)
 {
 	for (uint64_t seq = 1; seq <= t->seq; seq++) {
 		size_t rows = 0;
-		for (uint16_t k = 0; k < RECIPIENTS; k++) {
+		for (unsigned k = 0; k < RECIPIENTS; k++) {
 			CLEANUP(arena_free) struct arena a = { 0 };
-			struct late_key key = { LOG_ID, seq, k };
+			struct late_key key = { LOG_ID, seq, (uint16_t)k };
 			struct late_row row = { 0 };
 			enum err e = late_find(l, &key, &a, &row);
 			EXPECT(e == ERR_OK || e == ERR_NOTFOUND);
@@ -305,8 +305,8 @@ static void check_emptied(struct story *after, const struct story *t)
 	size_t n = 0;
 
 	for (uint64_t seq = 1; seq <= t->seq; seq++)
-		for (uint16_t k = 0; k < RECIPIENTS; k++)
-			all[n++] = (struct late_change){ .key = { LOG_ID, seq, k }, .state = LATE_FINISHED };
+		for (unsigned k = 0; k < RECIPIENTS; k++)
+			all[n++] = (struct late_change){ .key = { LOG_ID, seq, (uint16_t)k }, .state = LATE_FINISHED };
 	EXPECT_OK(late_change(after->l, all, n));
 	EXPECT_OK(late_passed(after->l, t->seq));
 	EXPECT_OK(late_count(after->l, &counts));

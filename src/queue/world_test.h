@@ -355,7 +355,7 @@ UNUSED static void world_envelope(struct envelope *e, struct envelope_recipient 
 	*e = (struct envelope){ .source = ENVELOPE_MX, .sender = STR("alice@example.test"), .body = ENVELOPE_7BIT,
 		                    .received = clock_wall_s(), .n = n, .recipients = r };
 	for (size_t i = 0; i < n; i++) {
-		if (accounts[i] != 0 && accounts[i] < WORLD_AT(0))
+		if (accounts[i] != 0 && accounts[i] < WORLD_AT(0))  /* NOLINT: there are n of them */
 			r[i] = (struct envelope_recipient){ .address = STR("bob@example.test"), .account = accounts[i] };
 		else
 			r[i].address = arena_printf(a, "x%zu@d%u.example", i, accounts[i] ? (unsigned)(accounts[i] - WORLD_AT(0)) : 0);

@@ -10,7 +10,7 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
 /* A cell's process ends with it; its channels and threads' stacks are not given back. */
-const char *__asan_default_options(void);
+const char *__asan_default_options(void);  /* NOLINT: the sanitizer's name */
 const char *__asan_default_options(void) { return "detect_leaks=0"; }
 
 static struct buf info = { .max = MESSAGE_BODY_MAX };

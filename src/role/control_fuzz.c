@@ -4,7 +4,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 /* Control ends while commands wait; what they have allocated goes with its process. */
-const char *__asan_default_options(void);
+const char *__asan_default_options(void);  /* NOLINT: the sanitizer's name */
 const char *__asan_default_options(void) { return "detect_leaks=0"; }
 
 static struct buf pristine = { .max = 1 << 20 };

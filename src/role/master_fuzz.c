@@ -30,7 +30,7 @@ static const char *folder;
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
 /* Master ends with its process: slots that nobody wants any more are not given back. */
-const char *__asan_default_options(void);
+const char *__asan_default_options(void);  /* NOLINT: the sanitizer's name */
 const char *__asan_default_options(void) { return "detect_leaks=0"; }
 
 static const enum role roles[OTHERS] = { ROLE_GATE, ROLE_KEYS, ROLE_NURSERY, ROLE_QUEUE, ROLE_CONTROL };

@@ -173,7 +173,7 @@ TEST(gists_come_back_from_disk)
 {
 	const char *dir = test_dir();
 	struct view *v = open_account(dir);
-	int64_t rows;
+	int64_t rows = 0;
 
 	fill(v);
 	EXPECT_INT(right_subjects(v, 1, 100), 100);  /* another mailbox may ask for the others */
@@ -194,7 +194,7 @@ TEST(what_is_purged_is_in_no_gist)
 	const char *dir = test_dir();
 	struct view *v = open_account(dir);
 	struct uid_set one = { 0 };
-	int64_t rows;
+	int64_t rows = 0;
 
 	fill(v);
 	EXPECT_INT(right_subjects(v, 1, EMAILS), EMAILS);

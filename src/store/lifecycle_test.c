@@ -167,17 +167,17 @@ TEST(counters_after_a_stop_in_the_middle_of_flags)
 
 #ifdef FACTEUR_FAULT
 /* A killed account of which one page cannot be read, not even when it is tried again: that of the n-th reading. NULL: it cannot be opened. */
-static struct view *open_with_bad_page(const char *dir, const char *rules, unsigned n, const char **copy)
+static struct view *open_with_bad_page(const char *dir, const char *path, unsigned n, const char **copy)
 {
 	struct view_config config = { .account = 7 };
 	struct view *v = NULL;
-	char twice[100];
+	char rules[100];
 
 	*copy = copy_of(dir);
-	snprintf(twice, sizeof twice, "read account.db eio-once %u\nread account.db eio-once %u\n", n, n + 1);
-	disk_shall(rules, twice);
+	snprintf(rules, sizeof rules, "read account.db eio-once %u\nread account.db eio-once %u\n", n, n + 1);
+	disk_shall(path, rules);
 	enum err e = view_open(*copy, &config, &v);
-	disk_shall(rules, "");
+	disk_shall(path, "");
 	return e == ERR_OK ? v : NULL;
 }
 

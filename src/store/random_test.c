@@ -107,7 +107,7 @@ static void do_share(struct world *w)
 	struct model_box *b = &w->box[pick(w, BOXES)];
 	size_t k = pick(w, COUNT_OF(subjects)), negative = pick(w, 2);
 	enum acl_change how = (enum acl_change)pick(w, 3);
-	const struct acl_entry line = { subjects[k], negative, (unsigned)rand_r(&w->seed) & (unsigned)rand_r(&w->seed) & RIGHTS_ALL };
+	const struct acl_entry line = { subjects[k], negative, (unsigned)rand_r(&w->seed) & (unsigned)rand_r(&w->seed) & RIGHTS_ALL };  /* NOLINT: two draws */
 	unsigned *model = &b->rights[k][negative], before = *model;
 
 	*model = how == ACL_SET ? line.rights : how == ACL_ADD ? before | line.rights : before & ~line.rights;

