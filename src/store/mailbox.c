@@ -1,16 +1,9 @@
 /* The tree of mailboxes. It is small (tens, at most 10,000) and asked for all the time, so it is kept in memory whole
  * (struct box) and the table is only its durable form. A mailbox's name is its whole path: a rename rewrites the rows
  * of the subtree, a look-up compares strings. Every parent is a mailbox too (missing ones are made), and one with
- * children is not deleted, so there is no \NonExistent and no \Noselect anywhere.
- *
- * A STORE changes the chunk in which its message stands, and three columns here: unseen, deleted, modseq. They would be half of
- * what its commit writes, and all chunks say the same together. So a transaction of flags alone leaves the row as it is, and only memory has
- * the new values (is_ahead); the next transaction that writes the row, and the clean end of the account, bring it up to date. After a stop that
- * was not clean they are counted from the chunks, 50 ms for a million messages. */
+ * children is not deleted, so there is no \NonExistent and no \Noselect anywhere. The rows are in mailbox_row.c. */
 #include "base/bytes.h"
 #include "base/clock.h"
-#include "base/log.h"
-#include "store/chunk.h"
 #include "store/metadata.h"
 #include "store/store_private.h"
 #include "text/fold.h"
@@ -182,144 +175,7 @@ enum err view_mailbox_name(struct view *v, struct str path, struct arena *a, str
 	return out->n > MAILBOX_PATH_MAX ? ERR_INVALID : ERR_OK;
 }
 
-/* ------------------------------------------------------------------------------------------------------------ rows */
-
-enum err mailbox_load(struct view *v)
-{
-	static const char sql[] = "SELECT mailbox_id, path, role, uidvalidity, uidnext, messages, unseen, deleted, size, "
-							  "modseq, created, delivered FROM mailbox";
-	CLEANUP(stmt_release) struct stmt *q = db_query(v->db, sql);
-	enum err names = delivered_load(v, STR_NONE);
-
-	while (stmt_row(q)) {
-		struct box *box = MEM_NEW(struct box);
-		struct str path = stmt_str(q, 1);
-		char *owned = mem_alloc(path.n + 1);
-		memcpy(owned, path.p, path.n);
-		box->m = (struct mailbox){ .mailbox_id = stmt_int64(q, 0),
-								   .path = str_make(owned, path.n),
-								   .role = (enum mailbox_role)stmt_int64(q, 2),
-								   .uidvalidity = (uint32_t)stmt_int64(q, 3),
-								   .uidnext = (uint32_t)stmt_int64(q, 4),
-								   .messages = (uint32_t)stmt_int64(q, 5),
-								   .unseen = (uint32_t)stmt_int64(q, 6),
-								   .deleted = (uint32_t)stmt_int64(q, 7),
-								   .size = stmt_u64(q, 8),
-								   .highestmodseq = stmt_u64(q, 9) };
-		box->created = stmt_int64(q, 10);
-		box->seen = box->m;
-		box->added_modseq = box->flags_modseq = box->vanished_modseq = box->m.highestmodseq;
-		if (v->n_boxes == v->boxes_cap) {
-			v->boxes_cap = v->boxes_cap ? v->boxes_cap * 2 : 16;
-			v->boxes = mem_resize(v->boxes, v->boxes_cap * sizeof(struct box *));
-		}
-		v->boxes[v->n_boxes++] = box;
-		if (box->m.role == MAILBOX_INBOX)
-			names = delivered_load(v, stmt_str(q, 11));
-	}
-	TRY(stmt_end(q));
-	if (names != ERR_OK)
-		log_error("the account's database is damaged: the names of its newest deliveries account=%llu; bring it back from a backup",
-		          (unsigned long long)v->config.account);
-	return names;
-}
-
-enum err mailbox_write(struct tx *tx, const struct mailbox *m)
-{
-	static const char sql[] =
-		"UPDATE mailbox SET uidnext = ?1, messages = ?2, unseen = ?3, deleted = ?4, size = ?5, modseq = ?6,"
-		" delivered = coalesce(?8, delivered) WHERE mailbox_id = ?7";
-	CLEANUP(stmt_release) struct stmt *q = db_query(tx->v->db, sql);
-
-	stmt_bind_int64(q, 1, m->uidnext);
-	stmt_bind_int64(q, 2, m->messages);
-	stmt_bind_int64(q, 3, m->unseen);
-	stmt_bind_int64(q, 4, m->deleted);
-	stmt_bind_u64(q, 5, m->size);
-	stmt_bind_u64(q, 6, m->highestmodseq);
-	stmt_bind_int64(q, 7, m->mailbox_id);
-	stmt_bind_blob(q, 8, m->role == MAILBOX_INBOX ? delivered_column(tx) : STR_NONE);
-	tx->wrote_names |= m->role == MAILBOX_INBOX;
-	return stmt_done(q);
-}
-
-static enum err write_flags(struct view *v, struct box *box)
-{
-	static const char sql[] = "UPDATE mailbox SET unseen = ?1, deleted = ?2, modseq = ?3 WHERE mailbox_id = ?4";
-	CLEANUP(stmt_release) struct stmt *q = db_query(v->db, sql);
-
-	stmt_bind_int64(q, 1, box->m.unseen);
-	stmt_bind_int64(q, 2, box->m.deleted);
-	stmt_bind_u64(q, 3, box->m.highestmodseq);
-	stmt_bind_int64(q, 4, box->m.mailbox_id);
-	return stmt_done(q);
-}
-
-enum err mailbox_write_flags(struct view *v)
-{
-	for (size_t i = 0; i < v->n_boxes; i++)
-		if (v->boxes[i]->is_ahead && !v->boxes[i]->is_deleted)
-			TRY(write_flags(v, v->boxes[i]));
-	return ERR_OK;
-}
-
-/* No modseq is above reserved, but where there is damage. */
-static void count_chunk(struct mailbox *m, const struct chunk *c, uint64_t reserved)
-{
-	for (size_t i = 0; i < chunk_count(c); i++) {
-		struct slot s = chunk_slot(c, i);
-		m->unseen += !(s.flags & FLAG_SEEN);
-		m->deleted += !!(s.flags & FLAG_DELETED);
-		if (s.modseq > m->highestmodseq && s.modseq <= reserved)
-			m->highestmodseq = s.modseq;
-	}
-}
-
-static enum err count_flags(struct view *v, struct box *box)
-{
-	struct mailbox m = box->m;
-	struct chunk *c = NULL;
-	uint32_t from = 1;
-
-	m.unseen = m.deleted = 0;
-	do {
-		TRY(chunk_seek(v, m.mailbox_id, from, &c));
-		if (c != NULL) {
-			count_chunk(&m, c, v->reserved);
-			from = chunk_last_uid(c) + 1;
-		}
-	} while (c != NULL);
-	box->is_ahead = true;
-	box->m = box->seen = m;
-	box->added_modseq = box->flags_modseq = box->vanished_modseq = m.highestmodseq;
-	return ERR_OK;
-}
-
-enum err mailbox_count_flags(struct view *v)
-{
-	for (size_t i = 0; i < v->n_boxes; i++) {
-		enum err e = v->boxes[i]->m.messages > 0 ? count_flags(v, v->boxes[i]) : ERR_OK;
-		if (e == ERR_IO)
-			e = count_flags(v, v->boxes[i]);
-		if (e != ERR_OK && e != ERR_CORRUPT && e != ERR_IO)  /* a mailbox that cannot be read does not keep the others from it */
-			return e;
-		v->boxes[i]->is_uncounted = e != ERR_OK;
-		v->is_uncounted |= e == ERR_IO;  /* the disk may give it next time */
-	}
-	return ERR_OK;
-}
-
-enum err mailbox_write_names(struct tx *tx)
-{
-	static const char sql[] = "UPDATE mailbox SET delivered = ?1 WHERE mailbox_id = ?2";
-	CLEANUP(stmt_release) struct stmt *q = db_query(tx->v->db, sql);
-	const struct box *inbox = box_by_role(tx->v, MAILBOX_INBOX);
-
-	stmt_bind_blob(q, 1, delivered_column(tx));
-	stmt_bind_int64(q, 2, inbox != NULL ? inbox->m.mailbox_id : 0);
-	TRY(stmt_done(q));
-	return db_changes(tx->v->db) == 1 ? ERR_OK : ERR_CORRUPT;  /* a delivery without a name could come twice */
-}
+/* ------------------------------------------------------------------------------------------------------------ made */
 
 /* In the transaction, also: one that is being made by it (a parent made a moment ago). 0: none. */
 static int64_t id_of_path(struct tx *tx, struct str path)
@@ -341,13 +197,6 @@ static enum err inherit(struct tx *tx, struct str path, int64_t mailbox_id)
 	return parent_id ? acl_inherit(tx, parent_id, mailbox_id) : ERR_OK;
 }
 
-/* None is given out twice in an account. */
-static uint32_t new_uidvalidity(struct view *v, uint32_t now)
-{
-	v->uidvalidity = now > v->uidvalidity ? now : v->uidvalidity + 1;
-	return v->uidvalidity;
-}
-
 static enum err mailbox_insert(struct tx *tx, struct str path, enum mailbox_role role, struct box **out)
 {
 	static const char sql[] = "INSERT INTO mailbox VALUES (?1, ?2, ?3, ?4, 1, 0, 0, 0, 0, ?5, ?6, x'')";
@@ -360,7 +209,7 @@ static enum err mailbox_insert(struct tx *tx, struct str path, enum mailbox_role
 	box->created = now;
 	box->m = (struct mailbox){ .mailbox_id = v->mailbox_next++,
 							   .role = role,
-							   .uidvalidity = new_uidvalidity(v, now),
+							   .uidvalidity = mailbox_new_uidvalidity(v, now),
 							   .uidnext = 1,
 							   .highestmodseq = tx->modseq };
 	box->seen = box->m;
@@ -378,16 +227,6 @@ static enum err mailbox_insert(struct tx *tx, struct str path, enum mailbox_role
 	*out = box;
 	TRY(inherit(tx, path, box->m.mailbox_id));
 	return state_write_counters(v, v->modseq, false);
-}
-
-static enum err subscription_write(struct view *v, struct str path, bool subscribed)
-{
-	static const char add[] = "INSERT OR IGNORE INTO subscription VALUES (?1)";
-	static const char drop[] = "DELETE FROM subscription WHERE path = ?1";
-	CLEANUP(stmt_release) struct stmt *q = db_query(v->db, subscribed ? add : drop);
-
-	stmt_bind_text(q, 1, path);
-	return stmt_done(q);
 }
 
 enum err mailbox_create_defaults(struct view *v)
@@ -409,43 +248,6 @@ enum err mailbox_create_defaults(struct view *v)
 		TRY(mailbox_insert(&tx, path, defaults[i].role, &box));
 		TRY(subscription_write(v, path, true));
 	}
-	return tx_commit_synced(&tx);
-}
-
-/* -------------------------------------------------------------------------------------------------------- put back */
-
-static enum err write_uidvalidity(struct view *v, const struct box *box)
-{
-	static const char sql[] = "UPDATE mailbox SET uidvalidity = ?1 WHERE mailbox_id = ?2";
-	CLEANUP(stmt_release) struct stmt *q = db_query(v->db, sql);
-
-	stmt_bind_int64(q, 1, box->m.uidvalidity);
-	stmt_bind_int64(q, 2, box->m.mailbox_id);
-	return stmt_done(q);
-}
-
-/* The copy gives out uids and modseqs again that clients know for other messages: with the old UIDVALIDITY they would show those, and never
- * fetch the new ones. */
-enum err mailbox_put_back(struct view *v)
-{
-	CLEANUP(tx_abandon) struct tx tx = { 0 };
-	int64_t before_s = v->config.put_back_s, now = clock_wall_s();
-	size_t n = 0;
-
-	for (size_t i = 0; i < v->n_boxes && before_s <= now; i++)
-		n += v->boxes[i]->m.uidvalidity < before_s;
-	if (n == 0)
-		return ERR_OK;
-	TRY(tx_begin(v, TX_SYNC, &tx));
-	for (size_t i = 0; i < v->n_boxes; i++) {
-		struct box *box = v->boxes[i];
-		if (box->m.uidvalidity >= before_s)
-			continue;
-		box->m.uidvalidity = box->seen.uidvalidity = new_uidvalidity(v, (uint32_t)now);
-		TRY(write_uidvalidity(v, box));
-	}
-	TRY(state_write_counters(v, tx.modseq, false));  /* no mailbox has this modseq */
-	log_info("the account was put back from a copy: mail programs read its mailboxes anew account=%llu n=%zu", (unsigned long long)v->config.account, n);
 	return tx_commit_synced(&tx);
 }
 
@@ -488,7 +290,7 @@ static bool is_inbox_tree(struct str path)
 	return str_starts(path, STR("INBOX")) && (path.n == 5 || path.p[5] == MAILBOX_SEPARATOR);
 }
 
-static int name_order(struct str l, struct str r)
+int mailbox_name_order(struct str l, struct str r)
 {
 	if (is_inbox_tree(l) != is_inbox_tree(r))
 		return is_inbox_tree(l) ? -1 : 1;
@@ -499,36 +301,7 @@ static int mailbox_order(const void *left, const void *right)
 {
 	const struct mailbox *l = left, *r = right;
 
-	return name_order(l->path, r->path);
-}
-
-static int str_order(const void *left, const void *right)
-{
-	return name_order(*(const struct str *)left, *(const struct str *)right);
-}
-
-enum err view_subscriptions(struct view *v, struct arena *a, struct str **out, size_t *n)
-{
-	static const char sql[] = "SELECT path FROM subscription";
-	size_t cap = 0;
-	enum err e;
-
-	*out = NULL;
-	*n = 0;
-	pthread_mutex_lock(&v->db_lock);
-	{
-		CLEANUP(stmt_release) struct stmt *q = db_query(v->db, sql);
-		while (stmt_row(q)) {
-			if (*n == cap)
-				*out = arena_grow(a, *out, *n, &cap, sizeof **out);
-			(*out)[(*n)++] = str_copy(a, stmt_str(q, 0));
-		}
-		e = stmt_end(q);
-	}
-	pthread_mutex_unlock(&v->db_lock);
-	if (*n > 1)
-		qsort(*out, *n, sizeof **out, str_order);
-	return e;
+	return mailbox_name_order(l->path, r->path);
 }
 
 /* Both lists are sorted alike. */
@@ -537,7 +310,7 @@ static void mark_subscribed(struct mailbox *boxes, size_t n, const struct str *n
 	size_t at = 0;
 
 	for (size_t i = 0; i < n; i++) {
-		while (at < n_names && name_order(names[at], boxes[i].path) < 0)
+		while (at < n_names && mailbox_name_order(names[at], boxes[i].path) < 0)
 			at++;
 		boxes[i].is_subscribed = at < n_names && str_eq(names[at], boxes[i].path);
 	}
@@ -565,22 +338,6 @@ enum err view_mailboxes(struct view *v, struct arena *a, struct mailbox **out, s
 		(*out)[i].has_children = is_below((*out)[i + 1].path, (*out)[i].path);
 	mark_subscribed(*out, *n, names, n_names);
 	return ERR_OK;
-}
-
-enum err view_is_subscribed(struct view *v, struct str path, bool *out)
-{
-	static const char sql[] = "SELECT 1 FROM subscription WHERE path = ?1";
-	enum err e;
-
-	pthread_mutex_lock(&v->db_lock);
-	{
-		CLEANUP(stmt_release) struct stmt *q = db_query(v->db, sql);
-		stmt_bind_text(q, 1, path);
-		*out = stmt_row(q);
-		e = stmt_end(q);
-	}
-	pthread_mutex_unlock(&v->db_lock);
-	return e;
 }
 
 /* Out of memory alone: what asks for nothing else takes no lock that a long transaction holds. */
@@ -876,34 +633,4 @@ enum err view_mailbox_rename(struct view *v, struct str from, struct str to)
 	if (is_below(target, source))
 		return ERR_INVALID;
 	return rename_tree(v, source, target, &a);
-}
-
-/* ------------------------------------------------------------------------------------------------------- subscribe */
-
-static enum err subscriptions_count(struct view *v, int64_t *n)
-{
-	static const char sql[] = "SELECT count(*) FROM subscription";
-	CLEANUP(stmt_release) struct stmt *q = db_query(v->db, sql);
-
-	*n = stmt_row(q) ? stmt_int64(q, 0) : 0;
-	return stmt_end(q);
-}
-
-enum err view_subscribe(struct view *v, struct str path, bool subscribed)
-{
-	CLEANUP(arena_free) struct arena a = { 0 };
-	CLEANUP(tx_abandon) struct tx tx = { 0 };
-	struct str right;
-	uint64_t commit;
-	int64_t n = 0;
-
-	TRY(mailbox_path(path, &a, &right));
-	TRY(tx_begin(v, TX_FLAGS, &tx));  /* view_tick() syncs it */
-	if (subscribed)
-		TRY(subscriptions_count(v, &n));
-	if (n >= SUBSCRIPTIONS_MAX)
-		return ERR_LIMIT;
-	TRY(subscription_write(v, right, subscribed));
-	tx_event(&tx, EVENT_SUBSCRIPTION, right, STR_NONE);
-	return tx_commit(&tx, &commit);
 }

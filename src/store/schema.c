@@ -96,7 +96,7 @@ static const char step_13[] =
 	"ALTER TABLE mailbox ADD COLUMN delivered BLOB NOT NULL DEFAULT x'';";
 
 static const char step_14[] =
-	/* mailbox.c: counts what its rows lack after a stop that was not clean; an older program would believe them */
+	/* mailbox_row.c: counts what its rows lack after a stop that was not clean; an older program would believe them */
 	"";
 
 static const struct db_step steps[] = {

@@ -10,7 +10,7 @@
  * gap that no longer are. From then on every mailbox says a HIGHESTMODSEQ behind the gap, so that it happens once.
  *
  * The row is written once a block, at a clean end, and for the rare counters; the modseq itself is the newest of the
- * mailboxes' (which may stand in a chunk only, see mailbox.c), so that a delivery does not touch this page. */
+ * mailboxes' (which may stand in a chunk only, see mailbox_row.c), so that a delivery does not touch this page. */
 #include "base/clock.h"
 #include "base/log.h"
 #include "store/store_private.h"

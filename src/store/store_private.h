@@ -71,7 +71,7 @@ struct box {                      /* a mailbox; lives until view_close(), also w
 	bool          is_deleted;
 	bool          is_going;       /* its messages are being erased, it follows; under the db lock */
 	bool          is_uncounted;   /* unseen and deleted are those of a row that lacks changes of flags, since a page could not be read */
-	bool          is_ahead;       /* of its row, which lacks changes of flags: see mailbox.c; under the db lock */
+	bool          is_ahead;       /* of its row, which lacks changes of flags: see mailbox_row.c; under the db lock */
 };
 
 struct selected {
@@ -322,14 +322,21 @@ enum err view_rehearse(struct db *db) MUST_CHECK;
 enum err schema_image(struct str *image) MUST_CHECK;            /* as db_image_make() */
 enum err schema_prepare(struct db *db) MUST_CHECK;
 
-/* mailbox.c */
+/* mailbox_row.c */
 enum err mailbox_load(struct view *v) MUST_CHECK;
-enum err mailbox_create_defaults(struct view *v) MUST_CHECK;
 enum err mailbox_put_back(struct view *v) MUST_CHECK;           /* view_config.put_back_s; nobody has the view yet */
+uint32_t mailbox_new_uidvalidity(struct view *v, uint32_t now);  /* none is given out twice in an account */
 enum err mailbox_write(struct tx *tx, const struct mailbox *m) MUST_CHECK;
 enum err mailbox_count_flags(struct view *v) MUST_CHECK;        /* after a stop that was not clean; nobody has the view yet */
 enum err mailbox_write_flags(struct view *v) MUST_CHECK;        /* what rows lack, in the open transaction: for a clean end */
 enum err mailbox_write_names(struct tx *tx) MUST_CHECK;   /* of deliveries, where INBOX's row was not written for anything else */
+
+/* subscription.c: in the open transaction */
+enum err subscription_write(struct view *v, struct str path, bool subscribed) MUST_CHECK;
+
+/* mailbox.c */
+enum err mailbox_create_defaults(struct view *v) MUST_CHECK;
+int mailbox_name_order(struct str l, struct str r);   /* INBOX and what is in it first, children behind their parent */
 /* INBOX in any case, no '/' at the end; ERR_INVALID. */
 enum err mailbox_path(struct str path, struct arena *a, struct str *out) MUST_CHECK;
 struct box *box_by_id(struct view *v, int64_t mailbox_id);      /* db or memory lock; NULL if deleted or unknown */

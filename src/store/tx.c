@@ -239,7 +239,7 @@ static void tell(struct view *v, uint64_t modseq)
 
 /* ---------------------------------------------------------------------------------------------------------- commit */
 
-/* Columns of the mailboxes it touched, but for flags alone (mailbox.c); then COMMIT. */
+/* Columns of the mailboxes it touched, but for flags alone (mailbox_row.c); then COMMIT. */
 static enum err tx_write(struct tx *tx)
 {
 	TRY(chunk_flush(tx->v));
