@@ -148,7 +148,7 @@ static struct disk_dir *below(struct disk_dir *parent, const char *name)
 
 static void open_road(struct road *r, const char *dir)
 {
-	const struct queue_host host = { r, on_watch, on_watch, on_forget, on_wake, on_end, on_sync_accounts };
+	const struct queue_host host = { r, on_watch, on_forget, on_wake, on_end, on_sync_accounts };
 	struct queue_config config = {
 		.ring = { 6, 1 << 17 }, .disk_reserve = 1, .lifetime_s = 86400, .sync_every_ms = 30, .is_resolved = true
 	};

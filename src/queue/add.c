@@ -338,8 +338,6 @@ void add_on_add(void *context, UNUSED struct channel *ch, struct message *m)
 	a->call = m->call;
 	asker->adding++;
 	q->added_ms = q->now_ms;
-	if (asker->account != 0)
-		q->cell_added_ms = q->now_ms;
 	enum err e = check_add(asker, a, m);
 	if (e != ERR_OK) {
 		end_without(a, e);

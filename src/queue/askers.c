@@ -122,7 +122,7 @@ void queue_cell(struct queue *q, uint64_t account, int fd)
 	a = asker_new(q, account);
 	a->ch = channel_new(fd, ROLE_QUEUE, ROLE_CELL, cell_handlers, a, on_cell_closed);
 	map_set_u64(&q->cells, account, a);
-	q->host.watch_cell(q->host.context, a->ch);
+	q->host.watch(q->host.context, a->ch);
 	dispatch_awake(q->dispatch, account, a->ch);
 }
 

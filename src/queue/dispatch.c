@@ -37,7 +37,6 @@ struct post {
 	int              hangs;           /* in a row */
 	bool             is_careful;      /* the last batch was lost */
 	bool             is_listed;
-	bool             is_awaited;      /* a batch is out, and something waits behind it */
 	struct post     *next;
 	uint64_t         asked_w, prune_seq;
 	bool             is_only_log;
@@ -53,7 +52,7 @@ struct dispatch {
 	uint64_t             log_id, w;
 	struct dispatch_host host;
 	struct post_line     ready, sleepers;
-	size_t               waking, out, bytes_out, asking, awaited;
+	size_t               waking, out, bytes_out, asking;
 	int64_t              now_ms;
 };
 
@@ -111,18 +110,11 @@ static struct post *post_of(struct dispatch *d, uint64_t account)
 	return p;
 }
 
-static void set_awaited(struct post *p, bool is_awaited)
-{
-	p->dispatch->awaited += is_awaited - p->is_awaited;
-	p->is_awaited = is_awaited;
-}
-
 /* Stands where it belongs now. */
 static void place(struct post *p)
 {
 	struct dispatch *d = p->dispatch;
 
-	set_awaited(p, p->batch != NULL && p->target->waiting.n > 0);
 	if (p->is_listed || p->target->waiting.n == 0 || p->batch != NULL)
 		return;
 	if (p->state == POST_AWAKE)
@@ -185,7 +177,6 @@ static void batch_free(struct batch *b)
 		d->bytes_out -= b->bytes;
 	d->out--;
 	p->batch = NULL;
-	set_awaited(p, false);
 	mem_free(b);
 }
 
@@ -371,10 +362,8 @@ static void send_batch(struct post *p)
 	for (size_t i = 0; i < b->n; i++)
 		fd_close(&deliveries[i].fd);
 	d->host.loaded_done(d->host.context);
-	if (e == ERR_OK && b->n > 0) {
-		place(p);
+	if (e == ERR_OK && b->n > 0)
 		return;
-	}
 	if (e != ERR_OK)  /* no memory or descriptors at the moment: dispatch_tick() tries again */
 		log_error("a batch could not be sent account=%llu error=%s", (unsigned long long)p->target->account,
 				  err_name(e));
@@ -405,10 +394,8 @@ static void answer_all_replayed(struct dispatch *d)
 			answer_replayed(((struct target *)v)->owner);
 }
 
-bool dispatch_run(struct dispatch *d, int64_t now_ms)
+void dispatch_run(struct dispatch *d, int64_t now_ms)
 {
-	bool has_sent = d->ready.first != NULL && d->bytes_out < DISPATCH_BYTES_OUT;
-
 	d->now_ms = now_ms;
 	while (d->ready.first != NULL && d->bytes_out < DISPATCH_BYTES_OUT)
 		send_batch(line_take(&d->ready));
@@ -419,7 +406,6 @@ bool dispatch_run(struct dispatch *d, int64_t now_ms)
 	}
 	if (d->asking > 0)
 		answer_all_replayed(d);
-	return has_sent;
 }
 
 /* ----------------------------------------------------------------------------------------------------------- cells */
@@ -491,11 +477,6 @@ void dispatch_replayed(struct dispatch *d, uint64_t account, uint32_t call)
 
 void dispatch_set_w(struct dispatch *d, uint64_t w) { d->w = w; }
 size_t dispatch_out(const struct dispatch *d) { return d->out; }
-
-bool dispatch_is_patient(const struct dispatch *d)
-{
-	return d->awaited == 0 && d->asking == 0 && d->ready.first == NULL;
-}
 
 /* ------------------------------------------------------------------------------------------------------------ time */
 

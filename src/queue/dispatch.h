@@ -62,13 +62,11 @@ struct channel *dispatch_channel(const struct dispatch *d, uint64_t account);
 void dispatch_replayed(struct dispatch *d, uint64_t account, uint32_t call);
 
 void dispatch_set_w(struct dispatch *d, uint64_t w);          /* the durable W */
-/* Sends and wakes as far as there is room: after every round of events. True: something went out. */
-bool dispatch_run(struct dispatch *d, int64_t now_ms);
+/* Sends and wakes as far as there is room: after every round of events. */
+void dispatch_run(struct dispatch *d, int64_t now_ms);
 /* About once a second: deadlines. */
 void dispatch_tick(struct dispatch *d, int64_t now_ms);
 size_t dispatch_out(const struct dispatch *d);                /* batches without an answer */
-/* Nothing waits for the answer of a batch to go out itself, and no cell wants to hear that it is replayed. */
-bool dispatch_is_patient(const struct dispatch *d);
 /* Gives to the host, as deferred, what waits for its turn in messages with seq ≤ upto that came before since_ms; at
  * most max. */
 size_t dispatch_defer_old(struct dispatch *d, uint64_t upto, int64_t since_ms, size_t max);

@@ -27,8 +27,6 @@ enum {
 	FAILED_PATIENCE_MS = 3000,    /* of a failed log: those who wait get their answer first */
 	STOP_PATIENCE_MS = 5000,      /* for batches that are out … */
 	STOP_SENDS_MS = 15000,        /* … and for SENDs: more than SENDS_END_MS, and less than master waits */
-	ANSWERS_WAIT_MS = 2,          /* of cells, where one sender's next message comes within it, and saves a wake */
-	CELL_ADDS_MS = 1000,          /* after a cell has added one: its owner sends, and waits for the next, too */
 };
 
 /* ------------------------------------------------------------------------------------------------ what sync reports */
@@ -207,15 +205,6 @@ static void run_stop(struct queue *q)
 	q->is_stopped = writer_is_idle(q->writer);
 }
 
-/* One soon after the other: the next will come as soon. */
-static void note_delivered(struct queue *q)
-{
-	int64_t now_ms = clock_mono_ms();
-
-	q->answers_ms = now_ms - q->delivered_ms <= ANSWERS_WAIT_MS ? now_ms + ANSWERS_WAIT_MS : 0;
-	q->delivered_ms = now_ms;
-}
-
 void queue_run(struct queue *q, int64_t now_ms)
 {
 	q->now_ms = now_ms;
@@ -227,8 +216,7 @@ void queue_run(struct queue *q, int64_t now_ms)
 	unfinished_run(q);
 	writer_go(q->writer);
 	if (!q->stops) {
-		if (dispatch_run(q->dispatch, now_ms))
-			note_delivered(q);
+		dispatch_run(q->dispatch, now_ms);
 		parcels_run(q->parcels, now_ms);
 	}
 	parcels_tell_sent(q->parcels);
@@ -262,15 +250,6 @@ void queue_stop(struct queue *q)
 }
 
 int queue_patience_ms(const struct queue *q) { return writer_patience_ms(q->writer); }
-
-/* Not while a sync round asks cells, or the owner of one sends. */
-int queue_answers_wait_ms(const struct queue *q)
-{
-	int64_t now_ms = clock_mono_ms(), left_ms = q->answers_ms - now_ms;
-
-	return left_ms > 0 && !q->stops && dispatch_is_patient(q->dispatch) && !sync_is_running(q->sync) &&
-	       now_ms >= q->cell_added_ms + CELL_ADDS_MS ? (int)left_ms : 0;
-}
 
 bool queue_is_stopped(const struct queue *q) { return q->is_stopped; }
 

@@ -19,7 +19,6 @@ struct queue;
 struct queue_host {
 	void  *context;
 	void (*watch)(void *context, struct channel *ch);     /* receive from it whenever something is there */
-	void (*watch_cell)(void *context, struct channel *ch);  /* the same for a cell's, but see queue_answers_wait() */
 	void (*forget)(void *context, struct channel *ch);    /* it is about to be freed */
 	void (*wake)(void *context, uint64_t account);        /* WAKE: its cell shall run; queue_cell() follows */
 	void (*end)(void *context, uint64_t account);         /* QUEUE_CELL_END; queue_cell_ended() follows */
@@ -87,8 +86,6 @@ void queue_on_command(struct queue *q, struct channel *ch, struct message *m);
 /* Takes nothing more, finishes what is under way, and makes W durable, so that a clean restart replays nothing. */
 void queue_stop(struct queue *q);
 int queue_patience_ms(const struct queue *q);   /* queue_run() is to be called again within so long, INT_MAX: no sooner than usual */
-/* What cells say can wait for so many ms, for whatever comes first from others: they answer deliveries, and nobody waits for that. 0: it cannot. */
-int queue_answers_wait_ms(const struct queue *q);
 bool queue_is_stopped(const struct queue *q);
 /* The log cannot be written: opening it again (in a new process) tries whether it can be now. */
 bool queue_needs_restart(const struct queue *q);

@@ -54,9 +54,6 @@ struct queue {
 	uint64_t              next_asker;
 	uint64_t              w;             /* the durable one, as last seen */
 	int64_t               now_ms, ticked_ms, swept_ms, added_ms, stops_ms, log_failed_ms, late_due;
-	int64_t               delivered_ms;  /* a delivery went out; … */
-	int64_t               answers_ms;    /* … until when what cells say can wait; 0: it cannot */
-	int64_t               cell_added_ms; /* a cell wanted to add a message */
 	size_t                adding;        /* ADDs without an answer */
 	bool                  is_disk_full;
 	bool                  is_set_back;   /* the clock was, and queue.db has not heard of it */

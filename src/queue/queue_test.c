@@ -18,41 +18,6 @@ TEST(a_message_goes_in_and_out)
 	world_free(w);
 }
 
-/* One message; the longest that answers could wait until it was accepted. */
-static int wait_of_answers(struct world *w, uint32_t number, uint64_t account)
-{
-	int most_ms = 0;
-	size_t before = w->answered;
-
-	world_add(w, number, &account, 1, 100);
-	for (int64_t end = clock_mono_ms() + 60000; w->answered == before && clock_mono_ms() < end;) {
-		world_round(w);
-		int ms = queue_answers_wait_ms(w->queue);
-		most_ms = ms > most_ms ? ms : most_ms;
-	}
-	return most_ms;
-}
-
-/* Where deliveries follow one another quickly, and nothing waits behind one that is out. */
-TEST(answers_wait_while_nobody_wants_them)
-{
-	struct world *w = world_new(4, 1 << 20);
-	int most_ms = 0;
-	uint32_t n = 0;
-
-	EXPECT_INT(wait_of_answers(w, n++, 1), 0);
-	WORLD_UNTIL(w, w->cells[0].n_kept == 1);
-	for (; most_ms == 0 && n < 10000; n++)  /* a busy machine may take longer for some */
-		most_ms = wait_of_answers(w, n, 1);
-	EXPECT(most_ms >= 1 && most_ms <= 2);
-	w->cells[0].is_held = true;
-	(void)wait_of_answers(w, n++, 1);
-	(void)wait_of_answers(w, n++, 1);
-	for (uint32_t i = 0; i < 20; i++)
-		EXPECT_INT(wait_of_answers(w, n++, 1), 0);
-	world_free(w);
-}
-
 TEST(a_clean_restart_replays_nothing)
 {
 	struct world *w = world_new(4, 1 << 20);

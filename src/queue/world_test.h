@@ -172,7 +172,7 @@ UNUSED static void world_start_net(struct world *w)
 
 static void world_open(struct world *w)
 {
-	const struct queue_host host = { w, world_watch, world_watch, world_forget, world_wake, world_end, world_sync_accounts, w->report, world_refused };
+	const struct queue_host host = { w, world_watch, world_forget, world_wake, world_end, world_sync_accounts, w->report, world_refused };
 	const struct queue_config config = {
 		.dir = w->dir, .ring = w->ring, .disk_reserve = 1 << 20, .lifetime_s = w->knows_no_lifetime ? 0 : 5 * 86400, .is_resolved = true,
 		.sync_every_ms = w->sync_every_ms,

@@ -53,7 +53,6 @@ struct queue_role {
 /* ---- what the queue asks of the process */
 
 static void on_watch(void *context, struct channel *ch) { watch_channel(((struct queue_role *)context)->watch, ch); }
-static void on_watch_cell(void *context, struct channel *ch) { watch_channel_apart(((struct queue_role *)context)->watch, ch); }
 static void on_forget(void *context, struct channel *ch) { watch_forget(((struct queue_role *)context)->watch, ch); }
 
 static void on_wake(void *context, uint64_t account)
@@ -186,7 +185,7 @@ static void on_queue_event(void *context)
 static enum err open_queue(struct queue_role *r, const struct conf *c)
 {
 	struct queue_config config = { .dir = r->dir, .trail = r->trail, .lookup = r->lookup, .https_port = r->https_port };
-	const struct queue_host host = { r, on_watch, on_watch_cell, on_forget, on_wake, on_end, on_sync_accounts, on_report, on_refused, on_list_order };
+	const struct queue_host host = { r, on_watch, on_forget, on_wake, on_end, on_sync_accounts, on_report, on_refused, on_list_order };
 	int fds[2];
 
 	configure(c, &config);
@@ -347,22 +346,11 @@ static bool is_done(const struct queue_role *r)
 	return r->has_failed || (r->stops && (r->queue == NULL || queue_is_stopped(r->queue)));
 }
 
-/* How long the next wait may be, and whether it is for answers of cells, too. */
-static int wait_ms(struct queue_role *r)
-{
-	int patience_ms = r->queue != NULL ? queue_patience_ms(r->queue) : TICK_MS;
-	int answers_ms = r->queue != NULL ? queue_answers_wait_ms(r->queue) : 0;
-
-	watch_hold_apart(r->watch, answers_ms > 0);
-	if (answers_ms > 0 && answers_ms < patience_ms)
-		patience_ms = answers_ms;
-	return patience_ms < TICK_MS ? patience_ms : TICK_MS;
-}
-
 static void serve(struct queue_role *r)
 {
 	while (!is_done(r)) {
-		watch_run(r->watch, wait_ms(r));
+		int patience_ms = r->queue != NULL ? queue_patience_ms(r->queue) : TICK_MS;
+		watch_run(r->watch, patience_ms < TICK_MS ? patience_ms : TICK_MS);
 		int64_t now = clock_mono_ms();
 		if (r->queue != NULL)
 			queue_run(r->queue, now);

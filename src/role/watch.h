@@ -1,5 +1,5 @@
 /* role/watch.h -- the smallest event loop: channels and descriptors in one epoll set, for roles that have nothing else to wait
- * for (master, nursery, queue). Some channels may stand apart: what they say can be let wait for a while. Single-threaded. */
+ * for (master, nursery). Single-threaded. */
 #ifndef FACTEUR_ROLE_WATCH_H
 #define FACTEUR_ROLE_WATCH_H
 #include "ipc/channel.h"
@@ -9,10 +9,6 @@ struct watch *watch_new(void);
 void watch_free(struct watch *w);
 /* Receives from the channel whenever something is there; again after channel_replace(). */
 void watch_channel(struct watch *w, struct channel *ch);
-/* The same for one that stands apart. */
-void watch_channel_apart(struct watch *w, struct channel *ch);
-/* Held: who stands apart wakes nobody. What they say is run by the second of two watch_run() at the latest, so the caller bounds how long the first may wait. */
-void watch_hold_apart(struct watch *w, bool is_held);
 void watch_forget(struct watch *w, struct channel *ch);  /* before channel_free() */
 /* Calls ready when fd can be read. */
 void watch_fd(struct watch *w, int fd, void (*ready)(void *context), void *context);
