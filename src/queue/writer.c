@@ -24,7 +24,7 @@
 #include <limits.h>
 #include <time.h>
 
-enum { GATHER_MS = 5, GATHER_MOST = 48, PROBE_AFTER = 8, PROBE_AFTER_MOST = 1024 };
+enum { GATHER_MS = 10, GATHER_MOST = 48, PROBE_AFTER = 8, PROBE_AFTER_MOST = 1024 };
 enum { COMPANY_US = 30, COMPANY_STAYS = 8, HERE_MOST = 8, SLOW_US = 2000, SLOW_STAYS = 4, SLOW_STAYS_MOST = 4096 };
 
 struct gather {
