@@ -18,6 +18,7 @@
 enum { WORDS_MAX = PIPE_BUF - 16 /* an escape, "...", the end of the line */ };
 
 static const char *role_name = "facteur";
+static int own_pid;  /* 0: not asked yet */
 static enum log_level least_level = LOG_LEVEL_INFO;
 static bool as_json;
 static int log_fd = 2;
@@ -26,12 +27,16 @@ static _Thread_local char context[160];
 
 void log_setup(const char *role, enum log_level least, bool json)
 {
-	role_name = role;
+	log_role(role);
 	least_level = least;
 	as_json = json;
 }
 
-void log_role(const char *role) { role_name = role; }
+void log_role(const char *role)
+{
+	role_name = role;
+	own_pid = (int)getpid();
+}
 
 void log_to_fd(int fd) { log_fd = fd; }
 
@@ -110,7 +115,7 @@ static void add_line(struct buf *line, enum log_level level, struct str text)
 	buf_printf(line, as_json ? "{\"time\":\"%04d-%02d-%02dT%02d:%02d:%02d.%03dZ\"," : "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ ",
 	           tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec, (int)(now % 1000));
 	buf_printf(line, as_json ? "\"level\":\"%s\",\"role\":\"%s\",\"pid\":%d," : "%s %s[%d] ", level_name[level], role_name,
-	           (int)getpid());
+	           own_pid ? own_pid : (int)getpid());
 	if (as_json)
 		buf_add_cstr(line, "\"context\":\"");
 	add_escaped(line, str_of(context));
