@@ -249,6 +249,7 @@ static enum err check_add(struct asker *asker, struct asked *a, const struct mes
 	if (asker->account != 0 && asker->adding > CELL_ADDS_MAX)
 		return ERR_AGAIN;
 	TRY(queue_add_decode(m, &a->arena, &a->in));
+	a->adding.until_ms = a->in.until_ms;
 	if (a->in.envelope.parent.log_id != 0 && (asker->account == 0 || a->in.envelope.parent.account != asker->account))
 		return ERR_INVALID;  /* account 0: what the queue itself makes */
 	if (a->in.body.bytes.p == NULL) {

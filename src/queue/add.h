@@ -14,7 +14,7 @@
 
 /* A disk that hangs for a minute does what it was asked for in the end: whoever was told "451" by then sends it again, and it is there twice.
  * Other servers wait ten minutes for the word (RFC 5321 §4.5.3.2.6). */
-enum { QUEUE_BODY_MAX = 256 << 20, QUEUE_ADD_TIMEOUT_MS = 5 * 60000 };
+enum { QUEUE_BODY_MAX = 256 << 20, QUEUE_ADD_TIMEOUT_MS = 5 * 60000, QUEUE_ANSWER_MS = 10000 /* of it, for the answer's way back */ };
 
 struct queue_body {
 	struct str bytes;       /* in memory; or p == NULL and: */
@@ -57,7 +57,7 @@ enum err queue_spool_ask(struct channel *queue, queue_spooled done, void *contex
 void queue_spool_drop(struct channel *queue, uint64_t spool);
 
 /* ---- the serving side: what a request holds, checked.
- * ADD:    u8 where its content is (1: behind this byte; 2: in a sealed memfd, the one descriptor). The content: the envelope
+ * ADD:    u64 until_ms, u8 where its content is (1: behind this byte; 2: in a sealed memfd, the one descriptor). The content: the envelope
  *         as a string, u8 body (1: the bytes that follow, to the end; 2: a spool file: u64 number, u64 size, u32
  *         CRC32C).
  *         Answer: u64 log id, u64 seq.
@@ -66,6 +66,7 @@ void queue_spool_drop(struct channel *queue, uint64_t spool);
 struct queue_add_in {
 	struct envelope   envelope;
 	struct queue_body body;
+	int64_t           until_ms;        /* clock_mono_ms(): from then on nobody waits for the answer, and it is not to be begun; 0: somebody always does */
 	struct str        mapped;          /* private */
 };
 /* Slices view m->body or the mapped memfd, which stays mapped until queue_add_release(); arrays live in a. ERR_INVALID:

@@ -4,6 +4,7 @@
  * The content of ADD is the same wherever it travels. A memfd costs some system calls and a mapping (about 20 µs), a
  * body in the request a copy: what fits the request goes in it. */
 #include "base/bytes.h"
+#include "base/clock.h"
 #include "base/mem.h"
 #include "queue/add.h"
 #include "queue/record.h"
@@ -64,7 +65,8 @@ static enum err encode(const struct envelope *e, const struct queue_body *body, 
 	put_content(e, body, &content);
 	if (content.failed)
 		return ERR_LIMIT;
-	if (content.n + 1 > MESSAGE_BODY_MAX) {
+	put_u64(request, (uint64_t)(clock_mono_ms() + QUEUE_ADD_TIMEOUT_MS - QUEUE_ANSWER_MS));
+	if (request->n + content.n + 1 > MESSAGE_BODY_MAX) {
 		TRY(memfd_make("add", buf_str(&content), memfd));
 		put_u8(request, CONTENT_MEMFD);
 	} else {
@@ -109,9 +111,10 @@ static bool get_content(struct scan *s, struct arena *a, struct queue_add_in *ou
 enum err queue_add_decode(const struct message *m, struct arena *a, struct queue_add_in *out)
 {
 	struct scan s = scan_of(m->body);
+	int64_t until_ms = (int64_t)get_u64(&s);
 	uint8_t where = get_u8(&s);
 
-	*out = (struct queue_add_in){ 0 };
+	*out = (struct queue_add_in){ .until_ms = until_ms };
 	if (where == CONTENT_MEMFD) {
 		if (m->fd_count != 1 || !get_end(&s) || memfd_map(m->fds[0], CONTENT_MAX, &out->mapped) != ERR_OK)
 			return ERR_INVALID;

@@ -1,6 +1,7 @@
 /* ADD and SPOOL through a real channel: a small body in the request, a large one in a memfd, a spool file by its
  * number. */
 #include "base/bytes.h"
+#include "base/clock.h"
 #include "base/test.h"
 #include "queue/add.h"
 #include <fcntl.h>
@@ -16,6 +17,7 @@ struct server {
 	struct buf      body;       /* of the last ADD */
 	struct buf      sender;
 	uint64_t        spool, size;
+	int64_t         until_ms;
 	uint32_t        crc;
 	enum err        status, decoded;
 };
@@ -33,6 +35,7 @@ static void on_add(void *context, struct channel *ch, struct message *m)
 	buf_reset(&s->sender);
 	buf_add(&s->body, in.body.bytes);
 	buf_add(&s->sender, in.envelope.sender);
+	s->until_ms = in.until_ms;
 	s->spool = in.body.spool;
 	s->size = in.body.size;
 	s->crc = in.body.crc;
@@ -110,6 +113,7 @@ TEST(three_ways_for_the_bytes)
 	EXPECT_INT(id.log_id, 77);
 	EXPECT_INT(id.seq, 5);
 	EXPECT_STR(buf_str(&s.body), "x\r\n");
+	EXPECT(s.until_ms > clock_mono_ms() + QUEUE_ADD_TIMEOUT_MS / 2 && s.until_ms < clock_mono_ms() + QUEUE_ADD_TIMEOUT_MS);
 	EXPECT_STR(buf_str(&s.sender), "ann@example.org");
 	EXPECT_OK(queue_add(mx, &e, &(struct queue_body){ .bytes = buf_str(&large) }, &id));
 	EXPECT(str_eq(buf_str(&s.body), buf_str(&large)));

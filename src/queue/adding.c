@@ -111,7 +111,7 @@ void adding_write(struct adding *const *list, size_t n, bool names)
 	assert(n > 0 && n <= LOG_TOGETHER_MAX);
 	for (size_t i = 0; i < n; i++) {
 		struct adding *a = list[i];
-		a->writing = (struct writing){ .entry = { .kind = LOG_MESSAGE, .head = buf_str(&a->content->payload) }, .done = was_written };
+		a->writing = (struct writing){ .entry = { .kind = LOG_MESSAGE, .head = buf_str(&a->content->payload) }, .until_ms = a->until_ms, .done = was_written };
 		if (names && i > 0) {
 			a->writing.entry.names = &list[0]->writing.entry;
 			a->writing.entry.names_at = record_parent_seq_at(buf_str(&a->content->payload));

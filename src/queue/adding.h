@@ -23,6 +23,7 @@ struct adding {
 	uint64_t          spool;        /* its file; 0: none */
 	struct buf        encoded;      /* the envelope */
 	struct content   *content;      /* the record, from ready() on */
+	int64_t           until_ms;     /* add.h; of those that are written together the first one's counts */
 	enum err          result;       /* of making it */
 	void            (*ready)(struct adding *a, enum err result);   /* once, perhaps before adding_begin() returns */
 	void            (*written)(struct adding *a);                  /* once after adding_write(), in the order of the log */

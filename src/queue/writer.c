@@ -132,20 +132,32 @@ static void note_batch(struct gather *g, size_t n, size_t senders)
 	g->goal = n < more ? n : more;
 }
 
+/* The disk, or this process, stood still for minutes: who sent it was told that it was not taken, and sends it again. */
+static bool is_too_late(const struct writing *first, int64_t now_ms) { return first->until_ms != 0 && now_ms >= first->until_ms; }
+
 static void write_batch(struct writer *w, struct writing **batch, size_t n, uint64_t w_to)
 {
 	CLEANUP(buf_free) struct buf number = BUF(8);
 	struct log_entry *entries[WRITER_BATCH_MAX + 1];
 	struct log_entry passed = { .kind = LOG_W };
+	int64_t now_ms = clock_mono_ms();
+	bool too_late = false;
 	size_t count = 0;
 
 	put_u64(&number, w_to);
 	passed.head = buf_str(&number);
 	if (w_to > 0)
 		entries[count++] = &passed;
-	for (size_t i = 0; i < n; i++)
-		entries[count++] = &batch[i]->entry;
-	log_write(w->log, entries, count);
+	for (size_t i = 0; i < n; i++) {
+		if (batch[i]->entry.together > 0)  /* the first of those that go together */
+			too_late = is_too_late(batch[i], now_ms);
+		if (too_late)
+			batch[i]->entry.result = ERR_TIMEOUT;
+		else
+			entries[count++] = &batch[i]->entry;
+	}
+	if (count > 0)
+		log_write(w->log, entries, count);
 }
 
 struct write {

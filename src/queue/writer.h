@@ -12,6 +12,7 @@ struct writer;
 struct writing {  /* one record on its way, embedded in what it belongs to */
 	struct handed    handed;
 	struct log_entry entry;                    /* kind, head and body filled; they stay until done() */
+	int64_t          until_ms;                 /* clock_mono_ms(): what is not begun by then is not written, with what goes together with it: ERR_TIMEOUT; 0: none */
 	void (*done)(struct writing *w);  /* in writer_receive() or writer_go(), in the order of the log; entry.place and result are set */
 	bool             has_time;                 /* the writer's: of writer_add_later() */
 };

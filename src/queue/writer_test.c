@@ -188,6 +188,32 @@ TEST(notes_that_have_time_are_all_written)
 	desk_close(&d);
 }
 
+/* Who sent it has been told to try again by now. */
+TEST(what_nobody_waits_for_any_more_is_not_written)
+{
+	struct desk d;
+
+	desk_open(&d);
+	int64_t now = clock_mono_ms();
+	struct writing *records[] = { note(&d, LOG_MESSAGE), note(&d, LOG_MESSAGE), note(&d, LOG_MESSAGE) };
+	records[0]->until_ms = now;
+	records[2]->until_ms = now + 60000;
+	for (size_t i = 0; i < COUNT_OF(records); i++)
+		writer_add(d.writer, records[i]);
+	wait_for(&d, 3);
+	EXPECT_INT(d.refused, 1);
+	uint64_t last = d.last_seq;
+	struct writing *together[] = { note(&d, LOG_MESSAGE), note(&d, LOG_MESSAGE) };
+	together[0]->until_ms = now;
+	writer_add_together(d.writer, together, 2);
+	wait_for(&d, 5);
+	EXPECT_INT(d.refused, 3);
+	add(&d);
+	wait_for(&d, 6);
+	EXPECT_INT(d.last_seq, last + 1);  /* what was not written has no number */
+	desk_close(&d);
+}
+
 TEST(one_sender_does_not_wait_for_others)
 {
 	struct desk d;
