@@ -354,7 +354,7 @@ static void on_master_gone(void *context, UNUSED struct channel *ch) { ((struct 
 
 static const struct channel_handler master_handlers_of_control[] = {
 	{ NOTICE_CONNECT, on_connect }, { NOTICE_LISTEN, on_listen }, { NOTICE_CONTROL_CELL, on_control_cell },
-	{ NOTICE_STOP, on_stop },		{ NOTICE_LOG, role_on_log },  { REQUEST_SHARES_WITH, on_shares_with }, { 0 },
+	{ NOTICE_STOP, on_stop },		{ NOTICE_LOG, role_on_log }, { REQUEST_ALIVE, role_on_alive },  { REQUEST_SHARES_WITH, on_shares_with }, { 0 },
 };
 
 /* ---- the role's life ---- */

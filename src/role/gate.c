@@ -213,7 +213,7 @@ static void on_master_gone(void *context, UNUSED struct channel *ch) { stop(cont
 
 static const struct channel_handler master_handlers[] = {
 	{ NOTICE_CONNECT, on_connect },   { NOTICE_LISTEN, on_listen },   { NOTICE_GATE_CHANGED, on_changed },
-	{ NOTICE_GATE_EPOCH, on_epoch },  { NOTICE_STOP, on_stop },       { NOTICE_LOG, role_on_log },
+	{ NOTICE_GATE_EPOCH, on_epoch },  { NOTICE_STOP, on_stop },       { NOTICE_LOG, role_on_log }, { REQUEST_ALIVE, role_on_alive },
 	{ NOTICE_GATE_COUNTS, on_counts }, { NOTICE_GATE_GAINED, on_gained },
 	{ NOTICE_DRAIN, on_drain },           { 0 },
 };

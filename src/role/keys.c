@@ -556,7 +556,7 @@ static void on_hashed(void *context) { verifier_receive(((struct keys *)context)
 static void on_signed(void *context) { dkim_worker_receive(((struct keys *)context)->dkim); }
 
 static const struct channel_handler master_handlers[] = {
-	{ NOTICE_CONNECT, on_connect }, { REQUEST_CELL_KEY, on_cell_key }, { NOTICE_STOP, on_stop }, { NOTICE_LOG, role_on_log }, { 0 },
+	{ NOTICE_CONNECT, on_connect }, { REQUEST_CELL_KEY, on_cell_key }, { NOTICE_STOP, on_stop }, { NOTICE_LOG, role_on_log }, { REQUEST_ALIVE, role_on_alive }, { 0 },
 };
 
 static void tick(struct keys *k)

@@ -34,6 +34,8 @@ void role_on_log(UNUSED void *context, UNUSED struct channel *ch, struct message
 		dup2(m->fds[0], STDERR_FILENO);
 }
 
+void role_on_alive(UNUSED void *context, struct channel *ch, struct message *m) { channel_reply(ch, m->call, ERR_OK, STR(""), NULL, 0); }
+
 static struct str option(int argc, char **argv, const char *name)
 {
 	for (int i = 1; i + 1 < argc; i += 2)

@@ -16,6 +16,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <limits.h>
 #include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
@@ -29,7 +30,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { CLOSED_GRACE_MS = 1000, BACK_OFF_FIRST_MS = 100, BACK_OFF_MAX_MS = 10000, STABLE_MS = 30000, YOUNG_MS = 1000, MENDED_EVERY_MS = 200 };
+enum { CLOSED_GRACE_MS = 1000, BACK_OFF_FIRST_MS = 100, BACK_OFF_MAX_MS = 10000, STABLE_MS = 30000, YOUNG_MS = 1000, MENDED_EVERY_MS = 200,
+       LOOK_MOST_MS = 1000, ASKS_OF_PATIENCE = 5 };
 enum { FILES_LEAST = 256 };  /* that may be open: with fewer the roles lose each other one by one */
 enum { ADDRESSES_LEAST_MB = 512 };  /* of a process: with less the threads of some roles cannot begin, and others end in the middle of their work */
 
@@ -192,12 +194,11 @@ static void start_role(struct running *r)
 	r->pid = pid;
 	r->is_ready = false;
 	r->closed_ms = 0;
+	r->silent_ms = 0;
+	r->is_asked = false;
 	r->started_ms = clock_mono_ms();
 	r->restart_at_ms = 0;
-	if (r->ch == NULL)
-		r->ch = channel_new(pair[0], ROLE_MASTER, r->role, master_handlers, r, on_role_closed);
-	else
-		channel_replace(r->ch, pair[0]);
+	channel_replace(r->ch, pair[0]);
 	watch_channel(r->master->watch, r->ch);
 	ports_give(r);
 	connect_peers(r);
@@ -356,7 +357,10 @@ static void find_users(struct master *m)
 
 static void add_role(struct master *m, enum role role, uint32_t index)
 {
-	m->roles[m->role_count++] = (struct running){ .master = m, .role = role, .index = index, .counts_fd = -1 };
+	struct running *r = &m->roles[m->role_count++];
+
+	*r = (struct running){ .master = m, .role = role, .index = index, .counts_fd = -1 };
+	r->ch = channel_new(-1, ROLE_MASTER, role, master_handlers, r, on_role_closed);  /* until it runs, who asks it hears that it is not there */
 }
 
 /* What is left of a role; ROLE_CELL: of the cells. */
@@ -412,13 +416,43 @@ static void stop_all(struct master *m)
 	}
 }
 
+static void on_alive(void *context, UNUSED struct message *answer)
+{
+	struct running *r = context;
+
+	r->silent_ms = 0;
+	r->is_asked = false;
+}
+
+/* One that hangs closes no channel: all that it does would stand still until somebody notices. Time in which master itself did not run, with the whole
+ * machine perhaps, is nobody's silence. */
+static void look_after(struct running *r, int64_t step_ms)
+{
+	const struct master *m = r->master;
+
+	if (r->pid == 0 || m->patience_ms == 0 || threads_are_used())
+		return;
+	r->silent_ms += step_ms;
+	if (r->is_asked && r->silent_ms >= m->patience_ms) {
+		log_error("a role hangs, it has not answered for %lld s: it is ended and started again name=%s index=%u (role_patience in facteur.conf)",
+		          (long long)(r->silent_ms / 1000), role_name(r->role), r->index);
+		r->silent_ms = 0;
+		kill(r->pid, SIGKILL);
+	} else if (!r->is_asked && r->silent_ms >= m->patience_ms / ASKS_OF_PATIENCE) {
+		r->silent_ms = 0;
+		r->is_asked = true;
+		channel_ask(r->ch, REQUEST_ALIVE, STR(""), NULL, 0, INT_MAX, on_alive, r);
+	}
+}
+
 static void serve(struct master *m)
 {
 	bool was_ready = false;
 
-	while (!m->stops) {
-		int64_t now = clock_mono_ms();
+	for (int64_t looked_ms = clock_mono_ms(); !m->stops;) {
+		int64_t now = clock_mono_ms(), step_ms = now - looked_ms < LOOK_MOST_MS ? now - looked_ms : LOOK_MOST_MS;
 		bool ready = true;
+		looked_ms = now;
 		for (size_t i = 0; i < m->role_count; i++) {
 			struct running *r = &m->roles[i];
 			if (r->pid == 0 && now >= r->restart_at_ms)
@@ -426,8 +460,8 @@ static void serve(struct master *m)
 			else if (r->pid && r->closed_ms && now > r->closed_ms + CLOSED_GRACE_MS && !threads_are_used())
 				kill(r->pid, SIGKILL);
 			ready &= r->pid && r->is_ready;
-			if (r->ch)
-				channel_expire(r->ch, now);
+			channel_expire(r->ch, now);
+			look_after(r, step_ms);
 		}
 		if (ready && !was_ready) {
 			was_ready = true;
@@ -452,6 +486,7 @@ static bool read_conf(struct master *m)
 		log_error("%s: " STR_FMT, path, STR_ARG(conf_explain(&a, &problem, false)));
 		return false;
 	}
+	m->patience_ms = (int64_t)conf_number(m->conf, SETTING_role_patience) * 1000;
 	if (m->options.port_offset < 0)
 		m->options.port_offset = (int)conf_number(m->conf, SETTING_port_offset);
 	log_setup("master", LOG_LEVEL_INFO, conf_on(m->conf, SETTING_log_json));

@@ -249,6 +249,7 @@ static const struct channel_handler master_handlers[] = {
 	{ NOTICE_LISTEN, on_listen },
 	{ NOTICE_STOP, on_stop },
 	{ NOTICE_LOG, role_on_log },
+	{ REQUEST_ALIVE, role_on_alive },
 	{ 0 },
 };
 

@@ -252,6 +252,7 @@ static const struct channel_handler master_handlers[] = {
 	{ NOTICE_CONNECT, on_connect },
 	{ NOTICE_STOP, on_stop },
 	{ NOTICE_LOG, role_on_log },
+	{ REQUEST_ALIVE, role_on_alive },
 	{ 0 },
 };
 

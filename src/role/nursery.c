@@ -143,7 +143,7 @@ static void on_thread_ended(void *context)
 static void on_master_gone(void *context, UNUSED struct channel *ch) { ((struct nursery *)context)->stops = true; }
 
 static const struct channel_handler handlers[] = {
-	{ REQUEST_SPAWN, on_spawn }, { NOTICE_CONNECT, on_connect }, { NOTICE_STOP, on_stop }, { NOTICE_LOG, role_on_log }, { 0 },
+	{ REQUEST_SPAWN, on_spawn }, { NOTICE_CONNECT, on_connect }, { NOTICE_STOP, on_stop }, { NOTICE_LOG, role_on_log }, { REQUEST_ALIVE, role_on_alive }, { 0 },
 };
 
 static void watch_children(struct nursery *n)

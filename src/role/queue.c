@@ -328,6 +328,7 @@ static const struct channel_handler master_handlers[] = {
 	{ NOTICE_CELL_CHANNEL, on_cell_channel },
 	{ NOTICE_STOP, on_stop },
 	{ NOTICE_LOG, role_on_log },
+	{ REQUEST_ALIVE, role_on_alive },
 	{ 0 },
 };
 

@@ -31,6 +31,8 @@ bool role_net_can_start(const struct conf *c, uid_t uid, gid_t gid);
 bool get_connect(struct message *m, enum role *peer, uint32_t *index);
 struct listen_on { enum protocol protocol; bool implicit_tls; uint16_t port; };
 bool get_listen(struct message *m, struct listen_on *l);
+/* The handler of ALIVE, for every role that is no cell: who does not answer for as long as role_patience (facteur.conf) hangs, and is ended by master. */
+void role_on_alive(void *context, struct channel *ch, struct message *m);
 /* The handler of NOTICE_LOG, for the table of every role's channel to master: the log goes to the new descriptor. */
 void role_on_log(void *context, struct channel *ch, struct message *m);
 

@@ -19,6 +19,8 @@ struct running {  /* one role process */
 	int             back_off_ms;
 	bool            is_ready;
 	int64_t         closed_ms;    /* since when its channel is closed though it runs; 0: it is open */
+	int64_t         silent_ms;    /* that master has seen go by since it answered, or since it was asked … */
+	bool            is_asked;     /* … whether it lives */
 	int             counts_fd;    /* of a gate: what it counts, for the others to read; -1: none */
 };
 
@@ -34,6 +36,7 @@ struct master {
 	int            gates;
 	int            signal_fd;
 	bool           stops, sandbox;
+	int64_t        patience_ms;    /* with a role that does not answer; 0: for ever */
 	struct map     cells;          /* account -> struct cell_slot */
 	struct map     watches;        /* account -> bit mask of gates, as pointer */
 	struct map     pairs;          /* guest and owner -> until when master believes that the one shares with the other (master_pairs.c) */

@@ -272,3 +272,23 @@ def test_roles_that_have_lost_each_other():
         expect({role: server.pids_of(role) for role in roles} == roles, "nobody was started again")
     finally:
         server.close()
+
+
+def test_a_role_that_hangs_is_ended():
+    """It closes no channel, and would stand still for ever; one that answers stays, however long."""
+    server = Server(conf=("role_patience = 6s",))
+    try:
+        before = {role: server.pids_of(role) for role in ("nursery", "keys", "control", "net", "queue", "mx", "gate")}
+        for role in ("mx", "queue"):
+            os.kill(before[role][0], signal.SIGSTOP)
+            wait_for(lambda: server.pids_of(role) not in ([], before[role]), 40, f"{role} is started again")
+            expect(f"ended and started again name={role}" in server.log(), "and the log says why")
+            server.wait_ready()
+            server.deliver("alice@example.test", subject=f"after {role}")
+        for role in set(before) - {"mx", "queue"}:
+            expect(server.pids_of(role) == before[role], f"{role} has answered all the time")
+        box = server.imap("alice")
+        wait_for(lambda: box.select("INBOX") == ("OK", [b"2"]), 10, "both are there")
+        box.logout()
+    finally:
+        server.close()
