@@ -101,6 +101,8 @@ static void was_written(struct writing *w)
 {
 	struct adding *a = (struct adding *)w;
 
+	if (w->entry.result == ERR_OK || w->entry.result == ERR_IO)  /* the record that names the file is there, or may be */
+		a->spool = 0;
 	a->written(a);
 }
 
@@ -144,7 +146,6 @@ const struct content *adding_enter(struct adding *a)
 	assert(result == ERR_OK);  /* only a replay asks queue.db */
 	content_keep(q->contents, c);
 	a->content = NULL;
-	a->spool = 0;
 	return c;
 }
 

@@ -40,6 +40,6 @@ enum err adding_is_possible(const struct queue *q);
 void adding_write(struct adding *const *list, size_t n, bool names);
 /* It is durable: into the backlog, and it is noted in the trail. Its content is the cache's from then on. */
 const struct content *adding_enter(struct adding *a);
-/* Forgets it, with its file; not while it is being made or written. After adding_enter() only what is left in memory. */
+/* Forgets it, with its file; not while it is being made or written. Once its record is there, or may be, only what is left in memory. */
 void adding_drop(struct adding *a);
 #endif

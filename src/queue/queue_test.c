@@ -871,3 +871,34 @@ TEST(a_log_that_fails_takes_nothing_until_it_is_opened_again)
 	world_free(w);
 #endif
 }
+
+/* A large one lies in a file of its own. Whoever sent it was told "come again"; the record may be there all the same. */
+TEST(a_record_that_may_be_there_keeps_its_file)
+{
+#ifdef FACTEUR_FAULT
+	static const struct { const char *rule; size_t times; } cases[] = { { "sync /log/ eio 1\n", 1 }, { "write /log/ eio 1\n", 0 } };
+	CLEANUP(arena_free) struct arena a = { 0 };
+	const char *control = test_dir();
+	const char *path = str_cstr(&a, arena_printf(&a, "%s/faults", control));
+	const uint64_t to[] = { 1 };
+
+	EACH(cases, c) {
+		struct world *w = world_new(4, 1 << 20);
+		log_setup("test", LOG_LEVEL_ERROR + 1, false);
+		disk_shall(path, c->rule);
+		world_add(w, 1, to, 1, 2 << 20);
+		WORLD_UNTIL(w, w->answered == 1);
+		EXPECT_INT(w->refused, 1);
+		disk_shall(path, "# well again\n");
+		world_kill(w);
+		world_open(w);
+		WORLD_UNTIL(w, world_count(w, 1, 1) == c->times);
+		EXPECT_INT(spool_files(w), c->times);  /* what no record names is gone */
+		EXPECT_INT(world_late(w, true), 0);
+		world_free(w);
+	}
+	unsetenv("FACTEUR_DISK_FAULT");
+	disk_fault_start();
+	test_dir_remove(control);
+#endif
+}
