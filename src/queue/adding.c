@@ -17,7 +17,7 @@ enum err adding_is_possible(const struct queue *q)
 {
 	if (q->stops || (q->lookup == NULL && !q->config.is_resolved))
 		return ERR_UNAVAILABLE;
-	if (log_has_failed(q->log))
+	if (log_has_failed(q->log) || q->failed_ms != 0)
 		return ERR_IO;
 	return q->is_disk_full ? ERR_AGAIN : ERR_OK;
 }

@@ -249,6 +249,8 @@ void late_close(struct late **out)
 	*out = NULL;
 }
 
+bool late_has_failed(struct late *l) { return db_has_failed(l->db); }
+
 /* ----------------------------------------------------------------------------------------------------------- adding */
 
 static enum err is_known(struct late *l, const struct late_new *m, bool *known)

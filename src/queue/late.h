@@ -59,6 +59,8 @@ struct late_key {
  * What is found is made durable before this returns. Removes bodies that no row names. */
 enum err late_open(struct disk_dir *dir, uint64_t log_id, uint64_t w, struct late **out) MUST_CHECK;
 void late_close(struct late **l);   /* for CLEANUP too; NULL is fine */
+/* A sync of queue.db has failed: nothing is written any more until it is opened again, by another process. Beside any other call. */
+bool late_has_failed(struct late *l);
 
 /* ---- moving from the log */
 struct late_recipient {

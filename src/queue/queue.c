@@ -24,7 +24,7 @@ enum {
 	W_ALONE_AFTER_MS = 300000,    /* nothing has come for so long: W is written without company */
 	HALF_FULL_PERCENT = 50, DEFER_MAX = 1000,
 	ROUND_SEGMENTS = 2,           /* a small ring is synced after so many segments */
-	FAILED_PATIENCE_MS = 3000,    /* of a failed log: those who wait get their answer first */
+	FAILED_PATIENCE_MS = 3000,    /* of a log or queue.db that failed: those who wait get their answer first */
 	STOP_PATIENCE_MS = 5000,      /* for batches that are out … */
 	STOP_SENDS_MS = 15000,        /* … and for SENDs: more than SENDS_END_MS, and less than master waits */
 };
@@ -162,8 +162,8 @@ static void take_back_times(struct queue *q)
 
 static void tick(struct queue *q)
 {
-	if (log_has_failed(q->log) && q->log_failed_ms == 0)
-		q->log_failed_ms = q->now_ms;
+	if ((log_has_failed(q->log) || late_has_failed(q->late)) && q->failed_ms == 0)
+		q->failed_ms = q->now_ms;
 	look_at_disk(q);
 	dispatch_tick(q->dispatch, q->now_ms);
 	keep_jumps(q);
@@ -255,7 +255,7 @@ bool queue_is_stopped(const struct queue *q) { return q->is_stopped; }
 
 bool queue_needs_restart(const struct queue *q)
 {
-	return q->log_failed_ms != 0 && q->now_ms - q->log_failed_ms >= FAILED_PATIENCE_MS;
+	return q->failed_ms != 0 && q->now_ms - q->failed_ms >= FAILED_PATIENCE_MS;
 }
 
 /* ---------------------------------------------------------------------------------------------- opening and closing */

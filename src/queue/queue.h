@@ -87,6 +87,6 @@ void queue_on_command(struct queue *q, struct channel *ch, struct message *m);
 void queue_stop(struct queue *q);
 int queue_patience_ms(const struct queue *q);   /* queue_run() is to be called again within so long, INT_MAX: no sooner than usual */
 bool queue_is_stopped(const struct queue *q);
-/* The log cannot be written: opening it again (in a new process) tries whether it can be now. */
+/* The log or queue.db cannot be written: opening them again (in a new process) tries whether they can be now. */
 bool queue_needs_restart(const struct queue *q);
 #endif

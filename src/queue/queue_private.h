@@ -53,7 +53,7 @@ struct queue {
 	struct map            late_out;      /* rows of accounts that are being tried: key -> the queue */
 	uint64_t              next_asker;
 	uint64_t              w;             /* the durable one, as last seen */
-	int64_t               now_ms, ticked_ms, swept_ms, added_ms, stops_ms, log_failed_ms, late_due;
+	int64_t               now_ms, ticked_ms, swept_ms, added_ms, stops_ms, failed_ms, late_due;
 	size_t                adding;        /* ADDs without an answer */
 	bool                  is_disk_full;
 	bool                  is_set_back;   /* the clock was, and queue.db has not heard of it */

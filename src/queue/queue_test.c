@@ -902,3 +902,43 @@ TEST(a_record_that_may_be_there_keeps_its_file)
 	test_dir_remove(control);
 #endif
 }
+
+/* What waits there could not be written any more, for as long as the process lives: not when it is tried next, nor who has got it. */
+TEST(a_table_of_what_waits_that_fails_is_opened_again)
+{
+#ifdef FACTEUR_FAULT
+	CLEANUP(arena_free) struct arena a = { 0 };
+	const char *control = test_dir();
+	const char *path = str_cstr(&a, arena_printf(&a, "%s/faults", control));
+	struct world *w = world_new(4, 1 << 20);
+	struct queue_command retry = { .kind = QUEUE_RETRY, .recipient = -1 };
+	struct queue_answer answer;
+	const uint64_t to[] = { 1 };
+
+	log_setup("test", LOG_LEVEL_ERROR + 1, false);
+	w->cells[0].refuses = true;
+	disk_shall(path, "sync queue.db eio-once 1\n");
+	world_add(w, 1, to, 1, 100);
+	WORLD_UNTIL(w, late_has_failed(w->queue->late));
+	EXPECT(!queue_needs_restart(w->queue));
+	disk_shall(path, "# well again\n");
+	w->clock_ms += 2000;
+	WORLD_UNTIL(w, w->queue->failed_ms != 0);
+	world_add(w, 2, to, 1, 100);
+	WORLD_UNTIL(w, w->refused == 1);
+	w->clock_ms += 4000;
+	world_rounds(w, 5);
+	EXPECT(queue_needs_restart(w->queue));
+	world_kill(w);
+	world_open(w);
+	EXPECT(!queue_needs_restart(w->queue));
+	WORLD_UNTIL(w, world_late(w, true) == 1);
+	w->cells[0].refuses = false;
+	EXPECT_OK(world_command(w, &retry, &a, &answer));
+	WORLD_UNTIL(w, world_count(w, 1, 1) == 1);
+	unsetenv("FACTEUR_DISK_FAULT");
+	disk_fault_start();
+	test_dir_remove(control);
+	world_free(w);
+#endif
+}

@@ -5,8 +5,8 @@
  * so it is opened at once and a restart waits for nobody; only the very first start waits for control before it makes
  * one. Until then channels that come wait, unread, and READY is not said.
  *
- * A log that failed is opened again by ending: master starts the role anew, later and later while it does not help, and
- * log_open() writes and syncs anew what it finds before anything is added (queue/log.c). A failed sync of the accounts
+ * A log or queue.db that failed is opened again by ending: master starts the role anew, later and later while it does not help, and
+ * log_open() writes and syncs anew what it finds before anything is added (queue/log.c), as late_open() does. A failed sync of the accounts
  * is another matter, and no reason to end (queue/sync.c).
  *
  * syncfs needs a descriptor of the file system that holds the accounts: the folder accounts/ itself, opened before the
