@@ -183,3 +183,33 @@ TEST(the_next_file_cannot_be_begun)
 	test_dir_remove(control);
 #endif
 }
+
+/* The file of a long message has its name, and the folder could not be synced. Short ones must not go on into the one before: the next process
+ * takes the file with the highest number for the only one that is not synced. */
+TEST(the_folder_of_a_long_one_cannot_be_synced)
+{
+#ifdef FACTEUR_FAULT
+	CLEANUP(disk_dir_close) struct disk_dir *dir = NULL;
+	CLEANUP(bodies_close) struct bodies *b = NULL;
+	CLEANUP(arena_free) struct arena a = { 0 };
+	const char *folder = test_dir(), *control = test_dir(), *rules = str_cstr(&a, arena_printf(&a, "%s/rules", control));
+	struct str text = STR("a short message");
+	struct body_writer *w;
+	struct place place;
+
+	log_setup("test", LOG_LEVEL_ERROR + 1, false);
+	EXPECT_OK(disk_dir_open(folder, &dir));
+	EXPECT_OK(bodies_open(dir, &b));
+	append(b, 0, &place);
+	EXPECT_OK(bodies_sync(b));
+	EXPECT_OK(body_writer_begin(b, &w));
+	EXPECT_OK(body_writer_write(w, STR("a long one, in a file of its own")));
+	disk_shall(rules, "dirsync bodies eio-once 1\n");
+	EXPECT_ERR(body_writer_commit(&w, 1, &place), ERR_IO);
+	EXPECT_ERR(bodies_append(b, 2, &text, 1, &place), ERR_IO);
+	EXPECT(bodies_have_failed(b));
+	disk_shall(rules, "# nothing\n");
+	test_dir_remove(folder);
+	test_dir_remove(control);
+#endif
+}

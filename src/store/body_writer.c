@@ -65,17 +65,17 @@ void body_writer_unmap(struct str mapped)
 	munmap((char *)(uintptr_t)mapped.p - RECORD_HEADER, RECORD_HEADER + mapped.n);
 }
 
-/* The current file is left, durable; append_lock is held, so nobody writes to it. */
-static enum err sync_left(struct bodies *b)
+static enum err note_failure(struct bodies *b, enum err e)
 {
-	enum err e = disk_sync(b->current->f);
-
 	pthread_mutex_lock(&b->lock);
 	b->has_failed = b->has_failed || e != ERR_OK;
 	e = b->has_failed ? ERR_IO : ERR_OK;
 	pthread_mutex_unlock(&b->lock);
 	return e;
 }
+
+/* The current file is left, durable; append_lock is held, so nobody writes to it. */
+static enum err sync_left(struct bodies *b) { return note_failure(b, disk_sync(b->current->f)); }
 
 /* From now on records follow the long message. */
 static enum err follow(struct bodies *b, const struct body_writer *w)
@@ -93,7 +93,8 @@ static enum err follow(struct bodies *b, const struct body_writer *w)
 	return ERR_OK;
 }
 
-/* Gives the file its name. One that is newer than the current one takes its place, see above. */
+/* Gives the file its name. One that is newer than the current one takes its place, see bodies.c: where that fails nothing more is added to the
+ * current one, which the next process would not know to be unsynced. */
 static enum err publish(struct bodies *b, const struct body_writer *w)
 {
 	char from[24], to[24];
@@ -104,8 +105,8 @@ static enum err publish(struct bodies *b, const struct body_writer *w)
 	if (is_newer)
 		TRY(sync_left(b));
 	TRY(disk_replace(b->dir, from, to));
-	TRY(disk_dir_sync(b->dir));
-	return is_newer ? follow(b, w) : ERR_OK;
+	enum err e = disk_dir_sync(b->dir);
+	return note_failure(b, e == ERR_OK && is_newer ? follow(b, w) : e);
 }
 
 static enum err writer_finish(struct body_writer *w, uint32_t email)
