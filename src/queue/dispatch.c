@@ -313,6 +313,8 @@ static void fill(struct post *p, struct batch *b, struct delivery *out, struct a
 			return;
 		}
 		to->may_be_duplicate = due->may_be_duplicate;
+		if (queued_is_late(due->message))  /* it may be this account's only since that was asked: late_readdress() */
+			p->asked_w = UINT64_MAX;
 		files += to->fd >= 0;
 		b->bytes += to->body.n;
 		b->dues[b->n++] = backlog_take(p->target);

@@ -79,3 +79,31 @@ TEST(mail_for_an_alias_that_leads_to_a_group_by_now_comes_back)
 	world_free(w);
 	lookup_close(l);
 }
+
+/* Names that its account may forget are asked for when W has changed. A row that is its account's only since then is among them: the name would go with
+ * the delivery that brings it, and a cell that is killed a moment later gets the message again, and does not know it. */
+TEST(what_is_ours_by_now_is_not_forgotten_with_what_was_before)
+{
+	CLEANUP(buf_free) struct buf bytes = BUF(LOOKUP_BYTES_MAX);
+	struct world *w = begin();
+	const uint64_t elsewhere[] = { WORLD_AT(0) }, here[] = { 1 };
+	struct lookup *l;
+
+	w->net.defers = true;
+	world_add(w, 1, elsewhere, 1, 100);
+	WORLD_UNTIL(w, w->answered == 1 && late(w).waiting == 1);
+	uint64_t seq = w->last_accepted;
+	for (uint32_t n = 2; n < 1000 && w->cells[0].prune_seq < seq; n++) {
+		world_add(w, n, here, 1, 100);
+		WORLD_UNTIL(w, world_count(w, 1, n) == 1);
+	}
+	EXPECT(w->cells[0].prune_seq >= seq);
+	make_ours(w, false, &bytes, &l);
+	w->net.defers = false;
+	clock_wall_offset(400);
+	WORLD_UNTIL(w, world_count(w, 1, 1) == 1 && late(w).waiting == 0);
+	EXPECT(w->cells[0].prune_seq < seq);
+	clock_wall_offset(0);
+	world_free(w);
+	lookup_close(l);
+}

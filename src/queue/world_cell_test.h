@@ -32,6 +32,7 @@ struct fake_cell {
 	struct kept    *kept;
 	size_t          n_kept, cap;
 	uint64_t        batches, syncs;
+	uint64_t        prune_seq;  /* of the last batch */
 	bool            leaves;     /* after each answer, synced */
 	bool            is_bad;     /* its disk loses what is to be written now */
 	bool            has_lost;   /* it has, since the cell began: none of its syncs succeeds any more */
@@ -170,6 +171,11 @@ static void cell_on_deliver(void *context, UNUSED struct channel *ch, struct mes
 	EXPECT_OK(delivery_batch_decode(m, &a, &in));
 	EXPECT_INT(in.batch.account, c->account);
 	EXPECT(in.batch.n > 0 && in.batch.n <= DELIVERY_BATCH_MAX);
+	c->prune_seq = in.batch.prune_seq;
+	for (size_t i = 0; i < in.batch.n; i++) {  /* what comes now is not forgotten with what was before */
+		const struct delivery *d = &in.batch.deliveries[i];
+		EXPECT(d->log_id == in.batch.prune_log_id ? d->seq > in.batch.prune_seq : !in.batch.is_only_log);
+	}
 	c->batches++;
 	if (c->dies_after >= 0 && c->dies_after-- == 0) {
 		for (size_t i = 0; !c->dies_before_answer && !c->refuses_for_good && i < in.batch.n; i++)
