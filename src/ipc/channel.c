@@ -61,6 +61,7 @@ struct channel {
 	void          (*hold)(void *context, int fd, bool is_held);   /* NULL: nobody else polls */
 	void           *hold_context;
 	uint32_t        next_call;
+	uint32_t        socket;       /* counts those that were put in */
 	bool            has_reader;   /* a thread is inside recv or poll of this channel */
 	bool            told_closed;
 	bool            is_woken;     /* wake_fd is readable */
@@ -124,9 +125,11 @@ static void wake(struct channel *ch)
 	(void)ignored;
 }
 
+/* Lock held. */
 static void inbox_add(struct channel *ch, struct datagram *it)
 {
 	it->next = NULL;
+	it->socket = ch->socket;
 	*ch->inbox_end = it;
 	ch->inbox_end = &it->next;
 	ch->inbox_count++;
@@ -186,8 +189,19 @@ void channel_replace(struct channel *ch, int fd)
 	while (ch->has_reader)
 		pthread_cond_wait(&ch->answered, &ch->lock);
 	ch->fd = fd;
+	ch->socket++;
 	ch->told_closed = false;
 	pthread_mutex_unlock(&ch->lock);
+}
+
+bool channel_is_current(const struct channel *ch, const struct message *m)
+{
+	pthread_mutex_t *lock = (pthread_mutex_t *)(uintptr_t)&ch->lock;
+
+	pthread_mutex_lock(lock);
+	bool is_current = m->socket == ch->socket;
+	pthread_mutex_unlock(lock);
+	return is_current;
 }
 
 /* Asked by loops while a waiting thread may be losing the channel. */
@@ -413,7 +427,7 @@ static void read_round(struct channel *ch)
 
 static void run_item(struct channel *ch, struct datagram *it)
 {
-	struct message m = { it->type, it->call, it->status, str_make(it->body, it->size), { 0 }, it->fd_count };
+	struct message m = { it->type, it->call, it->status, str_make(it->body, it->size), { 0 }, it->fd_count, it->socket };
 
 	memcpy(m.fds, it->fds, sizeof(m.fds));
 	it->fd_count = 0;

@@ -35,6 +35,7 @@ struct message {
 	struct str body;
 	int        fds[MESSAGE_FDS_MAX];
 	int        fd_count;
+	uint32_t   socket;             /* which of the channel's it came over: channel_is_current() */
 };
 
 /* Handles one request or notice. A request is answered by exactly one channel_reply(), now or later, from any thread. */
@@ -48,8 +49,11 @@ struct channel_handler {
 struct channel *channel_new(int fd, enum role self, enum role peer, const struct channel_handler *handlers, void *context,
                             void (*on_closed)(void *context, struct channel *ch));
 void channel_free(struct channel *ch);                   /* pending asks get ERR_UNAVAILABLE first; NULL is fine */
-/* Puts a new descriptor in (after CONNECT); what was pending on the old one has ended with ERR_UNAVAILABLE. */
+/* Puts a new descriptor in (after CONNECT); what was pending on the old one has ended with ERR_UNAVAILABLE. What has come over the old one
+ * is handled all the same, and that may be later than what comes over the new one. */
 void channel_replace(struct channel *ch, int fd);
+/* For a handler to which the order matters: no descriptor has been put in since this came, so the peer cannot have asked it again over one. */
+bool channel_is_current(const struct channel *ch, const struct message *m);
 bool channel_is_open(const struct channel *ch);
 int  channel_fd(const struct channel *ch);               /* to poll for reading; changes at channel_replace() */
 int  channel_wake_fd(const struct channel *ch);          /* to poll for reading as well; stays the same */

@@ -158,6 +158,45 @@ TEST(answer_to_an_earlier_life)
 	EXPECT(calls[0] != 0 && calls[0] != calls[1]);
 }
 
+struct line { int next_fd; int runs; bool is_current[3]; };
+
+/* The first one is still being handled when the channel gets a new socket. */
+static void note_socket(void *context, struct channel *ch, struct message *m)
+{
+	struct line *l = context;
+
+	if (l->runs == 0)
+		channel_replace(ch, l->next_fd);
+	if (l->runs < 3)
+		l->is_current[l->runs] = channel_is_current(ch, m);
+	l->runs++;
+}
+
+/* What came over a socket that is gone is handled, and can be told from what comes over the one that is there. */
+TEST(what_came_before_a_new_socket_is_known)
+{
+	static const struct channel_handler handlers[] = { { NOTICE_CELL_WATCHED, note_socket }, { 0 } };
+	struct line l = { 0 };
+	int pair[2][2];
+
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair[i]), 0);
+	l.next_fd = pair[1][0];
+	struct channel *cell = channel_new(pair[0][0], ROLE_CELL, ROLE_MASTER, handlers, &l, NULL);
+	struct channel *master = channel_new(pair[0][1], ROLE_MASTER, ROLE_CELL, master_handlers, NULL, NULL);
+	for (int i = 0; i < 2; i++)
+		EXPECT_OK(channel_notify(master, NOTICE_CELL_WATCHED, STR("\1"), NULL, 0));
+	EXPECT_OK(channel_receive(cell));
+	EXPECT_INT(l.runs, 2);
+	channel_replace(master, pair[1][1]);
+	EXPECT_OK(channel_notify(master, NOTICE_CELL_WATCHED, STR("\1"), NULL, 0));
+	EXPECT_OK(channel_receive(cell));
+	EXPECT_INT(l.runs, 3);
+	EXPECT(!l.is_current[0] && !l.is_current[1] && l.is_current[2]);
+	channel_free(cell);
+	channel_free(master);
+}
+
 TEST(ask_ends_once_whatever_happens)
 {
 	struct side cell, master;

@@ -12,6 +12,7 @@ struct datagram {
 	struct datagram *next;
 	uint16_t         type, flags;
 	uint32_t         call;
+	uint32_t         socket; /* of channel.c: which one it came over */
 	enum err         status;
 	struct pending  *ask;    /* an answer to an ask, already taken out of channel.c's pending; NULL: a request or notice */
 	size_t           size;

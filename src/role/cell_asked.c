@@ -26,6 +26,8 @@ void cell_report_usage(struct cell *c, bool always)
 	channel_notify(c->control, NOTICE_USAGE, buf_str(&b), NULL, 0);
 }
 
+/* Two threads may have a batch and the same one asked again over the next socket, when the queue has been connected anew. The second says that
+ * it may be there already, and looks; the first does not, so it may come before it or not at all. */
 static void on_deliver(void *context, struct channel *ch, struct message *m)
 {
 	struct cell *c = context;
@@ -34,6 +36,10 @@ static void on_deliver(void *context, struct channel *ch, struct message *m)
 	if (m->fd_count > 0 || attached_count(c->attached) > 0)  /* else it takes some milliseconds, and nobody is here whom they would keep */
 		pool_will_wait(c->pool);
 	pthread_mutex_lock(&c->delivering);
+	if (!channel_is_current(ch, m)) {
+		pthread_mutex_unlock(&c->delivering);
+		return;
+	}
 	enum err e = deliver_serve(c->account.view, &c->delivery, m, &answer);
 	pthread_mutex_unlock(&c->delivering);
 	channel_reply(ch, m->call, e, buf_str(&answer), NULL, 0);
