@@ -63,7 +63,10 @@ static enum err furnish(struct admin_call *c, uint64_t account, const struct pas
 	struct str quota = admin_text(c, "quota");
 	struct secret_reply reply;
 
-	TRY(c->host->make_folder(c->host->context, account));
+	enum err made = c->host->make_folder(c->host->context, account);
+	if (made == ERR_EXISTS)
+		return admin_refuse(c, made, TEXT_ADMIN_FOLDER_TAKEN, admin_number_text(c, account));
+	TRY(made);
 	if (password->op)
 		TRY(admin_secret(c, &set, &reply));
 	return quota.p != NULL

@@ -39,7 +39,7 @@ struct admin_host {
 	enum err (*publish)(void *context);
 	/* Sessions and grants of the account with an older epoch end within a second. waits. */
 	enum err (*end_sessions)(void *context, uint64_t account, uint32_t epoch);
-	/* Makes accounts/N. waits. */
+	/* Makes accounts/N. ERR_EXISTS: somebody's mail is in it. waits. */
 	enum err (*make_folder)(void *context, uint64_t account);
 	/* Erases accounts/N and all in it. waits. */
 	enum err (*remove_folder)(void *context, uint64_t account);

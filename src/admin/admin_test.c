@@ -236,6 +236,24 @@ TEST(the_life_of_an_account)
 	end();
 }
 
+/* control/ alone was put back: the numbers that were given out since then are given out again. */
+TEST(a_new_account_has_nobodys_mail)
+{
+	struct admin_offline *o = begin();
+	char path[300];
+
+	snprintf(path, sizeof path, "%s/accounts/1", folder);
+	EXPECT_INT(mkdir(path, 0700), 0);
+	snprintf(path, sizeof path, "%s/accounts/1/account.db", folder);
+	FILE *f = fopen(path, "we");
+	EXPECT(f != NULL && fclose(f) == 0);
+	gives(o, "account add", "'address':'carol@example.test'", "exists");
+	EXPECT_INT(access(path, F_OK), 0);
+	wants(o, "account add", "'address':'carol@example.test'", -1, "account", "2");
+	wants(o, "account list", "", 1, "address", NULL);
+	end();
+}
+
 /* The power fails while an account is made, or while it is erased: nobody uses what is left, and a purge clears it away. */
 TEST(an_account_that_is_half_there)
 {

@@ -30,6 +30,37 @@ static int open_accounts(const char *dir, uint64_t account, char *name, size_t r
 	return fd;
 }
 
+static DIR *open_folder(int parent, const char *name)
+{
+	CLEANUP(fd_close) int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	DIR *folder = fd >= 0 ? fdopendir(fd) : NULL;
+
+	if (folder)
+		fd = -1;
+	return folder;
+}
+
+static bool is_itself_or_parent(const char *name) { return strcmp(name, ".") == 0 || strcmp(name, "..") == 0; }
+
+/* A number is given out once, but control may know less than it did: its own folder alone was put back from a copy. One that was made and not
+ * used, before a power cut, is empty. */
+static enum err must_be_empty(int accounts, const char *name)
+{
+	DIR *folder = open_folder(accounts, name);
+	struct dirent *entry;
+
+	if (folder == NULL)
+		return log_errno("open", name);
+	do
+		entry = readdir(folder);
+	while (entry != NULL && is_itself_or_parent(entry->d_name));
+	closedir(folder);
+	if (entry == NULL)
+		return ERR_OK;
+	log_error("the folder of a new account has somebody's mail account=%s; control/ is older than accounts/", name);
+	return ERR_EXISTS;
+}
+
 enum err account_folder_make(const char *dir, uint64_t account, uid_t uid, gid_t gid)
 {
 	char name[24];
@@ -37,8 +68,11 @@ enum err account_folder_make(const char *dir, uint64_t account, uid_t uid, gid_t
 
 	if (accounts < 0)
 		return ERR_IO;
-	if (mkdirat(accounts, name, 0700) < 0 && errno != EEXIST)
-		return log_errno("mkdir", name);
+	if (mkdirat(accounts, name, 0700) < 0) {
+		if (errno != EEXIST)
+			return log_errno("mkdir", name);
+		TRY(must_be_empty(accounts, name));
+	}
 	if (uid && fchownat(accounts, name, uid, gid, AT_SYMLINK_NOFOLLOW) < 0)
 		return log_errno("chown", name);
 	return fsync(accounts) < 0 ? log_errno("fsync", "accounts") : ERR_OK;
@@ -86,16 +120,6 @@ static enum err erase_entry(struct eraser *r, int folder, const char *name, bool
 	return move_up(r, folder, name);
 }
 
-static DIR *open_folder(int parent, const char *name)
-{
-	CLEANUP(fd_close) int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	DIR *folder = fd >= 0 ? fdopendir(fd) : NULL;
-
-	if (folder)
-		fd = -1;
-	return folder;
-}
-
 /* A folder at the top: its files go, its folders move up, then it goes itself. What readdir() did not show, because we
  * changed the folder under it, is left to the next pass. */
 static enum err erase_folder(struct eraser *r, const char *name)
@@ -107,7 +131,7 @@ static enum err erase_folder(struct eraser *r, const char *name)
 	if (folder == NULL)
 		return log_errno("open", name);
 	for (struct dirent *entry; e == ERR_OK && (entry = readdir(folder)) != NULL;)
-		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+		if (!is_itself_or_parent(entry->d_name))
 			e = erase_entry(r, dirfd(folder), entry->d_name, &is_folder);
 	closedir(folder);
 	if (e == ERR_OK && unlinkat(r->root, name, AT_REMOVEDIR) == 0)
@@ -125,7 +149,7 @@ static enum err erase_pass(struct eraser *r, DIR *top)
 	r->did = false;
 	rewinddir(top);
 	for (struct dirent *entry; e == ERR_OK && (entry = readdir(top)) != NULL;) {
-		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+		if (is_itself_or_parent(entry->d_name))
 			continue;
 		e = erase_entry(r, r->root, entry->d_name, &is_folder);
 		if (e == ERR_OK && is_folder)

@@ -6,7 +6,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-/* There afterwards, mode 0700, of this user (uid 0: of ours), durable. */
+/* There afterwards, empty, mode 0700, of this user (uid 0: of ours), durable. ERR_EXISTS, logged: something is in it already, so it is another
+ * account's, which nobody may get with a number that was given out twice. */
 enum err account_folder_make(const char *dir, uint64_t account, uid_t uid, gid_t gid) MUST_CHECK;
 /* Gone afterwards, with all in it; ERR_OK also when it was not there. No cell may have it open. */
 enum err account_folder_remove(const char *dir, uint64_t account) MUST_CHECK;

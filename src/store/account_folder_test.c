@@ -79,3 +79,19 @@ TEST(nothing_beside_the_account_is_touched)
 	EXPECT_INT(access(kept, F_OK), 0);
 	test_dir_remove(dir);
 }
+
+/* Its number was given out before, and control does not know it any more. */
+TEST(nobody_gets_the_folder_of_another_account)
+{
+	const char *dir = test_dir();
+	make_account(dir);
+	make_account(dir);  /* nothing is in it */
+	int fd = open_account(dir);
+	touch(fd, "account.db");
+	EXPECT_ERR(account_folder_make(dir, ACCOUNT, 0, 0), ERR_EXISTS);
+	EXPECT_INT(faccessat(fd, "account.db", F_OK, 0), 0);
+	close(fd);
+	EXPECT_OK(account_folder_remove(dir, ACCOUNT));
+	make_account(dir);
+	test_dir_remove(dir);
+}
