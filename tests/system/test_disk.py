@@ -1,6 +1,7 @@
 """Disks that are full or fail: nothing acknowledged is lost, the sender is told in words, and it recovers by itself or by a restart.
 The test build's disk layer fails on demand (src/disk/fault.h)."""
 import imaplib
+import json
 import os
 import smtplib
 import tempfile
@@ -149,6 +150,33 @@ def test_mail_for_others_outlasts_a_full_disk():
             w.arrives(peer, subject, retries=True)
         wait_for(lambda: w.here.cli_json("queue", "list") == [], 30, "nothing waits any more")
         expect(sorted(peer.subjects()) == ["before", "while it is full"], f"each once: {peer.subjects()}")
+    finally:
+        w.close()
+        os.unlink(faults.path)
+
+
+def waits(server):
+    """What the queue lists; nothing while it is started again."""
+    done = server.cli("queue", "list", "--json", check=False)
+    return done.returncode == 0 and json.loads(done.stdout)
+
+
+def test_mail_for_others_outlasts_a_table_that_fails():
+    """A failed sync is not believed again by the process that saw it, so the queue is started again, and what was deferred meanwhile waits."""
+    faults = Faults()
+    faults.set()
+    w = World(servers=(("example.test", ("alice",)),), build="fault", env={"FACTEUR_DISK_FAULT": faults.path})
+    try:
+        peer = w.peer("later", rcpt={"x@later.peer.test": ["450 4.2.0 later", "250 2.1.5 ok"]})
+        before = w.here.pids_of("queue")
+        faults.set("sync queue.db eio 1")
+        w.send("x@later.peer.test", subject="deferred meanwhile")
+        wait_for(lambda: "queue.db" in w.here.log(), 20, "the log says what has failed")
+        faults.set()
+        wait_for(lambda: w.here.pids_of("queue") not in ([], before), 30, "it is started again")
+        wait_for(lambda: waits(w.here), 30, "it waits")
+        w.arrives(peer, "deferred meanwhile", retries=True)
+        expect(peer.subjects() == ["deferred meanwhile"], f"once: {peer.subjects()}")
     finally:
         w.close()
         os.unlink(faults.path)
