@@ -203,6 +203,9 @@ static void hear_vanished(struct client *c, struct str text, struct str line)
 	if (str_starts(text, STR("(EARLIER) "))) {
 		if (!read_set(&c->arena, str_from(text, 10), &c->earlier))
 			wrong(c, "no set: " STR_FMT, STR_ARG(line));
+		for (size_t i = 0; i < c->n && running(c) != NULL && !running(c)->selects; i++)
+			if (c->list[i].uid != 0 && uid_set_has(&c->earlier, c->list[i].uid))
+				wrong(c, "uid %u is counted: " STR_FMT, c->list[i].uid, STR_ARG(line));
 		return;
 	}
 	join_memory(c);

@@ -275,18 +275,17 @@ static enum err put_all(struct fetching *x, const struct uid_set *set, bool by_u
 	return e;
 }
 
-/* VANISHED (EARLIER) before the messages                                                          RFC 7162 §3.2.6 */
-static enum err put_vanished(struct fetching *x, struct imap_cmd *c, const struct uid_set *uids)
+/* VANISHED (EARLIER) before the messages (RFC 7162 §3.2.6). "*" is the highest UID that there ever was: above the last message that is left may have
+ * been those that the client does not know to be gone. */
+static enum err put_vanished(struct fetching *x, struct imap_cmd *c, struct scan written, const struct uid_set *set)
 {
-	struct uid_set gone = { 0 };
+	struct uid_set asked = { 0 };
 
-	TRY(view_vanished(x->s->view, x->s->mailbox_id, x->f.since, uids, &c->arena, &gone));
-	if (gone.n == 0)
-		return ERR_OK;
-	buf_add_cstr(&x->s->out, "* VANISHED (EARLIER) ");
-	imap_put_set(x->s, &gone);
-	buf_add_cstr(&x->s->out, "\r\n");
-	return ERR_OK;
+	if (scan_peek(&written) == '$')
+		asked = *set;
+	else if (imap_sequence_set(&written, &c->arena, &asked))
+		uid_set_star(&asked, selected_uidnext(x->s->selected) - 1);
+	return imap_put_earlier(x->s, &asked, x->f.since, &c->arena);
 }
 
 /* Those of the set that exist, numbered from 1 or from the end: the set becomes the uids of one page of them, of which CHANGEDSINCE leaves some out.
@@ -391,6 +390,7 @@ static void note_shown(struct fetching *x)
 struct imap_reply imap_fetch(struct imap_session *s, struct imap_cmd *c)
 {
 	struct fetching x = { .s = s };
+	struct scan written = c->args;
 	struct uid_set set, asked;
 	bool by_uid;
 	enum err e = ERR_OK;
@@ -411,7 +411,7 @@ struct imap_reply imap_fetch(struct imap_session *s, struct imap_cmd *c)
 		return imap_limit_refuse(s, c);
 	}
 	if (x.f.wants_vanished)
-		e = put_vanished(&x, c, &asked);
+		e = put_vanished(&x, c, written, &asked);
 	if (e == ERR_OK)
 		e = put_all(&x, &set, by_uid);
 	if (x.is_cut)

@@ -208,6 +208,9 @@ void imap_flag_words(struct imap_flag_words *w, struct view *v);
 void imap_put_flags(struct buf *b, struct imap_flag_words *w, struct view *v, uint64_t flags);  /* "(\Seen x)" */
 /* uid_set_put() of a set that may have any number of ranges: on its way in pieces. */
 void imap_put_set(struct imap_session *s, const struct uid_set *set);
+/* VANISHED (EARLIER): what was removed from the selected mailbox after since (passed through view_modseq_floor), of known (NULL: of all).
+ * Nothing that this client counts. */
+enum err imap_put_earlier(struct imap_session *s, const struct uid_set *known, uint64_t since, struct arena *a) MUST_CHECK;
 /* What a guest may set has changed since he was told (RFC 4314 §5.1.1). */
 void imap_put_rights_news(struct imap_session *s);
 /* "* FLAGS (…)" and its line end: the keywords among these */

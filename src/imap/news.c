@@ -90,6 +90,44 @@ static void put_set(struct buf *b, struct session *s, const struct uid_set *set)
 
 void imap_put_set(struct imap_session *s, const struct uid_set *set) { put_set(&s->out, s->s, set); }
 
+/* What another session has removed, and this client still counts, it hears of in VANISHED, as its numbers shift (RFC 7162 §3.2.10). */
+static void leave_out_counted(struct imap_session *s, struct uid_set *gone, struct arena *a)
+{
+	struct uid_set all = *gone, counted = { 0 };
+	struct message_row rows[IMAP_BATCH];
+	uint32_t next = 0, last;
+	size_t n;
+
+	while ((n = selected_rows_by_uid(s->selected, &all, 0, &next, rows, COUNT_OF(rows))) > 0)
+		for (size_t i = 0; i < n; i++)
+			uid_set_add(&counted, a, rows[i].uid, rows[i].uid);
+	if (counted.n == 0)
+		return;
+	*gone = (struct uid_set){ 0 };
+	for (size_t r = 0; r < all.n; r++) {
+		for (uint64_t uid = all.r[r].first; uid <= all.r[r].last; uid = (uint64_t)last + 1) {
+			bool is_counted = uid_set_run(&counted, (uint32_t)uid, &last);
+			last = last < all.r[r].last ? last : all.r[r].last;
+			if (!is_counted)
+				uid_set_add(gone, a, (uint32_t)uid, last);
+		}
+	}
+}
+
+enum err imap_put_earlier(struct imap_session *s, const struct uid_set *known, uint64_t since, struct arena *a)
+{
+	struct uid_set gone = { 0 };
+
+	TRY(view_vanished(s->view, s->mailbox_id, since, known, a, &gone));
+	leave_out_counted(s, &gone, a);
+	if (gone.n == 0)
+		return ERR_OK;
+	buf_add_cstr(&s->out, "* VANISHED (EARLIER) ");
+	imap_put_set(s, &gone);
+	buf_add_cstr(&s->out, "\r\n");
+	return ERR_OK;
+}
+
 static void put_count(struct buf *b, struct session *s, uint32_t n, const char *what)
 {
 	buf_add_cstr(b, "* ");

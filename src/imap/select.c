@@ -172,34 +172,9 @@ static void put_mailbox_state(struct imap_session *s, const struct mailbox *m, s
 	imap_spill(s);
 }
 
-/* What another session is removing at this moment, and EXISTS counts, is news, as to everybody who has the mailbox selected. */
-static void leave_out_counted(struct imap_session *s, struct arena *a, struct uid_set *gone)
-{
-	struct uid_set all = *gone, counted = { 0 };
-	struct message_row rows[IMAP_BATCH];
-	uint32_t next = 0, last;
-	size_t n;
-
-	while ((n = selected_rows_by_uid(s->selected, &all, 0, &next, rows, COUNT_OF(rows))) > 0)
-		for (size_t i = 0; i < n; i++)
-			uid_set_add(&counted, a, rows[i].uid, rows[i].uid);
-	if (counted.n == 0)
-		return;
-	*gone = (struct uid_set){ 0 };
-	for (size_t r = 0; r < all.n; r++) {
-		for (uint64_t uid = all.r[r].first; uid <= all.r[r].last; uid = (uint64_t)last + 1) {
-			bool is_counted = uid_set_run(&counted, (uint32_t)uid, &last);
-			last = last < all.r[r].last ? last : all.r[r].last;
-			if (!is_counted)
-				uid_set_add(gone, a, (uint32_t)uid, last);
-		}
-	}
-}
-
 static enum err put_resync(struct imap_session *s, struct imap_cmd *c, struct qresync *q)
 {
 	uint64_t since = view_modseq_floor(s->view, q->modseq);
-	struct uid_set gone = { 0 };
 	struct message_row rows[IMAP_BATCH];
 	struct imap_flag_words w;
 	uint32_t next = 0;
@@ -207,13 +182,7 @@ static enum err put_resync(struct imap_session *s, struct imap_cmd *c, struct qr
 
 	if (!q->has_known && selected_uidnext(s->selected) > 1)
 		uid_set_add(&q->known, &c->arena, 1, selected_uidnext(s->selected) - 1);
-	TRY(view_vanished(s->view, s->mailbox_id, since, q->has_known ? &q->known : NULL, &c->arena, &gone));
-	leave_out_counted(s, &c->arena, &gone);
-	if (gone.n > 0) {
-		buf_add_cstr(&s->out, "* VANISHED (EARLIER) ");
-		imap_put_set(s, &gone);
-		buf_add_cstr(&s->out, "\r\n");
-	}
+	TRY(imap_put_earlier(s, q->has_known ? &q->known : NULL, since, &c->arena));
 	imap_flag_words(&w, s->view);
 	while ((n = selected_rows_by_uid(s->selected, &q->known, since, &next, rows, COUNT_OF(rows))) > 0) {
 		imap_put_new_keywords(s, rows, n);
