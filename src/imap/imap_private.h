@@ -228,6 +228,8 @@ bool imap_send_news(struct imap_session *s, bool removals, struct arena *a);
 /* ------------------------------------------------------------------------------------------------------ shared by commands */
 
 void imap_unselect_mailbox(struct imap_session *s);
+/* What was said before was of one mailbox, what follows is of another: said to everybody who selects the next (RFC 7162 §3.2.11). */
+void imap_put_closed(struct imap_session *s);
 void imap_enable_condstore(struct imap_session *s);  /* tells HIGHESTMODSEQ when a mailbox is selected (RFC 7162 §3.1) */
 /* STATUS items (status.c): parsed once, put for each mailbox. */
 struct imap_status_items { unsigned bits; };

@@ -35,8 +35,8 @@ static void unselect(struct imap_session *s)
 	if (s->selected != NULL)
 		imap_unselect_mailbox(s);
 	leave(s);
-	if (was_selected && (s->tongue.is_qresync || s->tongue.is_rev2))
-		buf_add_cstr(&s->out, imap_in(s->tongue.lang, "* OK [CLOSED] the mailbox before it\r\n"));
+	if (was_selected)
+		imap_put_closed(s);
 }
 
 /* What NOTIFY has said of the selected mailbox holds for this one, too. Where that cannot be had now, it is told of with commands. */

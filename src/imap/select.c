@@ -27,6 +27,8 @@ void imap_unselect_mailbox(struct imap_session *s)
 	s->saved = (struct uid_set){ 0 };
 }
 
+void imap_put_closed(struct imap_session *s) { buf_add_cstr(&s->out, imap_in(s->tongue.lang, "* OK [CLOSED] the mailbox before it\r\n")); }
+
 void imap_enable_condstore(struct imap_session *s)
 {
 	if (s->tongue.is_condstore)
@@ -211,8 +213,7 @@ static struct imap_reply do_select(struct imap_session *s, struct imap_cmd *c, b
 		return imap_bad(c, "mailbox [(CONDSTORE) or (QRESYNC (uidvalidity modseq [uids [(numbers uids)]]))]");
 	if (s->selected != NULL) {
 		imap_unselect_mailbox(s);
-		if (s->tongue.is_qresync || s->tongue.is_rev2)
-			buf_add_cstr(&s->out, imap_in(s->tongue.lang, "* OK [CLOSED] the mailbox before it\r\n"));
+		imap_put_closed(s);
 	}
 	e = view_publish(s->view);  /* what was committed before this command is seen by it */
 	if (e == ERR_OK)
