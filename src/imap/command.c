@@ -58,6 +58,7 @@ static enum imap_read read_head(struct imap_session *s, struct str line)
 
 	c->tag = STR_NONE;
 	c->why = NULL;
+	c->has_numbers = false;
 	c->limited_to = 0;
 	c->lang = s->tongue.lang;
 	c->tag = str_copy(&c->arena, imap_tag(&scan));

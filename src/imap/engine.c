@@ -3,7 +3,8 @@
  * together.
  *
  * What must stay true: between two commands the whole session is what park.c can write down. A handler never sends its own tagged
- * reply. Removals are told only where RFC 9051 §7.5.1 allows it: `HOLDS` in the table. */
+ * reply. Removals are told only where RFC 9051 §7.5.1 and RFC 7162 §3.2.10.2 allow it: not after a command of the table that `HOLDS`,
+ * nor after UID SEARCH with message numbers. */
 #include "imap/engine.h"
 #include "base/mem.h"
 #include "imap/capability.h"
@@ -90,7 +91,7 @@ static struct imap_reply not_welcome(struct imap_session *s, struct imap_cmd *c,
 /* A guest's cell says by itself once more what found no room ([INUSE], remote.c): what is a number in it must mean the same message then. */
 static bool keeps_numbers(const struct imap_session *s, const struct imap_cmd *c, const struct imap_reply *r)
 {
-	return (c->row->allowed & HOLDS) || (s->as_guest != NULL && imap_remote_is_busy(r));
+	return (c->row->allowed & HOLDS) || c->has_numbers || (s->as_guest != NULL && imap_remote_is_busy(r));
 }
 
 /* One command. True: the session goes on. */

@@ -62,6 +62,7 @@ struct imap_cmd {
 	struct str    tag;              /* empty before it was read */
 	const struct imap_command *row;
 	bool          is_uid;
+	bool          has_numbers;      /* a search whose keys have message numbers, also after UID */
 	struct scan   args;             /* after the command word and its SP */
 	struct buf    text;             /* the whole command when it has literals */
 	struct arena  arena;

@@ -261,6 +261,7 @@ static struct search_key *parse_key(struct parsing *p)
 	} else if (c == '*' || c == '$' || chr_digit((char)c)) {
 		key->op = KEY_SEQS;
 		parse_set(p, key);
+		p->c->has_numbers |= key->op == KEY_SEQS;  /* not "$" */
 	} else {
 		parse_by_word(p, key);
 	}
