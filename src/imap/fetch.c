@@ -105,12 +105,13 @@ static void put_structures(struct fetching *x, const struct fetch_message *m)
 	if (x->f.items & FETCH_BODYSTRUCTURE) {
 		begin_item(x);
 		buf_add_bytes(b, "BODYSTRUCTURE ", 14);
-		buf_add(b, summary_bodystructure(m->record));
+		if (x->s->tongue.is_rev2 || !summary_bodystructure_rev1(m->record, b))
+			buf_add(b, summary_bodystructure(m->record));
 	}
 	if (x->f.items & FETCH_BODY) {
 		begin_item(x);
 		buf_add_bytes(b, "BODY ", 5);
-		summary_body(m->record, b);
+		summary_body(m->record, x->s->tongue.is_rev2, b);
 	}
 	if (x->f.items & FETCH_PREVIEW) {
 		begin_item(x);

@@ -33,8 +33,11 @@ static void check_record(struct arena *a, struct str message, struct str record)
 	struct buf b = BUF(SUMMARY_MAX);
 
 	assert(summary_is_valid(record) && record.n <= SUMMARY_MAX);
-	bool ok = summary_body(record, &b);
+	bool ok = summary_body(record, true, &b);
 	assert(ok);
+	buf_reset(&b);
+	ok = summary_bodystructure_rev1(record, &b);
+	assert(ok && b.n <= summary_bodystructure(record).n);
 	buf_free(&b);
 	assert(utf8_valid(summary_preview(record)) && !str_has_ctl(summary_preview(record)));
 	for (size_t i = 0; i < COUNT_OF(sections); i++) {
@@ -72,7 +75,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct summary_section s;
 	struct buf b = BUF(SUMMARY_MAX);
 	(void)summary_section(message, STR("1.2"), &s);
-	(void)summary_body(message, &b);
+	(void)summary_body(message, false, &b);
 	(void)summary_addresses(&a, message, SUMMARY_TO);
 	(void)summary_sent(message, &d);
 	buf_free(&b);

@@ -90,7 +90,7 @@ TEST(too_deep)
 		buf_add(&b, STR("Content-Type: message/rfc822\n\n"));
 	struct str r = summary_build(&a, buf_str(&b), NULL);
 	struct buf body = BUF(1 << 20);
-	EXPECT(summary_body(r, &body));
+	EXPECT(summary_body(r, true, &body));
 	buf_free(&body);
 	buf_free(&b);
 	arena_free(&a);

@@ -28,8 +28,11 @@ bool summary_is_valid(struct str record);           /* the version is ours and t
  * text. Views into the record. Empty: the record is damaged. */
 struct str summary_envelope(struct str record);
 struct str summary_bodystructure(struct str record);
-/* The same without extension data, for "BODY "; false: damaged, nothing was added. */
-bool summary_body(struct str record, struct buf *out);
+/* The same for IMAP4rev1, where message/global is a part like any other: only message/rfc822 has a message in it (RFC 3501 §9, media-message).
+ * False: damaged, nothing was added. */
+bool summary_bodystructure_rev1(struct str record, struct buf *out);
+/* Without extension data, for "BODY "; false as above. */
+bool summary_body(struct str record, bool is_rev2, struct buf *out);
 
 struct str summary_preview(struct str record);  /* ≤ SUMMARY_PREVIEW_MAX characters of UTF-8; one line; may be empty */
 bool summary_has_attachment(struct str record);

@@ -265,7 +265,12 @@ bool summary_references(struct str record, uint64_t out[SUMMARY_REFERENCES_MAX],
 	return !s.failed;
 }
 
-/* ----------------------------------------------------------------------------- BODY: the structure without its end */
+/* ------------------------------------------------------------------------------- the structure as other clients know it */
+
+struct shown {
+	bool extensions;   /* what stands at the end of a part, in BODYSTRUCTURE only */
+	bool global;       /* the message in a message/global, in IMAP4rev2 only */
+};
 
 static void copy_value(struct scan *s, struct buf *out)
 {
@@ -276,7 +281,52 @@ static void copy_value(struct scan *s, struct buf *out)
 		buf_add_bytes(out, from, (size_t)(s->p - from));
 }
 
-static void copy_body(struct scan *s, struct buf *out, int depth)
+static void copy_next(struct scan *s, struct buf *out, int n)
+{
+	for (; n > 0; n--) {
+		scan_need(s, ' ');
+		buf_add_char(out, ' ');
+		copy_value(s, out);
+	}
+}
+
+static void skip_next(struct scan *s, int n)
+{
+	for (; n > 0; n--) {
+		scan_need(s, ' ');
+		skip_value(s);
+	}
+}
+
+static void copy_body(struct scan *s, struct buf *out, struct shown shown, int depth);
+
+/* params id desc enc octets, and what a text or a message has more */
+static void copy_part(struct scan *s, struct buf *out, struct shown shown, int depth)
+{
+	struct str type = take_item(s);
+	scan_need(s, ' ');
+	struct str subtype = take_item(s);
+	bool is_global = str_ieq(subtype, STR("\"global\""));
+	bool is_message = str_ieq(type, STR("\"message\"")) && (is_global || str_ieq(subtype, STR("\"rfc822\"")));
+
+	buf_add(out, type);
+	buf_add_char(out, ' ');
+	buf_add(out, subtype);
+	copy_next(s, out, 5);
+	if (is_message && is_global && !shown.global) {
+		skip_next(s, 3);  /* envelope body lines */
+	} else if (is_message) {
+		copy_next(s, out, 1);
+		scan_need(s, ' ');
+		buf_add_char(out, ' ');
+		copy_body(s, out, shown, depth + 1);
+		copy_next(s, out, 1);
+	} else if (str_ieq(type, STR("\"text\""))) {
+		copy_next(s, out, 1);
+	}
+}
+
+static void copy_body(struct scan *s, struct buf *out, struct shown shown, int depth)
 {
 	scan_need(s, '(');
 	if (depth > 2 * MIME_DEPTH_MAX)
@@ -286,56 +336,50 @@ static void copy_body(struct scan *s, struct buf *out, int depth)
 	buf_add_char(out, '(');
 	if (scan_peek(s) == '(') {
 		while (scan_peek(s) == '(' && !s->failed)
-			copy_body(s, out, depth + 1);
-		scan_need(s, ' ');
-		buf_add_char(out, ' ');
-		copy_value(s, out);
+			copy_body(s, out, shown, depth + 1);
+		copy_next(s, out, 1);
 	} else {
-		struct str type = take_item(s);
-		scan_need(s, ' ');
-		struct str subtype = take_item(s);
-		bool is_text = str_ieq(type, STR("\"text\""));
-		bool is_message = str_ieq(type, STR("\"message\"")) &&
-		                  (str_ieq(subtype, STR("\"rfc822\"")) || str_ieq(subtype, STR("\"global\"")));
-		buf_add(out, type);
-		buf_add_char(out, ' ');
-		buf_add(out, subtype);
-		for (int i = 0; i < 5 + (is_message ? 1 : 0); i++) {  /* params id desc enc octets [envelope] */
-			scan_need(s, ' ');
-			buf_add_char(out, ' ');
-			copy_value(s, out);
-		}
-		if (is_message) {
-			scan_need(s, ' ');
-			buf_add_char(out, ' ');
-			copy_body(s, out, depth + 1);
-		}
-		if (is_message || is_text) {
-			scan_need(s, ' ');
-			buf_add_char(out, ' ');
-			copy_value(s, out);
-		}
+		copy_part(s, out, shown, depth);
 	}
-	while (scan_take(s, ' '))
-		skip_value(s);
+	while (!s->failed && scan_peek(s) == ' ') {
+		if (shown.extensions)
+			copy_next(s, out, 1);
+		else
+			skip_next(s, 1);
+	}
 	scan_need(s, ')');
 	buf_add_char(out, ')');
 }
 
-bool summary_body(struct str record, struct buf *out)
+static bool copy_structure(struct str structure, struct shown shown, struct buf *out)
+{
+	struct scan s = scan_of(structure);
+	size_t from = out->n;
+
+	copy_body(&s, out, shown, 0);
+	if (!s.failed && scan_done(&s))
+		return true;
+	if (!out->failed)
+		buf_truncate(out, from);
+	return false;
+}
+
+bool summary_body(struct str record, bool is_rev2, struct buf *out)
 {
 	struct record r;
-	size_t from = out->n;
+
+	return record_open(record, &r) && copy_structure(r.structure, (struct shown){ .global = is_rev2 }, out);
+}
+
+bool summary_bodystructure_rev1(struct str record, struct buf *out)
+{
+	struct record r;
 
 	if (!record_open(record, &r))
 		return false;
-	struct scan s = scan_of(r.structure);
-	copy_body(&s, out, 0);
-	if (s.failed || !scan_done(&s)) {
-		if (!out->failed)
-			buf_truncate(out, from);
-		return false;
-	}
+	if (str_ifind(r.structure, STR("\"global\"")) >= 0)
+		return copy_structure(r.structure, (struct shown){ .extensions = true }, out);
+	buf_add(out, r.structure);
 	return true;
 }
 

@@ -47,11 +47,31 @@ TEST(body)
 	struct str r = summary_build(&a, STR("Content-Type: multipart/mixed; boundary=b\n\n--b\nContent-Language: fr\n\nx\n--b\n"
 	                                     "Content-Type: message/rfc822\n\nSubject: (\n\ny\n--b\nContent-Type: a/b\n\n--b--\n"), NULL);
 
-	EXPECT(summary_body(r, &b));
+	EXPECT(summary_body(r, true, &b));
 	EXPECT_STR(buf_str(&b), "((\"text\" \"plain\" (\"charset\" \"us-ascii\") NIL NIL \"7bit\" 1 0)"
 	                        "(\"message\" \"rfc822\" NIL NIL NIL \"7bit\" 13 (NIL \"(\" NIL NIL NIL NIL NIL NIL NIL NIL) "
 	                        "(\"text\" \"plain\" (\"charset\" \"us-ascii\") NIL NIL \"7bit\" 1 0) 2)"
 	                        "(\"a\" \"b\" NIL NIL NIL \"7bit\" 0) \"mixed\")");
+	buf_free(&b);
+	arena_free(&a);
+}
+
+TEST(structure_for_imap4rev1)
+{
+	struct arena a = { 0 };
+	struct buf b = BUF(4000);
+	struct str r = summary_build(&a, STR("Content-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type: MESSAGE/Global\nContent-Language: fr\n\nSubject: x\n\ny\n--b\n"
+	                                     "Content-Type: message/rfc822\n\nSubject: (\n\ny\n--b--\n"), NULL);
+
+	EXPECT(summary_bodystructure_rev1(r, &b));
+	EXPECT_STR(buf_str(&b), "((\"MESSAGE\" \"Global\" NIL NIL NIL \"7bit\" 13 NIL NIL (\"fr\") NIL)"
+	                        "(\"message\" \"rfc822\" NIL NIL NIL \"7bit\" 13 (NIL \"(\" NIL NIL NIL NIL NIL NIL NIL NIL) "
+	                        "(\"text\" \"plain\" (\"charset\" \"us-ascii\") NIL NIL \"7bit\" 1 0 NIL NIL NIL NIL) 2 NIL NIL NIL NIL)"
+	                        " \"mixed\" (\"boundary\" \"b\") NIL NIL NIL)");
+	EXPECT(str_find(summary_bodystructure(r), STR("13 (NIL \"x\" NIL")) > 0);
+	buf_reset(&b);
+	EXPECT(summary_body(r, false, &b));
+	EXPECT(str_starts(buf_str(&b), STR("((\"MESSAGE\" \"Global\" NIL NIL NIL \"7bit\" 13)(\"message\" \"rfc822\"")));
 	buf_free(&b);
 	arena_free(&a);
 }
@@ -213,7 +233,7 @@ TEST(damaged)
 		memcpy(copy, r.p, r.n);
 		copy[i] ^= 0x55;
 		(void)summary_section(str_make(copy, r.n), STR("3.2.1"), &s);
-		(void)summary_body(str_make(copy, r.n), &b);
+		(void)summary_body(str_make(copy, r.n), true, &b);
 		(void)summary_addresses(&a, str_make(copy, r.n), SUMMARY_BCC);
 		buf_reset(&b);
 	}
