@@ -189,6 +189,8 @@ static void parse_item(struct imap_session *s, struct imap_cmd *c, struct fetch 
 		imap_enable_condstore(s);
 	} else if (str_ieq(word, STR("RFC822"))) {
 		add_fixed(c, f, "RFC822", "", true);
+	} else if (str_ieq(word, STR("RFC822.PEEK"))) {  /* quirk RFC822_PEEK */
+		add_fixed(c, f, "RFC822", "", false);
 	} else if (str_ieq(word, STR("RFC822.HEADER"))) {
 		add_fixed(c, f, "RFC822.HEADER", "HEADER", false);
 	} else if (str_ieq(word, STR("RFC822.TEXT"))) {
