@@ -148,7 +148,7 @@ bool append_take_literal(struct imap_session *s, struct appending *ap, const str
 	return true;
 }
 
-/* literal / literal8 / "UTF8" SP "(" literal8 ")": a message in one piece. False: the reply is in ap->reply. */
+/* literal / literal8 / "UTF8" SP "(" literal8 ")": a message in one piece (quirk EIGHT_BIT_HEADER). False: the reply is in ap->reply. */
 static bool take_message(struct imap_session *s, struct imap_cmd *c, struct appending *ap, struct append_new *in)
 {
 	struct imap_literal l = { .waits = true };
