@@ -1,6 +1,7 @@
 /* Charsets of mail to UTF-8.
  * Nearly all mail is UTF-8, ASCII or Latin 1, so these are done here without ICU; windows-1252 stands in for
- * iso-8859-1, as in every browser and mail program, because what calls itself Latin 1 often has the quotes of 1252.
+ * iso-8859-1, as in every browser and mail program, because what calls itself Latin 1 often has the quotes of 1252;
+ * so do GB 18030 and windows-949 for the older sets of Chinese and Korean, whose names are all that many programs write.
  * All else goes through an ICU converter that is opened for the call: ICU caches the tables, and an open converter
  * would be state.
  * The name comes from strangers and ICU also reads files and options named by it, so only plain names of at most 60
@@ -18,6 +19,17 @@ static const uint16_t windows_1252[32] = {  /* 0x80-0x9f; the five holes are mal
 	0xfffd, 0x2018, 0x2019, 0x201c, 0x201d, 0x2022, 0x2013, 0x2014,
 	0x02dc, 0x2122, 0x0161, 0x203a, 0x0153, 0xfffd, 0x017e, 0x0178,
 };
+
+/* Names of people are among what the first has not and the second has (WHATWG Encoding §4.2). */
+static struct str stand_in(struct str name)
+{
+	static const struct { struct str name, reads_as; } wider[] = { { { "gb2312", 6 }, { "gb18030", 7 } }, { { "euc-kr", 6 }, { "windows-949", 11 } } };
+
+	for (size_t i = 0; i < COUNT_OF(wider); i++)
+		if (str_ieq(name, wider[i].name))
+			return wider[i].reads_as;
+	return name;
+}
 
 static enum family family_of(struct str name, char plain[NAME_MAX_BYTES + 1])
 {
@@ -38,6 +50,7 @@ static enum family family_of(struct str name, char plain[NAME_MAX_BYTES + 1])
 			return own[i].family;
 	if (name.n > NAME_MAX_BYTES)
 		return FAMILY_UNKNOWN;
+	name = stand_in(name);
 	for (size_t i = 0; i < name.n; i++) {
 		char c = name.p[i];
 		if (!chr_alpha(c) && !chr_digit(c) && (c == '\0' || strchr("._:+()-", c) == NULL))

@@ -22,6 +22,8 @@ TEST(charset_to_utf8)
 		{ "iso-2022-jp", "\x1b$B$3$s\x1b(B", "こん" },
 		{ "Shift_JIS", "\x82\xb1\x82\xf1", "こん" },
 		{ "gb2312", "\xc4\xe3\xba\xc3", "你好" },
+		{ "GB2312", "\xd6\xec\xe9\x46\xbb\xf9", "朱镕基" },  /* the second is in GBK only */
+		{ "euc-kr", "\x8c\x63\xb9\xe6", "똠방" },
 		{ "koi8-r", "\xf0\xd2\xc9", "При" },
 		{ "utf-7", "caf+AOk-", "café" },
 		{ "windows-1252", "\x81", "\xef\xbf\xbd" },
