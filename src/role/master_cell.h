@@ -17,6 +17,7 @@ struct cell_slot {
 	uint64_t        account;
 	enum slot_state state;
 	pid_t           pid;            /* known after SPAWN's answer */
+	pid_t           nursery;        /* that was asked for it: the process group of its cells */
 	int             pid_fd;
 	struct channel *ch;
 	uint64_t        attached;       /* CELL_ATTACH messages sent to this process */

@@ -10,6 +10,7 @@
 #include "role/cell.h"
 #include "role/master_cell.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -146,11 +147,43 @@ void cell_collected(struct cell_slot *c, int status)
 		slot_free(c);
 }
 
+/* 0: it is none of a process; -1: of one that is gone. */
+static pid_t pid_of(int pid_fd)
+{
+	char path[64], room[512];
+
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", pid_fd);
+	CLEANUP(fd_close) int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd >= 0 ? read(fd, room, sizeof(room)) : -1;
+	struct str text = str_make(room, n > 0 ? (size_t)n : 0);
+	ptrdiff_t at = str_find(text, STR("\nPid:\t"));
+	if (at < 0)
+		return 0;
+	struct scan s = scan_of(str_from(text, (size_t)at + 6));
+	if (scan_take(&s, '-'))
+		return -1;
+	uint64_t pid = scan_number(&s, INT32_MAX);
+	return s.failed ? 0 : (pid_t)pid;
+}
+
+/* Which process it is says nursery, which may have been taken over, and master is root: only a cell is ended. Cells are of the process group of
+ * their nursery (become_role()), into which it can bring nobody else. */
+static bool is_cell(const struct cell_slot *c)
+{
+	pid_t pid = pid_of(c->pid_fd);
+
+	if (pid == c->pid && getpgid(pid) == c->nursery)
+		return true;
+	if (pid != -1)
+		log_error("nursery has named a process that is no cell account=%llu pid=%d", (unsigned long long)c->account, (int)c->pid);
+	return false;
+}
+
 void cell_kill(struct cell_slot *c)
 {
-	if (c->pid_fd >= 0)
+	if (c->pid_fd >= 0 && is_cell(c))
 		syscall(SYS_pidfd_send_signal, c->pid_fd, SIGKILL, NULL, 0);
-	else if (c->ch != NULL)  /* serve --single: a thread can only be asked */
+	else if (c->pid_fd < 0 && c->ch != NULL)  /* serve --single: a thread can only be asked */
 		channel_notify(c->ch, NOTICE_STOP, STR(""), NULL, 0);
 }
 
@@ -314,6 +347,7 @@ static void on_key(void *context, struct message *answer)
 	put_u64(&body, c->account);
 	put_u32(&body, epoch > c->epoch ? epoch : c->epoch);
 	put_bool(&body, map_get_u64(&m->watches, c->account) != NULL);
+	c->nursery = nursery->pid;
 	const int fds[2] = { pair[1], answer->fds[0] };
 	channel_ask(nursery->ch, REQUEST_SPAWN, buf_str(&body), fds, 2, CALL_TIMEOUT_MS, on_spawned, c);
 	close(pair[1]);

@@ -5,7 +5,9 @@
 #include "role/cell.h"
 #include "role/master_cell.h"
 #include <errno.h>
+#include <signal.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -455,6 +457,61 @@ TEST(the_end_of_no_process_ends_no_start)
 	rounds(w);
 	EXPECT(w->alice != NULL);
 	end(w);
+}
+
+static pid_t sleeper(void)
+{
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		alarm(60);  /* where the test fails, nobody ends it */
+		pause();
+		_exit(0);
+	}
+	EXPECT(pid > 0);
+	return pid;
+}
+
+static bool is_alive(pid_t pid)
+{
+	siginfo_t info = { 0 };
+
+	for (int i = 0; i < 100 && info.si_pid == 0; i++) {
+		usleep(1000);
+		EXPECT_INT(waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT), 0);
+	}
+	return info.si_pid == 0;
+}
+
+/* A nursery that was taken over has master, who is root, end whomever it likes: only its own cells, which are of its process group. */
+TEST(nobody_but_a_cell_is_ended)
+{
+	static const struct { bool is_of_group, is_the_same; } cases[] = { { true, true }, { false, true }, { true, false } };
+
+	EACH(cases, t) {
+		struct world *w = begin();
+		CLEANUP(buf_free) struct buf b = BUF(16);
+		pid_t cell = sleeper(), other = sleeper();
+		CLEANUP(fd_close) int fd = (int)syscall(SYS_pidfd_open, t->is_the_same ? cell : other, 0);
+
+		EXPECT(fd >= 0);
+		w->nursery_is_slow = true;
+		w->master.roles[NURSERY].pid = t->is_of_group ? getpgrp() : getpgrp() + 1;
+		tell(w, w->other[QUEUE], NOTICE_WAKE, ALICE, 0, 0);
+		put_u32(&b, (uint32_t)cell);
+		channel_reply(w->other[NURSERY], w->spawn_call, ERR_OK, buf_str(&b), &fd, 1);
+		rounds(w);
+		ask_end(w, ALICE);
+		EXPECT_INT(is_alive(cell), !(t->is_of_group && t->is_the_same));
+		EXPECT(is_alive(other));
+		kill(cell, SIGKILL);
+		kill(other, SIGKILL);
+		EXPECT(waitpid(cell, NULL, 0) == cell && waitpid(other, NULL, 0) == other);
+		exits(w, ALICE, (uint32_t)cell);
+		EXPECT_INT(w->ended, 1);
+		w->master.roles[NURSERY].pid = 0;
+		end(w);
+	}
 }
 
 static void ask_in(struct world *w, uint64_t account, int *fd)
