@@ -1,4 +1,4 @@
-/* control's half that serves the admin socket: one thread a connection, at most 32; and the host that lets commands
+/* control's half that serves the admin socket: one thread a connection, at most 32, others wait; and the host that lets commands
  * reach the other roles (admin/admin.h).
  *
  * Whoever connects is root or the user of the server, says the kernel; nobody else gets an answer. Every function of
@@ -402,6 +402,18 @@ static void run_request(struct connection *x, struct str request)
 	control_unlock(c);
 }
 
+static void start_connection(struct control *c, int fd, struct str own);
+
+/* Lock held. Whoever has waited longest. */
+static void start_waiting(struct control *c)
+{
+	if (c->waiting == 0 || c->stops || c->connections == CONTROL_CONNECTIONS_MAX)
+		return;
+	int fd = c->waiting_fds[0];
+	memmove(c->waiting_fds, c->waiting_fds + 1, --c->waiting * sizeof *c->waiting_fds);
+	start_connection(c, fd, STR(""));
+}
+
 static void *connection_main(void *context)
 {
 	struct connection *x = context;
@@ -419,6 +431,7 @@ static void *connection_main(void *context)
 		c->connection_fds[x->slot] = -1;
 	fd_close(&x->fd);
 	c->connections--;
+	start_waiting(c);
 	pthread_cond_broadcast(&c->news);
 	control_unlock(c);
 	mem_free(x->own);
@@ -512,8 +525,11 @@ static void on_connection(void *context)
 	if (fd < 0)
 		return;
 	control_lock(c);
-	if (!may_command(fd) || c->stops || c->connections == CONTROL_CONNECTIONS_MAX)
+	bool is_full = c->connections == CONTROL_CONNECTIONS_MAX;
+	if (!may_command(fd) || c->stops || (is_full && c->waiting == CONTROL_WAITING_MAX))
 		close(fd);
+	else if (is_full)
+		c->waiting_fds[c->waiting++] = fd;
 	else
 		start_connection(c, fd, STR(""));
 	control_unlock(c);
@@ -538,6 +554,8 @@ bool control_hang_up(struct control *c)
 	for (size_t i = 0; i < COUNT_OF(c->connection_fds); i++)
 		if (c->connection_fds[i] >= 0)
 			shutdown(c->connection_fds[i], SHUT_RD);  /* the reply of the command under way still goes out */
+	while (c->waiting > 0)
+		close(c->waiting_fds[--c->waiting]);
 	none = c->connections == 0;
 	control_unlock(c);
 	return none;

@@ -17,7 +17,7 @@
 #include "trail/store.h"
 #include <pthread.h>
 
-enum { CONTROL_PEERS_MAX = 32, CONTROL_CONNECTIONS_MAX = 32 };
+enum { CONTROL_PEERS_MAX = 32, CONTROL_CONNECTIONS_MAX = 32, CONTROL_WAITING_MAX = 200 };
 
 struct control;
 
@@ -85,6 +85,8 @@ struct control {
 	struct book      *book;       /* NULL: none is kept */
 	int               connections;
 	int               connection_fds[CONTROL_CONNECTIONS_MAX];  /* -1: free */
+	int               waiting_fds[CONTROL_WAITING_MAX];         /* accepted, and begun when another one ends; the first is next */
+	size_t            waiting;
 };
 
 /* Lock held. */

@@ -828,6 +828,28 @@ TEST(hostile_connections)
 	end(w);
 }
 
+/* A script that makes accounts forty at a time is not told that the server went away. */
+TEST(who_comes_while_many_commands_run_waits)
+{
+	enum { MOST = 32 };
+	struct world *w = begin();
+	CLEANUP(arena_free) struct arena a = { 0 };
+	int idle[MOST], fds[3];
+
+	for (size_t i = 0; i < MOST; i++)
+		EXPECT_OK(admin_connect(w->dir, &idle[i]));
+	NOT_FOR(100, false);
+	for (size_t i = 0; i < COUNT_OF(fds); i++)
+		fds[i] = send_command(w, "account list", "");
+	NOT_FOR(200, has_answer(fds[0]) || has_answer(fds[2]));
+	close(idle[0]);
+	for (size_t i = 0; i < COUNT_OF(fds); i++)   /* one place is enough for them all */
+		EXPECT_STR(answer(w, fds[i], &a), "");
+	for (size_t i = 1; i < MOST; i++)
+		close(idle[i]);
+	end(w);
+}
+
 /* Many at once: each is true when it returns, and they share builds. */
 TEST(commands_at_the_same_time)
 {
