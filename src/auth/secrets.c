@@ -152,12 +152,24 @@ enum err secrets_remove_password(struct secrets *s, uint64_t account)
 	return stmt_done(q);
 }
 
+/* The next one that is made may get its number. id 0: all of the account. */
+static void forget_use(struct secrets *s, uint64_t account, uint32_t app_password_id)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < s->used_count; i++)
+		if (s->used[i].account != account || (app_password_id != 0 && s->used[i].app_password_id != app_password_id))
+			s->used[kept++] = s->used[i];
+	s->used_count = kept;
+}
+
 enum err secrets_forget(struct secrets *s, uint64_t account)
 {
 	static const char sql[] = "DELETE FROM app_password WHERE account = ?1";
 	CLEANUP(db_rollback_if_open) struct db *tx = s->db;
 	CLEANUP(stmt_release) struct stmt *q = NULL;
 
+	forget_use(s, account, 0);
 	TRY(db_begin(tx));
 	TRY(secrets_remove_password(s, account));
 	TRY(client_certificate_forget(s, account));
@@ -209,6 +221,7 @@ enum err secrets_app_remove(struct secrets *s, uint64_t account, uint32_t app_pa
 	static const char sql[] = "DELETE FROM app_password WHERE account = ?1 AND app_password_id = ?2";
 	CLEANUP(stmt_release) struct stmt *q = db_query(s->db, sql);
 
+	forget_use(s, account, app_password_id);
 	stmt_bind_u64(q, 1, account);
 	stmt_bind_int64(q, 2, app_password_id);
 	TRY(stmt_done(q));

@@ -501,6 +501,23 @@ TEST(app_passwords)
 	close_world(&w);
 }
 
+/* Numbers are used again: the next one was not used when the one before it was. */
+TEST(an_app_password_in_the_place_of_another)
+{
+	struct world w;
+
+	open_world(&w, 0, false);
+	EXPECT_ERR(command(&w, SECRET_APP_ADD, 1, 0, 0, "telephone", ""), ERR_OK);
+	EXPECT_INT(ask(&w, "alice@example.test", w.text), VERIFY_OK);
+	EXPECT_ERR(command(&w, SECRET_APP_REMOVE, 1, 1, 0, "", ""), ERR_OK);
+	EXPECT_ERR(command(&w, SECRET_APP_ADD, 1, 0, 0, "tablet", ""), ERR_OK);
+	EXPECT_INT(w.secret.id, 1);
+	EXPECT_OK(secrets_flush(w.secrets));
+	EXPECT_ERR(command(&w, SECRET_APP_LIST, 1, 0, 0, "", ""), ERR_OK);
+	EXPECT(w.secret.app_count == 1 && w.apps[0].last_used_s == 0);
+	close_world(&w);
+}
+
 TEST(guessing)
 {
 	struct world w;
