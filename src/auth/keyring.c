@@ -1,9 +1,9 @@
 /* The keyring. A reload builds a new state beside the old one and swaps. Whoever renews copies certificate and key one after the other, or
  * forgets one: a certificate without its key leaves in use what its host had, else mail programs would be shown another host's. So does
  * a file that was one, and is being written, or cannot be read any more; one that is removed takes its certificate along. Files
- * of which nothing can be used change nothing. All is tried again when a file changes. Change is seen by names, sizes and times of
- * the files, looked at every few seconds: no inotify, which would need another descriptor kind in the sandbox and misses
- * network file systems. */
+ * of which nothing can be used change nothing. All is tried again when a file changes, or its owner or rights do. Change is seen
+ * by names, sizes and times of the files, looked at every few seconds: no inotify, which would need another descriptor kind in
+ * the sandbox and misses network file systems. */
 #include "auth/keyring.h"
 #include "base/bytes.h"
 #include "base/clock.h"
@@ -98,8 +98,8 @@ static size_t look(struct keyring *k, struct arena *a, struct str **out, uint8_t
 		if (stat(str_cstr(a, arena_printf(a, "%s/" STR_FMT, disk_dir_path(k->dir), STR_ARG(names[i]))), &st) < 0)
 			continue;
 		facts[0] = st.st_size;
-		facts[1] = st.st_mtim.tv_sec;
-		facts[2] = st.st_mtim.tv_nsec;
+		facts[1] = st.st_ctim.tv_sec;  /* of its owner and its rights, too: one that could not be read may be readable now */
+		facts[2] = st.st_ctim.tv_nsec;
 		facts[3] = (int64_t)st.st_ino;
 		digest_add(d, names[i]);
 		digest_add(d, str_make(facts, sizeof facts));

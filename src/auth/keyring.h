@@ -15,7 +15,7 @@ struct keyring;
 struct keyring *keyring_new(struct disk_dir *dir);    /* borrowed; NULL: there is no such folder, the ring stays empty */
 void keyring_free(struct keyring *k);                 /* NULL is fine; wipes */
 
-/* Reads the files again if any name, size or time changed; true when the list is another one than before. A file that cannot
+/* Reads the files again if any name, size, time, owner or right changed; true when the list is another one than before. A file that cannot
  * be read or does not fit is logged and left out; if nothing usable is left, the old list stays. */
 bool keyring_reload(struct keyring *k);
 /* The list to send; lives until the next keyring_reload(). The ticket keys change by themselves every 12 hours: */

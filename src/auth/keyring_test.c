@@ -4,6 +4,9 @@
 #include "crypto/ca.h"
 #include "crypto/digest.h"
 #include "crypto/pkey.h"
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 static void put(struct disk_dir *d, const char *name, struct str text) { EXPECT_OK(disk_write_file(d, name, text)); }
 
@@ -91,6 +94,50 @@ static void test_half_a_file(struct keyring *k, struct disk_dir *dir, const stru
 	EXPECT_OK(disk_remove(dir, "h.pem"));
 	EXPECT_OK(disk_remove(dir, "default.pem"));
 	EXPECT(keyring_reload(k) && usable(k, "eight.test") == NULL);
+}
+
+/* A certificate with its key, as long as any is. */
+static struct str padded(struct arena *a, const struct ca_pair *p)
+{
+	enum { LENGTH = 4000 };
+	struct str text = arena_printf(a, STR_FMT STR_FMT, STR_ARG(p->key_pem), STR_ARG(p->certificate_pem));
+
+	return arena_printf(a, STR_FMT "%*s", STR_ARG(text), (int)(LENGTH - text.n), "\n");
+}
+
+/* Whoever copies with the times of the original, or gives the file to its owner only afterwards, changes neither size nor time of writing. */
+TEST(a_file_that_looks_as_it_did)
+{
+	const char *path = test_dir();
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct timespec times[2];
+	struct disk_dir *dir;
+	struct keyring *k;
+	struct ca_pair ca, first, second;
+	struct stat st;
+	struct str chain;
+
+	EXPECT_OK(disk_dir_open(path, &dir));
+	EXPECT_OK(ca_make(STR("test CA"), 100, &a, &ca));
+	first = issue(&a, &ca, "one.test");
+	second = issue(&a, &ca, "one.test");
+	put(dir, "a.pem", padded(&a, &first));
+	k = keyring_new(dir);
+	EXPECT(keyring_reload(k));
+	chain = str_copy(&a, usable(k, "one.test")->chain[0]);
+	usleep(20000);  /* the clock of a file system ticks a few times in that */
+	int fd = open(arena_printf(&a, "%s/a.pem", path).p, O_WRONLY | O_CLOEXEC);
+	EXPECT(fd >= 0 && fstat(fd, &st) == 0);
+	times[0] = st.st_atim;
+	times[1] = st.st_mtim;
+	EXPECT_INT(write(fd, padded(&a, &second).p, (size_t)st.st_size), st.st_size);
+	EXPECT_INT(futimens(fd, times), 0);
+	close(fd);
+	EXPECT(keyring_reload(k));
+	EXPECT(!str_eq(usable(k, "one.test")->chain[0], chain));
+	keyring_free(k);
+	disk_dir_close(&dir);
+	test_dir_remove(path);
 }
 
 TEST(keyring)
