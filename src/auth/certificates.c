@@ -18,19 +18,19 @@ static void put_names(struct buf *b, const struct tls_certificate *c)
 
 enum err certificates_serve(const struct keyring *k, struct str request, struct buf *answer)
 {
-	const struct tls_certificates *all = keyring_list(k);
+	const struct tls_certificates all = keyring_shown(k);
 	struct scan s = scan_of(request);
 	uint32_t from = get_u32(&s), n;
 
-	if (!get_end(&s) || from > all->count)
+	if (!get_end(&s) || from > all.count)
 		return ERR_INVALID;
-	n = all->count - from > CERTIFICATES_PAGE_MAX ? CERTIFICATES_PAGE_MAX : (uint32_t)(all->count - from);
-	put_u32(answer, from + n < all->count ? from + n : 0);
+	n = all.count - from > CERTIFICATES_PAGE_MAX ? CERTIFICATES_PAGE_MAX : (uint32_t)(all.count - from);
+	put_u32(answer, from + n < all.count ? from + n : 0);
 	put_u32(answer, n);
 	for (uint32_t i = from; i < from + n; i++) {
-		put_names(answer, &all->list[i]);
-		put_i64(answer, all->list[i].not_after_s);
-		put_str(answer, str_make(all->list[i].key_hash, TLS_KEY_HASH_SIZE));
+		put_names(answer, &all.list[i]);
+		put_i64(answer, all.list[i].not_after_s);
+		put_str(answer, str_make(all.list[i].key_hash, TLS_KEY_HASH_SIZE));
 	}
 	return ERR_OK;
 }

@@ -1,5 +1,5 @@
-/* auth/certificates.h -- CERTIFICATE_LIST: what the administrator may know about the certificates in keys: names,
- * end, and the hash of the public key. Asked in pages: u32 from index -> list, next index (0 = end). */
+/* auth/certificates.h -- CERTIFICATE_LIST: what the administrator may know about the certificates that clients are shown:
+ * names, end, and the hash of the public key. Asked in pages: u32 from index -> list, next index (0 = end). */
 #ifndef FACTEUR_AUTH_CERTIFICATES_H
 #define FACTEUR_AUTH_CERTIFICATES_H
 #include "auth/keyring.h"
@@ -7,7 +7,7 @@
 enum { CERTIFICATES_PAGE_MAX = 100, CERTIFICATE_NAMES_TEXT_MAX = 400 };
 
 struct certificate_info {
-	struct str names;          /* "example.org, *.example.org"; cut with "…" */
+	struct str names;          /* that it is shown for: "example.org, *.example.org"; cut with "…"; "": to clients that name none */
 	int64_t    not_after_s;    /* seconds since 1970 */
 	uint8_t    key_hash[TLS_KEY_HASH_SIZE];   /* SHA-256 of SubjectPublicKeyInfo: TLSA 3 1 1 (RFC 6698 §2.1) */
 };

@@ -22,6 +22,9 @@ struct state {
 	struct map              keys;     /* key_hash -> struct pkey */
 	struct tls_certificates list;
 	struct source          *sources;  /* of each in the list */
+	struct tls_certificate *shown;    /* of them those that clients get to see, each with the names that it is shown for */
+	size_t                  shown_count;
+	int64_t                 next_end_s;  /* when one of them expires, and another one may be better */
 };
 
 struct source {
@@ -264,6 +267,86 @@ static void match(struct state *s, struct state *old, struct tls_certificate *li
 	s->list.count = n;
 }
 
+/* ---- which one is shown ---- */
+
+static bool has_expired(const struct tls_certificate *t, int64_t now_s) { return t->not_after_s < now_s; }
+static bool is_default(const struct state *s, size_t i) { return str_eq(s->sources[i].file, STR("default.pem")); }
+
+/* For a name that both have. default.pem stands back: mostly it is the one of our own making, and the other the one of a public authority. Of two
+ * others, the one that lives longer is the newer one. */
+static bool is_better(const struct state *s, size_t one, size_t other, int64_t now_s)
+{
+	const struct tls_certificate *a = s->list.list + one, *b = s->list.list + other;
+
+	if (has_expired(a, now_s) != has_expired(b, now_s))
+		return has_expired(b, now_s);
+	if (is_default(s, one) != is_default(s, other))
+		return is_default(s, other);
+	return a->not_after_s > b->not_after_s;
+}
+
+static void find_best(const struct state *s, int64_t now_s, struct map *best)
+{
+	for (size_t i = 0; i < s->list.count; i++) {
+		for (size_t n = 0; n < s->list.list[i].name_count; n++) {
+			uintptr_t there = (uintptr_t)map_get(best, s->list.list[i].names[n]);
+			if (there == 0 || is_better(s, i, there - 1, now_s))
+				map_set(best, s->list.list[i].names[n], (void *)(i + 1));
+		}
+	}
+}
+
+/* The names of default.pem stand back behind the wildcards of others, too. */
+static bool is_shown_for(struct state *s, const struct map *best, size_t i, struct str name, int64_t now_s)
+{
+	struct str label, parent;
+	uintptr_t wild;
+
+	if ((uintptr_t)map_get(best, name) != i + 1)
+		return false;
+	if (!is_default(s, i) || !str_cut(name, '.', &label, &parent))
+		return true;
+	wild = (uintptr_t)map_get(best, arena_printf(&s->arena, "*." STR_FMT, STR_ARG(parent)));
+	return wild == 0 || wild == i + 1 || !is_better(s, wild - 1, i, now_s);
+}
+
+/* One that is shown for no name of its own any more is left out; but default.pem, while it is valid, is for clients that name none. */
+static void choose(struct state *s)
+{
+	int64_t now_s = clock_wall_s();
+	struct map best = { 0 };
+
+	find_best(s, now_s, &best);
+	s->shown = arena_array(&s->arena, s->list.count, sizeof *s->shown);
+	s->shown_count = 0;
+	s->next_end_s = INT64_MAX;
+	for (size_t i = 0; i < s->list.count; i++) {
+		const struct tls_certificate *t = s->list.list + i;
+		struct tls_certificate x = *t;
+		x.names = arena_array(&s->arena, t->name_count, sizeof *x.names);
+		x.name_count = 0;
+		for (size_t n = 0; n < t->name_count; n++)
+			if (is_shown_for(s, &best, i, t->names[n], now_s))
+				x.names[x.name_count++] = t->names[n];
+		if (x.name_count > 0 || t->name_count == 0 || (is_default(s, i) && !has_expired(t, now_s)))
+			s->shown[s->shown_count++] = x;
+		if (!has_expired(t, now_s) && t->not_after_s < s->next_end_s)
+			s->next_end_s = t->not_after_s;
+	}
+	map_free(&best);
+}
+
+struct tls_certificates keyring_shown(const struct keyring *k)
+{
+	struct tls_certificates c = k->state->list;
+
+	c.list = k->state->shown;
+	c.count = k->state->shown_count;
+	return c;
+}
+
+/* ---- reading ---- */
+
 bool keyring_reload(struct keyring *k)
 {
 	struct arena a = { 0 };
@@ -274,8 +357,11 @@ bool keyring_reload(struct keyring *k)
 	struct state *s;
 
 	if (memcmp(seen, k->seen, sizeof seen) == 0) {
+		bool has_ended = k->state->list.count > 0 && clock_wall_s() > k->state->next_end_s;
+		if (has_ended)
+			choose(k->state);
 		arena_free(&a);
-		return false;
+		return has_ended;
 	}
 	memcpy(k->seen, seen, sizeof seen);
 	s = MEM_NEW(struct state);
@@ -308,6 +394,7 @@ bool keyring_reload(struct keyring *k)
 		return false;
 	}
 	match(s, k->state, list, count);
+	choose(s);
 	memcpy(s->list.ticket_keys, k->state->list.ticket_keys, sizeof s->list.ticket_keys);
 	s->list.ticket_key_count = k->state->list.ticket_key_count;
 	state_free(k->state);

@@ -1,6 +1,7 @@
 /* The keyring: any arrangement of files, renewals, and what must not break it. */
 #include "base/test.h"
 #include "auth/keyring.h"
+#include "base/clock.h"
 #include "crypto/ca.h"
 #include "crypto/digest.h"
 #include "crypto/pkey.h"
@@ -135,6 +136,67 @@ TEST(a_file_that_looks_as_it_did)
 	close(fd);
 	EXPECT(keyring_reload(k));
 	EXPECT(!str_eq(usable(k, "one.test")->chain[0], chain));
+	keyring_free(k);
+	disk_dir_close(&dir);
+	test_dir_remove(path);
+}
+
+/* With its key, for so many days. */
+static struct str made(struct arena *a, const struct ca_pair *ca, const struct str *names, size_t n, int days)
+{
+	struct ca_pair p;
+
+	EXPECT_OK(ca_issue(ca, names, n, days, a, &p));
+	return arena_printf(a, STR_FMT STR_FMT, STR_ARG(p.key_pem), STR_ARG(p.certificate_pem));
+}
+
+/* Is the certificate that clients get for this name valid for so many days? 0: there is none. */
+static bool shows(const struct keyring *k, const char *name, int days)
+{
+	const struct tls_certificates c = keyring_shown(k);
+	int found = 0;
+
+	for (size_t i = 0; i < c.count; i++)
+		for (size_t n = 0; n < c.list[i].name_count; n++)
+			if (str_eq(c.list[i].names[n], str_of(name)))
+				found += (int)((c.list[i].not_after_s - clock_wall_s() + 43200) / 86400);
+	return found == days;
+}
+
+/* As after `facteur setup`, which makes default.pem for the server's name, when a public certificate is put beside it. */
+TEST(a_public_certificate_beside_our_own)
+{
+	static const struct str own[] = { { "mail.one.test", 13 }, { "one.test", 8 } }, wild[] = { { "*.one.test", 10 } };
+	const char *path = test_dir();
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct disk_dir *dir;
+	struct keyring *k;
+	struct ca_pair ca;
+
+	EXPECT_OK(disk_dir_open(path, &dir));
+	EXPECT_OK(ca_make(STR("test CA"), 1000, &a, &ca));
+	k = keyring_new(dir);
+	put(dir, "default.pem", made(&a, &ca, own, 2, 820));
+	EXPECT(keyring_reload(k) && shows(k, "mail.one.test", 820) && shows(k, "one.test", 820));
+	put(dir, "mail.pem", made(&a, &ca, own, 1, 30));
+	EXPECT(keyring_reload(k) && shows(k, "mail.one.test", 30) && shows(k, "one.test", 820));
+	put(dir, "a-newer.pem", made(&a, &ca, own, 1, 90));
+	EXPECT(keyring_reload(k) && shows(k, "mail.one.test", 90));
+	put(dir, "z-older.pem", made(&a, &ca, own, 1, 10));
+	EXPECT(keyring_reload(k) && shows(k, "mail.one.test", 90));
+	EXPECT_INT(keyring_shown(k).count, 2);
+	EXPECT_INT(keyring_list(k)->count, 4);
+	EXPECT_INT(keyring_shown(k).list[0].not_after_s, keyring_list(k)->list[0].not_after_s);   /* clients that name none */
+	EXPECT(!keyring_reload(k));
+	clock_wall_offset(100 * 86400);   /* all but our own have expired */
+	EXPECT(keyring_reload(k) && shows(k, "mail.one.test", 720));
+	EXPECT(!keyring_reload(k));
+	clock_wall_offset(0);
+	put(dir, "wild.pem", made(&a, &ca, wild, 1, 60));
+	EXPECT_OK(disk_remove(dir, "a-newer.pem"));
+	EXPECT_OK(disk_remove(dir, "z-older.pem"));
+	EXPECT_OK(disk_remove(dir, "mail.pem"));
+	EXPECT(keyring_reload(k) && shows(k, "mail.one.test", 0) && shows(k, "*.one.test", 60) && shows(k, "one.test", 820));
 	keyring_free(k);
 	disk_dir_close(&dir);
 	test_dir_remove(path);

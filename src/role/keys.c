@@ -305,9 +305,10 @@ static void send_certificates(struct keys *k, struct neighbour *only)
 {
 	CLEANUP(buf_free) struct buf b = BUF(TLS_CERTIFICATES_BYTES_MAX);
 	CLEANUP(fd_close) int fd = -1;
+	const struct tls_certificates shown = keyring_shown(k->keyring);
 	struct str body;
 
-	put_tls_certificates(&b, keyring_list(k->keyring));
+	put_tls_certificates(&b, &shown);
 	body = buf_str(&b);
 	if (b.failed || (b.n > MESSAGE_BODY_MAX && memfd_make("certificates", body, &fd) != ERR_OK)) {
 		log_error("the certificates are too large to be passed on size_bytes=%zu", b.n);

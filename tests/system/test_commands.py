@@ -9,6 +9,7 @@ import select
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -186,6 +187,34 @@ def test_setup_again_changes_nothing(server):
     server.cli("alias", "remove", "taken@example.test")
     with open(os.path.join(server.dir, "ca.pem")) as f:
         expect(f.read() == before, "the same authority")
+
+
+def test_a_public_certificate_beside_the_own(server):
+    folder = os.path.join(server.dir, "tls")
+    own, path = os.stat(os.path.join(folder, "default.pem")), os.path.join(folder, "mail")
+
+    def shown(name):
+        context = ssl._create_unverified_context()
+        with socket.create_connection(("127.0.0.1", server.port(993))) as s, context.wrap_socket(s, server_hostname=name) as tls:
+            return tls.getpeercert(binary_form=True)
+
+    def names():
+        return [row["names"].split(", ") for row in server.cli_json("certificate", "list")]
+    before = shown("mail.example.test")
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=mail.example.test", "-addext",
+                    "subjectAltName=DNS:mail.example.test", "-keyout", path + ".key", "-out", path + ".crt", "-days", "90"], check=True,
+                   stderr=subprocess.DEVNULL)
+    with open(path + ".crt") as f:
+        bought = ssl.PEM_cert_to_DER_cert(f.read())
+    time.sleep(6)  # until it has been looked at: it belongs to somebody else yet
+    for name in (path + ".crt", path + ".key"):
+        os.chown(name, own.st_uid, own.st_gid)
+    wait_for(lambda: shown("mail.example.test") == bought, 15, "the public certificate is shown for its name")
+    expect(shown("localhost") == before, "and our own for the others")
+    expect(["mail.example.test"] in names() and sum("mail.example.test" in row for row in names()) == 1, names())
+    for name in (path + ".crt", path + ".key"):
+        os.remove(name)
+    wait_for(lambda: shown("mail.example.test") == before, 15, "our own again")
 
 
 def test_setup_of_a_second_domain_renews_the_own_certificate(server):
