@@ -857,6 +857,52 @@ TEST(a_destination_goes_on_where_anything_leaves)
 	end();
 }
 
+static int64_t ends_s[2];   /* of the certificate of a name, and of the one for clients that name none */
+
+static enum err two_certificates(UNUSED void *context, struct arena *a, struct certificate_info **out, size_t *n)
+{
+	*n = 2;
+	*out = arena_array(a, *n, sizeof **out);
+	for (size_t i = 0; i < *n; i++)
+		(*out)[i] = (struct certificate_info){ .names = i == 0 ? STR("mail.example.test") : STR(""), .not_after_s = ends_s[i] };
+	return ERR_OK;
+}
+
+static enum err no_sessions(UNUSED void *context, UNUSED struct arena *a, struct session_info **out, size_t *n)
+{
+	*out = NULL;
+	*n = 0;
+	return ERR_OK;
+}
+
+/* A watch looks at "trouble" and at nothing else. */
+TEST(a_certificate_that_ends_is_trouble)
+{
+	static const struct { int days[2]; const char *trouble; } cases[] = {
+		{ { 90, 200 }, "" }, { { 90, 5 }, "" },
+		{ { 5, 200 }, "the certificate of mail.example.test expires in 4 days: put" },
+		{ { -1, 200 }, "the certificate of mail.example.test has expired, and" },
+	};
+	struct admin_offline *o = begin();
+	struct admin_host host = *admin_offline_host(o);
+
+	host.queue = takes_all;
+	host.sessions = no_sessions;
+	host.certificates = two_certificates;
+	host.is_running = true;
+	own_host = &host;
+	EACH(cases, t) {
+		for (int i = 0; i < 2; i++)
+			ends_s[i] = time(NULL) + t->days[i] * 86400 - 3600;
+		struct answer a = ask(o, "status", "");
+		EXPECT_INT(strncmp(text(json_object_get(a.last, "result"), "trouble"), t->trouble, strlen(t->trouble)), 0);
+		EXPECT((*t->trouble == '\0') == (*text(json_object_get(a.last, "result"), "trouble") == '\0'));
+		answer_free(&a);
+	}
+	own_host = NULL;
+	end();
+}
+
 /* Control holds a page of the queue, however long it is; and it asks for no more of them than somebody wants to read. */
 TEST(a_long_queue_in_pages)
 {

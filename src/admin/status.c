@@ -1,6 +1,7 @@
 /* status: how the server is, at a glance. What does not answer is left out and named as trouble; the rest is still
  * shown. */
 #include "admin/admin_private.h"
+#include "base/clock.h"
 #include "base/version.h"
 #include "directory/issuer.h"
 
@@ -38,20 +39,26 @@ static struct str put_queue(struct admin_call *c, json_t *result)
 	return admin_queue_trouble(c, &answer.counters);
 }
 
-/* The one that expires first. */
-static void put_certificates(struct admin_call *c, json_t *result)
+/* The one that expires first; but clients that name no host do not look at what they are shown. Returns what is wrong with it, or "". */
+static struct str put_certificates(struct admin_call *c, json_t *result)
 {
+	const struct certificate_info *first = NULL;
 	struct certificate_info *list;
-	int64_t first = INT64_MAX;
 	size_t n;
 
 	if (c->host->certificates(c->host->context, &c->arena, &list, &n) != ERR_OK)
-		return;
+		return STR("");
 	for (size_t i = 0; i < n; i++)
-		if (list[i].not_after_s < first)
-			first = list[i].not_after_s;
-	if (n > 0 && first > 0)
-		admin_put_number(result, "certificate_expires", (uint64_t)first);
+		if (list[i].names.n > 0 && (first == NULL || list[i].not_after_s < first->not_after_s))
+			first = &list[i];
+	if (first == NULL || first->not_after_s <= 0)
+		return STR("");
+	admin_put_number(result, "certificate_expires", (uint64_t)first->not_after_s);
+	int64_t left_s = first->not_after_s - clock_wall_s();
+	if (left_s >= CERTIFICATE_SOON_S)
+		return STR("");
+	return text_format(&c->arena, c->lang, left_s < 0 ? TEXT_ADMIN_CERTIFICATE_ENDED : TEXT_ADMIN_CERTIFICATE_ENDS,
+	                   ADMIN_TEXTS(first->names, admin_number_text(c, left_s < 0 ? 0 : (uint64_t)left_s / 86400)));
 }
 
 /* An issuer whose keys cannot be fetched: its tokens go on for some days, and then do not. "": there is none. */
@@ -72,7 +79,7 @@ enum err admin_status(struct admin_call *c)
 {
 	json_t *result = admin_result(c);
 	struct session_info *list = NULL;
-	struct str hostname, trouble = STR("");
+	struct str hostname, of_certificates, trouble = STR("");
 	struct conf *conf;
 	size_t n = 0;
 
@@ -85,7 +92,7 @@ enum err admin_status(struct admin_call *c)
 	admin_put_text(result, "hostname", hostname);
 	admin_put_text(result, "folder", str_of(c->host->dir));
 	put_accounts(c, result);
-	put_certificates(c, result);
+	of_certificates = put_certificates(c, result);
 	if (!c->host->is_running)
 		return ERR_OK;
 	admin_put_number(result, "up_since", (uint64_t)c->host->started_s);
@@ -94,7 +101,7 @@ enum err admin_status(struct admin_call *c)
 	else
 		trouble = str_of(text_get(c->lang, TEXT_ADMIN_NO_ANSWER));
 	if (trouble.n == 0)
-		trouble = trouble_of_issuers(c);
+		trouble = of_certificates.n > 0 ? of_certificates : trouble_of_issuers(c);
 	struct str of_queue = put_queue(c, result);
 	admin_put_text(result, "trouble", of_queue.n ? of_queue : trouble);
 	return ERR_OK;

@@ -14,7 +14,7 @@
 #include "crypto/pkey.h"
 #include <sys/stat.h>
 
-enum { TICKET_KEY_MS = 12 * 3600 * 1000, EXPIRES_SOON_S = 14 * 86400 };
+enum { TICKET_KEY_MS = 12 * 3600 * 1000, REMIND_MS = 24 * 3600 * 1000 };
 
 /* One reading of the folder. */
 struct state {
@@ -30,13 +30,14 @@ struct state {
 struct source {
 	struct str file;
 	bool       is_before;   /* there is none in it now: the one of the state before */
+	bool       is_shown;    /* clients get to see it */
 };
 
 struct keyring {
 	struct disk_dir *dir;
 	struct state    *state;
 	uint8_t          seen[SHA256_SIZE];  /* over names, sizes, times */
-	int64_t          ticket_at_ms;
+	int64_t          ticket_at_ms, reminded_ms;
 };
 
 static void state_free(struct state *s)
@@ -143,7 +144,6 @@ static void read_certificate(struct state *s, struct str name, struct str pem, s
 {
 	struct tls_certificate *t = list + *count;
 	struct certificate c;
-	int64_t now = clock_wall_s();
 	enum err e = certificate_read(pem, &s->arena, &c);
 
 	if (e == ERR_NOTFOUND)
@@ -152,10 +152,6 @@ static void read_certificate(struct state *s, struct str name, struct str pem, s
 		log_error("the certificate in tls/" STR_FMT " cannot be read error=%s", STR_ARG(name), err_name(e));
 		return;
 	}
-	if (c.not_after_s < now)
-		log_error("the certificate in tls/" STR_FMT " has expired: clients will refuse it", STR_ARG(name));
-	else if (c.not_after_s < now + EXPIRES_SOON_S)
-		log_warn("the certificate in tls/" STR_FMT " expires in %lld days", STR_ARG(name), (long long)((c.not_after_s - now) / 86400));
 	*t = (struct tls_certificate){ .name_count = c.name_count, .chain_count = c.der_count, .not_after_s = c.not_after_s };
 	sha256(certificate_public_der(&c, &s->arena), t->key_hash);
 	t->names = arena_array(&s->arena, c.name_count, sizeof *t->names);
@@ -328,7 +324,8 @@ static void choose(struct state *s)
 		for (size_t n = 0; n < t->name_count; n++)
 			if (is_shown_for(s, &best, i, t->names[n], now_s))
 				x.names[x.name_count++] = t->names[n];
-		if (x.name_count > 0 || t->name_count == 0 || (is_default(s, i) && !has_expired(t, now_s)))
+		s->sources[i].is_shown = x.name_count > 0 || t->name_count == 0 || (is_default(s, i) && !has_expired(t, now_s));
+		if (s->sources[i].is_shown)
 			s->shown[s->shown_count++] = x;
 		if (!has_expired(t, now_s) && t->not_after_s < s->next_end_s)
 			s->next_end_s = t->not_after_s;
@@ -346,6 +343,31 @@ struct tls_certificates keyring_shown(const struct keyring *k)
 }
 
 /* ---- reading ---- */
+
+static void remind(struct keyring *k)
+{
+	int64_t now = clock_wall_s();
+
+	for (size_t i = 0; i < k->state->list.count; i++) {
+		struct str file = k->state->sources[i].file;
+		int64_t end = k->state->list.list[i].not_after_s;
+		if (!k->state->sources[i].is_shown)
+			continue;
+		if (end < now)
+			log_error("the certificate in tls/" STR_FMT " has expired: clients will refuse it", STR_ARG(file));
+		else if (end < now + CERTIFICATE_SOON_S)
+			log_warn("the certificate in tls/" STR_FMT " expires in %lld days", STR_ARG(file), (long long)((end - now) / 86400));
+	}
+	k->reminded_ms = clock_mono_ms();
+}
+
+bool keyring_remind(struct keyring *k, int64_t now_ms)
+{
+	if (now_ms - k->reminded_ms < REMIND_MS)
+		return false;
+	remind(k);
+	return true;
+}
 
 bool keyring_reload(struct keyring *k)
 {
@@ -383,7 +405,7 @@ bool keyring_reload(struct keyring *k)
 			          STR_ARG(names[i]), err_name(e));
 		}
 		arena_free(&file);
-		s->sources[found] = (struct source){ str_copy(&s->arena, names[i]), count == found };
+		s->sources[found] = (struct source){ .file = str_copy(&s->arena, names[i]), .is_before = count == found };
 		if (count == found && before != NULL)
 			list[count++] = *before;
 	}
@@ -400,6 +422,7 @@ bool keyring_reload(struct keyring *k)
 	state_free(k->state);
 	k->state = s;
 	log_info("certificates loaded count=%zu", s->list.count);
+	remind(k);
 	return true;
 }
 

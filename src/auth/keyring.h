@@ -10,15 +10,18 @@
 #include "disk/disk.h"
 #include "ipc/tls_key.h"
 
-enum { KEYRING_FILES_MAX = 20000 };
+enum { KEYRING_FILES_MAX = 20000, CERTIFICATE_SOON_S = 14 * 86400 };  /* SOON: so long before its end somebody has to hear of it */
 
 struct keyring;
 struct keyring *keyring_new(struct disk_dir *dir);    /* borrowed; NULL: there is no such folder, the ring stays empty */
 void keyring_free(struct keyring *k);                 /* NULL is fine; wipes */
 
 /* Reads the files again if any name, size, time, owner or right changed; true when the list is another one than before, or one of it has
- * expired. A file that cannot be read or does not fit is logged and left out; if nothing usable is left, the old list stays. */
+ * expired. A file that cannot be read or does not fit is logged and left out; if nothing usable is left, the old list stays. Logs which
+ * certificates that are shown have expired, or will soon. */
 bool keyring_reload(struct keyring *k);
+/* Says the last again when it was a day ago: true. now_ms: clock_mono_ms(). */
+bool keyring_remind(struct keyring *k, int64_t now_ms);
 /* All that there are; lives until the next keyring_reload(). */
 const struct tls_certificates *keyring_list(const struct keyring *k);
 /* What clients are shown of it, the list to send: each name stands in one certificate at most; lives as long. */

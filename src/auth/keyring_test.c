@@ -2,6 +2,7 @@
 #include "base/test.h"
 #include "auth/keyring.h"
 #include "base/clock.h"
+#include "base/log.h"
 #include "crypto/ca.h"
 #include "crypto/digest.h"
 #include "crypto/pkey.h"
@@ -197,6 +198,54 @@ TEST(a_public_certificate_beside_our_own)
 	EXPECT_OK(disk_remove(dir, "z-older.pem"));
 	EXPECT_OK(disk_remove(dir, "mail.pem"));
 	EXPECT(keyring_reload(k) && shows(k, "mail.one.test", 0) && shows(k, "*.one.test", 60) && shows(k, "one.test", 820));
+	keyring_free(k);
+	disk_dir_close(&dir);
+	test_dir_remove(path);
+}
+
+static size_t lines_with(int fd, const char *words)
+{
+	char text[4096];
+	ssize_t n = pread(fd, text, sizeof text, 0);
+	struct str rest = str_make(text, n > 0 ? (size_t)n : 0);
+	size_t count = 0;
+
+	for (ptrdiff_t at; (at = str_find(rest, str_of(words))) >= 0; count++)
+		rest = str_from(rest, (size_t)at + 1);
+	return count;
+}
+
+/* A server that runs for months says each day what has to be done, not only when the files change. */
+TEST(a_certificate_near_its_end)
+{
+	const char *path = test_dir();
+	CLEANUP(arena_free) struct arena a = { 0 };
+	CLEANUP(fd_close) int log = open(arena_printf(&a, "%s/log", path).p, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+	struct str names[] = { STR("one.test") };
+	int64_t now_ms = clock_mono_ms();
+	struct disk_dir *dir;
+	struct keyring *k;
+	struct ca_pair ca, one;
+
+	EXPECT_OK(disk_dir_open(path, &dir));
+	EXPECT_OK(ca_make(STR("test CA"), 100, &a, &ca));
+	EXPECT_OK(ca_issue(&ca, names, 1, 10, &a, &one));
+	put(dir, "a.pem", padded(&a, &one));
+	k = keyring_new(dir);
+	log_to_fd(log);
+	EXPECT(keyring_reload(k));
+	EXPECT(!keyring_remind(k, now_ms + 3600 * 1000));
+	size_t at_first = lines_with(log, "the certificate in tls/a.pem expires in");
+	EXPECT(keyring_remind(k, now_ms + 25 * 3600 * 1000));
+	size_t next_day = lines_with(log, "the certificate in tls/a.pem expires in");
+	clock_wall_offset(11 * 86400);
+	EXPECT(keyring_remind(k, now_ms + 50 * 3600 * 1000));
+	size_t expired = lines_with(log, "the certificate in tls/a.pem has expired");
+	clock_wall_offset(0);
+	log_to_fd(STDERR_FILENO);
+	EXPECT_INT(at_first, 1);
+	EXPECT_INT(next_day, 2);
+	EXPECT_INT(expired, 1);
 	keyring_free(k);
 	disk_dir_close(&dir);
 	test_dir_remove(path);

@@ -328,6 +328,7 @@ static void reload(struct keys *k)
 {
 	bool is_new = keyring_reload(k->keyring);
 
+	(void)keyring_remind(k->keyring, clock_mono_ms());
 	if (keyring_rotate_tickets(k->keyring, clock_mono_ms()) || is_new)
 		send_certificates(k, NULL);
 }
