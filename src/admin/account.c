@@ -60,6 +60,7 @@ static enum err check_quota(struct admin_call *c, struct str text)
 static enum err furnish(struct admin_call *c, uint64_t account, const struct password_choice *password)
 {
 	struct secret_command set = { .op = password->op, .account = account, .secret = password->secret };
+	struct secret_command forget = { .op = SECRET_FORGET, .account = account };   /* what keys has of somebody who had the number */
 	struct str quota = admin_text(c, "quota");
 	struct secret_reply reply;
 
@@ -67,6 +68,7 @@ static enum err furnish(struct admin_call *c, uint64_t account, const struct pas
 	if (made == ERR_EXISTS)
 		return admin_refuse(c, made, TEXT_ADMIN_FOLDER_TAKEN, admin_number_text(c, account));
 	TRY(made);
+	TRY(admin_secret(c, &forget, &reply));
 	if (password->op)
 		TRY(admin_secret(c, &set, &reply));
 	return quota.p != NULL

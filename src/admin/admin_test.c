@@ -254,6 +254,22 @@ TEST(a_new_account_has_nobodys_mail)
 	end();
 }
 
+/* The same where no folder is in the way: whoever had the number does not log in to what has it now. */
+TEST(a_number_that_somebody_had)
+{
+	struct admin_offline *o = begin();
+	const struct admin_host *host = admin_offline_host(o);
+	const struct secret_command old = { .op = SECRET_APP_ADD, .account = 1, .name = STR("telephone") };
+	CLEANUP(arena_free) struct arena a = { 0 };
+	struct secret_reply reply;
+
+	EXPECT_OK(host->secret(host->context, &old, &a, &reply));
+	gives(o, "account add", "'address':'bob@example.test'", "");
+	wants(o, "account show", "'address':'bob@example.test'", -1, "account", "1");
+	wants(o, "account show", "'address':'bob@example.test'", -1, "app_passwords", "0");
+	end();
+}
+
 /* The power fails while an account is made, or while it is erased: nobody uses what is left, and a purge clears it away. */
 TEST(an_account_that_is_half_there)
 {
