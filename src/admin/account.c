@@ -103,13 +103,13 @@ enum err admin_account_add(struct admin_call *c)
 			log_error("an account could not be made and not be taken back account=%llu", (unsigned long long)account);
 		return e;
 	}
-	TRY(admin_publish(c));
 	address = directory_address_text(&c->arena, &x);
 	result = admin_result(c);
 	admin_put_text(result, "address", address);
 	admin_put_number(result, "account", account);
 	if (password.generated.n)
 		admin_put_text(result, "password", password.generated);
+	TRY(admin_publish(c));
 	return admin_said(c, password.op ? TEXT_ADMIN_ACCOUNT_ADDED : TEXT_ADMIN_ACCOUNT_ADDED_NO_PASSWORD, address);
 }
 
@@ -325,8 +325,8 @@ enum err admin_account_undelete(struct admin_call *c)
 	if (x.deleted_s == ACCOUNT_DOOMED)
 		return admin_not_there(c, ERR_NOTFOUND, &x, TEXT_ADMIN_ACCOUNT_DOOMED);
 	TRY(account_undelete(c->directory, x.account));
-	TRY(admin_publish(c));
 	admin_gained(c, share_gains_of_owner(c->directory, x.account, &gained), &gained);
+	TRY(admin_publish(c));
 	return admin_said(c, TEXT_ADMIN_ACCOUNT_BACK, x.address);
 }
 

@@ -3,6 +3,8 @@
 #include "auth/command.h"
 #include "base/bytes.h"
 #include <pwd.h>
+#include <signal.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -267,6 +269,82 @@ TEST(a_number_that_somebody_had)
 	gives(o, "account add", "'address':'bob@example.test'", "");
 	wants(o, "account show", "'address':'bob@example.test'", -1, "account", "1");
 	wants(o, "account show", "'address':'bob@example.test'", -1, "app_passwords", "0");
+	end();
+}
+
+static struct { const struct admin_host *host; uint32_t told, ended; } heard;
+
+static enum err nobody_answers(UNUSED void *context) { return ERR_TIMEOUT; }
+
+static enum err hears_epoch(void *context, const struct secret_command *command, struct arena *a, struct secret_reply *out)
+{
+	if (command->op == SECRET_EPOCH)
+		heard.told = command->id;
+	return heard.host->secret(context, command, a, out);
+}
+
+static enum err hears_end(UNUSED void *context, UNUSED uint64_t account, uint32_t epoch)
+{
+	heard.ended = epoch;
+	return ERR_OK;
+}
+
+/* One role hangs: who is to be out is out all the same, and a password that was made is told. */
+TEST(a_role_that_hangs_keeps_nobody_logged_in)
+{
+	static const char *const commands[] = { "suspend", "password", "delete" };
+	struct admin_offline *o = begin();
+	struct admin_host host = *admin_offline_host(o);
+
+	heard.host = admin_offline_host(o);
+	gives(o, "account add", "'address':'bob@example.test'", "");
+	host.publish = nobody_answers;
+	host.secret = hears_epoch;
+	host.end_sessions = hears_end;
+	own_host = &host;
+	for (uint32_t i = 0; i < COUNT_OF(commands); i++) {
+		char command[40];
+		snprintf(command, sizeof command, "account %s", commands[i]);
+		gives(o, command, i == 1 ? "'address':'bob@example.test','password':'secret'" : "'address':'bob@example.test'", "timeout");
+		EXPECT_INT(heard.told, i + 2);
+		EXPECT_INT(heard.ended, i + 2);
+	}
+	struct answer a = ask(o, "account add", "'address':'eve@example.test','generate':true");
+	EXPECT_STR(str_of(text(a.last, "error")), "timeout");
+	EXPECT_INT(strlen(text(json_object_get(a.last, "result"), "password")), 19);
+	answer_free(&a);
+	a = ask(o, "account password", "'address':'eve@example.test','generate':true");
+	EXPECT_STR(str_of(text(a.last, "error")), "timeout");
+	EXPECT_INT(strlen(text(json_object_get(a.last, "result"), "password")), 19);
+	answer_free(&a);
+	own_host = NULL;
+	end();
+}
+
+/* The password is on disk, and then the disk is full: that nothing was changed would not be true. */
+TEST(a_disk_that_fills_in_the_middle_of_a_command)
+{
+	struct admin_offline *o = begin();
+	struct rlimit before, now;
+	struct stat st;
+	char room[300];
+
+	gives(o, "account add", "'address':'bob@example.test'", "");
+	for (int i = 0; i < 100; i++) {  /* so that the log of the directory is the larger one */
+		snprintf(room, sizeof room, "'address':'bob@example.test','new_address':'b%d@example.test'", i);
+		gives(o, "address add", room, "");
+	}
+	snprintf(room, sizeof room, "%s/control/directory.db-wal", folder);
+	EXPECT_INT(stat(room, &st), 0);
+	signal(SIGXFSZ, SIG_IGN);
+	getrlimit(RLIMIT_FSIZE, &before);
+	now = (struct rlimit){ (rlim_t)st.st_size, before.rlim_max };
+	EXPECT_INT(setrlimit(RLIMIT_FSIZE, &now), 0);
+	struct answer a = ask(o, "account password", "'address':'bob@example.test','password':'secret'");
+	EXPECT_INT(setrlimit(RLIMIT_FSIZE, &before), 0);
+	EXPECT(strncmp(text(a.last, "sentence"), "whoever is logged in stays so", 29) == 0);
+	answer_free(&a);
+	wants(o, "account show", "'address':'bob@example.test'", -1, "password_kind", "\"yescrypt\"");
 	end();
 }
 

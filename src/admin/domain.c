@@ -45,8 +45,9 @@ enum err admin_domain_remove(struct admin_call *c)
 		return admin_refuse(c, e, TEXT_ADMIN_DOMAIN_IN_USE, domain);
 	if (e != ERR_OK)
 		return e;
-	TRY(admin_publish(c));
-	TRY(admin_dkim(c, DKIM_FORGET, domain, STR(""), &keys));
+	enum err published = admin_publish(c), forgotten = admin_dkim(c, DKIM_FORGET, domain, STR(""), &keys);
+	TRY(published);
+	TRY(forgotten);
 	return admin_said(c, TEXT_ADMIN_DOMAIN_REMOVED, domain);
 }
 

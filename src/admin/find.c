@@ -187,10 +187,12 @@ enum err admin_end_sessions(struct admin_call *c, uint64_t account)
 	struct secret_command tell = { .op = SECRET_EPOCH, .account = account };
 	struct secret_reply reply;
 
-	TRY(account_raise_epoch(c->directory, account, &tell.id));
-	TRY(admin_publish(c));
-	TRY(admin_secret(c, &tell, &reply));
-	return c->host->end_sessions(c->host->context, account, tell.id);
+	enum err e = account_raise_epoch(c->directory, account, &tell.id);
+	if (e != ERR_OK)
+		return admin_refuse(c, e, TEXT_ADMIN_SESSIONS_STAY, STR(""));
+	/* a role that hangs keeps nobody logged in */
+	enum err published = admin_publish(c), told = admin_secret(c, &tell, &reply), ended = c->host->end_sessions(c->host->context, account, tell.id);
+	return published != ERR_OK ? published : told != ERR_OK ? told : ended;
 }
 
 /* 16 letters of 31: 79 bits, in groups that can be read out over the telephone. */

@@ -16,9 +16,9 @@ enum err admin_account_password(struct admin_call *c)
 		return admin_refuse(c, ERR_INVALID, TEXT_ADMIN_PASSWORD_ONE_WAY, STR(""));
 	set = (struct secret_command){ .op = password.op, .account = x.account, .secret = password.secret };
 	TRY(admin_secret(c, &set, &reply));
-	TRY(admin_end_sessions(c, x.account));
 	if (password.generated.n)
 		admin_put_text(admin_result(c), "password", password.generated);
+	TRY(admin_end_sessions(c, x.account));
 	return admin_said(c, password.op == SECRET_REMOVE ? TEXT_ADMIN_PASSWORD_REMOVED : TEXT_ADMIN_PASSWORD_SET,
 					  x.address);
 }

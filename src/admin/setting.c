@@ -142,11 +142,10 @@ static enum err changed(struct admin_call *c, enum setting s, const struct place
 
 	if (s == SETTING_quota || s == SETTING_quota_messages)
 		TRY(judge_fullness(c, place));
-	TRY(admin_publish(c));
 	c->host->limits_changed(c->host->context, place->account.account);  /* cells read theirs again */
 	if (s == SETTING_anyone_is_server)
 		admin_gained(c, share_gains_of_all(c->directory, &gained), &gained);
-	return ERR_OK;
+	return admin_publish(c);
 }
 
 /* May this setting be made at this place? */

@@ -241,6 +241,8 @@ int render_answer(struct cli *c, enum admin_command command, const struct answer
 		if (said.n == 0)
 			said = plain_text(&c->arena, json_object_get(a->last, "error"));
 		fprintf(stderr, "facteur: " STR_FMT "\n", STR_ARG(said));
+		if (json_object_get(result, "password"))  /* made all the same, and told this once */
+			render_result(c, columns, n, result);
 		return EXIT_FAILED;
 	}
 	if (said.n)

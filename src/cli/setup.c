@@ -283,11 +283,10 @@ static bool make_account(struct cli *c, struct wishes *w)
 
 	if (!ask(c, "account add", args, &answer))
 		return false;
-	if (!answer_is_ok(&answer))
-		return has_account(c, w->account) || complain_answer(c, &answer);
 	const char *password = json_string_value(json_object_get(json_object_get(answer.last, "result"), "password"));
-	w->password = str_copy(&c->arena, str_of(password));
-	return true;
+	if (password != NULL)
+		w->password = str_copy(&c->arena, str_of(password));
+	return answer_is_ok(&answer) || has_account(c, w->account) || complain_answer(c, &answer);
 }
 
 static void report_json(const struct cli *c, const struct wishes *w)
