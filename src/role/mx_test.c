@@ -657,10 +657,11 @@ TEST(a_large_message_that_does_not_end)
 	end(w);
 }
 
-/* Once another client has been answered so often, all that was sent before has been read: mx has one thread, and reads from each in turn. */
+/* Once another client has been answered so often, all that was sent before has been read: mx has one thread, and reads from each in turn, some kilobytes
+ * at a time. */
 static void until_read(struct world *w, int other)
 {
-	for (int i = 0; i < 8; i++) {
+	for (int i = 0; i < 40; i++) {
 		says(other, "NOOP\r\n");
 		EXPECT_LINE(other, "250 2.0.0");
 	}
