@@ -1,9 +1,7 @@
 #include "directory/directory.h"
-#include "disk/fault_test.h"
 #include "queue/command.h"
 #include "queue/queue_private.h"
 #include "queue/world_test.h"
-
 
 TEST(a_message_goes_in_and_out)
 {
@@ -51,18 +49,6 @@ TEST(after_a_kill_all_is_sent_again_and_says_so)
 	world_free(w);
 }
 
-static size_t spool_files(const struct world *w)
-{
-	CLEANUP(arena_free) struct arena a = { 0 };
-	CLEANUP(disk_dir_close) struct disk_dir *d = NULL;
-	struct str *names;
-	size_t n;
-
-	EXPECT_OK(disk_dir_open_below(w->dir, "spool", false, &d));
-	EXPECT_OK(disk_list(d, &a, &names, &n));
-	return n;
-}
-
 TEST(messages_of_all_sizes)
 {
 	struct world *w = world_new(4, 8 << 20);
@@ -72,13 +58,13 @@ TEST(messages_of_all_sizes)
 	for (uint32_t i = 0; i < COUNT_OF(sizes); i++)
 		world_add(w, i, to, 2, sizes[i]);
 	WORLD_UNTIL(w, w->cells[0].n_kept == COUNT_OF(sizes) && w->cells[1].n_kept == COUNT_OF(sizes));
-	EXPECT_INT(spool_files(w), 3);
+	EXPECT_INT(world_spool_files(w), 3);
 	/* the next record takes W along; then nothing names the files */
-	for (uint32_t i = 0; i < 50 && spool_files(w) > 0; i++) {
+	for (uint32_t i = 0; i < 50 && world_spool_files(w) > 0; i++) {
 		world_add(w, 50 + i, to, 1, 100);
 		world_rounds(w, 100);
 	}
-	EXPECT_INT(spool_files(w), 0);
+	EXPECT_INT(world_spool_files(w), 0);
 	world_free(w);
 }
 
@@ -139,23 +125,23 @@ TEST(a_spool_file_belongs_to_who_asked_for_it)
 	uint64_t taken = s.number;
 	s.result = ERR_AGAIN;
 	WORLD_UNTIL(w, s.result == ERR_OK);
-	EXPECT_INT(spool_files(w), 2);
+	EXPECT_INT(world_spool_files(w), 2);
 	queue_spool_drop(w->cells[1].ch, s.number);
 	queue_spool_drop(w->mx, taken);
 	world_rounds(w, 5);
-	EXPECT_INT(spool_files(w), 2);
+	EXPECT_INT(world_spool_files(w), 2);
 	queue_spool_drop(w->mx, s.number);
-	WORLD_UNTIL(w, spool_files(w) == 1);
+	WORLD_UNTIL(w, world_spool_files(w) == 1);
 	close(s.fd);
 	/* one that was asked for and not used goes with mx */
 	EXPECT_OK(queue_spool_ask(w->mx, on_spooled, &s));
 	s.result = ERR_AGAIN;
 	WORLD_UNTIL(w, s.result == ERR_OK);
-	EXPECT_INT(spool_files(w), 2);
+	EXPECT_INT(world_spool_files(w), 2);
 	close(s.fd);
 	shutdown(channel_fd(w->mx), SHUT_RDWR);
 	world_rounds(w, 5);
-	EXPECT_INT(spool_files(w), 1);
+	EXPECT_INT(world_spool_files(w), 1);
 	world_free(w);
 }
 
@@ -830,115 +816,4 @@ TEST(few_accounts_are_synced_by_their_cells)
 	w->cells[0].is_held = true;
 	WORLD_UNTIL(w, w->syncs == 1);
 	world_free(w);
-}
-
-TEST(a_log_that_fails_takes_nothing_until_it_is_opened_again)
-{
-#ifdef FACTEUR_FAULT
-	CLEANUP(arena_free) struct arena a = { 0 };
-	const char *control = test_dir();
-	const char *path = str_cstr(&a, arena_printf(&a, "%s/faults", control));
-	struct world *w = world_new(4, 1 << 20);
-	const uint64_t to[] = { 1 };
-
-	log_setup("test", LOG_LEVEL_ERROR + 1, false);
-	world_add(w, 1, to, 1, 100);
-	WORLD_UNTIL(w, w->cells[0].n_kept == 1);
-	disk_shall(path, "sync /log/ eio 1\n");
-	world_add(w, 2, to, 1, 100);
-	WORLD_UNTIL(w, w->answered == 2);
-	EXPECT_INT(w->refused, 1);
-	EXPECT(!queue_needs_restart(w->queue));
-	disk_shall(path, "# well again\n");
-	world_add(w, 3, to, 1, 100);  /* nothing is believed all the same */
-	WORLD_UNTIL(w, w->refused == 2);
-	world_rounds(w, 5);
-	w->clock_ms = 2000;
-	world_rounds(w, 5);
-	w->clock_ms = 6000;
-	world_rounds(w, 5);
-	EXPECT(queue_needs_restart(w->queue));
-	world_kill(w);
-	world_open(w);
-	world_add(w, 4, to, 1, 100);
-	WORLD_UNTIL(w, world_count(w, 1, 4) == 1);
-	EXPECT_INT(world_count(w, 1, 1), 1);
-	EXPECT(world_count(w, 1, 2) <= 1);
-	EXPECT_INT(world_count(w, 1, 3), 0);
-	unsetenv("FACTEUR_DISK_FAULT");
-	disk_fault_start();
-	test_dir_remove(control);
-	world_free(w);
-#endif
-}
-
-/* A large one lies in a file of its own. Whoever sent it was told "come again"; the record may be there all the same. */
-TEST(a_record_that_may_be_there_keeps_its_file)
-{
-#ifdef FACTEUR_FAULT
-	static const struct { const char *rule; size_t times; } cases[] = { { "sync /log/ eio 1\n", 1 }, { "write /log/ eio 1\n", 0 } };
-	CLEANUP(arena_free) struct arena a = { 0 };
-	const char *control = test_dir();
-	const char *path = str_cstr(&a, arena_printf(&a, "%s/faults", control));
-	const uint64_t to[] = { 1 };
-
-	EACH(cases, c) {
-		struct world *w = world_new(4, 1 << 20);
-		log_setup("test", LOG_LEVEL_ERROR + 1, false);
-		disk_shall(path, c->rule);
-		world_add(w, 1, to, 1, 2 << 20);
-		WORLD_UNTIL(w, w->answered == 1);
-		EXPECT_INT(w->refused, 1);
-		disk_shall(path, "# well again\n");
-		world_kill(w);
-		world_open(w);
-		WORLD_UNTIL(w, world_count(w, 1, 1) == c->times);
-		EXPECT_INT(spool_files(w), c->times);  /* what no record names is gone */
-		EXPECT_INT(world_late(w, true), 0);
-		world_free(w);
-	}
-	unsetenv("FACTEUR_DISK_FAULT");
-	disk_fault_start();
-	test_dir_remove(control);
-#endif
-}
-
-/* What waits there could not be written any more, for as long as the process lives: not when it is tried next, nor who has got it. */
-TEST(a_table_of_what_waits_that_fails_is_opened_again)
-{
-#ifdef FACTEUR_FAULT
-	CLEANUP(arena_free) struct arena a = { 0 };
-	const char *control = test_dir();
-	const char *path = str_cstr(&a, arena_printf(&a, "%s/faults", control));
-	struct world *w = world_new(4, 1 << 20);
-	struct queue_command retry = { .kind = QUEUE_RETRY, .recipient = -1 };
-	struct queue_answer answer;
-	const uint64_t to[] = { 1 };
-
-	log_setup("test", LOG_LEVEL_ERROR + 1, false);
-	w->cells[0].refuses = true;
-	disk_shall(path, "sync queue.db eio-once 1\n");
-	world_add(w, 1, to, 1, 100);
-	WORLD_UNTIL(w, late_has_failed(w->queue->late));
-	EXPECT(!queue_needs_restart(w->queue));
-	disk_shall(path, "# well again\n");
-	w->clock_ms += 2000;
-	WORLD_UNTIL(w, w->queue->failed_ms != 0);
-	world_add(w, 2, to, 1, 100);
-	WORLD_UNTIL(w, w->refused == 1);
-	w->clock_ms += 4000;
-	world_rounds(w, 5);
-	EXPECT(queue_needs_restart(w->queue));
-	world_kill(w);
-	world_open(w);
-	EXPECT(!queue_needs_restart(w->queue));
-	WORLD_UNTIL(w, world_late(w, true) == 1);
-	w->cells[0].refuses = false;
-	EXPECT_OK(world_command(w, &retry, &a, &answer));
-	WORLD_UNTIL(w, world_count(w, 1, 1) == 1);
-	unsetenv("FACTEUR_DISK_FAULT");
-	disk_fault_start();
-	test_dir_remove(control);
-	world_free(w);
-#endif
 }

@@ -410,6 +410,19 @@ UNUSED static enum err world_command(struct world *w, const struct queue_command
 	return asked.result == ERR_OK ? queue_answer_decode(asked.answer, a, out) : asked.result;
 }
 
+/* Large messages that have a file of their own. */
+UNUSED static size_t world_spool_files(const struct world *w)
+{
+	CLEANUP(arena_free) struct arena a = { 0 };
+	CLEANUP(disk_dir_close) struct disk_dir *d = NULL;
+	struct str *names;
+	size_t n;
+
+	EXPECT_OK(disk_dir_open_below(w->dir, "spool", false, &d));
+	EXPECT_OK(disk_list(d, &a, &names, &n));
+	return n;
+}
+
 UNUSED static size_t world_late(struct world *w, bool with_elsewhere)
 {
 	CLEANUP(arena_free) struct arena a = { 0 };
